@@ -1,0 +1,144 @@
+"""Every exception ecomfs raises, as one tree.
+
+    EcomfsError
+    ├── InputError                 the user's data
+    │   ├── MissingFileError       the path is not there, or is not a file
+    │   ├── EmptyInputError        no header, or no rows
+    │   ├── ColumnError            a needed column is absent or ambiguous
+    │   ├── DecodingError          the bytes are in no supported encoding
+    │   ├── DuplicateIdError       one id names two rows
+    │   ├── UnknownLabelError      a label outside the label space
+    │   └── RowError               one row cannot be used (kept as that row's status)
+    ├── TaskError                  a task card is wrong, or there is none of that name
+    │   └── TemplateError          a template does not compile or render
+    ├── PoolError                  the labelled examples cannot be used or stored
+    ├── EngineError                a model cannot be read (``retryable`` says if later may help)
+    │   ├── EngineUnavailableError nothing answers, or the runtime is not installed
+    │   ├── EngineTimeoutError     no answer in time
+    │   ├── EngineResponseError    an answer that is not what was asked for
+    │   ├── ContextOverflowError   the prompt is longer than the model's context
+    │   ├── CanaryError            the start-up check failed: results could not be trusted
+    │   └── ModelError             the model folder or file is not one
+    ├── OutputError                results cannot be written (full disk, no permission)
+    └── ConfigError                options that contradict each other
+
+A message is one line that says what is wrong and where; ``hint`` is the mend.
+
+>>> str(ColumnError("reviews.csv: no column 'text'", hint="columns are: id, review; use --field text=review"))
+"reviews.csv: no column 'text' (columns are: id, review; use --field text=review)"
+"""
+
+from __future__ import annotations
+
+
+class EcomfsError(Exception):
+    """Base of all errors of ecomfs.
+
+    Args:
+        message: one line: what is wrong, where (file, row, column).
+        hint: what the user does about it; empty when the message says it already.
+    """
+
+    retryable = False
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exceptions cross process borders (workers, test runners); keyword arguments would be lost.
+        return (_rebuild, (type(self), self.message, self.hint))
+
+
+def _rebuild(kind: type[EcomfsError], message: str, hint: str) -> EcomfsError:
+    return kind(message, hint=hint)
+
+
+class InputError(EcomfsError):
+    """The user's data cannot be used as it is."""
+
+
+class MissingFileError(InputError):
+    """A path that is not there, or is not a file."""
+
+
+class EmptyInputError(InputError):
+    """A file without a header, or without rows."""
+
+
+class ColumnError(InputError):
+    """A needed column is absent, doubled or ambiguous."""
+
+
+class DecodingError(InputError):
+    """Bytes that no supported encoding explains."""
+
+
+class DuplicateIdError(InputError):
+    """One id that names two rows."""
+
+
+class UnknownLabelError(InputError):
+    """A label that is not in the label space."""
+
+
+class RowError(InputError):
+    """One row that cannot be classified; becomes that row's ``failed`` status."""
+
+
+class TaskError(EcomfsError):
+    """A task card that is wrong, or a task that does not exist."""
+
+
+class TemplateError(TaskError):
+    """A template that does not compile, or does not render."""
+
+
+class PoolError(EcomfsError):
+    """Labelled examples that cannot be stored, or cannot serve as a pool."""
+
+
+class EngineError(EcomfsError):
+    """A model could not be read."""
+
+
+class EngineUnavailableError(EngineError):
+    """Nothing answers at the address, or the runtime is not installed."""
+
+    retryable = True
+
+
+class EngineTimeoutError(EngineError):
+    """No answer within the time-out."""
+
+    retryable = True
+
+
+class EngineResponseError(EngineError):
+    """An answer that is not what was asked for (wrong shape, missing log-probabilities)."""
+
+    retryable = True
+
+
+class ContextOverflowError(EngineError):
+    """A prompt longer than the model's context."""
+
+
+class CanaryError(EngineError):
+    """The start-up check failed: scoring now would give results that cannot be trusted."""
+
+
+class ModelError(EngineError):
+    """A path or name that is not a model this engine can load."""
+
+
+class OutputError(EcomfsError):
+    """Results cannot be written."""
+
+
+class ConfigError(EcomfsError):
+    """Options that contradict each other."""

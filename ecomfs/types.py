@@ -1,0 +1,199 @@
+"""The values that flow through the pipeline, one frozen dataclass a stage.
+
+    row ─▶ Example / fields ─▶ Demonstration ─▶ Prompt ─▶ Reading ─▶ Prediction
+
+Nothing here computes; each class knows only its own meaning.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+Language = Literal["en", "zh"]
+Row = Mapping[str, Any]
+"""One row as it came: field name → value (text, number, JSON)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One labelled example of the pool.
+
+    Attributes:
+        id: unique within its pool.
+        fields: the row, field name → value, as the task card names the fields.
+        label: the label in the pool's own spelling.
+        synthetic: made by augmentation; never allowed in a test set.
+    """
+
+    id: str
+    fields: Row
+    label: str
+    synthetic: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Demonstration:
+    """A labelled example chosen to stand in a prompt.
+
+    Attributes:
+        example: the example itself.
+        text: the example's fields rendered as text.
+        similarity: similarity to the query in the retriever's own measure (cosine for the
+            dense retriever); ``nan`` for demonstrations that were not retrieved.
+    """
+
+    example: Example
+    text: str
+    similarity: float = math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateRef:
+    """Which template made a prompt: ``name`` such as ``review_sentiment/en.v1`` and the first
+    12 hex digits of the SHA-256 of its source."""
+
+    name: str
+    sha: str
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.sha}"
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A rendered prompt, ready for any engine.
+
+    Attributes:
+        text: the whole prompt; ends with the answer cue, without trailing white space.
+        token_ids: ``text`` under the engine's tokenizer (with BOS where the model wants one);
+            empty for engines without a tokenizer.
+        template: which template rendered it.
+        demonstrations: the demonstrations that stand in it, in prompt order.
+        dropped: how many retrieved demonstrations the token budget left out.
+    """
+
+    text: str
+    template: TemplateRef
+    token_ids: tuple[int, ...] = ()
+    demonstrations: tuple[Demonstration, ...] = ()
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One look at the next-token distribution: after ``prompt + suffix``, how likely is each of
+    ``codes``?
+
+    Attributes:
+        suffix: token ids appended to the prompt before looking; empty for the usual one look.
+        codes: the token ids whose log-probability is wanted.
+    """
+
+    codes: tuple[int, ...]
+    suffix: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What an engine says about one prompt.
+
+    Attributes:
+        logprobs: one tuple a question, aligned with its codes: natural-log probabilities under
+            the model's *unmasked* next-token distribution, so that they sum (after ``exp``) to
+            at most one and their sum is the label mass.
+        prompt_tokens: tokens of the prompt.
+        cached_tokens: of these, how many the engine did not compute again.
+    """
+
+    logprobs: tuple[tuple[float, ...], ...]
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """Text an engine generated after one prompt (the fall-back when it gives no
+    log-probabilities)."""
+
+    text: str
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Posterior:
+    """A distribution over the label space, read for one row.
+
+    Attributes:
+        probabilities: aligned with the label space; sums to one. Empty when the answer could
+            not be parsed (then ``raw`` holds it).
+        label_mass: probability the model puts on *any* valid answer before normalising; a small
+            mass means that the model did not want to answer with a label at all. ``None`` when
+            the read-out cannot know it.
+        raw: the generated text, for text read-outs.
+    """
+
+    probabilities: tuple[float, ...]
+    label_mass: float | None = None
+    raw: str | None = None
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+
+
+class Status(StrEnum):
+    """How a row ended."""
+
+    OK = "ok"
+    ABSTAINED = "abstained"
+    INVALID = "invalid"  # the model answered, with something that is not a label
+    FAILED = "failed"  # the row or the engine failed; ``error`` says how
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The answer for one row.
+
+    Attributes:
+        id: the row's id.
+        label: the predicted label in the pool's spelling; ``None`` unless ``status`` is ok.
+        probabilities: label → probability over the whole label space; empty when there is none.
+        status: ok, abstained, invalid or failed.
+        error: one line for a person; empty when ok.
+        label_mass: see :class:`Posterior`.
+        demonstration_ids: ids of the demonstrations in prompt order.
+        template: the template that made the prompt.
+        engine: fingerprint of the engine that read it.
+        pool_version: version of the pool the demonstrations came from.
+    """
+
+    id: str
+    label: str | None
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+    status: Status = Status.OK
+    error: str = ""
+    label_mass: float | None = None
+    demonstration_ids: tuple[str, ...] = ()
+    template: TemplateRef | None = None
+    engine: str = ""
+    pool_version: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+
+    @property
+    def confidence(self) -> float | None:
+        """Probability of the predicted label; ``None`` when there is no label or no
+        distribution.
+
+        >>> Prediction("r1", "yes", {"yes": 0.9, "no": 0.1}).confidence
+        0.9
+        """
+        return self.probabilities.get(self.label) if self.label is not None else None
+
+
+def floats(values: Sequence[Any]) -> tuple[float, ...]:
+    """Plain Python floats of any numeric sequence (NumPy scalars are not JSON)."""
+    return tuple(float(v) for v in values)
