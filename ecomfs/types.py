@@ -74,6 +74,7 @@ class Prompt:
         template: which template rendered it.
         demonstrations: the demonstrations that stand in it, in prompt order.
         dropped: how many retrieved demonstrations the token budget left out.
+        cut: how many characters of the row's own text the budget left out.
     """
 
     text: str
@@ -81,6 +82,7 @@ class Prompt:
     token_ids: tuple[int, ...] = ()
     demonstrations: tuple[Demonstration, ...] = ()
     dropped: int = 0
+    cut: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +165,8 @@ class Prediction:
         probabilities: label → probability over the whole label space; empty when there is none.
         status: ok, abstained, invalid or failed.
         error: one line for a person; empty when ok.
+        note: one line on something done to the row that its owner should know (text cut to the
+            token budget, demonstrations left out); empty when nothing was.
         label_mass: see :class:`Posterior`.
         demonstration_ids: ids of the demonstrations in prompt order.
         template: the template that made the prompt.
@@ -175,6 +179,7 @@ class Prediction:
     probabilities: Mapping[str, float] = field(default_factory=dict)
     status: Status = Status.OK
     error: str = ""
+    note: str = ""
     label_mass: float | None = None
     demonstration_ids: tuple[str, ...] = ()
     template: TemplateRef | None = None

@@ -1,0 +1,17 @@
+"""From an engine's reading to a posterior over labels."""
+
+from ecomfs.read.parser import LabelParser
+from ecomfs.read.readout import LogprobReadout, Readout, TextReadout
+from ecomfs.read.trie import AnswerTrie
+from ecomfs.read.verbalizer import Verbalizer, codes, words
+
+__all__ = [
+    "AnswerTrie",
+    "LabelParser",
+    "LogprobReadout",
+    "Readout",
+    "TextReadout",
+    "Verbalizer",
+    "codes",
+    "words",
+]

@@ -1,0 +1,159 @@
+"""From a row and its demonstrations to a prompt within the token budget.
+
+Over-long rows lose demonstrations first (the least similar ones), then the end of their own
+text; the instruction and the labels are never cut. What was left out is recorded in the prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ecomfs.errors import ContextOverflowError, TemplateError
+from ecomfs.prompt.template import PROBE, Template
+from ecomfs.task import LabelSpace, TaskCard
+from ecomfs.types import Demonstration, Language, Prompt, Row
+
+Encode = Callable[[str], list[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class PromptBuilder:
+    """Builds prompts of one template over one label space.
+
+    Attributes:
+        answers: the string the model answers with, one a label, in the label space's order
+            (label words, or codes).
+    """
+
+    card: TaskCard
+    space: LabelSpace
+    template: Template
+    language: Language
+    answers: tuple[str, ...]
+
+    def build(
+        self,
+        row: Row,
+        demonstrations: Sequence[Demonstration],
+        *,
+        encode: Encode | None = None,
+        budget: int | None = None,
+    ) -> Prompt:
+        """Render the prompt of one row.
+
+        Args:
+            row: the card's fields.
+            demonstrations: in prompt order, least to most similar.
+            encode: the engine's tokenizer (with BOS); ``None`` when it has none, then the budget
+                cannot be kept here and the engine reports overflow itself.
+            budget: most tokens the prompt may have.
+
+        Raises:
+            ContextOverflowError: instruction and labels alone do not fit.
+            TemplateError: the template does not render.
+        """
+        kept, cut = list(demonstrations), 0
+        text, ids = self._render(row, kept, encode)
+        while budget is not None and len(ids) > budget and kept:
+            del kept[min(range(len(kept)), key=lambda i: _rank(kept[i]))]
+            text, ids = self._render(row, kept, encode)
+        if budget is not None and len(ids) > budget:
+            text, ids, cut = self._cut(row, encode, budget)
+        return Prompt(
+            text=text,
+            template=self.template.ref,
+            token_ids=tuple(ids),
+            demonstrations=tuple(kept),
+            dropped=len(demonstrations) - len(kept),
+            cut=cut,
+        )
+
+    def separator(self) -> str:
+        """What stands between the answer cue and the answer in this template."""
+        row = {spec.name: "x" for spec in self.card.fields}
+        probe = [{"row": row, "text": "x", "answer": PROBE}]
+        context = self._context(row) | {"demonstrations": probe}
+        return self.template.answer_separator(context)
+
+    def _render(
+        self, row: Row, demonstrations: Sequence[Demonstration], encode: Encode | None
+    ) -> tuple[str, list[int]]:
+        context = self._context(row) | {
+            "demonstrations": [
+                {
+                    "row": _values(d.example.fields, self.card),
+                    "text": d.text,
+                    "answer": self.answers[self._position(d)],
+                }
+                for d in demonstrations
+            ]
+        }
+        text = self.template.render(context)
+        return text, encode(text) if encode else []
+
+    def _position(self, demonstration: Demonstration) -> int:
+        example = demonstration.example
+        return self.space.require(example.label, f"example {example.id!r}")
+
+    def _context(self, row: Row) -> dict[str, Any]:
+        return {
+            "instruction": self.card.instruction.get(self.language),
+            "labels": [
+                {
+                    "answer": answer,
+                    "word": label.word(self.language),
+                    "definition": label.definition(self.language),
+                }
+                for label, answer in zip(self.space.labels, self.answers, strict=True)
+            ],
+            "row": _values(row, self.card) | {"text": self.card.row_text(row, self.language)},
+        }
+
+    def _cut(self, row: Row, encode: Encode | None, budget: int) -> tuple[str, list[int], int]:
+        """Shorten the row's longest field from its end, by bisection on characters."""
+        values = {k: str(v) for k, v in row.items()}
+        name = max(values, key=lambda k: len(values[k]))
+        full = values[name]
+        low, high = 0, len(full)
+        best: tuple[str, list[int]] | None = None
+        while low < high:
+            middle = (low + high) // 2
+            text, ids = self._render({**values, name: full[:middle]}, [], encode)
+            if len(ids) <= budget:
+                low, best, kept = middle + 1, (text, ids), middle
+            else:
+                high = middle
+        if best is None:
+            raise ContextOverflowError(
+                f"template {self.template.ref.name}: instruction and labels alone need more than "
+                f"{budget} tokens",
+                hint="use a model with a longer context, or fewer or shorter label definitions",
+            )
+        return best[0], best[1], len(full) - kept
+
+
+def _rank(demonstration: Demonstration) -> float:
+    similarity = demonstration.similarity
+    return similarity if similarity == similarity else -2.0  # not retrieved: below any cosine
+
+
+def _values(row: Row, card: TaskCard) -> dict[str, Any]:
+    missing = [f.name for f in card.fields if f.required and f.name not in row]
+    if missing:
+        raise TemplateError(f"row without field {missing[0]!r}")
+    return {f.name: _one_line(row.get(f.name, "")) for f in card.fields}
+
+
+def _one_line(value: Any) -> Any:
+    """Text on one line: a row with line breaks could otherwise forge an answer line."""
+    return " ".join(value.split()) if isinstance(value, str) else value
+
+
+def cue(text: str) -> str:
+    """The last line of a prompt: what stands right before the answer."""
+    return text.rsplit("\n", 1)[-1]
+
+
+__all__ = ["PromptBuilder", "cue"]

@@ -1,0 +1,24 @@
+"""The task: what is classified, into which labels, and in which words it is asked.
+
+    card.py      the task card (task.yaml): fields, labels, instruction, template versions
+    labels.py    the label space of one run: the card's labels in the pool's spelling
+    fields.py    which column of a table is which field of the card
+    registry.py  finding cards and template files by task name
+"""
+
+from ecomfs.task.card import FieldSpec, LabelSpec, TaskCard
+from ecomfs.task.fields import FieldMap
+from ecomfs.task.labels import Label, LabelSpace
+from ecomfs.task.registry import available_tasks, load_task, template_source
+
+__all__ = [
+    "FieldMap",
+    "FieldSpec",
+    "Label",
+    "LabelSpace",
+    "LabelSpec",
+    "TaskCard",
+    "available_tasks",
+    "load_task",
+    "template_source",
+]

@@ -1,0 +1,135 @@
+"""The task card: everything ecomfs must know about a task that is not data.
+
+A card is a YAML file a person can read and edit (``prompts/<task>/task.yaml``). It is validated
+strictly: an unknown key is an error, because a misspelt key would otherwise be ignored.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ecomfs.text.normalise import fold
+from ecomfs.types import Language, Row
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Bilingual(_Strict):
+    """One text in both languages.
+
+    >>> Bilingual(en="Review", zh="评论").get("zh")
+    '评论'
+    """
+
+    en: str
+    zh: str
+
+    def get(self, language: Language) -> str:
+        return self.zh if language == "zh" else self.en
+
+
+class FieldSpec(_Strict):
+    """One field of a row.
+
+    Attributes:
+        name: the name templates use.
+        title: what a reader calls it.
+        aliases: column names that mean this field, compared without case.
+        required: a row without it (or with it empty) cannot be classified.
+    """
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    title: Bilingual
+    aliases: tuple[str, ...] = ()
+    required: bool = True
+
+
+class LabelSpec(_Strict):
+    """One label.
+
+    Attributes:
+        name: canonical name.
+        words: what the model reads and answers, per language.
+        definition: one sentence that says when the label holds.
+        aliases: other spellings found in data and in answers.
+        optional: part of the label space only when the pool has it (such as *neutral*).
+    """
+
+    name: str
+    words: Bilingual
+    definition: Bilingual
+    aliases: tuple[str, ...] = ()
+    optional: bool = False
+
+    def spellings(self) -> tuple[str, ...]:
+        """Every string that means this label."""
+        return (self.name, self.words.en, self.words.zh, *self.aliases)
+
+
+class TaskCard(_Strict):
+    """A task.
+
+    Attributes:
+        name: folder name and command-line name.
+        title, description: for people.
+        fields: the fields of a row, in reading order.
+        label_title: what the answer is called in the prompt ("Sentiment").
+        label_column: column names that hold the label, compared without case.
+        label_space: ``closed``: exactly ``labels``; the pool's labels must be among them.
+            ``open``: whatever labels the pool has; ``labels`` may add words and definitions.
+        instruction: the first lines of every prompt.
+        default_k: demonstrations a prompt.
+        language: fixed prompt language, or ``auto`` to follow each row's own language.
+        templates: template version per language.
+    """
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    title: Bilingual
+    description: Bilingual
+    fields: tuple[FieldSpec, ...] = Field(min_length=1)
+    label_title: Bilingual
+    label_column: tuple[str, ...] = ("label",)
+    label_space: Literal["closed", "open"]
+    labels: tuple[LabelSpec, ...] = ()
+    instruction: Bilingual
+    default_k: int = Field(default=8, ge=0, le=256)
+    language: Literal["auto", "en", "zh"] = "auto"
+    templates: Bilingual = Bilingual(en="v1", zh="v1")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.label_space == "closed" and len(self.labels) < 2:
+            raise ValueError("a closed label space needs at least two labels")
+        names = [f.name for f in self.fields]
+        if len(set(names)) != len(names):
+            raise ValueError("two fields have the same name")
+        owner: dict[str, str] = {}
+        for label in self.labels:
+            for spelling in label.spellings():
+                key = fold(spelling) or spelling
+                other = owner.setdefault(key, label.name)
+                if other != label.name:
+                    raise ValueError(
+                        f"labels {other!r} and {label.name!r} share the spelling {spelling!r}"
+                    )
+        for language in ("en", "zh"):
+            words = Counter(label.words.get(language) for label in self.labels)
+            twice = [w for w, n in words.items() if n > 1]
+            if twice:
+                raise ValueError(f"two labels have the same {language} word {twice[0]!r}")
+        return self
+
+    def row_text(self, fields: Row, language: Language) -> str:
+        """A row as text, for the retriever and for templates that do not lay it out themselves:
+        the value alone when there is one field, ``Title: value`` lines when there are several.
+        """
+        present = [(f, str(fields.get(f.name, "")).strip()) for f in self.fields]
+        if len(present) == 1:
+            return present[0][1]
+        colon = "：" if language == "zh" else ": "
+        return "\n".join(f"{f.title.get(language)}{colon}{v}" for f, v in present if v)

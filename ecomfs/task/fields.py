@@ -1,0 +1,115 @@
+"""Which column of a table is which field of the card."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ecomfs.errors import ColumnError, RowError
+from ecomfs.task.card import TaskCard
+
+
+def _find(header: Sequence[str], names: Sequence[str]) -> str | None:
+    by_key = {column.strip().casefold(): column for column in reversed(header)}
+    for name in names:
+        if name.casefold() in by_key:
+            return by_key[name.casefold()]
+    return None
+
+
+def _missing(where: str, wanted: str, header: Sequence[str], option: str) -> ColumnError:
+    close = difflib.get_close_matches(wanted, header, n=1)
+    did = f"did you mean {close[0]!r}? " if close else ""
+    return ColumnError(
+        f"{where}: no column {wanted!r}", hint=f"{did}columns are: {', '.join(header)}; name it with {option}COLUMN"
+    )
+
+
+def find_column(
+    header: Sequence[str], wanted: str | None, names: Sequence[str], where: str, option: str
+) -> str:
+    """The column a user named, or the first of the conventional ``names`` that is there.
+
+    ``option`` is the command-line spelling up to the column, such as ``"--label-column "``.
+
+    Raises:
+        ColumnError: neither is there; the hint lists the columns and names ``option``.
+    """
+    if wanted is not None:
+        if wanted in header:
+            return wanted
+        raise _missing(where, wanted, header, option)
+    found = _find(header, names)
+    if found is None:
+        raise _missing(where, names[0], header, option)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class FieldMap:
+    """Card field → table column.
+
+    >>> from ecomfs.task import load_task
+    >>> card = load_task("product_category")
+    >>> FieldMap.resolve(card, ["id", "Title"]).columns
+    {'title': 'Title'}
+    """
+
+    columns: Mapping[str, str]
+
+    @classmethod
+    def resolve(
+        cls,
+        card: TaskCard,
+        header: Sequence[str],
+        explicit: Mapping[str, str] | None = None,
+        where: str = "table",
+    ) -> FieldMap:
+        """Match by explicit choice, then name, then alias, ignoring case.
+
+        Raises:
+            ColumnError: a required field has no column, an explicit column is not there, or an
+                explicit field is not the card's.
+        """
+        explicit = dict(explicit or {})
+        names = [f.name for f in card.fields]
+        for name in explicit:
+            if name not in names:
+                raise ColumnError(
+                    f"task {card.name!r} has no field {name!r}",
+                    hint=f"fields are: {', '.join(names)}",
+                )
+        columns: dict[str, str] = {}
+        for spec in card.fields:
+            wanted = explicit.get(spec.name)
+            option = f"--field {spec.name}="
+            if wanted is not None or spec.required:
+                known = (spec.name, *spec.aliases)
+                columns[spec.name] = find_column(header, wanted, known, where, option)
+            else:
+                found = _find(header, (spec.name, *spec.aliases))
+                if found is not None:
+                    columns[spec.name] = found
+        return cls(columns)
+
+    def fields(self, cells: Mapping[str, Any], card: TaskCard) -> dict[str, Any]:
+        """The card's fields of one row.
+
+        Raises:
+            RowError: a required field is empty.
+        """
+        out: dict[str, Any] = {}
+        for spec in card.fields:
+            column = self.columns.get(spec.name)
+            value = "" if column is None else cells.get(column, "")
+            if value is None or (isinstance(value, float) and value != value):
+                value = ""
+            if spec.required and not str(value).strip():
+                raise RowError(
+                    f"column {column!r} is empty", hint="a row needs a text to be classified"
+                )
+            out[spec.name] = value
+        return out
+

@@ -1,0 +1,143 @@
+"""The label space of one run: the card's labels, spelt as the pool spells them.
+
+The pool may write ``Positive``, ``pos`` or ``好评`` for the card's ``positive``: all of them mean
+one label, and predictions come back in the pool's own spelling (the first one seen).
+"""
+
+from __future__ import annotations
+
+import difflib
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ecomfs.errors import PoolError, UnknownLabelError
+from ecomfs.task.card import LabelSpec, TaskCard
+from ecomfs.text.normalise import fold
+from ecomfs.types import Language
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One label: ``name`` as the pool spells it, and the card's entry where there is one."""
+
+    name: str
+    spec: LabelSpec | None = None
+
+    def word(self, language: Language) -> str:
+        """What stands in the prompt for it."""
+        return self.spec.words.get(language) if self.spec else self.name
+
+    def definition(self, language: Language) -> str:
+        """The card's definition; empty for labels only the pool knows."""
+        return self.spec.definition.get(language) if self.spec else ""
+
+
+def _keys(spelling: str) -> tuple[str, ...]:
+    """Comparison keys from strict to loose; labels such as ``+`` have no letters to fold to."""
+    plain = unicodedata.normalize("NFKC", spelling).strip().casefold()
+    loose = fold(spelling)
+    return (plain, loose) if loose else (plain,)
+
+
+class LabelSpace:
+    """An ordered, closed set of labels for one run.
+
+    >>> from ecomfs.task import load_task
+    >>> space = LabelSpace.resolve(load_task("review_sentiment"), ["Negative", "Positive"])
+    >>> space.names
+    ('Positive', 'Negative')
+    >>> space.index(" POS "), space.index("meh")
+    (0, None)
+    """
+
+    def __init__(self, labels: Sequence[Label]) -> None:
+        self.labels = tuple(labels)
+        self.names = tuple(label.name for label in labels)
+        self._index: dict[str, int] = {}
+        ambiguous: set[str] = set()
+        for position, label in enumerate(labels):
+            spellings = (label.name, *(label.spec.spellings() if label.spec else ()))
+            for spelling in spellings:
+                for key in _keys(spelling):
+                    if self._index.setdefault(key, position) != position:
+                        ambiguous.add(key)
+        # A loose key that two labels share must not decide between them; exact names still do.
+        for key in ambiguous:
+            del self._index[key]
+        for position, label in enumerate(labels):
+            self._index[_keys(label.name)[0]] = position
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def index(self, spelling: str) -> int | None:
+        """Position of the label that ``spelling`` means, by name, alias or case; ``None`` when
+        it means none of them."""
+        for key in _keys(spelling):
+            if key in self._index:
+                return self._index[key]
+        return None
+
+    def require(self, spelling: str, where: str) -> int:
+        """Like :meth:`index`, but raises :class:`UnknownLabelError` naming ``where``."""
+        found = self.index(spelling)
+        if found is None:
+            close = difflib.get_close_matches(spelling, self.names, n=1)
+            did = f"did you mean {close[0]!r}? " if close else ""
+            known = ", ".join(self.names[:12]) + (" …" if len(self.names) > 12 else "")
+            raise UnknownLabelError(
+                f"{where}: unknown label {spelling!r}", hint=f"{did}labels are: {known}"
+            )
+        return found
+
+    @classmethod
+    def resolve(cls, card: TaskCard, pool_labels: Iterable[str], where: str = "pool") -> LabelSpace:
+        """The label space of ``card`` for a pool with these labels (repeats are fine).
+
+        Raises:
+            UnknownLabelError: a closed card does not know one of the pool's labels.
+            PoolError: the pool has examples of one label only.
+        """
+        seen = list(dict.fromkeys(pool_labels))
+        known = cls([Label(spec.name, spec) for spec in card.labels])
+        if card.label_space == "open":
+            space = cls(cls._open_labels(seen, known))
+        else:
+            spelling: dict[int, str] = {}
+            for name in seen:
+                spelling.setdefault(known.require(name, where), name)
+            space = cls(
+                [
+                    Label(spelling.get(i, spec.name), spec)
+                    for i, spec in enumerate(card.labels)
+                    if i in spelling or not spec.optional
+                ]
+            )
+            seen = list(spelling.values())
+        if len(seen) == 1:
+            raise PoolError(
+                f"{where}: all labelled examples have the label {seen[0]!r}",
+                hint="add at least one example of another label",
+            )
+        if len(space) < 2:
+            raise PoolError(
+                f"{where}: no labelled examples, and task {card.name!r} takes its labels from them",
+                hint="give at least one example of each label",
+            )
+        return space
+
+    @staticmethod
+    def _open_labels(seen: Sequence[str], known: LabelSpace) -> list[Label]:
+        labels: list[Label] = []
+        taken: dict[str, str] = {}
+        for name in sorted(seen):
+            key = _keys(name)[0]
+            if key in taken:  # "Shoes" and "shoes " are one label; the first spelling wins
+                continue
+            taken[key] = name
+            position = known.index(name)
+            labels.append(Label(name, None if position is None else known.labels[position].spec))
+        if not seen:
+            labels = list(known.labels)
+        return labels

@@ -1,0 +1,85 @@
+"""Finding task cards and templates.
+
+A task is a folder with ``task.yaml`` and templates. Folders are looked for in
+``$ECOMFS_PROMPTS`` (a path list), in ``./prompts``, and among the tasks that ship with ecomfs;
+the first that has the task wins, so a shop overrides a shipped task by copying its folder.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from ecomfs.errors import TaskError
+from ecomfs.task.card import TaskCard
+from ecomfs.types import Language
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+_SHIPPED = (_PACKAGE / "_prompts", _PACKAGE.parent / "prompts")  # installed, source checkout
+
+
+def _roots() -> list[Path]:
+    extra = [Path(p) for p in os.environ.get("ECOMFS_PROMPTS", "").split(os.pathsep) if p]
+    return [*extra, Path("prompts"), *_SHIPPED]
+
+
+def _folders() -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for root in _roots():
+        if root.is_dir():
+            for card in sorted(root.glob("*/task.yaml")):
+                found.setdefault(card.parent.name, card.parent)
+    return found
+
+
+def available_tasks() -> list[str]:
+    """Names of all tasks that can be loaded, sorted."""
+    return sorted(_folders())
+
+
+def load_task(name: str | Path) -> TaskCard:
+    """The card of a task, by name or by the path of its folder.
+
+    Raises:
+        TaskError: no such task, or its card is not valid (the message names the key).
+
+    >>> load_task("review_sentiment").label_space
+    'closed'
+    """
+    path = _folder(name) / "task.yaml"
+    try:
+        return TaskCard.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "card"
+        raise TaskError(f"{path}: {key}: {first['msg']}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise TaskError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def template_source(task: str | Path, language: Language, version: str) -> str:
+    """Source of a task's template, such as ``prompts/review_sentiment/en.v1.jinja``."""
+    path = _folder(task) / f"{language}.{version}.jinja"
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        have = ", ".join(sorted(p.name for p in path.parent.glob("*.jinja"))) or "none"
+        raise TaskError(f"no template {path}", hint=f"the folder has: {have}") from error
+
+
+def _folder(name: str | Path) -> Path:
+    if isinstance(name, Path) or os.sep in str(name):
+        folder = Path(name)
+        if (folder / "task.yaml").is_file():
+            return folder
+        raise TaskError(f"{folder}: no task.yaml there", hint="name a folder that has a task card")
+    folders = _folders()
+    if name in folders:
+        return folders[name]
+    close = difflib.get_close_matches(name, folders, n=1)
+    did = f"did you mean {close[0]!r}? " if close else ""
+    raise TaskError(f"no task {name!r}", hint=f"{did}tasks are: {', '.join(sorted(folders))}")
