@@ -1,0 +1,172 @@
+"""Opening a pool's database, its transactions, and its errors in words a person can act on.
+
+Two databases are supported, SQLite (a file, or memory) and PostgreSQL. A write transaction takes
+its lock when it begins (``BEGIN IMMEDIATE``; a row lock in PostgreSQL), so that two writers
+queue for the next version instead of computing the same one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.pool import StaticPool
+
+from ecomfs.errors import ConfigError, PoolError
+from ecomfs.pool.schema import metadata
+
+BUSY_SECONDS = 60
+_SCHEMA_LOCK = 0x65636F6D  # any constant, the same in every process; "ecom" in ASCII
+
+# What a database says when it fails (lower case) → what the user does about it.
+_HINTS = (
+    ("disk is full", "free some space, then run again; nothing of this change was stored"),
+    ("no space left", "free some space, then run again; nothing of this change was stored"),
+    ("database is locked", f"another process held it for over {BUSY_SECONDS} s; try again later"),
+    ("unable to open", "check that the folder exists and may be written"),
+    ("readonly database", "the file or its folder may not be written; change its permissions"),
+    ("read-only", "the database may not be written; open another or change its permissions"),
+    ("not a database", "the file is not SQLite; give another path"),
+    ("malformed", "the file is damaged; restore a backup"),
+    ("disk i/o error", "the disk or the network share failed; check it, then run again"),
+    ("password authentication", "check the user and the password in the URL"),
+    ("does not exist", "create it first, or correct the URL"),
+    ("permission denied", "ask the database's owner for the right"),
+    ("connection", "check that the server runs and that host and port are right"),
+)
+
+
+class Database:
+    """An open SQLite or PostgreSQL database with the pool tables in it.
+
+    Args:
+        url: ``sqlite:///file.db``, ``sqlite://`` (memory), ``postgresql+psycopg://…``, or the
+            path of an SQLite file.
+        create: make the SQLite file when it is not there; otherwise that is an error.
+
+    Raises:
+        PoolError: the database cannot be opened.
+        ConfigError: the URL is of another kind.
+    """
+
+    def __init__(self, url: str | Path, *, create: bool = True) -> None:
+        self.url = _parse(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.name = self.url.render_as_string(hide_password=True)
+        file = self.url.database if self.is_sqlite else None
+        memory = self.is_sqlite and file in (None, "", ":memory:")
+        if self.is_sqlite and not memory and not create and not Path(str(file)).is_file():
+            raise PoolError(f"{file}: no such pool database", hint="add examples to make one")
+        # One connection serves every thread of an in-memory database: they take turns.
+        self._turn: AbstractContextManager[Any] = threading.RLock() if memory else nullcontext()
+        self._engine = self._make_engine(memory)
+        with self._explained():
+            self._make_tables()
+
+    def _make_engine(self, memory: bool) -> sa.Engine:
+        if not self.is_sqlite:
+            try:
+                return sa.create_engine(self.url, pool_pre_ping=True)
+            except ModuleNotFoundError as error:
+                raise PoolError(
+                    f"{self.name}: the PostgreSQL driver is not installed",
+                    hint="pip install 'ecomfs[postgres]'",
+                ) from error
+        arguments: dict[str, Any] = {"connect_args": {"timeout": BUSY_SECONDS}}
+        if memory:
+            arguments["poolclass"] = StaticPool
+            arguments["connect_args"]["check_same_thread"] = False
+        engine = sa.create_engine(self.url, **arguments)
+
+        @sa.event.listens_for(engine, "connect")
+        def _settings(connection: Any, _record: Any) -> None:
+            # sqlite3 must not begin transactions by itself: ``_begin`` chooses their kind.
+            connection.isolation_level = None
+            cursor = connection.cursor()
+            cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+            if not memory:
+                cursor.execute("PRAGMA journal_mode = WAL")
+                cursor.execute("PRAGMA synchronous = FULL")
+            cursor.close()
+
+        @sa.event.listens_for(engine, "begin")
+        def _begin(connection: sa.Connection) -> None:
+            writes = connection.get_execution_options().get("ecomfs_writes", False)
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+        return engine
+
+    def _make_tables(self) -> None:
+        with self._engine.connect() as connection:
+            have = set(sa.inspect(connection).get_table_names())
+        if have.issuperset(metadata.tables):
+            return
+        with self.writing() as connection:
+            if not self.is_sqlite:
+                # Two processes that start together would both find the tables missing.
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
+            metadata.create_all(connection)
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A transaction that only reads."""
+        with self._turn, self._explained(), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """A transaction that writes: all of it is stored, or nothing."""
+        with self._turn, self._explained(), self._engine.connect() as connection:
+            connection = connection.execution_options(ecomfs_writes=True)
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
+            raise explain(error, self.name) from error
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+
+def explain(error: Exception, where: str) -> PoolError:
+    """A database's exception as one line and a mend.
+
+    >>> str(explain(OSError("database or disk is full"), "sqlite:///pool.db")).splitlines()
+    ['sqlite:///pool.db: database or disk is full (free some space, then run again; nothing of
+    this change was stored)']
+    """
+    cause = getattr(error, "orig", None) or error
+    lines = str(cause).strip().splitlines()
+    said = lines[0] if lines else type(cause).__name__
+    text = str(cause).lower()
+    hint = next((hint for words, hint in _HINTS if words in text), "")
+    return PoolError(f"{where}: {said}", hint=hint)
+
+
+def _parse(url: str | Path) -> sa.URL:
+    text = str(url)
+    if isinstance(url, Path) or "://" not in text:
+        return sa.URL.create("sqlite", database=text)
+    try:
+        parsed = sa.make_url(text)
+    except sa.exc.ArgumentError as error:
+        raise ConfigError(
+            "the pool's URL cannot be read", hint="use sqlite:///file.db or postgresql://host/db"
+        ) from error
+    if parsed.drivername in ("postgres", "postgresql"):
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername not in ("sqlite", "sqlite+pysqlite", "postgresql+psycopg"):
+        raise ConfigError(
+            f"a pool cannot live in {parsed.drivername!r}",
+            hint="use sqlite:///file.db or postgresql://host/db",
+        )
+    return parsed

@@ -1,0 +1,118 @@
+"""What a pool tells of itself, and what it demands of an example before it stores it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ecomfs.errors import DuplicateIdError, PoolError
+from ecomfs.pool.codec import encode_fields
+from ecomfs.types import Example
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One state of an example.
+
+    Attributes:
+        example: the example as it was.
+        added_in: first pool version that holds this state.
+        retired_in: first later version that does not; ``None`` while it is alive.
+        at: when it was added, ISO 8601 in UTC.
+        note: the reason that was given.
+    """
+
+    example: Example
+    added_in: int
+    retired_in: int | None
+    at: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One version of a pool: what made it.
+
+    Attributes:
+        version: the version that the change made.
+        at: when, ISO 8601 in UTC.
+        action: ``add``, ``relabel`` or ``retire``.
+        examples: how many examples it touched.
+        note: the reason that was given.
+    """
+
+    version: int
+    at: str
+    action: str
+    examples: int
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStats:
+    """What a pool holds at its current version.
+
+    Attributes:
+        name: the pool's name.
+        version: its current version.
+        examples: examples alive.
+        synthetic: of these, made by augmentation.
+        retired: revisions that are no longer alive.
+        labels: label → examples alive, most frequent first, then by name.
+    """
+
+    name: str
+    version: int
+    examples: int
+    synthetic: int
+    retired: int
+    labels: Mapping[str, int]
+
+
+def storable(example: Example) -> dict[str, Any]:
+    """The columns of an example, checked.
+
+    Raises:
+        PoolError: an empty id or label, or fields that are not JSON.
+    """
+    check_text(example.id, "an example's id")
+    check_text(example.label, f"example {example.id!r}: the label")
+    return {
+        "id": example.id,
+        "fields": encode_fields(example.fields, example.id),
+        "label": example.label,
+        "synthetic": example.synthetic,
+    }
+
+
+def check_text(value: object, what: str) -> None:
+    """Refuse what cannot be an id or a label."""
+    if not isinstance(value, str) or not value.strip():
+        raise PoolError(f"{what} is {value!r}", hint="it must be text, and not empty")
+    if "\0" in value:
+        raise PoolError(f"{what} holds a NUL character: {value!r}", hint="take it out")
+
+
+def refuse_repeats(ids: Sequence[str]) -> None:
+    """Refuse one id for two examples."""
+    seen: dict[str, int] = {}
+    for number, id in enumerate(ids, start=1):
+        if id in seen:
+            raise DuplicateIdError(
+                f"id {id!r} names example {seen[id]} and example {number}",
+                hint="every example needs an id of its own",
+            )
+        seen[id] = number
+
+
+def few(ids: Iterable[str], most: int = 5) -> str:
+    """Ids for a message.
+
+    >>> few(["a", "b"])
+    "examples 'a', 'b'"
+    """
+    known = list(ids)
+    more = f" and {len(known) - most} more" if len(known) > most else ""
+    noun = "example" if len(known) == 1 else "examples"
+    return f"{noun} {', '.join(repr(id) for id in known[:most])}{more}"
