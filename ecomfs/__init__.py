@@ -1,0 +1,59 @@
+"""ecomfs: few-shot classification for e-commerce, without fine-tuning.
+
+    from ecomfs import FewShotClassifier
+
+    clf = FewShotClassifier("review_sentiment").fit(texts, labels)
+    clf.predict(["Stopped working within a week"])
+
+Importing this package is cheap: no model runtime is loaded before it is used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from ecomfs.classifier import FewShotClassifier
+    from ecomfs.client import Client
+    from ecomfs.errors import EcomfsError
+    from ecomfs.pool import Pool
+    from ecomfs.task import load_task
+    from ecomfs.types import Example, Prediction, Status
+
+_HOMES = {
+    "Client": "ecomfs.client",
+    "EcomfsError": "ecomfs.errors",
+    "Example": "ecomfs.types",
+    "FewShotClassifier": "ecomfs.classifier",
+    "Pool": "ecomfs.pool",
+    "Prediction": "ecomfs.types",
+    "Status": "ecomfs.types",
+    "load_task": "ecomfs.task",
+}
+
+__all__ = [
+    "Client",
+    "EcomfsError",
+    "Example",
+    "FewShotClassifier",
+    "Pool",
+    "Prediction",
+    "Status",
+    "load_task",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Names are imported when first used: the command line and error handling start without
+    # loading pandas, SQL and HTTP.
+    import importlib
+
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

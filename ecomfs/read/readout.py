@@ -46,7 +46,7 @@ class LogprobReadout:
         sequences = [
             answer_tokens(tokenizer, cue, separator + answer) for answer in verbalizer.answers
         ]
-        self._trie = AnswerTrie(sequences, end=tokenizer.encode("\n")[0])
+        self._trie = AnswerTrie(sequences, end=answer_tokens(tokenizer, cue, "\n")[0])
 
     @property
     def looks(self) -> int:

@@ -7,7 +7,7 @@
 """
 
 from ecomfs.task.card import FieldSpec, LabelSpec, TaskCard
-from ecomfs.task.fields import FieldMap
+from ecomfs.task.fields import FieldMap, find_column, first_empty, is_missing
 from ecomfs.task.labels import Label, LabelSpace
 from ecomfs.task.registry import available_tasks, load_task, template_source
 
@@ -19,6 +19,9 @@ __all__ = [
     "LabelSpec",
     "TaskCard",
     "available_tasks",
+    "find_column",
+    "first_empty",
+    "is_missing",
     "load_task",
     "template_source",
 ]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ecomfs.errors import ColumnError, RowError
+from ecomfs.errors import ColumnError
 from ecomfs.task.card import TaskCard
 
 
@@ -95,21 +95,29 @@ class FieldMap:
         return cls(columns)
 
     def fields(self, cells: Mapping[str, Any], card: TaskCard) -> dict[str, Any]:
-        """The card's fields of one row.
-
-        Raises:
-            RowError: a required field is empty.
-        """
+        """The card's fields of one row; what is absent or missing is the empty string."""
         out: dict[str, Any] = {}
         for spec in card.fields:
-            column = self.columns.get(spec.name)
-            value = "" if column is None else cells.get(column, "")
-            if value is None or (isinstance(value, float) and value != value):
-                value = ""
-            if spec.required and not str(value).strip():
-                raise RowError(
-                    f"column {column!r} is empty", hint="a row needs a text to be classified"
-                )
-            out[spec.name] = value
+            value = cells.get(self.columns.get(spec.name, ""), "")
+            out[spec.name] = "" if is_missing(value) else value
         return out
 
+
+def is_missing(value: Any) -> bool:
+    """``None``, NaN, NaT or ``pandas.NA``: no value was given.
+
+    >>> [is_missing(v) for v in (None, float("nan"), "", 0)]
+    [True, True, False, False]
+    """
+    if value is None:
+        return True
+    equal = value == value  # NaN and NaT differ from themselves; pandas.NA compares to NA
+    return type(equal).__name__ == "NAType" or equal is False or str(equal) == "False"
+
+
+def first_empty(row: Mapping[str, Any], card: TaskCard) -> str | None:
+    """Name of the first required field that is empty; ``None`` when the row can be used."""
+    for spec in card.fields:
+        if spec.required and not str(row.get(spec.name, "")).strip():
+            return spec.name
+    return None

@@ -1,0 +1,186 @@
+"""Building a :class:`~ecomfs.pipeline.Pipeline` from a task, examples and an engine.
+
+The decisions a user leaves open are taken here, and only here: which languages are spoken, which
+template is used, how the answer is read, how many tokens a prompt may have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+from ecomfs.engine.protocol import Engine
+from ecomfs.errors import ConfigError, MissingFileError
+from ecomfs.pipeline import ANSWER_TOKENS, Pipeline, Voice
+from ecomfs.pool import Embedder
+from ecomfs.prompt import PromptBuilder, Template, cue
+from ecomfs.read import LogprobReadout, TextReadout, Verbalizer, codes, words
+from ecomfs.retrieve import Retriever
+from ecomfs.task import LabelSpace, TaskCard, template_source
+from ecomfs.types import Example, Language
+
+ReadoutChoice = Literal["auto", "words", "codes", "text"]
+LanguageChoice = Literal["auto", "en", "zh"]
+TemplateChoice = str | Path | Mapping[str, str | Path] | None
+
+MAX_LOOKS = 16
+"""Above this many looks a row, ``readout="auto"`` prefers codes, which need one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a user may decide about a run.
+
+    Attributes:
+        k: demonstrations a prompt; ``None``: the card's default.
+        language: ``auto`` (each row's own), ``en`` or ``zh``; ``None``: the card's.
+        template: a version ("v1"), a template file, or one of either per language; ``None``: the
+            card's version.
+        readout: ``words``, ``codes``, ``text``, or ``auto``.
+        strategy, order: see :class:`ecomfs.retrieve.Retriever`.
+        budget: most prompt tokens; ``None``: what the model's context holds.
+        seed: code permutation and tie-breaking.
+    """
+
+    k: int | None = None
+    language: LanguageChoice | None = None
+    template: TemplateChoice = None
+    readout: ReadoutChoice = "auto"
+    strategy: str = "balanced"
+    budget: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.k is not None and self.k < 0:
+            raise ConfigError(f"k = {self.k}", hint="k is 0 (zero-shot) or more")
+        if self.language is not None and self.language not in get_args(LanguageChoice):
+            raise ConfigError(f"language {self.language!r}", hint="use auto, en or zh")
+        if self.readout not in get_args(ReadoutChoice):
+            raise ConfigError(
+                f"readout {self.readout!r}", hint=f"use {', '.join(get_args(ReadoutChoice))}"
+            )
+
+
+def build_pipeline(
+    card: TaskCard,
+    examples: Sequence[Example],
+    engine: Engine,
+    embedder: Embedder,
+    options: Options,
+    *,
+    task: str | Path,
+    pool_version: int = 0,
+    where: str = "pool",
+) -> Pipeline:
+    """Assemble a pipeline.
+
+    Args:
+        task: where the card came from (templates are beside it).
+        where: what to call the pool in errors.
+
+    Raises:
+        EcomfsError: labels, template, or engine do not fit together.
+    """
+    space = LabelSpace.resolve(card, (e.label for e in examples), where)
+    # Predictions, votes and demonstrations all use one spelling a label: the first the pool had.
+    examples = [
+        replace(e, label=space.names[space.require(e.label, f"{where}: example {e.id!r}")])
+        for e in examples
+    ]
+    k = card.default_k if options.k is None else options.k
+    language = card.language if options.language is None else options.language
+    spoken: tuple[Language, ...] = (language,) if language != "auto" else ("en", "zh")
+    retriever = None
+    if examples:
+        texts = [card.row_text(e.fields, "en") for e in examples]
+        retriever = Retriever(
+            examples, texts, embedder, strategy=options.strategy, seed=options.seed
+        )
+    limit = engine.capabilities.context_tokens - ANSWER_TOKENS
+    return Pipeline(
+        card=card,
+        space=space,
+        engine=engine,
+        voices={lang: _voice(card, space, engine, options, lang, task) for lang in spoken},
+        retriever=retriever,
+        k=k,
+        language=None if len(spoken) > 1 else spoken[0],
+        budget=limit if options.budget is None else min(options.budget, limit),
+        pool_version=pool_version,
+    )
+
+
+def _voice(
+    card: TaskCard,
+    space: LabelSpace,
+    engine: Engine,
+    options: Options,
+    language: Language,
+    task: str | Path,
+) -> Voice:
+    template = load_template(card, options.template, language, task)
+    spoken = words(space, language)
+    as_words = PromptBuilder(card, space, template, language, spoken.answers)
+    if options.readout == "text" or (options.readout == "auto" and not _scores(engine)):
+        return Voice(as_words, TextReadout(space, spoken))
+    if not _scores(engine):
+        raise ConfigError(
+            f"engine {engine.spec} gives no log-probabilities", hint="use --readout text"
+        )
+    if options.readout in ("auto", "words"):
+        readout = _logprob(spoken, engine, as_words)
+        if options.readout == "words" or readout.looks <= MAX_LOOKS:
+            return Voice(as_words, readout)
+    coded = codes(space, engine.tokenizer, as_words.separator(), options.seed)
+    as_codes = PromptBuilder(card, space, template, language, coded.answers)
+    return Voice(as_codes, _logprob(coded, engine, as_codes))
+
+
+def _scores(engine: Engine) -> bool:
+    return engine.capabilities.logprobs and engine.tokenizer is not None
+
+
+def _logprob(verbalizer: Verbalizer, engine: Engine, builder: PromptBuilder) -> LogprobReadout:
+    tokenizer = engine.tokenizer
+    if tokenizer is None:
+        raise ConfigError(f"engine {engine.spec} shows no tokenizer", hint="use --readout text")
+    row = {spec.name: "x" for spec in builder.card.fields}
+    return LogprobReadout(
+        verbalizer, tokenizer, cue(builder.build(row, []).text), builder.separator()
+    )
+
+
+def load_template(
+    card: TaskCard, choice: TemplateChoice, language: Language, task: str | Path
+) -> Template:
+    """The template of a language: the card's version, another version, or a user's file.
+
+    Raises:
+        TemplateError: it does not compile.
+        MissingFileError: a named file is not there.
+    """
+    if isinstance(choice, Mapping):
+        choice = choice.get(language)
+    if choice is None:
+        choice = card.templates.get(language)
+    if isinstance(choice, Path) or str(choice).endswith((".jinja", ".j2")):
+        path = Path(choice)
+        try:
+            source = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise MissingFileError(f"{path}: {error.strerror}") from error
+        return Template(source, path.name)
+    name = f"{card.name}/{language}.{choice}"
+    return Template(template_source(task, language, str(choice)), name)
+
+
+__all__ = [
+    "MAX_LOOKS",
+    "Options",
+    "ReadoutChoice",
+    "TemplateChoice",
+    "build_pipeline",
+    "load_template",
+]

