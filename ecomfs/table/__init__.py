@@ -1,0 +1,18 @@
+"""Tables in and out: streaming readers that never lose a row, a writer that is whole or absent."""
+
+from ecomfs.table.ids import IdTracker
+from ecomfs.table.reader import MAX_CELL_CHARS, TableReader
+from ecomfs.table.rows import Chunk, Dialect, TableRow
+from ecomfs.table.writer import AtomicWriter, OutputEncoding, added_columns
+
+__all__ = [
+    "MAX_CELL_CHARS",
+    "AtomicWriter",
+    "Chunk",
+    "Dialect",
+    "IdTracker",
+    "OutputEncoding",
+    "TableReader",
+    "TableRow",
+    "added_columns",
+]

@@ -1,0 +1,122 @@
+"""CSV and TSV files as a source of records."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Generator
+from contextlib import closing
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from ecomfs.errors import ColumnError, ConfigError, DecodingError, EmptyInputError
+from ecomfs.table.dialect import sniff_dialect
+from ecomfs.table.files import open_binary, stored_size
+from ecomfs.table.records import parse_records
+from ecomfs.table.rows import Record
+from ecomfs.text.decode import Line, choose_encoding, read_lines
+
+SNIFF_BYTES = 1 << 18
+_BINARY = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"PAR1", b"%PDF", b"\x28\xb5\x2f\xfd", b"SQLite")
+
+
+class DelimitedSource:
+    """A delimited text file; every pass streams it anew with bounded memory.
+
+    Raises:
+        MissingFileError, DecodingError, EmptyInputError, ColumnError: see
+            :class:`ecomfs.table.TableReader`.
+        ConfigError: the delimiter or the encoding asked for cannot be one.
+    """
+
+    def __init__(
+        self, path: Path, *, encoding: str | None = None, delimiter: str | None = None
+    ) -> None:
+        if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
+            hint = "give one character, such as ; or |"
+            raise ConfigError(f"{delimiter!r} cannot be a delimiter", hint=hint)
+        self._path = path
+        with open_binary(path) as stream:
+            _refuse_binary(path.name, stream)
+            self._encoding, head = choose_encoding(stream, encoding, source=path.name)
+        if not head[self._encoding.bom :].strip():
+            raise EmptyInputError(f"{path.name}: the file is empty")
+        self._old_mac = self._encoding.by_line and b"\r" in head and b"\n" not in head
+        part = head[:SNIFF_BYTES]
+        complete = len(part) < SNIFF_BYTES
+        lines = list(read_lines(self._translated(io.BytesIO(part)), self._encoding))
+        if not complete and len(lines) > 1:
+            lines.pop()
+        self._refuse_undecodable(lines)
+        self.dialect = sniff_dialect(lines, delimiter=delimiter, complete=complete)
+        self.header = self._read_header()
+
+    @property
+    def encoding(self) -> str:
+        """Python codec name."""
+        return self._encoding.name
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of text; ``None`` for compressed files, which do not tell."""
+        return stored_size(self._path)
+
+    def records(self) -> Generator[Record]:
+        """The rows after the header."""
+        with closing(self._all()) as records:
+            next(records, None)
+            yield from records
+
+    def _all(self) -> Generator[Record]:
+        with open_binary(self._path) as stream:
+            lines = read_lines(self._translated(stream), self._encoding)
+            yield from parse_records(lines, self.dialect)
+
+    def _read_header(self) -> tuple[str, ...]:
+        with closing(self._all()) as records:
+            record = next(records, None)
+        if record is None:
+            raise EmptyInputError(f"{self._path.name}: the file has no header")
+        if record.error:
+            raise ColumnError(
+                f"{self._path.name}: the header cannot be read: {record.error}",
+                hint="mend the first line, or name the encoding with --encoding",
+            )
+        return tuple(record.cells)
+
+    def _refuse_undecodable(self, lines: list[Line]) -> None:
+        bad = sum(bool(line.error) for line in lines)
+        other = sum(not line.text.isascii() or bool(line.error) for line in lines)
+        if bad * 2 > other:
+            name = self._encoding.name
+            raise DecodingError(
+                f"{self._path.name}: most lines that are not plain ASCII are not valid {name}",
+                hint="leave --encoding out to have it found, or name the right one",
+            )
+
+    def _translated(self, stream: BinaryIO) -> BinaryIO:
+        return io.BufferedReader(_LineFeeds(stream)) if self._old_mac else stream
+
+
+def _refuse_binary(name: str, stream: BinaryIO) -> None:
+    start = cast("io.BufferedReader", stream).peek(8)[:8]
+    if start.startswith(_BINARY):
+        raise DecodingError(
+            f"{name}: this is not a text file (it begins with {start[:4]!r})",
+            hint="save it as CSV, or name it by what it is (.xlsx, .parquet, .zst)",
+        )
+
+
+class _LineFeeds(io.RawIOBase):
+    """Carriage returns as line feeds, for files that end their lines as old Macs did."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        view = memoryview(buffer)  # type: ignore[arg-type]
+        data = self._stream.read(len(view)).replace(b"\r", b"\n")
+        view[: len(data)] = data
+        return len(data)

@@ -1,0 +1,158 @@
+"""Read any table in chunks, as text cells, with bad rows marked and none lost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from difflib import get_close_matches
+from os import PathLike
+from pathlib import Path
+
+from ecomfs.errors import ColumnError, ConfigError, EmptyInputError
+from ecomfs.table.rows import Chunk, Dialect, Record, TableRow
+from ecomfs.table.source import open_source
+
+MAX_CELL_CHARS = 100_000
+_CHUNK_CHARS = 8_000_000  # a chunk of long rows is cut short, so that memory stays bounded
+
+
+class TableReader:
+    """A table, streamed in chunks of rows.
+
+    Iterating gives :class:`Chunk` after chunk and can be done again; memory does not grow with
+    the number of rows. Cells are text exactly as in the file, empty cells are ``""``. A row that
+    cannot be used comes with its ``error`` set: it is too wide or too narrow, a cell is longer
+    than ``max_cell_chars``, a cell holds a NUL character, its bytes are in no encoding, or its
+    quotes do not match. Blank lines are not rows.
+
+    Args:
+        path: the file.
+        encoding: insist on this one; found out by default (byte-order mark, UTF-8, GB18030).
+        delimiter: insist on this one; found out by default among ``,`` tab ``;`` ``|``.
+        chunk_rows: rows a chunk.
+        max_cell_chars: longest usable cell, in characters.
+
+    Raises:
+        MissingFileError: no such file, or it may not be read.
+        EmptyInputError: an empty file, or a header without rows.
+        ColumnError: two columns share a name, or the header cannot be read.
+        DecodingError: the bytes are not text in a supported encoding.
+        ConfigError: an unknown encoding, a delimiter that cannot be one, a limit below 1.
+
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "reviews.csv"
+    >>> _ = path.write_text("id;text\\n1;很好\\n2\\n", encoding="gb18030")
+    >>> reader = TableReader(path)
+    >>> reader.header, reader.encoding, reader.dialect.delimiter
+    (('id', 'text'), 'gb18030', ';')
+    >>> for row in reader.rows():
+    ...     print(row.line, dict(row.cells), row.error)
+    2 {'id': '1', 'text': '很好'}
+    3 {'id': '2', 'text': ''} line 3: 1 cell where the header has 2
+    """
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        *,
+        encoding: str | None = None,
+        delimiter: str | None = None,
+        chunk_rows: int = 1000,
+        max_cell_chars: int = MAX_CELL_CHARS,
+    ) -> None:
+        if chunk_rows < 1 or max_cell_chars < 1:
+            raise ConfigError("chunk_rows and max_cell_chars must be at least 1")
+        self.path = Path(path)
+        self.chunk_rows = chunk_rows
+        self.max_cell_chars = max_cell_chars
+        self._source = open_source(self.path, encoding=encoding, delimiter=delimiter)
+        self._check_header()
+        with closing(self._source.records()) as records:
+            if next(records, None) is None:
+                names = ", ".join(self.header)
+                raise EmptyInputError(f"{self.path.name}: a header ({names}) and no rows")
+
+    @property
+    def header(self) -> tuple[str, ...]:
+        """Column names in file order."""
+        return self._source.header
+
+    @property
+    def encoding(self) -> str:
+        """The codec that decodes the file; empty for formats that are not text."""
+        return self._source.encoding
+
+    @property
+    def dialect(self) -> Dialect:
+        """How the file is written."""
+        return self._source.dialect
+
+    def require(self, *columns: str) -> None:
+        """Raise :class:`ColumnError` unless every named column is there."""
+        for column in columns:
+            if column in self.header:
+                continue
+            folded = {name.strip().casefold(): name for name in reversed(self.header)}
+            near = get_close_matches(column.strip().casefold(), folded, n=1)
+            guess = f"did you mean {folded[near[0]]!r}? " if near else ""
+            raise ColumnError(
+                f"{self.path.name}: no column {column!r}",
+                hint=f"{guess}columns are: {', '.join(self.header)}",
+            )
+
+    def __iter__(self) -> Generator[Chunk]:
+        size = self._source.size
+        rows: list[TableRow] = []
+        first = chars = 0
+        with closing(self._source.records()) as records:
+            for record in records:
+                rows.append(self._row(record))
+                chars += sum(map(len, record.cells))
+                if len(rows) >= self.chunk_rows or chars >= _CHUNK_CHARS:
+                    yield Chunk(rows, first, record.end / size if size else None)
+                    first += len(rows)
+                    rows, chars = [], 0
+        if rows:
+            yield Chunk(rows, first, 1.0 if size else None)
+
+    def rows(self) -> Iterator[TableRow]:
+        """Row by row."""
+        for chunk in self:
+            yield from chunk
+
+    def _row(self, record: Record) -> TableRow:
+        names, cells = self.header, record.cells
+        extra = tuple(cells[len(names) :])
+        spare = bool(extra) and not any(extra)  # some exports end every row in a delimiter
+        error = record.error or self._problem(cells[: len(names)] if spare else cells)
+        note = record.note or ("empty cells beyond the header" if spare else "")
+        padded = dict.fromkeys(names, "") | dict(zip(names, cells, strict=False))
+        message = f"line {record.line}: {error}" if error else ""
+        return TableRow(record.line, padded, message, note, extra)
+
+    def _problem(self, cells: list[str]) -> str:
+        names = self.header
+        if len(cells) != len(names):
+            found = f"{len(cells)} cell{'s' if len(cells) != 1 else ''}"
+            return f"{found} where the header has {len(names)}"
+        joined = "".join(cells)
+        if "\0" in joined:
+            name = next(n for n, cell in zip(names, cells, strict=True) if "\0" in cell)
+            return f"column {name!r} holds a NUL character"
+        if len(joined) > self.max_cell_chars:
+            for name, cell in zip(names, cells, strict=True):
+                if len(cell) > self.max_cell_chars:
+                    limit = f"more than the limit of {self.max_cell_chars:,}"
+                    return f"column {name!r} has {len(cell):,} characters, {limit}"
+        return ""
+
+    def _check_header(self) -> None:
+        for name, count in Counter(self.header).items():
+            if count > 1:
+                places = [str(i) for i, n in enumerate(self.header, 1) if n == name]
+                called = f"are called {name!r}" if name else "have no name"
+                raise ColumnError(
+                    f"{self.path.name}: {count} columns {called} (positions {', '.join(places)})",
+                    hint="give each column a name of its own",
+                )

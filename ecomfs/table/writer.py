@@ -1,0 +1,191 @@
+"""Write a delimited file so that it is whole or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+from collections.abc import Iterable, Sequence
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from ecomfs.errors import OutputError
+
+OutputEncoding = Literal["utf-8", "utf-8-sig"]
+
+
+def added_columns(header: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+    """Names for columns added beside ``header``: one that is taken gets a suffix.
+
+    >>> added_columns(["id", "text", "label"], ["label", "confidence"])
+    ('label_2', 'confidence')
+    """
+    taken, chosen = set(header), []
+    for name in names:
+        free, number = name, 2
+        while free in taken:
+            free, number = f"{name}_{number}", number + 1
+        taken.add(free)
+        chosen.append(free)
+    return tuple(chosen)
+
+
+class AtomicWriter:
+    """A CSV or TSV file that appears under its name only when it is complete.
+
+    Rows go to a temporary file in the same folder, which is renamed when the ``with`` block ends
+    well. When it ends with an exception, what was written is kept as ``<name>.partial`` and the
+    exception's notes say so; an existing file of the final name is untouched.
+
+    Rows are quoted where they must be, end with a line feed, and read back equal through
+    :class:`ecomfs.table.TableReader`. Lone surrogates, which UTF-8 cannot hold, are written as
+    ``\\udXXX`` escapes.
+
+    Args:
+        path: the file to make.
+        header: column names.
+        encoding: ``utf-8-sig`` puts the mark in front that Excel wants.
+        delimiter: one character.
+
+    Raises:
+        OutputError: the folder is missing or may not be written, the path is a folder, or the
+            disk is full.
+
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "out.csv"
+    >>> with AtomicWriter(path, ["id", "text"]) as out:
+    ...     out.write([["1", 'so "good" '], ["2", ""]])
+    >>> print(path.read_text(), end="")
+    id,text
+    1,"so ""good"" "
+    2,
+    """
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        header: Sequence[str],
+        *,
+        encoding: OutputEncoding = "utf-8",
+        delimiter: str = ",",
+    ) -> None:
+        self.path = Path(path)
+        self.rows = 0
+        self._width = len(header)
+        self._delimiter = delimiter
+        self._must_quote = re.compile(rf'[{re.escape(delimiter)}"\r\n]')
+        self._temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
+        if self.path.is_dir():
+            raise OutputError(f"{self.path}: this is a folder", hint="name a file in it")
+        try:
+            self._file = self._temporary.open(
+                "w", encoding=encoding, errors="backslashreplace", newline=""
+            )
+        except OSError as problem:
+            raise self._failure(problem) from problem
+        try:
+            # Names that look like another delimiter, a mark or a "sep=" line would mislead readers.
+            self._put(self._record(header, re.compile(r'[,;|\t"\r\n\ufeff]|^sep=', re.I)))
+        except OutputError:
+            self._keep()
+            raise
+
+    def write(self, rows: Iterable[Sequence[str]]) -> None:
+        """Append rows of the header's width."""
+        for row in rows:
+            if len(row) != self._width:
+                raise OutputError(
+                    f"{self.path}: row {self.rows + 1} has {len(row)} cells, "
+                    f"the header has {self._width}"
+                )
+            self._put(self._record(row))
+            self.rows += 1
+
+    def flush(self) -> None:
+        """Push what was written to the disk, so that a crash cannot lose it."""
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as problem:
+            raise self._failure(problem) from problem
+
+    def commit(self) -> None:
+        """Make the file appear under its name; the end of a ``with`` block does this."""
+        self.flush()
+        try:
+            self._file.close()
+            os.replace(self._temporary, self.path)
+        except OSError as problem:
+            raise self._failure(problem) from problem
+
+    def abandon(self) -> Path | None:
+        """Give up; returns where the rows written so far are kept, ``None`` if nowhere."""
+        return self._keep()
+
+    @property
+    def partial(self) -> Path:
+        """Where rows are kept when writing fails."""
+        return self.path.with_name(self.path.name + ".partial")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if problem is None:
+            try:
+                self.commit()
+                return
+            except OutputError as failure:
+                problem = failure
+                self._note(problem)
+                raise
+        self._note(problem)
+
+    def _note(self, problem: BaseException) -> None:
+        kept = self._keep()
+        if kept is not None:
+            problem.add_note(f"{self.rows} rows written so far are in {kept}")
+
+    def _keep(self) -> Path | None:
+        with contextlib.suppress(OSError):  # a full disk refuses the last buffer
+            self._file.close()
+        try:
+            os.replace(self._temporary, self.partial)
+        except OSError:
+            return None
+        return self.partial
+
+    def _put(self, text: str) -> None:
+        try:
+            self._file.write(text)
+        except OSError as problem:
+            raise self._failure(problem) from problem
+
+    def _record(self, cells: Sequence[str], also: re.Pattern[str] | None = None) -> str:
+        quoted = (
+            '"' + cell.replace('"', '""') + '"'
+            if self._must_quote.search(cell) or (also and also.search(cell))
+            else cell
+            for cell in cells
+        )
+        # A lone empty cell must be quoted, or its line would be blank and no row.
+        return (self._delimiter.join(quoted) or '""') + "\n"
+
+    def _failure(self, problem: OSError) -> OutputError:
+        if problem.errno in {errno.ENOSPC, errno.EDQUOT}:
+            return OutputError(f"{self.path}: the disk is full", hint="free some space and resume")
+        if problem.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+            hint = "choose another folder with -o"
+            return OutputError(f"{self.path}: no permission to write there", hint=hint)
+        if problem.errno in {errno.ENOENT, errno.ENOTDIR}:
+            hint = f"make it first: mkdir -p {self.path.parent}"
+            return OutputError(f"{self.path}: its folder does not exist", hint=hint)
+        return OutputError(f"{self.path}: cannot be written: {problem.strerror or problem}")
