@@ -1,0 +1,36 @@
+"""``ecomfs check``: can this engine be trusted to read labels?"""
+
+from __future__ import annotations
+
+import typer
+
+from ecomfs.cli import options as o
+
+
+def check(engine: o.Engine = "auto") -> None:
+    """Run the start-up canary on an engine and print what it can do."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from ecomfs import aio
+    from ecomfs.engine import canary, open_engine
+
+    opened = open_engine(engine)
+    report = aio.run(canary(opened))
+    console = Console()
+    can = opened.capabilities
+    console.print(
+        f"[bold]{opened.spec}[/]  fingerprint {opened.fingerprint}\n"
+        f"log-probabilities {'yes' if can.logprobs else 'no'} · "
+        f"prefix reuse {'yes' if can.prefix_reuse else 'no'} · "
+        f"context {can.context_tokens} tokens"
+    )
+    table = Table("check", "", "what was seen")
+    for item in report.checks:
+        table.add_row(item.name, "[green]ok[/]" if item.ok else "[red]FAILED[/]", item.detail)
+    console.print(table)
+    for item in report.checks:
+        if not item.ok:
+            console.print(f"[red]{item.name}[/]: {item.hint}")
+    if not report.ok:
+        raise typer.Exit(1)

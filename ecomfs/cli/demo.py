@@ -1,0 +1,55 @@
+"""``ecomfs demo``: the whole way on the samples, with a real model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ecomfs.cli import options as o
+
+_TASKS = ("review_sentiment", "product_category")
+
+
+def demo(
+    samples: Annotated[Path, typer.Option(help="folder of the sample tables")] = Path("samples"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="folder for results")] = Path("out"),
+    engine: o.Engine = "auto",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress bar")] = False,
+) -> None:
+    """Score the sample reviews and product titles, and print how well it went."""
+    from rich.console import Console
+
+    from ecomfs.batch import read_examples, score_table
+    from ecomfs.batch.evaluate import systems
+    from ecomfs.cli.present import metrics_table, progress, summary
+    from ecomfs.errors import MissingFileError, OutputError
+    from ecomfs.task import load_task
+
+    if not samples.is_dir():
+        raise MissingFileError(
+            f"{samples}: no such folder", hint="run it in a checkout, or name --samples"
+        )
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{output}: {error.strerror}") from error
+    console = Console()
+    for task in _TASKS:
+        card = load_task(task)
+        pool = read_examples(samples / task / "pool.csv", card)
+        clf = o.classifier(task, engine=engine).fit(pool)
+        console.print(f"\n[bold]{task}[/]: {card.description.en}")
+        with progress(task, quiet=quiet) as report:
+            result = score_table(
+                samples / task / "test.csv",
+                output / f"{task}.csv",
+                clf.pipeline_,
+                gold_column="label",
+                probabilities=True,
+                on_progress=report,
+            )
+        summary(result, clf.pipeline_, len(pool))
+        if result.gold is not None:
+            metrics_table(systems(result.gold, clf.pipeline_), len(pool))

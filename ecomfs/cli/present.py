@@ -1,0 +1,78 @@
+"""How results look on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from ecomfs_eval import Predictions
+
+    from ecomfs.batch import ScoreResult, Tally
+    from ecomfs.pipeline import Pipeline
+
+
+@contextmanager
+def progress(name: str, *, quiet: bool = False) -> Iterator[Callable[[Tally], None]]:
+    """A progress bar with rows/s, tokens, cache share and time left, on standard error."""
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[detail]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=quiet,
+        transient=True,
+    )
+    with bar:
+        job = bar.add_task(name, total=1.0, detail="")
+
+        def report(tally: Tally) -> None:
+            speed = tally.rows / tally.seconds if tally.seconds else 0.0
+            share = tally.cache_share
+            detail = f"{tally.rows} rows · {speed:.1f}/s · {tally.prompt_tokens:,} tokens"
+            if share is not None:
+                detail += f" · {share:.0%} cached"
+            bar.update(job, completed=tally.progress or 0.0, detail=detail)
+
+        yield report
+
+
+def summary(result: ScoreResult, pipeline: Pipeline, n_examples: int) -> None:
+    """What was done, on standard error (standard output stays free for pipes)."""
+    console = Console(stderr=True)
+    tally = result.tally
+    counts = " · ".join(f"{n} {name}" for name, n in tally.status.items() if n)
+    speed = f", {tally.rows / tally.seconds:.1f} rows/s" if tally.seconds else ""
+    share = f", {tally.cache_share:.0%} of tokens cached" if tally.cache_share else ""
+    console.print(
+        f"{tally.rows} rows ({counts}) in {tally.seconds:.1f} s{speed}{share}\n"
+        f"{n_examples} labelled examples · k = {pipeline.k} · {pipeline.engine.spec} · "
+        f"wrote {result.output}",
+        highlight=False,
+    )
+
+
+def metrics_table(systems: Mapping[str, Predictions], n_examples: int, *, seed: int = 0) -> None:
+    """Accuracy and macro-F1 with 95 % intervals, one line a system, on standard output."""
+    from ecomfs_eval import metrics
+
+    first = next(iter(systems.values()))
+    table = Table(
+        title=f"n = {len(first)} rows with a true label · {n_examples} labelled examples · "
+        "95 % intervals",
+        title_justify="left",
+    )
+    for column in ("system", "accuracy", "macro-F1"):
+        table.add_column(column, no_wrap=True)
+    for name, predictions in systems.items():
+        scores = (metrics.accuracy(predictions), metrics.f1(predictions, average="macro"))
+        table.add_row(name, *(str(score) for score in scores))
+    Console().print(table)

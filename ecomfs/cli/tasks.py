@@ -1,0 +1,55 @@
+"""``ecomfs tasks``: what can be classified."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def tasks(
+    name: Annotated[str | None, typer.Argument(help="explain this task")] = None,
+) -> None:
+    """List the tasks, or explain one: its fields, labels and templates."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from ecomfs.task import available_tasks, load_task
+
+    console = Console()
+    if name is None:
+        table = Table("task", "question", "labels", "fields")
+        for each in available_tasks():
+            card = load_task(each)
+            labels = ", ".join(label.name for label in card.labels if not label.optional)
+            table.add_row(
+                each,
+                card.description.en,
+                labels or "the pool's own",
+                ", ".join(f.name for f in card.fields),
+            )
+        console.print(table)
+        return
+    card = load_task(name)
+    console.print(f"[bold]{card.name}[/]: {card.description.en}\n{card.description.zh}\n")
+    fields = Table("field", "columns that mean it", "required")
+    for spec in card.fields:
+        fields.add_row(
+            spec.name, ", ".join((spec.name, *spec.aliases)), "yes" if spec.required else "no"
+        )
+    console.print(fields)
+    if card.labels:
+        labels_table = Table("label", "words", "definition", "also spelt")
+        for label in card.labels:
+            labels_table.add_row(
+                label.name + (" (optional)" if label.optional else ""),
+                f"{label.words.en} / {label.words.zh}",
+                f"{label.definition.en}\n{label.definition.zh}",
+                ", ".join(label.aliases),
+            )
+        console.print(labels_table)
+    if card.label_space == "open":
+        console.print("labels: the pool's own")
+    console.print(
+        f"templates: en.{card.templates.en}, zh.{card.templates.zh} · default k {card.default_k}"
+    )
