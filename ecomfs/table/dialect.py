@@ -41,21 +41,21 @@ def sniff_dialect(
         for mark in ([delimiter] if delimiter else DELIMITERS)
         for backslash in quoting
     ]
-    # max() keeps the first of equals: the comma, and doubled quotes.
+    # max() keeps the first of equals, the comma.
     return max(candidates, key=lambda dialect: _fit(lines, dialect, complete))
 
 
-def _fit(lines: Sequence[Line], dialect: Dialect, complete: bool) -> tuple[bool, float, int]:
+def _fit(lines: Sequence[Line], dialect: Dialect, complete: bool) -> tuple[bool, float, bool, int]:
     records = list(islice(parse_records(lines, dialect), SNIFF_RECORDS + 1))
     if not complete and 2 < len(records) <= SNIFF_RECORDS:
         records.pop()
     if not records:
-        return (False, 0.0, 0)
+        return (False, 0.0, True, 0)
     header, rows = records[0], records[1:]
     if header.error:  # better than no delimiter at all: its message says what to mend
-        return (dialect.delimiter in header.cells[0], 0.0, 0)
+        return (dialect.delimiter in header.cells[0], 0.0, True, 0)
     width = len(header.cells)
-    return (width > 1, _share_as_wide(rows, width), width)
+    return (width > 1, _share_as_wide(rows, width), not dialect.backslash, width)
 
 
 def _share_as_wide(rows: Sequence[Record], width: int) -> float:
