@@ -13,6 +13,7 @@ from typing import Any
 from ecomfs.errors import ContextOverflowError, TemplateError
 from ecomfs.prompt.template import PROBE, Template
 from ecomfs.task import LabelSpace, TaskCard
+from ecomfs.text.normalise import squeeze
 from ecomfs.types import Demonstration, Language, Prompt, Row
 
 Encode = Callable[[str], list[int]]
@@ -84,7 +85,7 @@ class PromptBuilder:
             "demonstrations": [
                 {
                     "row": _values(d.example.fields, self.card),
-                    "text": d.text,
+                    "text": self.card.row_text(d.example.fields, self.language),
                     "answer": self.answers[self._position(d)],
                 }
                 for d in demonstrations
@@ -108,7 +109,8 @@ class PromptBuilder:
                 }
                 for label, answer in zip(self.space.labels, self.answers, strict=True)
             ],
-            "row": _values(row, self.card) | {"text": self.card.row_text(row, self.language)},
+            "row": _values(row, self.card),
+            "text": self.card.row_text(row, self.language),
         }
 
     def _cut(self, row: Row, encode: Encode | None, budget: int) -> tuple[str, list[int], int]:
@@ -143,12 +145,9 @@ def _values(row: Row, card: TaskCard) -> dict[str, Any]:
     missing = [f.name for f in card.fields if f.required and f.name not in row]
     if missing:
         raise TemplateError(f"row without field {missing[0]!r}")
-    return {f.name: _one_line(row.get(f.name, "")) for f in card.fields}
-
-
-def _one_line(value: Any) -> Any:
-    """Text on one line: a row with line breaks could otherwise forge an answer line."""
-    return " ".join(value.split()) if isinstance(value, str) else value
+    # Text on one line: a row with line breaks could otherwise forge an answer line.
+    values = {f.name: row.get(f.name, "") for f in card.fields}
+    return {name: squeeze(v) if isinstance(v, str) else v for name, v in values.items()}
 
 
 def cue(text: str) -> str:

@@ -1,6 +1,7 @@
 """Prompt templates: Jinja in its immutable sandbox, every name strict.
 
-A template sees ``instruction``, ``labels``, ``demonstrations`` and ``row``, and nothing else.
+A template sees ``instruction``, ``labels``, ``demonstrations``, ``row`` (its fields)
+and ``text`` (the whole row as text), and nothing else.
 Row text is only ever a *value*: it is never compiled, so ``{{ … }}`` in a review is printed, not
 run. A name that does not exist is an error, not an empty string.
 """
@@ -25,7 +26,7 @@ _ENVIRONMENT = ImmutableSandboxedEnvironment(
     lstrip_blocks=True,
     autoescape=False,  # prompts are plain text, not HTML
 )
-_NAMES = "instruction, labels, demonstrations, row"
+_NAMES = "instruction, labels, demonstrations, row, text"
 
 
 class Template:

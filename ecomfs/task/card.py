@@ -6,13 +6,23 @@ strictly: an unknown key is an error, because a misspelt key would otherwise be 
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ecomfs.text.normalise import fold
+from ecomfs.text.normalise import squeeze
 from ecomfs.types import Language, Row
+
+
+def plain_key(spelling: str) -> str:
+    """What two spellings of one label share: width, case and outer space do not matter.
+
+    >>> plain_key(" Ｐositive ") == plain_key("POSITIVE")
+    True
+    """
+    return unicodedata.normalize("NFKC", spelling).strip().casefold()
 
 
 class _Strict(BaseModel):
@@ -111,8 +121,7 @@ class TaskCard(_Strict):
         owner: dict[str, str] = {}
         for label in self.labels:
             for spelling in label.spellings():
-                key = fold(spelling) or spelling
-                other = owner.setdefault(key, label.name)
+                other = owner.setdefault(plain_key(spelling), label.name)
                 if other != label.name:
                     raise ValueError(
                         f"labels {other!r} and {label.name!r} share the spelling {spelling!r}"
@@ -128,7 +137,7 @@ class TaskCard(_Strict):
         """A row as text, for the retriever and for templates that do not lay it out themselves:
         the value alone when there is one field, ``Title: value`` lines when there are several.
         """
-        present = [(f, str(fields.get(f.name, "")).strip()) for f in self.fields]
+        present = [(f, squeeze(str(fields.get(f.name, "")))) for f in self.fields]
         if len(present) == 1:
             return present[0][1]
         colon = "：" if language == "zh" else ": "

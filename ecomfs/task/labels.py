@@ -7,12 +7,11 @@ one label, and predictions come back in the pool's own spelling (the first one s
 from __future__ import annotations
 
 import difflib
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ecomfs.errors import PoolError, UnknownLabelError
-from ecomfs.task.card import LabelSpec, TaskCard
+from ecomfs.task.card import LabelSpec, TaskCard, plain_key
 from ecomfs.text.normalise import fold
 from ecomfs.types import Language
 
@@ -33,13 +32,6 @@ class Label:
         return self.spec.definition.get(language) if self.spec else ""
 
 
-def _keys(spelling: str) -> tuple[str, ...]:
-    """Comparison keys from strict to loose; labels such as ``+`` have no letters to fold to."""
-    plain = unicodedata.normalize("NFKC", spelling).strip().casefold()
-    loose = fold(spelling)
-    return (plain, loose) if loose else (plain,)
-
-
 class LabelSpace:
     """An ordered, closed set of labels for one run.
 
@@ -54,19 +46,18 @@ class LabelSpace:
     def __init__(self, labels: Sequence[Label]) -> None:
         self.labels = tuple(labels)
         self.names = tuple(label.name for label in labels)
-        self._index: dict[str, int] = {}
-        ambiguous: set[str] = set()
+        self._exact: dict[str, int] = {}
+        self._loose: dict[str, int | None] = {}
+        # A label's own name beats another label's alias.
         for position, label in enumerate(labels):
-            spellings = (label.name, *(label.spec.spellings() if label.spec else ()))
-            for spelling in spellings:
-                for key in _keys(spelling):
-                    if self._index.setdefault(key, position) != position:
-                        ambiguous.add(key)
-        # A loose key that two labels share must not decide between them; exact names still do.
-        for key in ambiguous:
-            del self._index[key]
+            self._exact.setdefault(plain_key(label.name), position)
         for position, label in enumerate(labels):
-            self._index[_keys(label.name)[0]] = position
+            for spelling in (label.name, *(label.spec.spellings() if label.spec else ())):
+                self._exact.setdefault(plain_key(spelling), position)
+                loose = fold(spelling)
+                # A loose key that two labels share must not decide between them.
+                if loose and self._loose.setdefault(loose, position) != position:
+                    self._loose[loose] = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -74,10 +65,8 @@ class LabelSpace:
     def index(self, spelling: str) -> int | None:
         """Position of the label that ``spelling`` means, by name, alias or case; ``None`` when
         it means none of them."""
-        for key in _keys(spelling):
-            if key in self._index:
-                return self._index[key]
-        return None
+        found = self._exact.get(plain_key(spelling))
+        return found if found is not None else self._loose.get(fold(spelling))
 
     def require(self, spelling: str, where: str) -> int:
         """Like :meth:`index`, but raises :class:`UnknownLabelError` naming ``where``."""
@@ -132,7 +121,7 @@ class LabelSpace:
         labels: list[Label] = []
         taken: dict[str, str] = {}
         for name in sorted(seen):
-            key = _keys(name)[0]
+            key = plain_key(name)
             if key in taken:  # "Shoes" and "shoes " are one label; the first spelling wins
                 continue
             taken[key] = name

