@@ -1,0 +1,64 @@
+"""ecomfs_eval: score, compare and report predictions of any classifier.
+
+It reads a predictions file that any system wrote, or any object with ``predict_proba``, and says
+how good it is, how sure that is, and whether another one is better. It imports nothing of ecomfs.
+
+>>> from ecomfs_eval import Predictions, summarise
+>>> table = [[.1, .9], [.7, .3], [.6, .4], [.8, .2]]
+>>> p = Predictions.of(["yes", "no", "no", "yes"], probabilities=table, labels=["no", "yes"])
+>>> s = summarise(p, ["accuracy", "roc_auc"])
+>>> s["accuracy"].value, s["roc_auc"].value
+(0.75, 0.5)
+"""
+
+from __future__ import annotations
+
+from ecomfs_eval.columns import Columns
+from ecomfs_eval.compare import Comparison, compare, compare_many
+from ecomfs_eval.errors import EvalError
+from ecomfs_eval.intervals import Bootstrap, score, scores, wilson
+from ecomfs_eval.metrics import (
+    METRICS,
+    Interval,
+    Metric,
+    Score,
+    Undefined,
+    confusion_matrix,
+    get_metric,
+    per_class,
+    precision_recall_curve,
+    reliability_curve,
+    risk_coverage_curve,
+    roc_curve,
+)
+from ecomfs_eval.predictions import Predictions
+from ecomfs_eval.reading import gold_from_file
+from ecomfs_eval.summary import Summary, summarise
+
+__all__ = [
+    "METRICS",
+    "Bootstrap",
+    "Columns",
+    "Comparison",
+    "EvalError",
+    "Interval",
+    "Metric",
+    "Predictions",
+    "Score",
+    "Summary",
+    "Undefined",
+    "compare",
+    "compare_many",
+    "confusion_matrix",
+    "get_metric",
+    "gold_from_file",
+    "per_class",
+    "precision_recall_curve",
+    "reliability_curve",
+    "risk_coverage_curve",
+    "roc_curve",
+    "score",
+    "scores",
+    "summarise",
+    "wilson",
+]

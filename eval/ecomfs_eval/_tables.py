@@ -1,0 +1,134 @@
+"""Files as frames of text: CSV in the encodings of the field, JSON lines, Parquet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ecomfs_eval.errors import (
+    ColumnError,
+    EmptyDataError,
+    FileFormatError,
+    MissingFileError,
+    MissingLibraryError,
+    OptionError,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Kind = Literal["csv", "jsonl", "parquet"]
+SUFFIXES: dict[str, Kind] = {
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+}
+
+
+def read_table(path: str | Path, kind: Kind | None = None) -> pd.DataFrame:
+    """A file as a frame, one row a record, columns as they are named in the file.
+
+    CSV values stay text (an empty field is ``""``, ``NA`` is the text ``NA``); JSON and Parquet
+    keep their types.
+
+    Args:
+        path: the file.
+        kind: by default told by the suffix.
+
+    Raises:
+        MissingFileError, EmptyDataError, FileFormatError, ColumnError, OptionError,
+        MissingLibraryError: each names the file, and the line where there is one.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MissingFileError(f"{path}: no such file", hint="check the path")
+    if kind is None:
+        kind = SUFFIXES.get(path.suffix.lower())
+        if kind is None:
+            raise OptionError(
+                f"{path}: cannot tell the format from {path.suffix!r}",
+                hint="name the file .csv, .jsonl or .parquet, or give kind=",
+            )
+    if kind == "parquet":
+        return _parquet(path)
+    raw = path.read_bytes()
+    if not raw.strip():
+        raise EmptyDataError(f"{path}: the file is empty", hint="write a header and rows")
+    return _csv(path, decode(raw, path)) if kind == "csv" else _jsonl(path, decode(raw, path))
+
+
+def decode(raw: bytes, path: Path) -> str:
+    """Bytes as text: UTF-8 with or without a byte order mark, else GB18030."""
+    for encoding in ("utf-8-sig", "gb18030"):
+        try:
+            return raw.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise FileFormatError(f"{path}: neither UTF-8 nor GB18030 text", hint="save the file as UTF-8")
+
+
+def _csv(path: Path, text: str) -> pd.DataFrame:
+    import pandas as pd
+
+    header = next(csv.reader(io.StringIO(text)))
+    doubled = sorted({c for c in header if header.count(c) > 1})
+    if doubled:
+        raise ColumnError(
+            f"{path}: column {doubled[0]!r} stands twice in the header", hint="rename one of them"
+        )
+    try:
+        frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, index_col=False)
+    except pd.errors.ParserError as error:
+        detail = str(error).removeprefix("Error tokenizing data. C error: ").strip()
+        raise FileFormatError(
+            f"{path}: {detail}", hint="quote fields that hold commas or line breaks"
+        ) from error
+    short = frame.isna().any(axis=1)
+    if short.any():
+        row = int(short.to_numpy().argmax())
+        raise FileFormatError(
+            f"{path}: row {row + 1} has fewer fields than the header",
+            hint=f"every row needs {len(header)} fields",
+        )
+    return frame
+
+
+def _jsonl(path: Path, text: str) -> pd.DataFrame:
+    import pandas as pd
+
+    records = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise FileFormatError(
+                f"{path}: line {number} is not JSON: {error.msg}", hint="write one object a line"
+            ) from error
+        if not isinstance(record, dict):
+            raise FileFormatError(
+                f"{path}: line {number} is not a JSON object", hint="write one object a line"
+            )
+        records.append(record)
+    return pd.DataFrame.from_records(records).astype(object)
+
+
+def _parquet(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        return pd.read_parquet(path)
+    except ImportError as error:
+        raise MissingLibraryError(
+            f"{path}: reading Parquet needs pyarrow", hint="pip install pyarrow"
+        ) from error
+    except (ValueError, OSError) as error:
+        detail = str(error).splitlines()[0]
+        raise FileFormatError(
+            f"{path}: not a Parquet file: {detail}", hint="write the file again"
+        ) from error

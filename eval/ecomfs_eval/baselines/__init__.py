@@ -1,0 +1,75 @@
+"""Baselines on the same labelled rows: the bar that every report shows beside a system.
+
+>>> train = LabelledRows.of(["good", "bad"] * 4, texts=["works well", "broke at once"] * 4)
+>>> found = run_baselines(train, LabelledRows.of(["good"], texts=["works"]))
+>>> [name for name, p in found.items() if not isinstance(p, Undefined)]
+['majority', 'prior_random', 'tfidf_logistic']
+>>> found["knn"].reason
+'no vectors were given'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ecomfs_eval.baselines.base import Baseline
+from ecomfs_eval.baselines.boosting import gradient_boosting
+from ecomfs_eval.baselines.data import LabelledRows
+from ecomfs_eval.baselines.linear import embedding_logistic, tfidf_logistic
+from ecomfs_eval.baselines.neighbours import knn
+from ecomfs_eval.baselines.simple import majority, prior_random
+from ecomfs_eval.errors import OptionError
+from ecomfs_eval.metrics.score import Undefined
+from ecomfs_eval.predictions import Predictions
+
+BASELINES: dict[str, Baseline] = {
+    b.name: b
+    for b in (majority, prior_random, knn(), tfidf_logistic, embedding_logistic, gradient_boosting)
+}
+"""Every baseline by name."""
+
+
+def run_baselines(
+    train: LabelledRows,
+    test: LabelledRows,
+    names: Sequence[str | Baseline] | None = None,
+    *,
+    seed: int = 0,
+) -> dict[str, Predictions | Undefined]:
+    """Fit baselines on the labelled rows and predict the others.
+
+    Args:
+        train: the labelled rows the system also has.
+        test: the rows that are scored; their labels are used as gold only.
+        names: which; by default all.
+        seed: of whatever is random.
+
+    Returns:
+        name → predictions, or why there are none.
+
+    Raises:
+        OptionError: no baseline is called that.
+        MissingLibraryError: scikit-learn is absent.
+    """
+    chosen = []
+    for name in names if names is not None else BASELINES.values():
+        if isinstance(name, str) and name not in BASELINES:
+            raise OptionError(
+                f"no baseline is called {name!r}", hint="one of: " + ", ".join(BASELINES)
+            )
+        chosen.append(BASELINES[name] if isinstance(name, str) else name)
+    return {b.name: b(train, test, seed) for b in chosen}
+
+
+__all__ = [
+    "BASELINES",
+    "Baseline",
+    "LabelledRows",
+    "embedding_logistic",
+    "gradient_boosting",
+    "knn",
+    "majority",
+    "prior_random",
+    "run_baselines",
+    "tfidf_logistic",
+]

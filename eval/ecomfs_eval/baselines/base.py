@@ -1,0 +1,73 @@
+"""What a baseline is: labelled rows in, predictions for other rows out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ecomfs_eval._check import widen
+from ecomfs_eval.baselines.data import LabelledRows
+from ecomfs_eval.metrics.score import Undefined
+from ecomfs_eval.predictions import FloatArray, Predictions
+
+Fit = Callable[[LabelledRows, LabelledRows, int], tuple[list[str], FloatArray] | Undefined]
+"""(labelled rows, rows to predict, seed) → (classes, n × classes probabilities), or why not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """A named baseline.
+
+    Attributes:
+        name: how options, files and reports call it.
+        title: for people.
+        definition: what is fitted, with every setting that matters.
+        fit: see :data:`Fit`; it never sees the labels of the rows to predict.
+    """
+
+    name: str
+    title: str
+    definition: str
+    fit: Fit
+
+    def __call__(
+        self, train: LabelledRows, test: LabelledRows, seed: int = 0
+    ) -> Predictions | Undefined:
+        """Fit on ``train``, predict ``test``.
+
+        Returns:
+            The predictions, over every label of either; or why there are none (no text, one
+            class only).
+
+        Raises:
+            MissingLibraryError: scikit-learn is absent.
+        """
+        got = self.fit(train, test, seed)
+        if isinstance(got, Undefined):
+            return got
+        classes, table = got
+        space = sorted({*train.labels, *test.labels})
+        return Predictions.of(
+            test.labels,
+            ids=test.ids,
+            probabilities=widen(table, classes, space, rows=len(test)),
+            labels=space,
+            name=self.name,
+            source=f"baseline {self.name}",
+            **test.columns,
+        )
+
+
+def one_class(train: LabelledRows) -> Undefined | None:
+    """Why a classifier cannot be fitted on a single class."""
+    if len(set(train.labels)) < 2:
+        return Undefined(f"the labelled rows have one class only ({train.labels[0]!r})")
+    return None
+
+
+def priors(train: LabelledRows) -> tuple[list[str], FloatArray]:
+    """Classes in order, and their shares among the labelled rows."""
+    classes, counts = np.unique(np.array(train.labels), return_counts=True)
+    return [str(c) for c in classes], counts / counts.sum()

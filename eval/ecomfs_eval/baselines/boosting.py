@@ -1,0 +1,89 @@
+"""Gradient boosting for tabular rows.
+
+Columns whose every value is a number (or empty) are numbers; all others are categories. A
+category that the labelled rows lack is treated as missing.
+
+>>> import pandas as pd
+>>> from ecomfs_eval.baselines import LabelledRows
+>>> table = pd.DataFrame({"pages": ["1", "2", "9", "8"] * 5, "device": ["web", "app"] * 10})
+>>> train = LabelledRows.of(["no", "no", "buy", "buy"] * 5, table=table)
+>>> gradient_boosting(train, LabelledRows.of(["buy", "no"], table=table.iloc[[2, 0]])).predicted
+('buy', 'no')
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ecomfs_eval.baselines.base import Baseline, one_class
+from ecomfs_eval.baselines.data import LabelledRows, need_sklearn
+from ecomfs_eval.errors import ColumnError
+from ecomfs_eval.metrics.score import Undefined
+from ecomfs_eval.predictions import FloatArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_CATEGORIES = 255
+"""The histogram model takes no more; rarer categories of a column count as missing."""
+
+
+def features(train: pd.DataFrame, test: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Both tables as numbers and categories, decided on the labelled rows alone.
+
+    Raises:
+        ColumnError: the tables have different columns.
+    """
+    import pandas as pd
+
+    if list(train.columns) != list(test.columns):
+        raise ColumnError(
+            f"columns differ: {list(train.columns)} and {list(test.columns)}",
+            hint="give both tables the same features",
+        )
+    left: dict[str, pd.Series] = {}
+    right: dict[str, pd.Series] = {}
+    for column in train.columns:
+        a, b = (
+            frame[column].astype(object).where(lambda x: x != "", None) for frame in (train, test)
+        )
+        numbers = pd.to_numeric(a, errors="coerce")
+        if (numbers.isna() == a.isna()).all():
+            left[column] = numbers.astype("float64")
+            right[column] = pd.to_numeric(b, errors="coerce").astype("float64")
+            continue
+        common = a.dropna().map(str).value_counts().index[:MOST_CATEGORIES]
+        kind = pd.CategoricalDtype(sorted(common))
+        left[column], right[column] = (x.map(str, na_action="ignore").astype(kind) for x in (a, b))
+    return pd.DataFrame(left), pd.DataFrame(right)
+
+
+def _fit(
+    train: LabelledRows, test: LabelledRows, seed: int
+) -> tuple[list[str], FloatArray] | Undefined:
+    if train.table is None or test.table is None:
+        return Undefined("no table of features was given")
+    if (why := one_class(train)) is not None:
+        return why
+    need_sklearn()
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    # The default of 20 rows a leaf would leave a few-shot table without a single split.
+    leaf = max(1, min(20, len(train) // 10))
+    model = HistGradientBoostingClassifier(
+        min_samples_leaf=leaf, categorical_features="from_dtype", random_state=seed
+    )
+    a, b = features(train.table, test.table)
+    model.fit(a, np.array(train.labels))
+    table: FloatArray = model.predict_proba(b)
+    return [str(c) for c in model.classes_], table
+
+
+gradient_boosting = Baseline(
+    "gradient_boosting",
+    "Gradient boosting",
+    "histogram gradient boosting, 100 trees, at most 20 rows a leaf (a tenth of few rows)",
+    _fit,
+)

@@ -1,0 +1,108 @@
+"""Labelled rows as baselines need them: text, vectors or a table, whichever there is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ecomfs_eval.errors import ColumnError, EmptyDataError, MissingLibraryError
+from ecomfs_eval.predictions import FloatArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledRows:
+    """n rows with labels.
+
+    Attributes:
+        ids: n row ids.
+        labels: n gold labels.
+        texts: n texts, or ``None``.
+        vectors: n × d embeddings, or ``None``.
+        table: n feature rows (numbers, or text that is categories or numbers), or ``None``.
+        columns: what else the predictions should carry, by the names of
+            :class:`~ecomfs_eval.Predictions` (``groups``, ``queries``, ``slices``, ``extra``).
+
+    Raises:
+        EmptyDataError: no rows.
+        ColumnError: a column of another length.
+
+    >>> rows = LabelledRows.of(["good", "bad"], texts=["I like it", "broken"])
+    >>> len(rows), rows.ids
+    (2, ('1', '2'))
+    """
+
+    ids: tuple[str, ...]
+    labels: tuple[str, ...]
+    texts: tuple[str, ...] | None = None
+    vectors: FloatArray | None = None
+    table: pd.DataFrame | None = None
+    columns: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        n = len(self.ids)
+        if n == 0:
+            raise EmptyDataError("no labelled rows", hint="a baseline needs at least one")
+        for name in ("labels", "texts", "vectors", "table"):
+            values = getattr(self, name)
+            if values is not None and len(values) != n:
+                raise ColumnError(
+                    f"{name} has {len(values)} values for {n} rows", hint="give one value a row"
+                )
+
+    @classmethod
+    def of(
+        cls,
+        labels: Sequence[object],
+        *,
+        ids: Sequence[object] | None = None,
+        texts: Sequence[str] | None = None,
+        vectors: Any = None,
+        table: pd.DataFrame | None = None,
+        **columns: Any,
+    ) -> LabelledRows:
+        """Rows from plain sequences; ids are ``1`` … ``n`` unless given."""
+        return cls(
+            tuple(str(i) for i in (ids if ids is not None else range(1, len(labels) + 1))),
+            tuple(str(x) for x in labels),
+            None if texts is None else tuple(texts),
+            None if vectors is None else np.asarray(vectors, dtype=np.float64),
+            table,
+            columns,
+        )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, rows: Iterable[int]) -> LabelledRows:
+        """Some of the rows, in the order given; ``columns`` are left out, since only the scored
+        rows carry them."""
+        keep = np.array(list(rows), dtype=np.int64)
+        return replace(
+            self,
+            ids=tuple(self.ids[i] for i in keep),
+            labels=tuple(self.labels[i] for i in keep),
+            texts=None if self.texts is None else tuple(self.texts[i] for i in keep),
+            vectors=None if self.vectors is None else self.vectors[keep],
+            table=None if self.table is None else self.table.iloc[keep],
+            columns={},
+        )
+
+
+def need_sklearn() -> None:
+    """Raise what to install where scikit-learn is absent.
+
+    Raises:
+        MissingLibraryError
+    """
+    try:
+        import sklearn  # noqa: F401
+    except ImportError as error:
+        raise MissingLibraryError(
+            "baselines need scikit-learn", hint="pip install 'ecomfs[eval]'"
+        ) from error

@@ -1,0 +1,42 @@
+"""Two or more systems on the same rows: exact tests, paired intervals, flips, a decision."""
+
+from __future__ import annotations
+
+from ecomfs_eval.compare.comparison import (
+    COMPARED,
+    Comparison,
+    Comparisons,
+    compare,
+    compare_many,
+)
+from ecomfs_eval.compare.decision import Decision, decide
+from ecomfs_eval.compare.differences import Difference, differences
+from ecomfs_eval.compare.flips import Flip, flips
+from ecomfs_eval.compare.holm import holm
+from ecomfs_eval.compare.mcnemar import McNemar, exact_p, mcnemar
+from ecomfs_eval.compare.pairing import pair
+from ecomfs_eval.compare.power import minimum_detectable_effect, rows_needed
+from ecomfs_eval.compare.slices import SliceDifference, slice_differences
+
+__all__ = [
+    "COMPARED",
+    "Comparison",
+    "Comparisons",
+    "Decision",
+    "Difference",
+    "Flip",
+    "McNemar",
+    "SliceDifference",
+    "compare",
+    "compare_many",
+    "decide",
+    "differences",
+    "exact_p",
+    "flips",
+    "holm",
+    "mcnemar",
+    "minimum_detectable_effect",
+    "pair",
+    "rows_needed",
+    "slice_differences",
+]

@@ -1,0 +1,274 @@
+"""Is B better than A? On the same rows, with the uncertainty, and where they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from ecomfs_eval.compare.decision import Decision, decide
+from ecomfs_eval.compare.differences import Difference, differences
+from ecomfs_eval.compare.flips import Flip, flips
+from ecomfs_eval.compare.holm import holm
+from ecomfs_eval.compare.mcnemar import McNemar, mcnemar
+from ecomfs_eval.compare.pairing import pair
+from ecomfs_eval.compare.power import minimum_detectable_effect, rows_needed
+from ecomfs_eval.compare.slices import SliceDifference, slice_differences
+from ecomfs_eval.errors import OptionError
+from ecomfs_eval.intervals import Bootstrap
+from ecomfs_eval.metrics import get_metric
+from ecomfs_eval.metrics.base import Metric
+from ecomfs_eval.predictions import Predictions
+
+COMPARED = (
+    "accuracy",
+    "f1_macro",
+    "balanced_accuracy",
+    "roc_auc",
+    "log_loss",
+    "brier",
+    "ece_adaptive",
+    "aurc",
+    "answered_rate",
+    "invalid_rate",
+    "ndcg@10",
+    "mrr",
+    "latency_p50",
+    "prompt_tokens",
+    "cache_share",
+    "cost_per_1000",
+)
+"""What a comparison reports unless told otherwise."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Comparison:
+    """Two systems on the same rows.
+
+    Attributes:
+        a, b: their names; B is the challenger.
+        rows: rows compared.
+        primary: the metric that decides.
+        differences: B − A in every metric, the primary first.
+        mcnemar: the paired table and its exact test; its p-value assumes independent rows, so
+            it does not decide where rows are grouped.
+        p_value: of the primary difference, after Holm where several variants are compared.
+        slices: ``class`` and every slicing → its values.
+        flips: rows answered differently.
+        minimum_effect: the smallest accuracy difference these rows would show in four tests of
+            five, at the discordance found; ``None`` where that cannot be told.
+        decision: the line in plain words.
+    """
+
+    a: str
+    b: str
+    rows: int
+    primary: str
+    differences: tuple[Difference, ...]
+    mcnemar: McNemar
+    p_value: float | None
+    slices: dict[str, tuple[SliceDifference, ...]]
+    flips: tuple[Flip, ...]
+    minimum_effect: float | None
+    decision: Decision
+
+    def __getitem__(self, metric: str) -> Difference:
+        for d in self.differences:
+            if d.metric == metric:
+                return d
+        raise KeyError(metric)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return asdict(self)
+
+    def to_text(self) -> str:
+        """The decision, then a table of the differences."""
+        width = max(len(d.title) for d in self.differences)
+        lines = [self.decision.text, f"{self.b} − {self.a} on {self.rows:,} rows:"]
+        for d in self.differences:
+            p = f"  p = {d.p_value:.2g}" if d.p_value is not None else ""
+            lines.append(f"  {d.title:<{width}}  {d.text()}{p}")
+        table = self.mcnemar
+        lines.append(
+            f"  right in {self.a} only {table.only_a}, in {self.b} only {table.only_b}, "
+            f"both {table.both}, neither {table.neither}; exact McNemar p = {table.p_value:.2g}"
+        )
+        return "\n".join(lines)
+
+
+def compare(
+    a: Predictions,
+    b: Predictions,
+    *,
+    primary: str | Metric = "accuracy",
+    metrics: Sequence[str | Metric] | None = None,
+    margin: float | None = None,
+    how: Bootstrap | None = None,
+) -> Comparison:
+    """Compare B with A on the same rows.
+
+    Args:
+        a: the system in use.
+        b: the challenger; its rows may be in another order.
+        primary: the metric that decides; choose it before looking.
+        metrics: what else to report; by default :data:`COMPARED`, those that are defined.
+        margin: the smallest difference that matters, in the primary metric's unit (0.01 is one
+            point of accuracy); allows the verdict ``equivalent``.
+        how: resamples, level and seed; the decision is taken at 1 − level.
+
+    Raises:
+        RowsDifferError: the two do not hold the same rows and gold labels.
+        OptionError: same names, unknown metric, margin not positive.
+
+    >>> from ecomfs_eval import Predictions
+    >>> gold = ["x", "y"] * 50
+    >>> a = Predictions.of(gold, ["x"] * 100, name="A")
+    >>> b = Predictions.of(gold, ["x", "y"] * 35 + ["x", "x"] * 15, name="B")
+    >>> compare(a, b).decision.text
+    'B is better than A by 35.0 points of accuracy [26.0, 45.0]; ship B.'
+    """
+    a, b = pair(a, b)
+    how = how or Bootstrap()
+    if margin is not None and margin <= 0:
+        raise OptionError(f"margin={margin}", hint="more than 0, in the unit of the metric")
+    first = get_metric(primary)
+    rest = [get_metric(m) for m in (metrics if metrics is not None else COMPARED)]
+    chosen = {m.name: m for m in (first, *rest)}
+    found = differences(a, b, list(chosen.values()), how)
+    if metrics is None:
+        found = tuple(d for d in found if d.delta is not None or d.metric == first.name)
+    table = mcnemar(a, b)
+    if a.groups is None:
+        found = tuple(
+            replace(d, p_value=table.p_value, test="mcnemar") if d.metric == "accuracy" else d
+            for d in found
+        )
+    effect = None
+    if a.groups is None and table.discordance > 0:
+        effect = minimum_detectable_effect(len(a), table.discordance, level=how.level)
+    result = Comparison(
+        a=a.name,
+        b=b.name,
+        rows=len(a),
+        primary=first.name,
+        differences=found,
+        mcnemar=table,
+        p_value=found[0].p_value,
+        slices=slice_differences(a, b, how),
+        flips=flips(a, b),
+        minimum_effect=effect,
+        decision=Decision("undecided", ""),
+    )
+    return _decided(result, found[0].p_value, margin, how)
+
+
+def _decided(
+    c: Comparison, p_value: float | None, margin: float | None, how: Bootstrap
+) -> Comparison:
+    needed = None
+    if margin is not None and c.primary == "accuracy" and c.mcnemar.discordance > 0:
+        needed = rows_needed(min(margin, 0.999), c.mcnemar.discordance, level=how.level)
+    decision = decide(
+        c.differences[0],
+        c.a,
+        c.b,
+        p_value=p_value,
+        alpha=1 - how.level,
+        margin=margin,
+        cheaper=_cheaper(c),
+        rows=c.rows,
+        needed=needed,
+    )
+    return replace(c, p_value=p_value, decision=decision)
+
+
+def _cheaper(c: Comparison) -> str | None:
+    """The system that costs less beyond doubt, by cost, else by prompt tokens."""
+    for name in ("cost_per_1000", "prompt_tokens"):
+        for d in c.differences:
+            if d.metric == name and d.delta and d.interval and 0 not in d.interval:
+                return c.b if d.delta < 0 else c.a
+    return None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Comparisons:
+    """Several challengers against one baseline.
+
+    Attributes:
+        baseline: name of the system in use.
+        comparisons: one a challenger; p-values and decisions corrected by Holm.
+        decision: the line for all of them.
+    """
+
+    baseline: str
+    comparisons: tuple[Comparison, ...]
+    decision: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return asdict(self)
+
+
+def compare_many(
+    systems: Sequence[Predictions],
+    *,
+    primary: str | Metric = "accuracy",
+    metrics: Sequence[str | Metric] | None = None,
+    margin: float | None = None,
+    how: Bootstrap | None = None,
+) -> Comparisons:
+    """Compare every system with the first, with Holm's correction over the challengers.
+
+    Raises:
+        OptionError: fewer than two systems, or two of one name.
+        RowsDifferError: as :func:`compare`.
+
+    >>> from ecomfs_eval import Predictions
+    >>> gold = ["x", "y"] * 50
+    >>> systems = [Predictions.of(gold, ["x"] * k + gold[k:], name=f"v{k}") for k in (60, 20, 58)]
+    >>> compare_many(systems).decision
+    'v20 is better than v60 by 20.0 points of accuracy [14.0, 30.0]; ship v20. Not shown to differ
+    from v60: v58.'
+    """
+    if len(systems) < 2:
+        raise OptionError(f"{len(systems)} systems", hint="two or more")
+    names = [s.name for s in systems]
+    if len(set(names)) != len(names):
+        raise OptionError(f"systems share a name: {names}", hint="give each its own name=")
+    how = how or Bootstrap()
+    base = systems[0]
+    found = [
+        compare(base, s, primary=primary, metrics=metrics, margin=margin, how=how)
+        for s in systems[1:]
+    ]
+    tested = [c.p_value for c in found if c.p_value is not None]
+    adjusted = iter(holm(tested))
+    done = tuple(
+        _decided(c, None if c.p_value is None else next(adjusted), margin, how) for c in found
+    )
+    return Comparisons(base.name, done, _overall(base.name, done))
+
+
+def _overall(base: str, found: Sequence[Comparison]) -> str:
+    by: dict[str, list[Comparison]] = {}
+    for c in found:
+        by.setdefault(c.decision.verdict, []).append(c)
+    winners = sorted(by.get("b better", []), key=lambda c: -(c.differences[0].gain or 0.0))
+    lines = [
+        winners[0].decision.text if winners else f"No variant is shown to beat {base}; keep it."
+    ]
+    if len(winners) > 1:
+        others = ", ".join(c.b for c in winners[1:])
+        lines.append(
+            f"Also better than {base}: {others}; compare them with each other on new rows."
+        )
+    for verdict, words in (
+        ("undecided", f"Not shown to differ from {base}"),
+        ("equivalent", f"Equivalent to {base} within the margin"),
+        ("a better", f"Worse than {base}"),
+    ):
+        if by.get(verdict):
+            lines.append(f"{words}: {', '.join(c.b for c in by[verdict])}.")
+    return " ".join(lines)

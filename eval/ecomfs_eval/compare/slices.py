@@ -1,0 +1,97 @@
+"""Where the difference sits: accuracy of both systems per class and per slice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ecomfs_eval.compare.holm import holm
+from ecomfs_eval.compare.mcnemar import exact_p
+from ecomfs_eval.intervals import Bootstrap, Evaluate, replicate, unit_codes
+from ecomfs_eval.metrics.accuracy import correct
+from ecomfs_eval.metrics.base import mean_of
+from ecomfs_eval.metrics.score import Interval, Undefined
+from ecomfs_eval.predictions import FloatArray, Predictions
+
+CLASS = "class"
+"""The slicing by gold label, where accuracy is the recall of the class."""
+
+
+@dataclass(frozen=True, slots=True)
+class SliceDifference:
+    """Accuracy of both systems on some of the rows.
+
+    Attributes:
+        slicing, value: which rows, such as ``language`` and ``zh``; slicing ``class`` is the
+            gold label.
+        n: rows.
+        a, b: accuracy of each system (recall, for a class).
+        delta: b − a.
+        interval: paired bootstrap interval of delta.
+        p_value: exact McNemar on these rows; by the bootstrap when rows are grouped; ``None``
+            when the bootstrap cannot tell.
+        p_adjusted: the same after Holm over the values of the slicing.
+        note: why there is no interval.
+    """
+
+    slicing: str
+    value: str
+    n: int
+    a: float
+    b: float
+    delta: float
+    interval: Interval | None = None
+    p_value: float | None = None
+    p_adjusted: float | None = None
+    note: str = ""
+
+
+def slice_differences(
+    a: Predictions, b: Predictions, how: Bootstrap
+) -> dict[str, tuple[SliceDifference, ...]]:
+    """Slicing → its values, for the classes and every slicing of the predictions."""
+    slicings = {CLASS: a.gold, **a.slices}
+    codes = unit_codes(a)
+    x, y = correct(a), correct(b)
+    found: dict[str, tuple[SliceDifference, ...]] = {}
+    for slicing, values in slicings.items():
+        masks = {v: np.array([w == v for w in values]) for v in sorted(set(values))}
+        statistics: dict[str, Evaluate] = {
+            v: mean_of(np.where(mask, y - x, np.nan)).evaluate for v, mask in masks.items()
+        }
+        replicates = replicate(statistics, len(a), codes, how)
+        rows = []
+        for v, mask in masks.items():
+            row = _point(slicing, v, mask, x, y)
+            if codes is None:
+                only_a = int((x[mask] > y[mask]).sum())
+                only_b = int((x[mask] < y[mask]).sum())
+                row = replace(row, p_value=exact_p(only_a, only_b))
+            r = replicates[v]
+            if isinstance(r, Undefined):
+                row = replace(row, note=f"no interval: {r.reason}")
+            else:
+                low, high = r.bounds(how.level)
+                row = replace(row, interval=Interval(low, high, how.level, "bca paired"))
+                if codes is not None:
+                    row = replace(row, p_value=r.p_value())
+            rows.append(row)
+        found[slicing] = _adjusted(rows)
+    return found
+
+
+def _point(
+    slicing: str, value: str, mask: np.ndarray[tuple[int], np.dtype[np.bool_]],
+    x: FloatArray, y: FloatArray,
+) -> SliceDifference:  # fmt: skip
+    a, b = float(x[mask].mean()), float(y[mask].mean())
+    return SliceDifference(slicing, value, int(mask.sum()), a, b, b - a)
+
+
+def _adjusted(rows: list[SliceDifference]) -> tuple[SliceDifference, ...]:
+    tested = [r for r in rows if r.p_value is not None]
+    values = {
+        r.value: p for r, p in zip(tested, holm([r.p_value or 0.0 for r in tested]), strict=True)
+    }
+    return tuple(replace(r, p_adjusted=values.get(r.value)) for r in rows)

@@ -1,0 +1,245 @@
+"""Confidence intervals: Wilson for plain proportions, BCa bootstrap for everything else.
+
+Where the predictions name groups (user, query, item), whole groups are drawn: rows of one user
+are not independent, and an interval that treats them so is too narrow.
+
+The bootstrap is computed from row weights shared by all metrics (and, in comparisons, by both
+systems), which ``scipy.stats.bootstrap`` cannot do; the tests hold the two to the same bounds.
+
+>>> from ecomfs_eval import Predictions, get_metric
+>>> p = Predictions.of(["a", "b"] * 10, ["a", "b"] * 8 + ["b", "b"] * 2)
+>>> score(get_metric("accuracy"), p).text()
+'90.0 % [69.9, 97.2]'
+>>> score(get_metric("f1_macro"), p).interval.method
+'bca'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ecomfs_eval.errors import OptionError
+from ecomfs_eval.metrics.base import Metric, Weights
+from ecomfs_eval.metrics.score import Interval, Score, Undefined
+from ecomfs_eval.predictions import FloatArray, IntArray, Predictions
+
+CELLS = 2_000_000
+"""Weights held at once; the bootstrap works in pieces of this size."""
+
+BLOCKS = 400
+"""Most jackknife evaluations; above it, blocks of rows are left out instead of single rows. The
+acceleration of BCa is the same in expectation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bootstrap:
+    """How to resample.
+
+    Attributes:
+        resamples: bootstrap replicates.
+        level: nominal coverage.
+        seed: of the random generator; the same seed gives the same interval.
+
+    Raises:
+        OptionError: fewer than 100 resamples, or a level outside (0.5, 1).
+    """
+
+    resamples: int = 2000
+    level: float = 0.95
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.resamples < 100:
+            raise OptionError(f"resamples={self.resamples}", hint="100 or more; 2000 is usual")
+        if not 0.5 < self.level < 1:
+            raise OptionError(f"level={self.level}", hint="between 0.5 and 1, such as 0.95")
+
+
+def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
+    """Wilson's score interval of a proportion.
+
+    Source: Wilson 1927, doi:10.1080/01621459.1927.10502953; computed by scipy.
+
+    >>> i = wilson(8, 10)
+    >>> round(i.low, 3), round(i.high, 3)
+    (0.49, 0.943)
+    """
+    from scipy.stats import binomtest
+
+    ci = binomtest(successes, n).proportion_ci(level, method="wilson")
+    return Interval(float(ci.low), float(ci.high), level, "wilson")
+
+
+def unit_codes(p: Predictions, units: IntArray | None = None) -> IntArray | None:
+    """n codes 0 … g−1 of what was sampled: the groups, else ``units``, else ``None`` for rows."""
+    if p.groups is None:
+        return units
+    return np.unique(np.array(p.groups), return_inverse=True)[1].astype(np.int64)
+
+
+def resamples(n: int, codes: IntArray | None, how: Bootstrap, start: int = 0) -> Iterator[Weights]:
+    """Row weights of bootstrap draws, in pieces of B × n; rows of one code share a weight."""
+    rng = np.random.default_rng([how.seed, start])
+    units = n if codes is None else int(codes.max()) + 1
+    left = how.resamples
+    while left:
+        b = min(left, max(1, CELLS // max(n, units)))
+        drawn = rng.integers(units, size=(b, units)) + np.arange(b)[:, None] * units
+        counts = np.bincount(drawn.ravel(), minlength=b * units).reshape(b, units).astype(float)
+        yield counts if codes is None else counts[:, codes]
+        left -= b
+
+
+def leave_out(n: int, codes: IntArray | None, seed: int = 0) -> Iterator[Weights]:
+    """Row weights of the jackknife: each unit (or block of units) left out once."""
+    units = n if codes is None else int(codes.max()) + 1
+    blocks = min(units, BLOCKS)
+    block_of = np.arange(units) * blocks // units
+    if blocks < units:
+        np.random.default_rng(seed).shuffle(block_of)
+    of_row = block_of if codes is None else block_of[codes]
+    step = max(1, CELLS // n)
+    for first in range(0, blocks, step):
+        gone = np.arange(first, min(blocks, first + step))[:, None] == of_row
+        yield 1.0 - gone
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Replicates:
+    """A statistic's point value, its bootstrap replicates and its jackknife values."""
+
+    point: float
+    bootstrap: FloatArray
+    jackknife: FloatArray
+
+    def bounds(self, level: float) -> tuple[float, float]:
+        """The BCa bounds. Source: Efron 1987, doi:10.1080/01621459.1987.10478410."""
+        from scipy.special import ndtr, ndtri
+
+        z0, a = self._bias(), self._acceleration()
+        z = ndtri(np.array([(1 - level) / 2, (1 + level) / 2]))
+        alpha = ndtr(z0 + (z0 + z) / (1 - a * (z0 + z)))
+        low, high = np.quantile(self.bootstrap, alpha)
+        return float(low), float(high)
+
+    def p_value(self, null: float = 0.0) -> float:
+        """Two-sided p-value of ``null``: one minus the level of the BCa interval that just
+        reaches it, never below one in the number of resamples."""
+        from scipy.special import ndtr, ndtri
+
+        draws = self.bootstrap.size
+        below = float(np.mean(self.bootstrap < null) + 0.5 * np.mean(self.bootstrap == null))
+        at = ndtri(np.clip(below, 0.5 / draws, 1 - 0.5 / draws))
+        z0, a = self._bias(), self._acceleration()
+        shifted = at - z0
+        alpha = float(ndtr(shifted / (1 + a * shifted) - z0))
+        return float(min(1.0, max(2 * min(alpha, 1 - alpha), 1 / draws)))
+
+    def _bias(self) -> float:
+        from scipy.special import ndtri
+
+        draws = self.bootstrap.size
+        below = np.mean(self.bootstrap < self.point) + 0.5 * np.mean(self.bootstrap == self.point)
+        return float(ndtri(np.clip(below, 0.5 / draws, 1 - 0.5 / draws)))
+
+    def _acceleration(self) -> float:
+        gap = self.jackknife.mean() - self.jackknife
+        spread = float((gap**2).sum()) ** 1.5
+        return float((gap**3).sum()) / (6 * spread) if spread > 0 else 0.0
+
+
+Evaluate = Callable[[Weights], FloatArray]
+
+
+def replicate(
+    statistics: Mapping[str, Evaluate], n: int, codes: IntArray | None, how: Bootstrap
+) -> dict[str, Replicates | Undefined]:
+    """Replicates of several statistics on the same draws.
+
+    Undefined where the draws cannot tell: one unit only, more than one draw in a hundred without
+    a value, or every draw the same value.
+    """
+    units = n if codes is None else int(codes.max()) + 1
+    if units < 2:
+        return {k: Undefined("only one unit to resample") for k in statistics}
+    ones = np.ones((1, n))
+    point = {k: float(f(ones)[0]) for k, f in statistics.items()}
+    drawn: dict[str, list[FloatArray]] = {k: [] for k in statistics}
+    for weights in resamples(n, codes, how):
+        for k, f in statistics.items():
+            drawn[k].append(f(weights))
+    kept: dict[str, list[FloatArray]] = {k: [] for k in statistics}
+    for weights in leave_out(n, codes, how.seed):
+        for k, f in statistics.items():
+            kept[k].append(f(weights))
+    return {
+        k: _judge(point[k], np.concatenate(drawn[k]), np.concatenate(kept[k])) for k in statistics
+    }
+
+
+def _judge(point: float, drawn: FloatArray, kept: FloatArray) -> Replicates | Undefined:
+    if np.isnan(point):
+        return Undefined("the statistic is undefined")
+    good = drawn[~np.isnan(drawn)]
+    if good.size < 0.99 * drawn.size:
+        share = 100 * (1 - good.size / drawn.size)
+        return Undefined(f"undefined in {share:.0f} % of the resamples: too few rows")
+    if np.ptp(good) <= 1e-12 * max(1.0, abs(point)):
+        return Undefined("every resample gives the same value, which says nothing of its spread")
+    return Replicates(point, good, kept[~np.isnan(kept)])
+
+
+def scores(
+    metrics: Mapping[str, Metric], p: Predictions, how: Bootstrap | None = None
+) -> dict[str, Score]:
+    """Several metrics, each with its interval where there is one, on shared resamples.
+
+    Args:
+        metrics: key → metric.
+        p: the predictions.
+        how: resamples, level and seed.
+
+    Returns:
+        key → score; where an interval cannot be had, the note says why.
+    """
+    how = how or Bootstrap()
+    n = len(p)
+    prepared = {k: m.prepare(p) for k, m in metrics.items()}
+    results = {k: metrics[k].score(s, n) for k, s in prepared.items()}
+    wanted: dict[bytes, tuple[IntArray | None, dict[str, Evaluate]]] = {}
+    for k, s in prepared.items():
+        if isinstance(s, Undefined) or results[k].value is None:
+            continue
+        codes = unit_codes(p, s.units)
+        if s.successes is not None and codes is None:
+            results[k] = replace(results[k], interval=wilson(s.successes, s.n, how.level))
+            continue
+        key = b"" if codes is None else codes.tobytes()
+        wanted.setdefault(key, (codes, {}))[1][k] = s.evaluate
+    for codes, statistics in wanted.values():
+        for k, r in replicate(statistics, n, codes, how).items():
+            results[k] = _with_interval(results[k], r, codes, how.level)
+    return results
+
+
+def _with_interval(
+    result: Score, r: Replicates | Undefined, codes: IntArray | None, level: float
+) -> Score:
+    if isinstance(r, Undefined):
+        return result.noted(f"no interval: {r.reason}")
+    low, high = r.bounds(level)
+    if codes is None:
+        return replace(result, interval=Interval(low, high, level, "bca"))
+    groups = int(codes.max()) + 1
+    result = replace(result, interval=Interval(low, high, level, "bca cluster"))
+    return result.noted(
+        f"{groups} groups resampled" + (", too few to trust" if groups < 20 else "")
+    )
+
+
+def score(metric: Metric, p: Predictions, how: Bootstrap | None = None) -> Score:
+    """One metric with its interval; see :func:`scores`."""
+    return scores({metric.name: metric}, p, how)[metric.name]

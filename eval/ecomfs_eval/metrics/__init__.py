@@ -1,0 +1,159 @@
+"""Metrics, one idea a file. Each is a :class:`Metric`: call it on predictions, get a
+:class:`Score` (a value, or ``None`` with the reason).
+
+>>> get_metric("brier").definition
+'mean of Σ over labels (probability − truth)²; halved for two labels'
+>>> get_metric("ndcg@5").name
+'ndcg@5'
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from ecomfs_eval.errors import OptionError
+from ecomfs_eval.metrics.accuracy import accuracy, accuracy_answered
+from ecomfs_eval.metrics.balanced_accuracy import balanced_accuracy
+from ecomfs_eval.metrics.base import Metric, Statistic
+from ecomfs_eval.metrics.brier import brier
+from ecomfs_eval.metrics.calibration import (
+    ReliabilityBin,
+    ece,
+    ece_adaptive,
+    ece_classwise,
+    reliability_curve,
+)
+from ecomfs_eval.metrics.confusion import ConfusionMatrix, confusion_matrix
+from ecomfs_eval.metrics.latency import latency_at
+from ecomfs_eval.metrics.log_loss import log_loss
+from ecomfs_eval.metrics.mcc import mcc
+from ecomfs_eval.metrics.precision_recall_curve import (
+    PrecisionRecallCurve,
+    pr_auc,
+    precision_recall_curve,
+)
+from ecomfs_eval.metrics.precision_recall_f1 import (
+    ClassScores,
+    class_f1,
+    class_precision,
+    class_recall,
+    f1_macro,
+    f1_micro,
+    f1_weighted,
+    per_class,
+    precision_macro,
+    precision_micro,
+    precision_weighted,
+    recall_macro,
+    recall_micro,
+    recall_weighted,
+)
+from ecomfs_eval.metrics.ranking import hit_at, mrr, ndcg_at
+from ecomfs_eval.metrics.rates import abstained_rate, answered_rate, failed_rate, invalid_rate
+from ecomfs_eval.metrics.roc import RocCurve, roc_auc, roc_curve
+from ecomfs_eval.metrics.score import Interval, Score, Undefined
+from ecomfs_eval.metrics.selective import RiskCoverage, aurc, risk_coverage_curve
+from ecomfs_eval.metrics.usage import cache_share, completion_tokens, cost_per_1000, prompt_tokens
+
+METRICS: dict[str, Metric] = {
+    m.name: m
+    for m in (
+        accuracy,
+        accuracy_answered,
+        balanced_accuracy,
+        precision_macro,
+        recall_macro,
+        f1_macro,
+        precision_micro,
+        recall_micro,
+        f1_micro,
+        precision_weighted,
+        recall_weighted,
+        f1_weighted,
+        mcc,
+        roc_auc,
+        pr_auc,
+        log_loss,
+        brier,
+        ece,
+        ece_adaptive,
+        ece_classwise,
+        aurc,
+        answered_rate,
+        abstained_rate,
+        invalid_rate,
+        failed_rate,
+        ndcg_at(5),
+        ndcg_at(10),
+        hit_at(1),
+        hit_at(5),
+        hit_at(10),
+        mrr,
+        latency_at(50),
+        latency_at(95),
+        latency_at(99),
+        prompt_tokens,
+        completion_tokens,
+        cache_share,
+        cost_per_1000,
+    )
+}
+"""Every metric by name, in the order reports show them."""
+
+_AT: tuple[tuple[str, Callable[[int], Metric]], ...] = (
+    (r"ndcg@(\d+)", ndcg_at),
+    (r"hit@(\d+)", hit_at),
+    (r"latency_p(\d+)", latency_at),
+)
+_OF: tuple[tuple[str, Callable[[str], Metric]], ...] = (
+    (r"precision\[(.+)\]", class_precision),
+    (r"recall\[(.+)\]", class_recall),
+    (r"f1\[(.+)\]", class_f1),
+)
+
+
+def get_metric(name: str | Metric) -> Metric:
+    """The metric of a name: one of :data:`METRICS`, ``ndcg@k``, ``hit@k``, ``latency_pQ``, or
+    ``precision[label]``, ``recall[label]``, ``f1[label]``.
+
+    Raises:
+        OptionError: no metric is called that.
+    """
+    if isinstance(name, Metric):
+        return name
+    if name in METRICS:
+        return METRICS[name]
+    for pattern, at in _AT:
+        if match := re.fullmatch(pattern, name):
+            return at(int(match[1]))
+    for pattern, of in _OF:
+        if match := re.fullmatch(pattern, name):
+            return of(match[1])
+    raise OptionError(
+        f"no metric is called {name!r}",
+        hint="one of: " + ", ".join(METRICS) + ", f1[label], precision[label], recall[label]",
+    )
+
+
+__all__ = [
+    "METRICS",
+    "ClassScores",
+    "ConfusionMatrix",
+    "Interval",
+    "Metric",
+    "PrecisionRecallCurve",
+    "ReliabilityBin",
+    "RiskCoverage",
+    "RocCurve",
+    "Score",
+    "Statistic",
+    "Undefined",
+    "confusion_matrix",
+    "get_metric",
+    "per_class",
+    "precision_recall_curve",
+    "reliability_curve",
+    "risk_coverage_curve",
+    "roc_curve",
+]

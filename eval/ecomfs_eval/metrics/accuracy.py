@@ -1,0 +1,56 @@
+"""Accuracy, over all rows and over the answered ones.
+
+Convention: a row that is abstained, invalid or failed is wrong. ``accuracy_answered`` leaves
+such rows out and is only honest beside ``answered_rate``.
+
+>>> from ecomfs_eval import Predictions
+>>> p = Predictions.of(["a", "b", "b", "a"], ["a", "b", "a", None])
+>>> accuracy(p).value, round(accuracy_answered(p).value, 3)
+(0.5, 0.667)
+>>> accuracy_answered(Predictions.of(["a"], [None], labels=["a", "b"])).reason
+'no row was answered'
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ecomfs_eval.metrics.base import Metric, Statistic, mean_of
+from ecomfs_eval.metrics.score import Undefined
+from ecomfs_eval.predictions import FloatArray, Predictions
+
+_SOURCE = "Stehman 1997, doi:10.1016/S0034-4257(97)00083-7"
+
+
+def correct(p: Predictions) -> FloatArray:
+    """n values: 1 where the row is ok and the label is right, else 0."""
+    hits: FloatArray = (p.gold_index == p.predicted_index).astype(np.float64)
+    return hits
+
+
+def _all(p: Predictions) -> Statistic:
+    return mean_of(correct(p), proportion=True)
+
+
+def _answered(p: Predictions) -> Statistic | Undefined:
+    if not p.answered.any():
+        return Undefined("no row was answered")
+    left_out = int((~p.answered).sum())
+    note = f"{left_out} of {len(p)} rows were not answered and are left out" if left_out else ""
+    return mean_of(np.where(p.answered, correct(p), np.nan), note, proportion=True)
+
+
+accuracy = Metric(
+    "accuracy",
+    "Accuracy",
+    "right rows / all rows; abstained, invalid and failed rows are wrong",
+    _SOURCE,
+    _all,
+)
+accuracy_answered = Metric(
+    "accuracy_answered",
+    "Accuracy on answered rows",
+    "right rows / rows with status ok",
+    _SOURCE,
+    _answered,
+)

@@ -1,0 +1,49 @@
+"""Cross-entropy: the mean of −ln(probability of the gold label), in nats.
+
+A probability of zero would make it infinite; it is raised to 2.2e-16 (machine precision, as in
+scikit-learn) and the note says how often.
+
+>>> from ecomfs_eval import Predictions
+>>> p = Predictions.of(["a", "b"], probabilities=[[0.5, 0.5], [0.75, 0.25]])
+>>> round(log_loss(p).value, 4)
+1.0397
+>>> log_loss(Predictions.of(["a", "b"], ["a", "b"])).reason
+'no row has probabilities'
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ecomfs_eval.metrics.base import Metric, Statistic, mean_of, with_distribution
+from ecomfs_eval.metrics.score import Undefined
+from ecomfs_eval.predictions import Predictions
+
+FLOOR = float(np.finfo(np.float64).eps)
+
+
+def _prepare(p: Predictions) -> Statistic | Undefined:
+    got = with_distribution(p)
+    if isinstance(got, Undefined):
+        return got
+    table, rows, note = got
+    of_gold = table[np.arange(rows.size), p.gold_index[rows]]
+    raised = int((of_gold < FLOOR).sum())
+    if raised:
+        extra = f"{raised} rows gave the gold label probability 0, raised to {FLOOR:.1e}"
+        note = "; ".join(x for x in (note, extra) if x)
+    values = np.full(len(p), np.nan)
+    values[rows] = -np.log(np.clip(of_gold, FLOOR, 1.0))
+    return mean_of(values, note)
+
+
+log_loss = Metric(
+    "log_loss",
+    "Log loss",
+    "mean of −ln(probability of the gold label)",
+    "Good 1952, doi:10.1111/j.2517-6161.1952.tb00104.x",
+    _prepare,
+    unit="nats",
+    higher_is_better=False,
+    needs="probabilities",
+)

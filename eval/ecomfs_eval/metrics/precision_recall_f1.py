@@ -1,0 +1,178 @@
+"""Precision, recall and F1: of one class, macro, micro and weighted.
+
+Averages run over the classes that occur in gold or among the answers. In an average, a class
+that was never answered has precision 0 and a class absent from gold has recall 0 (scikit-learn's
+``zero_division=0``): such a class was missed, or was answered for nothing. Alone, the same value
+is undefined and is ``None``.
+
+>>> from ecomfs_eval import Predictions
+>>> p = Predictions.of(["a", "a", "b", "c"], ["a", "b", "b", "b"])
+>>> [round(m(p).value, 3) for m in (precision_macro, recall_macro, f1_macro, f1_micro, f1_weighted)]
+[0.444, 0.5, 0.389, 0.5, 0.458]
+>>> class_precision("c")(p).reason
+"class 'c' was never answered"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ecomfs_eval.errors import UnknownLabelError
+from ecomfs_eval.metrics.base import Metric, Statistic, Weights, ratio
+from ecomfs_eval.metrics.counts import Counter, Counts
+from ecomfs_eval.metrics.score import Score, Undefined
+from ecomfs_eval.predictions import FloatArray, Predictions
+
+_SOURCE = "van Rijsbergen 1979, Information Retrieval, ch. 7; averages: Sokolova & Lapalme 2009"
+Part = Literal["precision", "recall", "f1"]
+_FORMULA = {
+    "precision": "right rows of the class / rows answered with it",
+    "recall": "right rows of the class / rows of the class in gold",
+    "f1": "2 · right rows / (rows answered with the class + rows of the class)",
+}
+
+
+def _per_class(c: Counts, part: Part) -> FloatArray:
+    if part == "precision":
+        return ratio(c.hit, c.predicted)
+    if part == "recall":
+        return ratio(c.hit, c.gold)
+    return ratio(2 * c.hit, c.predicted + c.gold)
+
+
+def _macro(c: Counts, part: Part) -> FloatArray:
+    seen = (c.gold + c.predicted) > 0
+    return ratio(np.nan_to_num(_per_class(c, part)).sum(axis=1), seen.sum(axis=1))
+
+
+def _weighted(c: Counts, part: Part) -> FloatArray:
+    return ratio((np.nan_to_num(_per_class(c, part)) * c.gold).sum(axis=1), c.gold.sum(axis=1))
+
+
+def _micro(c: Counts, part: Part) -> FloatArray:
+    hit = c.hit.sum(axis=1)
+    if part == "precision":
+        return ratio(hit, c.predicted.sum(axis=1))
+    if part == "recall":
+        return ratio(hit, c.gold.sum(axis=1))
+    return ratio(2 * hit, c.predicted.sum(axis=1) + c.gold.sum(axis=1))
+
+
+def _average(name: str, part: Part, over: Callable[[Counts, Part], FloatArray]) -> Metric:
+    def prepare(p: Predictions) -> Statistic | Undefined:
+        if part == "precision" and not p.answered.any():
+            return Undefined("no row was answered")
+        counter = Counter(p)
+
+        def evaluate(weights: Weights) -> FloatArray:
+            return over(counter(weights), part)
+
+        return Statistic(evaluate, len(p))
+
+    words = {
+        "macro": "unweighted mean over the classes of gold or answers",
+        "weighted": "mean over the classes weighted by their rows in gold",
+        "micro": "over all rows at once, every class pooled",
+    }
+    title = {"precision": "Precision", "recall": "Recall", "f1": "F1"}[part]
+    return Metric(
+        f"{part}_{name}",
+        f"{title}, {name}",
+        f"{_FORMULA[part]}; {words[name]}",
+        _SOURCE,
+        prepare,
+    )
+
+
+precision_macro = _average("macro", "precision", _macro)
+precision_micro = _average("micro", "precision", _micro)
+precision_weighted = _average("weighted", "precision", _weighted)
+recall_macro = _average("macro", "recall", _macro)
+recall_micro = _average("micro", "recall", _micro)
+recall_weighted = _average("weighted", "recall", _weighted)
+f1_macro = _average("macro", "f1", _macro)
+f1_micro = _average("micro", "f1", _micro)
+f1_weighted = _average("weighted", "f1", _weighted)
+
+
+def _of_class(label: str, part: Part) -> Metric:
+    def prepare(p: Predictions) -> Statistic | Undefined:
+        if label not in p.labels:
+            raise UnknownLabelError(
+                f"{p.source}: no class {label!r}", hint=f"labels are: {', '.join(p.labels)}"
+            )
+        at = p.labels.index(label)
+        golds = int((p.gold_index == at).sum())
+        answers = int((p.predicted_index == at).sum())
+        hits = int(((p.gold_index == at) & (p.predicted_index == at)).sum())
+        if part == "precision" and answers == 0:
+            return Undefined(f"class {label!r} was never answered")
+        if part == "recall" and golds == 0:
+            return Undefined(f"class {label!r} is not in gold")
+        if golds + answers == 0:
+            return Undefined(f"class {label!r} is neither in gold nor among the answers")
+        counter = Counter(p)
+
+        def evaluate(weights: Weights) -> FloatArray:
+            return _per_class(counter(weights), part)[:, at]
+
+        n = {"precision": answers, "recall": golds, "f1": len(p)}[part]
+        return Statistic(evaluate, n, successes=None if part == "f1" else hits)
+
+    return Metric(
+        f"{part}[{label}]", f"{part.capitalize()} of {label}", _FORMULA[part], _SOURCE, prepare
+    )
+
+
+def class_precision(label: str) -> Metric:
+    """Precision of one class."""
+    return _of_class(label, "precision")
+
+
+def class_recall(label: str) -> Metric:
+    """Recall of one class."""
+    return _of_class(label, "recall")
+
+
+def class_f1(label: str) -> Metric:
+    """F1 of one class."""
+    return _of_class(label, "f1")
+
+
+@dataclass(frozen=True, slots=True)
+class ClassScores:
+    """One class: its rows in gold, the rows answered with it, and its three scores."""
+
+    label: str
+    support: int
+    answered: int
+    precision: Score
+    recall: Score
+    f1: Score
+
+
+def per_class(p: Predictions) -> tuple[ClassScores, ...]:
+    """Precision, recall and F1 of every label, without intervals.
+
+    >>> from ecomfs_eval import Predictions
+    >>> row = per_class(Predictions.of(["a", "b"], ["a", "a"]))[0]
+    >>> row.label, row.support, row.answered, row.precision.value, row.recall.value
+    ('a', 1, 2, 0.5, 1.0)
+    """
+    golds = np.bincount(p.gold_index, minlength=len(p.labels))
+    answers = np.bincount(p.predicted_index[p.predicted_index >= 0], minlength=len(p.labels))
+    return tuple(
+        ClassScores(
+            label,
+            int(golds[i]),
+            int(answers[i]),
+            class_precision(label)(p),
+            class_recall(label)(p),
+            class_f1(label)(p),
+        )
+        for i, label in enumerate(p.labels)
+    )

@@ -1,0 +1,31 @@
+"""Rows sorted by a score with ties kept together: what ROC, PR and calibration need."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ecomfs_eval.metrics.base import Weights
+from ecomfs_eval.predictions import FloatArray, IntArray
+
+
+class Ranking:
+    """Positions ``rows`` sorted by ``scores``; equal scores form one group.
+
+    Attributes:
+        values: U distinct scores in the sorting order.
+    """
+
+    def __init__(self, scores: FloatArray, rows: IntArray, *, descending: bool = True) -> None:
+        order = np.argsort(-scores if descending else scores, kind="stable")
+        ordered = scores[order]
+        self._starts = np.flatnonzero(np.r_[True, np.diff(ordered) != 0])
+        self._order = order
+        self._rows = rows[order]
+        self.values: FloatArray = ordered[self._starts]
+
+    def sums(self, weights: Weights, row_values: FloatArray | None = None) -> FloatArray:
+        """B × U sums of weight (times a value of each of the ranked rows) over each group."""
+        picked = weights[:, self._rows]
+        if row_values is not None:
+            picked *= row_values[self._order]  # a fancy index copies, so this is ours to change
+        return np.add.reduceat(picked, self._starts, axis=1)

@@ -1,0 +1,266 @@
+"""The one value everything here scores: what some system predicted for rows with gold labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecomfs_eval import _check
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ecomfs_eval.columns import Columns
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+Status = Literal["ok", "abstained", "invalid", "failed"]
+STATUSES: tuple[str, ...] = get_args(Status)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Predictions:
+    """Predictions of one system for n rows over L labels; checked when made.
+
+    Attributes:
+        ids: n row ids, each once.
+        labels: the label space, in a fixed order.
+        gold: n gold labels, each in ``labels``.
+        predicted: n predicted labels; ``None`` where the system gave none.
+        status: ``ok``; ``abstained`` (the system declined); ``invalid`` (it answered with
+            something that is not a label); ``failed`` (no answer at all). A row that is not ok
+            counts as wrong in every metric of right and wrong.
+        probabilities: n × L, each row sums to one, or is all ``nan`` where the system gave no
+            distribution; ``None`` when no row has one.
+        positive: the positive class of binary metrics. By default the label that sorts last
+            (``yes``, ``positive``, ``1``: the convention of scikit-learn).
+        groups: n names of the unit that was sampled (user, query, item) where rows of one unit
+            resemble each other; intervals then resample whole groups.
+        queries: n names of the list a row belongs to, for ranking metrics.
+        slices: name of a slicing (language, category, length) → n values.
+        extra: any other text column (prompt, demonstrations, input) → n values.
+        latency: n seconds; ``nan`` where not measured.
+        prompt_tokens, completion_tokens, cached_tokens: n token counts; ``nan`` where unknown.
+        cost: n costs in ``currency``; ``nan`` where unknown.
+        name: what reports call the system.
+        source: where the rows came from, for error messages.
+
+    Raises:
+        EmptyDataError, ColumnError, RowError, UnknownLabelError, ProbabilityError,
+        DuplicateIdError: from the checks; each names the row and the mend.
+
+    >>> p = Predictions.of(["yes", "no", "no"], ["yes", "no", None])
+    >>> len(p), p.labels, p.positive, p.status
+    (3, ('no', 'yes'), 'yes', ('ok', 'ok', 'invalid'))
+    """
+
+    ids: tuple[str, ...]
+    labels: tuple[str, ...]
+    gold: tuple[str, ...]
+    predicted: tuple[str | None, ...]
+    status: tuple[str, ...]
+    probabilities: FloatArray | None = None
+    positive: str | None = None
+    groups: tuple[str, ...] | None = None
+    queries: tuple[str, ...] | None = None
+    slices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    latency: FloatArray | None = None
+    prompt_tokens: FloatArray | None = None
+    completion_tokens: FloatArray | None = None
+    cached_tokens: FloatArray | None = None
+    cost: FloatArray | None = None
+    currency: str = "USD"
+    name: str = "system"
+    source: str = "predictions"
+
+    def __post_init__(self) -> None:
+        _check.shape(self)
+        _check.labels(self)
+        _check.measurements(self)
+        object.__setattr__(self, "probabilities", _check.distribution(self))
+        if self.positive is None and len(self.labels) == 2:
+            object.__setattr__(self, "positive", max(self.labels))
+
+    @classmethod
+    def of(
+        cls,
+        gold: Sequence[object],
+        predicted: Sequence[object | None] | None = None,
+        probabilities: Any = None,
+        *,
+        labels: Sequence[object] | None = None,
+        ids: Sequence[object] | None = None,
+        status: Sequence[str] | None = None,
+        **columns: Any,
+    ) -> Predictions:
+        """Predictions from plain sequences.
+
+        Args:
+            gold: n gold labels; anything whose ``str`` is the label.
+            predicted: n labels or ``None``; when left out, the most probable label of each row
+                (the first of ``labels`` on a tie).
+            probabilities: n × L numbers in the order of ``labels``.
+            labels: the label space; when left out, every label seen, sorted.
+            ids: by default ``1`` … ``n``.
+            status: by default ``ok``, and ``invalid`` where ``predicted`` is ``None``.
+            columns: the other attributes, by their names.
+
+        >>> p = Predictions.of([0, 1], probabilities=[[0.9, 0.1], [0.2, 0.8]])
+        >>> p.predicted
+        ('0', '1')
+        """
+        names = [str(g) for g in gold]
+        answers = None if predicted is None else [None if a is None else str(a) for a in predicted]
+        if labels is None:
+            space = tuple(sorted({*names, *(a for a in answers or () if a is not None)}))
+        else:
+            space = tuple(str(x) for x in labels)
+        matrix = None if probabilities is None else np.array(probabilities, dtype=np.float64)
+        if answers is None:
+            answers = _check.most_probable(matrix, space)
+        if status is None:
+            status = ["ok" if a is not None else "invalid" for a in answers]
+        return cls(
+            ids=tuple(str(i) for i in (ids if ids is not None else range(1, len(names) + 1))),
+            labels=space,
+            gold=tuple(names),
+            predicted=tuple(answers),
+            status=tuple(status),
+            probabilities=matrix,
+            **columns,
+        )
+
+    @classmethod
+    def from_frame(
+        cls, frame: pd.DataFrame, columns: Columns | None = None, **options: Any
+    ) -> Predictions:
+        """Predictions from a pandas frame; see :func:`ecomfs_eval.reading.from_frame`."""
+        from ecomfs_eval import reading
+
+        return reading.from_frame(frame, columns, **options)
+
+    @classmethod
+    def from_csv(
+        cls, path: str | Path, columns: Columns | None = None, **options: Any
+    ) -> Predictions:
+        """Predictions from a CSV file; see :func:`ecomfs_eval.reading.from_file`."""
+        from ecomfs_eval import reading
+
+        return reading.from_file(path, columns, kind="csv", **options)
+
+    @classmethod
+    def from_jsonl(
+        cls, path: str | Path, columns: Columns | None = None, **options: Any
+    ) -> Predictions:
+        """Predictions from JSON lines; see :func:`ecomfs_eval.reading.from_file`."""
+        from ecomfs_eval import reading
+
+        return reading.from_file(path, columns, kind="jsonl", **options)
+
+    @classmethod
+    def from_parquet(
+        cls, path: str | Path, columns: Columns | None = None, **options: Any
+    ) -> Predictions:
+        """Predictions from Parquet (needs pyarrow); see :func:`ecomfs_eval.reading.from_file`."""
+        from ecomfs_eval import reading
+
+        return reading.from_file(path, columns, kind="parquet", **options)
+
+    @classmethod
+    def from_estimator(
+        cls, estimator: Any, rows: Any, gold: Sequence[object], **columns: Any
+    ) -> Predictions:
+        """Score a fitted object with ``predict_proba`` and ``classes_`` (as in scikit-learn).
+
+        The label space is ``classes_`` and, after them, gold labels the estimator never saw
+        (probability zero).
+
+        Raises:
+            ColumnError: ``predict_proba`` gave a table that does not fit ``classes_`` and ``rows``.
+        """
+        classes = [str(c) for c in estimator.classes_]
+        table = np.asarray(estimator.predict_proba(rows), dtype=np.float64)
+        space = [*classes, *sorted({str(g) for g in gold} - set(classes))]
+        return cls.of(
+            gold,
+            probabilities=_check.widen(table, classes, space, rows=len(gold)),
+            labels=space,
+            **columns,
+        )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def gold_index(self) -> IntArray:
+        """n positions of the gold labels in ``labels``."""
+        where = {label: i for i, label in enumerate(self.labels)}
+        return np.array([where[g] for g in self.gold], dtype=np.int64)
+
+    @property
+    def predicted_index(self) -> IntArray:
+        """n positions of the answers in ``labels``; -1 where the row is not ok."""
+        where = {label: i for i, label in enumerate(self.labels)}
+        return np.array(
+            [
+                where[a] if s == "ok" and a is not None else -1
+                for a, s in zip(self.predicted, self.status, strict=True)
+            ],
+            dtype=np.int64,
+        )
+
+    @property
+    def answered(self) -> NDArray[np.bool_]:
+        """n flags: the row is ok."""
+        return np.array([s == "ok" for s in self.status], dtype=np.bool_)
+
+    @property
+    def has_distribution(self) -> NDArray[np.bool_]:
+        """n flags: the row has probabilities."""
+        if self.probabilities is None:
+            return np.zeros(len(self), dtype=np.bool_)
+        return ~np.isnan(self.probabilities[:, 0])
+
+    def take(self, rows: Iterable[int]) -> Predictions:
+        """The same system on some of the rows, in the order given.
+
+        >>> Predictions.of(["a", "b", "a"], ["a", "b", "b"]).take([2, 0]).ids
+        ('3', '1')
+        """
+        keep = np.array(list(rows), dtype=np.int64)
+
+        def pick(values: tuple[Any, ...] | None) -> Any:
+            return None if values is None else tuple(values[i] for i in keep)
+
+        def pick_array(values: FloatArray | None) -> FloatArray | None:
+            return None if values is None else values[keep]
+
+        return replace(
+            self,
+            ids=pick(self.ids),
+            gold=pick(self.gold),
+            predicted=pick(self.predicted),
+            status=pick(self.status),
+            probabilities=pick_array(self.probabilities),
+            groups=pick(self.groups),
+            queries=pick(self.queries),
+            slices={k: pick(v) for k, v in self.slices.items()},
+            extra={k: pick(v) for k, v in self.extra.items()},
+            latency=pick_array(self.latency),
+            prompt_tokens=pick_array(self.prompt_tokens),
+            completion_tokens=pick_array(self.completion_tokens),
+            cached_tokens=pick_array(self.cached_tokens),
+            cost=pick_array(self.cost),
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """The rows as a frame that :meth:`from_frame` reads back (``p_<label>`` columns)."""
+        from ecomfs_eval import reading
+
+        return reading.to_frame(self)
