@@ -35,6 +35,28 @@ class Hits:
         return len(self.positions)
 
 
+class Groups:
+    """A partition of the pool.
+
+    Args:
+        group_of: number of each position's group, shape (size,), counting from 0.
+
+    >>> [g.tolist() for g in Groups(np.array([0, 1, 0])).members]
+    [[0, 2], [1]]
+    """
+
+    def __init__(self, group_of: NDArray[np.int64]) -> None:
+        self.group_of = group_of
+        count = int(group_of.max(initial=-1)) + 1
+        order = np.argsort(group_of, kind="stable")
+        bounds = np.searchsorted(group_of[order], np.arange(1, count))
+        self.members = np.split(order, bounds)
+
+    def around(self, positions: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """The groups that ``positions`` are from."""
+        return [self.members[group] for group in np.unique(self.group_of[positions])]
+
+
 class DenseIndex:
     """Brute force over all vectors: exact, and fastest up to about 100,000 of them.
 
@@ -59,8 +81,9 @@ class DenseIndex:
         n: int,
         *,
         excluded: Sequence[Collection[int]] | None = None,
-        groups: Sequence[NDArray[np.int64]] = (),
+        groups: Groups | None = None,
         per_group: int = 0,
+        far_groups: bool = True,
     ) -> list[Hits]:
         """The ``n`` nearest of each query and, beside them, ``per_group`` of each group.
 
@@ -68,8 +91,9 @@ class DenseIndex:
             queries: unit rows, shape (m, dimensions).
             n: neighbours a query; fewer when the pool holds fewer.
             excluded: for each query, positions that may not be returned.
-            groups: sets of positions (such as the examples of one label) of which the nearest
+            groups: parts of the pool, such as the examples of each label, of which the nearest
                 ``per_group`` are wanted as well, however far away.
+            far_groups: whether of all groups, or only of those that the ``n`` nearest are from.
 
         Returns:
             One :class:`Hits` a query.
@@ -84,10 +108,12 @@ class DenseIndex:
                 if banned:
                     row[banned] = -np.inf
                 chosen = [_near(row, n)]
-                for group in groups if per_group else ():
-                    chosen.append(group[_near(row[group], per_group)])
+                if groups is not None and per_group:
+                    near = groups.members if far_groups else groups.around(chosen[0])
+                    chosen += [group[_near(row[group], per_group)] for group in near]
                 hits = self._rank(block[offset], np.unique(np.concatenate(chosen)))
-                found.append(hits if groups else Hits(hits.positions[:n], hits.similarities[:n]))
+                whole = groups is not None and per_group > 0
+                found.append(hits if whole else Hits(hits.positions[:n], hits.similarities[:n]))
         return found
 
     def near(self, queries: Vectors, threshold: float) -> list[NDArray[np.int64]]:

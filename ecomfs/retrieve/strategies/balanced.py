@@ -21,8 +21,8 @@ class Balanced:
     """Round-robin over candidate labels; counts differ by one at most while examples last."""
 
     def reach(self, k: int, label_count: int) -> Reach:
-        """The ``k`` nearest; of every label too when all can be shown."""
-        return Reach(k, per_label=k if label_count <= k else 0)
+        """The ``k`` nearest and as many of every candidate label."""
+        return Reach(k, per_label=k, far_labels=label_count <= k)
 
     def select(self, candidates: Candidates, k: int, seed: int) -> list[int]:
         """Takes turns until ``k`` are chosen or none is left."""

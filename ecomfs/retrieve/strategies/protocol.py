@@ -19,7 +19,8 @@ class Candidates:
         positions: places in the pool, most similar first, shape (n,).
         similarities: to the query, shape (n,).
         labels: number of each candidate's label, shape (n,).
-        label_count: labels in the whole pool.
+        label_count: labels that may be shown: those of the pool, or fewer when the query is held
+            to some of them.
         vectors: unit vectors of the candidates, shape (n, dimensions).
     """
 
@@ -47,10 +48,12 @@ class Reach:
     Attributes:
         nearest: of the whole pool.
         per_label: and of each label, however far away.
+        far_labels: whether of all labels, or only of those that the nearest have.
     """
 
     nearest: int
     per_label: int = 0
+    far_labels: bool = True
 
 
 class SelectionStrategy(Protocol):
