@@ -1,0 +1,283 @@
+"""llama.cpp as one object with blocking calls (used by one thread at a time, but for the
+tokenizer, which has a lock of its own)."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import math
+import os
+import secrets
+import threading
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from ecomfs.errors import (
+    ContextOverflowError,
+    EngineResponseError,
+    EngineUnavailableError,
+    ModelError,
+)
+from ecomfs.types import Generation, Question, Reading
+
+BLOCK = 32
+"""Tokens computed at once. Larger blocks prefill faster (512: 15–20 % on two cores) but leave
+more of a shared prefix to be computed again."""
+
+_TOP = 512  # top tokens asked for at first: 3 ms dearer than one, and nearly always enough
+_BIAS = 100.0  # nats; lifts the wanted tokens above all others
+
+
+def runtime_version() -> str:
+    """Version of the installed xllamacpp."""
+    return metadata.version("xllamacpp")
+
+
+class LlamaServer:
+    """One GGUF model in memory, with one key/value cache of ``context`` tokens."""
+
+    def __init__(self, file: Path, *, context: int, threads: int | None, repeatable: bool) -> None:
+        try:
+            import xllamacpp
+        except ImportError as error:
+            raise EngineUnavailableError(
+                "the embedded engine needs xllamacpp, which is not installed",
+                hint="pip install 'ecomfs[local]'",
+            ) from error
+        self._name = file.name
+        self._key = secrets.token_urlsafe(24)
+        self._repeatable = repeatable
+        self._held: tuple[int, ...] = ()
+        params = xllamacpp.CommonParams()
+        params.model.path = str(file)
+        params.n_ctx = context
+        params.n_parallel = 1
+        # Sliding-window models drop old keys otherwise, and then no prefix can be taken up.
+        params.swa_full = True
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads or _usable_cpus()
+        if repeatable:
+            params.n_ubatch = BLOCK
+            params.n_ctx_checkpoints = 0  # they cut a prompt at other places
+        params.cache_ram_mib = 0  # 8 GiB by default
+        params.warmup = False
+        params.verbosity = -1
+        # llama.cpp always opens an HTTP port (loopback, a free one). Nobody else may use it.
+        params.hostnames = ["127.0.0.1"]
+        params.port = 0
+        params.api_keys = [self._key]
+        params.ui = False
+        params.endpoint_slots = False
+        params.endpoint_props = False
+        params.endpoint_metrics = False
+        try:
+            self._server: Any = xllamacpp.Server(params)
+        except RuntimeError as error:
+            raise ModelError(
+                f"{file}: llama.cpp cannot load this model",
+                hint="the file may be cut short, of a newer architecture, or larger than memory",
+            ) from error
+        self._address = urlsplit(self._server.listening_address)
+        self._connection: http.client.HTTPConnection | None = None
+        self._lock = threading.Lock()
+        meta = self._http("GET", "/v1/models", None)["data"][0]["meta"]
+        self.vocabulary = int(meta["n_vocab"])
+        self.context_tokens = min(int(meta["n_ctx"]), int(meta["n_ctx_train"]))
+
+    # -- reading ----------------------------------------------------------------------------
+
+    def read(self, ids: tuple[int, ...], questions: Sequence[Question]) -> Reading:
+        """Exact log-probabilities for every question about the prompt ``ids``."""
+        wanted: dict[tuple[int, ...], set[int]] = {}
+        for question in questions:
+            wanted.setdefault(question.suffix, set()).update(question.codes)
+        found: dict[tuple[int, ...], dict[int, float]] = {}
+        cached: int | None = None
+        for suffix in sorted(wanted):
+            found[suffix], reused = self._look((*ids, *suffix), wanted[suffix])
+            cached = min(reused, len(ids)) if cached is None else cached
+        return Reading(
+            tuple(tuple(found[q.suffix][code] for code in q.codes) for q in questions),
+            prompt_tokens=len(ids),
+            cached_tokens=cached or 0,
+        )
+
+    def _look(self, ids: tuple[int, ...], codes: set[int]) -> tuple[dict[int, float], int]:
+        for code in codes:
+            if not 0 <= code < self.vocabulary:
+                raise EngineResponseError(f"{self._name}: no token {code} in the vocabulary")
+        answer = self._complete(ids, n_predict=1, n_probs=_TOP)
+        top = {t["id"]: t["logprob"] for t in _first_token(answer)["top_logprobs"]}
+        missing = codes - top.keys()
+        if missing:
+            top |= self._outside_top(ids, missing, top)
+        return {code: top[code] for code in codes}, _cached(answer)
+
+    def _outside_top(
+        self, ids: tuple[int, ...], codes: set[int], top: dict[int, float]
+    ) -> dict[int, float]:
+        """Exact log-probabilities of tokens too unlikely for the top list.
+
+        A bias equal for all of them and for one token of known probability lifts them above the
+        rest of the vocabulary and keeps their ratios: log p(code) = log p(ref) + log ratio. The
+        least likely known token is the reference, because single precision ends at e^-87.
+        """
+        reference = min(top, key=top.__getitem__)
+        found: dict[int, float] = {}
+        lift = dict.fromkeys(codes, _BIAS)
+        while pending := codes - found.keys():
+            answer = self._complete(
+                ids,
+                n_predict=1,
+                n_probs=len(pending) + 1,
+                post_sampling_probs=True,
+                samplers=[],
+                logit_bias=[[reference, _BIAS], *([code, lift[code]] for code in pending)],
+            )
+            p = {t["id"]: t["prob"] for t in _first_token(answer)["top_probs"]}
+            for code in pending:
+                ratio = p.get(code, 0.0) / p[reference] if p.get(reference) else 0.0
+                if ratio > 1e-30:
+                    found[code] = top[reference] + math.log(ratio) - (lift[code] - _BIAS)
+                elif lift[code] < 10 * _BIAS:
+                    lift[code] += 60.0
+                else:
+                    found[code] = -math.inf
+        return found
+
+    def generate(self, ids: tuple[int, ...], *, max_tokens: int, stop: Sequence[str]) -> Generation:
+        """Greedy text after the prompt."""
+        answer = self._complete(ids, n_predict=max_tokens, temperature=0.0, stop=list(stop))
+        # The cache now ends with generated tokens, computed one by one.
+        self._held = ids
+        return Generation(answer["choices"][0]["text"], len(ids), _cached(answer))
+
+    # -- computing --------------------------------------------------------------------------
+
+    def _complete(self, ids: tuple[int, ...], **options: Any) -> dict[str, Any]:
+        if len(ids) >= self.context_tokens:
+            raise ContextOverflowError(
+                f"{self._name}: a prompt of {len(ids)} tokens does not fit the context of "
+                f"{self.context_tokens}",
+                hint="fewer demonstrations (--k), shorter texts, or a larger context",
+            )
+        if not ids:
+            raise EngineResponseError(f"{self._name}: an empty prompt cannot be read")
+        cache = self._align(ids) if self._repeatable else True
+        answer = self._request(ids, cache_prompt=cache, **options)
+        self._held = ids
+        return answer
+
+    def _align(self, ids: tuple[int, ...]) -> bool:
+        """Make the cache end at the last block border that ``ids`` shares with it; whether
+        anything of it is of use."""
+        shared = 0
+        for ours, theirs in zip(ids, self._held, strict=False):
+            if ours != theirs:
+                break
+            shared += 1
+        border = min(shared, len(ids) - 1) // BLOCK * BLOCK
+        if border and shared > border:
+            other = next(t for t in range(3) if t not in (ids[border], self._held[border]))
+            cut = (*ids[:border], other)
+            self._request(cut, cache_prompt=True, n_predict=0)
+            self._held = cut
+        return border > 0
+
+    def _request(self, ids: tuple[int, ...], **options: Any) -> dict[str, Any]:
+        answer = self._server.handle_completions({"prompt": list(ids), **options})
+        if isinstance(answer, dict) and "choices" in answer:
+            return answer
+        self._held = ()
+        error = answer.get("error", {}) if isinstance(answer, dict) else {}
+        message = f"{self._name}: llama.cpp answered: {error.get('message', answer)}"
+        if error.get("type") == "exceed_context_size_error":
+            raise ContextOverflowError(message, hint="fewer demonstrations (--k) or shorter texts")
+        raise EngineResponseError(message)
+
+    # -- tokenizing -------------------------------------------------------------------------
+
+    def tokenize(self, text: str, *, bos: bool) -> list[int]:
+        """Token ids of plain text; ``bos`` adds BOS if the model's file asks for one."""
+        body = {"content": text, "add_special": bos, "parse_special": False}
+        ids: list[int] = self._http("POST", "/tokenize", body)["tokens"]
+        return ids
+
+    def detokenize(self, ids: Sequence[int]) -> str:
+        text: str = self._http("POST", "/detokenize", {"tokens": list(ids)})["content"]
+        return text
+
+    def _http(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
+        payload = None if body is None else json.dumps(body)
+        with self._lock:
+            if self._server is None:
+                raise EngineUnavailableError(f"{self._name}: the engine is closed")
+            for last in (False, True):
+                if self._connection is None:
+                    self._connection = http.client.HTTPConnection(
+                        self._address.hostname or "127.0.0.1", self._address.port, timeout=60
+                    )
+                try:
+                    self._connection.request(method, path, payload, headers)
+                    response = self._connection.getresponse()
+                    content = response.read()
+                    break
+                except (http.client.HTTPException, ConnectionError) as error:
+                    # The server ends a connection after 100 requests or some idle seconds.
+                    self._connection.close()
+                    self._connection = None
+                    if last:
+                        raise EngineUnavailableError(
+                            f"{self._name}: the tokenizer does not answer"
+                        ) from error
+        if response.status != 200:
+            raise EngineResponseError(f"{self._name}: {path} answered {response.status}")
+        answer: dict[str, Any] = json.loads(content)
+        return answer
+
+    def close(self) -> None:
+        """Free the model. Blocks until llama.cpp's threads have ended."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = None
+            self._server = None
+
+
+class LlamaTokenizer:
+    """The model's own tokenizer (``ecomfs.engine.protocol.Tokenizer``)."""
+
+    def __init__(self, server: LlamaServer) -> None:
+        self._server = server
+
+    def encode(self, text: str, *, bos: bool = False) -> list[int]:
+        """Token ids; text that looks like a control token stays plain text."""
+        if not text and not bos:
+            return []
+        return self._server.tokenize(text, bos=bos)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of token ids."""
+        return self._server.detokenize(ids)
+
+
+def _first_token(answer: dict[str, Any]) -> dict[str, Any]:
+    try:
+        token: dict[str, Any] = answer["choices"][0]["logprobs"]["content"][0]
+    except (KeyError, IndexError, TypeError) as error:
+        raise EngineResponseError("llama.cpp gave no log-probabilities") from error
+    return token
+
+
+def _cached(answer: dict[str, Any]) -> int:
+    details = answer.get("usage", {}).get("prompt_tokens_details") or {}
+    return int(details.get("cached_tokens", 0))
+
+
+def _usable_cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
