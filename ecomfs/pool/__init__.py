@@ -1,8 +1,8 @@
 """Labelled examples and their vectors.
 
-    store      Pool: examples in SQL, every version kept
-    embedder   texts to unit vectors: hashed n-grams, packaged model, sentence-transformers
-    cache      vectors kept between runs
+store      Pool: examples in SQL, every version kept
+embedder   texts to unit vectors: hashed n-grams, packaged model, sentence-transformers
+cache      vectors kept between runs
 """
 
 from __future__ import annotations

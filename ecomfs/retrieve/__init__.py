@@ -1,9 +1,9 @@
 """From a row to the demonstrations that its prompt shows.
 
-    index        exact nearest neighbours
-    strategies   which neighbours become demonstrations, one file a strategy
-    order        how they stand in the prompt
-    retriever    Retriever: all of it, and the neighbours' own vote
+index        exact nearest neighbours
+strategies   which neighbours become demonstrations, one file a strategy
+order        how they stand in the prompt
+retriever    Retriever: all of it, and the neighbours' own vote
 """
 
 from __future__ import annotations

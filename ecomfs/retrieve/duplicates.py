@@ -1,28 +1,19 @@
 """Which examples are the query itself in disguise.
 
-Two texts are the same when their letters and digits are, after NFKC and case folding: what
-re-posting, re-exporting and re-punctuating leave untouched.
+Two texts are the same when :func:`ecomfs.text.normalise.fold` says so: the same letters and
+digits, which re-posting, re-exporting and re-punctuating leave untouched.
 """
 
 from __future__ import annotations
 
-import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 
-
-def fold(text: str) -> str:
-    """Letters and digits of a text, case folded; the whole folded text when it has none.
-
-    >>> fold("Ｇreat!!  Shoes.") == fold("great shoes")
-    True
-    """
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return "".join(c for c in folded if c.isalnum()) or " ".join(folded.split())
+from ecomfs.text.normalise import fold, squeeze
 
 
 class DuplicateFinder:
-    """Positions of the texts that equal a query after :func:`fold`.
+    """Positions of the texts that equal a query after folding.
 
     >>> DuplicateFinder(["Good!", "bad", "good"]).find("GOOD")
     (0, 2)
@@ -31,9 +22,14 @@ class DuplicateFinder:
     def __init__(self, texts: Sequence[str]) -> None:
         places: dict[str, list[int]] = defaultdict(list)
         for position, text in enumerate(texts):
-            places[fold(text)].append(position)
-        self._places = {folded: tuple(at) for folded, at in places.items()}
+            places[_key(text)].append(position)
+        self._places = {key: tuple(at) for key, at in places.items()}
 
     def find(self, query: str) -> tuple[int, ...]:
         """Positions, ascending."""
-        return self._places.get(fold(query), ())
+        return self._places.get(_key(query), ())
+
+
+def _key(text: str) -> str:
+    # A text without letters or digits (emoji only) folds to nothing: it is compared as it is.
+    return fold(text) or squeeze(text)

@@ -1,20 +1,15 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import sqlite3
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecomfs.errors import ConfigError, DuplicateIdError, PoolError
+from ecomfs.errors import DuplicateIdError, PoolError
 from ecomfs.pool.store import Pool
 from ecomfs.types import Example
 
@@ -215,66 +210,3 @@ def test_any_version_can_be_read_again(steps: list[tuple[str, int, int]]) -> Non
             assert seen.setdefault(version, now) == now
         for version, then in seen.items():
             assert pool.examples(version) == then
-
-
-def test_a_file_that_is_not_a_database(tmp_path: Path) -> None:
-    path = tmp_path / "pool.db"
-    path.write_text("id,text,label\n" * 100)
-    with pytest.raises(PoolError, match="not a database"):
-        Pool.open(path)
-
-
-def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(PoolError, match="unable to open") as caught:
-        Pool.open(tmp_path / "nowhere" / "pool.db")
-    assert "folder exists" in caught.value.hint
-
-
-def test_a_missing_file_is_not_made_when_that_is_not_wanted(tmp_path: Path) -> None:
-    with pytest.raises(PoolError, match="no such pool database"):
-        Pool.open(tmp_path / "typo.db", create=False)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.fixture
-def small_disk() -> Iterator[None]:
-    """SQLite's own page limit answers as a full disk does."""
-
-    def limit(connection: sqlite3.Connection, _record: object) -> None:
-        connection.execute("PRAGMA max_page_count = 30")
-
-    sa.event.listen(sa.Engine, "connect", limit)
-    yield
-    sa.event.remove(sa.Engine, "connect", limit)
-
-
-@pytest.mark.usefixtures("small_disk")
-def test_a_full_disk_stores_nothing_of_the_change(tmp_path: Path) -> None:
-    with Pool.open(tmp_path / "pool.db") as pool:
-        pool.add([example("a")])
-        with pytest.raises(PoolError, match="full") as caught:
-            pool.add([example(f"b{n}", text="x" * 5000) for n in range(100)])
-        assert "free some space" in caught.value.hint
-        assert [e.id for e in pool.examples()] == ["a"]
-        assert pool.version == 1
-
-
-@pytest.mark.parametrize("url", ["mysql://host/db", "postgresql+asyncpg://host/db", "x://", "://"])
-def test_another_kind_of_database_is_refused(url: str) -> None:
-    with pytest.raises(ConfigError):
-        Pool.open(url)
-
-
-def test_the_name_of_a_database_hides_its_password() -> None:
-    with pytest.raises(PoolError) as caught:
-        Pool.open("postgresql+psycopg://user:geheim@127.0.0.1:1/db")
-    assert "geheim" not in str(caught.value)
-
-
-def test_sqlite_files_are_durable(tmp_path: Path) -> None:
-    with Pool.open(tmp_path / "pool.db") as pool:
-        pool.add([example("a")])
-        assert os.path.exists(tmp_path / "pool.db-wal")
-    assert sqlite3.connect(tmp_path / "pool.db").execute("PRAGMA journal_mode").fetchone() == (
-        "wal",
-    )

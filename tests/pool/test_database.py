@@ -1,0 +1,117 @@
+"""What a database refuses, in words a person can act on."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sqlite3
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from ecomfs.errors import ConfigError, PoolError
+from ecomfs.pool.store import Pool
+from ecomfs.types import Example
+
+
+def test_a_file_that_is_not_a_database(tmp_path: Path) -> None:
+    path = tmp_path / "pool.db"
+    path.write_text("id,text,label\n" * 100)
+    with pytest.raises(PoolError, match="not a database") as caught:
+        Pool.open(path)
+    assert "another path" in caught.value.hint
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(PoolError, match="unable to open") as caught:
+        Pool.open(tmp_path / "nowhere" / "pool.db")
+    assert "folder exists" in caught.value.hint
+
+
+def test_a_missing_file_is_not_made_when_that_is_not_wanted(tmp_path: Path) -> None:
+    with pytest.raises(PoolError, match="no such pool database"):
+        Pool.open(tmp_path / "typo.db", create=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_message_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(PoolError) as caught:
+        Pool.open(tmp_path / "nowhere" / "pool.db")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def small_disk() -> Iterator[None]:
+    """SQLite's own page limit answers as a full disk does."""
+
+    def limit(connection: sqlite3.Connection, _record: object) -> None:
+        connection.execute("PRAGMA max_page_count = 30")
+
+    sa.event.listen(sa.Engine, "connect", limit)
+    yield
+    sa.event.remove(sa.Engine, "connect", limit)
+
+
+@pytest.mark.usefixtures("small_disk")
+def test_a_full_disk_stores_nothing_of_the_change(tmp_path: Path) -> None:
+    with Pool.open(tmp_path / "pool.db") as pool:
+        pool.add([Example("a", {"text": "short"}, "good")])
+        long = [Example(f"b{n}", {"text": "x" * 5000}, "good") for n in range(100)]
+        with pytest.raises(PoolError, match="full") as caught:
+            pool.add(long)
+        assert "free some space" in caught.value.hint
+        assert [e.id for e in pool.examples()] == ["a"]
+        assert pool.version == 1
+
+
+def test_sqlite_files_are_written_ahead(tmp_path: Path) -> None:
+    with Pool.open(tmp_path / "pool.db") as pool:
+        pool.add([Example("a", {"text": "t"}, "good")])
+    connection = sqlite3.connect(tmp_path / "pool.db")
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()
+
+
+@pytest.mark.parametrize("url", ["mysql://host/db", "postgresql+asyncpg://host/db", "x://", "://"])
+def test_another_kind_of_database_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError):
+        Pool.open(url)
+
+
+def test_a_url_with_a_password_is_never_shown_whole() -> None:
+    with pytest.raises(PoolError) as caught:
+        Pool.open("postgresql://user:geheim@127.0.0.1:1/db")
+    assert "geheim" not in str(caught.value)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["", "a\nb"])
+def test_a_pool_needs_a_name(name: str) -> None:
+    with pytest.raises(PoolError, match="cannot name a pool"):
+        Pool.in_memory(name=name)
+
+
+@pytest.mark.postgres
+def test_a_wrong_password_and_a_missing_database(postgres_url: str) -> None:
+    right = sa.make_url(postgres_url + "postgres")
+    wrong = right.set(password="wrong").render_as_string(hide_password=False)
+    with pytest.raises(PoolError, match="password") as caught:
+        Pool.open(wrong)
+    assert "check the user" in caught.value.hint
+    with pytest.raises(PoolError, match="does not exist") as caught:
+        Pool.open(postgres_url + "nothing_here")
+    assert "create it first" in caught.value.hint
+
+
+def open_and_add(url: str, id: str) -> int:
+    with Pool.open(url) as pool:
+        return pool.add([Example(id, {"text": "t"}, "good")])
+
+
+def test_processes_that_make_the_tables_together_all_succeed(database_url: str) -> None:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(3, mp_context=context) as workers:
+        jobs = [workers.submit(open_and_add, database_url, f"e{n}") for n in range(6)]
+        assert sorted(job.result() for job in jobs) == [1, 2, 3, 4, 5, 6]
