@@ -1,5 +1,6 @@
 """Tables in and out: streaming readers that never lose a row, a writer that is whole or absent."""
 
+from ecomfs.table.frame import Frame, read_frame
 from ecomfs.table.ids import IdTracker
 from ecomfs.table.reader import MAX_CELL_CHARS, TableReader
 from ecomfs.table.rows import Chunk, Dialect, TableRow
@@ -10,9 +11,11 @@ __all__ = [
     "AtomicWriter",
     "Chunk",
     "Dialect",
+    "Frame",
     "IdTracker",
     "OutputEncoding",
     "TableReader",
     "TableRow",
     "added_columns",
+    "read_frame",
 ]

@@ -10,8 +10,8 @@ from os import PathLike
 from pathlib import Path
 
 from ecomfs.errors import ColumnError, ConfigError, EmptyInputError
+from ecomfs.table.open import open_source
 from ecomfs.table.rows import Chunk, Dialect, Record, TableRow
-from ecomfs.table.source import open_source
 
 MAX_CELL_CHARS = 100_000
 _CHUNK_CHARS = 8_000_000  # a chunk of long rows is cut short, so that memory stays bounded
@@ -20,6 +20,11 @@ _CHUNK_CHARS = 8_000_000  # a chunk of long rows is cut short, so that memory st
 class TableReader:
     """A table, streamed in chunks of rows.
 
+    It reads CSV and TSV, JSON Lines (``.jsonl``), a JSON array (``.json``), Parquet, Excel
+    (``book.xlsx`` or ``book.xlsx#Sheet2``), the text formats also packed with gzip or zstd, a
+    Hugging Face data set (``hf:owner/name#config@split``, or a saved folder) and a SQL query
+    (``sql:sqlite:///shop.db#SELECT id, text FROM reviews``).
+
     Iterating gives :class:`Chunk` after chunk and can be done again; memory does not grow with
     the number of rows. Cells are text exactly as in the file, empty cells are ``""``. A row that
     cannot be used comes with its ``error`` set: it is too wide or too narrow, a cell is longer
@@ -27,18 +32,25 @@ class TableReader:
     quotes do not match. Blank lines are not rows.
 
     Args:
-        path: the file.
+        path: the file, or the ``hf:`` or ``sql:`` input.
         encoding: insist on this one; found out by default (byte-order mark, UTF-8, GB18030).
         delimiter: insist on this one; found out by default among ``,`` tab ``;`` ``|``.
         chunk_rows: rows a chunk.
         max_cell_chars: longest usable cell, in characters.
+        allow_nul: let NUL characters through, for callers that clean them.
+
+    Attributes:
+        name: what messages call the input.
+        path: the input as a path.
 
     Raises:
         MissingFileError: no such file, or it may not be read.
         EmptyInputError: an empty file, or a header without rows.
         ColumnError: two columns share a name, or the header cannot be read.
         DecodingError: the bytes are not text in a supported encoding.
-        ConfigError: an unknown encoding, a delimiter that cannot be one, a limit below 1.
+        InputError: the input is damaged, or cannot be loaded.
+        ConfigError: an unknown encoding, a delimiter that cannot be one, a limit below 1, or the
+            package that reads the format is not installed.
 
     >>> import pathlib, tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "reviews.csv"
@@ -60,18 +72,24 @@ class TableReader:
         delimiter: str | None = None,
         chunk_rows: int = 1000,
         max_cell_chars: int = MAX_CELL_CHARS,
+        allow_nul: bool = False,
     ) -> None:
         if chunk_rows < 1 or max_cell_chars < 1:
             raise ConfigError("chunk_rows and max_cell_chars must be at least 1")
-        self.path = Path(path)
+        where = str(path)
+        self.path = Path(where)
         self.chunk_rows = chunk_rows
         self.max_cell_chars = max_cell_chars
-        self._source = open_source(self.path, encoding=encoding, delimiter=delimiter)
+        self.allow_nul = allow_nul
+        self._source = open_source(where, encoding=encoding, delimiter=delimiter)
+        self.name: str = getattr(self._source, "name", "") or (
+            where if where.startswith("hf:") else self.path.name
+        )
         self._check_header()
         with closing(self._source.records()) as records:
             if next(records, None) is None:
                 names = ", ".join(self.header)
-                raise EmptyInputError(f"{self.path.name}: a header ({names}) and no rows")
+                raise EmptyInputError(f"{self.name}: a header ({names}) and no rows")
 
     @property
     def header(self) -> tuple[str, ...]:
@@ -97,7 +115,7 @@ class TableReader:
             near = get_close_matches(column.strip().casefold(), folded, n=1)
             guess = f"did you mean {folded[near[0]]!r}? " if near else ""
             raise ColumnError(
-                f"{self.path.name}: no column {column!r}",
+                f"{self.name}: no column {column!r}",
                 hint=f"{guess}columns are: {', '.join(self.header)}",
             )
 
@@ -123,7 +141,7 @@ class TableReader:
 
     def _row(self, record: Record) -> TableRow:
         names, cells = self.header, record.cells
-        extra = tuple(cells[len(names) :])
+        extra = record.extra or tuple(cells[len(names) :])
         spare = bool(extra) and not any(extra)  # some exports end every row in a delimiter
         error = record.error or self._problem(cells[: len(names)] if spare else cells)
         note = record.note or ("empty cells beyond the header" if spare else "")
@@ -137,7 +155,7 @@ class TableReader:
             found = f"{len(cells)} cell{'s' if len(cells) != 1 else ''}"
             return f"{found} where the header has {len(names)}"
         joined = "".join(cells)
-        if "\0" in joined:
+        if "\0" in joined and not self.allow_nul:
             name = next(n for n, cell in zip(names, cells, strict=True) if "\0" in cell)
             return f"column {name!r} holds a NUL character"
         if len(joined) > self.max_cell_chars:
@@ -153,6 +171,6 @@ class TableReader:
                 places = [str(i) for i, n in enumerate(self.header, 1) if n == name]
                 called = f"are called {name!r}" if name else "have no name"
                 raise ColumnError(
-                    f"{self.path.name}: {count} columns {called} (positions {', '.join(places)})",
+                    f"{self.name}: {count} columns {called} (positions {', '.join(places)})",
                     hint="give each column a name of its own",
                 )

@@ -72,7 +72,8 @@ class Record:
         cells: in file order.
         error: why the record cannot be read.
         note: as in :class:`TableRow`.
-        end: bytes of the input consumed when the record was complete; 0 when unknown.
+        end: how much of the input (:attr:`Source.size`) was read when the record was complete.
+        extra: what the format found beyond the header; delimited files leave it in ``cells``.
     """
 
     line: int
@@ -80,3 +81,4 @@ class Record:
     error: str = ""
     note: str = ""
     end: int = 0
+    extra: tuple[str, ...] = ()

@@ -1,12 +1,10 @@
-"""What a file format must offer to be read as a table."""
+"""What a format must offer to be read as a table."""
 
 from __future__ import annotations
 
 from collections.abc import Generator
-from pathlib import Path
 from typing import Protocol
 
-from ecomfs.table.delimited import DelimitedSource
 from ecomfs.table.rows import Dialect, Record
 
 
@@ -34,8 +32,12 @@ class Source(Protocol):
         ...
 
 
-def open_source(path: Path, *, encoding: str | None, delimiter: str | None) -> Source:
-    """The source that reads ``path``."""
-    if delimiter is None and path.suffix.lower() in {".tsv", ".tab"}:
-        delimiter = "\t"
-    return DelimitedSource(path, encoding=encoding, delimiter=delimiter)
+class TypedSource:
+    """Base of formats whose values have types and that know no encoding of their own."""
+
+    encoding = ""
+    dialect = Dialect(delimiter="")
+    size: int | None = None
+
+    def __init__(self, header: tuple[str, ...]) -> None:
+        self.header = header

@@ -79,6 +79,13 @@ def test_other_encodings_are_refused_by_name_not_read_as_chinese(text: str, code
     assert "".join(line for line, _, _ in lines) == text
 
 
+def test_one_odd_line_in_a_hundred_does_not_condemn_the_file() -> None:
+    plain = b"id,text\n" + b"1,fine\n" * 120
+    assert [error for _, _, error in decoded(plain + b"2,caf\xe9\n")][-1]
+    with pytest.raises(DecodingError):
+        detect_encoding(plain + b"2,caf\xe9\n" * 2)
+
+
 def test_an_encoding_given_is_obeyed_even_where_another_would_fit() -> None:
     lines = decoded("好\n".encode(), given="ascii")
     assert lines == [("\\xe5\\xa5\\xbd\n", False, True)]

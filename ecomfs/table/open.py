@@ -1,0 +1,65 @@
+"""Which source reads an input: by prefix, by suffix, and by content where the suffix is silent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ecomfs.errors import ConfigError
+from ecomfs.table.delimited import DelimitedSource
+from ecomfs.table.excel import ExcelSource
+from ecomfs.table.hub import PREFIX as HUB
+from ecomfs.table.hub import HubSource, is_saved_folder
+from ecomfs.table.jsonlines import JsonArraySource, JsonLinesSource, is_array
+from ecomfs.table.parquet import ParquetSource
+from ecomfs.table.source import Source
+from ecomfs.table.sql import PREFIX as SQL
+from ecomfs.table.sql import SqlSource
+
+_COMPRESSED = {".gz", ".zst", ".zstd"}
+
+
+def open_source(where: str, *, encoding: str | None = None, delimiter: str | None = None) -> Source:
+    """The source for a path, ``hf:...`` or ``sql:...``.
+
+    A sheet of a workbook is named after ``#``: ``book.xlsx#Sheet2``.
+
+    Raises:
+        ConfigError: an encoding or delimiter for a format that has none.
+        Others: see :class:`ecomfs.table.TableReader`.
+    """
+    if typed := _typed_source(where):
+        if encoding or delimiter:
+            raise ConfigError(f"{where}: this format has no encoding and no delimiter to choose")
+        return typed
+    path = Path(where)
+    kind = _kind(where)
+    if kind in {".jsonl", ".ndjson", ".json"}:
+        if delimiter:
+            raise ConfigError(f"{where}: JSON has no delimiter to choose")
+        if kind == ".json" and is_array(path):
+            return JsonArraySource(path, encoding=encoding)
+        return JsonLinesSource(path, encoding=encoding)
+    if delimiter is None and kind in {".tsv", ".tab"}:
+        delimiter = "\t"
+    return DelimitedSource(path, encoding=encoding, delimiter=delimiter)
+
+
+def _typed_source(where: str) -> Source | None:
+    if where.startswith(SQL):
+        return SqlSource(where)
+    if where.startswith(HUB) or is_saved_folder(Path(where)):
+        return HubSource(where)
+    if _kind(where) in {".parquet", ".pq"}:
+        return ParquetSource(Path(where))
+    book, _, sheet = where.partition("#")
+    if _kind(book) in {".xlsx", ".xlsm", ".xls"}:
+        return ExcelSource(Path(book), sheet=sheet or None)
+    return None
+
+
+def _kind(path: str) -> str:
+    """The suffix that names the format, under a suffix that names a compression."""
+    suffixes = [suffix.lower() for suffix in Path(path).suffixes]
+    while suffixes and suffixes[-1] in _COMPRESSED:
+        suffixes.pop()
+    return suffixes[-1] if suffixes else ""
