@@ -72,29 +72,37 @@ def decode(raw: bytes, path: Path) -> str:
 
 
 def _csv(path: Path, text: str) -> pd.DataFrame:
+    # pandas pads short rows and cuts long ones without a word, so the rows are counted here.
     import pandas as pd
 
-    header = next(csv.reader(io.StringIO(text)))
+    before = csv.field_size_limit(len(text) + 1)
+    try:
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+        header = next(reader)
+        rows: list[list[str]] = []
+        for row in reader:
+            if not row:
+                continue
+            if len(row) != len(header):
+                raise FileFormatError(
+                    f"{path}: row {len(rows) + 1} (line {reader.line_num}) has {len(row)} fields, "
+                    f"the header {len(header)}",
+                    hint="quote fields that hold commas or line breaks",
+                )
+            rows.append(row)
+    except csv.Error as error:
+        raise FileFormatError(
+            f"{path}: broken quoting near line {reader.line_num}: {error}",
+            hint="close every quote, and double quotes inside quoted fields",
+        ) from error
+    finally:
+        csv.field_size_limit(before)
     doubled = sorted({c for c in header if header.count(c) > 1})
     if doubled:
         raise ColumnError(
             f"{path}: column {doubled[0]!r} stands twice in the header", hint="rename one of them"
         )
-    try:
-        frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, index_col=False)
-    except pd.errors.ParserError as error:
-        detail = str(error).removeprefix("Error tokenizing data. C error: ").strip()
-        raise FileFormatError(
-            f"{path}: {detail}", hint="quote fields that hold commas or line breaks"
-        ) from error
-    short = frame.isna().any(axis=1)
-    if short.any():
-        row = int(short.to_numpy().argmax())
-        raise FileFormatError(
-            f"{path}: row {row + 1} has fewer fields than the header",
-            hint=f"every row needs {len(header)} fields",
-        )
-    return frame
+    return pd.DataFrame(rows, columns=header, dtype=str)
 
 
 def _jsonl(path: Path, text: str) -> pd.DataFrame:

@@ -29,8 +29,12 @@ BINS = 15
 
 
 def _width_bins(values: FloatArray, bins: int) -> IntArray:
-    """Bin of each value in (0, 1], equal width, upper edge included."""
-    at: IntArray = np.clip(np.ceil(values * bins) - 1, 0, bins - 1).astype(np.int64)
+    """Bin of each value in (0, 1], equal width, upper edge included.
+
+    A value within 1e-9 above an edge is on it: 0.6 that came from a division must not land in
+    another bin than 0.6 that was written down.
+    """
+    at: IntArray = np.clip(np.ceil(values * bins - 1e-9) - 1, 0, bins - 1).astype(np.int64)
     return at
 
 

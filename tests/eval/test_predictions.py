@@ -1,0 +1,129 @@
+"""Predictions check themselves; every message names the row and the mend."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+from ecomfs_eval import EvalError, Predictions
+from ecomfs_eval import errors as e
+
+
+def make(**changes: Any) -> Predictions:
+    base: dict[str, Any] = {
+        "gold": ["a", "b"],
+        "predicted": ["a", "b"],
+        "labels": ["a", "b"],
+        "ids": ["r1", "r2"],
+    }
+    return Predictions.of(**{**base, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"gold": [], "predicted": [], "ids": []}, e.EmptyDataError, "no rows"),
+        ({"ids": ["r1", "r1"]}, e.DuplicateIdError, "id 'r1' names rows 1 and 2"),
+        ({"predicted": ["a"]}, e.ColumnError, "predicted has 1 values for 2 rows"),
+        ({"gold": ["a", "z"]}, e.UnknownLabelError, r"row 2 \(id 'r2'\): gold label 'z'"),
+        ({"predicted": ["z", "a"]}, e.UnknownLabelError, r"row 1 \(id 'r1'\): predicted label 'z'"),
+        ({"labels": ["a", "b", "a"]}, e.ColumnError, "empty or doubled label"),
+        ({"positive": "z"}, e.UnknownLabelError, "positive class 'z'"),
+        ({"status": ["ok", "great"]}, e.RowError, "row 2 .*status 'great' is not known"),
+        (
+            {"predicted": ["a", None], "status": ["ok", "ok"]},
+            e.RowError,
+            "status is ok but there is no predicted label",
+        ),
+        ({"latency": np.array([0.1, -1.0])}, e.RowError, "row 2 .*latency is -1"),
+        ({"cost": np.array([0.1, np.inf])}, e.RowError, "cost is inf"),
+        (
+            {"prompt_tokens": np.array([5.0, 5]), "cached_tokens": np.array([5.0, 6])},
+            e.RowError,
+            "6 cached tokens of 5 prompt tokens",
+        ),
+        ({"slices": {"lang": ("en",)}}, e.ColumnError, r"slices\['lang'\] has 1 values"),
+        (
+            {"probabilities": [[0.5, 0.4], [0.5, 0.5]]},
+            e.ProbabilityError,
+            r"row 1 \(id 'r1'\): probabilities sum to 0.9, not 1",
+        ),
+        (
+            {"probabilities": [[0.5, 0.5], [1.5, -0.5]]},
+            e.ProbabilityError,
+            "row 2 .*probability 1.5 of label 'a'",
+        ),
+        (
+            {"probabilities": [[0.5, 0.5], [1.0, np.nan]]},
+            e.ProbabilityError,
+            "row 2 .*no probability for label 'b'",
+        ),
+        ({"probabilities": [[1.0], [1.0]]}, e.ColumnError, r"shape \(2, 1\) for 2 labels"),
+        ({"predicted": None}, e.ColumnError, "neither predicted labels nor probabilities"),
+    ],
+)
+def test_bad_rows_are_typed_errors(
+    changes: dict[str, Any], error: type[EvalError], message: str
+) -> None:
+    with pytest.raises(error, match=message) as caught:
+        make(**changes)
+    assert caught.value.hint
+    assert "\n" not in str(caught.value)
+
+
+def test_errors_survive_a_process_border() -> None:
+    error = e.ColumnError("no column", hint="add it")
+    copy = pickle.loads(pickle.dumps(error))
+    assert (type(copy), str(copy)) == (e.ColumnError, str(error))
+
+
+def test_rounded_probabilities_are_normalised() -> None:
+    p = make(probabilities=[[0.667, 0.332], [0.5, 0.5]])
+    assert p.probabilities is not None
+    np.testing.assert_allclose(p.probabilities.sum(axis=1), 1, atol=1e-15)
+
+
+def test_answers_default_to_the_most_probable_label() -> None:
+    p = Predictions.of(["a", "b", "b"], probabilities=[[0.3, 0.7], [0.5, 0.5], [np.nan] * 2])
+    assert p.predicted == ("b", "a", None)
+    assert p.status == ("ok", "ok", "invalid")
+    assert p.has_distribution.tolist() == [True, True, False]
+
+
+def test_an_abstained_answer_is_kept_and_not_counted() -> None:
+    p = make(status=["ok", "abstained"])
+    assert p.predicted == ("a", "b")
+    assert p.predicted_index.tolist() == [0, -1]
+
+
+def test_take_keeps_every_column_in_step() -> None:
+    p = make(
+        probabilities=[[0.9, 0.1], [0.2, 0.8]],
+        groups=("u", "v"),
+        queries=("q", "r"),
+        slices={"lang": ("en", "zh")},
+        extra={"text": ("one", "two")},
+        latency=np.array([0.1, 0.2]),
+        cost=np.array([1.0, 2.0]),
+    ).take([1])
+    assert (p.ids, p.groups, p.queries) == (("r2",), ("v",), ("r",))
+    assert (p.slices, p.extra) == ({"lang": ("zh",)}, {"text": ("two",)})
+    assert p.probabilities is not None
+    assert p.latency is not None
+    assert p.probabilities.tolist() == [[0.2, 0.8]]
+    assert p.latency.tolist() == [0.2]
+
+
+def test_any_estimator_with_predict_proba_can_be_scored() -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    rows = np.array([[0.0], [1.0], [2.0], [3.0]])
+    model = LogisticRegression().fit(rows, ["no", "no", "yes", "yes"])
+    p = Predictions.from_estimator(model, rows, ["no", "no", "yes", "maybe"], name="lr")
+    assert p.labels == ("no", "yes", "maybe")
+    assert p.predicted == ("no", "no", "yes", "yes")
+    assert p.name == "lr"
+    with pytest.raises(e.ColumnError, match=r"shape \(4, 2\) for 3 rows"):
+        Predictions.from_estimator(model, rows, ["no"] * 3)
