@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing.synchronize import Barrier
 from typing import Any
 
 import numpy as np
@@ -157,21 +158,34 @@ def test_many_ids_at_once(pool: Pool) -> None:
     assert [e.id for e in pool.examples()] == [e.id for e in many[1200:]]
 
 
+together: Barrier
+
+
+def wait_for_the_others(barrier: Barrier) -> None:
+    global together
+    together = barrier
+
+
 def write_some(url: str, writer: int, count: int) -> list[int]:
     with Pool.open(url) as pool:
+        together.wait(60)
         return [pool.add([example(f"w{writer}-{n}")], note=str(writer)) for n in range(count)]
 
 
 def test_two_writers_lose_nothing(database_url: str) -> None:
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(2, mp_context=context) as workers:
-        jobs = [workers.submit(write_some, database_url, w, 25) for w in (0, 1)]
-        versions = [version for job in jobs for version in job.result()]
-    assert sorted(versions) == list(range(1, 51))
+    barrier = context.Barrier(2)
+    with ProcessPoolExecutor(
+        2, mp_context=context, initializer=wait_for_the_others, initargs=(barrier,)
+    ) as workers:
+        jobs = [workers.submit(write_some, database_url, w, 40) for w in (0, 1)]
+        versions = [job.result() for job in jobs]
+    assert sorted(versions[0] + versions[1]) == list(range(1, 81))
+    assert versions[0] == sorted(versions[0])
     with Pool.open(database_url) as pool:
-        assert pool.version == 50
-        assert {e.id for e in pool.examples()} == {f"w{w}-{n}" for w in (0, 1) for n in range(25)}
-        for version in (1, 17, 50):
+        assert pool.version == 80
+        assert {e.id for e in pool.examples()} == {f"w{w}-{n}" for w in (0, 1) for n in range(40)}
+        for version in (1, 17, 80):
             assert len(pool.examples(version)) == version
 
 
