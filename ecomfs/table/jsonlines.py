@@ -58,7 +58,7 @@ class JsonLinesSource:
         for number, parsed, line in self._objects():
             if isinstance(parsed, str):
                 raw = [line.text.rstrip("\r\n")]
-                yield Record(number, raw, parsed, line.note, line.end)
+                yield Record(number, raw, line.error or parsed, line.note, line.end)
             else:
                 yield _record(number, parsed, self.header, line)
 
