@@ -56,7 +56,10 @@ def features(train: pd.DataFrame, test: pd.DataFrame) -> tuple[pd.DataFrame, pd.
             continue
         common = a.dropna().map(str).value_counts().index[:MOST_CATEGORIES]
         kind = pd.CategoricalDtype(sorted(common))
-        left[column], right[column] = (x.map(str, na_action="ignore").astype(kind) for x in (a, b))
+        left[column], right[column] = (
+            x.where(x.isin(common), None).astype(kind)
+            for x in (a.map(str, na_action="ignore"), b.map(str, na_action="ignore"))
+        )
     return pd.DataFrame(left), pd.DataFrame(right)
 
 

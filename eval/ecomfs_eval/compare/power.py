@@ -73,8 +73,11 @@ def minimum_detectable_effect(
     _check(discordance)
     if rows < 1:
         raise OptionError(f"rows={rows}", hint="one or more")
-    # Squaring √n·d = z√ψ + y√(ψ − d²) gives a quadratic in d; the larger root solves it.
-    a, b = rows + y**2, -2 * z * math.sqrt(rows * discordance)
-    c = discordance * (z**2 - y**2)
-    effect = (-b + math.sqrt(b**2 - 4 * a * c)) / (2 * a)
+    # √n·d = z√ψ + y√(ψ − d²) is a quadratic in d; this is its root.
+    inner = rows - z**2 + y**2
+    if inner < 0:
+        return None
+    effect = (z * math.sqrt(rows * discordance) + y * math.sqrt(discordance * inner)) / (
+        rows + y**2
+    )
     return effect if effect <= discordance else None
