@@ -29,6 +29,12 @@ def cache_dir() -> Path:
     return Path(override) if override else Path(platformdirs.user_cache_dir("ecomfs"))
 
 
+def hub_cache() -> Path:
+    """Where Hugging Face's own tools keep models from the hub."""
+    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
+    return Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
+
+
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:
     """A temporary path beside ``target`` that takes its place on success and is removed on
@@ -70,6 +76,24 @@ def sha256_cached(path: Path) -> str:
     with suppress(OSError), replacing(ledger) as temporary:
         temporary.write_text(json.dumps(known, indent=0), encoding="utf-8")
     return digest
+
+
+def folder_digest(folder: Path) -> str:
+    """SHA-256 that stands for a model folder's content: the whole of its small files, and of the
+    large ones (weights) name, size, first and last MiB, so that it takes no time to know a model
+    of many gigabytes again."""
+    digest = hashlib.sha256()
+    for file in sorted(f for f in folder.iterdir() if f.is_file()):
+        size = file.stat().st_size
+        digest.update(f"{file.name}|{size}|".encode())
+        with file.open("rb") as opened:
+            if size <= 16 * _BLOCK:
+                digest.update(opened.read())
+            else:
+                digest.update(opened.read(_BLOCK))
+                opened.seek(-_BLOCK, os.SEEK_END)
+                digest.update(opened.read(_BLOCK))
+    return digest.hexdigest()
 
 
 def _read_ledger(ledger: Path) -> dict[str, str]:

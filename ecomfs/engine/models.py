@@ -8,12 +8,25 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ecomfs.engine.files import cache_dir, replacing, sha256_cached, sha256_of
+from ecomfs.engine.convert import to_huggingface
+from ecomfs.engine.files import cache_dir, hub_cache, replacing, sha256_cached, sha256_of
 from ecomfs.errors import EngineUnavailableError, ModelError
+
+__all__ = [
+    "GEMMA_NOTICE",
+    "PACKAGED",
+    "LocalModel",
+    "PackagedModel",
+    "available_models",
+    "demo_model",
+    "models_dir",
+    "packaged_model",
+    "smollm2_model",
+    "to_huggingface",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -192,10 +205,8 @@ def _unpacked() -> list[LocalModel]:
 
 
 def _from_hub() -> list[LocalModel]:
-    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
-    cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
     found = []
-    for folder in sorted(cache.glob("models--*")):
+    for folder in sorted(hub_cache().glob("models--*")):
         if any(folder.glob("snapshots/*/config.json")):
             name = folder.name.removeprefix("models--").replace("--", "/")
             found.append(LocalModel(f"transformers:{name}", "from the model hub", folder))

@@ -1,0 +1,112 @@
+"""When a request to a model server is tried again, and how long to wait before.
+
+Tried again: 408, 409, 425, 429, every 5xx, connections that broke, time-outs, and answers that are
+not what was asked for (a proxy's error page, JSON cut short). ``Retry-After`` is honoured; a
+server that asks for more patience than allowed is an error at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TypeVar
+
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_exponential_jitter,
+)
+
+from ecomfs.errors import EngineError
+
+T = TypeVar("T")
+E = TypeVar("E", bound=EngineError)
+
+RETRIED_STATUS = frozenset({408, 409, 425, 429})
+MAX_WAIT = 60.0
+"""Longest pause before a repetition, in seconds."""
+
+
+class RetryLater(EngineError):  # noqa: N818 - a request to wait, not a fault
+    """The server asked to come back after ``seconds``."""
+
+    retryable = True
+
+    def __init__(self, message: str, *, hint: str = "", seconds: float = 0.0) -> None:
+        super().__init__(message, hint=hint)
+        self.seconds = seconds
+
+
+def permanent(error: E) -> E:
+    """Mark an error of a kind that usually passes as one that will not."""
+    error.retryable = False
+    return error
+
+
+def is_retried(status: int) -> bool:
+    """Whether an HTTP status may be another one later.
+
+    >>> [s for s in (200, 400, 404, 408, 429, 500, 503) if is_retried(s)]
+    [408, 429, 500, 503]
+    """
+    return status in RETRIED_STATUS or status >= 500
+
+
+def retry_after(header: str | None, *, now: datetime | None = None) -> float:
+    """Seconds that a ``Retry-After`` header asks for (RFC 9110, 10.2.3: a number of seconds or
+    a date); 0 when there is none or it makes no sense.
+
+    >>> retry_after("7")
+    7.0
+    >>> retry_after("Wed, 21 Oct 2026 07:28:30 GMT", now=datetime(2026, 10, 21, 7, 28, tzinfo=UTC))
+    30.0
+    >>> retry_after("soon"), retry_after(None)
+    (0.0, 0.0)
+    """
+    if not header:
+        return 0.0
+    try:
+        return max(0.0, float(header))
+    except ValueError:
+        pass
+    try:
+        moment = parsedate_to_datetime(header)
+    except ValueError:
+        return 0.0
+    return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
+
+
+async def retrying(
+    call: Callable[[], Awaitable[T]],
+    *,
+    attempts: int,
+    base: float,
+    sleep: Callable[[float], Awaitable[None]],
+) -> T:
+    """Await ``call`` until it gives a value, at most ``attempts`` times, pausing about
+    ``base``, 2 ``base``, 4 ``base``… seconds (with jitter, at most :data:`MAX_WAIT`), or as long
+    as the server asked for. The last error is raised as it is."""
+    backoff = wait_exponential_jitter(initial=base, max=MAX_WAIT, jitter=base)
+
+    def pause(state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = error.seconds if isinstance(error, RetryLater) else 0.0
+        return max(asked, backoff(state))
+
+    retries = AsyncRetrying(
+        stop=stop_after_attempt(attempts),
+        wait=pause,
+        retry=retry_if_exception(_worth_it),
+        sleep=sleep,
+        reraise=True,
+    )
+    return await retries(call)
+
+
+def _worth_it(error: BaseException) -> bool:
+    if isinstance(error, RetryLater):
+        return error.seconds <= MAX_WAIT
+    return isinstance(error, EngineError) and error.retryable

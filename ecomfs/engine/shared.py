@@ -1,0 +1,35 @@
+"""One open engine a spec and process: a model is loaded once however many classifiers use it."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+
+from ecomfs import aio
+from ecomfs.engine.factory import open_engine
+from ecomfs.engine.protocol import Engine
+
+_lock = threading.Lock()
+_open: dict[str, Engine] = {}
+
+
+def shared_engine(spec: str = "auto") -> Engine:
+    """The process's engine for ``spec``, opened at first use and closed when the process ends.
+
+    Engines opened here are never closed by their users; :func:`close_shared` closes them all.
+    """
+    with _lock:
+        if spec not in _open:
+            _open[spec] = open_engine(spec)
+        return _open[spec]
+
+
+def close_shared() -> None:
+    """Close every shared engine (their memory is freed); the next use opens anew."""
+    with _lock:
+        while _open:
+            _, engine = _open.popitem()
+            aio.run(engine.aclose())
+
+
+atexit.register(close_shared)

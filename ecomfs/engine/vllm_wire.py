@@ -1,0 +1,184 @@
+"""What goes over the wire to vLLM, and what its answers mean (no input or output here)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ecomfs.engine.retry import permanent
+from ecomfs.errors import EngineError, EngineResponseError
+from ecomfs.types import Generation, Question, Reading
+
+MAX_CODES = 128
+"""vLLM's limit of ``logprob_token_ids`` in one request."""
+
+_TOO_OLD = "vLLM 0.15 or newer is needed: older ones ignore logprob_token_ids"
+
+
+class RefusedError(EngineError):
+    """The server refuses the request itself (HTTP 400, 413, 422): repeating would not help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One request's share of the questions: codes (at most :data:`MAX_CODES`) after a suffix."""
+
+    suffix: tuple[int, ...]
+    codes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One prompt's answer to one :class:`Part`."""
+
+    logprobs: dict[int, float]
+    prompt_tokens: int
+    cached_tokens: int
+
+
+def parts_of(questions: Sequence[Question]) -> list[Part]:
+    """Questions with one suffix share their look; codes beyond the limit need more looks.
+
+    >>> [len(p.codes) for p in parts_of([Question(tuple(range(200))), Question((1, 999))])]
+    [128, 73]
+    """
+    wanted: dict[tuple[int, ...], dict[int, None]] = {}
+    for question in questions:
+        wanted.setdefault(question.suffix, {}).update(dict.fromkeys(question.codes))
+    return [
+        Part(suffix, tuple(codes)[start : start + MAX_CODES])
+        for suffix, codes in wanted.items()
+        for start in range(0, len(codes), MAX_CODES)
+    ]
+
+
+def question_body(codes: tuple[int, ...]) -> dict[str, Any]:
+    """The fields of a completion request that ask for the codes' log-probabilities."""
+    return {
+        "max_tokens": 1,
+        "temperature": 0,
+        "logprobs": len(codes),
+        "logprob_token_ids": list(codes),
+        "allowed_token_ids": list(codes),
+        "return_tokens_as_token_ids": True,
+    }
+
+
+def looks(
+    answer: dict[str, Any], prompts: Sequence[Sequence[int]], codes: tuple[int, ...]
+) -> list[Look]:
+    """Log-probabilities of ``codes`` for every prompt of a request.
+
+    Raises:
+        EngineResponseError: a choice or a code is missing, or the constraint was ignored.
+    """
+    found: list[Look] = []
+    allowed = set(codes)
+    cached = _cached(answer)
+    for choice, prompt in zip(_choices(answer, len(prompts)), prompts, strict=True):
+        top, picked = _first(choice)
+        if missing := allowed - top.keys():
+            raise permanent(
+                EngineResponseError(
+                    f"the server gave no log-probability for {len(missing)} of {len(codes)} codes",
+                    hint=_TOO_OLD,
+                )
+            )
+        if picked not in allowed:
+            raise permanent(
+                EngineResponseError(
+                    "the server ignored allowed_token_ids: it sampled another token",
+                    hint="run 'ecomfs check'; a gateway in between may drop unknown fields",
+                )
+            )
+        last = len(found) == len(prompts) - 1
+        found.append(Look({code: top[code] for code in codes}, len(prompt), cached if last else 0))
+    return found
+
+
+def reading(
+    looks: dict[int, Look], parts: Sequence[Part], questions: Sequence[Question]
+) -> Reading:
+    """One prompt's looks put together again, in the order of the questions."""
+    known: dict[tuple[int, ...], dict[int, float]] = {}
+    for n, part in enumerate(parts):
+        known.setdefault(part.suffix, {}).update(looks[n].logprobs)
+    first = looks[0] if looks else Look({}, 0, 0)
+    prompt_tokens = first.prompt_tokens - (len(parts[0].suffix) if parts else 0)
+    return Reading(
+        tuple(tuple(known[q.suffix][code] for code in q.codes) for q in questions),
+        prompt_tokens=prompt_tokens,
+        cached_tokens=min(first.cached_tokens, prompt_tokens),
+    )
+
+
+def texts(answer: dict[str, Any], prompts: Sequence[Sequence[int]]) -> list[Generation]:
+    """Generated texts of a request."""
+    cached = _cached(answer)
+    last = len(prompts) - 1
+    return [
+        Generation(str(choice.get("text", "")), len(prompt), cached if i == last else 0)
+        for i, (choice, prompt) in enumerate(
+            zip(_choices(answer, len(prompts)), prompts, strict=True)
+        )
+    ]
+
+
+def sampled(answer: dict[str, Any]) -> int:
+    """The token sampled for the only prompt of a request."""
+    return _first(_choices(answer, 1)[0])[1]
+
+
+def cache_counters(metrics: str) -> tuple[int, int] | None:
+    """(hits, queries) of the prefix cache in a Prometheus page; ``None`` if they are not there.
+
+    >>> cache_counters('vllm:prefix_cache_queries_total{e="0"} 40.0\\n'
+    ...                'vllm:prefix_cache_hits_total{e="0"} 32.0\\n')
+    (32, 40)
+    >>> cache_counters("") is None
+    True
+    """
+    sums = []
+    for name in ("hits", "queries"):
+        found = re.findall(rf"^vllm:prefix_cache_{name}_total(?:{{.*}})? (\S+)$", metrics, re.M)
+        if not found:
+            return None
+        sums.append(int(sum(float(value) for value in found)))
+    return sums[0], sums[1]
+
+
+def _choices(answer: dict[str, Any], count: int) -> list[dict[str, Any]]:
+    choices = answer.get("choices")
+    if not isinstance(choices, list) or len(choices) != count:
+        given = len(choices) if isinstance(choices, list) else "no"
+        raise EngineResponseError(f"the server gave {given} answers to {count} prompts")
+    by_index = {choice.get("index"): choice for choice in choices if isinstance(choice, dict)}
+    if by_index.keys() != set(range(count)):
+        raise EngineResponseError("the server's answers are not numbered as the prompts are")
+    return [by_index[i] for i in range(count)]
+
+
+def _first(choice: dict[str, Any]) -> tuple[dict[int, float], int]:
+    """Log-probabilities by token id, and the sampled token, of the first generated position."""
+    try:
+        logprobs = choice["logprobs"]
+        top = {_id(name): float(value) for name, value in logprobs["top_logprobs"][0].items()}
+        return top, _id(logprobs["tokens"][0])
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        raise permanent(
+            EngineResponseError(
+                "the server's answer holds no log-probabilities by token id", hint=_TOO_OLD
+            )
+        ) from error
+
+
+def _id(name: str) -> int:
+    return int(name.removeprefix("token_id:"))
+
+
+def _cached(answer: dict[str, Any]) -> int:
+    usage = answer.get("usage") or {}
+    details = usage.get("prompt_tokens_details") or {}
+    return int(details.get("cached_tokens") or 0)
