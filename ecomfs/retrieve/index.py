@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,11 +108,8 @@ class DenseIndex:
                 banned = list(excluded[start + offset]) if excluded else []
                 if banned:
                     row[banned] = -np.inf
-                chosen = [_near(row, n)]
-                if groups is not None and per_group:
-                    near = groups.members if far_groups else groups.around(chosen[0])
-                    chosen += [group[_near(row[group], per_group)] for group in near]
-                hits = self._rank(block[offset], np.unique(np.concatenate(chosen)))
+                positions = pick(row, n, groups, per_group, far_groups)
+                hits = self.rank(block[offset], positions)
                 whole = groups is not None and per_group > 0
                 found.append(hits if whole else Hits(hits.positions[:n], hits.similarities[:n]))
         return found
@@ -125,12 +123,29 @@ class DenseIndex:
             for row in queries[start : start + step] @ self.vectors.T
         ]
 
-    def _rank(self, query: Vectors, positions: NDArray[np.int64]) -> Hits:
-        exact = np.einsum(
-            "ij,j->i", self.vectors[positions].astype(np.float64), query.astype(np.float64)
-        )
+    def rank(self, query: Vectors, positions: NDArray[np.int64]) -> Hits:
+        """Some positions by their exact similarity to one query, shape (dimensions,)."""
+        exact = exact_similarities(self.vectors[positions], query)
         order = np.lexsort((positions, -exact))
         return Hits(positions[order], exact[order])
+
+
+def exact_similarities(vectors: NDArray[Any], query: Vectors) -> NDArray[np.float64]:
+    """Inner products whose rounding depends on the pair alone."""
+    wide = vectors.astype(np.float64)
+    return np.asarray(np.einsum("ij,j->i", wide, query.astype(np.float64)), dtype=np.float64)
+
+
+def pick(
+    row: Vectors, n: int, groups: Groups | None, per_group: int, far_groups: bool
+) -> NDArray[np.int64]:
+    """Positions of the ``n`` best scores of a row and ``per_group`` of each group, ascending,
+    with all that rounding cannot tell apart from the last; never one whose score is -inf."""
+    chosen = [_near(row, n)]
+    if groups is not None and per_group:
+        near = groups.members if far_groups else groups.around(chosen[0])
+        chosen += [group[_near(row[group], per_group)] for group in near]
+    return np.unique(np.concatenate(chosen))
 
 
 def _near(similarities: Vectors, n: int) -> NDArray[np.int64]:

@@ -1,6 +1,6 @@
 """The retriever: for each row, the labelled examples that its prompt shows.
 
-    queries ─ embed ─▶ vectors ─ index ─▶ neighbours ─ strategy ─▶ chosen ─ order ─▶ demonstrations
+    queries ─ embed ─▶ vectors ─ search ─▶ neighbours ─ strategy ─▶ chosen ─ order ─▶ demonstrations
 
 It also gives the neighbours' own vote, the baseline that every language model has to beat.
 """
@@ -17,9 +17,17 @@ from numpy.typing import NDArray
 from ecomfs.errors import ConfigError, PoolError
 from ecomfs.pool.embedder import Embedder
 from ecomfs.retrieve.duplicates import DuplicateFinder
-from ecomfs.retrieve.index import DenseIndex, Groups, Hits, Vectors
+from ecomfs.retrieve.index import DenseIndex, Hits, Vectors
 from ecomfs.retrieve.order import open_order
-from ecomfs.retrieve.strategies import Candidates, Reach, SelectionStrategy, open_strategy
+from ecomfs.retrieve.search import open_searcher
+from ecomfs.retrieve.strategies import (
+    Candidates,
+    PoolView,
+    Reach,
+    SelectionStrategy,
+    open_strategy,
+)
+from ecomfs.retrieve.vote import kernel_vote
 from ecomfs.types import Demonstration, Example
 
 _SCALE_SAMPLE = 512
@@ -33,9 +41,12 @@ class Retriever:
         examples: the labelled examples.
         texts: each example rendered as text, aligned with ``examples``.
         embedder: fitted here on ``texts``.
-        strategy: ``balanced`` (labels take turns), ``top_k``, or any
-            :class:`~ecomfs.retrieve.strategies.SelectionStrategy`.
-        order: of the demonstrations in the prompt; ``similar_last`` by default.
+        mode: what ranks the neighbours: ``dense`` (vectors), ``lexical`` (BM25), or ``hybrid``
+            (both, fused by reciprocal rank).
+        strategy: which neighbours become demonstrations: ``balanced`` (labels take turns), or
+            another name or object of :mod:`ecomfs.retrieve.strategies`.
+        order: of the demonstrations in the prompt: ``similar_last``, or another name of
+            :mod:`ecomfs.retrieve.order`.
         seed: of the lots that strategies draw; with it every result is repeatable.
         duplicate_threshold: with ``leave_self_out``, examples at least this similar to the query
             count as the query itself; ``None`` compares texts only. The scale is the embedder's:
@@ -43,7 +54,7 @@ class Retriever:
 
     Raises:
         PoolError: there are no examples.
-        ConfigError: an unknown strategy or order, or texts and examples that do not match.
+        ConfigError: an unknown name, or texts and examples that do not match.
 
     >>> from ecomfs.pool.hashed import HashedEmbedder
     >>> texts = ["lovely soft shirt", "shirt fell apart", "lovely warm coat", "coat fell apart"]
@@ -62,6 +73,7 @@ class Retriever:
         texts: Sequence[str],
         embedder: Embedder,
         *,
+        mode: str = "dense",
         strategy: str | SelectionStrategy = "balanced",
         order: str = "similar_last",
         seed: int = 0,
@@ -82,9 +94,12 @@ class Retriever:
         self._seed = seed
         self._index = DenseIndex(self.embedder.embed(self.texts, query=False))
         numbers = {label: number for number, label in enumerate(self.labels)}
-        self._label_of = np.array([numbers[e.label] for e in self.examples], dtype=np.int64)
-        self._groups = Groups(self._label_of)
-        self._position = {e.id: position for position, e in enumerate(self.examples)}
+        self.pool = PoolView(
+            [e.id for e in self.examples],
+            np.array([numbers[e.label] for e in self.examples], dtype=np.int64),
+            self._index.vectors,
+        )
+        self._searcher = open_searcher(mode, self._index, self.pool.groups, self.texts)
         self._duplicates = DuplicateFinder(self.texts)
 
     def __len__(self) -> int:
@@ -103,7 +118,8 @@ class Retriever:
 
         Args:
             queries: the rows to classify, rendered as text.
-            k: demonstrations a query, at least 0; fewer only when the pool holds fewer.
+            k: demonstrations a query, at least 0; fewer only when the pool holds fewer or the
+                strategy wants fewer.
             exclude_ids: for each query, ids of examples that may not be shown, such as its own
                 when the query comes from the pool.
             leave_self_out: also exclude examples that are the query itself in disguise: the same
@@ -117,16 +133,48 @@ class Retriever:
         """
         if k < 0:
             raise ConfigError(f"k is {k}", hint="use 0 (no demonstrations) or more")
-        result: list[list[Demonstration]] = []
-        allowed: list[set[str] | None]
         banned = self._banned(queries, exclude_ids, leave_self_out, labels)
-        known = set(self.labels)
-        allowed = [None] * len(queries) if labels is None else [known & set(a) for a in labels]
+        if labels is None:
+            counts = [len(self.labels)] * len(queries)
+        else:
+            counts = [len(set(self.labels).intersection(allowed)) for allowed in labels]
+        if k == 0:
+            return [[] for _ in queries]
+        result: list[list[Demonstration]] = []
         for start in range(0, len(queries), _BATCH):
             block = slice(start, start + _BATCH)
-            result += self._retrieve(
-                queries[block], k, banned[block], leave_self_out, allowed[block]
+            vectors = self.embedder.embed(queries[block], query=True)
+            self._ban_near(vectors, banned[block], leave_self_out)
+            result += self.choose(queries[block], vectors, k, banned[block], counts[block])
+        return result
+
+    def choose(
+        self,
+        queries: Sequence[str],
+        vectors: Vectors,
+        k: int,
+        excluded: Sequence[Collection[int]],
+        label_counts: Sequence[int],
+    ) -> list[list[Demonstration]]:
+        """What :meth:`retrieve` does once queries are vectors and exclusions are positions."""
+        # The widest reach that any query needs: a query may be held to a few of the labels.
+        reach = self.strategy.reach(k, min(label_counts, default=len(self.labels)))
+        found = self._search(queries, vectors, reach, excluded)
+        result = []
+        for query, vector, hits, banned, count in zip(
+            queries, vectors, found, excluded, label_counts, strict=True
+        ):
+            candidates = Candidates(
+                query=query,
+                positions=hits.positions,
+                similarities=hits.similarities,
+                label_count=count,
+                excluded=banned,
+                pool=self.pool,
             )
+            chosen = self.strategy.select(candidates, k, self._seed)
+            lots = random.Random(f"{self._seed}/{query}")
+            result.append(self._order(self._demonstrations(chosen, hits, vector), lots))
         return result
 
     def neighbours(
@@ -137,13 +185,14 @@ class Retriever:
         exclude_ids: Sequence[Collection[str]] | None = None,
         leave_self_out: bool = False,
     ) -> list[Hits]:
-        """The ``n`` nearest examples of each query, most similar first: positions in
-        :attr:`examples` and similarities. Arguments as in :meth:`retrieve`."""
+        """The ``n`` nearest examples of each query, most relevant first: positions in
+        :attr:`examples` and cosines. Arguments as in :meth:`retrieve`."""
         if n < 1:
             raise ConfigError(f"{n} neighbours were asked for", hint="use 1 or more")
         banned = self._banned(queries, exclude_ids, leave_self_out, None)
         vectors = self.embedder.embed(queries, query=True)
-        return self._search(vectors, Reach(n), banned, leave_self_out)
+        self._ban_near(vectors, banned, leave_self_out)
+        return self._search(queries, vectors, Reach(n), banned)
 
     def vote(
         self,
@@ -154,11 +203,8 @@ class Retriever:
         exclude_ids: Sequence[Collection[str]] | None = None,
         leave_self_out: bool = False,
     ) -> NDArray[np.float64]:
-        """The neighbours' own answer: probabilities of shape (queries, labels).
-
-        Each of the ``k`` nearest votes for its label with weight exp(similarity / temperature);
-        one further vote is spread evenly over all labels, so that none is impossible:
-        p = (k · w + 1/L) / (k + 1), where w are the weights summed a label and normalised.
+        """The neighbours' own answer: probabilities of shape (queries, labels), columns as in
+        :attr:`labels`. See :func:`ecomfs.retrieve.vote.kernel_vote` for the formula.
 
         Args:
             temperature: in units of similarity, above 0; ``None`` takes the pool's own scale
@@ -169,9 +215,11 @@ class Retriever:
         if not heat > 0:
             raise ConfigError(f"temperature is {heat}", hint="it must be above 0")
         hits = self.neighbours(queries, k, exclude_ids=exclude_ids, leave_self_out=leave_self_out)
-        return np.array([self._vote(found, heat) for found in hits], dtype=np.float64).reshape(
-            len(queries), len(self.labels)
-        )
+        votes = [
+            kernel_vote(h.similarities, self.pool.labels[h.positions], len(self.labels), heat)
+            for h in hits
+        ]
+        return np.array(votes, dtype=np.float64).reshape(len(queries), len(self.labels))
 
     @cached_property
     def similarity_scale(self) -> float:
@@ -186,54 +234,23 @@ class Retriever:
         # Identical examples only, or a single one: no scale of their own.
         return spread if spread > 1e-6 else 0.05
 
-    def _retrieve(
+    def _search(
         self,
         queries: Sequence[str],
-        k: int,
-        banned: list[set[int]],
-        leave_self_out: bool,
-        allowed: list[set[str] | None],
-    ) -> list[list[Demonstration]]:
-        if k == 0:
-            return [[] for _ in queries]
-        vectors = self.embedder.embed(queries, query=True)
-        # The widest reach that any query needs: a query may be held to a few of the labels.
-        counts = [len(self.labels) if a is None else len(a) for a in allowed]
-        reach = self.strategy.reach(k, min(counts, default=len(self.labels)))
-        found = self._search(vectors, reach, banned, leave_self_out)
-        result = []
-        for query, hits, count in zip(queries, found, counts, strict=True):
-            candidates = Candidates(
-                query=query,
-                positions=hits.positions,
-                similarities=hits.similarities,
-                labels=self._label_of[hits.positions],
-                label_count=count,
-                vectors=self._index.vectors[hits.positions],
-            )
-            chosen = sorted(self.strategy.select(candidates, k, self._seed))
-            demonstrations = [
-                self._demonstration(int(hits.positions[c]), float(hits.similarities[c]))
-                for c in chosen
-            ]
-            lots = random.Random(f"{self._seed}/{query}")
-            result.append(self._order(demonstrations, lots))
-        return result
-
-    def _search(
-        self, vectors: Vectors, reach: Reach, banned: list[set[int]], leave_self_out: bool
+        vectors: Vectors,
+        reach: Reach,
+        excluded: Sequence[Collection[int]],
     ) -> list[Hits]:
+        if not reach.nearest and not reach.per_label:
+            nothing = Hits(np.empty(0, dtype=np.int64), np.empty(0))
+            return [nothing for _ in queries]
+        return self._searcher.search(queries, vectors, reach, excluded)
+
+    def _ban_near(self, vectors: Vectors, banned: list[set[int]], leave_self_out: bool) -> None:
         if leave_self_out and self.duplicate_threshold is not None:
             near = self._index.near(vectors, self.duplicate_threshold)
-            banned = [b | set(found.tolist()) for b, found in zip(banned, near, strict=True)]
-        return self._index.search(
-            vectors,
-            reach.nearest,
-            excluded=banned,
-            groups=self._groups,
-            per_group=reach.per_label,
-            far_groups=reach.far_labels,
-        )
+            for positions, found in zip(banned, near, strict=True):
+                positions.update(found.tolist())
 
     def _banned(
         self,
@@ -250,24 +267,30 @@ class Retriever:
         banned: list[set[int]] = [set() for _ in queries]
         for place, query in enumerate(queries):
             if exclude_ids is not None:
-                known = (self._position.get(id) for id in exclude_ids[place])
-                banned[place].update(p for p in known if p is not None)
+                banned[place].update(self.pool.find(exclude_ids[place]))
             if leave_self_out:
                 banned[place].update(self._duplicates.find(query))
             if labels is not None:
                 allowed = set(labels[place])
-                for number, label in enumerate(self.labels):
+                for label, members in zip(self.labels, self.pool.groups.members, strict=True):
                     if label not in allowed:
-                        banned[place].update(self._groups.members[number].tolist())
+                        banned[place].update(members.tolist())
         return banned
 
-    def _demonstration(self, position: int, similarity: float) -> Demonstration:
-        return Demonstration(self.examples[position], self.texts[position], similarity)
-
-    def _vote(self, hits: Hits, heat: float) -> NDArray[np.float64]:
-        count = len(self.labels)
-        if not len(hits):
-            return np.full(count, 1 / count)
-        weights = np.exp((hits.similarities - hits.similarities.max()) / heat)
-        votes = np.bincount(self._label_of[hits.positions], weights, minlength=count)
-        return np.asarray((len(hits) * votes / votes.sum() + 1 / count) / (len(hits) + 1))
+    def _demonstrations(
+        self, chosen: Sequence[int], hits: Hits, vector: Vectors
+    ) -> list[Demonstration]:
+        """Most relevant first: neighbours as they were ranked, then others by similarity."""
+        rank = {int(p): place for place, p in enumerate(hits.positions)}
+        ranked = sorted((p for p in chosen if p in rank), key=rank.__getitem__)
+        others = np.array([p for p in chosen if p not in rank], dtype=np.int64)
+        rest = self._index.rank(vector, others)
+        positions = [*ranked, *rest.positions.tolist()]
+        similarities = [
+            *(float(hits.similarities[rank[p]]) for p in ranked),
+            *rest.similarities.tolist(),
+        ]
+        return [
+            Demonstration(self.examples[p], self.texts[p], s)
+            for p, s in zip(positions, similarities, strict=True)
+        ]

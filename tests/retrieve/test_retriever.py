@@ -24,7 +24,7 @@ def make(rows: list[tuple[str, str]], **options: object) -> Retriever:
     return Retriever(examples, [t for t, _ in rows], EMBEDDER, **options)  # type: ignore[arg-type]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(pools, st.lists(words, min_size=1, max_size=4), st.integers(0, 12), st.integers(0, 3))
 @pytest.mark.parametrize("strategy", sorted(STRATEGIES))
 def test_k_order_and_determinism(
@@ -86,7 +86,7 @@ def test_top_k_is_exactly_the_nearest() -> None:
     assert shown[-1].similarity == pytest.approx(1, abs=1e-6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(pools)
 @pytest.mark.parametrize("strategy", sorted(STRATEGIES))
 def test_leave_self_out_never_shows_the_query(strategy: str, rows: list[tuple[str, str]]) -> None:

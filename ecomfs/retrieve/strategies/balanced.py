@@ -26,19 +26,16 @@ class Balanced:
 
     def select(self, candidates: Candidates, k: int, seed: int) -> list[int]:
         """Takes turns until ``k`` are chosen or none is left."""
-        nearest = candidates.labels[:k]
+        labels = candidates.labels
         everyone = candidates.label_count <= k
-        labels = np.unique(candidates.labels if everyone else nearest)
-        turns = candidates.lots(seed).permutation(labels)
-        queues = {
-            int(label): iter(np.flatnonzero(candidates.labels == label).tolist()) for label in turns
-        }
+        turns = candidates.lots(seed).permutation(np.unique(labels if everyone else labels[:k]))
+        queues = {int(t): iter(candidates.positions[labels == t].tolist()) for t in turns}
         chosen: list[int] = []
         while queues and len(chosen) < k:
             for label in list(queues):
-                place = next(queues[label], None)
-                if place is None:
+                position = next(queues[label], None)
+                if position is None:
                     del queues[label]
                 elif len(chosen) < k:
-                    chosen.append(place)
+                    chosen.append(position)
         return chosen

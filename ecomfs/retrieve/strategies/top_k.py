@@ -17,4 +17,4 @@ class TopK:
 
     def select(self, candidates: Candidates, k: int, seed: int) -> list[int]:
         """The first ``k``."""
-        return list(range(min(k, len(candidates))))
+        return [int(p) for p in candidates.positions[:k]]
