@@ -1,0 +1,141 @@
+"""The HTTP application."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from fastapi import Body, FastAPI, Security
+from fastapi.security import HTTPBearer
+
+from ecomfs import __version__
+from ecomfs.classifier import FewShotClassifier
+from ecomfs.errors import InputError
+from ecomfs.serve import problems
+from ecomfs.serve.guard import Guard
+from ecomfs.serve.schemas import (
+    MAX_ROWS,
+    Alive,
+    ClassifyRequest,
+    ClassifyResponse,
+    ExplainRequest,
+    ExplainResponse,
+    Health,
+    Pool,
+    problem_responses,
+)
+from ecomfs.serve.service import Service, prediction_out
+from ecomfs.task import TaskCard
+
+MAX_BODY_BYTES = 8 * 1024 * 1024
+
+
+def create_app(
+    classifier: FewShotClassifier,
+    *,
+    api_key: str | None = None,
+    allowed_hosts: Collection[str] | None = None,
+    max_body_bytes: int = MAX_BODY_BYTES,
+) -> FastAPI:
+    """A fitted classifier as an HTTP application.
+
+    ``POST /v1/classify`` answers up to 256 rows, ``POST /v1/explain`` explains one,
+    ``GET /healthz`` says what is served, ``GET /livez`` that the process answers. Errors are
+    problem documents (RFC 9457) with a ``hint``.
+
+    Args:
+        classifier: fitted; it keeps owning its engine.
+        api_key: every request but ``/livez`` and the documentation then needs
+            ``Authorization: Bearer KEY``.
+        allowed_hosts: host names to answer to; ``None``: any. Give the loopback names when no
+            key is set, so that no web page can reach the service under a name of its own.
+        max_body_bytes: larger requests are refused with 413.
+
+    Raises:
+        ConfigError: the classifier is not fitted.
+
+    Example::
+
+        clf = FewShotClassifier("review_sentiment").fit(texts, labels)
+        uvicorn.run(create_app(clf), port=8080)
+    """
+    service = Service(classifier)
+    card = service.pipeline.card
+    app = FastAPI(
+        title=f"ecomfs: {card.title.en}",
+        description=f"{card.description.en}\n\n{card.description.zh}",
+        version=__version__,
+    )
+    problems.install(app)
+    app.add_middleware(
+        Guard, api_key=api_key, allowed_hosts=allowed_hosts, max_body_bytes=max_body_bytes
+    )
+    # The guard checks the key; this only documents it.
+    locked = [Security(HTTPBearer(auto_error=False))] if api_key else []
+    documented: dict[str, Any] = {"dependencies": locked}
+    keyed = problem_responses(401) if api_key else {}
+    refusals = keyed | problem_responses(400, 413, 415, 422, 500, 503)
+    classify_body, explain_body = _bodies(card)
+
+    @app.post("/v1/classify", responses=refusals, **documented)
+    async def classify(body: ClassifyRequest = classify_body) -> ClassifyResponse:
+        """One prediction a row, in order. A row that cannot be classified has status `failed`
+        and says why; the others are answered."""
+        ids = body.ids if body.ids is not None else [str(i) for i in range(len(body.rows))]
+        if len(ids) != len(body.rows):
+            raise InputError(
+                f"{len(body.rows)} rows but {len(ids)} ids", hint="one id a row, or none at all"
+            )
+        answers = await service.classify(body.rows, ids)
+        return ClassifyResponse(
+            predictions=[prediction_out(a, explain=body.explain) for a in answers],
+            labels=list(answers[0].labels),
+        )
+
+    @app.post("/v1/explain", responses=refusals, **documented)
+    async def explain(body: ExplainRequest = explain_body) -> ExplainResponse:
+        """How one row is answered: demonstrations, prompt, reading, prediction."""
+        [answer] = await service.classify([body.row], [body.id])
+        return ExplainResponse(
+            prediction=prediction_out(answer, explain=True), labels=list(answer.labels)
+        )
+
+    @app.get("/healthz", responses=keyed, **documented)
+    async def healthz() -> Health:
+        """What is served: task, labels, engine, pool, limits."""
+        pipeline = service.pipeline
+        return Health(
+            status="ok",
+            task=pipeline.card.name,
+            labels=list(pipeline.space.names),
+            fields=[spec.name for spec in pipeline.card.fields],
+            engine=pipeline.engine.spec,
+            fingerprint=pipeline.engine.fingerprint,
+            k=pipeline.k,
+            pool=Pool(
+                size=0 if pipeline.retriever is None else len(pipeline.retriever.examples),
+                version=pipeline.pool_version,
+            ),
+            max_rows=MAX_ROWS,
+            max_body_bytes=max_body_bytes,
+            version=__version__,
+        )
+
+    @app.get("/livez")
+    async def livez() -> Alive:
+        """The process answers; needs no key."""
+        return Alive(status="ok")
+
+    return app
+
+
+def _bodies(card: TaskCard) -> tuple[Any, Any]:
+    """The two request bodies, with examples of this task to try out in the documentation."""
+    row = {spec.name: spec.title.en for spec in card.fields}
+    classify: dict[str, Any] = {"objects": {"value": {"rows": [row], "ids": ["r1"]}}}
+    if sum(spec.required for spec in card.fields) == 1:
+        classify["texts"] = {"value": {"rows": [card.fields[0].title.en], "explain": True}}
+    return (
+        Body(openapi_examples=classify),
+        Body(openapi_examples={"object": {"value": {"row": row}}}),
+    )

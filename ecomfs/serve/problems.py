@@ -1,0 +1,148 @@
+"""Every error as ``application/problem+json`` (RFC 9457), with the mend as ``hint``.
+
+The user's mistakes are told in full. What went wrong inside goes to the log; the caller learns
+only that it did.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from ecomfs.errors import EcomfsError, EngineUnavailableError, InputError
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = 2
+
+_log = logging.getLogger(__name__)
+
+
+def type_uri(error: type[EcomfsError]) -> str:
+    """The problem type of an exception class; a client finds the class by it.
+
+    >>> type_uri(InputError)
+    'urn:ecomfs:error:input'
+    """
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", error.__name__.removesuffix("Error"))
+    return f"urn:ecomfs:error:{words.lower()}"
+
+
+def problem(
+    status: int,
+    detail: str,
+    *,
+    hint: str = "",
+    kind: str = "about:blank",
+    headers: Mapping[str, str] | None = None,
+    **more: Any,
+) -> JSONResponse:
+    """The response for one problem."""
+    body = {
+        "type": kind,
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "hint": hint,
+        **more,
+    }
+    return JSONResponse(
+        body, status, media_type=MEDIA_TYPE, headers=dict(headers) if headers else None
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of an application a problem."""
+    app.add_exception_handler(EcomfsError, _ecomfs)
+    app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _internal)
+
+
+async def _ecomfs(request: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, InputError):
+        return problem(422, error.message, hint=error.hint, kind=type_uri(type(error)))
+    if isinstance(error, EngineUnavailableError):
+        _log.error("engine unavailable: %s", error)
+        return problem(
+            503,
+            "the model behind this service cannot be read now",
+            hint="try again after the time in Retry-After",
+            kind=type_uri(EngineUnavailableError),
+            headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+        )
+    _log.error("request failed: %s", error, exc_info=error)
+    return await _internal(request, error)
+
+
+async def _internal(request: Request, error: Exception) -> JSONResponse:
+    # Anything else is logged by the server itself, which sees the exception again.
+    return problem(500, "the request failed inside the service", hint="its log says why")
+
+
+async def _http(request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, HTTPException):
+        return await _internal(request, error)
+    detail = str(error.detail)
+    hint = ""
+    if error.status_code in (404, 405):
+        detail = f"{request.method} {request.url.path} is not here"
+        hint = "POST /v1/classify, POST /v1/explain, GET /healthz; all are described at /docs"
+    return problem(error.status_code, detail, hint=hint, headers=error.headers)
+
+
+async def _validation(request: Request, error: Exception) -> JSONResponse:
+    """What is wrong with the body, without repeating the body."""
+    if not isinstance(error, RequestValidationError):
+        return await _internal(request, error)
+    found = error.errors()
+    first = found[0]
+    if first["type"] == "json_invalid":
+        return problem(
+            400,
+            f"the body is not JSON: {first['ctx']['error']} at character {first['loc'][-1]}",
+            kind=type_uri(InputError),
+        )
+    errors = _merged(found)
+    place, message = errors[0]
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return problem(
+        422,
+        f"{place}: {message}{more}",
+        hint='the body is {"rows": [...]}; see /docs',
+        kind=type_uri(InputError),
+        errors=[{"where": where, "message": text} for where, text in errors[:20]],
+    )
+
+
+def _merged(found: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Where → message; the branches of a union are one message."""
+    out: dict[str, list[str]] = {}
+    for error in found:
+        out.setdefault(_place(error["loc"]), []).append(error["msg"])
+    return [(place, " or ".join(dict.fromkeys(messages))) for place, messages in out.items()]
+
+
+def _place(loc: Sequence[str | int]) -> str:
+    """``("body", "rows", 3, "str")`` → ``rows[3]``: union branches are no part of the body.
+
+    >>> _place(("body", "rows", 3, "dict[str,json]")), _place(("body",))
+    ('rows[3]', 'body')
+    """
+    parts = list(loc[1:] if loc[:1] == ("body",) else loc)
+    out = ""
+    for position, part in enumerate(parts):
+        if isinstance(part, int):
+            out += f"[{part}]"
+            continue
+        if position and isinstance(parts[position - 1], int):
+            break
+        out += f".{part}" if out else part
+    return out or "body"

@@ -1,0 +1,171 @@
+"""Request and response bodies."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+
+from ecomfs.types import Language, Status
+
+MAX_ROWS = 256
+"""Rows a request."""
+
+
+def _whole(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("half a character (a lone surrogate)") from error
+    return text
+
+
+Name = Annotated[str, AfterValidator(_whole)]
+"""Text that comes back in answers: it must have an encoding."""
+
+RowIn = Annotated[
+    dict[Name, JsonValue] | str,
+    Field(description="field name → value; or the text alone for tasks with one field"),
+]
+
+
+class _In(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class ClassifyRequest(_In):
+    """Rows to classify: all texts, or all objects."""
+
+    rows: list[RowIn] = Field(min_length=1, max_length=MAX_ROWS)
+    ids: list[Name] | None = Field(
+        None, description="one id a row, given back with its prediction; by default 0, 1, 2, …"
+    )
+    explain: bool = Field(False, description="add to each prediction what led to it")
+
+
+class ExplainRequest(_In):
+    """One row to explain."""
+
+    row: RowIn
+    id: Name = "row"
+
+
+class _Out(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+
+class DemonstrationOut(_Out):
+    """A labelled example that stood in the prompt."""
+
+    id: str
+    label: str
+    text: str
+    similarity: float | None = Field(description="null when it was not retrieved by similarity")
+    fields: dict[str, JsonValue]
+    synthetic: bool
+
+
+class PromptOut(_Out):
+    """What the model read."""
+
+    text: str
+    dropped: int = Field(description="demonstrations left out to fit the context")
+    cut: int = Field(description="characters of the row left out to fit the context")
+
+
+class ExplanationOut(_Out):
+    """What led to a prediction."""
+
+    language: Language
+    demonstrations: list[DemonstrationOut] = Field(description="in prompt order")
+    prompt: PromptOut | None = Field(description="null when none could be made")
+    raw: str | None = Field(description="the generated text, when the answer was read from text")
+
+
+class PredictionOut(_Out):
+    """The answer for one row."""
+
+    id: str
+    label: str | None = Field(description="null unless status is ok")
+    confidence: float | None = Field(description="probability of the label")
+    probabilities: dict[str, float] = Field(description="label → probability, over all labels")
+    status: Status
+    error: str
+    note: str
+    label_mass: float | None = Field(
+        description="probability the model put on any valid answer at all"
+    )
+    demonstration_ids: list[str]
+    template: str | None = Field(description="name@sha of the template")
+    engine: str
+    pool_version: int
+    prompt_tokens: int
+    cached_tokens: int
+    explanation: ExplanationOut | None = None
+
+
+class ClassifyResponse(_Out):
+    """One prediction a row, in order."""
+
+    predictions: list[PredictionOut]
+    labels: list[str]
+
+
+class ExplainResponse(_Out):
+    """One prediction with its explanation."""
+
+    prediction: PredictionOut
+    labels: list[str]
+
+
+class Pool(_Out):
+    """The labelled examples."""
+
+    size: int
+    version: int
+
+
+class Health(_Out):
+    """What is served."""
+
+    status: str
+    task: str
+    labels: list[str]
+    fields: list[str] = Field(description="field names of a row")
+    engine: str
+    fingerprint: str
+    k: int = Field(description="demonstrations a prompt")
+    pool: Pool
+    max_rows: int
+    max_body_bytes: int
+    version: str
+
+
+class Alive(_Out):
+    """The process answers."""
+
+    status: str
+
+
+class ProblemOut(BaseModel):
+    """An error (RFC 9457)."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    hint: str
+
+
+def problem_responses(*codes: int) -> dict[int | str, dict[str, Any]]:
+    """The documentation of error responses."""
+    schema = {"$ref": "#/components/schemas/ProblemOut"}
+    return {
+        code: {
+            "model": ProblemOut,
+            "content": {"application/problem+json": {"schema": schema}},
+        }
+        for code in codes
+    }

@@ -1,0 +1,194 @@
+"""From a request to the classifier and back."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from ecomfs import aio
+from ecomfs.classifier import FewShotClassifier
+from ecomfs.data import as_rows
+from ecomfs.errors import ConfigError, InputError, RowError
+from ecomfs.explain import Explanation
+from ecomfs.pipeline import Case, Pipeline
+from ecomfs.serve import schemas
+from ecomfs.serve.batcher import MicroBatcher
+from ecomfs.table.reader import MAX_CELL_CHARS
+from ecomfs.types import Demonstration, Prediction, Row, Status
+
+T = TypeVar("T")
+
+
+class Service:
+    """A fitted classifier, ready to be asked by many at once.
+
+    The classifier's pipeline is looked up at every call: after another ``fit`` the next request
+    is answered with the new examples.
+
+    Raises:
+        ConfigError: the classifier is not fitted.
+    """
+
+    def __init__(self, classifier: FewShotClassifier) -> None:
+        if getattr(classifier, "pipeline_", None) is None:
+            raise ConfigError("the classifier has no examples yet", hint="call fit first")
+        self._classifier = classifier
+        self._batcher: MicroBatcher[Explanation] | None = None
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """What answers now."""
+        return self._classifier.pipeline_
+
+    async def classify(self, rows: Sequence[Any], ids: Sequence[str]) -> list[Explanation]:
+        """One explained prediction a row, in order.
+
+        Raises:
+            InputError: the rows are not rows of this task.
+            EngineError: nothing can be read at all.
+        """
+        values = self._rows(rows)
+        problems = [_problem(value) for value in values]
+        good = [i for i, problem in enumerate(problems) if not problem]
+        answers: dict[int, Explanation] = {}
+        if good:
+            work = self._submit([values[i] for i in good], [ids[i] for i in good])
+            answers = dict(zip(good, await _on_core(work), strict=True))
+        return [
+            answers[i] if i in answers else self._failed(ids[i], problems[i])
+            for i in range(len(values))
+        ]
+
+    def _rows(self, rows: Sequence[Any]) -> list[Row]:
+        texts = [isinstance(row, str) for row in rows]
+        if any(texts) and not all(texts):
+            other = texts.index(not texts[0])
+            raise InputError(
+                f"rows[{other}] is {'a text' if texts[other] else 'an object'}, rows[0] is not",
+                hint="send all rows as texts, or all as objects",
+            )
+        card = self.pipeline.card
+        try:
+            return as_rows(rows, card, self._classifier.fields)
+        except ConfigError as error:
+            needed = ", ".join(spec.name for spec in card.fields)
+            raise InputError(error.message, hint=f"send objects with {needed}") from error
+
+    async def _submit(self, rows: Sequence[Row], ids: Sequence[str]) -> list[Explanation]:
+        if self._batcher is None:
+            size = self.pipeline.engine.capabilities.batch
+            self._batcher = MicroBatcher(self._answer, rows=size)
+        return await self._batcher.submit(rows, ids)
+
+    async def _answer(self, rows: Sequence[Row], ids: Sequence[str]) -> list[Explanation]:
+        pipeline = self.pipeline
+        return [
+            Explanation(case, posterior, prediction, pipeline.space.names)
+            for case, posterior, prediction in await pipeline.trace(rows, ids)
+        ]
+
+    def _failed(self, id_: str, why: str) -> Explanation:
+        pipeline = self.pipeline
+        prediction = Prediction(
+            id_,
+            None,
+            status=Status.FAILED,
+            error=why,
+            engine=pipeline.engine.fingerprint,
+            pool_version=pipeline.pool_version,
+        )
+        case = Case(id_, pipeline.language or "en", error=RowError(why))
+        return Explanation(case, None, prediction, pipeline.space.names)
+
+
+async def _on_core(work: Coroutine[Any, Any, T]) -> T:
+    """Run on the loop the engines are bound to, and wait here without blocking this one."""
+    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, aio.loop()))
+
+
+def _problem(row: Row) -> str:
+    """Why a row cannot be read, as the table reader judges cells; empty when it can."""
+    for name, value in row.items():
+        for text in _texts(value):
+            if "\0" in text:
+                return f"field {name!r} holds a NUL character"
+            if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
+                return f"field {name!r} holds half a character (a lone surrogate)"
+            if len(text) > MAX_CELL_CHARS:
+                limit = f"more than the limit of {MAX_CELL_CHARS:,}"
+                return f"field {name!r} has {len(text):,} characters, {limit}"
+    return ""
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every string in a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield str(key)
+            yield from _texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)
+
+
+def prediction_out(explanation: Explanation, *, explain: bool) -> schemas.PredictionOut:
+    """A prediction as it goes over the wire."""
+    p = explanation.prediction
+    return schemas.PredictionOut(
+        id=p.id,
+        label=p.label,
+        confidence=p.confidence,
+        probabilities=dict(p.probabilities),
+        status=p.status,
+        error=p.error,
+        note=p.note,
+        label_mass=p.label_mass,
+        demonstration_ids=list(p.demonstration_ids),
+        template=str(p.template) if p.template else None,
+        engine=p.engine,
+        pool_version=p.pool_version,
+        prompt_tokens=p.prompt_tokens,
+        cached_tokens=p.cached_tokens,
+        explanation=_explanation(explanation) if explain else None,
+    )
+
+
+def _explanation(explanation: Explanation) -> schemas.ExplanationOut:
+    case, posterior = explanation.case, explanation.posterior
+    return schemas.ExplanationOut(
+        language=case.language,
+        demonstrations=[_demonstration(d) for d in case.demonstrations],
+        prompt=schemas.PromptOut.model_validate(case.prompt) if case.prompt else None,
+        raw=posterior.raw if posterior else None,
+    )
+
+
+def _demonstration(d: Demonstration) -> schemas.DemonstrationOut:
+    return schemas.DemonstrationOut(
+        id=d.example.id,
+        label=d.example.label,
+        text=d.text,
+        similarity=None if math.isnan(d.similarity) else float(d.similarity),
+        fields={name: _json(value) for name, value in d.example.fields.items()},
+        synthetic=d.example.synthetic,
+    )
+
+
+def _json(value: Any) -> Any:
+    """A field value as JSON; what JSON cannot say becomes its text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {str(k): _json(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json(v) for v in value]
+    item = getattr(value, "item", None)  # NumPy scalars
+    return _json(item()) if callable(item) else str(value)
+
+

@@ -1,0 +1,77 @@
+"""A real server on a loopback port, and plain requests to it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import uvicorn
+
+from ecomfs.serve.server import bind, url_of
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = threading.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
+
+@contextmanager
+def serving(app: Any) -> Iterator[str]:
+    """Serve an ASGI application; gives its URL."""
+    with bind("127.0.0.1", 0, api_key=None) as sock:
+        server = _Server(uvicorn.Config(app, log_level="critical"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
+        thread.start()
+        try:
+            if not server.ready.wait(timeout=30):
+                raise RuntimeError("the server did not start")
+            yield url_of(sock)
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+class Answer(NamedTuple):
+    """A response."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+def ask(
+    url: str,
+    method: str,
+    path: str,
+    body: Any = None,
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
+    """One request on a connection of its own; values become JSON, bytes and iterators of bytes
+    go as they are (the latter in chunks, without a length)."""
+    sent: dict[str, str] = {"Content-Type": "application/json"} if body is not None else {}
+    sent |= headers or {}
+    raw = isinstance(body, bytes) or (isinstance(body, Iterable) and not isinstance(body, dict))
+    data = body if body is None or raw else json.dumps(body).encode()
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+    try:
+        connection.request(method, path, data, sent, encode_chunked=not isinstance(data, bytes))
+        response = connection.getresponse()
+        found = {k.casefold(): v for k, v in response.getheaders()}
+        return Answer(response.status, found, response.read())
+    finally:
+        connection.close()
