@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from ecomfs import aio
 from ecomfs.assemble import LanguageChoice, Options, ReadoutChoice, TemplateChoice, build_pipeline
 from ecomfs.data import Examples, Rows, as_examples, as_rows
-from ecomfs.engine import Engine, shared_engine
+from ecomfs.engine.protocol import Engine
+from ecomfs.engine.shared import shared_engine
 from ecomfs.errors import ConfigError, InputError
 from ecomfs.explain import Explanation
 from ecomfs.pipeline import Pipeline

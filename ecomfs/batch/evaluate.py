@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ecomfs.batch.score import Gold
 from ecomfs.pipeline import Pipeline
@@ -41,8 +42,11 @@ def systems(gold: Gold, pipeline: Pipeline, name: str = "LLM") -> dict[str, Pred
     if pipeline.retriever is not None:
         texts = [pipeline.text(gold.rows[i]) for i in kept]
         votes = pipeline.retriever.vote(texts, KNN_NEIGHBOURS)
-        columns = [pipeline.retriever.labels.index(label) for label in names]
-        out["kNN only"] = _baseline(votes[:, columns], truth, ids, space, "kNN only")
+        # A closed label space may hold a label of which the pool has no example.
+        by_label = dict(zip(pipeline.retriever.labels, votes.T, strict=True))
+        absent = np.zeros(len(texts))
+        vote = np.column_stack([by_label.get(label, absent) for label in names])
+        out["kNN only"] = _baseline(vote, truth, ids, space, "kNN only")
         shares = Counter(e.label for e in pipeline.retriever.examples)
         prior = np.array([[shares[label] for label in names]] * len(truth), dtype=np.float64)
         out["majority"] = _baseline(prior, truth, ids, space, "majority")
@@ -50,7 +54,7 @@ def systems(gold: Gold, pipeline: Pipeline, name: str = "LLM") -> dict[str, Pred
 
 
 def _baseline(
-    scores: np.ndarray, truth: Sequence[str], ids: Sequence[str], space: Sequence[str], name: str
+    scores: NDArray[np.float64], truth: Sequence[str], ids: Sequence[str], space: Sequence[str], name: str
 ) -> Predictions:
     """Predictions of a baseline over the whole space; labels it never saw have probability 0."""
     full = np.zeros((len(truth), len(space)))

@@ -13,7 +13,8 @@ def check(engine: o.Engine = "auto") -> None:
     from rich.table import Table
 
     from ecomfs import aio
-    from ecomfs.engine import canary, open_engine
+    from ecomfs.engine.canary import canary
+    from ecomfs.engine.factory import open_engine
 
     opened = open_engine(engine)
     report = aio.run(canary(opened))

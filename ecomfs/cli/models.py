@@ -8,7 +8,7 @@ def models() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ecomfs.engine import available_models
+    from ecomfs.engine.models import available_models
 
     console = Console()
     table = Table("engine", "model", "size", "licence", "state")

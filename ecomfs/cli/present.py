@@ -60,9 +60,12 @@ def summary(result: ScoreResult, pipeline: Pipeline, n_examples: int) -> None:
     )
 
 
+SHOWN = {"accuracy": "accuracy", "f1_macro": "macro-F1", "roc_auc": "AUC", "log_loss": "log loss"}
+
+
 def metrics_table(systems: Mapping[str, Predictions], n_examples: int, *, seed: int = 0) -> None:
-    """Accuracy and macro-F1 with 95 % intervals, one line a system, on standard output."""
-    from ecomfs_eval import metrics
+    """The main metrics with 95 % intervals, one line a system, on standard output."""
+    from ecomfs_eval import METRICS, Bootstrap, scores
 
     first = next(iter(systems.values()))
     table = Table(
@@ -70,9 +73,10 @@ def metrics_table(systems: Mapping[str, Predictions], n_examples: int, *, seed: 
         "95 % intervals",
         title_justify="left",
     )
-    for column in ("system", "accuracy", "macro-F1"):
-        table.add_column(column, no_wrap=True)
+    for column in ("system", *SHOWN.values()):
+        table.add_column(column)
+    how = Bootstrap(seed=seed)
     for name, predictions in systems.items():
-        scores = (metrics.accuracy(predictions), metrics.f1(predictions, average="macro"))
-        table.add_row(name, *(str(score) for score in scores))
+        found = scores({key: METRICS[key] for key in SHOWN}, predictions, how)
+        table.add_row(name, *(found[key].text() for key in SHOWN))
     Console().print(table)

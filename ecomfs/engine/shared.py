@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import threading
 
 from ecomfs import aio
@@ -14,9 +13,10 @@ _open: dict[str, Engine] = {}
 
 
 def shared_engine(spec: str = "auto") -> Engine:
-    """The process's engine for ``spec``, opened at first use and closed when the process ends.
+    """The process's engine for ``spec``, opened at first use.
 
-    Engines opened here are never closed by their users; :func:`close_shared` closes them all.
+    Engines opened here are never closed by their users; they end with the process, or with
+    :func:`close_shared`.
     """
     with _lock:
         if spec not in _open:
@@ -30,6 +30,3 @@ def close_shared() -> None:
         while _open:
             _, engine = _open.popitem()
             aio.run(engine.aclose())
-
-
-atexit.register(close_shared)
