@@ -154,12 +154,18 @@ class Retriever:
         vectors: Vectors,
         k: int,
         excluded: Sequence[Collection[int]],
-        label_counts: Sequence[int],
+        label_counts: Sequence[int] | None = None,
     ) -> list[list[Demonstration]]:
-        """What :meth:`retrieve` does once queries are vectors and exclusions are positions."""
+        """What :meth:`retrieve` does once queries are vectors and exclusions are positions.
+
+        Args:
+            label_counts: for each query, how many labels may be shown; ``None`` for all.
+        """
+        if label_counts is None:
+            label_counts = [len(self.labels)] * len(queries)
         # The widest reach that any query needs: a query may be held to a few of the labels.
         reach = self.strategy.reach(k, min(label_counts, default=len(self.labels)))
-        found = self._search(queries, vectors, reach, excluded)
+        found = self.search(queries, vectors, reach, excluded)
         result = []
         for query, vector, hits, banned, count in zip(
             queries, vectors, found, excluded, label_counts, strict=True
@@ -189,10 +195,11 @@ class Retriever:
         :attr:`examples` and cosines. Arguments as in :meth:`retrieve`."""
         if n < 1:
             raise ConfigError(f"{n} neighbours were asked for", hint="use 1 or more")
-        banned = self._banned(queries, exclude_ids, leave_self_out, None)
         vectors = self.embedder.embed(queries, query=True)
-        self._ban_near(vectors, banned, leave_self_out)
-        return self._search(queries, vectors, Reach(n), banned)
+        banned = self.excluded(
+            queries, vectors, exclude_ids=exclude_ids, leave_self_out=leave_self_out
+        )
+        return self.search(queries, vectors, Reach(n), banned)
 
     def vote(
         self,
@@ -234,17 +241,31 @@ class Retriever:
         # Identical examples only, or a single one: no scale of their own.
         return spread if spread > 1e-6 else 0.05
 
-    def _search(
+    def search(
         self,
         queries: Sequence[str],
         vectors: Vectors,
         reach: Reach,
         excluded: Sequence[Collection[int]],
     ) -> list[Hits]:
+        """The neighbours that ``reach`` asks for, for queries that are vectors already."""
         if not reach.nearest and not reach.per_label:
             nothing = Hits(np.empty(0, dtype=np.int64), np.empty(0))
             return [nothing for _ in queries]
         return self._searcher.search(queries, vectors, reach, excluded)
+
+    def excluded(
+        self,
+        queries: Sequence[str],
+        vectors: Vectors,
+        *,
+        exclude_ids: Sequence[Collection[str]] | None = None,
+        leave_self_out: bool = False,
+    ) -> list[set[int]]:
+        """For each query, the positions that :meth:`retrieve` would not show."""
+        banned = self._banned(queries, exclude_ids, leave_self_out, None)
+        self._ban_near(vectors, banned, leave_self_out)
+        return banned
 
     def _ban_near(self, vectors: Vectors, banned: list[set[int]], leave_self_out: bool) -> None:
         if leave_self_out and self.duplicate_threshold is not None:
