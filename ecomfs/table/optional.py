@@ -2,26 +2,8 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from functools import partial
 
-from ecomfs.errors import ConfigError
+from ecomfs.text.optional import optional_module as _optional_module
 
-
-def optional_module(name: str, *, need: str) -> Any:
-    """Import a module of the ``formats`` extra.
-
-    Raises:
-        ConfigError: it is not installed; the message says what needed it.
-
-    >>> optional_module("no_such_package", need="reading ducks")
-    Traceback (most recent call last):
-    ecomfs.errors.ConfigError: reading ducks needs no_such_package
-    (pip install 'ecomfs[formats]')
-    """
-    try:
-        return import_module(name)
-    except ImportError as problem:
-        package = name.partition(".")[0]
-        hint = "pip install 'ecomfs[formats]'"
-        raise ConfigError(f"{need} needs {package}", hint=hint) from problem
+optional_module = partial(_optional_module, extra="formats")

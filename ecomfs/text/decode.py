@@ -257,7 +257,7 @@ def _kind(line: bytes, *, cut: bool = False) -> Literal["utf-8", "gb18030", ""]:
     """Which encoding explains a non-ASCII line; ``cut`` tolerates an incomplete last character."""
     if _valid(line, "utf-8", cut=cut):
         return "utf-8"
-    plausible = _valid(line, "gb18030", cut=cut) and _gb2312_share(line) >= _MIN_GB2312_SHARE
+    plausible = _valid(line, "gb18030", cut=cut) and gb2312_share(line) >= _MIN_GB2312_SHARE
     return "gb18030" if plausible else ""
 
 
@@ -269,7 +269,7 @@ def _valid(line: bytes, name: str, *, cut: bool) -> bool:
     return True
 
 
-def _gb2312_share(line: bytes) -> float:
+def gb2312_share(line: bytes) -> float:
     """Share of multi-byte GB18030 characters in the GB2312 plane or four bytes long."""
     usual = total = position = 0
     while position < len(line):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import tracemalloc
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecomfs.table import IdTracker
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=3)))
 def test_it_behaves_like_a_set(identifiers: list[str]) -> None:
     tracker, known = IdTracker(), set()

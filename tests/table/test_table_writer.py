@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecomfs.errors import OutputError
@@ -39,6 +39,7 @@ def tables(draw: st.DrawFn) -> tuple[list[str], list[list[str]]]:
     return header, draw(st.lists(row, min_size=1, max_size=8))
 
 
+@settings(deadline=None)
 @given(tables(), st.sampled_from(["utf-8", "utf-8-sig"]), st.sampled_from([",", "\t", ";", "|"]))
 def test_what_is_written_reads_back_equal(
     data: tuple[list[str], list[list[str]]], encoding: str, delimiter: str
@@ -56,6 +57,7 @@ def test_what_is_written_reads_back_equal(
             assert list(csv.reader(stream, delimiter=delimiter, strict=True)) == [header, *rows]
 
 
+@settings(deadline=None)
 @given(tables())
 def test_the_default_dialect_is_found_again(data: tuple[list[str], list[list[str]]]) -> None:
     header, rows = data

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecomfs.errors import ConfigError, DecodingError
@@ -131,6 +131,7 @@ def test_long_lines_are_cut_so_that_memory_is_bounded() -> None:
     assert [line.text for line in lines] == ["a" * 10, "a" * 10, "aaaaa\n", "b\n"]
 
 
+@settings(deadline=None)
 @given(st.lists(text_lines), st.sampled_from(["utf-8", "gb18030", "utf-16-le", "utf-32-be"]))
 def test_given_the_encoding_any_text_comes_back(parts: list[str], codec: str) -> None:
     text = "\n".join(parts)
@@ -141,6 +142,7 @@ def test_given_the_encoding_any_text_comes_back(parts: list[str], codec: str) ->
     assert not any(line.error or line.note for line in lines)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_no_bytes_crash_the_decoder_and_none_become_replacement_characters(raw: bytes) -> None:
     try:

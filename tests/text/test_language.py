@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecomfs.text import detect_language, majority_language
@@ -27,6 +27,7 @@ def test_language_of_a_text(text: str, language: str) -> None:
     assert detect_language(text) == language
 
 
+@settings(deadline=None)
 @given(st.integers(0, 30), st.integers(0, 30))
 def test_the_rule_is_a_third_of_the_letters(han: int, latin: int) -> None:
     expected = "zh" if han and han / (han + latin) >= 1 / 3 else "en"

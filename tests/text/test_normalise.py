@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecomfs.text import fold, squeeze
@@ -31,6 +31,7 @@ def test_texts_that_differ_in_content_do_not(one: str, other: str) -> None:
     assert fold(one) != fold(other)
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_folding_and_squeezing_twice_changes_nothing(text: str) -> None:
     assert fold(fold(text)) == fold(text)

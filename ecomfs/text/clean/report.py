@@ -1,0 +1,143 @@
+"""What cleaning did: every change and every removal, with its reason."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Kind = Literal[
+    "encoding",
+    "unreadable",
+    "mojibake",
+    "html",
+    "control",
+    "unicode",
+    "emoji",
+    "space",
+    "label",
+    "unlabelled",
+    "empty",
+    "over_long",
+    "leak",
+    "near_leak",
+    "conflict",
+    "near_conflict",
+    "duplicate",
+    "near_duplicate",
+    "duplicate_id",
+]
+Action = Literal["changed", "removed", "reported"]
+
+MEANINGS: dict[Kind, str] = {
+    "encoding": "read in another encoding than the file's",
+    "unreadable": "could not be read as a row",
+    "mojibake": "text decoded in the wrong encoding",
+    "html": "HTML tags or entities",
+    "control": "control or invisible characters",
+    "unicode": "not in the normal form",
+    "emoji": "emoji",
+    "space": "superfluous blanks",
+    "label": "label spelt in another way",
+    "unlabelled": "no label",
+    "empty": "no text",
+    "over_long": "longer than the limit",
+    "leak": "the same text is in the test set",
+    "near_leak": "nearly the same text is in the test set",
+    "conflict": "the same text with different labels",
+    "near_conflict": "nearly the same text with different labels",
+    "duplicate": "the same text as an earlier row",
+    "near_duplicate": "nearly the same text as an earlier row",
+    "duplicate_id": "an id that an earlier row has",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing found in one row.
+
+    Attributes:
+        kind: what it is; :data:`MEANINGS` says it in words.
+        row: the row's index in the frame that was cleaned.
+        id: its id, when there is an id column.
+        column: the column it was found in; empty when it is the whole row.
+        action: whether the text was changed, the row removed, or neither.
+        detail: for a person, such as the row it duplicates.
+    """
+
+    kind: Kind
+    row: Hashable
+    id: str
+    column: str
+    action: Action
+    detail: str = ""
+
+
+@dataclass(slots=True)
+class CleanReport:
+    """All findings, in the order they were made.
+
+    >>> report = CleanReport(rows_in=2, rows_out=1)
+    >>> report.findings.append(Finding("duplicate", 3, "r3", "", "removed", "row 1"))
+    >>> print(report)
+    2 rows in, 1 out, 1 removed, 0 texts changed
+      duplicate        1 removed   the same text as an earlier row
+    """
+
+    rows_in: int = 0
+    rows_out: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[Finding]:
+        return iter(self.findings)
+
+    def counts(self) -> dict[tuple[Kind, Action], int]:
+        """How many findings of each kind and action, in the order of :data:`MEANINGS`."""
+        counter = Counter((f.kind, f.action) for f in self.findings)
+        order = list(MEANINGS)
+        return dict(sorted(counter.items(), key=lambda item: (order.index(item[0][0]), item[0][1])))
+
+    def rows(self, kind: Kind, action: Action | None = None) -> list[Hashable]:
+        """Rows with a finding of that kind (and action)."""
+        chosen = (f for f in self.findings if f.kind == kind and action in (None, f.action))
+        return list(dict.fromkeys(f.row for f in chosen))
+
+    def to_frame(self) -> pd.DataFrame:
+        """One line a finding."""
+        import pandas as pd
+
+        columns = ["kind", "action", "row", "id", "column", "detail"]
+        lines = [[getattr(f, name) for name in columns] for f in self.findings]
+        return pd.DataFrame(lines, columns=columns)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON: counts, and all findings."""
+        names = ("kind", "action", "id", "column", "detail")
+        return {
+            "rows_in": self.rows_in,
+            "rows_out": self.rows_out,
+            "counts": [
+                {"kind": kind, "action": action, "rows": n, "meaning": MEANINGS[kind]}
+                for (kind, action), n in self.counts().items()
+            ],
+            "findings": [
+                {"row": str(f.row), **{n: getattr(f, n) for n in names}} for f in self.findings
+            ],
+        }
+
+    def __str__(self) -> str:
+        changed = len({(f.row, f.column) for f in self.findings if f.action == "changed"})
+        removed = self.rows_in - self.rows_out
+        head = (
+            f"{self.rows_in} rows in, {self.rows_out} out, {removed} removed, "
+            f"{changed} text{'s' if changed != 1 else ''} changed"
+        )
+        lines = [
+            f"  {kind:<15}{n:>4} {action:<9} {MEANINGS[kind]}"
+            for (kind, action), n in self.counts().items()
+        ]
+        return "\n".join([head, *lines])
