@@ -40,13 +40,7 @@ class LlamaServer:
     """One GGUF model in memory, with one key/value cache of ``context`` tokens."""
 
     def __init__(self, file: Path, *, context: int, threads: int | None, repeatable: bool) -> None:
-        try:
-            import xllamacpp
-        except ImportError as error:
-            raise EngineUnavailableError(
-                "the embedded engine needs xllamacpp, which is not installed",
-                hint="pip install 'ecomfs[local]'",
-            ) from error
+        xllamacpp = _runtime()
         self._name = file.name
         self._key = secrets.token_urlsafe(24)
         self._repeatable = repeatable
@@ -262,6 +256,28 @@ class LlamaTokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         """Text of token ids."""
         return self._server.detokenize(ids)
+
+
+def _runtime() -> Any:
+    """The xllamacpp module, its OpenMP threads told to sleep while they wait.
+
+    OpenMP spins by default. With one other busy process on two cores, threads then burn the very
+    time slices that the thread they wait for needs: a prompt takes 20 to 60 s instead of 3.
+    OpenMP reads the setting while it is loaded, so the environment is put back afterwards.
+    """
+    chosen = os.environ.get("OMP_WAIT_POLICY")
+    os.environ["OMP_WAIT_POLICY"] = chosen or "PASSIVE"
+    try:
+        import xllamacpp
+    except ImportError as error:
+        raise EngineUnavailableError(
+            "the embedded engine needs xllamacpp, which is not installed",
+            hint="pip install 'ecomfs[local]'",
+        ) from error
+    finally:
+        if chosen is None:
+            del os.environ["OMP_WAIT_POLICY"]
+    return xllamacpp
 
 
 def _first_token(answer: dict[str, Any]) -> dict[str, Any]:

@@ -96,3 +96,13 @@ class Engine(Protocol):
     async def aclose(self) -> None:
         """Release the model or the connections; closing twice is fine."""
         ...
+
+
+@runtime_checkable
+class Constrained(Protocol):
+    """An engine that asks another program to sample under a constraint, and so has to prove that
+    the constraint bites."""
+
+    async def pick(self, prompt: Prompt, allowed: Sequence[int]) -> int:
+        """The token that is sampled when only ``allowed`` ones may be."""
+        ...

@@ -103,7 +103,11 @@ async def retrying(
         sleep=sleep,
         reraise=True,
     )
-    return await retries(call)
+
+    async def attempt() -> T:
+        return await call()  # tenacity awaits coroutine functions only, not what a lambda returns
+
+    return await retries(attempt)
 
 
 def _worth_it(error: BaseException) -> bool:

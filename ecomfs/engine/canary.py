@@ -1,0 +1,274 @@
+"""The start-up check: prove on the live engine what every result will rest on.
+
+Servers drop unknown fields and answer HTTP 200 with unconstrained text; converted tokenizers lose
+their first token and the model babbles; a gateway renormalises log-probabilities. Each is seen
+here, in a second, or later in nobody's results.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from ecomfs.engine.protocol import Constrained, Engine, Tokenizer
+from ecomfs.errors import (
+    CanaryError,
+    ContextOverflowError,
+    EngineError,
+    EngineResponseError,
+    EngineUnavailableError,
+)
+from ecomfs.types import Generation, Prompt, Question, Reading, TemplateRef
+
+CODES = tuple(f" {letter}" for letter in "ABCDEFGHIJ")
+"""Answer codes that are checked unless others are given: letters after a space."""
+
+_TEMPLATE = TemplateRef("canary", "0" * 12)
+_CUE = "Label:"
+_SENTENCE = "The capital of France is"
+# Continuations that any language model of any size knows most of. Gemma 3 270M without BOS gives
+# the surest of them 0.11, with it 0.74; SmolLM2 135M gives 0.77.
+_CERTAIN = (
+    (_SENTENCE, " Paris"),
+    ("one two three four five six seven", " eight"),
+    ("Monday Tuesday Wednesday Thursday Friday Saturday", " Sunday"),
+)
+_SURE = 0.3
+_PREFIX = "Each line is a review and its label.\n" + "".join(
+    f"Review: order number {n} came in time and works well\nLabel: positive\n" for n in range(12)
+)
+_THINKING = ("<think", "<|channel|>", "<reasoning", "◁think▷", "[THINK]")
+_SLACK = 1e-3  # single-precision sums over a vocabulary
+_STEADY = 0.05  # nats; bfloat16 batches differ by some hundredths
+_SHORT_CONTEXT = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        name: what, in two or three words.
+        ok: whether it holds.
+        detail: what was seen.
+        hint: the mend; empty when ok.
+        required: results cannot be trusted without it; otherwise it costs speed or comfort.
+    """
+
+    name: str
+    ok: bool
+    detail: str
+    hint: str = ""
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryReport:
+    """What :func:`canary` saw.
+
+    Attributes:
+        engine: the engine's spec.
+        fingerprint: the engine's fingerprint.
+        checks: in the order they were made.
+    """
+
+    engine: str
+    fingerprint: str
+    checks: tuple[Check, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Every required check holds."""
+        return all(check.ok for check in self.checks if check.required)
+
+    def require(self) -> CanaryReport:
+        """This report, if scoring can be trusted.
+
+        Raises:
+            CanaryError: the first required check that does not hold, with its mend.
+        """
+        for check in self.checks:
+            if check.required and not check.ok:
+                raise CanaryError(f"{self.engine}: {check.name}: {check.detail}", hint=check.hint)
+        return self
+
+
+async def canary(engine: Engine, codes: Sequence[str] = CODES) -> CanaryReport:
+    """Check an engine before the first row is scored (about a second; some on a CPU server).
+
+    Args:
+        engine: any engine.
+        codes: the answer codes that will be read, with their leading space.
+
+    Raises:
+        EngineUnavailableError: nothing answers at all.
+    """
+    checks: list[Check] = []
+    tokenizer = engine.tokenizer
+    if tokenizer is not None and engine.capabilities.logprobs:
+        look = _Looker(engine, tokenizer)
+        for name, required, check in (
+            ("codes are single tokens", True, lambda: _single_tokens(tokenizer, codes)),
+            ("log-probabilities", True, lambda: look.logprobs(codes)),
+            ("constraint bites", True, lambda: look.constraint(codes)),
+            ("begins as trained", True, look.sense),
+            ("context length", True, look.context),
+            ("repeats itself", False, look.repeats),
+            ("prefix reuse", False, look.prefix),
+        ):
+            checks.append(await _guarded(name, required, check))
+    else:
+        checks.append(
+            Check(
+                "log-probabilities",
+                False,
+                "this engine gives none: labels are parsed from generated text",
+                "gguf:, transformers: and vllm: engines give exact probabilities",
+                required=False,
+            )
+        )
+    if engine.capabilities.generates:
+        checks.append(await _guarded("no thinking", True, lambda: _thinking(engine)))
+    return CanaryReport(engine.spec, engine.fingerprint, tuple(checks))
+
+
+_Outcome = tuple[bool, str, str]  # ok, detail, hint
+
+
+async def _guarded(name: str, required: bool, check: Callable[[], Awaitable[_Outcome]]) -> Check:
+    try:
+        ok, detail, hint = await check()
+    except EngineUnavailableError:
+        raise
+    except EngineError as error:
+        return Check(name, False, error.message, error.hint, required)
+    return Check(name, ok, detail, "" if ok else hint, required)
+
+
+async def _single_tokens(tokenizer: Tokenizer, codes: Sequence[str]) -> _Outcome:
+    before = tokenizer.encode(_CUE)
+    seen: dict[tuple[int, ...], str] = {}
+    for code in codes:
+        ids = tokenizer.encode(_CUE + code)
+        own = tuple(ids[len(before) :])
+        if ids[: len(before)] != before or len(own) != 1:
+            return False, f"{code!r} after {_CUE!r} is {len(own)} tokens", "choose other codes"
+        if own in seen:
+            return False, f"{code!r} and {seen[own]!r} are one token", "choose other codes"
+        seen[own] = code
+    return True, f"{len(codes)} of {len(codes)}", ""
+
+
+async def _thinking(engine: Engine) -> _Outcome:
+    text = "Review: great product\nLabel: positive\nReview: broke at once\nLabel:"
+    token_ids = tuple(engine.tokenizer.encode(text, bos=True)) if engine.tokenizer else ()
+    (answer,) = await engine.generate([Prompt(text, _TEMPLATE, token_ids)], max_tokens=8)
+    if not isinstance(answer, Generation):
+        raise answer
+    said = answer.text.strip()
+    bad = any(mark in said for mark in _THINKING)
+    return not bad, f"answers {said[:40]!r}", "switch thinking off in the model or its template"
+
+
+class _Looker:
+    """The checks that read log-probabilities."""
+
+    def __init__(self, engine: Engine, tokenizer: Tokenizer) -> None:
+        self._engine = engine
+        self._tokenizer = tokenizer
+
+    def _prompt(self, text: str) -> Prompt:
+        return Prompt(text, _TEMPLATE, tuple(self._tokenizer.encode(text, bos=True)))
+
+    def _after(self, text: str, answer: str) -> int:
+        """The first token of ``answer`` where it follows ``text``."""
+        whole, before = self._tokenizer.encode(text + answer), self._tokenizer.encode(text)
+        return whole[len(before)] if whole[: len(before)] == before else whole[-1]
+
+    async def _read(self, prompt: Prompt, codes: Sequence[int]) -> Reading:
+        (answer,) = await self._engine.read([prompt], [Question(tuple(codes))])
+        if not isinstance(answer, Reading):
+            raise answer
+        return answer
+
+    async def logprobs(self, codes: Sequence[str]) -> _Outcome:
+        """They arrive, sum to at most one, and are not those of the masked distribution: letters
+        are a most unlikely end of a sentence, but under a mask they would share all of it."""
+        ids = list(dict.fromkeys(self._after(_CUE, code) for code in codes))
+        reading = await self._read(self._prompt(_SENTENCE), ids)
+        (values,) = reading.logprobs
+        if len(values) != len(ids) or any(math.isnan(v) or v > _SLACK for v in values):
+            raise EngineResponseError(f"{len(values)} values for {len(ids)} codes: {values}")
+        mass = sum(map(math.exp, values))
+        if mass > 1 + _SLACK:
+            return False, f"probabilities of {len(ids)} codes sum to {mass:.3f}", _RAW
+        masked = mass > 0.95
+        return not masked, f"mass of unlikely codes {mass:.2g}", _RAW
+
+    async def constraint(self, codes: Sequence[str]) -> _Outcome:
+        """Only an allowed token is sampled, even where all of them are unlikely."""
+        engine = self._engine
+        if not isinstance(engine, Constrained):
+            return True, "none is needed: the distribution is read directly", ""
+        allowed = {self._after(_CUE, code) for code in codes}
+        picked = await engine.pick(self._prompt(_SENTENCE), sorted(allowed))
+        said = self._tokenizer.decode([picked])
+        return (
+            picked in allowed,
+            f"sampled {said!r} under {len(allowed)} allowed codes",
+            "the server ignores allowed_token_ids: update vLLM, or go around the gateway",
+        )
+
+    async def sense(self) -> _Outcome:
+        """The model knows what comes next in plain text; without its BOS token it would not."""
+        best, where = 0.0, ""
+        for text, answer in _CERTAIN:
+            reading = await self._read(self._prompt(text), [self._after(text, answer)])
+            p = math.exp(reading.logprobs[0][0])
+            if p > best:
+                best, where = p, text + answer
+        return (
+            best >= _SURE,
+            f"{where!r} {best:.2f}",
+            "the tokenizer may lack the model's beginning-of-sequence token "
+            "(add_bos_token in tokenizer_config.json), or the model file is damaged",
+        )
+
+    async def context(self) -> _Outcome:
+        """A prompt that is too long is refused, not cut."""
+        limit = self._engine.capabilities.context_tokens
+        token = self._after(_CUE, CODES[0])
+        (answer,) = await self._engine.read(
+            [Prompt("", _TEMPLATE, (token,) * (limit + 1))], [Question((token,))]
+        )
+        if not isinstance(answer, ContextOverflowError):
+            return False, f"a prompt of {limit + 1} tokens was not refused", "report the engine"
+        if limit < _SHORT_CONTEXT:
+            return False, f"{limit} tokens hold few demonstrations", "a larger context"
+        return True, f"{limit} tokens; longer prompts are refused", ""
+
+    async def repeats(self) -> _Outcome:
+        """One prompt, read twice with another in between."""
+        codes = [self._after(_CUE, " positive"), self._after(_CUE, " negative")]
+        prompt = self._prompt(f"{_PREFIX}Review: broke at once\n{_CUE}")
+        first = await self._read(prompt, codes)
+        await self._read(self._prompt(_SENTENCE), codes)
+        second = await self._read(prompt, codes)
+        pairs = zip(first.logprobs[0], second.logprobs[0], strict=True)
+        delta = max(abs(a - b) for a, b in pairs)
+        return delta <= _STEADY, f"differs by {delta:.2g} nats", "results will vary in near ties"
+
+    async def prefix(self) -> _Outcome:
+        """The shared beginning of two prompts is not computed twice."""
+        codes = [self._after(_CUE, " positive")]
+        await self._read(self._prompt(f"{_PREFIX}Review: a fine lamp\n{_CUE}"), codes)
+        reading = await self._read(self._prompt(f"{_PREFIX}Review: poor battery\n{_CUE}"), codes)
+        return (
+            reading.cached_tokens > 0,
+            f"{reading.cached_tokens} of {reading.prompt_tokens} tokens",
+            "vLLM: --enable-prefix-caching --enable-prompt-tokens-details; on CPU --block-size 32",
+        )
+
+
+_RAW = "vLLM: --logprobs-mode raw_logprobs (its default); a gateway may change them"
