@@ -173,7 +173,9 @@ def distribution(p: Predictions) -> NDArray[np.float64] | None:
         )
     if absent.all():
         return None
-    table[~absent] /= sums[~absent, None]
+    # A sum that is one but for rounding stays: dividing by it would split ties between rows.
+    rounded = ~absent & (np.abs(sums - 1) > 1e-9)
+    table[rounded] /= sums[rounded, None]
     return table
 
 

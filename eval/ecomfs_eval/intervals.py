@@ -16,20 +16,23 @@ systems), which ``scipy.stats.bootstrap`` cannot do; the tests hold the two to t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ecomfs_eval.errors import OptionError
-from ecomfs_eval.metrics.base import Metric, Weights
+from ecomfs_eval.metrics.base import Metric, Statistic, Weights
 from ecomfs_eval.metrics.score import Interval, Score, Undefined
 from ecomfs_eval.predictions import FloatArray, IntArray, Predictions
+
+HEAVY_RESAMPLES = 500
+"""Most resamples of a statistic that takes a pass over the rows for each of many labels."""
 
 CELLS = 2_000_000
 """Weights held at once; the bootstrap works in pieces of this size."""
 
-BLOCKS = 400
+BLOCKS = 200
 """Most jackknife evaluations; above it, blocks of rows are left out instead of single rows. The
 acceleration of BCa is the same in expectation."""
 
@@ -132,6 +135,8 @@ class Replicates:
 
         draws = self.bootstrap.size
         below = float(np.mean(self.bootstrap < null) + 0.5 * np.mean(self.bootstrap == null))
+        if below in (0.0, 1.0):  # no interval of any level reaches it
+            return 1 / draws
         at = ndtri(np.clip(below, 0.5 / draws, 1 - 0.5 / draws))
         z0, a = self._bias(), self._acceleration()
         shifted = at - z0
@@ -155,9 +160,13 @@ Evaluate = Callable[[Weights], FloatArray]
 
 
 def replicate(
-    statistics: Mapping[str, Evaluate], n: int, codes: IntArray | None, how: Bootstrap
+    statistics: Mapping[str, Evaluate],
+    n: int,
+    codes: IntArray | None,
+    how: Bootstrap,
+    heavy: Container[str] = (),
 ) -> dict[str, Replicates | Undefined]:
-    """Replicates of several statistics on the same draws.
+    """Replicates of several statistics on the same draws; of the heavy ones, on fewer.
 
     Undefined where the draws cannot tell: one unit only, more than one draw in a hundred without
     a value, or every draw the same value.
@@ -168,9 +177,13 @@ def replicate(
     ones = np.ones((1, n))
     point = {k: float(f(ones)[0]) for k, f in statistics.items()}
     drawn: dict[str, list[FloatArray]] = {k: [] for k in statistics}
+    done = 0
     for weights in resamples(n, codes, how):
         for k, f in statistics.items():
-            drawn[k].append(f(weights))
+            few = HEAVY_RESAMPLES - done if k in heavy else len(weights)
+            if few > 0:
+                drawn[k].append(f(weights[:few]))
+        done += len(weights)
     kept: dict[str, list[FloatArray]] = {k: [] for k in statistics}
     for weights in leave_out(n, codes, how.seed):
         for k, f in statistics.items():
@@ -219,8 +232,9 @@ def scores(
             continue
         key = b"" if codes is None else codes.tobytes()
         wanted.setdefault(key, (codes, {}))[1][k] = s.evaluate
+    heavy = {k for k, s in prepared.items() if isinstance(s, Statistic) and s.heavy}
     for codes, statistics in wanted.values():
-        for k, r in replicate(statistics, n, codes, how).items():
+        for k, r in replicate(statistics, n, codes, how, heavy).items():
             results[k] = _with_interval(results[k], r, codes, how.level)
     return results
 

@@ -329,6 +329,6 @@ def test_a_comparison_is_ready_for_json_and_for_a_terminal() -> None:
     assert json.loads(json.dumps(compare_many([a, b]).to_dict()))["baseline"] == "A"
     text = c.to_text()
     assert text.splitlines()[0] == c.decision.text
-    assert "exact McNemar p" in text
+    assert "exact McNemar p =" in text
     with pytest.raises(KeyError):
         c["nothing"]

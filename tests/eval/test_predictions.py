@@ -85,6 +85,14 @@ def test_rounded_probabilities_are_normalised() -> None:
     np.testing.assert_allclose(p.probabilities.sum(axis=1), 1, atol=1e-15)
 
 
+def test_normalising_twice_changes_nothing() -> None:
+    p = make(probabilities=[[8 / 21, 13 / 21], [0.3331, 0.6669]])
+    q = make(probabilities=p.probabilities)
+    assert p.probabilities is not None
+    assert q.probabilities is not None
+    assert (p.probabilities == q.probabilities).all()
+
+
 def test_answers_default_to_the_most_probable_label() -> None:
     p = Predictions.of(["a", "b", "b"], probabilities=[[0.3, 0.7], [0.5, 0.5], [np.nan] * 2])
     assert p.predicted == ("b", "a", None)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ecomfs_eval.compare.decision import Decision, decide
-from ecomfs_eval.compare.differences import Difference, differences
+from ecomfs_eval.compare.differences import Difference, differences, p_text
 from ecomfs_eval.compare.flips import Flip, flips
 from ecomfs_eval.compare.holm import holm
 from ecomfs_eval.compare.mcnemar import McNemar, mcnemar
@@ -87,12 +87,12 @@ class Comparison:
         width = max(len(d.title) for d in self.differences)
         lines = [self.decision.text, f"{self.b} − {self.a} on {self.rows:,} rows:"]
         for d in self.differences:
-            p = f"  p = {d.p_value:.2g}" if d.p_value is not None else ""
+            p = f"  {p_text(d.p_value)}" if d.p_value is not None else ""
             lines.append(f"  {d.title:<{width}}  {d.text()}{p}")
         table = self.mcnemar
         lines.append(
             f"  right in {self.a} only {table.only_a}, in {self.b} only {table.only_b}, "
-            f"both {table.both}, neither {table.neither}; exact McNemar p = {table.p_value:.2g}"
+            f"both {table.both}, neither {table.neither}; exact McNemar {p_text(table.p_value)}"
         )
         return "\n".join(lines)
 

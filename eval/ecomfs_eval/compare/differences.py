@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ecomfs_eval.intervals import Bootstrap, Evaluate, replicate, unit_codes
+from ecomfs_eval.intervals import Bootstrap, Evaluate, Replicates, replicate, unit_codes
 from ecomfs_eval.metrics.base import Metric, Statistic, Weights
 from ecomfs_eval.metrics.score import Interval, Score, Undefined, Unit, format_value
 from ecomfs_eval.predictions import FloatArray, IntArray, Predictions
@@ -68,12 +68,22 @@ def signed(value: float, unit: Unit) -> str:
     return ("−" if value < 0 else "+") + text
 
 
+def p_text(p_value: float) -> str:
+    """A p-value for people.
+
+    >>> p_text(0.0312), p_text(1e-9)
+    ('p = 0.031', 'p < 0.0001')
+    """
+    return "p < 0.0001" if p_value < 0.0001 else f"p = {p_value:.2g}"
+
+
 def differences(
     a: Predictions, b: Predictions, metrics: Sequence[Metric], how: Bootstrap
 ) -> tuple[Difference, ...]:
     """Differences of several metrics on paired rows, over the same resamples for both systems."""
     n = len(a)
     found: dict[str, Difference] = {}
+    heavy: set[str] = set()
     wanted: dict[bytes, tuple[IntArray | None, dict[str, Evaluate]]] = {}
     for metric in metrics:
         x, y = metric.prepare(a), metric.prepare(b)
@@ -84,8 +94,10 @@ def differences(
             codes = unit_codes(a, x.units)
             key = b"" if codes is None else codes.tobytes()
             wanted.setdefault(key, (codes, {}))[1][metric.name] = _minus(x, y)
+            if x.heavy or y.heavy:
+                heavy.add(metric.name)
     for codes, statistics in wanted.values():
-        found |= _bootstrapped(found, statistics, codes, n, how)
+        found |= _bootstrapped(found, replicate(statistics, n, codes, how, heavy), codes, how)
     return tuple(found.values())
 
 
@@ -117,14 +129,13 @@ def _point(
 
 def _bootstrapped(
     found: Mapping[str, Difference],
-    statistics: Mapping[str, Evaluate],
+    replicates: Mapping[str, Replicates | Undefined],
     codes: IntArray | None,
-    n: int,
     how: Bootstrap,
 ) -> dict[str, Difference]:
     method = "bca paired" if codes is None else "bca paired cluster"
     results = {}
-    for name, r in replicate(statistics, n, codes, how).items():
+    for name, r in replicates.items():
         if isinstance(r, Undefined):
             results[name] = replace(found[name], note=f"no interval: {r.reason}")
             continue

@@ -16,6 +16,9 @@ import numpy as np
 from ecomfs_eval.metrics.score import Score, Undefined, Unit
 from ecomfs_eval.predictions import FloatArray, IntArray, Predictions
 
+MANY_LABELS = 10
+"""Above this, a statistic that takes a pass a label is heavy."""
+
 Weights = FloatArray
 """B × n row weights, none negative: B weightings of n rows."""
 
@@ -31,6 +34,8 @@ class Statistic:
         successes: the count of hits when the value is a plain proportion of ``n`` rows (then
             the Wilson interval applies); else ``None``.
         units: n codes of what was sampled, when that is never the row (ranked lists).
+        heavy: it takes a pass over the rows for each of many labels; its interval then comes
+            from fewer resamples.
     """
 
     evaluate: Callable[[Weights], FloatArray]
@@ -38,6 +43,7 @@ class Statistic:
     note: str = ""
     successes: int | None = None
     units: IntArray | None = None
+    heavy: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from ecomfs_eval.errors import OptionError
-from ecomfs_eval.metrics.base import Metric, Statistic, Weights, ratio, with_distribution
+from ecomfs_eval.metrics.base import (
+    MANY_LABELS,
+    Metric,
+    Statistic,
+    Weights,
+    ratio,
+    with_distribution,
+)
 from ecomfs_eval.metrics.ranked import Ranking
 from ecomfs_eval.metrics.score import Interval, Undefined
 from ecomfs_eval.predictions import FloatArray, IntArray, Predictions
@@ -107,7 +114,7 @@ def _classwise(p: Predictions) -> Statistic | Undefined:
         mean: FloatArray = np.stack(errors).mean(axis=0)
         return mean
 
-    return Statistic(evaluate, rows.size, note)
+    return Statistic(evaluate, rows.size, note, heavy=len(p.labels) > MANY_LABELS)
 
 
 ece = Metric(

@@ -39,9 +39,9 @@ class PrecisionRecallCurve:
 
 def average_precision(ranking: Ranking, positive: FloatArray, weights: Weights) -> FloatArray:
     """B values of Σ (recall step) · precision over the distinct scores, highest first."""
-    up = ranking.sums(weights, positive)
-    every = ranking.sums(weights)
-    precision = np.nan_to_num(ratio(up.cumsum(axis=1), every.cumsum(axis=1)))
+    up, at = ranking.of_some(weights, positive)
+    called = ranking.sums(weights).cumsum(axis=1)[:, at]
+    precision = np.nan_to_num(ratio(up.cumsum(axis=1), called))
     return ratio((up * precision).sum(axis=1), up.sum(axis=1))
 
 

@@ -16,7 +16,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ecomfs_eval.metrics.base import Metric, Statistic, Weights, ratio, with_distribution
+from ecomfs_eval.metrics.base import (
+    MANY_LABELS,
+    Metric,
+    Statistic,
+    Weights,
+    ratio,
+    with_distribution,
+)
 from ecomfs_eval.metrics.counts import one_class
 from ecomfs_eval.metrics.ranked import Ranking
 from ecomfs_eval.metrics.score import Undefined
@@ -43,10 +50,14 @@ class RocCurve:
 
 def area(ranking: Ranking, positive: FloatArray, weights: Weights) -> FloatArray:
     """B areas: the chance that a positive outranks a negative, half for a tie."""
-    up = ranking.sums(weights, positive)
-    down = ranking.sums(weights, 1 - positive)
-    below = down.sum(axis=1, keepdims=True) - down.cumsum(axis=1)
-    return ratio((up * (below + down / 2)).sum(axis=1), up.sum(axis=1) * down.sum(axis=1))
+    every = ranking.sums(weights)
+    up, at = ranking.of_some(weights, positive)
+    above = every.cumsum(axis=1)
+    # Half of its own ties and all rows below it, less the positives among them.
+    beaten = above[:, -1:] - above[:, at] + every[:, at] / 2
+    ups = up.cumsum(axis=1)
+    beaten -= ups[:, -1:] - ups + up / 2
+    return ratio((up * beaten).sum(axis=1), ups[:, -1] * (above[:, -1] - ups[:, -1]))
 
 
 def roc_curve(p: Predictions, label: str | None = None) -> RocCurve | Undefined:
@@ -109,7 +120,7 @@ def one_vs_rest(
         there = ~np.isnan(areas)
         return ratio(np.where(there, areas, 0).sum(axis=0), there.sum(axis=0))
 
-    return Statistic(evaluate, rows.size, note)
+    return Statistic(evaluate, rows.size, note, heavy=len(classes) > MANY_LABELS)
 
 
 def _prepare(p: Predictions) -> Statistic | Undefined:
