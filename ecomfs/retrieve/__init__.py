@@ -1,25 +1,45 @@
 """From a row to the demonstrations that its prompt shows.
 
-index        exact nearest neighbours
-strategies   which neighbours become demonstrations, one file a strategy
-order        how they stand in the prompt
-retriever    Retriever: all of it, and the neighbours' own vote
+    index, ivf     neighbours by vectors: exact, or approximate above 100,000 examples
+    index_store    choosing, updating and keeping an index
+    lexical        neighbours by shared terms (BM25)
+    fusion         rankings fused
+    strategies     which neighbours become demonstrations, one file a strategy
+    order          how they stand in the prompt
+    retriever      Retriever: all of it, and the neighbours' own vote
+    shortlist      of many labels, the few that a row may have
+    sharing        demonstrations that many prompts have in common
+    prefix_cache   what a server's prefix cache saves on given prompts
 """
 
 from __future__ import annotations
 
-from ecomfs.retrieve.index import DenseIndex, Hits
+from ecomfs.retrieve.index import DenseIndex, Hits, VectorIndex
+from ecomfs.retrieve.index_store import build_index
+from ecomfs.retrieve.lexical import LexicalIndex
 from ecomfs.retrieve.order import ORDERS, open_order
+from ecomfs.retrieve.prefix_cache import PrefixCacheReport, simulate_prefix_cache
 from ecomfs.retrieve.retriever import Retriever
+from ecomfs.retrieve.sharing import Arrangement, PrefixSharing, Sharing
+from ecomfs.retrieve.shortlist import LabelShortlist
 from ecomfs.retrieve.strategies import STRATEGIES, SelectionStrategy, open_strategy
 
 __all__ = [
     "ORDERS",
     "STRATEGIES",
+    "Arrangement",
     "DenseIndex",
     "Hits",
+    "LabelShortlist",
+    "LexicalIndex",
+    "PrefixCacheReport",
+    "PrefixSharing",
     "Retriever",
     "SelectionStrategy",
+    "Sharing",
+    "VectorIndex",
+    "build_index",
     "open_order",
     "open_strategy",
+    "simulate_prefix_cache",
 ]

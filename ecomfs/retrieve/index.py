@@ -7,9 +7,9 @@ same row get other demonstrations when it is scored alone; the second look is th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,45 @@ class Hits:
 
     def __len__(self) -> int:
         return len(self.positions)
+
+
+class Rows(Protocol):
+    """Unit vectors by position, wherever they are kept."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, positions: NDArray[np.int64], /) -> NDArray[Any]:
+        """Some vectors, shape (len(positions), dimensions)."""
+        ...
+
+
+class VectorIndex(Protocol):
+    """Finds neighbours by vectors; see :class:`DenseIndex` for what the methods mean."""
+
+    @property
+    def vectors(self) -> Rows: ...
+
+    @property
+    def description(self) -> str: ...
+
+    def __len__(self) -> int: ...
+
+    def search(
+        self,
+        queries: Vectors,
+        n: int,
+        *,
+        excluded: Sequence[Collection[int]] | None = None,
+        groups: Groups | None = None,
+        per_group: int = 0,
+        far_groups: bool = True,
+    ) -> list[Hits]: ...
+
+    def near(self, queries: Vectors, threshold: float) -> list[NDArray[np.int64]]: ...
+
+    def rank(self, query: Vectors, positions: NDArray[np.int64]) -> Hits: ...
+
+    def updated(self, positions: NDArray[np.int64], new: Vectors) -> VectorIndex: ...
 
 
 class Groups:
@@ -76,6 +115,23 @@ class DenseIndex:
     def __len__(self) -> int:
         return len(self.vectors)
 
+    @property
+    def description(self) -> str:
+        """What it is, for reports."""
+        return f"exact, {len(self):,} vectors"
+
+    def updated(self, positions: NDArray[np.int64], new: Vectors) -> DenseIndex:
+        """The index of another version of the pool.
+
+        Args:
+            positions: for each example, where it is in this index, or -1 for the next of ``new``.
+            new: vectors of the examples that are not in this index.
+        """
+        vectors = np.empty((len(positions), self.vectors.shape[1]), dtype=np.float32)
+        vectors[positions >= 0] = self.vectors[positions[positions >= 0]]
+        vectors[positions < 0] = new
+        return DenseIndex(vectors)
+
     def search(
         self,
         queries: Vectors,
@@ -110,8 +166,13 @@ class DenseIndex:
                     row[banned] = -np.inf
                 positions = pick(row, n, groups, per_group, far_groups)
                 hits = self.rank(block[offset], positions)
-                whole = groups is not None and per_group > 0
-                found.append(hits if whole else Hits(hits.positions[:n], hits.similarities[:n]))
+                if groups is not None and per_group:
+                    have = groups.group_of[hits.positions]
+                    wanted = range(len(groups.members)) if far_groups else np.unique(have[:n])
+                    keep = top(have, n, per_group, wanted)
+                else:
+                    keep = np.arange(min(n, len(hits)))
+                found.append(Hits(hits.positions[keep], hits.similarities[keep]))
         return found
 
     def near(self, queries: Vectors, threshold: float) -> list[NDArray[np.int64]]:
@@ -159,3 +220,20 @@ def _near(similarities: Vectors, n: int) -> NDArray[np.int64]:
     if bound == -np.inf:
         return np.flatnonzero(similarities > -np.inf)
     return np.flatnonzero(similarities >= bound - _ROUNDING)
+
+
+def top(
+    groups: NDArray[np.int64], n: int, per_group: int, wanted: Iterable[int]
+) -> NDArray[np.int64]:
+    """Which of a ranking stay: the first ``n`` and the first ``per_group`` of each wanted group.
+
+    Args:
+        groups: number of each entry's group, best entry first.
+
+    >>> top(np.array([0, 0, 0, 1, 0, 1]), 2, 1, [0, 1]).tolist()
+    [0, 1, 3]
+    """
+    keep = np.arange(len(groups)) < n
+    for group in wanted:
+        keep[np.flatnonzero(groups == group)[:per_group]] = True
+    return np.flatnonzero(keep)

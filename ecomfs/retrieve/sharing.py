@@ -23,7 +23,7 @@ from scipy.cluster.vq import kmeans2
 
 from ecomfs.errors import ConfigError
 from ecomfs.pool.embedder import unit_rows
-from ecomfs.retrieve.index import Vectors
+from ecomfs.retrieve.index import Rows, Vectors
 from ecomfs.retrieve.retriever import Retriever
 from ecomfs.types import Demonstration
 
@@ -95,7 +95,9 @@ class PrefixSharing:
         wanted = clusters or min(64, max(1, len(retriever) // 16))
         if mode in ("none", "global"):
             wanted = 1
-        seen = retriever.embedder.embed(sample, query=True) if sample else retriever.pool.vectors
+        seen: Rows = retriever.pool.vectors
+        if sample:
+            seen = retriever.embedder.embed(sample, query=True)
         self.centres = _centres(seen, wanted, seed)
         self.blocks = tuple(self._block(centre) for centre in self.centres)
 
@@ -162,11 +164,12 @@ class PrefixSharing:
         return tuple(replace(d, similarity=math.nan) for d in chosen)
 
 
-def _centres(vectors: Vectors, count: int, seed: int) -> Vectors:
+def _centres(vectors: Rows, count: int, seed: int) -> Vectors:
     lots = np.random.default_rng(seed)
-    if len(vectors) > _SAMPLE:
-        vectors = vectors[np.sort(lots.choice(len(vectors), _SAMPLE, replace=False))]
-    data = np.asarray(vectors, dtype=np.float64)
+    places = np.arange(len(vectors))
+    if len(places) > _SAMPLE:
+        places = np.sort(lots.choice(places, _SAMPLE, replace=False))
+    data = vectors[places].astype(np.float64)
     # More centres than different vectors cannot be: k-means++ would divide by nothing.
     count = min(count, len({row.tobytes() for row in data}))
     if count == 1:

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ecomfs.retrieve.index import Groups
+from ecomfs.retrieve.index import Groups, Rows
 
 
 class PoolView:
@@ -23,9 +23,7 @@ class PoolView:
         vectors: unit vectors, shape (size, dimensions).
     """
 
-    def __init__(
-        self, ids: Sequence[str], labels: NDArray[np.int64], vectors: NDArray[np.float32]
-    ) -> None:
+    def __init__(self, ids: Sequence[str], labels: NDArray[np.int64], vectors: Rows) -> None:
         self.ids = tuple(ids)
         self.labels = labels
         self.groups = Groups(labels)

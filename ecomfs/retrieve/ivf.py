@@ -1,0 +1,343 @@
+"""Approximate nearest neighbours for large pools: an inverted file of float16 vectors (FAISS).
+
+Vectors are grouped around centres; a query looks into the lists of the nearest centres only. How
+many lists are probed is chosen by measurement when the index is built: the fewest with which the
+ten nearest of a sample of examples are found again.
+
+The vectors stand once, as float16, inside FAISS's lists. Examples that came after the index was
+built wait in a tail that is searched exactly; examples that went are skipped. The index is
+built anew when a fifth has changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecomfs.errors import ConfigError, PoolError
+from ecomfs.retrieve.index import Groups, Hits, Rows, Vectors, exact_similarities, top
+
+TARGET_RECALL = 0.99
+MOST_CHANGED = 0.2
+_SAMPLE = 256
+_TRAINING = 64  # vectors a centre
+_CHUNK = 1 << 16
+_SPARE = 16  # candidates beyond what is wanted, re-ranked exactly
+_FEW = 256  # excluded positions that are cheaper to fetch and drop than to tell FAISS
+
+
+def _faiss() -> Any:
+    try:
+        import faiss
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            "an approximate index needs faiss", hint="pip install 'ecomfs[retrieval]'"
+        ) from error
+    return faiss
+
+
+class IVFIndex:
+    """An inverted-file index; made by :meth:`build` or :meth:`open`.
+
+    Attributes:
+        probes: lists that a query looks into.
+        recall: measured share of the ten nearest that are found, examples as queries.
+    """
+
+    def __init__(
+        self,
+        lists: Any,
+        probes: int,
+        recall: float,
+        *,
+        rows: NDArray[np.int64] | None = None,
+        tail: Vectors | None = None,
+    ) -> None:
+        # A position of the pool is a row: first those of ``lists``, then those of the tail.
+        self._faiss = _faiss()
+        self._lists = lists
+        self.probes = probes
+        self.recall = recall
+        self._base = int(lists.ntotal)
+        self._tail = np.empty((0, lists.d), dtype=np.float32) if tail is None else tail
+        self._rows = np.arange(self._base) if rows is None else rows
+        self._position = np.full(self._base + len(self._tail), -1, dtype=np.int64)
+        self._position[self._rows] = np.arange(len(self._rows))
+        self._tail_positions = self._position[self._base :]
+        alive = self._position[: self._base] >= 0
+        self._alive = None if alive.all() else self._selector(alive)
+        self._group_selectors: dict[int, Any] = {}
+        self._selectors_of: Groups | None = None
+        self.vectors: Rows = _StoredRows(self)
+
+    @classmethod
+    def build(cls, vectors: NDArray[Any], *, lists: int | None = None, seed: int = 0) -> IVFIndex:
+        """Build from unit rows, shape (size, dimensions), float16 or float32.
+
+        Args:
+            lists: how many; ``None`` for twice the square root of the size.
+            seed: of the clustering.
+        """
+        faiss = _faiss()
+        size, dimensions = vectors.shape
+        count = max(1, min(size // 40, lists or int(2 * size**0.5)))
+        index = faiss.IndexIVFScalarQuantizer(
+            faiss.IndexFlatIP(dimensions),
+            dimensions,
+            count,
+            faiss.ScalarQuantizer.QT_fp16,
+            faiss.METRIC_INNER_PRODUCT,
+            False,  # whole vectors, not differences to the centre: they can be read back exactly
+        )
+        index.cp.seed = seed + 1
+        index.cp.niter = 8
+        lots = np.random.default_rng(seed)
+        sample = np.sort(lots.choice(size, min(size, _TRAINING * count), replace=False))
+        index.train(np.ascontiguousarray(vectors[sample], dtype=np.float32))
+        for start in range(0, size, _CHUNK):
+            index.add(np.ascontiguousarray(vectors[start : start + _CHUNK], dtype=np.float32))
+        probes, recall = _tune(faiss, index, vectors, count, lots)
+        index.set_direct_map_type(faiss.DirectMap.Array)
+        return cls(index, probes, recall)
+
+    @classmethod
+    def open(cls, path: Path, probes: int, recall: float) -> IVFIndex:
+        """Memory-map an index that :meth:`save` wrote.
+
+        Raises:
+            PoolError: the file is not one.
+        """
+        faiss = _faiss()
+        try:
+            lists = faiss.read_index(str(path), faiss.IO_FLAG_MMAP)
+        except RuntimeError as error:
+            raise PoolError(f"{path}: not an index", hint="delete it; it is built again") from error
+        lists.set_direct_map_type(faiss.DirectMap.Array)
+        return cls(lists, probes, recall)
+
+    def save(self, path: Path) -> None:
+        """Write the lists (not the tail: see :attr:`changed`)."""
+        self._lists.set_direct_map_type(self._faiss.DirectMap.NoMap)
+        self._faiss.write_index(self._lists, str(path))
+        self._lists.set_direct_map_type(self._faiss.DirectMap.Array)
+
+    @property
+    def description(self) -> str:
+        """What it is, for reports."""
+        return (
+            f"IVF, {len(self):,} vectors in {self._lists.nlist:,} lists, {self.probes} probed,"
+            f" recall@10 {self.recall:.3f}"
+        )
+
+    @property
+    def changed(self) -> float:
+        """The part of the built index that came or went since, from 0."""
+        gone = self._base - int((self._rows < self._base).sum())
+        return (gone + len(self._tail)) / max(1, self._base)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def updated(self, positions: NDArray[np.int64], new: Vectors) -> IVFIndex:
+        """The index of another version of the pool.
+
+        Args:
+            positions: for each example, where it is in this index, or -1 for the next of ``new``.
+            new: vectors of the examples that are not in this index.
+        """
+        rows = np.where(positions >= 0, self._rows[positions], -1)
+        kept = np.unique(rows[rows >= self._base]) - self._base
+        tail = np.concatenate([self._tail[kept], np.asarray(new, dtype=np.float32)])
+        of_tail = rows >= self._base
+        rows[of_tail] = self._base + np.searchsorted(kept, rows[of_tail] - self._base)
+        fresh = positions < 0
+        rows[fresh] = self._base + len(kept) + np.arange(int(fresh.sum()))
+        index = IVFIndex(self._lists, self.probes, self.recall, rows=rows, tail=tail)
+        if index.changed <= MOST_CHANGED:
+            return index
+        whole = np.empty((len(rows), self._lists.d), dtype=np.float16)
+        for start in range(0, len(rows), _CHUNK):
+            block = np.arange(start, min(start + _CHUNK, len(rows)))
+            whole[block] = index.vectors[block]
+        return IVFIndex.build(whole)
+
+    def search(
+        self,
+        queries: Vectors,
+        n: int,
+        *,
+        excluded: Sequence[Collection[int]] | None = None,
+        groups: Groups | None = None,
+        per_group: int = 0,
+        far_groups: bool = True,
+    ) -> list[Hits]:
+        """As :meth:`ecomfs.retrieve.index.DenseIndex.search`, approximately; the similarities
+        of what is found are exact."""
+        banned = [set(e) for e in excluded] if excluded else [set[int]() for _ in queries]
+        few = max((len(b) for b in banned if len(b) <= _FEW), default=0)
+        wide = max(n, per_group) + few + _SPARE
+        found = [
+            hits if len(b) <= _FEW else self._among(query, wide, b, None)
+            for hits, query, b in zip(self._nearest(queries, wide), queries, banned, strict=True)
+        ]
+        result = []
+        for query, positions, b in zip(queries, found, banned, strict=True):
+            hits = self._rank(query, positions, b)
+            if groups is None or not per_group:
+                result.append(Hits(hits.positions[:n], hits.similarities[:n]))
+                continue
+            have = groups.group_of[hits.positions]
+            wanted = range(len(groups.members)) if far_groups else np.unique(have[:n])
+            more = [positions]
+            for group in wanted:
+                enough = min(per_group, len(groups.members[group]))
+                if int((have == group).sum()) < enough:
+                    more.append(self._of_group(query, per_group, b, groups, int(group)))
+            whole = self._rank(query, np.unique(np.concatenate(more)), b) if more[1:] else hits
+            keep = top(groups.group_of[whole.positions], n, per_group, wanted)
+            result.append(Hits(whole.positions[keep], whole.similarities[keep]))
+        return result
+
+    def near(self, queries: Vectors, threshold: float) -> list[NDArray[np.int64]]:
+        """For each query, the positions found whose similarity is at least ``threshold``; of
+        more than a thousand, the nearest thousand."""
+        found = self.search(queries, 1000)
+        return [np.sort(h.positions[h.similarities >= threshold]) for h in found]
+
+    def rank(self, query: Vectors, positions: NDArray[np.int64]) -> Hits:
+        """Some positions by their exact similarity to one query, shape (dimensions,)."""
+        return self._rank(query, positions, set())
+
+    def _rank(self, query: Vectors, positions: NDArray[np.int64], banned: set[int]) -> Hits:
+        if banned:
+            positions = positions[[p not in banned for p in positions.tolist()]]
+        exact = exact_similarities(self.vectors[positions], query)
+        order = np.lexsort((positions, -exact))
+        return Hits(positions[order], exact[order])
+
+    def _nearest(self, queries: Vectors, n: int) -> list[NDArray[np.int64]]:
+        rows = self._probe(queries, n, self._alive, self.probes)
+        base = [self._position[row[row >= 0]] for row in rows]
+        if not len(self._tail):
+            return base
+        scores = queries @ self._tail.T
+        late = [self._tail_positions[_best(row, n)] for row in scores]
+        return [np.concatenate(both) for both in zip(base, late, strict=True)]
+
+    def _among(
+        self, query: Vectors, n: int, banned: set[int], members: NDArray[np.int64] | None
+    ) -> NDArray[np.int64]:
+        """The nearest of some positions (all, or a group's), where many are excluded."""
+        allowed = np.zeros(len(self), dtype=bool)
+        allowed[slice(None) if members is None else members] = True
+        allowed[list(banned)] = False
+        mask = np.zeros(len(self._position), dtype=bool)
+        mask[self._rows[allowed]] = True
+        selector = self._selector(mask[: self._base])
+        return self._widening(query, n, selector, int(allowed.sum()), mask[self._base :])
+
+    def _of_group(
+        self, query: Vectors, n: int, banned: set[int], groups: Groups, group: int
+    ) -> NDArray[np.int64]:
+        members = groups.members[group]
+        if len(banned) > _FEW:
+            return self._among(query, n, banned, members)
+        if self._selectors_of is not groups:
+            self._selectors_of, self._group_selectors = groups, {}
+        mask = np.zeros(len(self._position), dtype=bool)
+        if group not in self._group_selectors or len(self._tail):
+            mask[self._rows[members]] = True
+        if group not in self._group_selectors:
+            self._group_selectors[group] = self._selector(mask[: self._base])
+        return self._widening(
+            query, n + len(banned), self._group_selectors[group], len(members), mask[self._base :]
+        )
+
+    def _widening(
+        self, query: Vectors, n: int, selector: Any, available: int, tail: NDArray[np.bool_]
+    ) -> NDArray[np.int64]:
+        """Probe more lists until enough of the selected are found and more lists change nothing:
+        what is left after a selection may live anywhere."""
+        late = self._tail_positions[tail][_best(self._tail[tail] @ query, n)]
+        wanted = min(n, available - int(tail.sum()))
+        probes, before = self.probes, None
+        while True:
+            row = self._probe(query[None], n, selector, probes)[0]
+            found = np.sort(row[row >= 0])
+            settled = before is not None and np.array_equal(found, before)
+            if (len(found) >= wanted and settled) or probes >= self._lists.nlist:
+                return np.concatenate([self._position[found], late])
+            probes, before = probes * 4, found
+
+    def _probe(self, queries: Vectors, n: int, selector: Any, probes: int) -> NDArray[np.int64]:
+        settings = self._faiss.SearchParametersIVF(
+            nprobe=min(probes, self._lists.nlist), **({} if selector is None else {"sel": selector})
+        )
+        n = min(n, self._base)
+        _, rows = self._lists.search(np.ascontiguousarray(queries), n, params=settings)
+        return np.asarray(rows, dtype=np.int64)
+
+    def _selector(self, mask: NDArray[np.bool_]) -> Any:
+        return self._faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
+
+
+class _StoredRows:
+    """Vectors of an :class:`IVFIndex` by position, read from its lists."""
+
+    def __init__(self, index: IVFIndex) -> None:
+        self._index = index
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __getitem__(self, positions: NDArray[np.int64]) -> Vectors:
+        index = self._index
+        rows = index._rows[positions]
+        out = np.empty((len(rows), index._lists.d), dtype=np.float32)
+        stored = rows < index._base
+        if stored.any():
+            out[stored] = index._lists.reconstruct_batch(rows[stored])
+        out[~stored] = index._tail[rows[~stored] - index._base]
+        return out
+
+
+def _best(scores: Vectors, n: int) -> NDArray[np.int64]:
+    if n >= len(scores):
+        return np.arange(len(scores))
+    return np.asarray(np.argpartition(-scores, n)[:n], dtype=np.int64)
+
+
+def _tune(
+    faiss: Any, index: Any, vectors: NDArray[Any], lists: int, lots: np.random.Generator
+) -> tuple[int, float]:
+    """The fewest probes, in powers of two, that reach the target, and the recall they have."""
+    places = np.sort(lots.choice(len(vectors), min(_SAMPLE, len(vectors)), replace=False))
+    queries = np.ascontiguousarray(vectors[places], dtype=np.float32)
+    n = min(11, len(vectors))  # the example itself is always found: ten others count
+    exact = faiss.knn  # brute force on blocks keeps memory flat
+    scores = np.full((len(places), n), -np.inf, dtype=np.float32)
+    nearest = np.full((len(places), n), -1, dtype=np.int64)
+    for start in range(0, len(vectors), _CHUNK):
+        block = np.ascontiguousarray(vectors[start : start + _CHUNK], dtype=np.float32)
+        s, i = exact(queries, block, min(n, len(block)), metric=faiss.METRIC_INNER_PRODUCT)
+        scores, nearest = np.hstack([scores, s]), np.hstack([nearest, i + start])
+        order = np.argsort(-scores, axis=1)[:, :n]
+        scores = np.take_along_axis(scores, order, axis=1)
+        nearest = np.take_along_axis(nearest, order, axis=1)
+    probes, recall = 1, 0.0
+    while True:
+        _, found = index.search(
+            queries, n, params=faiss.SearchParametersIVF(nprobe=min(probes, lists))
+        )
+        hits = sum(
+            len(set(f) & set(t) - {p})
+            for f, t, p in zip(found.tolist(), nearest.tolist(), places.tolist(), strict=True)
+        )
+        recall = hits / max(1, len(places) * (n - 1))
+        if recall >= TARGET_RECALL or probes >= lists:
+            return min(probes, lists), min(1.0, recall)
+        probes *= 2

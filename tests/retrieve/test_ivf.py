@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ecomfs.errors import ConfigError, PoolError
+from ecomfs.retrieve.index import DenseIndex, Groups
+from ecomfs.retrieve.index_store import build_index
+from ecomfs.retrieve.ivf import IVFIndex
+
+SIZE, DIMENSIONS = 4000, 24
+
+
+def clustered(size: int, seed: int) -> NDArray[np.float32]:
+    lots = np.random.default_rng(seed)
+    centres = np.random.default_rng(99).normal(size=(40, DIMENSIONS))
+    vectors = centres[lots.integers(0, 40, size)] + 0.4 * lots.normal(size=(size, DIMENSIONS))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    # As stored, so that the exact index compares the same numbers.
+    return vectors.astype(np.float16).astype(np.float32)
+
+
+VECTORS = clustered(SIZE, 0)
+QUERIES = clustered(60, 1)
+
+
+@pytest.fixture(scope="module")
+def ivf() -> IVFIndex:
+    return IVFIndex.build(VECTORS)
+
+
+@pytest.fixture(scope="module")
+def exact() -> DenseIndex:
+    return DenseIndex(VECTORS)
+
+
+def recall(found: list[NDArray[np.int64]], true: list[NDArray[np.int64]]) -> float:
+    pairs = list(zip(found, true, strict=True))
+    return sum(len(set(f) & set(t)) for f, t in pairs) / sum(len(t) for _, t in pairs)
+
+
+def test_nearly_all_neighbours_are_found_with_exact_similarities(
+    ivf: IVFIndex, exact: DenseIndex
+) -> None:
+    found, true = ivf.search(QUERIES, 8), exact.search(QUERIES, 8)
+    assert recall([h.positions for h in found], [h.positions for h in true]) > 0.95
+    assert 0.99 <= ivf.recall <= 1
+    assert ivf.probes < ivf._lists.nlist
+    for query, hits in zip(QUERIES, found, strict=True):
+        by_hand = VECTORS[hits.positions].astype(float) @ query.astype(float)
+        np.testing.assert_allclose(hits.similarities, by_hand, atol=1e-12)
+        assert list(hits.similarities) == sorted(hits.similarities, reverse=True)
+
+
+def test_alone_or_in_a_batch(ivf: IVFIndex) -> None:
+    together = ivf.search(QUERIES, 8)
+    for number in range(0, 60, 7):
+        alone = ivf.search(QUERIES[number : number + 1], 8)[0]
+        assert alone.positions.tolist() == together[number].positions.tolist()
+
+
+@pytest.mark.parametrize("count", [5, 900])
+def test_excluded_positions_are_replaced_by_the_next(
+    ivf: IVFIndex, exact: DenseIndex, count: int
+) -> None:
+    excluded = [set(h.positions.tolist()) for h in exact.search(QUERIES, count)]
+    found = ivf.search(QUERIES, 8, excluded=excluded)
+    true = exact.search(QUERIES, 8, excluded=excluded)
+    for hits, banned in zip(found, excluded, strict=True):
+        assert len(hits) == 8
+        assert not banned.intersection(hits.positions.tolist())
+    assert recall([h.positions for h in found], [h.positions for h in true]) > 0.9
+
+
+@pytest.mark.parametrize("far", [True, False])
+@pytest.mark.parametrize("banned", [0, 600])
+def test_every_group_gets_its_share(
+    ivf: IVFIndex, exact: DenseIndex, far: bool, banned: int
+) -> None:
+    # Groups that live apart, so that most are never among the nearest.
+    groups = Groups((VECTORS[:, 0] > np.quantile(VECTORS[:, 0], 0.7)).astype(np.int64))
+    excluded = [set(range(banned)) for _ in QUERIES]
+    options = {"excluded": excluded, "groups": groups, "per_group": 5, "far_groups": far}
+    found = ivf.search(QUERIES, 4, **options)  # type: ignore[arg-type]
+    true = exact.search(QUERIES, 4, **options)  # type: ignore[arg-type]
+    assert recall([h.positions for h in found], [h.positions for h in true]) > 0.9
+    for hits, right in zip(found, true, strict=True):
+        if hits.positions[:4].tolist() == right.positions[:4].tolist():
+            counts = Counter(groups.group_of[hits.positions].tolist())
+            assert counts == Counter(groups.group_of[right.positions].tolist())
+        assert not excluded[0].intersection(hits.positions.tolist())
+
+
+def test_vectors_are_read_back(ivf: IVFIndex) -> None:
+    places = np.array([7, 3999, 7, 0])
+    np.testing.assert_array_equal(ivf.vectors[places], VECTORS[places])
+    assert len(ivf.vectors) == SIZE
+
+
+def test_rank_and_near(ivf: IVFIndex, exact: DenseIndex) -> None:
+    places = np.array([5, 1, 900])
+    assert ivf.rank(QUERIES[0], places).positions.tolist() == (
+        exact.rank(QUERIES[0], places).positions.tolist()
+    )
+    found, true = ivf.near(QUERIES, 0.9), exact.near(QUERIES, 0.9)
+    assert recall(found, true) > 0.95
+
+
+def changed(seed: int) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
+    """A pool that lost 300 examples, gained 200, and changed its order."""
+    lots = np.random.default_rng(seed)
+    positions = np.concatenate([lots.choice(SIZE, SIZE - 300, replace=False), np.full(200, -1)])
+    lots.shuffle(positions)
+    new = clustered(200, seed + 10)
+    whole = np.empty((len(positions), DIMENSIONS), dtype=np.float32)
+    whole[positions >= 0], whole[positions < 0] = VECTORS[positions[positions >= 0]], new
+    return positions, new, whole
+
+
+def test_an_updated_index_answers_for_the_new_pool(ivf: IVFIndex) -> None:
+    positions, new, whole = changed(0)
+    updated = ivf.updated(positions, new)
+    assert updated.changed == pytest.approx(500 / SIZE)
+    np.testing.assert_array_equal(updated.vectors[np.arange(len(whole))], whole)
+    exact = DenseIndex(whole)
+    groups = Groups((np.arange(len(whole)) % 3).astype(np.int64))
+    for options in ({}, {"groups": groups, "per_group": 6}):
+        found = updated.search(QUERIES, 8, **options)  # type: ignore[arg-type]
+        true = exact.search(QUERIES, 8, **options)  # type: ignore[arg-type]
+        assert recall([h.positions for h in found], [h.positions for h in true]) > 0.95
+    late = [int(h.positions[0]) for h in updated.search(new, 1)]
+    assert late == np.flatnonzero(positions < 0).tolist()
+
+
+def test_updates_can_follow_each_other(ivf: IVFIndex) -> None:
+    positions, new, whole = changed(1)
+    first = ivf.updated(positions, new)
+    keep = np.flatnonzero(np.arange(len(whole)) % 25 != 0)
+    again = first.updated(np.append(keep, -1), QUERIES[:1])
+    expected = np.vstack([whole[keep], QUERIES[:1]])
+    np.testing.assert_array_equal(again.vectors[np.arange(len(expected))], expected)
+    assert again.search(QUERIES[:1], 1)[0].positions.tolist() == [len(keep)]
+
+
+def test_an_index_that_changed_much_is_built_anew(ivf: IVFIndex) -> None:
+    rebuilt = ivf.updated(np.append(np.arange(2000), -1), QUERIES[:1])
+    assert rebuilt.changed == 0
+    assert len(rebuilt) == 2001
+    np.testing.assert_array_equal(rebuilt.vectors[np.array([2000])], QUERIES[:1])
+
+
+def test_a_file_is_mapped_and_answers_the_same(ivf: IVFIndex, tmp_path: Path) -> None:
+    ivf.save(tmp_path / "lists.ivf")
+    opened = IVFIndex.open(tmp_path / "lists.ivf", ivf.probes, ivf.recall)
+    for mine, yours in zip(opened.search(QUERIES, 8), ivf.search(QUERIES, 8), strict=True):
+        assert mine.positions.tolist() == yours.positions.tolist()
+    np.testing.assert_array_equal(opened.vectors[np.arange(50)], VECTORS[:50])
+    (tmp_path / "broken.ivf").write_text("not an index")
+    with pytest.raises(PoolError, match=r"broken\.ivf: not an index"):
+        IVFIndex.open(tmp_path / "broken.ivf", 1, 1)
+
+
+def test_a_tiny_index() -> None:
+    index = IVFIndex.build(VECTORS[:3])
+    assert sorted(index.search(QUERIES[:1], 8)[0].positions.tolist()) == [0, 1, 2]
+
+
+def test_kinds() -> None:
+    assert isinstance(build_index(VECTORS[:50]), DenseIndex)
+    assert isinstance(build_index(VECTORS[:200], "ivf"), IVFIndex)
+    assert build_index(VECTORS[:50]).description == "exact, 50 vectors"
+    assert "recall@10" in build_index(VECTORS[:200], "ivf").description
+    with pytest.raises(ConfigError, match="choose auto, exact or ivf"):
+        build_index(VECTORS[:50], "best")
+
+
+def test_faiss_is_asked_for_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(ConfigError, match="faiss"):
+        build_index(VECTORS[:50], "ivf")
