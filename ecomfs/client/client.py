@@ -1,0 +1,211 @@
+"""The HTTP client: the classifier's verbs, spoken to an ``ecomfs serve`` elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import weakref
+from collections.abc import Coroutine, Iterable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+from urllib.parse import urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecomfs import aio
+from ecomfs.client import wire
+from ecomfs.client.transport import WRONG_SERVER, Transport, close_soon
+from ecomfs.errors import ConfigError, EngineResponseError, InputError
+from ecomfs.types import Prediction, Row
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ecomfs.explain import Explanation
+
+T = TypeVar("T")
+REQUEST_ROWS = 64
+"""Rows a request: enough to keep a server busy, few enough to be answered before the time-out."""
+
+
+class Client:
+    """A served classifier.
+
+    Args:
+        url: where ``ecomfs serve`` runs.
+        api_key: its key, if it has one; the environment's ``ECOMFS_API_KEY`` by default.
+        timeout: seconds one request may take.
+        retries: how often a busy or restarting service (503, 502, 429, a reset connection) is
+            tried again, with growing pauses or the one it asks for.
+        concurrency: requests at once.
+
+    Connections open at first use; ``close`` (or a ``with`` block) ends them.
+
+    Raises:
+        ConfigError: the URL is not one, or the key is refused.
+        InputError: the rows are not rows of the served task, as the local classifier says it.
+        EngineUnavailableError: nothing answers there, or the model behind it does not.
+        EngineTimeoutError: no answer within ``timeout``.
+        EngineResponseError: something else than ecomfs answers there.
+
+    Example::
+
+        with Client("http://127.0.0.1:8080") as client:
+            client.predict(["Stopped working within a week"])
+            client.explain("Stopped working within a week")
+    """
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8080",
+        api_key: str | None = None,
+        *,
+        timeout: float = 300.0,
+        retries: int = 4,
+        concurrency: int = 2,
+    ) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigError(f"{url!r} is no address", hint="such as http://127.0.0.1:8080")
+        if concurrency < 1 or retries < 0 or timeout <= 0:
+            raise ConfigError("concurrency, retries or timeout out of range")
+        self.url = url.rstrip("/")
+        key = api_key or os.environ.get("ECOMFS_API_KEY") or None
+        self._transport = Transport(self.url, key, timeout=timeout, retries=retries)
+        self._slots = asyncio.Semaphore(concurrency)
+        self._health: dict[str, Any] | None = None
+        # A client that is dropped without close must not leave its connections behind.
+        self._finalizer = weakref.finalize(self, close_soon, self._transport)
+
+    def classify(
+        self,
+        X: pd.DataFrame | Iterable[Any],  # noqa: N803 (the scikit-learn name)
+        ids: Sequence[str] | None = None,
+    ) -> list[Prediction]:
+        """One :class:`~ecomfs.types.Prediction` a row, in order; any number of rows."""
+        return aio.run(self._classify(X, ids))
+
+    async def aclassify(
+        self,
+        X: pd.DataFrame | Iterable[Any],  # noqa: N803
+        ids: Sequence[str] | None = None,
+    ) -> list[Prediction]:
+        """:meth:`classify` for callers that have an event loop (any)."""
+        return await self._bridge(self._classify(X, ids))
+
+    def predict(self, X: pd.DataFrame | Iterable[Any]) -> NDArray[Any]:  # noqa: N803
+        """Labels, shape (n,), dtype object; ``None`` for rows without one."""
+        labels = [p.label for p in self.classify(X)]
+        out = np.empty(len(labels), dtype=object)
+        out[:] = labels
+        return out
+
+    def predict_proba(self, X: pd.DataFrame | Iterable[Any]) -> NDArray[np.float64]:  # noqa: N803
+        """Probabilities, shape (n, len(classes_)), columns in the order of ``classes_``; a row
+        that failed is a row of NaN."""
+        predictions = self.classify(X)
+        names = list(self.classes_)
+        return np.array(
+            [[p.probabilities.get(name, np.nan) for name in names] for p in predictions],
+            dtype=np.float64,
+        ).reshape(len(predictions), len(names))
+
+    def explain(self, row: str | Row) -> Explanation:
+        """How one row is answered: demonstrations, prompt, reading, prediction."""
+        [encoded] = wire.encode_rows([row])
+        body = b'{"row":' + encoded + b"}"
+        answer = aio.run(self._transport.request("POST", "/v1/explain", body))
+        return wire.explanation(answer, self.url)
+
+    @property
+    def classes_(self) -> NDArray[Any]:
+        """Labels, sorted; asked for once."""
+        return np.array(sorted(self._known()["labels"]), dtype=object)
+
+    def health(self) -> dict[str, Any]:
+        """What is served now: task, labels, engine, pool size and version, limits."""
+        return aio.run(self._ask_health())
+
+    def close(self) -> None:
+        """Close the connections; closing twice is fine, using it again opens new ones."""
+        aio.run(self._transport.close())
+
+    async def aclose(self) -> None:
+        """:meth:`close` for callers that have an event loop."""
+        await self._bridge(self._transport.close())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"Client({self.url!r})"  # never the key
+
+    @staticmethod
+    async def _bridge(work: Coroutine[Any, Any, T]) -> T:
+        """Connections belong to the background loop, whatever loop the caller has."""
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, aio.loop()))
+
+    def _known(self) -> dict[str, Any]:
+        return self._health if self._health is not None else self.health()
+
+    async def _ask_health(self) -> dict[str, Any]:
+        answer = await self._transport.request("GET", "/healthz")
+        if not {"labels", "max_rows", "max_body_bytes"} <= answer.keys():
+            raise EngineResponseError(
+                f"{self.url}: /healthz is not that of ecomfs serve", hint=WRONG_SERVER
+            )
+        self._health = answer
+        return answer
+
+    async def _classify(self, rows: Any, ids: Sequence[str] | None) -> list[Prediction]:
+        encoded = wire.encode_rows(rows)
+        names = [str(i) for i in (range(len(encoded)) if ids is None else ids)]
+        if len(names) != len(encoded):
+            raise InputError(f"{len(encoded)} rows but {len(names)} ids")
+        if not encoded:
+            return []
+        limits = self._health or await self._ask_health()
+        wanted = wire.requests(
+            encoded,
+            names,
+            most_rows=min(REQUEST_ROWS, int(limits["max_rows"])),
+            most_bytes=int(limits["max_body_bytes"]),
+        )
+        tasks: list[asyncio.Task[list[Prediction]]] = []
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._ask(request)) for request in wanted]
+        except BaseExceptionGroup as errors:
+            # One cause is enough for a person; the others were cancelled or say the same.
+            raise errors.exceptions[0] from None
+        return [prediction for task in tasks for prediction in task.result()]
+
+    async def _ask(self, request: wire.Request | Prediction) -> list[Prediction]:
+        if isinstance(request, Prediction):
+            return [request]
+        async with self._slots:
+            answer = await self._transport.request("POST", "/v1/classify", request.body)
+        found = wire.predictions(answer, request.ids, self.url)
+        if self._health is not None:
+            self._health["labels"] = answer["labels"]  # a new pool may have brought new ones
+        return found

@@ -1,0 +1,228 @@
+"""Rows to JSON, and JSON to the values of :mod:`ecomfs.types`."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ecomfs.errors import ConfigError, EngineResponseError, RowError
+from ecomfs.task import is_missing
+from ecomfs.types import (
+    Demonstration,
+    Example,
+    Posterior,
+    Prediction,
+    Prompt,
+    Status,
+    TemplateRef,
+)
+
+if TYPE_CHECKING:
+    from ecomfs.explain import Explanation
+
+_ENVELOPE = 64  # bytes of a body besides its rows and ids
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request's body, and the ids of its rows."""
+
+    ids: tuple[str, ...]
+    body: bytes
+
+
+def encode_rows(rows: Any) -> list[bytes]:
+    """Each row as JSON: a DataFrame, texts, or mappings.
+
+    Mappings get the fields of all rows, so that a field only some rows have is missing in the
+    others, as it would be in a table.
+
+    >>> encode_rows([{"text": "好", "n": float("nan")}, {"text": 2.5}])
+    [b'{"text": "\\xe5\\xa5\\xbd", "n": null}', b'{"text": 2.5, "n": null}']
+
+    Raises:
+        ConfigError: a single string.
+    """
+    import pandas as pd
+
+    if isinstance(rows, str):
+        raise ConfigError("rows are one string", hint="give a list of texts: [text]")
+    if isinstance(rows, pd.DataFrame):
+        header = [str(c) for c in rows.columns]
+        items: list[Any] = [
+            dict(zip(header, values, strict=True))
+            for values in rows.itertuples(index=False, name=None)
+        ]
+    else:
+        items = list(rows)
+    names = dict.fromkeys(str(key) for item in items if isinstance(item, Mapping) for key in item)
+    return [_encode(item, names) for item in items]
+
+
+def _encode(item: Any, names: Iterable[str]) -> bytes:
+    if isinstance(item, Mapping):
+        fields = {str(key): value for key, value in item.items()}
+        value: Any = {name: _plain(fields.get(name)) for name in names}
+    else:
+        value = "" if is_missing(item) else str(item)
+    # Half a surrogate pair is the service's to refuse: it can name the row.
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON says it; what JSON has no word for becomes its text."""
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if is_missing(value):
+        return None
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    return value if isinstance(value, str | bool | int) else str(value)
+
+
+def requests(
+    rows: Sequence[bytes], ids: Sequence[str], *, most_rows: int, most_bytes: int
+) -> list[Request | Prediction]:
+    """Requests within the service's limits, in order. A row too large for any request is answered
+    at once, as failed.
+
+    >>> [r.ids for r in requests([b'"a"', b'"b"', b'"c"'], "123", most_rows=2, most_bytes=1000)]
+    [('1', '2'), ('3',)]
+    """
+    out: list[Request | Prediction] = []
+    batch: list[tuple[bytes, str, bytes]] = []
+    size = _ENVELOPE
+
+    def flush() -> None:
+        nonlocal size
+        if batch:
+            joined = b",".join(row for row, _, _ in batch), b",".join(i for _, _, i in batch)
+            out.append(
+                Request(
+                    tuple(id_ for _, id_, _ in batch),
+                    b'{"rows":[%b],"ids":[%b]}' % joined,
+                )
+            )
+        batch.clear()
+        size = _ENVELOPE
+
+    for row, id_ in zip(rows, ids, strict=True):
+        name = json.dumps(id_).encode()
+        cost = len(row) + len(name) + 2
+        if _ENVELOPE + cost > most_bytes:
+            flush()
+            why = f"the row has {len(row):,} bytes, the service takes {most_bytes:,}"
+            out.append(Prediction(id_, None, status=Status.FAILED, error=why))
+            continue
+        if len(batch) == most_rows or size + cost > most_bytes:
+            flush()
+        batch.append((row, id_, name))
+        size += cost
+    flush()
+    return out
+
+
+def predictions(answer: Mapping[str, Any], ids: Sequence[str], url: str) -> list[Prediction]:
+    """The predictions of a response.
+
+    Raises:
+        EngineResponseError: it is not what the service's description promises.
+    """
+    try:
+        found = [_prediction(p) for p in answer["predictions"]]
+        got = tuple(p.id for p in found)
+        if not isinstance(answer["labels"], list):
+            raise TypeError("labels are no list")
+    except (KeyError, TypeError, ValueError) as error:
+        raise _strange(url, error) from error
+    if got != tuple(ids):
+        raise EngineResponseError(f"{url}: {len(got)} predictions for {len(ids)} rows, or others")
+    return found
+
+
+def explanation(answer: Mapping[str, Any], url: str) -> Explanation:
+    """The explanation of a response, as the local classifier would give it.
+
+    Raises:
+        EngineResponseError: as :func:`predictions`.
+    """
+    from ecomfs.explain import Explanation
+    from ecomfs.pipeline import Case
+
+    try:
+        prediction = _prediction(answer["prediction"])
+        labels = tuple(answer["labels"])
+        told = answer["prediction"]["explanation"]
+        demonstrations = tuple(_demonstration(d) for d in told["demonstrations"])
+        prompt = None
+        if told["prompt"] is not None and prediction.template is not None:
+            prompt = Prompt(
+                told["prompt"]["text"],
+                prediction.template,
+                demonstrations=demonstrations,
+                dropped=told["prompt"]["dropped"],
+                cut=told["prompt"]["cut"],
+            )
+        case = Case(
+            prediction.id,
+            told["language"],
+            demonstrations,
+            prompt,
+            None if prompt is not None else RowError(prediction.error),
+        )
+        posterior = None
+        if prediction.status is not Status.FAILED:
+            posterior = Posterior(
+                tuple(prediction.probabilities[label] for label in labels)
+                if prediction.probabilities
+                else (),
+                prediction.label_mass,
+                told["raw"],
+                prediction.prompt_tokens,
+                prediction.cached_tokens,
+            )
+    except (KeyError, TypeError, ValueError) as error:
+        raise _strange(url, error) from error
+    return Explanation(case, posterior, prediction, labels)
+
+
+def _prediction(p: Mapping[str, Any]) -> Prediction:
+    return Prediction(
+        id=p["id"],
+        label=p["label"],
+        probabilities={str(k): float(v) for k, v in p["probabilities"].items()},
+        status=Status(p["status"]),
+        error=p["error"],
+        note=p["note"],
+        label_mass=p["label_mass"],
+        demonstration_ids=tuple(p["demonstration_ids"]),
+        template=None if p["template"] is None else TemplateRef(*p["template"].rsplit("@", 1)),
+        engine=p["engine"],
+        pool_version=p["pool_version"],
+        prompt_tokens=p["prompt_tokens"],
+        cached_tokens=p["cached_tokens"],
+    )
+
+
+def _demonstration(d: Mapping[str, Any]) -> Demonstration:
+    return Demonstration(
+        Example(d["id"], d["fields"], d["label"], d["synthetic"]),
+        d["text"],
+        math.nan if d["similarity"] is None else d["similarity"],
+    )
+
+
+def _strange(url: str, error: Exception) -> EngineResponseError:
+    return EngineResponseError(
+        f"{url}: an answer of another shape ({type(error).__name__}: {error})",
+        hint="do client and service have the same version of ecomfs?",
+    )
