@@ -1,0 +1,243 @@
+"""A metric against the number of labelled examples, or against k, with bands.
+
+The band of a point holds two kinds of luck: which rows were tested (rows, or groups, are
+resampled) and which examples were labelled (the runs with different seeds are resampled too).
+With one run a point, only the first is known, and the note says so.
+
+Source of the two-way resampling: Owen 2007, doi:10.1214/07-AOAS122 (pigeonhole bootstrap).
+
+>>> from ecomfs_eval import Predictions
+>>> gold = ["a", "b"] * 30
+>>> runs = [Run(n, Predictions.of(gold, gold[:k] + ["a"] * (60 - k)), seed)
+...         for n, ks in ((8, (20, 24)), (32, (50, 54))) for seed, k in enumerate(ks)]
+>>> curve = learning_curve(runs, "accuracy")
+>>> [(p.size, p.runs, round(p.value, 3)) for p in curve.points]
+[(8, 2, 0.683), (32, 2, 0.933)]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ecomfs_eval.baselines import LabelledRows, run_baselines
+from ecomfs_eval.baselines.base import Baseline
+from ecomfs_eval.errors import EmptyDataError, OptionError
+from ecomfs_eval.intervals import Bootstrap, resamples, unit_codes
+from ecomfs_eval.metrics import get_metric
+from ecomfs_eval.metrics.base import Metric, Statistic
+from ecomfs_eval.metrics.score import Undefined, Unit
+from ecomfs_eval.predictions import FloatArray, Predictions
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """One run of a system.
+
+    Attributes:
+        size: labelled examples it had, or its k: the horizontal axis.
+        predictions: what it predicted.
+        seed: which draw of the labelled examples.
+    """
+
+    size: int
+    predictions: Predictions
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """Attributes:
+    size: labelled examples, or k.
+    value: mean of the metric over the runs; ``None`` when it is undefined in one of them.
+    low, high: the band; ``None`` when it cannot be told.
+    runs: how many runs.
+    note: what a reader must know.
+    """
+
+    size: int
+    value: float | None
+    low: float | None
+    high: float | None
+    runs: int
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LearningCurve:
+    """Attributes:
+    system, metric, title: whose curve, of what.
+    unit, higher_is_better: as in the metric.
+    axis: what ``size`` counts, for people.
+    level: nominal coverage of each point's band.
+    points: by growing size.
+    """
+
+    system: str
+    metric: str
+    title: str
+    unit: Unit
+    higher_is_better: bool | None
+    axis: str
+    level: float
+    points: tuple[CurvePoint, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return asdict(self)
+
+
+def learning_curve(
+    runs: Iterable[Run],
+    metric: str | Metric,
+    *,
+    system: str | None = None,
+    axis: str = "labelled examples",
+    how: Bootstrap | None = None,
+) -> LearningCurve:
+    """The curve of one system.
+
+    Args:
+        runs: any number of runs a size.
+        metric: a name or a metric.
+        system: what reports call it; by default the name of the first run's predictions.
+        axis: what ``size`` counts.
+        how: resamples, level and seed of the bands.
+
+    Raises:
+        EmptyDataError: no runs.
+        OptionError: an unknown metric, or one seed twice at one size.
+    """
+    how = how or Bootstrap()
+    chosen = get_metric(metric)
+    by_size: dict[int, list[Run]] = {}
+    for run in runs:
+        by_size.setdefault(run.size, []).append(run)
+    if not by_size:
+        raise EmptyDataError("no runs", hint="a curve needs at least one run")
+    for size, same in by_size.items():
+        seeds = [r.seed for r in same]
+        if len(set(seeds)) != len(seeds):
+            raise OptionError(
+                f"two runs of size {size} have the same seed", hint="give every run its own seed"
+            )
+    first = next(iter(by_size.values()))[0].predictions
+    return LearningCurve(
+        system if system is not None else first.name,
+        chosen.name,
+        chosen.title,
+        chosen.unit,
+        chosen.higher_is_better,
+        axis,
+        how.level,
+        tuple(_point(size, by_size[size], chosen, how) for size in sorted(by_size)),
+    )
+
+
+def _point(size: int, runs: Sequence[Run], metric: Metric, how: Bootstrap) -> CurvePoint:
+    systems = [r.predictions for r in runs]
+    prepared = [metric.prepare(p) for p in systems]
+    scores = [metric.score(s, len(p)) for s, p in zip(prepared, systems, strict=True)]
+    values = [s.value for s in scores if s.value is not None]
+    if len(values) < len(scores):
+        why = next(s.reason for s in scores if s.value is None)
+        return CurvePoint(size, None, None, None, len(runs), f"undefined in a run: {why}")
+    statistics = [s for s in prepared if not isinstance(s, Undefined)]
+    drawn = _replicates(systems, statistics, how)
+    rng = np.random.default_rng([how.seed, 1])
+    picked = rng.integers(len(runs), size=(drawn.shape[1], len(runs)))
+    means = np.take_along_axis(drawn.T, picked, axis=1).mean(axis=1)
+    note = "" if len(runs) > 1 else "one run: the band leaves out the draw of examples"
+    if np.isnan(means).mean() > 0.01:
+        return CurvePoint(
+            size, float(np.mean(values)), None, None, len(runs), "undefined in resamples: few rows"
+        )
+    edges = [(1 - how.level) / 2, (1 + how.level) / 2]
+    low, high = np.quantile(means[~np.isnan(means)], edges)
+    return CurvePoint(size, float(np.mean(values)), float(low), float(high), len(runs), note)
+
+
+def _replicates(
+    systems: Sequence[Predictions], statistics: Sequence[Statistic], how: Bootstrap
+) -> FloatArray:
+    """Runs × resamples. Runs on the same rows share their draws of rows."""
+    together = all(p.ids == systems[0].ids for p in systems)
+    rows = []
+    for number, (p, s) in enumerate(zip(systems, statistics, strict=True)):
+        draws = resamples(len(p), unit_codes(p, s.units), how, 0 if together else number)
+        rows.append(np.concatenate([s.evaluate(w) for w in draws]))
+    return np.stack(rows)
+
+
+def nested_order(labels: Sequence[str], seed: int = 0) -> tuple[int, ...]:
+    """An order of labelled rows whose every beginning is balanced over the labels.
+
+    Taking the first n of it for growing n gives nested few-shot sets: each holds the one before.
+
+    >>> order = nested_order(["a"] * 6 + ["b"] * 2)
+    >>> sorted(order) == list(range(8)), sorted("aaaaaabb"[i] for i in order[:4])
+    (True, ['a', 'a', 'b', 'b'])
+    """
+    rng = np.random.default_rng(seed)
+    place: dict[str, int] = {}
+    keyed = []
+    for i in rng.permutation(len(labels)):
+        label = labels[i]
+        keyed.append((place.get(label, 0), int(rng.integers(2**32)), int(i)))
+        place[label] = place.get(label, 0) + 1
+    return tuple(i for _, _, i in sorted(keyed))
+
+
+def baseline_curves(
+    train: LabelledRows,
+    test: LabelledRows,
+    sizes: Sequence[int],
+    metric: str | Metric,
+    *,
+    seeds: Sequence[int] = (0, 1, 2),
+    names: Sequence[str | Baseline] | None = None,
+    how: Bootstrap | None = None,
+) -> dict[str, LearningCurve | Undefined]:
+    """Curves of the baselines on nested, balanced parts of the labelled rows.
+
+    Args:
+        train: all labelled rows there are.
+        test: the rows that are scored.
+        sizes: how many of ``train`` to use.
+        metric: a name or a metric.
+        seeds: one draw of labelled rows each.
+        names: which baselines; by default all.
+        how: resamples, level and seed of the bands.
+
+    Returns:
+        name → curve, or why there is none at any size. Sizes at which a baseline cannot be
+        fitted (one class only) are left out of its curve.
+
+    Raises:
+        OptionError: a size that is not positive, or more than there are labelled rows.
+    """
+    for size in sizes:
+        if not 1 <= size <= len(train):
+            raise OptionError(
+                f"{size} of {len(train)} labelled rows", hint=f"sizes are 1 to {len(train)}"
+            )
+    runs: dict[str, list[Run]] = {}
+    reasons: dict[str, Undefined] = {}
+    for seed in seeds:
+        order = nested_order(train.labels, seed)
+        for size in sizes:
+            part = train.take(order[:size])
+            for name, p in run_baselines(part, test, names, seed=seed).items():
+                if isinstance(p, Undefined):
+                    reasons.setdefault(name, p)
+                else:
+                    runs.setdefault(name, []).append(Run(size, p, seed))
+    curves: dict[str, LearningCurve | Undefined] = {}
+    for name in [*runs, *(r for r in reasons if r not in runs)]:
+        curves[name] = (
+            learning_curve(runs[name], metric, how=how) if name in runs else reasons[name]
+        )
+    return curves

@@ -1,0 +1,227 @@
+"""A/B tests that may stop at any look, with the error rate they promise.
+
+Looking at a test again and again until p < 0.05 is wrong far more often than one time in twenty.
+Here the evidence is a wager: a gambler who bets on the paired differences at fair odds under "no
+difference" cannot expect to gain. If the stake has grown twentyfold at *any* moment, no difference
+is refuted at 5 %, however often one looked and whatever made one stop (Ville's inequality).
+
+For every candidate mean m of the differences d in [−1, 1] there is such a wager, with wealth
+Π (1 − θ + θ·(1 + d)/(1 + m)) averaged over stakes θ; one bets on a larger mean, one (mirrored) on
+a smaller. The means that neither wager has refuted form the confidence sequence: an interval that
+holds the true mean at all looks together with the stated probability. The wager against m = 0 is
+the e-value of the test.
+
+Source: Waudby-Smith & Ramdas 2024, doi:10.1093/jrsssb/qkad009 (betting); Ville 1939.
+
+>>> test = SequentialTest()
+>>> state = test.update([1, 0, 0, 1, 1, 0, 1, 1] * 3)
+>>> state.decision, state.rows, round(state.mean, 3), state.low > 0
+('b better', 24, 0.625, True)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ecomfs_eval.compare.pairing import pair
+from ecomfs_eval.errors import OptionError, RowError
+from ecomfs_eval.metrics.accuracy import correct
+from ecomfs_eval.predictions import FloatArray, Predictions
+
+Decision = Literal["b better", "a better", "equivalent", "continue"]
+
+STAKES: FloatArray = np.geomspace(0.01, 0.95, 60)
+"""Shares of the wealth that are wagered, from careful (long tests, small effects) to bold; equal
+parts of the starting wealth go to each."""
+
+
+@dataclass(frozen=True, slots=True)
+class SequentialState:
+    """What is known after a look.
+
+    Attributes:
+        rows: paired rows so far.
+        mean: mean difference B − A.
+        low, high: confidence sequence of the mean: it holds at all looks together.
+        e_value: evidence against "no difference": the wager's wealth.
+        p_value: anytime-valid p-value: 1 / the largest e-value so far, at most 1.
+        level: coverage of the sequence.
+        decision: ``b better``, ``a better``, ``equivalent`` (the interval lies within the
+            margin) or ``continue``.
+    """
+
+    rows: int
+    mean: float
+    low: float
+    high: float
+    e_value: float
+    p_value: float
+    level: float
+    decision: Decision
+
+    def text(self, a: str = "A", b: str = "B") -> str:
+        """The state in plain words.
+
+        >>> SequentialState(90, 0.1, 0.02, 0.18, 40., 0.025, 0.95, "b better").text()
+        'After 90 rows B is better than A by 10.0 points [2.0, 18.0]; stop and ship B.'
+        """
+        shown = f"[{100 * self.low:.1f}, {100 * self.high:.1f}]".replace("-", "−")
+        points = f"{100 * abs(self.mean):.1f} points"
+        what = {
+            "b better": f"{b} is better than {a} by {points} {shown}; stop and ship {b}",
+            "a better": f"{b} is worse than {a} by {points} {shown}; stop and keep {a}",
+            "equivalent": f"no difference above the margin {shown}; stop, either may ship",
+            "continue": f"nothing is decided, {b} − {a} lies in {shown} points; continue",
+        }[self.decision]
+        return f"After {self.rows:,} rows {what}."
+
+
+class SequentialTest:
+    """A running test on paired differences in [−1, 1], such as right(B) − right(A).
+
+    Args:
+        level: coverage of the confidence sequence; false decisions stay under 1 − level.
+        margin: the smallest mean difference that matters; allows to stop as ``equivalent``.
+
+    Raises:
+        OptionError: a level outside (0.5, 1), or a margin that is not positive.
+    """
+
+    def __init__(self, level: float = 0.95, margin: float | None = None) -> None:
+        if not 0.5 < level < 1:
+            raise OptionError(f"level={level}", hint="between 0.5 and 1, such as 0.95")
+        if margin is not None and margin <= 0:
+            raise OptionError(f"margin={margin}", hint="more than 0")
+        self._level, self._margin = level, margin
+        self._counts: dict[float, int] = {}
+        self._bounds = (-1.0, 1.0)
+        self._largest = 0.0
+
+    @property
+    def rows(self) -> int:
+        """Paired rows so far."""
+        return sum(self._counts.values())
+
+    def update(self, differences: Iterable[float]) -> SequentialState:
+        """Take more rows and look.
+
+        Args:
+            differences: B − A of each new row, in [−1, 1].
+
+        Raises:
+            RowError: a difference outside [−1, 1].
+        """
+        for d in differences:
+            value = float(d)
+            if not -1 <= value <= 1:
+                raise RowError(
+                    f"difference {value:g} of row {self.rows + 1} is outside [−1, 1]",
+                    hint="scale the metric of each row to [0, 1] first",
+                )
+            self._counts[value] = self._counts.get(value, 0) + 1
+        return self.look()
+
+    def look(self) -> SequentialState:
+        """The state now; looking costs nothing."""
+        threshold = math.log(2 / (1 - self._level))
+        # Each look's interval is valid by itself; so is what all of them have in common.
+        low = max(self._bounds[0], self._lower(threshold, 1))
+        high = min(self._bounds[1], -self._lower(threshold, -1))
+        self._bounds = (low, high)
+        zero = np.zeros(1)
+        both = np.logaddexp(self._wealth(zero, 1), self._wealth(zero, -1))
+        log_e = float(both[0]) - math.log(2)
+        self._largest = max(self._largest, log_e)
+        rows = self.rows
+        mean = sum(d * c for d, c in self._counts.items()) / rows if rows else 0.0
+        return SequentialState(
+            rows,
+            mean,
+            low,
+            high,
+            math.exp(min(log_e, 700.0)),
+            math.exp(-self._largest),
+            self._level,
+            self._decide(low, high),
+        )
+
+    def _decide(self, low: float, high: float) -> Decision:
+        if self._margin is not None and max(-low, high) <= self._margin:
+            return "equivalent"
+        if low > 0:
+            return "b better"
+        return "a better" if high < 0 else "continue"
+
+    def _wealth(self, means: FloatArray, sign: int) -> FloatArray:
+        """Log wealth of the wagers that the mean of sign·d is larger than each of ``means``."""
+        log = np.zeros((means.size, STAKES.size))
+        for d, count in self._counts.items():
+            gain = (1 + sign * d) / (1 + means[:, None]) - 1
+            log += count * np.log1p(STAKES * gain)
+        top = log.max(axis=1)
+        wealth: FloatArray = top + np.log(np.exp(log - top[:, None]).mean(axis=1))
+        return wealth
+
+    def _lower(self, threshold: float, sign: int) -> float:
+        """The largest mean of sign·d that is still refuted as too small: the wealth falls as m
+        grows, so the bracket can be cut into 16 parts at a time."""
+        mean = sign * sum(d * c for d, c in self._counts.items()) / max(1, self.rows)
+        low, high = -1.0, mean
+        if mean <= -1:
+            return low
+        for _ in range(6):
+            means = np.linspace(low, high, 17)[1:]
+            refuted = int((self._wealth(means, sign) >= threshold).sum())
+            low, high = (
+                float(means[refuted - 1]) if refuted else low,
+                float(means[min(refuted, 15)]),
+            )
+        return low
+
+
+def sequential_compare(
+    a: Predictions,
+    b: Predictions,
+    *,
+    every: int = 20,
+    level: float = 0.95,
+    margin: float | None = None,
+    seed: int = 0,
+) -> tuple[SequentialState, ...]:
+    """Replay two systems' rows in random order, looking every so often, until decided.
+
+    Args:
+        a, b: the same rows; accuracy is what is compared.
+        every: rows between looks.
+        level, margin: as for :class:`SequentialTest`.
+        seed: of the order. A running test must draw its rows in random order too: a sorted file
+            would make the first rows say nothing of the rest.
+
+    Returns:
+        One state a look; the last one is decided, or holds all rows.
+
+    Raises:
+        RowsDifferError: not the same rows.
+        OptionError: rows are grouped (they are not independent), or ``every`` is not positive.
+    """
+    if every < 1:
+        raise OptionError(f"every={every}", hint="one or more")
+    a, b = pair(a, b)
+    if a.groups is not None:
+        raise OptionError(
+            "rows are grouped, so one row does not follow the next independently",
+            hint="compare one row a group, or use compare() with all rows",
+        )
+    d = (correct(b) - correct(a))[np.random.default_rng(seed).permutation(len(a))]
+    test = SequentialTest(level, margin)
+    states = []
+    for start in range(0, len(d), every):
+        states.append(test.update(d[start : start + every]))
+        if states[-1].decision != "continue":
+            break
+    return tuple(states)

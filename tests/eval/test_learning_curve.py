@@ -1,0 +1,125 @@
+"""Learning curves: values, bands that hold both kinds of luck, nested balanced samples."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from ecomfs_eval import METRICS, Bootstrap, Predictions
+from ecomfs_eval.baselines import LabelledRows
+from ecomfs_eval.errors import EmptyDataError, OptionError
+from ecomfs_eval.learning_curve import Run, baseline_curves, learning_curve, nested_order
+from ecomfs_eval.metrics import Undefined
+from hypothesis import given
+from hypothesis import strategies as st
+
+from .strategies import quick
+
+FAST = Bootstrap(resamples=400)
+
+
+def run(size: int, share: float, seed: int, n: int = 200) -> Run:
+    rng = np.random.default_rng([seed, size])
+    right = rng.random(n) < share
+    return Run(size, Predictions.of(["a"] * n, np.where(right, "a", "b"), name="s"), seed)
+
+
+def test_points_are_means_over_runs_in_order_of_size() -> None:
+    runs = [run(32, 0.9, 0), run(8, 0.6, 0), run(8, 0.7, 1), run(32, 0.9, 1)]
+    curve = learning_curve(runs, "accuracy", how=FAST)
+    assert (curve.system, curve.metric, curve.axis) == ("s", "accuracy", "labelled examples")
+    assert [p.size for p in curve.points] == [8, 32]
+    values = [METRICS["accuracy"](r.predictions).value for r in runs]
+    assert curve.points[0].value == pytest.approx((values[1] + values[2]) / 2)  # type: ignore[operator]
+    for p in curve.points:
+        assert p.low is not None
+        assert p.high is not None
+        assert p.value is not None
+        assert p.low < p.value < p.high
+    assert curve.to_dict()["points"][1]["runs"] == 2
+
+
+def test_the_band_holds_the_luck_of_the_draw_of_examples() -> None:
+    alike = learning_curve([run(8, 0.7, s) for s in range(5)], "accuracy", how=FAST).points[0]
+    apart = learning_curve(
+        [run(8, share, s) for s, share in enumerate((0.5, 0.6, 0.7, 0.8, 0.9))],
+        "accuracy",
+        how=FAST,
+    ).points[0]
+    assert alike.high is not None
+    assert alike.low is not None
+    assert apart.high is not None
+    assert apart.low is not None
+    assert apart.high - apart.low > 1.5 * (alike.high - alike.low)
+
+
+def test_one_run_says_what_its_band_leaves_out() -> None:
+    point = learning_curve([run(8, 0.7, 0)], "accuracy", how=FAST).points[0]
+    assert point.note == "one run: the band leaves out the draw of examples"
+
+
+def test_runs_on_different_rows_are_resampled_apart() -> None:
+    # Five folds with rows of their own: the mean of independent folds has a narrower band.
+    shared = [run(8, 0.7, s, n=100) for s in range(5)]
+    folds = [
+        Run(8, Predictions.of(r.predictions.gold, r.predictions.predicted, labels=["a", "b"],
+                              ids=[f"{r.seed}-{i}" for i in range(100)]), r.seed)
+        for r in shared
+    ]  # fmt: skip
+    one = learning_curve(shared, "accuracy", how=FAST).points[0]
+    two = learning_curve(folds, "accuracy", how=FAST).points[0]
+    assert one.value == two.value
+    assert (one.low, one.high) != (two.low, two.high)
+
+
+def test_an_undefined_point_says_why() -> None:
+    point = learning_curve([run(8, 0.7, 0)], "roc_auc", how=FAST).points[0]
+    assert (point.value, point.low) == (None, None)
+    assert point.note == "undefined in a run: no row has probabilities"
+
+
+@quick
+@given(labels=st.lists(st.sampled_from("abc"), min_size=1, max_size=40), seed=st.integers(0, 9))
+def test_every_beginning_of_the_order_is_balanced(labels: list[str], seed: int) -> None:
+    order = nested_order(labels, seed)
+    assert sorted(order) == list(range(len(labels)))
+    whole = Counter(labels)
+    for n in range(1, len(labels) + 1):
+        part = Counter(labels[i] for i in order[:n])
+        most = max(part.values())
+        # A label may lag only when it has no rows left, or by the one of the current round.
+        assert all(part[x] >= min(most - 1, whole[x]) for x in whole)
+
+
+def test_baselines_on_growing_parts() -> None:
+    rng = np.random.default_rng(0)
+
+    def rows(n: int) -> LabelledRows:
+        labels = rng.choice(["good", "bad"], n)
+        words = {"good": ["nice", "great", "fine", "best"], "bad": ["bad", "poor", "worst", "ugly"]}
+        return LabelledRows.of(labels, texts=[f"{rng.choice(words[x])} thing" for x in labels])
+
+    curves = baseline_curves(
+        rows(60), rows(80), [1, 4, 40], "accuracy", seeds=(0, 1),
+        names=["majority", "tfidf_logistic", "knn"], how=FAST,
+    )  # fmt: skip
+    assert curves["knn"] == Undefined("no vectors were given")
+    majority, linear = curves["majority"], curves["tfidf_logistic"]
+    assert not isinstance(majority, Undefined)
+    assert not isinstance(linear, Undefined)
+    assert [p.size for p in majority.points] == [1, 4, 40]
+    assert [p.size for p in linear.points] == [4, 40]  # one row has one class
+    assert linear.points[-1].value is not None
+    assert linear.points[0].value is not None
+    assert linear.points[-1].value > linear.points[0].value
+
+
+def test_senseless_input_is_refused() -> None:
+    with pytest.raises(EmptyDataError):
+        learning_curve([], "accuracy")
+    with pytest.raises(OptionError, match="same seed"):
+        learning_curve([run(8, 0.5, 0), run(8, 0.5, 0)], "accuracy")
+    rows = LabelledRows.of(["a", "b"])
+    with pytest.raises(OptionError, match="3 of 2 labelled rows"):
+        baseline_curves(rows, rows, [3], "accuracy")

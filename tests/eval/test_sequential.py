@@ -1,0 +1,148 @@
+"""Sequential tests keep their error rate however often one looks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ecomfs_eval import Predictions
+from ecomfs_eval.errors import OptionError, RowError, RowsDifferError
+from ecomfs_eval.sequential import SequentialTest, sequential_compare
+from ecomfs_eval.simulate import main, simulate
+from hypothesis import given
+from hypothesis import strategies as st
+
+from .strategies import quick
+
+
+def test_two_thousand_tests_without_a_difference() -> None:
+    s = simulate(trials=2000, rows=500, every=50, discordance=0.2, seed=0)
+    assert s.fixed <= 0.05
+    assert s.sequential <= 0.05
+    assert s.covered >= 0.95
+    assert s.peeking > 0.10  # what the sequential test is there to prevent
+
+
+def test_power_grows_with_the_effect_and_stops_early() -> None:
+    small = simulate(trials=150, rows=1000, every=50, discordance=0.15, effect=0.03)
+    large = simulate(trials=150, rows=1000, every=50, discordance=0.15, effect=0.07)
+    assert small.sequential < large.sequential
+    assert large.sequential >= 0.95
+    assert large.sequential_rows < 600
+    assert min(small.covered, large.covered) >= 0.95
+
+
+def test_the_confidence_sequence_covers_means_of_any_bounded_differences() -> None:
+    rng = np.random.default_rng(2)
+    missed = 0
+    for _ in range(200):
+        d = rng.beta(2, 3, 300) * 2 - 1  # mean −0.2, not three-valued
+        test = SequentialTest()
+        for start in range(0, 300, 100):
+            state = test.update(d[start : start + 100])
+        missed += not state.low <= -0.2 <= state.high
+    assert missed <= 10
+
+
+@quick
+@given(
+    d=st.lists(st.sampled_from([-1.0, -0.5, 0.0, 1.0]), min_size=1, max_size=60),
+    cut=st.integers(0, 60),
+)
+def test_the_wager_does_not_depend_on_the_order_or_the_looks(d: list[float], cut: int) -> None:
+    once = SequentialTest().update(d)
+    test = SequentialTest()
+    test.update(d[cut:])
+    again = test.update(d[:cut])
+    assert again.e_value == pytest.approx(once.e_value, rel=1e-9)
+    assert again.rows == once.rows == len(d)
+    # More looks may only narrow the interval and lower the p-value.
+    assert again.low >= once.low - 1e-7
+    assert again.high <= once.high + 1e-7
+    assert again.p_value <= once.p_value + 1e-12
+
+
+@quick
+@given(d=st.lists(st.sampled_from([-1.0, 0.0, 1.0]), min_size=1, max_size=80))
+def test_mirror_images(d: list[float]) -> None:
+    one, two = SequentialTest().update(d), SequentialTest().update([-x for x in d])
+    assert one.low == pytest.approx(-two.high, abs=1e-7)
+    assert one.e_value == pytest.approx(two.e_value)
+    mirrored = {"b better": "a better", "a better": "b better", "continue": "continue"}
+    assert two.decision == mirrored[one.decision]
+
+
+def test_the_e_value_is_a_fair_wager() -> None:
+    # Under no difference the wealth has expectation one, exactly: sum over all sequences.
+    total = 0.0
+    for code in range(3**6):
+        d = [(code // 3**i) % 3 - 1.0 for i in range(6)]
+        chance = np.prod([0.4 if x == 0 else 0.3 for x in d])
+        total += float(chance) * SequentialTest().update(d).e_value
+    assert total == pytest.approx(1)
+
+
+def test_all_rows_one_way() -> None:
+    state = SequentialTest().update([-1.0] * 50)
+    assert state.decision == "a better"
+    assert (state.low, state.mean) == (-1, -1)
+    assert -1 < state.high < -0.7
+    assert "B is worse than A by 100.0 points" in state.text()
+
+
+def test_a_margin_stops_a_test_that_goes_nowhere() -> None:
+    state = SequentialTest(margin=0.1).update([0.0] * 400 + [1.0, -1.0] * 5)
+    assert state.decision == "equivalent"
+    assert "no difference above the margin" in state.text()
+    assert SequentialTest().update([0.0] * 400).decision == "continue"
+
+
+def test_before_any_row_nothing_is_known() -> None:
+    state = SequentialTest().look()
+    assert (state.rows, state.low, state.high, state.p_value) == (0, -1, 1, 1)
+    assert state.text().startswith("After 0 rows nothing is decided")
+
+
+def test_replaying_two_systems() -> None:
+    rng = np.random.default_rng(0)
+    gold = rng.integers(0, 2, 600)
+    right_a, right_b = rng.random(600) < 0.7, rng.random(600) < 0.9
+    a = Predictions.of(gold, np.where(right_a, gold, 1 - gold), name="A")
+    b = Predictions.of(gold, np.where(right_b, gold, 1 - gold), name="B")
+    states = sequential_compare(a, b, every=25)
+    assert states[-1].decision == "b better"
+    assert states[-1].rows < 600
+    assert all(s.decision == "continue" for s in states[:-1])
+    assert [s.rows for s in states] == [25 * (i + 1) for i in range(len(states))]
+    # The order of the file does not matter beyond the seed.
+    assert sequential_compare(a, b, every=25) == states
+    with pytest.raises(RowsDifferError):
+        sequential_compare(a, b.take(range(599)))
+    with pytest.raises(OptionError, match="every=0"):
+        sequential_compare(a, b, every=0)
+    grouped = Predictions.of(gold, gold, name="C", groups=tuple(str(i // 2) for i in range(600)))
+    with pytest.raises(OptionError, match="rows are grouped"):
+        sequential_compare(a, grouped)
+
+
+def test_senseless_input_is_refused() -> None:
+    with pytest.raises(RowError, match=r"difference 1.5 of row 2"):
+        SequentialTest().update([0.0, 1.5])
+    with pytest.raises(RowError):
+        SequentialTest().update([float("nan")])
+    with pytest.raises(OptionError):
+        SequentialTest(level=0.2)
+    with pytest.raises(OptionError):
+        SequentialTest(margin=0)
+    with pytest.raises(OptionError):
+        simulate(effect=0.5, discordance=0.1)
+    with pytest.raises(OptionError):
+        simulate(every=200, rows=100)
+
+
+def test_the_script_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--trials", "20", "--rows", "100", "--effects", "0", "0.1"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].split() == [
+        "true", "difference", "fixed", "peeking", "sequential", "rows", "used", "covered",
+    ]  # fmt: skip
+    assert len(lines) == 5
