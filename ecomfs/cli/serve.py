@@ -58,14 +58,18 @@ def serve(
         open_to = None if api_key else server.LOOPBACK_HOSTS
         app = create_app(clf, api_key=api_key, allowed_hosts=open_to)
         url = server.url_of(sock)
-        Console(stderr=True).print(
+        told = (
             f"{task} · {len(pool)} labelled examples · {clf.engine_.spec}\n"
-            f"serving at {url} (try {url}/docs), stop with Ctrl-C",
-            highlight=False,
-            soft_wrap=True,
-            markup=False,
+            f"serving at {url} (try {url}/docs), stop with Ctrl-C"
         )
+        console = Console(stderr=True)
         try:
-            server.run(app, sock)
+            server.run(
+                app,
+                sock,
+                on_ready=lambda: console.print(
+                    told, highlight=False, soft_wrap=True, markup=False
+                ),
+            )
         finally:
             aio.run(clf.engine_.aclose())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from collections.abc import Callable
 
 import uvicorn
 from fastapi import FastAPI
@@ -69,7 +70,23 @@ def url_of(sock: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def run(app: FastAPI, sock: socket.socket) -> None:
-    """Serve until Ctrl-C; requests under way are finished first."""
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_ready()
+
+
+def run(
+    app: FastAPI, sock: socket.socket, *, on_ready: Callable[[], None] = lambda: None
+) -> None:
+    """Serve until Ctrl-C; requests under way are finished first.
+
+    Args:
+        on_ready: called once callers are answered.
+    """
     config = uvicorn.Config(app, log_level="warning", access_log=False)
-    uvicorn.Server(config).run(sockets=[sock])
+    _Server(config, on_ready).run(sockets=[sock])

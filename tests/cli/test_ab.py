@@ -1,0 +1,319 @@
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripted import ScriptedEngine
+
+from ecomfs.batch.compare import parse_variants
+from ecomfs.cli.ab import ab
+from ecomfs.errors import (
+    ColumnError,
+    ConfigError,
+    EmptyInputError,
+    MissingFileError,
+    OutputError,
+    TaskError,
+    TemplateError,
+    UnknownLabelError,
+)
+
+SAMPLES = Path(__file__).parents[2] / "samples"
+SHORT = """{{ instruction }}
+{% for demonstration in demonstrations %}
+Customer: {{ demonstration.row.text }}
+Overall: {{ demonstration.answer }}
+
+{% endfor %}
+Customer: {{ row.text }}
+Overall:
+"""
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Path:
+    rows = [f"p{i},it {'broke' if i % 2 else 'works'} {i},{i % 2}" for i in range(12)]
+    path = tmp_path / "pool.csv"
+    path.write_text("\n".join(["id,text,label", *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    rows = [f"t{i},thing number {i},{'pos' if i % 3 else 'neg'}" for i in range(60)]
+    path = tmp_path / "test.csv"
+    path.write_text("\n".join(["id,text,label", *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def short(tmp_path: Path) -> str:
+    path = tmp_path / "short.jinja"
+    path.write_text(SHORT, encoding="utf-8")
+    return str(path)
+
+
+def run(templates: list[str], pool: Path, data: Path, **options: Any) -> dict[str, Any]:
+    """``ecomfs ab`` on a scripted engine; gives what ``--json`` wrote."""
+    out = pool.with_name("out.json")
+    options = {
+        "engine": ScriptedEngine(), "embedder": "hashed", "k": 2, "quiet": True, "json_path": out,
+        **options,
+    }  # fmt: skip
+    ab(templates, "review_sentiment", pool, data, **options)
+    found: dict[str, Any] = json.loads(options["json_path"].read_text(encoding="utf-8"))
+    return found
+
+
+# -- what it says ------------------------------------------------------------------------------
+
+
+def test_two_templates_on_the_same_rows(
+    short: str, pool: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = run(["v1", short], pool, data)
+    shown = capsys.readouterr().out
+    assert told["rows"] == 60
+    assert [s["name"] for s in told["systems"]] == ["A", "B"]
+    assert [s["source"] for s in told["systems"]] == ["v1", short]
+    [comparison] = told["comparisons"]
+    table = comparison["mcnemar"]
+    assert sum(table[k] for k in ("both", "only_a", "only_b", "neither")) == 60
+    right = [round(s["scores"]["accuracy"]["value"] * 60) for s in told["systems"]]
+    assert right == [table["both"] + table["only_a"], table["both"] + table["only_b"]]
+    for system in told["systems"]:
+        for metric in ("accuracy", "f1_macro"):
+            interval = system["scores"][metric]["interval"]
+            assert interval["low"] <= system["scores"][metric]["value"] <= interval["high"]
+    assert {d["metric"] for d in comparison["differences"]} >= {"accuracy", "f1_macro"}
+    assert comparison["p_value"] == table["p_value"]
+    assert told["decision"] == comparison["decision"]["text"]
+    assert " ".join(told["decision"].split()) in " ".join(shown.split())
+    assert "McNemar" in shown
+    assert "60 rows" in shown
+
+
+def test_flipped_rows_are_shown_with_both_answers(
+    short: str, pool: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = run(["v1", short], pool, data, show=3)
+    shown = capsys.readouterr().out
+    flips = told["comparisons"][0]["flips"]
+    assert len(flips) > 3
+    assert all(f["a"] != f["b"] for f in flips)
+    assert all(f["extra_a"]["text"] == f"thing number {f['id'][1:]}" for f in flips)
+    assert {f["gold"] for f in flips} <= {"0", "1"}  # the pool's spelling
+    assert [f["id"] for f in flips[:3]] == re.findall(r"│ (t\d+)", shown)
+    assert f"{len(flips)} rows changed their answer" in shown
+    assert "--show" in shown
+
+
+def test_long_texts_are_shortened_and_markup_is_text(
+    short: str, pool: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "long.csv"
+    rows = [f"[red]x{i}[/] {'word ' * 40},pos" for i in range(20)]
+    data.write_text("\n".join(["text,label", *rows]), encoding="utf-8")
+    told = run(["v1", short], pool, data)
+    shown = capsys.readouterr().out
+    assert told["comparisons"][0]["flips"]
+    assert "[red]x" in shown
+    assert "…" in shown
+
+
+def test_a_template_against_itself_flips_nothing(
+    pool: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = run(["v1", "v1"], pool, data)
+    assert told["comparisons"][0]["flips"] == []
+    assert told["comparisons"][0]["mcnemar"]["p_value"] == 1.0
+    assert "no row changed" in capsys.readouterr().out
+
+
+def test_three_templates_are_corrected_by_holm(
+    short: str, pool: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    third = tmp_path / "third.jinja"
+    third.write_text(SHORT.replace("Customer", "Buyer"), encoding="utf-8")
+    told = run(["v1", short, str(third)], pool, data)
+    raw = sorted(c["mcnemar"]["p_value"] for c in told["comparisons"])
+    adjusted = sorted(c["p_value"] for c in told["comparisons"])
+    assert adjusted[0] == pytest.approx(min(1.0, 2 * raw[0]))
+    shown = capsys.readouterr().out
+    assert "Holm" in shown
+    assert "B − A" in shown
+    assert "C − A" in shown
+
+
+def test_the_same_seed_says_the_same(short: str, pool: Path, data: Path) -> None:
+    first = run(["v1", short], pool, data, shots=8, seed=3)
+    assert first["examples"] == 8
+    assert run(["v1", short], pool, data, shots=8, seed=3) == first
+
+
+def test_label_columns_may_differ_between_pool_and_data(
+    short: str, pool: Path, data: Path
+) -> None:
+    data.write_text(data.read_text("utf-8").replace("id,text,label", "id,text,truth"), "utf-8")
+    told = run(
+        ["v1", short], pool, data, label_column="truth", pool_label_column="label", limit=20
+    )
+    assert told["rows"] == 20
+
+
+def test_only_the_rows_language_changes_with_a_template_of_one_language(
+    pool: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "en.v2.jinja").write_text(SHORT, encoding="utf-8")
+    data = tmp_path / "both.csv"
+    rows = [f"e{i},thing number {i},pos\nz{i},这是第{i}件商品,neg" for i in range(20)]
+    data.write_text("\n".join(["id,text,label", *rows]), encoding="utf-8")
+    told = run(["v1", str(tmp_path / "en.v2.jinja")], pool, data)
+    a, b = (s["templates"] for s in told["systems"])
+    assert a["zh"] == b["zh"]
+    assert a["en"] != b["en"] == f"en.v2.jinja@{b['en'][-12:]}"
+    [comparison] = told["comparisons"]
+    assert comparison["flips"]
+    assert all(f["id"].startswith("e") for f in comparison["flips"])
+    assert {s["value"]: s["n"] for s in comparison["slices"]["language"]} == {"en": 20, "zh": 20}
+
+
+def test_rows_that_fail_count_against_their_template(short: str, pool: Path, data: Path) -> None:
+    told = run(["v1", short], pool, data, engine=ScriptedEngine(fails_on="Customer: thing"))
+    assert told["systems"][0]["scores"]["accuracy"]["value"] > 0
+    assert told["systems"][1]["scores"]["accuracy"]["value"] == 0
+    flips = told["comparisons"][0]["flips"]
+    assert {f["b"] for f in flips} == {"[failed]"}
+    assert all("no answer for this prompt" in f["extra_b"]["error"] for f in flips)
+
+
+# -- arguments ---------------------------------------------------------------------------------
+
+
+def test_words_that_name_templates(short: str, tmp_path: Path) -> None:
+    english = tmp_path / "en.mine.jinja"
+    english.write_text(SHORT, encoding="utf-8")
+    words = ["v1", short, str(english), f"en={english}, zh=v1"]
+    assert [(v.name, v.template) for v in parse_variants(words)] == [
+        ("A", "v1"),
+        ("B", Path(short)),
+        ("C", {"en": english}),
+        ("D", {"en": english, "zh": "v1"}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "message"),
+    [
+        (["v1"], ConfigError, "1 template"),
+        ([], ConfigError, "0 template"),
+        (["v1"] * 27, ConfigError, "at most 26"),
+        (["v1", "fr=v1"], ConfigError, "en=A.jinja"),
+        (["v1", "en=v1,en=v2"], ConfigError, "each once"),
+        (["v1", "en="], ConfigError, "en=A.jinja"),
+        (["v1", "no/such.jinja"], MissingFileError, r"no/such\.jinja: no such template file"),
+        (["v1", "prompts/mine.txt"], ConfigError, r"end in \.jinja"),
+    ],
+)
+def test_words_that_name_none(words: list[str], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        parse_variants(words)
+
+
+# -- bad input ---------------------------------------------------------------------------------
+
+
+def test_a_syntax_error_names_file_and_line_before_any_model_is_loaded(
+    pool: Path, data: Path, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.jinja"
+    bad.write_text("one\ntwo\n{% for x in %}\n", encoding="utf-8")
+    engine = ScriptedEngine()
+    with pytest.raises(TemplateError, match=r"bad\.jinja, line 3"):
+        run(["v1", str(bad)], pool, data, engine=engine)
+    assert engine.calls == []
+
+
+def test_an_unknown_name_in_a_template_is_told(pool: Path, data: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.jinja"
+    bad.write_text("{{ reviews }}\nOverall:", encoding="utf-8")
+    engine = ScriptedEngine()
+    with pytest.raises(TemplateError, match=r"bad\.jinja.*'reviews'"):
+        run(["v1", str(bad)], pool, data, engine=engine)
+    assert engine.calls == []
+
+
+def test_bad_tables_and_targets_are_told(
+    short: str, pool: Path, data: Path, tmp_path: Path
+) -> None:
+    templates = ["v1", short]
+    with pytest.raises(TaskError, match="v9"):
+        run(["v1", "v9"], pool, data)
+    with pytest.raises(MissingFileError, match=r"none\.csv"):
+        run(templates, pool, tmp_path / "none.csv")
+    with pytest.raises(MissingFileError, match=r"none\.csv"):
+        run(templates, tmp_path / "none.csv", data)
+    with pytest.raises(ColumnError, match="'truth'"):
+        run(templates, pool, data, label_column="truth", pool_label_column="label")
+    with pytest.raises(OutputError, match="no folder"):
+        run(templates, pool, data, json_path=tmp_path / "no" / "out.json")
+    with pytest.raises(ConfigError, match="margin"):
+        run(templates, pool, data, margin=-1.0)
+    empty = tmp_path / "empty.csv"
+    empty.write_text("id,text,label\n", encoding="utf-8")
+    with pytest.raises(EmptyInputError, match=r"empty\.csv"):
+        run(templates, pool, empty)
+
+
+def test_a_true_label_nobody_knows_is_told(short: str, pool: Path, tmp_path: Path) -> None:
+    data = tmp_path / "labels.csv"
+    data.write_text("id,text,label\n1,fine,pos\n2,hm,sideways\n", encoding="utf-8")
+    with pytest.raises(UnknownLabelError, match=r"labels\.csv.*'sideways'"):
+        run(["v1", short], pool, data)
+
+
+def test_open_tasks_know_the_pools_labels_only(tmp_path: Path) -> None:
+    engine = ScriptedEngine()
+    pool, data = tmp_path / "pool.csv", tmp_path / "data.csv"
+    pool.write_text("title,label\nred shoe,Shoes\nblue hat,Hats\ntea,Food\n", encoding="utf-8")
+    data.write_text("id,title,label\n1,boot,shoes\n2,lamp,Lamps\n", encoding="utf-8")
+    options: dict[str, Any] = {"engine": engine, "embedder": "hashed", "quiet": True}
+    with pytest.raises(UnknownLabelError, match=r"data\.csv, row '2'.*'Lamps'"):
+        ab(["v1", "v1"], "product_category", pool, data, **options)
+    assert engine.calls == []
+    # A label the pool knows but the sample lost stays in the comparison, as wrong.
+    data.write_text("id,title,label\n1,boot,shoes\n2,cap,Hats\n3,jam,Food\n", encoding="utf-8")
+    out = tmp_path / "out.json"
+    ab(["v1", "v1"], "product_category", pool, data, shots=2, json_path=out, **options)
+    told = json.loads(out.read_text(encoding="utf-8"))
+    assert told["rows"] == 3
+    assert told["systems"][0]["scores"]["accuracy"]["value"] < 1
+
+
+def test_the_command_ends_with_one_line_and_a_code(pool: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [
+            sys.executable, "-c", "from ecomfs.cli import main; main()", "ab", "v1", "no.jinja",
+            "--task", "review_sentiment", "--examples", str(pool), "--data", str(pool),
+        ],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == "error: no.jinja: no such template file\n"
+
+
+@pytest.mark.model
+def test_shipped_templates_on_the_samples_with_a_real_model(tmp_path: Path, short: str) -> None:
+    samples = SAMPLES / "review_sentiment"
+    told = run(
+        ["v1", short], samples / "pool.csv", samples / "test.csv",
+        engine="gguf:demo", limit=8, json_path=tmp_path / "out.json",
+    )  # fmt: skip
+    assert told["rows"] == 8
+    assert told["systems"][0]["scores"]["accuracy"]["value"] is not None

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ecomfs import Client, Status
+from ecomfs.cli.serve import serve
+from ecomfs.errors import ConfigError, MissingFileError, TaskError
+
+SAMPLES = Path(__file__).parents[2] / "samples" / "review_sentiment"
+
+
+def test_an_open_address_without_a_key_is_refused_before_anything_is_loaded() -> None:
+    with pytest.raises(ConfigError, match="ECOMFS_API_KEY"):
+        serve("review_sentiment", Path("no-such-pool.csv"), host="0.0.0.0", port=0)
+
+
+def test_bad_pools_and_tasks_are_told() -> None:
+    with pytest.raises(MissingFileError, match=r"no-such-pool\.csv"):
+        serve("review_sentiment", Path("no-such-pool.csv"), port=0)
+    with pytest.raises(TaskError, match="review_sentiment"):
+        serve("review_sentimnt", SAMPLES / "pool.csv", port=0)
+
+
+@pytest.mark.model
+def test_the_command_serves_until_it_is_interrupted() -> None:
+    process = subprocess.Popen(
+        [
+            sys.executable, "-c", "from ecomfs.cli import main; main()", "serve",
+            "--task", "review_sentiment", "--examples", str(SAMPLES / "pool.csv"),
+            "--engine", "gguf:demo", "--embedder", "hashed", "--k", "2", "--port", "0",
+        ],
+        stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={k: v for k, v in os.environ.items() if k != "ECOMFS_API_KEY"},
+    )  # fmt: skip
+    try:
+        assert process.stderr is not None
+        found = None
+        for line in process.stderr:
+            found = re.search(r"serving at (http://127\.0\.0\.1:\d+)", line)
+            if found:
+                break
+        assert found
+        with Client(found[1], retries=10) as client:
+            [prediction] = client.classify(["Lovely, fits well and arrived early"])
+        assert prediction.status == Status.OK
+        assert prediction.label in ("positive", "negative")
+    finally:
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
