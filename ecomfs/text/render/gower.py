@@ -1,0 +1,194 @@
+"""Similarity of rows by their fields, not by their text (Gower 1971, Biometrics 27:857).
+
+Every field gives a similarity between 0 and 1, and a pair's similarity is their weighted mean
+over the fields that both rows have:
+
+- numbers, prices, dates: 1 − |difference| / range. The default scale is the *rank* in the pool,
+  not the value, because shop data have long tails: with raw ranges one enormous basket makes all
+  others look alike.
+- categories: 1 when equal, else 0; a category the pool does not have equals nothing in it.
+- histories: the mean of the Jaccard similarity of their kinds of item and of whether their last
+  items are of one kind, since both the taste and the latest step matter.
+- texts and JSON are not compared here; that is the text retriever's work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecomfs.errors import ConfigError
+from ecomfs.text.render.cells import Price, day_number, guess_day_first, read_cell
+from ecomfs.text.render.phrases import item_kind
+from ecomfs.text.render.quantiles import Quantiles
+from ecomfs.text.render.spec import FieldSpec
+from ecomfs.types import Row
+
+_NUMERIC = {"number", "price", "date"}
+_COMPARED = _NUMERIC | {"category", "history"}
+_UNKNOWN = -2  # a value the pool does not have; −1 is a missing one
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedRows:
+    """Rows ready to be compared.
+
+    Attributes:
+        numbers: (rows, numeric fields), scaled to 0…1, NaN where missing.
+        codes: (rows, categories and last items of histories), −1 where missing.
+        members: one (rows, kinds) 0/1 array a history.
+        sizes: (rows, histories) numbers of different kinds, those unknown to the pool included.
+    """
+
+    numbers: NDArray[np.float32]
+    codes: NDArray[np.int32]
+    members: tuple[NDArray[np.float32], ...]
+    sizes: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+
+class GowerSpace:
+    """Gower similarity of rows, with scales learned from the pool.
+
+    Args:
+        specs: the fields; their ``weight`` counts.
+        scale: of numbers: ``rank`` in the pool, or ``range`` of its values.
+
+    Raises:
+        ConfigError: no field of a kind that can be compared, or no weight above 0.
+
+    >>> fields = [FieldSpec(name="age", kind="number"), FieldSpec(name="plan", kind="category")]
+    >>> pool = [{"age": 20, "plan": "a"}, {"age": 30, "plan": "b"}, {"age": 40, "plan": "b"}]
+    >>> space = GowerSpace(fields, scale="range").fit(pool)
+    >>> space.similarities([{"age": 30, "plan": "b"}, {"age": "", "plan": "a"}], pool)
+    array([[0.25, 1.  , 0.75],
+           [1.  , 0.  , 0.  ]], dtype=float32)
+    """
+
+    def __init__(
+        self, specs: Sequence[FieldSpec], *, scale: Literal["rank", "range"] = "rank"
+    ) -> None:
+        self.specs = tuple(s for s in specs if s.kind in _COMPARED and s.weight > 0)
+        if not self.specs:
+            hint = "compare their texts, or give the card a field that can be"
+            raise ConfigError(
+                "no field can be compared as a number, category or history", hint=hint
+            )
+        self.scale = scale
+        self._quantiles: dict[str, Quantiles] = {}
+        self._codes: dict[str, dict[str, int]] = {}
+        self._day_first: dict[str, bool | None] = {}
+
+    def fit(self, rows: Sequence[Row]) -> Self:
+        """Learn scales and categories from the pool.
+
+        Raises:
+            RowError: a cell is not of its field's kind.
+        """
+        for spec in self.specs:
+            raw = [spec.find(row) for row in rows]
+            if spec.kind == "date":
+                self._day_first[spec.name] = guess_day_first(spec, raw)
+            values = [v for v in (self._read(spec, cell) for cell in raw) if v is not None]
+            if spec.kind in _NUMERIC:
+                self._quantiles[spec.name] = Quantiles.of(values)
+            else:
+                kinds = values if spec.kind == "category" else [k for v in values for k in v]
+                self._codes[spec.name] = {k: i for i, k in enumerate(dict.fromkeys(kinds))}
+        return self
+
+    def encode(self, rows: Sequence[Row]) -> EncodedRows:
+        """Rows ready to be compared, so that a pool need not be read anew for every query.
+
+        Raises:
+            RowError: a cell is not of its field's kind.
+        """
+        numeric = [s for s in self.specs if s.kind in _NUMERIC]
+        histories = [s for s in self.specs if s.kind == "history"]
+        numbers = np.full((len(rows), len(numeric)), np.nan, dtype=np.float32)
+        codes = np.full((len(rows), len(self.specs) - len(numeric)), -1, dtype=np.int32)
+        sizes = np.zeros((len(rows), len(histories)), dtype=np.float32)
+        members = tuple(
+            np.zeros((len(rows), len(self._codes[s.name])), dtype=np.float32) for s in histories
+        )
+        for i, row in enumerate(rows):
+            for j, spec in enumerate(numeric):
+                value = self._read(spec, spec.find(row))
+                numbers[i, j] = np.nan if value is None else self._scaled(spec, value)
+            for j, spec in enumerate(s for s in self.specs if s.kind not in _NUMERIC):
+                value = self._read(spec, spec.find(row))
+                last = value[-1] if value and spec.kind == "history" else value
+                if last:
+                    codes[i, j] = self._codes[spec.name].get(last, _UNKNOWN)
+            for j, spec in enumerate(histories):
+                kinds = set(self._read(spec, spec.find(row)) or ())
+                sizes[i, j] = len(kinds)
+                known = [self._codes[spec.name][k] for k in kinds if k in self._codes[spec.name]]
+                members[j][i, known] = 1
+        return EncodedRows(numbers, codes, members, sizes)
+
+    def similarities(
+        self, queries: Sequence[Row] | EncodedRows, pool: Sequence[Row] | EncodedRows
+    ) -> NDArray[np.float32]:
+        """(queries, pool) similarities in [0, 1]; 0 where two rows share no field with a value.
+
+        Raises:
+            RowError: a cell is not of its field's kind.
+        """
+        a = queries if isinstance(queries, EncodedRows) else self.encode(queries)
+        b = pool if isinstance(pool, EncodedRows) else self.encode(pool)
+        total = np.zeros((len(a), len(b)), dtype=np.float32)
+        weight = np.zeros_like(total)
+        n = c = h = 0
+        for spec in self.specs:
+            if spec.kind in _NUMERIC:
+                x, y = a.numbers[:, n, None], b.numbers[None, :, n]
+                n += 1
+                both = ~(np.isnan(x) | np.isnan(y))
+                similar = np.where(both, 1 - np.minimum(np.abs(x - y), 1), 0)
+            else:
+                u, v = a.codes[:, c, None], b.codes[None, :, c]
+                c += 1
+                both = (u != -1) & (v != -1)
+                similar = ((u == v) & (u >= 0)).astype(np.float32)
+                if spec.kind == "history":
+                    similar = (similar + self._jaccard(a, b, h)) / 2
+                    h += 1
+                similar = np.where(both, similar, 0)
+            total += np.float32(spec.weight) * similar
+            weight += np.float32(spec.weight) * both
+        np.divide(total, weight, out=total, where=weight > 0)
+        return total
+
+    @staticmethod
+    def _jaccard(a: EncodedRows, b: EncodedRows, history: int) -> NDArray[np.float32]:
+        common: NDArray[np.float32] = a.members[history] @ b.members[history].T
+        union = a.sizes[:, history, None] + b.sizes[None, :, history] - common
+        np.divide(common, union, out=common, where=union > 0)
+        return common
+
+    def _read(self, spec: FieldSpec, cell: object) -> Any:
+        """Numbers as floats, categories as text, histories as their kinds of item."""
+        value = read_cell(spec, cell, day_first=self._day_first.get(spec.name))
+        if value is None:
+            return None
+        if spec.kind == "history":
+            return [item_kind(spec, item) for item in value]
+        if spec.kind == "date":
+            return day_number(value)
+        return value.amount if isinstance(value, Price) else value
+
+    def _scaled(self, spec: FieldSpec, number: float) -> float:
+        quantiles = self._quantiles[spec.name]
+        if not quantiles.values:
+            return 0.5
+        if self.scale == "rank":
+            return quantiles.rank(number)
+        low, high = quantiles.values[0], quantiles.values[-1]
+        return (number - low) / (high - low) if high > low else float(number != low)
