@@ -1,15 +1,15 @@
 """From a row to the demonstrations that its prompt shows.
 
-    index, ivf     neighbours by vectors: exact, or approximate above 100,000 examples
-    index_store    choosing, updating and keeping an index
-    lexical        neighbours by shared terms (BM25)
-    fusion         rankings fused
-    strategies     which neighbours become demonstrations, one file a strategy
-    order          how they stand in the prompt
-    retriever      Retriever: all of it, and the neighbours' own vote
-    shortlist      of many labels, the few that a row may have
-    sharing        demonstrations that many prompts have in common
-    prefix_cache   what a server's prefix cache saves on given prompts
+index, ivf     neighbours by vectors: exact, or approximate above 100,000 examples
+index_store    choosing, updating and keeping an index
+lexical        neighbours by shared terms (BM25)
+fusion         rankings fused
+strategies     which neighbours become demonstrations, one file a strategy
+order          how they stand in the prompt
+retriever      Retriever: all of it, and the neighbours' own vote
+shortlist      of many labels, the few that a row may have
+sharing        demonstrations that many prompts have in common
+prefix_cache   what a server's prefix cache saves on given prompts
 """
 
 from __future__ import annotations

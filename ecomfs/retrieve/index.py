@@ -1,7 +1,7 @@
 """Exact nearest neighbours by inner product.
 
 One matrix product finds the candidates; their similarities are then computed again pair by
-pair in float64. A matrix product rounds differently for another batch size, which would let the
+pair. A matrix product rounds differently for another batch size, which would let the
 same row get other demonstrations when it is scored alone; the second look is the same always.
 """
 
@@ -160,19 +160,17 @@ class DenseIndex:
         for start in range(0, len(queries), step):
             block = queries[start : start + step]
             similarities = block @ self.vectors.T
-            for offset, row in enumerate(similarities):
-                banned = list(excluded[start + offset]) if excluded else []
+            for row, banned in enumerate(excluded[start : start + step] if excluded else ()):
                 if banned:
-                    row[banned] = -np.inf
-                positions = pick(row, n, groups, per_group, far_groups)
-                hits = self.rank(block[offset], positions)
-                if groups is not None and per_group:
-                    have = groups.group_of[hits.positions]
-                    wanted = range(len(groups.members)) if far_groups else np.unique(have[:n])
-                    keep = top(have, n, per_group, wanted)
-                else:
-                    keep = np.arange(min(n, len(hits)))
-                found.append(Hits(hits.positions[keep], hits.similarities[keep]))
+                    similarities[row, list(banned)] = -np.inf
+            if len(block) == 1 and not (groups is not None and per_group):
+                # What a service asks: one query, without the bookkeeping of many.
+                positions = np.flatnonzero(_within(similarities[0], n))
+                hits = self.rank(block[0], positions)
+                found.append(Hits(hits.positions[:n], hits.similarities[:n]))
+                continue
+            rows, positions = pick(similarities, n, groups, per_group, far_groups)
+            found += self._rank(block, rows, positions, n, groups, per_group, far_groups)
         return found
 
     def near(self, queries: Vectors, threshold: float) -> list[NDArray[np.int64]]:
@@ -186,40 +184,94 @@ class DenseIndex:
 
     def rank(self, query: Vectors, positions: NDArray[np.int64]) -> Hits:
         """Some positions by their exact similarity to one query, shape (dimensions,)."""
-        exact = exact_similarities(self.vectors[positions], query)
+        exact = exact_similarities(self.vectors[positions], query[None])
         order = np.lexsort((positions, -exact))
         return Hits(positions[order], exact[order])
 
+    def _rank(
+        self,
+        queries: Vectors,
+        rows: NDArray[np.int64],
+        positions: NDArray[np.int64],
+        n: int,
+        groups: Groups | None,
+        per_group: int,
+        far_groups: bool,
+    ) -> list[Hits]:
+        exact = np.empty(len(rows))
+        step = max(1, _BATCH_CELLS // (2 * max(1, self.vectors.shape[1])))
+        for start in range(0, len(rows), step):
+            part = slice(start, start + step)
+            exact[part] = exact_similarities(self.vectors[positions[part]], queries[rows[part]])
+        order = np.lexsort((positions, -exact, rows))
+        positions, exact = positions[order], exact[order]
+        bounds = np.searchsorted(rows, np.arange(len(queries) + 1))
+        ranked = []
+        for begin, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+            if groups is None or not per_group:
+                end = min(end, begin + n)
+                ranked.append(Hits(positions[begin:end], exact[begin:end]))
+                continue
+            have = groups.group_of[positions[begin:end]]
+            wanted = range(len(groups.members)) if far_groups else np.unique(have[:n])
+            keep = begin + top(have, n, per_group, wanted)
+            ranked.append(Hits(positions[keep], exact[keep]))
+        return ranked
 
-def exact_similarities(vectors: NDArray[Any], query: Vectors) -> NDArray[np.float64]:
-    """Inner products whose rounding depends on the pair alone."""
-    wide = vectors.astype(np.float64)
-    return np.asarray(np.einsum("ij,j->i", wide, query.astype(np.float64)), dtype=np.float64)
+
+def exact_similarities(vectors: NDArray[Any], queries: NDArray[Any]) -> NDArray[np.float64]:
+    """Inner products, row by row, whose rounding depends on the two rows alone; one query may
+    stand for all."""
+    rows = np.asarray(vectors, dtype=np.float32)
+    query = np.broadcast_to(np.asarray(queries, dtype=np.float32), rows.shape)
+    return np.asarray(np.einsum("ij,ij->i", rows, query), dtype=np.float64)
 
 
 def pick(
-    row: Vectors, n: int, groups: Groups | None, per_group: int, far_groups: bool
-) -> NDArray[np.int64]:
-    """Positions of the ``n`` best scores of a row and ``per_group`` of each group, ascending,
-    with all that rounding cannot tell apart from the last; never one whose score is -inf."""
-    chosen = [_near(row, n)]
-    if groups is not None and per_group:
-        near = groups.members if far_groups else groups.around(chosen[0])
-        chosen += [group[_near(row[group], per_group)] for group in near]
-    return np.unique(np.concatenate(chosen))
+    scores: Vectors, n: int, groups: Groups | None, per_group: int, far_groups: bool
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of each row of scores, the ``n`` best and ``per_group`` of each group, with all that
+    rounding cannot tell apart from the last; never one whose score is -inf.
+
+    Returns:
+        Rows and positions, ascending.
+    """
+    rows, positions = _near(scores, n)
+    if groups is None or not per_group:
+        return rows, positions
+    size = scores.shape[1]
+    keys = [rows * size + positions]
+    around = None if far_groups else np.unique(rows * size + groups.group_of[positions])
+    for number, members in enumerate(groups.members):
+        if around is None:
+            asked = np.arange(len(scores))
+            inside, places = _near(scores[:, members], per_group)
+        else:
+            asked = around[around % size == number] // size
+            inside, places = _near(scores[np.ix_(asked, members)], per_group)
+        keys.append(asked[inside] * size + members[places])
+    every = np.unique(np.concatenate(keys))
+    return every // size, every % size
 
 
-def _near(similarities: Vectors, n: int) -> NDArray[np.int64]:
-    """Places of the ``n`` largest and of all that rounding cannot tell from the last of them."""
-    size = len(similarities)
-    if n <= 0:
-        return np.empty(0, dtype=np.int64)
-    bound = -np.inf
-    if n < size:
-        bound = float(np.partition(similarities, size - n)[size - n])
-    if bound == -np.inf:
-        return np.flatnonzero(similarities > -np.inf)
-    return np.flatnonzero(similarities >= bound - _ROUNDING)
+def _near(scores: Vectors, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    rows, places = np.nonzero(_within(scores, n))
+    return rows, places
+
+
+def _within(scores: Vectors, n: int) -> NDArray[np.bool_]:
+    """Which scores, along the last axis, are among the ``n`` largest or cannot be told from the
+    last of them for rounding; never -inf."""
+    size = scores.shape[-1]
+    if n <= 0 or not scores.size:
+        return np.zeros(scores.shape, dtype=bool)
+    if n >= size:
+        return scores > -np.inf
+    bounds = np.partition(scores, size - n, axis=-1)[..., size - n, None] - _ROUNDING
+    found = scores >= bounds
+    if bounds.min() == -np.inf:  # fewer than n are allowed: what is forbidden stays out
+        found &= scores > -np.inf
+    return found
 
 
 def top(

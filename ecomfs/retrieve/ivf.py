@@ -215,7 +215,7 @@ class IVFIndex:
     def _rank(self, query: Vectors, positions: NDArray[np.int64], banned: set[int]) -> Hits:
         if banned:
             positions = positions[[p not in banned for p in positions.tolist()]]
-        exact = exact_similarities(self.vectors[positions], query)
+        exact = exact_similarities(self.vectors[positions], query[None])
         order = np.lexsort((positions, -exact))
         return Hits(positions[order], exact[order])
 

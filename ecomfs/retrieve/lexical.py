@@ -103,7 +103,7 @@ class LexicalIndex:
             row[row <= 0] = -np.inf
             if excluded:
                 row[list(excluded[number])] = -np.inf
-            positions = pick(row, n, groups, per_group, far_groups)
+            _, positions = pick(row[None], n, groups, per_group, far_groups)
             order = np.lexsort((positions, -row[positions]))
             if groups is None or not per_group:
                 order = order[:n]

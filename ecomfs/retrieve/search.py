@@ -135,7 +135,7 @@ class HybridSearcher:
                 else np.unique(have[: reach.nearest])
             )
             kept = positions[top(have, reach.nearest, reach.per_label, wanted)]
-            found.append(Hits(kept, exact_similarities(self._index.vectors[kept], vector)))
+            found.append(Hits(kept, exact_similarities(self._index.vectors[kept], vector[None])))
         return found
 
 

@@ -19,7 +19,6 @@ from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.cluster.vq import kmeans2
 
 from ecomfs.errors import ConfigError
 from ecomfs.pool.embedder import unit_rows
@@ -175,6 +174,8 @@ def _centres(vectors: Rows, count: int, seed: int) -> Vectors:
     if count == 1:
         centres = data.mean(axis=0, keepdims=True)
     else:
+        from scipy.cluster.vq import kmeans2  # a quarter of a second to import, seldom needed
+
         with warnings.catch_warnings():
             # A cluster that runs empty is dropped below: nobody has to hear of it.
             warnings.filterwarnings("ignore", "One of the clusters is empty")
