@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from importlib.metadata import version
 from typing import Any
 
 from fastapi import Body, FastAPI, Security
 from fastapi.security import HTTPBearer
 
-from ecomfs import __version__
 from ecomfs.classifier import FewShotClassifier
 from ecomfs.errors import InputError
 from ecomfs.serve import problems
@@ -64,7 +64,7 @@ def create_app(
     app = FastAPI(
         title=f"ecomfs: {card.title.en}",
         description=f"{card.description.en}\n\n{card.description.zh}",
-        version=__version__,
+        version=version("ecomfs"),
     )
     problems.install(app)
     app.add_middleware(
@@ -118,7 +118,7 @@ def create_app(
             ),
             max_rows=MAX_ROWS,
             max_body_bytes=max_body_bytes,
-            version=__version__,
+            version=version("ecomfs"),
         )
 
     @app.get("/livez")
