@@ -90,8 +90,7 @@ def build_pipeline(
         for e in examples
     ]
     k = card.default_k if options.k is None else options.k
-    language = card.language if options.language is None else options.language
-    spoken: tuple[Language, ...] = (language,) if language != "auto" else ("en", "zh")
+    spoken = _spoken(card, options)
     retriever = None
     if examples:
         texts = [card.row_text(e.fields, "en") for e in examples]
@@ -110,6 +109,21 @@ def build_pipeline(
         budget=limit if options.budget is None else min(options.budget, limit),
         pool_version=pool_version,
     )
+
+
+def check_templates(card: TaskCard, options: Options, task: str | Path) -> None:
+    """Compile the templates a run will use.
+
+    Raises:
+        TemplateError: see :func:`load_template`.
+    """
+    for language in _spoken(card, options):
+        load_template(card, options.template, language, task)
+
+
+def _spoken(card: TaskCard, options: Options) -> tuple[Language, ...]:
+    language = card.language if options.language is None else options.language
+    return (language,) if language != "auto" else ("en", "zh")
 
 
 def _voice(
@@ -182,5 +196,6 @@ __all__ = [
     "ReadoutChoice",
     "TemplateChoice",
     "build_pipeline",
+    "check_templates",
     "load_template",
 ]

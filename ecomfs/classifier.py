@@ -16,7 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs import aio
-from ecomfs.assemble import LanguageChoice, Options, ReadoutChoice, TemplateChoice, build_pipeline
+from ecomfs.assemble import (
+    LanguageChoice,
+    Options,
+    ReadoutChoice,
+    TemplateChoice,
+    build_pipeline,
+    check_templates,
+)
 from ecomfs.data import Examples, Rows, as_examples, as_rows
 from ecomfs.engine.protocol import Engine
 from ecomfs.engine.shared import shared_engine
@@ -24,7 +31,7 @@ from ecomfs.errors import ConfigError, InputError
 from ecomfs.explain import Explanation
 from ecomfs.pipeline import Pipeline
 from ecomfs.pool import Embedder, Pool, open_embedder
-from ecomfs.task import TaskCard, load_task
+from ecomfs.task import LabelSpace, TaskCard, load_task
 from ecomfs.types import Prediction, Row
 
 
@@ -96,12 +103,16 @@ class FewShotClassifier:
             InputError: see :func:`ecomfs.data.as_examples`.
             EngineError: the engine cannot be opened.
         """
-        card = self._card()
+        card, options = self._card(), self._options()
+        task = card.name if isinstance(self.task, TaskCard) else self.task
+        # Everything that can be wrong without a model is found before one is loaded.
+        check_templates(card, options, task)
         if isinstance(X, Pool):
             self.pool_ = X
         else:
             self.pool_ = Pool.in_memory()
             examples = as_examples(X, y, card, fields=self.fields)
+            LabelSpace.resolve(card, (e.label for e in examples))
             if examples:
                 self.pool_.add(examples)
         self._originals = _originals(y)
@@ -112,8 +123,8 @@ class FewShotClassifier:
             self.pool_.examples(),
             self.engine_,
             open_embedder(embedder) if isinstance(embedder, str) else embedder,
-            self._options(),
-            task=self.task if not isinstance(self.task, TaskCard) else card.name,
+            options,
+            task=task,
             pool_version=self.pool_.version,
         )
         self.classes_ = np.array(sorted(self.pipeline_.space.names), dtype=object)

@@ -16,7 +16,7 @@ from ecomfs import aio
 from ecomfs.errors import ConfigError, InputError
 from ecomfs.pipeline import Pipeline
 from ecomfs.table import AtomicWriter, IdTracker, OutputEncoding, TableReader, TableRow, added_columns
-from ecomfs.task import FieldMap, find_column
+from ecomfs.task import FieldMap, TaskCard
 from ecomfs.types import Prediction, Row, Status
 
 COLUMNS = (
@@ -106,18 +106,13 @@ def score_table(
         OutputError: the output cannot be written.
     """
     source, output = Path(source), Path(output)
-    if output.exists() and source.exists() and output.samefile(source):
+    columns = find_columns(
+        source, pipeline.card, fields=fields, id_column=id_column, gold_column=gold_column
+    )
+    if output.exists() and output.samefile(source):
         raise ConfigError(f"{output}: output and input are the same file", hint="choose another -o")
-    size = min(chunk_rows, limit) if limit else chunk_rows
-    reader = TableReader(source, chunk_rows=size)
-    name = source.name
-    mapping = FieldMap.resolve(pipeline.card, reader.header, fields, name)
-    if id_column is not None:
-        reader.require(id_column)
-    id_name = id_column or next((c for c in reader.header if c.casefold() == "id"), None)
-    gold_name = None
-    if gold_column is not None:
-        gold_name = find_column(reader.header, gold_column, (), name, "--gold ")
+    reader = TableReader(source, chunk_rows=min(chunk_rows, limit) if limit else chunk_rows)
+    mapping, id_name, gold_name, name = columns.fields, columns.id, columns.gold, source.name
     names = [*COLUMNS, *([f"p_{n}" for n in pipeline.space.names] if probabilities else [])]
     added = added_columns(reader.header, names)
     tally, started = Tally(), time.monotonic()
@@ -130,9 +125,12 @@ def score_table(
             values = [mapping.fields(r.cells, pipeline.card) for r in rows]
             predictions = aio.run(_classify(pipeline, rows, values, ids))
             for row, value, id_, prediction in zip(rows, values, ids, predictions, strict=True):
-                note = "; ".join(n for n in (row.note, prediction.note) if n)
+                notes = [row.note, prediction.note]
                 if id_name is not None and not seen.add(id_):
-                    note = "; ".join(n for n in (note, f"id {id_!r} occurs more than once") if n)
+                    notes.append(f"id {id_!r} occurs more than once")
+                if row.extra:
+                    notes.append(f"cells beyond the header: {json.dumps(row.extra, ensure_ascii=False)}")
+                note = "; ".join(n for n in notes if n)
                 cells = _cells(prediction, note, pipeline.space.names if probabilities else ())
                 writer.write([[*(row.cells[c] for c in reader.header), *cells]])
                 tally.add(prediction)
@@ -147,6 +145,37 @@ def score_table(
             if limit is not None and tally.rows >= limit:
                 break
     return ScoreResult(output, tally, gold)
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Where a table keeps what scoring needs."""
+
+    fields: FieldMap
+    id: str | None
+    gold: str | None
+
+
+def find_columns(
+    source: Path,
+    card: TaskCard,
+    *,
+    fields: Mapping[str, str] | None = None,
+    id_column: str | None = None,
+    gold_column: str | None = None,
+) -> Columns:
+    """Open a table and find its columns: a quick check before a model is loaded.
+
+    Raises:
+        InputError: the file or its columns.
+    """
+    reader = TableReader(source)
+    for named in (id_column, gold_column):
+        if named is not None:
+            reader.require(named)
+    mapping = FieldMap.resolve(card, reader.header, fields, source.name)
+    found = id_column or next((c for c in reader.header if c.casefold() == "id"), None)
+    return Columns(mapping, found, gold_column)
 
 
 async def _classify(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import typer
 
@@ -33,24 +34,34 @@ for _name, _verb in _VERBS:
     app.command(_name)(_verb)
 
 
-def main() -> None:
-    """Entry point of the ``ecomfs`` command. Expected errors are one line on standard error and
-    exit code 2; Ctrl-C is exit code 130."""
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code.
+
+    0 is success; 1 a check that failed; 2 an error of the user's input or of the engine, one
+    line on standard error; 130 Ctrl-C.
+    """
     try:
-        app()
+        app(list(arguments), prog_name="ecomfs")
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else 1
     except EcomfsError as error:
         print(f"error: {error}", file=sys.stderr)
         for note in getattr(error, "__notes__", ()):
             print(f"note: {note}", file=sys.stderr)
-        _exit(2)
+        return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        _exit(130)
+        return 130
     except BrokenPipeError:
-        _exit(141)
+        return 141
+    return 0
 
 
-def _exit(code: int) -> None:
-    sys.stdout.flush() if not sys.stdout.closed else None
-    # Native model runtimes own threads that do not end by themselves after an error.
+def main() -> None:
+    """Entry point of the ``ecomfs`` command."""
+    code = run(sys.argv[1:])
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    # Native model runtimes own threads that do not end by themselves.
     os._exit(code)

@@ -42,7 +42,7 @@ def score(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress bar")] = False,
 ) -> None:
     """Classify every row of a table; the result keeps all its columns and its order."""
-    from ecomfs.batch import score_table
+    from ecomfs.batch import find_columns, score_table
     from ecomfs.batch.evaluate import systems
     from ecomfs.cli.present import metrics_table, progress, summary
     from ecomfs.errors import ConfigError
@@ -50,7 +50,9 @@ def score(
     if encoding not in ("utf-8", "utf-8-sig"):
         raise ConfigError(f"--encoding {encoding!r}", hint="use utf-8 or utf-8-sig")
     fields = o.parse_fields(field)
-    _, pool = o.load_pool(task, examples, fields, label_column, None, shots, seed)
+    card, pool = o.load_pool(task, examples, fields, label_column, None, shots, seed)
+    # A model takes a while to load; a wrong column should not wait for it.
+    find_columns(source, card, fields=fields, id_column=id_column, gold_column=gold)
     target = output or source.with_name(f"{source.stem}.scored.csv")
     clf = o.classifier(
         task, engine=engine, k=k, embedder=embedder, language=language, template=template,

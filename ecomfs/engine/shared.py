@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 from ecomfs import aio
+from ecomfs.engine.cached import CachedEngine, ReadingCache
 from ecomfs.engine.factory import open_engine
 from ecomfs.engine.protocol import Engine
 
@@ -13,14 +15,17 @@ _open: dict[str, Engine] = {}
 
 
 def shared_engine(spec: str = "auto") -> Engine:
-    """The process's engine for ``spec``, opened at first use.
+    """The process's engine for ``spec``, opened at first use, with its readings kept in the
+    user's cache folder (``ECOMFS_READING_CACHE=off`` switches that off).
 
     Engines opened here are never closed by their users; they end with the process, or with
     :func:`close_shared`.
     """
     with _lock:
         if spec not in _open:
-            _open[spec] = open_engine(spec)
+            engine = open_engine(spec)
+            off = os.environ.get("ECOMFS_READING_CACHE", "").casefold() in ("0", "off", "no")
+            _open[spec] = engine if off else CachedEngine(engine, ReadingCache.open())
         return _open[spec]
 
 

@@ -1,0 +1,118 @@
+"""An engine that remembers its readings.
+
+A reading depends on the engine's fingerprint, the prompt's tokens and the questions, and on
+nothing else; what was read once need not be read again. That makes a second run, a resumed run
+and an A/B comparison cost only what is new.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import struct
+from array import array
+from collections.abc import Sequence
+
+from ecomfs.cache import ByteCache
+from ecomfs.engine.protocol import Capabilities, Engine, Tokenizer
+from ecomfs.errors import EngineError
+from ecomfs.types import Generation, Prompt, Question, Reading
+
+_TOKENS = struct.Struct("<Q")
+
+
+class ReadingCache(ByteCache):
+    """The cache file of readings."""
+
+    FILE = "readings.sqlite"
+
+
+class CachedEngine:
+    """Puts a :class:`ReadingCache` in front of an engine.
+
+    Errors and generated text are never kept. A reading from the cache reports all its prompt
+    tokens as cached.
+
+    Attributes:
+        hits, misses: readings served from the cache, and by the engine, so far.
+    """
+
+    def __init__(self, engine: Engine, cache: ReadingCache) -> None:
+        self.engine = engine
+        self.cache = cache
+        self.hits = 0
+        self.misses = 0
+
+    @property
+    def spec(self) -> str:
+        return self.engine.spec
+
+    @property
+    def fingerprint(self) -> str:
+        return self.engine.fingerprint
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self.engine.capabilities
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        return self.engine.tokenizer
+
+    async def read(
+        self, prompts: Sequence[Prompt], questions: Sequence[Question]
+    ) -> list[Reading | EngineError]:
+        """As the engine's; prompts without token ids are not kept."""
+        scope = self.fingerprint
+        asked = _pack_questions(questions)
+        keys = [_key(prompt, asked) if prompt.token_ids else b"" for prompt in prompts]
+        known = await asyncio.to_thread(self.cache.get, scope, [k for k in keys if k])
+        missing = [i for i, key in enumerate(keys) if key not in known]
+        fresh = await self.engine.read([prompts[i] for i in missing], questions) if missing else []
+        self.hits += len(prompts) - len(missing)
+        self.misses += len(missing)
+        answers = dict(zip(missing, fresh, strict=True))
+        kept = {keys[i]: _pack(r) for i, r in answers.items() if keys[i] and isinstance(r, Reading)}
+        if kept:
+            await asyncio.to_thread(self.cache.put, scope, kept)
+        return [
+            answers[i] if i in answers else _unpack(known[key], questions)
+            for i, key in enumerate(keys)
+        ]
+
+    async def generate(
+        self, prompts: Sequence[Prompt], *, max_tokens: int, stop: Sequence[str] = ()
+    ) -> list[Generation | EngineError]:
+        return await self.engine.generate(prompts, max_tokens=max_tokens, stop=stop)
+
+    async def aclose(self) -> None:
+        self.cache.close()
+        await self.engine.aclose()
+
+
+def _pack_questions(questions: Sequence[Question]) -> bytes:
+    parts: list[int] = []
+    for question in questions:
+        parts += [len(question.suffix), *question.suffix, len(question.codes), *question.codes]
+    return array("q", parts).tobytes()
+
+
+def _key(prompt: Prompt, asked: bytes) -> bytes:
+    digest = hashlib.sha256(asked)
+    digest.update(array("q", prompt.token_ids).tobytes())
+    return digest.digest()
+
+
+def _pack(reading: Reading) -> bytes:
+    values = array("d", [p for logprobs in reading.logprobs for p in logprobs])
+    return _TOKENS.pack(reading.prompt_tokens) + values.tobytes()
+
+
+def _unpack(value: bytes, questions: Sequence[Question]) -> Reading:
+    (prompt_tokens,) = _TOKENS.unpack_from(value)
+    values = array("d", value[_TOKENS.size :])
+    logprobs, start = [], 0
+    for question in questions:
+        logprobs.append(tuple(values[start : start + len(question.codes)]))
+        start += len(question.codes)
+    return Reading(tuple(logprobs), prompt_tokens, cached_tokens=prompt_tokens)
