@@ -11,12 +11,13 @@ def models() -> None:
     from ecomfs.engine.models import available_models
 
     console = Console()
-    table = Table("engine", "model", "size", "licence", "state")
+    table = Table("--engine", "model", "licence", "state")
     for model in available_models():
-        table.add_row(
-            model.spec, model.title, f"{model.megabytes:.0f} MB", model.licence, model.state
-        )
+        state = "ready" if model.ready else f"first: {model.install}"
+        table.add_row(model.spec, model.about, model.licence, state)
     console.print(table)
+    for notice in dict.fromkeys(m.notice for m in available_models() if m.notice):
+        console.print(notice)
     console.print(
         "Any other model: [bold]--engine gguf:FILE.gguf[/] (a llama.cpp file), "
         "[bold]--engine transformers:ID_OR_FOLDER[/] (a hub id such as Qwen/Qwen3-8B, or a "
