@@ -13,16 +13,15 @@ block a prompt.
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 from ecomfs.engine.files import sha256_cached
 from ecomfs.engine.llama import BLOCK, LlamaServer, LlamaTokenizer, runtime_version
 from ecomfs.engine.protocol import Capabilities
+from ecomfs.engine.worker import Worker
 from ecomfs.errors import EngineError, EngineUnavailableError, MissingFileError, ModelError
 from ecomfs.types import Generation, Prompt, Question, Reading
 
@@ -63,7 +62,7 @@ class GgufEngine:
         self._spec = spec or f"gguf:{file}"
         self._repeatable = repeatable
         # One worker: there is one model, and the event loop must stay free meanwhile.
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="ecomfs-gguf")
+        self._worker = Worker("ecomfs-gguf")
         self._server: LlamaServer | None = LlamaServer(
             file, context=context, threads=threads, repeatable=repeatable
         )
@@ -118,9 +117,8 @@ class GgufEngine:
         self, prompts: Sequence[Prompt], look: Callable[[LlamaServer, tuple[int, ...]], T]
     ) -> list[T | EngineError]:
         server = self._open_server()
-        given_up = threading.Event()
 
-        def work() -> list[T | EngineError]:
+        def work(given_up: threading.Event) -> list[T | EngineError]:
             ids = [p.token_ids or tuple(server.tokenize(p.text, bos=True)) for p in prompts]
             answers: dict[int, T | EngineError] = {}
             for i in sorted(range(len(ids)), key=ids.__getitem__):
@@ -132,12 +130,7 @@ class GgufEngine:
                     answers[i] = error
             return [answers[i] for i in sorted(answers)]
 
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._worker, work)
-        except asyncio.CancelledError:
-            # A thread cannot be stopped from outside; it looks at this between two prompts.
-            given_up.set()
-            raise
+        return await self._worker.run(work)
 
     def _open_server(self) -> LlamaServer:
         if self._server is None:
@@ -150,8 +143,8 @@ class GgufEngine:
         """Free the model, after what is being read; closing twice is fine."""
         server, self._server = self._server, None
         if server is not None:
-            await asyncio.get_running_loop().run_in_executor(self._worker, server.close)
-            self._worker.shutdown(wait=False)
+            await self._worker.run(lambda _: server.close())
+            self._worker.close()
 
 
 def check_gguf(file: Path) -> None:

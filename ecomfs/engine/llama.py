@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from ecomfs.engine.openmp import sleeping_threads
 from ecomfs.errors import (
     ContextOverflowError,
     EngineResponseError,
@@ -259,24 +260,14 @@ class LlamaTokenizer:
 
 
 def _runtime() -> Any:
-    """The xllamacpp module, its OpenMP threads told to sleep while they wait.
-
-    OpenMP spins by default. With one other busy process on two cores, threads then burn the very
-    time slices that the thread they wait for needs: a prompt takes 20 to 60 s instead of 3.
-    OpenMP reads the setting while it is loaded, so the environment is put back afterwards.
-    """
-    chosen = os.environ.get("OMP_WAIT_POLICY")
-    os.environ["OMP_WAIT_POLICY"] = chosen or "PASSIVE"
     try:
-        import xllamacpp
+        with sleeping_threads():
+            import xllamacpp
     except ImportError as error:
         raise EngineUnavailableError(
             "the embedded engine needs xllamacpp, which is not installed",
             hint="pip install 'ecomfs[local]'",
         ) from error
-    finally:
-        if chosen is None:
-            del os.environ["OMP_WAIT_POLICY"]
     return xllamacpp
 
 

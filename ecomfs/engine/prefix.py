@@ -1,0 +1,171 @@
+"""A decoder that computes what prompts share only once (torch and transformers).
+
+The keys and values of the shared prefix are kept, one tensor pair a layer, and handed to every row
+of a batch as views; between batches they are cut to what is still shared and grown from there.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+MIN_SHARED = 16
+"""Shorter shared prefixes are not worth a pass of their own."""
+
+
+def shared_length(rows: Sequence[tuple[int, ...]]) -> int:
+    """Length of the longest common prefix of all rows.
+
+    >>> shared_length([(1, 2, 3), (1, 2, 9), (1, 2)]), shared_length([])
+    (2, 0)
+    """
+    if not rows:
+        return 0
+    low, high = min(rows), max(rows)  # all others lie between these two
+    for n, (a, b) in enumerate(zip(low, high, strict=False)):
+        if a != b:
+            return n
+    return min(len(low), len(high))
+
+
+def groups(rows: Sequence[tuple[int, ...]], size: int) -> list[list[int]]:
+    """Batches of at most ``size`` rows, as indices in the order of the rows' tokens.
+
+    A batch ends early rather than take in a row that shares nothing with it, or, once half full,
+    one that shares less than half of what the batch shares.
+
+    >>> one, two = tuple(range(40)), tuple(range(100, 140))
+    >>> groups([(*one, 1), (*two, 1), (*one, 2), (*two, 2)], size=8)
+    [[0, 2], [1, 3]]
+    """
+    batches: list[list[int]] = []
+    shared = 0
+    for i in sorted(range(len(rows)), key=rows.__getitem__):
+        batch = batches[-1] if batches else []
+        now = shared_length([rows[i], rows[batch[0]][:shared]]) if batch else 0
+        lost = now < MIN_SHARED <= shared or (2 * len(batch) >= size and 2 * now < shared)
+        if not batch or len(batch) == size or lost:
+            batches.append([i])
+            shared = len(rows[i])
+        else:
+            batch.append(i)
+            shared = now
+    return batches
+
+
+@dataclass(slots=True)
+class _Kept:
+    """A computed prefix: its tokens and, a layer, keys and values of shape
+    ``[1, heads, tokens, head dimension]``."""
+
+    tokens: tuple[int, ...]
+    layers: list[tuple[Any, Any]]
+
+
+class PrefixDecoder:
+    """Log-probabilities of the next token after each of several token sequences.
+
+    Args:
+        model: a Hugging Face causal language model in evaluation mode.
+        reuse: whether to keep prefixes (models with a recurrent state cannot).
+    """
+
+    def __init__(self, model: Any, *, reuse: bool = True) -> None:
+        self._model = model
+        self._device = model.device
+        self._reuse = reuse
+        self._kept = _Kept((), [])
+        parameters = inspect.signature(model.forward).parameters
+        # The argument was renamed within transformers 5.
+        self._cache = "cache" if "cache" in parameters else "past_key_values"
+        self._picks_positions = "logits_to_keep" in parameters
+
+    def next_logprobs(self, rows: Sequence[tuple[int, ...]]) -> tuple[Any, list[int]]:
+        """Log-softmax over the vocabulary after each row.
+
+        Args:
+            rows: token ids, each of at least one token.
+
+        Returns:
+            A float32 tensor ``[rows, vocabulary]`` and, a row, how many of its tokens were not
+            computed for it.
+        """
+        import torch
+
+        with torch.inference_mode():
+            # The last token of every row must be computed: its output is the answer.
+            shared = min(shared_length(rows), min(map(len, rows)) - 1) if self._reuse else 0
+            if shared < MIN_SHARED:
+                return self._forward(rows, 0), [0] * len(rows)
+            before = self._keep(rows[0][:shared])
+            reused = [before] + [shared] * (len(rows) - 1)
+            return self._forward(rows, shared), reused
+
+    def _keep(self, tokens: tuple[int, ...]) -> int:
+        """Make the kept prefix equal ``tokens``; how many of them were there before."""
+        import torch
+
+        known = shared_length([tokens, self._kept.tokens])
+        layers = [(k[..., :known, :], v[..., :known, :]) for k, v in self._kept.layers]
+        if known < len(tokens):
+            cache = self._new_cache(layers if known else [], 1)
+            ids = torch.tensor([tokens[known:]], device=self._device)
+            places = torch.arange(known, len(tokens), device=self._device)[None]
+            options = {"logits_to_keep": 1} if self._picks_positions else {}
+            self._model(
+                input_ids=ids,
+                position_ids=places,
+                use_cache=True,
+                **{self._cache: cache},
+                **options,
+            )
+            layers = [(layer.keys, layer.values) for layer in cache.layers]
+        self._kept = _Kept(tokens, layers)
+        return known
+
+    def _forward(self, rows: Sequence[tuple[int, ...]], shared: int) -> Any:
+        import torch
+
+        tails = [row[shared:] for row in rows]
+        width = max(map(len, tails))
+        # Padding stands on the right: causal attention never looks at it from a real token.
+        ids = torch.tensor([(*t, *(0,) * (width - len(t))) for t in tails], device=self._device)
+        places = torch.arange(shared, shared + width, device=self._device).expand(len(rows), -1)
+        last = torch.tensor([len(t) - 1 for t in tails], device=self._device)
+        kept, picked = torch.unique(last, return_inverse=True)
+        if not self._picks_positions:
+            kept, picked = torch.arange(width, device=self._device), last
+        options: dict[str, Any] = {"logits_to_keep": kept} if self._picks_positions else {}
+        if shared:
+            options[self._cache] = self._new_cache(self._kept.layers, len(rows))
+        mask = torch.tensor(
+            [[1] * len(row) + [0] * (shared + width - len(row)) for row in rows],
+            device=self._device,
+        )
+        logits = self._model(
+            input_ids=ids,
+            position_ids=places,
+            attention_mask=mask,
+            use_cache=bool(shared),
+            **options,
+        ).logits
+        wanted = logits[torch.arange(len(rows), device=self._device), picked]
+        return torch.log_softmax(wanted.float(), dim=-1)
+
+    @staticmethod
+    def _new_cache(layers: Sequence[tuple[Any, Any]], rows: int) -> Any:
+        from transformers import DynamicCache
+
+        # Without the model's configuration every layer keeps all of its past. Sliding-window
+        # layers would throw it away, and could then not be cut back; the mask makes their window.
+        if not layers:
+            return DynamicCache()
+        return DynamicCache(
+            [(k.expand(rows, -1, -1, -1), v.expand(rows, -1, -1, -1)) for k, v in layers]
+        )
+
+    def forget(self) -> None:
+        """Give the kept prefix's memory back."""
+        self._kept = _Kept((), [])
