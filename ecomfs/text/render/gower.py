@@ -10,6 +10,9 @@ over the fields that both rows have:
 - histories: the mean of the Jaccard similarity of their kinds of item and of whether their last
   items are of one kind, since both the taste and the latest step matter.
 - texts and JSON are not compared here; that is the text retriever's work.
+
+With the pool's labels, fields weigh by their mutual information with the label, so that many
+idle fields do not drown the one that matters.
 """
 
 from __future__ import annotations
@@ -22,14 +25,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs.errors import ConfigError
-from ecomfs.text.render.cells import Price, day_number, guess_day_first, read_cell
-from ecomfs.text.render.phrases import item_kind
+from ecomfs.text.render.cells import guess_day_first, read_cell
+from ecomfs.text.render.measure import COMPARED, NUMERIC, information, measured
 from ecomfs.text.render.quantiles import Quantiles
 from ecomfs.text.render.spec import FieldSpec
 from ecomfs.types import Row
 
-_NUMERIC = {"number", "price", "date"}
-_COMPARED = _NUMERIC | {"category", "history"}
+LEAST_WEIGHT = 0.1
+"""Weight of a field that tells nothing about the label, beside 1.1 for the most telling one."""
 _UNKNOWN = -2  # a value the pool does not have; −1 is a missing one
 
 
@@ -54,11 +57,15 @@ class EncodedRows:
 
 
 class GowerSpace:
-    """Gower similarity of rows, with scales learned from the pool.
+    """Gower similarity of rows, with scales and weights learned from the pool.
 
     Args:
-        specs: the fields; their ``weight`` counts.
+        specs: the fields; a field's weight is its ``weight``, times 0.1 plus its share of the
+            largest mutual information when :meth:`fit` is given labels.
         scale: of numbers: ``rank`` in the pool, or ``range`` of its values.
+
+    Attributes:
+        weights: field name → weight.
 
     Raises:
         ConfigError: no field of a kind that can be compared, or no weight above 0.
@@ -74,33 +81,45 @@ class GowerSpace:
     def __init__(
         self, specs: Sequence[FieldSpec], *, scale: Literal["rank", "range"] = "rank"
     ) -> None:
-        self.specs = tuple(s for s in specs if s.kind in _COMPARED and s.weight > 0)
+        self.specs = tuple(s for s in specs if s.kind in COMPARED and s.weight > 0)
         if not self.specs:
             hint = "compare their texts, or give the card a field that can be"
             raise ConfigError(
                 "no field can be compared as a number, category or history", hint=hint
             )
         self.scale = scale
+        self.weights = {spec.name: spec.weight for spec in self.specs}
         self._quantiles: dict[str, Quantiles] = {}
         self._codes: dict[str, dict[str, int]] = {}
         self._day_first: dict[str, bool | None] = {}
 
-    def fit(self, rows: Sequence[Row]) -> Self:
-        """Learn scales and categories from the pool.
+    def fit(self, rows: Sequence[Row], labels: Sequence[str] | None = None) -> Self:
+        """Learn scales and categories from the pool, and with its labels the weights.
 
         Raises:
+            ConfigError: as many labels as rows are needed.
             RowError: a cell is not of its field's kind.
         """
+        if labels is not None and len(labels) != len(rows):
+            raise ConfigError(f"{len(rows)} rows but {len(labels)} labels")
+        nats: dict[str, float] = {}
         for spec in self.specs:
             raw = [spec.find(row) for row in rows]
             if spec.kind == "date":
                 self._day_first[spec.name] = guess_day_first(spec, raw)
-            values = [v for v in (self._read(spec, cell) for cell in raw) if v is not None]
-            if spec.kind in _NUMERIC:
-                self._quantiles[spec.name] = Quantiles.of(values)
+            measures = [self._read(spec, cell) for cell in raw]
+            known = [measure for measure in measures if measure is not None]
+            if spec.kind in NUMERIC:
+                self._quantiles[spec.name] = Quantiles.of(known)
             else:
-                kinds = values if spec.kind == "category" else [k for v in values for k in v]
+                kinds = known if spec.kind == "category" else [k for seen in known for k in seen]
                 self._codes[spec.name] = {k: i for i, k in enumerate(dict.fromkeys(kinds))}
+            nats[spec.name] = information(spec, measures, labels) if labels is not None else 0.0
+        most = max(nats.values())
+        self.weights = {
+            spec.name: spec.weight * (LEAST_WEIGHT + nats[spec.name] / most if most else 1.0)
+            for spec in self.specs
+        }
         return self
 
     def encode(self, rows: Sequence[Row]) -> EncodedRows:
@@ -108,8 +127,11 @@ class GowerSpace:
 
         Raises:
             RowError: a cell is not of its field's kind.
+            ConfigError: the space is not fitted.
         """
-        numeric = [s for s in self.specs if s.kind in _NUMERIC]
+        if not self._quantiles and not self._codes:
+            raise ConfigError("the space knows no pool yet", hint="call fit first")
+        numeric = [s for s in self.specs if s.kind in NUMERIC]
         histories = [s for s in self.specs if s.kind == "history"]
         numbers = np.full((len(rows), len(numeric)), np.nan, dtype=np.float32)
         codes = np.full((len(rows), len(self.specs) - len(numeric)), -1, dtype=np.int32)
@@ -121,7 +143,7 @@ class GowerSpace:
             for j, spec in enumerate(numeric):
                 value = self._read(spec, spec.find(row))
                 numbers[i, j] = np.nan if value is None else self._scaled(spec, value)
-            for j, spec in enumerate(s for s in self.specs if s.kind not in _NUMERIC):
+            for j, spec in enumerate(s for s in self.specs if s.kind not in NUMERIC):
                 value = self._read(spec, spec.find(row))
                 last = value[-1] if value and spec.kind == "history" else value
                 if last:
@@ -147,7 +169,7 @@ class GowerSpace:
         weight = np.zeros_like(total)
         n = c = h = 0
         for spec in self.specs:
-            if spec.kind in _NUMERIC:
+            if spec.kind in NUMERIC:
                 x, y = a.numbers[:, n, None], b.numbers[None, :, n]
                 n += 1
                 both = ~(np.isnan(x) | np.isnan(y))
@@ -161,8 +183,9 @@ class GowerSpace:
                     similar = (similar + self._jaccard(a, b, h)) / 2
                     h += 1
                 similar = np.where(both, similar, 0)
-            total += np.float32(spec.weight) * similar
-            weight += np.float32(spec.weight) * both
+            own = np.float32(self.weights[spec.name])
+            total += own * similar
+            weight += own * both
         np.divide(total, weight, out=total, where=weight > 0)
         return total
 
@@ -174,15 +197,8 @@ class GowerSpace:
         return common
 
     def _read(self, spec: FieldSpec, cell: object) -> Any:
-        """Numbers as floats, categories as text, histories as their kinds of item."""
-        value = read_cell(spec, cell, day_first=self._day_first.get(spec.name))
-        if value is None:
-            return None
-        if spec.kind == "history":
-            return [item_kind(spec, item) for item in value]
-        if spec.kind == "date":
-            return day_number(value)
-        return value.amount if isinstance(value, Price) else value
+        day_first = self._day_first.get(spec.name)
+        return measured(spec, read_cell(spec, cell, day_first=day_first))
 
     def _scaled(self, spec: FieldSpec, number: float) -> float:
         quantiles = self._quantiles[spec.name]

@@ -113,7 +113,7 @@ def _leaves(path: str, value: Any, language: Language) -> list[tuple[str, str]]:
         if any(isinstance(item, Mapping | list | tuple) for item in value):
             parts = ((f"{path}[{i}]", item) for i, item in enumerate(value, 1))
             return [leaf for key, inner in parts for leaf in _leaves(key, inner, language)]
-        return [(path, " / ".join(_scalar(item, language) for item in value))]
+        return [(path, " / ".join(filter(None, (_scalar(item, language) for item in value))))]
     return [(path, _scalar(value, language))]
 
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 from ecomfs.errors import ConfigError, RowError
-from ecomfs.text.render.cells import Price, day_number, guess_day_first, read_cell
-from ecomfs.text.render.information import category_codes, mutual_information, number_codes
-from ecomfs.text.render.phrases import history_phrase, item_kind, value_phrase
+from ecomfs.text.render.cells import Price, guess_day_first, read_cell
+from ecomfs.text.render.measure import information, measured
+from ecomfs.text.render.phrases import history_phrase, value_phrase
 from ecomfs.text.render.quantiles import Quantiles
 from ecomfs.text.render.spec import FieldSpec
 from ecomfs.types import Language, Row
@@ -116,10 +116,10 @@ class FeatureRenderer:
             values = self._typed(spec, raw, problems)
             if all(value is None for value in values):
                 absent.add(spec.name)
-            self._learn(spec, values)
-            codes = _codes(spec, values) if labels is not None else None
-            if codes is not None and labels is not None:
-                self.information[spec.name] = mutual_information(codes, labels)
+            measures = [measured(spec, value) for value in values]
+            self._learn(spec, measures)
+            if labels is not None:
+                self.information[spec.name] = information(spec, measures, labels)
         self.problems = tuple(problems)
         self._absent = frozenset(absent)
         self._shown = self._in_order()
@@ -239,16 +239,13 @@ class FeatureRenderer:
             raise RowError(f"{first.message}, nor is any other", hint=hint)
         return values
 
-    def _learn(self, spec: FieldSpec, values: list[Any]) -> None:
+    def _learn(self, spec: FieldSpec, measures: list[Any]) -> None:
+        known = [measure for measure in measures if measure is not None]
         if spec.kind in {"number", "price"}:
-            amounts = (v.amount if isinstance(v, Price) else v for v in values)
-            quantiles = Quantiles.of([a for a in amounts if a is not None])
-            self._quantiles[spec.name] = quantiles
+            self._quantiles[spec.name] = Quantiles.of(known)
         elif spec.kind == "category":
-            counts = Counter(value for value in values if value is not None)
-            self._categories[spec.name] = frozenset(
-                n for n, _ in counts.most_common(MAX_CATEGORIES)
-            )
+            frequent = Counter(known).most_common(MAX_CATEGORIES)
+            self._categories[spec.name] = frozenset(name for name, _ in frequent)
 
     def _in_order(self) -> tuple[FieldSpec, ...]:
         shown = [spec for spec in self.specs if spec.kind != "id"]
@@ -258,14 +255,3 @@ class FeatureRenderer:
         return tuple(
             sorted(shown, key=lambda s: (s.kind != "text", -self.information.get(s.name, 0.0)))
         )
-
-
-def _codes(spec: FieldSpec, values: list[Any]) -> Sequence[object] | None:
-    """The field's values as categories for the mutual information; ``None`` for free text."""
-    if spec.kind in {"number", "price"}:
-        return number_codes([v.amount if isinstance(v, Price) else v for v in values])
-    if spec.kind == "date":
-        return number_codes([None if v is None else day_number(v) for v in values])
-    if spec.kind == "history":
-        return category_codes([item_kind(spec, v[-1]) if v else None for v in values])
-    return category_codes(values) if spec.kind == "category" else None
