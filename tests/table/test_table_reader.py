@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import tempfile
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ecomfs.errors import (
     ColumnError,
@@ -269,3 +272,23 @@ def test_the_wrong_encoding_given_is_refused(make: Make) -> None:
 def test_options_that_make_no_sense(make: Make, options: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         TableReader(make("id\n1\n"), **options)
+
+
+@settings(deadline=None)
+@given(
+    st.binary(max_size=120)
+    | st.lists(st.sampled_from(['"', ",", "\n", "\r", "a", ";", "好", "\\", "\0", "\t"]))
+    .map("".join)
+    .map(str.encode)
+)
+def test_any_bytes_are_rows_or_an_input_error(raw: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "in.csv"
+        path.write_bytes(raw)
+        try:
+            reader = TableReader(path)
+        except InputError:
+            return
+        for row in reader.rows():
+            assert list(row.cells) == list(reader.header)
+            assert row.error == "" or row.error.startswith(f"line {row.line}: ")
