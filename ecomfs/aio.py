@@ -42,3 +42,11 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
         # The caller gives up: the work on the loop must stop too, or it would go on unseen.
         future.cancel()
         raise
+
+
+async def bridge(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine on the background loop and await it from any other loop.
+
+    Engines are bound to the background loop; a caller with a loop of its own comes through here.
+    """
+    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, loop()))

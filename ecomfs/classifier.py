@@ -136,7 +136,7 @@ class FewShotClassifier:
 
     def classify(self, X: Rows, ids: Sequence[str] | None = None) -> list[Prediction]:  # noqa: N803
         """One :class:`Prediction` a row, in order, with status, error and demonstrations."""
-        return aio.run(self.aclassify(X, ids))
+        return aio.run(self._classify(X, ids))
 
     async def aclassify(
         self,
@@ -144,6 +144,13 @@ class FewShotClassifier:
         ids: Sequence[str] | None = None,
     ) -> list[Prediction]:
         """:meth:`classify` for callers that have an event loop."""
+        return await aio.bridge(self._classify(X, ids))
+
+    async def _classify(
+        self,
+        X: Rows,  # noqa: N803
+        ids: Sequence[str] | None,
+    ) -> list[Prediction]:
         pipeline = self._fitted()
         rows = as_rows(X, pipeline.card, self.fields)
         return await pipeline.classify(rows, _row_ids(rows, ids))

@@ -6,11 +6,12 @@ holds no state between rows; everything it needs is decided when it is built.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from ecomfs.engine.protocol import Engine
-from ecomfs.errors import EcomfsError, EngineError, InputError, RowError
+from ecomfs.errors import EcomfsError, RowError
 from ecomfs.prompt import PromptBuilder
 from ecomfs.read import Readout
 from ecomfs.retrieve import Retriever
@@ -81,7 +82,8 @@ class Pipeline:
         exclude_ids: Sequence[Collection[str]] | None = None,
     ) -> list[tuple[Case, Posterior | None, Prediction]]:
         """Like :meth:`classify`, with what led to each prediction."""
-        cases = self.prepare(rows, ids, exclude_ids=exclude_ids)
+        # Embedding and rendering are work of the CPU: the event loop stays free for others.
+        cases = await asyncio.to_thread(self.prepare, rows, ids, exclude_ids=exclude_ids)
         posteriors = await self._read(cases)
         out: list[tuple[Case, Posterior | None, Prediction]] = []
         for case, posterior in zip(cases, posteriors, strict=True):
@@ -126,7 +128,7 @@ class Pipeline:
                 encode=None if tokenizer is None else lambda t: tokenizer.encode(t, bos=True),
                 budget=self.budget,
             )
-        except (InputError, EngineError) as error:
+        except EcomfsError as error:
             return replace(case, error=error)
         return replace(case, prompt=prompt, demonstrations=prompt.demonstrations)
 
