@@ -91,9 +91,7 @@ class ByteCache:
                 connection = self._open()
                 if connection is not None:
                     with connection:
-                        connection.executemany(
-                            "INSERT OR IGNORE INTO entry VALUES (?, ?, ?)", rows
-                        )
+                        connection.executemany("INSERT OR IGNORE INTO entry VALUES (?, ?, ?)", rows)
             except (sqlite3.Error, OSError) as error:
                 self._give_up(error)
 

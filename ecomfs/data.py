@@ -67,9 +67,7 @@ def as_examples(
         return X.examples()
     if isinstance(X, pd.DataFrame) and y is None:
         header = [str(c) for c in X.columns]
-        column = find_column(
-            header, label_column, card.label_column, "DataFrame", "label_column="
-        )
+        column = find_column(header, label_column, card.label_column, "DataFrame", "label_column=")
         y = X.iloc[:, header.index(column)].tolist()
     elif y is None:
         items = list(X)
@@ -118,4 +116,3 @@ def _records(frame: pd.DataFrame, header: list[str]) -> Iterable[dict[str, Any]]
 
 def _text(value: Any) -> str:
     return "" if is_missing(value) else str(value)
-

@@ -112,9 +112,7 @@ class Pipeline:
             for row, id_, text, demonstrations in zip(rows, ids, texts, chosen, strict=True)
         ]
 
-    def _case(
-        self, row: Row, id_: str, text: str, demonstrations: Sequence[Demonstration]
-    ) -> Case:
+    def _case(self, row: Row, id_: str, text: str, demonstrations: Sequence[Demonstration]) -> Case:
         language = self.language or detect_language(text)
         case = Case(id_, language, tuple(demonstrations))
         tokenizer = self.engine.tokenizer

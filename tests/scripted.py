@@ -147,9 +147,7 @@ class ScriptedEngine:
 
 def examples(n: int = 12) -> tuple[list[str], list[str]]:
     """Texts and sentiment labels for a pool."""
-    texts = [
-        f"review {i}: it {'broke at once' if i % 2 else 'works very well'}" for i in range(n)
-    ]
+    texts = [f"review {i}: it {'broke at once' if i % 2 else 'works very well'}" for i in range(n)]
     return texts, ["negative" if i % 2 else "positive" for i in range(n)]
 
 

@@ -54,7 +54,11 @@ def systems(gold: Gold, pipeline: Pipeline, name: str = "LLM") -> dict[str, Pred
 
 
 def _baseline(
-    scores: NDArray[np.float64], truth: Sequence[str], ids: Sequence[str], space: Sequence[str], name: str
+    scores: NDArray[np.float64],
+    truth: Sequence[str],
+    ids: Sequence[str],
+    space: Sequence[str],
+    name: str,
 ) -> Predictions:
     """Predictions of a baseline over the whole space; labels it never saw have probability 0."""
     full = np.zeros((len(truth), len(space)))

@@ -55,7 +55,9 @@ def read_examples(
             raise InputError(f"{name}, {row.error}")
         text = row.cells[label].strip()
         if not text:
-            raise InputError(f"{where}: column {label!r} is empty", hint="every example is labelled")
+            raise InputError(
+                f"{where}: column {label!r} is empty", hint="every example is labelled"
+            )
         if known is not None:
             known.require(text, where)
         values = mapping.fields(row.cells, card)

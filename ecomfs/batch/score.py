@@ -15,7 +15,14 @@ from pathlib import Path
 from ecomfs import aio
 from ecomfs.errors import ConfigError, InputError
 from ecomfs.pipeline import Pipeline
-from ecomfs.table import AtomicWriter, IdTracker, OutputEncoding, TableReader, TableRow, added_columns
+from ecomfs.table import (
+    AtomicWriter,
+    IdTracker,
+    OutputEncoding,
+    TableReader,
+    TableRow,
+    added_columns,
+)
 from ecomfs.task import FieldMap, TaskCard
 from ecomfs.types import Prediction, Row, Status
 
@@ -129,7 +136,9 @@ def score_table(
                 if id_name is not None and not seen.add(id_):
                     notes.append(f"id {id_!r} occurs more than once")
                 if row.extra:
-                    notes.append(f"cells beyond the header: {json.dumps(row.extra, ensure_ascii=False)}")
+                    notes.append(
+                        f"cells beyond the header: {json.dumps(row.extra, ensure_ascii=False)}"
+                    )
                 note = "; ".join(n for n in notes if n)
                 cells = _cells(prediction, note, pipeline.space.names if probabilities else ())
                 writer.write([[*(row.cells[c] for c in reader.header), *cells]])
@@ -236,8 +245,5 @@ def _cells(prediction: Prediction, note: str, names: Sequence[str]) -> list[str]
         note,
         " ".join(prediction.demonstration_ids),
         str(template) if template else "",
-        *(
-            f"{prediction.probabilities[n]:.6f}" if prediction.probabilities else ""
-            for n in names
-        ),
+        *(f"{prediction.probabilities[n]:.6f}" if prediction.probabilities else "" for n in names),
     ]

@@ -14,7 +14,9 @@ _TASKS = ("review_sentiment", "product_category")
 
 def demo(
     samples: Annotated[Path, typer.Option(help="folder of the sample tables")] = Path("samples"),
-    output: Annotated[Path, typer.Option("--output", "-o", help="folder for results")] = Path("out"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="folder for results")] = Path(
+        "out"
+    ),
     engine: o.Engine = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress bar")] = False,
 ) -> None:

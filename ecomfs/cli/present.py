@@ -11,10 +11,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from ecomfs_eval import Predictions
-
     from ecomfs.batch import ScoreResult, Tally
     from ecomfs.pipeline import Pipeline
+    from ecomfs_eval import Predictions
 
 
 @contextmanager

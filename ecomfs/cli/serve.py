@@ -67,9 +67,7 @@ def serve(
             server.run(
                 app,
                 sock,
-                on_ready=lambda: console.print(
-                    told, highlight=False, soft_wrap=True, markup=False
-                ),
+                on_ready=lambda: console.print(told, highlight=False, soft_wrap=True, markup=False),
             )
         finally:
             aio.run(clf.engine_.aclose())

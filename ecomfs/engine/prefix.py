@@ -33,20 +33,25 @@ def shared_length(rows: Sequence[tuple[int, ...]]) -> int:
 def groups(rows: Sequence[tuple[int, ...]], size: int) -> list[list[int]]:
     """Batches of at most ``size`` rows, as indices in the order of the rows' tokens.
 
-    A batch ends early rather than take in a row that shares nothing with it, or, once half full,
-    one that shares less than half of what the batch shares.
+    A batch ends early where taking in the next row would cost a prefix that is worth keeping: the
+    batch's own, or the one which that row shares with its successor; once half full, also where
+    less than half of the shared prefix would be left.
 
     >>> one, two = tuple(range(40)), tuple(range(100, 140))
-    >>> groups([(*one, 1), (*two, 1), (*one, 2), (*two, 2)], size=8)
-    [[0, 2], [1, 3]]
+    >>> groups([(7,), (*one, 1), (*two, 1), (*one, 2), (*two, 2)], size=8)
+    [[1, 3], [0], [2, 4]]
     """
+    order = sorted(range(len(rows)), key=rows.__getitem__)
     batches: list[list[int]] = []
     shared = 0
-    for i in sorted(range(len(rows)), key=rows.__getitem__):
+    for place, i in enumerate(order):
         batch = batches[-1] if batches else []
         now = shared_length([rows[i], rows[batch[0]][:shared]]) if batch else 0
-        lost = now < MIN_SHARED <= shared or (2 * len(batch) >= size and 2 * now < shared)
-        if not batch or len(batch) == size or lost:
+        following = order[place + 1 : place + 2]
+        ahead = shared_length([rows[i], rows[following[0]]]) if following else 0
+        lost = now < MIN_SHARED <= max(shared if len(batch) > 1 else 0, ahead)
+        halved = 2 * len(batch) >= size and 2 * now < shared
+        if not batch or len(batch) == size or lost or halved:
             batches.append([i])
             shared = len(rows[i])
         else:

@@ -51,9 +51,7 @@ class Template:
         try:
             self._compiled = _ENVIRONMENT.from_string(source)
         except TemplateSyntaxError as error:
-            raise TemplateError(
-                f"template {name}, line {error.lineno}: {error.message}"
-            ) from error
+            raise TemplateError(f"template {name}, line {error.lineno}: {error.message}") from error
 
     def render(self, context: Mapping[str, Any]) -> str:
         """The prompt, without trailing white space (an answer's own leading space must not be

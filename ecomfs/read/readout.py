@@ -1,7 +1,7 @@
 """Read-outs: how a posterior over labels is got from an engine.
 
-    LogprobReadout   one forward pass, exact distribution; needs log-probabilities
-    TextReadout      generated text, parsed; for engines that give no log-probabilities
+LogprobReadout   one forward pass, exact distribution; needs log-probabilities
+TextReadout      generated text, parsed; for engines that give no log-probabilities
 """
 
 from __future__ import annotations
@@ -88,9 +88,7 @@ class TextReadout:
         self, engine: Engine, prompts: Sequence[Prompt]
     ) -> list[Posterior | EngineError]:
         out: list[Posterior | EngineError] = []
-        for generation in await engine.generate(
-            prompts, max_tokens=self._max_tokens, stop=("\n",)
-        ):
+        for generation in await engine.generate(prompts, max_tokens=self._max_tokens, stop=("\n",)):
             if isinstance(generation, EngineError):
                 out.append(generation)
                 continue

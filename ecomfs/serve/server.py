@@ -80,9 +80,7 @@ class _Server(uvicorn.Server):
         self._on_ready()
 
 
-def run(
-    app: FastAPI, sock: socket.socket, *, on_ready: Callable[[], None] = lambda: None
-) -> None:
+def run(app: FastAPI, sock: socket.socket, *, on_ready: Callable[[], None] = lambda: None) -> None:
     """Serve until Ctrl-C; requests under way are finished first.
 
     Args:

@@ -190,5 +190,3 @@ def _json(value: Any) -> Any:
         return [_json(v) for v in value]
     item = getattr(value, "item", None)  # NumPy scalars
     return _json(item()) if callable(item) else str(value)
-
-

@@ -1,9 +1,9 @@
 """The task: what is classified, into which labels, and in which words it is asked.
 
-    card.py      the task card (task.yaml): fields, labels, instruction, template versions
-    labels.py    the label space of one run: the card's labels in the pool's spelling
-    fields.py    which column of a table is which field of the card
-    registry.py  finding cards and template files by task name
+card.py      the task card (task.yaml): fields, labels, instruction, template versions
+labels.py    the label space of one run: the card's labels in the pool's spelling
+fields.py    which column of a table is which field of the card
+registry.py  finding cards and template files by task name
 """
 
 from ecomfs.task.card import FieldSpec, LabelSpec, TaskCard

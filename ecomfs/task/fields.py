@@ -23,7 +23,8 @@ def _missing(where: str, wanted: str, header: Sequence[str], option: str) -> Col
     close = difflib.get_close_matches(wanted, header, n=1)
     did = f"did you mean {close[0]!r}? " if close else ""
     return ColumnError(
-        f"{where}: no column {wanted!r}", hint=f"{did}columns are: {', '.join(header)}; name it with {option}COLUMN"
+        f"{where}: no column {wanted!r}",
+        hint=f"{did}columns are: {', '.join(header)}; name it with {option}COLUMN",
     )
 
 

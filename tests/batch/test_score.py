@@ -56,13 +56,7 @@ def test_columns_order_and_answers(tmp_path: Path) -> None:
 def test_every_bad_row_keeps_its_place(tmp_path: Path) -> None:
     source = tmp_path / "in.csv"
     source.write_bytes(
-        "id,text\n"
-        "1,works\n"
-        "2,\n"
-        f"3,{'x' * 1_000_000}\n"
-        "4,nul \0 inside\n"
-        "5,a,b,c\n"
-        "1,works\n".encode()
+        f"id,text\n1,works\n2,\n3,{'x' * 1_000_000}\n4,nul \0 inside\n5,a,b,c\n1,works\n".encode()
         + "6,很好用\n".encode("gb18030")
     )
     out = score(tmp_path, source)

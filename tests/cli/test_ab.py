@@ -156,13 +156,9 @@ def test_the_same_seed_says_the_same(short: str, pool: Path, data: Path) -> None
     assert run(["v1", short], pool, data, shots=8, seed=3) == first
 
 
-def test_label_columns_may_differ_between_pool_and_data(
-    short: str, pool: Path, data: Path
-) -> None:
+def test_label_columns_may_differ_between_pool_and_data(short: str, pool: Path, data: Path) -> None:
     data.write_text(data.read_text("utf-8").replace("id,text,label", "id,text,truth"), "utf-8")
-    told = run(
-        ["v1", short], pool, data, label_column="truth", pool_label_column="label", limit=20
-    )
+    told = run(["v1", short], pool, data, label_column="truth", pool_label_column="label", limit=20)
     assert told["rows"] == 20
 
 

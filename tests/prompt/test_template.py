@@ -14,7 +14,7 @@ def test_syntax_error_names_template_and_line() -> None:
 
 
 def test_unknown_name_is_an_error_with_the_known_ones() -> None:
-    with pytest.raises(TemplateError, match="'review' is undefined.*a template knows"):
+    with pytest.raises(TemplateError, match=r"'review' is undefined.*a template knows"):
         Template("{{ review }}", "t").render({"row": {}})
 
 

@@ -171,9 +171,7 @@ def test_fifty_callers_at_once_each_get_their_own_answer() -> None:
         ("text", ["body"]),
     ],
 )
-def test_bad_classify_bodies_are_told_with_the_mend(
-    url: str, body: Any, words: list[str]
-) -> None:
+def test_bad_classify_bodies_are_told_with_the_mend(url: str, body: Any, words: list[str]) -> None:
     told = is_problem(ask(url, "POST", "/v1/classify", json.dumps(body).encode()), 422, *words)
     assert told["type"].startswith("urn:ecomfs:error:")
     assert told["hint"]

@@ -68,7 +68,9 @@ def test_columns_match_by_alias_and_case() -> None:
 
 def test_missing_column_lists_those_there() -> None:
     card = load_task("review_sentiment")
-    with pytest.raises(ColumnError, match=r"x\.csv: no column 'text'.*did you mean 'texte'.*--field"):
+    with pytest.raises(
+        ColumnError, match=r"x\.csv: no column 'text'.*did you mean 'texte'.*--field"
+    ):
         FieldMap.resolve(card, ["id", "texte"], where="x.csv")
     with pytest.raises(ColumnError, match="has no field 'title'"):
         FieldMap.resolve(card, ["id", "text"], {"title": "text"})
