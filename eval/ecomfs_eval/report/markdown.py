@@ -1,0 +1,193 @@
+"""The report as Markdown: the same numbers without the drawings, for a commit or a ticket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ecomfs_eval.compare.comparison import Comparison
+from ecomfs_eval.compare.differences import p_text, signed
+from ecomfs_eval.learning_curve import LearningCurve
+from ecomfs_eval.metrics.confusion import NO_ANSWER
+from ecomfs_eval.metrics.score import Score, format_value
+from ecomfs_eval.report.html import metric_rows, undefined_rows
+from ecomfs_eval.report.model import Report, SystemReport
+from ecomfs_eval.report.strings import Words
+from ecomfs_eval.report.words import decision, sentences
+
+CONFUSIONS = 10
+
+
+def cell(text: object) -> str:
+    """Text that cannot break out of a table.
+
+    >>> cell("a|b\\n*c*")
+    'a\\\\|b \\\\*c\\\\*'
+    """
+    flat = " ".join(str(text).split())
+    for sign in "\\|*_`<[":
+        flat = flat.replace(sign, "\\" + sign)
+    return flat
+
+
+def table(header: Sequence[object], rows: Iterable[Sequence[object]]) -> list[str]:
+    """A Markdown table and an empty line."""
+    lines = ["| " + " | ".join(map(cell, header)) + " |", "|" + "---|" * len(header)]
+    lines += ["| " + " | ".join(map(cell, row)) + " |" for row in rows]
+    return [*lines, ""]
+
+
+def _text(score: Score, words: Words) -> str:
+    return score.text() if score.value is not None else words("undefined_value")
+
+
+def render_markdown(report: Report) -> str:
+    """The report as Markdown text."""
+    words = Words(report.language)
+    lines = [f"# {cell(report.title)}", ""]
+    if report.comparisons:
+        lines += [f"**{cell(decision(c, words))}**\n" for c in report.comparisons]
+    lines += [f"## {words('summary')}", ""]
+    lines += [f"- {cell(s)}" for s in sentences(report)]
+    lines += ["", *(f"{cell(n)}\n" for n in report.notes)]
+    lines += [f"## {words('systems')}", "", words("interval_note", level=f"{100 * report.level:g}")]
+    lines += [
+        "",
+        *table(
+            [words("metric"), *(s.name for s in report.systems)],
+            (
+                [
+                    title,
+                    *(_text(s, words) for s in scores),
+                ]
+                for title, scores in metric_rows(report, words)
+            ),
+        ),
+    ]
+    gaps = undefined_rows(report, words)
+    if gaps:
+        lines += [f"{words('undefined')}:", ""]
+        lines += [f"- {cell(reason)}: {cell(titles)}" for reason, titles in gaps]
+        lines.append("")
+    for c in report.comparisons:
+        lines += _comparison(c, words)
+    for curve in report.curves:
+        lines += _curve(curve, words)
+    for s in report.systems:
+        lines += _system(s, words)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _comparison(c: Comparison, words: Words) -> list[str]:
+    m = c.mcnemar
+    kinds = [f.kind for f in c.flips]
+    lines = [f"## {cell(words('comparison', a=c.a, b=c.b))}", ""]
+    lines += table(
+        [words("metric"), c.a, c.b, words("difference"), words("p")],
+        (
+            [
+                words.metric(d.metric, d.title),
+                d.a.text(),
+                d.b.text(),
+                d.text(),
+                "" if d.p_value is None else p_text(d.p_value),
+            ]
+            for d in c.differences
+        ),
+    )
+    sentence = words(
+        "paired_table",
+        a=c.a,
+        b=c.b,
+        both=m.both,
+        only_a=m.only_a,
+        only_b=m.only_b,
+        neither=m.neither,
+        p=p_text(m.p_value),
+    )
+    counts = words(
+        "flips_count",
+        broken=kinds.count("broken"),
+        fixed=kinds.count("fixed"),
+        changed=kinds.count("changed"),
+    )
+    lines += [cell(sentence), "", counts, ""]
+    for name, rows in c.slices.items():
+        lines += [f"### {cell(words('by', name=words('class') if name == 'class' else name))}", ""]
+        lines += table(
+            [words("value"), words("rows"), c.a, c.b, words("difference"), words("p_adjusted")],
+            (
+                [
+                    r.value,
+                    r.n,
+                    format_value(r.a, "share"),
+                    format_value(r.b, "share"),
+                    signed(r.delta, "share"),
+                    "" if r.p_adjusted is None else p_text(r.p_adjusted),
+                ]
+                for r in rows
+            ),
+        )
+    return lines
+
+
+def _curve(c: LearningCurve, words: Words) -> list[str]:
+    def band(low: float | None, high: float | None) -> str:
+        if low is None or high is None:
+            return ""
+        return f"[{format_value(low, c.unit)}, {format_value(high, c.unit)}]"
+
+    title = words.metric(c.metric, c.title)
+    return [
+        f"## {words('learning')}: {cell(c.system)}",
+        "",
+        *table(
+            [c.axis, title, f"{100 * c.level:g} %"],
+            (
+                [
+                    p.size,
+                    words("undefined_value") if p.value is None else format_value(p.value, c.unit),
+                    band(p.low, p.high),
+                ]
+                for p in c.points
+            ),
+        ),
+    ]
+
+
+def _system(s: SystemReport, words: Words) -> list[str]:
+    lines = [f"## {cell(s.name)}", ""]
+    lines += table(
+        [words("label"), words("rows"), words("precision"), words("recall"), "F1"],
+        (
+            [
+                c.label,
+                c.support,
+                *(_text(x, words) for x in (c.precision, c.recall, c.f1)),
+            ]
+            for c in s.summary.classes
+        ),
+    )
+    confusions = s.summary.confusion.top_confusions(CONFUSIONS)
+    if confusions:
+        lines += [f"### {words('top_confusions')}", ""]
+        lines += table(
+            [words("gold"), words("answer"), words("rows")],
+            (
+                [gold, words("no_answer") if answer == NO_ANSWER else answer, n]
+                for gold, answer, n in confusions
+            ),
+        )
+    for name, values in s.summary.slices.items():
+        metrics = list(next(iter(values.values())))
+        lines += [f"### {cell(words('by', name=name))}", ""]
+        lines += table(
+            [words("value"), *(words.metric(m, m) for m in metrics)],
+            (
+                [
+                    value,
+                    *(_text(x, words) for x in scores.values()),
+                ]
+                for value, scores in values.items()
+            ),
+        )
+    return lines

@@ -1,0 +1,271 @@
+"""What a report holds, before it becomes HTML, Markdown or JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ecomfs_eval.compare.comparison import Comparison, Comparisons
+from ecomfs_eval.compare.flips import answer_text, gold_probability
+from ecomfs_eval.errors import OptionError
+from ecomfs_eval.intervals import Bootstrap
+from ecomfs_eval.learning_curve import LearningCurve
+from ecomfs_eval.metrics import (
+    METRICS,
+    PrecisionRecallCurve,
+    ReliabilityBin,
+    RiskCoverage,
+    RocCurve,
+    precision_recall_curve,
+    reliability_curve,
+    risk_coverage_curve,
+    roc_curve,
+)
+from ecomfs_eval.metrics.score import Undefined
+from ecomfs_eval.predictions import Predictions
+from ecomfs_eval.report.strings import STRINGS, Language
+from ecomfs_eval.summary import Summary, summarise
+
+
+@dataclass(frozen=True, slots=True)
+class WrongRow:
+    """A row that was answered wrongly.
+
+    Attributes:
+        id, gold, answer, status: of the row.
+        confidence: probability of the answer; ``None`` without a distribution.
+        p_gold: probability of the gold label; ``None`` without a distribution.
+        extra: its other text columns (input, prompt, demonstrations).
+    """
+
+    id: str
+    gold: str
+    answer: str
+    status: str
+    confidence: float | None
+    p_gold: float | None
+    extra: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SystemReport:
+    """One system: its scores, its curves, its worst errors.
+
+    Attributes:
+        summary: every metric.
+        roc, pr: curves of the positive class; ``Undefined`` for several labels.
+        reliability, risk: calibration and selective prediction.
+        mean_confidence: mean of the highest probabilities; ``None`` without distributions.
+        worst: wrong rows, the most confident first.
+        wrong: how many rows are wrong in all.
+    """
+
+    summary: Summary
+    roc: RocCurve | Undefined
+    pr: PrecisionRecallCurve | Undefined
+    reliability: tuple[ReliabilityBin, ...] | Undefined
+    risk: RiskCoverage | Undefined
+    mean_confidence: float | None
+    worst: tuple[WrongRow, ...]
+    wrong: int
+
+    @property
+    def name(self) -> str:
+        """The system's name."""
+        return self.summary.name
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Report:
+    """Attributes:
+    title: of the page.
+    language: of its words; labels and texts stay as they are.
+    systems: the first is the one the report is about; baselines follow.
+    comparisons: pairs, with their decisions.
+    curves: learning curves.
+    metrics: names of the metrics in the table.
+    level: of the intervals.
+    notes: sentences to put under the summary (the command that made it, the model).
+    """
+
+    title: str
+    language: Language
+    systems: tuple[SystemReport, ...]
+    comparisons: tuple[Comparison, ...]
+    curves: tuple[LearningCurve, ...]
+    metrics: tuple[str, ...]
+    level: float
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return {
+            "title": self.title,
+            "language": self.language,
+            "level": self.level,
+            "notes": list(self.notes),
+            "systems": [
+                {
+                    **s.summary.to_dict(),
+                    "mean_confidence": s.mean_confidence,
+                    "roc": _plain(s.roc),
+                    "pr": _plain(s.pr),
+                    "reliability": _plain(s.reliability),
+                    "risk_coverage": _plain(s.risk),
+                    "wrong": s.wrong,
+                    "worst": [asdict(w) for w in s.worst],
+                }
+                for s in self.systems
+            ],
+            "comparisons": [c.to_dict() for c in self.comparisons],
+            "learning_curves": [c.to_dict() for c in self.curves],
+        }
+
+
+def _plain(value: Any) -> Any:
+    """Arrays as lists, infinities as ``None``: JSON has neither."""
+    if isinstance(value, Undefined):
+        return {"undefined": value.reason}
+    if isinstance(value, np.ndarray):
+        return [float(v) if np.isfinite(v) else None for v in value]
+    if isinstance(value, tuple):
+        return [_plain(v) for v in value]
+    if hasattr(value, "__dataclass_fields__"):
+        return {k: _plain(getattr(value, k)) for k in value.__dataclass_fields__}
+    return value
+
+
+SHOWN = (
+    "accuracy",
+    "f1_macro",
+    "balanced_accuracy",
+    "mcc",
+    "roc_auc",
+    "pr_auc",
+    "log_loss",
+    "brier",
+    "ece_adaptive",
+    "aurc",
+    "accuracy_answered",
+    "answered_rate",
+    "abstained_rate",
+    "invalid_rate",
+    "failed_rate",
+    "ndcg@10",
+    "hit@1",
+    "hit@10",
+    "mrr",
+    "latency_p50",
+    "latency_p95",
+    "prompt_tokens",
+    "completion_tokens",
+    "cache_share",
+    "cost_per_1000",
+)
+"""Metrics of the table unless told otherwise; those that no system has are left out of it."""
+
+
+def build_report(
+    systems: Sequence[Predictions],
+    *,
+    comparisons: Sequence[Comparison] | Comparison | Comparisons = (),
+    curves: Sequence[LearningCurve] = (),
+    title: str = "Evaluation",
+    language: Language = "en",
+    metrics: Sequence[str] | None = None,
+    how: Bootstrap | None = None,
+    worst: int = 20,
+    notes: Sequence[str] = (),
+) -> Report:
+    """Compute everything a report shows.
+
+    Args:
+        systems: predictions of one or several systems; the first is the one it is about.
+        comparisons: from :func:`~ecomfs_eval.compare` or :func:`~ecomfs_eval.compare_many`.
+        curves: from :func:`~ecomfs_eval.learning_curve.learning_curve`.
+        title: of the page.
+        language: ``en`` or ``zh``.
+        metrics: names for the table; by default :data:`SHOWN`.
+        how: resamples, level and seed of the intervals.
+        worst: how many wrong rows to list for each system.
+        notes: sentences to put under the summary.
+
+    Raises:
+        OptionError: no systems, two of one name, an unknown language.
+    """
+    if not systems:
+        raise OptionError("no systems", hint="a report needs at least one Predictions")
+    names = [p.name for p in systems]
+    if len(set(names)) != len(names):
+        raise OptionError(f"systems share a name: {names}", hint="give each its own name=")
+    if language not in STRINGS:
+        raise OptionError(f"language {language!r}", hint="one of: " + ", ".join(STRINGS))
+    how = how or Bootstrap()
+    if isinstance(comparisons, Comparison):
+        pairs: tuple[Comparison, ...] = (comparisons,)
+    elif isinstance(comparisons, Comparisons):
+        pairs = comparisons.comparisons
+    else:
+        pairs = tuple(comparisons)
+    wanted = list(metrics) if metrics is not None else list(SHOWN)
+    every = list(dict.fromkeys([*wanted, *METRICS]))
+    return Report(
+        title,
+        language,
+        tuple(_system(p, every, how, worst) for p in systems),
+        pairs,
+        tuple(curves),
+        tuple(wanted),
+        how.level,
+        tuple(notes),
+    )
+
+
+def _system(p: Predictions, metrics: Sequence[str], how: Bootstrap, worst: int) -> SystemReport:
+    rows = np.flatnonzero(p.has_distribution)
+    confidence = None
+    if p.probabilities is not None and rows.size:
+        confidence = float(p.probabilities[rows].max(axis=1).mean())
+    errors = wrong_rows(p)
+    return SystemReport(
+        summarise(p, metrics, how=how),
+        roc_curve(p),
+        precision_recall_curve(p),
+        reliability_curve(p),
+        risk_coverage_curve(p),
+        confidence,
+        errors[:worst],
+        len(errors),
+    )
+
+
+def wrong_rows(p: Predictions) -> tuple[WrongRow, ...]:
+    """Every row that is not right: the most confident first, rows without confidence last.
+
+    >>> from ecomfs_eval import Predictions
+    >>> p = Predictions.of(["a", "b", "b"], probabilities=[[.4, .6], [.9, .1], [.2, .8]])
+    >>> [(w.id, w.answer) for w in wrong_rows(p)]
+    [('2', 'a'), ('1', 'b')]
+    """
+    found = []
+    gold, answers, there = p.gold_index, p.predicted_index, p.has_distribution
+    for row in np.flatnonzero(gold != answers):
+        confidence = None
+        if p.probabilities is not None and there[row]:
+            at = answers[row] if answers[row] >= 0 else int(p.probabilities[row].argmax())
+            confidence = float(p.probabilities[row, at])
+        found.append(
+            WrongRow(
+                p.ids[row],
+                p.gold[row],
+                answer_text(p, int(row)),
+                p.status[row],
+                confidence,
+                gold_probability(p, int(row)),
+                {k: v[row] for k, v in p.extra.items()},
+            )
+        )
+    return tuple(sorted(found, key=lambda w: -(w.confidence if w.confidence is not None else -1)))

@@ -1,0 +1,223 @@
+"""Every word of the report, in English and Chinese. The two have the same keys (tested)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Language = Literal["en", "zh"]
+
+EN: dict[str, str] = {
+    "subtitle": "{rows} rows, {labels} labels: {names}",
+    "summary": "Summary",
+    "decision": "Decision",
+    "systems": "Systems",
+    "metric": "Metric",
+    "interval_note": "In brackets: {level} % confidence interval.",
+    "curves": "Curves",
+    "learning": "Learning curves",
+    "band_note": "Bands: {level} % interval over test rows and draws of examples.",
+    "comparison": "{b} against {a}",
+    "difference": "Difference",
+    "p": "p-value",
+    "paired_table": "Right in both {both}, in {a} only {only_a}, in {b} only {only_b}, in neither "
+    "{neither}. Exact McNemar {p}.",
+    "effect_note": "With this many rows and this much disagreement, a difference of {effect} "
+    "points of accuracy would be shown in four tests of five.",
+    "slices": "Slices",
+    "by": "By {name}",
+    "class": "class",
+    "value": "Value",
+    "rows": "Rows",
+    "p_adjusted": "p (Holm)",
+    "flips": "Rows answered differently",
+    "flips_count": "{broken} broken, {fixed} fixed, {changed} wrong in both but differently.",
+    "broken": "broken",
+    "fixed": "fixed",
+    "changed": "changed",
+    "more": "{n} more are not shown here.",
+    "classes": "Classes",
+    "label": "Label",
+    "answered_with": "Answered",
+    "confusion": "Confusion matrix",
+    "confusion_note": "Rows are gold labels, columns are answers.",
+    "top_confusions": "Most frequent confusions",
+    "gold": "Gold",
+    "answer": "Answer",
+    "no_answer": "no answer",
+    "worst": "Most confident errors",
+    "no_errors": "No row is wrong.",
+    "confidence": "Confidence",
+    "p_gold": "Probability of gold",
+    "undefined": "Not defined here",
+    "definitions": "How the numbers are made",
+    "roc": "ROC",
+    "fpr": "False positive rate, %",
+    "tpr": "True positive rate, %",
+    "of_class": "class {label}",
+    "pr": "Precision–recall",
+    "recall": "Recall, %",
+    "precision": "Precision, %",
+    "reliability": "Reliability",
+    "mean_confidence": "Confidence, %",
+    "share_right": "Share right, %",
+    "risk": "Risk–coverage",
+    "coverage": "Coverage, %",
+    "error_rate": "Error rate, %",
+    "alt_curve": "{title} of {names}",
+    "status": "Status",
+    "s_best": "{name} is right on {value} of {rows} rows.",
+    "s_worse_than": "{name} is right on {value}.",
+    "s_unanswered": "{name} gave no usable answer on {n} rows ({parts}).",
+    "s_abstained": "abstained {n}",
+    "s_invalid": "invalid {n}",
+    "s_failed": "failed {n}",
+    "s_confident": "{name} is too sure of itself: its mean confidence is {confidence}, its share "
+    "right {accuracy}.",
+    "s_modest": "{name} is more often right than it thinks: its mean confidence is {confidence}, "
+    "its share right {accuracy}.",
+    "s_coverage": "Answering only the {coverage} of rows with confidence of {threshold} or more, "
+    "{name} would be wrong on {risk} of them instead of {all} of all.",
+    "s_confusion": "The most frequent error of {name}: {gold} answered as {answer}, {n} rows.",
+    "s_slice": "{name} is weakest where {slicing} is {value}: {score} on {n} rows.",
+    "d_better": "{winner} is better than {loser} by {size} {interval}; ship {winner}.",
+    "d_equivalent": "No difference between {a} and {b} above the margin {interval}.",
+    "d_undecided": "No difference shown between {b} and {a} {interval}; keep {a}.",
+    "points_of": "{value} points of {metric}",
+    "value_of": "{value} of {metric}",
+    "undefined_value": "undefined",
+}
+
+ZH: dict[str, str] = {
+    "subtitle": "{rows} 行，{labels} 个标签：{names}",
+    "summary": "小结",
+    "decision": "结论",
+    "systems": "各系统",
+    "metric": "指标",
+    "interval_note": "方括号内为 {level}% 置信区间。",
+    "curves": "曲线",
+    "learning": "学习曲线",
+    "band_note": "色带：对测试行与示例抽样的 {level}% 区间。",
+    "comparison": "{b} 对比 {a}",
+    "difference": "差值",
+    "p": "p 值",
+    "paired_table": "两者都对 {both} 行，仅 {a} 对 {only_a} 行，仅 {b} 对 {only_b} 行，都错 "
+    "{neither} 行。精确 McNemar 检验 {p}。",
+    "effect_note": "以现有行数与分歧程度，{effect} 个百分点的准确率差异有五分之四的机会被检出。",
+    "slices": "切片",
+    "by": "按 {name}",
+    "class": "类别",
+    "value": "取值",
+    "rows": "行数",
+    "p_adjusted": "p（Holm）",
+    "flips": "回答不同的行",
+    "flips_count": "改坏 {broken} 行，改好 {fixed} 行，两者都错但不同 {changed} 行。",
+    "broken": "改坏",
+    "fixed": "改好",
+    "changed": "变化",
+    "more": "另有 {n} 行未列出。",
+    "classes": "各类别",
+    "label": "标签",
+    "answered_with": "回答数",
+    "confusion": "混淆矩阵",
+    "confusion_note": "行为真实标签，列为回答。",
+    "top_confusions": "最常见的混淆",
+    "gold": "真实标签",
+    "answer": "回答",
+    "no_answer": "无回答",
+    "worst": "最自信的错误",
+    "no_errors": "没有错误的行。",
+    "confidence": "置信度",
+    "p_gold": "真实标签的概率",
+    "undefined": "此处无定义",
+    "definitions": "指标如何计算",
+    "roc": "ROC 曲线",
+    "fpr": "假正率，%",
+    "tpr": "真正率，%",
+    "of_class": "类别 {label}",
+    "pr": "精确率–召回率",
+    "recall": "召回率，%",
+    "precision": "精确率，%",
+    "reliability": "可靠性",
+    "mean_confidence": "置信度，%",
+    "share_right": "正确比例，%",
+    "risk": "风险–覆盖率",
+    "coverage": "覆盖率，%",
+    "error_rate": "错误率，%",
+    "alt_curve": "{names} 的{title}",
+    "status": "状态",
+    "s_best": "{name} 在 {rows} 行中答对 {value}。",
+    "s_worse_than": "{name} 答对 {value}。",
+    "s_unanswered": "{name} 有 {n} 行没有可用的回答（{parts}）。",
+    "s_abstained": "弃答 {n}",
+    "s_invalid": "无效 {n}",
+    "s_failed": "失败 {n}",
+    "s_confident": "{name} 过于自信：平均置信度 {confidence}，正确比例 {accuracy}。",
+    "s_modest": "{name} 比自己以为的更准：平均置信度 {confidence}，正确比例 {accuracy}。",
+    "s_coverage": "若只回答置信度不低于 {threshold} 的 {coverage} 的行，{name} 的错误率为 {risk}，"
+    "全部回答时为 {all}。",
+    "s_confusion": "{name} 最常见的错误：把 {gold} 答成 {answer}，共 {n} 行。",
+    "s_slice": "{name} 最弱之处：{slicing} 为 {value} 时，{n} 行中答对 {score}。",
+    "d_better": "{winner} 优于 {loser}，相差 {size} {interval}；采用 {winner}。",
+    "d_equivalent": "{a} 与 {b} 的差异不超过界限 {interval}。",
+    "d_undecided": "未显示 {b} 与 {a} 有差异 {interval}；保留 {a}。",
+    "points_of": "{metric} {value} 个百分点",
+    "value_of": "{metric} {value}",
+    "undefined_value": "无定义",
+}
+
+METRICS_ZH: dict[str, str] = {
+    "accuracy": "准确率",
+    "accuracy_answered": "已回答行的准确率",
+    "balanced_accuracy": "平衡准确率",
+    "precision_macro": "精确率（宏平均）",
+    "recall_macro": "召回率（宏平均）",
+    "f1_macro": "F1（宏平均）",
+    "precision_micro": "精确率（微平均）",
+    "recall_micro": "召回率（微平均）",
+    "f1_micro": "F1（微平均）",
+    "precision_weighted": "精确率（加权）",
+    "recall_weighted": "召回率（加权）",
+    "f1_weighted": "F1（加权）",
+    "mcc": "马修斯相关系数",
+    "roc_auc": "ROC AUC",
+    "pr_auc": "PR AUC（平均精确率）",
+    "log_loss": "对数损失",
+    "brier": "Brier 分数",
+    "ece": "校准误差（ECE）",
+    "ece_adaptive": "校准误差（自适应）",
+    "ece_classwise": "校准误差（逐类）",
+    "aurc": "风险–覆盖率曲线下面积",
+    "answered_rate": "回答率",
+    "abstained_rate": "弃答率",
+    "invalid_rate": "无效率",
+    "failed_rate": "失败率",
+    "mrr": "平均倒数排名",
+    "prompt_tokens": "每行提示词元数",
+    "completion_tokens": "每行生成词元数",
+    "cache_share": "提示词元缓存占比",
+    "cost_per_1000": "每千行费用",
+    "latency_p50": "延迟（50 分位）",
+    "latency_p95": "延迟（95 分位）",
+    "latency_p99": "延迟（99 分位）",
+}
+
+STRINGS: dict[Language, dict[str, str]] = {"en": EN, "zh": ZH}
+
+
+class Words:
+    """The words of one language.
+
+    >>> Words("zh")("by", name="语言")
+    '按 语言'
+    """
+
+    def __init__(self, language: Language) -> None:
+        self.language = language
+        self._strings = STRINGS[language]
+
+    def __call__(self, key: str, /, **values: object) -> str:
+        return self._strings[key].format(**values)
+
+    def metric(self, name: str, title: str) -> str:
+        """A metric's title in this language."""
+        return METRICS_ZH.get(name, title) if self.language == "zh" else title
