@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,9 +44,19 @@ class SentenceTransformersEmbedder:
 
     @property
     def fingerprint(self) -> str:
-        """Names the model and, where the hub gave one, its revision."""
-        card = getattr(self._loaded(), "model_card_data", None)
-        revision = getattr(card, "base_model_revision", None) or ""
+        """Names the model and its revision on the hub, or the state of its folder's files."""
+        folder = Path(self._name)
+        if folder.is_dir():
+            files = sorted(path for path in folder.rglob("*") if path.is_file())
+            state = [
+                (str(path.relative_to(folder)), stat.st_size, stat.st_mtime_ns)
+                for path in files
+                for stat in [path.stat()]
+            ]
+            revision = hashlib.sha256(repr(state).encode()).hexdigest()[:16]
+        else:
+            card = getattr(self._loaded(), "model_card_data", None)
+            revision = getattr(card, "base_model_revision", None) or ""
         return f"st-{self._name}@{revision}"
 
     @property
