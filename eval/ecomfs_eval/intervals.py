@@ -29,6 +29,11 @@ from ecomfs_eval.predictions import FloatArray, IntArray, Predictions
 HEAVY_RESAMPLES = 500
 """Most resamples of a statistic that takes a pass over the rows for each of many labels."""
 
+SKEWED = 0.10
+"""Smallest share of resamples on either side of the value. Beyond it the statistic is biased by
+resampling itself (calibration error is: it counts noise as error), and the bounds of BCa, which
+correct for small biases, would mislead."""
+
 CELLS = 2_000_000
 """Weights held at once; the bootstrap works in pieces of this size."""
 
@@ -169,7 +174,7 @@ def replicate(
     """Replicates of several statistics on the same draws; of the heavy ones, on fewer.
 
     Undefined where the draws cannot tell: one unit only, more than one draw in a hundred without
-    a value, or every draw the same value.
+    a value, every draw the same value, or nearly all draws on one side of the value.
     """
     units = n if codes is None else int(codes.max()) + 1
     if units < 2:
@@ -202,6 +207,12 @@ def _judge(point: float, drawn: FloatArray, kept: FloatArray) -> Replicates | Un
         return Undefined(f"undefined in {share:.0f} % of the resamples: too few rows")
     if np.ptp(good) <= 1e-12 * max(1.0, abs(point)):
         return Undefined("every resample gives the same value, which says nothing of its spread")
+    below = float(np.mean(good < point) + 0.5 * np.mean(good == point))
+    if not SKEWED <= below <= 1 - SKEWED:
+        side, share = ("above", 1 - below) if below < 0.5 else ("below", below)
+        return Undefined(
+            f"{100 * share:.0f} % of the resamples lie {side} the value: resampling biases it"
+        )
     return Replicates(point, good, kept[~np.isnan(kept)])
 
 

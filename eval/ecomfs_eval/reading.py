@@ -21,8 +21,9 @@ import numpy as np
 from ecomfs_eval import _check
 from ecomfs_eval._reader import Reader
 from ecomfs_eval._tables import Kind, read_table
-from ecomfs_eval.columns import MEASUREMENTS, Columns
+from ecomfs_eval.columns import MEASUREMENTS, USUAL, Columns
 from ecomfs_eval.errors import (
+    ColumnError,
     DuplicateIdError,
     EmptyDataError,
     OptionError,
@@ -129,7 +130,11 @@ def from_frame(
 
 
 def to_frame(p: Predictions) -> pd.DataFrame:
-    """The rows as a frame that :func:`from_frame` reads back."""
+    """The rows as a frame that :func:`from_frame` reads back.
+
+    Raises:
+        ColumnError: a slicing or extra column is called as one of the columns it needs itself.
+    """
     import pandas as pd
 
     data: dict[str, Any] = {
@@ -144,11 +149,18 @@ def to_frame(p: Predictions) -> pd.DataFrame:
         data["group"] = list(p.groups)
     if p.queries is not None:
         data["query"] = list(p.queries)
-    for column, values in {**p.slices, **p.extra}.items():
-        data.setdefault(column, list(values))
     for measurement in MEASUREMENTS:
         if getattr(p, measurement) is not None:
             data[measurement] = getattr(p, measurement)
+    taken = {*data, *(name for m in MEASUREMENTS for name in USUAL[m])}
+    for column, values in (*p.slices.items(), *p.extra.items()):
+        again = column in data and column not in taken and data[column] != list(values)
+        if column in taken or again or column.startswith("p_"):
+            raise ColumnError(
+                f"{p.source}: column {column!r} would be read back as something else",
+                hint="rename the slicing or the extra column",
+            )
+        data[column] = list(values)
     return pd.DataFrame(data)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from ecomfs_eval import Predictions
 from hypothesis import settings
 from hypothesis import strategies as st
+
+from ecomfs_eval import Predictions
 
 quick = settings(max_examples=60, deadline=None)
 """No deadline: the machine may be busy, and a slow example is not a wrong one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+
 from ecomfs_eval import Predictions
 from ecomfs_eval.baselines import BASELINES, LabelledRows, gradient_boosting, knn, run_baselines
 from ecomfs_eval.errors import ColumnError, EmptyDataError, OptionError

@@ -7,6 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from statsmodels.stats.contingency_tables import mcnemar as sm_mcnemar
+from statsmodels.stats.multitest import multipletests
+
 from ecomfs_eval import METRICS, Bootstrap, Predictions, compare, compare_many
 from ecomfs_eval.compare import (
     exact_p,
@@ -18,10 +23,6 @@ from ecomfs_eval.compare import (
     rows_needed,
 )
 from ecomfs_eval.errors import OptionError, RowsDifferError
-from hypothesis import given
-from hypothesis import strategies as st
-from statsmodels.stats.contingency_tables import mcnemar as sm_mcnemar
-from statsmodels.stats.multitest import multipletests
 
 from .strategies import predictions, quick
 

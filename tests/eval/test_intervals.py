@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from ecomfs_eval import METRICS, Bootstrap, Predictions, get_metric, score, scores, wilson
-from ecomfs_eval.errors import OptionError
-from ecomfs_eval.intervals import leave_out, replicate, resamples
-from ecomfs_eval.metrics import Undefined
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
+
+from ecomfs_eval import METRICS, Bootstrap, Predictions, get_metric, score, scores, wilson
+from ecomfs_eval.errors import OptionError
+from ecomfs_eval.intervals import leave_out, replicate, resamples
+from ecomfs_eval.metrics import Undefined
 
 from .strategies import quick
 
@@ -177,3 +178,19 @@ def test_few_groups_are_flagged() -> None:
 def test_senseless_options_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(OptionError):
         Bootstrap(**options)  # type: ignore[arg-type]
+
+
+def test_no_interval_where_resampling_biases_the_value() -> None:
+    # Calibrated predictions: every resample finds more calibration error than there is.
+    rng = np.random.default_rng(0)
+    confidence = rng.uniform(0.5, 1, 400)
+    right = rng.random(400) < confidence
+    p = Predictions.of(
+        np.where(right, "a", "b"),
+        probabilities=np.column_stack([confidence, 1 - confidence]),
+        labels=["a", "b"],
+    )
+    found = score(METRICS["ece_adaptive"], p)
+    assert found.value is not None
+    assert found.interval is None
+    assert "of the resamples lie above the value" in found.note

@@ -6,13 +6,14 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from ecomfs_eval import METRICS, Bootstrap, Predictions
 from ecomfs_eval.baselines import LabelledRows
 from ecomfs_eval.errors import EmptyDataError, OptionError
 from ecomfs_eval.learning_curve import Run, baseline_curves, learning_curve, nested_order
 from ecomfs_eval.metrics import Undefined
-from hypothesis import given
-from hypothesis import strategies as st
 
 from .strategies import quick
 

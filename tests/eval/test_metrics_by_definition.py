@@ -8,6 +8,11 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import ndcg_score
+
 from ecomfs_eval import (
     METRICS,
     Predictions,
@@ -17,10 +22,6 @@ from ecomfs_eval import (
 )
 from ecomfs_eval.errors import OptionError
 from ecomfs_eval.metrics import Statistic, Undefined
-from hypothesis import given
-from hypothesis import strategies as st
-from sklearn.calibration import calibration_curve
-from sklearn.metrics import ndcg_score
 
 from .strategies import predictions, quick, weights_for
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from ecomfs_eval import EvalError, Predictions
 from ecomfs_eval import errors as e
 

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+
 from ecomfs_eval import Columns, EvalError, Predictions, gold_from_file
 from ecomfs_eval import errors as e
 from ecomfs_eval.reading import from_file, from_frame
-from hypothesis import given
 
 from .strategies import predictions, quick
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from ecomfs_eval import Predictions
 from ecomfs_eval.errors import OptionError, RowError, RowsDifferError
 from ecomfs_eval.sequential import SequentialTest, sequential_compare
 from ecomfs_eval.simulate import main, simulate
-from hypothesis import given
-from hypothesis import strategies as st
 
 from .strategies import quick
 

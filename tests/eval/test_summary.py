@@ -6,9 +6,10 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given
+
 from ecomfs_eval import METRICS, Bootstrap, Predictions, get_metric, summarise
 from ecomfs_eval.errors import OptionError
-from hypothesis import given
 
 from .strategies import predictions, quick
 

@@ -74,11 +74,11 @@ class Score:
         """The value for a person, with its interval, or the reason."""
         if self.value is None:
             return f"undefined: {self.reason}"
-        shown = format_value(self.value, self.unit)
+        shown = format_value(self.value, self.unit).replace("-", "−")
         if self.interval is None:
             return shown
         low, high = (
-            format_value(x, self.unit).removesuffix(" %")
+            format_value(x, self.unit).removesuffix(" %").replace("-", "−")
             for x in (self.interval.low, self.interval.high)
         )
         return f"{shown} [{low}, {high}]"

@@ -99,12 +99,15 @@ def curves(report: Report, words: Words) -> list[Drawing]:
 def learning(report: Report, words: Words) -> list[Drawing]:
     """One drawing for each metric and axis, all systems in each."""
     found: dict[tuple[str, str], list[LearningCurve]] = {}
+    styles = {s.name: i for i, s in enumerate(report.systems)}
+    for c in report.curves:
+        styles.setdefault(c.system, len(styles))
     for c in report.curves:
         found.setdefault((c.metric, c.axis), []).append(c)
     drawings = []
     for (metric, axis), group in found.items():
         series = []
-        for i, c in enumerate(group):
+        for c in group:
             points = [p for p in c.points if p.value is not None]
             if not points:
                 continue
@@ -117,7 +120,7 @@ def learning(report: Report, words: Words) -> list[Drawing]:
                     "line",
                     [p.low or 0.0 for p in points] if banded else (),
                     [p.high or 0.0 for p in points] if banded else (),
-                    style=i,
+                    style=styles[c.system],
                 )
             )
         if not series:

@@ -21,6 +21,9 @@ from ecomfs_eval.report.words import decision, sentences
 MATRIX_LABELS = 20
 """With more labels, the most frequent confusions are listed instead of a matrix."""
 
+ONLY_WITH_GAPS = frozenset({"accuracy_answered", "abstained_rate", "invalid_rate", "failed_rate"})
+"""Left out of the table where every system answered every row."""
+
 FLIPS = 60
 """Most flipped rows listed for a comparison."""
 
@@ -72,7 +75,10 @@ def render_html(report: Report) -> str:
 def metric_rows(report: Report, words: Words) -> list[tuple[str, Sequence[Score]]]:
     """(title, one score a system) for each metric that at least one system has."""
     rows: list[tuple[str, Sequence[Score]]] = []
+    all_answered = all(s.summary["answered_rate"].value == 1 for s in report.systems)
     for name in report.metrics:
+        if all_answered and name in ONLY_WITH_GAPS:
+            continue
         scores = [s.summary[name] for s in report.systems]
         if any(s.value is not None for s in scores):
             rows.append((words.metric(name, get_metric(name).title), scores))

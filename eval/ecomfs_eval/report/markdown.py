@@ -24,9 +24,9 @@ def cell(text: object) -> str:
     'a\\\\|b \\\\*c\\\\*'
     """
     flat = " ".join(str(text).split())
-    for sign in "\\|*_`<[":
+    for sign in "\\|*_`[":
         flat = flat.replace(sign, "\\" + sign)
-    return flat
+    return flat.replace("<", "&lt;")
 
 
 def table(header: Sequence[object], rows: Iterable[Sequence[object]]) -> list[str]:

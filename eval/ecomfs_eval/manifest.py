@@ -1,0 +1,321 @@
+"""A folder of results that says what it was made from, and can be read, checked and compared.
+
+    results/
+      manifest.json            what, from which inputs, with which settings; written last
+      predictions/01-bm25.csv  one file a system, Parquet where pyarrow is installed
+
+Every file is named with its SHA-256, so that a changed byte is an error and not another result.
+
+>>> import tempfile
+>>> from ecomfs_eval import Predictions
+>>> p = Predictions.of(["a", "b"], ["a", "a"], name="bm25")
+>>> with tempfile.TemporaryDirectory() as folder:
+...     _ = write_results(folder, [p], settings={"k": 8}, table="csv")
+...     found = read_results(folder)
+>>> found.systems[0].predicted, found.manifest.settings
+(('a', 'a'), {'k': 8})
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ecomfs_eval._tables import read_table
+from ecomfs_eval.columns import Columns
+from ecomfs_eval.errors import (
+    FileFormatError,
+    MissingFileError,
+    MissingLibraryError,
+    OptionError,
+    OutputError,
+)
+from ecomfs_eval.predictions import Predictions
+from ecomfs_eval.reading import from_frame
+from ecomfs_eval.summary import Summary
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = 1
+NAME = "manifest.json"
+Table = Literal["parquet", "csv"]
+
+
+@dataclass(frozen=True, slots=True)
+class FileHash:
+    """A file and its SHA-256."""
+
+    path: str
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SystemEntry:
+    """One system in the folder.
+
+    Attributes:
+        name, rows, labels, positive, currency: as in its predictions.
+        file: its predictions file, relative to the folder.
+        columns: which columns hold groups, queries, slices and extra texts.
+        scores: metric name → value, ``None`` where undefined.
+    """
+
+    name: str
+    rows: int
+    labels: tuple[str, ...]
+    positive: str | None
+    currency: str
+    file: FileHash
+    columns: Mapping[str, Any]
+    scores: Mapping[str, float | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a results folder was made from.
+
+    Attributes:
+        settings: whatever the maker wants to be compared later (seed, k, template, model and
+            engine fingerprint, pool version).
+        inputs: name → file it was made from (data, templates).
+        systems: the systems, in order.
+        format: version of this layout.
+    """
+
+    settings: Mapping[str, Any]
+    inputs: Mapping[str, FileHash]
+    systems: tuple[SystemEntry, ...]
+    format: int = FORMAT
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Results:
+    """A results folder, read and checked."""
+
+    manifest: Manifest
+    systems: tuple[Predictions, ...]
+
+
+def hash_file(path: str | Path, *, name: str | None = None) -> FileHash:
+    """SHA-256 and size of a file.
+
+    Args:
+        path: the file.
+        name: what to call it; by default its name without the folder.
+
+    Raises:
+        MissingFileError: it is not there.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MissingFileError(f"{path}: no such file", hint="check the path")
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return FileHash(name if name is not None else path.name, digest, path.stat().st_size)
+
+
+def write_results(
+    folder: str | Path,
+    systems: Sequence[Predictions],
+    *,
+    settings: Mapping[str, Any] | None = None,
+    inputs: Mapping[str, str | Path] | None = None,
+    summaries: Sequence[Summary] = (),
+    table: Table | None = None,
+) -> Manifest:
+    """Write predictions and their manifest into a folder, made if need be.
+
+    Files are written under a passing name and renamed; the manifest comes last, so a folder with
+    a manifest is whole.
+
+    Args:
+        folder: where.
+        systems: predictions, each under its own name.
+        settings: plain values that say how the results were made.
+        inputs: name → file to record by its hash.
+        summaries: scores to record, matched to the systems by name.
+        table: file type; by default Parquet where pyarrow is installed, else CSV.
+
+    Raises:
+        OptionError: no systems, two of one name, or settings that JSON cannot hold.
+        MissingFileError: an input is not there.
+        MissingLibraryError: Parquet was asked for and pyarrow is absent.
+        OutputError: the folder cannot be written.
+    """
+    names = [p.name for p in systems]
+    if not names or len(set(names)) != len(names):
+        raise OptionError(f"systems are named {names}", hint="one or more, each with its own name=")
+    try:
+        json.dumps(dict(settings or {}), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise OptionError(
+            f"settings cannot be written as JSON: {error}", hint="use text, numbers, lists, maps"
+        ) from error
+    folder = Path(folder)
+    kind: Table = table or ("parquet" if find_spec("pyarrow") else "csv")
+    if kind == "parquet" and not find_spec("pyarrow"):
+        raise MissingLibraryError("writing Parquet needs pyarrow", hint="pip install pyarrow")
+    hashed = {k: hash_file(v) for k, v in (inputs or {}).items()}
+    values = {s.name: {name: score.value for name, score in s.scores.items()} for s in summaries}
+    try:
+        (folder / "predictions").mkdir(parents=True, exist_ok=True)
+        entries = []
+        for number, p in enumerate(systems, start=1):
+            relative = f"predictions/{number:02d}-{_slug(p.name)}.{kind}"
+            _write_table(p.to_frame(), folder / relative, kind)
+            entries.append(_entry(p, folder, relative, values.get(p.name, {})))
+        manifest = Manifest(dict(settings or {}), hashed, tuple(entries))
+        text = json.dumps(manifest.to_dict(), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+        _replace(folder / NAME, text.encode())
+    except OSError as error:
+        raise OutputError(
+            f"{folder}: cannot write results: {error.strerror or error}",
+            hint="choose a folder you may write to, with space left",
+        ) from error
+    return manifest
+
+
+def read_results(folder: str | Path) -> Results:
+    """Read a results folder and check every hash.
+
+    Raises:
+        MissingFileError: no manifest, or a file of it is gone.
+        FileFormatError: the manifest is not one, or a file is not the one it names.
+    """
+    folder = Path(folder)
+    path = folder / NAME
+    if not path.is_file():
+        raise MissingFileError(f"{path}: no such file", hint="the run did not finish, or elsewhere")
+    try:
+        manifest = _parse(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError) as error:
+        raise FileFormatError(
+            f"{path}: not a manifest of format {FORMAT}: {error}", hint="write the results again"
+        ) from error
+    systems = []
+    for entry in manifest.systems:
+        file = folder / entry.file.path
+        if hash_file(file).sha256 != entry.file.sha256:
+            raise FileFormatError(
+                f"{file}: the file is not the one the manifest names",
+                hint="it was changed after the run; run again",
+            )
+        columns = Columns(
+            group=entry.columns.get("group"),
+            query=entry.columns.get("query"),
+            slices=tuple(entry.columns["slices"]),
+            extra=tuple(entry.columns["extra"]),
+        )
+        systems.append(
+            from_frame(
+                read_table(file),
+                columns,
+                labels=entry.labels,
+                positive=entry.positive,
+                currency=entry.currency,
+                name=entry.name,
+                source=str(file),
+            )
+        )
+    return Results(manifest, tuple(systems))
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that differs between two manifests.
+
+    Attributes:
+        what: ``input``, ``setting``, ``rows``, ``predictions`` or ``score``.
+        name: which, such as ``test.csv``, ``k`` or ``bm25 accuracy``.
+        old, new: the values; ``None`` where there is none.
+    """
+
+    what: str
+    name: str
+    old: Any
+    new: Any
+
+
+def compare_manifests(old: Manifest, new: Manifest) -> tuple[Change, ...]:
+    """What differs: inputs and settings first (the causes), then systems (the effects).
+
+    >>> a = Manifest({"k": 4}, {}, ())
+    >>> compare_manifests(a, Manifest({"k": 8}, {}, ()))
+    (Change(what='setting', name='k', old=4, new=8),)
+    """
+    changes = []
+
+    def note(what: str, name: str, before: Any, after: Any) -> None:
+        if before != after:
+            changes.append(Change(what, name, before, after))
+
+    for name in dict.fromkeys([*old.inputs, *new.inputs]):
+        before, after = (m.inputs[name].sha256 if name in m.inputs else None for m in (old, new))
+        note("input", name, before, after)
+    for name in dict.fromkeys([*old.settings, *new.settings]):
+        note("setting", name, old.settings.get(name), new.settings.get(name))
+    was = {s.name: s for s in old.systems}
+    now = {s.name: s for s in new.systems}
+    for name in dict.fromkeys([*was, *now]):
+        a, b = was.get(name), now.get(name)
+        note("rows", name, a and a.rows, b and b.rows)
+        note("predictions", name, a and a.file.sha256, b and b.file.sha256)
+        if a is not None and b is not None:
+            for metric in dict.fromkeys([*a.scores, *b.scores]):
+                note("score", f"{name} {metric}", a.scores.get(metric), b.scores.get(metric))
+    return tuple(changes)
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "system"
+
+
+def _entry(
+    p: Predictions, folder: Path, relative: str, scores: Mapping[str, float | None]
+) -> SystemEntry:
+    columns: dict[str, Any] = {"slices": list(p.slices), "extra": list(p.extra)}
+    if p.groups is not None:
+        columns["group"] = "group"
+    if p.queries is not None:
+        columns["query"] = "query"
+    file = hash_file(folder / relative, name=relative)
+    return SystemEntry(p.name, len(p), p.labels, p.positive, p.currency, file, columns, scores)
+
+
+def _write_table(frame: pd.DataFrame, path: Path, kind: Table) -> None:
+    passing = path.with_name(path.name + ".partial")
+    if kind == "parquet":
+        frame.to_parquet(passing, index=False)
+    else:
+        frame.to_csv(passing, index=False, lineterminator="\n")
+    os.replace(passing, path)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    passing = path.with_name(path.name + ".partial")
+    passing.write_bytes(content)
+    os.replace(passing, path)
+
+
+def _parse(data: Mapping[str, Any]) -> Manifest:
+    if data["format"] != FORMAT:
+        raise ValueError(f"format {data['format']!r}")
+    systems = tuple(
+        SystemEntry(**{**s, "labels": tuple(s["labels"]), "file": FileHash(**s["file"])})
+        for s in data["systems"]
+    )
+    inputs = {k: FileHash(**v) for k, v in data["inputs"].items()}
+    return Manifest(data["settings"], inputs, systems)

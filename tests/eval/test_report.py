@@ -1,0 +1,259 @@
+"""The report holds what it should in three formats and two languages, and nothing can break out."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ecomfs_eval import Bootstrap, Predictions, compare, compare_many
+from ecomfs_eval.errors import OptionError, OutputError
+from ecomfs_eval.learning_curve import Run, learning_curve
+from ecomfs_eval.metrics import METRICS
+from ecomfs_eval.report import (
+    Language,
+    Report,
+    build_report,
+    render_html,
+    render_json,
+    render_markdown,
+    write_report,
+)
+from ecomfs_eval.report.strings import EN, METRICS_ZH, ZH
+
+HOW = Bootstrap(resamples=200)
+HOSTILE = '<script>alert("x")</script> | *bold* 差评 {{ 7 * 7 }}'
+LANGUAGES: tuple[Language, ...] = ("en", "zh")
+
+
+def system(name: str, share: float, seed: int, n: int = 120, labels: int = 2) -> Predictions:
+    rng = np.random.default_rng(seed)
+    gold = np.arange(n) % labels
+    right = rng.random(n) < share
+    answer = np.where(right, gold, (gold + 1) % labels)
+    sure = rng.uniform(0.6, 0.95, n)
+    table = np.full((n, labels), ((1 - sure) / (labels - 1))[:, None])
+    table[np.arange(n), answer] = sure
+    names = [f"标签{i}" for i in range(labels)]
+    return Predictions.of(
+        [names[g] for g in gold],
+        [names[a] for a in answer],
+        table,
+        labels=names,
+        name=name,
+        slices={"lang": ("en", "zh", "zh") * (n // 3)},
+        extra={"prompt": tuple(f"{HOSTILE} {i}" for i in range(n))},
+    )
+
+
+def full(language: Language = "en") -> Report:
+    a, b = system("short prompt", 0.7, 0), system("长提示", 0.9, 1)
+    runs = [Run(n, system("long", s, n), 0) for n, s in ((8, 0.6), (32, 0.8), (128, 0.9))]
+    return build_report(
+        [b, a],
+        comparisons=compare(a, b, how=HOW),
+        curves=[learning_curve(runs, "accuracy", how=HOW)],
+        title=f"Report & {HOSTILE}",
+        language=language,
+        how=HOW,
+        notes=["Made with seed 0."],
+    )
+
+
+class Tags(HTMLParser):
+    """Every tag is closed, and what the page would load."""
+
+    VOID = frozenset({"meta", "br", "img", "input", "link", "hr"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def parsed(page: str) -> Tags:
+    tags = Tags()
+    tags.feed(page)
+    assert tags.open == []
+    return tags
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_page_is_whole_and_loads_nothing(language: Language) -> None:
+    page = render_html(full(language))
+    tags = parsed(page)
+    names = [tag for tag, _ in tags.seen]
+    assert "script" not in names
+    assert "link" not in names
+    assert "img" not in names
+    assert not any(key in ("src", "href", "onclick") for _, attrs in tags.seen for key in attrs)
+    assert "url(" not in page
+    assert "http" not in page.replace("http-equiv", "")
+    policy = [a["content"] for t, a in tags.seen if a.get("http-equiv")]
+    assert policy == ["default-src 'none'; style-src 'unsafe-inline'"]
+
+
+def test_texts_of_the_data_are_shown_and_never_run() -> None:
+    page = render_html(full())
+    assert "<script" not in page
+    assert f"{HOSTILE} 1" in "".join(parsed(page).text)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_page_holds_every_part(language: Language) -> None:
+    report = full(language)
+    tags = parsed(render_html(report))
+    text = "".join(tags.text)
+    words = ZH if language == "zh" else EN
+    for key in ("decision", "summary", "systems", "curves", "learning", "slices", "flips",
+                "classes", "confusion", "top_confusions", "worst", "definitions"):  # fmt: skip
+        assert words[key] in text
+    assert [a["lang"] for t, a in tags.seen if t == "html"] == [
+        "zh-CN" if language == "zh" else "en"
+    ]
+    charts = [a for t, a in tags.seen if t == "svg" and a.get("role") == "img"]
+    assert len(charts) == 5  # ROC, PR, reliability, risk–coverage, learning curve
+    assert sum(t == "desc" for t, _ in tags.seen) == 5
+
+
+def test_a_decision_is_said_in_both_languages() -> None:
+    assert "长提示 is better than short prompt by" in render_html(full("en"))
+    assert "长提示 优于 short prompt" in render_html(full("zh"))
+
+
+def test_the_accuracy_on_the_page_is_the_accuracy() -> None:
+    report = full()
+    value = METRICS["accuracy"](system("长提示", 0.9, 1)).value
+    assert value is not None
+    assert f"{100 * value:.1f} %" in render_html(report)
+    assert f"| Accuracy | {100 * value:.1f} % " in render_markdown(report)
+    assert json.loads(render_json(report))["systems"][0]["scores"]["accuracy"]["value"] == value
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_markdown_tables_are_whole(language: Language) -> None:
+    text = render_markdown(full(language))
+    width = None
+    for line in text.splitlines():
+        if line.startswith("|"):
+            columns = len(re.findall(r"(?<!\\)\|", line))
+            assert width in (None, columns)
+            width = columns
+        else:
+            width = None
+    assert "<script" not in text
+    assert text.startswith("# ")
+
+
+def test_json_is_strict_and_keeps_reasons() -> None:
+    def refuse(text: str) -> None:
+        raise AssertionError(text)
+
+    data = json.loads(render_json(full()), parse_constant=refuse)
+    scores = data["systems"][0]["scores"]
+    assert scores["mrr"]["value"] is None
+    assert scores["mrr"]["reason"] == "no query column: the rows form no ranked lists"
+    assert data["systems"][0]["roc"]["thresholds"][0] is None
+    assert data["comparisons"][0]["decision"]["verdict"] == "b better"
+    assert data["learning_curves"][0]["points"][0]["size"] == 8
+
+
+def test_several_labels_without_a_positive_class() -> None:
+    report = build_report([system("s", 0.8, 0, labels=3)], how=HOW)
+    tags = parsed(render_html(report))
+    charts = [a for t, a in tags.seen if t == "svg" and a.get("role") == "img"]
+    assert len(charts) == 2  # reliability and risk–coverage; ROC and PR need a class
+
+
+def test_many_labels_get_a_list_of_confusions_instead_of_a_matrix() -> None:
+    page = render_html(build_report([system("s", 0.5, 0, labels=30)], how=HOW))
+    assert EN["confusion_note"] not in page
+    assert EN["top_confusions"] in page
+
+
+def test_labels_only_one_class_and_nothing_answered() -> None:
+    p = Predictions.of(["a"] * 5, [None] * 5, labels=["a", "b"], status=["failed"] * 5)
+    report = build_report([p], how=HOW)
+    text = "".join(parsed(render_html(report)).text)
+    assert "system gave no usable answer on 5 rows (failed 5)." in text
+    assert "[failed]" in text
+    assert render_markdown(report)
+
+
+def test_a_perfect_system_has_no_errors_to_list() -> None:
+    p = Predictions.of(["a", "b"] * 5, ["a", "b"] * 5)
+    assert EN["no_errors"] in render_html(build_report([p], how=HOW))
+
+
+def test_summary_sentences_follow_the_numbers() -> None:
+    n = 400
+    gold = np.zeros(n, dtype=int)
+    wrong = np.arange(n) < 160
+    sure = np.where(wrong, 0.8, 0.99)
+    answer = np.where(wrong, 1, 0)
+    table = np.where(np.arange(2) == answer[:, None], sure[:, None], 1 - sure[:, None])
+    p = Predictions.of(
+        gold, answer, table, labels=["0", "1"], name="S",
+        slices={"kind": tuple("bad" if w else "good" for w in wrong)},
+    )  # fmt: skip
+    text = render_markdown(build_report([p], how=HOW))
+    assert "S is right on 60.0 %" in text
+    assert "S is too sure of itself: its mean confidence is 91.4 %" in text
+    assert "Answering only the 60.0 % of rows with confidence of 99.0 % or more" in text
+    assert "S is weakest where kind is bad: 0.0 %" in text
+    assert "The most frequent error of S: 0 answered as 1, 160 rows." in text
+
+
+def test_long_lists_are_cut_and_say_so() -> None:
+    a, b = system("A", 0.5, 0), system("B", 0.5, 1)
+    report = build_report([a, b], comparisons=compare_many([a, b], how=HOW), how=HOW, worst=3)
+    assert len(report.systems[0].worst) == 3
+    left = report.systems[0].wrong - 3
+    page = render_html(report)
+    assert EN["more"].format(n=left) in page
+    flips = len(report.comparisons[0].flips)
+    assert page.count('class="tag') == min(60, flips)
+
+
+def test_files_are_written(tmp_path: Path) -> None:
+    paths = write_report(full(), tmp_path / "new", "ab")
+    assert [p.name for p in paths] == ["ab.html", "ab.md", "ab.json"]
+    assert all(p.stat().st_size > 1000 for p in paths)
+    with pytest.raises(OutputError, match="cannot write the report"):
+        write_report(full(), paths[0])
+
+
+def test_senseless_input_is_refused() -> None:
+    p = system("A", 0.5, 0)
+    with pytest.raises(OptionError, match="no systems"):
+        build_report([])
+    with pytest.raises(OptionError, match="share a name"):
+        build_report([p, p])
+    with pytest.raises(OptionError, match="language 'fr'"):
+        build_report([p], language="fr")  # type: ignore[arg-type]
+
+
+def test_both_languages_have_every_word_with_the_same_blanks() -> None:
+    assert set(EN) == set(ZH)
+    for key in EN:
+        assert set(re.findall(r"{(\w+)}", EN[key])) == set(re.findall(r"{(\w+)}", ZH[key])), key
+    assert {m for m in METRICS if "@" not in m} == set(METRICS_ZH)

@@ -1,0 +1,115 @@
+"""The report in headless Chromium: nothing overflows on a desk or a phone, every glyph is there.
+
+The browser is asked without a driver: the page is put into a frame of the wanted width (a window
+of Chromium's is never narrower than 500 pixels), a script in it measures and tells the outer page,
+and ``--dump-dom`` prints that. The report itself holds no script and forbids any; the test lifts
+its policy.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ecomfs_eval.report import Language, render_html
+
+from .test_report import full
+
+BROWSERS = map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
+BROWSER = next(filter(None, BROWSERS), None)
+
+pytestmark = pytest.mark.skipif(
+    BROWSER is None, reason="needs Chromium (apt-get install chromium fonts-noto-cjk)"
+)
+
+OUTER = """<!doctype html><meta charset="utf-8"><pre id="measured"></pre>
+<script>addEventListener("message", (m) => {
+  document.getElementById("measured").textContent = m.data;
+});</script>
+<iframe src="page.html" style="width:%dpx;height:900px;border:0"></iframe>
+"""
+
+INNER = r"""<script>
+addEventListener("load", () => {
+  document.querySelectorAll("details").forEach((d) => { d.open = true; });
+  const wide = [...document.querySelectorAll("body *")].filter((e) =>
+    !e.closest("svg") && !(e.closest(".scroll") && !e.matches(".scroll")) &&
+    e.getBoundingClientRect().right > innerWidth + 1);
+  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const draw = (sign) => {
+    canvas.clearRect(0, 0, 60, 60);
+    canvas.font = "32px " + getComputedStyle(document.body).fontFamily;
+    canvas.fillText(sign, 4, 44);
+    return canvas.getImageData(0, 0, 60, 60).data.join();
+  };
+  const box = draw("\u{10FFFE}");
+  const glyphs = [...new Set(document.body.innerText.replace(/\s/g, ""))];
+  const charts = [...document.querySelectorAll("svg.chart")];
+  const cut = charts.flatMap((s) => [...s.querySelectorAll("text")].filter((t) => {
+    const a = s.getBoundingClientRect(), b = t.getBoundingClientRect();
+    return b.left < a.left - 1 || b.right > a.right + 1 || b.bottom > a.bottom + 1;
+  }).map((t) => t.textContent));
+  const size = (e) => parseFloat(getComputedStyle(e).fontSize);
+  parent.postMessage(JSON.stringify({
+    width: innerWidth,
+    scrolls: document.documentElement.scrollWidth,
+    wide: wide.map((e) => e.tagName + " " + e.textContent.slice(0, 40)),
+    glyphs: glyphs.length,
+    missing: glyphs.filter((g) => draw(g) === box),
+    charts: charts.map((s) => s.getBoundingClientRect().width),
+    cut,
+    smallest: Math.min(...[...document.querySelectorAll("p, td, th, li, summary, pre")].map(size)),
+  }), "*");
+});
+</script></body>"""
+
+
+def measure(folder: Path, page: str, width: int) -> dict[str, Any]:
+    assert BROWSER is not None
+    page = page.replace('http-equiv="Content-Security-Policy"', "")
+    (folder / "page.html").write_text(page.replace("</body>", INNER), "utf-8")
+    (folder / "outer.html").write_text(OUTER % width, "utf-8")
+    # Chromium will not start its sandbox as root, as in a container; the page is our own.
+    done = subprocess.run(
+        [
+            BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+            f"--user-data-dir={folder / 'profile'}", "--window-size=1400,1000",
+            "--virtual-time-budget=10000", "--dump-dom", (folder / "outer.html").as_uri(),
+        ],
+        capture_output=True, text=True, encoding="utf-8", timeout=120, check=True,
+    )  # fmt: skip
+    found = re.search(r'<pre id="measured">(.+?)</pre>', done.stdout, re.DOTALL)
+    assert found is not None, done.stderr[-2000:]
+    data: dict[str, Any] = json.loads(html.unescape(found[1]))
+    return data
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_nothing_overflows_and_every_glyph_is_there(
+    tmp_path: Path, language: Language, width: int
+) -> None:
+    found = measure(tmp_path, render_html(full(language)), width)
+    assert found["width"] == width
+    assert found["scrolls"] <= width
+    assert found["wide"] == []
+    assert found["cut"] == []
+    assert found["missing"] == []
+    assert found["glyphs"] > 80
+    assert len(found["charts"]) == 5
+    assert min(found["charts"]) >= 200
+    assert found["smallest"] >= 13
+
+
+def test_the_measuring_finds_what_is_wrong(tmp_path: Path) -> None:
+    page = "<!doctype html><meta charset='utf-8'><body><p style='width:500px'>\U0010fffd</p></body>"
+    found = measure(tmp_path, page, 360)
+    assert found["scrolls"] > 360
+    assert found["missing"] == ["\U0010fffd"]
