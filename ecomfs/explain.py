@@ -36,6 +36,9 @@ class Explanation:
             "note": prediction.note,
             "confidence": prediction.confidence,
             "probabilities": dict(prediction.probabilities),
+            "as_read": dict(zip(self.labels, self.posterior.probabilities, strict=False))
+            if self.posterior
+            else {},
             "label_mass": prediction.label_mass,
             "language": self.case.language,
             "template": str(prediction.template) if prediction.template else None,
@@ -57,8 +60,13 @@ class Explanation:
     def __str__(self) -> str:
         p = self.prediction
         lines = [f"label: {p.label}  ({p.status}{': ' + p.error if p.error else ''})"]
+        read = self.posterior.probabilities if self.posterior else ()
+        as_read = dict(zip(self.labels, read, strict=False))
         ranked = sorted(p.probabilities.items(), key=lambda item: -item[1])[:8]
-        lines += [f"  {value:6.3f}  {name}" for name, value in ranked]
+        for name, value in ranked:
+            raw = as_read.get(name, value)
+            before = f"  (as read {raw:.3f})" if abs(raw - value) > 0.0005 else ""
+            lines.append(f"  {value:6.3f}  {name}{before}")
         if p.label_mass is not None:
             lines.append(f"label mass: {p.label_mass:.3f}  (probability on any valid answer)")
         lines.append(f"demonstrations ({len(self.case.demonstrations)}, as they stand):")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import EcomfsError, RowError
 from ecomfs.prompt import PromptBuilder
-from ecomfs.read import Readout
+from ecomfs.read import LabelBias, Readout
 from ecomfs.retrieve import Retriever
 from ecomfs.task import LabelSpace, TaskCard, first_empty
 from ecomfs.text.language import detect_language
@@ -25,10 +25,12 @@ ANSWER_TOKENS = 32
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """How rows of one language are asked: the prompt builder and the read-out that fits it."""
+    """How rows of one language are asked: the prompt builder, the read-out that fits it, and the
+    label bias to take off its posteriors (``None``: as they are read)."""
 
     builder: PromptBuilder
     readout: Readout
+    bias: LabelBias | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +82,17 @@ class Pipeline:
         ids: Sequence[str],
         *,
         exclude_ids: Sequence[Collection[str]] | None = None,
+        leave_self_out: bool = False,
     ) -> list[tuple[Case, Posterior | None, Prediction]]:
-        """Like :meth:`classify`, with what led to each prediction."""
+        """Like :meth:`classify`, with what led to each prediction: the case, the posterior as it
+        was read (before the label bias is taken off), and the prediction.
+
+        ``leave_self_out``: rows come from the pool; no copy of a row may stand in its prompt.
+        """
         # Embedding and rendering are work of the CPU: the event loop stays free for others.
-        cases = await asyncio.to_thread(self.prepare, rows, ids, exclude_ids=exclude_ids)
+        cases = await asyncio.to_thread(
+            self.prepare, rows, ids, exclude_ids=exclude_ids, leave_self_out=leave_self_out
+        )
         posteriors = await self._read(cases)
         out: list[tuple[Case, Posterior | None, Prediction]] = []
         for case, posterior in zip(cases, posteriors, strict=True):
@@ -101,12 +110,15 @@ class Pipeline:
         ids: Sequence[str],
         *,
         exclude_ids: Sequence[Collection[str]] | None = None,
+        leave_self_out: bool = False,
     ) -> list[Case]:
         """Retrieve demonstrations and render the prompts, without asking the engine."""
         texts = [self.text(row) for row in rows]
         chosen: list[list[Demonstration]] = [[] for _ in rows]
         if self.retriever is not None and self.k > 0 and rows:
-            chosen = self.retriever.retrieve(texts, self.k, exclude_ids=exclude_ids)
+            chosen = self.retriever.retrieve(
+                texts, self.k, exclude_ids=exclude_ids, leave_self_out=leave_self_out
+            )
         return [
             self._case(row, id_, text, demonstrations)
             for row, id_, text, demonstrations in zip(rows, ids, texts, chosen, strict=True)
@@ -167,12 +179,16 @@ class Pipeline:
             return replace(
                 base, status=Status.INVALID, error=f"the model answered {answer!r}, no known label"
             )
-        best = max(range(len(self.space)), key=lambda i: posterior.probabilities[i])
+        bias = self.voices[case.language].bias
+        probabilities = posterior.probabilities
+        if bias is not None:
+            probabilities = bias.apply(probabilities)
+        best = max(range(len(self.space)), key=probabilities.__getitem__)
         return replace(
             base,
             status=Status.OK,
             label=self.space.names[best],
-            probabilities=dict(zip(self.space.names, posterior.probabilities, strict=True)),
+            probabilities=dict(zip(self.space.names, probabilities, strict=True)),
         )
 
 

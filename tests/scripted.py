@@ -155,7 +155,7 @@ def classifier(engine: Any = None, **options: Any) -> Any:
     """A fitted sentiment classifier on a scripted engine."""
     from ecomfs import FewShotClassifier
 
-    options = {"k": 4, "embedder": "hashed", "language": "en", **options}
+    options = {"k": 4, "embedder": "hashed", "language": "en", "calibration_size": 0, **options}
     return FewShotClassifier("review_sentiment", engine or ScriptedEngine(), **options).fit(
         *examples()
     )

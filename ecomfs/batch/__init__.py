@@ -1,7 +1,8 @@
 """Batch scoring of tables."""
 
-from ecomfs.batch.examples import read_examples, sample_examples
+from ecomfs.batch.examples import read_examples
 from ecomfs.batch.score import Gold, ScoreResult, Tally, find_columns, score_table
+from ecomfs.pool.sample import sample_examples
 
 __all__ = [
     "Gold",

@@ -48,6 +48,7 @@ def ab(
     strategy: o.Strategy = "balanced",
     field: o.Fields = None,
     id_column: o.IdColumn = None,
+    calibrate: o.Calibrate = 48,
     shots: o.Shots = None,
     seed: o.Seed = 0,
     limit: o.Limit = None,
@@ -87,6 +88,7 @@ def ab(
         o.classifier(
             task, engine=engine, k=k, embedder=embedder, language=language,
             template=variant.template, readout=readout, strategy=strategy, seed=seed,
+            calibration_size=calibrate,
         ).fit(pool).pipeline_
         for variant in variants
     ]  # fmt: skip

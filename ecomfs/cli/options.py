@@ -52,6 +52,12 @@ Shots = Annotated[
     typer.Option(help="use a seeded sample of this many examples, spread over the labels"),
 ]
 Seed = Annotated[int, typer.Option(help="seed of sampling, codes and resampling")]
+Calibrate = Annotated[
+    int,
+    typer.Option(
+        "--calibrate", help="examples read leave-one-out to take off the label bias; 0: none"
+    ),
+]
 Limit = Annotated[int | None, typer.Option(help="only the first rows")]
 
 
@@ -80,7 +86,8 @@ def load_pool(
     seed: int,
 ) -> tuple[TaskCard, list[Example]]:
     """The task's card and the labelled examples of a file, or a seeded sample of them."""
-    from ecomfs.batch import read_examples, sample_examples
+    from ecomfs.batch import read_examples
+    from ecomfs.pool.sample import sample_examples
     from ecomfs.task import load_task
 
     card = load_task(task)

@@ -36,6 +36,7 @@ def score(
     encoding: Annotated[
         str, typer.Option(help="of the result: utf-8, or utf-8-sig for spreadsheets")
     ] = "utf-8",
+    calibrate: o.Calibrate = 48,
     shots: o.Shots = None,
     seed: o.Seed = 0,
     limit: o.Limit = None,
@@ -57,6 +58,7 @@ def score(
     clf = o.classifier(
         task, engine=engine, k=k, embedder=embedder, language=language, template=template,
         readout=readout, strategy=strategy, seed=seed, fields=fields,
+        calibration_size=calibrate,
     ).fit(pool)  # fmt: skip
     with progress(source.name, quiet=quiet) as report:
         result = score_table(

@@ -1,0 +1,40 @@
+"""Seeded samples of a pool."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+
+from ecomfs.errors import InputError
+from ecomfs.types import Example
+
+
+def sample_examples(examples: Sequence[Example], n: int, seed: int) -> list[Example]:
+    """``n`` examples, as evenly over the labels as they allow, chosen by ``seed``.
+
+    >>> pool = [Example(str(i), {"text": "x"}, "ab"[i % 2]) for i in range(10)]
+    >>> sorted(e.label for e in sample_examples(pool, 4, seed=1))
+    ['a', 'a', 'b', 'b']
+
+    Raises:
+        InputError: there are fewer than ``n``.
+    """
+    if n > len(examples):
+        raise InputError(f"{n} examples wanted, the pool has {len(examples)}", hint="lower --shots")
+    rng = random.Random(seed)
+    by_label: dict[str, list[Example]] = defaultdict(list)
+    for example in examples:
+        by_label[example.label].append(example)
+    for group in by_label.values():
+        rng.shuffle(group)
+    order = sorted(by_label)
+    rng.shuffle(order)
+    chosen: list[Example] = []
+    while len(chosen) < n:
+        for label in order:
+            if by_label[label] and len(chosen) < n:
+                chosen.append(by_label[label].pop())
+    # Pool order is the file's order: a sample must not group labels.
+    position = {example.id: i for i, example in enumerate(examples)}
+    return sorted(chosen, key=lambda e: position[e.id])
