@@ -233,52 +233,6 @@ def read_results(folder: str | Path) -> Results:
     return Results(manifest, tuple(systems))
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One thing that differs between two manifests.
-
-    Attributes:
-        what: ``input``, ``setting``, ``rows``, ``predictions`` or ``score``.
-        name: which, such as ``test.csv``, ``k`` or ``bm25 accuracy``.
-        old, new: the values; ``None`` where there is none.
-    """
-
-    what: str
-    name: str
-    old: Any
-    new: Any
-
-
-def compare_manifests(old: Manifest, new: Manifest) -> tuple[Change, ...]:
-    """What differs: inputs and settings first (the causes), then systems (the effects).
-
-    >>> a = Manifest({"k": 4}, {}, ())
-    >>> compare_manifests(a, Manifest({"k": 8}, {}, ()))
-    (Change(what='setting', name='k', old=4, new=8),)
-    """
-    changes = []
-
-    def note(what: str, name: str, before: Any, after: Any) -> None:
-        if before != after:
-            changes.append(Change(what, name, before, after))
-
-    for name in dict.fromkeys([*old.inputs, *new.inputs]):
-        before, after = (m.inputs[name].sha256 if name in m.inputs else None for m in (old, new))
-        note("input", name, before, after)
-    for name in dict.fromkeys([*old.settings, *new.settings]):
-        note("setting", name, old.settings.get(name), new.settings.get(name))
-    was = {s.name: s for s in old.systems}
-    now = {s.name: s for s in new.systems}
-    for name in dict.fromkeys([*was, *now]):
-        a, b = was.get(name), now.get(name)
-        note("rows", name, a and a.rows, b and b.rows)
-        note("predictions", name, a and a.file.sha256, b and b.file.sha256)
-        if a is not None and b is not None:
-            for metric in dict.fromkeys([*a.scores, *b.scores]):
-                note("score", f"{name} {metric}", a.scores.get(metric), b.scores.get(metric))
-    return tuple(changes)
-
-
 def _slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "system"
 

@@ -17,7 +17,8 @@ from ecomfs_eval.errors import (
     OptionError,
     OutputError,
 )
-from ecomfs_eval.manifest import compare_manifests, read_results, write_results
+from ecomfs_eval.manifest import read_results, write_results
+from ecomfs_eval.manifest_diff import compare_manifests
 
 
 def systems() -> list[Predictions]:

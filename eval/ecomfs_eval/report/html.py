@@ -10,6 +10,7 @@ import jinja2
 from markupsafe import Markup
 
 from ecomfs_eval.compare.differences import p_text, signed
+from ecomfs_eval.compare.flips import Flip
 from ecomfs_eval.metrics import METRICS, get_metric
 from ecomfs_eval.metrics.confusion import NO_ANSWER, ConfusionMatrix
 from ecomfs_eval.metrics.score import Score
@@ -24,8 +25,8 @@ MATRIX_LABELS = 20
 ONLY_WITH_GAPS = frozenset({"accuracy_answered", "abstained_rate", "invalid_rate", "failed_rate"})
 """Left out of the table where every system answered every row."""
 
-FLIPS = 60
-"""Most flipped rows listed for a comparison."""
+FLIPS = {"broken": 30, "fixed": 30, "changed": 10}
+"""Most flipped rows of each kind that are listed for a comparison."""
 
 
 def render_html(report: Report) -> str:
@@ -67,7 +68,7 @@ def render_html(report: Report) -> str:
         ),
         p=lambda v: "" if v is None else p_text(v),
         markup=Markup,
-        flips_shown=FLIPS,
+        flips=[_listed(c.flips) for c in report.comparisons],
         no_answer=NO_ANSWER,
     )
 
@@ -94,6 +95,11 @@ def undefined_rows(report: Report, words: Words) -> list[tuple[str, str]]:
             title = words.metric(name, get_metric(name).title)
             reasons.setdefault(scores[0].reason, []).append(title)
     return [(reason, ", ".join(titles)) for reason, titles in reasons.items()]
+
+
+def _listed(found: Sequence[Flip]) -> list[Flip]:
+    """The first rows of each kind, so that many of one do not hide the others."""
+    return [f for kind, n in FLIPS.items() for f in [f for f in found if f.kind == kind][:n]]
 
 
 def _matrix(m: ConfusionMatrix) -> list[tuple[str, list[dict[str, Any]]]] | None:
