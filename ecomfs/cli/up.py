@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from ecomfs.engine.up import VllmServer
+
 
 def up(
-    model: Annotated[str, typer.Option(help="hub id or folder of a Hugging Face model")],
-    port: Annotated[int, typer.Option(help="loopback port")] = 8000,
-    max_model_len: Annotated[int, typer.Option(help="longest prompt plus answer, tokens")] = 4096,
+    model: Annotated[
+        str, typer.Option(help="hub id or folder; or demo, a GGUF file: converted once")
+    ],
+    port: Annotated[int, typer.Option(help="loopback port; 0: any free one")] = 8000,
+    context: Annotated[
+        int | None, typer.Option(help="longest prompt plus answer, tokens [the model's]")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, gpu or cpu")] = "auto",
     python: Annotated[
         str | None,
         typer.Option(
             help="Python of the environment vLLM is installed in", envvar="ECOMFS_VLLM_PYTHON"
         ),
     ] = None,
+    timeout: Annotated[float, typer.Option(help="give up after this many seconds")] = 900.0,
 ) -> None:
     """Start a vLLM server on this machine, wait until it is ready, and keep it until Ctrl-C."""
     from rich.console import Console
@@ -24,10 +33,23 @@ def up(
     from ecomfs.engine.up import serve_foreground
 
     console = Console(stderr=True)
-    serve_foreground(
-        model,
-        port=port,
-        max_model_len=max_model_len,
-        python=python,
-        on_progress=lambda line: console.print(line, markup=False),
-    )
+    with console.status("starting vLLM …") as status:
+
+        def progress(line: str, seconds: float) -> None:
+            status.update(f"{seconds:.0f} s · {line[-100:]}")
+
+        def ready(server: VllmServer) -> None:
+            status.stop()
+            console.print(f"ready: --engine vllm:{server.url}   (log: {server.log})", markup=False)
+
+        code = serve_foreground(
+            model,
+            ready=ready,
+            port=port,
+            context=context,
+            device=device,
+            python=python,
+            timeout=timeout,
+            progress=progress,
+        )
+    raise typer.Exit(code)
