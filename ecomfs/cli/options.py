@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -101,4 +101,4 @@ def classifier(task: str, **options: Any) -> FewShotClassifier:
     """A classifier from command-line strings, which its own checks judge."""
     from ecomfs.classifier import FewShotClassifier
 
-    return FewShotClassifier(task, **cast(dict[str, Any], options))
+    return FewShotClassifier(task, **options)
