@@ -32,10 +32,11 @@ lint: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.dev
-	$(BIN)/python -m ecomfs_eval.bench
+	$(BIN)/python eval/bench/retrieval.py --sizes 100 1000 10000
 
-docs: $(VENV)/.local
-	$(BIN)/ecomfs --help > /dev/null && $(BIN)/python docs/check_links.py
+# Every example in the docstrings runs, and every command the README names exists.
+docs: $(VENV)/.dev
+	$(BIN)/python -m pytest ecomfs eval/ecomfs_eval tests/test_docs.py
 
 clean:
 	rm -rf $(VENV) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -36,7 +36,6 @@ from ecomfs.pool.sample import sample_examples
 from ecomfs.task import LabelSpace, TaskCard, load_task
 from ecomfs.types import Prediction, Row
 
-
 CALIBRATION_SIZE = 48
 
 

@@ -24,8 +24,8 @@
 
 A message is one line that says what is wrong and where; ``hint`` is the mend.
 
->>> str(ColumnError("reviews.csv: no column 'text'", hint="columns are: id, review; use --field text=review"))
-"reviews.csv: no column 'text' (columns are: id, review; use --field text=review)"
+>>> str(ColumnError("reviews.csv: no column 'text'", hint="columns are: id, review"))
+"reviews.csv: no column 'text' (columns are: id, review)"
 """
 
 from __future__ import annotations

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from ecomfs.engine.files import sha256_cached
-from ecomfs.engine.llama import BLOCK, LlamaServer, LlamaTokenizer, runtime_version
+from ecomfs.engine.llama import BLOCK, LlamaServer, runtime_version
+from ecomfs.engine.llama_tokenizer import LlamaTokenizer
 from ecomfs.engine.protocol import Capabilities
 from ecomfs.engine.worker import Worker
 from ecomfs.errors import EngineError, EngineUnavailableError, MissingFileError, ModelError
@@ -67,7 +68,7 @@ class GgufEngine:
             file, context=context, threads=threads, repeatable=repeatable
         )
         self._context = self._server.context_tokens
-        self._tokenizer = LlamaTokenizer(self._server)
+        self._tokenizer = self._server.tokenizer
         self._fingerprint = self._identify(file)
 
     def _identify(self, file: Path) -> str:
@@ -119,7 +120,7 @@ class GgufEngine:
         server = self._open_server()
 
         def work(given_up: threading.Event) -> list[T | EngineError]:
-            ids = [p.token_ids or tuple(server.tokenize(p.text, bos=True)) for p in prompts]
+            ids = [p.token_ids or tuple(self._tokenizer.encode(p.text, bos=True)) for p in prompts]
             answers: dict[int, T | EngineError] = {}
             for i in sorted(range(len(ids)), key=ids.__getitem__):
                 if given_up.is_set():

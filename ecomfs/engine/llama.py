@@ -1,20 +1,16 @@
-"""llama.cpp as one object with blocking calls (used by one thread at a time, but for the
-tokenizer, which has a lock of its own)."""
+"""llama.cpp as one object with blocking calls, used by one thread at a time."""
 
 from __future__ import annotations
 
-import http.client
-import json
 import math
 import os
 import secrets
-import threading
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
+from ecomfs.engine.llama_tokenizer import LlamaTokenizer
 from ecomfs.engine.openmp import sleeping_threads
 from ecomfs.errors import (
     ContextOverflowError,
@@ -30,6 +26,7 @@ more of a shared prefix to be computed again."""
 
 _TOP = 512  # top tokens asked for at first: 3 ms dearer than one, and nearly always enough
 _BIAS = 100.0  # nats; lifts the wanted tokens above all others
+_AHEAD = 25.0  # nats; lifts the reference above the wanted tokens
 
 
 def runtime_version() -> str:
@@ -43,7 +40,7 @@ class LlamaServer:
     def __init__(self, file: Path, *, context: int, threads: int | None, repeatable: bool) -> None:
         xllamacpp = _runtime()
         self._name = file.name
-        self._key = secrets.token_urlsafe(24)
+        key = secrets.token_urlsafe(24)
         self._repeatable = repeatable
         self._held: tuple[int, ...] = ()
         params = xllamacpp.CommonParams()
@@ -62,7 +59,7 @@ class LlamaServer:
         # llama.cpp always opens an HTTP port (loopback, a free one). Nobody else may use it.
         params.hostnames = ["127.0.0.1"]
         params.port = 0
-        params.api_keys = [self._key]
+        params.api_keys = [key]
         params.ui = False
         params.endpoint_slots = False
         params.endpoint_props = False
@@ -74,11 +71,10 @@ class LlamaServer:
                 f"{file}: llama.cpp cannot load this model",
                 hint="the file may be cut short, of a newer architecture, or larger than memory",
             ) from error
-        self._address = urlsplit(self._server.listening_address)
-        self._connection: http.client.HTTPConnection | None = None
-        self._lock = threading.Lock()
-        meta = self._http("GET", "/v1/models", None)["data"][0]["meta"]
+        self.tokenizer = LlamaTokenizer(self._name, self._server.listening_address, key)
+        meta = self.tokenizer.model_meta()
         self.vocabulary = int(meta["n_vocab"])
+        self._plain = self.tokenizer.encode("a")[-1]
         self.context_tokens = min(int(meta["n_ctx"]), int(meta["n_ctx_train"]))
 
     # -- reading ----------------------------------------------------------------------------
@@ -103,23 +99,30 @@ class LlamaServer:
         for code in codes:
             if not 0 <= code < self.vocabulary:
                 raise EngineResponseError(f"{self._name}: no token {code} in the vocabulary")
-        answer = self._complete(ids, n_predict=1, n_probs=_TOP)
-        top = {t["id"]: t["logprob"] for t in _first_token(answer)["top_logprobs"]}
-        missing = codes - top.keys()
-        if missing:
-            top |= self._outside_top(ids, missing, top)
+        # llama.cpp tells nothing about a token that is no whole character, so a plain one is made
+        # to be sampled; a bias does not change the log-probabilities that are told.
+        answer = self._complete(
+            ids, n_predict=1, n_probs=_TOP, logit_bias=[[self._plain, 10 * _BIAS]]
+        )
+        listed = _first_token(answer)["top_logprobs"]
+        top: dict[int, float] = {t["id"]: t["logprob"] for t in listed}
+        if missing := codes - top.keys():
+            reference = next((t["id"] for t in reversed(listed) if _is_plain(t)), None)
+            if reference is None:
+                raise EngineResponseError(f"{self._name}: no readable token is likely here")
+            top |= self._outside_top(ids, missing, reference, top[reference])
         return {code: top[code] for code in codes}, _cached(answer)
 
     def _outside_top(
-        self, ids: tuple[int, ...], codes: set[int], top: dict[int, float]
+        self, ids: tuple[int, ...], codes: set[int], reference: int, known: float
     ) -> dict[int, float]:
         """Exact log-probabilities of tokens too unlikely for the top list.
 
-        A bias equal for all of them and for one token of known probability lifts them above the
-        rest of the vocabulary and keeps their ratios: log p(code) = log p(ref) + log ratio. The
-        least likely known token is the reference, because single precision ends at e^-87.
+        A bias lifts them and one token of known probability above the rest of the vocabulary and
+        keeps their ratios: log p(code) = log p(reference) + log ratio. The reference is the least
+        likely plain token of the list, because single precision ends at e^-87; it is lifted
+        higher than the others, so that it is the one sampled.
         """
-        reference = min(top, key=top.__getitem__)
         found: dict[int, float] = {}
         lift = dict.fromkeys(codes, _BIAS)
         while pending := codes - found.keys():
@@ -129,15 +132,18 @@ class LlamaServer:
                 n_probs=len(pending) + 1,
                 post_sampling_probs=True,
                 samplers=[],
-                logit_bias=[[reference, _BIAS], *([code, lift[code]] for code in pending)],
+                logit_bias=[
+                    [reference, _BIAS + _AHEAD],
+                    *([code, lift[code]] for code in pending),
+                ],
             )
             p = {t["id"]: t["prob"] for t in _first_token(answer)["top_probs"]}
             for code in pending:
-                ratio = p.get(code, 0.0) / p[reference] if p.get(reference) else 0.0
-                if ratio > 1e-30:
-                    found[code] = top[reference] + math.log(ratio) - (lift[code] - _BIAS)
+                ratio = p.get(code, 0.0) / p[reference]
+                if ratio > 1e-36:
+                    found[code] = known + math.log(ratio) + _AHEAD + _BIAS - lift[code]
                 elif lift[code] < 10 * _BIAS:
-                    lift[code] += 60.0
+                    lift[code] += 50.0
                 else:
                     found[code] = -math.inf
         return found
@@ -192,71 +198,10 @@ class LlamaServer:
             raise ContextOverflowError(message, hint="fewer demonstrations (--k) or shorter texts")
         raise EngineResponseError(message)
 
-    # -- tokenizing -------------------------------------------------------------------------
-
-    def tokenize(self, text: str, *, bos: bool) -> list[int]:
-        """Token ids of plain text; ``bos`` adds BOS if the model's file asks for one."""
-        body = {"content": text, "add_special": bos, "parse_special": False}
-        ids: list[int] = self._http("POST", "/tokenize", body)["tokens"]
-        return ids
-
-    def detokenize(self, ids: Sequence[int]) -> str:
-        text: str = self._http("POST", "/detokenize", {"tokens": list(ids)})["content"]
-        return text
-
-    def _http(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
-        headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
-        payload = None if body is None else json.dumps(body)
-        with self._lock:
-            if self._server is None:
-                raise EngineUnavailableError(f"{self._name}: the engine is closed")
-            for last in (False, True):
-                if self._connection is None:
-                    self._connection = http.client.HTTPConnection(
-                        self._address.hostname or "127.0.0.1", self._address.port, timeout=60
-                    )
-                try:
-                    self._connection.request(method, path, payload, headers)
-                    response = self._connection.getresponse()
-                    content = response.read()
-                    break
-                except (http.client.HTTPException, ConnectionError) as error:
-                    # The server ends a connection after 100 requests or some idle seconds.
-                    self._connection.close()
-                    self._connection = None
-                    if last:
-                        raise EngineUnavailableError(
-                            f"{self._name}: the tokenizer does not answer"
-                        ) from error
-        if response.status != 200:
-            raise EngineResponseError(f"{self._name}: {path} answered {response.status}")
-        answer: dict[str, Any] = json.loads(content)
-        return answer
-
     def close(self) -> None:
         """Free the model. Blocks until llama.cpp's threads have ended."""
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-            self._connection = None
-            self._server = None
-
-
-class LlamaTokenizer:
-    """The model's own tokenizer (``ecomfs.engine.protocol.Tokenizer``)."""
-
-    def __init__(self, server: LlamaServer) -> None:
-        self._server = server
-
-    def encode(self, text: str, *, bos: bool = False) -> list[int]:
-        """Token ids; text that looks like a control token stays plain text."""
-        if not text and not bos:
-            return []
-        return self._server.tokenize(text, bos=bos)
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Text of token ids."""
-        return self._server.detokenize(ids)
+        self.tokenizer.close()
+        self._server = None
 
 
 def _runtime() -> Any:
@@ -277,6 +222,14 @@ def _first_token(answer: dict[str, Any]) -> dict[str, Any]:
     except (KeyError, IndexError, TypeError) as error:
         raise EngineResponseError("llama.cpp gave no log-probabilities") from error
     return token
+
+
+def _is_plain(token: dict[str, Any]) -> bool:
+    """Whether a listed token is whole characters, and no control token (those have no text)."""
+    try:
+        return bool(bytes(token["bytes"]).decode("utf-8"))
+    except UnicodeDecodeError:
+        return False
 
 
 def _cached(answer: dict[str, Any]) -> int:

@@ -17,7 +17,8 @@ from tenacity import (
     RetryCallState,
     retry_if_exception,
     stop_after_attempt,
-    wait_exponential_jitter,
+    wait_exponential,
+    wait_random,
 )
 
 from ecomfs.errors import EngineError
@@ -89,7 +90,7 @@ async def retrying(
     """Await ``call`` until it gives a value, at most ``attempts`` times, pausing about
     ``base``, 2 ``base``, 4 ``base``… seconds (with jitter, at most :data:`MAX_WAIT`), or as long
     as the server asked for. The last error is raised as it is."""
-    backoff = wait_exponential_jitter(initial=base, max=MAX_WAIT, jitter=base)
+    backoff = wait_exponential(multiplier=base, max=MAX_WAIT) + wait_random(0, base)
 
     def pause(state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None

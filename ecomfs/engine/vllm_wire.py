@@ -34,7 +34,6 @@ class Look:
     """One prompt's answer to one :class:`Part`."""
 
     logprobs: dict[int, float]
-    prompt_tokens: int
     cached_tokens: int
 
 
@@ -77,7 +76,7 @@ def looks(
     found: list[Look] = []
     allowed = set(codes)
     cached = _cached(answer)
-    for choice, prompt in zip(_choices(answer, len(prompts)), prompts, strict=True):
+    for choice in _choices(answer, len(prompts)):
         top, picked = _first(choice)
         if missing := allowed - top.keys():
             raise permanent(
@@ -94,23 +93,29 @@ def looks(
                 )
             )
         last = len(found) == len(prompts) - 1
-        found.append(Look({code: top[code] for code in codes}, len(prompt), cached if last else 0))
+        found.append(Look({code: top[code] for code in codes}, cached if last else 0))
     return found
 
 
 def reading(
-    looks: dict[int, Look], parts: Sequence[Part], questions: Sequence[Question]
-) -> Reading:
-    """One prompt's looks put together again, in the order of the questions."""
+    prompt: Sequence[int],
+    looks: Sequence[Look | EngineError],
+    parts: Sequence[Part],
+    questions: Sequence[Question],
+) -> Reading | EngineError:
+    """One prompt's looks, one a part, put together in the order of the questions; the first
+    error, if there is one."""
     known: dict[tuple[int, ...], dict[int, float]] = {}
-    for n, part in enumerate(parts):
-        known.setdefault(part.suffix, {}).update(looks[n].logprobs)
-    first = looks[0] if looks else Look({}, 0, 0)
-    prompt_tokens = first.prompt_tokens - (len(parts[0].suffix) if parts else 0)
+    cached: list[int] = []
+    for part, look in zip(parts, looks, strict=True):
+        if isinstance(look, EngineError):
+            return look
+        known.setdefault(part.suffix, {}).update(look.logprobs)
+        cached.append(look.cached_tokens)
     return Reading(
         tuple(tuple(known[q.suffix][code] for code in q.codes) for q in questions),
-        prompt_tokens=prompt_tokens,
-        cached_tokens=min(first.cached_tokens, prompt_tokens),
+        prompt_tokens=len(prompt),
+        cached_tokens=min([len(prompt), *cached[:1]]) if cached else 0,
     )
 
 

@@ -33,7 +33,7 @@ class LabelParser:
     >>> from ecomfs.task import load_task
     >>> space = LabelSpace.resolve(load_task("review_sentiment"), [])
     >>> parser = LabelParser(space, ["A", "B"])
-    >>> [parser.parse(t) for t in ("A", " b) ", "**Positive**.", "情感：差评", "Ｐｏｓｉｔｉｖｅ！")]
+    >>> [parser.parse(t) for t in ("A", " b) ", "**Positive**.", "情感：差评", "ＰＯＳ！")]
     [0, 1, 0, 1, 0]
     >>> [parser.parse(t) for t in ("", "I think so", "positive or negative")]
     [None, None, None]
