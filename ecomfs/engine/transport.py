@@ -12,7 +12,12 @@ import aiohttp
 from ecomfs.engine.retry import RetryLater, is_retried, permanent, retry_after
 from ecomfs.engine.served_tokenizer import nobody, refused
 from ecomfs.engine.vllm_wire import RefusedError
-from ecomfs.errors import EngineResponseError, EngineTimeoutError, EngineUnavailableError
+from ecomfs.errors import (
+    EngineError,
+    EngineResponseError,
+    EngineTimeoutError,
+    EngineUnavailableError,
+)
 
 _CONNECT = 10.0  # seconds
 
@@ -53,11 +58,10 @@ class Transport:
             # A server that failed last time is the last resort, but is tried again then.
             url = min(self._busy, key=lambda u: (self._failed[u], self._busy[u]))
             self._busy[url] += 1
-            self._failed[url] = True
             try:
                 answer = await self._exchange(here.session, url, path, body)
-            except (RefusedError, asyncio.CancelledError):
-                self._failed[url] = False
+            except EngineError as error:
+                self._failed[url] = error.retryable
                 raise
             finally:
                 self._busy[url] -= 1

@@ -1,0 +1,38 @@
+"""Real engines for the tests of this folder."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from fault_server import FaultServer
+
+from ecomfs import aio
+from ecomfs.engine.gguf import GgufEngine
+from ecomfs.engine.models import demo_model, smollm2_model
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Iterator[GgufEngine]:
+    """SmolLM2 135M, read by llama.cpp."""
+    engine = GgufEngine(smollm2_model(), context=1024)
+    yield engine
+    asyncio.run(engine.aclose())
+
+
+@pytest.fixture(scope="session")
+def gemma() -> Iterator[GgufEngine]:
+    """Gemma 3 270M, which wants BOS, read by llama.cpp."""
+    engine = GgufEngine(demo_model(), context=1024)
+    yield engine
+    asyncio.run(engine.aclose())
+
+
+@pytest.fixture
+def fault_server() -> Iterator[FaultServer]:
+    """A server that speaks vLLM's protocol, on the background loop."""
+    server = FaultServer()
+    aio.run(server.start())
+    yield server
+    aio.run(server.stop())

@@ -1,0 +1,179 @@
+"""A loopback HTTP server that speaks vLLM's protocol and fails on demand.
+
+Its log-probabilities are made from the token ids, so a test can tell one prompt's answer from
+another's; it is no model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from aiohttp import web
+
+from ecomfs import aio
+
+Fault = Callable[[web.Request, dict[str, Any]], Awaitable[web.StreamResponse | None]]
+
+CONTEXT = 64
+
+
+def logprob(prompt: Sequence[int], code: int) -> float:
+    """What the server says of a code after a prompt."""
+    return -1.0 - (sum(prompt) * 31 + code * 7) % 1000 / 100
+
+
+class FaultServer:
+    """Answers ``/v1/completions``; each of ``faults`` spoils one request, in order.
+
+    Attributes:
+        bodies: completion requests as they came.
+        faults: what happens to the next requests; ``None`` answers well.
+        key: an API key that is asked for, if set.
+        most_at_once: most completion requests that were open at the same time.
+    """
+
+    def __init__(self) -> None:
+        self.bodies: list[dict[str, Any]] = []
+        self.faults: list[Fault | None] = []
+        self.key: str | None = None
+        self.models: list[dict[str, Any]] = [
+            {"id": "small", "root": "no/such-folder", "max_model_len": CONTEXT}
+        ]
+        self.most_at_once = 0
+        self.url = ""
+        self._open = 0
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        app = web.Application(middlewares=[self._guard])
+        app.router.add_get("/v1/models", self._models)
+        app.router.add_get("/version", self._version)
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_post("/tokenize", self._tokenize)
+        app.router.add_post("/detokenize", self._detokenize)
+        app.router.add_post("/v1/completions", self._completions)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    def stop_now(self) -> None:
+        """Stop listening, from a test."""
+        aio.run(self.stop())
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":
+            return web.json_response({"error": "Unauthorized"}, status=401)
+        response: web.StreamResponse = await handler(request)
+        return response
+
+    async def _models(self, _: web.Request) -> web.Response:
+        return web.json_response({"object": "list", "data": self.models})
+
+    async def _version(self, _: web.Request) -> web.Response:
+        return web.json_response({"version": "0.0.test"})
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        return web.Response(
+            text='vllm:prefix_cache_queries_total{engine="0"} 100.0\n'
+            'vllm:prefix_cache_hits_total{engine="0"} 75.0\n'
+        )
+
+    async def _tokenize(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        ids = [ord(c) + 10 for c in body["prompt"]]
+        if "<bos>" in body["prompt"]:
+            ids = [1, *ids]  # a served tokenizer reads control tokens
+        return web.json_response({"tokens": [1, *ids] if body["add_special_tokens"] else ids})
+
+    async def _detokenize(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        return web.json_response({"prompt": "".join(chr(i - 10) for i in body["tokens"] if i > 9)})
+
+    async def _completions(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        self.bodies.append(body)
+        self._open += 1
+        self.most_at_once = max(self.most_at_once, self._open)
+        try:
+            await asyncio.sleep(0)  # let the others in
+            fault = self.faults.pop(0) if self.faults else None
+            spoiled = await fault(request, body) if fault else None
+            return spoiled or web.json_response(answer(body))
+        finally:
+            self._open -= 1
+
+
+def answer(body: dict[str, Any]) -> dict[str, Any]:
+    """A whole, right answer to a completion request."""
+    choices = []
+    for n, prompt in enumerate(body["prompt"]):
+        choice: dict[str, Any] = {"index": n, "text": f" text {len(prompt)}", "logprobs": None}
+        if codes := body.get("logprob_token_ids"):
+            top = {f"token_id:{c}": logprob(prompt, c) for c in codes}
+            best = max(top, key=top.__getitem__)
+            choice["logprobs"] = {"tokens": [best], "top_logprobs": [top]}
+        choices.append(choice)
+    details = {"cached_tokens": 16}
+    return {"choices": choices, "usage": {"prompt_tokens_details": details}}
+
+
+def says(status: int, text: str = "busy", **headers: str) -> Fault:
+    """Answer with an HTTP status."""
+
+    async def fault(_: web.Request, __: dict[str, Any]) -> web.Response:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return web.Response(status=status, text=text, headers=named)
+
+    return fault
+
+
+async def resets(request: web.Request, _: dict[str, Any]) -> None:
+    """Break the connection without a word."""
+    if request.transport is not None:
+        request.transport.abort()
+
+
+async def cut_short(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+    """Send half of the JSON and end as if it were all."""
+    whole = json.dumps(answer(body)).encode()
+    return web.Response(body=whole[: len(whole) // 2], content_type="application/json")
+
+
+async def hangs(_: web.Request, __: dict[str, Any]) -> None:
+    """Never answer."""
+    await asyncio.Event().wait()
+
+
+def spoils(change: Callable[[dict[str, Any]], Any]) -> Fault:
+    """Change the right answer before it is sent."""
+
+    async def fault(_: web.Request, body: dict[str, Any]) -> web.Response:
+        whole = answer(body)
+        change(whole)
+        return web.json_response(whole)
+
+    return fault
+
+
+def refuses_token(token: int) -> Fault:
+    """HTTP 400 for a request that holds a token, as vLLM for ids outside the vocabulary."""
+
+    async def fault(_: web.Request, body: dict[str, Any]) -> web.Response | None:
+        if any(token in prompt for prompt in body["prompt"]):
+            return web.json_response(
+                {"error": f"Token id {token} is out of vocabulary"}, status=400
+            )
+        return None
+
+    return fault

@@ -1,0 +1,109 @@
+"""From a spec to an engine."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fault_server import FaultServer
+
+from ecomfs.engine import factory
+from ecomfs.engine.factory import open_engine
+from ecomfs.engine.gguf import GgufEngine
+from ecomfs.engine.vllm_http import VllmEngine
+from ecomfs.errors import ConfigError, EngineUnavailableError, MissingFileError
+
+
+@pytest.mark.parametrize("spec", ["", "gguf", "gguf:", "gpt-4", "openai:gpt", ":x", "Auto"])
+def test_a_spec_that_names_nothing(spec: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        open_engine(spec)
+    assert "gguf:demo" in caught.value.hint
+
+
+def test_an_option_that_does_not_exist(fault_server: FaultServer) -> None:
+    with pytest.raises(ConfigError, match="'colour'"):
+        open_engine(f"vllm:{fault_server.url}", colour="red")
+
+
+def test_an_absent_file() -> None:
+    with pytest.raises(MissingFileError):
+        open_engine("gguf:no/such.gguf")
+
+
+@pytest.mark.model
+def test_a_packaged_model_keeps_its_short_name() -> None:
+    engine = open_engine("gguf:smollm2", context=256)
+    assert isinstance(engine, GgufEngine)
+    assert engine.spec == "gguf:smollm2"
+    assert engine.capabilities.context_tokens == 256
+    asyncio.run(engine.aclose())
+
+
+@pytest.mark.parametrize(
+    ("module", "spec", "extra"),
+    [("torch", "transformers:some/model", "transformers"), ("xllamacpp", "gguf:{file}", "local")],
+)
+def test_a_missing_extra_names_its_install(
+    module: str, spec: str, extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "model.gguf"
+    file.write_bytes(b"GGUF")
+    monkeypatch.setitem(sys.modules, module, None)  # importing it now fails
+    with pytest.raises(EngineUnavailableError) as caught:
+        open_engine(spec.format(file=file))
+    assert f"ecomfs[{extra}]" in caught.value.hint
+
+
+class TestAuto:
+    def test_the_server_that_the_user_names(
+        self, fault_server: FaultServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("ECOMFS_VLLM_URL", fault_server.url)
+        engine = open_engine()
+        assert isinstance(engine, VllmEngine)
+        assert engine.spec == f"vllm:{fault_server.url}"
+        asyncio.run(engine.aclose())
+
+    def test_a_named_server_that_is_gone_is_an_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("ECOMFS_VLLM_URL", f"http://127.0.0.1:{closed_port()}")
+        with pytest.raises(EngineUnavailableError, match="no model server answers"):
+            open_engine()
+
+    def test_the_usual_port(
+        self, fault_server: FaultServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("ECOMFS_VLLM_URL", raising=False)
+        monkeypatch.setattr(factory, "_VLLM_DEFAULT", fault_server.url)
+        engine = open_engine("auto")
+        assert isinstance(engine, VllmEngine)
+        asyncio.run(engine.aclose())
+
+    @pytest.mark.model
+    def test_else_the_demo_model(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("ECOMFS_VLLM_URL", raising=False)
+        monkeypatch.setattr(factory, "_VLLM_DEFAULT", f"http://127.0.0.1:{closed_port()}")
+        engine = open_engine("auto", context=256)
+        assert engine.spec == "gguf:demo"
+        asyncio.run(engine.aclose())
+
+
+def test_importing_the_factory_loads_no_runtime() -> None:
+    code = (
+        "import sys, ecomfs.engine.factory, ecomfs.engine.models, ecomfs.engine.canary\n"
+        "heavy = {'torch', 'transformers', 'vllm', 'litellm', 'xllamacpp', 'aiohttp', 'gguf'}\n"
+        "sys.exit(', '.join(heavy & sys.modules.keys()) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
