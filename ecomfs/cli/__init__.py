@@ -60,6 +60,9 @@ def run(arguments: Sequence[str]) -> int:
 def main() -> None:
     """Entry point of the ``ecomfs`` command."""
     code = run(sys.argv[1:])
+    shared = sys.modules.get("ecomfs.engine.shared")  # loaded only when an engine was used
+    if shared is not None and code != 130:
+        shared.close_shared()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()

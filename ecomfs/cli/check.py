@@ -17,7 +17,10 @@ def check(engine: o.Engine = "auto") -> None:
     from ecomfs.engine.factory import open_engine
 
     opened = open_engine(engine)
-    report = aio.run(canary(opened))
+    try:
+        report = aio.run(canary(opened))
+    finally:
+        aio.run(opened.aclose())
     console = Console()
     can = opened.capabilities
     console.print(
