@@ -36,7 +36,7 @@ _CERTAIN = (
 )
 _SURE = 0.3
 _PREFIX = "Each line is a review and its label.\n" + "".join(
-    f"Review: order number {n} came in time and works well\nLabel: positive\n" for n in range(12)
+    f"Review: order number {n} came in time and works well\nLabel: positive\n" for n in range(8)
 )
 _THINKING = ("<think", "<|channel|>", "<reasoning", "◁think▷", "[THINK]")
 _SLACK = 1e-3  # single-precision sums over a vocabulary
@@ -184,6 +184,8 @@ class _Looker:
     def _after(self, text: str, answer: str) -> int:
         """The first token of ``answer`` where it follows ``text``."""
         whole, before = self._tokenizer.encode(text + answer), self._tokenizer.encode(text)
+        if len(whole) <= len(before):
+            raise EngineResponseError(f"{answer!r} after {text!r} is no token")
         return whole[len(before)] if whole[: len(before)] == before else whole[-1]
 
     async def _read(self, prompt: Prompt, codes: Sequence[int]) -> Reading:

@@ -119,6 +119,8 @@ class TransformersEngine:
         room = 1 + max(map(len, suffixes), default=0)
 
         def look(decoder: PrefixDecoder, ids: list[tuple[int, ...]]) -> list[Reading]:
+            if not suffixes:
+                return [Reading((), prompt_tokens=len(i)) for i in ids]
             rows = [(*i, *suffix) for i in ids for suffix in suffixes]
             logprobs, reused = decoder.next_logprobs(rows)
             return [
@@ -247,7 +249,7 @@ def _reading(
     return Reading(
         tuple(tuple(row[q.suffix][list(q.codes)].tolist()) for q in questions),
         prompt_tokens=len(ids),
-        cached_tokens=min(reused[start], len(ids)) if suffixes else 0,
+        cached_tokens=min(reused[start], len(ids)),
     )
 
 
