@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from statistics import mean
 
-from ecomfs import FewShotClassifier
+from ecomfs import FewShotClassifier, aio
 from ecomfs.batch import read_examples, sample_examples
 from ecomfs.engine.factory import open_engine
 from ecomfs.task import load_task
@@ -44,6 +44,7 @@ def main() -> None:
         started = time.monotonic()
         predictions = clf.classify([e.fields for e in rows], [e.id for e in rows])
         seconds = time.monotonic() - started
+        aio.run(engine.aclose())
         answers[spec] = [(p.label, p.confidence or 0.0) for p in predictions]
         space = clf.pipeline_.space
         right = [p.label == space.names[space.require(e.label, e.id)]
