@@ -116,8 +116,9 @@ def check_bos(gguf: Path, folder: Path) -> None:
             "checking a converted model needs transformers, which is not installed", hint=_INSTALL
         ) from error
     wanted, bos = _bos_of(gguf)
-    ids = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)("The")["input_ids"]
-    if (ids[:1] == [bos]) != wanted:
+    tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+    plain = list(tokenizer("The", add_special_tokens=False)["input_ids"])
+    if list(tokenizer("The")["input_ids"]) != [bos] * wanted + plain:
         raise ModelError(
             f"{folder}: the tokenizer {'lacks' if wanted else 'adds'} the beginning-of-sequence "
             "token",

@@ -27,6 +27,7 @@ Progress = Callable[[str, float], None]
 """Called while waiting: what the server says last, and seconds since the start."""
 
 _LAST_LINES = 15
+_ENDING = 2.0  # seconds; killed processes give back memory and ports a moment later
 
 
 def start_vllm(
@@ -188,12 +189,17 @@ class VllmServer:
                 self._process.wait()
         # Workers may outlive the server when it dies hard; the group is still ours alone.
         self._signal(signal.SIGKILL)
+        waited = time.monotonic()
+        while self._signal(0) and time.monotonic() - waited < _ENDING:
+            time.sleep(0.02)
 
-    def _signal(self, number: int) -> None:
+    def _signal(self, number: int) -> bool:
+        """Whether there was any process left to get it."""
         try:
             os.killpg(self.pid, number)
         except (ProcessLookupError, PermissionError):
-            return  # all of the group have ended
+            return False
+        return True
 
     def __enter__(self) -> Self:
         return self

@@ -1,0 +1,193 @@
+"""Starting and ending a server of one's own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ecomfs.engine import up
+from ecomfs.engine.canary import canary
+from ecomfs.engine.factory import open_engine
+from ecomfs.engine.launch import Runtime
+from ecomfs.engine.up import VllmServer, serve_foreground, start_vllm
+from ecomfs.errors import EngineTimeoutError, EngineUnavailableError
+from ecomfs.types import Question, Reading
+
+SCRIPT = Path(__file__).with_name("stand_in_server.py")
+
+
+class Standing(Runtime):
+    """A runtime whose command is the stand-in."""
+
+    behaviour = "ready"
+
+    @property
+    def command(self) -> list[str]:
+        return [self.python, str(SCRIPT), self.behaviour]
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """Starts go to the stand-in; gives the model to name."""
+    monkeypatch.setenv("ECOMFS_CACHE", str(tmp_path / "cache"))
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+
+    def behaving(behaviour: str) -> str:
+        runtime = Standing(sys.executable, gpu=False, packaged=True)
+        monkeypatch.setattr(Standing, "behaviour", behaviour)
+        monkeypatch.setattr(up, "inspect", lambda python, device: runtime)
+        return str(model)
+
+    return behaving
+
+
+def child_of(log: str) -> int:
+    found = re.search(r"child (\d+)", log)
+    assert found
+    return int(found[1])
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def test_a_server_is_ready_when_it_is_returned(stand_in: Callable[[str], str]) -> None:
+    said: list[tuple[str, float]] = []
+    model = stand_in("ready")
+    with start_vllm(model, progress=lambda line, seconds: said.append((line, seconds))) as server:
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+", server.url)
+        with urllib.request.urlopen(f"{server.url}/health", timeout=10) as response:
+            assert response.status == 200
+        assert is_alive(server.pid)
+        child = child_of(server.log.read_text())
+        assert is_alive(child)
+    assert not is_alive(server.pid)
+    assert not is_alive(child)
+    assert said
+    assert all(seconds >= 0 for _, seconds in said)
+    server.stop()
+
+
+def test_only_its_own_processes_are_ended(stand_in: Callable[[str], str]) -> None:
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    try:
+        with start_vllm(stand_in("ready")):
+            pass
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_a_server_that_dies_tells_its_last_words(
+    stand_in: Callable[[str], str], tmp_path: Path
+) -> None:
+    with pytest.raises(EngineUnavailableError) as caught:
+        start_vllm(stand_in("dies"))
+    assert "status 3" in caught.value.message
+    assert "ValueError: the model is too large" in caught.value.message
+    (log,) = (tmp_path / "cache" / "logs").iterdir()
+    assert str(log) in caught.value.hint
+    assert not is_alive(child_of(log.read_text()))
+
+
+def test_a_server_that_never_gets_ready_is_stopped(
+    stand_in: Callable[[str], str], tmp_path: Path
+) -> None:
+    with pytest.raises(EngineTimeoutError, match="not ready"):
+        start_vllm(stand_in("hangs"), timeout=1.0)
+    (log,) = (tmp_path / "cache" / "logs").iterdir()
+    assert not is_alive(child_of(log.read_text()))
+
+
+def test_giving_up_while_waiting_stops_the_server(
+    stand_in: Callable[[str], str], tmp_path: Path
+) -> None:
+    def interrupt(line: str, seconds: float) -> None:
+        if "child" in line:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        start_vllm(stand_in("hangs"), progress=interrupt)
+    (log,) = (tmp_path / "cache" / "logs").iterdir()
+    assert not is_alive(child_of(log.read_text()))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_in_the_foreground_until_a_signal(
+    number: signal.Signals, stand_in: Callable[[str], str]
+) -> None:
+    seen: list[VllmServer] = []
+    before = signal.getsignal(signal.SIGTERM)
+
+    def ready(server: VllmServer) -> None:
+        seen.append(server)
+        os.kill(os.getpid(), number)
+
+    assert serve_foreground(stand_in("ready"), ready=ready) == 0
+    assert not is_alive(seen[0].pid)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_in_the_foreground_until_the_server_ends(stand_in: Callable[[str], str]) -> None:
+    def ready(server: VllmServer) -> None:
+        os.kill(server.pid, signal.SIGKILL)
+
+    assert serve_foreground(stand_in("ready"), ready=ready) == -signal.SIGKILL
+
+
+def test_a_real_installation_without_vllm_says_so(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(EngineUnavailableError, match="vLLM is not installed"):
+        start_vllm(str(tmp_path), python=sys.executable)
+
+
+@pytest.mark.vllm
+@pytest.mark.torch
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(
+    "ECOMFS_VLLM_PYTHON" not in os.environ, reason="ECOMFS_VLLM_PYTHON names no environment"
+)
+def test_a_real_vllm_server_agrees_with_transformers() -> None:
+    """The same weights in float32, in both engines; and the canary on the live server."""
+    from ecomfs.engine.launch import servable
+    from prompts import review
+
+    async def compare(url: str) -> None:
+        served = open_engine(f"vllm:{url}")
+        local = open_engine(f"transformers:{servable('smollm2')}", device="cpu")
+        assert served.tokenizer is not None
+        assert local.tokenizer is not None
+        report = await canary(served)
+        assert report.require().ok
+        texts = ("broke at once", "lovely <|im_start|>", "质量很好，值得购买")
+        prompts = [review(served.tokenizer, text) for text in texts]
+        for prompt, text in zip(prompts, texts, strict=True):
+            assert prompt.token_ids == review(local.tokenizer, text).token_ids
+        codes = tuple(served.tokenizer.encode(w)[0] for w in (" positive", " negative", " A"))
+        theirs = await served.read(prompts, [Question(codes)])
+        ours = await local.read(prompts, [Question(codes)])
+        for a, b in zip(theirs, ours, strict=True):
+            assert isinstance(a, Reading)
+            assert isinstance(b, Reading)
+            assert a.logprobs[0] == pytest.approx(b.logprobs[0], abs=1e-3)
+        await served.aclose()
+        await local.aclose()
+
+    with start_vllm("smollm2", context=1024) as server:
+        asyncio.run(compare(server.url))
