@@ -128,11 +128,18 @@ def test_a_lost_beginning_of_sequence_is_seen(gemma: GgufEngine) -> None:
     assert "add_bos_token" in caught.value.hint
 
 
-@model
-@pytest.mark.parametrize("codes", [[" A", " supercalifragilistic"], [" A", " A"], [""], [" 好评"]])
-def test_codes_that_are_not_one_token_each_are_seen(codes: list[str], smollm2: GgufEngine) -> None:
-    report = report_of(smollm2, codes=codes)
+@pytest.mark.parametrize("codes", [[" A", " A B"], [" A", " A"], [" A", ""]])
+def test_codes_that_are_not_one_token_each_are_seen(codes: list[str]) -> None:
+    report = report_of(ScriptedEngine(answer=" positive"), codes=codes)
     assert "codes are single tokens" in failed(report)
+
+
+@model
+def test_codes_of_a_real_tokenizer(smollm2: GgufEngine) -> None:
+    report = report_of(smollm2, codes=[" A", " 好评"])
+    (check,) = [c for c in report.checks if c.name == "codes are single tokens"]
+    assert not check.ok
+    assert "' 好评'" in check.detail
 
 
 @model
@@ -145,27 +152,30 @@ def test_unsteady_readings_are_told_but_allowed(smollm2: GgufEngine) -> None:
     assert check.hint
 
 
-@model
-def test_thinking_aloud_is_seen(smollm2: GgufEngine) -> None:
-    class Thinker(Spoiled):
-        async def generate(self, *_: Any, **__: Any) -> list[Generation | EngineError]:
-            return [Generation("<think>\nLet me see")]
-
-    report = report_of(Thinker(smollm2))
-    assert failed(report) == ["no thinking"]
-    assert not report.ok
+@pytest.mark.parametrize("answer", ["<think>\nLet me see", "\n<|channel|>analysis", " [THINK]"])
+def test_thinking_aloud_is_seen(answer: str) -> None:
+    assert "no thinking" in failed(report_of(ScriptedEngine(answer=answer)))
+    assert "no thinking" not in failed(report_of(ScriptedEngine(answer=" positive")))
 
 
-@model
-def test_a_constraint_that_does_not_bite_is_seen(smollm2: GgufEngine) -> None:
-    class Deaf(Spoiled):
+def test_a_constraint_that_does_not_bite_is_seen() -> None:
+    class Sampling(ScriptedEngine):
+        """Samples one word, allowed or not."""
+
+        def __init__(self, word: str) -> None:
+            super().__init__(answer=" positive")
+            self.word = word
+
         async def pick(self, prompt: Prompt, allowed: Sequence[int]) -> int:
-            return self.tokenizer.encode(" Paris")[0]
+            assert self.tokenizer is not None
+            return self.tokenizer.encode(self.word)[0]
 
-    report = report_of(Deaf(smollm2))
-    assert failed(report) == ["constraint bites"]
-    with pytest.raises(CanaryError, match=r"sampled ' Paris' under 10 allowed codes"):
-        report.require()
+    (check,) = [c for c in report_of(Sampling(" Paris")).checks if c.name == "constraint bites"]
+    assert not check.ok
+    assert check.required
+    assert check.detail == "sampled ' Paris' under 10 allowed codes"
+    assert "allowed_token_ids" in check.hint
+    assert "constraint bites" not in failed(report_of(Sampling(" C")))
 
 
 @model
