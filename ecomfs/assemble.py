@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from ecomfs.engine.protocol import Engine
-from ecomfs.errors import ConfigError, MissingFileError
+from ecomfs.errors import ConfigError, MissingFileError, PoolError, RowError
 from ecomfs.pipeline import ANSWER_TOKENS, Pipeline, Voice
 from ecomfs.pool import Embedder
-from ecomfs.prompt import PromptBuilder, Template, cue
+from ecomfs.prompt import PromptBuilder, Template
 from ecomfs.read import LogprobReadout, TextReadout, Verbalizer, codes, words
 from ecomfs.retrieve import Retriever
-from ecomfs.task import Label, LabelSpace, TaskCard, template_source
+from ecomfs.task import Label, LabelSpace, RowText, TaskCard, template_source
 from ecomfs.types import Example, Language
 
 ReadoutChoice = Literal["auto", "words", "codes", "text"]
@@ -91,9 +91,9 @@ def build_pipeline(
     ]
     k = card.default_k if options.k is None else options.k
     spoken = _spoken(card, options)
+    rows, texts = _worded(card, examples, where)
     retriever = None
     if examples:
-        texts = [card.row_text(e.fields, "en") for e in examples]
         retriever = Retriever(
             examples, texts, embedder, strategy=options.strategy, seed=options.seed
         )
@@ -102,13 +102,32 @@ def build_pipeline(
         card=card,
         space=space,
         engine=engine,
-        voices={lang: _voice(card, space, engine, options, lang, task) for lang in spoken},
+        voices={lang: _voice(card, space, engine, options, lang, task, rows) for lang in spoken},
+        rows=rows,
         retriever=retriever,
         k=k,
         language=None if len(spoken) > 1 else spoken[0],
         budget=limit if options.budget is None else min(options.budget, limit),
         pool_version=pool_version,
     )
+
+
+def _worded(card: TaskCard, examples: Sequence[Example], where: str) -> tuple[RowText, list[str]]:
+    """What puts rows into words, and the examples' texts."""
+    rows, texts = RowText(card), []
+    try:
+        rows.fit([e.fields for e in examples], [e.label for e in examples])
+    except RowError as error:
+        raise PoolError(f"{where}: {error.message}", hint=error.hint) from error
+    for example in examples:
+        try:
+            texts.append(rows.render(example.fields, "en"))
+        except RowError as error:
+            hint = error.hint or "correct the cell, or leave the example out"
+            raise PoolError(
+                f"{where}: example {example.id!r}: {error.message}", hint=hint
+            ) from error
+    return rows, texts
 
 
 def check_templates(card: TaskCard, options: Options, task: str | Path) -> None:
@@ -133,10 +152,11 @@ def _voice(
     options: Options,
     language: Language,
     task: str | Path,
+    rows: RowText,
 ) -> Voice:
     template = load_template(card, options.template, language, task)
     spoken = words(space, language)
-    as_words = PromptBuilder(card, space, template, language, spoken.answers)
+    as_words = PromptBuilder(card, space, template, language, spoken.answers, rows)
     if options.readout == "text" or (options.readout == "auto" and not _scores(engine)):
         return Voice(as_words, TextReadout(space, spoken))
     if not _scores(engine):
@@ -148,7 +168,7 @@ def _voice(
         if options.readout == "words" or readout.looks <= MAX_LOOKS:
             return Voice(as_words, readout)
     coded = codes(space, engine.tokenizer, as_words.separator(), options.seed)
-    as_codes = PromptBuilder(card, space, template, language, coded.answers)
+    as_codes = PromptBuilder(card, space, template, language, coded.answers, rows)
     return Voice(as_codes, _logprob(coded, engine, as_codes))
 
 
@@ -160,10 +180,7 @@ def _logprob(verbalizer: Verbalizer, engine: Engine, builder: PromptBuilder) -> 
     tokenizer = engine.tokenizer
     if tokenizer is None:
         raise ConfigError(f"engine {engine.spec} shows no tokenizer", hint="use --readout text")
-    row = {spec.name: "x" for spec in builder.card.fields}
-    return LogprobReadout(
-        verbalizer, tokenizer, cue(builder.build(row, []).text), builder.separator()
-    )
+    return LogprobReadout(verbalizer, tokenizer, builder.cue(), builder.separator())
 
 
 def load_template(

@@ -15,8 +15,7 @@ from ecomfs.errors import EcomfsError, RowError
 from ecomfs.prompt import PromptBuilder
 from ecomfs.read import LabelBias, Readout
 from ecomfs.retrieve import Retriever
-from ecomfs.task import LabelSpace, TaskCard, first_empty
-from ecomfs.text.language import detect_language
+from ecomfs.task import LabelSpace, RowText, TaskCard, first_empty
 from ecomfs.types import Demonstration, Language, Posterior, Prediction, Prompt, Row, Status
 
 ANSWER_TOKENS = 32
@@ -49,6 +48,7 @@ class Pipeline:
     """Everything decided for one run.
 
     Attributes:
+        rows: puts rows into words, fitted on the pool.
         language: fixed language, or ``None`` to follow each row's own.
         retriever: ``None`` for zero-shot.
         k: demonstrations a prompt.
@@ -59,6 +59,7 @@ class Pipeline:
     space: LabelSpace
     engine: Engine
     voices: dict[Language, Voice]
+    rows: RowText
     retriever: Retriever | None
     k: int
     language: Language | None = None
@@ -101,8 +102,12 @@ class Pipeline:
         return out
 
     def text(self, row: Row) -> str:
-        """A row as the retriever sees it."""
-        return self.card.row_text(row, "en")
+        """A row as the retriever sees it; one that cannot be put into words, because a cell is
+        not of its field's kind, as its cells are."""
+        try:
+            return self.rows.render(row, "en")
+        except RowError:
+            return self.card.row_text(row, "en")
 
     def prepare(
         self,
@@ -113,24 +118,40 @@ class Pipeline:
         leave_self_out: bool = False,
     ) -> list[Case]:
         """Retrieve demonstrations and render the prompts, without asking the engine."""
-        texts = [self.text(row) for row in rows]
+        texts = [self._worded(row) for row in rows]
+        good = [i for i, text in enumerate(texts) if isinstance(text, str)]
         chosen: list[list[Demonstration]] = [[] for _ in rows]
-        if self.retriever is not None and self.k > 0 and rows:
-            chosen = self.retriever.retrieve(
-                texts, self.k, exclude_ids=exclude_ids, leave_self_out=leave_self_out
+        if self.retriever is not None and self.k > 0 and good:
+            found = self.retriever.retrieve(
+                [text for text in texts if isinstance(text, str)],
+                self.k,
+                exclude_ids=None if exclude_ids is None else [exclude_ids[i] for i in good],
+                leave_self_out=leave_self_out,
             )
+            for i, demonstrations in zip(good, found, strict=True):
+                chosen[i] = demonstrations
         return [
             self._case(row, id_, text, demonstrations)
             for row, id_, text, demonstrations in zip(rows, ids, texts, chosen, strict=True)
         ]
 
-    def _case(self, row: Row, id_: str, text: str, demonstrations: Sequence[Demonstration]) -> Case:
-        language = self.language or detect_language(text)
-        case = Case(id_, language, tuple(demonstrations))
-        tokenizer = self.engine.tokenizer
+    def _worded(self, row: Row) -> str | RowError:
         empty = first_empty(row, self.card)
         if empty is not None:
-            return replace(case, error=RowError(f"field {empty!r} is empty"))
+            return RowError(f"field {empty!r} is empty")
+        try:
+            return self.rows.render(row, "en")
+        except RowError as error:
+            return error
+
+    def _case(
+        self, row: Row, id_: str, text: str | RowError, demonstrations: Sequence[Demonstration]
+    ) -> Case:
+        language = self.language or self.rows.language(row)
+        case = Case(id_, language, tuple(demonstrations))
+        if isinstance(text, RowError):
+            return replace(case, error=text)
+        tokenizer = self.engine.tokenizer
         try:
             prompt = self.voices[language].builder.build(
                 row,

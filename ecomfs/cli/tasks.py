@@ -6,6 +6,9 @@ from typing import Annotated
 
 import typer
 
+MOST_FIELDS = 6
+"""Fields of a task that the list names; the task's own page has them all."""
+
 
 def tasks(
     name: Annotated[str | None, typer.Argument(help="explain this task")] = None,
@@ -22,22 +25,23 @@ def tasks(
         for each in available_tasks():
             card = load_task(each)
             labels = ", ".join(label.name for label in card.labels if not label.optional)
+            fields = [f.name for f in card.fields]
+            more = f" and {len(fields) - MOST_FIELDS} more" if len(fields) > MOST_FIELDS else ""
             table.add_row(
                 each,
                 card.description.en,
-                labels or "the pool's own",
-                ", ".join(f.name for f in card.fields),
+                "the pool's own" if card.label_space == "open" else labels,
+                ", ".join(fields[:MOST_FIELDS]) + more,
             )
         console.print(table)
         return
     card = load_task(name)
     console.print(f"[bold]{card.name}[/]: {card.description.en}\n{card.description.zh}\n")
-    fields = Table("field", "columns that mean it", "required")
+    fields_table = Table("field", "kind", "columns that mean it", "required")
     for spec in card.fields:
-        fields.add_row(
-            spec.name, ", ".join((spec.name, *spec.aliases)), "yes" if spec.required else "no"
-        )
-    console.print(fields)
+        names = ", ".join((spec.name, *spec.aliases))
+        fields_table.add_row(spec.name, spec.kind, names, "yes" if spec.required else "no")
+    console.print(fields_table)
     if card.labels:
         labels_table = Table("label", "words", "definition", "also spelt")
         for label in card.labels:

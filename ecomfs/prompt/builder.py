@@ -12,7 +12,7 @@ from typing import Any
 
 from ecomfs.errors import ContextOverflowError, TemplateError
 from ecomfs.prompt.template import PROBE, Template
-from ecomfs.task import LabelSpace, TaskCard
+from ecomfs.task import LabelSpace, RowText, TaskCard
 from ecomfs.text.normalise import squeeze
 from ecomfs.types import Demonstration, Language, Prompt, Row
 
@@ -26,6 +26,7 @@ class PromptBuilder:
     Attributes:
         answers: the string the model answers with, one a label, in the label space's order
             (label words, or codes).
+        rows: puts rows into words; ``None``: without a pool's help.
     """
 
     card: TaskCard
@@ -33,6 +34,7 @@ class PromptBuilder:
     template: Template
     language: Language
     answers: tuple[str, ...]
+    rows: RowText | None = None
 
     def build(
         self,
@@ -53,6 +55,7 @@ class PromptBuilder:
 
         Raises:
             ContextOverflowError: instruction and labels alone do not fit.
+            RowError: a cell is not of its field's kind.
             TemplateError: the template does not render.
         """
         kept, cut = list(demonstrations), 0
@@ -73,19 +76,33 @@ class PromptBuilder:
 
     def separator(self) -> str:
         """What stands between the answer cue and the answer in this template."""
-        row = {spec.name: "x" for spec in self.card.fields}
-        probe = [{"row": row, "text": "x", "answer": PROBE}]
-        context = self._context(row) | {"demonstrations": probe}
-        return self.template.answer_separator(context)
+        context = self._trial()
+        probe = [{"row": context["row"], "text": "x", "answer": PROBE}]
+        return self.template.answer_separator(context | {"demonstrations": probe})
+
+    def cue(self) -> str:
+        """The last line of every prompt: what stands right before the answer."""
+        return cue(self.template.render(self._trial() | {"demonstrations": []}))
+
+    def _trial(self) -> dict[str, Any]:
+        """The context of a row that needs no cells of the right kinds."""
+        return self._context({spec.name: "x" for spec in self.card.fields}, "x")
+
+    def _texts(self) -> list[str]:
+        """Names of the fields that may be cut: half a number or list would be another value."""
+        return [spec.name for spec in self.card.fields if spec.kind == "text"]
+
+    def _text(self, row: Row) -> str:
+        return (self.rows or RowText(self.card)).render(row, self.language)
 
     def _render(
         self, row: Row, demonstrations: Sequence[Demonstration], encode: Encode | None
     ) -> tuple[str, list[int]]:
-        context = self._context(row) | {
+        context = self._context(row, self._text(row)) | {
             "demonstrations": [
                 {
                     "row": _values(d.example.fields, self.card),
-                    "text": self.card.row_text(d.example.fields, self.language),
+                    "text": self._text(d.example.fields),
                     "answer": self.answers[self._position(d)],
                 }
                 for d in demonstrations
@@ -98,7 +115,7 @@ class PromptBuilder:
         example = demonstration.example
         return self.space.require(example.label, f"example {example.id!r}")
 
-    def _context(self, row: Row) -> dict[str, Any]:
+    def _context(self, row: Row, text: str) -> dict[str, Any]:
         return {
             "instruction": self.card.instruction.get(self.language),
             "labels": [
@@ -110,27 +127,30 @@ class PromptBuilder:
                 for label, answer in zip(self.space.labels, self.answers, strict=True)
             ],
             "row": _values(row, self.card),
-            "text": self.card.row_text(row, self.language),
+            "text": text,
         }
 
     def _cut(self, row: Row, encode: Encode | None, budget: int) -> tuple[str, list[int], int]:
-        """Shorten the row's longest field from its end, by bisection on characters."""
-        values = {k: str(v) for k, v in row.items()}
-        name = max(values, key=lambda k: len(values[k]))
-        full = values[name]
-        low, high = 0, len(full)
+        """Shorten the row's longest text from its end, by bisection on characters."""
+        values = {k: str(row.get(k, "")) for k in self._texts()}
         best: tuple[str, list[int]] | None = None
-        while low < high:
-            middle = (low + high) // 2
-            text, ids = self._render({**values, name: full[:middle]}, [], encode)
-            if len(ids) <= budget:
-                low, best, kept = middle + 1, (text, ids), middle
-            else:
-                high = middle
+        full = ""
+        if values:
+            name = max(values, key=lambda k: len(values[k]))
+            full = values[name]
+            low, high = 0, len(full)
+            while low < high:
+                middle = (low + high) // 2
+                text, ids = self._render({**row, **values, name: full[:middle]}, [], encode)
+                if len(ids) <= budget:
+                    low, best, kept = middle + 1, (text, ids), middle
+                else:
+                    high = middle
         if best is None:
+            besides = " and the row's other fields" if self.card.tabular else ""
             raise ContextOverflowError(
-                f"template {self.template.ref.name}: instruction and labels alone need more than "
-                f"{budget} tokens",
+                f"template {self.template.ref.name}: instruction and labels alone{besides} need "
+                f"more than {budget} tokens",
                 hint="use a model with a longer context, or fewer or shorter label definitions",
             )
         return best[0], best[1], len(full) - kept

@@ -3,6 +3,7 @@
 card.py      the task card (task.yaml): fields, labels, instruction, template versions
 labels.py    the label space of one run: the card's labels in the pool's spelling
 fields.py    which column of a table is which field of the card
+rows.py      a row as text, for the retriever and the prompt
 registry.py  finding cards and template files by task name
 """
 
@@ -10,6 +11,7 @@ from ecomfs.task.card import FieldSpec, LabelSpec, TaskCard
 from ecomfs.task.fields import FieldMap, find_column, first_empty, is_missing
 from ecomfs.task.labels import Label, LabelSpace
 from ecomfs.task.registry import available_tasks, load_task, template_source
+from ecomfs.task.rows import RowText
 
 __all__ = [
     "FieldMap",
@@ -17,6 +19,7 @@ __all__ = [
     "Label",
     "LabelSpace",
     "LabelSpec",
+    "RowText",
     "TaskCard",
     "available_tasks",
     "find_column",

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ecomfs.text.normalise import squeeze
+from ecomfs.text.render import FieldKind
+from ecomfs.text.render import FieldSpec as RenderSpec
 from ecomfs.types import Language, Row
 
 
@@ -46,17 +48,44 @@ class Bilingual(_Strict):
 class FieldSpec(_Strict):
     """One field of a row.
 
+    In the YAML file the keys of ``rendering`` (``kind``, ``unit``, ``values``, ``items``, …) stand
+    beside ``name`` and ``title``; they are those of :class:`ecomfs.text.render.FieldSpec`.
+
     Attributes:
         name: the name templates use.
         title: what a reader calls it.
         aliases: column names that mean this field, compared without case.
         required: a row without it (or with it empty) cannot be classified.
+        rendering: how its cells are read and put into words; plain text by default.
+
+    >>> spec = FieldSpec.model_validate(
+    ...     {"name": "age", "title": {"en": "Age", "zh": "年龄"}, "kind": "number"})
+    >>> spec.kind, spec.rendering.title("zh")
+    ('number', '年龄')
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     title: Bilingual
     aliases: tuple[str, ...] = ()
     required: bool = True
+    rendering: RenderSpec
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_rendering(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or "rendering" in value:
+            return value
+        own = {key: value[key] for key in ("name", "title", "aliases", "required") if key in value}
+        other = {key: option for key, option in value.items() if key not in own}
+        title = own.get("title")
+        names = title.model_dump() if isinstance(title, Bilingual) else title
+        named = {"name": own.get("name"), "kind": "text", "names": names}
+        return own | {"rendering": named | other}
+
+    @property
+    def kind(self) -> FieldKind:
+        """How its cells are read: ``text``, ``number``, ``category``, ``history``, …"""
+        return self.rendering.kind
 
 
 class LabelSpec(_Strict):
@@ -94,6 +123,10 @@ class TaskCard(_Strict):
             ``open``: whatever labels the pool has; ``labels`` may add words and definitions.
         instruction: the first lines of every prompt.
         default_k: demonstrations a prompt.
+        layout: of rows that have other kinds of field than text: ``line``, the most telling
+            field first; ``lines``, one field a line in the card's order.
+        max_fields: most fields of a rendered row; of more, those that tell most about the label
+            in the pool stay.
         language: fixed prompt language, or ``auto`` to follow each row's own language.
         templates: template version per language.
     """
@@ -108,6 +141,8 @@ class TaskCard(_Strict):
     labels: tuple[LabelSpec, ...] = ()
     instruction: Bilingual
     default_k: int = Field(default=8, ge=0, le=256)
+    layout: Literal["line", "lines"] = "line"
+    max_fields: int | None = Field(default=None, ge=1)
     language: Literal["auto", "en", "zh"] = "auto"
     templates: Bilingual = Bilingual(en="v1", zh="v1")
 
@@ -133,9 +168,15 @@ class TaskCard(_Strict):
                 raise ValueError(f"two labels have the same {language} word {twice[0]!r}")
         return self
 
+    @property
+    def tabular(self) -> bool:
+        """Whether a row has fields of other kinds than text, which must be put into words
+        (:class:`ecomfs.task.RowText`)."""
+        return any(spec.kind != "text" for spec in self.fields)
+
     def row_text(self, fields: Row, language: Language) -> str:
-        """A row as text, for the retriever and for templates that do not lay it out themselves:
-        the value alone when there is one field, ``Title: value`` lines when there are several.
+        """A row as text, its cells as they are: the value alone when there is one field,
+        ``Title: value`` lines when there are several.
         """
         present = [(f, squeeze(str(fields.get(f.name, "")))) for f in self.fields]
         if len(present) == 1:

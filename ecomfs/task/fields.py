@@ -72,7 +72,7 @@ class FieldMap:
 
         Raises:
             ColumnError: a required field has no column, an explicit column is not there, or an
-                explicit field is not the card's.
+                explicit field is not the card's; or no field at all has one.
         """
         explicit = dict(explicit or {})
         names = [f.name for f in card.fields]
@@ -93,6 +93,13 @@ class FieldMap:
                 found = _find(header, (spec.name, *spec.aliases))
                 if found is not None:
                     columns[spec.name] = found
+        if header and not columns:
+            shown = ", ".join(names[:6]) + (" …" if len(names) > 6 else "")
+            raise ColumnError(
+                f"{where}: no column of task {card.name!r}",
+                hint=f"its fields are: {shown}; columns are: {', '.join(header)}; name one "
+                "with --field FIELD=COLUMN",
+            )
         return cls(columns)
 
     def fields(self, cells: Mapping[str, Any], card: TaskCard) -> dict[str, Any]:

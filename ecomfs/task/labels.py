@@ -7,25 +7,31 @@ one label, and predictions come back in the pool's own spelling (the first one s
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ecomfs.errors import PoolError, UnknownLabelError
 from ecomfs.task.card import LabelSpec, TaskCard, plain_key
-from ecomfs.text.normalise import fold
+from ecomfs.text.normalise import fold, squeeze
 from ecomfs.types import Language
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """One label: ``name`` as the pool spells it, and the card's entry where there is one."""
+    """One label: ``name`` as the pool spells it, and the card's entry where there is one.
+
+    ``reading`` is what stands in the prompt for a label that only the pool knows; the name when
+    empty.
+    """
 
     name: str
     spec: LabelSpec | None = None
+    reading: str = ""
 
     def word(self, language: Language) -> str:
         """What stands in the prompt for it."""
-        return self.spec.words.get(language) if self.spec else self.name
+        return self.spec.words.get(language) if self.spec else self.reading or self.name
 
     def definition(self, language: Language) -> str:
         """The card's definition; empty for labels only the pool knows."""
@@ -118,15 +124,34 @@ class LabelSpace:
 
     @staticmethod
     def _open_labels(seen: Sequence[str], known: LabelSpace) -> list[Label]:
-        labels: list[Label] = []
-        taken: dict[str, str] = {}
-        for name in sorted(seen):
-            key = plain_key(name)
-            if key in taken:  # "Shoes" and "shoes " are one label; the first spelling wins
-                continue
-            taken[key] = name
+        names: dict[str, str] = {}
+        for name in sorted(seen):  # "Shoes" and "shoes " are one label; the first spelling wins
+            names.setdefault(plain_key(name), name)
+        if not names:
+            return list(known.labels)
+        # Where two of the pool's labels mean one entry of the card, the one of its name has it.
+        owner: dict[int, str] = {}
+        for name in names.values():
             position = known.index(name)
-            labels.append(Label(name, None if position is None else known.labels[position].spec))
-        if not seen:
-            labels = list(known.labels)
-        return labels
+            if position is not None:
+                own = plain_key(known.names[position]) == plain_key(name)
+                owner[position] = name if own else owner.get(position, name)
+        specs = {name: known.labels[position].spec for position, name in owner.items()}
+        readings = Counter(plain_key(_reading(name)) for name in names.values())
+        return [
+            Label(
+                name,
+                specs.get(name),
+                _reading(name) if readings[plain_key(_reading(name))] == 1 else "",
+            )
+            for name in names.values()
+        ]
+
+
+def _reading(name: str) -> str:
+    """Underscores read as spaces: small models know the words of ``card_arrival``, not the name.
+
+    >>> _reading("card_arrival"), _reading("_")
+    ('card arrival', '_')
+    """
+    return squeeze(name.replace("_", " ")) or name

@@ -71,3 +71,23 @@ def test_open_space_finds_every_own_label(labels: list[str]) -> None:
         assert space.index(name) == position
     for label in labels:
         assert space.index(label) is not None
+
+
+def test_underscores_of_labels_only_the_pool_knows_read_as_spaces() -> None:
+    space = LabelSpace.resolve(CATEGORY, ["card_arrival", "Top_up", "Top up", "_"])
+    words = {label.name: label.word("en") for label in space.labels}
+    # "Top_up" and "Top up" would read the same: they stay apart.
+    assert words == {
+        "card_arrival": "card arrival",
+        "Top_up": "Top_up",
+        "Top up": "Top up",
+        "_": "_",
+    }
+    assert space.names[space.require("card arrival", "answer")] == "card_arrival"
+
+
+def test_two_pool_labels_never_share_one_entry_of_the_card() -> None:
+    card = load_task("customer_intent")
+    space = LabelSpace.resolve(card, ["取消", "cancel_order", "invoice_request"])
+    words = {label.name: label.word("zh") for label in space.labels}
+    assert words == {"cancel_order": "取消订单", "invoice_request": "索要发票", "取消": "取消"}

@@ -1,0 +1,104 @@
+"""A row of a task as the text that the retriever compares and the model reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Self
+
+from ecomfs.errors import RowError
+from ecomfs.task.card import TaskCard
+from ecomfs.text.language import detect_language
+from ecomfs.text.render import FeatureRenderer
+from ecomfs.text.render.cells import read_cell
+from ecomfs.types import Language, Row
+
+_WORDED = frozenset({"text", "category", "history", "json"})
+
+
+class RowText:
+    """Rows of a task as text.
+
+    Rows of text fields are laid out by :meth:`TaskCard.row_text`. Rows with numbers, categories,
+    dates or histories are put into words by a :class:`~ecomfs.text.render.FeatureRenderer`, which
+    :meth:`fit` shows the pool; without a pool no field is said to be unknown, since which columns
+    the data have is unknown too.
+
+    >>> from ecomfs.task import load_task
+    >>> rows = RowText(load_task("next_category"))
+    >>> print(rows.render({"history": '["shoes", "bags"]', "device": "mobile"}, "en"))
+    Device: mobile phone
+    History: 2 items, most recent last: shoes → bags
+    """
+
+    def __init__(self, card: TaskCard) -> None:
+        self.card = card
+        self.renderer = self._renderer(known=False) if card.tabular else None
+
+    def fit(self, rows: Sequence[Row], labels: Sequence[str]) -> Self:
+        """Learn from the pool what :class:`~ecomfs.text.render.FeatureRenderer` learns.
+
+        Raises:
+            RowError: a column has no cell of its kind at all.
+        """
+        if not self.card.tabular or not rows:
+            return self
+        renderer = self._renderer(known=True).fit(rows, labels)
+        present = [s.name for s in self.card.fields if any(str(r.get(s.name, "")) for r in rows)]
+        most = self.card.max_fields
+        if most is not None and len(present) > most:
+            present.sort(key=lambda name: -renderer.information.get(name, 0.0))
+            renderer = self._renderer(known=True, only=set(present[:most])).fit(rows, labels)
+        self.renderer = renderer
+        return self
+
+    def render(self, row: Row, language: Language) -> str:
+        """A row as text.
+
+        Raises:
+            RowError: a cell is not of its field's kind (the message names the column), or no
+                field has a value.
+        """
+        if self.renderer is None:
+            return self.card.row_text(row, language)
+        return self.renderer.render(row, language)
+
+    def language(self, row: Row) -> Language:
+        """The language of the words in a row's own cells, titles of fields left out.
+
+        >>> from ecomfs.task import load_task
+        >>> RowText(load_task("query_relevance")).language({"query": "杯子", "product": "mug"})
+        'zh'
+        """
+        words: list[str] = []
+        for spec in self.card.fields:
+            value = row.get(spec.name, "")
+            if spec.kind == "text":
+                words.append(str(value))
+            elif spec.kind in _WORDED:
+                try:
+                    words.extend(_leaves(read_cell(spec.rendering, value)))
+                except RowError:
+                    words.append(str(value))  # the row fails when it is rendered
+        return detect_language(" ".join(words))
+
+    def _renderer(self, *, known: bool, only: set[str] | None = None) -> FeatureRenderer:
+        specs = [s.rendering for s in self.card.fields if only is None or s.name in only]
+        if not known:
+            specs = [spec.model_copy(update={"missing": "skip"}) for spec in specs]
+        lines = self.card.layout == "lines"
+        return FeatureRenderer(
+            specs,
+            order="given" if lines else "information",
+            separator="\n" if lines else None,
+        )
+
+
+def _leaves(value: Any) -> Iterable[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _leaves(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _leaves(inner)
