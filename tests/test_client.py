@@ -178,7 +178,9 @@ def test_requests_keep_every_row_within_the_limits(
 def test_ten_sample_rows_served_equal_the_local_answers() -> None:
     pool = pd.read_csv(SAMPLES / "pool.csv", dtype=str, keep_default_na=False)
     test = pd.read_csv(SAMPLES / "test.csv", dtype=str, keep_default_na=False)
-    clf = FewShotClassifier("review_sentiment", "gguf:demo", k=2, embedder="hashed").fit(pool)
+    clf = FewShotClassifier(
+        "review_sentiment", "gguf:demo", k=2, embedder="hashed", calibration_size=0
+    ).fit(pool)
     rows = test.head(10)
     near = clf.classify(rows, list(rows["id"]))
     with serving(create_app(clf)) as url, Client(url) as client:

@@ -31,6 +31,7 @@ def serve(
     label_column: o.LabelColumn = None,
     id_column: o.IdColumn = None,
     shots: o.Shots = None,
+    calibrate: o.Calibrate = 48,
     seed: o.Seed = 0,
 ) -> None:
     """Serve the classifier over HTTP until Ctrl-C; ecomfs.Client speaks to it."""
@@ -53,7 +54,7 @@ def serve(
         )
         clf = o.classifier(
             task, engine=engine, k=k, embedder=embedder, language=language, template=template,
-            readout=readout, strategy=strategy, seed=seed,
+            readout=readout, strategy=strategy, seed=seed, calibration_size=calibrate,
         ).fit(pool)  # fmt: skip
         open_to = None if api_key else server.LOOPBACK_HOSTS
         app = create_app(clf, api_key=api_key, allowed_hosts=open_to)

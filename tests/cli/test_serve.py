@@ -35,6 +35,7 @@ def test_the_command_serves_until_it_is_interrupted() -> None:
             sys.executable, "-c", "from ecomfs.cli import main; main()", "serve",
             "--task", "review_sentiment", "--examples", str(SAMPLES / "pool.csv"),
             "--engine", "gguf:demo", "--embedder", "hashed", "--k", "2", "--port", "0",
+            "--calibrate", "0",
         ],
         stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         env={k: v for k, v in os.environ.items() if k != "ECOMFS_API_KEY"},
