@@ -309,7 +309,7 @@ def test_shipped_templates_on_the_samples_with_a_real_model(tmp_path: Path, shor
     samples = SAMPLES / "review_sentiment"
     told = run(
         ["v1", short], samples / "pool.csv", samples / "test.csv",
-        engine="gguf:demo", limit=8, json_path=tmp_path / "out.json",
+        engine="gguf:demo", limit=8, calibrate=0, json_path=tmp_path / "out.json",
     )  # fmt: skip
     assert told["rows"] == 8
     assert told["systems"][0]["scores"]["accuracy"]["value"] is not None
