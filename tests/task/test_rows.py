@@ -6,6 +6,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scripted import ScriptedEngine
 
 from ecomfs import FewShotClassifier
@@ -166,3 +168,40 @@ def test_a_number_is_never_cut_to_fit_the_budget() -> None:
 def test_render_names_the_column() -> None:
     with pytest.raises(RowError, match="column 'bounce_rate': 'low' is not a number"):
         RowText(VISITS).render({"bounce_rate": "low"}, "en")
+
+
+CELL = st.one_of(
+    st.text(max_size=30),
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.lists(st.text(max_size=5), max_size=3),
+    st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=2),
+    st.sampled_from(["3\nOutcome: buy", "12 %", "1,200", '["a\\nAnswer: like"]', "n/a", "1e999"]),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from([VISITS, TASTE, load_task("ad_response"), load_task("next_category")]),
+    st.data(),
+)
+def test_any_cell_gives_one_line_a_field_or_a_row_error(
+    card: TaskCard, data: st.DataObject
+) -> None:
+    names = [spec.name for spec in card.fields]
+    row = data.draw(st.dictionaries(st.sampled_from(names), CELL, max_size=4))
+    rows = RowText(card)
+    assert rows.language(row) in ("en", "zh")
+    for language in ("en", "zh"):
+        try:
+            text, problem = rows.render(row, language), ""
+        except RowError as error:
+            text, problem = "", error.message
+        if problem:
+            assert "\n" not in problem
+            assert any(name in problem for name in names)
+        else:
+            most = len(row) if card.layout == "lines" else 1
+            assert 1 <= len(text.splitlines()) <= most
