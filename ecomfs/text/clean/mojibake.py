@@ -14,6 +14,7 @@ from ecomfs.text.decode import gb2312_share
 from ecomfs.text.optional import optional_module
 
 _HIGH_RUNS = re.compile(r"[\xa0-\xff]+")
+_EMOJI = re.compile(r"[\U0001f000-\U0001faff\u2600-\u27bf\ufe0f\u200d]")
 _RUINS = re.compile(r"\ufffd|锟斤拷|烫烫烫|屯屯屯")
 # Han, full-width and CJK punctuation, general punctuation, ASCII: what a Chinese review is made of.
 _CHINESE = re.compile(r"[\u4e00-\u9fff\u3000-\u303f\uff00-\uffef\u2010-\u2026\x09-\x7e]+")
@@ -48,17 +49,19 @@ def is_ruined(text: str) -> bool:
 
 
 def _gbk_as_latin1(text: str) -> str:
-    runs = _HIGH_RUNS.findall(text)
+    try:
+        mended = text.encode("latin-1").decode("gb18030")
+    except UnicodeError:
+        return ""
+    # Emoji are four-byte codes with digits in them; what is judged is the text around them.
+    plain = _EMOJI.sub("", mended)
+    raw = plain.encode("gb18030")
+    runs = _HIGH_RUNS.findall(raw.decode("latin-1"))
     high = sum(map(len, runs))
     # Accented letters of Western text stand alone; bytes of GBK come in runs of even length.
-    if high < 4 or any(len(run) % 2 for run in runs) or high != sum(c >= "\x80" for c in text):
+    if high < 4 or any(len(run) % 2 for run in runs) or high != sum(b >= 0x80 for b in raw):
         return ""
-    raw = text.encode("latin-1")
-    try:
-        mended = raw.decode("gb18030")
-    except UnicodeDecodeError:
-        return ""
-    return mended if gb2312_share(raw) == 1.0 and _is_chinese(mended, high // 4) else ""
+    return mended if gb2312_share(raw) == 1.0 and _is_chinese(plain, high // 4) else ""
 
 
 def _utf8_as_gbk(text: str) -> str:
