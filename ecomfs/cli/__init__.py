@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import typer
 
-from ecomfs.cli import ab, check, demo, models, score, serve, tasks, up
+from ecomfs.cli import ab, check, demo, models, prepare, score, serve, tasks, up
 from ecomfs.errors import EcomfsError
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ _VERBS: tuple[tuple[str, Callable[..., None]], ...] = (
 )
 for _name, _verb in _VERBS:
     app.command(_name)(_verb)
+app.add_typer(prepare.app, name="prepare")
 
 
 def run(arguments: Sequence[str]) -> int:
