@@ -7,7 +7,9 @@ cross-validation. ``fit`` stores and indexes the examples; nothing is trained.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, cast
@@ -33,6 +35,7 @@ from ecomfs.fit import calibrate
 from ecomfs.pipeline import Pipeline
 from ecomfs.pool import Embedder, Pool, open_embedder
 from ecomfs.pool.sample import sample_examples
+from ecomfs.refresh import refreshed
 from ecomfs.task import LabelSpace, TaskCard, load_task
 from ecomfs.types import Prediction, Row
 
@@ -56,7 +59,8 @@ class FewShotClassifier:
 
     Attributes (after ``fit``):
         classes_: labels in the pool's spelling, sorted; the columns of ``predict_proba``.
-        pool_: the labelled examples.
+        pool_: the labelled examples. What is added to it, relabelled or retired, by whichever
+            process, counts from the next call on; the label bias stays as ``fit`` saw it.
         pipeline_: everything decided for this run.
 
     Example (reads the packaged demo model)::
@@ -117,39 +121,56 @@ class FewShotClassifier:
         # Everything that can be wrong without a model is found before one is loaded.
         check_templates(card, options, task)
         if isinstance(X, Pool):
-            self.pool_ = X
+            pool = X
         else:
-            self.pool_ = Pool.in_memory()
-            examples = as_examples(X, y, card, fields=self.fields)
-            LabelSpace.resolve(card, (e.label for e in examples))
-            if examples:
-                self.pool_.add(examples)
-        self._originals = _originals(y)
-        self.engine_ = shared_engine(self.engine) if isinstance(self.engine, str) else self.engine
-        embedder = self.embedder
-        self.pipeline_: Pipeline = build_pipeline(
-            card,
-            self.pool_.examples(),
-            self.engine_,
-            open_embedder(embedder) if isinstance(embedder, str) else embedder,
-            options,
-            task=task,
-            pool_version=self.pool_.version,
+            pool = Pool.in_memory(as_examples(X, y, card, fields=self.fields))
+        version, stored = pool.snapshot()
+        LabelSpace.resolve(card, (e.label for e in stored))
+        engine = shared_engine(self.engine) if isinstance(self.engine, str) else self.engine
+        embedder = open_embedder(self.embedder) if isinstance(self.embedder, str) else self.embedder
+        pipeline = build_pipeline(
+            card, stored, engine, embedder, options, task=task, pool_version=version
         )
-        stored = self.pool_.examples()
         chosen = sample_examples(stored, min(self.calibration_size, len(stored)), self.seed)
         if chosen:
-            self.pipeline_ = aio.run(calibrate(self.pipeline_, chosen))
-        self.classes_ = np.array(sorted(self.pipeline_.space.names), dtype=object)
-        if self._originals:
-            self.classes_ = np.array(
-                [self._originals.get(name, name) for name in self.classes_], dtype=object
-            )
+            pipeline = aio.run(calibrate(pipeline, chosen))
+        # All at once, and only now: a service may be answering with what was fitted before.
+        with self.__dict__.setdefault("_refreshing", threading.Lock()):
+            self.pool_, self.engine_ = pool, engine
+            self._embedder, self._built_with, self._task = embedder, options, task
+            self._originals = _originals(y)
+            self._adopt(pipeline)
         return self
+
+    def refresh(self) -> Pipeline:
+        """The pipeline for the pool as it is now; every call of the classifier begins with this.
+        It costs one small query while the pool is unchanged.
+
+        Raises:
+            ConfigError: not fitted.
+            PoolError: the pool can be used no more (one label left, a label that the task does
+                not know) or not be read; ``pipeline_`` stays what it was.
+        """
+        self._fitted()
+        with self._refreshing:
+            if self.pool_.version != self.pipeline_.pool_version:
+                self._adopt(
+                    refreshed(
+                        self.pipeline_, self.pool_, self._embedder, self._built_with, self._task
+                    )
+                )
+            return self.pipeline_
+
+    def _adopt(self, pipeline: Pipeline) -> None:
+        names = sorted(pipeline.space.names)
+        classes = np.empty(len(names), dtype=object)
+        classes[:] = [self._originals.get(name, name) for name in names]
+        self.pipeline_: Pipeline = pipeline
+        self.classes_ = classes
 
     def classify(self, X: Rows, ids: Sequence[str] | None = None) -> list[Prediction]:  # noqa: N803
         """One :class:`Prediction` a row, in order, with status, error and demonstrations."""
-        return aio.run(self._classify(X, ids))
+        return aio.run(self._classify(X, ids))[1]
 
     async def aclassify(
         self,
@@ -157,16 +178,17 @@ class FewShotClassifier:
         ids: Sequence[str] | None = None,
     ) -> list[Prediction]:
         """:meth:`classify` for callers that have an event loop."""
-        return await aio.bridge(self._classify(X, ids))
+        return (await aio.bridge(self._classify(X, ids)))[1]
 
     async def _classify(
         self,
         X: Rows,  # noqa: N803
         ids: Sequence[str] | None,
-    ) -> list[Prediction]:
-        pipeline = self._fitted()
+    ) -> tuple[Pipeline, list[Prediction]]:
+        # Embedding new examples is work of the CPU: the event loop stays free for others.
+        pipeline = await asyncio.to_thread(self.refresh)
         rows = as_rows(X, pipeline.card, self.fields)
-        return await pipeline.classify(rows, _row_ids(rows, ids))
+        return pipeline, await pipeline.classify(rows, _row_ids(rows, ids))
 
     def predict(self, X: Rows) -> NDArray[Any]:  # noqa: N803
         """Labels, shape (n,), dtype object. A row that failed or whose answer was invalid is
@@ -179,8 +201,8 @@ class FewShotClassifier:
     def predict_proba(self, X: Rows) -> NDArray[np.float64]:  # noqa: N803
         """Probabilities, shape (n, len(classes_)), columns in the order of ``classes_``. A row
         that failed is a row of NaN."""
-        predictions = self.classify(X)
-        names = sorted(self.pipeline_.space.names)
+        pipeline, predictions = aio.run(self._classify(X, None))
+        names = sorted(pipeline.space.names)
         return np.array(
             [[p.probabilities.get(name, np.nan) for name in names] for p in predictions],
             dtype=np.float64,
@@ -196,7 +218,7 @@ class FewShotClassifier:
 
     def explain(self, row: str | Row) -> Explanation:
         """How one row is answered: demonstrations, prompt, reading, prediction."""
-        pipeline = self._fitted()
+        pipeline = self.refresh()
         rows = as_rows(cast(Rows, [row]), pipeline.card, self.fields)
         [(case, posterior, prediction)] = aio.run(pipeline.trace(rows, ["row"]))
         return Explanation(case, posterior, prediction, pipeline.space.names)

@@ -24,8 +24,8 @@ T = TypeVar("T")
 class Service:
     """A fitted classifier, ready to be asked by many at once.
 
-    The classifier's pipeline is looked up at every call: after another ``fit`` the next request
-    is answered with the new examples.
+    The classifier's pool is looked up at every call: a request is answered with the examples as
+    they are when its turn comes, whichever process changed them.
 
     Raises:
         ConfigError: the classifier is not fitted.
@@ -48,6 +48,7 @@ class Service:
         Raises:
             InputError: the rows are not rows of this task.
             EngineError: nothing can be read at all.
+            PoolError: the pool was changed so that it can be used no more.
         """
         values = self._rows(rows)
         problems = [_problem(value) for value in values]
@@ -83,7 +84,7 @@ class Service:
         return await self._batcher.submit(rows, ids)
 
     async def _answer(self, rows: Sequence[Row], ids: Sequence[str]) -> list[Explanation]:
-        pipeline = self.pipeline
+        pipeline = await asyncio.to_thread(self._classifier.refresh)
         return [
             Explanation(case, posterior, prediction, pipeline.space.names)
             for case, posterior, prediction in await pipeline.trace(rows, ids)

@@ -1,0 +1,94 @@
+"""A pipeline for the pool as it is now, made from the one for the pool as it was.
+
+A running classifier sees an example that was added, relabelled or retired, by whichever process,
+at its next call. What the change does not touch is kept: the engine, the vectors of texts that
+stay, the label bias.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ecomfs.assemble import Options, build_pipeline
+from ecomfs.errors import InputError, PoolError
+from ecomfs.pipeline import Pipeline, Voice
+from ecomfs.pool import Embedder, Pool
+from ecomfs.read import LabelBias
+from ecomfs.task import LabelSpace
+from ecomfs.types import Example
+
+
+def refreshed(
+    old: Pipeline, pool: Pool, embedder: Embedder, options: Options, task: str | Path
+) -> Pipeline:
+    """The pipeline of the pool's current version; ``old`` goes on working.
+
+    Args:
+        embedder, options, task: what ``old`` was built with.
+
+    Raises:
+        PoolError: the examples are of no use any more (one label left, a label that a closed
+            card does not know), or the database cannot be read.
+    """
+    version, examples = pool.snapshot()
+    where = f"pool {pool.name!r}, version {version}"
+    try:
+        space = LabelSpace.resolve(old.card, (e.label for e in examples), where)
+        same = space.labels == old.space.labels
+        if same and examples and old.retriever is not None and not old.card.tabular:
+            return _updated(old, examples, version)
+        # Other labels are other answers to read; and how a tabular row is put into words is
+        # learnt from the whole pool. Both change everything that is built on them.
+        new = build_pipeline(
+            old.card,
+            examples,
+            old.engine,
+            embedder,
+            options,
+            task=task,
+            pool_version=version,
+            where=where,
+        )
+    except InputError as error:
+        # The caller's rows are not at fault.
+        raise PoolError(error.message, hint=error.hint) from error
+    voices = {
+        language: replace(voice, bias=_carried(old.voices[language], voice))
+        for language, voice in new.voices.items()
+    }
+    return replace(new, voices=voices)
+
+
+def _updated(old: Pipeline, examples: Sequence[Example], version: int) -> Pipeline:
+    names = old.space.names
+    named = [replace(e, label=names[old.space.require(e.label, e.id)]) for e in examples]
+    texts = [old.rows.render(e.fields, "en") for e in named]
+    retriever = None if old.retriever is None else old.retriever.updated(named, texts)
+    return replace(old, retriever=retriever, pool_version=version)
+
+
+def _carried(old: Voice, new: Voice) -> LabelBias | None:
+    """The old label bias for the new labels; a label it never saw gets none (the mean).
+
+    ``None`` when the answers that stand for the labels are others now, as permuted codes are: the
+    model's liking for an answer says nothing of another one.
+    """
+    bias = old.bias
+    if bias is None or old.readout.name != new.readout.name:
+        return None
+    offsets = [0.0] * len(new.builder.space)
+    for name, answer, offset in zip(
+        old.builder.space.names, old.builder.answers, bias.offsets, strict=True
+    ):
+        position = new.builder.space.index(name)
+        if position is None:
+            continue
+        if new.builder.answers[position] != answer:
+            return None
+        offsets[position] = offset
+    return replace(bias, offsets=tuple(offsets))
+
+
+__all__ = ["refreshed"]
