@@ -56,6 +56,10 @@ class LabelParser:
         lines = [line for line in text.splitlines() if line.strip(_STRIP)]
         if not lines:
             return None
+        # A sign can be the whole difference between two labels: look before it is stripped.
+        exact = self._space.exact(lines[0])
+        if exact is not None and _normal(lines[0]) not in self._answers:
+            return exact
         line = _normal(lines[0])
         for candidate in (line, _normal(_LEAD_IN.sub("", line))):
             found = self._whole(candidate)

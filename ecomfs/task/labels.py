@@ -74,6 +74,10 @@ class LabelSpace:
         found = self._exact.get(plain_key(spelling))
         return found if found is not None else self._loose.get(fold(spelling))
 
+    def exact(self, spelling: str) -> int | None:
+        """Like :meth:`index`, but only width, case and outer space may differ."""
+        return self._exact.get(plain_key(spelling))
+
     def require(self, spelling: str, where: str) -> int:
         """Like :meth:`index`, but raises :class:`UnknownLabelError` naming ``where``."""
         found = self.index(spelling)

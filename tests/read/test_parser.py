@@ -32,6 +32,8 @@ SHOES = LabelSpace.resolve(
         ("It is clearly a negative review", "Negative"),
         ("Ａ", "Positive"),
         ("`neg`", "Negative"),
+        ("-1", "Negative"),
+        ("1", "Positive"),
     ],
 )
 def test_tolerant(text: str, label: str) -> None:
