@@ -72,6 +72,7 @@ class FewShotClassifier:
     """
 
     _estimator_type = "classifier"
+    _refreshing: threading.Lock
 
     def __init__(
         self,
