@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import typer
 
-from ecomfs.cli import ab, check, demo, models, prepare, score, serve, tasks, up
+from ecomfs.cli import ab, check, demo, examples, models, prepare, score, serve, suggest, tasks, up
 from ecomfs.errors import EcomfsError
 
 app = typer.Typer(
@@ -26,12 +26,14 @@ _VERBS: tuple[tuple[str, Callable[..., None]], ...] = (
     ("serve", serve.serve),
     ("up", up.up),
     ("check", check.check),
+    ("suggest", suggest.suggest),
     ("tasks", tasks.tasks),
     ("models", models.models),
     ("demo", demo.demo),
 )
 for _name, _verb in _VERBS:
     app.command(_name)(_verb)
+app.add_typer(examples.app, name="examples")
 app.add_typer(prepare.app, name="prepare")
 
 

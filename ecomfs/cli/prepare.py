@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -83,8 +84,8 @@ def clean(
         id_column=id_column,
         test=other,
         policy=policy,
-        errors=frame.errors,
-        notes=frame.notes,
+        errors=dict[Hashable, str](frame.errors.items()),
+        notes=dict[Hashable, str](frame.notes.items()),
     )
     # The removed rows first: should writing fail between the two, nothing is missing unseen.
     _write(removed, result.removed, line=True)

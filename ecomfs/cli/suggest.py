@@ -1,0 +1,234 @@
+"""``ecomfs suggest``: which rows a person should label next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ecomfs.cli import options as o
+from ecomfs.errors import ConfigError, DuplicateIdError, EmptyInputError, OutputError, RowError
+
+if TYPE_CHECKING:
+    from ecomfs.suggest import Suggestion
+    from ecomfs.task import RowText, TaskCard
+    from ecomfs.types import Example, Row
+
+_READ_FOR_EACH = 8  # rows the model reads for each that is suggested
+
+
+def suggest(
+    source: Annotated[Path, typer.Argument(metavar="UNLABELLED.csv", help="table of rows")],
+    task: o.Task,
+    output: Annotated[Path, typer.Option("--output", "-o", help="table to fill in")],
+    n: Annotated[int, typer.Option("-n", help="how many rows to label")] = 50,
+    examples: Annotated[
+        Path | None, typer.Option("--examples", "-e", help="what is labelled already (the pool)")
+    ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="take the uncertainty from this model, not from the neighbours' vote"),
+    ] = None,
+    embedder: o.Embedder = "auto",
+    field: o.Fields = None,
+    label_column: o.LabelColumn = None,
+    id_column: o.IdColumn = None,
+    candidates: Annotated[
+        int, typer.Option(help="of a larger table, look at a seeded sample of so many rows")
+    ] = 20_000,
+    seed: o.Seed = 0,
+) -> None:
+    """Choose rows that stand for many others and that the pool cannot answer yet.
+
+    Fill in the label column of the result; it can then be given to --examples.
+    """
+    import numpy as np
+
+    from ecomfs.pool import open_embedder
+    from ecomfs.task import load_task
+
+    if n < 1 or candidates < n:
+        raise ConfigError(f"-n {n} of --candidates {candidates}", hint="use 1 ≤ n ≤ candidates")
+    given = [source, *([examples] if examples else [])]
+    if output.resolve() in {path.resolve() for path in given}:
+        raise OutputError(f"{output}: is an input", hint="choose another name")
+    fields = o.parse_fields(field)
+    card = load_task(task)
+    pool: list[Example] = []
+    if examples is not None:
+        card, pool = o.load_pool(task, examples, fields, label_column, None, None, seed)
+    rows = _read(source, card, fields, id_column, pool)
+    if len(rows) > candidates:
+        keep = np.sort(np.random.default_rng(seed).choice(len(rows), candidates, replace=False))
+        print(f"{source.name}: looked at a sample of {candidates} of {len(rows)} rows")
+        rows = [rows[i] for i in keep]
+    known = _rendered(card, pool)
+    encoder = open_embedder(embedder)
+    vote = _vote(rows, pool, known, open_embedder(embedder), seed) if pool else None
+    fitted = encoder.fit([row.text for row in rows] + known)
+    options: dict[str, Any] = {"pool_texts": known, "seed": seed}
+    if known:
+        options["pool_vectors"] = fitted.embed(known, query=False)
+    vectors = fitted.embed([row.text for row in rows], query=False)
+    chosen, how = _choose(rows, n if engine is None else n * _READ_FOR_EACH, vectors, vote, options)
+    if engine is not None:
+        places = [s.position for s in chosen]
+        rows, vectors = [rows[i] for i in places], vectors[places]
+        vote = _read_by_model(rows, pool, task, engine, embedder, fields, seed)
+        chosen, how = _choose(rows, n, vectors, vote, options)
+        how = f"{how}, {engine}, which read {len(rows)} rows"
+    if not chosen:
+        raise EmptyInputError(f"{source}: every row is in the pool already")
+    _write(output, card, rows, chosen)
+    print(f"{len(chosen)} of {len(rows)} rows to label, chosen by {how}: {output}")
+    if len(chosen) < n:
+        print(f"note: only {len(chosen)} rows are different and not in the pool")
+    if not pool:
+        print("note: no labelled examples yet, so no row is more uncertain than another")
+
+
+@dataclass(frozen=True, slots=True)
+class _Unlabelled:
+    id: str
+    fields: Row
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Vote:
+    """What is predicted so far: label and uncertainty of each row."""
+
+    labels: list[str]
+    uncertainty: list[float]
+
+
+def _read(
+    source: Path,
+    card: TaskCard,
+    fields: dict[str, str],
+    id_column: str | None,
+    pool: Sequence[Example],
+) -> list[_Unlabelled]:
+    """The rows that can be labelled; those that cannot are counted aloud."""
+    from ecomfs.table import TableReader
+    from ecomfs.task import FieldMap, RowText, first_empty
+
+    reader = TableReader(source)
+    mapping = FieldMap.resolve(card, reader.header, fields, source.name)
+    id_name = id_column or next((c for c in reader.header if c.casefold() == "id"), None)
+    if id_name is not None:
+        reader.require(id_name)
+    words: RowText = RowText(card).fit([e.fields for e in pool], [e.label for e in pool])
+    rows: list[_Unlabelled] = []
+    bad: list[str] = []
+    seen: set[str] = set()
+    for row in reader.rows():
+        values = mapping.fields(row.cells, card)
+        empty = first_empty(values, card)
+        id_ = row.cells[id_name] if id_name else f"line{row.line}"
+        if row.error or empty is not None:
+            bad.append(row.error or f"line {row.line}: field {empty!r} is empty")
+            continue
+        if id_ in seen:
+            raise DuplicateIdError(
+                f"{source.name}, line {row.line}: id {id_!r} comes twice",
+                hint="make the ids unique, or name another column with --id-column",
+            )
+        seen.add(id_)
+        try:
+            rows.append(_Unlabelled(id_, values, words.render(values, "en")))
+        except RowError as error:
+            bad.append(f"line {row.line}: {error.message}")
+    if bad:
+        print(f"{source.name}: {len(bad)} left out, as they cannot be labelled; {bad[0]}")
+    if not rows:
+        raise EmptyInputError(f"{source}: no row can be labelled")
+    return rows
+
+
+def _rendered(card: TaskCard, pool: Sequence[Example]) -> list[str]:
+    from ecomfs.task import RowText
+
+    words = RowText(card).fit([e.fields for e in pool], [e.label for e in pool])
+    return [words.render(e.fields, "en") for e in pool]
+
+
+def _vote(
+    rows: Sequence[_Unlabelled], pool: Sequence[Example], known: list[str], embedder: Any, seed: int
+) -> _Vote:
+    import numpy as np
+
+    from ecomfs.retrieve import Retriever
+
+    retriever = Retriever(pool, known, embedder, seed=seed)
+    shares = retriever.vote([row.text for row in rows])
+    best = shares.argmax(axis=1)
+    entropy = [_entropy(row) for row in np.asarray(shares).tolist()]
+    return _Vote([retriever.labels[i] for i in best], entropy)
+
+
+def _entropy(shares: Sequence[float]) -> float:
+    """Shannon entropy in units of its maximum, log L: 0 is sure, 1 is no idea."""
+    import math
+
+    if len(shares) < 2:
+        return 0.0
+    entropy = -sum(p * math.log(p) for p in shares if p > 0) / math.log(len(shares))
+    return min(max(entropy, 0.0), 1.0)
+
+
+def _read_by_model(
+    rows: Sequence[_Unlabelled],
+    pool: Sequence[Example],
+    task: str,
+    engine: str,
+    embedder: str,
+    fields: dict[str, str],
+    seed: int,
+) -> _Vote:
+    """The classifier's own answers; a row it cannot answer is as uncertain as can be."""
+    clf = o.classifier(task, engine=engine, embedder=embedder, fields=fields, seed=seed)
+    clf.fit(list(pool))
+    found = clf.classify([row.fields for row in rows], [row.id for row in rows])
+    unread = [p for p in found if not p.probabilities]
+    if unread:
+        why = unread[0].error or unread[0].status
+        print(f"{len(unread)} rows got no answer and count as uncertain; {unread[0].id}: {why}")
+    doubt = [_entropy([*p.probabilities.values()]) if p.probabilities else 1.0 for p in found]
+    return _Vote([p.label or "" for p in found], doubt)
+
+
+def _choose(
+    rows: Sequence[_Unlabelled], n: int, vectors: Any, vote: _Vote | None, options: dict[str, Any]
+) -> tuple[list[Suggestion], str]:
+    from ecomfs.suggest import suggest as choose
+
+    found = choose(
+        [row.text for row in rows],
+        n,
+        vectors=vectors,
+        uncertainty=vote.uncertainty if vote else None,
+        groups=vote.labels if vote else None,
+        **options,
+    )
+    return found, "coverage, uncertainty and predicted label" if vote else "coverage"
+
+
+def _write(
+    path: Path, card: TaskCard, rows: Sequence[_Unlabelled], chosen: Sequence[Suggestion]
+) -> None:
+    from ecomfs.table import AtomicWriter, added_columns
+
+    names = [spec.name for spec in card.fields]
+    label = card.label_column[0]
+    extra = added_columns(["id", *names, label], ["predicted", "uncertainty", "stands_for", "why"])
+    with AtomicWriter(path, ["id", *names, label, *extra]) as out:
+        for s in chosen:
+            row = rows[s.position]
+            cells = [str(row.fields[name]) for name in names]
+            doubt = "" if s.uncertainty is None else f"{s.uncertainty:.4f}"
+            tail = [s.group or "", doubt, str(s.stands_for), s.why]
+            out.write([[row.id, *cells, "", *tail]])
