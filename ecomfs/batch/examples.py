@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from ecomfs.errors import DuplicateIdError, InputError
+from ecomfs.errors import ColumnError, ConfigError, DuplicateIdError, InputError, RowError
 from ecomfs.table import TableReader
-from ecomfs.task import FieldMap, Label, LabelSpace, TaskCard, find_column, first_empty
+from ecomfs.task import (
+    FieldMap,
+    Label,
+    LabelSpace,
+    RowText,
+    TaskCard,
+    find_column,
+    first_empty,
+)
 from ecomfs.types import Example
 
 
@@ -40,11 +50,7 @@ def read_examples(
     id_name = id_column or next((c for c in reader.header if c.casefold() == "id"), None)
     if id_name is not None:
         reader.require(id_name)
-    known = (
-        LabelSpace([Label(spec.name, spec) for spec in card.labels])
-        if card.label_space == "closed"
-        else None
-    )
+    known = known_labels(card)
     examples: list[Example] = []
     lines: dict[str, int] = {}
     for row in reader.rows():
@@ -71,3 +77,64 @@ def read_examples(
         lines[id_] = row.line
         examples.append(Example(id_, values, text))
     return examples
+
+
+def make_example(
+    card: TaskCard,
+    text: str | None,
+    values: Mapping[str, str],
+    label: str,
+    id: str | None = None,
+) -> Example:
+    """One labelled example, checked as those of a file are.
+
+    Args:
+        text: the value of the only required field.
+        values: field → value, for the others.
+        id: by default a digest of the fields, so that the same row twice is noticed.
+
+    Raises:
+        InputError: a field that is not the card's, a required one that is empty, or a cell that
+            is not of its field's kind.
+        UnknownLabelError: a closed card does not know the label.
+
+    >>> from ecomfs.task import load_task
+    >>> example = make_example(load_task("review_sentiment"), "fits well", {}, "positive")
+    >>> example.id, example.fields["text"], example.label
+    ('x-...', 'fits well', 'positive')
+    """
+    names = [spec.name for spec in card.fields]
+    given = dict(values)
+    if text is not None:
+        needed = [spec.name for spec in card.fields if spec.required]
+        if len(needed) != 1:
+            raise ConfigError(
+                f"task {card.name!r} has fields {', '.join(names)}",
+                hint="give each as --set FIELD=VALUE",
+            )
+        given.setdefault(needed[0], text)
+    for name in given:
+        if name not in names:
+            raise ColumnError(
+                f"task {card.name!r} has no field {name!r}", hint=f"fields are: {', '.join(names)}"
+            )
+    fields = {name: given.get(name, "") for name in names}
+    empty = first_empty(fields, card)
+    if empty is not None:
+        raise InputError(f"field {empty!r} is empty", hint="every example has a value there")
+    try:
+        RowText(card).render(fields, "en")
+    except RowError as error:
+        raise InputError(error.message, hint=error.hint) from error
+    known = known_labels(card)
+    if known is not None:
+        known.require(label, "the example")
+    digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+    return Example(f"x-{digest[:12]}" if id is None else id, fields, label)
+
+
+def known_labels(card: TaskCard) -> LabelSpace | None:
+    """The labels a closed card allows; ``None`` when the pool's own are the labels."""
+    if card.label_space != "closed":
+        return None
+    return LabelSpace([Label(spec.name, spec) for spec in card.labels])

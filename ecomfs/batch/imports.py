@@ -1,0 +1,121 @@
+"""Labelled examples of a table into a pool, and of a pool into a table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ecomfs.errors import DuplicateIdError
+from ecomfs.pool import Pool
+from ecomfs.pool.records import few
+from ecomfs.table import AtomicWriter, added_columns
+from ecomfs.types import Example
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What an import did, as counts of examples.
+
+    Attributes:
+        added: ids that were not alive in the pool.
+        unchanged: ids that the pool holds with the same fields and label.
+        changed: ids whose label was replaced.
+        version: the pool's version afterwards.
+    """
+
+    added: int
+    unchanged: int
+    changed: int
+    version: int
+
+
+def import_examples(
+    pool: Pool, examples: Iterable[Example], *, replace: bool = False, note: str = ""
+) -> ImportReport:
+    """Add examples to a pool, keeping their ids; one that it holds already is left alone.
+
+    An import that was broken off is finished by doing it again.
+
+    Args:
+        replace: give an example that the pool holds under another label the new one; each is a
+            version of its own. Without it such an example is an error, and nothing is stored.
+
+    Raises:
+        DuplicateIdError: an id of the pool with other fields, or (without ``replace``) with
+            another label; nothing is stored.
+
+    >>> pool = Pool.in_memory([Example("a", {"text": "fine"}, "positive")])
+    >>> import_examples(pool, [Example("a", {"text": "fine"}, "positive"),
+    ...                        Example("b", {"text": "poor"}, "negative")])
+    ImportReport(added=1, unchanged=1, changed=0, version=2)
+    >>> pool.close()
+    """
+    alive = {e.id: e for e in pool.examples()}
+    new: list[Example] = []
+    relabelled: list[Example] = []
+    differing: list[str] = []
+    unchanged = 0
+    for example in examples:
+        old = alive.get(example.id)
+        if old is None:
+            new.append(example)
+        elif _plain(old.fields) != _plain(example.fields):
+            differing.append(example.id)
+        elif old.label != example.label:
+            relabelled.append(example)
+        else:
+            unchanged += 1
+    if differing:
+        raise DuplicateIdError(
+            f"pool {pool.name!r} holds {few(differing)} with other fields",
+            hint="give the new rows ids of their own (--id-column), or retire the old ones first",
+        )
+    if relabelled and not replace:
+        raise DuplicateIdError(
+            f"pool {pool.name!r} holds {few(e.id for e in relabelled)} with another label",
+            hint="--replace gives them the new one",
+        )
+    version = pool.add(new, note)
+    for example in relabelled:
+        version = pool.relabel(example.id, example.label, note)
+    return ImportReport(len(new), unchanged, len(relabelled), version)
+
+
+def export_examples(pool: Pool, path: str | Path, version: int | None = None) -> tuple[int, int]:
+    """Write the examples of a version as a table that :func:`read_examples` reads: ``id``, the
+    fields, ``label``, and ``synthetic`` where an example is. Values that are no text are JSON.
+
+    Returns:
+        The version and the number of examples.
+
+    Raises:
+        PoolError: a version that does not exist.
+        OutputError: the file cannot be written.
+    """
+    version, examples = pool.snapshot(version)
+    fields = list(dict.fromkeys(name for e in examples for name in e.fields))
+    ends = ["label", "synthetic"] if any(e.synthetic for e in examples) else ["label"]
+    shown = added_columns(["id", *ends], fields)
+    with AtomicWriter(path, ["id", *shown, *ends]) as out:
+        out.write(_cells(example, fields, ends) for example in examples)
+    return version, len(examples)
+
+
+def _cells(example: Example, fields: Sequence[str], ends: Sequence[str]) -> list[str]:
+    own = [example.label, "yes" if example.synthetic else "no"][: len(ends)]
+    return [example.id, *(_cell(example.fields.get(name)) for name in fields), *own]
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _plain(fields: Mapping[str, Any]) -> dict[str, str]:
+    """Fields as a table shows them: an absent field is an empty one."""
+    cells = {name: _cell(value) for name, value in fields.items()}
+    return {name: cell for name, cell in cells.items() if cell}

@@ -1,0 +1,234 @@
+"""``ecomfs examples``: the labelled examples of a pool, kept and corrected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ecomfs.cli import options as o
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ecomfs.pool import Pool
+
+app = typer.Typer(
+    help="Labelled examples in a database: every change is a version, none is lost.",
+    no_args_is_help=True,
+)
+
+Where = Annotated[
+    str,
+    typer.Option(
+        "--pool",
+        "-p",
+        help="pool.db, sqlite:///pool.db or postgresql://USER@HOST/DB",
+        envvar="ECOMFS_POOL",
+        show_default=False,
+    ),
+]
+Name = Annotated[str, typer.Option("--name", help="the pool's name in the database")]
+Note = Annotated[str, typer.Option("--note", help="why; kept in the history")]
+
+
+@app.command()
+def add(
+    pool: Where,
+    task: o.Task,
+    label: Annotated[str, typer.Option("--label", "-l", help="its label")],
+    text: Annotated[
+        str | None, typer.Argument(help="its text, for tasks that need one field")
+    ] = None,
+    values: Annotated[
+        list[str] | None, typer.Option("--set", help="FIELD=VALUE, for the others (repeatable)")
+    ] = None,
+    id_: Annotated[str | None, typer.Option("--id", help="its id [made from its fields]")] = None,
+    name: Name = "default",
+    note: Note = "",
+) -> None:
+    """Add one example."""
+    from ecomfs.batch.examples import make_example
+    from ecomfs.task import load_task
+
+    example = make_example(load_task(task), text, _values(values), label, id_)
+    with _open(pool, name, create=True) as opened:
+        version = opened.add([example], note)
+        print(f"added {example.id} as {label!r}: version {version}")
+
+
+@app.command(name="import")
+def import_(
+    source: Annotated[str, typer.Argument(metavar="FILE.csv", help="table of labelled examples")],
+    pool: Where,
+    task: o.Task,
+    name: Name = "default",
+    field: o.Fields = None,
+    label_column: o.LabelColumn = None,
+    id_column: o.IdColumn = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="relabel examples whose label changed")
+    ] = False,
+    note: Annotated[
+        str | None, typer.Option("--note", help="why; kept in the history [the file's name]")
+    ] = None,
+) -> None:
+    """Add the examples of a table; those the pool holds already are left alone."""
+    from ecomfs.batch import read_examples
+    from ecomfs.batch.imports import import_examples
+    from ecomfs.task import load_task
+
+    found = read_examples(
+        source,
+        load_task(task),
+        fields=o.parse_fields(field),
+        label_column=label_column,
+        id_column=id_column,
+    )
+    why = f"import of {Path(source).name}" if note is None else note
+    with _open(pool, name, create=True) as opened:
+        done = import_examples(opened, found, replace=replace, note=why)
+    print(
+        f"{done.added} added · {done.unchanged} unchanged · {done.changed} changed: "
+        f"version {done.version}"
+    )
+
+
+@app.command()
+def relabel(
+    id_: Annotated[str, typer.Argument(metavar="ID")],
+    label: Annotated[str, typer.Argument(metavar="LABEL")],
+    pool: Where,
+    task: Annotated[
+        str | None, typer.Option("--task", "-t", help="check the label against this task")
+    ] = None,
+    name: Name = "default",
+    note: Note = "",
+) -> None:
+    """Give an example another label."""
+    from ecomfs.batch.examples import known_labels
+    from ecomfs.task import load_task
+
+    known = None if task is None else known_labels(load_task(task))
+    if known is not None:
+        known.require(label, f"example {id_!r}")
+    with _open(pool, name) as opened:
+        print(f"{id_} is {label!r}: version {opened.relabel(id_, label, note)}")
+
+
+@app.command()
+def retire(
+    ids: Annotated[list[str], typer.Argument(metavar="ID…")],
+    pool: Where,
+    name: Name = "default",
+    note: Note = "",
+) -> None:
+    """Take examples out; older versions keep them."""
+    with _open(pool, name) as opened:
+        version = opened.retire(ids, note)
+    print(f"retired {len(set(ids))}: version {version}")
+
+
+@app.command()
+def history(
+    id_: Annotated[str, typer.Argument(metavar="ID")], pool: Where, name: Name = "default"
+) -> None:
+    """Every state that an example ever had, oldest first."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from ecomfs.errors import PoolError
+
+    with _open(pool, name) as opened:
+        revisions = opened.history(id_)
+    if not revisions:
+        raise PoolError(f"pool {name!r} never held example {id_!r}", hint="check the id")
+    table = Table("versions", "label", "since", "note", "fields")
+    for r in revisions:
+        last = "now" if r.retired_in is None else str(r.retired_in - 1)
+        fields = " · ".join(f"{key}: {value}" for key, value in r.example.fields.items())
+        cells = (f"{r.added_in} to {last}", r.example.label, r.at, r.note, fields)
+        table.add_row(*(escape(cell) for cell in cells))
+    _console().print(table)
+
+
+@app.command()
+def export(
+    output: Annotated[Path, typer.Argument(metavar="OUT.csv", help="table to write")],
+    pool: Where,
+    name: Name = "default",
+    version: Annotated[int | None, typer.Option(help="an older version [the current one]")] = None,
+) -> None:
+    """Write the examples of a version as a table."""
+    from ecomfs.batch.imports import export_examples
+
+    with _open(pool, name) as opened:
+        version, count = export_examples(opened, output, version)
+    print(f"wrote {output}: {count} examples of version {version}")
+
+
+@app.command()
+def stats(
+    pool: Where,
+    name: Name = "default",
+    last: Annotated[int, typer.Option(min=0, help="how many of the latest versions to show")] = 10,
+) -> None:
+    """Labels, counts and versions."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    with _open(pool, name) as opened:
+        found, changes = opened.stats(), opened.changes()
+    console = _console()
+    made_up = f" ({found.synthetic} synthetic)" if found.synthetic else ""
+    console.print(
+        f"pool {found.name} · version {found.version} · {found.examples} examples{made_up} · "
+        f"{found.retired} earlier states",
+        markup=False,
+    )
+    labels = Table("label", "examples")
+    for label, count in found.labels.items():
+        labels.add_row(escape(label), str(count))
+    console.print(labels)
+    if last:
+        versions = Table("version", "change", "at", "note")
+        for change in changes[-last:]:
+            what = f"{change.action} {change.examples}"
+            versions.add_row(str(change.version), what, change.at, escape(change.note))
+        console.print(versions)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+@contextmanager
+def _open(url: str, name: str, *, create: bool = False) -> Iterator[Pool]:
+    """A pool for one command; one that must be there already unless ``create``."""
+    from ecomfs.errors import PoolError
+    from ecomfs.pool import Pool
+
+    with Pool.open(url, name, create=create) as opened:
+        if not create and not opened.version:
+            raise PoolError(
+                f"{opened.url} has no pool {name!r}",
+                hint="check --pool and --name; ecomfs examples import makes one",
+            )
+        yield opened
+
+
+def _values(entries: list[str] | None) -> dict[str, str]:
+    from ecomfs.errors import ConfigError
+
+    out: dict[str, str] = {}
+    for entry in entries or ():
+        field, equals, value = entry.partition("=")
+        if not equals or not field:
+            raise ConfigError(f"--set {entry!r}", hint="write --set FIELD=VALUE")
+        out[field.strip()] = value
+    return out

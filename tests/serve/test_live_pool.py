@@ -1,0 +1,223 @@
+"""What a running classifier and a running service see of a pool that changes under them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripted import ScriptedEngine, examples
+from serving import ask, serving
+
+from ecomfs import FewShotClassifier
+from ecomfs.errors import EngineError, PoolError
+from ecomfs.pool import HashedEmbedder, Pool
+from ecomfs.serve import create_app
+from ecomfs.types import Example
+
+QUERY = "review 1: it broke at once"
+
+
+def stored(n: int = 12) -> list[Example]:
+    texts, labels = examples(n)
+    pairs = zip(texts, labels, strict=True)
+    return [Example(f"e{i}", {"text": t}, label) for i, (t, label) in enumerate(pairs)]
+
+
+def fitted(pool: Any, task: str = "review_sentiment", **options: Any) -> FewShotClassifier:
+    defaults: dict[str, Any] = {
+        "k": 4, "embedder": "hashed", "language": "en", "calibration_size": 0,
+        "strategy": "top_k",
+    }  # fmt: skip
+    return FewShotClassifier(task, ScriptedEngine(), **(defaults | options)).fit(pool)
+
+
+@pytest.fixture
+def pool() -> Iterator[Pool]:
+    with Pool.in_memory(stored()) as pool:
+        yield pool
+
+
+def shown(clf: FewShotClassifier, query: str = QUERY) -> dict[str, str]:
+    """Id → label of the demonstrations of a prediction, and that the prompt says the same."""
+    explanation = clf.explain(query)
+    assert explanation.case.prompt is not None
+    for d in explanation.case.demonstrations:
+        assert f"{d.text}\nSentiment: {d.example.label}" in explanation.case.prompt.text
+    return {d.example.id: d.example.label for d in explanation.case.demonstrations}
+
+
+def test_a_relabelled_example_is_shown_with_its_new_label(pool: Pool) -> None:
+    clf = fitted(pool)
+    assert shown(clf)["e1"] == "negative"
+    pool.relabel("e1", "positive")
+    assert shown(clf)["e1"] == "positive"
+    assert clf.classify([QUERY])[0].pool_version == 2
+
+
+def test_added_and_retired_examples_count_at_the_next_call(pool: Pool) -> None:
+    clf = fitted(pool)
+    pool.add([Example("new", {"text": "quite another thing"}, "positive")])
+    assert "new" in clf.classify(["quite another thing"])[0].demonstration_ids
+    pool.retire(["new"])
+    assert "new" not in clf.classify(["quite another thing"])[0].demonstration_ids
+
+
+def test_the_answer_is_that_of_a_new_fit(pool: Pool) -> None:
+    clf = fitted(pool)
+    pool.relabel("e3", "positive")
+    pool.retire(["e5"])
+    pool.add([Example("n", {"text": "it leaks"}, "negative")])
+    queries = ["it leaks", QUERY, "works very well"]
+    assert clf.classify(queries) == fitted(pool).classify(queries)
+
+
+def test_an_unchanged_pool_is_not_built_again(pool: Pool) -> None:
+    clf = fitted(pool)
+    before = clf.pipeline_
+    clf.classify([QUERY])
+    assert clf.pipeline_ is before
+    pool.relabel("e1", "positive")
+    clf.classify([QUERY])
+    assert clf.pipeline_ is not before
+
+
+class _Counting:
+    """Hashed vectors with no weights of the pool, and how many texts were embedded."""
+
+    def __init__(self) -> None:
+        self._inner = HashedEmbedder()
+        self.fingerprint, self.dimensions = self._inner.fingerprint, self._inner.dimensions
+        self.pool_texts = 0
+
+    def fit(self, texts: Any) -> _Counting:
+        return self
+
+    def embed(self, texts: Any, *, query: bool) -> Any:
+        self.pool_texts += 0 if query else len(texts)
+        return self._inner.embed(texts, query=query)
+
+
+def test_only_new_texts_are_embedded(pool: Pool) -> None:
+    embedder = _Counting()
+    clf = fitted(pool, embedder=embedder)
+    assert embedder.pool_texts == 12
+    pool.add([Example("n", {"text": "it leaks"}, "negative")])
+    pool.relabel("e3", "positive")
+    clf.classify([QUERY])
+    assert embedder.pool_texts == 13
+
+
+def test_a_new_label_of_an_open_task_becomes_an_answer() -> None:
+    titles = {"red shoe": "shoes", "blue shoe": "shoes", "warm coat": "coats", "rain coat": "coats"}
+    with Pool.in_memory(
+        Example(str(i), {"title": t}, y) for i, (t, y) in enumerate(titles.items())
+    ) as pool:
+        clf = fitted(pool, "product_category")
+        assert clf.predict_proba(["straw hat"]).shape == (1, 2)
+        pool.add([Example("h", {"title": "straw hat"}, "hats")])
+        assert clf.predict_proba(["straw hat"]).shape == (1, 3)
+        assert clf.classes_.tolist() == ["coats", "hats", "shoes"]
+        assert clf.explain("straw hat").labels == clf.pipeline_.space.names
+
+
+def test_the_label_bias_stays(pool: Pool) -> None:
+    biases = []
+    for seed in range(20):  # an untrained engine has a bias worth taking off only sometimes
+        clf = fitted(pool, calibration_size=12, seed=seed, k=2)
+        bias = clf.pipeline_.voices["en"].bias
+        if bias is None:
+            continue
+        pool.add([Example(f"n{seed}", {"text": f"thing {seed}"}, "positive")])
+        engine: Any = clf.engine_
+        calls = len(engine.calls)
+        clf.classify([QUERY])
+        assert len(engine.calls) == calls + 1
+        assert clf.pipeline_.voices["en"].bias == bias
+        biases.append(bias)
+    assert biases
+
+
+def test_a_pool_that_cannot_serve_is_told_and_the_old_pipeline_stays(pool: Pool) -> None:
+    clf = fitted(pool)
+    before = clf.pipeline_
+    pool.retire([f"e{i}" for i in range(0, 12, 2)])
+    for _ in range(2):
+        with pytest.raises(PoolError, match=r"pool 'default', version 2: all .* 'negative'"):
+            clf.classify([QUERY])
+    assert clf.pipeline_ is before
+    pool.add([Example("back", {"text": "works"}, "positive")])
+    assert clf.classify([QUERY])[0].pool_version == 3
+
+
+def test_a_label_that_a_closed_task_does_not_know_is_the_pools_fault(pool: Pool) -> None:
+    clf = fitted(pool)
+    pool.relabel("e1", "meh")
+    with pytest.raises(PoolError, match=r"version 2.*unknown label 'meh'"):
+        clf.predict([QUERY])
+
+
+def test_many_threads_see_whole_versions(pool: Pool) -> None:
+    clf = fitted(pool)
+
+    def change_and_ask(i: int) -> bool:
+        pool.add([Example(f"t{i}", {"text": f"thread number {i}"}, "positive")])
+        prediction = clf.classify([f"thread number {i}"])[0]
+        return f"t{i}" in prediction.demonstration_ids
+
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(change_and_ask, range(24)))
+    assert clf.pipeline_.pool_version == pool.version == 25
+
+
+# -- another process changes the file of a running service ----------------------------------------
+
+
+def elsewhere(*arguments: str) -> None:
+    """``ecomfs examples …`` in a process of its own."""
+    command = [sys.executable, "-c", "from ecomfs.cli import main; main()", "examples"]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def asked(url: str) -> Any:
+    answer = ask(url, "POST", "/v1/explain", {"row": QUERY})
+    assert answer.status == 200
+    return answer.json["prediction"]
+
+
+def test_a_service_sees_what_another_process_did(tmp_path: Path) -> None:
+    file = tmp_path / "pool.db"
+    with Pool.open(file) as pool:
+        pool.add(stored())
+        with serving(create_app(fitted(pool))) as url:
+            before = asked(url)
+            assert before["pool_version"] == 1
+            elsewhere("relabel", "e1", "positive", "--pool", str(file))
+            after = asked(url)
+            assert after["pool_version"] == 2
+            labels = {d["id"]: d["label"] for d in after["explanation"]["demonstrations"]}
+            assert labels["e1"] == "positive"
+            elsewhere(
+                "add", QUERY + "!", "--label", "negative", "--id", "late",
+                "--task", "review_sentiment", "--pool", str(file),
+            )  # fmt: skip
+            assert "late" in asked(url)["demonstration_ids"]
+
+
+def test_a_service_tells_that_its_pool_cannot_be_used() -> None:
+    from ecomfs import Client
+
+    with Pool.in_memory(stored()) as pool, serving(create_app(fitted(pool))) as url:
+        pool.retire([f"e{i}" for i in range(0, 12, 2)])
+        answer = ask(url, "POST", "/v1/classify", {"rows": [QUERY]})
+        assert answer.status == 500
+        assert answer.json["type"] == "urn:ecomfs:error:pool"
+        with Client(url) as client, pytest.raises(EngineError, match="labelled examples"):
+            client.classify([QUERY])
+        pool.add([Example("back", {"text": "works"}, "positive")])
+        assert ask(url, "POST", "/v1/classify", {"rows": [QUERY]}).status == 200
