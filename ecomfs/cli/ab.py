@@ -49,6 +49,7 @@ def ab(
     field: o.Fields = None,
     id_column: o.IdColumn = None,
     calibrate: o.Calibrate = 48,
+    pool_name: o.PoolName = "default",
     shots: o.Shots = None,
     seed: o.Seed = 0,
     limit: o.Limit = None,
@@ -76,7 +77,7 @@ def ab(
         _check_target(json_path)
     fields = o.parse_fields(field)
     card, full = o.load_pool(
-        task, examples, fields, pool_label_column or label_column, None, None, seed
+        task, examples, fields, pool_label_column or label_column, None, None, seed, pool_name
     )
     rows = read_examples(data, card, fields=fields, label_column=label_column, id_column=id_column)
     rows = with_gold(rows if limit is None else rows[:limit], card, full, data.name)

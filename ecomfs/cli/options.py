@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,12 +16,21 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ecomfs.classifier import FewShotClassifier
+    from ecomfs.pool import Pool
     from ecomfs.task import TaskCard
     from ecomfs.types import Example
 
 Task = Annotated[str, typer.Option("--task", "-t", help="task name or folder (ecomfs tasks)")]
 Examples = Annotated[
-    Path, typer.Option("--examples", "-e", help="table of labelled examples (the pool)")
+    str,
+    typer.Option(
+        "--examples",
+        "-e",
+        help="labelled examples: a table; or a pool: FILE.db, sqlite:///FILE, postgresql://…",
+    ),
+]
+PoolName = Annotated[
+    str, typer.Option("--pool-name", help="the pool's name in the database of --examples")
 ]
 Engine = Annotated[
     str,
@@ -78,23 +90,69 @@ def parse_fields(values: Sequence[str] | None) -> dict[str, str]:
 
 def load_pool(
     task: str,
-    path: Path,
+    source: str | Path,
     fields: dict[str, str],
     label_column: str | None,
     id_column: str | None,
     shots: int | None,
     seed: int,
+    pool_name: str = "default",
 ) -> tuple[TaskCard, list[Example]]:
-    """The task's card and the labelled examples of a file, or a seeded sample of them."""
+    """The task's card and the labelled examples of a table or a pool, or a seeded sample of
+    them."""
     from ecomfs.batch import read_examples
     from ecomfs.pool.sample import sample_examples
-    from ecomfs.task import load_task
+    from ecomfs.task import LabelSpace, load_task
 
     card = load_task(task)
-    examples = read_examples(
-        path, card, fields=fields, label_column=label_column, id_column=id_column
-    )
+    if is_pool(source):
+        with _open_pool(source, pool_name) as pool:
+            examples = pool.examples()
+        LabelSpace.resolve(card, (e.label for e in examples), f"pool {pool_name!r}")
+    else:
+        examples = read_examples(
+            source, card, fields=fields, label_column=label_column, id_column=id_column
+        )
     return card, examples if shots is None else sample_examples(examples, shots, seed)
+
+
+def is_pool(source: str | Path) -> bool:
+    """Whether ``--examples`` names a pool, not a table.
+
+    >>> [is_pool(s) for s in ("shop.db", "postgresql://host/shop", "pool.csv", "sql:sqlite:///x")]
+    [True, True, False, False]
+    """
+    text = str(source)
+    if re.match(r"(sqlite|postgres(ql)?)(\+\w+)?://", text):
+        return True
+    return ":" not in text and Path(text).suffix.lower() in (".db", ".sqlite", ".sqlite3")
+
+
+@contextmanager
+def to_fit(
+    source: str | Path, examples: list[Example], shots: int | None, pool_name: str
+) -> Iterator[Pool | list[Example]]:
+    """What a classifier is fitted on: a pool itself, so that predictions bear its version and a
+    service follows its changes; or the examples of a table, or of a sample."""
+    if shots is not None or not is_pool(source):
+        yield examples
+        return
+    with _open_pool(source, pool_name) as pool:
+        yield pool
+
+
+@contextmanager
+def _open_pool(source: str | Path, name: str) -> Iterator[Pool]:
+    from ecomfs.errors import PoolError
+    from ecomfs.pool import Pool
+
+    with Pool.open(source, name, create=False) as pool:
+        if not pool.stats().examples:
+            raise PoolError(
+                f"{pool.url}: pool {name!r} holds no examples",
+                hint="check --pool-name, or fill it with ecomfs examples import",
+            )
+        yield pool
 
 
 def classifier(task: str, **options: Any) -> FewShotClassifier:

@@ -37,6 +37,7 @@ def score(
         str, typer.Option(help="of the result: utf-8, or utf-8-sig for spreadsheets")
     ] = "utf-8",
     calibrate: o.Calibrate = 48,
+    pool_name: o.PoolName = "default",
     shots: o.Shots = None,
     seed: o.Seed = 0,
     limit: o.Limit = None,
@@ -51,7 +52,7 @@ def score(
     if encoding not in ("utf-8", "utf-8-sig"):
         raise ConfigError(f"--encoding {encoding!r}", hint="use utf-8 or utf-8-sig")
     fields = o.parse_fields(field)
-    card, pool = o.load_pool(task, examples, fields, label_column, None, shots, seed)
+    card, pool = o.load_pool(task, examples, fields, label_column, None, shots, seed, pool_name)
     # A model takes a while to load; a wrong column should not wait for it.
     find_columns(source, card, fields=fields, id_column=id_column, gold_column=gold)
     target = output or source.with_name(f"{source.stem}.scored.csv")
@@ -59,7 +60,9 @@ def score(
         task, engine=engine, k=k, embedder=embedder, language=language, template=template,
         readout=readout, strategy=strategy, seed=seed, fields=fields,
         calibration_size=calibrate,
-    ).fit(pool)  # fmt: skip
+    )  # fmt: skip
+    with o.to_fit(examples, pool, shots, pool_name) as labelled:
+        clf.fit(labelled)
     with progress(source.name, quiet=quiet) as report:
         result = score_table(
             source,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Annotated
 
 import typer
@@ -30,6 +31,7 @@ def serve(
     field: o.Fields = None,
     label_column: o.LabelColumn = None,
     id_column: o.IdColumn = None,
+    pool_name: o.PoolName = "default",
     shots: o.Shots = None,
     calibrate: o.Calibrate = 48,
     seed: o.Seed = 0,
@@ -48,20 +50,26 @@ def serve(
         ) from error
     # Before the model is loaded: a refused address should not take a minute to be refused.
     sock = server.bind(host, port, api_key=api_key)
-    with sock:
+    with sock, ExitStack() as stack:
+        fields = o.parse_fields(field)
         _, pool = o.load_pool(
-            task, examples, o.parse_fields(field), label_column, id_column, shots, seed
+            task, examples, fields, label_column, id_column, shots, seed, pool_name
         )
         clf = o.classifier(
             task, engine=engine, k=k, embedder=embedder, language=language, template=template,
             readout=readout, strategy=strategy, seed=seed, calibration_size=calibrate,
-        ).fit(pool)  # fmt: skip
+        )  # fmt: skip
+        labelled = stack.enter_context(o.to_fit(examples, pool, shots, pool_name))
+        clf.fit(labelled)
+        live = (
+            "" if isinstance(labelled, list) else "\nchanges of the pool count at the next request"
+        )
         open_to = None if api_key else server.LOOPBACK_HOSTS
         app = create_app(clf, api_key=api_key, allowed_hosts=open_to)
         url = server.url_of(sock)
         told = (
             f"{task} · {len(pool)} labelled examples · {clf.engine_.spec}\n"
-            f"serving at {url} (try {url}/docs), stop with Ctrl-C"
+            f"serving at {url} (try {url}/docs), stop with Ctrl-C{live}"
         )
         console = Console(stderr=True)
         try:
