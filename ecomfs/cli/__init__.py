@@ -9,7 +9,21 @@ from collections.abc import Callable, Sequence
 
 import typer
 
-from ecomfs.cli import ab, check, demo, examples, models, prepare, score, serve, suggest, tasks, up
+from ecomfs.cli import (
+    ab,
+    check,
+    demo,
+    examples,
+    lint_task,
+    models,
+    new_task,
+    prepare,
+    score,
+    serve,
+    suggest,
+    tasks,
+    up,
+)
 from ecomfs.errors import EcomfsError
 
 app = typer.Typer(
@@ -28,6 +42,8 @@ _VERBS: tuple[tuple[str, Callable[..., None]], ...] = (
     ("check", check.check),
     ("suggest", suggest.suggest),
     ("tasks", tasks.tasks),
+    ("new-task", new_task.new_task),
+    ("lint-task", lint_task.lint_task),
     ("models", models.models),
     ("demo", demo.demo),
 )

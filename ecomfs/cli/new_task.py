@@ -1,0 +1,66 @@
+"""``ecomfs new-task``: the draft of a task from labelled data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ecomfs.errors import ColumnError, ConfigError, InputError, OutputError, TaskError
+
+
+def new_task(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="of the new task")],
+    source: Annotated[Path, typer.Option("--from", help="table of labelled rows")],
+    label_column: Annotated[str, typer.Option(help="column with the label")],
+    column: Annotated[
+        list[str] | None,
+        typer.Option("--column", help="column to classify by (repeatable) [all but id and label]"),
+    ] = None,
+    language: Annotated[
+        str, typer.Option(help="prompt language: auto (each row's own), en, zh")
+    ] = "auto",
+    folder: Annotated[Path, typer.Option("--prompts", help="folder of tasks")] = Path("prompts"),
+) -> None:
+    """Write a task card and templates that a person then edits; nothing is overwritten."""
+    from ecomfs.table import TableReader
+    from ecomfs.task import available_tasks
+    from ecomfs.task.draft import draft_task
+
+    if language not in ("auto", "en", "zh"):
+        raise ConfigError(f"--language {language!r}", hint="use auto, en or zh")
+    target = folder / name
+    if target.exists() or name in available_tasks():
+        where = target if target.exists() else f"task {name!r}"
+        raise TaskError(f"{where} is there already", hint="choose another name, or edit that task")
+    reader = TableReader(source)
+    reader.require(label_column, *(column or ()))
+    columns = column or [
+        each for each in reader.header if each != label_column and each.casefold() != "id"
+    ]
+    if label_column in columns:
+        raise ColumnError(f"column {label_column!r} is the label", hint="do not classify by it")
+    labels: list[str] = []
+    for row in reader.rows():
+        if row.error:
+            raise InputError(f"{source.name}, {row.error}")
+        labels.append(row.cells[label_column])
+    draft = draft_task(
+        name,
+        columns,
+        labels,
+        label_column=label_column,
+        language="en" if language == "en" else "zh" if language == "zh" else "auto",
+    )
+    try:
+        target.mkdir(parents=True)
+        for file, text in draft.files.items():
+            (target / file).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{target}: {error.strerror}") from error
+    print(f"{len(labels)} rows, {len(draft.labels)} labels, {len(columns)} columns: {target}")
+    print(
+        f"answer the {draft.questions} questions in {target / 'task.yaml'}, "
+        f"then run: ecomfs lint-task {target}"
+    )

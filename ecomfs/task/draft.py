@@ -1,0 +1,203 @@
+"""The draft of a task card from labelled data, with the questions only a person can answer.
+
+What the data say is written down: fields, labels, their spellings. What they do not say (what a
+label means, its word in the other language) is written as a question that begins with
+:data:`QUESTION`; :func:`ecomfs.task.lint.lint_card` reports every question still there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import yaml
+
+from ecomfs.errors import TaskError
+from ecomfs.task.card import TaskCard, plain_key
+from ecomfs.text.language import detect_language
+
+QUESTION = "???"
+MAX_LISTED = 50
+"""With more labels than this the card is open: the pool's labels are its labels."""
+
+_NAME = re.compile(r"^[a-z][a-z0-9_]*$")
+_HAN = re.compile(r"[\u3400-\u9fff]")
+_LANGUAGES = ("en", "zh")
+_CALLED = {"en": "English", "zh": "Chinese"}
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """The files of a new task.
+
+    Attributes:
+        files: name → content.
+        questions: how many a person must answer.
+        labels: the labels found, each in its first spelling.
+    """
+
+    files: Mapping[str, str]
+    questions: int
+    labels: tuple[str, ...]
+
+
+def draft_task(
+    name: str,
+    columns: Sequence[str],
+    labels: Sequence[str],
+    *,
+    label_column: str = "label",
+    language: Literal["auto", "en", "zh"] = "auto",
+) -> Draft:
+    """A card and a template a language, for a person to edit.
+
+    Args:
+        name: of the task: lower-case letters, digits and underscores.
+        columns: the columns a row is made of.
+        labels: the label of every row of the data, as it stands there.
+        label_column: what its column is called.
+        language: of the prompts; ``auto`` follows each row.
+
+    Raises:
+        TaskError: the name cannot be one, there is no column or fewer than two labels.
+
+    >>> draft = draft_task("gift", ["note"], ["yes", "no", "Yes"])
+    >>> sorted(draft.files), draft.labels
+    (['en.v1.jinja', 'task.yaml', 'zh.v1.jinja'], ('yes', 'no'))
+    """
+    if not _NAME.match(name):
+        raise TaskError(
+            f"{name!r} cannot be a task's name",
+            hint="use lower-case letters, digits and underscores, a letter first",
+        )
+    if not columns:
+        raise TaskError("no column is left to classify by", hint="name one with --column")
+    spellings: dict[str, list[str]] = {}
+    for label in labels:
+        if label.strip():
+            known = spellings.setdefault(plain_key(label), [])
+            if label.strip() not in known:
+                known.append(label.strip())
+    if len(spellings) < 2:
+        raise TaskError(
+            f"column {label_column!r} holds {len(spellings)} labels, a task needs two",
+            hint="name another with --label-column",
+        )
+    card = _card(name, columns, list(spellings.values()), label_column, language)
+    TaskCard.model_validate(card)
+    text = yaml.safe_dump(card, allow_unicode=True, sort_keys=False, width=96)
+    head = (
+        f"# A draft. Replace every text that begins with {QUESTION} and check the rest, then run:\n"
+        f"#   ecomfs lint-task {name}\n"
+    )
+    files = {"task.yaml": head + text}
+    for each in _LANGUAGES:
+        files[f"{each}.v1.jinja"] = _template(card, each)
+    return Draft(files, text.count(f"{QUESTION} "), tuple(s[0] for s in spellings.values()))
+
+
+def _card(
+    name: str,
+    columns: Sequence[str],
+    spellings: list[list[str]],
+    label_column: str,
+    language: str,
+) -> dict[str, Any]:
+    listed = len(spellings) <= MAX_LISTED
+    title = name.replace("_", " ").capitalize()
+    card: dict[str, Any] = {
+        "name": name,
+        "title": {"en": title, "zh": _ask(f"The task's name in Chinese ({title})?")},
+        "description": _both("What is asked of a row, in one LANGUAGE sentence?"),
+        "fields": _fields(columns),
+        "label_title": _titles(label_column, "Label", "标签"),
+        "label_column": [label_column, *({"label"} - {label_column, *columns})],
+        "label_space": "closed" if listed else "open",
+    }
+    if listed:
+        taken = {plain_key(each[0]) for each in spellings}
+        card["labels"] = [_label(each, taken) for each in spellings]
+    card["instruction"] = _both("What should the reader decide, in one LANGUAGE sentence?")
+    card["language"] = language
+    return card
+
+
+def _fields(columns: Sequence[str]) -> list[dict[str, Any]]:
+    fields: list[dict[str, Any]] = []
+    for number, column in enumerate(columns, 1):
+        slug = re.sub(r"[^a-z0-9]+", "_", column.strip().casefold()).strip("_")
+        name = slug if _NAME.match(slug) else ("text" if len(columns) == 1 else f"field_{number}")
+        while any(field["name"] == name for field in fields):
+            name += f"_{number}"
+        field: dict[str, Any] = {
+            "name": name,
+            "title": _titles(column, *[column.replace("_", " ")] * 2),
+        }
+        if name != column:
+            field["aliases"] = [column]
+        fields.append(field)
+    return fields
+
+
+def _label(spellings: list[str], taken: set[str]) -> dict[str, Any]:
+    name = spellings[0]
+    own = "zh" if _HAN.search(name) else "en"
+    other = "en" if own == "zh" else "zh"
+    word = name.replace("_", " ").strip()
+    if not word or (plain_key(word) in taken and word != name):
+        word = name  # another label is spelt so
+    taken.add(plain_key(word))
+    label: dict[str, Any] = {
+        "name": name,
+        "words": {
+            own: word,
+            other: _ask(f"The {_CALLED[other]} word for {name!r}?"),
+        },
+        "definition": _both(f"In one LANGUAGE sentence: when is a row {name!r}?"),
+    }
+    if spellings[1:]:
+        label["aliases"] = spellings[1:]
+    return label
+
+
+def _titles(column: str, en: str, zh: str) -> dict[str, str]:
+    """A column's own name in its language; beside it the general word given."""
+    shown = column.replace("_", " ").strip()
+    chinese = detect_language(shown) == "zh"
+    return {"en": en if chinese else shown[:1].upper() + shown[1:], "zh": shown if chinese else zh}
+
+
+def _both(question: str) -> dict[str, str]:
+    return {each: _ask(question.replace("LANGUAGE", _CALLED[each], 1)) for each in _LANGUAGES}
+
+
+def _ask(question: str) -> str:
+    return f"{QUESTION} {question}"
+
+
+def _template(card: Mapping[str, Any], language: str) -> str:
+    colon = "：" if language == "zh" else ":"
+    space = "" if language == "zh" else " "
+    answer = f"{card['label_title'][language]}{colon}"
+    one = card["fields"][0] if len(card["fields"]) == 1 else None
+    lead = f"{one['title'][language]}{colon}{space}" if one else ""
+    row, shown = (
+        (f"row.{one['name']}", f"demonstration.row.{one['name']}")
+        if one
+        else ("text", "demonstration.text")
+    )
+    return (
+        "{{ instruction }}\n"
+        "{% for label in labels %}\n"
+        "- {{ label.answer }}{% if label.answer != label.word %} = {{ label.word }}{% endif %}"
+        f"{{% if label.definition %}}{colon}{space}{{{{ label.definition }}}}{{% endif %}}\n\n"
+        "{% endfor %}\n\n"
+        "{% for demonstration in demonstrations %}\n"
+        f"{lead}{{{{ {shown} }}}}\n"
+        f"{answer}{space}{{{{ demonstration.answer }}}}\n\n"
+        "{% endfor %}\n"
+        f"{lead}{{{{ {row} }}}}\n"
+        f"{answer}\n"
+    )

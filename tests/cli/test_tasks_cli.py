@@ -1,0 +1,216 @@
+"""``ecomfs new-task`` and ``ecomfs lint-task``: a card is drafted, finished by hand, checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ecomfs.cli import run
+from ecomfs.errors import TaskError
+from ecomfs.task import TaskCard, available_tasks, load_task
+from ecomfs.task.card import plain_key
+from ecomfs.task.draft import QUESTION, draft_task
+from ecomfs.task.lint import lint_card
+
+DATA = "id,note,mood\n1,wrap it please,gift\n2,no receipt,gift\n3,for myself,Own use\n4,,own use\n"
+LABELS = st.lists(st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), max_size=8))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("data.csv").write_text(DATA, encoding="utf-8")
+    return tmp_path
+
+
+def new(*arguments: str) -> int:
+    return run(["new-task", "gift", "--from", "data.csv", "--label-column", "mood", *arguments])
+
+
+def answer_all() -> None:
+    """What a person does: every question gets an answer of its own."""
+    numbers = iter(range(100))
+
+    def answered(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: answered(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [answered(inner) for inner in value]
+        asked = isinstance(value, str) and value.startswith(QUESTION)
+        return f"answer {next(numbers)}" if asked else value
+
+    path = Path("prompts/gift/task.yaml")
+    card = answered(yaml.safe_load(path.read_text(encoding="utf-8")))
+    path.write_text(yaml.safe_dump(card, allow_unicode=True, sort_keys=False), encoding="utf-8")
+
+
+def edit(**changes: Any) -> None:
+    path = Path("prompts/gift/task.yaml")
+    card = yaml.safe_load(path.read_text(encoding="utf-8")) | changes
+    path.write_text(yaml.safe_dump(card, allow_unicode=True), encoding="utf-8")
+
+
+def lint(*arguments: str) -> int:
+    return run(["lint-task", "gift", *arguments])
+
+
+def test_a_draft_asks_and_does_not_invent(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert new() == 0
+    assert "4 rows, 2 labels, 1 columns" in capsys.readouterr().out
+    card = load_task("gift")
+    assert [f.name for f in card.fields] == ["note"]
+    assert [label.name for label in card.labels] == ["gift", "Own use"]
+    assert card.labels[1].aliases == ("own use",)
+    assert all(label.definition.en.startswith(QUESTION) for label in card.labels)
+    assert all(label.words.zh.startswith(QUESTION) for label in card.labels)
+    assert lint() == 1
+    assert "labels.gift.d" in capsys.readouterr().out
+
+
+def test_answered_it_is_clean_and_loads(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert new() == 0
+    answer_all()
+    capsys.readouterr()
+    assert lint() == 0, capsys.readouterr().out
+    assert "nothing wrong" in capsys.readouterr().out
+    assert run(["lint-task", "prompts/gift"]) == 0
+    Path("pool.csv").write_text(DATA.replace("4,,own", "4,mine,own"), encoding="utf-8")
+    assert lint("-e", "pool.csv") == 0
+
+
+def test_nothing_is_overwritten(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert new() == 0
+    before = Path("prompts/gift/task.yaml").read_bytes()
+    assert new() == 2
+    assert "is there already" in capsys.readouterr().err
+    assert Path("prompts/gift/task.yaml").read_bytes() == before
+    shipped = ["new-task", "review_sentiment", "--from", "data.csv", "--label-column", "mood"]
+    assert run(shipped) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["new-task", "Gift", "--from", "data.csv", "--label-column", "mood"], "task's name"),
+        (["new-task", "gift", "--from", "none.csv", "--label-column", "mood"], "none.csv"),
+        (["new-task", "gift", "--from", "data.csv", "--label-column", "mod"], "mood"),
+        (["new-task", "gift", "--from", "one.csv", "--label-column", "b"], "holds 1 labels"),
+        (["new-task", "gift", "--from", "one.csv", "--label-column", "b", "--column", "b"],
+         "is the label"),
+        (["new-task", "gift", "--from", "one.csv", "--label-column", "b", "--language", "fr"],
+         "auto, en or zh"),
+        (["lint-task", "nowhere"], "no task 'nowhere'"),
+        (["lint-task", "no/where"], "no task.yaml"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_one_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    Path("one.csv").write_text("a,b\nx,y\nz,y\n", encoding="utf-8")
+    assert run(arguments) == 2
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert message in errors[0]
+    assert not Path("prompts").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new_text", "message"),
+    [
+        ("en.v1.jinja", "{{ row.note }}", "{{ row.nope }}", "nope"),
+        ("zh.v1.jinja", "{% endfor %}", "", "zh.v1"),
+        ("en.v1.jinja", "{{ row.note }}", "", "of the row does not"),
+        ("en.v1.jinja", "{{ demonstration.answer }}", "", "no answer"),
+        ("en.v1.jinja", "label.definition }}", "label.meaning }}", "meaning"),
+        ("task.yaml", "label_space: closed", "label_space: closd", "label_space"),
+        ("task.yaml", "  name: note", "  name: note\n  aliases: [mood]", "is also field"),
+    ],
+)
+def test_what_is_broken_is_named(
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    file: str,
+    old: str,
+    new_text: str,
+    message: str,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    assert new() == 0
+    answer_all()
+    path = Path("prompts/gift") / file
+    text = path.read_text(encoding="utf-8").replace("- name: note", "-\n  name: note")
+    assert old in text
+    path.write_text(text.replace(old, new_text), encoding="utf-8")
+    capsys.readouterr()
+    assert lint() == 1
+    assert message in capsys.readouterr().out
+
+
+def test_a_missing_template_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert new() == 0
+    answer_all()
+    Path("prompts/gift/zh.v1.jinja").unlink()
+    assert lint() == 1
+    edit(language="en")
+    capsys.readouterr()
+    assert lint() == 0  # zh is never spoken
+    assert "warning" in capsys.readouterr().out
+
+
+def test_labels_that_share_an_alias_are_an_error(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    assert new() == 0
+    answer_all()
+    card = load_task("gift").model_dump()
+    labels = [{**label, "aliases": ["x"]} for label in card["labels"]]
+    edit(labels=labels)
+    capsys.readouterr()
+    assert lint() == 1
+    assert "share the spelling 'x'" in capsys.readouterr().out
+
+
+def test_examples_must_fit(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    assert new() == 0
+    answer_all()
+    long = "very " * 100
+    Path("pool.csv").write_text(f"note,mood\nshort,gift\nbrief,gift\n{long},own use\n")
+    for budget, code, message in (
+        ("2000", 0, "nothing wrong"),
+        ("300", 0, "would be left out"),
+        ("100", 1, "alone makes a prompt"),
+    ):
+        capsys.readouterr()
+        assert lint("-e", "pool.csv", "--budget", budget) == code
+        assert message in capsys.readouterr().out
+    Path("bad.csv").write_text("note,mood\nshort,gift\nbrief,loan\n")
+    assert lint("-e", "bad.csv") == 1
+    assert "unknown label 'loan'" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", available_tasks())
+def test_shipped_tasks_are_clean(name: str) -> None:
+    assert run(["lint-task", name]) == 0
+
+
+@given(LABELS, st.lists(st.text(max_size=8), min_size=1, max_size=4, unique=True))
+@settings(max_examples=100, deadline=None)
+def test_every_draft_is_a_valid_card(labels: list[str], columns: list[str]) -> None:
+    if len({plain_key(label) for label in labels if label.strip()}) < 2:
+        with pytest.raises(TaskError, match="a task needs two"):
+            draft_task("some_task", columns, labels, label_column="y")
+        return
+    draft = draft_task("some_task", columns, labels, label_column="y")
+    card = TaskCard.model_validate(yaml.safe_load(draft.files["task.yaml"]))
+    assert len(draft.labels) >= 2
+    assert sum("question" in finding.what for finding in lint_card(card)) == draft.questions
