@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ecomfs.errors import ColumnError, ConfigError, DuplicateIdError, InputError, RowError
 from ecomfs.table import TableReader
@@ -122,15 +123,25 @@ def make_example(
     empty = first_empty(fields, card)
     if empty is not None:
         raise InputError(f"field {empty!r} is empty", hint="every example has a value there")
-    try:
-        RowText(card).render(fields, "en")
-    except RowError as error:
-        raise InputError(error.message, hint=error.hint) from error
+    check_cells(card, fields, "the example")
     known = known_labels(card)
     if known is not None:
         known.require(label, "the example")
     digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
     return Example(f"x-{digest[:12]}" if id is None else id, fields, label)
+
+
+def check_cells(card: TaskCard, fields: Mapping[str, Any], where: str) -> None:
+    """Refuse cells that are not of their field's kind: in a pool, one such example would stop
+    every classifier that uses it.
+
+    Raises:
+        InputError: naming ``where`` and the column.
+    """
+    try:
+        RowText(card).render(fields, "en")
+    except RowError as error:
+        raise InputError(f"{where}: {error.message}", hint=error.hint) from error
 
 
 def known_labels(card: TaskCard) -> LabelSpace | None:

@@ -78,16 +78,20 @@ def import_(
 ) -> None:
     """Add the examples of a table; those the pool holds already are left alone."""
     from ecomfs.batch import read_examples
+    from ecomfs.batch.examples import check_cells
     from ecomfs.batch.imports import import_examples
     from ecomfs.task import load_task
 
+    card = load_task(task)
     found = read_examples(
         source,
-        load_task(task),
+        card,
         fields=o.parse_fields(field),
         label_column=label_column,
         id_column=id_column,
     )
+    for example in found:
+        check_cells(card, example.fields, f"{Path(source).name}: example {example.id!r}")
     why = f"import of {Path(source).name}" if note is None else note
     with _open(pool, name, create=True) as opened:
         done = import_examples(opened, found, replace=replace, note=why)
@@ -137,22 +141,18 @@ def history(
     id_: Annotated[str, typer.Argument(metavar="ID")], pool: Where, name: Name = "default"
 ) -> None:
     """Every state that an example ever had, oldest first."""
-    from rich.markup import escape
-    from rich.table import Table
-
     from ecomfs.errors import PoolError
 
     with _open(pool, name) as opened:
         revisions = opened.history(id_)
     if not revisions:
         raise PoolError(f"pool {name!r} never held example {id_!r}", hint="check the id")
-    table = Table("versions", "label", "since", "note", "fields")
-    for r in revisions:
+    for r in revisions:  # not a table: a narrow terminal would cut what matters
         last = "now" if r.retired_in is None else str(r.retired_in - 1)
-        fields = " · ".join(f"{key}: {value}" for key, value in r.example.fields.items())
-        cells = (f"{r.added_in} to {last}", r.example.label, r.at, r.note, fields)
-        table.add_row(*(escape(cell) for cell in cells))
-    _console().print(table)
+        note = f" · {r.note}" if r.note else ""
+        print(f"version {r.added_in} to {last} · {r.example.label} · {r.at}{note}")
+    for field, value in revisions[-1].example.fields.items():
+        print(f"  {field}: {value}")
 
 
 @app.command()
@@ -178,7 +178,7 @@ def stats(
 ) -> None:
     """Labels, counts and versions."""
     from rich.markup import escape
-    from rich.table import Table
+    from rich.table import Column, Table
 
     with _open(pool, name) as opened:
         found, changes = opened.stats(), opened.changes()
@@ -194,7 +194,7 @@ def stats(
         labels.add_row(escape(label), str(count))
     console.print(labels)
     if last:
-        versions = Table("version", "change", "at", "note")
+        versions = Table("version", "change", Column("at", no_wrap=True), "note")
         for change in changes[-last:]:
             what = f"{change.action} {change.examples}"
             versions.add_row(str(change.version), what, change.at, escape(change.note))

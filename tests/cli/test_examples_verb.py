@@ -137,6 +137,17 @@ def test_add_with_several_fields(folder: Path) -> None:
     assert example.fields["product"] == "blue cup, 300 ml = 10 oz"
 
 
+def test_cells_of_another_kind_are_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("odd.csv").write_text("id,AGE,label\nx,young,responds\n", encoding="utf-8")
+    assert examples("import", "odd.csv", "-t", "ad_response", "--field", "age=AGE") == 2
+    assert "odd.csv: example 'x'" in error(capsys)
+    assert examples("add", "-t", "ad_response", "-l", "responds", "--set", "age=young") == 2
+    assert "the example" in error(capsys)
+    assert not Path("pool.db").exists()
+
+
 def test_export_reads_back_equal(filled: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert examples("relabel", "a", "negative") == 0
     for version, label in (("1", "positive"), ("2", "negative")):
