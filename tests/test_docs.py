@@ -26,6 +26,7 @@ def test_commands_exist(page: Path) -> None:
         re.findall(r"```.*?```|`[^`\n]+`", page.read_text(encoding="utf-8"), re.DOTALL)
     )
     verbs = {command.name for command in app.registered_commands}
+    verbs |= {group.name for group in app.registered_groups}
     for verb in re.findall(r"^`?ecomfs ([a-z-]+)", text, re.MULTILINE):
         assert verb in verbs, verb
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
