@@ -7,9 +7,10 @@ queue for the next version instead of computing the same one.
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,11 @@ class Database:
         memory = self.is_sqlite and file in (None, "", ":memory:")
         if self.is_sqlite and not memory and not create and not Path(str(file)).is_file():
             raise PoolError(f"{file}: no such pool database", hint="add examples to make one")
+        if self.is_sqlite and not memory and not create and not _holds_pools(str(file)):
+            raise PoolError(
+                f"{file}: a database, but no pool is in it",
+                hint="make one with: ecomfs examples import",
+            )
         # One connection serves every thread of an in-memory database: they take turns.
         self._turn: AbstractContextManager[Any] = threading.RLock() if memory else nullcontext()
         self._engine = self._make_engine(memory)
@@ -170,3 +176,14 @@ def _parse(url: str | Path) -> sa.URL:
             hint="use sqlite:///file.db or postgresql://host/db",
         )
     return parsed
+
+
+def _holds_pools(file: str) -> bool:
+    """Whether an SQLite file has the tables of a pool; looked at without touching the file."""
+    uri = Path(file).resolve().as_uri() + "?mode=ro"
+    try:
+        with closing(sqlite3.connect(uri, uri=True)) as connection:
+            found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            return {name for (name,) in found}.issuperset(metadata.tables)
+    except sqlite3.Error:
+        return True  # not a database, or locked: opening it says what is the matter

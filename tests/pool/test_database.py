@@ -6,6 +6,7 @@ import multiprocessing
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -115,3 +116,15 @@ def test_processes_that_make_the_tables_together_all_succeed(database_url: str) 
     with ProcessPoolExecutor(3, mp_context=context) as workers:
         jobs = [workers.submit(open_and_add, database_url, f"e{n}") for n in range(6)]
         assert sorted(job.result() for job in jobs) == [1, 2, 3, 4, 5, 6]
+
+
+def test_somebody_elses_database_is_told_and_not_touched(tmp_path: Path) -> None:
+    file = tmp_path / "shop.db"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE orders (id INTEGER)")
+        connection.commit()
+    before = file.read_bytes()
+    with pytest.raises(PoolError, match="no pool is in it"):
+        Pool.open(file, create=False)
+    assert file.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["shop.db"]
