@@ -129,12 +129,23 @@ def create_app(
     return app
 
 
+_CELLS: dict[str, Any] = {
+    "number": 1,
+    "price": 9.99,
+    "date": "2026-01-31",
+    "history": '["first", "latest"]',
+    "json": "{}",
+}
+"""What a cell of each kind looks like, for the documentation; text is its field's title."""
+
+
 def _bodies(card: TaskCard) -> tuple[Any, Any]:
     """The two request bodies, with examples of this task to try out in the documentation."""
-    row = {spec.name: spec.title.en for spec in card.fields}
+    row = {spec.name: _CELLS.get(spec.kind, spec.title.en) for spec in card.fields}
     classify: dict[str, Any] = {"objects": {"value": {"rows": [row], "ids": ["r1"]}}}
-    if sum(spec.required for spec in card.fields) == 1:
-        classify["texts"] = {"value": {"rows": [card.fields[0].title.en], "explain": True}}
+    needed = [spec for spec in card.fields if spec.required]
+    if len(needed) == 1 and needed[0].kind == "text":
+        classify["texts"] = {"value": {"rows": [needed[0].title.en], "explain": True}}
     return (
         Body(openapi_examples=classify),
         Body(openapi_examples={"object": {"value": {"row": row}}}),
