@@ -17,6 +17,8 @@ from typing import Self
 
 from platformdirs import user_cache_dir
 
+from ecomfs.sqlite import BUSY_SECONDS, write_ahead
+
 _log = logging.getLogger(__name__)
 _LOOKUP = 400  # keys in one SELECT
 
@@ -121,9 +123,9 @@ class ByteCache:
             self._inherited, self._connection = self._connection, None
         if self._connection is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(self.path, timeout=30, check_same_thread=False)
+            connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, check_same_thread=False)
             try:
-                connection.execute("PRAGMA journal_mode = WAL")
+                write_ahead(connection)
                 connection.execute("PRAGMA synchronous = NORMAL")
                 connection.execute(_SCHEMA)
             except sqlite3.Error:

@@ -19,6 +19,7 @@ from sqlalchemy.pool import StaticPool
 
 from ecomfs.errors import ConfigError, PoolError
 from ecomfs.pool.schema import metadata
+from ecomfs.sqlite import write_ahead
 
 BUSY_SECONDS = 60
 _SCHEMA_LOCK = 0x65636F6D  # any constant, the same in every process; "ecom" in ASCII
@@ -95,7 +96,7 @@ class Database:
             cursor = connection.cursor()
             cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
             if not memory:
-                cursor.execute("PRAGMA journal_mode = WAL")
+                write_ahead(cursor)
                 cursor.execute("PRAGMA synchronous = FULL")
             cursor.close()
 

@@ -1,0 +1,51 @@
+"""What every SQLite file of ours needs: write-ahead logging, switched on by whoever comes first."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Protocol
+
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
+
+BUSY_SECONDS = 30
+"""How long a writer waits for another one."""
+
+
+class _Executes(Protocol):
+    def execute(self, sql: str, /) -> object: ...
+
+
+def write_ahead(connection: _Executes, seconds: float = BUSY_SECONDS) -> None:
+    """Switch a database to write-ahead logging, so that readers and a writer do not wait for each
+    other.
+
+    SQLite's own busy time-out does not cover the switch: of two processes that open a new file
+    together, one is refused at once (https://sqlite.org/c3ref/busy_handler.html, "deadlock").
+    It is tried again here.
+
+    Args:
+        connection: or a cursor.
+        seconds: how long to try.
+
+    Raises:
+        sqlite3.OperationalError: still locked after ``seconds``, or another failure.
+
+    >>> connection = sqlite3.connect(":memory:")
+    >>> write_ahead(connection)
+    >>> connection.close()
+    """
+    for attempt in Retrying(
+        retry=retry_if_exception(_locked),
+        wait=wait_random(0.002, 0.02),
+        stop=stop_after_delay(seconds),
+        reraise=True,
+    ):
+        with attempt:
+            connection.execute("PRAGMA journal_mode = WAL")
+
+
+def _locked(error: BaseException) -> bool:
+    code = getattr(error, "sqlite_errorcode", None)
+    return isinstance(error, sqlite3.OperationalError) and code is not None and (
+        code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    )  # fmt: skip
