@@ -11,7 +11,6 @@ import pytest
 
 from ecomfs.sqlite import write_ahead
 
-
 WORKERS, FILES = 3, 60
 
 
