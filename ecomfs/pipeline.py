@@ -94,12 +94,21 @@ class Pipeline:
         cases = await asyncio.to_thread(
             self.prepare, rows, ids, exclude_ids=exclude_ids, leave_self_out=leave_self_out
         )
+        return [
+            (case, posterior if isinstance(posterior, Posterior) else None, prediction)
+            for case, posterior, prediction in await self.answer(cases)
+        ]
+
+    async def answer(
+        self, cases: Sequence[Case]
+    ) -> list[tuple[Case, Posterior | EcomfsError, Prediction]]:
+        """The second half of :meth:`trace`, for callers that :meth:`prepare` the next rows while
+        these are read: each case with its posterior, or with the error in its place."""
         posteriors = await self._read(cases)
-        out: list[tuple[Case, Posterior | None, Prediction]] = []
-        for case, posterior in zip(cases, posteriors, strict=True):
-            kept = posterior if isinstance(posterior, Posterior) else None
-            out.append((case, kept, self._predict(case, posterior)))
-        return out
+        return [
+            (case, posterior, self._predict(case, posterior))
+            for case, posterior in zip(cases, posteriors, strict=True)
+        ]
 
     def text(self, row: Row) -> str:
         """A row as the retriever sees it; one that cannot be put into words, because a cell is
