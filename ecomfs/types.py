@@ -27,12 +27,17 @@ class Example:
         fields: the row, field name → value, as the task card names the fields.
         label: the label in the pool's own spelling.
         synthetic: made by augmentation; never allowed in a test set.
+        source_id: what a synthetic example was made from: the id of another example of its pool,
+            or where it was borrowed; empty when it was made from nothing.
+        method: how a synthetic example was made, such as ``rewrite`` or ``borrow``.
     """
 
     id: str
     fields: Row
     label: str
     synthetic: bool = False
+    source_id: str = ""
+    method: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,12 +111,27 @@ class Database:
         with self._engine.connect() as connection:
             have = set(sa.inspect(connection).get_table_names())
         if have.issuperset(metadata.tables):
+            self._add_columns()
             return
         with self.writing() as connection:
             if not self.is_sqlite:
                 # Two processes that start together would both find the tables missing.
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
             metadata.create_all(connection)
+
+    def _add_columns(self) -> None:
+        """Columns that an older release did not have; they are empty in its examples."""
+        with self._engine.connect() as connection:
+            if not _missing_columns(connection):
+                return
+        with self.writing() as connection:
+            if not self.is_sqlite:
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
+            for column in _missing_columns(connection):  # again, under the lock
+                kind = column.type.compile(dialect=connection.dialect)
+                connection.exec_driver_sql(
+                    f"ALTER TABLE {column.table.name} ADD COLUMN {column.name} {kind}"
+                )
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -177,6 +192,17 @@ def _parse(url: str | Path) -> sa.URL:
             hint="use sqlite:///file.db or postgresql://host/db",
         )
     return parsed
+
+
+def _missing_columns(connection: sa.Connection) -> list[sa.Column[Any]]:
+    inspector = sa.inspect(connection)
+    return [
+        column
+        for table in metadata.sorted_tables
+        for have in [{found["name"] for found in inspector.get_columns(table.name)}]
+        for column in table.columns
+        if column.name not in have
+    ]
 
 
 def _holds_pools(file: str) -> bool:

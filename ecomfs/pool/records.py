@@ -74,15 +74,25 @@ def storable(example: Example) -> dict[str, Any]:
     """The columns of an example, checked.
 
     Raises:
-        PoolError: an empty id or label, or fields that are not JSON.
+        PoolError: an empty id or label, fields that are not JSON, or an origin that cannot be.
     """
     check_text(example.id, "an example's id")
     check_text(example.label, f"example {example.id!r}: the label")
+    if (example.source_id or example.method) and not example.synthetic:
+        raise PoolError(
+            f"example {example.id!r} has a source or a method but is not synthetic",
+            hint="mark it synthetic, or leave both empty",
+        )
+    for name in ("source_id", "method"):
+        if "\0" in getattr(example, name):
+            raise PoolError(f"example {example.id!r}: {name} holds a NUL character")
     return {
         "id": example.id,
         "fields": encode_fields(example.fields, example.id),
         "label": example.label,
         "synthetic": example.synthetic,
+        "source_id": example.source_id or None,
+        "method": example.method or None,
     }
 
 

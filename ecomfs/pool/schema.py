@@ -37,6 +37,8 @@ examples = sa.Table(
     sa.Column("fields", sa.Text, nullable=False),
     sa.Column("label", sa.Text, nullable=False),
     sa.Column("synthetic", sa.Boolean, nullable=False),
+    sa.Column("source_id", sa.Text, nullable=True),
+    sa.Column("method", sa.Text, nullable=True),
     sa.Column("added_in", sa.BigInteger, nullable=False),
     sa.Column("retired_in", sa.BigInteger, nullable=True),
     sa.Index("ecomfs_example_order", "pool", "position"),

@@ -50,26 +50,38 @@ class Pool:
     >>> pool.close()
     """
 
-    def __init__(self, database: Database, name: str = "default") -> None:
+    def __init__(
+        self, database: Database, name: str = "default", *, synthetic: bool = True
+    ) -> None:
         if not name or not name.isprintable():
             raise PoolError(f"{name!r} cannot name a pool", hint="use letters, digits and hyphens")
         self.name = name
         self._database = database
+        self._synthetic = synthetic
 
     @classmethod
-    def open(cls, url: str | Path, name: str = "default", *, create: bool = True) -> Pool:
+    def open(
+        cls,
+        url: str | Path,
+        name: str = "default",
+        *,
+        create: bool = True,
+        synthetic: bool = True,
+    ) -> Pool:
         """Open a pool of a database, making tables and pool at need.
 
         Args:
             url: ``sqlite:///file.db`` or the path of a file; ``postgresql+psycopg://user@host/db``.
             name: several pools may live in one database.
             create: make an SQLite file that is not there.
+            synthetic: with ``False``, :meth:`examples` and :meth:`snapshot` leave out examples
+                made by augmentation, whoever calls them.
 
         Raises:
             PoolError: the database cannot be opened.
             ConfigError: the URL names another kind of database.
         """
-        return cls(Database(url, create=create), name)
+        return cls(Database(url, create=create), name, synthetic=synthetic)
 
     @classmethod
     def in_memory(cls, examples: Iterable[Example] = (), name: str = "default") -> Pool:
@@ -129,7 +141,9 @@ class Pool:
             version, _ = self._next(connection, "relabel", 1, note)
             self._retire(connection, [id], version)
             row = {
-                c: old[id]._mapping[c] for c in ("pool", "position", "id", "fields", "synthetic")
+                c.name: old[id]._mapping[c.name]
+                for c in examples.c
+                if c.name not in ("revision", "label", "added_in", "retired_in")
             }
             connection.execute(sa.insert(examples), row | {"label": label, "added_in": version})
         return version
@@ -181,7 +195,7 @@ class Pool:
                 .where(examples.c.pool == self.name, _alive_in(wanted))
                 .order_by(examples.c.position)
             )
-            if not synthetic:
+            if not (synthetic and self._synthetic):
                 query = query.where(examples.c.synthetic.is_(False))
             return wanted, [_example(row) for row in connection.execute(query)]
 
@@ -306,7 +320,9 @@ class Pool:
         )
 
 
-_EXAMPLE = (examples.c.id, examples.c.fields, examples.c.label, examples.c.synthetic)
+_EXAMPLE = tuple(
+    examples.c[name] for name in ("id", "fields", "label", "synthetic", "source_id", "method")
+)
 
 
 def _alive_in(version: int) -> sa.ColumnElement[bool]:
@@ -315,7 +331,14 @@ def _alive_in(version: int) -> sa.ColumnElement[bool]:
 
 
 def _example(row: Any) -> Example:
-    return Example(row.id, decode_fields(row.fields), row.label, bool(row.synthetic))
+    return Example(
+        row.id,
+        decode_fields(row.fields),
+        row.label,
+        bool(row.synthetic),
+        row.source_id or "",
+        row.method or "",
+    )
 
 
 def _insert_if_absent(connection: sa.Connection, values: dict[str, object]) -> sa.Insert:

@@ -128,3 +128,25 @@ def test_somebody_elses_database_is_told_and_not_touched(tmp_path: Path) -> None
         Pool.open(file, create=False)
     assert file.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["shop.db"]
+
+
+def test_a_database_of_an_older_release_gets_the_new_columns(tmp_path: Path) -> None:
+    path = tmp_path / "pool.db"
+    with Pool.open(path) as pool:
+        pool.add([Example("a", {"text": "fine"}, "good")])
+    with closing(sqlite3.connect(path)) as connection:
+        for column in ("source_id", "method"):
+            connection.execute(f"ALTER TABLE ecomfs_example DROP COLUMN {column}")
+    made = Example("s", {"text": "well"}, "good", True, "a", "rewrite")
+    with Pool.open(path, create=False) as pool:
+        pool.add([made])
+        assert pool.examples() == [Example("a", {"text": "fine"}, "good"), made]
+
+
+def test_a_pool_opened_without_synthetic_examples_never_shows_them(tmp_path: Path) -> None:
+    path = tmp_path / "pool.db"
+    made = Example("s", {"text": "well"}, "good", True, "a", "rewrite")
+    with Pool.open(path) as pool:
+        pool.add([Example("a", {"text": "fine"}, "good"), made])
+    with Pool.open(path, synthetic=False) as pool:
+        assert [e.id for e in pool.examples()] == [e.id for e in pool.snapshot()[1]] == ["a"]

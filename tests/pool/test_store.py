@@ -67,6 +67,20 @@ def test_synthetic_examples_can_be_left_out(pool: Pool) -> None:
     assert [e.synthetic for e in pool.examples()] == [False, True]
 
 
+def test_a_synthetic_example_keeps_what_it_was_made_from(pool: Pool) -> None:
+    made = Example("s", {"text": "made up"}, "bad", True, source_id="a", method="rewrite")
+    pool.add([example("a"), made])
+    assert pool.examples()[1] == made
+    pool.relabel("s", "good")
+    assert pool.examples()[1].source_id == "a"
+    assert pool.examples()[1].method == "rewrite"
+
+
+def test_what_is_not_synthetic_has_no_source(pool: Pool) -> None:
+    with pytest.raises(PoolError, match="'a' has a source or a method but is not synthetic"):
+        pool.add([Example("a", {"text": "x"}, "good", source_id="b")])
+
+
 @pytest.mark.parametrize(
     "batch", [[example("b"), example("a")], [example("b"), example("c"), example("b")]]
 )
