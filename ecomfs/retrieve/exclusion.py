@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 
 from ecomfs.errors import ConfigError
@@ -19,6 +20,9 @@ class Exclusion:
         texts: the examples' texts, by position.
         index: their vectors.
         threshold: similarity from which an example counts as the query itself, or ``None``.
+        sources: of each example, the id of the one it was made from, or nothing. An example that
+            is excluded by its id or its text takes with it all that was made from it, and what
+            it was made from: a rewrite tells the answer of its source.
     """
 
     def __init__(
@@ -28,12 +32,14 @@ class Exclusion:
         texts: Sequence[str],
         index: VectorIndex,
         threshold: float | None,
+        sources: Sequence[str] = (),
     ) -> None:
         self._pool = pool
         self._labels = labels
         self._duplicates = DuplicateFinder(texts)
         self._index = index
         self._threshold = threshold
+        self._kin = _Kin(pool.ids, sources) if any(sources) else None
 
     def positions(
         self,
@@ -60,6 +66,8 @@ class Exclusion:
                 excluded[place].update(self._pool.find(exclude_ids[place]))
             if leave_self_out:
                 excluded[place].update(self._duplicates.find(query))
+            if self._kin is not None:
+                self._kin.join(excluded[place])
             if labels is not None:
                 allowed = set(labels[place])
                 for label, members in zip(self._labels, self._pool.groups.members, strict=True):
@@ -74,3 +82,20 @@ class Exclusion:
         near = self._index.near(vectors, self._threshold)
         for positions, found in zip(excluded, near, strict=True):
             positions.update(found.tolist())
+            if self._kin is not None:
+                self._kin.join(positions)
+
+
+class _Kin:
+    """Examples that stem from the same one."""
+
+    def __init__(self, ids: Sequence[str], sources: Sequence[str]) -> None:
+        self._roots = [source or own for own, source in zip(ids, sources, strict=True)]
+        self._members: dict[str, list[int]] = defaultdict(list)
+        for position, root in enumerate(self._roots):
+            self._members[root].append(position)
+
+    def join(self, positions: set[int]) -> None:
+        """Add the kin of ``positions`` to them."""
+        for position in list(positions):
+            positions.update(self._members[self._roots[position]])

@@ -126,7 +126,12 @@ class Retriever:
         )
         self._searcher = open_searcher(mode, self.index, self.pool.groups, self.texts)
         self._exclusion = Exclusion(
-            self.pool, self.labels, self.texts, self.index, duplicate_threshold
+            self.pool,
+            self.labels,
+            self.texts,
+            self.index,
+            duplicate_threshold,
+            [e.source_id for e in self.examples],
         )
 
     def __len__(self) -> int:
