@@ -29,6 +29,15 @@ Examples = Annotated[
         help="labelled examples: a table; or a pool: FILE.db, sqlite:///FILE, postgresql://…",
     ),
 ]
+MaybeExamples = Annotated[
+    str | None,
+    typer.Option(
+        "--examples",
+        "-e",
+        help="labelled examples: a table, or a pool as in FILE.db; without: zero-shot, from the "
+        "task's definitions",
+    ),
+]
 PoolName = Annotated[
     str, typer.Option("--pool-name", help="the pool's name in the database of --examples")
 ]
@@ -90,7 +99,7 @@ def parse_fields(values: Sequence[str] | None) -> dict[str, str]:
 
 def load_pool(
     task: str,
-    source: str | Path,
+    source: str | Path | None,
     fields: dict[str, str],
     label_column: str | None,
     id_column: str | None,
@@ -99,12 +108,17 @@ def load_pool(
     pool_name: str = "default",
 ) -> tuple[TaskCard, list[Example]]:
     """The task's card and the labelled examples of a table or a pool, or a seeded sample of
-    them."""
+    them; none at all without a source (zero-shot)."""
     from ecomfs.batch import read_examples
     from ecomfs.pool.sample import sample_examples
     from ecomfs.task import LabelSpace, load_task
 
     card = load_task(task)
+    if source is None:
+        if shots:
+            raise ConfigError(f"--shots {shots} without --examples", hint="name the examples")
+        LabelSpace.resolve(card, ())
+        return card, []
     if is_pool(source):
         with _open_pool(source, pool_name) as pool:
             examples = pool.examples()
@@ -130,11 +144,11 @@ def is_pool(source: str | Path) -> bool:
 
 @contextmanager
 def to_fit(
-    source: str | Path, examples: list[Example], shots: int | None, pool_name: str
+    source: str | Path | None, examples: list[Example], shots: int | None, pool_name: str
 ) -> Iterator[Pool | list[Example]]:
     """What a classifier is fitted on: a pool itself, so that predictions bear its version and a
     service follows its changes; or the examples of a table, or of a sample."""
-    if shots is not None or not is_pool(source):
+    if source is None or shots is not None or not is_pool(source):
         yield examples
         return
     with _open_pool(source, pool_name) as pool:

@@ -53,10 +53,24 @@ def summary(result: ScoreResult, pipeline: Pipeline, n_examples: int) -> None:
     share = f", {tally.cache_share:.0%} of tokens cached" if tally.cache_share else ""
     console.print(
         f"{tally.rows} rows ({counts}) in {tally.seconds:.1f} s{speed}{share}\n"
-        f"{n_examples} labelled examples · k = {pipeline.k} · {pipeline.engine.spec} · "
-        f"wrote {result.output}",
+        f"{_shots(n_examples, pipeline.k)} · {pipeline.engine.spec} · wrote {result.output}",
         highlight=False,
     )
+
+
+def labelled(n_examples: int) -> str:
+    """How many examples a result had; that it had none is said aloud.
+
+    >>> labelled(0), labelled(16)
+    ('zero-shot: no labelled examples', '16 labelled examples')
+    """
+    return f"{n_examples} labelled examples" if n_examples else "zero-shot: no labelled examples"
+
+
+def _shots(n_examples: int, k: int) -> str:
+    if not n_examples:
+        return labelled(0)
+    return f"{labelled(n_examples)} · k = {k}" + ("" if k else " (zero-shot prompts)")
 
 
 SHOWN = {"accuracy": "accuracy", "f1_macro": "macro-F1", "roc_auc": "AUC", "log_loss": "log loss"}
@@ -68,8 +82,7 @@ def metrics_table(systems: Mapping[str, Predictions], n_examples: int, *, seed: 
 
     first = next(iter(systems.values()))
     table = Table(
-        title=f"n = {len(first)} rows with a true label · {n_examples} labelled examples · "
-        "95 % intervals",
+        title=f"n = {len(first)} rows with a true label · {labelled(n_examples)} · 95 % intervals",
         title_justify="left",
     )
     for column in ("system", *SHOWN.values()):

@@ -13,7 +13,7 @@ from ecomfs.cli import options as o
 def score(
     source: Annotated[Path, typer.Argument(metavar="IN.csv", help="table to classify")],
     task: o.Task,
-    examples: o.Examples,
+    examples: o.MaybeExamples = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="result table [IN.scored.csv]")
     ] = None,
