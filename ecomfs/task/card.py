@@ -121,6 +121,7 @@ class TaskCard(_Strict):
         label_column: column names that hold the label, compared without case.
         label_space: ``closed``: exactly ``labels``; the pool's labels must be among them.
             ``open``: whatever labels the pool has; ``labels`` may add words and definitions.
+        positive: the label that rankings put first and binary metrics are about.
         instruction: the first lines of every prompt.
         default_k: demonstrations a prompt.
         layout: of rows that have other kinds of field than text: ``line``, the most telling
@@ -139,6 +140,7 @@ class TaskCard(_Strict):
     label_column: tuple[str, ...] = ("label",)
     label_space: Literal["closed", "open"]
     labels: tuple[LabelSpec, ...] = ()
+    positive: str | None = None
     instruction: Bilingual
     default_k: int = Field(default=8, ge=0, le=256)
     layout: Literal["line", "lines"] = "line"
@@ -161,6 +163,8 @@ class TaskCard(_Strict):
                     raise ValueError(
                         f"labels {other!r} and {label.name!r} share the spelling {spelling!r}"
                     )
+        if self.positive is not None and self.positive not in (x.name for x in self.labels):
+            raise ValueError(f"positive: {self.positive!r} is none of the labels")
         for language in ("en", "zh"):
             words = Counter(label.words.get(language) for label in self.labels)
             twice = [w for w, n in words.items() if n > 1]

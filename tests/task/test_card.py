@@ -60,6 +60,13 @@ def test_own_folder_wins_over_shipped(tmp_path: Path, monkeypatch: pytest.Monkey
     assert load_task("review_sentiment").default_k == 3
 
 
+def test_the_positive_label_is_one_of_the_labels(tmp_path: Path) -> None:
+    assert load_task("review_sentiment").positive == "positive"
+    folder = write_card(tmp_path / "t", positive="good")  # an alias is not a name
+    with pytest.raises(TaskError, match="positive: 'good' is none of the labels"):
+        load_task(folder)
+
+
 def test_columns_match_by_alias_and_case() -> None:
     card = load_task("review_sentiment")
     assert FieldMap.resolve(card, ["ID", "Review"]).columns == {"text": "Review"}
