@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from ecomfs.engine.protocol import Capabilities
+from ecomfs.engine.protocol import Capabilities, Sampling
 from ecomfs.errors import EngineError, EngineResponseError, EngineUnavailableError
 from ecomfs.types import Generation, Prompt, Question, Reading
 
@@ -101,7 +101,12 @@ class ScriptedEngine:
         return [self._failure(p) or self._reading(p, questions) for p in prompts]
 
     async def generate(
-        self, prompts: Sequence[Prompt], *, max_tokens: int, stop: Sequence[str] = ()
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        max_tokens: int,
+        stop: Sequence[str] = (),
+        sampling: Sampling | None = None,
     ) -> list[Generation | EngineError]:
         await self._enter(prompts)
         return [self._failure(p) or Generation(self.answer, len(p.text)) for p in prompts]

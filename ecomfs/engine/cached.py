@@ -14,7 +14,7 @@ from array import array
 from collections.abc import Sequence
 
 from ecomfs.cache import ByteCache
-from ecomfs.engine.protocol import Capabilities, Engine, Tokenizer
+from ecomfs.engine.protocol import Capabilities, Engine, Sampling, Tokenizer
 from ecomfs.errors import EngineError
 from ecomfs.types import Generation, Prompt, Question, Reading
 
@@ -81,9 +81,16 @@ class CachedEngine:
         ]
 
     async def generate(
-        self, prompts: Sequence[Prompt], *, max_tokens: int, stop: Sequence[str] = ()
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        max_tokens: int,
+        stop: Sequence[str] = (),
+        sampling: Sampling | None = None,
     ) -> list[Generation | EngineError]:
-        return await self.engine.generate(prompts, max_tokens=max_tokens, stop=stop)
+        return await self.engine.generate(
+            prompts, max_tokens=max_tokens, stop=stop, sampling=sampling
+        )
 
     async def aclose(self) -> None:
         self.cache.close()

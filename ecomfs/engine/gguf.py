@@ -21,7 +21,7 @@ from typing import TypeVar
 from ecomfs.engine.files import sha256_cached
 from ecomfs.engine.llama import BLOCK, LlamaServer, runtime_version
 from ecomfs.engine.llama_tokenizer import LlamaTokenizer
-from ecomfs.engine.protocol import Capabilities
+from ecomfs.engine.protocol import Capabilities, Sampling
 from ecomfs.engine.worker import Worker
 from ecomfs.errors import EngineError, EngineUnavailableError, MissingFileError, ModelError
 from ecomfs.types import Generation, Prompt, Question, Reading
@@ -106,12 +106,20 @@ class GgufEngine:
         return await self._each(prompts, lambda server, ids: server.read(ids, asked))
 
     async def generate(
-        self, prompts: Sequence[Prompt], *, max_tokens: int, stop: Sequence[str] = ()
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        max_tokens: int,
+        stop: Sequence[str] = (),
+        sampling: Sampling | None = None,
     ) -> list[Generation | EngineError]:
         """See :meth:`ecomfs.engine.protocol.Engine.generate`."""
         stops = tuple(stop)
         return await self._each(
-            prompts, lambda server, ids: server.generate(ids, max_tokens=max_tokens, stop=stops)
+            prompts,
+            lambda server, ids: server.generate(
+                ids, max_tokens=max_tokens, stop=stops, sampling=sampling
+            ),
         )
 
     async def _each(

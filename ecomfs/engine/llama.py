@@ -12,6 +12,7 @@ from typing import Any
 
 from ecomfs.engine.llama_tokenizer import LlamaTokenizer
 from ecomfs.engine.openmp import sleeping_threads
+from ecomfs.engine.protocol import Sampling
 from ecomfs.errors import (
     ContextOverflowError,
     EngineResponseError,
@@ -148,9 +149,19 @@ class LlamaServer:
                     found[code] = -math.inf
         return found
 
-    def generate(self, ids: tuple[int, ...], *, max_tokens: int, stop: Sequence[str]) -> Generation:
-        """Greedy text after the prompt."""
-        answer = self._complete(ids, n_predict=max_tokens, temperature=0.0, stop=list(stop))
+    def generate(
+        self,
+        ids: tuple[int, ...],
+        *,
+        max_tokens: int,
+        stop: Sequence[str],
+        sampling: Sampling | None = None,
+    ) -> Generation:
+        """Text after the prompt, greedy without ``sampling``."""
+        drawn: dict[str, Any] = {"temperature": 0.0}
+        if sampling is not None:
+            drawn = {"temperature": sampling.temperature, "seed": sampling.seed}
+        answer = self._complete(ids, n_predict=max_tokens, stop=list(stop), **drawn)
         # The cache now ends with generated tokens, computed one by one.
         self._held = ids
         return Generation(answer["choices"][0]["text"], len(ids), _cached(answer))

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from ecomfs.errors import EngineError
+from ecomfs.errors import ConfigError, EngineError
 from ecomfs.types import Generation, Prompt, Question, Reading
 
 
@@ -34,6 +34,29 @@ class Capabilities:
     prefix_reuse: bool
     context_tokens: int
     batch: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a text is drawn; without it, generation is greedy.
+
+    Attributes:
+        temperature: above 0; 1 draws as the model says, less keeps to what is likely.
+        seed: the same prompts with the same seed give the same texts, as far as the engine can
+            repeat itself. A prompt asked twice in one call may get the same text twice.
+
+    Raises:
+        ConfigError: a temperature that is not above 0, or a seed that is not a 32-bit number.
+    """
+
+    temperature: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.temperature <= 5:
+            raise ConfigError(f"temperature {self.temperature}", hint="above 0, at most 5")
+        if not 0 <= self.seed < 2**32 - 1:  # llama.cpp takes the last one for "any"
+            raise ConfigError(f"seed {self.seed}", hint="0 to 4294967294")
 
 
 @runtime_checkable
@@ -88,9 +111,15 @@ class Engine(Protocol):
         ...
 
     async def generate(
-        self, prompts: Sequence[Prompt], *, max_tokens: int, stop: Sequence[str] = ()
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        max_tokens: int,
+        stop: Sequence[str] = (),
+        sampling: Sampling | None = None,
     ) -> list[Generation | EngineError]:
-        """Generate greedily after every prompt; same rules as :meth:`read`."""
+        """Generate after every prompt, greedily unless ``sampling`` says otherwise; same rules
+        as :meth:`read`."""
         ...
 
     async def aclose(self) -> None:

@@ -18,7 +18,7 @@ from ecomfs.engine.hf import (
     runtime,
 )
 from ecomfs.engine.prefix import PrefixDecoder, groups
-from ecomfs.engine.protocol import Capabilities
+from ecomfs.engine.protocol import Capabilities, Sampling
 from ecomfs.engine.worker import Worker
 from ecomfs.errors import (
     ContextOverflowError,
@@ -133,7 +133,12 @@ class TransformersEngine:
         return await self._each(prompts, look, size=size, room=room)
 
     async def generate(
-        self, prompts: Sequence[Prompt], *, max_tokens: int, stop: Sequence[str] = ()
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        max_tokens: int,
+        stop: Sequence[str] = (),
+        sampling: Sampling | None = None,
     ) -> list[Generation | EngineError]:
         """See :meth:`ecomfs.engine.protocol.Engine.generate`."""
         torch, transformers = runtime()
@@ -142,14 +147,22 @@ class TransformersEngine:
         pad = (ends[0] if isinstance(ends, list) else ends) or 0
         # The model's own settings (sampling, repetition penalty) would not be greedy.
         settings = transformers.GenerationConfig(
-            do_sample=False, max_new_tokens=max_tokens, eos_token_id=ends, pad_token_id=pad
+            max_new_tokens=max_tokens,
+            eos_token_id=ends,
+            pad_token_id=pad,
+            do_sample=sampling is not None,
+            **({} if sampling is None else {"temperature": sampling.temperature}),
         )
+
+        devices = [self._device] if self._device.type == "cuda" else []
 
         def write(_: PrefixDecoder, ids: list[tuple[int, ...]]) -> list[Generation]:
             width = max(map(len, ids))
             rows = [[pad] * (width - len(i)) + list(i) for i in ids]
             mask = [[0] * (width - len(i)) + [1] * len(i) for i in ids]
-            with torch.inference_mode():
+            with torch.random.fork_rng(devices), torch.inference_mode():
+                if sampling is not None:
+                    torch.manual_seed(sampling.seed)
                 output = self._model.generate(
                     torch.tensor(rows, device=self._device),
                     attention_mask=torch.tensor(mask, device=self._device),

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from ecomfs.engine import vllm_wire as wire
-from ecomfs.engine.protocol import Capabilities, Tokenizer
+from ecomfs.engine.protocol import Capabilities, Sampling, Tokenizer
 from ecomfs.engine.retry import permanent, retrying
 from ecomfs.engine.served_model import checked_url, served_model
 from ecomfs.engine.transport import Transport
@@ -125,10 +125,17 @@ class VllmEngine:
         return await self._each(prompts, job)
 
     async def generate(
-        self, prompts: Sequence[Prompt], *, max_tokens: int, stop: Sequence[str] = ()
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        max_tokens: int,
+        stop: Sequence[str] = (),
+        sampling: Sampling | None = None,
     ) -> list[Generation | EngineError]:
         """See :meth:`ecomfs.engine.protocol.Engine.generate`."""
-        body = {"max_tokens": max_tokens, "temperature": 0, "stop": list(stop)}
+        body: dict[str, Any] = {"max_tokens": max_tokens, "temperature": 0, "stop": list(stop)}
+        if sampling is not None:
+            body |= {"temperature": sampling.temperature, "seed": sampling.seed}
 
         async def job(rows: list[Tokens]) -> list[Any]:
             return await self._ask(self._fitting(rows, max_tokens), body, wire.texts)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from ecomfs.engine.gguf import GgufEngine
 from ecomfs.engine.models import smollm2_model
-from ecomfs.engine.protocol import Engine
+from ecomfs.engine.protocol import Engine, Sampling
 from ecomfs.errors import (
     ContextOverflowError,
     EngineResponseError,
@@ -215,6 +215,17 @@ def test_generation_is_greedy_and_stops(smollm2: GgufEngine) -> None:
     ]
     assert isinstance(first[0], Generation)
     assert first[0].text == " positive"
+
+
+def test_a_seed_repeats_a_drawn_text(smollm2: GgufEngine) -> None:
+    prompts = [review(smollm2.tokenizer, text) for text in ("great, thank you", "broke")]
+
+    def drawn(order: int, seed: int) -> list[str]:
+        sampling = Sampling(temperature=1.5, seed=seed)
+        found = asyncio.run(smollm2.generate(prompts[::order], max_tokens=8, sampling=sampling))
+        return [a.text for a in found[::order] if isinstance(a, Generation)]
+
+    assert drawn(1, 3) == drawn(-1, 3) != drawn(1, 4)
 
 
 def test_the_event_loop_stays_free(smollm2: GgufEngine) -> None:

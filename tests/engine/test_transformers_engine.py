@@ -13,7 +13,7 @@ import pytest
 from tiny import WINDOW, tiny_model
 
 from ecomfs.engine.factory import open_engine
-from ecomfs.engine.protocol import Engine
+from ecomfs.engine.protocol import Engine, Sampling
 from ecomfs.errors import (
     ConfigError,
     ContextOverflowError,
@@ -166,6 +166,14 @@ def test_generation_in_a_batch_equals_one_by_one(engine: Any) -> None:
     alone = [asyncio.run(engine.generate([p], max_tokens=6))[0] for p in prompts]
     assert [t.text for t in together] == [a.text for a in alone]
     assert [t.prompt_tokens for t in together] == [2, 9, 30]
+
+
+def test_a_seed_repeats_a_drawn_text(engine: Any) -> None:
+    def drawn(seed: int) -> list[str]:
+        found = engine.generate([of_tokens(5, 6)] * 2, max_tokens=8, sampling=Sampling(5.0, seed))
+        return [g.text for g in asyncio.run(found)]
+
+    assert drawn(3) == drawn(3) != drawn(4)
 
 
 def test_generation_ends_at_a_stop(engine: Any) -> None:

@@ -11,7 +11,7 @@ import pytest
 from fault_server import CONTEXT, FaultServer, logprob
 
 from ecomfs import aio
-from ecomfs.engine.protocol import Constrained, Engine
+from ecomfs.engine.protocol import Constrained, Engine, Sampling
 from ecomfs.engine.vllm_http import VllmEngine
 from ecomfs.errors import (
     ConfigError,
@@ -143,6 +143,22 @@ def test_generation(fault_server: FaultServer, engine_at: Open) -> None:
     ] == [Generation(" text 3", 3, 16), Generation(" text 1", 1, 0)]
     assert isinstance(answers[2], ContextOverflowError)
     assert fault_server.bodies[0]["stop"] == ["\n"]
+    assert fault_server.bodies[0]["temperature"] == 0
+
+
+def test_a_drawn_text_names_temperature_and_seed(
+    fault_server: FaultServer, engine_at: Open
+) -> None:
+    sampling = Sampling(temperature=0.8, seed=7)
+    aio.run(engine_at(fault_server).generate([of_tokens(1)], max_tokens=4, sampling=sampling))
+    (body,) = fault_server.bodies
+    assert (body["temperature"], body["seed"]) == (0.8, 7)
+
+
+@pytest.mark.parametrize(("temperature", "seed"), [(0.0, 0), (-1.0, 0), (9.0, 0), (1.0, -1)])
+def test_sampling_that_cannot_be(temperature: float, seed: int) -> None:
+    with pytest.raises(ConfigError):
+        Sampling(temperature, seed)
 
 
 def test_a_pick_is_the_sampled_token(fault_server: FaultServer, engine_at: Open) -> None:
