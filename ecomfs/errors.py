@@ -20,6 +20,8 @@
     │   ├── CanaryError            the start-up check failed: results could not be trusted
     │   └── ModelError             the model folder or file is not one
     ├── OutputError                results cannot be written (full disk, no permission)
+    │   └── JournalError           the journal of a run is damaged, in use, or another run's
+    ├── StoppedError               a signal stopped a run; what is done is kept
     └── ConfigError                options that contradict each other
 
 A message is one line that says what is wrong and where; ``hint`` is the mend.
@@ -138,6 +140,23 @@ class ModelError(EngineError):
 
 class OutputError(EcomfsError):
     """Results cannot be written."""
+
+
+class JournalError(OutputError):
+    """The journal of a run cannot be used: damaged, in use, or of a run with other input, model,
+    examples or options."""
+
+
+class StoppedError(EcomfsError):
+    """A signal asked a run to stop. What was in flight was waited for and is kept.
+
+    Attributes:
+        signal: its number.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", signal: int = 2) -> None:
+        super().__init__(message, hint=hint)
+        self.signal = signal
 
 
 class ConfigError(EcomfsError):

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from difflib import get_close_matches
+from itertools import islice
 from os import PathLike
 from pathlib import Path
 
@@ -120,11 +121,16 @@ class TableReader:
             )
 
     def __iter__(self) -> Generator[Chunk]:
+        return self.chunks()
+
+    def chunks(self, skip: int = 0) -> Generator[Chunk]:
+        """Chunk after chunk, without the first ``skip`` rows (which are read, but not looked
+        at)."""
         size = self._source.size
         rows: list[TableRow] = []
-        first = chars = 0
+        first, chars = skip, 0
         with closing(self._source.records()) as records:
-            for record in records:
+            for record in islice(records, skip, None):
                 rows.append(self._row(record))
                 chars += sum(map(len, record.cells))
                 if len(rows) >= self.chunk_rows or chars >= _CHUNK_CHARS:

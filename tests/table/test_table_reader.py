@@ -292,3 +292,13 @@ def test_any_bytes_are_rows_or_an_input_error(raw: bytes) -> None:
         for row in reader.rows():
             assert list(row.cells) == list(reader.header)
             assert row.error == "" or row.error.startswith(f"line {row.line}: ")
+
+
+def test_chunks_may_skip_rows_and_keep_their_positions(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text("id\n" + "".join(f"{i}\n" for i in range(10)))
+    reader = TableReader(path, chunk_rows=4)
+    whole = [(c.first + i, row) for c in reader for i, row in enumerate(c)]
+    rest = [(c.first + i, row) for c in reader.chunks(skip=3) for i, row in enumerate(c)]
+    assert rest == whole[3:]
+    assert list(reader.chunks(skip=10)) == []
