@@ -19,6 +19,7 @@ from ecomfs.assemble import load_template
 from ecomfs.batch.score import Tally
 from ecomfs.errors import ConfigError, MissingFileError
 from ecomfs.pipeline import Case, Pipeline
+from ecomfs.pool.sample import refuse_synthetic
 from ecomfs.task import LabelSpace, TaskCard
 from ecomfs.types import Example, Language, Prediction
 from ecomfs_eval import Predictions
@@ -130,7 +131,9 @@ def with_gold(
 
     Raises:
         UnknownLabelError: a true label the pool has never heard of.
+        InputError: a synthetic row.
     """
+    refuse_synthetic(rows, name)
     space = LabelSpace.resolve(card, (e.label for e in pool))
     return [
         replace(row, label=space.names[space.require(row.label, f"{name}, row {row.id!r}")])

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ecomfs.batch.origin import origin_column, origin_of
 from ecomfs.errors import ColumnError, ConfigError, DuplicateIdError, InputError, RowError
 from ecomfs.table import TableReader
 from ecomfs.task import (
@@ -35,6 +36,9 @@ def read_examples(
     A pool is small and every row of it counts, so any bad row stops: better a mended pool than
     one silently smaller than its owner believes. Rows without a label are errors too.
 
+    Rows with yes in a column ``synthetic`` are synthetic; the columns ``source_id`` and ``method``
+    then say where they came from.
+
     Args:
         fields: card field → column, where names differ.
         label_column: the column that holds the label; found by the card's names by default.
@@ -52,6 +56,7 @@ def read_examples(
     if id_name is not None:
         reader.require(id_name)
     known = known_labels(card)
+    marks = origin_column(reader.header, {*mapping.columns.values(), label, id_name or ""})
     examples: list[Example] = []
     lines: dict[str, int] = {}
     for row in reader.rows():
@@ -76,7 +81,7 @@ def read_examples(
                 hint="make the ids unique, or name another column with --id-column",
             )
         lines[id_] = row.line
-        examples.append(Example(id_, values, text))
+        examples.append(Example(id_, values, text, *origin_of(row.cells, marks, where)))
     return examples
 
 

@@ -44,8 +44,8 @@ def import_examples(
             version of its own. Without it such an example is an error, and nothing is stored.
 
     Raises:
-        DuplicateIdError: an id of the pool with other fields, or (without ``replace``) with
-            another label; nothing is stored.
+        DuplicateIdError: an id of the pool with other fields or another origin, or (without
+            ``replace``) with another label; nothing is stored.
 
     >>> pool = Pool.in_memory([Example("a", {"text": "fine"}, "positive")])
     >>> import_examples(pool, [Example("a", {"text": "fine"}, "positive"),
@@ -62,7 +62,7 @@ def import_examples(
         old = alive.get(example.id)
         if old is None:
             new.append(example)
-        elif _plain(old.fields) != _plain(example.fields):
+        elif _plain(old.fields) != _plain(example.fields) or _origin(old) != _origin(example):
             differing.append(example.id)
         elif old.label != example.label:
             relabelled.append(example)
@@ -70,7 +70,7 @@ def import_examples(
             unchanged += 1
     if differing:
         raise DuplicateIdError(
-            f"pool {pool.name!r} holds {few(differing)} with other fields",
+            f"pool {pool.name!r} holds {few(differing)} with other fields or another origin",
             hint="give the new rows ids of their own (--id-column), or retire the old ones first",
         )
     if relabelled and not replace:
@@ -85,8 +85,7 @@ def import_examples(
 
 
 def export_examples(pool: Pool, path: str | Path, version: int | None = None) -> tuple[int, int]:
-    """Write the examples of a version as a table that :func:`read_examples` reads: ``id``, the
-    fields, ``label``, and ``synthetic`` where an example is. Values that are no text are JSON.
+    """Write the examples of a version as a table (see :func:`write_examples`).
 
     Returns:
         The version and the number of examples.
@@ -96,16 +95,32 @@ def export_examples(pool: Pool, path: str | Path, version: int | None = None) ->
         OutputError: the file cannot be written.
     """
     version, examples = pool.snapshot(version)
-    fields = list(dict.fromkeys(name for e in examples for name in e.fields))
-    ends = ["label", "synthetic"] if any(e.synthetic for e in examples) else ["label"]
-    shown = added_columns(["id", *ends], fields)
-    with AtomicWriter(path, ["id", *shown, *ends]) as out:
-        out.write(_cells(example, fields, ends) for example in examples)
+    write_examples(path, examples)
     return version, len(examples)
 
 
+def write_examples(path: str | Path, examples: Sequence[Example]) -> None:
+    """Write examples as a table that :func:`read_examples` reads: ``id``, the fields, ``label``;
+    ``synthetic`` where an example is, with ``source_id`` and ``method`` where one has them.
+    Values that are no text are JSON.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    fields = list(dict.fromkeys(name for e in examples for name in e.fields))
+    ends = ["label"]
+    if any(e.synthetic for e in examples):
+        ends.append("synthetic")
+    if any(e.source_id or e.method for e in examples):
+        ends += ["source_id", "method"]
+    shown = added_columns(["id", *ends], fields)
+    with AtomicWriter(path, ["id", *shown, *ends]) as out:
+        out.write(_cells(example, fields, ends) for example in examples)
+
+
 def _cells(example: Example, fields: Sequence[str], ends: Sequence[str]) -> list[str]:
-    own = [example.label, "yes" if example.synthetic else "no"][: len(ends)]
+    mark = "yes" if example.synthetic else "no"
+    own = [example.label, mark, example.source_id, example.method][: len(ends)]
     return [example.id, *(_cell(example.fields.get(name)) for name in fields), *own]
 
 
@@ -113,6 +128,10 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _origin(example: Example) -> tuple[bool, str, str]:
+    return example.synthetic, example.source_id, example.method
 
 
 def _plain(fields: Mapping[str, Any]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ecomfs import aio
+from ecomfs.batch.origin import refuse_synthetic_table
 from ecomfs.errors import ConfigError, InputError
 from ecomfs.pipeline import Pipeline
 from ecomfs.table import (
@@ -176,7 +177,7 @@ def find_columns(
     """Open a table and find its columns: a quick check before a model is loaded.
 
     Raises:
-        InputError: the file or its columns.
+        InputError: the file or its columns, or true labels of synthetic rows.
     """
     reader = TableReader(source)
     for named in (id_column, gold_column):
@@ -184,6 +185,8 @@ def find_columns(
             reader.require(named)
     mapping = FieldMap.resolve(card, reader.header, fields, source.name)
     found = id_column or next((c for c in reader.header if c.casefold() == "id"), None)
+    if gold_column is not None:
+        refuse_synthetic_table(source, {*mapping.columns.values(), gold_column, found or ""})
     return Columns(mapping, found, gold_column)
 
 

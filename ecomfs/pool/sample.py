@@ -10,6 +10,41 @@ from ecomfs.errors import InputError
 from ecomfs.types import Example
 
 
+def real_examples(examples: Sequence[Example]) -> list[Example]:
+    """The examples that may stand for new rows with known answers: those a person labelled.
+
+    Synthetic examples are made from others; an answer to them says nothing about real rows.
+
+    >>> real_examples([Example("a", {}, "x"), Example("b", {}, "x", synthetic=True)])
+    [Example(id='a', fields={}, label='x', synthetic=False, source_id='', method='')]
+    """
+    return [example for example in examples if not example.synthetic]
+
+
+def sample_queries(examples: Sequence[Example], most: int, seed: int) -> list[Example]:
+    """At most ``most`` examples to read leave-one-out, none of them synthetic, chosen as
+    :func:`sample_examples` does; fewer, or none, where there are not so many."""
+    real = real_examples(examples)
+    return sample_examples(real, min(most, len(real)), seed)
+
+
+def refuse_synthetic(rows: Sequence[Example], where: str) -> None:
+    """Refuse a test set with synthetic rows.
+
+    Args:
+        where: of the test set, for the message.
+
+    Raises:
+        InputError: naming the first one.
+    """
+    for row in rows:
+        if row.synthetic:
+            raise InputError(
+                f"{where}: example {row.id!r} is synthetic and cannot be tested on",
+                hint="leave out the rows with synthetic = yes",
+            )
+
+
 def sample_examples(examples: Sequence[Example], n: int, seed: int) -> list[Example]:
     """``n`` examples, as evenly over the labels as they allow, chosen by ``seed``.
 
