@@ -34,7 +34,7 @@ from ecomfs.explain import Explanation
 from ecomfs.fit import calibrate
 from ecomfs.pipeline import Pipeline
 from ecomfs.pool import Embedder, Pool, open_embedder
-from ecomfs.pool.sample import sample_examples
+from ecomfs.pool.sample import sample_queries
 from ecomfs.refresh import refreshed
 from ecomfs.task import LabelSpace, TaskCard, load_task
 from ecomfs.types import Prediction, Row
@@ -132,7 +132,7 @@ class FewShotClassifier:
         pipeline = build_pipeline(
             card, stored, engine, embedder, options, task=task, pool_version=version
         )
-        chosen = sample_examples(stored, min(self.calibration_size, len(stored)), self.seed)
+        chosen = sample_queries(stored, self.calibration_size, self.seed)
         if chosen:
             pipeline = aio.run(calibrate(pipeline, chosen))
         # All at once, and only now: a service may be answering with what was fitted before.

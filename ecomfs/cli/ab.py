@@ -51,6 +51,7 @@ def ab(
     calibrate: o.Calibrate = 48,
     pool_name: o.PoolName = "default",
     shots: o.Shots = None,
+    synthetic: o.Synthetic = True,
     seed: o.Seed = 0,
     limit: o.Limit = None,
     margin: Annotated[
@@ -77,8 +78,9 @@ def ab(
         _check_target(json_path)
     fields = o.parse_fields(field)
     card, full = o.load_pool(
-        task, examples, fields, pool_label_column or label_column, None, None, seed, pool_name
-    )
+        task, examples, fields, pool_label_column or label_column, None, None, seed, pool_name,
+        synthetic,
+    )  # fmt: skip
     rows = read_examples(data, card, fields=fields, label_column=label_column, id_column=id_column)
     rows = with_gold(rows if limit is None else rows[:limit], card, full, data.name)
     pool = full if shots is None else sample_examples(full, shots, seed)

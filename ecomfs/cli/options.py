@@ -72,6 +72,10 @@ Shots = Annotated[
     int | None,
     typer.Option(help="use a seeded sample of this many examples, spread over the labels"),
 ]
+Synthetic = Annotated[
+    bool,
+    typer.Option("--synthetic/--no-synthetic", help="use synthetic examples (prepare augment) too"),
+]
 Seed = Annotated[int, typer.Option(help="seed of sampling, codes and resampling")]
 Calibrate = Annotated[
     int,
@@ -106,11 +110,20 @@ def load_pool(
     shots: int | None,
     seed: int,
     pool_name: str = "default",
+    synthetic: bool = True,
 ) -> tuple[TaskCard, list[Example]]:
     """The task's card and the labelled examples of a table or a pool, or a seeded sample of
-    them; none at all without a source (zero-shot)."""
+    them; none at all without a source (zero-shot).
+
+    Args:
+        synthetic: with ``False``, leave out what augmentation made.
+
+    Raises:
+        PoolError: all examples are synthetic, and they are not wanted.
+    """
     from ecomfs.batch import read_examples
-    from ecomfs.pool.sample import sample_examples
+    from ecomfs.errors import PoolError
+    from ecomfs.pool.sample import real_examples, sample_examples
     from ecomfs.task import LabelSpace, load_task
 
     card = load_task(task)
@@ -127,6 +140,10 @@ def load_pool(
         examples = read_examples(
             source, card, fields=fields, label_column=label_column, id_column=id_column
         )
+    if not synthetic and examples:
+        examples = real_examples(examples)
+        if not examples:
+            raise PoolError(f"{source}: every example is synthetic", hint="drop --no-synthetic")
     return card, examples if shots is None else sample_examples(examples, shots, seed)
 
 
@@ -144,23 +161,27 @@ def is_pool(source: str | Path) -> bool:
 
 @contextmanager
 def to_fit(
-    source: str | Path | None, examples: list[Example], shots: int | None, pool_name: str
+    source: str | Path | None,
+    examples: list[Example],
+    shots: int | None,
+    pool_name: str,
+    synthetic: bool = True,
 ) -> Iterator[Pool | list[Example]]:
     """What a classifier is fitted on: a pool itself, so that predictions bear its version and a
     service follows its changes; or the examples of a table, or of a sample."""
     if source is None or shots is not None or not is_pool(source):
         yield examples
         return
-    with _open_pool(source, pool_name) as pool:
+    with _open_pool(source, pool_name, synthetic) as pool:
         yield pool
 
 
 @contextmanager
-def _open_pool(source: str | Path, name: str) -> Iterator[Pool]:
+def _open_pool(source: str | Path, name: str, synthetic: bool = True) -> Iterator[Pool]:
     from ecomfs.errors import PoolError
     from ecomfs.pool import Pool
 
-    with Pool.open(source, name, create=False) as pool:
+    with Pool.open(source, name, create=False, synthetic=synthetic) as pool:
         if not pool.stats().examples:
             raise PoolError(
                 f"{pool.url}: pool {name!r} holds no examples",

@@ -39,6 +39,7 @@ def score(
     calibrate: o.Calibrate = 48,
     pool_name: o.PoolName = "default",
     shots: o.Shots = None,
+    synthetic: o.Synthetic = True,
     seed: o.Seed = 0,
     limit: o.Limit = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress bar")] = False,
@@ -52,7 +53,9 @@ def score(
     if encoding not in ("utf-8", "utf-8-sig"):
         raise ConfigError(f"--encoding {encoding!r}", hint="use utf-8 or utf-8-sig")
     fields = o.parse_fields(field)
-    card, pool = o.load_pool(task, examples, fields, label_column, None, shots, seed, pool_name)
+    card, pool = o.load_pool(
+        task, examples, fields, label_column, None, shots, seed, pool_name, synthetic
+    )
     # A model takes a while to load; a wrong column should not wait for it.
     find_columns(source, card, fields=fields, id_column=id_column, gold_column=gold)
     target = output or source.with_name(f"{source.stem}.scored.csv")
@@ -61,7 +64,7 @@ def score(
         readout=readout, strategy=strategy, seed=seed, fields=fields,
         calibration_size=calibrate,
     )  # fmt: skip
-    with o.to_fit(examples, pool, shots, pool_name) as labelled:
+    with o.to_fit(examples, pool, shots, pool_name, synthetic) as labelled:
         clf.fit(labelled)
     with progress(source.name, quiet=quiet) as report:
         result = score_table(

@@ -33,6 +33,7 @@ def serve(
     id_column: o.IdColumn = None,
     pool_name: o.PoolName = "default",
     shots: o.Shots = None,
+    synthetic: o.Synthetic = True,
     calibrate: o.Calibrate = 48,
     seed: o.Seed = 0,
 ) -> None:
@@ -53,13 +54,13 @@ def serve(
     with sock, ExitStack() as stack:
         fields = o.parse_fields(field)
         _, pool = o.load_pool(
-            task, examples, fields, label_column, id_column, shots, seed, pool_name
+            task, examples, fields, label_column, id_column, shots, seed, pool_name, synthetic
         )
         clf = o.classifier(
             task, engine=engine, k=k, embedder=embedder, language=language, template=template,
             readout=readout, strategy=strategy, seed=seed, calibration_size=calibrate,
         )  # fmt: skip
-        labelled = stack.enter_context(o.to_fit(examples, pool, shots, pool_name))
+        labelled = stack.enter_context(o.to_fit(examples, pool, shots, pool_name, synthetic))
         clf.fit(labelled)
         live = (
             "" if isinstance(labelled, list) else "\nchanges of the pool count at the next request"
