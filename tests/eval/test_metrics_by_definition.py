@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
-from sklearn.metrics import ndcg_score
+from sklearn.metrics import ndcg_score, roc_auc_score
 
 from ecomfs_eval import (
     METRICS,
@@ -211,6 +211,27 @@ def test_ndcg_agrees_with_sklearn(p: Predictions) -> None:
             values.append(1.0)
     if values:
         assert get_metric("ndcg@3")(p).value == pytest.approx(np.mean(values), abs=1e-9)
+
+
+@quick
+@given(p=ranked())
+def test_auc_within_queries_agrees_with_sklearn(p: Predictions) -> None:
+    assert p.queries is not None
+    assert p.probabilities is not None
+    values = []
+    for query in set(p.queries):
+        rows = [i for i, q in enumerate(p.queries) if q == query]
+        gold = [int(p.gold[i]) for i in rows]
+        if 0 < sum(gold) < len(gold):
+            values.append(roc_auc_score(gold, p.probabilities[rows, 1]))
+    score = get_metric("query_auc")(p)
+    left_out = len(set(p.queries)) - len(values)
+    if values:
+        assert score.value == pytest.approx(np.mean(values), abs=1e-9)
+        assert score.note.startswith(f"{left_out} of" if left_out else "")
+    else:
+        assert score.value is None
+        assert "and a row of another label" in score.reason
 
 
 @quick

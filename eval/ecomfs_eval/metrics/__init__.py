@@ -49,7 +49,7 @@ from ecomfs_eval.metrics.precision_recall_f1 import (
     recall_micro,
     recall_weighted,
 )
-from ecomfs_eval.metrics.ranking import hit_at, mrr, ndcg_at
+from ecomfs_eval.metrics.ranking import hit_at, mrr, ndcg_at, query_auc
 from ecomfs_eval.metrics.rates import abstained_rate, answered_rate, failed_rate, invalid_rate
 from ecomfs_eval.metrics.roc import RocCurve, roc_auc, roc_curve
 from ecomfs_eval.metrics.score import Interval, Score, Undefined
@@ -90,6 +90,7 @@ METRICS: dict[str, Metric] = {
         hit_at(5),
         hit_at(10),
         mrr,
+        query_auc,
         latency_at(50),
         latency_at(95),
         latency_at(99),

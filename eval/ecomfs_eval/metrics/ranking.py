@@ -1,9 +1,10 @@
-"""Ranking metrics over lists (``queries``): NDCG@k, Hit@k, MRR.
+"""Ranking metrics over lists (``queries``): NDCG@k, Hit@k, MRR, AUC.
 
 Within a query, rows are ranked by the probability of the positive class; a row is relevant when
 its gold label is that class. Rows without probabilities stand last. Equal scores are taken in
 random order and the expectation is computed, so that the order of the file never decides.
-Queries without a relevant row have no value and are left out; the note counts them.
+Queries without a relevant row have no value and are left out (for AUC also those without an
+irrelevant one); the note counts them.
 
 >>> from ecomfs_eval import Predictions
 >>> p = Predictions.of([1, 0, 0, 1], probabilities=[[.2, .8], [.4, .6], [.1, .9], [.5, .5]],
@@ -77,7 +78,20 @@ def _reciprocal(groups: Tied, _: int) -> float:
     return 0.0
 
 
-def _prepared(p: Predictions, k: int, value: Callable[[Tied, int], float]) -> Statistic | Undefined:
+def _area(groups: Tied, _: int) -> float:
+    """Chance that a relevant row is above an irrelevant one, half for a tie."""
+    below = sum(m - r for m, r in groups)
+    pairs = below * sum(r for _, r in groups)
+    won = 0.0
+    for m, r in groups:
+        below -= m - r
+        won += r * (below + (m - r) / 2)
+    return won / pairs
+
+
+def _prepared(
+    p: Predictions, k: int, value: Callable[[Tied, int], float], *, both: bool = False
+) -> Statistic | Undefined:
     if p.queries is None:
         return Undefined("no query column: the rows form no ranked lists")
     if p.positive is None:
@@ -93,14 +107,16 @@ def _prepared(p: Predictions, k: int, value: Callable[[Tied, int], float]) -> St
     lists = int(units.max()) + 1
     for query in range(lists):
         rows = np.flatnonzero(units == query)
-        if relevant[rows].any():
+        if relevant[rows].any() and not (both and relevant[rows].all()):
             first.append(int(rows[0]))
             values.append(value(_groups(scores[rows], relevant[rows]), k))
     if not values:
-        return Undefined(f"no query has a row of {p.positive!r}")
+        others = " and a row of another label" if both else ""
+        return Undefined(f"no query has a row of {p.positive!r}{others}")
     of_query, leader = np.array(values), np.array(first)
     empty = lists - len(values)
-    note = f"{empty} of {lists} queries have no relevant row and are left out" if empty else ""
+    what = "only relevant or no relevant rows" if both else "no relevant row"
+    note = f"{empty} of {lists} queries have {what} and are left out" if empty else ""
 
     def evaluate(weights: Weights) -> FloatArray:
         # Whole lists are drawn, so the first row of a list carries the weight of the list.
@@ -149,6 +165,17 @@ mrr = Metric(
     "mean over queries of 1 / place of the first relevant row",
     "Voorhees 1999, TREC-8 question answering",
     lambda p: _prepared(p, 1, _reciprocal),
+    unit="score",
+    needs="queries",
+)
+
+query_auc = Metric(
+    "query_auc",
+    "Mean AUC within queries",
+    "mean over queries of the share of pairs of a relevant and an irrelevant row in which the "
+    "relevant one is above, half for a tie",
+    "Zhou et al. 2018, doi:10.1145/3219819.3219823 (there weighted by the size of the query)",
+    lambda p: _prepared(p, 1, _area, both=True),
     unit="score",
     needs="queries",
 )

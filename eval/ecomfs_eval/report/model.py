@@ -158,6 +158,7 @@ SHOWN = (
     "hit@1",
     "hit@10",
     "mrr",
+    "query_auc",
     "latency_p50",
     "latency_p95",
     "prompt_tokens",

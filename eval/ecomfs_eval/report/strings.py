@@ -192,6 +192,7 @@ METRICS_ZH: dict[str, str] = {
     "invalid_rate": "无效率",
     "failed_rate": "失败率",
     "mrr": "平均倒数排名",
+    "query_auc": "列表内 AUC 均值",
     "prompt_tokens": "每行提示词元数",
     "completion_tokens": "每行生成词元数",
     "cache_share": "提示词元缓存占比",
