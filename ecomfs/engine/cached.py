@@ -35,6 +35,7 @@ class CachedEngine:
 
     Attributes:
         hits, misses: readings served from the cache, and by the engine, so far.
+        hit_tokens: prompt tokens of the readings served from the cache.
     """
 
     def __init__(self, engine: Engine, cache: ReadingCache) -> None:
@@ -42,6 +43,7 @@ class CachedEngine:
         self.cache = cache
         self.hits = 0
         self.misses = 0
+        self.hit_tokens = 0
 
     @property
     def spec(self) -> str:
@@ -64,21 +66,28 @@ class CachedEngine:
     ) -> list[Reading | EngineError]:
         """As the engine's; prompts without token ids are not kept."""
         scope = self.fingerprint
-        asked = _pack_questions(questions)
-        keys = [_key(prompt, asked) if prompt.token_ids else b"" for prompt in prompts]
+        keys = _keys(prompts, questions)
         known = await asyncio.to_thread(self.cache.get, scope, [k for k in keys if k])
         missing = [i for i, key in enumerate(keys) if key not in known]
         fresh = await self.engine.read([prompts[i] for i in missing], questions) if missing else []
-        self.hits += len(prompts) - len(missing)
-        self.misses += len(missing)
-        answers = dict(zip(missing, fresh, strict=True))
+        answers: dict[int, Reading | EngineError] = dict(zip(missing, fresh, strict=True))
         kept = {keys[i]: _pack(r) for i, r in answers.items() if keys[i] and isinstance(r, Reading)}
         if kept:
             await asyncio.to_thread(self.cache.put, scope, kept)
-        return [
-            answers[i] if i in answers else _unpack(known[key], questions)
-            for i, key in enumerate(keys)
-        ]
+        found = {
+            i: _unpack(known[key], questions) for i, key in enumerate(keys) if i not in answers
+        }
+        self.hits += len(found)
+        self.hit_tokens += sum(reading.prompt_tokens for reading in found.values())
+        self.misses += len(missing)
+        answers.update(found)
+        return [answers[i] for i in range(len(keys))]
+
+    async def known(self, prompts: Sequence[Prompt], questions: Sequence[Question]) -> list[bool]:
+        """For each prompt, whether :meth:`read` would find its reading in the cache."""
+        keys = _keys(prompts, questions)
+        found = await asyncio.to_thread(self.cache.get, self.fingerprint, [k for k in keys if k])
+        return [key in found for key in keys]
 
     async def generate(
         self,
@@ -102,6 +111,12 @@ def _pack_questions(questions: Sequence[Question]) -> bytes:
     for question in questions:
         parts += [len(question.suffix), *question.suffix, len(question.codes), *question.codes]
     return array("q", parts).tobytes()
+
+
+def _keys(prompts: Sequence[Prompt], questions: Sequence[Question]) -> list[bytes]:
+    """The cache's keys; empty for prompts without token ids, which are not kept."""
+    asked = _pack_questions(questions)
+    return [_key(prompt, asked) if prompt.token_ids else b"" for prompt in prompts]
 
 
 def _key(prompt: Prompt, asked: bytes) -> bytes:

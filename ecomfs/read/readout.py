@@ -15,7 +15,7 @@ from ecomfs.read.parser import LabelParser
 from ecomfs.read.trie import AnswerTrie
 from ecomfs.read.verbalizer import Verbalizer
 from ecomfs.task import LabelSpace
-from ecomfs.types import Posterior, Prompt
+from ecomfs.types import Posterior, Prompt, Question
 
 
 class Readout(Protocol):
@@ -52,6 +52,11 @@ class LogprobReadout:
     def looks(self) -> int:
         """Looks at the next-token distribution a row costs (one when first tokens differ)."""
         return len(self._trie.questions)
+
+    @property
+    def questions(self) -> Sequence[Question]:
+        """What the engine is asked about every prompt."""
+        return self._trie.questions
 
     async def read(
         self, engine: Engine, prompts: Sequence[Prompt]
