@@ -1,6 +1,6 @@
 """The retriever: for each row, the labelled examples that its prompt shows.
 
-    queries ─ encode ─▶ vectors ─ search ─▶ neighbours ─ strategy ─▶ chosen ─ order ─▶ demonstrations
+    rows ─ encode ─▶ vectors ─ search ─▶ neighbours ─ strategy ─▶ chosen ─ order ─▶ demonstrations
 
 It also gives the neighbours' own vote, the baseline that every language model has to beat.
 """
@@ -119,8 +119,9 @@ class Retriever:
         self._encoder = open_encoder(
             mode, self.embedder, self.examples, self.texts, fields, tabular_weight
         )
-        by_text = isinstance(self._encoder, TextEncoder)
-        self._learns = self.embedder is not embedder or not by_text
+        self.compares_fields = not isinstance(self._encoder, TextEncoder)
+        """Whether queries need ``rows`` beside their texts."""
+        self._learns = self.embedder is not embedder or self.compares_fields
         self._options: dict[str, Any] = {
             "mode": mode,
             "strategy": self.strategy,
@@ -136,7 +137,7 @@ class Retriever:
             self.index = index
         elif index_dir is not None and not self._learns:
             self.index = open_index(self.texts, self.embedder, index_dir, index)
-        elif by_text:
+        elif not self.compares_fields:
             self.index = embed_index(self.texts, self.embedder, index)
         else:
             rows = [e.fields for e in self.examples]

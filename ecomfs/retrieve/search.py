@@ -1,4 +1,4 @@
-"""Who finds the neighbours: dense vectors, shared terms, or both fused.
+"""Who finds the neighbours: vectors, shared terms, or both fused.
 
 Whatever ranks them, the similarity that neighbours carry is the cosine of their vectors, so
 that thresholds, votes and reports mean the same in every mode.
@@ -17,7 +17,8 @@ from ecomfs.retrieve.index import Groups, Hits, VectorIndex, Vectors, exact_simi
 from ecomfs.retrieve.lexical import LexicalIndex
 from ecomfs.retrieve.strategies.protocol import Reach
 
-Mode = Literal["dense", "lexical", "hybrid"]
+Mode = Literal["dense", "lexical", "hybrid", "tabular", "mixed"]
+_BY_VECTORS = ("dense", "tabular", "mixed")  # which differ in what the vectors are made of
 
 _DEPTH = 4  # a fused ranking of n looks this many times n deep into each of its parts
 _LEAST_DEPTH = 50
@@ -146,7 +147,7 @@ def open_searcher(mode: str, index: VectorIndex, groups: Groups, texts: Sequence
         ConfigError: no such mode, or its package is not installed.
     """
     dense = DenseSearcher(index, groups)
-    if mode == "dense":
+    if mode in _BY_VECTORS:
         return dense
     if mode == "lexical":
         return LexicalSearcher(dense, index, LexicalIndex(texts))

@@ -24,7 +24,7 @@ from ecomfs.errors import ConfigError
 from ecomfs.pool.embedder import unit_rows
 from ecomfs.retrieve.index import Rows, Vectors
 from ecomfs.retrieve.retriever import Retriever
-from ecomfs.types import Demonstration
+from ecomfs.types import Demonstration, Row
 
 Sharing = Literal["none", "mixed", "cluster", "global"]
 
@@ -64,6 +64,7 @@ class PrefixSharing:
         clusters: how many blocks; ``None`` for one per 16 rows of the pool, from 1 to 64.
         sample: texts like those to come, of which the clusters are made; ``None`` takes the
             pool's own texts, which needs no look ahead.
+        sample_rows: their fields, where the retriever compares fields.
         seed: of the clustering.
 
     Raises:
@@ -79,6 +80,7 @@ class PrefixSharing:
         own: int = 2,
         clusters: int | None = None,
         sample: Sequence[str] | None = None,
+        sample_rows: Sequence[Row] | None = None,
         seed: int = 0,
     ) -> None:
         if mode not in get_args(Sharing):
@@ -96,7 +98,7 @@ class PrefixSharing:
             wanted = 1
         seen: Rows = retriever.pool.vectors
         if sample:
-            seen = retriever.embedder.embed(sample, query=True)
+            seen = retriever.embed(sample, sample_rows)
         self.centres = _centres(seen, wanted, seed)
         self.blocks = tuple(self._block(centre) for centre in self.centres)
 
@@ -104,6 +106,7 @@ class PrefixSharing:
         self,
         queries: Sequence[str],
         *,
+        rows: Sequence[Row] | None = None,
         exclude_ids: Sequence[Collection[str]] | None = None,
         leave_self_out: bool = False,
     ) -> Arrangement:
@@ -113,7 +116,7 @@ class PrefixSharing:
         An excluded example is taken out of that row's block, and the row gets one more of its
         own: correct, at the price of a prefix that it shares no longer.
         """
-        vectors = self._retriever.embedder.embed(queries, query=True)
+        vectors = self._retriever.embed(queries, rows)
         clusters = np.asarray((vectors @ self.centres.T).argmax(axis=1), dtype=np.int64)
         excluded = self._retriever.excluded(
             queries, vectors, exclude_ids=exclude_ids, leave_self_out=leave_self_out

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ecomfs.errors import ConfigError
 from ecomfs.retrieve.retriever import Retriever
 from ecomfs.retrieve.strategies import Reach
+from ecomfs.types import Row
 
 _VOTERS = 2  # nearest examples of a label whose mean similarity counts
 _DEFINITION = 0.5  # weight of a definition's similarity beside them
@@ -52,16 +53,20 @@ class LabelShortlist:
         self,
         queries: Sequence[str],
         *,
+        rows: Sequence[Row] | None = None,
         exclude_ids: Sequence[Collection[str]] | None = None,
         leave_self_out: bool = False,
     ) -> NDArray[np.float64]:
         """Similarities, larger is likelier, shape (queries, labels); a label whose examples are
         all excluded counts as the least similar one."""
-        vectors = self._retriever.embedder.embed(queries, query=True)
+        vectors = self._retriever.embed(queries, rows)
         excluded = self._retriever.excluded(
             queries, vectors, exclude_ids=exclude_ids, leave_self_out=leave_self_out
         )
         by_examples = self._by_examples(queries, vectors, excluded)
+        # A definition has a text and no fields, whatever the examples are compared by.
+        if self._retriever.compares_fields:
+            vectors = self._retriever.embedder.embed(queries, query=True)
         by_definition = vectors.astype(np.float64) @ self._definitions.T
         return by_examples + _DEFINITION * by_definition
 
@@ -70,13 +75,16 @@ class LabelShortlist:
         queries: Sequence[str],
         size: int,
         *,
+        rows: Sequence[Row] | None = None,
         exclude_ids: Sequence[Collection[str]] | None = None,
         leave_self_out: bool = False,
     ) -> list[list[str]]:
         """The ``size`` likeliest labels of each query, likeliest first."""
         if size < 1:
             raise ConfigError(f"a shortlist of {size} labels", hint="use 1 or more")
-        scores = self.scores(queries, exclude_ids=exclude_ids, leave_self_out=leave_self_out)
+        scores = self.scores(
+            queries, rows=rows, exclude_ids=exclude_ids, leave_self_out=leave_self_out
+        )
         best = np.argsort(-scores, axis=1, kind="stable")[:, :size]
         return [[self.labels[n] for n in row] for row in best.tolist()]
 
@@ -86,6 +94,7 @@ class LabelShortlist:
         gold: Sequence[str],
         size: int,
         *,
+        rows: Sequence[Row] | None = None,
         exclude_ids: Sequence[Collection[str]] | None = None,
         leave_self_out: bool = False,
     ) -> float | None:
@@ -93,12 +102,14 @@ class LabelShortlist:
         if len(queries) != len(gold):
             raise ConfigError(f"{len(queries)} queries but {len(gold)} true labels")
         lists = self.shortlist(
-            queries, size, exclude_ids=exclude_ids, leave_self_out=leave_self_out
+            queries, size, rows=rows, exclude_ids=exclude_ids, leave_self_out=leave_self_out
         )
         found = [label in names for label, names in zip(gold, lists, strict=True)]
         return sum(found) / len(found) if found else None
 
-    def descend(self, queries: Sequence[str], width: int = 2) -> list[dict[str, list[str]]]:
+    def descend(
+        self, queries: Sequence[str], width: int = 2, *, rows: Sequence[Row] | None = None
+    ) -> list[dict[str, list[str]]]:
         """Two levels: the ``width`` likeliest parents of each query, likeliest first, and under
         each its labels, likeliest first. A parent is as likely as its likeliest label.
 
@@ -111,7 +122,7 @@ class LabelShortlist:
         if missing:
             raise ConfigError(f"the taxonomy has no parent for {missing[0]!r}")
         result = []
-        for names in self.shortlist(queries, len(self.labels)):
+        for names in self.shortlist(queries, len(self.labels), rows=rows):
             tree: dict[str, list[str]] = {}
             for label in names:
                 tree.setdefault(self._parents[label], []).append(label)

@@ -17,6 +17,7 @@ idle fields do not drown the one that matters.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
@@ -24,7 +25,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ecomfs.errors import ConfigError
+from ecomfs.errors import ConfigError, RowError
 from ecomfs.text.render.cells import guess_day_first, read_cell
 from ecomfs.text.render.measure import COMPARED, NUMERIC, information, measured
 from ecomfs.text.render.quantiles import Quantiles
@@ -33,6 +34,9 @@ from ecomfs.types import Row
 
 LEAST_WEIGHT = 0.1
 """Weight of a field that tells nothing about the label, beside 1.1 for the most telling one."""
+MAX_KINDS = 256
+"""Categories, or kinds of a history's items, that are told apart: the most frequent ones of a
+field. Others count as unknown to the pool, which bounds the memory of large catalogues."""
 _UNKNOWN = -2  # a value the pool does not have; −1 is a missing one
 
 
@@ -42,7 +46,8 @@ class EncodedRows:
 
     Attributes:
         numbers: (rows, numeric fields), scaled to 0…1, NaN where missing.
-        codes: (rows, categories and last items of histories), −1 where missing.
+        codes: (rows, categories and last items of histories), −1 where missing, −2 where
+            unknown to the pool.
         members: one (rows, kinds) 0/1 array a history.
         sizes: (rows, histories) numbers of different kinds, those unknown to the pool included.
     """
@@ -63,6 +68,8 @@ class GowerSpace:
         specs: the fields; a field's weight is its ``weight``, times 0.1 plus its share of the
             largest mutual information when :meth:`fit` is given labels.
         scale: of numbers: ``rank`` in the pool, or ``range`` of its values.
+        strict: whether a cell that is not of its field's kind is an error; else it counts as
+            missing, for callers whose rows are checked elsewhere.
 
     Attributes:
         weights: field name → weight.
@@ -79,7 +86,11 @@ class GowerSpace:
     """
 
     def __init__(
-        self, specs: Sequence[FieldSpec], *, scale: Literal["rank", "range"] = "rank"
+        self,
+        specs: Sequence[FieldSpec],
+        *,
+        scale: Literal["rank", "range"] = "rank",
+        strict: bool = True,
     ) -> None:
         self.specs = tuple(s for s in specs if s.kind in COMPARED and s.weight > 0)
         if not self.specs:
@@ -88,6 +99,7 @@ class GowerSpace:
                 "no field can be compared as a number, category or history", hint=hint
             )
         self.scale = scale
+        self.strict = strict
         self.weights = {spec.name: spec.weight for spec in self.specs}
         self._quantiles: dict[str, Quantiles] = {}
         self._codes: dict[str, dict[str, int]] = {}
@@ -113,7 +125,8 @@ class GowerSpace:
                 self._quantiles[spec.name] = Quantiles.of(known)
             else:
                 kinds = known if spec.kind == "category" else [k for seen in known for k in seen]
-                self._codes[spec.name] = {k: i for i, k in enumerate(dict.fromkeys(kinds))}
+                frequent = Counter(kinds).most_common(MAX_KINDS)
+                self._codes[spec.name] = {k: i for i, (k, _) in enumerate(frequent)}
             nats[spec.name] = information(spec, measures, labels) if labels is not None else 0.0
         most = max(nats.values())
         self.weights = {
@@ -121,6 +134,10 @@ class GowerSpace:
             for spec in self.specs
         }
         return self
+
+    def kinds(self, field: str) -> int:
+        """Categories or kinds of item of a field that are told apart; their codes count from 0."""
+        return len(self._codes[field])
 
     def encode(self, rows: Sequence[Row]) -> EncodedRows:
         """Rows ready to be compared, so that a pool need not be read anew for every query.
@@ -198,7 +215,12 @@ class GowerSpace:
 
     def _read(self, spec: FieldSpec, cell: object) -> Any:
         day_first = self._day_first.get(spec.name)
-        return measured(spec, read_cell(spec, cell, day_first=day_first))
+        try:
+            return measured(spec, read_cell(spec, cell, day_first=day_first))
+        except RowError:
+            if self.strict:
+                raise
+            return None
 
     def _scaled(self, spec: FieldSpec, number: float) -> float:
         quantiles = self._quantiles[spec.name]

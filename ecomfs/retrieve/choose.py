@@ -1,0 +1,214 @@
+"""Which similarity finds the better neighbours in a pool: of text, of fields, or a mix.
+
+Each example is answered by the vote of the others, once with every candidate. The weights of the
+fields are learned from labels, so they are learned without the example's own: otherwise a field
+that fits its label by chance would find neighbours that fit it too. No model is called.
+
+The least log loss wins only when it is better than the default by more than the standard error
+of the difference (the one-standard-error rule, Breiman et al. 1984, section 3.4.3): a small pool
+says little, and then the default stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecomfs.errors import ConfigError
+from ecomfs.pool.embedder import Embedder
+from ecomfs.retrieve.duplicates import DuplicateFinder
+from ecomfs.retrieve.encode import mixed_share, sample_places, spread
+from ecomfs.retrieve.tabular import TabularSpace
+from ecomfs.retrieve.vote import kernel_vote
+from ecomfs.text.render import FieldSpec
+from ecomfs.types import Example
+
+WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Weights of the fields that are tried."""
+DEFAULT_WEIGHT = 0.5
+"""Fields and text alike: what a pool that says nothing gets."""
+LEAST_EXAMPLES = 16
+"""Fewer are not asked."""
+_FOLDS = 8
+_NEIGHBOURS = 8
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One candidate, leave-one-out.
+
+    Attributes:
+        weight: of the fields; 0: text alone, 1: fields alone.
+        log_loss: of the neighbours' vote, in nats.
+        accuracy: of the same vote.
+        behind: its log loss minus that of the best candidate.
+        error: standard error of ``behind``.
+    """
+
+    weight: float
+    log_loss: float
+    accuracy: float
+    behind: float
+    error: float
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What was chosen, and why.
+
+    Attributes:
+        mode: ``dense``, ``tabular`` or ``mixed``, as :class:`ecomfs.retrieve.Retriever` takes it.
+        weight: of the fields, its ``tabular_weight``.
+        reason: in words.
+        examples: how many were answered leave-one-out.
+        trials: the candidates by weight; none when nothing was tried.
+    """
+
+    mode: str
+    weight: float
+    reason: str
+    examples: int = 0
+    trials: tuple[Trial, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as JSON values."""
+        return asdict(self)
+
+
+def choose_similarity(
+    examples: Sequence[Example],
+    texts: Sequence[str],
+    embedder: Embedder,
+    fields: Sequence[FieldSpec],
+    *,
+    weights: Sequence[float] = WEIGHTS,
+    default: float = DEFAULT_WEIGHT,
+) -> Choice:
+    """Choose the fields' weight for a pool.
+
+    Args:
+        examples: the pool; of more than 512, as many spread evenly are looked at.
+        texts: each as text.
+        embedder: of the texts; fitted here.
+        fields: how the rows' fields are compared. When none can be, text is chosen.
+        weights: candidates; ``default`` is added.
+        default: what is kept unless another is better by more than a standard error.
+
+    Raises:
+        ConfigError: texts and examples do not match, or a weight is not between 0 and 1.
+
+    >>> from ecomfs.pool.hashed import HashedEmbedder
+    >>> pool = [Example(str(i), {"n": i}, "high" if i > 19 else "low") for i in range(40)]
+    >>> texts = [f"visit {i * 7 % 40}" for i in range(40)]  # says nothing of the label
+    >>> fields = [FieldSpec(name="n", kind="number")]
+    >>> choose_similarity(pool, texts, HashedEmbedder(256), fields).mode
+    'tabular'
+    """
+    if len(examples) != len(texts):
+        raise ConfigError(f"{len(examples)} examples but {len(texts)} texts")
+    tried = sorted({*weights, default})
+    if not all(0 <= weight <= 1 for weight in tried):
+        raise ConfigError("a weight of the fields is between 0 and 1")
+    try:
+        TabularSpace(fields)
+    except ConfigError:
+        return Choice("dense", 0.0, "no field can be compared but by its text")
+    places = sample_places(len(examples))
+    labels = [examples[p].label for p in places]
+    if len(places) < LEAST_EXAMPLES or len(set(labels)) < 2:
+        return Choice(mode_of(default), default, "the default: too few examples to choose by")
+    losses, right = _trials(
+        [examples[p] for p in places], [texts[p] for p in places], embedder, fields, tried
+    )
+    means = losses.mean(axis=1)
+    best = int(means.argmin())
+    behind = losses - losses[best]
+    errors = behind.std(axis=1, ddof=1) / np.sqrt(len(places))
+    found = tuple(
+        Trial(weight, *map(float, numbers))
+        for weight, *numbers in zip(
+            tried, means, right.mean(axis=1), behind.mean(axis=1), errors, strict=True
+        )
+    )
+    near = [trial for trial in found if trial.behind <= trial.error]
+    chosen = min(near, key=lambda t: (abs(t.weight - default), t.log_loss))
+    reason = "least log loss, leave-one-out"
+    if chosen.weight == default:
+        reason = "the default: no other is better by more than a standard error"
+    elif chosen is not found[best]:
+        reason = "nearest to the default within a standard error of the least log loss"
+    return Choice(mode_of(chosen.weight), chosen.weight, reason, len(places), found)
+
+
+def mode_of(weight: float) -> str:
+    """The retrieval mode in which fields have a weight.
+
+    >>> [mode_of(weight) for weight in (0, 0.5, 1)]
+    ['dense', 'mixed', 'tabular']
+    """
+    return "dense" if weight == 0 else "tabular" if weight == 1 else "mixed"
+
+
+def _trials(
+    examples: Sequence[Example],
+    texts: Sequence[str],
+    embedder: Embedder,
+    fields: Sequence[FieldSpec],
+    weights: Sequence[float],
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Log loss and hit of every example under every weight, both (weights, examples)."""
+    names = sorted({e.label for e in examples})
+    labels = np.array([names.index(e.label) for e in examples], dtype=np.int64)
+    finder = DuplicateFinder(texts)
+    copies = [finder.find(text) for text in texts]
+    fitted = embedder.fit(texts)
+    known = fitted.embed(texts, query=False)
+    asked = fitted.embed(texts, query=True)
+    words, word_spread = asked @ known.T, spread(asked, known)
+    folds = _folds(labels, copies)
+    rows, named = [e.fields for e in examples], [e.label for e in examples]
+    losses = np.zeros((len(weights), len(examples)))
+    right = np.zeros((len(weights), len(examples)), dtype=bool)
+    for fold in np.unique(folds):
+        rest = np.flatnonzero(folds != fold)
+        space = TabularSpace(fields).fit([rows[p] for p in rest], [named[p] for p in rest])
+        vectors = space.embed(rows)
+        field_spread = spread(vectors)
+        for number, weight in enumerate(weights):
+            share = mixed_share(weight, field_spread, word_spread)
+            heat = _heat(share, vectors, words)
+            for place in np.flatnonzero(folds == fold):
+                similar = share * (vectors @ vectors[place]) + (1 - share) * words[place]
+                similar[list(copies[place])] = -np.inf
+                top = np.argsort(-similar, kind="stable")[:_NEIGHBOURS]
+                top = top[np.isfinite(similar[top])]
+                vote = kernel_vote(similar[top], labels[top], len(names), heat)
+                losses[number, place] = -np.log(vote[labels[place]])
+                right[number, place] = vote.argmax() == labels[place]
+    return losses, right
+
+
+def _heat(share: float, vectors: NDArray[np.float32], words: NDArray[np.float32]) -> float:
+    """The scale of a mix, as :attr:`ecomfs.retrieve.Retriever.similarity_scale` finds it."""
+    similar = share * (vectors @ vectors.T) + (1 - share) * words
+    found = float(similar[~np.eye(len(words), dtype=bool)].std())
+    return found if found > 1e-6 else 0.05
+
+
+def _folds(labels: NDArray[np.int64], copies: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+    """Number of each example's fold: labels spread evenly, copies together."""
+    folds = np.full(len(labels), -1, dtype=np.int64)
+    order = np.argsort(labels, kind="stable")
+    folds[order] = np.arange(len(labels)) % min(_FOLDS, len(labels))
+    for same in copies:
+        folds[list(same)] = folds[same[0]]
+    return folds
+
+
+__all__ = ["DEFAULT_WEIGHT", "WEIGHTS", "Choice", "Trial", "choose_similarity"]
