@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from ecomfs.decide import Decided, Policy
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import EcomfsError, RowError
 from ecomfs.prompt import PromptBuilder
-from ecomfs.read import LabelBias, Readout
-from ecomfs.retrieve import Retriever
+from ecomfs.read import Calibration, Readout
+from ecomfs.retrieve import Experts, Opinion, Retriever
 from ecomfs.task import LabelSpace, RowText, TaskCard, first_empty
 from ecomfs.types import Demonstration, Language, Posterior, Prediction, Prompt, Row, Status
 
@@ -25,22 +26,28 @@ ANSWER_TOKENS = 32
 @dataclass(frozen=True, slots=True)
 class Voice:
     """How rows of one language are asked: the prompt builder, the read-out that fits it, and the
-    label bias to take off its posteriors (``None``: as they are read)."""
+    calibration of its posteriors (``None``: as they are read)."""
 
     builder: PromptBuilder
     readout: Readout
-    bias: LabelBias | None = None
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One row on its way: what was asked, with which demonstrations; or why it could not be."""
+    """One row on its way: what was asked, with which demonstrations; or why it could not be.
+
+    ``opinion``: what the cheap experts say of it; ``skipped``: they are sure enough for the model
+    not to be asked.
+    """
 
     id: str
     language: Language
     demonstrations: tuple[Demonstration, ...] = ()
     prompt: Prompt | None = None
     error: EcomfsError | None = None
+    opinion: Opinion | None = None
+    skipped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +60,8 @@ class Pipeline:
         retriever: ``None`` for zero-shot.
         k: demonstrations a prompt.
         budget: most prompt tokens.
+        experts: the cheap experts, where the policy listens to them.
+        policy: how readings and opinions become predictions.
     """
 
     card: TaskCard
@@ -65,6 +74,8 @@ class Pipeline:
     language: Language | None = None
     budget: int | None = None
     pool_version: int = 0
+    experts: Experts | None = None
+    policy: Policy = field(default_factory=Policy)
 
     async def classify(
         self,
@@ -86,7 +97,7 @@ class Pipeline:
         leave_self_out: bool = False,
     ) -> list[tuple[Case, Posterior | None, Prediction]]:
         """Like :meth:`classify`, with what led to each prediction: the case, the posterior as it
-        was read (before the label bias is taken off), and the prediction.
+        was read (before it is calibrated), and the prediction.
 
         ``leave_self_out``: rows come from the pool; no copy of a row may stand in its prompt.
         """
@@ -101,9 +112,10 @@ class Pipeline:
 
     async def answer(
         self, cases: Sequence[Case]
-    ) -> list[tuple[Case, Posterior | EcomfsError, Prediction]]:
+    ) -> list[tuple[Case, Posterior | EcomfsError | None, Prediction]]:
         """The second half of :meth:`trace`, for callers that :meth:`prepare` the next rows while
-        these are read: each case with its posterior, or with the error in its place."""
+        these are read: each case with its posterior, with the error in its place, or with
+        ``None`` where the experts answer and the model is not asked."""
         posteriors = await self._read(cases)
         return [
             (case, posterior, self._predict(case, posterior))
@@ -139,9 +151,20 @@ class Pipeline:
             )
             for i, demonstrations in zip(good, found, strict=True):
                 chosen[i] = demonstrations
+        opinions: list[Opinion | None] = [None for _ in rows]
+        if self.experts is not None and good:
+            asked = self.experts.opinions(
+                [text for text in texts if isinstance(text, str)],
+                exclude_ids=None if exclude_ids is None else [exclude_ids[i] for i in good],
+                leave_self_out=leave_self_out,
+            )
+            for i, opinion in zip(good, asked, strict=True):
+                opinions[i] = opinion
         return [
-            self._case(row, id_, text, demonstrations)
-            for row, id_, text, demonstrations in zip(rows, ids, texts, chosen, strict=True)
+            self._case(row, id_, text, demonstrations, opinion)
+            for row, id_, text, demonstrations, opinion in zip(
+                rows, ids, texts, chosen, opinions, strict=True
+            )
         ]
 
     def _worded(self, row: Row) -> str | RowError:
@@ -154,12 +177,20 @@ class Pipeline:
             return error
 
     def _case(
-        self, row: Row, id_: str, text: str | RowError, demonstrations: Sequence[Demonstration]
+        self,
+        row: Row,
+        id_: str,
+        text: str | RowError,
+        demonstrations: Sequence[Demonstration],
+        opinion: Opinion | None,
     ) -> Case:
         language = self.language or self.rows.language(row)
-        case = Case(id_, language, tuple(demonstrations))
+        skipped = self.policy.skips(opinion)
+        case = Case(id_, language, tuple(demonstrations), opinion=opinion, skipped=skipped)
         if isinstance(text, RowError):
             return replace(case, error=text)
+        if skipped:
+            return replace(case, demonstrations=())
         tokenizer = self.engine.tokenizer
         try:
             prompt = self.voices[language].builder.build(
@@ -172,8 +203,9 @@ class Pipeline:
             return replace(case, error=error)
         return replace(case, prompt=prompt, demonstrations=prompt.demonstrations)
 
-    async def _read(self, cases: Sequence[Case]) -> list[Posterior | EcomfsError]:
-        """Read the cases that have a prompt, one engine call a language."""
+    async def _read(self, cases: Sequence[Case]) -> list[Posterior | EcomfsError | None]:
+        """Read the cases that have a prompt, one engine call a language; ``None`` for those that
+        skip the model."""
         out: list[Posterior | EcomfsError | None] = [case.error for case in cases]
         for language, voice in self.voices.items():
             mine = [i for i, c in enumerate(cases) if c.prompt and c.language == language]
@@ -183,9 +215,9 @@ class Pipeline:
             posteriors = await voice.readout.read(self.engine, prompts)
             for i, posterior in zip(mine, posteriors, strict=True):
                 out[i] = posterior
-        return [o if o is not None else RowError("row was not read") for o in out]
+        return out
 
-    def _predict(self, case: Case, posterior: Posterior | EcomfsError) -> Prediction:
+    def _predict(self, case: Case, posterior: Posterior | EcomfsError | None) -> Prediction:
         base = Prediction(
             id=case.id,
             label=None,
@@ -198,27 +230,37 @@ class Pipeline:
         )
         if isinstance(posterior, EcomfsError):
             return replace(base, error=str(posterior))
-        base = replace(
-            base,
-            prompt_tokens=posterior.prompt_tokens,
-            cached_tokens=posterior.cached_tokens,
-            label_mass=posterior.label_mass,
-        )
-        if not posterior.probabilities:
-            answer = " ".join((posterior.raw or "").split())[:80]
-            return replace(
-                base, status=Status.INVALID, error=f"the model answered {answer!r}, no known label"
+        if posterior is not None:
+            base = replace(
+                base,
+                prompt_tokens=posterior.prompt_tokens,
+                cached_tokens=posterior.cached_tokens,
+                label_mass=posterior.label_mass,
             )
-        bias = self.voices[case.language].bias
-        probabilities = posterior.probabilities
-        if bias is not None:
-            probabilities = bias.apply(probabilities)
-        best = max(range(len(self.space)), key=probabilities.__getitem__)
+            if not posterior.probabilities:
+                answer = " ".join((posterior.raw or "").split())[:80]
+                return replace(
+                    base,
+                    status=Status.INVALID,
+                    error=f"the model answered {answer!r}, no known label",
+                )
+        decided = self.policy.decide(
+            posterior, case.opinion, self.voices[case.language].calibration
+        )
+        return self._answered(base, decided)
+
+    def _answered(self, base: Prediction, decided: Decided) -> Prediction:
+        names = self.space.names
+        best = max(range(len(names)), key=decided.probabilities.__getitem__)
         return replace(
             base,
-            status=Status.OK,
-            label=self.space.names[best],
-            probabilities=dict(zip(self.space.names, probabilities, strict=True)),
+            status=Status.OK if decided.accepted else Status.ABSTAINED,
+            label=names[best] if decided.accepted else None,
+            probabilities=dict(zip(names, decided.probabilities, strict=True)),
+            stages=decided.stages,
+            source=decided.source,
+            prediction_set=tuple(names[i] for i in decided.prediction_set),
+            novelty=decided.novelty,
         )
 
 

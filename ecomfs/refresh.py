@@ -2,7 +2,7 @@
 
 A running classifier sees an example that was added, relabelled or retired, by whichever process,
 at its next call. What the change does not touch is kept: the engine, the vectors of texts that
-stay, the label bias.
+stay, what was fitted on readings.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ecomfs.assemble import Options, build_pipeline
 from ecomfs.errors import InputError, PoolError
 from ecomfs.pipeline import Pipeline, Voice
 from ecomfs.pool import Embedder, Pool
-from ecomfs.read import LabelBias
+from ecomfs.read import Calibration
 from ecomfs.task import LabelSpace
 from ecomfs.types import Example
 
@@ -55,7 +55,7 @@ def refreshed(
         # The caller's rows are not at fault.
         raise PoolError(error.message, hint=error.hint) from error
     voices = {
-        language: replace(voice, bias=_carried(old.voices[language], voice))
+        language: replace(voice, calibration=_carried(old.voices[language], voice))
         for language, voice in new.voices.items()
     }
     return replace(new, voices=voices)
@@ -69,18 +69,18 @@ def _updated(old: Pipeline, examples: Sequence[Example], version: int) -> Pipeli
     return replace(old, retriever=retriever, pool_version=version)
 
 
-def _carried(old: Voice, new: Voice) -> LabelBias | None:
-    """The old label bias for the new labels; a label it never saw gets none (the mean).
+def _carried(old: Voice, new: Voice) -> Calibration | None:
+    """The old calibration for the new labels; a label it never saw gets none (the mean).
 
     ``None`` when the answers that stand for the labels are others now, as permuted codes are: the
     model's liking for an answer says nothing of another one.
     """
-    bias = old.bias
-    if bias is None or old.readout.name != new.readout.name:
+    kept = old.calibration
+    if kept is None or old.readout.name != new.readout.name:
         return None
     offsets = [0.0] * len(new.builder.space)
     for name, answer, offset in zip(
-        old.builder.space.names, old.builder.answers, bias.offsets, strict=True
+        old.builder.space.names, old.builder.answers, kept.offsets, strict=True
     ):
         position = new.builder.space.index(name)
         if position is None:
@@ -88,7 +88,7 @@ def _carried(old: Voice, new: Voice) -> LabelBias | None:
         if new.builder.answers[position] != answer:
             return None
         offsets[position] = offset
-    return replace(bias, offsets=tuple(offsets))
+    return replace(kept, offsets=tuple(offsets))
 
 
 __all__ = ["refreshed"]

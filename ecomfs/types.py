@@ -173,6 +173,13 @@ class Prediction:
         note: one line on something done to the row that its owner should know (text cut to the
             token budget, demonstrations left out); empty when nothing was.
         label_mass: see :class:`Posterior`.
+        stages: the distribution after each step ("read", "calibrated", "fused") and the
+            neighbours' own ("vote"), each aligned with ``probabilities``.
+        source: who answered: ``model``, ``fused`` (model and experts), ``experts`` (the model was
+            not asked), or empty when nobody did.
+        prediction_set: the labels that may be true, most likely first; empty unless sets were
+            fitted.
+        novelty: p-value of "the row belongs to one of the labels"; ``None`` unless fitted.
         demonstration_ids: ids of the demonstrations in prompt order.
         template: the template that made the prompt.
         engine: fingerprint of the engine that read it.
@@ -186,6 +193,10 @@ class Prediction:
     error: str = ""
     note: str = ""
     label_mass: float | None = None
+    stages: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    source: str = ""
+    prediction_set: tuple[str, ...] = ()
+    novelty: float | None = None
     demonstration_ids: tuple[str, ...] = ()
     template: TemplateRef | None = None
     engine: str = ""
@@ -202,6 +213,18 @@ class Prediction:
         0.9
         """
         return self.probabilities.get(self.label) if self.label is not None else None
+
+    @property
+    def suggestion(self) -> str | None:
+        """The likeliest label, also of a row that was left to a person; ``None`` without a
+        distribution.
+
+        >>> Prediction("r1", None, {"yes": 0.6, "no": 0.4}, Status.ABSTAINED).suggestion
+        'yes'
+        """
+        if not self.probabilities:
+            return self.label
+        return max(self.probabilities, key=self.probabilities.__getitem__)
 
 
 def floats(values: Sequence[Any]) -> tuple[float, ...]:

@@ -1,6 +1,6 @@
 """From an engine's reading to a posterior over labels."""
 
-from ecomfs.read.calibrate import LabelBias, fit_label_bias
+from ecomfs.read.calibrate import Calibration, fit_calibration
 from ecomfs.read.parser import LabelParser
 from ecomfs.read.readout import LogprobReadout, Readout, TextReadout
 from ecomfs.read.trie import AnswerTrie
@@ -8,13 +8,13 @@ from ecomfs.read.verbalizer import Verbalizer, codes, words
 
 __all__ = [
     "AnswerTrie",
-    "LabelBias",
+    "Calibration",
     "LabelParser",
     "LogprobReadout",
     "Readout",
     "TextReadout",
     "Verbalizer",
     "codes",
-    "fit_label_bias",
+    "fit_calibration",
     "words",
 ]

@@ -129,7 +129,7 @@ def test_the_label_bias_stays(pool: Pool) -> None:
     biases = []
     for seed in range(20):  # an untrained engine has a bias worth taking off only sometimes
         clf = fitted(pool, calibration_size=12, seed=seed, k=2)
-        bias = clf.pipeline_.voices["en"].bias
+        bias = clf.pipeline_.voices["en"].calibration
         if bias is None:
             continue
         pool.add([Example(f"n{seed}", {"text": f"thing {seed}"}, "positive")])
@@ -137,7 +137,7 @@ def test_the_label_bias_stays(pool: Pool) -> None:
         calls = len(engine.calls)
         clf.classify([QUERY])
         assert len(engine.calls) == calls + 1
-        assert clf.pipeline_.voices["en"].bias == bias
+        assert clf.pipeline_.voices["en"].calibration == bias
         biases.append(bias)
     assert biases
 

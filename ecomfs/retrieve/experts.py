@@ -1,0 +1,140 @@
+"""The cheap experts: what the labelled examples say of a row without a language model."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecomfs.retrieve.index import Hits
+from ecomfs.retrieve.probe import LinearProbe
+from ecomfs.retrieve.retriever import Retriever
+from ecomfs.retrieve.vote import kernel_vote
+from ecomfs.text.normalise import squeeze
+
+NEIGHBOURS = 8
+PROBE_EXAMPLES = 20_000
+"""The probe is solved on at most this many examples, spread evenly over the pool."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What the cheap experts say of one row.
+
+    Attributes:
+        vote: probabilities of the neighbours' vote, aligned with the label space.
+        probe: scores of the linear probe, aligned with the label space.
+        similarity: of the nearest example, in the retriever's measure.
+    """
+
+    vote: tuple[float, ...]
+    probe: tuple[float, ...]
+    similarity: float
+
+
+class Experts:
+    """The neighbours' vote and the linear probe of one pool.
+
+    Args:
+        retriever: searches the pool.
+        labels: the label space; labels without an example get nothing from either expert.
+
+    >>> from ecomfs.pool.hashed import HashedEmbedder
+    >>> from ecomfs.types import Example
+    >>> texts = ["lovely soft shirt", "shirt fell apart", "lovely warm coat", "coat fell apart"]
+    >>> pool = [Example(str(i), {"text": t}, "bad" if "fell" in t else "good")
+    ...         for i, t in enumerate(texts)]
+    >>> experts = Experts(Retriever(pool, texts, HashedEmbedder()), ["good", "bad"])
+    >>> opinion = experts.opinions(["a lovely shirt"])[0]
+    >>> opinion.vote[0] > opinion.vote[1], opinion.probe[0] > opinion.probe[1]
+    (True, True)
+    """
+
+    def __init__(self, retriever: Retriever, labels: Sequence[str]) -> None:
+        self.retriever = retriever
+        self.labels = tuple(labels)
+        places = {label: place for place, label in enumerate(self.labels)}
+        self._columns = np.array([places[label] for label in retriever.labels], dtype=np.int64)
+
+    def opinions(
+        self,
+        queries: Sequence[str],
+        *,
+        exclude_ids: Sequence[Collection[str]] | None = None,
+        leave_self_out: bool = False,
+    ) -> list[Opinion]:
+        """One opinion a query. Arguments as in :meth:`Retriever.retrieve`.
+
+        With ``leave_self_out``, a query that is an example of the pool (told by its excluded id)
+        gets the probe's leave-one-out score.
+        """
+        if not queries:
+            return []
+        vote, hits = self._votes(queries, exclude_ids, leave_self_out)
+        probe = self.probe.scores(self.retriever.embedder.embed(queries, query=True))
+        if leave_self_out and exclude_ids is not None:
+            for row, ids in enumerate(exclude_ids):
+                for place in (self._probed[i] for i in ids if i in self._probed):
+                    probe[row] = self.probe.own[place]
+        return [
+            Opinion(
+                tuple(v.tolist()),
+                tuple(p.tolist()),
+                float(h.similarities[0]) if len(h.similarities) else float("nan"),
+            )
+            for v, p, h in zip(vote, probe, hits, strict=True)
+        ]
+
+    def own(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+        """Leave-one-out opinions of the pool's own examples (those the probe was solved on), at
+        the cost of no model call: votes, probe scores, both of shape (n, labels), and the
+        positions of their labels."""
+        texts = [self.retriever.texts[p] for p in self._sample]
+        ids = [{self.retriever.examples[p].id} for p in self._sample]
+        vote, _ = self._votes(texts, ids, True)
+        return vote, self.probe.own, self._columns[self.retriever.pool.labels[self._sample]]
+
+    @cached_property
+    def probe(self) -> LinearProbe:
+        """The probe, solved when first needed."""
+        pool = self.retriever.pool
+        copies: dict[str, int] = {}
+        return LinearProbe.fit(
+            np.asarray(self.retriever.index.vectors[self._sample], dtype=np.float64),
+            self._columns[pool.labels[self._sample]],
+            len(self.labels),
+            [copies.setdefault(squeeze(self.retriever.texts[p]), p) for p in self._sample],
+        )
+
+    @cached_property
+    def _sample(self) -> NDArray[np.int64]:
+        step = -(-len(self.retriever) // PROBE_EXAMPLES)
+        return np.arange(0, len(self.retriever), step)
+
+    @cached_property
+    def _probed(self) -> dict[str, int]:
+        """Where the examples that the probe was solved on stand in its own scores."""
+        return {self.retriever.examples[p].id: place for place, p in enumerate(self._sample)}
+
+    def _votes(
+        self,
+        queries: Sequence[str],
+        exclude_ids: Sequence[Collection[str]] | None,
+        leave_self_out: bool,
+    ) -> tuple[NDArray[np.float64], list[Hits]]:
+        hits = self.retriever.neighbours(
+            queries, NEIGHBOURS, exclude_ids=exclude_ids, leave_self_out=leave_self_out
+        )
+        heat = self.retriever.similarity_scale
+        labels = self.retriever.pool.labels
+        votes = [
+            kernel_vote(h.similarities, self._columns[labels[h.positions]], len(self.labels), heat)
+            for h in hits
+        ]
+        return np.array(votes).reshape(len(queries), len(self.labels)), hits
+
+
+__all__ = ["Experts", "Opinion"]
