@@ -17,12 +17,15 @@ from ecomfs.pipeline import ANSWER_TOKENS, Pipeline, Voice
 from ecomfs.pool import Embedder
 from ecomfs.prompt import PromptBuilder, Template
 from ecomfs.read import LogprobReadout, TextReadout, Verbalizer, codes, words
-from ecomfs.retrieve import Retriever
+from ecomfs.retrieve import Choice, Retriever, choose_similarity
+from ecomfs.retrieve.choose import DEFAULT_WEIGHT
 from ecomfs.task import Label, LabelSpace, RowText, TaskCard, template_source
+from ecomfs.task.rows import Rendering
 from ecomfs.types import Example, Language
 
 ReadoutChoice = Literal["auto", "words", "codes", "text"]
 LanguageChoice = Literal["auto", "en", "zh"]
+SimilarityChoice = Literal["auto", "text", "tabular", "mixed"]
 TemplateChoice = str | Path | Mapping[str, str | Path] | None
 
 MAX_LOOKS = 16
@@ -40,6 +43,11 @@ class Options:
             card's version.
         readout: ``words``, ``codes``, ``text``, or ``auto``.
         strategy, order: see :class:`ecomfs.retrieve.Retriever`.
+        similarity: what makes two rows alike: their ``text``, their fields (``tabular``), both
+            alike (``mixed``), or ``auto``: chosen leave-one-out on the pool where a task's rows
+            have fields to compare (:func:`ecomfs.retrieve.choose_similarity`), else their text.
+        rendering: rows with numbers, categories or histories in ``words``, or ``raw``: their
+            cells as they are.
         budget: most prompt tokens; ``None``: what the model's context holds.
         seed: code permutation and tie-breaking.
     """
@@ -49,6 +57,8 @@ class Options:
     template: TemplateChoice = None
     readout: ReadoutChoice = "auto"
     strategy: str = "balanced"
+    similarity: SimilarityChoice = "auto"
+    rendering: Rendering = "words"
     budget: int | None = None
     seed: int = 0
 
@@ -60,6 +70,11 @@ class Options:
         if self.readout not in get_args(ReadoutChoice):
             raise ConfigError(
                 f"readout {self.readout!r}", hint=f"use {', '.join(get_args(ReadoutChoice))}"
+            )
+        if self.similarity not in get_args(SimilarityChoice):
+            raise ConfigError(
+                f"similarity {self.similarity!r}",
+                hint=f"use {', '.join(get_args(SimilarityChoice))}",
             )
 
 
@@ -91,11 +106,21 @@ def build_pipeline(
     ]
     k = card.default_k if options.k is None else options.k
     spoken = _spoken(card, options)
-    rows, texts = _worded(card, examples, where)
+    rows, texts = _worded(card, examples, where, options.rendering)
     retriever = None
     if examples:
+        fields = tuple(spec.rendering for spec in card.fields)
+        choice = _similarity(card, examples, texts, embedder, options.similarity)
         retriever = Retriever(
-            examples, texts, embedder, strategy=options.strategy, seed=options.seed
+            examples,
+            texts,
+            embedder,
+            mode=choice.mode,
+            strategy=options.strategy,
+            seed=options.seed,
+            fields=fields,
+            tabular_weight=choice.weight,
+            choice=choice,
         )
     limit = engine.capabilities.context_tokens - ANSWER_TOKENS
     return Pipeline(
@@ -112,9 +137,27 @@ def build_pipeline(
     )
 
 
-def _worded(card: TaskCard, examples: Sequence[Example], where: str) -> tuple[RowText, list[str]]:
+def _similarity(
+    card: TaskCard,
+    examples: Sequence[Example],
+    texts: Sequence[str],
+    embedder: Embedder,
+    wanted: SimilarityChoice,
+) -> Choice:
+    """The similarity a user asked for, or what the pool says for itself."""
+    if wanted == "text" or (wanted == "auto" and not card.tabular):
+        return Choice("dense", 0.0, "the rows' texts")
+    if wanted == "auto":
+        fields = [spec.rendering for spec in card.fields]
+        return choose_similarity(examples, texts, embedder, fields)
+    return Choice(wanted, 1.0 if wanted == "tabular" else DEFAULT_WEIGHT, "as asked for")
+
+
+def _worded(
+    card: TaskCard, examples: Sequence[Example], where: str, rendering: Rendering
+) -> tuple[RowText, list[str]]:
     """What puts rows into words, and the examples' texts."""
-    rows, texts = RowText(card), []
+    rows, texts = RowText(card, rendering), []
     try:
         rows.fit([e.fields for e in examples], [e.label for e in examples])
     except RowError as error:
@@ -216,6 +259,7 @@ __all__ = [
     "MAX_LOOKS",
     "Options",
     "ReadoutChoice",
+    "SimilarityChoice",
     "TemplateChoice",
     "build_pipeline",
     "check_templates",

@@ -141,11 +141,13 @@ class Pipeline:
         """Retrieve demonstrations and render the prompts, without asking the engine."""
         texts = [self._worded(row) for row in rows]
         good = [i for i, text in enumerate(texts) if isinstance(text, str)]
+        fields = [rows[i] for i in good]
         chosen: list[list[Demonstration]] = [[] for _ in rows]
         if self.retriever is not None and self.k > 0 and good:
             found = self.retriever.retrieve(
                 [text for text in texts if isinstance(text, str)],
                 self.k,
+                rows=fields,
                 exclude_ids=None if exclude_ids is None else [exclude_ids[i] for i in good],
                 leave_self_out=leave_self_out,
             )
@@ -155,6 +157,7 @@ class Pipeline:
         if self.experts is not None and good:
             asked = self.experts.opinions(
                 [text for text in texts if isinstance(text, str)],
+                rows=fields,
                 exclude_ids=None if exclude_ids is None else [exclude_ids[i] for i in good],
                 leave_self_out=leave_self_out,
             )

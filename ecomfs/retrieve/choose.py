@@ -93,7 +93,8 @@ def choose_similarity(
     """Choose the fields' weight for a pool.
 
     Args:
-        examples: the pool; of more than 512, as many spread evenly are looked at.
+        examples: the pool, synthetic ones left out; of more than 512, as many spread evenly are
+            looked at.
         texts: each as text.
         embedder: of the texts; fitted here.
         fields: how the rows' fields are compared. When none can be, text is chosen.
@@ -112,6 +113,8 @@ def choose_similarity(
     """
     if len(examples) != len(texts):
         raise ConfigError(f"{len(examples)} examples but {len(texts)} texts")
+    # A synthetic example tells the answer of the one it was made from.
+    real = [p for p, example in enumerate(examples) if not example.synthetic]
     tried = sorted({*weights, default})
     if not all(0 <= weight <= 1 for weight in tried):
         raise ConfigError("a weight of the fields is between 0 and 1")
@@ -119,7 +122,7 @@ def choose_similarity(
         TabularSpace(fields)
     except ConfigError:
         return Choice("dense", 0.0, "no field can be compared but by its text")
-    places = sample_places(len(examples))
+    places = [real[p] for p in sample_places(len(real))]
     labels = [examples[p].label for p in places]
     if len(places) < LEAST_EXAMPLES or len(set(labels)) < 2:
         return Choice(mode_of(default), default, "the default: too few examples to choose by")

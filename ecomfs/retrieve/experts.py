@@ -14,6 +14,7 @@ from ecomfs.retrieve.probe import LinearProbe
 from ecomfs.retrieve.retriever import Retriever
 from ecomfs.retrieve.vote import kernel_vote
 from ecomfs.text.normalise import squeeze
+from ecomfs.types import Row
 
 NEIGHBOURS = 8
 PROBE_EXAMPLES = 20_000
@@ -63,6 +64,7 @@ class Experts:
         self,
         queries: Sequence[str],
         *,
+        rows: Sequence[Row] | None = None,
         exclude_ids: Sequence[Collection[str]] | None = None,
         leave_self_out: bool = False,
     ) -> list[Opinion]:
@@ -73,8 +75,8 @@ class Experts:
         """
         if not queries:
             return []
-        vote, hits = self._votes(queries, exclude_ids, leave_self_out)
-        probe = self.probe.scores(self.retriever.embedder.embed(queries, query=True))
+        vote, hits = self._votes(queries, rows, exclude_ids, leave_self_out)
+        probe = self.probe.scores(self.retriever.embed(queries, rows))
         if leave_self_out and exclude_ids is not None:
             for row, ids in enumerate(exclude_ids):
                 for place in (self._probed[i] for i in ids if i in self._probed):
@@ -93,8 +95,9 @@ class Experts:
         the cost of no model call: votes, probe scores, both of shape (n, labels), and the
         positions of their labels."""
         texts = [self.retriever.texts[p] for p in self._sample]
+        rows = [self.retriever.examples[p].fields for p in self._sample]
         ids = [{self.retriever.examples[p].id} for p in self._sample]
-        vote, _ = self._votes(texts, ids, True)
+        vote, _ = self._votes(texts, rows, ids, True)
         return vote, self.probe.own, self._columns[self.retriever.pool.labels[self._sample]]
 
     @cached_property
@@ -122,11 +125,12 @@ class Experts:
     def _votes(
         self,
         queries: Sequence[str],
+        rows: Sequence[Row] | None,
         exclude_ids: Sequence[Collection[str]] | None,
         leave_self_out: bool,
     ) -> tuple[NDArray[np.float64], list[Hits]]:
         hits = self.retriever.neighbours(
-            queries, NEIGHBOURS, exclude_ids=exclude_ids, leave_self_out=leave_self_out
+            queries, NEIGHBOURS, rows=rows, exclude_ids=exclude_ids, leave_self_out=leave_self_out
         )
         heat = self.retriever.similarity_scale
         labels = self.retriever.pool.labels

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ecomfs.errors import ConfigError, PoolError
 from ecomfs.pool.embedder import Embedder
+from ecomfs.retrieve.choose import Choice
 from ecomfs.retrieve.encode import TextEncoder, open_encoder, sample_places, spread
 from ecomfs.retrieve.exclusion import Exclusion
 from ecomfs.retrieve.index import Hits, VectorIndex, Vectors
@@ -69,6 +70,7 @@ class Retriever:
             that learn from the pool (``hashed``, ``tabular``), whose vectors change with it.
         fields: how the examples' fields are compared (:class:`ecomfs.retrieve.TabularSpace`).
         tabular_weight: of the fields in ``mixed``, 0 to 1.
+        choice: how mode and weight were chosen; kept for records.
 
     Raises:
         PoolError: there are no examples.
@@ -100,6 +102,7 @@ class Retriever:
         index_dir: Path | None = None,
         fields: Sequence[FieldSpec] = (),
         tabular_weight: float = 0.5,
+        choice: Choice | None = None,
     ) -> None:
         if not examples:
             raise PoolError("the pool is empty", hint="add labelled examples")
@@ -116,6 +119,7 @@ class Retriever:
         self._order = open_order(order)
         self._seed = seed
         self.mode = mode
+        self.choice = choice
         self._encoder = open_encoder(
             mode, self.embedder, self.examples, self.texts, fields, tabular_weight
         )
@@ -176,7 +180,7 @@ class Retriever:
         if not self._learns and texts and suits(self.index, self._kind, len(texts)):
             index = update_index(self.index, self.texts, texts, texts, self.embedder)
         made = Retriever(examples, texts, self._source, index=index, **self._options)
-        made._kind = self._kind
+        made._kind, made.choice = self._kind, self.choice
         return made
 
     def retrieve(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 
-from ecomfs.errors import RowError
+from ecomfs.errors import ConfigError, RowError
 from ecomfs.task.card import TaskCard
 from ecomfs.text.language import detect_language
+from ecomfs.text.normalise import squeeze
 from ecomfs.text.render import FeatureRenderer
 from ecomfs.text.render.cells import read_cell
 from ecomfs.types import Language, Row
+
+Rendering = Literal["words", "raw"]
 
 _WORDED = frozenset({"text", "category", "history", "json"})
 
@@ -23,6 +26,10 @@ class RowText:
     :meth:`fit` shows the pool; without a pool no field is said to be unknown, since which columns
     the data have is unknown too.
 
+    Args:
+        rendering: ``words``; or ``raw``: the cells of such rows as ``name=value``, with the card's
+            names, as a comparison.
+
     >>> from ecomfs.task import load_task
     >>> rows = RowText(load_task("next_category"))
     >>> print(rows.render({"history": '["shoes", "bags"]', "device": "mobile"}, "en"))
@@ -30,8 +37,11 @@ class RowText:
     History: 2 items, most recent last: shoes → bags
     """
 
-    def __init__(self, card: TaskCard) -> None:
+    def __init__(self, card: TaskCard, rendering: Rendering = "words") -> None:
+        if rendering not in get_args(Rendering):
+            raise ConfigError(f"rendering {rendering!r}", hint="use words or raw")
         self.card = card
+        self.rendering = rendering
         self.renderer = self._renderer(known=False) if card.tabular else None
 
     def fit(self, rows: Sequence[Row], labels: Sequence[str]) -> Self:
@@ -60,7 +70,8 @@ class RowText:
         """
         if self.renderer is None:
             return self.card.row_text(row, language)
-        return self.renderer.render(row, language)
+        words = self.renderer.render(row, language)  # also checks the cells
+        return words if self.rendering == "words" else self._raw(row)
 
     def language(self, row: Row) -> Language:
         """The language of the words in a row's own cells, titles of fields left out.
@@ -80,6 +91,10 @@ class RowText:
                 except RowError:
                     words.append(str(value))  # the row fails when it is rendered
         return detect_language(" ".join(words))
+
+    def _raw(self, row: Row) -> str:
+        cells = [(spec.name, squeeze(str(row.get(spec.name, "")))) for spec in self.card.fields]
+        return ", ".join(f"{name}={cell}" for name, cell in cells if cell)
 
     def _renderer(self, *, known: bool, only: set[str] | None = None) -> FeatureRenderer:
         specs = [s.rendering for s in self.card.fields if only is None or s.name in only]
