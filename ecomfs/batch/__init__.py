@@ -1,13 +1,19 @@
 """Batch scoring of tables."""
 
 from ecomfs.batch.examples import read_examples
-from ecomfs.batch.score import Gold, ScoreResult, Tally, find_columns, score_table
+from ecomfs.batch.merge import Gold
+from ecomfs.batch.output import find_columns
+from ecomfs.batch.score import ScoreResult, score_table
+from ecomfs.batch.select import Selection, Where
+from ecomfs.batch.tally import Tally
 from ecomfs.pool.sample import sample_examples
 
 __all__ = [
     "Gold",
     "ScoreResult",
+    "Selection",
     "Tally",
+    "Where",
     "find_columns",
     "read_examples",
     "sample_examples",

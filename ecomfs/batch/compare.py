@@ -16,7 +16,7 @@ import numpy as np
 
 from ecomfs import aio
 from ecomfs.assemble import load_template
-from ecomfs.batch.score import Tally
+from ecomfs.batch.tally import Tally
 from ecomfs.errors import ConfigError, MissingFileError
 from ecomfs.pipeline import Case, Pipeline
 from ecomfs.pool.sample import refuse_synthetic

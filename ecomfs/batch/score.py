@@ -1,93 +1,54 @@
-"""Score a table: every input row comes out, in order, with its prediction beside it.
+"""Score a table: every chosen row comes out, in order, with its prediction beside it.
 
-Rows stream through in chunks; memory does not grow with their number. A row that cannot be read
-or classified keeps its place and says why.
+Answers go to a journal beside the output; when all rows have theirs, input and answers are
+merged. Memory does not grow with the number of rows, a killed run goes on where it was, and a
+row that cannot be read or classified keeps its place and says why.
 """
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 from ecomfs import aio
-from ecomfs.batch.origin import refuse_synthetic_table
-from ecomfs.errors import ConfigError, InputError
+from ecomfs.batch.feed import CHUNK_ROWS, Feed
+from ecomfs.batch.identity import Identity, differences, input_identity, pipeline_identity
+from ecomfs.batch.journal import Journal, remove_journal
+from ecomfs.batch.merge import Gold, Merge
+from ecomfs.batch.output import Columns, failed_path, find_columns, is_failed_table, journal_path
+from ecomfs.batch.runner import BLOCK_ROWS, Runner
+from ecomfs.batch.select import Selection
+from ecomfs.batch.stop import Stop
+from ecomfs.batch.tally import Tally
+from ecomfs.errors import ConfigError, EcomfsError, JournalError, OutputError, StoppedError
 from ecomfs.pipeline import Pipeline
-from ecomfs.table import (
-    AtomicWriter,
-    IdTracker,
-    OutputEncoding,
-    TableReader,
-    TableRow,
-    added_columns,
-)
-from ecomfs.task import FieldMap, TaskCard
-from ecomfs.types import Prediction, Row, Status
-
-COLUMNS = (
-    "predicted",
-    "confidence",
-    "status",
-    "error",
-    "note",
-    "demonstration_ids",
-    "template",
-)
-
-
-@dataclass(slots=True)
-class Tally:
-    """What happened so far; also what the progress bar shows.
-
-    Attributes:
-        progress: share of the input read, 0 to 1; ``None`` when unknown.
-        seconds: wall time since the first row.
-    """
-
-    rows: int = 0
-    status: dict[str, int] = field(default_factory=lambda: {str(s): 0 for s in Status})
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    progress: float | None = None
-    seconds: float = 0.0
-
-    @property
-    def cache_share(self) -> float | None:
-        """Share of prompt tokens that were not computed again; ``None`` before any."""
-        return self.cached_tokens / self.prompt_tokens if self.prompt_tokens else None
-
-    def add(self, prediction: Prediction) -> None:
-        self.rows += 1
-        self.status[str(prediction.status)] += 1
-        self.prompt_tokens += prediction.prompt_tokens
-        self.cached_tokens += prediction.cached_tokens
-
-
-@dataclass(frozen=True, slots=True)
-class Gold:
-    """What the harness needs when the input names its true labels, one entry a row."""
-
-    ids: list[str] = field(default_factory=list)
-    rows: list[Row] = field(default_factory=list)
-    labels: list[str] = field(default_factory=list)
-    predictions: list[Prediction] = field(default_factory=list)
+from ecomfs.table import OutputEncoding, TableReader, check_output
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreResult:
-    """Outcome of :func:`score_table`."""
+    """Outcome of :func:`score_table`.
+
+    Attributes:
+        output: the result table.
+        tally: what happened.
+        gold: true labels and predictions, when the input names its true labels.
+        failed: table of the rows that failed or whose answer is invalid; ``None`` without any.
+    """
 
     output: Path
     tally: Tally
     gold: Gold | None
+    failed: Path | None = None
 
 
 def score_table(
-    source: str | Path,
-    output: str | Path,
+    source: str | PathLike[str],
+    output: str | PathLike[str],
     pipeline: Pipeline,
     *,
     fields: Mapping[str, str] | None = None,
@@ -95,158 +56,165 @@ def score_table(
     gold_column: str | None = None,
     probabilities: bool = False,
     encoding: OutputEncoding = "utf-8",
-    chunk_rows: int = 256,
+    chunk_rows: int = BLOCK_ROWS,
     limit: int | None = None,
+    selection: Selection | None = None,
+    restart: bool = False,
+    keep_journal: bool = False,
     on_progress: Callable[[Tally], None] = lambda tally: None,
+    on_stop: Callable[[int], None] = lambda number: None,
 ) -> ScoreResult:
     """Classify every row of ``source`` into ``output``.
 
+    A run that ended early (killed, stopped by a signal, engine gone, disk full) leaves
+    ``<output>.journal``; calling again with the same input, pipeline and selection goes on from
+    it.
+
     Args:
+        source: anything :class:`ecomfs.table.TableReader` reads.
+        output: ``.csv`` or ``.tsv``, also packed (``.gz``, ``.zst``), or ``.parquet``.
         fields: card field → column, where names differ.
         gold_column: column with the true labels; collected for the harness, never shown to the
             model.
         probabilities: add a column ``p_<label>`` for every label.
-        limit: stop after this many rows.
+        chunk_rows: most rows in one call of the engine.
+        limit: only the first rows; short for ``selection=Selection(limit=…)``.
+        selection: which rows are scored.
+        restart: drop the journal of an earlier run instead of going on from it.
+        keep_journal: leave the journal when all is done.
+        on_progress: called after every commit.
+        on_stop: called once, with the signal's number, when a signal asks the run to stop.
 
     Raises:
         InputError: the file or its columns; nothing is written then.
-        EngineError: the engine is gone; rows so far are kept beside the output.
-        OutputError: the output cannot be written.
+        JournalError: there is a journal, and it is damaged, in use, or another run's.
+        EngineError: the engine is gone; what is answered is kept in the journal.
+        OutputError: journal or output cannot be written.
+        StoppedError: SIGINT or SIGTERM came; what is answered is kept in the journal.
     """
-    source, output = Path(source), Path(output)
+    where, target = str(source), Path(output)
+    if limit is not None:
+        if selection is not None:
+            raise ConfigError("limit and selection", hint="put the limit into the selection")
+        selection = Selection(limit=limit)
+    selection = selection or Selection()
+    check_paths(where, target)
+    reader = TableReader(where, chunk_rows=min(CHUNK_ROWS, chunk_rows))
     columns = find_columns(
-        source, pipeline.card, fields=fields, id_column=id_column, gold_column=gold_column
-    )
-    if output.exists() and output.samefile(source):
-        raise ConfigError(f"{output}: output and input are the same file", hint="choose another -o")
-    reader = TableReader(source, chunk_rows=min(chunk_rows, limit) if limit else chunk_rows)
-    mapping, id_name, gold_name, name = columns.fields, columns.id, columns.gold, source.name
-    names = [*COLUMNS, *([f"p_{n}" for n in pipeline.space.names] if probabilities else [])]
-    added = added_columns(reader.header, names)
+        where, pipeline.card, fields=fields, id_column=id_column, gold_column=gold_column,
+        reader=reader,
+    )  # fmt: skip
+    chosen = selection.over(reader)
+    if restart:
+        remove_journal(journal_path(target))
     tally, started = Tally(), time.monotonic()
-    gold = Gold() if gold_name is not None else None
-    seen = IdTracker()
-    with AtomicWriter(output, [*reader.header, *added], encoding=encoding) as writer:
-        for chunk in reader:
-            rows = chunk.rows if limit is None else chunk.rows[: limit - tally.rows]
-            ids = [_row_id(r, id_name, chunk.first + i) for i, r in enumerate(rows)]
-            values = [mapping.fields(r.cells, pipeline.card) for r in rows]
-            predictions = aio.run(_classify(pipeline, rows, values, ids))
-            for row, value, id_, prediction in zip(rows, values, ids, predictions, strict=True):
-                notes = [row.note, prediction.note]
-                if id_name is not None and not seen.add(id_):
-                    notes.append(f"id {id_!r} occurs more than once")
-                if row.extra:
-                    notes.append(
-                        f"cells beyond the header: {json.dumps(row.extra, ensure_ascii=False)}"
-                    )
-                note = "; ".join(n for n in notes if n)
-                cells = _cells(prediction, note, pipeline.space.names if probabilities else ())
-                writer.write([[*(row.cells[c] for c in reader.header), *cells]])
-                tally.add(prediction)
-                if gold is not None and gold_name is not None:
-                    gold.ids.append(id_)
-                    gold.rows.append(value)
-                    gold.labels.append(_gold(row, gold_name, pipeline, name))
-                    gold.predictions.append(prediction)
-            writer.flush()
-            tally.progress, tally.seconds = chunk.progress, time.monotonic() - started
-            on_progress(tally)
-            if limit is not None and tally.rows >= limit:
-                break
-    return ScoreResult(output, tally, gold)
+    with Journal(journal_path(target)) as journal, Stop(on_stop) as stop, _kept(journal):
+        adopt(journal, run_identity(where, pipeline, columns, selection))
+        again = chosen.fresh()
+        if (state := journal.get("chosen")) is not None:
+            chosen.state = state
+        tally.rows = tally.resumed = chosen.kept
+        feed = Feed(reader, chosen, columns.fields, pipeline.card, journal)
+        runner = Runner(
+            pipeline, feed, journal, tally, stop, block_rows=chunk_rows, on_progress=on_progress
+        )
+
+        def check() -> None:
+            if stop.signal is not None:
+                raise StoppedError("stopped", signal=stop.signal)
+
+        aio.run(runner.run())
+        check()
+        reader = TableReader(where)
+        merge = Merge(reader, columns, pipeline.card, pipeline.space, journal, check=check)
+        merged = merge.write(target, again, probabilities=probabilities, encoding=encoding)
+        tally.status = merged.status
+        tally.rows, tally.left_out = again.kept, again.left_out
+        tally.progress, tally.seconds = 1.0, time.monotonic() - started
+        if not keep_journal:
+            journal.remove()
+    return ScoreResult(target, tally, merged.gold, merged.failed)
 
 
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """Where a table keeps what scoring needs."""
+@contextmanager
+def _kept(journal: Journal) -> Iterator[None]:
+    """Whatever ends a run early, say what is kept; a journal without answers is not."""
+    fresh = journal.get("identity") is None
+    try:
+        yield
+    except BaseException as error:
+        answers = 0
+        with suppress(EcomfsError):
+            answers = len(journal)
+        if answers:
+            error.add_note(
+                f"{answers:,} answers are kept in {journal.path}; the same command goes on from it"
+            )
+        elif fresh:
+            journal.remove()
+        raise
 
-    fields: FieldMap
-    id: str | None
-    gold: str | None
+
+def run_identity(
+    source: str, pipeline: Pipeline, columns: Columns, selection: Selection
+) -> Identity:
+    """What decides the answers of a run, and which rows have one."""
+    return {
+        "input": input_identity(source),
+        **pipeline_identity(pipeline),
+        "columns": dict(columns.fields.columns),
+        "selection": selection.identity(),
+    }
 
 
-def find_columns(
-    source: Path,
-    card: TaskCard,
-    *,
-    fields: Mapping[str, str] | None = None,
-    id_column: str | None = None,
-    gold_column: str | None = None,
-) -> Columns:
-    """Open a table and find its columns: a quick check before a model is loaded.
+def adopt(journal: Journal, identity: Identity) -> None:
+    """Give a new journal its identity, or see that an old one has the same.
 
     Raises:
-        InputError: the file or its columns, or true labels of synthetic rows.
+        JournalError: it is another run's.
     """
-    reader = TableReader(source)
-    for named in (id_column, gold_column):
-        if named is not None:
-            reader.require(named)
-    mapping = FieldMap.resolve(card, reader.header, fields, source.name)
-    found = id_column or next((c for c in reader.header if c.casefold() == "id"), None)
-    if gold_column is not None:
-        refuse_synthetic_table(source, {*mapping.columns.values(), gold_column, found or ""})
-    return Columns(mapping, found, gold_column)
+    known = journal.get("identity")
+    if known is None:
+        journal.put(identity=identity)
+        return
+    changed = differences(known, identity)
+    if changed:
+        raise JournalError(
+            f"{journal.path} has {len(journal):,} answers of a run with other options: "
+            f"{', '.join(changed)} changed",
+            hint="--restart drops them; with everything as it was, the run goes on",
+        )
 
 
-async def _classify(
-    pipeline: Pipeline, rows: Sequence[TableRow], values: Sequence[Row], ids: Sequence[str]
-) -> list[Prediction]:
-    """Predictions for the readable rows, failures for the others, identical rows asked once."""
-    first: dict[str, int] = {}
-    asked: list[int] = []
-    same: list[int] = []
-    for i, (row, value) in enumerate(zip(rows, values, strict=True)):
-        key = json.dumps(value, sort_keys=True, default=str) if not row.error else f"\0{i}"
-        if key not in first:
-            first[key] = i
-            if not row.error:
-                asked.append(i)
-        same.append(first[key])
-    answers = await pipeline.classify([values[i] for i in asked], [ids[i] for i in asked])
-    by_position = dict(zip(asked, answers, strict=True))
-    out = []
-    for i, row in enumerate(rows):
-        if row.error:
-            out.append(Prediction(ids[i], None, status=Status.FAILED, error=row.error))
-        elif same[i] == i:
-            out.append(by_position[i])
-        else:
-            out.append(_copy(by_position[same[i]], ids[i]))
-    return out
+def check_paths(source: str, output: Path) -> None:
+    """Refuse an output that would replace the input, before any work.
+
+    Raises:
+        ConfigError: output, or the table of failed rows, is the input; or a format that is not
+            written.
+        OutputError: a file that is not ours stands where failed rows go.
+    """
+    check_output(output)
+    failed = failed_path(output)
+    for path, what in ((output, "output"), (failed, "the table of failed rows")):
+        if path.exists() and Path(source).exists() and path.samefile(source):
+            raise ConfigError(
+                f"{path}: {what} and input are the same file", hint="choose another -o"
+            )
+    if failed.exists() and not is_failed_table(failed):
+        raise OutputError(
+            f"{failed}: failed rows would go there, but it is another file",
+            hint="move it away, or choose another -o",
+        )
 
 
-def _copy(prediction: Prediction, id_: str) -> Prediction:
-    """The same answer for an identical row; no tokens were spent on it."""
-    return replace(prediction, id=id_, prompt_tokens=0, cached_tokens=0)
-
-
-def _row_id(row: TableRow, id_name: str | None, position: int) -> str:
-    return row.cells[id_name] if id_name else str(position)
-
-
-def _gold(row: TableRow, column: str, pipeline: Pipeline, name: str) -> str:
-    """The true label in the pool's spelling; an empty one is kept empty and not scored."""
-    text = row.cells[column].strip()
-    if not text:
-        return ""
-    try:
-        return pipeline.space.names[pipeline.space.require(text, f"{name}, line {row.line}")]
-    except InputError:
-        return text  # a true label the pool has no example of: scored, and always wrong
-
-
-def _cells(prediction: Prediction, note: str, names: Sequence[str]) -> list[str]:
-    confidence = prediction.confidence
-    template = prediction.template
-    return [
-        prediction.label or "",
-        "" if confidence is None else f"{confidence:.6f}",
-        str(prediction.status),
-        prediction.error,
-        note,
-        " ".join(prediction.demonstration_ids),
-        str(template) if template else "",
-        *(f"{prediction.probabilities[n]:.6f}" if prediction.probabilities else "" for n in names),
-    ]
+__all__ = [
+    "Gold",
+    "ScoreResult",
+    "Tally",
+    "adopt",
+    "check_paths",
+    "find_columns",
+    "run_identity",
+    "score_table",
+]

@@ -2,6 +2,7 @@
 
 from ecomfs.table.frame import Frame, read_frame
 from ecomfs.table.ids import IdTracker
+from ecomfs.table.output import TableWriter, check_output, open_writer
 from ecomfs.table.reader import MAX_CELL_CHARS, TableReader
 from ecomfs.table.rows import Chunk, Dialect, TableRow
 from ecomfs.table.writer import AtomicWriter, OutputEncoding, added_columns
@@ -16,6 +17,9 @@ __all__ = [
     "OutputEncoding",
     "TableReader",
     "TableRow",
+    "TableWriter",
     "added_columns",
+    "check_output",
+    "open_writer",
     "read_frame",
 ]

@@ -1,18 +1,22 @@
-"""Write a delimited file so that it is whole or not there."""
+"""Write a table so that it is whole or not there."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import gzip
+import io
 import os
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, BinaryIO, Literal, Self, cast
 
 from ecomfs.errors import OutputError
+from ecomfs.table.optional import optional_module
 
 OutputEncoding = Literal["utf-8", "utf-8-sig"]
 
@@ -34,7 +38,8 @@ def added_columns(header: Sequence[str], names: Sequence[str]) -> tuple[str, ...
 
 
 class AtomicWriter:
-    """A CSV or TSV file that appears under its name only when it is complete.
+    """A CSV or TSV file that appears under its name only when it is complete; one that is named
+    ``.gz`` or ``.zst`` is packed.
 
     Rows go to a temporary file in the same folder, which is renamed when the ``with`` block ends
     well. When it ends with an exception, what was written is kept as ``<name>.partial`` and the
@@ -51,6 +56,7 @@ class AtomicWriter:
         delimiter: one character.
 
     Raises:
+        ConfigError: a ``.zst`` name, and the package for it is not installed.
         OutputError: the folder is missing or may not be written, the path is a folder, or the
             disk is full.
 
@@ -81,8 +87,10 @@ class AtomicWriter:
         if self.path.is_dir():
             raise OutputError(f"{self.path}: this is a folder", hint="name a file in it")
         try:
-            self._file = self._temporary.open(
-                "w", encoding=encoding, errors="backslashreplace", newline=""
+            self._raw = self._temporary.open("wb")
+            packed = _packed(self._raw, self.path.suffix.lower())
+            self._file = io.TextIOWrapper(
+                packed, encoding=encoding, errors="backslashreplace", newline=""
             )
         except OSError as problem:
             raise self._failure(problem) from problem
@@ -108,22 +116,32 @@ class AtomicWriter:
         """Push what was written to the disk, so that a crash cannot lose it."""
         try:
             self._file.flush()
-            os.fsync(self._file.fileno())
+            self._raw.flush()
+            os.fsync(self._raw.fileno())
         except OSError as problem:
             raise self._failure(problem) from problem
 
     def commit(self) -> None:
         """Make the file appear under its name; the end of a ``with`` block does this."""
-        self.flush()
         try:
-            self._file.close()
-            os.replace(self._temporary, self.path)
+            self._file.flush()
+            if (inner := self._file.detach()) is not self._raw:
+                inner.close()  # a packer writes its end
+            self._raw.flush()
+            os.fsync(self._raw.fileno())
+            self._raw.close()
+            publish(self._temporary, self.path)
         except OSError as problem:
             raise self._failure(problem) from problem
 
     def abandon(self) -> Path | None:
         """Give up; returns where the rows written so far are kept, ``None`` if nowhere."""
         return self._keep()
+
+    def discard(self) -> None:
+        """Give up and keep nothing; does nothing after :meth:`commit`."""
+        self._close()
+        self._temporary.unlink(missing_ok=True)
 
     @property
     def partial(self) -> Path:
@@ -154,9 +172,15 @@ class AtomicWriter:
         if kept is not None:
             problem.add_note(f"{self.rows} rows written so far are in {kept}")
 
-    def _keep(self) -> Path | None:
-        with contextlib.suppress(OSError):  # a full disk refuses the last buffer
+    def _close(self) -> None:
+        # A full disk refuses the last buffer; a detached file has none.
+        with contextlib.suppress(OSError, ValueError):
             self._file.close()
+        with contextlib.suppress(OSError):
+            self._raw.close()
+
+    def _keep(self) -> Path | None:
+        self._close()
         try:
             os.replace(self._temporary, self.partial)
         except OSError:
@@ -180,12 +204,39 @@ class AtomicWriter:
         return (self._delimiter.join(quoted) or '""') + "\n"
 
     def _failure(self, problem: OSError) -> OutputError:
-        if problem.errno in {errno.ENOSPC, errno.EDQUOT}:
-            return OutputError(f"{self.path}: the disk is full", hint="free some space and resume")
-        if problem.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-            hint = "choose another folder with -o"
-            return OutputError(f"{self.path}: no permission to write there", hint=hint)
-        if problem.errno in {errno.ENOENT, errno.ENOTDIR}:
-            hint = f"make it first: mkdir -p {self.path.parent}"
-            return OutputError(f"{self.path}: its folder does not exist", hint=hint)
-        return OutputError(f"{self.path}: cannot be written: {problem.strerror or problem}")
+        return output_failure(self.path, problem)
+
+
+def output_failure(path: Path, problem: OSError) -> OutputError:
+    """What a person can do about a file that cannot be written."""
+    if problem.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return OutputError(f"{path}: the disk is full", hint="free some space and resume")
+    if problem.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        hint = "choose another folder with -o"
+        return OutputError(f"{path}: no permission to write there", hint=hint)
+    if problem.errno in {errno.ENOENT, errno.ENOTDIR}:
+        hint = f"make it first: mkdir -p {path.parent}"
+        return OutputError(f"{path}: its folder does not exist", hint=hint)
+    return OutputError(f"{path}: cannot be written: {problem.strerror or problem}")
+
+
+def publish(temporary: Path, path: Path) -> None:
+    """Rename a finished file to its name, so that a crash right after cannot undo it."""
+    os.replace(temporary, path)
+    with contextlib.suppress(OSError):  # not every system syncs folders
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _packed(raw: BinaryIO, suffix: str) -> BinaryIO:
+    if suffix == ".gz":
+        # No name and no time inside: the same rows make the same bytes.
+        return cast("BinaryIO", gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0))
+    if suffix in (".zst", ".zstd"):
+        module = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
+        zstd: Any = optional_module(module, need="writing .zst files")
+        return cast("BinaryIO", zstd.ZstdFile(raw, "wb"))
+    return raw

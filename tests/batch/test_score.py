@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,13 @@ from hypothesis import strategies as st
 from scripted import ScriptedEngine, classifier
 
 from ecomfs.batch import score_table
-from ecomfs.errors import ColumnError, ConfigError, EngineUnavailableError, OutputError
+from ecomfs.errors import (
+    ColumnError,
+    ConfigError,
+    EngineResponseError,
+    EngineUnavailableError,
+    OutputError,
+)
 
 
 def table(path: Path, rows: list[list[str]], header: tuple[str, ...] = ("id", "text")) -> Path:
@@ -103,8 +110,8 @@ def test_text_answers_are_parsed(tmp_path: Path) -> None:
     assert (out[0]["status"], out[0]["predicted"]) == ("ok", "negative")
 
 
-def test_a_gone_engine_keeps_the_rows_so_far(tmp_path: Path) -> None:
-    source = table(tmp_path / "in.csv", [[str(i), f"row {i}"] for i in range(30)])
+def test_a_gone_engine_keeps_the_answers_so_far(tmp_path: Path) -> None:
+    source = table(tmp_path / "in.csv", [[str(i), f"row {i}"] for i in range(600)])
     engine = ScriptedEngine()
     clf = classifier(engine)
 
@@ -113,32 +120,57 @@ def test_a_gone_engine_keeps_the_rows_so_far(tmp_path: Path) -> None:
 
     with pytest.raises(EngineUnavailableError, match="start it") as caught:
         score_table(
-            source, tmp_path / "out.csv", clf.pipeline_, chunk_rows=10, on_progress=pull_the_plug
+            source, tmp_path / "out.csv", clf.pipeline_, chunk_rows=32, on_progress=pull_the_plug
         )
-    assert not (tmp_path / "out.csv").exists()
-    assert len(read(tmp_path / "out.csv.partial")) == 10
-    assert any("10 rows" in note for note in caught.value.__notes__)
+    assert any("answers are kept" in note for note in caught.value.__notes__)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.csv", "out.csv.journal"]
+    asked = sum(engine.calls)
+    engine.gone = False
+    result = score_table(source, tmp_path / "out.csv", clf.pipeline_, chunk_rows=32)
+    assert result.tally.rows == 600
+    assert 0 < result.tally.resumed < 600
+    # What was answered is not asked again; only calls that found no engine are repeated.
+    assert sum(engine.calls) < 600 + asked
+    assert [r["id"] for r in read(tmp_path / "out.csv")] == [str(i) for i in range(600)]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.csv", "out.csv"]
 
 
-def test_full_disk_is_one_line_and_keeps_what_was_written(
+def test_an_engine_gone_from_the_start_leaves_nothing_behind(tmp_path: Path) -> None:
+    source = table(tmp_path / "in.csv", [["1", "good"]])
+    clf = classifier(ScriptedEngine(gone=True))
+    with pytest.raises(EngineUnavailableError):
+        score_table(source, tmp_path / "out.csv", clf.pipeline_)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.csv"]
+
+
+def test_when_everything_fails_for_a_while_the_run_stops(tmp_path: Path) -> None:
+    source = table(tmp_path / "in.csv", [[str(i), f"row {i}"] for i in range(300)])
+    clf = classifier(ScriptedEngine(fails_on="Review: row"))
+    with pytest.raises(EngineResponseError, match="no answer for this prompt"):
+        score_table(source, tmp_path / "out.csv", clf.pipeline_)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.csv"]
+
+
+def test_full_disk_at_the_end_asks_nothing_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = table(tmp_path / "in.csv", [[str(i), f"row {i}"] for i in range(30)])
-    clf = classifier()
-    import os
-
-    real, calls = os.fsync, []
+    engine = ScriptedEngine()
+    clf = classifier(engine)
 
     def full(descriptor: int) -> None:
-        calls.append(descriptor)
-        if len(calls) > 1:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        real(descriptor)
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OutputError, match="disk is full"):
-        score_table(source, tmp_path / "out.csv", clf.pipeline_, chunk_rows=10)
-    assert len(read(tmp_path / "out.csv.partial")) >= 10
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(OutputError, match="disk is full"):
+            score_table(source, tmp_path / "out.csv", clf.pipeline_)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.csv", "out.csv.journal"]
+    asked = sum(engine.calls)
+    result = score_table(source, tmp_path / "out.csv", clf.pipeline_)
+    assert sum(engine.calls) == asked
+    assert result.tally.resumed == 30
+    assert len(read(tmp_path / "out.csv")) == 30
 
 
 def test_wrong_columns_write_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,97 @@
+"""Predictions as bytes for the journal, and back. No pickle: a file must not run code."""
+
+from __future__ import annotations
+
+import json
+import sys
+import zlib
+from array import array
+from collections.abc import Sequence
+from dataclasses import MISSING, fields
+from hashlib import blake2b
+from typing import Any
+
+from ecomfs.errors import JournalError
+from ecomfs.types import Prediction, Row, Status, TemplateRef
+
+KEY_BYTES = 16
+
+_APART = frozenset({"id", "probabilities", "template", "status"})
+_PLAIN = tuple(
+    (f.name, f.default if f.default is not MISSING else None)
+    for f in fields(Prediction)
+    if f.name not in _APART
+)
+
+
+def row_key(values: Row) -> bytes:
+    """What identical rows share: a hash of the fields, which alone decide the answer.
+
+    >>> row_key({"text": "fits"}) == row_key({"text": "fits"}) != row_key({"text": "fits "})
+    True
+    """
+    text = json.dumps(values, ensure_ascii=False, default=str)
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest()
+
+
+def pack(prediction: Prediction, names: Sequence[str]) -> tuple[str, bytes]:
+    """A prediction without its row's id, as JSON and float64 probabilities in the order of
+    ``names``.
+
+    >>> p = Prediction("r1", "yes", {"no": 0.25, "yes": 0.75}, prompt_tokens=9)
+    >>> text, numbers = pack(p, ["no", "yes"])
+    >>> text
+    '["ok",null,{"label":"yes","prompt_tokens":9}]'
+    >>> unpack(text, numbers, ["no", "yes"], "r1") == p
+    True
+    """
+    template = prediction.template
+    rest: dict[str, Any] = {}
+    for name, default in _PLAIN:
+        value = getattr(prediction, name)
+        if value != default:
+            rest[name] = value
+    text = json.dumps(
+        [str(prediction.status), [template.name, template.sha] if template else None, rest],
+        ensure_ascii=True,
+        separators=(",", ":"),
+    )
+    found = prediction.probabilities
+    numbers = array("d", [found[name] for name in names] if found else [])
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return text, numbers.tobytes()
+
+
+def unpack(text: str, numbers: bytes, names: Sequence[str], id_: str) -> Prediction:
+    """The prediction for a row of this id.
+
+    Raises:
+        JournalError: these are not the bytes of a prediction over these labels.
+    """
+    try:
+        status, template, rest = json.loads(text)
+        values = array("d", numbers)
+        if sys.byteorder == "big":
+            values.byteswap()
+        for name, value in rest.items():
+            if isinstance(value, list):
+                rest[name] = tuple(value)
+        rest.setdefault("label", None)
+        return Prediction(
+            id=id_,
+            probabilities=dict(zip(names, values, strict=True)) if values else {},
+            status=Status(status),
+            template=TemplateRef(*template) if template else None,
+            **rest,
+        )
+    except (ValueError, TypeError) as error:
+        raise JournalError(
+            f"the journal holds an answer that cannot be read: {error}",
+            hint="--restart starts the run anew",
+        ) from error
+
+
+def checksum(position: int, key: bytes, text: str, numbers: bytes) -> int:
+    """CRC-32 of an answer and its place: SQLite does not notice a flipped bit in a value."""
+    return zlib.crc32(b"%d" % position + key + text.encode() + numbers)

@@ -1,0 +1,131 @@
+"""What a run is: everything that decides its answers, so that two runs are never mixed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from ecomfs.errors import MissingFileError
+from ecomfs.pipeline import Pipeline, Voice
+from ecomfs.table import TableReader
+
+Identity = dict[str, Any]
+_BLOCK = 1 << 20
+_NAMED = {"card", "space", "engine", "voices", "rows", "retriever", "k", "pool_version"}
+_VOICED = {"builder", "readout"}
+
+
+def input_identity(source: str) -> Identity:
+    """The content of an input: the SHA-256 of a file's bytes, or of the rows of a query or a
+    data set, which is read once for it.
+
+    The time of the last change is kept for a person to read; it decides nothing, since copying a
+    file changes it.
+    """
+    path = Path(source)
+    if path.is_file():
+        digest = hashlib.sha256()
+        try:
+            with path.open("rb") as file:
+                while block := file.read(_BLOCK):
+                    digest.update(block)
+            stat = path.stat()
+        except OSError as error:
+            raise MissingFileError(f"{path}: it may not be read") from error
+        return {"bytes": stat.st_size, "sha256": digest.hexdigest(), "changed": stat.st_mtime_ns}
+    digest = hashlib.sha256()
+    rows = 0
+    for row in TableReader(source).rows():
+        digest.update(json.dumps([*row.cells.values(), *row.extra]).encode())
+        rows += 1
+    return {"rows": rows, "sha256": digest.hexdigest()}
+
+
+def pipeline_identity(pipeline: Pipeline) -> Identity:
+    """What decides a pipeline's answers, part by part; equal in every process."""
+    retriever = pipeline.retriever
+    voices = {
+        language: {
+            "template": str(voice.builder.template.ref),
+            "answers": list(voice.builder.answers),
+            "readout": voice.readout.name,
+        }
+        for language, voice in sorted(pipeline.voices.items())
+    }
+    return {
+        "model": pipeline.engine.fingerprint,
+        "task": _digest(
+            [pipeline.card.model_dump(mode="json"), pipeline.space.names, pipeline.rows.rendering]
+        ),
+        "template": voices,
+        "examples": None
+        if retriever is None
+        else _digest([[e.id, _plain(e.fields), e.label] for e in retriever.examples]),
+        "retrieval": None
+        if retriever is None
+        else {
+            "k": pipeline.k,
+            "embedder": retriever.embedder.fingerprint,
+            **{name: _plain(value) for name, value in sorted(retriever.options.items())},
+        },
+        "calibration": {
+            language: _rest(voice, _VOICED) for language, voice in sorted(pipeline.voices.items())
+        },
+        "options": _rest(pipeline, _NAMED),
+    }
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Which parts of a run changed, in words.
+
+    >>> differences({"model": "a", "input": {"sha256": "1"}},
+    ...             {"model": "b", "input": {"sha256": "2"}})
+    ['the model (a → b)', 'the input']
+    """
+    found = []
+    for name in dict.fromkeys((*old, *new)):
+        before, after = _without_time(old.get(name)), _without_time(new.get(name))
+        if before != after:
+            shown = isinstance(before, str) and isinstance(after, str) and name == "model"
+            found.append(f"the {name} ({before} → {after})" if shown else f"the {name}")
+    return found
+
+
+def _without_time(part: Any) -> Any:
+    return {k: v for k, v in part.items() if k != "changed"} if isinstance(part, dict) else part
+
+
+def _rest(value: Pipeline | Voice, named: set[str]) -> dict[str, Any]:
+    """All other fields, also those that come later: a forgotten one would mix two runs."""
+    return {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.name not in named}
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON; what has no plain form is named by its type and attributes."""
+    if value is None or isinstance(value, (str, int, bool)):
+        return value
+    if isinstance(value, float):
+        return float(f"{value:.6g}")  # the last bits differ between machines
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(str, value))
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    if hasattr(value, "model_dump"):
+        return _plain(value.model_dump(mode="json"))
+    public = {k: v for k, v in getattr(value, "__dict__", {}).items() if not callable(v)}
+    return [type(value).__qualname__, _plain(public)]
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=True, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
