@@ -12,8 +12,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ecomfs.batch.score import Gold
+from ecomfs.batch.merge import Gold
+from ecomfs.errors import ConfigError
 from ecomfs.pipeline import Pipeline
+from ecomfs.types import Row
 from ecomfs_eval import Predictions
 
 KNN_NEIGHBOURS = 8
@@ -41,16 +43,25 @@ def systems(gold: Gold, pipeline: Pipeline, name: str = "LLM") -> dict[str, Pred
     }
     if pipeline.retriever is not None:
         texts = [pipeline.text(gold.rows[i]) for i in kept]
-        votes = pipeline.retriever.vote(texts, KNN_NEIGHBOURS)
-        # A closed label space may hold a label of which the pool has no example.
-        by_label = dict(zip(pipeline.retriever.labels, votes.T, strict=True))
-        absent = np.zeros(len(texts))
-        vote = np.column_stack([by_label.get(label, absent) for label in names])
-        out["kNN only"] = _baseline(vote, truth, ids, space, "kNN only")
+        table = vote(pipeline, texts, space, [gold.rows[i] for i in kept])
+        out["kNN only"] = _baseline(table, truth, ids, space, "kNN only")
         shares = Counter(e.label for e in pipeline.retriever.examples)
         prior = np.array([[shares[label] for label in names]] * len(truth), dtype=np.float64)
         out["majority"] = _baseline(prior, truth, ids, space, "majority")
     return out
+
+
+def vote(
+    pipeline: Pipeline, texts: Sequence[str], labels: Sequence[str], rows: Sequence[Row]
+) -> NDArray[np.float64]:
+    """The neighbours' own answer, shape (texts, labels), for a pipeline that has examples."""
+    if pipeline.retriever is None:
+        raise ConfigError("no labelled examples to vote", hint="fit on examples")
+    votes = pipeline.retriever.vote(texts, KNN_NEIGHBOURS, rows=rows)
+    # A closed label space may hold a label of which the pool has no example.
+    by_label = dict(zip(pipeline.retriever.labels, votes.T, strict=True))
+    absent = np.zeros(len(texts))
+    return np.column_stack([by_label.get(label, absent) for label in labels])
 
 
 def _baseline(

@@ -188,6 +188,24 @@ def write_results(
     return manifest
 
 
+def load_manifest(folder: str | Path) -> Manifest:
+    """The manifest of a results folder, without a look at the predictions.
+
+    Raises:
+        MissingFileError: there is none.
+        FileFormatError: it is not one.
+    """
+    path = Path(folder) / NAME
+    if not path.is_file():
+        raise MissingFileError(f"{path}: no such file", hint="the run did not finish, or elsewhere")
+    try:
+        return _parse(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError) as error:
+        raise FileFormatError(
+            f"{path}: not a manifest of format {FORMAT}: {error}", hint="write the results again"
+        ) from error
+
+
 def read_results(folder: str | Path) -> Results:
     """Read a results folder and check every hash.
 
@@ -196,15 +214,7 @@ def read_results(folder: str | Path) -> Results:
         FileFormatError: the manifest is not one, or a file is not the one it names.
     """
     folder = Path(folder)
-    path = folder / NAME
-    if not path.is_file():
-        raise MissingFileError(f"{path}: no such file", hint="the run did not finish, or elsewhere")
-    try:
-        manifest = _parse(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError) as error:
-        raise FileFormatError(
-            f"{path}: not a manifest of format {FORMAT}: {error}", hint="write the results again"
-        ) from error
+    manifest = load_manifest(folder)
     systems = []
     for entry in manifest.systems:
         file = folder / entry.file.path

@@ -1,0 +1,133 @@
+"""``ecomfs eval``: suites of data sets, run and reported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ecomfs.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ecomfs.suites import Progress
+    from ecomfs.suites.config import Shots
+
+app = typer.Typer(help="Run a suite of data sets and report it.", no_args_is_help=True)
+
+Results = Annotated[Path, typer.Argument(metavar="RESULTS", help="folder that eval run wrote")]
+
+
+@app.command("list")
+def list_suites() -> None:
+    """The suites that ship."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from ecomfs.suites import available_suites, load_suite
+
+    table = Table()
+    for column in ("suite", "data sets", "shots", "seeds", "what"):
+        table.add_column(column)
+    for name, path in available_suites().items():
+        suite = load_suite(path)
+        shots, seeds = (" ".join(map(str, v)) for v in (suite.shots, suite.seeds))
+        table.add_row(name, str(len(suite.datasets)), shots, seeds, suite.title)
+    Console().print(table)
+
+
+@app.command("run")
+def run(
+    suite: Annotated[str, typer.Argument(help="a YAML file, or the name of a suite that ships")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="folder of results [results/SUITE]")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="folder of the data sets", envvar="ECOMFS_DATA"),
+    ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="instead of the suite's: gguf:demo, …", envvar="ECOMFS_ENGINE"),
+    ] = None,
+    embedder: Annotated[
+        str | None, typer.Option(help="instead of the suite's", envvar="ECOMFS_EMBEDDER")
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="this data set or series alone (repeatable)")
+    ] = None,
+    shots: Annotated[
+        list[str] | None, typer.Option(help="of the suite's budgets, this alone (repeatable)")
+    ] = None,
+    seed: Annotated[
+        list[int] | None, typer.Option(help="of the suite's seeds, this alone (repeatable)")
+    ] = None,
+    rows: Annotated[
+        int | None, typer.Option(help="at most this many test rows a data set, for a look", min=1)
+    ] = None,
+    redo: Annotated[
+        bool, typer.Option("--redo", help="run cells again whose inputs or options changed")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress bar")] = False,
+) -> None:
+    """Run every cell of a suite that is not done yet; started again, it goes on."""
+    from rich.console import Console
+
+    from ecomfs.suites import load_suite, run_suite
+
+    chosen = load_suite(suite)
+    target = output or Path("results") / chosen.name
+    with _progress(quiet=quiet) as report:
+        outcome = run_suite(
+            chosen,
+            target,
+            data=data,
+            engine=engine,
+            embedder=embedder,
+            only=only or (),
+            shots=[_shots(s) for s in shots or ()],
+            seeds=seed or (),
+            rows=rows,
+            redo=redo,
+            on_progress=report,
+        )
+    kept = f", {len(outcome.kept)} were done" if outcome.kept else ""
+    Console(stderr=True).print(
+        f"{len(outcome.run)} cells run{kept} · wrote {target} · ecomfs eval report {target}",
+        highlight=False,
+    )
+
+
+@contextmanager
+def _progress(*, quiet: bool) -> Iterator[Callable[[Progress], None]]:
+    """The cell that runs, its rows, and how many cells are done; on standard error."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[unit]}"),
+        TimeElapsedColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True), disable=quiet, transient=True) as bar:
+        cells = bar.add_task("cells", total=None, unit="cells")
+        rows = bar.add_task("", total=None, unit="rows")
+
+        def report(at: Progress) -> None:
+            bar.update(cells, completed=at.done, total=at.cells)
+            bar.update(rows, completed=at.rows_done, total=at.rows, description=at.cell.title)
+
+        yield report
+
+
+def _shots(text: str) -> Shots:
+    if text == "all":
+        return "all"
+    if not text.isdigit():
+        raise ConfigError(f"--shots {text!r}", hint="a number, or all")
+    return int(text)

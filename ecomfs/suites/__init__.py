@@ -1,0 +1,17 @@
+"""Suites: several data sets, label budgets and seeds, run once and reported together."""
+
+from ecomfs.suites.config import Dataset, Suite, available_suites, load_suite
+from ecomfs.suites.run import Outcome, Progress, plan, run_suite
+from ecomfs.suites.store import ResultsFolder
+
+__all__ = [
+    "Dataset",
+    "Outcome",
+    "Progress",
+    "ResultsFolder",
+    "Suite",
+    "available_suites",
+    "load_suite",
+    "plan",
+    "run_suite",
+]
