@@ -24,6 +24,7 @@ from ecomfs.cli import (
     tasks,
     up,
 )
+from ecomfs.cli import eval as eval_
 from ecomfs.errors import EcomfsError
 
 app = typer.Typer(
@@ -51,6 +52,7 @@ for _name, _verb in _VERBS:
     app.command(_name)(_verb)
 app.add_typer(examples.app, name="examples")
 app.add_typer(prepare.app, name="prepare")
+app.add_typer(eval_.app, name="eval")
 
 
 def run(arguments: Sequence[str]) -> int:
