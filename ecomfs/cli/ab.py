@@ -46,6 +46,7 @@ def ab(
     language: o.Language = None,
     readout: o.Readout = "auto",
     strategy: o.Strategy = "balanced",
+    similarity: o.Similarity = "auto",
     field: o.Fields = None,
     id_column: o.IdColumn = None,
     calibrate: o.Calibrate = 48,
@@ -90,8 +91,8 @@ def ab(
     pipelines = [
         o.classifier(
             task, engine=engine, k=k, embedder=embedder, language=language,
-            template=variant.template, readout=readout, strategy=strategy, seed=seed,
-            calibration_size=calibrate,
+            template=variant.template, readout=readout, strategy=strategy, similarity=similarity,
+            seed=seed, calibration_size=calibrate,
         ).fit(pool).pipeline_
         for variant in variants
     ]  # fmt: skip

@@ -60,6 +60,12 @@ Template = Annotated[
 ]
 Readout = Annotated[str, typer.Option(help="how the answer is read: auto, words, codes, text")]
 Strategy = Annotated[str, typer.Option(help="how demonstrations are selected")]
+Similarity = Annotated[
+    str,
+    typer.Option(
+        help="what makes rows alike: text, tabular (fields), mixed, or auto (chosen on the pool)"
+    ),
+]
 Fields = Annotated[
     list[str] | None,
     typer.Option("--field", help="task field = column, where names differ (repeatable)"),
@@ -92,12 +98,26 @@ def parse_fields(values: Sequence[str] | None) -> dict[str, str]:
     Raises:
         ConfigError: an entry without ``=``.
     """
+    return parse_pairs(values, "--field", "NAME=COLUMN")
+
+
+def parse_pairs(
+    values: Sequence[str] | None, option: str, form: str = "THERE=HERE"
+) -> dict[str, str]:
+    """What a repeatable option maps to what.
+
+    Raises:
+        ConfigError: an entry without ``=``.
+
+    >>> parse_pairs(["liked=positive"], "--map")
+    {'liked': 'positive'}
+    """
     out: dict[str, str] = {}
     for value in values or ():
-        name, equals, column = value.partition("=")
-        if not equals or not name or not column:
-            raise ConfigError(f"--field {value!r}", hint="write --field NAME=COLUMN")
-        out[name.strip()] = column
+        name, equals, other = value.partition("=")
+        if not equals or not name or not other:
+            raise ConfigError(f"{option} {value!r}", hint=f"write {option} {form}")
+        out[name.strip()] = other
     return out
 
 

@@ -24,6 +24,7 @@ def score(
     template: o.Template = None,
     readout: o.Readout = "auto",
     strategy: o.Strategy = "balanced",
+    similarity: o.Similarity = "auto",
     field: o.Fields = None,
     label_column: o.LabelColumn = None,
     id_column: o.IdColumn = None,
@@ -61,7 +62,7 @@ def score(
     target = output or source.with_name(f"{source.stem}.scored.csv")
     clf = o.classifier(
         task, engine=engine, k=k, embedder=embedder, language=language, template=template,
-        readout=readout, strategy=strategy, seed=seed, fields=fields,
+        readout=readout, strategy=strategy, similarity=similarity, seed=seed, fields=fields,
         calibration_size=calibrate,
     )  # fmt: skip
     with o.to_fit(examples, pool, shots, pool_name, synthetic) as labelled:

@@ -28,6 +28,7 @@ def serve(
     template: o.Template = None,
     readout: o.Readout = "auto",
     strategy: o.Strategy = "balanced",
+    similarity: o.Similarity = "auto",
     field: o.Fields = None,
     label_column: o.LabelColumn = None,
     id_column: o.IdColumn = None,
@@ -58,7 +59,8 @@ def serve(
         )
         clf = o.classifier(
             task, engine=engine, k=k, embedder=embedder, language=language, template=template,
-            readout=readout, strategy=strategy, seed=seed, calibration_size=calibrate,
+            readout=readout, strategy=strategy, similarity=similarity,
+            seed=seed, calibration_size=calibrate,
         )  # fmt: skip
         labelled = stack.enter_context(o.to_fit(examples, pool, shots, pool_name, synthetic))
         clf.fit(labelled)
