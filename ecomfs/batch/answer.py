@@ -16,7 +16,7 @@ from ecomfs.types import Prediction, Row, Status, TemplateRef
 
 KEY_BYTES = 16
 
-_APART = frozenset({"id", "probabilities", "template", "status"})
+_APART = frozenset({"id", "probabilities", "template", "status", "stages"})
 _PLAIN = tuple(
     (f.name, f.default if f.default is not MISSING else None)
     for f in fields(Prediction)
@@ -34,14 +34,19 @@ def row_key(values: Row) -> bytes:
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest()
 
 
-def pack(prediction: Prediction, names: Sequence[str]) -> tuple[str, bytes]:
+def pack(
+    prediction: Prediction, names: Sequence[str], *, stages: bool = False
+) -> tuple[str, bytes]:
     """A prediction without its row's id, as JSON and float64 probabilities in the order of
     ``names``.
+
+    Args:
+        stages: keep the distributions after each step too; they are many numbers.
 
     >>> p = Prediction("r1", "yes", {"no": 0.25, "yes": 0.75}, prompt_tokens=9)
     >>> text, numbers = pack(p, ["no", "yes"])
     >>> text
-    '["ok",null,{"label":"yes","prompt_tokens":9}]'
+    '["ok",null,[],{"label":"yes","prompt_tokens":9}]'
     >>> unpack(text, numbers, ["no", "yes"], "r1") == p
     True
     """
@@ -51,15 +56,15 @@ def pack(prediction: Prediction, names: Sequence[str]) -> tuple[str, bytes]:
         value = getattr(prediction, name)
         if value != default:
             rest[name] = value
-    text = json.dumps(
-        [str(prediction.status), [template.name, template.sha] if template else None, rest],
-        ensure_ascii=True,
-        separators=(",", ":"),
-    )
     found = prediction.probabilities
     numbers = array("d", [found[name] for name in names] if found else [])
+    kept = [name for name in prediction.stages if found] if stages else []
+    for stage in kept:
+        numbers.extend(prediction.stages[stage])
     if sys.byteorder == "big":
         numbers.byteswap()
+    head = [str(prediction.status), [template.name, template.sha] if template else None, kept]
+    text = json.dumps([*head, rest], ensure_ascii=True, separators=(",", ":"))
     return text, numbers.tobytes()
 
 
@@ -70,19 +75,25 @@ def unpack(text: str, numbers: bytes, names: Sequence[str], id_: str) -> Predict
         JournalError: these are not the bytes of a prediction over these labels.
     """
     try:
-        status, template, rest = json.loads(text)
+        status, template, stages, rest = json.loads(text)
         values = array("d", numbers)
         if sys.byteorder == "big":
             values.byteswap()
+        size = len(names)
+        if len(values) not in (0, size * (1 + len(stages))):
+            raise ValueError(f"{len(values)} numbers for {size} labels")
         for name, value in rest.items():
             if isinstance(value, list):
                 rest[name] = tuple(value)
         rest.setdefault("label", None)
         return Prediction(
             id=id_,
-            probabilities=dict(zip(names, values, strict=True)) if values else {},
+            probabilities=dict(zip(names, values, strict=False)),
             status=Status(status),
             template=TemplateRef(*template) if template else None,
+            stages={
+                stage: tuple(values[n * size : (n + 1) * size]) for n, stage in enumerate(stages, 1)
+            },
             **rest,
         )
     except (ValueError, TypeError) as error:

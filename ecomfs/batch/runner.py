@@ -64,6 +64,7 @@ class Runner:
 
     Args:
         block_rows: most rows in one call of the engine (a chunk of the reader more or less).
+        stages: keep the distributions after each step of a prediction.
         on_progress: called on the event loop after every commit.
     """
 
@@ -76,6 +77,7 @@ class Runner:
         stop: Stop,
         *,
         block_rows: int = BLOCK_ROWS,
+        stages: bool = False,
         on_progress: Callable[[Tally], None] = lambda tally: None,
     ) -> None:
         self._pipeline = pipeline
@@ -84,6 +86,7 @@ class Runner:
         self._tally = tally
         self._stop = stop
         self._on_progress = on_progress
+        self._stages = stages
         batch = pipeline.engine.capabilities.batch
         self._most = block_rows
         self._size = min(block_rows, max(_SMALLEST, batch))
@@ -212,7 +215,8 @@ class Runner:
         entries = []
         for item in done:
             for asked, prediction in zip(item.block.asked, item.predictions, strict=True):
-                entries.append(Entry(asked.position, asked.key, *pack(prediction, names)))
+                packed = pack(prediction, names, stages=self._stages)
+                entries.append(Entry(asked.position, asked.key, *packed))
             self._mark.add(item.block)
         self._journal.commit(entries, self._mark.through, chosen=self._mark.state)
         self._feed.forget(entry.key for entry in entries)

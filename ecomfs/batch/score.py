@@ -116,8 +116,9 @@ def score_table(
         tally.rows = tally.resumed = chosen.kept
         feed = Feed(reader, chosen, columns.fields, pipeline.card, journal)
         runner = Runner(
-            pipeline, feed, journal, tally, stop, block_rows=chunk_rows, on_progress=on_progress
-        )
+            pipeline, feed, journal, tally, stop, block_rows=chunk_rows,
+            stages=gold_column is not None, on_progress=on_progress,
+        )  # fmt: skip
 
         def check() -> None:
             if stop.signal is not None:
@@ -164,6 +165,7 @@ def run_identity(
         **pipeline_identity(pipeline),
         "columns": dict(columns.fields.columns),
         "selection": selection.identity(),
+        "column of true labels": columns.gold,
     }
 
 
