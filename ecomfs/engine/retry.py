@@ -7,7 +7,7 @@ server that asks for more patience than allowed is an error at once.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
@@ -21,24 +21,31 @@ from tenacity import (
     wait_random,
 )
 
-from ecomfs.errors import EngineError
+from ecomfs.errors import EngineError, EngineResponseError
 
+Item = TypeVar("Item")
 T = TypeVar("T")
 E = TypeVar("E", bound=EngineError)
 
 RETRIED_STATUS = frozenset({408, 409, 425, 429})
+BUSY_STATUS = frozenset({429, 503})
+"""HTTP statuses of a server that has too much to do."""
 MAX_WAIT = 60.0
 """Longest pause before a repetition, in seconds."""
 
 
 class RetryLater(EngineError):  # noqa: N818 - a request to wait, not a fault
-    """The server asked to come back after ``seconds``."""
+    """The server asked to come back after ``seconds``; ``busy``: because it has too much to do,
+    not because it failed."""
 
     retryable = True
 
-    def __init__(self, message: str, *, hint: str = "", seconds: float = 0.0) -> None:
+    def __init__(
+        self, message: str, *, hint: str = "", seconds: float = 0.0, busy: bool = False
+    ) -> None:
         super().__init__(message, hint=hint)
         self.seconds = seconds
+        self.busy = busy
 
 
 def permanent(error: E) -> E:
@@ -78,6 +85,61 @@ def retry_after(header: str | None, *, now: datetime | None = None) -> float:
     except ValueError:
         return 0.0
     return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
+
+
+def may_be_the_prompts(error: EngineError) -> bool:
+    """Whether an error that stays may come from what was asked: a server fails on a prompt, but it
+    is not busy, gone or slow because of one.
+
+    >>> may_be_the_prompts(RetryLater("HTTP 500")), may_be_the_prompts(RetryLater("", busy=True))
+    (True, False)
+    """
+    if isinstance(error, RetryLater):
+        return not error.busy
+    return error.retryable and isinstance(error, EngineResponseError)
+
+
+async def isolate(
+    items: Sequence[Item], send: Callable[[list[Item]], Awaitable[list[T]]]
+) -> list[T | EngineError]:
+    """Answers to items that failed together: halves are sent once each, halves of what fails
+    again, down to single items. When both halves fail alike at the first cut, the server is at
+    fault and not an item, and all get the error.
+
+    >>> import asyncio
+    >>> async def send(items: list[int]) -> list[int]:
+    ...     if 3 in items:
+    ...         raise EngineError("three is too much")
+    ...     return [10 * i for i in items]
+    >>> asyncio.run(isolate([1, 2, 3, 4], send))
+    [10, 20, EngineError('three is too much'), 40]
+    """
+    answers = await _halves(list(items), send, first=True)
+    return answers
+
+
+async def _halves(
+    items: list[Item], send: Callable[[list[Item]], Awaitable[list[T]]], *, first: bool
+) -> list[T | EngineError]:
+    middle = (len(items) + 1) // 2
+    parts = [part for part in (items[:middle], items[middle:]) if part]
+    answers: list[list[T] | EngineError] = []
+    for part in parts:
+        try:
+            answers.append(await send(part))
+        except EngineError as error:
+            answers.append(error)
+    hopeless = first and all(isinstance(a, EngineError) and a.retryable for a in answers)
+    found: list[T | EngineError] = []
+    for part, answer in zip(parts, answers, strict=True):
+        if not isinstance(answer, EngineError):
+            found += answer
+        elif len(part) == 1 or hopeless:
+            found += [answer] * len(part)
+        else:
+            rest = await _halves(part, send, first=False)
+            found += rest
+    return found
 
 
 async def retrying(

@@ -12,7 +12,12 @@ from urllib.parse import urlsplit
 
 from ecomfs.engine.files import folder_digest
 from ecomfs.engine.protocol import Tokenizer
-from ecomfs.engine.served_tokenizer import ServerApi, served_tokenizer
+from ecomfs.engine.served_tokenizer import (
+    PROBE,
+    RemoteTokenizer,
+    ServerApi,
+    served_tokenizer,
+)
 from ecomfs.errors import ConfigError, EngineResponseError, ModelError
 
 _CONTEXT = 2048  # tokens, of servers that do not tell
@@ -45,12 +50,40 @@ def served_model(urls: Sequence[str], *, model: str | None, api_key: str | None)
             hint="name one with model=…, or give servers of one model",
         )
     name, root = cards[0]["id"], cards[0].get("root")
-    return ServedModel(
+    served = ServedModel(
         name,
         context=min(int(card.get("max_model_len") or _CONTEXT) for card in cards),
         tokenizer=served_tokenizer(apis[0], model=name, root=root),
         fingerprint=_fingerprint(apis[0], name, root),
     )
+    for api, card in zip(apis[1:], cards[1:], strict=True):
+        _require_same(api, card, served)
+    return served
+
+
+def check_still_served(url: str, served: ServedModel, *, api_key: str | None) -> None:
+    """Whether the server at ``url``, which was gone, serves what it served.
+
+    Raises:
+        EngineUnavailableError: nothing answers yet.
+        ModelError: it is another model now, another vLLM, or has a shorter context.
+    """
+    api = ServerApi(url, api_key=api_key)
+    _require_same(api, _card(api, served.name), served)
+
+
+def _require_same(api: ServerApi, card: dict[str, Any], served: ServedModel) -> None:
+    theirs = _fingerprint(api, card["id"], card.get("root"))
+    hint = "give servers of one vLLM version and one model, served from the same path"
+    if theirs != served.fingerprint:
+        raise ModelError(
+            f"the servers serve different models: {api.url} is {theirs}, not {served.fingerprint}",
+            hint=hint,
+        )
+    if (context := int(card.get("max_model_len") or _CONTEXT)) < served.context:
+        raise ModelError(f"{api.url} takes {context} tokens now, not {served.context}", hint=hint)
+    if RemoteTokenizer(api, card["id"]).encode(PROBE) != served.tokenizer.encode(PROBE):
+        raise ModelError(f"{api.url} has another tokenizer than the other servers", hint=hint)
 
 
 def checked_url(url: str) -> str:

@@ -20,7 +20,8 @@ from ecomfs.engine.protocol import Tokenizer
 from ecomfs.engine.retry import permanent
 from ecomfs.errors import EngineResponseError, EngineUnavailableError
 
-_PROBE = "Review: très bien, 很好!  7/10\nLabel: positive"
+PROBE = "Review: très bien, 很好!  7/10\nLabel: positive"
+"""A text that tokenizers which differ would tokenize differently."""
 # What control tokens look like: <|im_start|>, <bos>, </s>, <start_of_turn>, [INST], <|eot_id|>
 _CONTROL = re.compile(r"<[^<>\s]{1,40}>|\[/?[A-Z_]{2,20}\]")
 
@@ -156,7 +157,7 @@ def served_tokenizer(api: ServerApi, *, model: str, root: str | None) -> Tokeniz
         return remote
     local = FileTokenizer(file, remote.bos)
     # A file of that name need not be the file the server reads.
-    return local if local.encode(_PROBE) == remote.encode(_PROBE) else remote
+    return local if local.encode(PROBE) == remote.encode(PROBE) else remote
 
 
 def tokenizer_file(root: str) -> Path | None:

@@ -1,4 +1,4 @@
-"""HTTP to one or several equal servers: bounded concurrency, the least busy one first."""
+"""HTTP to one or several equal servers; see :mod:`ecomfs.engine.lanes` for which gets what."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 
 import aiohttp
 
-from ecomfs.engine.retry import RetryLater, is_retried, permanent, retry_after
+from ecomfs.engine.lanes import Lane, Lanes, Revive
+from ecomfs.engine.retry import BUSY_STATUS, RetryLater, is_retried, permanent, retry_after
 from ecomfs.engine.served_tokenizer import nobody, refused
 from ecomfs.engine.vllm_wire import RefusedError
 from ecomfs.errors import (
@@ -27,24 +28,42 @@ class _Open:
     """What lives on one event loop."""
 
     session: aiohttp.ClientSession
-    slots: asyncio.Semaphore
+    lanes: Lanes
 
 
 class Transport:
-    """POSTs JSON. Sessions belong to an event loop, so there is one for each that is used."""
+    """POSTs JSON. Sessions belong to an event loop, so there is one for each that is used.
+
+    Args:
+        urls: the servers.
+        api_key: sent to all of them.
+        timeout: seconds a request may take.
+        concurrency: requests in flight at once, a server, at most.
+        revive: how to check a server that comes back.
+        probe_after: seconds until a server that is gone is probed.
+    """
 
     def __init__(
-        self, urls: Sequence[str], *, api_key: str | None, timeout: float, concurrency: int
+        self,
+        urls: Sequence[str],
+        *,
+        api_key: str | None,
+        timeout: float,
+        concurrency: int,
+        revive: Revive,
+        probe_after: float = 1.0,
     ) -> None:
-        self._busy = dict.fromkeys(urls, 0)
-        self._failed = dict.fromkeys(urls, False)
+        self._urls = list(urls)
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._timeout = timeout
         self._concurrency = concurrency
+        self._revive = revive
+        self._probe_after = probe_after
         self._open: dict[asyncio.AbstractEventLoop, _Open] = {}
 
     async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """The JSON object that a server answers.
+        """The JSON object that a server answers. When a server cannot be reached, the others are
+        asked at once.
 
         Raises:
             EngineUnavailableError: nothing listens, the connection broke, or the key is refused.
@@ -54,19 +73,21 @@ class Transport:
             EngineResponseError: the answer is not a JSON object.
         """
         here = self._here()
-        async with here.slots:
-            # A server that failed last time is the last resort, but is tried again then.
-            url = min(self._busy, key=lambda u: (self._failed[u], self._busy[u]))
-            self._busy[url] += 1
+        others = len(self._urls) - 1
+        while True:
+            lane, sent = await here.lanes.take()
             try:
-                answer = await self._exchange(here.session, url, path, body)
+                answer = await self._exchange(here.session, lane.url, path, body)
             except EngineError as error:
-                self._failed[url] = error.retryable
-                raise
+                _note(here.lanes, lane, sent, error)
+                if lane.gone is None or not others or not here.lanes.alive:
+                    raise
+                others -= 1
+            else:
+                here.lanes.works(lane)
+                return answer
             finally:
-                self._busy[url] -= 1
-            self._failed[url] = False
-            return answer
+                await here.lanes.give(lane)
 
     async def _exchange(
         self, session: aiohttp.ClientSession, url: str, path: str, body: dict[str, Any]
@@ -105,8 +126,12 @@ class Transport:
             del self._open[old]
         if loop not in self._open:
             timeout = aiohttp.ClientTimeout(total=self._timeout, sock_connect=_CONNECT)
-            session = aiohttp.ClientSession(headers=self._headers, timeout=timeout)
-            self._open[loop] = _Open(session, asyncio.Semaphore(self._concurrency))
+            # aiohttp's own limit of 100 connections would come before the windows.
+            session = aiohttp.ClientSession(
+                headers=self._headers, timeout=timeout, connector=aiohttp.TCPConnector(limit=0)
+            )
+            lanes = Lanes(self._urls, self._concurrency, self._revive, self._probe_after)
+            self._open[loop] = _Open(session, lanes)
         return self._open[loop]
 
     async def aclose(self) -> None:
@@ -115,10 +140,26 @@ class Transport:
         for loop, opened in list(self._open.items()):
             del self._open[loop]
             if loop is current:
-                await opened.session.close()
+                await _close(opened)
             elif loop.is_running():
-                closing = asyncio.run_coroutine_threadsafe(opened.session.close(), loop)
-                await asyncio.wrap_future(closing)
+                await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_close(opened), loop))
+
+
+async def _close(opened: _Open) -> None:
+    await opened.lanes.aclose()
+    await opened.session.close()
+
+
+def _note(lanes: Lanes, lane: Lane, sent: int, error: EngineError) -> None:
+    """What an error says about the server."""
+    if isinstance(error, EngineTimeoutError) or (isinstance(error, RetryLater) and error.busy):
+        lane.window.overloaded(sent)
+    if error.retryable:
+        lanes.fails(
+            lane, error, unreachable=isinstance(error.__cause__, aiohttp.ClientConnectorError)
+        )
+    else:
+        lane.failures = 0  # it answered: the request is at fault, or the key
 
 
 async def _raise(url: str, response: aiohttp.ClientResponse) -> None:
@@ -128,7 +169,11 @@ async def _raise(url: str, response: aiohttp.ClientResponse) -> None:
     said = " ".join((await response.text(errors="replace")).split())[:200]
     message = f"{url} answered HTTP {status}: {said}"
     if is_retried(status):
-        raise RetryLater(message, seconds=retry_after(response.headers.get("Retry-After")))
+        raise RetryLater(
+            message,
+            seconds=retry_after(response.headers.get("Retry-After")),
+            busy=status in BUSY_STATUS,
+        )
     if status == 404:
         hint = "is this a vLLM server? does it serve this model?"
         raise permanent(EngineResponseError(message, hint=hint))

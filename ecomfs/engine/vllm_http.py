@@ -14,9 +14,15 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from ecomfs.engine import vllm_wire as wire
+from ecomfs.engine.canary import CanaryReport, canary
 from ecomfs.engine.protocol import Capabilities, Sampling, Tokenizer
-from ecomfs.engine.retry import permanent, retrying
-from ecomfs.engine.served_model import checked_url, served_model
+from ecomfs.engine.retry import isolate, may_be_the_prompts, permanent, retrying
+from ecomfs.engine.served_model import (
+    ServedModel,
+    check_still_served,
+    checked_url,
+    served_model,
+)
 from ecomfs.engine.transport import Transport
 from ecomfs.errors import (
     ConfigError,
@@ -28,28 +34,40 @@ from ecomfs.types import Generation, Prompt, Question, Reading
 
 T = TypeVar("T")
 Tokens = list[int]
+Recheck = Callable[["VllmEngine"], Awaitable[object]]
 
 
 class VllmEngine:
     """Reads a model served by vLLM.
 
     Args:
-        url: address of a server, or of several that serve the same model (the least busy one
-            gets the next request; when one is gone the others take over).
+        url: address of a server, or of several that serve the same model: the least busy one
+            gets the next request; when one is gone the others take over its work, and it is
+            probed until it is there again.
         model: which served model; default: the only or first one.
         api_key: default ``$ECOMFS_VLLM_API_KEY``.
         timeout: seconds a request may take. A CPU server with many prompts in flight needs
             minutes.
-        attempts: how often a request is sent at most.
+        attempts: how often a request is sent at most. When it failed as often as that, its
+            halves are tried once more, down to single prompts, so that a prompt on which the
+            server fails costs the others nothing.
         prompts_per_request: prompts in one request.
-        concurrency: requests in flight at once, over all servers.
+        concurrency: requests in flight at once, a server, at most; a server that says it is busy,
+            or is too slow, gets half as many, and one more with every window it answers.
         backoff: first pause before a repetition, in seconds; doubles each time.
+        recheck: what a server that was gone has to pass, beside serving the same model, before it
+            is used again: it is called with an engine of that server alone and raises an
+            :class:`EngineError`. Default: the start-up canary.
+        probe_after: seconds until a server that is gone is probed; doubles up to half a minute.
         sleep: how to wait (tests measure it).
 
     Raises:
         ConfigError: ``url`` is not an http(s) address.
         EngineUnavailableError: nothing answers there.
         ModelError: ``model`` is not served there, or the servers serve different ones.
+
+    Attributes:
+        rechecks: canary reports of servers that came back, in order.
     """
 
     def __init__(
@@ -63,20 +81,32 @@ class VllmEngine:
         prompts_per_request: int = 16,
         concurrency: int = 8,
         backoff: float = 0.5,
+        recheck: Recheck | None = None,
+        probe_after: float = 1.0,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        served: ServedModel | None = None,
     ) -> None:
-        self._urls = [checked_url(u) for u in ([url] if isinstance(url, str) else url)]
+        urls = [checked_url(u) for u in ([url] if isinstance(url, str) else url)]
+        self._urls = list(dict.fromkeys(urls))
         if not self._urls:
             raise ConfigError("vllm: no address given", hint="vllm:http://host:8000")
-        key = api_key or os.environ.get("ECOMFS_VLLM_API_KEY")
-        self._served = served_model(self._urls, model=model, api_key=key)
+        self._key = api_key or os.environ.get("ECOMFS_VLLM_API_KEY")
+        self._served = served or served_model(self._urls, model=model, api_key=self._key)
+        self._recheck = recheck or self._canary
+        self.rechecks: list[CanaryReport] = []
+        self._timeout = timeout
         self._attempts = attempts
         self._backoff = backoff
         self._sleep = sleep
         self._per_request = max(1, prompts_per_request)
         self._concurrency = max(1, concurrency)
         self._transport = Transport(
-            self._urls, api_key=key, timeout=timeout, concurrency=self._concurrency
+            self._urls,
+            api_key=self._key,
+            timeout=timeout,
+            concurrency=self._concurrency,
+            revive=self._revive,
+            probe_after=probe_after,
         )
         self._closed = False
 
@@ -97,7 +127,7 @@ class VllmEngine:
             generates=True,
             prefix_reuse=True,
             context_tokens=self._served.context,
-            batch=self._per_request * self._concurrency,
+            batch=self._per_request * self._concurrency * len(self._urls),
         )
 
     @property
@@ -167,7 +197,45 @@ class VllmEngine:
         self._closed = True
         await self._transport.aclose()
 
+    def each(self) -> list[VllmEngine]:
+        """An engine for each of the servers alone, to check one by one; to be closed by the
+        caller."""
+        return [self._alone(url) for url in self._urls]
+
     # -- inside -----------------------------------------------------------------------------
+
+    def _alone(self, url: str) -> VllmEngine:
+        return VllmEngine(
+            url,
+            api_key=self._key,
+            timeout=self._timeout,
+            attempts=1,
+            backoff=self._backoff,
+            sleep=self._sleep,
+            served=self._served,
+        )
+
+    async def _revive(self, url: str) -> None:
+        """A server that was gone has to prove itself before it gets rows."""
+        try:
+            await asyncio.to_thread(check_still_served, url, self._served, api_key=self._key)
+            engine = self._alone(url)
+            try:
+                await self._recheck(engine)
+            finally:
+                await engine.aclose()
+        except EngineUnavailableError:
+            raise
+        except EngineError as error:
+            # The rows are not at fault, and the server may be mended.
+            raise EngineUnavailableError(
+                f"{url} is not used: {error.message}", hint=error.hint
+            ) from error
+
+    async def _canary(self, engine: VllmEngine) -> None:
+        report = await canary(engine)
+        self.rechecks.append(report)
+        report.require()
 
     async def _each(
         self,
@@ -223,31 +291,32 @@ class VllmEngine:
         body: dict[str, Any],
         parse: Callable[[dict[str, Any], list[Tokens]], list[Any]],
     ) -> list[Any]:
-        """One request for all prompts of ``asked``; what the server refuses as a whole (HTTP
-        4xx) is asked again one by one, so that one bad prompt fails alone."""
+        """One request for all prompts of ``asked`` that fit."""
         good = [i for i, ids in enumerate(asked) if not isinstance(ids, EngineError)]
         results: list[Any] = list(asked)
-        prompts = [results[i] for i in good]
-        if not prompts:
-            return results
 
-        async def once() -> list[Any]:
+        async def send(prompts: list[Tokens]) -> list[Any]:
             return parse(await self._post({"prompt": prompts, **body}), prompts)
 
-        try:
-            answers: list[Any] = await self._retry(once)
-        except wire.RefusedError as error:
-            if len(prompts) == 1:
-                answers = [error]
-            else:
-                answers = []
-                for ids in prompts:
-                    answers += await self._ask([ids], body, parse)
-        except EngineError as error:
-            answers = [error] * len(prompts)
-        for i, answer in zip(good, answers, strict=True):
-            results[i] = answer
+        prompts: list[Tokens] = [results[i] for i in good]
+        if prompts:
+            for i, answer in zip(good, await self._together(prompts, send), strict=True):
+                results[i] = answer
         return results
+
+    async def _together(
+        self, prompts: list[Tokens], send: Callable[[list[Tokens]], Awaitable[list[Any]]]
+    ) -> list[Any]:
+        try:
+            return [*await self._retry(lambda: send(prompts))]
+        except EngineError as error:
+            refused = isinstance(error, wire.RefusedError)
+            if len(prompts) == 1 or not (refused or may_be_the_prompts(error)):
+                return [error] * len(prompts)
+        if not refused:
+            return await isolate(prompts, send)
+        # A refusal is not repeated, so all that is repeated is the others' bad luck.
+        return await isolate(prompts, lambda part: self._retry(lambda: send(part)))
 
     async def _retry(self, call: Callable[[], Awaitable[T]]) -> T:
         return await retrying(call, attempts=self._attempts, base=self._backoff, sleep=self._sleep)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -31,23 +32,31 @@ class FaultServer:
     Attributes:
         bodies: completion requests as they came.
         faults: what happens to the next requests; ``None`` answers well.
+        mix: what happens to all others; called for each.
+        bears: more requests than this at once get HTTP 429, if set.
+        version: what it says of itself.
         key: an API key that is asked for, if set.
+        open_now: completion requests that are being answered.
         most_at_once: most completion requests that were open at the same time.
     """
 
     def __init__(self) -> None:
         self.bodies: list[dict[str, Any]] = []
         self.faults: list[Fault | None] = []
+        self.mix: Callable[[], Fault | None] = lambda: None
+        self.bears: int | None = None
+        self.version = "0.0.test"
+        self.refused = 0
         self.key: str | None = None
         self.models: list[dict[str, Any]] = [
             {"id": "small", "root": "no/such-folder", "max_model_len": CONTEXT}
         ]
         self.most_at_once = 0
         self.url = ""
-        self._open = 0
+        self.open_now = 0
         self._runner: web.AppRunner | None = None
 
-    async def start(self) -> None:
+    async def start(self, port: int = 0) -> None:
         app = web.Application(middlewares=[self._guard])
         app.router.add_get("/v1/models", self._models)
         app.router.add_get("/version", self._version)
@@ -57,7 +66,7 @@ class FaultServer:
         app.router.add_post("/v1/completions", self._completions)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        site = web.TCPSite(self._runner, "127.0.0.1", port, reuse_address=True)
         await site.start()
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
 
@@ -65,6 +74,10 @@ class FaultServer:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+
+    def start_again(self) -> None:
+        """Listen at the old address, from a test."""
+        aio.run(self.start(int(self.url.rsplit(":", 1)[1])))
 
     def stop_now(self) -> None:
         """Stop listening, from a test."""
@@ -81,7 +94,7 @@ class FaultServer:
         return web.json_response({"object": "list", "data": self.models})
 
     async def _version(self, _: web.Request) -> web.Response:
-        return web.json_response({"version": "0.0.test"})
+        return web.json_response({"version": self.version})
 
     async def _metrics(self, _: web.Request) -> web.Response:
         return web.Response(
@@ -103,15 +116,19 @@ class FaultServer:
     async def _completions(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         self.bodies.append(body)
-        self._open += 1
-        self.most_at_once = max(self.most_at_once, self._open)
+        self.open_now += 1
+        self.most_at_once = max(self.most_at_once, self.open_now)
         try:
-            await asyncio.sleep(0)  # let the others in
-            fault = self.faults.pop(0) if self.faults else None
+            # Let the others in; one that can bear so much takes its time to show it.
+            await asyncio.sleep(0 if self.bears is None else 0.002)
+            if self.bears is not None and self.open_now > self.bears:
+                self.refused += 1
+                return web.Response(status=429, text="busy")
+            fault = self.faults.pop(0) if self.faults else self.mix()
             spoiled = await fault(request, body) if fault else None
             return spoiled or web.json_response(answer(body))
         finally:
-            self._open -= 1
+            self.open_now -= 1
 
 
 def answer(body: dict[str, Any]) -> dict[str, Any]:
@@ -177,3 +194,9 @@ def refuses_token(token: int) -> Fault:
         return None
 
     return fault
+
+
+def mixture(seed: int, share: float, kinds: Sequence[Fault]) -> Callable[[], Fault | None]:
+    """Faults that befall a share of the requests, always the same ones for a seed."""
+    rng = random.Random(seed)
+    return lambda: rng.choice(kinds) if rng.random() < share else None

@@ -320,7 +320,7 @@ class TestOneBadPrompt:
         assert isinstance(answers[1], EngineError)
         assert "out of vocabulary" in answers[1].message
         assert not answers[1].retryable
-        assert len(fault_server.bodies) == 4
+        assert len(fault_server.bodies) == 3
 
 
 class TestNobodyThere:
