@@ -16,6 +16,7 @@ from ecomfs.errors import InputError, PoolError
 from ecomfs.pipeline import Pipeline, Voice
 from ecomfs.pool import Embedder, Pool
 from ecomfs.read import Calibration
+from ecomfs.retrieve import Experts
 from ecomfs.task import LabelSpace
 from ecomfs.types import Example
 
@@ -58,7 +59,9 @@ def refreshed(
         language: replace(voice, calibration=_carried(old.voices[language], voice))
         for language, voice in new.voices.items()
     }
-    return replace(new, voices=voices)
+    # The experts' weights and the thresholds do not name labels: they go on. The probe is solved
+    # again on the new pool when it is first asked.
+    return replace(new, voices=voices, policy=old.policy, experts=_experts(old, new))
 
 
 def _updated(old: Pipeline, examples: Sequence[Example], version: int) -> Pipeline:
@@ -66,7 +69,14 @@ def _updated(old: Pipeline, examples: Sequence[Example], version: int) -> Pipeli
     named = [replace(e, label=names[old.space.require(e.label, e.id)]) for e in examples]
     texts = [old.rows.render(e.fields, "en") for e in named]
     retriever = None if old.retriever is None else old.retriever.updated(named, texts)
-    return replace(old, retriever=retriever, pool_version=version)
+    new = replace(old, retriever=retriever, pool_version=version)
+    return replace(new, experts=_experts(old, new))
+
+
+def _experts(old: Pipeline, new: Pipeline) -> Experts | None:
+    if old.experts is None or new.retriever is None:
+        return None
+    return Experts(new.retriever, new.space.names)
 
 
 def _carried(old: Voice, new: Voice) -> Calibration | None:

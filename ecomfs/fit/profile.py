@@ -1,0 +1,257 @@
+"""A profile: everything a fit found, in a file a person can read.
+
+A run with a profile reads nothing leave-one-out; it applies what the profile says. The profile
+knows what it was fitted on, and says so when that is no longer what is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ecomfs.decide import Policy
+from ecomfs.errors import ConfigError, MissingFileError
+from ecomfs.fit.fitting import Fitted
+from ecomfs.fit.promises import Wanted
+from ecomfs.pipeline import Pipeline
+from ecomfs.read import Calibration
+from ecomfs.read.fusion import Fusion
+from ecomfs.read.novelty import Novelty
+from ecomfs.retrieve import Experts
+from ecomfs.types import Example, Language
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FittedOn(_Strict):
+    """What a profile was fitted on.
+
+    Attributes:
+        engine: the engine's fingerprint.
+        templates: language → template and hash.
+        pool: hash of the labelled examples.
+        examples: how many there were.
+        labels: the label space.
+        similarity: what the retriever ranks by.
+    """
+
+    engine: str
+    templates: dict[Language, str]
+    pool: str
+    examples: int
+    labels: tuple[str, ...]
+    similarity: str
+
+
+class LanguageCalibration(_Strict):
+    """Calibration of one language's posteriors; offsets in nats by label."""
+
+    offsets: dict[str, float]
+    strength: float
+    temperature: float
+    readings: int
+
+
+class Weights(_Strict):
+    """Weights of the experts; see :class:`ecomfs.read.fusion.Fusion`."""
+
+    model: float
+    vote: float
+    probe: float
+    readings: int
+
+
+class NoveltyReference(_Strict):
+    """See :class:`ecomfs.read.novelty.Novelty`."""
+
+    centre: tuple[float, ...]
+    spread: tuple[float, ...]
+    reference: tuple[float, ...]
+
+
+class Profile(_Strict):
+    """What a fit found.
+
+    Attributes:
+        format: of this file.
+        task: the card's name.
+        fitted_on: see :class:`FittedOn`.
+        k: demonstrations a prompt.
+        readout: language → how the answer is read.
+        calibration: by language; absent where too little was read.
+        fusion, cheap, skip_from, accept_from, set_from, novelty, novel_below: see
+            :class:`ecomfs.decide.Policy`.
+        wanted: what was asked to be promised.
+        found: readings, log loss and accuracy after each step, notes.
+    """
+
+    format: Literal[1] = 1
+    task: str
+    fitted_on: FittedOn
+    k: int = Field(ge=0)
+    readout: dict[Language, str]
+    calibration: dict[Language, LanguageCalibration] = {}
+    fusion: Weights | None = None
+    cheap: Weights | None = None
+    skip_from: float | None = None
+    accept_from: float | None = None
+    set_from: float | None = None
+    novelty: NoveltyReference | None = None
+    novel_below: float | None = None
+    wanted: dict[str, Any] = {}
+    found: dict[str, Any] = {}
+
+    @classmethod
+    def of(cls, pipeline: Pipeline, fitted: Fitted, wanted: Wanted) -> Self:
+        """The profile of a pipeline that was just fitted."""
+        names, policy = pipeline.space.names, pipeline.policy
+        calibration = {
+            language: LanguageCalibration(
+                offsets=dict(zip(names, found.offsets, strict=True)),
+                strength=found.strength,
+                temperature=found.temperature,
+                readings=found.readings,
+            )
+            for language, voice in pipeline.voices.items()
+            if (found := voice.calibration) is not None
+        }
+        return cls(
+            task=pipeline.card.name,
+            fitted_on=_fitted_on(pipeline),
+            k=pipeline.k,
+            readout={language: voice.readout.name for language, voice in pipeline.voices.items()},
+            calibration=calibration,
+            fusion=None if policy.fusion is None else Weights(**asdict(policy.fusion)),
+            cheap=None if policy.cheap is None else Weights(**asdict(policy.cheap)),
+            skip_from=policy.skip_from,
+            accept_from=policy.accept_from,
+            set_from=policy.set_from,
+            novelty=None if policy.novelty is None else NoveltyReference(**asdict(policy.novelty)),
+            novel_below=policy.novel_below,
+            wanted=asdict(wanted),
+            found=asdict(fitted),
+        )
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a profile.
+
+        Raises:
+            MissingFileError: it is not there.
+            ConfigError: it is not a profile.
+        """
+        path = Path(path)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise MissingFileError(f"{path}: {error.strerror}") from error
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(part) for part in first["loc"])
+            raise ConfigError(
+                f"{path}: {key or 'not a profile'}: {first['msg']}",
+                hint="make a profile with: ecomfs fit",
+            ) from error
+
+    def save(self, path: str | Path) -> None:
+        """Write the profile as JSON."""
+        text = json.dumps(self.model_dump(mode="json"), ensure_ascii=False, indent=2)
+        Path(path).write_text(text + "\n", encoding="utf-8")
+
+    def readout_choice(self) -> Literal["words", "codes", "text"]:
+        """The read-out as an option of a run."""
+        kinds = {name.removeprefix("logprob-") for name in self.readout.values()}
+        for kind in ("text", "codes"):
+            if kind in kinds:
+                return "text" if kind == "text" else "codes"
+        return "words"
+
+    def differences(self, pipeline: Pipeline) -> list[str]:
+        """What is no longer as it was when the profile was fitted, one line each."""
+        now, then = _fitted_on(pipeline), self.fitted_on
+        out = []
+        if self.task != pipeline.card.name:
+            out.append(f"fitted for task {self.task}, used for {pipeline.card.name}")
+        if then.engine != now.engine:
+            out.append(f"fitted on engine {then.engine}, used with {now.engine}")
+        for language, template in now.templates.items():
+            if then.templates.get(language, template) != template:
+                out.append(f"fitted on template {then.templates[language]}, used with {template}")
+        if set(then.labels) != set(now.labels):
+            other = sorted(set(then.labels) ^ set(now.labels))
+            out.append(f"other labels: {', '.join(other[:5])}{' …' if len(other) > 5 else ''}")
+        if then.pool != now.pool:
+            out.append(f"fitted on {then.examples} examples, used with {now.examples} others")
+        if then.similarity != now.similarity:
+            out.append(f"fitted with similarity {then.similarity}, used with {now.similarity}")
+        if self.k != pipeline.k:
+            out.append(f"fitted with k = {self.k}, used with k = {pipeline.k}")
+        for language, voice in pipeline.voices.items():
+            if self.readout.get(language, voice.readout.name) != voice.readout.name:
+                out.append(
+                    f"fitted with read-out {self.readout[language]}, used with {voice.readout.name}"
+                )
+        return out
+
+    def apply(self, pipeline: Pipeline) -> Pipeline:
+        """The pipeline with what the profile says."""
+        names = pipeline.space.names
+        voices = dict(pipeline.voices)
+        for language, voice in pipeline.voices.items():
+            kept = self.calibration.get(language)
+            if kept is None or self.readout.get(language) != voice.readout.name:
+                continue
+            offsets = tuple(kept.offsets.get(name, 0.0) for name in names)
+            voices[language] = replace(
+                voice,
+                calibration=Calibration(offsets, kept.strength, kept.readings, kept.temperature),
+            )
+        experts = None
+        if self.fusion is not None and pipeline.retriever is not None:
+            experts = Experts(pipeline.retriever, names)
+        policy = Policy(
+            fusion=None if self.fusion is None else Fusion(**self.fusion.model_dump()),
+            cheap=None if self.cheap is None else Fusion(**self.cheap.model_dump()),
+            skip_from=self.skip_from,
+            accept_from=self.accept_from,
+            set_from=self.set_from,
+            novelty=None if self.novelty is None else Novelty(**self.novelty.model_dump()),
+            novel_below=self.novel_below,
+        )
+        return replace(pipeline, voices=voices, experts=experts, policy=policy)
+
+
+def pool_hash(examples: Iterable[Example]) -> str:
+    """Hash of labelled examples, whatever their order and ids: 16 hex digits."""
+    lines = sorted(
+        json.dumps([dict(e.fields), e.label], sort_keys=True, ensure_ascii=False, default=str)
+        for e in examples
+    )
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def _fitted_on(pipeline: Pipeline) -> FittedOn:
+    examples = pipeline.retriever.examples if pipeline.retriever is not None else ()
+    return FittedOn(
+        engine=pipeline.engine.fingerprint,
+        templates={
+            language: str(voice.builder.template.ref) for language, voice in pipeline.voices.items()
+        },
+        pool=pool_hash(examples),
+        examples=len(examples),
+        labels=pipeline.space.names,
+        similarity=getattr(pipeline.retriever, "mode", "dense"),
+    )
+
+
+__all__ = ["Profile", "pool_hash"]

@@ -1,0 +1,137 @@
+"""From labelled examples and options to a fitted pipeline and its profile."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import cast, get_args
+
+from ecomfs import aio
+from ecomfs.assemble import Options, ReadoutChoice, build_pipeline
+from ecomfs.engine.protocol import Engine
+from ecomfs.errors import ConfigError
+from ecomfs.fit.fitting import fit
+from ecomfs.fit.profile import Profile
+from ecomfs.fit.promises import Wanted
+from ecomfs.fit.tune import Candidate, tune
+from ecomfs.pipeline import Pipeline
+from ecomfs.pool import Embedder
+from ecomfs.pool.sample import sample_queries
+from ecomfs.task import TaskCard
+from ecomfs.types import Example
+
+
+class ProfileWarning(UserWarning):
+    """A profile is used with something it was not fitted on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a fit goes about it.
+
+    Attributes:
+        wanted: what it shall provide.
+        readings: examples to read leave-one-out at most; 0: nothing is fitted.
+        tune: readings to spend on choosing k and read-out; 0: they are as the options say.
+        ks: numbers of demonstrations to choose from; empty: the default, its half, its double.
+        readouts: read-outs to choose from.
+        profile: what was fitted before, to be used as it is: nothing is read.
+    """
+
+    wanted: Wanted = field(default_factory=Wanted)
+    readings: int = 48
+    tune: int = 0
+    ks: tuple[int, ...] = ()
+    readouts: tuple[str, ...] = ("words", "codes")
+    profile: Profile | None = None
+
+
+def fit_pipeline(
+    card: TaskCard,
+    examples: Sequence[Example],
+    engine: Engine,
+    embedder: Embedder,
+    options: Options,
+    plan: Plan,
+    *,
+    task: str | Path,
+    pool_version: int = 0,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[Pipeline, Options, Profile | None]:
+    """Build a pipeline and fit it as planned.
+
+    Returns:
+        The pipeline; the options with what was chosen; the profile, ``None`` when nothing was
+        fitted.
+
+    Raises:
+        EcomfsError: see :func:`ecomfs.assemble.build_pipeline`.
+    """
+
+    def build(with_options: Options) -> Pipeline:
+        return build_pipeline(
+            card, examples, engine, embedder, with_options, task=task, pool_version=pool_version
+        )
+
+    if plan.profile is not None:
+        options = _as_profiled(options, plan.profile)
+        pipeline = build(options)
+        for difference in plan.profile.differences(pipeline):
+            warnings.warn(f"profile: {difference}; fit again", ProfileWarning, stacklevel=3)
+        return plan.profile.apply(pipeline), options, plan.profile
+    notes: tuple[str, ...] = ()
+    if plan.tune:
+        shuffled = sample_queries(examples, len(examples), options.seed)
+        tuned = aio.run(
+            tune(
+                lambda k, readout: build(replace(options, k=k, readout=_readout(readout))),
+                _candidates(card, options, plan),
+                shuffled,
+                plan.tune,
+                on_progress,
+            )
+        )
+        options = replace(options, k=tuned.chosen.k, readout=_readout(tuned.chosen.readout))
+        tried = ", ".join(
+            f"k {c.k} {c.readout}: " + (f"{c.loss:.3f}" if c.loss is not None else c.why)
+            for c in tuned.tried
+        )
+        notes = (f"k {tuned.chosen.k}, {tuned.chosen.readout}: {tuned.note} ({tried})",)
+    pipeline = build(options)
+    chosen = sample_queries(examples, plan.readings, options.seed)
+    if not chosen:
+        return pipeline, options, None
+    pipeline, fitted = aio.run(fit(pipeline, chosen, plan.wanted))
+    fitted = replace(fitted, notes=notes + fitted.notes)
+    return pipeline, options, Profile.of(pipeline, fitted, plan.wanted)
+
+
+def _candidates(card: TaskCard, options: Options, plan: Plan) -> list[Candidate]:
+    """Every k with every read-out; the options' own first."""
+    k = card.default_k if options.k is None else options.k
+    ks = plan.ks or ((k, k // 2, 2 * k) if k > 1 else (k,))
+    readouts = plan.readouts if options.readout == "auto" else (options.readout,)
+    if not readouts:
+        raise ConfigError("no read-out to choose from", hint="name words, codes or text")
+    found = [Candidate(n, readout) for readout in readouts for n in dict.fromkeys(ks)]
+    return sorted(found, key=lambda c: (c.k != k, c.readout != readouts[0]))
+
+
+def _as_profiled(options: Options, profile: Profile) -> Options:
+    """What the user left open is as it was when the profile was fitted."""
+    return replace(
+        options,
+        k=profile.k if options.k is None else options.k,
+        readout=profile.readout_choice() if options.readout == "auto" else options.readout,
+    )
+
+
+def _readout(name: str) -> ReadoutChoice:
+    if name not in get_args(ReadoutChoice):
+        raise ConfigError(f"readout {name!r}", hint=f"use {', '.join(get_args(ReadoutChoice))}")
+    return cast(ReadoutChoice, name)
+
+
+__all__ = ["Plan", "ProfileWarning", "fit_pipeline"]

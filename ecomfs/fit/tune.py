@@ -1,0 +1,154 @@
+"""Choosing how many demonstrations are shown and how the answer is read, within a budget.
+
+Every candidate reads the same labelled examples leave-one-out. One is preferred to the default
+only where it is better by more than chance would make it: small pools keep the default.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecomfs.errors import ConfigError, EcomfsError
+from ecomfs.fit.fitting import read_left_out
+from ecomfs.pipeline import Pipeline
+from ecomfs.read import fit_calibration
+from ecomfs.types import Example
+
+LEAST = 12
+"""Fewer readings a candidate would choose by chance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One way to ask.
+
+    Attributes:
+        k: demonstrations a prompt.
+        readout: ``words``, ``codes`` or ``text``.
+        loss: mean log loss of its calibrated leave-one-out readings; ``None`` before it was
+            tried, or when it cannot be used (``why`` says so).
+        accuracy: of these readings.
+        tokens: mean prompt tokens.
+    """
+
+    k: int
+    readout: str
+    loss: float | None = None
+    accuracy: float | None = None
+    tokens: float | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """Outcome of :func:`tune`.
+
+    Attributes:
+        chosen: the candidate to use.
+        tried: all, as they did.
+        readings: examples each was tried on.
+        note: why it was chosen.
+    """
+
+    chosen: Candidate
+    tried: tuple[Candidate, ...]
+    readings: int
+    note: str
+
+
+async def tune(
+    build: Callable[[int, str], Pipeline],
+    candidates: Sequence[Candidate],
+    examples: Sequence[Example],
+    budget: int,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Tuned:
+    """Try candidates on the pool's own examples.
+
+    Args:
+        build: a pipeline for k and read-out.
+        candidates: the first is the default.
+        examples: to read, in a random order; each candidate reads the first
+            ``budget // len(candidates)`` of them.
+        budget: most readings in all.
+        on_progress: called with readings done and to do.
+
+    Raises:
+        ConfigError: no candidate.
+    """
+    if not candidates:
+        raise ConfigError("no candidate to choose from", hint="name at least one k and read-out")
+    n = min(len(examples), budget // len(candidates))
+    if len(candidates) == 1 or n < LEAST:
+        note = (
+            "only one candidate"
+            if len(candidates) == 1
+            else f"{n} readings a candidate are too few to choose by (at least {LEAST}): "
+            "the default stays"
+        )
+        return Tuned(candidates[0], tuple(candidates), 0, note)
+    losses: list[NDArray[np.float64] | None] = []
+    tried: list[Candidate] = []
+    for done, candidate in enumerate(candidates):
+        on_progress(done * n, n * len(candidates))
+        outcome, loss = await _try(build, candidate, examples[:n])
+        tried.append(outcome)
+        losses.append(loss)
+    on_progress(n * len(candidates), n * len(candidates))
+    best, note = _best(tried, losses)
+    return Tuned(tried[best], tuple(tried), n, note)
+
+
+async def _try(
+    build: Callable[[int, str], Pipeline], candidate: Candidate, examples: Sequence[Example]
+) -> tuple[Candidate, NDArray[np.float64] | None]:
+    """How a candidate did, and its log loss on each example (infinite where it gave no answer)."""
+    try:
+        pipeline = build(candidate.k, candidate.readout)
+        kept, tokens = await read_left_out(pipeline, examples)
+    except EcomfsError as error:
+        return Candidate(candidate.k, candidate.readout, why=str(error)), None
+    answered = [item for item in kept if item is not None]
+    if len(answered) < len(examples):
+        why = f"{len(examples) - len(answered)} of {len(examples)} readings gave no distribution"
+        return Candidate(candidate.k, candidate.readout, why=why), None
+    truth = np.array([label for label, _, _ in answered])
+    read = [posterior.probabilities for _, _, posterior in answered]
+    calibration = fit_calibration(read, truth.tolist())
+    p = np.array(read if calibration is None else [calibration.apply(row) for row in read])
+    loss = -np.log(np.maximum(p[np.arange(len(truth)), truth], 1e-9))
+    right = float((p.argmax(axis=1) == truth).mean())
+    return Candidate(candidate.k, candidate.readout, float(loss.mean()), right, tokens), loss
+
+
+def _best(
+    tried: Sequence[Candidate], losses: Sequence[NDArray[np.float64] | None]
+) -> tuple[int, str]:
+    """The default, unless another is better by more than one standard error of the difference."""
+    usable = [i for i, loss in enumerate(losses) if loss is not None]
+    if not usable:
+        return 0, "no candidate gave distributions: the default stays"
+    base = losses[0]
+    if base is None:
+        best = min(usable, key=lambda i: float(np.mean(losses[i])))  # type: ignore[arg-type]
+        return best, f"the default cannot be used ({tried[0].why})"
+    best, gain = 0, 0.0
+    for i in usable[1:]:
+        loss = losses[i]
+        if loss is None:
+            continue
+        difference = base - loss
+        error = float(difference.std(ddof=1)) / math.sqrt(len(difference))
+        if difference.mean() > error and difference.mean() > gain:
+            best, gain = i, float(difference.mean())
+    if best == 0:
+        return 0, "nothing is better than the default by more than chance"
+    return best, f"log loss lower than the default's by {gain:.3f} on {len(base)} examples"
+
+
+__all__ = ["LEAST", "Candidate", "Tuned", "tune"]
