@@ -23,14 +23,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
+from ecomfs_eval.compare.comparison import Comparison, Comparisons, overall
+from ecomfs_eval.compare.decision import Decision as Line
 from ecomfs_eval.compare.pairing import pair
 from ecomfs_eval.errors import OptionError, RowError
 from ecomfs_eval.metrics.accuracy import correct
+from ecomfs_eval.metrics.score import Interval
 from ecomfs_eval.predictions import FloatArray, Predictions
 
 Decision = Literal["b better", "a better", "equivalent", "continue"]
@@ -225,3 +228,36 @@ def sequential_compare(
         if states[-1].decision != "continue":
             break
     return tuple(states)
+
+
+def decided_by(c: Comparison, state: SequentialState) -> Comparison:
+    """A comparison whose accuracy was watched as its rows came: the running test decides.
+
+    The accuracy's interval becomes the confidence sequence and its p-value the anytime-valid one:
+    those of a test that looks once would be wrong too often after many looks.
+
+    Raises:
+        OptionError: the comparison is of another metric, or of other rows.
+    """
+    if c.primary != "accuracy" or c.rows != state.rows:
+        raise OptionError(
+            f"a running test of {state.rows} rows decides no {c.primary} on {c.rows} rows",
+            hint="compare the accuracy on the rows that the test has seen",
+        )
+    interval = Interval(state.low, state.high, state.level, "confidence sequence")
+    first, *others = c.differences
+    first = replace(first, interval=interval, p_value=state.p_value, test="e-process")
+    verdict = "undecided" if state.decision == "continue" else state.decision
+    return replace(
+        c,
+        differences=(first, *others),
+        p_value=state.p_value,
+        decision=Line(verdict, state.text(c.a, c.b)),
+        sequential=state,
+    )
+
+
+def all_decided_by(found: Comparisons, states: Iterable[SequentialState]) -> Comparisons:
+    """Several comparisons with their running tests, one each, at levels that add up."""
+    done = tuple(decided_by(c, s) for c, s in zip(found.comparisons, states, strict=True))
+    return Comparisons(found.baseline, done, overall(found.baseline, done))

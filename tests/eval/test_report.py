@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from ecomfs_eval import Bootstrap, Predictions, compare, compare_many
+from ecomfs_eval.compare import compare_arms
 from ecomfs_eval.errors import OptionError, OutputError
 from ecomfs_eval.learning_curve import Run, learning_curve
 from ecomfs_eval.metrics import METRICS
@@ -24,6 +25,7 @@ from ecomfs_eval.report import (
     write_report,
 )
 from ecomfs_eval.report.strings import EN, METRICS_ZH, ZH
+from ecomfs_eval.sequential import SequentialTest, decided_by
 
 HOW = Bootstrap(resamples=200)
 HOSTILE = '<script>alert("x")</script> | *bold* 差评 {{ 7 * 7 }}'
@@ -258,3 +260,31 @@ def test_both_languages_have_every_word_with_the_same_blanks() -> None:
     for key in EN:
         assert set(re.findall(r"{(\w+)}", EN[key])) == set(re.findall(r"{(\w+)}", ZH[key])), key
     assert {m for m in METRICS if "@" not in m} == set(METRICS_ZH)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_arms_and_running_tests_say_how_they_were_compared(language: Language) -> None:
+    a, b = system("A", 0.6, 0), system("B", 0.9, 1)
+    right = [(p.gold_index == p.predicted_index).astype(float) for p in (a, b)]
+    state = SequentialTest().update(right[1] - right[0])
+    watched = decided_by(compare(a, b, how=HOW), state)
+    other = Predictions.of(
+        b.gold, b.predicted, b.probabilities, labels=b.labels, name="B",
+        ids=[f"b{i}" for i in range(len(b))],
+    )  # fmt: skip
+    arms = compare_arms([a, other], how=HOW)
+    told = {"en": ("confidence sequence", "different rows"), "zh": ("置信序列", "不成对")}[language]
+    for comparison, words in ((watched, told[0]), (arms, told[1])):
+        report = build_report([a, b], comparisons=comparison, language=language, how=HOW)
+        page, text = render_html(report), render_markdown(report)
+        assert words in page
+        assert words in text
+        assert "McNemar" not in page + text
+        json.loads(render_json(report))
+
+
+def test_small_slices_say_why_they_have_no_interval() -> None:
+    a, b = system("A", 0.6, 0, n=30), system("B", 0.9, 1, n=30)
+    report = build_report([a, b], comparisons=compare(a, b, how=HOW), how=HOW)
+    assert "10 rows, fewer than 20" in render_html(report)
+    assert "10 rows, fewer than 20" in render_markdown(report)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecomfs_eval import Predictions
+from ecomfs_eval import Bootstrap, Predictions, compare, compare_many
 from ecomfs_eval.errors import OptionError, RowError, RowsDifferError
-from ecomfs_eval.sequential import SequentialTest, sequential_compare
+from ecomfs_eval.sequential import (
+    SequentialTest,
+    all_decided_by,
+    decided_by,
+    sequential_compare,
+)
 from ecomfs_eval.simulate import main, simulate
 
 from .strategies import quick
@@ -147,3 +154,31 @@ def test_the_script_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:
         "true", "difference", "fixed", "peeking", "sequential", "rows", "used", "covered",
     ]  # fmt: skip
     assert len(lines) == 5
+
+
+def test_a_running_test_decides_a_comparison() -> None:
+    rng = np.random.default_rng(3)
+    gold = rng.integers(0, 2, 300)
+    a = Predictions.of(gold, np.where(rng.random(300) < 0.6, gold, 1 - gold), name="A")
+    b = Predictions.of(gold, np.where(rng.random(300) < 0.9, gold, 1 - gold), name="B")
+    right_a, right_b = a.gold_index == a.predicted_index, b.gold_index == b.predicted_index
+    state = SequentialTest().update(right_b.astype(float) - right_a)
+    once = compare(a, b, how=Bootstrap(resamples=200))
+    c = decided_by(once, state)
+    assert c.sequential is state
+    assert c.decision.verdict == "b better"
+    assert c.decision.text == state.text("A", "B")
+    assert c.p_value == c["accuracy"].p_value == state.p_value
+    interval, narrow = c["accuracy"].interval, once["accuracy"].interval
+    assert interval is not None
+    assert narrow is not None
+    assert (interval.low, interval.high) == (state.low, state.high)
+    assert interval.high - interval.low > narrow.high - narrow.low
+    assert c["f1_macro"] == once["f1_macro"]
+    both = all_decided_by(compare_many([a, b], how=Bootstrap(resamples=200)), [state])
+    assert both.decision == state.text("A", "B")
+    json.dumps(both.to_dict(), allow_nan=False)
+    with pytest.raises(OptionError, match="300 rows decides no f1_macro"):
+        decided_by(compare(a, b, primary="f1_macro", how=Bootstrap(resamples=200)), state)
+    with pytest.raises(OptionError, match="100 rows"):
+        decided_by(once, SequentialTest().update([0.0] * 100))

@@ -9,14 +9,17 @@ from ecomfs_eval.compare.comparison import (
     compare,
     compare_many,
 )
+from ecomfs_eval.compare.complete import Excluded, complete
 from ecomfs_eval.compare.decision import Decision, decide
 from ecomfs_eval.compare.differences import Difference, differences
 from ecomfs_eval.compare.flips import Flip, flips
 from ecomfs_eval.compare.holm import holm
 from ecomfs_eval.compare.mcnemar import McNemar, exact_p, mcnemar
 from ecomfs_eval.compare.pairing import pair
+from ecomfs_eval.compare.plan import Plan, PlanLine, plan
 from ecomfs_eval.compare.power import minimum_detectable_effect, rows_needed
 from ecomfs_eval.compare.slices import SliceDifference, slice_differences
+from ecomfs_eval.compare.unpaired import compare_arms, newcombe, two_proportions_p
 
 __all__ = [
     "COMPARED",
@@ -24,11 +27,16 @@ __all__ = [
     "Comparisons",
     "Decision",
     "Difference",
+    "Excluded",
     "Flip",
     "McNemar",
+    "Plan",
+    "PlanLine",
     "SliceDifference",
     "compare",
+    "compare_arms",
     "compare_many",
+    "complete",
     "decide",
     "differences",
     "exact_p",
@@ -36,7 +44,10 @@ __all__ = [
     "holm",
     "mcnemar",
     "minimum_detectable_effect",
+    "newcombe",
     "pair",
+    "plan",
     "rows_needed",
     "slice_differences",
+    "two_proportions_p",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ecomfs_eval.compare.decision import Decision, decide
 from ecomfs_eval.compare.differences import Difference, differences, p_text
@@ -19,6 +19,9 @@ from ecomfs_eval.intervals import Bootstrap
 from ecomfs_eval.metrics import get_metric
 from ecomfs_eval.metrics.base import Metric
 from ecomfs_eval.predictions import Predictions
+
+if TYPE_CHECKING:
+    from ecomfs_eval.sequential import SequentialState
 
 COMPARED = (
     "accuracy",
@@ -43,21 +46,23 @@ COMPARED = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Comparison:
-    """Two systems on the same rows.
+    """Two systems on the same rows, or (``mcnemar`` is ``None``) on rows of their own.
 
     Attributes:
         a, b: their names; B is the challenger.
-        rows: rows compared.
+        rows: rows compared; of both together where each has its own.
         primary: the metric that decides.
         differences: B − A in every metric, the primary first.
         mcnemar: the paired table and its exact test; its p-value assumes independent rows, so
-            it does not decide where rows are grouped.
+            it does not decide where rows are grouped. ``None``: the rows are not paired.
         p_value: of the primary difference, after Holm where several variants are compared.
         slices: ``class`` and every slicing → its values.
         flips: rows answered differently.
         minimum_effect: the smallest accuracy difference these rows would show in four tests of
             five, at the discordance found; ``None`` where that cannot be told.
         decision: the line in plain words.
+        sequential: the running test that decided, where rows were looked at as they came;
+            p-values and intervals of the other metrics do not know of the looks.
     """
 
     a: str
@@ -65,12 +70,13 @@ class Comparison:
     rows: int
     primary: str
     differences: tuple[Difference, ...]
-    mcnemar: McNemar
+    mcnemar: McNemar | None
     p_value: float | None
     slices: dict[str, tuple[SliceDifference, ...]]
     flips: tuple[Flip, ...]
     minimum_effect: float | None
     decision: Decision
+    sequential: SequentialState | None = None
 
     def __getitem__(self, metric: str) -> Difference:
         for d in self.differences:
@@ -89,11 +95,11 @@ class Comparison:
         for d in self.differences:
             p = f"  {p_text(d.p_value)}" if d.p_value is not None else ""
             lines.append(f"  {d.title:<{width}}  {d.text()}{p}")
-        table = self.mcnemar
-        lines.append(
-            f"  right in {self.a} only {table.only_a}, in {self.b} only {table.only_b}, "
-            f"both {table.both}, neither {table.neither}; exact McNemar {p_text(table.p_value)}"
-        )
+        if (table := self.mcnemar) is not None:
+            lines.append(
+                f"  right in {self.a} only {table.only_a}, in {self.b} only {table.only_b}, "
+                f"both {table.both}, neither {table.neither}; exact McNemar {p_text(table.p_value)}"
+            )
         return "\n".join(lines)
 
 
@@ -160,15 +166,17 @@ def compare(
         minimum_effect=effect,
         decision=Decision("undecided", ""),
     )
-    return _decided(result, found[0].p_value, margin, how)
+    return decided(result, found[0].p_value, margin, how)
 
 
-def _decided(
+def decided(
     c: Comparison, p_value: float | None, margin: float | None, how: Bootstrap
 ) -> Comparison:
+    """The comparison with its decision at this p-value."""
     needed = None
-    if margin is not None and c.primary == "accuracy" and c.mcnemar.discordance > 0:
-        needed = rows_needed(min(margin, 0.999), c.mcnemar.discordance, level=how.level)
+    table = c.mcnemar
+    if margin is not None and c.primary == "accuracy" and table and table.discordance > 0:
+        needed = rows_needed(min(margin, 0.999), table.discordance, level=how.level)
     decision = decide(
         c.differences[0],
         c.a,
@@ -243,15 +251,23 @@ def compare_many(
         compare(base, s, primary=primary, metrics=metrics, margin=margin, how=how)
         for s in systems[1:]
     ]
+    return together(base.name, found, margin, how)
+
+
+def together(
+    base: str, found: Sequence[Comparison], margin: float | None, how: Bootstrap
+) -> Comparisons:
+    """Challengers of one baseline, decided anew with Holm's correction over them."""
     tested = [c.p_value for c in found if c.p_value is not None]
     adjusted = iter(holm(tested))
     done = tuple(
-        _decided(c, None if c.p_value is None else next(adjusted), margin, how) for c in found
+        decided(c, None if c.p_value is None else next(adjusted), margin, how) for c in found
     )
-    return Comparisons(base.name, done, _overall(base.name, done))
+    return Comparisons(base, done, overall(base, done))
 
 
-def _overall(base: str, found: Sequence[Comparison]) -> str:
+def overall(base: str, found: Sequence[Comparison]) -> str:
+    """One line for several challengers."""
     by: dict[str, list[Comparison]] = {}
     for c in found:
         by.setdefault(c.decision.verdict, []).append(c)

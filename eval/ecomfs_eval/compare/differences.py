@@ -87,7 +87,7 @@ def differences(
     wanted: dict[bytes, tuple[IntArray | None, dict[str, Evaluate]]] = {}
     for metric in metrics:
         x, y = metric.prepare(a), metric.prepare(b)
-        found[metric.name] = _point(metric, x, y, a, b)
+        found[metric.name] = point(metric, x, y, a, b)
         if isinstance(x, Undefined) or isinstance(y, Undefined):
             continue
         if found[metric.name].delta is not None:
@@ -108,13 +108,14 @@ def _minus(x: Statistic, y: Statistic) -> Evaluate:
     return evaluate
 
 
-def _point(
+def point(
     metric: Metric,
     x: Statistic | Undefined,
     y: Statistic | Undefined,
     a: Predictions,
     b: Predictions,
 ) -> Difference:
+    """Both scores and their difference, without an interval."""
     left, right = metric.score(x, len(a)), metric.score(y, len(b))
     delta = None
     if left.value is not None and right.value is not None:

@@ -62,10 +62,11 @@ def pair(a: Predictions, b: Predictions) -> tuple[Predictions, Predictions]:
     b = replace(b, groups=groups, queries=queries, slices=slices)
     space = (*a.labels, *sorted(set(b.labels) - set(a.labels)))
     positive = a.positive if a.positive == b.positive else None
-    return _over(a, space, positive), _over(b, space, positive)
+    return over(a, space, positive), over(b, space, positive)
 
 
-def _over(p: Predictions, space: tuple[str, ...], positive: str | None) -> Predictions:
+def over(p: Predictions, space: tuple[str, ...], positive: str | None) -> Predictions:
+    """The predictions over a label space that holds their own; new labels have probability 0."""
     if p.labels == space:
         return p
     table = p.probabilities

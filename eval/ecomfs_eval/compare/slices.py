@@ -17,6 +17,10 @@ from ecomfs_eval.predictions import FloatArray, Predictions
 CLASS = "class"
 """The slicing by gold label, where accuracy is the recall of the class."""
 
+MIN_ROWS = 20
+"""With fewer rows a slice has no interval and no test: it could show nothing, and would only take
+power from the other values in Holm's correction."""
+
 
 @dataclass(frozen=True, slots=True)
 class SliceDifference:
@@ -30,9 +34,9 @@ class SliceDifference:
         delta: b − a.
         interval: paired bootstrap interval of delta.
         p_value: exact McNemar on these rows; by the bootstrap when rows are grouped; ``None``
-            when the bootstrap cannot tell.
+            when the bootstrap cannot tell, or for fewer than :data:`MIN_ROWS` rows.
         p_adjusted: the same after Holm over the values of the slicing.
-        note: why there is no interval.
+        note: why there is no interval or no test.
     """
 
     slicing: str
@@ -48,7 +52,7 @@ class SliceDifference:
 
 
 def slice_differences(
-    a: Predictions, b: Predictions, how: Bootstrap
+    a: Predictions, b: Predictions, how: Bootstrap, min_rows: int = MIN_ROWS
 ) -> dict[str, tuple[SliceDifference, ...]]:
     """Slicing → its values, for the classes and every slicing of the predictions."""
     slicings = {CLASS: a.gold, **a.slices}
@@ -58,12 +62,17 @@ def slice_differences(
     for slicing, values in slicings.items():
         masks = {v: np.array([w == v for w in values]) for v in sorted(set(values))}
         statistics: dict[str, Evaluate] = {
-            v: mean_of(np.where(mask, y - x, np.nan)).evaluate for v, mask in masks.items()
+            v: mean_of(np.where(mask, y - x, np.nan)).evaluate
+            for v, mask in masks.items()
+            if mask.sum() >= min_rows
         }
         replicates = replicate(statistics, len(a), codes, how)
         rows = []
         for v, mask in masks.items():
             row = _point(slicing, v, mask, x, y)
+            if row.n < min_rows:
+                rows.append(replace(row, note=too_few(row.n, min_rows)))
+                continue
             if codes is None:
                 only_a = int((x[mask] > y[mask]).sum())
                 only_b = int((x[mask] < y[mask]).sum())
@@ -77,8 +86,13 @@ def slice_differences(
                 if codes is not None:
                     row = replace(row, p_value=r.p_value())
             rows.append(row)
-        found[slicing] = _adjusted(rows)
+        found[slicing] = adjusted(rows)
     return found
+
+
+def too_few(n: int, min_rows: int) -> str:
+    """Why a slice is not tested."""
+    return f"{n} rows, fewer than {min_rows}"
 
 
 def _point(
@@ -89,7 +103,8 @@ def _point(
     return SliceDifference(slicing, value, int(mask.sum()), a, b, b - a)
 
 
-def _adjusted(rows: list[SliceDifference]) -> tuple[SliceDifference, ...]:
+def adjusted(rows: list[SliceDifference]) -> tuple[SliceDifference, ...]:
+    """The values of one slicing with Holm's correction over those that are tested."""
     tested = [r for r in rows if r.p_value is not None]
     values = {
         r.value: p for r, p in zip(tested, holm([r.p_value or 0.0 for r in tested]), strict=True)

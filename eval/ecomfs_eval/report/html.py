@@ -17,7 +17,7 @@ from ecomfs_eval.metrics.score import Score
 from ecomfs_eval.report import charts
 from ecomfs_eval.report.model import Report
 from ecomfs_eval.report.strings import Words
-from ecomfs_eval.report.words import decision, sentences
+from ecomfs_eval.report.words import decision, design, sentences
 
 MATRIX_LABELS = 20
 """With more labels, the most frequent confusions are listed instead of a matrix."""
@@ -51,6 +51,7 @@ def render_html(report: Report) -> str:
         lang="zh-CN" if report.language == "zh" else "en",
         sentences=sentences(report),
         decisions=[decision(c, words) for c in report.comparisons],
+        designs=[design(c, words) for c in report.comparisons],
         table=metric_rows(report, words),
         undefined=undefined_rows(report, words),
         drawings=charts.curves(report, words),

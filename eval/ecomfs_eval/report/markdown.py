@@ -6,13 +6,14 @@ from collections.abc import Iterable, Sequence
 
 from ecomfs_eval.compare.comparison import Comparison
 from ecomfs_eval.compare.differences import p_text, signed
+from ecomfs_eval.compare.slices import SliceDifference
 from ecomfs_eval.learning_curve import LearningCurve
 from ecomfs_eval.metrics.confusion import NO_ANSWER
 from ecomfs_eval.metrics.score import Score, format_value
 from ecomfs_eval.report.html import metric_rows, undefined_rows
 from ecomfs_eval.report.model import Report, SystemReport
 from ecomfs_eval.report.strings import Words
-from ecomfs_eval.report.words import decision, sentences
+from ecomfs_eval.report.words import decision, design, sentences
 
 CONFUSIONS = 10
 
@@ -78,9 +79,10 @@ def render_markdown(report: Report) -> str:
 
 
 def _comparison(c: Comparison, words: Words) -> list[str]:
-    m = c.mcnemar
     kinds = [f.kind for f in c.flips]
     lines = [f"## {cell(words('comparison', a=c.a, b=c.b))}", ""]
+    for line in design(c, words):
+        lines += [cell(line), ""]
     lines += table(
         [words("metric"), c.a, c.b, words("difference"), words("p")],
         (
@@ -94,23 +96,14 @@ def _comparison(c: Comparison, words: Words) -> list[str]:
             for d in c.differences
         ),
     )
-    sentence = words(
-        "paired_table",
-        a=c.a,
-        b=c.b,
-        both=m.both,
-        only_a=m.only_a,
-        only_b=m.only_b,
-        neither=m.neither,
-        p=p_text(m.p_value),
-    )
     counts = words(
         "flips_count",
         broken=kinds.count("broken"),
         fixed=kinds.count("fixed"),
         changed=kinds.count("changed"),
     )
-    lines += [cell(sentence), "", counts, ""]
+    if c.mcnemar is not None:
+        lines += [counts, ""]
     for name, rows in c.slices.items():
         lines += [f"### {cell(words('by', name=words('class') if name == 'class' else name))}", ""]
         lines += table(
@@ -121,13 +114,21 @@ def _comparison(c: Comparison, words: Words) -> list[str]:
                     r.n,
                     format_value(r.a, "share"),
                     format_value(r.b, "share"),
-                    signed(r.delta, "share"),
+                    _slice(r),
                     "" if r.p_adjusted is None else p_text(r.p_adjusted),
                 ]
                 for r in rows
             ),
         )
     return lines
+
+
+def _slice(r: SliceDifference) -> str:
+    shown = signed(r.delta, "share")
+    if r.interval is not None:
+        low, high = signed(r.interval.low, "share"), signed(r.interval.high, "share")
+        shown += f" [{low}, {high}]"
+    return f"{shown} ({r.note})" if r.note else shown
 
 
 def _curve(c: LearningCurve, words: Words) -> list[str]:

@@ -23,6 +23,15 @@ EN: dict[str, str] = {
     "{neither}. Exact McNemar {p}.",
     "effect_note": "With this many rows and this much disagreement, a difference of {effect} "
     "points of accuracy would be shown in four tests of five.",
+    "effect_note_unpaired": "With arms of this size, a difference of {effect} points of accuracy "
+    "would be shown in four tests of five.",
+    "paired_counts": "Right in both {both}, in {a} only {only_a}, in {b} only {only_b}, in neither "
+    "{neither}.",
+    "unpaired": "{a} and {b} answered different rows, so nothing is paired: accuracy by Fisher's "
+    "exact test and Newcombe's interval, other metrics by the bootstrap of each arm.",
+    "sequential": "Watched as the rows came, and stopped after {rows}: the accuracy's interval is "
+    "a {level} % confidence sequence and its p-value ({p}) holds at every look. The other "
+    "intervals and p-values do not know of the looks.",
     "slices": "Slices",
     "by": "By {name}",
     "class": "class",
@@ -103,6 +112,13 @@ ZH: dict[str, str] = {
     "paired_table": "两者都对 {both} 行，仅 {a} 对 {only_a} 行，仅 {b} 对 {only_b} 行，都错 "
     "{neither} 行。精确 McNemar 检验 {p}。",
     "effect_note": "以现有行数与分歧程度，{effect} 个百分点的准确率差异有五分之四的机会被检出。",
+    "effect_note_unpaired": "以现有各组行数，{effect} 个百分点的准确率差异有五分之四的机会被检出。",
+    "paired_counts": "两者都对 {both} 行，仅 {a} 对 {only_a} 行，仅 {b} 对 {only_b} 行，都错 "
+    "{neither} 行。",
+    "unpaired": "{a} 与 {b} 回答的是不同的行，因此不成对：准确率用 Fisher 精确检验与 Newcombe "
+    "区间，其他指标用各组分别自助抽样。",
+    "sequential": "边出结果边检验，在 {rows} 行后停止：准确率的区间是 {level} % 置信序列，其 p 值"
+    "（{p}）在任何时刻都有效。其他区间与 p 值未考虑多次查看。",
     "slices": "切片",
     "by": "按 {name}",
     "class": "类别",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ecomfs_eval.compare.comparison import Comparison
-from ecomfs_eval.compare.differences import signed
+from ecomfs_eval.compare.differences import p_text, signed
 from ecomfs_eval.metrics.confusion import NO_ANSWER
 from ecomfs_eval.metrics.score import Undefined, format_value
 from ecomfs_eval.report.model import Report, SystemReport
@@ -119,6 +119,38 @@ def _weakest(s: SystemReport, words: Words) -> list[str]:
     return [
         words("s_slice", name=s.name, slicing=slicing, value=value, score=score.text(), n=score.n)
     ]
+
+
+def design(c: Comparison, words: Words) -> list[str]:
+    """How the two were compared: the paired table, or that there is none; the looks; the effect
+    these rows can show."""
+    found = []
+    m, s = c.mcnemar, c.sequential
+    if m is None:
+        found.append(words("unpaired", a=c.a, b=c.b))
+    else:
+        key = "paired_table" if s is None else "paired_counts"
+        found.append(
+            words(
+                key,
+                a=c.a,
+                b=c.b,
+                both=m.both,
+                only_a=m.only_a,
+                only_b=m.only_b,
+                neither=m.neither,
+                p=p_text(m.p_value),
+            )
+        )
+    if s is not None:
+        found.append(
+            words("sequential", rows=f"{s.rows:,}", level=f"{100 * s.level:g}",
+                  p=p_text(s.p_value))
+        )  # fmt: skip
+    elif c.minimum_effect is not None:
+        key = "effect_note" if m is not None else "effect_note_unpaired"
+        found.append(words(key, effect=f"{100 * c.minimum_effect:.1f}"))
+    return found
 
 
 def decision(c: Comparison, words: Words) -> str:

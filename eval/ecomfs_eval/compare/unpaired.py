@@ -1,0 +1,224 @@
+"""Systems that answered different rows: the arms of a traffic split.
+
+Each row went to one system only, so nothing pairs up, and the test has less power than a paired
+one on as many rows. Accuracy is two proportions: Fisher's exact test and Newcombe's interval of
+their difference. Other metrics: each arm is resampled by itself.
+
+Source: Newcombe 1998, doi:10.1002/(SICI)1097-0258(19980430)17:8<873::AID-SIM779>3.0.CO;2-I
+(method 10).
+
+>>> from ecomfs_eval import Predictions
+>>> gold = ["x", "y"] * 50
+>>> a = Predictions.of(gold, ["x"] * 100, ids=[f"a{i}" for i in range(100)], name="A")
+>>> b = Predictions.of(gold, gold, ids=[f"b{i}" for i in range(100)], name="B")
+>>> compare_arms([a, b]).comparisons[0].decision.text
+'B is better than A by 50.0 points of accuracy [39.7, 59.6]; ship B.'
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ecomfs_eval._check import some
+from ecomfs_eval.compare.comparison import COMPARED, Comparison, Comparisons, together
+from ecomfs_eval.compare.decision import Decision
+from ecomfs_eval.compare.differences import Difference, point
+from ecomfs_eval.compare.pairing import over
+from ecomfs_eval.compare.slices import CLASS, MIN_ROWS, SliceDifference, adjusted, too_few
+from ecomfs_eval.errors import OptionError, RowsDifferError
+from ecomfs_eval.intervals import Bootstrap, Replicates, replicate, unit_codes, wilson
+from ecomfs_eval.metrics import get_metric
+from ecomfs_eval.metrics.accuracy import correct
+from ecomfs_eval.metrics.base import Metric, Statistic
+from ecomfs_eval.metrics.score import Interval, Undefined
+from ecomfs_eval.predictions import Predictions
+
+
+def newcombe(
+    right_a: int, n_a: int, right_b: int, n_b: int, level: float = 0.95
+) -> tuple[float, float]:
+    """Interval of B's share minus A's, from the Wilson interval of each.
+
+    >>> low, high = newcombe(48, 80, 56, 70)
+    >>> round(low, 4), round(high, 4)
+    (0.0524, 0.3339)
+    """
+    a, b = right_a / n_a, right_b / n_b
+    i, j = wilson(right_a, n_a, level), wilson(right_b, n_b, level)
+    low = (b - a) - math.hypot(b - j.low, i.high - a)
+    high = (b - a) + math.hypot(j.high - b, a - i.low)
+    return max(-1.0, low), min(1.0, high)
+
+
+def two_proportions_p(right_a: int, n_a: int, right_b: int, n_b: int) -> float:
+    """Two-sided p-value of "both shares are the same", by Fisher's exact test (scipy).
+
+    >>> round(two_proportions_p(48, 80, 56, 70), 4)
+    0.0125
+    """
+    from scipy.stats import fisher_exact
+
+    return float(fisher_exact([[right_a, n_a - right_a], [right_b, n_b - right_b]]).pvalue)
+
+
+def compare_arms(
+    systems: Sequence[Predictions],
+    *,
+    primary: str | Metric = "accuracy",
+    metrics: Sequence[str | Metric] | None = None,
+    margin: float | None = None,
+    how: Bootstrap | None = None,
+    min_rows: int = MIN_ROWS,
+) -> Comparisons:
+    """Compare every arm with the first, each on rows of its own.
+
+    Args:
+        systems: the arms; no row may be in two.
+        primary, metrics, margin, how: as for :func:`~ecomfs_eval.compare.compare`.
+        min_rows: slices with fewer rows in either arm have no interval and no test.
+
+    Raises:
+        OptionError: fewer than two arms, two of one name, or a margin that is not positive.
+        RowsDifferError: a row is in two arms.
+    """
+    if len(systems) < 2:
+        raise OptionError(f"{len(systems)} arms", hint="two or more")
+    names = [s.name for s in systems]
+    if len(set(names)) != len(names):
+        raise OptionError(f"arms share a name: {names}", hint="give each its own name=")
+    if margin is not None and margin <= 0:
+        raise OptionError(f"margin={margin}", hint="more than 0, in the unit of the metric")
+    how = how or Bootstrap()
+    first = get_metric(primary)
+    rest = [get_metric(m) for m in (metrics if metrics is not None else COMPARED)]
+    chosen = list({m.name: m for m in (first, *rest)}.values())
+    base = systems[0]
+    found = []
+    for arm in systems[1:]:
+        a, b = _aligned(base, arm)
+        deltas = _differences(a, b, chosen, how)
+        if metrics is None:
+            deltas = tuple(d for d in deltas if d.delta is not None or d.metric == first.name)
+        found.append(
+            Comparison(
+                a=a.name,
+                b=b.name,
+                rows=len(a) + len(b),
+                primary=first.name,
+                differences=deltas,
+                mcnemar=None,
+                p_value=deltas[0].p_value,
+                slices=_slices(a, b, how.level, min_rows) if _plain(a, b) else {},
+                flips=(),
+                minimum_effect=_effect(a, b, how.level),
+                decision=Decision("undecided", ""),
+            )
+        )
+    return together(base.name, found, margin, how)
+
+
+def _aligned(a: Predictions, b: Predictions) -> tuple[Predictions, Predictions]:
+    shared = sorted(set(a.ids) & set(b.ids))
+    if shared:
+        raise RowsDifferError(
+            f"{len(shared)} rows are in both {a.name} and {b.name}: {some(shared, 3)}",
+            hint="rows that both answered are paired: use compare()",
+        )
+    space = (*a.labels, *sorted(set(b.labels) - set(a.labels)))
+    positive = a.positive if a.positive == b.positive else None
+    return over(a, space, positive), over(b, space, positive)
+
+
+def _plain(a: Predictions, b: Predictions) -> bool:
+    """Rows are independent of each other."""
+    return a.groups is None and b.groups is None
+
+
+def _differences(
+    a: Predictions, b: Predictions, metrics: Sequence[Metric], how: Bootstrap
+) -> tuple[Difference, ...]:
+    left = {m.name: m.prepare(a) for m in metrics}
+    right = {m.name: m.prepare(b) for m in metrics}
+    found = {m.name: point(m, left[m.name], right[m.name], a, b) for m in metrics}
+    drawn_a = _replicates(a, left, how)
+    drawn_b = _replicates(b, right, replace(how, seed=how.seed + 1))
+    for name, d in found.items():
+        if d.delta is None:
+            continue
+        if name == "accuracy" and _plain(a, b):
+            found[name] = _accuracy(d, a, b, how.level)
+            continue
+        x, y = drawn_a[name], drawn_b[name]
+        for r, arm in ((x, a.name), (y, b.name)):
+            if isinstance(r, Undefined):
+                found[name] = replace(d, note=f"no interval: {arm}: {r.reason}")
+        if isinstance(x, Undefined) or isinstance(y, Undefined):
+            continue
+        n = min(x.bootstrap.size, y.bootstrap.size)
+        # No jackknife: the bounds are corrected for bias, not for skewness.
+        both = Replicates(d.delta, y.bootstrap[:n] - x.bootstrap[:n], np.zeros(2))
+        low, high = both.bounds(how.level)
+        interval = Interval(low, high, how.level, "bootstrap of each arm")
+        found[name] = replace(d, interval=interval, p_value=both.p_value(), test="bootstrap")
+    return tuple(found.values())
+
+
+def _replicates(
+    p: Predictions, prepared: Mapping[str, Statistic | Undefined], how: Bootstrap
+) -> dict[str, Replicates | Undefined]:
+    found: dict[str, Replicates | Undefined] = {}
+    for name, s in prepared.items():
+        if isinstance(s, Undefined):
+            found[name] = s
+            continue
+        heavy = {name} if s.heavy else set()
+        found |= replicate({name: s.evaluate}, len(p), unit_codes(p, s.units), how, heavy)
+    return found
+
+
+def _accuracy(d: Difference, a: Predictions, b: Predictions, level: float) -> Difference:
+    counts = int(correct(a).sum()), len(a), int(correct(b).sum()), len(b)
+    interval = Interval(*newcombe(*counts, level), level, "newcombe")
+    return replace(d, interval=interval, p_value=two_proportions_p(*counts), test="fisher")
+
+
+def _slices(
+    a: Predictions, b: Predictions, level: float, min_rows: int
+) -> dict[str, tuple[SliceDifference, ...]]:
+    left, right = {CLASS: a.gold, **a.slices}, {CLASS: b.gold, **b.slices}
+    x, y = correct(a), correct(b)
+    found = {}
+    for slicing in left:
+        if slicing not in right:
+            continue
+        rows = []
+        for value in sorted(set(left[slicing]) & set(right[slicing])):
+            i = x[np.array([v == value for v in left[slicing]])]
+            j = y[np.array([v == value for v in right[slicing]])]
+            p, q = float(i.mean()), float(j.mean())
+            row = SliceDifference(slicing, value, len(i) + len(j), p, q, q - p)
+            if min(len(i), len(j)) < min_rows:
+                rows.append(replace(row, note=too_few(min(len(i), len(j)), min_rows)))
+                continue
+            counts = int(i.sum()), len(i), int(j.sum()), len(j)
+            interval = Interval(*newcombe(*counts, level), level, "newcombe")
+            rows.append(replace(row, interval=interval, p_value=two_proportions_p(*counts)))
+        found[slicing] = adjusted(rows)
+    return found
+
+
+def _effect(a: Predictions, b: Predictions, level: float, power: float = 0.8) -> float | None:
+    """The smallest accuracy difference that arms of this size show with the power, by the normal
+    approximation at the accuracy found; ``None`` where every row is right, or wrong."""
+    from scipy.special import ndtri
+
+    if not _plain(a, b):
+        return None
+    share = float(np.concatenate([correct(a), correct(b)]).mean())
+    spread = math.sqrt(share * (1 - share) * (1 / len(a) + 1 / len(b)))
+    effect = float(ndtri((1 + level) / 2) + ndtri(power)) * spread
+    return effect if 0 < effect < 1 else None
