@@ -18,6 +18,7 @@ from ecomfs.cli import (
     models,
     new_task,
     prepare,
+    rank,
     score,
     serve,
     suggest,
@@ -37,6 +38,7 @@ app = typer.Typer(
 
 _VERBS: tuple[tuple[str, Callable[..., None]], ...] = (
     ("score", score.score),
+    ("rank", rank.rank),
     ("ab", ab.ab),
     ("serve", serve.serve),
     ("up", up.up),

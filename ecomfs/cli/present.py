@@ -76,8 +76,21 @@ def _shots(n_examples: int, k: int) -> str:
 SHOWN = {"accuracy": "accuracy", "f1_macro": "macro-F1", "roc_auc": "AUC", "log_loss": "log loss"}
 
 
-def metrics_table(systems: Mapping[str, Predictions], n_examples: int, *, seed: int = 0) -> None:
-    """The main metrics with 95 % intervals, one line a system, on standard output."""
+def metrics_table(
+    systems: Mapping[str, Predictions],
+    n_examples: int,
+    *,
+    seed: int = 0,
+    shown: Mapping[str, str] = SHOWN,
+    notes: bool = False,
+) -> None:
+    """The main metrics with 95 % intervals, one line a system, on standard output.
+
+    Args:
+        shown: metric of the harness → its title.
+        notes: also print, once each, what the metrics say of their values: rows left out, units
+            resampled, why there is no value.
+    """
     from ecomfs_eval import METRICS, Bootstrap, scores
 
     first = next(iter(systems.values()))
@@ -85,10 +98,19 @@ def metrics_table(systems: Mapping[str, Predictions], n_examples: int, *, seed: 
         title=f"n = {len(first)} rows with a true label · {labelled(n_examples)} · 95 % intervals",
         title_justify="left",
     )
-    for column in ("system", *SHOWN.values()):
+    for column in ("system", *shown.values()):
         table.add_column(column)
     how = Bootstrap(seed=seed)
+    said: dict[str, list[str]] = {}
     for name, predictions in systems.items():
-        found = scores({key: METRICS[key] for key in SHOWN}, predictions, how)
-        table.add_row(name, *(found[key].text() for key in SHOWN))
-    Console().print(table)
+        found = scores({key: METRICS[key] for key in shown}, predictions, how)
+        table.add_row(name, *(found[key].text() for key in shown))
+        for key, score in found.items():
+            for text in filter(None, [score.reason, *score.note.split("; ")]):
+                said.setdefault(text, []).append(f"{shown[key]} of {name}")
+    console = Console()
+    console.print(table)
+    if notes:
+        for text, places in said.items():
+            where = "" if len(places) == len(shown) * len(systems) else f" ({', '.join(places)})"
+            console.print(f"note: {text}{where}", highlight=False, markup=False, soft_wrap=True)
