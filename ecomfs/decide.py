@@ -91,14 +91,15 @@ class Policy:
         if posterior is None:
             if self.cheap is None or opinion is None:
                 raise ValueError("a row that was not read needs an opinion")
-            probabilities = _alone(self.cheap, opinion)
-            stages["vote"], source = opinion.vote, "experts"
+            probabilities = stages["experts"] = _alone(self.cheap, opinion)
+            source = "experts"
         else:
             probabilities = stages["read"] = posterior.probabilities
             if calibration is not None:
                 probabilities = stages["calibrated"] = calibration.apply(probabilities)
             if self.fusion is not None and opinion is not None:
-                stages["vote"] = opinion.vote
+                if self.cheap is not None:
+                    stages["experts"] = _alone(self.cheap, opinion)
                 evidence = Evidence(
                     np.array([probabilities]), np.array([opinion.vote]), np.array([opinion.probe])
                 )

@@ -173,8 +173,8 @@ class Prediction:
         note: one line on something done to the row that its owner should know (text cut to the
             token budget, demonstrations left out); empty when nothing was.
         label_mass: see :class:`Posterior`.
-        stages: the distribution after each step ("read", "calibrated", "fused") and the
-            neighbours' own ("vote"), each aligned with ``probabilities``.
+        stages: the distribution after each step ("read", "calibrated", "fused") and that of the
+            cheap experts alone ("experts"), each aligned with ``probabilities``.
         source: who answered: ``model``, ``fused`` (model and experts), ``experts`` (the model was
             not asked), or empty when nobody did.
         prediction_set: the labels that may be true, most likely first; empty unless sets were
