@@ -68,7 +68,7 @@ def clean(
     from ecomfs.text.clean import clean as clean_frame
 
     removed = output.with_name(f"{output.stem}.removed.csv")
-    _check_targets([source, *([test] if test else [])], [output, removed, report])
+    check_targets([source, *([test] if test else [])], [output, removed, report])
     policy = _policy(
         unicode=unicode, html=html, emoji=emoji, mojibake=mojibake, labels=labels,
         max_chars=max_chars, near_threshold=near_threshold, empty=empty, over_long=over_long,
@@ -91,7 +91,7 @@ def clean(
     _write(removed, result.removed, line=True)
     _write(output, result.frame)
     if report is not None:
-        _write_json(report, result.report.to_dict())
+        write_json(report, result.report.to_dict())
     print(result.report)
     print(f"wrote {output} and {removed}")
 
@@ -110,7 +110,7 @@ def _policy(**options: Any) -> CleanPolicy:
         raise ConfigError(f"--{name.replace('_', '-')} {options[name]!r}", hint=hint) from error
 
 
-def _check_targets(sources: list[Path], targets: list[Path | None]) -> None:
+def check_targets(sources: list[Path], targets: list[Path | None]) -> None:
     """Before any work is done: an input must not be written over, nor one result by another."""
     taken = {path.resolve() for path in sources}
     for target in targets:
@@ -140,7 +140,7 @@ def _write(path: Path, frame: pd.DataFrame, *, line: bool = False) -> None:
             out.write([[*([str(index)] if line else []), *map(str, cells)]])
 
 
-def _write_json(path: Path, report: dict[str, Any]) -> None:
+def write_json(path: Path, report: dict[str, Any]) -> None:
     import json
     import os
 

@@ -10,7 +10,7 @@ registry.py  finding cards and template files by task name
 from ecomfs.task.card import FieldSpec, LabelSpec, TaskCard
 from ecomfs.task.fields import FieldMap, find_column, first_empty, is_missing
 from ecomfs.task.labels import Label, LabelSpace
-from ecomfs.task.registry import available_tasks, load_task, template_source
+from ecomfs.task.registry import available_tasks, common_template, load_task, template_source
 from ecomfs.task.rows import RowText
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "RowText",
     "TaskCard",
     "available_tasks",
+    "common_template",
     "find_column",
     "first_empty",
     "is_missing",

@@ -71,6 +71,19 @@ def template_source(task: str | Path, language: Language, version: str) -> str:
         raise TaskError(f"no template {path}", hint=f"the folder has: {have}") from error
 
 
+def common_template(folder: str, language: Language, version: str) -> str:
+    """Source of a template that belongs to no task, such as ``prompts/_augment/en.v1.jinja``.
+
+    Raises:
+        TaskError: it is not there.
+    """
+    name = f"{folder}/{language}.{version}.jinja"
+    found = next((path for root in _roots() if (path := root / name).is_file()), None)
+    if found is None:
+        raise TaskError(f"no template {name}", hint="it ships with ecomfs; reinstall it")
+    return found.read_text(encoding="utf-8")
+
+
 def _folder(name: str | Path) -> Path:
     if isinstance(name, Path) or os.sep in str(name):
         folder = Path(name)
