@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ecomfs.errors import ConfigError
 from ecomfs.pool.embedder import Embedder
 from ecomfs.retrieve.duplicates import DuplicateFinder
-from ecomfs.retrieve.encode import mixed_share, sample_places, spread
+from ecomfs.retrieve.encode import deviation, mixed_share, sample_places
 from ecomfs.retrieve.tabular import TabularSpace
 from ecomfs.retrieve.vote import kernel_vote
 from ecomfs.text.render import FieldSpec
@@ -173,21 +173,25 @@ def _trials(
     fitted = embedder.fit(texts)
     known = fitted.embed(texts, query=False)
     asked = fitted.embed(texts, query=True)
-    words, word_spread = asked @ known.T, spread(asked, known)
+    words = asked @ known.T
+    word_spread = deviation(words)
     folds = _folds(labels, copies)
-    rows, named = [e.fields for e in examples], [e.label for e in examples]
+    named = [e.label for e in examples]
+    rows = TabularSpace(fields).fit([e.fields for e in examples]).read([e.fields for e in examples])
     losses = np.zeros((len(weights), len(examples)))
     right = np.zeros((len(weights), len(examples)), dtype=bool)
     for fold in np.unique(folds):
         rest = np.flatnonzero(folds != fold)
-        space = TabularSpace(fields).fit([rows[p] for p in rest], [named[p] for p in rest])
-        vectors = space.embed(rows)
-        field_spread = spread(vectors)
+        space = TabularSpace(fields).fit_read([rows[p] for p in rest], [named[p] for p in rest])
+        vectors = space.embed_read(rows)
+        by_fields = vectors @ vectors.T
+        field_spread = deviation(by_fields)
         for number, weight in enumerate(weights):
             share = mixed_share(weight, field_spread, word_spread)
-            heat = _heat(share, vectors, words)
+            mixed = np.float32(share) * by_fields + np.float32(1 - share) * words
+            heat = deviation(mixed)
             for place in np.flatnonzero(folds == fold):
-                similar = share * (vectors @ vectors[place]) + (1 - share) * words[place]
+                similar = mixed[place].astype(np.float64)
                 similar[list(copies[place])] = -np.inf
                 top = np.argsort(-similar, kind="stable")[:_NEIGHBOURS]
                 top = top[np.isfinite(similar[top])]
@@ -195,13 +199,6 @@ def _trials(
                 losses[number, place] = -np.log(vote[labels[place]])
                 right[number, place] = vote.argmax() == labels[place]
     return losses, right
-
-
-def _heat(share: float, vectors: NDArray[np.float32], words: NDArray[np.float32]) -> float:
-    """The scale of a mix, as :attr:`ecomfs.retrieve.Retriever.similarity_scale` finds it."""
-    similar = share * (vectors @ vectors.T) + (1 - share) * words
-    found = float(similar[~np.eye(len(words), dtype=bool)].std())
-    return found if found > 1e-6 else 0.05
 
 
 def _folds(labels: NDArray[np.int64], copies: Sequence[Sequence[int]]) -> NDArray[np.int64]:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ecomfs.errors import ConfigError
 from ecomfs.pool.embedder import Embedder, Vectors
@@ -157,9 +158,17 @@ def spread(vectors: Vectors, others: Vectors | None = None) -> float:
     0.05
     """
     right = vectors if others is None else others
-    similarities = vectors.astype(np.float64) @ right.T
-    different = similarities[~np.eye(len(vectors), dtype=bool)]
-    found = float(different.std()) if len(different) else 0.0
+    return deviation(vectors.astype(np.float64) @ right.T)
+
+
+def deviation(similarities: NDArray[np.floating]) -> float:
+    """Standard deviation of a square of similarities beside its diagonal.
+
+    >>> deviation(np.array([[1.0, 0.2], [0.4, 1.0]]))
+    0.1...
+    """
+    different = similarities[~np.eye(len(similarities), dtype=bool)]
+    found = float(different.std(dtype=np.float64)) if len(different) else 0.0
     # Identical examples only, or a single one: no scale of their own.
     return found if found > _LEAST_SPREAD else 0.05
 

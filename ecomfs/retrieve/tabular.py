@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from ecomfs.pool.embedder import Vectors, unit_rows
 from ecomfs.text.render import FieldSpec, GowerSpace
+from ecomfs.text.render.gower import ReadRow
 from ecomfs.text.render.measure import NUMERIC
 from ecomfs.types import Row
 
@@ -72,12 +73,25 @@ class TabularSpace:
         Raises:
             ConfigError: not fitted.
         """
+        return self.embed_read(self._space.read(rows))
+
+    def read(self, rows: Sequence[Row]) -> list[ReadRow]:
+        """See :meth:`ecomfs.text.render.GowerSpace.read`."""
+        return self._space.read(rows)
+
+    def fit_read(self, rows: Sequence[ReadRow], labels: Sequence[str] | None = None) -> Self:
+        """:meth:`fit` on rows that are read."""
+        self._space.fit_read(rows, labels)
+        return self
+
+    def embed_read(self, rows: Sequence[ReadRow]) -> Vectors:
+        """:meth:`embed` of rows that are read."""
         parts = [self._embed(rows[at : at + _BATCH]) for at in range(0, len(rows), _BATCH)]
         return np.concatenate(parts) if parts else self._embed([])
 
-    def _embed(self, rows: Sequence[Row]) -> Vectors:
+    def _embed(self, rows: Sequence[ReadRow]) -> Vectors:
         space = self._space
-        encoded = space.encode(rows)
+        encoded = space.encode_read(rows)
         blocks: list[NDArray[np.float32]] = []
         numbers, codes, histories = iter(encoded.numbers.T), iter(encoded.codes.T), 0
         for spec in space.specs:

@@ -18,7 +18,7 @@ idle fields do not drown the one that matters.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -31,6 +31,9 @@ from ecomfs.text.render.measure import COMPARED, NUMERIC, information, measured
 from ecomfs.text.render.quantiles import Quantiles
 from ecomfs.text.render.spec import FieldSpec
 from ecomfs.types import Row
+
+ReadRow = Mapping[str, Any]
+"""Field → its value as a float, a category, or kinds of items; ``None`` where missing."""
 
 LEAST_WEIGHT = 0.1
 """Weight of a field that tells nothing about the label, beside 1.1 for the most telling one."""
@@ -112,14 +115,28 @@ class GowerSpace:
             ConfigError: as many labels as rows are needed.
             RowError: a cell is not of its field's kind.
         """
+        for spec in self.specs:
+            if spec.kind == "date":
+                raw = [spec.find(row) for row in rows]
+                self._day_first[spec.name] = guess_day_first(spec, raw)
+        return self.fit_read(self.read(rows), labels)
+
+    def read(self, rows: Sequence[Row]) -> list[ReadRow]:
+        """The rows' values in the form that is compared, for callers that fit many spaces on
+        parts of the same rows.
+
+        Raises:
+            RowError: a cell is not of its field's kind.
+        """
+        return [{s.name: self._read(s, s.find(row)) for s in self.specs} for row in rows]
+
+    def fit_read(self, rows: Sequence[ReadRow], labels: Sequence[str] | None = None) -> Self:
+        """:meth:`fit` on rows that are read."""
         if labels is not None and len(labels) != len(rows):
             raise ConfigError(f"{len(rows)} rows but {len(labels)} labels")
         nats: dict[str, float] = {}
         for spec in self.specs:
-            raw = [spec.find(row) for row in rows]
-            if spec.kind == "date":
-                self._day_first[spec.name] = guess_day_first(spec, raw)
-            measures = [self._read(spec, cell) for cell in raw]
+            measures = [row[spec.name] for row in rows]
             known = [measure for measure in measures if measure is not None]
             if spec.kind in NUMERIC:
                 self._quantiles[spec.name] = Quantiles.of(known)
@@ -146,6 +163,10 @@ class GowerSpace:
             RowError: a cell is not of its field's kind.
             ConfigError: the space is not fitted.
         """
+        return self.encode_read(self.read(rows))
+
+    def encode_read(self, rows: Sequence[ReadRow]) -> EncodedRows:
+        """:meth:`encode` of rows that are read."""
         if not self._quantiles and not self._codes:
             raise ConfigError("the space knows no pool yet", hint="call fit first")
         numeric = [s for s in self.specs if s.kind in NUMERIC]
@@ -158,15 +179,15 @@ class GowerSpace:
         )
         for i, row in enumerate(rows):
             for j, spec in enumerate(numeric):
-                value = self._read(spec, spec.find(row))
+                value = row[spec.name]
                 numbers[i, j] = np.nan if value is None else self._scaled(spec, value)
             for j, spec in enumerate(s for s in self.specs if s.kind not in NUMERIC):
-                value = self._read(spec, spec.find(row))
+                value = row[spec.name]
                 last = value[-1] if value and spec.kind == "history" else value
                 if last:
                     codes[i, j] = self._codes[spec.name].get(last, _UNKNOWN)
             for j, spec in enumerate(histories):
-                kinds = set(self._read(spec, spec.find(row)) or ())
+                kinds = set(row[spec.name] or ())
                 sizes[i, j] = len(kinds)
                 known = [self._codes[spec.name][k] for k in kinds if k in self._codes[spec.name]]
                 members[j][i, known] = 1
