@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ecomfs.errors import ConfigError
+from ecomfs.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
     from ecomfs.suites import Progress
     from ecomfs.suites.config import Shots
+    from ecomfs_eval.board import Group
 
 app = typer.Typer(help="Run a suite of data sets and report it.", no_args_is_help=True)
 
@@ -98,6 +99,70 @@ def run(
         f"{len(outcome.run)} cells run{kept} · wrote {target} · ecomfs eval report {target}",
         highlight=False,
     )
+
+
+@app.command("report")
+def report(
+    results: Results,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="folder of the files [RESULTS/report]")
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="this data set or series alone (repeatable)")
+    ] = None,
+    main: Annotated[
+        str | None, typer.Option(help="the system that the others are compared with [the suite's]")
+    ] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option(help="instead of the suite's (repeatable)")
+    ] = None,
+    resamples: Annotated[int, typer.Option(help="bootstrap resamples", min=100)] = 2000,
+    seed: Annotated[int, typer.Option(help="of the resamples")] = 0,
+) -> None:
+    """Print the tables of a suite's results, and write them as HTML, Markdown and JSON."""
+    from rich.console import Console
+
+    from ecomfs.suites import suite_board
+    from ecomfs_eval import Bootstrap, EvalError
+    from ecomfs_eval.board import write_board
+
+    how = Bootstrap(resamples=resamples, seed=seed)
+    board = suite_board(results, only=only or (), main=main, metrics=metric or (), how=how)
+    try:
+        written = write_board(board, output or results / "report")
+    except EvalError as error:
+        raise OutputError(error.message, hint=error.hint) from error
+    for group in board.groups:
+        _print(group, board.metrics)
+    Console(stderr=True).print(f"wrote {written[0]}", highlight=False)
+
+
+def _print(group: Group, metrics: Sequence[str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from ecomfs.cli.present import SHOWN
+    from ecomfs_eval import get_metric
+    from ecomfs_eval.board.words import cells, heading, undefined, verdict
+
+    short = {**SHOWN, "ece_adaptive": "ECE"}
+    table = Table(title=heading(group), title_justify="left")
+    table.add_column("system", no_wrap=True)
+    for name in metrics:
+        table.add_column(short.get(name, get_metric(name).title))
+    for system in group.averages:
+        style = "bold" if system == group.main else ""
+        table.add_row(system, *cells(group, system, metrics), style=style)
+    if group.differences:
+        table.add_section()
+    for system, found in group.differences.items():
+        shown = ("–" if found[m].delta is None else found[m].text() for m in metrics)
+        table.add_row(f"{group.main} − {system}", *shown)
+    console = Console()
+    console.print(table)
+    for line in (verdict(group, metrics[0]), *undefined(group, metrics)):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    console.print()
 
 
 @contextmanager

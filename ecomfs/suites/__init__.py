@@ -1,6 +1,7 @@
 """Suites: several data sets, label budgets and seeds, run once and reported together."""
 
 from ecomfs.suites.config import Dataset, Suite, available_suites, load_suite
+from ecomfs.suites.report import suite_board
 from ecomfs.suites.run import Outcome, Progress, plan, run_suite
 from ecomfs.suites.store import ResultsFolder
 
@@ -14,4 +15,5 @@ __all__ = [
     "load_suite",
     "plan",
     "run_suite",
+    "suite_board",
 ]

@@ -106,7 +106,7 @@ def _templates(cell: Cell, data: Data) -> dict[str, str]:
     """The templates that may be used, by language, with their hashes."""
     chosen = cell.options.get("language") or data.card.language
     languages: tuple[Language, ...] = ("en", "zh")
-    found = {}
+    found: dict[str, str] = {}
     for language in languages:
         if chosen in ("auto", language):
             choice, task = cell.options.get("template"), _task(cell.dataset.task)

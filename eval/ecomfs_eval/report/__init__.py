@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ecomfs_eval.errors import OutputError
+from ecomfs_eval._files import write_texts
 from ecomfs_eval.report.html import render_html
 from ecomfs_eval.report.markdown import render_markdown
 from ecomfs_eval.report.model import Report, SystemReport, WrongRow, build_report
@@ -31,24 +31,14 @@ def write_report(report: Report, folder: str | Path, stem: str = "report") -> tu
     Raises:
         OutputError: the folder cannot be written.
     """
-    folder = Path(folder)
-    written = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for suffix, render in (
-            (".html", render_html),
-            (".md", render_markdown),
-            (".json", render_json),
-        ):
-            path = folder / f"{stem}{suffix}"
-            path.write_text(render(report), encoding="utf-8")
-            written.append(path)
-    except OSError as error:
-        raise OutputError(
-            f"{folder}: cannot write the report: {error.strerror or error}",
-            hint="choose a folder you may write to",
-        ) from error
-    return tuple(written)
+    return write_texts(
+        folder,
+        {
+            f"{stem}.html": render_html(report),
+            f"{stem}.md": render_markdown(report),
+            f"{stem}.json": render_json(report),
+        },
+    )
 
 
 __all__ = [

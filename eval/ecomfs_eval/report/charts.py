@@ -97,12 +97,23 @@ def curves(report: Report, words: Words) -> list[Drawing]:
 
 
 def learning(report: Report, words: Words) -> list[Drawing]:
-    """One drawing for each metric and axis, all systems in each."""
+    """The report's learning curves; a system looks as it does in the other drawings."""
+    return learning_curves(report.curves, words, [s.name for s in report.systems])
+
+
+def learning_curves(
+    curves: Sequence[LearningCurve], words: Words, first: Sequence[str] = ()
+) -> list[Drawing]:
+    """One drawing for each metric and axis, all systems in each.
+
+    Args:
+        first: systems that have the first styles.
+    """
     found: dict[tuple[str, str], list[LearningCurve]] = {}
-    styles = {s.name: i for i, s in enumerate(report.systems)}
-    for c in report.curves:
+    styles = {name: i for i, name in enumerate(first)}
+    for c in curves:
         styles.setdefault(c.system, len(styles))
-    for c in report.curves:
+    for c in curves:
         found.setdefault((c.metric, c.axis), []).append(c)
     drawings = []
     for (metric, axis), group in found.items():

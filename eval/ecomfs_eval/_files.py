@@ -1,0 +1,30 @@
+"""Text files of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ecomfs_eval.errors import OutputError
+
+
+def write_texts(folder: str | Path, texts: Mapping[str, str]) -> tuple[Path, ...]:
+    """Write files (name → text) into a folder, made if need be.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    folder = Path(folder)
+    written = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            path = folder / name
+            path.write_text(text, encoding="utf-8")
+            written.append(path)
+    except OSError as error:
+        raise OutputError(
+            f"{folder}: cannot write the report: {error.strerror or error}",
+            hint="choose a folder you may write to",
+        ) from error
+    return tuple(written)

@@ -1,0 +1,256 @@
+"""Everything a board shows, computed from predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ecomfs_eval.compare.differences import Difference
+from ecomfs_eval.errors import EmptyDataError, OptionError
+from ecomfs_eval.intervals import Bootstrap
+from ecomfs_eval.learning_curve import LearningCurve, Run, learning_curve
+from ecomfs_eval.metrics import get_metric
+from ecomfs_eval.predictions import Predictions
+from ecomfs_eval.repeated import Average, average, average_difference
+
+METRICS = ("accuracy", "f1_macro", "roc_auc", "log_loss", "ece_adaptive")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One run.
+
+    Attributes:
+        group: what it is averaged with: the data set, or the series of folds.
+        size: labelled examples.
+        systems: predictions of every system on the same rows, each under its own name.
+        seed: which draw of the labelled examples.
+        variant: of the options; runs of different variants are not averaged.
+        absent: system → why it is not there.
+    """
+
+    group: str
+    size: int
+    systems: Sequence[Predictions]
+    seed: int = 0
+    variant: str = ""
+    absent: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A published result that stands beside ours: what it is called, ``metric`` and ``value`` in
+    the metric's unit, what it was given, where it stands, and what differs."""
+
+    system: str
+    metric: str
+    value: float
+    shots: str
+    source: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Group:
+    """One data set with one label budget.
+
+    Attributes:
+        name, size, variant: as of its entries.
+        runs: how many, over seeds and folds.
+        rows: distinct test rows.
+        averages: system → metric → average.
+        main: the system that the others are compared with.
+        best_baseline: of the systems that are neither ``main`` nor a part of it (``main:part``),
+            the one with the best value of the first metric; ``None`` when there is none. Chosen
+            on the same rows, so it has luck on its side.
+        differences: system → metric → main − system, paired: for every part of main and for the
+            best baseline.
+        absent: system → why it is not there.
+    """
+
+    name: str
+    size: int
+    variant: str
+    runs: int
+    rows: int
+    averages: Mapping[str, Mapping[str, Average]]
+    main: str
+    best_baseline: str | None
+    differences: Mapping[str, Mapping[str, Difference]]
+    absent: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Board:
+    """Attributes:
+    title: of the page.
+    metrics: columns of the tables; the first one decides which baseline is best.
+    level: of the intervals.
+    groups: the tables.
+    curves: group name → learning curves of the first metric, where there are several budgets.
+    published: group name → results of others.
+    notes: group name → what a reader must know; under the empty name, of the whole.
+    """
+
+    title: str
+    metrics: tuple[str, ...]
+    level: float
+    groups: tuple[Group, ...]
+    curves: Mapping[str, tuple[LearningCurve, ...]]
+    published: Mapping[str, tuple[Published, ...]]
+    notes: Mapping[str, tuple[str, ...]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return {
+            "title": self.title,
+            "metrics": list(self.metrics),
+            "level": self.level,
+            "groups": [
+                {
+                    "name": g.name,
+                    "size": g.size,
+                    "variant": g.variant,
+                    "runs": g.runs,
+                    "rows": g.rows,
+                    "systems": {
+                        s: {m: asdict(a) for m, a in found.items()}
+                        for s, found in g.averages.items()
+                    },
+                    "main": g.main,
+                    "best_baseline": g.best_baseline,
+                    "differences": {
+                        s: {m: asdict(d) for m, d in found.items()}
+                        for s, found in g.differences.items()
+                    },
+                    "absent": dict(g.absent),
+                }
+                for g in self.groups
+            ],
+            "learning_curves": {
+                name: [c.to_dict() for c in curves] for name, curves in self.curves.items()
+            },
+            "published": {n: [asdict(p) for p in rows] for n, rows in self.published.items()},
+            "notes": {n: list(notes) for n, notes in self.notes.items()},
+        }
+
+
+def build_board(
+    entries: Sequence[Entry],
+    *,
+    metrics: Sequence[str] = METRICS,
+    main: str = "ecomfs",
+    title: str = "Evaluation",
+    published: Mapping[str, Sequence[Published]] | None = None,
+    notes: Mapping[str, Sequence[str]] | None = None,
+    how: Bootstrap | None = None,
+) -> Board:
+    """Average the runs of each data set and label budget, and compare.
+
+    Args:
+        entries: the runs, in the order the board shows them.
+        metrics: names; the first decides which baseline is best.
+        main: the system that others are compared with.
+        title: of the page.
+        published, notes: group name → what stands under its tables.
+        how: resamples, level and seed of the intervals.
+
+    Raises:
+        EmptyDataError: no entries.
+        OptionError: an unknown metric, or a system that is not there.
+    """
+    if not entries:
+        raise EmptyDataError("no runs", hint="a board needs at least one")
+    for name in metrics:
+        get_metric(name)
+    how = how or Bootstrap()
+    theirs = {p.metric for rows in (published or {}).values() for p in rows}
+    wanted = [*metrics, *sorted(theirs - set(metrics))]
+    keys = dict.fromkeys((e.group, e.size, e.variant) for e in entries)
+    names = list(dict.fromkeys(name for name, _, _ in keys))
+    groups = [
+        _group([e for e in entries if (e.group, e.size, e.variant) == key], wanted, main, how)
+        for key in sorted(keys, key=lambda key: (names.index(key[0]), key[1]))
+    ]
+    return Board(
+        title,
+        tuple(metrics),
+        how.level,
+        tuple(groups),
+        _curves(entries, metrics[0], main, how),
+        {name: tuple(rows) for name, rows in (published or {}).items() if rows},
+        {name: tuple(lines) for name, lines in (notes or {}).items() if lines},
+    )
+
+
+def _group(entries: Sequence[Entry], metrics: Sequence[str], main: str, how: Bootstrap) -> Group:
+    systems = _systems(entries)
+    if main not in systems:
+        raise OptionError(
+            f"{entries[0].group}: no system {main!r} in every run",
+            hint=f"there are: {', '.join(systems)}",
+        )
+    averages = {name: average(runs, metrics, how) for name, runs in systems.items()}
+    own = main.split(":")[0]
+    parts = [s for s in systems if s != main and s.split(":")[0] == own]
+    best = _best([s for s in systems if s.split(":")[0] != own], averages, metrics[0])
+    against = [*parts, *([best] if best else [])]
+    absent: dict[str, str] = {}
+    for entry in entries:
+        absent |= entry.absent
+    first = entries[0]
+    return Group(
+        first.group,
+        first.size,
+        first.variant,
+        len(entries),
+        len({i for runs in systems[main] for i in runs.ids}),
+        averages,
+        main,
+        best,
+        {s: average_difference(systems[s], systems[main], metrics, how) for s in against},
+        absent,
+    )
+
+
+def _systems(entries: Sequence[Entry]) -> dict[str, list[Predictions]]:
+    """The systems that every run has: an average over some of the runs would not compare."""
+    found: dict[str, list[Predictions]] = {}
+    for entry in entries:
+        for p in entry.systems:
+            found.setdefault(p.name, []).append(p)
+    return {name: runs for name, runs in found.items() if len(runs) == len(entries)}
+
+
+def _best(
+    names: Sequence[str], averages: Mapping[str, Mapping[str, Average]], metric: str
+) -> str | None:
+    def gain(name: str) -> float:
+        score = averages[name][metric].score
+        value = score.value if score.value is not None else float("-inf")
+        return value if score.higher_is_better is not False else -value
+
+    known = [n for n in names if averages[n][metric].score.value is not None]
+    return max(known, key=gain, default=None)
+
+
+def _curves(
+    entries: Sequence[Entry], metric: str, main: str, how: Bootstrap
+) -> dict[str, tuple[LearningCurve, ...]]:
+    """Of each data set that was run with several budgets, the curves of main and the systems
+    that are no part of it."""
+    out: dict[str, tuple[LearningCurve, ...]] = {}
+    for group, variant in dict.fromkeys((e.group, e.variant) for e in entries):
+        mine = [e for e in entries if (e.group, e.variant) == (group, variant)]
+        if len({e.size for e in mine}) < 2:
+            continue
+        runs: dict[str, list[Run]] = {}
+        for number, entry in enumerate(mine):
+            for p in entry.systems:
+                if ":" not in p.name or p.name == main:
+                    # Folds share their seeds; a run's number tells them apart.
+                    runs.setdefault(p.name, []).append(Run(entry.size, p, number))
+        name = f"{group} · {variant}" if variant else group
+        out[name] = tuple(learning_curve(r, metric, how=how) for r in runs.values())
+    return out
