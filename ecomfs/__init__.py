@@ -51,9 +51,22 @@ def __getattr__(name: str) -> Any:
     import importlib
 
     if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
+        found = getattr(importlib.import_module(_HOMES[name]), name)
+        _register()
+        return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _register() -> None:
+    """``df.ecomfs`` for programs that use pandas anyway."""
+    import sys
+
+    if hasattr(sys.modules.get("pandas"), "DataFrame"):
+        import ecomfs.accessor  # noqa: F401
 
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
+
+
+_register()
