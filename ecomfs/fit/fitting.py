@@ -8,7 +8,7 @@ them thresholds are chosen for what the user asks to be promised (:mod:`ecomfs.r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -20,11 +20,13 @@ from ecomfs.pipeline import Pipeline
 from ecomfs.read import fit_calibration
 from ecomfs.read.calibrate import MINIMUM
 from ecomfs.read.conformal import Threshold
-from ecomfs.read.fusion import PRIOR, PRIOR_CHEAP, Evidence, cross_fitted, fit_fusion
+from ecomfs.read.fusion import PER_LABEL, PRIOR_CHEAP, Evidence, cross_fitted, fit_fusion
 from ecomfs.retrieve import Experts
 from ecomfs.types import Example
 
 Floats = NDArray[np.float64]
+CHUNK = 16
+"""Readings between two reports of progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +57,17 @@ async def calibrate(pipeline: Pipeline, examples: Sequence[Example]) -> Pipeline
 
 
 async def fit(
-    pipeline: Pipeline, examples: Sequence[Example], wanted: Wanted
+    pipeline: Pipeline,
+    examples: Sequence[Example],
+    wanted: Wanted,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[Pipeline, Fitted]:
     """Read examples leave-one-out and fit what is wanted.
 
     Args:
         examples: of the pool; one reading each. Readings that fail, and text read-outs (whose
             posterior says nothing of the other labels), are left out.
+        on_progress: called with readings done and to do.
 
     Returns:
         The pipeline with everything applied, and what was found.
@@ -70,35 +76,42 @@ async def fit(
     if wanted.fusion and pipeline.retriever is not None:
         experts = Experts(pipeline.retriever, pipeline.space.names)
     bare = replace(pipeline, experts=experts, policy=Policy())
-    kept = [found for found in (await read_left_out(bare, examples))[0] if found is not None]
+    found, _ = await read_left_out(bare, examples, on_progress)
+    kept = [reading for reading in found if reading is not None]
     truth = np.array([label for label, _, _ in kept], dtype=np.int64)
     calibrated, model = _calibrated(bare, kept)
     notes: list[str] = []
     policy, fused = Policy(), model
     if experts is not None and (len(kept) or not examples):
         policy, fused = _fused(experts, kept, model, truth, notes)
-    loss = {"read": _loss(np.array([p.probabilities for _, _, p in kept]), truth)} if kept else {}
-    right = {"read": _right(np.array([p.probabilities for _, _, p in kept]), truth)} if kept else {}
-    if kept:
-        loss["calibrated"], right["calibrated"] = _loss(model, truth), _right(model, truth)
-    if kept and policy.fusion is not None:
-        loss["fused"], right["fused"] = _loss(fused, truth), _right(fused, truth)
+    steps = {"read": np.array([p.probabilities for _, _, p in kept]), "calibrated": model}
+    if policy.fusion is not None:
+        steps["fused"] = fused
+    loss = {name: _loss(p, truth) for name, p in steps.items() if kept}
+    right = {name: _right(p, truth) for name, p in steps.items() if kept}
     policy, skip, accept = promise(policy, experts, kept, fused, truth, wanted, notes)
     report = Fitted(len(kept), loss, right, skip, accept, tuple(notes))
     return replace(calibrated, policy=policy), report
 
 
 async def read_left_out(
-    pipeline: Pipeline, examples: Sequence[Example]
+    pipeline: Pipeline,
+    examples: Sequence[Example],
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[list[Reading | None], float]:
     """Read examples of the pool as if they were new; ``None`` for a reading that fails, or whose
     posterior says nothing of the other labels. And the mean number of prompt tokens."""
-    traces = await pipeline.trace(
-        [e.fields for e in examples],
-        [e.id for e in examples],
-        exclude_ids=[{e.id} for e in examples],
-        leave_self_out=True,
-    )
+    traces = []
+    for start in range(0, len(examples), CHUNK):
+        on_progress(start, len(examples))
+        part = examples[start : start + CHUNK]
+        traces += await pipeline.trace(
+            [e.fields for e in part],
+            [e.id for e in part],
+            exclude_ids=[{e.id} for e in part],
+            leave_self_out=True,
+        )
+    on_progress(len(examples), len(examples))
     out: list[Reading | None] = []
     for example, (case, posterior, _) in zip(examples, traces, strict=True):
         known = (
@@ -131,20 +144,24 @@ def _fused(
     """The weights of model and experts, and cross-fitted distributions of the readings."""
     votes, scores, labels = experts.own()
     alone = Evidence(np.full_like(votes, np.nan), votes, scores)
-    cheap = fit_fusion(alone, labels, PRIOR_CHEAP)
-    if len(kept) < MINIMUM:
+    known = np.bincount(labels, minlength=len(experts.labels)) >= PER_LABEL
+    cheap = fit_fusion(alone, labels, PRIOR_CHEAP, known[labels])
+    if known[truth].sum() < MINIMUM:
         notes.append(
-            f"{len(kept)} readings are too few to weigh the experts: they have the weights that "
-            "were best on development sets"
+            f"{known[truth].sum()} readings of labels with {PER_LABEL} examples or more are too "
+            "few to weigh the experts: they have the weights that were best on development sets"
         )
-        return Policy(fusion=PRIOR, cheap=cheap), model
     opinions = [case.opinion for _, case, _ in kept]
+    size = (len(kept), len(experts.labels))
     evidence = Evidence(
         model,
-        np.array([o.vote for o in opinions if o is not None]),
-        np.array([o.probe for o in opinions if o is not None]),
+        np.array([o.vote for o in opinions if o is not None]).reshape(size),
+        np.array([o.probe for o in opinions if o is not None]).reshape(size),
     )
-    return Policy(fusion=fit_fusion(evidence, truth), cheap=cheap), cross_fitted(evidence, truth)
+    fusion = fit_fusion(evidence, truth, usable=known[truth])
+    if not len(kept):
+        return Policy(fusion=fusion, cheap=cheap), model
+    return Policy(fusion=fusion, cheap=cheap), cross_fitted(evidence, truth, usable=known[truth])
 
 
 def _loss(p: Floats, truth: NDArray[np.int64]) -> float:

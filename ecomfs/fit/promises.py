@@ -12,7 +12,7 @@ from ecomfs.decide import Policy
 from ecomfs.errors import ConfigError
 from ecomfs.pipeline import Case
 from ecomfs.read.conformal import Threshold, accept_threshold, set_threshold, skip_threshold
-from ecomfs.read.fusion import PRIOR_CHEAP, Evidence, cross_fitted
+from ecomfs.read.fusion import PER_LABEL, PRIOR_CHEAP, Evidence, cross_fitted
 from ecomfs.read.novelty import MINIMUM, Novelty, signs
 from ecomfs.retrieve import Experts
 from ecomfs.types import Posterior
@@ -77,9 +77,9 @@ def promise(
     skip = accept = None
     if wanted.max_loss is not None and experts is not None and policy.cheap is not None:
         votes, scores, labels = experts.own()
-        answers = cross_fitted(
-            Evidence(np.full_like(votes, np.nan), votes, scores), labels, PRIOR_CHEAP
-        )
+        known = np.bincount(labels, minlength=len(experts.labels)) >= PER_LABEL
+        alone = Evidence(np.full_like(votes, np.nan), votes, scores)
+        answers = cross_fitted(alone, labels, PRIOR_CHEAP, known[labels])
         skip = skip_threshold(
             answers.max(axis=1), answers.argmax(axis=1) == labels, wanted.max_loss
         )

@@ -34,17 +34,14 @@ class Plan:
     Attributes:
         wanted: what it shall provide.
         readings: examples to read leave-one-out at most; 0: nothing is fitted.
-        tune: readings to spend on choosing k and read-out; 0: they are as the options say.
-        ks: numbers of demonstrations to choose from; empty: the default, its half, its double.
-        readouts: read-outs to choose from.
+        tune: readings to spend on choosing what the options leave open of k (the task's default,
+            its half, its double) and read-out (words, codes); 0: they are as the options say.
         profile: what was fitted before, to be used as it is: nothing is read.
     """
 
     wanted: Wanted = field(default_factory=Wanted)
     readings: int = 48
     tune: int = 0
-    ks: tuple[int, ...] = ()
-    readouts: tuple[str, ...] = ("words", "codes")
     profile: Profile | None = None
 
 
@@ -87,34 +84,28 @@ def fit_pipeline(
         tuned = aio.run(
             tune(
                 lambda k, readout: build(replace(options, k=k, readout=_readout(readout))),
-                _candidates(card, options, plan),
+                _candidates(card, options),
                 shuffled,
                 plan.tune,
                 on_progress,
             )
         )
         options = replace(options, k=tuned.chosen.k, readout=_readout(tuned.chosen.readout))
-        tried = ", ".join(
-            f"k {c.k} {c.readout}: " + (f"{c.loss:.3f}" if c.loss is not None else c.why)
-            for c in tuned.tried
-        )
-        notes = (f"k {tuned.chosen.k}, {tuned.chosen.readout}: {tuned.note} ({tried})",)
+        notes = (tuned.text(),)
     pipeline = build(options)
     chosen = sample_queries(examples, plan.readings, options.seed)
     if not chosen:
         return pipeline, options, None
-    pipeline, fitted = aio.run(fit(pipeline, chosen, plan.wanted))
+    pipeline, fitted = aio.run(fit(pipeline, chosen, plan.wanted, on_progress))
     fitted = replace(fitted, notes=notes + fitted.notes)
     return pipeline, options, Profile.of(pipeline, fitted, plan.wanted)
 
 
-def _candidates(card: TaskCard, options: Options, plan: Plan) -> list[Candidate]:
-    """Every k with every read-out; the options' own first."""
+def _candidates(card: TaskCard, options: Options) -> list[Candidate]:
+    """Every k with every read-out that the options leave open; the default first."""
     k = card.default_k if options.k is None else options.k
-    ks = plan.ks or ((k, k // 2, 2 * k) if k > 1 else (k,))
-    readouts = plan.readouts if options.readout == "auto" else (options.readout,)
-    if not readouts:
-        raise ConfigError("no read-out to choose from", hint="name words, codes or text")
+    ks = (k, k // 2, 2 * k) if options.k is None and k > 1 else (k,)
+    readouts = ("words", "codes") if options.readout == "auto" else (options.readout,)
     found = [Candidate(n, readout) for readout in readouts for n in dict.fromkeys(ks)]
     return sorted(found, key=lambda c: (c.k != k, c.readout != readouts[0]))
 

@@ -60,6 +60,17 @@ class Tuned:
     readings: int
     note: str
 
+    def text(self) -> str:
+        """One line for a person."""
+        said = f"k {self.chosen.k}, {self.chosen.readout}: {self.note}"
+        if not self.readings:
+            return said
+        tried = ", ".join(
+            f"k {c.k} {c.readout}: " + (c.why if c.loss is None else f"{c.loss:.3f}")
+            for c in self.tried
+        )
+        return f"{said} (log loss of each: {tried})"
+
 
 async def tune(
     build: Callable[[int, str], Pipeline],
