@@ -1,23 +1,36 @@
 """Exact nearest neighbours by inner product.
 
-One matrix product finds the candidates; their similarities are then computed again pair by
+Matrix products find the candidates; their similarities are then computed again pair by
 pair. A matrix product rounds differently for another batch size, which would let the
 same row get other demonstrations when it is scored alone; the second look is the same always.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-Vectors = NDArray[np.float32]
+from ecomfs.retrieve.candidates import ROUNDING, Best, Groups, pick, top, within
+from ecomfs.retrieve.half import BLOCK, HalfRows, Vectors, can_scan
 
-_ROUNDING = 4e-6  # what a float32 product of unit vectors may be off, generously
+__all__ = [
+    "DenseIndex",
+    "Groups",
+    "Hits",
+    "Rows",
+    "VectorIndex",
+    "Vectors",
+    "exact_similarities",
+    "pick",
+    "top",
+]
+
 _BATCH_CELLS = 1 << 24  # similarities held at a time: 64 MB
+_SMALL = 1 << 20  # numbers in a matrix that is not worth keeping as float16: 4 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,33 +88,12 @@ class VectorIndex(Protocol):
     def updated(self, positions: NDArray[np.int64], new: Vectors) -> VectorIndex: ...
 
 
-class Groups:
-    """A partition of the pool.
-
-    Args:
-        group_of: number of each position's group, shape (size,), counting from 0.
-
-    >>> [g.tolist() for g in Groups(np.array([0, 1, 0])).members]
-    [[0, 2], [1]]
-    """
-
-    def __init__(self, group_of: NDArray[np.int64]) -> None:
-        self.group_of = group_of
-        count = int(group_of.max(initial=-1)) + 1
-        order = np.argsort(group_of, kind="stable")
-        bounds = np.searchsorted(group_of[order], np.arange(1, count))
-        self.members = np.split(order, bounds)
-
-    def around(self, positions: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        """The groups that ``positions`` are from."""
-        return [self.members[group] for group in np.unique(self.group_of[positions])]
-
-
 class DenseIndex:
     """Brute force over all vectors: exact, and fastest up to about 100,000 of them.
 
     Args:
-        vectors: unit rows, shape (size, dimensions).
+        vectors: unit rows, shape (size, dimensions). Float16 stays float16, and memory-mapped
+            where it is, when the matrix has more than a million numbers and FAISS is installed.
 
     >>> index = DenseIndex(np.eye(3, dtype=np.float32))
     >>> hits = index.search(np.array([[0.6, 0.8, 0.0]], dtype=np.float32), 2)[0]
@@ -109,8 +101,12 @@ class DenseIndex:
     ([1, 0], [0.8, 0.6])
     """
 
-    def __init__(self, vectors: Vectors) -> None:
-        self.vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+    def __init__(self, vectors: Vectors | NDArray[np.float16]) -> None:
+        self.vectors: Vectors | HalfRows
+        if vectors.dtype == np.float16 and vectors.size > _SMALL and can_scan():
+            self.vectors = HalfRows(vectors.astype(np.float16, copy=False))
+        else:
+            self.vectors = np.ascontiguousarray(vectors, dtype=np.float32)
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -127,8 +123,9 @@ class DenseIndex:
             positions: for each example, where it is in this index, or -1 for the next of ``new``.
             new: vectors of the examples that are not in this index.
         """
-        vectors = np.empty((len(positions), self.vectors.shape[1]), dtype=np.float32)
-        vectors[positions >= 0] = self.vectors[positions[positions >= 0]]
+        old = self.vectors.stored if isinstance(self.vectors, HalfRows) else self.vectors
+        vectors = np.empty((len(positions), old.shape[1]), dtype=old.dtype)
+        vectors[positions >= 0] = old[positions[positions >= 0]]
         vectors[positions < 0] = new
         return DenseIndex(vectors)
 
@@ -155,31 +152,65 @@ class DenseIndex:
         Returns:
             One :class:`Hits` a query.
         """
+        grouped = groups is not None and per_group > 0
+        if len(queries) == 1 and not grouped:
+            # What a service asks: one query, without the bookkeeping of many.
+            return [self._alone(queries, n, excluded[0] if excluded else ())]
         found: list[Hits] = []
-        step = max(1, _BATCH_CELLS // max(1, len(self)))
+        step = max(1, _BATCH_CELLS // max(1, len(self) if grouped else BLOCK))
         for start in range(0, len(queries), step):
             block = queries[start : start + step]
-            similarities = block @ self.vectors.T
-            for row, banned in enumerate(excluded[start : start + step] if excluded else ()):
-                if banned:
-                    similarities[row, list(banned)] = -np.inf
-            if len(block) == 1 and not (groups is not None and per_group):
-                # What a service asks: one query, without the bookkeeping of many.
-                positions = np.flatnonzero(_within(similarities[0], n))
-                hits = self.rank(block[0], positions)
-                found.append(Hits(hits.positions[:n], hits.similarities[:n]))
-                continue
-            rows, positions = pick(similarities, n, groups, per_group, far_groups)
+            banned = excluded[start : start + step] if excluded else ()
+            if grouped:
+                scores = self._scores(block)
+                for row, positions in enumerate(banned):
+                    scores[row, list(positions)] = -np.inf
+                rows, positions = pick(scores, n, groups, per_group, far_groups)
+            else:
+                rows, positions = self._candidates(block, n, banned)
             found += self._rank(block, rows, positions, n, groups, per_group, far_groups)
         return found
+
+    def _scores(self, queries: Vectors) -> Vectors:
+        if isinstance(self.vectors, HalfRows):
+            return self.vectors.scores(queries)
+        return np.asarray(queries @ self.vectors.T)
+
+    def _alone(self, query: Vectors, n: int, banned: Collection[int]) -> Hits:
+        scores = self._scores(query)[0]
+        if banned:
+            scores[list(banned)] = -np.inf
+        hits = self.rank(query[0], np.flatnonzero(within(scores, n)))
+        return Hits(hits.positions[:n], hits.similarities[:n])
+
+    def _candidates(
+        self, queries: Vectors, n: int, excluded: Sequence[Collection[int]]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """As :func:`pick` without groups, block by block of the pool: most of a block is below
+        what the blocks before it have, and is dropped while it is in the cache."""
+        banned_rows = np.repeat(np.arange(len(excluded)), [len(e) for e in excluded])
+        banned = np.array([p for e in excluded for p in e], dtype=np.int64)
+        best = Best(len(queries), n)
+        buffer = np.empty((BLOCK, self.vectors.shape[1]), dtype=np.float32)
+        for start in range(0, len(self), BLOCK):
+            if isinstance(self.vectors, HalfRows):
+                vectors = self.vectors.block(start, buffer)
+            else:
+                vectors = self.vectors[start : start + BLOCK]
+            scores = queries @ vectors.T
+            if len(banned):
+                here = (banned >= start) & (banned < start + len(vectors))
+                scores[banned_rows[here], banned[here] - start] = -np.inf
+            best.add(scores, start)
+        return best.found()
 
     def near(self, queries: Vectors, threshold: float) -> list[NDArray[np.int64]]:
         """For each query, the positions whose similarity is at least ``threshold``."""
         step = max(1, _BATCH_CELLS // max(1, len(self)))
         return [
-            np.flatnonzero(row >= threshold - _ROUNDING)
+            np.flatnonzero(row >= threshold - ROUNDING)
             for start in range(0, len(queries), step)
-            for row in queries[start : start + step] @ self.vectors.T
+            for row in self._scores(queries[start : start + step])
         ]
 
     def rank(self, query: Vectors, positions: NDArray[np.int64]) -> Hits:
@@ -225,67 +256,3 @@ def exact_similarities(vectors: NDArray[Any], queries: NDArray[Any]) -> NDArray[
     rows = np.asarray(vectors, dtype=np.float32)
     query = np.broadcast_to(np.asarray(queries, dtype=np.float32), rows.shape)
     return np.asarray(np.einsum("ij,ij->i", rows, query), dtype=np.float64)
-
-
-def pick(
-    scores: Vectors, n: int, groups: Groups | None, per_group: int, far_groups: bool
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Of each row of scores, the ``n`` best and ``per_group`` of each group, with all that
-    rounding cannot tell apart from the last; never one whose score is -inf.
-
-    Returns:
-        Rows and positions, ascending.
-    """
-    rows, positions = _near(scores, n)
-    if groups is None or not per_group:
-        return rows, positions
-    size = scores.shape[1]
-    keys = [rows * size + positions]
-    around = None if far_groups else np.unique(rows * size + groups.group_of[positions])
-    for number, members in enumerate(groups.members):
-        if around is None:
-            asked = np.arange(len(scores))
-            inside, places = _near(scores[:, members], per_group)
-        else:
-            asked = around[around % size == number] // size
-            inside, places = _near(scores[np.ix_(asked, members)], per_group)
-        keys.append(asked[inside] * size + members[places])
-    every = np.unique(np.concatenate(keys))
-    return every // size, every % size
-
-
-def _near(scores: Vectors, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    rows, places = np.nonzero(_within(scores, n))
-    return rows, places
-
-
-def _within(scores: Vectors, n: int) -> NDArray[np.bool_]:
-    """Which scores, along the last axis, are among the ``n`` largest or cannot be told from the
-    last of them for rounding; never -inf."""
-    size = scores.shape[-1]
-    if n <= 0 or not scores.size:
-        return np.zeros(scores.shape, dtype=bool)
-    if n >= size:
-        return scores > -np.inf
-    bounds = np.partition(scores, size - n, axis=-1)[..., size - n, None] - _ROUNDING
-    found = scores >= bounds
-    if bounds.min() == -np.inf:  # fewer than n are allowed: what is forbidden stays out
-        found &= scores > -np.inf
-    return found
-
-
-def top(
-    groups: NDArray[np.int64], n: int, per_group: int, wanted: Iterable[int]
-) -> NDArray[np.int64]:
-    """Which of a ranking stay: the first ``n`` and the first ``per_group`` of each wanted group.
-
-    Args:
-        groups: number of each entry's group, best entry first.
-
-    >>> top(np.array([0, 0, 0, 1, 0, 1]), 2, 1, [0, 1]).tolist()
-    [0, 1, 3]
-    """
-    keep = np.arange(len(groups)) < n
-    for group in wanted:
-        keep[np.flatnonzero(groups == group)[:per_group]] = True
-    return np.flatnonzero(keep)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from ecomfs.errors import ConfigError, EcomfsError
 from ecomfs.pool.embedder import Embedder
-from ecomfs.retrieve.index import DenseIndex, VectorIndex
+from ecomfs.retrieve.index import DenseIndex, Rows, VectorIndex
 from ecomfs.retrieve.ivf import MOST_CHANGED, IVFIndex
 
 EXACT_UP_TO = 100_000
@@ -47,14 +47,14 @@ def build_index(vectors: NDArray[Any], kind: str = "auto") -> VectorIndex:
     """
     if _resolve(kind, len(vectors)) == "ivf":
         return IVFIndex.build(vectors)
-    return DenseIndex(np.asarray(vectors, dtype=np.float32))
+    return DenseIndex(vectors)
 
 
 def embed_index(texts: Sequence[str], embedder: Embedder, kind: str = "auto") -> VectorIndex:
     """An index over texts, in memory."""
-    if _resolve(kind, len(texts)) == "exact":
+    if len(texts) <= _BATCH and _resolve(kind, len(texts)) == "exact":
         return DenseIndex(embedder.embed(texts, query=False))
-    # Approximate indexes hold float16 anyway: no float32 copy of everything is ever made.
+    # Large indexes hold float16 anyway: no float32 copy of everything is ever made.
     return build_index(_embed(texts, embedder), kind)
 
 
@@ -149,6 +149,14 @@ def _embed(texts: Sequence[str], embedder: Embedder) -> NDArray[np.float16]:
     return vectors
 
 
+def _write(path: Path, vectors: Rows) -> None:
+    shape = (len(vectors), vectors[np.arange(0)].shape[1])
+    out = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+    for start in range(0, len(vectors), _BATCH):
+        out[start : start + _BATCH] = vectors[np.arange(start, min(start + _BATCH, len(vectors)))]
+    out.flush()
+
+
 def _key(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:_KEY_BYTES]
 
@@ -169,7 +177,7 @@ def _load(folder: Path, name: str, kind: str) -> tuple[VectorIndex, list[bytes]]
                 index = IVFIndex.open(home / "lists.ivf", meta["probes"], meta["recall"])
             else:
                 stored = np.load(home / "vectors.npy", mmap_mode="r", allow_pickle=False)
-                index = DenseIndex(stored.astype(np.float32))
+                index = DenseIndex(stored)
             if len(index) == len(keys):
                 return index, keys
             raise ValueError(f"{len(index)} vectors for {len(keys)} keys")
@@ -192,8 +200,7 @@ def _save(
             index.save(made / "lists.ivf")
         else:
             meta |= {"kind": "exact"}
-            everything = index.vectors[np.arange(len(index))]
-            np.save(made / "vectors.npy", everything.astype(np.float16), allow_pickle=False)
+            _write(made / "vectors.npy", index.vectors)
         table = np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(-1, _KEY_BYTES)
         np.save(made / "keys.npy", table, allow_pickle=False)
         (made / "meta.json").write_text(json.dumps(meta))
