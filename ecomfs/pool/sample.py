@@ -22,10 +22,27 @@ def real_examples(examples: Sequence[Example]) -> list[Example]:
 
 
 def sample_queries(examples: Sequence[Example], most: int, seed: int) -> list[Example]:
-    """At most ``most`` examples to read leave-one-out, none of them synthetic, chosen as
-    :func:`sample_examples` does; fewer, or none, where there are not so many."""
+    """At most ``most`` examples to read leave-one-out, none of them synthetic; fewer, or none,
+    where there are not so many. Drawn at random: their label shares are the pool's, and what is
+    fitted on them expects new rows to be like the pool."""
     real = real_examples(examples)
-    return sample_examples(real, min(most, len(real)), seed)
+    return random_examples(real, min(most, len(real)), seed)
+
+
+def random_examples(examples: Sequence[Example], n: int, seed: int) -> list[Example]:
+    """``n`` examples drawn without replacement, in the order of the pool.
+
+    >>> pool = [Example(str(i), {"text": "x"}, "ab"[i % 2]) for i in range(10)]
+    >>> len(random_examples(pool, 4, seed=1))
+    4
+
+    Raises:
+        InputError: there are fewer than ``n``.
+    """
+    if n > len(examples):
+        raise InputError(f"{n} examples wanted, the pool has {len(examples)}", hint="lower --shots")
+    chosen = random.Random(f"random/{seed}").sample(range(len(examples)), n)
+    return [examples[i] for i in sorted(chosen)]
 
 
 def refuse_synthetic(rows: Sequence[Example], where: str) -> None:

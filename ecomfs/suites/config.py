@@ -115,6 +115,9 @@ class Dataset(_Strict):
         task: name of a task, or its folder, relative to the suite's file.
         pool, test: where labelled examples and test rows come from.
         shots, seeds: instead of the suite's.
+        draw: labelled examples are drawn ``even``\ ly over the labels, as a few-shot benchmark
+            does, or at ``random``, as a shop that labels what comes: then their label shares are
+            those of the test rows, which calibration relies on where labels are skewed.
         options: of :class:`~ecomfs.FewShotClassifier`, beside the suite's.
         published: results of others on the same data.
         note: what a reader of the results must know.
@@ -127,6 +130,7 @@ class Dataset(_Strict):
     test: TestRows
     shots: tuple[Shots, ...] | None = None
     seeds: tuple[int, ...] | None = None
+    draw: Literal["even", "random"] = "even"
     options: dict[str, Any] = Field(default_factory=dict)
     published: tuple[Published, ...] = ()
     note: str = ""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ecomfs.batch import read_examples
 from ecomfs.errors import ColumnError, ConfigError, EmptyInputError, InputError, MissingFileError
-from ecomfs.pool.sample import refuse_synthetic, sample_examples
+from ecomfs.pool.sample import random_examples, refuse_synthetic, sample_examples
 from ecomfs.suites.config import Dataset, Shots, Table
 from ecomfs.table import TableReader
 from ecomfs.task import LabelSpace, TaskCard, load_task
@@ -56,6 +56,8 @@ class Data:
                 f"the pool has {len(self.pool)}",
                 hint="lower shots for it, in the suite",
             )
+        if self.dataset.draw == "random":
+            return random_examples(self.pool, shots, seed)
         return sample_examples(self.pool, shots, seed)
 
 
