@@ -9,13 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import struct
 from array import array
 from collections.abc import Sequence
 
 from ecomfs.cache import ByteCache
-from ecomfs.engine.protocol import Capabilities, Engine, Sampling, Tokenizer
-from ecomfs.errors import EngineError
+from ecomfs.engine.protocol import (
+    Capabilities,
+    Choosing,
+    Engine,
+    Listing,
+    Paid,
+    Sampling,
+    Spending,
+    Tokenizer,
+    TopTokens,
+)
+from ecomfs.errors import ConfigError, EngineError
 from ecomfs.types import Generation, Prompt, Question, Reading
 
 _TOKENS = struct.Struct("<Q")
@@ -100,6 +111,53 @@ class CachedEngine:
         return await self.engine.generate(
             prompts, max_tokens=max_tokens, stop=stop, sampling=sampling
         )
+
+    async def top(self, prompts: Sequence[Prompt]) -> list[TopTokens | EngineError]:
+        """As the engine's (a :class:`Listing`); kept like readings, because they are often paid
+        for."""
+        engine = self.engine
+        if not isinstance(engine, Listing):
+            raise ConfigError(f"{self.spec} lists no tokens", hint="--readout text")
+        scope = f"top-{self.fingerprint}"
+        keys = [hashlib.sha256(p.text.encode()).digest() if p.text else b"" for p in prompts]
+        known = await asyncio.to_thread(self.cache.get, scope, [k for k in keys if k])
+        missing = [i for i, key in enumerate(keys) if key not in known]
+        fresh = await engine.top([prompts[i] for i in missing]) if missing else []
+        answers: dict[int, TopTokens | EngineError] = dict(zip(missing, fresh, strict=True))
+        kept = {
+            keys[i]: json.dumps([a.prompt_tokens, list(a.logprobs.items())]).encode()
+            for i, a in answers.items()
+            if keys[i] and isinstance(a, TopTokens)
+        }
+        if kept:
+            await asyncio.to_thread(self.cache.put, scope, kept)
+        for i, key in enumerate(keys):
+            if i not in answers:
+                tokens, pairs = json.loads(known[key])
+                answers[i] = TopTokens(dict(pairs), tokens, tokens)
+                self.hits += 1
+                self.hit_tokens += tokens
+        self.misses += len(missing)
+        return [answers[i] for i in range(len(keys))]
+
+    async def choose(
+        self, prompts: Sequence[Prompt], answers: Sequence[str]
+    ) -> list[Generation | EngineError]:
+        """As the engine's (a :class:`Choosing`)."""
+        if not isinstance(self.engine, Choosing):
+            raise ConfigError(f"{self.spec} cannot choose among answers", hint="--readout text")
+        return await self.engine.choose(prompts, answers)
+
+    @property
+    def spending(self) -> Spending:
+        """As the engine's; nothing for engines that cost nothing."""
+        return self.engine.spending if isinstance(self.engine, Paid) else Spending()
+
+    def price(self, prompt_tokens: int, answer_tokens: int) -> float | None:
+        """As the engine's; 0 for engines that cost nothing."""
+        if isinstance(self.engine, Paid):
+            return self.engine.price(prompt_tokens, answer_tokens)
+        return 0.0
 
     async def aclose(self) -> None:
         self.cache.close()

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
 
 from ecomfs.engine.protocol import Constrained, Engine, Tokenizer
 from ecomfs.errors import (
@@ -71,11 +73,22 @@ class CanaryReport:
         engine: the engine's spec.
         fingerprint: the engine's fingerprint.
         checks: in the order they were made.
+        moment: when, in UTC (ISO 8601).
     """
 
     engine: str
     fingerprint: str
     checks: tuple[Check, ...]
+    moment: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the manifest of a run; plain values only.
+
+        >>> report = CanaryReport("gguf:m", "f", (Check("constraint bites", True, "yes"),))
+        >>> report.as_dict()["ok"], report.as_dict()["checks"][0]["name"]
+        (True, 'constraint bites')
+        """
+        return {**asdict(self), "checks": [asdict(c) for c in self.checks], "ok": self.ok}
 
     @property
     def ok(self) -> bool:
@@ -130,7 +143,8 @@ async def canary(engine: Engine, codes: Sequence[str] = CODES) -> CanaryReport:
         )
     if engine.capabilities.generates:
         checks.append(await _guarded("no thinking", True, lambda: _thinking(engine)))
-    return CanaryReport(engine.spec, engine.fingerprint, tuple(checks))
+    moment = datetime.now(UTC).isoformat(timespec="seconds")
+    return CanaryReport(engine.spec, engine.fingerprint, tuple(checks), moment)
 
 
 _Outcome = tuple[bool, str, str]  # ok, detail, hint

@@ -2,8 +2,12 @@
 
 gguf:<file>                GGUF model in this process (gguf:demo, gguf:smollm2: packaged)
 transformers:<folder|id>   Hugging Face model in this process, CPU or GPU
-vllm:<url>[,<url>…]        a vLLM server
+vllm:<url>[,<url>…]        vLLM servers of one model
+vllm-local:<folder|id>     Hugging Face model in this process, by vLLM
+litellm:<provider>/<model> a hosted model
 auto                       a reachable vLLM server, else gguf:demo
+
+Options follow as in an address: ``gguf:demo?threads=4``, ``litellm:openai/gpt-4o-mini?rpm=60``.
 """
 
 from __future__ import annotations
@@ -13,15 +17,20 @@ import importlib
 import logging
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import ConfigError, EngineUnavailableError
 
 logger = logging.getLogger(__name__)
 
-_FORMS = "gguf:<file>, gguf:demo, gguf:smollm2, transformers:<folder or id>, vllm:<url>, auto"
+_FORMS = (
+    "gguf:<file>, gguf:demo, gguf:smollm2, transformers:<folder or id>, vllm:<url>, "
+    "vllm-local:<folder or id>, litellm:<provider>/<model>, auto"
+)
+_KINDS = ("gguf", "transformers", "vllm", "vllm-local", "litellm")
 _VLLM_DEFAULT = "http://127.0.0.1:8000"
 
 
@@ -32,7 +41,8 @@ def open_engine(spec: str = "auto", **options: Any) -> Engine:
         spec: see the module. ``auto`` takes the vLLM server at ``$ECOMFS_VLLM_URL``, else one at
             http://127.0.0.1:8000, else the packaged demo model; :attr:`Engine.spec` of the result
             says which it was.
-        options: passed to the engine's class (such as ``context`` or ``threads``).
+        options: passed to the engine's class (such as ``context`` or ``threads``); they go before
+            those of the spec.
 
     Raises:
         ConfigError: ``spec`` names no engine, or the engine has no such option.
@@ -48,19 +58,67 @@ def open_engine(spec: str = "auto", **options: Any) -> Engine:
         spec = _auto()
         logger.info("engine auto: %s", spec)
         return open_engine(spec, **options)
-    if not separator or not rest or kind not in ("gguf", "transformers", "vllm"):
+    if not separator or not rest or kind not in _KINDS:
         raise ConfigError(f"{spec!r} names no engine", hint=f"one of: {_FORMS}")
+    rest, given = split_options(rest)
+    options = {**given, **options}
     try:
         if kind == "gguf":
             return _gguf(rest, spec, options)
         if kind == "transformers":
             return _load("transformers", "TransformersEngine", "transformers")(rest, **options)
+        if kind == "litellm":
+            return _load("litellm", "LiteLlmEngine", "litellm")(rest, **options)
+        if kind == "vllm-local":
+            return _load("vllm_local", "VllmLocalEngine", "vllm")(rest, **options)
         urls = [url for url in rest.split(",") if url]
-        return _load("vllm_http", "VllmEngine", "vllm")(urls, **options)
+        return _load("vllm_http", "VllmEngine", "vllm-client")(urls, **options)
     except TypeError as error:
         if "unexpected keyword argument" in str(error):
             raise ConfigError(f"{spec}: {error}", hint="see the engine's class") from error
         raise
+
+
+def split_options(rest: str) -> tuple[str, dict[str, Any]]:
+    """A name and the options after its ``?``; whole numbers, numbers, true and false are read as
+    such. A file whose name has a ``?`` keeps it.
+
+    Raises:
+        ConfigError: an option without a value, given twice, or one that is a secret.
+
+    >>> split_options("demo?threads=4&repeatable=false")
+    ('demo', {'threads': 4, 'repeatable': False})
+    >>> split_options("openai/gpt?api_key=sk")
+    Traceback (most recent call last):
+    ecomfs.errors.ConfigError: a key must not stand in an engine's name, which is written ...
+    """
+    name, mark, query = rest.partition("?")
+    if not mark or Path(rest).exists():
+        return rest, {}
+    options: dict[str, Any] = {}
+    for key, value in parse_qsl(query, keep_blank_values=True):
+        if "key" in key.casefold() or "token" in key.casefold() or "secret" in key.casefold():
+            raise ConfigError(
+                "a key must not stand in an engine's name, which is written into results",
+                hint="set the environment variable of the provider",
+            )
+        if not value or key in options:
+            raise ConfigError(f"option {key!r} has no value or two", hint="NAME?option=value")
+        options[key] = _value(value)
+    if not options:
+        raise ConfigError(f"{query!r} is no option", hint="NAME?option=value&option=value")
+    return name, options
+
+
+def _value(text: str) -> bool | int | float | str:
+    if text.casefold() in ("true", "false"):
+        return text.casefold() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def _gguf(rest: str, spec: str, options: dict[str, Any]) -> Engine:

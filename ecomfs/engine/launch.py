@@ -139,18 +139,31 @@ def flags(
 
 def environment(runtime: Runtime, folder: str, *, kv_cache_gib: int) -> dict[str, str]:
     """The environment of the server: this one's, telemetry off, and CPU settings."""
-    variables = {**os.environ, "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
-    if Path(folder).is_dir():
-        variables["HF_HUB_OFFLINE"] = "1"
+    variables = {**os.environ, **private(folder)}
     if not runtime.gpu:
-        # The default binds one core only.
-        variables["VLLM_CPU_OMP_THREADS_BIND"] = cpu_ranges(_usable_cpus())
-        variables["VLLM_CPU_NUM_OF_RESERVED_CPU"] = "0"
-        variables["VLLM_CPU_KVCACHE_SPACE"] = str(kv_cache_gib)
+        variables |= cpu_settings(kv_cache_gib)
         if runtime.omp:
             loaded = [runtime.omp, os.environ.get("LD_PRELOAD", "")]
             variables["LD_PRELOAD"] = ":".join(part for part in loaded if part)
     return variables
+
+
+def private(folder: str) -> dict[str, str]:
+    """Environment variables that keep vLLM from calling home, and from the model hub when the
+    model is here."""
+    variables = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+    if Path(folder).is_dir():
+        variables["HF_HUB_OFFLINE"] = "1"
+    return variables
+
+
+def cpu_settings(kv_cache_gib: int) -> dict[str, str]:
+    """Environment variables of vLLM on CPU: all cores (the default binds one), and the cache."""
+    return {
+        "VLLM_CPU_OMP_THREADS_BIND": cpu_ranges(_usable_cpus()),
+        "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
+        "VLLM_CPU_KVCACHE_SPACE": str(kv_cache_gib),
+    }
 
 
 def cpu_ranges(cpus: Sequence[int]) -> str:

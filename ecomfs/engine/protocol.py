@@ -9,7 +9,7 @@ The core is asynchronous; :func:`ecomfs.aio.run` is the synchronous facade.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -22,11 +22,16 @@ class Capabilities:
     """What an engine can do.
 
     Attributes:
-        logprobs: it gives the exact log-probability of any named token.
+        logprobs: it gives the exact log-probability of any named token (:meth:`Engine.read`).
         generates: it can generate text freely.
         prefix_reuse: it does not compute a shared prompt prefix twice.
         context_tokens: longest prompt plus answer, in tokens.
         batch: how many prompts a call should carry to keep it busy.
+        codes_per_look: so many tokens are asked about in one pass over a prompt; more are asked in
+            parts and put together, which is exact, because log-probabilities are those of the
+            whole vocabulary, and costs a pass each. ``None``: no limit.
+        top_logprobs: so many of the likeliest next tokens it lists (:class:`TopTokens`); 0: none.
+        choice: it can generate one of given answers and nothing else (:class:`Choosing`).
     """
 
     logprobs: bool
@@ -34,6 +39,9 @@ class Capabilities:
     prefix_reuse: bool
     context_tokens: int
     batch: int = 8
+    codes_per_look: int | None = None
+    top_logprobs: int = 0
+    choice: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,4 +142,96 @@ class Constrained(Protocol):
 
     async def pick(self, prompt: Prompt, allowed: Sequence[int]) -> int:
         """The token that is sampled when only ``allowed`` ones may be."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TopTokens:
+    """The likeliest tokens after a prompt, as text.
+
+    Attributes:
+        logprobs: token text → natural-log probability, likeliest first. Whatever is not in it is
+            less likely than all of it; tokens of one text are put together.
+        prompt_tokens: tokens of the prompt.
+        cached_tokens: of these, how many the engine did not compute again.
+    """
+
+    logprobs: Mapping[str, float]
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+
+
+@runtime_checkable
+class Listing(Protocol):
+    """An engine with ``capabilities.top_logprobs``: it cannot be asked about named tokens, but
+    lists the likeliest ones."""
+
+    async def top(self, prompts: Sequence[Prompt]) -> list[TopTokens | EngineError]:
+        """The likeliest next tokens of every prompt; same rules as :meth:`Engine.read`."""
+        ...
+
+
+@runtime_checkable
+class Choosing(Protocol):
+    """An engine with ``capabilities.choice``: its answer can be kept to given ones."""
+
+    async def choose(
+        self, prompts: Sequence[Prompt], answers: Sequence[str]
+    ) -> list[Generation | EngineError]:
+        """One of ``answers`` for every prompt, drawn greedily token by token; same rules as
+        :meth:`Engine.read`."""
+        ...
+
+
+@runtime_checkable
+class Several(Protocol):
+    """An engine that stands for several equal servers."""
+
+    def each(self) -> Sequence[Engine]:
+        """An engine for each of them alone, to be closed by the caller."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """What a paid engine was used for so far.
+
+    Attributes:
+        calls: answered calls.
+        prompt_tokens, answer_tokens: as the provider counts them.
+        usd: what the priced calls cost, in US dollars.
+        unpriced: calls of which no price is known; ``usd`` lacks them.
+
+    >>> Spending(2, 20, 2, 0.5, 1) - Spending(1, 10, 1, 0.25, 0)
+    Spending(calls=1, prompt_tokens=10, answer_tokens=1, usd=0.25, unpriced=1)
+    """
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    answer_tokens: int = 0
+    usd: float = 0.0
+    unpriced: int = 0
+
+    def __sub__(self, earlier: Spending) -> Spending:
+        """What was spent since ``earlier``."""
+        return Spending(
+            self.calls - earlier.calls,
+            self.prompt_tokens - earlier.prompt_tokens,
+            self.answer_tokens - earlier.answer_tokens,
+            self.usd - earlier.usd,
+            self.unpriced - earlier.unpriced,
+        )
+
+
+@runtime_checkable
+class Paid(Protocol):
+    """An engine whose calls cost money."""
+
+    @property
+    def spending(self) -> Spending:
+        """So far; take it before and after a run and subtract."""
+        ...
+
+    def price(self, prompt_tokens: int, answer_tokens: int) -> float | None:
+        """What so many tokens would cost, in US dollars; ``None`` when no price is known."""
         ...

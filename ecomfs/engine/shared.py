@@ -7,20 +7,22 @@ import threading
 
 from ecomfs import aio
 from ecomfs.engine.cached import CachedEngine, ReadingCache
-from ecomfs.engine.canary import canary
+from ecomfs.engine.canary import CanaryReport, canary
 from ecomfs.engine.factory import open_engine
-from ecomfs.engine.protocol import Engine
+from ecomfs.engine.protocol import Engine, Several
 from ecomfs.errors import EcomfsError
 
-_SERVED = ("vllm:",)
+_CHECKED = ("vllm:", "vllm-local:", "litellm:")
 _lock = threading.Lock()
 _open: dict[str, Engine] = {}
+_seen: dict[str, tuple[CanaryReport, ...]] = {}
 
 
 def shared_engine(spec: str = "auto") -> Engine:
     """The process's engine for ``spec``, opened at first use, with its readings kept in the
-    user's cache folder (``ECOMFS_READING_CACHE=off`` switches that off). A server is checked by
-    the start-up canary before it is used.
+    user's cache folder (``ECOMFS_READING_CACHE=off`` switches that off). A server, or each of
+    several, is checked by the start-up canary before it is used; :func:`canary_reports` has what
+    was seen.
 
     Engines opened here are never closed by their users; they end with the process, or with
     :func:`close_shared`.
@@ -28,10 +30,10 @@ def shared_engine(spec: str = "auto") -> Engine:
     with _lock:
         if spec not in _open:
             engine = open_engine(spec)
-            if engine.spec.startswith(_SERVED):
+            if engine.spec.startswith(_CHECKED):
                 # A server may ignore what it does not know and answer all the same: see first.
                 try:
-                    aio.run(canary(engine)).require()
+                    _seen[spec] = aio.run(_checked(engine))
                 except EcomfsError:
                     aio.run(engine.aclose())
                     raise
@@ -40,9 +42,31 @@ def shared_engine(spec: str = "auto") -> Engine:
         return _open[spec]
 
 
+def canary_reports(spec: str = "auto") -> tuple[CanaryReport, ...]:
+    """What the canary saw of the shared engine ``spec``: one report a server at the start, and
+    one for each time that a server came back. Empty for engines that are not checked at the start
+    (``gguf:`` and ``transformers:``, whose files are the check) and for those not open."""
+    with _lock:
+        engine = _open.get(spec)
+        inner = engine.engine if isinstance(engine, CachedEngine) else engine
+        return (*_seen.get(spec, ()), *getattr(inner, "rechecks", ()))
+
+
+async def _checked(engine: Engine) -> tuple[CanaryReport, ...]:
+    """Every server of an engine passes the canary, or the first failure is raised."""
+    parts = engine.each() if isinstance(engine, Several) else [engine]
+    try:
+        return tuple([(await canary(part)).require() for part in parts])
+    finally:
+        for part in parts:
+            if part is not engine:
+                await part.aclose()
+
+
 def close_shared() -> None:
     """Close every shared engine (their memory is freed); the next use opens anew."""
     with _lock:
+        _seen.clear()
         while _open:
             _, engine = _open.popitem()
             aio.run(engine.aclose())

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from ecomfs.engine import vllm_wire as wire
 from ecomfs.engine.canary import CanaryReport, canary
-from ecomfs.engine.protocol import Capabilities, Sampling, Tokenizer
+from ecomfs.engine.protocol import Capabilities, Sampling, Tokenizer, TopTokens
 from ecomfs.engine.retry import isolate, may_be_the_prompts, permanent, retrying
 from ecomfs.engine.served_model import (
     ServedModel,
@@ -128,6 +128,9 @@ class VllmEngine:
             prefix_reuse=True,
             context_tokens=self._served.context,
             batch=self._per_request * self._concurrency * len(self._urls),
+            codes_per_look=wire.MAX_CODES,
+            top_logprobs=wire.TOP,
+            choice=True,
         )
 
     @property
@@ -169,6 +172,27 @@ class VllmEngine:
 
         async def job(rows: list[Tokens]) -> list[Any]:
             return await self._ask(self._fitting(rows, max_tokens), body, wire.texts)
+
+        return await self._each(prompts, job)
+
+    async def top(self, prompts: Sequence[Prompt]) -> list[TopTokens | EngineError]:
+        """See :meth:`ecomfs.engine.protocol.Listing.top`."""
+
+        async def job(rows: list[Tokens]) -> list[Any]:
+            return await self._ask(self._fitting(rows, 1), wire.TOP_BODY, wire.top_tokens)
+
+        return await self._each(prompts, job)
+
+    async def choose(
+        self, prompts: Sequence[Prompt], answers: Sequence[str]
+    ) -> list[Generation | EngineError]:
+        """See :meth:`ecomfs.engine.protocol.Choosing.choose`."""
+        # The constraint works on characters: any spelling by tokens may be taken.
+        room = 1 + max(len(answer.encode()) for answer in answers)
+        body = wire.choice_body(answers, room)
+
+        async def job(rows: list[Tokens]) -> list[Any]:
+            return await self._ask(self._fitting(rows, room), body, wire.texts)
 
         return await self._each(prompts, job)
 

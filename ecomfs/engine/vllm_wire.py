@@ -7,12 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ecomfs.engine.protocol import TopTokens
 from ecomfs.engine.retry import permanent
 from ecomfs.errors import EngineError, EngineResponseError
 from ecomfs.types import Generation, Question, Reading
 
 MAX_CODES = 128
 """vLLM's limit of ``logprob_token_ids`` in one request."""
+
+TOP = 20
+"""vLLM's limit of likely tokens in one answer (``--max-logprobs``), unless it is started with
+another."""
+TOP_BODY = {"max_tokens": 1, "temperature": 0, "logprobs": TOP}
+"""The fields of a completion request that ask for the likeliest tokens."""
 
 _TOO_OLD = "vLLM 0.15 or newer is needed: older ones ignore logprob_token_ids"
 
@@ -129,6 +136,34 @@ def texts(answer: dict[str, Any], prompts: Sequence[Sequence[int]]) -> list[Gene
             zip(_choices(answer, len(prompts)), prompts, strict=True)
         )
     ]
+
+
+def choice_body(answers: Sequence[str], max_tokens: int) -> dict[str, Any]:
+    """The fields of a completion request whose text shall be one of ``answers``."""
+    return {
+        "max_tokens": max_tokens,
+        "temperature": 0,
+        "structured_outputs": {"choice": list(answers)},
+    }
+
+
+def top_tokens(answer: dict[str, Any], prompts: Sequence[Sequence[int]]) -> list[TopTokens]:
+    """The likeliest next tokens of every prompt of a request, as text.
+
+    Raises:
+        EngineResponseError: a choice or the list is missing.
+    """
+    found = []
+    cached = _cached(answer)
+    for n, (choice, prompt) in enumerate(zip(_choices(answer, len(prompts)), prompts, strict=True)):
+        try:
+            listed = choice["logprobs"]["top_logprobs"][0]
+            ordered = sorted(((str(t), float(p)) for t, p in listed.items()), key=lambda x: -x[1])
+        except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+            raise permanent(EngineResponseError("the server listed no likely tokens")) from error
+        last = n == len(prompts) - 1
+        found.append(TopTokens(dict(ordered), len(prompt), cached if last else 0))
+    return found
 
 
 def sampled(answer: dict[str, Any]) -> int:
