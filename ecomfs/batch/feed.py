@@ -13,7 +13,7 @@ from ecomfs.table import TableReader, TableRow
 from ecomfs.task import FieldMap, TaskCard
 from ecomfs.types import Row
 
-CHUNK_ROWS = 32
+CHUNK_ROWS = 8
 _SCANNED = 4096
 """Most rows a block passes over, so that a long stretch of known rows shows as progress."""
 
@@ -79,15 +79,19 @@ class Feed:
         block = Block(self._number, self._stop)
         scanned = 0
         while len(block.asked) < size and scanned < _SCANNED and not self._chosen.full:
-            chunk = next(self._chunks, None)
-            if chunk is None:
+            rows: list[tuple[int, TableRow]] = []
+            before = scanned
+            while len(rows) < size - len(block.asked) and scanned < _SCANNED:
+                chunk = next(self._chunks, None)
+                if chunk is None:
+                    break
+                scanned += len(chunk)
+                rows += self._chosen.of(chunk.rows, chunk.first)
+                block.stop, block.progress = chunk.first + len(chunk), chunk.progress
+            if scanned == before:
                 break
-            scanned += len(chunk)
-            rows = list(self._chosen.of(chunk.rows, chunk.first))
-            block.rows += len(rows)
-            block.stop = chunk.first + len(chunk)
-            block.progress = chunk.progress
             new = self._new(rows)
+            block.rows += len(rows)
             block.asked += new
             block.copied += sum(not row.error for _, row in rows) - len(new)
         if not scanned:

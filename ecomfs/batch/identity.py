@@ -9,13 +9,16 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from pydantic import BaseModel
+
 from ecomfs.errors import MissingFileError
 from ecomfs.pipeline import Pipeline, Voice
 from ecomfs.table import TableReader
 
 Identity = dict[str, Any]
 _BLOCK = 1 << 20
-_NAMED = {"card", "space", "engine", "voices", "rows", "retriever", "k", "pool_version"}
+_NAMED = {"card", "space", "engine", "voices", "rows", "retriever", "k", "pool_version", "experts"}
 _VOICED = {"builder", "readout"}
 
 
@@ -75,7 +78,8 @@ def pipeline_identity(pipeline: Pipeline) -> Identity:
         "calibration": {
             language: _rest(voice, _VOICED) for language, voice in sorted(pipeline.voices.items())
         },
-        "options": _rest(pipeline, _NAMED),
+        # The experts are fitted on the examples, the same way every time.
+        "options": {"experts": pipeline.experts is not None, **_rest(pipeline, _NAMED)},
     }
 
 
@@ -104,26 +108,28 @@ def _rest(value: Pipeline | Voice, named: set[str]) -> dict[str, Any]:
     return {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.name not in named}
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, depth: int = 8) -> Any:
     """A value as JSON; what has no plain form is named by its type and attributes."""
-    if value is None or isinstance(value, (str, int, bool)):
-        return value
+    if value is None or isinstance(value, (str, int, bool)) or not depth:
+        return value if depth else type(value).__qualname__
     if isinstance(value, float):
         return float(f"{value:.6g}")  # the last bits differ between machines
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): _plain(v, depth - 1) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
+        return [_plain(v, depth - 1) for v in value]
     if isinstance(value, (set, frozenset)):
         return sorted(map(str, value))
-    if hasattr(value, "tolist"):
-        return _plain(value.tolist())
+    if isinstance(value, (np.ndarray, np.generic)):
+        rounded = np.round(value, 5) if value.dtype.kind == "f" else value
+        return [str(value.dtype), _digest(rounded.tolist())]
     if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
-    if hasattr(value, "model_dump"):
-        return _plain(value.model_dump(mode="json"))
+        inner = {f.name: _plain(getattr(value, f.name), depth - 1) for f in fields(value)}
+        return [type(value).__qualname__, inner]
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
     public = {k: v for k, v in getattr(value, "__dict__", {}).items() if not callable(v)}
-    return [type(value).__qualname__, _plain(public)]
+    return [type(value).__qualname__, _plain(public, depth - 1)]
 
 
 def _digest(value: Any) -> str:

@@ -28,7 +28,7 @@ from ecomfs.types import Posterior, Prediction
 BLOCK_ROWS = 256
 BLOCK_SECONDS = 4.0
 """A block is made as large as the engine reads in about this time: what is lost by a kill."""
-_SMALLEST = 16
+_SMALLEST = 4
 _GONE = 8
 """When this many rows in a row of one block all fail for a reason that may pass, the engine is
 down: better a run that stops and goes on later than a million failed rows."""

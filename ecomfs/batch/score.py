@@ -63,6 +63,7 @@ def score_table(
     keep_journal: bool = False,
     on_progress: Callable[[Tally], None] = lambda tally: None,
     on_stop: Callable[[int], None] = lambda number: None,
+    on_identity: Callable[[Identity], None] = lambda identity: None,
 ) -> ScoreResult:
     """Classify every row of ``source`` into ``output``.
 
@@ -84,6 +85,7 @@ def score_table(
         keep_journal: leave the journal when all is done.
         on_progress: called after every commit.
         on_stop: called once, with the signal's number, when a signal asks the run to stop.
+        on_identity: called with what decides the answers (:mod:`ecomfs.batch.identity`).
 
     Raises:
         InputError: the file or its columns; nothing is written then.
@@ -109,7 +111,9 @@ def score_table(
         remove_journal(journal_path(target))
     tally, started = Tally(), time.monotonic()
     with Journal(journal_path(target)) as journal, Stop(on_stop) as stop, _kept(journal):
-        adopt(journal, run_identity(where, pipeline, columns, selection))
+        identity = run_identity(where, pipeline, columns, selection)
+        on_identity(identity)
+        adopt(journal, identity)
         again = chosen.fresh()
         if (state := journal.get("chosen")) is not None:
             chosen.state = state

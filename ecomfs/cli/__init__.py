@@ -64,7 +64,7 @@ def run(arguments: Sequence[str]) -> int:
     line on standard error; 130 Ctrl-C.
     """
     try:
-        app(list(arguments), prog_name="ecomfs")
+        app(list(arguments), prog_name="ecomfs", obj=list(arguments))
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else 1
     except EcomfsError as error:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from ecomfs.batch import ScoreResult, Tally
+    from ecomfs.errors import StoppedError
     from ecomfs.pipeline import Pipeline
     from ecomfs_eval import Predictions
 
@@ -34,11 +35,12 @@ def progress(name: str, *, quiet: bool = False) -> Iterator[Callable[[Tally], No
         job = bar.add_task(name, total=1.0, detail="")
 
         def report(tally: Tally) -> None:
-            speed = tally.rows / tally.seconds if tally.seconds else 0.0
             share = tally.cache_share
-            detail = f"{tally.rows} rows · {speed:.1f}/s · {tally.prompt_tokens:,} tokens"
+            detail = f"{tally.rows} rows"
+            if tally.rate is not None:
+                detail += f" · {tally.rate:.1f}/s · {tally.prompt_tokens:,} tokens"
             if share is not None:
-                detail += f" · {share:.0%} cached"
+                detail += f" · {share:.0%} reused"
             bar.update(job, completed=tally.progress or 0.0, detail=detail)
 
         yield report
@@ -49,13 +51,42 @@ def summary(result: ScoreResult, pipeline: Pipeline, n_examples: int) -> None:
     console = Console(stderr=True)
     tally = result.tally
     counts = " · ".join(f"{n} {name}" for name, n in tally.status.items() if n)
-    speed = f", {tally.rows / tally.seconds:.1f} rows/s" if tally.seconds else ""
-    share = f", {tally.cache_share:.0%} of tokens cached" if tally.cache_share else ""
-    console.print(
-        f"{tally.rows} rows ({counts}) in {tally.seconds:.1f} s{speed}{share}\n"
-        f"{_shots(n_examples, pipeline.k)} · {pipeline.engine.spec} · wrote {result.output}",
-        highlight=False,
-    )
+    lines = [f"{tally.rows} rows ({counts}) in {tally.seconds:.1f} s", *_sources(tally)]
+    lines += [f"{_shots(n_examples, pipeline.k)} · {pipeline.engine.spec} · wrote {result.output}"]
+    if result.failed is not None:
+        lines += [f"failed rows, with the reason: {result.failed} (ecomfs score takes that table)"]
+    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+
+
+def _sources(tally: Tally) -> list[str]:
+    """Where the answers came from. Only what the engine read counts in its speed; a reading from
+    the cache of readings is no prompt token that the engine reused."""
+    parts = []
+    if tally.read:
+        parts.append(f"{tally.read} read by the model")
+        if tally.rate is not None:
+            parts[-1] += f" at {tally.rate:.1f} rows/s"
+        if tally.cache_share:
+            parts[-1] += f", {tally.cache_share:.0%} of {tally.prompt_tokens:,} tokens reused"
+    for number, name in (
+        (tally.remembered, "from the reading cache"),
+        (tally.copied, "identical to another row"),
+        (tally.resumed, "done before the interruption"),
+        (tally.left_out, "left out by --where or --sample"),
+    ):
+        if number:
+            parts.append(f"{number} {name}")
+    return [" · ".join(parts)] if parts else []
+
+
+def stopping(number: int | None, error: StoppedError | None = None) -> None:
+    """What a person sees who stops a run: at once, and when it has stopped."""
+    console = Console(stderr=True)
+    if error is None:
+        text = "stopping: what the model is reading is waited for (Ctrl-C again: at once)"
+    else:
+        text = "\n".join(["stopped", *getattr(error, "__notes__", ())])
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def labelled(n_examples: int) -> str:

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ecomfs.cli import options as o
 
+if TYPE_CHECKING:
+    from ecomfs.batch import Tally
+
 
 def score(
-    source: Annotated[Path, typer.Argument(metavar="IN.csv", help="table to classify")],
+    ctx: typer.Context,
+    sources: Annotated[
+        list[str],
+        typer.Argument(metavar="IN.csv …", help="tables to classify, or a pattern: 'in/*.csv'"),
+    ],
     task: o.Task,
     examples: o.MaybeExamples = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="result table [IN.scored.csv]")
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="result [IN.scored.csv]: .csv, .tsv, packed (.gz, .zst), .parquet; for several "
+            "inputs a folder [scored]",
+        ),
     ] = None,
     engine: o.Engine = "auto",
     k: o.K = None,
@@ -43,43 +58,70 @@ def score(
     synthetic: o.Synthetic = True,
     seed: o.Seed = 0,
     limit: o.Limit = None,
+    sample: Annotated[
+        int | None, typer.Option(help="only this many rows, drawn with --seed")
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="only rows that fit: 'COLUMN OP VALUE', OP one of = != < <= > >= ~ (repeatable)"
+        ),
+    ] = None,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="drop what an interrupted run has, and begin anew")
+    ] = False,
+    keep_journal: Annotated[
+        bool, typer.Option("--keep-journal", help="leave OUT.journal when all is done")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress bar")] = False,
 ) -> None:
-    """Classify every row of a table; the result keeps all its columns and its order."""
-    from ecomfs.batch import find_columns, score_table
+    """Classify every row of a table; the result keeps all its columns and its order.
+
+    A run that is killed or stopped (Ctrl-C) goes on with the same command. Exit codes: 0 done
+    (failed rows are in OUT.failed.csv), 2 an error, 130 stopped by Ctrl-C, 143 by SIGTERM.
+    """
+    options = dict(locals())
+    from ecomfs.batch import score_table
     from ecomfs.batch.evaluate import systems
-    from ecomfs.cli.present import metrics_table, progress, summary
-    from ecomfs.errors import ConfigError
+    from ecomfs.batch.runlog import RunLog
+    from ecomfs.cli.present import metrics_table, progress, stopping, summary
+    from ecomfs.cli.scoring import prepare
+    from ecomfs.errors import ConfigError, StoppedError
 
     if encoding not in ("utf-8", "utf-8-sig"):
         raise ConfigError(f"--encoding {encoding!r}", hint="use utf-8 or utf-8-sig")
-    fields = o.parse_fields(field)
-    card, pool = o.load_pool(
-        task, examples, fields, label_column, None, shots, seed, pool_name, synthetic
-    )
-    # A model takes a while to load; a wrong column should not wait for it.
-    find_columns(source, card, fields=fields, id_column=id_column, gold_column=gold)
-    target = output or source.with_name(f"{source.stem}.scored.csv")
-    clf = o.classifier(
-        task, engine=engine, k=k, embedder=embedder, language=language, template=template,
-        readout=readout, strategy=strategy, similarity=similarity, seed=seed, fields=fields,
-        calibration_size=calibrate,
-    )  # fmt: skip
-    with o.to_fit(examples, pool, shots, pool_name, synthetic) as labelled:
-        clf.fit(labelled)
-    with progress(source.name, quiet=quiet) as report:
-        result = score_table(
-            source,
-            target,
-            clf.pipeline_,
-            fields=fields,
-            id_column=id_column,
-            gold_column=gold,
-            probabilities=probabilities,
-            encoding="utf-8-sig" if encoding == "utf-8-sig" else "utf-8",
-            limit=limit,
-            on_progress=report,
-        )
-    summary(result, clf.pipeline_, len(pool))
-    if result.gold is not None:
-        metrics_table(systems(result.gold, clf.pipeline_, name="LLM"), len(pool), seed=seed)
+    ready = prepare(options)
+    log = RunLog.start(ctx.obj or ["score", *sources])
+    try:
+        with log.ending():
+            for job in ready.jobs:
+                with progress(job.source, quiet=quiet) as report:
+
+                    def tell(tally: Tally, report: Callable[[Tally], None] = report) -> None:
+                        report(tally)
+                        log.progress(tally)
+
+                    result = score_table(
+                        job.source,
+                        job.output,
+                        ready.pipeline,
+                        fields=ready.fields,
+                        id_column=id_column,
+                        gold_column=gold,
+                        probabilities=probabilities,
+                        encoding="utf-8-sig" if encoding == "utf-8-sig" else "utf-8",
+                        selection=ready.selection,
+                        restart=restart,
+                        keep_journal=keep_journal,
+                        on_progress=tell,
+                        on_stop=stopping,
+                        on_identity=partial(log.input, job.output),
+                    )
+                log.output(job.output, result.tally)
+                summary(result, ready.pipeline, ready.n_examples)
+                if result.gold is not None:
+                    named = systems(result.gold, ready.pipeline, name="LLM")
+                    metrics_table(named, ready.n_examples, seed=seed)
+    except StoppedError as error:
+        stopping(None, error)
+        raise typer.Exit(128 + error.signal) from None

@@ -1,0 +1,227 @@
+"""A log of every run, as JSON lines, so that runs can be listed, compared and gone on with.
+
+A log holds the command, what the run is (hashes, no row of the data), how it went and how it
+ended. It lies in the user's state folder; ``ECOMFS_STATE`` names another, and ``off`` none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_state_dir
+
+from ecomfs.batch.tally import Tally
+from ecomfs.errors import InputError, StoppedError
+
+_EVERY = 10.0
+"""Seconds between two notes of progress."""
+_PASSWORD = re.compile(r"(?<=://)([^/@\s:]*):[^/@\s]+@")
+
+
+def state_folder() -> Path | None:
+    """Where logs lie; ``None`` when they are switched off."""
+    named = os.environ.get("ECOMFS_STATE", "")
+    if named.casefold() in ("off", "no", "0"):
+        return None
+    return Path(named or user_state_dir("ecomfs")) / "runs"
+
+
+class RunLog:
+    """The log of one run; a folder that cannot be written costs the log, never the run."""
+
+    def __init__(self, folder: Path | None, id_: str) -> None:
+        self.id = id_
+        self.path = folder / f"{id_}.jsonl" if folder is not None else None
+        self._last = 0.0
+
+    @classmethod
+    def start(cls, command: Sequence[str]) -> RunLog:
+        """A new log; passwords inside addresses are masked."""
+        now = datetime.now(UTC)
+        log = cls(state_folder(), f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}")
+        masked = [_PASSWORD.sub(r"\1:***@", word) for word in command]
+        log.write("start", command=masked, folder=str(Path.cwd()), process=os.getpid())
+        return log
+
+    def write(self, event: str, **values: Any) -> None:
+        """Add a line."""
+        if self.path is None:
+            return
+        line = {"event": event, "at": datetime.now(UTC).isoformat(timespec="seconds"), **values}
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
+        except OSError:
+            self.path = None
+
+    def input(self, output: Path, identity: Mapping[str, Any]) -> None:
+        """Note what an output is made of."""
+        self.write("input", output=str(output), identity=identity)
+
+    def output(self, output: Path, tally: Tally) -> None:
+        """Note that an output is done."""
+        self.write("output", output=str(output), tally=asdict(tally))
+
+    def progress(self, tally: Tally) -> None:
+        """Note a tally, now and then."""
+        now = time.monotonic()
+        if now - self._last >= _EVERY:
+            self._last = now
+            self.write("progress", tally=asdict(tally))
+
+    @contextmanager
+    def ending(self) -> Iterator[None]:
+        """Note how the block ends."""
+        try:
+            yield
+        except StoppedError as error:
+            self.write("stopped", why=error.message)
+            raise
+        except BaseException as error:
+            self.write("failed", why=_PASSWORD.sub(r"\1:***@", f"{type(error).__name__}: {error}"))
+            raise
+        self.write("finished")
+
+
+@dataclass(slots=True)
+class Run:
+    """What a log tells.
+
+    Attributes:
+        id: of the run; sorts by time.
+        state: ``finished``, ``stopped``, ``failed``, ``running`` or ``killed``.
+        command, folder: how and where it was started.
+        outputs: output → its tally when done.
+        identity: output → what the run was (:mod:`ecomfs.batch.identity`).
+        why: what stopped it.
+    """
+
+    id: str
+    state: str = "killed"
+    started: str = ""
+    ended: str = ""
+    command: list[str] = field(default_factory=list)
+    folder: str = ""
+    outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    identity: dict[str, dict[str, Any]] = field(default_factory=dict)
+    why: str = ""
+
+    @property
+    def resumable(self) -> bool:
+        """Whether the same command would go on from what is there."""
+        return self.state in ("stopped", "failed", "killed")
+
+
+def read_run(path: Path) -> Run:
+    """A run's log; lines that a kill cut short are passed over."""
+    run = Run(path.stem)
+    process = 0
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            line = json.loads(text)
+            event = line["event"]
+        except (ValueError, KeyError, TypeError):
+            continue
+        run.ended = str(line.get("at", ""))
+        if event == "start":
+            run.started, process = run.ended, int(line.get("process", 0))
+            run.command, run.folder = list(line["command"]), str(line["folder"])
+        elif event == "input":
+            run.identity[line["output"]] = line["identity"]
+            run.outputs.setdefault(line["output"], {})
+        elif event == "output":
+            run.outputs[line["output"]] = line["tally"]
+        elif event in ("finished", "stopped", "failed"):
+            run.state, run.why = event, str(line.get("why", ""))
+    if run.state == "killed" and _alive(process):
+        run.state = "running"
+    return run
+
+
+def list_runs() -> list[Run]:
+    """All runs, oldest first."""
+    folder = state_folder()
+    if folder is None or not folder.is_dir():
+        return []
+    return [read_run(path) for path in sorted(folder.glob("*.jsonl"))]
+
+
+def find_run(id_: str) -> Run:
+    """The run of an id, or of the beginning of one; ``last`` is the newest.
+
+    Raises:
+        InputError: none, or several.
+    """
+    runs = list_runs()
+    if id_ == "last" and runs:
+        return runs[-1]
+    found = [run for run in runs if run.id.startswith(id_)]
+    if len(found) != 1:
+        what = "no run" if not found else f"{len(found)} runs"
+        raise InputError(
+            f"{what} with an id that begins with {id_!r}", hint="see: ecomfs runs list"
+        )
+    return found[0]
+
+
+def compare_runs(first: Run, second: Run) -> list[tuple[str, str, str]]:
+    """What differs: (what, in the first, in the second)."""
+    rows: list[tuple[str, str, str]] = []
+    one, other = _flat(first), _flat(second)
+    for name in dict.fromkeys((*one, *other)):
+        if one.get(name) != other.get(name):
+            rows.append((name, one.get(name, "–"), other.get(name, "–")))
+    return rows
+
+
+def last_rate(model: str) -> float | None:
+    """Rows a second that the engine of this fingerprint read in its newest run."""
+    for run in reversed(list_runs()):
+        for output, tally in run.outputs.items():
+            read, seconds = tally.get("read", 0), tally.get("reading_seconds", 0)
+            if read and seconds and run.identity.get(output, {}).get("model") == model:
+                return float(read / seconds)
+    return None
+
+
+def _flat(run: Run) -> dict[str, str]:
+    flat: dict[str, str] = {"state": run.state, "command": " ".join(run.command)}
+
+    def walk(prefix: str, value: Any) -> None:
+        if isinstance(value, Mapping):
+            for name, inner in value.items():
+                walk(f"{prefix}.{name}" if prefix else str(name), inner)
+        else:
+            flat[prefix] = str(value)
+
+    # Two runs of one command have one output each, of another name: compare them by place.
+    for number, output in enumerate(run.outputs):
+        prefix = "" if len(run.outputs) == 1 else f"output {number + 1}"
+        walk(
+            prefix, {"output": output, **run.identity.get(output, {}), "tally": run.outputs[output]}
+        )
+    return flat
+
+
+def _alive(process: int) -> bool:
+    if process <= 0:
+        return False
+    with contextlib.suppress(ProcessLookupError):
+        try:
+            os.kill(process, 0)
+        except PermissionError:
+            return True
+        return True
+    return False
