@@ -20,8 +20,9 @@ def _find(header: Sequence[str], names: Sequence[str]) -> str | None:
 
 
 def _missing(where: str, wanted: str, header: Sequence[str], option: str) -> ColumnError:
-    close = difflib.get_close_matches(wanted, header, n=1)
-    did = f"did you mean {close[0]!r}? " if close else ""
+    folded = {column.strip().casefold(): column for column in reversed(header)}
+    close = difflib.get_close_matches(wanted.strip().casefold(), folded, n=1)
+    did = f"did you mean {folded[close[0]]!r}? " if close else ""
     return ColumnError(
         f"{where}: no column {wanted!r}",
         hint=f"{did}columns are: {', '.join(header)}; name it with {option}COLUMN",

@@ -93,6 +93,8 @@ def _folder(name: str | Path) -> Path:
     folders = _folders()
     if name in folders:
         return folders[name]
+    if (Path(name) / "task.yaml").is_file():
+        return Path(name)
     close = difflib.get_close_matches(name, folders, n=1)
     did = f"did you mean {close[0]!r}? " if close else ""
     raise TaskError(f"no task {name!r}", hint=f"{did}tasks are: {', '.join(sorted(folders))}")
