@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,6 +100,10 @@ def run(
         f"{len(outcome.run)} cells run{kept} · wrote {target} · ecomfs eval report {target}",
         highlight=False,
     )
+    for cell, error in outcome.failed:
+        print(f"error: {cell.title}: {error}", file=sys.stderr)
+    if outcome.failed:
+        raise typer.Exit(1)
 
 
 @app.command("report")
@@ -185,7 +190,8 @@ def _progress(*, quiet: bool) -> Iterator[Callable[[Progress], None]]:
 
         def report(at: Progress) -> None:
             bar.update(cells, completed=at.done, total=at.cells)
-            bar.update(rows, completed=at.rows_done, total=at.rows, description=at.cell.title)
+            title = f"{at.cell.title} · {at.step}"
+            bar.update(rows, completed=at.rows_done, total=at.rows or None, description=title)
 
         yield report
 

@@ -13,12 +13,13 @@ from typing import Any
 from ecomfs.assemble import load_template
 from ecomfs.classifier import FewShotClassifier
 from ecomfs.engine.protocol import Engine
-from ecomfs.errors import EcomfsError
+from ecomfs.pool import Embedder
 from ecomfs.suites.config import Dataset, Shots
-from ecomfs.suites.data import Data, rows_hash
+from ecomfs.suites.data import Data, rows_hash, task_of
 from ecomfs.suites.systems import MAIN, Scored, answers, baselines
 from ecomfs.types import Example, Language, Prediction
 from ecomfs_eval import Predictions
+from ecomfs_eval.manifest import hash_file
 
 _CHUNK = 64
 
@@ -69,13 +70,22 @@ class CellResult:
     measured: Mapping[str, Any]
 
 
-def identity(
-    cell: Cell, data: Data, systems: Sequence[str], engine: Engine, embedder: str
-) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a cell reads and searches with, opened."""
+
+    engine: Engine
+    embedder: Embedder
+
+
+def identity(cell: Cell, data: Data, systems: Sequence[str], tools: Tools) -> dict[str, Any]:
     """Everything that decides what a cell gives, as plain values: a cell with another identity
     is another result."""
     pool = data.examples(cell.shots, cell.seed)
-    options = {k: _plain(v) for k, v in sorted(cell.options.items()) if k not in ("engine",)}
+    named = ("engine", "embedder", "template")  # told apart by what they are, not how called
+    options = {k: _plain(v) for k, v in sorted(cell.options.items()) if k not in named}
+    if isinstance(profile := cell.options.get("profile"), str | Path):
+        options["profile"] = hash_file(profile).sha256[:16]
     return {
         "dataset": cell.dataset.name,
         "task": data.card.name,
@@ -91,9 +101,9 @@ def identity(
         "left_out": data.left_out,
         "card": _card_hash(data),
         "templates": _templates(cell, data),
-        "engine": engine.spec,
-        "engine_fingerprint": engine.fingerprint,
-        "embedder_fingerprint": embedder,
+        "engine": tools.engine.spec,
+        "engine_fingerprint": tools.engine.fingerprint,
+        "embedder_fingerprint": tools.embedder.fingerprint,
         "ecomfs": importlib.metadata.version("ecomfs"),
     }
 
@@ -109,7 +119,7 @@ def _templates(cell: Cell, data: Data) -> dict[str, str]:
     found: dict[str, str] = {}
     for language in languages:
         if chosen in ("auto", language):
-            choice, task = cell.options.get("template"), _task(cell.dataset.task)
+            choice, task = cell.options.get("template"), task_of(cell.dataset)
             found[language] = str(load_template(data.card, choice, language, task).ref)
     return found
 
@@ -128,29 +138,28 @@ def run_cell(
     cell: Cell,
     data: Data,
     systems: Sequence[str],
-    engine: Engine,
+    tools: Tools,
     *,
-    on_rows: Callable[[int], None] = lambda done: None,
+    on_rows: Callable[[str, int, int], None] = lambda step, done, total: None,
 ) -> CellResult:
     """Fit a classifier on the labelled examples, classify the test rows, and derive every system.
+
+    Args:
+        on_rows: called with the step (``fit``, ``classify``), rows done and rows in all.
 
     Raises:
         EcomfsError: the labelled examples or the options do not fit the task, or the engine is
             gone. A row's failure is that row's, and stays in the results.
     """
     pool = data.examples(cell.shots, cell.seed)
-    clf = FewShotClassifier(
-        _task(cell.dataset.task),
-        **{**cell.options, "engine": engine, "seed": cell.seed},
-    )
+    chosen = {
+        **cell.options, "engine": tools.engine, "embedder": tools.embedder, "seed": cell.seed,
+    }  # fmt: skip
+    clf = FewShotClassifier(task_of(cell.dataset), **chosen)
     started = time.monotonic()
-    try:
-        clf.fit(pool)
-    except EcomfsError as error:
-        error.add_note(f"in {cell.title}")
-        raise
+    clf.fit(pool, on_progress=lambda done, total: on_rows("fit", done, total))
     fitted = time.monotonic()
-    found = _classify(clf, data.test, on_rows)
+    found = _classify(clf, data.test, lambda n: on_rows("classify", n, len(data.test)))
     done = time.monotonic()
     scored = Scored(clf.pipeline_, data.test, data.groups)
     kept = answers(scored, found, stages="stages" in systems)
@@ -164,12 +173,12 @@ def run_cell(
         "templates": sorted({str(p.template) for p in found if p.template}),
         "pool_version": clf.pipeline_.pool_version,
         "k": clf.pipeline_.k,
+        # With the defaults of the day, which the cell's identity does not hold.
+        "parameters": {
+            k: _plain(v) for k, v in clf.get_params().items() if k not in ("task", "fields")
+        },
     }
     return CellResult((*kept, *others), absent, measured)
-
-
-def _task(name: str) -> str | Path:
-    return Path(name) if "/" in name else name
 
 
 def _classify(
@@ -191,4 +200,4 @@ def _counts(values: Any) -> dict[str, int]:
     return out
 
 
-__all__ = ["MAIN", "Cell", "CellResult", "identity", "run_cell"]
+__all__ = ["MAIN", "Cell", "CellResult", "Tools", "identity", "run_cell"]

@@ -79,13 +79,18 @@ def data_folder(path: str | Path | None) -> Path:
     return folder
 
 
+def task_of(dataset: Dataset) -> str | Path:
+    """The name of its task, or the folder of its card."""
+    return Path(dataset.task) if "/" in dataset.task else dataset.task
+
+
 def read_data(dataset: Dataset, folder: Path) -> Data:
     """Read a data set and set its test rows apart. The same file gives the same rows.
 
     Raises:
         InputError: a file or a column is not there, a row is not usable, or too few rows.
     """
-    card = load_task(dataset.task if os.sep not in dataset.task else Path(dataset.task))
+    card = load_task(task_of(dataset))
     spec = dataset.test
     pool, pool_cells = _read(dataset.pool, card, folder, spec.group if spec.file is None else None)
     files = {dataset.pool.file: folder / dataset.pool.file}
@@ -219,4 +224,4 @@ def rows_hash(rows: Sequence[Example]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-__all__ = ["Data", "data_folder", "read_data", "rows_hash"]
+__all__ = ["Data", "data_folder", "read_data", "rows_hash", "task_of"]

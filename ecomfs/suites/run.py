@@ -9,32 +9,34 @@ from typing import Any
 
 from ecomfs.engine.protocol import Engine
 from ecomfs.engine.shared import shared_engine
-from ecomfs.errors import ConfigError
-from ecomfs.pool import open_embedder
-from ecomfs.suites.cell import Cell, identity, run_cell
+from ecomfs.errors import ConfigError, EcomfsError, EngineError, StoppedError
+from ecomfs.pool import Embedder, open_embedder
+from ecomfs.suites.cell import Cell, Tools, identity, run_cell
 from ecomfs.suites.config import Dataset, Shots, Suite
-from ecomfs.suites.data import Data, data_folder, read_data
+from ecomfs.suites.data import data_folder, read_data
 from ecomfs.suites.store import ResultsFolder
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is: ``done`` of ``cells``, and of the cell that runs, ``rows_done`` of
-    ``rows``."""
+    """How far a run is: ``done`` of ``cells``; and in the cell that runs, at which step (``fit``
+    or ``classify``), ``rows_done`` of ``rows``."""
 
     cell: Cell
     done: int
     cells: int
+    step: str
     rows_done: int
     rows: int
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Which cells were run, and which were there already."""
+    """Which cells were run, which were there already, and which could not be run, with why."""
 
     run: tuple[Cell, ...]
     kept: tuple[Cell, ...]
+    failed: tuple[tuple[Cell, EcomfsError], ...] = ()
 
 
 def plan(
@@ -94,7 +96,7 @@ def run_suite(
     *,
     data: str | Path | None = None,
     engine: str | Engine | None = None,
-    embedder: str | None = None,
+    embedder: str | Embedder | None = None,
     only: Collection[str] = (),
     shots: Sequence[Shots] = (),
     seeds: Sequence[int] = (),
@@ -102,7 +104,7 @@ def run_suite(
     redo: bool = False,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Outcome:
-    """Run what is not done yet.
+    """Run what is not done yet. A cell that cannot be run does not stop the others.
 
     Args:
         output: folder of the results.
@@ -129,11 +131,12 @@ def run_suite(
         tables[cell.dataset.name].examples(cell.shots, cell.seed)  # too few: found before any run
     results = ResultsFolder(output)
     results.begin(suite)
+    opened = _Opened()
     todo: list[tuple[Cell, dict[str, Any]]] = []
     kept: list[Cell] = []
     for cell in cells:
         table = tables[cell.dataset.name]
-        who = identity(cell, table, suite.systems, _engine(cell), _embedder(cell))
+        who = identity(cell, table, suite.systems, opened.tools(cell))
         changed = results.changes(cell, who, table.files)
         if changed and not redo:
             raise ConfigError(
@@ -144,26 +147,42 @@ def run_suite(
             kept.append(cell)
         else:
             todo.append((cell, who))
-    for number, (cell, who) in enumerate(todo):
+    run: list[Cell] = []
+    failed: list[tuple[Cell, EcomfsError]] = []
+    for number, (cell, who) in enumerate(todo, start=len(kept)):
         table = tables[cell.dataset.name]
 
-        def report(done: int, cell: Cell = cell, number: int = number, table: Data = table) -> None:
-            on_progress(Progress(cell, len(kept) + number, len(cells), done, len(table.test)))
+        def report(step: str, done: int, of: int, cell: Cell = cell, number: int = number) -> None:
+            on_progress(Progress(cell, number, len(cells), step, done, of))
 
-        report(0)
-        result = run_cell(cell, table, suite.systems, _engine(cell), on_rows=report)
+        report("fit", 0, 0)
+        try:
+            result = run_cell(cell, table, suite.systems, opened.tools(cell), on_rows=report)
+        except (EngineError, StoppedError) as error:
+            error.add_note(f"in {cell.title}; what was finished is kept")
+            raise
+        except EcomfsError as error:
+            failed.append((cell, error))
+            continue
         results.write(cell, who, table.files, result)
-    return Outcome(tuple(cell for cell, _ in todo), tuple(kept))
+        run.append(cell)
+    return Outcome(tuple(run), tuple(kept), tuple(failed))
 
 
-def _engine(cell: Cell) -> Engine:
-    chosen = cell.options.get("engine", "auto")
-    return shared_engine(chosen) if isinstance(chosen, str) else chosen
+class _Opened:
+    """Engines and embedders, each opened once."""
 
+    def __init__(self) -> None:
+        self._embedders: dict[str, Embedder] = {}
 
-def _embedder(cell: Cell) -> str:
-    chosen = cell.options.get("embedder", "auto")
-    return (open_embedder(chosen) if isinstance(chosen, str) else chosen).fingerprint
+    def tools(self, cell: Cell) -> Tools:
+        engine = cell.options.get("engine", "auto")
+        embedder = cell.options.get("embedder", "auto")
+        if isinstance(embedder, str):
+            if embedder not in self._embedders:
+                self._embedders[embedder] = open_embedder(embedder)
+            embedder = self._embedders[embedder]
+        return Tools(shared_engine(engine) if isinstance(engine, str) else engine, embedder)
 
 
 def _limited(dataset: Dataset, rows: int | None) -> Dataset:
