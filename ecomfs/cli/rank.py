@@ -49,7 +49,7 @@ def rank(
         int | None, typer.Option(help="longest list [10; every row of PAIRS.csv]")
     ] = None,
     positive: Annotated[
-        str | None, typer.Option(help="label whose probability is the score [the card's]")
+        str | None, typer.Option(help="label whose probability is the score (the card's positive)")
     ] = None,
     keep_seen: Annotated[
         bool, typer.Option("--keep-seen", help="rank items of the user's own history too")
