@@ -180,14 +180,18 @@ class DenseIndex:
         scores = self._scores(query)[0]
         if banned:
             scores[list(banned)] = -np.inf
-        hits = self.rank(query[0], np.flatnonzero(within(scores, n)))
-        return Hits(hits.positions[:n], hits.similarities[:n])
+        positions = within(scores, n).nonzero()[0]
+        exact = exact_similarities(self.vectors[positions], query[0])
+        order = (-exact).argsort(kind="stable")[:n]
+        return Hits(positions[order], exact[order])
 
     def _candidates(
         self, queries: Vectors, n: int, excluded: Sequence[Collection[int]]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """As :func:`pick` without groups, block by block of the pool: most of a block is below
         what the blocks before it have, and is dropped while it is in the cache."""
+        if not any(excluded) and len(self) <= BLOCK:
+            return pick(self._scores(queries), n, None, 0, False)
         banned_rows = np.repeat(np.arange(len(excluded)), [len(e) for e in excluded])
         banned = np.array([p for e in excluded for p in e], dtype=np.int64)
         best = Best(len(queries), n)
@@ -215,7 +219,7 @@ class DenseIndex:
 
     def rank(self, query: Vectors, positions: NDArray[np.int64]) -> Hits:
         """Some positions by their exact similarity to one query, shape (dimensions,)."""
-        exact = exact_similarities(self.vectors[positions], query[None])
+        exact = exact_similarities(self.vectors[positions], query)
         order = np.lexsort((positions, -exact))
         return Hits(positions[order], exact[order])
 
@@ -229,6 +233,12 @@ class DenseIndex:
         per_group: int,
         far_groups: bool,
     ) -> list[Hits]:
+        each, left = divmod(len(rows), len(queries))
+        if not ((groups is not None and per_group) or left) and np.array_equal(
+            rows, np.repeat(np.arange(len(queries)), each)
+        ):
+            # Nearly always: as many candidates for each query, in two dimensions then.
+            return self._rank_table(queries, positions.reshape(len(queries), each), n)
         exact = np.empty(len(rows))
         step = max(1, _BATCH_CELLS // (2 * max(1, self.vectors.shape[1])))
         for start in range(0, len(rows), step):
@@ -249,10 +259,20 @@ class DenseIndex:
             ranked.append(Hits(positions[keep], exact[keep]))
         return ranked
 
+    def _rank_table(self, queries: Vectors, table: NDArray[np.int64], n: int) -> list[Hits]:
+        exact = np.empty(table.shape)
+        step = max(1, _BATCH_CELLS // max(1, table.shape[1] * self.vectors.shape[1]))
+        for start in range(0, len(table), step):
+            part = slice(start, start + step)
+            exact[part] = exact_similarities(self.vectors[table[part]], queries[part, None])
+        order = (-exact).argsort(axis=1, kind="stable")[:, :n]
+        rows = np.arange(len(table))[:, None]
+        return list(map(Hits, table[rows, order], exact[rows, order]))
+
 
 def exact_similarities(vectors: NDArray[Any], queries: NDArray[Any]) -> NDArray[np.float64]:
-    """Inner products, row by row, whose rounding depends on the two rows alone; one query may
-    stand for all."""
+    """Inner products along the last axis, whose rounding depends on the two rows alone; the
+    shapes are as for broadcasting."""
     rows = np.asarray(vectors, dtype=np.float32)
-    query = np.broadcast_to(np.asarray(queries, dtype=np.float32), rows.shape)
-    return np.asarray(np.einsum("ij,ij->i", rows, query), dtype=np.float64)
+    query = np.asarray(queries, dtype=np.float32)
+    return np.asarray(np.einsum("...j,...j->...", rows, query), dtype=np.float64)
