@@ -1,38 +1,47 @@
-"""``ecomfs ab``: which prompt is better, and is that shown?"""
+"""``ecomfs ab``: which variant is better, and is that shown?"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from ecomfs.cli import options as o
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from collections.abc import Sequence
 
-    from ecomfs.batch.compare import Variant
-    from ecomfs.pipeline import Pipeline
-    from ecomfs_eval import Predictions
-    from ecomfs_eval.compare import Comparisons, Flip
-    from ecomfs_eval.metrics import Score
+    from ecomfs.compare import Design, Outcome, TestRows, Variant
+    from ecomfs.types import Example
+    from ecomfs_eval.sequential import SequentialState
 
-METRICS = {"accuracy": "accuracy", "f1_macro": "macro-F1"}
+T = TypeVar("T")
 
 
 def ab(
     templates: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
-            metavar="A B [C …]",
+            metavar="[A B …]",
             help="templates: a version (v1), a .jinja file, or en=A.jinja,zh=B.jinja; "
             "the first is the one in use",
+            show_default=False,
         ),
-    ],
-    task: o.Task,
-    examples: o.Examples,
-    data: Annotated[Path, typer.Option("--data", "-d", help="table of rows with true labels")],
+    ] = None,
+    task: Annotated[str | None, typer.Option("--task", "-t", help="task name or folder")] = None,
+    examples: o.MaybeExamples = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", "-d", help="table of rows with true labels")
+    ] = None,
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--variant",
+            help='"name: k=4 template=v2 engine=…", any option of the classifier; or a .yaml file '
+            "that maps names to options (repeatable)",
+        ),
+    ] = None,
     label_column: Annotated[
         str | None,
         typer.Option(help="column that holds the label in both tables [by the task's names]"),
@@ -55,223 +64,193 @@ def ab(
     synthetic: o.Synthetic = True,
     seed: o.Seed = 0,
     limit: o.Limit = None,
+    primary: Annotated[
+        str, typer.Option(help="metric that decides: accuracy, f1_macro, roc_auc, log_loss, …")
+    ] = "accuracy",
     margin: Annotated[
         float | None,
-        typer.Option(help="smallest accuracy difference that matters (0.01 is one point)"),
+        typer.Option(
+            help="smallest difference that matters, in the metric's unit (0.01: one point)"
+        ),
     ] = None,
+    alpha: Annotated[float, typer.Option(help="rate of false decisions")] = 0.05,
+    sequential: Annotated[
+        bool, typer.Option("--sequential", help="look as rows come, and stop when it is decided")
+    ] = False,
+    every: Annotated[int, typer.Option(help="rows between looks of --sequential")] = 50,
+    slices: Annotated[
+        list[str] | None, typer.Option("--slice", help="column to compare by (repeatable)")
+    ] = None,
+    failed_as_wrong: Annotated[
+        bool,
+        typer.Option(
+            "--failed-as-wrong",
+            help="rows a variant failed on count as wrong; else they are left out",
+        ),
+    ] = False,
+    from_log: Annotated[
+        Path | None,
+        typer.Option(help="compare the variants of a live split: what ecomfs serve --log wrote"),
+    ] = None,
+    gold: Annotated[
+        Path | None, typer.Option(help="with --from-log: table of ids and true labels")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="write the report here (.html or .md)")
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", help="write report.html, .md and .json into this folder"),
+    ] = None,
+    report_language: Annotated[str, typer.Option(help="words of the report: en or zh")] = "en",
+    texts: Annotated[
+        bool,
+        typer.Option("--texts/--no-texts", help="rows and prompts may stand in what is written"),
+    ] = True,
     show: Annotated[int, typer.Option(help="rows to show that changed their answer")] = 20,
     json_path: Annotated[
         Path | None, typer.Option("--json", help="write the whole comparison here")
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress bar")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress bar, no plan")] = False,
 ) -> None:
-    """Score templates on the same rows and test whether they differ."""
+    """Score variants on the same rows, or on the arms of a live split, and test whether they
+    differ."""
+    from ecomfs.cli.present_ab import print_outcome
+    from ecomfs.compare import Design
+    from ecomfs.compare.outcome import check_page, check_targets, write_json, write_pages
+
+    check_targets(json_path, output, folder=report)
+    check_page(output, report_language)
+    design = Design(
+        primary=primary, margin=margin, alpha=alpha, sequential=sequential, every=every,
+        failed_as_wrong=failed_as_wrong, seed=seed,
+    )  # fmt: skip
+    if from_log is not None:
+        _refuse(
+            "with --from-log", templates=templates, variant=variant, data=data, examples=examples,
+            sequential=sequential or None, limit=limit,
+        )  # fmt: skip
+        found = _from_log(
+            from_log, _needed(gold, "--gold"), task, design, id_column, label_column, slices or ()
+        )
+        title = f"Variants in use: {found.about['task']}"
+    else:
+        _refuse("without --from-log", gold=gold)
+        # What can be wrong without a model comes first.
+        from ecomfs.compare import check_variants, read_test_rows, read_variants
+
+        variants = read_variants(templates or (), variant or ())
+        name, source = _needed(task, "--task"), _needed(examples, "--examples")
+        table = _needed(data, "--data")
+        fields = o.parse_fields(field)
+        card, full = o.load_pool(
+            name, source, fields, pool_label_column or label_column, None, None, seed, pool_name,
+            synthetic,
+        )  # fmt: skip
+        test = read_test_rows(
+            table, card, full, fields=fields, label_column=label_column, id_column=id_column,
+            slice_columns=slices or (), limit=limit,
+        )  # fmt: skip
+        common = {
+            "engine": engine, "k": k, "embedder": embedder, "language": language,
+            "readout": readout, "strategy": strategy, "similarity": similarity, "seed": seed,
+            "calibration_size": calibrate,
+        }  # fmt: skip
+        check_variants(variants, common, card, name)
+        if not quiet:
+            _print_plan(len(test), len(variants) - 1, design)
+        pool = full if shots is None else _sample(full, shots, seed)
+        found = _run(variants, common, name, pool, test, design, texts=texts, quiet=quiet)
+        title = f"A/B: {card.name}, {table.name}"
+    if json_path is not None:
+        write_json(json_path, found)
+    written = write_pages(
+        found, page=output, folder=report, title=title, language=report_language, how=design.how
+    )
+    print_outcome(found, show, written)
+
+
+def _run(
+    variants: Sequence[Variant],
+    common: dict[str, Any],
+    task: str,
+    pool: list[Example],
+    test: TestRows,
+    design: Design,
+    *,
+    texts: bool,
+    quiet: bool,
+) -> Outcome:
     from rich.console import Console
 
-    from ecomfs.batch import read_examples, sample_examples
-    from ecomfs.batch.compare import check_templates, parse_variants, score_rows, with_gold
     from ecomfs.cli.present import progress
-    from ecomfs.errors import ConfigError
-    from ecomfs_eval import Bootstrap, EvalError, compare_many
+    from ecomfs.compare import fit_variants, run
 
-    variants = parse_variants(templates)
-    if json_path is not None:
-        _check_target(json_path)
-    fields = o.parse_fields(field)
-    card, full = o.load_pool(
-        task, examples, fields, pool_label_column or label_column, None, None, seed, pool_name,
-        synthetic,
-    )  # fmt: skip
-    rows = read_examples(data, card, fields=fields, label_column=label_column, id_column=id_column)
-    rows = with_gold(rows if limit is None else rows[:limit], card, full, data.name)
-    pool = full if shots is None else sample_examples(full, shots, seed)
-    check_templates(variants, card, task, language)
-    # Every contender is fitted before the first row is read: an error in the last one must not
-    # cost the time of the others.
-    pipelines = [
-        o.classifier(
-            task, engine=engine, k=k, embedder=embedder, language=language,
-            template=variant.template, readout=readout, strategy=strategy, similarity=similarity,
-            seed=seed, calibration_size=calibrate,
-        ).fit(pool).pipeline_
-        for variant in variants
-    ]  # fmt: skip
-    systems = []
-    for variant, pipeline in zip(variants, pipelines, strict=True):
-        with progress(f"{variant.name} {variant.source}", quiet=quiet) as report:
-            systems.append(score_rows(rows, pipeline, variant.name, on_progress=report))
-    how = Bootstrap(seed=seed)
-    try:
-        result = compare_many(systems, margin=margin, how=how)
-    except EvalError as error:
-        raise ConfigError(error.message, hint=error.hint) from error
-    table = [_scores(system, how) for system in systems]
-    if json_path is not None:
-        _write(json_path, _report(variants, pipelines, table, result, len(pool), seed))
-    console = Console()
-    first = pipelines[0]
-    console.print(
-        f"{len(rows)} rows · {len(pool)} labelled examples · k = {first.k} · "
-        f"{first.engine.spec} · 95 % intervals",
-        highlight=False,
+    contenders = fit_variants(variants, common, task, pool)
+    console = Console(stderr=True)
+
+    def look(states: list[SequentialState]) -> None:
+        if not quiet:
+            for variant, state in zip(variants[1:], states, strict=True):
+                console.print(state.text(variants[0].name, variant.name), highlight=False)
+
+    with progress(" · ".join(v.name for v in variants), quiet=quiet) as report:
+        return run(
+            contenders, test, design, texts=texts, on_progress=report, on_look=look
+        )  # fmt: skip
+
+
+def _from_log(
+    path: Path,
+    gold: Path,
+    task: str | None,
+    design: Design,
+    id_column: str | None,
+    label_column: str | None,
+    slices: Sequence[str],
+) -> Outcome:
+    from ecomfs.compare.arms import compare_log, read_gold
+    from ecomfs.task import load_task
+    from ecomfs.traffic import read_log
+
+    log = read_log(path)
+    card = load_task(task or log.starts[-1].task)
+    labels = read_gold(
+        gold, card, id_column=id_column, label_column=label_column, slice_columns=slices
     )
-    _print_scores(console, variants, pipelines, table)
-    _print_differences(console, result)
-    _print_flips(console, systems, result, show)
-    console.print(f"\n[bold]{_escape(_decision(result))}[/]", highlight=False)
+    return compare_log(log, labels, card, design, where=gold.name)
 
 
-def _scores(system: Predictions, how: Any) -> dict[str, Score]:
-    from ecomfs_eval import get_metric, scores
+def _print_plan(rows: int, challengers: int, design: Design) -> None:
+    from rich.console import Console
 
-    return scores({name: get_metric(name) for name in METRICS}, system, how)
+    from ecomfs_eval.compare import plan
 
-
-def _print_scores(
-    console: Console,
-    variants: list[Variant],
-    pipelines: list[Pipeline],
-    table: list[dict[str, Score]],
-) -> None:
-    from rich.table import Table
-
-    out = Table("", "template")
-    for title in METRICS.values():
-        out.add_column(title, no_wrap=True)
-    for variant, pipeline, found in zip(variants, pipelines, table, strict=True):
-        shas = ", ".join(f"{lang} {ref.rpartition('@')[2]}" for lang, ref in _refs(pipeline))
-        source = f"{variant.source} ({shas})"
-        out.add_row(variant.name, _escape(source), *(found[m].text() for m in METRICS))
-    console.print(out)
+    margin = design.margin if design.primary == "accuracy" else None
+    text = plan(rows, challengers=challengers, effect=margin, alpha=design.alpha).text()
+    if design.sequential:
+        text += "\nA sequential test may stop much earlier, and needs more rows when it does not."
+    Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def _print_differences(console: Console, result: Comparisons) -> None:
-    """In lines, not in a table: a narrow terminal would cut the intervals."""
-    many = len(result.comparisons)
-    corrected = f", Holm over {many}" if many > 1 else ""
-    console.print("differences in points, paired bootstrap intervals:")
-    for c in result.comparisons:
-        deltas = " · ".join(f"{title} {c[m].text()}" for m, title in METRICS.items())
-        p = "p undefined" if c.p_value is None else f"p = {c.p_value:.3g}"
-        console.print(
-            f"  {c.b} − {c.a}: {deltas}\n"
-            f"         right only in {c.a}: {c.mcnemar.only_a}, only in {c.b}: "
-            f"{c.mcnemar.only_b} · exact McNemar {p}{corrected}",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
+def _sample(pool: list[Example], shots: int, seed: int) -> list[Example]:
+    from ecomfs.batch import sample_examples
+
+    return sample_examples(pool, shots, seed)
 
 
-def _print_flips(
-    console: Console, systems: list[Predictions], result: Comparisons, show: int
-) -> None:
-    """One line a row that some challenger answers differently: what it broke first."""
-    from rich.table import Table
+def _needed(value: T | None, option: str) -> T:
+    from ecomfs.errors import ConfigError
 
-    rank = {"broken": 0, "fixed": 1, "changed": 2}
-    flipped: dict[str, Flip] = {}
-    for c in result.comparisons:
-        for flip in c.flips:
-            kept = flipped.get(flip.id)
-            if kept is None or rank[flip.kind] < rank[kept.kind]:
-                flipped[flip.id] = flip
-    if not flipped:
-        console.print("no row changed its answer")
-        return
-    answers: dict[str, list[str]] = {id_: [f.a] for id_, f in flipped.items()}
-    for c in result.comparisons:
-        changed = {f.id: f.b for f in c.flips}
-        for id_, row in answers.items():
-            row.append(changed.get(id_, row[0]))
-    ordered = sorted(flipped.values(), key=lambda f: rank[f.kind])
-    out = Table(
-        "id", "text", "gold", *(s.name for s in systems), "",
-        title=f"{len(flipped)} rows changed their answer", title_justify="left",
-    )  # fmt: skip
-    for flip in ordered[: max(show, 0)]:
-        text = " ".join(flip.extra_a["text"].split())
-        short = text if len(text) <= 60 else text[:59] + "…"
-        cells = (flip.id, short, flip.gold, *answers[flip.id], flip.kind)
-        out.add_row(*(_escape(cell) for cell in cells))
-    if show > 0:
-        console.print(out)
-    if len(ordered) > show:
-        console.print(
-            f"{len(ordered)} rows changed their answer; see all with --show or --json",
-            highlight=False,
-        )
+    if value is None:
+        raise ConfigError(f"{option} is missing", hint="see ecomfs ab --help")
+    return value
 
 
-def _report(
-    variants: list[Variant],
-    pipelines: list[Pipeline],
-    table: list[dict[str, Score]],
-    result: Comparisons,
-    n_examples: int,
-    seed: int,
-) -> dict[str, Any]:
-    first = pipelines[0]
-    return {
-        "task": first.card.name,
-        "engine": first.engine.spec,
-        "fingerprint": first.engine.fingerprint,
-        "k": first.k,
-        "seed": seed,
-        "examples": n_examples,
-        "rows": result.comparisons[0].rows,
-        "systems": [
-            {
-                "name": variant.name,
-                "source": variant.source,
-                "templates": dict(_refs(pipeline)),
-                "scores": {name: score.to_dict() for name, score in found.items()},
-            }
-            for variant, pipeline, found in zip(variants, pipelines, table, strict=True)
-        ],
-        **result.to_dict(),
-        "decision": _decision(result),
-    }
+def _refuse(when: str, **options: object) -> None:
+    """Options that mean nothing in this mode are told, not ignored."""
+    from ecomfs.errors import ConfigError
 
-
-def _decision(result: Comparisons) -> str:
-    """The line for people; of one comparison it says more than the summary of several."""
-    if len(result.comparisons) == 1:
-        return result.comparisons[0].decision.text
-    return result.decision
-
-
-def _refs(pipeline: Pipeline) -> list[tuple[str, str]]:
-    return [(lang, str(voice.builder.template.ref)) for lang, voice in pipeline.voices.items()]
-
-
-def _check_target(path: Path) -> None:
-    from ecomfs.errors import OutputError
-
-    if path.is_dir() or not path.parent.is_dir():
-        why = "is a folder" if path.is_dir() else f"no folder {path.parent}"
-        raise OutputError(f"{path}: {why}", hint="name a file in a folder that exists")
-
-
-def _write(path: Path, report: dict[str, Any]) -> None:
-    import json
-    import os
-
-    from ecomfs.errors import OutputError
-
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_text(
-            json.dumps(report, ensure_ascii=False, indent=2, allow_nan=False) + "\n",
-            encoding="utf-8",
-        )
-        os.replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OutputError(f"{path}: {error.strerror}") from error
-
-
-def _escape(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
+    for name, value in options.items():
+        if value:
+            raise ConfigError(f"{name} {when}", hint="leave one of the two out")

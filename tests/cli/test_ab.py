@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from scripted import ScriptedEngine
 
-from ecomfs.batch.compare import parse_variants
 from ecomfs.cli.ab import ab
 from ecomfs.errors import (
     ColumnError,
@@ -119,20 +118,25 @@ def test_long_texts_are_shortened_and_markup_is_text(
     data = tmp_path / "long.csv"
     rows = [f"[red]x{i}[/] {'word ' * 40},pos" for i in range(20)]
     data.write_text("\n".join(["text,label", *rows]), encoding="utf-8")
-    told = run(["v1", short], pool, data)
+    told = run(["v1", short], pool, data, calibrate=0)
     shown = capsys.readouterr().out
     assert told["comparisons"][0]["flips"]
     assert "[red]x" in shown
     assert "…" in shown
 
 
-def test_a_template_against_itself_flips_nothing(
-    pool: Path, data: Path, capsys: pytest.CaptureFixture[str]
+def test_variants_that_are_the_same_are_refused(
+    short: str, pool: Path, data: Path, tmp_path: Path
 ) -> None:
-    told = run(["v1", "v1"], pool, data)
-    assert told["comparisons"][0]["flips"] == []
-    assert told["comparisons"][0]["mcnemar"]["p_value"] == 1.0
-    assert "no row changed" in capsys.readouterr().out
+    copy = tmp_path / "copy.jinja"
+    copy.write_text(SHORT, encoding="utf-8")
+    engine = ScriptedEngine()
+    for templates, variant in (
+        (["v1", "v1"], None), ([short, str(copy)], None), (["v1"], ["same: k=2 template=v1"]),
+    ):  # fmt: skip
+        with pytest.raises(ConfigError, match=r"variants 'A' and '\w+' are the same"):
+            run(templates, pool, data, variant=variant, engine=engine)
+    assert engine.calls == []
 
 
 def test_three_templates_are_corrected_by_holm(
@@ -179,46 +183,30 @@ def test_only_the_rows_language_changes_with_a_template_of_one_language(
     assert {s["value"]: s["n"] for s in comparison["slices"]["language"]} == {"en": 20, "zh": 20}
 
 
-def test_rows_that_fail_count_against_their_template(short: str, pool: Path, data: Path) -> None:
-    told = run(["v1", short], pool, data, engine=ScriptedEngine(fails_on="Customer: thing"))
-    assert told["systems"][0]["scores"]["accuracy"]["value"] > 0
-    assert told["systems"][1]["scores"]["accuracy"]["value"] == 0
-    flips = told["comparisons"][0]["flips"]
-    assert {f["b"] for f in flips} == {"[failed]"}
-    assert all("no answer for this prompt" in f["extra_b"]["error"] for f in flips)
+def test_rows_that_fail_keep_their_pair_out(
+    short: str, pool: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine = ScriptedEngine(fails_on="Customer: thing number 7\nOverall")
+    told = run(["v1", short], pool, data, engine=engine)
+    assert told["rows"] == 60
+    assert [s["rows"] for s in told["systems"]] == [59, 59]
+    table = told["comparisons"][0]["mcnemar"]
+    assert sum(table[k] for k in ("both", "only_a", "only_b", "neither")) == 59
+    words = "1 of 60 rows kept out of the comparison, because a variant failed on them (A 0, B 1)"
+    assert told["kept_out"] == words
+    assert words in " ".join(capsys.readouterr().out.split())
+    # Or they count as wrong, where the user wants it so.
+    wrong = run(["v1", short], pool, data, engine=engine, failed_as_wrong=True)
+    assert [s["rows"] for s in wrong["systems"]] == [60, 60]
+    assert "t7" in {f["id"] for f in wrong["comparisons"][0]["flips"] if f["b"] == "[failed]"}
 
 
-# -- arguments ---------------------------------------------------------------------------------
-
-
-def test_words_that_name_templates(short: str, tmp_path: Path) -> None:
-    english = tmp_path / "en.mine.jinja"
-    english.write_text(SHORT, encoding="utf-8")
-    words = ["v1", short, str(english), f"en={english}, zh=v1"]
-    assert [(v.name, v.template) for v in parse_variants(words)] == [
-        ("A", "v1"),
-        ("B", Path(short)),
-        ("C", {"en": english}),
-        ("D", {"en": english, "zh": "v1"}),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("words", "error", "message"),
-    [
-        (["v1"], ConfigError, "1 template"),
-        ([], ConfigError, "0 template"),
-        (["v1"] * 27, ConfigError, "at most 26"),
-        (["v1", "fr=v1"], ConfigError, "en=A.jinja"),
-        (["v1", "en=v1,en=v2"], ConfigError, "each once"),
-        (["v1", "en="], ConfigError, "en=A.jinja"),
-        (["v1", "no/such.jinja"], MissingFileError, r"no/such\.jinja: no such template file"),
-        (["v1", "prompts/mine.txt"], ConfigError, r"end in \.jinja"),
-    ],
-)
-def test_words_that_name_none(words: list[str], error: type[Exception], message: str) -> None:
-    with pytest.raises(error, match=message):
-        parse_variants(words)
+def test_a_variant_that_fails_on_every_row_leaves_nothing_to_compare(
+    short: str, pool: Path, data: Path
+) -> None:
+    engine = ScriptedEngine(fails_on="Customer: thing")
+    with pytest.raises(ConfigError, match=r"60 of 60 rows.*A 0, B 60.*no answer for this prompt"):
+        run(["v1", short], pool, data, engine=engine)
 
 
 # -- bad input ---------------------------------------------------------------------------------
@@ -280,12 +268,12 @@ def test_open_tasks_know_the_pools_labels_only(tmp_path: Path) -> None:
     data.write_text("id,title,label\n1,boot,shoes\n2,lamp,Lamps\n", encoding="utf-8")
     options: dict[str, Any] = {"engine": engine, "embedder": "hashed", "quiet": True}
     with pytest.raises(UnknownLabelError, match=r"data\.csv, row '2'.*'Lamps'"):
-        ab(["v1", "v1"], "product_category", pool, data, **options)
+        ab(["v1", "v2"], "product_category", pool, data, **options)
     assert engine.calls == []
     # A label the pool knows but the sample lost stays in the comparison, as wrong.
     data.write_text("id,title,label\n1,boot,shoes\n2,cap,Hats\n3,jam,Food\n", encoding="utf-8")
     out = tmp_path / "out.json"
-    ab(["v1", "v1"], "product_category", pool, data, shots=2, json_path=out, **options)
+    ab(["v1", "v2"], "product_category", pool, data, shots=2, json_path=out, **options)
     told = json.loads(out.read_text(encoding="utf-8"))
     assert told["rows"] == 3
     assert told["systems"][0]["scores"]["accuracy"]["value"] < 1

@@ -1,0 +1,156 @@
+"""How a comparison looks on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ecomfs.compare.outcome import METRICS, Outcome
+from ecomfs_eval.compare import Comparison, Comparisons, Flip
+from ecomfs_eval.compare.differences import p_text, signed
+from ecomfs_eval.metrics import Score
+from ecomfs_eval.predictions import Predictions
+
+
+def print_outcome(found: Outcome, show: int, written: Sequence[Path] = ()) -> None:
+    """Everything, the decision last.
+
+    Args:
+        show: most rows to list that changed their answer.
+        written: files to name.
+    """
+    console = Console()
+    first = found.result.comparisons[0]
+    level = 100 * (1 - float(found.about["alpha"]))
+    console.print(f"{first.rows:,} rows compared · {level:g} % intervals", highlight=False)
+    for note in found.notes:
+        console.print(note, highlight=False, markup=False, soft_wrap=True)
+    _print_scores(console, found)
+    _print_differences(console, found.result)
+    _print_slices(console, found.result)
+    if first.mcnemar is not None:
+        _print_flips(console, found.systems, found.result, show)
+    for path in written:
+        console.print(f"wrote {path}", highlight=False, markup=False)
+    console.print(f"\n[bold]{escape(found.decision)}[/]", highlight=False, soft_wrap=True)
+
+
+def _print_scores(console: Console, found: Outcome) -> None:
+    out = Table("")
+    for title in METRICS.values():
+        out.add_column(title)
+    gaps: dict[str, None] = {}
+    for system in found.systems:
+        scores = found.scores[system.name]
+        out.add_row(escape(system.name), *(_cell(scores[m]) for m in METRICS))
+        for metric, title in METRICS.items():
+            if scores[metric].value is None:
+                gaps[f"{title} of {system.name} is undefined: {scores[metric].reason}"] = None
+    console.print(out)
+    for gap in gaps:
+        console.print(gap, highlight=False, markup=False, soft_wrap=True)
+
+
+def _cell(score: Score) -> str:
+    return "–" if score.value is None else score.text().replace(" [", "\n[")
+
+
+def _print_differences(console: Console, result: Comparisons) -> None:
+    """In lines, not in a table: a narrow terminal would cut the intervals."""
+    many = len(result.comparisons)
+    paired = result.comparisons[0].mcnemar is not None
+    console.print(
+        "differences (shares in points), "
+        + ("paired bootstrap intervals:" if paired else "intervals of unpaired arms:")
+    )
+    for c in result.comparisons:
+        shown = {d.metric: d for d in c.differences}
+        order = dict.fromkeys([c.primary, *METRICS])
+        deltas = " · ".join(
+            f"{METRICS.get(m, shown[m].title)} {shown[m].text()}" for m in order if m in shown
+        )
+        console.print(
+            f"  {c.b} − {c.a}: {deltas}\n         {_test(c, many)}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def _test(c: Comparison, many: int) -> str:
+    p = "p undefined" if c.p_value is None else p_text(c.p_value)
+    corrected = f", Holm over {many}" if many > 1 and c.sequential is None else ""
+    if c.mcnemar is None:
+        name = {"fisher": "Fisher's exact test", "bootstrap": "bootstrap"}.get(
+            c.differences[0].test, "no test"
+        )
+        return f"{name} {p}{corrected}"
+    counts = f"right only in {c.a}: {c.mcnemar.only_a}, only in {c.b}: {c.mcnemar.only_b}"
+    if c.sequential is not None:
+        return f"{counts} · e-process {p}, valid at every look"
+    name = "exact McNemar" if c.differences[0].test == "mcnemar" else "bootstrap"
+    return f"{counts} · {name} {p}{corrected}"
+
+
+def _print_slices(console: Console, result: Comparisons) -> None:
+    """Where the difference sits; long slicings are in the report."""
+    for c in result.comparisons:
+        for slicing, rows in c.slices.items():
+            if len(rows) > 8:
+                line = f"{len(rows)} values, see the report or --json"
+            else:
+                line = " · ".join(
+                    f"{r.value or '–'} (n {r.n}) {signed(r.delta, 'share')}"
+                    + (f" [{r.note}]" if r.note else "")
+                    + (f" {p_text(r.p_adjusted)}" if r.p_adjusted is not None else "")
+                    for r in rows
+                )
+            console.print(
+                f"  {c.b} − {c.a} by {slicing}: {line}",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
+            )
+
+
+def _print_flips(
+    console: Console, systems: Sequence[Predictions], result: Comparisons, show: int
+) -> None:
+    """One line a row that some challenger answers differently: what it broke first."""
+    rank = {"broken": 0, "fixed": 1, "changed": 2}
+    flipped: dict[str, Flip] = {}
+    for c in result.comparisons:
+        for flip in c.flips:
+            kept = flipped.get(flip.id)
+            if kept is None or rank[flip.kind] < rank[kept.kind]:
+                flipped[flip.id] = flip
+    if not flipped:
+        console.print("no row changed its answer")
+        return
+    answers: dict[str, list[str]] = {id_: [f.a] for id_, f in flipped.items()}
+    for c in result.comparisons:
+        changed = {f.id: f.b for f in c.flips}
+        for id_, row in answers.items():
+            row.append(changed.get(id_, row[0]))
+    ordered = sorted(flipped.values(), key=lambda f: rank[f.kind])
+    out = Table(
+        "id", "text", "gold", *(escape(s.name) for s in systems), "",
+        title=f"{len(flipped)} rows changed their answer", title_justify="left",
+    )  # fmt: skip
+    for flip in ordered[: max(show, 0)]:
+        text = " ".join(flip.extra_a.get("text", "").split())
+        short = text if len(text) <= 60 else text[:59] + "…"
+        cells = (flip.id, short, flip.gold, *answers[flip.id], flip.kind)
+        out.add_row(*(escape(cell) for cell in cells))
+    if show > 0:
+        console.print(out)
+    if len(ordered) > show:
+        console.print(
+            f"{len(ordered)} rows changed their answer; see all with --show, with both prompts in "
+            "-o report.html",
+            highlight=False,
+        )

@@ -1,0 +1,178 @@
+"""A comparison from fitted contenders to its outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ecomfs.batch.score import Tally
+from ecomfs.compare.answers import Answers
+from ecomfs.compare.contenders import Contender
+from ecomfs.compare.outcome import Outcome, outcome
+from ecomfs.compare.rows import TestRows
+from ecomfs.compare.watch import watch
+from ecomfs.errors import ConfigError
+from ecomfs_eval import Bootstrap, EvalError, Predictions, get_metric
+from ecomfs_eval.compare import Comparisons, compare_many, complete
+from ecomfs_eval.sequential import SequentialState, all_decided_by
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """How variants are compared; to be chosen before looking.
+
+    Attributes:
+        primary: the metric that decides.
+        alpha: rate of false decisions.
+        margin: the smallest difference that matters; ``None``: none is named.
+        sequential: look every ``every`` rows and stop when decided.
+        failed_as_wrong: count rows a variant failed on as wrong, instead of keeping the row out
+            for all.
+        seed: of orders and resamples.
+
+    Raises:
+        ConfigError: values out of range, or a running test of another metric than accuracy.
+    """
+
+    primary: str = "accuracy"
+    alpha: float = 0.05
+    margin: float | None = None
+    sequential: bool = False
+    every: int = 50
+    failed_as_wrong: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.alpha < 0.5:
+            raise ConfigError(f"alpha {self.alpha}", hint="between 0 and 0.5, such as 0.05")
+        try:
+            get_metric(self.primary)
+        except EvalError as error:
+            raise ConfigError(error.message, hint=error.hint) from error
+        if self.margin is not None and not self.margin > 0:
+            raise ConfigError(f"margin {self.margin}", hint="more than 0; 0.01 is one point")
+        if self.every < 1:
+            raise ConfigError(f"every {self.every}", hint="one row or more between looks")
+        if self.sequential and self.primary != "accuracy":
+            raise ConfigError(
+                f"a sequential test of {self.primary}",
+                hint="only accuracy can be watched row by row; leave out --primary",
+            )
+
+    @property
+    def how(self) -> Bootstrap:
+        """The resampling at this level."""
+        return Bootstrap(level=1 - self.alpha, seed=self.seed)
+
+
+def run(
+    contenders: Sequence[Contender],
+    test: TestRows,
+    design: Design,
+    *,
+    texts: bool = True,
+    on_progress: Callable[[Tally], None] = lambda tally: None,
+    on_look: Callable[[list[SequentialState]], None] = lambda states: None,
+) -> Outcome:
+    """Ask, compare, decide.
+
+    Args:
+        contenders: the first is the one in use.
+        texts: whether rows and prompts may stand in what is written.
+        on_look: called at each look of a sequential run.
+
+    Raises:
+        ConfigError: the harness refuses the design or the rows.
+        EngineError: an engine is gone.
+    """
+    pipelines = {c.name: c.pipeline for c in contenders}
+    answers = Answers(test, pipelines, seed=design.seed, on_progress=on_progress)
+    states: list[SequentialState] = []
+    try:
+        if design.sequential:
+            states = watch(
+                answers,
+                len(contenders) - 1,
+                alpha=design.alpha,
+                margin=design.margin,
+                every=design.every,
+                failed_as_wrong=design.failed_as_wrong,
+                on_look=on_look,
+            )
+        else:
+            answers.ask()
+        systems: Sequence[Predictions] = answers.predictions()
+        left_out = ""
+        if not design.failed_as_wrong:
+            systems, excluded = complete(systems)
+            left_out = excluded.text()
+        result = compare_many(systems, primary=design.primary, margin=design.margin, how=design.how)
+        if states:
+            result = all_decided_by(result, states)
+    except EvalError as error:
+        raise ConfigError(error.message, hint=error.hint) from error
+    notes = [
+        *(c.describe() for c in contenders),
+        _asked(answers, len(test), design, result),
+        *([left_out + "."] if left_out else []),
+    ]
+    return outcome(
+        systems, result, design.how,
+        notes=notes, about=_about(contenders, answers, test, design, left_out), texts=texts,
+    )  # fmt: skip
+
+
+def _asked(answers: Answers, rows: int, design: Design, result: Comparisons) -> str:
+    share = answers.tally.cache_share
+    cached = "" if share is None else f"; {share:.0%} of prompt tokens came from a cache"
+    seed = f"order and resamples by seed {design.seed}"
+    if not design.sequential:
+        return f"{answers.asked:,} rows, asked in turns; {seed}{cached}."
+    m = len(result.comparisons)
+    shared = f", divided by {m} challengers" if m > 1 else ""
+    return (
+        f"Sequential: {answers.asked:,} of {rows:,} rows used, a look every {design.every} rows, "
+        f"{100 * design.alpha:g} % level at all looks together{shared}; {seed}{cached}."
+    )
+
+
+def _about(
+    contenders: Sequence[Contender], answers: Answers, test: TestRows, design: Design, out: str
+) -> dict[str, Any]:
+    first = contenders[0].pipeline
+    examples = 0 if first.retriever is None else len(first.retriever.examples)
+    return {
+        "design": "paired",
+        "task": first.card.name,
+        "engine": first.engine.spec,
+        "fingerprint": first.engine.fingerprint,
+        "k": first.k,
+        "seed": design.seed,
+        "alpha": design.alpha,
+        "margin": design.margin,
+        "sequential": design.sequential,
+        "examples": examples,
+        "rows": len(test),
+        "rows_asked": answers.asked,
+        "kept_out": out,
+        "prompt_tokens": answers.tally.prompt_tokens,
+        "cached_tokens": answers.tally.cached_tokens,
+        "variants": {
+            c.name: {
+                "source": c.variant.source,
+                "options": {k: _plain(v) for k, v in c.variant.options.items()},
+                "templates": c.templates,
+                "engine": c.pipeline.engine.spec,
+                "fingerprint": c.pipeline.engine.fingerprint,
+                "k": c.pipeline.k,
+            }
+            for c in contenders
+        },
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
