@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from ecomfs.errors import InputError
@@ -48,7 +47,7 @@ def origin_of(cells: Mapping[str, Any], column: str | None, where: str) -> tuple
     return True, known.get("source_id", ""), known.get("method", "")
 
 
-def refuse_synthetic_table(source: Path, taken: Collection[str]) -> None:
+def refuse_synthetic_table(reader: TableReader, taken: Collection[str]) -> None:
     """Refuse a table of true labels that has synthetic rows.
 
     Args:
@@ -57,14 +56,13 @@ def refuse_synthetic_table(source: Path, taken: Collection[str]) -> None:
     Raises:
         InputError: naming the line.
     """
-    reader = TableReader(source)
     column = origin_column(reader.header, taken)
     if column is None:
         return
     for row in reader.rows():
-        where = f"{source.name}, line {row.line}"
+        where = f"{reader.name}, line {row.line}"
         if not row.error and origin_of(row.cells, column, where)[0]:
             raise InputError(
                 f"{where}: a synthetic example cannot be tested on",
-                hint=f"leave out the rows with {column} = {row.cells[column]}",
+                hint=f"score a table without the rows with {column} = {row.cells[column]}",
             )

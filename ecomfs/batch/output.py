@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ecomfs.batch.origin import refuse_synthetic_table
 from ecomfs.table import TableReader, TableRow
 from ecomfs.task import FieldMap, TaskCard
 from ecomfs.types import Prediction, Status
@@ -48,7 +49,7 @@ def find_columns(
         reader: of the table, when it is open already.
 
     Raises:
-        InputError: the file or its columns.
+        InputError: the file or its columns, or true labels of synthetic rows.
     """
     reader = reader or TableReader(source)
     for named in (id_column, gold_column):
@@ -56,6 +57,8 @@ def find_columns(
             reader.require(named)
     mapping = FieldMap.resolve(card, reader.header, fields, reader.name)
     found = id_column or next((c for c in reader.header if c.casefold() == "id"), None)
+    if gold_column is not None:
+        refuse_synthetic_table(reader, {*mapping.columns.values(), gold_column, found or ""})
     return Columns(mapping, found, gold_column)
 
 
