@@ -11,6 +11,7 @@ import typer
 
 from ecomfs.cli import (
     ab,
+    augment,
     check,
     demo,
     examples,
@@ -53,6 +54,7 @@ _VERBS: tuple[tuple[str, Callable[..., None]], ...] = (
 for _name, _verb in _VERBS:
     app.command(_name)(_verb)
 app.add_typer(examples.app, name="examples")
+prepare.app.command("augment")(augment.augment)
 app.add_typer(prepare.app, name="prepare")
 app.add_typer(eval_.app, name="eval")
 
