@@ -244,7 +244,8 @@ class Journal:
                 f"{self.path}: the disk is full",
                 hint="free some space; the same command then goes on",
             )
-        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        # Our statements are right: what SQLite cannot make sense of is the file.
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR):
             return self._damaged(str(error))
         if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
             why = "its folder does not exist, or may not be written"

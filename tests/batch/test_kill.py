@@ -82,9 +82,7 @@ def kill_at_a_moment(folder: Path, whole: Undisturbed, share: float) -> str:
 
 
 def kill_at_a_step(folder: Path, whole: Undisturbed, steps: int) -> str:
-    process = victim.start(
-        victim.score, whole.source, folder / "out.csv", folder / "first", steps
-    )
+    process = victim.start(victim.score, whole.source, folder / "out.csv", folder / "first", steps)
     process.join(60)
     assert process.exitcode in (0, -signal.SIGKILL)
     return check(folder, whole)

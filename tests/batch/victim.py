@@ -17,7 +17,7 @@ from typing import Any
 
 from scripted import ScriptedEngine, classifier
 
-from ecomfs.types import Prompt, Question, Reading
+from ecomfs.types import Prompt, Question
 
 ROWS = 400
 _SPAWN = multiprocessing.get_context("forkserver")
@@ -64,7 +64,7 @@ def make_table(path: Path, rows: int = ROWS) -> int:
             texts.append(text)
             writer.writerow([i, text, "a,b"][: 2 if i % 90 == 89 else 3])
     with path.open(encoding="utf-8", newline="") as file:
-        whole = [row for row in csv.reader(file)][1:]
+        whole = list(csv.reader(file))[1:]
     return len({row[1] for row in whole if len(row) == 3})
 
 
@@ -94,8 +94,10 @@ def die_after(steps: int) -> None:
     sys.setprofile(profile)
 
 
-def command(arguments: list[str], log: Path, seconds: float) -> None:
-    """Run the command line with the slow engine in place of a model."""
+def command(arguments: list[str], log: Path, seconds: float, said: Path) -> None:
+    """Run the command line with the slow engine in place of a model; what it says goes to
+    ``said``."""
+    sys.stderr = sys.stdout = said.open("w", encoding="utf-8")
     import ecomfs.classifier
     from ecomfs.cli import run
 
