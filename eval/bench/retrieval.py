@@ -1,185 +1,289 @@
-"""Retrieval speed beside plain NumPy and rank_bm25, measured alternately in one run.
+"""Retrieval beside its peers: speed, recall and memory, measured in turns in one run.
 
-    python eval/bench/retrieval.py                     pools of 100 … 100,000
-    python eval/bench/retrieval.py --sizes 1000000     the approximate index
+    python eval/bench/retrieval.py                               pools of 100 … 1,000,000
+    python eval/bench/retrieval.py --sizes 1000 --only numpy     one size, one peer
 
-Vectors are drawn from a hierarchy of random centres (384 dimensions, as the packaged model's),
-texts from a small grammar of product titles; both with a fixed seed. Every repetition times ours
-and the other one after the other, so that a busy machine slows both; the ratio is the median of
-the pairs' ratios. "NumPy" is the shortest correct brute force: one matrix product, argpartition,
-sort.
+Every system runs in a process of its own, peers with the packages of their own environment; all
+get the same vectors, so that retrieval alone is timed, inside the process. In each round every
+system has a turn, in changing order, so that a busy machine slows all of them; a ratio is the
+median over rounds of ours to theirs. All search with one thread (``--threads``), which is what a
+loaded server gives them; only indexes are built with all cores.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
+import os
 import platform
-import random
-import resource
+import shutil
+import statistics
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from peers.environment import python_of
+from retrieval_data import DIMENSIONS, QUERIES, make_pool, recall
+from retrieval_report import markdown, plot
 
-from ecomfs.retrieve import DenseIndex, LexicalIndex, build_index
-from ecomfs.retrieve.lexical import terms
-
-DIMENSIONS = 384
-K = 8
-SECONDS = 3.0  # time spent a comparison, about
-
-Vectors = NDArray[np.float32]
+HERE = Path(__file__).parent
+BATCHES = (1, 64)
+LONGEST_S = 3.0  # a query that would take longer is not asked
+MOST_MEMORY = 8 << 30
+TURN_MS = 30.0
 
 
-def draw_vectors(size: int, seed: int) -> Vectors:
-    """Unit rows in a hierarchy: 300 kinds, 30,000 products, and what makes each text its own.
-
-    There are more products than an approximate index has lists and neighbours lie across them,
-    so that finding them is not made easy.
+@dataclass(frozen=True)
+class Peer:
+    """Attributes:
+    module: file in ``peers/``.
+    requirements: its environment; none for ours.
+    kind: ``dense`` or ``lexical``: what it is compared with.
     """
-    shape = np.random.default_rng(0)
-    kinds = shape.standard_normal((300, DIMENSIONS), dtype=np.float32)
-    products = shape.standard_normal((30_000, DIMENSIONS), dtype=np.float32)
-    kind_of = shape.integers(0, len(kinds), len(products))
-    lots = np.random.default_rng(seed)
-    vectors = np.empty((size, DIMENSIONS), dtype=np.float32)
-    for start in range(0, size, 1 << 16):
-        block = vectors[start : start + (1 << 16)]
-        product = lots.integers(0, len(products), len(block))
-        block[:] = kinds[kind_of[product]] + 0.7 * products[product]
-        block += 0.7 * lots.standard_normal(block.shape, dtype=np.float32)
-        block /= np.linalg.norm(block, axis=1, keepdims=True)
-    return vectors
+
+    name: str
+    module: str
+    kind: str
+    requirements: str = ""
 
 
-def draw_texts(size: int, seed: int) -> list[str]:
-    """Product titles: brand, adjective, noun, model number; Chinese for every third."""
-    lots = random.Random(seed)
-    brands = [f"{a}{b}" for a in ("nor", "vel", "kas", "tri", "omi") for b in ("da", "tek", "lux")]
-    nouns = ["washing machine", "running shoes", "phone case", "desk lamp", "baby stroller"]
-    wide = ["洗衣机滚筒", "跑步鞋男款", "手机壳防摔", "护眼台灯", "婴儿推车轻便"]
-    return [
-        f"{lots.choice(brands)} {lots.choice(nouns if n % 3 else wide)} {lots.randrange(size)}"
-        for n in range(size)
-    ]
+SYSTEMS = [
+    Peer("ecomfs", "ecomfs_dense", "dense"),
+    Peer("NumPy", "numpy_brute", "dense"),
+    Peer("LangChain, in memory", "langchain_memory", "dense", "langchain.txt"),
+    Peer("LangChain, FAISS", "langchain_faiss", "dense", "langchain.txt"),
+    Peer("DSPy KNN", "dspy_knn", "dense", "dspy.txt"),
+    Peer("ecomfs, lexical", "ecomfs_lexical", "lexical"),
+    Peer("rank_bm25", "bm25_okapi", "lexical", "rank_bm25.txt"),
+]
+OURS = {"dense": "ecomfs", "lexical": "ecomfs, lexical"}
 
 
-def brute_force(vectors: Vectors, queries: Vectors) -> NDArray[np.int64]:
-    """The usual few lines of NumPy."""
-    scores = queries @ vectors.T
-    k = min(K, len(vectors))
-    part = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-    order = np.argsort(-np.take_along_axis(scores, part, axis=1), axis=1)
-    return np.asarray(np.take_along_axis(part, order, axis=1), dtype=np.int64)
+class Worker:
+    """A system in its process."""
+
+    def __init__(self, peer: Peer, python: str, folder: Path, threads: int) -> None:
+        limits = {f"{lib}_NUM_THREADS": str(threads) for lib in ("OMP", "OPENBLAS", "MKL")}
+        self.peer = peer
+        self._process = subprocess.Popen(
+            [python, HERE / "peers" / "worker.py", peer.module, folder],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | limits,
+        )
+
+    def ask(self, **order: Any) -> dict[str, Any]:
+        """One order, one answer."""
+        pipes = self._process
+        assert pipes.stdin is not None
+        assert pipes.stdout is not None
+        pipes.stdin.write(json.dumps(order) + "\n")
+        pipes.stdin.flush()
+        line = pipes.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.peer.name} ended with code {pipes.wait()}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def close(self) -> None:
+        """End the process."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(timeout=60)
 
 
-def alternate(ours: Callable[[int], Any], other: Callable[[int], Any]) -> dict[str, float]:
-    """Milliseconds of both, p50 and p99, and the median ratio of pairs."""
-    ours(0), other(0)
-    pairs: list[tuple[float, float]] = []
-    stop = time.perf_counter() + SECONDS
-    while len(pairs) < 15 or (time.perf_counter() < stop and len(pairs) < 2000):
-        n = len(pairs)
-        times = []
-        # Who goes first changes, so that neither always finds the caches warm.
-        for task in (ours, other)[:: 1 if n % 2 else -1]:
-            began = time.perf_counter()
-            task(n)
-            times.append(1e3 * (time.perf_counter() - began))
-        pairs.append((times[0], times[1]) if n % 2 else (times[1], times[0]))
-    mine, theirs = np.array(pairs).T
+@dataclass
+class Measured:
+    """What one system did with one size and batch."""
+
+    rounds: dict[int, float] = field(default_factory=dict)  # round → median CPU ms
+    ms: list[float] = field(default_factory=list)
+    cpu_ms: list[float] = field(default_factory=list)
+    found: dict[int, list[int]] = field(default_factory=dict)
+
+
+def take_turns(workers: list[Worker], batch: int, seconds: float) -> dict[str, Measured]:
+    """Rounds until the time is used up; who is slow has few turns, but three at least."""
+    measured = {w.peer.name: Measured() for w in workers}
+    stop = time.monotonic() + seconds
+    number = 0
+    while number < 3 or (time.monotonic() < stop and number < 100):
+        shift = number % len(workers)
+        for worker in workers[shift:] + workers[:shift]:
+            own = measured[worker.peer.name]
+            usual = statistics.median(own.ms) if own.ms else 0.0
+            if number >= 3 and usual > 1e3 * seconds / 20:
+                continue
+            count = min(40, max(1, int(TURN_MS / usual))) if usual else 1
+            first = len(own.ms)
+            calls = [
+                [(batch * (first + c) + i) % QUERIES for i in range(batch)] for c in range(count)
+            ]
+            answer = worker.ask(do="search", calls=calls, warm=usual < TURN_MS)
+            if number or usual > TURN_MS:  # the first round warms up
+                own.rounds[number] = statistics.median(answer["cpu_ms"])
+            own.ms += answer["ms"]
+            own.cpu_ms += answer["cpu_ms"]
+            for call, found in zip(calls, answer["found"], strict=True):
+                own.found |= dict(zip(call, found, strict=True))
+        number += 1
+    for own in measured.values():
+        own.ms, own.cpu_ms = own.ms[1:] or own.ms, own.cpu_ms[1:] or own.cpu_ms
+    return measured
+
+
+def measure(size: int, peers: list[Peer], options: Any, before: dict[str, Any]) -> dict[str, Any]:
+    """All systems on a pool of one size.
+
+    Args:
+        before: rows of the size before, from which what cannot be run is foreseen.
+    """
+    folder = options.cache / f"pool-{size}"
+    text_bytes = make_pool(size, folder)
+    matrix_bytes = 2 * size * DIMENSIONS
+    rows: list[dict[str, Any]] = []
+    skipped: dict[str, str] = {}
+    workers: list[Worker] = []
+    build: dict[str, dict[str, Any]] = {}
+    for peer in peers:
+        reason = foresee(peer, size, before)
+        if reason:
+            skipped[peer.name] = reason
+            print(f"{size:,}: {peer.name} is skipped: {reason}", file=sys.stderr)
+            continue
+        python = str(options.pythons[peer.name])
+        if peer.module == "ecomfs_dense":  # built by one process, opened by another
+            shutil.rmtree(folder / "ecomfs-index", ignore_errors=True)
+            builder = Worker(peer, python, folder, os.cpu_count() or 1)
+            build[peer.name] = builder.ask(do="build")
+            builder.close()
+        worker = Worker(peer, python, folder, options.threads)
+        opened = worker.ask(do="build")
+        build.setdefault(peer.name, opened)["open_seconds"] = opened["seconds"]
+        workers.append(worker)
+        took = build[peer.name]["seconds"]
+        print(f"{size:,}: {peer.name} built in {took:.2f} s", file=sys.stderr)
+    for batch in BATCHES:
+        for kind in ("dense", "lexical"):
+            group = [w for w in workers if w.peer.kind == kind]
+            if not group:
+                continue
+            measured = take_turns(group, batch, options.seconds)
+            ours = measured.get(OURS[kind])
+            for worker in group:
+                name, own = worker.peer.name, measured[worker.peer.name]
+                row: dict[str, Any] = {"system": name, "kind": kind, "size": size, "batch": batch}
+                row["p50_ms"] = float(np.median(own.ms))
+                row["p99_ms"] = float(np.quantile(own.ms, 0.99))
+                row["cpu_p50_ms"] = float(np.median(own.cpu_ms))
+                row["calls"] = len(own.ms)
+                if ours is not None:
+                    both = ours.rounds.keys() & own.rounds.keys()
+                    ratios = [ours.rounds[n] / own.rounds[n] for n in both]
+                    row["ours_to_this"] = float(np.median(ratios)) if ratios else None
+                row["recall"] = recall(folder, own.found) if kind == "dense" else None
+                rows.append(row)
+                print(f"  {batch:>2} {name}: {row['p50_ms']:.3f} ms", file=sys.stderr)
+    memory = {}
+    for worker in workers:
+        name = worker.peer.name
+        used = worker.ask(do="rest")
+        memory[name] = {
+            "resident_bytes": used["rss"],
+            "peak_bytes": used["peak"],
+            "build_peak_bytes": build[name]["peak"],
+            "build_s": build[name]["seconds"],
+            "open_s": build[name]["open_seconds"],
+        }
+        if worker.peer.module == "ecomfs_dense":
+            touched = worker.ask(do="touch")["rss"]
+            memory[name]["resident_all_read_bytes"] = touched
+            memory[name]["of_matrix_and_text"] = touched / (matrix_bytes + text_bytes)
+        worker.close()
+    shutil.rmtree(folder)
     return {
-        "ours_p50_ms": float(np.median(mine)),
-        "ours_p99_ms": float(np.quantile(mine, 0.99)),
-        "other_p50_ms": float(np.median(theirs)),
-        "other_p99_ms": float(np.quantile(theirs, 0.99)),
-        "ratio": float(np.median(mine / theirs)),
-        "pairs": len(pairs),
+        "size": size,
+        "matrix_bytes": matrix_bytes,
+        "text_bytes": text_bytes,
+        "rows": rows,
+        "memory": memory,
+        "skipped": skipped,
     }
 
 
-def dense(size: int) -> list[dict[str, Any]]:
-    """Ours against NumPy, one query at a time and 64 at once."""
-    vectors, queries = draw_vectors(size, 1), draw_vectors(512, 2)
-    began = time.perf_counter()
-    index = build_index(vectors)
-    built = time.perf_counter() - began
-    print(f"{size:,}: {index.description}, built in {built:.1f} s", file=sys.stderr)
-    found = [h.positions.tolist() for h in index.search(queries[:256], K)]
-    true = brute_force(vectors, queries[:256]).tolist()
-    pairs = zip(found, true, strict=True)
-    recall = sum(len(set(f) & set(t)) for f, t in pairs) / sum(map(len, true))
-    rows = []
-    for batch in (1, 64):
-
-        def block(n: int, batch: int = batch) -> Vectors:
-            start = n * batch % (len(queries) - batch + 1)
-            return queries[start : start + batch]
-
-        timed = alternate(
-            lambda n: index.search(block(n), K), lambda n: brute_force(vectors, block(n))
-        )
-        kind = "dense" if isinstance(index, DenseIndex) else "ivf"
-        row = {"what": kind, "other": "NumPy", "size": size, "batch": batch, "recall": recall}
-        rows.append(row | timed | {"build_s": built})
-    return rows
-
-
-def lexical(size: int) -> list[dict[str, Any]]:
-    """Ours (bm25s) against rank_bm25, one query at a time."""
-    if importlib.util.find_spec("rank_bm25") is None:
-        print("rank_bm25 is not installed: no lexical comparison", file=sys.stderr)
-        return []
-    from rank_bm25 import BM25Okapi  # type: ignore[import-untyped]
-
-    texts, queries = draw_texts(size, 1), draw_texts(256, 2)
-    index = LexicalIndex(texts)
-    other = BM25Okapi([terms(text) for text in texts])
-
-    def theirs(n: int) -> Any:
-        scores = other.get_scores(terms(queries[n % 256]))
-        return np.argsort(-scores)[:K]
-
-    timed = alternate(lambda n: index.search([queries[n % 256]], K), theirs)
-    return [{"what": "lexical", "other": "rank_bm25", "size": size, "batch": 1} | timed]
+def foresee(peer: Peer, size: int, before: dict[str, Any]) -> str:
+    """Why a system is not run at a size, from what it did at the one before; or nothing."""
+    if not before or peer.name in OURS.values():
+        return ""
+    if peer.name in before["skipped"]:
+        return f"as at {before['size']:,}"
+    growth = size / before["size"]
+    peak = before["memory"][peer.name]["build_peak_bytes"] * growth
+    if peak > MOST_MEMORY:
+        return f"it would take about {peak / (1 << 30):.0f} GiB"
+    single = next(r for r in before["rows"] if r["system"] == peer.name and r["batch"] == 1)
+    seconds = single["p50_ms"] * growth / 1e3
+    return f"a query would take about {seconds:.0f} s" if seconds > LONGEST_S else ""
 
 
 def main() -> None:
-    """Measure, print a table, write JSON when asked."""
+    """Measure; print the tables; write JSON, Markdown and the plot where asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sizes", type=int, nargs="+", default=[100, 1000, 10_000, 100_000])
-    parser.add_argument("--json", type=Path, help="write all numbers here")
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", default=[100, 1000, 10_000, 100_000, 1_000_000]
+    )
+    parser.add_argument("--only", nargs="+", help="words of the names of the peers to run")
+    parser.add_argument("--seconds", type=float, default=8.0, help="a size, kind and batch")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--cache", type=Path, default=Path(".cache/bench-retrieval"))
+    parser.add_argument("--out", type=Path, help="folder for retrieval.json, .md and .svg")
     options = parser.parse_args()
-    rows: list[dict[str, Any]] = []
-    for size in options.sizes:
-        rows += dense(size)
-        if size <= 100_000:
-            rows += lexical(size)
-    print("| what | pool | batch | ours p50 / p99 ms | other | p50 / p99 ms | ratio | recall@8 |")
-    print("|---|---|---|---|---|---|---|---|")
-    for r in rows:
-        recall = f"{r['recall']:.3f}" if "recall" in r else "–"
-        print(
-            f"| {r['what']} | {r['size']:,} | {r['batch']}"
-            f" | {r['ours_p50_ms']:.3f} / {r['ours_p99_ms']:.3f} | {r['other']}"
-            f" | {r['other_p50_ms']:.3f} / {r['other_p99_ms']:.3f}"
-            f" | {r['ratio']:.2f} | {recall} |"
-        )
+    options.cache = options.cache.resolve()
+    words = [w.lower() for w in options.only or [""]]
+    peers, options.pythons = [], {}
+    for peer in SYSTEMS:
+        if peer.requirements and not any(w in peer.name.lower() for w in words):
+            continue
+        try:
+            python = Path(sys.executable)
+            if peer.requirements:
+                python = python_of(peer.requirements, options.cache.parent / "bench-peers")
+        except RuntimeError as error:
+            print(f"{peer.name} is left out: {error}", file=sys.stderr)
+            continue
+        peers.append(peer)
+        options.pythons[peer.name] = python
+    sizes: list[dict[str, Any]] = []
+    for size in sorted(options.sizes):
+        sizes.append(measure(size, peers, options, sizes[-1] if sizes else {}))
     machine = {
         "python": platform.python_version(),
         "numpy": np.__version__,
-        "processor": platform.processor() or platform.machine(),
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "threads": options.threads,
     }
-    print(json.dumps(machine))
-    if options.json:
-        options.json.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1))
+    result = {"machine": machine, "sizes": sizes}
+    print(markdown(result))
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
+        (options.out / "retrieval.json").write_text(json.dumps(result, indent=1) + "\n")
+        (options.out / "retrieval.md").write_text(markdown(result))
+        (options.out / "retrieval.svg").write_text(plot(result))
+
+
+def processor() -> str:
+    """Its name, where the system tells."""
+    info = Path("/proc/cpuinfo")
+    for line in info.read_text().splitlines() if info.exists() else []:
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.machine()
 
 
 if __name__ == "__main__":

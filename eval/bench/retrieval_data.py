@@ -1,0 +1,88 @@
+"""The pools on which retrieval is timed: synthetic, seeded, the same for every system."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecomfs.retrieve.lexical import terms
+
+DIMENSIONS = 384
+K = 8
+QUERIES = 256
+_CHUNK = 1 << 16
+
+
+def draw_vectors(size: int, seed: int) -> NDArray[np.float16]:
+    """Unit rows in a hierarchy: 300 kinds, 30,000 products, and what makes each text its own.
+
+    There are more products than an approximate index has lists and neighbours lie across them,
+    so that finding them is not made easy.
+    """
+    shape = np.random.default_rng(0)
+    kinds = shape.standard_normal((300, DIMENSIONS), dtype=np.float32)
+    products = shape.standard_normal((30_000, DIMENSIONS), dtype=np.float32)
+    kind_of = shape.integers(0, len(kinds), len(products))
+    lots = np.random.default_rng(seed)
+    vectors = np.empty((size, DIMENSIONS), dtype=np.float16)
+    for start in range(0, size, _CHUNK):
+        product = lots.integers(0, len(products), min(_CHUNK, size - start))
+        block = kinds[kind_of[product]] + 0.7 * products[product]
+        block += 0.7 * lots.standard_normal(block.shape, dtype=np.float32)
+        block /= np.linalg.norm(block, axis=1, keepdims=True)
+        vectors[start : start + _CHUNK] = block
+    return vectors
+
+
+def draw_texts(size: int, seed: int) -> list[str]:
+    """Product titles: brand, noun, model number; Chinese for every third."""
+    lots = random.Random(seed)
+    brands = [f"{a}{b}" for a in ("nor", "vel", "kas", "tri", "omi") for b in ("da", "tek", "lux")]
+    nouns = ["washing machine", "running shoes", "phone case", "desk lamp", "baby stroller"]
+    wide = ["洗衣机滚筒", "跑步鞋男款", "手机壳防摔", "护眼台灯", "婴儿推车轻便"]
+    return [
+        f"{lots.choice(brands)} {lots.choice(nouns if n % 3 else wide)} {lots.randrange(size)}"
+        for n in range(size)
+    ]
+
+
+def make_pool(size: int, folder: Path) -> int:
+    """Write a pool where the workers look for it; returns the bytes of its texts."""
+    folder.mkdir(parents=True, exist_ok=True)
+    np.save(folder / "vectors.npy", draw_vectors(size, 1), allow_pickle=False)
+    np.save(folder / "queries.npy", draw_vectors(QUERIES, 2), allow_pickle=False)
+    texts = draw_texts(size, 1)
+    # Queries ask for titles of the pool's own kind, its model numbers among them.
+    queries = draw_texts(size, 2)[:QUERIES] if size >= QUERIES else draw_texts(QUERIES, 2)
+    for name, lines in (("texts", texts), ("query_texts", queries)):
+        (folder / f"{name}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        split = "\n".join(" ".join(terms(line)) for line in lines)
+        (folder / f"{name.replace('texts', 'terms')}.txt").write_text(split + "\n", "utf-8")
+    return sum(len(text.encode()) for text in texts)
+
+
+def truth(folder: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Exact similarities: of each query's eighth neighbour, and the queries themselves."""
+    vectors = np.load(folder / "vectors.npy", mmap_mode="r")
+    queries = np.load(folder / "queries.npy").astype(np.float32)
+    best = np.full((len(queries), K), -np.inf, dtype=np.float32)
+    for start in range(0, len(vectors), _CHUNK):
+        scores = queries @ vectors[start : start + _CHUNK].astype(np.float32).T
+        both = np.concatenate([best, scores], axis=1)
+        best = np.partition(both, both.shape[1] - K, axis=1)[:, -K:]
+    return best.min(axis=1), queries
+
+
+def recall(folder: Path, found: dict[int, list[int]]) -> float:
+    """The share of the eight nearest that was found; what ties with the eighth counts as found."""
+    least, queries = truth(folder)
+    vectors = np.load(folder / "vectors.npy", mmap_mode="r")
+    hits = 0
+    for number, positions in found.items():
+        unique = sorted(set(positions))
+        scores = vectors[unique].astype(np.float32) @ queries[number]
+        hits += min(K, int((scores >= least[number] - 1e-5).sum()))
+    return hits / (K * len(found))

@@ -1,0 +1,112 @@
+"""The tables and the plot of a retrieval benchmark."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+from ecomfs_eval.report.svg import HEIGHT, WIDTH, Axis, Series, chart
+
+_MB = 1e6
+_COLOURS = ("#0072b2", "#c44e00", "#00795a", "#a3448f", "#7a6000", "#2c6fbb", "#8a3b12", "#444444")
+_DASHES = ("", "7 3", "3 2", "9 3 2 3", "4 2", "12 4", "1 3", "6 2 1 2 1 2")
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """Tables of times, of memory and build, of what was skipped, and of the machine."""
+    lines = [
+        "| pool | batch | system | p50 ms | p99 ms | CPU p50 ms | ours ÷ this | recall@8 |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for size in result["sizes"]:
+        for r in sorted(size["rows"], key=lambda r: (r["kind"], r["batch"])):
+            recall = "–" if r["recall"] is None else f"{r['recall']:.3f}"
+            ratio = r.get("ours_to_this")
+            shown = "–" if ratio is None or r["system"].startswith("ecomfs") else f"{ratio:.3g}"
+            lines.append(
+                f"| {r['size']:,} | {r['batch']} | {r['system']} | {r['p50_ms']:.3f}"
+                f" | {r['p99_ms']:.3f} | {r['cpu_p50_ms']:.3f} | {shown} | {recall} |"
+            )
+    lines += [
+        "",
+        "| pool | system | build s | open s | peak of build MB | resident MB | ÷ matrix + text |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for size in result["sizes"]:
+        for name, m in size["memory"].items():
+            resident = m.get("resident_all_read_bytes", m["resident_bytes"])
+            shares = f"{resident / (size['matrix_bytes'] + size['text_bytes']):.2f}"
+            if "lexical" in name or "bm25" in name:
+                shares = "–"
+            lines.append(
+                f"| {size['size']:,} | {name} | {m['build_s']:.2f} | {m['open_s']:.2f}"
+                f" | {m['build_peak_bytes'] / _MB:,.1f} | {resident / _MB:,.1f} | {shares} |"
+            )
+    lines.append("")
+    for size in result["sizes"]:
+        for name, why in size["skipped"].items():
+            lines.append(f"Skipped at {size['size']:,}: {name}: {why}.")
+    m = result["machine"]
+    lines.append(
+        f"\nMachine: {m['processor']}, {m['cores']} cores, {m['threads']} thread(s) a search;"
+        f" Python {m['python']}, NumPy {m['numpy']}."
+    )
+    return "\n".join(lines) + "\n"
+
+
+def plot(result: dict[str, Any]) -> str:
+    """Milliseconds of one query over the size of the pool, both logarithmic; a whole SVG file."""
+    points: dict[str, list[tuple[float, float]]] = {}
+    for size in result["sizes"]:
+        for r in size["rows"]:
+            if r["batch"] == 1:
+                points.setdefault(r["system"], []).append((r["size"], r["p50_ms"]))
+    every = [p for line in points.values() for p in line]
+    series = [
+        Series(name, [x for x, _ in line], [y for _, y in line], style=number)
+        for number, (name, line) in enumerate(points.items())
+    ]
+    powers = tuple(10.0**n for n in range(-3, 7))
+    low = max(t for t in powers if t <= min(y for _, y in every))
+    high = min(t for t in powers if t >= max(y for _, y in every))
+    xs = sorted({x for x, _ in every})
+    drawing = chart(
+        "Retrieval time by pool size",
+        "Median milliseconds of one query, k = 8, for each system",
+        Axis("examples in the pool", xs[0], max(xs[-1], xs[0] + 1), "log", ticks=tuple(xs)),
+        Axis(
+            "ms a query (median)",
+            low,
+            high,
+            "log",
+            ticks=tuple(p for p in powers if low <= p <= high),
+        ),
+        series,
+    )
+    legend = "".join(
+        f'<line x1="{WIDTH + 12}" x2="{WIDTH + 40}" y1="{24 + 20 * n}" y2="{24 + 20 * n}"'
+        f' class="line s{n}"/><text x="{WIDTH + 46}" y="{28 + 20 * n}" class="label">'
+        f"{escape(s.name)}</text>"
+        for n, s in enumerate(series)
+    )
+    opening = f'<svg role="img" viewBox="0 0 {WIDTH} {HEIGHT}" class="chart">'
+    assert drawing.startswith(opening)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="{2 * WIDTH}"'
+        f' viewBox="0 0 {WIDTH + 180} {HEIGHT}">{_style()}{drawing[len(opening) : -len("</svg>")]}'
+        f"{legend}</svg>\n"
+    )
+
+
+def _style() -> str:
+    rules = [
+        "svg{background:#fff;font-family:sans-serif}text{fill:#57606a;font-size:11px}",
+        ".label{fill:#1b1f24;font-size:12px}.middle{text-anchor:middle}.end{text-anchor:end}",
+        ".grid{stroke:#d0d7de;stroke-width:1}",
+        ".line{fill:none;stroke:currentColor;stroke-width:2}.mark{fill:currentColor}",
+    ]
+    for number, (colour, dash) in enumerate(zip(_COLOURS, _DASHES, strict=True)):
+        rules.append(f".s{number}{{color:{colour}}}")
+        if dash:
+            rules.append(f".line.s{number}{{stroke-dasharray:{dash}}}")
+    return f"<style>{''.join(rules)}</style>"
