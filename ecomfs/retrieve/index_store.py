@@ -76,15 +76,11 @@ def update_index(
         old: a key for each text that ``index`` holds, in its order.
         new: the keys of ``texts``.
     """
+    if len(old) == len(new) and all(a == b for a, b in zip(old, new, strict=True)):
+        return index  # as it is: memory-mapped perhaps, and texts may stand in it twice
     places: dict[Any, int] = {key: place for place, key in enumerate(old)}
     positions = np.array([places.get(key, -1) for key in new], dtype=np.int64)
     unknown = [texts[p] for p in np.flatnonzero(positions < 0).tolist()]
-    if (
-        not unknown
-        and len(positions) == len(index)
-        and np.array_equal(positions, np.arange(len(index)))
-    ):
-        return index
     return index.updated(positions, embedder.embed(unknown, query=False))
 
 

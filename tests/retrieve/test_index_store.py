@@ -9,6 +9,7 @@ import pytest
 
 from ecomfs.pool.embedder import Embedder, Vectors
 from ecomfs.pool.hashed import HashedEmbedder
+from ecomfs.retrieve.half import HalfRows
 from ecomfs.retrieve.index import VectorIndex
 from ecomfs.retrieve.index_store import open_index
 from ecomfs.retrieve.retriever import Retriever
@@ -151,3 +152,15 @@ def test_a_relabelled_example_shows_its_new_label() -> None:
 def test_a_kept_retriever_answers_as_before(tmp_path: Path) -> None:
     first = shown(make(TEXTS, FixedEmbedder(), tmp_path))
     assert shown(make(TEXTS, FixedEmbedder(), tmp_path)) == first
+
+
+def test_a_text_that_stands_twice_does_not_cost_the_memory_map(tmp_path: Path) -> None:
+    texts = [f"{text} {n}" for n in range(500) for text in TEXTS[:40]] + TEXTS[:2] + TEXTS[:2]
+    first = open_index(texts, FixedEmbedder(), tmp_path, "exact")
+    second = open_index(texts, FixedEmbedder(), tmp_path, "exact")
+    assert same(first, second)
+    assert isinstance(second.vectors, HalfRows)
+    base = second.vectors.stored
+    while base.base is not None and not isinstance(base, np.memmap):
+        base = base.base
+    assert isinstance(base, np.memmap)
