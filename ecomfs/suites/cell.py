@@ -162,7 +162,7 @@ def run_cell(
     found = _classify(clf, data.test, lambda n: on_rows("classify", n, len(data.test)))
     done = time.monotonic()
     scored = Scored(clf.pipeline_, data.test, data.groups)
-    kept = answers(scored, found, stages="stages" in systems)
+    kept, partial = answers(scored, found, stages="stages" in systems)
     others, absent = baselines(scored, pool, systems, cell.seed)
     measured = {
         "fit_seconds": round(fitted - started, 3),
@@ -178,7 +178,7 @@ def run_cell(
             k: _plain(v) for k, v in clf.get_params().items() if k not in ("task", "fields")
         },
     }
-    return CellResult((*kept, *others), absent, measured)
+    return CellResult((*kept, *others), {**partial, **absent}, measured)
 
 
 def _classify(

@@ -115,7 +115,7 @@ class Dataset(_Strict):
         task: name of a task, or its folder, relative to the suite's file.
         pool, test: where labelled examples and test rows come from.
         shots, seeds: instead of the suite's.
-        draw: labelled examples are drawn ``even``\ ly over the labels, as a few-shot benchmark
+        draw: labelled examples are drawn ``even`` over the labels, as a few-shot benchmark
             does, or at ``random``, as a shop that labels what comes: then their label shares are
             those of the test rows, which calibration relies on where labels are skewed.
         options: of :class:`~ecomfs.FewShotClassifier`, beside the suite's.

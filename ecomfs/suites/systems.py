@@ -8,17 +8,15 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from ecomfs.batch.evaluate import vote
+from ecomfs.batch.trained import labelled_rows, over, raw_columns
 from ecomfs.pipeline import Pipeline
-from ecomfs.task import TaskCard
 from ecomfs.types import Example, Prediction
 from ecomfs_eval import Predictions, Undefined
-from ecomfs_eval.baselines import BASELINES, LabelledRows, run_baselines
+from ecomfs_eval.baselines import BASELINES, run_baselines
 
 MAIN = "ecomfs"
-_CELLS = ("number", "category", "price", "date")
 
 
 class Scored:
@@ -52,9 +50,11 @@ class Scored:
         )
 
 
-def answers(scored: Scored, found: Sequence[Prediction], *, stages: bool) -> list[Predictions]:
-    """The final answers, and one system a stage that the predictions tell of. Rows that failed
-    stay in, as failed."""
+def answers(
+    scored: Scored, found: Sequence[Prediction], *, stages: bool
+) -> tuple[list[Predictions], dict[str, str]]:
+    """The final answers, and one system a stage that the predictions tell of; and why a stage is
+    absent. Rows that failed stay in, as failed."""
     tokens = np.array([float(p.prompt_tokens) or np.nan for p in found])
     final = scored.of(
         MAIN,
@@ -70,34 +70,51 @@ def answers(scored: Scored, found: Sequence[Prediction], *, stages: bool) -> lis
             "demonstrations": tuple(" ".join(p.demonstration_ids) for p in found),
         },
     )
-    systems = [final]
-    if stages:
-        systems += [_stage(scored, found, stage) for stage in _stages(found)]
-    return systems
+    if not stages:
+        return [final], {}
+    systems, absent = [final], {}
+    for name in dict.fromkeys(name for p in found for name in p.stages):
+        values = [_stage_of(p, name) for p in found]
+        if any(v is None and p.probabilities for v, p in zip(values, found, strict=True)):
+            absent[f"{MAIN}:{name}"] = "some rows were answered without it"
+        else:
+            systems.append(_stage(scored, found, name, values))
+    return systems, absent
 
 
-def _stages(found: Sequence[Prediction]) -> list[str]:
-    """Names in order of first appearance."""
-    return list(dict.fromkeys(name for p in found for name in getattr(p, "stages", {})))
+_BEFORE = {"fused": "calibrated", "calibrated": "read"}
+"""A step that a row did not take left the distribution as it was (a language may have too few
+examples to calibrate)."""
 
 
-def _stage(scored: Scored, found: Sequence[Prediction], stage: str) -> Predictions:
-    tables: list[list[float]] = []
-    status: list[str] = []
-    predicted: list[str | None] = []
-    for p in found:
-        values = getattr(p, "stages", {}).get(stage)
-        if values is None:
-            tables.append([np.nan] * len(scored.labels))
-            predicted.append(None)
-            # A row that abstained in the end had an answer at every stage.
-            status.append(str(p.status) if str(p.status) != "ok" else "failed")
-            continue
-        row = _row(dict(zip(p.probabilities, values, strict=True)), scored.labels)
-        tables.append(row)
-        predicted.append(scored.labels[int(np.argmax(row))])
-        status.append("ok")
-    return scored.of(f"{MAIN}:{stage}", predicted, tables, status=status)
+def _stage_of(p: Prediction, name: str | None) -> tuple[float, ...] | None:
+    while name is not None and name not in p.stages:
+        name = _BEFORE.get(name)
+    return None if name is None else p.stages[name]
+
+
+def _stage(
+    scored: Scored,
+    found: Sequence[Prediction],
+    name: str,
+    values: Sequence[tuple[float, ...] | None],
+) -> Predictions:
+    """One stage as a system. A row that was left to a person in the end has an answer at every
+    stage; one that failed has none."""
+    tables = [
+        _row({} if v is None else dict(zip(p.probabilities, v, strict=True)), scored.labels)
+        for p, v in zip(found, values, strict=True)
+    ]
+    answered = [v is not None for v in values]
+    return scored.of(
+        f"{MAIN}:{name}",
+        [
+            scored.labels[int(np.argmax(row))] if there else None
+            for row, there in zip(tables, answered, strict=True)
+        ],
+        tables,
+        status=["ok" if there else str(p.status) for p, there in zip(found, answered, strict=True)],
+    )
 
 
 def _row(probabilities: Mapping[str, float], labels: Sequence[str]) -> list[float]:
@@ -118,58 +135,20 @@ def baselines(
         found["knn"] = scored.of("knn", None, vote(pipeline, texts, scored.labels, rows))
     names = [name for name in BASELINES if name in wanted and name != "knn"]
     if names and pool:
-        columns = _columns(pipeline.card, pool) if "gradient_boosting" in wanted else []
-        train = _labelled(pipeline, pool, wanted, columns)
-        test = _labelled(pipeline, scored.test, wanted, columns)
+        columns = raw_columns(pipeline.card, pool) if "gradient_boosting" in wanted else []
+        vectors = "embedding_logistic" in wanted
+        train = labelled_rows(pipeline, pool, columns=columns, vectors=vectors)
+        test = labelled_rows(pipeline, scored.test, columns=columns, vectors=vectors)
         for name, got in run_baselines(train, test, names, seed=seed).items():
-            found[name] = got if isinstance(got, Undefined) else _aligned(scored, got)
+            found[name] = (
+                got
+                if isinstance(got, Undefined)
+                else scored.of(name, list(got.predicted), over(got, scored.labels))
+            )
     if "repeat_last" in wanted:
         found["repeat_last"] = _repeat_last(scored)
     systems = [p for p in found.values() if isinstance(p, Predictions)]
     return systems, {n: u.reason for n, u in found.items() if isinstance(u, Undefined)}
-
-
-def _labelled(
-    pipeline: Pipeline, rows: Sequence[Example], wanted: Collection[str], columns: Sequence[str]
-) -> LabelledRows:
-    texts = [pipeline.text(row.fields) for row in rows]
-    vectors = table = None
-    if "embedding_logistic" in wanted and pipeline.retriever is not None:
-        # Both sides as queries: a model embedder puts queries and passages in different places.
-        vectors = pipeline.retriever.embedder.embed(texts, query=True)
-    if columns:
-        table = pd.DataFrame({c: [str(r.fields.get(c, "")) for r in rows] for c in columns})
-    return LabelledRows.of(
-        [_pool_spelling(pipeline, row.label) for row in rows],
-        ids=[row.id for row in rows],
-        texts=texts,
-        vectors=vectors,
-        table=table,
-    )
-
-
-def _pool_spelling(pipeline: Pipeline, label: str) -> str:
-    found = pipeline.space.index(label)
-    return label if found is None else pipeline.space.names[found]
-
-
-def _columns(card: TaskCard, pool: Sequence[Example]) -> list[str]:
-    """The raw cells of a tabular task; none where a row is a text or a history."""
-    if any(f.kind in ("text", "history") and f.required for f in card.fields):
-        return []
-    names = [f.name for f in card.fields if f.kind in _CELLS]
-    return [n for n in names if any(str(row.fields.get(n, "")).strip() for row in pool)]
-
-
-def _aligned(scored: Scored, got: Predictions) -> Predictions:
-    """A baseline over the label space of the cell; labels it never saw have probability 0."""
-    assert got.probabilities is not None  # every baseline gives a distribution
-    place = {label: i for i, label in enumerate(got.labels)}
-    table = np.zeros((len(got), len(scored.labels)))
-    for i, label in enumerate(scored.labels):
-        if label in place:
-            table[:, i] = got.probabilities[:, place[label]]
-    return scored.of(got.name, list(got.predicted), table)
 
 
 def _repeat_last(scored: Scored) -> Predictions | Undefined:
