@@ -4,9 +4,9 @@ Each example is answered by the vote of the others, once with every candidate. T
 fields are learned from labels, so they are learned without the example's own: otherwise a field
 that fits its label by chance would find neighbours that fit it too. No model is called.
 
-The least log loss wins only when it is better than the default by more than the standard error
-of the difference (the one-standard-error rule, Breiman et al. 1984, section 3.4.3): a small pool
-says little, and then the default stays.
+Of the candidates within one standard error of the least log loss, that nearest to the default is
+chosen (the one-standard-error rule, Breiman et al. 1984, section 3.4.3): a small pool says little,
+and then the default mostly stays.
 """
 
 from __future__ import annotations
