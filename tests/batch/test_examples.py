@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ecomfs.batch import read_examples, sample_examples
+from ecomfs.batch.imports import import_examples, write_examples
 from ecomfs.errors import (
     ColumnError,
     DuplicateIdError,
@@ -15,6 +17,8 @@ from ecomfs.errors import (
     MissingFileError,
     UnknownLabelError,
 )
+from ecomfs.pool import Pool
+from ecomfs.pool.sample import sample_queries
 from ecomfs.task import load_task
 from ecomfs.types import Example
 
@@ -83,3 +87,67 @@ def test_samples_are_even_repeatable_and_of_the_size_asked(
 def test_more_than_there_are() -> None:
     with pytest.raises(InputError, match="5 examples wanted, the pool has 1"):
         sample_examples([Example("1", {"text": "x"}, "a")], 5, 0)
+
+
+def test_a_table_says_what_is_synthetic(tmp_path: Path) -> None:
+    text = (
+        "id,text,label,Synthetic,source_id,method\n"
+        "a,fine,positive,no,,\nb,well,positive,TRUE,a,rewrite\nc,poor,negative,,x,paid\n"
+    )
+    found = read_examples(write(tmp_path, text), CARD)
+    assert [(e.synthetic, e.source_id, e.method) for e in found] == [
+        (False, "", ""),
+        (True, "a", "rewrite"),
+        (False, "", ""),
+    ]
+
+
+def test_a_mark_that_is_neither_yes_nor_no(tmp_path: Path) -> None:
+    text = "id,text,label,synthetic\na,fine,positive,no\nb,well,positive,perhaps\n"
+    with pytest.raises(InputError, match=r"line 3: column 'synthetic' is 'perhaps'"):
+        read_examples(write(tmp_path, text), CARD)
+
+
+def test_other_tables_may_have_a_method(tmp_path: Path) -> None:
+    text = "id,text,label,method\na,fine,positive,credit card\n"
+    (found,) = read_examples(write(tmp_path, text), CARD)
+    assert (found.synthetic, found.method) == (False, "")
+
+
+@given(
+    st.lists(
+        st.builds(
+            Example,
+            st.uuids().map(str),
+            st.fixed_dictionaries({"text": st.text('abc 好,\n"', min_size=1).filter(str.strip)}),
+            st.sampled_from(["positive", "negative"]),
+            st.just(True),
+            st.text("ab:.#好", max_size=5),
+            st.sampled_from(["", "rewrite", "borrow"]),
+        ),
+        min_size=1,
+        max_size=5,
+        unique_by=lambda e: e.id,
+    )
+)
+def test_origins_survive_a_table(made: list[Example]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "pool.csv"
+        write_examples(path, made)
+        assert read_examples(path, CARD) == made
+
+
+def test_an_import_does_not_change_an_origin() -> None:
+    real = Example("a", {"text": "fine"}, "positive")
+    with Pool.in_memory([real]) as pool:
+        with pytest.raises(DuplicateIdError, match="another origin"):
+            import_examples(pool, [Example("a", {"text": "fine"}, "positive", synthetic=True)])
+        assert pool.examples() == [real]
+
+
+def test_queries_are_never_synthetic() -> None:
+    real = [Example(str(i), {"text": "x"}, "ab"[i % 2]) for i in range(4)]
+    made = [Example(f"s{i}", {"text": "x"}, "a", synthetic=True) for i in range(8)]
+    assert sample_queries([*made, *real], 48, seed=0) == real
+    assert len(sample_queries([*made, *real], 3, seed=0)) == 3
+    assert sample_queries(made, 48, seed=0) == []

@@ -245,7 +245,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("filler_kb", [400, 600, 700, 800, 900, 940, 980, 1010])
+@pytest.mark.parametrize("filler_kb", [600, 700, 800, 940, 1010])
 def test_a_full_disk_loses_nothing(small_disk: Path, tmp_path: Path, filler_kb: int) -> None:
     """Wherever the disk fills up, the message says so and the next run goes on."""
     source = tmp_path / "in.csv"
@@ -266,7 +266,6 @@ def test_a_full_disk_loses_nothing(small_disk: Path, tmp_path: Path, filler_kb: 
         assert "disk is full" in str(problem)
         assert not (small_disk / "out.csv").exists()
         score_table(source, small_disk / "out.csv", pipeline, chunk_rows=32)
-    print("full" if problem else "enough", getattr(problem, "__notes__", ""))
     assert (small_disk / "out.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
     left = sorted(p.name for p in small_disk.iterdir())
     assert left == ["out.csv", "out.failed.csv"]
