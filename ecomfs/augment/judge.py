@@ -25,8 +25,9 @@ class Policy:
     Attributes:
         confidence: least probability of the label, read by the classifier.
         near: shingle similarity (Jaccard) from which two texts are near copies, 0.5 to 1.
-        shortest, longest: of a rewrite, as a share of its source's characters; a borrowed text
-            may be as many times shorter or longer than the shortest or longest of the pool.
+        shortest, longest: of a rewrite, as a share of its source's length in characters (a
+            Chinese one counts as three); a borrowed text may be as many times shorter or longer
+            than the shortest or longest of the pool.
 
     Raises:
         ConfigError: a number out of range.
@@ -77,7 +78,7 @@ class Judge:
         self._pool_near = NearIndex(self.policy.near)
         for example, text in zip(self.examples, texts, strict=True):
             self._pool_near.add(example.id, _print(text))
-        self._lengths = min(map(len, texts)), max(map(len, texts))
+        self._lengths = min(map(_size, texts)), max(map(_size, texts))
         labels = pipeline.space.labels
         self._names = {
             spelling.casefold().replace("_", " ")
@@ -114,9 +115,9 @@ class Judge:
             low = self._lengths[0] * self.policy.shortest
             high = self._lengths[1] * self.policy.longest
         else:
-            low, high = len(before) * self.policy.shortest, len(before) * self.policy.longest
-        if not low <= len(text) <= high:
-            return "length", f"{len(text)} characters, not {low:.0f} to {high:.0f}"
+            low, high = _size(before) * self.policy.shortest, _size(before) * self.policy.longest
+        if not low <= _size(text) <= high:
+            return "length", f"{_size(text)} letters long, not {low:.0f} to {high:.0f}"
         if before is not None:
             named = self._named(text) - self._named(before)
             if named:
@@ -177,6 +178,16 @@ class Judge:
     def _named(self, text: str) -> set[str]:
         said = text.casefold().replace("_", " ")
         return {name for name in self._names if _says(said, name)}
+
+
+def _size(text: str) -> int:
+    """Characters, a Chinese one for three: it says about as much as three letters, and borrowed
+    texts are compared across languages.
+
+    >>> _size("broke"), _size("坏了!")
+    (5, 7)
+    """
+    return len(text) + 2 * sum("\u3400" <= char <= "\u9fff" for char in text)
 
 
 def _says(text: str, name: str) -> bool:

@@ -32,7 +32,7 @@ REASONS: Mapping[Reason, str] = {
     "empty": "no letters or digits",
     "unfinished": "the text was cut at the token limit",
     "wrong_language": "not in the language of its source",
-    "length": "much shorter or longer than its source",
+    "length": "much shorter or longer than its source (borrowed: than the pool's texts)",
     "leaks_label": "names a label that its source does not name",
     "copies_prompt": "repeats a line of the prompt, such as its source",
     "near_copy": "nearly the same as an example or another candidate",

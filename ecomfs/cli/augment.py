@@ -104,6 +104,7 @@ def augment(
     # Everything that can be wrong without a model is found before one is loaded.
     plan = _plan(card, pool, target, share, label, borrow is not None, rewrite, rewrite_field)
     prompts = load_prompts(prompt)
+    _say_left_out(source, card, id_column, label_column, o.parse_fields(field))
     lent = _lent(
         card, plan.space, borrow, borrow_task or task, borrow_label_column,
         o.parse_pairs(map_, "--map"), o.parse_pairs(borrow_field, "--borrow-field"),
@@ -210,6 +211,28 @@ def _lent(
         examples = sample_examples(examples, limit, seed)
     mapped = map_fields(card, other, fields)
     return _Lent(examples, meanings, mapped, f"{other.name}:{path.name}")
+
+
+def _say_left_out(
+    source: str,
+    card: TaskCard,
+    id_column: str | None,
+    label_column: str | None,
+    fields: dict[str, str],
+) -> None:
+    """Columns that are none of the task's are not in the result: not silently."""
+    from ecomfs.table import TableReader
+    from ecomfs.task import FieldMap, find_column
+
+    if o.is_pool(source):
+        return
+    header = TableReader(source).header
+    used = {*FieldMap.resolve(card, header, fields).columns.values(), id_column}
+    used.add(find_column(header, label_column, card.label_column, source, "--label-column "))
+    known = {"id", "synthetic", "source_id", "method"}
+    left = [name for name in header if name not in used and name.casefold() not in known]
+    if left:
+        print(f"note: columns that are none of the task's are left out: {', '.join(left)}")
 
 
 def _writer(spec: str | None, clf: Any) -> Any:

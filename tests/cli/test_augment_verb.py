@@ -83,6 +83,15 @@ def test_the_result_goes_into_a_pool_and_out_again(folder: Path) -> None:
         assert pool.examples() == POOL
 
 
+def test_columns_that_are_left_out_are_named(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"{e.id},{e.fields['text'].replace(',', '')},{e.label},5" for e in POOL]
+    Path("wide.csv").write_text("\n".join(["id,text,label,stars", *rows]), encoding="utf-8")
+    assert augment("--target", "4", "--label", "negative", source="wide.csv") == 0
+    assert "left out: stars" in capsys.readouterr().out
+
+
 def test_borrowing(folder: Path) -> None:
     words = ["--borrow", "titles.csv", "--borrow-task", "product_category"]
     assert augment(*words, "--map", "returned=negative") == 0
