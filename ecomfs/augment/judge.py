@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ecomfs.augment.result import Candidate, Reason
+from ecomfs.decide import Policy as Decision
 from ecomfs.errors import ConfigError, PoolError
 from ecomfs.pipeline import Pipeline
 from ecomfs.retrieve import Retriever
@@ -54,8 +55,9 @@ class Judge:
     """Checks candidates against a pool, its classifier, and each other.
 
     The classifier reads a candidate with demonstrations from the pool as it was; its source, what
-    else was made from it, and near copies of it are not among them. The label bias is the one
-    that was estimated on the whole pool.
+    else was made from it, and near copies of it are not among them. The model is read alone: the
+    experts that may be fused with it know the whole pool. So does the label bias, a few numbers
+    for all examples together.
 
     Args:
         pipeline: the fitted classifier's.
@@ -66,7 +68,8 @@ class Judge:
     """
 
     def __init__(self, pipeline: Pipeline, field: str | None, policy: Policy | None = None) -> None:
-        self.pipeline = pipeline
+        # The linear probe was solved on the source too, so it would tell its label.
+        self.pipeline = replace(pipeline, experts=None, policy=Decision())
         self.policy = policy or Policy()
         self.examples = _retriever(pipeline).examples
         self._field = field

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,6 +13,7 @@ from writing import POOL, SOURCE, Writer, by_words, judge
 from ecomfs import aio
 from ecomfs.augment import (
     Augmented,
+    Judge,
     Need,
     Policy,
     RewriteSettings,
@@ -20,7 +22,10 @@ from ecomfs.augment import (
     text_field,
 )
 from ecomfs.augment.result import REASONS
+from ecomfs.decide import Policy as Decision
 from ecomfs.errors import ConfigError, EngineUnavailableError, MissingFileError, PoolError
+from ecomfs.read.fusion import Fusion
+from ecomfs.retrieve.experts import Experts
 from ecomfs.task import load_task
 from ecomfs.text.clean.near import fingerprint
 from ecomfs.types import Example
@@ -115,6 +120,22 @@ def test_the_classifier_does_not_see_the_source() -> None:
         assert "came off" not in prompt
         assert "gave way" not in prompt
         assert "the lid is broken" in prompt
+
+
+def test_experts_that_know_the_source_have_no_say() -> None:
+    """A linear probe was solved on the source and would give its label to whatever is made of it."""
+    text = "in a minute the band was tight and it is working well"
+    writer = Writer(lambda source, seed: text)
+    alone = judge(writer).pipeline
+    assert alone.retriever is not None
+    fused = replace(
+        alone,
+        experts=Experts(alone.retriever, alone.space.names),
+        policy=Decision(fusion=Fusion(0.0, 0.0, 100.0)),
+    )
+    chosen = RewriteSettings(attempts=1, generations=1)
+    made = aio.run(rewrite(Judge(fused, "text"), writer, [ONE], "text", chosen))
+    assert [c.reason for c in made.candidates] == ["other_label"]
 
 
 def test_synthetic_examples_are_not_rewritten() -> None:
