@@ -123,7 +123,7 @@ def test_the_classifier_does_not_see_the_source() -> None:
 
 
 def test_experts_that_know_the_source_have_no_say() -> None:
-    """A linear probe was solved on the source and would give its label to whatever is made of it."""
+    """A linear probe was solved on the source and would give its label to all made of it."""
     text = "in a minute the band was tight and it is working well"
     writer = Writer(lambda source, seed: text)
     alone = judge(writer).pipeline
