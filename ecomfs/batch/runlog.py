@@ -141,6 +141,8 @@ def read_run(path: Path) -> Run:
         elif event == "input":
             run.identity[line["output"]] = line["identity"]
             run.outputs.setdefault(line["output"], {})
+        elif event == "progress" and run.outputs:
+            run.outputs[next(reversed(run.outputs))] = line["tally"]
         elif event == "output":
             run.outputs[line["output"]] = line["tally"]
         elif event in ("finished", "stopped", "failed"):

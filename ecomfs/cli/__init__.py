@@ -18,8 +18,10 @@ from ecomfs.cli import (
     lint_task,
     models,
     new_task,
+    plan,
     prepare,
     rank,
+    runs,
     score,
     serve,
     suggest,
@@ -39,6 +41,7 @@ app = typer.Typer(
 
 _VERBS: tuple[tuple[str, Callable[..., None]], ...] = (
     ("score", score.score),
+    ("plan", plan.plan),
     ("rank", rank.rank),
     ("ab", ab.ab),
     ("serve", serve.serve),
@@ -56,6 +59,7 @@ for _name, _verb in _VERBS:
 app.add_typer(examples.app, name="examples")
 prepare.app.command("augment")(augment.augment)
 app.add_typer(prepare.app, name="prepare")
+app.add_typer(runs.app, name="runs")
 app.add_typer(eval_.app, name="eval")
 
 

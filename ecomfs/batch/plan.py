@@ -1,0 +1,364 @@
+"""What a run would do and cost, before anything is spent."""
+
+from __future__ import annotations
+
+import random
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ecomfs import aio
+from ecomfs.batch.answer import row_key
+from ecomfs.batch.identity import Identity, differences
+from ecomfs.batch.journal import Journal
+from ecomfs.batch.output import Columns, journal_path
+from ecomfs.batch.runlog import last_rate
+from ecomfs.batch.select import Selection
+from ecomfs.engine.cached import CachedEngine
+from ecomfs.errors import ConfigError
+from ecomfs.pipeline import Case, Pipeline
+from ecomfs.read.readout import LogprobReadout
+from ecomfs.retrieve.prefix_cache import simulate_prefix_cache
+from ecomfs.table import IdTracker, TableReader
+from ecomfs.types import Row
+
+MAX_PROMPTS = 500
+"""Above this many rows to ask, prompts are counted on a sample."""
+_ANSWER_TOKENS = 24
+"""Most tokens of an answer that is generated, not read (:class:`ecomfs.read.TextReadout`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate with its 95 % interval; exact when both ends are equal."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def exact(self) -> bool:
+        """Nothing was sampled."""
+        return self.low == self.high
+
+    def __mul__(self, factor: float) -> Interval:
+        return Interval(self.value * factor, self.low * factor, self.high * factor)
+
+    def __add__(self, other: Interval) -> Interval:
+        return Interval(self.value + other.value, self.low + other.low, self.high + other.high)
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What a million tokens cost, in any currency.
+
+    Attributes:
+        prompt: a million prompt tokens.
+        cached: a million prompt tokens that the provider had in its cache; ``None``: as the rest.
+        answer: a million answer tokens.
+    """
+
+    prompt: float
+    cached: float | None = None
+    answer: float = 0.0
+
+    def __post_init__(self) -> None:
+        for value in (self.prompt, self.cached, self.answer):
+            if value is not None and value < 0:
+                raise ConfigError(f"a price of {value}", hint="0 or more, for a million tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run would do.
+
+    Attributes:
+        rows: chosen rows.
+        left_out: rows that the selection passes over.
+        unusable: chosen rows that cannot be read or prompted; they fail without the model.
+        copies: rows identical to an earlier one.
+        journaled: rows' answers that an interrupted run left.
+        journal: why the journal that is there could not be used; empty otherwise.
+        remembered: of the rows to ask, how many the reading cache knows.
+        asked: rows that the model would read.
+        prompt_tokens, answer_tokens: of all rows the model would read; ``None`` for a model that
+            does not show its tokenizer.
+        shared: share of the prompt tokens that a server with a prefix cache would not compute
+            again (played on the sampled prompts in their order, one after another).
+        sampled: prompts that were rendered to find out.
+        rate: rows a second; ``None`` when unknown.
+        rate_from: where the rate comes from, in words.
+        seconds: of model time; ``None`` without a rate.
+        cost: in the currency of the prices; ``None`` without prices or tokens.
+    """
+
+    rows: int
+    left_out: int
+    unusable: int
+    copies: int
+    journaled: int
+    journal: str
+    remembered: Interval
+    asked: Interval
+    prompt_tokens: Interval | None
+    answer_tokens: Interval | None
+    shared: float | None
+    sampled: int
+    rate: float | None
+    rate_from: str
+    seconds: Interval | None
+    cost: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """What one pass over the input finds."""
+
+    rows: int
+    left_out: int
+    unusable: int
+    copies: int
+    journaled: int
+    new: int
+    sample: list[Row]
+
+
+def plan_table(
+    source: str,
+    output: Path,
+    pipeline: Pipeline,
+    columns: Columns,
+    selection: Selection,
+    identity: Identity,
+    *,
+    prices: Prices | None = None,
+    probe: int = 0,
+    block_size: int = 16,
+    max_prompts: int = MAX_PROMPTS,
+    seed: int = 0,
+) -> Plan:
+    """Look at every row, render the prompts of all or of a sample, and add up.
+
+    Args:
+        identity: :func:`ecomfs.batch.score.run_identity` of the run.
+        probe: rows that the model reads now, to time it; 0 uses the rate of its last run. They
+            are kept in the reading cache, so that the run does not read them again.
+        block_size: tokens a block of the prefix cache.
+
+    Raises:
+        InputError: the input cannot be read.
+        EngineError: the probe fails.
+    """
+    journal, why = _journal(journal_path(output), identity)
+    try:
+        found = _scan(source, pipeline, columns, selection, journal, max_prompts, seed)
+    finally:
+        if journal is not None:
+            journal.close()
+    cases = pipeline.prepare(found.sample, [str(i) for i in range(len(found.sample))])
+    prompted = [case for case in cases if case.prompt is not None and not case.skipped]
+    known = aio.run(_known(pipeline, prompted))
+    to_ask = [case for case, there in zip(prompted, known, strict=True) if not there]
+    whole = len(found.sample) == found.new
+    bad = _share(len(cases) - len(prompted), len(cases), found.new, whole)
+    remembered = _share(sum(known), len(cases), found.new, whole)
+    asked = _share(len(to_ask), len(cases), found.new, whole)
+    prompt_tokens = None
+    if pipeline.engine.tokenizer is not None:
+        prompt_tokens = _total([len(c.prompt.token_ids) for c in to_ask if c.prompt], asked, whole)
+    answer_tokens = asked * (_looks(pipeline) or _ANSWER_TOKENS)
+    ids = [c.prompt.token_ids for c in to_ask if c.prompt and c.prompt.token_ids]
+    shared = simulate_prefix_cache(ids, block_size=block_size).hit_rate
+    rate, rate_from = _rate(pipeline, to_ask, probe)
+    return Plan(
+        rows=found.rows,
+        left_out=found.left_out,
+        unusable=found.unusable + round(bad.value),
+        copies=found.copies,
+        journaled=found.journaled,
+        journal=why,
+        remembered=remembered,
+        asked=asked,
+        prompt_tokens=prompt_tokens,
+        answer_tokens=answer_tokens,
+        shared=shared,
+        sampled=len(cases),
+        rate=rate,
+        rate_from=rate_from,
+        seconds=asked * (1 / rate) if rate else None,
+        cost=_cost(prices, prompt_tokens, answer_tokens, shared),
+    )
+
+
+def _journal(path: Path, identity: Identity) -> tuple[Journal | None, str]:
+    """The journal of an interrupted run, if it is one of this run."""
+    if not path.exists():
+        return None, ""
+    journal = Journal(path)
+    known = journal.get("identity")
+    changed = [] if known is None else differences(known, identity)
+    if known is None or changed:
+        journal.close()
+        return None, f"{path}: another run's ({', '.join(changed)} changed)" if changed else ""
+    return journal, ""
+
+
+def _scan(
+    source: str,
+    pipeline: Pipeline,
+    columns: Columns,
+    selection: Selection,
+    journal: Journal | None,
+    most: int,
+    seed: int,
+) -> _Rows:
+    """One pass; the rows to ask are sampled as they come (reservoir, Vitter 1985, algorithm R)."""
+    reader = TableReader(source)
+    chosen = selection.over(reader)
+    chance = random.Random(seed)
+    seen = IdTracker()
+    unusable = copies = journaled = new = 0
+    sample: list[tuple[int, Row]] = []
+    for chunk in reader:
+        fresh: dict[bytes, dict[str, Any]] = {}
+        for _, row in chosen.of(chunk.rows, chunk.first):
+            if row.error:
+                unusable += 1
+                continue
+            values = columns.fields.fields(row.cells, pipeline.card)
+            key = row_key(values)
+            if seen.add(key.hex()):
+                fresh[key] = values
+            else:
+                copies += 1
+        known = journal.known(list(fresh)) if journal is not None else set()
+        journaled += len(known)
+        for key, values in fresh.items():
+            if key in known:
+                continue
+            place = new if len(sample) < most else chance.randrange(new + 1)
+            if place < len(sample):
+                sample[place] = (new, values)
+            elif place == len(sample) and place < most:
+                sample.append((new, values))
+            new += 1
+        if chosen.full:
+            break
+    sample.sort(key=lambda item: item[0])  # in the order in which they would be sent
+    return _Rows(
+        chosen.kept, chosen.left_out, unusable, copies, journaled, new, [row for _, row in sample]
+    )
+
+
+async def _known(pipeline: Pipeline, cases: Sequence[Case]) -> list[bool]:
+    """Which prompts the reading cache knows the answers of."""
+    out = [False] * len(cases)
+    if not isinstance(pipeline.engine, CachedEngine):
+        return out
+    for language, voice in pipeline.voices.items():
+        if isinstance(voice.readout, LogprobReadout):
+            mine = [i for i, c in enumerate(cases) if c.language == language]
+            prompts = [p for i in mine if (p := cases[i].prompt) is not None]
+            known = await pipeline.engine.known(prompts, voice.readout.questions)
+            for i, there in zip(mine, known, strict=True):
+                out[i] = there
+    return out
+
+
+def _share(count: int, sampled: int, total: int, whole: bool) -> Interval:
+    """A count in a sample, taken to all; Wilson's interval for the share."""
+    if whole or not sampled:
+        return Interval(count, count, count) if whole else Interval(0, 0, 0)
+    z, n = 1.96, sampled
+    p = count / n
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
+    return Interval(p * total, max(0.0, centre - half) * total, min(1.0, centre + half) * total)
+
+
+def _total(tokens: Sequence[int], rows: Interval, whole: bool) -> Interval:
+    """Tokens of all rows from those of a sample: mean times rows."""
+    if whole or not tokens:
+        return Interval(sum(tokens), sum(tokens), sum(tokens))
+    mean = statistics.fmean(tokens)
+    half = 1.96 * statistics.stdev(tokens) / len(tokens) ** 0.5 if len(tokens) > 1 else mean
+    return Interval(mean * rows.value, max(0.0, mean - half) * rows.low, (mean + half) * rows.high)
+
+
+def _looks(pipeline: Pipeline) -> int | None:
+    """Answer tokens a row: one a look; ``None`` for generated answers."""
+    looks = [
+        v.readout.looks for v in pipeline.voices.values() if isinstance(v.readout, LogprobReadout)
+    ]
+    return max(looks) if looks else None
+
+
+def _rate(pipeline: Pipeline, cases: Sequence[Case], probe: int) -> tuple[float | None, str]:
+    if probe and cases:
+        # Two halves: the first one also warms the model up and is not timed.
+        picked = list(cases[:: max(1, len(cases) // (2 * probe))])[: 2 * probe]
+        warm, timed = picked[: len(picked) // 2], picked[len(picked) // 2 :]
+        if warm:
+            aio.run(pipeline.answer(warm))
+        started = time.perf_counter()
+        aio.run(pipeline.answer(timed))
+        return len(timed) / (time.perf_counter() - started), f"a probe of {len(timed)} rows"
+    rate = last_rate(pipeline.engine.fingerprint)
+    if rate is not None:
+        return rate, "the last run with this model"
+    return None, "no run with this model yet: --probe 16 times it"
+
+
+def _cost(
+    prices: Prices | None,
+    prompt: Interval | None,
+    answer: Interval,
+    shared: float | None,
+) -> Interval | None:
+    if prices is None or prompt is None:
+        return None
+    each = prices.prompt
+    if prices.cached is not None and shared is not None:
+        each += (prices.cached - prices.prompt) * shared
+    return prompt * (each / 1e6) + answer * (prices.answer / 1e6)
+
+
+def total(plans: Sequence[Plan]) -> Plan:
+    """Several inputs as one.
+
+    Raises:
+        ConfigError: no plan.
+    """
+    if not plans:
+        raise ConfigError("nothing to plan")
+    whole = plans[0]
+    for plan in plans[1:]:
+        weight = whole.asked.value + plan.asked.value
+        shared = None
+        if whole.shared is not None and plan.shared is not None and weight:
+            shared = (whole.shared * whole.asked.value + plan.shared * plan.asked.value) / weight
+        whole = replace(
+            whole,
+            rows=whole.rows + plan.rows,
+            left_out=whole.left_out + plan.left_out,
+            unusable=whole.unusable + plan.unusable,
+            copies=whole.copies + plan.copies,
+            journaled=whole.journaled + plan.journaled,
+            journal="; ".join(filter(None, (whole.journal, plan.journal))),
+            remembered=whole.remembered + plan.remembered,
+            asked=whole.asked + plan.asked,
+            prompt_tokens=_sum(whole.prompt_tokens, plan.prompt_tokens),
+            answer_tokens=_sum(whole.answer_tokens, plan.answer_tokens),
+            shared=shared,
+            sampled=whole.sampled + plan.sampled,
+            seconds=_sum(whole.seconds, plan.seconds),
+            cost=_sum(whole.cost, plan.cost),
+        )
+    return whole
+
+
+def _sum(one: Interval | None, other: Interval | None) -> Interval | None:
+    return None if one is None or other is None else one + other

@@ -1,0 +1,105 @@
+"""``ecomfs runs``: what was run, how it went, and going on with what was interrupted."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ecomfs.batch.runlog import Run
+
+app = typer.Typer(no_args_is_help=True, help="List, inspect, compare and resume scoring runs.")
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="its id, the beginning of it, or last")]
+
+
+@app.command("list")
+def list_(
+    most: Annotated[int, typer.Option("--last", help="only so many, the newest")] = 20,
+) -> None:
+    """Runs of this user, oldest first."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from ecomfs.batch.runlog import list_runs
+
+    table = Table()
+    for column in ("run", "state", "rows", "read", "rows/s"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("command", no_wrap=True, overflow="ellipsis")
+    for run in list_runs()[-most:]:
+        rows, read, seconds = (_sum(run, key) for key in ("rows", "read", "reading_seconds"))
+        rate = f"{read / seconds:.1f}" if read and seconds else ""
+        table.add_row(
+            run.id, run.state, f"{rows:,.0f}", f"{read:,.0f}", rate, shlex.join(run.command)
+        )
+    Console().print(table)
+
+
+@app.command()
+def show(id_: Id) -> None:
+    """Everything a run's log says, as YAML."""
+    import yaml
+
+    from ecomfs.batch.runlog import find_run
+
+    run = find_run(id_)
+    shown = {name: getattr(run, name) for name in run.__slots__}
+    shown["command"] = shlex.join(run.command)
+    print(yaml.safe_dump(shown, allow_unicode=True, sort_keys=False), end="")
+
+
+@app.command()
+def compare(first: Id, second: Id) -> None:
+    """What differs between two runs: input, model, examples, options, results."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from ecomfs.batch.runlog import compare_runs, find_run
+
+    one, other = find_run(first), find_run(second)
+    table = Table("", one.id, other.id)
+    for row in compare_runs(one, other):
+        table.add_row(*row)
+    Console().print(table)
+
+
+@app.command()
+def resume(
+    id_: Id = "last",
+    show_only: Annotated[
+        bool, typer.Option("--print", help="print the command, do not run it")
+    ] = False,
+) -> None:
+    """Run an interrupted run's command again, in its folder: it goes on from its journal."""
+    from ecomfs.batch.runlog import find_run
+    from ecomfs.errors import ConfigError
+
+    run = find_run(id_)
+    line = f"cd {shlex.quote(run.folder)} && ecomfs {shlex.join(run.command)}"
+    if show_only:
+        print(line)
+        return
+    if not run.resumable:
+        raise ConfigError(f"run {run.id} is {run.state}", hint="see the command with --print")
+    if any("***@" in word for word in run.command):
+        raise ConfigError(
+            f"run {run.id} had a password in its command, which its log does not hold",
+            hint=f"give the command again: {line}",
+        )
+    from ecomfs.cli import run as run_command
+
+    print(line)
+    try:
+        os.chdir(run.folder)
+    except OSError as error:
+        raise ConfigError(f"{run.folder}: {error.strerror}") from error
+    raise typer.Exit(run_command(run.command))
+
+
+def _sum(run: Run, key: str) -> float:
+    values: list[Any] = [tally.get(key, 0) for tally in run.outputs.values()]
+    return float(sum(values))
