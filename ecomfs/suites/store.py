@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from ecomfs.errors import ConfigError, InputError, MissingFileError, OutputError
 from ecomfs.suites.cell import Cell, CellResult
 from ecomfs.suites.config import Suite
-from ecomfs_eval import EvalError, summarise
+from ecomfs_eval import EvalError
 from ecomfs_eval.manifest import Manifest, Results, hash_file, read_results, write_results
 
 SUITE = "suite.json"
@@ -135,11 +135,8 @@ class ResultsFolder:
         folder = self.folder / cell.folder
         (folder / "manifest.json").unlink(missing_ok=True)
         settings = {"cell": identity, "measured": result.measured, "absent": result.absent}
-        scores = [summarise(p, ["accuracy"], slice_metrics=()) for p in result.systems]
         try:
-            write_results(
-                folder, result.systems, settings=settings, inputs=inputs, summaries=scores
-            )
+            write_results(folder, result.systems, settings=settings, inputs=inputs)
         except EvalError as error:
             raise OutputError(error.message, hint=error.hint) from error
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import numpy as np
 
@@ -44,7 +46,8 @@ class Baseline:
         Raises:
             MissingLibraryError: scikit-learn is absent.
         """
-        got = self.fit(train, test, seed)
+        with one_thread():
+            got = self.fit(train, test, seed)
         if isinstance(got, Undefined):
             return got
         classes, table = got
@@ -58,6 +61,19 @@ class Baseline:
             source=f"baseline {self.name}",
             **test.columns,
         )
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Linear algebra on one thread: few-shot matrices are too small to share, and threads that
+    wait for each other on a busy machine make a fit many times slower."""
+    if find_spec("threadpoolctl") is None:  # it comes with scikit-learn
+        yield
+        return
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1, user_api="blas"):
+        yield
 
 
 def one_class(train: LabelledRows) -> Undefined | None:
