@@ -114,6 +114,7 @@ def relabel(
 ) -> None:
     """Give an example another label."""
     from ecomfs.batch.examples import known_labels
+    from ecomfs.pool.records import few
     from ecomfs.task import load_task
 
     known = None if task is None else known_labels(load_task(task))
@@ -121,6 +122,9 @@ def relabel(
         known.require(label, f"example {id_!r}")
     with _open(pool, name) as opened:
         print(f"{id_} is {label!r}: version {opened.relabel(id_, label, note)}")
+        made = [e.id for e in opened.examples() if e.source_id == id_ and e.label != label]
+        if made:
+            print(f"note: {few(made)} made from it keep their label: relabel or retire them too")
 
 
 @app.command()

@@ -165,3 +165,14 @@ def test_true_labels_of_synthetic_rows_are_refused(
     words[3] = "made.csv"
     assert run(["score", "pool.csv", *words, "--no-synthetic"]) == 2
     assert "every example is synthetic" in capsys.readouterr().err
+
+
+def test_a_relabelled_source_names_its_rewrites(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Pool.open("shop.db") as pool:
+        pool.add([*POOL, Example("s", {"text": "bad"}, "negative", True, "n1", "rewrite")])
+    assert run(["examples", "relabel", "n1", "positive", "--pool", "shop.db"]) == 0
+    assert "note: example 's' made from it keep their label" in capsys.readouterr().out
+    assert run(["examples", "relabel", "n2", "positive", "--pool", "shop.db"]) == 0
+    assert "note" not in capsys.readouterr().out
