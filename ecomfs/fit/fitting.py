@@ -75,7 +75,7 @@ async def fit(
     experts = None
     if wanted.fusion and pipeline.retriever is not None:
         experts = Experts(pipeline.retriever, pipeline.space.names)
-    bare = replace(pipeline, experts=experts, policy=Policy())
+    bare = replace(pipeline, experts=experts or pipeline.experts, policy=Policy())
     found, _ = await read_left_out(bare, examples, on_progress)
     kept = [reading for reading in found if reading is not None]
     truth = np.array([label for label, _, _ in kept], dtype=np.int64)

@@ -216,7 +216,7 @@ class Profile(_Strict):
                 voice,
                 calibration=Calibration(offsets, kept.strength, kept.readings, kept.temperature),
             )
-        experts = None
+        experts = pipeline.experts
         if self.fusion is not None and pipeline.retriever is not None:
             experts = Experts(pipeline.retriever, names)
         policy = Policy(

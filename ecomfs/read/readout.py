@@ -6,6 +6,7 @@ TextReadout      generated text, parsed; for engines that give no log-probabilit
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -43,10 +44,18 @@ class LogprobReadout:
         self, verbalizer: Verbalizer, tokenizer: Tokenizer, cue: str, separator: str
     ) -> None:
         self.name = f"logprob-{verbalizer.kind}"
-        sequences = [
+        self._sequences = [
             answer_tokens(tokenizer, cue, separator + answer) for answer in verbalizer.answers
         ]
-        self._trie = AnswerTrie(sequences, end=answer_tokens(tokenizer, cue, "\n")[0])
+        self._end = answer_tokens(tokenizer, cue, "\n")[0]
+        self._trie = AnswerTrie(self._sequences, self._end)
+
+    def narrowed(self, places: Sequence[int]) -> LogprobReadout:
+        """The read-out of some of the answers only."""
+        few = copy.copy(self)
+        few._sequences = [self._sequences[i] for i in places]
+        few._trie = AnswerTrie(few._sequences, self._end)
+        return few
 
     @property
     def looks(self) -> int:

@@ -1,0 +1,97 @@
+"""How rows of one language are asked, and of many labels only the few that a row may have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ecomfs.decide import cheap_answer
+from ecomfs.engine.protocol import Engine
+from ecomfs.prompt import PromptBuilder
+from ecomfs.read import Calibration, LogprobReadout, Readout
+from ecomfs.read.fusion import PRIOR_CHEAP, Evidence
+from ecomfs.retrieve import Experts, Opinion
+from ecomfs.task import LabelSpace
+from ecomfs.types import Demonstration, Posterior, Prompt, Row
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """How rows of one language are asked: the prompt builder, the read-out that fits it, and the
+    calibration of its posteriors (``None``: as they are read)."""
+
+    builder: PromptBuilder
+    readout: Readout
+    calibration: Calibration | None = None
+
+    def prompt(
+        self,
+        row: Row,
+        demonstrations: Sequence[Demonstration],
+        engine: Engine,
+        budget: int | None,
+    ) -> Prompt:
+        """The prompt of a row for an engine. Errors as of :meth:`PromptBuilder.build`."""
+        tokenizer = engine.tokenizer
+        return self.builder.build(
+            row,
+            demonstrations,
+            encode=None if tokenizer is None else lambda text: tokenizer.encode(text, bos=True),
+            budget=budget,
+        )
+
+    def narrowed(self, places: Sequence[int]) -> Voice:
+        """The same voice for some of the labels only: their listing, their answers."""
+        if not isinstance(self.readout, LogprobReadout):
+            return self
+        builder = self.builder
+        few = replace(
+            builder,
+            space=LabelSpace([builder.space.labels[i] for i in places]),
+            answers=tuple(builder.answers[i] for i in places),
+        )
+        return replace(self, builder=few, readout=self.readout.narrowed(places))
+
+
+@dataclass(frozen=True, slots=True)
+class Narrowing:
+    """Of many labels, the few that the cheap experts think likeliest are put to the model.
+
+    Attributes:
+        size: labels on a row's shortlist.
+        recall: how often the true label is on it, leave-one-out on the pool. What is missing
+            from 1 is the probability that labels off the list keep.
+    """
+
+    size: int
+    recall: float
+
+    @classmethod
+    def fit(cls, experts: Experts, size: int) -> Narrowing:
+        """Measure the recall of shortlists of a size on the experts' own pool."""
+        votes, scores, truth = experts.own()
+        p = PRIOR_CHEAP.apply(Evidence(np.full_like(votes, np.nan), votes, scores))
+        rank = (p > p[np.arange(len(truth)), truth][:, None]).sum(axis=1)
+        # One example more, that is missed: a recall of 1 is never certain.
+        return cls(size, float((rank < size).sum() / (len(truth) + 1)))
+
+    def shortlist(self, opinion: Opinion) -> tuple[int, ...]:
+        """Positions of the likeliest labels, in the order of the label space (an order by
+        likelihood would tell the model what the experts think)."""
+        p = np.array(cheap_answer(PRIOR_CHEAP, opinion))
+        return tuple(sorted(np.argsort(-p, kind="stable")[: self.size].tolist()))
+
+    def widen(self, posterior: Posterior, places: Sequence[int], labels: int) -> Posterior:
+        """A posterior over the shortlist as one over all labels."""
+        rest = labels - len(places)
+        if not posterior.probabilities or not rest:
+            return posterior
+        out = [(1 - self.recall) / rest] * labels
+        for place, p in zip(places, posterior.probabilities, strict=True):
+            out[place] = self.recall * p
+        return replace(posterior, probabilities=tuple(out))
+
+
+__all__ = ["Narrowing", "Voice"]
