@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from ecomfs.engine.protocol import Constrained, Engine, Tokenizer
+from ecomfs.engine.protocol import Constrained, Engine, Listing, Tokenizer, TopTokens
 from ecomfs.errors import (
     CanaryError,
     ContextOverflowError,
@@ -136,11 +136,15 @@ async def canary(engine: Engine, codes: Sequence[str] = CODES) -> CanaryReport:
             Check(
                 "log-probabilities",
                 False,
-                "this engine gives none: labels are parsed from generated text",
-                "gguf:, transformers: and vllm: engines give exact probabilities",
+                "this engine gives none of named tokens: labels are read from its likely tokens "
+                "or parsed from generated text",
+                "gguf:, transformers:, vllm: and vllm-local: engines give exact probabilities",
                 required=False,
             )
         )
+    if isinstance(engine, Listing) and engine.capabilities.top_logprobs:
+        required = not engine.capabilities.logprobs  # then labels may be read from them
+        checks.append(await _guarded("likely tokens", required, lambda: _likely(engine)))
     if engine.capabilities.generates:
         checks.append(await _guarded("no thinking", True, lambda: _thinking(engine)))
     moment = datetime.now(UTC).isoformat(timespec="seconds")
@@ -183,6 +187,19 @@ async def _thinking(engine: Engine) -> _Outcome:
     said = answer.text.strip()
     bad = any(mark in said for mark in _THINKING)
     return not bad, f"answers {said[:40]!r}", "switch thinking off in the model or its template"
+
+
+async def _likely(engine: Listing) -> _Outcome:
+    """The likeliest next tokens are listed with probabilities that can be."""
+    (answer,) = await engine.top([Prompt(f"{_PREFIX}Review: broke at once\n{_CUE}", _TEMPLATE)])
+    if not isinstance(answer, TopTokens):
+        raise answer
+    mass = sum(map(math.exp, answer.logprobs.values()))
+    best = next(iter(answer.logprobs), "")
+    hint = "read the text instead: litellm:…?top_logprobs=0"
+    if len(answer.logprobs) < 2 or not mass <= 1 + _SLACK:
+        return False, f"{len(answer.logprobs)} tokens that sum to {mass:.3f}", hint
+    return True, f"{len(answer.logprobs)} tokens, mass {mass:.2f}, first {best!r}", ""
 
 
 class _Looker:

@@ -141,6 +141,7 @@ class TransformersEngine:
         sampling: Sampling | None = None,
     ) -> list[Generation | EngineError]:
         """See :meth:`ecomfs.engine.protocol.Engine.generate`."""
+        self._opened()
         torch, transformers = runtime()
         stops = tuple(stop)
         ends = self._model.generation_config.eos_token_id
@@ -173,6 +174,11 @@ class TransformersEngine:
 
         return await self._each(prompts, write, size=self._batch, room=max_tokens)
 
+    def _opened(self) -> PrefixDecoder:
+        if self._decoder is None:
+            raise EngineUnavailableError(f"{self._spec}: the engine is closed")
+        return self._decoder
+
     async def _each(
         self,
         prompts: Sequence[Prompt],
@@ -181,9 +187,7 @@ class TransformersEngine:
         size: int,
         room: int,
     ) -> list[T | EngineError]:
-        decoder = self._decoder
-        if decoder is None:
-            raise EngineUnavailableError(f"{self._spec}: the engine is closed")
+        decoder = self._opened()
 
         def job(given_up: threading.Event) -> list[T | EngineError]:
             ids = [p.token_ids or tuple(self._tokenizer.encode(p.text, bos=True)) for p in prompts]

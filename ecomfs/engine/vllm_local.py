@@ -203,7 +203,6 @@ class VllmLocalEngine:
         return self._vllm.SamplingParams(
             max_tokens=1,
             temperature=0.0,
-            logprobs=len(codes),
             logprob_token_ids=list(codes),
             allowed_token_ids=list(codes),
             detokenize=False,

@@ -64,6 +64,7 @@ class FaultServer:
         app.router.add_post("/tokenize", self._tokenize)
         app.router.add_post("/detokenize", self._detokenize)
         app.router.add_post("/v1/completions", self._completions)
+        app.router.add_post("/v1/chat/completions", self._completions)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", port, reuse_address=True)
@@ -126,7 +127,7 @@ class FaultServer:
                 return web.Response(status=429, text="busy")
             fault = self.faults.pop(0) if self.faults else self.mix()
             spoiled = await fault(request, body) if fault else None
-            return spoiled or web.json_response(answer(body))
+            return spoiled or web.json_response(answer_of(body))
         finally:
             self.open_now -= 1
 
@@ -145,12 +146,50 @@ def answer(body: dict[str, Any]) -> dict[str, Any]:
     return {"choices": choices, "usage": {"prompt_tokens_details": details}}
 
 
+def chat_answer(body: dict[str, Any]) -> dict[str, Any]:
+    """A whole, right answer to a chat request; a token is a character."""
+    text = body["messages"][-1]["content"]
+    choice: dict[str, Any] = {
+        "index": 0,
+        "finish_reason": "stop",
+        "message": {"role": "assistant", "content": f"text of {text!r}"},
+    }
+    if body.get("logprobs"):
+        top = [
+            {"token": t, "logprob": p, "bytes": None} for t, p in ((" yes", -0.2), (" no", -1.9))
+        ]
+        choice["logprobs"] = {"content": [{**top[0], "top_logprobs": top}]}
+    usage = {"prompt_tokens": len(text), "completion_tokens": 1, "total_tokens": len(text) + 1}
+    return {
+        "id": "x",
+        "object": "chat.completion",
+        "created": 0,
+        "model": body["model"],
+        "choices": [choice],
+        "usage": usage,
+    }
+
+
+def answer_of(body: dict[str, Any]) -> dict[str, Any]:
+    """The right answer to either kind of request."""
+    return chat_answer(body) if "messages" in body else answer(body)
+
+
 def says(status: int, text: str = "busy", **headers: str) -> Fault:
     """Answer with an HTTP status."""
 
     async def fault(_: web.Request, __: dict[str, Any]) -> web.Response:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return web.Response(status=status, text=text, headers=named)
+
+    return fault
+
+
+def answers(status: int, body: dict[str, Any]) -> Fault:
+    """Answer with an HTTP status and JSON."""
+
+    async def fault(_: web.Request, __: dict[str, Any]) -> web.Response:
+        return web.json_response(body, status=status)
 
     return fault
 
@@ -163,7 +202,7 @@ async def resets(request: web.Request, _: dict[str, Any]) -> None:
 
 async def cut_short(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
     """Send half of the JSON and end as if it were all."""
-    whole = json.dumps(answer(body)).encode()
+    whole = json.dumps(answer_of(body)).encode()
     return web.Response(body=whole[: len(whole) // 2], content_type="application/json")
 
 
@@ -176,7 +215,7 @@ def spoils(change: Callable[[dict[str, Any]], Any]) -> Fault:
     """Change the right answer before it is sent."""
 
     async def fault(_: web.Request, body: dict[str, Any]) -> web.Response:
-        whole = answer(body)
+        whole = answer_of(body)
         change(whole)
         return web.json_response(whole)
 

@@ -8,7 +8,7 @@ from typing import Any
 WINDOW = 24  # of the sliding-window model, shorter than the test prompts
 
 
-def tiny_model(folder: Path, *, kind: str = "llama", bos: bool = True) -> Path:
+def tiny_model(folder: Path, *, kind: str = "llama", bos: bool = True, context: int = 512) -> Path:
     """A causal language model with random weights and a tokenizer of single bytes."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
@@ -44,7 +44,7 @@ def tiny_model(folder: Path, *, kind: str = "llama", bos: bool = True) -> Path:
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
         "head_dim": 8,
-        "max_position_embeddings": 512,
+        "max_position_embeddings": context,
         "bos_token_id": 0,
         "eos_token_id": 1,
         "pad_token_id": None,
