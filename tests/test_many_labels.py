@@ -20,11 +20,12 @@ LABELS = [f"{a} {b}" for a in ("cancel", "change", "track", "return", "ask about
 def messages(each: int = 3, seed: int = 0) -> list[Example]:
     rng = random.Random(seed)
     words = ["please", "hello", "my", "the", "now", "help", "want to", "how do I"]
-    return [
-        Example(f"{label}-{n}", {"text": " ".join([rng.choice(words), label, rng.choice(words), str(n)])}, label)
-        for label in LABELS
-        for n in range(each)
-    ]  # fmt: skip
+    out = []
+    for label in LABELS:
+        for n in range(each):
+            text = f"{rng.choice(words)} {label} {rng.choice(words)} {n}"
+            out.append(Example(f"{label}-{n}", {"text": text}, label))
+    return out
 
 
 def classifier(**options: Any) -> FewShotClassifier:

@@ -15,6 +15,7 @@ from ecomfs.cli import (
     check,
     demo,
     examples,
+    fit,
     lint_task,
     models,
     new_task,
@@ -42,6 +43,7 @@ app = typer.Typer(
 _VERBS: tuple[tuple[str, Callable[..., None]], ...] = (
     ("score", score.score),
     ("plan", plan.plan),
+    ("fit", fit.fit),
     ("rank", rank.rank),
     ("ab", ab.ab),
     ("serve", serve.serve),

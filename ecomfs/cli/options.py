@@ -89,6 +89,17 @@ Calibrate = Annotated[
         "--calibrate", help="examples read leave-one-out to take off the label bias; 0: none"
     ),
 ]
+Profile = Annotated[
+    Path | None,
+    typer.Option(help="what ecomfs fit found: used as it is, nothing is read leave-one-out"),
+]
+Fusion = Annotated[
+    bool,
+    typer.Option(
+        "--fusion/--no-fusion",
+        help="let the neighbours' vote and a linear probe speak beside the model",
+    ),
+]
 Limit = Annotated[int | None, typer.Option(help="only the first rows")]
 
 
