@@ -40,8 +40,8 @@ def import_examples(
     An import that was broken off is finished by doing it again.
 
     Args:
-        replace: give an example that the pool holds under another label the new one; each is a
-            version of its own. Without it such an example is an error, and nothing is stored.
+        replace: give examples that the pool holds under another label the new one, all in one
+            version. Without it such an example is an error, and nothing is stored.
 
     Raises:
         DuplicateIdError: an id of the pool with other fields or another origin, or (without
@@ -79,8 +79,8 @@ def import_examples(
             hint="--replace gives them the new one",
         )
     version = pool.add(new, note)
-    for example in relabelled:
-        version = pool.relabel(example.id, example.label, note)
+    if relabelled:
+        version = pool.relabel_many({e.id: e.label for e in relabelled}, note)
     return ImportReport(len(new), unchanged, len(relabelled), version)
 
 

@@ -7,7 +7,7 @@ it, so a run that pins a version can be repeated after any number of later corre
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -131,21 +131,46 @@ class Pool:
         Raises:
             PoolError: no such example is alive, or the label is empty.
         """
-        check_text(label, f"example {id!r}: the label")
+        return self.relabel_many({id: label}, note)
+
+    def relabel_many(self, labels: Mapping[str, str], note: str = "") -> int:
+        """Give examples other labels, in one version; the current one when all have theirs.
+
+        Args:
+            labels: the new label by id.
+
+        Raises:
+            PoolError: an id that is not alive, or an empty label; nothing is relabelled.
+
+        >>> with Pool.in_memory([Example(i, {"text": i}, "x") for i in "abc"]) as pool:
+        ...     pool.relabel_many({"a": "y", "b": "y", "c": "x"})
+        ...     [e.label for e in pool.examples()]
+        2
+        ['y', 'y', 'x']
+        """
+        for id, label in labels.items():
+            check_text(label, f"example {id!r}: the label")
         with self._database.writing() as connection:
-            old = self._alive(connection, [id])
-            if not old:
-                raise self._unknown([id])
-            if old[id].label == label:
+            old = self._alive(connection, list(labels))
+            missing = [id for id in labels if id not in old]
+            if missing:
+                raise self._unknown(missing)
+            changed = [id for id, label in labels.items() if old[id].label != label]
+            if not changed:
                 return self._version(connection)
-            version, _ = self._next(connection, "relabel", 1, note)
-            self._retire(connection, [id], version)
-            row = {
-                c.name: old[id]._mapping[c.name]
+            version, _ = self._next(connection, "relabel", len(changed), note)
+            self._retire(connection, changed, version)
+            kept = [
+                c.name
                 for c in examples.c
                 if c.name not in ("revision", "label", "added_in", "retired_in")
-            }
-            connection.execute(sa.insert(examples), row | {"label": label, "added_in": version})
+            ]
+            rows = [
+                {name: old[id]._mapping[name] for name in kept}
+                | {"label": labels[id], "added_in": version}
+                for id in changed
+            ]
+            connection.execute(sa.insert(examples), rows)
         return version
 
     def retire(self, ids: Collection[str], note: str = "") -> int:

@@ -81,6 +81,16 @@ def test_replace_relabels_what_changed(filled: Path, capsys: pytest.CaptureFixtu
     }  # fmt: skip
 
 
+def test_replace_makes_one_version_of_all_new_labels(
+    filled: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = 'id,text,label\na,"good, really",negative\nb,poor,positive\n'
+    Path("second.csv").write_text(rows, encoding="utf-8")
+    capsys.readouterr()
+    assert load("second.csv", "--replace") == 0
+    assert "0 added · 0 unchanged · 2 changed: version 2" in capsys.readouterr().out
+
+
 def test_another_text_under_a_known_id_is_refused(
     filled: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

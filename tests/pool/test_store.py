@@ -47,6 +47,30 @@ def test_history_tells_every_state_of_an_example(pool: Pool) -> None:
     assert pool.history("nobody") == []
 
 
+def test_many_are_relabelled_in_one_version(pool: Pool) -> None:
+    many = [example(f"e{n}") for n in range(1203)]  # more than one statement's worth of ids
+    pool.add([*many, example("last", "bad")])
+    wanted = {f"e{n}": "bad" for n in range(0, 1203, 2)} | {"last": "bad", "e1": "odd"}
+    assert pool.relabel_many(wanted, note="second opinion") == 2
+    changed = [(c.action, c.examples, c.note) for c in pool.changes()][-1]
+    assert changed == ("relabel", 603, "second opinion")
+    after = [(e.id, e.label) for e in pool.examples()]
+    assert after == [(e.id, wanted.get(e.id, "good")) for e in many] + [("last", "bad")]
+    assert {e.label for e in pool.examples(1)} == {"good", "bad"}
+    assert [r.example.label for r in pool.history("e1")] == ["good", "odd"]
+    assert pool.relabel_many(wanted) == pool.relabel_many({}) == pool.version == 2
+
+
+@pytest.mark.parametrize("wrong", [{"ghost": "bad"}, {"b": " "}])
+def test_a_bulk_relabel_that_cannot_be_done_changes_nothing(
+    pool: Pool, wrong: dict[str, str]
+) -> None:
+    pool.add([example("a"), example("b")])
+    with pytest.raises(PoolError, match=r"ghost|'b'"):
+        pool.relabel_many({"a": "bad"} | wrong)
+    assert (pool.version, [e.label for e in pool.examples()]) == (1, ["good", "good"])
+
+
 def test_what_changes_nothing_makes_no_version(pool: Pool) -> None:
     pool.add([example("a")])
     assert pool.add([]) == pool.relabel("a", "good") == pool.retire([]) == pool.version == 1
