@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from typing import Annotated
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ecomfs.cli import options as o
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ecomfs.classifier import FewShotClassifier
+    from ecomfs.compare import Variant
+    from ecomfs.engine.protocol import Engine
+    from ecomfs.pool import Pool
+    from ecomfs.serve import Arms
+    from ecomfs.task import TaskCard
+    from ecomfs.traffic import TrafficLog
+    from ecomfs.types import Example
 
 
 def serve(
@@ -37,12 +50,28 @@ def serve(
     synthetic: o.Synthetic = True,
     calibrate: o.Calibrate = 48,
     seed: o.Seed = 0,
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--variant",
+            help='split the traffic: "name: weight=1 template=v2 …", any option of the '
+            "classifier; or a .yaml file (two or more; needs --log)",
+        ),
+    ] = None,
+    log: Annotated[
+        Path | None,
+        typer.Option(help="with --variant: append assignments and predictions to this file"),
+    ] = None,
+    split_seed: Annotated[
+        int, typer.Option(help="of the assignment of ids to variants; change it per experiment")
+    ] = 0,
 ) -> None:
     """Serve the classifier over HTTP until Ctrl-C; ecomfs.Client speaks to it."""
     from rich.console import Console
 
     from ecomfs import aio
     from ecomfs.errors import ConfigError
+    from ecomfs.traffic import TrafficLog
 
     try:
         from ecomfs.serve import create_app, server
@@ -50,28 +79,42 @@ def serve(
         raise ConfigError(
             f"the web server is not installed: {error}", hint="pip install 'ecomfs[serve]'"
         ) from error
+    if bool(variant) != (log is not None):
+        given, missing = ("--variant", "--log") if variant else ("--log", "--variant")
+        raise ConfigError(
+            f"{given} without {missing}",
+            hint="a split is worth nothing unless it is logged, and only a split is",
+        )
     # Before the model is loaded: a refused address should not take a minute to be refused.
     sock = server.bind(host, port, api_key=api_key)
     with sock, ExitStack() as stack:
         fields = o.parse_fields(field)
-        _, pool = o.load_pool(
+        card, pool = o.load_pool(
             task, examples, fields, label_column, id_column, shots, seed, pool_name, synthetic
         )
-        clf = o.classifier(
-            task, engine=engine, k=k, embedder=embedder, language=language, template=template,
-            readout=readout, strategy=strategy, similarity=similarity,
-            seed=seed, calibration_size=calibrate,
-        )  # fmt: skip
+        options: dict[str, Any] = {
+            "engine": engine, "k": k, "embedder": embedder, "language": language,
+            "template": template, "readout": readout, "strategy": strategy,
+            "similarity": similarity, "seed": seed, "calibration_size": calibrate,
+        }  # fmt: skip
+        served: FewShotClassifier | Arms
+        variants = _variants(variant, options, card, task) if variant else []
+        traffic = None if log is None else stack.enter_context(closing(TrafficLog(log)))
         labelled = stack.enter_context(o.to_fit(examples, pool, shots, pool_name, synthetic))
-        clf.fit(labelled)
+        if traffic is None:
+            clf = o.classifier(task, **options).fit(labelled)
+            served, engines, split = clf, [clf.engine_], ""
+        else:
+            served, engines, split = _split(variants, options, task, labelled, traffic, split_seed)
         live = (
             "" if isinstance(labelled, list) else "\nchanges of the pool count at the next request"
         )
         open_to = None if api_key else server.LOOPBACK_HOSTS
-        app = create_app(clf, api_key=api_key, allowed_hosts=open_to)
+        app = create_app(served, api_key=api_key, allowed_hosts=open_to)
         url = server.url_of(sock)
         told = (
-            f"{task} · {len(pool)} labelled examples · {clf.engine_.spec}\n"
+            f"{task} · {len(pool)} labelled examples · "
+            f"{', '.join(dict.fromkeys(e.spec for e in engines))}{split}\n"
             f"serving at {url} (try {url}/docs), stop with Ctrl-C{live}"
         )
         console = Console(stderr=True)
@@ -82,4 +125,39 @@ def serve(
                 on_ready=lambda: console.print(told, highlight=False, soft_wrap=True, markup=False),
             )
         finally:
-            aio.run(clf.engine_.aclose())
+            for each in {id(e): e for e in engines}.values():
+                aio.run(each.aclose())
+
+
+def _variants(
+    written: Sequence[str], options: dict[str, Any], card: TaskCard, task: str
+) -> list[Variant]:
+    """The variants, checked before a model is loaded."""
+    from ecomfs.compare import check_variants, read_variants
+
+    variants = read_variants((), written)
+    check_variants(variants, options, card, task)
+    return variants
+
+
+def _split(
+    variants: Sequence[Variant],
+    options: dict[str, Any],
+    task: str,
+    labelled: Pool | list[Example],
+    log: TrafficLog,
+    seed: int,
+) -> tuple[Arms, list[Engine], str]:
+    """The variants behind one service, their engines, and a line about the split."""
+    from ecomfs.compare import fit_variants
+    from ecomfs.serve import Arms
+    from ecomfs.traffic import Split
+
+    contenders = fit_variants(variants, options, task, labelled)
+    split = Split({v.name: v.weight for v in variants}, seed)
+    arms = Arms(
+        {c.name: c.classifier for c in contenders}, split, log,
+        sources={v.name: v.source for v in variants},
+    )  # fmt: skip
+    told = ", ".join(f"{name} {share:.0%}" for name, share in split.shares.items())
+    return arms, [c.classifier.engine_ for c in contenders], f"\nsplit: {told}; log {log.path}"

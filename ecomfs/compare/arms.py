@@ -109,7 +109,9 @@ def compare_log(
         ConfigError: the harness refuses the design or the rows.
     """
     last = log.starts[-1]
-    space = LabelSpace.resolve(card, last.labels, "the log")
+    # A pool that grew while it was served may have brought labels that the start did not know.
+    known = dict.fromkeys([*last.labels, *(name for e in log.entries for name in e.probabilities)])
+    space = LabelSpace.resolve(card, known, "the log")
     by: dict[str, list[Entry]] = {name: [] for name in last.weights}
     for entry in log.entries:
         if entry.id in gold.labels:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import re
 import shlex
@@ -34,7 +35,8 @@ class Variant:
         source: as the user wrote it.
         options: parameters of :class:`~ecomfs.FewShotClassifier` in which it differs from what
             is common to all.
-        weight: its share of the traffic of a service, relative to the others'.
+        weight: its share of the traffic of a service, relative to the others'; of no meaning
+            where all variants answer the same rows.
     """
 
     name: str
@@ -82,10 +84,8 @@ def read_variants(templates: Sequence[str], written: Sequence[str] = ()) -> list
     for w in found:
         options = dict(w.options)
         name = w.name if w.name is not None else next(letters)
-        weight = options.pop("weight", 1)
-        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < 1e9:
-            raise ConfigError(f"variant {name!r}: weight {weight!r}", hint="a number above 0")
-        variants.append(Variant(name, w.source, options, float(weight)))
+        weight = options.pop("weight", 1.0)
+        variants.append(Variant(name, w.source, options, weight))
     names = [v.name for v in variants]
     doubled = next((n for n in names if names.count(n) > 1), None)
     if doubled is not None:
@@ -208,5 +208,17 @@ def _put(options: dict[str, Any], key: str, value: Any, where: str) -> None:
         options[name] = template(
             ",".join(f"{k}={v}" for k, v in parts) if parts is not None else str(value)
         )
+    elif name == "weight":
+        options[name] = _weight(value, where)
     else:
         options[name] = check_option(name, value, where)
+
+
+def _weight(value: Any, where: str) -> float:
+    try:
+        weight = float(value)
+    except (TypeError, ValueError):
+        weight = 0.0
+    if isinstance(value, bool) or not 0 < weight < math.inf:
+        raise ConfigError(f"{where}: weight = {value!r}", hint="weight is a number above 0")
+    return weight

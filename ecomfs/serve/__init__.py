@@ -2,6 +2,7 @@
 
 app.py       the application: routes and their documentation
 service.py   from a request to the classifier and back
+arms.py      traffic split between several classifiers, and its log
 batcher.py   concurrent small requests become engine-sized calls
 schemas.py   request and response bodies
 guard.py     what a request must satisfy before it is read: host, key, media type, size
@@ -10,5 +11,6 @@ server.py    binding a socket safely, running the application on it
 """
 
 from ecomfs.serve.app import create_app
+from ecomfs.serve.arms import Arms
 
-__all__ = ["create_app"]
+__all__ = ["Arms", "create_app"]

@@ -12,6 +12,7 @@ from fastapi.security import HTTPBearer
 from ecomfs.classifier import FewShotClassifier
 from ecomfs.errors import InputError
 from ecomfs.serve import problems
+from ecomfs.serve.arms import Arms
 from ecomfs.serve.guard import Guard
 from ecomfs.serve.schemas import (
     MAX_ROWS,
@@ -31,7 +32,7 @@ MAX_BODY_BYTES = 8 * 1024 * 1024
 
 
 def create_app(
-    classifier: FewShotClassifier,
+    classifier: FewShotClassifier | Arms,
     *,
     api_key: str | None = None,
     allowed_hosts: Collection[str] | None = None,
@@ -44,7 +45,7 @@ def create_app(
     problem documents (RFC 9457) with a ``hint``.
 
     Args:
-        classifier: fitted; it keeps owning its engine.
+        classifier: fitted; it keeps owning its engine. Or several of them that share the traffic.
         api_key: every request but ``/livez`` and the documentation then needs
             ``Authorization: Bearer KEY``.
         allowed_hosts: host names to answer to; ``None``: any. Give the loopback names when no
@@ -59,7 +60,7 @@ def create_app(
         clf = FewShotClassifier("review_sentiment").fit(texts, labels)
         uvicorn.run(create_app(clf), port=8080)
     """
-    service = Service(classifier)
+    service = classifier if isinstance(classifier, Arms) else Service(classifier)
     card = service.pipeline.card
     app = FastAPI(
         title=f"ecomfs: {card.title.en}",
@@ -81,23 +82,24 @@ def create_app(
     async def classify(body: ClassifyRequest = classify_body) -> ClassifyResponse:
         """One prediction a row, in order. A row that cannot be classified has status `failed`
         and says why; the others are answered."""
-        ids = body.ids if body.ids is not None else [str(i) for i in range(len(body.rows))]
-        if len(ids) != len(body.rows):
+        if body.ids is not None and len(body.ids) != len(body.rows):
             raise InputError(
-                f"{len(body.rows)} rows but {len(ids)} ids", hint="one id a row, or none at all"
+                f"{len(body.rows)} rows but {len(body.ids)} ids",
+                hint="one id a row, or none at all",
             )
-        answers = await service.classify(body.rows, ids)
+        answers = await service.classify(body.rows, body.ids)
         return ClassifyResponse(
             predictions=[prediction_out(a, explain=body.explain) for a in answers],
-            labels=list(answers[0].labels),
+            labels=list(answers[0].explanation.labels),
         )
 
     @app.post("/v1/explain", responses=refusals, **documented)
     async def explain(body: ExplainRequest = explain_body) -> ExplainResponse:
         """How one row is answered: demonstrations, prompt, reading, prediction."""
-        [answer] = await service.classify([body.row], [body.id])
+        [answer] = await service.explain([body.row], [body.id])
         return ExplainResponse(
-            prediction=prediction_out(answer, explain=True), labels=list(answer.labels)
+            prediction=prediction_out(answer, explain=True),
+            labels=list(answer.explanation.labels),
         )
 
     @app.get("/healthz", responses=keyed, **documented)
@@ -119,6 +121,8 @@ def create_app(
             max_rows=MAX_ROWS,
             max_body_bytes=max_body_bytes,
             version=version("ecomfs"),
+            variants=service.variants() if isinstance(service, Arms) else [],
+            unlogged=service.unlogged if isinstance(service, Arms) else 0,
         )
 
     @app.get("/livez")

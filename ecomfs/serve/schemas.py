@@ -101,6 +101,9 @@ class PredictionOut(_Out):
     pool_version: int
     prompt_tokens: int
     cached_tokens: int
+    variant: str | None = Field(
+        None, description="which variant answered, where traffic is split between several"
+    )
     explanation: ExplanationOut | None = None
 
 
@@ -125,6 +128,16 @@ class Pool(_Out):
     version: int
 
 
+class VariantOut(_Out):
+    """One of the variants that traffic is split between."""
+
+    name: str
+    share: float = Field(description="of the traffic; shares sum to one")
+    engine: str
+    k: int
+    templates: dict[Language, str] = Field(description="language → name@sha")
+
+
 class Health(_Out):
     """What is served."""
 
@@ -139,6 +152,10 @@ class Health(_Out):
     max_rows: int
     max_body_bytes: int
     version: str
+    variants: list[VariantOut] = Field(
+        default_factory=list, description="empty unless traffic is split"
+    )
+    unlogged: int = Field(0, description="predictions that could not be written to the traffic log")
 
 
 class Alive(_Out):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ecomfs import aio
@@ -19,6 +20,14 @@ from ecomfs.table.reader import MAX_CELL_CHARS
 from ecomfs.types import Demonstration, Prediction, Row, Status
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An explained prediction, and which variant made it where traffic is split."""
+
+    explanation: Explanation
+    variant: str | None = None
 
 
 class Service:
@@ -42,7 +51,7 @@ class Service:
         """What answers now."""
         return self._classifier.pipeline_
 
-    async def classify(self, rows: Sequence[Any], ids: Sequence[str]) -> list[Explanation]:
+    async def classify(self, rows: Sequence[Any], ids: Sequence[str] | None) -> list[Answer]:
         """One explained prediction a row, in order.
 
         Raises:
@@ -50,7 +59,13 @@ class Service:
             EngineError: nothing can be read at all.
             PoolError: the pool was changed so that it can be used no more.
         """
-        values = self._rows(rows)
+        named = ids if ids is not None else [str(i) for i in range(len(rows))]
+        return [Answer(e) for e in await self.answer(self.rows(rows), named)]
+
+    explain = classify
+
+    async def answer(self, values: Sequence[Row], ids: Sequence[str]) -> list[Explanation]:
+        """As :meth:`classify`, for rows that :meth:`rows` has read."""
         problems = [_problem(value) for value in values]
         good = [i for i, problem in enumerate(problems) if not problem]
         answers: dict[int, Explanation] = {}
@@ -62,7 +77,12 @@ class Service:
             for i in range(len(values))
         ]
 
-    def _rows(self, rows: Sequence[Any]) -> list[Row]:
+    def rows(self, rows: Sequence[Any]) -> list[Row]:
+        """The rows of a request as rows of the task.
+
+        Raises:
+            InputError: they are not.
+        """
         texts = [isinstance(row, str) for row in rows]
         if any(texts) and not all(texts):
             other = texts.index(not texts[0])
@@ -136,8 +156,9 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(inner)
 
 
-def prediction_out(explanation: Explanation, *, explain: bool) -> schemas.PredictionOut:
+def prediction_out(answer: Answer, *, explain: bool) -> schemas.PredictionOut:
     """A prediction as it goes over the wire."""
+    explanation = answer.explanation
     p = explanation.prediction
     return schemas.PredictionOut(
         id=p.id,
@@ -154,6 +175,7 @@ def prediction_out(explanation: Explanation, *, explain: bool) -> schemas.Predic
         pool_version=p.pool_version,
         prompt_tokens=p.prompt_tokens,
         cached_tokens=p.cached_tokens,
+        variant=answer.variant,
         explanation=_explanation(explanation) if explain else None,
     )
 

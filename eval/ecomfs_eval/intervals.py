@@ -34,6 +34,9 @@ SKEWED = 0.10
 resampling itself (calibration error is: it counts noise as error), and the bounds of BCa, which
 correct for small biases, would mislead."""
 
+CONSTANT = "every resample gives the same value, which says nothing of its spread"
+"""Why a statistic without spread has no interval."""
+
 CELLS = 2_000_000
 """Weights held at once; the bootstrap works in pieces of this size."""
 
@@ -206,7 +209,7 @@ def _judge(point: float, drawn: FloatArray, kept: FloatArray) -> Replicates | Un
         share = 100 * (1 - good.size / drawn.size)
         return Undefined(f"undefined in {share:.0f} % of the resamples: too few rows")
     if np.ptp(good) <= 1e-12 * max(1.0, abs(point)):
-        return Undefined("every resample gives the same value, which says nothing of its spread")
+        return Undefined(CONSTANT)
     below = float(np.mean(good < point) + 0.5 * np.mean(good == point))
     if not SKEWED <= below <= 1 - SKEWED:
         side, share = ("above", 1 - below) if below < 0.5 else ("below", below)

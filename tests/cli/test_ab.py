@@ -14,6 +14,7 @@ from ecomfs.cli.ab import ab
 from ecomfs.errors import (
     ColumnError,
     ConfigError,
+    DuplicateIdError,
     EmptyInputError,
     MissingFileError,
     OutputError,
@@ -209,6 +210,136 @@ def test_a_variant_that_fails_on_every_row_leaves_nothing_to_compare(
         run(["v1", short], pool, data, engine=engine)
 
 
+# -- variants beyond templates, watching, reports ----------------------------------------------
+
+
+def test_any_option_can_be_compared(pool: Path, data: Path, tmp_path: Path) -> None:
+    spec = tmp_path / "variants.yaml"
+    spec.write_text("many: {k: 6}\ncodes: {readout: codes, calibrate: 0}\n", encoding="utf-8")
+    told = run(["v1"], pool, data, variant=[str(spec), "fewer: k=1 strategy=top_k"])
+    assert [s["name"] for s in told["systems"]] == ["A", "many", "codes", "fewer"]
+    assert [s["k"] for s in told["systems"]] == [2, 6, 2, 1]
+    assert told["systems"][2]["options"] == {"readout": "codes", "calibration_size": 0}
+    assert [c["b"] for c in told["comparisons"]] == ["many", "codes", "fewer"]
+    tokens = [s["scores"]["prompt_tokens"]["value"] for s in told["systems"]]
+    assert tokens[1] > tokens[0] > tokens[3]
+    # Demonstrations of the scripted pool have the same length: so has the difference of any row.
+    cost = next(d for d in told["comparisons"][2]["differences"] if d["metric"] == "prompt_tokens")
+    assert cost["delta"] == pytest.approx(tokens[3] - tokens[0])
+
+
+def test_an_error_of_one_variant_names_it(pool: Path, data: Path) -> None:
+    with pytest.raises(ConfigError, match="k = -1") as caught:
+        run(["v1"], pool, data, variant=["odd: k=-1"])
+    assert caught.value.__notes__ == ["variant 'odd': odd: k=-1"]
+
+
+def test_the_plan_is_printed_before(
+    short: str, pool: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(["v1", short], pool, data, quiet=False, margin=0.05, alpha=0.1)
+    told = " ".join(capsys.readouterr().err.split())
+    assert "Plan: 60 rows, two-sided 10 % level, power 80 %" in told
+    assert "rows to show 5.0 points" in told
+
+
+def test_a_sequential_run_may_stop_early(
+    short: str, pool: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "many.csv"
+    rows = [f"t{i},thing number {i},{'pos' if i % 3 else 'neg'}" for i in range(300)]
+    data.write_text("\n".join(["id,text,label", *rows]) + "\n", encoding="utf-8")
+    options: dict[str, Any] = {"sequential": True, "every": 25, "margin": 0.4, "quiet": False}
+    told = run(["v1", short], pool, data, **options)
+    [c] = told["comparisons"]
+    state = c["sequential"]
+    assert state["decision"] != "continue"
+    assert told["rows_asked"] == state["rows"] == c["rows"] < told["rows"] == 300
+    assert c["decision"]["text"] == told["decision"]
+    assert told["decision"].startswith(f"After {state['rows']} rows ")
+    first = c["differences"][0]
+    assert (first["metric"], first["test"]) == ("accuracy", "e-process")
+    assert (first["interval"]["low"], first["interval"]["high"]) == (state["low"], state["high"])
+    shown = capsys.readouterr()
+    assert f"Sequential: {state['rows']} of 300 rows used, a look every 25 rows" in shown.out
+    assert "valid at every look" in shown.out
+    assert "may stop much earlier" in shown.err
+    assert "After 25 rows" in shown.err
+    again = run(["v1", short], pool, data, **options)
+    assert again["decision"] == told["decision"]
+
+
+def test_slices_by_column_language_and_length(
+    short: str, pool: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "sliced.csv"
+    rows = [
+        f"t{i},thing {'very ' * (i % 25)}number {i},{'pos' if i % 3 else 'neg'},"
+        f"{('books', 'shoes', 'tea')[min(i // 30, 2)]}"
+        for i in range(70)
+    ]
+    data.write_text("\n".join(["id,text,label,kind", *rows]) + "\n", encoding="utf-8")
+    told = run(["v1", short], pool, data, slices=["kind"])
+    slices = told["comparisons"][0]["slices"]
+    assert list(slices) == ["class", "kind", "text length"]
+    books, _, tea = slices["kind"]
+    assert (books["value"], books["n"]) == ("books", 30)
+    assert books["interval"] is not None
+    assert books["p_adjusted"] is not None
+    assert (tea["n"], tea["interval"], tea["p_value"]) == (10, None, None)
+    assert tea["note"] == "10 rows, fewer than 20"
+    assert sum(s["n"] for s in slices["text length"]) == 70
+    assert "by kind: books (n 30)" in capsys.readouterr().out
+    with pytest.raises(ColumnError, match="'shop'"):
+        run(["v1", short], pool, data, slices=["shop"])
+    with pytest.raises(ConfigError, match="'id' has 70 values"):
+        run(["v1", short], pool, data, slices=["id"])
+
+
+def test_reports_hold_the_flips_with_both_prompts(
+    short: str, pool: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page, folder = tmp_path / "page.html", tmp_path / "report"
+    told = run(["v1", short], pool, data, output=page, report=folder, report_language="zh")
+    assert sorted(p.name for p in folder.iterdir()) == ["report.html", "report.json", "report.md"]
+    html = page.read_text(encoding="utf-8")
+    assert html == (folder / "report.html").read_text(encoding="utf-8")
+    assert 'lang="zh-CN"' in html
+    assert "<script" not in html
+    flip = told["comparisons"][0]["flips"][0]
+    assert "Review: thing number" in flip["extra_a"]["prompt"]
+    assert "Customer: thing number" in flip["extra_b"]["prompt"]
+    for extra in (flip["extra_a"], flip["extra_b"]):
+        assert extra["prompt"].splitlines()[-1] in html
+    assert f"wrote {page}" in capsys.readouterr().out.replace("\n", "")
+    markdown = tmp_path / "page.md"
+    run(["v1", short], pool, data, output=markdown)
+    assert markdown.read_text(encoding="utf-8").startswith("# A/B: review")
+
+
+def test_without_texts_nothing_of_the_rows_is_written(
+    short: str, pool: Path, data: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "report"
+    told = run(["v1", short], pool, data, report=folder, texts=False)
+    assert told["comparisons"][0]["flips"]
+    written = [p.read_text(encoding="utf-8") for p in folder.iterdir()]
+    for text in (*written, json.dumps(told)):
+        assert "thing number" not in text
+
+
+def test_gold_with_one_class_leaves_the_auc_undefined(
+    short: str, pool: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "one.csv"
+    rows = [f"t{i},thing number {i},pos" for i in range(40)]
+    data.write_text("\n".join(["id,text,label", *rows]), encoding="utf-8")
+    told = run(["v1", short], pool, data)
+    assert told["systems"][0]["scores"]["roc_auc"]["value"] is None
+    assert told["systems"][0]["scores"]["roc_auc"]["reason"]
+    assert "AUC of A is undefined" in " ".join(capsys.readouterr().out.split())
+
+
 # -- bad input ---------------------------------------------------------------------------------
 
 
@@ -246,8 +377,50 @@ def test_bad_tables_and_targets_are_told(
         run(templates, pool, data, label_column="truth", pool_label_column="label")
     with pytest.raises(OutputError, match="no folder"):
         run(templates, pool, data, json_path=tmp_path / "no" / "out.json")
-    with pytest.raises(ConfigError, match="margin"):
-        run(templates, pool, data, margin=-1.0)
+    doubled = tmp_path / "doubled.csv"
+    doubled.write_text("id,text,label\nt1,a,pos\nt1,b,neg\n", encoding="utf-8")
+    with pytest.raises(DuplicateIdError, match="line 3: id 't1' is already used on line 2"):
+        run(templates, pool, doubled)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"margin": -1.0}, ConfigError, "margin"),
+        ({"alpha": 0.7}, ConfigError, "alpha 0.7"),
+        ({"sequential": True, "every": 0}, ConfigError, "every 0"),
+        ({"primary": "acuracy"}, ConfigError, "no metric is called 'acuracy'"),
+        ({"sequential": True, "primary": "f1_macro"}, ConfigError, "sequential test of f1_macro"),
+        ({"output": Path("report.pdf")}, ConfigError, "a .html or a .md file"),
+        ({"output": Path("no/such/report.html")}, OutputError, "no folder"),
+        ({"report_language": "fr"}, ConfigError, "'fr'"),
+        ({"gold": Path("gold.csv")}, ConfigError, "gold without --from-log"),
+        ({"variant": ["B: kk=1"]}, ConfigError, "no option 'kk'"),
+    ],
+)
+def test_bad_options_are_told_before_anything_is_read(
+    options: dict[str, Any], error: type[Exception], message: str, short: str, pool: Path,
+    data: Path,
+) -> None:  # fmt: skip
+    engine = ScriptedEngine()
+    with pytest.raises(error, match=message):
+        run(["v1", short], pool, data, engine=engine, **options)
+    assert engine.calls == []
+
+
+def test_what_is_missing_is_told(pool: Path, data: Path, tmp_path: Path, short: str) -> None:
+    with pytest.raises(ConfigError, match="--task is missing"):
+        ab(["v1", "v2"], None, str(pool), data)
+    with pytest.raises(ConfigError, match="--examples is missing"):
+        ab(["v1", "v2"], "review_sentiment", None, data)
+    with pytest.raises(ConfigError, match="--data is missing"):
+        ab(["v1", "v2"], "review_sentiment", str(pool))
+    with pytest.raises(ConfigError, match="0 variants"):
+        ab()
+
+
+def test_an_empty_table_is_told(short: str, pool: Path, tmp_path: Path) -> None:
+    templates = ["v1", short]
     empty = tmp_path / "empty.csv"
     empty.write_text("id,text,label\n", encoding="utf-8")
     with pytest.raises(EmptyInputError, match=r"empty\.csv"):

@@ -132,6 +132,19 @@ def test_among_equals_the_cheaper_is_shipped() -> None:
     assert text.endswith("B costs less; ship B.")
 
 
+def test_a_saving_that_is_the_same_on_every_row_is_a_saving() -> None:
+    a, b = two(300, prompt_tokens=np.linspace(80, 120, 300))
+    short = Predictions.of(
+        b.gold, b.predicted, b.probabilities, labels=b.labels, name="B",
+        prompt_tokens=np.linspace(80, 120, 300) - 12,
+    )  # fmt: skip
+    c = compare(a, short, how=Bootstrap(resamples=300))
+    assert c["prompt_tokens"].delta == pytest.approx(-12)
+    assert c["prompt_tokens"].interval is None
+    assert c.decision.text.endswith("B costs less; ship B.")
+    assert compare(a, b, how=Bootstrap(resamples=300)).decision.text.endswith("keep A.")
+
+
 def test_false_decisions_stay_under_five_per_cent() -> None:
     """2,000 A/B tests without a difference, decided as ``compare`` decides on ungrouped rows."""
     rng = np.random.default_rng(11)

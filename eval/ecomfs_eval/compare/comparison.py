@@ -15,7 +15,7 @@ from ecomfs_eval.compare.pairing import pair
 from ecomfs_eval.compare.power import minimum_detectable_effect, rows_needed
 from ecomfs_eval.compare.slices import SliceDifference, slice_differences
 from ecomfs_eval.errors import OptionError
-from ecomfs_eval.intervals import Bootstrap
+from ecomfs_eval.intervals import CONSTANT, Bootstrap
 from ecomfs_eval.metrics import get_metric
 from ecomfs_eval.metrics.base import Metric
 from ecomfs_eval.predictions import Predictions
@@ -195,7 +195,11 @@ def _cheaper(c: Comparison) -> str | None:
     """The system that costs less beyond doubt, by cost, else by prompt tokens."""
     for name in ("cost_per_1000", "prompt_tokens"):
         for d in c.differences:
-            if d.metric == name and d.delta and d.interval and 0 not in d.interval:
+            if d.metric != name or not d.delta:
+                continue
+            # Two wordings of one prompt differ by the same number of tokens on every row.
+            sure = d.note.endswith(CONSTANT) if d.interval is None else 0 not in d.interval
+            if sure:
                 return c.b if d.delta < 0 else c.a
     return None
 

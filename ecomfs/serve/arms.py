@@ -1,0 +1,146 @@
+"""Traffic split between variants, each assignment and prediction logged."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ecomfs.classifier import FewShotClassifier
+from ecomfs.errors import ConfigError, InputError, OutputError
+from ecomfs.pipeline import Pipeline
+from ecomfs.serve import schemas
+from ecomfs.serve.service import Answer, Service
+from ecomfs.traffic import Entry, Split, Start, TrafficLog
+from ecomfs.traffic.log import now
+
+_log = logging.getLogger(__name__)
+
+
+class Arms:
+    """Several fitted classifiers of one task behind one service.
+
+    A row's variant is drawn by a hash of its id, so it is the same at every request and after
+    every restart. What was answered is logged before the answer goes out; a log that cannot be
+    written does not stop the service, but is counted and told by ``GET /healthz``.
+
+    Args:
+        classifiers: variant → fitted classifier; the first is the one in use.
+        split: weights and seed; the same variants.
+        log: where assignments and predictions go.
+        sources: variant → what it is, in words, for the log.
+
+    Raises:
+        ConfigError: fewer than two variants, a classifier that is not fitted, or variants that
+            differ in task or labels.
+        OutputError: the log cannot be written.
+    """
+
+    def __init__(
+        self,
+        classifiers: Mapping[str, FewShotClassifier],
+        split: Split,
+        log: TrafficLog,
+        *,
+        sources: Mapping[str, str] | None = None,
+    ) -> None:
+        if len(classifiers) < 2 or list(classifiers) != list(split.weights):
+            raise ConfigError(
+                f"variants {', '.join(classifiers)} with weights of {', '.join(split.weights)}",
+                hint="two or more variants, each with a weight",
+            )
+        self._services = {name: Service(c) for name, c in classifiers.items()}
+        self._split = split
+        self._traffic = log
+        self.unlogged = 0
+        first = self.pipeline
+        for name, service in self._services.items():
+            other = service.pipeline
+            if (other.card.name, set(other.space.names)) != (
+                first.card.name,
+                set(first.space.names),
+            ):
+                raise ConfigError(
+                    f"variant {name!r} answers another task or other labels than the first",
+                    hint="variants of one task on one pool can share the traffic",
+                )
+        log.write(
+            [
+                Start(
+                    task=first.card.name,
+                    labels=first.space.names,
+                    weights=dict(split.weights),
+                    seed=split.seed,
+                    variants=dict(sources or {}),
+                    time=now(),
+                )
+            ]
+        )
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The first variant's."""
+        return next(iter(self._services.values())).pipeline
+
+    async def classify(self, rows: Sequence[Any], ids: Sequence[str] | None) -> list[Answer]:
+        """One answer a row, in order, each by the variant of its id; all are logged.
+
+        Raises:
+            InputError: no ids; or the rows are not rows of this task.
+            EngineError: a variant's engine is gone; nothing of the request is logged.
+            PoolError: the pool can be used no more.
+        """
+        if ids is None:
+            raise InputError(
+                "this service splits its traffic between variants by the ids of rows",
+                hint="send ids: they decide the variant, and join the log with gold labels",
+            )
+        answers = await self.explain(rows, ids)
+        entries = [
+            Entry.of(a.variant or "", a.explanation.case.language, a.explanation.prediction)
+            for a in answers
+        ]
+        try:
+            await asyncio.to_thread(self._traffic.write, entries)
+        except OutputError as error:
+            if not self.unlogged:
+                _log.error("predictions are not logged: %s", error)
+            self.unlogged += len(entries)
+        return answers
+
+    async def explain(self, rows: Sequence[Any], ids: Sequence[str]) -> list[Answer]:
+        """As :meth:`classify`, but nothing is logged."""
+        first = next(iter(self._services.values()))
+        values = first.rows(rows)
+        mine: dict[str, list[int]] = {}
+        for i, id_ in enumerate(ids):
+            mine.setdefault(self._split.of(id_), []).append(i)
+        found = await asyncio.gather(
+            *(
+                self._services[name].answer([values[i] for i in at], [ids[i] for i in at])
+                for name, at in mine.items()
+            )
+        )
+        answers: dict[int, Answer] = {}
+        for (name, at), explanations in zip(mine.items(), found, strict=True):
+            for i, explanation in zip(at, explanations, strict=True):
+                answers[i] = Answer(explanation, name)
+        return [answers[i] for i in range(len(ids))]
+
+    def variants(self) -> list[schemas.VariantOut]:
+        """What ``GET /healthz`` tells of them."""
+        shares = self._split.shares
+        return [
+            schemas.VariantOut(
+                name=name,
+                share=shares[name],
+                engine=service.pipeline.engine.spec,
+                k=service.pipeline.k,
+                templates={
+                    language: str(voice.builder.template.ref)
+                    for language, voice in service.pipeline.voices.items()
+                },
+            )
+            for name, service in self._services.items()
+        ]
