@@ -170,6 +170,40 @@ def _print(group: Group, metrics: Sequence[str]) -> None:
     console.print()
 
 
+@app.command("compare")
+def compare(
+    results: Results,
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="results of an earlier run")],
+    system: Annotated[str | None, typer.Option(help="which system [the suite's main]")] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option(help="instead of the suite's (repeatable)")
+    ] = None,
+    resamples: Annotated[int, typer.Option(help="bootstrap resamples", min=100)] = 2000,
+) -> None:
+    """What two results of a suite were made from, and how much better the new one is (new − old,
+    paired)."""
+    from rich.console import Console
+
+    from ecomfs.suites import compare_results
+    from ecomfs_eval import Bootstrap
+
+    found = compare_results(
+        results, old, system=system, metrics=metric or (), how=Bootstrap(resamples=resamples)
+    )
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    for cell in found.changed:
+        console.print(cell.title)
+        for cause in cell.causes or ("made from the same",):
+            console.print(f"  {cause}")
+        if cell.note:
+            console.print(f"  {cell.note}")
+        for d in cell.differences.values():
+            console.print(f"  {d.title}: {d.a.text()} → {d.b.text()}: {d.text()}")
+    for what, folders in (("old", found.only_old), ("new", found.only_new)):
+        for folder in folders:
+            console.print(f"only in the {what} results: {folder}")
+
+
 @contextmanager
 def _progress(*, quiet: bool) -> Iterator[Callable[[Progress], None]]:
     """The cell that runs, its rows, and how many cells are done; on standard error."""

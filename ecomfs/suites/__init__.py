@@ -1,5 +1,6 @@
 """Suites: several data sets, label budgets and seeds, run once and reported together."""
 
+from ecomfs.suites.compare import ResultsDiff, compare_results
 from ecomfs.suites.config import Dataset, Suite, available_suites, load_suite
 from ecomfs.suites.report import suite_board
 from ecomfs.suites.run import Outcome, Progress, plan, run_suite
@@ -9,9 +10,11 @@ __all__ = [
     "Dataset",
     "Outcome",
     "Progress",
+    "ResultsDiff",
     "ResultsFolder",
     "Suite",
     "available_suites",
+    "compare_results",
     "load_suite",
     "plan",
     "run_suite",

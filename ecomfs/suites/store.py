@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,16 @@ from ecomfs.errors import ConfigError, InputError, MissingFileError, OutputError
 from ecomfs.suites.cell import Cell, CellResult
 from ecomfs.suites.config import Suite
 from ecomfs_eval import EvalError
-from ecomfs_eval.manifest import Manifest, Results, hash_file, read_results, write_results
+from ecomfs_eval.manifest import (
+    FileHash,
+    Manifest,
+    Results,
+    hash_file,
+    load_manifest,
+    read_results,
+    write_results,
+)
+from ecomfs_eval.manifest_diff import compare_manifests
 
 SUITE = "suite.json"
 
@@ -105,20 +114,8 @@ class ResultsFolder:
             was = read_manifest(self.folder / cell.folder)
         except MissingFileError:
             return None
-        changed = []
         now: dict[str, Any] = json.loads(json.dumps(identity))
-        before: Mapping[str, Any] = was.settings.get("cell", {})
-        for name in dict.fromkeys([*before, *now]):
-            if before.get(name) != now.get(name):
-                changed.append(f"{name} was {before.get(name)!r}, is {now.get(name)!r}")
-        for name in dict.fromkeys([*was.inputs, *inputs]):
-            if name not in inputs:
-                changed.append(f"{name} was read, is not")
-            elif name not in was.inputs:
-                changed.append(f"{name} was not read, is now")
-            elif was.inputs[name].sha256 != hash_file(inputs[name]).sha256:
-                changed.append(f"{name} has changed")
-        return changed
+        return changes(was, now, {name: hash_file(path) for name, path in inputs.items()})
 
     def write(
         self,
@@ -147,14 +144,30 @@ class ResultsFolder:
             yield Stored(path.parent, read_results(path.parent))
 
 
+def changes(
+    was: Manifest, identity: Mapping[str, Any], inputs: Mapping[str, FileHash]
+) -> list[str]:
+    """What a cell would be made from now and was not, or the other way round, in words."""
+    before = replace(was, settings=was.settings.get("cell", {}), systems=())
+    lines = []
+    for change in compare_manifests(before, Manifest(identity, inputs, ())):
+        if change.what == "setting":
+            lines.append(f"{change.name} was {change.old!r}, is {change.new!r}")
+        elif change.new is None:
+            lines.append(f"{change.name} was read, is not")
+        elif change.old is None:
+            lines.append(f"{change.name} was not read, is now")
+        else:
+            lines.append(f"{change.name} has changed")
+    return lines
+
+
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a cell, without its predictions.
 
     Raises:
         MissingFileError: there is none.
     """
-    from ecomfs_eval.manifest import load_manifest
-
     try:
         return load_manifest(folder)
     except EvalError as error:

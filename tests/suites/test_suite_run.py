@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 from scripted import ScriptedEngine
+from small_suite import SAMPLES, go, small
 
 from ecomfs.errors import ConfigError, EngineUnavailableError, InputError
-from ecomfs.suites import Progress, ResultsFolder, Suite, load_suite, run_suite
+from ecomfs.suites import Progress, ResultsFolder, load_suite
 from ecomfs.suites.cell import Cell
 from ecomfs.suites.config import SYSTEMS
 from ecomfs.suites.data import read_data
@@ -19,40 +20,6 @@ from ecomfs.suites.systems import Scored, answers
 from ecomfs.task import load_task
 from ecomfs.types import Prediction, Status
 from ecomfs_eval.manifest import read_results
-
-SAMPLES = Path(__file__).parents[2] / "samples"
-
-
-def small(**changes: Any) -> Suite:
-    data = {
-        "name": "small",
-        "shots": [16],
-        "seeds": [0, 1],
-        "systems": ["ecomfs", "stages", "knn", "majority", "repeat_last"],
-        "options": {"k": 2, "embedder": "hashed", "language": "en", "calibration_size": 0,
-                    "fusion": False},
-        "datasets": [
-            {
-                "name": "reviews",
-                "task": "review_sentiment",
-                "pool": {"file": "review_sentiment/pool.csv"},
-                "test": {"file": "review_sentiment/test.csv", "rows": 12},
-            },
-            {
-                "name": "next",
-                "task": "next_category",
-                "pool": {"file": "next_category/pool.csv"},
-                "test": {"file": "next_category/test.csv", "rows": 10},
-            },
-        ],
-        **changes,
-    }  # fmt: skip
-    return Suite.model_validate(data)
-
-
-def go(suite: Suite, output: Path, **options: Any) -> Any:
-    options = {"data": SAMPLES, "engine": ScriptedEngine(), **options}
-    return run_suite(suite, output, **options)
 
 
 def files(folder: Path) -> dict[str, bytes]:
