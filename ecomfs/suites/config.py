@@ -29,7 +29,8 @@ SYSTEMS = (
     "repeat_last",
 )
 _HERE = Path(__file__).resolve().parent
-_SHIPPED = (_HERE.parent / "_suites", _HERE.parents[1] / "eval" / "suites")
+# Installed, and in a checkout.
+_SHIPPED = (_HERE.parent / "_eval" / "suites", _HERE.parents[1] / "eval" / "suites")
 
 
 class _Strict(BaseModel):
@@ -261,7 +262,7 @@ def load_suite(name: str | Path) -> Suite:
     except ValidationError as error:
         raise _config_error(path, data, error) from error
     datasets = [
-        d.model_copy(update={"task": str(path.parent / d.task)}) if "/" in d.task else d
+        d.model_copy(update={"task": str((path.parent / d.task).resolve())}) if "/" in d.task else d
         for d in suite.datasets
     ]
     return suite.model_copy(update={"datasets": tuple(datasets)})
