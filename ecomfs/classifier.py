@@ -32,6 +32,7 @@ from ecomfs.engine.shared import shared_engine
 from ecomfs.errors import ConfigError, InputError
 from ecomfs.explain import Explanation
 from ecomfs.fit import Plan, Profile, Wanted, fit_pipeline
+from ecomfs.influence import influences
 from ecomfs.pipeline import Pipeline
 from ecomfs.pool import Embedder, Pool, open_embedder
 from ecomfs.refresh import refreshed
@@ -250,12 +251,21 @@ class FewShotClassifier:
             raise InputError(f"{len(predicted)} rows but {len(truth)} labels")
         return float(np.mean([p == t for p, t in zip(predicted, truth, strict=True)]))
 
-    def explain(self, row: str | Row) -> Explanation:
-        """How one row is answered: demonstrations, prompt, reading, prediction."""
+    def explain(self, row: str | Row, *, influence: bool = False) -> Explanation:
+        """How one row is answered: demonstrations, prompt, every step from reading to prediction.
+
+        Args:
+            influence: also read the row with each of its demonstrations left out (that many
+                prompts, in one engine call), to see which of them moved the answer.
+        """
         pipeline = self.refresh()
         rows = as_rows(cast(Rows, [row]), pipeline.card, self.fields)
         [(case, posterior, prediction)] = aio.run(pipeline.trace(rows, ["row"]))
-        return Explanation(case, posterior, prediction, pipeline.space.names)
+        moved = None
+        if influence:
+            moved = aio.run(influences(pipeline, rows[0], case, posterior, prediction))
+        names = pipeline.space.names
+        return Explanation(case, posterior, prediction, names, influences=moved)
 
     # -- the scikit-learn contract -------------------------------------------------------------
 
