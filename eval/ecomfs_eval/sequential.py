@@ -24,6 +24,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -131,17 +132,15 @@ class SequentialTest:
 
     def look(self) -> SequentialState:
         """The state now; looking costs nothing."""
-        threshold = math.log(2 / (1 - self._level))
+        counts = tuple(sorted(self._counts.items()))
+        few = len(counts) <= 3  # right or wrong: simulations meet the same few counts again
+        low, high, log_e = (_cached if few else _measure)(counts, self._level)
         # Each look's interval is valid by itself; so is what all of them have in common.
-        low = max(self._bounds[0], self._lower(threshold, 1))
-        high = min(self._bounds[1], -self._lower(threshold, -1))
+        low, high = max(self._bounds[0], low), min(self._bounds[1], high)
         self._bounds = (low, high)
-        zero = np.zeros(1)
-        both = np.logaddexp(self._wealth(zero, 1), self._wealth(zero, -1))
-        log_e = float(both[0]) - math.log(2)
         self._largest = max(self._largest, log_e)
         rows = self.rows
-        mean = sum(d * c for d, c in self._counts.items()) / rows if rows else 0.0
+        mean = sum(d * c for d, c in counts) / rows if rows else 0.0
         return SequentialState(
             rows,
             mean,
@@ -160,31 +159,50 @@ class SequentialTest:
             return "b better"
         return "a better" if high < 0 else "continue"
 
-    def _wealth(self, means: FloatArray, sign: int) -> FloatArray:
-        """Log wealth of the wagers that the mean of sign·d is larger than each of ``means``."""
-        log = np.zeros((means.size, STAKES.size))
-        for d, count in self._counts.items():
-            gain = (1 + sign * d) / (1 + means[:, None]) - 1
-            log += count * np.log1p(STAKES * gain)
-        top = log.max(axis=1)
-        wealth: FloatArray = top + np.log(np.exp(log - top[:, None]).mean(axis=1))
-        return wealth
 
-    def _lower(self, threshold: float, sign: int) -> float:
-        """The largest mean of sign·d that is still refuted as too small: the wealth falls as m
-        grows, so the bracket can be cut into 16 parts at a time."""
-        mean = sign * sum(d * c for d, c in self._counts.items()) / max(1, self.rows)
-        low, high = -1.0, mean
-        if mean <= -1:
-            return low
-        for _ in range(6):
-            means = np.linspace(low, high, 17)[1:]
-            refuted = int((self._wealth(means, sign) >= threshold).sum())
-            low, high = (
-                float(means[refuted - 1]) if refuted else low,
-                float(means[min(refuted, 15)]),
-            )
+Counts = tuple[tuple[float, int], ...]
+"""(difference, how many rows have it)."""
+
+
+def _measure(counts: Counts, level: float) -> tuple[float, float, float]:
+    """Bounds of the mean at this look, and the log e-value against "no difference"."""
+    threshold = math.log(2 / (1 - level))
+    low, high = _lower(counts, threshold, 1), -_lower(counts, threshold, -1)
+    zero = np.zeros(1)
+    both = np.logaddexp(_wealth(counts, zero, 1), _wealth(counts, zero, -1))
+    return low, high, float(both[0]) - math.log(2)
+
+
+_cached = lru_cache(maxsize=1 << 16)(_measure)
+
+
+def _wealth(counts: Counts, means: FloatArray, sign: int) -> FloatArray:
+    """Log wealth of the wagers that the mean of sign·d is larger than each of ``means``."""
+    log = np.zeros((means.size, STAKES.size))
+    for d, count in counts:
+        gain = (1 + sign * d) / (1 + means[:, None]) - 1
+        log += count * np.log1p(STAKES * gain)
+    top = log.max(axis=1)
+    wealth: FloatArray = top + np.log(np.exp(log - top[:, None]).mean(axis=1))
+    return wealth
+
+
+def _lower(counts: Counts, threshold: float, sign: int) -> float:
+    """The largest mean of sign·d that is still refuted as too small: the wealth falls as m
+    grows, so the bracket can be cut into 16 parts at a time."""
+    rows = max(1, sum(c for _, c in counts))
+    mean = sign * sum(d * c for d, c in counts) / rows
+    low, high = -1.0, mean
+    if mean <= -1:
         return low
+    for _ in range(6):
+        means = np.linspace(low, high, 17)[1:]
+        refuted = int((_wealth(counts, means, sign) >= threshold).sum())
+        low, high = (
+            float(means[refuted - 1]) if refuted else low,
+            float(means[min(refuted, 15)]),
+        )
+    return low
 
 
 def sequential_compare(

@@ -57,3 +57,43 @@ def test_the_command_serves_until_it_is_interrupted() -> None:
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in errors
+
+
+@pytest.mark.model
+def test_the_command_splits_traffic_and_the_log_is_compared(tmp_path: Path) -> None:
+    log, gold = tmp_path / "traffic.jsonl", tmp_path / "gold.csv"
+    command = [sys.executable, "-c", "from ecomfs.cli import main; main()"]
+    process = subprocess.Popen(
+        [
+            *command, "serve", "--task", "review_sentiment",
+            "--examples", str(SAMPLES / "pool.csv"), "--engine", "gguf:demo",
+            "--embedder", "hashed", "--port", "0", "--calibrate", "0", "--log", str(log),
+            "--variant", "few: k=1", "--variant", "more: k=2 template=v2",
+        ],
+        stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={k: v for k, v in os.environ.items() if k != "ECOMFS_API_KEY"},
+    )  # fmt: skip
+    ids = [f"r{i}" for i in range(8)]
+    told = ""
+    try:
+        assert process.stderr is not None
+        for line in process.stderr:
+            told += line
+            if found := re.search(r"serving at (http://127\.0\.0\.1:\d+)", line):
+                break
+        assert "split: few 50%, more 50%; log " in told
+        assert found
+        with Client(found[1], retries=10) as client:
+            answers = client.classify([f"Broke after {i} days" for i in range(8)], ids=ids)
+        assert [a.id for a in answers] == ids
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    gold.write_text("id,label\n" + "".join(f"{i},negative\n" for i in ids), encoding="utf-8")
+    done = subprocess.run(
+        [*command, "ab", "--from-log", str(log), "--gold", str(gold)],
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Unpaired: each row was answered by one variant" in done.stdout
+    assert "8 rows compared" in done.stdout

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -182,3 +184,22 @@ def test_a_running_test_decides_a_comparison() -> None:
         decided_by(compare(a, b, primary="f1_macro", how=Bootstrap(resamples=200)), state)
     with pytest.raises(OptionError, match="100 rows"):
         decided_by(once, SequentialTest().update([0.0] * 100))
+
+
+def test_the_bench_prints_errors_and_power(capsys: pytest.CaptureFixture[str]) -> None:
+    path = Path(__file__).parents[2] / "eval" / "bench" / "ab_errors.py"
+    spec = importlib.util.spec_from_file_location("ab_errors", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.main(["--trials", "200", "--rows", "300", "--discordances", "0.1"])
+    lines = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines()[4:]]
+    null, planned = ([cell.strip() for cell in line] for line in lines)
+    assert null[:2] == ["10%", "none"]
+    assert float(null[2].rstrip("%")) <= 7  # 5 % of 200 tests, with its noise
+    assert float(null[4].rstrip("%")) <= 5
+    assert float(null[3].rstrip("%")) > float(null[2].rstrip("%"))
+    assert 70 < float(planned[2].rstrip("%")) < 90
+    assert float(planned[4].rstrip("%")) > float(null[4].rstrip("%"))
+    assert float(planned[5]) < float(null[5])
