@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +15,7 @@ from ecomfs.errors import ConfigError, OutputError
 if TYPE_CHECKING:
     from ecomfs.suites import Progress
     from ecomfs.suites.config import Shots
-    from ecomfs_eval.board import Group
+    from ecomfs_eval.board import Board
 
 app = typer.Typer(help="Run a suite of data sets and report it.", no_args_is_help=True)
 
@@ -137,37 +137,57 @@ def report(
         written = write_board(board, output or results / "report")
     except EvalError as error:
         raise OutputError(error.message, hint=error.hint) from error
-    for group in board.groups:
-        _print(group, board.metrics)
+    _print(board)
     Console(stderr=True).print(f"wrote {written[0]}", highlight=False)
 
 
-def _print(group: Group, metrics: Sequence[str]) -> None:
+def _print(board: Board) -> None:
     from rich.console import Console
     from rich.table import Table
 
     from ecomfs.cli.present import SHOWN
     from ecomfs_eval import get_metric
-    from ecomfs_eval.board.words import cells, heading, undefined, verdict
+    from ecomfs_eval.board.words import (
+        TALLY,
+        cells,
+        heading,
+        overall_heading,
+        overall_rows,
+        tally_rows,
+        undefined,
+        verdict,
+    )
 
-    short = {**SHOWN, "ece_adaptive": "ECE"}
-    table = Table(title=heading(group), title_justify="left")
-    table.add_column("system", no_wrap=True)
-    for name in metrics:
-        table.add_column(short.get(name, get_metric(name).title))
-    for system in group.averages:
-        style = "bold" if system == group.main else ""
-        table.add_row(system, *cells(group, system, metrics), style=style)
-    if group.differences:
-        table.add_section()
-    for system, found in group.differences.items():
-        shown = ("–" if found[m].delta is None else found[m].text() for m in metrics)
-        table.add_row(f"{group.main} − {system}", *shown)
     console = Console()
-    console.print(table)
-    for line in (verdict(group, metrics[0]), *undefined(group, metrics)):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-    console.print()
+    short = {**SHOWN, "ece_adaptive": "ECE"}
+    titles = [short.get(name, get_metric(name).title) for name in board.metrics]
+
+    def show(title: str, first: str, rows: Iterable[Sequence[str]]) -> None:
+        table = Table(title=title, title_justify="left")
+        table.add_column(first, no_wrap=True)
+        for name in titles:
+            table.add_column(name, overflow="fold")
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+
+    def say(lines: Iterable[str]) -> None:
+        for line in lines:
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    for group in board.groups:
+        systems = ((s, *cells(group, s, board.metrics)) for s in group.averages)
+        show(heading(group), "system", systems)
+        minus = (
+            (s, *("–" if d[m].delta is None else d[m].text() for m in board.metrics))
+            for s, d in group.differences.items()
+        )
+        show(f"paired: {group.main} minus", "", minus)
+        say((verdict(group, board.metrics[0]), *undefined(group, board.metrics), ""))
+    for found in board.overall:
+        show(overall_heading(found), "mean", overall_rows(found, board.metrics))
+        show("", "against", tally_rows(found, board.metrics))
+        say((TALLY.format(main=board.groups[0].main), ""))
 
 
 @app.command("compare")

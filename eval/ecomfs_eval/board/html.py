@@ -8,7 +8,19 @@ import jinja2
 from markupsafe import Markup
 
 from ecomfs_eval.board.model import Board
-from ecomfs_eval.board.words import cells, clear, heading, published_rows, undefined, verdict
+from ecomfs_eval.board.overall import clear
+from ecomfs_eval.board.words import (
+    SHORT,
+    TALLY,
+    cells,
+    heading,
+    overall_heading,
+    overall_rows,
+    published_rows,
+    short_rows,
+    tally_rows,
+    undefined,
+)
 from ecomfs_eval.metrics import get_metric
 from ecomfs_eval.report import charts
 from ecomfs_eval.report.strings import Words
@@ -31,7 +43,12 @@ def render_html(board: Board) -> str:
         heading=heading,
         cells=lambda group, system: cells(group, system, board.metrics),
         undefined=lambda group: undefined(group, board.metrics),
-        verdict=lambda group: verdict(group, board.metrics[0]),
+        short=SHORT,
+        short_rows=zip(short_rows(board), board.groups, strict=True),
+        overall_heading=overall_heading,
+        overall_rows=lambda found: overall_rows(found, board.metrics),
+        tallies=lambda found: tally_rows(found, board.metrics),
+        tally=TALLY.format(main=board.groups[0].main),
         clear=clear,
         published=lambda name: published_rows(board, name),
         drawings={

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from ecomfs_eval.board.model import Board, Group
-from ecomfs_eval.board.words import cells, heading, published_rows, undefined, verdict
+from ecomfs_eval.board.words import (
+    SHORT,
+    TALLY,
+    cells,
+    heading,
+    overall_heading,
+    overall_rows,
+    published_rows,
+    short_rows,
+    tally_rows,
+    undefined,
+)
 from ecomfs_eval.metrics import get_metric
 from ecomfs_eval.report.markdown import cell, table
 
@@ -14,8 +25,13 @@ def render_markdown(board: Board) -> str:
     lines = [f"# {cell(board.title)}", ""]
     lines += [f"{cell(note)}\n" for note in board.notes.get("", ())]
     lines += ["## In short", ""]
-    lines += [f"- {cell(heading(g))}: {cell(verdict(g, board.metrics[0]))}" for g in board.groups]
-    lines += ["", f"Intervals are {100 * board.level:g} %; ± is the spread over the runs.", ""]
+    lines += [f"In {get_metric(board.metrics[0]).title}:", "", *table(SHORT, short_rows(board))]
+    for found in board.overall:
+        lines += [f"### {cell(overall_heading(found))}", ""]
+        lines += table(["mean", *titles], overall_rows(found, board.metrics))
+        lines += [cell(TALLY.format(main=board.groups[0].main)), ""]
+        lines += table(["against", *titles], tally_rows(found, board.metrics))
+    lines += [f"Intervals are {100 * board.level:g} %; ± is the spread over the runs.", ""]
     for name in dict.fromkeys(g.name for g in board.groups):
         lines += [f"## {cell(name)}", ""]
         lines += [f"{cell(note)}\n" for note in board.notes.get(name, ())]

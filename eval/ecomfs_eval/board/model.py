@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ecomfs_eval.board.overall import Overall, overall
 from ecomfs_eval.compare.differences import Difference
 from ecomfs_eval.errors import EmptyDataError, OptionError
 from ecomfs_eval.intervals import Bootstrap
@@ -88,6 +89,7 @@ class Board:
     metrics: columns of the tables; the first one decides which baseline is best.
     level: of the intervals.
     groups: the tables.
+    overall: all tables together, where there are several.
     curves: group name → learning curves of the first metric, where there are several budgets.
     published: group name → results of others.
     notes: group name → what a reader must know; under the empty name, of the whole.
@@ -97,6 +99,7 @@ class Board:
     metrics: tuple[str, ...]
     level: float
     groups: tuple[Group, ...]
+    overall: tuple[Overall, ...]
     curves: Mapping[str, tuple[LearningCurve, ...]]
     published: Mapping[str, tuple[Published, ...]]
     notes: Mapping[str, tuple[str, ...]]
@@ -128,6 +131,7 @@ class Board:
                 }
                 for g in self.groups
             ],
+            "overall": [asdict(found) for found in self.overall],
             "learning_curves": {
                 name: [c.to_dict() for c in curves] for name, curves in self.curves.items()
             },
@@ -178,6 +182,7 @@ def build_board(
         tuple(metrics),
         how.level,
         tuple(groups),
+        overall(groups, metrics),
         _curves(entries, metrics[0], main, how),
         {name: tuple(rows) for name, rows in (published or {}).items() if rows},
         {name: tuple(lines) for name, lines in (notes or {}).items() if lines},

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ecomfs_eval.board.model import Board, Group, Published
-from ecomfs_eval.compare.differences import Difference
+from ecomfs_eval.board.overall import Overall, clear
 from ecomfs_eval.metrics import get_metric
-from ecomfs_eval.metrics.score import format_value
+from ecomfs_eval.metrics.score import Score, format_value
 
 
 def heading(group: Group) -> str:
@@ -62,19 +62,9 @@ def verdict(group: Group, metric: str) -> str:
         return f"{group.main} has no baseline beside it"
     d = group.differences[group.best_baseline][metric]
     title = d.title if d.title.isupper() else d.title[0].lower() + d.title[1:]
-    against = f"the best baseline, {group.best_baseline}, in {title}: {d.text()}"
     won = clear(d)
-    if won is None:
-        return f"{group.main} and {against}; the interval holds no difference"
-    return f"{group.main} {'beats' if won else 'loses to'} {against}"
-
-
-def clear(d: Difference) -> bool | None:
-    """Whether the difference is a gain (``True``) or a loss beyond its interval; ``None``: it may
-    be nothing."""
-    if d.interval is None or d.gain is None or 0 in d.interval or d.gain == 0:
-        return None
-    return d.gain > 0
+    verb = "is not clearly apart from" if won is None else "beats" if won else "loses to"
+    return f"{group.main} {verb} the best baseline, {group.best_baseline}, in {title}: {d.text()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +77,55 @@ class Row:
     value: str
     source: str
     ours: bool = False
+
+
+SHORT = ("data set", "labelled", "rows", "runs", "main", "best baseline", "difference")
+
+
+def short_rows(board: Board) -> list[tuple[str, ...]]:
+    """A line a table in the first metric, under the heading :data:`SHORT`."""
+    metric = board.metrics[0]
+    rows: list[tuple[str, ...]] = []
+    for group in board.groups:
+        best, ours = group.best_baseline, group.averages[group.main][metric].score
+        name = f"{group.name} · {group.variant}" if group.variant else group.name
+        there = ("–", "–")
+        if best is not None:
+            theirs = group.averages[best][metric].score
+            there = (f"{best}: {_bare(theirs)}", group.differences[best][metric].text())
+        rows.append((name, str(group.size), str(group.rows), str(group.runs), _bare(ours), *there))
+    return rows
+
+
+def _bare(score: Score) -> str:
+    return "–" if score.value is None else format_value(score.value, score.unit)
+
+
+def overall_heading(found: Overall) -> str:
+    """Which tables were put together."""
+    size = "all sizes" if found.size is None else f"{found.size} labelled examples"
+    return f"All {found.tables} tables, {size}"
+
+
+def overall_rows(found: Overall, metrics: Sequence[str]) -> list[list[str]]:
+    """System and its means."""
+    rows = []
+    for system, means in found.means.items():
+        values = [(means[m], get_metric(m).unit) for m in metrics]
+        rows.append([system, *("–" if v is None else format_value(v, u) for v, u in values)])
+    return rows
+
+
+TALLY = (
+    "Tables in which {main} is better, of how many; in how many of them clearly (the interval "
+    "leaves out zero), and in how many it is clearly worse."
+)
+
+
+def tally_rows(found: Overall, metrics: Sequence[str]) -> list[list[str]]:
+    """Main against its parts and the best baselines: see :data:`TALLY`."""
+    against = (*found.against.items(), ("the best baseline", found.best))
+    return [[name, *(tallies[m].text() for m in metrics)] for name, tallies in against]
 
 
 def published_rows(board: Board, name: str) -> list[Row]:
