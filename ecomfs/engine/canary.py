@@ -7,6 +7,7 @@ here, in a second, or later in nobody's results.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -164,11 +165,16 @@ async def _guarded(name: str, required: bool, check: Callable[[], Awaitable[_Out
     return Check(name, ok, detail, "" if ok else hint, required)
 
 
+async def _encoded(tokenizer: Tokenizer, text: str, *, bos: bool = False) -> list[int]:
+    # A remote tokenizer asks its server; rows may be in flight on this event loop.
+    return await asyncio.to_thread(tokenizer.encode, text, bos=bos)
+
+
 async def _single_tokens(tokenizer: Tokenizer, codes: Sequence[str]) -> _Outcome:
-    before = tokenizer.encode(_CUE)
+    before = await _encoded(tokenizer, _CUE)
     seen: dict[tuple[int, ...], str] = {}
     for code in codes:
-        ids = tokenizer.encode(_CUE + code)
+        ids = await _encoded(tokenizer, _CUE + code)
         own = tuple(ids[len(before) :])
         if ids[: len(before)] != before or len(own) != 1:
             return False, f"{code!r} after {_CUE!r} is {len(own)} tokens", "choose other codes"
@@ -180,7 +186,8 @@ async def _single_tokens(tokenizer: Tokenizer, codes: Sequence[str]) -> _Outcome
 
 async def _thinking(engine: Engine) -> _Outcome:
     text = "Review: great product\nLabel: positive\nReview: broke at once\nLabel:"
-    token_ids = tuple(engine.tokenizer.encode(text, bos=True)) if engine.tokenizer else ()
+    tokenizer = engine.tokenizer
+    token_ids = tuple(await _encoded(tokenizer, text, bos=True)) if tokenizer else ()
     (answer,) = await engine.generate([Prompt(text, _TEMPLATE, token_ids)], max_tokens=8)
     if not isinstance(answer, Generation):
         raise answer
@@ -209,12 +216,13 @@ class _Looker:
         self._engine = engine
         self._tokenizer = tokenizer
 
-    def _prompt(self, text: str) -> Prompt:
-        return Prompt(text, _TEMPLATE, tuple(self._tokenizer.encode(text, bos=True)))
+    async def _prompt(self, text: str) -> Prompt:
+        return Prompt(text, _TEMPLATE, tuple(await _encoded(self._tokenizer, text, bos=True)))
 
-    def _after(self, text: str, answer: str) -> int:
+    async def _after(self, text: str, answer: str) -> int:
         """The first token of ``answer`` where it follows ``text``."""
-        whole, before = self._tokenizer.encode(text + answer), self._tokenizer.encode(text)
+        whole = await _encoded(self._tokenizer, text + answer)
+        before = await _encoded(self._tokenizer, text)
         if len(whole) <= len(before):
             raise EngineResponseError(f"{answer!r} after {text!r} is no token")
         return whole[len(before)] if whole[: len(before)] == before else whole[-1]
@@ -228,8 +236,8 @@ class _Looker:
     async def logprobs(self, codes: Sequence[str]) -> _Outcome:
         """They arrive, sum to at most one, and are not those of the masked distribution: letters
         are a most unlikely end of a sentence, but under a mask they would share all of it."""
-        ids = list(dict.fromkeys(self._after(_CUE, code) for code in codes))
-        reading = await self._read(self._prompt(_SENTENCE), ids)
+        ids = list(dict.fromkeys([await self._after(_CUE, code) for code in codes]))
+        reading = await self._read(await self._prompt(_SENTENCE), ids)
         (values,) = reading.logprobs
         if len(values) != len(ids) or any(math.isnan(v) or v > _SLACK for v in values):
             raise EngineResponseError(f"{len(values)} values for {len(ids)} codes: {values}")
@@ -244,9 +252,9 @@ class _Looker:
         engine = self._engine
         if not isinstance(engine, Constrained):
             return True, "none is needed: the distribution is read directly", ""
-        allowed = {self._after(_CUE, code) for code in codes}
-        picked = await engine.pick(self._prompt(_SENTENCE), sorted(allowed))
-        said = self._tokenizer.decode([picked])
+        allowed = {await self._after(_CUE, code) for code in codes}
+        picked = await engine.pick(await self._prompt(_SENTENCE), sorted(allowed))
+        said = await asyncio.to_thread(self._tokenizer.decode, [picked])
         return (
             picked in allowed,
             f"sampled {said!r} under {len(allowed)} allowed codes",
@@ -257,7 +265,7 @@ class _Looker:
         """The model knows what comes next in plain text; without its BOS token it would not."""
         best, where = 0.0, ""
         for text, answer in _CERTAIN:
-            reading = await self._read(self._prompt(text), [self._after(text, answer)])
+            reading = await self._read(await self._prompt(text), [await self._after(text, answer)])
             p = math.exp(reading.logprobs[0][0])
             if p > best:
                 best, where = p, text + answer
@@ -271,7 +279,7 @@ class _Looker:
     async def context(self) -> _Outcome:
         """A prompt that is too long is refused, not cut."""
         limit = self._engine.capabilities.context_tokens
-        token = self._after(_CUE, CODES[0])
+        token = await self._after(_CUE, CODES[0])
         (answer,) = await self._engine.read(
             [Prompt("", _TEMPLATE, (token,) * (limit + 1))], [Question((token,))]
         )
@@ -283,10 +291,10 @@ class _Looker:
 
     async def repeats(self) -> _Outcome:
         """One prompt, read twice with another in between."""
-        codes = [self._after(_CUE, " positive"), self._after(_CUE, " negative")]
-        prompt = self._prompt(f"{_PREFIX}Review: broke at once\n{_CUE}")
+        codes = [await self._after(_CUE, " positive"), await self._after(_CUE, " negative")]
+        prompt = await self._prompt(f"{_PREFIX}Review: broke at once\n{_CUE}")
         first = await self._read(prompt, codes)
-        await self._read(self._prompt(_SENTENCE), codes)
+        await self._read(await self._prompt(_SENTENCE), codes)
         second = await self._read(prompt, codes)
         pairs = zip(first.logprobs[0], second.logprobs[0], strict=True)
         delta = max(abs(a - b) for a, b in pairs)
@@ -294,9 +302,11 @@ class _Looker:
 
     async def prefix(self) -> _Outcome:
         """The shared beginning of two prompts is not computed twice."""
-        codes = [self._after(_CUE, " positive")]
-        await self._read(self._prompt(f"{_PREFIX}Review: a fine lamp\n{_CUE}"), codes)
-        reading = await self._read(self._prompt(f"{_PREFIX}Review: poor battery\n{_CUE}"), codes)
+        codes = [await self._after(_CUE, " positive")]
+        await self._read(await self._prompt(f"{_PREFIX}Review: a fine lamp\n{_CUE}"), codes)
+        reading = await self._read(
+            await self._prompt(f"{_PREFIX}Review: poor battery\n{_CUE}"), codes
+        )
         return (
             reading.cached_tokens > 0,
             f"{reading.cached_tokens} of {reading.prompt_tokens} tokens",

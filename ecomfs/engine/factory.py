@@ -17,7 +17,6 @@ import importlib
 import logging
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -93,7 +92,7 @@ def split_options(rest: str) -> tuple[str, dict[str, Any]]:
     ecomfs.errors.ConfigError: a key must not stand in an engine's name, which is written ...
     """
     name, mark, query = rest.partition("?")
-    if not mark or Path(rest).exists():
+    if not mark or os.path.exists(rest):
         return rest, {}
     options: dict[str, Any] = {}
     for key, value in parse_qsl(query, keep_blank_values=True):

@@ -99,6 +99,7 @@ class LiteLlmEngine:
         self._lanes: WeakKeyDictionary[asyncio.AbstractEventLoop, Lanes] = WeakKeyDictionary()
         self._spending = Spending()
         self._closed = False
+        wire.hold()
 
     @property
     def spec(self) -> str:
@@ -173,8 +174,11 @@ class LiteLlmEngine:
         return await self._each(prompts, options, lambda a: wire.generation(a, self._text))
 
     async def aclose(self) -> None:
-        """Nothing is held but litellm's own connections; closing twice is fine."""
-        self._closed = True
+        """Close litellm's connections, which all its engines share, with the last engine; closing
+        twice is fine."""
+        if not self._closed:
+            self._closed = True
+            await wire.release(self._library)
 
     # -- inside -----------------------------------------------------------------------------
 

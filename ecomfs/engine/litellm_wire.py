@@ -82,8 +82,25 @@ def library() -> Any:
             ) from error
     litellm.telemetry = False  # releases before 1.60 sent some
     litellm.suppress_debug_info = True  # it prints advertisements to stdout on errors
+    litellm.disable_aiohttp_transport = True  # its sessions are left open, and say so at the end
     litellm.drop_params = False  # a setting that a provider lacks is an error, not a surprise
     return litellm
+
+
+_users: list[None] = []  # one entry an open engine; appending and popping are atomic
+
+
+def hold() -> None:
+    """One more engine uses litellm's connections."""
+    _users.append(None)
+
+
+async def release(litellm: Any) -> None:
+    """One engine fewer; the last one closes the connections (litellm opens new ones if need be)."""
+    _users.pop()
+    if not _users:
+        await litellm.close_litellm_async_clients()
+        litellm.in_memory_llm_clients_cache.flush_cache()
 
 
 def known(litellm: Any, model: str) -> Known:

@@ -6,10 +6,12 @@ Engines of this machine run always; real vLLM runs with ``-m vllm``: served wher
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
 import math
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,6 +146,11 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
     opened: Subject = request.param(request)
     yield opened
     aio.run(opened.engine.aclose())
+    del opened
+    with warnings.catch_warnings():
+        # litellm opens a connection a text completion and leaves it to the garbage collector.
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture

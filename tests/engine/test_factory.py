@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from fault_server import FaultServer
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ecomfs.engine import factory
 from ecomfs.engine.factory import open_engine
@@ -57,6 +59,48 @@ def test_a_missing_extra_names_its_install(
     with pytest.raises(EngineUnavailableError) as caught:
         open_engine(spec.format(file=file))
     assert f"ecomfs[{extra}]" in caught.value.hint
+
+
+class TestOptions:
+    def test_they_stand_in_the_spec(self, fault_server: FaultServer) -> None:
+        engine = open_engine(f"vllm:{fault_server.url}?prompts_per_request=3&concurrency=2")
+        assert engine.capabilities.batch == 6
+        assert engine.spec == f"vllm:{fault_server.url}"
+        asyncio.run(engine.aclose())
+
+    def test_those_of_the_call_go_before(self, fault_server: FaultServer) -> None:
+        spec = f"vllm:{fault_server.url}?concurrency=2"
+        engine = open_engine(spec, concurrency=1, prompts_per_request=1)
+        assert engine.capabilities.batch == 1
+        asyncio.run(engine.aclose())
+
+    @pytest.mark.model
+    def test_threads_of_llama_cpp(self) -> None:
+        engine = open_engine("gguf:smollm2?threads=1&context=256")
+        assert engine.capabilities.context_tokens == 256
+        asyncio.run(engine.aclose())
+
+    @pytest.mark.parametrize("query", ["api_key=sk", "hf_token=x", "client_secret=y", "KEY=1"])
+    def test_no_secrets(self, query: str) -> None:
+        with pytest.raises(ConfigError, match="must not stand in") as caught:
+            open_engine(f"litellm:openai/gpt?{query}")
+        assert query.partition("=")[2] not in caught.value.message.partition("which")[2]
+
+    @pytest.mark.parametrize("query", ["threads=1&threads=2", "threads=", "&", ""])
+    def test_what_is_no_option(self, query: str) -> None:
+        with pytest.raises(ConfigError):
+            open_engine(f"gguf:demo?{query}")
+
+    def test_a_file_may_have_a_question_mark(self, tmp_path: Path) -> None:
+        file = tmp_path / "what?x=1"
+        file.write_bytes(b"GGUF")
+        assert factory.split_options(str(file)) == (str(file), {})
+
+    @given(st.dictionaries(st.from_regex(r"[a-z]{1,3}_[0-9]", fullmatch=True), st.integers()))
+    def test_numbers_come_back(self, options: dict[str, int]) -> None:
+        query = "&".join(f"{name}={value}" for name, value in options.items())
+        rest = f"demo?{query}" if query else "demo"
+        assert factory.split_options(rest) == ("demo", options)
 
 
 class TestAuto:
