@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -162,7 +163,9 @@ def test_markdown_tables_are_whole(language: Language) -> None:
             width = columns
         else:
             width = None
-    assert "<script" not in text
+    outside = re.sub(r"^(`{3,})text\n.*?^\1$", "", text, flags=re.DOTALL | re.MULTILINE)
+    assert "```" not in outside
+    assert "<script" not in outside
     assert text.startswith("# ")
 
 
@@ -288,3 +291,26 @@ def test_small_slices_say_why_they_have_no_interval() -> None:
     report = build_report([a, b], comparisons=compare(a, b, how=HOW), how=HOW)
     assert "10 rows, fewer than 20" in render_html(report)
     assert "10 rows, fewer than 20" in render_markdown(report)
+
+
+def test_markdown_shows_the_flips_with_both_prompts() -> None:
+    a, b = system("A", 0.6, 0), system("B", 0.9, 1)
+    hostile = replace(
+        b, extra={"prompt": tuple(f"```\n# no heading {i}\n````\n" for i in range(120))}
+    )
+    report = build_report([a, hostile], comparisons=compare(a, hostile, how=HOW), how=HOW)
+    text = render_markdown(report)
+    first = report.comparisons[0].flips[0]
+    assert f"| {first.id} | broken | {first.gold} | {first.a} | {first.b} |" in text
+    assert f"{HOSTILE} {int(first.id) - 1}" in text
+    # The prompt's own fences do not end the block it stands in.
+    assert f"`````text\n{first.extra_b['prompt'].rstrip()}\n`````" in text
+
+
+def test_systems_that_are_right_on_the_same_rows_say_so() -> None:
+    a = system("A", 0.8, 0)
+    twin = replace(a, name="B", prompt_tokens=None)
+    c = compare(a, twin, how=HOW)
+    assert c.decision.text == (
+        "No difference shown: A and B are right on the same of all 120 rows; keep A."
+    )

@@ -187,6 +187,7 @@ def decided(
         cheaper=_cheaper(c),
         rows=c.rows,
         needed=needed,
+        same_rows_right=c.primary == "accuracy" and table is not None and not table.discordance,
     )
     return replace(c, p_value=p_value, decision=decision)
 

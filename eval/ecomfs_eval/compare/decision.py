@@ -49,6 +49,7 @@ def decide(
     cheaper: str | None = None,
     rows: int = 0,
     needed: int | None = None,
+    same_rows_right: bool = False,
 ) -> Decision:
     """The decision on one primary difference.
 
@@ -65,10 +66,18 @@ def decide(
         cheaper: the name of the system that costs less, if one does.
         rows: rows compared.
         needed: rows that a difference of ``margin`` would take.
+        same_rows_right: the two are right on the same rows, so that nothing can be tested.
     """
     metric = d.title.lower() if d.title not in ("ROC AUC", "MCC") else d.title
     if d.delta is None:
         return Decision("undecided", f"Undecided: {metric} is undefined ({d.note}).")
+    choice = f"{cheaper} costs less; ship {cheaper}" if cheaper else f"keep {a}"
+    if same_rows_right and d.delta == 0:
+        return Decision(
+            "undecided",
+            f"No difference shown: {a} and {b} are right on the same of all {rows:,} rows; "
+            f"{choice}.",
+        )
     if d.interval is None or p_value is None:
         return Decision(
             "undecided",
@@ -77,7 +86,6 @@ def decide(
         )
     low, high = d.interval.low, d.interval.high
     widest = max(abs(low), abs(high))
-    choice = f"{cheaper} costs less; ship {cheaper}" if cheaper else f"keep {a}"
     if margin is not None and widest <= margin:
         return Decision(
             "equivalent",

@@ -69,7 +69,7 @@ def render_html(report: Report) -> str:
         ),
         p=lambda v: "" if v is None else p_text(v),
         markup=Markup,
-        flips=[_listed(c.flips) for c in report.comparisons],
+        flips=[listed(c.flips) for c in report.comparisons],
         no_answer=NO_ANSWER,
     )
 
@@ -98,7 +98,7 @@ def undefined_rows(report: Report, words: Words) -> list[tuple[str, str]]:
     return [(reason, ", ".join(titles)) for reason, titles in reasons.items()]
 
 
-def _listed(found: Sequence[Flip]) -> list[Flip]:
+def listed(found: Sequence[Flip]) -> list[Flip]:
     """The first rows of each kind, so that many of one do not hide the others."""
     return [f for kind, n in FLIPS.items() for f in [f for f in found if f.kind == kind][:n]]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from ecomfs_eval.compare.comparison import Comparison
@@ -10,12 +11,15 @@ from ecomfs_eval.compare.slices import SliceDifference
 from ecomfs_eval.learning_curve import LearningCurve
 from ecomfs_eval.metrics.confusion import NO_ANSWER
 from ecomfs_eval.metrics.score import Score, format_value
-from ecomfs_eval.report.html import metric_rows, undefined_rows
+from ecomfs_eval.report.html import listed, metric_rows, undefined_rows
 from ecomfs_eval.report.model import Report, SystemReport
 from ecomfs_eval.report.strings import Words
 from ecomfs_eval.report.words import decision, design, sentences
 
 CONFUSIONS = 10
+
+PROMPTS = 6
+"""Flipped rows whose prompts are shown; the page has all of the listed ones."""
 
 
 def cell(text: object) -> str:
@@ -103,7 +107,7 @@ def _comparison(c: Comparison, words: Words) -> list[str]:
         changed=kinds.count("changed"),
     )
     if c.mcnemar is not None:
-        lines += [counts, ""]
+        lines += [f"### {words('flips')}", "", counts, "", *_flips(c, words)]
     for name, rows in c.slices.items():
         lines += [f"### {cell(words('by', name=words('class') if name == 'class' else name))}", ""]
         lines += table(
@@ -121,6 +125,36 @@ def _comparison(c: Comparison, words: Words) -> list[str]:
             ),
         )
     return lines
+
+
+def _flips(c: Comparison, words: Words) -> list[str]:
+    """What the page lists, as a table; then the prompts of the first of them."""
+    shown = listed(c.flips)
+    if not shown:
+        return []
+    lines = table(
+        ["id", "", words("gold"), c.a, c.b, ""],
+        ([f.id, words(f.kind), f.gold, f.a, f.b, _short(f.extra_a.get("text", ""))] for f in shown),
+    )
+    if len(c.flips) > len(shown):
+        lines += [words("more", n=len(c.flips) - len(shown)), ""]
+    for f in shown[:PROMPTS]:
+        for name, answer, extra in ((c.a, f.a, f.extra_a), (c.b, f.b, f.extra_b)):
+            if prompt := extra.get("prompt"):
+                lines += [f"{cell(f.id)}, {cell(name)}: {cell(answer)}", "", *_fenced(prompt), ""]
+    return lines
+
+
+def _short(text: str, most: int = 80) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= most else flat[: most - 1] + "…"
+
+
+def _fenced(text: str) -> list[str]:
+    """Text as it is, which cannot end its own block."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return [f"{fence}text", text.rstrip("\n"), fence]
 
 
 def _slice(r: SliceDifference) -> str:
