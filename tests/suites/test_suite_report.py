@@ -12,7 +12,8 @@ from small_suite import SAMPLES, small
 from ecomfs.cli import run as cli
 from ecomfs.errors import InputError, MissingFileError
 from ecomfs.suites import Suite, compare_results, run_suite, suite_board
-from ecomfs_eval import METRICS, Bootstrap, scores
+from ecomfs.suites.data import read_data
+from ecomfs_eval import METRICS, Bootstrap, Predictions, scores
 from ecomfs_eval.compare import compare
 from ecomfs_eval.manifest import read_results
 from ecomfs_eval.repeated import average, average_difference
@@ -172,3 +173,32 @@ def test_the_command_runs_a_suite_file(
     assert "ecomfs eval run wrote" in capsys.readouterr().err
     assert cli(["eval", "list"]) == 0
     assert "banking77" in capsys.readouterr().out
+
+
+def test_a_system_of_another_library_is_compared_by_its_file(results: Path, tmp_path: Path) -> None:
+    import pandas as pd
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    data = read_data(suite().datasets[0], SAMPLES)
+    labelled = data.examples(16, 0)
+    model = make_pipeline(TfidfVectorizer(), LogisticRegression())
+    model.fit([e.fields["text"] for e in labelled], [e.label for e in labelled])
+    texts = [row.fields["text"] for row in data.test]
+    table = pd.DataFrame(
+        {
+            "id": [row.id for row in data.test],
+            "label": [row.label for row in data.test],
+            "predicted": model.predict(texts),
+        }
+    )
+    for i, label in enumerate(model.classes_):
+        table[f"p_{label}"] = model.predict_proba(texts)[:, i]
+    table.to_csv(tmp_path / "other.csv", index=False)
+    theirs = Predictions.from_csv(tmp_path / "other.csv", name="other")
+    file = next((results / "cells/reviews/n16-s0/predictions").glob("01-*.parquet"))
+    ours = Predictions.from_parquet(file, name="ecomfs")
+    found = compare(theirs, ours, metrics=["accuracy", "log_loss"], how=HOW)
+    assert found.rows == 12
+    assert found["log_loss"].delta is not None
