@@ -259,11 +259,26 @@ class Pipeline:
             status=Status.OK if decided.accepted else Status.ABSTAINED,
             label=names[best] if decided.accepted else None,
             probabilities=dict(zip(names, decided.probabilities, strict=True)),
+            note="; ".join(filter(None, [base.note, *_remarks(decided, names)])),
             stages=decided.stages,
             source=decided.source,
             prediction_set=tuple(names[i] for i in decided.prediction_set),
             novelty=decided.novelty,
         )
+
+
+def _remarks(decided: Decided, names: Sequence[str]) -> list[str]:
+    """What the owner of a row should know of how it was answered."""
+    remarks = []
+    if decided.source == "experts":
+        remarks.append("answered without the model")
+    if not decided.accepted:
+        best = max(range(len(names)), key=decided.probabilities.__getitem__)
+        likeliest = f"likeliest: {names[best]} ({decided.probabilities[best]:.2f})"
+        remarks.append(f"left to a person, {likeliest}")
+    if len(decided.prediction_set) > 1:
+        remarks.append(f"may be: {', '.join(names[i] for i in decided.prediction_set)}")
+    return remarks
 
 
 def _error(worded: str | RowError) -> RowError | None:

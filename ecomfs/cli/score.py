@@ -53,6 +53,8 @@ def score(
         str, typer.Option(help="of the result: utf-8, or utf-8-sig for spreadsheets")
     ] = "utf-8",
     calibrate: o.Calibrate = 48,
+    profile: o.Profile = None,
+    fusion: o.Fusion = True,
     pool_name: o.PoolName = "default",
     shots: o.Shots = None,
     synthetic: o.Synthetic = True,

@@ -137,7 +137,7 @@ class Profile(_Strict):
             novelty=None if policy.novelty is None else NoveltyReference(**asdict(policy.novelty)),
             novel_below=policy.novel_below,
             wanted=asdict(wanted),
-            found=asdict(fitted),
+            found=json.loads(json.dumps(asdict(fitted))),  # as it will be when it is read again
         )
 
     @classmethod

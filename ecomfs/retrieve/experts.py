@@ -70,17 +70,18 @@ class Experts:
     ) -> list[Opinion]:
         """One opinion a query. Arguments as in :meth:`Retriever.retrieve`.
 
-        With ``leave_self_out``, a query that is an example of the pool (told by its excluded id)
-        gets the probe's leave-one-out score.
+        With ``leave_self_out``, a query that is an example of the pool (told by its excluded id
+        and its text) gets the probe's leave-one-out score.
         """
         if not queries:
             return []
         vote, hits = self._votes(queries, rows, exclude_ids, leave_self_out)
         probe = self.probe.scores(self.retriever.embed(queries, rows))
         if leave_self_out and exclude_ids is not None:
-            for row, ids in enumerate(exclude_ids):
+            for row, (query, ids) in enumerate(zip(queries, exclude_ids, strict=True)):
                 for place in (self._probed[i] for i in ids if i in self._probed):
-                    probe[row] = self.probe.own[place]
+                    if squeeze(query) == squeeze(self.retriever.texts[self._sample[place]]):
+                        probe[row] = self.probe.own[place]
         return [
             Opinion(
                 tuple(v.tolist()),
@@ -104,13 +105,28 @@ class Experts:
     def probe(self) -> LinearProbe:
         """The probe, solved when first needed."""
         pool = self.retriever.pool
-        copies: dict[str, int] = {}
         return LinearProbe.fit(
             np.asarray(self.retriever.index.vectors[self._sample], dtype=np.float64),
             self._columns[pool.labels[self._sample]],
             len(self.labels),
-            [copies.setdefault(squeeze(self.retriever.texts[p]), p) for p in self._sample],
+            self._families(),
         )
+
+    def _families(self) -> list[int]:
+        """One number an example; copies, and rewrites with their source, have the same."""
+        first: dict[str, int] = {}
+        parent: dict[int, int] = {}
+        for p in self._sample.tolist():
+            example = self.retriever.examples[p]
+            names = (
+                f"text {squeeze(self.retriever.texts[p])}",
+                f"id {example.id}",
+                f"id {example.source_id or example.id}",
+            )
+            roots = {_root(parent, first.setdefault(name, p)) for name in names} | {p}
+            for root in roots:
+                parent[root] = min(roots)
+        return [_root(parent, p) for p in self._sample.tolist()]
 
     @cached_property
     def _sample(self) -> NDArray[np.int64]:
@@ -139,6 +155,12 @@ class Experts:
             for h in hits
         ]
         return np.array(votes).reshape(len(queries), len(self.labels)), hits
+
+
+def _root(parent: dict[int, int], place: int) -> int:
+    while parent.get(place, place) != place:
+        place = parent[place]
+    return place
 
 
 __all__ = ["Experts", "Opinion"]

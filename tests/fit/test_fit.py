@@ -1,0 +1,208 @@
+"""Fitting on the pool: what is learnt, promised, kept in a profile, and chosen within a budget."""
+
+from __future__ import annotations
+
+import json
+import random
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ecomfs import FewShotClassifier, aio
+from ecomfs.errors import ConfigError, MissingFileError
+from ecomfs.fit import Candidate, Profile, ProfileWarning, tune
+from ecomfs.types import Example, Status
+from tests.scripted import ScriptedEngine
+
+GOOD = ("lovely", "great", "soft", "comfortable", "perfect", "beautiful")
+BAD = ("broken", "awful", "torn", "useless", "late", "ugly")
+
+
+def reviews(n: int = 40, seed: int = 0) -> list[Example]:
+    rng = random.Random(seed)
+    out = []
+    for i in range(n):
+        words = GOOD if i % 2 else BAD
+        thing = rng.choice(["shirt", "coat", "hat"])
+        text = f"{rng.choice(words)} and {rng.choice(words)} {thing} {i}"
+        out.append(Example(f"r{i}", {"text": text}, "positive" if i % 2 else "negative"))
+    return out
+
+
+def classifier(**options: Any) -> FewShotClassifier:
+    return FewShotClassifier(
+        "review_sentiment",
+        options.pop("engine", None) or ScriptedEngine(),
+        embedder="hashed",
+        language="en",
+        **options,
+    )
+
+
+ROWS = ["a lovely soft hat", "broken and ugly coat", "great perfect shirt"]
+
+
+def test_experts_that_know_outvote_a_model_that_does_not() -> None:
+    clf = classifier(calibration_size=40).fit(reviews())
+    assert clf.predict(ROWS).tolist() == ["positive", "negative", "positive"]
+    found = clf.profile_.found
+    assert found["readings"] == 40
+    assert found["loss"]["fused"] < found["loss"]["calibrated"]
+    # The scripted engine knows nothing: it loses weight.
+    assert clf.profile_.fusion.model < 0.7
+    assert {p.source for p in clf.classify(ROWS)} == {"fused"}
+
+
+def test_without_fusion_the_model_answers_alone() -> None:
+    clf = classifier(calibration_size=40, fusion=False).fit(reviews())
+    for prediction in clf.classify(ROWS):
+        assert prediction.source == "model"
+        assert list(prediction.stages) == ["read", "calibrated"]
+
+
+def test_nothing_is_fitted_without_readings() -> None:
+    clf = classifier(calibration_size=0).fit(reviews())
+    assert clf.profile_ is None
+    for prediction in clf.classify(ROWS):
+        assert list(prediction.stages) == ["read"]
+        assert prediction.stages["read"] == tuple(prediction.probabilities.values())
+
+
+def test_few_readings_use_the_prior_and_say_so() -> None:
+    clf = classifier(calibration_size=5).fit(reviews())
+    assert clf.profile_.fusion.readings == 0
+    assert any("too few" in note for note in clf.profile_.found["notes"])
+
+
+def test_sure_experts_answer_without_the_model() -> None:
+    engine = ScriptedEngine()
+    clf = classifier(engine=engine, calibration_size=20, max_loss=0.05).fit(reviews())
+    before = sum(engine.calls)
+    found = clf.classify([*ROWS, "nothing known here at all"])
+    skipped = [p for p in found if p.source == "experts"]
+    assert skipped
+    assert sum(engine.calls) - before == len(found) - len(skipped)
+    for prediction in skipped:
+        assert prediction.status == Status.OK
+        assert prediction.note == "answered without the model"
+        assert prediction.prompt_tokens == 0
+
+
+def test_a_loss_that_the_pool_cannot_show_is_not_promised() -> None:
+    clf = classifier(calibration_size=20, max_loss=0.01).fit(reviews(30))
+    assert clf.profile_.skip_from is None
+    assert any("may not answer alone" in note for note in clf.profile_.found["notes"])
+    assert {p.source for p in clf.classify(ROWS)} == {"fused"}
+
+
+def test_rows_below_the_threshold_are_left_to_a_person() -> None:
+    clf = classifier(calibration_size=40, precision=0.8, coverage=0.9).fit(reviews())
+    assert clf.profile_.accept_from is not None
+    found = clf.classify([*ROWS, "1 2 3"])
+    for prediction in found:
+        confident = max(prediction.probabilities.values()) >= clf.profile_.accept_from
+        assert prediction.status == (Status.OK if confident else Status.ABSTAINED)
+        assert (prediction.label is None) == (not confident)
+        assert prediction.suggestion in ("positive", "negative")
+        assert prediction.suggestion == prediction.prediction_set[0]
+        if not confident:
+            assert "left to a person" in prediction.note
+
+
+def test_a_precision_that_cannot_be_shown_leaves_every_row_to_a_person() -> None:
+    clf = classifier(calibration_size=12, precision=0.99).fit(reviews())
+    assert {p.status for p in clf.classify(ROWS)} == {Status.ABSTAINED}
+    assert any("do not show a precision" in note for note in clf.profile_.found["notes"])
+
+
+def test_rows_unlike_the_pool_are_novel() -> None:
+    clf = classifier(calibration_size=40, novel_below=0.1).fit(reviews())
+    known, strange = clf.classify(["lovely and great shirt", "quantum chromodynamics lecture"])
+    assert strange.novelty is not None
+    assert known.novelty is not None
+    assert strange.novelty < known.novelty
+    assert strange.status == Status.ABSTAINED
+
+
+@pytest.mark.parametrize("name", ["max_loss", "precision", "coverage", "novel_below"])
+def test_promises_out_of_range_are_told(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name} is 95"):
+        classifier(**{name: 95}).fit(reviews())
+
+
+def test_a_profile_is_used_as_it_is(tmp_path: Path) -> None:
+    first = classifier(calibration_size=40, precision=0.8, coverage=0.9, k=4).fit(reviews())
+    first.profile_.save(tmp_path / "p.json")
+    engine = ScriptedEngine()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        second = classifier(engine=engine, profile=tmp_path / "p.json").fit(reviews())
+    assert not engine.calls  # nothing was read leave-one-out
+    assert second.pipeline_.k == 4
+    assert second.classify(ROWS) == first.classify(ROWS)
+    assert Profile.load(tmp_path / "p.json") == first.profile_
+
+
+def test_a_profile_that_no_longer_fits_warns(tmp_path: Path) -> None:
+    first = classifier(calibration_size=20, k=4).fit(reviews())
+    first.profile_.save(tmp_path / "p.json")
+    other = ScriptedEngine()
+    other.fingerprint = "scripted-2"
+    with pytest.warns(ProfileWarning) as told:
+        classifier(engine=other, profile=tmp_path / "p.json", k=2, template="v2").fit(
+            reviews(seed=1)
+        )
+    text = "\n".join(str(w.message) for w in told)
+    for part in ("scripted-2", "40 others", "k = 2", "v2"):
+        assert part in text
+
+
+def test_files_that_are_no_profiles_are_told(tmp_path: Path) -> None:
+    with pytest.raises(MissingFileError):
+        Profile.load(tmp_path / "none.json")
+    (tmp_path / "p.json").write_text("{")
+    with pytest.raises(ConfigError, match="not a profile"):
+        Profile.load(tmp_path / "p.json")
+    good = json.loads(classifier(calibration_size=20).fit(reviews()).profile_.model_dump_json())
+    (tmp_path / "p.json").write_text(json.dumps(good | {"k": -1}))
+    with pytest.raises(ConfigError, match=r"p\.json: k:"):
+        Profile.load(tmp_path / "p.json")
+
+
+def test_weights_go_on_when_the_pool_changes() -> None:
+    clf = classifier(calibration_size=40).fit(reviews())
+    clf.pool_.add([Example("new", {"text": "splendid gloves"}, "positive")])
+    found = clf.classify(["splendid gloves"])[0]
+    assert found.label == "positive"
+    assert clf.pipeline_.policy.fusion.readings == 40
+    assert found.source == "fused"
+
+
+def test_k_and_readout_are_chosen_within_the_budget() -> None:
+    engine = ScriptedEngine()
+    clf = classifier(engine=engine, calibration_size=10, tune=90).fit(reviews())
+    assert sum(engine.calls) <= 100
+    assert clf.pipeline_.k in (4, 8, 16)
+    assert "log loss" in clf.profile_.found["notes"][0]
+    assert clf.profile_.k == clf.pipeline_.k
+
+
+def test_a_better_candidate_is_chosen_and_a_broken_one_is_told() -> None:
+    pool = reviews()
+    clf = classifier(calibration_size=0).fit(pool)
+
+    def build(k: int, readout: str) -> Any:
+        if readout == "codes":
+            raise ConfigError("no codes here")
+        return clf.pipeline_
+
+    found = aio.run(
+        tune(build, [Candidate(8, "words"), Candidate(8, "codes"), Candidate(4, "words")], pool, 60)
+    )
+    assert found.readings == 20
+    assert found.chosen.k == 8  # the other words candidate reads the same
+    assert found.tried[1].why == "no codes here"
+    with pytest.raises(ConfigError, match="no candidate"):
+        aio.run(tune(build, [], pool, 60))
