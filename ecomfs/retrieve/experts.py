@@ -13,7 +13,7 @@ from ecomfs.retrieve.index import Hits
 from ecomfs.retrieve.probe import LinearProbe
 from ecomfs.retrieve.retriever import Retriever
 from ecomfs.retrieve.vote import kernel_vote
-from ecomfs.text.normalise import squeeze
+from ecomfs.text.normalise import fold
 from ecomfs.types import Row
 
 NEIGHBOURS = 8
@@ -80,7 +80,7 @@ class Experts:
         if leave_self_out and exclude_ids is not None:
             for row, (query, ids) in enumerate(zip(queries, exclude_ids, strict=True)):
                 for place in (self._probed[i] for i in ids if i in self._probed):
-                    if squeeze(query) == squeeze(self.retriever.texts[self._sample[place]]):
+                    if fold(query) == fold(self.retriever.texts[self._sample[place]]):
                         probe[row] = self.probe.own[place]
         return [
             Opinion(
@@ -119,7 +119,7 @@ class Experts:
         for p in self._sample.tolist():
             example = self.retriever.examples[p]
             names = (
-                f"text {squeeze(self.retriever.texts[p])}",
+                f"text {fold(self.retriever.texts[p])}",
                 f"id {example.id}",
                 f"id {example.source_id or example.id}",
             )

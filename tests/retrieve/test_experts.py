@@ -10,9 +10,15 @@ from ecomfs.retrieve import Experts, Retriever
 from ecomfs.types import Example
 
 TEXTS = {
-    "a": "lovely soft shirt", "b": "lovely warm coat", "c": "great soft hat",
-    "d": "shirt fell apart", "e": "coat fell apart", "f": "hat fell apart soon", "g": "warm and great coat", "h": "torn hat",
-}  # fmt: skip
+    "a": "lovely soft shirt",
+    "b": "lovely warm coat",
+    "c": "great soft hat",
+    "d": "shirt fell apart",
+    "e": "coat fell apart",
+    "f": "hat fell apart soon",
+    "g": "warm and great coat",
+    "h": "torn hat",
+}
 
 
 def pool(**changed: str) -> list[Example]:
