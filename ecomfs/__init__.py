@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ecomfs.errors import EcomfsError
     from ecomfs.pool import Pool
     from ecomfs.task import load_task
+    from ecomfs.taxonomy import TaxonomyClassifier
     from ecomfs.types import Example, Prediction, Status
 
 _HOMES = {
@@ -30,6 +31,7 @@ _HOMES = {
     "Pool": "ecomfs.pool",
     "Prediction": "ecomfs.types",
     "Status": "ecomfs.types",
+    "TaxonomyClassifier": "ecomfs.taxonomy",
     "load_task": "ecomfs.task",
 }
 
@@ -41,6 +43,7 @@ __all__ = [
     "Pool",
     "Prediction",
     "Status",
+    "TaxonomyClassifier",
     "load_task",
 ]
 

@@ -26,7 +26,7 @@ from ecomfs.assemble import (
     TemplateChoice,
     check_templates,
 )
-from ecomfs.data import Examples, Rows, as_examples, as_rows
+from ecomfs.data import Examples, Rows, as_examples, as_rows, row_ids
 from ecomfs.engine.protocol import Engine
 from ecomfs.engine.shared import shared_engine
 from ecomfs.errors import ConfigError, InputError
@@ -223,7 +223,7 @@ class FewShotClassifier:
         # Embedding new examples is work of the CPU: the event loop stays free for others.
         pipeline = await asyncio.to_thread(self.refresh)
         rows = as_rows(X, pipeline.card, self.fields)
-        return pipeline, await pipeline.classify(rows, _row_ids(rows, ids))
+        return pipeline, await pipeline.classify(rows, row_ids(rows, ids))
 
     def predict(self, X: Rows) -> NDArray[Any]:  # noqa: N803
         """Labels, shape (n,), dtype object. A row that failed or whose answer was invalid is
@@ -336,14 +336,6 @@ class FewShotClassifier:
         if not hasattr(self, "pipeline_"):
             raise ConfigError("the classifier has no examples yet", hint="call fit first")
         return self.pipeline_
-
-
-def _row_ids(rows: Sequence[Row], ids: Sequence[str] | None) -> list[str]:
-    if ids is None:
-        return [str(i) for i in range(len(rows))]
-    if len(ids) != len(rows):
-        raise InputError(f"{len(rows)} rows but {len(ids)} ids")
-    return [str(i) for i in ids]
 
 
 def _originals(y: Iterable[Any] | None) -> dict[str, Any]:

@@ -92,6 +92,22 @@ def as_examples(
     return _unique(out)
 
 
+def row_ids(rows: Sequence[Row], ids: Sequence[str] | None) -> list[str]:
+    """The ids that the caller gave the rows, or their places.
+
+    Raises:
+        InputError: not one id a row.
+
+    >>> row_ids([{"text": "a"}, {"text": "b"}], None)
+    ['0', '1']
+    """
+    if ids is None:
+        return [str(i) for i in range(len(rows))]
+    if len(ids) != len(rows):
+        raise InputError(f"{len(rows)} rows but {len(ids)} ids")
+    return [str(i) for i in ids]
+
+
 def _unique(examples: list[Example]) -> list[Example]:
     seen: set[str] = set()
     for example in examples:
