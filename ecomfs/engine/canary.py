@@ -10,19 +10,19 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
 
+from ecomfs.engine.canary_report import CanaryReport, Check
 from ecomfs.engine.protocol import Constrained, Engine, Listing, Tokenizer, TopTokens
 from ecomfs.errors import (
-    CanaryError,
     ContextOverflowError,
     EngineError,
     EngineResponseError,
     EngineUnavailableError,
 )
 from ecomfs.types import Generation, Prompt, Question, Reading, TemplateRef
+
+__all__ = ["CODES", "CanaryReport", "Check", "canary"]
 
 CODES = tuple(f" {letter}" for letter in "ABCDEFGHIJ")
 """Answer codes that are checked unless others are given: letters after a space."""
@@ -45,67 +45,6 @@ _THINKING = ("<think", "<|channel|>", "<reasoning", "◁think▷", "[THINK]")
 _SLACK = 1e-3  # single-precision sums over a vocabulary
 _STEADY = 0.05  # nats; bfloat16 batches differ by some hundredths
 _SHORT_CONTEXT = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at.
-
-    Attributes:
-        name: what, in two or three words.
-        ok: whether it holds.
-        detail: what was seen.
-        hint: the mend; empty when ok.
-        required: results cannot be trusted without it; otherwise it costs speed or comfort.
-    """
-
-    name: str
-    ok: bool
-    detail: str
-    hint: str = ""
-    required: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class CanaryReport:
-    """What :func:`canary` saw.
-
-    Attributes:
-        engine: the engine's spec.
-        fingerprint: the engine's fingerprint.
-        checks: in the order they were made.
-        moment: when, in UTC (ISO 8601).
-    """
-
-    engine: str
-    fingerprint: str
-    checks: tuple[Check, ...]
-    moment: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        """For the manifest of a run; plain values only.
-
-        >>> report = CanaryReport("gguf:m", "f", (Check("constraint bites", True, "yes"),))
-        >>> report.as_dict()["ok"], report.as_dict()["checks"][0]["name"]
-        (True, 'constraint bites')
-        """
-        return {**asdict(self), "checks": [asdict(c) for c in self.checks], "ok": self.ok}
-
-    @property
-    def ok(self) -> bool:
-        """Every required check holds."""
-        return all(check.ok for check in self.checks if check.required)
-
-    def require(self) -> CanaryReport:
-        """This report, if scoring can be trusted.
-
-        Raises:
-            CanaryError: the first required check that does not hold, with its mend.
-        """
-        for check in self.checks:
-            if check.required and not check.ok:
-                raise CanaryError(f"{self.engine}: {check.name}: {check.detail}", hint=check.hint)
-        return self
 
 
 async def canary(engine: Engine, codes: Sequence[str] = CODES) -> CanaryReport:

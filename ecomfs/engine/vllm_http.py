@@ -14,12 +14,12 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from ecomfs.engine import vllm_wire as wire
-from ecomfs.engine.canary import CanaryReport, canary
+from ecomfs.engine.canary_report import CanaryReport
 from ecomfs.engine.protocol import Capabilities, Sampling, Tokenizer, TopTokens
+from ecomfs.engine.rejoin import Recheck, Rejoin
 from ecomfs.engine.retry import isolate, may_be_the_prompts, permanent, retrying
 from ecomfs.engine.served_model import (
     ServedModel,
-    check_still_served,
     checked_url,
     served_model,
 )
@@ -34,7 +34,6 @@ from ecomfs.types import Generation, Prompt, Question, Reading
 
 T = TypeVar("T")
 Tokens = list[int]
-Recheck = Callable[["VllmEngine"], Awaitable[object]]
 
 
 class VllmEngine:
@@ -65,9 +64,6 @@ class VllmEngine:
         ConfigError: ``url`` is not an http(s) address.
         EngineUnavailableError: nothing answers there.
         ModelError: ``model`` is not served there, or the servers serve different ones.
-
-    Attributes:
-        rechecks: canary reports of servers that came back, in order.
     """
 
     def __init__(
@@ -92,8 +88,7 @@ class VllmEngine:
             raise ConfigError("vllm: no address given", hint="vllm:http://host:8000")
         self._key = api_key or os.environ.get("ECOMFS_VLLM_API_KEY")
         self._served = served or served_model(self._urls, model=model, api_key=self._key)
-        self._recheck = recheck or self._canary
-        self.rechecks: list[CanaryReport] = []
+        self._rejoin = Rejoin(self._served, self._key, self._alone, recheck)
         self._timeout = timeout
         self._attempts = attempts
         self._backoff = backoff
@@ -105,7 +100,7 @@ class VllmEngine:
             api_key=self._key,
             timeout=timeout,
             concurrency=self._concurrency,
-            revive=self._revive,
+            revive=self._rejoin,
             probe_after=probe_after,
         )
         self._closed = False
@@ -221,6 +216,11 @@ class VllmEngine:
         self._closed = True
         await self._transport.aclose()
 
+    @property
+    def rechecks(self) -> Sequence[CanaryReport]:
+        """Canary reports of servers that came back, in order."""
+        return self._rejoin.reports
+
     def each(self) -> list[VllmEngine]:
         """An engine for each of the servers alone, to check one by one; to be closed by the
         caller."""
@@ -238,28 +238,6 @@ class VllmEngine:
             sleep=self._sleep,
             served=self._served,
         )
-
-    async def _revive(self, url: str) -> None:
-        """A server that was gone has to prove itself before it gets rows."""
-        try:
-            await asyncio.to_thread(check_still_served, url, self._served, api_key=self._key)
-            engine = self._alone(url)
-            try:
-                await self._recheck(engine)
-            finally:
-                await engine.aclose()
-        except EngineUnavailableError:
-            raise
-        except EngineError as error:
-            # The rows are not at fault, and the server may be mended.
-            raise EngineUnavailableError(
-                f"{url} is not used: {error.message}", hint=error.hint
-            ) from error
-
-    async def _canary(self, engine: VllmEngine) -> None:
-        report = await canary(engine)
-        self.rechecks.append(report)
-        report.require()
 
     async def _each(
         self,

@@ -19,6 +19,7 @@ from ecomfs import aio
 Fault = Callable[[web.Request, dict[str, Any]], Awaitable[web.StreamResponse | None]]
 
 CONTEXT = 64
+STOPPED = web.AppKey("stopped", asyncio.Event)
 
 
 def logprob(prompt: Sequence[int], code: int) -> float:
@@ -58,6 +59,7 @@ class FaultServer:
 
     async def start(self, port: int = 0) -> None:
         app = web.Application(middlewares=[self._guard])
+        app[STOPPED] = self._stopped = asyncio.Event()
         app.router.add_get("/v1/models", self._models)
         app.router.add_get("/version", self._version)
         app.router.add_get("/metrics", self._metrics)
@@ -73,6 +75,7 @@ class FaultServer:
 
     async def stop(self) -> None:
         if self._runner is not None:
+            self._stopped.set()
             await self._runner.cleanup()
             self._runner = None
 
@@ -206,9 +209,9 @@ async def cut_short(request: web.Request, body: dict[str, Any]) -> web.StreamRes
     return web.Response(body=whole[: len(whole) // 2], content_type="application/json")
 
 
-async def hangs(_: web.Request, __: dict[str, Any]) -> None:
-    """Never answer."""
-    await asyncio.Event().wait()
+async def hangs(request: web.Request, _: dict[str, Any]) -> None:
+    """Do not answer while the server runs."""
+    await request.app[STOPPED].wait()
 
 
 def spoils(change: Callable[[dict[str, Any]], Any]) -> Fault:

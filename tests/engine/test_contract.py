@@ -127,7 +127,7 @@ def vllm_url() -> Iterator[str]:
         yield server.url
 
 
-# litellm imports as it goes, and what it imports warns.
+# litellm and vllm import as they go, and what they import warns.
 QUIET = pytest.mark.filterwarnings("ignore")
 OPENERS = [
     pytest.param(gguf, marks=pytest.mark.model),
@@ -137,7 +137,7 @@ OPENERS = [
     pytest.param(litellm_text, marks=[pytest.mark.torch, QUIET]),
     pytest.param(vllm_served, marks=[pytest.mark.vllm, pytest.mark.timeout(900)]),
     pytest.param(litellm_served, marks=[QUIET, pytest.mark.vllm, pytest.mark.timeout(900)]),
-    pytest.param(vllm_local, marks=[pytest.mark.vllm, pytest.mark.timeout(900)]),
+    pytest.param(vllm_local, marks=[QUIET, pytest.mark.vllm, pytest.mark.timeout(900)]),
 ]
 
 

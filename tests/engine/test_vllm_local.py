@@ -49,19 +49,21 @@ def test_vllm_calls_nobody() -> None:
     assert done.stdout.split() == ["1", "1"]
 
 
+@pytest.fixture(scope="module")
+def engines() -> Iterator[tuple[Any, Any]]:
+    if importlib.util.find_spec("vllm") is None:
+        pytest.skip("needs an environment with vLLM")
+    local = open_engine("vllm-local:smollm2?context=1024&kv_cache_gib=1")
+    plain = open_engine(f"transformers:{servable('smollm2')}?context=1024&device=cpu")
+    yield local, plain
+    aio.run(local.aclose())
+    aio.run(plain.aclose())
+
+
 @pytest.mark.vllm
 @pytest.mark.timeout(900)
+@pytest.mark.filterwarnings("ignore")  # torch and vllm warn of each other
 class TestForReal:
-    @pytest.fixture(scope="class")
-    def engines(self) -> Iterator[tuple[Any, Any]]:
-        if importlib.util.find_spec("vllm") is None:
-            pytest.skip("needs an environment with vLLM")
-        local = open_engine("vllm-local:smollm2?context=1024&kv_cache_gib=1")
-        plain = open_engine(f"transformers:{servable('smollm2')}?context=1024&device=cpu")
-        yield local, plain
-        aio.run(local.aclose())
-        aio.run(plain.aclose())
-
     def test_it_reads_the_labels_that_transformers_reads(self, engines: tuple[Any, Any]) -> None:
         local, plain = engines
         with (SAMPLES / "test.csv").open(encoding="utf-8", newline="") as file:
