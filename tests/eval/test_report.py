@@ -308,9 +308,13 @@ def test_markdown_shows_the_flips_with_both_prompts() -> None:
 
 
 def test_systems_that_are_right_on_the_same_rows_say_so() -> None:
-    a = system("A", 0.8, 0)
-    twin = replace(a, name="B", prompt_tokens=None)
+    a = replace(system("A", 0.8, 0), prompt_tokens=np.full(120, 90.0))
+    twin = replace(a, name="B", prompt_tokens=np.full(120, 80.0))
+    small = compare(a, twin, margin=0.04, how=HOW).decision
+    assert small.verdict == "equivalent"
+    assert small.text.endswith("B costs less; ship B.")
     c = compare(a, twin, how=HOW)
     assert c.decision.text == (
-        "No difference shown: A and B are right on the same of all 120 rows; keep A."
+        "No difference above 3.0 points of accuracy: A and B are right on the same of all 120 "
+        "rows; keep A."
     )

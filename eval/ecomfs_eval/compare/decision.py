@@ -38,6 +38,16 @@ def _bracket(low: float, high: float, unit: Unit) -> str:
     return f"[{signed(low, unit)}, {signed(high, unit)}]".replace("+", "")
 
 
+def _but(d: Difference, b: str, cheaper: str | None) -> str:
+    """That the challenger would save something, and what it might cost in quality."""
+    if cheaper != b or d.interval is None or d.higher_is_better is None:
+        return ""
+    worst = d.interval.low if d.higher_is_better else -d.interval.high
+    points = " points" if d.unit == "share" else ""
+    loss = signed(abs(min(worst, 0.0)), d.unit).lstrip("+")
+    return f"{b} costs less and may be up to {loss}{points} worse; "
+
+
 def decide(
     d: Difference,
     a: str,
@@ -55,7 +65,7 @@ def decide(
 
     A system is called better only when the p-value is at most ``alpha`` and the interval leaves
     out zero. Systems are called equivalent only when a margin was given beforehand and the whole
-    interval lies within it.
+    interval lies within it; only then may the cheaper one be shipped for being cheaper.
 
     Args:
         d: the difference in the primary metric.
@@ -73,10 +83,13 @@ def decide(
         return Decision("undecided", f"Undecided: {metric} is undefined ({d.note}).")
     choice = f"{cheaper} costs less; ship {cheaper}" if cheaper else f"keep {a}"
     if same_rows_right and d.delta == 0:
+        # No row in n differs: the exact upper bound of the share of rows that do (Clopper–Pearson).
+        bound = 1 - (alpha / 2) ** (1 / rows)
+        same = margin is not None and bound <= margin
         return Decision(
-            "undecided",
-            f"No difference shown: {a} and {b} are right on the same of all {rows:,} rows; "
-            f"{choice}.",
+            "equivalent" if same else "undecided",
+            f"No difference above {size(bound, d.unit, metric)}: {a} and {b} are right on the same "
+            f"of all {rows:,} rows; {choice if same else f'keep {a}'}.",
         )
     if d.interval is None or p_value is None:
         return Decision(
@@ -108,7 +121,7 @@ def decide(
         return Decision(
             "undecided",
             f"No difference shown: {b} − {a} is {difference}, so no difference above "
-            f"{size(widest, d.unit, metric)}; {choice}.",
+            f"{size(widest, d.unit, metric)}; {_but(d, b, cheaper)}keep {a}.",
         )
     more = (
         f"; a difference of {size(margin, d.unit, metric)} takes about {needed:,} rows, "
