@@ -13,14 +13,18 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ecomfs_eval.report import Language, render_html
+from ecomfs_eval import compare
+from ecomfs_eval.compare import compare_arms
+from ecomfs_eval.report import Language, build_report, render_html
+from ecomfs_eval.sequential import SequentialTest, decided_by
 
-from .test_report import full
+from .test_report import HOW, LANGUAGES, full, system
 
 BROWSERS = map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
 BROWSER = next(filter(None, BROWSERS), None)
@@ -113,3 +117,17 @@ def test_the_measuring_finds_what_is_wrong(tmp_path: Path) -> None:
     found = measure(tmp_path, page, 360)
     assert found["scrolls"] > 360
     assert found["missing"] == ["\U0010fffd"]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_pages_of_arms_and_running_tests_fit_a_phone(tmp_path: Path, language: Language) -> None:
+    a, b = system("in use", 0.6, 0), system("短提示 with a long name", 0.9, 1)
+    right = [(p.gold_index == p.predicted_index).astype(float) for p in (a, b)]
+    watched = decided_by(compare(a, b, how=HOW), SequentialTest().update(right[1] - right[0]))
+    other = replace(b, ids=tuple(f"b{i}" for i in range(len(b))))
+    for comparison in (watched, compare_arms([a, other], how=HOW)):
+        report = build_report([a, other], comparisons=comparison, language=language, how=HOW)
+        found = measure(tmp_path, render_html(report), 360)
+        assert found["scrolls"] <= 360
+        assert found["wide"] == []
+        assert found["missing"] == []
