@@ -92,13 +92,16 @@ def open_index(
 
     Vectors are rounded to float16, stored or not, so that the first run and later ones agree.
     """
-    keys = [_key(text) for text in texts]
+    keys = _keys(texts)
     name = hashlib.sha256(embedder.fingerprint.encode()).hexdigest()[:16]
     stored = _load(folder, name, _resolve(kind, len(texts)))
     if stored is not None:
-        index, old = stored
-        index = update_index(index, old, keys, texts, _Rounded(embedder))
-        if len(set(old) ^ set(keys)) <= MOST_CHANGED * len(old):
+        index, table = stored
+        if np.array_equal(table, keys):
+            return index
+        old, new = [row.tobytes() for row in table], [row.tobytes() for row in keys]
+        index = update_index(index, old, new, texts, _Rounded(embedder))
+        if len(set(old) ^ set(new)) <= MOST_CHANGED * len(old):
             return index
     fresh: VectorIndex
     if stored is not None and isinstance(index, DenseIndex):
@@ -153,11 +156,16 @@ def _write(path: Path, vectors: Rows) -> None:
     out.flush()
 
 
-def _key(text: str) -> bytes:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:_KEY_BYTES]
+def _keys(texts: Sequence[str]) -> NDArray[np.uint8]:
+    """A row a text. One array: a million objects would take a tenth of the vectors' memory."""
+    keys = np.empty((len(texts), _KEY_BYTES), dtype=np.uint8)
+    for row, text in zip(keys, texts, strict=True):
+        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+        row[:] = np.frombuffer(digest, dtype=np.uint8, count=_KEY_BYTES)
+    return keys
 
 
-def _load(folder: Path, name: str, kind: str) -> tuple[VectorIndex, list[bytes]] | None:
+def _load(folder: Path, name: str, kind: str) -> tuple[VectorIndex, NDArray[np.uint8]] | None:
     """The newest stored index of an embedder; ``None`` when there is none that can be used."""
     found = sorted(folder.glob(f"{name}-*/meta.json"), key=lambda p: p.stat().st_mtime)
     for meta_file in reversed(found):
@@ -166,8 +174,7 @@ def _load(folder: Path, name: str, kind: str) -> tuple[VectorIndex, list[bytes]]
             meta = json.loads(meta_file.read_text())
             if meta.get("format") != _FORMAT or meta["kind"] != kind:
                 continue
-            table = np.load(home / "keys.npy", allow_pickle=False)
-            keys = [row.tobytes() for row in table]
+            keys = np.load(home / "keys.npy", allow_pickle=False)
             index: VectorIndex
             if kind == "ivf":
                 index = IVFIndex.open(home / "lists.ivf", meta["probes"], meta["recall"])
@@ -183,9 +190,9 @@ def _load(folder: Path, name: str, kind: str) -> tuple[VectorIndex, list[bytes]]
 
 
 def _save(
-    folder: Path, name: str, index: VectorIndex, keys: Sequence[bytes], fingerprint: str
+    folder: Path, name: str, index: VectorIndex, keys: NDArray[np.uint8], fingerprint: str
 ) -> None:
-    digest = hashlib.sha256(b"".join(keys)).hexdigest()[:16]
+    digest = hashlib.sha256(keys.tobytes()).hexdigest()[:16]
     home = folder / f"{name}-{digest}"
     folder.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(prefix=".new-", dir=folder))
@@ -197,8 +204,7 @@ def _save(
         else:
             meta |= {"kind": "exact"}
             _write(made / "vectors.npy", index.vectors)
-        table = np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(-1, _KEY_BYTES)
-        np.save(made / "keys.npy", table, allow_pickle=False)
+        np.save(made / "keys.npy", keys, allow_pickle=False)
         (made / "meta.json").write_text(json.dumps(meta))
         # A folder appears whole or not at all; one that is there already holds the same.
         if not home.exists():
