@@ -25,6 +25,7 @@ def demo(
 
     from ecomfs.batch import read_examples, score_table
     from ecomfs.batch.evaluate import systems
+    from ecomfs.batch.trained import trained
     from ecomfs.cli.present import metrics_table, progress, summary
     from ecomfs.errors import MissingFileError, OutputError
     from ecomfs.task import load_task
@@ -54,4 +55,5 @@ def demo(
             )
         summary(result, clf.pipeline_, len(pool))
         if result.gold is not None:
-            metrics_table(systems(result.gold, clf.pipeline_), len(pool))
+            named = systems(result.gold, clf.pipeline_) | trained(result.gold, clf.pipeline_)
+            metrics_table(named, len(pool))

@@ -86,6 +86,7 @@ def score(
     from ecomfs.batch import score_table
     from ecomfs.batch.evaluate import systems
     from ecomfs.batch.runlog import RunLog
+    from ecomfs.batch.trained import trained
     from ecomfs.cli.present import metrics_table, progress, stopping, summary
     from ecomfs.cli.scoring import prepare
     from ecomfs.errors import ConfigError, StoppedError
@@ -123,6 +124,7 @@ def score(
                 summary(result, ready.pipeline, ready.n_examples)
                 if result.gold is not None:
                     named = systems(result.gold, ready.pipeline, name="LLM")
+                    named |= trained(result.gold, ready.pipeline, seed)
                     metrics_table(named, ready.n_examples, seed=seed)
     except StoppedError as error:
         stopping(None, error)
