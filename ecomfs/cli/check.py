@@ -13,12 +13,12 @@ def check(engine: o.Engine = "auto") -> None:
     from rich.table import Table
 
     from ecomfs import aio
-    from ecomfs.engine.canary import canary
+    from ecomfs.engine.canary import canary_each
     from ecomfs.engine.factory import open_engine
 
     opened = open_engine(engine)
     try:
-        report = aio.run(canary(opened))
+        reports = aio.run(canary_each(opened))
     finally:
         aio.run(opened.aclose())
     console = Console()
@@ -26,15 +26,18 @@ def check(engine: o.Engine = "auto") -> None:
     console.print(
         f"[bold]{opened.spec}[/]  fingerprint {opened.fingerprint}\n"
         f"log-probabilities {'yes' if can.logprobs else 'no'} · "
+        f"likely tokens {can.top_logprobs or 'no'} · "
+        f"choice {'yes' if can.choice else 'no'} · "
         f"prefix reuse {'yes' if can.prefix_reuse else 'no'} · "
         f"context {can.context_tokens} tokens"
     )
-    table = Table("check", "", "what was seen")
-    for item in report.checks:
-        table.add_row(item.name, "[green]ok[/]" if item.ok else "[red]FAILED[/]", item.detail)
-    console.print(table)
-    for item in report.checks:
-        if not item.ok:
-            console.print(f"[red]{item.name}[/]: {item.hint}")
-    if not report.ok:
+    for report in reports:
+        table = Table("check", "", "what was seen", title=report.engine if len(reports) > 1 else "")
+        for item in report.checks:
+            table.add_row(item.name, "[green]ok[/]" if item.ok else "[red]FAILED[/]", item.detail)
+        console.print(table)
+        for item in report.checks:
+            if not item.ok:
+                console.print(f"[red]{item.name}[/]: {item.hint}")
+    if not all(report.ok for report in reports):
         raise typer.Exit(1)

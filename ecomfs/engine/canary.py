@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
 from ecomfs.engine.canary_report import CanaryReport, Check
-from ecomfs.engine.protocol import Constrained, Engine, Listing, Tokenizer, TopTokens
+from ecomfs.engine.protocol import Constrained, Engine, Listing, Several, Tokenizer, TopTokens
 from ecomfs.errors import (
     ContextOverflowError,
     EngineError,
@@ -22,7 +22,7 @@ from ecomfs.errors import (
 )
 from ecomfs.types import Generation, Prompt, Question, Reading, TemplateRef
 
-__all__ = ["CODES", "CanaryReport", "Check", "canary"]
+__all__ = ["CODES", "CanaryReport", "Check", "canary", "canary_each"]
 
 CODES = tuple(f" {letter}" for letter in "ABCDEFGHIJ")
 """Answer codes that are checked unless others are given: letters after a space."""
@@ -47,16 +47,18 @@ _STEADY = 0.05  # nats; bfloat16 batches differ by some hundredths
 _SHORT_CONTEXT = 1024
 
 
-async def canary(engine: Engine, codes: Sequence[str] = CODES) -> CanaryReport:
+async def canary(engine: Engine, codes: Sequence[str] | None = None) -> CanaryReport:
     """Check an engine before the first row is scored (about a second; some on a CPU server).
 
     Args:
         engine: any engine.
-        codes: the answer codes that will be read, with their leading space.
+        codes: the answer codes that will be read, with their leading space; default
+            :data:`CODES`.
 
     Raises:
         EngineUnavailableError: nothing answers at all.
     """
+    codes = CODES if codes is None else codes
     checks: list[Check] = []
     tokenizer = engine.tokenizer
     if tokenizer is not None and engine.capabilities.logprobs:
@@ -89,6 +91,20 @@ async def canary(engine: Engine, codes: Sequence[str] = CODES) -> CanaryReport:
         checks.append(await _guarded("no thinking", True, lambda: _thinking(engine)))
     moment = datetime.now(UTC).isoformat(timespec="seconds")
     return CanaryReport(engine.spec, engine.fingerprint, tuple(checks), moment)
+
+
+async def canary_each(
+    engine: Engine, codes: Sequence[str] | None = None
+) -> tuple[CanaryReport, ...]:
+    """:func:`canary` of every server of an engine; of the engine itself if it is one."""
+    if not isinstance(engine, Several):
+        return (await canary(engine, codes),)
+    parts = engine.each()
+    try:
+        return tuple([await canary(part, codes) for part in parts])
+    finally:
+        for part in parts:
+            await part.aclose()
 
 
 _Outcome = tuple[bool, str, str]  # ok, detail, hint

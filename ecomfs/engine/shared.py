@@ -7,9 +7,9 @@ import threading
 
 from ecomfs import aio
 from ecomfs.engine.cached import CachedEngine, ReadingCache
-from ecomfs.engine.canary import CanaryReport, canary
+from ecomfs.engine.canary import CanaryReport, canary_each
 from ecomfs.engine.factory import open_engine
-from ecomfs.engine.protocol import Engine, Several
+from ecomfs.engine.protocol import Engine
 from ecomfs.errors import EcomfsError
 
 _CHECKED = ("vllm:", "vllm-local:", "litellm:")
@@ -33,7 +33,8 @@ def shared_engine(spec: str = "auto") -> Engine:
             if engine.spec.startswith(_CHECKED):
                 # A server may ignore what it does not know and answer all the same: see first.
                 try:
-                    _seen[spec] = aio.run(_checked(engine))
+                    reports = aio.run(canary_each(engine))
+                    _seen[spec] = tuple(report.require() for report in reports)
                 except EcomfsError:
                     aio.run(engine.aclose())
                     raise
@@ -50,17 +51,6 @@ def canary_reports(spec: str = "auto") -> tuple[CanaryReport, ...]:
         engine = _open.get(spec)
         inner = engine.engine if isinstance(engine, CachedEngine) else engine
         return (*_seen.get(spec, ()), *getattr(inner, "rechecks", ()))
-
-
-async def _checked(engine: Engine) -> tuple[CanaryReport, ...]:
-    """Every server of an engine passes the canary, or the first failure is raised."""
-    parts = engine.each() if isinstance(engine, Several) else [engine]
-    try:
-        return tuple([(await canary(part)).require() for part in parts])
-    finally:
-        for part in parts:
-            if part is not engine:
-                await part.aclose()
 
 
 def close_shared() -> None:

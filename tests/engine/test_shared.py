@@ -45,7 +45,6 @@ class TestSeveral:
         # An untrained model of bytes: no sense, and a code is a byte.
         monkeypatch.setattr(canary_module, "_SURE", 0.0)
         monkeypatch.setattr(canary_module, "CODES", tuple("ABCDEFGHIJ"))
-        monkeypatch.setattr(canary_module.canary, "__defaults__", (tuple("ABCDEFGHIJ"),))
         yield servers
         for server in servers:
             aio.run(server.stop())
