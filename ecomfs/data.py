@@ -7,18 +7,20 @@ Accepted examples: the same with ``y``, a DataFrame that has a label column, a l
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 from ecomfs.errors import ConfigError, DuplicateIdError, InputError
 from ecomfs.pool import Pool
 from ecomfs.task import FieldMap, TaskCard, find_column, first_empty, is_missing
 from ecomfs.types import Example, Row
 
-Rows = pd.DataFrame | pd.Series | Sequence[str] | Sequence[Row] | Iterable[Any]
-Examples = Rows | Pool | Sequence[Example]
+if TYPE_CHECKING:
+    import pandas as pd
+
+Rows: TypeAlias = "pd.DataFrame | pd.Series | Sequence[str] | Sequence[Row] | Iterable[Any]"
+Examples: TypeAlias = "Rows | Pool | Sequence[Example]"
 
 
 def as_rows(X: Rows, card: TaskCard, fields: Mapping[str, str] | None = None) -> list[Row]:  # noqa: N803 (the scikit-learn name)
@@ -31,7 +33,7 @@ def as_rows(X: Rows, card: TaskCard, fields: Mapping[str, str] | None = None) ->
     """
     if isinstance(X, str):
         raise ConfigError("rows are one string", hint="give a list of texts: [text]")
-    if isinstance(X, pd.DataFrame):
+    if _is_frame(X):
         header = [str(c) for c in X.columns]
         mapping = FieldMap.resolve(card, header, fields, "DataFrame")
         return [mapping.fields(record, card) for record in _records(X, header)]
@@ -65,7 +67,7 @@ def as_examples(
     """
     if isinstance(X, Pool):
         return X.examples()
-    if isinstance(X, pd.DataFrame) and y is None:
+    if _is_frame(X) and y is None:
         header = [str(c) for c in X.columns]
         column = find_column(header, label_column, card.label_column, "DataFrame", "label_column=")
         y = X.iloc[:, header.index(column)].tolist()
@@ -118,11 +120,18 @@ def _unique(examples: list[Example]) -> list[Example]:
 
 
 def _ids(X: Any, n: int) -> list[str]:  # noqa: N803
-    if isinstance(X, pd.DataFrame):
+    if _is_frame(X):
         names = {str(c).casefold(): i for i, c in enumerate(X.columns)}
         if "id" in names:
             return [_text(v) for v in X.iloc[:, names["id"]]]
     return [str(i) for i in range(n)]
+
+
+def _is_frame(X: Any) -> TypeGuard[pd.DataFrame]:  # noqa: N803
+    """Whether these rows are a DataFrame. Whoever has one has imported pandas: nobody else should
+    wait for it, or hold its 70 MB."""
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and isinstance(X, pandas.DataFrame)
 
 
 def _records(frame: pd.DataFrame, header: list[str]) -> Iterable[dict[str, Any]]:
