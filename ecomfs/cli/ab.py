@@ -56,6 +56,8 @@ def ab(
     readout: o.Readout = "auto",
     strategy: o.Strategy = "balanced",
     similarity: o.Similarity = "auto",
+    profile: o.Profile = None,
+    fusion: o.Fusion = True,
     field: o.Fields = None,
     id_column: o.IdColumn = None,
     calibrate: o.Calibrate = 48,
@@ -154,7 +156,7 @@ def ab(
         common = {
             "engine": engine, "k": k, "embedder": embedder, "language": language,
             "readout": readout, "strategy": strategy, "similarity": similarity, "seed": seed,
-            "calibration_size": calibrate,
+            "calibration_size": calibrate, "profile": profile, "fusion": fusion,
         }  # fmt: skip
         check_variants(variants, common, card, name)
         if not quiet:

@@ -42,6 +42,8 @@ def serve(
     readout: o.Readout = "auto",
     strategy: o.Strategy = "balanced",
     similarity: o.Similarity = "auto",
+    profile: o.Profile = None,
+    fusion: o.Fusion = True,
     field: o.Fields = None,
     label_column: o.LabelColumn = None,
     id_column: o.IdColumn = None,
@@ -96,6 +98,7 @@ def serve(
             "engine": engine, "k": k, "embedder": embedder, "language": language,
             "template": template, "readout": readout, "strategy": strategy,
             "similarity": similarity, "seed": seed, "calibration_size": calibrate,
+            "profile": profile, "fusion": fusion,
         }  # fmt: skip
         served: FewShotClassifier | Arms
         variants = _variants(variant, options, card, task) if variant else []

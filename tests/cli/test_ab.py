@@ -11,6 +11,7 @@ import pytest
 from scripted import ScriptedEngine
 
 from ecomfs.cli.ab import ab
+from ecomfs.engine.cached import CachedEngine, ReadingCache
 from ecomfs.errors import (
     ColumnError,
     ConfigError,
@@ -226,6 +227,26 @@ def test_any_option_can_be_compared(pool: Path, data: Path, tmp_path: Path) -> N
     # Demonstrations of the scripted pool have the same length: so has the difference of any row.
     cost = next(d for d in told["comparisons"][2]["differences"] if d["metric"] == "prompt_tokens")
     assert cost["delta"] == pytest.approx(tokens[3] - tokens[0])
+
+
+def test_readings_that_are_known_are_not_asked_again(
+    short: str, pool: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine = ScriptedEngine()
+    cached = CachedEngine(engine, ReadingCache(tmp_path / "readings.sqlite"))
+    first = run(["v1"], pool, data, engine=cached, variant=["plain: fusion=no"])
+    # The two variants ask the same prompts, and read them differently.
+    assert sum(engine.calls) <= 60 + 2 * 12
+    assert 0.4 < first["cached_tokens"] / first["prompt_tokens"] < 0.6
+    asked = len(engine.calls)
+    again = run(["v1"], pool, data, engine=cached, variant=["plain: fusion=no"])
+    assert len(engine.calls) == asked
+    assert again["cached_tokens"] == again["prompt_tokens"]
+    assert again["comparisons"][0]["mcnemar"] == first["comparisons"][0]["mcnemar"]
+    assert "100% of prompt tokens came from a cache" in capsys.readouterr().out
+    asked = sum(engine.calls)
+    run(["v1", short], pool, data, engine=cached)
+    assert 60 <= sum(engine.calls) - asked <= 60 + 12  # only the new template's
 
 
 def test_an_error_of_one_variant_names_it(pool: Path, data: Path) -> None:

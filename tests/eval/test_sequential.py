@@ -203,3 +203,20 @@ def test_the_bench_prints_errors_and_power(capsys: pytest.CaptureFixture[str]) -
     assert 70 < float(planned[2].rstrip("%")) < 90
     assert float(planned[4].rstrip("%")) > float(null[4].rstrip("%"))
     assert float(planned[5]) < float(null[5])
+
+
+def test_three_challengers_share_the_error_rate() -> None:
+    """Against one baseline, watched together at a third of the level each, none of them better:
+    any decision is false."""
+    rng = np.random.default_rng(9)
+    wrong = 0
+    for _ in range(400):
+        right = rng.random((4, 400)) < 0.8
+        tests = [SequentialTest(1 - 0.05 / 3) for _ in range(3)]
+        decided = False
+        for start in range(0, 400, 50):
+            part = right[:, start : start + 50].astype(float)
+            states = [t.update(row - part[0]) for t, row in zip(tests, part[1:], strict=True)]
+            decided |= any(s.decision != "continue" for s in states)
+        wrong += decided
+    assert wrong / 400 <= 0.05
