@@ -119,23 +119,8 @@ def build_pipeline(
         for e in examples
     ]
     k = card.default_k if options.k is None else options.k
-    spoken = _spoken(card, options)
-    rows, texts = _worded(card, examples, where, options.rendering)
-    retriever = None
-    if examples:
-        fields = tuple(spec.rendering for spec in card.fields)
-        choice = _similarity(card, examples, texts, embedder, options.similarity)
-        retriever = Retriever(
-            examples,
-            texts,
-            embedder,
-            mode=choice.mode,
-            strategy=options.strategy,
-            seed=options.seed,
-            fields=fields,
-            tabular_weight=choice.weight,
-            choice=choice,
-        )
+    spoken = spoken_languages(card, options)
+    rows, retriever = build_retriever(card, examples, embedder, options, where)
     narrowing, experts = None, None
     size = _shortlist(options, space, engine)
     if size and retriever is not None:
@@ -161,9 +146,38 @@ def build_pipeline(
     )
 
 
+def build_retriever(
+    card: TaskCard,
+    examples: Sequence[Example],
+    embedder: Embedder,
+    options: Options,
+    where: str = "pool",
+) -> tuple[RowText, Retriever | None]:
+    """What puts rows into words, and what finds examples like a row; ``None`` without examples.
+
+    Raises:
+        PoolError: an example cannot be put into words.
+    """
+    rows, texts = _worded(card, examples, where, options.rendering)
+    if not examples:
+        return rows, None
+    choice = _similarity(card, examples, texts, embedder, options.similarity)
+    return rows, Retriever(
+        examples,
+        texts,
+        embedder,
+        mode=choice.mode,
+        strategy=options.strategy,
+        seed=options.seed,
+        fields=tuple(spec.rendering for spec in card.fields),
+        tabular_weight=choice.weight,
+        choice=choice,
+    )
+
+
 def _shortlist(options: Options, space: LabelSpace, engine: Engine) -> int:
     """How many of the labels are put to the model; 0 for all of them."""
-    if options.readout == "text" or not _scores(engine):
+    if options.readout == "text" or not scores(engine):
         return 0
     wanted = options.shortlist
     if wanted is None:
@@ -213,11 +227,12 @@ def check_templates(card: TaskCard, options: Options, task: str | Path) -> None:
     Raises:
         TemplateError: see :func:`load_template`.
     """
-    for language in _spoken(card, options):
+    for language in spoken_languages(card, options):
         load_template(card, options.template, language, task)
 
 
-def _spoken(card: TaskCard, options: Options) -> tuple[Language, ...]:
+def spoken_languages(card: TaskCard, options: Options) -> tuple[Language, ...]:
+    """The languages that prompts are written in: one, or both where each row has its own."""
     language = card.language if options.language is None else options.language
     return (language,) if language != "auto" else ("en", "zh")
 
@@ -235,9 +250,9 @@ def _voice(
     template = load_template(card, options.template, language, task)
     spoken = words(space, language)
     as_words = PromptBuilder(card, space, template, language, spoken.answers, rows)
-    if options.readout == "text" or (options.readout == "auto" and not _scores(engine)):
+    if options.readout == "text" or (options.readout == "auto" and not scores(engine)):
         return Voice(as_words, TextReadout(space, spoken))
-    if not _scores(engine):
+    if not scores(engine):
         raise ConfigError(
             f"engine {engine.spec} gives no log-probabilities", hint="use --readout text"
         )
@@ -250,7 +265,8 @@ def _voice(
     return Voice(as_codes, _logprob(coded, engine, as_codes))
 
 
-def _scores(engine: Engine) -> bool:
+def scores(engine: Engine) -> bool:
+    """Whether an engine gives the log-probabilities of named tokens."""
     return engine.capabilities.logprobs and engine.tokenizer is not None
 
 
@@ -299,6 +315,9 @@ __all__ = [
     "SimilarityChoice",
     "TemplateChoice",
     "build_pipeline",
+    "build_retriever",
     "check_templates",
     "load_template",
+    "scores",
+    "spoken_languages",
 ]

@@ -99,17 +99,21 @@ class PromptBuilder:
         self, row: Row, demonstrations: Sequence[Demonstration], encode: Encode | None
     ) -> tuple[str, list[int]]:
         context = self._context(row, self._text(row)) | {
-            "demonstrations": [
-                {
-                    "row": _values(d.example.fields, self.card),
-                    "text": self._text(d.example.fields),
-                    "answer": self.answers[self._position(d)],
-                }
-                for d in demonstrations
-            ]
+            "demonstrations": self._shown(demonstrations)
         }
         text = self.template.render(context)
         return text, encode(text) if encode else []
+
+    def _shown(self, demonstrations: Sequence[Demonstration]) -> list[dict[str, Any]]:
+        """Demonstrations as the template sees them."""
+        return [
+            {
+                "row": _values(d.example.fields, self.card),
+                "text": self._text(d.example.fields),
+                "answer": self.answers[self._position(d)],
+            }
+            for d in demonstrations
+        ]
 
     def _position(self, demonstration: Demonstration) -> int:
         example = demonstration.example
