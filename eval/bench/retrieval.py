@@ -33,6 +33,7 @@ from retrieval_report import markdown, plot
 HERE = Path(__file__).parent
 BATCHES = (1, 64)
 LONGEST_S = 3.0  # a query that would take longer is not asked
+LONGEST_BATCH_S = 30.0
 MOST_MEMORY = 8 << 30
 TURN_MS = 30.0
 
@@ -108,8 +109,10 @@ class Measured:
 
 
 def take_turns(workers: list[Worker], batch: int, seconds: float) -> dict[str, Measured]:
-    """Rounds until the time is used up; who is slow has few turns, but three at least."""
+    """Rounds until the time is used up, three at least; who is slow has one turn."""
     measured = {w.peer.name: Measured() for w in workers}
+    for worker in workers:
+        worker.ask(do="search", calls=[[0]], warm=False)
     stop = time.monotonic() + seconds
     number = 0
     while number < 3 or (time.monotonic() < stop and number < 100):
@@ -117,7 +120,7 @@ def take_turns(workers: list[Worker], batch: int, seconds: float) -> dict[str, M
         for worker in workers[shift:] + workers[:shift]:
             own = measured[worker.peer.name]
             usual = statistics.median(own.ms) if own.ms else 0.0
-            if number >= 3 and usual > 1e3 * seconds / 20:
+            if usual > 1e3 * seconds / 5:
                 continue
             count = min(40, max(1, int(TURN_MS / usual))) if usual else 1
             first = len(own.ms)
@@ -125,15 +128,12 @@ def take_turns(workers: list[Worker], batch: int, seconds: float) -> dict[str, M
                 [(batch * (first + c) + i) % QUERIES for i in range(batch)] for c in range(count)
             ]
             answer = worker.ask(do="search", calls=calls, warm=usual < TURN_MS)
-            if number or usual > TURN_MS:  # the first round warms up
-                own.rounds[number] = statistics.median(answer["cpu_ms"])
+            own.rounds[number] = statistics.median(answer["cpu_ms"])
             own.ms += answer["ms"]
             own.cpu_ms += answer["cpu_ms"]
             for call, found in zip(calls, answer["found"], strict=True):
                 own.found |= dict(zip(call, found, strict=True))
         number += 1
-    for own in measured.values():
-        own.ms, own.cpu_ms = own.ms[1:] or own.ms, own.cpu_ms[1:] or own.cpu_ms
     return measured
 
 
@@ -170,7 +170,15 @@ def measure(size: int, peers: list[Peer], options: Any, before: dict[str, Any]) 
         print(f"{size:,}: {peer.name} built in {took:.2f} s", file=sys.stderr)
     for batch in BATCHES:
         for kind in ("dense", "lexical"):
-            group = [w for w in workers if w.peer.kind == kind]
+            group = []
+            for worker in (w for w in workers if w.peer.kind == kind):
+                alone = [r["p50_ms"] for r in rows if r["system"] == worker.peer.name]
+                if alone and batch * alone[0] > 1e3 * LONGEST_BATCH_S:
+                    skipped[f"{worker.peer.name}, batch of {batch}"] = (
+                        f"it asks one by one, which would take {batch * alone[0] / 1e3:.0f} s"
+                    )
+                else:
+                    group.append(worker)
             if not group:
                 continue
             measured = take_turns(group, batch, options.seconds)
@@ -232,7 +240,7 @@ def foresee(peer: Peer, size: int, before: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Measure; print the tables; write JSON, Markdown and the plot where asked."""
+    """Measure; print the tables; write files where asked, after each size."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "--sizes", type=int, nargs="+", default=[100, 1000, 10_000, 100_000, 1_000_000]
@@ -258,9 +266,6 @@ def main() -> None:
             continue
         peers.append(peer)
         options.pythons[peer.name] = python
-    sizes: list[dict[str, Any]] = []
-    for size in sorted(options.sizes):
-        sizes.append(measure(size, peers, options, sizes[-1] if sizes else {}))
     machine = {
         "python": platform.python_version(),
         "numpy": np.__version__,
@@ -268,13 +273,21 @@ def main() -> None:
         "cores": os.cpu_count(),
         "threads": options.threads,
     }
-    result = {"machine": machine, "sizes": sizes}
-    print(markdown(result))
-    if options.out:
-        options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / "retrieval.json").write_text(json.dumps(result, indent=1) + "\n")
-        (options.out / "retrieval.md").write_text(markdown(result))
-        (options.out / "retrieval.svg").write_text(plot(result))
+    sizes: list[dict[str, Any]] = []
+    for size in sorted(options.sizes):
+        sizes.append(measure(size, peers, options, sizes[-1] if sizes else {}))
+        write({"machine": machine, "sizes": sizes}, options.out)
+    print(markdown({"machine": machine, "sizes": sizes}))
+
+
+def write(result: dict[str, Any], out: Path | None) -> None:
+    """What was measured so far, as JSON, Markdown and a plot."""
+    if out is None:
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "retrieval.json").write_text(json.dumps(result, indent=1) + "\n")
+    (out / "retrieval.md").write_text(markdown(result))
+    (out / "retrieval.svg").write_text(plot(result))
 
 
 def processor() -> str:

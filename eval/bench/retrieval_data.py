@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from pathlib import Path
 
@@ -64,6 +65,7 @@ def make_pool(size: int, folder: Path) -> int:
     return sum(len(text.encode()) for text in texts)
 
 
+@functools.cache
 def truth(folder: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Exact similarities: of each query's eighth neighbour, and the queries themselves."""
     vectors = np.load(folder / "vectors.npy", mmap_mode="r")
