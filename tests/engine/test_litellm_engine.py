@@ -12,6 +12,7 @@ from typing import Any
 
 import fault_server as faults
 import pytest
+import scripted
 from fault_server import FaultServer
 
 from ecomfs import aio
@@ -27,7 +28,7 @@ from ecomfs.errors import (
     EngineTimeoutError,
     EngineUnavailableError,
 )
-from ecomfs.types import Generation, Prompt
+from ecomfs.types import Generation, Prompt, Status
 from prompts import TEMPLATE
 
 Open = Callable[..., Any]
@@ -131,6 +132,30 @@ class TestWithLitellm:
         # Each fault met one request: litellm did not repeat it by itself.
         assert len(fault_server.bodies) == 3
         assert len(pauses) == 2
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_a_mix_of_faults_loses_nothing(
+        self, seed: int, fault_server: FaultServer, engine_at: Open
+    ) -> None:
+        kinds = [faults.says(429, "{}"), faults.says(500, "{}"), faults.resets, faults.cut_short]
+        fault_server.mix = faults.mixture(seed, 0.3, kinds)
+        prompts = [ask(f"row {n}") for n in range(60)]
+        answers = aio.run(engine_at().generate(prompts, max_tokens=1))
+        for prompt, answer in zip(prompts, answers, strict=True):
+            if isinstance(answer, Generation):
+                assert answer.text == f"text of {prompt.text!r}"
+            else:
+                assert answer.retryable, answer
+        assert sum(isinstance(a, Generation) for a in answers) >= 57
+
+    def test_a_classifier_reads_the_text(self, fault_server: FaultServer, engine_at: Open) -> None:
+        says_positive = faults.spoils(
+            lambda a: a["choices"][0]["message"].update(content=" Positive.")
+        )
+        fault_server.mix = lambda: says_positive
+        (prediction,) = scripted.classifier(engine_at()).classify([{"text": "a fine lamp"}], ["r"])
+        assert (prediction.status, prediction.label) == (Status.OK, "positive")
+        assert "a fine lamp" in fault_server.bodies[-1]["messages"][0]["content"]
 
     def test_retry_after_is_honoured(
         self, fault_server: FaultServer, engine_at: Open, pauses: list[float]

@@ -76,14 +76,34 @@ def right(answers: list[Any], numbers: range) -> bool:
 def test_a_mix_of_faults_loses_nothing(
     seed: int, fault_server: FaultServer, engine_at: Open
 ) -> None:
-    fault_server.mix = mixture(seed, 0.3, KINDS)
-    engine = engine_at(fault_server, prompts_per_request=4)
+    fault_server.mix = mixture(seed, 0.3, [*KINDS, faults.hangs])
+    engine = engine_at(fault_server, prompts_per_request=4, timeout=1.0)
     answers = read(engine, range(200))
     assert right(answers, range(200))
     failed = [a for a in answers if isinstance(a, EngineError)]
     assert all(error.retryable for error in failed)
     # 0.3^5 of fifty requests, and the halves of those are tried once more.
     assert len(failed) <= 4
+
+
+def test_a_mix_on_two_servers_of_which_one_dies(
+    fault_server: FaultServer, other: FaultServer, engine_at: Open
+) -> None:
+    fault_server.mix, other.mix = mixture(1, 0.3, KINDS), mixture(2, 0.3, KINDS)
+    engine = engine_at(fault_server, other, prompts_per_request=4)
+
+    async def halfway() -> list[Any]:
+        prompts = [of_tokens(n % 7, n) for n in range(200)]
+        reading = asyncio.create_task(engine.read(prompts, [Question(CODES)]))
+        while len(other.bodies) < 5:
+            await asyncio.sleep(0)
+        await other.stop()
+        return await reading
+
+    answers = aio.run(halfway())
+    assert right(answers, range(200))
+    assert all(a.retryable for a in answers if isinstance(a, EngineError))
+    assert sum(isinstance(a, EngineError) for a in answers) <= 4
 
 
 def test_a_server_that_always_fails_says_so_for_every_row(
