@@ -123,6 +123,9 @@ def report(
     ] = None,
     resamples: Annotated[int, typer.Option(help="bootstrap resamples", min=100)] = 2000,
     seed: Annotated[int, typer.Option(help="of the resamples")] = 0,
+    mlflow: Annotated[
+        str | None, typer.Option(metavar="URI", help="also log to this MLflow server or database")
+    ] = None,
 ) -> None:
     """Print the tables of a suite's results, and write them as HTML, Markdown and JSON."""
     from rich.console import Console
@@ -130,11 +133,14 @@ def report(
     from ecomfs.suites import suite_board
     from ecomfs_eval import Bootstrap, EvalError
     from ecomfs_eval.board import write_board
+    from ecomfs_eval.board.mlflow import log_board
 
     how = Bootstrap(resamples=resamples, seed=seed)
     board = suite_board(results, only=only or (), main=main, metrics=metric or (), how=how)
     try:
         written = write_board(board, output or results / "report")
+        if mlflow is not None:
+            log_board(board, mlflow, files=written)
     except EvalError as error:
         raise OutputError(error.message, hint=error.hint) from error
     _print(board)
