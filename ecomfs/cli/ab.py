@@ -226,10 +226,7 @@ def _from_log(
 def _print_plan(rows: int, challengers: int, design: Design) -> None:
     from rich.console import Console
 
-    from ecomfs_eval.compare import plan
-
-    margin = design.margin if design.primary == "accuracy" else None
-    text = plan(rows, challengers=challengers, effect=margin, alpha=design.alpha).text()
+    text = design.plan(rows, challengers).text()
     if design.sequential:
         text += "\nA sequential test may stop much earlier, and needs more rows when it does not."
     Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ecomfs.batch.score import Tally
@@ -14,7 +14,7 @@ from ecomfs.compare.rows import TestRows
 from ecomfs.compare.watch import watch
 from ecomfs.errors import ConfigError
 from ecomfs_eval import Bootstrap, EvalError, Predictions, get_metric
-from ecomfs_eval.compare import Comparisons, compare_many, complete
+from ecomfs_eval.compare import Comparisons, Plan, compare_many, complete, plan
 from ecomfs_eval.sequential import SequentialState, all_decided_by
 
 
@@ -59,6 +59,11 @@ class Design:
                 f"a sequential test of {self.primary}",
                 hint="only accuracy can be watched row by row; leave out --primary",
             )
+
+    def plan(self, rows: int, challengers: int) -> Plan:
+        """What these rows can show; the margin is the effect that rows are counted for."""
+        effect = self.margin if self.primary == "accuracy" else None
+        return plan(rows, challengers=challengers, effect=effect, alpha=self.alpha)
 
     @property
     def how(self) -> Bootstrap:
@@ -156,6 +161,7 @@ def _about(
         "rows": len(test),
         "rows_asked": answers.asked,
         "kept_out": out,
+        "plan": asdict(design.plan(len(test), len(contenders) - 1)),
         "prompt_tokens": answers.tally.prompt_tokens,
         "cached_tokens": answers.tally.cached_tokens,
         "variants": {

@@ -258,7 +258,9 @@ def test_an_error_of_one_variant_names_it(pool: Path, data: Path) -> None:
 def test_the_plan_is_printed_before(
     short: str, pool: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run(["v1", short], pool, data, quiet=False, margin=0.05, alpha=0.1)
+    found = run(["v1", short], pool, data, quiet=False, margin=0.05, alpha=0.1)
+    assert found["plan"]["effect"] == 0.05
+    assert [line["discordance"] for line in found["plan"]["lines"]] == [0.05, 0.1, 0.2]
     told = " ".join(capsys.readouterr().err.split())
     assert "Plan: 60 rows, two-sided 10 % level, power 80 %" in told
     assert "rows to show 5.0 points" in told

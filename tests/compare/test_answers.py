@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -119,30 +120,25 @@ def test_an_engine_that_is_gone_raises() -> None:
 # -- watching ----------------------------------------------------------------------------------
 
 
-def told(n: int, better: bool) -> Answers:
-    """B is always right where ``better``; else A and B are the scripted engine's answers."""
-    answers, _ = asked(n)
-    if not better:
-        return answers
-    gold = {r.id: r.label for r in answers._test.rows}
-    turn = answers._turn
-
-    def right(name: str, part: Any) -> None:
-        from dataclasses import replace
-
-        turn(name, part)
-        if name == "B":
-            for i, (case, p) in answers._found["B"].items():
-                label = gold[p.id]
-                sure = {k: float(k == label) for k in p.probabilities}
-                answers._found["B"][i] = (case, replace(p, label=label, probabilities=sure))
-
-    answers._turn = right  # type: ignore[method-assign]
-    return answers
+def two(n: int, *, better: bool) -> Answers:
+    """A and B by two templates; where ``better``, the gold labels are what B answers."""
+    pipelines = {
+        name: classifier(template=template).pipeline_
+        for name, template in (("A", "v1"), ("B", "v2"))
+    }
+    test = rows(n)
+    if better:
+        known = classifier(template="v2").classify(
+            [r.fields for r in test.rows], [r.id for r in test.rows]
+        )
+        test = TestRows(
+            tuple(replace(r, label=str(p.label)) for r, p in zip(test.rows, known, strict=True))
+        )
+    return Answers(test, pipelines)
 
 
 def test_a_clear_difference_stops_early() -> None:
-    answers = told(400, better=True)
+    answers = two(400, better=True)
     looks: list[int] = []
     [state] = watch(answers, 1, every=20, on_look=lambda s: looks.append(s[0].rows))
     assert state.decision == "b better"
@@ -151,19 +147,18 @@ def test_a_clear_difference_stops_early() -> None:
 
 
 def test_without_a_difference_all_rows_are_used() -> None:
-    answers = told(130, better=False)
+    answers = two(130, better=False)
     [state] = watch(answers, 1, alpha=0.01, every=50)
     assert answers.done
     assert state.rows == 130
-    [again] = watch(told(130, better=False), 1, alpha=0.01, every=130)
+    [again] = watch(two(130, better=False), 1, alpha=0.01, every=130)
     assert again.mean == state.mean
     assert again.e_value == pytest.approx(state.e_value)
 
 
 def test_several_challengers_share_the_level() -> None:
-    answers = told(20, better=False)
-    answers._pipelines["C"] = answers._pipelines["A"]
-    answers._found["C"] = {}
+    same, other = classifier().pipeline_, classifier(template="v2").pipeline_
+    answers = Answers(rows(20), {"A": same, "B": other, "C": same})
     one, two = watch(answers, 2, alpha=0.1, every=20)
     assert one.level == two.level == pytest.approx(0.95)
     assert two.mean == 0
