@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from typing import Any
 
 from ecomfs import aio
 from ecomfs.batch.answer import row_key
+from ecomfs.batch.estimate import Interval, Prices, both, cost_of, share_of, total_of
 from ecomfs.batch.identity import Identity, differences
 from ecomfs.batch.journal import Journal
 from ecomfs.batch.output import Columns, journal_path
@@ -29,46 +29,6 @@ MAX_PROMPTS = 500
 """Above this many rows to ask, prompts are counted on a sample."""
 _ANSWER_TOKENS = 24
 """Most tokens of an answer that is generated, not read (:class:`ecomfs.read.TextReadout`)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """An estimate with its 95 % interval; exact when both ends are equal."""
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def exact(self) -> bool:
-        """Nothing was sampled."""
-        return self.low == self.high
-
-    def __mul__(self, factor: float) -> Interval:
-        return Interval(self.value * factor, self.low * factor, self.high * factor)
-
-    def __add__(self, other: Interval) -> Interval:
-        return Interval(self.value + other.value, self.low + other.low, self.high + other.high)
-
-
-@dataclass(frozen=True, slots=True)
-class Prices:
-    """What a million tokens cost, in any currency.
-
-    Attributes:
-        prompt: a million prompt tokens.
-        cached: a million prompt tokens that the provider had in its cache; ``None``: as the rest.
-        answer: a million answer tokens.
-    """
-
-    prompt: float
-    cached: float | None = None
-    answer: float = 0.0
-
-    def __post_init__(self) -> None:
-        for value in (self.prompt, self.cached, self.answer):
-            if value is not None and value < 0:
-                raise ConfigError(f"a price of {value}", hint="0 or more, for a million tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,12 +123,14 @@ def plan_table(
     known = aio.run(_known(pipeline, prompted))
     to_ask = [case for case, there in zip(prompted, known, strict=True) if not there]
     whole = len(found.sample) == found.new
-    bad = _share(len(cases) - len(prompted), len(cases), found.new, whole)
-    remembered = _share(sum(known), len(cases), found.new, whole)
-    asked = _share(len(to_ask), len(cases), found.new, whole)
+    bad = share_of(len(cases) - len(prompted), len(cases), found.new, whole)
+    remembered = share_of(sum(known), len(cases), found.new, whole)
+    asked = share_of(len(to_ask), len(cases), found.new, whole)
     prompt_tokens = None
     if pipeline.engine.tokenizer is not None:
-        prompt_tokens = _total([len(c.prompt.token_ids) for c in to_ask if c.prompt], asked, whole)
+        prompt_tokens = total_of(
+            [len(c.prompt.token_ids) for c in to_ask if c.prompt], asked, whole
+        )
     answer_tokens = asked * (_looks(pipeline) or _ANSWER_TOKENS)
     ids = [c.prompt.token_ids for c in to_ask if c.prompt and c.prompt.token_ids]
     shared = simulate_prefix_cache(ids, block_size=block_size).hit_rate
@@ -189,7 +151,7 @@ def plan_table(
         rate=rate,
         rate_from=rate_from,
         seconds=asked * (1 / rate) if rate else None,
-        cost=_cost(prices, prompt_tokens, answer_tokens, shared),
+        cost=cost_of(prices, prompt_tokens, answer_tokens, shared),
     )
 
 
@@ -268,26 +230,6 @@ async def _known(pipeline: Pipeline, cases: Sequence[Case]) -> list[bool]:
     return out
 
 
-def _share(count: int, sampled: int, total: int, whole: bool) -> Interval:
-    """A count in a sample, taken to all; Wilson's interval for the share."""
-    if whole or not sampled:
-        return Interval(count, count, count) if whole else Interval(0, 0, 0)
-    z, n = 1.96, sampled
-    p = count / n
-    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
-    return Interval(p * total, max(0.0, centre - half) * total, min(1.0, centre + half) * total)
-
-
-def _total(tokens: Sequence[int], rows: Interval, whole: bool) -> Interval:
-    """Tokens of all rows from those of a sample: mean times rows."""
-    if whole or not tokens:
-        return Interval(sum(tokens), sum(tokens), sum(tokens))
-    mean = statistics.fmean(tokens)
-    half = 1.96 * statistics.stdev(tokens) / len(tokens) ** 0.5 if len(tokens) > 1 else mean
-    return Interval(mean * rows.value, max(0.0, mean - half) * rows.low, (mean + half) * rows.high)
-
-
 def _looks(pipeline: Pipeline) -> int | None:
     """Answer tokens a row: one a look; ``None`` for generated answers."""
     looks = [
@@ -310,20 +252,6 @@ def _rate(pipeline: Pipeline, cases: Sequence[Case], probe: int) -> tuple[float 
     if rate is not None:
         return rate, "the last run with this model"
     return None, "no run with this model yet: --probe 16 times it"
-
-
-def _cost(
-    prices: Prices | None,
-    prompt: Interval | None,
-    answer: Interval,
-    shared: float | None,
-) -> Interval | None:
-    if prices is None or prompt is None:
-        return None
-    each = prices.prompt
-    if prices.cached is not None and shared is not None:
-        each += (prices.cached - prices.prompt) * shared
-    return prompt * (each / 1e6) + answer * (prices.answer / 1e6)
 
 
 def total(plans: Sequence[Plan]) -> Plan:
@@ -350,15 +278,14 @@ def total(plans: Sequence[Plan]) -> Plan:
             journal="; ".join(filter(None, (whole.journal, plan.journal))),
             remembered=whole.remembered + plan.remembered,
             asked=whole.asked + plan.asked,
-            prompt_tokens=_sum(whole.prompt_tokens, plan.prompt_tokens),
-            answer_tokens=_sum(whole.answer_tokens, plan.answer_tokens),
+            prompt_tokens=both(whole.prompt_tokens, plan.prompt_tokens),
+            answer_tokens=both(whole.answer_tokens, plan.answer_tokens),
             shared=shared,
             sampled=whole.sampled + plan.sampled,
-            seconds=_sum(whole.seconds, plan.seconds),
-            cost=_sum(whole.cost, plan.cost),
+            seconds=both(whole.seconds, plan.seconds),
+            cost=both(whole.cost, plan.cost),
         )
     return whole
 
 
-def _sum(one: Interval | None, other: Interval | None) -> Interval | None:
-    return None if one is None or other is None else one + other
+__all__ = ["Interval", "Plan", "Prices", "plan_table", "total"]

@@ -26,10 +26,10 @@ def list_(
 
     from ecomfs.batch.runlog import list_runs
 
-    table = Table()
-    for column in ("run", "state", "rows", "read", "rows/s"):
-        table.add_column(column, no_wrap=True)
-    table.add_column("command", no_wrap=True, overflow="ellipsis")
+    table = Table(expand=True)
+    for column, width in (("run", 20), ("state", 8), ("rows", 7), ("read", 7), ("rows/s", 6)):
+        table.add_column(column, no_wrap=True, min_width=width)
+    table.add_column("command", no_wrap=True, overflow="ellipsis", ratio=1)
     for run in list_runs()[-most:]:
         rows, read, seconds = (_sum(run, key) for key in ("rows", "read", "reading_seconds"))
         rate = f"{read / seconds:.1f}" if read and seconds else ""

@@ -1,7 +1,7 @@
 """What batch scoring costs beside the model.
 
-    python eval/bench/batch.py                                  all of it (about half an hour)
-    python eval/bench/batch.py --rows 100000 --latency 0 20     client overhead only
+    python eval/bench/batch.py                                  overhead and memory (an hour)
+    python eval/bench/batch.py --rows 100000 --latency 0 20     the same, shorter
     python eval/bench/batch.py --rows 1000000 --resume          a kill and what it costs
     python eval/bench/batch.py --model gguf:smollm2 --model-rows 100
 
@@ -20,6 +20,7 @@ import os
 import random
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -33,7 +34,6 @@ from typing import Any
 from loopback import make_tokenizer
 
 HERE = Path(__file__).parent
-PORT = 8723
 PER_REQUEST = 16
 CONCURRENCY = 8
 WORDS = [
@@ -76,13 +76,15 @@ def make_table(path: Path, count: int) -> Path:
 @contextmanager
 def server(latency: float, folder: Path) -> Iterator[str]:
     """A loopback server in a process of its own."""
-    command = [sys.executable, str(HERE / "loopback.py"), "--port", str(PORT)]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, str(HERE / "loopback.py"), "--port", str(port)]
     command += ["--latency-ms", str(latency), "--tokenizer", str(folder / "tokenizer")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         process.stdout.readline()
-        url = f"http://127.0.0.1:{PORT}"
+        url = f"http://127.0.0.1:{port}"
         for _ in range(100):
             try:
                 stats(url)
@@ -315,7 +317,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="*", default=[100_000, 1_000_000])
     parser.add_argument("--latency", type=float, nargs="*", default=[0.0, 20.0], help="in ms")
     parser.add_argument("--clients", nargs="*", default=list(CLIENTS))
-    parser.add_argument("--resume", action="store_true", help="only the kill")
+    parser.add_argument("--resume", action="store_true", help="only a kill and a resume")
     parser.add_argument("--model", help="only this real model")
     parser.add_argument("--model-rows", type=int, default=100)
     parser.add_argument("--folder", type=Path, help="where to work [a temporary folder]")
@@ -337,9 +339,10 @@ def main() -> None:
             real_model(arguments.model, arguments.model_rows, folder)
             return
         make_tokenizer(folder / "tokenizer", (text for _, text, _ in rows(2000)))
-        if not arguments.resume:
+        if arguments.resume:
+            resume(folder, max(arguments.rows))
+        else:
             overhead(folder, arguments.rows, arguments.latency, arguments.clients)
-        resume(folder, max(arguments.rows))
 
 
 if __name__ == "__main__":
