@@ -54,8 +54,10 @@ def read_test_rows(
     Raises:
         InputError: the file, a row, a column, doubled ids, or a synthetic row.
         UnknownLabelError: a true label the pool has never heard of.
-        ConfigError: a slice column with too many values.
+        ConfigError: a slice column with too many values, or a limit below 1.
     """
+    if limit is not None and limit < 1:
+        raise ConfigError(f"limit {limit}", hint="one row or more")
     rows = read_examples(path, card, fields=fields, label_column=label_column, id_column=id_column)[
         :limit
     ]

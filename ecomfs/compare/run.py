@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -47,11 +48,13 @@ class Design:
         if not 0 < self.alpha < 0.5:
             raise ConfigError(f"alpha {self.alpha}", hint="between 0 and 0.5, such as 0.05")
         try:
-            get_metric(self.primary)
+            unit = get_metric(self.primary).unit
         except EvalError as error:
             raise ConfigError(error.message, hint=error.hint) from error
-        if self.margin is not None and not self.margin > 0:
-            raise ConfigError(f"margin {self.margin}", hint="more than 0; 0.01 is one point")
+        most = 1.0 if unit == "share" else math.inf
+        if self.margin is not None and not 0 < self.margin < most:
+            hint = "between 0 and 1; 0.01 is one point" if unit == "share" else "more than 0"
+            raise ConfigError(f"margin {self.margin}", hint=hint)
         if self.every < 1:
             raise ConfigError(f"every {self.every}", hint="one row or more between looks")
         if self.sequential and self.primary != "accuracy":

@@ -409,7 +409,9 @@ def test_bad_tables_and_targets_are_told(
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"margin": -1.0}, ConfigError, "margin"),
+        ({"margin": -1.0}, ConfigError, "margin -1.0"),
+        ({"margin": 2.0}, ConfigError, "margin 2.0.*0.01 is one point"),
+        ({"limit": 0}, ConfigError, "limit 0"),
         ({"alpha": 0.7}, ConfigError, "alpha 0.7"),
         ({"sequential": True, "every": 0}, ConfigError, "every 0"),
         ({"primary": "acuracy"}, ConfigError, "no metric is called 'acuracy'"),
@@ -429,6 +431,12 @@ def test_bad_options_are_told_before_anything_is_read(
     with pytest.raises(error, match=message):
         run(["v1", short], pool, data, engine=engine, **options)
     assert engine.calls == []
+
+
+def test_a_single_row_is_compared_and_shows_nothing(short: str, pool: Path, data: Path) -> None:
+    told = run(["v1", short], pool, data, limit=1)
+    assert told["comparisons"][0]["rows"] == 1
+    assert told["comparisons"][0]["decision"]["verdict"] == "undecided"
 
 
 def test_what_is_missing_is_told(pool: Path, data: Path, tmp_path: Path, short: str) -> None:
