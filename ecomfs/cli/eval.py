@@ -123,6 +123,9 @@ def report(
     ] = None,
     resamples: Annotated[int, typer.Option(help="bootstrap resamples", min=100)] = 2000,
     seed: Annotated[int, typer.Option(help="of the resamples")] = 0,
+    details: Annotated[
+        bool, typer.Option("--details", help="also a full report of each data set's first seed")
+    ] = False,
     mlflow: Annotated[
         str | None, typer.Option(metavar="URI", help="also log to this MLflow server or database")
     ] = None,
@@ -130,7 +133,7 @@ def report(
     """Print the tables of a suite's results, and write them as HTML, Markdown and JSON."""
     from rich.console import Console
 
-    from ecomfs.suites import suite_board
+    from ecomfs.suites import suite_board, write_details
     from ecomfs_eval import Bootstrap, EvalError
     from ecomfs_eval.board import write_board
     from ecomfs_eval.board.mlflow import log_board
@@ -144,7 +147,11 @@ def report(
     except EvalError as error:
         raise OutputError(error.message, hint=error.hint) from error
     _print(board)
-    Console(stderr=True).print(f"wrote {written[0]}", highlight=False)
+    console = Console(stderr=True, highlight=False)
+    console.print(f"wrote {written[0]}")
+    if details:
+        pages = write_details(results, written[0].parent, only=only or (), main=main, how=how)
+        console.print(f"wrote {len(pages)} full reports beside it")
 
 
 def _print(board: Board) -> None:

@@ -2,7 +2,7 @@
 
 from ecomfs.suites.compare import ResultsDiff, compare_results
 from ecomfs.suites.config import Dataset, Suite, available_suites, load_suite
-from ecomfs.suites.report import suite_board
+from ecomfs.suites.report import suite_board, write_details
 from ecomfs.suites.run import Outcome, Progress, plan, run_suite
 from ecomfs.suites.store import ResultsFolder
 
@@ -19,4 +19,5 @@ __all__ = [
     "plan",
     "run_suite",
     "suite_board",
+    "write_details",
 ]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from ecomfs.errors import InputError, MissingFileError
+from ecomfs.errors import InputError, MissingFileError, OutputError
 from ecomfs.suites.config import Dataset, Suite
 from ecomfs.suites.store import ResultsFolder, Stored
-from ecomfs_eval import Bootstrap, EvalError
+from ecomfs_eval import Bootstrap, EvalError, compare
 from ecomfs_eval.board import Board, Entry, Published, build_board
+from ecomfs_eval.errors import OutputError as HarnessOutputError
+from ecomfs_eval.report import build_report, write_report
 
 
 def suite_board(
@@ -39,6 +42,61 @@ def suite_board(
         raise InputError(error.message, hint=error.hint) from error
 
 
+def write_details(
+    results: str | Path,
+    folder: str | Path,
+    *,
+    only: Iterable[str] = (),
+    main: str | None = None,
+    how: Bootstrap | None = None,
+) -> list[Path]:
+    """A full report (confusion, reliability, ROC, worst errors) of the first seed of each data
+    set and label budget: the main system, and what each baseline differs in.
+
+    Args:
+        folder: of the files, one stem a cell.
+        results, only, main, how: as for :func:`suite_board`.
+
+    Returns:
+        The HTML files.
+
+    Raises:
+        MissingFileError, InputError: as :func:`suite_board`.
+        OutputError: a file cannot be written.
+    """
+    try:
+        suite, stored = _stored(ResultsFolder(results), set(only))
+        first: dict[tuple[Any, ...], Stored] = {}
+        for cell in stored:
+            who = cell.identity
+            first.setdefault((who["dataset"], who["shots"], who["variant"]), cell)
+        return [_detail(cell, Path(folder), main or suite.main, how) for cell in first.values()]
+    except HarnessOutputError as error:
+        raise OutputError(error.message, hint=error.hint) from error
+    except EvalError as error:
+        raise InputError(error.message, hint=error.hint) from error
+
+
+def _detail(cell: Stored, folder: Path, main: str, how: Bootstrap | None) -> Path:
+    who = cell.identity
+    ours = next((p for p in cell.results.systems if p.name == main), None)
+    if ours is None:
+        have = ", ".join(p.name for p in cell.results.systems)
+        raise InputError(f"{cell.folder}: no system {main!r}", hint=f"there are: {have}")
+    others = [p for p in cell.results.systems if ":" not in p.name and p.name != main]
+    pairs = [compare(p, ours, how=how) for p in others]
+    title = f"{who['dataset']}: {who['pool_rows']} labelled examples, seed {who['seed']}"
+    page = build_report(
+        [ours, *others],
+        comparisons=pairs,
+        title=f"{title} · {who['variant']}" if who["variant"] else title,
+        how=how,
+        notes=[f"Model: {who['engine']}", f"Templates: {', '.join(who['templates'].values())}"],
+    )
+    stem = f"{who['dataset']}-{cell.folder.name}"
+    return write_report(page, folder, stem)[0]
+
+
 def _board(
     folder: ResultsFolder,
     wanted: set[str],
@@ -46,6 +104,21 @@ def _board(
     metrics: Sequence[str],
     how: Bootstrap | None,
 ) -> Board:
+    suite, stored = _stored(folder, wanted)
+    datasets = {dataset.name: dataset for dataset in suite.datasets}
+    return build_board(
+        [_entry(cell, datasets[cell.identity["dataset"]]) for cell in stored],
+        metrics=tuple(metrics) or suite.metrics,
+        main=main or suite.main,
+        title=suite.title or suite.name,
+        published=_published(suite),
+        notes=_notes(suite, stored),
+        how=how,
+    )
+
+
+def _stored(folder: ResultsFolder, wanted: set[str]) -> tuple[Suite, list[Stored]]:
+    """The suite and its finished cells, in the order of the suite."""
     suite = folder.suite()
     order = {dataset.name: (i, dataset) for i, dataset in enumerate(suite.datasets)}
     stored = [
@@ -63,16 +136,7 @@ def _board(
         at = variants.index(who["variant"]) if who["variant"] in variants else len(variants)
         return order[who["dataset"]][0], at, who["pool_rows"], who["seed"]
 
-    stored.sort(key=place)
-    return build_board(
-        [_entry(cell, order[cell.identity["dataset"]][1]) for cell in stored],
-        metrics=tuple(metrics) or suite.metrics,
-        main=main or suite.main,
-        title=suite.title or suite.name,
-        published=_published(suite),
-        notes=_notes(suite, stored),
-        how=how,
-    )
+    return suite, sorted(stored, key=place)
 
 
 def _names(dataset: Dataset) -> set[str]:

@@ -11,7 +11,7 @@ from small_suite import SAMPLES, small
 
 from ecomfs.cli import run as cli
 from ecomfs.errors import InputError, MissingFileError
-from ecomfs.suites import Suite, compare_results, run_suite, suite_board
+from ecomfs.suites import Suite, compare_results, run_suite, suite_board, write_details
 from ecomfs.suites.data import read_data
 from ecomfs_eval import METRICS, Bootstrap, Predictions, scores
 from ecomfs_eval.compare import compare
@@ -143,6 +143,21 @@ def test_two_results_are_compared_cell_by_cell(
     assert {d.delta for c in same.changed for d in c.differences.values() if not d.note} <= {0.0}
     with pytest.raises(InputError, match="no system 'svm'"):
         compare_results(results, results, system="svm", how=HOW)
+
+
+def test_details_are_full_reports_of_the_first_seed(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["eval", "report", str(results), "-o", str(tmp_path), "--resamples", "100"]
+    assert cli([*arguments, "--only", "reviews", "--details"]) == 0
+    assert "2 full reports" in capsys.readouterr().err
+    pages = {p.stem for p in tmp_path.glob("*.html")}
+    assert pages == {"report", "reviews-n8-s0", "reviews-n16-s0"}
+    found = json.loads((tmp_path / "reviews-n16-s0.json").read_text(encoding="utf-8"))
+    assert found["systems"][0]["name"] == "ecomfs"
+    assert found["systems"][0]["worst"]
+    with pytest.raises(InputError, match="no system 'svm'"):
+        write_details(results, tmp_path, main="svm")
 
 
 def test_a_changed_file_is_not_reported(results: Path, tmp_path: Path) -> None:
