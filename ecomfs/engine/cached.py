@@ -118,7 +118,7 @@ class CachedEngine:
         engine = self.engine
         if not isinstance(engine, Listing):
             raise ConfigError(f"{self.spec} lists no tokens", hint="--readout text")
-        scope = f"top-{self.fingerprint}"
+        scope = f"top{self.capabilities.top_logprobs}-{self.fingerprint}"
         keys = [hashlib.sha256(p.text.encode()).digest() if p.text else b"" for p in prompts]
         known = await asyncio.to_thread(self.cache.get, scope, [k for k in keys if k])
         missing = [i for i, key in enumerate(keys) if key not in known]

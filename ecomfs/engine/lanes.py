@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 from ecomfs.engine.aimd import Window
@@ -54,7 +55,7 @@ class Lanes:
         self._all = [Lane(url, most) for url in urls]
         self._revive = revive
         self._pause = pause
-        self._changed = asyncio.Condition()
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._probing: dict[str, asyncio.Task[None]] = {}
 
     @property
@@ -72,18 +73,38 @@ class Lanes:
             self._probe_due()
             if not self.alive:
                 await self._back(min(self._all, key=lambda lane: lane.probes))
-            async with self._changed:
-                open_ones = [lane for lane in self.alive if lane.window.open]
-                if open_ones:
-                    lane = min(open_ones, key=lambda one: one.window.busy)
-                    return lane, lane.window.enter()
-                if self.alive:
-                    await self._changed.wait()
+                continue
+            open_ones = [lane for lane in self.alive if lane.window.open]
+            if open_ones:
+                lane = min(open_ones, key=lambda one: one.window.busy)
+                return lane, lane.window.enter()
+            await self._turn()
 
-    async def give(self, lane: Lane) -> None:
+    def give(self, lane: Lane) -> None:
         """A request came back."""
         lane.window.leave()
-        await self._tell()
+        self._wake()
+
+    async def _turn(self) -> None:
+        """Wait until there may be room. Only as many are woken as there is room for: with all of
+        them, thousands of waiting requests would cost more than the requests themselves."""
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._wake()  # the room is another's now
+            raise
+
+    def _wake(self) -> None:
+        alive = self.alive
+        room = sum(max(0, lane.window.limit - lane.window.busy) for lane in alive)
+        while self._waiting and (room > 0 or not alive):
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                room -= 1
 
     def works(self, lane: Lane) -> None:
         """A server answered."""
@@ -138,11 +159,7 @@ class Lanes:
                 logger.warning("%s is in again", lane.url)
             finally:
                 lane.probes += 1
-        await self._tell()
-
-    async def _tell(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
+        self._wake()
 
     async def aclose(self) -> None:
         """End the probes."""

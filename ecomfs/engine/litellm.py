@@ -230,7 +230,7 @@ class LiteLlmEngine:
             lanes.works(lane)
             return value
         finally:
-            await lanes.give(lane)
+            lanes.give(lane)
 
     async def _send(self, text: str, options: dict[str, Any]) -> Any:
         given = {

@@ -87,7 +87,7 @@ class Transport:
                 here.lanes.works(lane)
                 return answer
             finally:
-                await here.lanes.give(lane)
+                here.lanes.give(lane)
 
     async def _exchange(
         self, session: aiohttp.ClientSession, url: str, path: str, body: dict[str, Any]

@@ -229,6 +229,9 @@ class TestWithLitellm:
         assert len(fault_server.bodies) == 3
         assert (engine.hits, engine.misses) == (2, 3)
         assert engine.spending.calls == 3
+        fewer = CachedEngine(engine_at(top_logprobs=1), engine.cache)
+        aio.run(fewer.top([ask("a")]))  # another question
+        assert (fewer.hits, fewer.misses) == (0, 1)
 
     @pytest.mark.parametrize("options", ["?rpm=0", "?tpm=-1", "?mode=poem", "?api_key=sk"])
     def test_options_that_cannot_be(self, options: str) -> None:
