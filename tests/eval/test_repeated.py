@@ -107,3 +107,37 @@ def test_what_does_not_pair_is_refused() -> None:
     grouped = Predictions.of(a[0].gold, a[0].predicted, groups=tuple(a[0].ids))
     with pytest.raises(OptionError, match="some runs name groups"):
         average([a[0], grouped], ["accuracy"])
+
+
+@pytest.mark.slow
+def test_the_interval_covers_and_one_of_independent_rows_would_not() -> None:
+    def draw(rng: np.random.Generator, rows: int, seeds: int) -> list[Predictions]:
+        gold, hard = rng.integers(2, size=rows), rng.normal(size=rows)
+        out = []
+        for _ in range(seeds):  # a row is hard for every seed
+            z = (2 * gold - 1) + 0.9 * hard + 0.5 * rng.normal(size=rows)
+            p = 1 / (1 + np.exp(-z))
+            table = np.column_stack([1 - p, p])
+            out.append(Predictions.of(gold, probabilities=table, labels=[0, 1]))
+        return out
+
+    rng = np.random.default_rng(2)
+    names = ["accuracy", "log_loss"]
+    [many] = draw(rng, 400_000, 1)
+    truth = {n: METRICS[n](many).value for n in names}
+    covered, naive, times = dict.fromkeys(names, 0), dict.fromkeys(names, 0), 300
+    for _ in range(times):
+        found = draw(rng, 100, 3)
+        flat = Predictions.of(
+            [g for p in found for g in p.gold],
+            probabilities=np.vstack([p.probabilities for p in found]),
+            labels=["0", "1"],
+        )
+        together = average(found, names, HOW)
+        apart = scores({n: METRICS[n] for n in names}, flat, HOW)
+        for n in names:
+            covered[n] += truth[n] in together[n].score.interval
+            naive[n] += truth[n] in apart[n].interval
+    for n in names:
+        assert 0.90 <= covered[n] / times <= 0.985
+        assert naive[n] / times < 0.88
