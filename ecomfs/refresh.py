@@ -39,10 +39,12 @@ def refreshed(
     try:
         space = LabelSpace.resolve(old.card, (e.label for e in examples), where)
         same = space.labels == old.space.labels
-        if same and examples and old.retriever is not None and not old.card.tabular:
+        plain = old.retriever is not None and old.sharing is None and old.narrowing is None
+        if same and examples and plain and not old.card.tabular:
             return _updated(old, examples, version)
-        # Other labels are other answers to read; and how a tabular row is put into words is
-        # learnt from the whole pool. Both change everything that is built on them.
+        # Other labels are other answers to read; how a tabular row is put into words, shared
+        # demonstrations and the recall of shortlists are learnt from the whole pool. All change
+        # what is built on them.
         new = build_pipeline(
             old.card,
             examples,

@@ -47,6 +47,7 @@ def fit(
     readout: o.Readout = "auto",
     strategy: o.Strategy = "balanced",
     similarity: o.Similarity = "auto",
+    shortlist: o.Shortlist = None,
     field: o.Fields = None,
     label_column: o.LabelColumn = None,
     pool_name: o.PoolName = "default",
@@ -72,7 +73,8 @@ def fit(
     )
     clf = o.classifier(
         task, engine=engine, k=k, embedder=embedder, language=language, template=template,
-        readout=readout, strategy=strategy, similarity=similarity, seed=seed, fields=fields,
+        readout=readout, strategy=strategy, similarity=similarity, shortlist=shortlist,
+        seed=seed, fields=fields,
         calibration_size=calibrate, tune=budget - calibrate, fusion=fusion, max_loss=max_loss,
         precision=precision, coverage=coverage, novel_below=novel_below,
     )  # fmt: skip

@@ -66,6 +66,16 @@ Similarity = Annotated[
         help="what makes rows alike: text, tabular (fields), mixed, or auto (chosen on the pool)"
     ),
 ]
+Sharing = Annotated[
+    str,
+    typer.Option(
+        help="demonstrations that prompts share, for a server's prefix cache: none, mixed, "
+        "cluster, global"
+    ),
+]
+Shortlist = Annotated[
+    int | None, typer.Option(help="labels put to the model; 0: all (up to 20 all, else 8)")
+]
 Fields = Annotated[
     list[str] | None,
     typer.Option("--field", help="task field = column, where names differ (repeatable)"),

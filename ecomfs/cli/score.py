@@ -40,6 +40,8 @@ def score(
     readout: o.Readout = "auto",
     strategy: o.Strategy = "balanced",
     similarity: o.Similarity = "auto",
+    sharing: o.Sharing = "none",
+    shortlist: o.Shortlist = None,
     field: o.Fields = None,
     label_column: o.LabelColumn = None,
     id_column: o.IdColumn = None,
