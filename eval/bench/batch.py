@@ -26,7 +26,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -139,20 +139,49 @@ def run_ecomfs(url: str, source: Path, output: Path, k: int) -> dict[str, Any]:
 
 def run_aiohttp(url: str, source: Path, output: Path, k: int) -> dict[str, Any]:
     """A plain loop: the same requests with prompts as text, no retries, no journal, no checks."""
-    asyncio.run(_plain(url, source, output))
+
+    def prompt(row: list[str]) -> str:
+        return f"Is this review positive or negative?\n\nReview: {row[1]}\nSentiment:"
+
+    asyncio.run(_plain(url, source, output, prompt))
     return {}
 
 
-async def _plain(url: str, source: Path, output: Path) -> None:
+def run_aiohttp_tokens(url: str, source: Path, output: Path, k: int) -> dict[str, Any]:
+    """The same loop with our template and token ids, which a constrained reading needs."""
+    import jinja2
+    from tokenizers import Tokenizer
+
+    from ecomfs.task import load_task, template_source
+
+    card = load_task("review_sentiment")
+    template = jinja2.Environment(trim_blocks=True, lstrip_blocks=True).from_string(
+        template_source("review_sentiment", "en", "v1")
+    )
+    labels = [
+        {"answer": spec.name, "word": spec.name, "definition": None} for spec in card.labels[:2]
+    ]
+    tokenizer = Tokenizer.from_file(str(source.parent / "tokenizer" / "tokenizer.json"))
+
+    def prompt(row: list[str]) -> list[int]:
+        text = template.render(
+            instruction=card.instruction.get("en"), labels=labels, demonstrations=[],
+            row={"text": row[1]}, text=row[1],
+        )  # fmt: skip
+        return list(tokenizer.encode(text.rstrip(), add_special_tokens=False).ids)
+
+    asyncio.run(_plain(url, source, output, prompt))
+    return {}
+
+
+async def _plain(url: str, source: Path, output: Path, prompt: Callable[[list[str]], Any]) -> None:
     import aiohttp
 
     slots = asyncio.Semaphore(CONCURRENCY)
     codes = [10, 11]
 
     async def ask(session: aiohttp.ClientSession, part: list[list[str]]) -> list[list[str]]:
-        prompts = [
-            f"Is this review positive or negative?\n\nReview: {row[1]}\nSentiment:" for row in part
-        ]
+        prompts = [prompt(row) for row in part]
         body = {
             "model": "loopback", "prompt": prompts, "max_tokens": 1, "temperature": 0,
             "logprobs": 2, "logprob_token_ids": codes, "allowed_token_ids": codes,
@@ -190,7 +219,8 @@ async def _plain(url: str, source: Path, output: Path) -> None:
 CLIENTS = {
     "ecomfs": (run_ecomfs, 0),
     "ecomfs, k = 4": (run_ecomfs, 4),
-    "plain aiohttp": (run_aiohttp, 0),
+    "aiohttp loop, text": (run_aiohttp, 0),
+    "aiohttp loop, our template and token ids": (run_aiohttp_tokens, 0),
 }
 
 
