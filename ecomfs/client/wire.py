@@ -204,6 +204,11 @@ def _prediction(p: Mapping[str, Any]) -> Prediction:
         error=p["error"],
         note=p["note"],
         label_mass=p["label_mass"],
+        # What services before these fields do not send.
+        stages={str(name): tuple(values) for name, values in p.get("stages", {}).items()},
+        source=p.get("source", ""),
+        prediction_set=tuple(p.get("prediction_set", ())),
+        novelty=p.get("novelty"),
         demonstration_ids=tuple(p["demonstration_ids"]),
         template=None if p["template"] is None else TemplateRef(*p["template"].rsplit("@", 1)),
         engine=p["engine"],

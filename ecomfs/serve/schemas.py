@@ -95,6 +95,17 @@ class PredictionOut(_Out):
     label_mass: float | None = Field(
         description="probability the model put on any valid answer at all"
     )
+    stages: dict[str, list[float]] = Field(
+        default_factory=dict,
+        description="the distribution after each step, in the order of `probabilities`",
+    )
+    source: str = Field("", description="who answered: model, fused or experts")
+    prediction_set: list[str] = Field(
+        default_factory=list, description="labels that may be true; empty unless sets were fitted"
+    )
+    novelty: float | None = Field(
+        None, description="p-value of belonging to one of the labels; null unless fitted"
+    )
     demonstration_ids: list[str]
     template: str | None = Field(description="name@sha of the template")
     engine: str
