@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ecomfs.classifier import FewShotClassifier
     from ecomfs.client import Client
     from ecomfs.errors import EcomfsError
+    from ecomfs.multilabel import MultiLabelClassifier
     from ecomfs.pool import Pool
     from ecomfs.task import load_task
     from ecomfs.taxonomy import TaxonomyClassifier
@@ -28,6 +29,7 @@ _HOMES = {
     "EcomfsError": "ecomfs.errors",
     "Example": "ecomfs.types",
     "FewShotClassifier": "ecomfs.classifier",
+    "MultiLabelClassifier": "ecomfs.multilabel",
     "Pool": "ecomfs.pool",
     "Prediction": "ecomfs.types",
     "Status": "ecomfs.types",
@@ -40,6 +42,7 @@ __all__ = [
     "EcomfsError",
     "Example",
     "FewShotClassifier",
+    "MultiLabelClassifier",
     "Pool",
     "Prediction",
     "Status",

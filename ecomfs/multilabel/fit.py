@@ -1,0 +1,90 @@
+"""What is fitted on the examples, leave-one-out: how far yes can be trusted, and thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from ecomfs.multilabel.prediction import yes
+from ecomfs.multilabel.prompts import NO, YES
+from ecomfs.multilabel.reader import Reader
+from ecomfs.multilabel.threshold import PRIOR, LabelThreshold, fit_threshold
+from ecomfs.read import fit_calibration
+from ecomfs.types import Example, Language, Posterior
+
+CHUNK = 8
+"""Examples between two reports of progress."""
+
+
+async def fit_thresholds(
+    reader: Reader,
+    examples: Sequence[Example],
+    sets: Mapping[str, frozenset[int]],
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[Reader, dict[str, LabelThreshold], tuple[str, ...]]:
+    """Read examples as if they were new, each for every label.
+
+    Yes and no are calibrated for all labels together, since few examples have any one label; the
+    thresholds are then each label's own.
+
+    Args:
+        examples: of the pool.
+        sets: example id → positions of its labels.
+
+    Returns:
+        The reader with its calibration, the thresholds by label, and notes for the user.
+    """
+    names = reader.labels.names
+    found: list[tuple[Language, int, int, Posterior]] = []
+    for start in range(0, len(examples), CHUNK):
+        on_progress(start, len(examples))
+        part = examples[start : start + CHUNK]
+        answered = await reader.read(
+            [e.fields for e in part],
+            [e.id for e in part],
+            exclude_ids=[{e.id} for e in part],
+            leave_self_out=True,
+        )
+        for example, (asked, read) in zip(part, answered, strict=True):
+            for label, posterior in enumerate(read):
+                # Text read-outs know no probabilities; what failed says nothing.
+                if isinstance(posterior, Posterior) and posterior.label_mass is not None:
+                    truth = YES if label in sets[example.id] else NO
+                    found.append((asked.language, label, truth, posterior))
+    on_progress(len(examples), len(examples))
+    speakers = dict(reader.speakers)
+    for language, speaker in reader.speakers.items():
+        mine = [(truth, p.probabilities) for of, _, truth, p in found if of == language]
+        calibration = fit_calibration([p for _, p in mine], [truth for truth, _ in mine])
+        speakers[language] = replace(speaker, calibration=calibration)
+    thresholds = {}
+    for label, name in enumerate(names):
+        own = [(language, truth, p) for language, at, truth, p in found if at == label]
+        thresholds[name] = fit_threshold(
+            [yes(speakers[language], p) for language, _, p in own],
+            [truth == YES for _, truth, _ in own],
+        )
+    return replace(reader, speakers=speakers), thresholds, _notes(thresholds, len(examples))
+
+
+def _notes(thresholds: Mapping[str, LabelThreshold], read: int) -> tuple[str, ...]:
+    if not any(t.readings for t in thresholds.values()):
+        why = "no reading gave probabilities" if read else "no example was read leave-one-out"
+        return (f"{why}: every threshold is 0.5",)
+    out = []
+    never = [name for name, t in thresholds.items() if not t.yes]
+    few = [f"{name} ({t.yes})" for name, t in thresholds.items() if 0 < t.yes < PRIOR]
+    if never:
+        out.append(
+            f"no example that was read has {', '.join(never)}: F1 is undefined there, and the "
+            "threshold is 0.5"
+        )
+    if few:
+        out.append(
+            f"fewer than {PRIOR} of the examples that were read have {', '.join(few)}: the "
+            "threshold lies nearer to 0.5 than to the one with the best F1"
+        )
+    return tuple(out)
+
+
+__all__ = ["fit_thresholds"]
