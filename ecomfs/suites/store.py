@@ -130,7 +130,12 @@ class ResultsFolder:
             OutputError: the folder cannot be written.
         """
         folder = self.folder / cell.folder
-        (folder / "manifest.json").unlink(missing_ok=True)
+        try:
+            (folder / "manifest.json").unlink(missing_ok=True)
+            for old in folder.glob("predictions/*"):  # of systems that are no more
+                old.unlink()
+        except OSError as error:
+            raise OutputError(f"{folder}: {error.strerror or error}") from error
         settings = {"cell": identity, "measured": result.measured, "absent": result.absent}
         try:
             write_results(folder, result.systems, settings=settings, inputs=inputs)

@@ -119,6 +119,13 @@ def test_changed_options_are_refused(tmp_path: Path, changes: dict[str, Any], sa
         go(small(seeds=[0], **changes), tmp_path, only=["reviews"])
 
 
+def test_a_cell_that_is_redone_leaves_nothing_of_the_old_one(tmp_path: Path) -> None:
+    go(small(seeds=[0]), tmp_path, only=["reviews"])
+    fewer = small(seeds=[0], systems=["ecomfs", "majority"])
+    go(fewer, tmp_path, only=["reviews"], redo=True)
+    assert [Path(name).stem for name in files(tmp_path)] == ["01-ecomfs", "02-majority"]
+
+
 def test_fewer_rows_or_another_engine_are_another_result(tmp_path: Path) -> None:
     suite = small(seeds=[0])
     go(suite, tmp_path, only=["reviews"])
