@@ -108,7 +108,8 @@ class Runner:
         """
         read: asyncio.Queue[Block | None] = asyncio.Queue(1)
         prepared: asyncio.Queue[tuple[Block, list[Case]] | None] = asyncio.Queue(1)
-        finished: asyncio.Queue[_Finished | None] = asyncio.Queue()  # as many as are asked at once
+        # A disk that is slower than the engine holds its blocks back.
+        finished: asyncio.Queue[_Finished | None] = asyncio.Queue(self._at_once)
         with (
             ThreadPoolExecutor(1, "ecomfs-rows") as rows,
             ThreadPoolExecutor(1, "ecomfs-prompts") as prompts,
@@ -121,12 +122,13 @@ class Runner:
                     group.create_task(self._prepare(read, prepared, prompts))
                     group.create_task(self._ask_all(prepared, finished))
                     # A journal that fails must end the other stages.
-                    group.create_task(_ends_with(storing, finished))
+                    group.create_task(_ends_with(storing))
             except BaseExceptionGroup as failures:
                 raise _first(failures) from None
             finally:
-                finished.put_nowait(None)  # also after a failure: answers that are there are kept
-                await asyncio.gather(storing, return_exceptions=True)
+                if not storing.done():  # after a failure: answers that are there are kept
+                    await finished.put(None)
+                    await asyncio.gather(storing, return_exceptions=True)
 
     async def _read(self, out: asyncio.Queue[Block | None], thread: ThreadPoolExecutor) -> None:
         loop = asyncio.get_running_loop()
@@ -265,9 +267,7 @@ class Runner:
         self._size = int(min(self._most, 2 * self._size, max(_SMALLEST, wanted)))
 
 
-async def _ends_with(
-    storing: asyncio.Task[None], finished: asyncio.Queue[_Finished | None]
-) -> None:
+async def _ends_with(storing: asyncio.Task[None]) -> None:
     """Wait for the end of the storing stage without being its owner."""
     await asyncio.wait([storing])
     if (error := storing.exception()) is not None:
