@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ from ecomfs.engine.files import folder_digest
 from ecomfs.engine.hf import HfTokenizer, check_folder
 from ecomfs.engine.launch import cpu_settings, private, servable
 from ecomfs.engine.protocol import Capabilities, Sampling
+from ecomfs.engine.retry import permanent
 from ecomfs.engine.worker import Worker
 from ecomfs.errors import (
     ContextOverflowError,
@@ -90,9 +92,9 @@ class VllmLocalEngine:
             settings |= {"enforce_eager": True, "block_size": 32}
         try:
             self._llm: Any = self._vllm.LLM(**settings)
-        except (OSError, ValueError, RuntimeError) as error:
+        except Exception as error:  # of many classes, which differ between versions
             raise ModelError(
-                f"{model}: vLLM cannot load this model: {str(error).splitlines()[0]}",
+                f"{model}: vLLM cannot load this model: {_first_line(error)}",
                 hint="its own log above says more; a smaller context or kv_cache_gib needs less",
             ) from error
         self._tokenizer = HfTokenizer(transformers.AutoTokenizer.from_pretrained(folder))
@@ -157,16 +159,17 @@ class VllmLocalEngine:
         drawn: dict[str, Any] = {"temperature": 0.0}
         if sampling is not None:
             drawn = {"temperature": sampling.temperature, "seed": sampling.seed}
-        how = self._vllm.SamplingParams(max_tokens=max_tokens, stop=list(stop), **drawn)
+        how = self._params(max_tokens=max_tokens, stop=list(stop), **drawn)
         return await self._each(prompts, max_tokens, lambda rows: self._texts(rows, how))
 
     async def choose(
         self, prompts: Sequence[Prompt], answers: Sequence[str]
     ) -> list[Generation | EngineError]:
         """See :meth:`ecomfs.engine.protocol.Choosing.choose`."""
-        room = 1 + max(len(self._tokenizer.encode(answer)) for answer in answers)
+        # The constraint works on characters: any spelling by tokens may be taken.
+        room = 1 + max(len(answer.encode()) for answer in answers)
         params = import_module("vllm.sampling_params")
-        how = self._vllm.SamplingParams(
+        how = self._params(
             max_tokens=room,
             temperature=0.0,
             structured_outputs=params.StructuredOutputsParams(choice=list(answers)),
@@ -199,8 +202,12 @@ class VllmLocalEngine:
 
     # -- inside -----------------------------------------------------------------------------
 
+    def _params(self, **settings: Any) -> Any:
+        with self._translating():
+            return self._vllm.SamplingParams(**settings)
+
     def _asks(self, codes: tuple[int, ...]) -> Any:
-        return self._vllm.SamplingParams(
+        return self._params(
             max_tokens=1,
             temperature=0.0,
             logprob_token_ids=list(codes),
@@ -233,8 +240,27 @@ class VllmLocalEngine:
 
     def _run(self, rows: list[list[int]], how: Any) -> list[Any]:
         prompts = [{"prompt_token_ids": row} for row in rows]
-        answers: list[Any] = self._llm.generate(prompts, how, use_tqdm=False)
-        return answers
+        with self._translating():
+            answers: list[Any] = self._llm.generate(prompts, how, use_tqdm=False)
+            return answers
+
+    @contextmanager
+    def _translating(self) -> Iterator[None]:
+        """vLLM's exceptions, whose classes differ between versions, in this package's."""
+        try:
+            yield
+        except Exception as error:
+            kinds = {kind.__name__ for kind in type(error).__mro__}
+            if kinds & {"ValueError", "VLLMClientError"}:
+                raise wire.RefusedError(f"{self._spec}: vLLM refuses: {error}") from error
+            if isinstance(error, TypeError):  # a setting that it does not know
+                hint = _NEEDS
+            elif isinstance(error, RuntimeError):
+                hint = "vLLM's own log above says more"
+            else:
+                raise
+            message = f"{self._spec}: vLLM failed: {_first_line(error)}"
+            raise permanent(EngineUnavailableError(message, hint=hint)) from error
 
     async def _each(
         self,
@@ -290,3 +316,7 @@ def _runtime(folder: str, kv_cache_gib: int) -> tuple[Any, Any, Any]:
         raise EngineUnavailableError(
             f"this engine needs {error.name}, which is not installed", hint=_NEEDS
         ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

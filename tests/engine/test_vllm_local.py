@@ -18,7 +18,8 @@ import pytest
 from ecomfs import aio
 from ecomfs.engine.factory import open_engine
 from ecomfs.engine.launch import servable
-from ecomfs.errors import EngineResponseError, EngineUnavailableError
+from ecomfs.engine.protocol import Sampling
+from ecomfs.errors import EngineError, EngineResponseError, EngineUnavailableError
 from ecomfs.types import Question, Reading
 from prompts import of_tokens, review
 
@@ -103,6 +104,12 @@ class TestForReal:
     def test_a_token_outside_the_vocabulary(self, engines: tuple[Any, Any]) -> None:
         with pytest.raises(EngineResponseError, match="no token 99999999"):
             aio.run(engines[0].read([of_tokens(1)], [Question((99999999,))]))
+
+    def test_what_vllm_refuses(self, engines: tuple[Any, Any]) -> None:
+        hot = Sampling(temperature=3.0)  # vLLM takes 2 at most
+        with pytest.raises(EngineError, match=r"temperature must be in \[0, 2\]") as caught:
+            aio.run(engines[0].generate([of_tokens(5)], max_tokens=1, sampling=hot))
+        assert not caught.value.retryable
 
     def test_no_telemetry(self, engines: tuple[Any, Any]) -> None:
         usage = importlib.import_module("vllm.usage.usage_lib")
