@@ -126,9 +126,12 @@ class Runner:
             except BaseExceptionGroup as failures:
                 raise _first(failures) from None
             finally:
-                if not storing.done():  # after a failure: answers that are there are kept
-                    await finished.put(None)
-                    await asyncio.gather(storing, return_exceptions=True)
+                # Also after a failure: answers that are there are kept.
+                end = asyncio.ensure_future(finished.put(None))
+                await asyncio.wait([end, storing], return_when=asyncio.FIRST_COMPLETED)
+                if end.done():
+                    await asyncio.wait([storing])
+                end.cancel()
 
     async def _read(self, out: asyncio.Queue[Block | None], thread: ThreadPoolExecutor) -> None:
         loop = asyncio.get_running_loop()
