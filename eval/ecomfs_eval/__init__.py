@@ -31,6 +31,7 @@ from ecomfs_eval.metrics import (
     risk_coverage_curve,
     roc_curve,
 )
+from ecomfs_eval.multilabel import score_label_sets
 from ecomfs_eval.predictions import Predictions
 from ecomfs_eval.reading import gold_from_file
 from ecomfs_eval.summary import Summary, summarise
@@ -58,6 +59,7 @@ __all__ = [
     "risk_coverage_curve",
     "roc_curve",
     "score",
+    "score_label_sets",
     "scores",
     "summarise",
     "wilson",
