@@ -20,6 +20,7 @@ from ecomfs.batch.feed import Block, Feed
 from ecomfs.batch.journal import Entry, Journal
 from ecomfs.batch.stop import Stop
 from ecomfs.batch.tally import Tally
+from ecomfs.batch.tracing import span
 from ecomfs.engine.cached import CachedEngine
 from ecomfs.errors import EcomfsError, EngineError
 from ecomfs.pipeline import Case, Pipeline
@@ -154,7 +155,8 @@ class Runner:
             ids = [str(asked.position) for asked in block.asked]
             cases: list[Case] = []
             if values and not self._stop.requested:
-                cases = await loop.run_in_executor(thread, self._pipeline.prepare, values, ids)
+                with span("prepare", rows=len(values)):
+                    cases = await loop.run_in_executor(thread, self._pipeline.prepare, values, ids)
             await out.put((block, cases))
         await out.put(None)
 
@@ -188,7 +190,8 @@ class Runner:
             if cases:
                 started = self._begin()
                 try:
-                    answered = await self._pipeline.answer(cases)
+                    with span("read", rows=len(cases)):
+                        answered = await self._pipeline.answer(cases)
                 finally:
                     self._end()
                 _require_engine(answered)
@@ -211,7 +214,8 @@ class Runner:
             done = [item for item in items if item is not None]
             if not done:
                 continue
-            await loop.run_in_executor(thread, self._commit, done)
+            with span("commit", blocks=len(done)):
+                await loop.run_in_executor(thread, self._commit, done)
             self._count(done)
             self._on_progress(self._tally)
 

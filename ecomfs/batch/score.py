@@ -24,6 +24,7 @@ from ecomfs.batch.runner import BLOCK_ROWS, Runner
 from ecomfs.batch.select import Selection
 from ecomfs.batch.stop import Stop
 from ecomfs.batch.tally import Tally
+from ecomfs.batch.tracing import span
 from ecomfs.errors import ConfigError, EcomfsError, JournalError, OutputError, StoppedError
 from ecomfs.pipeline import Pipeline
 from ecomfs.table import OutputEncoding, TableReader, check_output
@@ -110,7 +111,12 @@ def score_table(
     if restart:
         remove_journal(journal_path(target))
     tally, started = Tally(), time.monotonic()
-    with Journal(journal_path(target)) as journal, Stop(on_stop) as stop, _kept(journal):
+    with (
+        span("score", input=reader.name, output=target.name),
+        Journal(journal_path(target)) as journal,
+        Stop(on_stop) as stop,
+        _kept(journal),
+    ):
         identity = run_identity(where, pipeline, columns, selection)
         on_identity(identity)
         adopt(journal, identity)
@@ -132,7 +138,8 @@ def score_table(
         check()
         reader = TableReader(where)
         merge = Merge(reader, columns, pipeline.card, pipeline.space, journal, check=check)
-        merged = merge.write(target, again, probabilities=probabilities, encoding=encoding)
+        with span("merge", rows=chosen.kept):
+            merged = merge.write(target, again, probabilities=probabilities, encoding=encoding)
         tally.status = merged.status
         tally.rows, tally.left_out = again.kept, again.left_out
         tally.progress, tally.seconds = 1.0, time.monotonic() - started
