@@ -51,6 +51,7 @@ def demo(
                 clf.pipeline_,
                 gold_column="label",
                 probabilities=True,
+                restart=True,  # the demo is short, and has no option to drop an old journal
                 on_progress=report,
             )
         summary(result, clf.pipeline_, len(pool))
