@@ -1,0 +1,130 @@
+"""Is it better to label what ``suggest`` names than rows drawn by lot?
+
+    python eval/bench/suggest.py DATA
+
+For each seed, 800 rows of a data set are the unlabelled ones. Of them 32 are labelled: drawn by
+lot, or as ``suggest`` names them in two rounds of 16, the second knowing what the first taught
+the neighbours. Both pools answer the same test rows through the cheap experts (neighbours' vote
+and linear probe, no language model). The intervals are of the mean over seeds (Student's t); the
+differences are paired by seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from ecomfs.batch import read_examples
+from ecomfs.decide import cheap_answer
+from ecomfs.pool import Embedder, open_embedder
+from ecomfs.read.fusion import PRIOR_CHEAP
+from ecomfs.retrieve import Experts, Retriever
+from ecomfs.suggest import suggest
+from ecomfs.task import RowText, load_task
+from ecomfs.types import Example
+
+SETS = {
+    "amazon_cells_en": ("review_sentiment", "label"),
+    "flipkart_reviews_en": ("review_sentiment", "label"),
+    "bitext_customer_service_en": ("customer_intent", "label"),
+    "pricerunner_titles_en": ("product_category", "label"),
+    "online_shopping_10cats_zh": ("review_sentiment", "label"),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path, help="folder of the data sets")
+    parser.add_argument("--budget", type=int, default=32)
+    parser.add_argument("--unlabelled", type=int, default=800)
+    parser.add_argument("--rows", type=int, default=500, help="test rows")
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--embedder", default="auto")
+    parser.add_argument("--only", nargs="*", choices=SETS, default=list(SETS))
+    options = parser.parse_args()
+    embedder = open_embedder(options.embedder)
+    print(
+        f"{options.budget} labels of {options.unlabelled} rows, {options.seeds} seeds, "
+        f"{options.rows} test rows, embedder {embedder.fingerprint}; accuracy, 95 % intervals"
+    )
+    for name in options.only:
+        task, label = SETS[name]
+        card = load_task(task)
+        rows = read_examples(options.data / name / "train.csv", card, label_column=label)
+        test = read_examples(options.data / name / "test.csv", card, label_column=label)
+        words = RowText(card)
+        found: dict[str, list[float]] = {"by lot": [], "suggested": []}
+        for seed in range(options.seeds):
+            rng = random.Random(seed)
+            unlabelled = rng.sample(rows, min(options.unlabelled, len(rows)))
+            held = rng.sample(test, min(options.rows, len(test)))
+            lot = rng.sample(unlabelled, options.budget)
+            chosen = suggested(unlabelled, words, embedder, options.budget, seed)
+            for way, pool in (("by lot", lot), ("suggested", chosen)):
+                found[way].append(accuracy(pool, held, words, embedder))
+        lots, named = np.array(found["by lot"]), np.array(found["suggested"])
+        print(
+            f"{name:28} by lot {interval(lots)}  suggested {interval(named)}  "
+            f"difference {interval(named - lots, sign=True)}"
+        )
+
+
+def suggested(
+    rows: Sequence[Example], words: RowText, embedder: Embedder, budget: int, seed: int
+) -> list[Example]:
+    """Rows as a person would be given them: half by coverage, half knowing the first half."""
+    texts = [words.render(row.fields, "en") for row in rows]
+    vectors = embedder.fit(texts).embed(texts, query=False)
+    first = [s.position for s in suggest(texts, budget // 2, vectors=vectors, seed=seed)]
+    pool = [rows[p] for p in first]
+    answers = answered(pool, texts, words, embedder)
+    labels = sorted({row.label for row in pool})
+    second = suggest(
+        texts,
+        budget - len(first),
+        vectors=vectors,
+        pool_texts=[texts[p] for p in first],
+        pool_vectors=vectors[first],
+        uncertainty=(1 - answers.max(axis=1)).tolist(),
+        groups=[labels[i] for i in answers.argmax(axis=1)],
+        seed=seed,
+    )
+    return pool + [rows[s.position] for s in second]
+
+
+def answered(
+    pool: Sequence[Example], texts: Sequence[str], words: RowText, embedder: Embedder
+) -> np.ndarray:
+    """Distributions of the cheap experts over the pool's labels, sorted."""
+    known = [words.render(row.fields, "en") for row in pool]
+    experts = Experts(Retriever(pool, known, embedder), sorted({row.label for row in pool}))
+    return np.array([cheap_answer(PRIOR_CHEAP, o) for o in experts.opinions(texts)])
+
+
+def accuracy(
+    pool: Sequence[Example], test: Sequence[Example], words: RowText, embedder: Embedder
+) -> float:
+    """Share of right answers; a label the pool lacks is always missed."""
+    labels = sorted({row.label for row in pool})
+    p = answered(pool, [words.render(row.fields, "en") for row in test], words, embedder)
+    right = [labels[i] == row.label for i, row in zip(p.argmax(axis=1), test, strict=True)]
+    return float(np.mean(right))
+
+
+def interval(values: np.ndarray, *, sign: bool = False) -> str:
+    """Mean and its interval."""
+    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    mean = float(values.mean())
+    shown = f"{mean:+.3f}" if sign else f"{mean:.3f}"
+    return f"{shown} [{mean - half:+.3f}, {mean + half:+.3f}]" if sign else (
+        f"{shown} [{mean - half:.3f}, {mean + half:.3f}]"
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
