@@ -233,8 +233,8 @@ class Journal:
             raise self._meaning(error) from error
 
     def _meaning(self, error: sqlite3.Error) -> OutputError:
-        code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
-        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        code = _code(error)
+        if code in _LOCKED:
             return JournalError(
                 f"{self.path}: another run is writing this output",
                 hint="wait for it, or choose another -o",
@@ -257,6 +257,30 @@ class Journal:
             f"{self.path}: the journal is damaged ({how})",
             hint="its answers cannot be trusted: --restart starts the run anew",
         )
+
+
+def drop_journal(path: Path) -> None:
+    """Delete a journal, whole or damaged, unless a living run has it open.
+
+    Raises:
+        JournalError: another run has it open.
+        OutputError: it cannot be deleted.
+    """
+    if path.exists():
+        try:
+            Journal(path).close()
+        except JournalError as error:
+            if _code(error.__cause__) in _LOCKED:
+                raise
+    remove_journal(path)
+
+
+_LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def _code(error: BaseException | None) -> int:
+    """SQLite's primary result code; 0 for other errors."""
+    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
 
 
 def _full(folder: Path) -> bool:

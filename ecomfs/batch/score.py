@@ -17,7 +17,7 @@ from pathlib import Path
 from ecomfs import aio
 from ecomfs.batch.feed import CHUNK_ROWS, Feed
 from ecomfs.batch.identity import Identity, differences, input_identity, pipeline_identity
-from ecomfs.batch.journal import Journal, remove_journal
+from ecomfs.batch.journal import Journal, drop_journal
 from ecomfs.batch.merge import Gold, Merge
 from ecomfs.batch.output import Columns, failed_path, find_columns, is_failed_table, journal_path
 from ecomfs.batch.runner import BLOCK_ROWS, Runner
@@ -109,7 +109,7 @@ def score_table(
     )  # fmt: skip
     chosen = selection.over(reader)
     if restart:
-        remove_journal(journal_path(target))
+        drop_journal(journal_path(target))
     tally, started = Tally(), time.monotonic()
     with (
         span("score", input=reader.name, output=target.name),

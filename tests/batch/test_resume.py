@@ -140,12 +140,14 @@ def test_a_kept_journal_answers_everything_again(source: Path) -> None:
     assert not source.with_name("out.csv.journal").exists()
 
 
-def test_two_runs_cannot_write_one_output(source: Path) -> None:
+@pytest.mark.parametrize("restart", [False, True])
+def test_two_runs_cannot_write_one_output(source: Path, restart: bool) -> None:
     with (
-        Journal(source.with_name("out.csv.journal")),
+        Journal(source.with_name("out.csv.journal")) as journal,
         pytest.raises(JournalError, match="another run is writing"),
     ):
-        go_on(source, ScriptedEngine())
+        go_on(source, ScriptedEngine(), restart=restart)
+    assert journal.path.exists()
 
 
 # -- torn journals ------------------------------------------------------------------------------
