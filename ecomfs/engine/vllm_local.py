@@ -6,10 +6,8 @@ ids in large batches, which vLLM schedules itself. The cached tokens of every pr
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,9 +15,9 @@ from typing import Any, TypeVar
 from ecomfs.engine import vllm_wire as wire
 from ecomfs.engine.files import folder_digest
 from ecomfs.engine.hf import HfTokenizer, check_folder
-from ecomfs.engine.launch import cpu_settings, private, servable
+from ecomfs.engine.launch import servable
 from ecomfs.engine.protocol import Capabilities, Sampling
-from ecomfs.engine.retry import permanent
+from ecomfs.engine.vllm_runtime import NEEDS, first_line, load, translating
 from ecomfs.engine.worker import Worker
 from ecomfs.errors import (
     ContextOverflowError,
@@ -32,7 +30,6 @@ from ecomfs.types import Generation, Prompt, Question, Reading
 
 T = TypeVar("T")
 
-_NEEDS = "pip install 'ecomfs[vllm]' (0.15 or newer)"
 _CPU_CONTEXT = 4096
 
 
@@ -68,7 +65,7 @@ class VllmLocalEngine:
         self._spec = f"vllm-local:{model}"
         folder = servable(str(model))
         check_folder(folder)
-        self._vllm, torch, transformers = _runtime(folder, kv_cache_gib)
+        self._vllm, torch, transformers = load(folder, kv_cache_gib)
         gpu = bool(torch.cuda.is_available())
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
         text = config.get_text_config(decoder=True)
@@ -94,7 +91,7 @@ class VllmLocalEngine:
             self._llm: Any = self._vllm.LLM(**settings)
         except Exception as error:  # of many classes, which differ between versions
             raise ModelError(
-                f"{model}: vLLM cannot load this model: {_first_line(error)}",
+                f"{model}: vLLM cannot load this model: {first_line(error)}",
                 hint="its own log above says more; a smaller context or kv_cache_gib needs less",
             ) from error
         self._tokenizer = HfTokenizer(transformers.AutoTokenizer.from_pretrained(folder))
@@ -203,7 +200,7 @@ class VllmLocalEngine:
     # -- inside -----------------------------------------------------------------------------
 
     def _params(self, **settings: Any) -> Any:
-        with self._translating():
+        with translating(self._spec):
             return self._vllm.SamplingParams(**settings)
 
     def _asks(self, codes: tuple[int, ...]) -> Any:
@@ -226,7 +223,7 @@ class VllmLocalEngine:
                 raise EngineResponseError(
                     f"{self._spec}: vLLM gave no log-probabilities of the codes, or sampled "
                     "another token",
-                    hint=_NEEDS,
+                    hint=NEEDS,
                 )
             values = {code: float(top[code]) for code in part.codes}
             found.append(wire.Look(values, int(out.num_cached_tokens or 0)))
@@ -240,27 +237,9 @@ class VllmLocalEngine:
 
     def _run(self, rows: list[list[int]], how: Any) -> list[Any]:
         prompts = [{"prompt_token_ids": row} for row in rows]
-        with self._translating():
+        with translating(self._spec):
             answers: list[Any] = self._llm.generate(prompts, how, use_tqdm=False)
             return answers
-
-    @contextmanager
-    def _translating(self) -> Iterator[None]:
-        """vLLM's exceptions, whose classes differ between versions, in this package's."""
-        try:
-            yield
-        except Exception as error:
-            kinds = {kind.__name__ for kind in type(error).__mro__}
-            if kinds & {"ValueError", "VLLMClientError"}:
-                raise wire.RefusedError(f"{self._spec}: vLLM refuses: {error}") from error
-            if isinstance(error, TypeError):  # a setting that it does not know
-                hint = _NEEDS
-            elif isinstance(error, RuntimeError):
-                hint = "vLLM's own log above says more"
-            else:
-                raise
-            message = f"{self._spec}: vLLM failed: {_first_line(error)}"
-            raise permanent(EngineUnavailableError(message, hint=hint)) from error
 
     async def _each(
         self,
@@ -299,24 +278,3 @@ class VllmLocalEngine:
                 hint="fewer demonstrations (--k), shorter texts, or a larger context",
             )
         return None
-
-
-def _runtime(folder: str, kv_cache_gib: int) -> tuple[Any, Any, Any]:
-    """vLLM, torch and transformers, imported under vLLM's own settings: no telemetry, no second
-    process (whose start would run the user's script again), all cores."""
-    os.environ.update(private(folder))
-    os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
-    for name, value in cpu_settings(kv_cache_gib).items():
-        os.environ.setdefault(name, value)
-    try:
-        vllm = import_module("vllm")
-        return vllm, import_module("torch"), import_module("transformers")
-    except ImportError as error:
-        raise EngineUnavailableError(
-            f"this engine needs {error.name}, which is not installed", hint=_NEEDS
-        ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

@@ -40,9 +40,9 @@ def test_vllm_calls_nobody() -> None:
     code = (
         "import os, sys\n"
         "sys.modules['vllm'] = None\n"
-        "from ecomfs.engine import vllm_local\n"
+        "from ecomfs.engine import vllm_runtime\n"
         "from ecomfs.errors import EngineUnavailableError\n"
-        "try: vllm_local._runtime('.', 1)\n"
+        "try: vllm_runtime.load('.', 1)\n"
         "except EngineUnavailableError: pass\n"
         "print(os.environ['VLLM_NO_USAGE_STATS'], os.environ['DO_NOT_TRACK'])"
     )
