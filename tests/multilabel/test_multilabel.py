@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ecomfs import MultiLabelClassifier, Pool
+from ecomfs import MultiLabelClassifier, Pool, aio
+from ecomfs.engine.factory import open_engine
 from ecomfs.errors import ConfigError, EcomfsError, InputError, PoolError, UnknownLabelError
 from ecomfs.types import Example, Prompt, Question, Reading, Status
 from tests.scripted import ScriptedEngine
@@ -251,15 +252,21 @@ def test_a_closed_task_refuses_other_labels_and_nothing_is_read_before_fit() -> 
 
 
 @pytest.mark.model
-def test_a_real_model_reads_every_label_of_two_rows() -> None:
+def test_a_real_model_reads_every_label_of_two_rows_and_each_row_once() -> None:
     texts, sets = zip(*complaints()[:8], strict=True)
-    clf = MultiLabelClassifier(
-        "customer_intent", "gguf:smollm2", embedder="hashed", language="en", calibration_size=0, k=4
-    ).fit(list(texts), list(sets))
-    found = clf.classify(["order 40: came late and arrived broken", "order 41: all is fine"])
+    engine = open_engine("gguf:smollm2")  # its own: kept readings would not be computed
+    try:
+        clf = MultiLabelClassifier(
+            "customer_intent", engine, embedder="hashed", language="en", calibration_size=0, k=4
+        ).fit(list(texts), list(sets))
+        found = clf.classify(["order 40: came late and arrived broken", "order 41: all is fine"])
+    finally:
+        aio.run(engine.aclose())
     for p in found:
         assert p.status is Status.OK
         assert p.label_mass is not None
         assert p.label_mass > 0.3
         assert all(0 < value < 1 for value in p.probabilities.values())
+        # Two of a row's three prompts begin as the first one does.
+        assert p.cached_tokens > p.prompt_tokens / 3
     assert found[0].probabilities["late"] > found[1].probabilities["late"]
