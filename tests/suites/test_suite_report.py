@@ -217,3 +217,32 @@ def test_a_system_of_another_library_is_compared_by_its_file(results: Path, tmp_
     found = compare(theirs, ours, metrics=["accuracy", "log_loss"], how=HOW)
     assert found.rows == 12
     assert found["log_loss"].delta is not None
+
+
+def test_folds_of_a_series_are_averaged_together(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    lines = ["id,text,label,fold"] + [
+        f"{'p' if i < 24 else 't'}{i},text number {i},{'pos' if i % 3 else 'neg'},{i % 2}"
+        for i in range(48)
+    ]
+    (data / "pool.csv").write_text("\n".join(lines[:25]) + "\n")
+    (data / "dev.csv").write_text("\n".join([lines[0], *lines[25:]]) + "\n")
+    folds = [
+        {
+            "name": f"fold{k}", "series": "folds", "task": "review_sentiment", "shots": ["all"],
+            "pool": {"file": "pool.csv", "filter": {"fold": k}},
+            "test": {"file": "dev.csv", "filter": {"fold": k}},
+            "published": PUBLISHED if k == 0 else [],
+        }
+        for k in (0, 1)
+    ]  # fmt: skip
+    run_suite(
+        small(seeds=[0], datasets=folds), tmp_path / "out", data=data, engine=ScriptedEngine()
+    )
+    board = suite_board(tmp_path / "out", how=HOW)
+    [group] = board.groups
+    assert (group.name, group.size, group.runs, group.rows) == ("folds", 12, 2, 24)
+    assert list(board.published) == ["folds"]
+    parts = [cell(tmp_path / "out", f"fold{k}/nall-s0")["ecomfs"] for k in (0, 1)]
+    assert group.averages["ecomfs"] == average(parts, board.metrics, HOW)
