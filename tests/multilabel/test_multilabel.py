@@ -13,6 +13,7 @@ import pytest
 from ecomfs import MultiLabelClassifier, Pool, aio
 from ecomfs.engine.factory import open_engine
 from ecomfs.errors import ConfigError, EcomfsError, InputError, PoolError, UnknownLabelError
+from ecomfs.task import TaskCard
 from ecomfs.types import Example, Prompt, Question, Reading, Status
 from tests.scripted import ScriptedEngine
 
@@ -249,6 +250,39 @@ def test_a_closed_task_refuses_other_labels_and_nothing_is_read_before_fit() -> 
         clf.predict(["x"])
     with pytest.raises(UnknownLabelError, match="meh"):
         clf.fit(["x", "y"], ["positive|negative", "meh"])
+
+
+def test_rows_of_fields_are_put_into_words() -> None:
+    both = {"en": "x", "zh": "x"}
+    card = TaskCard.model_validate(
+        {
+            "name": "buyer_traits",
+            "title": both,
+            "description": both,
+            "fields": [
+                {"name": "visits", "title": {"en": "Visits", "zh": "访问"}, "kind": "number"},
+                {"name": "device", "title": {"en": "Device", "zh": "设备"}, "kind": "category"},
+            ],
+            "label_title": both,
+            "label_space": "open",
+            "instruction": {"en": "What is true of this buyer?", "zh": "买家特征？"},
+            "layout": "lines",
+            "default_k": 4,
+        }
+    )
+    rows = [{"visits": n, "device": "phone" if n % 2 else "desktop"} for n in range(20)]
+    traits = [(("loyal", n > 9), ("mobile", n % 2 == 1)) for n in range(20)]
+    sets = [{name for name, holds in of if holds} for of in traits]
+    engine = ScriptedEngine()
+    clf = MultiLabelClassifier(card, engine, embedder="hashed", language="en", calibration_size=6)
+    clf.fit(rows, sets)
+    [good, bad] = clf.classify(
+        [{"visits": 3, "device": "phone"}, {"visits": "many", "device": "tv"}]
+    )
+    assert good.status is Status.OK
+    assert set(good.probabilities) == {"loyal", "mobile"}
+    assert bad.status is Status.FAILED
+    assert "visits" in bad.error
 
 
 @pytest.mark.model
