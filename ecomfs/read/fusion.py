@@ -6,7 +6,9 @@ added with weights (a logarithmic opinion pool, Genest and Zidek 1986, *Statisti
 which is also the form of Bayes' rule for experts that err independently.
 
 The weights have a prior, found on development sets, and move from it as far as leave-one-out
-readings of the pool support. Few readings hardly move them, and none leave them as they are.
+readings of the pool support. Few readings hardly move them, and none leave them as they are. One
+scale of all weights moves more freely than they do against each other: where no expert knows
+much, all are believed less.
 """
 
 from __future__ import annotations
@@ -73,6 +75,9 @@ PRIOR = Fusion(0.7, 0.5, 4.0)
 SPREAD = (0.15, 0.15, 1.0)
 """Standard deviations of the prior, in the order model, vote, probe."""
 
+SCALE_SPREAD = 0.5
+"""Standard deviation of the prior on the logarithm of the scale of all weights."""
+
 PER_LABEL = 5
 """Left out, an example of a label with fewer than this many takes so much of what the experts know
 of the label with it that they look worse than they will be: it says nothing of their weights."""
@@ -106,21 +111,24 @@ def fit_fusion(
     if len(truth) < MINIMUM:
         return prior
     start = np.array([prior.model, prior.vote, prior.probe])
-    spread = np.array(SPREAD)
     free = start > 0
 
-    def weights(values: Floats) -> Floats:
+    def weights(moves: Floats) -> Floats:
+        """From moves in standard deviations; the last one is the scale's."""
         full = np.zeros(3)
-        full[free] = np.maximum(values, 0.0)
-        return full
+        full[free] = np.maximum(start[free] + np.array(SPREAD)[free] * moves[:-1], 0.0)
+        return full * float(np.exp(SCALE_SPREAD * moves[-1]))
 
-    def loss(values: Floats) -> float:
-        p = softmax(_logits(weights(values), evidence))[np.arange(len(truth)), truth]
-        away = (((values - start[free]) / spread[free]) ** 2).sum() / (2 * len(truth))
+    def loss(moves: Floats) -> float:
+        p = softmax(_logits(weights(moves), evidence))[np.arange(len(truth)), truth]
+        away = (moves**2).sum() / (2 * len(truth))
         return float(away - np.log(np.maximum(p, FLOOR)).mean())
 
     found = minimize(
-        loss, start[free], method="Nelder-Mead", options={"xatol": 1e-3, "fatol": 1e-6}
+        loss,
+        np.zeros(free.sum() + 1),
+        method="Nelder-Mead",
+        options={"xatol": 1e-3, "fatol": 1e-6, "initial_simplex": _simplex(int(free.sum()) + 1)},
     )
     model, vote, probe = (float(w) for w in weights(found.x))
     return replace(prior, model=model, vote=vote, probe=probe, readings=len(truth))
@@ -142,6 +150,11 @@ def cross_fitted(
         fusion = fit_fusion(_part(evidence, fitted), truth[fitted], prior, counting)
         out[held] = fusion.apply(_part(evidence, held))
     return out
+
+
+def _simplex(size: int) -> Floats:
+    """A first simplex of half a standard deviation a side: from zeros the default is tiny."""
+    return np.vstack([np.zeros(size), 0.5 * np.eye(size)])
 
 
 def _part(evidence: Evidence, rows: NDArray[np.int64]) -> Evidence:

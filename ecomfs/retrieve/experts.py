@@ -9,6 +9,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from ecomfs.pool.embedder import Embedder
+from ecomfs.pool.hashed import HashedEmbedder
 from ecomfs.retrieve.index import Hits
 from ecomfs.retrieve.probe import LinearProbe
 from ecomfs.retrieve.retriever import Retriever
@@ -19,6 +21,12 @@ from ecomfs.types import Row
 NEIGHBOURS = 8
 PROBE_EXAMPLES = 20_000
 """The probe is solved on at most this many examples, spread evenly over the pool."""
+
+SPELLED_WEIGHT = 0.5
+"""Of the spelling beside the retriever's vectors; the best of a few on six development sets."""
+
+SPELLED_EXAMPLES = 1_000
+"""Up to this many examples the probe also sees how the texts are spelt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +84,7 @@ class Experts:
         if not queries:
             return []
         vote, hits = self._votes(queries, rows, exclude_ids, leave_self_out)
-        probe = self.probe.scores(self.retriever.embed(queries, rows))
+        probe = self.probe.scores(self._features(queries, self.retriever.embed(queries, rows)))
         if leave_self_out and exclude_ids is not None:
             for row, (query, ids) in enumerate(zip(queries, exclude_ids, strict=True)):
                 for place in (self._probed[i] for i in ids if i in self._probed):
@@ -105,12 +113,41 @@ class Experts:
     def probe(self) -> LinearProbe:
         """The probe, solved when first needed."""
         pool = self.retriever.pool
+        texts = [self.retriever.texts[p] for p in self._sample]
         return LinearProbe.fit(
-            np.asarray(self.retriever.index.vectors[self._sample], dtype=np.float64),
+            self._features(texts, self.retriever.index.vectors[self._sample]),
             self._columns[pool.labels[self._sample]],
             len(self.labels),
             self._families(),
         )
+
+    def _features(self, texts: Sequence[str], vectors: NDArray[np.floating]) -> NDArray[np.float64]:
+        """What the probe looks at: the retriever's vectors and, for a small pool, how the texts
+        are spelt, each on the scale of the pool. An embedder of meaning does not tell model
+        numbers and brands apart; titles of products are sorted by them."""
+        meant = np.asarray(vectors, dtype=np.float64)
+        if self._spelling is None:
+            return meant
+        spelt = self._spelling.embed(texts, query=True)
+        return np.hstack([meant / self._scales[0], SPELLED_WEIGHT * spelt / self._scales[1]])
+
+    @cached_property
+    def _spelling(self) -> Embedder | None:
+        if len(self.retriever) > SPELLED_EXAMPLES:
+            return None
+        if isinstance(self.retriever.embedder, HashedEmbedder) and self.retriever.mode == "dense":
+            return None  # the vectors are the spelling
+        return HashedEmbedder().fit([self.retriever.texts[p] for p in self._sample])
+
+    @cached_property
+    def _scales(self) -> tuple[float, float]:
+        """Root mean squared length of the pool's centred vectors, of meaning and of spelling."""
+        texts = [self.retriever.texts[p] for p in self._sample]
+        both = [np.asarray(self.retriever.index.vectors[self._sample], dtype=np.float64)]
+        if self._spelling is not None:
+            both.append(np.asarray(self._spelling.embed(texts, query=True), dtype=np.float64))
+        found = [float(np.sqrt(((v - v.mean(axis=0)) ** 2).sum(axis=1).mean())) for v in both]
+        return found[0] or 1.0, found[-1] or 1.0
 
     def _families(self) -> list[int]:
         """One number an example; copies, and rewrites with their source, have the same."""

@@ -41,9 +41,14 @@ def test_an_expert_that_knows_nothing_loses_weight(bad: int) -> None:
     skill[bad] = 0.0
     fusion = fit_fusion(*experts(400, (skill[0], skill[1], 0.0), seed=2))
     weights, prior = (fusion.model, fusion.vote), (PRIOR.model, PRIOR.vote)
-    assert weights[bad] < 0.6 * prior[bad]
-    assert weights[1 - bad] > weights[bad]
-    assert fusion.probe < PRIOR.probe
+    assert weights[bad] / weights[1 - bad] < 0.6 * prior[bad] / prior[1 - bad]
+    assert fusion.probe / weights[1 - bad] < PRIOR.probe / prior[1 - bad]
+
+
+def test_where_no_expert_knows_anything_all_are_believed_less() -> None:
+    fusion = fit_fusion(*experts(60, (0.0, 0.0, 0.0), seed=7))
+    assert fusion.model < 0.6 * PRIOR.model
+    assert fusion.vote < 0.6 * PRIOR.vote
 
 
 def test_few_rows_leave_the_prior() -> None:
