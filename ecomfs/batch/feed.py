@@ -9,7 +9,7 @@ from typing import Any
 from ecomfs.batch.answer import row_key
 from ecomfs.batch.journal import Journal
 from ecomfs.batch.select import Chosen
-from ecomfs.table import TableReader, TableRow
+from ecomfs.table import Place, TableReader, TableRow
 from ecomfs.task import FieldMap, TaskCard
 from ecomfs.types import Row
 
@@ -39,6 +39,7 @@ class Block:
         copied: how many of them are identical to an earlier one.
         progress: share of the input read with it; ``None`` when unknown.
         state: of the selection after it.
+        place: where the first row after it begins in the file, if known.
     """
 
     number: int
@@ -48,6 +49,7 @@ class Block:
     copied: int = 0
     progress: float | None = None
     state: Any = None
+    place: Place | None = None
 
 
 class Feed:
@@ -64,7 +66,8 @@ class Feed:
         card: TaskCard,
         journal: Journal,
     ) -> None:
-        self._chunks = reader.chunks(skip=journal.through)
+        at = journal.get("place")
+        self._chunks = reader.chunks(journal.through, Place(*at) if at else None)
         self._chosen = chosen
         self._mapping = mapping
         self._card = card
@@ -88,6 +91,7 @@ class Feed:
                 scanned += len(chunk)
                 rows += self._chosen.of(chunk.rows, chunk.first)
                 block.stop, block.progress = chunk.first + len(chunk), chunk.progress
+                block.place = chunk.place
             if scanned == before:
                 break
             new = self._new(rows)

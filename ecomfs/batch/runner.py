@@ -24,6 +24,7 @@ from ecomfs.batch.tracing import span
 from ecomfs.engine.cached import CachedEngine
 from ecomfs.errors import EcomfsError, EngineError
 from ecomfs.pipeline import Case, Pipeline
+from ecomfs.table import Place
 from ecomfs.types import Posterior, Prediction
 
 BLOCK_ROWS = 256
@@ -49,6 +50,7 @@ class _Watermark:
 
     through: int
     state: list[int] | None = None
+    place: Place | None = None
     _next: int = 0
     _waiting: dict[int, Block] = field(default_factory=dict)
 
@@ -56,7 +58,7 @@ class _Watermark:
         self._waiting[block.number] = block
         while self._next in self._waiting:
             done = self._waiting.pop(self._next)
-            self.through, self.state = done.stop, done.state
+            self.through, self.state, self.place = done.stop, done.state, done.place
             self._next += 1
 
 
@@ -227,7 +229,11 @@ class Runner:
                 packed = pack(prediction, names, stages=self._stages)
                 entries.append(Entry(asked.position, asked.key, *packed))
             self._mark.add(item.block)
-        self._journal.commit(entries, self._mark.through, chosen=self._mark.state)
+        mark = self._mark
+        known = {"chosen": mark.state}
+        if mark.place is not None:
+            known["place"] = [mark.place.row, mark.place.byte, mark.place.line]
+        self._journal.commit(entries, mark.through, **known)
         self._feed.forget(entry.key for entry in entries)
 
     def _count(self, done: Sequence[_Finished]) -> None:

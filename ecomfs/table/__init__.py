@@ -4,7 +4,7 @@ from ecomfs.table.frame import Frame, read_frame
 from ecomfs.table.ids import IdTracker
 from ecomfs.table.output import TableWriter, check_output, open_writer
 from ecomfs.table.reader import MAX_CELL_CHARS, TableReader
-from ecomfs.table.rows import Chunk, Dialect, TableRow
+from ecomfs.table.rows import Chunk, Dialect, Place, TableRow
 from ecomfs.table.writer import AtomicWriter, OutputEncoding, added_columns
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Frame",
     "IdTracker",
     "OutputEncoding",
+    "Place",
     "TableReader",
     "TableRow",
     "TableWriter",

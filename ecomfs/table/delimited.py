@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Generator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -65,6 +66,19 @@ class DelimitedSource:
         with closing(self._all()) as records:
             next(records, None)
             yield from records
+
+    @property
+    def from_anywhere(self) -> bool:
+        """Whether :meth:`records_from` works: lines are lines of the file's own bytes."""
+        return self._encoding.by_line and not self._old_mac and self.size is not None
+
+    def records_from(self, byte: int, line: int) -> Generator[Record]:
+        """The rows from the one on that begins at this byte, on this line."""
+        inside = replace(self._encoding, bom=0)
+        with open_binary(self._path) as stream:
+            stream.seek(byte)
+            lines = (replace(at, end=at.end + byte) for at in read_lines(stream, inside))
+            yield from parse_records(lines, self.dialect, first_line=line)
 
     def _all(self) -> Generator[Record]:
         with open_binary(self._path) as stream:

@@ -11,8 +11,9 @@ from os import PathLike
 from pathlib import Path
 
 from ecomfs.errors import ColumnError, ConfigError, EmptyInputError
+from ecomfs.table.delimited import DelimitedSource
 from ecomfs.table.open import open_source
-from ecomfs.table.rows import Chunk, Dialect, Record, TableRow
+from ecomfs.table.rows import Chunk, Dialect, Place, Record, TableRow
 
 MAX_CELL_CHARS = 100_000
 _CHUNK_CHARS = 8_000_000  # a chunk of long rows is cut short, so that memory stays bounded
@@ -123,19 +124,32 @@ class TableReader:
     def __iter__(self) -> Generator[Chunk]:
         return self.chunks()
 
-    def chunks(self, skip: int = 0) -> Generator[Chunk]:
-        """Chunk after chunk, without the first ``skip`` rows (which are read, but not looked
-        at)."""
+    def chunks(self, skip: int = 0, place: Place | None = None) -> Generator[Chunk]:
+        """Chunk after chunk, without the first ``skip`` rows.
+
+        They are read, but not looked at; a ``place`` that an earlier chunk of the same file
+        gave, at or before that row, saves most of the reading.
+        """
         size = self._source.size
+        source = self._source if isinstance(self._source, DelimitedSource) else None
+        seekable = source is not None and source.from_anywhere
+        if seekable and source is not None and place is not None and place.row <= skip:
+            start, begun = place.row, source.records_from(place.byte, place.line)
+        else:
+            start, begun = 0, self._source.records()
         rows: list[TableRow] = []
         first, chars = skip, 0
-        with closing(self._source.records()) as records:
-            for record in islice(records, skip, None):
+        with closing(begun) as records:
+            for record in islice(records, skip - start, None):
                 rows.append(self._row(record))
                 chars += sum(map(len, record.cells))
                 if len(rows) >= self.chunk_rows or chars >= _CHUNK_CHARS:
-                    yield Chunk(rows, first, record.end / size if size else None)
-                    first += len(rows)
+                    progress = record.end / size if size else None
+                    after = first + len(rows)
+                    next_line = record.line + record.lines
+                    at = Place(after, record.end, next_line) if seekable else None
+                    yield Chunk(rows, first, progress, at)
+                    first = after
                     rows, chars = [], 0
         if rows:
             yield Chunk(rows, first, 1.0 if size else None)

@@ -34,14 +34,14 @@ class _RecordTooLongError(Exception):
 class _Feed:
     """Lines for the csv module; remembers those of the record under way and takes them back."""
 
-    def __init__(self, lines: Iterable[Line], backslash: bool, limit: int) -> None:
+    def __init__(self, lines: Iterable[Line], backslash: bool, limit: int, first: int) -> None:
         self._lines = iter(lines)
         self._back: deque[Line] = deque()
         self._backslash = backslash
         self._limit = limit
         self._chars = 0
         self.used: list[Line] = []
-        self.line = 1  # number of the record's first line
+        self.line = first  # number of the record's first line
 
     def begin(self) -> None:
         self.line += len(self.used)
@@ -67,9 +67,14 @@ class _Feed:
 
 
 def parse_records(
-    lines: Iterable[Line], dialect: Dialect, *, max_record_chars: int = MAX_RECORD_CHARS
+    lines: Iterable[Line],
+    dialect: Dialect,
+    *,
+    max_record_chars: int = MAX_RECORD_CHARS,
+    first_line: int = 1,
 ) -> Iterator[Record]:
-    """Records of a delimited file, the header's first; blank lines are no records.
+    """Records of a delimited file, the header's first; blank lines are no records. Lines from
+    the middle of a file begin with ``first_line``, and have no preamble.
 
     >>> rows = ['id,text\\n', '1,"two\\n', 'lines"\\n', '2,"bad" quote\\n', '3,ok\\n']
     >>> for r in parse_records([Line(row) for row in rows], Dialect()):
@@ -81,8 +86,8 @@ def parse_records(
     """
     if csv.field_size_limit() < max_record_chars:  # process-wide; never lowered
         csv.field_size_limit(max_record_chars)
-    feed = _Feed(lines, dialect.backslash, max_record_chars)
-    skip = dialect.preamble
+    feed = _Feed(lines, dialect.backslash, max_record_chars, first_line)
+    skip = dialect.preamble if first_line == 1 else 0
     parser = csv.reader(feed, delimiter=dialect.delimiter, strict=True)
     while True:
         feed.begin()
@@ -106,7 +111,7 @@ def _record(feed: _Feed, cells: list[str], error: str = "") -> Record:
     used = feed.used
     error = error or next((line.error for line in used if line.error), "")
     note = next((line.note for line in used if line.note), "")
-    return Record(feed.line, cells, error, note, used[-1].end)
+    return Record(feed.line, cells, error, note, used[-1].end, lines=len(used))
 
 
 def _meaning(problem: Exception) -> str:

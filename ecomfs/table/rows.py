@@ -43,6 +43,21 @@ class TableRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a row begins in a file.
+
+    Attributes:
+        row: its position among all rows, counted from 0.
+        byte: of the file, counted from 0.
+        line: of the file, counted from 1.
+    """
+
+    row: int
+    byte: int
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
 class Chunk:
     """Consecutive rows.
 
@@ -50,11 +65,14 @@ class Chunk:
         rows: the rows.
         first: position of the first of them among all rows, counted from 0.
         progress: share of the input read so far, 0 to 1; ``None`` when its size is unknown.
+        place: where the next row begins, for :meth:`ecomfs.table.TableReader.chunks`; ``None`` for
+            inputs that can only be read from the start.
     """
 
     rows: list[TableRow]
     first: int
     progress: float | None = None
+    place: Place | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -74,6 +92,7 @@ class Record:
         note: as in :class:`TableRow`.
         end: how much of the input (:attr:`Source.size`) was read when the record was complete.
         extra: what the format found beyond the header; delimited files leave it in ``cells``.
+        lines: how many lines of the file it takes.
     """
 
     line: int
@@ -82,3 +101,4 @@ class Record:
     note: str = ""
     end: int = 0
     extra: tuple[str, ...] = ()
+    lines: int = 1

@@ -302,3 +302,37 @@ def test_chunks_may_skip_rows_and_keep_their_positions(tmp_path: Path) -> None:
     rest = [(c.first + i, row) for c in reader.chunks(skip=3) for i, row in enumerate(c)]
     assert rest == whole[3:]
     assert list(reader.chunks(skip=10)) == []
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("chunk_rows", [1, 2, 3])
+def test_a_file_is_read_from_any_place_as_from_the_start(
+    tmp_path: Path, mark: bytes, chunk_rows: int
+) -> None:
+    """Blank lines, cells of several lines, broken rows and other encodings: the rows, their
+    positions and their line numbers are the same."""
+    path = tmp_path / "in.csv"
+    path.write_bytes(
+        mark
+        + 'sep=;\nid;text\n1;很好\n\n\n2;"two\nlines"\n3;a "stray" quote\n'.encode()
+        + "4;质量很好\n".encode("gb18030")
+        + b"5;one;too many\n\n6;end"
+    )
+    reader = TableReader(path, chunk_rows=chunk_rows)
+    chunks = list(reader)
+    rows = [(c.first + i, row) for c in chunks for i, row in enumerate(c)]
+    assert len(rows) == 6
+    for chunk in chunks[:-1]:
+        assert chunk.place is not None
+        for skip in range(chunk.place.row, 7):
+            rest = list(reader.chunks(skip, chunk.place))
+            assert [(c.first + i, row) for c in rest for i, row in enumerate(c)] == rows[skip:]
+            assert all(c.progress is not None and 0 < c.progress <= 1 for c in rest)
+
+
+def test_a_packed_file_is_read_from_its_start(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv.gz"
+    path.write_bytes(gzip.compress(b"id\n" + b"".join(b"%d\n" % i for i in range(9))))
+    reader = TableReader(path, chunk_rows=2)
+    assert all(chunk.place is None for chunk in reader)
+    assert [row.cells["id"] for c in reader.chunks(7) for row in c] == ["7", "8"]
