@@ -35,6 +35,8 @@ MAX_LOOKS = 16
 MAX_LABELS = 20
 """Above this many labels, only a shortlist is put to the model."""
 
+MAX_PASSES = 32
+
 SHORTLIST = 8
 """Labels on it, by default."""
 
@@ -60,6 +62,8 @@ class Options:
         sharing: demonstrations that prompts have in common, so that a server computes them once:
             ``none``, ``mixed``, ``cluster`` or ``global`` (:mod:`ecomfs.retrieve.sharing`). Not
             together with a shortlist, which chooses demonstrations by their labels.
+        passes: how often a row is read, with demonstrations in other orders and other codes, the
+            posteriors averaged (:mod:`ecomfs.asking`).
         budget: most prompt tokens; ``None``: what the model's context holds.
         seed: code permutation and tie-breaking.
     """
@@ -73,6 +77,7 @@ class Options:
     rendering: Rendering = "words"
     shortlist: int | None = None
     sharing: Sharing = "none"
+    passes: int = 1
     budget: int | None = None
     seed: int = 0
 
@@ -83,6 +88,8 @@ class Options:
             raise ConfigError(
                 f"a shortlist of {self.shortlist} labels", hint="use 2 or more, or 0 for all"
             )
+        if not 1 <= self.passes <= MAX_PASSES:
+            raise ConfigError(f"passes = {self.passes}", hint=f"use 1 to {MAX_PASSES}")
         if self.sharing not in get_args(Sharing):
             raise ConfigError(
                 f"sharing {self.sharing!r}", hint=f"use {', '.join(get_args(Sharing))}"
@@ -142,14 +149,19 @@ def build_pipeline(
     if options.sharing != "none" and retriever is not None:
         sharing = PrefixSharing(retriever, k, options.sharing, seed=options.seed)
     limit = engine.capabilities.context_tokens - ANSWER_TOKENS
+
+    def voices(seed: int) -> dict[Language, Voice]:
+        mine = replace(options, seed=seed)
+        few = narrowing is not None
+        return {lang: _voice(card, space, engine, mine, lang, task, rows, few) for lang in spoken}
+
     return Pipeline(
         card=card,
         space=space,
         engine=engine,
-        voices={
-            lang: _voice(card, space, engine, options, lang, task, rows, narrowing is not None)
-            for lang in spoken
-        },
+        voices=voices(options.seed),
+        encores=tuple(voices(options.seed + n) for n in range(1, options.passes)),
+        seed=options.seed,
         rows=rows,
         retriever=retriever,
         k=k,

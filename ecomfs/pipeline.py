@@ -7,11 +7,11 @@ holds no state between rows; everything it needs is decided when it is built.
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypedDict
 
+from ecomfs.asking import Answer, Asker, Case
 from ecomfs.decide import Decided, Policy
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import EcomfsError, RowError
@@ -33,24 +33,6 @@ class _Known(TypedDict):
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
-    """One row on its way: what was asked, with which demonstrations; or why it could not be.
-
-    ``opinion``: what the cheap experts say of it; ``skipped``: they are sure enough for the model
-    not to be asked; ``shortlist``: positions of the labels it is asked about, empty for all.
-    """
-
-    id: str
-    language: Language
-    demonstrations: tuple[Demonstration, ...] = ()
-    prompt: Prompt | None = None
-    error: EcomfsError | None = None
-    opinion: Opinion | None = None
-    skipped: bool = False
-    shortlist: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Pipeline:
     """Everything decided for one run.
 
@@ -64,6 +46,8 @@ class Pipeline:
         policy: how readings and opinions become predictions.
         narrowing: how a shortlist is made of many labels; ``None``: all are put to the model.
         sharing: demonstrations that many prompts have in common; ``None``: every row has its own.
+        encores: voices of further passes, whose posteriors are averaged with the first one's.
+        seed: of the orders of further passes.
     """
 
     card: TaskCard
@@ -80,6 +64,8 @@ class Pipeline:
     policy: Policy = field(default_factory=Policy)
     narrowing: Narrowing | None = None
     sharing: PrefixSharing | None = None
+    encores: tuple[dict[Language, Voice], ...] = ()
+    seed: int = 0
 
     async def classify(
         self,
@@ -114,13 +100,11 @@ class Pipeline:
             for case, posterior, prediction in await self.answer(cases)
         ]
 
-    async def answer(
-        self, cases: Sequence[Case]
-    ) -> list[tuple[Case, Posterior | EcomfsError | None, Prediction]]:
+    async def answer(self, cases: Sequence[Case]) -> list[tuple[Case, Answer, Prediction]]:
         """The second half of :meth:`trace`, for callers that :meth:`prepare` the next rows while
         these are read: each case with its posterior, with the error in its place, or with
         ``None`` where the experts answer and the model is not asked."""
-        posteriors = await self._read(cases)
+        posteriors = await self._asker().read(cases)
         return [
             (case, posterior, self._predict(case, posterior))
             for case, posterior in zip(cases, posteriors, strict=True)
@@ -165,13 +149,27 @@ class Pipeline:
             Case(id_, self.language or self.rows.language(row), error=_error(text))
             for row, id_, text in zip(rows, ids, worded, strict=True)
         ]
+        asker = self._asker()
         for place, found, opinion, shortlist in zip(
             good, chosen, opinions, shortlists, strict=True
         ):
-            cases[place] = self._asked(
-                replace(cases[place], opinion=opinion, shortlist=shortlist), rows[place], found
-            )
+            case = replace(cases[place], opinion=opinion, shortlist=shortlist)
+            if self.policy.skips(opinion):
+                cases[place] = replace(case, skipped=True)
+            else:
+                cases[place] = asker.ask(case, rows[place], found)
         return cases
+
+    def _asker(self) -> Asker:
+        return Asker(
+            self.engine,
+            self.voices,
+            self.encores,
+            self.budget,
+            self.narrowing,
+            len(self.space),
+            self.seed,
+        )
 
     def _demonstrations(
         self,
@@ -198,46 +196,7 @@ class Pipeline:
         except RowError as error:
             return error
 
-    def _asked(self, case: Case, row: Row, demonstrations: Sequence[Demonstration]) -> Case:
-        if self.policy.skips(case.opinion):
-            return replace(case, skipped=True)
-        voice = self.voices[case.language]
-        if case.shortlist:
-            voice = voice.narrowed(case.shortlist)
-        try:
-            prompt = voice.prompt(row, demonstrations, self.engine, self.budget)
-        except EcomfsError as error:
-            return replace(case, demonstrations=tuple(demonstrations), error=error)
-        return replace(case, prompt=prompt, demonstrations=prompt.demonstrations)
-
-    async def _read(self, cases: Sequence[Case]) -> list[Posterior | EcomfsError | None]:
-        """Read the cases that have a prompt, one engine call a language and shortlist; ``None`` for
-        those that skip the model."""
-        out: list[Posterior | EcomfsError | None] = [case.error for case in cases]
-        alike: dict[tuple[Language, tuple[int, ...]], list[int]] = defaultdict(list)
-        for place, case in enumerate(cases):
-            if case.prompt is not None:
-                alike[case.language, case.shortlist].append(place)
-
-        for mine in alike.values():
-            # Equal beginnings one after another: a small prefix cache is enough.
-            mine.sort(key=lambda place: getattr(cases[place].prompt, "text", ""))
-
-        async def read(language: Language, shortlist: tuple[int, ...], mine: list[int]) -> None:
-            voice = self.voices[language]
-            if shortlist:
-                voice = voice.narrowed(shortlist)
-            prompts = [p for i in mine if (p := cases[i].prompt) is not None]
-            posteriors = await voice.readout.read(self.engine, prompts)
-            for i, posterior in zip(mine, posteriors, strict=True):
-                if shortlist and self.narrowing and isinstance(posterior, Posterior):
-                    posterior = self.narrowing.widen(posterior, shortlist, len(self.space))
-                out[i] = posterior
-
-        await asyncio.gather(*(read(*key, mine) for key, mine in alike.items()))
-        return out
-
-    def _predict(self, case: Case, posterior: Posterior | EcomfsError | None) -> Prediction:
+    def _predict(self, case: Case, posterior: Answer) -> Prediction:
         base = Prediction(
             id=case.id,
             label=None,
@@ -312,3 +271,6 @@ def _note(prompt: Prompt | None) -> str:
     if prompt.cut:
         parts.append(f"the last {prompt.cut} characters of the text left out to fit the context")
     return "; ".join(parts)
+
+
+__all__ = ["ANSWER_TOKENS", "Case", "Pipeline"]

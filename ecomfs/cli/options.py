@@ -76,6 +76,10 @@ Sharing = Annotated[
 Shortlist = Annotated[
     int | None, typer.Option(help="labels put to the model; 0: all (up to 20 all, else 8)")
 ]
+Passes = Annotated[
+    int,
+    typer.Option(help="readings a row, demonstrations in other orders each time; averaged"),
+]
 Fields = Annotated[
     list[str] | None,
     typer.Option("--field", help="task field = column, where names differ (repeatable)"),

@@ -42,6 +42,7 @@ def score(
     similarity: o.Similarity = "auto",
     sharing: o.Sharing = "none",
     shortlist: o.Shortlist = None,
+    passes: o.Passes = 1,
     field: o.Fields = None,
     label_column: o.LabelColumn = None,
     id_column: o.IdColumn = None,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ecomfs.pipeline import Pipeline
     from ecomfs.task import TaskCard
 
-_OPTIONAL = ("similarity", "sharing", "shortlist", "profile", "fusion")
+_OPTIONAL = ("similarity", "sharing", "shortlist", "passes", "profile", "fusion")
 """Passed on under their own names, when the command has them."""
 
 
