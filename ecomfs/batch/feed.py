@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,12 +100,17 @@ class Feed:
             block.asked += new
             block.copied += sum(not row.error for _, row in rows) - len(new)
         if not scanned:
-            self._chunks.close()
+            self.close()
             return None
         self._stop = block.stop
         self._number += 1
         block.state = self._chosen.state
         return block
+
+    def close(self) -> None:
+        """Close the input: a query would keep its database locked."""
+        with suppress(ValueError):  # a second Ctrl-C does not wait for a thread that is reading
+            self._chunks.close()
 
     def forget(self, keys: Iterable[bytes]) -> None:
         """These are in the journal now."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -134,7 +134,8 @@ def score_table(
             if stop.signal is not None:
                 raise StoppedError("stopped", signal=stop.signal)
 
-        aio.run(runner.run())
+        with closing(feed):
+            aio.run(runner.run())
         check()
         reader = TableReader(where)
         merge = Merge(reader, columns, pipeline.card, pipeline.space, journal, check=check)

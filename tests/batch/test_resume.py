@@ -17,7 +17,7 @@ from scripted import ScriptedEngine, classifier, examples
 from ecomfs import FewShotClassifier
 from ecomfs.batch import ScoreResult, Selection, Where, score_table
 from ecomfs.batch.journal import Entry, Journal
-from ecomfs.errors import EngineUnavailableError, JournalError, OutputError
+from ecomfs.errors import EngineUnavailableError, InputError, JournalError, OutputError
 
 
 class Interrupted(ScriptedEngine):
@@ -338,3 +338,45 @@ def test_answers_that_come_twice_are_stored_once(tmp_path: Path) -> None:
         journal.commit([Entry(3, b"key", "one", b"")], through=0)
         journal.commit([Entry(5, b"key", "two", b""), Entry(3, b"other", "three", b"")], through=0)
         assert [(e.position, e.text) for e in journal.between(0, 10)] == [(3, "one")]
+
+
+def test_a_query_is_known_by_its_rows(tmp_path: Path) -> None:
+    """A query has no bytes to hash: other rows are another input, the same rows the same one."""
+    import sqlite3
+    from contextlib import closing
+
+    database = tmp_path / "shop.db"
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("CREATE TABLE review (id INTEGER, text TEXT)")
+        rows = [(i, f"row {i}") for i in range(120)]
+        connection.executemany("INSERT INTO review VALUES (?, ?)", rows)
+    source: Any = f"sql:sqlite:///{database}#SELECT id, text FROM review ORDER BY id"
+    output, engine = tmp_path / "out.csv", Interrupted()
+    with pytest.raises(EngineUnavailableError):
+        score_table(source, output, classifier(engine).pipeline_, chunk_rows=16)
+    engine.limit = float("inf")
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE review SET text = 'other' WHERE id = 100")
+    with pytest.raises(JournalError, match="the input changed"):
+        score_table(source, output, classifier(engine).pipeline_, chunk_rows=16)
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE review SET text = 'row 100' WHERE id = 100")
+    result = score_table(source, output, classifier(engine).pipeline_, chunk_rows=16)
+    assert result.tally.rows == 120
+    assert result.tally.resumed > 0
+
+
+def test_an_input_that_changes_under_way_is_noticed(source: Path) -> None:
+    """Answers are kept with a hash of their row: they never land beside another one."""
+    output = source.with_name("out.csv")
+    changed = False
+
+    def change(tally: Any) -> None:
+        nonlocal changed
+        if not changed:
+            changed = True
+            source.write_bytes(source.read_bytes().replace(b"row 5 ", b"row x "))
+
+    with pytest.raises(InputError, match="the input changed while it was scored"):
+        score_table(source, output, classifier(k=0).pipeline_, chunk_rows=16, on_progress=change)
+    assert not output.exists()
