@@ -87,16 +87,22 @@ def pipeline_identity(pipeline: Pipeline) -> Identity:
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Which parts of a run changed, in words.
 
-    >>> differences({"model": "a", "input": {"sha256": "1"}},
-    ...             {"model": "b", "input": {"sha256": "2"}})
-    ['the model (a → b)', 'the input']
+    >>> differences({"model": "a", "input": {"sha256": "1"}, "retrieval": {"k": 4, "seed": 0}},
+    ...             {"model": "b", "input": {"sha256": "2"}, "retrieval": {"k": 8, "seed": 0}})
+    ['the model (a → b)', 'the input', 'the retrieval (k)']
     """
     found = []
     for name in dict.fromkeys((*old, *new)):
         before, after = _without_time(old.get(name)), _without_time(new.get(name))
-        if before != after:
-            shown = isinstance(before, str) and isinstance(after, str) and name == "model"
-            found.append(f"the {name} ({before} → {after})" if shown else f"the {name}")
+        if before == after:
+            continue
+        detail = ""
+        if name == "model":
+            detail = f" ({before} → {after})"
+        elif name != "input" and isinstance(before, dict) and isinstance(after, dict):
+            keys = [k for k in dict.fromkeys((*before, *after)) if before.get(k) != after.get(k)]
+            detail = f" ({', '.join(keys)})"
+        found.append(f"the {name}{detail}")
     return found
 
 
@@ -105,8 +111,10 @@ def _without_time(part: Any) -> Any:
 
 
 def _rest(value: Pipeline | Voice, named: set[str]) -> dict[str, Any]:
-    """All other fields, also those that come later: a forgotten one would mix two runs."""
-    return {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.name not in named}
+    """All other fields, also those that come later: a forgotten one would mix two runs. What is
+    off (``None``) is left out, so that a new feature nobody uses changes no run."""
+    found = {f.name: getattr(value, f.name) for f in fields(value) if f.name not in named}
+    return {name: _plain(part) for name, part in found.items() if part is not None}
 
 
 def _plain(value: Any, depth: int = 8) -> Any:
