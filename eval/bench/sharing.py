@@ -1,0 +1,124 @@
+"""What do shared demonstrations save on a real vLLM server, and what do they cost in accuracy?
+
+    ecomfs up --model FOLDER --port 8011 &
+    python eval/bench/sharing.py TEST.csv TRAIN.csv --task review_sentiment --url http://127.0.0.1:8011
+
+All modes answer the same rows with the same labelled examples, taking turns in parts so that
+noise is shared. Printed for each: rows/s, the share of prompt tokens that the server's own counters
+say it found in its cache, the share that the simulator expects for the same prompts in the same
+order, and accuracy with its difference from no sharing, paired. Readings are not kept: every
+prompt is computed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+from pathlib import Path
+
+import numpy as np
+
+from ecomfs import FewShotClassifier, aio
+from ecomfs.batch import read_examples
+from ecomfs.engine.factory import open_engine
+from ecomfs.engine.vllm_http import VllmEngine
+from ecomfs.pool.sample import random_examples, sample_examples
+from ecomfs.retrieve import simulate_prefix_cache
+from ecomfs.task import load_task
+from ecomfs_eval import Predictions, compare
+
+MODES = ("none", "mixed", "cluster", "global")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("examples", type=Path)
+    parser.add_argument("--task", default="review_sentiment")
+    parser.add_argument("--url", required=True)
+    parser.add_argument("--rows", type=int, default=128)
+    parser.add_argument("--shots", type=int, default=64)
+    parser.add_argument("--k", type=int, default=8)
+    parser.add_argument("--part", type=int, default=32, help="rows of a turn")
+    parser.add_argument("--block-size", type=int, default=32, help="of the server's cache")
+    parser.add_argument("--fusion", action="store_true", help="let the experts speak too")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    card = load_task(options.task)
+    pool = sample_examples(
+        read_examples(options.examples, card, label_column="label"), options.shots, options.seed
+    )
+    test = random_examples(
+        read_examples(options.data, card, label_column="label"), options.rows, options.seed
+    )
+    engine = open_engine(f"vllm:{options.url}")
+    if not isinstance(engine, VllmEngine):
+        parser.error(f"{options.url} is no vLLM server")
+    classifiers = {
+        mode: FewShotClassifier(
+            options.task, engine, k=options.k, sharing=mode, seed=options.seed,
+            calibration_size=32, fusion=options.fusion,
+        ).fit(pool)
+        for mode in MODES
+    }  # fmt: skip
+    seconds = dict.fromkeys(MODES, 0.0)
+    counted = {mode: [0, 0] for mode in MODES}
+    expected = {mode: [0, 0] for mode in MODES}
+    answers: dict[str, list[object]] = {mode: [] for mode in MODES}
+    sent: list[tuple[int, ...]] = []
+    for start in range(0, len(test), options.part):
+        part = test[start : start + options.part]
+        rows, ids = [e.fields for e in part], [e.id for e in part]
+        for mode, clf in classifiers.items():
+            cases = clf.pipeline_.prepare(rows, ids)
+            prompts = sorted((p.text, p.token_ids) for c in cases if (p := c.prompt) is not None)
+            before = simulate_prefix_cache(sent, block_size=options.block_size)
+            sent += [tokens for _, tokens in prompts]
+            after = simulate_prefix_cache(sent, block_size=options.block_size)
+            expected[mode][0] += after.cached_tokens - before.cached_tokens
+            expected[mode][1] += after.tokens - before.tokens
+            hits = aio.run(_counters(engine))
+            began = time.perf_counter()
+            answers[mode] += [p for _, _, p in aio.run(clf.pipeline_.answer(cases))]
+            seconds[mode] += time.perf_counter() - began
+            now = aio.run(_counters(engine))
+            counted[mode][0] += now[0] - hits[0]
+            counted[mode][1] += now[1] - hits[1]
+    print(
+        f"{options.data.parent.name}: {len(pool)} labelled examples, {len(test)} rows, "
+        f"k = {options.k}, {engine.spec}, blocks of {options.block_size} tokens"
+    )
+    systems = {mode: _predictions(classifiers[mode], test, answers[mode], mode) for mode in MODES}
+    for mode in MODES:
+        p = systems[mode]
+        right = np.mean([a == b for a, b in zip(p.gold, p.predicted, strict=True)])
+        print(
+            f"  {mode:8} {len(test) / seconds[mode]:6.2f} rows/s "
+            f"({seconds['none'] / seconds[mode]:.2f} x)  cached: server "
+            f"{counted[mode][0] / max(counted[mode][1], 1):.1%}, simulator "
+            f"{expected[mode][0] / max(expected[mode][1], 1):.1%}  accuracy {right:.1%}"
+        )
+    for mode in MODES[1:]:
+        print(compare(systems["none"], systems[mode], metrics=["accuracy", "log_loss"]).to_text())
+
+
+async def _counters(engine: VllmEngine) -> tuple[int, int]:
+    await asyncio.sleep(0.2)  # the server counts a moment after it answered
+    return await engine.cache_counters() or (0, 0)
+
+
+def _predictions(clf, test, found, name):  # type: ignore[no-untyped-def]
+    labels = list(clf.pipeline_.space.names)
+    return Predictions.of(
+        [e.label for e in test],
+        [p.label for p in found],
+        [[p.probabilities.get(label, 0.0) for label in labels] for p in found],
+        labels=labels,
+        ids=[e.id for e in test],
+        name=name,
+    )
+
+
+if __name__ == "__main__":
+    main()
