@@ -39,6 +39,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # in the other mode [id] would be read as a style, and vanish
 )
 
 _VERBS: tuple[tuple[str, Callable[..., None]], ...] = (
