@@ -13,18 +13,18 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ecomfs.batch.answer import pack
-from ecomfs.batch.feed import Block, Feed
-from ecomfs.batch.journal import Entry, Journal
+from ecomfs.batch.ends import Answers, Blocks, Watermark
+from ecomfs.batch.feed import Block
+from ecomfs.batch.journal import Entry
 from ecomfs.batch.stop import Stop
 from ecomfs.batch.tally import Tally
 from ecomfs.batch.tracing import span
 from ecomfs.engine.cached import CachedEngine
 from ecomfs.errors import EcomfsError, EngineError
 from ecomfs.pipeline import Case, Pipeline
-from ecomfs.table import Place
 from ecomfs.types import Posterior, Prediction
 
 BLOCK_ROWS = 256
@@ -44,24 +44,6 @@ class _Finished:
     predictions: list[Prediction]
 
 
-@dataclass(slots=True)
-class _Watermark:
-    """Up to which row everything is done, when blocks finish in any order."""
-
-    through: int
-    state: list[int] | None = None
-    place: Place | None = None
-    _next: int = 0
-    _waiting: dict[int, Block] = field(default_factory=dict)
-
-    def add(self, block: Block) -> None:
-        self._waiting[block.number] = block
-        while self._next in self._waiting:
-            done = self._waiting.pop(self._next)
-            self.through, self.state, self.place = done.stop, done.state, done.place
-            self._next += 1
-
-
 class Runner:
     """Answers all rows of a feed into its journal.
 
@@ -74,8 +56,8 @@ class Runner:
     def __init__(
         self,
         pipeline: Pipeline,
-        feed: Feed,
-        journal: Journal,
+        feed: Blocks,
+        journal: Answers,
         tally: Tally,
         stop: Stop,
         *,
@@ -94,7 +76,7 @@ class Runner:
         self._most = block_rows
         self._size = min(block_rows, max(_SMALLEST, batch))
         self._at_once = min(8, max(2, -(-2 * batch // block_rows)))
-        self._mark = _Watermark(journal.through)
+        self._mark = Watermark(journal.through)
         self._started = time.monotonic()
         self._reading = 0
         self._reading_since = 0.0
@@ -229,11 +211,7 @@ class Runner:
                 packed = pack(prediction, names, stages=self._stages)
                 entries.append(Entry(asked.position, asked.key, *packed))
             self._mark.add(item.block)
-        mark = self._mark
-        known = {"chosen": mark.state}
-        if mark.place is not None:
-            known["place"] = [mark.place.row, mark.place.byte, mark.place.line]
-        self._journal.commit(entries, mark.through, **known)
+        self._journal.commit(entries, self._mark.through, **self._mark.known())
         self._feed.forget(entry.key for entry in entries)
 
     def _count(self, done: Sequence[_Finished]) -> None:

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
-from ecomfs import aio
+from ecomfs.batch.answerer import Answerer, Here
 from ecomfs.batch.feed import CHUNK_ROWS, Feed
-from ecomfs.batch.identity import Identity, differences, input_identity, pipeline_identity
+from ecomfs.batch.identity import Identity, differences, input_identity
 from ecomfs.batch.journal import Journal, drop_journal
 from ecomfs.batch.merge import Gold, Merge
 from ecomfs.batch.output import Columns, failed_path, find_columns, is_failed_table, journal_path
-from ecomfs.batch.runner import BLOCK_ROWS, Runner
+from ecomfs.batch.runner import BLOCK_ROWS
 from ecomfs.batch.select import Selection
 from ecomfs.batch.stop import Stop
 from ecomfs.batch.tally import Tally
@@ -50,7 +50,7 @@ class ScoreResult:
 def score_table(
     source: str | PathLike[str],
     output: str | PathLike[str],
-    pipeline: Pipeline,
+    pipeline: Pipeline | Answerer,
     *,
     fields: Mapping[str, str] | None = None,
     id_column: str | None = None,
@@ -75,6 +75,7 @@ def score_table(
     Args:
         source: anything :class:`ecomfs.table.TableReader` reads.
         output: ``.csv`` or ``.tsv``, also packed (``.gz``, ``.zst``), or ``.parquet``.
+        pipeline: what answers a row; or who does (:mod:`ecomfs.batch.answerer`).
         fields: card field → column, where names differ.
         gold_column: column with the true labels; collected for the harness, never shown to the
             model.
@@ -96,6 +97,7 @@ def score_table(
         StoppedError: SIGINT or SIGTERM came; what is answered is kept in the journal.
     """
     where, target = str(source), Path(output)
+    by = Here(pipeline) if isinstance(pipeline, Pipeline) else pipeline
     if limit is not None:
         if selection is not None:
             raise ConfigError("limit and selection", hint="put the limit into the selection")
@@ -104,7 +106,7 @@ def score_table(
     check_paths(where, target)
     reader = TableReader(where, chunk_rows=min(CHUNK_ROWS, chunk_rows))
     columns = find_columns(
-        where, pipeline.card, fields=fields, id_column=id_column, gold_column=gold_column,
+        where, by.card, fields=fields, id_column=id_column, gold_column=gold_column,
         reader=reader,
     )  # fmt: skip
     chosen = selection.over(reader)
@@ -117,28 +119,27 @@ def score_table(
         Stop(on_stop) as stop,
         _kept(journal),
     ):
-        identity = run_identity(where, pipeline, columns, selection)
+        identity = run_identity(where, by.identity, columns, selection)
         on_identity(identity)
         adopt(journal, identity)
         again = chosen.fresh()
         if (state := journal.get("chosen")) is not None:
             chosen.state = state
         tally.rows = tally.resumed = chosen.kept
-        feed = Feed(reader, chosen, columns.fields, pipeline.card, journal)
-        runner = Runner(
-            pipeline, feed, journal, tally, stop, block_rows=chunk_rows,
-            stages=gold_column is not None, on_progress=on_progress,
-        )  # fmt: skip
+        feed = Feed(reader, chosen, columns.fields, by.card, journal)
 
         def check() -> None:
             if stop.signal is not None:
                 raise StoppedError("stopped", signal=stop.signal)
 
         with closing(feed):
-            aio.run(runner.run())
+            by.answer(
+                feed, journal, tally, stop, block_rows=chunk_rows,
+                stages=gold_column is not None, on_progress=on_progress,
+            )  # fmt: skip
         check()
         reader = TableReader(where)
-        merge = Merge(reader, columns, pipeline.card, pipeline.space, journal, check=check)
+        merge = Merge(reader, columns, by.card, by.space, journal, check=check)
         with span("merge", rows=chosen.kept):
             merged = merge.write(target, again, probabilities=probabilities, encoding=encoding)
         tally.status = merged.status
@@ -169,12 +170,16 @@ def _kept(journal: Journal) -> Iterator[None]:
 
 
 def run_identity(
-    source: str, pipeline: Pipeline, columns: Columns, selection: Selection
+    source: str, answers: Identity, columns: Columns, selection: Selection
 ) -> Identity:
-    """What decides the answers of a run, and which rows have one."""
+    """What decides the answers of a run, and which rows have one.
+
+    Args:
+        answers: what decides the answer of a row (:func:`ecomfs.batch.identity.pipeline_identity`).
+    """
     return {
         "input": input_identity(source),
-        **pipeline_identity(pipeline),
+        **answers,
         "columns": dict(columns.fields.columns),
         "selection": selection.identity(),
         "column of true labels": columns.gold,

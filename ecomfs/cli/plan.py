@@ -40,6 +40,7 @@ def _plan(
 
     from ecomfs.batch import find_columns
     from ecomfs.batch.files import find_inputs, name_outputs
+    from ecomfs.batch.identity import pipeline_identity
     from ecomfs.batch.output import journal_path
     from ecomfs.batch.plan import Prices, plan_table, total
     from ecomfs.batch.score import run_identity
@@ -61,7 +62,9 @@ def _plan(
             job.source, ready.card, fields=ready.fields, id_column=options["id_column"],
             gold_column=options["gold"],
         )  # fmt: skip
-        identity = run_identity(job.source, ready.pipeline, columns, ready.selection)
+        identity = run_identity(
+            job.source, pipeline_identity(ready.pipeline), columns, ready.selection
+        )
         found = plan_table(
             job.source, job.output, ready.pipeline, columns, ready.selection, identity,
             prices=prices, probe=0 if plans else probe, block_size=block_size,

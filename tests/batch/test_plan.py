@@ -10,6 +10,7 @@ import victim
 from scripted import ScriptedEngine, classifier
 
 from ecomfs.batch import Selection, Where, find_columns, score_table
+from ecomfs.batch.identity import pipeline_identity
 from ecomfs.batch.plan import Plan, Prices, plan_table, total
 from ecomfs.batch.score import run_identity
 from ecomfs.engine.cached import CachedEngine, ReadingCache
@@ -26,7 +27,7 @@ def plan(source: Path, engine: Any, selection: Selection | None = None, **option
     pipeline = classifier(engine).pipeline_
     selection = selection or Selection()
     columns = find_columns(source, pipeline.card)
-    identity = run_identity(str(source), pipeline, columns, selection)
+    identity = run_identity(str(source), pipeline_identity(pipeline), columns, selection)
     output = source.with_name("out.csv")
     return plan_table(str(source), output, pipeline, columns, selection, identity, **options)
 
