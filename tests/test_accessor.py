@@ -153,7 +153,8 @@ def test_evaluate_needs_a_truth() -> None:
         ("import ecomfs, pandas", False),
         ("import pandas, ecomfs", True),
         ("import ecomfs.accessor; import pandas", True),
-        ("from ecomfs import FewShotClassifier; import pandas", True),
+        # The classifier loads pandas only for frames: whoever imports pandas later says so.
+        ("from ecomfs import FewShotClassifier; import pandas", False),
     ],
 )
 def test_when_it_is_registered(statement: str, there: bool) -> None:

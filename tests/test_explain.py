@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 import pytest
+from scripted import ScriptedEngine, classifier
 
 from ecomfs import FewShotClassifier, aio
 from ecomfs.types import Posterior, Prompt
-from tests.scripted import ScriptedEngine, classifier
 from tests.test_many_labels import messages
 
 

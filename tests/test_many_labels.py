@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scripted import ScriptedEngine
 
 from ecomfs import FewShotClassifier
 from ecomfs.errors import ConfigError
 from ecomfs.types import Example
-from tests.scripted import ScriptedEngine
 
 LABELS = [f"{a} {b}" for a in ("cancel", "change", "track", "return", "ask about", "pay for")
           for b in ("order", "parcel", "refund", "invoice", "address")]  # fmt: skip

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pools import ROWS, reviews
+from scripted import LABEL_MASS, ScriptedEngine
 
 from ecomfs import FewShotClassifier, aio
 from ecomfs.errors import ConfigError
 from ecomfs.types import Status
-from tests.fit.test_fit import ROWS, reviews
-from tests.scripted import LABEL_MASS, ScriptedEngine
 
 
 def classifier(**options: Any) -> FewShotClassifier:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pools import reviews
+from scripted import ScriptedEngine
 
 from ecomfs import FewShotClassifier
 from ecomfs.errors import ConfigError
-from tests.fit.test_fit import reviews
-from tests.scripted import ScriptedEngine
 
 ROWS = ["a lovely soft hat", "broken and ugly coat", "great perfect shirt", "late and torn"]
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scripted import ScriptedEngine
 
 from ecomfs import Pool, TaxonomyClassifier
 from ecomfs.errors import ConfigError, EcomfsError, PoolError, UnknownLabelError
 from ecomfs.types import Example, Status
-from tests.scripted import ScriptedEngine
 
 TREE = {
     "Electronics": {"Phones": 3, "Cameras": 1, "Tablets": 2},

@@ -1,7 +1,7 @@
-"""The baselines that stand beside every result.
+"""What stands beside every result: its parts, and the baselines.
 
-Majority and kNN-only answer the same rows with the same labelled examples and no language model.
-If the model adds nothing to them, the table shows it.
+The model alone, the cheap experts alone, kNN-only and majority answer the same rows with the same
+labelled examples. If the model adds nothing to them, the table shows it.
 """
 
 from __future__ import annotations
@@ -15,14 +15,23 @@ from numpy.typing import NDArray
 from ecomfs.batch.merge import Gold
 from ecomfs.errors import ConfigError
 from ecomfs.pipeline import Pipeline
-from ecomfs.types import Row
+from ecomfs.types import Prediction, Row
 from ecomfs_eval import Predictions
 
 KNN_NEIGHBOURS = 8
 
 
-def systems(gold: Gold, pipeline: Pipeline, name: str = "LLM") -> dict[str, Predictions]:
-    """The model's predictions and those of the baselines, on the rows that have a true label."""
+MODEL_ALONE = "LLM alone"
+EXPERTS_ALONE = "without LLM"
+
+
+def systems(gold: Gold, pipeline: Pipeline) -> dict[str, Predictions]:
+    """The predictions, their parts and the baselines, on the rows that have a true label.
+
+    Where model and experts spoke together the answer is called ``ecomfs``, and the calibrated
+    model stands beside it as ``LLM alone``, the experts as ``without LLM``; a row that skipped
+    the model counts for both with the answer it got. Where only the model spoke it is ``LLM``.
+    """
     kept = [i for i, label in enumerate(gold.labels) if label]
     truth = [gold.labels[i] for i in kept]
     ids = [f"{position}:{gold.ids[position]}" for position in kept]  # input ids may repeat
@@ -30,6 +39,9 @@ def systems(gold: Gold, pipeline: Pipeline, name: str = "LLM") -> dict[str, Pred
     space = names + sorted(set(truth) - set(names))
     predictions = [gold.predictions[i] for i in kept]
     rows = [[p.probabilities.get(label, 0.0) for label in space] for p in predictions]
+    together = any(p.source in ("fused", "experts") for p in predictions)
+    name = "ecomfs" if together else "LLM"
+    status = [str(p.status) for p in predictions]
     out = {
         name: Predictions.of(
             truth,
@@ -37,10 +49,24 @@ def systems(gold: Gold, pipeline: Pipeline, name: str = "LLM") -> dict[str, Pred
             [row if sum(row) else [np.nan] * len(space) for row in rows],
             labels=space,
             ids=ids,
-            status=[str(p.status) for p in predictions],
+            status=status,
             name=name,
         )
     }
+    for part, stages in ((MODEL_ALONE, ("calibrated", "read")), (EXPERTS_ALONE, ("experts",))):
+        if not together:
+            break
+        parts = [_part(p, stages, len(space)) for p in predictions]
+        out[part] = Predictions.of(
+            truth,
+            [space[int(np.argmax(row))] if sum(row) > 0 else None for row in parts],
+            parts,
+            labels=space,
+            ids=ids,
+            # A row that was left to a person had an answer at every stage.
+            status=["ok" if sum(r) > 0 else s for r, s in zip(parts, status, strict=True)],
+            name=part,
+        )
     if pipeline.retriever is not None:
         texts = [pipeline.text(gold.rows[i]) for i in kept]
         table = vote(pipeline, texts, space, [gold.rows[i] for i in kept])
@@ -49,6 +75,14 @@ def systems(gold: Gold, pipeline: Pipeline, name: str = "LLM") -> dict[str, Pred
         prior = np.array([[shares[label] for label in names]] * len(truth), dtype=np.float64)
         out["majority"] = _baseline(prior, truth, ids, space, "majority")
     return out
+
+
+def _part(prediction: Prediction, stages: Sequence[str], size: int) -> list[float]:
+    """The distribution after the first of some stages that a row has, over the whole space; its
+    answer where it has none of them, NaN where it failed."""
+    found = next((prediction.stages[s] for s in stages if s in prediction.stages), None)
+    values = list(prediction.probabilities.values() if found is None else found)
+    return values + [0.0] * (size - len(values)) if values else [np.nan] * size
 
 
 def vote(

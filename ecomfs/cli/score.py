@@ -126,7 +126,7 @@ def score(
                 log.output(job.output, result.tally)
                 summary(result, ready.pipeline, ready.n_examples)
                 if result.gold is not None:
-                    named = systems(result.gold, ready.pipeline, name="LLM")
+                    named = systems(result.gold, ready.pipeline)
                     named |= trained(result.gold, ready.pipeline, seed)
                     metrics_table(named, ready.n_examples, seed=seed)
     except StoppedError as error:

@@ -1,8 +1,8 @@
-"""Is the language model better than the neighbours it is shown? Paired, on the same rows.
+"""Is the answer better than the vote of the neighbours that are shown? Paired, on the same rows.
 
     python eval/bench/against_knn.py TEST.csv TRAIN.csv --task review_sentiment
 
-Prints the differences of accuracy and log loss between the model and the nearest-neighbour vote
+Prints the differences of accuracy and log loss between the answer and the nearest-neighbour vote
 on the same labelled examples, with paired intervals and the exact McNemar test.
 """
 
@@ -45,7 +45,7 @@ def main() -> None:
     if result.gold is None:
         return
     found = systems(result.gold, clf.pipeline_)
-    both = compare(found["kNN only"], found["LLM"], metrics=["accuracy", "log_loss"])
+    both = compare(found["kNN only"], next(iter(found.values())), metrics=["accuracy", "log_loss"])
     print(f"{options.data}: {len(pool)} labelled examples")
     print(both.to_text())
 

@@ -9,11 +9,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pools import reviews
 from scripted import ScriptedEngine, classifier
 
+from ecomfs import FewShotClassifier
 from ecomfs.batch import score_table
 from ecomfs.errors import (
     ColumnError,
@@ -200,6 +203,27 @@ def test_gold_is_collected_and_its_gaps_are_not_scored(tmp_path: Path) -> None:
         assert predictions.gold == ("positive", "unheard of")
         assert predictions.probabilities is not None
         assert predictions.probabilities.shape == (2, 3)
+
+
+def test_model_and_experts_stand_beside_their_common_answer(tmp_path: Path) -> None:
+    from ecomfs.batch.evaluate import systems
+
+    rows = [["1", "good", "POSITIVE"], ["2", "bad", "negative"], ["3", "", "positive"]]
+    source = table(tmp_path / "in.csv", rows, ("id", "text", "truth"))
+    clf = FewShotClassifier(
+        "review_sentiment", ScriptedEngine(), embedder="hashed", calibration_size=20
+    ).fit(reviews())
+    result = score_table(source, tmp_path / "o.csv", clf.pipeline_, gold_column="truth")
+    assert result.gold is not None
+    found = systems(result.gold, clf.pipeline_)
+    assert list(found) == ["ecomfs", "LLM alone", "without LLM", "kNN only", "majority"]
+    first = result.gold.predictions[0]
+    for name, stage in (("LLM alone", "calibrated"), ("without LLM", "experts")):
+        p = found[name]
+        assert p.probabilities is not None
+        np.testing.assert_allclose(p.probabilities[0], first.stages[stage])
+        assert np.isnan(p.probabilities[2]).all()  # the empty row failed for all alike
+        assert p.predicted[2] is None
 
 
 CELL = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)

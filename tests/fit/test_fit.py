@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 import json
-import random
 import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pools import ROWS, reviews
+from scripted import ScriptedEngine
 
 from ecomfs import FewShotClassifier, aio
 from ecomfs.errors import ConfigError, MissingFileError
 from ecomfs.fit import Candidate, Profile, ProfileWarning, tune
 from ecomfs.read.fusion import PRIOR
 from ecomfs.types import Example, Status
-from tests.scripted import ScriptedEngine
-
-GOOD = ("lovely", "great", "soft", "comfortable", "perfect", "beautiful")
-BAD = ("broken", "awful", "torn", "useless", "late", "ugly")
-
-
-def reviews(n: int = 40, seed: int = 0) -> list[Example]:
-    rng = random.Random(seed)
-    out = []
-    for i in range(n):
-        words = GOOD if i % 2 else BAD
-        thing = rng.choice(["shirt", "coat", "hat"])
-        text = f"{rng.choice(words)} and {rng.choice(words)} {thing} {i}"
-        out.append(Example(f"r{i}", {"text": text}, "positive" if i % 2 else "negative"))
-    return out
 
 
 def classifier(**options: Any) -> FewShotClassifier:
@@ -40,9 +26,6 @@ def classifier(**options: Any) -> FewShotClassifier:
         language="en",
         **options,
     )
-
-
-ROWS = ["a lovely soft hat", "broken and ugly coat", "great perfect shirt"]
 
 
 def test_experts_that_know_outvote_a_model_that_does_not() -> None:

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scripted import ScriptedEngine
 
 from ecomfs import MultiLabelClassifier, Pool, aio
 from ecomfs.engine.factory import open_engine
 from ecomfs.errors import ConfigError, EcomfsError, InputError, PoolError, UnknownLabelError
 from ecomfs.task import TaskCard
 from ecomfs.types import Example, Prompt, Question, Reading, Status
-from tests.scripted import ScriptedEngine
 
 WORDS = {"late": "came late", "broken": "arrived broken", "rude": "support was rude"}
 
