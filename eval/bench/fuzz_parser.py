@@ -1,7 +1,7 @@
 """A coverage-guided fuzz run of the answer parser; not part of the test suite.
 
     pip install atheris
-    python tests/fuzz/fuzz_parser.py -max_total_time=600
+    python eval/bench/fuzz_parser.py -max_total_time=600
 
 Whatever the model generates, the parser gives a label of the space or nothing, never fails, and
 gives the same twice. It runs until a property breaks or the time is over.
