@@ -14,7 +14,7 @@ demo: $(VENV)/.local
 	$(BIN)/ecomfs demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not torch and not vllm and not postgres and not slow"
+	$(BIN)/python -m pytest -m "not torch and not vllm and not postgres and not ray and not slow"
 
 # What needs a heavier environment: torch, a PostgreSQL server.
 test-engines: $(VENV)/.torch

@@ -54,7 +54,7 @@ def demo(
                 restart=True,  # the demo is short, and has no option to drop an old journal
                 on_progress=report,
             )
-        summary(result, clf.pipeline_, len(pool))
+        summary(result, len(pool), clf.pipeline_.k, clf.pipeline_.engine.spec)
         if result.gold is not None:
             named = systems(result.gold, clf.pipeline_) | trained(result.gold, clf.pipeline_)
             metrics_table(named, len(pool))

@@ -13,7 +13,6 @@ from rich.table import Table
 if TYPE_CHECKING:
     from ecomfs.batch import ScoreResult, Tally
     from ecomfs.errors import StoppedError
-    from ecomfs.pipeline import Pipeline
     from ecomfs_eval import Predictions
 
 
@@ -46,13 +45,23 @@ def progress(name: str, *, quiet: bool = False) -> Iterator[Callable[[Tally], No
         yield report
 
 
-def summary(result: ScoreResult, pipeline: Pipeline, n_examples: int) -> None:
-    """What was done, on standard error (standard output stays free for pipes)."""
+def note(text: str) -> None:
+    """What a person should know while a run goes on, on standard error."""
+    Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def summary(result: ScoreResult, n_examples: int, k: int, spec: str) -> None:
+    """What was done, on standard error (standard output stays free for pipes).
+
+    Args:
+        k: demonstrations a prompt.
+        spec: of the engine.
+    """
     console = Console(stderr=True)
     tally = result.tally
     counts = " · ".join(f"{n} {name}" for name, n in tally.status.items() if n)
     lines = [f"{tally.rows} rows ({counts}) in {tally.seconds:.1f} s", *_sources(tally)]
-    lines += [f"{_shots(n_examples, pipeline.k)} · {pipeline.engine.spec} · wrote {result.output}"]
+    lines += [f"{_shots(n_examples, k)} · {spec} · wrote {result.output}"]
     if result.failed is not None:
         lines += [f"failed rows, with the reason: {result.failed} (ecomfs score takes that table)"]
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)

@@ -78,6 +78,23 @@ def score(
     keep_journal: Annotated[
         bool, typer.Option("--keep-journal", help="leave OUT.journal when all is done")
     ] = False,
+    runner: Annotated[
+        str, typer.Option(help="who asks the model: plain (this process), or ray (a cluster)")
+    ] = "plain",
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            help="HOST:PORT of the cluster's head, or auto [one is started here]",
+            envvar="RAY_ADDRESS",
+        ),
+    ] = None,
+    actors: Annotated[
+        int | None,
+        typer.Option(help="with ray: copies of the model [one a GPU, or one a machine]"),
+    ] = None,
+    partition_rows: Annotated[
+        int | None, typer.Option(help="with ray: rows that an actor is handed at a time [1024]")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress bar")] = False,
 ) -> None:
     """Classify every row of a table; the result keeps all its columns and its order.
@@ -87,48 +104,47 @@ def score(
     """
     options = dict(locals())
     from ecomfs.batch import score_table
-    from ecomfs.batch.evaluate import systems
     from ecomfs.batch.runlog import RunLog
-    from ecomfs.batch.trained import trained
+    from ecomfs.cli.answering import answering
     from ecomfs.cli.present import metrics_table, progress, stopping, summary
-    from ecomfs.cli.scoring import prepare
+    from ecomfs.cli.scoring import check
     from ecomfs.errors import ConfigError, StoppedError
 
     if encoding not in ("utf-8", "utf-8-sig"):
         raise ConfigError(f"--encoding {encoding!r}", hint="use utf-8 or utf-8-sig")
-    ready = prepare(options)
-    log = RunLog.start(ctx.obj or ["score", *sources])
+    known = check(options)
+    n_examples = len(known.pool)
     try:
-        with log.ending():
-            for job in ready.jobs:
-                with progress(job.source, quiet=quiet) as report:
+        with answering(options, known) as answerer:
+            log = RunLog.start(ctx.obj or ["score", *sources])
+            with log.ending():
+                for job in known.jobs:
+                    with progress(job.source, quiet=quiet) as report:
 
-                    def tell(tally: Tally, report: Callable[[Tally], None] = report) -> None:
-                        report(tally)
-                        log.progress(tally)
+                        def tell(tally: Tally, report: Callable[[Tally], None] = report) -> None:
+                            report(tally)
+                            log.progress(tally)
 
-                    result = score_table(
-                        job.source,
-                        job.output,
-                        ready.pipeline,
-                        fields=ready.fields,
-                        id_column=id_column,
-                        gold_column=gold,
-                        probabilities=probabilities,
-                        encoding="utf-8-sig" if encoding == "utf-8-sig" else "utf-8",
-                        selection=ready.selection,
-                        restart=restart,
-                        keep_journal=keep_journal,
-                        on_progress=tell,
-                        on_stop=stopping,
-                        on_identity=partial(log.input, job.output),
-                    )
-                log.output(job.output, result.tally)
-                summary(result, ready.pipeline, ready.n_examples)
-                if result.gold is not None:
-                    named = systems(result.gold, ready.pipeline)
-                    named |= trained(result.gold, ready.pipeline, seed)
-                    metrics_table(named, ready.n_examples, seed=seed)
+                        result = score_table(
+                            job.source,
+                            job.output,
+                            answerer.by,
+                            fields=known.fields,
+                            id_column=id_column,
+                            gold_column=gold,
+                            probabilities=probabilities,
+                            encoding="utf-8-sig" if encoding == "utf-8-sig" else "utf-8",
+                            selection=known.selection,
+                            restart=restart,
+                            keep_journal=keep_journal,
+                            on_progress=tell,
+                            on_stop=stopping,
+                            on_identity=partial(log.input, job.output),
+                        )
+                    log.output(job.output, result.tally)
+                    summary(result, n_examples, answerer.k, answerer.spec)
+                    if result.gold is not None:
+                        metrics_table(answerer.systems(result.gold, seed), n_examples, seed=seed)
     except StoppedError as error:
         stopping(None, error)
         raise typer.Exit(128 + error.signal) from None

@@ -1,0 +1,81 @@
+"""Who answers the rows of ``ecomfs score``: this process, or actors on a Ray cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ecomfs.cli.scoring import Checked, fitted
+
+if TYPE_CHECKING:
+    from ecomfs.batch import Gold
+    from ecomfs.batch.answerer import Answerer
+    from ecomfs.pipeline import Pipeline
+    from ecomfs_eval import Predictions
+
+RUNNERS = ("plain", "ray")
+_OF_RAY = ("ray_address", "actors", "partition_rows")
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """Who answers, and what is told of it.
+
+    Attributes:
+        by: goes to :func:`ecomfs.batch.score_table`.
+        k: demonstrations a prompt.
+        spec: of the engine.
+        systems: the predictions and the baselines beside them, for true labels and a seed.
+    """
+
+    by: Pipeline | Answerer
+    k: int
+    spec: str
+    systems: Callable[[Gold, int], dict[str, Predictions]]
+
+
+@contextmanager
+def answering(options: Mapping[str, Any], known: Checked) -> Iterator[Answering]:
+    """Load the model here, or have it loaded by the actors of a cluster.
+
+    Args:
+        options: as of :func:`ecomfs.cli.scoring.prepare`.
+
+    Raises:
+        ConfigError: an unknown runner, or options of Ray without it.
+        EcomfsError: anything else that the options get wrong.
+    """
+    from ecomfs.errors import ConfigError
+
+    if options["runner"] not in RUNNERS:
+        raise ConfigError(f"--runner {options['runner']!r}", hint="use plain or ray")
+    if options["runner"] == "plain":
+        # The address may come from the environment of a cluster's machines.
+        for name in _OF_RAY[1:]:
+            if options[name] is not None:
+                raise ConfigError(f"--{name.replace('_', '-')} is of --runner ray")
+        pipeline = fitted(options, known.pool)
+        yield Answering(pipeline, pipeline.k, pipeline.engine.spec, partial(systems, pipeline))
+        return
+    from ecomfs.batch.ray_runner import PARTITION_ROWS, RayScorer
+    from ecomfs.cli.present import note
+
+    # Every actor reads the labelled examples itself: a pool in a database has its version.
+    build = partial(fitted, {k: v for k, v in options.items() if k not in ("ctx", "sources")})
+    scorer = RayScorer(
+        build, address=options["ray_address"], actors=options["actors"],
+        partition_rows=options["partition_rows"] or PARTITION_ROWS, on_event=note,
+    )  # fmt: skip
+    with scorer as by:
+        yield Answering(by, by.facts.k, by.facts.spec, partial(by.call, systems))
+
+
+def systems(pipeline: Pipeline, gold: Gold, seed: int) -> dict[str, Predictions]:
+    """The model and all baselines on the rows that have a true label."""
+    from ecomfs.batch.evaluate import systems as with_votes
+    from ecomfs.batch.trained import trained
+
+    return with_votes(gold, pipeline) | trained(gold, pipeline, seed)
