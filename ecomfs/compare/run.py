@@ -122,6 +122,7 @@ def run(
         raise ConfigError(error.message, hint=error.hint) from error
     notes = [
         *(c.describe() for c in contenders),
+        _labelled(contenders),
         _asked(answers, len(test), design, result),
         *([left_out + "."] if left_out else []),
     ]
@@ -129,6 +130,17 @@ def run(
         systems, result, design.how,
         notes=notes, about=_about(contenders, answers, test, design, left_out), texts=texts,
     )  # fmt: skip
+
+
+def _labelled(contenders: Sequence[Contender]) -> str:
+    """How many labelled examples stand behind the answers, the same for all."""
+    n = _examples(contenders)
+    return f"{n} labelled examples." if n else "Zero-shot: no labelled examples."
+
+
+def _examples(contenders: Sequence[Contender]) -> int:
+    retriever = contenders[0].pipeline.retriever
+    return 0 if retriever is None else len(retriever.examples)
 
 
 def _asked(answers: Answers, rows: int, design: Design, result: Comparisons) -> str:
@@ -149,7 +161,6 @@ def _about(
     contenders: Sequence[Contender], answers: Answers, test: TestRows, design: Design, out: str
 ) -> dict[str, Any]:
     first = contenders[0].pipeline
-    examples = 0 if first.retriever is None else len(first.retriever.examples)
     return {
         "design": "paired",
         "task": first.card.name,
@@ -160,7 +171,7 @@ def _about(
         "alpha": design.alpha,
         "margin": design.margin,
         "sequential": design.sequential,
-        "examples": examples,
+        "examples": _examples(contenders),
         "rows": len(test),
         "rows_asked": answers.asked,
         "kept_out": out,

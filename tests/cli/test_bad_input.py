@@ -55,7 +55,7 @@ def score(*arguments: str) -> int:
         (["--engine", "gguf:nowhere.gguf"], "nowhere.gguf"),
         (["--engine", "vllm:http://127.0.0.1:9"], "127.0.0.1:9"),
         (["-o", "in.csv", "--engine", "gguf:smollm2"], "output and input are the same file"),
-        (["-o", "no/such/out.csv", "--engine", "gguf:smollm2"], "mkdir -p no/such"),
+        (["-o", "no/such/out.csv", "--engine", "gguf:smollm2"], "choose another folder with -o"),
         (["--encoding", "latin-1"], "use utf-8 or utf-8-sig"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -41,8 +42,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def scored(source: str, **options: Any) -> list[dict[str, str]]:
+    context: Any = SimpleNamespace(obj=None)
     score(
-        Path("in.csv"), TASK, source, output=Path("out.csv"), embedder="hashed", k=4, quiet=True,
+        context, ["in.csv"], TASK, source, output=Path("out.csv"), embedder="hashed", k=4, quiet=True,
         calibrate=0, engine=ScriptedEngine(), **options,
     )  # fmt: skip
     with Path("out.csv").open(encoding="utf-8", newline="") as file:
@@ -64,7 +66,7 @@ def test_ab_takes_a_pool(folder: Path, capsys: pytest.CaptureFixture[str]) -> No
     told = []
     for source in ("shop.db", "pool.csv"):
         ab(
-            ["v1", "v1"], TASK, source, Path("pool.csv"), embedder="hashed", k=2, quiet=True,
+            ["v1", "v2"], TASK, source, Path("pool.csv"), embedder="hashed", k=2, quiet=True,
             calibrate=0, engine=ScriptedEngine(), json_path=Path("ab.json"), pool_name="reviews",
         )  # fmt: skip
         told.append(json.loads(Path("ab.json").read_text(encoding="utf-8")))
