@@ -167,9 +167,9 @@ def test_the_command_gives_the_same_bytes_with_a_real_model(tmp_path: Path) -> N
     source.write_text("id,text\n" + "".join(f"{i},{t}\n" for i, t in enumerate(texts)))
     pool.write_text("text,label\ngood value,positive\nit leaks,negative\n")
     common = [
-        str(Path(sys.executable).with_name("ecomfs")), "score", str(source), "-t", "review_sentiment", "-e",
-        str(pool), "--engine", "gguf:demo?threads=1", "--embedder", "hashed", "--calibrate", "0",
-        "--k", "2", "-q",
+        str(Path(sys.executable).with_name("ecomfs")), "score", str(source),
+        "-t", "review_sentiment", "-e", str(pool), "--engine", "gguf:demo?threads=1",
+        "--embedder", "hashed", "--calibrate", "0", "--k", "2", "-q",
     ]  # fmt: skip
     env = {**os.environ, "ECOMFS_READING_CACHE": "off", "RAY_ADDRESS": ""}
     ray = ["--runner", "ray", "--actors", "2", "--partition-rows", "2"]
