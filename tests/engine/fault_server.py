@@ -56,6 +56,7 @@ class FaultServer:
         self.url = ""
         self.open_now = 0
         self._runner: web.AppRunner | None = None
+        self._listener: asyncio.Server | None = None
 
     async def start(self, port: int = 0) -> None:
         app = web.Application(middlewares=[self._guard])
@@ -69,13 +70,22 @@ class FaultServer:
         app.router.add_post("/v1/chat/completions", self._completions)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", port, reuse_address=True)
-        await site.start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        self._listener = await asyncio.get_running_loop().create_server(
+            self._runner.server, "127.0.0.1", port, reuse_address=True
+        )
+        self.url = f"http://127.0.0.1:{self._listener.sockets[0].getsockname()[1]}"
 
     async def stop(self) -> None:
         if self._runner is not None:
             self._stopped.set()
+            if self._listener is not None:
+                # asyncio does not close a connection that it has accepted and not yet handed over
+                # when the listener is closed: first accept no more, then close.
+                loop = asyncio.get_running_loop()
+                for sock in self._listener.sockets:
+                    loop.remove_reader(sock.fileno())
+                await asyncio.sleep(0.02)
+                self._listener.close()
             await self._runner.cleanup()
             self._runner = None
 
