@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from ecomfs import __version__, aio
@@ -37,6 +37,7 @@ QUIET = {
 }
 """Nothing that we start reports to anybody."""
 
+_IDLE_SECONDS = 0.2
 Build = Callable[[], Pipeline]
 Done = tuple[list[Entry], Tally]
 
@@ -167,9 +168,13 @@ class Desk:
         return work.future
 
     def next(self, size: int) -> Block:
-        """Waits for rows; a block is of one partition."""
+        """Waits a moment for rows; a block is of one partition, and empty when there is none.
+
+        It must not wait for ever: a runner that gives up waits for this to return.
+        """
         if not self._rest:
-            self._rest = self._waiting.get().asked
+            with contextlib.suppress(Empty):
+                self._rest = self._waiting.get(timeout=_IDLE_SECONDS).asked
         taken, self._rest = self._rest[:size], self._rest[size:]
         block = Block(self._number, stop=0, asked=taken, rows=len(taken))
         self._number += 1

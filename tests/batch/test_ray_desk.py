@@ -1,0 +1,87 @@
+"""What an actor does, without Ray: partitions in, whole partitions of answers out."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+from scripted import ScriptedEngine, classifier
+
+from ecomfs import __version__
+from ecomfs.batch.answer import row_key, unpack
+from ecomfs.batch.feed import Asked
+from ecomfs.batch.identity import pipeline_identity
+from ecomfs.batch.ray_actor import Scorer
+from ecomfs.batch.ray_cluster import cluster
+from ecomfs.batch.ray_runner import RayScorer
+from ecomfs.errors import ConfigError, EngineUnavailableError
+from ecomfs.pipeline import Pipeline
+
+
+def build(engine: ScriptedEngine) -> Pipeline:
+    made: Pipeline = classifier(engine).pipeline_
+    return made
+
+
+def partition(first: int, texts: list[str]) -> list[Asked]:
+    rows = [{"text": text} for text in texts]
+    return [Asked(first + i, row_key(row), row) for i, row in enumerate(rows)]
+
+
+def started(engine: ScriptedEngine) -> Scorer:
+    scorer = Scorer(partial(build, engine), str(Path.cwd()))
+    scorer.start()
+    return scorer
+
+
+def test_says_what_its_pipeline_is() -> None:
+    engine = ScriptedEngine()
+    facts = Scorer(partial(build, engine), "/no/such/folder").start()
+    assert facts.identity == pipeline_identity(build(ScriptedEngine()))
+    assert (facts.spec, facts.version, facts.k) == (engine.spec, __version__, 4)
+
+
+def test_answers_whole_partitions_of_any_size_with_each_row_in_its_place() -> None:
+    engine = ScriptedEngine(fails_on="Review: poison")
+    scorer = started(engine)
+    names = build(engine).space.names
+    for first, size in ((0, 1), (100, 37), (7, 8)):
+        texts = [f"row {first + i}" for i in range(size - 1)] + ["poison"]
+        entries, tally = scorer.answer(partition(first, texts), 5, False)
+        assert sorted(e.position for e in entries) == list(range(first, first + size))
+        for entry in entries:
+            text = texts[entry.position - first]
+            got = unpack(entry.text, entry.numbers, names, "x")
+            assert entry.key == row_key({"text": text})
+            assert str(got.status) == ("failed" if text == "poison" else "ok")
+    assert tally.rows == 1 + 37 + 8  # its own count, over all partitions
+    assert tally.status["failed"] == 3
+
+
+def test_an_engine_that_is_gone_ends_what_waits_and_what_comes() -> None:
+    scorer = started(ScriptedEngine(gone=True))
+    for first in (0, 50):
+        with pytest.raises(EngineUnavailableError, match="does not answer"):
+            scorer.answer(partition(first, [f"row {i}" for i in range(20)]), 8, False)
+
+
+@pytest.mark.parametrize("address", ["nonsense", "host:99999", "ray://host:10001", "a b:1", ":1"])
+def test_an_address_that_is_none(address: str) -> None:
+    with pytest.raises(ConfigError, match="--ray-address") as caught, cluster(address):
+        pass
+    assert "HOST:PORT" in caught.value.hint
+
+
+def test_nobody_at_the_address() -> None:
+    with (
+        pytest.raises(EngineUnavailableError, match=r"no Ray cluster answers at 127\.0\.0\.1:1"),
+        cluster("127.0.0.1:1"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("option", ["actors", "partition_rows"])
+def test_numbers_below_one(option: str) -> None:
+    with pytest.raises(ConfigError, match=f"--{option.replace('_', '-')} 0"):
+        RayScorer(partial(build, ScriptedEngine()), **{option: 0})  # type: ignore[arg-type]
