@@ -16,10 +16,11 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from ecomfs import __version__, aio
+from ecomfs import aio
 from ecomfs.batch.feed import Asked, Block
 from ecomfs.batch.identity import Identity, pipeline_identity
 from ecomfs.batch.journal import Entry
@@ -94,7 +95,7 @@ class Scorer:
             pipeline.k,
             pipeline.engine.spec,
             socket.gethostname(),
-            __version__,
+            version("ecomfs"),
         )
 
     def answer(self, asked: Sequence[Asked], block_rows: int, stages: bool) -> Done:

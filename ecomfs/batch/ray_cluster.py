@@ -63,7 +63,10 @@ def cluster(address: str | None = None) -> Iterator[Any]:
         ray.shutdown()
 
 
-_HINT = "ray status on its head says whether it runs; the versions of Ray and Python must be equal"
+_HINT = (
+    "ray status on its head says whether it runs; versions of Ray and Python must be equal, and "
+    "RAY_AUTH_MODE and RAY_AUTH_TOKEN those of the cluster"
+)
 
 
 def _checked(address: str) -> str:

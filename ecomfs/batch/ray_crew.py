@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ecomfs import __version__
 from ecomfs.batch.feed import Block
 from ecomfs.batch.identity import differences
 from ecomfs.batch.ray_actor import Build, Done, Facts, Scorer
@@ -170,9 +170,9 @@ class Crew:
         seat.flying = {seat.actor.start.remote(): None}
 
     def _join(self, seat: _Seat, facts: Facts) -> None:
-        if facts.version != __version__:
+        if facts.version != (here := version("ecomfs")):
             raise ConfigError(
-                f"{facts.node} has ecomfs {facts.version}, here it is {__version__}",
+                f"{facts.node} has ecomfs {facts.version}, here it is {here}",
                 hint="install the same version on all machines",
             )
         if self.facts is None:

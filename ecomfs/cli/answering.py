@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ecomfs_eval import Predictions
 
 RUNNERS = ("plain", "ray")
+_SERVED = ("vllm:", "litellm:")
+"""Engines whose model is not in the process: an actor needs no GPU for them."""
 _OF_RAY = ("ray_address", "actors", "partition_rows")
 
 
@@ -65,8 +67,10 @@ def answering(options: Mapping[str, Any], known: Checked) -> Iterator[Answering]
 
     # Every actor reads the labelled examples itself: a pool in a database has its version.
     build = partial(fitted, {k: v for k, v in options.items() if k not in ("ctx", "sources")})
+    served = options["engine"].startswith(_SERVED)
     scorer = RayScorer(
-        build, address=options["ray_address"], actors=options["actors"],
+        build, address=options["ray_address"] or None, actors=options["actors"],
+        gpus=0 if served else None,
         partition_rows=options["partition_rows"] or PARTITION_ROWS, on_event=note,
     )  # fmt: skip
     with scorer as by:

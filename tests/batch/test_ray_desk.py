@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from scripted import ScriptedEngine, classifier
 
-from ecomfs import __version__
 from ecomfs.batch.answer import row_key, unpack
 from ecomfs.batch.feed import Asked
 from ecomfs.batch.identity import pipeline_identity
@@ -39,7 +39,7 @@ def test_says_what_its_pipeline_is() -> None:
     engine = ScriptedEngine()
     facts = Scorer(partial(build, engine), "/no/such/folder").start()
     assert facts.identity == pipeline_identity(build(ScriptedEngine()))
-    assert (facts.spec, facts.version, facts.k) == (engine.spec, __version__, 4)
+    assert (facts.spec, facts.version, facts.k) == (engine.spec, version("ecomfs"), 4)
 
 
 def test_answers_whole_partitions_of_any_size_with_each_row_in_its_place() -> None:
