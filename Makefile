@@ -21,7 +21,7 @@ test-engines: $(VENV)/.torch
 	$(BIN)/python -m pytest -m "torch or postgres"
 
 # Everything, a real vLLM server included: set ECOMFS_VLLM_PYTHON to the Python of an environment
-# that has vLLM (docs/engines.md).
+# that has vLLM (docs/engines.md). Tests of Ray are skipped unless ecomfs[ray] is installed there too.
 test-all: $(VENV)/.torch
 	$(BIN)/python -m pytest
 

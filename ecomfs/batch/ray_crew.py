@@ -102,7 +102,7 @@ class Crew:
                 if not waited:
                     free = self._ray.available_resources()
                     shown = ", ".join(f"{free.get(k, 0):g} {k}" for k in ("CPU", "GPU"))
-                    self._say(f"no actor is ready yet; the cluster has {shown} free")
+                    self._say(f"waiting for the first actor to load its model; free: {shown}")
                 waited = True
         return self.facts
 
