@@ -44,8 +44,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def scored(source: str, **options: Any) -> list[dict[str, str]]:
     context: Any = SimpleNamespace(obj=None)
     score(
-        context, ["in.csv"], TASK, source, output=Path("out.csv"), embedder="hashed", k=4, quiet=True,
-        calibrate=0, engine=ScriptedEngine(), **options,
+        context, ["in.csv"], TASK, source, output=Path("out.csv"), embedder="hashed", k=4,
+        quiet=True, calibrate=0, engine=ScriptedEngine(), **options,
     )  # fmt: skip
     with Path("out.csv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
