@@ -22,6 +22,10 @@ NEIGHBOURS = 8
 PROBE_EXAMPLES = 20_000
 """The probe is solved on at most this many examples, spread evenly over the pool."""
 
+OWN_EXAMPLES = 1_000
+"""Weights and thresholds of the experts are fitted on at most this many examples: each is a query
+that has to be embedded."""
+
 SPELLED_WEIGHT = 0.5
 """Of the spelling beside the retriever's vectors; the best of a few on six development sets."""
 
@@ -100,14 +104,19 @@ class Experts:
         ]
 
     def own(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-        """Leave-one-out opinions of the pool's own examples (those the probe was solved on), at
-        the cost of no model call: votes, probe scores, both of shape (n, labels), and the
-        positions of their labels."""
-        texts = [self.retriever.texts[p] for p in self._sample]
-        rows = [self.retriever.examples[p].fields for p in self._sample]
-        ids = [{self.retriever.examples[p].id} for p in self._sample]
+        """Leave-one-out opinions of the pool's own examples (at most :data:`OWN_EXAMPLES` of those
+        the probe was solved on, spread evenly; synthetic ones say nothing of new rows), at the
+        cost of no model call: votes, probe scores, both of shape (n, labels), and the positions
+        of their labels."""
+        real = [not self.retriever.examples[p].synthetic for p in self._sample]
+        rank = np.flatnonzero(real)
+        rank = rank[:: max(1, -(-len(rank) // OWN_EXAMPLES))]
+        places = self._sample[rank]
+        texts = [self.retriever.texts[p] for p in places]
+        rows = [self.retriever.examples[p].fields for p in places]
+        ids = [{self.retriever.examples[p].id} for p in places]
         vote, _ = self._votes(texts, rows, ids, True)
-        return vote, self.probe.own, self._columns[self.retriever.pool.labels[self._sample]]
+        return vote, self.probe.own[rank], self._columns[self.retriever.pool.labels[places]]
 
     @cached_property
     def probe(self) -> LinearProbe:

@@ -61,8 +61,8 @@ def test_nor_do_its_copies_and_rewrites_tell_it(how: str) -> None:
         ],
     }[how]
     wrong = [Example(e.id, e.fields, "bad", e.synthetic, e.source_id, e.method) for e in more]
-    right = experts([*pool(), *more]).own()[1]
-    turned = experts([*pool(a="bad"), *wrong]).own()[1]
+    right = experts([*pool(), *more]).probe.own
+    turned = experts([*pool(a="bad"), *wrong]).probe.own
     np.testing.assert_allclose(right[0], turned[0], atol=1e-9)
 
 
@@ -77,6 +77,20 @@ def test_own_opinions_are_those_of_asking_for_each() -> None:
     np.testing.assert_allclose(votes, [o.vote for o in asked])
     np.testing.assert_allclose(scores, [o.probe for o in asked])
     assert truth.tolist() == [0, 0, 0, 1, 1, 1, 0, 1]
+
+
+def test_of_a_large_pool_a_sample_speaks_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ecomfs.retrieve.experts.OWN_EXAMPLES", 3)
+    made = experts(pool())
+    votes, scores, truth = made.own()
+    assert truth.tolist() == [0, 1, 0]  # every third
+    np.testing.assert_allclose(scores, made.probe.own[::3])
+    assert votes.shape == (3, 2)
+
+
+def test_synthetic_examples_are_no_queries() -> None:
+    made = Example("s", {"text": "a shirt, so soft"}, "good", True, "a", "rewrite")
+    assert len(experts([*pool(), made]).own()[2]) == len(pool())
 
 
 def test_another_row_is_not_given_the_score_of_an_excluded_example() -> None:
