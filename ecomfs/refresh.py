@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ecomfs.assemble import Options, build_pipeline
+from ecomfs.assemble import build_pipeline
 from ecomfs.errors import InputError, PoolError
+from ecomfs.options import Options
 from ecomfs.pipeline import Pipeline
 from ecomfs.pool import Embedder, Pool
 from ecomfs.read import Calibration

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import cast, get_args
 
 from ecomfs import aio
-from ecomfs.assemble import Options, ReadoutChoice, build_pipeline
+from ecomfs.assemble import build_pipeline
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import ConfigError
 from ecomfs.fit.fitting import fit
 from ecomfs.fit.profile import Profile
 from ecomfs.fit.promises import Wanted
 from ecomfs.fit.tune import Candidate, tune
+from ecomfs.options import Options, ReadoutChoice
 from ecomfs.pipeline import Pipeline
 from ecomfs.pool import Embedder
 from ecomfs.pool.sample import sample_queries

@@ -12,13 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs import aio
-from ecomfs.assemble import (
-    LanguageChoice,
-    Options,
-    SimilarityChoice,
-    build_retriever,
-    spoken_languages,
-)
+from ecomfs.assemble import build_retriever, spoken_languages
 from ecomfs.data import Examples, Rows, as_rows, row_ids
 from ecomfs.engine.protocol import Engine
 from ecomfs.engine.shared import shared_engine
@@ -29,6 +23,7 @@ from ecomfs.multilabel.labelled import as_labelled, label_space
 from ecomfs.multilabel.prediction import MultiLabelPrediction, answer
 from ecomfs.multilabel.prompts import label_prompts
 from ecomfs.multilabel.reader import Reader, Speaker
+from ecomfs.options import LanguageChoice, Options, SimilarityChoice
 from ecomfs.pipeline import ANSWER_TOKENS
 from ecomfs.pool import Embedder, open_embedder
 from ecomfs.pool.sample import sample_queries
