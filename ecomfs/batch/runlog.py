@@ -49,7 +49,9 @@ class RunLog:
     def start(cls, command: Sequence[str]) -> RunLog:
         """A new log; passwords inside addresses are masked."""
         now = datetime.now(UTC)
-        log = cls(state_folder(), f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}")
+        # Milliseconds before the lot: runs of one second must sort as they came.
+        lot = f"{now.microsecond // 1000:03d}{secrets.token_hex(1)}"
+        log = cls(state_folder(), f"{now:%Y%m%d-%H%M%S}-{lot}")
         masked = [_PASSWORD.sub(r"\1:***@", word) for word in command]
         log.write("start", command=masked, folder=str(Path.cwd()), process=os.getpid())
         return log
