@@ -14,7 +14,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from queue import Empty, SimpleQueue
@@ -110,6 +110,12 @@ class Scorer:
             desk = self._desks[stages]
         return desk.put(asked).result()
 
+    def close(self) -> None:
+        """End the runners; what was handed in and is not answered is given up."""
+        with self._lock:
+            while self._desks:
+                self._desks.popitem()[1].close()
+
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """What a function says of the pipeline and these arguments."""
         return function(self._started, *arguments)
@@ -145,17 +151,26 @@ class Desk:
         self._open: dict[int, _Work] = {}
         self._whole: list[_Work] = []
         self._error: BaseException | None = None
+        self._stop = Stop()
+        self._run: Future[None] | None = None
 
     @classmethod
     def of(cls, pipeline: Pipeline, block_rows: int, stages: bool) -> Desk:
         """A desk with its runner, running."""
         desk = cls()
         runner = Runner(
-            pipeline, desk, desk, Tally(), Stop(), block_rows=block_rows, stages=stages,
+            pipeline, desk, desk, Tally(), desk._stop, block_rows=block_rows, stages=stages,
             on_progress=desk.hand_over,
         )  # fmt: skip
-        asyncio.run_coroutine_threadsafe(runner.run(), aio.loop()).add_done_callback(desk.ended)
+        desk._run = asyncio.run_coroutine_threadsafe(runner.run(), aio.loop())
+        desk._run.add_done_callback(desk.ended)
         return desk
+
+    def close(self) -> None:
+        """End the runner, and wait until it has."""
+        self._stop.request()
+        if self._run is not None:
+            wait([self._run])
 
     def put(self, asked: Sequence[Asked]) -> Future[Done]:
         """Hand in a partition; its rows' positions are of no other that is being answered."""

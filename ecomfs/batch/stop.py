@@ -29,13 +29,18 @@ class Stop:
 
     def __init__(self, on_request: Callable[[int], None] = lambda number: None) -> None:
         self.signal: int | None = None
+        self._requested = False
         self._on_request = on_request
         self._before: dict[signal.Signals, Any] = {}
 
     @property
     def requested(self) -> bool:
-        """Whether a signal came."""
-        return self.signal is not None
+        """Whether a signal came, or :meth:`request` was called."""
+        return self.signal is not None or self._requested
+
+    def request(self) -> None:
+        """Ask for the end without a signal; from any thread."""
+        self._requested = True
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():

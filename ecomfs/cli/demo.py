@@ -18,6 +18,7 @@ def demo(
         "out"
     ),
     engine: o.Engine = "auto",
+    k: Annotated[int, typer.Option(help="demonstrations a prompt; more take longer")] = 4,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress bar")] = False,
 ) -> None:
     """Score the sample reviews and product titles, and print how well it went."""
@@ -42,7 +43,7 @@ def demo(
     for task in _TASKS:
         card = load_task(task)
         pool = read_examples(samples / task / "pool.csv", card)
-        clf = o.classifier(task, engine=engine).fit(pool)
+        clf = o.classifier(task, engine=engine, k=k).fit(pool)
         console.print(f"\n[bold]{task}[/]: {card.description.en}")
         with progress(task, quiet=quiet) as report:
             result = score_table(

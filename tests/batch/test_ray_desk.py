@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -29,10 +31,12 @@ def partition(first: int, texts: list[str]) -> list[Asked]:
     return [Asked(first + i, row_key(row), row) for i, row in enumerate(rows)]
 
 
-def started(engine: ScriptedEngine) -> Scorer:
+@contextmanager
+def started(engine: ScriptedEngine) -> Iterator[Scorer]:
     scorer = Scorer(partial(build, engine), str(Path.cwd()))
     scorer.start()
-    return scorer
+    with closing(scorer):
+        yield scorer
 
 
 def test_says_what_its_pipeline_is() -> None:
