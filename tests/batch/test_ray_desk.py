@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
@@ -14,7 +15,7 @@ from scripted import ScriptedEngine, classifier
 from ecomfs.batch.answer import row_key, unpack
 from ecomfs.batch.feed import Asked
 from ecomfs.batch.identity import pipeline_identity
-from ecomfs.batch.ray_actor import Scorer
+from ecomfs.batch.ray_actor import Desk, Scorer
 from ecomfs.batch.ray_cluster import cluster
 from ecomfs.batch.ray_runner import RayScorer
 from ecomfs.errors import ConfigError, EngineUnavailableError
@@ -48,26 +49,36 @@ def test_says_what_its_pipeline_is() -> None:
 
 def test_answers_whole_partitions_of_any_size_with_each_row_in_its_place() -> None:
     engine = ScriptedEngine(fails_on="Review: poison")
-    scorer = started(engine)
     names = build(engine).space.names
-    for first, size in ((0, 1), (100, 37), (7, 8)):
-        texts = [f"row {first + i}" for i in range(size - 1)] + ["poison"]
-        entries, tally = scorer.answer(partition(first, texts), 5, False)
-        assert sorted(e.position for e in entries) == list(range(first, first + size))
-        for entry in entries:
-            text = texts[entry.position - first]
-            got = unpack(entry.text, entry.numbers, names, "x")
-            assert entry.key == row_key({"text": text})
-            assert str(got.status) == ("failed" if text == "poison" else "ok")
+    with started(engine) as scorer:
+        for first, size in ((0, 1), (100, 37), (7, 8)):
+            texts = [f"row {first + i}" for i in range(size - 1)] + ["poison"]
+            entries, tally = scorer.answer(partition(first, texts), 5, False)
+            assert sorted(e.position for e in entries) == list(range(first, first + size))
+            for entry in entries:
+                text = texts[entry.position - first]
+                got = unpack(entry.text, entry.numbers, names, "x")
+                assert entry.key == row_key({"text": text})
+                assert str(got.status) == ("failed" if text == "poison" else "ok")
     assert tally.rows == 1 + 37 + 8  # its own count, over all partitions
     assert tally.status["failed"] == 3
 
 
 def test_an_engine_that_is_gone_ends_what_waits_and_what_comes() -> None:
-    scorer = started(ScriptedEngine(gone=True))
-    for first in (0, 50):
-        with pytest.raises(EngineUnavailableError, match="does not answer"):
-            scorer.answer(partition(first, [f"row {i}" for i in range(20)]), 8, False)
+    with started(ScriptedEngine(gone=True)) as scorer:
+        for first in (0, 50):
+            with pytest.raises(EngineUnavailableError, match="does not answer"):
+                scorer.answer(partition(first, [f"row {i}" for i in range(20)]), 8, False)
+
+
+def test_a_closed_desk_gives_up_what_waits_and_leaves_no_runner() -> None:
+    desk = Desk.of(build(ScriptedEngine()), 8, False)
+    desk.close()
+    with pytest.raises(RuntimeError, match="ended"):
+        desk.put(partition(0, ["a row"])).result()
+    with started(ScriptedEngine()) as scorer:
+        scorer.answer(partition(0, ["a row"]), 8, False)
+    assert not [thread for thread in threading.enumerate() if "ecomfs-rows" in thread.name]
 
 
 @pytest.mark.parametrize("address", ["nonsense", "host:99999", "ray://host:10001", "a b:1", ":1"])
