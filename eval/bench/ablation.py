@@ -1,10 +1,10 @@
-"""What each choice of demonstrations changes, beside the default: paired differences.
+"""What each choice of demonstrations changes, beside a base: paired differences.
 
     ecomfs eval run ablation -o results/ablation --data DATA
     python eval/bench/ablation.py results/ablation
 
 For every variant of the suite: accuracy and log loss of the common answer and of the calibrated
-model alone on each data set; then the mean over the data sets of variant - default on the same
+model alone on each data set; then the mean over the data sets of variant - base on the same
 rows, with a 95 % interval from 10,000 resamples of rows within each data set; and tokens a prompt.
 A data set that a variant lacks is left out of both sides.
 """
@@ -28,7 +28,7 @@ Rows = NDArray[np.float64]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("results", type=Path)
-    parser.add_argument("--default", default="default", help="the variant to compare with")
+    parser.add_argument("--base", default="base", help="the variant to compare with")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     found: dict[str, dict[str, dict[str, Predictions]]] = defaultdict(dict)
@@ -36,22 +36,22 @@ def main() -> None:
         who = cell.identity
         systems = {p.name: p for p in cell.results.systems}
         found[who["variant"]][f"{who['dataset']} n{who['shots']} s{who['seed']}"] = systems
-    if options.default not in found:
-        parser.error(f"no variant {options.default!r} in {options.results}")
-    sets = list(found[options.default])
+    if options.base not in found:
+        parser.error(f"no variant {options.base!r} in {options.results}")
+    sets = list(found[options.base])
     heads = ["variant", "system", *sets, "mean Δ accuracy", "mean Δ log loss", "tokens"]
     print("| " + " | ".join(heads) + " |")
     print("|---" * len(heads) + "|")
     for variant, cells in found.items():
         for system in SYSTEMS:
-            line(variant, system, cells, found[options.default], sets, options.seed)
+            line(variant, system, cells, found[options.base], sets, options.seed)
 
 
 def line(
     variant: str,
     system: str,
     cells: dict[str, dict[str, Predictions]],
-    default: dict[str, dict[str, Predictions]],
+    base: dict[str, dict[str, Predictions]],
     sets: list[str],
     seed: int,
 ) -> None:
@@ -63,7 +63,7 @@ def line(
             continue
         # Where only the model spoke, its answer is the calibrated one.
         mine = cells[name].get(system, cells[name]["ecomfs"])
-        other = default[name].get(system, default[name]["ecomfs"])
+        other = base[name].get(system, base[name]["ecomfs"])
         right, loss = by_row(mine)
         was_right, was_loss = by_row(other)
         shown.append(f"{100 * right.mean():.1f} / {loss.mean():.3f}")
