@@ -1,7 +1,8 @@
 """From the string a user writes to an engine.
 
 gguf:<file>                GGUF model in this process (gguf:demo, gguf:smollm2: packaged)
-transformers:<folder|id>   Hugging Face model in this process, CPU or GPU
+transformers:<folder|id>   Hugging Face model in this process, CPU or GPU (also a GGUF file, demo or
+                           smollm2, made into a folder once)
 vllm:<url>[,<url>…]        vLLM servers of one model
 vllm-local:<folder|id>     Hugging Face model in this process, by vLLM
 litellm:<provider>/<model> a hosted model
@@ -65,7 +66,7 @@ def open_engine(spec: str = "auto", **options: Any) -> Engine:
         if kind == "gguf":
             return _gguf(rest, spec, options)
         if kind == "transformers":
-            return _load("transformers", "TransformersEngine", "transformers")(rest, **options)
+            return _transformers(rest, spec, options)
         if kind == "litellm":
             return _load("litellm", "LiteLlmEngine", "litellm")(rest, **options)
         if kind == "vllm-local":
@@ -125,6 +126,16 @@ def _gguf(rest: str, spec: str, options: dict[str, Any]) -> Engine:
 
     path = models.packaged_model(rest) if rest in models.PACKAGED else rest
     return _load("gguf", "GgufEngine", "local")(path, spec=spec, **options)
+
+
+def _transformers(rest: str, spec: str, options: dict[str, Any]) -> Engine:
+    from ecomfs.engine import models
+
+    if rest in models.PACKAGED or rest.endswith(".gguf"):
+        from ecomfs.engine.launch import servable
+
+        rest = servable(rest)
+    return _load("transformers", "TransformersEngine", "transformers")(rest, spec=spec, **options)
 
 
 def _load(module: str, name: str, extra: str) -> Callable[..., Engine]:

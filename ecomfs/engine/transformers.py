@@ -41,6 +41,7 @@ class TransformersEngine:
             ``float16``.
         batch: prompts computed at once; halved while the GPU's memory does not suffice.
         context: longest prompt plus answer, in tokens; cut to what the model was trained for.
+        spec: the name to answer to; default ``transformers:<model>``.
 
     Raises:
         MissingFileError, ModelError: it is not a model that transformers can load.
@@ -56,12 +57,13 @@ class TransformersEngine:
         dtype: str = "auto",
         batch: int = 8,
         context: int = 4096,
+        spec: str | None = None,
     ) -> None:
         name = str(model)
         check_folder(name)
         torch, transformers = runtime()
         self._device = pick_device(torch, device)
-        self._spec = f"transformers:{name}"
+        self._spec = spec or f"transformers:{name}"
         precision = pick_precision(torch, dtype, self._device)
         self._model = load_model(transformers, name, precision).to(self._device).eval()
         self._tokenizer = HfTokenizer(transformers.AutoTokenizer.from_pretrained(name))

@@ -39,6 +39,19 @@ def test_a_tokenizer_that_adds_what_the_model_does_not_want_is_seen(tmp_path: Pa
 
 
 @pytest.mark.model
+def test_a_packaged_model_is_opened_by_name_as_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ECOMFS_CACHE", str(tmp_path))
+    tiny_model(tmp_path / "models" / smollm2_model().stem, bos=False)
+    spec = "transformers:smollm2?dtype=bfloat16"  # names no path: it is written into results
+    engine = open_engine(spec, device="cpu")
+    assert engine.spec == spec
+    assert "-bfloat16-cpu-" in engine.fingerprint
+    asyncio.run(engine.aclose())
+
+
+@pytest.mark.model
 @pytest.mark.vllm
 @pytest.mark.timeout(600)
 def test_the_converted_model_reads_like_the_gguf_file(
