@@ -11,10 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from ecomfs.engine.protocol import Engine
-from ecomfs.errors import ConfigError, MissingFileError, PoolError, RowError
+from ecomfs.errors import MissingFileError, PoolError, RowError
 from ecomfs.options import (
     MAX_LABELS,
-    MAX_LOOKS,
     SHORTLIST,
     Options,
     SimilarityChoice,
@@ -23,7 +22,7 @@ from ecomfs.options import (
 from ecomfs.pipeline import ANSWER_TOKENS, Pipeline
 from ecomfs.pool import Embedder
 from ecomfs.prompt import PromptBuilder, Template
-from ecomfs.read import LogprobReadout, TextReadout, Verbalizer, codes, words
+from ecomfs.read import LogprobReadout, Readout, Step, Wording, chain, codes, words
 from ecomfs.retrieve import Choice, Experts, PrefixSharing, Retriever, choose_similarity
 from ecomfs.retrieve.choose import DEFAULT_WEIGHT
 from ecomfs.task import Label, LabelSpace, RowText, TaskCard, template_source
@@ -62,7 +61,7 @@ def build_pipeline(
     spoken = spoken_languages(card, options)
     rows, retriever = build_retriever(card, examples, embedder, options, where)
     narrowing, experts = None, None
-    size = _shortlist(options, space, engine)
+    size = _shortlist(options, space)
     if size and retriever is not None:
         experts = Experts(retriever, space.names)
         narrowing = Narrowing.fit(experts, size)
@@ -124,9 +123,9 @@ def build_retriever(
     )
 
 
-def _shortlist(options: Options, space: LabelSpace, engine: Engine) -> int:
+def _shortlist(options: Options, space: LabelSpace) -> int:
     """How many of the labels are put to the model; 0 for all of them."""
-    if options.readout == "text" or options.sharing != "none" or not scores(engine):
+    if options.sharing != "none":
         return 0
     wanted = options.shortlist
     if wanted is None:
@@ -198,32 +197,23 @@ def _voice(
 ) -> Voice:
     template = load_template(card, options.template, language, task)
     spoken = words(space, language)
-    as_words = PromptBuilder(card, space, template, language, spoken.answers, rows)
-    if options.readout == "text" or (options.readout == "auto" and not scores(engine)):
-        return Voice(as_words, TextReadout(space, spoken))
-    if not scores(engine):
-        raise ConfigError(
-            f"engine {engine.spec} gives no log-probabilities", hint="use --readout text"
-        )
-    if options.readout in ("auto", "words"):
-        readout = _logprob(spoken, engine, as_words)
-        if narrowed or options.readout == "words" or readout.looks <= MAX_LOOKS:
-            return Voice(as_words, readout)
-    coded = codes(space, engine.tokenizer, as_words.separator(), options.seed)
-    as_codes = PromptBuilder(card, space, template, language, coded.answers, rows)
-    return Voice(as_codes, _logprob(coded, engine, as_codes))
+    separator = PromptBuilder(card, space, template, language, spoken.answers, rows).separator()
+
+    def make(step: Step) -> tuple[Voice, Readout]:
+        answers = spoken
+        if step.kind == "codes":
+            answers = codes(space, engine.tokenizer, separator, options.seed)
+        builder = PromptBuilder(card, space, template, language, answers.answers, rows)
+        wording = Wording(space, answers, builder.cue(), builder.separator())
+        readout = step.readout.of(wording, engine)
+        return Voice(builder, readout), readout
+
+    return chain.first(chain.steps(engine, options.readout), make, narrowed=narrowed)
 
 
 def scores(engine: Engine) -> bool:
     """Whether an engine gives the log-probabilities of named tokens."""
-    return engine.capabilities.logprobs and engine.tokenizer is not None
-
-
-def _logprob(verbalizer: Verbalizer, engine: Engine, builder: PromptBuilder) -> LogprobReadout:
-    tokenizer = engine.tokenizer
-    if tokenizer is None:
-        raise ConfigError(f"engine {engine.spec} shows no tokenizer", hint="use --readout text")
-    return LogprobReadout(verbalizer, tokenizer, builder.cue(), builder.separator())
+    return LogprobReadout.met(engine)
 
 
 def load_template(

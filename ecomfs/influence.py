@@ -85,8 +85,8 @@ def _impossible(case: Case, posterior: Posterior | None, label: str | None) -> s
         return "the model was not asked: the experts were sure enough"
     if posterior is None or label is None:
         return "the row has no answer"
-    if posterior.label_mass is None:
-        return "the engine gives no log-probabilities"
+    if posterior.label_mass is None and max(posterior.probabilities) == 1:
+        return "the engine gives no log-probabilities: there is an answer and no distribution"
     if not case.demonstrations:
         return "no demonstrations stand in the prompt"
     return ""

@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from ecomfs.errors import ConfigError
+from ecomfs.read import StepName
 from ecomfs.retrieve import Sharing
 from ecomfs.task.rows import Rendering
 
-ReadoutChoice = Literal["auto", "words", "codes", "text"]
+ReadoutChoice = Literal["auto", StepName]
 LanguageChoice = Literal["auto", "en", "zh"]
 SimilarityChoice = Literal["auto", "text", "tabular", "mixed"]
 TemplateChoice = str | Path | Mapping[str, str | Path] | None
-
-MAX_LOOKS = 16
-"""Above this many looks a row, ``readout="auto"`` prefers codes, which need one."""
 
 MAX_LABELS = 20
 """Above this many labels, only a shortlist is put to the model."""
@@ -37,7 +35,7 @@ class Options:
         language: ``auto`` (each row's own), ``en`` or ``zh``; ``None``: the card's.
         template: a version ("v1"), a template file, or one of either per language; ``None``: the
             card's version.
-        readout: ``words``, ``codes``, ``text``, or ``auto``.
+        readout: a step of the read-out chain (:mod:`ecomfs.read.chain`), or ``auto``.
         strategy, order: see :class:`ecomfs.retrieve.Retriever`.
         similarity: what makes two rows alike: their ``text``, their fields (``tabular``), both
             alike (``mixed``), or ``auto``: chosen leave-one-out on the pool where a task's rows
@@ -100,7 +98,6 @@ class Options:
 
 __all__ = [
     "MAX_LABELS",
-    "MAX_LOOKS",
     "MAX_PASSES",
     "SHORTLIST",
     "LanguageChoice",

@@ -10,7 +10,7 @@ import numpy as np
 from ecomfs.decide import cheap_answer
 from ecomfs.engine.protocol import Engine
 from ecomfs.prompt import PromptBuilder
-from ecomfs.read import Calibration, LogprobReadout, Readout
+from ecomfs.read import Calibration, Readout
 from ecomfs.read.fusion import PRIOR_CHEAP, Evidence
 from ecomfs.retrieve import Experts, Opinion
 from ecomfs.task import LabelSpace
@@ -44,8 +44,6 @@ class Voice:
 
     def narrowed(self, places: Sequence[int]) -> Voice:
         """The same voice for some of the labels only: their listing, their answers."""
-        if not isinstance(self.readout, LogprobReadout):
-            return self
         builder = self.builder
         few = replace(
             builder,

@@ -20,7 +20,7 @@ from ecomfs.batch.select import Selection
 from ecomfs.engine.cached import CachedEngine
 from ecomfs.errors import ConfigError
 from ecomfs.pipeline import Case, Pipeline
-from ecomfs.read.readout import LogprobReadout
+from ecomfs.read import LogprobReadout, TopReadout
 from ecomfs.retrieve.prefix_cache import simulate_prefix_cache
 from ecomfs.table import IdTracker, TableReader
 from ecomfs.types import Row
@@ -233,7 +233,9 @@ async def _known(pipeline: Pipeline, cases: Sequence[Case]) -> list[bool]:
 def _looks(pipeline: Pipeline) -> int | None:
     """Answer tokens a row: one a look; ``None`` for generated answers."""
     looks = [
-        v.readout.looks for v in pipeline.voices.values() if isinstance(v.readout, LogprobReadout)
+        v.readout.looks
+        for v in pipeline.voices.values()
+        if isinstance(v.readout, LogprobReadout | TopReadout)
     ]
     return max(looks) if looks else None
 

@@ -15,10 +15,13 @@ def check(engine: o.Engine = "auto") -> None:
     from ecomfs import aio
     from ecomfs.engine.canary import canary_each
     from ecomfs.engine.factory import open_engine
+    from ecomfs.engine.shared import concede
+    from ecomfs.read.chain import steps
 
     opened = open_engine(engine)
     try:
         reports = aio.run(canary_each(opened))
+        concede(opened, reports)
     finally:
         aio.run(opened.aclose())
     console = Console()
@@ -29,7 +32,8 @@ def check(engine: o.Engine = "auto") -> None:
         f"likely tokens {can.top_logprobs or 'no'} · "
         f"choice {'yes' if can.choice else 'no'} · "
         f"prefix reuse {'yes' if can.prefix_reuse else 'no'} · "
-        f"context {can.context_tokens} tokens"
+        f"context {can.context_tokens} tokens\n"
+        f"labels can be read by --readout {', '.join(step.name for step in steps(opened))}"
     )
     for report in reports:
         table = Table("check", "", "what was seen", title=report.engine if len(reports) > 1 else "")

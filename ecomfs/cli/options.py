@@ -58,7 +58,12 @@ Language = Annotated[
 Template = Annotated[
     str | None, typer.Option(help="template version (v1) or a .jinja file [task's default]")
 ]
-Readout = Annotated[str, typer.Option(help="how the answer is read: auto, words, codes, text")]
+Readout = Annotated[
+    str,
+    typer.Option(
+        help="how the answer is read: auto, words, codes, top-words, top-codes, choice, text"
+    ),
+]
 Strategy = Annotated[str, typer.Option(help="how demonstrations are selected")]
 Similarity = Annotated[
     str,

@@ -18,6 +18,7 @@ from ecomfs.cache import ByteCache
 from ecomfs.engine.protocol import (
     Capabilities,
     Choosing,
+    Chosen,
     Engine,
     Listing,
     Paid,
@@ -117,7 +118,7 @@ class CachedEngine:
         for."""
         engine = self.engine
         if not isinstance(engine, Listing):
-            raise ConfigError(f"{self.spec} lists no tokens", hint="--readout text")
+            raise ConfigError(f"{self.spec} lists no tokens", hint="--readout auto")
         scope = f"top{self.capabilities.top_logprobs}-{self.fingerprint}"
         keys = [hashlib.sha256(p.text.encode()).digest() if p.text else b"" for p in prompts]
         known = await asyncio.to_thread(self.cache.get, scope, [k for k in keys if k])
@@ -142,10 +143,10 @@ class CachedEngine:
 
     async def choose(
         self, prompts: Sequence[Prompt], answers: Sequence[str]
-    ) -> list[Generation | EngineError]:
+    ) -> list[Chosen | EngineError]:
         """As the engine's (a :class:`Choosing`)."""
         if not isinstance(self.engine, Choosing):
-            raise ConfigError(f"{self.spec} cannot choose among answers", hint="--readout text")
+            raise ConfigError(f"{self.spec} cannot choose among answers", hint="--readout auto")
         return await self.engine.choose(prompts, answers)
 
     @property

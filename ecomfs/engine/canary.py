@@ -13,7 +13,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
 from ecomfs.engine.canary_report import CanaryReport, Check
-from ecomfs.engine.protocol import Constrained, Engine, Listing, Several, Tokenizer, TopTokens
+from ecomfs.engine.protocol import (
+    Choosing,
+    Chosen,
+    Constrained,
+    Engine,
+    Listing,
+    Several,
+    Tokenizer,
+    TopTokens,
+)
+from ecomfs.engine.retry import permanent
 from ecomfs.errors import (
     ContextOverflowError,
     EngineError,
@@ -63,15 +73,17 @@ async def canary(engine: Engine, codes: Sequence[str] | None = None) -> CanaryRe
     tokenizer = engine.tokenizer
     if tokenizer is not None and engine.capabilities.logprobs:
         look = _Looker(engine, tokenizer)
-        for name, required, check in (
+        named = await _guarded("log-probabilities", True, lambda: look.logprobs(codes), "logprobs")
+        checks.append(named)
+        rest: tuple[tuple[str, bool, Callable[[], Awaitable[_Outcome]]], ...] = (
             ("codes are single tokens", True, lambda: _single_tokens(tokenizer, codes)),
-            ("log-probabilities", True, lambda: look.logprobs(codes)),
             ("constraint bites", True, lambda: look.constraint(codes)),
             ("begins as trained", True, look.sense),
             ("context length", True, look.context),
             ("repeats itself", False, look.repeats),
             ("prefix reuse", False, look.prefix),
-        ):
+        )
+        for name, required, check in () if named.lacks else rest:
             checks.append(await _guarded(name, required, check))
     else:
         checks.append(
@@ -84,9 +96,13 @@ async def canary(engine: Engine, codes: Sequence[str] | None = None) -> CanaryRe
                 required=False,
             )
         )
+    exact = engine.capabilities.logprobs and not checks[0].lacks
     if isinstance(engine, Listing) and engine.capabilities.top_logprobs:
-        required = not engine.capabilities.logprobs  # then labels may be read from them
-        checks.append(await _guarded("likely tokens", required, lambda: _likely(engine)))
+        # Where nothing better is there labels are read from them.
+        likely = await _guarded("likely tokens", not exact, lambda: _likely(engine), "top_logprobs")
+        checks.append(likely)
+    if isinstance(engine, Choosing) and engine.capabilities.choice:
+        checks.append(await _guarded("choice bites", False, lambda: _choice(engine), "choice"))
     if engine.capabilities.generates:
         checks.append(await _guarded("no thinking", True, lambda: _thinking(engine)))
     moment = datetime.now(UTC).isoformat(timespec="seconds")
@@ -110,12 +126,18 @@ async def canary_each(
 _Outcome = tuple[bool, str, str]  # ok, detail, hint
 
 
-async def _guarded(name: str, required: bool, check: Callable[[], Awaitable[_Outcome]]) -> Check:
+async def _guarded(
+    name: str, required: bool, check: Callable[[], Awaitable[_Outcome]], proves: str = ""
+) -> Check:
+    """``proves``: the capability that is missing where the engine cannot answer at all (what it
+    answers wrongly is a fault)."""
     try:
         ok, detail, hint = await check()
     except EngineUnavailableError:
         raise
     except EngineError as error:
+        if proves and not error.retryable:
+            return Check(name, False, error.message, error.hint, False, lacks=proves)
         return Check(name, False, error.message, error.hint, required)
     return Check(name, ok, detail, "" if ok else hint, required)
 
@@ -164,6 +186,23 @@ async def _likely(engine: Listing) -> _Outcome:
     return True, f"{len(answer.logprobs)} tokens, mass {mass:.2f}, first {best!r}", ""
 
 
+async def _choice(engine: Choosing) -> _Outcome:
+    """One of the answers comes, even where all of them are unlikely."""
+    answers = (" violin", " seventeen")
+    (answer,) = await engine.choose([Prompt(_SENTENCE, _TEMPLATE)], answers)
+    if not isinstance(answer, Chosen):
+        raise answer
+    said = " ".join(answer.text.split())[:40]
+    if answer.text not in answers:
+        raise permanent(
+            EngineResponseError(
+                f"answers {said!r}, which is none of {len(answers)} answers",
+                hint="the server ignores structured_outputs: update vLLM, or go around the gateway",
+            )
+        )
+    return True, f"answers {said!r}, one of {len(answers)}", ""
+
+
 class _Looker:
     """The checks that read log-probabilities."""
 
@@ -195,7 +234,7 @@ class _Looker:
         reading = await self._read(await self._prompt(_SENTENCE), ids)
         (values,) = reading.logprobs
         if len(values) != len(ids) or any(math.isnan(v) or v > _SLACK for v in values):
-            raise EngineResponseError(f"{len(values)} values for {len(ids)} codes: {values}")
+            return False, f"{len(values)} values for {len(ids)} codes: {values}", _RAW
         mass = sum(map(math.exp, values))
         if mass > 1 + _SLACK:
             return False, f"probabilities of {len(ids)} codes sum to {mass:.3f}", _RAW

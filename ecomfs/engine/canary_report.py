@@ -17,7 +17,9 @@ class Check:
         ok: whether it holds.
         detail: what was seen.
         hint: the mend; empty when ok.
-        required: results cannot be trusted without it; otherwise it costs speed or comfort.
+        required: results cannot be trusted without it; otherwise it costs speed or comfort, or
+            one way of reading.
+        lacks: the capability that the engine states and does not have, if that was found.
     """
 
     name: str
@@ -25,6 +27,7 @@ class Check:
     detail: str
     hint: str = ""
     required: bool = True
+    lacks: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,12 @@ class CanaryReport:
     def ok(self) -> bool:
         """Every required check holds."""
         return all(check.ok for check in self.checks if check.required)
+
+    @property
+    def lacking(self) -> frozenset[str]:
+        """Capabilities that the engine states and does not have; see
+        :meth:`ecomfs.engine.protocol.Capabilities.without`."""
+        return frozenset(check.lacks for check in self.checks if check.lacks)
 
     def require(self) -> CanaryReport:
         """This report, if scoring can be trusted.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Literal, TypeVar, get_args
 from weakref import WeakKeyDictionary
 
@@ -87,6 +87,7 @@ class LiteLlmEngine:
         self._seeds = known.seeds
         most = 5 if self._text else 20
         self._top = most if top_logprobs is None and known.lists else (top_logprobs or 0)
+        self._lacking: frozenset[str] = frozenset()
         self._context = context or known.context or _CONTEXT
         self._timeout = timeout
         self._attempts = attempts
@@ -122,7 +123,11 @@ class LiteLlmEngine:
             context_tokens=self._context,
             batch=self._concurrency,
             top_logprobs=self._top,
-        )
+        ).without(self._lacking)
+
+    def concede(self, lacking: Collection[str]) -> None:
+        """See :class:`ecomfs.engine.protocol.Conceding`."""
+        self._lacking |= frozenset(lacking)
 
     @property
     def tokenizer(self) -> None:
@@ -143,7 +148,7 @@ class LiteLlmEngine:
         """An error for every prompt: providers cannot be asked about named tokens."""
         error = permanent(
             EngineResponseError(
-                f"{self.spec} gives no log-probabilities of named tokens", hint="--readout text"
+                f"{self.spec} gives no log-probabilities of named tokens", hint="--readout auto"
             )
         )
         return [error for _ in prompts]
@@ -151,7 +156,7 @@ class LiteLlmEngine:
     async def top(self, prompts: Sequence[Prompt]) -> list[TopTokens | EngineError]:
         """See :class:`ecomfs.engine.protocol.Listing`."""
         if not self._top:
-            raise ConfigError(f"{self.spec} lists no tokens", hint="--readout text")
+            raise ConfigError(f"{self.spec} lists no tokens", hint="--readout auto")
         options = {"max_tokens": 1, "temperature": 0, **wire.asks_for_top(self._top, self._text)}
         return await self._each(prompts, options, lambda a: wire.top_tokens(a, self._text))
 

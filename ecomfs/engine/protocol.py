@@ -9,8 +9,8 @@ The core is asynchronous; :func:`ecomfs.aio.run` is the synchronous facade.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 from ecomfs.errors import ConfigError, EngineError
@@ -42,6 +42,14 @@ class Capabilities:
     codes_per_look: int | None = None
     top_logprobs: int = 0
     choice: bool = False
+
+    def without(self, lacking: Collection[str]) -> Capabilities:
+        """These without some of ``logprobs``, ``top_logprobs`` and ``choice``.
+
+        >>> Capabilities(True, True, True, 512, top_logprobs=20).without({"top_logprobs"})
+        Capabilities(logprobs=True, ..., top_logprobs=0, choice=False)
+        """
+        return replace(self, **{name: type(getattr(self, name))() for name in lacking})
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,15 +179,43 @@ class Listing(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """One of given answers.
+
+    Attributes:
+        text: the answer; anything else if the constraint did not bite.
+        steps: for every token of the answer its text and the likeliest tokens in its place, text
+            → natural-log probability; empty where the engine does not list them. Whether they are
+            those before or after the constraint differs between engines.
+        prompt_tokens: tokens of the prompt.
+        cached_tokens: of these, how many the engine did not compute again.
+    """
+
+    text: str
+    steps: tuple[tuple[str, Mapping[str, float]], ...] = ()
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+
+
 @runtime_checkable
 class Choosing(Protocol):
     """An engine with ``capabilities.choice``: its answer can be kept to given ones."""
 
     async def choose(
         self, prompts: Sequence[Prompt], answers: Sequence[str]
-    ) -> list[Generation | EngineError]:
+    ) -> list[Chosen | EngineError]:
         """One of ``answers`` for every prompt, drawn greedily token by token; same rules as
         :meth:`Engine.read`."""
+        ...
+
+
+@runtime_checkable
+class Conceding(Protocol):
+    """An engine on another program, which may lack what its kind can do."""
+
+    def concede(self, lacking: Collection[str]) -> None:
+        """From now on state these capabilities no longer (see :meth:`Capabilities.without`)."""
         ...
 
 

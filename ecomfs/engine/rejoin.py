@@ -65,3 +65,8 @@ class Rejoin:
         report = await canary(engine)
         self.reports.append(report)
         report.require()
+        if report.lacking:
+            raise EngineError(
+                f"it lacks what it had: {', '.join(sorted(report.lacking))}",
+                hint="start it as it was, or run again",
+            )

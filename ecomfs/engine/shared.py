@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
+from collections.abc import Sequence
 
 from ecomfs import aio
 from ecomfs.engine.cached import CachedEngine, ReadingCache
 from ecomfs.engine.canary import CanaryReport, canary_each
 from ecomfs.engine.factory import open_engine
-from ecomfs.engine.protocol import Engine
+from ecomfs.engine.protocol import Conceding, Engine
 from ecomfs.errors import EcomfsError
+
+logger = logging.getLogger(__name__)
 
 _CHECKED = ("vllm:", "vllm-local:", "litellm:")
 _lock = threading.Lock()
@@ -35,12 +39,25 @@ def shared_engine(spec: str = "auto") -> Engine:
                 try:
                     reports = aio.run(canary_each(engine))
                     _seen[spec] = tuple(report.require() for report in reports)
+                    concede(engine, reports)
                 except EcomfsError:
                     aio.run(engine.aclose())
                     raise
             off = os.environ.get("ECOMFS_READING_CACHE", "").casefold() in ("0", "off", "no")
             _open[spec] = engine if off else CachedEngine(engine, ReadingCache.open())
         return _open[spec]
+
+
+def concede(engine: Engine, reports: Sequence[CanaryReport]) -> None:
+    """Have an engine state no more than the canary found on all of its servers; what it lacks is
+    logged, because labels are then read another way."""
+    for report in reports:
+        for check in report.checks:
+            if check.lacks:
+                logger.warning("%s: %s: %s", report.engine, check.name, check.detail)
+    lacking = frozenset[str]().union(*(report.lacking for report in reports))
+    if lacking and isinstance(engine, Conceding):
+        engine.concede(lacking)
 
 
 def canary_reports(spec: str = "auto") -> tuple[CanaryReport, ...]:

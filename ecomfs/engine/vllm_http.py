@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from ecomfs.engine import vllm_wire as wire
 from ecomfs.engine.canary_report import CanaryReport
-from ecomfs.engine.protocol import Capabilities, Sampling, Tokenizer, TopTokens
+from ecomfs.engine.protocol import Capabilities, Chosen, Sampling, Tokenizer, TopTokens
 from ecomfs.engine.rejoin import Recheck, Rejoin
 from ecomfs.engine.retry import isolate, may_be_the_prompts, permanent, retrying
 from ecomfs.engine.served_model import (
@@ -53,6 +53,7 @@ class VllmEngine:
         prompts_per_request: prompts in one request.
         concurrency: requests in flight at once, a server, at most; a server that says it is busy,
             or is too slow, gets half as many, and one more with every window it answers.
+        top_logprobs: how many of the likeliest tokens it lists (vLLM's ``--max-logprobs``).
         backoff: first pause before a repetition, in seconds; doubles each time.
         recheck: what a server that was gone has to pass, beside serving the same model, before it
             is used again: it is called with an engine of that server alone and raises an
@@ -76,6 +77,7 @@ class VllmEngine:
         attempts: int = 5,
         prompts_per_request: int = 16,
         concurrency: int = 8,
+        top_logprobs: int = wire.TOP,
         backoff: float = 0.5,
         recheck: Recheck | None = None,
         probe_after: float = 1.0,
@@ -95,6 +97,8 @@ class VllmEngine:
         self._sleep = sleep
         self._per_request = max(1, prompts_per_request)
         self._concurrency = max(1, concurrency)
+        self._top = max(0, top_logprobs)
+        self._lacking: frozenset[str] = frozenset()
         self._transport = Transport(
             self._urls,
             api_key=self._key,
@@ -124,13 +128,17 @@ class VllmEngine:
             context_tokens=self._served.context,
             batch=self._per_request * self._concurrency * len(self._urls),
             codes_per_look=wire.MAX_CODES,
-            top_logprobs=wire.TOP,
+            top_logprobs=self._top,
             choice=True,
-        )
+        ).without(self._lacking)
 
     @property
     def tokenizer(self) -> Tokenizer:
         return self._served.tokenizer
+
+    def concede(self, lacking: Collection[str]) -> None:
+        """See :class:`ecomfs.engine.protocol.Conceding`."""
+        self._lacking |= frozenset(lacking)
 
     async def read(
         self, prompts: Sequence[Prompt], questions: Sequence[Question]
@@ -174,20 +182,22 @@ class VllmEngine:
         """See :meth:`ecomfs.engine.protocol.Listing.top`."""
 
         async def job(rows: list[Tokens]) -> list[Any]:
-            return await self._ask(self._fitting(rows, 1), wire.TOP_BODY, wire.top_tokens)
+            return await self._ask(
+                self._fitting(rows, 1), wire.top_body(self._top), wire.top_tokens
+            )
 
         return await self._each(prompts, job)
 
     async def choose(
         self, prompts: Sequence[Prompt], answers: Sequence[str]
-    ) -> list[Generation | EngineError]:
+    ) -> list[Chosen | EngineError]:
         """See :meth:`ecomfs.engine.protocol.Choosing.choose`."""
         # The constraint works on characters: any spelling by tokens may be taken.
         room = 1 + max(len(answer.encode()) for answer in answers)
-        body = wire.choice_body(answers, room)
+        body = wire.choice_body(answers, room, self.capabilities.top_logprobs)
 
         async def job(rows: list[Tokens]) -> list[Any]:
-            return await self._ask(self._fitting(rows, room), body, wire.texts)
+            return await self._ask(self._fitting(rows, room), body, wire.chosen)
 
         return await self._each(prompts, job)
 
@@ -229,15 +239,18 @@ class VllmEngine:
     # -- inside -----------------------------------------------------------------------------
 
     def _alone(self, url: str) -> VllmEngine:
-        return VllmEngine(
+        alone = VllmEngine(
             url,
             api_key=self._key,
             timeout=self._timeout,
             attempts=1,
+            top_logprobs=self._top,
             backoff=self._backoff,
             sleep=self._sleep,
             served=self._served,
         )
+        alone.concede(self._lacking)
+        return alone
 
     async def _each(
         self,

@@ -16,7 +16,7 @@ from ecomfs.engine import vllm_wire as wire
 from ecomfs.engine.files import folder_digest
 from ecomfs.engine.hf import HfTokenizer, check_folder
 from ecomfs.engine.launch import servable
-from ecomfs.engine.protocol import Capabilities, Sampling
+from ecomfs.engine.protocol import Capabilities, Chosen, Sampling
 from ecomfs.engine.vllm_runtime import NEEDS, first_line, load, translating
 from ecomfs.engine.worker import Worker
 from ecomfs.errors import (
@@ -161,7 +161,7 @@ class VllmLocalEngine:
 
     async def choose(
         self, prompts: Sequence[Prompt], answers: Sequence[str]
-    ) -> list[Generation | EngineError]:
+    ) -> list[Chosen | EngineError]:
         """See :meth:`ecomfs.engine.protocol.Choosing.choose`."""
         # The constraint works on characters: any spelling by tokens may be taken.
         room = 1 + max(len(answer.encode()) for answer in answers)
@@ -169,9 +169,10 @@ class VllmLocalEngine:
         how = self._params(
             max_tokens=room,
             temperature=0.0,
+            logprobs=wire.TOP,
             structured_outputs=params.StructuredOutputsParams(choice=list(answers)),
         )
-        return await self._each(prompts, room, lambda rows: self._texts(rows, how))
+        return await self._each(prompts, room, lambda rows: self._chosen(rows, how))
 
     async def pick(self, prompt: Prompt, allowed: Sequence[int]) -> int:
         """The most likely token among ``allowed``: shows whether the constraint bites."""
@@ -234,6 +235,20 @@ class VllmLocalEngine:
             Generation(out.outputs[0].text, len(row), int(out.num_cached_tokens or 0))
             for row, out in zip(rows, self._run(rows, how), strict=True)
         ]
+
+    def _chosen(self, rows: list[list[int]], how: Any) -> list[Chosen]:
+        found = []
+        for row, out in zip(rows, self._run(rows, how), strict=True):
+            answer = out.outputs[0]
+            steps = tuple(
+                (
+                    str(listed[token].decoded_token),
+                    {str(v.decoded_token): float(v.logprob) for v in listed.values()},
+                )
+                for token, listed in zip(answer.token_ids, answer.logprobs or (), strict=False)
+            )
+            found.append(Chosen(answer.text, steps, len(row), int(out.num_cached_tokens or 0)))
+        return found
 
     def _run(self, rows: list[list[int]], how: Any) -> list[Any]:
         prompts = [{"prompt_token_ids": row} for row in rows]

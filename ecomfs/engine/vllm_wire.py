@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ecomfs.engine.protocol import TopTokens
+from ecomfs.engine.protocol import Chosen, TopTokens
 from ecomfs.engine.retry import permanent
 from ecomfs.errors import EngineError, EngineResponseError
 from ecomfs.types import Generation, Question, Reading
@@ -18,8 +18,6 @@ MAX_CODES = 128
 TOP = 20
 """vLLM's limit of likely tokens in one answer (``--max-logprobs``), unless it is started with
 another."""
-TOP_BODY = {"max_tokens": 1, "temperature": 0, "logprobs": TOP}
-"""The fields of a completion request that ask for the likeliest tokens."""
 
 _TOO_OLD = "vLLM 0.15 or newer is needed: older ones ignore logprob_token_ids"
 
@@ -138,13 +136,49 @@ def texts(answer: dict[str, Any], prompts: Sequence[Sequence[int]]) -> list[Gene
     ]
 
 
-def choice_body(answers: Sequence[str], max_tokens: int) -> dict[str, Any]:
-    """The fields of a completion request whose text shall be one of ``answers``."""
+def choice_body(answers: Sequence[str], max_tokens: int, top: int) -> dict[str, Any]:
+    """The fields of a completion request whose text shall be one of ``answers``, with the
+    likeliest tokens in the place of each of its own (vLLM masks before it takes logarithms, so
+    that they are shares among the allowed ones)."""
     return {
         "max_tokens": max_tokens,
         "temperature": 0,
         "structured_outputs": {"choice": list(answers)},
+        **({"logprobs": top} if top else {}),
     }
+
+
+def chosen(answer: dict[str, Any], prompts: Sequence[Sequence[int]]) -> list[Chosen]:
+    """The answers of a request, with what was likely in the place of their tokens where the
+    server lists it."""
+    cached = _cached(answer)
+    last = len(prompts) - 1
+    return [
+        Chosen(
+            str(choice.get("text", "")),
+            _steps(choice.get("logprobs")),
+            len(prompt),
+            cached if i == last else 0,
+        )
+        for i, (choice, prompt) in enumerate(
+            zip(_choices(answer, len(prompts)), prompts, strict=True)
+        )
+    ]
+
+
+def _steps(logprobs: Any) -> tuple[tuple[str, dict[str, float]], ...]:
+    try:
+        return tuple(
+            (str(token), {str(text): float(value) for text, value in listed.items()})
+            for token, listed in zip(logprobs["tokens"], logprobs["top_logprobs"], strict=True)
+        )
+    except (KeyError, TypeError, AttributeError, ValueError):
+        return ()  # the answer itself is there
+
+
+def top_body(count: int) -> dict[str, Any]:
+    """The fields of a completion request that ask for the likeliest tokens."""
+    return {"max_tokens": 1, "temperature": 0, "logprobs": count}
 
 
 def top_tokens(answer: dict[str, Any], prompts: Sequence[Sequence[int]]) -> list[TopTokens]:

@@ -20,7 +20,7 @@ from ecomfs.errors import ConfigError, MissingFileError
 from ecomfs.fit.fitting import Fitted
 from ecomfs.fit.promises import Wanted
 from ecomfs.pipeline import Pipeline
-from ecomfs.read import Calibration
+from ecomfs.read import CHAIN, Calibration, StepName
 from ecomfs.read.fusion import Fusion
 from ecomfs.read.novelty import Novelty
 from ecomfs.retrieve import Experts
@@ -168,13 +168,16 @@ class Profile(_Strict):
         text = json.dumps(self.model_dump(mode="json"), ensure_ascii=False, indent=2)
         Path(path).write_text(text + "\n", encoding="utf-8")
 
-    def readout_choice(self) -> Literal["words", "codes", "text"]:
-        """The read-out as an option of a run."""
-        kinds = {name.removeprefix("logprob-") for name in self.readout.values()}
-        for kind in ("text", "codes"):
-            if kind in kinds:
-                return "text" if kind == "text" else "codes"
-        return "words"
+    def readout_choice(self) -> StepName:
+        """The read-out as an option of a run: of several, the one that stands lowest."""
+        names = {name.removeprefix("logprob-") for name in self.readout.values()}
+        found: list[StepName] = [step.name for step in CHAIN if step.name in names]
+        if not found:
+            raise ConfigError(
+                f"the profile names no read-out that is known: {', '.join(sorted(names))}",
+                hint="fit again",
+            )
+        return found[-1]
 
     def differences(self, pipeline: Pipeline) -> list[str]:
         """What is no longer as it was when the profile was fitted, one line each."""

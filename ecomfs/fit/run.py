@@ -20,6 +20,7 @@ from ecomfs.options import Options, ReadoutChoice
 from ecomfs.pipeline import Pipeline
 from ecomfs.pool import Embedder
 from ecomfs.pool.sample import sample_queries
+from ecomfs.read import chain
 from ecomfs.task import TaskCard
 from ecomfs.types import Example
 
@@ -85,7 +86,7 @@ def fit_pipeline(
         tuned = aio.run(
             tune(
                 lambda k, readout: build(replace(options, k=k, readout=_readout(readout))),
-                _candidates(card, options),
+                _candidates(card, options, engine),
                 shuffled,
                 plan.tune,
                 on_progress,
@@ -102,11 +103,13 @@ def fit_pipeline(
     return pipeline, options, Profile.of(pipeline, fitted, plan.wanted)
 
 
-def _candidates(card: TaskCard, options: Options) -> list[Candidate]:
+def _candidates(card: TaskCard, options: Options, engine: Engine) -> list[Candidate]:
     """Every k with every read-out that the options leave open; the default first."""
     k = card.default_k if options.k is None else options.k
     ks = (k, k // 2, 2 * k) if options.k is None and k > 1 else (k,)
-    readouts = ("words", "codes") if options.readout == "auto" else (options.readout,)
+    allowed = chain.steps(engine, options.readout)
+    # What reads alike competes; a step further down is for engines that do not give more.
+    readouts = [step.name for step in allowed if step.readout is allowed[0].readout]
     found = [Candidate(n, readout) for readout in readouts for n in dict.fromkeys(ks)]
     return sorted(found, key=lambda c: (c.k != k, c.readout != readouts[0]))
 

@@ -29,7 +29,7 @@ class Candidate:
 
     Attributes:
         k: demonstrations a prompt.
-        readout: ``words``, ``codes`` or ``text``.
+        readout: a step of the read-out chain.
         loss: mean log loss of its calibrated leave-one-out readings; ``None`` before it was
             tried, or when it cannot be used (``why`` says so).
         accuracy: of these readings.

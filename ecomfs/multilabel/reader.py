@@ -15,7 +15,7 @@ from ecomfs.engine.protocol import Engine
 from ecomfs.errors import EcomfsError, RowError
 from ecomfs.multilabel.prompts import YES_NO, LabelPrompts
 from ecomfs.multilabel.select import cover
-from ecomfs.read import Calibration, LogprobReadout, Readout, TextReadout, Verbalizer
+from ecomfs.read import Calibration, LogprobReadout, Readout, Verbalizer, Wording, chain
 from ecomfs.retrieve import Retriever
 from ecomfs.task import LabelSpace, RowText, TaskCard, first_empty
 from ecomfs.types import Demonstration, Language, Posterior, Prompt, Row
@@ -48,7 +48,9 @@ class Speaker:
         tokenizer = engine.tokenizer
         if tokenizer is None or not scores(engine):
             every = tuple(range(len(builders)))
-            return cls(tuple(builders), ((TextReadout(YES_NO, verbalizer), every),))
+            wording = Wording(YES_NO, verbalizer, builders[0].cue(), builders[0].separator())
+            words = [step for step in chain.steps(engine) if step.kind == "words"]
+            return cls(tuple(builders), ((words[0].readout.of(wording, engine), every),))
         separator = builders[0].separator()
         found: list[tuple[LogprobReadout, list[int]]] = []
         for place, builder in enumerate(builders):

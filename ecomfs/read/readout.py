@@ -1,29 +1,77 @@
-"""Read-outs: how a posterior over labels is got from an engine.
+"""Read-outs: how a posterior over labels is got from an engine. Each class is one step of the
+chain (:mod:`ecomfs.read.chain`) and states what it needs of an engine.
 
-LogprobReadout   one forward pass, exact distribution; needs log-probabilities
-TextReadout      generated text, parsed; for engines that give no log-probabilities
+LogprobReadout   exact, through a trie of tokens      log-probabilities of named tokens
+TopReadout       the likeliest next tokens            a list of them
+ChoiceReadout    an answer drawn under a constraint   a constraint to given answers
+TextReadout      generated text, parsed               text
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, Self
 
 from ecomfs.engine.protocol import Engine, Tokenizer
-from ecomfs.errors import EngineError
-from ecomfs.read.parser import LabelParser
+from ecomfs.errors import ConfigError, EngineError
 from ecomfs.read.trie import AnswerTrie
 from ecomfs.read.verbalizer import Verbalizer
 from ecomfs.task import LabelSpace
 from ecomfs.types import Posterior, Prompt, Question
 
+MAX_LOOKS = 16
+"""Above this many looks a row, ``readout="auto"`` prefers codes, which need one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """What the prompts ask for.
+
+    Attributes:
+        space: the labels.
+        verbalizer: their answers.
+        cue: last line of the prompts (the tokens of an answer depend on what stands before it).
+        separator: what stands between cue and answer.
+    """
+
+    space: LabelSpace
+    verbalizer: Verbalizer
+    cue: str
+    separator: str
+
 
 class Readout(Protocol):
-    """Reads prompts into posteriors, one entry a prompt, in order."""
+    """Reads prompts into posteriors, one entry a prompt, in order.
+
+    Attributes:
+        needs: what an engine must give, in words.
+    """
+
+    needs: ClassVar[str]
 
     @property
     def name(self) -> str: ...
+
+    @staticmethod
+    def met(engine: Engine) -> bool:
+        """Whether an engine gives what is needed."""
+        ...
+
+    @classmethod
+    def of(cls, wording: Wording, engine: Engine) -> Self:
+        """The read-out of a wording on an engine that gives what is needed."""
+        ...
+
+    def suits(self, narrowed: bool) -> bool:
+        """Whether it tells these answers apart at a fair price, so that ``auto`` may take it;
+        ``narrowed``: only a shortlist of them is asked about."""
+        ...
+
+    def narrowed(self, places: Sequence[int]) -> Self:
+        """The read-out of some of the answers only."""
+        ...
 
     async def read(
         self, engine: Engine, prompts: Sequence[Prompt]
@@ -36,9 +84,10 @@ class LogprobReadout:
     Args:
         verbalizer: the answers.
         tokenizer: the served model's tokenizer.
-        cue: last line of the prompts (the tokens of an answer depend on what stands before it).
-        separator: what stands between cue and answer.
+        cue, separator: as of :class:`Wording`.
     """
+
+    needs: ClassVar[str] = "log-probabilities of named tokens"
 
     def __init__(
         self, verbalizer: Verbalizer, tokenizer: Tokenizer, cue: str, separator: str
@@ -50,8 +99,24 @@ class LogprobReadout:
         self._end = answer_tokens(tokenizer, cue, "\n")[0]
         self._trie = AnswerTrie(self._sequences, self._end)
 
-    def narrowed(self, places: Sequence[int]) -> LogprobReadout:
-        """The read-out of some of the answers only."""
+    @staticmethod
+    def met(engine: Engine) -> bool:
+        """See :class:`Readout`."""
+        return engine.capabilities.logprobs and engine.tokenizer is not None
+
+    @classmethod
+    def of(cls, wording: Wording, engine: Engine) -> Self:
+        """See :class:`Readout`."""
+        if engine.tokenizer is None:
+            raise ConfigError(f"engine {engine.spec} shows no tokenizer", hint="--readout auto")
+        return cls(wording.verbalizer, engine.tokenizer, wording.cue, wording.separator)
+
+    def suits(self, narrowed: bool) -> bool:
+        """A shortlist is short enough for any number of looks."""
+        return narrowed or self.looks <= MAX_LOOKS
+
+    def narrowed(self, places: Sequence[int]) -> Self:
+        """See :class:`Readout`."""
         few = copy.copy(self)
         few._sequences = [self._sequences[i] for i in places]
         few._trie = AnswerTrie(few._sequences, self._end)
@@ -70,6 +135,7 @@ class LogprobReadout:
     async def read(
         self, engine: Engine, prompts: Sequence[Prompt]
     ) -> list[Posterior | EngineError]:
+        """See :class:`Readout`."""
         out: list[Posterior | EngineError] = []
         for reading in await engine.read(prompts, self._trie.questions):
             if isinstance(reading, EngineError):
@@ -82,38 +148,6 @@ class LogprobReadout:
                     mass,
                     prompt_tokens=reading.prompt_tokens,
                     cached_tokens=reading.cached_tokens,
-                )
-            )
-        return out
-
-
-class TextReadout:
-    """Generates a short answer and parses it. The posterior is one-hot: without
-    log-probabilities there is no honest confidence to report."""
-
-    name = "text"
-
-    def __init__(self, space: LabelSpace, verbalizer: Verbalizer, max_tokens: int = 24) -> None:
-        self._parser = LabelParser(space, verbalizer.answers)
-        self._size = len(space)
-        self._max_tokens = max_tokens
-
-    async def read(
-        self, engine: Engine, prompts: Sequence[Prompt]
-    ) -> list[Posterior | EngineError]:
-        out: list[Posterior | EngineError] = []
-        for generation in await engine.generate(prompts, max_tokens=self._max_tokens, stop=("\n",)):
-            if isinstance(generation, EngineError):
-                out.append(generation)
-                continue
-            label = self._parser.parse(generation.text)
-            one_hot = tuple(float(i == label) for i in range(self._size))
-            out.append(
-                Posterior(
-                    one_hot if label is not None else (),
-                    raw=generation.text,
-                    prompt_tokens=generation.prompt_tokens,
-                    cached_tokens=generation.cached_tokens,
                 )
             )
         return out

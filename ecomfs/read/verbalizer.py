@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import string
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -32,6 +32,10 @@ class Verbalizer:
     kind: Kind
     answers: tuple[str, ...]
 
+    def narrowed(self, places: Sequence[int]) -> Verbalizer:
+        """The answers of some of the labels only."""
+        return Verbalizer(self.kind, tuple(self.answers[i] for i in places))
+
 
 def words(space: LabelSpace, language: Language) -> Verbalizer:
     """Label words in the prompt's language.
@@ -50,38 +54,40 @@ def words(space: LabelSpace, language: Language) -> Verbalizer:
 
 def codes(space: LabelSpace, tokenizer: Tokenizer | None, separator: str, seed: int) -> Verbalizer:
     """Codes that are single tokens after the answer cue under *this* tokenizer, permuted by
-    ``seed`` so that a model's liking for "A" does not always favour the same label.
+    ``seed`` so that a model's liking for "A" does not always favour the same label. Where the
+    tokenizer is not shown all codes have one length, so that none is the beginning of another.
 
     Raises:
-        EngineError: the tokenizer has not enough single-token codes.
+        EngineError: there are not enough codes.
     """
-    found: list[str] = []
-    taken: set[int] = set()
-    for candidate in _candidates():
-        if len(found) == len(space):
-            break
-        if tokenizer is None:
-            found.append(candidate)
-            continue
-        ids = tokenizer.encode(separator + candidate)
-        if len(ids) == 1 and ids[0] not in taken:
-            taken.add(ids[0])
-            found.append(candidate)
+    if tokenizer is None:
+        found = list(_SINGLE if len(space) <= len(_SINGLE) else _PAIRS)[: len(space)]
+    else:
+        found = _single_tokens(tokenizer, separator, len(space))
     if len(found) < len(space):
         raise EngineError(
-            f"the tokenizer has only {len(found)} single-token codes for {len(space)} labels",
-            hint="use --readout words",
+            f"only {len(found)} single-token codes are known for {len(space)} labels",
+            hint="use --readout words, or a shortlist",
         )
     random.Random(seed).shuffle(found)
     return Verbalizer("codes", tuple(found))
 
 
-def _candidates() -> Iterator[str]:
-    yield from string.ascii_uppercase
-    yield from (str(n) for n in range(1, 10))
-    for first in string.ascii_uppercase:
-        for second in string.ascii_uppercase:
-            yield first + second
-    for first in string.ascii_uppercase:
-        for second in string.ascii_lowercase:
-            yield first + second
+def _single_tokens(tokenizer: Tokenizer, separator: str, count: int) -> list[str]:
+    found: dict[int, str] = {}
+    for candidate in _CANDIDATES:
+        if len(found) == count:
+            break
+        ids = tokenizer.encode(separator + candidate)
+        if len(ids) == 1:
+            found.setdefault(ids[0], candidate)
+    return list(found.values())
+
+
+_SINGLE = (*string.ascii_uppercase, *(str(n) for n in range(1, 10)))
+_PAIRS = tuple(a + b for a in string.ascii_uppercase for b in string.ascii_uppercase)
+_CANDIDATES = (
+    *_SINGLE,
+    *_PAIRS,
+    *(a + b for a in string.ascii_uppercase for b in string.ascii_lowercase),
+)

@@ -46,7 +46,7 @@ def score(*arguments: str) -> int:
         (["--template", "v99"], "en.v99.jinja"),
         (["--shots", "50"], "50 examples wanted, the pool has 2"),
         (["--k", "-1"], "k is 0 (zero-shot) or more"),
-        (["--readout", "magic"], "use auto, words, codes, text"),
+        (["--readout", "magic"], "use auto, words, codes, top-words, top-codes, choice, text"),
         (["--language", "fr"], "use auto, en or zh"),
         (["--strategy", "magic", "--engine", "gguf:smollm2"], "magic"),
         (["--embedder", "magic", "--engine", "gguf:smollm2"], "magic"),

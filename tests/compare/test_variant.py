@@ -101,7 +101,7 @@ def test_a_file_of_variants(files: Path) -> None:
         (["v1"], ["B: k="], ConfigError, "k = ''"),
         (["v1"], ["B: k=1.5"], ConfigError, "k = '1.5'"),
         (["v1"], ["B: k=yes"], ConfigError, "k = 'yes'"),
-        (["v1"], ["B: readout=letters"], ConfigError, "one of auto, words, codes, text"),
+        (["v1"], ["B: readout=letters"], ConfigError, "one of auto, words, codes, top-words"),
         (["v1"], ["B: k=1 calibrate=0 k=2"], ConfigError, "k is given twice"),
         (["v1"], ["B: v2"], ConfigError, "'v2' is no option"),
         (["v1"], ["B: 'k=4"], ConfigError, "No closing quotation"),

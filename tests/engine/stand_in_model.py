@@ -13,7 +13,6 @@ from typing import Any
 from aiohttp import web
 
 from ecomfs import aio
-from ecomfs.engine.transformers import TransformersEngine
 from ecomfs.errors import EngineError
 from ecomfs.types import Generation, Question, Reading
 from prompts import of_tokens
@@ -27,9 +26,12 @@ class ModelServer:
     Attributes:
         vocabulary: its tokens are 0 to this.
         keys: API keys that came, in order.
+        ignores: fields of a completion request that it drops, as an older server or a gateway
+            does.
     """
 
-    def __init__(self, engine: TransformersEngine, folder: Path, vocabulary: int) -> None:
+    def __init__(self, engine: Any, folder: Path, vocabulary: int) -> None:
+        self.ignores: frozenset[str] = frozenset()
         self.engine = engine
         self.folder = folder
         self.vocabulary = vocabulary
@@ -72,7 +74,8 @@ class ModelServer:
         return web.json_response({"prompt": self.engine.tokenizer.decode(body["tokens"])})
 
     async def _completions(self, request: web.Request) -> web.Response:
-        body = await request.json()
+        whole = await request.json()
+        body = {name: value for name, value in whole.items() if name not in self.ignores}
         prompts = body["prompt"]
         if isinstance(prompts, str) or (prompts and isinstance(prompts[0], int)):
             prompts = [prompts]
@@ -134,7 +137,7 @@ class ModelServer:
                 "logprobs": {"tokens": [f"token_id:{picked}"], "top_logprobs": [top]},
             }
         if answers := (body.get("structured_outputs") or {}).get("choice"):
-            return {"text": await self._choose(ids, answers), "logprobs": None}
+            return await self._choose(ids, answers, body.get("logprobs") or 0)
         logprobs = None
         if count := body.get("logprobs"):
             likely = await self._likely(ids, count)
@@ -162,16 +165,31 @@ class ModelServer:
             found[text] = math.log(both)
         return sorted(found.items(), key=lambda pair: -pair[1])
 
-    async def _choose(self, ids: Ids, answers: list[str]) -> str:
-        spelt = {answer: self.engine.tokenizer.encode(answer) for answer in answers}
+    async def _choose(self, ids: Ids, answers: list[str], count: int) -> dict[str, Any]:
+        """Like vLLM, which masks before it takes logarithms."""
+        encode, decode = self.engine.tokenizer.encode, self.engine.tokenizer.decode
+        (end,) = encode("\n")
+        spelt = [encode(answer) for answer in answers]
         done: list[int] = []
-        while len(spelt) > 1:
+        tokens: list[str] = []
+        listed: list[dict[str, float]] = []
+        while end not in done:
             depth = len(done)
-            following = list(dict.fromkeys(s[depth] for s in spelt.values() if len(s) > depth))
-            values = await self._logprobs((*ids, *done), tuple(following))
-            done.append(following[values.index(max(values))])
-            spelt = {a: s for a, s in spelt.items() if s[: depth + 1] == done}
-        return next(iter(spelt))
+            going = [s for s in spelt if s[:depth] == done]
+            allowed = tuple({(s[depth] if len(s) > depth else end): None for s in going})
+            if allowed == (end,):
+                break
+            values = await self._logprobs((*ids, *done), allowed)
+            total = math.log(sum(map(math.exp, values)))
+            ordered = sorted(zip(allowed, values, strict=True), key=lambda pair: -pair[1])
+            done.append(ordered[0][0])
+            tokens.append(decode(done[-1:]))
+            listed.append({decode([token]): value - total for token, value in ordered[:count]})
+        text = decode([token for token in done if token != end])
+        return {
+            "text": text,
+            "logprobs": {"tokens": tokens, "top_logprobs": listed} if count else None,
+        }
 
     async def _text(self, ids: Ids, body: dict[str, Any]) -> str:
         stop = body.get("stop") or []
@@ -196,7 +214,7 @@ def _usage(rows: list[Ids], answered: int) -> dict[str, Any]:
     }
 
 
-def serving(engine: TransformersEngine, folder: Path, vocabulary: int) -> ModelServer:
+def serving(engine: Any, folder: Path, vocabulary: int) -> ModelServer:
     """A server that has started; stop it with ``aio.run(server.stop())``."""
     server = ModelServer(engine, folder, vocabulary)
     aio.run(server.start())

@@ -27,6 +27,7 @@ from ecomfs.engine.factory import open_engine
 from ecomfs.engine.models import smollm2_model
 from ecomfs.engine.protocol import (
     Choosing,
+    Chosen,
     Constrained,
     Engine,
     Listing,
@@ -364,8 +365,17 @@ class TestGenerating:
     def test_one_of_the_answers(self, chooses: Any) -> None:
         answers = [" positive", " negative", " possible"]
         for choice in aio.run(chooses.choose(some(chooses), answers)):
-            assert isinstance(choice, Generation), choice
+            assert isinstance(choice, Chosen), choice
             assert choice.text in answers
+            assert choice.prompt_tokens > 0
+
+    def test_what_was_likely_in_the_place_of_its_tokens(self, chooses: Any) -> None:
+        answers = [" positive", " negative", " possible"]
+        for choice in aio.run(chooses.choose(some(chooses), answers)):
+            assert "".join(token for token, _ in choice.steps).startswith(choice.text)
+            for token, listed in choice.steps:
+                assert listed[token] == max(listed.values())  # greedy
+                assert sum(map(math.exp, listed.values())) <= 1 + SLACK
 
 
 def test_what_was_spent_is_counted(engine: Any) -> None:
