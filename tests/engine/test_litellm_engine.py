@@ -3,6 +3,7 @@ is in test_contract.)"""
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -153,9 +154,37 @@ class TestWithLitellm:
             lambda a: a["choices"][0]["message"].update(content=" Positive.")
         )
         fault_server.mix = lambda: says_positive
-        (prediction,) = scripted.classifier(engine_at()).classify([{"text": "a fine lamp"}], ["r"])
+        clf = scripted.classifier(engine_at(top_logprobs=0))
+        (prediction,) = clf.classify([{"text": "a fine lamp"}], ["r"])
         assert (prediction.status, prediction.label) == (Status.OK, "positive")
+        assert prediction.label_mass is None
         assert "a fine lamp" in fault_server.bodies[-1]["messages"][0]["content"]
+
+    def test_a_classifier_reads_the_likely_tokens(
+        self, fault_server: FaultServer, engine_at: Open
+    ) -> None:
+        tokens = {"Negative": -0.4, " neg": -2.5, "Positive": -1.6, "The": -4.0}
+        listed = [{"token": t, "logprob": p, "bytes": None} for t, p in tokens.items()]
+        lists_labels = faults.spoils(
+            lambda a: a["choices"][0].update(
+                logprobs={"content": [{**listed[0], "top_logprobs": listed}]}
+            )
+        )
+        fault_server.mix = lambda: lists_labels
+        clf = scripted.classifier(engine_at())
+        assert clf.pipeline_.voices["en"].readout.name == "top-words"
+        (prediction,) = clf.classify([{"text": "a fine lamp"}], ["r"])
+        negative, positive = math.exp(-0.4) + math.exp(-2.5), math.exp(-1.6)
+        assert prediction.label == "negative"
+        assert prediction.label_mass == pytest.approx(negative + positive)
+        assert prediction.confidence == pytest.approx(negative / (negative + positive))
+        assert fault_server.bodies[-1]["max_tokens"] == 1
+
+    def test_likely_tokens_that_name_no_label(
+        self, fault_server: FaultServer, engine_at: Open
+    ) -> None:
+        (prediction,) = scripted.classifier(engine_at()).classify([{"text": "a lamp"}], ["r"])
+        assert (prediction.status, prediction.label) == (Status.INVALID, None)  # yes and no
 
     def test_retry_after_is_honoured(
         self, fault_server: FaultServer, engine_at: Open, pauses: list[float]
