@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ecomfs.read import Calibration
+from ecomfs.read.blend import Blend
 from ecomfs.read.conformal import prediction_set
 from ecomfs.read.fusion import Evidence, Fusion
 from ecomfs.read.novelty import Novelty, signs
@@ -47,8 +48,8 @@ class Policy:
     """What was fitted on the pool, beside each language's calibration.
 
     Attributes:
-        fusion: weights of model and experts; ``None``: the model alone.
-        cheap: weights of the experts alone, for rows that skip the model.
+        fusion: how model and experts answer together; ``None``: the model alone.
+        cheap: how the experts answer alone, for rows that skip the model.
         skip_from: confidence of the cheap answer from which on the model is not asked; ``None``:
             it always is.
         accept_from: confidence below which a row is left to a person; ``None``: none is.
@@ -58,8 +59,8 @@ class Policy:
         novel_below: p-value below which such a row is left to a person.
     """
 
-    fusion: Fusion | None = None
-    cheap: Fusion | None = None
+    fusion: Blend | None = None
+    cheap: Blend | None = None
     skip_from: float | None = None
     accept_from: float | None = None
     set_from: float | None = None
@@ -129,7 +130,7 @@ class Policy:
         return float(self.novelty.p_value(rows)[0])
 
 
-def cheap_answer(cheap: Fusion, opinion: Opinion) -> tuple[float, ...]:
+def cheap_answer(cheap: Fusion | Blend, opinion: Opinion) -> tuple[float, ...]:
     """The experts' own distribution, without the model."""
     vote, probe = np.array([opinion.vote]), np.array([opinion.probe])
     evidence = Evidence(np.full_like(vote, np.nan), vote, probe)

@@ -115,9 +115,15 @@ def show(profile: Profile) -> None:
         table.add_row(step, f"{loss:.3f}", f"{found['accuracy'][step]:.1%}")
     console.print(table)
     if profile.fusion is not None:
-        w = profile.fusion
+        w = profile.fusion.accounts[0]
         console.print(
             f"weights: model {w.model:.2f}, neighbours {w.vote:.2f}, probe {w.probe:.2f}",
+            highlight=False,
+        )
+        who = ("all together", "the experts alone", "the model alone", "nobody: the label shares")
+        believed = zip(who, profile.fusion.beliefs, strict=True)
+        console.print(
+            "who knows: " + ", ".join(f"{name} {belief:.0%}" for name, belief in believed),
             highlight=False,
         )
     for name, what in (("skip", "answered without the model"), ("accept", "accepted")):

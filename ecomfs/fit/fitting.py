@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from ecomfs.decide import Policy
 from ecomfs.fit.promises import Kept, Reading, Wanted, promise
 from ecomfs.pipeline import Pipeline
-from ecomfs.read import fit_calibration
+from ecomfs.read import cross_calibrated, fit_calibration
+from ecomfs.read.blend import MODEL_ALONE, cross_fitted, fit_blend
 from ecomfs.read.calibrate import MINIMUM
 from ecomfs.read.conformal import Threshold
-from ecomfs.read.fusion import PER_LABEL, PRIOR_CHEAP, Evidence, cross_fitted, fit_fusion
+from ecomfs.read.fusion import PER_LABEL, PRIOR, PRIOR_CHEAP, Evidence
 from ecomfs.retrieve import Experts
 from ecomfs.types import Example
 
@@ -79,11 +80,11 @@ async def fit(
     found, _ = await read_left_out(bare, examples, on_progress)
     kept = [reading for reading in found if reading is not None]
     truth = np.array([label for label, _, _ in kept], dtype=np.int64)
-    calibrated, model = _calibrated(bare, kept)
+    calibrated, model, unseen = _calibrated(bare, kept)
     notes: list[str] = []
     policy, fused = Policy(), model
     if experts is not None and (len(kept) or not examples):
-        policy, fused = _fused(experts, kept, model, truth, notes)
+        policy, fused = _fused(experts, kept, unseen, truth, notes)
     steps = {"read": np.array([p.probabilities for _, _, p in kept]), "calibrated": model}
     if policy.fusion is not None:
         steps["fused"] = fused
@@ -123,29 +124,34 @@ async def read_left_out(
     return out, float(np.mean(tokens)) if tokens else 0.0
 
 
-def _calibrated(pipeline: Pipeline, kept: Kept) -> tuple[Pipeline, Floats]:
-    """Each language's calibration, and the calibrated distributions of the readings."""
+def _calibrated(pipeline: Pipeline, kept: Kept) -> tuple[Pipeline, Floats, Floats]:
+    """Each language's calibration, the calibrated distributions of the readings, and the same
+    with each half of them calibrated as the other half says: an honest look at the model."""
     voices = dict(pipeline.voices)
+    model = np.empty((len(kept), len(pipeline.space)))
+    unseen = model.copy()
     for language, voice in pipeline.voices.items():
-        mine = [(label, p) for label, case, p in kept if case.language == language]
-        found = fit_calibration([p.probabilities for _, p in mine], [label for label, _ in mine])
+        mine = [i for i, (_, case, _) in enumerate(kept) if case.language == language]
+        read = [kept[i][2].probabilities for i in mine]
+        labels = [kept[i][0] for i in mine]
+        found = fit_calibration(read, labels)
         voices[language] = replace(voice, calibration=found)
-    rows = []
-    for _, case, posterior in kept:
-        by = voices[case.language].calibration
-        rows.append(posterior.probabilities if by is None else by.apply(posterior.probabilities))
-    model = np.array(rows, dtype=np.float64).reshape(len(rows), len(pipeline.space))
-    return replace(pipeline, voices=voices), model
+        if mine:
+            model[mine] = read if found is None else [found.apply(p) for p in read]
+            unseen[mine] = cross_calibrated(read, labels)
+    return replace(pipeline, voices=voices), model, unseen
 
 
 def _fused(
     experts: Experts, kept: Kept, model: Floats, truth: NDArray[np.int64], notes: list[str]
 ) -> tuple[Policy, Floats]:
-    """The weights of model and experts, and cross-fitted distributions of the readings."""
+    """How model and experts answer together, and cross-fitted distributions of the readings."""
     votes, scores, labels = experts.own()
+    counts = np.bincount(labels, minlength=len(experts.labels))
+    shares = ((counts + 1.0) / (counts + 1.0).sum()).tolist()
+    known = counts >= PER_LABEL
     alone = Evidence(np.full_like(votes, np.nan), votes, scores)
-    known = np.bincount(labels, minlength=len(experts.labels)) >= PER_LABEL
-    cheap = fit_fusion(alone, labels, PRIOR_CHEAP, known[labels])
+    cheap = fit_blend(alone, labels, shares, PRIOR_CHEAP, usable=known[labels])
     if known[truth].sum() < MINIMUM:
         notes.append(
             f"{known[truth].sum()} readings of labels with {PER_LABEL} examples or more are too "
@@ -158,10 +164,12 @@ def _fused(
         np.array([o.vote for o in opinions if o is not None]).reshape(size),
         np.array([o.probe for o in opinions if o is not None]).reshape(size),
     )
-    fusion = fit_fusion(evidence, truth, usable=known[truth])
+    accounts = (cheap.accounts[0], MODEL_ALONE)
+    fusion = fit_blend(evidence, truth, shares, PRIOR, accounts, known[truth])
+    policy = Policy(fusion=fusion, cheap=cheap)
     if not len(kept):
-        return Policy(fusion=fusion, cheap=cheap), model
-    return Policy(fusion=fusion, cheap=cheap), cross_fitted(evidence, truth, usable=known[truth])
+        return policy, model
+    return policy, cross_fitted(evidence, truth, shares, PRIOR, accounts, known[truth])
 
 
 def _loss(p: Floats, truth: NDArray[np.int64]) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -21,6 +21,7 @@ from ecomfs.fit.fitting import Fitted
 from ecomfs.fit.promises import Wanted
 from ecomfs.pipeline import Pipeline
 from ecomfs.read import CHAIN, Calibration, StepName
+from ecomfs.read.blend import Blend
 from ecomfs.read.fusion import Fusion
 from ecomfs.read.novelty import Novelty
 from ecomfs.retrieve import Experts
@@ -69,6 +70,35 @@ class Weights(_Strict):
     readings: int
 
 
+class Blended(_Strict):
+    """Accounts of who knows; see :class:`ecomfs.read.blend.Blend`. Shares by label."""
+
+    accounts: tuple[Weights, ...]
+    beliefs: tuple[float, ...]
+    shares: dict[str, float]
+
+    @classmethod
+    def of(cls, blend: Blend | None, names: Sequence[str]) -> Self | None:
+        """As it is written."""
+        if blend is None:
+            return None
+        return cls(
+            accounts=tuple(Weights(**asdict(account)) for account in blend.accounts),
+            beliefs=blend.beliefs,
+            shares=dict(zip(names, blend.shares, strict=True)),
+        )
+
+    def read(self, names: Sequence[str]) -> Blend:
+        """Over a label space; a label that it did not have has the least share."""
+        least = min(self.shares.values())
+        shares = [self.shares.get(name, least) for name in names]
+        return Blend(
+            tuple(Fusion(**account.model_dump()) for account in self.accounts),
+            self.beliefs,
+            tuple(share / sum(shares) for share in shares),
+        )
+
+
 class NoveltyReference(_Strict):
     """See :class:`ecomfs.read.novelty.Novelty`."""
 
@@ -93,14 +123,14 @@ class Profile(_Strict):
         found: readings, log loss and accuracy after each step, notes.
     """
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     task: str
     fitted_on: FittedOn
     k: int = Field(ge=0)
     readout: dict[Language, str]
     calibration: dict[Language, LanguageCalibration] = {}
-    fusion: Weights | None = None
-    cheap: Weights | None = None
+    fusion: Blended | None = None
+    cheap: Blended | None = None
     skip_from: float | None = None
     accept_from: float | None = None
     set_from: float | None = None
@@ -129,8 +159,8 @@ class Profile(_Strict):
             k=pipeline.k,
             readout={language: voice.readout.name for language, voice in pipeline.voices.items()},
             calibration=calibration,
-            fusion=None if policy.fusion is None else Weights(**asdict(policy.fusion)),
-            cheap=None if policy.cheap is None else Weights(**asdict(policy.cheap)),
+            fusion=Blended.of(policy.fusion, names),
+            cheap=Blended.of(policy.cheap, names),
             skip_from=policy.skip_from,
             accept_from=policy.accept_from,
             set_from=policy.set_from,
@@ -223,8 +253,8 @@ class Profile(_Strict):
         if self.fusion is not None and pipeline.retriever is not None:
             experts = Experts(pipeline.retriever, names)
         policy = Policy(
-            fusion=None if self.fusion is None else Fusion(**self.fusion.model_dump()),
-            cheap=None if self.cheap is None else Fusion(**self.cheap.model_dump()),
+            fusion=None if self.fusion is None else self.fusion.read(names),
+            cheap=None if self.cheap is None else self.cheap.read(names),
             skip_from=self.skip_from,
             accept_from=self.accept_from,
             set_from=self.set_from,

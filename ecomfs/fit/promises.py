@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from ecomfs.decide import Policy
 from ecomfs.errors import ConfigError
 from ecomfs.pipeline import Case
+from ecomfs.read.blend import cross_fitted
 from ecomfs.read.conformal import Threshold, accept_threshold, set_threshold, skip_threshold
-from ecomfs.read.fusion import PER_LABEL, PRIOR_CHEAP, Evidence, cross_fitted
+from ecomfs.read.fusion import PER_LABEL, PRIOR_CHEAP, Evidence
 from ecomfs.read.novelty import MINIMUM, Novelty, signs
 from ecomfs.retrieve import Experts
 from ecomfs.types import Posterior
@@ -79,7 +80,9 @@ def promise(
         votes, scores, labels = experts.own()
         known = np.bincount(labels, minlength=len(experts.labels)) >= PER_LABEL
         alone = Evidence(np.full_like(votes, np.nan), votes, scores)
-        answers = cross_fitted(alone, labels, PRIOR_CHEAP, known[labels])
+        answers = cross_fitted(
+            alone, labels, policy.cheap.shares, PRIOR_CHEAP, usable=known[labels]
+        )
         skip = skip_threshold(
             answers.max(axis=1), answers.argmax(axis=1) == labels, wanted.max_loss
         )

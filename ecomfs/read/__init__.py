@@ -1,6 +1,6 @@
 """From an engine's reading to a posterior over labels."""
 
-from ecomfs.read.calibrate import Calibration, fit_calibration
+from ecomfs.read.calibrate import Calibration, cross_calibrated, fit_calibration
 from ecomfs.read.chain import CHAIN, Step, StepName
 from ecomfs.read.choice import ChoiceReadout
 from ecomfs.read.generated import TextReadout
@@ -25,6 +25,7 @@ __all__ = [
     "Verbalizer",
     "Wording",
     "codes",
+    "cross_calibrated",
     "fit_calibration",
     "words",
 ]

@@ -93,6 +93,19 @@ def fit_calibration(
     return Calibration(tuple(offsets.tolist()), strength, len(truth), temperature)
 
 
+def cross_calibrated(posteriors: Sequence[Sequence[float]], labels: Sequence[int]) -> Floats:
+    """Calibrated distributions of labelled examples, shape (n, L): each half by what was estimated
+    on the other, so that they look no better than those of new rows."""
+    read, truth = np.asarray(posteriors, dtype=np.float64), np.asarray(labels)
+    out = read.copy()
+    halves = _halves(truth)
+    for fitted, held in (halves, halves[::-1]):
+        found = fit_calibration(read[fitted].tolist(), truth[fitted].tolist())
+        if found is not None:
+            out[held] = [found.apply(row) for row in read[held].tolist()]
+    return out
+
+
 def _temperature(log_p: Floats, truth: NDArray[np.int64]) -> float:
     """Brent's method, which needs no derivative; the prior on log T is normal around 0."""
     from scipy.optimize import minimize_scalar  # a fifth of a second that only a fit needs
@@ -106,8 +119,7 @@ def _temperature(log_p: Floats, truth: NDArray[np.int64]) -> float:
 
 
 def _choose_strength(log_p: Floats, truth: NDArray[np.int64]) -> float:
-    order = np.argsort(truth, kind="stable")  # halves with the same mix of labels
-    halves = (order[::2], order[1::2])
+    halves = _halves(truth)
     loss = dict.fromkeys(STRENGTHS, 0.0)
     for fitted, held in (halves, halves[::-1]):
         offsets = _offsets(log_p[fitted], truth[fitted])
@@ -115,6 +127,12 @@ def _choose_strength(log_p: Floats, truth: NDArray[np.int64]) -> float:
             p = softmax(log_p[held] + strength * offsets)
             loss[strength] -= float(np.log(p[np.arange(len(held)), truth[held]]).sum())
     return min(STRENGTHS, key=lambda s: (loss[s], s))
+
+
+def _halves(truth: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Two halves of the rows with the same mix of labels."""
+    order = np.argsort(truth, kind="stable")
+    return order[::2], order[1::2]
 
 
 def _offsets(log_p: Floats, truth: NDArray[np.int64]) -> Floats:

@@ -8,7 +8,8 @@ which is also the form of Bayes' rule for experts that err independently.
 The weights have a prior, found on development sets, and move from it as far as leave-one-out
 readings of the pool support. Few readings hardly move them, and none leave them as they are. One
 scale of all weights moves more freely than they do against each other: where no expert knows
-much, all are believed less.
+much, all are believed less. Whether each knows anything at all is another question, which
+:mod:`ecomfs.read.blend` asks.
 """
 
 from __future__ import annotations
@@ -41,6 +42,10 @@ class Evidence:
 
     def __len__(self) -> int:
         return len(self.vote)
+
+    def part(self, rows: NDArray[np.int64]) -> Evidence:
+        """The evidence of some rows."""
+        return Evidence(self.model[rows], self.vote[rows], self.probe[rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +112,7 @@ def fit_fusion(
 
     truth = np.asarray(labels, dtype=np.int64)
     if usable is not None:
-        evidence, truth = _part(evidence, np.flatnonzero(usable)), truth[usable]
+        evidence, truth = evidence.part(np.flatnonzero(usable)), truth[usable]
     if len(truth) < MINIMUM:
         return prior
     start = np.array([prior.model, prior.vote, prior.probe])
@@ -134,31 +139,9 @@ def fit_fusion(
     return replace(prior, model=model, vote=vote, probe=probe, readings=len(truth))
 
 
-def cross_fitted(
-    evidence: Evidence,
-    labels: Sequence[int] | NDArray[np.int64],
-    prior: Fusion = PRIOR,
-    usable: NDArray[np.bool_] | None = None,
-) -> Floats:
-    """Fused distributions of the labelled examples themselves, shape (n, L): each half by weights
-    fitted on the other, so that thresholds may be chosen on them."""
-    truth = np.asarray(labels, dtype=np.int64)
-    out = np.empty_like(evidence.vote)
-    order = np.argsort(truth, kind="stable")  # halves with the same mix of labels
-    for held, fitted in ((order[::2], order[1::2]), (order[1::2], order[::2])):
-        counting = None if usable is None else usable[fitted]
-        fusion = fit_fusion(_part(evidence, fitted), truth[fitted], prior, counting)
-        out[held] = fusion.apply(_part(evidence, held))
-    return out
-
-
 def _simplex(size: int) -> Floats:
     """A first simplex of half a standard deviation a side: from zeros the default is tiny."""
     return np.vstack([np.zeros(size), 0.5 * np.eye(size)])
-
-
-def _part(evidence: Evidence, rows: NDArray[np.int64]) -> Evidence:
-    return Evidence(evidence.model[rows], evidence.vote[rows], evidence.probe[rows])
 
 
 def _logits(weights: Sequence[float] | Floats, evidence: Evidence) -> Floats:
@@ -173,4 +156,4 @@ def _logits(weights: Sequence[float] | Floats, evidence: Evidence) -> Floats:
     return out
 
 
-__all__ = ["PER_LABEL", "PRIOR", "PRIOR_CHEAP", "Evidence", "Fusion", "cross_fitted", "fit_fusion"]
+__all__ = ["PER_LABEL", "PRIOR", "PRIOR_CHEAP", "Evidence", "Fusion", "fit_fusion"]

@@ -24,6 +24,7 @@ from ecomfs.augment import (
 from ecomfs.augment.result import REASONS
 from ecomfs.decide import Policy as Decision
 from ecomfs.errors import ConfigError, EngineUnavailableError, MissingFileError, PoolError
+from ecomfs.read.blend import Blend
 from ecomfs.read.fusion import Fusion
 from ecomfs.retrieve.experts import Experts
 from ecomfs.task import load_task
@@ -131,7 +132,7 @@ def test_experts_that_know_the_source_have_no_say() -> None:
     fused = replace(
         alone,
         experts=Experts(alone.retriever, alone.space.names),
-        policy=Decision(fusion=Fusion(0.0, 0.0, 100.0)),
+        policy=Decision(fusion=Blend((Fusion(0.0, 0.0, 100.0),), (1.0,))),
     )
     chosen = RewriteSettings(attempts=1, generations=1)
     made = aio.run(rewrite(Judge(fused, "text"), writer, [ONE], "text", chosen))

@@ -34,9 +34,10 @@ def test_experts_that_know_outvote_a_model_that_does_not() -> None:
     found = clf.profile_.found
     assert found["readings"] == 40
     assert found["loss"]["fused"] < found["loss"]["calibrated"]
-    # The scripted engine knows nothing: it loses weight beside the vote.
-    fusion = clf.profile_.fusion
-    assert fusion.model / fusion.vote < PRIOR.model / PRIOR.vote
+    # The scripted engine knows nothing: it loses weight beside the vote, and is not believed alone.
+    together, _, _ = clf.profile_.fusion.accounts
+    assert together.model / together.vote < PRIOR.model / PRIOR.vote
+    assert clf.profile_.fusion.beliefs[2] < 0.05
     assert {p.source for p in clf.classify(ROWS)} == {"fused"}
 
 
@@ -57,7 +58,8 @@ def test_nothing_is_fitted_without_readings() -> None:
 
 def test_few_readings_use_the_prior_and_say_so() -> None:
     clf = classifier(calibration_size=5).fit(reviews())
-    assert clf.profile_.fusion.readings == 0
+    assert clf.profile_.fusion.accounts[0].readings == 0
+    assert clf.profile_.fusion.beliefs == (1.0, 0.0, 0.0, 0.0)
     assert any("too few" in note for note in clf.profile_.found["notes"])
 
 
@@ -161,7 +163,7 @@ def test_weights_go_on_when_the_pool_changes() -> None:
     clf.pool_.add([Example("new", {"text": "splendid gloves"}, "positive")])
     found = clf.classify(["splendid gloves"])[0]
     assert found.label == "positive"
-    assert clf.pipeline_.policy.fusion.readings == 40
+    assert clf.pipeline_.policy.fusion.accounts[0].readings == 40
     assert found.source == "fused"
 
 
