@@ -53,14 +53,19 @@ class Voice:
         return replace(self, builder=few, readout=self.readout.narrowed(places))
 
 
+UNKNOWN_RECALL = 0.5
+"""Of shortlists, where no label has two examples to measure it on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Narrowing:
     """Of many labels, the few that the cheap experts think likeliest are put to the model.
 
     Attributes:
         size: labels on a row's shortlist.
-        recall: how often the true label is on it, leave-one-out on the pool. What is missing
-            from 1 is the probability that labels off the list keep.
+        recall: how often the true label is on it, leave-one-out on the pool, of labels with two
+            examples or more. What is missing from 1 is the probability that labels off the list
+            keep.
     """
 
     size: int
@@ -72,8 +77,14 @@ class Narrowing:
         votes, scores, truth = experts.own()
         p = PRIOR_CHEAP.apply(Evidence(np.full_like(votes, np.nan), votes, scores))
         rank = (p > p[np.arange(len(truth)), truth][:, None]).sum(axis=1)
-        # One example more, that is missed: a recall of 1 is never certain.
-        return cls(size, float((rank < size).sum() / (len(truth) + 1)))
+        # The only example of a label cannot be found by others; new rows of that label can.
+        shown = np.bincount(truth, minlength=p.shape[1])[truth] > 1
+        if not shown.any():
+            return cls(size, max(UNKNOWN_RECALL, size / p.shape[1]))
+        # One example more, that is missed: a recall of 1 is never certain. It cannot be worse
+        # than that of a list by lot.
+        found = (rank[shown] < size).sum() / (shown.sum() + 1)
+        return cls(size, max(float(found), size / p.shape[1]))
 
     def shortlist(self, opinion: Opinion) -> tuple[int, ...]:
         """Positions of the likeliest labels, in the order of the label space (an order by

@@ -70,6 +70,17 @@ def test_the_recall_is_measured_on_the_pool() -> None:
     assert blind.narrowing.recall < 0.5
 
 
+def test_one_example_a_label_says_nothing_of_the_recall() -> None:
+    """Left out, the only example of a label is missed by every list; that is no recall of 0."""
+    clf = classifier(calibration_size=0, fusion=False).fit(messages(each=1))
+    narrowing = clf.pipeline_.narrowing
+    assert narrowing is not None
+    assert narrowing.recall == 0.5
+    found = clf.explain("hello how do I cancel my parcel")
+    listed = [LABELS[i] for i in found.case.shortlist]
+    assert found.prediction.label in listed
+
+
 def test_few_labels_and_zero_put_all_to_the_model() -> None:
     few = [e for e in messages() if e.label in LABELS[:6]]
     assert classifier(calibration_size=0).fit(few).pipeline_.narrowing is None
