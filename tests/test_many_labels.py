@@ -77,7 +77,7 @@ def test_one_example_a_label_says_nothing_of_the_recall() -> None:
     assert narrowing is not None
     assert narrowing.recall == 0.5
     found = clf.explain("hello how do I cancel my parcel")
-    listed = [LABELS[i] for i in found.case.shortlist]
+    listed = [clf.pipeline_.space.names[i] for i in found.case.shortlist]
     assert found.prediction.label in listed
 
 
