@@ -1,8 +1,8 @@
 """From the string a user writes to an engine.
 
 gguf:<file>                GGUF model in this process (gguf:demo, gguf:smollm2: packaged)
-transformers:<folder|id>   Hugging Face model in this process, CPU or GPU (also a GGUF file, demo or
-                           smollm2, made into a folder once)
+transformers:<folder|id>   Hugging Face model in this process, CPU or GPU (transformers:demo,
+                           transformers:smollm2: packaged, made into a folder once)
 vllm:<url>[,<url>…]        vLLM servers of one model
 vllm-local:<folder|id>     Hugging Face model in this process, by vLLM
 litellm:<provider>/<model> a hosted model
@@ -131,7 +131,7 @@ def _gguf(rest: str, spec: str, options: dict[str, Any]) -> Engine:
 def _transformers(rest: str, spec: str, options: dict[str, Any]) -> Engine:
     from ecomfs.engine import models
 
-    if rest in models.PACKAGED or rest.endswith(".gguf"):
+    if rest in models.PACKAGED:
         from ecomfs.engine.launch import servable
 
         rest = servable(rest)

@@ -31,15 +31,48 @@ def shared_length(rows: Sequence[tuple[int, ...]]) -> int:
 
 
 def groups(rows: Sequence[tuple[int, ...]], size: int) -> list[list[int]]:
-    """Batches of at most ``size`` rows, as indices in the order of the rows' tokens.
-
-    A batch ends early where taking in the next row would cost a prefix that is worth keeping: the
-    batch's own, or the one which that row shares with its successor; once half full, also where
-    less than half of the shared prefix would be left.
+    """Batches of at most ``size`` rows, as indices: rows of a prefix together, or rows of a length
+    (which leaves little padding), whichever computes fewer tokens.
 
     >>> one, two = tuple(range(40)), tuple(range(100, 140))
     >>> groups([(7,), (*one, 1), (*two, 1), (*one, 2), (*two, 2)], size=8)
     [[1, 3], [0], [2, 4]]
+    >>> groups([(1,), (2,) * 9, (3,), (4,) * 9], size=2)
+    [[0, 2], [1, 3]]
+    """
+    lengths = sorted(range(len(rows)), key=lambda i: (len(rows[i]), rows[i]))
+    by_length = [lengths[start : start + size] for start in range(0, len(rows), size)]
+    return min(_by_prefix(rows, size), by_length, key=lambda b: (_tokens(rows, b), len(b)))
+
+
+def _tokens(rows: Sequence[tuple[int, ...]], batches: Sequence[Sequence[int]]) -> int:
+    """How many tokens are computed, padding and the prefix of each batch with them."""
+    computed = 0
+    kept: tuple[int, ...] = ()
+    for batch in batches:
+        own = [rows[i] for i in batch]
+        shared = _kept_length(own)
+        computed += len(own) * (max(map(len, own)) - shared)
+        if shared:
+            prefix = own[0][:shared]
+            computed += shared - shared_length([prefix, kept])
+            kept = prefix
+    return computed
+
+
+def _kept_length(rows: Sequence[tuple[int, ...]]) -> int:
+    """Tokens of a batch's prefix that are computed once; the last token of every row must be
+    computed with it: its output is the answer."""
+    shared = min(shared_length(rows), min(map(len, rows)) - 1)
+    return shared if shared >= MIN_SHARED else 0
+
+
+def _by_prefix(rows: Sequence[tuple[int, ...]], size: int) -> list[list[int]]:
+    """In the order of the rows' tokens.
+
+    A batch ends early where taking in the next row would cost a prefix that is worth keeping: the
+    batch's own, or the one which that row shares with its successor; once half full, also where
+    less than half of the shared prefix would be left.
     """
     order = sorted(range(len(rows)), key=rows.__getitem__)
     batches: list[list[int]] = []
@@ -100,9 +133,8 @@ class PrefixDecoder:
         import torch
 
         with torch.inference_mode():
-            # The last token of every row must be computed: its output is the answer.
-            shared = min(shared_length(rows), min(map(len, rows)) - 1) if self._reuse else 0
-            if shared < MIN_SHARED:
+            shared = _kept_length(rows) if self._reuse else 0
+            if not shared:
                 return self._forward(rows, 0), [0] * len(rows)
             before = self._keep(rows[0][:shared])
             reused = [before] + [shared] * (len(rows) - 1)
