@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ecomfs.cli import eval_score
 from ecomfs.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
     from ecomfs.suites.config import Shots
     from ecomfs_eval.board import Board
 
-app = typer.Typer(help="Run a suite of data sets and report it.", no_args_is_help=True)
+app = typer.Typer(
+    help="Score predictions of any system; run suites of data sets and report them.",
+    no_args_is_help=True,
+)
+app.command("score")(eval_score.score)
 
 Results = Annotated[Path, typer.Argument(metavar="RESULTS", help="folder that eval run wrote")]
 

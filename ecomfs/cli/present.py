@@ -118,7 +118,7 @@ SHOWN = {"accuracy": "accuracy", "f1_macro": "macro-F1", "roc_auc": "AUC", "log_
 
 def metrics_table(
     systems: Mapping[str, Predictions],
-    n_examples: int,
+    n_examples: int | None,
     *,
     seed: int = 0,
     shown: Mapping[str, str] = SHOWN,
@@ -127,6 +127,7 @@ def metrics_table(
     """The main metrics with 95 % intervals, one line a system, on standard output.
 
     Args:
+        n_examples: how many labelled examples they had; ``None``: nobody knows.
         shown: metric of the harness → its title.
         notes: also print, once each, what the metrics say of their values: rows left out, units
             resampled, why there is no value.
@@ -134,8 +135,9 @@ def metrics_table(
     from ecomfs_eval import METRICS, Bootstrap, scores
 
     first = next(iter(systems.values()))
+    had = "" if n_examples is None else f" · {labelled(n_examples)}"
     table = Table(
-        title=f"n = {len(first)} rows with a true label · {labelled(n_examples)} · 95 % intervals",
+        title=f"n = {len(first)} rows with a true label{had} · 95 % intervals",
         title_justify="left",
     )
     for column in ("system", *shown.values()):

@@ -1,0 +1,126 @@
+"""``ecomfs eval score``: predictions files of any system, measured and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ecomfs.errors import ConfigError, InputError
+
+if TYPE_CHECKING:
+    from ecomfs_eval import Predictions
+    from ecomfs_eval.columns import Columns
+    from ecomfs_eval.compare import Comparisons
+
+
+def score(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="PREDICTIONS",
+            help="CSV, JSONL or Parquet, a row a prediction: id, label (the true one), predicted, "
+            "and where there are any p_<label>; several files hold the same rows",
+        ),
+    ],
+    id_column: Annotated[str, typer.Option(help="column with unique ids; '' numbers them")] = "id",
+    gold_column: Annotated[
+        str | None, typer.Option(help="column with true labels [gold or label]")
+    ] = None,
+    predicted_column: Annotated[
+        str | None, typer.Option(help="column with answers [predicted, prediction, …]")
+    ] = None,
+    prefix: Annotated[str, typer.Option(help="of the columns with probabilities")] = "p_",
+    group: Annotated[
+        str | None, typer.Option(help="column of what was sampled (a user): intervals resample it")
+    ] = None,
+    slice_columns: Annotated[
+        list[str] | None, typer.Option("--slice", help="column to compare by (repeatable)")
+    ] = None,
+    positive: Annotated[
+        str | None, typer.Option(help="the positive label, for AUC and the like")
+    ] = None,
+    invalid: Annotated[
+        bool, typer.Option("--invalid", help="answers that are no label count as invalid")
+    ] = False,
+    metric: Annotated[
+        list[str] | None, typer.Option(help="instead of the usual ones (repeatable)")
+    ] = None,
+    resamples: Annotated[int, typer.Option(help="bootstrap resamples", min=100)] = 2000,
+    seed: Annotated[int, typer.Option(help="of the resamples")] = 0,
+    report: Annotated[
+        Path | None, typer.Option(help="write report.html, .md and .json into this folder")
+    ] = None,
+    report_language: Annotated[str, typer.Option(help="words of the report: en, zh")] = "en",
+) -> None:
+    """Metrics of predictions that any system wrote, with intervals; of several on the same rows
+    also the paired differences from the first."""
+    from rich.console import Console
+
+    from ecomfs.cli.present import SHOWN, metrics_table
+    from ecomfs_eval import Bootstrap, EvalError, compare_many, get_metric
+    from ecomfs_eval.columns import Columns
+    from ecomfs_eval.report import build_report, write_report
+
+    columns = Columns(
+        id=id_column,
+        gold=gold_column,
+        predicted=predicted_column,
+        probability_prefix=prefix,
+        group=group,
+        slices=tuple(slice_columns or ()),
+    )
+    how = Bootstrap(resamples=resamples, seed=seed)
+    try:
+        systems = _read(files, columns, positive, invalid=invalid)
+        shown = {name: get_metric(name).title for name in metric} if metric else SHOWN
+        found = compare_many(systems, metrics=tuple(shown), how=how) if len(systems) > 1 else None
+        metrics_table({p.name: p for p in systems}, None, seed=seed, shown=shown, notes=True)
+        for line in _words(found):
+            Console().print(line, highlight=False, markup=False, soft_wrap=True)
+        if report is not None:
+            page = build_report(
+                systems,
+                comparisons=found or (),
+                title=" · ".join(p.name for p in systems),
+                language="zh" if _known(report_language) == "zh" else "en",
+                how=how,
+            )
+            written = write_report(page, report)
+            Console(stderr=True).print(f"wrote {written[0]}", highlight=False)
+    except EvalError as error:
+        raise InputError(error.message, hint=error.hint) from error
+
+
+def _read(
+    files: Sequence[Path], columns: Columns, positive: str | None, *, invalid: bool
+) -> list[Predictions]:
+    from ecomfs_eval.reading import from_file
+
+    names = [file.stem for file in files]
+    if len(set(names)) < len(names):  # run1/predictions.csv and run2/predictions.csv
+        names = [str(file) for file in files]
+    return [
+        from_file(
+            file,
+            columns,
+            name=name,
+            positive=positive,
+            unknown_predicted="invalid" if invalid else "error",
+        )
+        for file, name in zip(files, names, strict=True)
+    ]
+
+
+def _words(found: Comparisons | None) -> Iterable[str]:
+    if found is not None:
+        for comparison in found.comparisons:
+            yield comparison.to_text()
+
+
+def _known(language: str) -> str:
+    if language not in ("en", "zh"):
+        raise ConfigError(f"--report-language {language!r}", hint="en or zh")
+    return language
