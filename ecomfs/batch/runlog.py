@@ -76,6 +76,10 @@ class RunLog:
         """Note that an output is done."""
         self.write("output", output=str(output), tally=asdict(tally))
 
+    def engine(self, spec: str, canary: Sequence[Mapping[str, Any]]) -> None:
+        """Note which engine reads and what its canary saw, one report a server."""
+        self.write("engine", spec=spec, canary=list(canary))
+
     def progress(self, tally: Tally) -> None:
         """Note a tally, now and then."""
         now = time.monotonic()
@@ -107,6 +111,8 @@ class Run:
         command, folder: how and where it was started.
         outputs: output → its tally when done.
         identity: output → what the run was (:mod:`ecomfs.batch.identity`).
+        engine: spec of the engine.
+        canary: what its canary saw, one report a server; empty for engines that need none.
         why: what stopped it.
     """
 
@@ -118,6 +124,8 @@ class Run:
     folder: str = ""
     outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     identity: dict[str, dict[str, Any]] = field(default_factory=dict)
+    engine: str = ""
+    canary: list[dict[str, Any]] = field(default_factory=list)
     why: str = ""
 
     @property
@@ -143,6 +151,8 @@ def read_run(path: Path) -> Run:
         elif event == "input":
             run.identity[line["output"]] = line["identity"]
             run.outputs.setdefault(line["output"], {})
+        elif event == "engine":
+            run.engine, run.canary = str(line["spec"]), list(line["canary"])
         elif event == "progress" and run.outputs:
             run.outputs[next(reversed(run.outputs))] = line["tally"]
         elif event == "output":

@@ -108,6 +108,7 @@ def score(
     from ecomfs.cli.answering import answering
     from ecomfs.cli.present import metrics_table, progress, stopping, summary
     from ecomfs.cli.scoring import check
+    from ecomfs.engine.shared import canary_reports
     from ecomfs.errors import ConfigError, StoppedError
 
     if encoding not in ("utf-8", "utf-8-sig"):
@@ -117,6 +118,7 @@ def score(
     try:
         with answering(options, known) as answerer:
             log = RunLog.start(ctx.obj or ["score", *sources])
+            log.engine(answerer.spec, [r.as_dict() for r in canary_reports(answerer.spec)])
             with log.ending():
                 for job in known.jobs:
                     with progress(job.source, quiet=quiet) as report:

@@ -61,13 +61,15 @@ def concede(engine: Engine, reports: Sequence[CanaryReport]) -> None:
 
 
 def canary_reports(spec: str = "auto") -> tuple[CanaryReport, ...]:
-    """What the canary saw of the shared engine ``spec``: one report a server at the start, and
+    """What the canary saw of the shared engine ``spec`` (as it was asked for, or as the engine
+    calls itself): one report a server at the start, and
     one for each time that a server came back. Empty for engines that are not checked at the start
     (``gguf:`` and ``transformers:``, whose files are the check) and for those not open."""
     with _lock:
-        engine = _open.get(spec)
+        asked = next((a for a, e in _open.items() if spec in (a, e.spec)), spec)
+        engine = _open.get(asked)
         inner = engine.engine if isinstance(engine, CachedEngine) else engine
-        return (*_seen.get(spec, ()), *getattr(inner, "rechecks", ()))
+        return (*_seen.get(asked, ()), *getattr(inner, "rechecks", ()))
 
 
 def close_shared() -> None:

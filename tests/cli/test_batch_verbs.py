@@ -120,7 +120,9 @@ def test_two_runs_are_compared(engine: ScriptedEngine, capsys: pytest.CaptureFix
     assert "retrieval.k" in said
     assert "input.sha256" not in said
     assert run(["runs", "show", first]) == 0
-    assert "state: finished" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "state: finished" in shown
+    assert "engine: scripted" in shown
     assert run(["runs", "show", "nonsense"]) == 2
 
 

@@ -59,6 +59,7 @@ class TestSeveral:
         assert [r.engine for r in reports] == [f"vllm:{s.url}" for s in servers]
         assert all(r.ok and r.fingerprint == engine.fingerprint for r in reports)
         assert json.loads(json.dumps([r.as_dict() for r in reports]))[0]["ok"] is True
+        assert canary_reports(engine.spec) == reports
 
     def test_one_that_comes_back_is_told_too(self, servers: list[Any]) -> None:
         spec = f"vllm:{servers[0].url}?attempts=1"
