@@ -143,16 +143,21 @@ def metrics_table(
     for column in ("system", *shown.values()):
         table.add_column(column)
     how = Bootstrap(seed=seed)
-    said: dict[str, list[str]] = {}
+    said: dict[str, dict[str, list[str]]] = {}  # note → metric → systems
     for name, predictions in systems.items():
         found = scores({key: METRICS[key] for key in shown}, predictions, how)
         table.add_row(name, *(found[key].text() for key in shown))
         for key, score in found.items():
             for text in filter(None, [score.reason, *score.note.split("; ")]):
-                said.setdefault(text, []).append(f"{shown[key]} of {name}")
+                said.setdefault(text, {}).setdefault(shown[key], []).append(name)
     console = Console()
     console.print(table)
     if notes:
         for text, places in said.items():
-            where = "" if len(places) == len(shown) * len(systems) else f" ({', '.join(places)})"
+            named = "; ".join(
+                metric if len(names) == len(systems) else f"{metric} of {', '.join(names)}"
+                for metric, names in places.items()
+            )
+            everywhere = named == "; ".join(shown.values())
+            where = "" if everywhere else f" ({named})"
             console.print(f"note: {text}{where}", highlight=False, markup=False, soft_wrap=True)
