@@ -1,0 +1,62 @@
+"""How often is the true label on the shortlist that the cheap experts make?
+
+    python eval/bench/shortlist.py DATA
+
+BANKING77's published 5- and 10-shot files are the pools; the rows are drawn from its training
+file, less the texts of the pool. No language model is asked. Printed for shortlists of several
+sizes: the recall with its Wilson interval, and what the pool itself, leave-one-out, promised.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from ecomfs.batch import read_examples
+from ecomfs.pool import open_embedder
+from ecomfs.pool.sample import random_examples
+from ecomfs.retrieve import Experts, Retriever
+from ecomfs.task import load_task
+from ecomfs.text.normalise import fold
+from ecomfs.voice import Narrowing
+from ecomfs_eval import wilson
+
+SIZES = (5, 8, 10, 20)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path, help="folder of the data sets")
+    parser.add_argument("--rows", type=int, default=1000)
+    parser.add_argument("--embedder", default="auto")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    card = load_task("customer_intent")
+    folder = options.data / "banking77_en"
+    everything = read_examples(folder / "train.csv", card, label_column="label")
+    embedder = open_embedder(options.embedder)
+    for shots in (5, 10):
+        pool = read_examples(folder / f"train_{shots}shot.csv", card, label_column="label")
+        shown = {fold(str(e.fields["text"])) for e in pool}
+        fresh = [e for e in everything if fold(str(e.fields["text"])) not in shown]
+        rows = random_examples(fresh, options.rows, options.seed)
+        names = sorted({e.label for e in pool})
+        texts = [str(e.fields["text"]) for e in pool]
+        experts = Experts(Retriever(pool, texts, embedder), names)
+        opinions = experts.opinions([str(e.fields["text"]) for e in rows])
+        truth = np.array([names.index(e.label) for e in rows])
+        print(f"{shots}-shot: {len(pool)} labelled, {len(names)} labels, {len(rows)} rows")
+        for size in SIZES:
+            narrow = Narrowing.fit(experts, size)
+            hits = sum(t in narrow.shortlist(o) for t, o in zip(truth, opinions, strict=True))
+            seen = wilson(int(hits), len(rows))
+            print(
+                f"  {size:2} labels: recall {hits / len(rows):.3f} [{seen.low:.3f}, {seen.high:.3f}], "
+                f"leave-one-out {narrow.recall:.3f}"
+            )
+
+
+if __name__ == "__main__":
+    main()
