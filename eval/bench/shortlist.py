@@ -53,8 +53,8 @@ def main() -> None:
             hits = sum(t in narrow.shortlist(o) for t, o in zip(truth, opinions, strict=True))
             seen = wilson(int(hits), len(rows))
             print(
-                f"  {size:2} labels: recall {hits / len(rows):.3f} [{seen.low:.3f}, {seen.high:.3f}], "
-                f"leave-one-out {narrow.recall:.3f}"
+                f"  {size:2} labels: recall {hits / len(rows):.3f} "
+                f"[{seen.low:.3f}, {seen.high:.3f}], leave-one-out {narrow.recall:.3f}"
             )
 
 
