@@ -122,6 +122,8 @@ class Asker:
     def _orders(self, prompt: Prompt, count: int) -> list[list[Demonstration]]:
         """Other orders of the demonstrations that found room, by lot; the same ones for the same
         prompt."""
+        if not count:
+            return []
         lots = random.Random(f"{self.seed}/{prompt.text}")
         orders = []
         for _ in range(count):

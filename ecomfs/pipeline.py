@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from ecomfs.asking import Answer, Asker, Case
 from ecomfs.decide import Decided, Policy
@@ -153,7 +153,9 @@ class Pipeline:
         for place, found, opinion, shortlist in zip(
             good, chosen, opinions, shortlists, strict=True
         ):
-            case = replace(cases[place], opinion=opinion, shortlist=shortlist)
+            case = cases[place]
+            if opinion is not None:
+                case = replace(case, opinion=opinion, shortlist=shortlist)
             if self.policy.skips(opinion):
                 cases[place] = replace(case, skipped=True)
             else:
@@ -197,46 +199,40 @@ class Pipeline:
             return error
 
     def _predict(self, case: Case, posterior: Answer) -> Prediction:
-        base = Prediction(
-            id=case.id,
-            label=None,
-            status=Status.FAILED,
-            demonstration_ids=tuple(d.example.id for d in case.demonstrations),
-            template=case.prompt.template if case.prompt else None,
-            engine=self.engine.fingerprint,
-            pool_version=self.pool_version,
-            note=_note(case.prompt),
-        )
+        note = _note(case.prompt)
+        known: dict[str, Any] = {
+            "id": case.id,
+            "demonstration_ids": tuple(d.example.id for d in case.demonstrations),
+            "template": case.prompt.template if case.prompt else None,
+            "engine": self.engine.fingerprint,
+            "pool_version": self.pool_version,
+        }
         if isinstance(posterior, EcomfsError):
-            return replace(base, error=str(posterior))
+            error = str(posterior)
+            return Prediction(**known, label=None, status=Status.FAILED, error=error, note=note)
         if posterior is not None:
-            base = replace(
-                base,
-                prompt_tokens=posterior.prompt_tokens,
-                cached_tokens=posterior.cached_tokens,
-                label_mass=posterior.label_mass,
-            )
+            known |= {
+                "prompt_tokens": posterior.prompt_tokens,
+                "cached_tokens": posterior.cached_tokens,
+                "label_mass": posterior.label_mass,
+            }
             if not posterior.probabilities:
                 answer = " ".join((posterior.raw or "").split())[:80]
-                return replace(
-                    base,
-                    status=Status.INVALID,
-                    error=f"the model answered {answer!r}, no known label",
+                error = f"the model answered {answer!r}, no known label"
+                return Prediction(
+                    **known, label=None, status=Status.INVALID, error=error, note=note
                 )
         decided = self.policy.decide(
             posterior, case.opinion, self.voices[case.language].calibration
         )
-        return self._answered(base, decided)
-
-    def _answered(self, base: Prediction, decided: Decided) -> Prediction:
         names = self.space.names
         best = max(range(len(names)), key=decided.probabilities.__getitem__)
-        return replace(
-            base,
+        return Prediction(
+            **known,
             status=Status.OK if decided.accepted else Status.ABSTAINED,
             label=names[best] if decided.accepted else None,
             probabilities=dict(zip(names, decided.probabilities, strict=True)),
-            note="; ".join(filter(None, [base.note, *_remarks(decided, names)])),
+            note="; ".join(filter(None, [note, *_remarks(decided, names)])),
             stages=decided.stages,
             source=decided.source,
             prediction_set=tuple(names[i] for i in decided.prediction_set),

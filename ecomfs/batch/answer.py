@@ -16,6 +16,10 @@ from ecomfs.types import Prediction, Row, Status, TemplateRef
 
 KEY_BYTES = 16
 
+# json.dumps makes a new encoder with every call that has options.
+_as_text = json.JSONEncoder(ensure_ascii=False, default=str).encode
+_as_compact_text = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+
 _APART = frozenset({"id", "probabilities", "template", "status", "stages"})
 _PLAIN = tuple(
     (f.name, f.default if f.default is not MISSING else None)
@@ -30,8 +34,9 @@ def row_key(values: Row) -> bytes:
     >>> row_key({"text": "fits"}) == row_key({"text": "fits"}) != row_key({"text": "fits "})
     True
     """
-    text = json.dumps(values, ensure_ascii=False, default=str)
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest()
+    return blake2b(
+        _as_text(values).encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES
+    ).digest()
 
 
 def pack(
@@ -64,8 +69,7 @@ def pack(
     if sys.byteorder == "big":
         numbers.byteswap()
     head = [str(prediction.status), [template.name, template.sha] if template else None, kept]
-    text = json.dumps([*head, rest], ensure_ascii=True, separators=(",", ":"))
-    return text, numbers.tobytes()
+    return _as_compact_text([*head, rest]), numbers.tobytes()
 
 
 def unpack(text: str, numbers: bytes, names: Sequence[str], id_: str) -> Prediction:

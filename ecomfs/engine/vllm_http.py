@@ -258,8 +258,10 @@ class VllmEngine:
         job: Callable[[list[Tokens]], Coroutine[Any, Any, list[Any]]],
     ) -> list[Any]:
         """``job`` for all prompts, a request's worth at a time; answers in input order."""
-        # A remote tokenizer asks its server; the event loop must stay free meanwhile.
-        rows = await asyncio.to_thread(self._encoded, prompts)
+        rows = [[*p.token_ids] for p in prompts]
+        if not all(rows):
+            # A remote tokenizer asks its server; the event loop must stay free meanwhile.
+            rows = await asyncio.to_thread(self._encoded, prompts)
         # Equal prefixes in one request: the server computes them once and keeps them.
         order = sorted(range(len(rows)), key=rows.__getitem__)
         size = self._per_request

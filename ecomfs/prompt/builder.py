@@ -7,7 +7,7 @@ text; the instruction and the labels are never cut. What was left out is recorde
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ecomfs.errors import ContextOverflowError, TemplateError
@@ -35,6 +35,22 @@ class PromptBuilder:
     language: Language
     answers: tuple[str, ...]
     rows: RowText | None = None
+    _fixed: dict[str, Any] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """What every prompt has in common is put together once."""
+        fixed = {
+            "instruction": self.card.instruction.get(self.language),
+            "labels": [
+                {
+                    "answer": answer,
+                    "word": label.word(self.language),
+                    "definition": label.definition(self.language),
+                }
+                for label, answer in zip(self.space.labels, self.answers, strict=True)
+            ],
+        }
+        object.__setattr__(self, "_fixed", fixed)
 
     def build(
         self,
@@ -120,19 +136,7 @@ class PromptBuilder:
         return self.space.require(example.label, f"example {example.id!r}")
 
     def _context(self, row: Row, text: str) -> dict[str, Any]:
-        return {
-            "instruction": self.card.instruction.get(self.language),
-            "labels": [
-                {
-                    "answer": answer,
-                    "word": label.word(self.language),
-                    "definition": label.definition(self.language),
-                }
-                for label, answer in zip(self.space.labels, self.answers, strict=True)
-            ],
-            "row": _values(row, self.card),
-            "text": text,
-        }
+        return self._fixed | {"row": _values(row, self.card), "text": text}
 
     def _cut(self, row: Row, encode: Encode | None, budget: int) -> tuple[str, list[int], int]:
         """Shorten the row's longest text from its end, by bisection on characters."""

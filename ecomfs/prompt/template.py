@@ -52,6 +52,8 @@ class Template:
             self._compiled = _ENVIRONMENT.from_string(source)
         except TemplateSyntaxError as error:
             raise TemplateError(f"template {name}, line {error.lineno}: {error.message}") from error
+        # Every rendering copies them; of the chain of mappings they come as, that is slow.
+        self._compiled.globals = dict(self._compiled.globals)
 
     def render(self, context: Mapping[str, Any]) -> str:
         """The prompt, without trailing white space (an answer's own leading space must not be

@@ -148,3 +148,41 @@ def top(
     for group in wanted:
         keep[np.flatnonzero(groups == group)[:per_group]] = True
     return np.flatnonzero(keep)
+
+
+def top_of_each(
+    rows: NDArray[np.int64],
+    n: int,
+    groups: NDArray[np.int64] | None,
+    per_group: int,
+    far_groups: bool,
+) -> NDArray[np.int64]:
+    """As :func:`top`, of many rankings that stand one after another.
+
+    Args:
+        rows: number of each entry's ranking, ascending.
+        groups: number of each entry's group; ``None``: only the first ``n`` stay.
+        far_groups: whether all groups are wanted, or only those of a ranking's first ``n``.
+
+    >>> rows, groups = np.array([0, 0, 0, 7, 7, 7]), np.array([0, 0, 1, 0, 0, 1])
+    >>> top_of_each(rows, 1, groups, 1, True).tolist()
+    [0, 2, 3, 5]
+    >>> top_of_each(rows, 1, groups, 2, False).tolist()
+    [0, 1, 3, 4]
+    """
+    keep = _turns(rows) < n
+    if groups is not None and len(rows):
+        keys = rows * (int(groups.max()) + 1) + groups
+        order = np.argsort(keys, kind="stable")
+        turns = np.empty_like(order)
+        turns[order] = _turns(keys[order])
+        wanted = turns < per_group
+        if not far_groups:
+            wanted &= np.isin(keys, keys[keep])
+        keep |= wanted
+    return np.flatnonzero(keep)
+
+
+def _turns(ascending: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many equal values stand before each value."""
+    return np.arange(len(ascending)) - np.searchsorted(ascending, ascending)

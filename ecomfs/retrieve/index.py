@@ -7,6 +7,7 @@ same row get other demonstrations when it is scored alone; the second look is th
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ecomfs.retrieve.candidates import ROUNDING, Best, Groups, pick, top, within
+from ecomfs.retrieve.candidates import ROUNDING, Best, Groups, pick, top, top_of_each, within
 from ecomfs.retrieve.half import BLOCK, HalfRows, Vectors, can_scan
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 _BATCH_CELLS = 1 << 24  # similarities held at a time: 64 MB
+_PAIR_CELLS = 1 << 16  # numbers of pairs of vectors that are copied at a time: the CPU's cache
 _SMALL = 1 << 20  # numbers in a matrix that is not worth keeping as float16: 4 MB
 
 
@@ -240,28 +242,23 @@ class DenseIndex:
             # Nearly always: as many candidates for each query, in two dimensions then.
             return self._rank_table(queries, positions.reshape(len(queries), each), n)
         exact = np.empty(len(rows))
-        step = max(1, _BATCH_CELLS // (2 * max(1, self.vectors.shape[1])))
+        step = max(1, _PAIR_CELLS // max(1, self.vectors.shape[1]))
         for start in range(0, len(rows), step):
             part = slice(start, start + step)
             exact[part] = exact_similarities(self.vectors[positions[part]], queries[rows[part]])
         order = np.lexsort((positions, -exact, rows))
-        positions, exact = positions[order], exact[order]
-        bounds = np.searchsorted(rows, np.arange(len(queries) + 1))
-        ranked = []
-        for begin, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-            if groups is None or not per_group:
-                end = min(end, begin + n)
-                ranked.append(Hits(positions[begin:end], exact[begin:end]))
-                continue
-            have = groups.group_of[positions[begin:end]]
-            wanted = range(len(groups.members)) if far_groups else np.unique(have[:n])
-            keep = begin + top(have, n, per_group, wanted)
-            ranked.append(Hits(positions[keep], exact[keep]))
-        return ranked
+        have = None if groups is None or not per_group else groups.group_of[positions[order]]
+        kept = top_of_each(rows, n, have, per_group, far_groups)
+        rows, positions, exact = rows[kept], positions[order[kept]], exact[order[kept]]
+        bounds = np.searchsorted(rows, np.arange(len(queries) + 1)).tolist()
+        return [
+            Hits(positions[begin:end], exact[begin:end])
+            for begin, end in itertools.pairwise(bounds)
+        ]
 
     def _rank_table(self, queries: Vectors, table: NDArray[np.int64], n: int) -> list[Hits]:
         exact = np.empty(table.shape)
-        step = max(1, _BATCH_CELLS // max(1, table.shape[1] * self.vectors.shape[1]))
+        step = max(1, _PAIR_CELLS // max(1, table.shape[1] * self.vectors.shape[1]))
         for start in range(0, len(table), step):
             part = slice(start, start + step)
             exact[part] = exact_similarities(self.vectors[table[part]], queries[part, None])

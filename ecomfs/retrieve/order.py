@@ -12,29 +12,30 @@ from collections.abc import Callable, Sequence
 from ecomfs.errors import ConfigError
 from ecomfs.types import Demonstration
 
-Order = Callable[[Sequence[Demonstration], random.Random], list[Demonstration]]
+Order = Callable[[Sequence[Demonstration], str], list[Demonstration]]
+"""Takes demonstrations, most similar first, and the seed of the lots that it may draw."""
 
 
-def similar_last(chosen: Sequence[Demonstration], lots: random.Random) -> list[Demonstration]:
+def similar_last(chosen: Sequence[Demonstration], seed: str) -> list[Demonstration]:
     """Least to most similar."""
     return list(reversed(chosen))
 
 
-def similar_first(chosen: Sequence[Demonstration], lots: random.Random) -> list[Demonstration]:
+def similar_first(chosen: Sequence[Demonstration], seed: str) -> list[Demonstration]:
     """Most to least similar."""
     return list(chosen)
 
 
-def edges(chosen: Sequence[Demonstration], lots: random.Random) -> list[Demonstration]:
+def edges(chosen: Sequence[Demonstration], seed: str) -> list[Demonstration]:
     """The most similar at both ends, the least in the middle (models overlook the middle of a
     long context; Liu et al. 2023, arXiv 2307.03172)."""
     return list(chosen[1::2]) + list(reversed(chosen[::2]))
 
 
-def shuffled(chosen: Sequence[Demonstration], lots: random.Random) -> list[Demonstration]:
-    """By lots that the query's text and the seed determine."""
+def shuffled(chosen: Sequence[Demonstration], seed: str) -> list[Demonstration]:
+    """By lots that the seed determines, which the query's text is a part of."""
     order = list(chosen)
-    lots.shuffle(order)
+    random.Random(seed).shuffle(order)
     return order
 
 

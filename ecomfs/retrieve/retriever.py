@@ -7,7 +7,6 @@ It also gives the neighbours' own vote, the baseline that every language model h
 
 from __future__ import annotations
 
-import random
 from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -269,8 +268,8 @@ class Retriever:
                 pool=self.pool,
             )
             chosen = self.strategy.select(candidates, k, self._seed)
-            lots = random.Random(f"{self._seed}/{query}")
-            result.append(self._order(self._demonstrations(chosen, hits, vector), lots))
+            ranked = self._demonstrations(chosen, hits, vector)
+            result.append(self._order(ranked, f"{self._seed}/{query}"))
         return result
 
     def neighbours(
@@ -365,15 +364,15 @@ class Retriever:
         self, chosen: Sequence[int], hits: Hits, vector: Vectors
     ) -> list[Demonstration]:
         """Most relevant first: neighbours as they were ranked, then others by similarity."""
-        rank = {int(p): place for place, p in enumerate(hits.positions)}
-        ranked = sorted((p for p in chosen if p in rank), key=rank.__getitem__)
-        others = np.array([p for p in chosen if p not in rank], dtype=np.int64)
-        rest = self.index.rank(vector, others)
-        positions = [*ranked, *rest.positions.tolist()]
-        similarities = [
-            *(float(hits.similarities[rank[p]]) for p in ranked),
-            *rest.similarities.tolist(),
-        ]
+        known = dict(zip(hits.positions.tolist(), hits.similarities.tolist(), strict=True))
+        wanted = set(chosen)
+        positions = [p for p in known if p in wanted]
+        similarities = [known[p] for p in positions]
+        if len(positions) < len(wanted):
+            others = np.array([p for p in chosen if p not in known], dtype=np.int64)
+            rest = self.index.rank(vector, others)
+            positions += rest.positions.tolist()
+            similarities += rest.similarities.tolist()
         return [
             Demonstration(self.examples[p], self.texts[p], s)
             for p, s in zip(positions, similarities, strict=True)

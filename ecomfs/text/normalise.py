@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
-
-_SPACE = re.compile(r"\s+")
 
 
 def fold(text: str) -> str:
@@ -37,4 +34,4 @@ def squeeze(text: str) -> str:
     >>> squeeze("  two\\n\\n lines ")
     'two lines'
     """
-    return _SPACE.sub(" ", text).strip()
+    return " ".join(text.split())

@@ -9,9 +9,8 @@ rows, yet the same row is always shown the same examples.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
-
-import numpy as np
 
 from ecomfs.retrieve.strategies.protocol import Candidates, Reach
 
@@ -26,16 +25,14 @@ class Balanced:
 
     def select(self, candidates: Candidates, k: int, seed: int) -> list[int]:
         """Takes turns until ``k`` are chosen or none is left."""
-        labels = candidates.labels
+        labels = candidates.labels.tolist()
         everyone = candidates.label_count <= k
-        turns = candidates.lots(seed).permutation(np.unique(labels if everyone else labels[:k]))
-        queues = {int(t): iter(candidates.positions[labels == t].tolist()) for t in turns}
-        chosen: list[int] = []
-        while queues and len(chosen) < k:
-            for label in list(queues):
-                position = next(queues[label], None)
-                if position is None:
-                    del queues[label]
-                elif len(chosen) < k:
-                    chosen.append(position)
-        return chosen
+        plausible = sorted(set(labels if everyone else labels[:k]))
+        queues: dict[int, list[int]] = {
+            label: [] for label in candidates.lots(seed).permutation(plausible).tolist()
+        }
+        for position, label in zip(candidates.positions.tolist(), labels, strict=True):
+            if label in queues:
+                queues[label].append(position)
+        turns = itertools.chain.from_iterable(itertools.zip_longest(*queues.values()))
+        return list(itertools.islice((p for p in turns if p is not None), k))
