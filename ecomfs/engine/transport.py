@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+from pydantic_core import to_json
 
 from ecomfs.engine.lanes import Lane, Lanes, Revive
 from ecomfs.engine.retry import BUSY_STATUS, RetryLater, is_retried, permanent, retry_after
@@ -21,6 +22,7 @@ from ecomfs.errors import (
 )
 
 _CONNECT = 10.0  # seconds
+_JSON = {"Content-Type": "application/json"}
 
 
 @dataclass(slots=True)
@@ -93,7 +95,9 @@ class Transport:
         self, session: aiohttp.ClientSession, url: str, path: str, body: dict[str, Any]
     ) -> dict[str, Any]:
         try:
-            async with session.post(url + path, json=body) as response:
+            # A third of the time of the json module: prompts are thousands of token ids.
+            data = to_json(body)
+            async with session.post(url + path, data=data, headers=_JSON) as response:
                 if response.status != 200:
                     await _raise(url, response)
                 answer = await response.json(content_type=None)
