@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ecomfs.retrieve.candidates import ROUNDING, Best, Groups, pick, top, top_of_each, within
 from ecomfs.retrieve.half import BLOCK, HalfRows, Vectors, can_scan
+from ecomfs.retrieve.product import inner_products
 
 __all__ = [
     "DenseIndex",
@@ -176,7 +177,7 @@ class DenseIndex:
     def _scores(self, queries: Vectors) -> Vectors:
         if isinstance(self.vectors, HalfRows):
             return self.vectors.scores(queries)
-        return np.asarray(queries @ self.vectors.T)
+        return inner_products(queries, self.vectors)
 
     def _alone(self, query: Vectors, n: int, banned: Collection[int]) -> Hits:
         scores = self._scores(query)[0]
@@ -203,7 +204,7 @@ class DenseIndex:
                 vectors = self.vectors.block(start, buffer)
             else:
                 vectors = self.vectors[start : start + BLOCK]
-            scores = queries @ vectors.T
+            scores = inner_products(queries, vectors)
             if len(banned):
                 here = (banned >= start) & (banned < start + len(vectors))
                 scores[banned_rows[here], banned[here] - start] = -np.inf
