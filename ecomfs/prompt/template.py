@@ -20,7 +20,19 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from ecomfs.errors import TemplateError
 from ecomfs.types import TemplateRef
 
-_ENVIRONMENT = ImmutableSandboxedEnvironment(
+_DICT = frozenset(dir(dict))
+
+
+class _Environment(ImmutableSandboxedEnvironment):
+    """``label.word`` of a dict is its item, as before, without failing as an attribute first."""
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        if type(obj) is dict and attribute in obj and attribute not in _DICT:
+            return obj[attribute]
+        return super().getattr(obj, attribute)
+
+
+_ENVIRONMENT = _Environment(
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,

@@ -118,8 +118,8 @@ def is_missing(value: Any) -> bool:
     >>> [is_missing(v) for v in (None, float("nan"), "", 0)]
     [True, True, False, False]
     """
-    if value is None:
-        return True
+    if value is None or type(value) is str:
+        return value is None
     equal = value == value  # NaN and NaT differ from themselves; pandas.NA compares to NA
     return type(equal).__name__ == "NAType" or equal is False or str(equal) == "False"
 
