@@ -269,7 +269,7 @@ def _run(name: str, url: str, source: Path, folder: Path) -> dict[str, Any]:
         stdout=subprocess.PIPE,
         text=True,
         check=True,
-        env=_environment(folder),
+        env=environment(folder),
     )
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
@@ -279,8 +279,8 @@ def _command(name: str, url: str, source: Path, output: Path) -> list[str]:
     return [sys.executable, __file__, "--client", name, url, str(source), str(output)]
 
 
-def _environment(folder: Path) -> dict[str, str]:
-    # Every run has a cache of its own: one that knows the answers would not ask.
+def environment(folder: Path) -> dict[str, str]:
+    """Of a run with a cache of its own: one that knows the answers would not ask."""
     cache = tempfile.mkdtemp(dir=folder)
     return {**os.environ, "ECOMFS_CACHE": cache, "ECOMFS_STATE": str(folder / "state")}
 
@@ -289,9 +289,9 @@ def resume(folder: Path, count: int, share: float = 0.6) -> None:
     """Kill a run, start it again, and time until the server is asked anew."""
     source, output = make_table(folder / f"in{count}.csv", count), folder / "resumed.csv"
     with server(0, folder) as url:
-        environment = _environment(folder)
+        surroundings = environment(folder)
         process = subprocess.Popen(
-            _command("ecomfs", url, source, output), stdout=subprocess.DEVNULL, env=environment
+            _command("ecomfs", url, source, output), stdout=subprocess.DEVNULL, env=surroundings
         )
         while stats(url)["prompts"] < share * count:
             time.sleep(0.2)
@@ -301,7 +301,9 @@ def resume(folder: Path, count: int, share: float = 0.6) -> None:
         stats(url)
         started = time.time()
         again = [sys.executable, __file__, "--again", url, str(source), str(output)]
-        done = subprocess.run(again, stdout=subprocess.PIPE, text=True, check=True, env=environment)
+        done = subprocess.run(
+            again, stdout=subprocess.PIPE, text=True, check=True, env=surroundings
+        )
         found = json.loads(done.stdout.splitlines()[-1])
         first = stats(url)["first"]
     lines = sum(1 for _ in output.open()) - 1

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import Any
 
-from ecomfs_eval.report.svg import HEIGHT, WIDTH, Axis, Series, chart
+from svg_file import svg_file
+
+from ecomfs_eval.report.svg import Axis, Series, chart
 
 _MB = 1e6
-_COLOURS = ("#0072b2", "#c44e00", "#00795a", "#a3448f", "#7a6000", "#2c6fbb", "#8a3b12", "#444444")
-_DASHES = ("", "7 3", "3 2", "9 3 2 3", "4 2", "12 4", "1 3", "6 2 1 2 1 2")
 
 
 def markdown(result: dict[str, Any]) -> str:
@@ -83,30 +82,4 @@ def plot(result: dict[str, Any]) -> str:
         ),
         series,
     )
-    legend = "".join(
-        f'<line x1="{WIDTH + 12}" x2="{WIDTH + 40}" y1="{24 + 20 * n}" y2="{24 + 20 * n}"'
-        f' class="line s{n}"/><text x="{WIDTH + 46}" y="{28 + 20 * n}" class="label">'
-        f"{escape(s.name)}</text>"
-        for n, s in enumerate(series)
-    )
-    opening = f'<svg role="img" viewBox="0 0 {WIDTH} {HEIGHT}" class="chart">'
-    assert drawing.startswith(opening)
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="{2 * WIDTH}"'
-        f' viewBox="0 0 {WIDTH + 180} {HEIGHT}">{_style()}{drawing[len(opening) : -len("</svg>")]}'
-        f"{legend}</svg>\n"
-    )
-
-
-def _style() -> str:
-    rules = [
-        "svg{background:#fff;font-family:sans-serif}text{fill:#57606a;font-size:11px}",
-        ".label{fill:#1b1f24;font-size:12px}.middle{text-anchor:middle}.end{text-anchor:end}",
-        ".grid{stroke:#d0d7de;stroke-width:1}",
-        ".line{fill:none;stroke:currentColor;stroke-width:2}.mark{fill:currentColor}",
-    ]
-    for number, (colour, dash) in enumerate(zip(_COLOURS, _DASHES, strict=True)):
-        rules.append(f".s{number}{{color:{colour}}}")
-        if dash:
-            rules.append(f".line.s{number}{{stroke-dasharray:{dash}}}")
-    return f"<style>{''.join(rules)}</style>"
+    return svg_file([drawing], list(points))
