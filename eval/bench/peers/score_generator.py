@@ -1,0 +1,83 @@
+"""Load generators: plain aiohttp that keeps the server full and does nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import aiohttp
+from score_worker import Job
+
+PER_REQUEST = 16
+
+
+class Generator:
+    """Args:
+    job: what is asked.
+    each: prompts in one request.
+    """
+
+    path = ""
+
+    def __init__(self, job: Job, each: int) -> None:
+        self._job = job
+        self._each = each
+
+    def body(self, prompts: list[str]) -> dict[str, Any]:
+        """One request."""
+        raise NotImplementedError
+
+    def read(self, answer: dict[str, Any]) -> list[str]:
+        """What was answered."""
+        raise NotImplementedError
+
+    def score(self, start: int, stop: int) -> list[str | None]:
+        return asyncio.run(self._all(self._job.prompts[start:stop]))
+
+    async def _all(self, prompts: list[str]) -> list[str | None]:
+        parts = [prompts[n : n + self._each] for n in range(0, len(prompts), self._each)]
+        todo = iter(enumerate(parts))
+        said: list[list[str]] = [[] for _ in parts]
+
+        async def lane(session: aiohttp.ClientSession) -> None:
+            for number, part in todo:
+                async with session.post(
+                    f"{self._job.url}{self.path}", json=self.body(part)
+                ) as response:
+                    said[number] = self.read(await response.json())
+
+        async with aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=None), connector=aiohttp.TCPConnector(limit=0)
+        ) as session:
+            lanes = max(1, self._job.in_flight // self._each)
+            await asyncio.gather(*(lane(session) for _ in range(lanes)))
+        return [one for part in said for one in part]
+
+
+class Chat(Generator):
+    path = "/v1/chat/completions"
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job, 1)
+
+    def body(self, prompts: list[str]) -> dict[str, Any]:
+        message = {"role": "user", "content": prompts[0]}
+        return {
+            "model": self._job.model, "messages": [message], "temperature": 0, "max_tokens": 4,
+        }  # fmt: skip
+
+    def read(self, answer: dict[str, Any]) -> list[str]:
+        return [answer["choices"][0]["message"]["content"]]
+
+
+class Completions(Generator):
+    path = "/v1/completions"
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job, PER_REQUEST)
+
+    def body(self, prompts: list[str]) -> dict[str, Any]:
+        return {"model": self._job.model, "prompt": prompts, "temperature": 0, "max_tokens": 1}
+
+    def read(self, answer: dict[str, Any]) -> list[str]:
+        return [c["text"] for c in sorted(answer["choices"], key=lambda c: c["index"])]
