@@ -104,7 +104,7 @@ def test_where_there_is_no_influence_the_reason_is_told(
 def test_every_step_stands_beside_the_label() -> None:
     clf = FewShotClassifier(
         "customer_intent", ScriptedEngine(), embedder="hashed", language="en", calibration_size=40
-    ).fit(messages())
+    ).fit(messages(each=6))
     told = clf.explain("hello how do I cancel my parcel", influence=True)
     assert list(told.stages) == ["read", "calibrated", "experts", "fused"]
     assert told.stages["fused"] == pytest.approx(dict(told.prediction.probabilities))
