@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ecomfs.read.calibrate import FLOOR, MINIMUM
+from ecomfs.read.calibrate import FLOOR, MINIMUM, halves
 from ecomfs.read.fusion import PRIOR, Evidence, Floats, Fusion, fit_fusion
 
 MODEL_ALONE = Fusion(1.0, 0.0, 0.0)
@@ -104,8 +104,8 @@ def cross_fitted(
     the other, so that thresholds may be chosen on them."""
     truth = np.asarray(labels, dtype=np.int64)
     out = np.empty_like(evidence.vote)
-    order = np.argsort(truth, kind="stable")  # halves with the same mix of labels
-    for held, fitted in ((order[::2], order[1::2]), (order[1::2], order[::2])):
+    pair = halves(truth)
+    for held, fitted in (pair, pair[::-1]):
         counting = None if usable is None else usable[fitted]
         blend = fit_blend(evidence.part(fitted), truth[fitted], shares, prior, others, counting)
         out[held] = blend.apply(evidence.part(held))

@@ -98,8 +98,8 @@ def cross_calibrated(posteriors: Sequence[Sequence[float]], labels: Sequence[int
     on the other, so that they look no better than those of new rows."""
     read, truth = np.asarray(posteriors, dtype=np.float64), np.asarray(labels)
     out = read.copy()
-    halves = _halves(truth)
-    for fitted, held in (halves, halves[::-1]):
+    pair = halves(truth)
+    for fitted, held in (pair, pair[::-1]):
         found = fit_calibration(read[fitted].tolist(), truth[fitted].tolist())
         if found is not None:
             out[held] = [found.apply(row) for row in read[held].tolist()]
@@ -119,9 +119,9 @@ def _temperature(log_p: Floats, truth: NDArray[np.int64]) -> float:
 
 
 def _choose_strength(log_p: Floats, truth: NDArray[np.int64]) -> float:
-    halves = _halves(truth)
+    pair = halves(truth)
     loss = dict.fromkeys(STRENGTHS, 0.0)
-    for fitted, held in (halves, halves[::-1]):
+    for fitted, held in (pair, pair[::-1]):
         offsets = _offsets(log_p[fitted], truth[fitted])
         for strength in STRENGTHS:
             p = softmax(log_p[held] + strength * offsets)
@@ -129,8 +129,9 @@ def _choose_strength(log_p: Floats, truth: NDArray[np.int64]) -> float:
     return min(STRENGTHS, key=lambda s: (loss[s], s))
 
 
-def _halves(truth: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Two halves of the rows with the same mix of labels."""
+def halves(truth: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Positions of two halves of the rows with the same mix of labels: what is fitted on one is
+    judged on the other."""
     order = np.argsort(truth, kind="stable")
     return order[::2], order[1::2]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from typing import Any
 
 import aiohttp
@@ -11,7 +12,7 @@ from score_worker import Job
 PER_REQUEST = 16
 
 
-class Generator:
+class Generator(ABC):
     """Args:
     job: what is asked.
     each: prompts in one request.
@@ -23,13 +24,13 @@ class Generator:
         self._job = job
         self._each = each
 
+    @abstractmethod
     def body(self, prompts: list[str]) -> dict[str, Any]:
         """One request."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, answer: dict[str, Any]) -> list[str]:
         """What was answered."""
-        raise NotImplementedError
 
     def score(self, start: int, stop: int) -> list[str | None]:
         return asyncio.run(self._all(self._job.prompts[start:stop]))
