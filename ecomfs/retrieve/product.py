@@ -8,6 +8,7 @@ forty times the work itself, taken from whatever else runs (a tokenizer, a local
 from __future__ import annotations
 
 import math
+import os
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,8 @@ Vectors = NDArray[np.float32]
 _ONE_THREAD = 1 << 18  # multiplications up to which OpenBLAS stays in the calling thread
 _WORTH_MORE = 1 << 28  # from here on (some 10 ms) several threads are worth their waiting
 _FEW = 1 << 22  # so few multiplications need no BLAS at all
+_THREADS = os.environ.get("OPENBLAS_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS")
+_ALONE = _THREADS == "1" or os.cpu_count() == 1  # there is no other thread to wake
 
 
 def inner_products(queries: Vectors, vectors: Vectors) -> Vectors:
@@ -28,7 +31,7 @@ def inner_products(queries: Vectors, vectors: Vectors) -> Vectors:
     work = len(queries) * vectors.size
     side = math.isqrt(_ONE_THREAD // max(1, vectors.shape[1]))
     whole = len(queries) // max(1, side) * side
-    if work > _WORTH_MORE or (not whole and work > _FEW):
+    if _ALONE or work > _WORTH_MORE or (not whole and work > _FEW):
         return np.asarray(queries @ vectors.T)
     rest = np.einsum("ij,kj->ik", queries[whole:], vectors)
     if not whole:
