@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
@@ -42,6 +44,30 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
         # The caller gives up: the work on the loop must stop too, or it would go on unseen.
         future.cancel()
         raise
+
+
+async def grouped(
+    keys: Sequence[K], ask: Callable[[K, list[int]], Awaitable[Sequence[T]]]
+) -> list[T]:
+    """Items of equal keys asked together, all groups at once; answers in the order of the items.
+
+    Args:
+        keys: one an item.
+        ask: given a key and the positions of its items, their answers in that order.
+
+    >>> async def shout(key: str, places: list[int]) -> list[str]:
+    ...     return [f"{key}{place}" for place in places]
+    >>> run(grouped(["a", "b", "a"], shout))
+    ['a0', 'b1', 'a2']
+    """
+    alike: dict[K, list[int]] = defaultdict(list)
+    for place, key in enumerate(keys):
+        alike[key].append(place)
+    found = await asyncio.gather(*(ask(key, places) for key, places in alike.items()))
+    answers: dict[int, T] = {}
+    for places, part in zip(alike.values(), found, strict=True):
+        answers.update(zip(places, part, strict=True))
+    return [answers[place] for place in range(len(keys))]
 
 
 async def bridge(coroutine: Coroutine[Any, Any, T]) -> T:

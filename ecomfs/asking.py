@@ -16,6 +16,8 @@ from dataclasses import dataclass, replace
 
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import EcomfsError
+from ecomfs.prompt import Asked
+from ecomfs.read import read_shortlists
 from ecomfs.retrieve import Opinion
 from ecomfs.types import Demonstration, Language, Posterior, Prompt, Row
 from ecomfs.voice import Narrowing, Voice
@@ -66,23 +68,50 @@ class Asker:
     labels: int
     seed: int = 0
 
-    def ask(self, case: Case, row: Row, demonstrations: Sequence[Demonstration]) -> Case:
-        """The case with its prompts, or with the reason why there are none."""
-        try:
-            voice = _voice(self.voices, case)
-            prompt = voice.prompt(row, demonstrations, self.engine, self.budget)
-            encores = tuple(
-                _voice(voices, case).prompt(row, order, self.engine, self.budget)
-                for voices, order in zip(
-                    self.encores, self._orders(prompt, len(self.encores)), strict=True
-                )
-            )
-        except EcomfsError as error:
-            return replace(case, demonstrations=tuple(demonstrations), error=error)
-        return replace(case, prompt=prompt, demonstrations=prompt.demonstrations, encores=encores)
+    def ask(self, cases: Sequence[Case], rows: Sequence[Row]) -> list[Case]:
+        """Cases with their demonstrations as cases with their prompts, or with the reason why
+        there are none. Those that are skipped, or have an error already, are left as they are."""
+        places = [i for i, case in enumerate(cases) if not (case.skipped or case.error)]
+        asked = [Asked(rows[i], cases[i].demonstrations, cases[i].shortlist) for i in places]
+        found = self._prompts(self.voices, [cases[i].language for i in places], asked)
+        out = list(cases)
+        for i, one, prompt in zip(places, asked, found, strict=True):
+            case = cases[i]
+            if isinstance(prompt, EcomfsError):
+                out[i] = replace(case, error=prompt)
+            elif self.encores:
+                out[i] = self._with_encores(case, one, prompt)
+            else:
+                out[i] = replace(case, prompt=prompt, demonstrations=prompt.demonstrations)
+        return out
+
+    def _with_encores(self, case: Case, asked: Asked, prompt: Prompt) -> Case:
+        encores = []
+        orders = self._orders(prompt, len(self.encores))
+        for voices, order in zip(self.encores, orders, strict=True):
+            again = asked._replace(demonstrations=order)
+            (found,) = self._prompts(voices, [case.language], [again])
+            if isinstance(found, EcomfsError):
+                return replace(case, error=found)
+            encores.append(found)
+        return replace(
+            case, prompt=prompt, demonstrations=prompt.demonstrations, encores=tuple(encores)
+        )
+
+    def _prompts(
+        self, voices: Voices, languages: Sequence[Language], asked: Sequence[Asked]
+    ) -> list[Prompt | EcomfsError]:
+        """One a row, in order; rows of a language together."""
+        found: dict[int, Prompt | EcomfsError] = {}
+        for language in dict.fromkeys(languages):
+            mine = [i for i, other in enumerate(languages) if other == language]
+            prompts = voices[language].prompts([asked[i] for i in mine], self.engine, self.budget)
+            found.update(zip(mine, prompts, strict=True))
+        return [found[i] for i in range(len(asked))]
 
     async def read(self, cases: Sequence[Case]) -> list[Answer]:
-        """Read the cases that have prompts, one engine call a pass, language and shortlist."""
+        """Read the cases that have prompts, one engine call a pass and language; cases with
+        shortlists apart."""
         passes = [[case.prompt for case in cases]]
         for number in range(len(self.encores)):
             passes.append([c.encores[number] if c.encores else None for c in cases])
@@ -101,22 +130,29 @@ class Asker:
         self, voices: Voices, cases: Sequence[Case], prompts: Sequence[Prompt | None]
     ) -> list[Answer]:
         out: list[Answer] = [None for _ in cases]
-        alike: dict[tuple[Language, tuple[int, ...]], list[int]] = defaultdict(list)
+        alike: dict[tuple[Language, bool], list[int]] = defaultdict(list)
         # Equal beginnings one after another: a small prefix cache is enough.
         for text, place in sorted((p.text, i) for i, p in enumerate(prompts) if p is not None):
             del text
-            alike[cases[place].language, cases[place].shortlist].append(place)
+            alike[cases[place].language, bool(cases[place].shortlist)].append(place)
 
-        async def read(mine: list[int]) -> None:
-            case = cases[mine[0]]
+        async def read(language: Language, short: bool, mine: list[int]) -> None:
             asked = [p for i in mine if (p := prompts[i]) is not None]
-            answers = await _voice(voices, case).readout.read(self.engine, asked)
-            for i, answer in zip(mine, answers, strict=True):
-                if case.shortlist and self.narrowing and isinstance(answer, Posterior):
-                    answer = self.narrowing.widen(answer, case.shortlist, self.labels)
-                out[i] = answer
+            readout = voices[language].readout
+            if not short:
+                out_of_all = await readout.read(self.engine, asked)
+                for i, answer in zip(mine, out_of_all, strict=True):
+                    out[i] = answer
+                return
+            lists = [cases[i].shortlist for i in mine]
+            answers = await read_shortlists(readout, self.engine, asked, lists)
+            for i, shortlist, answer in zip(mine, lists, answers, strict=True):
+                if self.narrowing and isinstance(answer, Posterior):
+                    out[i] = self.narrowing.widen(answer, shortlist, self.labels)
+                else:
+                    out[i] = answer
 
-        await asyncio.gather(*(read(mine) for mine in alike.values()))
+        await asyncio.gather(*(read(*key, mine) for key, mine in alike.items()))
         return out
 
     def _orders(self, prompt: Prompt, count: int) -> list[list[Demonstration]]:
@@ -131,11 +167,6 @@ class Asker:
             lots.shuffle(order)
             orders.append(order)
         return orders
-
-
-def _voice(voices: Voices, case: Case) -> Voice:
-    voice = voices[case.language]
-    return voice.narrowed(case.shortlist) if case.shortlist else voice
 
 
 def _averaged(answers: Sequence[Answer]) -> Answer:

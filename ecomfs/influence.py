@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from ecomfs.errors import EcomfsError
 from ecomfs.pipeline import Case, Pipeline
+from ecomfs.prompt import Asked
 from ecomfs.types import Demonstration, Posterior, Prediction, Row
 
 
@@ -93,13 +94,11 @@ def _impossible(case: Case, posterior: Posterior | None, label: str | None) -> s
 
 
 def _without(pipeline: Pipeline, row: Row, case: Case, kept: Sequence[Demonstration]) -> Case:
+    asked = Asked(row, kept, case.shortlist)
     voice = pipeline.voices[case.language]
-    if case.shortlist:
-        voice = voice.narrowed(case.shortlist)
-    try:
-        prompt = voice.prompt(row, kept, pipeline.engine, pipeline.budget)
-    except EcomfsError as error:
-        return replace(case, prompt=None, demonstrations=tuple(kept), error=error)
+    (prompt,) = voice.prompts([asked], pipeline.engine, pipeline.budget)
+    if isinstance(prompt, EcomfsError):
+        return replace(case, prompt=None, demonstrations=tuple(kept), error=prompt)
     return replace(case, prompt=prompt, demonstrations=prompt.demonstrations)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 from ecomfs.asking import Answer, Asker, Case
@@ -145,22 +145,20 @@ class Pipeline:
         chosen: list[list[Demonstration]] = [[] for _ in good]
         if self.retriever is not None and self.k > 0 and good:
             chosen = self._demonstrations(self.retriever, texts, shortlists, kept)
-        cases = [
-            Case(id_, self.language or self.rows.language(row), error=_error(text))
-            for row, id_, text in zip(rows, ids, worded, strict=True)
-        ]
-        asker = self._asker()
-        for place, found, opinion, shortlist in zip(
-            good, chosen, opinions, shortlists, strict=True
-        ):
-            case = cases[place]
-            if opinion is not None:
-                case = replace(case, opinion=opinion, shortlist=shortlist)
-            if self.policy.skips(opinion):
-                cases[place] = replace(case, skipped=True)
-            else:
-                cases[place] = asker.ask(case, rows[place], found)
-        return cases
+        known = iter(zip(chosen, opinions, shortlists, strict=True))
+        cases = []
+        for row, id_, text in zip(rows, ids, worded, strict=True):
+            language = self.language or self.rows.language(row)
+            if isinstance(text, RowError):
+                cases.append(Case(id_, language, error=text))
+                continue
+            found, opinion, shortlist = next(known)
+            skipped = self.policy.skips(opinion)
+            shown = () if skipped else tuple(found)
+            cases.append(
+                Case(id_, language, shown, opinion=opinion, skipped=skipped, shortlist=shortlist)
+            )
+        return self._asker().ask(cases, rows)
 
     def _asker(self) -> Asker:
         return Asker(
@@ -252,10 +250,6 @@ def _remarks(decided: Decided, names: Sequence[str]) -> list[str]:
     if len(decided.prediction_set) > 1:
         remarks.append(f"may be: {', '.join(names[i] for i in decided.prediction_set)}")
     return remarks
-
-
-def _error(worded: str | RowError) -> RowError | None:
-    return worded if isinstance(worded, RowError) else None
 
 
 def _note(prompt: Prompt | None) -> str:

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ecomfs.decide import cheap_answer
-from ecomfs.engine.protocol import Engine
-from ecomfs.prompt import PromptBuilder
+from ecomfs.engine.protocol import Engine, encode_all
+from ecomfs.errors import EcomfsError
+from ecomfs.prompt import Asked, PromptBuilder
 from ecomfs.read import Calibration, Readout
 from ecomfs.read.fusion import PRIOR_CHEAP, Evidence
 from ecomfs.retrieve import Experts, Opinion
-from ecomfs.task import LabelSpace
-from ecomfs.types import Demonstration, Posterior, Prompt, Row
+from ecomfs.types import Posterior, Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,31 +26,18 @@ class Voice:
     readout: Readout
     calibration: Calibration | None = None
 
-    def prompt(
-        self,
-        row: Row,
-        demonstrations: Sequence[Demonstration],
-        engine: Engine,
-        budget: int | None,
-    ) -> Prompt:
-        """The prompt of a row for an engine. Errors as of :meth:`PromptBuilder.build`."""
+    def prompts(
+        self, asked: Sequence[Asked], engine: Engine, budget: int | None
+    ) -> list[Prompt | EcomfsError]:
+        """The prompts of rows for an engine, as of :meth:`PromptBuilder.build_all`."""
         tokenizer = engine.tokenizer
-        return self.builder.build(
-            row,
-            demonstrations,
-            encode=None if tokenizer is None else lambda text: tokenizer.encode(text, bos=True),
+        return self.builder.build_all(
+            asked,
+            encode_all=None
+            if tokenizer is None
+            else lambda texts: encode_all(tokenizer, texts, bos=True),
             budget=budget,
         )
-
-    def narrowed(self, places: Sequence[int]) -> Voice:
-        """The same voice for some of the labels only: their listing, their answers."""
-        builder = self.builder
-        few = replace(
-            builder,
-            space=LabelSpace([builder.space.labels[i] for i in places]),
-            answers=tuple(builder.answers[i] for i in places),
-        )
-        return replace(self, builder=few, readout=self.readout.narrowed(places))
 
 
 UNKNOWN_RECALL = 0.5

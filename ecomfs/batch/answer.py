@@ -11,13 +11,14 @@ from dataclasses import MISSING, fields
 from hashlib import blake2b
 from typing import Any
 
+from pydantic_core import from_json, to_json
+
 from ecomfs.errors import JournalError
 from ecomfs.types import Prediction, Row, Status, TemplateRef
 
 KEY_BYTES = 16
 
 # json.dumps makes a new encoder with every call that has options.
-_as_text = json.JSONEncoder(ensure_ascii=False, default=str).encode
 _as_compact_text = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 
 _APART = frozenset({"id", "probabilities", "template", "status", "stages"})
@@ -26,6 +27,7 @@ _PLAIN = tuple(
     for f in fields(Prediction)
     if f.name not in _APART
 )
+_STATUS = {str(status): status for status in Status}
 
 
 def row_key(values: Row) -> bytes:
@@ -34,9 +36,11 @@ def row_key(values: Row) -> bytes:
     >>> row_key({"text": "fits"}) == row_key({"text": "fits"}) != row_key({"text": "fits "})
     True
     """
-    return blake2b(
-        _as_text(values).encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES
-    ).digest()
+    try:
+        text = to_json(values, inf_nan_mode="constants", fallback=str)
+    except ValueError:  # half a surrogate pair
+        text = json.dumps(values, default=str).encode()
+    return blake2b(text, digest_size=KEY_BYTES).digest()
 
 
 def pack(
@@ -59,7 +63,7 @@ def pack(
     rest: dict[str, Any] = {}
     for name, default in _PLAIN:
         value = getattr(prediction, name)
-        if value != default:
+        if value is not default and value != default:
             rest[name] = value
     found = prediction.probabilities
     numbers = array("d", [found[name] for name in names] if found else [])
@@ -79,7 +83,7 @@ def unpack(text: str, numbers: bytes, names: Sequence[str], id_: str) -> Predict
         JournalError: these are not the bytes of a prediction over these labels.
     """
     try:
-        status, template, stages, rest = json.loads(text)
+        status, template, stages, rest = from_json(text)
         values = array("d", numbers)
         if sys.byteorder == "big":
             values.byteswap()
@@ -93,14 +97,14 @@ def unpack(text: str, numbers: bytes, names: Sequence[str], id_: str) -> Predict
         return Prediction(
             id=id_,
             probabilities=dict(zip(names, values, strict=False)),
-            status=Status(status),
+            status=_STATUS[status],
             template=TemplateRef(*template) if template else None,
             stages={
                 stage: tuple(values[n * size : (n + 1) * size]) for n, stage in enumerate(stages, 1)
             },
             **rest,
         )
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise JournalError(
             f"the journal holds an answer that cannot be read: {error}",
             hint="--restart starts the run anew",

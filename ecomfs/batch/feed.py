@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from ecomfs.batch.answer import row_key
 from ecomfs.batch.journal import Journal
@@ -19,8 +19,7 @@ _SCANNED = 4096
 """Most rows a block passes over, so that a long stretch of known rows shows as progress."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """One row that has to be asked."""
 
     position: int

@@ -15,15 +15,14 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from ecomfs.batch.answer import checksum
 from ecomfs.errors import JournalError, OutputError
 from ecomfs.sqlite import write_ahead
 
-FORMAT = 1
+FORMAT = 2
 _IN_USE_SECONDS = 2.0
 _LOOKUP = 400  # keys in one SELECT
 _CACHE_KIB = 16_384
@@ -39,8 +38,7 @@ CREATE UNIQUE INDEX IF NOT EXISTS answer_key ON answer (key);
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One answer.
 
     Attributes:

@@ -222,9 +222,10 @@ async def _known(pipeline: Pipeline, cases: Sequence[Case]) -> list[bool]:
         return out
     for language, voice in pipeline.voices.items():
         if isinstance(voice.readout, LogprobReadout):
-            mine = [i for i, c in enumerate(cases) if c.language == language]
+            mine = [i for i, c in enumerate(cases) if c.language == language and c.prompt]
             prompts = [p for i in mine if (p := cases[i].prompt) is not None]
-            known = await pipeline.engine.known(prompts, voice.readout.questions)
+            asked = [voice.readout.asked(cases[i].shortlist) for i in mine]
+            known = await pipeline.engine.known(prompts, asked)
             for i, there in zip(mine, known, strict=True):
                 out[i] = there
     return out

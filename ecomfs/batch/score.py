@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ecomfs.batch.answerer import Answerer, Here
 from ecomfs.batch.feed import CHUNK_ROWS, Feed
+from ecomfs.batch.garbage import patient_collector
 from ecomfs.batch.identity import Identity, differences, input_identity
 from ecomfs.batch.journal import Journal, drop_journal
 from ecomfs.batch.merge import Gold, Merge
@@ -118,6 +119,7 @@ def score_table(
         Journal(journal_path(target)) as journal,
         Stop(on_stop) as stop,
         _kept(journal),
+        patient_collector(),
     ):
         identity = run_identity(where, by.identity, columns, selection)
         on_identity(identity)

@@ -12,7 +12,7 @@ import hashlib
 import json
 import struct
 from array import array
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from ecomfs.cache import ByteCache
 from ecomfs.engine.protocol import (
@@ -26,6 +26,7 @@ from ecomfs.engine.protocol import (
     Spending,
     Tokenizer,
     TopTokens,
+    read_each,
 )
 from ecomfs.errors import ConfigError, EngineError
 from ecomfs.types import Generation, Prompt, Question, Reading
@@ -77,17 +78,44 @@ class CachedEngine:
         self, prompts: Sequence[Prompt], questions: Sequence[Question]
     ) -> list[Reading | EngineError]:
         """As the engine's; prompts without token ids are not kept."""
+
+        async def ask(missing: list[int]) -> list[Reading | EngineError]:
+            return await self.engine.read([prompts[i] for i in missing], questions)
+
+        packed = _pack_questions(questions)
+        return await self._read(prompts, [packed] * len(prompts), lambda i: questions, ask)
+
+    async def read_each(
+        self, prompts: Sequence[Prompt], questions: Sequence[Sequence[Question]]
+    ) -> list[Reading | EngineError]:
+        """As :meth:`read`, with the questions of each prompt."""
+
+        async def ask(missing: list[int]) -> list[Reading | EngineError]:
+            asked = [questions[i] for i in missing]
+            return await read_each(self.engine, [prompts[i] for i in missing], asked)
+
+        packed = [_pack_questions(asked) for asked in questions]
+        return await self._read(prompts, packed, questions.__getitem__, ask)
+
+    async def _read(
+        self,
+        prompts: Sequence[Prompt],
+        packed: Sequence[bytes],
+        questions: Callable[[int], Sequence[Question]],
+        ask: Callable[[list[int]], Awaitable[list[Reading | EngineError]]],
+    ) -> list[Reading | EngineError]:
+        """``ask`` for what is not in the cache; ``packed``: the questions of each prompt."""
         scope = self.fingerprint
-        keys = _keys(prompts, questions)
+        keys = _keys(prompts, packed)
         known = await asyncio.to_thread(self.cache.get, scope, [k for k in keys if k])
         missing = [i for i, key in enumerate(keys) if key not in known]
-        fresh = await self.engine.read([prompts[i] for i in missing], questions) if missing else []
+        fresh = await ask(missing) if missing else []
         answers: dict[int, Reading | EngineError] = dict(zip(missing, fresh, strict=True))
         kept = {keys[i]: _pack(r) for i, r in answers.items() if keys[i] and isinstance(r, Reading)}
         if kept:
             await asyncio.to_thread(self.cache.put, scope, kept)
         found = {
-            i: _unpack(known[key], questions) for i, key in enumerate(keys) if i not in answers
+            i: _unpack(known[key], questions(i)) for i, key in enumerate(keys) if i not in answers
         }
         self.hits += len(found)
         self.hit_tokens += sum(reading.prompt_tokens for reading in found.values())
@@ -95,9 +123,11 @@ class CachedEngine:
         answers.update(found)
         return [answers[i] for i in range(len(keys))]
 
-    async def known(self, prompts: Sequence[Prompt], questions: Sequence[Question]) -> list[bool]:
-        """For each prompt, whether :meth:`read` would find its reading in the cache."""
-        keys = _keys(prompts, questions)
+    async def known(
+        self, prompts: Sequence[Prompt], questions: Sequence[Sequence[Question]]
+    ) -> list[bool]:
+        """For each prompt, whether :meth:`read_each` would find its reading in the cache."""
+        keys = _keys(prompts, [_pack_questions(asked) for asked in questions])
         found = await asyncio.to_thread(self.cache.get, self.fingerprint, [k for k in keys if k])
         return [key in found for key in keys]
 
@@ -172,10 +202,12 @@ def _pack_questions(questions: Sequence[Question]) -> bytes:
     return array("q", parts).tobytes()
 
 
-def _keys(prompts: Sequence[Prompt], questions: Sequence[Question]) -> list[bytes]:
+def _keys(prompts: Sequence[Prompt], packed: Sequence[bytes]) -> list[bytes]:
     """The cache's keys; empty for prompts without token ids, which are not kept."""
-    asked = _pack_questions(questions)
-    return [_key(prompt, asked) if prompt.token_ids else b"" for prompt in prompts]
+    return [
+        _key(prompt, asked) if prompt.token_ids else b""
+        for prompt, asked in zip(prompts, packed, strict=True)
+    ]
 
 
 def _key(prompt: Prompt, asked: bytes) -> bytes:

@@ -94,9 +94,15 @@ class HfTokenizer:
 
     def encode(self, text: str, *, bos: bool = False) -> list[int]:
         """Token ids; text that looks like a control token stays plain text."""
+        return self.encode_all([text], bos=bos)[0]
+
+    def encode_all(self, texts: Sequence[str], *, bos: bool = False) -> list[list[int]]:
+        """See :meth:`ecomfs.engine.protocol.Batching.encode_all`."""
+        if not texts:
+            return []
         options = {"add_special_tokens": False, "split_special_tokens": True}
-        ids = list(self._tokenizer(text, **options)["input_ids"]) if text else []
-        return [*self._bos, *ids] if bos else ids
+        found = self._tokenizer(list(texts), **options)["input_ids"]
+        return [[*self._bos, *ids] if bos else list(ids) for ids in found]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of token ids, control tokens included."""

@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
+from ecomfs.aio import grouped
 from ecomfs.errors import ConfigError, EngineError
 from ecomfs.types import Generation, Prompt, Question, Reading
 
@@ -94,6 +95,22 @@ class Tokenizer(Protocol):
 
 
 @runtime_checkable
+class Batching(Protocol):
+    """A tokenizer that takes less time for many texts together than for one after another."""
+
+    def encode_all(self, texts: Sequence[str], *, bos: bool = False) -> list[list[int]]:
+        """As :meth:`Tokenizer.encode`, one list a text, in order."""
+        ...
+
+
+def encode_all(tokenizer: Tokenizer, texts: Sequence[str], *, bos: bool = False) -> list[list[int]]:
+    """Token ids of many texts, together where the tokenizer can (:class:`Batching`)."""
+    if isinstance(tokenizer, Batching):
+        return tokenizer.encode_all(texts, bos=bos)
+    return [tokenizer.encode(text, bos=bos) for text in texts]
+
+
+@runtime_checkable
 class Engine(Protocol):
     """A language model that can be read."""
 
@@ -141,6 +158,33 @@ class Engine(Protocol):
     async def aclose(self) -> None:
         """Release the model or the connections; closing twice is fine."""
         ...
+
+
+@runtime_checkable
+class Discerning(Protocol):
+    """An engine that takes less time for prompts with questions of their own together than for
+    one after another."""
+
+    async def read_each(
+        self, prompts: Sequence[Prompt], questions: Sequence[Sequence[Question]]
+    ) -> list[Reading | EngineError]:
+        """As :meth:`Engine.read`, with the questions of each prompt."""
+        ...
+
+
+async def read_each(
+    engine: Engine, prompts: Sequence[Prompt], questions: Sequence[Sequence[Question]]
+) -> list[Reading | EngineError]:
+    """Ask each prompt its own questions, together where the engine can (:class:`Discerning`)."""
+    if isinstance(engine, Discerning):
+        return await engine.read_each(prompts, questions)
+
+    async def ask(
+        asked: tuple[Question, ...], places: list[int]
+    ) -> Sequence[Reading | EngineError]:
+        return await engine.read([prompts[i] for i in places], asked)
+
+    return await grouped([tuple(asked) for asked in questions], ask)
 
 
 @runtime_checkable

@@ -152,6 +152,12 @@ async def retrying(
     """Await ``call`` until it gives a value, at most ``attempts`` times, pausing about
     ``base``, 2 ``base``, 4 ``base``… seconds (with jitter, at most :data:`MAX_WAIT`), or as long
     as the server asked for. The last error is raised as it is."""
+    try:
+        return await call()
+    except EngineError as error:
+        # Hardly any call fails; only those that do pay for the machinery.
+        failed = [error]
+
     backoff = wait_exponential(multiplier=base, max=MAX_WAIT) + wait_random(0, base)
 
     def pause(state: RetryCallState) -> float:
@@ -168,6 +174,8 @@ async def retrying(
     )
 
     async def attempt() -> T:
+        if failed:
+            raise failed.pop()
         return await call()  # tenacity awaits coroutine functions only, not what a lambda returns
 
     return await retries(attempt)

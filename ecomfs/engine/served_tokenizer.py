@@ -141,9 +141,14 @@ class FileTokenizer:
         self._bos = list(bos)
 
     def encode(self, text: str, *, bos: bool = False) -> list[int]:
+        return self.encode_all([text], bos=bos)[0]
+
+    def encode_all(self, texts: Sequence[str], *, bos: bool = False) -> list[list[int]]:
+        """See :meth:`ecomfs.engine.protocol.Batching.encode_all`: the other threads of Python are
+        stopped and let go once, and the texts are shared among the cores."""
         # The fast call differs in that it keeps no offsets: a quarter less time.
-        ids: list[int] = self._tokenizer.encode_batch_fast([text], add_special_tokens=False)[0].ids
-        return [*self._bos, *ids] if bos else ids
+        found = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [[*self._bos, *one.ids] if bos else one.ids for one in found]
 
     def decode(self, ids: Sequence[int]) -> str:
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))

@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ecomfs.aio import grouped
 from ecomfs.engine.files import folder_digest
 from ecomfs.engine.hf import (
     HfTokenizer,
@@ -29,6 +30,8 @@ from ecomfs.errors import (
 from ecomfs.types import Generation, Prompt, Question, Reading
 
 T = TypeVar("T")
+Work = Callable[[PrefixDecoder, list[tuple[int, ...]], list[int]], list[T]]
+"""What is done with a batch: token ids of its prompts, and the prompts' positions in the call."""
 
 
 class TransformersEngine:
@@ -112,27 +115,40 @@ class TransformersEngine:
         self, prompts: Sequence[Prompt], questions: Sequence[Question]
     ) -> list[Reading | EngineError]:
         """See :meth:`ecomfs.engine.protocol.Engine.read`."""
-        wanted: dict[tuple[int, ...], dict[int, None]] = {}
-        for question in questions:
-            wanted.setdefault(question.suffix, {}).update(dict.fromkeys(question.codes))
-        if bad := [c for q in questions for c in q.codes if not 0 <= c < self._vocabulary]:
+        return await self.read_each(prompts, [questions] * len(prompts))
+
+    async def read_each(
+        self, prompts: Sequence[Prompt], questions: Sequence[Sequence[Question]]
+    ) -> list[Reading | EngineError]:
+        """See :meth:`ecomfs.engine.protocol.Discerning.read_each`."""
+        codes = {code for asked in questions for q in asked for code in q.codes}
+        if bad := [code for code in codes if not 0 <= code < self._vocabulary]:
             raise EngineResponseError(f"{self._spec}: no token {bad[0]} in the vocabulary")
-        suffixes = list(wanted)
-        room = 1 + max(map(len, suffixes), default=0)
 
-        def look(decoder: PrefixDecoder, ids: list[tuple[int, ...]]) -> list[Reading]:
-            if not suffixes:
-                return [Reading((), prompt_tokens=len(i)) for i in ids]
-            rows = [(*i, *suffix) for i in ids for suffix in suffixes]
-            logprobs, reused = decoder.next_logprobs(rows)
-            return [
-                _reading(i, n * len(suffixes), suffixes, questions, logprobs, reused)
-                for n, i in enumerate(ids)
-            ]
+        async def ask(
+            suffixes: tuple[tuple[int, ...], ...], places: list[int]
+        ) -> list[Reading | EngineError]:
+            def look(
+                decoder: PrefixDecoder, ids: list[tuple[int, ...]], which: list[int]
+            ) -> list[Reading]:
+                if not suffixes:
+                    return [Reading((), prompt_tokens=len(i)) for i in ids]
+                rows = [(*i, *suffix) for i in ids for suffix in suffixes]
+                logprobs, reused = decoder.next_logprobs(rows)
+                return [
+                    _reading(
+                        i, n * len(suffixes), suffixes, questions[places[at]], logprobs, reused
+                    )
+                    for n, (i, at) in enumerate(zip(ids, which, strict=True))
+                ]
 
-        # Several suffixes: the rows of one prompt are a batch, and the prompt is its prefix.
-        size = self._batch if len(suffixes) == 1 else 1
-        return await self._each(prompts, look, size=size, room=room)
+            # Several suffixes: the rows of one prompt are a batch, and the prompt is its prefix.
+            size = self._batch if len(suffixes) == 1 else 1
+            room = 1 + max(map(len, suffixes), default=0)
+            return await self._each([prompts[i] for i in places], look, size=size, room=room)
+
+        places = [tuple(dict.fromkeys(q.suffix for q in asked)) for asked in questions]
+        return await grouped(places, ask)
 
     async def generate(
         self,
@@ -159,7 +175,7 @@ class TransformersEngine:
 
         devices = [self._device] if self._device.type == "cuda" else []
 
-        def write(_: PrefixDecoder, ids: list[tuple[int, ...]]) -> list[Generation]:
+        def write(_: PrefixDecoder, ids: list[tuple[int, ...]], __: list[int]) -> list[Generation]:
             width = max(map(len, ids))
             rows = [[pad] * (width - len(i)) + list(i) for i in ids]
             mask = [[0] * (width - len(i)) + [1] * len(i) for i in ids]
@@ -184,11 +200,12 @@ class TransformersEngine:
     async def _each(
         self,
         prompts: Sequence[Prompt],
-        work: Callable[[PrefixDecoder, list[tuple[int, ...]]], list[T]],
+        work: Work[T],
         *,
         size: int,
         room: int,
     ) -> list[T | EngineError]:
+        """``work`` for all prompts that fit the context, at most ``size`` at a time."""
         decoder = self._opened()
 
         def job(given_up: threading.Event) -> list[T | EngineError]:
@@ -205,7 +222,7 @@ class TransformersEngine:
                 if given_up.is_set():
                     break
                 group = [fitting[n] for n in batch]
-                results = self._within_memory(decoder, work, [ids[i] for i in group])
+                results = self._within_memory(decoder, work, [ids[i] for i in group], group)
                 answers.update(zip(group, results, strict=True))
             return [answers[i] for i in sorted(answers)]
 
@@ -227,12 +244,13 @@ class TransformersEngine:
     def _within_memory(
         self,
         decoder: PrefixDecoder,
-        work: Callable[[PrefixDecoder, list[tuple[int, ...]]], list[T]],
+        work: Work[T],
         ids: list[tuple[int, ...]],
+        which: list[int],
     ) -> list[T | EngineError]:
         torch, _ = runtime()
         try:
-            return [*work(decoder, ids)]
+            return [*work(decoder, ids, which)]
         except torch.OutOfMemoryError as error:
             decoder.forget()
             torch.cuda.empty_cache()
@@ -245,8 +263,11 @@ class TransformersEngine:
                     )
                 ]
         half = len(ids) // 2
-        parts = (ids[:half], ids[half:])
-        return [result for part in parts for result in self._within_memory(decoder, work, part)]
+        return [
+            result
+            for part in (slice(half), slice(half, None))
+            for result in self._within_memory(decoder, work, ids[part], which[part])
+        ]
 
     async def aclose(self) -> None:
         """Release the model; closing twice is fine."""

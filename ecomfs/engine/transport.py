@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from ecomfs.engine.lanes import Lane, Lanes, Revive
 from ecomfs.engine.retry import BUSY_STATUS, RetryLater, is_retried, permanent, retry_after
@@ -100,7 +100,7 @@ class Transport:
             async with session.post(url + path, data=data, headers=_JSON) as response:
                 if response.status != 200:
                     await _raise(url, response)
-                answer = await response.json(content_type=None)
+                answer = from_json(await response.read())
         except aiohttp.ClientConnectorError as error:
             raise nobody(url, error) from error
         except TimeoutError as error:

@@ -24,6 +24,7 @@ from ecomfs.engine.served_model import (
     served_model,
 )
 from ecomfs.engine.transport import Transport
+from ecomfs.engine.vllm_each import read_parts
 from ecomfs.errors import (
     ConfigError,
     ContextOverflowError,
@@ -160,6 +161,17 @@ class VllmEngine:
 
         return await self._each(prompts, job)
 
+    async def read_each(
+        self, prompts: Sequence[Prompt], questions: Sequence[Sequence[Question]]
+    ) -> list[Reading | EngineError]:
+        """See :meth:`ecomfs.engine.protocol.Discerning.read_each`."""
+
+        async def ask(part: wire.Part, places: list[int]) -> list[Any]:
+            mine = [prompts[place] for place in places]
+            return await self._each(mine, lambda rows: self._look(rows, part))
+
+        return await read_parts(questions, lambda: self._tokens(prompts), ask)
+
     async def generate(
         self,
         prompts: Sequence[Prompt],
@@ -258,10 +270,7 @@ class VllmEngine:
         job: Callable[[list[Tokens]], Coroutine[Any, Any, list[Any]]],
     ) -> list[Any]:
         """``job`` for all prompts, a request's worth at a time; answers in input order."""
-        rows = [[*p.token_ids] for p in prompts]
-        if not all(rows):
-            # A remote tokenizer asks its server; the event loop must stay free meanwhile.
-            rows = await asyncio.to_thread(self._encoded, prompts)
+        rows = await self._tokens(prompts)
         # Equal prefixes in one request: the server computes them once and keeps them.
         order = sorted(range(len(rows)), key=rows.__getitem__)
         size = self._per_request
@@ -279,6 +288,11 @@ class VllmEngine:
             # Nothing at all could be read: that is the caller's error, not the rows'.
             raise results[0]
         return results
+
+    async def _tokens(self, prompts: Sequence[Prompt]) -> list[Tokens]:
+        rows = [[*p.token_ids] for p in prompts]
+        # A remote tokenizer asks its server; the event loop must stay free meanwhile.
+        return rows if all(rows) else await asyncio.to_thread(self._encoded, prompts)
 
     def _encoded(self, prompts: Sequence[Prompt]) -> list[Tokens]:
         encode = self._served.tokenizer.encode

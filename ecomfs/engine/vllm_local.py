@@ -17,6 +17,7 @@ from ecomfs.engine.files import folder_digest
 from ecomfs.engine.hf import HfTokenizer, check_folder
 from ecomfs.engine.launch import servable
 from ecomfs.engine.protocol import Capabilities, Chosen, Sampling
+from ecomfs.engine.vllm_each import read_parts
 from ecomfs.engine.vllm_runtime import NEEDS, first_line, load, translating
 from ecomfs.engine.worker import Worker
 from ecomfs.errors import (
@@ -129,20 +130,24 @@ class VllmLocalEngine:
         self, prompts: Sequence[Prompt], questions: Sequence[Question]
     ) -> list[Reading | EngineError]:
         """See :meth:`ecomfs.engine.protocol.Engine.read`."""
-        if bad := [c for q in questions for c in q.codes if not 0 <= c < self._vocabulary]:
+        return await self.read_each(prompts, [questions] * len(prompts))
+
+    async def read_each(
+        self, prompts: Sequence[Prompt], questions: Sequence[Sequence[Question]]
+    ) -> list[Reading | EngineError]:
+        """See :meth:`ecomfs.engine.protocol.Discerning.read_each`."""
+        codes = {code for asked in questions for q in asked for code in q.codes}
+        if bad := [code for code in codes if not 0 <= code < self._vocabulary]:
             raise EngineResponseError(f"{self._spec}: no token {bad[0]} in the vocabulary")
-        parts = wire.parts_of(questions)
-        room = 1 + max((len(part.suffix) for part in parts), default=0)
 
-        def job(rows: list[list[int]]) -> list[Reading | EngineError]:
-            # One part after another: from the second on, the prompts are cached.
-            looks = [self._look(rows, part) for part in parts]
-            return [
-                wire.reading(row, [of[n] for of in looks], parts, questions)
-                for n, row in enumerate(rows)
-            ]
+        async def ask(part: wire.Part, places: list[int]) -> list[wire.Look | EngineError]:
+            mine = [prompts[place] for place in places]
+            return await self._each(mine, 1 + len(part.suffix), lambda rows: self._look(rows, part))
 
-        return await self._each(prompts, room, job)
+        async def rows() -> list[list[int]]:
+            return self._encoded(prompts)
+
+        return await read_parts(questions, rows, ask)
 
     async def generate(
         self,
@@ -267,8 +272,7 @@ class VllmLocalEngine:
             raise EngineUnavailableError(f"{self._spec}: the engine is closed")
 
         def work(given_up: threading.Event) -> list[T | EngineError]:
-            encode = self._tokenizer.encode
-            rows = [[*(p.token_ids or encode(p.text, bos=True))] for p in prompts]
+            rows = self._encoded(prompts)
             answers: dict[int, T | EngineError] = {}
             for i, row in enumerate(rows):
                 if (error := self._misfit(len(row), room)) is not None:
@@ -282,6 +286,10 @@ class VllmLocalEngine:
             return [answers[i] for i in sorted(answers)]
 
         return await self._worker.run(work)
+
+    def _encoded(self, prompts: Sequence[Prompt]) -> list[list[int]]:
+        encode = self._tokenizer.encode
+        return [[*(p.token_ids or encode(p.text, bos=True))] for p in prompts]
 
     def _misfit(self, tokens: int, room: int) -> EngineError | None:
         if tokens == 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ecomfs.engine.protocol import Chosen, TopTokens
 from ecomfs.engine.retry import permanent
@@ -34,8 +34,7 @@ class Part:
     codes: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(NamedTuple):
     """One prompt's answer to one :class:`Part`."""
 
     logprobs: dict[int, float]
@@ -56,6 +55,17 @@ def parts_of(questions: Sequence[Question]) -> list[Part]:
         for suffix, codes in wanted.items()
         for start in range(0, len(codes), MAX_CODES)
     ]
+
+
+def parts_for(parts: Sequence[Part], questions: Sequence[Sequence[Question]]) -> list[set[int]]:
+    """Which of the parts the questions of each prompt need.
+
+    >>> every = [Question(tuple(range(200))), Question((1, 2), suffix=(7,))]
+    >>> parts_for(parts_of(every), [every, [Question((3, 150))], [Question((3, 4))]])
+    [{0, 1, 2}, {0, 1}, {0}]
+    """
+    number = {(part.suffix, code): n for n, part in enumerate(parts) for code in part.codes}
+    return [{number[q.suffix, code] for q in asked for code in q.codes} for asked in questions]
 
 
 def question_body(codes: tuple[int, ...]) -> dict[str, Any]:

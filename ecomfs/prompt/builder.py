@@ -8,15 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from ecomfs.errors import ContextOverflowError, TemplateError
+from ecomfs.errors import ContextOverflowError, EcomfsError, TemplateError
 from ecomfs.prompt.template import PROBE, Template
 from ecomfs.task import LabelSpace, RowText, TaskCard
 from ecomfs.text.normalise import squeeze
 from ecomfs.types import Demonstration, Language, Prompt, Row
 
 Encode = Callable[[str], list[int]]
+
+
+class Asked(NamedTuple):
+    """What a prompt is made of.
+
+    Attributes:
+        row: the card's fields.
+        demonstrations: in prompt order, least to most similar.
+        shortlist: positions of the labels that the prompt names; empty for all.
+    """
+
+    row: Row
+    demonstrations: Sequence[Demonstration] = ()
+    shortlist: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +71,14 @@ class PromptBuilder:
         row: Row,
         demonstrations: Sequence[Demonstration],
         *,
+        shortlist: Sequence[int] = (),
         encode: Encode | None = None,
         budget: int | None = None,
     ) -> Prompt:
         """Render the prompt of one row.
 
         Args:
-            row: the card's fields.
-            demonstrations: in prompt order, least to most similar.
+            row, demonstrations, shortlist: see :class:`Asked`.
             encode: the engine's tokenizer (with BOS); ``None`` when it has none, then the budget
                 cannot be kept here and the engine reports overflow itself.
             budget: most tokens the prompt may have.
@@ -74,19 +88,64 @@ class PromptBuilder:
             RowError: a cell is not of its field's kind.
             TemplateError: the template does not render.
         """
-        kept, cut = list(demonstrations), 0
-        text, ids = self._render(row, kept, encode)
+        asked = Asked(row, demonstrations, shortlist)
+        text = self._render(asked)
+        return self._within(budget, asked, text, encode(text) if encode else [], encode)
+
+    def build_all(
+        self,
+        asked: Sequence[Asked],
+        *,
+        encode_all: Callable[[Sequence[str]], list[list[int]]] | None = None,
+        budget: int | None = None,
+    ) -> list[Prompt | EcomfsError]:
+        """The prompts of many rows, put into tokens together; in the place of one that cannot be
+        built, why. Arguments and errors as of :meth:`build`."""
+        out: list[Prompt | EcomfsError] = []
+        texts: list[str | EcomfsError] = []
+        for one in asked:
+            try:
+                texts.append(self._render(one))
+            except EcomfsError as error:
+                texts.append(error)
+        good = [text for text in texts if isinstance(text, str)]
+        tokens = iter(encode_all(good) if encode_all and good else [])
+
+        def encode(text: str) -> list[int]:
+            return encode_all([text])[0] if encode_all else []
+
+        for one, text in zip(asked, texts, strict=True):
+            if isinstance(text, EcomfsError):
+                out.append(text)
+                continue
+            try:
+                out.append(self._within(budget, one, text, next(tokens, []), encode))
+            except EcomfsError as error:
+                out.append(error)
+        return out
+
+    def _within(
+        self,
+        budget: int | None,
+        asked: Asked,
+        text: str,
+        ids: Sequence[int],
+        encode: Encode | None,
+    ) -> Prompt:
+        """The prompt of this text, or of a shorter one that fits the budget."""
+        kept, cut = list(asked.demonstrations), 0
         while budget is not None and len(ids) > budget and kept:
             del kept[min(range(len(kept)), key=lambda i: _rank(kept[i]))]
-            text, ids = self._render(row, kept, encode)
+            text = self._render(asked._replace(demonstrations=kept))
+            ids = encode(text) if encode else []
         if budget is not None and len(ids) > budget:
-            text, ids, cut = self._cut(row, encode, budget)
+            text, ids, cut = self._cut(asked, encode, budget)
         return Prompt(
             text=text,
             template=self.template.ref,
             token_ids=tuple(ids),
             demonstrations=tuple(kept),
-            dropped=len(demonstrations) - len(kept),
+            dropped=len(asked.demonstrations) - len(kept),
             cut=cut,
         )
 
@@ -111,14 +170,12 @@ class PromptBuilder:
     def _text(self, row: Row) -> str:
         return (self.rows or RowText(self.card)).render(row, self.language)
 
-    def _render(
-        self, row: Row, demonstrations: Sequence[Demonstration], encode: Encode | None
-    ) -> tuple[str, list[int]]:
-        context = self._context(row, self._text(row)) | {
-            "demonstrations": self._shown(demonstrations)
-        }
-        text = self.template.render(context)
-        return text, encode(text) if encode else []
+    def _render(self, asked: Asked) -> str:
+        context = self._context(asked.row, self._text(asked.row))
+        context["demonstrations"] = self._shown(asked.demonstrations)
+        if asked.shortlist:
+            context["labels"] = [context["labels"][i] for i in asked.shortlist]
+        return self.template.render(context)
 
     def _shown(self, demonstrations: Sequence[Demonstration]) -> list[dict[str, Any]]:
         """Demonstrations as the template sees them."""
@@ -138,8 +195,9 @@ class PromptBuilder:
     def _context(self, row: Row, text: str) -> dict[str, Any]:
         return self._fixed | {"row": _values(row, self.card), "text": text}
 
-    def _cut(self, row: Row, encode: Encode | None, budget: int) -> tuple[str, list[int], int]:
+    def _cut(self, asked: Asked, encode: Encode | None, budget: int) -> tuple[str, list[int], int]:
         """Shorten the row's longest text from its end, by bisection on characters."""
+        row, bare = asked.row, asked._replace(demonstrations=())
         values = {k: str(row.get(k, "")) for k in self._texts()}
         best: tuple[str, list[int]] | None = None
         full = ""
@@ -149,7 +207,8 @@ class PromptBuilder:
             low, high = 0, len(full)
             while low < high:
                 middle = (low + high) // 2
-                text, ids = self._render({**row, **values, name: full[:middle]}, [], encode)
+                text = self._render(bare._replace(row={**row, **values, name: full[:middle]}))
+                ids = encode(text) if encode else []
                 if len(ids) <= budget:
                     low, best, kept = middle + 1, (text, ids), middle
                 else:

@@ -6,7 +6,7 @@ from ecomfs.read.choice import ChoiceReadout
 from ecomfs.read.generated import TextReadout
 from ecomfs.read.likely import TopReadout
 from ecomfs.read.parser import LabelParser
-from ecomfs.read.readout import LogprobReadout, Readout, Wording
+from ecomfs.read.readout import LogprobReadout, Readout, Wording, read_shortlists
 from ecomfs.read.trie import AnswerTrie
 from ecomfs.read.verbalizer import Verbalizer, codes, words
 
@@ -27,5 +27,6 @@ __all__ = [
     "codes",
     "cross_calibrated",
     "fit_calibration",
+    "read_shortlists",
     "words",
 ]

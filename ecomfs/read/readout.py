@@ -14,12 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, Self
 
-from ecomfs.engine.protocol import Engine, Tokenizer
+from ecomfs.aio import grouped
+from ecomfs.engine.protocol import Engine, Tokenizer, read_each
 from ecomfs.errors import ConfigError, EngineError
 from ecomfs.read.trie import AnswerTrie
 from ecomfs.read.verbalizer import Verbalizer
 from ecomfs.task import LabelSpace
-from ecomfs.types import Posterior, Prompt, Question
+from ecomfs.types import Posterior, Prompt, Question, Reading
 
 MAX_LOOKS = 16
 """Above this many looks a row, ``readout="auto"`` prefers codes, which need one."""
@@ -119,7 +120,7 @@ class LogprobReadout:
         """See :class:`Readout`."""
         few = copy.copy(self)
         few._sequences = [self._sequences[i] for i in places]
-        few._trie = AnswerTrie(few._sequences, self._end)
+        few._trie = self._trie_of(places)
         return few
 
     @property
@@ -136,21 +137,63 @@ class LogprobReadout:
         self, engine: Engine, prompts: Sequence[Prompt]
     ) -> list[Posterior | EngineError]:
         """See :class:`Readout`."""
-        out: list[Posterior | EngineError] = []
-        for reading in await engine.read(prompts, self._trie.questions):
-            if isinstance(reading, EngineError):
-                out.append(reading)
-                continue
-            probabilities, mass = self._trie.posterior(reading)
-            out.append(
-                Posterior(
-                    probabilities,
-                    mass,
-                    prompt_tokens=reading.prompt_tokens,
-                    cached_tokens=reading.cached_tokens,
-                )
-            )
-        return out
+        readings = await engine.read(prompts, self._trie.questions)
+        return [_posterior(self._trie, reading) for reading in readings]
+
+    def asked(self, shortlist: Sequence[int] = ()) -> Sequence[Question]:
+        """What the engine is asked about a prompt with this shortlist; empty: of all answers."""
+        return self._trie_of(shortlist).questions
+
+    def _trie_of(self, shortlist: Sequence[int]) -> AnswerTrie:
+        if not shortlist:
+            return self._trie
+        return AnswerTrie([self._sequences[i] for i in shortlist], self._end)
+
+    async def read_each(
+        self, engine: Engine, prompts: Sequence[Prompt], shortlists: Sequence[Sequence[int]]
+    ) -> list[Posterior | EngineError]:
+        """As :meth:`read`, over the answers of each prompt's own shortlist."""
+        tries = [self._trie_of(shortlist) for shortlist in shortlists]
+        readings = await read_each(engine, prompts, [trie.questions for trie in tries])
+        return [_posterior(trie, reading) for trie, reading in zip(tries, readings, strict=True)]
+
+
+def _posterior(trie: AnswerTrie, reading: Reading | EngineError) -> Posterior | EngineError:
+    if isinstance(reading, EngineError):
+        return reading
+    probabilities, mass = trie.posterior(reading)
+    return Posterior(
+        probabilities,
+        mass,
+        prompt_tokens=reading.prompt_tokens,
+        cached_tokens=reading.cached_tokens,
+    )
+
+
+async def read_shortlists(
+    readout: Readout,
+    engine: Engine,
+    prompts: Sequence[Prompt],
+    shortlists: Sequence[tuple[int, ...]],
+) -> list[Posterior | EngineError]:
+    """Read prompts that each name some of the answers only.
+
+    Args:
+        shortlists: positions of the answers, one list a prompt.
+
+    Returns:
+        Posteriors over the shortlists, one a prompt.
+    """
+    if isinstance(readout, LogprobReadout):
+        return await readout.read_each(engine, prompts, shortlists)
+
+    async def ask(
+        shortlist: tuple[int, ...], places: list[int]
+    ) -> Sequence[Posterior | EngineError]:
+        few = readout.narrowed(shortlist)
+        return await few.read(engine, [prompts[i] for i in places])
+
+    return await grouped(shortlists, ask)
 
 
 def answer_tokens(tokenizer: Tokenizer, cue: str, answer: str) -> list[int]:

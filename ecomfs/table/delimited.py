@@ -77,7 +77,7 @@ class DelimitedSource:
         inside = replace(self._encoding, bom=0)
         with open_binary(self._path) as stream:
             stream.seek(byte)
-            lines = (replace(at, end=at.end + byte) for at in read_lines(stream, inside))
+            lines = (at._replace(end=at.end + byte) for at in read_lines(stream, inside))
             yield from parse_records(lines, self.dialect, first_line=line)
 
     def _all(self) -> Generator[Record]:

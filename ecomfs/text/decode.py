@@ -16,7 +16,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, NamedTuple
 
 from ecomfs.errors import ConfigError, DecodingError
 
@@ -62,8 +62,7 @@ class Encoding:
             return False
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One physical line, its terminator included.
 
     Attributes:

@@ -35,6 +35,8 @@ from ecomfs.engine.protocol import (
     Sampling,
     Tokenizer,
     TopTokens,
+    encode_all,
+    read_each,
 )
 from ecomfs.errors import ContextOverflowError, EngineError, EngineUnavailableError
 from ecomfs.types import Generation, Prompt, Question, Reading
@@ -256,6 +258,28 @@ class TestReading:
         alone = [read(reads, [one], asked)[0] for one in some(reads)]
         for a, b in zip(together, alone, strict=True):
             assert a.logprobs[0] == pytest.approx(b.logprobs[0], abs=0.05)
+
+    def test_prompts_with_questions_of_their_own(self, reads: Any) -> None:
+        asked = codes(reads)
+        suffix = tuple(reads.tokenizer.encode(" good"))
+        own = [
+            [Question(asked[:2])],
+            [Question(asked[1:]), Question(asked[:3], suffix)],
+            [Question(asked[2:5])],
+        ]
+        together = aio.run(read_each(reads, some(reads), own))
+        for answer, one, questions in zip(together, some(reads), own, strict=True):
+            (alone,) = read(reads, [one], *questions)
+            assert isinstance(answer, Reading), answer
+            assert answer.prompt_tokens == alone.prompt_tokens
+            for mine, theirs in zip(answer.logprobs, alone.logprobs, strict=True):
+                assert mine == pytest.approx(theirs, abs=0.05)
+
+    def test_texts_have_the_same_tokens_alone_and_together(self, reads: Any) -> None:
+        texts = ["", "a", "质量很好", "a fine lamp\n", "<|im_start|>"]
+        for bos in (False, True):
+            together = encode_all(reads.tokenizer, texts, bos=bos)
+            assert together == [reads.tokenizer.encode(text, bos=bos) for text in texts]
 
     def test_a_suffix_is_a_longer_prompt(self, reads: Any) -> None:
         one = some(reads)[0]

@@ -101,6 +101,35 @@ def test_equal_prefixes_travel_together(fault_server: FaultServer, engine_at: Op
     assert [b["prompt"] for b in fault_server.bodies] == [[[1, 1], [1, 2]], [[9, 8], [9, 9]]]
 
 
+def test_prompts_with_codes_of_their_own_travel_together(
+    fault_server: FaultServer, engine_at: Open
+) -> None:
+    engine = engine_at(fault_server, prompts_per_request=4)
+    prompts = [of_tokens(n + 1) for n in range(8)]
+    own = [[Question((20 + n, 30 + n))] for n in range(7)]
+    own.append([Question((20, 27)), Question((5, 6), suffix=(9,))])
+    answers = aio.run(engine.read_each(prompts, own))
+    for answer, prompt, asked in zip(answers, prompts, own, strict=True):
+        assert isinstance(answer, Reading), answer
+        for found, question in zip(answer.logprobs, asked, strict=True):
+            ids = (*prompt.token_ids, *question.suffix)
+            assert found == expected(*ids, codes=question.codes)
+    assert sorted(len(b["prompt"]) for b in fault_server.bodies) == [1, 4, 4]
+
+
+def test_a_prompt_that_fails_leaves_the_others_their_answers(
+    fault_server: FaultServer, engine_at: Open
+) -> None:
+    engine = engine_at(fault_server)
+    prompts = [of_tokens(1), of_tokens(*[2] * CONTEXT), of_tokens(3)]
+    own = [[Question((20,))], [Question((21,))], [Question((22,), suffix=(7,))]]
+    first, long, last = aio.run(engine.read_each(prompts, own))
+    assert isinstance(long, ContextOverflowError)
+    assert isinstance(first, Reading)
+    assert isinstance(last, Reading)
+    assert last.logprobs == (expected(3, 7, codes=(22,)),)
+
+
 def test_many_codes_need_several_looks(fault_server: FaultServer, engine_at: Open) -> None:
     codes = tuple(range(300))
     (answer,) = read(engine_at(fault_server), of_tokens(5), codes=codes)

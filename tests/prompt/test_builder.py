@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecomfs.errors import ContextOverflowError
-from ecomfs.prompt import PromptBuilder, Template
+from ecomfs.errors import ContextOverflowError, TemplateError
+from ecomfs.prompt import Asked, PromptBuilder, Template
 from ecomfs.task import LabelSpace, load_task, template_source
-from ecomfs.types import Demonstration, Example, Language
+from ecomfs.types import Demonstration, Example, Language, Prompt
 
 CARD = load_task("review_sentiment")
 SPACE = LabelSpace.resolve(CARD, ["positive", "negative"])
@@ -40,6 +42,32 @@ def test_demonstrations_stand_in_the_given_order_with_their_answers() -> None:
     text = builder().build({"text": "now"}, shown).text
     assert "Review: first\nSentiment: negative\n" in text
     assert text.index("first") < text.index("second") < text.index("now")
+
+
+def test_prompts_built_together_are_those_built_alone() -> None:
+    shown = [demonstration(1, "first", "negative"), demonstration(2, "second")]
+    asked = [
+        Asked({"text": "now"}, shown),
+        Asked({"other": "no such field"}),
+        Asked({"text": "long " * 400}, shown),
+        Asked({"text": "short list"}, (), (1,)),
+    ]
+    calls: list[int] = []
+
+    def encode_all(texts: Sequence[str]) -> list[list[int]]:
+        calls.append(len(texts))
+        return [words(text) for text in texts]
+
+    one, missing, cut, listed = builder().build_all(asked, encode_all=encode_all, budget=600)
+    assert calls[0] == 3
+    assert isinstance(missing, TemplateError)
+    for found, want in zip((one, cut, listed), (asked[0], asked[2], asked[3]), strict=True):
+        assert found == builder().build(*want[:2], shortlist=want[2], encode=words, budget=600)
+    assert isinstance(cut, Prompt)
+    assert (cut.dropped, cut.cut > 0) == (2, True)
+    assert isinstance(listed, Prompt)
+    assert "- negative" in listed.text
+    assert "- positive" not in listed.text
 
 
 def test_line_breaks_cannot_forge_an_answer() -> None:
