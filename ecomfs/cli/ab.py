@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from ecomfs.cli import groups as g
 from ecomfs.cli import options as o
+from ecomfs.cli.unfold import unfolded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +21,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+@unfolded
 def ab(
+    reading: g.AnyTemplate,
+    fitting: g.Fitting,
     templates: Annotated[
         list[str] | None,
         typer.Argument(
@@ -49,18 +54,8 @@ def ab(
     pool_label_column: Annotated[
         str | None, typer.Option(help="the pool's, where it differs")
     ] = None,
-    engine: o.Engine = "auto",
-    k: o.K = None,
-    embedder: o.Embedder = "auto",
-    language: o.Language = None,
-    readout: o.Readout = "auto",
-    strategy: o.Strategy = "balanced",
-    similarity: o.Similarity = "auto",
-    profile: o.Profile = None,
-    fusion: o.Fusion = True,
     field: o.Fields = None,
     id_column: o.IdColumn = None,
-    calibrate: o.Calibrate = 48,
     pool_name: o.PoolName = "default",
     shots: o.Shots = None,
     synthetic: o.Synthetic = True,
@@ -142,22 +137,19 @@ def ab(
         from ecomfs.compare import check_variants, read_test_rows, read_variants
 
         variants = read_variants(templates or (), variant or ())
-        name, source = _needed(task, "--task"), _needed(examples, "--examples")
-        table = _needed(data, "--data")
-        fields = o.parse_fields(field)
-        card, full = o.load_pool(
-            name, source, fields, pool_label_column or label_column, None, None, seed, pool_name,
-            synthetic,
+        labelled = g.Labelled(
+            task=_needed(task, "--task"), examples=_needed(examples, "--examples"),
+            pool_name=pool_name, label_column=pool_label_column or label_column, field=field,
+            synthetic=synthetic, seed=seed,
         )  # fmt: skip
+        table = _needed(data, "--data")
+        name, fields = labelled.task, labelled.fields
+        card, full = labelled.load()
         test = read_test_rows(
             table, card, full, fields=fields, label_column=label_column, id_column=id_column,
             slice_columns=slices or (), limit=limit,
         )  # fmt: skip
-        common = {
-            "engine": engine, "k": k, "embedder": embedder, "language": language,
-            "readout": readout, "strategy": strategy, "similarity": similarity, "seed": seed,
-            "calibration_size": calibrate, "profile": profile, "fusion": fusion,
-        }  # fmt: skip
+        common = g.options(labelled, reading, fitting)
         check_variants(variants, common, card, name)
         if not quiet:
             _print_plan(len(test), len(variants) - 1, design)

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ecomfs.cli.scoring import Checked, fitted
+from ecomfs.cli import groups as g
+from ecomfs.cli.scoring import Cluster, fitted
 
 if TYPE_CHECKING:
     from ecomfs.batch import Gold
     from ecomfs.batch.answerer import Answerer
     from ecomfs.pipeline import Pipeline
+    from ecomfs.types import Example
     from ecomfs_eval import Predictions
 
 RUNNERS = ("plain", "ray")
 _SERVED = ("vllm:", "litellm:")
 """Engines whose model is not in the process: an actor needs no GPU for them."""
-_OF_RAY = ("ray_address", "actors", "partition_rows")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +41,18 @@ class Answering:
 
 
 @contextmanager
-def answering(options: Mapping[str, Any], known: Checked) -> Iterator[Answering]:
+def answering(
+    cluster: Cluster,
+    pool: list[Example],
+    labelled: g.MaybeLabelled,
+    reading: g.Reading,
+    fitting: g.Fitting,
+    promises: g.Promises,
+) -> Iterator[Answering]:
     """Load the model here, or have it loaded by the actors of a cluster.
 
     Args:
-        options: as of :func:`ecomfs.cli.scoring.prepare`.
+        pool: the labelled examples, read already.
 
     Raises:
         ConfigError: an unknown runner, or options of Ray without it.
@@ -52,26 +60,30 @@ def answering(options: Mapping[str, Any], known: Checked) -> Iterator[Answering]
     """
     from ecomfs.errors import ConfigError
 
-    if options["runner"] not in RUNNERS:
-        raise ConfigError(f"--runner {options['runner']!r}", hint="use plain or ray")
-    if options["runner"] == "plain":
+    if cluster.runner not in RUNNERS:
+        raise ConfigError(f"--runner {cluster.runner!r}", hint="use plain or ray")
+    promises.check(labelled, fitting)
+    if cluster.runner == "plain":
         # The address may come from the environment of a cluster's machines.
-        for name in _OF_RAY[1:]:
-            if options[name] is not None:
-                raise ConfigError(f"--{name.replace('_', '-')} is of --runner ray")
-        pipeline = fitted(options, known.pool)
+        for name, given in (
+            ("--actors", cluster.actors),
+            ("--partition-rows", cluster.partition_rows),
+        ):
+            if given is not None:
+                raise ConfigError(f"{name} is of --runner ray")
+        pipeline = fitted(labelled, reading, fitting, promises, pool)
         yield Answering(pipeline, pipeline.k, pipeline.engine.spec, partial(systems, pipeline))
         return
     from ecomfs.batch.ray_runner import PARTITION_ROWS, RayScorer
     from ecomfs.cli.present import note
 
     # Every actor reads the labelled examples itself: a pool in a database has its version.
-    build = partial(fitted, {k: v for k, v in options.items() if k not in ("ctx", "sources")})
-    served = options["engine"].startswith(_SERVED)
+    build = partial(fitted, labelled, reading, fitting, promises)
+    served = reading.engine.startswith(_SERVED)
     scorer = RayScorer(
-        build, address=options["ray_address"] or None, actors=options["actors"],
+        build, address=cluster.ray_address or None, actors=cluster.actors,
         gpus=0 if served else None,
-        partition_rows=options["partition_rows"] or PARTITION_ROWS, on_event=note,
+        partition_rows=cluster.partition_rows or PARTITION_ROWS, on_event=note,
     )  # fmt: skip
     with scorer as by:
         yield Answering(by, by.facts.k, by.facts.spec, partial(by.call, systems))

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ecomfs.cli import groups as g
 from ecomfs.cli import options as o
+from ecomfs.cli.unfold import unfolded
 from ecomfs.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,7 +21,10 @@ if TYPE_CHECKING:
     from ecomfs.types import Example
 
 
+@unfolded
 def augment(
+    reading: g.Reading,
+    fitting: g.Fitting,
     source: Annotated[str, typer.Argument(metavar="POOL", help="labelled table, or a pool (.db)")],
     task: o.Task,
     output: Annotated[Path, typer.Option("--output", "-o", help="table with the new examples too")],
@@ -69,14 +74,6 @@ def augment(
         float, typer.Option(help="shingle similarity from which texts are near copies, 0.5 to 1")
     ] = 0.7,
     report: Annotated[Path | None, typer.Option(help="write the report here (.json)")] = None,
-    engine: o.Engine = "auto",
-    k: o.K = None,
-    embedder: o.Embedder = "auto",
-    language: o.Language = None,
-    template: o.Template = None,
-    readout: o.Readout = "auto",
-    strategy: o.Strategy = "balanced",
-    calibrate: o.Calibrate = 48,
     field: o.Fields = None,
     label_column: o.LabelColumn = None,
     id_column: o.IdColumn = None,
@@ -98,22 +95,21 @@ def augment(
     check_targets(inputs, [output, rejected, report])
     policy = Policy(confidence=confidence, near=near)
     settings = RewriteSettings(temperature, seed, attempts, generations, max_tokens)
-    card, pool = o.load_pool(
-        task, source, o.parse_fields(field), label_column, id_column, None, seed, pool_name
-    )
+    labelled = g.Labelled(
+        task=task, examples=source, pool_name=pool_name, label_column=label_column, field=field,
+        seed=seed,
+    )  # fmt: skip
+    card, pool = labelled.load(id_column=id_column)
     # Everything that can be wrong without a model is found before one is loaded.
     plan = _plan(card, pool, target, share, label, borrow is not None, rewrite, rewrite_field)
     prompts = load_prompts(prompt)
-    _say_left_out(source, card, id_column, label_column, o.parse_fields(field))
+    _say_left_out(source, card, id_column, label_column, labelled.fields)
     lent = _lent(
         card, plan.space, borrow, borrow_task or task, borrow_label_column,
         o.parse_pairs(map_, "--map"), o.parse_pairs(borrow_field, "--borrow-field"),
         borrow_limit, seed,
     )  # fmt: skip
-    clf = o.classifier(
-        task, engine=engine, k=k, embedder=embedder, language=language, template=template,
-        readout=readout, strategy=strategy, seed=seed, calibration_size=calibrate,
-    ).fit(pool)  # fmt: skip
+    clf = g.classifier(labelled, reading, fitting).fit(pool)
     judge = Judge(clf.pipeline_, plan.field, policy)
     results: list[Augmented] = []
     if lent is not None:
@@ -224,7 +220,7 @@ def _say_left_out(
     from ecomfs.table import TableReader
     from ecomfs.task import FieldMap, find_column
 
-    if o.is_pool(source):
+    if g.is_pool(source):
         return
     header = TableReader(source).header
     used = {*FieldMap.resolve(card, header, fields).columns.values(), id_column}

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ecomfs.cli import groups as g
 from ecomfs.cli import options as o
 
 _TASKS = ("review_sentiment", "product_category")
@@ -43,7 +44,7 @@ def demo(
     for task in _TASKS:
         card = load_task(task)
         pool = read_examples(samples / task / "pool.csv", card)
-        clf = o.classifier(task, engine=engine, k=k).fit(pool)
+        clf = g.classifier(g.MaybeLabelled(task=task), g.Reading(engine=engine, k=k)).fit(pool)
         console.print(f"\n[bold]{task}[/]: {card.description.en}")
         with progress(task, quiet=quiet) as report:
             result = score_table(

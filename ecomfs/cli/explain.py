@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ecomfs.cli import options as o
+from ecomfs.cli import groups as g
+from ecomfs.cli.unfold import unfolded
 
 if TYPE_CHECKING:
     from ecomfs.types import Row
 
 
+@unfolded
 def explain(
     row: Annotated[
         str,
@@ -19,8 +21,10 @@ def explain(
             metavar="TEXT", help="the row: its text; or for tasks of several fields a JSON object"
         ),
     ],
-    task: o.Task,
-    examples: o.MaybeExamples = None,
+    labelled: g.MaybeLabelled,
+    reading: g.Reading,
+    fitting: g.Fitting,
+    promises: g.Promises,
     influence: Annotated[
         bool,
         typer.Option(
@@ -28,39 +32,17 @@ def explain(
         ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
-    engine: o.Engine = "auto",
-    k: o.K = None,
-    embedder: o.Embedder = "auto",
-    language: o.Language = None,
-    template: o.Template = None,
-    readout: o.Readout = "auto",
-    strategy: o.Strategy = "balanced",
-    similarity: o.Similarity = "auto",
-    calibrate: o.Calibrate = 48,
-    profile: o.Profile = None,
-    fusion: o.Fusion = True,
-    field: o.Fields = None,
-    label_column: o.LabelColumn = None,
-    pool_name: o.PoolName = "default",
-    shots: o.Shots = None,
-    synthetic: o.Synthetic = True,
-    seed: o.Seed = 0,
 ) -> None:
     """Explain one row: the distribution after each step, the demonstrations, the prompt."""
     import json
 
     given = as_row(row)
-    fields = o.parse_fields(field)
-    _, pool = o.load_pool(
-        task, examples, fields, label_column, None, shots, seed, pool_name, synthetic=synthetic
-    )
-    clf = o.classifier(
-        task, engine=engine, k=k, embedder=embedder, language=language, template=template,
-        readout=readout, strategy=strategy, similarity=similarity, seed=seed, fields=fields,
-        calibration_size=calibrate, profile=profile, fusion=fusion,
-    )  # fmt: skip
-    with o.to_fit(examples, pool, shots, pool_name, synthetic=synthetic) as labelled:
-        clf.fit(labelled)
+    promises.check(labelled, fitting)
+    _, pool = labelled.load()
+    clf = g.classifier(labelled, reading, fitting, promises)
+    with labelled.to_fit(pool) as examples:
+        clf.fit(examples)
+        g.tell(promises, clf)
         told = clf.explain(given, influence=influence)
     print(json.dumps(told.to_dict(), ensure_ascii=False, indent=2) if as_json else told)
 

@@ -7,53 +7,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ecomfs.cli import groups as g
 from ecomfs.cli import options as o
+from ecomfs.cli.unfold import unfolded
 
 if TYPE_CHECKING:
     from ecomfs.fit import Profile
 
 
+@unfolded
 def fit(
-    task: o.Task,
-    examples: o.Examples,
+    labelled: g.Labelled,
+    reading: g.Reading,
+    promises: g.Promises,
     output: Annotated[Path, typer.Option("--output", "-o", help="the profile")] = Path(
         "profile.json"
     ),
-    engine: o.Engine = "auto",
     budget: Annotated[
         int, typer.Option(help="most readings in all; what was read before costs nothing")
     ] = 240,
     calibrate: o.Calibrate = 48,
-    max_loss: Annotated[
-        float | None,
-        typer.Option(help="accuracy that may be lost by not asking the model, such as 0.01"),
-    ] = None,
-    precision: Annotated[
-        float | None,
-        typer.Option(help="of rows accepted without a person, such as 0.95; others abstain"),
-    ] = None,
-    coverage: Annotated[
-        float | None, typer.Option(help="of prediction sets, such as 0.9: adds the sets")
-    ] = None,
-    novel_below: Annotated[
-        float | None,
-        typer.Option(help="leave rows to a person that look this unlikely to fit any label (0.05)"),
-    ] = None,
     fusion: o.Fusion = True,
-    k: o.K = None,
-    embedder: o.Embedder = "auto",
-    language: o.Language = None,
-    template: o.Template = None,
-    readout: o.Readout = "auto",
-    strategy: o.Strategy = "balanced",
-    similarity: o.Similarity = "auto",
-    shortlist: o.Shortlist = None,
-    field: o.Fields = None,
-    label_column: o.LabelColumn = None,
-    pool_name: o.PoolName = "default",
-    shots: o.Shots = None,
-    synthetic: o.Synthetic = True,
-    seed: o.Seed = 0,
 ) -> None:
     """Choose k and read-out, calibrate, weigh the model against the cheap experts, and fit the
     thresholds for what is asked to be promised: leave-one-out on the pool, with no gradients."""
@@ -67,28 +41,20 @@ def fit(
             f"a budget of {budget} readings, {calibrate} of them to calibrate",
             hint="use --calibrate of 1 or more, and a --budget of at least that",
         )
-    fields = o.parse_fields(field)
-    _, pool = o.load_pool(
-        task, examples, fields, label_column, None, shots, seed, pool_name, synthetic=synthetic
-    )
-    clf = o.classifier(
-        task, engine=engine, k=k, embedder=embedder, language=language, template=template,
-        readout=readout, strategy=strategy, similarity=similarity, shortlist=shortlist,
-        seed=seed, fields=fields,
-        calibration_size=calibrate, tune=budget - calibrate, fusion=fusion, max_loss=max_loss,
-        precision=precision, coverage=coverage, novel_below=novel_below,
-    )  # fmt: skip
+    _, pool = labelled.load()
+    fitting = g.Fitting(calibrate, fusion)
+    clf = g.classifier(labelled, reading, fitting, promises, tune=budget - calibrate)
     with Progress(console=Console(stderr=True), transient=True) as bar:
         job = bar.add_task("reading the pool, leave-one-out")
-        with o.to_fit(examples, pool, shots, pool_name, synthetic=synthetic) as labelled:
+        with labelled.to_fit(pool) as examples:
             clf.fit(
-                labelled, on_progress=lambda done, total: bar.update(
+                examples, on_progress=lambda done, total: bar.update(
                     job, completed=done, total=total
                 )
             )  # fmt: skip
     profile = clf.profile_
     if profile is None:
-        raise ConfigError(f"{examples}: no example to read", hint="add labelled examples")
+        raise ConfigError(f"{labelled.examples}: no example to read", hint="add labelled examples")
     profile.save(output)
     show(profile)
     Console(stderr=True).print(f"wrote {output}: use it with --profile {output}", highlight=False)
@@ -98,6 +64,8 @@ def show(profile: Profile) -> None:
     """A profile in a few lines, on standard output."""
     from rich.console import Console
     from rich.table import Table
+
+    from ecomfs.cli.present import promised
 
     found = profile.found
     console = Console()
@@ -126,13 +94,5 @@ def show(profile: Profile) -> None:
             "who knows: " + ", ".join(f"{name} {belief:.0%}" for name, belief in believed),
             highlight=False,
         )
-    for name, what in (("skip", "answered without the model"), ("accept", "accepted")):
-        seen = found.get(name)
-        if seen is not None:
-            console.print(
-                f"{what}: confidence of {seen['value']:.3f} or more, {seen['share']:.0%} of "
-                f"{seen['rows']} rows, {seen['error']:.1%} of these wrong",
-                highlight=False,
-            )
-    for note in found["notes"]:
-        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+    for line in promised(found):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -1,12 +1,12 @@
-"""Options that several verbs share, so that they are spelt and explained once."""
+"""Options that several verbs share, so that they are spelt and explained once.
+
+Verbs that share many take them as a group of :mod:`ecomfs.cli.groups`.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,18 +15,20 @@ from ecomfs.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ecomfs.classifier import FewShotClassifier
-    from ecomfs.pool import Pool
-    from ecomfs.task import TaskCard
-    from ecomfs.types import Example
+FIRST = "Options"
+"""The panel of ``--help`` that comes first, whichever group an option belongs to."""
 
-Task = Annotated[str, typer.Option("--task", "-t", help="task name or folder (ecomfs tasks)")]
+Task = Annotated[
+    str,
+    typer.Option("--task", "-t", help="task name or folder (ecomfs tasks)", rich_help_panel=FIRST),
+]
 Examples = Annotated[
     str,
     typer.Option(
         "--examples",
         "-e",
         help="labelled examples: a table; or a pool: FILE.db, sqlite:///FILE, postgresql://…",
+        rich_help_panel=FIRST,
     ),
 ]
 MaybeExamples = Annotated[
@@ -36,6 +38,7 @@ MaybeExamples = Annotated[
         "-e",
         help="labelled examples: a table, or a pool as in FILE.db; without: zero-shot, from the "
         "task's definitions",
+        rich_help_panel=FIRST,
     ),
 ]
 PoolName = Annotated[
@@ -149,99 +152,3 @@ def parse_pairs(
             raise ConfigError(f"{option} {value!r}", hint=f"write {option} {form}")
         out[name.strip()] = other
     return out
-
-
-def load_pool(
-    task: str,
-    source: str | Path | None,
-    fields: dict[str, str],
-    label_column: str | None,
-    id_column: str | None,
-    shots: int | None,
-    seed: int,
-    pool_name: str = "default",
-    synthetic: bool = True,
-) -> tuple[TaskCard, list[Example]]:
-    """The task's card and the labelled examples of a table or a pool, or a seeded sample of
-    them; none at all without a source (zero-shot).
-
-    Args:
-        synthetic: with ``False``, leave out what augmentation made.
-
-    Raises:
-        PoolError: all examples are synthetic, and they are not wanted.
-    """
-    from ecomfs.batch import read_examples
-    from ecomfs.errors import PoolError
-    from ecomfs.pool.sample import real_examples, sample_examples
-    from ecomfs.task import LabelSpace, load_task
-
-    card = load_task(task)
-    if source is None:
-        if shots:
-            raise ConfigError(f"--shots {shots} without --examples", hint="name the examples")
-        LabelSpace.resolve(card, ())
-        return card, []
-    if is_pool(source):
-        with _open_pool(source, pool_name) as pool:
-            examples = pool.examples()
-        LabelSpace.resolve(card, (e.label for e in examples), f"pool {pool_name!r}")
-    else:
-        examples = read_examples(
-            source, card, fields=fields, label_column=label_column, id_column=id_column
-        )
-    if not synthetic and examples:
-        examples = real_examples(examples)
-        if not examples:
-            raise PoolError(f"{source}: every example is synthetic", hint="drop --no-synthetic")
-    return card, examples if shots is None else sample_examples(examples, shots, seed)
-
-
-def is_pool(source: str | Path) -> bool:
-    """Whether ``--examples`` names a pool, not a table.
-
-    >>> [is_pool(s) for s in ("shop.db", "postgresql://host/shop", "pool.csv", "sql:sqlite:///x")]
-    [True, True, False, False]
-    """
-    text = str(source)
-    if re.match(r"(sqlite|postgres(ql)?)(\+\w+)?://", text):
-        return True
-    return ":" not in text and Path(text).suffix.lower() in (".db", ".sqlite", ".sqlite3")
-
-
-@contextmanager
-def to_fit(
-    source: str | Path | None,
-    examples: list[Example],
-    shots: int | None,
-    pool_name: str,
-    synthetic: bool = True,
-) -> Iterator[Pool | list[Example]]:
-    """What a classifier is fitted on: a pool itself, so that predictions bear its version and a
-    service follows its changes; or the examples of a table, or of a sample."""
-    if source is None or shots is not None or not is_pool(source):
-        yield examples
-        return
-    with _open_pool(source, pool_name, synthetic) as pool:
-        yield pool
-
-
-@contextmanager
-def _open_pool(source: str | Path, name: str, synthetic: bool = True) -> Iterator[Pool]:
-    from ecomfs.errors import PoolError
-    from ecomfs.pool import Pool
-
-    with Pool.open(source, name, create=False, synthetic=synthetic) as pool:
-        if not pool.stats().examples:
-            raise PoolError(
-                f"{pool.url}: pool {name!r} holds no examples",
-                hint="check --pool-name, or fill it with ecomfs examples import",
-            )
-        yield pool
-
-
-def classifier(task: str, **options: Any) -> FewShotClassifier:
-    """A classifier from command-line strings, which its own checks judge."""
-    from ecomfs.classifier import FewShotClassifier
-
-    return FewShotClassifier(task, **options)

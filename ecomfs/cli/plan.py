@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-import inspect
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ecomfs.cli.score import score
+from ecomfs.cli import groups as g
+from ecomfs.cli.scoring import Cluster, Sources, Table, check, fitted
+from ecomfs.cli.unfold import unfolded
 
 if TYPE_CHECKING:
     from ecomfs.batch.plan import Interval, Plan
 
 
-def _plan(
+@unfolded
+def plan(
+    sources: Sources,
+    labelled: g.MaybeLabelled,
+    table: Table,
+    reading: g.Reading,
+    fitting: g.Fitting,
+    promises: g.Promises,
+    cluster: Cluster,
     price: Annotated[
         float | None, typer.Option(help="of a million prompt tokens, in any currency")
     ] = None,
@@ -31,12 +41,11 @@ def _plan(
     prompts: Annotated[
         int, typer.Option(help="most prompts that are rendered to count tokens")
     ] = 500,
-    **options: Any,
 ) -> None:
     """Say what ``ecomfs score`` would do with the same options: rows, copies, what is known
     already, prompt tokens, time and cost."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Table as Shown
 
     from ecomfs.batch import find_columns
     from ecomfs.batch.files import find_inputs, name_outputs
@@ -44,37 +53,40 @@ def _plan(
     from ecomfs.batch.output import journal_path
     from ecomfs.batch.plan import Prices, plan_table, total
     from ecomfs.batch.score import run_identity
-    from ecomfs.cli.scoring import prepare
     from ecomfs.errors import ConfigError
 
     if probe < 0 or block_size < 1 or prompts < 1:
         raise ConfigError("--probe is 0 or more, --block-size and --prompts are 1 or more")
     prices = None if price is None else Prices(price, price_cached, price_answer)
-    jobs = name_outputs(find_inputs(options["sources"]), options["output"])
+    promises.check(labelled, fitting)
+    skips = False
+    jobs = name_outputs(find_inputs(sources), table.output)
     if not any(journal_path(job.output).exists() for job in jobs):
         # A plan reads nothing leave-one-out. Where a run was interrupted, it has done so, the
         # reading cache knows the answers, and its journal fits no other calibration.
-        options["calibrate"] = 0
-    ready = prepare(options)
+        skips = promises.max_loss is not None
+        fitting, promises = replace(fitting, calibrate=0), g.Promises()
+    known = check(sources, table, labelled)
+    pipeline = fitted(labelled, reading, fitting, promises, known.pool)
     plans: list[Plan] = []
-    for job in ready.jobs:
+    for job in known.jobs:
         columns = find_columns(
-            job.source, ready.card, fields=ready.fields, id_column=options["id_column"],
-            gold_column=options["gold"],
+            job.source, known.card, fields=labelled.fields, id_column=table.id_column,
+            gold_column=table.gold,
         )  # fmt: skip
-        identity = run_identity(
-            job.source, pipeline_identity(ready.pipeline), columns, ready.selection
-        )
+        identity = run_identity(job.source, pipeline_identity(pipeline), columns, known.selection)
         found = plan_table(
-            job.source, job.output, ready.pipeline, columns, ready.selection, identity,
+            job.source, job.output, pipeline, columns, known.selection, identity,
             prices=prices, probe=0 if plans else probe, block_size=block_size,
-            max_prompts=prompts, seed=options["seed"],
+            max_prompts=prompts, seed=labelled.seed,
         )  # fmt: skip
         plans.append(found)
-    table = Table(title=f"{len(plans)} input(s) · {ready.pipeline.engine.spec}", show_header=False)
+    shown = Shown(title=f"{len(plans)} input(s) · {pipeline.engine.spec}", show_header=False)
     for name, value in _lines(total(plans)):
-        table.add_row(name, value)
-    Console().print(table)
+        shown.add_row(name, value)
+    if skips:
+        shown.add_row("of these not asked (--max-loss)", "known once the run has fitted it")
+    Console().print(shown)
 
 
 def _lines(plan: Plan) -> list[tuple[str, str]]:
@@ -126,28 +138,3 @@ def _time(seconds: Interval) -> str:
         return f"{seconds.value:.0f} s"
     minutes = seconds.value / 60
     return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
-
-
-def _with_options_of_score() -> Any:
-    """One signature: ``plan`` takes whatever ``score`` takes, and never lags behind."""
-    hints = {
-        **get_type_hints(score, include_extras=True),
-        **get_type_hints(_plan, include_extras=True),
-    }
-    taken = [
-        p for name, p in inspect.signature(score).parameters.items() if name not in _NOT_FOR_PLANS
-    ]
-    own = [p for p in inspect.signature(_plan).parameters.values() if p.name != "options"]
-    parameters = [
-        p.replace(annotation=hints[p.name], kind=inspect.Parameter.KEYWORD_ONLY)
-        for p in (*taken, *own)
-    ]
-    plan: Any = _plan
-    plan.__signature__ = inspect.Signature(parameters)
-    plan.__annotations__ = {p.name: p.annotation for p in parameters}
-    return plan
-
-
-_NOT_FOR_PLANS = frozenset({"ctx", "quiet", "restart", "keep_journal"})
-
-plan = _with_options_of_score()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -48,6 +48,23 @@ def progress(name: str, *, quiet: bool = False) -> Iterator[Callable[[Tally], No
 def note(text: str) -> None:
     """What a person should know while a run goes on, on standard error."""
     Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def promised(found: Mapping[str, Any]) -> list[str]:
+    """Which thresholds keep what was asked to be promised, and what could not be promised.
+
+    Args:
+        found: of a profile.
+    """
+    lines = []
+    for name, what in (("skip", "answered without the model"), ("accept", "accepted")):
+        seen = found.get(name)
+        if seen is not None:
+            lines.append(
+                f"{what}: confidence of {seen['value']:.3f} or more, {seen['share']:.0%} of "
+                f"{seen['rows']} rows, {seen['error']:.1%} of these wrong"
+            )
+    return lines + [f"note: {note}" for note in found["notes"]]
 
 
 def summary(result: ScoreResult, n_examples: int, k: int, spec: str) -> None:

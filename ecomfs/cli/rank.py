@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ecomfs.cli import options as o
+from ecomfs.cli import groups as g
+from ecomfs.cli.unfold import unfolded
 from ecomfs.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,8 +27,11 @@ COLUMNS = ("rank", "score", "status", "error", "note")
 TOP = 10
 
 
+@unfolded
 def rank(
-    task: o.Task,
+    labelled: g.MaybeLabelled,
+    reading: g.Reading,
+    fitting: g.Fitting,
     source: Annotated[
         Path | None,
         typer.Argument(metavar="[PAIRS.csv]", help="rows that are user and item already"),
@@ -41,7 +45,6 @@ def rank(
         ),
     ] = None,
     items: Annotated[Path | None, typer.Option("--items", help="table of candidates")] = None,
-    examples: o.MaybeExamples = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="result table [ITEMS.ranked.csv]")
     ] = None,
@@ -73,20 +76,6 @@ def rank(
             "several lists [--group]"
         ),
     ] = None,
-    engine: o.Engine = "auto",
-    k: o.K = None,
-    embedder: o.Embedder = "auto",
-    language: o.Language = None,
-    template: o.Template = None,
-    readout: o.Readout = "auto",
-    strategy: o.Strategy = "balanced",
-    field: o.Fields = None,
-    label_column: o.LabelColumn = None,
-    calibrate: o.Calibrate = 48,
-    pool_name: o.PoolName = "default",
-    synthetic: o.Synthetic = True,
-    shots: o.Shots = None,
-    seed: o.Seed = 0,
     limit: Annotated[
         int | None, typer.Option(help="only the first rows of PAIRS, or the first items")
     ] = None,
@@ -102,11 +91,8 @@ def rank(
 
     target = _target(source, user, items, group, output)
     check_top(top)
-    fields = o.parse_fields(field)
-    card, pool = o.load_pool(
-        task, examples, _of_pool(examples, fields), label_column, None, shots, seed, pool_name,
-        synthetic,
-    )  # fmt: skip
+    fields = labelled.fields
+    card, pool = labelled.load(_of_pool(labelled.examples, fields))
     # A model takes a while to load; a wrong column should not wait for it.
     label = positive_label(LabelSpace.resolve(card, (e.label for e in pool)), card, positive)
     parties = pairs = None
@@ -118,14 +104,13 @@ def rank(
         parties = read_parties(
             card, user, items, fields=fields, user_column=user_column, item_column=item_column
         )
-    clf = o.classifier(
-        task, engine=engine, k=k, embedder=embedder, language=language, template=template,
-        readout=readout, strategy=strategy, seed=seed, calibration_size=calibrate,
-    )  # fmt: skip
-    with o.to_fit(examples, pool, shots, pool_name, synthetic) as labelled:
-        clf.fit(labelled)
+    clf = g.classifier(labelled, reading, fitting)
+    with labelled.to_fit(pool) as shown:
+        clf.fit(shown)
     if pairs is not None:
-        _pairs(clf.pipeline_, pairs, target, label, top, str(group), len(pool), seed, quiet)
+        _pairs(
+            clf.pipeline_, pairs, target, label, top, str(group), len(pool), labelled.seed, quiet
+        )  # fmt: skip
     if parties is not None:
         users, catalogue = parties
         catalogue = replace(catalogue, items=catalogue.items[:limit])
@@ -160,7 +145,7 @@ def _target(
 
 def _of_pool(examples: str | None, fields: dict[str, str]) -> dict[str, str]:
     """The entries of --field whose column the pool has."""
-    if examples is None or o.is_pool(examples):
+    if examples is None or g.is_pool(examples):
         return {}
     from ecomfs.table import TableReader
 

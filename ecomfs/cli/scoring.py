@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
+import typer
+
+from ecomfs.cli import groups as g
 from ecomfs.cli import options as o
 
 if TYPE_CHECKING:
@@ -15,8 +18,73 @@ if TYPE_CHECKING:
     from ecomfs.task import TaskCard
     from ecomfs.types import Example
 
-_OPTIONAL = ("similarity", "sharing", "shortlist", "passes", "profile", "fusion")
-"""Passed on under their own names, when the command has them."""
+Sources = Annotated[
+    list[str],
+    typer.Argument(metavar="IN.csv …", help="tables to classify, or a pattern: 'in/*.csv'"),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Which rows are classified, and what the result looks like."""
+
+    PANEL: ClassVar[str] = "Rows and results"
+
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="result [IN.scored.csv]: .csv, .tsv, packed (.gz, .zst), .parquet; for several "
+            "inputs a folder [scored]",
+            rich_help_panel=o.FIRST,
+        ),
+    ] = None
+    gold: Annotated[
+        str | None, typer.Option(help="column of IN with true labels: prints metrics")
+    ] = None
+    id_column: o.IdColumn = None
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="add a column p_LABEL for every label")
+    ] = False
+    encoding: Annotated[
+        str, typer.Option(help="of the result: utf-8, or utf-8-sig for spreadsheets")
+    ] = "utf-8"
+    limit: o.Limit = None
+    sample: Annotated[int | None, typer.Option(help="only this many rows, drawn with --seed")] = (
+        None
+    )
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="only rows that fit: 'COLUMN OP VALUE', OP one of = != < <= > >= ~ (repeatable)"
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Who asks the model."""
+
+    PANEL: ClassVar[str] = "Where the model runs"
+
+    runner: Annotated[
+        str, typer.Option(help="who asks the model: plain (this process), or ray (a cluster)")
+    ] = "plain"
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            help="HOST:PORT of the cluster's head, or auto [one is started here]",
+            envvar="RAY_ADDRESS",
+        ),
+    ] = None
+    actors: Annotated[
+        int | None,
+        typer.Option(help="with ray: copies of the model [one a GPU, or one a machine]"),
+    ] = None
+    partition_rows: Annotated[
+        int | None, typer.Option(help="with ray: rows that an actor is handed at a time [1024]")
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,100 +98,67 @@ class Checked:
 
     card: TaskCard
     pool: list[Example]
-    fields: dict[str, str]
     selection: Selection
     jobs: list[Job]
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """Everything a command decided.
-
-    Attributes:
-        jobs: inputs and outputs.
-        n_examples: labelled examples behind the pipeline.
-    """
-
-    card: TaskCard
-    pipeline: Pipeline
-    n_examples: int
-    fields: dict[str, str]
-    selection: Selection
-    jobs: list[Job]
-
-
-def prepare(options: Mapping[str, Any]) -> Prepared:
-    """Check files, columns and conditions, then load the model and fit.
-
-    Args:
-        options: the arguments of :func:`ecomfs.cli.score.score`, by name.
+def check(sources: list[str], table: Table, labelled: g.MaybeLabelled) -> Checked:
+    """Check files, columns and conditions: a model takes a while to load, and a wrong column
+    should not wait for it.
 
     Raises:
         EcomfsError: anything that the options get wrong.
     """
-    known = check(options)
-    pipeline = fitted(options, known.pool)
-    return Prepared(
-        known.card, pipeline, len(known.pool), known.fields, known.selection, known.jobs
-    )
-
-
-def check(options: Mapping[str, Any]) -> Checked:
-    """Check files, columns and conditions: a model takes a while to load, and a wrong column
-    should not wait for it. Arguments and errors as of :func:`prepare`."""
     from ecomfs.batch import Selection, Where, find_columns
     from ecomfs.batch.files import find_inputs, name_outputs
     from ecomfs.batch.score import check_paths
+    from ecomfs.errors import ConfigError
     from ecomfs.table import TableReader
 
-    card, pool, fields = _examples(options)
+    if table.encoding not in ("utf-8", "utf-8-sig"):
+        raise ConfigError(f"--encoding {table.encoding!r}", hint="use utf-8 or utf-8-sig")
+    card, pool = labelled.load()
     selection = Selection(
-        tuple(Where.parse(text) for text in options["where"] or ()),
-        options["sample"],
-        options["limit"],
-        options["seed"],
+        tuple(Where.parse(text) for text in table.where or ()),
+        table.sample,
+        table.limit,
+        labelled.seed,
     )
-    jobs = name_outputs(find_inputs(options["sources"]), options["output"])
+    jobs = name_outputs(find_inputs(sources), table.output)
     for job in jobs:
         check_paths(job.source, job.output)
         reader = TableReader(job.source)
         reader.require(*(w.column for w in selection.where))
         find_columns(
-            job.source, card, fields=fields, id_column=options["id_column"],
-            gold_column=options["gold"], reader=reader,
+            job.source, card, fields=labelled.fields, id_column=table.id_column,
+            gold_column=table.gold, reader=reader,
         )  # fmt: skip
-    return Checked(card, pool, fields, selection, jobs)
+    return Checked(card, pool, selection, jobs)
 
 
-def fitted(options: Mapping[str, Any], pool: list[Example] | None = None) -> Pipeline:
-    """Load the model and fit it on the labelled examples.
+def fitted(
+    labelled: g.MaybeLabelled,
+    reading: g.Reading,
+    fitting: g.Fitting,
+    promises: g.Promises,
+    pool: list[Example] | None = None,
+) -> Pipeline:
+    """Load the model and fit it on the labelled examples; say what of the promises can be kept.
 
     Args:
-        options: as of :func:`prepare`; inputs and outputs are not looked at.
         pool: the examples, when they are read already.
 
     Raises:
         EcomfsError: anything that the options get wrong.
     """
-    fields = o.parse_fields(options["field"])
+    promises.check(labelled, fitting)
     if pool is None:
-        _, pool, fields = _examples(options)
-    named = ("engine", "k", "embedder", "language", "template", "readout", "strategy", "seed")
-    more = {name: options[name] for name in _OPTIONAL if name in options}
-    clf = o.classifier(
-        options["task"], **{name: options[name] for name in named}, **more, fields=fields,
-        calibration_size=options["calibrate"],
-    )  # fmt: skip
-    source = (options["examples"], pool, options["shots"], options["pool_name"])
-    with o.to_fit(*source, options["synthetic"]) as labelled:
-        clf.fit(labelled)
+        _, pool = labelled.load()
+    clf = g.classifier(labelled, reading, fitting, promises)
+    with labelled.to_fit(pool) as examples:
+        clf.fit(examples)
+    g.tell(promises, clf)
     return clf.pipeline_
 
 
-def _examples(options: Mapping[str, Any]) -> tuple[TaskCard, list[Example], dict[str, str]]:
-    fields = o.parse_fields(options["field"])
-    card, pool = o.load_pool(
-        options["task"], options["examples"], fields, options["label_column"], None,
-        options["shots"], options["seed"], options["pool_name"], options["synthetic"],
-    )  # fmt: skip
-    return card, pool, fields
+__all__ = ["Checked", "Cluster", "Sources", "Table", "check", "fitted"]

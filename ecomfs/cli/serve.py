@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ecomfs.cli import groups as g
 from ecomfs.cli import options as o
+from ecomfs.cli.unfold import unfolded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ecomfs.classifier import FewShotClassifier
     from ecomfs.compare import Variant
     from ecomfs.engine.protocol import Engine
     from ecomfs.pool import Pool
@@ -23,9 +24,12 @@ if TYPE_CHECKING:
     from ecomfs.types import Example
 
 
+@unfolded
 def serve(
-    task: o.Task,
-    examples: o.Examples,
+    labelled: g.Labelled,
+    reading: g.Reading,
+    fitting: g.Fitting,
+    promises: g.Promises,
     host: Annotated[str, typer.Option(help="address; beyond this machine a key is needed")] = (
         "127.0.0.1"
     ),
@@ -34,24 +38,7 @@ def serve(
         str | None,
         typer.Option(help="key callers must send", envvar="ECOMFS_API_KEY", show_default=False),
     ] = None,
-    engine: o.Engine = "auto",
-    k: o.K = None,
-    embedder: o.Embedder = "auto",
-    language: o.Language = None,
-    template: o.Template = None,
-    readout: o.Readout = "auto",
-    strategy: o.Strategy = "balanced",
-    similarity: o.Similarity = "auto",
-    profile: o.Profile = None,
-    fusion: o.Fusion = True,
-    field: o.Fields = None,
-    label_column: o.LabelColumn = None,
     id_column: o.IdColumn = None,
-    pool_name: o.PoolName = "default",
-    shots: o.Shots = None,
-    synthetic: o.Synthetic = True,
-    calibrate: o.Calibrate = 48,
-    seed: o.Seed = 0,
     variant: Annotated[
         list[str] | None,
         typer.Option(
@@ -72,6 +59,7 @@ def serve(
     from rich.console import Console
 
     from ecomfs import aio
+    from ecomfs.classifier import FewShotClassifier
     from ecomfs.errors import ConfigError
     from ecomfs.traffic import TrafficLog
 
@@ -90,27 +78,23 @@ def serve(
     # Before the model is loaded: a refused address should not take a minute to be refused.
     sock = server.bind(host, port, api_key=api_key)
     with sock, ExitStack() as stack:
-        fields = o.parse_fields(field)
-        card, pool = o.load_pool(
-            task, examples, fields, label_column, id_column, shots, seed, pool_name, synthetic
-        )
-        options: dict[str, Any] = {
-            "engine": engine, "k": k, "embedder": embedder, "language": language,
-            "template": template, "readout": readout, "strategy": strategy,
-            "similarity": similarity, "seed": seed, "calibration_size": calibrate,
-            "profile": profile, "fusion": fusion,
-        }  # fmt: skip
+        promises.check(labelled, fitting)
+        card, pool = labelled.load(id_column=id_column)
+        task = labelled.task
+        options = g.options(labelled, reading, fitting, promises)
         served: FewShotClassifier | Arms
         variants = _variants(variant, options, card, task) if variant else []
         traffic = None if log is None else stack.enter_context(closing(TrafficLog(log)))
-        labelled = stack.enter_context(o.to_fit(examples, pool, shots, pool_name, synthetic))
+        examples = stack.enter_context(labelled.to_fit(pool))
         if traffic is None:
-            clf = o.classifier(task, **options).fit(labelled)
+            # --field is of the table: a request has the task's names.
+            clf = FewShotClassifier(task, **options).fit(examples)
             served, engines, split = clf, [clf.engine_], ""
+            g.tell(promises, clf)
         else:
-            served, engines, split = _split(variants, options, task, labelled, traffic, split_seed)
+            served, engines, split = _split(variants, options, task, examples, traffic, split_seed)
         live = (
-            "" if isinstance(labelled, list) else "\nchanges of the pool count at the next request"
+            "" if isinstance(examples, list) else "\nchanges of the pool count at the next request"
         )
         open_to = None if api_key else server.LOOPBACK_HOSTS
         app = create_app(served, api_key=api_key, allowed_hosts=open_to)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ecomfs.cli import groups as g
 from ecomfs.cli import options as o
 from ecomfs.errors import ConfigError, DuplicateIdError, EmptyInputError, OutputError, RowError
 
@@ -26,7 +27,10 @@ def suggest(
     output: Annotated[Path, typer.Option("--output", "-o", help="table to fill in")],
     n: Annotated[int, typer.Option("-n", help="how many rows to label")] = 50,
     examples: Annotated[
-        Path | None, typer.Option("--examples", "-e", help="what is labelled already (the pool)")
+        str | None,
+        typer.Option(
+            "--examples", "-e", help="what is labelled already: a table, or a pool (FILE.db)"
+        ),
     ] = None,
     engine: Annotated[
         str | None,
@@ -52,14 +56,17 @@ def suggest(
 
     if n < 1 or candidates < n:
         raise ConfigError(f"-n {n} of --candidates {candidates}", hint="use 1 ≤ n ≤ candidates")
-    given = [source, *([examples] if examples else [])]
+    labelled = g.MaybeLabelled(
+        task=task, examples=examples, label_column=label_column, field=field, seed=seed
+    )
+    given = [source, *([Path(examples)] if examples else [])]
     if output.resolve() in {path.resolve() for path in given}:
         raise OutputError(f"{output}: is an input", hint="choose another name")
-    fields = o.parse_fields(field)
+    fields = labelled.fields
     card = load_task(task)
     pool: list[Example] = []
     if examples is not None:
-        card, pool = o.load_pool(task, examples, fields, label_column, None, None, seed)
+        card, pool = labelled.load()
     rows = _read(source, card, fields, id_column, pool)
     if len(rows) > candidates:
         keep = np.sort(np.random.default_rng(seed).choice(len(rows), candidates, replace=False))
@@ -77,7 +84,7 @@ def suggest(
     if engine is not None:
         places = [s.position for s in chosen]
         rows, vectors = [rows[i] for i in places], vectors[places]
-        vote = _read_by_model(rows, pool, task, engine, embedder, fields, seed)
+        vote = _read_by_model(rows, pool, labelled, g.Reading(engine=engine, embedder=embedder))
         chosen, how = _choose(rows, n, vectors, vote, options)
         how = f"{how}, {engine}, which read {len(rows)} rows"
     if not chosen:
@@ -183,15 +190,11 @@ def _entropy(shares: Sequence[float]) -> float:
 def _read_by_model(
     rows: Sequence[_Unlabelled],
     pool: Sequence[Example],
-    task: str,
-    engine: str,
-    embedder: str,
-    fields: dict[str, str],
-    seed: int,
+    labelled: g.MaybeLabelled,
+    reading: g.Reading,
 ) -> _Vote:
     """The classifier's own answers; a row it cannot answer is as uncertain as can be."""
-    clf = o.classifier(task, engine=engine, embedder=embedder, fields=fields, seed=seed)
-    clf.fit(list(pool))
+    clf = g.classifier(labelled, reading).fit(list(pool))
     found = clf.classify([row.fields for row in rows], [row.id for row in rows])
     unread = [p for p in found if not p.probabilities]
     if unread:

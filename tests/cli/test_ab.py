@@ -66,7 +66,7 @@ def run(templates: list[str], pool: Path, data: Path, **options: Any) -> dict[st
         "engine": ScriptedEngine(), "embedder": "hashed", "k": 2, "quiet": True, "json_path": out,
         **options,
     }  # fmt: skip
-    ab(templates, "review_sentiment", pool, data, **options)
+    ab(templates=templates, task="review_sentiment", examples=pool, data=data, **options)
     found: dict[str, Any] = json.loads(options["json_path"].read_text(encoding="utf-8"))
     return found
 
@@ -441,11 +441,11 @@ def test_a_single_row_is_compared_and_shows_nothing(short: str, pool: Path, data
 
 def test_what_is_missing_is_told(pool: Path, data: Path, tmp_path: Path, short: str) -> None:
     with pytest.raises(ConfigError, match="--task is missing"):
-        ab(["v1", "v2"], None, str(pool), data)
+        ab(templates=["v1", "v2"], examples=str(pool), data=data)
     with pytest.raises(ConfigError, match="--examples is missing"):
-        ab(["v1", "v2"], "review_sentiment", None, data)
+        ab(templates=["v1", "v2"], task="review_sentiment", data=data)
     with pytest.raises(ConfigError, match="--data is missing"):
-        ab(["v1", "v2"], "review_sentiment", str(pool))
+        ab(templates=["v1", "v2"], task="review_sentiment", examples=str(pool))
     with pytest.raises(ConfigError, match="0 variants"):
         ab()
 
@@ -472,12 +472,20 @@ def test_open_tasks_know_the_pools_labels_only(tmp_path: Path) -> None:
     data.write_text("id,title,label\n1,boot,shoes\n2,lamp,Lamps\n", encoding="utf-8")
     options: dict[str, Any] = {"engine": engine, "embedder": "hashed", "quiet": True}
     with pytest.raises(UnknownLabelError, match=r"data\.csv, row '2'.*'Lamps'"):
-        ab(["v1", "v2"], "product_category", pool, data, **options)
+        ab(templates=["v1", "v2"], task="product_category", examples=pool, data=data, **options)
     assert engine.calls == []
     # A label the pool knows but the sample lost stays in the comparison, as wrong.
     data.write_text("id,title,label\n1,boot,shoes\n2,cap,Hats\n3,jam,Food\n", encoding="utf-8")
     out = tmp_path / "out.json"
-    ab(["v1", "v2"], "product_category", pool, data, shots=2, json_path=out, **options)
+    ab(
+        templates=["v1", "v2"],
+        task="product_category",
+        examples=pool,
+        data=data,
+        shots=2,
+        json_path=out,
+        **options,
+    )
     told = json.loads(out.read_text(encoding="utf-8"))
     assert told["rows"] == 3
     assert told["systems"][0]["scores"]["accuracy"]["value"] < 1

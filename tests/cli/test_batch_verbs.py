@@ -161,3 +161,47 @@ def test_mistakes_cost_no_model(
     engine.gone = True
     assert run(["score", "in/a.csv", *COMMON, "-q", *options]) == 2
     assert why in capsys.readouterr().err
+
+
+def test_promises_are_fitted_in_the_same_run(
+    engine: ScriptedEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The engine guesses: no precision can be shown, and any label may be true."""
+    promises = ["--precision", "0.95", "--coverage", "0.99", "--calibrate", "16", "--no-fusion"]
+    assert run(["score", "in/a.csv", *COMMON, "-q", *promises, "-o", "out.csv"]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "readings do not show a precision of 95% at any threshold" in said
+    assert "every row is left to a person" in said
+    rows = read("out.csv")
+    assert {row["status"] for row in rows} == {"abstained"}
+    assert any("may be: " in row["note"] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--precision", "0.9"], "--precision with --calibrate 0"),
+        (["--max-loss", "0.01", "--profile", "p.json"], "--max-loss beside --profile p.json"),
+        (["--coverage", "1.5", "--calibrate", "4"], "coverage is 1.5 (use a number between 0 and"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["score", "plan"])
+def test_promises_that_cannot_be_fitted(
+    engine: ScriptedEngine,
+    capsys: pytest.CaptureFixture[str],
+    verb: str,
+    more: list[str],
+    message: str,
+) -> None:
+    assert run([verb, "in/a.csv", *COMMON, *more]) == 2
+    assert message in capsys.readouterr().err
+    assert not engine.calls
+    assert not Path("in/a.scored.csv").exists()
+
+
+def test_a_plan_says_what_it_cannot_know_of_promises(
+    engine: ScriptedEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["plan", "in/a.csv", *COMMON, "--calibrate", "8", "--max-loss", "0.01"]) == 0
+    assert "of these not asked (--max-loss)" in capsys.readouterr().out
+    assert not engine.calls

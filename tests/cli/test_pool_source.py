@@ -44,8 +44,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def scored(source: str, **options: Any) -> list[dict[str, str]]:
     context: Any = SimpleNamespace(obj=None)
     score(
-        context, ["in.csv"], TASK, source, output=Path("out.csv"), embedder="hashed", k=4,
-        quiet=True, calibrate=0, engine=ScriptedEngine(), **options,
+        ctx=context, sources=["in.csv"], task=TASK, examples=source, output=Path("out.csv"),
+        embedder="hashed", k=4, quiet=True, calibrate=0, engine=ScriptedEngine(), **options,
     )  # fmt: skip
     with Path("out.csv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
@@ -66,8 +66,9 @@ def test_ab_takes_a_pool(folder: Path, capsys: pytest.CaptureFixture[str]) -> No
     told = []
     for source in ("shop.db", "pool.csv"):
         ab(
-            ["v1", "v2"], TASK, source, Path("pool.csv"), embedder="hashed", k=2, quiet=True,
-            calibrate=0, engine=ScriptedEngine(), json_path=Path("ab.json"), pool_name="reviews",
+            templates=["v1", "v2"], task=TASK, examples=source, data=Path("pool.csv"),
+            embedder="hashed", k=2, quiet=True, calibrate=0, engine=ScriptedEngine(),
+            json_path=Path("ab.json"), pool_name="reviews",
         )  # fmt: skip
         told.append(json.loads(Path("ab.json").read_text(encoding="utf-8")))
     assert told[0] == told[1]
@@ -116,8 +117,8 @@ def test_serve_follows_the_pool(
 
     monkeypatch.setattr(server, "run", instead)
     serve(
-        TASK, "shop.db", port=0, embedder="hashed", k=2, calibrate=0, engine=ScriptedEngine(),
-        pool_name="reviews",
+        task=TASK, examples="shop.db", pool_name="reviews", port=0, embedder="hashed", k=2,
+        calibrate=0, engine=ScriptedEngine(),
     )  # fmt: skip
     assert seen == [3, 4]
     assert "changes of the pool count at the next request" in capsys.readouterr().err

@@ -100,6 +100,21 @@ def test_field_names_a_column_of_whichever_table_has_it(folder: Path) -> None:
     assert read_frame("out.csv").data["status"].to_list() == ["ok"]
 
 
+def test_what_makes_pairs_alike_can_be_chosen(folder: Path) -> None:
+    """The likest of the pool by its words is not the likest by its fields."""
+    Path("pool.csv").write_text(
+        "id,liked,item,label\n"
+        '1,"[""Tea"", ""Mud"", ""Nail""]",thing 9,like\n2,"[""Thing 2""]",Cup,dislike\n',
+        "utf-8",
+    )
+    found = {}
+    for similarity in ("text", "tabular"):
+        name = f"{similarity}.csv"
+        assert both("--similarity", similarity, "--k", "1", "--no-fusion", "-o", name) == 0
+        found[similarity] = read_frame(name).data["score"].to_list()
+    assert found["text"] != found["tabular"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -111,6 +126,10 @@ def test_field_names_a_column_of_whichever_table_has_it(folder: Path) -> None:
         (["pairs.csv", "--group", "user", "-o", "pairs.csv"], "are the same file"),
         (["pairs.csv", "--group", "user", "--top", "0"], "top = 0"),
         (["pairs.csv", "--group", "user", "--positive", "love"], "unknown label 'love'"),
+        (
+            ["pairs.csv", "--group", "user", "--similarity", "looks"],
+            "use auto, text, tabular, mixed",
+        ),
         (["none.csv", "--group", "user"], "none.csv: no such file"),
         (["--user", "history.csv", "--items", "history.csv"], "history.csv: no column 'item'"),
         (["--user", "none.csv", "--items", "catalogue.csv"], "none.csv: no such file"),

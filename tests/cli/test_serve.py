@@ -18,14 +18,14 @@ SAMPLES = Path(__file__).parents[2] / "samples" / "review_sentiment"
 
 def test_an_open_address_without_a_key_is_refused_before_anything_is_loaded() -> None:
     with pytest.raises(ConfigError, match="ECOMFS_API_KEY"):
-        serve("review_sentiment", Path("no-such-pool.csv"), host="0.0.0.0", port=0)
+        serve(task="review_sentiment", examples=Path("no-such-pool.csv"), host="0.0.0.0", port=0)
 
 
 def test_bad_pools_and_tasks_are_told() -> None:
     with pytest.raises(MissingFileError, match=r"no-such-pool\.csv"):
-        serve("review_sentiment", Path("no-such-pool.csv"), port=0)
+        serve(task="review_sentiment", examples=Path("no-such-pool.csv"), port=0)
     with pytest.raises(TaskError, match="review_sentiment"):
-        serve("review_sentimnt", SAMPLES / "pool.csv", port=0)
+        serve(task="review_sentimnt", examples=SAMPLES / "pool.csv", port=0)
 
 
 @pytest.mark.model

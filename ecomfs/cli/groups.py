@@ -1,0 +1,303 @@
+"""The options that verbs have in common, in groups, and what is made of them.
+
+    MaybeLabelled, Labelled   which task, which labelled examples
+    Reading                   how a row is read
+    Fitting                   what is fitted on the examples before rows are read
+    Promises                  what is promised about the answers
+
+A verb takes a group as one parameter (:func:`ecomfs.cli.unfold.unfolded`). :func:`classifier`
+makes a classifier of them, whose own checks judge the values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import typer
+
+from ecomfs.cli import options as o
+from ecomfs.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ecomfs.classifier import FewShotClassifier
+    from ecomfs.pool import Pool
+    from ecomfs.task import TaskCard
+    from ecomfs.types import Example
+
+
+@dataclass(frozen=True, slots=True)
+class MaybeLabelled:
+    """The task and its labelled examples; zero-shot without ``examples``."""
+
+    PANEL: ClassVar[str] = "Labelled examples"
+
+    task: o.Task
+    examples: o.MaybeExamples = None
+    pool_name: o.PoolName = "default"
+    label_column: o.LabelColumn = None
+    field: o.Fields = None
+    shots: o.Shots = None
+    synthetic: o.Synthetic = True
+    seed: o.Seed = 0
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """Card field → column, as ``--field`` says.
+
+        Raises:
+            ConfigError: an entry without ``=``.
+        """
+        return o.parse_fields(self.field)
+
+    def load(
+        self, fields: Mapping[str, str] | None = None, id_column: str | None = None
+    ) -> tuple[TaskCard, list[Example]]:
+        """The task's card and the labelled examples of a table or a pool, or a seeded sample of
+        them; none at all without a source.
+
+        Args:
+            fields: of the table, where they differ from :attr:`fields`.
+            id_column: of the table.
+
+        Raises:
+            PoolError: all examples are synthetic, and they are not wanted.
+        """
+        from ecomfs.batch import read_examples
+        from ecomfs.errors import PoolError
+        from ecomfs.pool.sample import real_examples, sample_examples
+        from ecomfs.task import LabelSpace, load_task
+
+        names = self.fields if fields is None else fields
+        card = load_task(self.task)
+        if self.examples is None:
+            if self.shots:
+                raise ConfigError(
+                    f"--shots {self.shots} without --examples", hint="name the examples"
+                )
+            LabelSpace.resolve(card, ())
+            return card, []
+        if is_pool(self.examples):
+            with self._open() as pool:
+                found = pool.examples()
+            LabelSpace.resolve(card, (e.label for e in found), f"pool {self.pool_name!r}")
+        else:
+            found = read_examples(
+                self.examples,
+                card,
+                fields=names,
+                label_column=self.label_column,
+                id_column=id_column,
+            )
+        if not self.synthetic and found:
+            found = real_examples(found)
+            if not found:
+                raise PoolError(
+                    f"{self.examples}: every example is synthetic", hint="drop --no-synthetic"
+                )
+        return card, found if self.shots is None else sample_examples(found, self.shots, self.seed)
+
+    @contextmanager
+    def to_fit(self, loaded: list[Example]) -> Iterator[Pool | list[Example]]:
+        """What a classifier is fitted on: a pool itself, so that predictions bear its version
+        and a service follows its changes; or the examples of a table, or of a sample.
+
+        Args:
+            loaded: what :meth:`load` gave.
+        """
+        if self.examples is None or self.shots is not None or not is_pool(self.examples):
+            yield loaded
+            return
+        with self._open(self.synthetic) as pool:
+            yield pool
+
+    @contextmanager
+    def _open(self, synthetic: bool = True) -> Iterator[Pool]:
+        from ecomfs.errors import PoolError
+        from ecomfs.pool import Pool
+
+        assert self.examples is not None
+        with Pool.open(self.examples, self.pool_name, create=False, synthetic=synthetic) as pool:
+            if not pool.stats().examples:
+                raise PoolError(
+                    f"{pool.url}: pool {self.pool_name!r} holds no examples",
+                    hint="check --pool-name, or fill it with ecomfs examples import",
+                )
+            yield pool
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled(MaybeLabelled):
+    """The task and its labelled examples, which have to be there."""
+
+    examples: o.Examples
+
+
+@dataclass(frozen=True, slots=True)
+class AnyTemplate:
+    """How a row is read, but for the template: variants have their own."""
+
+    PANEL: ClassVar[str] = "How a row is read"
+
+    engine: o.Engine = "auto"
+    k: o.K = None
+    embedder: o.Embedder = "auto"
+    language: o.Language = None
+    readout: o.Readout = "auto"
+    strategy: o.Strategy = "balanced"
+    similarity: o.Similarity = "auto"
+    sharing: o.Sharing = "none"
+    shortlist: o.Shortlist = None
+    passes: o.Passes = 1
+
+    def options(self) -> dict[str, Any]:
+        """As the classifier calls them."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading(AnyTemplate):
+    """How a row is read."""
+
+    template: o.Template = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """What is fitted on the labelled examples before rows are read."""
+
+    PANEL: ClassVar[str] = "What is fitted on the examples"
+
+    calibrate: o.Calibrate = 48
+    fusion: o.Fusion = True
+    profile: o.Profile = None
+
+    def options(self) -> dict[str, Any]:
+        """As the classifier calls them."""
+        return {
+            "calibration_size": self.calibrate, "fusion": self.fusion, "profile": self.profile,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Promises:
+    """What is promised about the answers, with thresholds fitted on the examples."""
+
+    PANEL: ClassVar[str] = "Promises"
+
+    precision: Annotated[
+        float | None,
+        typer.Option(help="of rows accepted without a person, such as 0.95; others abstain"),
+    ] = None
+    coverage: Annotated[
+        float | None, typer.Option(help="of prediction sets, such as 0.9: adds the sets")
+    ] = None
+    max_loss: Annotated[
+        float | None,
+        typer.Option(help="accuracy that may be lost by not asking the model, such as 0.01"),
+    ] = None
+    novel_below: Annotated[
+        float | None,
+        typer.Option(help="leave rows to a person that look this unlikely to fit any label (0.05)"),
+    ] = None
+
+    def options(self) -> dict[str, Any]:
+        """As the classifier calls them."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @property
+    def asked(self) -> list[str]:
+        """The options that were given, as on the command line."""
+        return [f"--{k.replace('_', '-')}" for k, v in self.options().items() if v is not None]
+
+    def check(self, labelled: MaybeLabelled, fitting: Fitting) -> None:
+        """A promise for which nothing would be fitted is refused, not forgotten.
+
+        Raises:
+            ConfigError: without examples, without readings of them, or beside a profile; a
+                number out of range.
+        """
+        if not self.asked:
+            return
+        from ecomfs.fit import Wanted
+
+        Wanted(fitting.fusion, **self.options())
+        first = self.asked[0]
+        if fitting.profile is not None:
+            raise ConfigError(
+                f"{first} beside --profile {fitting.profile}, which keeps the promises that it "
+                "was fitted for",
+                hint=f"leave out --profile, or make it anew: ecomfs fit … {first}",
+            )
+        if labelled.examples is None:
+            raise ConfigError(
+                f"{first} without --examples: a promise is fitted on labelled examples",
+                hint="name them",
+            )
+        if fitting.calibrate < 1:
+            raise ConfigError(
+                f"{first} with --calibrate {fitting.calibrate}: a promise is fitted on examples "
+                "that are read leave-one-out",
+                hint="read 48 or more",
+            )
+
+
+def is_pool(source: str | Path) -> bool:
+    """Whether ``--examples`` names a pool, not a table.
+
+    >>> [is_pool(s) for s in ("shop.db", "postgresql://host/shop", "pool.csv", "sql:sqlite:///x")]
+    [True, True, False, False]
+    """
+    import re
+
+    text = str(source)
+    if re.match(r"(sqlite|postgres(ql)?)(\+\w+)?://", text):
+        return True
+    return ":" not in text and Path(text).suffix.lower() in (".db", ".sqlite", ".sqlite3")
+
+
+def options(labelled: MaybeLabelled, *groups: AnyTemplate | Fitting | Promises) -> dict[str, Any]:
+    """What the command line says, by the names of the classifier's options (but the task)."""
+    said = {name: value for group in groups for name, value in group.options().items()}
+    return {**said, "seed": labelled.seed}
+
+
+def classifier(
+    labelled: MaybeLabelled, *groups: AnyTemplate | Fitting | Promises, **more: Any
+) -> FewShotClassifier:
+    """A classifier of what the command line says.
+
+    Args:
+        more: options of the classifier that stand in no group, or other values than theirs.
+    """
+    from ecomfs.classifier import FewShotClassifier
+
+    said = {**options(labelled, *groups), "fields": labelled.fields, **more}
+    return FewShotClassifier(labelled.task, **said)
+
+
+def tell(promises: Promises, fitted: FewShotClassifier) -> None:
+    """Say which promises a fit can keep, and which it cannot; nothing where none was asked."""
+    if not promises.asked or fitted.profile_ is None:
+        return
+    from ecomfs.cli.present import note, promised
+
+    for line in promised(fitted.profile_.found):
+        note(line)
+
+
+__all__ = [
+    "AnyTemplate",
+    "Fitting",
+    "Labelled",
+    "MaybeLabelled",
+    "Promises",
+    "Reading",
+    "classifier",
+    "is_pool",
+    "options",
+    "tell",
+]
