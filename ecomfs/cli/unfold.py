@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from copy import copy
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -42,7 +42,7 @@ def unfolded(command: Callable[..., None]) -> Callable[..., None]:
     for parameter in inspect.signature(command).parameters.values():
         kind = hints[parameter.name]
         if is_dataclass(kind) and isinstance(kind, type):
-            unfolding = list(_parameters(kind))
+            unfolding = _parameters(kind)
             groups[parameter.name] = kind, [p.name for p in unfolding]
             parameters += unfolding
         else:
@@ -65,15 +65,18 @@ def unfolded(command: Callable[..., None]) -> Callable[..., None]:
     return collecting
 
 
-def _parameters(group: type) -> Iterator[inspect.Parameter]:
+@functools.cache  # many verbs have the same groups, and every start of the command pays for it
+def _parameters(group: type) -> tuple[inspect.Parameter, ...]:
     hints = get_type_hints(group, include_extras=True)
-    for field in fields(group):
-        yield inspect.Parameter(
+    return tuple(
+        inspect.Parameter(
             field.name,
             inspect.Parameter.KEYWORD_ONLY,
             default=inspect.Parameter.empty if field.default is MISSING else field.default,
             annotation=_under(getattr(group, "PANEL", None), hints[field.name]),
         )
+        for field in fields(group)
+    )
 
 
 def _under(panel: str | None, hint: Any) -> Any:
