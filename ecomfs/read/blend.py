@@ -8,6 +8,9 @@ whom the shares of the labels speak. Each is believed in proportion to the likel
 labels of examples that were read leave-one-out, and the answer is the mean of theirs (Bayesian
 model averaging, Hoeting et al. 1999, *Statistical Science* 14(4)).
 
+Averaging ends in believing one account as if it were never wrong. How often it is, is estimated
+too (:func:`doubtful_share`), and for that share of rows nobody is taken to know anything.
+
 Forty examples tell an expert at chance from one that knows, long before they could tell two good
 weights apart.
 """
@@ -18,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ecomfs.read.calibrate import FLOOR, MINIMUM, halves
 from ecomfs.read.fusion import PRIOR, Evidence, Floats, Fusion, fit_fusion
@@ -68,7 +71,7 @@ def fit_blend(
     usable: NDArray[np.bool_] | None = None,
 ) -> Blend:
     """Fit the weights of the first account, and believe it, the others and the shares by what
-    they say of the labels. Beforehand all are believed alike.
+    they say of the labels, less what remains doubtful. Beforehand all are believed alike.
 
     Args:
         evidence: leave-one-out, of labelled examples.
@@ -89,7 +92,35 @@ def fit_blend(
     given.append(np.asarray(shares)[truth[rows]])
     told = np.array([np.log(np.maximum(p, FLOOR)).sum() for p in given])
     beliefs = np.exp(told - told.max())
-    return Blend(accounts, tuple((beliefs / beliefs.sum()).tolist()), tuple(shares))
+    beliefs /= beliefs.sum()
+    doubt = doubtful_share(beliefs @ np.array(given), given[-1])
+    beliefs *= 1 - doubt
+    beliefs[-1] += doubt
+    return Blend(accounts, tuple(beliefs.tolist()), tuple(shares))
+
+
+def doubtful_share(said: ArrayLike, base: ArrayLike) -> float:
+    """The share of rows about which nothing is known after all, whoever is believed.
+
+    Its mean under the likelihood of the labels, with Jeffreys' prior of a share. Where n rows of
+    two labels were all right it is about 1 / n: so few rows do not bear out more certainty than
+    that, and a label that the accounts hold for impossible costs no more than they have earned.
+
+    Args:
+        said: probability given to the true label of each example.
+        base: the share of that label in the pool.
+
+    >>> round(doubtful_share([0.999] * 32, [0.5] * 32), 3)
+    0.032
+    >>> round(doubtful_share([0.999] * 30 + [0.001] * 2, [0.5] * 32), 3)
+    0.152
+    """
+    p, q = np.asarray(said, dtype=np.float64), np.asarray(base, dtype=np.float64)
+    share = (np.arange(1000) + 0.5) / 1000
+    told = np.log(np.maximum(np.outer(1 - share, p) + np.outer(share, q), FLOOR)).sum(axis=1)
+    told -= 0.5 * np.log(share * (1 - share))
+    weight = np.exp(told - told.max())
+    return float(share @ weight / weight.sum())
 
 
 def cross_fitted(
@@ -112,4 +143,4 @@ def cross_fitted(
     return out
 
 
-__all__ = ["MODEL_ALONE", "Blend", "cross_fitted", "fit_blend"]
+__all__ = ["MODEL_ALONE", "Blend", "cross_fitted", "doubtful_share", "fit_blend"]

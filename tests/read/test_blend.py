@@ -8,7 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opinions import experts, loss
 
-from ecomfs.read.blend import MODEL_ALONE, Blend, cross_fitted, fit_blend
+from ecomfs.read.blend import (
+    MODEL_ALONE,
+    Blend,
+    cross_fitted,
+    doubtful_share,
+    fit_blend,
+)
 from ecomfs.read.calibrate import cross_calibrated
 from ecomfs.read.fusion import PRIOR, PRIOR_CHEAP, Evidence, Fusion
 
@@ -84,3 +90,22 @@ def test_distributions_that_follow_the_labels_when_these_change_places(
     moved = Evidence(evidence.model[:, order], evidence.vote[:, order], evidence.probe[:, order])
     again = Blend(accounts, held, tuple(shares[order])).apply(moved)
     np.testing.assert_allclose(again, blended[:, order], atol=1e-12)
+
+
+@given(st.integers(8, 200), st.integers(0, 8), st.floats(0.5, 0.9999))
+def test_doubt_follows_what_went_wrong(rows: int, wrong: int, sure: float) -> None:
+    said = [sure] * (rows - wrong) + [1 - sure] * wrong
+    doubt = doubtful_share(said, [0.5] * rows)
+    assert 0 < doubt < 1
+    more = doubtful_share([*said[1:], 1 - sure], [0.5] * rows)
+    assert more >= doubt  # one right row fewer, one wrong row more
+
+
+def test_right_rows_bear_out_no_more_certainty_than_they_are_many() -> None:
+    truth = np.arange(32) % 2
+    sure = np.where(np.eye(2)[truth] > 0, 1 - 1e-9, 1e-9)
+    evidence = Evidence(sure, sure, np.log(sure))
+    blend = fit_blend(evidence, truth, (0.5, 0.5), others=OTHERS)
+    confidence = blend.apply(evidence).max(axis=1)
+    assert (confidence < 1 - 1 / 128).all()
+    assert (confidence > 1 - 1 / 16).all()
