@@ -36,7 +36,7 @@ from ecomfs.options import (
 from ecomfs.pipeline import Pipeline
 from ecomfs.pool import Embedder, Pool, open_embedder
 from ecomfs.refresh import refreshed
-from ecomfs.retrieve import Sharing
+from ecomfs.retrieve import Sharing, open_strategy
 from ecomfs.task import LabelSpace, TaskCard, load_task
 from ecomfs.task.rows import Rendering
 from ecomfs.types import Prediction, Row
@@ -163,14 +163,15 @@ class FewShotClassifier:
         task = card.name if isinstance(self.task, TaskCard) else self.task
         # Everything that can be wrong without a model is found before one is loaded.
         check_templates(card, options, task)
+        open_strategy(options.strategy)
         if isinstance(X, Pool):
             pool = X
         else:
             pool = Pool.in_memory(as_examples(X, y, card, fields=self.fields))
         version, stored = pool.snapshot()
         LabelSpace.resolve(card, (e.label for e in stored))
-        engine = shared_engine(self.engine) if isinstance(self.engine, str) else self.engine
         embedder = open_embedder(self.embedder) if isinstance(self.embedder, str) else self.embedder
+        engine = shared_engine(self.engine) if isinstance(self.engine, str) else self.engine
         pipeline, options, profile = fit_pipeline(
             card, stored, engine, embedder, options, plan,
             task=task, pool_version=version, on_progress=on_progress,

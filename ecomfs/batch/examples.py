@@ -62,7 +62,11 @@ def read_examples(
     for row in reader.rows():
         where = f"{name}, line {row.line}"
         if row.error:
-            raise InputError(f"{name}, {row.error}")
+            raise InputError(
+                f"{name}, {row.error}",
+                hint="mend that line: cells with a comma, a quote or a line break stand in "
+                "quotes, and the file is UTF-8 or GB18030",
+            )
         text = row.cells[label].strip()
         if not text:
             raise InputError(

@@ -42,30 +42,32 @@ app = typer.Typer(
     rich_markup_mode="markdown",  # in the other mode [id] would be read as a style, and vanish
 )
 
-_VERBS: tuple[tuple[str, Callable[..., None]], ...] = (
-    ("score", score.score),
-    ("plan", plan.plan),
-    ("fit", fit.fit),
-    ("explain", explain.explain),
-    ("rank", rank.rank),
-    ("ab", ab.ab),
-    ("serve", serve.serve),
-    ("up", up.up),
-    ("check", check.check),
-    ("suggest", suggest.suggest),
-    ("tasks", tasks.tasks),
-    ("new-task", new_task.new_task),
-    ("lint-task", lint_task.lint_task),
-    ("models", models.models),
-    ("demo", demo.demo),
-)
-for _name, _verb in _VERBS:
-    app.command(_name)(_verb)
-app.add_typer(examples.app, name="examples")
+_PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
+    "Begin here": {"demo": demo.demo, "tasks": tasks.tasks, "models": models.models},
+    "Answer rows": {
+        "score": score.score,
+        "plan": plan.plan,
+        "explain": explain.explain,
+        "rank": rank.rank,
+        "serve": serve.serve,
+        "runs": runs.app,
+    },
+    "How good, and how sure": {"fit": fit.fit, "ab": ab.ab, "eval": eval_.app},
+    "Labelled examples": {
+        "suggest": suggest.suggest,
+        "examples": examples.app,
+        "prepare": prepare.app,
+    },
+    "Tasks of your own": {"new-task": new_task.new_task, "lint-task": lint_task.lint_task},
+    "Engines": {"check": check.check, "up": up.up},
+}
 prepare.app.command("augment")(augment.augment)
-app.add_typer(prepare.app, name="prepare")
-app.add_typer(runs.app, name="runs")
-app.add_typer(eval_.app, name="eval")
+for _panel, _verbs in _PANELS.items():
+    for _name, _verb in _verbs.items():
+        if isinstance(_verb, typer.Typer):
+            app.add_typer(_verb, name=_name, rich_help_panel=_panel)
+        else:
+            app.command(_name, rich_help_panel=_panel)(_verb)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -22,7 +22,7 @@ def score(
         typer.Argument(
             metavar="PREDICTIONS",
             help="CSV, JSONL or Parquet, a row a prediction: id, label (the true one), predicted, "
-            "and where there are any p_<label>; several files hold the same rows",
+            "and where there are any p_LABEL; several files hold the same rows",
         ),
     ],
     id_column: Annotated[str, typer.Option(help="column with unique ids; '' numbers them")] = "id",
@@ -91,7 +91,8 @@ def score(
             written = write_report(page, report)
             Console(stderr=True).print(f"wrote {written[0]}", highlight=False)
     except EvalError as error:
-        raise InputError(error.message, hint=error.hint) from error
+        hint = error.hint.replace("Columns(predicted=...)", "--predicted-column")
+        raise InputError(error.message, hint=hint) from error
 
 
 def _read(

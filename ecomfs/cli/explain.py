@@ -36,9 +36,20 @@ def explain(
     """Explain one row: the distribution after each step, the demonstrations, the prompt."""
     import json
 
+    from ecomfs.data import as_rows
+    from ecomfs.errors import InputError
+
     given = as_row(row)
     promises.check(labelled, fitting)
-    _, pool = labelled.load()
+    card, pool = labelled.load()
+    # A wrong field does not wait for the model.
+    needed = [spec.name for spec in card.fields if spec.required]
+    if isinstance(given, str) and len(needed) != 1:
+        raise InputError(
+            f"a row of task {card.name!r} is no plain text: it has {', '.join(needed)}",
+            hint="write a JSON object: '{" + f'"{needed[0]}": "…"' + ", …}'",
+        )
+    as_rows([given], card, labelled.fields)
     clf = g.classifier(labelled, reading, fitting, promises)
     with labelled.to_fit(pool) as examples:
         clf.fit(examples)

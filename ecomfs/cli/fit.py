@@ -34,6 +34,7 @@ def fit(
     from rich.console import Console
     from rich.progress import Progress
 
+    from ecomfs.cli.prepare import check_targets
     from ecomfs.errors import ConfigError
 
     if calibrate < 1 or budget < calibrate:
@@ -41,6 +42,8 @@ def fit(
             f"a budget of {budget} readings, {calibrate} of them to calibrate",
             hint="use --calibrate of 1 or more, and a --budget of at least that",
         )
+    # A fit takes a while; that it cannot be written is told now.
+    check_targets([] if g.is_pool(labelled.examples) else [Path(labelled.examples)], [output])
     _, pool = labelled.load()
     fitting = g.Fitting(calibrate, fusion)
     clf = g.classifier(labelled, reading, fitting, promises, tune=budget - calibrate)

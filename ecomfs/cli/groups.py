@@ -92,6 +92,7 @@ class MaybeLabelled:
                 label_column=self.label_column,
                 id_column=id_column,
             )
+            LabelSpace.resolve(card, (e.label for e in found), Path(self.examples).name)
         if not self.synthetic and found:
             found = real_examples(found)
             if not found:

@@ -52,6 +52,7 @@ def new_task(
         labels,
         label_column=label_column,
         language="en" if language == "en" else "zh" if language == "zh" else "auto",
+        where=source.name,
     )
     try:
         target.mkdir(parents=True)

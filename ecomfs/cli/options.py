@@ -47,7 +47,8 @@ PoolName = Annotated[
 Engine = Annotated[
     str,
     typer.Option(
-        help="auto, gguf:demo, gguf:FILE, transformers:MODEL, vllm:URL (ecomfs models)",
+        help="auto, gguf:demo, gguf:FILE, transformers:MODEL, vllm:URL, litellm:PROVIDER/MODEL "
+        "(ecomfs models)",
         envvar="ECOMFS_ENGINE",
     ),
 ]
@@ -67,7 +68,13 @@ Readout = Annotated[
         help="how the answer is read: auto, words, codes, top-words, top-codes, choice, text"
     ),
 ]
-Strategy = Annotated[str, typer.Option(help="how demonstrations are selected")]
+Strategy = Annotated[
+    str,
+    typer.Option(
+        help="how demonstrations are selected: balanced, top_k, mmr, dpp, adaptive, ambiguous, "
+        "reweighted, random, fixed"
+    ),
+]
 Similarity = Annotated[
     str,
     typer.Option(
@@ -98,7 +105,7 @@ LabelColumn = Annotated[
 IdColumn = Annotated[str | None, typer.Option(help="column with unique ids [id]")]
 Shots = Annotated[
     int | None,
-    typer.Option(help="use a seeded sample of this many examples, spread over the labels"),
+    typer.Option(min=1, help="use a seeded sample of this many examples, spread over the labels"),
 ]
 Synthetic = Annotated[
     bool,
@@ -108,7 +115,7 @@ Seed = Annotated[int, typer.Option(help="seed of sampling, codes and resampling"
 Calibrate = Annotated[
     int,
     typer.Option(
-        "--calibrate", help="examples read leave-one-out to take off the label bias; 0: none"
+        "--calibrate", min=0, help="examples read leave-one-out to take off the label bias; 0: none"
     ),
 ]
 Profile = Annotated[

@@ -64,7 +64,7 @@ def clean(
 
     Removed rows are written to OUT.removed.csv; originals stay beside what was changed.
     """
-    from ecomfs.table import read_frame
+    from ecomfs.table import TableReader, read_frame
     from ecomfs.text.clean import clean as clean_frame
 
     removed = output.with_name(f"{output.stem}.removed.csv")
@@ -75,6 +75,10 @@ def clean(
         unlabelled=unlabelled, duplicate=duplicate, near_duplicate=near_duplicate,
         conflict=conflict, leak=leak, near_leak=near_leak,
     )  # fmt: skip
+    needed = [name for name in (*text_column, label_column, id_column) if name is not None]
+    for path, names in ((source, needed), *([(test, text_column)] if test else [])):
+        reader = TableReader(path, allow_nul=True, max_cell_chars=_MAX_CELL_CHARS)
+        reader.require(*names)
     frame = read_frame(source, allow_nul=True, max_cell_chars=_MAX_CELL_CHARS)
     other = read_frame(test, allow_nul=True, max_cell_chars=_MAX_CELL_CHARS).data if test else None
     result = clean_frame(

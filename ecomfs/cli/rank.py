@@ -137,9 +137,12 @@ def _target(
         )
     main = source or items
     assert main is not None
+    from ecomfs.cli.prepare import check_targets
+
     target = out or main.with_name(f"{main.stem}.ranked.csv")
     if target.resolve() in {path.resolve() for path in (source, user, items) if path}:
         raise ConfigError(f"{target}: output and input are the same file", hint="choose another -o")
+    check_targets([], [target])
     return target
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from ecomfs.compare.options import check_option, option_names
 from ecomfs.errors import ConfigError, MissingFileError
+from ecomfs.text.yaml_error import yaml_problem
 from ecomfs.types import Language
 
 Choice = str | Path | Mapping[str, str | Path]
@@ -175,9 +176,9 @@ def _from_yaml(path: Path) -> list[_Written]:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "not UTF-8"
-        raise MissingFileError(f"{path}: {why}") from error
+        raise MissingFileError(f"{path}: {why}", hint="check the path of --variant") from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: {' '.join(str(error).split())}", hint=form) from error
+        raise ConfigError(f"{path}: {yaml_problem(error)}", hint=form) from error
     if not isinstance(data, dict) or not data:
         raise ConfigError(f"{path}: holds no variants", hint=form)
     found = []

@@ -182,7 +182,9 @@ class Profile(_Strict):
         try:
             text = path.read_text(encoding="utf-8")
         except OSError as error:
-            raise MissingFileError(f"{path}: {error.strerror}") from error
+            raise MissingFileError(
+                f"{path}: {error.strerror}", hint="make a profile with: ecomfs fit"
+            ) from error
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ecomfs.errors import ConfigError, MissingFileError
+from ecomfs.text.yaml_error import MEND, yaml_problem
 
 Shots = int | Literal["all"]
 """How many labelled examples a cell has; ``all``: every one of the pool."""
@@ -254,7 +255,7 @@ def load_suite(name: str | Path) -> Suite:
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"{path}: {yaml_problem(error)}", hint=MEND) from error
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: not a suite", hint="see docs/evaluation.md")
     try:

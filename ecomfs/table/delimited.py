@@ -40,7 +40,9 @@ class DelimitedSource:
             _refuse_binary(path.name, stream)
             self._encoding, head = choose_encoding(stream, encoding, source=path.name)
         if not head[self._encoding.bom :].strip():
-            raise EmptyInputError(f"{path.name}: the file is empty")
+            raise EmptyInputError(
+                f"{path.name}: the file is empty", hint="it needs a line of column names, and rows"
+            )
         self._old_mac = self._encoding.by_line and b"\r" in head and b"\n" not in head
         part = head[:SNIFF_BYTES]
         complete = len(part) < SNIFF_BYTES

@@ -91,7 +91,9 @@ class TableReader:
         with closing(self._source.records()) as records:
             if next(records, None) is None:
                 names = ", ".join(self.header)
-                raise EmptyInputError(f"{self.name}: a header ({names}) and no rows")
+                raise EmptyInputError(
+                    f"{self.name}: a header ({names}) and no rows", hint="add rows below it"
+                )
 
     @property
     def header(self) -> tuple[str, ...]:

@@ -50,6 +50,7 @@ def draft_task(
     *,
     label_column: str = "label",
     language: Literal["auto", "en", "zh"] = "auto",
+    where: str = "the data",
 ) -> Draft:
     """A card and a template a language, for a person to edit.
 
@@ -59,6 +60,7 @@ def draft_task(
         labels: the label of every row of the data, as it stands there.
         label_column: what its column is called.
         language: of the prompts; ``auto`` follows each row.
+        where: the data come from, for the message of an error.
 
     Raises:
         TaskError: the name cannot be one, there is no column or fewer than two labels.
@@ -82,7 +84,8 @@ def draft_task(
                 known.append(label.strip())
     if len(spellings) < 2:
         raise TaskError(
-            f"column {label_column!r} holds {len(spellings)} labels, a task needs two",
+            f"{where}: column {label_column!r} holds {'one' if spellings else 'no'} label, a task "
+            "needs two",
             hint="name another with --label-column",
         )
     card = _card(name, columns, list(spellings.values()), label_column, language)

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import yaml
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from ecomfs.errors import TaskError
 from ecomfs.task.card import TaskCard
+from ecomfs.text.yaml_error import MEND, yaml_problem
 from ecomfs.types import Language
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -54,11 +56,25 @@ def load_task(name: str | Path) -> TaskCard:
     try:
         return TaskCard.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except ValidationError as error:
-        first = error.errors()[0]
+        found = error.errors()
+        # A misspelt key is also one that is missing: what was written is the better message.
+        first = next((e for e in found if e["type"] == "extra_forbidden"), found[0])
         key = ".".join(str(part) for part in first["loc"]) or "card"
-        raise TaskError(f"{path}: {key}: {first['msg']}") from error
+        if first["type"] == "extra_forbidden":
+            raise TaskError(f"{path}: {key}: there is no such key", hint=_keys(first)) from error
+        raise TaskError(f"{path}: {key}: {first['msg'].removeprefix('Value error, ')}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise TaskError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+        raise TaskError(f"{path}: {yaml_problem(error)}", hint=MEND) from error
+
+
+def _keys(unknown: ErrorDetails) -> str:
+    """The mend for a key that no card has."""
+    *above, key = unknown["loc"]
+    if above:
+        return "take it out, or see docs/tasks.md for the keys there are"
+    close = difflib.get_close_matches(str(key), TaskCard.model_fields, n=1)
+    did = f"did you mean {close[0]!r}? " if close else ""
+    return f"{did}keys are: {', '.join(TaskCard.model_fields)}"
 
 
 def template_source(task: str | Path, language: Language, version: str) -> str:
@@ -89,12 +105,19 @@ def _folder(name: str | Path) -> Path:
         folder = Path(name)
         if (folder / "task.yaml").is_file():
             return folder
+        if folder.name == "task.yaml" and folder.is_file():
+            raise TaskError(f"{folder}: this is the card", hint=f"name its folder: {folder.parent}")
         raise TaskError(f"{folder}: no task.yaml there", hint="name a folder that has a task card")
     folders = _folders()
     if name in folders:
         return folders[name]
     if (Path(name) / "task.yaml").is_file():
         return Path(name)
+    if Path(name).is_dir():
+        raise TaskError(
+            f"no task {name!r}, and the folder {name} has no task.yaml",
+            hint=f"make a task with ecomfs new-task; tasks are: {', '.join(sorted(folders))}",
+        )
     close = difflib.get_close_matches(name, folders, n=1)
     did = f"did you mean {close[0]!r}? " if close else ""
     raise TaskError(f"no task {name!r}", hint=f"{did}tasks are: {', '.join(sorted(folders))}")

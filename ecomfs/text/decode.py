@@ -133,7 +133,8 @@ def detect_encoding(head: bytes, *, source: str = "input") -> Encoding:
     if odd > kinds["utf-8"] + kinds["gb18030"] and odd > _MAX_ODD_SHARE * (head.count(b"\n") + 1):
         raise DecodingError(
             f"{source}: the text is neither UTF-8 nor GB18030",
-            hint="name its encoding, for example --encoding cp1252, latin-1 or big5",
+            hint="save it as UTF-8: iconv -f cp1252 -t UTF-8 (or -f latin1, big5); in Python, "
+            "name its encoding='cp1252'",
         )
     return Encoding("gb18030" if kinds["gb18030"] > kinds["utf-8"] else "utf-8")
 

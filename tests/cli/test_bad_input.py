@@ -19,7 +19,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("in.csv").write_text("id,text\n1,good\n", encoding="utf-8")
     Path("empty.csv").write_bytes(b"")
     Path("broken.jinja").write_text("{{ instruction }}\n{% for d in %}", encoding="utf-8")
-    Path("one.csv").write_text("id,text,label\n1,a,pos\n2,b,pos\n", encoding="utf-8")
+    Path("one.csv").write_text("id,text,label\n1,a,positive\n2,b,positive\n", encoding="utf-8")
+    Path("odd.csv").write_text("id,text,label\n1,a,positive\n2,b,meh\n", encoding="utf-8")
+    Path("open.csv").write_text('id,text,label\n1,"a,positive\n2,b,negative\n', encoding="utf-8")
+    Path("bytes.csv").write_bytes(bytes(range(128, 255)) * 4)
+    for name, card in (("broken", "name: x\nlabels: [a,\n"), ("misspelt", "name: x\nlabelz: []\n")):
+        Path(name).mkdir()
+        Path(name, "task.yaml").write_text(card, encoding="utf-8")
+    Path("folder").mkdir()
     Path("not_a_model").mkdir()
     Path("not_a_model.gguf").write_bytes(b"hello")
     return tmp_path
@@ -35,7 +42,16 @@ def score(*arguments: str) -> int:
     [
         (["-e", "nowhere.csv"], "nowhere.csv"),
         (["-e", "empty.csv"], "empty.csv"),
-        (["-e", "one.csv"], "all labelled examples have the label 'pos'"),
+        (["-e", "one.csv"], "one.csv: all labelled examples have the label 'positive'"),
+        (["-e", "odd.csv"], "odd.csv, line 3: unknown label 'meh'"),
+        (["-e", "open.csv"], "a quote that opens in it is never closed (mend that line"),
+        (["-e", "folder"], "folder: this is a folder, not a file"),
+        (["-e", "bytes.csv"], "save it as UTF-8: iconv"),
+        (["-t", "folder"], "the folder folder has no task.yaml (make a task with ecomfs new-task"),
+        (["-t", "broken"], "broken/task.yaml: not valid YAML: line 3, column 1: "),
+        (["-t", "misspelt"], "misspelt/task.yaml: labelz: there is no such key (did you mean 'lab"),
+        (["-t", "misspelt/task.yaml"], "this is the card (name its folder: misspelt)"),
+        (["--profile", "none.json"], "none.json: No such file or directory (make a profile with"),
         (["-t", "review_sentimnet"], "did you mean 'review_sentiment'"),
         (["--field", "text=review"], "no column 'review'"),
         (["--field", "text"], "write --field NAME=COLUMN"),
@@ -75,6 +91,51 @@ def test_one_line_and_exit_code_2(
 def test_missing_input_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["score", "none.csv", "-t", "review_sentiment", "-e", "pool.csv"]) == 2
     assert "none.csv" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--strategy", "magic"], "magic"),
+        (["--embedder", "st:"], "no embedder 'st:'"),
+    ],
+)
+def test_it_does_not_wait_for_the_model(
+    folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    """Two mistakes, the second of them in the model: the first one is told."""
+    assert score(*arguments, "--engine", "gguf:nowhere.gguf") == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert "nowhere.gguf" not in said
+
+
+@pytest.mark.parametrize("output", ["no/such/profile.json", "folder", "pool.csv"])
+def test_fit_knows_before_it_reads_that_it_cannot_write(
+    folder: Path, capsys: pytest.CaptureFixture[str], output: str
+) -> None:
+    arguments = ["fit", "-t", "review_sentiment", "-e", "pool.csv", "-o", output]
+    assert run([*arguments, "--engine", "gguf:nowhere.gguf"]) == 2
+    assert f"error: {output}: " in capsys.readouterr().err
+    assert Path("pool.csv").read_text(encoding="utf-8") == POOL
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["prepare", "clean", "pool.csv", "--text-column", "txt", "-o", "o.csv"],
+         "pool.csv: no column 'txt'"),
+        (["prepare", "clean", "pool.csv", "--text-column", "label", "-o", "o.csv",
+          "--test", "in.csv"], "in.csv: no column 'label'"),
+        (["eval", "score", "pool.csv"], "name it with --predicted-column"),
+        (["eval", "run", "broken/task.yaml"], "broken/task.yaml: not valid YAML: line 3, column 1"),
+    ],
+)  # fmt: skip
+def test_other_verbs_name_the_file_and_the_option(
+    folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert run(arguments) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_unknown_option_is_usage(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

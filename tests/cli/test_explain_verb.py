@@ -45,6 +45,20 @@ def test_json_of_the_same_row_as_fields(folder: Path, capsys: pytest.CaptureFixt
     assert text["influence"] is None
 
 
+@pytest.mark.parametrize(
+    ("row", "task", "message"),
+    [
+        ('{"txt": "it broke"}', "review_sentiment", "no column 'text' (did you mean 'txt'?"),
+        ("a green teapot", "query_relevance", """write a JSON object: '{"query": "…", …}'"""),
+    ],
+)
+def test_a_row_that_does_not_fit_the_task_does_not_wait_for_the_model(
+    folder: Path, capsys: pytest.CaptureFixture[str], row: str, task: str, message: str
+) -> None:
+    assert run(["explain", row, "-t", task, "--engine", "gguf:nowhere.gguf"]) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_a_broken_object_is_an_error(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert explain('{"text": ') == 2
     assert "the row is no JSON object" in capsys.readouterr().err

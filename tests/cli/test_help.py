@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+import re
+from collections.abc import Iterator
+from typing import Any
 
-from ecomfs.cli import run
+import pytest
+import typer
+
+from ecomfs.cli import app, run
+from ecomfs.retrieve import STRATEGIES
 
 
 def test_what_stands_in_brackets_is_shown(
@@ -15,6 +21,51 @@ def test_what_stands_in_brackets_is_shown(
     shown = capsys.readouterr().out
     assert "[task's default]" in shown
     assert "column with unique ids [id]" in shown
+
+
+def commands() -> Iterator[tuple[str, Any]]:
+    """Every command by its words."""
+    return nested(typer.main.get_command(app))
+
+
+def nested(command: Any, *names: str) -> Iterator[tuple[str, Any]]:
+    inner = getattr(command, "commands", None)
+    if inner is None:
+        yield " ".join(names), command
+        return
+    for name, each in inner.items():
+        yield from nested(each, *names, name)
+
+
+@pytest.mark.parametrize(
+    ("name", "command"), [*commands()], ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_every_option_is_explained_and_shown_as_it_is_written(name: str, command: Any) -> None:
+    for parameter in command.params:
+        shown = getattr(parameter, "help", None)
+        if parameter.name != "help" and not str(parameter.metavar or "").startswith(
+            ("ID", "LABEL")
+        ):
+            assert shown, f"{name} {parameter.name}"
+        # The markup of the help takes <word> for HTML, and drops it.
+        assert not re.search(r"<\w", shown or ""), f"{name} {parameter.name}"
+
+
+def test_every_strategy_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    assert run(["score", "--help"]) == 0
+    [line] = [line for line in capsys.readouterr().out.splitlines() if "--strategy" in line]
+    assert [name for name in STRATEGIES if name not in line] == []
+
+
+def test_a_newcomer_sees_where_to_begin(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.index("Begin here") < shown.index(" demo ") < shown.index("Answer rows")
+    names = [name for name, _ in commands()]
+    assert {"score", "eval run", "prepare augment", "runs resume"} <= set(names)
 
 
 @pytest.mark.parametrize("verb", ["score", "fit", "ab", "serve", "rank", "plan", "explain"])

@@ -124,6 +124,7 @@ def test_what_makes_pairs_alike_can_be_chosen(folder: Path) -> None:
         (["pairs.csv", "--group", "user", "--items", "catalogue.csv"], "give pairs, or users and"),
         (["pairs.csv", "--group", "usr"], "no column 'usr'"),
         (["pairs.csv", "--group", "user", "-o", "pairs.csv"], "are the same file"),
+        (["pairs.csv", "--group", "user", "-o", "no/out.csv"], "no/out.csv: its folder does not"),
         (["pairs.csv", "--group", "user", "--top", "0"], "top = 0"),
         (["pairs.csv", "--group", "user", "--positive", "love"], "unknown label 'love'"),
         (
