@@ -8,7 +8,6 @@ cross-validation. ``fit`` stores and indexes the examples; nothing is trained.
 from __future__ import annotations
 
 import asyncio
-import inspect
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from ecomfs.data import Examples, Rows, as_examples, as_rows, row_ids
 from ecomfs.engine.protocol import Engine
 from ecomfs.engine.shared import shared_engine
 from ecomfs.errors import ConfigError, InputError
+from ecomfs.estimator import Estimator
 from ecomfs.explain import Explanation
 from ecomfs.fit import Plan, Profile, Wanted, fit_pipeline
 from ecomfs.influence import influences
@@ -44,7 +44,7 @@ from ecomfs.types import Prediction, Row
 CALIBRATION_SIZE = 48
 
 
-class FewShotClassifier:
+class FewShotClassifier(Estimator):
     """Classifies rows by showing a language model the k most similar labelled examples.
 
     Args:
@@ -82,7 +82,6 @@ class FewShotClassifier:
         print(clf.explain("Stopped working within a week"))
     """
 
-    _estimator_type = "classifier"
     _refreshing: threading.Lock
 
     def __init__(
@@ -273,44 +272,6 @@ class FewShotClassifier:
             moved = aio.run(influences(pipeline, rows[0], case, posterior, prediction))
         names = pipeline.space.names
         return Explanation(case, posterior, prediction, names, influences=moved)
-
-    # -- the scikit-learn contract -------------------------------------------------------------
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Constructor parameters by name (``deep`` is part of the contract; nothing nests)."""
-        return {name: getattr(self, name) for name in self._parameters()}
-
-    def set_params(self, **params: Any) -> Self:
-        """Change constructor parameters; takes effect at the next ``fit``."""
-        for name, value in params.items():
-            if name not in self._parameters():
-                raise ConfigError(
-                    f"no parameter {name!r}", hint=f"parameters: {', '.join(self._parameters())}"
-                )
-            setattr(self, name, value)
-        return self
-
-    def __sklearn_tags__(self) -> Any:
-        from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags
-
-        return Tags(
-            estimator_type="classifier",
-            target_tags=TargetTags(required=False),
-            classifier_tags=ClassifierTags(),
-            input_tags=InputTags(string=True, two_d_array=False, allow_nan=True),
-        )
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "pipeline_")
-
-    def __repr__(self) -> str:
-        defaults = {k: v.default for k, v in inspect.signature(type(self)).parameters.items()}
-        shown = {k: v for k, v in self.get_params().items() if v != defaults[k]}
-        return f"FewShotClassifier({', '.join(f'{k}={v!r}' for k, v in shown.items())})"
-
-    @classmethod
-    def _parameters(cls) -> list[str]:
-        return list(inspect.signature(cls).parameters)
 
     def _card(self) -> TaskCard:
         return self.task if isinstance(self.task, TaskCard) else load_task(self.task)

@@ -1,6 +1,7 @@
 """Labelled examples and their vectors.
 
 store      Pool: examples in SQL, every version kept
+rows       what a pool's transactions read and write in the tables
 embedder   texts to unit vectors: hashed n-grams, packaged model, sentence-transformers
 cache      vectors kept between runs
 """

@@ -8,15 +8,12 @@ it, so a run that pins a version can be repeated after any number of later corre
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import sqlalchemy as sa
 
 from ecomfs.errors import DuplicateIdError, PoolError
-from ecomfs.pool.codec import decode_fields
 from ecomfs.pool.database import Database
 from ecomfs.pool.records import (
     Change,
@@ -27,10 +24,9 @@ from ecomfs.pool.records import (
     refuse_repeats,
     storable,
 )
-from ecomfs.pool.schema import changes, examples, pools
+from ecomfs.pool.rows import EXAMPLE, PoolRows, alive_in, as_example
+from ecomfs.pool.schema import changes, examples
 from ecomfs.types import Example
-
-_CHUNK = 500  # ids in one SQL statement; SQLite allows 32,766 variables, PostgreSQL 65,535
 
 
 class Pool:
@@ -58,6 +54,7 @@ class Pool:
         self.name = name
         self._database = database
         self._synthetic = synthetic
+        self._rows = PoolRows(name)
 
     @classmethod
     def open(
@@ -99,7 +96,7 @@ class Pool:
     def version(self) -> int:
         """The current version; 0 while nothing was ever added."""
         with self._database.reading() as connection:
-            return self._version(connection)
+            return self._rows.version(connection)
 
     def add(self, examples_: Iterable[Example], note: str = "") -> int:
         """Add examples; the new version, or the current one when there are none to add.
@@ -113,8 +110,10 @@ class Pool:
             return self.version
         refuse_repeats([str(row["id"]) for row in rows])
         with self._database.writing() as connection:
-            version, position = self._next(connection, "add", len(rows), note, positions=len(rows))
-            alive = self._alive(connection, [str(row["id"]) for row in rows])
+            version, position = self._rows.next_version(
+                connection, "add", len(rows), note, positions=len(rows)
+            )
+            alive = self._rows.alive(connection, [str(row["id"]) for row in rows])
             if alive:
                 raise DuplicateIdError(
                     f"pool {self.name!r} already holds {few(alive)}",
@@ -151,15 +150,15 @@ class Pool:
         for id, label in labels.items():
             check_text(label, f"example {id!r}: the label")
         with self._database.writing() as connection:
-            old = self._alive(connection, list(labels))
+            old = self._rows.alive(connection, list(labels))
             missing = [id for id in labels if id not in old]
             if missing:
                 raise self._unknown(missing)
             changed = [id for id, label in labels.items() if old[id].label != label]
             if not changed:
-                return self._version(connection)
-            version, _ = self._next(connection, "relabel", len(changed), note)
-            self._retire(connection, changed, version)
+                return self._rows.version(connection)
+            version, _ = self._rows.next_version(connection, "relabel", len(changed), note)
+            self._rows.retire(connection, changed, version)
             kept = [
                 c.name
                 for c in examples.c
@@ -183,12 +182,12 @@ class Pool:
         if not wanted:
             return self.version
         with self._database.writing() as connection:
-            alive = self._alive(connection, wanted)
+            alive = self._rows.alive(connection, wanted)
             missing = [id for id in wanted if id not in alive]
             if missing:
                 raise self._unknown(missing)
-            version, _ = self._next(connection, "retire", len(wanted), note)
-            self._retire(connection, wanted, version)
+            version, _ = self._rows.next_version(connection, "retire", len(wanted), note)
+            self._rows.retire(connection, wanted, version)
         return version
 
     def examples(self, version: int | None = None, *, synthetic: bool = True) -> list[Example]:
@@ -208,7 +207,7 @@ class Pool:
     ) -> tuple[int, list[Example]]:
         """Version and its examples, read together: what a run pins."""
         with self._database.reading() as connection:
-            current = self._version(connection)
+            current = self._rows.version(connection)
             wanted = current if version is None else version
             if not 0 <= wanted <= current:
                 raise PoolError(
@@ -216,19 +215,19 @@ class Pool:
                     hint=f"versions are 0 to {current}",
                 )
             query = (
-                sa.select(*_EXAMPLE)
-                .where(examples.c.pool == self.name, _alive_in(wanted))
+                sa.select(*EXAMPLE)
+                .where(examples.c.pool == self.name, alive_in(wanted))
                 .order_by(examples.c.position)
             )
             if not (synthetic and self._synthetic):
                 query = query.where(examples.c.synthetic.is_(False))
-            return wanted, [_example(row) for row in connection.execute(query)]
+            return wanted, [as_example(row) for row in connection.execute(query)]
 
     def history(self, id: str) -> list[Revision]:
         """Every state an example ever had, oldest first; empty for an unknown id."""
         query = (
             sa.select(
-                *_EXAMPLE, examples.c.added_in, examples.c.retired_in, changes.c.at, changes.c.note
+                *EXAMPLE, examples.c.added_in, examples.c.retired_in, changes.c.at, changes.c.note
             )
             .join(
                 changes,
@@ -239,7 +238,7 @@ class Pool:
         )
         with self._database.reading() as connection:
             return [
-                Revision(_example(r), r.added_in, r.retired_in, r.at, r.note)
+                Revision(as_example(r), r.added_in, r.retired_in, r.at, r.note)
                 for r in connection.execute(query)
             ]
 
@@ -258,8 +257,8 @@ class Pool:
         count = sa.func.count()
         mine = examples.c.pool == self.name
         with self._database.reading() as connection:
-            version = self._version(connection)
-            alive = _alive_in(version)
+            version = self._rows.version(connection)
+            alive = alive_in(version)
             per_label = connection.execute(
                 sa.select(examples.c.label, count).where(mine, alive).group_by(examples.c.label)
             ).all()
@@ -288,88 +287,7 @@ class Pool:
     def __repr__(self) -> str:
         return f"Pool({self.url!r}, name={self.name!r})"
 
-    def _version(self, connection: sa.Connection) -> int:
-        found = connection.execute(sa.select(pools.c.version).where(pools.c.name == self.name))
-        return int(found.scalar_one_or_none() or 0)
-
-    def _next(
-        self, connection: sa.Connection, action: str, count: int, note: str, positions: int = 0
-    ) -> tuple[int, int]:
-        """Allocate the next version and ``positions`` places, inside the write transaction."""
-        if "\0" in note:
-            raise PoolError("a note cannot hold NUL characters")
-        where = pools.c.name == self.name
-        lock = sa.select(pools).where(where).with_for_update()
-        row = connection.execute(lock).one_or_none()
-        if row is None:
-            values = {"name": self.name, "version": 0, "next_position": 0}
-            connection.execute(_insert_if_absent(connection, values))
-            row = connection.execute(lock).one()
-        version, position = int(row.version) + 1, int(row.next_position)
-        connection.execute(
-            sa.update(pools)
-            .where(where)
-            .values(version=version, next_position=position + positions)
-        )
-        at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        entry = {"version": version, "at": at, "action": action, "examples": count, "note": note}
-        connection.execute(sa.insert(changes), entry | {"pool": self.name})
-        return version, position
-
-    def _alive(self, connection: sa.Connection, ids: Sequence[str]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for start in range(0, len(ids), _CHUNK):
-            query = sa.select(*examples.c).where(
-                examples.c.pool == self.name,
-                examples.c.id.in_(ids[start : start + _CHUNK]),
-                examples.c.retired_in.is_(None),
-            )
-            found |= {row.id: row for row in connection.execute(query)}
-        return found
-
-    def _retire(self, connection: sa.Connection, ids: Sequence[str], version: int) -> None:
-        for start in range(0, len(ids), _CHUNK):
-            connection.execute(
-                sa.update(examples)
-                .where(
-                    examples.c.pool == self.name,
-                    examples.c.id.in_(ids[start : start + _CHUNK]),
-                    examples.c.retired_in.is_(None),
-                )
-                .values(retired_in=version)
-            )
-
     def _unknown(self, ids: Sequence[str]) -> PoolError:
         return PoolError(
             f"pool {self.name!r} holds no {few(ids)}", hint="check the id, or add the example"
         )
-
-
-_EXAMPLE = tuple(
-    examples.c[name] for name in ("id", "fields", "label", "synthetic", "source_id", "method")
-)
-
-
-def _alive_in(version: int) -> sa.ColumnElement[bool]:
-    retired = examples.c.retired_in
-    return (examples.c.added_in <= version) & (retired.is_(None) | (retired > version))
-
-
-def _example(row: Any) -> Example:
-    return Example(
-        row.id,
-        decode_fields(row.fields),
-        row.label,
-        bool(row.synthetic),
-        row.source_id or "",
-        row.method or "",
-    )
-
-
-def _insert_if_absent(connection: sa.Connection, values: dict[str, object]) -> sa.Insert:
-    # Two writers that open a new pool together must not both insert its row.
-    if connection.dialect.name == "postgresql":
-        from sqlalchemy.dialects import postgresql
-
-        return postgresql.insert(pools).values(values).on_conflict_do_nothing()
-    return sa.insert(pools).values(values)

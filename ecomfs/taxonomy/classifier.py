@@ -10,7 +10,7 @@ list and demonstrations can cover, where one level would have too many. All shar
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -26,8 +26,9 @@ from ecomfs.errors import ConfigError, InputError
 from ecomfs.pool import Pool, open_embedder
 from ecomfs.read.calibrate import MINIMUM
 from ecomfs.task import TaskCard, load_task
+from ecomfs.taxonomy.descent import beam_of, combine
 from ecomfs.taxonomy.tree import Branch, grow
-from ecomfs.types import Prediction, Row, Status
+from ecomfs.types import Prediction, Row
 
 _ONE_LEVEL = ("profile", "max_loss", "precision", "coverage", "novel_below")
 
@@ -151,9 +152,9 @@ class TaxonomyClassifier:
         self._card, self.engine_, self.pool_version_ = card, engine, version
         self.root_: FewShotClassifier | None = root
         self.branches_ = tuple(branches)
-        self._leaves = [leaf for branch in branches for leaf in branch.leaves]
-        self.classes_ = np.empty(len(self._leaves), dtype=object)
-        self.classes_[:] = sorted(self._leaves)
+        leaves = sorted(leaf for branch in branches for leaf in branch.leaves)
+        self.classes_ = np.empty(len(leaves), dtype=object)
+        self.classes_[:] = leaves
         return self
 
     def _spending(self, parents: int) -> dict[str, int]:
@@ -209,7 +210,7 @@ class TaxonomyClassifier:
         tops: list[Prediction | None] = [None] * len(rows)
         if self.root_ is not None:
             tops = list(await self.root_.aclassify(rows, names))
-        beams = [self._beam(top) for top in tops]
+        beams = [beam_of(top, self.branches_, self.beam) for top in tops]
         found = await asyncio.gather(
             *(
                 self._level_two(at, branch, rows, names, beams)
@@ -217,24 +218,15 @@ class TaxonomyClassifier:
             )
         )
         return [
-            self._answer(name, top, {at: part[row] for at, part in enumerate(found) if row in part})
+            replace(
+                combine(
+                    self.branches_, top, {at: p[row] for at, p in enumerate(found) if row in p}
+                ),
+                id=name,
+                pool_version=self.pool_version_,
+            )
             for row, (name, top) in enumerate(zip(names, tops, strict=True))
         ]
-
-    def _beam(self, top: Prediction | None) -> set[int]:
-        """The parents whose children are read."""
-        if top is None:
-            return {0}
-        p = self._parents(top)
-        return set(sorted(range(len(p)), key=lambda at: -p[at])[: self.beam])
-
-    def _parents(self, top: Prediction | None) -> list[float]:
-        """P(parent), aligned with the branches; empty for a row without an answer."""
-        if top is None:
-            return [1.0]
-        if not top.probabilities:
-            return []
-        return [top.probabilities[branch.name] for branch in self.branches_]
 
     async def _level_two(
         self,
@@ -251,61 +243,9 @@ class TaxonomyClassifier:
         found = await branch.classifier.aclassify([rows[r] for r in mine], [names[r] for r in mine])
         return dict(zip(mine, found, strict=True))
 
-    def _answer(
-        self, name: str, top: Prediction | None, below: Mapping[int, Prediction]
-    ) -> Prediction:
-        if top is not None and not top.probabilities:
-            return replace(top, pool_version=self.pool_version_)
-        parts = [*([top] if top is not None else []), *below.values()]
-        base = replace(
-            parts[0],
-            id=name,
-            pool_version=self.pool_version_,
-            prompt_tokens=sum(p.prompt_tokens for p in parts),
-            cached_tokens=sum(p.cached_tokens for p in parts),
-            demonstration_ids=tuple(i for p in parts for i in p.demonstration_ids),
-            note="; ".join(dict.fromkeys(p.note for p in parts if p.note)),
-            source="fused" if any(p.source == "fused" for p in parts) else parts[0].source,
-        )
-        for at, part in below.items():
-            if not part.probabilities:
-                error = f"children of {self.branches_[at].name!r}: {part.error}"
-                return replace(
-                    base, label=None, probabilities={}, stages={}, status=part.status, error=error
-                )
-        first: list[float] = []
-        last: list[float] = []
-        owner: list[int] = []
-        for at, (branch, p) in enumerate(zip(self.branches_, self._parents(top), strict=True)):
-            read = below.get(at)
-            within = [read.probabilities[c] for c in branch.children] if read else branch.shares
-            first += [p * share for share in branch.shares]
-            last += [p * share for share in within]
-            owner += [at] * len(branch.leaves)
-        best = max(range(len(last)), key=last.__getitem__)
-        masses = [p.label_mass for p in (top, below.get(owner[best])) if p is not None]
-        return replace(
-            base,
-            label=self._leaves[best],
-            status=Status.OK,
-            probabilities=dict(zip(self._leaves, last, strict=True)),
-            stages={"level one": tuple(first), "level two": tuple(last)},
-            label_mass=_product(masses),
-        )
-
     def __repr__(self) -> str:
         shown = {"separator": self.separator, "beam": self.beam, **self.options}
         return f"TaxonomyClassifier({', '.join(f'{k}={v!r}' for k, v in shown.items())})"
-
-
-def _product(masses: Sequence[float | None]) -> float | None:
-    """Mass on valid answers at both levels; ``None`` where a read-out cannot know it."""
-    out = 1.0
-    for mass in masses:
-        if mass is None:
-            return None
-        out *= mass
-    return out if masses else None
 
 
 __all__ = ["TaxonomyClassifier"]

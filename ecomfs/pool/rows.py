@@ -1,0 +1,127 @@
+"""The rows of one pool in the tables of :mod:`ecomfs.pool.schema`.
+
+Versions are numbers that only grow. A revision of an example is alive from the version that
+added it until the version that retired it; nothing is ever changed but ``retired_in``. Everything
+here works inside a transaction that :class:`~ecomfs.pool.database.Database` opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from ecomfs.errors import PoolError
+from ecomfs.pool.codec import decode_fields
+from ecomfs.pool.schema import changes, examples, pools
+from ecomfs.types import Example
+
+_CHUNK = 500  # ids in one SQL statement; SQLite allows 32,766 variables, PostgreSQL 65,535
+
+EXAMPLE = tuple(
+    examples.c[name] for name in ("id", "fields", "label", "synthetic", "source_id", "method")
+)
+"""The columns of which :func:`as_example` makes an example."""
+
+
+class PoolRows:
+    """What one pool's transactions read and write.
+
+    Args:
+        name: of the pool.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def version(self, connection: sa.Connection) -> int:
+        """The current version; 0 while nothing was ever added."""
+        found = connection.execute(sa.select(pools.c.version).where(pools.c.name == self.name))
+        return int(found.scalar_one_or_none() or 0)
+
+    def next_version(
+        self, connection: sa.Connection, action: str, count: int, note: str, positions: int = 0
+    ) -> tuple[int, int]:
+        """Allocate the next version and ``positions`` places; the version and the first place.
+
+        Args:
+            action, count, note: what the version is, for the list of changes.
+            positions: places for examples that are new.
+
+        Raises:
+            PoolError: the note cannot be stored.
+        """
+        if "\0" in note:
+            raise PoolError("a note cannot hold NUL characters")
+        where = pools.c.name == self.name
+        lock = sa.select(pools).where(where).with_for_update()
+        row = connection.execute(lock).one_or_none()
+        if row is None:
+            values = {"name": self.name, "version": 0, "next_position": 0}
+            connection.execute(_insert_if_absent(connection, values))
+            row = connection.execute(lock).one()
+        version, position = int(row.version) + 1, int(row.next_position)
+        connection.execute(
+            sa.update(pools)
+            .where(where)
+            .values(version=version, next_position=position + positions)
+        )
+        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        entry = {"version": version, "at": at, "action": action, "examples": count, "note": note}
+        connection.execute(sa.insert(changes), entry | {"pool": self.name})
+        return version, position
+
+    def alive(self, connection: sa.Connection, ids: Sequence[str]) -> dict[str, Any]:
+        """The living revisions of these examples, as rows by id; those that are not alive are
+        missing."""
+        found: dict[str, Any] = {}
+        for start in range(0, len(ids), _CHUNK):
+            query = sa.select(*examples.c).where(
+                examples.c.pool == self.name,
+                examples.c.id.in_(ids[start : start + _CHUNK]),
+                examples.c.retired_in.is_(None),
+            )
+            found |= {row.id: row for row in connection.execute(query)}
+        return found
+
+    def retire(self, connection: sa.Connection, ids: Sequence[str], version: int) -> None:
+        """End the living revisions of these examples at ``version``."""
+        for start in range(0, len(ids), _CHUNK):
+            connection.execute(
+                sa.update(examples)
+                .where(
+                    examples.c.pool == self.name,
+                    examples.c.id.in_(ids[start : start + _CHUNK]),
+                    examples.c.retired_in.is_(None),
+                )
+                .values(retired_in=version)
+            )
+
+
+def alive_in(version: int) -> sa.ColumnElement[bool]:
+    """The condition that a revision belongs to a version."""
+    retired = examples.c.retired_in
+    return (examples.c.added_in <= version) & (retired.is_(None) | (retired > version))
+
+
+def as_example(row: Any) -> Example:
+    """The example of a row that has the columns of :data:`EXAMPLE`."""
+    return Example(
+        row.id,
+        decode_fields(row.fields),
+        row.label,
+        bool(row.synthetic),
+        row.source_id or "",
+        row.method or "",
+    )
+
+
+def _insert_if_absent(connection: sa.Connection, values: dict[str, object]) -> sa.Insert:
+    # Two writers that open a new pool together must not both insert its row.
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(pools).values(values).on_conflict_do_nothing()
+    return sa.insert(pools).values(values)
