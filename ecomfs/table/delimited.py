@@ -14,7 +14,8 @@ from ecomfs.table.dialect import sniff_dialect
 from ecomfs.table.files import open_binary, stored_size
 from ecomfs.table.records import parse_records
 from ecomfs.table.rows import Record
-from ecomfs.text.decode import Line, choose_encoding, read_lines
+from ecomfs.text.decode import Line, read_lines
+from ecomfs.text.encoding import choose_encoding
 
 SNIFF_BYTES = 1 << 18
 _BINARY = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"PAR1", b"%PDF", b"\x28\xb5\x2f\xfd", b"SQLite")

@@ -13,7 +13,8 @@ from ecomfs.errors import EmptyInputError, InputError
 from ecomfs.table.cells import cell_text
 from ecomfs.table.files import open_binary, stored_size
 from ecomfs.table.rows import Dialect, Record
-from ecomfs.text.decode import Line, choose_encoding, read_lines
+from ecomfs.text.decode import Line, read_lines
+from ecomfs.text.encoding import choose_encoding
 
 HEADER_RECORDS = 1000
 """Objects whose keys make the header; a key that appears only later is kept as an extra cell."""

@@ -1,6 +1,7 @@
 """Text: bytes to text, language, forms for comparing, rendering, cleaning."""
 
-from ecomfs.text.decode import Encoding, Line, choose_encoding, detect_encoding, read_lines
+from ecomfs.text.decode import Line, read_lines
+from ecomfs.text.encoding import Encoding, choose_encoding, detect_encoding
 from ecomfs.text.language import detect_language, majority_language
 from ecomfs.text.normalise import fold, squeeze
 

@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecomfs.errors import ConfigError, DecodingError
-from ecomfs.text.decode import (
+from ecomfs.text.decode import read_lines
+from ecomfs.text.encoding import (
     LOOK_BYTES,
     Encoding,
     choose_encoding,
     detect_encoding,
     encoding_named,
-    read_lines,
 )
 
 CODECS = ["utf-8", "gb18030", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"]

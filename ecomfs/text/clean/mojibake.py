@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from ecomfs.text.decode import gb2312_share
+from ecomfs.text.encoding import gb2312_share
 from ecomfs.text.optional import optional_module
 
 _HIGH_RUNS = re.compile(r"[\xa0-\xff]+")
