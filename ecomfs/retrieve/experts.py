@@ -190,7 +190,7 @@ class Experts:
         rows: Sequence[Row] | None,
         exclude_ids: Sequence[Collection[str]] | None,
         leave_self_out: bool,
-    ) -> tuple[NDArray[np.float64], list[Hits]]:
+    ) -> tuple[NDArray[np.float64], Sequence[Hits]]:
         hits = self.retriever.neighbours(
             queries, NEIGHBOURS, rows=rows, exclude_ids=exclude_ids, leave_self_out=leave_self_out
         )

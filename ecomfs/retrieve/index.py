@@ -8,9 +8,9 @@ same row get other demonstrations when it is scored alone; the second look is th
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from ecomfs.retrieve.product import inner_products
 __all__ = [
     "DenseIndex",
     "Groups",
+    "HitTable",
     "Hits",
     "Rows",
     "VectorIndex",
@@ -32,7 +33,7 @@ __all__ = [
 ]
 
 _BATCH_CELLS = 1 << 24  # similarities held at a time: 64 MB
-_PAIR_CELLS = 1 << 16  # numbers of pairs of vectors that are copied at a time: the CPU's cache
+_PAIR_CELLS = 1 << 17  # numbers of pairs of vectors that are copied at a time: the CPU's cache
 _SMALL = 1 << 20  # numbers in a matrix that is not worth keeping as float16: 4 MB
 
 
@@ -50,6 +51,40 @@ class Hits:
 
     def __len__(self) -> int:
         return len(self.positions)
+
+
+class HitTable(Sequence[Hits]):
+    """The neighbours of many queries where each has as many: two arrays, of which a query's
+    :class:`Hits` are made when somebody asks for them.
+
+    Attributes:
+        positions: shape (queries, n).
+        similarities: shape (queries, n).
+
+    >>> table = HitTable(np.array([[2, 0], [1, 2]]), np.array([[0.9, 0.4], [0.8, 0.1]]))
+    >>> len(table), table[1].positions.tolist(), [len(hits) for hits in table[:1]]
+    (2, [1, 2], [2])
+    """
+
+    __slots__ = ("positions", "similarities")
+
+    def __init__(self, positions: NDArray[np.int64], similarities: NDArray[np.float64]) -> None:
+        self.positions = positions
+        self.similarities = similarities
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    @overload
+    def __getitem__(self, place: int) -> Hits: ...
+    @overload
+    def __getitem__(self, place: slice) -> HitTable: ...
+    def __getitem__(self, place: int | slice) -> Hits | HitTable:
+        kind = HitTable if isinstance(place, slice) else Hits
+        return kind(self.positions[place], self.similarities[place])
+
+    def __iter__(self) -> Iterator[Hits]:
+        return map(Hits, self.positions, self.similarities)
 
 
 class Rows(Protocol):
@@ -82,7 +117,7 @@ class VectorIndex(Protocol):
         groups: Groups | None = None,
         per_group: int = 0,
         far_groups: bool = True,
-    ) -> list[Hits]: ...
+    ) -> Sequence[Hits]: ...
 
     def near(self, queries: Vectors, threshold: float) -> list[NDArray[np.int64]]: ...
 
@@ -141,7 +176,7 @@ class DenseIndex:
         groups: Groups | None = None,
         per_group: int = 0,
         far_groups: bool = True,
-    ) -> list[Hits]:
+    ) -> Sequence[Hits]:
         """The ``n`` nearest of each query and, beside them, ``per_group`` of each group.
 
         Args:
@@ -159,8 +194,11 @@ class DenseIndex:
         if len(queries) == 1 and not grouped:
             # What a service asks: one query, without the bookkeeping of many.
             return [self._alone(queries, n, excluded[0] if excluded else ())]
-        found: list[Hits] = []
         step = max(1, _BATCH_CELLS // max(1, len(self) if grouped else BLOCK))
+        simple = 0 < n <= len(self) <= BLOCK and len(queries) <= step and not grouped
+        if simple and not any(excluded or ()) and (table := self._table(queries, n)) is not None:
+            return table
+        found: list[Hits] = []
         for start in range(0, len(queries), step):
             block = queries[start : start + step]
             banned = excluded[start : start + step] if excluded else ()
@@ -187,6 +225,22 @@ class DenseIndex:
         exact = exact_similarities(self.vectors[positions], query[0])
         order = (-exact).argsort(kind="stable")[:n]
         return Hits(positions[order], exact[order])
+
+    def _table(self, queries: Vectors, n: int) -> HitTable | None:
+        """The answer for a block of queries and of the pool that excludes nothing; ``None`` where
+        rounding leaves many more than ``n`` candidates to one of the queries."""
+        size, scores = len(self), self._scores(queries)
+        found = within(scores, n)
+        cells = found.ravel().nonzero()[0]
+        if len(cells) == n * len(queries):
+            each = cells.reshape(len(queries), n) - np.arange(len(queries))[:, None] * size
+            return self._rank_table(queries, each, n)
+        most = int(found.sum(axis=1).max())
+        if most > 2 * n:
+            return None
+        # As many for each query: those of lower score that come in cannot be among the best.
+        each = np.argpartition(scores, size - most, axis=1)[:, size - most :]
+        return self._rank_table(queries, np.sort(each, axis=1), n)
 
     def _candidates(
         self, queries: Vectors, n: int, excluded: Sequence[Collection[int]]
@@ -235,7 +289,7 @@ class DenseIndex:
         groups: Groups | None,
         per_group: int,
         far_groups: bool,
-    ) -> list[Hits]:
+    ) -> Sequence[Hits]:
         each, left = divmod(len(rows), len(queries))
         if not ((groups is not None and per_group) or left) and np.array_equal(
             rows, np.repeat(np.arange(len(queries)), each)
@@ -257,15 +311,21 @@ class DenseIndex:
             for begin, end in itertools.pairwise(bounds)
         ]
 
-    def _rank_table(self, queries: Vectors, table: NDArray[np.int64], n: int) -> list[Hits]:
+    def _rank_table(self, queries: Vectors, table: NDArray[np.int64], n: int) -> HitTable:
         exact = np.empty(table.shape)
         step = max(1, _PAIR_CELLS // max(1, table.shape[1] * self.vectors.shape[1]))
         for start in range(0, len(table), step):
             part = slice(start, start + step)
-            exact[part] = exact_similarities(self.vectors[table[part]], queries[part, None])
+            exact[part] = exact_similarities(self._some(table[part]), queries[part, None])
         order = (-exact).argsort(axis=1, kind="stable")[:, :n]
-        rows = np.arange(len(table))[:, None]
-        return list(map(Hits, table[rows, order], exact[rows, order]))
+        order += np.arange(len(table))[:, None] * table.shape[1]  # in the arrays laid flat
+        return HitTable(table.ravel()[order], exact.ravel()[order])
+
+    def _some(self, positions: NDArray[np.int64]) -> NDArray[Any]:
+        """Vectors by position: taking checks no bounds, which indexing does."""
+        if isinstance(self.vectors, HalfRows):
+            return self.vectors[positions]
+        return self.vectors.take(positions, axis=0, mode="clip")
 
 
 def exact_similarities(vectors: NDArray[Any], queries: NDArray[Any]) -> NDArray[np.float64]:
@@ -273,4 +333,4 @@ def exact_similarities(vectors: NDArray[Any], queries: NDArray[Any]) -> NDArray[
     shapes are as for broadcasting."""
     rows = np.asarray(vectors, dtype=np.float32)
     query = np.asarray(queries, dtype=np.float32)
-    return np.asarray(np.einsum("...j,...j->...", rows, query), dtype=np.float64)
+    return np.asarray(np.vecdot(rows, query), dtype=np.float64)

@@ -280,7 +280,7 @@ class Retriever:
         rows: Sequence[Row] | None = None,
         exclude_ids: Sequence[Collection[str]] | None = None,
         leave_self_out: bool = False,
-    ) -> list[Hits]:
+    ) -> Sequence[Hits]:
         """The ``n`` nearest examples of each query, most relevant first: positions in
         :attr:`examples` and cosines. Arguments as in :meth:`retrieve`."""
         if n < 1:
@@ -337,7 +337,7 @@ class Retriever:
         vectors: Vectors,
         reach: Reach,
         excluded: Sequence[Collection[int]],
-    ) -> list[Hits]:
+    ) -> Sequence[Hits]:
         """The neighbours that ``reach`` asks for, for queries that are vectors already."""
         if not reach.nearest and not reach.per_label:
             nothing = Hits(np.empty(0, dtype=np.int64), np.empty(0))

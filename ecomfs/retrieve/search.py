@@ -33,7 +33,7 @@ class Searcher(Protocol):
         vectors: Vectors,
         reach: Reach,
         excluded: Sequence[Collection[int]],
-    ) -> list[Hits]:
+    ) -> Sequence[Hits]:
         """One :class:`Hits` a query, most relevant first."""
         ...
 
@@ -51,7 +51,7 @@ class DenseSearcher:
         vectors: Vectors,
         reach: Reach,
         excluded: Sequence[Collection[int]],
-    ) -> list[Hits]:
+    ) -> Sequence[Hits]:
         """By descending cosine."""
         return self._index.search(
             vectors,
@@ -75,7 +75,7 @@ class LexicalSearcher:
         vectors: Vectors,
         reach: Reach,
         excluded: Sequence[Collection[int]],
-    ) -> list[Hits]:
+    ) -> Sequence[Hits]:
         """By descending BM25."""
         return self._hybrid.search(queries, vectors, reach, excluded)
 
@@ -109,7 +109,7 @@ class HybridSearcher:
         vectors: Vectors,
         reach: Reach,
         excluded: Sequence[Collection[int]],
-    ) -> list[Hits]:
+    ) -> Sequence[Hits]:
         """By descending fused score. Each part is asked deeper than ``reach``, so that what one
         of them ranks low can still come first; of the union, as many as ``reach`` says stay."""
         deep = Reach(

@@ -10,6 +10,7 @@ import numpy as np
 from worker import K, read_texts, vectors
 
 from ecomfs.retrieve import half, ivf
+from ecomfs.retrieve.index import HitTable
 from ecomfs.retrieve.index_store import open_index
 
 if half.can_scan():  # imported now, as every peer's packages are, and not at the first query
@@ -45,6 +46,9 @@ class System:
 
     def search(self, numbers: list[int]) -> list[list[int]]:
         hits = self.index.search(self._queries[numbers], K)
+        if isinstance(hits, HitTable):  # as a caller that wants arrays takes them
+            found: list[list[int]] = hits.positions.tolist()
+            return found
         return [h.positions.tolist() for h in hits]
 
     def touch(self) -> None:
