@@ -1,6 +1,6 @@
 """The options that verbs have in common, in groups, and what is made of them.
 
-    MaybeLabelled, Labelled   which task, which labelled examples
+    MaybeLabelled, Labelled   which task, which labelled examples (:mod:`ecomfs.cli.labelled`)
     Reading                   how a row is read
     Fitting                   what is fitted on the examples before rows are read
     Promises                  what is promised about the answers
@@ -11,130 +11,17 @@ makes a classifier of them, whose own checks judge the values.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
 from ecomfs.cli import options as o
+from ecomfs.cli.labelled import Labelled, MaybeLabelled, is_pool
 from ecomfs.errors import ConfigError
 
 if TYPE_CHECKING:
     from ecomfs.classifier import FewShotClassifier
-    from ecomfs.pool import Pool
-    from ecomfs.task import TaskCard
-    from ecomfs.types import Example
-
-
-@dataclass(frozen=True, slots=True)
-class MaybeLabelled:
-    """The task and its labelled examples; zero-shot without ``examples``."""
-
-    PANEL: ClassVar[str] = "Labelled examples"
-
-    task: o.Task
-    examples: o.MaybeExamples = None
-    pool_name: o.PoolName = "default"
-    label_column: o.LabelColumn = None
-    field: o.Fields = None
-    shots: o.Shots = None
-    synthetic: o.Synthetic = True
-    seed: o.Seed = 0
-
-    @property
-    def fields(self) -> dict[str, str]:
-        """Card field → column, as ``--field`` says.
-
-        Raises:
-            ConfigError: an entry without ``=``.
-        """
-        return o.parse_fields(self.field)
-
-    def load(
-        self, fields: Mapping[str, str] | None = None, id_column: str | None = None
-    ) -> tuple[TaskCard, list[Example]]:
-        """The task's card and the labelled examples of a table or a pool, or a seeded sample of
-        them; none at all without a source.
-
-        Args:
-            fields: of the table, where they differ from :attr:`fields`.
-            id_column: of the table.
-
-        Raises:
-            PoolError: all examples are synthetic, and they are not wanted.
-        """
-        from ecomfs.batch import read_examples
-        from ecomfs.errors import PoolError
-        from ecomfs.pool.sample import real_examples, sample_examples
-        from ecomfs.task import LabelSpace, load_task
-
-        names = self.fields if fields is None else fields
-        card = load_task(self.task)
-        if self.examples is None:
-            if self.shots:
-                raise ConfigError(
-                    f"--shots {self.shots} without --examples", hint="name the examples"
-                )
-            LabelSpace.resolve(card, ())
-            return card, []
-        if is_pool(self.examples):
-            with self._open() as pool:
-                found = pool.examples()
-            LabelSpace.resolve(card, (e.label for e in found), f"pool {self.pool_name!r}")
-        else:
-            found = read_examples(
-                self.examples,
-                card,
-                fields=names,
-                label_column=self.label_column,
-                id_column=id_column,
-            )
-            LabelSpace.resolve(card, (e.label for e in found), Path(self.examples).name)
-        if not self.synthetic and found:
-            found = real_examples(found)
-            if not found:
-                raise PoolError(
-                    f"{self.examples}: every example is synthetic", hint="drop --no-synthetic"
-                )
-        return card, found if self.shots is None else sample_examples(found, self.shots, self.seed)
-
-    @contextmanager
-    def to_fit(self, loaded: list[Example]) -> Iterator[Pool | list[Example]]:
-        """What a classifier is fitted on: a pool itself, so that predictions bear its version
-        and a service follows its changes; or the examples of a table, or of a sample.
-
-        Args:
-            loaded: what :meth:`load` gave.
-        """
-        if self.examples is None or self.shots is not None or not is_pool(self.examples):
-            yield loaded
-            return
-        with self._open(self.synthetic) as pool:
-            yield pool
-
-    @contextmanager
-    def _open(self, synthetic: bool = True) -> Iterator[Pool]:
-        from ecomfs.errors import PoolError
-        from ecomfs.pool import Pool
-
-        assert self.examples is not None
-        with Pool.open(self.examples, self.pool_name, create=False, synthetic=synthetic) as pool:
-            if not pool.stats().examples:
-                raise PoolError(
-                    f"{pool.url}: pool {self.pool_name!r} holds no examples",
-                    hint="check --pool-name, or fill it with ecomfs examples import",
-                )
-            yield pool
-
-
-@dataclass(frozen=True, slots=True)
-class Labelled(MaybeLabelled):
-    """The task and its labelled examples, which have to be there."""
-
-    examples: o.Examples
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,20 +131,6 @@ class Promises:
                 "that are read leave-one-out",
                 hint="read 48 or more",
             )
-
-
-def is_pool(source: str | Path) -> bool:
-    """Whether ``--examples`` names a pool, not a table.
-
-    >>> [is_pool(s) for s in ("shop.db", "postgresql://host/shop", "pool.csv", "sql:sqlite:///x")]
-    [True, True, False, False]
-    """
-    import re
-
-    text = str(source)
-    if re.match(r"(sqlite|postgres(ql)?)(\+\w+)?://", text):
-        return True
-    return ":" not in text and Path(text).suffix.lower() in (".db", ".sqlite", ".sqlite3")
 
 
 def options(labelled: MaybeLabelled, *groups: AnyTemplate | Fitting | Promises) -> dict[str, Any]:

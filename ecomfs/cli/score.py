@@ -36,6 +36,9 @@ def score(
 ) -> None:
     """Classify every row of a table; the result keeps all its columns and its order.
 
+    Promises (--precision, …) are fitted in the same run, on examples that are read leave-one-out;
+    ecomfs fit keeps them, with all else that it finds, for the --profile of later runs.
+
     A run that is killed or stopped (Ctrl-C) goes on with the same command. Exit codes: 0 done
     (failed rows are in OUT.failed.csv), 2 an error, 130 stopped by Ctrl-C, 143 by SIGTERM.
     """

@@ -92,7 +92,9 @@ def serve(
             served, engines, split = clf, [clf.engine_], ""
             g.tell(promises, clf)
         else:
-            served, engines, split = _split(variants, options, task, examples, traffic, split_seed)
+            served, engines, split = _split(
+                variants, options, promises, task, examples, traffic, split_seed
+            )
         live = (
             "" if isinstance(examples, list) else "\nchanges of the pool count at the next request"
         )
@@ -130,6 +132,7 @@ def _variants(
 def _split(
     variants: Sequence[Variant],
     options: dict[str, Any],
+    promises: g.Promises,
     task: str,
     labelled: Pool | list[Example],
     log: TrafficLog,
@@ -141,6 +144,8 @@ def _split(
     from ecomfs.traffic import Split
 
     contenders = fit_variants(variants, options, task, labelled)
+    for contender in contenders:
+        g.tell(promises, contender.classifier)
     split = Split({v.name: v.weight for v in variants}, seed)
     arms = Arms(
         {c.name: c.classifier for c in contenders}, split, log,

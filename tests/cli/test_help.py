@@ -21,6 +21,15 @@ def test_what_stands_in_brackets_is_shown(
     shown = capsys.readouterr().out
     assert "[task's default]" in shown
     assert "column with unique ids [id]" in shown
+    assert "p_LABEL" in shown
+
+
+def test_score_says_how_to_get_promises(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["score", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "Promises (--precision, …) are fitted in the same run" in shown
+    assert shown.index("─ Promises ─") < shown.index("--max-loss")
+    assert "--profile of" in " ".join(shown.split())
 
 
 def commands() -> Iterator[tuple[str, Any]]:
