@@ -81,3 +81,8 @@ def test_a_newcomer_sees_where_to_begin(capsys: pytest.CaptureFixture[str]) -> N
 def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([verb, "--help"]) == 0
     assert f"ecomfs {verb}" in capsys.readouterr().out
+
+
+def test_plan_takes_the_options_of_score() -> None:
+    taken = {name: {p.name for p in command.params} for name, command in commands()}
+    assert taken["score"] - taken["plan"] == {"restart", "keep_journal", "quiet"}
