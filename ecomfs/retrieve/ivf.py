@@ -20,12 +20,11 @@ from numpy.typing import NDArray
 
 from ecomfs.errors import ConfigError, PoolError
 from ecomfs.retrieve.index import Groups, Hits, Rows, Vectors, exact_similarities, top
+from ecomfs.retrieve.ivf_rows import Placement
+from ecomfs.retrieve.ivf_tune import CHUNK, tune
 
-TARGET_RECALL = 0.99
 MOST_CHANGED = 0.2
-_SAMPLE = 256
 _TRAINING = 64  # vectors a centre
-_CHUNK = 1 << 16
 _SPARE = 16  # candidates beyond what is wanted, re-ranked exactly
 _FEW = 256  # excluded positions that are cheaper to fetch and drop than to tell FAISS
 
@@ -57,19 +56,16 @@ class IVFIndex:
         rows: NDArray[np.int64] | None = None,
         tail: Vectors | None = None,
     ) -> None:
-        # A position of the pool is a row: first those of ``lists``, then those of the tail.
         self._faiss = _faiss()
         self._lists = lists
         self.probes = probes
         self.recall = recall
         self._base = int(lists.ntotal)
         self._tail = np.empty((0, lists.d), dtype=np.float32) if tail is None else tail
-        self._rows = np.arange(self._base) if rows is None else rows
-        self._position = np.full(self._base + len(self._tail), -1, dtype=np.int64)
-        self._position[self._rows] = np.arange(len(self._rows))
-        self._tail_positions = self._position[self._base :]
-        alive = self._position[: self._base] >= 0
-        self._alive = None if alive.all() else self._selector(alive)
+        self._placed = Placement(self._base, len(self._tail), rows)
+        self._tail_positions = self._placed.tail_positions
+        alive = self._placed.alive()
+        self._alive = None if alive is None else self._selector(alive)
         self._group_selectors: dict[int, Any] = {}
         self._selectors_of: Groups | None = None
         self.vectors: Rows = _StoredRows(self)
@@ -98,9 +94,9 @@ class IVFIndex:
         lots = np.random.default_rng(seed)
         sample = np.sort(lots.choice(size, min(size, _TRAINING * count), replace=False))
         index.train(np.ascontiguousarray(vectors[sample], dtype=np.float32))
-        for start in range(0, size, _CHUNK):
-            index.add(np.ascontiguousarray(vectors[start : start + _CHUNK], dtype=np.float32))
-        probes, recall = _tune(faiss, index, vectors, count, lots)
+        for start in range(0, size, CHUNK):
+            index.add(np.ascontiguousarray(vectors[start : start + CHUNK], dtype=np.float32))
+        probes, recall = tune(faiss, index, vectors, count, lots)
         index.set_direct_map_type(faiss.DirectMap.Array)
         return cls(index, probes, recall)
 
@@ -136,11 +132,10 @@ class IVFIndex:
     @property
     def changed(self) -> float:
         """The part of the built index that came or went since, from 0."""
-        gone = self._base - int((self._rows < self._base).sum())
-        return (gone + len(self._tail)) / max(1, self._base)
+        return (self._placed.gone + len(self._tail)) / max(1, self._base)
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._placed)
 
     def updated(self, positions: NDArray[np.int64], new: Vectors) -> IVFIndex:
         """The index of another version of the pool.
@@ -149,7 +144,7 @@ class IVFIndex:
             positions: for each example, where it is in this index, or -1 for the next of ``new``.
             new: vectors of the examples that are not in this index.
         """
-        rows = np.where(positions >= 0, self._rows[positions], -1)
+        rows = np.where(positions >= 0, self._placed.rows(np.maximum(positions, 0)), -1)
         kept = np.unique(rows[rows >= self._base]) - self._base
         tail = np.concatenate([self._tail[kept], np.asarray(new, dtype=np.float32)])
         of_tail = rows >= self._base
@@ -160,8 +155,8 @@ class IVFIndex:
         if index.changed <= MOST_CHANGED:
             return index
         whole = np.empty((len(rows), self._lists.d), dtype=np.float16)
-        for start in range(0, len(rows), _CHUNK):
-            block = np.arange(start, min(start + _CHUNK, len(rows)))
+        for start in range(0, len(rows), CHUNK):
+            block = np.arange(start, min(start + CHUNK, len(rows)))
             whole[block] = index.vectors[block]
         return IVFIndex.build(whole)
 
@@ -221,7 +216,7 @@ class IVFIndex:
 
     def _nearest(self, queries: Vectors, n: int) -> list[NDArray[np.int64]]:
         rows = self._probe(queries, n, self._alive, self.probes)
-        base = [self._position[row[row >= 0]] for row in rows]
+        base = [self._placed.positions(row[row >= 0]) for row in rows]
         if not len(self._tail):
             return base
         scores = queries @ self._tail.T
@@ -235,8 +230,7 @@ class IVFIndex:
         allowed = np.zeros(len(self), dtype=bool)
         allowed[slice(None) if members is None else members] = True
         allowed[list(banned)] = False
-        mask = np.zeros(len(self._position), dtype=bool)
-        mask[self._rows[allowed]] = True
+        mask = self._placed.mask(allowed)
         selector = self._selector(mask[: self._base])
         return self._widening(query, n, selector, int(allowed.sum()), mask[self._base :])
 
@@ -248,9 +242,8 @@ class IVFIndex:
             return self._among(query, n, banned, members)
         if self._selectors_of is not groups:
             self._selectors_of, self._group_selectors = groups, {}
-        mask = np.zeros(len(self._position), dtype=bool)
-        if group not in self._group_selectors or len(self._tail):
-            mask[self._rows[members]] = True
+        known = group in self._group_selectors and not len(self._tail)
+        mask = self._placed.mask(members[:0] if known else members)
         if group not in self._group_selectors:
             self._group_selectors[group] = self._selector(mask[: self._base])
         return self._widening(
@@ -270,7 +263,7 @@ class IVFIndex:
             found = np.sort(row[row >= 0])
             settled = before is not None and np.array_equal(found, before)
             if (len(found) >= wanted and settled) or probes >= self._lists.nlist:
-                return np.concatenate([self._position[found], late])
+                return np.concatenate([self._placed.positions(found), late])
             probes, before = probes * 4, found
 
     def _probe(self, queries: Vectors, n: int, selector: Any, probes: int) -> NDArray[np.int64]:
@@ -296,7 +289,7 @@ class _StoredRows:
 
     def __getitem__(self, positions: NDArray[np.int64]) -> Vectors:
         index = self._index
-        rows = index._rows[positions]
+        rows = index._placed.rows(positions)
         out = np.empty((len(rows), index._lists.d), dtype=np.float32)
         stored = rows < index._base
         if stored.any():
@@ -309,35 +302,3 @@ def _best(scores: Vectors, n: int) -> NDArray[np.int64]:
     if n >= len(scores):
         return np.arange(len(scores))
     return np.asarray(np.argpartition(-scores, n)[:n], dtype=np.int64)
-
-
-def _tune(
-    faiss: Any, index: Any, vectors: NDArray[Any], lists: int, lots: np.random.Generator
-) -> tuple[int, float]:
-    """The fewest probes, in powers of two, that reach the target, and the recall they have."""
-    places = np.sort(lots.choice(len(vectors), min(_SAMPLE, len(vectors)), replace=False))
-    queries = np.ascontiguousarray(vectors[places], dtype=np.float32)
-    n = min(11, len(vectors))  # the example itself is always found: ten others count
-    exact = faiss.knn  # brute force on blocks keeps memory flat
-    scores = np.full((len(places), n), -np.inf, dtype=np.float32)
-    nearest = np.full((len(places), n), -1, dtype=np.int64)
-    for start in range(0, len(vectors), _CHUNK):
-        block = np.ascontiguousarray(vectors[start : start + _CHUNK], dtype=np.float32)
-        s, i = exact(queries, block, min(n, len(block)), metric=faiss.METRIC_INNER_PRODUCT)
-        scores, nearest = np.hstack([scores, s]), np.hstack([nearest, i + start])
-        order = np.argsort(-scores, axis=1)[:, :n]
-        scores = np.take_along_axis(scores, order, axis=1)
-        nearest = np.take_along_axis(nearest, order, axis=1)
-    probes, recall = 1, 0.0
-    while True:
-        _, found = index.search(
-            queries, n, params=faiss.SearchParametersIVF(nprobe=min(probes, lists))
-        )
-        hits = sum(
-            len(set(f) & set(t) - {p})
-            for f, t, p in zip(found.tolist(), nearest.tolist(), places.tolist(), strict=True)
-        )
-        recall = hits / max(1, len(places) * (n - 1))
-        if recall >= TARGET_RECALL or probes >= lists:
-            return min(probes, lists), min(1.0, recall)
-        probes *= 2
