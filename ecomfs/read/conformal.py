@@ -4,7 +4,8 @@ Three promises, each with its assumption: that the labelled rows and the new one
 (drawn alike, in no special order).
 
 precision   rows accepted without a look are right at least this often
-            (a threshold tested with exact binomial bounds, in a fixed sequence)
+            (a threshold tested with exact binomial bounds, in a fixed sequence; for the rows of
+            one batch, an exact bound of the errors in it, at all thresholds at once)
 coverage    the true label is in the prediction set at least this often (split conformal)
 loss        deciding rows without the model costs at most this much accuracy, on average
             (conformal risk control)
@@ -12,7 +13,9 @@ loss        deciding rows without the model costs at most this much accuracy, on
 Sources: Angelopoulos, Bates, Candès, Jordan, Lei 2021, *Learn then Test*, arXiv:2110.01052 (fixed
 sequence testing); Vovk, Gammerman, Shafer 2005, *Algorithmic Learning in a Random World*, and
 Sadinle, Lei, Wasserman 2019, arXiv:1609.00451 (sets by least ambiguous labels); Angelopoulos,
-Bates, Fisch, Lei, Schuster 2022, *Conformal Risk Control*, arXiv:2208.02814.
+Bates, Fisch, Lei, Schuster 2022, *Conformal Risk Control*, arXiv:2208.02814; Katsevich, Ramdas
+2020, arXiv:1803.06790, and Gazin, Blanchard, Roquain 2024, arXiv:2310.18108 (errors of a finite
+batch, bounded along the whole path of thresholds).
 """
 
 from __future__ import annotations
@@ -24,6 +27,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ecomfs.errors import ConfigError
+from ecomfs.read.envelope import batch_errors
+from ecomfs.read.batch_errors import most_errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,36 +49,57 @@ class Threshold:
 
 
 def accept_threshold(
-    confidence: ArrayLike, right: ArrayLike, precision: float, delta: float = 0.1
+    confidence: ArrayLike,
+    right: ArrayLike,
+    precision: float,
+    delta: float = 0.1,
+    *,
+    batch: ArrayLike | None = None,
 ) -> Threshold | None:
     """The lowest confidence from which on accepted rows keep a promised precision.
 
-    With probability at least ``1 - delta`` over the labelled rows, the precision among new rows
-    that reach the threshold is at least ``precision``. Thresholds are tested from the strictest
-    on, each by the exact binomial test of "the error rate among the accepted is above
-    ``1 - precision``"; the last one before the first that is not rejected is taken.
+    Without ``batch`` the promise is about the source of the rows: with probability at least
+    ``1 - delta`` over the labelled rows, a new row that reaches the threshold is right with
+    probability at least ``precision``. Thresholds are tested from the strictest on, each by the
+    exact binomial test of "the error rate among the accepted is above ``1 - precision``"; the last
+    one before the first that is not rejected is taken. A batch is itself a draw: of rows that are
+    right with probability ``precision`` about half of all batches hold fewer right ones.
+
+    With ``batch`` the promise is about these rows: with probability at least ``1 - delta`` over
+    which rows of the two groups were the labelled ones, at least ``precision`` of the batch's rows
+    that reach the threshold *are* right. Of the confidences that were seen on labelled rows the
+    lowest is taken at which the most errors that :func:`~ecomfs.read.envelope.batch_errors` leaves
+    to the batch are not too many for the rows it accepts. This holds at all thresholds at once,
+    exactly, for any number of rows on either side.
+
+    ``delta`` counts draws in which a promise is made *and* broken, among all draws. Where promises
+    are rarely made, a larger share of those that are made may be broken.
 
     Args:
         confidence: of the predicted label, one a labelled row.
         right: whether the prediction was right, one a row.
         precision: promised, between 0 and 1.
         delta: how often the promise may fail.
+        batch: confidences of the rows to be accepted; the labelled ones are not among them, but
+            drawn like them (best: at random from the same table).
 
     Returns:
         ``None`` when the rows do not support the promise at any threshold (with 95 % at
-        delta = 0.1 at least 45 rows without an error are needed).
+        delta = 0.1 at least 45 rows without an error are needed, about a source).
 
     Raises:
-        ConfigError: a number out of range, or lists of different lengths.
+        ConfigError: a number out of range, lists of different lengths, a confidence that is none.
 
     >>> scores = [0.99 - i / 1000 for i in range(60)] + [0.5, 0.4]
     >>> accept_threshold(scores, [True] * 60 + [False, False], 0.95).share > 0.9
     True
     >>> accept_threshold(scores[:10], [True] * 10, 0.95) is None
     True
+    >>> table = [0.99 - i / 1000 for i in range(200)]
+    >>> found = accept_threshold(scores, [True] * 60 + [False, False], 0.9, batch=table)
+    >>> found.value, sum(c >= found.value for c in table)
+    (0.931, 60)
     """
-    from scipy.stats import binom  # a fifth of a second that only a fit needs
-
     _between(precision, "precision")
     _between(delta, "delta")
     score, good = _paired(confidence, right)
@@ -81,6 +107,23 @@ def accept_threshold(
     score, wrong = score[order], np.cumsum(~good[order])
     # Rows of equal confidence are accepted together.
     ends = _ends(score)
+    if batch is None:
+        best = _last_proved(wrong, ends, precision, delta)
+    else:
+        best = _lowest_for(np.asarray(batch, dtype=np.float64), score, wrong, precision, delta)
+    if best is None:
+        return None
+    return Threshold(
+        float(score[best]), (best + 1) / len(score), float(wrong[best]) / (best + 1), len(score)
+    )
+
+
+def _last_proved(
+    wrong: NDArray[np.int64], ends: NDArray[np.int64], precision: float, delta: float
+) -> int | None:
+    """Where the fixed sequence of tests stops."""
+    from scipy.stats import binom  # a fifth of a second that only a fit needs
+
     best: int | None = None
     # A test that no outcome can pass would end the sequence before it began.
     least = math.ceil(math.log(delta) / math.log(precision))
@@ -91,11 +134,39 @@ def accept_threshold(
         if binom.cdf(wrong[end], accepted, 1 - precision) > delta:
             break
         best = int(end)
-    if best is None:
-        return None
-    return Threshold(
-        float(score[best]), (best + 1) / len(score), float(wrong[best]) / (best + 1), len(score)
-    )
+    return best
+
+
+def _lowest_for(
+    batch: NDArray[np.float64],
+    score: NDArray[np.float64],
+    wrong: NDArray[np.int64],
+    precision: float,
+    delta: float,
+) -> int | None:
+    """The last labelled row, from the surest on, whose confidence is enough for the batch."""
+    if batch.ndim != 1 or np.isnan(batch).any() or np.isnan(score).any():
+        raise ConfigError(
+            "confidences for a batch are one number a row",
+            hint="leave rows without an answer out, of both groups",
+        )
+    limits = batch_errors(len(score), len(batch), _allowed(len(batch), precision), delta)
+    ends = _ends(score)
+    accepted = len(batch) - np.searchsorted(np.sort(batch), score[ends])
+    enough = [
+        int(end)
+        for end, reached in zip(ends, accepted, strict=True)
+        if reached
+        and wrong[end] < len(limits)
+        and limits[wrong[end]] <= _allowed(int(reached), precision)
+    ]
+    return enough[-1] if enough else None
+
+
+def _allowed(accepted: int, precision: float) -> int:
+    """Most errors among the accepted that keep the precision: 5 of 50 at 90 %, whatever the last
+    bit of 1 - 0.9."""
+    return math.floor(round((1 - precision) * accepted, 9))
 
 
 def set_threshold(true_probability: ArrayLike, coverage: float) -> float:

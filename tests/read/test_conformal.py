@@ -36,6 +36,57 @@ def test_promised_precision_fails_no_more_often_than_said() -> None:
     assert failed <= 0.1 * 400 + 3 * np.sqrt(400 * 0.1 * 0.9)
 
 
+def tables(rng: np.random.Generator) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Tables of 160 rows, surest first: where the wrong ones stand decides how hard it is."""
+    even = np.ones(160, dtype=bool)
+    even[9::10] = False  # 90 % at every threshold
+    late = np.arange(160) < 100  # sure rows are right
+    late[100::2] = True
+    start = rng.random(160) > np.where(np.arange(160) < 40, 0.15, 0.05)  # sure rows are worse
+    chance = rng.random(160) < 0.9
+    surer = rng.random(160) < np.linspace(1.0, 0.7, 160)
+    confidence = np.linspace(1.0, 0.2, 160)
+    found = {"even": even, "late": late, "start": start, "chance": chance, "surer": surer}
+    out = {name: (confidence, right) for name, right in found.items()}
+    return {**out, "tied": (np.ceil(confidence * 8) / 8, surer)}
+
+
+@pytest.mark.parametrize("name", ["even", "late", "start", "chance", "surer", "tied"])
+@pytest.mark.parametrize("share", [0.25, 0.5, 0.75])
+def test_a_batch_keeps_the_precision_promised_for_it(name: str, share: float) -> None:
+    rng = np.random.default_rng(2)
+    confidence, right = tables(rng)[name]
+    n, splits, failed, promised = round(share * 160), 1000, 0, 0
+    for _ in range(splits):
+        order = rng.permutation(160)
+        fit, new = order[:n], order[n:]
+        found = accept_threshold(confidence[fit], right[fit], 0.9, batch=confidence[new])
+        if found is None:
+            continue
+        promised += 1
+        accepted = right[new][confidence[new] >= found.value]
+        failed += len(accepted) > 0 and accepted.mean() < 0.9
+    assert failed <= 0.1 * splits + 3 * np.sqrt(splits * 0.1 * 0.9)
+    if name == "late":
+        assert promised > splits / 4  # and it is not idle
+
+
+def test_the_bound_for_a_batch_needs_no_labels_of_it_and_can_take_its_confidences() -> None:
+    score, right = np.linspace(1, 0.5, 60), np.arange(60) < 50
+    batch = np.linspace(1, 0.5, 33)
+    found = accept_threshold(score, right, 0.8, batch=batch)
+    assert found is not None
+    assert found.value in batch or found.value in score
+    assert accept_threshold(score, right, 0.8, batch=[]) is None
+    assert accept_threshold(score, ~right, 0.8, batch=batch) is None
+
+
+@pytest.mark.parametrize("batch", [0.5, [0.5, float("nan")], [[0.5]]])
+def test_a_batch_that_is_no_list_of_confidences_is_told(batch: object) -> None:
+    with pytest.raises(ConfigError, match="the batch is no list"):
+        accept_threshold([0.5], [True], 0.9, batch=batch)  # type: ignore[arg-type]
+
+
 def test_cheap_answers_cost_no_more_than_said_on_average() -> None:
     rng = np.random.default_rng(1)
     big, right = rows(rng, 200_000)
