@@ -27,7 +27,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ecomfs.errors import ConfigError
-from ecomfs.read.envelope import batch_errors
 from ecomfs.read.batch_errors import most_errors
 
 
@@ -68,9 +67,9 @@ def accept_threshold(
     With ``batch`` the promise is about these rows: with probability at least ``1 - delta`` over
     which rows of the two groups were the labelled ones, at least ``precision`` of the batch's rows
     that reach the threshold *are* right. Of the confidences that were seen on labelled rows the
-    lowest is taken at which the most errors that :func:`~ecomfs.read.envelope.batch_errors` leaves
-    to the batch are not too many for the rows it accepts. This holds at all thresholds at once,
-    exactly, for any number of rows on either side.
+    lowest is taken at which the most errors that :func:`~ecomfs.read.batch_errors.most_errors`
+    leaves to the batch are not too many for the rows it accepts. This holds at all thresholds at
+    once, exactly, for any number of rows on either side.
 
     ``delta`` counts draws in which a promise is made *and* broken, among all draws. Where promises
     are rarely made, a larger share of those that are made may be broken.
@@ -95,16 +94,17 @@ def accept_threshold(
     True
     >>> accept_threshold(scores[:10], [True] * 10, 0.95) is None
     True
-    >>> table = [0.99 - i / 1000 for i in range(200)]
-    >>> found = accept_threshold(scores, [True] * 60 + [False, False], 0.9, batch=table)
+    >>> table = [0.99 - i / 3000 for i in range(200)]
+    >>> found = accept_threshold(scores, [True] * 50 + [False] * 12, 0.9, batch=table)
     >>> found.value, sum(c >= found.value for c in table)
-    (0.931, 60)
+    (0.941, 148)
     """
     _between(precision, "precision")
     _between(delta, "delta")
     score, good = _paired(confidence, right)
     order = np.argsort(-score, kind="stable")
-    score, wrong = score[order], np.cumsum(~good[order])
+    score = score[order]
+    wrong: NDArray[np.int64] = np.cumsum(~good[order], dtype=np.int64)
     # Rows of equal confidence are accepted together.
     ends = _ends(score)
     if batch is None:
@@ -147,10 +147,12 @@ def _lowest_for(
     """The last labelled row, from the surest on, whose confidence is enough for the batch."""
     if batch.ndim != 1 or np.isnan(batch).any() or np.isnan(score).any():
         raise ConfigError(
-            "confidences for a batch are one number a row",
-            hint="leave rows without an answer out, of both groups",
+            "the batch is no list of confidences",
+            hint="give one number a row, and leave rows without an answer out, of both groups",
         )
-    limits = batch_errors(len(score), len(batch), _allowed(len(batch), precision), delta)
+    if not len(batch) or not len(score):
+        return None
+    limits = most_errors(len(score), len(batch), _allowed(len(batch), precision), delta)
     ends = _ends(score)
     accepted = len(batch) - np.searchsorted(np.sort(batch), score[ends])
     enough = [
