@@ -79,7 +79,13 @@ class Best:
 
 
 def pick(
-    scores: Vectors, n: int, groups: Groups | None, per_group: int, far_groups: bool
+    scores: Vectors,
+    n: int,
+    groups: Groups | None,
+    per_group: int,
+    far_groups: bool,
+    *,
+    rounding: float = ROUNDING,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Of each row of scores, the ``n`` best and ``per_group`` of each group, with all that
     rounding cannot tell apart from the last; never one whose score is -inf.
@@ -87,7 +93,7 @@ def pick(
     Returns:
         Rows and positions, ascending.
     """
-    rows, positions = _near(scores, n)
+    rows, positions = _near(scores, n, rounding)
     if groups is None or not per_group:
         return rows, positions
     size = scores.shape[1]
@@ -96,17 +102,19 @@ def pick(
     for number, members in enumerate(groups.members):
         if around is None:
             asked = np.arange(len(scores))
-            inside, places = _near(scores[:, members], per_group)
+            inside, places = _near(scores[:, members], per_group, rounding)
         else:
             asked = around[around % size == number] // size
-            inside, places = _near(scores[np.ix_(asked, members)], per_group)
+            inside, places = _near(scores[np.ix_(asked, members)], per_group, rounding)
         keys.append(asked[inside] * size + members[places])
     every = np.unique(np.concatenate(keys))
     return every // size, every % size
 
 
-def _near(scores: Vectors, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    return _where(within(scores, n))
+def _near(
+    scores: Vectors, n: int, rounding: float = ROUNDING
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    return _where(within(scores, n, rounding))
 
 
 def _where(found: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -115,7 +123,7 @@ def _where(found: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int6
     return rows, places
 
 
-def within(scores: Vectors, n: int) -> NDArray[np.bool_]:
+def within(scores: Vectors, n: int, rounding: float = ROUNDING) -> NDArray[np.bool_]:
     """Which scores, along the last axis, are among the ``n`` largest or cannot be told from the
     last of them for rounding; never -inf."""
     size = scores.shape[-1]
@@ -124,9 +132,9 @@ def within(scores: Vectors, n: int) -> NDArray[np.bool_]:
     if n >= size:
         return scores > -np.inf
     if scores.ndim == 1:
-        bound = np.partition(scores, size - n)[size - n] - ROUNDING
+        bound = np.partition(scores, size - n)[size - n] - rounding
         return np.asarray(scores >= (bound if bound > -np.inf else np.finfo(scores.dtype).min))
-    bounds = np.partition(scores, size - n, axis=-1)[..., size - n, None] - ROUNDING
+    bounds = np.partition(scores, size - n, axis=-1)[..., size - n, None] - rounding
     found = scores >= bounds
     if bounds.min() == -np.inf:  # fewer than n are allowed: what is forbidden stays out
         found &= scores > -np.inf

@@ -22,6 +22,7 @@ from ecomfs.errors import ConfigError, PoolError
 from ecomfs.retrieve.index import Groups, Hits, Rows, Vectors, exact_similarities, top
 from ecomfs.retrieve.ivf_rows import Placement
 from ecomfs.retrieve.ivf_tune import CHUNK, tune
+from ecomfs.retrieve.second_look import ranked
 
 MOST_CHANGED = 0.2
 _TRAINING = 64  # vectors a centre
@@ -207,12 +208,14 @@ class IVFIndex:
         """Some positions by their exact similarity to one query, shape (dimensions,)."""
         return self._rank(query, positions, set())
 
+    def similarities(self, query: Vectors, positions: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Of some positions to one query, shape (dimensions,): exact."""
+        return exact_similarities(self.vectors[positions], query[None])
+
     def _rank(self, query: Vectors, positions: NDArray[np.int64], banned: set[int]) -> Hits:
         if banned:
             positions = positions[[p not in banned for p in positions.tolist()]]
-        exact = exact_similarities(self.vectors[positions], query[None])
-        order = np.lexsort((positions, -exact))
-        return Hits(positions[order], exact[order])
+        return ranked(positions, self.similarities(query, positions))
 
     def _nearest(self, queries: Vectors, n: int) -> list[NDArray[np.int64]]:
         rows = self._probe(queries, n, self._alive, self.probes)

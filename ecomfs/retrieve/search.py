@@ -13,7 +13,7 @@ import numpy as np
 
 from ecomfs.errors import ConfigError
 from ecomfs.retrieve.fusion import fuse
-from ecomfs.retrieve.index import Groups, Hits, VectorIndex, Vectors, exact_similarities, top
+from ecomfs.retrieve.index import Groups, Hits, VectorIndex, Vectors, top
 from ecomfs.retrieve.lexical import LexicalIndex
 from ecomfs.retrieve.strategies.protocol import Reach
 
@@ -136,7 +136,7 @@ class HybridSearcher:
                 else np.unique(have[: reach.nearest])
             )
             kept = positions[top(have, reach.nearest, reach.per_label, wanted)]
-            found.append(Hits(kept, exact_similarities(self._index.vectors[kept], vector[None])))
+            found.append(Hits(kept, self._index.similarities(vector, kept)))
         return found
 
 

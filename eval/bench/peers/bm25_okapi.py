@@ -14,7 +14,7 @@ class System:
         self._queries = [line.split() for line in read_texts(folder, "query_terms.txt")]
         self._index = BM25Okapi([line.split() for line in read_texts(folder, "terms.txt")])
 
-    def search(self, numbers: list[int]) -> list[list[int]]:
+    def search(self, numbers: list[int]) -> tuple[list[list[int]], None]:
         return [
             np.argsort(self._index.get_scores(self._queries[n]))[::-1][:K].tolist() for n in numbers
-        ]
+        ], None

@@ -31,5 +31,5 @@ class System:
         # Without its cache of embeddings, which would hash every text again.
         self._knn = dspy.KNN(K, trainset, dspy.Embedder(looked, caching=False))
 
-    def search(self, numbers: list[int]) -> list[list[int]]:
-        return [[e.number for e in self._knn(text=str(number))] for number in numbers]
+    def search(self, numbers: list[int]) -> tuple[list[list[int]], None]:
+        return [[e.number for e in self._knn(text=str(number))] for number in numbers], None

@@ -44,12 +44,11 @@ class System:
         self.index = open_index(self._texts, embedder, folder / "ecomfs-index")
         self.built = bool(embedder.given)
 
-    def search(self, numbers: list[int]) -> list[list[int]]:
+    def search(self, numbers: list[int]) -> tuple[list[list[int]], Any]:
         hits = self.index.search(self._queries[numbers], K)
         if isinstance(hits, HitTable):  # as a caller that wants arrays takes them
-            found: list[list[int]] = hits.positions.tolist()
-            return found
-        return [h.positions.tolist() for h in hits]
+            return hits.positions.tolist(), hits.similarities
+        return [h.positions.tolist() for h in hits], [h.similarities for h in hits]
 
     def touch(self) -> None:
         """Read every vector once, so that all that is memory-mapped is resident."""

@@ -14,6 +14,6 @@ class System:
         self._queries = read_texts(folder, "query_texts.txt")
         self._index = LexicalIndex(read_texts(folder))
 
-    def search(self, numbers: list[int]) -> list[list[int]]:
+    def search(self, numbers: list[int]) -> tuple[list[list[int]], None]:
         hits = self._index.search([self._queries[n] for n in numbers], K)
-        return [h.positions.tolist() for h in hits]
+        return [h.positions.tolist() for h in hits], None

@@ -37,8 +37,8 @@ class System:
             examples, Looked(folder), self.store, k=K, input_keys=["text"]
         )
 
-    def search(self, numbers: list[int]) -> list[list[int]]:
+    def search(self, numbers: list[int]) -> tuple[list[list[int]], None]:
         return [
             [int(e["number"]) for e in self._selector.select_examples({"text": str(number)})]
             for number in numbers
-        ]
+        ], None

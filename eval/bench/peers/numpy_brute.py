@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from worker import K, vectors
@@ -13,8 +14,10 @@ class System:
         self._vectors = vectors(folder).astype(np.float32)
         self._queries = vectors(folder, "queries.npy").astype(np.float32)
 
-    def search(self, numbers: list[int]) -> list[list[int]]:
+    def search(self, numbers: list[int]) -> tuple[list[list[int]], Any]:
         scores = self._queries[numbers] @ self._vectors.T
         part = np.argpartition(-scores, K - 1, axis=1)[:, :K]
-        order = np.argsort(-np.take_along_axis(scores, part, axis=1), axis=1)
-        return np.take_along_axis(part, order, axis=1).tolist()
+        best = np.take_along_axis(scores, part, axis=1)
+        order = np.argsort(-best, axis=1)
+        similarities = np.take_along_axis(best, order, axis=1)
+        return np.take_along_axis(part, order, axis=1).tolist(), similarities

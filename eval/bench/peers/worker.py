@@ -29,8 +29,9 @@ class System(Protocol):
     def __init__(self, folder: Path) -> None:
         """Build from the pool; or open, when ``prepare`` did the building."""
 
-    def search(self, numbers: list[int]) -> list[list[int]]:
-        """For each numbered query, the positions of its eight neighbours, the best first."""
+    def search(self, numbers: list[int]) -> tuple[list[list[int]], Any]:
+        """For each numbered query, the positions of its eight neighbours, the best first, and
+        their similarities in whatever form; ``None`` where a system does not tell them."""
 
 
 def memory(field: str) -> int:
@@ -67,7 +68,7 @@ def main() -> None:
             answer = {"ms": [], "cpu_ms": [], "found": []}
             for numbers in order["calls"]:
                 wall, cpu = time.perf_counter(), time.process_time()
-                found = system.search(numbers)
+                found, _ = system.search(numbers)
                 answer["cpu_ms"].append(1e3 * (time.process_time() - cpu))
                 answer["ms"].append(1e3 * (time.perf_counter() - wall))
                 answer["found"].append(found)
