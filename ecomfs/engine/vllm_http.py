@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any
 
 from ecomfs.engine import vllm_wire as wire
 from ecomfs.engine.canary_report import CanaryReport
 from ecomfs.engine.protocol import Capabilities, Chosen, Sampling, Tokenizer, TopTokens
 from ecomfs.engine.rejoin import Recheck, Rejoin
-from ecomfs.engine.retry import isolate, may_be_the_prompts, permanent, retrying
 from ecomfs.engine.served_model import (
     ServedModel,
     checked_url,
@@ -25,16 +24,12 @@ from ecomfs.engine.served_model import (
 )
 from ecomfs.engine.transport import Transport
 from ecomfs.engine.vllm_each import read_parts
+from ecomfs.engine.vllm_requests import Requests, Tokens
 from ecomfs.errors import (
     ConfigError,
-    ContextOverflowError,
     EngineError,
-    EngineUnavailableError,
 )
 from ecomfs.types import Generation, Prompt, Question, Reading
-
-T = TypeVar("T")
-Tokens = list[int]
 
 
 class VllmEngine:
@@ -93,7 +88,6 @@ class VllmEngine:
         self._served = served or served_model(self._urls, model=model, api_key=self._key)
         self._rejoin = Rejoin(self._served, self._key, self._alone, recheck)
         self._timeout = timeout
-        self._attempts = attempts
         self._backoff = backoff
         self._sleep = sleep
         self._per_request = max(1, prompts_per_request)
@@ -108,7 +102,15 @@ class VllmEngine:
             revive=self._rejoin,
             probe_after=probe_after,
         )
-        self._closed = False
+        self._requests = Requests(
+            self._transport,
+            self._served,
+            spec=self.spec,
+            size=self._per_request,
+            attempts=attempts,
+            backoff=backoff,
+            sleep=sleep,
+        )
 
     @property
     def spec(self) -> str:
@@ -153,13 +155,13 @@ class VllmEngine:
 
         async def job(rows: list[Tokens]) -> list[Any]:
             # One part after another: from the second on, the prompts are in the server's cache.
-            looks = [await self._look(rows, part) for part in parts]
+            looks = [await self._requests.look(rows, part) for part in parts]
             return [
                 wire.reading(row, [of[n] for of in looks], parts, questions)
                 for n, row in enumerate(rows)
             ]
 
-        return await self._each(prompts, job)
+        return await self._requests.each(prompts, job)
 
     async def read_each(
         self, prompts: Sequence[Prompt], questions: Sequence[Sequence[Question]]
@@ -168,9 +170,9 @@ class VllmEngine:
 
         async def ask(part: wire.Part, places: list[int]) -> list[Any]:
             mine = [prompts[place] for place in places]
-            return await self._each(mine, lambda rows: self._look(rows, part))
+            return await self._requests.each(mine, lambda rows: self._requests.look(rows, part))
 
-        return await read_parts(questions, lambda: self._tokens(prompts), ask)
+        return await read_parts(questions, lambda: self._requests.tokens(prompts), ask)
 
     async def generate(
         self,
@@ -186,19 +188,17 @@ class VllmEngine:
             body |= {"temperature": sampling.temperature, "seed": sampling.seed}
 
         async def job(rows: list[Tokens]) -> list[Any]:
-            return await self._ask(self._fitting(rows, max_tokens), body, wire.texts)
+            return await self._requests.ask(rows, max_tokens, body, wire.texts)
 
-        return await self._each(prompts, job)
+        return await self._requests.each(prompts, job)
 
     async def top(self, prompts: Sequence[Prompt]) -> list[TopTokens | EngineError]:
         """See :meth:`ecomfs.engine.protocol.Listing.top`."""
 
         async def job(rows: list[Tokens]) -> list[Any]:
-            return await self._ask(
-                self._fitting(rows, 1), wire.top_body(self._top), wire.top_tokens
-            )
+            return await self._requests.ask(rows, 1, wire.top_body(self._top), wire.top_tokens)
 
-        return await self._each(prompts, job)
+        return await self._requests.each(prompts, job)
 
     async def choose(
         self, prompts: Sequence[Prompt], answers: Sequence[str]
@@ -209,19 +209,15 @@ class VllmEngine:
         body = wire.choice_body(answers, room, self.capabilities.top_logprobs)
 
         async def job(rows: list[Tokens]) -> list[Any]:
-            return await self._ask(self._fitting(rows, room), body, wire.chosen)
+            return await self._requests.ask(rows, room, body, wire.chosen)
 
-        return await self._each(prompts, job)
+        return await self._requests.each(prompts, job)
 
     async def pick(self, prompt: Prompt, allowed: Sequence[int]) -> int:
         """The most likely token among ``allowed``: shows whether the server's constraint bites."""
-        rows = await asyncio.to_thread(self._encoded, [prompt])
+        rows = await self._requests.tokens([prompt])
         body = {"prompt": rows, **wire.question_body(tuple(allowed)[: wire.MAX_CODES])}
-
-        async def once() -> int:
-            return wire.sampled(await self._post(body))
-
-        return await self._retry(once)
+        return await self._requests.once(body, wire.sampled)
 
     async def cache_counters(self) -> tuple[int, int] | None:
         """Prefix-cache (hits, queries) in tokens since the servers started, from all their
@@ -235,7 +231,7 @@ class VllmEngine:
 
     async def aclose(self) -> None:
         """Close the connections; closing twice is fine."""
-        self._closed = True
+        self._requests.closed = True
         await self._transport.aclose()
 
     @property
@@ -263,96 +259,3 @@ class VllmEngine:
         )
         alone.concede(self._lacking)
         return alone
-
-    async def _each(
-        self,
-        prompts: Sequence[Prompt],
-        job: Callable[[list[Tokens]], Coroutine[Any, Any, list[Any]]],
-    ) -> list[Any]:
-        """``job`` for all prompts, a request's worth at a time; answers in input order."""
-        rows = await self._tokens(prompts)
-        # Equal prefixes in one request: the server computes them once and keeps them.
-        order = sorted(range(len(rows)), key=rows.__getitem__)
-        size = self._per_request
-        batches = [order[i : i + size] for i in range(0, len(order), size)]
-        # A task group cancels the rest when one job fails or the caller gives up.
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(job([rows[i] for i in batch])) for batch in batches]
-        answers = dict(
-            pair
-            for batch, task in zip(batches, tasks, strict=True)
-            for pair in zip(batch, task.result(), strict=True)
-        )
-        results = [answers[i] for i in range(len(rows))]
-        if results and all(isinstance(r, EngineUnavailableError) for r in results):
-            # Nothing at all could be read: that is the caller's error, not the rows'.
-            raise results[0]
-        return results
-
-    async def _tokens(self, prompts: Sequence[Prompt]) -> list[Tokens]:
-        rows = [[*p.token_ids] for p in prompts]
-        # A remote tokenizer asks its server; the event loop must stay free meanwhile.
-        return rows if all(rows) else await asyncio.to_thread(self._encoded, prompts)
-
-    def _encoded(self, prompts: Sequence[Prompt]) -> list[Tokens]:
-        encode = self._served.tokenizer.encode
-        return [[*(p.token_ids or encode(p.text, bos=True))] for p in prompts]
-
-    def _fitting(self, rows: Sequence[Tokens], room: int) -> list[Tokens | EngineError]:
-        return [
-            ContextOverflowError(
-                f"{self._served.name}: a prompt of {len(row)} tokens and {room} to answer do not "
-                f"fit the context of {self._served.context}",
-                hint="fewer demonstrations (--k), shorter texts, or a larger --max-model-len",
-            )
-            if len(row) + room > self._served.context
-            else row
-            for row in rows
-        ]
-
-    async def _look(self, rows: Sequence[Tokens], part: wire.Part) -> list[wire.Look | EngineError]:
-        asked = self._fitting([[*row, *part.suffix] for row in rows], 1)
-        return await self._ask(
-            asked, wire.question_body(part.codes), lambda a, p: wire.looks(a, p, part.codes)
-        )
-
-    async def _ask(
-        self,
-        asked: Sequence[Tokens | EngineError],
-        body: dict[str, Any],
-        parse: Callable[[dict[str, Any], list[Tokens]], list[Any]],
-    ) -> list[Any]:
-        """One request for all prompts of ``asked`` that fit."""
-        good = [i for i, ids in enumerate(asked) if not isinstance(ids, EngineError)]
-        results: list[Any] = list(asked)
-
-        async def send(prompts: list[Tokens]) -> list[Any]:
-            return parse(await self._post({"prompt": prompts, **body}), prompts)
-
-        prompts: list[Tokens] = [results[i] for i in good]
-        if prompts:
-            for i, answer in zip(good, await self._together(prompts, send), strict=True):
-                results[i] = answer
-        return results
-
-    async def _together(
-        self, prompts: list[Tokens], send: Callable[[list[Tokens]], Awaitable[list[Any]]]
-    ) -> list[Any]:
-        try:
-            return [*await self._retry(lambda: send(prompts))]
-        except EngineError as error:
-            refused = isinstance(error, wire.RefusedError)
-            if len(prompts) == 1 or not (refused or may_be_the_prompts(error)):
-                return [error] * len(prompts)
-        if not refused:
-            return await isolate(prompts, send)
-        # A refusal is not repeated, so all that is repeated is the others' bad luck.
-        return await isolate(prompts, lambda part: self._retry(lambda: send(part)))
-
-    async def _retry(self, call: Callable[[], Awaitable[T]]) -> T:
-        return await retrying(call, attempts=self._attempts, base=self._backoff, sleep=self._sleep)
-
-    async def _post(self, body: dict[str, Any]) -> dict[str, Any]:
-        if self._closed:
-            raise permanent(EngineUnavailableError(f"{self.spec}: the engine is closed"))
-        return await self._transport.post("/v1/completions", {"model": self._served.name, **body})
