@@ -92,13 +92,13 @@ def open_index(
 
     Vectors are rounded to float16, stored or not, so that the first run and later ones agree.
     """
-    keys = _keys(texts)
     name = hashlib.sha256(embedder.fingerprint.encode()).hexdigest()[:16]
     stored = _load(folder, name, _resolve(kind, len(texts)))
+    if stored is not None and _same(stored[1], texts):
+        return stored[0]
+    keys = _keys(texts)
     if stored is not None:
         index, table = stored
-        if np.array_equal(table, keys):
-            return index
         old, new = [row.tobytes() for row in table], [row.tobytes() for row in keys]
         index = update_index(index, old, new, texts, _Rounded(embedder))
         if len(set(old) ^ set(new)) <= MOST_CHANGED * len(old):
@@ -165,6 +165,15 @@ def _keys(texts: Sequence[str]) -> NDArray[np.uint8]:
     return keys
 
 
+def _same(table: NDArray[np.uint8], texts: Sequence[str]) -> bool:
+    """Whether these are the keys of the texts; a few at a time, so that opening an index leaves
+    no room behind that was needed once."""
+    return len(table) == len(texts) and all(
+        np.array_equal(table[start : start + _BATCH], _keys(texts[start : start + _BATCH]))
+        for start in range(0, len(texts), _BATCH)
+    )
+
+
 def _load(folder: Path, name: str, kind: str) -> tuple[VectorIndex, NDArray[np.uint8]] | None:
     """The newest stored index of an embedder; ``None`` when there is none that can be used."""
     found = sorted(folder.glob(f"{name}-*/meta.json"), key=lambda p: p.stat().st_mtime)
@@ -174,7 +183,7 @@ def _load(folder: Path, name: str, kind: str) -> tuple[VectorIndex, NDArray[np.u
             meta = json.loads(meta_file.read_text())
             if meta.get("format") != _FORMAT or meta["kind"] != kind:
                 continue
-            keys = np.load(home / "keys.npy", allow_pickle=False)
+            keys = np.load(home / "keys.npy", mmap_mode="r", allow_pickle=False)
             index: VectorIndex
             if kind == "ivf":
                 index = IVFIndex.open(home / "lists.ivf", meta["probes"], meta["recall"])

@@ -293,8 +293,10 @@ class _StoredRows:
     def __getitem__(self, positions: NDArray[np.int64]) -> Vectors:
         index = self._index
         rows = index._placed.rows(positions)
-        out = np.empty((len(rows), index._lists.d), dtype=np.float32)
         stored = rows < index._base
+        if stored.all():  # nearly always: without a second copy
+            return np.asarray(index._lists.reconstruct_batch(rows), dtype=np.float32)
+        out = np.empty((len(rows), index._lists.d), dtype=np.float32)
         if stored.any():
             out[stored] = index._lists.reconstruct_batch(rows[stored])
         out[~stored] = index._tail[rows[~stored] - index._base]

@@ -51,6 +51,7 @@ class System:
         return [h.positions.tolist() for h in hits], [h.similarities for h in hits]
 
     def touch(self) -> None:
-        """Read every vector once, so that all that is memory-mapped is resident."""
-        for start in range(0, len(self.index), 4096):
-            _ = self.index.vectors[np.arange(start, min(start + 4096, len(self.index)))]
+        """Read every vector once, so that all that is memory-mapped is resident: few at a time,
+        whose copies would stay in the process as free memory and be counted."""
+        for start in range(0, len(self.index), 256):
+            _ = self.index.vectors[np.arange(start, min(start + 256, len(self.index)))]
