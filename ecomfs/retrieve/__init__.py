@@ -2,13 +2,16 @@
 
 encode         rows as vectors: of their text, of their fields (tabular), or of both
 index, ivf     neighbours by vectors: exact, or approximate above 100,000 examples
+tiles          products that round a pair of vectors the same way always: small pools
+second_look    candidates in their order, by similarities that do not depend on the batch
 index_store    choosing, updating and keeping an index
 lexical        neighbours by shared terms (BM25)
 fusion         rankings fused
 strategies     which neighbours become demonstrations, one file a strategy
 order          how they stand in the prompt
 choose         which of them finds the better neighbours in a pool, leave-one-out
-retriever      Retriever: all of it, and the neighbours' own vote
+neighbourhood  a pool in which neighbours are found, and their own vote
+retriever      Retriever: some of the neighbours, chosen and ordered
 probe          LinearProbe: a closed-form linear classifier on the vectors
 experts        Experts: the vote and the probe, the answer without a language model
 shortlist      of many labels, the few that a row may have

@@ -2,49 +2,32 @@
 
     rows ─ encode ─▶ vectors ─ search ─▶ neighbours ─ strategy ─▶ chosen ─ order ─▶ demonstrations
 
-It also gives the neighbours' own vote, the baseline that every language model has to beat.
+The neighbours and their vote are ``neighbourhood``'s; here some of them are chosen and ordered.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ecomfs.errors import ConfigError, PoolError
+from ecomfs.errors import ConfigError
 from ecomfs.pool.embedder import Embedder
 from ecomfs.retrieve.choose import Choice
-from ecomfs.retrieve.encode import TextEncoder, open_encoder, sample_places, spread
-from ecomfs.retrieve.exclusion import Exclusion
 from ecomfs.retrieve.index import Hits, VectorIndex, Vectors
-from ecomfs.retrieve.index_store import (
-    build_index,
-    embed_index,
-    open_index,
-    suits,
-    update_index,
-)
+from ecomfs.retrieve.index_store import suits, update_index
+from ecomfs.retrieve.neighbourhood import Neighbourhood
 from ecomfs.retrieve.order import open_order
-from ecomfs.retrieve.search import open_searcher
-from ecomfs.retrieve.strategies import (
-    Candidates,
-    PoolView,
-    Reach,
-    SelectionStrategy,
-    open_strategy,
-)
-from ecomfs.retrieve.vote import kernel_vote
+from ecomfs.retrieve.strategies import Candidates, SelectionStrategy, open_strategy
 from ecomfs.text.render import FieldSpec
 from ecomfs.types import Demonstration, Example, Row
 
 _BATCH = 1024  # queries whose candidates are held at a time
 
 
-class Retriever:
+class Retriever(Neighbourhood):
     """Chooses demonstrations from a pool.
 
     Args:
@@ -103,28 +86,21 @@ class Retriever:
         tabular_weight: float = 0.5,
         choice: Choice | None = None,
     ) -> None:
-        if not examples:
-            raise PoolError("the pool is empty", hint="add labelled examples")
-        if len(examples) != len(texts):
-            raise ConfigError(f"{len(examples)} examples but {len(texts)} texts")
-        self.examples = tuple(examples)
-        self.texts = tuple(texts)
-        self.labels: tuple[str, ...] = tuple(dict.fromkeys(e.label for e in self.examples))
-        """The pool's labels in order of first appearance: the columns of :meth:`vote`."""
-        self.duplicate_threshold = duplicate_threshold
-        self.strategy = open_strategy(strategy)
-        self._source = embedder
-        self.embedder = embedder.fit(self.texts)
+        self.strategy = open_strategy(strategy)  # first: a wrong name is told before texts are read
         self._order = open_order(order)
-        self._seed = seed
-        self.mode = mode
-        self.choice = choice
-        self._encoder = open_encoder(
-            mode, self.embedder, self.examples, self.texts, fields, tabular_weight
+        super().__init__(
+            examples,
+            texts,
+            embedder,
+            mode=mode,
+            duplicate_threshold=duplicate_threshold,
+            index=index,
+            index_dir=index_dir,
+            fields=fields,
+            tabular_weight=tabular_weight,
         )
-        self.compares_fields = not isinstance(self._encoder, TextEncoder)
-        """Whether queries need ``rows`` beside their texts."""
-        self._learns = self.embedder is not embedder or self.compares_fields
+        self._seed = seed
+        self.choice = choice
         self._options: dict[str, Any] = {
             "mode": mode,
             "strategy": self.strategy,
@@ -135,34 +111,6 @@ class Retriever:
             "fields": tuple(fields),
             "tabular_weight": tabular_weight,
         }
-        self._kind = index if isinstance(index, str) else "auto"
-        if not isinstance(index, str):
-            self.index = index
-        elif index_dir is not None and not self._learns:
-            self.index = open_index(self.texts, self.embedder, index_dir, index)
-        elif not self.compares_fields:
-            self.index = embed_index(self.texts, self.embedder, index)
-        else:
-            rows = [e.fields for e in self.examples]
-            self.index = build_index(self._encoder.embed(self.texts, rows, query=False), index)
-        numbers = {label: number for number, label in enumerate(self.labels)}
-        self.pool = PoolView(
-            [e.id for e in self.examples],
-            np.array([numbers[e.label] for e in self.examples], dtype=np.int64),
-            self.index.vectors,
-        )
-        self._searcher = open_searcher(mode, self.index, self.pool.groups, self.texts)
-        self._exclusion = Exclusion(
-            self.pool,
-            self.labels,
-            self.texts,
-            self.index,
-            duplicate_threshold,
-            [e.source_id for e in self.examples],
-        )
-
-    def __len__(self) -> int:
-        return len(self.examples)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -233,10 +181,6 @@ class Retriever:
             result += self.choose(queries[block], vectors, k, banned[block], counts[block])
         return result
 
-    def embed(self, queries: Sequence[str], rows: Sequence[Row] | None = None) -> Vectors:
-        """Queries as the vectors that :attr:`index` is searched with."""
-        return self._encoder.embed(queries, rows, query=True)
-
     def choose(
         self,
         queries: Sequence[str],
@@ -271,94 +215,6 @@ class Retriever:
             ranked = self._demonstrations(chosen, hits, vector)
             result.append(self._order(ranked, f"{self._seed}/{query}"))
         return result
-
-    def neighbours(
-        self,
-        queries: Sequence[str],
-        n: int,
-        *,
-        rows: Sequence[Row] | None = None,
-        exclude_ids: Sequence[Collection[str]] | None = None,
-        leave_self_out: bool = False,
-    ) -> Sequence[Hits]:
-        """The ``n`` nearest examples of each query, most relevant first: positions in
-        :attr:`examples` and cosines. Arguments as in :meth:`retrieve`."""
-        if n < 1:
-            raise ConfigError(f"{n} neighbours were asked for", hint="use 1 or more")
-        vectors = self.embed(queries, rows)
-        banned = self.excluded(
-            queries, vectors, exclude_ids=exclude_ids, leave_self_out=leave_self_out
-        )
-        return self.search(queries, vectors, Reach(n), banned)
-
-    def vote(
-        self,
-        queries: Sequence[str],
-        k: int = 8,
-        *,
-        temperature: float | None = None,
-        rows: Sequence[Row] | None = None,
-        exclude_ids: Sequence[Collection[str]] | None = None,
-        leave_self_out: bool = False,
-    ) -> NDArray[np.float64]:
-        """The neighbours' own answer: probabilities of shape (queries, labels), columns as in
-        :attr:`labels`. See :func:`ecomfs.retrieve.vote.kernel_vote` for the formula.
-
-        Args:
-            temperature: in units of similarity, above 0; ``None`` takes the pool's own scale
-                (:attr:`similarity_scale`), which with k = 8 was within a point of the best of
-                twelve settings over six development sets, for both shipped embedders.
-        """
-        heat = self.similarity_scale if temperature is None else temperature
-        if not heat > 0:
-            raise ConfigError(f"temperature is {heat}", hint="it must be above 0")
-        hits = self.neighbours(
-            queries, k, rows=rows, exclude_ids=exclude_ids, leave_self_out=leave_self_out
-        )
-        votes = [
-            kernel_vote(h.similarities, self.pool.labels[h.positions], len(self.labels), heat)
-            for h in hits
-        ]
-        return np.array(votes, dtype=np.float64).reshape(len(queries), len(self.labels))
-
-    @cached_property
-    def similarity_scale(self) -> float:
-        """Standard deviation of the similarity between two different examples of the pool (of
-        at most 512, spread evenly): what counts as a difference for this embedder and mode."""
-        places = np.array(sample_places(len(self)))
-        queries = self.embed(
-            [self.texts[p] for p in places], [self.examples[p].fields for p in places]
-        )
-        return spread(queries, self.index.vectors[places])
-
-    def search(
-        self,
-        queries: Sequence[str],
-        vectors: Vectors,
-        reach: Reach,
-        excluded: Sequence[Collection[int]],
-    ) -> Sequence[Hits]:
-        """The neighbours that ``reach`` asks for, for queries that are vectors already."""
-        if not reach.nearest and not reach.per_label:
-            nothing = Hits(np.empty(0, dtype=np.int64), np.empty(0))
-            return [nothing for _ in queries]
-        return self._searcher.search(queries, vectors, reach, excluded)
-
-    def excluded(
-        self,
-        queries: Sequence[str],
-        vectors: Vectors,
-        *,
-        exclude_ids: Sequence[Collection[str]] | None = None,
-        leave_self_out: bool = False,
-    ) -> list[set[int]]:
-        """For each query, the positions that :meth:`retrieve` would not show."""
-        excluded = self._exclusion.positions(
-            queries, exclude_ids=exclude_ids, leave_self_out=leave_self_out
-        )
-        if leave_self_out:
-            self._exclusion.add_near(vectors, excluded)
-        return excluded
 
     def _demonstrations(
         self, chosen: Sequence[int], hits: Hits, vector: Vectors
