@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 Vectors = NDArray[np.float32]
 
-BLOCK = 2048  # rows widened at a time
+BLOCK = 512  # rows widened at a time: the room stays in the process
 _ONE_BY_ONE = 4  # queries up to which reading the matrix for each is cheaper than widening it
 _WITHOUT_SIGN_SPREAD = np.int32(-0x70000001)  # all bits but 28 to 30
 _EXPONENTS_APART = np.float32(2.0**112)  # float32 counts exponents from -127, float16 from -15

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs.retrieve.candidates import ROUNDING, Best, Groups, pick, top, within
-from ecomfs.retrieve.half import BLOCK, HalfRows, Vectors, can_scan
+from ecomfs.retrieve.half import BLOCK as HALF_BLOCK
+from ecomfs.retrieve.half import HalfRows, Vectors, can_scan
 from ecomfs.retrieve.hits import Hits, HitTable
 from ecomfs.retrieve.product import inner_products
 from ecomfs.retrieve.second_look import (
@@ -41,6 +42,7 @@ __all__ = [
     "top",
 ]
 
+_BLOCK = 2048  # vectors whose similarities are held at a time
 _BATCH_CELLS = 1 << 24  # similarities held at a time: 64 MB
 _FEW = 512  # vectors up to which products that always round the same cost less than a second look
 _SMALL = 1 << 20  # numbers in a matrix that is not worth keeping as float16: 4 MB
@@ -149,13 +151,13 @@ class DenseIndex:
         if len(queries) == 1 and together is None:
             # What a service asks: one query, without the bookkeeping of many.
             return [self._alone(queries, n, excluded[0] if excluded else ())]
-        step = max(1, _BATCH_CELLS // max(1, BLOCK if together is None else len(self)))
+        step = max(1, _BATCH_CELLS // max(1, _BLOCK if together is None else len(self)))
         found: list[Sequence[Hits]] = []
         for start in range(0, len(queries), step):
             block = queries[start : start + step]
             banned = excluded[start : start + step] if excluded else ()
             look: Look = Pairs(self.vectors, block)
-            if together is None and len(self) > BLOCK:
+            if together is None and len(self) > _BLOCK:
                 rows, positions = self._candidates(block, n, banned)
             else:
                 scores = self._allowed_scores(block, banned)
@@ -210,13 +212,15 @@ class DenseIndex:
         banned_rows = np.repeat(np.arange(len(excluded)), [len(e) for e in excluded])
         banned = np.array([p for e in excluded for p in e], dtype=np.int64)
         best = Best(len(queries), n)
-        buffer = np.empty((BLOCK, self.vectors.shape[1]), dtype=np.float32)
-        blocks = -(-len(self) // BLOCK)
-        for start in range(0, len(self), BLOCK):
+        half = isinstance(self.vectors, HalfRows)
+        step = HALF_BLOCK if half else _BLOCK
+        buffer = np.empty((step if half else 0, self.vectors.shape[1]), dtype=np.float32)
+        blocks = -(-len(self) // step)
+        for start in range(0, len(self), step):
             if isinstance(self.vectors, HalfRows):
                 vectors = self.vectors.block(start, buffer)
             else:
-                vectors = self.vectors[start : start + BLOCK]
+                vectors = self.vectors[start : start + step]
             scores = inner_products(queries, vectors, blocks=blocks)
             if len(banned):
                 here = (banned >= start) & (banned < start + len(vectors))
