@@ -82,7 +82,10 @@ class Asker:
             elif self.encores:
                 out[i] = self._with_encores(case, one, prompt)
             else:
-                out[i] = replace(case, prompt=prompt, demonstrations=prompt.demonstrations)
+                out[i] = Case(
+                    case.id, case.language, prompt.demonstrations, prompt,
+                    opinion=case.opinion, shortlist=case.shortlist,
+                )  # fmt: skip
         return out
 
     def _with_encores(self, case: Case, asked: Asked, prompt: Prompt) -> Case:

@@ -167,7 +167,9 @@ class TableReader:
         spare = bool(extra) and not any(extra)  # some exports end every row in a delimiter
         error = record.error or self._problem(cells[: len(names)] if spare else cells)
         note = record.note or ("empty cells beyond the header" if spare else "")
-        padded = dict.fromkeys(names, "") | dict(zip(names, cells, strict=False))
+        padded = dict(zip(names, cells, strict=False))
+        if len(padded) < len(names):
+            padded = dict.fromkeys(names, "") | padded
         message = f"line {record.line}: {error}" if error else ""
         return TableRow(record.line, padded, message, note, extra)
 

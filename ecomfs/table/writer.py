@@ -194,6 +194,10 @@ class AtomicWriter:
             raise self._failure(problem) from problem
 
     def _record(self, cells: Sequence[str], also: re.Pattern[str] | None = None) -> str:
+        line = self._delimiter.join(cells)
+        plain = not (also or '"' in line or "\n" in line or "\r" in line)
+        if plain and line.count(self._delimiter) == len(cells) - 1:
+            return (line or '""') + "\n"  # nearly always: no cell has to be quoted
         quoted = (
             '"' + cell.replace('"', '""') + '"'
             if self._must_quote.search(cell) or (also and also.search(cell))
