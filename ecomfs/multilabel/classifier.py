@@ -50,8 +50,10 @@ class MultiLabelClassifier:
             :class:`~ecomfs.classifier.FewShotClassifier`.
         k: examples a row's prompts show; ``None``: the task's default, and at least one a label
             (up to 32); 0: zero-shot.
-        calibration_size: examples read leave-one-out, each once a label; 0: none, and every
-            threshold is 0.5.
+        calibration_size: examples read leave-one-out, each once a label; 0: none, every
+            threshold is 0.5, and the model answers alone.
+        fusion: whether the neighbours' labels count beside the model, as far as the examples that
+            are read leave-one-out bear them out.
 
     Attributes (after ``fit``):
         classes_: the labels, sorted; the columns of ``predict_proba``.
@@ -78,6 +80,7 @@ class MultiLabelClassifier:
         budget: int | None = None,
         seed: int = 0,
         calibration_size: int = 32,
+        fusion: bool = True,
         fields: Mapping[str, str] | None = None,
     ) -> None:
         self.task = task
@@ -88,6 +91,7 @@ class MultiLabelClassifier:
             seed=seed,
         )  # fmt: skip
         self.calibration_size = calibration_size
+        self.fusion = fusion
         self.fields = fields
 
     def fit(
@@ -139,6 +143,7 @@ class MultiLabelClassifier:
             budget=limit if self.options.budget is None else min(self.options.budget, limit),
             speakers=speakers,
             language=spoken[0] if len(spoken) == 1 else None,
+            listens=self.fusion,
         )
         chosen = sample_queries(examples, self.calibration_size, self.options.seed)
         fitted = aio.run(fit_thresholds(reader, chosen, by_id, on_progress))

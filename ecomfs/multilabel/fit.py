@@ -4,16 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
-from ecomfs.multilabel.prediction import yes
+from ecomfs.multilabel.neighbours import fit_cells
+from ecomfs.multilabel.prediction import calibrated, yes
 from ecomfs.multilabel.prompts import NO, YES
-from ecomfs.multilabel.reader import Reader
+from ecomfs.multilabel.reader import Reader, Speaker
 from ecomfs.multilabel.threshold import PRIOR, LabelThreshold, fit_threshold
 from ecomfs.read import fit_calibration
+from ecomfs.read.blend import Blend
 from ecomfs.types import Example, Language, Posterior
 
 CHUNK = 8
 """Examples between two reports of progress."""
+
+
+class _Cell(NamedTuple):
+    """One label of one example, read as if it were new."""
+
+    language: Language
+    label: int
+    truth: int
+    read: Posterior
+    vote: float | None
 
 
 async def fit_thresholds(
@@ -24,18 +37,19 @@ async def fit_thresholds(
 ) -> tuple[Reader, dict[str, LabelThreshold], tuple[str, ...]]:
     """Read examples as if they were new, each for every label.
 
-    Yes and no are calibrated for all labels together, since few examples have any one label; the
-    thresholds are then each label's own.
+    Yes and no are calibrated for all labels together, since few examples have any one label, and
+    so is found out how far to believe the neighbours beside the model; the thresholds are then
+    each label's own.
 
     Args:
         examples: of the pool.
         sets: example id → positions of its labels.
 
     Returns:
-        The reader with its calibration, the thresholds by label, and notes for the user.
+        The reader with its calibration and blend, the thresholds by label, and notes for the user.
     """
     names = reader.labels.names
-    found: list[tuple[Language, int, int, Posterior]] = []
+    found: list[_Cell] = []
     for start in range(0, len(examples), CHUNK):
         on_progress(start, len(examples))
         part = examples[start : start + CHUNK]
@@ -50,21 +64,37 @@ async def fit_thresholds(
                 # Text read-outs know no probabilities; what failed says nothing.
                 if isinstance(posterior, Posterior) and posterior.label_mass is not None:
                     truth = YES if label in sets[example.id] else NO
-                    found.append((asked.language, label, truth, posterior))
+                    said = asked.votes[label] if asked.votes else None
+                    found.append(_Cell(asked.language, label, truth, posterior, said))
     on_progress(len(examples), len(examples))
     speakers = dict(reader.speakers)
     for language, speaker in reader.speakers.items():
-        mine = [(truth, p.probabilities) for of, _, truth, p in found if of == language]
-        calibration = fit_calibration([p for _, p in mine], [truth for truth, _ in mine])
+        mine = [cell for cell in found if cell.language == language]
+        calibration = fit_calibration(
+            [cell.read.probabilities for cell in mine], [cell.truth for cell in mine]
+        )
         speakers[language] = replace(speaker, calibration=calibration)
+    reader = replace(reader, speakers=speakers, blend=_blend(speakers, found))
     thresholds = {}
     for label, name in enumerate(names):
-        own = [(language, truth, p) for language, at, truth, p in found if at == label]
-        thresholds[name] = fit_threshold(
-            [yes(speakers[language], p) for language, _, p in own],
-            [truth == YES for _, truth, _ in own],
-        )
-    return replace(reader, speakers=speakers), thresholds, _notes(thresholds, len(examples))
+        own = [cell for cell in found if cell.label == label]
+        chances = []
+        for cell in own:
+            votes = [] if cell.vote is None else [cell.vote]
+            chances += yes(reader, speakers[cell.language], [cell.read], votes)
+        thresholds[name] = fit_threshold(chances, [cell.truth == YES for cell in own])
+    return reader, thresholds, _notes(thresholds, len(examples))
+
+
+def _blend(speakers: Mapping[Language, Speaker], found: Sequence[_Cell]) -> Blend | None:
+    asked = [cell for cell in found if cell.vote is not None]
+    if not asked:
+        return None
+    return fit_cells(
+        [calibrated(speakers[cell.language], cell.read) for cell in asked],
+        [cell.vote for cell in asked if cell.vote is not None],
+        [cell.truth for cell in asked],
+    )
 
 
 def _notes(thresholds: Mapping[str, LabelThreshold], read: int) -> tuple[str, ...]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ecomfs.errors import EcomfsError
+from ecomfs.multilabel.neighbours import evidence
 from ecomfs.multilabel.prompts import YES
 from ecomfs.multilabel.reader import Asked, Read, Reader, Speaker
 from ecomfs.types import Posterior, Prompt, Status, TemplateRef
@@ -77,7 +78,8 @@ def answer(
             said = " ".join((found.raw or "").split())[:80]
             error = f"label {name!r}: the model answered {said!r}, neither yes nor no"
             return replace(base, status=Status.INVALID, error=error)
-    p = {name: yes(speaker, found) for name, found in zip(names, good, strict=True)}
+    chances = yes(reader, speaker, good, asked.votes)
+    p = dict(zip(names, chances, strict=True))
     masses = [found.label_mass for found in good if found.label_mass is not None]
     return replace(
         base,
@@ -88,10 +90,26 @@ def answer(
     )
 
 
-def yes(speaker: Speaker, found: Posterior) -> float:
-    """The probability of yes."""
+def yes(
+    reader: Reader, speaker: Speaker, found: Sequence[Posterior], votes: Sequence[float]
+) -> list[float]:
+    """The probability of yes, by the model and, where the reader has a blend, the neighbours.
+
+    Args:
+        found: readings of cells, each a pair of no and yes.
+        votes: the neighbours' probability of yes, one a reading; empty: they were not asked.
+    """
+    model = [calibrated(speaker, posterior) for posterior in found]
+    if reader.blend is None or not votes:
+        return [p[YES] for p in model]
+    both: list[float] = reader.blend.apply(evidence(model, votes))[:, YES].tolist()
+    return both
+
+
+def calibrated(speaker: Speaker, found: Posterior) -> tuple[float, ...]:
+    """No and yes as the speaker's calibration mends them."""
     p = found.probabilities
-    return (p if speaker.calibration is None else speaker.calibration.apply(p))[YES]
+    return p if speaker.calibration is None else speaker.calibration.apply(p)
 
 
 def _note(prompts: tuple[Prompt, ...]) -> str:
@@ -104,4 +122,4 @@ def _note(prompts: tuple[Prompt, ...]) -> str:
     return "; ".join(parts)
 
 
-__all__ = ["MultiLabelPrediction", "answer", "yes"]
+__all__ = ["MultiLabelPrediction", "answer", "calibrated", "yes"]

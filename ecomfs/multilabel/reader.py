@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ecomfs.assemble import scores
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import EcomfsError, RowError
+from ecomfs.multilabel.neighbours import shares, vote
 from ecomfs.multilabel.prompts import YES_NO, LabelPrompts
 from ecomfs.multilabel.select import cover
 from ecomfs.read import Calibration, LogprobReadout, Readout, Verbalizer, Wording, chain
+from ecomfs.read.blend import Blend
 from ecomfs.retrieve import Retriever
 from ecomfs.task import LabelSpace, RowText, TaskCard, first_empty
 from ecomfs.types import Demonstration, Language, Posterior, Prompt, Row
@@ -66,12 +68,14 @@ class Speaker:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One row: a prompt for every label, or why there is none."""
+    """One row: a prompt for every label, or why there is none; and the neighbours' probability
+    of each label, where they are asked."""
 
     id: str
     language: Language
     prompts: tuple[Prompt, ...] = ()
     error: EcomfsError | None = None
+    votes: tuple[float, ...] = ()
 
 
 Read = tuple[Posterior | EcomfsError, ...]
@@ -91,6 +95,8 @@ class Reader:
         budget: most prompt tokens.
         speakers: by language.
         language: fixed language, or ``None`` to follow each row's own.
+        listens: whether the neighbours are asked too.
+        blend: how model and neighbours answer together; ``None``: the model alone.
     """
 
     card: TaskCard
@@ -103,6 +109,8 @@ class Reader:
     budget: int
     speakers: dict[Language, Speaker]
     language: Language | None = None
+    listens: bool = True
+    blend: Blend | None = None
 
     async def read(
         self,
@@ -144,7 +152,9 @@ class Reader:
         texts = [self._worded(row) for row in rows]
         good = [place for place, text in enumerate(texts) if isinstance(text, str)]
         shown: dict[int, list[Demonstration]] = {place: [] for place in good}
-        if self.retriever is not None and self.k and good:
+        votes: dict[int, tuple[float, ...]] = {}
+        if self.retriever is not None and (self.k or self.listens) and good:
+            base, heat = shares(self.sets, len(self.labels)), self.retriever.similarity_scale
             hits = self.retriever.neighbours(
                 [text for text in texts if isinstance(text, str)],
                 min(len(self.retriever), REACH),
@@ -153,6 +163,8 @@ class Reader:
                 leave_self_out=leave_self_out,
             )
             for place, hit in zip(good, hits, strict=True):
+                if self.listens:
+                    votes[place] = vote(hit, self.sets, base, heat)
                 alike = dict(zip(hit.positions.tolist(), hit.similarities.tolist(), strict=True))
                 chosen = cover(list(alike), self.sets, len(self.labels), self.k)
                 shown[place] = [
@@ -161,7 +173,8 @@ class Reader:
                 ]
         out = []
         for place, (row, id_, text) in enumerate(zip(rows, ids, texts, strict=True)):
-            asked = Asked(id_, self.language or self.rows.language(row))
+            language = self.language or self.rows.language(row)
+            asked = Asked(id_, language, votes=votes.get(place, ()))
             if isinstance(text, EcomfsError):
                 out.append(Asked(id_, asked.language, error=text))
             else:
@@ -191,7 +204,7 @@ class Reader:
             ]
         except EcomfsError as error:
             return Asked(asked.id, asked.language, error=error)
-        return Asked(asked.id, asked.language, tuple(prompts))
+        return replace(asked, prompts=tuple(prompts))
 
     async def _read(self, asked: Sequence[Asked]) -> list[Read]:
         found: list[dict[int, Posterior | EcomfsError]] = [{} for _ in asked]
