@@ -120,6 +120,9 @@ def reading(
 ) -> Reading | EngineError:
     """One prompt's looks, one a part, put together in the order of the questions; the first
     error, if there is one."""
+    if len(parts) == len(questions) == 1 and isinstance(only := looks[0], Look):
+        values = tuple(map(only.logprobs.__getitem__, questions[0].codes))
+        return Reading((values,), len(prompt), min(len(prompt), only.cached_tokens))
     known: dict[tuple[int, ...], dict[int, float]] = {}
     cached: list[int] = []
     for part, look in zip(parts, looks, strict=True):

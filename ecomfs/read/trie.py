@@ -63,9 +63,15 @@ class AnswerTrie:
                 if node is not None:
                     steps.append((node, self.questions[node].codes.index(token)))
             self._paths.append(steps)
+        # Nearly always: one look, and every answer a token of it.
+        self._flat: tuple[int, ...] | None = None
+        if len(self.questions) == 1 and all(len(steps) == 1 for steps in self._paths):
+            self._flat = tuple(child for ((_, child),) in self._paths)
 
     def posterior(self, reading: Reading) -> tuple[tuple[float, ...], float]:
         """Probabilities aligned with the answers (sum one), and the label mass."""
+        if self._flat is not None:
+            return _flat_posterior(reading.logprobs[0], self._flat)
         shares = [_log_softmax(logprobs) for logprobs in reading.logprobs]
         scores = [math.fsum(shares[node][child] for node, child in path) for path in self._paths]
         top = max(scores)
@@ -73,6 +79,16 @@ class AnswerTrie:
         total = math.fsum(weights)
         mass = math.fsum(math.exp(p) for p in reading.logprobs[0])
         return tuple(w / total for w in weights), min(mass, 1.0)
+
+
+def _flat_posterior(
+    logprobs: Sequence[float], children: Sequence[int]
+) -> tuple[tuple[float, ...], float]:
+    top = max(logprobs)
+    weights = [math.exp(logprobs[child] - top) for child in children]
+    total = math.fsum(weights)
+    mass = math.fsum(map(math.exp, logprobs))
+    return tuple(w / total for w in weights), min(mass, 1.0)
 
 
 def _log_softmax(logprobs: Sequence[float]) -> list[float]:

@@ -58,6 +58,7 @@ def main() -> None:
     parser.add_argument("--embedder", default="auto")
     parser.add_argument("--resamples", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--no-fusion", action="store_true", help="the model alone")
     parser.add_argument("--engine", default="gguf:demo")
     options = parser.parse_args()
     folder = options.data / "online_shopping_10cats_zh"
@@ -105,8 +106,9 @@ def ecomfs(
     options: argparse.Namespace,
 ) -> Table:
     clf = MultiLabelClassifier(
-        options.task, options.engine, k=options.k, embedder=options.embedder, seed=options.seed
-    ).fit(pool)
+        options.task, options.engine, k=options.k, embedder=options.embedder, seed=options.seed,
+        fusion=not options.no_fusion,
+    ).fit(pool)  # fmt: skip
     for note in clf.notes_:
         print(f"  {note}")
     given = clf.predict([e.fields for e in test])
