@@ -253,15 +253,16 @@ def test_arms_of_the_wrong_size_are_a_warning(
 def test_the_command_wants_variants_and_a_log_together(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     with pytest.raises(ConfigError, match="--variant without --log"):
-        serve("review_sentiment", "pool.csv", port=0, variant=["A: k=1", "B: k=2"])
+        serve(task="review_sentiment", examples="pool.csv", port=0, variant=["A: k=1", "B: k=2"])
     with pytest.raises(ConfigError, match="--log without --variant"):
-        serve("review_sentiment", "pool.csv", port=0, log=log)
+        serve(task="review_sentiment", examples="pool.csv", port=0, log=log)
     pool = tmp_path / "pool.csv"
     pool.write_text("text,label\nfine,pos\nbad,neg\n", encoding="utf-8")
+    given = {"task": "review_sentiment", "examples": str(pool), "port": 0}
     with pytest.raises(ConfigError, match="1 variant to compare"):
-        serve("review_sentiment", str(pool), port=0, variant=["A: k=1"], log=log)
+        serve(**given, variant=["A: k=1"], log=log)
     with pytest.raises(ConfigError, match="are the same"):
-        serve("review_sentiment", str(pool), port=0, variant=["A: k=1", "B: k=1 weight=9"], log=log)
+        serve(**given, variant=["A: k=1", "B: k=1 weight=9"], log=log)
     with pytest.raises(ConfigError, match=r"no option 'templates'.*did you mean 'template'"):
-        serve("review_sentiment", str(pool), port=0, variant=["k=1", "templates=v2"], log=log)
+        serve(**given, variant=["k=1", "templates=v2"], log=log)
     assert not log.exists()
