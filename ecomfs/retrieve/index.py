@@ -57,6 +57,9 @@ class VectorIndex(Protocol):
     @property
     def description(self) -> str: ...
 
+    @property
+    def exact(self) -> bool: ...
+
     def __len__(self) -> int: ...
 
     def search(
@@ -109,6 +112,11 @@ class DenseIndex:
     def description(self) -> str:
         """What it is, for reports."""
         return f"exact, {len(self):,} vectors"
+
+    @property
+    def exact(self) -> bool:
+        """Whether every vector is looked at, so that what is far away costs no more."""
+        return True
 
     def updated(self, positions: NDArray[np.int64], new: Vectors) -> DenseIndex:
         """The index of another version of the pool.

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ecomfs.retrieve.half import Vectors
+
 Places = NDArray[np.int64]
 
 
@@ -82,4 +84,27 @@ class Placement:
         return out
 
 
-__all__ = ["Placement", "Places"]
+class StoredRows:
+    """Vectors by position, read from the lists of an index and from its tail."""
+
+    def __init__(self, lists: Any, placed: Placement, tail: Vectors) -> None:
+        self._lists = lists
+        self._placed = placed
+        self._tail = tail
+
+    def __len__(self) -> int:
+        return len(self._placed)
+
+    def __getitem__(self, positions: Places) -> Vectors:
+        rows = self._placed.rows(positions)
+        stored = rows < self._placed.base
+        if stored.all():  # nearly always: without a second copy
+            return np.asarray(self._lists.reconstruct_batch(rows), dtype=np.float32)
+        out = np.empty((len(rows), self._lists.d), dtype=np.float32)
+        if stored.any():
+            out[stored] = self._lists.reconstruct_batch(rows[stored])
+        out[~stored] = self._tail[rows[~stored] - self._placed.base]
+        return out
+
+
+__all__ = ["Placement", "Places", "StoredRows"]

@@ -5,6 +5,9 @@ of its definition (or name). With five examples a label, BANKING77's 77 labels w
 for all of 200 rows that way with the packaged model (99.0 % with the hashed embedder), on a list
 of 5 for 94.5 % (92.5 %); fusing the two rankings by reciprocal rank was worse with either.
 
+In an index that does not look at every example (above 100,000), a label has to have one among the
+256 nearest; the others count as the least similar of those that have.
+
 How often the true label is on the list is measured, never assumed: a label that is not on it
 cannot be predicted any more.
 """
@@ -22,6 +25,7 @@ from ecomfs.retrieve.strategies import Reach
 from ecomfs.types import Row
 
 _VOTERS = 2  # nearest examples of a label whose mean similarity counts
+_AROUND = 256  # nearest examples whose labels are looked at where looking at all would cost
 _DEFINITION = 0.5  # weight of a definition's similarity beside them
 
 
@@ -133,7 +137,10 @@ class LabelShortlist:
         self, queries: Sequence[str], vectors: NDArray[np.float32], excluded: list[set[int]]
     ) -> NDArray[np.float64]:
         pool = self._retriever.pool
-        found = self._retriever.search(queries, vectors, Reach(1, per_label=_VOTERS), excluded)
+        reach = Reach(1, per_label=_VOTERS)
+        if not self._retriever.index.exact:
+            reach = Reach(_AROUND, per_label=_VOTERS, far_labels=False)
+        found = self._retriever.search(queries, vectors, reach, excluded)
         means = np.full((len(queries), len(self.labels)), np.nan)
         for row, hits in enumerate(found):
             labels = pool.labels[hits.positions]

@@ -96,6 +96,30 @@ def test_every_group_gets_its_share(
         assert not excluded[0].intersection(hits.positions.tolist())
 
 
+@pytest.mark.parametrize("far", [True, False])
+@pytest.mark.parametrize("banned", [0, 600])
+@pytest.mark.parametrize("late", [0, 1500])
+def test_large_groups_that_are_nowhere_near_get_their_share(
+    far: bool, banned: int, late: int
+) -> None:
+    vectors = clustered(15_000, 2)
+    groups = Groups(np.argsort(np.argsort(vectors[:, 0])) // 1500)
+    index = IVFIndex.build(vectors[: len(vectors) - late])
+    if late:
+        positions = np.append(np.arange(len(vectors) - late), np.full(late, -1))
+        index = index.updated(positions, vectors[-late:])
+    excluded = [set(h.positions.tolist()) for h in DenseIndex(vectors).search(QUERIES, banned)]
+    options = {"excluded": excluded, "groups": groups, "per_group": 3, "far_groups": far}
+    found = index.search(QUERIES, 8, **options)  # type: ignore[arg-type]
+    true = DenseIndex(vectors).search(QUERIES, 8, **options)  # type: ignore[arg-type]
+    assert recall([h.positions for h in found], [h.positions for h in true]) > 0.97
+    for hits, kept_out in zip(found, excluded, strict=True):
+        assert not kept_out.intersection(hits.positions.tolist())
+        counts = Counter(groups.group_of[hits.positions].tolist())
+        assert set(counts) == set(range(10)) if far else set(counts) < set(range(10))
+        assert min(counts.values()) >= 3
+
+
 def test_vectors_are_read_back(ivf: IVFIndex) -> None:
     places = np.array([7, 3999, 7, 0])
     np.testing.assert_array_equal(ivf.vectors[places], VECTORS[places])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from ecomfs.errors import ConfigError
@@ -86,3 +88,20 @@ def test_bad_arguments_are_refused() -> None:
     gappy = LabelShortlist(retriever(), parents=incomplete)
     with pytest.raises(ConfigError, match="no parent for 'refund'"):
         gappy.descend(["a"])
+
+
+def test_an_approximate_index_puts_the_same_labels_first() -> None:
+    words = [f"w{n}" for n in range(300)]
+    lots = random.Random(0)
+    topics = [lots.sample(words, 6) for _ in range(40)]
+    said = [(" ".join(lots.sample(topics[n % 40], 4)), f"topic {n % 40}") for n in range(2000)]
+    examples = [Example(f"e{n}", {"text": t}, label) for n, (t, label) in enumerate(said)]
+    queries = [" ".join(lots.sample(topic, 4)) for topic in topics]
+    exact, near = (
+        LabelShortlist(Retriever(examples, [t for t, _ in said], HashedEmbedder(256), index=kind))
+        for kind in ("exact", "ivf")
+    )
+    pairs = zip(exact.shortlist(queries, 3), near.shortlist(queries, 3), strict=True)
+    assert sum(a[0] == b[0] for a, b in pairs) >= 39
+    assert near.recall(queries, [f"topic {n}" for n in range(40)], 3) == 1
+    assert all(len(names) == 40 for names in near.shortlist(queries, 40))
