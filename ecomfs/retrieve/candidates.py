@@ -29,6 +29,7 @@ class Groups:
         order = np.argsort(group_of, kind="stable")
         bounds = np.searchsorted(group_of[order], np.arange(1, count))
         self.members = np.split(order, bounds)
+        self.sizes = np.array([len(members) for members in self.members], dtype=np.int64)
 
     def around(self, positions: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         """The groups that ``positions`` are from."""

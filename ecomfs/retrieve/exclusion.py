@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 
 from ecomfs.errors import ConfigError
 from ecomfs.retrieve.duplicates import DuplicateFinder
+from ecomfs.retrieve.excluded import Excluded
 from ecomfs.retrieve.index import VectorIndex, Vectors
 from ecomfs.retrieve.strategies.protocol import PoolView
 
@@ -35,7 +36,7 @@ class Exclusion:
         sources: Sequence[str] = (),
     ) -> None:
         self._pool = pool
-        self._labels = labels
+        self._numbers = {label: number for number, label in enumerate(labels)}
         self._duplicates = DuplicateFinder(texts)
         self._index = index
         self._threshold = threshold
@@ -48,7 +49,7 @@ class Exclusion:
         exclude_ids: Sequence[Collection[str]] | None,
         leave_self_out: bool,
         labels: Sequence[Collection[str]] | None = None,
-    ) -> list[set[int]]:
+    ) -> list[Excluded]:
         """For each query, what its ids, its text and its labels exclude; :meth:`add_near` adds
         what its vector excludes.
 
@@ -60,22 +61,22 @@ class Exclusion:
                 raise ConfigError(f"{len(queries)} queries but {len(given)} entries in {name}")
             if given is not None and any(isinstance(entry, str) for entry in given):
                 raise ConfigError(f"{name} takes a collection for each query, not a text")
-        excluded: list[set[int]] = [set() for _ in queries]
+        excluded = []
         for place, query in enumerate(queries):
+            single: set[int] = set()
             if exclude_ids is not None:
-                excluded[place].update(self._pool.find(exclude_ids[place]))
+                single.update(self._pool.find(exclude_ids[place]))
             if leave_self_out:
-                excluded[place].update(self._duplicates.find(query))
+                single.update(self._duplicates.find(query))
             if self._kin is not None:
-                self._kin.join(excluded[place])
+                self._kin.join(single)
+            allowed = None
             if labels is not None:
-                allowed = set(labels[place])
-                for label, members in zip(self._labels, self._pool.groups.members, strict=True):
-                    if label not in allowed:
-                        excluded[place].update(members.tolist())
+                allowed = [self._numbers[name] for name in labels[place] if name in self._numbers]
+            excluded.append(Excluded(single, self._pool.groups, allowed))
         return excluded
 
-    def add_near(self, vectors: Vectors, excluded: Sequence[set[int]]) -> None:
+    def add_near(self, vectors: Vectors, excluded: Sequence[Excluded]) -> None:
         """Add the examples whose similarity reaches the threshold."""
         if self._threshold is None:
             return
@@ -83,7 +84,7 @@ class Exclusion:
         for positions, found in zip(excluded, near, strict=True):
             positions.update(found.tolist())
             if self._kin is not None:
-                self._kin.join(positions)
+                self._kin.join(positions.single)
 
 
 class _Kin:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs.retrieve.candidates import ROUNDING, Best, Groups, pick, top, within
+from ecomfs.retrieve.excluded import Excluded
 from ecomfs.retrieve.half import BLOCK as HALF_BLOCK
 from ecomfs.retrieve.half import HalfRows, Vectors, can_scan
 from ecomfs.retrieve.hits import Hits, HitTable
@@ -199,7 +200,7 @@ class DenseIndex:
         scores = self._scores(queries)
         for row, positions in enumerate(banned):
             if positions:
-                scores[row, list(positions)] = -np.inf
+                scores[row, Excluded.of(positions).places()] = -np.inf
         return scores
 
     def _alone(self, query: Vectors, n: int, banned: Collection[int]) -> Hits:
@@ -217,8 +218,10 @@ class DenseIndex:
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """As :func:`pick` without groups, block by block of the pool: most of a block is below
         what the blocks before it have, and is dropped while it is in the cache."""
-        banned_rows = np.repeat(np.arange(len(excluded)), [len(e) for e in excluded])
-        banned = np.array([p for e in excluded for p in e], dtype=np.int64)
+        rows = [Excluded.of(e) for e in excluded]
+        banned_rows = np.repeat(np.arange(len(rows)), [len(e.single) for e in rows])
+        banned = np.array([p for e in rows for p in e.single], dtype=np.int64)
+        held = [(row, e) for row, e in enumerate(rows) if e.whole_groups]
         best = Best(len(queries), n)
         half = isinstance(self.vectors, HalfRows)
         step = HALF_BLOCK if half else _BLOCK
@@ -233,6 +236,8 @@ class DenseIndex:
             if len(banned):
                 here = (banned >= start) & (banned < start + len(vectors))
                 scores[banned_rows[here], banned[here] - start] = -np.inf
+            for row, e in held:
+                scores[row, e.by_group(start, start + len(vectors))] = -np.inf
             best.add(scores, start)
         return best.found()
 

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs.errors import ConfigError, PoolError
+from ecomfs.retrieve.excluded import Excluded
 from ecomfs.retrieve.index import Groups, Hits, Rows, Vectors, exact_similarities, top
 from ecomfs.retrieve.ivf_rows import Placement, StoredRows
 from ecomfs.retrieve.ivf_tune import CHUNK, tune
@@ -28,9 +29,10 @@ MOST_CHANGED = 0.2
 _TRAINING = 64  # vectors a centre
 _SPARE = 16  # candidates beyond what is wanted, re-ranked exactly
 _FEW = 256  # excluded positions that are cheaper to fetch and drop than to tell FAISS
-_GROUPED = 256  # neighbours fetched where some of each group are wanted; probed for ten, an index
-# finds 98 % of the nearest 256, and of the nearest 1,000 in small clusters half
+_DEEP = 256  # neighbours fetched where some of each group are wanted, or only of some groups:
+# probed for ten, an index finds 98 % of the nearest 256, and of 1,000 in small clusters half
 _SMALL_GROUP = 512  # members that are compared one by one sooner than looked for in the lists
+_NOTHING = Excluded()
 
 
 def _faiss() -> Any:
@@ -181,27 +183,27 @@ class IVFIndex:
     ) -> list[Hits]:
         """As :meth:`ecomfs.retrieve.index.DenseIndex.search`, approximately; the similarities
         of what is found are exact."""
-        banned = [set(e) for e in excluded] if excluded else [set[int]() for _ in queries]
+        banned = [Excluded.of(e) for e in excluded] if excluded else [_NOTHING for _ in queries]
         grouped = groups if per_group else None
-        few = max((len(b) for b in banned if len(b) <= _FEW), default=0)
-        wide = max(n, per_group, _GROUPED if grouped else 0) + few + _SPARE
-        found = [
-            near if len(b) <= _FEW else self._among(query, wide, b)
-            for near, query, b in zip(self._nearest(queries, wide), queries, banned, strict=True)
-        ]
+        deep = grouped is not None or any(b.whole_groups for b in banned)
+        few = max((len(b.single) for b in banned if len(b.single) <= _FEW), default=0)
+        wide = max(n, per_group, _DEEP if deep else 0) + few + _SPARE
         result = []
-        for query, near, b in zip(queries, found, banned, strict=True):
-            near = _without(near, b)
+        for query, near, b in zip(queries, self._nearest(queries, wide), banned, strict=True):
+            if b:
+                near = self._without(query, near, n, b)
             if grouped is None:
                 hits = self.rank(query, near.positions[: n + _SPARE])
                 result.append(Hits(hits.positions[:n], hits.similarities[:n]))
                 continue
             have = grouped.group_of[near.positions]
             wanted = range(len(grouped.members)) if far_groups else np.unique(have[:n])
-            there = np.bincount(have, minlength=len(grouped.members))
+            lacking = np.bincount(have, minlength=len(grouped.members)) < np.minimum(
+                per_group, b.left(grouped)
+            )
             more = [near.positions[top(have, n + _SPARE, per_group + _SPARE, wanted)]]
             for group in wanted:
-                if there[group] < min(per_group, len(grouped.members[group])):
+                if lacking[group]:
                     more.append(self._of_group(query, per_group, b, grouped, int(group)))
             hits = self.rank(query, np.unique(np.concatenate(more)))
             keep = top(grouped.group_of[hits.positions], n, per_group, wanted)
@@ -233,25 +235,31 @@ class IVFIndex:
             for near, s in zip(base, late, strict=True)
         ]
 
-    def _among(self, query: Vectors, n: int, banned: set[int]) -> Hits:
-        """The nearest, where many are excluded."""
+    def _without(self, query: Vectors, near: Hits, n: int, banned: Excluded) -> Hits:
+        """What is left of the nearest; looked for anew where too little is."""
+        free = banned.free(near.positions)
+        left = len(self) - len(banned)
+        if len(banned) <= _FEW or int(free.sum()) >= min(n, left):
+            return Hits(near.positions[free], near.similarities[free])
         allowed = np.ones(len(self), dtype=bool)
-        allowed[list(banned)] = False
+        allowed[banned.places()] = False
         mask = self._placed.mask(allowed)
-        selector = self._selector(mask[: self._base])
-        return self._widening(query, n, selector, int(allowed.sum()), mask[self._base :])
+        return self._widening(
+            query, n, self._selector(mask[: self._base]), left, mask[self._base :]
+        )
 
     def _of_group(
-        self, query: Vectors, n: int, banned: set[int], groups: Groups, group: int
+        self, query: Vectors, n: int, banned: Excluded, groups: Groups, group: int
     ) -> NDArray[np.int64]:
         """Where to find the nearest of a group that are not excluded."""
         members = groups.members[group]
-        if len(banned) > _FEW or len(members) <= _SMALL_GROUP:
-            members = members[~np.isin(members, list(banned))]
+        few = len(banned.single) <= _FEW
+        if len(members) <= _SMALL_GROUP or not few:
+            members = members[banned.free(members)]
         if len(members) <= _SMALL_GROUP:
             return members
         mask = self._placed.mask(members)
-        if len(banned) > _FEW:
+        if not few:
             selector = self._selector(mask[: self._base])
             return self._widening(query, n, selector, len(members), mask[self._base :]).positions
         if self._selectors_of is not groups:
@@ -259,9 +267,9 @@ class IVFIndex:
         if group not in self._group_selectors:
             self._group_selectors[group] = self._selector(mask[: self._base])
         selector = self._group_selectors[group]
-        wide = n + len(banned)
+        wide = n + len(banned.single)
         near = self._widening(query, wide, selector, len(members), mask[self._base :])
-        return _without(near, banned).positions
+        return near.positions[banned.free(near.positions)]
 
     def _widening(
         self, query: Vectors, n: int, selector: Any, available: int, tail: NDArray[np.bool_]
@@ -296,13 +304,6 @@ class IVFIndex:
 
     def _selector(self, mask: NDArray[np.bool_]) -> Any:
         return self._faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
-
-
-def _without(near: Hits, banned: set[int]) -> Hits:
-    if not banned:
-        return near
-    kept = np.array([p not in banned for p in near.positions.tolist()], dtype=bool)
-    return Hits(near.positions[kept], near.similarities[kept])
 
 
 def _both(near: Hits, late: Hits, n: int) -> Hits:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ecomfs.errors import ConfigError
+from ecomfs.retrieve.excluded import Excluded
 from ecomfs.retrieve.index import Groups, Hits, Vectors, pick
 
 # Han, kana and Hangul are written without spaces between words (or, in Hangul, with endings).
@@ -102,7 +103,7 @@ class LexicalIndex:
             row = self.scores(query)
             row[row <= 0] = -np.inf
             if excluded:
-                row[list(excluded[number])] = -np.inf
+                row[Excluded.of(excluded[number]).places()] = -np.inf
             _, positions = pick(row[None], n, groups, per_group, far_groups)
             order = np.lexsort((positions, -row[positions]))
             if groups is None or not per_group:

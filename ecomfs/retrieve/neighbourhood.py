@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ecomfs.errors import ConfigError, PoolError
 from ecomfs.pool.embedder import Embedder
 from ecomfs.retrieve.encode import TextEncoder, open_encoder, sample_places, spread
+from ecomfs.retrieve.excluded import Excluded
 from ecomfs.retrieve.exclusion import Exclusion
 from ecomfs.retrieve.index import Hits, VectorIndex, Vectors
 from ecomfs.retrieve.index_store import build_index, embed_index, open_index
@@ -112,7 +113,7 @@ class Neighbourhood:
         *,
         exclude_ids: Sequence[Collection[str]] | None = None,
         leave_self_out: bool = False,
-    ) -> list[set[int]]:
+    ) -> list[Excluded]:
         """For each query, the positions that may not be shown."""
         excluded = self._exclusion.positions(
             queries, exclude_ids=exclude_ids, leave_self_out=leave_self_out

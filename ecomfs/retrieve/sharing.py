@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from ecomfs.errors import ConfigError
 from ecomfs.pool.embedder import unit_rows
+from ecomfs.retrieve.excluded import Excluded
 from ecomfs.retrieve.index import Rows, Vectors
 from ecomfs.retrieve.retriever import Retriever
 from ecomfs.types import Demonstration, Row
@@ -138,7 +139,7 @@ class PrefixSharing:
         queries: Sequence[str],
         vectors: Vectors,
         shared: Sequence[tuple[Demonstration, ...]],
-        excluded: Sequence[set[int]],
+        excluded: Sequence[Excluded],
     ) -> list[tuple[Demonstration, ...]]:
         own: list[tuple[Demonstration, ...]] = [() for _ in queries]
         rows_by_places: dict[int, list[int]] = {}
@@ -148,7 +149,7 @@ class PrefixSharing:
             if places <= 0:
                 continue
             taken = [
-                excluded[r] | set(self._retriever.pool.find([d.example.id for d in shared[r]]))
+                excluded[r] | self._retriever.pool.find([d.example.id for d in shared[r]])
                 for r in rows
             ]
             chosen = self._retriever.choose(

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs.errors import ConfigError
+from ecomfs.retrieve.excluded import Excluded
 from ecomfs.retrieve.retriever import Retriever
 from ecomfs.retrieve.strategies import Reach
 from ecomfs.types import Row
@@ -134,7 +135,7 @@ class LabelShortlist:
         return result
 
     def _by_examples(
-        self, queries: Sequence[str], vectors: NDArray[np.float32], excluded: list[set[int]]
+        self, queries: Sequence[str], vectors: NDArray[np.float32], excluded: list[Excluded]
     ) -> NDArray[np.float64]:
         pool = self._retriever.pool
         reach = Reach(1, per_label=_VOTERS)
