@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import logging
 import os
 import threading
@@ -28,8 +30,8 @@ def shared_engine(spec: str = "auto") -> Engine:
     several, is checked by the start-up canary before it is used; :func:`canary_reports` has what
     was seen.
 
-    Engines opened here are never closed by their users; they end with the process, or with
-    :func:`close_shared`.
+    Engines opened here are never closed by their users; they are closed at the end of the
+    process, or by :func:`close_shared`.
     """
     with _lock:
         if spec not in _open:
@@ -43,6 +45,8 @@ def shared_engine(spec: str = "auto") -> Engine:
                 except EcomfsError:
                     aio.run(engine.aclose())
                     raise
+            if not _open:
+                atexit.register(_close_at_exit)
             off = os.environ.get("ECOMFS_READING_CACHE", "").casefold() in ("0", "off", "no")
             _open[spec] = engine if off else CachedEngine(engine, ReadingCache.open())
         return _open[spec]
@@ -74,8 +78,15 @@ def canary_reports(spec: str = "auto") -> tuple[CanaryReport, ...]:
 
 def close_shared() -> None:
     """Close every shared engine (their memory is freed); the next use opens anew."""
+    atexit.unregister(_close_at_exit)
     with _lock:
         _seen.clear()
         while _open:
             _, engine = _open.popitem()
             aio.run(engine.aclose())
+
+
+def _close_at_exit() -> None:
+    # Connections that are left open are complained of, by aiohttp, to users who opened none.
+    with contextlib.suppress(Exception):
+        close_shared()

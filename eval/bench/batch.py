@@ -130,10 +130,12 @@ def pipeline(url: str, k: int) -> Any:
 
 
 def run_ecomfs(url: str, source: Path, output: Path, k: int) -> dict[str, Any]:
+    from ecomfs import aio
     from ecomfs.batch import score_table
 
     made = pipeline(url, k)
     tally = score_table(source, output, made).tally
+    aio.run(made.engine.aclose())
     return {"outside": 1 - tally.reading_seconds / tally.seconds}
 
 

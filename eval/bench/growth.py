@@ -74,7 +74,7 @@ def label_names(count: int) -> list[str]:
 
 def measure(point: Point, url: str, folder: Path) -> dict[str, float]:
     """Fit, warm up, score."""
-    from ecomfs import FewShotClassifier
+    from ecomfs import FewShotClassifier, aio
     from ecomfs.batch import score_table
     from ecomfs.engine.cached import CachedEngine, ReadingCache
     from ecomfs.engine.vllm_http import VllmEngine
@@ -99,6 +99,7 @@ def measure(point: Point, url: str, folder: Path) -> dict[str, float]:
     cpu, wall = _cpu(), time.perf_counter()
     result = score_table(source, folder / "out.csv", made)
     wall, cpu = time.perf_counter() - wall, _cpu() - cpu
+    aio.run(made.engine.aclose())
     ok = result.tally.status["ok"]
     if ok != point.rows:
         raise SystemExit(f"{point}: {ok} of {point.rows} rows ok")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,6 +62,19 @@ class TestSeveral:
         assert all(r.ok and r.fingerprint == engine.fingerprint for r in reports)
         assert json.loads(json.dumps([r.as_dict() for r in reports]))[0]["ok"] is True
         assert canary_reports(engine.spec) == reports
+
+    def test_a_process_that_ends_leaves_no_connection_open(self, servers: list[Any]) -> None:
+        script = (
+            "import sys\n"
+            "from ecomfs.engine import canary\n"
+            "from ecomfs.engine.shared import shared_engine\n"
+            "canary._SURE, canary.CODES = 0.0, tuple('ABCDEFGHIJ')\n"
+            "print(shared_engine(f'vllm:{sys.argv[1]}').spec)\n"
+        )
+        command = [sys.executable, "-c", script, servers[0].url]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        assert done.stdout == f"vllm:{servers[0].url}\n"
+        assert done.stderr == ""
 
     def test_one_that_comes_back_is_told_too(self, servers: list[Any]) -> None:
         spec = f"vllm:{servers[0].url}?attempts=1"
