@@ -67,14 +67,15 @@ class TestSeveral:
         script = (
             "import sys\n"
             "from ecomfs.engine import canary\n"
-            "from ecomfs.engine.shared import shared_engine\n"
             "canary._SURE, canary.CODES = 0.0, tuple('ABCDEFGHIJ')\n"
-            "print(shared_engine(f'vllm:{sys.argv[1]}').spec)\n"
+            "from ecomfs import FewShotClassifier\n"
+            "classifier = FewShotClassifier('review_sentiment', f'vllm:{sys.argv[1]}', k=0)\n"
+            "fitted = classifier.fit(['good', 'bad'], ['pos', 'neg'])\n"
+            "print(len(fitted.predict(['fine'])))\n"
         )
         command = [sys.executable, "-c", script, servers[0].url]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-        assert done.stdout == f"vllm:{servers[0].url}\n"
-        assert done.stderr == ""
+        assert (done.stdout, done.stderr) == ("1\n", "")
 
     def test_one_that_comes_back_is_told_too(self, servers: list[Any]) -> None:
         spec = f"vllm:{servers[0].url}?attempts=1"
