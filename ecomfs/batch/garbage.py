@@ -11,7 +11,7 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_PATIENT = (50_000, 20, 100)
+_PATIENT = (50_000, 10, 10)
 
 
 @contextmanager
