@@ -3,19 +3,22 @@
     python eval/bench/growth.py                        some minutes
     python eval/bench/growth.py --largest              rows and pool to a million, too
     python eval/bench/growth.py --axes k labels        only these
+    python eval/bench/growth.py --structureless        titles of random words
     python eval/bench/growth.py --out docs             writes bench-growth.svg and .json there
 
 One of the four grows, the others stay at 2,000 rows, 1,000 examples, k = 4 and 10 labels. Each
 point is a process of its own with a run to warm up, against a loopback server that answers at once
 and is no model: what is measured is the client. CPU time is that of the client's process (user and
-system); vectors are hashed n-grams in 256 dimensions. Above 20 labels, the default applies: only
-a shortlist of them is put to the model.
+system); vectors are hashed n-grams in 256 dimensions. Titles are made up: 300 kinds, which have
+the labels in turn, and 30,000 products. Above 20 labels, the default applies: only a shortlist of
+them is put to the model.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import functools
 import json
 import os
 import random
@@ -32,6 +35,7 @@ from batch import WORDS, environment, server
 from loopback import make_tokenizer
 
 DIMENSIONS = 256
+KINDS, PRODUCTS = 300, 30_000
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class Point:
     pool: int = 1_000
     k: int = 4
     labels: int = 10
+    structure: bool = True
 
 
 AXES: dict[str, tuple[int, ...]] = {
@@ -58,10 +63,23 @@ TITLES = {
 }
 
 
-def titles(count: int, seed: int) -> list[str]:
-    """Made-up product titles, no two alike."""
+def titles(count: int, seed: int, *, structure: bool = True) -> list[tuple[str, int]]:
+    """Made-up product titles, no two alike, and the number of the kind that each is of. Without
+    structure they are words drawn at random: none is nearer to another than to the rest."""
     draw = random.Random(seed)
-    return [f"item {n}: {' '.join(draw.choices(WORDS, k=8))}" for n in range(count)]
+    made = []
+    for n in range(count):
+        product = draw.randrange(PRODUCTS)
+        said = draw.choices(WORDS, k=2 if structure else 8)
+        if structure:
+            said = [*_words(product % KINDS, 4), *_words(KINDS + product, 2), *said]
+        made.append((f"item {n}: {' '.join(said)}", product % KINDS))
+    return made
+
+
+@functools.cache
+def _words(seed: int, count: int) -> tuple[str, ...]:
+    return tuple(random.Random(seed).choices(WORDS, k=count))
 
 
 def label_names(count: int) -> list[str]:
@@ -90,12 +108,14 @@ def measure(point: Point, url: str, folder: Path) -> dict[str, float]:
         calibration_size=0,
         similarity="text",
     )
+    pool = titles(point.pool, seed=2, structure=point.structure)
+    labels = [names[kind % len(names)] for _, kind in pool]
     began = time.perf_counter()
-    pool = titles(point.pool, seed=2)
-    made = clf.fit(pool, [names[n % len(names)] for n in range(len(pool))]).pipeline_
+    made = clf.fit([title for title, _ in pool], labels).pipeline_
     fitted = time.perf_counter() - began
-    score_table(_table(folder / "warm.csv", 300, seed=3), folder / "warm.out.csv", made)
-    source = _table(folder / "in.csv", point.rows, seed=4)
+    warm = _table(folder / "warm.csv", replace(point, rows=300), seed=3)
+    score_table(warm, folder / "warm.out.csv", made)
+    source = _table(folder / "in.csv", point, seed=4)
     cpu, wall = _cpu(), time.perf_counter()
     result = score_table(source, folder / "out.csv", made)
     wall, cpu = time.perf_counter() - wall, _cpu() - cpu
@@ -107,11 +127,12 @@ def measure(point: Point, url: str, folder: Path) -> dict[str, float]:
     return {"wall": wall, "cpu": cpu, "fit": fitted, "peak": peak}
 
 
-def _table(path: Path, count: int, seed: int) -> Path:
+def _table(path: Path, point: Point, seed: int) -> Path:
     with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["title"])
-        writer.writerows([title] for title in titles(count, seed))
+        made = titles(point.rows, seed, structure=point.structure)
+        writer.writerows([title] for title, _ in made)
     return path
 
 
@@ -130,7 +151,8 @@ def run(point: Point, folder: Path) -> dict[str, Any]:
             env=environment(Path(own)),
             check=True,
         )
-    return asdict(point) | json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return asdict(point) | found
 
 
 # -- what is shown of them -----------------------------------------------------------------------
@@ -193,6 +215,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--axes", nargs="*", default=list(AXES), choices=list(AXES))
     parser.add_argument("--largest", action="store_true", help="a million rows and examples too")
+    parser.add_argument(
+        "--structureless", action="store_true", help="titles of random words, not of kinds"
+    )
     parser.add_argument("--out", type=Path, help="folder for bench-growth.svg and .json")
     parser.add_argument("--point", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -203,14 +228,15 @@ def main() -> None:
     found: dict[str, list[dict[str, Any]]] = {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        make_tokenizer(folder / "tokenizer", titles(2000, seed=1))
+        base = Point(structure=not arguments.structureless)
+        make_tokenizer(folder / "tokenizer", [title for title, _ in titles(2000, seed=1)])
         for axis in arguments.axes:
             sizes = AXES[axis]
             if arguments.largest and axis in ("rows", "pool"):
                 sizes = (*sizes, 1_000_000)
             found[axis] = []
             for size in sizes:
-                found[axis].append(run(replace(Point(), **{axis: size}), folder))
+                found[axis].append(run(replace(base, **{axis: size}), folder))
                 print(f"{axis} {size:,}: {found[axis][-1]}", file=sys.stderr, flush=True)
     print(markdown(found))
     if arguments.out:
