@@ -2,7 +2,8 @@
 
 Vectors are grouped around centres; a query looks into the lists of the nearest centres only. How
 many lists are probed is chosen by measurement when the index is built: the fewest with which the
-ten nearest of a sample of examples are found again.
+ten nearest of a sample of examples are found again, and never more than a quarter. The recall that
+was measured is part of the description.
 
 The vectors stand once, as float16, inside FAISS's lists. Examples that came after the index was
 built wait in a tail that is searched exactly; examples that went are skipped. The index is

@@ -27,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -63,18 +64,16 @@ TITLES = {
 }
 
 
-def titles(count: int, seed: int, *, structure: bool = True) -> list[tuple[str, int]]:
+def titles(count: int, seed: int, *, structure: bool = True) -> Iterator[tuple[str, int]]:
     """Made-up product titles, no two alike, and the number of the kind that each is of. Without
     structure they are words drawn at random: none is nearer to another than to the rest."""
     draw = random.Random(seed)
-    made = []
     for n in range(count):
         product = draw.randrange(PRODUCTS)
         said = draw.choices(WORDS, k=2 if structure else 8)
         if structure:
             said = [*_words(product % KINDS, 4), *_words(KINDS + product, 2), *said]
-        made.append((f"item {n}: {' '.join(said)}", product % KINDS))
-    return made
+        yield f"item {n}: {' '.join(said)}", product % KINDS
 
 
 @functools.cache
@@ -108,7 +107,7 @@ def measure(point: Point, url: str, folder: Path) -> dict[str, float]:
         calibration_size=0,
         similarity="text",
     )
-    pool = titles(point.pool, seed=2, structure=point.structure)
+    pool = list(titles(point.pool, seed=2, structure=point.structure))
     labels = [names[kind % len(names)] for _, kind in pool]
     began = time.perf_counter()
     made = clf.fit([title for title, _ in pool], labels).pipeline_

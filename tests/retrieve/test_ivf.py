@@ -189,6 +189,18 @@ def test_a_file_is_mapped_and_answers_the_same(ivf: IVFIndex, tmp_path: Path) ->
         IVFIndex.open(tmp_path / "broken.ivf", 1, 1)
 
 
+def test_vectors_without_clusters_are_not_all_looked_at() -> None:
+    lots = np.random.default_rng(0)
+    vectors = lots.normal(size=(8000, 64)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    index = IVFIndex.build(vectors)
+    assert index.probes <= index._lists.nlist / 4
+    assert 0.5 < index.recall < 0.99
+    assert f"recall@10 {index.recall:.3f}" in index.description
+    for place in (0, 4000):
+        assert index.search(vectors[place : place + 1], 1)[0].positions.tolist() == [place]
+
+
 def test_a_tiny_index() -> None:
     index = IVFIndex.build(VECTORS[:3])
     assert sorted(index.search(QUERIES[:1], 8)[0].positions.tolist()) == [0, 1, 2]
