@@ -82,6 +82,8 @@ def plan(
         )  # fmt: skip
         plans.append(found)
     shown = Shown(title=f"{len(plans)} input(s) · {pipeline.engine.spec}", show_header=False)
+    if pipeline.retriever is not None:
+        shown.add_row("labelled examples", pipeline.retriever.index.description)
     for name, value in _lines(total(plans)):
         shown.add_row(name, value)
     if skips:

@@ -1,6 +1,6 @@
 """Is rendering worth something? Raw cells, rendered text, and rendered text with chosen neighbours.
 
-    python eval/bench/rendering.py ../shared/data --rows 200 --shots 64
+    python eval/bench/rendering.py "$ECOMFS_DATA" --rows 200 --shots 64
 
 For the three tabular tasks the language model reads the same test rows with the same labelled
 examples in three ways: cells as `name=value`, neighbours by text; cells in words, neighbours by

@@ -1,6 +1,6 @@
 """Which similarity finds the better neighbours of a tabular row? No language model is asked.
 
-    python eval/bench/tabular_similarity.py ../shared/data
+    python eval/bench/tabular_similarity.py "$ECOMFS_DATA"
 
 The neighbours' vote (k = 8) on the three tabular tasks, by the raw cells as text, by the rendered
 text, by the fields, by both, and by what `--similarity auto` chooses on the pool. Every seed draws

@@ -86,6 +86,7 @@ def test_plan_says_what_score_then_does(
         if len(cells := line.strip("│ ").split("│")) == 2
     }
     assert lines["rows"] == lines["to be read by the model"] == "10"
+    assert lines["labelled examples"].startswith("exact, ")
     tokens = int(lines["prompt tokens"].replace(",", ""))
     assert float(lines["cost"]) == pytest.approx(tokens * 3 / 1e6, rel=1e-3)
     assert run(["score", "in/*.csv", *COMMON, "--limit", "5", "-q"]) == 0
