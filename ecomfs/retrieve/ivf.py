@@ -259,17 +259,18 @@ class IVFIndex:
             members = members[banned.free(members)]
         if len(members) <= _SMALL_GROUP:
             return members
-        mask = self._placed.mask(members)
         if not few:
+            mask = self._placed.mask(members)
             selector = self._selector(mask[: self._base])
             return self._widening(query, n, selector, len(members), mask[self._base :]).positions
         if self._selectors_of is not groups:
             self._selectors_of, self._group_selectors = groups, {}
         if group not in self._group_selectors:
+            mask = self._placed.mask(members)
             self._group_selectors[group] = self._selector(mask[: self._base])
         selector = self._group_selectors[group]
-        wide = n + len(banned.single)
-        near = self._widening(query, wide, selector, len(members), mask[self._base :])
+        tail = groups.group_of[self._tail_positions] == group
+        near = self._widening(query, n + len(banned.single), selector, len(members), tail)
         return near.positions[banned.free(near.positions)]
 
     def _widening(
