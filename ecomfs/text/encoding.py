@@ -184,10 +184,22 @@ def gb2312_share(line: bytes) -> float:
 
 
 def _wide(head: bytes) -> str:
-    """UTF-16 without a mark, told by a first pair of ASCII characters."""
-    pairs = [(head[i], head[i + 1]) for i in (0, 2)] if len(head) >= 4 else []
-    if pairs and all(" " <= chr(low) <= "~" and high == 0 for low, high in pairs):
-        return "utf-16-le"
-    if pairs and all(" " <= chr(low) <= "~" and high == 0 for high, low in pairs):
-        return "utf-16-be"
+    """UTF-16 without a mark: it begins with a pair of ASCII characters, and read as UTF-16 it is
+    text in lines. UTF-8 may hold zero bytes, too, but its line ends are no pairs."""
+    if len(head) < LOOK_BYTES and len(head) % 2:
+        return ""
+    for name, high in (("utf-16-le", slice(1, 4, 2)), ("utf-16-be", slice(0, 4, 2))):
+        first = head[:4].replace(b"\0", b"")
+        if head[high] != b"\0\0" or len(first) != 2 or not first.isascii():
+            continue
+        try:
+            text = codecs.getincrementaldecoder(name)("strict").decode(head)
+        except UnicodeDecodeError:
+            continue
+        if (
+            first.decode().isprintable()
+            and "\0" not in text
+            and ("\n" in text or b"\n" not in head)
+        ):
+            return name
     return ""

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ecomfs.errors import OutputError
@@ -34,7 +34,8 @@ unicode_cells = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) |
 
 @st.composite
 def tables(draw: st.DrawFn) -> tuple[list[str], list[list[str]]]:
-    header = draw(st.lists(unicode_cells, min_size=1, max_size=4, unique=True))
+    names = st.lists(unicode_cells, min_size=1, max_size=4, unique=True)
+    header = draw(names.filter(lambda cells: any(c.strip() for c in cells)))  # blank is empty
     row = st.lists(unicode_cells, min_size=len(header), max_size=len(header))
     return header, draw(st.lists(row, min_size=1, max_size=8))
 
@@ -59,6 +60,8 @@ def test_what_is_written_reads_back_equal(
 
 @settings(deadline=None)
 @given(tables())
+@example((["", "\0", "\x0000"], [["", "", ""]]))  # zero bytes, and not UTF-16
+@example((["\0", "\x000"], [["", ""]]))
 def test_the_default_dialect_is_found_again(data: tuple[list[str], list[list[str]]]) -> None:
     header, rows = data
     with tempfile.TemporaryDirectory() as folder:
