@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -9,7 +10,9 @@ from hypothesis import settings
 
 # Nothing is tested by timing: a busy machine is not a bug.
 settings.register_profile("ecomfs", deadline=None)
-settings.load_profile("ecomfs")
+# For a gate: the same examples every time, so that it judges the change and not the dice.
+settings.register_profile("same", deadline=None, derandomize=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ecomfs"))
 
 
 @pytest.fixture(autouse=True, scope="session")
