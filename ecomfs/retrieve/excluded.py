@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from typing import SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,9 +43,10 @@ class Excluded(Collection[int]):
         self.single = set(positions)
         self._groups = groups
         self._allowed: NDArray[np.bool_] | None = None
-        if groups is not None and allowed is not None and len(allowed) < len(groups.members):
-            self._allowed = np.zeros(len(groups.members), dtype=bool)
-            self._allowed[list(allowed)] = True
+        if groups is not None and allowed is not None:
+            shown = np.zeros(len(groups.members), dtype=bool)
+            shown[list(allowed)] = True
+            self._allowed = None if shown.all() else shown
 
     @classmethod
     def of(cls, positions: Collection[int]) -> Excluded:
@@ -54,7 +56,7 @@ class Excluded(Collection[int]):
     def __contains__(self, position: object) -> bool:
         if position in self.single:
             return True
-        if self._allowed is None or self._groups is None or not isinstance(position, int):
+        if self._allowed is None or self._groups is None or not isinstance(position, SupportsIndex):
             return False
         return not self._allowed[self._groups.group_of[position]]
 

@@ -192,10 +192,7 @@ def _wide(head: bytes) -> str:
         first = head[:4].replace(b"\0", b"")
         if head[high] != b"\0\0" or len(first) != 2 or not first.isascii():
             continue
-        try:
-            text = codecs.getincrementaldecoder(name)("strict").decode(head)
-        except UnicodeDecodeError:
-            continue
+        text = head.decode(name, "replace")  # a broken character is its row's affair, later
         if (
             first.decode().isprintable()
             and "\0" not in text

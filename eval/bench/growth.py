@@ -89,7 +89,7 @@ def label_names(count: int) -> list[str]:
 # -- one point, in a process of its own ----------------------------------------------------------
 
 
-def measure(point: Point, url: str, folder: Path) -> dict[str, float]:
+def measure(point: Point, url: str, folder: Path) -> dict[str, Any]:
     """Fit, warm up, score."""
     from ecomfs import FewShotClassifier, aio
     from ecomfs.batch import score_table
@@ -123,7 +123,8 @@ def measure(point: Point, url: str, folder: Path) -> dict[str, float]:
     if ok != point.rows:
         raise SystemExit(f"{point}: {ok} of {point.rows} rows ok")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"wall": wall, "cpu": cpu, "fit": fitted, "peak": peak}
+    index = made.retriever.index.description if made.retriever else ""
+    return {"wall": wall, "cpu": cpu, "fit": fitted, "peak": peak, "index": index}
 
 
 def _table(path: Path, point: Point, seed: int) -> Path:
