@@ -2,6 +2,7 @@
 
 card.py      the task card (task.yaml): fields, labels, instruction, template versions
 labels.py    the label space of one run: the card's labels in the pool's spelling
+label_value.py  one rule for label values of every kind
 fields.py    which column of a table is which field of the card
 rows.py      a row as text, for the retriever and the prompt
 registry.py  finding cards and template files by task name
@@ -9,6 +10,7 @@ registry.py  finding cards and template files by task name
 
 from ecomfs.task.card import FieldSpec, LabelSpec, TaskCard
 from ecomfs.task.fields import FieldMap, find_column, first_empty, is_missing
+from ecomfs.task.label_value import label_text
 from ecomfs.task.labels import Label, LabelSpace
 from ecomfs.task.registry import available_tasks, common_template, load_task, template_source
 from ecomfs.task.rows import RowText
@@ -26,6 +28,7 @@ __all__ = [
     "find_column",
     "first_empty",
     "is_missing",
+    "label_text",
     "load_task",
     "template_source",
 ]
