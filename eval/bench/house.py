@@ -1,0 +1,306 @@
+"""The structure of the code in figures: rooms, names, duplication, and the way of one row.
+
+    python eval/bench/house.py                 # everything but the traced row
+    python eval/bench/house.py --row           # also one row through score_table (real small model)
+
+Rooms are the packages of ``ecomfs/``; a module beside them counts as a room of its own. Every
+figure is counted from the source with ``ast``, or by a profile function while one row is scored.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import collections
+import re
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "ecomfs"
+OPTION_FILES = re.compile(r"(^|/)(options|option|groups|unfold|flatten_options|labelled)\.py$")
+
+
+def modules(folder: Path = PACKAGE) -> dict[str, Path]:
+    """Dotted name → file of every module."""
+    out = {}
+    for path in sorted(folder.rglob("*.py")):
+        parts = path.relative_to(folder.parent).with_suffix("").parts
+        out[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return out
+
+
+def imports(path: Path, known: dict[str, Path], package: str = "ecomfs") -> set[str]:
+    """Modules of the package that a file imports when it runs, also inside functions."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    typing_only = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for inner in ast.walk(node)
+    }
+    out: set[str] = set()
+    for node in ast.walk(tree):
+        if id(node) in typing_only:
+            continue
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == package:
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                out.add(full if full in known else str(node.module))
+        elif isinstance(node, ast.Import):
+            out |= {alias.name for alias in node.names if alias.name.split(".")[0] == package}
+    return out
+
+
+def room(module: str) -> str:
+    """The room of a module: the package below the root, or the loose module itself."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else "__init__"
+
+
+def room_graph() -> dict[str, set[str]]:
+    """Room → rooms that it imports. The entry points ``__init__`` and ``__main__`` are left out."""
+    known = modules()
+    graph: dict[str, set[str]] = collections.defaultdict(set)
+    for module, path in known.items():
+        here = room(module)
+        if here.startswith("__"):
+            continue
+        graph[here] |= {room(other) for other in imports(path, known)} - {here, "__init__"}
+    return dict(graph)
+
+
+def longest_chain(graph: dict[str, set[str]]) -> list[str]:
+    """The longest chain of imports between rooms, the topmost room first."""
+    best: dict[str, list[str]] = {}
+
+    def chain(name: str, above: tuple[str, ...] = ()) -> list[str]:
+        if name not in best:
+            below = [
+                chain(other, (*above, name))
+                for other in graph.get(name, ())
+                if other not in above
+            ]
+            best[name] = [name, *max(below, key=len, default=[])]
+        return best[name]
+
+    return max((chain(name) for name in sorted(graph)), key=len)
+
+
+def doubled_names() -> dict[str, list[str]]:
+    """Public names of classes and type aliases that are defined in more than one module."""
+    where: dict[str, list[str]] = collections.defaultdict(list)
+    for module, path in modules().items():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            name = ""
+            if isinstance(node, ast.ClassDef):
+                name = node.name
+            elif isinstance(node, ast.AnnAssign) and "TypeAlias" in ast.unparse(node.annotation):
+                name = ast.unparse(node.target)
+            elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                target = node.targets[0].id
+                if re.fullmatch(r"[A-Z][a-z]\w*", target):
+                    name = target
+            if name and not name.startswith("_"):
+                where[name].append(module)
+    return {name: places for name, places in where.items() if len(places) > 1}
+
+
+def class_names() -> int:
+    """How many public classes there are."""
+    return sum(
+        isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+        for path in modules().values()
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+    )
+
+
+def exported() -> dict[str, list[str]]:
+    """Room or package → the names in ``__all__`` of its ``__init__``."""
+    out = {}
+    for module, path in modules().items():
+        if path.name != "__init__.py":
+            continue
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+                out[module] = list(ast.literal_eval(node.value))
+    return out
+
+
+def without_example() -> list[str]:
+    """Exported classes and functions whose docstring has no example that runs (``>>>``).
+
+    A class counts as shown when its own docstring or that of one of its methods has one.
+    """
+    shown: dict[str, bool] = {}
+    for path in modules().values():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                inner = [node, *(n for n in ast.walk(node) if isinstance(n, ast.FunctionDef))]
+                has = any(">>>" in (ast.get_docstring(n) or "") for n in inner)
+                shown[node.name] = shown.get(node.name, False) or has
+    names = {name for names in exported().values() for name in names}
+    return sorted(name for name in names if name in shown and not shown[name])
+
+
+def untested() -> list[str]:
+    """Modules that no test imports, by their own name or through the package that exports them."""
+    known = modules()
+    seen: set[str] = set()
+    for path in (ROOT / "tests").rglob("*.py"):
+        for module in re.findall(r"ecomfs(?:\.\w+)+", path.read_text(encoding="utf-8")):
+            seen.add(module)
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ecomfs."):
+                seen |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
+    return sorted(m for m in known if m not in seen and known[m].name != "__init__.py")
+
+
+def lines(paths: list[Path]) -> int:
+    """Lines of files."""
+    return sum(path.read_text(encoding="utf-8").count("\n") for path in paths)
+
+
+def option_plumbing() -> tuple[int, int]:
+    """Lines and files that define or hand on options."""
+    found = [p for p in PACKAGE.rglob("*.py") if OPTION_FILES.search(p.as_posix())]
+    return lines(found), len(found)
+
+
+class Trace:
+    """What is called in the package while it is active, in all threads."""
+
+    def __init__(self) -> None:
+        self.files: set[str] = set()
+        self.functions: set[tuple[str, str]] = set()
+        self.calls: collections.Counter[tuple[str, str]] = collections.Counter()
+        self.built: collections.Counter[str] = collections.Counter()
+        self.moves = 0
+        self._last = ""
+
+    def __call__(self, frame: Any, event: str, _: Any) -> None:
+        if event != "call":
+            return
+        code = frame.f_code
+        name = code.co_filename
+        if not name.startswith(str(PACKAGE)):
+            if code.co_name == "__init__" and name.startswith("<"):  # of a dataclass
+                kind = type(frame.f_locals.get("self"))
+                if kind.__module__.startswith("ecomfs."):
+                    self.built[kind.__qualname__] += 1
+            elif code.co_name == "__new__" and name.startswith("<"):  # of a named tuple
+                kind = frame.f_locals.get("_cls")
+                if getattr(kind, "__module__", "").startswith("ecomfs."):
+                    self.built[kind.__qualname__] += 1
+            return
+        if code.co_name.startswith("<"):
+            return
+        self.files.add(name)
+        self.functions.add((name, code.co_qualname))
+        self.calls[name, code.co_qualname] += 1
+        self.moves += name != self._last
+        self._last = name
+
+    def __enter__(self) -> Trace:
+        threading.setprofile_all_threads(self) if hasattr(
+            threading, "setprofile_all_threads"
+        ) else threading.setprofile(self)
+        sys.setprofile(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.setprofile(None)
+        threading.setprofile(None)
+
+
+def one_row() -> dict[str, Any]:
+    """The way of one row through ``score_table``: a fitted classifier, k = 4, a real small model.
+
+    Runs once with one row and once with two: what is built once more for the second row is a
+    shape of a row, not of the run.
+    """
+    from ecomfs import FewShotClassifier
+    from ecomfs.batch import score_table
+
+    texts = [f"review {i}: it {'broke at once' if i % 2 else 'works very well'}" for i in range(24)]
+    labels = ["negative" if i % 2 else "positive" for i in range(24)]
+    clf = FewShotClassifier(
+        "review_sentiment", "gguf:smollm2", k=4, embedder="hashed", language="en",
+        calibration_size=12,
+    ).fit(texts, labels)  # fmt: skip
+    traces = []
+    with tempfile.TemporaryDirectory() as folder:
+        for number, rows in enumerate((["warm up"], ["a lovely hat"], ["a sad hat", "a new coat"])):
+            source = Path(folder) / f"{number}.csv"
+            source.write_text("\n".join(["text", *rows]) + "\n")
+            with Trace() as trace:
+                score_table(str(source), Path(folder) / f"{number}.out.csv", clf.pipeline_)
+            traces.append(trace)
+    _, one, two = traces
+    shapes = sorted(name for name, n in two.built.items() if n > one.built[name])
+    embeds = sum(n for (_, name), n in one.calls.items() if re.search(r"Embedder\.embed$", name))
+    searches = sum(n for (_, name), n in one.calls.items() if re.search(r"Index\.search\w*$", name))
+    return {
+        "files": len(one.files),
+        "functions": len(one.functions),
+        "moves": one.moves,
+        "shapes": shapes,
+        "embeds": embeds,
+        "searches": searches,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--row", action="store_true", help="trace one row as well")
+    parser.add_argument("--names", action="store_true", help="list the names behind the figures")
+    arguments = parser.parse_args()
+    graph = room_graph()
+    chain = longest_chain(graph)
+    loose = sorted(
+        p.stem for p in PACKAGE.glob("*.py") if p.stem not in {"__init__", "__main__"}
+    )
+    doubled, bare, alone = doubled_names(), without_example(), untested()
+    plumbing, plumbing_files = option_plumbing()
+    source = list(PACKAGE.rglob("*.py"))
+    harness = list((ROOT / "eval" / "ecomfs_eval").rglob("*.py"))
+    skips = sum(p.read_text(encoding="utf-8").count("# fmt: skip") for p in [*source, *harness])
+    names = {name for names in exported().values() for name in names}
+    rows: list[tuple[str, Any]] = [
+        ("rooms", len(graph)),
+        ("floors: longest chain of imports between rooms", len(chain)),
+        ("loose modules beside __init__ and __main__", f"{len(loose)} ({', '.join(loose)})"),
+        ("names of classes and aliases defined in more than one module", len(doubled)),
+        ("public classes", class_names()),
+        ("lines of option definitions and plumbing", f"{plumbing} in {plumbing_files} files"),
+        ("exported names without an example that runs", f"{len(bare)} of {len(names)}"),
+        ("modules that no test names", f"{len(alone)} of {len(modules())}"),
+        ("# fmt: skip", skips),
+        ("lines of ecomfs / ecomfs_eval", f"{lines(source)} / {lines(harness)}"),
+    ]
+    if arguments.row:
+        found = one_row()
+        rows += [
+            ("one row: files / functions / moves between files",
+             f"{found['files']} / {found['functions']} / {found['moves']}"),
+            ("one row: times its text is embedded", found["embeds"]),
+            ("one row: times the pool is searched for it", found["searches"]),
+            ("one row: shapes it takes", f"{len(found['shapes'])} ({', '.join(found['shapes'])})"),
+        ]
+    print("| Figure | Value |\n|---|---|")
+    for name, value in rows:
+        print(f"| {name} | {value} |")
+    if arguments.names:
+        print("\nlongest chain:", " → ".join(chain))
+        for name, places in sorted(doubled.items()):
+            print(f"{name}: {', '.join(places)}")
+        print("\nwithout an example:", ", ".join(bare))
+        print("\nno test names:", ", ".join(alone))
+
+
+if __name__ == "__main__":
+    main()
