@@ -105,7 +105,7 @@ class Nothing:
 
 class Lines:
     """Plain lines, for logs and pipes: the first report of a phase at once, then one every ten
-    seconds at most.
+    seconds at most. :data:`CHECKING` is no line.
 
     Args:
         write: takes a line.
@@ -134,6 +134,8 @@ class Lines:
         self, phase: str, done: int = 0, total: int | None = None, detail: str = ""
     ) -> None:
         """Write a line, unless one was written just now."""
+        if phase == CHECKING:
+            return  # quick; a command that refuses its input says so in one line
         now = self._clock()
         if phase == self._phase and now - self._shown < _EVERY:
             return

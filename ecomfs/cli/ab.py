@@ -9,7 +9,7 @@ import typer
 
 from ecomfs.cli import groups as g
 from ecomfs.cli import options as o
-from ecomfs.cli.progress import show
+from ecomfs.cli import progress
 from ecomfs.cli.unfold import unfolded
 from ecomfs.progress import CHECKING, LOADING, Phases
 
@@ -106,9 +106,7 @@ def ab(
         bool,
         typer.Option("--texts/--no-texts", help="rows and prompts may stand in what is written"),
     ] = True,
-    show_rows: Annotated[
-        int, typer.Option("--show", help="rows to show that changed their answer")
-    ] = 20,
+    show: Annotated[int, typer.Option(help="rows to show that changed their answer")] = 20,
     json_path: Annotated[
         Path | None, typer.Option("--json", help="write the whole comparison here")
     ] = None,
@@ -116,7 +114,7 @@ def ab(
 ) -> None:
     """Score variants on the same rows, or on the arms of a live split, and test whether they
     differ."""
-    phases = show(CHECKING, quiet=quiet)
+    phases = progress.show(CHECKING, quiet=quiet)
     from ecomfs.cli.present import note
     from ecomfs.cli.present_ab import print_outcome
     from ecomfs.compare import Design
@@ -171,7 +169,7 @@ def ab(
         found, page=output, folder=report, title=title, language=report_language, how=design.how
     )
     phases.clear()
-    print_outcome(found, show_rows, written)
+    print_outcome(found, show, written)
     note(phases.text())
 
 

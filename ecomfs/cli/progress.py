@@ -6,14 +6,15 @@ import time
 
 from ecomfs.progress import Nothing, Phases, display
 
+clock = time.monotonic
 _began: float | None = None
 _shown: Phases | None = None
 
 
 def begin(at: float | None = None) -> None:
-    """Note when the command began, by ``time.monotonic``: now, or earlier."""
+    """Note when the command began, by :data:`clock`: now, or earlier."""
     global _began
-    _began = time.monotonic() if at is None else at
+    _began = clock() if at is None else at
 
 
 def show(phase: str, *, quiet: bool = False) -> Phases:
@@ -25,7 +26,7 @@ def show(phase: str, *, quiet: bool = False) -> Phases:
         phase: the first one.
     """
     global _shown
-    _shown = Phases(Nothing() if quiet else display(), started=_began)
+    _shown = Phases(Nothing() if quiet else display(), started=_began, clock=clock)
     _shown(phase)
     return _shown
 

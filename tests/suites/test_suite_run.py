@@ -59,7 +59,7 @@ def test_a_killed_run_goes_on_and_gives_what_a_whole_one_gives(tmp_path: Path) -
 
     def stop(phase: str, done: int = 0, total: int | None = None, detail: str = "") -> None:
         seen.append(phase)
-        if phase.startswith("cell 3 of 4, ") and phase.endswith(": reading"):
+        if phase.startswith("cell 3 of 4, ") and phase.endswith(": measuring"):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
