@@ -64,15 +64,17 @@ class EcomfsAccessor:
         """A new frame: all columns, and beside them what ``ecomfs score`` adds.
 
         The index is kept and nothing is changed in place. The columns are ``predicted`` (missing
-        where a row has no label), ``confidence``, ``status``, ``error``, ``note``,
-        ``demonstration_ids`` and ``template``, and with ``probabilities`` also ``p_<label>``; a
-        name that the frame has already gets a suffix (``status_2``).
+        where a row has no label), ``confidence``, ``status``, ``suggestion`` (the likeliest
+        label, also of a row that abstained), ``prediction_set`` (a JSON list, where sets were
+        fitted), ``novelty``, ``source``, ``error``, ``note``, ``demonstration_ids`` and
+        ``template``, and with ``probabilities`` also ``p_<label>``; a name that the frame has
+        already gets a suffix (``status_2``).
 
         Example (reads the packaged demo model)::
 
             reviews.ecomfs.classify("review_sentiment", pool)[["text", "predicted", "confidence"]]
         """
-        from ecomfs.batch.output import COLUMNS
+        from ecomfs.batch.output import COLUMNS, NUMBERS, set_cell
         from ecomfs.table import added_columns
 
         header = self._header()
@@ -84,6 +86,10 @@ class EcomfsAccessor:
             "predicted": [given.get(p.label) for p in found],
             "confidence": [p.confidence for p in found],
             "status": [str(p.status) for p in found],
+            "suggestion": [given.get(p.suggestion) for p in found],
+            "prediction_set": [set_cell(p) for p in found],
+            "novelty": [p.novelty for p in found],
+            "source": [p.source for p in found],
             "error": [p.error for p in found],
             "note": [p.note for p in found],
             "demonstration_ids": [" ".join(p.demonstration_ids) for p in found],
@@ -93,7 +99,7 @@ class EcomfsAccessor:
             for name in clf.pipeline_.space.names:
                 columns[f"p_{name}"] = [p.probabilities.get(name) for p in found]
         order = [*COLUMNS, *(name for name in columns if name not in COLUMNS)]
-        numbers = {name for name in order if name == "confidence" or name not in COLUMNS}
+        numbers = {name for name in order if name in NUMBERS or name not in COLUMNS}
         added = pd.DataFrame(
             {
                 new: pd.Series(
@@ -123,7 +129,8 @@ class EcomfsAccessor:
 
         Args:
             gold: column with the true labels.
-            metrics: names of the harness (:func:`ecomfs_eval.get_metric`).
+            metrics: names of the harness (:func:`ecomfs_eval.get_metric`); where rows abstain,
+                the share that was answered and the precision among these are added.
             seed: of the resampling.
 
         Returns:
@@ -135,7 +142,7 @@ class EcomfsAccessor:
             EmptyInputError: no row has a true label.
         """
         from ecomfs.batch import Gold
-        from ecomfs.batch.evaluate import systems
+        from ecomfs.batch.evaluate import ANSWERED, systems
         from ecomfs.data import as_rows
         from ecomfs.errors import EmptyInputError
         from ecomfs.task import find_column, is_missing
@@ -155,9 +162,13 @@ class EcomfsAccessor:
         ids = [str(label) for label in self._frame.index]
         rows = as_rows(self._frame, clf.pipeline_.card, clf.fields)
         collected = Gold(ids, list(rows), truth, clf.classify(self._frame, ids))
-        wanted = {name: get_metric(name) for name in metrics}
+        found = systems(collected, clf.pipeline_)
+        # Where rows abstain, accuracy alone would hide how right the answered ones are.
+        abstain = any("abstained" in predictions.status for predictions in found.values())
+        names = [*metrics, *(ANSWERED if abstain else ())]
+        wanted = {name: get_metric(name) for name in dict.fromkeys(names)}
         out: list[dict[str, Any]] = []
-        for system, predictions in systems(collected, clf.pipeline_).items():
+        for system, predictions in found.items():
             for name, score in scores(wanted, predictions, Bootstrap(seed=seed)).items():
                 bounds = score.interval
                 out.append(

@@ -21,6 +21,7 @@ from ecomfs.options import (
 )
 from ecomfs.pipeline import ANSWER_TOKENS, Pipeline
 from ecomfs.pool import Embedder
+from ecomfs.progress import EMBEDDING, Progress, silent
 from ecomfs.prompt import PromptBuilder, Template
 from ecomfs.read import LogprobReadout, Readout, Step, Wording, chain, codes, words
 from ecomfs.retrieve import Choice, Experts, PrefixSharing, Retriever, choose_similarity
@@ -41,12 +42,14 @@ def build_pipeline(
     task: str | Path,
     pool_version: int = 0,
     where: str = "pool",
+    progress: Progress = silent,
 ) -> Pipeline:
     """Assemble a pipeline.
 
     Args:
         task: where the card came from (templates are beside it).
         where: what to call the pool in errors.
+        progress: told how many examples are embedded.
 
     Raises:
         EcomfsError: labels, template, or engine do not fit together.
@@ -59,7 +62,7 @@ def build_pipeline(
     ]
     k = card.default_k if options.k is None else options.k
     spoken = spoken_languages(card, options)
-    rows, retriever = build_retriever(card, examples, embedder, options, where)
+    rows, retriever = build_retriever(card, examples, embedder, options, where, progress)
     narrowing, experts = None, None
     size = _shortlist(options, space)
     if size and retriever is not None:
@@ -100,6 +103,7 @@ def build_retriever(
     embedder: Embedder,
     options: Options,
     where: str = "pool",
+    progress: Progress = silent,
 ) -> tuple[RowText, Retriever | None]:
     """What puts rows into words, and what finds examples like a row; ``None`` without examples.
 
@@ -109,6 +113,7 @@ def build_retriever(
     rows, texts = _worded(card, examples, where, options.rendering)
     if not examples:
         return rows, None
+    progress(EMBEDDING, 0, len(examples))
     choice = _similarity(card, examples, texts, embedder, options.similarity)
     return rows, Retriever(
         examples,
@@ -120,6 +125,7 @@ def build_retriever(
         fields=tuple(spec.rendering for spec in card.fields),
         tabular_weight=choice.weight,
         choice=choice,
+        progress=progress,
     )
 
 

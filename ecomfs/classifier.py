@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -35,6 +35,7 @@ from ecomfs.options import (
 )
 from ecomfs.pipeline import Pipeline
 from ecomfs.pool import Embedder, Pool, open_embedder
+from ecomfs.progress import LOADING, Progress, showing
 from ecomfs.refresh import refreshed
 from ecomfs.retrieve import Sharing, open_strategy
 from ecomfs.task import LabelSpace, TaskCard, load_task
@@ -143,7 +144,7 @@ class FewShotClassifier(Estimator):
         X: Examples,  # noqa: N803
         y: Iterable[Any] | None = None,
         *,
-        on_progress: Callable[[int, int], None] = lambda done, total: None,
+        progress: Progress | bool | None = None,
     ) -> Self:
         """Store and index the labelled examples, open the engine, check that all fit together,
         and read some examples leave-one-out to see how far the model can be trusted.
@@ -152,7 +153,8 @@ class FewShotClassifier(Estimator):
             X: rows with ``y``; or a DataFrame with a label column; or ``Example`` objects; or a
                 ``Pool``. An empty list with no ``y`` is zero-shot.
             y: labels, one a row.
-            on_progress: called with leave-one-out readings done and to do.
+            progress: who is told how far it is (:mod:`ecomfs.progress`); ``True``: it is shown;
+                ``None``: in notebooks only.
 
         Raises:
             InputError: see :func:`ecomfs.data.as_examples`.
@@ -169,12 +171,16 @@ class FewShotClassifier(Estimator):
             pool = Pool.in_memory(as_examples(X, y, card, fields=self.fields))
         version, stored = pool.snapshot()
         LabelSpace.resolve(card, (e.label for e in stored))
-        embedder = open_embedder(self.embedder) if isinstance(self.embedder, str) else self.embedder
-        engine = shared_engine(self.engine) if isinstance(self.engine, str) else self.engine
-        pipeline, options, profile = fit_pipeline(
-            card, stored, engine, embedder, options, plan,
-            task=task, pool_version=version, on_progress=on_progress,
-        )  # fmt: skip
+        with showing(progress) as report:
+            report(LOADING)
+            embedder = (
+                open_embedder(self.embedder) if isinstance(self.embedder, str) else self.embedder
+            )
+            engine = shared_engine(self.engine) if isinstance(self.engine, str) else self.engine
+            pipeline, options, profile = fit_pipeline(
+                card, stored, engine, embedder, options, plan,
+                task=task, pool_version=version, progress=report,
+            )  # fmt: skip
         # All at once, and only now: a service may be answering with what was fitted before.
         with self.__dict__.setdefault("_refreshing", threading.Lock()):
             self.pool_, self.engine_, self.profile_ = pool, engine, profile
@@ -209,9 +215,16 @@ class FewShotClassifier(Estimator):
         self.pipeline_: Pipeline = pipeline
         self.classes_ = classes
 
-    def classify(self, X: Rows, ids: Sequence[str] | None = None) -> list[Prediction]:  # noqa: N803
-        """One :class:`Prediction` a row, in order, with status, error and demonstrations."""
-        return aio.run(self._classify(X, ids))[1]
+    def classify(
+        self,
+        X: Rows,  # noqa: N803
+        ids: Sequence[str] | None = None,
+        *,
+        progress: Progress | bool | None = None,
+    ) -> list[Prediction]:
+        """One :class:`Prediction` a row, in order, with status, error and demonstrations;
+        ``progress`` is as for :meth:`fit`."""
+        return aio.run(self._classify(X, ids, progress))[1]
 
     async def aclassify(
         self,
@@ -225,11 +238,14 @@ class FewShotClassifier(Estimator):
         self,
         X: Rows,  # noqa: N803
         ids: Sequence[str] | None,
+        progress: Progress | bool | None = None,
     ) -> tuple[Pipeline, list[Prediction]]:
         # Embedding new examples is work of the CPU: the event loop stays free for others.
         pipeline = await asyncio.to_thread(self.refresh)
         rows = as_rows(X, pipeline.card, self.fields)
-        return pipeline, await pipeline.classify(rows, row_ids(rows, ids))
+        with showing(progress) as report:
+            found = await pipeline.classify(rows, row_ids(rows, ids), progress=report)
+        return pipeline, found
 
     def predict(self, X: Rows) -> NDArray[Any]:  # noqa: N803
         """Labels, shape (n,), dtype object. A row that failed or whose answer was invalid is

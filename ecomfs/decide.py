@@ -52,11 +52,11 @@ class Policy:
         cheap: how the experts answer alone, for rows that skip the model.
         skip_from: confidence of the cheap answer from which on the model is not asked; ``None``:
             it always is.
-        accept_from: confidence below which a row is left to a person; ``None``: none is.
+        accept_from: confidence below which a row abstains; ``None``: none does.
         set_from: probability from which on a label belongs to the prediction set; ``None``: no
             sets are made.
         novelty: tells rows that belong to no label; ``None``: not looked at.
-        novel_below: p-value below which such a row is left to a person.
+        novel_below: p-value below which such a row abstains.
     """
 
     fusion: Blend | None = None

@@ -50,10 +50,13 @@ class Explanation:
         prediction = self.prediction
         return {
             "label": prediction.label,
+            "suggestion": prediction.suggestion,
             "status": str(prediction.status),
             "error": prediction.error,
             "note": prediction.note,
             "source": prediction.source,
+            "prediction_set": list(prediction.prediction_set),
+            "novelty": prediction.novelty,
             "confidence": prediction.confidence,
             "probabilities": dict(prediction.probabilities),
             "as_read": dict(zip(self.labels, self.posterior.probabilities, strict=False))

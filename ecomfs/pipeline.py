@@ -15,6 +15,7 @@ from ecomfs.asking import Answer, Asker, Case
 from ecomfs.decide import Decided, Policy
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import EcomfsError, RowError
+from ecomfs.progress import READING, Progress, silent
 from ecomfs.retrieve import Experts, Opinion, PrefixSharing, Retriever
 from ecomfs.task import LabelSpace, RowText, TaskCard, first_empty
 from ecomfs.types import Demonstration, Language, Posterior, Prediction, Prompt, Row, Status
@@ -73,10 +74,12 @@ class Pipeline:
         ids: Sequence[str],
         *,
         exclude_ids: Sequence[Collection[str]] | None = None,
+        progress: Progress = silent,
     ) -> list[Prediction]:
         """One prediction a row, in order. A row's failure is that row's; only an engine that is
         gone altogether raises."""
-        return [p for _, _, p in await self.trace(rows, ids, exclude_ids=exclude_ids)]
+        found = await self.trace(rows, ids, exclude_ids=exclude_ids, progress=progress)
+        return [p for _, _, p in found]
 
     async def trace(
         self,
@@ -85,19 +88,27 @@ class Pipeline:
         *,
         exclude_ids: Sequence[Collection[str]] | None = None,
         leave_self_out: bool = False,
+        progress: Progress = silent,
     ) -> list[tuple[Case, Posterior | None, Prediction]]:
         """Like :meth:`classify`, with what led to each prediction: the case, the posterior as it
         was read (before it is calibrated), and the prediction.
 
         ``leave_self_out``: rows come from the pool; no copy of a row may stand in its prompt.
+        ``progress``: told of rows read; then some are read at a time, and not all at once.
         """
+        progress(READING, 0, len(rows))
         # Embedding and rendering are work of the CPU: the event loop stays free for others.
         cases = await asyncio.to_thread(
             self.prepare, rows, ids, exclude_ids=exclude_ids, leave_self_out=leave_self_out
         )
+        size = len(cases) if progress is silent else 2 * self.engine.capabilities.batch
+        answered: list[tuple[Case, Answer, Prediction]] = []
+        for start in range(0, len(cases), max(1, size)):
+            answered += await self.answer(cases[start : start + size])
+            progress(READING, len(answered), len(cases))
         return [
             (case, posterior if isinstance(posterior, Posterior) else None, prediction)
-            for case, posterior, prediction in await self.answer(cases)
+            for case, posterior, prediction in answered
         ]
 
     async def answer(self, cases: Sequence[Case]) -> list[tuple[Case, Answer, Prediction]]:
@@ -230,7 +241,7 @@ class Pipeline:
             status=Status.OK if decided.accepted else Status.ABSTAINED,
             label=names[best] if decided.accepted else None,
             probabilities=dict(zip(names, decided.probabilities, strict=True)),
-            note="; ".join(filter(None, [note, *_remarks(decided, names)])),
+            note="; ".join(filter(None, [note, *_remarks(decided)])),
             stages=decided.stages,
             source=decided.source,
             prediction_set=tuple(names[i] for i in decided.prediction_set),
@@ -238,18 +249,9 @@ class Pipeline:
         )
 
 
-def _remarks(decided: Decided, names: Sequence[str]) -> list[str]:
-    """What the owner of a row should know of how it was answered."""
-    remarks = []
-    if decided.source == "experts":
-        remarks.append("answered without the model")
-    if not decided.accepted:
-        best = max(range(len(names)), key=decided.probabilities.__getitem__)
-        likeliest = f"likeliest: {names[best]} ({decided.probabilities[best]:.2f})"
-        remarks.append(f"left to a person, {likeliest}")
-    if len(decided.prediction_set) > 1:
-        remarks.append(f"may be: {', '.join(names[i] for i in decided.prediction_set)}")
-    return remarks
+def _remarks(decided: Decided) -> list[str]:
+    """What the owner of a row should do; what can be told by a value has a field of its own."""
+    return [] if decided.accepted else ["abstained: needs review"]
 
 
 def _note(prompt: Prompt | None) -> str:

@@ -206,17 +206,20 @@ class Prediction:
 
     @property
     def confidence(self) -> float | None:
-        """Probability of the predicted label; ``None`` when there is no label or no
-        distribution.
+        """Probability of the :attr:`suggestion`, which is the label where one was given; ``None``
+        when there is no distribution.
 
         >>> Prediction("r1", "yes", {"yes": 0.9, "no": 0.1}).confidence
         0.9
+        >>> Prediction("r1", None, {"yes": 0.6, "no": 0.4}, Status.ABSTAINED).confidence
+        0.6
         """
-        return self.probabilities.get(self.label) if self.label is not None else None
+        suggestion = self.label if self.label is not None else self.suggestion
+        return None if suggestion is None else self.probabilities.get(suggestion)
 
     @property
     def suggestion(self) -> str | None:
-        """The likeliest label, also of a row that was left to a person; ``None`` without a
+        """The likeliest label, also of a row that abstained; ``None`` without a
         distribution.
 
         >>> Prediction("r1", None, {"yes": 0.6, "no": 0.4}, Status.ABSTAINED).suggestion

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -104,6 +105,25 @@ def test_evaluate_is_the_harness_with_the_baselines() -> None:
     assert one["value"] == np.mean(right)  # the row that failed is wrong
     assert one["n"] == 2
     assert 0 <= one["low"] <= one["value"] <= one["high"] <= 1
+
+
+def test_rows_that_abstain_keep_suggestion_and_confidence_and_are_measured_apart() -> None:
+    """Twelve readings of an engine that guesses show no precision: every row abstains."""
+    options = OPTIONS | {"calibration_size": 12, "precision": 0.95, "coverage": 0.9}
+    data = pd.DataFrame({"text": ["good cup", "broke"], "truth": ["positive", "negative"]})
+    out = data.ecomfs.classify("review_sentiment", POOL, probabilities=True, **options)
+    assert out["predicted"].isna().all()
+    p = out[["p_negative", "p_positive"]].to_numpy()
+    assert out["confidence"].to_list() == p.max(axis=1).tolist()
+    assert out["suggestion"].to_list() == [["negative", "positive"][i] for i in p.argmax(axis=1)]
+    assert all(json.loads(cell)[0] == s for cell, s in
+               zip(out["prediction_set"], out["suggestion"], strict=True))  # fmt: skip
+    assert set(out["note"]) == {"abstained: needs review"}
+    found = data.ecomfs.evaluate("truth", "review_sentiment", POOL, **options)
+    mine = found[found["system"] == "ecomfs"].set_index("metric")
+    assert mine.loc["answered_rate", "value"] == 0
+    assert np.isnan(mine.loc["accuracy_answered", "value"])
+    assert "no row was answered" in mine.loc["accuracy_answered", "note"]
 
 
 def test_what_is_not_defined_is_missing_with_a_reason() -> None:

@@ -1,7 +1,7 @@
 """Batch scoring of tables."""
 
 from ecomfs.batch.examples import read_examples
-from ecomfs.batch.merge import Gold
+from ecomfs.batch.merge import Answers, Gold
 from ecomfs.batch.output import find_columns
 from ecomfs.batch.score import ScoreResult, score_table
 from ecomfs.batch.select import Selection, Where
@@ -9,6 +9,7 @@ from ecomfs.batch.tally import Tally
 from ecomfs.pool.sample import sample_examples
 
 __all__ = [
+    "Answers",
     "Gold",
     "ScoreResult",
     "Selection",

@@ -21,6 +21,9 @@ from ecomfs_eval import Predictions
 KNN_NEIGHBOURS = 8
 
 
+ANSWERED = {"answered_rate": "answered", "accuracy_answered": "precision among answered"}
+"""Metrics that are shown too where rows abstained, which accuracy counts as wrong: metric of the
+harness → title."""
 MODEL_ALONE = "LLM alone"
 EXPERTS_ALONE = "without LLM"
 
@@ -63,7 +66,7 @@ def systems(gold: Gold, pipeline: Pipeline) -> dict[str, Predictions]:
             parts,
             labels=space,
             ids=ids,
-            # A row that was left to a person had an answer at every stage.
+            # A row that abstained had an answer at every stage.
             status=["ok" if sum(r) > 0 else s for r, s in zip(parts, status, strict=True)],
             name=part,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from ecomfs.batch.journal import Entry, Journal
 from ecomfs.batch.output import (
     COLUMNS,
     FAILED_COLUMNS,
+    NUMBERS,
     Columns,
     failed_cells,
     failed_path,
@@ -48,17 +50,56 @@ class Gold:
     predictions: list[Prediction] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class Answers:
+    """What was answered, counted.
+
+    Attributes:
+        labels: label → rows that were given it.
+        confident: rows that have a confidence; ``total_confidence``: theirs together.
+        review: rows that a person has to see, because they have no label.
+
+    >>> answers = Answers()
+    >>> answers.add(Prediction("1", "yes", {"yes": 0.9, "no": 0.1}))
+    >>> answers.add(Prediction("2", None, {"yes": 0.6, "no": 0.4}, Status.ABSTAINED))
+    >>> answers.labels, answers.confidence, answers.review
+    (Counter({'yes': 1}), 0.75, 1)
+    """
+
+    labels: Counter[str] = field(default_factory=Counter)
+    confident: int = 0
+    total_confidence: float = 0.0
+    review: int = 0
+
+    def add(self, prediction: Prediction) -> None:
+        """Count a row."""
+        if prediction.label is None:
+            self.review += 1
+        else:
+            self.labels[prediction.label] += 1
+        if prediction.confidence is not None:
+            self.confident += 1
+            self.total_confidence += prediction.confidence
+
+    @property
+    def confidence(self) -> float | None:
+        """Mean confidence of the rows that have one; ``None`` where none has."""
+        return self.total_confidence / self.confident if self.confident else None
+
+
 @dataclass(frozen=True, slots=True)
 class Merged:
     """What was written.
 
     Attributes:
         status: rows by how they ended.
+        answers: what was answered.
         failed: the table of failed rows; ``None`` when there are none.
         gold: see :class:`Gold`; ``None`` without true labels.
     """
 
     status: dict[str, int]
+    answers: Answers
     failed: Path | None
     gold: Gold | None
 
@@ -106,8 +147,8 @@ class Merge:
         header = self._reader.header
         shown = self._space.names if probabilities else ()
         added = added_columns(header, [*COLUMNS, *(f"p_{n}" for n in shown)])
-        numbers = [added[COLUMNS.index("confidence")], *added[len(COLUMNS) :]]
-        status = {str(s): 0 for s in Status}
+        numbers = [*(added[COLUMNS.index(n)] for n in NUMBERS), *added[len(COLUMNS) :]]
+        status, answers = {str(s): 0 for s in Status}, Answers()
         gold = Gold() if self._columns.gold is not None else None
         failed = _FailedTable(failed_path(output), header)
         seen = IdTracker()
@@ -124,12 +165,13 @@ class Merge:
                         writer.write([cells + extra])
                         failed.add(row, cells, prediction)
                         status[str(prediction.status)] += 1
+                        answers.add(prediction)
                         if gold is not None:
                             self._note_gold(gold, row, values, prediction)
                     self._check()
                 failed.commit()
             writer.commit()
-        return Merged(status, failed.path if failed.rows else None, gold)
+        return Merged(status, answers, failed.path if failed.rows else None, gold)
 
     def _answered(self, chosen: Chosen) -> Iterator[list[Answered]]:
         for chunk in self._reader:

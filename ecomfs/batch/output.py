@@ -16,11 +16,17 @@ COLUMNS = (
     "predicted",
     "confidence",
     "status",
+    "suggestion",
+    "prediction_set",
+    "novelty",
+    "source",
     "error",
     "note",
     "demonstration_ids",
     "template",
 )
+NUMBERS = ("confidence", "novelty")
+"""Those of :data:`COLUMNS` that hold numbers."""
 FAILED_COLUMNS = ("failed_status", "failed_reason")
 _FORMATS = {".csv", ".tsv", ".tab", ".txt", ".parquet", ".pq", ".gz", ".zst", ".zstd"}
 
@@ -76,18 +82,44 @@ def prediction_cells(
         notes.append(f"id {prediction.id!r} occurs more than once")
     if row.extra:
         notes.append(beyond(row))
-    confidence, template = prediction.confidence, prediction.template
-    found = prediction.probabilities
+    template, found = prediction.template, prediction.probabilities
     return [
         prediction.label or "",
-        "" if confidence is None else f"{confidence:.6f}",
+        number_cell(prediction.confidence),
         str(prediction.status),
+        *detail_cells(prediction),
         prediction.error,
         "; ".join(n for n in notes if n),
         " ".join(prediction.demonstration_ids),
         str(template) if template else "",
         *(f"{found[n]:.6f}" if found else "" for n in names),
     ]
+
+
+def detail_cells(prediction: Prediction) -> list[str]:
+    """The cells of ``suggestion``, ``prediction_set`` (a JSON list), ``novelty`` and ``source``.
+
+    >>> detail_cells(Prediction("r1", None, {"yes": 0.6, "no": 0.4}, source="fused",
+    ...                         prediction_set=("yes", "no"), novelty=0.5))
+    ['yes', '["yes", "no"]', '0.500000', 'fused']
+    """
+    return [
+        prediction.suggestion or "",
+        set_cell(prediction),
+        number_cell(prediction.novelty),
+        prediction.source,
+    ]
+
+
+def set_cell(prediction: Prediction) -> str:
+    """A prediction set as a JSON list; empty where none was made."""
+    labels = list(prediction.prediction_set)
+    return json.dumps(labels, ensure_ascii=False) if labels else ""
+
+
+def number_cell(value: float | None) -> str:
+    """A number of six decimals; empty where there is none."""
+    return "" if value is None else f"{value:.6f}"
 
 
 def failed_cells(row: TableRow, prediction: Prediction) -> list[str] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from ecomfs.batch.select import Selection
 from ecomfs.engine.cached import CachedEngine
 from ecomfs.errors import ConfigError
 from ecomfs.pipeline import Case, Pipeline
+from ecomfs.pool.sample import sample_queries
 from ecomfs.read import LogprobReadout, TopReadout
 from ecomfs.retrieve.prefix_cache import simulate_prefix_cache
 from ecomfs.table import IdTracker, TableReader
@@ -49,10 +50,11 @@ class Plan:
         shared: share of the prompt tokens that a server with a prefix cache would not compute
             again (played on the sampled prompts in their order, one after another).
         sampled: prompts that were rendered to find out.
-        rate: rows a second; ``None`` when unknown.
+        rate: tokens a second, or rows a second where tokens are unknown; ``None`` when unknown.
         rate_from: where the rate comes from, in words.
-        seconds: of model time; ``None`` without a rate.
-        cost: in the currency of the prices; ``None`` without prices or tokens.
+        seconds: of model time, the fit's with it; ``None`` without a rate.
+        cost: in the currency of the prices, the fit's with it; ``None`` without prices or tokens.
+        fit: what is read before the first row.
     """
 
     rows: int
@@ -71,6 +73,27 @@ class Plan:
     rate_from: str
     seconds: Interval | None
     cost: Interval | None
+    fit: FitPlan
+
+
+@dataclass(frozen=True, slots=True)
+class FitPlan:
+    """What a fit would read.
+
+    Attributes:
+        examples: to read leave-one-out.
+        remembered: of these, how many the reading cache knows.
+        tokens: of the prompts of the others; ``None`` where the model shows no tokenizer.
+    """
+
+    examples: int = 0
+    remembered: int = 0
+    tokens: int | None = 0
+
+    @property
+    def asked(self) -> int:
+        """Examples that the model would read."""
+        return self.examples - self.remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +122,7 @@ def plan_table(
     block_size: int = 16,
     max_prompts: int = MAX_PROMPTS,
     seed: int = 0,
+    readings: int = 0,
 ) -> Plan:
     """Look at every row, render the prompts of all or of a sample, and add up.
 
@@ -107,6 +131,7 @@ def plan_table(
         probe: rows that the model reads now, to time it; 0 uses the rate of its last run. They
             are kept in the reading cache, so that the run does not read them again.
         block_size: tokens a block of the prefix cache.
+        readings: examples that the run reads leave-one-out before its first row.
 
     Raises:
         InputError: the input cannot be read.
@@ -118,6 +143,70 @@ def plan_table(
     finally:
         if journal is not None:
             journal.close()
+    return _plan(
+        pipeline, found, why, prices, probe, block_size, plan_fit(pipeline, readings, seed)
+    )
+
+
+def plan_rows(
+    pipeline: Pipeline,
+    rows: Iterable[Row],
+    *,
+    left_out: int = 0,
+    unusable: int = 0,
+    probe: int = 0,
+    max_prompts: int = MAX_PROMPTS,
+    seed: int = 0,
+    readings: int = 0,
+) -> Plan:
+    """:func:`plan_table` of rows in memory, each of which is asked.
+
+    Args:
+        left_out: rows that are not among ``rows``, because nobody wants them.
+        unusable: rows that are not among them, because they cannot be read.
+    """
+    sample = _Sample(max_prompts, seed)
+    for row in rows:
+        sample.add(row)
+    found = _Rows(sample.seen + unusable, left_out, unusable, 0, 0, sample.seen, sample.rows)
+    return _plan(pipeline, found, "", None, probe, 16, plan_fit(pipeline, readings, seed))
+
+
+def plan_fit(pipeline: Pipeline, readings: int, seed: int) -> FitPlan:
+    """What a fit of this many readings would read.
+
+    Args:
+        pipeline: not fitted yet.
+        seed: of the draw of examples.
+    """
+    if pipeline.retriever is None or not readings:
+        return FitPlan()
+    examples = sample_queries(pipeline.retriever.examples, readings, seed)
+    cases = pipeline.prepare(
+        [e.fields for e in examples], [e.id for e in examples],
+        exclude_ids=[{e.id} for e in examples], leave_self_out=True,
+    )  # fmt: skip
+    prompted = [case for case in cases if case.prompt is not None]
+    known = aio.run(_known(pipeline, prompted))
+    to_ask = [case for case, there in zip(prompted, known, strict=True) if not there]
+    tokens = None if pipeline.engine.tokenizer is None else sum(map(_tokens, to_ask))
+    return FitPlan(len(prompted), sum(known), tokens)
+
+
+def _tokens(case: Case) -> int:
+    """Of the prompts of all passes."""
+    return sum(len(p.token_ids) for p in (case.prompt, *case.encores) if p is not None)
+
+
+def _plan(
+    pipeline: Pipeline,
+    found: _Rows,
+    why: str,
+    prices: Prices | None,
+    probe: int,
+    block_size: int,
+    fit: FitPlan,
+) -> Plan:
     cases = pipeline.prepare(found.sample, [str(i) for i in range(len(found.sample))])
     prompted = [case for case in cases if case.prompt is not None and not case.skipped]
     known = aio.run(_known(pipeline, prompted))
@@ -128,13 +217,16 @@ def plan_table(
     asked = share_of(len(to_ask), len(cases), found.new, whole)
     prompt_tokens = None
     if pipeline.engine.tokenizer is not None:
-        prompt_tokens = total_of(
-            [len(c.prompt.token_ids) for c in to_ask if c.prompt], asked, whole
-        )
+        prompt_tokens = total_of([_tokens(c) for c in to_ask], asked, whole)
     answer_tokens = asked * (_looks(pipeline) or _ANSWER_TOKENS)
     ids = [c.prompt.token_ids for c in to_ask if c.prompt and c.prompt.token_ids]
     shared = simulate_prefix_cache(ids, block_size=block_size).hit_rate
     rate, rate_from = _rate(pipeline, to_ask, probe)
+    # Prompts differ in length, by k and by field: time goes by tokens where they can be counted.
+    work = asked + Interval(fit.asked, fit.asked, fit.asked)
+    spent = prompt_tokens
+    if prompt_tokens is not None and fit.tokens is not None:
+        work = spent = prompt_tokens + Interval(fit.tokens, fit.tokens, fit.tokens)
     return Plan(
         rows=found.rows,
         left_out=found.left_out,
@@ -150,8 +242,9 @@ def plan_table(
         sampled=len(cases),
         rate=rate,
         rate_from=rate_from,
-        seconds=asked * (1 / rate) if rate else None,
-        cost=cost_of(prices, prompt_tokens, answer_tokens, shared),
+        seconds=work * (1 / rate) if rate else None,
+        cost=cost_of(prices, spent, answer_tokens, shared),
+        fit=fit,
     )
 
 
@@ -177,13 +270,12 @@ def _scan(
     most: int,
     seed: int,
 ) -> _Rows:
-    """One pass; the rows to ask are sampled as they come (reservoir, Vitter 1985, algorithm R)."""
+    """One pass over the input."""
     reader = TableReader(source)
     chosen = selection.over(reader)
-    chance = random.Random(seed)
     seen = IdTracker()
-    unusable = copies = journaled = new = 0
-    sample: list[tuple[int, Row]] = []
+    unusable = copies = journaled = 0
+    sample = _Sample(most, seed)
     for chunk in reader:
         fresh: dict[bytes, dict[str, Any]] = {}
         for _, row in chosen.of(chunk.rows, chunk.first):
@@ -199,20 +291,37 @@ def _scan(
         known = journal.known(list(fresh)) if journal is not None else set()
         journaled += len(known)
         for key, values in fresh.items():
-            if key in known:
-                continue
-            place = new if len(sample) < most else chance.randrange(new + 1)
-            if place < len(sample):
-                sample[place] = (new, values)
-            elif place == len(sample) and place < most:
-                sample.append((new, values))
-            new += 1
+            if key not in known:
+                sample.add(values)
         if chosen.full:
             break
-    sample.sort(key=lambda item: item[0])  # in the order in which they would be sent
     return _Rows(
-        chosen.kept, chosen.left_out, unusable, copies, journaled, new, [row for _, row in sample]
+        chosen.kept, chosen.left_out, unusable, copies, journaled, sample.seen, sample.rows
     )
+
+
+class _Sample:
+    """Rows drawn as they come (reservoir, Vitter 1985, algorithm R)."""
+
+    def __init__(self, most: int, seed: int) -> None:
+        self.seen = 0
+        self._most = most
+        self._chance = random.Random(seed)
+        self._kept: list[tuple[int, Row]] = []
+
+    def add(self, row: Row) -> None:
+        full = len(self._kept) == self._most
+        place = self._chance.randrange(self.seen + 1) if full else len(self._kept)
+        if place < len(self._kept):
+            self._kept[place] = (self.seen, row)
+        elif not full:
+            self._kept.append((self.seen, row))
+        self.seen += 1
+
+    @property
+    def rows(self) -> list[Row]:
+        """In the order in which they would be sent."""
+        return [row for _, row in sorted(self._kept, key=lambda item: item[0])]
 
 
 async def _known(pipeline: Pipeline, cases: Sequence[Case]) -> list[bool]:
@@ -250,8 +359,10 @@ def _rate(pipeline: Pipeline, cases: Sequence[Case], probe: int) -> tuple[float 
             aio.run(pipeline.answer(warm))
         started = time.perf_counter()
         aio.run(pipeline.answer(timed))
-        return len(timed) / (time.perf_counter() - started), f"a probe of {len(timed)} rows"
-    rate = last_rate(pipeline.engine.fingerprint)
+        work = len(timed) if pipeline.engine.tokenizer is None else sum(map(_tokens, timed))
+        return work / (time.perf_counter() - started), f"a probe of {len(timed)} rows"
+    tokens = pipeline.engine.tokenizer is not None
+    rate = last_rate(pipeline.engine.fingerprint, "prompt_tokens" if tokens else "read")
     if rate is not None:
         return rate, "the last run with this model"
     return None, "no run with this model yet: --probe 16 times it"
@@ -287,8 +398,9 @@ def total(plans: Sequence[Plan]) -> Plan:
             sampled=whole.sampled + plan.sampled,
             seconds=both(whole.seconds, plan.seconds),
             cost=both(whole.cost, plan.cost),
+            fit=whole.fit if whole.fit.examples else plan.fit,
         )
     return whole
 
 
-__all__ = ["Interval", "Plan", "Prices", "plan_table", "total"]
+__all__ = ["FitPlan", "Interval", "Plan", "Prices", "plan_fit", "plan_rows", "plan_table", "total"]

@@ -87,6 +87,10 @@ class RunLog:
             self._last = now
             self.write("progress", tally=asdict(tally))
 
+    def time(self, seconds: float, phases: Mapping[str, float]) -> None:
+        """Note how long the whole took, and each phase of it."""
+        self.write("time", seconds=seconds, phases=dict(phases))
+
     @contextmanager
     def ending(self) -> Iterator[None]:
         """Note how the block ends."""
@@ -114,6 +118,8 @@ class Run:
         engine: spec of the engine.
         canary: what its canary saw, one report a server; empty for engines that need none.
         why: what stopped it.
+        seconds: wall time of the whole command, with the fit in it; ``None`` unless finished.
+        phases: phase → wall time.
     """
 
     id: str
@@ -127,6 +133,8 @@ class Run:
     engine: str = ""
     canary: list[dict[str, Any]] = field(default_factory=list)
     why: str = ""
+    seconds: float | None = None
+    phases: dict[str, float] = field(default_factory=dict)
 
     @property
     def resumable(self) -> bool:
@@ -157,6 +165,8 @@ def read_run(path: Path) -> Run:
             run.outputs[next(reversed(run.outputs))] = line["tally"]
         elif event == "output":
             run.outputs[line["output"]] = line["tally"]
+        elif event == "time":
+            run.seconds, run.phases = float(line["seconds"]), dict(line["phases"])
         elif event in ("finished", "stopped", "failed"):
             run.state, run.why = event, str(line.get("why", ""))
     if run.state == "killed" and _alive(process):
@@ -200,11 +210,15 @@ def compare_runs(first: Run, second: Run) -> list[tuple[str, str, str]]:
     return rows
 
 
-def last_rate(model: str) -> float | None:
-    """Rows a second that the engine of this fingerprint read in its newest run."""
+def last_rate(model: str, unit: str) -> float | None:
+    """How much a second the engine of this fingerprint read in its newest run.
+
+    Args:
+        unit: what is counted: ``prompt_tokens``, or ``read`` (rows).
+    """
     for run in reversed(list_runs()):
         for output, tally in run.outputs.items():
-            read, seconds = tally.get("read", 0), tally.get("reading_seconds", 0)
+            read, seconds = tally.get(unit, 0), tally.get("reading_seconds", 0)
             if read and seconds and run.identity.get(output, {}).get("model") == model:
                 return float(read / seconds)
     return None

@@ -50,7 +50,7 @@ class Runner:
     Args:
         block_rows: most rows in one call of the engine (a chunk of the reader more or less).
         stages: keep the distributions after each step of a prediction.
-        on_progress: called on the event loop after every commit.
+        on_progress: called on the event loop after every commit, and when the feed has ended.
     """
 
     def __init__(
@@ -120,10 +120,14 @@ class Runner:
 
     async def _read(self, out: asyncio.Queue[Block | None], thread: ThreadPoolExecutor) -> None:
         loop = asyncio.get_running_loop()
+        rows = self._tally.rows
         while not self._stop.requested:
             block = await loop.run_in_executor(thread, self._feed.next, self._size)
             if block is None:
+                self._tally.total = rows
+                self._on_progress(self._tally)
                 break
+            rows += block.rows
             await out.put(block)
         await out.put(None)
 

@@ -19,7 +19,7 @@ from ecomfs.batch.feed import CHUNK_ROWS, Feed
 from ecomfs.batch.garbage import patient_collector
 from ecomfs.batch.identity import Identity, differences, input_identity
 from ecomfs.batch.journal import Journal, drop_journal
-from ecomfs.batch.merge import Gold, Merge
+from ecomfs.batch.merge import Answers, Gold, Merge
 from ecomfs.batch.output import Columns, failed_path, find_columns, is_failed_table, journal_path
 from ecomfs.batch.runner import BLOCK_ROWS
 from ecomfs.batch.select import Selection
@@ -28,6 +28,7 @@ from ecomfs.batch.tally import Tally
 from ecomfs.batch.tracing import span
 from ecomfs.errors import ConfigError, EcomfsError, JournalError, OutputError, StoppedError
 from ecomfs.pipeline import Pipeline
+from ecomfs.progress import WRITING, Progress, showing
 from ecomfs.table import OutputEncoding, TableReader, check_output
 
 
@@ -38,12 +39,14 @@ class ScoreResult:
     Attributes:
         output: the result table.
         tally: what happened.
+        answers: what was answered.
         gold: true labels and predictions, when the input names its true labels.
         failed: table of the rows that failed or whose answer is invalid; ``None`` without any.
     """
 
     output: Path
     tally: Tally
+    answers: Answers
     gold: Gold | None
     failed: Path | None = None
 
@@ -63,6 +66,7 @@ def score_table(
     selection: Selection | None = None,
     restart: bool = False,
     keep_journal: bool = False,
+    progress: Progress | bool | None = None,
     on_progress: Callable[[Tally], None] = lambda tally: None,
     on_stop: Callable[[int], None] = lambda number: None,
     on_identity: Callable[[Identity], None] = lambda identity: None,
@@ -86,7 +90,9 @@ def score_table(
         selection: which rows are scored.
         restart: drop the journal of an earlier run instead of going on from it.
         keep_journal: leave the journal when all is done.
-        on_progress: called after every commit.
+        progress: who is told how far it is (:mod:`ecomfs.progress`); ``True``: it is shown;
+            ``None``: in notebooks only.
+        on_progress: called after every commit, and when the input was read to its end.
         on_stop: called once, with the signal's number, when a signal asks the run to stop.
         on_identity: called with what decides the answers (:mod:`ecomfs.batch.identity`).
 
@@ -120,6 +126,7 @@ def score_table(
         Stop(on_stop) as stop,
         _kept(journal),
         patient_collector(),
+        showing(progress) as report,
     ):
         identity = run_identity(where, by.identity, columns, selection)
         on_identity(identity)
@@ -130,6 +137,12 @@ def score_table(
         tally.rows = tally.resumed = chosen.kept
         feed = Feed(reader, chosen, columns.fields, by.card, journal)
 
+        def told(tally: Tally) -> None:
+            tally.report(report)
+            on_progress(tally)
+
+        tally.report(report)
+
         def check() -> None:
             if stop.signal is not None:
                 raise StoppedError("stopped", signal=stop.signal)
@@ -137,11 +150,12 @@ def score_table(
         with closing(feed):
             by.answer(
                 feed, journal, tally, stop, block_rows=chunk_rows,
-                stages=gold_column is not None, on_progress=on_progress,
+                stages=gold_column is not None, on_progress=told,
             )  # fmt: skip
         check()
         reader = TableReader(where)
         merge = Merge(reader, columns, by.card, by.space, journal, check=check)
+        report(WRITING)
         with span("merge", rows=chosen.kept):
             merged = merge.write(target, again, probabilities=probabilities, encoding=encoding)
         tally.status = merged.status
@@ -149,7 +163,7 @@ def score_table(
         tally.progress, tally.seconds = 1.0, time.monotonic() - started
         if not keep_journal:
             journal.remove()
-    return ScoreResult(target, tally, merged.gold, merged.failed)
+    return ScoreResult(target, tally, merged.answers, merged.gold, merged.failed)
 
 
 @contextmanager
@@ -230,6 +244,7 @@ def check_paths(source: str, output: Path) -> None:
 
 
 __all__ = [
+    "Answers",
     "Gold",
     "ScoreResult",
     "Tally",

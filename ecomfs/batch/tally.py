@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ecomfs.progress import READING, Progress
 from ecomfs.types import Prediction, Status
 
 
@@ -25,6 +26,7 @@ class Tally:
         progress: share of the input read, 0 to 1; ``None`` when unknown.
         seconds: wall time since the first row.
         reading_seconds: of these, while prompts were at the engine.
+        total: rows in all; ``None`` until the input was read to its end.
     """
 
     rows: int = 0
@@ -39,6 +41,7 @@ class Tally:
     progress: float | None = None
     seconds: float = 0.0
     reading_seconds: float = 0.0
+    total: int | None = None
 
     @property
     def cache_share(self) -> float | None:
@@ -49,6 +52,23 @@ class Tally:
     def rate(self) -> float | None:
         """Rows a second that the engine read, while it was read; ``None`` before any."""
         return self.read / self.reading_seconds if self.read and self.reading_seconds else None
+
+    @property
+    def expected(self) -> int | None:
+        """Rows in all: known, or as the share of the input that was read has it; ``None`` before
+        anything is known."""
+        if self.total is not None or not self.progress:
+            return self.total
+        return max(self.rows, round(self.rows / self.progress))
+
+    def report(self, progress: Progress) -> None:
+        """Say how far the reading is."""
+        told = []
+        if self.rate is not None:
+            told = [f"{self.rate:.1f} rows/s", f"{self.prompt_tokens:,} tokens"]
+        if self.cache_share:
+            told.append(f"{self.cache_share:.0%} reused")
+        progress(READING, self.rows, self.expected, ", ".join(told))
 
     def add(self, prediction: Prediction) -> None:
         """Count a row that was asked."""

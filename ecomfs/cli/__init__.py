@@ -22,6 +22,7 @@ from ecomfs.cli import (
     new_task,
     plan,
     prepare,
+    progress,
     rank,
     runs,
     score,
@@ -32,6 +33,7 @@ from ecomfs.cli import (
 )
 from ecomfs.cli import eval as eval_
 from ecomfs.errors import EcomfsError
+from ecomfs.progress import LOADED_AT
 
 app = typer.Typer(
     name="ecomfs",
@@ -70,14 +72,21 @@ for _panel, _verbs in _PANELS.items():
             app.command(_name, rich_help_panel=_panel)(_verb)
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(arguments: Sequence[str], *, began: float | None = None) -> int:
     """Run one command line and return its exit code.
+
+    Args:
+        began: when the command began, by ``time.monotonic``; ``None``: now.
 
     0 is success; 1 a check that failed; 2 an error of the user's input or of the engine, one
     line on standard error; 130 Ctrl-C.
     """
+    progress.begin(began)
     try:
-        app(list(arguments), prog_name="ecomfs", obj=list(arguments))
+        try:
+            app(list(arguments), prog_name="ecomfs", obj=list(arguments))
+        finally:
+            progress.clear()
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else 1
     except EcomfsError as error:
@@ -95,7 +104,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """Entry point of the ``ecomfs`` command."""
-    code = run(sys.argv[1:])
+    code = run(sys.argv[1:], began=LOADED_AT)
     shared = sys.modules.get("ecomfs.engine.shared")  # loaded only when an engine was used
     if shared is not None and code != 130:
         shared.close_shared()

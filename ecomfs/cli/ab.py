@@ -9,7 +9,9 @@ import typer
 
 from ecomfs.cli import groups as g
 from ecomfs.cli import options as o
+from ecomfs.cli import progress
 from ecomfs.cli.unfold import unfolded
+from ecomfs.progress import CHECKING, LOADING, Phases
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -112,6 +114,8 @@ def ab(
 ) -> None:
     """Score variants on the same rows, or on the arms of a live split, and test whether they
     differ."""
+    phases = progress.show(CHECKING, quiet=quiet)
+    from ecomfs.cli.present import note
     from ecomfs.cli.present_ab import print_outcome
     from ecomfs.compare import Design
     from ecomfs.compare.outcome import check_page, check_targets, write_json, write_pages
@@ -152,16 +156,21 @@ def ab(
         common = g.options(labelled, reading, fitting)
         check_variants(variants, common, card, name)
         if not quiet:
+            phases.clear()
             _print_plan(len(test), len(variants) - 1, design)
         pool = full if shots is None else _sample(full, shots, seed)
-        found = _run(variants, common, name, pool, test, design, texts=texts, quiet=quiet)
+        found = _run(
+            variants, common, name, pool, test, design, texts=texts, phases=phases, quiet=quiet
+        )
         title = f"A/B: {card.name}, {table.name}"
     if json_path is not None:
         write_json(json_path, found)
     written = write_pages(
         found, page=output, folder=report, title=title, language=report_language, how=design.how
     )
+    phases.clear()
     print_outcome(found, show, written)
+    note(phases.text())
 
 
 def _run(
@@ -173,25 +182,29 @@ def _run(
     design: Design,
     *,
     texts: bool,
+    phases: Phases,
     quiet: bool,
 ) -> Outcome:
     from rich.console import Console
 
-    from ecomfs.cli.present import progress
+    from ecomfs.cli.present import note, notes_of
     from ecomfs.compare import fit_variants, run
 
-    contenders = fit_variants(variants, common, task, pool)
+    phases(LOADING)
+    contenders = fit_variants(variants, common, task, pool, progress=phases)
+    phases.clear()
+    # Variants share their examples, and so mostly what there is to say of them.
+    for line in dict.fromkeys(line for c in contenders for line in notes_of(c.classifier)):
+        note(line)
     console = Console(stderr=True)
 
     def look(states: list[SequentialState]) -> None:
         if not quiet:
+            phases.clear()
             for variant, state in zip(variants[1:], states, strict=True):
                 console.print(state.text(variants[0].name, variant.name), highlight=False)
 
-    with progress(" · ".join(v.name for v in variants), quiet=quiet) as report:
-        return run(
-            contenders, test, design, texts=texts, on_progress=report, on_look=look
-        )  # fmt: skip
+    return run(contenders, test, design, texts=texts, progress=phases, on_look=look)
 
 
 def _from_log(

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 from ecomfs.cli import groups as g
 from ecomfs.cli.scoring import Cluster, fitted
+from ecomfs.progress import FITTING, LOADING
 
 if TYPE_CHECKING:
     from ecomfs.batch import Gold
     from ecomfs.batch.answerer import Answerer
     from ecomfs.pipeline import Pipeline
+    from ecomfs.progress import Phases
     from ecomfs.types import Example
     from ecomfs_eval import Predictions
 
@@ -48,11 +50,13 @@ def answering(
     reading: g.Reading,
     fitting: g.Fitting,
     promises: g.Promises,
+    phases: Phases,
 ) -> Iterator[Answering]:
     """Load the model here, or have it loaded by the actors of a cluster.
 
     Args:
         pool: the labelled examples, read already.
+        phases: are told how far it is.
 
     Raises:
         ConfigError: an unknown runner, or options of Ray without it.
@@ -71,7 +75,7 @@ def answering(
         ):
             if given is not None:
                 raise ConfigError(f"{name} is of --runner ray")
-        pipeline = fitted(labelled, reading, fitting, promises, pool)
+        pipeline = fitted(labelled, reading, fitting, promises, pool, phases)
         yield Answering(pipeline, pipeline.k, pipeline.engine.spec, partial(systems, pipeline))
         return
     from ecomfs.batch.ray_runner import PARTITION_ROWS, RayScorer
@@ -79,6 +83,7 @@ def answering(
 
     # Every actor reads the labelled examples itself: a pool in a database has its version.
     build = partial(fitted, labelled, reading, fitting, promises)
+    phases(f"{LOADING} and {FITTING} in the actors")
     served = reading.engine.startswith(_SERVED)
     scorer = RayScorer(
         build, address=cluster.ray_address or None, actors=cluster.actors,

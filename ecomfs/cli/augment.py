@@ -11,9 +11,11 @@ import typer
 
 from ecomfs.cli import groups as g
 from ecomfs.cli import options as o
+from ecomfs.cli import progress
 from ecomfs.cli.borrowing import Borrowing
 from ecomfs.cli.unfold import unfolded
 from ecomfs.errors import ConfigError
+from ecomfs.progress import LOADING
 
 if TYPE_CHECKING:
     from ecomfs.augment import Augmented, Need
@@ -102,7 +104,9 @@ def augment(
     prompts = load_prompts(r.prompt)
     say_left_out(source, card, id_column, label_column, labelled.fields)
     lent = borrowing.load(card, plan.space, task, seed)
-    clf = g.classifier(labelled, reading, fitting).fit(pool)
+    phases = progress.show(LOADING)
+    clf = g.classifier(labelled, reading, fitting).fit(pool, progress=phases)
+    phases.clear()
     judge = Judge(clf.pipeline_, plan.field, policy)
     results: list[Augmented] = []
     if lent is not None:

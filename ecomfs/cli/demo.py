@@ -9,6 +9,8 @@ import typer
 
 from ecomfs.cli import groups as g
 from ecomfs.cli import options as o
+from ecomfs.cli.progress import show
+from ecomfs.progress import CHECKING, LOADING, MEASURING
 
 _TASKS = ("review_sentiment", "product_category")
 
@@ -23,12 +25,13 @@ def demo(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress bar")] = False,
 ) -> None:
     """Score the sample reviews and product titles, and print how well it went."""
+    phases = show(CHECKING, quiet=quiet)
     from rich.console import Console
 
     from ecomfs.batch import read_examples, score_table
     from ecomfs.batch.evaluate import systems
     from ecomfs.batch.trained import trained
-    from ecomfs.cli.present import metrics_table, progress, summary
+    from ecomfs.cli.present import metrics_table, note, summary
     from ecomfs.errors import MissingFileError, OutputError
     from ecomfs.task import load_task
 
@@ -44,19 +47,25 @@ def demo(
     for task in _TASKS:
         card = load_task(task)
         pool = read_examples(samples / task / "pool.csv", card)
-        clf = g.classifier(g.MaybeLabelled(task=task), g.Reading(engine=engine, k=k)).fit(pool)
+        phases(LOADING)
+        clf = g.classifier(g.MaybeLabelled(task=task), g.Reading(engine=engine, k=k))
+        clf.fit(pool, progress=phases)
+        phases.clear()
         console.print(f"\n[bold]{task}[/]: {card.description.en}")
-        with progress(task, quiet=quiet) as report:
-            result = score_table(
-                samples / task / "test.csv",
-                output / f"{task}.csv",
-                clf.pipeline_,
-                gold_column="label",
-                probabilities=True,
-                restart=True,  # the demo is short, and has no option to drop an old journal
-                on_progress=report,
-            )
+        result = score_table(
+            samples / task / "test.csv",
+            output / f"{task}.csv",
+            clf.pipeline_,
+            gold_column="label",
+            probabilities=True,
+            restart=True,  # the demo is short, and has no option to drop an old journal
+            progress=phases,
+        )
+        phases.clear()
         summary(result, len(pool), clf.pipeline_.k, clf.pipeline_.engine.spec)
         if result.gold is not None:
+            phases(MEASURING)
             named = systems(result.gold, clf.pipeline_) | trained(result.gold, clf.pipeline_)
+            phases.clear()
             metrics_table(named, len(pool))
+    note(phases.text())

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ecomfs.cli import eval_score
+from ecomfs.cli.progress import show
 from ecomfs.errors import ConfigError, OutputError
+from ecomfs.progress import CHECKING
 
 if TYPE_CHECKING:
-    from ecomfs.suites import Progress
     from ecomfs.suites.config import Shots
     from ecomfs_eval.board import Board
 
@@ -80,29 +80,31 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress bar")] = False,
 ) -> None:
     """Run every cell of a suite that is not done yet; started again, it goes on."""
+    phases = show(CHECKING, quiet=quiet)
     from rich.console import Console
 
     from ecomfs.suites import load_suite, run_suite
 
     chosen = load_suite(suite)
     target = output or Path("results") / chosen.name
-    with _progress(quiet=quiet) as report:
-        outcome = run_suite(
-            chosen,
-            target,
-            data=data,
-            engine=engine,
-            embedder=embedder,
-            only=only or (),
-            shots=[_shots(s) for s in shots or ()],
-            seeds=seed or (),
-            rows=rows,
-            redo=redo,
-            on_progress=report,
-        )
+    outcome = run_suite(
+        chosen,
+        target,
+        data=data,
+        engine=engine,
+        embedder=embedder,
+        only=only or (),
+        shots=[_shots(s) for s in shots or ()],
+        seeds=seed or (),
+        rows=rows,
+        redo=redo,
+        progress=phases,
+    )
+    phases.clear()
     kept = f", {len(outcome.kept)} were done" if outcome.kept else ""
     Console(stderr=True).print(
-        f"{len(outcome.run)} cells run{kept} · wrote {target} · ecomfs eval report {target}",
+        f"{len(outcome.run)} cells run{kept} in {phases.finish():.1f} s · wrote {target} · "
+        f"ecomfs eval report {target}",
         highlight=False,
     )
     for cell, error in outcome.failed:
@@ -240,32 +242,6 @@ def compare(
     for what, folders in (("old", found.only_old), ("new", found.only_new)):
         for folder in folders:
             console.print(f"only in the {what} results: {folder}")
-
-
-@contextmanager
-def _progress(*, quiet: bool) -> Iterator[Callable[[Progress], None]]:
-    """The cell that runs, its rows, and how many cells are done; on standard error."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bar
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[unit]}"),
-        TimeElapsedColumn(),
-    )
-    with Bar(*columns, console=Console(stderr=True), disable=quiet, transient=True) as bar:
-        cells = bar.add_task("cells", total=None, unit="cells")
-        rows = bar.add_task("", total=None, unit="rows")
-
-        def report(at: Progress) -> None:
-            bar.update(cells, completed=at.done, total=at.cells)
-            title = f"{at.cell.title} · {at.step}"
-            bar.update(rows, completed=at.rows_done, total=at.rows or None, description=title)
-
-        yield report
 
 
 def _shots(text: str) -> Shots:

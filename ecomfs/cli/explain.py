@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ecomfs.cli import groups as g
+from ecomfs.cli import progress
 from ecomfs.cli.unfold import unfolded
+from ecomfs.progress import LOADING
 
 if TYPE_CHECKING:
     from ecomfs.types import Row
@@ -50,9 +52,11 @@ def explain(
             hint="write a JSON object: '{" + f'"{needed[0]}": "…"' + ", …}'",
         )
     as_rows([given], card, labelled.fields)
+    phases = progress.show(LOADING)
     clf = g.classifier(labelled, reading, fitting, promises)
     with labelled.to_fit(pool) as examples:
-        clf.fit(examples)
+        clf.fit(examples, progress=phases)
+        phases.clear()
         g.tell(promises, clf)
         told = clf.explain(given, influence=influence)
     print(json.dumps(told.to_dict(), ensure_ascii=False, indent=2) if as_json else told)

@@ -9,7 +9,9 @@ import typer
 
 from ecomfs.cli import groups as g
 from ecomfs.cli import options as o
+from ecomfs.cli.progress import show
 from ecomfs.cli.unfold import unfolded
+from ecomfs.progress import CHECKING
 
 if TYPE_CHECKING:
     from ecomfs.fit import Profile
@@ -31,10 +33,9 @@ def fit(
 ) -> None:
     """Choose k and read-out, calibrate, weigh the model against the cheap experts, and fit the
     thresholds for what is asked to be promised: leave-one-out on the pool, with no gradients."""
-    from rich.console import Console
-    from rich.progress import Progress
-
+    phases = show(CHECKING)
     from ecomfs.cli.prepare import check_targets
+    from ecomfs.cli.present import note
     from ecomfs.errors import ConfigError
 
     if calibrate < 1 or budget < calibrate:
@@ -47,23 +48,19 @@ def fit(
     _, pool = labelled.load()
     fitting = g.Fitting(calibrate, fusion)
     clf = g.classifier(labelled, reading, fitting, promises, tune=budget - calibrate)
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        job = bar.add_task("reading the pool, leave-one-out")
-        with labelled.to_fit(pool) as examples:
-            clf.fit(
-                examples, on_progress=lambda done, total: bar.update(
-                    job, completed=done, total=total
-                )
-            )  # fmt: skip
+    with labelled.to_fit(pool) as examples:
+        clf.fit(examples, progress=phases)
+    phases.clear()
     profile = clf.profile_
     if profile is None:
         raise ConfigError(f"{labelled.examples}: no example to read", hint="add labelled examples")
     profile.save(output)
-    show(profile)
-    Console(stderr=True).print(f"wrote {output}: use it with --profile {output}", highlight=False)
+    print_profile(profile)
+    note(f"wrote {output}: use it with --profile {output}")
+    note(phases.text())
 
 
-def show(profile: Profile) -> None:
+def print_profile(profile: Profile) -> None:
     """A profile in a few lines, on standard output."""
     from rich.console import Console
     from rich.table import Table
@@ -97,5 +94,5 @@ def show(profile: Profile) -> None:
             "who knows: " + ", ".join(f"{name} {belief:.0%}" for name, belief in believed),
             highlight=False,
         )
-    for line in promised(found):
+    for line in (*promised(found), *(f"note: {text}" for text in found["notes"])):
         console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -89,7 +89,7 @@ class Promises:
     ] = None
     novel_below: Annotated[
         float | None,
-        typer.Option(help="leave rows to a person that look this unlikely to fit any label (0.05)"),
+        typer.Option(help="abstain on rows that look this unlikely to fit any label (0.05)"),
     ] = None
 
     def options(self) -> dict[str, Any]:
@@ -154,12 +154,14 @@ def classifier(
 
 
 def tell(promises: Promises, fitted: FewShotClassifier) -> None:
-    """Say which promises a fit can keep, and which it cannot; nothing where none was asked."""
-    if not promises.asked or fitted.profile_ is None:
-        return
-    from ecomfs.cli.present import note, promised
+    """Say which promises a fit can keep and which it cannot, and what it found that a person
+    should hear of: labels that the examples make unlikely, a model that adds nothing."""
+    from ecomfs.cli.present import note, notes_of, promised
 
-    for line in promised(fitted.profile_.found):
+    if promises.asked and fitted.profile_ is not None:
+        for line in promised(fitted.profile_.found):
+            note(line)
+    for line in notes_of(fitted):
         note(line)
 
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ecomfs.cli import groups as g
+from ecomfs.cli.progress import show
 from ecomfs.cli.scoring import Cluster, Sources, Table, check, fitted
 from ecomfs.cli.unfold import unfolded
+from ecomfs.progress import CHECKING
 
 if TYPE_CHECKING:
     from ecomfs.batch.plan import Interval, Plan
@@ -44,6 +46,7 @@ def plan(
 ) -> None:
     """Say what ``ecomfs score`` would do with the same options: rows, copies, what is known
     already, prompt tokens, time and cost."""
+    phases = show(CHECKING)
     from rich.console import Console
     from rich.table import Table as Shown
 
@@ -59,16 +62,18 @@ def plan(
         raise ConfigError("--probe is 0 or more, --block-size and --prompts are 1 or more")
     prices = None if price is None else Prices(price, price_cached, price_answer)
     promises.check(labelled, fitting)
-    skips = False
+    skips, readings = False, 0
     jobs = name_outputs(find_inputs(sources), table.output)
     if not any(journal_path(job.output).exists() for job in jobs):
         # A plan reads nothing leave-one-out. Where a run was interrupted, it has done so, the
         # reading cache knows the answers, and its journal fits no other calibration.
         skips = promises.max_loss is not None
+        readings = 0 if fitting.profile else fitting.calibrate
         fitting, promises = replace(fitting, calibrate=0), g.Promises()
     known = check(sources, table, labelled)
-    pipeline = fitted(labelled, reading, fitting, promises, known.pool)
+    pipeline = fitted(labelled, reading, fitting, promises, known.pool, phases)
     plans: list[Plan] = []
+    phases("counting tokens")
     for job in known.jobs:
         columns = find_columns(
             job.source, known.card, fields=labelled.fields, id_column=table.id_column,
@@ -78,20 +83,22 @@ def plan(
         found = plan_table(
             job.source, job.output, pipeline, columns, known.selection, identity,
             prices=prices, probe=0 if plans else probe, block_size=block_size,
-            max_prompts=prompts, seed=labelled.seed,
+            max_prompts=prompts, seed=labelled.seed, readings=0 if plans else readings,
         )  # fmt: skip
         plans.append(found)
     shown = Shown(title=f"{len(plans)} input(s) · {pipeline.engine.spec}", show_header=False)
     if pipeline.retriever is not None:
         shown.add_row("labelled examples", pipeline.retriever.index.description)
-    for name, value in _lines(total(plans)):
+    for name, value in plan_lines(total(plans)):
         shown.add_row(name, value)
     if skips:
         shown.add_row("of these not asked (--max-loss)", "known once the run has fitted it")
+    phases.clear()
     Console().print(shown)
 
 
-def _lines(plan: Plan) -> list[tuple[str, str]]:
+def plan_lines(plan: Plan) -> list[tuple[str, str]]:
+    """A plan as names and values."""
     lines = [("rows", f"{plan.rows:,}")]
     for name, number in (
         ("left out by --where or --sample", plan.left_out),
@@ -107,6 +114,11 @@ def _lines(plan: Plan) -> list[tuple[str, str]]:
         ("in the reading cache", _number(plan.remembered)),
         ("to be read by the model", _number(plan.asked)),
     ]
+    if plan.fit.examples:
+        known = f" ({plan.fit.remembered:,} in the reading cache)" if plan.fit.remembered else ""
+        lines.append(("examples the fit reads leave-one-out", f"{plan.fit.examples:,}{known}"))
+        if plan.fit.tokens is not None:
+            lines.append(("prompt tokens of the fit", f"{plan.fit.tokens:,}"))
     tokens = "unknown: the model shows no tokenizer"
     lines.append(
         ("prompt tokens", tokens if plan.prompt_tokens is None else _number(plan.prompt_tokens))
@@ -116,9 +128,10 @@ def _lines(plan: Plan) -> list[tuple[str, str]]:
     if plan.sampled and not plan.asked.exact:
         lines.append(("rendered for this", f"{plan.sampled:,} prompts; intervals are 95 %"))
     if plan.seconds is not None and plan.rate is not None:
-        lines.append(
-            ("time", f"{_time(plan.seconds)} at {plan.rate:.1f} rows/s ({plan.rate_from})")
-        )
+        unit = "rows" if plan.prompt_tokens is None else "tokens"
+        fit = ", the fit with it" if plan.fit.asked else ""
+        rate = f"{plan.rate:,.1f} {unit}/s ({plan.rate_from})"
+        lines.append(("time", f"{_time(plan.seconds)}{fit} at {rate}"))
     else:
         lines.append(("time", plan.rate_from))
     if plan.cost is not None:

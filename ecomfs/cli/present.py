@@ -2,47 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from ecomfs.batch import ScoreResult, Tally
+    from ecomfs.batch import Answers, ScoreResult, Tally
+    from ecomfs.classifier import FewShotClassifier
     from ecomfs.errors import StoppedError
     from ecomfs_eval import Predictions
-
-
-@contextmanager
-def progress(name: str, *, quiet: bool = False) -> Iterator[Callable[[Tally], None]]:
-    """A progress bar with rows/s, tokens, cache share and time left, on standard error."""
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[detail]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=quiet,
-        transient=True,
-    )
-    with bar:
-        job = bar.add_task(name, total=1.0, detail="")
-
-        def report(tally: Tally) -> None:
-            share = tally.cache_share
-            detail = f"{tally.rows} rows"
-            if tally.rate is not None:
-                detail += f" · {tally.rate:.1f}/s · {tally.prompt_tokens:,} tokens"
-            if share is not None:
-                detail += f" · {share:.0%} reused"
-            bar.update(job, completed=tally.progress or 0.0, detail=detail)
-
-        yield report
 
 
 def note(text: str) -> None:
@@ -51,7 +21,7 @@ def note(text: str) -> None:
 
 
 def promised(found: Mapping[str, Any]) -> list[str]:
-    """Which thresholds keep what was asked to be promised, and what could not be promised.
+    """Which thresholds keep what was asked to be promised.
 
     Args:
         found: of a profile.
@@ -64,7 +34,17 @@ def promised(found: Mapping[str, Any]) -> list[str]:
                 f"{what}: confidence of {seen['value']:.3f} or more, {seen['share']:.0%} of "
                 f"{seen['rows']} rows, {seen['error']:.1%} of these wrong"
             )
-    return lines + [f"note: {note}" for note in found["notes"]]
+    return lines
+
+
+def notes_of(fitted: FewShotClassifier) -> list[str]:
+    """What its user should hear of a classifier: what its fit noted, and labels that the examples
+    make unlikely, which no fit is needed to see."""
+    from ecomfs.fit import rare_labels
+
+    profile = fitted.profile_
+    noted = [] if profile is None else [*profile.found["notes"]]
+    return [f"note: {n}" for n in dict.fromkeys([*noted, rare_labels(fitted.pipeline_)]) if n]
 
 
 def summary(result: ScoreResult, n_examples: int, k: int, spec: str) -> None:
@@ -77,11 +57,23 @@ def summary(result: ScoreResult, n_examples: int, k: int, spec: str) -> None:
     console = Console(stderr=True)
     tally = result.tally
     counts = " · ".join(f"{n} {name}" for name, n in tally.status.items() if n)
-    lines = [f"{tally.rows} rows ({counts}) in {tally.seconds:.1f} s", *_sources(tally)]
+    lines = [f"{tally.rows} rows ({counts})", *_sources(tally), _answers(result.answers)]
     lines += [f"{_shots(n_examples, k)} · {spec} · wrote {result.output}"]
     if result.failed is not None:
         lines += [f"failed rows, with the reason: {result.failed} (ecomfs score takes that table)"]
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+
+
+def _answers(answers: Answers) -> str:
+    """How many rows were given each label, how sure the answers are, and what is left to do."""
+    most = answers.labels.most_common()
+    parts = [", ".join(f"{label} {n}" for label, n in most[:LABELS_SHOWN]) or "no row has a label"]
+    if len(most) > LABELS_SHOWN:
+        parts[0] += f", {len(most) - LABELS_SHOWN} more labels"
+    if answers.confidence is not None:
+        parts.append(f"mean confidence {answers.confidence:.2f}")
+    parts.append(f"{answers.review} need review")
+    return " · ".join(parts)
 
 
 def _sources(tally: Tally) -> list[str]:
@@ -130,6 +122,8 @@ def _shots(n_examples: int, k: int) -> str:
     return f"{labelled(n_examples)} · k = {k}" + ("" if k else " (zero-shot prompts)")
 
 
+LABELS_SHOWN = 12
+"""Most labels whose rows are counted in the summary."""
 SHOWN = {"accuracy": "accuracy", "f1_macro": "macro-F1", "roc_auc": "AUC", "log_loss": "log loss"}
 
 
@@ -149,9 +143,14 @@ def metrics_table(
         notes: also print, once each, what the metrics say of their values: rows left out, units
             resampled, why there is no value.
     """
+    from ecomfs.batch.evaluate import ANSWERED
     from ecomfs_eval import METRICS, Bootstrap, scores
 
     first = next(iter(systems.values()))
+    abstains = any("abstained" in p.status for p in systems.values())
+    if abstains:
+        # Accuracy alone would call a promise broken that is kept on every row that was answered.
+        shown = {**shown, **ANSWERED}
     had = "" if n_examples is None else f" · {labelled(n_examples)}"
     table = Table(
         title=f"n = {len(first)} rows with a true label{had} · 95 % intervals",
@@ -169,6 +168,11 @@ def metrics_table(
                 said.setdefault(text, {}).setdefault(shown[key], []).append(name)
     console = Console()
     console.print(table)
+    if abstains:
+        console.print(
+            "a row that abstained counts as wrong, but for the precision among the answered",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
     if notes:
         for text, places in said.items():
             named = "; ".join(

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ecomfs.batch.evaluate import ANSWERED
 from ecomfs.compare.outcome import METRICS, Outcome
 from ecomfs_eval.compare import Comparison, Comparisons, Flip
 from ecomfs_eval.compare.differences import p_text, signed
@@ -27,10 +28,19 @@ def print_outcome(found: Outcome, show: int, written: Sequence[Path] = ()) -> No
     first = found.result.comparisons[0]
     level = 100 * (1 - float(found.about["alpha"]))
     console.print(f"{first.rows:,} rows compared · {level:g} % intervals", highlight=False)
+    behind = () if found.model_alone is None else found.model_alone.notes
     for note in found.notes:
+        if note in behind:
+            continue  # it stands beside the table of the model alone
         console.print(note, highlight=False, markup=False, soft_wrap=True)
     _print_scores(console, found)
     _print_differences(console, found.result)
+    if found.model_alone is not None:
+        console.print("\nthe model alone, before the experts are heard:")
+        for note in found.model_alone.notes:
+            console.print(note, highlight=False, markup=False, soft_wrap=True)
+        _print_scores(console, found.model_alone)
+        _print_differences(console, found.model_alone.result)
     _print_slices(console, found.result)
     if first.mcnemar is not None:
         _print_flips(console, found.systems, found.result, show)
@@ -40,14 +50,15 @@ def print_outcome(found: Outcome, show: int, written: Sequence[Path] = ()) -> No
 
 
 def _print_scores(console: Console, found: Outcome) -> None:
-    out = Table("")
-    for title in METRICS.values():
+    out, first = Table(""), found.systems[0].name
+    shown = {m: t for m, t in (METRICS | ANSWERED).items() if m in found.scores[first]}
+    for title in shown.values():
         out.add_column(title)
     gaps: dict[str, None] = {}
     for system in found.systems:
         scores = found.scores[system.name]
-        out.add_row(escape(system.name), *(_cell(scores[m]) for m in METRICS))
-        for metric, title in METRICS.items():
+        out.add_row(escape(system.name), *(_cell(scores[m]) for m in shown))
+        for metric, title in shown.items():
             if scores[metric].value is None:
                 gaps[f"{title} of {system.name} is undefined: {scores[metric].reason}"] = None
     console.print(out)

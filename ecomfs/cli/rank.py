@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,17 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ecomfs.cli import groups as g
+from ecomfs.cli.progress import show
 from ecomfs.cli.unfold import unfolded
 from ecomfs.errors import ConfigError
+from ecomfs.progress import CHECKING, LOADING, Phases
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ecomfs.pipeline import Pipeline
     from ecomfs.rank import Catalogue, Pairs, User
     from ecomfs.types import Prediction
 
-COLUMNS = ("rank", "score", "status", "error", "note")
+COLUMNS = (
+    "rank", "score", "status", "suggestion", "prediction_set", "novelty", "source", "error", "note",
+)  # fmt: skip
 TOP = 10
 
 
@@ -79,16 +79,27 @@ def rank(
     limit: Annotated[
         int | None, typer.Option(help="only the first rows of PAIRS, or the first items")
     ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="say what it would read and how long; rank nothing")
+    ] = False,
+    probe: Annotated[
+        int,
+        typer.Option(help="with --plan: pairs that the model reads now, to time it"),
+    ] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress bar")] = False,
 ) -> None:
     """Rank the items of a catalogue for each user, or rows that are pairs already.
 
     --field names a column of whichever table has it; the others keep the task's names.
     """
+    phases = show(CHECKING, quiet=quiet)
+    from ecomfs.cli.present import note
     from ecomfs.rank import positive_label, read_pairs, read_parties
     from ecomfs.rank.order import check_top
     from ecomfs.task import LabelSpace
 
+    if probe < 0 or (probe and not plan):
+        raise ConfigError(f"--probe {probe}", hint="0 or more pairs, with --plan")
     target = _target(source, user, items, group, output)
     check_top(top)
     fields = labelled.fields
@@ -104,18 +115,30 @@ def rank(
         parties = read_parties(
             card, user, items, fields=fields, user_column=user_column, item_column=item_column
         )
-    clf = g.classifier(labelled, reading, fitting)
+    if parties is not None:
+        parties = parties[0], replace(parties[1], items=parties[1].items[:limit])
+    phases(LOADING)
+    # A plan reads nothing leave-one-out, and counts what would be.
+    readings = 0 if fitting.profile else fitting.calibrate
+    clf = g.classifier(labelled, reading, replace(fitting, calibrate=0) if plan else fitting)
     with labelled.to_fit(pool) as shown:
-        clf.fit(shown)
+        clf.fit(shown, progress=phases)
+    phases.clear()
+    if plan:
+        _plan(
+            clf.pipeline_, pairs, parties, keep_seen, readings, probe, labelled.seed, phases
+        )  # fmt: skip
+        return
+    g.tell(g.Promises(), clf)
     if pairs is not None:
         _pairs(
-            clf.pipeline_, pairs, target, label, top, str(group), len(pool), labelled.seed, quiet
+            clf.pipeline_, pairs, target, label, top, str(group), len(pool), labelled.seed, phases
         )  # fmt: skip
     if parties is not None:
         users, catalogue = parties
-        catalogue = replace(catalogue, items=catalogue.items[:limit])
         how = {"positive": label, "top": TOP if top is None else top, "keep_seen": keep_seen}
-        _catalogue(clf.pipeline_, users, catalogue, target, how, len(pool), quiet)
+        _catalogue(clf.pipeline_, users, catalogue, target, how, len(pool), phases)
+    note(phases.text())
 
 
 def _target(
@@ -156,23 +179,6 @@ def _of_pool(examples: str | None, fields: dict[str, str]) -> dict[str, str]:
     return {name: column for name, column in fields.items() if column in header}
 
 
-@contextmanager
-def _progress(name: str, total: int, quiet: bool) -> Iterator[Callable[[Prediction], None]]:
-    from ecomfs.batch import Tally
-    from ecomfs.cli.present import progress
-
-    tally, started = Tally(), time.monotonic()
-    with progress(name, quiet=quiet) as report:
-
-        def saw(prediction: Prediction) -> None:
-            tally.add(prediction)
-            tally.seconds = time.monotonic() - started
-            tally.progress = tally.rows / total
-            report(tally)
-
-        yield saw
-
-
 def _catalogue(
     pipeline: Pipeline,
     users: Sequence[User],
@@ -180,7 +186,7 @@ def _catalogue(
     target: Path,
     how: dict[str, Any],
     n_examples: int,
-    quiet: bool,
+    phases: Phases,
 ) -> None:
     from ecomfs.rank import rank_users
     from ecomfs.table import AtomicWriter, added_columns
@@ -189,18 +195,15 @@ def _catalogue(
     first, *last = added_columns(catalogue.header, ("user", *COLUMNS))
     header = [first, *last[:2], *catalogue.header, *last[2:]]
     counts: Counter[str] = Counter()
-    total = len(users) * len(catalogue.items)
-    with (
-        _progress(target.name, total, quiet) as saw,
-        AtomicWriter(target, header) as writer,
-    ):
-        for one in rank_users(pipeline, users, catalogue, on_prediction=saw, **how):
+    with AtomicWriter(target, header) as writer:
+        for one in rank_users(pipeline, users, catalogue, progress=phases, **how):
             counts.update(candidates=one.candidates, seen=one.seen, failed=one.failed)
             for r in one.items:
                 place, tail = _cells(r.rank, r.score, r.prediction)
                 cells = [cell_text(r.item.cells.get(name, "")) for name in catalogue.header]
                 writer.write([[one.user.id, *place, *cells, *tail]])
             writer.flush()
+    phases.clear()
     left_out = "" if how["keep_seen"] else f" · {counts['seen']} already in a history, left out"
     _said(
         f"{len(users)} users × {len(catalogue.items)} items: {counts['candidates']} pairs read"
@@ -218,7 +221,7 @@ def _pairs(
     group: str,
     n_examples: int,
     seed: int,
-    quiet: bool,
+    phases: Phases,
 ) -> None:
     from ecomfs.cli.present import metrics_table
     from ecomfs.rank import METRICS, rankings, score_pairs
@@ -226,16 +229,14 @@ def _pairs(
     from ecomfs.table import AtomicWriter, added_columns
 
     added = added_columns(pairs.header, COLUMNS)
-    with (
-        AtomicWriter(target, [*added[:2], *pairs.header, *added[2:]]) as writer,
-        _progress(target.name, len(pairs.rows), quiet) as saw,
-    ):
-        predictions = score_pairs(pipeline, pairs, on_prediction=saw)
+    with AtomicWriter(target, [*added[:2], *pairs.header, *added[2:]]) as writer:
+        predictions = score_pairs(pipeline, pairs, progress=phases)
         scores = [p.probabilities.get(positive) for p in predictions]
         for i, rank in list_order(pairs.lists, scores, top):
             place, tail = _cells(rank, scores[i], predictions[i], pairs.rows[i].note)
             cells = (pairs.rows[i].cells[name] for name in pairs.header)
             writer.write([[*place, *cells, *tail]])
+    phases.clear()
     _said(
         f"{len(pairs.rows)} rows in {len(set(pairs.lists))} lists by {group!r}",
         scores.count(None), pipeline, positive, n_examples, target,
@@ -245,12 +246,57 @@ def _pairs(
         metrics_table(found, n_examples, seed=seed, shown=METRICS, notes=True)
 
 
+def _plan(
+    pipeline: Pipeline,
+    pairs: Pairs | None,
+    parties: tuple[list[User], Catalogue] | None,
+    keep_seen: bool,
+    readings: int,
+    probe: int,
+    seed: int,
+    phases: Phases,
+) -> None:
+    """Print how many pairs would be read, and how long it would take."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from ecomfs.batch.plan import plan_rows
+    from ecomfs.cli.plan import plan_lines
+    from ecomfs.rank import candidates_of, pair_row
+
+    card, left_out, unusable = pipeline.card, 0, 0
+    if pairs is not None:
+        rows = [f for f, row in zip(pairs.fields, pairs.rows, strict=True) if not row.error]
+        unusable = len(pairs.rows) - len(rows)
+    else:
+        assert parties is not None
+        users, catalogue = parties
+        rows = []
+        for user, items in candidates_of(card, users, catalogue, keep_seen=keep_seen):
+            left_out += len(catalogue.items) - len(items)
+            unusable += sum(bool(item.error) for item in items)
+            rows += [pair_row(card, user, item) for item in items if not item.error]
+    phases("counting tokens")
+    found = plan_rows(
+        pipeline, rows, unusable=unusable, probe=probe, seed=seed, readings=readings
+    )  # fmt: skip
+    phases.clear()
+    shown = Table(title=f"pairs · {pipeline.engine.spec}", show_header=False)
+    if left_out:
+        shown.add_row("already in a history, left out", f"{left_out:,}")
+    for name, value in plan_lines(found):
+        shown.add_row(name, value)
+    Console().print(shown)
+
+
 def _cells(
     rank: int | None, score: float | None, prediction: Prediction, note: str = ""
 ) -> tuple[list[str], list[str]]:
-    place = ["" if rank is None else str(rank), "" if score is None else f"{score:.6f}"]
+    from ecomfs.batch.output import detail_cells, number_cell
+
+    place = ["" if rank is None else str(rank), number_cell(score)]
     notes = "; ".join(text for text in (note, prediction.note) if text)
-    return place, [str(prediction.status), prediction.error, notes]
+    return place, [str(prediction.status), *detail_cells(prediction), prediction.error, notes]
 
 
 def _said(

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from ecomfs.cli import groups as g
+from ecomfs.cli.progress import show
 from ecomfs.cli.scoring import Cluster, Sources, Table, check
 from ecomfs.cli.unfold import unfolded
-
-if TYPE_CHECKING:
-    from ecomfs.batch import Tally
+from ecomfs.progress import CHECKING, MEASURING
 
 
 @unfolded
@@ -42,48 +40,58 @@ def score(
     A run that is killed or stopped (Ctrl-C) goes on with the same command. Exit codes: 0 done
     (failed rows are in OUT.failed.csv), 2 an error, 130 stopped by Ctrl-C, 143 by SIGTERM.
     """
+    # Before anything is loaded that takes its time.
+    phases = show(CHECKING, quiet=quiet)
     from ecomfs.batch import score_table
     from ecomfs.batch.runlog import RunLog
     from ecomfs.cli.answering import answering
-    from ecomfs.cli.present import metrics_table, progress, stopping, summary
+    from ecomfs.cli.present import metrics_table, note, stopping, summary
     from ecomfs.engine.shared import canary_reports
     from ecomfs.errors import StoppedError
 
     known = check(sources, table, labelled)
     n_examples = len(known.pool)
+
+    def stop(number: int) -> None:
+        phases.clear()
+        stopping(number)
+
     try:
-        with answering(cluster, known.pool, labelled, reading, fitting, promises) as answerer:
+        with answering(
+            cluster, known.pool, labelled, reading, fitting, promises, phases
+        ) as answerer:
             log = RunLog.start(ctx.obj or ["score", *sources])
             log.engine(answerer.spec, [r.as_dict() for r in canary_reports(answerer.spec)])
             with log.ending():
                 for job in known.jobs:
-                    with progress(job.source, quiet=quiet) as report:
-
-                        def tell(tally: Tally, report: Callable[[Tally], None] = report) -> None:
-                            report(tally)
-                            log.progress(tally)
-
-                        result = score_table(
-                            job.source,
-                            job.output,
-                            answerer.by,
-                            fields=labelled.fields,
-                            id_column=table.id_column,
-                            gold_column=table.gold,
-                            probabilities=table.probabilities,
-                            encoding="utf-8-sig" if table.encoding == "utf-8-sig" else "utf-8",
-                            selection=known.selection,
-                            restart=restart,
-                            keep_journal=keep_journal,
-                            on_progress=tell,
-                            on_stop=stopping,
-                            on_identity=partial(log.input, job.output),
-                        )
+                    result = score_table(
+                        job.source,
+                        job.output,
+                        answerer.by,
+                        fields=labelled.fields,
+                        id_column=table.id_column,
+                        gold_column=table.gold,
+                        probabilities=table.probabilities,
+                        encoding="utf-8-sig" if table.encoding == "utf-8-sig" else "utf-8",
+                        selection=known.selection,
+                        restart=restart,
+                        keep_journal=keep_journal,
+                        progress=phases,
+                        on_progress=log.progress,
+                        on_stop=stop,
+                        on_identity=partial(log.input, job.output),
+                    )
                     log.output(job.output, result.tally)
+                    phases.clear()
                     summary(result, n_examples, answerer.k, answerer.spec)
                     if result.gold is not None:
+                        phases(MEASURING)
                         systems = answerer.systems(result.gold, labelled.seed)
+                        phases.clear()
                         metrics_table(systems, n_examples, seed=labelled.seed)
+                log.time(phases.finish(), phases.seconds)
+                note(phases.text())
     except StoppedError as error:
+        phases.clear()
         stopping(None, error)
         raise typer.Exit(128 + error.signal) from None

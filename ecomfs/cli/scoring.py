@@ -10,6 +10,7 @@ import typer
 
 from ecomfs.cli import groups as g
 from ecomfs.cli import options as o
+from ecomfs.progress import LOADING, Phases
 
 if TYPE_CHECKING:
     from ecomfs.batch import Selection
@@ -142,11 +143,13 @@ def fitted(
     fitting: g.Fitting,
     promises: g.Promises,
     pool: list[Example] | None = None,
+    phases: Phases | None = None,
 ) -> Pipeline:
     """Load the model and fit it on the labelled examples; say what of the promises can be kept.
 
     Args:
         pool: the examples, when they are read already.
+        phases: are told how far it is; ``None``: nobody is.
 
     Raises:
         EcomfsError: anything that the options get wrong.
@@ -154,9 +157,12 @@ def fitted(
     promises.check(labelled, fitting)
     if pool is None:
         _, pool = labelled.load()
+    phases = phases or Phases()
+    phases(LOADING)
     clf = g.classifier(labelled, reading, fitting, promises)
     with labelled.to_fit(pool) as examples:
-        clf.fit(examples)
+        clf.fit(examples, progress=phases)
+    phases.clear()
     g.tell(promises, clf)
     return clf.pipeline_
 

@@ -10,7 +10,9 @@ import typer
 
 from ecomfs.cli import groups as g
 from ecomfs.cli import options as o
+from ecomfs.cli.progress import show
 from ecomfs.cli.unfold import unfolded
+from ecomfs.progress import CHECKING, LOADING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from ecomfs.compare import Variant
     from ecomfs.engine.protocol import Engine
     from ecomfs.pool import Pool
+    from ecomfs.progress import Phases
     from ecomfs.serve import Arms
     from ecomfs.task import TaskCard
     from ecomfs.traffic import TrafficLog
@@ -56,6 +59,7 @@ def serve(
     ] = 0,
 ) -> None:
     """Serve the classifier over HTTP until Ctrl-C; ecomfs.Client speaks to it."""
+    phases = show(CHECKING)
     from rich.console import Console
 
     from ecomfs import aio
@@ -88,12 +92,14 @@ def serve(
         examples = stack.enter_context(labelled.to_fit(pool))
         if traffic is None:
             # --field is of the table: a request has the task's names.
-            clf = FewShotClassifier(task, **options).fit(examples)
+            phases(LOADING)
+            clf = FewShotClassifier(task, **options).fit(examples, progress=phases)
+            phases.clear()
             served, engines, split = clf, [clf.engine_], ""
             g.tell(promises, clf)
         else:
             served, engines, split = _split(
-                variants, options, promises, task, examples, traffic, split_seed
+                variants, options, promises, task, examples, traffic, split_seed, phases
             )
         live = (
             "" if isinstance(examples, list) else "\nchanges of the pool count at the next request"
@@ -106,6 +112,7 @@ def serve(
             f"{', '.join(dict.fromkeys(e.spec for e in engines))}{split}\n"
             f"serving at {url} (try {url}/docs), stop with Ctrl-C{live}"
         )
+        told += f"\nready after {phases.text()}"
         console = Console(stderr=True)
         try:
             server.run(
@@ -137,13 +144,15 @@ def _split(
     labelled: Pool | list[Example],
     log: TrafficLog,
     seed: int,
+    phases: Phases,
 ) -> tuple[Arms, list[Engine], str]:
     """The variants behind one service, their engines, and a line about the split."""
     from ecomfs.compare import fit_variants
     from ecomfs.serve import Arms
     from ecomfs.traffic import Split
 
-    contenders = fit_variants(variants, options, task, labelled)
+    contenders = fit_variants(variants, options, task, labelled, progress=phases)
+    phases.clear()
     for contender in contenders:
         g.tell(promises, contender.classifier)
     split = Split({v.name: v.weight for v in variants}, seed)

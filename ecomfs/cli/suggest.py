@@ -11,7 +11,9 @@ import typer
 
 from ecomfs.cli import groups as g
 from ecomfs.cli import options as o
+from ecomfs.cli import progress
 from ecomfs.errors import ConfigError, DuplicateIdError, EmptyInputError, OutputError, RowError
+from ecomfs.progress import LOADING
 
 if TYPE_CHECKING:
     from ecomfs.suggest import Suggestion
@@ -194,8 +196,10 @@ def _read_by_model(
     reading: g.Reading,
 ) -> _Vote:
     """The classifier's own answers; a row it cannot answer is as uncertain as can be."""
-    clf = g.classifier(labelled, reading).fit(list(pool))
-    found = clf.classify([row.fields for row in rows], [row.id for row in rows])
+    phases = progress.show(LOADING)
+    clf = g.classifier(labelled, reading).fit(list(pool), progress=phases)
+    found = clf.classify([row.fields for row in rows], [row.id for row in rows], progress=phases)
+    phases.clear()
     unread = [p for p in found if not p.probabilities]
     if unread:
         why = unread[0].error or unread[0].status

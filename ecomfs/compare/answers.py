@@ -8,6 +8,7 @@ that fills) falls on all alike. Readings that the cache holds are not asked agai
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,7 +16,8 @@ from ecomfs import aio
 from ecomfs.batch.score import Tally
 from ecomfs.compare.rows import TestRows
 from ecomfs.pipeline import Case, Pipeline
-from ecomfs.types import Prediction
+from ecomfs.progress import Progress, silent
+from ecomfs.types import Prediction, Status
 from ecomfs_eval import Predictions
 from ecomfs_eval.slicing import by_length
 
@@ -30,7 +32,7 @@ class Answers:
         test: the rows.
         pipelines: name → how a variant is asked.
         seed: of the order of rows and turns.
-        on_progress: called after each turn.
+        progress: told after each turn.
     """
 
     def __init__(
@@ -39,14 +41,14 @@ class Answers:
         pipelines: Mapping[str, Pipeline],
         *,
         seed: int = 0,
-        on_progress: Callable[[Tally], None] = lambda tally: None,
+        progress: Progress = silent,
     ) -> None:
         self._test = test
         self._pipelines = dict(pipelines)
         self._rng = np.random.default_rng(seed)
         self._order = self._rng.permutation(len(test))
         self._found: dict[str, dict[int, tuple[Case, Prediction]]] = {n: {} for n in pipelines}
-        self._report = on_progress
+        self._report = progress
         self.tally = Tally()
         self.asked = 0
 
@@ -57,6 +59,7 @@ class Answers:
 
     def ask(self, rows: int | None = None) -> None:
         """Ask every variant the next rows (all that are left, by default)."""
+        self._say()
         end = len(self._test) if rows is None else min(len(self._test), self.asked + rows)
         while self.asked < end:
             part = self._order[self.asked : min(end, self.asked + CHUNK)].tolist()
@@ -72,19 +75,33 @@ class Answers:
         for i, (case, _, prediction) in zip(part, traced, strict=True):
             self._found[name][i] = (case, prediction)
             self.tally.add(prediction)
-        self.tally.progress = self.tally.rows / (len(self._test) * len(self._pipelines))
-        self._report(self.tally)
+        self._say()
+
+    def _say(self) -> None:
+        self.tally.total = len(self._test) * len(self._pipelines)
+        self.tally.report(self._report)
 
     def predictions(self) -> list[Predictions]:
         """One system a variant, on the rows asked so far, in the order of the table."""
-        asked = sorted(self._order[: self.asked].tolist())
-        return [self._system(name, asked) for name in self._pipelines]
+        return self._systems(lambda prediction: prediction)
 
-    def _system(self, name: str, asked: Sequence[int]) -> Predictions:
+    def model_alone(self) -> list[Predictions]:
+        """The same systems as their models answered before the experts were heard; none where no
+        experts are heard. A row that skipped the model has the answer that it got."""
+        sources = {p.source for rows in self._found.values() for _, p in rows.values()}
+        return self._systems(model_alone) if sources & {"fused", "experts"} else []
+
+    def _systems(self, stage: Callable[[Prediction], Prediction]) -> list[Predictions]:
+        asked = sorted(self._order[: self.asked].tolist())
+        return [self._system(name, asked, stage) for name in self._pipelines]
+
+    def _system(
+        self, name: str, asked: Sequence[int], stage: Callable[[Prediction], Prediction]
+    ) -> Predictions:
         pipeline = self._pipelines[name]
         rows = [self._test.rows[i] for i in asked]
         cases = [self._found[name][i][0] for i in asked]
-        found = [self._found[name][i][1] for i in asked]
+        found = [stage(self._found[name][i][1]) for i in asked]
         gold = [row.label for row in rows]
         # A true label that the pipeline cannot answer (a sampled pool may lack it) stays in the
         # comparison: every variant has it wrong.
@@ -128,6 +145,21 @@ class Answers:
         if lengths is not None:
             slices["text length"] = lengths
         return slices
+
+
+def model_alone(prediction: Prediction) -> Prediction:
+    """A prediction as it was before the experts were heard: calibrated, and never abstained.
+
+    >>> p = Prediction("1", "b", {"a": 0.4, "b": 0.6}, stages={"calibrated": (0.7, 0.3)})
+    >>> model_alone(p).label, model_alone(p).probabilities
+    ('a', {'a': 0.7, 'b': 0.3})
+    """
+    found = prediction.stages.get("calibrated", prediction.stages.get("read"))
+    if found is None:
+        return prediction
+    alone = dict(zip(prediction.probabilities, found, strict=True))
+    label = max(alone, key=alone.__getitem__)
+    return replace(prediction, label=label, probabilities=alone, status=Status.OK)
 
 
 def _positive(pipeline: Pipeline) -> str | None:

@@ -13,6 +13,7 @@ from ecomfs.compare.variant import LANGUAGES, Variant
 from ecomfs.errors import ConfigError, EcomfsError
 from ecomfs.pipeline import Pipeline
 from ecomfs.pool import Pool
+from ecomfs.progress import Progress, silent, within
 from ecomfs.task import TaskCard
 from ecomfs.types import Example
 
@@ -88,9 +89,14 @@ def fit_variants(
     common: Mapping[str, Any],
     task: str | Path,
     pool: Pool | Sequence[Example],
+    *,
+    progress: Progress = silent,
 ) -> list[Contender]:
     """Fit every contender before the first row is read: an error in the last one must not cost
     the time of the others.
+
+    Args:
+        progress: told how far it is, phase by phase of every variant.
 
     Raises:
         EcomfsError: as :meth:`FewShotClassifier.fit`, naming the variant.
@@ -99,7 +105,10 @@ def fit_variants(
     for variant in variants:
         try:
             classifier = FewShotClassifier(task, **{**common, **variant.options})
-            classifier.fit(pool if isinstance(pool, Pool) else list(pool))
+            classifier.fit(
+                pool if isinstance(pool, Pool) else list(pool),
+                progress=within(progress, variant.name),
+            )
         except EcomfsError as error:
             error.add_note(f"variant {variant.name!r}: {variant.source}")
             raise

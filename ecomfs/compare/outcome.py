@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ecomfs.batch.evaluate import ANSWERED
 from ecomfs.errors import ConfigError, OutputError
 from ecomfs_eval import Bootstrap, Predictions, get_metric, scores
 from ecomfs_eval.compare import Comparisons
@@ -31,6 +32,8 @@ class Outcome:
     notes: sentences on how it was made: what was compared, on which rows, what was kept out.
     about: the same for programs.
     texts: whether rows and prompts may stand in what is written.
+    model_alone: the same comparison by the model alone, before the experts are heard; ``None``
+        where no experts are.
     """
 
     systems: tuple[Predictions, ...]
@@ -39,6 +42,7 @@ class Outcome:
     notes: tuple[str, ...]
     about: Mapping[str, Any]
     texts: bool = True
+    model_alone: Outcome | None = None
 
     @property
     def decision(self) -> str:
@@ -60,6 +64,9 @@ class Outcome:
         ]
         about = {k: v for k, v in self.about.items() if k != "variants"}
         found = {**about, "notes": list(self.notes), "systems": systems, **self.result.to_dict()}
+        if self.model_alone is not None:
+            alone = self.model_alone.to_dict()
+            found["model_alone"] = {k: v for k, v in alone.items() if k not in about}
         return {**found, "decision": self.decision}
 
 
@@ -71,6 +78,7 @@ def outcome(
     notes: Sequence[str],
     about: Mapping[str, Any],
     texts: bool = True,
+    model_alone: Outcome | None = None,
 ) -> Outcome:
     """The outcome with every variant's scores.
 
@@ -88,9 +96,10 @@ def outcome(
                 for c in result.comparisons
             ),
         )  # fmt: skip
-    metrics = {name: get_metric(name) for name in METRICS}
+    abstains = any("abstained" in s.status for s in systems)
+    metrics = {name: get_metric(name) for name in (METRICS | ANSWERED if abstains else METRICS)}
     found = {s.name: scores(metrics, s, how) for s in systems}
-    return Outcome(tuple(systems), result, found, tuple(notes), about, texts)
+    return Outcome(tuple(systems), result, found, tuple(notes), about, texts, model_alone)
 
 
 def check_targets(*paths: Path | None, folder: Path | None = None) -> None:

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ecomfs.batch.score import Tally
 from ecomfs.compare.answers import Answers
 from ecomfs.compare.contenders import Contender
 from ecomfs.compare.outcome import Outcome, outcome
 from ecomfs.compare.rows import TestRows
 from ecomfs.compare.watch import watch
 from ecomfs.errors import ConfigError
+from ecomfs.progress import MEASURING, Progress, silent
 from ecomfs_eval import Bootstrap, EvalError, Predictions, get_metric
 from ecomfs_eval.compare import Comparisons, Plan, compare_many, complete, plan
 from ecomfs_eval.sequential import SequentialState, all_decided_by
@@ -80,7 +80,7 @@ def run(
     design: Design,
     *,
     texts: bool = True,
-    on_progress: Callable[[Tally], None] = lambda tally: None,
+    progress: Progress = silent,
     on_look: Callable[[list[SequentialState]], None] = lambda states: None,
 ) -> Outcome:
     """Ask, compare, decide.
@@ -88,6 +88,7 @@ def run(
     Args:
         contenders: the first is the one in use.
         texts: whether rows and prompts may stand in what is written.
+        progress: told of answers, those of all variants together.
         on_look: called at each look of a sequential run.
 
     Raises:
@@ -95,7 +96,7 @@ def run(
         EngineError: an engine is gone.
     """
     pipelines = {c.name: c.pipeline for c in contenders}
-    answers = Answers(test, pipelines, seed=design.seed, on_progress=on_progress)
+    answers = Answers(test, pipelines, seed=design.seed, progress=progress)
     states: list[SequentialState] = []
     try:
         if design.sequential:
@@ -110,6 +111,7 @@ def run(
             )
         else:
             answers.ask()
+        progress(MEASURING)
         systems: Sequence[Predictions] = answers.predictions()
         left_out = ""
         if not design.failed_as_wrong:
@@ -118,6 +120,14 @@ def run(
         result = compare_many(systems, primary=design.primary, margin=design.margin, how=design.how)
         if states:
             result = all_decided_by(result, states)
+        alone: Sequence[Predictions] = answers.model_alone()
+        if alone and not design.failed_as_wrong:
+            alone, _ = complete(alone)
+        behind = (
+            compare_many(alone, primary=design.primary, margin=design.margin, how=design.how)
+            if alone
+            else None
+        )
     except EvalError as error:
         raise ConfigError(error.message, hint=error.hint) from error
     notes = [
@@ -126,10 +136,40 @@ def run(
         _asked(answers, len(test), design, result),
         *([left_out + "."] if left_out else []),
     ]
+    about = _about(contenders, answers, test, design, left_out)
+    model = None
+    if behind is not None:
+        told = hidden(systems, alone)
+        notes += told
+        if states:
+            told = [*told, "Its intervals do not count the looks of the sequential test."]
+        model = outcome(alone, behind, design.how, notes=told, about=about, texts=texts)
     return outcome(
-        systems, result, design.how,
-        notes=notes, about=_about(contenders, answers, test, design, left_out), texts=texts,
-    )  # fmt: skip
+        systems, result, design.how, notes=notes, about=about, texts=texts, model_alone=model
+    )
+
+
+def hidden(systems: Sequence[Predictions], alone: Sequence[Predictions]) -> list[str]:
+    """A line a challenger: on how many rows its answer is another than that of the first, by the
+    model alone and once the experts were heard, who are the same for all.
+
+    Args:
+        systems: the variants' answers.
+        alone: those of their models alone.
+    """
+    out = []
+    for one, behind in zip(systems[1:], alone[1:], strict=True):
+        after, before = _differ(systems[0], one), _differ(alone[0], behind)
+        hides = " Fusion hides most of what differs between them." if 2 * after < before else ""
+        out.append(
+            f"{one.name} and {systems[0].name} answer {before:,} of {len(behind):,} rows "
+            f"differently by the model alone, and {after:,} once the experts are heard.{hides}"
+        )
+    return out
+
+
+def _differ(one: Predictions, other: Predictions) -> int:
+    return sum(a != b for a, b in zip(one.predicted, other.predicted, strict=True))
 
 
 def _labelled(contenders: Sequence[Contender]) -> str:

@@ -8,7 +8,7 @@ them thresholds are chosen for what the user asks to be promised (:mod:`ecomfs.r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from ecomfs.decide import Policy
 from ecomfs.fit.promises import Kept, Reading, Wanted, promise
+from ecomfs.fit.remarks import adds_nothing
 from ecomfs.pipeline import Pipeline
+from ecomfs.progress import FITTING, Progress, silent
 from ecomfs.read import cross_calibrated, fit_calibration
 from ecomfs.read.blend import MODEL_ALONE, cross_fitted, fit_blend
 from ecomfs.read.calibrate import MINIMUM
@@ -27,7 +29,7 @@ from ecomfs.types import Example
 
 Floats = NDArray[np.float64]
 CHUNK = 16
-"""Readings between two reports of progress."""
+"""Most readings between two reports of progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,9 @@ class Fitted:
 
     Attributes:
         readings: examples that were read leave-one-out.
-        loss: mean log loss on them after each step, by the step's name. The calibrated ones were
-            fitted on these readings and look a little better than they are; the fused one is
+        loss: mean log loss on them after each step, by the step's name; ``experts`` are those
+            that cost no reading, alone. The calibrated ones were fitted on these readings and
+            look a little better than they are; those of the experts and the fused ones are
             cross-fitted.
         accuracy: share of right answers after each step.
         skip, accept: thresholds, with what was seen; ``None``: not wanted, or not supported.
@@ -61,14 +64,14 @@ async def fit(
     pipeline: Pipeline,
     examples: Sequence[Example],
     wanted: Wanted,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = silent,
 ) -> tuple[Pipeline, Fitted]:
     """Read examples leave-one-out and fit what is wanted.
 
     Args:
         examples: of the pool; one reading each. Readings that fail, and text read-outs (whose
             posterior says nothing of the other labels), are left out.
-        on_progress: called with readings done and to do.
+        progress: told of readings done and to do.
 
     Returns:
         The pipeline with everything applied, and what was found.
@@ -77,7 +80,7 @@ async def fit(
     if wanted.fusion and pipeline.retriever is not None:
         experts = Experts(pipeline.retriever, pipeline.space.names)
     bare = replace(pipeline, experts=experts or pipeline.experts, policy=Policy())
-    found, _ = await read_left_out(bare, examples, on_progress)
+    found, _ = await read_left_out(bare, examples, progress)
     kept = [reading for reading in found if reading is not None]
     truth = np.array([label for label, _, _ in kept], dtype=np.int64)
     calibrated, model, unseen = _calibrated(bare, kept)
@@ -86,8 +89,10 @@ async def fit(
     if experts is not None and (len(kept) or not examples):
         policy, fused = _fused(experts, kept, unseen, truth, notes)
     steps = {"read": np.array([p.probabilities for _, _, p in kept]), "calibrated": model}
-    if policy.fusion is not None:
-        steps["fused"] = fused
+    if policy.fusion is not None and experts is not None and kept:
+        steps |= {"experts": _alone(experts, kept, policy.fusion.shares), "fused": fused}
+        remark = adds_nothing(policy.fusion, steps["experts"], fused, truth)
+        notes += [remark] if remark else []
     loss = {name: _loss(p, truth) for name, p in steps.items() if kept}
     right = {name: _right(p, truth) for name, p in steps.items() if kept}
     policy, skip, accept = promise(policy, experts, kept, fused, truth, wanted, notes)
@@ -98,21 +103,23 @@ async def fit(
 async def read_left_out(
     pipeline: Pipeline,
     examples: Sequence[Example],
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = silent,
 ) -> tuple[list[Reading | None], float]:
     """Read examples of the pool as if they were new; ``None`` for a reading that fails, or whose
     posterior says nothing of the other labels. And the mean number of prompt tokens."""
     traces = []
-    for start in range(0, len(examples), CHUNK):
-        on_progress(start, len(examples))
-        part = examples[start : start + CHUNK]
+    # A quarter of what the engine reads at once: on a small machine one of these takes seconds.
+    size = min(CHUNK, max(4, pipeline.engine.capabilities.batch // 4))
+    for start in range(0, len(examples), size):
+        progress(FITTING, start, len(examples))
+        part = examples[start : start + size]
         traces += await pipeline.trace(
             [e.fields for e in part],
             [e.id for e in part],
             exclude_ids=[{e.id} for e in part],
             leave_self_out=True,
         )
-    on_progress(len(examples), len(examples))
+    progress(FITTING, len(examples), len(examples))
     out: list[Reading | None] = []
     for example, (case, posterior, _) in zip(examples, traces, strict=True):
         known = (
@@ -170,6 +177,17 @@ def _fused(
     if not len(kept):
         return policy, model
     return policy, cross_fitted(evidence, truth, shares, PRIOR, accounts, known[truth])
+
+
+def _alone(experts: Experts, kept: Kept, shares: Sequence[float]) -> Floats:
+    """What the experts answer without the model to the examples that were read: leave-one-out,
+    and fitted as they would be if they answered alone."""
+    votes, scores, labels = experts.own()
+    known = np.bincount(labels, minlength=len(experts.labels)) >= PER_LABEL
+    evidence = Evidence(np.full_like(votes, np.nan), votes, scores)
+    answers = cross_fitted(evidence, labels, shares, PRIOR_CHEAP, usable=known[labels])
+    place = {example.id: i for i, example in enumerate(experts.retriever.examples)}
+    return answers[[place[case.id] for _, case, _ in kept]]
 
 
 def _loss(p: Floats, truth: NDArray[np.int64]) -> float:

@@ -37,7 +37,7 @@ class Wanted:
             without the model; ``None``: the model reads every row.
         precision: of the rows that are accepted without a person; ``None``: all are accepted.
         coverage: of the prediction sets; ``None``: none are made.
-        novel_below: rows that belong to no label with a p-value below this are left to a person;
+        novel_below: rows that belong to no label with a p-value below this abstain;
             ``None``: none are.
     """
 
@@ -99,7 +99,7 @@ def promise(
         if accept is None:
             notes.append(
                 f"{len(truth)} readings do not show a precision of {wanted.precision:.0%} at any "
-                "threshold: every row is left to a person; label more, or promise less"
+                "threshold: every row abstains and needs review; label more, or promise less"
             )
     policy = replace(
         policy,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast, get_args
@@ -15,11 +15,13 @@ from ecomfs.errors import ConfigError
 from ecomfs.fit.fitting import fit
 from ecomfs.fit.profile import Profile
 from ecomfs.fit.promises import Wanted
+from ecomfs.fit.remarks import rare_labels
 from ecomfs.fit.tune import Candidate, tune
 from ecomfs.options import Options, ReadoutChoice
 from ecomfs.pipeline import Pipeline
 from ecomfs.pool import Embedder
 from ecomfs.pool.sample import sample_queries
+from ecomfs.progress import Progress, silent
 from ecomfs.read import chain
 from ecomfs.task import TaskCard
 from ecomfs.types import Example
@@ -57,7 +59,7 @@ def fit_pipeline(
     *,
     task: str | Path,
     pool_version: int = 0,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = silent,
 ) -> tuple[Pipeline, Options, Profile | None]:
     """Build a pipeline and fit it as planned.
 
@@ -71,8 +73,9 @@ def fit_pipeline(
 
     def build(with_options: Options) -> Pipeline:
         return build_pipeline(
-            card, examples, engine, embedder, with_options, task=task, pool_version=pool_version
-        )
+            card, examples, engine, embedder, with_options, task=task, pool_version=pool_version,
+            progress=progress,
+        )  # fmt: skip
 
     if plan.profile is not None:
         options = _as_profiled(options, plan.profile)
@@ -89,7 +92,7 @@ def fit_pipeline(
                 _candidates(card, options, engine),
                 shuffled,
                 plan.tune,
-                on_progress,
+                progress,
             )
         )
         options = replace(options, k=tuned.chosen.k, readout=_readout(tuned.chosen.readout))
@@ -98,8 +101,10 @@ def fit_pipeline(
     chosen = sample_queries(examples, plan.readings, options.seed)
     if not chosen:
         return pipeline, options, None
-    pipeline, fitted = aio.run(fit(pipeline, chosen, plan.wanted, on_progress))
-    fitted = replace(fitted, notes=notes + fitted.notes)
+    pipeline, fitted = aio.run(fit(pipeline, chosen, plan.wanted, progress))
+    rare = rare_labels(pipeline)
+    notes += fitted.notes + ((rare,) if rare else ())
+    fitted = replace(fitted, notes=notes)
     return pipeline, options, Profile.of(pipeline, fitted, plan.wanted)
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ecomfs.errors import ConfigError, EcomfsError
 from ecomfs.fit.fitting import read_left_out
 from ecomfs.pipeline import Pipeline
+from ecomfs.progress import TUNING, Progress, part, silent
 from ecomfs.read import fit_calibration
 from ecomfs.types import Example
 
@@ -77,7 +78,7 @@ async def tune(
     candidates: Sequence[Candidate],
     examples: Sequence[Example],
     budget: int,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = silent,
 ) -> Tuned:
     """Try candidates on the pool's own examples.
 
@@ -87,7 +88,7 @@ async def tune(
         examples: to read, in a random order; each candidate reads the first
             ``budget // len(candidates)`` of them.
         budget: most readings in all.
-        on_progress: called with readings done and to do.
+        progress: told of readings done and to do.
 
     Raises:
         ConfigError: no candidate.
@@ -106,22 +107,25 @@ async def tune(
     losses: list[NDArray[np.float64] | None] = []
     tried: list[Candidate] = []
     for done, candidate in enumerate(candidates):
-        on_progress(done * n, n * len(candidates))
-        outcome, loss = await _try(build, candidate, examples[:n])
+        told = part(progress, TUNING, done * n, n * len(candidates))
+        outcome, loss = await _try(build, candidate, examples[:n], told)
         tried.append(outcome)
         losses.append(loss)
-    on_progress(n * len(candidates), n * len(candidates))
+    progress(TUNING, n * len(candidates), n * len(candidates))
     best, note = _best(tried, losses)
     return Tuned(tried[best], tuple(tried), n, note)
 
 
 async def _try(
-    build: Callable[[int, str], Pipeline], candidate: Candidate, examples: Sequence[Example]
+    build: Callable[[int, str], Pipeline],
+    candidate: Candidate,
+    examples: Sequence[Example],
+    progress: Progress,
 ) -> tuple[Candidate, NDArray[np.float64] | None]:
     """How a candidate did, and its log loss on each example (infinite where it gave no answer)."""
     try:
         pipeline = build(candidate.k, candidate.readout)
-        kept, tokens = await read_left_out(pipeline, examples)
+        kept, tokens = await read_left_out(pipeline, examples, progress)
     except EcomfsError as error:
         return Candidate(candidate.k, candidate.readout, why=str(error)), None
     answered = [item for item in kept if item is not None]

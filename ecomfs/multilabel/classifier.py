@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -27,6 +27,7 @@ from ecomfs.options import LanguageChoice, Options, SimilarityChoice
 from ecomfs.pipeline import ANSWER_TOKENS
 from ecomfs.pool import Embedder, open_embedder
 from ecomfs.pool.sample import sample_queries
+from ecomfs.progress import LOADING, Progress, showing
 from ecomfs.read import words
 from ecomfs.task import TaskCard, load_task
 from ecomfs.task.rows import Rendering
@@ -99,7 +100,7 @@ class MultiLabelClassifier:
         X: Examples,  # noqa: N803
         y: Iterable[Any] | None = None,
         *,
-        on_progress: Callable[[int, int], None] = lambda done, total: None,
+        progress: Progress | bool | None = None,
     ) -> Self:
         """Store the labelled examples and find each label's threshold.
 
@@ -107,7 +108,7 @@ class MultiLabelClassifier:
             X: rows with ``y``; or a DataFrame with a label column; or ``Example`` objects or a
                 ``Pool`` whose labels are such cells. A pool is read once.
             y: the labels of each row, see :func:`ecomfs.multilabel.cells.read_labels`.
-            on_progress: called with examples read leave-one-out and to read.
+            progress: as for :meth:`FewShotClassifier.fit`.
 
         Raises:
             InputError: rows and labels differ in number, an empty cell (``[]`` is a row with none
@@ -119,9 +120,15 @@ class MultiLabelClassifier:
         card = self.task if isinstance(self.task, TaskCard) else load_task(self.task)
         version, examples, cells = as_labelled(X, y, card, self.fields)
         labels, sets = label_space(card, examples, cells)
-        engine = shared_engine(self.engine) if isinstance(self.engine, str) else self.engine
-        embedder = open_embedder(self.embedder) if isinstance(self.embedder, str) else self.embedder
-        rows, retriever = build_retriever(card, examples, embedder, self.options)
+        with showing(progress) as report:
+            report(LOADING)
+            engine = shared_engine(self.engine) if isinstance(self.engine, str) else self.engine
+            embedder = (
+                open_embedder(self.embedder) if isinstance(self.embedder, str) else self.embedder
+            )
+            rows, retriever = build_retriever(
+                card, examples, embedder, self.options, progress=report
+            )
         by_id = {e.id: own for e, own in zip(examples, sets, strict=True)}
         spoken = spoken_languages(card, self.options)
         speakers = {
@@ -146,7 +153,8 @@ class MultiLabelClassifier:
             listens=self.fusion,
         )
         chosen = sample_queries(examples, self.calibration_size, self.options.seed)
-        fitted = aio.run(fit_thresholds(reader, chosen, by_id, on_progress))
+        with showing(progress) as report:
+            fitted = aio.run(fit_thresholds(reader, chosen, by_id, report))
         self.reader_, self.thresholds_, self.notes_ = fitted
         self.engine_, self.pool_version_ = engine, version
         self.classes_ = np.empty(len(labels), dtype=object)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ from ecomfs.multilabel.prediction import calibrated, yes
 from ecomfs.multilabel.prompts import NO, YES
 from ecomfs.multilabel.reader import Reader, Speaker
 from ecomfs.multilabel.threshold import PRIOR, LabelThreshold, fit_threshold
+from ecomfs.progress import FITTING, Progress, silent
 from ecomfs.read import fit_calibration
 from ecomfs.read.blend import Blend
 from ecomfs.types import Example, Language, Posterior
@@ -33,7 +34,7 @@ async def fit_thresholds(
     reader: Reader,
     examples: Sequence[Example],
     sets: Mapping[str, frozenset[int]],
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = silent,
 ) -> tuple[Reader, dict[str, LabelThreshold], tuple[str, ...]]:
     """Read examples as if they were new, each for every label.
 
@@ -51,7 +52,7 @@ async def fit_thresholds(
     names = reader.labels.names
     found: list[_Cell] = []
     for start in range(0, len(examples), CHUNK):
-        on_progress(start, len(examples))
+        progress(FITTING, start, len(examples))
         part = examples[start : start + CHUNK]
         answered = await reader.read(
             [e.fields for e in part],
@@ -66,7 +67,7 @@ async def fit_thresholds(
                     truth = YES if label in sets[example.id] else NO
                     said = asked.votes[label] if asked.votes else None
                     found.append(_Cell(asked.language, label, truth, posterior, said))
-    on_progress(len(examples), len(examples))
+    progress(FITTING, len(examples), len(examples))
     speakers = dict(reader.speakers)
     for language, speaker in reader.speakers.items():
         mine = [cell for cell in found if cell.language == language]

@@ -1,7 +1,15 @@
 """Recommendation as ranking: candidates in the order of P(like), by user."""
 
 from ecomfs.rank.evaluate import METRICS, rankings
-from ecomfs.rank.order import Ranked, UserRanking, positive_label, rank, rank_users
+from ecomfs.rank.order import (
+    Ranked,
+    UserRanking,
+    candidates_of,
+    pair_row,
+    positive_label,
+    rank,
+    rank_users,
+)
 from ecomfs.rank.pairs import Pairs, read_pairs, score_pairs
 from ecomfs.rank.parties import Catalogue, Item, User, read_parties
 
@@ -13,6 +21,8 @@ __all__ = [
     "Ranked",
     "User",
     "UserRanking",
+    "candidates_of",
+    "pair_row",
     "positive_label",
     "rank",
     "rank_users",

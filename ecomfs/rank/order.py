@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +10,12 @@ from ecomfs import aio
 from ecomfs.classifier import FewShotClassifier
 from ecomfs.errors import ConfigError
 from ecomfs.pipeline import Pipeline
+from ecomfs.progress import READING, Progress, part, showing, silent
 from ecomfs.rank.parties import Catalogue, Item, User, read_parties
 from ecomfs.rank.records import Rows
 from ecomfs.rank.seen import history_keys, item_keys
 from ecomfs.task import LabelSpace, TaskCard
-from ecomfs.types import Prediction, Status
+from ecomfs.types import Prediction, Row, Status
 
 CHUNK = 256
 """Pairs asked at once."""
@@ -96,7 +97,7 @@ def rank_users(
     positive: str,
     top: int | None = None,
     keep_seen: bool = False,
-    on_prediction: Callable[[Prediction], None] = lambda prediction: None,
+    progress: Progress = silent,
 ) -> Iterator[UserRanking]:
     """One list a user, as soon as it is ready; for arguments see :func:`rank`.
 
@@ -105,29 +106,26 @@ def rank_users(
         ConfigError: ``top`` below 1.
     """
     check_top(top)
-    texts = [s.name for s in pipeline.card.fields if s.kind == "text"]
-    keys = [
-        item_keys(item.id, [str(item.fields[name]) for name in texts if name in item.fields])
-        for item in catalogue.items
-    ]
-    empty = {spec.name: "" for spec in pipeline.card.fields}
-    for user in users:
-        seen = frozenset() if keep_seen else history_keys(user.fields, pipeline.card)
-        candidates = [i for i, k in zip(catalogue.items, keys, strict=True) if not k & seen]
+    total, done = len(users) * len(catalogue.items), 0
+    progress(READING, 0, total)
+    for user, candidates in candidates_of(pipeline.card, users, catalogue, keep_seen=keep_seen):
+        done += len(catalogue.items) - len(candidates)
         predictions: list[Prediction] = []
         for start in range(0, len(candidates), CHUNK):
             chunk = candidates[start : start + CHUNK]
             asked = [item for item in chunk if not item.error]
-            rows = [empty | dict(user.fields) | dict(item.fields) for item in asked]
+            rows = [pair_row(pipeline.card, user, item) for item in asked]
             ids = [f"{user.id}:{item.id}" for item in asked]
-            answers = iter(aio.run(pipeline.classify(rows, ids)))
+            told = part(progress, READING, done + start, total)
+            answers = iter(aio.run(pipeline.classify(rows, ids, progress=told)))
             for item in chunk:
                 predictions.append(
                     Prediction(f"{user.id}:{item.id}", None, status=Status.FAILED, error=item.error)
                     if item.error
                     else next(answers)
                 )
-                on_prediction(predictions[-1])
+        done += len(candidates)
+        progress(READING, done, total)
         scores = [p.probabilities.get(positive) for p in predictions]
         ranked: list[Ranked] = []
         for place, i in enumerate(places(scores), 1):
@@ -137,6 +135,25 @@ def rank_users(
                 ranked.append(Ranked(candidates[i], where, score, predictions[i]))
         seen_items = len(catalogue.items) - len(candidates)
         yield UserRanking(user, tuple(ranked), len(candidates), seen_items)
+
+
+def candidates_of(
+    card: TaskCard, users: Sequence[User], catalogue: Catalogue, *, keep_seen: bool = False
+) -> Iterator[tuple[User, list[Item]]]:
+    """Each user with the items to ask about: all, or those that the history does not hold."""
+    texts = [s.name for s in card.fields if s.kind == "text"]
+    keys = [
+        item_keys(item.id, [str(item.fields[name]) for name in texts if name in item.fields])
+        for item in catalogue.items
+    ]
+    for user in users:
+        seen = frozenset() if keep_seen else history_keys(user.fields, card)
+        yield user, [i for i, k in zip(catalogue.items, keys, strict=True) if not k & seen]
+
+
+def pair_row(card: TaskCard, user: User, item: Item) -> Row:
+    """A user and an item as one row of the task."""
+    return {spec.name: "" for spec in card.fields} | dict(user.fields) | dict(item.fields)
 
 
 def check_top(top: int | None) -> None:
@@ -155,6 +172,7 @@ def rank(
     keep_seen: bool = False,
     user_column: str | None = None,
     item_column: str | None = None,
+    progress: Progress | bool | None = None,
 ) -> list[UserRanking]:
     """Rank a catalogue for each user.
 
@@ -170,6 +188,7 @@ def rank(
         keep_seen: keep items that the user's history holds; they are left out, and counted, by
             default. Titles are compared without case and punctuation, ids as they are.
         user_column, item_column: columns with the ids.
+        progress: as for :meth:`ecomfs.FewShotClassifier.fit`.
 
     Returns:
         One list a user, in the order of ``users``. Candidates without a score stand at its end.
@@ -189,6 +208,10 @@ def rank(
     label = positive_label(pipeline.space, pipeline.card, positive)
     named: dict[str, Any] = {"user_column": user_column, "item_column": item_column}
     people, catalogue = read_parties(pipeline.card, users, items, fields=classifier.fields, **named)
-    return list(
-        rank_users(pipeline, people, catalogue, positive=label, top=top, keep_seen=keep_seen)
-    )
+    with showing(progress) as report:
+        return list(
+            rank_users(
+                pipeline, people, catalogue, positive=label, top=top, keep_seen=keep_seen,
+                progress=report,
+            )
+        )  # fmt: skip

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ecomfs import aio
 from ecomfs.errors import InputError
 from ecomfs.pipeline import Pipeline
+from ecomfs.progress import READING, Progress, part, silent
 from ecomfs.rank.order import CHUNK, places
 from ecomfs.table import TableReader, TableRow
 from ecomfs.task import FieldMap, TaskCard
@@ -88,7 +89,7 @@ def score_pairs(
     pipeline: Pipeline,
     pairs: Pairs,
     *,
-    on_prediction: Callable[[Prediction], None] = lambda prediction: None,
+    progress: Progress = silent,
 ) -> list[Prediction]:
     """One prediction a pair, in order; a row that cannot be read is a failed one.
 
@@ -100,7 +101,8 @@ def score_pairs(
         chunk = range(start, min(start + CHUNK, len(pairs.rows)))
         asked = [i for i in chunk if not pairs.rows[i].error]
         rows, ids = [pairs.fields[i] for i in asked], [str(i) for i in asked]
-        answers = iter(aio.run(pipeline.classify(rows, ids)))
+        told = part(progress, READING, start, len(pairs.rows))
+        answers = iter(aio.run(pipeline.classify(rows, ids, progress=told)))
         for i in chunk:
             error = pairs.rows[i].error
             out.append(
@@ -108,7 +110,6 @@ def score_pairs(
                 if error
                 else next(answers)
             )
-            on_prediction(out[-1])
     return out
 
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from ecomfs.errors import ConfigError, EcomfsError
 from ecomfs.pool.embedder import Embedder
+from ecomfs.progress import EMBEDDING, Progress, silent
 from ecomfs.retrieve.index import DenseIndex, Rows, VectorIndex
 from ecomfs.retrieve.ivf import MOST_CHANGED, IVFIndex
 
@@ -31,7 +32,8 @@ EXACT_UP_TO = 100_000
 
 _FORMAT = 1
 _KEY_BYTES = 16
-_BATCH = 4096  # texts embedded at a time
+_BATCH = 4096  # vectors written at a time
+_EMBEDDED = 256  # texts embedded between two reports of progress
 _log = logging.getLogger(__name__)
 
 
@@ -50,12 +52,17 @@ def build_index(vectors: NDArray[Any], kind: str = "auto") -> VectorIndex:
     return DenseIndex(vectors)
 
 
-def embed_index(texts: Sequence[str], embedder: Embedder, kind: str = "auto") -> VectorIndex:
-    """An index over texts, in memory."""
-    if len(texts) <= _BATCH and _resolve(kind, len(texts)) == "exact":
-        return DenseIndex(embedder.embed(texts, query=False))
+def embed_index(
+    texts: Sequence[str],
+    embedder: Embedder,
+    kind: str = "auto",
+    progress: Progress = silent,
+) -> VectorIndex:
+    """An index over texts, in memory; ``progress`` is told how many are embedded."""
+    exact = len(texts) <= _BATCH and _resolve(kind, len(texts)) == "exact"
     # Large indexes hold float16 anyway: no float32 copy of everything is ever made.
-    return build_index(_embed(texts, embedder), kind)
+    vectors = _embed(texts, embedder, np.float32 if exact else np.float16, progress)
+    return DenseIndex(vectors) if exact else build_index(vectors, kind)
 
 
 def suits(index: VectorIndex, kind: str, size: int) -> bool:
@@ -140,10 +147,16 @@ def _resolve(kind: str, size: int) -> str:
     return "ivf"
 
 
-def _embed(texts: Sequence[str], embedder: Embedder) -> NDArray[np.float16]:
-    vectors = np.empty((len(texts), embedder.dimensions), dtype=np.float16)
-    for start in range(0, len(texts), _BATCH):
-        part = texts[start : start + _BATCH]
+def _embed(
+    texts: Sequence[str],
+    embedder: Embedder,
+    dtype: type[np.float16 | np.float32] = np.float16,
+    progress: Progress = silent,
+) -> NDArray[Any]:
+    vectors = np.empty((len(texts), embedder.dimensions), dtype=dtype)
+    for start in range(0, len(texts), _EMBEDDED):
+        progress(EMBEDDING, start, len(texts))
+        part = texts[start : start + _EMBEDDED]
         vectors[start : start + len(part)] = embedder.embed(part, query=False)
     return vectors
 

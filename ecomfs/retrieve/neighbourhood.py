@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ecomfs.errors import ConfigError, PoolError
 from ecomfs.pool.embedder import Embedder
+from ecomfs.progress import Progress, silent
 from ecomfs.retrieve.encode import TextEncoder, open_encoder, sample_places, spread
 from ecomfs.retrieve.excluded import Excluded
 from ecomfs.retrieve.exclusion import Exclusion
@@ -41,6 +42,7 @@ class Neighbourhood:
         index_dir: Path | None,
         fields: Sequence[FieldSpec],
         tabular_weight: float,
+        progress: Progress = silent,
     ) -> None:
         if not examples:
             raise PoolError("the pool is empty", hint="add labelled examples")
@@ -61,7 +63,7 @@ class Neighbourhood:
         """Whether queries need ``rows`` beside their texts."""
         self._learns = self.embedder is not embedder or self.compares_fields
         self._kind = index if isinstance(index, str) else "auto"
-        self.index = self._open(index_dir) if isinstance(index, str) else index
+        self.index = self._open(index_dir, progress) if isinstance(index, str) else index
         numbers = {label: number for number, label in enumerate(self.labels)}
         self.pool = PoolView(
             [e.id for e in self.examples],
@@ -78,11 +80,11 @@ class Neighbourhood:
             [e.source_id for e in self.examples],
         )
 
-    def _open(self, folder: Path | None) -> VectorIndex:
+    def _open(self, folder: Path | None, progress: Progress) -> VectorIndex:
         if folder is not None and not self._learns:
             return open_index(self.texts, self.embedder, folder, self._kind)
         if not self.compares_fields:
-            return embed_index(self.texts, self.embedder, self._kind)
+            return embed_index(self.texts, self.embedder, self._kind, progress)
         rows = [e.fields for e in self.examples]
         return build_index(self._encoder.embed(self.texts, rows, query=False), self._kind)
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from ecomfs.errors import ConfigError
 from ecomfs.pool.embedder import Embedder
+from ecomfs.progress import Progress, silent
 from ecomfs.retrieve.choose import Choice
 from ecomfs.retrieve.index import Hits, VectorIndex, Vectors
 from ecomfs.retrieve.index_store import suits, update_index
@@ -53,6 +54,7 @@ class Retriever(Neighbourhood):
         fields: how the examples' fields are compared (:class:`ecomfs.retrieve.TabularSpace`).
         tabular_weight: of the fields in ``mixed``, 0 to 1.
         choice: how mode and weight were chosen; kept for records.
+        progress: told how many examples are embedded.
 
     Raises:
         PoolError: there are no examples.
@@ -85,6 +87,7 @@ class Retriever(Neighbourhood):
         fields: Sequence[FieldSpec] = (),
         tabular_weight: float = 0.5,
         choice: Choice | None = None,
+        progress: Progress = silent,
     ) -> None:
         self.strategy = open_strategy(strategy)  # first: a wrong name is told before texts are read
         self._order = open_order(order)
@@ -98,6 +101,7 @@ class Retriever(Neighbourhood):
             index_dir=index_dir,
             fields=fields,
             tabular_weight=tabular_weight,
+            progress=progress,
         )
         self._seed = seed
         self.choice = choice

@@ -87,7 +87,10 @@ class PredictionOut(_Out):
 
     id: str
     label: str | None = Field(description="null unless status is ok")
-    confidence: float | None = Field(description="probability of the label")
+    suggestion: str | None = Field(
+        None, description="the likeliest label, also of a row that abstained"
+    )
+    confidence: float | None = Field(description="probability of the suggestion")
     probabilities: dict[str, float] = Field(description="label → probability, over all labels")
     status: Status
     error: str

@@ -163,6 +163,7 @@ def prediction_out(answer: Answer, *, explain: bool) -> schemas.PredictionOut:
     return schemas.PredictionOut(
         id=p.id,
         label=p.label,
+        suggestion=p.suggestion,
         confidence=p.confidence,
         probabilities=dict(p.probabilities),
         status=p.status,

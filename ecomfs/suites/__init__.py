@@ -3,13 +3,12 @@
 from ecomfs.suites.compare import ResultsDiff, compare_results
 from ecomfs.suites.config import Dataset, Suite, available_suites, load_suite
 from ecomfs.suites.report import suite_board, write_details
-from ecomfs.suites.run import Outcome, Progress, plan, run_suite
+from ecomfs.suites.run import Outcome, plan, run_suite
 from ecomfs.suites.store import ResultsFolder
 
 __all__ = [
     "Dataset",
     "Outcome",
-    "Progress",
     "ResultsDiff",
     "ResultsFolder",
     "Suite",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from ecomfs.assemble import load_template
 from ecomfs.classifier import FewShotClassifier
 from ecomfs.engine.protocol import Engine
 from ecomfs.pool import Embedder
+from ecomfs.progress import MEASURING, READING, Progress, part, silent
 from ecomfs.suites.config import Dataset, Shots
 from ecomfs.suites.data import Data, rows_hash, task_of
 from ecomfs.suites.systems import MAIN, Scored, answers, baselines
@@ -140,12 +141,12 @@ def run_cell(
     systems: Sequence[str],
     tools: Tools,
     *,
-    on_rows: Callable[[str, int, int], None] = lambda step, done, total: None,
+    progress: Progress = silent,
 ) -> CellResult:
     """Fit a classifier on the labelled examples, classify the test rows, and derive every system.
 
     Args:
-        on_rows: called with the step (``fit``, ``classify``), rows done and rows in all.
+        progress: told how far it is.
 
     Raises:
         EcomfsError: the labelled examples or the options do not fit the task, or the engine is
@@ -157,10 +158,11 @@ def run_cell(
     }  # fmt: skip
     clf = FewShotClassifier(task_of(cell.dataset), **chosen)
     started = time.monotonic()
-    clf.fit(pool, on_progress=lambda done, total: on_rows("fit", done, total))
+    clf.fit(pool, progress=progress)
     fitted = time.monotonic()
-    found = _classify(clf, data.test, lambda n: on_rows("classify", n, len(data.test)))
+    found = _classify(clf, data.test, progress)
     done = time.monotonic()
+    progress(MEASURING)
     scored = Scored(clf.pipeline_, data.test, data.groups)
     kept, partial = answers(scored, found, stages="stages" in systems)
     others, absent = baselines(scored, pool, systems, cell.seed)
@@ -182,14 +184,14 @@ def run_cell(
 
 
 def _classify(
-    clf: FewShotClassifier, rows: Sequence[Example], on_rows: Callable[[int], None]
+    clf: FewShotClassifier, rows: Sequence[Example], progress: Progress
 ) -> list[Prediction]:
     """In chunks, so that progress can be seen; rows of one chunk may share prompts."""
     found: list[Prediction] = []
     for start in range(0, len(rows), _CHUNK):
-        part = rows[start : start + _CHUNK]
-        found += clf.classify([dict(r.fields) for r in part], [r.id for r in part])
-        on_rows(len(found))
+        chunk = rows[start : start + _CHUNK]
+        told = part(progress, READING, start, len(rows))
+        found += clf.classify([dict(r.fields) for r in chunk], [r.id for r in chunk], progress=told)
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,23 +11,11 @@ from ecomfs.engine.protocol import Engine
 from ecomfs.engine.shared import shared_engine
 from ecomfs.errors import ConfigError, EcomfsError, EngineError, StoppedError
 from ecomfs.pool import Embedder, open_embedder
+from ecomfs.progress import LOADING, Progress, silent, within
 from ecomfs.suites.cell import Cell, Tools, identity, run_cell
 from ecomfs.suites.config import Dataset, Shots, Suite
 from ecomfs.suites.data import data_folder, read_data
 from ecomfs.suites.store import ResultsFolder
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a run is: ``done`` of ``cells``; and in the cell that runs, at which step (``fit``
-    or ``classify``), ``rows_done`` of ``rows``."""
-
-    cell: Cell
-    done: int
-    cells: int
-    step: str
-    rows_done: int
-    rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +90,7 @@ def run_suite(
     seeds: Sequence[int] = (),
     rows: int | None = None,
     redo: bool = False,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
+    progress: Progress = silent,
 ) -> Outcome:
     """Run what is not done yet. A cell that cannot be run does not stop the others.
 
@@ -113,6 +101,7 @@ def run_suite(
         only, shots, seeds: see :func:`plan`.
         rows: at most this many test rows a data set, for a look; they are other results.
         redo: run again cells whose inputs or options have changed.
+        progress: told how far it is, phase by phase of every cell.
 
     Raises:
         ConfigError: a stored cell was made from other inputs or options, and ``redo`` is off.
@@ -131,6 +120,7 @@ def run_suite(
         tables[cell.dataset.name].examples(cell.shots, cell.seed)  # too few: found before any run
     results = ResultsFolder(output)
     results.begin(suite)
+    progress(LOADING)
     opened = _Opened()
     todo: list[tuple[Cell, dict[str, Any]]] = []
     kept: list[Cell] = []
@@ -151,13 +141,9 @@ def run_suite(
     failed: list[tuple[Cell, EcomfsError]] = []
     for number, (cell, who) in enumerate(todo, start=len(kept)):
         table = tables[cell.dataset.name]
-
-        def report(step: str, done: int, of: int, cell: Cell = cell, number: int = number) -> None:
-            on_progress(Progress(cell, number, len(cells), step, done, of))
-
-        report("fit", 0, 0)
+        told = within(progress, f"cell {number + 1} of {len(cells)}, {cell.title}")
         try:
-            result = run_cell(cell, table, suite.systems, opened.tools(cell), on_rows=report)
+            result = run_cell(cell, table, suite.systems, opened.tools(cell), progress=told)
         except (EngineError, StoppedError) as error:
             error.add_note(f"in {cell.title}; what was finished is kept")
             raise

@@ -99,8 +99,8 @@ def _stage(
     name: str,
     values: Sequence[tuple[float, ...] | None],
 ) -> Predictions:
-    """One stage as a system. A row that was left to a person in the end has an answer at every
-    stage; one that failed has none."""
+    """One stage as a system. A row that abstained in the end has an answer at every stage; one
+    that failed has none."""
     tables = [
         _row({} if v is None else dict(zip(p.probabilities, v, strict=True)), scored.labels)
         for p, v in zip(found, values, strict=True)

@@ -10,7 +10,7 @@ list and demonstrations can cover, where one level would have too many. All shar
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -24,6 +24,7 @@ from ecomfs.data import Examples, Rows, as_examples, as_rows, row_ids
 from ecomfs.engine.shared import shared_engine
 from ecomfs.errors import ConfigError, InputError
 from ecomfs.pool import Pool, open_embedder
+from ecomfs.progress import LOADING, Progress, showing, within
 from ecomfs.read.calibrate import MINIMUM
 from ecomfs.task import TaskCard, load_task
 from ecomfs.taxonomy.descent import beam_of, combine
@@ -97,14 +98,14 @@ class TaxonomyClassifier:
         X: Examples,  # noqa: N803
         y: Iterable[Any] | None = None,
         *,
-        on_progress: Callable[[int, int], None] = lambda done, total: None,
+        progress: Progress | bool | None = None,
     ) -> Self:
         """Store the labelled examples and fit both levels.
 
         Args:
             X, y: as for :meth:`FewShotClassifier.fit`, with whole labels. A pool is read once:
                 what is added to it later counts from the next ``fit`` on.
-            on_progress: called with classifiers fitted and to fit.
+            progress: as for :meth:`FewShotClassifier.fit`; phases are named after the level.
 
         Raises:
             UnknownLabelError: examples that are labelled with a parent only, or a child only.
@@ -124,31 +125,32 @@ class TaxonomyClassifier:
         else:
             examples = as_examples(X, y, card, fields=self.options.get("fields"))
         grouped = grow(examples, self.separator)
-        engine = shared_engine(self.engine) if isinstance(self.engine, str) else self.engine
-        embedder = self.options.get("embedder", "auto")
-        if isinstance(embedder, str):
-            embedder = open_embedder(embedder)
+        with showing(progress) as report:
+            report(LOADING)
+            engine = shared_engine(self.engine) if isinstance(self.engine, str) else self.engine
+            embedder = self.options.get("embedder", "auto")
+            if isinstance(embedder, str):
+                embedder = open_embedder(embedder)
         # Rows and examples bear the card's own field names from here on.
         shared = {**self.options, "embedder": embedder, "fields": None}
         several = [b for b, _ in grouped if len(b.leaves) > 1]
-        total, done = len(several) + (len(grouped) > 1), 0
-        on_progress(done, total)
         root = None
-        if len(grouped) > 1:
-            root = FewShotClassifier(self.task, engine, **shared)
-            parent = {e.id: branch.name for branch, own in grouped for e in own}
-            root.fit([replace(e, label=parent[e.id]) for e in examples])
-            done += 1
-            on_progress(done, total)
         below = {**shared, **self._spending(len(several))}
         branches = []
-        for branch, own in grouped:
-            if len(branch.leaves) > 1:
-                classifier = FewShotClassifier(self.task, engine, **below).fit(own)
-                branch = replace(branch, classifier=classifier)
-                done += 1
-                on_progress(done, total)
-            branches.append(branch)
+        with showing(progress) as report:
+            if len(grouped) > 1:
+                root = FewShotClassifier(self.task, engine, **shared)
+                parent = {e.id: branch.name for branch, own in grouped for e in own}
+                root.fit(
+                    [replace(e, label=parent[e.id]) for e in examples],
+                    progress=within(report, "parents"),
+                )
+            for branch, own in grouped:
+                if len(branch.leaves) > 1:
+                    classifier = FewShotClassifier(self.task, engine, **below)
+                    classifier.fit(own, progress=within(report, branch.name))
+                    branch = replace(branch, classifier=classifier)
+                branches.append(branch)
         self._card, self.engine_, self.pool_version_ = card, engine, version
         self.root_: FewShotClassifier | None = root
         self.branches_ = tuple(branches)

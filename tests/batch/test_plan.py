@@ -125,7 +125,8 @@ def test_time_comes_from_a_probe(source: Path) -> None:
     assert 4 <= sum(engine.calls) <= 8
     assert said.rate is not None
     assert said.seconds is not None
-    assert said.seconds.value == pytest.approx(said.asked.value / said.rate)
+    assert said.prompt_tokens is not None
+    assert said.seconds.value == pytest.approx(said.prompt_tokens.value / said.rate)
     assert said.rate_from == "a probe of 4 rows"
     unknown = ScriptedEngine()
     unknown.fingerprint = "never run"

@@ -11,6 +11,7 @@ import pytest
 from scripted import ScriptedEngine
 
 from ecomfs.cli.ab import ab
+from ecomfs.compare.run import hidden
 from ecomfs.engine.cached import CachedEngine, ReadingCache
 from ecomfs.errors import (
     ColumnError,
@@ -23,6 +24,7 @@ from ecomfs.errors import (
     TemplateError,
     UnknownLabelError,
 )
+from ecomfs_eval import Predictions
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 SHORT = """{{ instruction }}
@@ -513,3 +515,44 @@ def test_shipped_templates_on_the_samples_with_a_real_model(tmp_path: Path, shor
     )  # fmt: skip
     assert told["rows"] == 8
     assert told["systems"][0]["scores"]["accuracy"]["value"] is not None
+
+
+# -- what fusion hides ---------------------------------------------------------------------------
+
+
+def test_the_model_alone_stands_beside_the_answers_where_experts_are_heard(
+    short: str, pool: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The engine guesses by the prompt, so the variants differ in what it says; the experts are
+    the same for both, and the answers hardly differ."""
+    told = run(["v1", short], pool, data)
+    alone = told["model_alone"]
+    names = [s["name"] for s in told["systems"]]
+    assert [s["name"] for s in alone["systems"]] == names
+    assert alone["comparisons"][0]["rows"] == told["comparisons"][0]["rows"] == 60
+    said = " ".join(capsys.readouterr().out.split())
+    assert "the model alone, before the experts are heard:" in said
+    assert f"{names[1]} and {names[0]} answer " in said
+    note = next(n for n in told["notes"] if "by the model alone" in n)
+    assert said.count(note) == 1
+
+
+def test_without_fusion_there_is_nothing_behind_the_answers(
+    short: str, pool: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = run(["v1", short], pool, data, calibrate=12, fusion=False)
+    assert "model_alone" not in told
+    assert "the model alone" not in capsys.readouterr().out
+
+
+def test_that_fusion_hides_is_said_where_answers_differ_less_than_half_as_often() -> None:
+    def system(name: str, answers: str) -> Predictions:
+        gold = ["a"] * len(answers)
+        return Predictions.of(gold, list(answers), labels=["a", "b"], name=name)
+
+    same, other = system("A", "aaaa"), system("B", "bbba")
+    (line,) = hidden([same, system("B", "baaa")], [same, other])
+    assert line.startswith("B and A answer 3 of 4 rows differently by the model alone, and 1 once")
+    assert line.endswith("Fusion hides most of what differs between them.")
+    (line,) = hidden([same, system("B", "bbaa")], [same, other])
+    assert "hides" not in line

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 from typing import Any
 
@@ -172,10 +173,11 @@ def test_promises_are_fitted_in_the_same_run(
     assert run(["score", "in/a.csv", *COMMON, "-q", *promises, "-o", "out.csv"]) == 0
     said = " ".join(capsys.readouterr().err.split())
     assert "readings do not show a precision of 95% at any threshold" in said
-    assert "every row is left to a person" in said
+    assert "every row abstains and needs review" in said
     rows = read("out.csv")
     assert {row["status"] for row in rows} == {"abstained"}
-    assert any("may be: " in row["note"] for row in rows)
+    assert any(len(json.loads(row["prediction_set"])) > 1 for row in rows)
+    assert {row["note"] for row in rows} == {"abstained: needs review"}
 
 
 @pytest.mark.parametrize(

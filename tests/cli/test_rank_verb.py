@@ -48,7 +48,8 @@ def test_a_list_for_each_user(folder: Path, capsys: pytest.CaptureFixture[str]) 
     assert both("--top", "2", "-o", "out.csv") == 0
     table = read_frame("out.csv").data
     assert list(table.columns) == [
-        "user", "rank_2", "score", "item_id", "title", "price", "rank", "status", "error", "note",
+        "user", "rank_2", "score", "item_id", "title", "price", "rank", "status",
+        "suggestion", "prediction_set", "novelty", "source", "error", "note",
     ]  # fmt: skip
     assert table["user"].to_list() == ["u1"] * 3 + ["u2"] * 3
     assert table["rank_2"].to_list() == ["1", "2", ""] * 2

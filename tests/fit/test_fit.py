@@ -73,7 +73,8 @@ def test_sure_experts_answer_without_the_model() -> None:
     assert sum(engine.calls) - before == len(found) - len(skipped)
     for prediction in skipped:
         assert prediction.status == Status.OK
-        assert prediction.note == "answered without the model"
+        assert prediction.source == "experts"
+        assert prediction.note == ""
         assert prediction.prompt_tokens == 0
 
 
@@ -84,7 +85,7 @@ def test_a_loss_that_the_pool_cannot_show_is_not_promised() -> None:
     assert {p.source for p in clf.classify(ROWS)} == {"fused"}
 
 
-def test_rows_below_the_threshold_are_left_to_a_person() -> None:
+def test_rows_below_the_threshold_abstain_and_need_review() -> None:
     clf = classifier(calibration_size=40, precision=0.8, coverage=0.9).fit(reviews())
     assert clf.profile_.accept_from is not None
     found = clf.classify([*ROWS, "1 2 3"])
@@ -95,10 +96,10 @@ def test_rows_below_the_threshold_are_left_to_a_person() -> None:
         assert prediction.suggestion in ("positive", "negative")
         assert prediction.suggestion == prediction.prediction_set[0]
         if not confident:
-            assert "left to a person" in prediction.note
+            assert prediction.note == "abstained: needs review"
 
 
-def test_a_precision_that_cannot_be_shown_leaves_every_row_to_a_person() -> None:
+def test_a_precision_that_cannot_be_shown_lets_every_row_abstain() -> None:
     clf = classifier(calibration_size=12, precision=0.99).fit(reviews())
     assert {p.status for p in clf.classify(ROWS)} == {Status.ABSTAINED}
     assert any("do not show a precision" in note for note in clf.profile_.found["notes"])

@@ -114,14 +114,19 @@ def test_thresholds_are_fitted_leave_one_out() -> None:
     blind = fitted(engine)
     assert blind.predict(["it came late"]).tolist() == [frozenset()]
     assert blind.notes_ == ("no example was read leave-one-out: every threshold is 0.5",)
-    steps: list[tuple[int, int]] = []
+    steps: list[tuple[str, int, int | None]] = []
     texts, sets = zip(*complaints(), strict=True)
     clf = MultiLabelClassifier(
         "customer_intent", engine, embedder="hashed", language="en", calibration_size=24
     )
     engine.seen.clear()
-    clf.fit(list(texts), list(sets), on_progress=lambda done, total: steps.append((done, total)))
-    assert steps[-1] == (24, 24)
+    clf.fit(
+        list(texts),
+        list(sets),
+        progress=lambda phase, done=0, total=None, detail="": steps.append((phase, done, total)),
+    )
+    assert steps[-1] == ("fitting", 24, 24)
+    assert steps[0][0] == "loading the model"
     assert len(engine.seen) == 24 * 3
     # No example stands in a prompt that asks about itself.
     assert all(text.count(text.split("\n")[-2]) == 1 for text in engine.seen)

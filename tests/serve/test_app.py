@@ -53,6 +53,7 @@ def test_classify_gives_what_the_classifier_gives(url: str, clf: FewShotClassifi
         assert got["status"] == "ok"
         assert got["probabilities"] == dict(want.probabilities)
         assert got["confidence"] == want.confidence
+        assert got["suggestion"] == want.suggestion == want.label
         assert got["label_mass"] == want.label_mass
         assert got["demonstration_ids"] == list(want.demonstration_ids)
         assert got["template"] == str(want.template)

@@ -1,0 +1,40 @@
+"""What a person sees of a command while it works, and how long it took."""
+
+from __future__ import annotations
+
+import time
+
+from ecomfs.progress import Nothing, Phases, display
+
+clock = time.monotonic
+_began: float | None = None
+_shown: Phases | None = None
+
+
+def begin(at: float | None = None) -> None:
+    """Note when the command began, by :data:`clock`: now, or earlier."""
+    global _began
+    _began = clock() if at is None else at
+
+
+def show(phase: str, *, quiet: bool = False) -> Phases:
+    """Show the phases of a command on standard error (nothing with ``quiet``), and time them from
+    the beginning of the command. A verb calls this before it loads anything that takes its time;
+    what is shown is cleared away when the verb returns or fails.
+
+    Args:
+        phase: the first one.
+    """
+    global _shown
+    _shown = Phases(Nothing() if quiet else display(), started=_began, clock=clock)
+    _shown(phase)
+    return _shown
+
+
+def clear() -> None:
+    """Make room for other output."""
+    if _shown is not None:
+        _shown.clear()
+
+
+__all__ = ["begin", "clear", "show"]

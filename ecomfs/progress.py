@@ -1,0 +1,369 @@
+"""How far long work is: one protocol, passed down to whatever takes its time, and who shows it.
+
+Work says which phase it is in and how many of how many are done::
+
+    progress("fitting", 16, 48)
+
+A phase is reported before its work begins, so that it can be seen from its first second.
+:class:`Terminal`, :class:`Lines` and :class:`Notebook` show what is reported; :class:`Phases` also
+times it. Nothing heavy is imported here before it is needed.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+CHECKING = "checking the input"
+LOADING = "loading the model"
+EMBEDDING = "embedding"
+TUNING = "choosing k and read-out"
+FITTING = "fitting"
+READING = "reading"
+WRITING = "writing"
+MEASURING = "measuring"
+
+LOADED_AT = time.monotonic()
+"""When this module was loaded, by ``time.monotonic``: of a command, as good as its beginning."""
+_EVERY = 10.0
+"""Seconds between two plain lines of one phase."""
+
+
+class Progress(Protocol):
+    """What long work calls; :func:`silent` shows nothing."""
+
+    def __call__(
+        self, phase: str, done: int = 0, total: int | None = None, detail: str = ""
+    ) -> None:
+        """Say how far it is.
+
+        Args:
+            phase: what is being done; another one than before begins a new phase.
+            done: steps of it that are done.
+            total: steps in all; ``None``: unknown, or nothing to count.
+            detail: more to show beside them, such as a speed.
+        """
+
+
+def silent(phase: str, done: int = 0, total: int | None = None, detail: str = "") -> None:
+    """Show nothing."""
+
+
+def within(progress: Progress, name: str) -> Progress:
+    """A part's progress, its phases named after it.
+
+    >>> within(lambda phase, *_: print(phase), "v2")("fitting", 0, 48)
+    v2: fitting
+    """
+
+    def report(phase: str, done: int = 0, total: int | None = None, detail: str = "") -> None:
+        progress(f"{name}: {phase}", done, total, detail)
+
+    return report
+
+
+def part(progress: Progress, name: str, before: int, of: int) -> Progress:
+    """The progress of some steps of a phase, counted on from those before them.
+
+    >>> part(lambda *told: print(*told), "fitting", 32, 48)("fitting", 8, 16)
+    fitting 40 48
+    """
+    if progress is silent:
+        return silent
+
+    def report(phase: str, done: int = 0, total: int | None = None, detail: str = "") -> None:
+        progress(name, before + done, of, detail)
+
+    return report
+
+
+class Display(Protocol):
+    """Shows progress, and can be cleared away for other output; the next report shows it again."""
+
+    def __call__(
+        self, phase: str, done: int = 0, total: int | None = None, detail: str = ""
+    ) -> None: ...
+
+    def clear(self) -> None: ...
+
+
+class Nothing:
+    """A display of nothing."""
+
+    def __call__(
+        self, phase: str, done: int = 0, total: int | None = None, detail: str = ""
+    ) -> None:
+        """Show nothing."""
+
+    def clear(self) -> None:
+        """Nothing is shown."""
+
+
+class Lines:
+    """Plain lines, for logs and pipes: the first report of a phase at once, then one every ten
+    seconds at most. :data:`CHECKING` is no line.
+
+    Args:
+        write: takes a line.
+        clock: seconds that only go up.
+
+    >>> now = [0.0]
+    >>> lines = Lines(print, clock=lambda: now[0])
+    >>> for done in range(4):
+    ...     lines("reading", done, 4)
+    ...     now[0] += 6
+    reading: 0 of 4
+    reading: 2 of 4
+    >>> lines("writing")
+    writing
+    """
+
+    def __init__(
+        self, write: Callable[[str], Any], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._write = write
+        self._clock = clock
+        self._phase = ""
+        self._shown = -_EVERY
+
+    def __call__(
+        self, phase: str, done: int = 0, total: int | None = None, detail: str = ""
+    ) -> None:
+        """Write a line, unless one was written just now."""
+        if phase == CHECKING:
+            return  # quick; a command that refuses its input says so in one line
+        now = self._clock()
+        if phase == self._phase and now - self._shown < _EVERY:
+            return
+        self._phase, self._shown = phase, now
+        told = ", ".join(filter(None, (count(done, total), detail)))
+        self._write(f"{phase}: {told}" if told else phase)
+
+    def clear(self) -> None:
+        """Lines stay."""
+
+
+class Terminal:
+    """One line that changes, with a bar and the seconds of the phase, on standard error."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._task: Any = None
+        self._phase = ""
+
+    def __call__(
+        self, phase: str, done: int = 0, total: int | None = None, detail: str = ""
+    ) -> None:
+        """Show it."""
+        if self._bar is None:
+            self._open()
+        if phase != self._phase:
+            if self._task is not None:
+                self._bar.remove_task(self._task)
+            self._task, self._phase = self._bar.add_task(phase, total=None, told=""), phase
+        told = ", ".join(filter(None, (count(done, total), detail)))
+        self._bar.update(self._task, completed=done, total=total, told=told)
+        self._bar.refresh()
+
+    def _open(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[told]}", markup=False),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._bar.start()
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._bar is not None:
+            self._bar.stop()
+        self._bar = self._task = None
+        self._phase = ""
+
+
+class Notebook:
+    """A bar a phase, by tqdm where it is installed; else by rich."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._phase = ""
+
+    def __call__(
+        self, phase: str, done: int = 0, total: int | None = None, detail: str = ""
+    ) -> None:
+        """Show it."""
+        if self._bar is None or phase != self._phase:
+            self.clear()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of widgets that are missing: it has plain bars
+                from tqdm.auto import tqdm
+
+                self._bar = tqdm(desc=phase, total=total, leave=False)
+            self._phase = phase
+        self._bar.total = total
+        self._bar.set_postfix_str(detail, refresh=False)
+        self._bar.update(done - self._bar.n)
+        self._bar.refresh()
+
+    def clear(self) -> None:
+        """Close the bar."""
+        if self._bar is not None:
+            self._bar.close()
+        self._bar, self._phase = None, ""
+
+
+def count(done: int, total: int | None) -> str:
+    """Steps in words; empty where there is nothing to count.
+
+    >>> count(16, 48), count(1200, None), count(0, None)
+    ('16 of 48', '1,200', '')
+    """
+    if total is not None:
+        return f"{done:,} of {total:,}"
+    return f"{done:,}" if done else ""
+
+
+class Phases:
+    """Passes progress on to a display, and keeps how long each phase took.
+
+    Args:
+        display: shows it.
+        started: when the whole began, by ``clock``; ``None``: now.
+        clock: seconds that only go up.
+
+    >>> now = iter([0.0, 1.0, 3.0, 7.0, 8.0])
+    >>> phases = Phases(clock=lambda: next(now))
+    >>> phases("loading the model")
+    >>> phases("fitting", 0, 48)
+    >>> phases("reading", 0, 8)
+    >>> phases.finish()
+    8.0
+    >>> print(phases.text())
+    8.0 s in all: loading the model 2.0 s, fitting 4.0 s, reading 1.0 s
+    """
+
+    def __init__(
+        self,
+        display: Display | None = None,
+        *,
+        started: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._display = Nothing() if display is None else display
+        self._clock = clock
+        self.started = clock() if started is None else started
+        self.seconds: dict[str, float] = {}
+        """Phase → wall time in it."""
+        self.total: float | None = None
+        """Wall time of the whole; ``None`` until :meth:`finish`."""
+        self._phase = ""
+        self._since = self.started
+
+    def __call__(
+        self, phase: str, done: int = 0, total: int | None = None, detail: str = ""
+    ) -> None:
+        """Show it, and begin to count the phase's time where it is a new one."""
+        if phase != self._phase:
+            self._turn(phase)
+        self._display(phase, done, total, detail)
+
+    def clear(self) -> None:
+        """Make room for other output."""
+        self._display.clear()
+
+    def finish(self) -> float:
+        """The whole is done; the wall time of it."""
+        self.total = self._turn("") - self.started
+        self.clear()
+        return self.total
+
+    def text(self) -> str:
+        """How long it took, in one line; the parts that took no time to speak of are left out."""
+        total = self.finish() if self.total is None else self.total
+        parts = [f"{name} {took:.1f} s" for name, took in self.seconds.items() if took >= 0.05]
+        return f"{total:.1f} s in all" + (f": {', '.join(parts)}" if parts else "")
+
+    def _turn(self, phase: str) -> float:
+        now = self._clock()
+        if self._phase:
+            self.seconds[self._phase] = self.seconds.get(self._phase, 0.0) + now - self._since
+        self._phase, self._since = phase, now
+        return now
+
+
+def display() -> Display:
+    """What suits the place: bars in a notebook, a line that changes on a terminal, else lines on
+    standard error."""
+    if in_notebook():
+        from importlib.util import find_spec
+
+        return Notebook() if find_spec("tqdm") else Terminal()
+    import os
+
+    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        return Terminal()
+    return Lines(lambda line: print(line, file=sys.stderr, flush=True))
+
+
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return shell is not None and hasattr(shell, "kernel")
+
+
+@contextmanager
+def showing(wanted: Progress | bool | None) -> Iterator[Progress]:
+    """The progress that a caller of the library wants to see.
+
+    Args:
+        wanted: who is told; ``True``: shown where it suits (:func:`display`); ``False``: nobody;
+            ``None``: shown in notebooks, and nobody is told elsewhere.
+    """
+    if wanted is None:
+        wanted = in_notebook()
+    if not isinstance(wanted, bool):
+        yield wanted
+    elif not wanted:
+        yield silent
+    else:
+        shown = display()
+        try:
+            yield shown
+        finally:
+            shown.clear()
+
+
+__all__ = [
+    "CHECKING",
+    "EMBEDDING",
+    "FITTING",
+    "LOADING",
+    "MEASURING",
+    "READING",
+    "TUNING",
+    "WRITING",
+    "Display",
+    "Lines",
+    "Notebook",
+    "Phases",
+    "Progress",
+    "Terminal",
+    "count",
+    "display",
+    "in_notebook",
+    "part",
+    "showing",
+    "silent",
+    "within",
+]
