@@ -43,9 +43,10 @@ def score(
     (failed rows are in OUT.failed.csv), 2 an error, 130 stopped by Ctrl-C, 143 by SIGTERM.
     """
     from ecomfs.batch import score_table
+    from ecomfs.batch.evaluate import strangers
     from ecomfs.batch.runlog import RunLog
     from ecomfs.cli.answering import answering
-    from ecomfs.cli.present import metrics_table, progress, stopping, summary
+    from ecomfs.cli.present import metrics_table, note, progress, stopping, summary
     from ecomfs.engine.shared import canary_reports
     from ecomfs.errors import StoppedError
 
@@ -82,6 +83,8 @@ def score(
                     log.output(job.output, result.tally)
                     summary(result, n_examples, answerer.k, answerer.spec)
                     if result.gold is not None:
+                        if unheard_of := strangers(result.gold.labels, answerer.by.space):
+                            note(f"note: {unheard_of}")
                         systems = answerer.systems(result.gold, labelled.seed)
                         metrics_table(systems, n_examples, seed=labelled.seed)
     except StoppedError as error:

@@ -15,6 +15,7 @@ from ecomfs import aio
 from ecomfs.batch.score import Tally
 from ecomfs.compare.rows import TestRows
 from ecomfs.pipeline import Case, Pipeline
+from ecomfs.task import label_order
 from ecomfs.types import Prediction
 from ecomfs_eval import Predictions
 from ecomfs_eval.slicing import by_length
@@ -89,7 +90,7 @@ class Answers:
         # A true label that the pipeline cannot answer (a sampled pool may lack it) stays in the
         # comparison: every variant has it wrong.
         names = pipeline.space.names
-        labels = [*names, *sorted(set(gold) - set(names))]
+        labels = [*names, *label_order(set(gold) - set(names))]
         texts = tuple(pipeline.text(row.fields) for row in rows)
         prompt_tokens = _counts([p.prompt_tokens for p in found])
         return Predictions.of(
