@@ -64,7 +64,12 @@ class LabelParser:
 
     def parse(self, text: str) -> int | None:
         """Position of the label that ``text`` names; ``None`` when it names none or several."""
-        line = next((ln for ln in text.splitlines() if _AFTER.sub("", ln)), "").strip()
+        for line in map(str.strip, text.splitlines()):
+            if _AFTER.sub("", line) or self._whole(line) is not None:
+                return self._read(line)
+        return None
+
+    def _read(self, line: str) -> int | None:
         for candidate in (line, _LEAD_IN.sub("", line)):
             for same_length in _unmarked(candidate):
                 found = {p for t in same_length if (p := self._whole(t)) is not None}
