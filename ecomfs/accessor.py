@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -76,12 +77,12 @@ class EcomfsAccessor:
         """
         from ecomfs.batch.output import COLUMNS, NUMBERS, set_cell
         from ecomfs.table import added_columns
+        from ecomfs.task import label_text
 
         header = self._header()
         clf = _fitted(task, examples, engine, label_column, options)
         found = clf.classify(self._frame, [str(label) for label in self._frame.index])
-        names = sorted(clf.pipeline_.space.names)
-        given: dict[str | None, Any] = dict(zip(names, clf.classes_, strict=True))
+        given: dict[str | None, Any] = {label_text(label): label for label in clf.classes_}
         columns: dict[str, list[Any]] = {
             "predicted": [given.get(p.label) for p in found],
             "confidence": [p.confidence for p in found],
@@ -140,25 +141,29 @@ class EcomfsAccessor:
 
         Raises:
             EmptyInputError: no row has a true label.
+
+        Warns:
+            UserWarning: true labels that no labelled example has; their rows count as wrong.
         """
         from ecomfs.batch import Gold
-        from ecomfs.batch.evaluate import ANSWERED, systems
+        from ecomfs.batch.evaluate import ANSWERED, strangers, systems
         from ecomfs.data import as_rows
         from ecomfs.errors import EmptyInputError
-        from ecomfs.task import find_column, is_missing
+        from ecomfs.task import find_column
         from ecomfs_eval import Bootstrap, get_metric, scores
 
         header = self._header()
         column = header.index(find_column(header, gold, (), "DataFrame", "gold="))
         clf = _fitted(task, examples, engine, label_column, options)
         space = clf.pipeline_.space
-        truth: list[str] = []
-        for value in self._frame.iloc[:, column]:
-            text = "" if is_missing(value) else str(value).strip()
-            at = space.index(text) if text else None
-            truth.append(text if at is None else space.names[at])
+        truth = [
+            space.true_label(value, f"DataFrame, row {n}, column {gold!r}")
+            for n, value in enumerate(self._frame.iloc[:, column])
+        ]
         if not any(truth):
             raise EmptyInputError(f"DataFrame: column {gold!r} holds no true label")
+        if unheard_of := strangers(truth, space):
+            warnings.warn(f"column {gold!r}: {unheard_of}", stacklevel=2)
         ids = [str(label) for label in self._frame.index]
         rows = as_rows(self._frame, clf.pipeline_.card, clf.fields)
         collected = Gold(ids, list(rows), truth, clf.classify(self._frame, ids))

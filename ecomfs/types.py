@@ -18,6 +18,12 @@ Row = Mapping[str, Any]
 """One row as it came: field name → value (text, number, JSON)."""
 
 
+class InfiniteText(str):
+    """The text of a cell that holds an infinite number: no label, where text ``inf`` is one."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Example:
     """One labelled example of the pool.

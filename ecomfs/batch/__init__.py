@@ -1,6 +1,6 @@
 """Batch scoring of tables."""
 
-from ecomfs.batch.examples import read_examples
+from ecomfs.batch.examples import read_examples, read_labelled_so_far, read_several
 from ecomfs.batch.merge import Answers, Gold
 from ecomfs.batch.output import find_columns
 from ecomfs.batch.score import ScoreResult, score_table
@@ -17,6 +17,8 @@ __all__ = [
     "Where",
     "find_columns",
     "read_examples",
+    "read_labelled_so_far",
+    "read_several",
     "sample_examples",
     "score_table",
 ]

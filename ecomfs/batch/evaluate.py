@@ -7,7 +7,7 @@ labelled examples. If the model adds nothing to them, the table shows it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,13 @@ from numpy.typing import NDArray
 from ecomfs.batch.merge import Gold
 from ecomfs.errors import ConfigError
 from ecomfs.pipeline import Pipeline
+from ecomfs.task import LabelSpace, label_order
 from ecomfs.types import Prediction, Row
 from ecomfs_eval import Predictions
 
 KNN_NEIGHBOURS = 8
+MOST_NAMED = 12
+"""Most labels that a note names."""
 
 
 ANSWERED = {"answered_rate": "answered", "accuracy_answered": "precision among answered"}
@@ -26,6 +29,27 @@ ANSWERED = {"answered_rate": "answered", "accuracy_answered": "precision among a
 harness → title."""
 MODEL_ALONE = "LLM alone"
 EXPERTS_ALONE = "without LLM"
+
+
+def strangers(gold: Iterable[str], space: LabelSpace) -> str:
+    """What a person should know of true labels that are no label of the run: every answer to
+    their rows counts as wrong. Empty when there are none.
+
+    >>> from ecomfs.task import Label
+    >>> strangers(["a", "c", "b", "c", ""], LabelSpace([Label("a"), Label("b")]))
+    "2 rows have a true label that no labelled example has, and count as wrong: 'c' (2)"
+    """
+    counts = Counter(label for label in gold if label and label not in space.names)
+    if not counts:
+        return ""
+    named = [f"{label!r} ({counts[label]:,})" for label in label_order(counts)]
+    shown = ", ".join(named[:MOST_NAMED]) + (
+        f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
+    )
+    rows = counts.total()
+    what = "rows have a true label" if rows > 1 else "row has a true label"
+    count = "count" if rows > 1 else "counts"
+    return f"{rows:,} {what} that no labelled example has, and {count} as wrong: {shown}"
 
 
 def systems(gold: Gold, pipeline: Pipeline) -> dict[str, Predictions]:
@@ -39,7 +63,7 @@ def systems(gold: Gold, pipeline: Pipeline) -> dict[str, Predictions]:
     truth = [gold.labels[i] for i in kept]
     ids = [f"{position}:{gold.ids[position]}" for position in kept]  # input ids may repeat
     names = list(pipeline.space.names)
-    space = names + sorted(set(truth) - set(names))
+    space = names + label_order(set(truth) - set(names))
     predictions = [gold.predictions[i] for i in kept]
     rows = [[p.probabilities.get(label, 0.0) for label in space] for p in predictions]
     together = any(p.source in ("fused", "experts") for p in predictions)

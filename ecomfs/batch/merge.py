@@ -226,14 +226,9 @@ class Merge:
 
     def _gold_label(self, row: TableRow) -> str:
         """The true label in the pool's spelling; an empty one is kept empty and not scored."""
-        text = row.cells[self._columns.gold or ""].strip()
-        if not text:
-            return ""
-        try:
-            where = f"{self._reader.name}, line {row.line}"
-            return self._space.names[self._space.require(text, where)]
-        except InputError:
-            return text  # a true label the pool has no example of: scored, and always wrong
+        column = self._columns.gold or ""
+        where = f"{self._reader.name}, line {row.line}, column {column!r}"
+        return self._space.true_label(row.cells[column], where)
 
 
 class _FailedTable:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ecomfs.batch.merge import Gold
 from ecomfs.pipeline import Pipeline
-from ecomfs.task import TaskCard
+from ecomfs.task import TaskCard, label_order
 from ecomfs.types import Example
 from ecomfs_eval import Predictions
 from ecomfs_eval.baselines import LabelledRows, run_baselines
@@ -38,7 +38,7 @@ def trained(gold: Gold, pipeline: Pipeline, seed: int = 0) -> dict[str, Predicti
     labelled = labelled_rows(pipeline, pool, columns=columns)
     test = labelled_rows(pipeline, rows, columns=columns)
     names = list(pipeline.space.names)
-    space = names + sorted(set(test.labels) - set(names))
+    space = names + label_order(set(test.labels) - set(names))
     out = {}
     for name, got in run_baselines(labelled, test, list(_SHOWN), seed=seed).items():
         if isinstance(got, Predictions):

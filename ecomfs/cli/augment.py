@@ -94,7 +94,7 @@ def augment(
     policy = Policy(confidence=confidence, near=near)
     settings = RewriteSettings(r.temperature, seed, r.attempts, r.generations, r.max_tokens)
     labelled = g.Labelled(
-        task=task, examples=source, pool_name=pool_name, label_column=label_column, field=field,
+        task=task, examples=[source], pool_name=pool_name, label_column=label_column, field=field,
         seed=seed,
     )  # fmt: skip
     card, pool = labelled.load(id_column=id_column)

@@ -76,14 +76,15 @@ def import_(
         str | None, typer.Option("--note", help="why; kept in the history [the file's name]")
     ] = None,
 ) -> None:
-    """Add the examples of a table; those the pool holds already are left alone."""
-    from ecomfs.batch import read_examples
+    """Add the examples of a table; those the pool holds already are left alone, and rows without
+    a label, as ecomfs suggest writes them, are left out and counted."""
+    from ecomfs.batch import read_labelled_so_far
     from ecomfs.batch.examples import check_cells
     from ecomfs.batch.imports import import_examples
     from ecomfs.task import load_task
 
     card = load_task(task)
-    found = read_examples(
+    found, blank = read_labelled_so_far(
         source,
         card,
         fields=o.parse_fields(field),
@@ -96,8 +97,9 @@ def import_(
     with _open(pool, name, create=True) as opened:
         done = import_examples(opened, found, replace=replace, note=why)
     print(
-        f"{done.added} added · {done.unchanged} unchanged · {done.changed} changed: "
-        f"version {done.version}"
+        f"{done.added} added · {done.unchanged} unchanged · {done.changed} changed"
+        + (f" · {blank} without a label yet, left out" if blank else "")
+        + f": version {done.version}"
     )
 
 
@@ -114,9 +116,14 @@ def relabel(
 ) -> None:
     """Give an example another label."""
     from ecomfs.batch.examples import known_labels
+    from ecomfs.errors import InputError
     from ecomfs.pool.records import few
-    from ecomfs.task import load_task
+    from ecomfs.task import label_text, load_task
 
+    named = label_text(label)
+    if named is None:
+        raise InputError("the label is empty", hint="every example is labelled")
+    label = named
     known = None if task is None else known_labels(load_task(task))
     if known is not None:
         known.require(label, f"example {id_!r}")

@@ -44,7 +44,7 @@ def fit(
             hint="use --calibrate of 1 or more, and a --budget of at least that",
         )
     # A fit takes a while; that it cannot be written is told now.
-    check_targets([] if g.is_pool(labelled.examples) else [Path(labelled.examples)], [output])
+    check_targets([Path(s) for s in labelled.sources if not g.is_pool(s)], [output])
     _, pool = labelled.load()
     fitting = g.Fitting(calibrate, fusion)
     clf = g.classifier(labelled, reading, fitting, promises, tune=budget - calibrate)
@@ -53,7 +53,9 @@ def fit(
     phases.clear()
     profile = clf.profile_
     if profile is None:
-        raise ConfigError(f"{labelled.examples}: no example to read", hint="add labelled examples")
+        raise ConfigError(
+            f"{', '.join(labelled.sources)}: no example to read", hint="add labelled examples"
+        )
     profile.save(output)
     print_profile(profile)
     note(f"wrote {output}: use it with --profile {output}")

@@ -120,7 +120,7 @@ class Promises:
                 "was fitted for",
                 hint=f"leave out --profile, or make it anew: ecomfs fit … {first}",
             )
-        if labelled.examples is None:
+        if not labelled.sources:
             raise ConfigError(
                 f"{first} without --examples: a promise is fitted on labelled examples",
                 hint="name them",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,11 +43,28 @@ class MaybeLabelled:
         """
         return o.parse_fields(self.field)
 
+    @property
+    def sources(self) -> list[str]:
+        """What ``--examples`` named, once or several times.
+
+        Raises:
+            ConfigError: a pool, and something beside it.
+        """
+        named = [self.examples] if isinstance(self.examples, str) else list(self.examples or ())
+        pools = [source for source in named if is_pool(source)]
+        if pools and len(named) > 1:
+            raise ConfigError(
+                f"--examples {pools[0]} is a pool, and {len(named) - 1} more --examples beside it",
+                hint="put them into one pool with ecomfs examples import",
+            )
+        return named
+
     def load(
         self, fields: Mapping[str, str] | None = None, id_column: str | None = None
     ) -> tuple[TaskCard, list[Example]]:
-        """The task's card and the labelled examples of a table or a pool, or a seeded sample of
-        them; none at all without a source.
+        """The task's card and the labelled examples of one or several tables or of a pool, or a
+        seeded sample of them; none at all without a source. Spellings of a label that the card
+        does not declare, and that count as one label, are named on standard error.
 
         Args:
             fields: of the table, where they differ from :attr:`fields`.
@@ -55,38 +73,43 @@ class MaybeLabelled:
         Raises:
             PoolError: all examples are synthetic, and they are not wanted.
         """
-        from ecomfs.batch import read_examples
+        from ecomfs.batch import read_several
         from ecomfs.errors import PoolError
         from ecomfs.pool.sample import real_examples, sample_examples
         from ecomfs.task import LabelSpace, load_task
 
         names = self.fields if fields is None else fields
         card = load_task(self.task)
-        if self.examples is None:
+        sources = self.sources
+        if not sources:
             if self.shots:
                 raise ConfigError(
                     f"--shots {self.shots} without --examples", hint="name the examples"
                 )
             LabelSpace.resolve(card, ())
             return card, []
-        if is_pool(self.examples):
+        if is_pool(sources[0]):
+            where = f"pool {self.pool_name!r}"
             with self._open() as pool:
                 found = pool.examples()
-            LabelSpace.resolve(card, (e.label for e in found), f"pool {self.pool_name!r}")
         else:
-            found = read_examples(
-                self.examples,
+            where = ", ".join(Path(source).name for source in sources)
+            found = read_several(
+                sources,
                 card,
                 fields=names,
                 label_column=self.label_column,
                 id_column=id_column,
             )
-            LabelSpace.resolve(card, (e.label for e in found), Path(self.examples).name)
+        space = LabelSpace.resolve(card, (e.label for e in found), where)
+        for name, others in space.merged.items():
+            also = ", ".join(map(repr, others))
+            print(f"note: {where}: {also} counts as the label {name!r}", file=sys.stderr)
         if not self.synthetic and found:
             found = real_examples(found)
             if not found:
                 raise PoolError(
-                    f"{self.examples}: every example is synthetic", hint="drop --no-synthetic"
+                    f"{', '.join(sources)}: every example is synthetic", hint="drop --no-synthetic"
                 )
         return card, found if self.shots is None else sample_examples(found, self.shots, self.seed)
 
@@ -98,7 +121,8 @@ class MaybeLabelled:
         Args:
             loaded: what :meth:`load` gave.
         """
-        if self.examples is None or self.shots is not None or not is_pool(self.examples):
+        sources = self.sources
+        if not sources or self.shots is not None or not is_pool(sources[0]):
             yield loaded
             return
         with self._open(self.synthetic) as pool:
@@ -109,8 +133,8 @@ class MaybeLabelled:
         from ecomfs.errors import PoolError
         from ecomfs.pool import Pool
 
-        assert self.examples is not None
-        with Pool.open(self.examples, self.pool_name, create=False, synthetic=synthetic) as pool:
+        [source] = self.sources
+        with Pool.open(source, self.pool_name, create=False, synthetic=synthetic) as pool:
             if not pool.stats().examples:
                 raise PoolError(
                     f"{pool.url}: pool {self.pool_name!r} holds no examples",

@@ -24,7 +24,8 @@ _LANGUAGES: tuple[Language, ...] = ("en", "zh")
 def lint_task(
     name: Annotated[str, typer.Argument(metavar="NAME_OR_FOLDER", help="the task")],
     examples: Annotated[
-        Path | None, typer.Option("--examples", "-e", help="check this pool against the card too")
+        list[Path] | None,
+        typer.Option("--examples", "-e", help="check these examples against the card too"),
     ] = None,
     label_column: Annotated[str | None, typer.Option(help="column with the label")] = None,
     budget: Annotated[
@@ -59,9 +60,13 @@ def lint_task(
 
 
 def _lint(
-    name: str, examples: Path | None, label_column: str | None, engine: str | None, budget: int
+    name: str,
+    examples: list[Path] | None,
+    label_column: str | None,
+    engine: str | None,
+    budget: int,
 ) -> list[LintFinding]:
-    from ecomfs.batch import read_examples
+    from ecomfs.batch import read_several
     from ecomfs.task import available_tasks, load_task
     from ecomfs.task.lint import LintFinding, lint_card
 
@@ -77,9 +82,9 @@ def _lint(
         return [LintFinding("error", "task.yaml", error.message, error.hint)]
     findings = lint_card(card)
     pool: list[Example] = []
-    if examples is not None:
+    if examples:
         try:
-            pool = read_examples(examples, card, label_column=label_column)
+            pool = read_several(examples, card, label_column=label_column)
         except EcomfsError as error:
             findings.append(LintFinding("error", "examples", error.message, error.hint))
     count, limit = _counter(engine, budget)

@@ -25,7 +25,7 @@ def new_task(
 ) -> None:
     """Write a task card and templates that a person then edits; nothing is overwritten."""
     from ecomfs.table import TableReader
-    from ecomfs.task import available_tasks
+    from ecomfs.task import available_tasks, column_labels
     from ecomfs.task.draft import draft_task
 
     if language not in ("auto", "en", "zh"):
@@ -41,11 +41,14 @@ def new_task(
     ]
     if label_column in columns:
         raise ColumnError(f"column {label_column!r} is the label", hint="do not classify by it")
-    labels: list[str] = []
+    cells: list[str] = []
+    places: list[str] = []
     for row in reader.rows():
         if row.error:
             raise InputError(f"{source.name}, {row.error}")
-        labels.append(row.cells[label_column])
+        cells.append(row.cells[label_column])
+        places.append(f"{source.name}, line {row.line}")
+    labels = [label or "" for label in column_labels(cells, places, label_column)]
     draft = draft_task(
         name,
         columns,
@@ -61,6 +64,10 @@ def new_task(
     except OSError as error:
         raise OutputError(f"{target}: {error.strerror}") from error
     print(f"{len(labels)} rows, {len(draft.labels)} labels, {len(columns)} columns: {target}")
+    for label, others in draft.aliases.items():
+        also = ", ".join(map(repr, others))
+        print(f"note: {also} counts as the label {label!r} (aliases); give it an entry of its own "
+              "if it is another label")  # fmt: skip
     print(
         f"answer the {draft.questions} questions in {target / 'task.yaml'}, "
         f"then run: ecomfs lint-task {target}"

@@ -23,21 +23,22 @@ Task = Annotated[
     typer.Option("--task", "-t", help="task name or folder (ecomfs tasks)", rich_help_panel=FIRST),
 ]
 Examples = Annotated[
-    str,
+    list[str],
     typer.Option(
         "--examples",
         "-e",
-        help="labelled examples: a table; or a pool: FILE.db, sqlite:///FILE, postgresql://…",
+        help="labelled examples: a table (repeatable: several are put together); or a pool: "
+        "FILE.db, sqlite:///FILE, postgresql://…",
         rich_help_panel=FIRST,
     ),
 ]
 MaybeExamples = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         "--examples",
         "-e",
-        help="labelled examples: a table, or a pool as in FILE.db; without: zero-shot, from the "
-        "task's definitions",
+        help="labelled examples: a table (repeatable: several are put together), or a pool as in "
+        "FILE.db; without: zero-shot, from the task's definitions",
         rich_help_panel=FIRST,
     ),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -97,6 +98,9 @@ def clean(
     if report is not None:
         write_json(report, result.report.to_dict())
     print(result.report)
+    for told, rows in Counter(f.detail for f in result.report if f.kind == "label").items():
+        print(f"note: label {told} now, in {rows} row{'s' if rows > 1 else ''} "
+              "(--no-labels keeps both)")  # fmt: skip
     print(f"wrote {output} and {removed}")
 
 

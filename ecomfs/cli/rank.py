@@ -103,7 +103,7 @@ def rank(
     target = _target(source, user, items, group, output)
     check_top(top)
     fields = labelled.fields
-    card, pool = labelled.load(_of_pool(labelled.examples, fields))
+    card, pool = labelled.load(_of_pool(labelled.sources, fields))
     # A model takes a while to load; a wrong column should not wait for it.
     label = positive_label(LabelSpace.resolve(card, (e.label for e in pool)), card, positive)
     parties = pairs = None
@@ -169,13 +169,11 @@ def _target(
     return target
 
 
-def _of_pool(examples: str | None, fields: dict[str, str]) -> dict[str, str]:
+def _of_pool(examples: list[str], fields: dict[str, str]) -> dict[str, str]:
     """The entries of --field whose column the pool has."""
-    if examples is None or g.is_pool(examples):
-        return {}
     from ecomfs.table import TableReader
 
-    header = TableReader(examples).header
+    header = {c for path in examples if not g.is_pool(path) for c in TableReader(path).header}
     return {name: column for name, column in fields.items() if column in header}
 
 
@@ -223,7 +221,8 @@ def _pairs(
     seed: int,
     phases: Phases,
 ) -> None:
-    from ecomfs.cli.present import metrics_table
+    from ecomfs.batch.evaluate import strangers
+    from ecomfs.cli.present import metrics_table, note
     from ecomfs.rank import METRICS, rankings, score_pairs
     from ecomfs.rank.pairs import list_order
     from ecomfs.table import AtomicWriter, added_columns
@@ -242,6 +241,9 @@ def _pairs(
         scores.count(None), pipeline, positive, n_examples, target,
     )  # fmt: skip
     if pairs.truth is not None:
+        truth = [pipeline.space.true_label(text) for text in pairs.truth]
+        if unheard_of := strangers(truth, pipeline.space):
+            note(f"note: {unheard_of}")
         found = rankings(pairs, predictions, pipeline, positive)
         metrics_table(found, n_examples, seed=seed, shown=METRICS, notes=True)
 

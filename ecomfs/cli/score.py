@@ -43,6 +43,7 @@ def score(
     # Before anything is loaded that takes its time.
     phases = show(CHECKING, quiet=quiet)
     from ecomfs.batch import score_table
+    from ecomfs.batch.evaluate import strangers
     from ecomfs.batch.runlog import RunLog
     from ecomfs.cli.answering import answering
     from ecomfs.cli.present import metrics_table, note, stopping, summary
@@ -86,6 +87,8 @@ def score(
                     summary(result, n_examples, answerer.k, answerer.spec)
                     if result.gold is not None:
                         phases(MEASURING)
+                        if unheard_of := strangers(result.gold.labels, answerer.by.space):
+                            note(f"note: {unheard_of}")
                         systems = answerer.systems(result.gold, labelled.seed)
                         phases.clear()
                         metrics_table(systems, n_examples, seed=labelled.seed)

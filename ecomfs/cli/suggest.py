@@ -29,9 +29,11 @@ def suggest(
     output: Annotated[Path, typer.Option("--output", "-o", help="table to fill in")],
     n: Annotated[int, typer.Option("-n", help="how many rows to label")] = 50,
     examples: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            "--examples", "-e", help="what is labelled already: a table, or a pool (FILE.db)"
+            "--examples",
+            "-e",
+            help="what is labelled already: a table (repeatable), or a pool (FILE.db)",
         ),
     ] = None,
     engine: Annotated[
@@ -61,13 +63,13 @@ def suggest(
     labelled = g.MaybeLabelled(
         task=task, examples=examples, label_column=label_column, field=field, seed=seed
     )
-    given = [source, *([Path(examples)] if examples else [])]
+    given = [source, *(Path(path) for path in labelled.sources)]
     if output.resolve() in {path.resolve() for path in given}:
         raise OutputError(f"{output}: is an input", hint="choose another name")
     fields = labelled.fields
     card = load_task(task)
     pool: list[Example] = []
-    if examples is not None:
+    if labelled.sources:
         card, pool = labelled.load()
     rows = _read(source, card, fields, id_column, pool)
     if len(rows) > candidates:

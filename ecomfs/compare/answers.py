@@ -17,6 +17,7 @@ from ecomfs.batch.score import Tally
 from ecomfs.compare.rows import TestRows
 from ecomfs.pipeline import Case, Pipeline
 from ecomfs.progress import Progress, silent
+from ecomfs.task import label_order
 from ecomfs.types import Prediction, Status
 from ecomfs_eval import Predictions
 from ecomfs_eval.slicing import by_length
@@ -106,7 +107,7 @@ class Answers:
         # A true label that the pipeline cannot answer (a sampled pool may lack it) stays in the
         # comparison: every variant has it wrong.
         names = pipeline.space.names
-        labels = [*names, *sorted(set(gold) - set(names))]
+        labels = [*names, *label_order(set(gold) - set(names))]
         texts = tuple(pipeline.text(row.fields) for row in rows)
         prompt_tokens = _counts([p.prompt_tokens for p in found])
         return Predictions.of(

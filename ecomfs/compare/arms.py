@@ -17,7 +17,7 @@ from ecomfs.compare.rows import MOST_VALUES
 from ecomfs.compare.run import Design
 from ecomfs.errors import ConfigError, DuplicateIdError, EmptyInputError, InputError
 from ecomfs.table import TableReader
-from ecomfs.task import LabelSpace, TaskCard, find_column
+from ecomfs.task import LabelSpace, TaskCard, column_labels, find_column
 from ecomfs.traffic import Entry, Split, TrafficRecord
 from ecomfs_eval import EvalError, Predictions
 from ecomfs_eval.compare import compare_arms
@@ -61,7 +61,7 @@ def read_gold(
     labels: dict[str, str] = {}
     lines: dict[str, int] = {}
     slices: dict[str, dict[str, str]] = {column: {} for column in slice_columns}
-    unlabelled = 0
+    rows = []
     for row in reader.rows():
         where = f"{name}, line {row.line}"
         if row.error:
@@ -75,10 +75,13 @@ def read_gold(
                 hint="one true label a row",
             )
         lines[id_] = row.line
-        text = row.cells[label].strip()
-        if not text:
-            unlabelled += 1
+        rows.append(row)
+    places = [f"{name}, line {row.line}" for row in rows]
+    found = column_labels([row.cells[label] for row in rows], places, label)
+    for row, text in zip(rows, found, strict=True):
+        if text is None:
             continue
+        id_ = row.cells[id_name]
         labels[id_] = text
         for column, values in slices.items():
             values[id_] = row.cells[column].strip()
@@ -90,7 +93,7 @@ def read_gold(
                 f"{name}: column {column!r} has {n} values, too many to slice by",
                 hint=f"name a column of categories, with at most {MOST_VALUES} values",
             )
-    return GoldLabels(labels, slices, unlabelled)
+    return GoldLabels(labels, slices, len(rows) - len(labels))
 
 
 def compare_log(

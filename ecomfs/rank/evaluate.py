@@ -40,10 +40,7 @@ def rankings(
         EvalError: no pair has a true label.
     """
     space = pipeline.space
-    names = []
-    for text in pairs.truth or []:
-        at = space.index(text)
-        names.append(text if at is None else space.names[at])
+    names = [space.true_label(text) for text in pairs.truth or []]
     kept = [i for i, name in enumerate(names) if name]
     gold = Gold(
         ids=[str(i) for i in kept],

@@ -12,7 +12,7 @@ from ecomfs.pipeline import Pipeline
 from ecomfs.progress import READING, Progress, part, silent
 from ecomfs.rank.order import CHUNK, places
 from ecomfs.table import TableReader, TableRow
-from ecomfs.task import FieldMap, TaskCard
+from ecomfs.task import FieldMap, TaskCard, column_labels
 from ecomfs.types import Prediction, Row, Status
 
 
@@ -27,7 +27,8 @@ class Pairs:
         lists: which list a row belongs to.
         units: which unit was sampled (a user with several lists); the lists where no column
             names it.
-        truth: true label as the table spells it; ``None`` when no column holds it.
+        truth: true label as the table spells it, empty where it is missing; ``None`` when no
+            column holds it.
     """
 
     header: tuple[str, ...]
@@ -81,8 +82,13 @@ def read_pairs(
         fields=[mapping.fields(row.cells, card) for row in rows],
         lists=[row.cells[group].strip() for row in rows],
         units=[row.cells[unit or group].strip() for row in rows],
-        truth=None if gold is None else [row.cells[gold].strip() for row in rows],
+        truth=None if gold is None else _truth(rows, gold, reader.name),
     )
+
+
+def _truth(rows: Sequence[TableRow], gold: str, name: str) -> list[str]:
+    places = [f"{name}, line {row.line}" for row in rows]
+    return [text or "" for text in column_labels([row.cells[gold] for row in rows], places, gold)]
 
 
 def score_pairs(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ecomfs.assemble import load_template
+from ecomfs.batch.evaluate import strangers
 from ecomfs.classifier import FewShotClassifier
 from ecomfs.engine.protocol import Engine
 from ecomfs.pool import Embedder
@@ -171,6 +172,7 @@ def run_cell(
         "seconds": round(done - fitted, 3),
         "prompt_tokens": sum(p.prompt_tokens for p in found),
         "cached_tokens": sum(p.cached_tokens for p in found),
+        "unheard_of": strangers(scored.gold, clf.pipeline_.space),
         "status": _counts(str(p.status) for p in found),
         "templates": sorted({str(p.template) for p in found if p.template}),
         "pool_version": clf.pipeline_.pool_version,

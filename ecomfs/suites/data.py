@@ -119,7 +119,7 @@ def read_data(dataset: Dataset, folder: Path) -> Data:
             left_out, rows = len(rows) - len(kept), kept
         test = _draw(rows, spec.rows, spec.seed, dataset.name)
     space = LabelSpace.resolve(card, (e.label for e in pool), dataset.pool.file)
-    spelt = [replace(e, label=_spelling(space, e.label)) for e in test]
+    spelt = [replace(e, label=space.true_label(e.label) or e.label) for e in test]
     groups = None
     if spec.group is not None:
         groups = tuple(cells[e.id][spec.group] for e in test)
@@ -210,12 +210,6 @@ def _without(rows: Sequence[Example], others: Sequence[Example]) -> list[Example
 def _content(row: Example) -> tuple[str, ...]:
     texts = [str(row.fields[name]) for name in sorted(row.fields)]
     return tuple(fold(text) or text for text in texts)
-
-
-def _spelling(space: LabelSpace, label: str) -> str:
-    """The pool's spelling; a label that the pool lacks stays as it is, and nobody gets it."""
-    found = space.index(label)
-    return label if found is None else space.names[found]
 
 
 def rows_hash(rows: Sequence[Example]) -> str:

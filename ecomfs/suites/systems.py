@@ -12,6 +12,7 @@ import numpy as np
 from ecomfs.batch.evaluate import vote
 from ecomfs.batch.trained import labelled_rows, over, raw_columns
 from ecomfs.pipeline import Pipeline
+from ecomfs.task import label_order
 from ecomfs.types import Example, Prediction
 from ecomfs_eval import Predictions, Undefined
 from ecomfs_eval.baselines import BASELINES, run_baselines
@@ -34,7 +35,7 @@ class Scored:
         self.test = test
         self.gold = [row.label for row in test]
         names = pipeline.space.names
-        self.labels = [*names, *sorted(set(self.gold) - set(names))]
+        self.labels = [*names, *label_order(set(self.gold) - set(names))]
         self.common: dict[str, Any] = {
             "labels": self.labels,
             "ids": [row.id for row in test],

@@ -3,31 +3,40 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import date, datetime, time
+from decimal import Decimal
 from typing import Any
+
+from ecomfs.types import InfiniteText
 
 
 def cell_text(value: Any) -> str:
     """Text of one value.
 
-    ``None`` is the empty cell; lists and objects are JSON; whole floats lose their ``.0`` (Excel
-    and pandas add it to integer columns); dates are ISO 8601, without a time when it is midnight.
+    Missing values (``None``, NaN, NaT) are the empty cell, and ``null`` inside lists and objects,
+    which are JSON; whole floats lose their ``.0`` (Excel and pandas add it to integer columns);
+    dates are ISO 8601, without a time when it is midnight.
 
     >>> [cell_text(v) for v in ("好", None, True, 3, 3.0, 0.25, ["a", {"b": "好"}])]
     ['好', '', 'true', '3', '3', '0.25', '["a", {"b": "好"}]']
+    >>> cell_text(float("nan")), cell_text([1.0, float("nan")])
+    ('', '[1.0, null]')
     >>> cell_text(datetime(2024, 5, 1)), cell_text(datetime(2024, 5, 1, 9, 30))
     ('2024-05-01', '2024-05-01 09:30:00')
     """
     if isinstance(value, str):
         return value
-    if value is None:
+    if _missing(value):
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, float | Decimal) and math.isinf(value):
+        return InfiniteText(value)
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
     if isinstance(value, (list, tuple, dict)):
-        return json.dumps(value, ensure_ascii=False, default=cell_text)
+        return json.dumps(_without_nan(value), ensure_ascii=False, default=cell_text)
     if isinstance(value, datetime):
         midnight = value.timetz() == time()
         return value.date().isoformat() if midnight else value.isoformat(sep=" ")
@@ -36,3 +45,18 @@ def cell_text(value: Any) -> str:
     if isinstance(value, (bytes, bytearray)):
         return bytes(value).decode("utf-8", errors="backslashreplace")
     return str(value)
+
+
+def _missing(value: Any) -> bool:
+    if isinstance(value, float | Decimal):
+        return math.isnan(value)
+    return value is None or type(value).__name__ in {"NAType", "NaTType"}
+
+
+def _without_nan(value: Any) -> Any:
+    """NaN is no JSON, and inside a list it is as missing as it is alone."""
+    if isinstance(value, dict):
+        return {key: _without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(inner) for inner in value]
+    return None if _missing(value) else value

@@ -62,8 +62,11 @@ class HubSource(TypedSource):
 
     def _named(self, column: str, value: Any) -> Any:
         names = self._names.get(column)
-        known = names and isinstance(value, int) and 0 <= value < len(names)
-        return names[value] if names and known else value
+        if not names or not isinstance(value, int):
+            return value
+        if value == -1:  # what the library writes where a row has no label
+            return None
+        return names[value] if 0 <= value < len(names) else value
 
 
 def is_saved_folder(path: Path) -> bool:

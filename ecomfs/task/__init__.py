@@ -10,7 +10,7 @@ registry.py  finding cards and template files by task name
 
 from ecomfs.task.card import FieldSpec, LabelSpec, TaskCard
 from ecomfs.task.fields import FieldMap, find_column, first_empty, is_missing
-from ecomfs.task.label_value import label_text
+from ecomfs.task.label_value import column_labels, label_number, label_order, label_text
 from ecomfs.task.labels import Label, LabelSpace
 from ecomfs.task.registry import available_tasks, common_template, load_task, template_source
 from ecomfs.task.rows import RowText
@@ -24,10 +24,13 @@ __all__ = [
     "RowText",
     "TaskCard",
     "available_tasks",
+    "column_labels",
     "common_template",
     "find_column",
     "first_empty",
     "is_missing",
+    "label_number",
+    "label_order",
     "label_text",
     "load_task",
     "template_source",

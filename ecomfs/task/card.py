@@ -12,19 +12,25 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ecomfs.text.normalise import squeeze
+from ecomfs.text.normalise import one_width, squeeze
 from ecomfs.text.render import FieldKind
 from ecomfs.text.render import FieldSpec as RenderSpec
 from ecomfs.types import Language, Row
 
 
 def plain_key(spelling: str) -> str:
-    """What two spellings of one label share: width, case and outer space do not matter.
+    """What spellings of one label share: width, case and outer space do not matter.
+
+    Characters that carry meaning stay, so this is not NFKC, which makes ``M²`` and ``M2`` one.
 
     >>> plain_key(" Ｐositive ") == plain_key("POSITIVE")
     True
+    >>> plain_key("M²") == plain_key("M2"), plain_key("½") == plain_key("1/2")
+    (False, False)
     """
-    return unicodedata.normalize("NFKC", spelling).strip().casefold()
+    if spelling.isascii():
+        return spelling.strip().casefold()
+    return unicodedata.normalize("NFC", one_width(spelling).strip().casefold())
 
 
 class _Strict(BaseModel):
@@ -155,14 +161,24 @@ class TaskCard(_Strict):
         names = [f.name for f in self.fields]
         if len(set(names)) != len(names):
             raise ValueError("two fields have the same name")
-        owner: dict[str, str] = {}
+        owner: dict[str, list[tuple[LabelSpec, str]]] = {}
         for label in self.labels:
             for spelling in label.spellings():
-                other = owner.setdefault(plain_key(spelling), label.name)
-                if other != label.name:
-                    raise ValueError(
-                        f"labels {other!r} and {label.name!r} share the spelling {spelling!r}"
-                    )
+                known = owner.setdefault(plain_key(spelling), [])
+                for other, theirs in known:
+                    if other.name != label.name and not (
+                        # "polish" and "Polish" may be two labels; an alias may not blur them.
+                        theirs.strip() != spelling.strip()
+                        and spelling in label.spellings()[:3]
+                        and theirs in other.spellings()[:3]
+                    ):
+                        raise ValueError(
+                            f"labels {other.name!r} and {label.name!r} share the spelling "
+                            f"{spelling!r}"
+                        )
+                known.append((label, spelling))
+        if len({label.name.strip() for label in self.labels}) < len(self.labels):
+            raise ValueError("two labels have the same name")
         if self.positive is not None and self.positive not in (x.name for x in self.labels):
             raise ValueError(f"positive: {self.positive!r} is none of the labels")
         for language in ("en", "zh"):

@@ -36,11 +36,14 @@ class Draft:
         files: name → content.
         questions: how many a person must answer.
         labels: the labels found, each in its first spelling.
+        aliases: label → its other spellings, which differ in case or width only and are drafted
+            as aliases: for a person to confirm.
     """
 
     files: Mapping[str, str]
     questions: int
     labels: tuple[str, ...]
+    aliases: Mapping[str, tuple[str, ...]]
 
 
 def draft_task(
@@ -98,7 +101,12 @@ def draft_task(
     files = {"task.yaml": head + text}
     for each in _LANGUAGES:
         files[f"{each}.v1.jinja"] = _template(card, each)
-    return Draft(files, text.count(f"{QUESTION} "), tuple(s[0] for s in spellings.values()))
+    return Draft(
+        files,
+        text.count(f"{QUESTION} "),
+        tuple(s[0] for s in spellings.values()),
+        {s[0]: tuple(s[1:]) for s in spellings.values() if "labels" in card and s[1:]},
+    )
 
 
 def _card(

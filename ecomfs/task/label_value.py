@@ -10,11 +10,20 @@ from __future__ import annotations
 import enum
 import math
 import numbers
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 from ecomfs.errors import InputError
+from ecomfs.types import InfiniteText
+
+# As Python, NumPy and pandas write numbers. A leading zero is part of a code ("007"), and "1e3"
+# is one too: exponents are written with a sign.
+_NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]*)?(\.[0-9]+)?(e[+-][0-9]{1,3})?")
+_NAN = frozenset({"nan", "-nan", "<na>"})
+_INFINITE = frozenset({"inf", "+inf", "-inf", "infinity", "+infinity", "-infinity"})
 
 
 def label_text(value: Any, where: str = "label") -> str | None:
@@ -47,6 +56,8 @@ def label_text(value: Any, where: str = "label") -> str | None:
     """
     if isinstance(value, enum.Enum):
         value = value.value
+    if isinstance(value, InfiniteText):
+        raise _infinite(value, where)
     if isinstance(value, str):
         return str(value).strip() or None
     if value is None or type(value).__name__ in {"NAType", "NaTType"}:
@@ -72,8 +83,124 @@ def label_text(value: Any, where: str = "label") -> str | None:
     if math.isnan(number):
         return None
     if math.isinf(number):
-        raise InputError(f"{where}: {value!r} is no label", hint="give a finite number, or text")
+        raise _infinite(value, where)
     return str(int(number)) if number.is_integer() else repr(number)
 
 
-__all__ = ["label_text"]
+def label_number(text: str) -> Decimal | None:
+    """The number that a label is written as; ``None`` when it is no plain number.
+
+    Parameters
+    ----------
+    text : str
+        A label, as :func:`label_text` gives it.
+
+    Returns
+    -------
+    decimal.Decimal or None
+        Exact, so that equal numbers are equal whatever their digits after the point.
+
+    Examples
+    --------
+    >>> label_number("1.0") == label_number("1"), label_number("10") == label_number("1.0")
+    (True, False)
+    >>> [label_number(text) for text in ("10%", "1/2", "007", "1e3", "nan", "-")]
+    [None, None, None, None, None, None]
+    """
+    found = _NUMBER.fullmatch(text)
+    return Decimal(text) if found and (found[1] or found[2]) else None
+
+
+def column_labels(
+    cells: Sequence[Any], where: Sequence[str] | None = None, column: str = "label"
+) -> list[str | None]:
+    """The labels of a column of a file: :func:`label_text` of every cell.
+
+    A cell of text that says ``nan`` is a label like any other, unless all other labels of the
+    column are numbers: then it is a missing number that some program wrote so, and ``inf`` there
+    is an infinite one.
+
+    Parameters
+    ----------
+    cells : sequence
+        One value a row.
+    where : sequence of str, optional
+        What errors call each row, such as ``"pool.csv, line 3"``.
+    column : str
+        What errors call the column.
+
+    Returns
+    -------
+    list of (str or None)
+        One label a row, ``None`` where there is none.
+
+    Raises
+    ------
+    InputError
+        A value is not one label: see :func:`label_text`.
+
+    Examples
+    --------
+    >>> column_labels(["1.0", "nan", "0.0"]), column_labels(["nan", "roti"])
+    (['1.0', None, '0.0'], ['nan', 'roti'])
+    """
+    places = [f"{w}, column {column!r}" for w in where or [f"row {n}" for n in range(len(cells))]]
+    found = [label_text(cell, place) for cell, place in zip(cells, places, strict=True)]
+    words = [i for i, label in enumerate(found) if label and label.casefold() in _NAN | _INFINITE]
+    if not words or not _all_numbers(found[i] for i in range(len(found)) if i not in set(words)):
+        return found
+    for i in words:
+        if str(found[i]).casefold() in _INFINITE:
+            raise _infinite(found[i], places[i])
+        found[i] = None
+    return found
+
+
+def is_missing_number(text: str, labels: Iterable[str]) -> bool:
+    """Whether a true label is a missing number: it says ``nan``, and all labels are numbers.
+
+    Examples
+    --------
+    >>> is_missing_number("nan", ["0", "1"]), is_missing_number("nan", ["naan", "roti"])
+    (True, False)
+    """
+    return text.casefold() in _NAN and _all_numbers(labels)
+
+
+def label_order(labels: Iterable[str]) -> list[str]:
+    """Labels in NumPy's order: numbers by value, other text character by character.
+
+    Parameters
+    ----------
+    labels : iterable of str
+        Labels as text.
+
+    Returns
+    -------
+    list of str
+        Sorted by number where every label is one, else as text.
+
+    Examples
+    --------
+    >>> label_order(["10", "9", "-1"]), label_order(["10", "9", "x"])
+    (['-1', '9', '10'], ['10', '9', 'x'])
+    """
+    plain = sorted(labels)
+    numbers_ = [label_number(label) for label in plain]
+    valued = [(n, label) for n, label in zip(numbers_, plain, strict=True) if n is not None]
+    return [label for _, label in sorted(valued)] if len(valued) == len(plain) else plain
+
+
+def _all_numbers(labels: Iterable[str | None]) -> bool:
+    given = [label for label in labels if label]
+    return bool(given) and all(label_number(label) is not None for label in given)
+
+
+def _infinite(value: Any, where: str) -> InputError:
+    return InputError(
+        f"{where}: {str(value)!r} is an infinite number, not a label",
+        hint="give a finite number, or text",
+    )
+
+
+__all__ = ["column_labels", "is_missing_number", "label_number", "label_order", "label_text"]

@@ -1,19 +1,22 @@
 """The label space of one run: the card's labels, spelt as the pool spells them.
 
 The pool may write ``Positive``, ``pos`` or ``好评`` for the card's ``positive``: all of them mean
-one label, and predictions come back in the pool's own spelling (the first one seen).
+one label, and predictions come back in the pool's own spelling (the first one seen). Labels that
+only the pool knows are as many as it has spellings: ``Apple`` and ``apple`` are two.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ecomfs.errors import PoolError, UnknownLabelError
 from ecomfs.task.card import LabelSpec, TaskCard, plain_key
-from ecomfs.text.normalise import fold, squeeze
+from ecomfs.task.label_value import is_missing_number, label_number, label_order, label_text
+from ecomfs.text.normalise import squeeze
 from ecomfs.types import Language
 
 
@@ -37,46 +40,59 @@ class Label:
         """The card's definition; empty for labels only the pool knows."""
         return self.spec.definition.get(language) if self.spec else ""
 
+    def spellings(self) -> tuple[str, ...]:
+        """Every string that means it: its name, what the prompt says, what the card declares."""
+        declared = self.spec.spellings() if self.spec else ()
+        return (self.name, *([self.reading] if self.reading else []), *declared)
+
 
 class LabelSpace:
     """An ordered, closed set of labels for one run.
+
+    Attributes:
+        labels, names: in order.
+        merged: name → the pool's other spellings of this label, where the card does not declare
+            one of them as it stands (``positive`` beside ``Positive``); empty for most pools.
 
     >>> from ecomfs.task import load_task
     >>> space = LabelSpace.resolve(load_task("review_sentiment"), ["Negative", "Positive"])
     >>> space.names
     ('Positive', 'Negative')
-    >>> space.index(" POS "), space.index("meh")
-    (0, None)
+    >>> space.index(" POS "), space.index("1.0"), space.index("meh")
+    (0, 0, None)
     """
 
-    def __init__(self, labels: Sequence[Label]) -> None:
+    def __init__(
+        self, labels: Sequence[Label], merged: Mapping[str, tuple[str, ...]] | None = None
+    ) -> None:
         self.labels = tuple(labels)
         self.names = tuple(label.name for label in labels)
-        self._exact: dict[str, int] = {}
-        self._loose: dict[str, int | None] = {}
-        # A label's own name beats another label's alias.
-        for position, label in enumerate(labels):
-            self._exact.setdefault(plain_key(label.name), position)
-        for position, label in enumerate(labels):
-            for spelling in (label.name, *(label.spec.spellings() if label.spec else ())):
-                self._exact.setdefault(plain_key(spelling), position)
-                loose = fold(spelling)
-                # A loose key that two labels share must not decide between them.
-                if loose and self._loose.setdefault(loose, position) != position:
-                    self._loose[loose] = None
+        self.merged = dict(merged or {})
+        names = [[name] for name in self.names]
+        spelt = [label.spellings() for label in labels]
+        # From the surest likeness to the least; names before what the card declares.
+        self._tables: list[tuple[Callable[[str], Hashable | None], dict[Hashable, int | None]]] = [
+            (key, _table(spellings, key))
+            for key in (str.strip, label_number, plain_key)
+            for spellings in (names, spelt)
+        ]
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def index(self, spelling: str) -> int | None:
-        """Position of the label that ``spelling`` means, by name, alias or case; ``None`` when
-        it means none of them."""
-        found = self._exact.get(plain_key(spelling))
-        return found if found is not None else self._loose.get(fold(spelling))
+        """Position of the label that ``spelling`` means; ``None`` when it means none, or two.
 
-    def exact(self, spelling: str) -> int | None:
-        """Like :meth:`index`, but only width, case and outer space may differ."""
-        return self._exact.get(plain_key(spelling))
+        In this order: the exact text of a name, or of a spelling that the card declares; the same
+        number (``1.0`` is ``1``, ``-1`` is not); the same text but for case and width. No
+        character is ever dropped: ``C#`` is not ``C``, ``10%`` is not ``10``.
+        """
+        text = spelling.strip()
+        for key, table in self._tables:
+            value = key(text)
+            if value is not None and value in table:
+                return table[value]
+        return None
 
     def require(self, spelling: str, where: str) -> int:
         """Like :meth:`index`, but raises :class:`UnknownLabelError` naming ``where``."""
@@ -90,6 +106,25 @@ class LabelSpace:
             )
         return found
 
+    def true_label(self, value: Any, where: str = "the true label") -> str:
+        """A true label in the pool's spelling; empty when it is missing. One that is no label of
+        this space stays as it is: it is scored, and always wrong, so callers say so.
+
+        Raises:
+            InputError: the value is not one label (:func:`ecomfs.task.label_text`).
+
+        >>> space = LabelSpace([Label("0"), Label("1")])
+        >>> [space.true_label(v) for v in (1.0, "1.0", float("nan"), "nan", "-1", "10")]
+        ['1', '1', '', '', '-1', '10']
+        """
+        text = label_text(value, where)
+        if text is None:
+            return ""
+        found = self.index(text)
+        if found is not None:
+            return self.names[found]
+        return "" if is_missing_number(text, self.names) else text
+
     @classmethod
     def resolve(cls, card: TaskCard, pool_labels: Iterable[str], where: str = "pool") -> LabelSpace:
         """The label space of ``card`` for a pool with these labels (repeats are fine).
@@ -98,22 +133,27 @@ class LabelSpace:
             UnknownLabelError: a closed card does not know one of the pool's labels.
             PoolError: the pool has examples of one label only.
         """
-        seen = list(dict.fromkeys(pool_labels))
+        seen = list(dict.fromkeys(label.strip() for label in pool_labels))
         known = cls([Label(spec.name, spec) for spec in card.labels])
         if card.label_space == "open":
             space = cls(cls._open_labels(seen, known))
         else:
-            spelling: dict[int, str] = {}
+            spelling: dict[int, list[str]] = {}
             for name in seen:
-                spelling.setdefault(known.require(name, where), name)
+                spelling.setdefault(known.require(name, where), []).append(name)
             space = cls(
                 [
-                    Label(spelling.get(i, spec.name), spec)
+                    Label(spelling[i][0] if i in spelling else spec.name, spec)
                     for i, spec in enumerate(card.labels)
                     if i in spelling or not spec.optional
-                ]
+                ],
+                {
+                    names[0]: tuple(names[1:])
+                    for i, names in spelling.items()
+                    if len(names) > 1 and not set(names) <= set(card.labels[i].spellings())
+                },
             )
-            seen = list(spelling.values())
+            seen = [names[0] for names in spelling.values()]
         if len(seen) == 1:
             raise PoolError(
                 f"{where}: all labelled examples have the label {seen[0]!r}",
@@ -128,28 +168,44 @@ class LabelSpace:
 
     @staticmethod
     def _open_labels(seen: Sequence[str], known: LabelSpace) -> list[Label]:
-        names: dict[str, str] = {}
-        for name in sorted(seen):  # "Shoes" and "shoes " are one label; the first spelling wins
-            names.setdefault(plain_key(name), name)
+        names = label_order(seen)
         if not names:
             return list(known.labels)
-        # Where two of the pool's labels mean one entry of the card, the one of its name has it.
-        owner: dict[int, str] = {}
-        for name in names.values():
+        meant: dict[int, list[str]] = {}
+        for name in names:
             position = known.index(name)
             if position is not None:
-                own = plain_key(known.names[position]) == plain_key(name)
-                owner[position] = name if own else owner.get(position, name)
-        specs = {name: known.labels[position].spec for position, name in owner.items()}
-        readings = Counter(plain_key(_reading(name)) for name in names.values())
+                meant.setdefault(position, []).append(name)
+        specs: dict[str, LabelSpec | None] = {}
+        for position, those in meant.items():
+            # Where two of the pool's labels mean one entry of the card, the one of its name has it.
+            entry = known.labels[position]
+            name = min(
+                those, key=lambda n: (n != entry.name, plain_key(n) != plain_key(entry.name))
+            )
+            others = set(names) - {name}
+            if entry.spec and not {entry.word("en"), entry.word("zh")} & others:
+                specs[name] = entry.spec
+        readings = Counter(plain_key(_reading(name)) for name in names)
         return [
             Label(
                 name,
                 specs.get(name),
                 _reading(name) if readings[plain_key(_reading(name))] == 1 else "",
             )
-            for name in names.values()
+            for name in names
         ]
+
+
+def _table(
+    spellings: Sequence[Sequence[str]], key: Callable[[str], Hashable | None]
+) -> dict[Hashable, int | None]:
+    """Key → position of the one label that has it; ``None`` where two do."""
+    table: dict[Hashable, int | None] = {}
+    for position, own in enumerate(spellings):
+        for value in {key(spelling.strip()) for spelling in own} - {None, ""}:
+            table[value] = None if value in table else position
+    return table
 
 
 def _reading(name: str) -> str:

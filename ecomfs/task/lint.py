@@ -9,7 +9,6 @@ from typing import Literal
 
 from ecomfs.task.card import Bilingual, TaskCard, plain_key
 from ecomfs.task.draft import QUESTION
-from ecomfs.text.normalise import fold
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,21 +65,21 @@ def _bilinguals(card: TaskCard) -> Iterable[tuple[str, Bilingual]]:
 
 
 def _spellings(card: TaskCard) -> Iterator[LintFinding]:
-    """Spellings of two labels that differ only in punctuation: an answer that matches neither
-    exactly could mean both, and counts as neither."""
+    """Spellings of two labels that differ only in case or width: one that matches neither exactly
+    could mean both, and counts as neither."""
     owners: dict[str, dict[str, str]] = defaultdict(dict)
     for label in card.labels:
         for spelling in label.spellings():
-            if fold(spelling) and not spelling.startswith(QUESTION):
-                owners[fold(spelling)].setdefault(label.name, spelling)
+            if not spelling.startswith(QUESTION):
+                owners[plain_key(spelling)].setdefault(label.name, spelling)
     for labels in owners.values():
         if len(labels) > 1:
             (one, first), (two, second) = list(labels.items())[:2]
             yield LintFinding(
                 "warning",
                 f"labels.{two}",
-                f"{second!r} differs from {first!r} of {one!r} in punctuation only",
-                "choose another spelling",
+                f"{second!r} differs from {first!r} of {one!r} in case or width only",
+                "if it is the same label, make it an alias; else choose another spelling",
             )
 
 

@@ -28,6 +28,25 @@ def _is_letter_mark(char: str) -> bool:
     return unicodedata.category(char) in {"Mn", "Mc"} and not selector
 
 
+def one_width(text: str) -> str:
+    """Full-width and half-width characters in their usual width; all others stay.
+
+    >>> one_width("ＡＢＣ１２：ｶﾞ M²")
+    'ABC12:ガ M²'
+    """
+    if text.isascii():
+        return text
+    return unicodedata.normalize("NFC", "".join(map(_usual_width, text)))
+
+
+def _usual_width(char: str) -> str:
+    kind, _, codes = unicodedata.decomposition(char).partition(" ")
+    return "".join(chr(int(c, 16)) for c in codes.split()) if kind in _WIDTHS else char
+
+
+_WIDTHS = ("<wide>", "<narrow>")
+
+
 def squeeze(text: str) -> str:
     """Every run of white space as one space, none at the ends.
 

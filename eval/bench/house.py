@@ -2,6 +2,8 @@
 
     python eval/bench/house.py                 # everything but the traced row
     python eval/bench/house.py --row           # also one row through score_table (real small model)
+    python eval/bench/house.py --diagram       # write the diagram of docs/architecture.md anew
+    python eval/bench/house.py --check         # exit 1 when that diagram is not what the imports say
 
 Rooms are the packages of ``ecomfs/``; a module beside them counts as a room of its own. Every
 figure is counted from the source with ``ast``, or by a profile function while one row is scored.
@@ -80,14 +82,55 @@ def longest_chain(graph: dict[str, set[str]]) -> list[str]:
     def chain(name: str, above: tuple[str, ...] = ()) -> list[str]:
         if name not in best:
             below = [
-                chain(other, (*above, name))
-                for other in graph.get(name, ())
-                if other not in above
+                chain(other, (*above, name)) for other in graph.get(name, ()) if other not in above
             ]
             best[name] = [name, *max(below, key=len, default=[])]
         return best[name]
 
     return max((chain(name) for name in sorted(graph)), key=len)
+
+
+def reduced(graph: dict[str, set[str]]) -> dict[str, set[str]]:
+    """The graph without the arrows that a longer way implies (its transitive reduction)."""
+    reach: dict[str, set[str]] = {}
+
+    def below(name: str) -> set[str]:
+        if name not in reach:
+            reach[name] = set()
+            for other in graph.get(name, ()):
+                reach[name] |= {other} | below(other)
+        return reach[name]
+
+    return {
+        name: {o for o in others if not any(o in below(p) for p in others if p != o)}
+        for name, others in graph.items()
+    }
+
+
+def diagram() -> str:
+    """The rooms and their imports as a Mermaid graph: an arrow means "imports"; imports that
+    follow from others are left out, and so are ``types`` and ``errors``, which all may import."""
+    graph = {
+        name: others - {"types", "errors"}
+        for name, others in room_graph().items()
+        if name not in {"types", "errors"}
+    }
+    arrows = [
+        f"    {name} --> {other}"
+        for name, others in sorted(reduced(graph).items())
+        for other in sorted(others)
+    ]
+    return "\n".join(["```mermaid", "graph TD", *arrows, "```"])
+
+
+START, END = "<!-- rooms: made by eval/bench/house.py --diagram -->", "<!-- end of rooms -->"
+
+
+def with_diagram(page: str) -> str:
+    """The page with the diagram of today's imports between its two marks."""
+    before, _, rest = page.partition(START)
+    _, _, after = rest.partition(END)
+    return f"{before}{START}\n{diagram()}\n{END}{after}"
 
 
 def doubled_names() -> dict[str, list[str]]:
@@ -255,15 +298,26 @@ def one_row() -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--row", action="store_true", help="trace one row as well")
     parser.add_argument("--names", action="store_true", help="list the names behind the figures")
+    parser.add_argument("--diagram", action="store_true", help="write docs/architecture.md")
+    parser.add_argument("--check", action="store_true", help="compare docs/architecture.md")
     arguments = parser.parse_args()
+    if arguments.diagram or arguments.check:
+        page = ROOT / "docs" / "architecture.md"
+        text = page.read_text(encoding="utf-8")
+        wanted = with_diagram(text)
+        if arguments.diagram:
+            page.write_text(wanted, encoding="utf-8")
+        elif wanted != text:
+            sys.exit(f"{page.name}: the diagram is not what the imports say (make diagram)")
+        return
     graph = room_graph()
     chain = longest_chain(graph)
-    loose = sorted(
-        p.stem for p in PACKAGE.glob("*.py") if p.stem not in {"__init__", "__main__"}
-    )
+    loose = sorted(p.stem for p in PACKAGE.glob("*.py") if p.stem not in {"__init__", "__main__"})
     doubled, bare, alone = doubled_names(), without_example(), untested()
     plumbing, plumbing_files = option_plumbing()
     source = list(PACKAGE.rglob("*.py"))
@@ -285,8 +339,10 @@ def main() -> None:
     if arguments.row:
         found = one_row()
         rows += [
-            ("one row: files / functions / moves between files",
-             f"{found['files']} / {found['functions']} / {found['moves']}"),
+            (
+                "one row: files / functions / moves between files",
+                f"{found['files']} / {found['functions']} / {found['moves']}",
+            ),
             ("one row: times its text is embedded", found["embeds"]),
             ("one row: times the pool is searched for it", found["searches"]),
             ("one row: shapes it takes", f"{len(found['shapes'])} ({', '.join(found['shapes'])})"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ecomfs_eval import _check
+from ecomfs_eval._labels import aligned, column_labels, label_text
 from ecomfs_eval.columns import USUAL, Columns
 from ecomfs_eval.errors import ColumnError, RowError, RowsDifferError, UnknownLabelError
 from ecomfs_eval.predictions import FloatArray
@@ -51,6 +52,14 @@ class Reader:
         position = self.names_here.index(name)
         return [_text(v) for v in self.frame.iloc[:, position].tolist()]
 
+    def labels(self, name: str) -> list[str]:
+        """The labels of a column, empty where there is none."""
+        if name not in self.names_here:
+            self.column(name)  # raises
+        cells = self.frame.iloc[:, self.names_here.index(name)].tolist()
+        where = [f"{self.source}: row {row}, column {name!r}" for row in range(1, len(cells) + 1)]
+        return column_labels(cells, where)
+
     def find(self, what: str) -> str | None:
         named: str | None = getattr(self.columns, what)
         if named is not None:
@@ -84,7 +93,7 @@ class Reader:
                     f"{_check.some(strangers)}",
                     hint="the gold labels must cover every predicted id",
                 )
-            return [str(given[i]) for i in ids]
+            return [label_text(given[i], f"gold label of {i!r}") for i in ids]
         name = self.find("gold")
         if name is None:
             raise ColumnError(
@@ -92,7 +101,7 @@ class Reader:
                 hint="name it with Columns(gold=...); "
                 f"columns are: {_check.some(self.names_here, 20)}",
             )
-        values = self.column(name)
+        values = self.labels(name)
         for row, value in enumerate(values):
             if not value:
                 raise RowError(
@@ -106,10 +115,12 @@ class Reader:
         self, labels: Sequence[str] | None
     ) -> tuple[tuple[str, ...] | None, FloatArray | None]:
         prefix = self.columns.probability_prefix
-        found = [c.removeprefix(prefix) for c in self.names_here if prefix and c.startswith(prefix)]
-        space = tuple(str(x) for x in labels) if labels is not None else tuple(found) or None
+        columns = [c for c in self.names_here if prefix and c.startswith(prefix)]
+        found = [c.removeprefix(prefix).strip() for c in columns]
+        space = tuple(map(label_text, labels)) if labels is not None else tuple(found) or None
         if not found or space is None:
             return space, None
+        found = aligned(found, space)
         if labels is not None and set(found) != set(space):
             strangers = [f for f in found if f not in space]
             if strangers:
@@ -123,12 +134,13 @@ class Reader:
                 f"{self.source}: no column {prefix + lost[0]!r}",
                 hint="give a probability column for every label, or for none",
             )
-        return space, np.column_stack([self.floats(prefix + label) for label in space])
+        column = dict(zip(found, columns, strict=True))
+        return space, np.column_stack([self.floats(column[label]) for label in space])
 
     def predicted(self, table: FloatArray | None, space: tuple[str, ...] | None) -> list[str]:
         name = self.find("predicted")
         if name is not None:
-            return self.column(name)
+            return self.labels(name)
         if table is None or space is None:
             raise ColumnError(
                 f"{self.source}: neither a column of predicted labels nor of probabilities",

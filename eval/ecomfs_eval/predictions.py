@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs_eval import _check
+from ecomfs_eval._labels import aligned, label_order, label_text
+from ecomfs_eval.errors import RowError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +87,7 @@ class Predictions:
         _check.measurements(self)
         object.__setattr__(self, "probabilities", _check.distribution(self))
         if self.positive is None and len(self.labels) == 2:
-            object.__setattr__(self, "positive", max(self.labels))
+            object.__setattr__(self, "positive", label_order(self.labels)[-1])
 
     @classmethod
     def of(
@@ -102,11 +104,11 @@ class Predictions:
         """Predictions from plain sequences.
 
         Args:
-            gold: n gold labels; anything whose ``str`` is the label.
-            predicted: n labels or ``None``; when left out, the most probable label of each row
-                (the first of ``labels`` on a tie).
+            gold: n gold labels: text, numbers (whole floats are their integer), booleans.
+            predicted: n labels or ``None`` (NaN counts as ``None``); when left out, the most
+                probable label of each row (the first of ``labels`` on a tie).
             probabilities: n × L numbers in the order of ``labels``.
-            labels: the label space; when left out, every label seen, sorted.
+            labels: the label space; when left out, every label seen, sorted (numbers by value).
             ids: by default ``1`` … ``n``.
             status: by default ``ok``, and ``invalid`` where ``predicted`` is ``None``.
             columns: the other attributes, by their names.
@@ -115,12 +117,21 @@ class Predictions:
         >>> p.predicted
         ('0', '1')
         """
-        names = [str(g) for g in gold]
-        answers = None if predicted is None else [None if a is None else str(a) for a in predicted]
-        if labels is None:
-            space = tuple(sorted({*names, *(a for a in answers or () if a is not None)}))
-        else:
-            space = tuple(str(x) for x in labels)
+        names = [label_text(g, f"gold label {n}") for n, g in enumerate(gold, 1)]
+        if "" in names:
+            raise RowError(
+                f"row {names.index('') + 1} has no gold label",
+                hint="label the row, or leave it out",
+            )
+        answers: list[str | None] | None = None
+        space = None if labels is None else tuple(label_text(x, "labels") for x in labels)
+        if space is not None:
+            names = aligned(names, space)
+        if predicted is not None:
+            said = [label_text(a, f"predicted label {n}") for n, a in enumerate(predicted, 1)]
+            answers = [a or None for a in aligned(said, space or names)]
+        if space is None:
+            space = tuple(label_order({*names, *(a for a in answers or () if a is not None)}))
         matrix = None if probabilities is None else np.array(probabilities, dtype=np.float64)
         if answers is None:
             answers = _check.most_probable(matrix, space)
@@ -184,9 +195,10 @@ class Predictions:
         Raises:
             ColumnError: ``predict_proba`` gave a table that does not fit ``classes_`` and ``rows``.
         """
-        classes = [str(c) for c in estimator.classes_]
+        classes = [label_text(c) for c in estimator.classes_]
         table = np.asarray(estimator.predict_proba(rows), dtype=np.float64)
-        space = [*classes, *sorted({str(g) for g in gold} - set(classes))]
+        known = aligned([label_text(g) for g in gold], classes)
+        space = [*classes, *label_order(set(known) - {*classes, ""})]
         return cls.of(
             gold,
             probabilities=_check.widen(table, classes, space, rows=len(gold)),

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ecomfs_eval import _check
+from ecomfs_eval._labels import aligned, label_order, label_text, whole
 from ecomfs_eval._reader import Reader
 from ecomfs_eval._tables import Kind, read_table
 from ecomfs_eval.columns import MEASUREMENTS, USUAL, Columns
@@ -72,10 +73,11 @@ def from_frame(
 
     Args:
         frame: the rows. Whole numbers stored as floats are read as whole (``1.0`` is label
-            ``1``), since a column of integers with a gap becomes floats in pandas.
+            ``1``), since a column of integers with a gap becomes floats in pandas; text ``1.0``
+            too, unless both spellings are labels. Other labels are compared as exact text.
         columns: which column holds what.
         labels: the label space; by default that of the probability columns, else every gold and
-            predicted label, sorted.
+            predicted label, sorted (numbers by value).
         gold: id → gold label from elsewhere (labels that came later); then no gold column is
             read, and the rows must be exactly these ids.
         missing: what to do with ids of ``gold`` that the frame lacks: an error, or count them
@@ -98,9 +100,15 @@ def from_frame(
     golds = reader.gold(ids, gold)
     space, table = reader.probabilities(labels)
     answers = reader.predicted(table, space)
+    # What one file writes 1.0 another writes 1: both are one label, as they are in a frame.
+    plain = whole(golds, space or ())
+    if space is not None:
+        space = tuple(plain.get(label, label) for label in space)
+    golds = aligned([plain.get(label, label) for label in golds], space or ())
+    answers = aligned(answers, space or golds)
     if space is None:
         seen = {*golds, *(a for a in answers if a)} if unknown_predicted == "error" else {*golds}
-        space = tuple(sorted(seen))
+        space = tuple(label_order(seen))
     statuses, clean, raw = reader.statuses(ids, answers, space, unknown_predicted)
     extra = reader.texts(reader.columns.extra)
     if any(raw):
@@ -112,7 +120,7 @@ def from_frame(
         predicted=tuple(clean),
         status=tuple(statuses),
         probabilities=table,
-        positive=positive,
+        positive=None if positive is None else aligned([plain.get(positive, positive)], space)[0],
         groups=reader.names(reader.columns.group),
         queries=reader.names(reader.columns.query),
         slices=reader.texts(reader.columns.slices),
@@ -193,13 +201,14 @@ def _complete(
     if table is not None:
         table = np.vstack([table, np.full((extra, len(p.labels)), np.nan)])
     space = p.labels
-    strangers = sorted({str(gold[i]) for i in lost} - set(space))
+    late = aligned([label_text(gold[i], f"gold label of {i!r}") for i in lost], space)
+    strangers = set(late) - set(space)
     if strangers and table is None:
-        space = tuple(sorted({*space, *strangers}))
+        space = tuple(label_order({*space, *strangers}))
     return Predictions(
         ids=(*p.ids, *lost),
         labels=space,
-        gold=(*p.gold, *(str(gold[i]) for i in lost)),
+        gold=(*p.gold, *late),
         predicted=(*p.predicted, *([None] * extra)),
         status=(*p.status, *(["failed"] * extra)),
         probabilities=table,

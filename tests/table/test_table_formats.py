@@ -277,3 +277,24 @@ def test_a_whole_table_in_memory(tmp_path: Path) -> None:
     assert frame.errors == {3: "line 3: 1 cell where the header has 2"}
     assert isinstance(frame.data, pd.DataFrame)
     assert frame.name == "in.csv"
+
+
+def test_a_row_that_a_data_set_marks_as_unlabelled_has_no_label(tmp_path: Path) -> None:
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["neg", "pos"])}
+    )
+    part = datasets.Dataset.from_dict({"text": ["a", "b"], "label": [1, -1]}, features=features)
+    part.save_to_disk(tmp_path / "d")
+    rows = list(TableReader(f"hf:{tmp_path / 'd'}").rows())
+    assert [row.cells["label"] for row in rows] == ["pos", ""]
+
+
+def test_nan_inside_a_list_is_null_and_a_missing_cell_is_empty(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"text": NaN, "history": [1.0, NaN, {"a": NaN}], "n": Infinity}\n')
+    [row] = TableReader(path).rows()
+    assert row.cells == {"text": "", "history": '[1.0, null, {"a": null}]', "n": "inf"}
+    table = pa.table({"text": ["x", None], "n": [float("nan"), 2.0]})
+    pq.write_table(table, tmp_path / "t.parquet")
+    rows = list(TableReader(tmp_path / "t.parquet").rows())
+    assert [dict(row.cells) for row in rows] == [{"text": "x", "n": ""}, {"text": "", "n": "2"}]

@@ -96,6 +96,11 @@ class Ledger:
 
 
 def as_text(column: pd.Series) -> list[str]:
-    """Cells as text, missing ones empty."""
+    """Cells as text, missing ones empty, whole floats as the integers they were before pandas
+    found a gap in their column."""
     missing = column.isna().to_list()
-    return ["" if gone else str(value) for value, gone in zip(column, missing, strict=True)]
+    return ["" if gone else _text(value) for value, gone in zip(column, missing, strict=True)]
+
+
+def _text(value: object) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

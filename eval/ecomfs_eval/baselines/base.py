@@ -10,6 +10,7 @@ from importlib.util import find_spec
 import numpy as np
 
 from ecomfs_eval._check import widen
+from ecomfs_eval._labels import label_order
 from ecomfs_eval.baselines.data import LabelledRows
 from ecomfs_eval.metrics.score import Undefined
 from ecomfs_eval.predictions import FloatArray, Predictions
@@ -51,7 +52,7 @@ class Baseline:
         if isinstance(got, Undefined):
             return got
         classes, table = got
-        space = sorted({*train.labels, *test.labels})
+        space = label_order({*train.labels, *test.labels})
         return Predictions.of(
             test.labels,
             ids=test.ids,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ecomfs_eval.errors import ColumnError, EmptyDataError, MissingLibraryError
+from ecomfs_eval._labels import label_text
+from ecomfs_eval.errors import ColumnError, EmptyDataError, MissingLibraryError, RowError
 from ecomfs_eval.predictions import FloatArray
 
 if TYPE_CHECKING:
@@ -66,10 +67,19 @@ class LabelledRows:
         table: pd.DataFrame | None = None,
         **columns: Any,
     ) -> LabelledRows:
-        """Rows from plain sequences; ids are ``1`` … ``n`` unless given."""
+        """Rows from plain sequences; ids are ``1`` … ``n`` unless given.
+
+        Raises:
+            RowError: a row without a label.
+        """
+        names = [label_text(x, f"label {n}") for n, x in enumerate(labels, 1)]
+        if "" in names:
+            raise RowError(
+                f"row {names.index('') + 1} has no label", hint="label it, or leave it out"
+            )
         return cls(
             tuple(str(i) for i in (ids if ids is not None else range(1, len(labels) + 1))),
-            tuple(str(x) for x in labels),
+            tuple(names),
             None if texts is None else tuple(texts),
             None if vectors is None else np.asarray(vectors, dtype=np.float64),
             table,

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from ecomfs_eval._check import some
+from ecomfs_eval._labels import label_order
 from ecomfs_eval.errors import OptionError, RowsDifferError
 from ecomfs_eval.predictions import Predictions
 
@@ -60,7 +61,7 @@ def pair(a: Predictions, b: Predictions) -> tuple[Predictions, Predictions]:
     queries = a.queries if a.queries is not None else b.queries
     a = replace(a, groups=groups, queries=queries, slices=slices)
     b = replace(b, groups=groups, queries=queries, slices=slices)
-    space = (*a.labels, *sorted(set(b.labels) - set(a.labels)))
+    space = (*a.labels, *label_order(set(b.labels) - set(a.labels)))
     positive = a.positive if a.positive == b.positive else None
     return over(a, space, positive), over(b, space, positive)
 

@@ -24,6 +24,7 @@ from dataclasses import replace
 import numpy as np
 
 from ecomfs_eval._check import some
+from ecomfs_eval._labels import label_order
 from ecomfs_eval.compare.comparison import COMPARED, Comparison, Comparisons, together
 from ecomfs_eval.compare.decision import Decision
 from ecomfs_eval.compare.differences import Difference, point
@@ -128,7 +129,7 @@ def _aligned(a: Predictions, b: Predictions) -> tuple[Predictions, Predictions]:
             f"{len(shared)} rows are in both {a.name} and {b.name}: {some(shared, 3)}",
             hint="rows that both answered are paired: use compare()",
         )
-    space = (*a.labels, *sorted(set(b.labels) - set(a.labels)))
+    space = (*a.labels, *label_order(set(b.labels) - set(a.labels)))
     positive = a.positive if a.positive == b.positive else None
     return over(a, space, positive), over(b, space, positive)
 

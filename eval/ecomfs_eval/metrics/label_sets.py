@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ecomfs_eval._labels import label_order
 from ecomfs_eval.errors import ColumnError, EmptyDataError, UnknownLabelError
 from ecomfs_eval.metrics.base import Weights, ratio
 from ecomfs_eval.predictions import FloatArray
@@ -71,7 +72,7 @@ class LabelSets:
                 if isinstance(own, str):
                     raise ColumnError(f"row {at}: {name} {own!r} is a text", hint="give a set")
         if labels is None:
-            labels = sorted({label for own in [*gold, *answers] for label in own})
+            labels = label_order({label for own in [*gold, *answers] for label in own})
         place = {label: at for at, label in enumerate(labels)}
 
         def table(column: Sequence[Collection[str]]) -> NDArray[np.bool_]:
