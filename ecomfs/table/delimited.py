@@ -11,7 +11,7 @@ from typing import BinaryIO, cast
 
 from ecomfs.errors import ColumnError, ConfigError, DecodingError, EmptyInputError
 from ecomfs.table.dialect import sniff_dialect
-from ecomfs.table.files import open_binary, stored_size
+from ecomfs.table.files import open_binary, say_once, stored_size
 from ecomfs.table.records import parse_records
 from ecomfs.table.rows import Record
 from ecomfs.text.decode import Line, read_lines
@@ -40,6 +40,7 @@ class DelimitedSource:
         with open_binary(path) as stream:
             _refuse_binary(path.name, stream)
             self._encoding, head = choose_encoding(stream, encoding, source=path.name)
+        say_once(path, self._encoding.note)
         if not head[self._encoding.bom :].strip():
             raise EmptyInputError(
                 f"{path.name}: the file is empty", hint="it needs a line of column names, and rows"
@@ -58,6 +59,11 @@ class DelimitedSource:
     def encoding(self) -> str:
         """Python codec name."""
         return self._encoding.name
+
+    @property
+    def note(self) -> str:
+        """What a person should know about how the encoding was found."""
+        return self._encoding.note
 
     @property
     def size(self) -> int | None:
@@ -96,7 +102,7 @@ class DelimitedSource:
         if record.error:
             raise ColumnError(
                 f"{self._path.name}: the header cannot be read: {record.error}",
-                hint="mend the first line, or name the encoding with --encoding",
+                hint="mend the first line, or name the encoding with --input-encoding",
             )
         return tuple(record.cells)
 
@@ -107,7 +113,7 @@ class DelimitedSource:
             name = self._encoding.name
             raise DecodingError(
                 f"{self._path.name}: most lines that are not plain ASCII are not valid {name}",
-                hint="leave --encoding out to have it found, or name the right one",
+                hint="leave --input-encoding out to have it found, or name the right one",
             )
 
     def _translated(self, stream: BinaryIO) -> BinaryIO:

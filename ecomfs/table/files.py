@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import logging
 import sys
 import zlib
 from collections.abc import Iterator
@@ -15,8 +16,20 @@ from typing import BinaryIO, cast
 from ecomfs.errors import InputError, MissingFileError
 from ecomfs.table.optional import optional_module
 
+_log = logging.getLogger(__name__)
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
+
+
+_said: set[tuple[str, int, str]] = set()
+
+
+def say_once(path: Path, note: str) -> None:
+    """Log what a person should know about a file; once, though a run opens it several times."""
+    key = (str(path.resolve()), path.stat().st_mtime_ns, note)
+    if note and key not in _said:
+        _said.add(key)
+        _log.warning("%s: %s", path.name, note)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any
 
 from ecomfs.errors import EmptyInputError, InputError
 from ecomfs.table.cells import cell_text
-from ecomfs.table.files import open_binary, stored_size
+from ecomfs.table.files import open_binary, say_once, stored_size
 from ecomfs.table.rows import Dialect, Record
 from ecomfs.text.decode import Line, read_lines
 from ecomfs.text.encoding import choose_encoding
@@ -35,6 +35,7 @@ class JsonLinesSource:
         self._path = path
         with open_binary(path) as stream:
             self._encoding, _ = choose_encoding(stream, encoding, source=path.name)
+        say_once(path, self._encoding.note)
         keys: dict[str, None] = {}
         for _, parsed, _ in islice(self._objects(), HEADER_RECORDS):
             if isinstance(parsed, dict):
@@ -48,6 +49,11 @@ class JsonLinesSource:
     def encoding(self) -> str:
         """Python codec name."""
         return self._encoding.name
+
+    @property
+    def note(self) -> str:
+        """What a person should know about how the encoding was found."""
+        return self._encoding.note
 
     @property
     def size(self) -> int | None:
@@ -84,6 +90,7 @@ class JsonArraySource:
     def __init__(self, path: Path, *, encoding: str | None = None) -> None:
         with open_binary(path) as stream:
             found, _ = choose_encoding(stream, encoding, source=path.name)
+        say_once(path, found.note)
         with open_binary(path) as stream:
             data = stream.read(MAX_ARRAY_BYTES + 1)
         if len(data) > MAX_ARRAY_BYTES:
@@ -99,6 +106,7 @@ class JsonArraySource:
             hint = "expected an array of objects, or JSON Lines named .jsonl"
             raise InputError(f"{path.name}: the JSON is not an array", hint=hint)
         self.encoding = found.name
+        self.note = found.note
         self.size = len(rows)
         self._rows = rows
         keys = dict.fromkeys(key for row in rows if isinstance(row, dict) for key in row)
