@@ -10,7 +10,7 @@ from typing import Any
 
 from ecomfs.batch.origin import origin_column, origin_of
 from ecomfs.errors import ColumnError, ConfigError, DuplicateIdError, InputError, RowError
-from ecomfs.table import TableReader
+from ecomfs.table import TableReader, text_encoding
 from ecomfs.task import (
     FieldMap,
     Label,
@@ -30,6 +30,7 @@ def read_examples(
     fields: Mapping[str, str] | None = None,
     label_column: str | None = None,
     id_column: str | None = None,
+    encoding: str | None = None,
 ) -> list[Example]:
     """The labelled examples of a file.
 
@@ -43,12 +44,13 @@ def read_examples(
         fields: card field → column, where names differ.
         label_column: the column that holds the label; found by the card's names by default.
         id_column: unique ids; the column ``id`` by default, else the line number.
+        encoding: of a text table that is not UTF-8; found out by default.
 
     Raises:
         InputError: naming the file, the line and the column.
         UnknownLabelError: a closed card does not know a label.
     """
-    reader = TableReader(path)
+    reader = TableReader(path, encoding=text_encoding(path, encoding))
     name = reader.path.name
     mapping = FieldMap.resolve(card, reader.header, fields, name)
     label = find_column(reader.header, label_column, card.label_column, name, "--label-column ")
@@ -65,7 +67,7 @@ def read_examples(
             raise InputError(
                 f"{name}, {row.error}",
                 hint="mend that line: cells with a comma, a quote or a line break stand in "
-                "quotes, and the file is UTF-8 or GB18030",
+                "quotes, and the whole file has one encoding (--input-encoding)",
             )
         text = row.cells[label].strip()
         if not text:

@@ -99,6 +99,7 @@ def plan_table(
     block_size: int = 16,
     max_prompts: int = MAX_PROMPTS,
     seed: int = 0,
+    encoding: str | None = None,
 ) -> Plan:
     """Look at every row, render the prompts of all or of a sample, and add up.
 
@@ -107,6 +108,7 @@ def plan_table(
         probe: rows that the model reads now, to time it; 0 uses the rate of its last run. They
             are kept in the reading cache, so that the run does not read them again.
         block_size: tokens a block of the prefix cache.
+        encoding: of a source that is not UTF-8; found out by default.
 
     Raises:
         InputError: the input cannot be read.
@@ -114,7 +116,8 @@ def plan_table(
     """
     journal, why = _journal(journal_path(output), identity)
     try:
-        found = _scan(source, pipeline, columns, selection, journal, max_prompts, seed)
+        reader = TableReader(source, encoding=encoding)
+        found = _scan(reader, pipeline, columns, selection, journal, max_prompts, seed)
     finally:
         if journal is not None:
             journal.close()
@@ -169,7 +172,7 @@ def _journal(path: Path, identity: Identity) -> tuple[Journal | None, str]:
 
 
 def _scan(
-    source: str,
+    reader: TableReader,
     pipeline: Pipeline,
     columns: Columns,
     selection: Selection,
@@ -178,7 +181,6 @@ def _scan(
     seed: int,
 ) -> _Rows:
     """One pass; the rows to ask are sampled as they come (reservoir, Vitter 1985, algorithm R)."""
-    reader = TableReader(source)
     chosen = selection.over(reader)
     chance = random.Random(seed)
     seen = IdTracker()

@@ -28,6 +28,7 @@ class MaybeLabelled:
     examples: o.MaybeExamples = None
     pool_name: o.PoolName = "default"
     label_column: o.LabelColumn = None
+    input_encoding: o.InputEncoding = None
     field: o.Fields = None
     shots: o.Shots = None
     synthetic: o.Synthetic = True
@@ -80,6 +81,7 @@ class MaybeLabelled:
                 fields=names,
                 label_column=self.label_column,
                 id_column=id_column,
+                encoding=self.input_encoding,
             )
             LabelSpace.resolve(card, (e.label for e in found), Path(self.examples).name)
         if not self.synthetic and found:

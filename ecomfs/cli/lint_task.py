@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ecomfs.cli import options as o
 from ecomfs.errors import EcomfsError, TaskError
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def lint_task(
         Path | None, typer.Option("--examples", "-e", help="check this pool against the card too")
     ] = None,
     label_column: Annotated[str | None, typer.Option(help="column with the label")] = None,
+    input_encoding: o.InputEncoding = None,
     budget: Annotated[
         int, typer.Option(help="tokens a prompt may have, where no engine is given")
     ] = 2048,
@@ -41,7 +43,7 @@ def lint_task(
 
     from ecomfs.task.lint import failed
 
-    findings = _lint(name, examples, label_column, engine, budget)
+    findings = _lint(name, examples, label_column, input_encoding, engine, budget)
     console = Console()
     if not findings:
         console.print(f"{name}: nothing wrong", highlight=False, markup=False)
@@ -59,7 +61,12 @@ def lint_task(
 
 
 def _lint(
-    name: str, examples: Path | None, label_column: str | None, engine: str | None, budget: int
+    name: str,
+    examples: Path | None,
+    label_column: str | None,
+    encoding: str | None,
+    engine: str | None,
+    budget: int,
 ) -> list[LintFinding]:
     from ecomfs.batch import read_examples
     from ecomfs.task import available_tasks, load_task
@@ -79,7 +86,7 @@ def _lint(
     pool: list[Example] = []
     if examples is not None:
         try:
-            pool = read_examples(examples, card, label_column=label_column)
+            pool = read_examples(examples, card, label_column=label_column, encoding=encoding)
         except EcomfsError as error:
             findings.append(LintFinding("error", "examples", error.message, error.hint))
     count, limit = _counter(engine, budget)

@@ -92,18 +92,20 @@ def rank(
     target = _target(source, user, items, group, output)
     check_top(top)
     fields = labelled.fields
-    card, pool = labelled.load(_of_pool(labelled.examples, fields))
+    card, pool = labelled.load(_of_pool(labelled, fields))
     # A model takes a while to load; a wrong column should not wait for it.
     label = positive_label(LabelSpace.resolve(card, (e.label for e in pool)), card, positive)
     parties = pairs = None
     if source is not None and group is not None:
         pairs = read_pairs(
-            source, card, group=group, gold=gold, unit=resample, fields=fields, limit=limit
-        )
+            source, card, group=group, gold=gold, unit=resample, fields=fields, limit=limit,
+            encoding=labelled.input_encoding,
+        )  # fmt: skip
     elif user is not None and items is not None:
         parties = read_parties(
-            card, user, items, fields=fields, user_column=user_column, item_column=item_column
-        )
+            card, user, items, fields=fields, user_column=user_column, item_column=item_column,
+            encoding=labelled.input_encoding,
+        )  # fmt: skip
     clf = g.classifier(labelled, reading, fitting)
     with labelled.to_fit(pool) as shown:
         clf.fit(shown)
@@ -146,13 +148,15 @@ def _target(
     return target
 
 
-def _of_pool(examples: str | None, fields: dict[str, str]) -> dict[str, str]:
+def _of_pool(labelled: g.MaybeLabelled, fields: dict[str, str]) -> dict[str, str]:
     """The entries of --field whose column the pool has."""
+    examples = labelled.examples
     if examples is None or g.is_pool(examples):
         return {}
-    from ecomfs.table import TableReader
+    from ecomfs.table import TableReader, text_encoding
 
-    header = TableReader(examples).header
+    encoding = text_encoding(examples, labelled.input_encoding)
+    header = TableReader(examples, encoding=encoding).header
     return {name: column for name, column in fields.items() if column in header}
 
 

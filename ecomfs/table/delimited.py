@@ -11,11 +11,10 @@ from typing import BinaryIO, cast
 
 from ecomfs.errors import ColumnError, ConfigError, DecodingError, EmptyInputError
 from ecomfs.table.dialect import sniff_dialect
-from ecomfs.table.files import open_binary, say_once, stored_size
+from ecomfs.table.files import choose_encoding_of, open_binary, stored_size
 from ecomfs.table.records import parse_records
 from ecomfs.table.rows import Record
 from ecomfs.text.decode import Line, read_lines
-from ecomfs.text.encoding import choose_encoding
 
 SNIFF_BYTES = 1 << 18
 _BINARY = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"PAR1", b"%PDF", b"\x28\xb5\x2f\xfd", b"SQLite")
@@ -39,8 +38,7 @@ class DelimitedSource:
         self._path = path
         with open_binary(path) as stream:
             _refuse_binary(path.name, stream)
-            self._encoding, head = choose_encoding(stream, encoding, source=path.name)
-        say_once(path, self._encoding.note)
+            self._encoding, head = choose_encoding_of(path, stream, encoding)
         if not head[self._encoding.bom :].strip():
             raise EmptyInputError(
                 f"{path.name}: the file is empty", hint="it needs a line of column names, and rows"

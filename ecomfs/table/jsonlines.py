@@ -11,10 +11,9 @@ from typing import Any
 
 from ecomfs.errors import EmptyInputError, InputError
 from ecomfs.table.cells import cell_text
-from ecomfs.table.files import open_binary, say_once, stored_size
+from ecomfs.table.files import choose_encoding_of, open_binary, stored_size
 from ecomfs.table.rows import Dialect, Record
 from ecomfs.text.decode import Line, read_lines
-from ecomfs.text.encoding import choose_encoding
 
 HEADER_RECORDS = 1000
 """Objects whose keys make the header; a key that appears only later is kept as an extra cell."""
@@ -34,8 +33,7 @@ class JsonLinesSource:
     def __init__(self, path: Path, *, encoding: str | None = None) -> None:
         self._path = path
         with open_binary(path) as stream:
-            self._encoding, _ = choose_encoding(stream, encoding, source=path.name)
-        say_once(path, self._encoding.note)
+            self._encoding, _ = choose_encoding_of(path, stream, encoding)
         keys: dict[str, None] = {}
         for _, parsed, _ in islice(self._objects(), HEADER_RECORDS):
             if isinstance(parsed, dict):
@@ -89,8 +87,7 @@ class JsonArraySource:
 
     def __init__(self, path: Path, *, encoding: str | None = None) -> None:
         with open_binary(path) as stream:
-            found, _ = choose_encoding(stream, encoding, source=path.name)
-        say_once(path, found.note)
+            found, _ = choose_encoding_of(path, stream, encoding)
         with open_binary(path) as stream:
             data = stream.read(MAX_ARRAY_BYTES + 1)
         if len(data) > MAX_ARRAY_BYTES:

@@ -227,8 +227,10 @@ def _named(header: tuple[str, ...], first: Sequence[Record]) -> tuple[str, ...]:
         for place, name in enumerate(header)
         if not name and not any(r.cells[place : place + 1] > [""] for r in first if not r.error)
     }
+    if header.count("") < 2:
+        return header
     width = len(header)
-    while header[:width].count("") > 1 and width - 1 in empty:
+    while width - 1 in empty and width > 1:
         width -= 1
     names = header[:width]
     if names.count("") < 2:

@@ -135,11 +135,8 @@ def _marks(head: bytes, mark: bytes) -> int:
 
 def _note(found: Guess) -> str:
     others = [name for name in found.likely if name != found.name]
-    also = f" ({', '.join(others)} would be the next to try)" if others else ""
-    return (
-        f"read as {found.name}, which is how its bytes read best; if the text looks wrong, name "
-        f"the encoding with --input-encoding{also}"
-    )
+    also = f" (the next would be {', '.join(others)})" if others else ""
+    return f"read as {found.name}, in which its bytes read best{also}"
 
 
 def choose_encoding(
@@ -212,7 +209,7 @@ def is_single_byte(name: str) -> bool:
 
 def is_gb18030(line: bytes) -> bool:
     """Whether a line that is not UTF-8 reads clearly best as GB18030."""
-    return guess_encoding([line]).name == "gb18030"
+    return _valid(line, "gb18030", cut=False) and guess_encoding([line]).name == "gb18030"
 
 
 def _valid(line: bytes, name: str, *, cut: bool) -> bool:

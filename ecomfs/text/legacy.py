@@ -49,7 +49,6 @@ _CHINESE = 2.0
 Korean or Japanese one."""
 
 
-
 # Found on lists of frequent words of 30 languages, not on the sentences of eval/bench/encodings.py.
 _LEAD = 0.3
 _LEAD_WHOLE = 0.005
@@ -104,9 +103,12 @@ def guess_encoding(lines: Sequence[bytes]) -> Guess:
 def _guess(lines: Sequence[bytes]) -> Guess:
     text = b"\n".join(lines)[: 1 << 18]
     parts = dict.fromkeys(part for part in _ASCII_RUN.split(text) if not part.isascii())
+    if not parts:
+        return Guess("", ())
     words = _first(parts, _SAMPLE_BYTES)
     whole, alone = _ranked(text, text), _ranked(words, text)
-    likely = tuple(dict.fromkeys(reading.codec for reading in [*alone, *whole]))[:3]
+    both = sorted([*alone, *whole], key=lambda reading: not reading.accepted)
+    likely = tuple(dict.fromkeys(reading.codec for reading in both))[:3]
     if not whole or not alone or whole[0].text != alone[0].text:
         return Guess("", likely)
     # Texts of few characters are the same in several; the usual encoding of Windows is named.
@@ -144,6 +146,7 @@ def _ranked(sample: bytes, text: bytes) -> list[_Reading]:
         ignore_threshold=True,
         compat_names=False,
         include_encodings=[*_READ, *_NAMED],
+        empty_input_encoding="cp1252",
     )
     readings = []
     for each in found:
