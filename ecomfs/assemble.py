@@ -28,6 +28,7 @@ from ecomfs.retrieve import Choice, Experts, PrefixSharing, Retriever, choose_si
 from ecomfs.retrieve.choose import DEFAULT_WEIGHT
 from ecomfs.task import Label, LabelSpace, RowText, TaskCard, template_source
 from ecomfs.task.rows import Rendering
+from ecomfs.text.files import read_text
 from ecomfs.types import Example, Language
 from ecomfs.voice import Narrowing, Voice
 
@@ -238,7 +239,7 @@ def load_template(
     if isinstance(choice, Path) or str(choice).endswith((".jinja", ".j2")):
         path = Path(choice)
         try:
-            source = path.read_text(encoding="utf-8")
+            source = read_text(path)
         except OSError as error:
             raise MissingFileError(f"{path}: {error.strerror}") from error
         template = Template(source, path.name)

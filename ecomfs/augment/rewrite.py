@@ -21,6 +21,7 @@ from ecomfs.engine.protocol import Engine, Sampling
 from ecomfs.errors import ConfigError, EngineError, MissingFileError, PoolError
 from ecomfs.prompt import Template
 from ecomfs.task import TaskCard, common_template
+from ecomfs.text.files import read_text
 from ecomfs.text.language import detect_language
 from ecomfs.text.normalise import squeeze
 from ecomfs.types import Example, Generation, Language, Prompt
@@ -110,7 +111,7 @@ def load_prompts(choice: Path | None = None, version: str = "v1") -> dict[Langua
             for lang in languages
         }
     try:
-        template = Template(choice.read_text(encoding="utf-8"), choice.name)
+        template = Template(read_text(choice), choice.name)
     except OSError as error:
         raise MissingFileError(f"{choice}: {error.strerror}") from error
     template.render({"text": "x"})

@@ -17,7 +17,7 @@ from ecomfs.errors import (
     InputError,
     RowError,
 )
-from ecomfs.table import TableReader, TableRow
+from ecomfs.table import TableReader, TableRow, text_encoding
 from ecomfs.task import (
     FieldMap,
     Label,
@@ -39,6 +39,7 @@ def read_examples(
     fields: Mapping[str, str] | None = None,
     label_column: str | None = None,
     id_column: str | None = None,
+    encoding: str | None = None,
 ) -> list[Example]:
     """The labelled examples of a file.
 
@@ -52,12 +53,13 @@ def read_examples(
         fields: card field → column, where names differ.
         label_column: the column that holds the label; found by the card's names by default.
         id_column: unique ids; the column ``id`` by default, else the line number.
+        encoding: of a text table that is not UTF-8; found out by default.
 
     Raises:
         InputError: naming the file, the line and the column.
         UnknownLabelError: a closed card does not know a label.
     """
-    table = _Labelled(path, card, fields, label_column, id_column)
+    table = _Labelled(path, card, fields, label_column, id_column, encoding)
     return table.examples(blank="error")
 
 
@@ -68,6 +70,7 @@ def read_labelled_so_far(
     fields: Mapping[str, str] | None = None,
     label_column: str | None = None,
     id_column: str | None = None,
+    encoding: str | None = None,
 ) -> tuple[list[Example], int]:
     """The labelled examples of a table in which not every row is labelled yet, such as
     ``ecomfs suggest`` writes; and how many rows have no label.
@@ -77,7 +80,7 @@ def read_labelled_so_far(
     Raises:
         EmptyInputError: no row has a label.
     """
-    table = _Labelled(path, card, fields, label_column, id_column)
+    table = _Labelled(path, card, fields, label_column, id_column, encoding)
     return table.examples(blank="skip"), table.blank
 
 
@@ -88,6 +91,7 @@ def read_several(
     fields: Mapping[str, str] | None = None,
     label_column: str | None = None,
     id_column: str | None = None,
+    encoding: str | None = None,
 ) -> list[Example]:
     """The labelled examples of several files, one after the other; of one file, just as
     :func:`read_examples` gives them.
@@ -105,7 +109,7 @@ def read_several(
     found: list[Example] = []
     places: dict[str, str] = {}
     for path in paths:
-        table = _Labelled(path, card, fields, label_column, id_column)
+        table = _Labelled(path, card, fields, label_column, id_column, encoding)
         if len(paths) > 1 and table.id_name is None:
             # Folders may hold files of one name.
             table.prefix = f"{table.name if len(names) == len(paths) else path}:"
@@ -139,8 +143,9 @@ class _Labelled:
         fields: Mapping[str, str] | None,
         label_column: str | None,
         id_column: str | None,
+        encoding: str | None,
     ) -> None:
-        self._reader = reader = TableReader(path)
+        self._reader = reader = TableReader(path, encoding=text_encoding(path, encoding))
         self._card = card
         self.name = reader.path.name
         self._mapping = FieldMap.resolve(card, reader.header, fields, self.name)
@@ -200,7 +205,7 @@ class _Labelled:
                 raise InputError(
                     f"{self.name}, {row.error}",
                     hint="mend that line: cells with a comma, a quote or a line break stand in "
-                    "quotes, and the file is UTF-8 or GB18030",
+                    "quotes, and the whole file has one encoding (--input-encoding)",
                 )
             yield row
 

@@ -47,17 +47,19 @@ def find_columns(
     fields: Mapping[str, str] | None = None,
     id_column: str | None = None,
     gold_column: str | None = None,
+    encoding: str | None = None,
     reader: TableReader | None = None,
 ) -> Columns:
     """Open a table and find its columns: a quick check before a model is loaded.
 
     Args:
+        encoding: of a table that is not UTF-8; found out by default.
         reader: of the table, when it is open already.
 
     Raises:
         InputError: the file or its columns, or true labels of synthetic rows.
     """
-    reader = reader or TableReader(source)
+    reader = reader or TableReader(source, encoding=encoding)
     for named in (id_column, gold_column):
         if named is not None:
             reader.require(named)

@@ -123,6 +123,7 @@ def plan_table(
     max_prompts: int = MAX_PROMPTS,
     seed: int = 0,
     readings: int = 0,
+    encoding: str | None = None,
 ) -> Plan:
     """Look at every row, render the prompts of all or of a sample, and add up.
 
@@ -132,6 +133,7 @@ def plan_table(
             are kept in the reading cache, so that the run does not read them again.
         block_size: tokens a block of the prefix cache.
         readings: examples that the run reads leave-one-out before its first row.
+        encoding: of a source that is not UTF-8; found out by default.
 
     Raises:
         InputError: the input cannot be read.
@@ -139,7 +141,8 @@ def plan_table(
     """
     journal, why = _journal(journal_path(output), identity)
     try:
-        found = _scan(source, pipeline, columns, selection, journal, max_prompts, seed)
+        reader = TableReader(source, encoding=encoding)
+        found = _scan(reader, pipeline, columns, selection, journal, max_prompts, seed)
     finally:
         if journal is not None:
             journal.close()
@@ -262,7 +265,7 @@ def _journal(path: Path, identity: Identity) -> tuple[Journal | None, str]:
 
 
 def _scan(
-    source: str,
+    reader: TableReader,
     pipeline: Pipeline,
     columns: Columns,
     selection: Selection,
@@ -271,7 +274,6 @@ def _scan(
     seed: int,
 ) -> _Rows:
     """One pass over the input."""
-    reader = TableReader(source)
     chosen = selection.over(reader)
     seen = IdTracker()
     unusable = copies = journaled = 0

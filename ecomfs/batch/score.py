@@ -61,6 +61,7 @@ def score_table(
     gold_column: str | None = None,
     probabilities: bool = False,
     encoding: OutputEncoding = "utf-8",
+    input_encoding: str | None = None,
     chunk_rows: int = BLOCK_ROWS,
     limit: int | None = None,
     selection: Selection | None = None,
@@ -85,6 +86,8 @@ def score_table(
         gold_column: column with the true labels; collected for the harness, never shown to the
             model.
         probabilities: add a column ``p_<label>`` for every label.
+        encoding: of the output.
+        input_encoding: of a source that is not UTF-8; found out by default.
         chunk_rows: most rows in one call of the engine.
         limit: only the first rows; short for ``selection=Selection(limit=…)``.
         selection: which rows are scored.
@@ -111,7 +114,8 @@ def score_table(
         selection = Selection(limit=limit)
     selection = selection or Selection()
     check_paths(where, target)
-    reader = TableReader(where, chunk_rows=min(CHUNK_ROWS, chunk_rows))
+    chunk = min(CHUNK_ROWS, chunk_rows)
+    reader = TableReader(where, encoding=input_encoding, chunk_rows=chunk)
     columns = find_columns(
         where, by.card, fields=fields, id_column=id_column, gold_column=gold_column,
         reader=reader,
@@ -128,7 +132,7 @@ def score_table(
         patient_collector(),
         showing(progress) as report,
     ):
-        identity = run_identity(where, by.identity, columns, selection)
+        identity = run_identity(where, by.identity, columns, selection, input_encoding)
         on_identity(identity)
         adopt(journal, identity)
         again = chosen.fresh()
@@ -153,7 +157,7 @@ def score_table(
                 stages=gold_column is not None, on_progress=told,
             )  # fmt: skip
         check()
-        reader = TableReader(where)
+        reader = TableReader(where, encoding=input_encoding)
         merge = Merge(reader, columns, by.card, by.space, journal, check=check)
         report(WRITING)
         with span("merge", rows=chosen.kept):
@@ -186,15 +190,21 @@ def _kept(journal: Journal) -> Iterator[None]:
 
 
 def run_identity(
-    source: str, answers: Identity, columns: Columns, selection: Selection
+    source: str,
+    answers: Identity,
+    columns: Columns,
+    selection: Selection,
+    encoding: str | None = None,
 ) -> Identity:
     """What decides the answers of a run, and which rows have one.
 
     Args:
         answers: what decides the answer of a row (:func:`ecomfs.batch.identity.pipeline_identity`).
+        encoding: that was named for the input.
     """
     return {
         "input": input_identity(source),
+        "input encoding": encoding,
         **answers,
         "columns": dict(columns.fields.columns),
         "selection": selection.identity(),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import typer
 
@@ -81,10 +83,12 @@ def run(arguments: Sequence[str], *, began: float | None = None) -> int:
     0 is success; 1 a check that failed; 2 an error of the user's input or of the engine, one
     line on standard error; 130 Ctrl-C.
     """
+    _show_all_characters()
     progress.begin(began)
     try:
         try:
-            app(list(arguments), prog_name="ecomfs", obj=list(arguments))
+            with _notes():
+                app(list(arguments), prog_name="ecomfs", obj=list(arguments))
         finally:
             progress.clear()
     except SystemExit as done:
@@ -100,6 +104,30 @@ def run(arguments: Sequence[str], *, began: float | None = None) -> int:
     except BrokenPipeError:
         return 141
     return 0
+
+
+def _show_all_characters() -> None:
+    """Characters that a stream has no bytes for are replaced (Windows consoles, pipes in ASCII):
+    what a run says must not end it, after all its work."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="replace")
+
+
+class _Notes(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        print(f"note: {record.getMessage()}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _notes() -> Iterator[None]:
+    """What is to be known about input files, on standard error."""
+    log, handler = logging.getLogger("ecomfs.text.files"), _Notes()
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
 
 
 def main() -> None:

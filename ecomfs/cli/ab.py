@@ -56,6 +56,7 @@ def ab(
     pool_label_column: Annotated[
         str | None, typer.Option(help="the pool's, where it differs")
     ] = None,
+    input_encoding: o.InputEncoding = None,
     field: o.Fields = None,
     id_column: o.IdColumn = None,
     pool_name: o.PoolName = "default",
@@ -132,8 +133,9 @@ def ab(
             sequential=sequential or None, limit=limit,
         )  # fmt: skip
         found = _from_log(
-            from_log, _needed(gold, "--gold"), task, design, id_column, label_column, slices or ()
-        )
+            from_log, _needed(gold, "--gold"), task, design, id_column, label_column, slices or (),
+            input_encoding,
+        )  # fmt: skip
         title = f"Variants in use: {found.about['task']}"
     else:
         _refuse("without --from-log", gold=gold)
@@ -144,14 +146,14 @@ def ab(
         labelled = g.Labelled(
             task=_needed(task, "--task"), examples=_needed(examples, "--examples"),
             pool_name=pool_name, label_column=pool_label_column or label_column, field=field,
-            synthetic=synthetic, seed=seed,
+            synthetic=synthetic, seed=seed, input_encoding=input_encoding,
         )  # fmt: skip
         table = _needed(data, "--data")
         name, fields = labelled.task, labelled.fields
         card, full = labelled.load()
         test = read_test_rows(
             table, card, full, fields=fields, label_column=label_column, id_column=id_column,
-            slice_columns=slices or (), limit=limit,
+            slice_columns=slices or (), limit=limit, encoding=input_encoding,
         )  # fmt: skip
         common = g.options(labelled, reading, fitting)
         check_variants(variants, common, card, name)
@@ -215,6 +217,7 @@ def _from_log(
     id_column: str | None,
     label_column: str | None,
     slices: Sequence[str],
+    encoding: str | None,
 ) -> Outcome:
     from ecomfs.compare.arms import compare_log, read_gold
     from ecomfs.task import load_task
@@ -223,8 +226,9 @@ def _from_log(
     log = read_log(path)
     card = load_task(task or log.starts[-1].task)
     labels = read_gold(
-        gold, card, id_column=id_column, label_column=label_column, slice_columns=slices
-    )
+        gold, card, id_column=id_column, label_column=label_column, slice_columns=slices,
+        encoding=encoding,
+    )  # fmt: skip
     return compare_log(log, labels, card, design, where=gold.name)
 
 

@@ -72,6 +72,7 @@ def augment(
     report: Annotated[Path | None, typer.Option(help="write the report here (.json)")] = None,
     field: o.Fields = None,
     label_column: o.LabelColumn = None,
+    input_encoding: o.InputEncoding = None,
     id_column: o.IdColumn = None,
     pool_name: o.PoolName = "default",
     seed: o.Seed = 0,
@@ -95,15 +96,15 @@ def augment(
     settings = RewriteSettings(r.temperature, seed, r.attempts, r.generations, r.max_tokens)
     labelled = g.Labelled(
         task=task, examples=[source], pool_name=pool_name, label_column=label_column, field=field,
-        seed=seed,
+        seed=seed, input_encoding=input_encoding,
     )  # fmt: skip
     card, pool = labelled.load(id_column=id_column)
     # Everything that can be wrong without a model is found before one is loaded.
     borrows = borrowing.borrow is not None
     plan = _plan(card, pool, target, share, label, borrows, r.rewrite, r.rewrite_field)
     prompts = load_prompts(r.prompt)
-    say_left_out(source, card, id_column, label_column, labelled.fields)
-    lent = borrowing.load(card, plan.space, task, seed)
+    say_left_out(labelled, card, id_column)
+    lent = borrowing.load(card, plan.space, labelled)
     phases = progress.show(LOADING)
     clf = g.classifier(labelled, reading, fitting).fit(pool, progress=phases)
     phases.clear()

@@ -13,6 +13,7 @@ from ecomfs.errors import ConfigError
 
 if TYPE_CHECKING:
     from ecomfs.augment import Augmented, Judge, Need
+    from ecomfs.cli.labelled import Labelled
     from ecomfs.task import LabelSpace, TaskCard
     from ecomfs.types import Example
 
@@ -64,12 +65,13 @@ class Borrowing:
         int, typer.Option(min=1, help="of a longer table, a seeded sample of so many rows")
     ] = 200
 
-    def load(self, card: TaskCard, space: LabelSpace, task: str, seed: int) -> Lent | None:
+    def load(self, card: TaskCard, space: LabelSpace, labelled: Labelled) -> Lent | None:
         """The examples and their meanings, checked; ``None`` where nothing is borrowed.
 
         Args:
             space: labels of the pool that borrows.
-            task: of that table, unless it is named.
+            labelled: what the command line says of the pool: the task of that table, unless it
+                is named, its encoding and the seed.
 
         Raises:
             EcomfsError: the table, or a label or field of it, does not fit.
@@ -86,13 +88,15 @@ class Borrowing:
             if labels or fields:
                 raise ConfigError("--map and --borrow-field need --borrow", hint="name the table")
             return None
-        other = load_task(self.borrow_task or task)
-        examples = read_examples(path, other, label_column=self.borrow_label_column)
+        other = load_task(self.borrow_task or labelled.task)
+        examples = read_examples(
+            path, other, label_column=self.borrow_label_column, encoding=labelled.input_encoding
+        )
         meanings = map_labels(labels, [e.label for e in examples], space, path.name)
         if len(examples) > self.borrow_limit:
             told = f"a sample of {self.borrow_limit} of {len(examples)} rows (--borrow-limit)"
             print(f"{path.name}: {told}")
-            examples = sample_examples(examples, self.borrow_limit, seed)
+            examples = sample_examples(examples, self.borrow_limit, labelled.seed)
         mapped = map_fields(card, other, fields)
         return Lent(examples, meanings, mapped, f"{other.name}:{path.name}")
 

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ecomfs.cli import options as o
 from ecomfs.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ecomfs_eval import Predictions
     from ecomfs_eval.columns import Columns
     from ecomfs_eval.compare import Comparisons
@@ -18,11 +21,11 @@ if TYPE_CHECKING:
 
 def score(
     files: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
             metavar="PREDICTIONS",
-            help="CSV, JSONL or Parquet, a row a prediction: id, label (the true one), predicted, "
-            "and where there are any p_LABEL; several files hold the same rows",
+            help="tables that score reads, a row a prediction: id, label (the true one), "
+            "predicted, and where there are any p_LABEL; several hold the same rows",
         ),
     ],
     id_column: Annotated[str, typer.Option(help="column with unique ids; '' numbers them")] = "id",
@@ -39,6 +42,7 @@ def score(
     slice_columns: Annotated[
         list[str] | None, typer.Option("--slice", help="column to compare by (repeatable)")
     ] = None,
+    input_encoding: o.InputEncoding = None,
     positive: Annotated[
         str | None, typer.Option(help="the positive label, for AUC and the like")
     ] = None,
@@ -74,7 +78,7 @@ def score(
     )
     how = Bootstrap(resamples=resamples, seed=seed)
     try:
-        systems = _read(files, columns, positive, invalid=invalid)
+        systems = _read(files, columns, positive, input_encoding, invalid=invalid)
         shown = {name: get_metric(name).title for name in metric} if metric else SHOWN
         found = compare_many(systems, metrics=tuple(shown), how=how) if len(systems) > 1 else None
         metrics_table({p.name: p for p in systems}, None, seed=seed, shown=shown, notes=True)
@@ -96,23 +100,39 @@ def score(
 
 
 def _read(
-    files: Sequence[Path], columns: Columns, positive: str | None, *, invalid: bool
+    files: Sequence[str],
+    columns: Columns,
+    positive: str | None,
+    encoding: str | None,
+    *,
+    invalid: bool,
 ) -> list[Predictions]:
-    from ecomfs_eval.reading import from_file
+    from ecomfs_eval.reading import from_frame
 
-    names = [file.stem for file in files]
+    names = [Path(file).stem for file in files]
     if len(set(names)) < len(names):  # run1/predictions.csv and run2/predictions.csv
-        names = [str(file) for file in files]
+        names = list(files)
     return [
-        from_file(
-            file,
+        from_frame(
+            _frame(file, encoding),
             columns,
             name=name,
+            source=file,
             positive=positive,
             unknown_predicted="invalid" if invalid else "error",
         )
         for file, name in zip(files, names, strict=True)
     ]
+
+
+def _frame(file: str, encoding: str | None) -> pd.DataFrame:
+    """A table as every other verb reads it; a row that cannot be read is not left out."""
+    from ecomfs.table import read_frame, text_encoding
+
+    frame = read_frame(file, encoding=text_encoding(file, encoding))
+    for error in frame.errors.values():
+        raise InputError(f"{file}: {error}", hint="mend that line, and score again")
+    return frame.data
 
 
 def _words(found: Comparisons | None) -> Iterable[str]:

@@ -69,6 +69,7 @@ def import_(
     field: o.Fields = None,
     label_column: o.LabelColumn = None,
     id_column: o.IdColumn = None,
+    input_encoding: o.InputEncoding = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="relabel examples whose label changed")
     ] = False,
@@ -90,6 +91,7 @@ def import_(
         fields=o.parse_fields(field),
         label_column=label_column,
         id_column=id_column,
+        encoding=input_encoding,
     )
     for example in found:
         check_cells(card, example.fields, f"{Path(source).name}: example {example.id!r}")

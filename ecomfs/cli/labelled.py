@@ -29,6 +29,7 @@ class MaybeLabelled:
     examples: o.MaybeExamples = None
     pool_name: o.PoolName = "default"
     label_column: o.LabelColumn = None
+    input_encoding: o.InputEncoding = None
     field: o.Fields = None
     shots: o.Shots = None
     synthetic: o.Synthetic = True
@@ -100,6 +101,7 @@ class MaybeLabelled:
                 fields=names,
                 label_column=self.label_column,
                 id_column=id_column,
+                encoding=self.input_encoding,
             )
         space = LabelSpace.resolve(card, (e.label for e in found), where)
         for name, others in space.merged.items():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ecomfs.cli import options as o
 from ecomfs.errors import EcomfsError, TaskError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def lint_task(
         typer.Option("--examples", "-e", help="check these examples against the card too"),
     ] = None,
     label_column: Annotated[str | None, typer.Option(help="column with the label")] = None,
+    input_encoding: o.InputEncoding = None,
     budget: Annotated[
         int, typer.Option(help="tokens a prompt may have, where no engine is given")
     ] = 2048,
@@ -42,7 +44,7 @@ def lint_task(
 
     from ecomfs.task.lint import failed
 
-    findings = _lint(name, examples, label_column, engine, budget)
+    findings = _lint(name, examples, label_column, input_encoding, engine, budget)
     console = Console()
     if not findings:
         console.print(f"{name}: nothing wrong", highlight=False, markup=False)
@@ -63,6 +65,7 @@ def _lint(
     name: str,
     examples: list[Path] | None,
     label_column: str | None,
+    encoding: str | None,
     engine: str | None,
     budget: int,
 ) -> list[LintFinding]:
@@ -84,7 +87,7 @@ def _lint(
     pool: list[Example] = []
     if examples:
         try:
-            pool = read_several(examples, card, label_column=label_column)
+            pool = read_several(examples, card, label_column=label_column, encoding=encoding)
         except EcomfsError as error:
             findings.append(LintFinding("error", "examples", error.message, error.hint))
     count, limit = _counter(engine, budget)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ecomfs.cli import options as o
 from ecomfs.errors import ColumnError, ConfigError, InputError, OutputError, TaskError
 
 
@@ -18,6 +19,7 @@ def new_task(
         list[str] | None,
         typer.Option("--column", help="column to classify by (repeatable) [all but id and label]"),
     ] = None,
+    input_encoding: o.InputEncoding = None,
     language: Annotated[
         str, typer.Option(help="prompt language: auto (each row's own), en, zh")
     ] = "auto",
@@ -34,7 +36,7 @@ def new_task(
     if target.exists() or name in available_tasks():
         where = target if target.exists() else f"task {name!r}"
         raise TaskError(f"{where} is there already", hint="choose another name, or edit that task")
-    reader = TableReader(source)
+    reader = TableReader(source, encoding=input_encoding)
     reader.require(label_column, *(column or ()))
     columns = column or [
         each for each in reader.header if each != label_column and each.casefold() != "id"

@@ -130,6 +130,24 @@ Fusion = Annotated[
         help="let the neighbours' vote and a linear probe speak beside the model",
     ),
 ]
+
+
+def _known_encoding(name: str | None) -> str | None:
+    if name is not None:
+        from ecomfs.text.encoding import encoding_named
+
+        encoding_named(name)
+    return name
+
+
+InputEncoding = Annotated[
+    str | None,
+    typer.Option(
+        "--input-encoding",
+        callback=_known_encoding,
+        help="of tables that are not UTF-8: cp1252, gbk, big5, shift_jis … [found out]",
+    ),
+]
 Limit = Annotated[int | None, typer.Option(help="only the first rows")]
 
 

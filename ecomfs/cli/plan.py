@@ -77,13 +77,17 @@ def plan(
     for job in known.jobs:
         columns = find_columns(
             job.source, known.card, fields=labelled.fields, id_column=table.id_column,
-            gold_column=table.gold,
+            gold_column=table.gold, encoding=labelled.input_encoding,
         )  # fmt: skip
-        identity = run_identity(job.source, pipeline_identity(pipeline), columns, known.selection)
+        identity = run_identity(
+            job.source, pipeline_identity(pipeline), columns, known.selection,
+            labelled.input_encoding,
+        )  # fmt: skip
         found = plan_table(
             job.source, job.output, pipeline, columns, known.selection, identity,
             prices=prices, probe=0 if plans else probe, block_size=block_size,
             max_prompts=prompts, seed=labelled.seed, readings=0 if plans else readings,
+            encoding=labelled.input_encoding,
         )  # fmt: skip
         plans.append(found)
     shown = Shown(title=f"{len(plans)} input(s) · {pipeline.engine.spec}", show_header=False)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ecomfs.cli import options as o
 from ecomfs.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def clean(
     ],
     label_column: Annotated[str | None, typer.Option(help="column with the label")] = None,
     id_column: Annotated[str | None, typer.Option(help="column with ids")] = None,
+    input_encoding: o.InputEncoding = None,
     test: Annotated[
         Path | None, typer.Option(help="table whose texts IN must not share (leakage)")
     ] = None,
@@ -78,10 +80,10 @@ def clean(
     )  # fmt: skip
     needed = [name for name in (*text_column, label_column, id_column) if name is not None]
     for path, names in ((source, needed), *([(test, text_column)] if test else [])):
-        reader = TableReader(path, allow_nul=True, max_cell_chars=_MAX_CELL_CHARS)
-        reader.require(*names)
-    frame = read_frame(source, allow_nul=True, max_cell_chars=_MAX_CELL_CHARS)
-    other = read_frame(test, allow_nul=True, max_cell_chars=_MAX_CELL_CHARS).data if test else None
+        how = _how(path, input_encoding)
+        TableReader(path, **how).require(*names)
+    frame = read_frame(source, **_how(source, input_encoding))
+    other = read_frame(test, **_how(test, input_encoding)).data if test else None
     result = clean_frame(
         frame.data,
         text_columns=text_column,
@@ -102,6 +104,17 @@ def clean(
         print(f"note: label {told} now, in {rows} row{'s' if rows > 1 else ''} "
               "(--no-labels keeps both)")  # fmt: skip
     print(f"wrote {output} and {removed}")
+
+
+def _how(path: Path, encoding: str | None) -> dict[str, Any]:
+    """How a table is read whose cells are to be cleaned."""
+    from ecomfs.table import text_encoding
+
+    return {
+        "encoding": text_encoding(path, encoding),
+        "allow_nul": True,
+        "max_cell_chars": _MAX_CELL_CHARS,
+    }
 
 
 def _policy(**options: Any) -> CleanPolicy:

@@ -15,27 +15,25 @@ from ecomfs.cli.prepare import write_json
 
 if TYPE_CHECKING:
     from ecomfs.augment import Augmented, Candidate, Need
+    from ecomfs.cli.groups import Labelled
     from ecomfs.pipeline import Pipeline
     from ecomfs.task import TaskCard
     from ecomfs.types import Example
 
 
-def say_left_out(
-    source: str,
-    card: TaskCard,
-    id_column: str | None,
-    label_column: str | None,
-    fields: dict[str, str],
-) -> None:
+def say_left_out(labelled: Labelled, card: TaskCard, id_column: str | None) -> None:
     """Columns that are none of the task's are not in the result: not silently."""
-    from ecomfs.table import TableReader
+    from ecomfs.table import TableReader, text_encoding
     from ecomfs.task import FieldMap, find_column
 
+    (source,) = labelled.sources
     if is_pool(source):
         return
-    header = TableReader(source).header
-    used = {*FieldMap.resolve(card, header, fields).columns.values(), id_column}
-    used.add(find_column(header, label_column, card.label_column, source, "--label-column "))
+    header = TableReader(source, encoding=text_encoding(source, labelled.input_encoding)).header
+    used = {*FieldMap.resolve(card, header, labelled.fields).columns.values(), id_column}
+    used.add(
+        find_column(header, labelled.label_column, card.label_column, source, "--label-column ")
+    )
     known = {"id", "synthetic", "source_id", "method"}
     left = [name for name in header if name not in used and name.casefold() not in known]
     if left:

@@ -103,17 +103,24 @@ def rank(
     target = _target(source, user, items, group, output)
     check_top(top)
     fields = labelled.fields
-    card, pool = labelled.load(_of_pool(labelled.sources, fields))
+    card, pool = labelled.load(_of_pool(labelled, fields))
     # A model takes a while to load; a wrong column should not wait for it.
     label = positive_label(LabelSpace.resolve(card, (e.label for e in pool)), card, positive)
     parties = pairs = None
     if source is not None and group is not None:
         pairs = read_pairs(
-            source, card, group=group, gold=gold, unit=resample, fields=fields, limit=limit
-        )
+            source, card, group=group, gold=gold, unit=resample, fields=fields, limit=limit,
+            encoding=labelled.input_encoding,
+        )  # fmt: skip
     elif user is not None and items is not None:
         parties = read_parties(
-            card, user, items, fields=fields, user_column=user_column, item_column=item_column
+            card,
+            user,
+            items,
+            fields=fields,
+            user_column=user_column,
+            item_column=item_column,
+            encoding=labelled.input_encoding,
         )
     if parties is not None:
         parties = parties[0], replace(parties[1], items=parties[1].items[:limit])
@@ -169,11 +176,15 @@ def _target(
     return target
 
 
-def _of_pool(examples: list[str], fields: dict[str, str]) -> dict[str, str]:
+def _of_pool(labelled: g.MaybeLabelled, fields: dict[str, str]) -> dict[str, str]:
     """The entries of --field whose column the pool has."""
-    from ecomfs.table import TableReader
+    from ecomfs.table import TableReader, text_encoding
 
-    header = {c for path in examples if not g.is_pool(path) for c in TableReader(path).header}
+    header: set[str] = set()
+    for path in labelled.sources:
+        if not g.is_pool(path):
+            encoding = text_encoding(path, labelled.input_encoding)
+            header |= set(TableReader(path, encoding=encoding).header)
     return {name: column for name, column in fields.items() if column in header}
 
 

@@ -73,6 +73,7 @@ def score(
                         id_column=table.id_column,
                         gold_column=table.gold,
                         probabilities=table.probabilities,
+                        input_encoding=labelled.input_encoding,
                         encoding="utf-8-sig" if table.encoding == "utf-8-sig" else "utf-8",
                         selection=known.selection,
                         restart=restart,

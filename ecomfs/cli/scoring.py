@@ -128,7 +128,7 @@ def check(sources: list[str], table: Table, labelled: g.MaybeLabelled) -> Checke
     jobs = name_outputs(find_inputs(sources), table.output)
     for job in jobs:
         check_paths(job.source, job.output)
-        reader = TableReader(job.source)
+        reader = TableReader(job.source, encoding=labelled.input_encoding)
         reader.require(*(w.column for w in selection.where))
         find_columns(
             job.source, card, fields=labelled.fields, id_column=table.id_column,

@@ -41,6 +41,7 @@ def suggest(
         typer.Option(help="take the uncertainty from this model, not from the neighbours' vote"),
     ] = None,
     embedder: o.Embedder = "auto",
+    input_encoding: o.InputEncoding = None,
     field: o.Fields = None,
     label_column: o.LabelColumn = None,
     id_column: o.IdColumn = None,
@@ -61,7 +62,12 @@ def suggest(
     if n < 1 or candidates < n:
         raise ConfigError(f"-n {n} of --candidates {candidates}", hint="use 1 ≤ n ≤ candidates")
     labelled = g.MaybeLabelled(
-        task=task, examples=examples, label_column=label_column, field=field, seed=seed
+        task=task,
+        examples=examples,
+        label_column=label_column,
+        field=field,
+        seed=seed,
+        input_encoding=input_encoding,
     )
     given = [source, *(Path(path) for path in labelled.sources)]
     if output.resolve() in {path.resolve() for path in given}:
@@ -71,7 +77,7 @@ def suggest(
     pool: list[Example] = []
     if labelled.sources:
         card, pool = labelled.load()
-    rows = _read(source, card, fields, id_column, pool)
+    rows = _read(source, card, fields, id_column, pool, input_encoding)
     if len(rows) > candidates:
         keep = np.sort(np.random.default_rng(seed).choice(len(rows), candidates, replace=False))
         print(f"{source.name}: looked at a sample of {candidates} of {len(rows)} rows")
@@ -122,12 +128,13 @@ def _read(
     fields: dict[str, str],
     id_column: str | None,
     pool: Sequence[Example],
+    encoding: str | None,
 ) -> list[_Unlabelled]:
     """The rows that can be labelled; those that cannot are counted aloud."""
     from ecomfs.table import TableReader
     from ecomfs.task import FieldMap, RowText, first_empty
 
-    reader = TableReader(source)
+    reader = TableReader(source, encoding=encoding)
     mapping = FieldMap.resolve(card, reader.header, fields, source.name)
     id_name = id_column or next((c for c in reader.header if c.casefold() == "id"), None)
     if id_name is not None:

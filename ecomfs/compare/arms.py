@@ -16,7 +16,7 @@ from ecomfs.compare.outcome import Outcome, outcome
 from ecomfs.compare.rows import MOST_VALUES
 from ecomfs.compare.run import Design
 from ecomfs.errors import ConfigError, DuplicateIdError, EmptyInputError, InputError
-from ecomfs.table import TableReader
+from ecomfs.table import TableReader, text_encoding
 from ecomfs.task import LabelSpace, TaskCard, column_labels, find_column
 from ecomfs.traffic import Entry, Split, TrafficRecord
 from ecomfs_eval import EvalError, Predictions
@@ -46,14 +46,18 @@ def read_gold(
     id_column: str | None = None,
     label_column: str | None = None,
     slice_columns: Sequence[str] = (),
+    encoding: str | None = None,
 ) -> GoldLabels:
     """True labels by row id.
+
+    Args:
+        encoding: of a table that is not UTF-8; found out by default.
 
     Raises:
         InputError: the file, its columns or a row; an id that is there twice.
         EmptyInputError: no row has a label.
     """
-    reader = TableReader(path)
+    reader = TableReader(path, encoding=text_encoding(path, encoding))
     name = path.name
     label = find_column(reader.header, label_column, card.label_column, name, "--label-column ")
     id_name = id_column or next((c for c in reader.header if c.casefold() == "id"), "id")

@@ -9,7 +9,7 @@ from pathlib import Path
 from ecomfs.batch.examples import read_examples
 from ecomfs.errors import ConfigError
 from ecomfs.pool.sample import refuse_synthetic
-from ecomfs.table import TableReader
+from ecomfs.table import TableReader, text_encoding
 from ecomfs.task import LabelSpace, TaskCard
 from ecomfs.types import Example
 
@@ -43,6 +43,7 @@ def read_test_rows(
     id_column: str | None = None,
     slice_columns: Sequence[str] = (),
     limit: int | None = None,
+    encoding: str | None = None,
 ) -> TestRows:
     """The rows to compare on.
 
@@ -50,6 +51,7 @@ def read_test_rows(
         pool: all labelled examples (before any sample of them), which define the labels.
         slice_columns: columns to compare by.
         limit: only the first rows.
+        encoding: of a table that is not UTF-8; found out by default.
 
     Raises:
         InputError: the file, a row, a column, doubled ids, or a synthetic row.
@@ -58,19 +60,22 @@ def read_test_rows(
     """
     if limit is not None and limit < 1:
         raise ConfigError(f"limit {limit}", hint="one row or more")
-    rows = read_examples(path, card, fields=fields, label_column=label_column, id_column=id_column)[
-        :limit
-    ]
+    rows = read_examples(
+        path, card, fields=fields, label_column=label_column, id_column=id_column,
+        encoding=encoding,
+    )[:limit]  # fmt: skip
     refuse_synthetic(rows, path.name)
     space = LabelSpace.resolve(card, (e.label for e in pool))
     gold = tuple(
         replace(row, label=space.names[space.require(row.label, f"{path.name}, row {row.id!r}")])
         for row in rows
     )
-    return TestRows(gold, slices_of(path, slice_columns, len(rows)))
+    return TestRows(gold, slices_of(path, slice_columns, len(rows), encoding))
 
 
-def slices_of(path: Path, columns: Sequence[str], rows: int) -> dict[str, tuple[str, ...]]:
+def slices_of(
+    path: Path, columns: Sequence[str], rows: int, encoding: str | None = None
+) -> dict[str, tuple[str, ...]]:
     """The cells of some columns in the first rows of a table.
 
     Raises:
@@ -79,7 +84,7 @@ def slices_of(path: Path, columns: Sequence[str], rows: int) -> dict[str, tuple[
     """
     if not columns:
         return {}
-    reader = TableReader(path)
+    reader = TableReader(path, encoding=text_encoding(path, encoding))
     reader.require(*columns)
     found: dict[str, list[str]] = {column: [] for column in columns}
     for row in reader.rows():

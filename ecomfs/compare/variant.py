@@ -15,6 +15,7 @@ from typing import Any
 
 from ecomfs.compare.options import check_option, option_names
 from ecomfs.errors import ConfigError, MissingFileError
+from ecomfs.text.files import read_text
 from ecomfs.text.yaml_error import yaml_problem
 from ecomfs.types import Language
 
@@ -173,9 +174,9 @@ def _from_yaml(path: Path) -> list[_Written]:
 
     form = "map names to options, such as\nB: {template: v2, k: 4}".replace("\n", " ")
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "not UTF-8"
+        data = yaml.safe_load(read_text(path))
+    except OSError as error:
+        why = error.strerror or "it cannot be read"
         raise MissingFileError(f"{path}: {why}", hint="check the path of --variant") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: {yaml_problem(error)}", hint=form) from error

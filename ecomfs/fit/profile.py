@@ -25,6 +25,7 @@ from ecomfs.read.blend import Blend
 from ecomfs.read.fusion import Fusion
 from ecomfs.read.novelty import Novelty
 from ecomfs.retrieve import Experts
+from ecomfs.text.files import read_text
 from ecomfs.types import Example, Language
 
 
@@ -180,7 +181,7 @@ class Profile(_Strict):
         """
         path = Path(path)
         try:
-            text = path.read_text(encoding="utf-8")
+            text = read_text(path)
         except OSError as error:
             raise MissingFileError(
                 f"{path}: {error.strerror}", hint="make a profile with: ecomfs fit"

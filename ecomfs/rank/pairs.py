@@ -48,6 +48,7 @@ def read_pairs(
     unit: str | None = None,
     fields: Mapping[str, str] | None = None,
     limit: int | None = None,
+    encoding: str | None = None,
 ) -> Pairs:
     """Read a table of pairs.
 
@@ -57,12 +58,13 @@ def read_pairs(
         unit: column that names the unit which intervals resample; ``group`` by default.
         fields: card field → column, where names differ.
         limit: only the first rows.
+        encoding: of a table that is not UTF-8; found out by default.
 
     Raises:
         InputError: the file; a row that is in no list.
         ColumnError: a column that is not there.
     """
-    reader = TableReader(source)
+    reader = TableReader(source, encoding=encoding)
     reader.require(*(name for name in (group, gold, unit) if name is not None))
     mapping = FieldMap.resolve(card, reader.header, fields, reader.name)
     rows: list[TableRow] = []

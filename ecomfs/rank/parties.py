@@ -65,6 +65,7 @@ def read_parties(
     fields: Mapping[str, str] | None = None,
     user_column: str | None = None,
     item_column: str | None = None,
+    encoding: str | None = None,
 ) -> tuple[list[User], Catalogue]:
     """Users and items of two tables.
 
@@ -73,6 +74,7 @@ def read_parties(
         user_column: names the user; one of :data:`USER_IDS` by default.
         item_column: names the item; one of :data:`~ecomfs.rank.seen.ITEM_IDS` or ``id`` by
             default, else items are numbered.
+        encoding: of files that are not UTF-8; found out by default.
 
     Raises:
         InputError: a file; a user's history that cannot be read; an item without an id.
@@ -89,7 +91,8 @@ def read_parties(
     >>> catalogue.items[0].fields
     {'item': 'Grinder'}
     """
-    people, things = Records.read(users, "users"), Records.read(items, "items")
+    people = Records.read(users, "users", encoding)
+    things = Records.read(items, "items", encoding)
     explicit = dict(fields or {})
     known = {spec.name for spec in card.fields}
     for name in explicit:

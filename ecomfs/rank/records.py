@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from ecomfs.errors import ConfigError, EmptyInputError
-from ecomfs.table import TableReader
+from ecomfs.table import TableReader, text_encoding
 
 Rows = str | PathLike[str] | pd.DataFrame | Mapping[str, Any] | Sequence[Mapping[str, Any]]
 """A file, or rows in memory: a DataFrame, one mapping, or several."""
@@ -34,9 +34,9 @@ class Records:
     rows: list[Record]
 
     @classmethod
-    def read(cls, source: Rows, name: str) -> Records:
+    def read(cls, source: Rows, name: str, encoding: str | None = None) -> Records:
         """Records of a file (any that :class:`ecomfs.table.TableReader` reads), or of memory,
-        which ``name`` names in messages.
+        which ``name`` names in messages; ``encoding`` is of a file that is not UTF-8.
 
         Raises:
             InputError: the file.
@@ -44,7 +44,7 @@ class Records:
             ConfigError: something that is no rows.
         """
         if isinstance(source, str | PathLike):
-            reader = TableReader(source)
+            reader = TableReader(source, encoding=text_encoding(source, encoding))
             rows = [
                 Record(f"{reader.name}, line {row.line}", row.cells, row.error)
                 for row in reader.rows()

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ecomfs.errors import ConfigError, MissingFileError
+from ecomfs.text.files import read_text
 from ecomfs.text.yaml_error import MEND, yaml_problem
 
 Shots = int | Literal["all"]
@@ -253,8 +254,8 @@ def load_suite(name: str | Path) -> Suite:
     """
     path = find_suite(name)
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        data = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
         raise ConfigError(f"{path}: {yaml_problem(error)}", hint=MEND) from error
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: not a suite", hint="see docs/evaluation.md")

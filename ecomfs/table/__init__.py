@@ -2,6 +2,7 @@
 
 from ecomfs.table.frame import Frame, read_frame
 from ecomfs.table.ids import IdTracker
+from ecomfs.table.open import text_encoding
 from ecomfs.table.output import TableWriter, check_output, open_writer
 from ecomfs.table.reader import MAX_CELL_CHARS, TableReader
 from ecomfs.table.rows import Chunk, Dialect, Place, TableRow
@@ -23,4 +24,5 @@ __all__ = [
     "check_output",
     "open_writer",
     "read_frame",
+    "text_encoding",
 ]

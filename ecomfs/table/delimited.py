@@ -11,11 +11,10 @@ from typing import BinaryIO, cast
 
 from ecomfs.errors import ColumnError, ConfigError, DecodingError, EmptyInputError
 from ecomfs.table.dialect import sniff_dialect
-from ecomfs.table.files import open_binary, stored_size
+from ecomfs.table.files import choose_encoding_of, open_binary, stored_size
 from ecomfs.table.records import parse_records
 from ecomfs.table.rows import Record
 from ecomfs.text.decode import Line, read_lines
-from ecomfs.text.encoding import choose_encoding
 
 SNIFF_BYTES = 1 << 18
 _BINARY = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"PAR1", b"%PDF", b"\x28\xb5\x2f\xfd", b"SQLite")
@@ -39,7 +38,7 @@ class DelimitedSource:
         self._path = path
         with open_binary(path) as stream:
             _refuse_binary(path.name, stream)
-            self._encoding, head = choose_encoding(stream, encoding, source=path.name)
+            self._encoding, head = choose_encoding_of(path, stream, encoding)
         if not head[self._encoding.bom :].strip():
             raise EmptyInputError(
                 f"{path.name}: the file is empty", hint="it needs a line of column names, and rows"
@@ -58,6 +57,11 @@ class DelimitedSource:
     def encoding(self) -> str:
         """Python codec name."""
         return self._encoding.name
+
+    @property
+    def note(self) -> str:
+        """What a person should know about how the encoding was found."""
+        return self._encoding.note
 
     @property
     def size(self) -> int | None:
@@ -96,7 +100,7 @@ class DelimitedSource:
         if record.error:
             raise ColumnError(
                 f"{self._path.name}: the header cannot be read: {record.error}",
-                hint="mend the first line, or name the encoding with --encoding",
+                hint="mend the first line, or name the encoding with --input-encoding",
             )
         return tuple(record.cells)
 
@@ -107,7 +111,7 @@ class DelimitedSource:
             name = self._encoding.name
             raise DecodingError(
                 f"{self._path.name}: most lines that are not plain ASCII are not valid {name}",
-                hint="leave --encoding out to have it found, or name the right one",
+                hint="leave --input-encoding out to have it found, or name the right one",
             )
 
     def _translated(self, stream: BinaryIO) -> BinaryIO:

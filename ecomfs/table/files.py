@@ -14,9 +14,26 @@ from typing import BinaryIO, cast
 
 from ecomfs.errors import InputError, MissingFileError
 from ecomfs.table.optional import optional_module
+from ecomfs.text.encoding import Encoding, choose_encoding
+from ecomfs.text.files import say_once
 
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
+
+
+def choose_encoding_of(path: Path, stream: BinaryIO, given: str | None) -> tuple[Encoding, bytes]:
+    """The encoding of a table's stream, and the head that was read to find it; what a person
+    should know about it is logged.
+
+    Raises:
+        DecodingError, ConfigError: see :func:`ecomfs.text.encoding.choose_encoding`.
+    """
+    found, head = choose_encoding(stream, given, source=path.name)
+    if found.note:
+        guessed = given is None
+        mend = "; if that is wrong, name the encoding with --input-encoding" if guessed else ""
+        say_once(path, found.note + mend)
+    return found, head
 
 
 @contextmanager

@@ -11,10 +11,9 @@ from typing import Any
 
 from ecomfs.errors import EmptyInputError, InputError
 from ecomfs.table.cells import cell_text
-from ecomfs.table.files import open_binary, stored_size
+from ecomfs.table.files import choose_encoding_of, open_binary, stored_size
 from ecomfs.table.rows import Dialect, Record
 from ecomfs.text.decode import Line, read_lines
-from ecomfs.text.encoding import choose_encoding
 
 HEADER_RECORDS = 1000
 """Objects whose keys make the header; a key that appears only later is kept as an extra cell."""
@@ -34,7 +33,7 @@ class JsonLinesSource:
     def __init__(self, path: Path, *, encoding: str | None = None) -> None:
         self._path = path
         with open_binary(path) as stream:
-            self._encoding, _ = choose_encoding(stream, encoding, source=path.name)
+            self._encoding, _ = choose_encoding_of(path, stream, encoding)
         keys: dict[str, None] = {}
         for _, parsed, _ in islice(self._objects(), HEADER_RECORDS):
             if isinstance(parsed, dict):
@@ -48,6 +47,11 @@ class JsonLinesSource:
     def encoding(self) -> str:
         """Python codec name."""
         return self._encoding.name
+
+    @property
+    def note(self) -> str:
+        """What a person should know about how the encoding was found."""
+        return self._encoding.note
 
     @property
     def size(self) -> int | None:
@@ -83,7 +87,7 @@ class JsonArraySource:
 
     def __init__(self, path: Path, *, encoding: str | None = None) -> None:
         with open_binary(path) as stream:
-            found, _ = choose_encoding(stream, encoding, source=path.name)
+            found, _ = choose_encoding_of(path, stream, encoding)
         with open_binary(path) as stream:
             data = stream.read(MAX_ARRAY_BYTES + 1)
         if len(data) > MAX_ARRAY_BYTES:
@@ -99,6 +103,7 @@ class JsonArraySource:
             hint = "expected an array of objects, or JSON Lines named .jsonl"
             raise InputError(f"{path.name}: the JSON is not an array", hint=hint)
         self.encoding = found.name
+        self.note = found.note
         self.size = len(rows)
         self._rows = rows
         keys = dict.fromkeys(key for row in rows if isinstance(row, dict) for key in row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os import PathLike
 from pathlib import Path
 
 from ecomfs.errors import ConfigError
@@ -42,6 +43,19 @@ def open_source(where: str, *, encoding: str | None = None, delimiter: str | Non
     if delimiter is None and kind in {".tsv", ".tab"}:
         delimiter = "\t"
     return DelimitedSource(path, encoding=encoding, delimiter=delimiter)
+
+
+def text_encoding(where: str | PathLike[str], encoding: str | None) -> str | None:
+    """The encoding named for all tables of a command, for this one: none where its format has
+    none.
+
+    >>> text_encoding("pool.csv.gz", "cp1252"), text_encoding("pool.parquet", "cp1252")
+    ('cp1252', None)
+    """
+    text = str(where)
+    typed = text.startswith((SQL, HUB)) or is_saved_folder(Path(text))
+    binary = _kind(text.partition("#")[0]) in {".parquet", ".pq", ".xlsx", ".xlsm", ".xls"}
+    return None if typed or binary else encoding
 
 
 def _typed_source(where: str) -> Source | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from difflib import get_close_matches
 from itertools import islice
@@ -16,6 +16,7 @@ from ecomfs.table.open import open_source
 from ecomfs.table.rows import Chunk, Dialect, Place, Record, TableRow
 
 MAX_CELL_CHARS = 100_000
+_FIRST_RECORDS = 200
 _CHUNK_CHARS = 8_000_000  # a chunk of long rows is cut short, so that memory stays bounded
 
 
@@ -35,8 +36,10 @@ class TableReader:
 
     Args:
         path: the file, or the ``hf:`` or ``sql:`` input.
-        encoding: insist on this one; found out by default (byte-order mark, UTF-8, GB18030).
-        delimiter: insist on this one; found out by default among ``,`` tab ``;`` ``|``.
+        encoding: of the file, where it is not UTF-8; by default found out (byte-order mark,
+            UTF-8, else the one in which the text reads clearly best, which :attr:`note` tells).
+        delimiter: insist on this one; found out by default among ``,`` tab ``;`` ``|`` and, where
+            the header has none of them, rarer ones such as ``^``.
         chunk_rows: rows a chunk.
         max_cell_chars: longest usable cell, in characters.
         allow_nul: let NUL characters through, for callers that clean them.
@@ -87,23 +90,30 @@ class TableReader:
         self.name: str = getattr(self._source, "name", "") or (
             where if where.startswith("hf:") else self.path.name
         )
-        self._check_header()
         with closing(self._source.records()) as records:
-            if next(records, None) is None:
-                names = ", ".join(self.header)
-                raise EmptyInputError(
-                    f"{self.name}: a header ({names}) and no rows", hint="add rows below it"
-                )
+            first = list(islice(records, _FIRST_RECORDS))
+        self._header = _named(self._source.header, first)
+        self._check_header()
+        if not first:
+            names = ", ".join(self.header)
+            raise EmptyInputError(
+                f"{self.name}: a header ({names}) and no rows", hint="add rows below it"
+            )
 
     @property
     def header(self) -> tuple[str, ...]:
         """Column names in file order."""
-        return self._source.header
+        return self._header
 
     @property
     def encoding(self) -> str:
         """The codec that decodes the file; empty for formats that are not text."""
         return self._source.encoding
+
+    @property
+    def note(self) -> str:
+        """What a person should know about how the encoding was found; mostly empty."""
+        return self._source.note
 
     @property
     def dialect(self) -> Dialect:
@@ -164,9 +174,11 @@ class TableReader:
     def _row(self, record: Record) -> TableRow:
         names, cells = self.header, record.cells
         extra = record.extra or tuple(cells[len(names) :])
-        spare = bool(extra) and not any(extra)  # some exports end every row in a delimiter
+        # Some exports end every row in delimiters, with the header or without it.
+        spare = bool(extra) and not any(extra)
         error = record.error or self._problem(cells[: len(names)] if spare else cells)
-        note = record.note or ("empty cells beyond the header" if spare else "")
+        beyond = spare and len(cells) > len(self._source.header)
+        note = record.note or ("empty cells beyond the header" if beyond else "")
         padded = dict(zip(names, cells, strict=False))
         if len(padded) < len(names):
             padded = dict.fromkeys(names, "") | padded
@@ -198,3 +210,31 @@ class TableReader:
                     f"{self.name}: {count} columns {called} (positions {', '.join(places)})",
                     hint="give each column a name of its own",
                 )
+
+
+def _named(header: tuple[str, ...], first: Sequence[Record]) -> tuple[str, ...]:
+    """The header, where it has several nameless columns, without those that are empty at its end:
+    spreadsheets write them where a cell was once used. Empty ones between others are told by
+    their number; nameless columns with cells stay as they are, and are refused.
+
+    >>> _named(("", "text", "", ""), [Record(2, ["1", "good", "", ""])])
+    ('', 'text')
+    >>> _named(("text", "", "", "label"), [Record(2, ["good", "", "", "x"])])
+    ('text', 'column 2', 'column 3', 'label')
+    """
+    empty = {
+        place
+        for place, name in enumerate(header)
+        if not name and not any(r.cells[place : place + 1] > [""] for r in first if not r.error)
+    }
+    if header.count("") < 2:
+        return header
+    width = len(header)
+    while width - 1 in empty and width > 1:
+        width -= 1
+    names = header[:width]
+    if names.count("") < 2:
+        return names
+    return tuple(
+        f"column {place + 1}" if place in empty else name for place, name in enumerate(names)
+    )

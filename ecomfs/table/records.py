@@ -88,7 +88,13 @@ def parse_records(
         csv.field_size_limit(max_record_chars)
     feed = _Feed(lines, dialect.backslash, max_record_chars, first_line)
     skip = dialect.preamble if first_line == 1 else 0
-    parser = csv.reader(feed, delimiter=dialect.delimiter, strict=True)
+
+    def begin() -> Iterator[list[str]]:
+        return csv.reader(
+            feed, delimiter=dialect.delimiter, skipinitialspace=dialect.spaced, strict=True
+        )
+
+    parser = begin()
     while True:
         feed.begin()
         try:
@@ -97,7 +103,7 @@ def parse_records(
             return
         except (csv.Error, _RecordTooLongError) as problem:
             feed.restart_after_first()
-            parser = csv.reader(feed, delimiter=dialect.delimiter, strict=True)
+            parser = begin()
             text = feed.used[0].text.rstrip("\r\n")
             kept = text if len(text) <= max_record_chars else ""
             record = _record(feed, [kept], error=_meaning(problem))

@@ -16,15 +16,18 @@ class Dialect:
     """How a delimited file is written.
 
     Attributes:
-        delimiter: one of ``,`` ``;`` tab ``|``, or what the caller gave; empty for formats that
-            have none.
+        delimiter: one of ``,`` ``;`` tab ``|``, a rarer one such as ``^``, or what the caller
+            gave; empty for formats that have none.
         backslash: quotes inside quoted cells are written ``\\"`` (Spark, MySQL) and not ``""``.
         preamble: lines before the header (the ``sep=;`` line of spreadsheets).
+        spaced: spaces stand between a delimiter and the next cell (``1, "text"``); they belong to
+            no cell.
     """
 
     delimiter: str = ","
     backslash: bool = False
     preamble: int = 0
+    spaced: bool = False
 
 
 class TableRow(NamedTuple):

@@ -20,6 +20,11 @@ class Source(Protocol):
         ...
 
     @property
+    def note(self) -> str:
+        """What a person should know about how the encoding was found; mostly empty."""
+        ...
+
+    @property
     def dialect(self) -> Dialect: ...
 
     @property
@@ -36,6 +41,7 @@ class TypedSource:
     """Base of formats whose values have types and that know no encoding of their own."""
 
     encoding = ""
+    note = ""
     dialect = Dialect(delimiter="")
     size: int | None = None
 

@@ -15,8 +15,9 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from ecomfs.errors import TaskError
+from ecomfs.errors import DecodingError, TaskError
 from ecomfs.task.card import TaskCard
+from ecomfs.text.files import read_text
 from ecomfs.text.yaml_error import MEND, yaml_problem
 from ecomfs.types import Language
 
@@ -54,7 +55,7 @@ def load_task(name: str | Path) -> TaskCard:
     """
     path = _folder(name) / "task.yaml"
     try:
-        return TaskCard.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return TaskCard.model_validate(yaml.safe_load(read_text(path)))
     except ValidationError as error:
         found = error.errors()
         # A misspelt key is also one that is missing: what was written is the better message.
@@ -63,8 +64,10 @@ def load_task(name: str | Path) -> TaskCard:
         if first["type"] == "extra_forbidden":
             raise TaskError(f"{path}: {key}: there is no such key", hint=_keys(first)) from error
         raise TaskError(f"{path}: {key}: {first['msg'].removeprefix('Value error, ')}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except yaml.YAMLError as error:
         raise TaskError(f"{path}: {yaml_problem(error)}", hint=MEND) from error
+    except DecodingError as error:
+        raise TaskError(error.message, hint=error.hint) from error
 
 
 def _keys(unknown: ErrorDetails) -> str:
@@ -81,7 +84,7 @@ def template_source(task: str | Path, language: Language, version: str) -> str:
     """Source of a task's template, such as ``prompts/review_sentiment/en.v1.jinja``."""
     path = _folder(task) / f"{language}.{version}.jinja"
     try:
-        return path.read_text(encoding="utf-8")
+        return read_text(path)
     except OSError as error:
         have = ", ".join(sorted(p.name for p in path.parent.glob("*.jinja"))) or "none"
         raise TaskError(f"no template {path}", hint=f"the folder has: {have}") from error
@@ -97,7 +100,7 @@ def common_template(folder: str, language: Language, version: str) -> str:
     found = next((path for root in _roots() if (path := root / name).is_file()), None)
     if found is None:
         raise TaskError(f"no template {name}", hint="it ships with ecomfs; reinstall it")
-    return found.read_text(encoding="utf-8")
+    return read_text(found)
 
 
 def _folder(name: str | Path) -> Path:

@@ -11,7 +11,7 @@ import codecs
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
-from ecomfs.text.encoding import Encoding, encoding_of_line
+from ecomfs.text.encoding import Encoding, is_gb18030, is_utf8
 
 MAX_LINE_BYTES = 1 << 26
 """A longer physical line is cut into pieces of this size, so that memory stays bounded."""
@@ -60,13 +60,12 @@ def read_lines(
 
 def _decode_line(raw: bytes, encoding: Encoding, end: int) -> Line:
     name = encoding.name
-    guess = encoding.how == "content"
-    if guess and name == "gb18030" and _is_cjk_utf8(raw):
-        return Line(raw.decode("utf-8"), note="decoded as utf-8, the file is gb18030", end=end)
+    if encoding.how == "content" and name != "utf-8" and is_utf8(raw, name):
+        return Line(raw.decode("utf-8"), note=f"decoded as utf-8, the file is {name}", end=end)
     try:
         return Line(raw.decode(name), end=end)
     except UnicodeDecodeError as problem:
-        if encoding.how != "given" and name == "utf-8" and encoding_of_line(raw) == "gb18030":
+        if encoding.how != "given" and name == "utf-8" and is_gb18030(raw):
             text = raw.decode("gb18030")
             return Line(text, note="decoded as gb18030, the file is utf-8", end=end)
         bad = raw[problem.start : problem.start + 1].hex().upper()
@@ -110,16 +109,3 @@ def _checked(text: str, error: str, end: int) -> Line:
         error = error or f"lone surrogate U+{bad:04X} at character {problem.start + 1} of the line"
         text = text.encode("utf-8", errors="backslashreplace").decode("utf-8")
     return Line(text, error=error, end=end)
-
-
-def _is_cjk_utf8(line: bytes) -> bool:
-    """Valid UTF-8 whose every other character takes three bytes or more.
-
-    Short GBK words can be valid *two-byte* UTF-8 (the two characters of "联通" are), hence the
-    second condition.
-    """
-    try:
-        text = line.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return all(c < "\x80" or c >= "\u0800" for c in text)

@@ -1,11 +1,9 @@
-"""Which encoding a file is in: byte-order mark, then strict UTF-8, then GB18030, decided once.
+"""Which encoding a file is in, decided once: byte-order mark, strict UTF-8, and only then one of
+the encodings before Unicode (GB18030, cp1252, Shift-JIS …), where the text reads clearly better in
+it than in any other (:mod:`ecomfs.text.legacy`).
 
 The decision is made from a bounded look at the head of the file; nothing is guessed silently: a
-file that neither encoding explains raises :class:`DecodingError`.
-
-GB18030 accepts almost any bytes, so validity alone proves little. A line counts as GB18030 only
-if most of its multi-byte characters lie in the GB2312 plane (both bytes from ``A1`` up) or are
-four bytes long; Western single-byte text and Big5 fail that test.
+guess carries a note, and a file that nothing explains raises :class:`DecodingError`.
 """
 
 from __future__ import annotations
@@ -15,6 +13,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
 from ecomfs.errors import ConfigError, DecodingError
+from ecomfs.text.legacy import Guess, guess_encoding
 
 LOOK_BYTES = 1 << 20
 """How many bytes of a file the decision may look at."""
@@ -25,9 +24,9 @@ _BOMS = (  # UTF-32-LE begins with UTF-16-LE's mark, so the longer ones come fir
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
+    ("\ufeff".encode("gb18030"), "gb18030"),
 )
 _GB_NAMES = {"gb2312", "gbk", "cp936", "936", "ms936", "gb18030", "euc-cn", "euc_cn"}
-_MIN_GB2312_SHARE = 0.8
 _MAX_ODD_SHARE = 0.01
 
 
@@ -37,13 +36,15 @@ class Encoding:
 
     Attributes:
         name: Python codec name.
-        bom: length of the byte-order mark in bytes; 0 without one.
+        bom: length of the byte-order mark in bytes (of all, where there are several); 0 without.
         how: what decided it: a mark, the file's content, or the caller.
+        note: what a person should know about the decision; empty for a matter of course.
     """
 
     name: str
     bom: int = 0
     how: Literal["bom", "content", "given"] = "content"
+    note: str = ""
 
     @property
     def by_line(self) -> bool:
@@ -86,8 +87,8 @@ def detect_encoding(head: bytes, *, source: str = "input") -> Encoding:
         source: the file's name, for the message.
 
     Raises:
-        DecodingError: more lines are neither UTF-8 nor plausible GB18030 than are (up to one
-            line in a hundred may be; such a line is an error of its own when it is read).
+        DecodingError: most lines are not UTF-8, and they read clearly best in no other encoding
+            (up to one line in a hundred may; such a line is an error of its own when it is read).
 
     >>> detect_encoding("id,评论".encode("gb18030")).name
     'gb18030'
@@ -96,25 +97,46 @@ def detect_encoding(head: bytes, *, source: str = "input") -> Encoding:
     """
     for mark, name in _BOMS:
         if head.startswith(mark):
-            return Encoding(name, bom=len(mark), how="bom")
+            return Encoding(name, bom=_marks(head, mark), how="bom")
     if wide := _wide(head):
         return Encoding(wide)
-    if _valid(head, "utf-8", cut=True):
+    cut = len(head) >= LOOK_BYTES
+    if _valid(head, "utf-8", cut=cut):
         return Encoding("utf-8")
-    kinds = {"utf-8": 0, "gb18030": 0, "": 0}
     lines = [line for line in head.splitlines() if not line.isascii()]
-    if len(lines) > 1 and not head.endswith((b"\n", b"\r")):
+    if cut and len(lines) > 1 and not head.endswith((b"\n", b"\r")):
         lines.pop()  # the look may have cut it in the middle of a character
-    for line in lines:
-        kinds[encoding_of_line(line, cut=len(lines) == 1)] += 1
-    odd = kinds[""]
-    if odd > kinds["utf-8"] + kinds["gb18030"] and odd > _MAX_ODD_SHARE * (head.count(b"\n") + 1):
-        raise DecodingError(
-            f"{source}: the text is neither UTF-8 nor GB18030",
-            hint="save it as UTF-8: iconv -f cp1252 -t UTF-8 (or -f latin1, big5); in Python, "
-            "name its encoding='cp1252'",
-        )
-    return Encoding("gb18030" if kinds["gb18030"] > kinds["utf-8"] else "utf-8")
+    others = [line for line in lines if not _valid(line, "utf-8", cut=cut and len(lines) == 1)]
+    as_utf8 = len(lines) - len(others)
+    if as_utf8 >= len(others):
+        return Encoding("utf-8")
+    found = guess_encoding(others)
+    if found.name:
+        read = sum(_valid(line, found.name, cut=cut and len(lines) == 1) for line in others)
+        return Encoding(found.name, note=_note(found)) if read > as_utf8 else Encoding("utf-8")
+    if len(others) <= _MAX_ODD_SHARE * (head.count(b"\n") + 1):
+        return Encoding("utf-8")
+    likely = ", ".join(found.likely)
+    raise DecodingError(
+        f"{source}: the text is not UTF-8, and no other encoding reads clearly best"
+        + (f"; likely are {likely}" if likely else ""),
+        hint=f"name it: --input-encoding {found.likely[0] if likely else 'cp1252'} (in Python "
+        "encoding=…), or save the file as UTF-8",
+    )
+
+
+def _marks(head: bytes, mark: bytes) -> int:
+    """Bytes of the byte-order marks at the start: some programs write a second one."""
+    end = 0
+    while head.startswith(mark, end):
+        end += len(mark)
+    return end
+
+
+def _note(found: Guess) -> str:
+    others = [name for name in found.likely if name != found.name]
+    also = f" (the next would be {', '.join(others)})" if others else ""
+    return f"read as {found.name}, in which its bytes read best{also}"
 
 
 def choose_encoding(
@@ -144,20 +166,50 @@ def choose_encoding(
 
 
 def _as_given(given: Encoding, head: bytes) -> Encoding:
-    """The caller's encoding, with the mark skipped and the byte order read from it."""
+    """The caller's encoding, with the mark skipped and the byte order read from it.
+
+    A file that is UTF-8 beyond doubt is read as such, and noted: one encoding is named for all
+    tables of a command, and UTF-8 read as cp1252 is no error but wrong characters.
+    """
     for mark, name in _BOMS:
-        if head.startswith(mark) and name.startswith(given.name):
-            return Encoding(name, bom=len(mark), how="given")
+        if head.startswith(mark):
+            if name.startswith(given.name):
+                return Encoding(name, bom=_marks(head, mark), how="given")
+            if not given.name.startswith(("utf-16", "utf-32")):
+                why = f"read as {name}, as its byte-order mark says, not as {given.name}"
+                return Encoding(name, bom=_marks(head, mark), how="bom", note=why)
     wide = given.name in {"utf-16", "utf-32"}
+    if given.by_line and given.name not in {"ascii", "utf-8"} and is_utf8(head, given.name):
+        return Encoding("utf-8", note=f"read as UTF-8, which it is, not as {given.name}")
     return Encoding(given.name + "-le" if wide else given.name, how="given")
 
 
-def encoding_of_line(line: bytes, *, cut: bool = False) -> Literal["utf-8", "gb18030", ""]:
-    """Which encoding explains a non-ASCII line; ``cut`` tolerates an incomplete last character."""
-    if _valid(line, "utf-8", cut=cut):
-        return "utf-8"
-    plausible = _valid(line, "gb18030", cut=cut) and gb2312_share(line) >= _MIN_GB2312_SHARE
-    return "gb18030" if plausible else ""
+def is_utf8(raw: bytes, instead_of: str) -> bool:
+    """Whether bytes are UTF-8 beyond doubt, in a file that is said to be in another encoding.
+
+    Short words of two-byte encodings can be valid two-byte UTF-8 (the two characters of "联通"
+    are, in GBK), so there every other character must take three bytes or more.
+    """
+    try:
+        text = codecs.getincrementaldecoder("utf-8")("strict").decode(raw)
+    except UnicodeDecodeError:
+        return False
+    if text.isascii():
+        return False
+    return is_single_byte(instead_of) or all(c < "\x80" or c >= "\u0800" for c in text)
+
+
+def is_single_byte(name: str) -> bool:
+    """Whether every character of an encoding is one byte."""
+    try:
+        return len(bytes(range(256)).decode(name, "replace")) == 256
+    except LookupError:
+        return False
+
+
+def is_gb18030(line: bytes) -> bool:
+    """Whether a line that is not UTF-8 reads clearly best as GB18030."""
+    return _valid(line, "gb18030", cut=False) and guess_encoding([line]).name == "gb18030"
 
 
 def _valid(line: bytes, name: str, *, cut: bool) -> bool:

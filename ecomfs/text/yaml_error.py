@@ -8,7 +8,7 @@ MEND = "look there and just above for an indent, a bracket or a quote that is no
 """The hint that goes with it."""
 
 
-def yaml_problem(error: yaml.YAMLError | UnicodeDecodeError) -> str:
+def yaml_problem(error: yaml.YAMLError) -> str:
     """What is wrong with the text of a YAML file, with line and column where they are known.
 
     >>> try:
@@ -17,8 +17,6 @@ def yaml_problem(error: yaml.YAMLError | UnicodeDecodeError) -> str:
     ...     print(yaml_problem(error))
     not valid YAML: line 3, column 1: expected ',' or ']', but got '<stream end>'
     """
-    if isinstance(error, UnicodeDecodeError):
-        return f"not valid YAML: byte {error.start + 1} of the file is not UTF-8"
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None)
     if mark is None or not problem:

@@ -3,7 +3,7 @@
     python eval/bench/house.py                 # everything but the traced row
     python eval/bench/house.py --row           # also one row through score_table (real small model)
     python eval/bench/house.py --diagram       # write the diagram of docs/architecture.md anew
-    python eval/bench/house.py --check         # exit 1 when that diagram is not what the imports say
+    python eval/bench/house.py --check         # exit 1 when the imports say otherwise
 
 Rooms are the packages of ``ecomfs/``; a module beside them counts as a room of its own. Every
 figure is counted from the source with ``ast``, or by a profile function while one row is scored.

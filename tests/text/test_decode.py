@@ -72,11 +72,48 @@ def test_a_row_in_no_encoding_is_an_error_with_its_bytes_visible() -> None:
         ("id,text\n1,品質很好，運送也很快，下次還會再買\n", "big5"),
     ],
 )
-def test_other_encodings_are_refused_by_name_not_read_as_chinese(text: str, codec: str) -> None:
-    with pytest.raises(DecodingError, match=r"shop\.csv: .*iconv -f cp1252"):
-        detect_encoding(text.encode(codec), source="shop.csv")
-    lines = decoded(text.encode(codec), given=codec)
-    assert "".join(line for line, _, _ in lines) == text
+def test_encodings_that_are_valid_gb18030_too_are_not_read_as_chinese(
+    text: str, codec: str
+) -> None:
+    assert detect_encoding(text.encode(codec), source="shop.csv").note.startswith("read as ")
+    for named in (None, codec):
+        assert "".join(line for line, _, _ in decoded(text.encode(codec), named)) == text
+
+
+@pytest.mark.parametrize("text", ["café", "Größe", "ação", "Maß 7"])
+def test_a_few_bytes_that_may_be_anything_are_refused_with_the_likely_encodings(text: str) -> None:
+    with pytest.raises(DecodingError) as refused:
+        detect_encoding(f"id,text\n1,{text}\n".encode("cp1252"), source="shop.csv")
+    assert refused.value.message.startswith("shop.csv: ")
+    assert "cp1252" in refused.value.message
+    assert "--input-encoding" in refused.value.hint
+
+
+@pytest.mark.parametrize("codec", ["utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "gb18030"])
+def test_a_second_mark_is_no_part_of_the_first_name(codec: str) -> None:
+    raw = ("\ufeff\ufeff" + REVIEW).encode(codec)
+    assert "".join(line for line, _, _ in decoded(raw)) == REVIEW
+    assert "".join(line for line, _, _ in decoded(raw, given=codec)) == REVIEW
+
+
+@pytest.mark.parametrize("given", ["cp1252", "gbk", "big5", "shift_jis", "koi8-r"])
+@pytest.mark.parametrize("codec", ["utf-8", "utf-8-sig"])
+def test_utf8_is_not_read_in_another_encoding_that_was_named(codec: str, given: str) -> None:
+    raw = REVIEW.encode(codec)
+    assert "".join(line for line, _, _ in decoded(raw, given)) == REVIEW
+    assert f"not as {encoding_named(given).name}" in choose_encoding(io.BytesIO(raw), given)[0].note
+
+
+def test_gbk_that_is_valid_utf8_by_chance_is_read_as_named() -> None:
+    assert decoded("联通\n".encode("gbk"), "gbk") == [("联通\n", False, False)]
+
+
+def test_utf8_rows_in_a_western_file_are_read_and_noted() -> None:
+    raw = (
+        "1,Größe fällt größer aus\n2,Maß und Länge stimmen\n".encode("cp1252")
+        + "3,schön\n".encode()
+    )
+    assert decoded(raw)[-1] == ("3,schön\n", True, False)
 
 
 def test_one_odd_line_in_a_hundred_does_not_condemn_the_file() -> None:

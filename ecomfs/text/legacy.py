@@ -1,0 +1,213 @@
+"""Which of the encodings before Unicode a text is in: found by how it reads, or not at all.
+
+Almost any bytes are valid in several of them, so validity proves little: German in cp1252 and
+Korean in cp949 are valid GB18030, too, and read as rare Chinese characters. The language models
+of *chardet* weigh the candidates here. An encoding is taken only where
+
+- chardet puts it first twice: for the whole text, and for the words alone that are not ASCII
+  (in a text of few umlauts all other words say nothing about the encoding);
+- it is ahead of every candidate that reads *another* text by a clear margin both times;
+- what it reads is made of words: no control characters, no signs inside words, no words of two
+  alphabets.
+
+Everything else is refused, with the likely encodings named, for the caller to choose from.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+_READ = {  # chardet's name → the codecs that read such files, the usual one first
+    "gb18030": ("gb18030",),
+    "big5hkscs": ("cp950", "big5hkscs"),
+    "cp932": ("cp932",),
+    "euc_jis_2004": ("euc_jp", "euc_jis_2004"),
+    "cp949": ("cp949",),
+    "koi8-r": ("koi8-r",),
+    **{name: (name,) for name in ("iso8859-2", "iso8859-7", "iso8859-9")},
+    **{name: (name,) for name in (f"cp{number}" for number in range(1250, 1258))},
+    "cp874": ("cp874",),
+}
+_NAMED = {  # known well enough to be named as likely, too rare to be taken on a guess
+    "cp437", "cp850", "cp852", "cp866", "mac-roman", "koi8-u",
+    "iso8859-5", "iso8859-15",
+}  # fmt: skip
+_MULTIBYTE = ("gb18030", "cp950", "cp932", "euc_jp", "cp949")
+_ALPHABETS = {"LATIN", "CYRILLIC", "GREEK", "HEBREW", "ARABIC", "THAI"}
+_INSIDE_WORDS = "´·®°™"
+_MOST_ODD_WORDS = 0.05
+_MOST_KANA = 0.3
+_BROKEN_LINES = 0.1
+_SAMPLE_BYTES = 1 << 16
+_CHINESE = 2.0
+"""Weight of GB18030: ecomfs reads Chinese shops first, and a short Chinese text is often a valid
+Korean or Japanese one."""
+
+
+# Found on lists of frequent words of 30 languages, not on the sentences of eval/bench/encodings.py.
+_LEAD = 0.3
+_LEAD_WHOLE = 0.005
+_LEAD_WORDS = 0.03
+_LEAST_CONFIDENCE = 0.02
+
+_ASCII_RUN = re.compile(rb"[\x00-\x2f\x3a-\x3f]+")  # no byte of them is part of a longer character
+_REPEATED = re.compile(rb"([\x80-\xff].{1,7}?)\1{2,}", re.DOTALL)
+_WORD = re.compile(r"[^\s\x00-\x26\x28-\x40]+")
+
+
+class Guess(NamedTuple):
+    """What a text may be in.
+
+    Attributes:
+        name: Python codec name; empty where nothing reads clearly better than all else.
+        likely: codec names, the likeliest first.
+    """
+
+    name: str
+    likely: tuple[str, ...]
+
+
+class _Reading(NamedTuple):
+    codec: str
+    weight: float
+    text: str
+    accepted: bool
+
+
+def guess_encoding(lines: Sequence[bytes]) -> Guess:
+    """The encoding of lines that are not ASCII and not UTF-8.
+
+    A tenth of the lines may be broken; they do not decide.
+
+    >>> guess_encoding(["Größe 38 fällt kleiner aus".encode("cp1252")]).name
+    'cp1252'
+    >>> guess_encoding(["质量很好，物流也快".encode("gbk")]).name
+    'gb18030'
+    >>> guess_encoding([b"caf\\xe9"]).name
+    ''
+    """
+    for codec in _MULTIBYTE:
+        sound = [line for line in lines if _decoded(line, codec) is not None]
+        if (1 - _BROKEN_LINES) * len(lines) <= len(sound) < len(lines):
+            found = _guess(sound)
+            if found.name == codec:
+                return found
+    return _guess(lines)
+
+
+def _guess(lines: Sequence[bytes]) -> Guess:
+    text = b"\n".join(lines)[: 1 << 18]
+    parts = dict.fromkeys(part for part in _ASCII_RUN.split(text) if not part.isascii())
+    if not parts:
+        return Guess("", ())
+    words = _first(parts, _SAMPLE_BYTES)
+    whole, alone = _ranked(text, text), _ranked(words, text)
+    both = sorted([*alone, *whole], key=lambda reading: not reading.accepted)
+    likely = tuple(dict.fromkeys(reading.codec for reading in both))[:3]
+    if not whole or not alone or whole[0].text != alone[0].text:
+        return Guess("", likely)
+    # Texts of few characters are the same in several; the usual encoding of Windows is named.
+    same = [reading for reading in whole if reading.text == whole[0].text]
+    best = min(same, key=lambda reading: (not reading.accepted, not reading.codec.startswith("cp")))
+    if best.codec in _MULTIBYTE:
+        clear = all(_lead(ranked) >= _LEAD for ranked in (whole, alone))
+    else:
+        clear = (
+            all(_lead(ranked, _MULTIBYTE) >= _LEAD for ranked in (whole, alone))
+            and _lead(whole) >= _LEAD_WHOLE
+            and _lead(alone) >= _LEAD_WORDS
+            and alone[0].weight >= _LEAST_CONFIDENCE
+            and len(parts) > 1
+        )
+    return Guess(best.codec if clear and best.accepted else "", likely)
+
+
+def _first(parts: Iterable[bytes], limit: int) -> bytes:
+    taken: list[bytes] = []
+    for part in parts:
+        taken.append(part[:limit])
+        limit -= len(part)
+        if limit <= 0:
+            break
+    return b" ".join(taken)
+
+
+def _ranked(sample: bytes, text: bytes) -> list[_Reading]:
+    """The encodings in which the text reads as words, the likeliest of the sample first."""
+    import chardet
+
+    found = chardet.detect_all(
+        _REPEATED.sub(rb"\1", sample),  # "好好好好好好" is no evidence against Chinese
+        ignore_threshold=True,
+        compat_names=False,
+        include_encodings=[*_READ, *_NAMED],
+        empty_input_encoding="cp1252",
+    )
+    readings = []
+    for each in found:
+        name = each["encoding"]
+        if name is None:
+            continue
+        for codec in _READ.get(name, (name,)):
+            read = _decoded(text, codec, cut=True)
+            if read is None:
+                continue
+            if _is_words(read) and (codec != "gb18030" or _kana(read) <= _MOST_KANA):
+                weight = each["confidence"] * (_CHINESE if codec == "gb18030" else 1.0)
+                readings.append(_Reading(codec, weight, read, name in _READ))
+            break
+    return sorted(readings, key=lambda reading: -reading.weight)
+
+
+def _lead(ranked: Sequence[_Reading], among: Sequence[str] = ()) -> float:
+    """How far the first is ahead of the first that reads another text, as a share of it."""
+    best = ranked[0]
+    others = (r for r in ranked if r.text != best.text and (not among or r.codec in among))
+    other = next((r.weight for r in others), 0.0)
+    return (best.weight - other) / best.weight if best.weight else 0.0
+
+
+def _decoded(raw: bytes, codec: str, *, cut: bool = False) -> str | None:
+    try:
+        return codecs.getincrementaldecoder(codec)("strict").decode(raw, final=not cut)
+    except UnicodeDecodeError:
+        return None
+
+
+def _is_words(text: str) -> bool:
+    words = [word for word in _WORD.findall(text) if not word.isascii()]
+    return sum(map(_is_odd, words)) <= _MOST_ODD_WORDS * len(words)
+
+
+def _is_odd(word: str) -> bool:
+    if len({_alphabet(c) for c in word} - {""}) > 1:
+        return True
+    for before, c, after in zip(" " + word, word, word[1:] + " ", strict=False):
+        kind = unicodedata.category(c)
+        if c > "\x7f" and kind in {"Cc", "Cn", "Co", "Cs"}:
+            return True
+        sign = c > "\x7f" and kind[0] == "S" and c not in _INSIDE_WORDS
+        if sign and before.isalpha() and after.isalpha():
+            return True
+    return False
+
+
+@lru_cache(maxsize=1 << 14)
+def _alphabet(c: str) -> str:
+    first = unicodedata.name(c, "").partition(" ")[0]
+    return first if first in _ALPHABETS else ""
+
+
+def _kana(text: str) -> float:
+    """Share of Japanese syllables among the characters that are not ASCII: the GB character sets
+    have them too, at the places of EUC-JP."""
+    other = [c for c in text if c > "\x7f"]
+    return sum("\u3041" <= c <= "\u30fa" for c in other) / len(other) if other else 0.0
+
+
+__all__ = ["Guess", "guess_encoding"]
