@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Mapping
 
 from ecomfs.text.clean.ledger import Ledger
 from ecomfs.text.clean.mend import mend
 from ecomfs.text.clean.mojibake import is_ruined
-from ecomfs.text.normalise import squeeze
+from ecomfs.text.normalise import squeeze, visible
 
 
 def note_reading(
@@ -79,4 +78,4 @@ def examine_cells(ledger: Ledger) -> None:
 
 
 def _label_key(label: str) -> str:
-    return squeeze(unicodedata.normalize("NFKC", label)).casefold()
+    return squeeze(visible(label)).casefold()
