@@ -60,6 +60,7 @@ def build_pipeline(
     k = card.default_k if options.k is None else options.k
     spoken = spoken_languages(card, options)
     rows, retriever = build_retriever(card, examples, embedder, options, where)
+    card = rows.card  # with what the pool says of its columns
     narrowing, experts = None, None
     size = _shortlist(options, space)
     if size and retriever is not None:
@@ -107,6 +108,7 @@ def build_retriever(
         PoolError: an example cannot be put into words.
     """
     rows, texts = _worded(card, examples, where, options.rendering)
+    card = rows.card
     if not examples:
         return rows, None
     choice = _similarity(card, examples, texts, embedder, options.similarity)

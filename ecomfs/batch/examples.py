@@ -50,7 +50,7 @@ def read_examples(
     """
     reader = TableReader(path)
     name = reader.path.name
-    mapping = FieldMap.resolve(card, reader.header, fields, name)
+    mapping = read_marks(FieldMap.resolve(card, reader.header, fields, name), card, reader)
     label = find_column(reader.header, label_column, card.label_column, name, "--label-column ")
     id_name = id_column or next((c for c in reader.header if c.casefold() == "id"), None)
     if id_name is not None:
@@ -87,6 +87,23 @@ def read_examples(
         lines[id_] = row.line
         examples.append(Example(id_, values, text, *origin_of(row.cells, marks, where)))
     return examples
+
+
+def read_marks(mapping: FieldMap, card: TaskCard, reader: TableReader) -> FieldMap:
+    """The fields of a table with the decimal marks of its number columns, which are looked
+    through for it.
+
+    Raises:
+        InputError: see :meth:`ecomfs.task.FieldMap.decided`.
+    """
+    delimiter = reader.dialect.delimiter
+    return mapping.decided(
+        card,
+        (row.cells for row in reader.rows()),
+        where=reader.name,
+        likely="comma" if delimiter == ";" else "",
+        typed=not delimiter,
+    )
 
 
 def make_example(

@@ -10,11 +10,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 
 from ecomfs.batch.answerer import Answerer, Here
+from ecomfs.batch.examples import read_marks
 from ecomfs.batch.feed import CHUNK_ROWS, Feed
 from ecomfs.batch.garbage import patient_collector
 from ecomfs.batch.identity import Identity, differences, input_identity
@@ -40,12 +41,14 @@ class ScoreResult:
         tally: what happened.
         gold: true labels and predictions, when the input names its true labels.
         failed: table of the rows that failed or whose answer is invalid; ``None`` without any.
+        numbers: column → decimal mark of its numbers, in words, where it makes a difference.
     """
 
     output: Path
     tally: Tally
     gold: Gold | None
     failed: Path | None = None
+    numbers: Mapping[str, str] = field(default_factory=dict)
 
 
 def score_table(
@@ -110,6 +113,7 @@ def score_table(
         where, by.card, fields=fields, id_column=id_column, gold_column=gold_column,
         reader=reader,
     )  # fmt: skip
+    columns = replace(columns, fields=read_marks(columns.fields, by.card, reader))
     chosen = selection.over(reader)
     if restart:
         drop_journal(journal_path(target))
@@ -149,7 +153,8 @@ def score_table(
         tally.progress, tally.seconds = 1.0, time.monotonic() - started
         if not keep_journal:
             journal.remove()
-    return ScoreResult(target, tally, merged.gold, merged.failed)
+    numbers = columns.fields.conventions(by.card) | again.selection.numbers
+    return ScoreResult(target, tally, merged.gold, merged.failed, numbers)
 
 
 @contextmanager
@@ -182,7 +187,8 @@ def run_identity(
     return {
         "input": input_identity(source),
         **answers,
-        "columns": dict(columns.fields.columns),
+        "columns": dict(columns.fields.columns)
+        | {f"decimal mark of {n}": mark for n, (mark, _) in sorted(columns.fields.marks.items())},
         "selection": selection.identity(),
         "column of true labels": columns.gold,
     }

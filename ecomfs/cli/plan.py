@@ -48,12 +48,14 @@ def plan(
     from rich.table import Table as Shown
 
     from ecomfs.batch import find_columns
+    from ecomfs.batch.examples import read_marks
     from ecomfs.batch.files import find_inputs, name_outputs
     from ecomfs.batch.identity import pipeline_identity
     from ecomfs.batch.output import journal_path
     from ecomfs.batch.plan import Prices, plan_table, total
     from ecomfs.batch.score import run_identity
     from ecomfs.errors import ConfigError
+    from ecomfs.table import TableReader
 
     if probe < 0 or block_size < 1 or prompts < 1:
         raise ConfigError("--probe is 0 or more, --block-size and --prompts are 1 or more")
@@ -69,11 +71,17 @@ def plan(
     known = check(sources, table, labelled)
     pipeline = fitted(labelled, reading, fitting, promises, known.pool)
     plans: list[Plan] = []
+    numbers: dict[str, str] = {}
     for job in known.jobs:
         columns = find_columns(
             job.source, known.card, fields=labelled.fields, id_column=table.id_column,
             gold_column=table.gold,
         )  # fmt: skip
+        reader = TableReader(job.source)
+        marks = read_marks(columns.fields, pipeline.card, reader)
+        columns = replace(columns, fields=marks)
+        numbers |= marks.conventions(pipeline.card)
+        numbers |= known.selection.checked(reader).numbers
         identity = run_identity(job.source, pipeline_identity(pipeline), columns, known.selection)
         found = plan_table(
             job.source, job.output, pipeline, columns, known.selection, identity,
@@ -84,6 +92,8 @@ def plan(
     shown = Shown(title=f"{len(plans)} input(s) · {pipeline.engine.spec}", show_header=False)
     if pipeline.retriever is not None:
         shown.add_row("labelled examples", pipeline.retriever.index.description)
+    for column, mark in numbers.items():
+        shown.add_row(f"numbers of column {column!r}", mark)
     for name, value in _lines(total(plans)):
         shown.add_row(name, value)
     if skips:

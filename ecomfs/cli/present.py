@@ -79,6 +79,7 @@ def summary(result: ScoreResult, n_examples: int, k: int, spec: str) -> None:
     counts = " · ".join(f"{n} {name}" for name, n in tally.status.items() if n)
     lines = [f"{tally.rows} rows ({counts}) in {tally.seconds:.1f} s", *_sources(tally)]
     lines += [f"{_shots(n_examples, k)} · {spec} · wrote {result.output}"]
+    lines += [f"numbers of column {c!r}: {mark}" for c, mark in result.numbers.items()]
     if result.failed is not None:
         lines += [f"failed rows, with the reason: {result.failed} (ecomfs score takes that table)"]
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)

@@ -120,6 +120,7 @@ def _read(
     pool: Sequence[Example],
 ) -> list[_Unlabelled]:
     """The rows that can be labelled; those that cannot are counted aloud."""
+    from ecomfs.batch.examples import read_marks
     from ecomfs.table import TableReader
     from ecomfs.task import FieldMap, RowText, first_empty
 
@@ -129,6 +130,7 @@ def _read(
     if id_name is not None:
         reader.require(id_name)
     words: RowText = RowText(card).fit([e.fields for e in pool], [e.label for e in pool])
+    mapping = read_marks(mapping, words.card, reader)
     rows: list[_Unlabelled] = []
     bad: list[str] = []
     seen: set[str] = set()

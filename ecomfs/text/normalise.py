@@ -7,10 +7,10 @@ import unicodedata
 
 # Compatibility forms that a reader sees as the plain characters. The others carry meaning of their
 # own: m² is not m2, ① not 1, 1½ not 11/2.
-_LOOKS = frozenset(
-    "<wide> <narrow> <small> <vertical> <font> <compat> <noBreak> "
-    "<initial> <medial> <final> <isolated>".split()
-)
+_LOOKS = {
+    "<wide>", "<narrow>", "<small>", "<vertical>", "<font>", "<compat>", "<noBreak>", "<initial>",
+    "<medial>", "<final>", "<isolated>",
+}  # fmt: skip
 _LIKE = {
     **dict.fromkeys("‘’‛ʼ", "'"),
     **dict.fromkeys("“”„‟", '"'),
