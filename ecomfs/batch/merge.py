@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -92,11 +93,15 @@ class Merge:
         output: Path,
         chosen: Chosen,
         *,
+        base: Path | None = None,
         probabilities: bool = False,
         encoding: OutputEncoding = "utf-8",
     ) -> Merged:
         """Write all chosen rows to ``output`` and the failed ones beside it, each file whole or
         not at all.
+
+        Args:
+            base: names the table of failed rows, where ``output`` has no name of its own.
 
         Raises:
             JournalError: an answer is missing or damaged.
@@ -109,7 +114,7 @@ class Merge:
         numbers = [added[COLUMNS.index("confidence")], *added[len(COLUMNS) :]]
         status = {str(s): 0 for s in Status}
         gold = Gold() if self._columns.gold is not None else None
-        failed = _FailedTable(failed_path(output), header)
+        failed = _FailedTable(failed_path(base or output), header)
         seen = IdTracker()
         remove_leftovers(output)
         remove_leftovers(failed.path)
@@ -254,6 +259,7 @@ def discarding(writer: TableWriter) -> Iterator[TableWriter]:
 
 def remove_leftovers(path: Path) -> None:
     """Delete temporary files of a process that was killed while it wrote ``path``."""
+    path = Path(os.path.realpath(path))
     for old in path.parent.glob(f".{_escaped(path.name)}.*.tmp"):
         with contextlib.suppress(OSError):
             old.unlink()

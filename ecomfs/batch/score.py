@@ -17,6 +17,7 @@ from pathlib import Path
 from ecomfs.batch.answerer import Answerer, Here
 from ecomfs.batch.examples import read_marks
 from ecomfs.batch.feed import CHUNK_ROWS, Feed
+from ecomfs.batch.files import beside
 from ecomfs.batch.garbage import patient_collector
 from ecomfs.batch.identity import Identity, differences, input_identity
 from ecomfs.batch.journal import Journal, drop_journal
@@ -30,6 +31,7 @@ from ecomfs.batch.tracing import span
 from ecomfs.errors import ConfigError, EcomfsError, JournalError, OutputError, StoppedError
 from ecomfs.pipeline import Pipeline
 from ecomfs.table import OutputEncoding, TableReader, check_output
+from ecomfs.table.target import Read, check_read, check_target, reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,8 @@ def score_table(
 
     Args:
         source: anything :class:`ecomfs.table.TableReader` reads.
-        output: ``.csv`` or ``.tsv``, also packed (``.gz``, ``.zst``), or ``.parquet``.
+        output: ``.csv`` or ``.tsv``, also packed (``.gz``, ``.zst``), or ``.parquet``; or ``-``,
+            standard output.
         pipeline: what answers a row; or who does (:mod:`ecomfs.batch.answerer`).
         fields: card field → column, where names differ.
         gold_column: column with the true labels; collected for the harness, never shown to the
@@ -108,6 +111,7 @@ def score_table(
         selection = Selection(limit=limit)
     selection = selection or Selection()
     check_paths(where, target)
+    base = beside(target, where)
     reader = TableReader(where, chunk_rows=min(CHUNK_ROWS, chunk_rows))
     columns = find_columns(
         where, by.card, fields=fields, id_column=id_column, gold_column=gold_column,
@@ -116,11 +120,11 @@ def score_table(
     columns = replace(columns, fields=read_marks(columns.fields, by.card, reader))
     chosen = selection.over(reader)
     if restart:
-        drop_journal(journal_path(target))
+        drop_journal(journal_path(base))
     tally, started = Tally(), time.monotonic()
     with (
         span("score", input=reader.name, output=target.name),
-        Journal(journal_path(target)) as journal,
+        Journal(journal_path(base)) as journal,
         Stop(on_stop) as stop,
         _kept(journal),
         patient_collector(),
@@ -147,7 +151,9 @@ def score_table(
         reader = TableReader(where)
         merge = Merge(reader, columns, by.card, by.space, journal, check=check)
         with span("merge", rows=chosen.kept):
-            merged = merge.write(target, again, probabilities=probabilities, encoding=encoding)
+            merged = merge.write(
+                target, again, base=base, probabilities=probabilities, encoding=encoding
+            )
         tally.status = merged.status
         tally.rows, tally.left_out = again.kept, again.left_out
         tally.progress, tally.seconds = 1.0, time.monotonic() - started
@@ -217,17 +223,19 @@ def check_paths(source: str, output: Path) -> None:
     """Refuse an output that would replace the input, before any work.
 
     Raises:
-        ConfigError: output, or the table of failed rows, is the input; or a format that is not
-            written.
-        OutputError: a file that is not ours stands where failed rows go.
+        ConfigError: output, table of failed rows or journal is a file that the run reads; or a
+            format that is not written.
+        OutputError: the output cannot be written; a file that is not ours stands where failed
+            rows go.
     """
     check_output(output)
-    failed = failed_path(output)
-    for path, what in ((output, "output"), (failed, "the table of failed rows")):
-        if path.exists() and Path(source).exists() and path.samefile(source):
-            raise ConfigError(
-                f"{path}: {what} and input are the same file", hint="choose another -o"
-            )
+    base = beside(output, source)
+    failed, journal = failed_path(base), journal_path(base)
+    with reading([Read("the input", Path(source))]):
+        check_target(output, "-o")
+        check_target(failed, "the table of failed rows")
+        if journal.exists():
+            check_read(journal, "the journal")
     if failed.exists() and not is_failed_table(failed):
         raise OutputError(
             f"{failed}: failed rows would go there, but it is another file",

@@ -31,6 +31,7 @@ from ecomfs.cli import (
     up,
 )
 from ecomfs.cli import eval as eval_
+from ecomfs.cli.outputs import guarded
 from ecomfs.errors import EcomfsError
 
 app = typer.Typer(
@@ -77,7 +78,7 @@ def run(arguments: Sequence[str]) -> int:
     line on standard error; 130 Ctrl-C.
     """
     try:
-        app(list(arguments), prog_name="ecomfs", obj=list(arguments))
+        guarded(app)(list(arguments), prog_name="ecomfs", obj=list(arguments))
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else 1
     except EcomfsError as error:

@@ -63,7 +63,7 @@ def plan(
     promises.check(labelled, fitting)
     skips = False
     jobs = name_outputs(find_inputs(sources), table.output)
-    if not any(journal_path(job.output).exists() for job in jobs):
+    if not any(journal_path(job.base).exists() for job in jobs):
         # A plan reads nothing leave-one-out. Where a run was interrupted, it has done so, the
         # reading cache knows the answers, and its journal fits no other calibration.
         skips = promises.max_loss is not None
@@ -84,7 +84,7 @@ def plan(
         numbers |= known.selection.checked(reader).numbers
         identity = run_identity(job.source, pipeline_identity(pipeline), columns, known.selection)
         found = plan_table(
-            job.source, job.output, pipeline, columns, known.selection, identity,
+            job.source, job.base, pipeline, columns, known.selection, identity,
             prices=prices, probe=0 if plans else probe, block_size=block_size,
             max_prompts=prompts, seed=labelled.seed,
         )  # fmt: skip

@@ -11,7 +11,7 @@ import typer
 
 from ecomfs.cli import groups as g
 from ecomfs.cli import options as o
-from ecomfs.errors import ConfigError, DuplicateIdError, EmptyInputError, OutputError, RowError
+from ecomfs.errors import ConfigError, DuplicateIdError, EmptyInputError, RowError
 
 if TYPE_CHECKING:
     from ecomfs.suggest import Suggestion
@@ -51,6 +51,7 @@ def suggest(
     """
     import numpy as np
 
+    from ecomfs.cli.prepare import check_targets
     from ecomfs.pool import open_embedder
     from ecomfs.task import load_task
 
@@ -59,9 +60,7 @@ def suggest(
     labelled = g.MaybeLabelled(
         task=task, examples=examples, label_column=label_column, field=field, seed=seed
     )
-    given = [source, *([Path(examples)] if examples else [])]
-    if output.resolve() in {path.resolve() for path in given}:
-        raise OutputError(f"{output}: is an input", hint="choose another name")
+    check_targets([source, *([Path(examples)] if examples else [])], [output])
     fields = labelled.fields
     card = load_task(task)
     pool: list[Example] = []
