@@ -99,7 +99,7 @@ def read_marks(mapping: FieldMap, card: TaskCard, reader: TableReader) -> FieldM
     delimiter = reader.dialect.delimiter
     return mapping.decided(
         card,
-        (row.cells for row in reader.rows()),
+        (row.cells for row in reader.rows() if not row.error),
         where=reader.name,
         likely="comma" if delimiter == ";" else "",
         typed=not delimiter,

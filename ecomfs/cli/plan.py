@@ -54,6 +54,7 @@ def plan(
     from ecomfs.batch.output import journal_path
     from ecomfs.batch.plan import Prices, plan_table, total
     from ecomfs.batch.score import run_identity
+    from ecomfs.cli.present import marks
     from ecomfs.errors import ConfigError
     from ecomfs.table import TableReader
 
@@ -78,9 +79,8 @@ def plan(
             gold_column=table.gold,
         )  # fmt: skip
         reader = TableReader(job.source)
-        marks = read_marks(columns.fields, pipeline.card, reader)
-        columns = replace(columns, fields=marks)
-        numbers |= marks.conventions(pipeline.card)
+        columns = replace(columns, fields=read_marks(columns.fields, pipeline.card, reader))
+        numbers |= columns.fields.conventions(pipeline.card)
         numbers |= known.selection.checked(reader).numbers
         identity = run_identity(job.source, pipeline_identity(pipeline), columns, known.selection)
         found = plan_table(
@@ -92,8 +92,8 @@ def plan(
     shown = Shown(title=f"{len(plans)} input(s) · {pipeline.engine.spec}", show_header=False)
     if pipeline.retriever is not None:
         shown.add_row("labelled examples", pipeline.retriever.index.description)
-    for column, mark in numbers.items():
-        shown.add_row(f"numbers of column {column!r}", mark)
+    for line in marks(numbers):
+        shown.add_row(*line.split(": ", 1))
     for name, value in _lines(total(plans)):
         shown.add_row(name, value)
     if skips:

@@ -195,8 +195,12 @@ class FieldMap:
             out[spec.name] = "" if is_missing(value) else value
         for name, (mark, wanted) in self.marks.items():
             value = out[name]
-            # Without a mark of the pool's, a cell with one reading is read as it stands.
-            if isinstance(value, str) and (wanted or len(evidence(value)) > 1):
+            if not isinstance(value, str):
+                continue
+            # Without a mark of the pool's, a cell that has one reading is read as it stands; so is
+            # a lone point.
+            unclear = len(evidence(value)) > 1 and (mark == "comma" or "," in value)
+            if wanted or unclear:
                 out[name] = respell(value, mark, wanted)
         return out
 
