@@ -6,6 +6,7 @@ template is used, how the answer is read, how many tokens a prompt may have.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,10 @@ from ecomfs.task.rows import Rendering
 from ecomfs.text.files import read_text
 from ecomfs.types import Example, Language
 from ecomfs.voice import Narrowing, Voice
+
+
+class TemplateWarning(UserWarning):
+    """A template does not show all of a row."""
 
 
 def build_pipeline(
@@ -64,6 +69,7 @@ def build_pipeline(
     k = card.default_k if options.k is None else options.k
     spoken = spoken_languages(card, options)
     rows, retriever = build_retriever(card, examples, embedder, options, where, progress)
+    card = rows.card  # with what the pool says of its columns
     narrowing, experts = None, None
     size = _shortlist(options, space)
     if size and retriever is not None:
@@ -112,6 +118,7 @@ def build_retriever(
         PoolError: an example cannot be put into words.
     """
     rows, texts = _worded(card, examples, where, options.rendering)
+    card = rows.card
     if not examples:
         return rows, None
     progress(EMBEDDING, 0, len(examples))
@@ -181,9 +188,18 @@ def check_templates(card: TaskCard, options: Options, task: str | Path) -> None:
 
     Raises:
         TemplateError: see :func:`load_template`.
+
+    Warns:
+        TemplateWarning: a template does not show a field of the rows.
     """
     for language in spoken_languages(card, options):
-        load_template(card, options.template, language, task)
+        template = load_template(card, options.template, language, task)
+        for name in _trial(card, template, language).hidden_fields():
+            warnings.warn(
+                f"template {template.ref.name} does not show field {name!r}",
+                TemplateWarning,
+                stacklevel=3,
+            )
 
 
 def spoken_languages(card: TaskCard, options: Options) -> tuple[Language, ...]:
@@ -229,7 +245,7 @@ def load_template(
     """The template of a language: the card's version, another version, or a user's file.
 
     Raises:
-        TemplateError: it does not compile, or does not render.
+        TemplateError: it does not compile, does not render, or does not show the rows.
         MissingFileError: a named file is not there.
     """
     if isinstance(choice, Mapping):
@@ -247,12 +263,19 @@ def load_template(
         source = template_source(task, language, str(choice))
         template = Template(source, f"{card.name}/{language}.{choice}")
     # A name that does not exist shows only when a template is rendered: find out now.
-    trial = LabelSpace([Label("a"), Label("b")])
-    PromptBuilder(card, trial, template, language, trial.names).separator()
+    trial = _trial(card, template, language)
+    trial.separator()
+    trial.hidden_fields()
     return template
 
 
+def _trial(card: TaskCard, template: Template, language: Language) -> PromptBuilder:
+    space = LabelSpace([Label("a"), Label("b")])
+    return PromptBuilder(card, space, template, language, space.names)
+
+
 __all__ = [
+    "TemplateWarning",
     "build_pipeline",
     "build_retriever",
     "check_templates",

@@ -36,11 +36,14 @@ def as_rows(X: Rows, card: TaskCard, fields: Mapping[str, str] | None = None) ->
     if _is_frame(X):
         header = [str(c) for c in X.columns]
         mapping = FieldMap.resolve(card, header, fields, "DataFrame")
-        return [mapping.fields(record, card) for record in _records(X, header)]
+        records = list(_records(X, header))
+        mapping = mapping.decided(card, records, strict=False)
+        return [mapping.fields(record, card) for record in records]
     items = list(X)
     if items and isinstance(items[0], Mapping):
         header = list(dict.fromkeys(str(key) for item in items for key in item))
         mapping = FieldMap.resolve(card, header, fields, "rows")
+        mapping = mapping.decided(card, items, strict=False)
         return [mapping.fields(item, card) for item in items]
     needed = [spec for spec in card.fields if spec.required]
     if len(needed) != 1 and items:

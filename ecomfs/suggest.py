@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs.errors import ConfigError
-from ecomfs.text.normalise import fold, squeeze
+from ecomfs.text.normalise import same_text
 
 _MOST_NEIGHBOURS = 150  # vote-k's k
 _REACH = 3  # a text votes for this many times as many neighbours as one choice stands for
@@ -61,7 +61,7 @@ def suggest(
     different ones.
 
     Args:
-        texts: unlabelled; of texts that are the same letters and digits only the first can be
+        texts: unlabelled; of texts that are the same to a reader only the first can be
             chosen, and none that the pool has.
         n: how many, at least 1.
         vectors: unit vectors of the texts, shape (texts, dimensions).
@@ -183,17 +183,13 @@ def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _different(texts: Sequence[str], pool_texts: Sequence[str]) -> NDArray[np.bool_]:
-    seen = {_key(text) for text in pool_texts}
+    seen = {same_text(text) for text in pool_texts}
     first = np.zeros(len(texts), dtype=bool)
     for position, text in enumerate(texts):
-        key = _key(text)
+        key = same_text(text)
         first[position] = key not in seen
         seen.add(key)
     return first
-
-
-def _key(text: str) -> str:
-    return fold(text) or squeeze(text)
 
 
 def _suggestion(

@@ -18,7 +18,7 @@ from ecomfs.augment.judge import Judge
 from ecomfs.augment.need import Need
 from ecomfs.augment.result import Augmented, Candidate
 from ecomfs.engine.protocol import Engine, Sampling
-from ecomfs.errors import ConfigError, EngineError, MissingFileError, PoolError
+from ecomfs.errors import ConfigError, EngineError, MissingFileError, PoolError, TemplateError
 from ecomfs.prompt import Template
 from ecomfs.task import TaskCard, common_template
 from ecomfs.text.files import read_text
@@ -102,7 +102,7 @@ def load_prompts(choice: Path | None = None, version: str = "v1") -> dict[Langua
 
     Raises:
         MissingFileError: no such file.
-        TemplateError: it does not compile, or knows other names.
+        TemplateError: it does not compile, knows other names, or does not show the text.
     """
     languages: tuple[Language, ...] = ("en", "zh")
     if choice is None:
@@ -114,7 +114,10 @@ def load_prompts(choice: Path | None = None, version: str = "v1") -> dict[Langua
         template = Template(read_text(choice), choice.name)
     except OSError as error:
         raise MissingFileError(f"{choice}: {error.strerror}") from error
-    template.render({"text": "x"})
+    if template.render({"text": "x"}) == template.render({"text": "y"}):
+        raise TemplateError(
+            f"template {choice.name} does not show the text to rewrite", hint="print {{ text }}"
+        )
     return dict.fromkeys(languages, template)
 
 

@@ -148,7 +148,9 @@ class _Labelled:
         self._reader = reader = TableReader(path, encoding=text_encoding(path, encoding))
         self._card = card
         self.name = reader.path.name
-        self._mapping = FieldMap.resolve(card, reader.header, fields, self.name)
+        self._mapping = read_marks(
+            FieldMap.resolve(card, reader.header, fields, self.name), card, reader
+        )
         self._label = find_column(
             reader.header, label_column, card.label_column, self.name, "--label-column "
         )
@@ -208,6 +210,23 @@ class _Labelled:
                     "quotes, and the whole file has one encoding (--input-encoding)",
                 )
             yield row
+
+
+def read_marks(mapping: FieldMap, card: TaskCard, reader: TableReader) -> FieldMap:
+    """The fields of a table with the decimal marks of its number columns, which are looked
+    through for it.
+
+    Raises:
+        InputError: see :meth:`ecomfs.task.FieldMap.decided`.
+    """
+    delimiter = reader.dialect.delimiter
+    return mapping.decided(
+        card,
+        (row.cells for row in reader.rows() if not row.error),
+        where=reader.name,
+        likely="comma" if delimiter == ";" else "",
+        typed=not delimiter,
+    )
 
 
 def make_example(

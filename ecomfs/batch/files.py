@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ecomfs.batch.output import stem
 from ecomfs.errors import ConfigError, MissingFileError, OutputError
+from ecomfs.table.target import is_stream
 
 _ENDS = (".scored", ".failed")
 FOLDER = "scored"
@@ -21,6 +22,22 @@ class Job:
 
     source: str
     output: Path
+
+    @property
+    def base(self) -> Path:
+        """See :func:`beside`."""
+        return beside(self.output, self.source)
+
+
+def beside(output: Path, source: str | Path) -> Path:
+    """The name that a run's other files are derived from: the output's; of standard output, a pipe
+    or a device, which have no place in a folder, that of the input's usual result.
+
+    >>> beside(Path("-"), "in/a.csv").as_posix(), beside(Path("b.csv"), "in/a.csv").as_posix()
+    ('in/a.scored.csv', 'b.csv')
+    """
+    source = str(source)
+    return _folder(source) / f"{_name(source)}.scored.csv" if is_stream(output) else output
 
 
 def find_inputs(words: Sequence[str]) -> list[str]:
@@ -68,6 +85,10 @@ def name_outputs(inputs: Sequence[str], output: Path | None) -> list[Job]:
     names = [f"{_name(source)}.scored.csv" for source in inputs]
     if len(inputs) == 1 and not (output is not None and output.is_dir()):
         return [Job(inputs[0], output or _folder(inputs[0]) / names[0])]
+    if output is not None and is_stream(output):
+        raise ConfigError(
+            f"{output}: {len(inputs)} inputs, and one output", hint="name a folder with -o"
+        )
     folder = output if output is not None else _folder(inputs[0]) / FOLDER
     if folder.exists() and not folder.is_dir():
         raise ConfigError(

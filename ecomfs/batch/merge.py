@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -133,11 +134,15 @@ class Merge:
         output: Path,
         chosen: Chosen,
         *,
+        base: Path | None = None,
         probabilities: bool = False,
         encoding: OutputEncoding = "utf-8",
     ) -> Merged:
         """Write all chosen rows to ``output`` and the failed ones beside it, each file whole or
         not at all.
+
+        Args:
+            base: names the table of failed rows, where ``output`` has no name of its own.
 
         Raises:
             JournalError: an answer is missing or damaged.
@@ -150,7 +155,7 @@ class Merge:
         numbers = [*(added[COLUMNS.index(n)] for n in NUMBERS), *added[len(COLUMNS) :]]
         status, answers = {str(s): 0 for s in Status}, Answers()
         gold = Gold() if self._columns.gold is not None else None
-        failed = _FailedTable(failed_path(output), header)
+        failed = _FailedTable(failed_path(base or output), header)
         seen = IdTracker()
         remove_leftovers(output)
         remove_leftovers(failed.path)
@@ -291,6 +296,7 @@ def discarding(writer: TableWriter) -> Iterator[TableWriter]:
 
 def remove_leftovers(path: Path) -> None:
     """Delete temporary files of a process that was killed while it wrote ``path``."""
+    path = Path(os.path.realpath(path))
     for old in path.parent.glob(f".{_escaped(path.name)}.*.tmp"):
         with contextlib.suppress(OSError):
             old.unlink()

@@ -10,12 +10,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 
 from ecomfs.batch.answerer import Answerer, Here
+from ecomfs.batch.examples import read_marks
 from ecomfs.batch.feed import CHUNK_ROWS, Feed
+from ecomfs.batch.files import beside
 from ecomfs.batch.garbage import patient_collector
 from ecomfs.batch.identity import Identity, differences, input_identity
 from ecomfs.batch.journal import Journal, drop_journal
@@ -30,6 +32,7 @@ from ecomfs.errors import ConfigError, EcomfsError, JournalError, OutputError, S
 from ecomfs.pipeline import Pipeline
 from ecomfs.progress import WRITING, Progress, showing
 from ecomfs.table import OutputEncoding, TableReader, check_output
+from ecomfs.table.target import Read, check_read, check_target, reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ class ScoreResult:
         answers: what was answered.
         gold: true labels and predictions, when the input names its true labels.
         failed: table of the rows that failed or whose answer is invalid; ``None`` without any.
+        numbers: column → decimal mark of its numbers, in words, where it makes a difference.
     """
 
     output: Path
@@ -49,6 +53,7 @@ class ScoreResult:
     answers: Answers
     gold: Gold | None
     failed: Path | None = None
+    numbers: Mapping[str, str] = field(default_factory=dict)
 
 
 def score_table(
@@ -80,7 +85,8 @@ def score_table(
 
     Args:
         source: anything :class:`ecomfs.table.TableReader` reads.
-        output: ``.csv`` or ``.tsv``, also packed (``.gz``, ``.zst``), or ``.parquet``.
+        output: ``.csv`` or ``.tsv``, also packed (``.gz``, ``.zst``), or ``.parquet``; or ``-``,
+            standard output.
         pipeline: what answers a row; or who does (:mod:`ecomfs.batch.answerer`).
         fields: card field → column, where names differ.
         gold_column: column with the true labels; collected for the harness, never shown to the
@@ -114,19 +120,21 @@ def score_table(
         selection = Selection(limit=limit)
     selection = selection or Selection()
     check_paths(where, target)
+    base = beside(target, where)
     chunk = min(CHUNK_ROWS, chunk_rows)
     reader = TableReader(where, encoding=input_encoding, chunk_rows=chunk)
     columns = find_columns(
         where, by.card, fields=fields, id_column=id_column, gold_column=gold_column,
         reader=reader,
     )  # fmt: skip
+    columns = replace(columns, fields=read_marks(columns.fields, by.card, reader))
     chosen = selection.over(reader)
     if restart:
-        drop_journal(journal_path(target))
+        drop_journal(journal_path(base))
     tally, started = Tally(), time.monotonic()
     with (
         span("score", input=reader.name, output=target.name),
-        Journal(journal_path(target)) as journal,
+        Journal(journal_path(base)) as journal,
         Stop(on_stop) as stop,
         _kept(journal),
         patient_collector(),
@@ -161,13 +169,16 @@ def score_table(
         merge = Merge(reader, columns, by.card, by.space, journal, check=check)
         report(WRITING)
         with span("merge", rows=chosen.kept):
-            merged = merge.write(target, again, probabilities=probabilities, encoding=encoding)
+            merged = merge.write(
+                target, again, base=base, probabilities=probabilities, encoding=encoding
+            )
         tally.status = merged.status
         tally.rows, tally.left_out = again.kept, again.left_out
         tally.progress, tally.seconds = 1.0, time.monotonic() - started
         if not keep_journal:
             journal.remove()
-    return ScoreResult(target, tally, merged.answers, merged.gold, merged.failed)
+    numbers = columns.fields.conventions(by.card) | again.selection.numbers
+    return ScoreResult(target, tally, merged.answers, merged.gold, merged.failed, numbers)
 
 
 @contextmanager
@@ -206,7 +217,8 @@ def run_identity(
         "input": input_identity(source),
         "input encoding": encoding,
         **answers,
-        "columns": dict(columns.fields.columns),
+        "columns": dict(columns.fields.columns)
+        | {f"decimal mark of {n}": mark for n, (mark, _) in sorted(columns.fields.marks.items())},
         "selection": selection.identity(),
         "column of true labels": columns.gold,
     }
@@ -235,17 +247,19 @@ def check_paths(source: str, output: Path) -> None:
     """Refuse an output that would replace the input, before any work.
 
     Raises:
-        ConfigError: output, or the table of failed rows, is the input; or a format that is not
-            written.
-        OutputError: a file that is not ours stands where failed rows go.
+        ConfigError: output, table of failed rows or journal is a file that the run reads; or a
+            format that is not written.
+        OutputError: the output cannot be written; a file that is not ours stands where failed
+            rows go.
     """
     check_output(output)
-    failed = failed_path(output)
-    for path, what in ((output, "output"), (failed, "the table of failed rows")):
-        if path.exists() and Path(source).exists() and path.samefile(source):
-            raise ConfigError(
-                f"{path}: {what} and input are the same file", hint="choose another -o"
-            )
+    base = beside(output, source)
+    failed, journal = failed_path(base), journal_path(base)
+    with reading([Read("the input", Path(source))]):
+        check_target(output, "-o")
+        check_target(failed, "the table of failed rows")
+        if journal.exists():
+            check_read(journal, "the journal")
     if failed.exists() and not is_failed_table(failed):
         raise OutputError(
             f"{failed}: failed rows would go there, but it is another file",

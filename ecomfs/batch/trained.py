@@ -6,6 +6,7 @@ The harness fits them; here the rows of a task become what it takes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 
 import numpy as np
@@ -13,8 +14,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ecomfs.batch.merge import Gold
+from ecomfs.errors import RowError
 from ecomfs.pipeline import Pipeline
 from ecomfs.task import TaskCard, label_order
+from ecomfs.text.render import FieldSpec as RenderSpec
+from ecomfs.text.render.cells import read_cell
+from ecomfs.text.render.measure import measured
+from ecomfs.text.render.spec import NUMBERS
 from ecomfs.types import Example
 from ecomfs_eval import Predictions
 from ecomfs_eval.baselines import LabelledRows, run_baselines
@@ -78,7 +84,8 @@ def labelled_rows(
         # All rows as queries: a model embedder puts queries and passages in different places.
         embedded = pipeline.retriever.embedder.embed(texts, query=True)
     if columns:
-        table = pd.DataFrame({c: [str(r.fields.get(c, "")) for r in rows] for c in columns})
+        specs = {s.name: s.rendering for s in pipeline.card.fields}
+        table = pd.DataFrame({c: [_cell(specs[c], r.fields.get(c)) for r in rows] for c in columns})
     return LabelledRows.of(
         [_spelling(pipeline, row.label) for row in rows],
         ids=[row.id for row in rows],
@@ -97,6 +104,15 @@ def over(got: Predictions, labels: Sequence[str]) -> NDArray[np.float64]:
         if got.probabilities is not None and label in place:
             table[:, i] = got.probabilities[:, place[label]]
     return table
+
+
+def _cell(spec: RenderSpec, value: object) -> str:
+    """A number as the harness reads it, by its column's decimal mark; others as they are."""
+    if spec.kind not in NUMBERS:
+        return "" if value is None else str(value)
+    with suppress(RowError):
+        value = measured(spec, read_cell(spec, value))
+    return "" if value is None else str(value)
 
 
 def _spelling(pipeline: Pipeline, label: str) -> str:

@@ -34,6 +34,7 @@ from ecomfs.cli import (
     up,
 )
 from ecomfs.cli import eval as eval_
+from ecomfs.cli.outputs import guarded
 from ecomfs.errors import EcomfsError
 from ecomfs.progress import LOADED_AT
 
@@ -88,7 +89,7 @@ def run(arguments: Sequence[str], *, began: float | None = None) -> int:
     try:
         try:
             with _notes():
-                app(list(arguments), prog_name="ecomfs", obj=list(arguments))
+                guarded(app)(list(arguments), prog_name="ecomfs", obj=list(arguments))
         finally:
             progress.clear()
     except SystemExit as done:

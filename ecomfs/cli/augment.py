@@ -84,12 +84,14 @@ def augment(
     """
     from ecomfs import aio
     from ecomfs.augment import Judge, Policy, RewriteSettings, load_prompts, rewrite
+    from ecomfs.batch.files import beside
     from ecomfs.cli.prepare import check_targets
     from ecomfs.cli.present_augment import finish, say_left_out, told
     from ecomfs.engine.shared import shared_engine
 
     r = rewriting
-    rejected = output.with_name(f"{output.stem}.rejected.csv")
+    base = beside(output, source)
+    rejected = base.with_name(f"{base.stem}.rejected.csv")
     inputs = [Path(source), *(path for path in (borrowing.borrow, r.prompt) if path)]
     check_targets(inputs, [output, rejected, report])
     policy = Policy(confidence=confidence, near=near)

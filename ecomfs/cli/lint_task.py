@@ -136,8 +136,11 @@ def _shows_everything(builder: PromptBuilder) -> list[LintFinding]:
     card, where = builder.card, builder.template.ref.name
     findings: list[LintFinding] = []
     builder.separator()
-    if card.tabular:
-        return findings  # cells are put into words there: no text to look for
+    if card.tabular:  # cells are put into words there: no text to look for
+        return [
+            LintFinding("warning", where, f"field {name!r} does not stand in the prompt")
+            for name in builder.hidden_fields()
+        ]
     row = {spec.name: f"qz{i}qz" for i, spec in enumerate(card.fields)}
     other = {spec.name: f"zq{i}zq" for i, spec in enumerate(card.fields)}
     label = builder.space.names[0]

@@ -98,7 +98,11 @@ Passes = Annotated[
 ]
 Fields = Annotated[
     list[str] | None,
-    typer.Option("--field", help="task field = column, where names differ (repeatable)"),
+    typer.Option(
+        "--field",
+        help="task field = column, where names differ; COLUMN:comma or COLUMN:point says the "
+        "decimal mark of its numbers (repeatable)",
+    ),
 ]
 LabelColumn = Annotated[
     str | None, typer.Option(help="column of the pool that holds the label [by the task's names]")

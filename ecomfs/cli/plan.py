@@ -51,12 +51,15 @@ def plan(
     from rich.table import Table as Shown
 
     from ecomfs.batch import find_columns
+    from ecomfs.batch.examples import read_marks
     from ecomfs.batch.files import find_inputs, name_outputs
     from ecomfs.batch.identity import pipeline_identity
     from ecomfs.batch.output import journal_path
     from ecomfs.batch.plan import Prices, plan_table, total
     from ecomfs.batch.score import run_identity
+    from ecomfs.cli.present import marks
     from ecomfs.errors import ConfigError
+    from ecomfs.table import TableReader
 
     if probe < 0 or block_size < 1 or prompts < 1:
         raise ConfigError("--probe is 0 or more, --block-size and --prompts are 1 or more")
@@ -64,7 +67,7 @@ def plan(
     promises.check(labelled, fitting)
     skips, readings = False, 0
     jobs = name_outputs(find_inputs(sources), table.output)
-    if not any(journal_path(job.output).exists() for job in jobs):
+    if not any(journal_path(job.base).exists() for job in jobs):
         # A plan reads nothing leave-one-out. Where a run was interrupted, it has done so, the
         # reading cache knows the answers, and its journal fits no other calibration.
         skips = promises.max_loss is not None
@@ -74,17 +77,22 @@ def plan(
     pipeline = fitted(labelled, reading, fitting, promises, known.pool, phases)
     plans: list[Plan] = []
     phases("counting tokens")
+    numbers: dict[str, str] = {}
     for job in known.jobs:
         columns = find_columns(
             job.source, known.card, fields=labelled.fields, id_column=table.id_column,
             gold_column=table.gold, encoding=labelled.input_encoding,
         )  # fmt: skip
+        reader = TableReader(job.source, encoding=labelled.input_encoding)
+        columns = replace(columns, fields=read_marks(columns.fields, pipeline.card, reader))
+        numbers |= columns.fields.conventions(pipeline.card)
+        numbers |= known.selection.checked(reader).numbers
         identity = run_identity(
             job.source, pipeline_identity(pipeline), columns, known.selection,
             labelled.input_encoding,
         )  # fmt: skip
         found = plan_table(
-            job.source, job.output, pipeline, columns, known.selection, identity,
+            job.source, job.base, pipeline, columns, known.selection, identity,
             prices=prices, probe=0 if plans else probe, block_size=block_size,
             max_prompts=prompts, seed=labelled.seed, readings=0 if plans else readings,
             encoding=labelled.input_encoding,
@@ -93,6 +101,8 @@ def plan(
     shown = Shown(title=f"{len(plans)} input(s) · {pipeline.engine.spec}", show_header=False)
     if pipeline.retriever is not None:
         shown.add_row("labelled examples", pipeline.retriever.index.description)
+    for line in marks(numbers):
+        shown.add_row(*line.split(": ", 1))
     for name, value in plan_lines(total(plans)):
         shown.add_row(name, value)
     if skips:

@@ -67,10 +67,12 @@ def clean(
 
     Removed rows are written to OUT.removed.csv; originals stay beside what was changed.
     """
+    from ecomfs.batch.files import beside
     from ecomfs.table import TableReader, read_frame
     from ecomfs.text.clean import clean as clean_frame
 
-    removed = output.with_name(f"{output.stem}.removed.csv")
+    base = beside(output, source)
+    removed = base.with_name(f"{base.stem}.removed.csv")
     check_targets([source, *([test] if test else [])], [output, removed, report])
     policy = _policy(
         unicode=unicode, html=html, emoji=emoji, mojibake=mojibake, labels=labels,
@@ -133,17 +135,17 @@ def _policy(**options: Any) -> CleanPolicy:
 
 def check_targets(sources: list[Path], targets: list[Path | None]) -> None:
     """Before any work is done: an input must not be written over, nor one result by another."""
-    taken = {path.resolve() for path in sources}
+    from ecomfs.table.target import Read, check_target, is_standard, reading
+
+    taken = [Read(f"the input {path.name}", path) for path in sources]
     for target in targets:
         if target is None:
             continue
-        if target.resolve() in taken:
-            raise OutputError(
-                f"{target}: is already an input or another output", hint="choose another name"
-            )
-        taken.add(target.resolve())
-        if target.is_dir():
-            raise OutputError(f"{target}: this is a folder", hint="name a file in it")
+        with reading(taken):
+            check_target(target)
+        taken.append(Read("another output", target))
+        if is_standard(target):
+            continue
         if not target.parent.is_dir():
             raise OutputError(
                 f"{target}: its folder does not exist",
@@ -163,16 +165,7 @@ def _write(path: Path, frame: pd.DataFrame, *, line: bool = False) -> None:
 
 def write_json(path: Path, report: dict[str, Any]) -> None:
     import json
-    import os
 
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_text(
-            json.dumps(report, ensure_ascii=False, indent=2, allow_nan=False) + "\n",
-            encoding="utf-8",
-            errors="backslashreplace",
-        )
-        os.replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OutputError(f"{path}: {error.strerror}") from error
+    from ecomfs.table.target import write_text
+
+    write_text(path, json.dumps(report, ensure_ascii=False, indent=2, allow_nan=False) + "\n")

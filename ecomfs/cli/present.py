@@ -59,6 +59,7 @@ def summary(result: ScoreResult, n_examples: int, k: int, spec: str) -> None:
     counts = " · ".join(f"{n} {name}" for name, n in tally.status.items() if n)
     lines = [f"{tally.rows} rows ({counts})", *_sources(tally), _answers(result.answers)]
     lines += [f"{_shots(n_examples, k)} · {spec} · wrote {result.output}"]
+    lines += marks(result.numbers)
     if result.failed is not None:
         lines += [f"failed rows, with the reason: {result.failed} (ecomfs score takes that table)"]
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
@@ -74,6 +75,19 @@ def _answers(answers: Answers) -> str:
         parts.append(f"mean confidence {answers.confidence:.2f}")
     parts.append(f"{answers.review} need review")
     return " · ".join(parts)
+
+
+def marks(numbers: Mapping[str, str]) -> list[str]:
+    """The decimal marks of columns, one line.
+
+    >>> marks({"price": "decimal comma", "weight": "decimal comma", "age": "decimal point"})
+    ['numbers: decimal comma in price, weight; decimal point in age']
+    """
+    columns: dict[str, list[str]] = {}
+    for column, mark in numbers.items():
+        columns.setdefault(mark, []).append(column)
+    said = "; ".join(f"{mark} in {', '.join(names)}" for mark, names in columns.items())
+    return [f"numbers: {said}"] if said else []
 
 
 def _sources(tally: Tally) -> list[str]:

@@ -170,9 +170,7 @@ def _target(
     from ecomfs.cli.prepare import check_targets
 
     target = out or main.with_name(f"{main.stem}.ranked.csv")
-    if target.resolve() in {path.resolve() for path in (source, user, items) if path}:
-        raise ConfigError(f"{target}: output and input are the same file", hint="choose another -o")
-    check_targets([], [target])
+    check_targets([path for path in (source, user, items) if path], [target])
     return target
 
 

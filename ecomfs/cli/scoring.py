@@ -129,7 +129,7 @@ def check(sources: list[str], table: Table, labelled: g.MaybeLabelled) -> Checke
     for job in jobs:
         check_paths(job.source, job.output)
         reader = TableReader(job.source, encoding=labelled.input_encoding)
-        reader.require(*(w.column for w in selection.where))
+        selection.checked(reader)
         find_columns(
             job.source, card, fields=labelled.fields, id_column=table.id_column,
             gold_column=table.gold, reader=reader,

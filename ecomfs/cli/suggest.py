@@ -12,7 +12,7 @@ import typer
 from ecomfs.cli import groups as g
 from ecomfs.cli import options as o
 from ecomfs.cli import progress
-from ecomfs.errors import ConfigError, DuplicateIdError, EmptyInputError, OutputError, RowError
+from ecomfs.errors import ConfigError, DuplicateIdError, EmptyInputError, RowError
 from ecomfs.progress import LOADING
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def suggest(
     """
     import numpy as np
 
+    from ecomfs.cli.prepare import check_targets
     from ecomfs.pool import open_embedder
     from ecomfs.task import load_task
 
@@ -69,9 +70,7 @@ def suggest(
         seed=seed,
         input_encoding=input_encoding,
     )
-    given = [source, *(Path(path) for path in labelled.sources)]
-    if output.resolve() in {path.resolve() for path in given}:
-        raise OutputError(f"{output}: is an input", hint="choose another name")
+    check_targets([source, *(Path(path) for path in labelled.sources)], [output])
     fields = labelled.fields
     card = load_task(task)
     pool: list[Example] = []
@@ -131,6 +130,7 @@ def _read(
     encoding: str | None,
 ) -> list[_Unlabelled]:
     """The rows that can be labelled; those that cannot are counted aloud."""
+    from ecomfs.batch.examples import read_marks
     from ecomfs.table import TableReader
     from ecomfs.task import FieldMap, RowText, first_empty
 
@@ -140,6 +140,7 @@ def _read(
     if id_name is not None:
         reader.require(id_name)
     words: RowText = RowText(card).fit([e.fields for e in pool], [e.label for e in pool])
+    mapping = read_marks(mapping, words.card, reader)
     rows: list[_Unlabelled] = []
     bad: list[str] = []
     seen: set[str] = set()

@@ -9,6 +9,7 @@ from typing import Any
 
 from ecomfs.batch.evaluate import ANSWERED
 from ecomfs.errors import ConfigError, OutputError
+from ecomfs.table.target import check_target, is_standard, write_text
 from ecomfs_eval import Bootstrap, Predictions, get_metric, scores
 from ecomfs_eval.compare import Comparisons
 from ecomfs_eval.metrics import Score
@@ -111,7 +112,10 @@ def check_targets(*paths: Path | None, folder: Path | None = None) -> None:
     if folder is not None and folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder}: is no folder", hint="name a folder for the report")
     for path in paths:
-        if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        if path is None:
+            continue
+        check_target(path)
+        if path.is_dir() or not path.parent.is_dir():
             why = "is a folder" if path.is_dir() else f"no folder {path.parent}"
             raise OutputError(f"{path}: {why}", hint="name a file in a folder that exists")
 
@@ -124,7 +128,9 @@ def check_page(path: Path | None, language: str = "en") -> None:
     """
     if language not in ("en", "zh"):
         raise ConfigError(f"report language {language!r}", hint="en or zh")
-    if path is not None and path.suffix.lower() not in (".html", ".htm", ".md"):
+    if path is None or is_standard(path):  # Markdown
+        return
+    if path.suffix.lower() not in (".html", ".htm", ".md"):
         raise ConfigError(f"-o {path}", hint="name a .html or a .md file, or use --report FOLDER")
 
 
@@ -137,7 +143,7 @@ def write_json(path: Path, found: Outcome) -> None:
     import json
 
     text = json.dumps(found.to_dict(), ensure_ascii=False, indent=2, allow_nan=False)
-    _write(path, text + "\n")
+    write_text(path, text + "\n")
 
 
 def write_pages(
@@ -169,7 +175,8 @@ def write_pages(
     )
     written: list[Path] = []
     if page is not None:
-        _write(page, (render_markdown if page.suffix.lower() == ".md" else render_html)(report))
+        in_markdown = is_standard(page) or page.suffix.lower() == ".md"
+        write_text(page, (render_markdown if in_markdown else render_html)(report))
         written.append(page)
     if folder is not None:
         try:
@@ -177,15 +184,3 @@ def write_pages(
         except EvalError as error:
             raise OutputError(error.message, hint=error.hint) from error
     return tuple(written)
-
-
-def _write(path: Path, text: str) -> None:
-    import os
-
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OutputError(f"{path}: {error.strerror}") from error

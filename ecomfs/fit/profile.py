@@ -25,6 +25,7 @@ from ecomfs.read.blend import Blend
 from ecomfs.read.fusion import Fusion
 from ecomfs.read.novelty import Novelty
 from ecomfs.retrieve import Experts
+from ecomfs.table.target import write_text
 from ecomfs.text.files import read_text
 from ecomfs.types import Example, Language
 
@@ -197,9 +198,13 @@ class Profile(_Strict):
             ) from error
 
     def save(self, path: str | Path) -> None:
-        """Write the profile as JSON."""
+        """Write the profile as JSON.
+
+        Raises:
+            OutputError: it cannot be written there.
+        """
         text = json.dumps(self.model_dump(mode="json"), ensure_ascii=False, indent=2)
-        Path(path).write_text(text + "\n", encoding="utf-8")
+        write_text(Path(path), text + "\n")
 
     def readout_choice(self) -> StepName:
         """The read-out as an option of a run: of several, the one that stands lowest."""

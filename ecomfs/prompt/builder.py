@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ecomfs.errors import ContextOverflowError, EcomfsError, TemplateError
+from ecomfs.prompt.probe import hidden_fields
 from ecomfs.prompt.template import PROBE, Template
 from ecomfs.task import LabelSpace, RowText, TaskCard
 from ecomfs.text.normalise import squeeze
@@ -154,6 +155,14 @@ class PromptBuilder:
         context = self._trial()
         probe = [{"row": context["row"], "text": "x", "answer": PROBE}]
         return self.template.answer_separator(context | {"demonstrations": probe})
+
+    def hidden_fields(self) -> tuple[str, ...]:
+        """The fields that the template does not show.
+
+        Raises:
+            TemplateError: see :func:`ecomfs.prompt.probe.hidden_fields`.
+        """
+        return hidden_fields(self.template, self.card, self._fixed)
 
     def cue(self) -> str:
         """The last line of every prompt: what stands right before the answer."""

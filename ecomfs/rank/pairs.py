@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ecomfs import aio
+from ecomfs.batch.examples import read_marks
 from ecomfs.errors import InputError
 from ecomfs.pipeline import Pipeline
 from ecomfs.progress import READING, Progress, part, silent
@@ -66,7 +67,7 @@ def read_pairs(
     """
     reader = TableReader(source, encoding=encoding)
     reader.require(*(name for name in (group, gold, unit) if name is not None))
-    mapping = FieldMap.resolve(card, reader.header, fields, reader.name)
+    mapping = read_marks(FieldMap.resolve(card, reader.header, fields, reader.name), card, reader)
     rows: list[TableRow] = []
     for row in reader.rows():
         if limit is not None and len(rows) >= limit:

@@ -18,7 +18,7 @@ from ecomfs.errors import ColumnError, DuplicateIdError, InputError, RowError
 from ecomfs.rank.records import Record, Records, Rows
 from ecomfs.rank.seen import ITEM_IDS
 from ecomfs.task import FieldSpec, RowText, TaskCard, find_column, is_missing
-from ecomfs.text.render.cells import read_cell
+from ecomfs.text.render.cells import read_cell, with_decimals
 from ecomfs.types import Row
 
 USER_IDS = ("user", "user_id", "userid", "uid", "customer", "customer_id", "用户", "用户id")
@@ -195,6 +195,8 @@ def _wide(
     id_column = wanted or _first(people.header, (*USER_IDS, "id"))
     users: list[tuple[str, User]] = []
     seen: dict[str, str] = {}
+    known = [{n: _value(record, c) for n, c in columns.items()} for record in people.rows]
+    specs = with_decimals([spec.rendering for spec in card.fields], known, strict=False)
     for number, record in enumerate(people.rows, 1):
         id_ = _text(record.cells.get(id_column)) if id_column else str(number)
         if not id_:
@@ -206,9 +208,9 @@ def _wide(
             )
         seen[id_] = record.where
         values = {name: _value(record, column) for name, column in columns.items()}
-        for spec in card.fields:
+        for spec in specs:
             if spec.name in columns:
-                named = spec.rendering.model_copy(update={"name": columns[spec.name]})
+                named = spec.model_copy(update={"name": columns[spec.name]})
                 try:
                     read_cell(named, values[spec.name])
                 except RowError as error:

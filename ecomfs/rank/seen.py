@@ -7,7 +7,7 @@ from typing import Any
 
 from ecomfs.errors import RowError
 from ecomfs.task import TaskCard
-from ecomfs.text.normalise import fold
+from ecomfs.text.normalise import same_text
 from ecomfs.text.render.cells import read_cell
 from ecomfs.types import Row
 
@@ -22,7 +22,7 @@ def history_keys(fields: Row, card: TaskCard) -> frozenset[str]:
     >>> card = load_task("product_preference")
     >>> cell = '[{"title": "Moka pot, 3 cups", "item_id": "c7"}]'
     >>> sorted(history_keys({"liked": '["Chess set"]', "history": cell}, card))
-    ['chessset', 'id:c7', 'mokapot3cups']
+    ['chess set', 'id:c7', 'moka pot, 3 cups']
     """
     keys: set[str] = set()
     for spec in card.fields:
@@ -46,26 +46,22 @@ def history_keys(fields: Row, card: TaskCard) -> frozenset[str]:
 def item_keys(id_: str, texts: Iterable[str]) -> frozenset[str]:
     """What an item is compared by.
 
-    >>> sorted(item_keys("c7", ["Moka pot (3 cups)"]))
-    ['id:c7', 'mokapot3cups']
+    >>> sorted(item_keys("c7", ["Moka Pot, 3 cups"]))
+    ['id:c7', 'moka pot, 3 cups']
     """
-    return frozenset({f"id:{id_}", *(_key(text) for text in texts if text.strip())})
+    return frozenset({f"id:{id_}", *(same_text(text) for text in texts if text.strip())})
 
 
 def _entry(entry: Any, titles: set[str]) -> Iterator[str]:
     if not isinstance(entry, Mapping):
         if entry not in (None, ""):
-            yield _key(str(entry))
+            yield same_text(str(entry))
         return
     for name, value in entry.items():
         if value in (None, ""):
             continue
         key = str(name).casefold()
         if key in titles:
-            yield _key(str(value))
+            yield same_text(str(value))
         elif key in ITEM_IDS:
             yield f"id:{value}"
-
-
-def _key(text: str) -> str:
-    return fold(text) or text.strip()

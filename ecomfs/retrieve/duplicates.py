@@ -1,7 +1,7 @@
 """Which examples are the query itself in disguise.
 
-Two texts are the same when :func:`ecomfs.text.normalise.fold` says so: the same letters and
-digits, which re-posting, re-exporting and re-punctuating leave untouched.
+Two texts are the same when :func:`ecomfs.text.normalise.same_text` says so: re-posting and
+re-exporting leave that untouched.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from ecomfs.text.normalise import fold, squeeze
+from ecomfs.text.normalise import same_text
 
 
 class DuplicateFinder:
-    """Positions of the texts that equal a query after folding.
+    """Positions of the texts that a reader takes for a query.
 
     >>> DuplicateFinder(["Good!", "bad", "good"]).find("GOOD")
     (0, 2)
@@ -22,14 +22,9 @@ class DuplicateFinder:
     def __init__(self, texts: Sequence[str]) -> None:
         places: dict[str, list[int]] = defaultdict(list)
         for position, text in enumerate(texts):
-            places[_key(text)].append(position)
+            places[same_text(text)].append(position)
         self._places = {key: tuple(at) for key, at in places.items()}
 
     def find(self, query: str) -> tuple[int, ...]:
         """Positions, ascending."""
-        return self._places.get(_key(query), ())
-
-
-def _key(text: str) -> str:
-    # A text without letters or digits (emoji only) folds to nothing: it is compared as it is.
-    return fold(text) or squeeze(text)
+        return self._places.get(same_text(query), ())

@@ -15,7 +15,7 @@ from ecomfs.retrieve.index import Hits
 from ecomfs.retrieve.probe import LinearProbe
 from ecomfs.retrieve.retriever import Retriever
 from ecomfs.retrieve.vote import kernel_vote
-from ecomfs.text.normalise import fold
+from ecomfs.text.normalise import same_text
 from ecomfs.types import Row
 
 NEIGHBOURS = 8
@@ -92,7 +92,7 @@ class Experts:
         if leave_self_out and exclude_ids is not None:
             for row, (query, ids) in enumerate(zip(queries, exclude_ids, strict=True)):
                 for place in (self._probed[i] for i in ids if i in self._probed):
-                    if fold(query) == fold(self.retriever.texts[self._sample[place]]):
+                    if same_text(query) == same_text(self.retriever.texts[self._sample[place]]):
                         probe[row] = self.probe.own[place]
         return [
             Opinion(
@@ -165,7 +165,7 @@ class Experts:
         for p in self._sample.tolist():
             example = self.retriever.examples[p]
             names = (
-                f"text {fold(self.retriever.texts[p])}",
+                f"text {same_text(self.retriever.texts[p])}",
                 f"id {example.id}",
                 f"id {example.source_id or example.id}",
             )

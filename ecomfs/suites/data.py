@@ -15,7 +15,7 @@ from ecomfs.pool.sample import random_examples, refuse_synthetic, sample_example
 from ecomfs.suites.config import Dataset, Shots, Table
 from ecomfs.table import TableReader
 from ecomfs.task import LabelSpace, TaskCard, load_task
-from ecomfs.text.normalise import fold
+from ecomfs.text.normalise import same_text
 from ecomfs.types import Example
 
 ENVIRONMENT = "ECOMFS_DATA"
@@ -202,14 +202,14 @@ def _split(
 
 
 def _without(rows: Sequence[Example], others: Sequence[Example]) -> list[Example]:
-    """The rows whose fields differ in a letter or a digit from those of all others."""
+    """The rows whose fields are not the same to a reader as those of another."""
     known = {_content(row) for row in others}
     return [row for row in rows if _content(row) not in known]
 
 
 def _content(row: Example) -> tuple[str, ...]:
     texts = [str(row.fields[name]) for name in sorted(row.fields)]
-    return tuple(fold(text) or text for text in texts)
+    return tuple(same_text(text) for text in texts)
 
 
 def rows_hash(rows: Sequence[Example]) -> str:

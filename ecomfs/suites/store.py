@@ -11,7 +11,6 @@ A cell with a manifest is whole. One whose manifest says what would be run now i
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from pydantic import ValidationError
 from ecomfs.errors import ConfigError, InputError, MissingFileError, OutputError
 from ecomfs.suites.cell import Cell, CellResult
 from ecomfs.suites.config import Suite
+from ecomfs.table.target import write_text
 from ecomfs_eval import EvalError
 from ecomfs_eval.manifest import (
     FileHash,
@@ -97,13 +97,11 @@ class ResultsFolder:
             raise ConfigError(
                 f"{self.folder} holds results of the suite {was.name!r}", hint="choose another -o"
             )
-        passing = path.with_name(f"{path.name}.{os.getpid()}.partial")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            passing.write_text(suite.model_dump_json(indent=2) + "\n", encoding="utf-8")
-            os.replace(passing, path)
         except OSError as error:
             raise OutputError(f"{path}: {error.strerror or error}") from error
+        write_text(path, suite.model_dump_json(indent=2) + "\n")
 
     def changes(
         self, cell: Cell, identity: Mapping[str, Any], inputs: Mapping[str, Path]

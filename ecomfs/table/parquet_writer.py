@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from ecomfs.errors import OutputError
 from ecomfs.table.optional import optional_module
-from ecomfs.table.writer import output_failure, publish
+from ecomfs.table.target import Target, output_failure
 
 GROUP_ROWS = 10_000
 
@@ -39,14 +37,8 @@ class ParquetWriter:
         ]
         self._schema = self._arrow.schema(kinds)
         self._buffer: list[Sequence[str]] = []
-        self._temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
-        if self.path.is_dir():
-            raise OutputError(f"{self.path}: this is a folder", hint="name a file in it")
-        try:
-            self._raw = self._temporary.open("wb")
-        except OSError as problem:
-            raise output_failure(self.path, problem) from problem
-        self._writer = parquet.ParquetWriter(self._raw, self._schema, compression="zstd")
+        self._target = Target(self.path)
+        self._writer = parquet.ParquetWriter(self._target.raw, self._schema, compression="zstd")
 
     def write(self, rows: Iterable[Sequence[str]]) -> None:
         """Append rows of the header's width."""
@@ -59,10 +51,10 @@ class ParquetWriter:
         self._put()
         try:
             self._writer.close()
-            self._raw.flush()
-            os.fsync(self._raw.fileno())
-            self._raw.close()
-            publish(self._temporary, self.path)
+            self._target.publish()
+        except BrokenPipeError:
+            self._target.discard()
+            raise
         except OSError as problem:
             raise output_failure(self.path, problem) from problem
 
@@ -70,9 +62,7 @@ class ParquetWriter:
         """Give up and keep nothing; does nothing after :meth:`commit`."""
         with contextlib.suppress(OSError, ValueError, self._arrow.ArrowException):
             self._writer.close()
-        with contextlib.suppress(OSError):
-            self._raw.close()
-        self._temporary.unlink(missing_ok=True)
+        self._target.discard()
 
     def _put(self) -> None:
         columns = list(zip(*self._buffer, strict=True)) or [()] * len(self._schema)

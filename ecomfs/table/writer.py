@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import gzip
 import io
 import os
@@ -15,8 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Literal, Self, cast
 
-from ecomfs.errors import OutputError
+from ecomfs.errors import ConfigError, OutputError
 from ecomfs.table.optional import optional_module
+from ecomfs.table.target import Target, output_failure
 
 OutputEncoding = Literal["utf-8", "utf-8-sig"]
 
@@ -42,8 +42,9 @@ class AtomicWriter:
     ``.gz`` or ``.zst`` is packed.
 
     Rows go to a temporary file in the same folder, which is renamed when the ``with`` block ends
-    well. When it ends with an exception, what was written is kept as ``<name>.partial`` and the
-    exception's notes say so; an existing file of the final name is untouched.
+    well; :mod:`ecomfs.table.target` says what becomes of links, modes, pipes and ``-``. When it
+    ends with an exception, what was written is kept as ``<name>.partial`` and the exception's
+    notes say so; an existing file of the final name is untouched.
 
     Rows are quoted where they must be, end with a line feed, and read back equal through
     :class:`ecomfs.table.TableReader`. Lone surrogates, which UTF-8 cannot hold, are written as
@@ -57,8 +58,8 @@ class AtomicWriter:
 
     Raises:
         ConfigError: a ``.zst`` name, and the package for it is not installed.
-        OutputError: the folder is missing or may not be written, the path is a folder, or the
-            disk is full.
+        OutputError: the folder is missing or may not be written, the path is a folder or a
+            database, or the disk is full.
 
     >>> import pathlib, tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "out.csv"
@@ -83,17 +84,16 @@ class AtomicWriter:
         self._width = len(header)
         self._delimiter = delimiter
         self._must_quote = re.compile(rf'[{re.escape(delimiter)}"\r\n]')
-        self._temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
-        if self.path.is_dir():
-            raise OutputError(f"{self.path}: this is a folder", hint="name a file in it")
+        self._target = Target(self.path)
+        self._raw = self._target.raw
         try:
-            self._raw = self._temporary.open("wb")
             packed = _packed(self._raw, self.path.suffix.lower())
             self._file = io.TextIOWrapper(
                 packed, encoding=encoding, errors="backslashreplace", newline=""
             )
-        except OSError as problem:
-            raise self._failure(problem) from problem
+        except ConfigError:
+            self._target.discard()
+            raise
         try:
             # Names that look like another delimiter, a mark or a "sep=" line would mislead readers.
             self._put(self._record(header, re.compile(r'[,;|\t"\r\n\ufeff]|^sep=', re.I)))
@@ -127,10 +127,10 @@ class AtomicWriter:
             self._file.flush()
             if (inner := self._file.detach()) is not self._raw:
                 inner.close()  # a packer writes its end
-            self._raw.flush()
-            os.fsync(self._raw.fileno())
-            self._raw.close()
-            publish(self._temporary, self.path)
+            self._target.publish()
+        except BrokenPipeError:  # who reads standard output or a pipe went away
+            self._target.discard()
+            raise
         except OSError as problem:
             raise self._failure(problem) from problem
 
@@ -141,12 +141,12 @@ class AtomicWriter:
     def discard(self) -> None:
         """Give up and keep nothing; does nothing after :meth:`commit`."""
         self._close()
-        self._temporary.unlink(missing_ok=True)
+        self._target.discard()
 
     @property
     def partial(self) -> Path:
         """Where rows are kept when writing fails."""
-        return self.path.with_name(self.path.name + ".partial")
+        return self._target.partial
 
     def __enter__(self) -> Self:
         return self
@@ -181,11 +181,7 @@ class AtomicWriter:
 
     def _keep(self) -> Path | None:
         self._close()
-        try:
-            os.replace(self._temporary, self.partial)
-        except OSError:
-            return None
-        return self.partial
+        return self._target.keep()
 
     def _put(self, text: str) -> None:
         try:
@@ -209,30 +205,6 @@ class AtomicWriter:
 
     def _failure(self, problem: OSError) -> OutputError:
         return output_failure(self.path, problem)
-
-
-def output_failure(path: Path, problem: OSError) -> OutputError:
-    """What a person can do about a file that cannot be written."""
-    if problem.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return OutputError(f"{path}: the disk is full", hint="free some space and resume")
-    if problem.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-        hint = "choose another folder with -o"
-        return OutputError(f"{path}: no permission to write there", hint=hint)
-    if problem.errno in {errno.ENOENT, errno.ENOTDIR}:
-        hint = f"make it first: mkdir -p {path.parent}"
-        return OutputError(f"{path}: its folder does not exist", hint=hint)
-    return OutputError(f"{path}: cannot be written: {problem.strerror or problem}")
-
-
-def publish(temporary: Path, path: Path) -> None:
-    """Rename a finished file to its name, so that a crash right after cannot undo it."""
-    os.replace(temporary, path)
-    with contextlib.suppress(OSError):  # not every system syncs folders
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def _packed(raw: BinaryIO, suffix: str) -> BinaryIO:

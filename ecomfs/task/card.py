@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -193,6 +194,12 @@ class TaskCard(_Strict):
         """Whether a row has fields of other kinds than text, which must be put into words
         (:class:`ecomfs.task.RowText`)."""
         return any(spec.kind != "text" for spec in self.fields)
+
+    def with_rendering(self, specs: Sequence[RenderSpec]) -> TaskCard:
+        """The same task, its fields rendered by other specs, one a field."""
+        fields = zip(self.fields, specs, strict=True)
+        made = tuple(f.model_copy(update={"rendering": spec}) for f, spec in fields)
+        return self.model_copy(update={"fields": made})
 
     def row_text(self, fields: Row, language: Language) -> str:
         """A row as text, its cells as they are: the value alone when there is one field,

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
-from ecomfs.errors import ColumnError
+from ecomfs.errors import ColumnError, RowError
 from ecomfs.task.card import TaskCard
+from ecomfs.text.numbers import ColumnNumbers, DecimalMark, evidence, respell, said
+from ecomfs.text.render.spec import NUMBERS
+
+_WITH_MARK = re.compile(r"(?P<column>.*):(?P<mark>comma|point)", re.S)
 
 
 def _find(header: Sequence[str], names: Sequence[str]) -> str | None:
@@ -51,7 +56,12 @@ def find_column(
 
 @dataclass(frozen=True, slots=True)
 class FieldMap:
-    """Card field → table column.
+    """Card field → table column, and how the table writes its numbers.
+
+    Attributes:
+        columns: field → column.
+        said: field → decimal mark, where the user named it.
+        marks: field → decimal mark of the table and that of the card, where they differ.
 
     >>> from ecomfs.task import load_task
     >>> card = load_task("product_category")
@@ -60,6 +70,8 @@ class FieldMap:
     """
 
     columns: Mapping[str, str]
+    said: Mapping[str, DecimalMark] = field(default_factory=dict)
+    marks: Mapping[str, tuple[DecimalMark, DecimalMark]] = field(default_factory=dict)
 
     @classmethod
     def resolve(
@@ -71,17 +83,35 @@ class FieldMap:
     ) -> FieldMap:
         """Match by explicit choice, then name, then alias, ignoring case.
 
+        Args:
+            explicit: field → ``COLUMN``, ``COLUMN:comma`` or ``COLUMN:point``, which names the
+                decimal mark of a number; ``:comma`` alone leaves the column to its name.
+
         Raises:
             ColumnError: a required field has no column, an explicit column is not there, or an
                 explicit field is not the card's; or no field at all has one.
         """
         explicit = dict(explicit or {})
         names = [f.name for f in card.fields]
-        for name in explicit:
+        said: dict[str, DecimalMark] = {}
+        for name, column in list(explicit.items()):
+            match = None if column in header else _WITH_MARK.fullmatch(column)
+            if match is not None:
+                said[name] = cast("DecimalMark", match["mark"])
+                explicit[name] = match["column"]
+                if not match["column"]:
+                    del explicit[name]
+        for name in (*explicit, *said):
             if name not in names:
                 raise ColumnError(
                     f"task {card.name!r} has no field {name!r}",
                     hint=f"fields are: {', '.join(names)}",
+                )
+        for spec in card.fields:
+            if spec.name in said and spec.kind not in NUMBERS:
+                raise ColumnError(
+                    f"field {spec.name!r} is of kind {spec.kind}: it has no decimal mark",
+                    hint="name the column alone",
                 )
         columns: dict[str, str] = {}
         for spec in card.fields:
@@ -101,7 +131,61 @@ class FieldMap:
                 hint=f"its fields are: {shown}; columns are: {', '.join(header)}; name one "
                 "with --field FIELD=COLUMN",
             )
-        return cls(columns)
+        marks: dict[str, tuple[DecimalMark, DecimalMark]] = {}
+        marks.update({name: (mark, "") for name, mark in said.items() if name in columns})
+        return cls(columns, said, marks)
+
+    def decided(
+        self,
+        card: TaskCard,
+        rows: Iterable[Mapping[str, Any]],
+        *,
+        where: str = "table",
+        likely: DecimalMark = "",
+        typed: bool = False,
+        strict: bool = True,
+    ) -> FieldMap:
+        """The same with the decimal marks that the table's own columns have, so that
+        :meth:`fields` gives numbers which read the same by the card's.
+
+        Args:
+            card: with the marks of the pool, where it has them.
+            rows: all rows of the table; not looked at when no field is a number.
+            likely: see :class:`ecomfs.text.numbers.ColumnNumbers`.
+            typed: the format keeps numbers apart from text, so that a lone point is the mark.
+            strict: whether a column that does not say its mark is an error; else its rows fail one
+                by one.
+
+        Raises:
+            RowError: a column mixes marks, or does not say its own and neither does the card.
+        """
+        specs = {s.name: s.rendering for s in card.fields if s.kind in NUMBERS}
+        specs = {name: spec for name, spec in specs.items() if name in self.columns}
+        open_ = {n: ColumnNumbers(self.columns[n], likely) for n in specs if n not in self.said}
+        if open_:
+            for row in rows:
+                for name, column in open_.items():
+                    column.add(row.get(self.columns[name], ""))
+        marks: dict[str, tuple[DecimalMark, DecimalMark]] = {}
+        for name, spec in specs.items():
+            try:
+                mark = self.said.get(name) or _mark(open_[name], spec.decimal, typed)
+            except RowError as error:
+                if strict:
+                    raise RowError(f"{where}: {error.message}", hint=error.hint) from error
+                continue
+            if mark and mark != spec.decimal:
+                marks[name] = (mark, spec.decimal)
+        return replace(self, marks=marks)
+
+    def conventions(self, card: TaskCard) -> dict[str, str]:
+        """Column → its decimal mark in words, of numbers whose mark is known."""
+        out = {}
+        for spec in card.fields:
+            mark = self.marks[spec.name][0] if spec.name in self.marks else spec.rendering.decimal
+            if spec.name in self.columns and mark:
+                out[self.columns[spec.name]] = said(mark)
+        return out
 
     def fields(self, cells: Mapping[str, Any], card: TaskCard) -> dict[str, Any]:
         """The card's fields of one row; what is absent or missing is the empty string."""
@@ -109,7 +193,24 @@ class FieldMap:
         for spec in card.fields:
             value = cells.get(self.columns.get(spec.name, ""), "")
             out[spec.name] = "" if is_missing(value) else value
+        for name, (mark, wanted) in self.marks.items():
+            value = out[name]
+            if not isinstance(value, str):
+                continue
+            # Without a mark of the pool's, a cell that has one reading is read as it stands; so is
+            # a lone point.
+            unclear = len(evidence(value)) > 1 and (mark == "comma" or "," in value)
+            if wanted or unclear:
+                out[name] = respell(value, mark, wanted)
         return out
+
+
+def _mark(column: ColumnNumbers, known: DecimalMark, typed: bool) -> DecimalMark:
+    if typed and column.unclear and not column.commas:
+        return "point"
+    if known and (column.unclear or column.mixed):
+        return known  # the rows that contradict it fail one by one
+    return column.decided()
 
 
 def is_missing(value: Any) -> bool:

@@ -53,7 +53,7 @@ def load_task(name: str | Path) -> TaskCard:
     >>> load_task("review_sentiment").label_space
     'closed'
     """
-    path = _folder(name) / "task.yaml"
+    path = task_folder(name) / "task.yaml"
     try:
         return TaskCard.model_validate(yaml.safe_load(read_text(path)))
     except ValidationError as error:
@@ -82,7 +82,7 @@ def _keys(unknown: ErrorDetails) -> str:
 
 def template_source(task: str | Path, language: Language, version: str) -> str:
     """Source of a task's template, such as ``prompts/review_sentiment/en.v1.jinja``."""
-    path = _folder(task) / f"{language}.{version}.jinja"
+    path = task_folder(task) / f"{language}.{version}.jinja"
     try:
         return read_text(path)
     except OSError as error:
@@ -103,7 +103,7 @@ def common_template(folder: str, language: Language, version: str) -> str:
     return read_text(found)
 
 
-def _folder(name: str | Path) -> Path:
+def task_folder(name: str | Path) -> Path:
     if isinstance(name, Path) or os.sep in str(name):
         folder = Path(name)
         if (folder / "task.yaml").is_file():

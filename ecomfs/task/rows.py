@@ -10,7 +10,7 @@ from ecomfs.task.card import TaskCard
 from ecomfs.text.language import detect_language
 from ecomfs.text.normalise import squeeze
 from ecomfs.text.render import FeatureRenderer
-from ecomfs.text.render.cells import read_cell
+from ecomfs.text.render.cells import read_cell, with_decimals
 from ecomfs.types import Language, Row
 
 Rendering = Literal["words", "raw"]
@@ -45,13 +45,17 @@ class RowText:
         self.renderer = self._renderer(known=False) if card.tabular else None
 
     def fit(self, rows: Sequence[Row], labels: Sequence[str]) -> Self:
-        """Learn from the pool what :class:`~ecomfs.text.render.FeatureRenderer` learns.
+        """Learn from the pool what :class:`~ecomfs.text.render.FeatureRenderer` learns;
+        ``card`` then has the decimal marks of its columns.
 
         Raises:
-            RowError: a column has no cell of its kind at all.
+            RowError: a column has no cell of its kind at all; or its numbers do not say their
+                decimal mark, or say two.
         """
         if not self.card.tabular or not rows:
             return self
+        specs = with_decimals([spec.rendering for spec in self.card.fields], rows)
+        self.card = self.card.with_rendering(specs)
         renderer = self._renderer(known=True).fit(rows, labels)
         present = [s.name for s in self.card.fields if any(str(r.get(s.name, "")) for r in rows)]
         most = self.card.max_fields

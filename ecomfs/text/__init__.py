@@ -3,7 +3,7 @@
 from ecomfs.text.decode import Line, read_lines
 from ecomfs.text.encoding import Encoding, choose_encoding, detect_encoding
 from ecomfs.text.language import detect_language, majority_language
-from ecomfs.text.normalise import fold, squeeze
+from ecomfs.text.normalise import fold, same_text, squeeze
 
 __all__ = [
     "Encoding",
@@ -14,5 +14,6 @@ __all__ = [
     "fold",
     "majority_language",
     "read_lines",
+    "same_text",
     "squeeze",
 ]

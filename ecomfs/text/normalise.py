@@ -2,15 +2,89 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
+
+# Compatibility forms that a reader sees as the plain characters. The others carry meaning of their
+# own: m² is not m2, ① not 1, 1½ not 11/2.
+_LOOKS = {
+    "<wide>", "<narrow>", "<small>", "<vertical>", "<font>", "<compat>", "<noBreak>", "<initial>",
+    "<medial>", "<final>", "<isolated>",
+}  # fmt: skip
+_LIKE = {
+    **dict.fromkeys("‘’‛ʼ", "'"),
+    **dict.fromkeys("“”„‟", '"'),
+    **dict.fromkeys("‐‑‒–−﹣－", "-"),
+}
+_JOINERS = "\u200c\u200d"  # between letters of Persian and Hindi, and inside emoji
+_HAN = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_PAUSE = re.compile(rf"(?<=[{_HAN}]) (?=[{_HAN}])")
+_LOOSE_SPACE = re.compile(rf"(?<=[{_HAN}、。]) | (?=[{_HAN}])")
+_FULL_STOPS = " .!。！।۔"
+
+
+class _Looks(dict[int, str]):
+    """A character → what it looks like; filled as characters are met."""
+
+    def __missing__(self, code: int) -> str:
+        self[code] = found = _look(chr(code))
+        return found
+
+
+def _look(char: str) -> str:
+    if char in _LIKE:
+        return _LIKE[char]
+    if unicodedata.category(char) in {"Cc", "Cf"} and not char.isspace():
+        is_tag = "\U000e0020" <= char <= "\U000e007f"  # these tell the flags of regions apart
+        return char if char in _JOINERS or is_tag else ""
+    if "\ufe00" <= char <= "\ufe0f":
+        return ""  # whether a symbol is drawn in colour
+    kind = unicodedata.decomposition(char).partition(" ")[0]
+    if kind not in _LOOKS:
+        return char
+    return "".join(_LIKE.get(c, c) for c in unicodedata.normalize("NFKC", char))
+
+
+_looks = _Looks()
+
+
+def same_text(text: str) -> str:
+    """What a reader sees of a text: two texts are the same exactly when this is equal.
+
+    Width, case, white space, Unicode form, invisible characters, the shape of quotes and dashes,
+    and full stops and exclamation marks at the end may differ. Everything else stays, because it
+    can carry the meaning: signs, points and commas, currencies, symbols, emoji, question marks.
+    Between two Han or Kana characters white space is a comma; beside one it is nothing.
+
+    >>> same_text("Ｇｒｅａｔ  product!!") == same_text("great product.")
+    True
+    >>> [same_text(t) for t in ("C#", "-5 C", "6.1", "👍", "!", "很好 下次还来！")]
+    ['c#', '-5 c', '6.1', '👍', '!', '很好,下次还来']
+    """
+    seen = visible(text).casefold()
+    seen = squeeze(visible(seen))  # again: a folded letter may be one that is written in two ways
+    seen = _LOOSE_SPACE.sub("", _PAUSE.sub(",", seen))
+    return seen.rstrip(_FULL_STOPS) or seen
+
+
+def visible(text: str) -> str:
+    """A text with one form for characters that look alike; case and white space stay.
+
+    >>> visible("Ｍ² “ok”"), visible("①")
+    ('M² "ok"', '①')
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    composed = unicodedata.normalize("NFC", text)
+    return unicodedata.normalize("NFC", composed.translate(_looks))
 
 
 def fold(text: str) -> str:
     """NFKC, case-folded, letters and digits only, in whatever script.
 
     Combining marks that belong to a letter stay; punctuation, symbols, emoji and white space go.
-    Two texts with the same fold are duplicates; a fold that is empty says nothing (an emoji-only
-    text), so callers compare the texts themselves then.
+    For measures of likeness only: it makes ``C#`` and ``C``, 6.1 and 61 equal. Whether two texts
+    are the same is :func:`same_text`.
 
     >>> fold("Ｇｒｅａｔ!! 5 stars")
     'great5stars'

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from ecomfs_eval.errors import OutputError
+
+
+def replace(made: Path, path: Path) -> None:
+    """Put a finished file in the place of another: a link stays, and so does the other's mode."""
+    path = Path(os.path.realpath(path))
+    if path.exists():
+        shutil.copymode(path, made)
+    os.replace(made, path)
 
 
 def write_texts(folder: str | Path, texts: Mapping[str, str]) -> tuple[Path, ...]:

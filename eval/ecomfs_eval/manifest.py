@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -28,6 +27,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ecomfs_eval._files import replace
 from ecomfs_eval._tables import read_table
 from ecomfs_eval.columns import Columns
 from ecomfs_eval.errors import (
@@ -265,13 +265,13 @@ def _write_table(frame: pd.DataFrame, path: Path, kind: Table) -> None:
         frame.to_parquet(passing, index=False)
     else:
         frame.to_csv(passing, index=False, lineterminator="\n")
-    os.replace(passing, path)
+    replace(passing, path)
 
 
 def _replace(path: Path, content: bytes) -> None:
     passing = path.with_name(path.name + ".partial")
     passing.write_bytes(content)
-    os.replace(passing, path)
+    replace(passing, path)
 
 
 def _parse(data: Mapping[str, Any]) -> Manifest:

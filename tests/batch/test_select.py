@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scripted import ScriptedEngine, classifier
 
 from ecomfs.batch import Selection, Where, score_table
-from ecomfs.errors import ColumnError, ConfigError
+from ecomfs.errors import ColumnError, ConfigError, InputError
 from ecomfs.table import TableReader
 
 
@@ -139,3 +139,47 @@ def test_chosen_rows_of_a_table(source: Path) -> None:
     found = [position for chunk in reader for position, _ in chosen.of(chunk.rows, chunk.first)]
     assert found == [0, 1, 2, 3, 4]
     assert chosen.full
+
+
+@pytest.mark.parametrize(
+    ("cells", "condition", "kept"),
+    [
+        (["9,99", "1.234,56", "50,01"], "price<50", [0]),
+        (["9.99", "1,234.56", "50.01"], "price<50", [0]),
+        (["1,234", "0,043", "60"], "price<50", [0, 1]),
+        (["1,234", "9.99", "60"], "price<50", [1]),
+        (["9,99 €", "€ 1.234,00", "(5,5)"], "price < 9,995", [0, 2]),
+        (["45%", "60 %", "n/a"], "price<=50%", [0]),
+        (["1.234", "2.500.000", "7"], "price>=1,234", [0, 1, 2]),
+        (["1,234", "9,99"], "price:comma<5", [0]),
+        (["1,234"], "price:point<5", []),
+        (["1,234", "9.99"], "price:comma<5", [0]),
+    ],
+)
+def test_numbers_of_a_condition_have_the_convention_of_their_column(
+    tmp_path: Path, cells: list[str], condition: str, kept: list[int]
+) -> None:
+    source = tmp_path / "in.tsv"
+    source.write_text("price\n" + "".join(f"{c}\n" for c in cells), encoding="utf-8")
+    reader = TableReader(source, delimiter="\t")
+    chosen = Selection(where=(Where.parse(condition),)).over(reader)
+    found = [position for chunk in reader for position, _ in chosen.of(chunk.rows, chunk.first)]
+    assert found == kept
+
+
+@pytest.mark.parametrize("cells", [["1,234", "2,500"], ["9,99", "9.50"]])
+def test_a_condition_on_a_column_of_unclear_numbers_is_refused_by_name(
+    tmp_path: Path, cells: list[str]
+) -> None:
+    source = tmp_path / "in.tsv"
+    source.write_text("price\n" + "".join(f"{c}\n" for c in cells), encoding="utf-8")
+    with pytest.raises(InputError, match=r"in\.tsv: column 'price'"):
+        Selection(where=(Where.parse("price<50"),)).over(TableReader(source, delimiter="\t"))
+
+
+def test_a_semicolon_table_has_decimal_commas(tmp_path: Path) -> None:
+    source = tmp_path / "in.csv"
+    source.write_text("id;price\na;1,234\nb;60\n", encoding="utf-8")
+    chosen = Selection(where=(Where.parse("price<50"),)).over(TableReader(source))
+    assert chosen.selection.numbers == {"price": "decimal comma"}
+    assert chosen.take(next(iter(TableReader(source).rows())))

@@ -208,3 +208,16 @@ def test_a_plan_says_what_it_cannot_know_of_promises(
     assert run(["plan", "in/a.csv", *COMMON, "--calibrate", "8", "--max-loss", "0.01"]) == 0
     assert "of these not asked (--max-loss)" in capsys.readouterr().out
     assert not engine.calls
+
+
+def test_a_plan_and_a_run_say_how_numbers_are_read(
+    engine: ScriptedEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [["id", "text", "price"], *([i, f"thing {i}", f"{i},5"] for i in range(9))]
+    write("in/c.csv", rows)
+    command = ["in/c.csv", *COMMON, "--where", "price<4,7"]
+    assert run(["plan", *command]) == 0
+    assert "decimal comma in price" in capsys.readouterr().out
+    assert run(["score", *command, "-q"]) == 0
+    assert "numbers: decimal comma in price" in capsys.readouterr().err
+    assert [row["price"] for row in read("in/c.scored.csv")] == [f"{i},5" for i in range(5)]

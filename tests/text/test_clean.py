@@ -307,3 +307,32 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ftfy", None)
     with pytest.raises(ConfigError, match=r"mending mojibake needs ftfy .*ecomfs\[clean\]"):
         run(["très bon"])
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("👍", "👎"),
+        (":)", ":("),
+        ("screen 6.1 inch", "screen 61 inch"),
+        ("C#", "C"),
+        ("-5 C", "5 C"),
+        ("A+", "A"),
+        ("$5", "€5"),
+        ("50%", "50"),
+        ("1/2", "12"),
+        ("m²", "m2"),
+    ],
+)
+@pytest.mark.parametrize("context", ["{}", "we got {} after two weeks of waiting for the parcel"])
+@pytest.mark.parametrize("labels", [["yes", "no"], ["yes", "yes"], None])
+def test_texts_that_differ_in_a_character_with_meaning_are_kept(
+    one: str, other: str, context: str, labels: list[str] | None
+) -> None:
+    result = run([context.format(one), context.format(other)], labels)
+    assert result.frame.index.to_list() == [0, 1]
+
+
+def test_texts_that_look_alike_are_a_conflict() -> None:
+    result = run(["Great  product!", "ｇｒｅａｔ product"], ["yes", "no"])
+    assert result.report.rows("conflict", "removed") == [0, 1]

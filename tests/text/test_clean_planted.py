@@ -56,7 +56,7 @@ def dressed(text: str, rng: random.Random) -> str:
         str.upper,
         lambda t: t.replace(" ", "  ") + "!!",
         lambda t: "".join(chr(ord(c) + 0xFEE0) if "!" < c <= "~" else c for c in t),
-        lambda t: "★ " + t + " 👍",
+        lambda t: "\u200b" + t.replace("'", "’").replace('"', "“") + "\ufe0f。",
     ]
     return rng.choice(ways)(text)
 

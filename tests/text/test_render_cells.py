@@ -65,12 +65,26 @@ def test_missing_texts_and_lists(kind: str) -> None:
         ("12,50 €", Price(12.5, "€")),
         ("1.299,00 EUR", Price(1299, "€")),
         ("28 PLN", Price(28, "PLN")),
-        ("1,299", Price(1299, "")),
+        ("1,299,000", Price(1299000, "")),
+        ("CHF 1'299.50", Price(1299.5, "CHF")),
+        ("($5.00)", Price(-5, "$")),
         (28, Price(28, "")),
     ],
 )
 def test_prices(value: object, price: Price) -> None:
     assert cell("price", value) == price
+
+
+@pytest.mark.parametrize("kind", ["number", "price"])
+def test_a_number_with_two_readings_needs_the_pool_or_the_card(kind: str) -> None:
+    with pytest.raises(RowError, match="one way") as caught:
+        cell(kind, "1,234")
+    assert "decimal: comma" in caught.value.hint
+    for mark, amount in (("comma", 1.234), ("point", 1234.0)):
+        found = cell(kind, "1,234", decimal=mark)
+        assert getattr(found, "amount", found) == amount
+    with pytest.raises(RowError, match="with a decimal comma, as its column has"):
+        cell(kind, "9.99", decimal="comma")
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 """Exact and near equality of texts, for duplicates and for leakage.
 
-Exact: the folds are equal (:func:`ecomfs.text.normalise.fold`). Near: the Jaccard similarity of
-the sets of character shingles reaches a threshold, *and* the numbers and model codes in both
-texts agree, since "128 GB" and "256 GB" are two products. Shingles are three characters of the
+Exact: a reader takes them for the same (:func:`ecomfs.text.normalise.same_text`). Near: the Jaccard
+similarity of the sets of character shingles reaches a threshold, *and* the numbers, model codes and
+symbols in both texts agree, since "128 GB" and "256 GB" are two products, and "C" and "C#" two
+languages. Shingles are three characters of the
 fold, two where most characters are Han. Candidates come from MinHash with locality-sensitive
 hashing (Broder 1997; Leskovec, Rajaraman, Ullman, *Mining of Massive Datasets*, chapter 3) and
 every candidate is then compared exactly, so hashing can miss a pair but never invents one.
@@ -16,12 +17,25 @@ from dataclasses import dataclass
 from typing import Any
 
 from ecomfs.text.language import detect_language
-from ecomfs.text.normalise import fold
+from ecomfs.text.normalise import fold, same_text
 from ecomfs.text.optional import optional_module
 
 PERMUTATIONS = 128
 _BANDS = (32, 4)  # 32 bands of 4 rows: a pair of similarity 0.8 is missed once in 5e7, 0.5 in 8
-_CODE = re.compile(r"[a-z]*\d[a-z\d]*")
+_PROSE = r"""\w\s.,;:!?'"()\[\]{}…、。·~/\\*-"""  # characters that say nothing alone
+_CODE = re.compile(
+    rf"""
+    (?:(?<![^\W_])[-+±])?                            # a sign
+    [^{_PROSE}]* [a-z]*\d[a-z\d]*                    # $5, 128gb
+    (?:[.,:/×*-]\d[a-z\d]*)*                        # 6.1, 1/2, 3-pack
+    (?:\ ?[%°‰$€£¥₹₩]|[+\#′″'"])*                   # 50 %, 5"
+    | [a-z]+[+\#*]+                                 # A+, C#
+    | (?<!\w)[:;=][-'^o]?[()\[\]dp/\\|]+                   # :) and :(
+    | <3+
+    | [^{_PROSE}]+                                  # emoji, stars, arrows
+    """,
+    re.VERBOSE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +43,9 @@ class Print:
     """What is compared of a text.
 
     Attributes:
-        key: equal for equal texts.
+        key: equal for texts that are the same to a reader.
         shingles: character n-grams of the fold.
-        codes: numbers and model codes ("128gb", "x100s") in reading order.
+        codes: numbers, model codes and symbols ("128gb", "x100s", "-5", "c#") in reading order.
     """
 
     key: str
@@ -40,17 +54,17 @@ class Print:
 
 
 def fingerprint(text: str) -> Print:
-    """The print of a text; a text without letters or digits is its own key.
+    """The print of a text.
 
-    >>> fingerprint("Great, 10/10!").key, fingerprint("★★★").key, fingerprint("5G 128 GB").codes
-    ('great1010', '★★★', ('5g', '128'))
+    >>> fingerprint("Great, 10/10!").key, fingerprint("5G 128 GB, C#: -5 €").codes
+    ('great, 10/10', ('5g', '128', 'c#', '-5 €'))
     """
-    folded = fold(text)
+    key, folded = same_text(text), fold(text)
     if not folded:
-        return Print(text.strip(), frozenset(), ())
+        return Print(key, frozenset(), ())
     n = 2 if detect_language(folded) == "zh" else 3
     grams = frozenset(folded[i : i + n] for i in range(max(1, len(folded) - n + 1)))
-    return Print(folded, grams, tuple(_CODE.findall(text.casefold())))
+    return Print(key, grams, tuple(_CODE.findall(key)))
 
 
 def similarity(one: Print, other: Print) -> float:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
 from ecomfs.errors import RowError
-from ecomfs.text.render.spec import FieldSpec
+from ecomfs.text.numbers import SAY, Number, NumberError, decide, read_number, said
+from ecomfs.text.render.spec import NUMBERS, FieldSpec
+from ecomfs.types import Row
 
 _NOTHING = {
     "",
@@ -29,16 +32,12 @@ _NOTHING = {
     "unknown",
     "未知",
 }
-_CURRENCIES = {
+CURRENCIES = {
     "$": "$", "usd": "$", "us$": "$", "€": "€", "eur": "€", "£": "£", "gbp": "£", "¥": "¥",
     "￥": "¥", "cny": "¥", "rmb": "¥", "元": "¥", "块": "¥", "人民币": "¥",
     "jpy": "JP¥", "円": "JP¥", "₹": "₹", "inr": "₹", "rs": "₹", "rs.": "₹",
     "₩": "₩", "krw": "₩", "hkd": "HK$", "hk$": "HK$",
 }  # fmt: skip
-_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
-_DECIMAL_COMMA = re.compile(r"[+-]?\d{1,3}(?:(?:\.\d{3})+|\d*),\d{1,2}")
-_PLAIN = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?")
-_PRICE = re.compile(r"(?P<before>[^\d+\-.,\s]*)\s*(?P<amount>[+-]?[\d.,]+)\s*(?P<after>[^\d\s]*)")
 _DATE_FORMATS = (
     "%Y/%m/%d", "%Y.%m.%d", "%Y/%m/%d %H:%M", "%Y/%m/%d %H:%M:%S", "%Y-%m-%d %H:%M:%S UTC",
     "%Y年%m月%d日", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%d-%b-%Y",
@@ -107,6 +106,47 @@ def guess_day_first(spec: FieldSpec, values: list[object]) -> bool | None:
     return seen.pop() if len(seen) == 1 else None
 
 
+def with_decimals(
+    specs: Sequence[FieldSpec], rows: Sequence[Row], *, strict: bool = True
+) -> tuple[FieldSpec, ...]:
+    """The specs with the decimal marks that the cells of rows have, parts of histories included;
+    a mark that a spec names stays.
+
+    Args:
+        strict: whether a column that does not say its mark, or says two, is an error; else its
+            spec stays as it is.
+
+    Raises:
+        RowError: see :func:`ecomfs.text.numbers.decide`.
+
+    >>> spec = FieldSpec(name="price", kind="price")
+    >>> with_decimals([spec], [{"price": "1.234"}, {"price": "9,99"}])[0].decimal
+    'comma'
+    """
+    return tuple(_with_decimal(spec, [spec.find(row) for row in rows], strict) for spec in specs)
+
+
+def _with_decimal(spec: FieldSpec, cells: Sequence[object], strict: bool) -> FieldSpec:
+    if spec.kind == "history" and any(part.kind in NUMBERS for part in spec.items):
+        items = list(_items(spec, cells))
+        parts = [_with_decimal(p, [p.find(item) for item in items], strict) for p in spec.items]
+        return spec.model_copy(update={"items": tuple(parts)})
+    if spec.kind not in NUMBERS or spec.decimal:
+        return spec
+    try:
+        return spec.model_copy(update={"decimal": decide(spec.name, cells)})
+    except RowError:
+        if strict:
+            raise
+        return spec
+
+
+def _items(spec: FieldSpec, cells: Sequence[object]) -> Iterator[Mapping[str, Any]]:
+    for cell in cells:
+        with contextlib.suppress(RowError):  # told where the row is read
+            yield from (i for i in read_cell(spec, cell) or () if isinstance(i, Mapping))
+
+
 def day_number(moment: datetime) -> float:
     """A moment as days, whatever the time zone of this machine.
 
@@ -137,21 +177,28 @@ def _read_number(spec: FieldSpec, value: object) -> float | None:
     if isinstance(value, bool):
         raise _wrong(spec, value, "a number", "give the field kind category")
     if isinstance(value, str):
-        text = value.replace(" ", "").casefold()
-        share = text.endswith("%")
-        text = text.removesuffix("%")
-        if spec.unit.en and text.endswith(spec.unit.en.casefold()):
-            text = text.removesuffix(spec.unit.en.casefold())
-        if _THOUSANDS.fullmatch(text):
-            text = text.replace(",", "")
-        if not _PLAIN.fullmatch(text):
+        found = _number(spec, value, "a number")
+        unit, behind = spec.unit.en.casefold(), found.after.casefold()
+        share = behind.endswith("%") and not unit.startswith("%")
+        if found.before or behind.removesuffix("%").strip() not in ("", unit.removesuffix("%")):
             raise _wrong(spec, value, "a number")
-        number = float(text)
-        return number / 100 if share and not spec.unit.en.startswith("%") else _finite(spec, number)
+        return _finite(spec, found.value / 100 if share else found.value)
     try:
         return _finite(spec, float(value))  # type: ignore[arg-type]
     except (TypeError, ValueError) as problem:
         raise _wrong(spec, value, "a number") from problem
+
+
+def _number(spec: FieldSpec, value: str, what: str) -> Number:
+    try:
+        return read_number(value, spec.decimal)
+    except NumberError as problem:
+        if problem.unclear:
+            what, hint = f"{what} that can be read in one way", SAY.format(spec.name)
+            raise _wrong(spec, value, what, hint) from problem
+        if spec.decimal:
+            what += f" with a {said(spec.decimal)}, as its column has"
+        raise _wrong(spec, value, what) from problem
 
 
 def _finite(spec: FieldSpec, number: float) -> float | None:
@@ -165,22 +212,15 @@ def _read_price(spec: FieldSpec, value: object) -> Price | None:
     if not isinstance(value, str):
         amount = _read_number(spec, value)
         return None if amount is None else Price(amount, default)
-    match = _PRICE.fullmatch(value)
-    if not match:
+    found = _number(spec, value, "a price")
+    if (found.before and found.after) or " " in found.before + found.after:
         raise _wrong(spec, value, "a price")
-    amount_text = match["amount"]
-    if _THOUSANDS.fullmatch(amount_text):
-        amount_text = amount_text.replace(",", "")
-    elif _DECIMAL_COMMA.fullmatch(amount_text):
-        amount_text = amount_text.replace(".", "").replace(",", ".")
-    if not _PLAIN.fullmatch(amount_text):
-        raise _wrong(spec, value, "a price")
-    named = _currency(match["before"] or match["after"])
-    return Price(float(amount_text), named or default)
+    named = _currency(found.before or found.after)
+    return Price(found.value, named or default)
 
 
 def _currency(name: str) -> str:
-    return _CURRENCIES.get(name.casefold(), name)
+    return CURRENCIES.get(name.casefold(), name)
 
 
 def _read_date(spec: FieldSpec, value: object, day_first: bool | None) -> datetime:

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs.errors import ConfigError, RowError
-from ecomfs.text.render.cells import guess_day_first, read_cell
+from ecomfs.text.render.cells import guess_day_first, read_cell, with_decimals
 from ecomfs.text.render.measure import COMPARED, NUMERIC, information, measured
 from ecomfs.text.render.quantiles import Quantiles
 from ecomfs.text.render.spec import FieldSpec
@@ -115,6 +115,7 @@ class GowerSpace:
             ConfigError: as many labels as rows are needed.
             RowError: a cell is not of its field's kind.
         """
+        self.specs = with_decimals(self.specs, rows, strict=self.strict)
         for spec in self.specs:
             if spec.kind == "date":
                 raw = [spec.find(row) for row in rows]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 
 from ecomfs.errors import RowError
+from ecomfs.text.numbers import DecimalMark
 from ecomfs.text.render.cells import Price, read_cell
 from ecomfs.text.render.spec import FieldKind, FieldSpec
 from ecomfs.types import Row
@@ -50,11 +52,11 @@ def _kind(name: str, values: Sequence[object]) -> FieldKind:
         return "json"
     if name.casefold() == "id" or name.casefold().endswith(("_id", " id")):
         return "id"
-    if _all(values, lambda v: read_cell(FieldSpec(name=name, kind="number"), v) is not None):
+    if any(_all(values, partial(_is_number, name, mark)) for mark in ("point", "comma")):
         return "number" if len(distinct) > 2 else "category"
     if _all(values, lambda v: read_cell(FieldSpec(name=name, kind="date"), v, day_first=True)):
         return "date"
-    if _all(values, lambda v: _names_currency(name, v)):
+    if any(_all(values, partial(_names_currency, name, mark)) for mark in ("point", "comma")):
         return "price"
     short = max(map(len, texts)) <= MAX_CATEGORY_CHARS
     if short and len(distinct) <= min(MAX_CATEGORIES, max(2, len(texts) // 2)):
@@ -72,8 +74,12 @@ def _all(values: Sequence[object], test: Callable[[object], object]) -> bool:
         return False
 
 
-def _names_currency(name: str, value: object) -> bool:
-    price = read_cell(FieldSpec(name=name, kind="price"), value)
+def _is_number(name: str, mark: DecimalMark, value: object) -> bool:
+    return read_cell(FieldSpec(name=name, kind="number", decimal=mark), value) is not None
+
+
+def _names_currency(name: str, mark: DecimalMark, value: object) -> bool:
+    price = read_cell(FieldSpec(name=name, kind="price", decimal=mark), value)
     known = isinstance(price, Price) and price.currency
     return bool(known) and (not str(known).isalpha() or len(str(known)) == 3)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 from ecomfs.errors import ConfigError, RowError
-from ecomfs.text.render.cells import Price, guess_day_first, read_cell
+from ecomfs.text.render.cells import Price, guess_day_first, read_cell, with_decimals
 from ecomfs.text.render.measure import information, measured
 from ecomfs.text.render.phrases import history_phrase, value_phrase
 from ecomfs.text.render.quantiles import Quantiles
@@ -43,9 +43,9 @@ class FeatureRenderer:
     """Renders rows by their fields' specs and what it learned from the pool.
 
     From the pool come the words for numbers ("high, 87th percentile"), the known categories,
-    whether dates have the day first, and the order of the fields: texts, then fields that tell
-    about the label, the most telling first, then the others as the card lists them. Without
-    :meth:`fit` rows are rendered plainly, in the card's order.
+    whether dates have the day first, the decimal mark of numbers, and the order of the fields:
+    texts, then fields that tell about the label, the most telling first, then the others as the
+    card lists them. Without :meth:`fit` rows are rendered plainly, in the card's order.
 
     Args:
         specs: the fields; those of kind ``id`` are not rendered.
@@ -103,10 +103,13 @@ class FeatureRenderer:
 
         Raises:
             ConfigError: as many labels as rows are needed.
-            RowError: a column has no cell of its kind at all: the card is wrong.
+            RowError: a column has no cell of its kind at all: the card is wrong; or its numbers
+                do not say their decimal mark, or say two.
         """
         if labels is not None and len(labels) != len(rows):
             raise ConfigError(f"{len(rows)} rows but {len(labels)} labels")
+        self.specs = with_decimals(self.specs, rows)
+        self._shown = tuple(spec for spec in self.specs if spec.kind != "id")
         problems: list[str] = []
         absent = set()
         for spec in self._shown:

@@ -8,10 +8,13 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ecomfs.text.numbers import DecimalMark
 from ecomfs.types import Language, Row
 
 FieldKind = Literal["text", "number", "category", "history", "json", "price", "date", "id"]
 
+NUMBERS = frozenset({"number", "price"})
+"""Kinds whose cells are numbers as people write them."""
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|[_\s]+")
 
 
@@ -54,6 +57,8 @@ class FieldSpec(BaseModel):
         max_items: how many items of a history are shown, the most recent ones; the rest is
             counted.
         separator: splits a history that is not JSON.
+        decimal: the decimal mark of a number or price, ``comma`` or ``point``; found out from the
+            column by default.
         date_format: :func:`datetime.strptime` format; common forms are read without.
         missing: whether the text says that the value is missing.
         weight: of the field in :class:`ecomfs.text.render.GowerSpace`.
@@ -71,6 +76,7 @@ class FieldSpec(BaseModel):
     newest_first: bool = False
     max_items: int = Field(default=12, ge=1)
     separator: str = ""
+    decimal: DecimalMark = ""
     date_format: str = ""
     missing: Literal["say", "skip"] = "say"
     weight: float = Field(default=1.0, ge=0.0, allow_inf_nan=False)
@@ -82,6 +88,8 @@ class FieldSpec(BaseModel):
         for option, kind in only.items():
             if getattr(self, option) and self.kind != kind:
                 raise ValueError(f"field {self.name!r}: {option} is for kind {kind!r} only")
+        if self.decimal and self.kind not in NUMBERS:
+            raise ValueError(f"field {self.name!r}: decimal is for kinds number and price only")
         if any(part.kind in {"history", "id"} for part in self.items):
             raise ValueError(f"field {self.name!r}: items cannot be of kind history or id")
         return self

@@ -1,0 +1,122 @@
+"""What every verb does with its outputs: none is a file that the command reads, and ``-`` is
+standard output."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import typer
+
+_OUTPUTS = {"output", "report", "json_path", "log"}
+"""Names of the parameters, of all verbs, that name what is written."""
+
+
+def guarded(app: typer.Typer) -> Any:
+    """The command line, every verb of it under these rules."""
+    command = typer.main.get_command(app)
+    _guard(command)
+    return command
+
+
+def _guard(command: Any) -> None:
+    for verb in getattr(command, "commands", {}).values():
+        _guard(verb)
+    if any(p.name in _OUTPUTS for p in command.params):
+        inner = command.invoke
+
+        def invoking(context: typer.Context) -> Any:
+            with ExitStack() as stack:
+                _enter(stack, context)
+                return inner(context)
+
+        command.invoke = invoking
+
+
+def _enter(stack: ExitStack, context: typer.Context) -> None:
+    from ecomfs.errors import ConfigError
+    from ecomfs.table.target import (
+        Read,
+        check_read,
+        check_target,
+        is_standard,
+        reading,
+        standard_output,
+    )
+
+    reads: list[Read] = []
+    writes: list[tuple[str, Path]] = []
+    for parameter in context.command.params:
+        name, value = str(parameter.name), context.params.get(str(parameter.name))
+        if name in _OUTPUTS and value is not None:
+            writes.append((_option(parameter), Path(value)))
+        elif name not in _OUTPUTS:
+            reads += [Read(_option(parameter), path) for path in _files(name, value)]
+    stack.enter_context(reading(reads))
+    standard = [option for option, path in writes if is_standard(path)]
+    if len(standard) > 1:
+        raise ConfigError(
+            f"{standard[0]} and {standard[1]} are both standard output", hint="name a file"
+        )
+    if standard:
+        stack.enter_context(standard_output())
+    for number, (option, path) in enumerate(writes):
+        if path.is_dir():
+            for file in ("report.html", "report.md", "report.json"):
+                check_target(path / file, option)
+            continue
+        check_target(path, option)
+        others = [Read(other, its) for other, its in writes[:number] if not is_standard(its)]
+        with reading(others):
+            check_read(path, option)
+
+
+def _option(parameter: Any) -> str:
+    """As it stands on the command line."""
+    named = [text for text in parameter.opts if text.startswith("-")]
+    shown = parameter.metavar or str(parameter.name)
+    return min(named, key=len) if "-o" in named else max(named, key=len, default=shown)
+
+
+def _files(name: str, value: Any) -> Iterator[Path]:
+    """The files that the value of an option names: a path, a pattern, a URL of SQLite, a model as
+    in ``gguf:FILE``, a pair as in ``NAME=FILE``, the folder of a task."""
+    if isinstance(value, list | tuple):
+        for part in value:
+            yield from _files(name, part)
+        return
+    if not isinstance(value, str | Path) or not str(value):
+        return
+    text = str(value)
+    ends = {text, text.partition("#")[0], text.rpartition("=")[2], text.partition(":")[2]}
+    if text.startswith("sqlite"):
+        ends.add(text.partition("///")[2].partition("?")[0])
+    if glob.has_magic(text):
+        ends.update(glob.glob(text, recursive=True))
+    if name == "task":
+        ends.update(map(str, _of_task(text)))
+    yield from (path for path in map(Path, ends - {""}) if _is_file(path))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _of_task(name: str) -> Iterator[Path]:
+    from ecomfs.errors import EcomfsError
+    from ecomfs.task.registry import task_folder
+
+    try:
+        folder = task_folder(name)
+    except EcomfsError:
+        return  # told by the verb
+    yield from folder.glob("*.*")
+
+
+__all__ = ["guarded"]

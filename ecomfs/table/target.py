@@ -1,0 +1,312 @@
+"""Where a result goes: a file that is whole or not there, a pipe or device, or standard output.
+
+Every output of ecomfs is written here, so that all of them keep the same rules:
+
+- ``-`` is standard output; what a command would print there goes to standard error
+  (:func:`standard_output`).
+- A named pipe or a character device is written through when the result is whole. Other nodes are
+  refused.
+- Symbolic links are followed: the file they name is replaced, the link stays.
+- A file that exists keeps its mode; one with several names (hard links) keeps them all. A new file
+  follows the umask.
+- A file that the run reads is never written (:func:`reading`), nor is a database.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, TextIO
+
+from ecomfs.errors import ConfigError, OutputError
+
+_STANDARD = {"-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"}
+_DATABASE = b"SQLite format 3\0"
+_BESIDE_DATABASE = ("-wal", "-shm", "-journal")
+
+
+class Read(NamedTuple):
+    """A file that a run reads, and the option that names it."""
+
+    option: str
+    path: Path
+
+
+_reads: ContextVar[tuple[Read, ...]] = ContextVar("reads", default=())
+_standard: ContextVar[TextIO | None] = ContextVar("standard", default=None)
+
+
+@contextmanager
+def reading(files: Iterable[Read]) -> Iterator[None]:
+    """While the block runs, none of these files can be made an output.
+
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> _ = (folder / "pool.csv").write_text("text,label\\n")
+    >>> (folder / "link.csv").symlink_to("pool.csv")
+    >>> with reading([Read("--examples", folder / "pool.csv")]):
+    ...     check_target(folder / "link.csv", "-o")
+    Traceback (most recent call last):
+    ecomfs.errors.ConfigError: -o .../link.csv and --examples are the same file ...
+    """
+    token = _reads.set((*_reads.get(), *files))
+    try:
+        yield
+    finally:
+        _reads.reset(token)
+
+
+@contextmanager
+def standard_output() -> Iterator[None]:
+    """While the block runs, standard output is for a result; what is printed goes to standard
+    error."""
+    token = _standard.set(sys.stdout)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _standard.reset(token)
+
+
+def is_standard(path: str | os.PathLike[str]) -> bool:
+    """Whether an output is standard output.
+
+    >>> is_standard("-"), is_standard("./-")
+    (True, False)
+    """
+    return os.fspath(path) in _STANDARD
+
+
+def is_stream(path: Path) -> bool:
+    """Whether an output has no place of its own in a folder: standard output, a pipe, a device."""
+    return is_standard(path) or _is_node(path)
+
+
+def check_target(path: Path, what: str = "output") -> None:
+    """Refuse an output before any work is done for it.
+
+    Args:
+        what: what messages call it, such as the option that names it.
+
+    Raises:
+        ConfigError: a file that the run reads.
+        OutputError: a database, a folder, or a node that is no pipe and no character device.
+    """
+    if is_standard(path):
+        return
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        there = None
+    except OSError as problem:
+        raise output_failure(path, problem) from problem
+    check_read(path, what)
+    if there is None or is_stream(path):
+        return
+    if stat.S_ISDIR(there.st_mode):
+        raise OutputError(f"{path}: this is a folder", hint="name a file in it")
+    if not stat.S_ISREG(there.st_mode):
+        raise OutputError(f"{path}: neither a file nor a pipe", hint="name a file")
+    if _is_database(path):
+        raise OutputError(
+            f"{what} {path} is a database, such as a pool of labelled examples",
+            hint="choose another name for the result",
+        )
+
+
+def check_read(path: Path, what: str) -> None:
+    """Refuse a file that the run reads; arguments and errors as of :func:`check_target`."""
+    for read in _reads.get():
+        if _same(path, read.path):
+            raise ConfigError(
+                f"{what} {path} and {read.option} are the same file",
+                hint="choose another name for the result",
+            )
+
+
+class Target:
+    """One output: written to a temporary file first, which takes its place when it is whole.
+
+    Args:
+        path: as the user gave it.
+
+    Raises:
+        ConfigError, OutputError: see :func:`check_target`; or its folder cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        check_target(path)
+        self.path = path
+        self._stream = is_stream(path)
+        self._file = path if self._stream else Path(os.path.realpath(path))
+        try:
+            if self._stream:
+                handle, name = tempfile.mkstemp(prefix="ecomfs-")
+                self.temporary = Path(name)
+            else:
+                self.temporary = self._file.with_name(f".{self._file.name}.{os.getpid()}.tmp")
+                self.temporary.unlink(missing_ok=True)
+                # Who may not read the old file must not read the new one while it is made.
+                mode = 0o600 if self._file.exists() else 0o666
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+                handle = os.open(self.temporary, flags, mode)
+        except OSError as problem:
+            raise output_failure(path, problem) from problem
+        self.raw: BinaryIO = os.fdopen(handle, "wb")
+
+    @property
+    def partial(self) -> Path:
+        """Where rows are kept when writing fails."""
+        return self._file.with_name(self._file.name + ".partial")
+
+    def publish(self) -> None:
+        """Put the temporary file, which is whole, in its place.
+
+        Raises:
+            OSError: it cannot be put there.
+        """
+        if not self.raw.closed:
+            self.raw.flush()
+            os.fsync(self.raw.fileno())
+            self.raw.close()
+        if self._stream:
+            with self.temporary.open("rb") as whole:
+                _pour(whole, self.path)
+            self.temporary.unlink(missing_ok=True)
+            return
+        check_target(self.path)  # what stands there may have changed since
+        old = self._file.stat() if self._file.exists() else None
+        if old is not None and old.st_nlink > 1:
+            # A rename would leave its other names with the old content.
+            with self.temporary.open("rb") as whole, self._file.open("wb") as file:
+                shutil.copyfileobj(whole, file)
+                file.flush()
+                os.fsync(file.fileno())
+            self.temporary.unlink(missing_ok=True)
+            return
+        if old is not None:
+            with contextlib.suppress(OSError):  # of another user: it becomes this one's
+                os.chown(self.temporary, old.st_uid, old.st_gid)
+            self.temporary.chmod(stat.S_IMODE(old.st_mode))
+        os.replace(self.temporary, self._file)
+        with contextlib.suppress(OSError):  # not every system syncs folders
+            folder = os.open(self._file.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+    def keep(self) -> Path | None:
+        """Give up; returns where what was written is kept, ``None`` if nowhere."""
+        with contextlib.suppress(OSError):
+            self.raw.close()
+        if self._stream:
+            self.temporary.unlink(missing_ok=True)
+            return None
+        try:
+            check_target(self.partial)
+            os.replace(self.temporary, self.partial)
+        except (OSError, ConfigError, OutputError):
+            return self.temporary if self.temporary.exists() else None
+        return self.partial
+
+    def discard(self) -> None:
+        """Give up and keep nothing; does nothing after :meth:`publish`."""
+        with contextlib.suppress(OSError):
+            self.raw.close()
+        self.temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole text file, by the rules of every output; lone surrogates are escaped.
+
+    Raises:
+        ConfigError, OutputError: see :func:`check_target`; or it cannot be written.
+    """
+    target = Target(path)
+    try:
+        target.raw.write(text.encode("utf-8", "backslashreplace"))
+        target.publish()
+    except BrokenPipeError:
+        target.discard()
+        raise
+    except OSError as problem:
+        target.discard()
+        raise output_failure(path, problem) from problem
+
+
+def output_failure(path: Path, problem: OSError) -> OutputError:
+    """What a person can do about a file that cannot be written."""
+    if problem.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return OutputError(f"{path}: the disk is full", hint="free some space and resume")
+    if problem.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        hint = "choose another folder with -o"
+        return OutputError(f"{path}: no permission to write there", hint=hint)
+    if problem.errno in {errno.ENOENT, errno.ENOTDIR}:
+        hint = f"make it first: mkdir -p {path.parent}"
+        return OutputError(f"{path}: its folder does not exist", hint=hint)
+    return OutputError(f"{path}: cannot be written: {problem.strerror or problem}")
+
+
+def _pour(whole: BinaryIO, path: Path) -> None:
+    if not is_standard(path):
+        with path.open("wb") as stream:
+            shutil.copyfileobj(whole, stream)
+        return
+    stream_ = _standard.get() or sys.stdout
+    stream_.flush()
+    if (binary := getattr(stream_, "buffer", None)) is not None:
+        shutil.copyfileobj(whole, binary)
+        binary.flush()
+    else:  # a stream of text that a program put in place of standard output
+        stream_.write(whole.read().decode("utf-8"))
+
+
+def _is_node(path: Path) -> bool:
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    # What a process has open has a name there, also when it is a file.
+    opened = os.fspath(path).startswith(("/dev/fd/", "/dev/std", "/proc/self/fd/"))
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or opened
+
+
+def _same(path: Path, read: Path) -> bool:
+    """One file by device and inode, so that links count; by name, where there is none yet."""
+    try:
+        return path.samefile(read)
+    except OSError:
+        return os.path.realpath(path) == os.path.realpath(read)
+
+
+def _is_database(path: Path) -> bool:
+    name = os.path.realpath(path)
+    for end in ("", *_BESIDE_DATABASE):
+        if name.endswith(end):
+            with contextlib.suppress(OSError), open(name.removesuffix(end), "rb") as file:
+                if file.read(len(_DATABASE)) == _DATABASE:
+                    return True
+    return False
+
+
+__all__ = [
+    "Read",
+    "Target",
+    "check_read",
+    "check_target",
+    "is_standard",
+    "is_stream",
+    "output_failure",
+    "reading",
+    "standard_output",
+    "write_text",
+]

@@ -1,0 +1,291 @@
+"""Numbers as people write them, read by the convention of their column.
+
+A mark in a number is the decimal mark or it groups digits, and a cell alone may not say which:
+``1,234`` is a thousand or a little more than one. Other cells of its column do: ``9,99`` and
+``1.234,56`` have a decimal comma, ``9.99`` and ``1,234.56`` a decimal point. So the convention is
+decided over a column (:func:`decide`), and its cells are read by it (:func:`read_number`).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from ecomfs.errors import RowError
+
+DecimalMark = Literal["", "comma", "point"]
+"""What the decimal mark of a column is; empty when nothing says it."""
+
+_SAID = {"comma": "decimal comma", "point": "decimal point"}
+_MARKS: Mapping[str, tuple[str, str]] = {"comma": (",", "."), "point": (".", ",")}
+_ALIKE = str.maketrans("−–—‑‐’‘ʼ´`", "-----'''''")
+_SHAPE = re.compile(
+    r"(?P<before>[^\d٫]*?)(?P<core>[.,٫]?\d(?:[\d.,٫٬' ]*\d)?)(?P<last>[.,]?)"
+    r"(?P<exponent>[eE][+-]?\d+)?(?P<after>\D*)"
+)
+_PLAIN = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_POINT = re.compile(r"-?[0-9]+\.(?:[0-9]{1,2}|[0-9]{4,})")  # nearly all cells that have a mark
+_THREES = {g: re.compile(rf"[^\D0]\d{{0,2}}([{g} '٬])\d{{3}}(?:\1\d{{3}})*") for g in ",."}
+_INDIAN = re.compile(r"[^\D0]\d?(?:,\d\d)+,\d{3}")  # 1,00,000
+_ROUND = re.compile(r"\s*-+")  # 5,- and 5.-- are five
+
+
+class NumberError(ValueError):
+    """A text is no number; or it has two readings (``unclear``), and nothing says which."""
+
+    def __init__(self, text: str, unclear: bool = False) -> None:
+        super().__init__(text)
+        self.unclear = unclear
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number and what stands beside it.
+
+    Attributes:
+        value: as written: 12 for ``12 %``.
+        before, after: a currency, a unit, a percent sign; without outer space.
+    """
+
+    value: float
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """A text taken apart; readings are plain digits by convention, for those that fit."""
+
+    negative: bool
+    before: str
+    core: str
+    exponent: str
+    after: str
+    readings: Mapping[str, str]
+
+
+def read_number(text: str, decimal: DecimalMark = "") -> Number:
+    """The number that a text is.
+
+    Digits may be full-width; groups are told by the other mark, by spaces or by apostrophes. A
+    sign stands before or behind, or the number in parentheses; ``5,-`` is five.
+
+    Args:
+        decimal: the mark of the column. Without one, a text with one reading has it, and a lone
+            point is the decimal mark, as programs write it.
+
+    Raises:
+        NumberError: it is no number by that convention, or has two readings.
+
+    >>> [read_number(t).value for t in ("0,043", "1.234,56", "1 234,5", "1'234.5", "(12)", "−5")]
+    [0.043, 1234.56, 1234.5, 1234.5, -12.0, -5.0]
+    >>> [read_number("1,234", convention).value for convention in ("comma", "point")]
+    [1.234, 1234.0]
+    >>> read_number("9,99 €"), read_number("$-5")
+    (Number(value=9.99, before='', after='€'), Number(value=-5.0, before='$', after=''))
+    """
+    if decimal != "comma" and _PLAIN.fullmatch(text):
+        return Number(float(text), "", "")
+    shape = _shape(text)
+    if shape is None:
+        raise NumberError(text)
+    return Number(_value(shape, _digits(shape, decimal, text)), shape.before, shape.after)
+
+
+def evidence(text: str) -> tuple[str, ...]:
+    """The conventions by which a text is a number, where they make a difference; empty when they
+    make none, or when it is no number.
+
+    >>> [evidence(text) for text in ("9,99", "1.234,56", "1,234", "1234", "old")]
+    [('comma',), ('comma',), ('comma', 'point'), (), ()]
+    """
+    shape = _shape(text)
+    if shape is None or (len(shape.readings) == 2 and len(set(shape.readings.values())) == 1):
+        return ()
+    return tuple(shape.readings)
+
+
+class ColumnNumbers:
+    """The convention of a column, decided as its cells go by.
+
+    Args:
+        name: what messages call the column.
+        likely: the convention that a lone comma has when no cell decides; a table delimited by
+            semicolons makes a decimal comma likely.
+    """
+
+    def __init__(self, name: str, likely: DecimalMark = "") -> None:
+        self._name = name
+        self._likely = likely
+        self._sure: dict[str, str] = {}
+        self._unclear: dict[str, str] = {}  # mark → the first cell with two readings
+
+    def add(self, cell: object) -> None:
+        """One cell; what is no text says nothing."""
+        if isinstance(cell, str) and not cell.isdecimal():
+            if _POINT.fullmatch(cell):
+                self._sure.setdefault("point", cell)
+                return
+            found = evidence(cell)
+            if len(found) == 1:
+                self._sure.setdefault(found[0], cell)
+            elif found:
+                self._unclear.setdefault("," if "," in cell else ".", cell)
+
+    def decided(self) -> DecimalMark:
+        """The convention; empty when no cell has a mark that makes a difference.
+
+        Raises:
+            RowError: cells that contradict each other, or cells with two readings and none that
+                decides; the message names the column and such cells.
+        """
+        if len(self._sure) > 1:
+            comma, point = self._sure["comma"], self._sure["point"]
+            raise RowError(
+                f"column {self._name!r} mixes conventions: {comma!r} has a decimal comma, "
+                f"{point!r} a decimal point",
+                hint="write its numbers in one way",
+            )
+        if self._sure:
+            return cast("DecimalMark", next(iter(self._sure)))
+        if "," in self._unclear and (self._likely != "comma" or "." in self._unclear):
+            raise self._refused(self._unclear[","])
+        if "." in self._unclear and self._likely == "comma":
+            raise self._refused(self._unclear["."])
+        return "comma" if "," in self._unclear else "point" if self._unclear else ""
+
+    @property
+    def unclear(self) -> bool:
+        """Whether no cell decides, and some have two readings."""
+        return not self._sure and bool(self._unclear)
+
+    @property
+    def commas(self) -> bool:
+        """Whether a cell with two readings has a comma."""
+        return "," in self._unclear
+
+    @property
+    def mixed(self) -> bool:
+        """Whether cells contradict each other."""
+        return len(self._sure) > 1
+
+    def _refused(self, cell: str) -> RowError:
+        shape = _shape(cell)
+        readings = {} if shape is None else shape.readings
+        values = " or ".join(f"{float(readings[c]):.10g}" for c in ("point", "comma"))
+        return RowError(
+            f"column {self._name!r}: {cell!r} is {values}, and no cell of the column says which",
+            hint=SAY.format(self._name),
+        )
+
+
+SAY = "say it: decimal: comma (or point) for the field in the task card, or --field FIELD={}:comma"
+
+
+def decide(name: str, cells: Iterable[object], likely: DecimalMark = "") -> DecimalMark:
+    """The convention of a column's numbers.
+
+    Raises:
+        RowError: see :meth:`ColumnNumbers.decided`.
+
+    >>> decide("price", ["1,234", "9,99", 5]), decide("price", ["1,234", "2,345.5"])
+    ('comma', 'point')
+    >>> decide("price", ["1,234"])
+    Traceback (most recent call last):
+    ecomfs.errors.RowError: column 'price': '1,234' is 1234 or 1.234, and no cell of the column ...
+    """
+    column = ColumnNumbers(name, likely)
+    for cell in cells:
+        column.add(cell)
+    return column.decided()
+
+
+def respell(text: str, decimal: DecimalMark, to: DecimalMark) -> str:
+    """A number of one convention, written so that it has one reading by another; what is no
+    number stays.
+
+    >>> respell("1.234,5 €", "comma", "point"), respell("1,234", "comma", "point")
+    ('1234.5 €', '1.2340')
+    >>> respell("1,234", "point", "comma"), respell("12", "point", "comma")
+    ('1234', '12')
+    """
+    shape = _shape(text)
+    if shape is None or decimal not in shape.readings:
+        return text
+    whole, _, part = shape.readings[decimal].partition(".")
+    if part:
+        # Three digits behind a mark could be a group: a zero more changes no value.
+        whole += _MARKS[to or decimal][0] + part + ("0" if len(part) == 3 else "")
+    sign = "-" if shape.negative else ""
+    amount = f"{sign}{whole}{shape.exponent}"
+    return " ".join(p for p in (shape.before, amount, shape.after) if p)
+
+
+def said(decimal: DecimalMark) -> str:
+    """A convention in words."""
+    return _SAID.get(decimal, "no mark")
+
+
+def _digits(shape: _Shape, decimal: DecimalMark, text: str) -> str:
+    readings = shape.readings
+    if decimal:
+        if decimal not in readings:
+            raise NumberError(text)
+        return readings[decimal]
+    if len(set(readings.values())) > 1:
+        if "," in shape.core:
+            raise NumberError(text, unclear=True)
+        return readings["point"]
+    return next(iter(readings.values()))
+
+
+def _value(shape: _Shape, digits: str) -> float:
+    value = float(digits + shape.exponent)
+    return -value if shape.negative else value
+
+
+def _shape(text: str) -> _Shape | None:
+    text = unicodedata.normalize("NFKC", text.translate(_ALIKE)).strip()
+    negative = text.startswith("(") and text.endswith(")")
+    match = _SHAPE.fullmatch(text[1:-1].strip() if negative else text)
+    if match is None:
+        return None
+    before, core, exponent, after = match.group("before", "core", "exponent", "after")
+    if before and before[-1].isalpha() and core[0] == ".":
+        before, core = f"{before}.", core[1:]  # Rs.500
+    before, after = before.strip(), after.strip()
+    signs = re.findall(r"[+-]", before)
+    before = re.sub(r"^[+-]\s*|\s*[+-]$", "", before)
+    if match["last"] and (whole := _ROUND.match(after)):
+        after = after[whole.end() :].strip()
+    elif after[:1] == "-" or after[-1:] == "-":
+        signs += ["-"]
+        after = after.strip("-").strip()
+    elif match["last"] == ",":
+        return None
+    if len(signs) + negative > 1 or re.search(r"[+-]", before):
+        return None
+    readings = {
+        name: digits for name in _MARKS if (digits := _plain(core, name, exponent)) is not None
+    }
+    if not readings:
+        return None
+    return _Shape(negative or "-" in signs, before, core, exponent or "", after, readings)
+
+
+def _plain(core: str, decimal: str, exponent: str | None) -> str | None:
+    """The digits with a point, if they are a number by that convention."""
+    mark, group = _MARKS[decimal]
+    whole, *parts = re.split(rf"[{re.escape(mark)}٫]", core)
+    if len(parts) > 1 or (parts and not parts[0].isdecimal()):
+        return None
+    if whole and not whole.isdecimal():
+        indian = group == "," and _INDIAN.fullmatch(whole)
+        if exponent or not (indian or _THREES[group].fullmatch(whole)):
+            return None
+        whole = re.sub(r"\D", "", whole)
+    digits = f"{whole or '0'}.{parts[0]}" if parts else whole
+    return "".join(c if c == "." else str(unicodedata.decimal(c)) for c in digits)

@@ -1,0 +1,189 @@
+"""What verbs do with -o: standard output, pipes, links, and files that they read."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import stat
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from scripted import ScriptedEngine, examples
+
+from ecomfs.cli import run
+
+TASK = ["-t", "review_sentiment"]
+READING = ["--embedder", "hashed", "--language", "en", "--k", "2", "--engine", "scripted"]
+SCORE = ["score", "in.csv", *TASK, *READING, "--calibrate", "0", "-q"]
+CLEAN = ["prepare", "clean", "in.csv", "--text-column", "text"]
+SUGGEST = ["suggest", "in.csv", *TASK, "-e", "pool.csv", "--embedder", "hashed", "-n", "2"]
+EXPORT = ["examples", "export", "--pool", "pool.db"]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setenv("ECOMFS_STATE", str(tmp_path / "state"))
+    monkeypatch.setattr("ecomfs.classifier.shared_engine", lambda spec: ScriptedEngine())
+    texts, labels = examples()
+    write("pool.csv", [["id", "text", "label"], *zip(range(12), texts, labels, strict=True)])
+    write("in.csv", [["id", "text", "true"], *([i, f"thing {i}", "positive"] for i in range(4))])
+    assert run(["examples", "import", "pool.csv", *TASK, "--pool", "pool.db"]) == 0
+    return tmp_path
+
+
+def write(name: str, rows: object) -> None:
+    with Path(name).open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)  # type: ignore[arg-type]
+
+
+def table(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+@pytest.mark.parametrize(
+    ("command", "rows"),
+    [
+        ([*SCORE, "-e", "pool.csv", "-o", "-"], 4),
+        ([*SCORE, "-e", "pool.csv", "-o", "-", "--gold", "true"], 4),
+        ([*CLEAN, "-o", "-"], 4),
+        ([*SUGGEST, "-o", "-"], 2),
+        ([*EXPORT, "-"], 12),
+    ],
+)
+def test_a_dash_puts_the_table_alone_on_standard_output(
+    capsys: pytest.CaptureFixture[str], command: list[str], rows: int
+) -> None:
+    capsys.readouterr()
+    assert run(command) == 0
+    out, said = capsys.readouterr()
+    assert len(table(out)) == rows
+    assert said.strip()
+    assert not Path("-").exists()
+    assert not [p.name for p in Path().iterdir() if p.name.startswith(("-", "."))]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [[*SCORE, "-e", "pool.csv"], CLEAN, SUGGEST, EXPORT],
+    ids=["score", "clean", "suggest", "export"],
+)
+def test_a_pipe_a_link_and_a_mode_stay(folder: Path, command: list[str]) -> None:
+    option = [] if command is EXPORT else ["-o"]
+    os.mkfifo("pipe")
+    found: list[str] = []
+    reader = threading.Thread(target=lambda: found.append(Path("pipe").read_text()))
+    reader.start()
+    assert run([*command, *option, "pipe"]) == 0
+    reader.join()
+    assert table(found[0])
+    assert stat.S_ISFIFO(Path("pipe").stat().st_mode)
+    Path("real.csv").write_text("old")
+    Path("real.csv").chmod(0o600)
+    Path("link.csv").symlink_to("real.csv")
+    assert run([*command, *option, "link.csv"]) == 0
+    assert Path("link.csv").is_symlink()
+    assert table(Path("real.csv").read_text())
+    assert stat.S_IMODE(Path("real.csv").stat().st_mode) == 0o600
+
+
+def refused(command: list[str], capsys: pytest.CaptureFixture[str], *said: str) -> None:
+    """One line that says so, and no file changes."""
+    before = {p: p.read_bytes() for p in Path().rglob("*") if p.is_file()}
+    capsys.readouterr()
+    assert run(command) == 2
+    (line,) = [x for x in capsys.readouterr().err.splitlines() if not x.startswith("note: ")]
+    for text in said:
+        assert text in line
+    assert {p: p.read_bytes() for p in Path().rglob("*") if p.is_file()} == before
+
+
+READ = [
+    ([*SCORE, "-e", "pool.db", "-o", "pool.db"], "--examples"),
+    ([*SCORE, "-e", "sqlite:///pool.db", "-o", "pool.db"], "--examples"),
+    ([*SCORE, "-e", "pool.csv", "-o", "pool.csv"], "--examples"),
+    ([*SCORE, "-e", "pool.csv", "-o", "in.csv"], "IN.csv"),
+    ([*SCORE, "-e", "pool.csv", "--template", "t.jinja", "-o", "t.jinja"], "--template"),
+    ([*SCORE, "-e", "pool.csv", "--profile", "p.json", "-o", "p.json"], "--profile"),
+    ([*EXPORT, "pool.db"], "--pool"),
+    ([*CLEAN, "-o", "in.csv"], "IN.csv"),
+    ([*CLEAN, "--test", "pool.csv", "-o", "pool.csv"], "--test"),
+    ([*CLEAN, "-o", "out.csv", "--report", "in.csv"], "IN.csv"),
+    ([*SUGGEST, "-o", "pool.csv"], "--examples"),
+    (["fit", *TASK, "-e", "pool.csv", *READING, "-o", "pool.csv"], "--examples"),
+    (["ab", *TASK, "-e", "pool.csv", "--data", "in.csv", "--json", "in.csv"], "--data"),
+]
+"""Commands whose last word is an output, and the option that reads the same file."""
+
+
+@pytest.mark.parametrize(("command", "option"), READ)
+def test_an_output_is_never_a_file_that_the_run_reads(
+    capsys: pytest.CaptureFixture[str], command: list[str], option: str
+) -> None:
+    Path("t.jinja").write_text("{{ text }}")
+    Path("p.json").write_text("{}")
+    refused(command, capsys, option, "are the same file")
+
+
+@pytest.mark.parametrize(("command", "option"), [READ[0], READ[3], READ[6], READ[8]])
+@pytest.mark.parametrize("link", [Path.symlink_to, Path.hardlink_to])
+def test_nor_a_link_to_one(
+    capsys: pytest.CaptureFixture[str],
+    command: list[str],
+    option: str,
+    link: Callable[[Path, str], None],
+) -> None:
+    link(Path("link.csv"), command[-1])
+    refused([*command[:-1], "link.csv"], capsys, option, "are the same file")
+
+
+def test_two_outputs_are_two_files(capsys: pytest.CaptureFixture[str]) -> None:
+    refused([*CLEAN, "-o", "out.csv", "--report", "out.csv"], capsys, "-o", "--report")
+
+
+@pytest.mark.parametrize("name", ["other.db", "other.csv"])
+def test_an_output_is_never_a_pool(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    Path("other.db").write_bytes(Path("pool.db").read_bytes())
+    if name != "other.db":
+        Path(name).symlink_to("other.db")
+    for command in ([*SCORE, "-e", "pool.csv", "-o", name], [*EXPORT, name], [*CLEAN, "-o", name]):
+        refused(command, capsys, "is a database")
+
+
+def test_what_a_verb_writes_beside_its_output_is_no_file_that_it_reads(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("pool.csv").rename("out.failed.csv")
+    refused([*SCORE, "-e", "out.failed.csv", "-o", "out.csv"], capsys, "--examples")
+    Path("out.failed.csv").rename("out.csv.journal")
+    refused([*SCORE, "-e", "out.csv.journal", "-o", "out.csv", "--restart"], capsys, "the journal")
+    Path("out.csv.journal").rename("in.scored.csv")
+    refused([*SCORE, "-e", "in.scored.csv"], capsys, "--examples")
+    Path("in.scored.csv").rename("out.removed.csv")
+    refused([*CLEAN, "--test", "out.removed.csv", "-o", "out.csv"], capsys, "--test")
+
+
+def test_a_template_of_the_task_is_no_output(capsys: pytest.CaptureFixture[str]) -> None:
+    task = Path("prompts") / "mine"
+    task.mkdir(parents=True)
+    shipped = Path(__file__).parents[2] / "prompts" / "review_sentiment"
+    for file in shipped.glob("*.*"):
+        (task / file.name).write_bytes(file.read_bytes())
+    for name in ("mine", str(task)):
+        for file in ("task.yaml", "en.v1.jinja"):
+            command = ["suggest", "in.csv", "-t", name, "--embedder", "hashed", "-n", "2"]
+            refused([*command, "-o", str(task / file)], capsys, "--task")
+
+
+def test_two_results_on_standard_output_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    refused([*CLEAN, "-o", "-", "--report", "-"], capsys, "-o and --report")
+
+
+def test_several_inputs_need_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("b.csv").write_bytes(Path("in.csv").read_bytes())
+    command = ["score", "in.csv", "b.csv", *SCORE[2:], "-e", "pool.csv", "-o", "-"]
+    refused(command, capsys, "2 inputs, and one output")
