@@ -37,7 +37,6 @@ from ecomfs.errors import (
 from ecomfs.pipeline import Pipeline
 from ecomfs.table import OutputEncoding, TableReader, check_output
 
-
 _PASSING = (EngineError, OutputError, StoppedError, KeyboardInterrupt)
 """What may be over the next time; a mended input or option makes another run."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 
 import typer
@@ -95,6 +96,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """Entry point of the ``ecomfs`` command."""
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"  # not our code too
     code = run(sys.argv[1:])
     shared = sys.modules.get("ecomfs.engine.shared")  # loaded only when an engine was used
     if shared is not None and code != 130:

@@ -18,7 +18,7 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="its id, the beginning of 
 
 @app.command("list")
 def list_(
-    most: Annotated[int, typer.Option("--last", help="only so many, the newest")] = 20,
+    most: Annotated[int, typer.Option("--last", min=1, help="only so many, the newest")] = 20,
 ) -> None:
     """Runs of this user, oldest first."""
     from rich.console import Console

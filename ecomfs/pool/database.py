@@ -61,6 +61,8 @@ class Database:
         self.name = self.url.render_as_string(hide_password=True)
         file = self.url.database if self.is_sqlite else None
         memory = self.is_sqlite and file in (None, "", ":memory:")
+        if self.is_sqlite and not memory and Path(str(file)).is_dir():
+            raise PoolError(f"{file}: this is a folder, not a database", hint="name a file in it")
         if self.is_sqlite and not memory and not create and not Path(str(file)).is_file():
             raise PoolError(f"{file}: no such pool database", hint="add examples to make one")
         if self.is_sqlite and not memory and not create and not _holds_pools(str(file)):

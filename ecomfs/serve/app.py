@@ -42,8 +42,8 @@ def create_app(
     """A fitted classifier as an HTTP application.
 
     ``POST /v1/classify`` answers up to 256 rows, ``POST /v1/explain`` explains one,
-    ``GET /healthz`` says what is served and whether the pool can be used, ``GET /livez`` that the process answers. Errors are
-    problem documents (RFC 9457) with a ``hint``.
+    ``GET /healthz`` says what is served and whether the pool can be used, ``GET /livez`` that the
+    process answers. Errors are problem documents (RFC 9457) with a ``hint``.
 
     Args:
         classifier: fitted; it keeps owning its engine. Or several of them that share the traffic.

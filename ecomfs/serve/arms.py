@@ -90,7 +90,9 @@ class Arms:
 
     def refresh(self) -> Pipeline:
         """The first variant's; see :meth:`Service.refresh`."""
-        return [service.refresh() for service in self._services.values()][0]
+        for service in self._services.values():
+            service.refresh()
+        return self.pipeline
 
     async def classify(self, rows: Sequence[Any], ids: Sequence[str] | None) -> list[Answer]:
         """One answer a row, in order, each by the variant of its id; all are logged.

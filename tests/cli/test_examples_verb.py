@@ -267,7 +267,10 @@ def shop(folder: Path) -> Path:
     [
         (["add", "hat", "-l", "shoe", *OPEN], "the example: pool 'default' has no label 'shoe' ("),
         (["add", "hat", "-l", "Shoes", *OPEN], "did you mean 'shoes'?"),
-        (["import", "more.csv", *OPEN], "more.csv: example '3': pool 'default' has no label 'coat'"),
+        (
+            ["import", "more.csv", *OPEN],
+            "more.csv: example '3': pool 'default' has no label 'coat'",
+        ),
         (["import", "again.csv", "--replace", *OPEN], "did you mean 'shoes'?"),
         (["relabel", "1", "shoess", *OPEN], "did you mean 'shoes'?"),
     ],

@@ -30,9 +30,7 @@ from ecomfs.task import TaskCard, load_task
 
 PROMPTS = Path(__file__).parents[2] / "prompts"
 TASKS = sorted(
-    path.parent.name
-    for path in PROMPTS.glob("*/task.yaml")
-    if not path.parent.name.startswith("_")
+    path.parent.name for path in PROMPTS.glob("*/task.yaml") if not path.parent.name.startswith("_")
 )
 ROWS = 12
 QUICK = ["--engine", "scripted", "--embedder", "hashed", "--calibrate", "0", "--k", "2"]
@@ -174,7 +172,8 @@ def verbs_of(task: str) -> dict[str, tuple[list[str], int]]:
         ),
         "augment": (
             ["prepare", "augment", pool, "-t", task, "-o", f"{task}/a.csv", *QUICK,
-             "--attempts", "1", "--target", "7", *(["--rewrite-field", texts[0]] if len(texts) > 1 else [])],
+             "--attempts", "1", "--target", "7",
+             *(["--rewrite-field", texts[0]] if len(texts) > 1 else [])],
             0 if texts else 2,
         ),
         "clean": (["prepare", "clean", pool, *columns, "-o", f"{task}/c.csv"], 0),
@@ -251,8 +250,8 @@ BASE: dict[str, list[str]] = {
              *QUICK, "--group", "id", "-q"],
     "serve": [*_OF, "--port", "0"],
     "fit": [*_OF, "--budget", "8", "--calibrate", "4"],
-    "ab": ["--variant", "A: k=1", "--variant", "B: k=2", "-t", TASK, "-e", f"{TASK}/pool.csv", "-d", f"{TASK}/pool.csv", *QUICK,
-           "-q"],
+    "ab": ["--variant", "A: k=1", "--variant", "B: k=2", "-t", TASK, "-e", f"{TASK}/pool.csv",
+           "-d", f"{TASK}/pool.csv", *QUICK, "-q"],
     "suggest": [f"{TASK}/rows.csv", "-t", TASK, "-o", "suggested.csv", "--embedder", "hashed"],
     "new-task": ["NEW", "--from", f"{TASK}/pool.csv", "--label-column", "label"],
     "lint-task": [TASK],
@@ -278,7 +277,8 @@ BASE: dict[str, list[str]] = {
     "prepare augment": [f"{TASK}/pool.csv", "-t", TASK, "-o", "augmented.csv", *QUICK,
                         "--attempts", "1", "--target", "7"],
 }  # fmt: skip
-"""A command of every verb that ends with code 0, but for :data:`ENDS`. ``NEW`` is a new name, ``NEXT`` an id of the pool."""
+"""A command of every verb that ends with code 0, but for :data:`ENDS`. ``NEW`` is a new name,
+``NEXT`` an id of the pool."""
 
 _PROMISE = ["--calibrate", "8"]
 VALUES: dict[str, list[str]] = {
@@ -419,7 +419,7 @@ def walk(place: Path) -> Path:
         from ecomfs.batch import read_examples
 
         pool.add(read_examples(f"{TASK}/pool.csv", load_task(TASK)))
-    Path("users.csv").write_text("id,liked\nu1,[\"cup\"]\n", encoding="utf-8")
+    Path("users.csv").write_text('id,liked\nu1,["cup"]\n', encoding="utf-8")
     Path("items.csv").write_text("id,item\ni1,mug\ni2,hat\n", encoding="utf-8")
     scored = ["score", f"{TASK}/pool.csv", *_OF, "-q", "--probabilities", "-o", "predicted.csv"]
     assert run(scored) == 0
