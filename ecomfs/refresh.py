@@ -32,11 +32,13 @@ def refreshed(
         embedder, options, task: what ``old`` was built with.
 
     Raises:
-        PoolError: the examples are of no use any more (one label left, a label that a closed
-            card does not know), or the database cannot be read.
+        PoolError: the examples are of no use any more (none or one label left, a label that a
+            closed card does not know), or the database cannot be read.
     """
     version, examples = pool.snapshot()
     where = f"pool {pool.name!r}, version {version}"
+    if not examples and old.retriever is not None:  # zero-shot answers would be a silent change
+        raise PoolError(f"{where}: no examples are left", hint="add some")
     try:
         space = LabelSpace.resolve(old.card, (e.label for e in examples), where)
         same = space.labels == old.space.labels

@@ -89,7 +89,9 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
     >>> differences({"model": "a", "input": {"sha256": "1"}, "retrieval": {"k": 4, "seed": 0}},
     ...             {"model": "b", "input": {"sha256": "2"}, "retrieval": {"k": 8, "seed": 0}})
-    ['the model (a → b)', 'the input', 'the retrieval (k)']
+    ['the model (a → b)', 'the input', 'the retrieval (k: 4 → 8)']
+    >>> differences({"selection": None}, {"selection": {"where": [], "limit": 50}})
+    ['the selection (limit: none → 50)']
     """
     found = []
     for name in dict.fromkeys((*old, *new)):
@@ -97,13 +99,35 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         if before == after:
             continue
         detail = ""
-        if name == "model":
-            detail = f" ({before} → {after})"
-        elif name != "input" and isinstance(before, dict) and isinstance(after, dict):
-            keys = [k for k in dict.fromkeys((*before, *after)) if before.get(k) != after.get(k)]
-            detail = f" ({', '.join(keys)})"
-        found.append(f"the {name}{detail}")
+        if isinstance(before, dict) or isinstance(after, dict):
+            # A digest says nothing to a person: which file it is of is known.
+            detail = "" if name == "input" else _parts(before or {}, after or {})
+        elif _short(before) and _short(after):
+            detail = f"{_said(before)} → {_said(after)}"
+        found.append(f"the {name}" + (f" ({detail})" if detail else ""))
     return found
+
+
+def _parts(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """Which entries of a part differ, with both values where these are short."""
+    told = []
+    for key in dict.fromkeys((*before, *after)):
+        old, new = before.get(key), after.get(key)
+        if old == new or not (old or new):
+            continue
+        told.append(f"{key}: {_said(old)} → {_said(new)}" if _short(old) and _short(new) else key)
+    return ", ".join(told)
+
+
+def _short(value: Any) -> bool:
+    """Whether a person can read a value: no digest, and nothing that is made of parts."""
+    if isinstance(value, str):
+        return len(value) < 40
+    return value is None or isinstance(value, bool | int | float)
+
+
+def _said(value: Any) -> str:
+    return "none" if value is None else str(value)
 
 
 def _without_time(part: Any) -> Any:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ecomfs.errors import DuplicateIdError
+from ecomfs.errors import DuplicateIdError, UnknownLabelError
 from ecomfs.pool import Pool
 from ecomfs.pool.records import few
 from ecomfs.table import AtomicWriter, added_columns
+from ecomfs.task import Label, LabelSpace, TaskCard
 from ecomfs.types import Example
 
 
@@ -82,6 +84,45 @@ def import_examples(
     if relabelled:
         version = pool.relabel_many({e.id: e.label for e in relabelled}, note)
     return ImportReport(len(new), unchanged, len(relabelled), version)
+
+
+def refuse_new_labels(pool: Pool, labels: Mapping[str, str], card: TaskCard | None = None) -> None:
+    """Refuse labels that neither the pool nor the task has: a misspelt one would become a class
+    of its own, or stop every classifier that uses the pool.
+
+    Args:
+        labels: what a message calls the example → its label.
+        card: of the task; without one, the labels of the pool are all there are. An empty pool
+            of an open task takes any label.
+
+    Raises:
+        UnknownLabelError: naming the example, and the nearest label.
+
+    >>> with Pool.in_memory([Example("a", {"text": "fine"}, "positive")]) as pool:
+    ...     refuse_new_labels(pool, {"example 'a'": "postive"})
+    Traceback (most recent call last):
+        ...
+    ecomfs.errors.UnknownLabelError: example 'a': pool 'default' has no label 'postive' (did you
+    mean 'positive'? labels are: positive; --new-label adds one)
+    """
+    held = list(pool.stats().labels)
+    space = LabelSpace([Label(s.name, s) for s in card.labels]) if card else LabelSpace([])
+    closed = card is not None and card.label_space == "closed"
+    if not closed and not held:
+        return
+    for where, label in labels.items():
+        if closed:
+            space.require(label, where)
+        elif label not in held and space.index(label) is None:
+            names = list(dict.fromkeys((*held, *space.names)))
+            folded = {name.casefold(): name for name in reversed(names)}
+            close = difflib.get_close_matches(label.casefold(), folded, n=1)
+            did = f"did you mean {folded[close[0]]!r}? " if close else ""
+            known = ", ".join(names[:12]) + (" …" if len(names) > 12 else "")
+            raise UnknownLabelError(
+                f"{where}: pool {pool.name!r} has no label {label!r}",
+                hint=f"{did}labels are: {known}; --new-label adds one",
+            )
 
 
 def export_examples(pool: Pool, path: str | Path, version: int | None = None) -> tuple[int, int]:

@@ -105,7 +105,10 @@ class Journal:
         """A value kept with :meth:`put`; ``None`` when there is none."""
         with self._lock, self._trouble():
             row = self._run("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        try:
             return None if row is None else json.loads(row[0])
+        except ValueError as error:
+            raise self._damaged(f"{name} is not readable") from error
 
     def put(self, **values: Any) -> None:
         """Keep JSON values by name."""

@@ -22,7 +22,7 @@ from typing import Any
 from platformdirs import user_state_dir
 
 from ecomfs.batch.tally import Tally
-from ecomfs.errors import InputError, StoppedError
+from ecomfs.errors import InputError, JournalError, StoppedError
 
 _EVERY = 10.0
 """Seconds between two notes of progress."""
@@ -99,6 +99,9 @@ class RunLog:
         except StoppedError as error:
             self.write("stopped", why=error.message)
             raise
+        except JournalError as error:  # the same command would be refused again
+            self.write("refused", why=error.message)
+            raise
         except BaseException as error:
             self.write("failed", why=_PASSWORD.sub(r"\1:***@", f"{type(error).__name__}: {error}"))
             raise
@@ -111,7 +114,8 @@ class Run:
 
     Attributes:
         id: of the run; sorts by time.
-        state: ``finished``, ``stopped``, ``failed``, ``running`` or ``killed``.
+        state: ``finished``, ``stopped``, ``failed``, ``refused`` (the journal of its output is
+            another run's, in use or damaged), ``running`` or ``killed``.
         command, folder: how and where it was started.
         outputs: output → its tally when done.
         identity: output → what the run was (:mod:`ecomfs.batch.identity`).
@@ -139,7 +143,8 @@ class Run:
     @property
     def resumable(self) -> bool:
         """Whether the same command would go on from what is there."""
-        return self.state in ("stopped", "failed", "killed")
+        # A log that was cut short may not even hold its command.
+        return bool(self.command) and self.state in ("stopped", "failed", "killed")
 
 
 def read_run(path: Path) -> Run:
@@ -147,28 +152,26 @@ def read_run(path: Path) -> Run:
     run = Run(path.stem)
     process = 0
     for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
+        # One that is no object, or lacks what its event has.
+        with contextlib.suppress(ValueError, KeyError, TypeError):
             line = json.loads(text)
-            event = line["event"]
-        except (ValueError, KeyError, TypeError):
-            continue
-        run.ended = str(line.get("at", ""))
-        if event == "start":
-            run.started, process = run.ended, int(line.get("process", 0))
-            run.command, run.folder = list(line["command"]), str(line["folder"])
-        elif event == "input":
-            run.identity[line["output"]] = line["identity"]
-            run.outputs.setdefault(line["output"], {})
-        elif event == "engine":
-            run.engine, run.canary = str(line["spec"]), list(line["canary"])
-        elif event == "progress" and run.outputs:
-            run.outputs[next(reversed(run.outputs))] = line["tally"]
-        elif event == "output":
-            run.outputs[line["output"]] = line["tally"]
-        elif event == "time":
-            run.seconds, run.phases = float(line["seconds"]), dict(line["phases"])
-        elif event in ("finished", "stopped", "failed"):
-            run.state, run.why = event, str(line.get("why", ""))
+            event, run.ended = line["event"], str(line.get("at", ""))
+            if event == "start":
+                run.started, process = run.ended, int(line.get("process", 0))
+                run.command, run.folder = list(line["command"]), str(line["folder"])
+            elif event == "input":
+                run.identity[line["output"]] = line["identity"]
+                run.outputs.setdefault(line["output"], {})
+            elif event == "engine":
+                run.engine, run.canary = str(line["spec"]), list(line["canary"])
+            elif event == "progress" and run.outputs:
+                run.outputs[next(reversed(run.outputs))] = line["tally"]
+            elif event == "output":
+                run.outputs[line["output"]] = line["tally"]
+            elif event == "time":
+                run.seconds, run.phases = float(line["seconds"]), dict(line["phases"])
+            elif event in ("finished", "stopped", "failed", "refused"):
+                run.state, run.why = event, str(line.get("why", ""))
     if run.state == "killed" and _alive(process):
         run.state = "running"
     return run
@@ -198,6 +201,34 @@ def find_run(id_: str) -> Run:
             f"{what} with an id that begins with {id_!r}", hint="see: ecomfs runs list"
         )
     return found[0]
+
+
+def last_resumable() -> Run:
+    """The newest run that can be resumed: it was stopped, failed or was killed, its folder is
+    there, and no later run had the same command or wrote the same output.
+
+    Raises:
+        InputError: there is none.
+    """
+    runs = list_runs()
+    later: set[tuple[str, ...]] = set()
+    for run in reversed(runs):
+        if run.state == "refused":
+            continue
+        made = {(run.folder, *run.command), *((str(Path(run.folder, o)),) for o in run.outputs)}
+        if run.resumable and Path(run.folder).is_dir() and not made & later:
+            return run
+        later |= made
+    if not runs:
+        off = state_folder() is None
+        raise InputError(
+            "no run is logged" + (": ECOMFS_STATE switches logs off" if off else ""),
+            hint="give the command again: it goes on from the journal beside its output",
+        )
+    raise InputError(
+        f"none of {len(runs)} runs can be resumed: the last, {runs[-1].id}, is {runs[-1].state}",
+        hint="see: ecomfs runs list",
+    )
 
 
 def compare_runs(first: Run, second: Run) -> list[tuple[str, str, str]]:

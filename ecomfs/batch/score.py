@@ -28,11 +28,21 @@ from ecomfs.batch.select import Selection
 from ecomfs.batch.stop import Stop
 from ecomfs.batch.tally import Tally
 from ecomfs.batch.tracing import span
-from ecomfs.errors import ConfigError, EcomfsError, JournalError, OutputError, StoppedError
+from ecomfs.errors import (
+    ConfigError,
+    EcomfsError,
+    EngineError,
+    JournalError,
+    OutputError,
+    StoppedError,
+)
 from ecomfs.pipeline import Pipeline
 from ecomfs.progress import WRITING, Progress, showing
 from ecomfs.table import OutputEncoding, TableReader, check_output
 from ecomfs.table.target import Read, check_read, check_target, reading
+
+_PASSING = (EngineError, OutputError, StoppedError, KeyboardInterrupt)
+"""What may be over the next time; a mended input or option makes another run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +193,8 @@ def score_table(
 
 @contextmanager
 def _kept(journal: Journal) -> Iterator[None]:
-    """Whatever ends a run early, say what is kept; a journal without answers is not."""
+    """Whatever ends a run early, say what is kept and whether it can be gone on with; a journal
+    without answers is not kept."""
     fresh = journal.get("identity") is None
     try:
         yield
@@ -191,10 +202,10 @@ def _kept(journal: Journal) -> Iterator[None]:
         answers = 0
         with suppress(EcomfsError):
             answers = len(journal)
-        if answers:
-            error.add_note(
-                f"{answers:,} answers are kept in {journal.path}; the same command goes on from it"
-            )
+        # The error of a refused journal names its answers, and what to do instead.
+        if answers and not isinstance(error, JournalError):
+            again = "; the same command goes on from it" if isinstance(error, _PASSING) else ""
+            error.add_note(f"{answers:,} answers are kept in {journal.path}{again}")
         elif fresh:
             journal.remove()
         raise
@@ -237,9 +248,10 @@ def adopt(journal: Journal, identity: Identity) -> None:
     changed = differences(known, identity)
     if changed:
         raise JournalError(
-            f"{journal.path} has {len(journal):,} answers of a run with other options: "
+            f"{journal.path} has {len(journal):,} answers of another run: "
             f"{', '.join(changed)} changed",
-            hint="--restart drops them; with everything as it was, the run goes on",
+            hint="to go on, put back what changed (ecomfs runs list has the command); --restart "
+            "drops those answers and begins anew; another -o keeps both",
         )
 
 

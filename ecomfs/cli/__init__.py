@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 
 import typer
@@ -133,6 +134,7 @@ def _notes() -> Iterator[None]:
 
 def main() -> None:
     """Entry point of the ``ecomfs`` command."""
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"  # not our code too
     code = run(sys.argv[1:], began=LOADED_AT)
     shared = sys.modules.get("ecomfs.engine.shared")  # loaded only when an engine was used
     if shared is not None and code != 130:

@@ -33,6 +33,10 @@ Where = Annotated[
 ]
 Name = Annotated[str, typer.Option("--name", help="the pool's name in the database")]
 Note = Annotated[str, typer.Option("--note", help="why; kept in the history")]
+NewLabel = Annotated[
+    bool,
+    typer.Option("--new-label", help="allow a label that the pool (and an open task) lacks so far"),
+]
 
 
 @app.command()
@@ -47,15 +51,20 @@ def add(
         list[str] | None, typer.Option("--set", help="FIELD=VALUE, for the others (repeatable)")
     ] = None,
     id_: Annotated[str | None, typer.Option("--id", help="its id [made from its fields]")] = None,
+    new_label: NewLabel = False,
     name: Name = "default",
     note: Note = "",
 ) -> None:
     """Add one example."""
     from ecomfs.batch.examples import make_example
+    from ecomfs.batch.imports import refuse_new_labels
     from ecomfs.task import load_task
 
-    example = make_example(load_task(task), text, _values(values), label, id_)
+    card = load_task(task)
+    example = make_example(card, text, _values(values), label, id_)
     with _open(pool, name, create=True) as opened:
+        if not new_label:
+            refuse_new_labels(opened, {"the example": example.label}, card)
         version = opened.add([example], note)
         print(f"added {example.id} as {label!r}: version {version}")
 
@@ -73,6 +82,7 @@ def import_(
     replace: Annotated[
         bool, typer.Option("--replace", help="relabel examples whose label changed")
     ] = False,
+    new_label: NewLabel = False,
     note: Annotated[
         str | None, typer.Option("--note", help="why; kept in the history [the file's name]")
     ] = None,
@@ -81,7 +91,7 @@ def import_(
     a label, as ecomfs suggest writes them, are left out and counted."""
     from ecomfs.batch import read_labelled_so_far
     from ecomfs.batch.examples import check_cells
-    from ecomfs.batch.imports import import_examples
+    from ecomfs.batch.imports import import_examples, refuse_new_labels
     from ecomfs.task import load_task
 
     card = load_task(task)
@@ -97,6 +107,9 @@ def import_(
         check_cells(card, example.fields, f"{Path(source).name}: example {example.id!r}")
     why = f"import of {Path(source).name}" if note is None else note
     with _open(pool, name, create=True) as opened:
+        if not new_label:
+            where = {f"{Path(source).name}: example {e.id!r}": e.label for e in found}
+            refuse_new_labels(opened, where, card)
         done = import_examples(opened, found, replace=replace, note=why)
     print(
         f"{done.added} added · {done.unchanged} unchanged · {done.changed} changed"
@@ -111,25 +124,23 @@ def relabel(
     label: Annotated[str, typer.Argument(metavar="LABEL")],
     pool: Where,
     task: Annotated[
-        str | None, typer.Option("--task", "-t", help="check the label against this task")
+        str | None,
+        typer.Option("--task", "-t", help="whose labels count [those that the pool has]"),
     ] = None,
+    new_label: NewLabel = False,
     name: Name = "default",
     note: Note = "",
 ) -> None:
-    """Give an example another label."""
-    from ecomfs.batch.examples import known_labels
-    from ecomfs.errors import InputError
+    """Give an example another label, of those that its pool or task has."""
+    from ecomfs.batch.imports import refuse_new_labels
     from ecomfs.pool.records import few
     from ecomfs.task import label_text, load_task
 
-    named = label_text(label)
-    if named is None:
-        raise InputError("the label is empty", hint="every example is labelled")
-    label = named
-    known = None if task is None else known_labels(load_task(task))
-    if known is not None:
-        known.require(label, f"example {id_!r}")
+    card = None if task is None else load_task(task)
+    label = label_text(label) or ""  # an empty one is refused by the pool
     with _open(pool, name) as opened:
+        if label and (not new_label or (card is not None and card.label_space == "closed")):
+            refuse_new_labels(opened, {f"example {id_!r}": label}, card)
         print(f"{id_} is {label!r}: version {opened.relabel(id_, label, note)}")
         made = [e.id for e in opened.examples() if e.source_id == id_ and e.label != label]
         if made:

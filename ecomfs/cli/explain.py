@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ecomfs.cli import groups as g
+from ecomfs.cli import options as o
 from ecomfs.cli import progress
 from ecomfs.cli.unfold import unfolded
 from ecomfs.progress import LOADING
 
 if TYPE_CHECKING:
+    from ecomfs.task import TaskCard
     from ecomfs.types import Row
 
 
@@ -20,13 +23,20 @@ def explain(
     row: Annotated[
         str,
         typer.Argument(
-            metavar="TEXT", help="the row: its text; or for tasks of several fields a JSON object"
+            metavar="ROW", help="the row: its text, a JSON object, or (with --row) a table"
         ),
     ],
     labelled: g.MaybeLabelled,
     reading: g.Reading,
     fitting: g.Fitting,
     promises: g.Promises,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            "--row", help="which row of the table: its id; its number, from 1, where none has an id"
+        ),
+    ] = None,
+    id_column: o.IdColumn = None,
     influence: Annotated[
         bool,
         typer.Option(
@@ -35,22 +45,26 @@ def explain(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
-    """Explain one row: the distribution after each step, the demonstrations, the prompt."""
+    """Explain one row: the distribution after each step, the demonstrations, the prompt.
+
+    ecomfs explain "broke after a day" -t TASK; ecomfs explain '{"query": "…", "product": "…"}'
+    -t TASK; ecomfs explain reviews.csv --row 17 -t TASK.
+    """
     import json
 
     from ecomfs.data import as_rows
-    from ecomfs.errors import InputError
+    from ecomfs.errors import ConfigError
 
-    given = as_row(row)
+    given = as_row(row) if at is None else None
+    if at is None and id_column is not None:
+        raise ConfigError("--id-column without --row", hint="say which row: --row ID")
     promises.check(labelled, fitting)
     card, pool = labelled.load()
-    # A wrong field does not wait for the model.
-    needed = [spec.name for spec in card.fields if spec.required]
-    if isinstance(given, str) and len(needed) != 1:
-        raise InputError(
-            f"a row of task {card.name!r} is no plain text: it has {', '.join(needed)}",
-            hint="write a JSON object: '{" + f'"{needed[0]}": "…"' + ", …}'",
-        )
+    # A wrong row does not wait for the model.
+    if given is None:
+        given = _row_of_table(row, str(at), card, labelled.fields, id_column)
+    elif isinstance(given, str):
+        _check_text(given, card)
     as_rows([given], card, labelled.fields)
     phases = progress.show(LOADING)
     clf = g.classifier(labelled, reading, fitting, promises)
@@ -79,12 +93,72 @@ def as_row(text: str) -> str | Row:
         return text
     try:
         fields: Row = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(
             f"the row is no JSON object: {error}",
             hint='write {"field": "value", …}; a text that begins with { goes in "text"',
         ) from error
     return fields
+
+
+def _check_text(text: str, card: TaskCard) -> None:
+    """Refuse a text that is a table, or that no field of the task takes.
+
+    Raises:
+        InputError: it is one of these.
+    """
+    from ecomfs.errors import InputError
+
+    try:
+        table = Path(text).is_file()
+    except (OSError, ValueError):  # longer than a path can be, or with a NUL in it
+        table = False
+    if table:
+        raise InputError(f"{text} is a file, not a text", hint="say which row of it: --row ID")
+    needed = [spec.name for spec in card.fields if spec.required]
+    if len(needed) == 1:
+        return
+    names = needed or [spec.name for spec in card.fields]
+    more = ", …" if len(names) > 3 else ""
+    values = ", ".join(f'"{name}": "…"' for name in names[:3])
+    raise InputError(
+        f"a row of task {card.name!r} is no plain text: it has {', '.join(names[:3])}{more}",
+        hint=f"write a JSON object: '{{{values}{more}}}', or name a table and its row: "
+        "TABLE --row ID",
+    )
+
+
+def _row_of_table(
+    source: str, id_: str, card: TaskCard, fields: dict[str, str], id_column: str | None
+) -> dict[str, Any]:
+    """The cells of one row of a table.
+
+    Raises:
+        InputError: no such table, column or row; an id that two rows have; a row that cannot be
+            read.
+    """
+    from ecomfs.batch import find_columns
+    from ecomfs.errors import DuplicateIdError, InputError
+    from ecomfs.table import TableReader
+
+    reader = TableReader(source)
+    column = find_columns(source, card, fields=fields, id_column=id_column, reader=reader).id
+    found = [
+        row
+        for number, row in enumerate(reader.rows(), 1)
+        if id_.strip() == (str(number) if column is None else row.cells[column].strip())
+    ]
+    if not found:
+        hint = f"its ids are in column {column!r}" if column else "it has no ids: give a number"
+        raise InputError(f"{reader.name}: no row {id_!r}", hint=hint)
+    if len(found) > 1:
+        raise DuplicateIdError(
+            f"{reader.name}: id {id_!r} is on lines {found[0].line} and {found[1].line}",
+            hint="name a column of unique ids with --id-column",
+        )
+    if found[0].error:
+        raise InputError(f"{reader.name}, {found[0].error}", hint="mend that line")
+    return dict(found[0].cells)
 
 
 __all__ = ["explain"]

@@ -18,7 +18,7 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="its id, the beginning of 
 
 @app.command("list")
 def list_(
-    most: Annotated[int, typer.Option("--last", help="only so many, the newest")] = 20,
+    most: Annotated[int, typer.Option("--last", min=1, help="only so many, the newest")] = 20,
 ) -> None:
     """Runs of this user, oldest first."""
     from rich.console import Console
@@ -69,16 +69,22 @@ def compare(first: Id, second: Id) -> None:
 
 @app.command()
 def resume(
-    id_: Id = "last",
+    id_: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID",
+            help="its id, the beginning of it, or last: the newest that can be resumed",
+        ),
+    ] = "last",
     show_only: Annotated[
         bool, typer.Option("--print", help="print the command, do not run it")
     ] = False,
 ) -> None:
     """Run an interrupted run's command again, in its folder: it goes on from its journal."""
-    from ecomfs.batch.runlog import find_run
+    from ecomfs.batch.runlog import find_run, last_resumable
     from ecomfs.errors import ConfigError
 
-    run = find_run(id_)
+    run = last_resumable() if id_ == "last" else find_run(id_)
     line = f"cd {shlex.quote(run.folder)} && ecomfs {shlex.join(run.command)}"
     if show_only:
         print(line)

@@ -61,6 +61,8 @@ class Database:
         self.name = self.url.render_as_string(hide_password=True)
         file = self.url.database if self.is_sqlite else None
         memory = self.is_sqlite and file in (None, "", ":memory:")
+        if self.is_sqlite and not memory and Path(str(file)).is_dir():
+            raise PoolError(f"{file}: this is a folder, not a database", hint="name a file in it")
         if self.is_sqlite and not memory and not create and not Path(str(file)).is_file():
             raise PoolError(f"{file}: no such pool database", hint="add examples to make one")
         if self.is_sqlite and not memory and not create and not _holds_pools(str(file)):
@@ -70,9 +72,11 @@ class Database:
             )
         # One connection serves every thread of an in-memory database: they take turns.
         self._turn: AbstractContextManager[Any] = threading.RLock() if memory else nullcontext()
+        self._create = create
         self._engine = self._make_engine(memory)
         with self._explained():
             self._make_tables()
+        self._create = False  # a file that vanishes while it is open is not made again, empty
 
     def _make_engine(self, memory: bool) -> sa.Engine:
         if not self.is_sqlite:
@@ -88,6 +92,8 @@ class Database:
             arguments["poolclass"] = StaticPool
             arguments["connect_args"]["check_same_thread"] = False
         engine = sa.create_engine(self.url, **arguments)
+        if not memory:
+            self._follow_file(engine)
 
         @sa.event.listens_for(engine, "connect")
         def _settings(connection: Any, _record: Any) -> None:
@@ -106,6 +112,27 @@ class Database:
             connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
         return engine
+
+    def _follow_file(self, engine: sa.Engine) -> None:
+        """Keep to the file of the path. SQLite goes on reading a file that was deleted or
+        replaced, so that a running service would never see the one that is there."""
+
+        @sa.event.listens_for(engine, "do_connect")
+        def _connect(_dialect: Any, record: Any, arguments: list[Any], options: Any) -> None:
+            file = Path(arguments[0])
+            arguments[0] = f"{file.absolute().as_uri()}?mode={'rwc' if self._create else 'rw'}"
+            options["uri"] = True
+            record.info["path"] = file
+
+        @sa.event.listens_for(engine, "first_connect")
+        @sa.event.listens_for(engine, "connect")
+        def _opened(_connection: Any, record: Any) -> None:
+            record.info["file"] = _identity(record.info["path"])
+
+        @sa.event.listens_for(engine, "checkout")
+        def _same(_connection: Any, record: Any, _proxy: Any) -> None:
+            if _identity(record.info["path"]) != record.info["file"]:
+                raise sa.exc.DisconnectionError("the file was replaced")
 
     def _make_tables(self) -> None:
         with self._engine.connect() as connection:
@@ -172,6 +199,15 @@ def explain(error: Exception, where: str) -> PoolError:
     text = str(cause).lower()
     hint = next((hint for words, hint in _HINTS if words in text), "")
     return PoolError(f"{where}: {said}", hint=hint)
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    """Which file lies at a path; ``None`` when none does."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _parse(url: str | Path) -> sa.URL:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection
 from importlib.metadata import version
 from typing import Any
@@ -41,8 +42,8 @@ def create_app(
     """A fitted classifier as an HTTP application.
 
     ``POST /v1/classify`` answers up to 256 rows, ``POST /v1/explain`` explains one,
-    ``GET /healthz`` says what is served, ``GET /livez`` that the process answers. Errors are
-    problem documents (RFC 9457) with a ``hint``.
+    ``GET /healthz`` says what is served and whether the pool can be used, ``GET /livez`` that the
+    process answers. Errors are problem documents (RFC 9457) with a ``hint``.
 
     Args:
         classifier: fitted; it keeps owning its engine. Or several of them that share the traffic.
@@ -105,9 +106,11 @@ def create_app(
     @app.get("/healthz", responses=keyed, **documented)
     async def healthz() -> Health:
         """What is served: task, labels, engine, pool, limits."""
-        pipeline = service.pipeline
+        pipeline = await asyncio.to_thread(service.refresh)
+        problem = service.problem
         return Health(
-            status="ok",
+            status="stale" if problem else "ok",
+            problem=problem,
             task=pipeline.card.name,
             labels=list(pipeline.space.names),
             fields=[spec.name for spec in pipeline.card.fields],

@@ -83,13 +83,23 @@ class Arms:
         """The first variant's."""
         return next(iter(self._services.values())).pipeline
 
+    @property
+    def problem(self) -> str:
+        """Why a variant does not use the pool as it is now; empty while all do."""
+        return next((s.problem for s in self._services.values() if s.problem), "")
+
+    def refresh(self) -> Pipeline:
+        """The first variant's; see :meth:`Service.refresh`."""
+        for service in self._services.values():
+            service.refresh()
+        return self.pipeline
+
     async def classify(self, rows: Sequence[Any], ids: Sequence[str] | None) -> list[Answer]:
         """One answer a row, in order, each by the variant of its id; all are logged.
 
         Raises:
             InputError: no ids; or the rows are not rows of this task.
             EngineError: a variant's engine is gone; nothing of the request is logged.
-            PoolError: the pool can be used no more.
         """
         if ids is None:
             raise InputError(

@@ -17,7 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from ecomfs.errors import EcomfsError, EngineUnavailableError, InputError, PoolError
+from ecomfs.errors import EcomfsError, EngineUnavailableError, InputError
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
@@ -77,14 +77,6 @@ async def _ecomfs(request: Request, error: Exception) -> JSONResponse:
             hint="try again after the time in Retry-After",
             kind=type_uri(EngineUnavailableError),
             headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
-        )
-    if isinstance(error, PoolError):
-        _log.error("pool unusable: %s", error)
-        return problem(
-            500,
-            "the labelled examples behind this service cannot be used now",
-            hint="its log says why; mend the pool and the next request is answered",
-            kind=type_uri(PoolError),
         )
     _log.error("request failed: %s", error, exc_info=error)
     return await _internal(request, error)

@@ -136,7 +136,7 @@ class ExplainResponse(_Out):
 
 
 class Pool(_Out):
-    """The labelled examples."""
+    """The labelled examples in use."""
 
     size: int
     version: int
@@ -155,7 +155,13 @@ class VariantOut(_Out):
 class Health(_Out):
     """What is served."""
 
-    status: str
+    status: str = Field(
+        description="ok; or stale: the pool cannot be used as it is now, and an older version "
+        "answers (see `problem`)"
+    )
+    problem: str = Field(
+        "", description="why the pool as it is now is not in use; empty while it is"
+    )
     task: str
     labels: list[str]
     fields: list[str] = Field(description="field names of a row")

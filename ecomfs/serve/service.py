@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
+import threading
+import time
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -11,7 +14,7 @@ from typing import Any, TypeVar
 from ecomfs import aio
 from ecomfs.classifier import FewShotClassifier
 from ecomfs.data import as_rows
-from ecomfs.errors import ConfigError, InputError, RowError
+from ecomfs.errors import ConfigError, EcomfsError, InputError, RowError
 from ecomfs.explain import Explanation
 from ecomfs.pipeline import Case, Pipeline
 from ecomfs.serve import schemas
@@ -20,6 +23,11 @@ from ecomfs.table.reader import MAX_CELL_CHARS
 from ecomfs.types import Demonstration, Prediction, Row, Status
 
 T = TypeVar("T")
+
+_RETRY_SECONDS = 10.0
+"""Before a version that could not be used is tried again: reading a whole pool takes a while."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +42,12 @@ class Service:
     """A fitted classifier, ready to be asked by many at once.
 
     The classifier's pool is looked up at every call: a request is answered with the examples as
-    they are when its turn comes, whichever process changed them.
+    they are when its turn comes, whichever process changed them. A version that cannot be used,
+    or a database that cannot be read, does not stop the service: it goes on with the last
+    version that could be used, and :attr:`problem` says why.
+
+    Attributes:
+        problem: why the pool as it is now is not in use; empty while it is.
 
     Raises:
         ConfigError: the classifier is not fitted.
@@ -45,6 +58,10 @@ class Service:
             raise ConfigError("the classifier has no examples yet", hint="call fit first")
         self._classifier = classifier
         self._batcher: MicroBatcher[Explanation] | None = None
+        self.problem = ""
+        self._unusable: int | None = None
+        self._again = 0.0
+        self._refreshing = threading.Lock()
 
     @property
     def pipeline(self) -> Pipeline:
@@ -57,12 +74,39 @@ class Service:
         Raises:
             InputError: the rows are not rows of this task.
             EngineError: nothing can be read at all.
-            PoolError: the pool was changed so that it can be used no more.
         """
         named = ids if ids is not None else [str(i) for i in range(len(rows))]
         return [Answer(e) for e in await self.answer(self.rows(rows), named)]
 
     explain = classify
+
+    def refresh(self) -> Pipeline:
+        """What answers now, made from the pool as it is now where that can be used."""
+        classifier = self._classifier
+        with self._refreshing:
+            version: int | None = None
+            try:
+                version = classifier.pool_.version
+                if version != self._unusable or time.monotonic() >= self._again:
+                    classifier.refresh()
+                    self._unusable = None
+                    self._tell("")
+            except Exception as error:  # whatever it is, the version in use can still answer
+                self._unusable, self._again = version, time.monotonic() + _RETRY_SECONDS
+                self._tell(str(error) if isinstance(error, EcomfsError) else repr(error), error)
+            return classifier.pipeline_
+
+    def _tell(self, problem: str, error: Exception | None = None) -> None:
+        """Log a problem when it comes and when it has gone."""
+        if problem == self.problem:
+            return
+        self.problem = problem
+        version = self._classifier.pipeline_.pool_version
+        if not problem:
+            _log.warning("the pool can be used again: version %d is in use", version)
+            return
+        fault = None if isinstance(error, EcomfsError) else error
+        _log.error("pool unusable, version %d stays in use: %s", version, problem, exc_info=fault)
 
     async def answer(self, values: Sequence[Row], ids: Sequence[str]) -> list[Explanation]:
         """As :meth:`classify`, for rows that :meth:`rows` has read."""
@@ -104,7 +148,7 @@ class Service:
         return await self._batcher.submit(rows, ids)
 
     async def _answer(self, rows: Sequence[Row], ids: Sequence[str]) -> list[Explanation]:
-        pipeline = await asyncio.to_thread(self._classifier.refresh)
+        pipeline = await asyncio.to_thread(self.refresh)
         return [
             Explanation(case, posterior, prediction, pipeline.space.names)
             for case, posterior, prediction in await pipeline.trace(rows, ids)

@@ -69,13 +69,17 @@ class RowText:
         """A row as text.
 
         Raises:
-            RowError: a cell is not of its field's kind (the message names the column), or no
-                field has a value.
+            RowError: a cell is not of its field's kind (the message names the column), no field
+                has a value, or the text holds half a character, which no model can be sent.
         """
         if self.renderer is None:
-            return self.card.row_text(row, language)
-        words = self.renderer.render(row, language)  # also checks the cells
-        return words if self.rendering == "words" else self._raw(row)
+            words = self.card.row_text(row, language)
+        else:
+            words = self.renderer.render(row, language)  # also checks the cells
+            words = words if self.rendering == "words" else self._raw(row)
+        if not words.isascii() and any("\ud800" <= c <= "\udfff" for c in words):
+            raise RowError("the row holds half a character (a lone surrogate)")
+        return words
 
     def language(self, row: Row) -> Language:
         """The language of the words in a row's own cells, titles of fields left out.

@@ -66,7 +66,8 @@ def test_a_changed_input_is_refused_and_restart_begins_anew(source: Path) -> Non
     source.write_bytes(source.read_bytes().replace(b"row 7 ", b"row seven "))
     with pytest.raises(JournalError, match=r"the input changed.*--restart") as caught:
         go_on(source, engine)
-    assert "answers of a run with other options" in str(caught.value)
+    refused_says_what_to_do(caught.value)
+    assert "answers of another run" in str(caught.value)
     assert not output.exists()
     before = sum(engine.calls)
     result = go_on(source, engine, restart=True)
@@ -79,18 +80,28 @@ def test_a_changed_input_is_refused_and_restart_begins_anew(source: Path) -> Non
 @pytest.mark.parametrize(
     ("options", "what"),
     [
-        ({"k": 2}, r"the retrieval \(k\)"),
-        ({"language": "auto"}, r"the template \(zh\), .*the options \(language\)"),
-        ({"selection": Selection(limit=50)}, "the selection"),
-        ({"selection": Selection(where=(Where.parse("id>3"),))}, "the selection"),
-        ({"fields": {"text": "shop"}}, r"the columns \(text\)"),
-        ({"gold_column": "shop"}, "the column of true labels"),
+        ({"k": 2}, r"the retrieval \(k: 4 → 2\)"),
+        ({"language": "auto"}, r"the template \(zh\), .*the options \(language: en → none\)"),
+        ({"selection": Selection(limit=50)}, r"the selection \(limit: none → 50\)"),
+        ({"selection": Selection(where=(Where.parse("id>3"),))}, r"the selection \(where\)"),
+        ({"fields": {"text": "shop"}}, r"the columns \(text: text → shop\)"),
+        ({"gold_column": "shop"}, r"the column of true labels \(none → shop\)"),
     ],
 )
 def test_other_options_are_refused(source: Path, options: dict[str, Any], what: str) -> None:
     _, engine = interrupted(source)
-    with pytest.raises(JournalError, match=rf"{what}.* changed"):
+    with pytest.raises(JournalError, match=rf"{what}.* changed") as caught:
         go_on(source, engine, **options)
+    refused_says_what_to_do(caught.value)
+
+
+def refused_says_what_to_do(error: JournalError) -> None:
+    """One line with both ways on, and nothing that contradicts them."""
+    told = "\n".join([str(error), *getattr(error, "__notes__", ())])
+    assert "\n" not in told
+    assert "to go on, put back what changed" in told
+    assert "--restart drops those answers and begins anew" in told
+    assert "the same command" not in told
 
 
 def test_another_template_is_refused(source: Path, tmp_path: Path) -> None:
@@ -188,8 +199,9 @@ def test_an_altered_answer_is_told(torn: tuple[Path, Path, Interrupted]) -> None
     data = journal.read_bytes()
     assert data.count(b'"label":"negative"')
     journal.write_bytes(data.replace(b'"label":"negative"', b'"label":"positive"', 1))
-    with pytest.raises(JournalError, match="was altered"):
+    with pytest.raises(JournalError, match="was altered") as caught:
         go_on(source, engine)
+    assert not hasattr(caught.value, "__notes__")  # "the same command goes on" would be untrue
 
 
 def test_a_file_that_is_no_journal_is_left_alone(torn: tuple[Path, Path, Interrupted]) -> None:
@@ -377,6 +389,7 @@ def test_an_input_that_changes_under_way_is_noticed(source: Path) -> None:
             changed = True
             source.write_bytes(source.read_bytes().replace(b"row 5 ", b"row x "))
 
-    with pytest.raises(InputError, match="the input changed while it was scored"):
+    with pytest.raises(InputError, match="the input changed while it was scored") as caught:
         score_table(source, output, classifier(k=0).pipeline_, chunk_rows=16, on_progress=change)
+    assert not any("the same command" in note for note in caught.value.__notes__)
     assert not output.exists()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -128,6 +130,18 @@ def test_fit_knows_before_it_reads_that_it_cannot_write(
         (["prepare", "clean", "pool.csv", "--text-column", "label", "-o", "o.csv",
           "--test", "in.csv"], "in.csv: no column 'label'"),
         (["eval", "score", "pool.csv"], "name it with --predicted-column"),
+        (["score", "missing.csv", "-t", "review_sentiment"], "missing.csv: no such file"),
+        (["score", "folder", "-t", "review_sentiment"], "folder: this is a folder, not a file ("),
+        (["score", "empty.csv", "-t", "review_sentiment"], "empty.csv: the file is empty ("),
+        (["score", "in.csv", "-t", "reviews"], "no task 'reviews' (did you mean 'review_sent"),
+        (["plan", "in.csv", "-t", "review_sentiment", "--strategy", "best"], "choose adaptive, "),
+        (["rank", "-t", "product_preference"], "nothing to rank (give --user and --items"),
+        (["examples", "stats", "-p", "folder"], "folder: this is a folder, not a database ("),
+        (["examples", "add", "x", "-l", "positive", "-t", "review_sentiment", "-p", "folder"],
+         "folder: this is a folder, not a database (name a file in it)"),
+        (["examples", "stats", "-p", "in.csv"], "the file is not SQLite; give another path"),
+        (["runs", "show", "nothing"], "see: ecomfs runs list"),
+        (["check", "--engine", "gpt"], "'gpt' names no engine (one of: "),
         (["eval", "run", "broken/task.yaml"], "broken/task.yaml: not valid YAML: line 3, column 1"),
     ],
 )  # fmt: skip
@@ -135,7 +149,18 @@ def test_other_verbs_name_the_file_and_the_option(
     folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     assert run(arguments) == 2
-    assert message in capsys.readouterr().err
+    [line] = capsys.readouterr().err.splitlines()
+    assert message in line
+
+
+def test_a_warning_is_one_line_without_the_code_it_comes_from(folder: Path) -> None:
+    code = (
+        "import warnings, ecomfs.cli as cli\n"
+        "cli.run = lambda _: warnings.warn('fit again') or 0\n"
+        "cli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stderr == "warning: fit again\n"
 
 
 def test_unknown_option_is_usage(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

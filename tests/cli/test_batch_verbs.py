@@ -108,8 +108,80 @@ def test_a_run_that_failed_is_listed_shown_and_resumed(
     assert not Path("in/a.scored.csv").exists()
     assert run(["runs", "resume", "last"]) == 0
     assert len(read("in/a.scored.csv")) == 9
+    capsys.readouterr()
     assert run(["runs", "resume", "last"]) == 2
-    assert "is finished" in capsys.readouterr().err
+    [line] = capsys.readouterr().err.splitlines()
+    assert "none of 2 runs can be resumed" in line
+    assert "is finished" in line
+
+
+def newest_first() -> list[str]:
+    return sorted((p.stem for p in (Path("state") / "runs").iterdir()), reverse=True)
+
+
+def test_last_is_the_last_run_that_can_be_resumed_not_the_last_run(
+    engine: ScriptedEngine, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    engine.gone = True
+    assert run(["score", "in/a.csv", *COMMON, "-q"]) == 2
+    engine.gone = False
+    assert run(["score", "in/b.csv", *COMMON, "-q"]) == 0
+    capsys.readouterr()
+    # Neither one that was refused, nor one whose folder has gone, is one that can be resumed.
+    import ecomfs.batch.runlog as runlog
+
+    gone = runlog.RunLog.start(["score", "in/c.csv"])
+    assert gone.path is not None
+    gone.path.write_text(gone.path.read_text().replace(str(tmp_path), str(tmp_path / "no")))
+    gone.write("stopped")
+    Path("in/b.scored.csv.journal").write_text("notes")
+    assert run(["score", "in/b.csv", *COMMON, "-q"]) == 2
+    assert run(["runs", "show", newest_first()[0]]) == 0
+    assert "state: refused" in capsys.readouterr().out
+    assert run(["runs", "resume", "--print"]) == 0
+    assert "ecomfs score in/a.csv" in capsys.readouterr().out
+    assert run(["runs", "resume", "last"]) == 0
+    assert len(read("in/a.scored.csv")) == 9
+
+
+def test_a_run_whose_output_a_later_run_wrote_is_not_resumed(
+    engine: ScriptedEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine.breaks_on = "a 8"
+    with pytest.raises(ZeroDivisionError):
+        run(["score", "in/a.csv", *COMMON, "-q"])
+    engine.breaks_on = None
+    assert run(["score", "in/a.csv", *COMMON, "-q", "--limit", "3", "--restart"]) == 0
+    assert run(["runs", "resume", "last"]) == 2
+    assert len(read("in/a.scored.csv")) == 3
+    assert "can be resumed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("state", "why"), [("off", "switches logs off"), ("none", "no run is lo")])
+def test_no_run_to_resume_is_one_line(
+    engine: ScriptedEngine,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    state: str,
+    why: str,
+) -> None:
+    monkeypatch.setenv("ECOMFS_STATE", state)
+    assert run(["runs", "resume", "last"]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert why in line
+
+
+def test_a_damaged_log_of_a_run_is_no_crash(
+    engine: ScriptedEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path("state") / "runs"
+    folder.mkdir(parents=True)
+    lines = ['{"event": "start"}', '{"event": "input", "output": 3}', "[]", '{"event": "st']
+    (folder / "20260101-000000-1.jsonl").write_text("\n".join(lines))
+    for verb in (["list"], ["show", "last"], ["compare", "2026", "last"]):
+        assert run(["runs", *verb]) == 0
+    assert run(["runs", "resume"]) == 2
+    assert "none of 1 runs can be resumed" in capsys.readouterr().err
 
 
 def test_two_runs_are_compared(engine: ScriptedEngine, capsys: pytest.CaptureFixture[str]) -> None:

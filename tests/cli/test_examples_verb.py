@@ -196,6 +196,12 @@ def test_export_of_values_that_are_no_text(tmp_path: Path) -> None:
         (["add", "-l", "positive", "-t", TASK, "--set", "txt=a"], "no field 'txt'"),
         (["add", "-l", "positive", "-t", TASK, "--set", "text"], "write --set FIELD=VALUE"),
         (["relabel", "a", "meh", "-t", TASK], "unknown label 'meh'"),
+        (["relabel", "a", "meh", "-t", TASK, "--new-label"], "unknown label 'meh'"),
+        (["relabel", "a", "postive"], "has no label 'postive' (did you mean 'positive'? labels"),
+        (["relabel", "a", "Positive"], "did you mean 'positive'?"),
+        (["relabel", "a", "neutral"], "--new-label adds one"),
+        (["relabel", "a", " "], "the label is ''"),
+        (["relabel", "a", " ", "--new-label"], "the label is ''"),
         (["relabel", "zz", "positive"], "holds no example 'zz'"),
         (["retire", "a", "zz"], "holds no example 'zz'"),
         (["history", "zz"], "never held example 'zz'"),
@@ -234,3 +240,55 @@ def test_help_of_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     for verb in ("add", "import", "relabel", "retire", "history", "export", "stats"):
         assert run(["examples", verb, "--help"]) == 0
         assert "--pool" in capsys.readouterr().out
+
+
+def test_relabel_takes_a_label_that_the_pool_or_the_task_has_and_others_when_told(
+    filled: Path,
+) -> None:
+    assert examples("relabel", "a", " negative ") == 0
+    assert examples("relabel", "a", "neutral", "--task", TASK) == 0
+    assert examples("relabel", "a", "good", "--new-label") == 0
+    assert held(filled)["a"][1] == "good"
+
+
+OPEN = ["--task", "product_category"]
+
+
+@pytest.fixture
+def shop(folder: Path) -> Path:
+    """A pool of a task that takes its labels from the pool."""
+    Path("shop.csv").write_text("id,title,label\n1,red shoe,shoes\n2,warm coat,coats\n")
+    assert examples("import", "shop.csv", *OPEN) == 0
+    return folder / "pool.db"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["add", "hat", "-l", "shoe", *OPEN], "the example: pool 'default' has no label 'shoe' ("),
+        (["add", "hat", "-l", "Shoes", *OPEN], "did you mean 'shoes'?"),
+        (
+            ["import", "more.csv", *OPEN],
+            "more.csv: example '3': pool 'default' has no label 'coat'",
+        ),
+        (["import", "again.csv", "--replace", *OPEN], "did you mean 'shoes'?"),
+        (["relabel", "1", "shoess", *OPEN], "did you mean 'shoes'?"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_a_label_that_is_new_to_a_filled_pool_is_refused_unless_it_is_said_to_be(
+    shop: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    Path("more.csv").write_text("id,title,label\n3,rain coat,coat\n")
+    Path("again.csv").write_text("id,title,label\n1,red shoe,shoos\n")
+
+    def version() -> int:
+        with Pool.open(shop, create=False) as pool:
+            return pool.version
+
+    capsys.readouterr()
+    assert examples(*arguments) == 2
+    assert message in error(capsys)
+    assert version() == 1
+    assert examples(*arguments, "--new-label") == 0
+    assert version() == 2

@@ -14,7 +14,7 @@ from scripted import ScriptedEngine, examples
 from serving import ask, serving
 
 from ecomfs import FewShotClassifier
-from ecomfs.errors import EngineError, PoolError
+from ecomfs.errors import PoolError
 from ecomfs.pool import HashedEmbedder, Pool
 from ecomfs.serve import create_app
 from ecomfs.types import Example
@@ -209,15 +209,147 @@ def test_a_service_sees_what_another_process_did(tmp_path: Path) -> None:
             assert "late" in asked(url)["demonstration_ids"]
 
 
-def test_a_service_tells_that_its_pool_cannot_be_used() -> None:
-    from ecomfs import Client
+def failing(url: str, why: str, version: int) -> None:
+    """A request is answered with the last good version, and the service says why."""
+    assert asked(url)["pool_version"] == version
+    health = ask(url, "GET", "/healthz").json
+    assert health["status"] == "stale"
+    assert health["pool"]["version"] == version
+    assert why in health["problem"]
 
+
+def well(url: str, version: int) -> None:
+    assert asked(url)["pool_version"] == version
+    health = ask(url, "GET", "/healthz").json
+    assert health["status"] == "ok"
+    assert health["problem"] == ""
+
+
+def one_label(pool: Pool) -> None:
+    pool.retire([f"e{i}" for i in range(0, 12, 2)])
+
+
+def none_left(pool: Pool) -> None:
+    pool.retire([f"e{i}" for i in range(12)])
+
+
+def misspelt(pool: Pool) -> None:
+    pool.relabel("e1", "postive")
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (one_label, "all labelled examples have the label 'negative'"),
+        (none_left, "no examples are left"),
+        (misspelt, "unknown label 'postive'"),
+    ],
+)
+def test_a_version_that_cannot_be_used_leaves_the_last_good_one_in_use_and_health_says_so(
+    change: Any, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
     with Pool.in_memory(stored()) as pool, serving(create_app(fitted(pool))) as url:
-        pool.retire([f"e{i}" for i in range(0, 12, 2)])
-        answer = ask(url, "POST", "/v1/classify", {"rows": [QUERY]})
-        assert answer.status == 500
-        assert answer.json["type"] == "urn:ecomfs:error:pool"
-        with Client(url) as client, pytest.raises(EngineError, match="labelled examples"):
-            client.classify([QUERY])
-        pool.add([Example("back", {"text": "works"}, "positive")])
-        assert ask(url, "POST", "/v1/classify", {"rows": [QUERY]}).status == 200
+        change(pool)
+        for _ in range(3):
+            failing(url, why, version=1)
+        told = [r.getMessage() for r in caplog.records if r.levelname == "ERROR"]
+        assert len(told) == 1  # once, not at every request
+        assert "version 1 stays in use" in told[0]
+        assert why in told[0]
+        gone = {e.id for e in stored()} - {e.id for e in pool.examples()}
+        if gone:
+            pool.add([e for e in stored() if e.id in gone])
+        else:
+            pool.relabel("e1", "negative")
+        well(url, version=3)
+        assert "version 3 is in use" in caplog.text
+
+
+def test_a_fault_while_a_version_is_built_leaves_the_last_good_one_in_use(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Pool.in_memory(stored()) as pool, serving(create_app(fitted(pool))) as url:
+        with monkeypatch.context() as patched:
+
+            def broken(*_: Any, **__: Any) -> Any:
+                raise ZeroDivisionError("in the index")
+
+            patched.setattr("ecomfs.classifier.refreshed", broken)
+            pool.relabel("e1", "positive")
+            failing(url, "ZeroDivisionError('in the index')", version=1)
+        pool.relabel("e3", "positive")
+        well(url, version=3)
+
+
+def test_variants_go_on_with_the_last_good_version_too(tmp_path: Path) -> None:
+    from ecomfs.serve import Arms
+    from ecomfs.traffic import Split, TrafficLog
+
+    with Pool.in_memory(stored()) as pool:
+        fits = {"A": fitted(pool), "B": fitted(pool, k=2)}
+        log = TrafficLog(tmp_path / "log.jsonl")
+        with serving(create_app(Arms(fits, Split({"A": 1, "B": 1}, 0), log))) as url:
+            misspelt(pool)
+            body = {"rows": [QUERY] * 8, "ids": [str(i) for i in range(8)]}
+            answer = ask(url, "POST", "/v1/classify", body)
+            assert answer.status == 200
+            found = answer.json["predictions"]
+            assert {(p["variant"], p["pool_version"]) for p in found} == {("A", 1), ("B", 1)}
+            assert "postive" in ask(url, "GET", "/healthz").json["problem"]
+        log.close()
+
+
+def move(old: Path, new: Path) -> None:
+    """A database with what SQLite keeps beside it."""
+    for end in ("", "-wal", "-shm"):
+        if (file := old.with_name(old.name + end)).exists():
+            file.rename(new.with_name(new.name + end))
+
+
+def test_a_database_that_vanishes_for_a_moment_costs_no_request(tmp_path: Path) -> None:
+    file, away = tmp_path / "pool.db", tmp_path / "away.db"
+    with Pool.open(file) as pool:
+        pool.add(stored())
+        with serving(create_app(fitted(pool))) as url:
+            well(url, version=1)
+            move(file, away)
+            failing(url, "unable to open database file", version=1)
+            assert not file.exists()  # not made again, empty
+            move(away, file)
+            well(url, version=1)
+            pool.relabel("e1", "positive")
+            well(url, version=2)
+
+
+def test_a_database_that_was_replaced_is_the_one_that_is_read(tmp_path: Path) -> None:
+    file, restored = tmp_path / "pool.db", tmp_path / "restored.db"
+    with Pool.open(restored) as other:
+        other.add(stored())
+        other.relabel("e1", "positive")
+    with Pool.open(file) as pool:
+        pool.add(stored())
+        with serving(create_app(fitted(pool))) as url:
+            well(url, version=1)
+            move(file, tmp_path / "old.db")
+            move(restored, file)
+            well(url, version=2)
+            file.unlink()
+            file.write_text("no database")
+            failing(url, "file is not a database", version=2)
+
+
+def test_a_misspelt_label_of_another_process_is_refused_and_the_service_goes_on(
+    tmp_path: Path,
+) -> None:
+    from ecomfs.cli import run
+
+    file = tmp_path / "pool.db"
+    with Pool.open(file) as pool:
+        pool.add(stored())
+        with serving(create_app(fitted(pool))) as url:
+            assert run(["examples", "relabel", "e1", "postive", "--pool", str(file)]) == 2
+            well(url, version=1)
+            elsewhere("relabel", "e1", "postive", "--pool", str(file), "--new-label")
+            failing(url, "unknown label 'postive' (did you mean 'positive'?", version=1)
+            elsewhere("relabel", "e1", "positive", "--pool", str(file))
+            well(url, version=3)
