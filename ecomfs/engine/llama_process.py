@@ -103,12 +103,29 @@ def _destroy(held: list[Any], http: LlamaTokenizer, name: str, owner: int) -> No
         logger.warning("%s: llama.cpp does not answer; its memory stays until the end", name)
 
 
+_pinned: set[int] = set()
+
+
 def _pin(server: Any) -> None:
+    _pinned.add(id(server))
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(server))
 
 
 def _unpin(server: Any) -> None:
     ctypes.pythonapi.Py_DecRef(ctypes.py_object(server))
+    _pinned.discard(id(server))
 
+
+def _in_forked_child() -> None:
+    """When the child ends, llama.cpp's static destructors join threads that it does not have,
+    which crashes or hangs: end before them, with the same exit status. Python has written its
+    files by then."""
+    libc = ctypes.CDLL(None)
+    if _pinned and hasattr(libc, "on_exit"):  # glibc's; calls the function with the exit status
+        libc.on_exit(libc._exit, None)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_forked_child)
 
 __all__ = ["LlamaProcess", "open_process"]
