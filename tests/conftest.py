@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
-
 from watchdog import Watchdog
 
 # Nothing is tested by timing: a busy machine is not a bug.

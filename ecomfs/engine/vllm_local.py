@@ -232,7 +232,7 @@ class VllmLocalEngine:
                     hint=NEEDS,
                 )
             values = {code: float(top[code]) for code in part.codes}
-            found.append(wire.Look(values, int(out.num_cached_tokens or 0)))
+            found.append(wire.look(values, int(out.num_cached_tokens or 0)))
         return found
 
     def _texts(self, rows: list[list[int]], how: Any) -> list[Generation]:
