@@ -107,7 +107,8 @@ def create_app(
         """What is served: task, labels, engine, pool, limits."""
         pipeline = service.pipeline
         return Health(
-            status="ok",
+            status="unhealthy" if service.engine_error else "ok",
+            engine_error=service.engine_error,
             task=pipeline.card.name,
             labels=list(pipeline.space.names),
             fields=[spec.name for spec in pipeline.card.fields],

@@ -152,7 +152,8 @@ class VariantOut(_Out):
 class Health(_Out):
     """What is served."""
 
-    status: str
+    status: str = Field(description="ok, or unhealthy")
+    engine_error: str = Field("", description="why the engine counts as unhealthy; empty if not")
     task: str
     labels: list[str]
     fields: list[str] = Field(description="field names of a row")
