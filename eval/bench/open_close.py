@@ -19,7 +19,7 @@ from contextlib import contextmanager
 
 from ecomfs.engine.factory import open_engine
 
-WATCHDOG_SECONDS = 300
+WATCHDOG_SECONDS = 600
 """Longest time one opening and closing may take."""
 
 
