@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import faulthandler
 import multiprocessing
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ WATCHDOG_SECONDS = 600
 def busy_cores(count: int) -> Iterator[None]:
     """Processes that compute without pause, while the block runs."""
     context = multiprocessing.get_context("spawn")
-    loops = [context.Process(target=_loop, daemon=True) for _ in range(count)]
+    loops = [context.Process(target=_loop, args=(os.getpid(),), daemon=True) for _ in range(count)]
     for loop in loops:
         loop.start()
     try:
@@ -38,8 +39,9 @@ def busy_cores(count: int) -> Iterator[None]:
             loop.join()
 
 
-def _loop() -> None:
-    while True:
+def _loop(parent: int) -> None:
+    # A parent that is killed, or ended by the watchdog, kills nobody.
+    while os.getppid() == parent:
         pass
 
 
