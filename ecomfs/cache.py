@@ -97,6 +97,20 @@ class ByteCache:
             except (sqlite3.Error, OSError) as error:
                 self._give_up(error)
 
+    def discard(self, scope: str, keys: Sequence[bytes]) -> None:
+        """Remove values; ones that are not there do not matter."""
+        with self._lock:
+            try:
+                connection = self._open()
+                if connection is not None:
+                    with connection:
+                        connection.executemany(
+                            "DELETE FROM entry WHERE scope = ? AND key = ?",
+                            [(scope, key) for key in keys],
+                        )
+            except (sqlite3.Error, OSError) as error:
+                self._give_up(error)
+
     def __len__(self) -> int:
         with self._lock:
             try:

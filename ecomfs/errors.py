@@ -16,6 +16,7 @@
     │   ├── EngineUnavailableError nothing answers, or the runtime is not installed
     │   ├── EngineTimeoutError     no answer in time
     │   ├── EngineResponseError    an answer that is not what was asked for
+    │   │   └── InvalidLogprobsError   log-probabilities that are no distribution
     │   ├── ContextOverflowError   the prompt is longer than the model's context
     │   ├── CanaryError            the start-up check failed: results could not be trusted
     │   └── ModelError             the model folder or file is not one
@@ -124,6 +125,12 @@ class EngineResponseError(EngineError):
     """An answer that is not what was asked for (wrong shape, missing log-probabilities)."""
 
     retryable = True
+
+
+class InvalidLogprobsError(EngineResponseError):
+    """Log-probabilities that are no distribution: NaN, infinite, or of more than one in sum."""
+
+    retryable = False  # the same prompt overflows the same model again
 
 
 class ContextOverflowError(EngineError):

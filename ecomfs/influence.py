@@ -109,7 +109,7 @@ def _influence(
     place: int,
     before: float,
 ) -> Influence:
-    if not isinstance(found, Posterior):
+    if not isinstance(found, Posterior) or not found.probabilities:
         return Influence(left_out.example.id, None, None, None, after.error)
     without = found.probabilities[place]
     return Influence(left_out.example.id, without, before - without, after.suggestion)

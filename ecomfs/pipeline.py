@@ -7,6 +7,7 @@ holds no state between rows; everything it needs is decided when it is built.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
@@ -226,8 +227,7 @@ class Pipeline:
                 "label_mass": posterior.label_mass,
             }
             if not posterior.probabilities:
-                answer = " ".join((posterior.raw or "").split())[:80]
-                error = f"the model answered {answer!r}, no known label"
+                error = _no_label(posterior)
                 return Prediction(
                     **known, label=None, status=Status.INVALID, error=error, note=note
                 )
@@ -235,6 +235,13 @@ class Pipeline:
             posterior, case.opinion, self.voices[case.language].calibration
         )
         names = self.space.names
+        if not all(map(math.isfinite, decided.probabilities)):
+            # Readings are checked before: what is left is a calibration, a blend or the experts.
+            steps = ", ".join(
+                k for k, p in decided.stages.items() if not all(map(math.isfinite, p))
+            )
+            error = f"the probabilities are not numbers ({steps})"
+            return Prediction(**known, label=None, status=Status.FAILED, error=error, note=note)
         best = max(range(len(names)), key=decided.probabilities.__getitem__)
         return Prediction(
             **known,
@@ -252,6 +259,15 @@ class Pipeline:
 def _remarks(decided: Decided) -> list[str]:
     """What the owner of a row should do; what can be told by a value has a field of its own."""
     return [] if decided.accepted else ["abstained: needs review"]
+
+
+def _no_label(posterior: Posterior) -> str:
+    """Why a reading is no answer."""
+    if posterior.raw is None and posterior.label_mass is not None:
+        mass = posterior.label_mass
+        return f"the model gives all labels the same probability, {mass:.1g} together"
+    answer = " ".join((posterior.raw or "").split())[:80]
+    return f"the model answered {answer!r}, no known label"
 
 
 def _note(prompt: Prompt | None) -> str:

@@ -7,12 +7,17 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
+from watchdog import Watchdog
 
 # Nothing is tested by timing: a busy machine is not a bug.
 settings.register_profile("ecomfs", deadline=None)
 # For a gate: the same examples every time, so that it judges the change and not the dice.
 settings.register_profile("same", deadline=None, derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ecomfs"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Watchdog(), "watchdog")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -199,6 +199,34 @@ def test_an_answer_of_another_shape_is_an_error(body: bytes) -> None:
         client.classify(["a"])
 
 
+@pytest.mark.parametrize("bad", [None, float("nan"), float("inf")], ids=str)
+def test_a_row_without_numbers_fails_and_the_others_are_answered(bad: float | None) -> None:
+    answer = answer_to(["0", "1", "2"])
+    answer["predictions"][1] |= {
+        "confidence": bad,
+        "probabilities": {"no": bad, "yes": bad},
+        "stages": {"read": [bad, bad]},
+    }
+    body = json.dumps(answer).encode()
+    with scripted_service(lambda n, asked: (200, {}, body)) as (url, _), Client(url) as client:
+        found = client.classify(["a", "b", "c"])
+    assert [p.status for p in found] == [Status.OK, Status.FAILED, Status.OK]
+    assert (found[1].label, found[1].confidence, found[1].stages) == (None, None, {})
+    assert "no probability of 'no'" in found[1].error
+
+
+@pytest.mark.parametrize("status", ["failed", "invalid", "abstained"])
+def test_a_row_without_confidence_is_a_row(status: str) -> None:
+    answer = answer_to(["0"])
+    answer["predictions"][0] |= {
+        "label": None, "confidence": None, "probabilities": {}, "status": status, "error": "why",
+    }  # fmt: skip
+    body = json.dumps(answer).encode()
+    with scripted_service(lambda n, asked: (200, {}, body)) as (url, _), Client(url) as client:
+        [found] = client.classify(["a"])
+    assert (found.status, found.error, found.confidence) == (Status(status), "why", None)
+
+
 def test_another_program_at_the_address_is_told() -> None:
     def page(n: int, body: Any) -> Reply:
         return 404, {"Content-Type": "text/html"}, b"<h1>not here</h1>"

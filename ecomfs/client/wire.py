@@ -196,16 +196,22 @@ def explanation(answer: Mapping[str, Any], url: str) -> Explanation:
 
 
 def _prediction(p: Mapping[str, Any]) -> Prediction:
+    given = {str(k): math.nan if v is None else float(v) for k, v in p["probabilities"].items()}
+    stages = p.get("stages", {})  # services before this field do not send it
+    if bad := [label for label, value in given.items() if not math.isfinite(value)]:
+        # JSON has no NaN, and null stands for it. The row has no answer; the others have theirs.
+        why = f"the service gave no probability of {bad[0]!r}"
+        p = {**p, "label": None, "status": "failed", "error": why, "prediction_set": []}
+        given, stages = {}, {}
     return Prediction(
         id=p["id"],
         label=p["label"],
-        probabilities={str(k): float(v) for k, v in p["probabilities"].items()},
+        probabilities=given,
         status=Status(p["status"]),
         error=p["error"],
         note=p["note"],
         label_mass=p["label_mass"],
-        # What services before these fields do not send.
-        stages={str(name): tuple(values) for name, values in p.get("stages", {}).items()},
+        stages={str(name): tuple(values) for name, values in stages.items()},
         source=p.get("source", ""),
         prediction_set=tuple(p.get("prediction_set", ())),
         novelty=p.get("novelty"),

@@ -13,8 +13,10 @@ import json
 import struct
 from array import array
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from ecomfs.cache import ByteCache
+from ecomfs.engine import logprobs
 from ecomfs.engine.protocol import (
     Capabilities,
     Choosing,
@@ -26,10 +28,11 @@ from ecomfs.engine.protocol import (
     Spending,
     Tokenizer,
     TopTokens,
-    read_each,
 )
 from ecomfs.errors import ConfigError, EngineError
 from ecomfs.types import Generation, Prompt, Question, Reading
+
+T = TypeVar("T")
 
 _TOKENS = struct.Struct("<Q")
 
@@ -43,8 +46,9 @@ class ReadingCache(ByteCache):
 class CachedEngine:
     """Puts a :class:`ReadingCache` in front of an engine.
 
-    Errors and generated text are never kept. A reading from the cache reports all its prompt
-    tokens as cached.
+    Errors and generated text are never kept, nor what is no distribution
+    (:mod:`ecomfs.engine.logprobs`); where older versions kept such, it is asked again. A reading
+    from the cache reports all its prompt tokens as cached.
 
     Attributes:
         hits, misses: readings served from the cache, and by the engine, so far.
@@ -80,7 +84,7 @@ class CachedEngine:
         """As the engine's; prompts without token ids are not kept."""
 
         async def ask(missing: list[int]) -> list[Reading | EngineError]:
-            return await self.engine.read([prompts[i] for i in missing], questions)
+            return await logprobs.read(self.engine, [prompts[i] for i in missing], questions)
 
         packed = _pack_questions(questions)
         return await self._read(prompts, [packed] * len(prompts), lambda i: questions, ask)
@@ -92,7 +96,7 @@ class CachedEngine:
 
         async def ask(missing: list[int]) -> list[Reading | EngineError]:
             asked = [questions[i] for i in missing]
-            return await read_each(self.engine, [prompts[i] for i in missing], asked)
+            return await logprobs.read_each(self.engine, [prompts[i] for i in missing], asked)
 
         packed = [_pack_questions(asked) for asked in questions]
         return await self._read(prompts, packed, questions.__getitem__, ask)
@@ -107,16 +111,13 @@ class CachedEngine:
         """``ask`` for what is not in the cache; ``packed``: the questions of each prompt."""
         scope = self.fingerprint
         keys = _keys(prompts, packed)
-        known = await asyncio.to_thread(self.cache.get, scope, [k for k in keys if k])
-        missing = [i for i, key in enumerate(keys) if key not in known]
+        found = await self._known(keys, questions)
+        missing = [i for i in range(len(keys)) if i not in found]
         fresh = await ask(missing) if missing else []
         answers: dict[int, Reading | EngineError] = dict(zip(missing, fresh, strict=True))
         kept = {keys[i]: _pack(r) for i, r in answers.items() if keys[i] and isinstance(r, Reading)}
         if kept:
             await asyncio.to_thread(self.cache.put, scope, kept)
-        found = {
-            i: _unpack(known[key], questions(i)) for i, key in enumerate(keys) if i not in answers
-        }
         self.hits += len(found)
         self.hit_tokens += sum(reading.prompt_tokens for reading in found.values())
         self.misses += len(missing)
@@ -128,8 +129,26 @@ class CachedEngine:
     ) -> list[bool]:
         """For each prompt, whether :meth:`read_each` would find its reading in the cache."""
         keys = _keys(prompts, [_pack_questions(asked) for asked in questions])
-        found = await asyncio.to_thread(self.cache.get, self.fingerprint, [k for k in keys if k])
-        return [key in found for key in keys]
+        found = await self._known(keys, questions.__getitem__)
+        return [i in found for i in range(len(keys))]
+
+    async def _known(
+        self, keys: Sequence[bytes], questions: Callable[[int], Sequence[Question]]
+    ) -> dict[int, Reading]:
+        """Readings in the cache, by place."""
+        return await self._good(self.fingerprint, keys, lambda i, v: _unpack(v, questions(i)))
+
+    async def _good(
+        self, scope: str, keys: Sequence[bytes], unpack: Callable[[int, bytes], T | None]
+    ) -> dict[int, T]:
+        """What ``unpack`` makes of the values in the cache, by place; where it makes nothing of
+        one, that is removed."""
+        stored = await asyncio.to_thread(self.cache.get, scope, [k for k in keys if k])
+        found = {i: unpack(i, stored[key]) for i, key in enumerate(keys) if key in stored}
+        bad = [keys[i] for i, one in found.items() if one is None]
+        if bad:
+            await asyncio.to_thread(self.cache.discard, scope, bad)
+        return {i: one for i, one in found.items() if one is not None}
 
     async def generate(
         self,
@@ -151,9 +170,9 @@ class CachedEngine:
             raise ConfigError(f"{self.spec} lists no tokens", hint="--readout auto")
         scope = f"top{self.capabilities.top_logprobs}-{self.fingerprint}"
         keys = [hashlib.sha256(p.text.encode()).digest() if p.text else b"" for p in prompts]
-        known = await asyncio.to_thread(self.cache.get, scope, [k for k in keys if k])
-        missing = [i for i, key in enumerate(keys) if key not in known]
-        fresh = await engine.top([prompts[i] for i in missing]) if missing else []
+        known = await self._good(scope, keys, lambda i, value: _unpack_top(value))
+        missing = [i for i in range(len(keys)) if i not in known]
+        fresh = await logprobs.top(engine, [prompts[i] for i in missing]) if missing else []
         answers: dict[int, TopTokens | EngineError] = dict(zip(missing, fresh, strict=True))
         kept = {
             keys[i]: json.dumps([a.prompt_tokens, list(a.logprobs.items())]).encode()
@@ -162,12 +181,9 @@ class CachedEngine:
         }
         if kept:
             await asyncio.to_thread(self.cache.put, scope, kept)
-        for i, key in enumerate(keys):
-            if i not in answers:
-                tokens, pairs = json.loads(known[key])
-                answers[i] = TopTokens(dict(pairs), tokens, tokens)
-                self.hits += 1
-                self.hit_tokens += tokens
+        answers.update(known)
+        self.hits += len(known)
+        self.hit_tokens += sum(listed.prompt_tokens for listed in known.values())
         self.misses += len(missing)
         return [answers[i] for i in range(len(keys))]
 
@@ -221,11 +237,26 @@ def _pack(reading: Reading) -> bytes:
     return _TOKENS.pack(reading.prompt_tokens) + values.tobytes()
 
 
-def _unpack(value: bytes, questions: Sequence[Question]) -> Reading:
-    (prompt_tokens,) = _TOKENS.unpack_from(value)
-    values = array("d", value[_TOKENS.size :])
-    logprobs, start = [], 0
+def _unpack(value: bytes, questions: Sequence[Question]) -> Reading | None:
+    """``None`` for what is no reading (cut short, or kept by a version that did not check)."""
+    try:
+        (prompt_tokens,) = _TOKENS.unpack_from(value)
+        values = array("d", value[_TOKENS.size :])
+    except (struct.error, ValueError):
+        return None
+    parts, start = [], 0
     for question in questions:
-        logprobs.append(tuple(values[start : start + len(question.codes)]))
+        parts.append(tuple(values[start : start + len(question.codes)]))
         start += len(question.codes)
-    return Reading(tuple(logprobs), prompt_tokens, cached_tokens=prompt_tokens)
+    found = Reading(tuple(parts), prompt_tokens, cached_tokens=prompt_tokens)
+    return None if isinstance(logprobs.checked(found, questions), EngineError) else found
+
+
+def _unpack_top(value: bytes) -> TopTokens | None:
+    """``None`` as for :func:`_unpack`."""
+    try:
+        tokens, pairs = json.loads(value)
+        found = TopTokens({str(text): float(p) for text, p in pairs}, int(tokens), int(tokens))
+    except (ValueError, TypeError):
+        return None
+    return None if isinstance(logprobs.checked_list(found), EngineError) else found

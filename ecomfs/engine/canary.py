@@ -12,6 +12,7 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
+from ecomfs.engine import logprobs
 from ecomfs.engine.canary_report import CanaryReport, Check
 from ecomfs.engine.protocol import (
     Choosing,
@@ -29,6 +30,7 @@ from ecomfs.errors import (
     EngineError,
     EngineResponseError,
     EngineUnavailableError,
+    InvalidLogprobsError,
 )
 from ecomfs.types import Generation, Prompt, Question, Reading, TemplateRef
 
@@ -136,7 +138,7 @@ async def _guarded(
     except EngineUnavailableError:
         raise
     except EngineError as error:
-        if proves and not error.retryable:
+        if proves and not error.retryable and not isinstance(error, InvalidLogprobsError):
             return Check(name, False, error.message, error.hint, False, lacks=proves)
         return Check(name, False, error.message, error.hint, required)
     return Check(name, ok, detail, "" if ok else hint, required)
@@ -222,7 +224,7 @@ class _Looker:
         return whole[len(before)] if whole[: len(before)] == before else whole[-1]
 
     async def _read(self, prompt: Prompt, codes: Sequence[int]) -> Reading:
-        (answer,) = await self._engine.read([prompt], [Question(tuple(codes))])
+        (answer,) = await logprobs.read(self._engine, [prompt], [Question(tuple(codes))])
         if not isinstance(answer, Reading):
             raise answer
         return answer

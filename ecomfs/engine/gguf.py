@@ -63,13 +63,17 @@ class GgufEngine:
         self._spec = spec or f"gguf:{file}"
         self._repeatable = repeatable
         # One worker: there is one model, and the event loop must stay free meanwhile.
-        self._worker = Worker("ecomfs-gguf")
+        self._worker = Worker("ecomfs-gguf", self._spec)
         self._server: LlamaServer | None = LlamaServer(
             file, context=context, threads=threads, repeatable=repeatable
         )
         self._context = self._server.context_tokens
         self._tokenizer = self._server.tokenizer
-        self._fingerprint = self._identify(file)
+        try:
+            self._fingerprint = self._identify(file)
+        except BaseException:
+            self._server.close()
+            raise
 
     def _identify(self, file: Path) -> str:
         order = f"block{BLOCK}" if self._repeatable else "free"
@@ -149,9 +153,10 @@ class GgufEngine:
         return self._server
 
     async def aclose(self) -> None:
-        """Free the model, after what is being read; closing twice is fine."""
+        """Free the model, after what is being read; closing twice is fine, and in a forked child
+        it does nothing."""
         server, self._server = self._server, None
-        if server is not None:
+        if server is not None and not self._worker.forked:
             await self._worker.run(lambda _: server.close())
             self._worker.close()
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib import import_module, metadata
 from typing import Any
 
+from ecomfs.engine.logprobs import fault
 from ecomfs.engine.protocol import Spending, TopTokens
 from ecomfs.engine.retry import BUSY_STATUS, RetryLater, is_retried, permanent, retry_after
 from ecomfs.engine.vllm_wire import RefusedError
@@ -136,7 +137,7 @@ def top_tokens(answer: Any, text: bool) -> TopTokens:
     """The likeliest first tokens of an answer.
 
     Raises:
-        EngineResponseError: it lists none.
+        EngineResponseError: it lists none, or what is no part of a distribution.
     """
     choice = _choice(answer)
     logprobs = getattr(choice, "logprobs", None)
@@ -148,9 +149,10 @@ def top_tokens(answer: Any, text: bool) -> TopTokens:
             pairs = [(_get(t, "token"), _get(t, "logprob")) for t in listed]
         found: dict[str, float] = {}
         for token, value in pairs:
-            if not isinstance(token, str) or math.isnan(float(value)):
+            if not isinstance(token, str):
                 raise ValueError(token)
-            found[token] = _either(found.get(token), float(value))
+            number = math.nan if value is None else float(value)
+            found[token] = _either(found.get(token), number)
         if not found:
             raise ValueError("empty")
     except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
@@ -162,6 +164,8 @@ def top_tokens(answer: Any, text: bool) -> TopTokens:
         ) from error
     ordered = sorted(found.items(), key=lambda pair: -pair[1])
     prompt_tokens, cached = _prompt_tokens(answer)
+    if (wrong := fault(found.values())) is not None:
+        raise wrong
     return TopTokens(dict(ordered), prompt_tokens, cached)
 
 
@@ -275,4 +279,6 @@ def _either(known: float | None, value: float) -> float:
     if known is None:
         return value
     top = max(known, value)
+    if math.isinf(top):
+        return top
     return top + math.log(math.exp(known - top) + math.exp(value - top))

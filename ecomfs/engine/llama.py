@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ecomfs.engine.llama_tokenizer import LlamaTokenizer
+from ecomfs.engine.llama_process import open_process
 from ecomfs.engine.openmp import sleeping_threads
 from ecomfs.engine.protocol import Sampling
 from ecomfs.errors import (
@@ -28,6 +28,7 @@ more of a shared prefix to be computed again."""
 _TOP = 512  # top tokens asked for at first: 3 ms dearer than one, and nearly always enough
 _BIAS = 100.0  # nats; lifts the wanted tokens above all others
 _AHEAD = 25.0  # nats; lifts the reference above the wanted tokens
+_HTTP_SECONDS = 30
 
 
 def runtime_version() -> str:
@@ -65,18 +66,29 @@ class LlamaServer:
         params.endpoint_slots = False
         params.endpoint_props = False
         params.endpoint_metrics = False
+        # An hour by default: closing waits for whoever is in the middle of a request.
+        params.timeout_read = params.timeout_write = _HTTP_SECONDS
+
+        def start() -> Any:
+            try:
+                return xllamacpp.Server(params)
+            except RuntimeError as error:
+                raise ModelError(
+                    f"{file}: llama.cpp cannot load this model",
+                    hint="the file may be cut short, of a newer architecture, or larger than "
+                    "memory",
+                ) from error
+
+        self._process = open_process(start, self._name, key)
         try:
-            self._server: Any = xllamacpp.Server(params)
-        except RuntimeError as error:
-            raise ModelError(
-                f"{file}: llama.cpp cannot load this model",
-                hint="the file may be cut short, of a newer architecture, or larger than memory",
-            ) from error
-        self.tokenizer = LlamaTokenizer(self._name, self._server.listening_address, key)
-        meta = self.tokenizer.model_meta()
-        self.vocabulary = int(meta["n_vocab"])
-        self._plain = self.tokenizer.encode("a")[-1]
-        self.context_tokens = min(int(meta["n_ctx"]), int(meta["n_ctx_train"]))
+            self.tokenizer = self._process.http
+            meta = self.tokenizer.model_meta()
+            self.vocabulary = int(meta["n_vocab"])
+            self._plain = self.tokenizer.encode("a")[-1]
+            self.context_tokens = min(int(meta["n_ctx"]), int(meta["n_ctx_train"]))
+        except BaseException:
+            self._process.close()
+            raise
 
     # -- reading ----------------------------------------------------------------------------
 
@@ -199,7 +211,7 @@ class LlamaServer:
         return border > 0
 
     def _request(self, ids: tuple[int, ...], **options: Any) -> dict[str, Any]:
-        answer = self._server.handle_completions({"prompt": list(ids), **options})
+        answer = self._process.complete({"prompt": list(ids), **options})
         if isinstance(answer, dict) and "choices" in answer:
             return answer
         self._held = ()
@@ -210,9 +222,9 @@ class LlamaServer:
         raise EngineResponseError(message)
 
     def close(self) -> None:
-        """Free the model. Blocks until llama.cpp's threads have ended."""
-        self.tokenizer.close()
-        self._server = None
+        """Free the model. Blocks until llama.cpp's threads have ended, or have not answered for
+        a minute: then they are left alone (:mod:`ecomfs.engine.llama_process`)."""
+        self._process.close()
 
 
 def _runtime() -> Any:

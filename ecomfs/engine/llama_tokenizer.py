@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import threading
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from ecomfs.engine.worker import check_not_forked
 from ecomfs.errors import EngineResponseError, EngineUnavailableError
 
 
@@ -28,8 +30,10 @@ class LlamaTokenizer:
         self.address = urlsplit(address)
         self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
         self._connection: http.client.HTTPConnection | None = None
-        self._lock = threading.Lock()
+        # Reentrant: the garbage collector may close it in the middle of a call.
+        self._lock = threading.RLock()
         self._closed = False
+        self._owner = os.getpid()
 
     def encode(self, text: str, *, bos: bool = False) -> list[int]:
         """Token ids; text that looks like a control token stays plain text."""
@@ -49,6 +53,24 @@ class LlamaTokenizer:
         meta: dict[str, Any] = self._call("GET", "/v1/models", None)["data"][0]["meta"]
         return meta
 
+    def loop_answers(self, seconds: float) -> bool:
+        """Whether llama.cpp's main loop answers a tiny request within ``seconds``; on a
+        connection of its own, so that nothing else is waited for."""
+        host, port = self.address.hostname or "127.0.0.1", self.address.port
+        connection = http.client.HTTPConnection(host, port, timeout=seconds)
+        # An answer to this can only come from the loop: other paths (tokens, the model's
+        # description) are answered by the HTTP threads, also while there is no loop yet.
+        body = json.dumps({"prompt": "a", "n_predict": 0, "cache_prompt": False})
+        try:
+            connection.request("POST", "/completion", body, self._headers)
+            response = connection.getresponse()
+            response.read()
+            return response.status == 200
+        except (http.client.HTTPException, OSError):
+            return False
+        finally:
+            connection.close()
+
     def close(self) -> None:
         """Close the connection."""
         with self._lock:
@@ -59,6 +81,8 @@ class LlamaTokenizer:
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
         payload = None if body is None else json.dumps(body)
+        # Before the lock: another thread may have held it when the process was forked.
+        check_not_forked(self._owner, self._name)
         with self._lock:
             if self._closed:
                 raise EngineUnavailableError(f"{self._name}: the engine is closed")

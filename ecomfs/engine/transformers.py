@@ -76,7 +76,7 @@ class TransformersEngine:
         self._vocabulary = int(config.vocab_size)
         self._reuses = not getattr(self._model, "_is_stateful", False)
         self._decoder: PrefixDecoder | None = PrefixDecoder(self._model, reuse=self._reuses)
-        self._worker = Worker("ecomfs-transformers")
+        self._worker = Worker("ecomfs-transformers", self._spec)
         self._fingerprint = self._identify(name)
 
     def _identify(self, name: str) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 from pydantic_core import from_json, to_json
@@ -19,7 +19,10 @@ from ecomfs.errors import (
     EngineResponseError,
     EngineTimeoutError,
     EngineUnavailableError,
+    InvalidLogprobsError,
 )
+
+T = TypeVar("T")
 
 _CONNECT = 10.0  # seconds
 _JSON = {"Content-Type": "application/json"}
@@ -63,31 +66,35 @@ class Transport:
         self._probe_after = probe_after
         self._open: dict[asyncio.AbstractEventLoop, _Open] = {}
 
-    async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """The JSON object that a server answers. When a server cannot be reached, the others are
-        asked at once.
+    async def post(
+        self, path: str, body: dict[str, Any], parse: Callable[[dict[str, Any]], T]
+    ) -> T:
+        """What ``parse`` makes of the JSON object that a server answers. When a server cannot be
+        reached, or is taken out because of this answer, the others are asked at once.
 
         Raises:
             EngineUnavailableError: nothing listens, the connection broke, or the key is refused.
             EngineTimeoutError: no answer in time.
             RetryLater: the server is too busy, or failed.
             RefusedError: the server refuses this request.
-            EngineResponseError: the answer is not a JSON object.
+            EngineResponseError: the answer is not a JSON object, or ``parse`` refuses it.
         """
         here = self._here()
         others = len(self._urls) - 1
         while True:
             lane, sent = await here.lanes.take()
             try:
-                answer = await self._exchange(here.session, lane.url, path, body)
+                answer = parse(await self._exchange(here.session, lane.url, path, body))
             except EngineError as error:
                 _note(here.lanes, lane, sent, error)
                 if lane.gone is None or not others or not here.lanes.alive:
                     raise
                 others -= 1
             else:
-                here.lanes.works(lane)
-                return answer
+                well = _judge(here.lanes, lane, answer)
+                if well or lane.gone is None or not others or not here.lanes.alive:
+                    return answer
+                others -= 1
             finally:
                 here.lanes.give(lane)
 
@@ -152,6 +159,21 @@ class Transport:
 async def _close(opened: _Open) -> None:
     await opened.lanes.aclose()
     await opened.session.close()
+
+
+def _judge(lanes: Lanes, lane: Lane, answer: object) -> bool:
+    """Whether all readings of an answer are distributions. One that is none is a failure of the
+    server, as one that does not come: the next good one makes up for it."""
+    readings = answer if isinstance(answer, list) else [answer]
+    well = True
+    for reading in readings:
+        if isinstance(reading, InvalidLogprobsError):
+            lanes.fails(lane, reading, unreachable=False)
+            well = False
+        else:
+            lane.failures = 0
+    lane.window.answered()
+    return well
 
 
 def _note(lanes: Lanes, lane: Lane, sent: int, error: EngineError) -> None:

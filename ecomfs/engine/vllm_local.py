@@ -97,7 +97,7 @@ class VllmLocalEngine:
             ) from error
         self._tokenizer = HfTokenizer(transformers.AutoTokenizer.from_pretrained(folder))
         self._batch = max(1, batch)
-        self._worker = Worker("ecomfs-vllm")
+        self._worker = Worker("ecomfs-vllm", self._spec)
         content = folder_digest(Path(folder)) if Path(folder).is_dir() else folder
         name = content[:12] if Path(folder).is_dir() else folder.replace("/", "--")
         self._fingerprint = f"vllm-local-{name}-{self._dtype}-{self._vllm.__version__}"
@@ -194,7 +194,7 @@ class VllmLocalEngine:
     async def aclose(self) -> None:
         """Free the model; closing twice is fine."""
         llm, self._llm = self._llm, None
-        if llm is None:
+        if llm is None or self._worker.forked:
             return
 
         def shut(_: threading.Event) -> None:
@@ -232,7 +232,7 @@ class VllmLocalEngine:
                     hint=NEEDS,
                 )
             values = {code: float(top[code]) for code in part.codes}
-            found.append(wire.Look(values, int(out.num_cached_tokens or 0)))
+            found.append(wire.look(values, int(out.num_cached_tokens or 0)))
         return found
 
     def _texts(self, rows: list[list[int]], how: Any) -> list[Generation]:

@@ -128,7 +128,7 @@ class Requests:
         results: list[Any] = list(asked)
 
         async def send(prompts: list[Tokens]) -> list[Any]:
-            return parse(await self._post({"prompt": prompts, **body}), prompts)
+            return await self._post({"prompt": prompts, **body}, lambda a: parse(a, prompts))
 
         prompts: list[Tokens] = [results[i] for i in good]
         if prompts:
@@ -140,7 +140,7 @@ class Requests:
         """A request as it is."""
 
         async def send() -> T:
-            return parse(await self._post(body))
+            return await self._post(body, parse)
 
         return await self._retry(send)
 
@@ -161,10 +161,11 @@ class Requests:
     async def _retry(self, call: Callable[[], Awaitable[T]]) -> T:
         return await retrying(call, attempts=self._attempts, base=self._backoff, sleep=self._sleep)
 
-    async def _post(self, body: dict[str, Any]) -> dict[str, Any]:
+    async def _post(self, body: dict[str, Any], parse: Callable[[dict[str, Any]], T]) -> T:
         if self.closed:
             raise permanent(EngineUnavailableError(f"{self._spec}: the engine is closed"))
-        return await self._transport.post("/v1/completions", {"model": self._served.name, **body})
+        whole = {"model": self._served.name, **body}
+        return await self._transport.post("/v1/completions", whole, parse)
 
 
 __all__ = ["Requests", "Tokens"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from ecomfs.engine.logprobs import checked_choice, checked_list, fault
 from ecomfs.engine.protocol import Chosen, TopTokens
 from ecomfs.engine.retry import permanent
 from ecomfs.errors import EngineError, EngineResponseError
@@ -82,13 +84,14 @@ def question_body(codes: tuple[int, ...]) -> dict[str, Any]:
 
 def looks(
     answer: dict[str, Any], prompts: Sequence[Sequence[int]], codes: tuple[int, ...]
-) -> list[Look]:
-    """Log-probabilities of ``codes`` for every prompt of a request.
+) -> list[Look | EngineError]:
+    """Log-probabilities of ``codes`` for every prompt of a request, or the error that they are no
+    distribution.
 
     Raises:
         EngineResponseError: a choice or a code is missing, or the constraint was ignored.
     """
-    found: list[Look] = []
+    found: list[Look | EngineError] = []
     allowed = set(codes)
     cached = _cached(answer)
     for choice in _choices(answer, len(prompts)):
@@ -108,8 +111,13 @@ def looks(
                 )
             )
         last = len(found) == len(prompts) - 1
-        found.append(Look({code: top[code] for code in codes}, cached if last else 0))
+        found.append(look({code: top[code] for code in codes}, cached if last else 0))
     return found
+
+
+def look(logprobs: dict[int, float], cached_tokens: int) -> Look | EngineError:
+    """A look, or the error that it is no part of a distribution."""
+    return fault(logprobs.values()) or Look(logprobs, cached_tokens)
 
 
 def reading(
@@ -161,17 +169,19 @@ def choice_body(answers: Sequence[str], max_tokens: int, top: int) -> dict[str, 
     }
 
 
-def chosen(answer: dict[str, Any], prompts: Sequence[Sequence[int]]) -> list[Chosen]:
+def chosen(answer: dict[str, Any], prompts: Sequence[Sequence[int]]) -> list[Chosen | EngineError]:
     """The answers of a request, with what was likely in the place of their tokens where the
     server lists it."""
     cached = _cached(answer)
     last = len(prompts) - 1
     return [
-        Chosen(
-            str(choice.get("text", "")),
-            _steps(choice.get("logprobs")),
-            len(prompt),
-            cached if i == last else 0,
+        checked_choice(
+            Chosen(
+                str(choice.get("text", "")),
+                _steps(choice.get("logprobs")),
+                len(prompt),
+                cached if i == last else 0,
+            )
         )
         for i, (choice, prompt) in enumerate(
             zip(_choices(answer, len(prompts)), prompts, strict=True)
@@ -182,7 +192,7 @@ def chosen(answer: dict[str, Any], prompts: Sequence[Sequence[int]]) -> list[Cho
 def _steps(logprobs: Any) -> tuple[tuple[str, dict[str, float]], ...]:
     try:
         return tuple(
-            (str(token), {str(text): float(value) for text, value in listed.items()})
+            (str(token), {str(text): _number(value) for text, value in listed.items()})
             for token, listed in zip(logprobs["tokens"], logprobs["top_logprobs"], strict=True)
         )
     except (KeyError, TypeError, AttributeError, ValueError):
@@ -194,22 +204,25 @@ def top_body(count: int) -> dict[str, Any]:
     return {"max_tokens": 1, "temperature": 0, "logprobs": count}
 
 
-def top_tokens(answer: dict[str, Any], prompts: Sequence[Sequence[int]]) -> list[TopTokens]:
+def top_tokens(
+    answer: dict[str, Any], prompts: Sequence[Sequence[int]]
+) -> list[TopTokens | EngineError]:
     """The likeliest next tokens of every prompt of a request, as text.
 
     Raises:
         EngineResponseError: a choice or the list is missing.
     """
-    found = []
+    found: list[TopTokens | EngineError] = []
     cached = _cached(answer)
     for n, (choice, prompt) in enumerate(zip(_choices(answer, len(prompts)), prompts, strict=True)):
         try:
             listed = choice["logprobs"]["top_logprobs"][0]
-            ordered = sorted(((str(t), float(p)) for t, p in listed.items()), key=lambda x: -x[1])
+            ordered = sorted(((str(t), _number(p)) for t, p in listed.items()), key=lambda x: -x[1])
         except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
             raise permanent(EngineResponseError("the server listed no likely tokens")) from error
         last = n == len(prompts) - 1
-        found.append(TopTokens(dict(ordered), len(prompt), cached if last else 0))
+        listing = TopTokens(dict(ordered), len(prompt), cached if last else 0)
+        found.append(checked_list(listing))
     return found
 
 
@@ -251,7 +264,7 @@ def _first(choice: dict[str, Any]) -> tuple[dict[int, float], int]:
     """Log-probabilities by token id, and the sampled token, of the first generated position."""
     try:
         logprobs = choice["logprobs"]
-        top = {_id(name): float(value) for name, value in logprobs["top_logprobs"][0].items()}
+        top = {_id(name): _number(value) for name, value in logprobs["top_logprobs"][0].items()}
         return top, _id(logprobs["tokens"][0])
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         raise permanent(
@@ -259,6 +272,11 @@ def _first(choice: dict[str, Any]) -> tuple[dict[int, float], int]:
                 "the server's answer holds no log-probabilities by token id", hint=_TOO_OLD
             )
         ) from error
+
+
+def _number(value: Any) -> float:
+    """A log-probability; JSON has no NaN, and servers write null for it."""
+    return math.nan if value is None else float(value)
 
 
 def _id(name: str) -> int:

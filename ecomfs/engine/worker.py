@@ -3,23 +3,56 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from ecomfs.errors import EngineUnavailableError
+
 T = TypeVar("T")
+
+
+def check_not_forked(owner: int, name: str) -> None:
+    """Refuse to use a model that another process loaded: a fork copies its memory and none of its
+    threads, so that every call would wait for ever.
+
+    Args:
+        owner: id of the process that loaded it.
+        name: its name, for the message.
+
+    Raises:
+        EngineUnavailableError: this process is a fork of ``owner``.
+    """
+    if os.getpid() != owner:
+        raise EngineUnavailableError(
+            f"{name}: the model was loaded before this process was forked, and cannot be used here",
+            hint="open the engine in this process, or start processes with 'spawn'",
+        )
 
 
 class Worker:
     """Runs one job at a time. A job is given an event and must look at it between two steps:
-    it is set when the caller has given up, because a thread cannot be stopped from outside."""
+    it is set when the caller has given up, because a thread cannot be stopped from outside.
 
-    def __init__(self, name: str) -> None:
+    Args:
+        name: of the thread.
+        engine: the engine's name, for messages.
+    """
+
+    def __init__(self, name: str, engine: str) -> None:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._engine = engine
+        self._owner = os.getpid()
 
     async def run(self, job: Callable[[threading.Event], T]) -> T:
-        """The job's result; its exceptions are raised here."""
+        """The job's result; its exceptions are raised here.
+
+        Raises:
+            EngineUnavailableError: in a process that was forked from the one with the thread.
+        """
+        check_not_forked(self._owner, self._engine)
         given_up = threading.Event()
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, job, given_up)
@@ -27,6 +60,13 @@ class Worker:
             given_up.set()
             raise
 
+    @property
+    def forked(self) -> bool:
+        """Whether this process is a fork of the one with the thread: there is nothing to use and
+        nothing to close."""
+        return os.getpid() != self._owner
+
     def close(self) -> None:
         """Take no more jobs."""
-        self._pool.shutdown(wait=False)
+        if not self.forked:
+            self._pool.shutdown(wait=False)

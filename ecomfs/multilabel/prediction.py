@@ -77,6 +77,8 @@ def answer(
         if not found.probabilities:
             said = " ".join((found.raw or "").split())[:80]
             error = f"label {name!r}: the model answered {said!r}, neither yes nor no"
+            if found.raw is None:
+                error = f"label {name!r}: the model gives yes and no the same probability, near 0"
             return replace(base, status=Status.INVALID, error=error)
     chances = yes(reader, speaker, good, asked.votes)
     p = dict(zip(names, chances, strict=True))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import ClassVar, Self
 
+from ecomfs.engine import logprobs
 from ecomfs.engine.protocol import Choosing, Chosen, Engine
 from ecomfs.errors import ConfigError, EngineError
 from ecomfs.read.likely import bounded
@@ -79,7 +80,7 @@ class ChoiceReadout:
                 prompt_tokens=choice.prompt_tokens,
                 cached_tokens=choice.cached_tokens,
             )
-            for choice in await engine.choose(prompts, self._answers)
+            for choice in await logprobs.choose(engine, prompts, self._answers)
         ]
 
     def posterior(self, choice: Chosen) -> tuple[float, ...]:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import ClassVar, Self
 
+from ecomfs.engine import logprobs
 from ecomfs.engine.protocol import Engine, Listing
 from ecomfs.errors import ConfigError, EngineError
 from ecomfs.read.readout import Wording
@@ -89,7 +90,7 @@ class TopReadout:
         if not isinstance(engine, Listing):
             raise ConfigError(f"{engine.spec} lists no tokens", hint="--readout auto")
         out: list[Posterior | EngineError] = []
-        for listed in await engine.top(prompts):
+        for listed in await logprobs.top(engine, prompts):
             if isinstance(listed, EngineError):
                 out.append(listed)
                 continue
@@ -105,19 +106,19 @@ class TopReadout:
             )
         return out
 
-    def posterior(self, logprobs: Mapping[str, float]) -> tuple[tuple[float, ...], float]:
+    def posterior(self, listed: Mapping[str, float]) -> tuple[tuple[float, ...], float]:
         """Probabilities aligned with the answers (sum one; empty if none is listed), and the mass
         of the listed ones."""
         shares = [0.0] * len(self._spelt)
-        for token, logprob in logprobs.items():
+        for token, logprob in listed.items():
             places = self._begun(token)
             for place in places:
                 shares[place] += math.exp(logprob) / len(places)
         seen = math.fsum(shares)
         if seen <= 0:
             return (), 0.0
-        listed = [math.exp(p) for p in logprobs.values()]
-        full = bounded(shares, last=min(listed), rest=1 - math.fsum(listed))
+        chances = [math.exp(p) for p in listed.values()]
+        full = bounded(shares, last=min(chances), rest=1 - math.fsum(chances))
         total = math.fsum(full)
         return tuple(share / total for share in full), min(seen, 1.0)
 

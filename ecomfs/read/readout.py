@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol, Self
 
 from ecomfs.aio import grouped
-from ecomfs.engine.protocol import Engine, Tokenizer, read_each
+from ecomfs.engine import logprobs
+from ecomfs.engine.protocol import Engine, Tokenizer
 from ecomfs.errors import ConfigError, EngineError
 from ecomfs.read.trie import AnswerTrie
 from ecomfs.read.verbalizer import Verbalizer
@@ -24,6 +25,10 @@ from ecomfs.types import Posterior, Prompt, Question, Reading
 
 MAX_LOOKS = 16
 """Above this many looks a row, ``readout="auto"`` prefers codes, which need one."""
+
+NO_MASS = 1e-6
+"""Below this label mass, labels that are all equally likely were not chosen among: the answer is
+invalid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +142,7 @@ class LogprobReadout:
         self, engine: Engine, prompts: Sequence[Prompt]
     ) -> list[Posterior | EngineError]:
         """See :class:`Readout`."""
-        readings = await engine.read(prompts, self._trie.questions)
+        readings = await logprobs.read(engine, prompts, self._trie.questions)
         return [_posterior(self._trie, reading) for reading in readings]
 
     def asked(self, shortlist: Sequence[int] = ()) -> Sequence[Question]:
@@ -154,7 +159,7 @@ class LogprobReadout:
     ) -> list[Posterior | EngineError]:
         """As :meth:`read`, over the answers of each prompt's own shortlist."""
         tries = [self._trie_of(shortlist) for shortlist in shortlists]
-        readings = await read_each(engine, prompts, [trie.questions for trie in tries])
+        readings = await logprobs.read_each(engine, prompts, [trie.questions for trie in tries])
         return [_posterior(trie, reading) for trie, reading in zip(tries, readings, strict=True)]
 
 
@@ -163,11 +168,21 @@ def _posterior(trie: AnswerTrie, reading: Reading | EngineError) -> Posterior | 
         return reading
     probabilities, mass = trie.posterior(reading)
     return Posterior(
-        probabilities,
+        () if mass < NO_MASS and _tied(reading) else probabilities,
         mass,
         prompt_tokens=reading.prompt_tokens,
         cached_tokens=reading.cached_tokens,
     )
+
+
+def _tied(reading: Reading) -> bool:
+    """Whether nothing tells the answers apart, at their first tokens or, where they share that, at
+    all later ones. (vLLM says -9999 where it means -inf, so that labels which are all impossible
+    look like a tie.)"""
+    first = reading.logprobs[:1]
+    asked = first if len(first[0]) > 1 else reading.logprobs
+    choices = [values for values in asked if len(values) > 1]
+    return bool(choices) and all(max(values) - min(values) < 1e-6 for values in choices)
 
 
 async def read_shortlists(

@@ -109,8 +109,9 @@ def create_app(
         pipeline = await asyncio.to_thread(service.refresh)
         problem = service.problem
         return Health(
-            status="stale" if problem else "ok",
+            status="unhealthy" if service.engine_error else "stale" if problem else "ok",
             problem=problem,
+            engine_error=service.engine_error,
             task=pipeline.card.name,
             labels=list(pipeline.space.names),
             fields=[spec.name for spec in pipeline.card.fields],

@@ -138,6 +138,11 @@ class Arms:
                 answers[i] = Answer(explanation, name)
         return [answers[i] for i in range(len(ids))]
 
+    @property
+    def engine_error(self) -> str:
+        """Of the first variant whose engine counts as unhealthy (:attr:`Service.engine_error`)."""
+        return next((s.engine_error for s in self._services.values() if s.engine_error), "")
+
     def variants(self) -> list[schemas.VariantOut]:
         """What ``GET /healthz`` tells of them."""
         shares = self._split.shares

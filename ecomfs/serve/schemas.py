@@ -156,12 +156,13 @@ class Health(_Out):
     """What is served."""
 
     status: str = Field(
-        description="ok; or stale: the pool cannot be used as it is now, and an older version "
-        "answers (see `problem`)"
+        description="ok; stale: the pool cannot be used as it is now, and an older version "
+        "answers (see `problem`); or unhealthy (see `engine_error`)"
     )
     problem: str = Field(
         "", description="why the pool as it is now is not in use; empty while it is"
     )
+    engine_error: str = Field("", description="why the engine counts as unhealthy; empty if not")
     task: str
     labels: list[str]
     fields: list[str] = Field(description="field names of a row")

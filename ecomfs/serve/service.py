@@ -14,13 +14,21 @@ from typing import Any, TypeVar
 from ecomfs import aio
 from ecomfs.classifier import FewShotClassifier
 from ecomfs.data import as_rows
-from ecomfs.errors import ConfigError, EcomfsError, InputError, RowError
+from ecomfs.engine.lanes import IN_A_ROW
+from ecomfs.errors import (
+    ConfigError,
+    EcomfsError,
+    EngineError,
+    InputError,
+    InvalidLogprobsError,
+    RowError,
+)
 from ecomfs.explain import Explanation
 from ecomfs.pipeline import Case, Pipeline
 from ecomfs.serve import schemas
 from ecomfs.serve.batcher import MicroBatcher
 from ecomfs.table.reader import MAX_CELL_CHARS
-from ecomfs.types import Demonstration, Prediction, Row, Status
+from ecomfs.types import Demonstration, Posterior, Prediction, Row, Status
 
 T = TypeVar("T")
 
@@ -62,6 +70,14 @@ class Service:
         self._unusable: int | None = None
         self._again = 0.0
         self._refreshing = threading.Lock()
+        self._bad_readings: list[EngineError] = []
+
+    @property
+    def engine_error(self) -> str:
+        """Why the engine counts as unhealthy: its last readings, several in a row, are no
+        distributions. Empty while it does not."""
+        bad = self._bad_readings
+        return bad[-1].message if len(bad) >= IN_A_ROW else ""
 
     @property
     def pipeline(self) -> Pipeline:
@@ -149,10 +165,16 @@ class Service:
 
     async def _answer(self, rows: Sequence[Row], ids: Sequence[str]) -> list[Explanation]:
         pipeline = await asyncio.to_thread(self.refresh)
-        return [
-            Explanation(case, posterior, prediction, pipeline.space.names)
-            for case, posterior, prediction in await pipeline.trace(rows, ids)
-        ]
+        cases = await asyncio.to_thread(pipeline.prepare, rows, ids)
+        answers = []
+        for case, posterior, prediction in await pipeline.answer(cases):
+            if isinstance(posterior, InvalidLogprobsError):
+                self._bad_readings = [*self._bad_readings, posterior][-IN_A_ROW:]
+            elif isinstance(posterior, Posterior):
+                self._bad_readings = []
+            read = posterior if isinstance(posterior, Posterior) else None
+            answers.append(Explanation(case, read, prediction, pipeline.space.names))
+        return answers
 
     def _failed(self, id_: str, why: str) -> Explanation:
         pipeline = self.pipeline

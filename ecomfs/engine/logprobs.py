@@ -1,0 +1,136 @@
+"""Asking an engine, with its answers checked: every reading passes here before anything uses it.
+
+A model that overflows, a server with a bug or a gateway in between can answer log-probabilities
+that are no distribution: NaN, infinity, -infinity for every token, a probability above one, or
+several that sum to more than one. Such an answer is an error of its row. It is no reading: it is
+never kept in a cache and never becomes a label.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+
+from ecomfs.engine import protocol
+from ecomfs.engine.protocol import Choosing, Chosen, Engine, Listing, TopTokens
+from ecomfs.errors import EngineError, InvalidLogprobsError
+from ecomfs.types import Prompt, Question, Reading
+
+SLACK = 1e-3
+"""How far above one a sum of probabilities may lie: sums in single precision over a vocabulary."""
+
+
+async def read(
+    engine: Engine, prompts: Sequence[Prompt], questions: Sequence[Question]
+) -> list[Reading | EngineError]:
+    """As :meth:`ecomfs.engine.protocol.Engine.read`, with :func:`checked` readings."""
+    return [checked(found, questions) for found in await engine.read(prompts, questions)]
+
+
+async def read_each(
+    engine: Engine, prompts: Sequence[Prompt], questions: Sequence[Sequence[Question]]
+) -> list[Reading | EngineError]:
+    """As :func:`ecomfs.engine.protocol.read_each`, with :func:`checked` readings."""
+    found = await protocol.read_each(engine, prompts, questions)
+    return [checked(one, asked) for one, asked in zip(found, questions, strict=True)]
+
+
+async def top(engine: Listing, prompts: Sequence[Prompt]) -> list[TopTokens | EngineError]:
+    """As :meth:`ecomfs.engine.protocol.Listing.top`, with checked lists."""
+    return [checked_list(listed) for listed in await engine.top(prompts)]
+
+
+async def choose(
+    engine: Choosing, prompts: Sequence[Prompt], answers: Sequence[str]
+) -> list[Chosen | EngineError]:
+    """As :meth:`ecomfs.engine.protocol.Choosing.choose`, with checked alternatives."""
+    return [checked_choice(choice) for choice in await engine.choose(prompts, answers)]
+
+
+def checked(reading: Reading | EngineError, questions: Sequence[Question]) -> Reading | EngineError:
+    """The reading, or the error that it is none; errors stay what they are.
+
+    Args:
+        reading: of one prompt.
+        questions: what was asked about it.
+
+    >>> ask = [Question((1, 2))]
+    >>> checked(Reading(((-0.7, -0.7),)), ask)
+    Reading(logprobs=((-0.7, -0.7),), ...)
+    >>> checked(Reading(((math.nan, -0.7),)), ask)
+    InvalidLogprobsError('the log-probabilities are no distribution: NaN for 1 of 2 tokens')
+    """
+    if isinstance(reading, EngineError):
+        return reading
+    if [len(values) for values in reading.logprobs] != [len(asked.codes) for asked in questions]:
+        return _error("they are not one for each token that was asked about")
+    for values, asked in zip(reading.logprobs, questions, strict=True):
+        if len(set(asked.codes)) < len(values):  # one that was named twice counts once
+            values = tuple(dict(zip(asked.codes, values, strict=True)).values())
+        if error := fault(values):
+            return error
+    return reading
+
+
+def checked_list(listed: TopTokens | EngineError) -> TopTokens | EngineError:
+    """The list, or the error that it is no part of a distribution."""
+    if isinstance(listed, EngineError):
+        return listed
+    return fault(listed.logprobs.values()) or listed
+
+
+def checked_choice(choice: Chosen | EngineError) -> Chosen | EngineError:
+    """The choice, or the error that what it lists for a token is no part of a distribution."""
+    if isinstance(choice, EngineError):
+        return choice
+    return next(filter(None, (fault(said.values()) for _, said in choice.steps)), choice)
+
+
+def fault(logprobs: Collection[float]) -> InvalidLogprobsError | None:
+    """Why values cannot be log-probabilities of different tokens in one place; ``None`` if they
+    can.
+
+    >>> fault([-0.1, -math.inf]) is None
+    True
+    >>> fault([-math.inf, -math.inf])
+    InvalidLogprobsError('the log-probabilities are no distribution: -inf for all 2 tokens')
+    """
+    try:
+        mass = sum(map(math.exp, logprobs))
+    except OverflowError:
+        mass = math.inf
+    except TypeError:
+        return _error("not all of them are numbers")
+    # NaN is not between any two numbers.
+    if 0 < mass <= 1 + SLACK or (mass == 0 and not all(p == -math.inf for p in logprobs)):
+        return None
+    count, most = len(logprobs), max(logprobs, default=0.0)
+    if not count:
+        return None
+    if nans := sum(map(math.isnan, logprobs)):
+        return _error(f"NaN for {nans} of {count} tokens")
+    if most == -math.inf:
+        return _error(f"-inf for all {count} tokens")
+    if most > SLACK:
+        return _error(f"{most:+.3g} is a probability above 1")
+    return _error(f"the probabilities of {count} tokens sum to {mass:.3f}")
+
+
+def _error(why: str) -> InvalidLogprobsError:
+    return InvalidLogprobsError(
+        f"the log-probabilities are no distribution: {why}",
+        hint="the model or its server is broken: run 'ecomfs check', try another precision",
+    )
+
+
+__all__ = [
+    "SLACK",
+    "checked",
+    "checked_choice",
+    "checked_list",
+    "choose",
+    "fault",
+    "read",
+    "read_each",
+    "top",
+]
