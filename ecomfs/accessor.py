@@ -5,12 +5,12 @@
 
     reviews.ecomfs.classify("review_sentiment", examples=pool)
 
-``import ecomfs`` registers it too when pandas is loaded already; it does not load pandas.
+``import ecomfs`` registers it too, for programs that import pandas before or after; it does not
+load pandas.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,10 +78,8 @@ class EcomfsAccessor:
         header = self._header()
         clf = _fitted(task, examples, engine, label_column, options)
         found = clf.classify(self._frame, [str(label) for label in self._frame.index])
-        names = sorted(clf.pipeline_.space.names)
-        given: dict[str | None, Any] = dict(zip(names, clf.classes_, strict=True))
         columns: dict[str, list[Any]] = {
-            "predicted": [given.get(p.label) for p in found],
+            "predicted": [None if p.label is None else clf._classes[p.label] for p in found],
             "confidence": [p.confidence for p in found],
             "status": [str(p.status) for p in found],
             "error": [p.error for p in found],
@@ -138,7 +136,7 @@ class EcomfsAccessor:
         from ecomfs.batch.evaluate import systems
         from ecomfs.data import as_rows
         from ecomfs.errors import EmptyInputError
-        from ecomfs.task import find_column, is_missing
+        from ecomfs.task import find_column
         from ecomfs_eval import Bootstrap, get_metric, scores
 
         header = self._header()
@@ -146,8 +144,8 @@ class EcomfsAccessor:
         clf = _fitted(task, examples, engine, label_column, options)
         space = clf.pipeline_.space
         truth: list[str] = []
-        for value in self._frame.iloc[:, column]:
-            text = "" if is_missing(value) else str(value).strip()
+        for row, value in enumerate(self._frame.iloc[:, column]):
+            text = clf._text_of(value, f"row {row}, column {gold!r}") or ""
             at = space.index(text) if text else None
             truth.append(text if at is None else space.names[at])
         if not any(truth):
@@ -174,20 +172,9 @@ class EcomfsAccessor:
         return pd.DataFrame(out)
 
     def _header(self) -> list[str]:
-        from ecomfs.errors import ColumnError
+        from ecomfs.data import columns
 
-        if self._frame.columns.nlevels > 1:
-            raise ColumnError(
-                "DataFrame: its columns have several levels", hint="join them to one name each"
-            )
-        header = [str(name) for name in self._frame.columns]
-        for name, count in Counter(header).items():
-            if count > 1:
-                raise ColumnError(
-                    f"DataFrame: {count} columns are called {name!r}",
-                    hint="give each column a name of its own",
-                )
-        return header
+        return columns(self._frame) or []
 
 
 def _fitted(
