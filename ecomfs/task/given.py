@@ -81,7 +81,8 @@ def as_column(given: Any, where: str) -> list[Any]:
     if isinstance(shape, tuple) and (len(shape) > 2 or (len(shape) == 2 and shape[1] != 1)):
         raise InputError(f"{where}: a {kind} of shape {shape}, not one column", hint=_COPIES)
     if isinstance(given, np.ma.MaskedArray):
-        given = np.ma.filled(given.astype(object), None)
+        hidden = np.ma.getmaskarray(given).ravel()
+        given = [None if h else v for v, h in zip(given.data.ravel(), hidden, strict=True)]
     if isinstance(given, np.ndarray) and given.ndim == 2:
         given = given[:, 0]
     if hasattr(given, "to_pylist"):  # pyarrow's arrays hold no values of Python
@@ -99,7 +100,7 @@ def _alone(item: Any) -> bool:
     """A list or array of one value."""
     if isinstance(item, np.ndarray):
         return bool(item.shape == (1,))
-    return isinstance(item, list | tuple) and len(item) == 1
+    return isinstance(item, list | tuple) and len(item) == 1 and not hasattr(item, "_asdict")
 
 
 def as_items(rows: Any, where: str = "rows") -> list[str | None] | list[dict[str, Any]]:

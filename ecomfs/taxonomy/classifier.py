@@ -25,6 +25,7 @@ from ecomfs.data import Examples, Rows, as_rows, columns, given_examples, row_id
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import ConfigError
 from ecomfs.estimator import Estimator
+from ecomfs.fit import Profile
 from ecomfs.options import LanguageChoice, ReadoutChoice, SimilarityChoice, TemplateChoice
 from ecomfs.pool import Embedder, Pool
 from ecomfs.read.calibrate import MINIMUM
@@ -56,9 +57,9 @@ class TaxonomyClassifier(Estimator):
             sharing, passes, budget, seed, calibration_size, tune, fusion, fields: of
             :class:`~ecomfs.classifier.FewShotClassifier`, for both levels.
             ``calibration_size`` and ``tune`` are spent on level one, and once more on level two,
-            where the parents share them evenly (8 leave-one-out readings each, at least). What is
-            fitted for one set of labels is refused: ``profile``, ``max_loss``, ``precision``,
-            ``coverage``, ``novel_below``.
+            where the parents share them evenly (8 leave-one-out readings each, at least).
+        max_loss, precision, coverage, novel_below, profile: are fitted for one set of labels, and
+            refused in ``fit``.
 
     Attributes (after ``fit``):
         classes_: whole labels, in NumPy's order; the columns of ``predict_proba``.
@@ -97,15 +98,12 @@ class TaxonomyClassifier(Estimator):
         tune: int = 0,
         fusion: bool = True,
         fields: Mapping[str, str] | None = None,
-        **refused: Any,
+        max_loss: float | None = None,
+        precision: float | None = None,
+        coverage: float | None = None,
+        novel_below: float | None = None,
+        profile: str | Path | Profile | None = None,
     ) -> None:
-        for name in refused:
-            if name not in _ONE_LEVEL:
-                raise TypeError(f"TaxonomyClassifier() got an unexpected keyword argument {name!r}")
-            raise ConfigError(
-                f"{name} is fitted for one set of labels, and a taxonomy has several",
-                hint="use FewShotClassifier with whole labels",
-            )
         # The scikit-learn contract: parameters are stored as given and checked in fit.
         self.task = task
         self.engine = engine
@@ -128,6 +126,11 @@ class TaxonomyClassifier(Estimator):
         self.tune = tune
         self.fusion = fusion
         self.fields = fields
+        self.max_loss = max_loss
+        self.precision = precision
+        self.coverage = coverage
+        self.novel_below = novel_below
+        self.profile = profile
 
     def fit(
         self,
@@ -151,6 +154,12 @@ class TaxonomyClassifier(Estimator):
             InputError, EngineError, ArgumentError: as :meth:`FewShotClassifier.fit`.
         """
         self._refuse(refused)
+        for name in _ONE_LEVEL:
+            if getattr(self, name) is not None:
+                raise ConfigError(
+                    f"{name} is fitted for one set of labels, and a taxonomy has several",
+                    hint="use FewShotClassifier with whole labels",
+                )
         if self.beam < 1:
             raise ConfigError(f"a beam of {self.beam} parents", hint="use 1 or more")
         if not self.separator.strip():
@@ -199,13 +208,24 @@ class TaxonomyClassifier(Estimator):
             self._features(header, labelled=y is None)
         return self
 
+    def set_params(self, **params: Any) -> Self:
+        """As of every classifier; an engine is that of both levels, where they have to open one."""
+        super().set_params(**params)
+        if "engine" in params and self.__sklearn_is_fitted__():
+            for classifier in self._levels():
+                classifier.set_params(engine=self.engine)
+        return self
+
+    def _levels(self) -> list[FewShotClassifier]:
+        some = [self.root_, *(branch.classifier for branch in self.branches_)]
+        return [classifier for classifier in some if classifier is not None]
+
     @property
     def engine_(self) -> Engine:
         """The engine of both levels."""
         if not self.__sklearn_is_fitted__():
             raise self._not_fitted()
-        some = [self.root_, *(branch.classifier for branch in self.branches_)]
-        return next(classifier.engine_ for classifier in some if classifier is not None)
+        return self._levels()[0].engine_
 
     def _spending(self, parents: int) -> dict[str, int]:
         readings = self.calibration_size
