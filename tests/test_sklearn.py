@@ -333,7 +333,7 @@ def test_a_frame_an_iterator_and_a_list_give_the_same_labels() -> None:
         assert clf.predict(TEXTS).tolist() == expected.predict(TEXTS).tolist()
         assert clf.score(TEXTS, y) == expected.score(TEXTS, [float(v) for v in y])
     gap = pd.DataFrame({"text": [*TEXTS, "?"], "label": [*y, None]})
-    with pytest.raises(InputError, match="example 18 .* has no label"):
+    with pytest.raises(InputError, match=r"example 18 .* has no label"):
         new().fit(gap)
     clf = new().fit(gap.dropna())
     assert clf.classes_.tolist() == [0.0, 1.0]

@@ -31,7 +31,7 @@ class Worker:
         """
         if self._process != os.getpid():
             raise EngineUnavailableError(
-                "the engine was opened before this process was forked, and its threads are not here",
+                "the engine was opened before this process was forked: its threads are not here",
                 hint="open it in each process, or give its name to the classifier",
             )
         given_up = threading.Event()
