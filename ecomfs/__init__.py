@@ -10,7 +10,10 @@ Importing this package is cheap: no model runtime is loaded before it is used.
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+from ecomfs.late import when_imported
 
 __version__ = "0.1.0"
 
@@ -57,17 +60,13 @@ def __getattr__(name: str) -> Any:
     import importlib
 
     if name in _HOMES:
-        found = getattr(importlib.import_module(_HOMES[name]), name)
-        _register()
-        return found
+        return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def _register() -> None:
+def _register(pandas: ModuleType) -> None:
     """``df.ecomfs`` for programs that use pandas anyway."""
-    import sys
-
-    if hasattr(sys.modules.get("pandas"), "DataFrame"):
+    if hasattr(pandas, "DataFrame"):
         import ecomfs.accessor  # noqa: F401
 
 
@@ -75,4 +74,4 @@ def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
 
 
-_register()
+when_imported("pandas", _register)

@@ -5,13 +5,13 @@
 
     reviews.ecomfs.classify("review_sentiment", examples=pool)
 
-``import ecomfs`` registers it too when pandas is loaded already; it does not load pandas.
+``import ecomfs`` registers it too, for programs that import pandas before or after; it does not
+load pandas.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,17 +77,17 @@ class EcomfsAccessor:
         """
         from ecomfs.batch.output import COLUMNS, NUMBERS, set_cell
         from ecomfs.table import added_columns
-        from ecomfs.task import label_text
 
         header = self._header()
         clf = _fitted(task, examples, engine, label_column, options)
         found = clf.classify(self._frame, [str(label) for label in self._frame.index])
-        given: dict[str | None, Any] = {label_text(label): label for label in clf.classes_}
         columns: dict[str, list[Any]] = {
-            "predicted": [given.get(p.label) for p in found],
+            "predicted": [None if p.label is None else clf._classes[p.label] for p in found],
             "confidence": [p.confidence for p in found],
             "status": [str(p.status) for p in found],
-            "suggestion": [given.get(p.suggestion) for p in found],
+            "suggestion": [
+                None if p.suggestion is None else clf._classes[p.suggestion] for p in found
+            ],
             "prediction_set": [set_cell(p) for p in found],
             "novelty": [p.novelty for p in found],
             "source": [p.source for p in found],
@@ -157,8 +157,8 @@ class EcomfsAccessor:
         clf = _fitted(task, examples, engine, label_column, options)
         space = clf.pipeline_.space
         truth = [
-            space.true_label(value, f"DataFrame, row {n}, column {gold!r}")
-            for n, value in enumerate(self._frame.iloc[:, column])
+            space.true_label(clf._text_of(value, f"row {row}, column {gold!r}"))
+            for row, value in enumerate(self._frame.iloc[:, column])
         ]
         if not any(truth):
             raise EmptyInputError(f"DataFrame: column {gold!r} holds no true label")
@@ -190,20 +190,9 @@ class EcomfsAccessor:
         return pd.DataFrame(out)
 
     def _header(self) -> list[str]:
-        from ecomfs.errors import ColumnError
+        from ecomfs.data import columns
 
-        if self._frame.columns.nlevels > 1:
-            raise ColumnError(
-                "DataFrame: its columns have several levels", hint="join them to one name each"
-            )
-        header = [str(name) for name in self._frame.columns]
-        for name, count in Counter(header).items():
-            if count > 1:
-                raise ColumnError(
-                    f"DataFrame: {count} columns are called {name!r}",
-                    hint="give each column a name of its own",
-                )
-        return header
+        return columns(self._frame) or []
 
 
 def _fitted(

@@ -7,6 +7,8 @@ a loop runs already, and keeps HTTP sessions bound to the loop they were opened 
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import os
 import threading
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
@@ -46,6 +48,24 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
         raise
 
 
+def leave_behind(inherited: object) -> None:
+    """Keep what a forked process inherited and cannot use from being destroyed there: to end,
+    it would wait for threads that are not there, also when the process ends.
+
+    >>> leave_behind(None)
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(inherited))
+
+
+def _after_fork() -> None:
+    # Threads do not survive a fork: the child's first call starts a loop of its own.
+    global _lock, _loop
+    _lock = threading.Lock()
+    if _loop is not None:
+        leave_behind(_loop)  # closing it would close the parent's selector
+    _loop = None
+
+
 async def grouped(
     keys: Sequence[K], ask: Callable[[K, list[int]], Awaitable[Sequence[T]]]
 ) -> list[T]:
@@ -76,3 +96,7 @@ async def bridge(coroutine: Coroutine[Any, Any, T]) -> T:
     Engines are bound to the background loop; a caller with a loop of its own comes through here.
     """
     return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, loop()))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,14 +1,13 @@
 """FewShotClassifier: few labelled examples in, calibrated labels out, no training.
 
-The class follows the scikit-learn contract (``fit``, ``predict``, ``predict_proba``,
-``classes_``, ``get_params``, ``set_params``, ``clone``), so it stands in pipelines and
-cross-validation. ``fit`` stores and indexes the examples; nothing is trained.
+The class is a scikit-learn classifier (see :mod:`ecomfs.estimator`), so it stands in pipelines,
+searches, cross-validation and ensembles. ``fit`` stores and indexes the examples; nothing is
+trained.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, cast
@@ -17,15 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs import aio
+from ecomfs.answers import accuracy, labels_of, probabilities_of
 from ecomfs.assemble import check_templates
-from ecomfs.data import Examples, Rows, as_examples, as_rows, row_ids
+from ecomfs.data import Examples, Rows, as_rows, columns, given_examples, row_ids
 from ecomfs.engine.protocol import Engine
-from ecomfs.engine.shared import shared_engine
-from ecomfs.errors import ConfigError, InputError
-from ecomfs.estimator import Estimator
+from ecomfs.engine.shared import engine_again, shared_engine
+from ecomfs.estimator import Estimator, OpenedElsewhere
 from ecomfs.explain import Explanation
 from ecomfs.fit import Plan, Profile, Wanted, fit_pipeline
 from ecomfs.influence import influences
+from ecomfs.meaning import LabelReading, numbered_by_sklearn
 from ecomfs.options import (
     LanguageChoice,
     Options,
@@ -34,11 +34,11 @@ from ecomfs.options import (
     TemplateChoice,
 )
 from ecomfs.pipeline import Pipeline
-from ecomfs.pool import Embedder, Pool, open_embedder
+from ecomfs.pool import Embedder, Pool, shared_embedder
 from ecomfs.progress import LOADING, Progress, showing
-from ecomfs.refresh import refreshed
+from ecomfs.refresh import Kept, refreshed
 from ecomfs.retrieve import Sharing, open_strategy
-from ecomfs.task import LabelSpace, TaskCard, load_task
+from ecomfs.task import GivenLabels, LabelSpace, TaskCard, label_text, load_task
 from ecomfs.task.rows import Rendering
 from ecomfs.types import Prediction, Row
 
@@ -67,23 +67,25 @@ class FewShotClassifier(Estimator):
         profile: what an earlier fit found (a file, or ``profile_``): used as it is, and ``fit``
             reads nothing.
         fields: card field → column, where the names differ.
+        label_names: what integer labels mean, such as ``{0: "leave", 1: "buy"}``, or the names in
+            order; ``None``: by the card's aliases, see ``meanings_``.
 
     Attributes (after ``fit``):
-        classes_: labels in the pool's spelling, sorted; the columns of ``predict_proba``.
+        classes_: labels as they were given (integers stay integers), in NumPy's order; the
+            columns of ``predict_proba``.
+        meanings_: label → the card's label that it was read as, or its own text.
         pool_: the labelled examples. What is added to it, relabelled or retired, by whichever
             process, counts from the next call on; the label bias stays as ``fit`` saw it.
-        pipeline_: everything decided for this run.
+        pipeline_: everything decided for this run, ``engine_`` among it.
         profile_: what was fitted (``profile_.save(path)``); ``None`` when nothing was.
 
     Example (reads the packaged demo model)::
 
         clf = FewShotClassifier("review_sentiment")
         clf.fit(["Lovely, fits well", "Broke after a day"], ["positive", "negative"])
-        clf.predict(["Stopped working within a week"])      # array(['negative'], dtype=object)
+        clf.predict(["Stopped working within a week"])      # array(['negative'], dtype='<U8')
         print(clf.explain("Stopped working within a week"))
     """
-
-    _refreshing: threading.Lock
 
     def __init__(
         self,
@@ -112,6 +114,7 @@ class FewShotClassifier(Estimator):
         novel_below: float | None = None,
         profile: str | Path | Profile | None = None,
         fields: Mapping[str, str] | None = None,
+        label_names: Mapping[int, str] | Sequence[str] | None = None,
     ) -> None:
         # The scikit-learn contract: parameters are stored as given and checked in fit.
         self.task = task
@@ -138,6 +141,7 @@ class FewShotClassifier(Estimator):
         self.novel_below = novel_below
         self.profile = profile
         self.fields = fields
+        self.label_names = label_names
 
     def fit(
         self,
@@ -145,49 +149,66 @@ class FewShotClassifier(Estimator):
         y: Iterable[Any] | None = None,
         *,
         progress: Progress | bool | None = None,
+        **refused: Any,
     ) -> Self:
         """Store and index the labelled examples, open the engine, check that all fit together,
         and read some examples leave-one-out to see how far the model can be trusted.
 
         Args:
-            X: rows with ``y``; or a DataFrame with a label column; or ``Example`` objects; or a
+            X: rows with ``y``; or a table with a label column; or ``Example`` objects; or a
                 ``Pool``. An empty list with no ``y`` is zero-shot.
             y: labels, one a row.
             progress: who is told how far it is (:mod:`ecomfs.progress`); ``True``: it is shown;
                 ``None``: in notebooks only.
 
         Raises:
-            InputError: see :func:`ecomfs.data.as_examples`.
+            InputError: see :func:`ecomfs.data.given_examples`.
             EngineError: the engine cannot be opened.
+            ArgumentError: an argument that fit does not take, such as ``sample_weight``.
         """
+        self._refuse(refused)
         card, options, plan = self._card(), self._options(), self._plan()
         task = card.name if isinstance(self.task, TaskCard) else self.task
         # Everything that can be wrong without a model is found before one is loaded.
         check_templates(card, options, task)
         open_strategy(options.strategy)
+        header = columns(X)
         if isinstance(X, Pool):
-            pool = X
+            pool, labels = X, LabelReading(card, GivenLabels())
         else:
-            pool = Pool.in_memory(as_examples(X, y, card, fields=self.fields))
+            examples, given = given_examples(X, y, card, fields=self.fields)
+            labels = LabelReading.of(
+                card, given, self.label_names, by_position=numbered_by_sklearn(y)
+            )
+            pool = Pool.in_memory(labels.of_examples(examples))
+        card = labels.card
         version, stored = pool.snapshot()
         LabelSpace.resolve(card, (e.label for e in stored))
         with showing(progress) as report:
             report(LOADING)
-            embedder = (
-                open_embedder(self.embedder) if isinstance(self.embedder, str) else self.embedder
-            )
-            engine = shared_engine(self.engine) if isinstance(self.engine, str) else self.engine
+            embedder = self._own_embedder(self.embedder)
             pipeline, options, profile = fit_pipeline(
-                card, stored, engine, embedder, options, plan,
+                card, stored, self._own_engine(), embedder, options, plan,
                 task=task, pool_version=version, progress=report,
             )  # fmt: skip
         # All at once, and only now: a service may be answering with what was fitted before.
-        with self.__dict__.setdefault("_refreshing", threading.Lock()):
-            self.pool_, self.engine_, self.profile_ = pool, engine, profile
-            self._embedder, self._built_with, self._task = embedder, options, task
-            self._originals = _originals(y)
+        with self._turn():
+            self.pool_, self.profile_ = pool, profile
+            self._embedder, self._built_with, self._task = self.embedder, options, task
+            self._labels = labels
+            self._features(header, labelled=y is None)
             self._adopt(pipeline)
         return self
+
+    @property
+    def pipeline_(self) -> Pipeline:
+        """Everything decided for this run, with the engine of this process."""
+        return cast(Pipeline, self._at_work())
+
+    @property
+    def engine_(self) -> Engine:
+        """The engine that answers."""
+        return self.pipeline_.engine
 
     def refresh(self) -> Pipeline:
         """The pipeline for the pool as it is now; every call of the classifier begins with this.
@@ -198,22 +219,48 @@ class FewShotClassifier(Estimator):
             PoolError: the pool can be used no more (one label left, a label that the task does
                 not know) or not be read; ``pipeline_`` stays what it was.
         """
-        self._fitted()
-        with self._refreshing:
-            if self.pool_.version != self.pipeline_.pool_version:
+        with self._turn():
+            pipeline = self.pipeline_
+            if self.pool_.version != pipeline.pool_version:
                 self._adopt(
                     refreshed(
-                        self.pipeline_, self.pool_, self._embedder, self._built_with, self._task
+                        pipeline,
+                        self.pool_,
+                        self._own_embedder(self._embedder),
+                        self._built_with,
+                        self._task,
                     )
                 )
             return self.pipeline_
 
     def _adopt(self, pipeline: Pipeline) -> None:
-        names = sorted(pipeline.space.names)
-        classes = np.empty(len(names), dtype=object)
-        classes[:] = [self._originals.get(name, name) for name in names]
-        self.pipeline_: Pipeline = pipeline
-        self.classes_ = classes
+        # By label in the label space, in the order of ``classes_``.
+        self._classes = self._labels.given.classes(pipeline.space.names)
+        self._kept = Kept.of(pipeline)
+        self.classes_ = self._labels.given.array(list(self._classes.values()))
+        self.meanings_ = {
+            self._classes[label.name]: label.spec.name if label.spec else label.name
+            for label in pipeline.space.labels
+        }
+        self._work_with(pipeline)
+
+    def _reopen(self) -> Pipeline:
+        return self._kept.pipeline(
+            self.pool_,
+            self._own_engine(),
+            self._own_embedder(self._embedder),
+            self._built_with,
+            self._task,
+        )
+
+    def _own_engine(self) -> Engine:
+        if isinstance(self.engine, OpenedElsewhere):
+            return engine_again(self.engine)
+        return shared_engine(self.engine) if isinstance(self.engine, str) else self.engine
+
+    @staticmethod
+    def _own_embedder(embedder: str | Embedder) -> Embedder:
+        return shared_embedder(embedder) if isinstance(embedder, str) else embedder
 
     def classify(
         self,
@@ -248,30 +295,26 @@ class FewShotClassifier(Estimator):
         return pipeline, found
 
     def predict(self, X: Rows) -> NDArray[Any]:  # noqa: N803
-        """Labels, shape (n,), dtype object. A row that failed or whose answer was invalid is
-        ``None``, never a default label; :meth:`classify` says why."""
-        labels = [p.label for p in self.classify(X)]
-        out = np.empty(len(labels), dtype=object)
-        out[:] = [self._originals.get(v, v) if v is not None else None for v in labels]
-        return out
+        """Labels, shape (n,), of the type that was given.
+
+        A row that failed, was left to a person, or whose answer was invalid has no label, and
+        never a default one. Among labels that are text it is ``None`` (dtype object); numbers and
+        booleans have no room for it.
+
+        Raises:
+            RowError: rows without a label where labels are numbers or booleans. :meth:`classify`
+                has every row with its status, :meth:`predict_proba` NaN for these.
+        """
+        return labels_of(self.classify(X), self._classes, self.classes_)
 
     def predict_proba(self, X: Rows) -> NDArray[np.float64]:  # noqa: N803
         """Probabilities, shape (n, len(classes_)), columns in the order of ``classes_``. A row
         that failed is a row of NaN."""
-        pipeline, predictions = aio.run(self._classify(X, None))
-        names = sorted(pipeline.space.names)
-        return np.array(
-            [[p.probabilities.get(name, np.nan) for name in names] for p in predictions],
-            dtype=np.float64,
-        ).reshape(len(predictions), len(names))
+        return probabilities_of(self.classify(X), self._classes)
 
-    def score(self, X: Rows, y: Iterable[Any]) -> float:  # noqa: N803
+    def score(self, X: Rows, y: Iterable[Any], sample_weight: Any = None) -> float:  # noqa: N803
         """Accuracy; rows without a label count as wrong."""
-        truth = list(y)
-        predicted = self.predict(X)
-        if len(truth) != len(predicted):
-            raise InputError(f"{len(predicted)} rows but {len(truth)} labels")
-        return float(np.mean([p == t for p, t in zip(predicted, truth, strict=True)]))
+        return accuracy(self.classify(X), self._classes, y, sample_weight)
 
     def explain(self, row: str | Row, *, influence: bool = False) -> Explanation:
         """How one row is answered: demonstrations, prompt, every step from reading to prediction.
@@ -318,14 +361,6 @@ class FewShotClassifier(Estimator):
             profile=Profile.load(profile) if isinstance(profile, str | Path) else profile,
         )
 
-    def _fitted(self) -> Pipeline:
-        if not hasattr(self, "pipeline_"):
-            raise ConfigError("the classifier has no examples yet", hint="call fit first")
-        return self.pipeline_
-
-
-def _originals(y: Iterable[Any] | None) -> dict[str, Any]:
-    """Labels that were not strings (0 and 1) come back as they were given."""
-    if y is None:
-        return {}
-    return {str(label): label for label in y if not isinstance(label, str)}
+    def _text_of(self, label: Any, where: str) -> str | None:
+        """The text that stands for a label of the caller's in the pool; ``None``: missing."""
+        return self._labels.text(label_text(label, where))

@@ -1,19 +1,30 @@
 """What users hand to the classifier, as rows and examples.
 
-Accepted rows: a DataFrame, a Series or list of texts (tasks with one field), a list of mappings.
-Accepted examples: the same with ``y``, a DataFrame that has a label column, a list of
-:class:`~ecomfs.types.Example`, or a :class:`~ecomfs.pool.Pool`.
+Accepted rows: a DataFrame or another table (pyarrow, polars, NumPy records), a Series, array or
+list of texts (tasks with one field), a list of mappings. Accepted examples: the same with ``y``, a
+table that has a label column, a list of :class:`~ecomfs.types.Example`, or a
+:class:`~ecomfs.pool.Pool`.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
 
 from ecomfs.errors import ConfigError, DuplicateIdError, InputError
 from ecomfs.pool import Pool
-from ecomfs.task import FieldMap, TaskCard, find_column, first_empty, is_missing
+from ecomfs.task import (
+    FieldMap,
+    GivenLabels,
+    TaskCard,
+    as_items,
+    as_table,
+    find_column,
+    first_empty,
+    is_missing,
+)
 from ecomfs.types import Example, Row
 
 if TYPE_CHECKING:
@@ -28,30 +39,32 @@ def as_rows(X: Rows, card: TaskCard, fields: Mapping[str, str] | None = None) ->
     become the status of their row.
 
     Raises:
-        ColumnError: a required field has no column.
+        ColumnError: a required field has no column, or two columns share a name.
         ConfigError: plain texts for a task of several fields, or a single string.
+        InputError: what is neither a text nor a row; see :func:`ecomfs.task.as_items`.
     """
-    if isinstance(X, str):
-        raise ConfigError("rows are one string", hint="give a list of texts: [text]")
-    if _is_frame(X):
-        header = [str(c) for c in X.columns]
+    table = as_table(X, "DataFrame")
+    if table is not None:
+        header, values = table
         mapping = FieldMap.resolve(card, header, fields, "DataFrame")
-        records = list(_records(X, header))
+        records = [dict(zip(header, v, strict=True)) for v in values]
         mapping = mapping.decided(card, records, strict=False)
         return [mapping.fields(record, card) for record in records]
-    items = list(X)
-    if items and isinstance(items[0], Mapping):
-        header = list(dict.fromkeys(str(key) for item in items for key in item))
-        mapping = FieldMap.resolve(card, header, fields, "rows")
-        mapping = mapping.decided(card, items, strict=False)
-        return [mapping.fields(item, card) for item in items]
+    items = as_items(X)
+    if items and isinstance(items[0], dict):
+        records = [item for item in items if isinstance(item, dict)]
+        header = list(dict.fromkeys(key for record in records for key in record))
+        mapping = FieldMap.resolve(card, header, fields, "rows").decided(
+            card, records, strict=False
+        )
+        return [mapping.fields(record, card) for record in records]
     needed = [spec for spec in card.fields if spec.required]
     if len(needed) != 1 and items:
         raise ConfigError(
             f"task {card.name!r} has fields {', '.join(s.name for s in card.fields)}",
             hint="give a DataFrame or a list of dicts",
         )
-    return [{needed[0].name: _text(item)} for item in items]
+    return [{needed[0].name: "" if item is None else item} for item in items]
 
 
 def as_examples(
@@ -62,39 +75,69 @@ def as_examples(
     fields: Mapping[str, str] | None = None,
     label_column: str | None = None,
 ) -> list[Example]:
-    """Labelled examples from whatever holds them.
+    """Labelled examples from whatever holds them; see :func:`given_examples`."""
+    return given_examples(X, y, card, fields=fields, label_column=label_column)[0]
+
+
+def given_examples(
+    X: Examples,  # noqa: N803
+    y: Iterable[Any] | None,
+    card: TaskCard,
+    *,
+    fields: Mapping[str, str] | None = None,
+    label_column: str | None = None,
+) -> tuple[list[Example], GivenLabels]:
+    """Labelled examples from whatever holds them, and their labels as they were given.
 
     Raises:
-        InputError: labels and rows differ in number, an empty label, an example without text.
+        InputError: labels and rows differ in number, an empty label, an example without text, or
+            what is neither a row nor a label.
         DuplicateIdError: two examples have the same id.
     """
     if isinstance(X, Pool):
-        return X.examples()
-    if _is_frame(X) and y is None:
-        header = [str(c) for c in X.columns]
+        return X.examples(), GivenLabels()
+    where = "y"
+    if y is None:
+        header = columns(X)
+        if header is None:
+            items = list(X)
+            if not all(isinstance(item, Example) for item in items):
+                raise ConfigError(
+                    "examples without labels", hint="give y, a label column, or Example objects"
+                )
+            return _unique(items), GivenLabels()
         column = find_column(header, label_column, card.label_column, "DataFrame", "label_column=")
-        y = X.iloc[:, header.index(column)].tolist()
-    elif y is None:
-        items = list(X)
-        if not all(isinstance(item, Example) for item in items):
-            raise ConfigError(
-                "examples without labels", hint="give y, a label column, or Example objects"
-            )
-        return _unique(items)
+        where, y = f"column {column!r}", _column(X, header, column)
     rows = as_rows(X, card, fields)
-    labels = [_text(label) for label in y]
-    if len(labels) != len(rows):
-        raise InputError(f"{len(rows)} rows but {len(labels)} labels")
+    given = GivenLabels.of(y, where)
+    if len(given.texts) != len(rows):
+        raise InputError(f"{len(rows)} rows but {len(given.texts)} labels")
     ids = _ids(X, len(rows))
     out = []
-    for position, (row, label, id_) in enumerate(zip(rows, labels, ids, strict=True)):
-        if not label.strip():
+    for position, (row, label, id_) in enumerate(zip(rows, given.texts, ids, strict=True)):
+        if label is None:
             raise InputError(f"example {position} (id {id_!r}) has no label")
         empty = first_empty(row, card)
         if empty is not None:
             raise InputError(f"example {position} (id {id_!r}): field {empty!r} is empty")
         out.append(Example(id_, row, label))
-    return _unique(out)
+    return _unique(out), given
+
+
+def columns(X: Any) -> list[str] | None:  # noqa: N803
+    """Names of a table's columns; ``None`` for what is no table."""
+    table = as_table(X, "DataFrame")
+    return None if table is None else table[0]
+
+
+def _column(X: Any, header: Sequence[str], name: str) -> Any:  # noqa: N803
+    place = header.index(name)
+    if hasattr(X, "iloc"):
+        return X.iloc[:, place]  # with its type
+    if isinstance(X, np.ndarray):
+        return X[name]
+    table = as_table(X, "table")
+    return [row[place] for row in table[1]] if table else []
 
 
 def row_ids(rows: Sequence[Row], ids: Sequence[str] | None) -> list[str]:
@@ -123,23 +166,12 @@ def _unique(examples: list[Example]) -> list[Example]:
 
 
 def _ids(X: Any, n: int) -> list[str]:  # noqa: N803
-    if _is_frame(X):
-        names = {str(c).casefold(): i for i, c in enumerate(X.columns)}
+    table = as_table(X, "DataFrame")
+    if table is not None:
+        names = {name.casefold(): place for place, name in enumerate(table[0])}
         if "id" in names:
-            return [_text(v) for v in X.iloc[:, names["id"]]]
+            return [_text(row[names["id"]]) for row in table[1]]
     return [str(i) for i in range(n)]
-
-
-def _is_frame(X: Any) -> TypeGuard[pd.DataFrame]:  # noqa: N803
-    """Whether these rows are a DataFrame. Whoever has one has imported pandas: nobody else should
-    wait for it, or hold its 70 MB."""
-    pandas = sys.modules.get("pandas")
-    return pandas is not None and isinstance(X, pandas.DataFrame)
-
-
-def _records(frame: pd.DataFrame, header: list[str]) -> Iterable[dict[str, Any]]:
-    for values in frame.itertuples(index=False, name=None):
-        yield dict(zip(header, values, strict=True))
 
 
 def _text(value: Any) -> str:

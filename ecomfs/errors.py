@@ -24,6 +24,11 @@
     │   └── JournalError           the journal of a run is damaged, in use, or another run's
     ├── StoppedError               a signal stopped a run; what is done is kept
     └── ConfigError                options that contradict each other
+        ├── ArgumentError          an argument that a method does not take
+        └── NotFittedError         used before ``fit``
+
+``InputError``, ``PoolError`` and ``ConfigError`` are ``ValueError`` too, as everybody who calls an
+estimator expects.
 
 A message is one line that says what is wrong and where; ``hint`` is the mend.
 
@@ -61,7 +66,7 @@ def _rebuild(kind: type[EcomfsError], message: str, hint: str) -> EcomfsError:
     return kind(message, hint=hint)
 
 
-class InputError(EcomfsError):
+class InputError(EcomfsError, ValueError):
     """The user's data cannot be used as it is."""
 
 
@@ -101,7 +106,7 @@ class TemplateError(TaskError):
     """A template that does not compile, or does not render."""
 
 
-class PoolError(EcomfsError):
+class PoolError(EcomfsError, ValueError):
     """Labelled examples that cannot be stored, or cannot serve as a pool."""
 
 
@@ -166,5 +171,14 @@ class StoppedError(EcomfsError):
         self.signal = signal
 
 
-class ConfigError(EcomfsError):
+class ConfigError(EcomfsError, ValueError):
     """Options that contradict each other."""
+
+
+class ArgumentError(ConfigError, TypeError):
+    """An argument that a method does not take."""
+
+
+class NotFittedError(ConfigError, AttributeError):
+    """Used before ``fit``. Where scikit-learn is loaded it is scikit-learn's error of that name
+    too."""

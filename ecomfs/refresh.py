@@ -1,4 +1,5 @@
-"""A pipeline for the pool as it is now, made from the one for the pool as it was.
+"""A pipeline for the pool as it is now, made from the one for the pool as it was; and a pipeline
+made again in another process.
 
 A running classifier sees an example that was added, relabelled or retired, by whichever process,
 at its next call. What the change does not touch is kept: the engine, the vectors of texts that
@@ -7,19 +8,22 @@ stay, what was fitted on readings.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 from ecomfs.assemble import build_pipeline
-from ecomfs.errors import InputError, PoolError
+from ecomfs.decide import Policy
+from ecomfs.engine.protocol import Engine
+from ecomfs.errors import ConfigError, InputError, PoolError
 from ecomfs.options import Options
 from ecomfs.pipeline import Pipeline
 from ecomfs.pool import Embedder, Pool
 from ecomfs.read import Calibration
 from ecomfs.retrieve import Experts
-from ecomfs.task import LabelSpace
-from ecomfs.types import Example
+from ecomfs.task import LabelSpace, TaskCard
+from ecomfs.types import Example, Language
 from ecomfs.voice import Voice
 
 
@@ -70,6 +74,77 @@ def refreshed(
     return replace(new, voices=voices, policy=old.policy, experts=_experts(old, new))
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a pipeline is made of, without what belongs to one process: it can be stored.
+
+    Attributes:
+        calibrations: by language.
+        fingerprint: of the engine that was read.
+        experts: whether the cheap experts are asked.
+    """
+
+    card: TaskCard
+    pool_version: int
+    fingerprint: str
+    calibrations: Mapping[Language, Calibration | None]
+    policy: Policy
+    experts: bool
+
+    @classmethod
+    def of(cls, pipeline: Pipeline) -> Self:
+        """What there is to keep of a pipeline."""
+        return cls(
+            pipeline.card,
+            pipeline.pool_version,
+            pipeline.engine.fingerprint,
+            {language: voice.calibration for language, voice in pipeline.voices.items()},
+            pipeline.policy,
+            pipeline.experts is not None,
+        )
+
+    def pipeline(
+        self, pool: Pool, engine: Engine, embedder: Embedder, options: Options, task: str | Path
+    ) -> Pipeline:
+        """The same pipeline with an engine of this process.
+
+        Raises:
+            ConfigError: the engine is another one than the one that was read in ``fit``.
+        """
+        same_engine(engine, self.fingerprint)
+        new = build_pipeline(
+            self.card,
+            pool.examples(self.pool_version),
+            engine,
+            embedder,
+            options,
+            task=task,
+            pool_version=self.pool_version,
+        )
+        voices = {
+            language: replace(voice, calibration=self.calibrations[language])
+            for language, voice in new.voices.items()
+        }
+        experts = new.experts
+        if experts is None and self.experts and new.retriever is not None:
+            experts = Experts(new.retriever, new.space.names)
+        return replace(new, voices=voices, policy=self.policy, experts=experts)
+
+
+def same_engine(engine: Engine, fingerprint: str) -> None:
+    """Refuse an engine that what was fitted does not belong to.
+
+    Raises:
+        ConfigError: its fingerprint is another one.
+    """
+    if engine.fingerprint != fingerprint:
+        raise ConfigError(
+            f"the classifier was fitted with the engine {fingerprint}, and {engine.spec} is "
+            f"{engine.fingerprint} here",
+            hint="fit again, or name the engine that it was fitted with",
+        )
+
+
 def _updated(old: Pipeline, examples: Sequence[Example], version: int) -> Pipeline:
     names = old.space.names
     named = [replace(e, label=names[old.space.require(e.label, e.id)]) for e in examples]
@@ -107,4 +182,4 @@ def _carried(old: Voice, new: Voice) -> Calibration | None:
     return replace(kept, offsets=tuple(offsets))
 
 
-__all__ = ["refreshed"]
+__all__ = ["Kept", "refreshed", "same_engine"]

@@ -62,6 +62,7 @@ class Transport:
         self._timeout = timeout
         self._retries = retries
         self._session: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def is_open(self) -> bool:
@@ -92,7 +93,11 @@ class Transport:
             await session.close()
 
     async def _once(self, method: str, path: str, body: bytes | None) -> dict[str, Any]:
-        if self._session is None:
+        loop = asyncio.get_running_loop()
+        if self._session is None or self._loop is not loop:
+            # A forked process has a loop of its own; the session is still its parent's.
+            aio.leave_behind(self._session)
+            self._loop = loop
             self._session = aiohttp.ClientSession(
                 headers=self._headers, timeout=aiohttp.ClientTimeout(total=self._timeout)
             )

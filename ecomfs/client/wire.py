@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ecomfs.errors import ConfigError, EngineResponseError, RowError
-from ecomfs.task import is_missing
+from ecomfs.errors import EngineResponseError, RowError
+from ecomfs.task import as_items, is_missing
 from ecomfs.types import (
     Demonstration,
     Example,
@@ -47,29 +47,18 @@ def encode_rows(rows: Any) -> list[bytes]:
 
     Raises:
         ConfigError: a single string.
+        InputError, ColumnError: see :func:`ecomfs.task.as_items`.
     """
-    import pandas as pd
-
-    if isinstance(rows, str):
-        raise ConfigError("rows are one string", hint="give a list of texts: [text]")
-    if isinstance(rows, pd.DataFrame):
-        header = [str(c) for c in rows.columns]
-        items: list[Any] = [
-            dict(zip(header, values, strict=True))
-            for values in rows.itertuples(index=False, name=None)
-        ]
-    else:
-        items = list(rows)
-    names = dict.fromkeys(str(key) for item in items if isinstance(item, Mapping) for key in item)
+    items = as_items(rows)
+    names = dict.fromkeys(key for item in items if isinstance(item, dict) for key in item)
     return [_encode(item, names) for item in items]
 
 
 def _encode(item: Any, names: Iterable[str]) -> bytes:
-    if isinstance(item, Mapping):
-        fields = {str(key): value for key, value in item.items()}
-        value: Any = {name: _plain(fields.get(name)) for name in names}
+    if isinstance(item, dict):
+        value: Any = {name: _plain(item.get(name)) for name in names}
     else:
-        value = "" if is_missing(item) else str(item)
+        value = "" if item is None else item
     # Half a surrogate pair is the service's to refuse: it can name the row.
     return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from ecomfs.errors import ConfigError
 
-COMMON = frozenset({"task", "fields", "seed"})
+COMMON = frozenset({"task", "fields", "label_names", "seed"})
 """Parameters that all variants share, or the rows and the labels would not be the same ones."""
 
 

@@ -14,7 +14,13 @@ from ecomfs.engine.cached import CachedEngine, ReadingCache
 from ecomfs.engine.canary import CanaryReport, canary_each
 from ecomfs.engine.factory import open_engine
 from ecomfs.engine.protocol import Conceding, Engine
-from ecomfs.errors import EcomfsError
+from ecomfs.errors import (
+    ConfigError,
+    EcomfsError,
+    EngineUnavailableError,
+    MissingFileError,
+    ModelError,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +82,23 @@ def canary_reports(spec: str = "auto") -> tuple[CanaryReport, ...]:
         return (*_seen.get(asked, ()), *getattr(inner, "rechecks", ()))
 
 
+def engine_again(spec: str) -> Engine:
+    """:func:`shared_engine` for the name of an engine that was an open object in the process that
+    a classifier comes from.
+
+    Raises:
+        EngineUnavailableError: an engine of that name cannot be opened.
+    """
+    try:
+        return shared_engine(spec)
+    except (ConfigError, ModelError, MissingFileError) as error:
+        raise EngineUnavailableError(
+            f"the engine {spec!r} was an open object in the process that the classifier comes "
+            f"from, and cannot be opened here by that name: {error.message}",
+            hint='name the engine (engine="gguf:…") before fit, or set_params(engine=…) here',
+        ) from error
+
+
 def close_shared() -> None:
     """Close every shared engine (their memory is freed); the next use opens anew."""
     atexit.unregister(_close_at_exit)
@@ -90,3 +113,18 @@ def _close_at_exit() -> None:
     # Connections that are left open are complained of, by aiohttp, to users who opened none.
     with contextlib.suppress(Exception):
         close_shared()
+
+
+def _after_fork() -> None:
+    """A forked process opens its own engines: no thread or connection of the parent's works
+    here."""
+    global _lock
+    _lock = threading.Lock()
+    for engine in _open.values():
+        aio.leave_behind(engine)
+    _open.clear()
+    _seen.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ecomfs.errors import InputError
-from ecomfs.task import is_missing
+from ecomfs.task import is_missing, label_text
 
 SEPARATOR = "|"
 
@@ -29,6 +29,19 @@ def read_labels(cell: Any, where: str) -> tuple[str, ...]:
     >>> read_labels("[]", "row 3"), sorted(read_labels({"x", "y"}, "row 4"))
     ((), ['x', 'y'])
     """
+    labels = [label_text(part, where) for part in given_labels(cell, where)]
+    return tuple(dict.fromkeys(label for label in labels if label is not None))
+
+
+def given_labels(cell: Any, where: str) -> list[Any]:
+    """The labels of a cell as they were given; those of a text are texts.
+
+    Raises:
+        InputError: see :func:`read_labels`.
+
+    >>> given_labels({2, 1}, "row 1"), given_labels("[2, 1]", "row 2")
+    ([1, 2], [2, 1])
+    """
     parts: list[Any]
     if isinstance(cell, Mapping | bytes):
         raise InputError(f"{where}: {cell!r} is no set of labels", hint="give a list or a set")
@@ -42,8 +55,10 @@ def read_labels(cell: Any, where: str) -> tuple[str, ...]:
         parts = _json(str(cell), where)
     else:
         parts = str(cell).split(SEPARATOR)
-    labels = [_label(part, where) for part in parts]
-    return tuple(dict.fromkeys(labels))
+    for part in parts:
+        if isinstance(part, list | dict | set | tuple) or label_text(part, where) is None:
+            raise InputError(f"{where}: {part!r} is no label", hint="leave it out, or correct it")
+    return parts
 
 
 def write_labels(labels: Iterable[str]) -> str:
@@ -66,10 +81,4 @@ def _json(text: str, where: str) -> list[Any]:
     return list(value)
 
 
-def _label(part: Any, where: str) -> str:
-    if isinstance(part, list | dict | set | tuple) or is_missing(part) or not str(part).strip():
-        raise InputError(f"{where}: {part!r} is no label", hint="leave it out, or correct it")
-    return str(part).strip()
-
-
-__all__ = ["SEPARATOR", "read_labels", "write_labels"]
+__all__ = ["SEPARATOR", "given_labels", "read_labels", "write_labels"]

@@ -4,39 +4,112 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs import aio
+from ecomfs.answers import weighted_mean
 from ecomfs.assemble import build_retriever, spoken_languages
-from ecomfs.data import Examples, Rows, as_rows, row_ids
+from ecomfs.data import Examples, Rows, as_rows, columns, row_ids
 from ecomfs.engine.protocol import Engine
-from ecomfs.engine.shared import shared_engine
-from ecomfs.errors import ConfigError, InputError
+from ecomfs.engine.shared import engine_again, shared_engine
+from ecomfs.errors import InputError
+from ecomfs.estimator import Estimator, OpenedElsewhere
 from ecomfs.multilabel.cells import read_labels
 from ecomfs.multilabel.fit import fit_thresholds
-from ecomfs.multilabel.labelled import as_labelled, label_space
+from ecomfs.multilabel.labelled import as_labelled, as_sets, label_space
 from ecomfs.multilabel.prediction import MultiLabelPrediction, answer
 from ecomfs.multilabel.prompts import label_prompts
 from ecomfs.multilabel.reader import Reader, Speaker
 from ecomfs.options import LanguageChoice, Options, SimilarityChoice
 from ecomfs.pipeline import ANSWER_TOKENS
-from ecomfs.pool import Embedder, open_embedder
+from ecomfs.pool import Embedder, shared_embedder
 from ecomfs.pool.sample import sample_queries
-from ecomfs.progress import LOADING, Progress, showing
-from ecomfs.read import words
-from ecomfs.task import TaskCard, load_task
+from ecomfs.progress import LOADING, Progress, showing, silent
+from ecomfs.read import Calibration, words
+from ecomfs.read.blend import Blend
+from ecomfs.refresh import same_engine
+from ecomfs.task import LabelSpace, TaskCard, label_text, load_task
 from ecomfs.task.rows import Rendering
+from ecomfs.types import Example, Language
 
 MOST = 32
 """Most demonstrations that ``k=None`` shows."""
 
 
-class MultiLabelClassifier:
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What a reader is made of, without what belongs to one process: it can be stored."""
+
+    card: TaskCard
+    examples: list[Example]
+    labels: LabelSpace
+    sets: list[frozenset[int]]
+    options: Options
+    embedder: str | Embedder
+    listens: bool
+    fingerprint: str = ""
+    calibrations: Mapping[Language, Calibration | None] | None = None
+    blend: Blend | None = None
+
+    def reader(self, engine: Engine, progress: Progress = silent) -> Reader:
+        """The reader, with what was fitted."""
+        card, labels, options = self.card, self.labels, self.options
+        embedder = self.embedder
+        if isinstance(embedder, str):
+            embedder = shared_embedder(embedder)
+        rows, retriever = build_retriever(card, self.examples, embedder, options, progress=progress)
+        spoken = spoken_languages(card, options)
+        speakers = {
+            language: Speaker.of(
+                label_prompts(
+                    card, labels, words(labels, language).answers, self.by_id(), language, rows
+                ),
+                engine,
+            )
+            for language in spoken
+        }
+        if self.calibrations is not None:
+            same_engine(engine, self.fingerprint)
+            speakers = {
+                language: replace(speaker, calibration=self.calibrations[language])
+                for language, speaker in speakers.items()
+            }
+        k, limit = options.k, engine.capabilities.context_tokens - ANSWER_TOKENS
+        return Reader(
+            card=card,
+            labels=labels,
+            engine=engine,
+            rows=rows,
+            retriever=retriever,
+            sets=tuple(self.sets),
+            k=max(card.default_k, min(len(labels), MOST)) if k is None else k,
+            budget=limit if options.budget is None else min(options.budget, limit),
+            speakers=speakers,
+            language=spoken[0] if len(spoken) == 1 else None,
+            listens=self.listens,
+            blend=self.blend,
+        )
+
+    def by_id(self) -> dict[str, frozenset[int]]:
+        """Labels of each example."""
+        return {e.id: own for e, own in zip(self.examples, self.sets, strict=True)}
+
+    def fitted(self, reader: Reader) -> _Kept:
+        """With what was fitted."""
+        return replace(
+            self,
+            fingerprint=reader.engine.fingerprint,
+            calibrations={lang: s.calibration for lang, s in reader.speakers.items()},
+            blend=reader.blend,
+        )
+
+
+class MultiLabelClassifier(Estimator):
     """Finds the labels of each row by one yes/no reading a label.
 
     The prompts of a row differ in their last line only, where the label stands, and all labels of
@@ -57,7 +130,8 @@ class MultiLabelClassifier:
             are read leave-one-out bear them out.
 
     Attributes (after ``fit``):
-        classes_: the labels, sorted; the columns of ``predict_proba``.
+        classes_: the labels as they were given, in NumPy's order; the columns of
+            ``predict_proba``.
         thresholds_: label → :class:`~ecomfs.multilabel.threshold.LabelThreshold`.
         notes_: what the user should know of the fit, one line each.
 
@@ -84,13 +158,16 @@ class MultiLabelClassifier:
         fusion: bool = True,
         fields: Mapping[str, str] | None = None,
     ) -> None:
+        # The scikit-learn contract: parameters are stored as given and checked in fit.
         self.task = task
         self.engine = engine
+        self.k = k
         self.embedder = embedder
-        self.options = Options(
-            k=k, language=language, similarity=similarity, rendering=rendering, budget=budget,
-            seed=seed,
-        )  # fmt: skip
+        self.language = language
+        self.similarity = similarity
+        self.rendering = rendering
+        self.budget = budget
+        self.seed = seed
         self.calibration_size = calibration_size
         self.fusion = fusion
         self.fields = fields
@@ -101,6 +178,7 @@ class MultiLabelClassifier:
         y: Iterable[Any] | None = None,
         *,
         progress: Progress | bool | None = None,
+        **refused: Any,
     ) -> Self:
         """Store the labelled examples and find each label's threshold.
 
@@ -116,50 +194,52 @@ class MultiLabelClassifier:
             ConfigError: only one label.
             PoolError: no example has any label, and the task names none.
             EngineError: the engine cannot be opened.
+            ArgumentError: an argument that fit does not take, such as ``sample_weight``.
         """
+        self._refuse(refused)
         card = self.task if isinstance(self.task, TaskCard) else load_task(self.task)
-        version, examples, cells = as_labelled(X, y, card, self.fields)
+        header = columns(X)
+        version, examples, cells, given = as_labelled(X, y, card, self.fields)
         labels, sets = label_space(card, examples, cells)
+        options = Options(
+            k=self.k, language=self.language, similarity=self.similarity,
+            rendering=self.rendering, budget=self.budget, seed=self.seed,
+        )  # fmt: skip
+        kept = _Kept(card, examples, labels, sets, options, self.embedder, self.fusion)
         with showing(progress) as report:
             report(LOADING)
-            engine = shared_engine(self.engine) if isinstance(self.engine, str) else self.engine
-            embedder = (
-                open_embedder(self.embedder) if isinstance(self.embedder, str) else self.embedder
-            )
-            rows, retriever = build_retriever(
-                card, examples, embedder, self.options, progress=report
-            )
-        by_id = {e.id: own for e, own in zip(examples, sets, strict=True)}
-        spoken = spoken_languages(card, self.options)
-        speakers = {
-            language: Speaker.of(
-                label_prompts(card, labels, words(labels, language).answers, by_id, language, rows),
-                engine,
-            )
-            for language in spoken
-        }
-        k, limit = self.options.k, engine.capabilities.context_tokens - ANSWER_TOKENS
-        reader = Reader(
-            card=card,
-            labels=labels,
-            engine=engine,
-            rows=rows,
-            retriever=retriever,
-            sets=tuple(sets),
-            k=max(card.default_k, min(len(labels), MOST)) if k is None else k,
-            budget=limit if self.options.budget is None else min(self.options.budget, limit),
-            speakers=speakers,
-            language=spoken[0] if len(spoken) == 1 else None,
-            listens=self.fusion,
-        )
-        chosen = sample_queries(examples, self.calibration_size, self.options.seed)
+            reader = kept.reader(self._own_engine(), report)
+        chosen = sample_queries(examples, self.calibration_size, self.seed)
         with showing(progress) as report:
-            fitted = aio.run(fit_thresholds(reader, chosen, by_id, report))
-        self.reader_, self.thresholds_, self.notes_ = fitted
-        self.engine_, self.pool_version_ = engine, version
-        self.classes_ = np.empty(len(labels), dtype=object)
-        self.classes_[:] = sorted(labels.names)
+            reader, thresholds, notes = aio.run(
+                fit_thresholds(reader, chosen, kept.by_id(), report)
+            )
+        with self._turn():
+            self._kept, self.thresholds_, self.notes_ = kept.fitted(reader), thresholds, notes
+            self.pool_version_ = version
+            self._classes = given.classes(labels.names)
+            self.classes_ = given.array(list(self._classes.values()))
+            self._features(header, labelled=y is None)
+            self._work_with(reader)
         return self
+
+    @property
+    def reader_(self) -> Reader:
+        """Everything decided for this run, with the engine of this process."""
+        return cast(Reader, self._at_work())
+
+    @property
+    def engine_(self) -> Engine:
+        """The engine that answers."""
+        return self.reader_.engine
+
+    def _reopen(self) -> Reader:
+        return self._kept.reader(self._own_engine())
+
+    def _own_engine(self) -> Engine:
+        if isinstance(self.engine, OpenedElsewhere):
+            return engine_again(self.engine)
+        return shared_engine(self.engine) if isinstance(self.engine, str) else self.engine
 
     def classify(
         self,
@@ -182,42 +262,46 @@ class MultiLabelClassifier:
         that could not be read."""
         found = self.classify(X)
         out = np.empty(len(found), dtype=object)
-        out[:] = [None if p.labels is None else frozenset(p.labels) for p in found]
+        given = self._classes
+        out[:] = [
+            None if p.labels is None else frozenset(given[n] for n in p.labels) for p in found
+        ]
         return out
 
     def predict_proba(self, X: Rows) -> NDArray[np.float64]:  # noqa: N803
         """The probability of each label by itself, shape (n, len(classes_)), columns in the order
         of ``classes_``; NaN for a row that could not be read."""
         found = self.classify(X)
-        table = [[p.probabilities.get(name, np.nan) for name in self.classes_] for p in found]
-        return np.array(table, dtype=np.float64).reshape(len(found), len(self.classes_))
+        table = [[p.probabilities.get(name, np.nan) for name in self._classes] for p in found]
+        return np.array(table, dtype=np.float64).reshape(len(found), len(self._classes))
 
-    def score(self, X: Rows, y: Iterable[Any]) -> float:  # noqa: N803
+    def score(self, X: Rows, y: Iterable[Any], sample_weight: Any = None) -> float:  # noqa: N803
         """Subset accuracy: the share of rows with exactly the right labels (scikit-learn's
         ``accuracy_score`` for sets); rows that could not be read count as wrong."""
-        truth = [frozenset(read_labels(cell, f"row {at}")) for at, cell in enumerate(y)]
-        predicted = self.predict(X)
-        if len(truth) != len(predicted):
-            raise InputError(f"{len(predicted)} rows but {len(truth)} sets of labels")
-        return float(np.mean([p == t for p, t in zip(predicted, truth, strict=True)]))
+        truth = [set(read_labels(own, f"row {at}")) for at, own in enumerate(as_sets(y, "row"))]
+        found = self.classify(X)
+        if len(truth) != len(found):
+            raise InputError(f"{len(found)} rows but {len(truth)} sets of labels")
+        text = {name: label_text(label) for name, label in self._classes.items()}
+        right = [
+            p.labels is not None and {text[name] for name in p.labels} == own
+            for p, own in zip(found, truth, strict=True)
+        ]
+        return weighted_mean(right, sample_weight)
 
     async def _classify(
         self,
         X: Rows,  # noqa: N803
         ids: Sequence[str] | None,
     ) -> list[MultiLabelPrediction]:
-        if not hasattr(self, "reader_"):
-            raise ConfigError("the classifier has no examples yet", hint="call fit first")
-        rows = await asyncio.to_thread(as_rows, X, self.reader_.card, self.fields)
+        # Opening an engine, embedding and rendering are no work for the event loop.
+        reader = await asyncio.to_thread(self._at_work)
+        rows = await asyncio.to_thread(as_rows, X, reader.card, self.fields)
         values = {name: threshold.value for name, threshold in self.thresholds_.items()}
         return [
-            replace(answer(self.reader_, asked, read, values), pool_version=self.pool_version_)
-            for asked, read in await self.reader_.read(rows, row_ids(rows, ids))
+            replace(answer(reader, asked, read, values), pool_version=self.pool_version_)
+            for asked, read in await reader.read(rows, row_ids(rows, ids))
         ]
-
-    def __repr__(self) -> str:
-        name = self.task.name if isinstance(self.task, TaskCard) else self.task
-        return f"MultiLabelClassifier({str(name)!r}, k={self.options.k})"
 
 
 __all__ = ["MOST", "MultiLabelClassifier"]

@@ -6,13 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import pandas as pd
-
-from ecomfs.data import Examples, as_examples
-from ecomfs.errors import ConfigError, PoolError
-from ecomfs.multilabel.cells import read_labels, write_labels
+from ecomfs.data import Examples, as_examples, columns
+from ecomfs.errors import ConfigError, InputError, PoolError
+from ecomfs.multilabel.cells import given_labels, read_labels, write_labels
 from ecomfs.pool import Pool
-from ecomfs.task import LabelSpace, TaskCard, find_column
+from ecomfs.task import GivenLabels, LabelSpace, TaskCard, as_table, find_column
 from ecomfs.types import Example
 
 
@@ -21,21 +19,24 @@ def as_labelled(
     y: Iterable[Any] | None,
     card: TaskCard,
     fields: Mapping[str, str] | None = None,
-) -> tuple[int, list[Example], list[tuple[str, ...]]]:
-    """The pool's version (0 without one); the examples, each with its labels as one cell; and
-    the labels of each.
+) -> tuple[int, list[Example], list[tuple[str, ...]], GivenLabels]:
+    """The pool's version (0 without one); the examples, each with its labels as one cell; the
+    labels of each; and all labels as they were given.
 
     Raises:
         InputError: see :func:`ecomfs.data.as_examples` and
             :func:`ecomfs.multilabel.cells.read_labels`.
     """
-    if isinstance(X, pd.DataFrame) and y is None:
-        header = [str(c) for c in X.columns]
+    if y is None and (header := columns(X)) is not None:
         column = find_column(header, None, card.label_column, "DataFrame", "label_column=")
-        y = X.iloc[:, header.index(column)].tolist()
+        table = as_table(X, "DataFrame")
+        y = [row[header.index(column)] for row in table[1]] if table else []
     if y is not None:
-        cells = [read_labels(cell, f"example {at}") for at, cell in enumerate(y)]
-        return 0, as_examples(X, [write_labels(own) for own in cells], card, fields=fields), cells
+        given = as_sets(y, "example")
+        cells = [read_labels(own, f"example {at}") for at, own in enumerate(given)]
+        flat = GivenLabels.of([label for own in given for label in own], "y")
+        named = as_examples(X, [write_labels(own) for own in cells], card, fields=fields)
+        return 0, named, cells, flat
     version = 0
     if isinstance(X, Pool):
         version, found = X.snapshot()
@@ -43,7 +44,30 @@ def as_labelled(
         found = as_examples(X, None, card)
     cells = [read_labels(e.label, f"example {e.id!r}") for e in found]
     named = [replace(e, label=write_labels(own)) for e, own in zip(found, cells, strict=True)]
-    return version, named, cells
+    return version, named, cells, GivenLabels()
+
+
+def as_sets(y: Iterable[Any], where: str) -> list[list[Any]]:
+    """The labels of each row as they were given.
+
+    Raises:
+        InputError: one text, or a matrix of 0 and 1, which does not name the labels; a cell that
+            is none.
+
+    >>> as_sets(["a|b", {2}], "row")
+    [['a', 'b'], [2]]
+    """
+    matrix = hasattr(y, "shape") and getattr(y, "ndim", 1) != 1
+    if not matrix and not isinstance(y, str | bytes | Mapping):
+        given = [given_labels(cell, f"{where} {at}") for at, cell in enumerate(y)]
+        # [1, 0, 1] is no set: it says which columns of a matrix hold.
+        marks = all(label in (0, 1) for own in given for label in own)
+        if not marks or all(len(set(own)) == len(own) for own in given):
+            return given
+    raise InputError(
+        f"y of type {type(y).__name__} is not one set of labels a row",
+        hint="give sets of labels; MultiLabelBinarizer.inverse_transform makes them of a matrix",
+    )
 
 
 def label_space(
@@ -71,4 +95,4 @@ def label_space(
     ]
 
 
-__all__ = ["as_labelled", "label_space"]
+__all__ = ["as_labelled", "as_sets", "label_space"]

@@ -8,7 +8,7 @@ cache      vectors kept between runs
 
 from __future__ import annotations
 
-from ecomfs.pool.embedder import Embedder, open_embedder
+from ecomfs.pool.embedder import Embedder, open_embedder, shared_embedder
 from ecomfs.pool.embedding_cache import CachedEmbedder, EmbeddingCache
 from ecomfs.pool.hashed import HashedEmbedder
 from ecomfs.pool.records import Change, PoolStats, Revision
@@ -24,4 +24,5 @@ __all__ = [
     "PoolStats",
     "Revision",
     "open_embedder",
+    "shared_embedder",
 ]

@@ -7,6 +7,7 @@ queue for the next version instead of computing the same one.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -73,6 +74,8 @@ class Database:
         # One connection serves every thread of an in-memory database: they take turns.
         self._turn: AbstractContextManager[Any] = threading.RLock() if memory else nullcontext()
         self._create = create
+        self._memory = memory
+        self._process = os.getpid()
         self._engine = self._make_engine(memory)
         with self._explained():
             self._make_tables()
@@ -163,12 +166,14 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """A transaction that only reads."""
+        self._after_fork()
         with self._turn, self._explained(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
         """A transaction that writes: all of it is stored, or nothing."""
+        self._after_fork()
         with self._turn, self._explained(), self._engine.connect() as connection:
             connection = connection.execution_options(ecomfs_writes=True)
             with connection.begin():
@@ -181,9 +186,36 @@ class Database:
         except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
             raise explain(error, self.name) from error
 
+    def _after_fork(self) -> None:
+        """Connections are not shared with the parent of a forked process; a database in memory is
+        this process's own copy."""
+        if self._process != os.getpid():
+            self._process = os.getpid()
+            if self._memory:
+                self._turn = threading.RLock()
+            else:
+                self._engine.dispose(close=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A password does not go into files; the driver takes it from its own (~/.pgpass).
+        if not self._memory:
+            return Database, (self.url._replace(password=None).render_as_string(),)
+        with self.reading() as connection:
+            held: Any = connection.connection.driver_connection
+            return _in_memory, (held.serialize(),)
+
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
+
+
+def _in_memory(content: bytes) -> Database:
+    """A database in memory that was stored."""
+    database = Database("sqlite://")
+    with closing(database._engine.raw_connection()) as connection:
+        held: Any = connection.driver_connection
+        held.deserialize(content)
+    return database
 
 
 def explain(error: Exception, where: str) -> PoolError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -10,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from ecomfs.cache import cache_folder
 from ecomfs.errors import ConfigError
 
 Vectors = NDArray[np.float32]
@@ -90,6 +92,22 @@ def open_embedder(
     from ecomfs.pool.embedding_cache import CachedEmbedder, EmbeddingCache
 
     return CachedEmbedder(embedder, EmbeddingCache.open(cache_dir))
+
+
+_shared: dict[tuple[int, str, str], Embedder] = {}
+
+
+def shared_embedder(spec: str) -> Embedder:
+    """The process's embedder of a name: a model is loaded once however many classifiers use it.
+
+    >>> shared_embedder("hashed") is shared_embedder("hashed")
+    True
+    """
+    # A forked process loads its own: no thread of the parent's works there.
+    key = (os.getpid(), spec, str(cache_folder()))
+    if key not in _shared:
+        _shared[key] = open_embedder(spec)
+    return _shared[key]
 
 
 def unit_rows(vectors: NDArray[Any]) -> Vectors:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Self, get_args
 
 from ecomfs.errors import ConfigError, RowError
-from ecomfs.task.card import TaskCard
+from ecomfs.task.card import FieldSpec, TaskCard
+from ecomfs.task.given import is_scalar, shown
 from ecomfs.text.language import detect_language
 from ecomfs.text.normalise import squeeze
 from ecomfs.text.render import FeatureRenderer
@@ -72,6 +73,8 @@ class RowText:
             RowError: a cell is not of its field's kind (the message names the column), no field
                 has a value, or the text holds half a character, which no model can be sent.
         """
+        for spec in self.card.fields:
+            _check(spec, row.get(spec.name, ""))
         if self.renderer is None:
             words = self.card.row_text(row, language)
         else:
@@ -113,6 +116,17 @@ class RowText:
             specs,
             order="given" if lines else "information",
             separator="\n" if lines else None,
+        )
+
+
+def _check(spec: FieldSpec, value: Any) -> None:
+    """Refuse a cell whose text is not what it says."""
+    one = spec.kind in {"text", "category", "id"}
+    if isinstance(value, bytes | bytearray) or (one and not is_scalar(value)):
+        raise RowError(
+            f"column {spec.name!r}: {shown(value)} is of type {type(value).__name__}, not a "
+            f"{spec.kind}",
+            hint="decode it" if isinstance(value, bytes | bytearray) else "give one value",
         )
 
 

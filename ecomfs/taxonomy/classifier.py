@@ -10,7 +10,7 @@ list and demonstrations can cover, where one level would have too many. All shar
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -19,14 +19,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs import aio
+from ecomfs.answers import accuracy, labels_of, probabilities_of
 from ecomfs.classifier import CALIBRATION_SIZE, FewShotClassifier
-from ecomfs.data import Examples, Rows, as_examples, as_rows, row_ids
-from ecomfs.engine.shared import shared_engine
-from ecomfs.errors import ConfigError, InputError
-from ecomfs.pool import Pool, open_embedder
-from ecomfs.progress import LOADING, Progress, showing, within
+from ecomfs.data import Examples, Rows, as_rows, columns, given_examples, row_ids
+from ecomfs.engine.protocol import Engine
+from ecomfs.errors import ConfigError
+from ecomfs.estimator import Estimator
+from ecomfs.fit import Profile
+from ecomfs.options import LanguageChoice, ReadoutChoice, SimilarityChoice, TemplateChoice
+from ecomfs.pool import Embedder, Pool
+from ecomfs.progress import Progress, showing, within
 from ecomfs.read.calibrate import MINIMUM
-from ecomfs.task import TaskCard, load_task
+from ecomfs.retrieve import Sharing
+from ecomfs.task import GivenLabels, TaskCard, load_task
+from ecomfs.task.rows import Rendering
 from ecomfs.taxonomy.descent import beam_of, combine
 from ecomfs.taxonomy.tree import Branch, grow
 from ecomfs.types import Prediction, Row
@@ -34,7 +40,7 @@ from ecomfs.types import Prediction, Row
 _ONE_LEVEL = ("profile", "max_loss", "precision", "coverage", "novel_below")
 
 
-class TaxonomyClassifier:
+class TaxonomyClassifier(Estimator):
     """Classifies rows into a taxonomy of two levels.
 
     Level one tells the parents apart; level two, for each row, the children of the ``beam``
@@ -48,14 +54,16 @@ class TaxonomyClassifier:
         separator: what stands between parent and child, with or without the spaces around it;
             what follows the first one is the child.
         beam: parents whose children are read, at least 1.
-        options: of :class:`~ecomfs.classifier.FewShotClassifier`, for both levels.
+        k, embedder, language, template, readout, strategy, similarity, rendering, shortlist,
+            sharing, passes, budget, seed, calibration_size, tune, fusion, fields: of
+            :class:`~ecomfs.classifier.FewShotClassifier`, for both levels.
             ``calibration_size`` and ``tune`` are spent on level one, and once more on level two,
-            where the parents share them evenly (8 leave-one-out readings each, at least). What is
-            fitted for one set of labels is refused: ``profile``, ``max_loss``, ``precision``,
-            ``coverage``, ``novel_below``.
+            where the parents share them evenly (8 leave-one-out readings each, at least).
+        max_loss, precision, coverage, novel_below, profile: are fitted for one set of labels, and
+            refused in ``fit``.
 
     Attributes (after ``fit``):
-        classes_: whole labels, sorted; the columns of ``predict_proba``.
+        classes_: whole labels, in NumPy's order; the columns of ``predict_proba``.
         branches_: the parents, in the order of their first example.
         root_: the classifier of level one; ``None`` where there is one parent only.
         engine_: the engine of both levels.
@@ -64,34 +72,66 @@ class TaxonomyClassifier:
 
         clf = TaxonomyClassifier("product_category")
         clf.fit(titles, ["Electronics > Phones", "Electronics > Cameras", "Home > Lamps", …])
-        clf.predict(["desk light with USB port"])          # array(['Home > Lamps'], dtype=object)
+        clf.predict(["desk light with USB port"])          # array(['Home > Lamps'], dtype='<U…')
     """
 
     def __init__(
         self,
         task: str | Path | TaskCard = "product_category",
-        engine: Any = "auto",
+        engine: str | Engine = "auto",
         *,
         separator: str = " > ",
         beam: int = 2,
-        **options: Any,
+        k: int | None = None,
+        embedder: str | Embedder = "auto",
+        language: LanguageChoice | None = None,
+        template: TemplateChoice = None,
+        readout: ReadoutChoice = "auto",
+        strategy: str = "balanced",
+        similarity: SimilarityChoice = "auto",
+        rendering: Rendering = "words",
+        shortlist: int | None = None,
+        sharing: Sharing = "none",
+        passes: int = 1,
+        budget: int | None = None,
+        seed: int = 0,
+        calibration_size: int = CALIBRATION_SIZE,
+        tune: int = 0,
+        fusion: bool = True,
+        fields: Mapping[str, str] | None = None,
+        max_loss: float | None = None,
+        precision: float | None = None,
+        coverage: float | None = None,
+        novel_below: float | None = None,
+        profile: str | Path | Profile | None = None,
     ) -> None:
-        if beam < 1:
-            raise ConfigError(f"a beam of {beam} parents", hint="use 1 or more")
-        if not separator.strip():
-            raise ConfigError("the separator is empty", hint="use a mark such as '>'")
-        for name in _ONE_LEVEL:
-            if options.get(name) is not None:
-                raise ConfigError(
-                    f"{name} is fitted for one set of labels, and a taxonomy has several",
-                    hint="use FewShotClassifier with whole labels",
-                )
+        # The scikit-learn contract: parameters are stored as given and checked in fit.
         self.task = task
         self.engine = engine
         self.separator = separator
         self.beam = beam
-        self.options = options
-        FewShotClassifier(task, engine, **options)  # an unknown option is told now
+        self.k = k
+        self.embedder = embedder
+        self.language = language
+        self.template = template
+        self.readout = readout
+        self.strategy = strategy
+        self.similarity = similarity
+        self.rendering = rendering
+        self.shortlist = shortlist
+        self.sharing = sharing
+        self.passes = passes
+        self.budget = budget
+        self.seed = seed
+        self.calibration_size = calibration_size
+        self.tune = tune
+        self.fusion = fusion
+        self.fields = fields
+        self.max_loss = max_loss
+        self.precision = precision
+        self.coverage = coverage
+        self.novel_below = novel_below
+        self.profile = profile
 
     def fit(
         self,
@@ -99,6 +139,7 @@ class TaxonomyClassifier:
         y: Iterable[Any] | None = None,
         *,
         progress: Progress | bool | None = None,
+        **refused: Any,
     ) -> Self:
         """Store the labelled examples and fit both levels.
 
@@ -111,35 +152,41 @@ class TaxonomyClassifier:
             UnknownLabelError: examples that are labelled with a parent only, or a child only.
             PoolError: there are no examples, or all of one label.
             ConfigError: the task's label space is closed.
-            InputError, EngineError: as :meth:`FewShotClassifier.fit`.
+            InputError, EngineError, ArgumentError: as :meth:`FewShotClassifier.fit`.
         """
+        self._refuse(refused)
+        for name in _ONE_LEVEL:
+            if getattr(self, name) is not None:
+                raise ConfigError(
+                    f"{name} is fitted for one set of labels, and a taxonomy has several",
+                    hint="use FewShotClassifier with whole labels",
+                )
+        if self.beam < 1:
+            raise ConfigError(f"a beam of {self.beam} parents", hint="use 1 or more")
+        if not self.separator.strip():
+            raise ConfigError("the separator is empty", hint="use a mark such as '>'")
         card = self.task if isinstance(self.task, TaskCard) else load_task(self.task)
         if card.label_space == "closed":
             raise ConfigError(
                 f"task {card.name!r} has a closed label space, which knows no parents",
                 hint="use a task with label_space: open",
             )
-        version = 0
+        version, header = 0, columns(X)
         if isinstance(X, Pool):
-            version, examples = X.snapshot()
+            (version, examples), given = X.snapshot(), GivenLabels()
         else:
-            examples = as_examples(X, y, card, fields=self.options.get("fields"))
+            examples, given = given_examples(X, y, card, fields=self.fields)
         grouped = grow(examples, self.separator)
-        with showing(progress) as report:
-            report(LOADING)
-            engine = shared_engine(self.engine) if isinstance(self.engine, str) else self.engine
-            embedder = self.options.get("embedder", "auto")
-            if isinstance(embedder, str):
-                embedder = open_embedder(embedder)
         # Rows and examples bear the card's own field names from here on.
-        shared = {**self.options, "embedder": embedder, "fields": None}
+        own_only = ("separator", "beam", "fields")
+        shared = {n: v for n, v in self.get_params(deep=False).items() if n not in own_only}
         several = [b for b, _ in grouped if len(b.leaves) > 1]
         root = None
         below = {**shared, **self._spending(len(several))}
         branches = []
         with showing(progress) as report:
             if len(grouped) > 1:
-                root = FewShotClassifier(self.task, engine, **shared)
+                root = FewShotClassifier(**shared)
                 parent = {e.id: branch.name for branch, own in grouped for e in own}
                 root.fit(
                     [replace(e, label=parent[e.id]) for e in examples],
@@ -147,23 +194,44 @@ class TaxonomyClassifier:
                 )
             for branch, own in grouped:
                 if len(branch.leaves) > 1:
-                    classifier = FewShotClassifier(self.task, engine, **below)
+                    classifier = FewShotClassifier(**below)
                     classifier.fit(own, progress=within(report, branch.name))
                     branch = replace(branch, classifier=classifier)
                 branches.append(branch)
-        self._card, self.engine_, self.pool_version_ = card, engine, version
-        self.root_: FewShotClassifier | None = root
-        self.branches_ = tuple(branches)
-        leaves = sorted(leaf for branch in branches for leaf in branch.leaves)
-        self.classes_ = np.empty(len(leaves), dtype=object)
-        self.classes_[:] = leaves
+        leaves = [leaf for branch in branches for leaf in branch.leaves]
+        with self._turn():
+            self._card, self.pool_version_ = card, version
+            self.root_: FewShotClassifier | None = root
+            self.branches_ = tuple(branches)
+            self._classes = given.classes(leaves)
+            self.classes_ = given.array(list(self._classes.values()))
+            self._features(header, labelled=y is None)
         return self
 
+    def set_params(self, **params: Any) -> Self:
+        """As of every classifier; an engine is that of both levels, where they have to open one."""
+        super().set_params(**params)
+        if "engine" in params and self.__sklearn_is_fitted__():
+            for classifier in self._levels():
+                classifier.set_params(engine=self.engine)
+        return self
+
+    def _levels(self) -> list[FewShotClassifier]:
+        some = [self.root_, *(branch.classifier for branch in self.branches_)]
+        return [classifier for classifier in some if classifier is not None]
+
+    @property
+    def engine_(self) -> Engine:
+        """The engine of both levels."""
+        if not self.__sklearn_is_fitted__():
+            raise self._not_fitted()
+        return self._levels()[0].engine_
+
     def _spending(self, parents: int) -> dict[str, int]:
-        readings = self.options.get("calibration_size", CALIBRATION_SIZE)
+        readings = self.calibration_size
         return {
             "calibration_size": readings and max(MINIMUM, readings // max(parents, 1)),
-            "tune": self.options.get("tune", 0) // max(parents, 1),
+            "tune": self.tune // max(parents, 1),
         }
 
     def classify(self, X: Rows, ids: Sequence[str] | None = None) -> list[Prediction]:  # noqa: N803
@@ -183,31 +251,23 @@ class TaxonomyClassifier:
         return await aio.bridge(self._classify(X, ids))
 
     def predict(self, X: Rows) -> NDArray[Any]:  # noqa: N803
-        """Whole labels, shape (n,), dtype object; ``None`` for a row without an answer."""
-        found = self.classify(X)
-        out = np.empty(len(found), dtype=object)
-        out[:] = [p.label for p in found]
-        return out
+        """Whole labels, shape (n,); where a row is without an answer it has ``None``, and the
+        array dtype object."""
+        return labels_of(self.classify(X), self._classes, self.classes_)
 
     def predict_proba(self, X: Rows) -> NDArray[np.float64]:  # noqa: N803
         """Probabilities, shape (n, len(classes_)), columns in the order of ``classes_``; NaN for
         a row without an answer."""
-        found = self.classify(X)
-        table = [[p.probabilities.get(name, np.nan) for name in self.classes_] for p in found]
-        return np.array(table, dtype=np.float64).reshape(len(found), len(self.classes_))
+        return probabilities_of(self.classify(X), self._classes)
 
-    def score(self, X: Rows, y: Iterable[Any]) -> float:  # noqa: N803
+    def score(self, X: Rows, y: Iterable[Any], sample_weight: Any = None) -> float:  # noqa: N803
         """Accuracy over whole labels; rows without a label count as wrong."""
-        truth = [str(label) for label in y]
-        predicted = self.predict(X)
-        if len(truth) != len(predicted):
-            raise InputError(f"{len(predicted)} rows but {len(truth)} labels")
-        return float(np.mean([p == t for p, t in zip(predicted, truth, strict=True)]))
+        return accuracy(self.classify(X), self._classes, y, sample_weight)
 
     async def _classify(self, X: Rows, ids: Sequence[str] | None) -> list[Prediction]:  # noqa: N803
-        if not hasattr(self, "branches_"):
-            raise ConfigError("the classifier has no examples yet", hint="call fit first")
-        rows = as_rows(X, self._card, self.options.get("fields"))
+        if not self.__sklearn_is_fitted__():
+            raise self._not_fitted()
+        rows = as_rows(X, self._card, self.fields)
         names = row_ids(rows, ids)
         tops: list[Prediction | None] = [None] * len(rows)
         if self.root_ is not None:
@@ -244,10 +304,6 @@ class TaxonomyClassifier:
             return {}
         found = await branch.classifier.aclassify([rows[r] for r in mine], [names[r] for r in mine])
         return dict(zip(mine, found, strict=True))
-
-    def __repr__(self) -> str:
-        shown = {"separator": self.separator, "beam": self.beam, **self.options}
-        return f"TaxonomyClassifier({', '.join(f'{k}={v!r}' for k, v in shown.items())})"
 
 
 __all__ = ["TaxonomyClassifier"]

@@ -1,0 +1,266 @@
+"""Rows and labels as callers hand them over: lists, arrays, Series, tables of several libraries.
+
+What has one meaning is unpacked. Anything else is refused by what it is: the text of an object
+that merely can be printed is no row.
+"""
+
+from __future__ import annotations
+
+import enum
+import numbers
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, time
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecomfs.errors import ColumnError, ConfigError, InputError
+from ecomfs.task.fields import is_missing
+from ecomfs.task.label_value import label_text
+
+Table: TypeAlias = "tuple[list[str], Iterator[Sequence[Any]]]"
+"""Names of the columns, and the rows."""
+_COPIES = "give a list, a Series, a one-dimensional array or a table"
+
+
+def as_table(given: Any, where: str) -> Table | None:
+    """A table: a DataFrame of pandas or polars, a pyarrow table, a NumPy array of records.
+    ``None`` for what is none.
+
+    Raises:
+        ColumnError: two columns of one name, or columns with several levels.
+
+    >>> names, rows = as_table(np.array([("a", 1)], dtype=[("text", "U1"), ("n", "i8")]), "rows")
+    >>> names, list(rows)
+    (['text', 'n'], [('a', 1)])
+    """
+    pandas = sys.modules.get("pandas")  # whoever has a DataFrame has imported it
+    rows: Iterator[Sequence[Any]]
+    if pandas is not None and isinstance(given, pandas.DataFrame):
+        if given.columns.nlevels > 1:
+            raise ColumnError(
+                f"{where}: its columns have several levels", hint="join them to one name each"
+            )
+        names, rows = list(given.columns), iter(given.itertuples(index=False, name=None))
+    elif hasattr(given, "to_pylist") and hasattr(given, "schema"):  # pyarrow
+        names = list(given.schema.names)
+        rows = (row for row in zip(*(c.to_pylist() for c in given.columns), strict=True))
+    elif hasattr(given, "iter_rows") and hasattr(given, "columns"):  # polars
+        names, rows = list(given.columns), iter(given.iter_rows())
+    elif isinstance(given, np.ndarray) and given.dtype.names and given.ndim == 1:
+        names, rows = list(given.dtype.names), iter(given.tolist())
+    else:
+        return None
+    header = [str(name) for name in names]
+    for name, count in Counter(header).items():
+        if count > 1:
+            raise ColumnError(
+                f"{where}: {count} columns are called {name!r}",
+                hint="give each column a name of its own",
+            )
+    return header, rows
+
+
+def as_column(given: Any, where: str) -> list[Any]:
+    """The values of one column: a list, a Series, an array of shape (n,) or (n, 1), …
+
+    Raises:
+        InputError: a text, a mapping, a set, an array of several columns, no values at all.
+
+    >>> as_column(np.array([["a"], ["b"]]), "rows"), as_column([["a"], ("b",)], "rows")
+    (['a', 'b'], ['a', 'b'])
+    """
+    kind = type(given).__name__
+    shape = getattr(given, "shape", None) if hasattr(given, "ndim") else None
+    if isinstance(given, str | bytes | bytearray | memoryview | Mapping | set | frozenset):
+        raise InputError(f"{where}: {shown(given)} is of type {kind}", hint=_COPIES)
+    if isinstance(shape, tuple) and (len(shape) > 2 or (len(shape) == 2 and shape[1] != 1)):
+        raise InputError(f"{where}: a {kind} of shape {shape}, not one column", hint=_COPIES)
+    if isinstance(given, np.ma.MaskedArray):
+        hidden = np.ma.getmaskarray(given).ravel()
+        given = [None if h else v for v, h in zip(given.data.ravel(), hidden, strict=True)]
+    if isinstance(given, np.ndarray) and given.ndim == 2:
+        given = given[:, 0]
+    if hasattr(given, "to_pylist"):  # pyarrow's arrays hold no values of Python
+        given = given.to_pylist()
+    try:
+        items = list(given)
+    except TypeError as error:
+        raise InputError(f"{where}: {shown(given)} is of type {kind}", hint=_COPIES) from error
+    if items and all(_alone(item) for item in items):
+        return [item[0] for item in items]
+    return items
+
+
+def _alone(item: Any) -> bool:
+    """A list or array of one value."""
+    if isinstance(item, np.ndarray):
+        return bool(item.shape == (1,))
+    return isinstance(item, list | tuple) and len(item) == 1 and not hasattr(item, "_asdict")
+
+
+def as_items(rows: Any, where: str = "rows") -> list[str | None] | list[dict[str, Any]]:
+    """Rows as texts (``None``: missing) or as mappings, one kind for all of them.
+
+    Raises:
+        ConfigError: one text.
+        InputError: rows of both kinds, or of another one.
+        ColumnError: see :func:`as_table`.
+
+    >>> as_items([["a"], ["b"]]), as_items([{"text": "a"}, None])
+    (['a', 'b'], [{'text': 'a'}, {}])
+    >>> as_items(["a", b"b"])
+    Traceback (most recent call last):
+    ecomfs.errors.InputError: rows[1] is of type bytes: b'b' (decode it)
+    """
+    if isinstance(rows, str):
+        raise ConfigError(f"{where} are one string", hint="give a list of texts: [text]")
+    if isinstance(rows, Mapping):
+        raise InputError(
+            f"{where} are one mapping, with {', '.join(map(repr, list(rows)[:6]))}",
+            hint="give a list of rows: [row]; a mapping of columns goes into a DataFrame",
+        )
+    if isinstance(rows, bytes | bytearray | memoryview):
+        raise InputError(f"{where} are of type {type(rows).__name__}", hint="decode: [text]")
+    table = as_table(rows, "DataFrame")
+    if table is not None:
+        return [dict(zip(table[0], values, strict=True)) for values in table[1]]
+    items = [_item(item, f"{where}[{place}]") for place, item in enumerate(as_column(rows, where))]
+    maps = [isinstance(item, dict) for item in items if item is not None]
+    if any(maps) and not all(maps):
+        first = next(i for i, item in enumerate(items) if item is not None)
+        mapping = isinstance(items[first], dict)
+        other = next(
+            i for i, v in enumerate(items) if v is not None and isinstance(v, dict) != mapping
+        )
+        raise InputError(
+            f"{where}[{other}] is {'a text' if mapping else 'a mapping'}, {where}[{first}] is not",
+            hint="give all rows as texts, or all as mappings",
+        )
+    if any(maps):
+        return [{} if item is None else item for item in items]
+    return items
+
+
+def shown(value: Any) -> str:
+    """The beginning of an object's text, on one line.
+
+    >>> shown(["a"] * 99)
+    "['a', 'a', 'a', 'a', 'a', 'a', 'a', 'a', 'a', 'a', 'a', 'a',…"
+    """
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 61 else f"{text[:60].rstrip()}…"
+
+
+def _item(item: Any, where: str) -> Any:
+    if isinstance(item, Mapping):
+        return {str(key): value for key, value in item.items()}
+    if hasattr(item, "_asdict"):  # a named tuple, as DataFrame.itertuples gives
+        return {key: value for key, value in item._asdict().items() if key != "Index"}
+    if hasattr(item, "to_dict") and hasattr(item, "index"):  # a row of a DataFrame
+        return {str(key): value for key, value in item.to_dict().items()}
+    if not is_scalar(item):
+        kind = type(item).__name__
+        hint = "decode it" if isinstance(item, bytes | bytearray) else "a row is a text or a dict"
+        raise InputError(f"{where} is of type {kind}: {shown(item)}", hint=hint)
+    return None if is_missing(item) else str(item)
+
+
+def is_scalar(value: Any) -> bool:
+    """Whether a value is one text, number, boolean, date or time, or missing: whether its text is
+    what it says.
+
+    >>> [is_scalar(v) for v in ("a", 1, np.float32(1), None, b"a", ["a"], object())]
+    [True, True, True, True, False, False, False]
+    """
+    if value is None or isinstance(value, str | numbers.Number | date | time):
+        return True
+    if isinstance(value, np.generic):
+        return not isinstance(value, np.void | np.bytes_)
+    return type(value).__name__ in {"NAType", "NaTType"}
+
+
+@dataclass(frozen=True, slots=True)
+class GivenLabels:
+    """Labels as they came, and their texts.
+
+    Attributes:
+        values: one a row.
+        texts: one a row, as of :func:`label_text`; ``None``: missing.
+        dtype: the NumPy type that they had, where it is one of numbers or booleans.
+
+    >>> labels = GivenLabels.of([10, 2, 10], "y")
+    >>> labels.texts, labels.classes(["10", "2"])
+    (['10', '2', '10'], {'2': 2, '10': 10})
+    """
+
+    values: list[Any] = field(default_factory=list)
+    texts: list[str | None] = field(default_factory=list)
+    dtype: np.dtype[Any] | None = None
+
+    @classmethod
+    def of(cls, y: Any, where: str) -> GivenLabels:
+        """Labels from a list, an iterable that is read once, a Series, an array, a table of one
+        column.
+
+        Raises:
+            InputError: several columns, or a value that is no label.
+        """
+        table = as_table(y, where)
+        if table is not None:
+            if len(table[0]) != 1:
+                raise InputError(
+                    f"{where}: a table with the columns {', '.join(table[0])}", hint="give one"
+                )
+            dtype, y = None, [row[0] for row in table[1]]
+        else:
+            dtype = getattr(y, "dtype", None)
+            y = as_column(y, where)
+        known = isinstance(dtype, np.dtype) and dtype.kind in "biuf"
+        texts = [label_text(value, f"{where}[{place}]") for place, value in enumerate(y)]
+        return cls([_plain(value) for value in y], texts, dtype if known else None)
+
+    def classes(self, names: Iterable[str]) -> dict[str, Any]:
+        """Label in the label space → label as it was given first, in NumPy's order."""
+        given: dict[str | None, Any] = {}
+        for text, value in zip(self.texts, self.values, strict=True):
+            given.setdefault(text, value)
+        pairs = [(name, given.get(name, name)) for name in names]
+        try:
+            return dict(sorted(pairs, key=lambda pair: _order(pair[1])))
+        except TypeError:
+            return dict(sorted(pairs, key=lambda pair: (type(pair[1]).__name__, pair[0])))
+
+    def array(self, values: Sequence[Any]) -> NDArray[Any]:
+        """Labels of these as an array of their own type; dtype object where types are mixed."""
+        kinds = {_kind(value) for value in values}
+        if kinds <= {int, float} or (len(kinds) == 1 and kinds <= {bool, str}):
+            made = np.array(values)
+            if made.tolist() == list(values):  # no digit and no character was lost
+                return made if self.dtype is None or kinds == {str} else made.astype(self.dtype)
+        out = np.empty(len(values), dtype=object)
+        out[:] = values
+        return out
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, enum.Enum) and isinstance(value, str | int | float):
+        return value.value
+    if isinstance(value, np.generic) and not isinstance(value, np.datetime64 | np.timedelta64):
+        return value.item()
+    return value
+
+
+def _kind(value: Any) -> type:
+    return next((k for k in (bool, int, float, str) if isinstance(value, k)), type(value))
+
+
+def _order(value: Any) -> Any:
+    return value.value if isinstance(value, enum.Enum) else value
+
+
+__all__ = ["GivenLabels", "Table", "as_column", "as_items", "as_table", "is_scalar"]
