@@ -108,7 +108,7 @@ class LabelReading:
         elif {type(value) for value in given.values} == {bool}:
             # True is 1 to Python and NumPy, and to a card that knows 1 and no true.
             for text, number in (("true", "1"), ("false", "0")):
-                if known.index(text) is None and known.exact(number) is not None:
+                if known.index(text) is None and known.index(number) is not None:
                     renamed[text] = number
         texts = [text if text is None else renamed.get(text, text) for text in given.texts]
         return cls(card, replace(given, texts=texts), renamed)
