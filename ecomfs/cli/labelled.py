@@ -51,7 +51,9 @@ class MaybeLabelled:
         Raises:
             ConfigError: a pool, and something beside it.
         """
-        named = [self.examples] if isinstance(self.examples, str) else list(self.examples or ())
+        given = self.examples or ()
+        # Callers in Python may name one source as it is.
+        named = [str(given)] if isinstance(given, str | Path) else [str(each) for each in given]
         pools = [source for source in named if is_pool(source)]
         if pools and len(named) > 1:
             raise ConfigError(
