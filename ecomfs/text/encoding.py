@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import codecs
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import BinaryIO, Literal
 
 from ecomfs.errors import ConfigError, DecodingError
@@ -117,11 +118,12 @@ def detect_encoding(head: bytes, *, source: str = "input") -> Encoding:
     if len(others) <= _MAX_ODD_SHARE * (head.count(b"\n") + 1):
         return Encoding("utf-8")
     likely = ", ".join(found.likely)
+    first = found.likely[0] if likely else "cp1252"
     raise DecodingError(
         f"{source}: the text is not UTF-8, and no other encoding reads clearly best"
         + (f"; likely are {likely}" if likely else ""),
-        hint=f"name it: --input-encoding {found.likely[0] if likely else 'cp1252'} (in Python "
-        "encoding=…), or save the file as UTF-8",
+        hint=f"name it with --input-encoding {first} (in Python, encoding={first!r}), or "
+        f"save it as UTF-8: iconv -f {first} -t UTF-8",
     )
 
 
@@ -199,6 +201,7 @@ def is_utf8(raw: bytes, instead_of: str) -> bool:
     return is_single_byte(instead_of) or all(c < "\x80" or c >= "\u0800" for c in text)
 
 
+@lru_cache(maxsize=64)
 def is_single_byte(name: str) -> bool:
     """Whether every character of an encoding is one byte."""
     try:

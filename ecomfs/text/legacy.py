@@ -18,7 +18,7 @@ from __future__ import annotations
 import codecs
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -43,7 +43,7 @@ _INSIDE_WORDS = "´·®°™"
 _MOST_ODD_WORDS = 0.05
 _MOST_KANA = 0.3
 _BROKEN_LINES = 0.1
-_SAMPLE_BYTES = 1 << 16
+_SAMPLE_BYTES = 1 << 14
 _CHINESE = 2.0
 """Weight of GB18030: ecomfs reads Chinese shops first, and a short Chinese text is often a valid
 Korean or Japanese one."""
@@ -91,22 +91,37 @@ def guess_encoding(lines: Sequence[bytes]) -> Guess:
     >>> guess_encoding([b"caf\\xe9"]).name
     ''
     """
+    sample = _spread(lines)
     for codec in _MULTIBYTE:
-        sound = [line for line in lines if _decoded(line, codec) is not None]
-        if (1 - _BROKEN_LINES) * len(lines) <= len(sound) < len(lines):
+        sound = [line for line in sample if _decoded(line, codec) is not None]
+        if (1 - _BROKEN_LINES) * len(sample) <= len(sound) < len(sample):
             found = _guess(sound)
             if found.name == codec:
                 return found
-    return _guess(lines)
+    return _guess(sample)
+
+
+def _spread(lines: Sequence[bytes]) -> Sequence[bytes]:
+    """Lines from all of them, as many as the sample may hold."""
+    return lines[:: sum(map(len, lines)) // _SAMPLE_BYTES + 1]
 
 
 def _guess(lines: Sequence[bytes]) -> Guess:
-    text = b"\n".join(lines)[: 1 << 18]
-    parts = dict.fromkeys(part for part in _ASCII_RUN.split(text) if not part.isascii())
+    # Words that come again (labels, one review a hundred times) are no more evidence; chardet
+    # takes few different characters for no text at all.
+    parts: dict[bytes, None] = {}
+    telling = []
+    for line in lines:
+        new = [p for p in _ASCII_RUN.split(line) if not p.isascii() and p not in parts]
+        if new:
+            parts |= dict.fromkeys(new)
+            telling.append(line)
+    text = b"\n".join(telling)[: 2 * _SAMPLE_BYTES]
     if not parts:
         return Guess("", ())
-    words = _first(parts, _SAMPLE_BYTES)
-    whole, alone = _ranked(text, text), _ranked(words, text)
+    words = b" ".join(parts)[:_SAMPLE_BYTES]
+    readings = _readings(words)
+    whole, alone = _ranked(text, readings), _ranked(words, readings)
     both = sorted([*alone, *whole], key=lambda reading: not reading.accepted)
     likely = tuple(dict.fromkeys(reading.codec for reading in both))[:3]
     if not whole or not alone or whole[0].text != alone[0].text:
@@ -127,41 +142,38 @@ def _guess(lines: Sequence[bytes]) -> Guess:
     return Guess(best.codec if clear and best.accepted else "", likely)
 
 
-def _first(parts: Iterable[bytes], limit: int) -> bytes:
-    taken: list[bytes] = []
-    for part in parts:
-        taken.append(part[:limit])
-        limit -= len(part)
-        if limit <= 0:
+def _readings(words: bytes) -> dict[str, tuple[str, str]]:
+    """chardet's name → codec and text, of the encodings in which the words read as words."""
+    found = {}
+    for name, codecs_ in {**_READ, **{name: (name,) for name in _NAMED}}.items():
+        for codec in codecs_:
+            text = _decoded(words, codec, cut=True)
+            if text is None:
+                continue
+            if _is_words(text) and (codec != "gb18030" or _kana(text) <= _MOST_KANA):
+                found[name] = codec, text
             break
-    return b" ".join(taken)
+    return found
 
 
-def _ranked(sample: bytes, text: bytes) -> list[_Reading]:
-    """The encodings in which the text reads as words, the likeliest of the sample first."""
+def _ranked(sample: bytes, readings: dict[str, tuple[str, str]]) -> list[_Reading]:
+    """The readings, the likeliest of the sample first."""
     import chardet
 
-    found = chardet.detect_all(
+    ranked = []
+    for each in chardet.detect_all(
         _REPEATED.sub(rb"\1", sample),  # "好好好好好好" is no evidence against Chinese
         ignore_threshold=True,
         compat_names=False,
         include_encodings=[*_READ, *_NAMED],
         empty_input_encoding="cp1252",
-    )
-    readings = []
-    for each in found:
+    ):
         name = each["encoding"]
-        if name is None:
-            continue
-        for codec in _READ.get(name, (name,)):
-            read = _decoded(text, codec, cut=True)
-            if read is None:
-                continue
-            if _is_words(read) and (codec != "gb18030" or _kana(read) <= _MOST_KANA):
-                weight = each["confidence"] * (_CHINESE if codec == "gb18030" else 1.0)
-                readings.append(_Reading(codec, weight, read, name in _READ))
-            break
-    return sorted(readings, key=lambda reading: -reading.weight)
+        if name in readings:
+            codec, text = readings[name]
+            weight = each["confidence"] * (_CHINESE if codec == "gb18030" else 1.0)
+            ranked.append(_Reading(codec, weight, text, name in _READ))
+    return sorted(ranked, key=lambda reading: -reading.weight)
 
 
 def _lead(ranked: Sequence[_Reading], among: Sequence[str] = ()) -> float:

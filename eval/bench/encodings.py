@@ -10,6 +10,7 @@ wrongly with a note is counted apart from one that was read wrongly in silence.
 from __future__ import annotations
 
 import argparse
+import logging
 import random
 import tempfile
 from collections import Counter
@@ -87,6 +88,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=ROWS, help="sentences an encoding")
     rows = parser.parse_args().rows
+    logging.getLogger("ecomfs.text.files").setLevel(logging.ERROR)  # the notes are counted
     heads = [f"{size} row{'s' if size > 1 else ''}" for size in SIZES]
     print(f"| encoding | languages | {' | '.join(heads)} |")
     print("|---|---|" + "---|" * len(SIZES))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -62,13 +63,27 @@ def read_table(path: str | Path, kind: Kind | None = None) -> pd.DataFrame:
 
 
 def decode(raw: bytes, path: Path) -> str:
-    """Bytes as text: UTF-8 with or without a byte order mark, else GB18030."""
-    for encoding in ("utf-8-sig", "gb18030"):
+    """Bytes as text: UTF-8 with or without a byte order mark, else GB18030 where the text reads
+    best so; German in cp1252 is valid GB18030, too, and is refused."""
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        pass
+    import chardet
+
+    # Ids, commas and words that come again say nothing about it, and outvote short labels.
+    words = dict.fromkeys(re.split(rb"[\x00-\x2f\x3a-\x3f]+", raw))
+    other = b" ".join(word for word in words if not word.isascii())
+    likely = chardet.detect(other, compat_names=False)["encoding"]
+    if likely == "gb18030":
         try:
-            return raw.decode(encoding)
+            return raw.decode("gb18030")
         except UnicodeDecodeError:
-            continue
-    raise FileFormatError(f"{path}: neither UTF-8 nor GB18030 text", hint="save the file as UTF-8")
+            pass
+    raise FileFormatError(
+        f"{path}: neither UTF-8 nor GB18030 text" + (f", but perhaps {likely}" if likely else ""),
+        hint="save the file as UTF-8, or name its encoding: ecomfs eval score --input-encoding",
+    )
 
 
 def _csv(path: Path, text: str) -> pd.DataFrame:

@@ -28,6 +28,13 @@ def write(path: Path, text: str, encoding: str = "utf-8") -> Path:
     return path
 
 
+def test_western_text_is_not_read_as_chinese(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("id,label,predicted\n1,schön und groß,übel\n2,Größe,Größe\n", encoding="cp1252")
+    with pytest.raises(e.FileFormatError, match="neither UTF-8 nor GB18030 text, but perhaps"):
+        from_file(path)
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030"])
 def test_csv_in_the_encodings_of_the_field(tmp_path: Path, encoding: str) -> None:
     text = "id,label,predicted\nr1,好评,差评\nr2,差评,差评\n"

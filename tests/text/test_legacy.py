@@ -47,6 +47,11 @@ def test_a_broken_line_in_ten_decides_nothing(codec: str, text: str, broken: byt
     assert guess_encoding([*lines, broken]).name == guess_encoding(lines).name
 
 
+def test_a_few_labels_again_and_again_are_enough() -> None:
+    lines = [f"r{i},{'好评' if i % 3 else '差评'},好评".encode("gbk") for i in range(200)]
+    assert guess_encoding(lines).name == "gb18030"
+
+
 @pytest.mark.parametrize("codec", ["cp437", "mac-roman", "cp866", "iso8859-5"])
 def test_rare_encodings_are_named_not_taken(codec: str) -> None:
     text = "Größe fällt größer aus" if codec in ("cp437", "mac-roman") else "Ткань приятная"
