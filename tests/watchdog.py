@@ -27,7 +27,8 @@ OVERALL = 4 * 3600.0
 
 
 class Watchdog:
-    """A pytest plugin that ends the process when a test, or the whole run, takes too long.
+    """A pytest plugin that ends the process when a test, or the whole run, takes too long. Make it
+    in ``pytest_configure``: while conftest files are imported, output is captured.
 
     Args:
         margin: seconds above a test's own limit.
@@ -47,6 +48,10 @@ class Watchdog:
             after_in_parent=lambda: self._arm(self._due),
             after_in_child=lambda: self._arm(self._due),
         )
+
+    def ends(self, end: float) -> None:
+        """Have the whole run end by then, by the monotonic clock."""
+        self._end = end
 
     def _arm(self, due: float) -> None:
         self._due = min(due, self._end)
