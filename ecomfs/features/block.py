@@ -35,8 +35,8 @@ class Feature:
 
     Examples
     --------
-    >>> Feature("query>product:words", "words of query in product", "搜索词的词见于商品").title("zh")
-    '搜索词的词见于商品'
+    >>> Feature("age:value", "age", "年龄").title("zh")
+    '年龄'
     """
 
     name: str

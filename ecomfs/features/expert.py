@@ -21,8 +21,9 @@ from ecomfs.types import Language, Row
 MOST_EXAMPLES = 2_000
 """It is fitted on at most this many examples, spread evenly over the pool."""
 FOLDS = 20
-"""For leave-one-out; up to so many examples it is exact, of more a twentieth is left out at once."""
-_RACE_FOLDS = 5
+"""For leave-one-out: up to so many examples it is exact, of more a part is left out at once."""
+_RACE_FOLDS = 4
+_CHOICES = 5  # so many times the learner is chosen anew for leave-one-out, without a fifth
 _CLEARLY = 2.0  # standard errors by which trees must be better
 _MOST_COLUMNS = 200  # of row and label together, for trees
 
@@ -141,9 +142,10 @@ class FeatureExpert:
         self.features = FeatureSet(self.card, self.embed).fit(sample)
         self.label_features = LabelFeatures(self.card, self.labels).fit(sample)
         x, z = self.features.transform(sample), self.label_features.transform(sample)
-        self._scale = _Scale.of(x, z)
+        self._scale = _Scale.of(x, z, self.features.together)
         self._x, self._z = self._scale.apply(x, z)
-        self._model = self._fitted_on(np.arange(len(sample)))
+        everyone = np.arange(len(sample))
+        self._model = self._learned(everyone, self._trees_win(everyone, len(everyone)))
         return self
 
     @property
@@ -196,9 +198,13 @@ class FeatureExpert:
         if len(rest):
             out[rest] = self.predict_proba([self._rows[i] for i in rest])
         everyone = np.arange(len(self._sample))
-        for part in self._folds(everyone, FOLDS):
-            model = self._fitted_on(np.setdiff1d(everyone, part))
-            out[self._sample[part]] = model.probabilities(self._x[part], self._z[part])
+        parts = self._folds(everyone, FOLDS)
+        for first in range(min(_CHOICES, len(parts))):
+            unseen = np.concatenate(parts[first::_CHOICES])
+            use_trees = self._trees_win(np.setdiff1d(everyone, unseen), len(everyone))
+            for part in parts[first::_CHOICES]:
+                model = self._learned(np.setdiff1d(everyone, part), use_trees)
+                out[self._sample[part]] = model.probabilities(self._x[part], self._z[part])
         return out
 
     def reasons(self, row: Row, label: str, language: Language, most: int = 3) -> list[Reason]:
@@ -248,29 +254,27 @@ class FeatureExpert:
             raise ConfigError("the feature expert knows no pool yet", hint="call fit first")
         return self._model
 
-    def _fitted_on(self, rows: np.ndarray) -> _Model:
-        """The model of some of the sample, the choice of the learner included."""
-        logistic = fit_logistic(self._x[rows], self._z[rows], self._own(rows))
-        if not self.use_trees or len(rows) < trees.LEAST_EXAMPLES or not trees.available():
-            return _Model(logistic)
-        if not self._trees_win(rows):
-            return _Model(logistic)
-        wide = _wide(self._x[rows], self._z[rows])
-        return _Model(logistic, trees.fit_trees(wide, self._own(rows), len(self.labels)))
+    def _learned(self, rows: np.ndarray, use_trees: bool) -> _Model:
+        """A model of some of the sample."""
+        x, z, truth = self._x[rows], self._z[rows], self._own(rows)
+        logistic = fit_logistic(x, z, truth)
+        grown = trees.fit_trees(_wide(x, z), truth, len(self.labels)) if use_trees else None
+        return _Model(logistic, grown)
 
-    def _trees_win(self, rows: np.ndarray) -> bool:
-        gains = []
+    def _trees_win(self, rows: np.ndarray, total: int) -> bool:
+        """Whether trees are clearly better in cross-validation on some of the sample."""
+        if not self.use_trees or total < trees.LEAST_EXAMPLES or not trees.available():
+            return False
+        gains: list[float] = []
         for part in self._folds(rows, _RACE_FOLDS):
-            seen, truth = np.setdiff1d(rows, part), self._own(part)
-            x, z = self._x[seen], self._z[seen]
-            rival = trees.fit_trees(_wide(x, z), self._own(seen), len(self.labels))
-            if rival is None:
+            model = self._learned(np.setdiff1d(rows, part), True)
+            if model.trees is None:
                 return False
-            own = fit_logistic(x, z, self._own(seen)).probabilities(self._x[part], self._z[part])
-            theirs = rival.probabilities(_wide(self._x[part], self._z[part]))
+            x, z, truth = self._x[part], self._z[part], self._own(part)
+            own, theirs = model.logistic.probabilities(x, z), model.probabilities(x, z)
             gains += (_log(theirs, truth) - _log(own, truth)).tolist()
-        error = float(np.std(gains)) / len(gains) ** 0.5
-        return float(np.mean(gains)) > _CLEARLY * error
+        error = float(np.std(gains)) / max(1, len(gains)) ** 0.5
+        return float(np.mean(gains)) > _CLEARLY * error if gains else False
 
     def _own(self, rows: np.ndarray) -> np.ndarray:
         return np.asarray(self._truth[self._sample[rows]])
@@ -304,18 +308,19 @@ class _Model:
 @dataclass(frozen=True, slots=True)
 class _Scale:
     """Features on the scale that the penalty expects: two standard deviations of a number are as
-    much as the difference of a 0/1 feature (Gelman 2008, *Statistics in Medicine* 27)."""
+    much as the difference of a 0/1 feature (Gelman 2008, *Statistics in Medicine* 27), and a field
+    that is measured in many ways weighs beforehand as much as one measured in a single way."""
 
     mean: Floats
     width: Floats
     label_width: Floats
 
     @classmethod
-    def of(cls, x: Floats, z: Floats) -> _Scale:
+    def of(cls, x: Floats, z: Floats, together: np.ndarray) -> _Scale:
         if not len(x):
             return cls(np.zeros(x.shape[1]), np.ones(x.shape[1]), np.ones(z.shape[2]))
         binary = np.isin(x, (0.0, 1.0)).all(axis=0)
-        width = np.where(binary, 1.0, 2 * x.std(axis=0))
+        width = np.where(binary, 1.0, 2 * x.std(axis=0)) * np.sqrt(together)
         between = (z - z.mean(axis=1, keepdims=True)).std(axis=(0, 1))
         return cls(x.mean(axis=0), width, np.maximum(between, 1e-9))
 

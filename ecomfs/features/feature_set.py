@@ -33,6 +33,13 @@ class FeatureSet:
     embed : Embed, optional
         Texts to vectors, for cosines of meaning beside the comparison of spelling.
 
+    Attributes
+    ----------
+    features : tuple of Feature
+        Once fitted, one a column of :meth:`transform`.
+    together : ndarray of int, shape (features,)
+        For each, how many features say the same thing (a field, a pair of fields) in other ways.
+
     Examples
     --------
     >>> from ecomfs.task import load_task
@@ -80,6 +87,8 @@ class FeatureSet:
             kept = np.zeros(0, dtype=np.int64)
         self._low, self._high, self._kept = low[kept], high[kept], kept
         self.features: tuple[Feature, ...] = tuple(features[place] for place in kept)
+        owner = np.repeat(np.arange(len(self._blocks)), [len(b.features) for b in self._blocks])
+        self.together = np.bincount(owner[kept], minlength=len(self._blocks))[owner[kept]]
         return self
 
     @property
@@ -188,7 +197,7 @@ def _first_of_equal(columns: Floats) -> np.ndarray:
     for place in range(columns.shape[1]):
         keys = {spread[:, place].tobytes(), (-spread[:, place] + 0.0).tobytes()}
         if not keys & first.keys():
-            first |= {key: place for key in keys}
+            first |= dict.fromkeys(keys, place)
     return np.array(sorted(set(first.values())), dtype=np.int64)
 
 

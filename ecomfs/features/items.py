@@ -36,7 +36,7 @@ def part_values(spec: FieldSpec, item: Any, kinds: frozenset[str]) -> dict[str, 
     {'title': 'mug'}
     """
     if not isinstance(item, Mapping):
-        text = json_phrase(item, "en") if TEXTUAL <= kinds else ""
+        text = json_phrase(item, "en") if kinds >= TEXTUAL else ""
         return {"": text} if text else {}
     parts: Sequence[FieldSpec] = spec.items or [
         FieldSpec(name=str(key), kind="category" if isinstance(value, str) else "number")

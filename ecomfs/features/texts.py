@@ -10,6 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from ecomfs.errors import ConfigError
 from ecomfs.features.block import Block, Embed, Feature, Floats, Values, columns, spoken
 from ecomfs.features.items import item_texts
 from ecomfs.text.normalise import fold, squeeze
@@ -18,7 +19,7 @@ from ecomfs.types import Language
 
 _HAN = r"\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003134f"
 _WORD = re.compile(rf"(?P<han>[{_HAN}]+)|[^\W_{_HAN}]+")
-_CODE = re.compile(r"[a-z]*\d(?:[a-z0-9]|[-./](?=[a-z0-9]))*")
+_CODE = re.compile(r"(?:[a-z]+-?)?\d(?:[a-z0-9]|[-./](?=[a-z0-9]))*")
 _MOST_ITEMS = 50  # the latest items of a history that a text is compared with
 
 
@@ -89,7 +90,7 @@ def lookup(texts: Sequence[str], embed: Embed) -> dict[str, Floats]:
 
     Raises
     ------
-    ValueError
+    ConfigError
         The embedder does not give one vector a text.
     """
     different = [text for text in dict.fromkeys(texts) if text]
@@ -97,7 +98,10 @@ def lookup(texts: Sequence[str], embed: Embed) -> dict[str, Floats]:
         return {}
     vectors = np.nan_to_num(np.asarray(embed(different), dtype=np.float64))
     if vectors.ndim != 2 or len(vectors) != len(different):
-        raise ValueError(f"{len(different)} texts, vectors of shape {vectors.shape}")
+        raise ConfigError(
+            f"the embedder gave an array of shape {vectors.shape} for {len(different)} texts",
+            hint="give one vector a text",
+        )
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     vectors = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
     return dict(zip(different, vectors, strict=True))
@@ -130,38 +134,40 @@ class TextPairBlock(Block):
         self.features = tuple(self._features())
 
     def _features(self) -> list[Feature]:
-        (a, b), (甲, 乙) = ((spoken(s, x) for s in (self.first, self.second)) for x in ("en", "zh"))
+        (a, b), (one, two) = (
+            (spoken(s, x) for s in (self.first, self.second)) for x in ("en", "zh")
+        )
         key, back = (
             f"{self.first.name}>{self.second.name}",
             f"{self.second.name}>{self.first.name}",
         )
         both = f"{self.first.name}~{self.second.name}"
         found = [
-            Feature(f"{key}:words", f"words of the {a} in the {b}", f"{甲}的词见于{乙}"),
-            Feature(f"{back}:words", f"words of the {b} in the {a}", f"{乙}的词见于{甲}"),
+            Feature(f"{key}:words", f"words of the {a} in the {b}", f"{one}的词见于{two}"),
+            Feature(f"{back}:words", f"words of the {b} in the {a}", f"{two}的词见于{one}"),
         ]
         for n in (1, 2, 3):
             found += [
                 Feature(f"{key}:chars{n}", f"spelling of the {a} in the {b} ({n})",
-                        f"{甲}的字见于{乙}（{n}）"),
+                        f"{one}的字见于{two}（{n}）"),
                 Feature(f"{back}:chars{n}", f"spelling of the {b} in the {a} ({n})",
-                        f"{乙}的字见于{甲}（{n}）"),
+                        f"{two}的字见于{one}（{n}）"),
                 Feature(f"{both}:chars{n}", f"spelling that {a} and {b} share ({n})",
-                        f"{甲}与{乙}共有的字（{n}）"),
+                        f"{one}与{two}共有的字（{n}）"),
             ]  # fmt: skip
         found += [
-            Feature(f"{key}:codes", f"numbers of the {a} in the {b}", f"{甲}的数字型号见于{乙}"),
-            Feature(f"{back}:codes", f"numbers of the {b} in the {a}", f"{乙}的数字型号见于{甲}"),
+            Feature(f"{key}:codes", f"numbers of the {a} in the {b}", f"{one}的数字型号见于{two}"),
+            Feature(f"{back}:codes", f"numbers of the {b} in the {a}", f"{two}的数字型号见于{one}"),
             Feature(f"{both}:codes_differ", f"{a} and {b} have other numbers",
-                    f"{甲}与{乙}的数字型号不同"),
-            Feature(f"{both}:lead", f"{a} and {b} begin alike", f"{甲}与{乙}开头相同"),
-            Feature(f"{key}:lead", f"first word of the {a} in the {b}", f"{甲}的首词见于{乙}"),
-            Feature(f"{back}:lead", f"first word of the {b} in the {a}", f"{乙}的首词见于{甲}"),
-            Feature(f"{both}:length", f"length of the {a} beside the {b}", f"{甲}与{乙}的长度比"),
+                    f"{one}与{two}的数字型号不同"),
+            Feature(f"{both}:lead", f"{a} and {b} begin alike", f"{one}与{two}开头相同"),
+            Feature(f"{key}:lead", f"first word of the {a} in the {b}", f"{one}的首词见于{two}"),
+            Feature(f"{back}:lead", f"first word of the {b} in the {a}", f"{two}的首词见于{one}"),
+            Feature(f"{both}:length", f"length of the {a} beside the {b}", f"{one}与{two}的长度比"),
         ]  # fmt: skip
         if self.embed is not None:
             found.append(
-                Feature(f"{both}:meaning", f"{a} and {b} mean alike", f"{甲}与{乙}意思相近")
+                Feature(f"{both}:meaning", f"{a} and {b} mean alike", f"{one}与{two}意思相近")
             )
         return found
 
@@ -252,13 +258,16 @@ class TextHistoryBlock(Block):
             measures.append(("meaning", "meaning", "意思"))
         found = []
         for key, en, zh in measures:
-            for part, what, 何 in (("mean", "on average", "平均"), ("most", "at most", "最大")):
-                mine, 我 = spoken(spec, "en"), spoken(spec, "zh")
+            for part, what, zh_what in (
+                ("mean", "on average", "平均"),
+                ("most", "at most", "最大"),
+            ):
+                mine, zh_mine = spoken(spec, "en"), spoken(spec, "zh")
                 for h in self.histories:
                     found.append(
                         Feature(f"{spec.name}~{h.name}:{key}_{part}",
                                 f"{en} of {mine} like {spoken(h, 'en')} {what}",
-                                f"{我}与{spoken(h, 'zh')}的{zh}相似（{何}）")
+                                f"{zh_mine}与{spoken(h, 'zh')}的{zh}相似（{zh_what}）")
                     )  # fmt: skip
                 for i, j in self._pairs:
                     one, two = self.histories[i], self.histories[j]
@@ -266,7 +275,8 @@ class TextHistoryBlock(Block):
                         Feature(f"{spec.name}~{one.name}/{two.name}:{key}_{part}",
                                 f"{en} of {mine} nearer to {spoken(one, 'en')} than to "
                                 f"{spoken(two, 'en')} {what}",
-                                f"{我}在{zh}上更近{spoken(one, 'zh')}而非{spoken(two, 'zh')}（{何}）")
+                                f"{zh_mine}在{zh}上更近{spoken(one, 'zh')}"
+                                f"而非{spoken(two, 'zh')}（{zh_what}）")
                     )  # fmt: skip
         self.features = tuple(found)
 
