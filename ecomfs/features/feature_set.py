@@ -1,0 +1,204 @@
+"""All features of a task, derived from its card."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+
+from ecomfs.errors import ConfigError
+from ecomfs.features.block import Block, Embed, Feature, Floats
+from ecomfs.features.histories import HistoryBlock, HistoryPairBlock
+from ecomfs.features.reading import ValueReader
+from ecomfs.features.scalars import CategoryBlock, DateBlock, MissingBlock, NumberBlock
+from ecomfs.features.texts import TextHistoryBlock, TextPairBlock
+from ecomfs.task import TaskCard
+from ecomfs.text.render.spec import FieldSpec
+from ecomfs.types import Language, Row
+
+
+class FeatureSet:
+    """A row as numbers.
+
+    Which features there are follows from the kinds of the card's fields: numbers, prices, dates
+    and categories one by one, histories one by one and in pairs, every text beside every other
+    text and beside every history. Features that are the same for the whole pool are left out.
+    No label is seen, and a row's features do not depend on the rows beside it.
+
+    Parameters
+    ----------
+    card : TaskCard
+        Of the task.
+    embed : Embed, optional
+        Texts to vectors, for cosines of meaning beside the comparison of spelling.
+
+    Attributes
+    ----------
+    features : tuple of Feature
+        Once fitted, one a column of :meth:`transform`.
+    together : ndarray of int, shape (features,)
+        For each, how many features say the same thing (a field, a pair of fields) in other ways.
+
+    Examples
+    --------
+    >>> from ecomfs.task import load_task
+    >>> pool = [{"query": "red mug", "product": "Red coffee mug 300 ml"},
+    ...         {"query": "red mug", "product": "Garden hose"}]
+    >>> features = FeatureSet(load_task("query_relevance")).fit(pool)
+    >>> features.transform(pool).shape == (2, len(features.names))
+    True
+    >>> features.names[0], features.describe(pool[0], "en")[0]
+    ('query>product:words', '2 of 2 query words in the product')
+    """
+
+    def __init__(self, card: TaskCard, embed: Embed | None = None) -> None:
+        self.card = card
+        self._reader = ValueReader(card)
+        self._blocks = _blocks(self._reader.specs, embed)
+        self._kept: np.ndarray | None = None
+
+    def fit(self, rows: Sequence[Row]) -> FeatureSet:
+        """Learn scales, levels and which features differ at all.
+
+        Parameters
+        ----------
+        rows : sequence of Row
+            The pool's; may be empty, then there are no features.
+
+        Returns
+        -------
+        FeatureSet
+            Itself.
+        """
+        values = self._reader.fit(rows).read(rows)
+        for block in self._blocks:
+            block.fit(values)
+        everything = np.hstack(
+            [np.zeros((len(rows), 0)), *(b.values(values) for b in self._blocks)]
+        )
+        features = [feature for block in self._blocks for feature in block.features]
+        if len(rows):
+            low, high = everything.min(axis=0), everything.max(axis=0)
+            kept = np.flatnonzero(high - low > 1e-9)
+            kept = kept[_first_of_equal(everything[:, kept])]
+        else:
+            low = high = np.zeros(len(features))
+            kept = np.zeros(0, dtype=np.int64)
+        self._low, self._high, self._kept = low[kept], high[kept], kept
+        self.features: tuple[Feature, ...] = tuple(features[place] for place in kept)
+        owner = np.repeat(np.arange(len(self._blocks)), [len(b.features) for b in self._blocks])
+        self.together = np.bincount(owner[kept], minlength=len(self._blocks))[owner[kept]]
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the features, in the order of the columns of :meth:`transform`."""
+        self._fitted()
+        return tuple(feature.name for feature in self.features)
+
+    def transform(self, rows: Sequence[Row]) -> Floats:
+        """The features of rows.
+
+        Parameters
+        ----------
+        rows : sequence of Row
+            Field → cell. A cell that is not of its field's kind counts as missing.
+
+        Returns
+        -------
+        ndarray of float64, shape (rows, features)
+            Without NaN; a number beyond those of the pool counts as the nearest of them.
+
+        Raises
+        ------
+        ConfigError
+            Not fitted.
+        """
+        kept = self._fitted()
+        values = self._reader.read(rows)
+        if not len(kept):
+            return np.zeros((len(rows), 0))
+        everything = np.hstack([block.values(values) for block in self._blocks])
+        return np.clip(everything[:, kept], self._low, self._high)
+
+    def phrases(self, row: Row, language: Language) -> list[str]:
+        """One phrase a feature; features that measure one thing have the same phrase.
+
+        Parameters
+        ----------
+        row : Row
+            Field → cell.
+        language : {"en", "zh"}
+            Of the phrases.
+
+        Returns
+        -------
+        list of str
+            Aligned with :attr:`names`; empty where there is nothing to say.
+
+        Raises
+        ------
+        ConfigError
+            Not fitted.
+        """
+        kept = self._fitted()
+        [values] = self._reader.read([row])
+        said = [phrase for block in self._blocks for phrase in block.phrases(values, language)]
+        return [said[place] for place in kept]
+
+    def describe(self, row: Row, language: Language) -> list[str]:
+        """What the features say of a row, each thing once, in the order of the card.
+
+        Parameters
+        ----------
+        row : Row
+            Field → cell.
+        language : {"en", "zh"}
+            Of the phrases.
+
+        Returns
+        -------
+        list of str
+            Such as ``"liked 7 of 10, disliked 3"``.
+
+        Raises
+        ------
+        ConfigError
+            Not fitted.
+        """
+        return [phrase for phrase in dict.fromkeys(self.phrases(row, language)) if phrase]
+
+    def _fitted(self) -> np.ndarray:
+        if self._kept is None:
+            raise ConfigError("the features know no pool yet", hint="call fit first")
+        return self._kept
+
+
+def _blocks(specs: Sequence[FieldSpec], embed: Embed | None) -> list[Block]:
+    of = {"number": NumberBlock, "price": NumberBlock, "date": DateBlock}
+    of |= {"category": CategoryBlock, "history": HistoryBlock}
+    texts = [spec for spec in specs if spec.kind == "text"]
+    histories = [spec for spec in specs if spec.kind == "history"]
+    blocks: list[Block] = [TextPairBlock(a, b, embed) for a, b in combinations(texts, 2)]
+    blocks += [HistoryPairBlock(a, b) for a, b in combinations(histories, 2)]
+    blocks += [of[spec.kind](spec) for spec in specs if spec.kind in of]
+    if histories:
+        named = [spec for spec in specs if spec.kind in {"text", "category"}]
+        blocks += [TextHistoryBlock(spec, histories, embed) for spec in named]
+    return [*blocks, MissingBlock(specs)]
+
+
+def _first_of_equal(columns: Floats) -> np.ndarray:
+    """Positions of the columns that say something else than those before, whatever their scale."""
+    centred = columns - columns.mean(axis=0)
+    spread = np.round(centred / np.abs(centred).max(axis=0, initial=1e-300), 9) + 0.0
+    first: dict[bytes, int] = {}
+    for place in range(columns.shape[1]):
+        keys = {spread[:, place].tobytes(), (-spread[:, place] + 0.0).tobytes()}
+        if not keys & first.keys():
+            first |= dict.fromkeys(keys, place)
+    return np.array(sorted(set(first.values())), dtype=np.int64)
+
+
+__all__ = ["FeatureSet"]

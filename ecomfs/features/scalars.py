@@ -1,0 +1,264 @@
+"""Features of fields with one value: numbers, prices, dates, categories."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import datetime
+
+import numpy as np
+
+from ecomfs.features.block import Block, Feature, Floats, Values, columns, spoken
+from ecomfs.features.levels import frequent
+from ecomfs.text.render.cells import day_number
+from ecomfs.text.render.measure import measured
+from ecomfs.text.render.phrases import category_phrase, value_phrase
+from ecomfs.text.render.quantiles import Quantiles
+from ecomfs.text.render.spec import FieldSpec
+from ecomfs.types import Language
+
+_LARGEST = 1e100  # beyond it, differences of two numbers would overflow
+_FURTHEST = 10.0  # scales from the middle of the pool
+
+
+class Scale:
+    """Where a number stands among those of a pool, in three ways.
+
+    Parameters
+    ----------
+    numbers : sequence of float
+        Those of the pool, missing ones left out; may be empty.
+
+    Examples
+    --------
+    >>> Scale([0.0, 10.0, 20.0, 30.0, 40.0]).places(30.0)[:1]
+    [0.5]
+    >>> Scale([]).places(None)
+    [0.0, 0.0, 0.0]
+    """
+
+    def __init__(self, numbers: Sequence[float]) -> None:
+        known = np.clip(np.asarray(numbers, dtype=np.float64), -_LARGEST, _LARGEST)
+        self.quantiles = Quantiles.of(known.tolist())
+        self._linear = _middle(known)
+        self._log = _middle(_signed_log(known))
+
+    def places(self, number: float | None) -> list[float]:
+        """Distance from the median in widths of the middle half, the share of the pool below it
+        less one half, and that distance of logarithms; all 0 for a missing number."""
+        if number is None or not self.quantiles.values:
+            return [0.0, 0.0, 0.0]
+        x = min(max(number, -_LARGEST), _LARGEST)
+        log = float(_signed_log(np.array(x)))
+        return [_place(x, self._linear), self.quantiles.rank(x) - 0.5, _place(log, self._log)]
+
+
+def _middle(numbers: Floats) -> tuple[float, float]:
+    if not len(numbers):
+        return 0.0, 1.0
+    low, median, high = np.quantile(numbers, [0.25, 0.5, 0.75])
+    with np.errstate(over="ignore"):
+        width = float(high - low) or float(numbers.std())
+    return float(median), width if math.isfinite(width) and width > 0 else 1.0
+
+
+def _place(x: float, middle: tuple[float, float]) -> float:
+    return min(max((x - middle[0]) / middle[1], -_FURTHEST), _FURTHEST)
+
+
+def _signed_log(numbers: Floats) -> Floats:
+    return np.asarray(np.sign(numbers) * np.log1p(np.abs(numbers)))
+
+
+def _placed(key: str, en: str, zh: str) -> tuple[Feature, ...]:
+    return (
+        Feature(f"{key}:value", en, zh),
+        Feature(f"{key}:rank", f"rank of {en}", f"{zh}的排名"),
+        Feature(f"{key}:log", f"logarithm of {en}", f"{zh}的对数"),
+    )
+
+
+class NumberBlock(Block):
+    """A number or a price.
+
+    Parameters
+    ----------
+    spec : FieldSpec
+        Of kind ``number`` or ``price``.
+
+    Examples
+    --------
+    >>> block = NumberBlock(FieldSpec(name="age", kind="number"))
+    >>> block.fit([{"age": float(x)} for x in range(20, 60)])
+    >>> block.phrases({"age": 57.0}, "en")[0]
+    'age: 57 (very high, 93rd percentile)'
+    """
+
+    def __init__(self, spec: FieldSpec) -> None:
+        self.spec = spec
+        self.features = _placed(spec.name, spoken(spec, "en"), spoken(spec, "zh"))
+
+    def fit(self, rows: Sequence[Values]) -> None:
+        numbers = [measured(self.spec, row[self.spec.name]) for row in rows]
+        self.scale = Scale([x for x in numbers if x is not None])
+
+    def values(self, rows: Sequence[Values]) -> Floats:
+        found = [self.scale.places(measured(self.spec, r[self.spec.name])) for r in rows]
+        return columns(found, 3)
+
+    def phrases(self, row: Values, language: Language) -> list[str]:
+        value = row[self.spec.name]
+        if value is None:
+            return ["", "", ""]
+        words = self.scale.quantiles.words(measured(self.spec, value), language)
+        said = value_phrase(self.spec, value, language)
+        zh = language == "zh"
+        if words:
+            said += f"（{words}）" if zh else f" ({words})"
+        return [f"{spoken(self.spec, language)}{'：' if zh else ': '}{said}"] * 3
+
+
+class DateBlock(Block):
+    """A date: how long before the pool's latest one, day of the week, month, hour.
+
+    Parameters
+    ----------
+    spec : FieldSpec
+        Of kind ``date``.
+
+    Examples
+    --------
+    >>> block = DateBlock(FieldSpec(name="joined", kind="date"))
+    >>> block.fit([{"joined": datetime(2024, 5, day)} for day in (1, 9)])
+    >>> block.phrases({"joined": datetime(2024, 5, 2)}, "en")[0]
+    'joined: 2024-05-02 (Thu), 7 days before the latest'
+    """
+
+    def __init__(self, spec: FieldSpec) -> None:
+        self.spec = spec
+        en, zh, key = spoken(spec, "en"), spoken(spec, "zh"), spec.name
+        cycles = [("weekday", "day of the week", "星期"), ("month", "month", "月份")]
+        cycles.append(("hour", "hour", "时刻"))
+        turned = [
+            Feature(f"{key}:{name}_{wave}", f"{what_en} of {en}", f"{zh}的{what_zh}")
+            for name, what_en, what_zh in cycles
+            for wave in ("sin", "cos")
+        ]
+        weekend = Feature(f"{key}:weekend", f"{en} on a weekend", f"{zh}在周末")
+        self.features = (*_placed(f"{key}:age", f"age of {en}", f"{zh}距今"), *turned, weekend)
+
+    def fit(self, rows: Sequence[Values]) -> None:
+        days = [day_number(r[self.spec.name]) for r in rows if r[self.spec.name] is not None]
+        self.latest = max(days, default=0.0)
+        self.scale = Scale([self.latest - day for day in days])
+
+    def values(self, rows: Sequence[Values]) -> Floats:
+        return columns([self._values(row[self.spec.name]) for row in rows], 10)
+
+    def _values(self, moment: datetime | None) -> list[float]:
+        if moment is None:
+            return [0.0] * 10
+        hours = moment.hour + moment.minute / 60
+        turns = [moment.weekday() / 7, (moment.month - 1) / 12, hours / 24]
+        waves = [f(2 * math.pi * turn) for turn in turns for f in (math.sin, math.cos)]
+        age = self.scale.places(self.latest - day_number(moment))
+        return [*age, *waves, float(moment.weekday() >= 5)]
+
+    def phrases(self, row: Values, language: Language) -> list[str]:
+        moment = row[self.spec.name]
+        if moment is None:
+            return [""] * 10
+        age = round(self.latest - day_number(moment))
+        said = value_phrase(self.spec, moment, language)
+        if language == "zh":
+            return [f"{spoken(self.spec, 'zh')}：{said}，比最近的早{age}天"] * 10
+        return [f"{spoken(self.spec, 'en')}: {said}, {age} days before the latest"] * 10
+
+
+class CategoryBlock(Block):
+    """A category: one feature a frequent value, one for all others.
+
+    Parameters
+    ----------
+    spec : FieldSpec
+        Of kind ``category``.
+
+    Examples
+    --------
+    >>> block = CategoryBlock(FieldSpec(name="plan", kind="category"))
+    >>> block.fit([{"plan": p} for p in ("a", "a", "b", "b", "c")])
+    >>> [f.name for f in block.features], block.values([{"plan": "new"}]).tolist()
+    (['plan=a', 'plan=b', 'plan:rare'], [[0.0, 0.0, 1.0]])
+    """
+
+    def __init__(self, spec: FieldSpec) -> None:
+        self.spec = spec
+
+    def fit(self, rows: Sequence[Values]) -> None:
+        known = [row[self.spec.name] for row in rows if row[self.spec.name] is not None]
+        self.levels = frequent(known, len(rows))
+        en, zh, key = spoken(self.spec, "en"), spoken(self.spec, "zh"), self.spec.name
+        named = [
+            Feature(
+                f"{key}={level}",
+                f"{en}: {category_phrase(self.spec, level, 'en')}",
+                f"{zh}：{category_phrase(self.spec, level, 'zh')}",
+            )
+            for level in self.levels
+        ]
+        self.features = (*named, Feature(f"{key}:rare", f"{en}: a rare one", f"{zh}：少见"))
+
+    def values(self, rows: Sequence[Values]) -> Floats:
+        out = np.zeros((len(rows), len(self.features)))
+        places = {level: place for place, level in enumerate(self.levels)}
+        for i, row in enumerate(rows):
+            value = row[self.spec.name]
+            if value is not None:
+                out[i, places.get(value, len(self.levels))] = 1.0
+        return out
+
+    def phrases(self, row: Values, language: Language) -> list[str]:
+        value = row[self.spec.name]
+        said = ""
+        if value is not None:
+            colon = "：" if language == "zh" else ": "
+            phrase = category_phrase(self.spec, value, language)
+            said = f"{spoken(self.spec, language)}{colon}{phrase}"
+        return [said] * len(self.features)
+
+
+class MissingBlock(Block):
+    """Which fields have no value: one feature a field.
+
+    Parameters
+    ----------
+    specs : sequence of FieldSpec
+        Of any kind.
+
+    Examples
+    --------
+    >>> block = MissingBlock([FieldSpec(name="age", kind="number")])
+    >>> block.values([{"age": 3.0}, {"age": None}]).ravel().tolist()
+    [0.0, 1.0]
+    """
+
+    def __init__(self, specs: Sequence[FieldSpec]) -> None:
+        self.specs = tuple(specs)
+        self.features = tuple(
+            Feature(f"{s.name}:missing", f"{spoken(s, 'en')} unknown", f"{spoken(s, 'zh')}未知")
+            for s in specs
+        )
+
+    def fit(self, rows: Sequence[Values]) -> None:
+        pass  # nothing to learn
+
+    def values(self, rows: Sequence[Values]) -> Floats:
+        found = [[float(row[s.name] is None) for s in self.specs] for row in rows]
+        return columns(found, len(self.specs))
+
+    def phrases(self, row: Values, language: Language) -> list[str]:
+        pairs = zip(self.specs, self.features, strict=True)
+        return [f.title(language) if row[s.name] is None else "" for s, f in pairs]
+
+
+__all__ = ["CategoryBlock", "DateBlock", "MissingBlock", "NumberBlock", "Scale"]
