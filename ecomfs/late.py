@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable, Sequence
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
@@ -28,7 +27,7 @@ def when_imported(name: str, then: Callable[[ModuleType], None]) -> None:
         sys.meta_path.insert(0, _Waiting(name, then))
 
 
-class _Waiting(MetaPathFinder):
+class _Waiting:
     """Finds one module as the other finders do, and has something done after it ran."""
 
     def __init__(self, name: str, then: Callable[[ModuleType], None]) -> None:

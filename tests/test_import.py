@@ -45,3 +45,28 @@ def test_every_public_name_is_there() -> None:
         assert name in dir(ecomfs)
     with pytest.raises(AttributeError, match="no attribute 'Clasifier'"):
         ecomfs.Clasifier  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        "from ecomfs import FewShotClassifier as C; c = C(k=3); p = c.get_params(); r = repr(c); "
+        "from sklearn.base import BaseEstimator, ClassifierMixin, clone",
+        "from sklearn.base import BaseEstimator, ClassifierMixin, clone; "
+        "from ecomfs import FewShotClassifier as C; c = C(k=3); p = c.get_params(); r = repr(c)",
+    ],
+    ids=["ecomfs first", "scikit-learn first"],
+)
+def test_the_classifiers_are_scikit_learns_whatever_is_imported_first(statements: str) -> None:
+    pytest.importorskip("sklearn")
+    code = (
+        f"{statements}\n"
+        "assert isinstance(c, BaseEstimator) and isinstance(c, ClassifierMixin)\n"
+        "assert clone(c).get_params() == c.get_params() == p and p['k'] == 3\n"
+        "assert r == repr(c) == 'FewShotClassifier(k=3)', r\n"
+        "assert hasattr(c, 'set_score_request') and c._repr_html_()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -71,8 +71,8 @@ def as_column(given: Any, where: str) -> list[Any]:
     Raises:
         InputError: a text, a mapping, a set, an array of several columns, no values at all.
 
-    >>> as_column(np.array([["a"], ["b"]]), "rows"), as_column([["a"], ("b",)], "rows")
-    (['a', 'b'], ['a', 'b'])
+    >>> as_column(np.array([[1], [2]], dtype=object), "rows"), as_column([["a"], ("b",)], "rows")
+    ([1, 2], ['a', 'b'])
     """
     kind = type(given).__name__
     shape = getattr(given, "shape", None) if hasattr(given, "ndim") else None
