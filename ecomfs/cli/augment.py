@@ -84,13 +84,13 @@ def augment(
     """
     from ecomfs import aio
     from ecomfs.augment import Judge, Policy, RewriteSettings, load_prompts, rewrite
-    from ecomfs.batch.files import beside
     from ecomfs.cli.prepare import check_targets
     from ecomfs.cli.present_augment import finish, say_left_out, told
     from ecomfs.engine.shared import shared_engine
+    from ecomfs.table.target import is_stream
 
     r = rewriting
-    base = beside(output, source)
+    base = Path(source) if is_stream(output) else output
     rejected = base.with_name(f"{base.stem}.rejected.csv")
     inputs = [Path(source), *(path for path in (borrowing.borrow, r.prompt) if path)]
     check_targets(inputs, [output, rejected, report])

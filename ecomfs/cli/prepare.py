@@ -67,11 +67,11 @@ def clean(
 
     Removed rows are written to OUT.removed.csv; originals stay beside what was changed.
     """
-    from ecomfs.batch.files import beside
     from ecomfs.table import TableReader, read_frame
+    from ecomfs.table.target import is_stream
     from ecomfs.text.clean import clean as clean_frame
 
-    base = beside(output, source)
+    base = source if is_stream(output) else output
     removed = base.with_name(f"{base.stem}.removed.csv")
     check_targets([source, *([test] if test else [])], [output, removed, report])
     policy = _policy(

@@ -111,10 +111,12 @@ def check(sources: list[str], table: Table, labelled: g.MaybeLabelled) -> Checke
         EcomfsError: anything that the options get wrong.
     """
     from ecomfs.batch import Selection, Where, find_columns
+    from ecomfs.batch.examples import read_marks
     from ecomfs.batch.files import find_inputs, name_outputs
     from ecomfs.batch.score import check_paths
     from ecomfs.errors import ConfigError
     from ecomfs.table import TableReader
+    from ecomfs.text.render.cells import with_decimals
 
     if table.encoding not in ("utf-8", "utf-8-sig"):
         raise ConfigError(f"--encoding {table.encoding!r}", hint="use utf-8 or utf-8-sig")
@@ -126,14 +128,17 @@ def check(sources: list[str], table: Table, labelled: g.MaybeLabelled) -> Checke
         labelled.seed,
     )
     jobs = name_outputs(find_inputs(sources), table.output)
+    specs = [spec.rendering for spec in card.fields]
+    marked = with_decimals(specs, [e.fields for e in pool], strict=False)
     for job in jobs:
         check_paths(job.source, job.output)
         reader = TableReader(job.source, encoding=labelled.input_encoding)
         selection.checked(reader)
-        find_columns(
+        columns = find_columns(
             job.source, card, fields=labelled.fields, id_column=table.id_column,
             gold_column=table.gold, reader=reader,
         )  # fmt: skip
+        read_marks(columns.fields, card.with_rendering(marked), reader)
     return Checked(card, pool, selection, jobs)
 
 

@@ -137,7 +137,7 @@ def test_what_is_borrowed_need_not_be_written(folder: Path) -> None:
             "unknown label 'nice'",
         ),
         (["--borrow", "titles.csv", "--borrow-task", "product_category"], "none of its labels"),
-        (["--target", "9", "-o", "pool.csv"], "already an input"),
+        (["--target", "9", "-o", "pool.csv"], "are the same file"),
     ],
 )
 def test_mistakes_are_one_line(

@@ -47,7 +47,7 @@ def test_cells_of_a_visit(capsys: pytest.CaptureFixture[str]) -> None:
         "c,n/a,,0",  # all missing
         "d,5,Brumaire,0",  # a category the pool never had
         "e,1e999,Nov,1",  # infinite
-        'f,"1,200",Nov,0',  # a thousands separator
+        'f,"1,200,000",Nov,0',  # thousands separators
         "g,7,May,perhaps",  # a true label that is none
         "h,7,May,",  # no true label
         "h,8,May,0",  # an id that comes twice
@@ -67,6 +67,18 @@ def test_cells_of_a_visit(capsys: pytest.CaptureFixture[str]) -> None:
     assert said["f"] == ("ok", "")
     assert "occurs more than once" in rows[-1]["note"]
     assert "n = 8 rows with a true label" in capsys.readouterr().out
+
+
+def test_a_column_with_two_readings_stops_before_a_model_is_loaded(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("ecomfs.classifier.shared_engine", lambda spec: pytest.fail("loaded"))
+    write("in.csv", HEADER, 'f,"1,200",Nov,0', "g,7,May,1")
+    assert score() == 2
+    assert "in.csv: column 'ProductRelated': '1,200' is 1200 or 1.2" in capsys.readouterr().err
+    monkeypatch.setattr("ecomfs.classifier.shared_engine", lambda spec: ScriptedEngine())
+    assert score("--field", "product_pages=ProductRelated:point") == 0
+    assert [row["status"] for row in scored()] == ["ok", "ok"]
 
 
 @pytest.mark.parametrize(

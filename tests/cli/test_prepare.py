@@ -76,7 +76,7 @@ def test_the_policy_is_the_users(folder: Path) -> None:
         (["--near-threshold", "0.1"], "--near-threshold 0.1"),
         (["--max-chars", "0"], "--max-chars 0"),
         (["--test", "nowhere.csv"], "nowhere.csv"),
-        (["-o", "in.csv"], "already an input"),
+        (["-o", "in.csv"], "are the same file"),
         (["-o", "no/such/out.csv"], "mkdir -p no/such"),
         (["--report", "out.removed.csv"], "another output"),
         (["--report", "."], "folder"),
