@@ -13,30 +13,30 @@ from __future__ import annotations
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from ecomfs.late import when_imported
+from ecomfs.core.late import when_imported
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from ecomfs.classifier import FewShotClassifier
     from ecomfs.client import Client
     from ecomfs.errors import EcomfsError
-    from ecomfs.multilabel import MultiLabelClassifier
+    from ecomfs.estimators import FewShotClassifier
+    from ecomfs.estimators.multilabel import MultiLabelClassifier
+    from ecomfs.estimators.taxonomy import TaxonomyClassifier
     from ecomfs.pool import Pool
     from ecomfs.task import load_task
-    from ecomfs.taxonomy import TaxonomyClassifier
     from ecomfs.types import Example, Prediction, Status
 
 _HOMES = {
     "Client": "ecomfs.client",
     "EcomfsError": "ecomfs.errors",
     "Example": "ecomfs.types",
-    "FewShotClassifier": "ecomfs.classifier",
-    "MultiLabelClassifier": "ecomfs.multilabel",
+    "FewShotClassifier": "ecomfs.estimators.few_shot",
+    "MultiLabelClassifier": "ecomfs.estimators.multilabel",
     "Pool": "ecomfs.pool",
     "Prediction": "ecomfs.types",
     "Status": "ecomfs.types",
-    "TaxonomyClassifier": "ecomfs.taxonomy",
+    "TaxonomyClassifier": "ecomfs.estimators.taxonomy",
     "load_task": "ecomfs.task",
 }
 
@@ -67,7 +67,7 @@ def __getattr__(name: str) -> Any:
 def _register(pandas: ModuleType) -> None:
     """``df.ecomfs`` for programs that use pandas anyway."""
     if hasattr(pandas, "DataFrame"):
-        import ecomfs.accessor  # noqa: F401
+        import ecomfs.evaluation.accessor  # noqa: F401
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""Who answers the rows of a table: this process, or others (:mod:`ecomfs.batch.ray_runner`)."""
+"""Who answers the rows of a table: this process, or others (:mod:`ecomfs.batch.ray.runner`)."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from ecomfs import aio
 from ecomfs.batch.feed import Feed
 from ecomfs.batch.identity import Identity, pipeline_identity
 from ecomfs.batch.journal import Journal
 from ecomfs.batch.runner import Runner
 from ecomfs.batch.stop import Stop
 from ecomfs.batch.tally import Tally
+from ecomfs.core import aio
 from ecomfs.pipeline import Pipeline
 from ecomfs.task import LabelSpace, TaskCard
 

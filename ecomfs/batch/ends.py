@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from ecomfs.batch.feed import Block
 from ecomfs.batch.journal import Entry
-from ecomfs.table import Place
+from ecomfs.io import Place
 
 
 class Blocks(Protocol):

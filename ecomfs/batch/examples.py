@@ -17,12 +17,12 @@ from ecomfs.errors import (
     InputError,
     RowError,
 )
-from ecomfs.table import TableReader, TableRow, text_encoding
+from ecomfs.features import RowText
+from ecomfs.io import TableReader, TableRow, text_encoding
 from ecomfs.task import (
     FieldMap,
     Label,
     LabelSpace,
-    RowText,
     TaskCard,
     column_labels,
     find_column,

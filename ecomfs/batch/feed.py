@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ecomfs.batch.answer import row_key
 from ecomfs.batch.journal import Journal
 from ecomfs.batch.select import Chosen
-from ecomfs.table import Place, TableReader, TableRow
+from ecomfs.io import Place, TableReader, TableRow
 from ecomfs.task import FieldMap, TaskCard
 from ecomfs.types import Row
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ecomfs.batch.output import stem
 from ecomfs.errors import ConfigError, MissingFileError, OutputError
-from ecomfs.table.target import is_stream
+from ecomfs.io import is_stream
 
 _ENDS = (".scored", ".failed")
 FOLDER = "scored"

@@ -13,9 +13,8 @@ import numpy as np
 from pydantic import BaseModel
 
 from ecomfs.errors import MissingFileError
-from ecomfs.pipeline import Pipeline
-from ecomfs.table import TableReader
-from ecomfs.voice import Voice
+from ecomfs.io import TableReader
+from ecomfs.pipeline import Pipeline, Voice
 
 Identity = dict[str, Any]
 _BLOCK = 1 << 20

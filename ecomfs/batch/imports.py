@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ecomfs.errors import DuplicateIdError, UnknownLabelError
-from ecomfs.pool import Pool
-from ecomfs.pool.records import few
-from ecomfs.table import AtomicWriter, added_columns
+from ecomfs.io import AtomicWriter, added_columns
+from ecomfs.pool import Pool, few
 from ecomfs.task import Label, LabelSpace, TaskCard
 from ecomfs.types import Example
 

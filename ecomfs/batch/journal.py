@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from ecomfs.batch.answer import checksum
+from ecomfs.core.sqlite import write_ahead
 from ecomfs.errors import JournalError, OutputError
-from ecomfs.sqlite import write_ahead
 
 FORMAT = 2
 _IN_USE_SECONDS = 2.0

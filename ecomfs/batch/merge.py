@@ -25,7 +25,7 @@ from ecomfs.batch.output import (
 )
 from ecomfs.batch.select import Chosen
 from ecomfs.errors import InputError, OutputError
-from ecomfs.table import (
+from ecomfs.io import (
     AtomicWriter,
     IdTracker,
     OutputEncoding,

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ecomfs.errors import InputError
-from ecomfs.table import TableReader
+from ecomfs.io import TableReader
 
 SYNTHETIC = "synthetic"
 _YES = frozenset({"yes", "true", "1", "y"})

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ecomfs.batch.origin import refuse_synthetic_table
-from ecomfs.table import TableReader, TableRow
+from ecomfs.io import TableReader, TableRow
 from ecomfs.task import FieldMap, TaskCard
 from ecomfs.types import Prediction, Status
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ecomfs import aio
 from ecomfs.batch.answer import row_key
 from ecomfs.batch.estimate import Interval, Prices, both, cost_of, share_of, total_of
 from ecomfs.batch.identity import Identity, differences
@@ -17,19 +16,20 @@ from ecomfs.batch.journal import Journal
 from ecomfs.batch.output import Columns, journal_path
 from ecomfs.batch.runlog import last_rate
 from ecomfs.batch.select import Selection
+from ecomfs.core import aio
 from ecomfs.engine.cached import CachedEngine
 from ecomfs.errors import ConfigError
+from ecomfs.io import IdTracker, TableReader
 from ecomfs.pipeline import Case, Pipeline
-from ecomfs.pool.sample import sample_queries
-from ecomfs.read import LogprobReadout, TopReadout
-from ecomfs.retrieve.prefix_cache import simulate_prefix_cache
-from ecomfs.table import IdTracker, TableReader
+from ecomfs.pool import sample_queries
+from ecomfs.readout import LogprobReadout, TopReadout
+from ecomfs.retrieve import simulate_prefix_cache
 from ecomfs.types import Row
 
 MAX_PROMPTS = 500
 """Above this many rows to ask, prompts are counted on a sample."""
 _ANSWER_TOKENS = 24
-"""Most tokens of an answer that is generated, not read (:class:`ecomfs.read.TextReadout`)."""
+"""Most tokens of an answer that is generated, not read (:class:`ecomfs.readout.TextReadout`)."""
 
 
 @dataclass(frozen=True, slots=True)

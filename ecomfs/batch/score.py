@@ -28,6 +28,7 @@ from ecomfs.batch.select import Selection
 from ecomfs.batch.stop import Stop
 from ecomfs.batch.tally import Tally
 from ecomfs.batch.tracing import span
+from ecomfs.core.progress import WRITING, Progress, showing
 from ecomfs.errors import (
     ConfigError,
     EcomfsError,
@@ -36,10 +37,16 @@ from ecomfs.errors import (
     OutputError,
     StoppedError,
 )
+from ecomfs.io import (
+    OutputEncoding,
+    Read,
+    TableReader,
+    check_output,
+    check_read,
+    check_target,
+    reading,
+)
 from ecomfs.pipeline import Pipeline
-from ecomfs.progress import WRITING, Progress, showing
-from ecomfs.table import OutputEncoding, TableReader, check_output
-from ecomfs.table.target import Read, check_read, check_target, reading
 
 _PASSING = (EngineError, OutputError, StoppedError, KeyboardInterrupt)
 """What may be over the next time; a mended input or option makes another run."""
@@ -94,7 +101,7 @@ def score_table(
     it.
 
     Args:
-        source: anything :class:`ecomfs.table.TableReader` reads.
+        source: anything :class:`ecomfs.io.TableReader` reads.
         output: ``.csv`` or ``.tsv``, also packed (``.gz``, ``.zst``), or ``.parquet``; or ``-``,
             standard output.
         pipeline: what answers a row; or who does (:mod:`ecomfs.batch.answerer`).
@@ -109,7 +116,7 @@ def score_table(
         selection: which rows are scored.
         restart: drop the journal of an earlier run instead of going on from it.
         keep_journal: leave the journal when all is done.
-        progress: who is told how far it is (:mod:`ecomfs.progress`); ``True``: it is shown;
+        progress: who is told how far it is (:mod:`ecomfs.core.progress`); ``True``: it is shown;
             ``None``: in notebooks only.
         on_progress: called after every commit, and when the input was read to its end.
         on_stop: called once, with the signal's number, when a signal asks the run to stop.

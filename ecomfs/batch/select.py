@@ -11,9 +11,16 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from ecomfs.errors import ConfigError, InputError, RowError
-from ecomfs.table import TableReader, TableRow
-from ecomfs.text.numbers import ColumnNumbers, DecimalMark, NumberError, read_number, said
-from ecomfs.text.render.cells import CURRENCIES
+from ecomfs.features import CURRENCIES
+from ecomfs.io import (
+    ColumnNumbers,
+    DecimalMark,
+    NumberError,
+    TableReader,
+    TableRow,
+    read_number,
+    said,
+)
 
 _CONDITION = re.compile(
     r"^\s*(?P<column>.*?)\s*(?P<op><=|>=|!=|=|<|>|~)\s*(?P<value>.*?)\s*$", re.S

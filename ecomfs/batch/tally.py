@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ecomfs.progress import READING, Progress
+from ecomfs.core.progress import READING, Progress
 from ecomfs.types import Prediction, Status
 
 

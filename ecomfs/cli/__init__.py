@@ -36,8 +36,8 @@ from ecomfs.cli import (
 )
 from ecomfs.cli import eval as eval_
 from ecomfs.cli.outputs import guarded
+from ecomfs.core.progress import LOADED_AT
 from ecomfs.errors import EcomfsError
-from ecomfs.progress import LOADED_AT
 
 app = typer.Typer(
     name="ecomfs",
@@ -124,7 +124,7 @@ class _Notes(logging.Handler):
 @contextlib.contextmanager
 def _notes() -> Iterator[None]:
     """What is to be known about input files, on standard error."""
-    log, handler = logging.getLogger("ecomfs.text.files"), _Notes()
+    log, handler = logging.getLogger("ecomfs.io.text_files"), _Notes()
     log.addHandler(handler)
     try:
         yield

@@ -11,12 +11,12 @@ from ecomfs.cli import groups as g
 from ecomfs.cli import options as o
 from ecomfs.cli import progress
 from ecomfs.cli.unfold import unfolded
-from ecomfs.progress import CHECKING, LOADING, Phases
+from ecomfs.core.progress import CHECKING, LOADING, Phases
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ecomfs.compare import Design, Outcome, TestRows, Variant
+    from ecomfs.ab import Design, Outcome, TestRows, Variant
     from ecomfs.types import Example
     from ecomfs_eval.sequential import SequentialState
 
@@ -116,10 +116,9 @@ def ab(
     """Score variants on the same rows, or on the arms of a live split, and test whether they
     differ."""
     phases = progress.show(CHECKING, quiet=quiet)
+    from ecomfs.ab import Design, check_page, check_targets, write_json, write_pages
     from ecomfs.cli.present import note
     from ecomfs.cli.present_ab import print_outcome
-    from ecomfs.compare import Design
-    from ecomfs.compare.outcome import check_page, check_targets, write_json, write_pages
 
     check_targets(json_path, output, folder=report)
     check_page(output, report_language)
@@ -140,7 +139,7 @@ def ab(
     else:
         _refuse("without --from-log", gold=gold)
         # What can be wrong without a model comes first.
-        from ecomfs.compare import check_variants, read_test_rows, read_variants
+        from ecomfs.ab import check_variants, read_test_rows, read_variants
 
         variants = read_variants(templates or (), variant or ())
         labelled = g.Labelled(
@@ -189,8 +188,8 @@ def _run(
 ) -> Outcome:
     from rich.console import Console
 
+    from ecomfs.ab import fit_variants, run
     from ecomfs.cli.present import note, notes_of
-    from ecomfs.compare import fit_variants, run
 
     phases(LOADING)
     contenders = fit_variants(variants, common, task, pool, progress=phases)
@@ -219,9 +218,8 @@ def _from_log(
     slices: Sequence[str],
     encoding: str | None,
 ) -> Outcome:
-    from ecomfs.compare.arms import compare_log, read_gold
+    from ecomfs.ab import compare_log, read_gold, read_log
     from ecomfs.task import load_task
-    from ecomfs.traffic import read_log
 
     log = read_log(path)
     card = load_task(task or log.starts[-1].task)
@@ -242,7 +240,7 @@ def _print_plan(rows: int, challengers: int, design: Design) -> None:
 
 
 def _sample(pool: list[Example], shots: int, seed: int) -> list[Example]:
-    from ecomfs.batch import sample_examples
+    from ecomfs.pool import sample_examples
 
     return sample_examples(pool, shots, seed)
 

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 
 from ecomfs.cli import groups as g
 from ecomfs.cli.scoring import Cluster, fitted
-from ecomfs.progress import FITTING, LOADING
+from ecomfs.core.progress import FITTING, LOADING
 
 if TYPE_CHECKING:
-    from ecomfs.batch import Gold
-    from ecomfs.batch.answerer import Answerer
+    from ecomfs.batch import Answerer, Gold
+    from ecomfs.core.progress import Phases
     from ecomfs.pipeline import Pipeline
-    from ecomfs.progress import Phases
     from ecomfs.types import Example
     from ecomfs_eval import Predictions
 
@@ -78,7 +77,7 @@ def answering(
         pipeline = fitted(labelled, reading, fitting, promises, pool, phases)
         yield Answering(pipeline, pipeline.k, pipeline.engine.spec, partial(systems, pipeline))
         return
-    from ecomfs.batch.ray_runner import PARTITION_ROWS, RayScorer
+    from ecomfs.batch.ray.runner import PARTITION_ROWS, RayScorer
     from ecomfs.cli.present import note
 
     # Every actor reads the labelled examples itself: a pool in a database has its version.
@@ -96,7 +95,7 @@ def answering(
 
 def systems(pipeline: Pipeline, gold: Gold, seed: int) -> dict[str, Predictions]:
     """The model and all baselines on the rows that have a true label."""
-    from ecomfs.batch.evaluate import systems as with_votes
-    from ecomfs.batch.trained import trained
+    from ecomfs.evaluation.evaluate import systems as with_votes
+    from ecomfs.evaluation.trained import trained
 
     return with_votes(gold, pipeline) | trained(gold, pipeline, seed)

@@ -14,11 +14,11 @@ from ecomfs.cli import options as o
 from ecomfs.cli import progress
 from ecomfs.cli.borrowing import Borrowing
 from ecomfs.cli.unfold import unfolded
+from ecomfs.core.progress import LOADING
 from ecomfs.errors import ConfigError
-from ecomfs.progress import LOADING
 
 if TYPE_CHECKING:
-    from ecomfs.augment import Augmented, Need
+    from ecomfs.prepare.augment import Augmented, Need
     from ecomfs.task import LabelSpace, TaskCard
     from ecomfs.types import Example
 
@@ -82,12 +82,12 @@ def augment(
     Rejected texts are written to OUT.rejected.csv with their reasons. Every new example is marked
     synthetic; --no-synthetic leaves them out again.
     """
-    from ecomfs import aio
-    from ecomfs.augment import Judge, Policy, RewriteSettings, load_prompts, rewrite
     from ecomfs.cli.prepare import check_targets
     from ecomfs.cli.present_augment import finish, say_left_out, told
+    from ecomfs.core import aio
     from ecomfs.engine.shared import shared_engine
-    from ecomfs.table.target import is_stream
+    from ecomfs.io import is_stream
+    from ecomfs.prepare.augment import Judge, Policy, RewriteSettings, load_prompts, rewrite
 
     r = rewriting
     base = Path(source) if is_stream(output) else output
@@ -141,7 +141,7 @@ def _plan(
     rewrites: bool,
     field: str | None,
 ) -> _Plan:
-    from ecomfs.augment import rare_labels, text_field
+    from ecomfs.prepare.augment import rare_labels, text_field
     from ecomfs.task import LabelSpace
 
     space = LabelSpace.resolve(card, (e.label for e in pool))

@@ -12,8 +12,8 @@ from ecomfs.cli import options as o
 from ecomfs.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ecomfs.augment import Augmented, Judge, Need
     from ecomfs.cli.labelled import Labelled
+    from ecomfs.prepare.augment import Augmented, Judge, Need
     from ecomfs.task import LabelSpace, TaskCard
     from ecomfs.types import Example
 
@@ -36,8 +36,8 @@ class Lent:
 
     def borrow(self, judge: Judge, needs: list[Need] | None) -> Augmented:
         """Judge them; those that pass are kept, up to what is needed (``None``: all)."""
-        from ecomfs import aio
-        from ecomfs.augment import borrow
+        from ecomfs.core import aio
+        from ecomfs.prepare.augment import borrow
 
         return aio.run(borrow(judge, self.examples, self.labels, self.fields, self.origin, needs))
 
@@ -76,9 +76,9 @@ class Borrowing:
         Raises:
             EcomfsError: the table, or a label or field of it, does not fit.
         """
-        from ecomfs.augment import map_fields, map_labels
         from ecomfs.batch import read_examples
-        from ecomfs.pool.sample import sample_examples
+        from ecomfs.pool import sample_examples
+        from ecomfs.prepare.augment import map_fields, map_labels
         from ecomfs.task import load_task
 
         labels = o.parse_pairs(self.map_, "--map")

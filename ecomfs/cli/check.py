@@ -12,11 +12,11 @@ def check(engine: o.Engine = "auto") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ecomfs import aio
+    from ecomfs.core import aio
     from ecomfs.engine.canary import canary_each
     from ecomfs.engine.factory import open_engine
     from ecomfs.engine.shared import concede
-    from ecomfs.read.chain import steps
+    from ecomfs.readout import steps
 
     opened = open_engine(engine)
     try:

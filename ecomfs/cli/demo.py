@@ -10,7 +10,7 @@ import typer
 from ecomfs.cli import groups as g
 from ecomfs.cli import options as o
 from ecomfs.cli.progress import show
-from ecomfs.progress import CHECKING, LOADING, MEASURING
+from ecomfs.core.progress import CHECKING, LOADING, MEASURING
 
 _TASKS = ("review_sentiment", "product_category")
 
@@ -29,10 +29,10 @@ def demo(
     from rich.console import Console
 
     from ecomfs.batch import read_examples, score_table
-    from ecomfs.batch.evaluate import systems
-    from ecomfs.batch.trained import trained
     from ecomfs.cli.present import metrics_table, note, summary
     from ecomfs.errors import MissingFileError, OutputError
+    from ecomfs.evaluation.evaluate import systems
+    from ecomfs.evaluation.trained import trained
     from ecomfs.task import load_task
 
     if not samples.is_dir():

@@ -11,11 +11,11 @@ import typer
 
 from ecomfs.cli import eval_score
 from ecomfs.cli.progress import show
+from ecomfs.core.progress import CHECKING
 from ecomfs.errors import ConfigError, OutputError
-from ecomfs.progress import CHECKING
 
 if TYPE_CHECKING:
-    from ecomfs.suites.config import Shots
+    from ecomfs.evaluation.suites.config import Shots
     from ecomfs_eval.board import Board
 
 app = typer.Typer(
@@ -33,7 +33,7 @@ def list_suites() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ecomfs.suites import available_suites, load_suite
+    from ecomfs.evaluation.suites import available_suites, load_suite
 
     table = Table()
     for column in ("suite", "data sets", "shots", "seeds", "what"):
@@ -83,7 +83,7 @@ def run(
     phases = show(CHECKING, quiet=quiet)
     from rich.console import Console
 
-    from ecomfs.suites import load_suite, run_suite
+    from ecomfs.evaluation.suites import load_suite, run_suite
 
     chosen = load_suite(suite)
     target = output or Path("results") / chosen.name
@@ -140,7 +140,7 @@ def report(
     """Print the tables of a suite's results, and write them as HTML, Markdown and JSON."""
     from rich.console import Console
 
-    from ecomfs.suites import suite_board, write_details
+    from ecomfs.evaluation.suites import suite_board, write_details
     from ecomfs_eval import Bootstrap, EvalError
     from ecomfs_eval.board import write_board
     from ecomfs_eval.board.mlflow import log_board
@@ -224,7 +224,7 @@ def compare(
     paired)."""
     from rich.console import Console
 
-    from ecomfs.suites import compare_results
+    from ecomfs.evaluation.suites import compare_results
     from ecomfs_eval import Bootstrap
 
     found = compare_results(

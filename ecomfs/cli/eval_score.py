@@ -127,7 +127,7 @@ def _read(
 
 def _frame(file: str, encoding: str | None) -> pd.DataFrame:
     """A table as every other verb reads it; a row that cannot be read is not left out."""
-    from ecomfs.table import read_frame, text_encoding
+    from ecomfs.io import read_frame, text_encoding
 
     frame = read_frame(file, encoding=text_encoding(file, encoding))
     for error in frame.errors.values():

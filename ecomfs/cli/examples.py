@@ -56,8 +56,7 @@ def add(
     note: Note = "",
 ) -> None:
     """Add one example."""
-    from ecomfs.batch.examples import make_example
-    from ecomfs.batch.imports import refuse_new_labels
+    from ecomfs.batch import make_example, refuse_new_labels
     from ecomfs.task import load_task
 
     card = load_task(task)
@@ -89,9 +88,7 @@ def import_(
 ) -> None:
     """Add the examples of a table; those the pool holds already are left alone, and rows without
     a label, as ecomfs suggest writes them, are left out and counted."""
-    from ecomfs.batch import read_labelled_so_far
-    from ecomfs.batch.examples import check_cells
-    from ecomfs.batch.imports import import_examples, refuse_new_labels
+    from ecomfs.batch import check_cells, import_examples, read_labelled_so_far, refuse_new_labels
     from ecomfs.task import load_task
 
     card = load_task(task)
@@ -132,8 +129,8 @@ def relabel(
     note: Note = "",
 ) -> None:
     """Give an example another label, of those that its pool or task has."""
-    from ecomfs.batch.imports import refuse_new_labels
-    from ecomfs.pool.records import few
+    from ecomfs.batch import refuse_new_labels
+    from ecomfs.pool import few
     from ecomfs.task import label_text, load_task
 
     card = None if task is None else load_task(task)
@@ -187,7 +184,7 @@ def export(
     version: Annotated[int | None, typer.Option(help="an older version [the current one]")] = None,
 ) -> None:
     """Write the examples of a version as a table."""
-    from ecomfs.batch.imports import export_examples
+    from ecomfs.batch import export_examples
 
     with _open(pool, name) as opened:
         version, count = export_examples(opened, output, version)

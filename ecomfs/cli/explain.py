@@ -11,7 +11,7 @@ from ecomfs.cli import groups as g
 from ecomfs.cli import options as o
 from ecomfs.cli import progress
 from ecomfs.cli.unfold import unfolded
-from ecomfs.progress import LOADING
+from ecomfs.core.progress import LOADING
 
 if TYPE_CHECKING:
     from ecomfs.task import TaskCard
@@ -52,8 +52,8 @@ def explain(
     """
     import json
 
-    from ecomfs.data import as_rows
     from ecomfs.errors import ConfigError
+    from ecomfs.estimators import as_rows
 
     given = as_row(row) if at is None else None
     if at is None and id_column is not None:
@@ -139,7 +139,7 @@ def _row_of_table(
     """
     from ecomfs.batch import find_columns
     from ecomfs.errors import DuplicateIdError, InputError
-    from ecomfs.table import TableReader
+    from ecomfs.io import TableReader
 
     reader = TableReader(source)
     column = find_columns(source, card, fields=fields, id_column=id_column, reader=reader).id

@@ -11,7 +11,7 @@ from ecomfs.cli import groups as g
 from ecomfs.cli import options as o
 from ecomfs.cli.progress import show
 from ecomfs.cli.unfold import unfolded
-from ecomfs.progress import CHECKING
+from ecomfs.core.progress import CHECKING
 
 if TYPE_CHECKING:
     from ecomfs.fit import Profile

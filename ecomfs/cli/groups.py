@@ -21,7 +21,7 @@ from ecomfs.cli.labelled import Labelled, MaybeLabelled, is_pool
 from ecomfs.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ecomfs.classifier import FewShotClassifier
+    from ecomfs.estimators import FewShotClassifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ def classifier(
     Args:
         more: options of the classifier that stand in no group, or other values than theirs.
     """
-    from ecomfs.classifier import FewShotClassifier
+    from ecomfs.estimators import FewShotClassifier
 
     said = {**options(labelled, *groups), "fields": labelled.fields, **more}
     return FewShotClassifier(labelled.task, **said)

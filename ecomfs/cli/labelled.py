@@ -78,7 +78,7 @@ class MaybeLabelled:
         """
         from ecomfs.batch import read_several
         from ecomfs.errors import PoolError
-        from ecomfs.pool.sample import real_examples, sample_examples
+        from ecomfs.pool import real_examples, sample_examples
         from ecomfs.task import LabelSpace, load_task
 
         names = self.fields if fields is None else fields

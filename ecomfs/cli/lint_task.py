@@ -15,8 +15,7 @@ from ecomfs.errors import EcomfsError, TaskError
 
 if TYPE_CHECKING:
     from ecomfs.prompt import PromptBuilder
-    from ecomfs.task import TaskCard
-    from ecomfs.task.lint import LintFinding
+    from ecomfs.task import LintFinding, TaskCard
     from ecomfs.types import Example, Language
 
 _LANGUAGES: tuple[Language, ...] = ("en", "zh")
@@ -42,7 +41,7 @@ def lint_task(
     from rich.markup import escape
     from rich.table import Table
 
-    from ecomfs.task.lint import failed
+    from ecomfs.task import failed
 
     findings = _lint(name, examples, label_column, input_encoding, engine, budget)
     console = Console()
@@ -70,8 +69,7 @@ def _lint(
     budget: int,
 ) -> list[LintFinding]:
     from ecomfs.batch import read_several
-    from ecomfs.task import available_tasks, load_task
-    from ecomfs.task.lint import LintFinding, lint_card
+    from ecomfs.task import LintFinding, available_tasks, lint_card, load_task
 
     if os.sep not in name and name not in available_tasks() and Path(name).is_dir():
         name = str(Path(name).resolve())
@@ -110,9 +108,10 @@ def _builder(
     card: TaskCard, task: str, language: Language, pool: Sequence[Example]
 ) -> PromptBuilder:
     """The template over the labels it will meet; loading it compiles it and tries it."""
-    from ecomfs.assemble import load_template
+    from ecomfs.features import RowText
+    from ecomfs.pipeline import load_template
     from ecomfs.prompt import PromptBuilder
-    from ecomfs.task import Label, LabelSpace, RowText
+    from ecomfs.task import Label, LabelSpace
 
     template = load_template(card, None, language, task)
     if pool:
@@ -128,7 +127,7 @@ def _builder(
 
 def _shows_everything(builder: PromptBuilder) -> list[LintFinding]:
     """With a row, a demonstration and all labels in it: is each of them in the prompt?"""
-    from ecomfs.task.lint import LintFinding
+    from ecomfs.task import LintFinding
     from ecomfs.types import Demonstration, Example
 
     # Answers no template can hold by itself.
@@ -174,7 +173,7 @@ def _fits(
     builder: PromptBuilder, pool: Sequence[Example], count: Callable[[str], int], limit: int
 ) -> list[LintFinding]:
     """A prompt of typical examples must fit; of the longest ones, a warning says what is lost."""
-    from ecomfs.task.lint import LintFinding
+    from ecomfs.task import LintFinding
     from ecomfs.types import Demonstration
 
     sized = sorted(pool, key=lambda e: (len(builder.build(e.fields, []).text), e.id))

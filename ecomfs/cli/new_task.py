@@ -26,9 +26,8 @@ def new_task(
     folder: Annotated[Path, typer.Option("--prompts", help="folder of tasks")] = Path("prompts"),
 ) -> None:
     """Write a task card and templates that a person then edits; nothing is overwritten."""
-    from ecomfs.table import TableReader
-    from ecomfs.task import available_tasks, column_labels
-    from ecomfs.task.draft import draft_task
+    from ecomfs.io import TableReader
+    from ecomfs.task import available_tasks, column_labels, draft_task
 
     if language not in ("auto", "en", "zh"):
         raise ConfigError(f"--language {language!r}", hint="use auto, en or zh")

@@ -138,7 +138,7 @@ Fusion = Annotated[
 
 def _known_encoding(name: str | None) -> str | None:
     if name is not None:
-        from ecomfs.text.encoding import encoding_named
+        from ecomfs.io import encoding_named
 
         encoding_named(name)
     return name

@@ -38,14 +38,7 @@ def _guard(command: Any) -> None:
 
 def _enter(stack: ExitStack, context: typer.Context) -> None:
     from ecomfs.errors import ConfigError
-    from ecomfs.table.target import (
-        Read,
-        check_read,
-        check_target,
-        is_standard,
-        reading,
-        standard_output,
-    )
+    from ecomfs.io import Read, check_read, check_target, is_standard, reading, standard_output
 
     reads: list[Read] = []
     writes: list[tuple[str, Path]] = []
@@ -110,7 +103,7 @@ def _is_file(path: Path) -> bool:
 
 def _of_task(name: str) -> Iterator[Path]:
     from ecomfs.errors import EcomfsError
-    from ecomfs.task.registry import task_folder
+    from ecomfs.task import task_folder
 
     try:
         folder = task_folder(name)

@@ -11,10 +11,10 @@ from ecomfs.cli import groups as g
 from ecomfs.cli.progress import show
 from ecomfs.cli.scoring import Cluster, Sources, Table, check, fitted
 from ecomfs.cli.unfold import unfolded
-from ecomfs.progress import CHECKING
+from ecomfs.core.progress import CHECKING
 
 if TYPE_CHECKING:
-    from ecomfs.batch.plan import Interval, Plan
+    from ecomfs.batch import Interval, Plan
 
 
 @unfolded
@@ -50,16 +50,21 @@ def plan(
     from rich.console import Console
     from rich.table import Table as Shown
 
-    from ecomfs.batch import find_columns
-    from ecomfs.batch.examples import read_marks
-    from ecomfs.batch.files import find_inputs, name_outputs
-    from ecomfs.batch.identity import pipeline_identity
-    from ecomfs.batch.output import journal_path
-    from ecomfs.batch.plan import Prices, plan_table, total
-    from ecomfs.batch.score import run_identity
+    from ecomfs.batch import (
+        Prices,
+        find_columns,
+        find_inputs,
+        journal_path,
+        name_outputs,
+        pipeline_identity,
+        plan_table,
+        read_marks,
+        run_identity,
+        total,
+    )
     from ecomfs.cli.present import marks
     from ecomfs.errors import ConfigError
-    from ecomfs.table import TableReader
+    from ecomfs.io import TableReader
 
     if probe < 0 or block_size < 1 or prompts < 1:
         raise ConfigError("--probe is 0 or more, --block-size and --prompts are 1 or more")

@@ -15,7 +15,7 @@ from ecomfs.errors import ConfigError, OutputError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ecomfs.text.clean import CleanPolicy
+    from ecomfs.prepare.clean import CleanPolicy
 
 app = typer.Typer(help="Prepare tables of examples.", no_args_is_help=True)
 
@@ -67,9 +67,8 @@ def clean(
 
     Removed rows are written to OUT.removed.csv; originals stay beside what was changed.
     """
-    from ecomfs.table import TableReader, read_frame
-    from ecomfs.table.target import is_stream
-    from ecomfs.text.clean import clean as clean_frame
+    from ecomfs.io import TableReader, is_stream, read_frame
+    from ecomfs.prepare.clean import clean as clean_frame
 
     base = source if is_stream(output) else output
     removed = base.with_name(f"{base.stem}.removed.csv")
@@ -110,7 +109,7 @@ def clean(
 
 def _how(path: Path, encoding: str | None) -> dict[str, Any]:
     """How a table is read whose cells are to be cleaned."""
-    from ecomfs.table import text_encoding
+    from ecomfs.io import text_encoding
 
     return {
         "encoding": text_encoding(path, encoding),
@@ -122,7 +121,7 @@ def _how(path: Path, encoding: str | None) -> dict[str, Any]:
 def _policy(**options: Any) -> CleanPolicy:
     from pydantic import ValidationError
 
-    from ecomfs.text.clean import CleanPolicy
+    from ecomfs.prepare.clean import CleanPolicy
 
     try:
         return CleanPolicy(**options)
@@ -135,7 +134,7 @@ def _policy(**options: Any) -> CleanPolicy:
 
 def check_targets(sources: list[Path], targets: list[Path | None]) -> None:
     """Before any work is done: an input must not be written over, nor one result by another."""
-    from ecomfs.table.target import Read, check_target, is_standard, reading
+    from ecomfs.io import Read, check_target, is_standard, reading
 
     taken = [Read(f"the input {path.name}", path) for path in sources]
     for target in targets:
@@ -154,7 +153,7 @@ def check_targets(sources: list[Path], targets: list[Path | None]) -> None:
 
 
 def _write(path: Path, frame: pd.DataFrame, *, line: bool = False) -> None:
-    from ecomfs.table import AtomicWriter, added_columns
+    from ecomfs.io import AtomicWriter, added_columns
 
     header = [str(name) for name in frame.columns]
     extra = list(added_columns(header, ["line"])) if line else []
@@ -166,6 +165,6 @@ def _write(path: Path, frame: pd.DataFrame, *, line: bool = False) -> None:
 def write_json(path: Path, report: dict[str, Any]) -> None:
     import json
 
-    from ecomfs.table.target import write_text
+    from ecomfs.io import write_text
 
     write_text(path, json.dumps(report, ensure_ascii=False, indent=2, allow_nan=False) + "\n")

@@ -10,8 +10,8 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from ecomfs.batch import Answers, ScoreResult, Tally
-    from ecomfs.classifier import FewShotClassifier
     from ecomfs.errors import StoppedError
+    from ecomfs.estimators import FewShotClassifier
     from ecomfs_eval import Predictions
 
 
@@ -157,7 +157,7 @@ def metrics_table(
         notes: also print, once each, what the metrics say of their values: rows left out, units
             resampled, why there is no value.
     """
-    from ecomfs.batch.evaluate import ANSWERED
+    from ecomfs.evaluation.evaluate import ANSWERED
     from ecomfs_eval import METRICS, Bootstrap, scores
 
     first = next(iter(systems.values()))

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ecomfs.batch.evaluate import ANSWERED
-from ecomfs.compare.outcome import METRICS, Outcome
+from ecomfs.ab import METRICS, Outcome
+from ecomfs.evaluation.evaluate import ANSWERED
 from ecomfs_eval.compare import Comparison, Comparisons, Flip
 from ecomfs_eval.compare.differences import p_text, signed
 from ecomfs_eval.metrics import Score

@@ -14,16 +14,16 @@ from ecomfs.cli.groups import is_pool
 from ecomfs.cli.prepare import write_json
 
 if TYPE_CHECKING:
-    from ecomfs.augment import Augmented, Candidate, Need
     from ecomfs.cli.groups import Labelled
     from ecomfs.pipeline import Pipeline
+    from ecomfs.prepare.augment import Augmented, Candidate, Need
     from ecomfs.task import TaskCard
     from ecomfs.types import Example
 
 
 def say_left_out(labelled: Labelled, card: TaskCard, id_column: str | None) -> None:
     """Columns that are none of the task's are not in the result: not silently."""
-    from ecomfs.table import TableReader, text_encoding
+    from ecomfs.io import TableReader, text_encoding
     from ecomfs.task import FieldMap, find_column
 
     (source,) = labelled.sources
@@ -56,8 +56,8 @@ def finish(
     report: Path | None,
 ) -> None:
     """Write what was found, even when the engine was lost on the way; then say so."""
-    from ecomfs.augment import Augmented
-    from ecomfs.batch.imports import write_examples
+    from ecomfs.batch import write_examples
+    from ecomfs.prepare.augment import Augmented
 
     candidates = [c for result in results for c in result.candidates]
     about = {
@@ -77,7 +77,7 @@ def finish(
 
 
 def _show(result: Augmented) -> None:
-    from ecomfs.augment.result import REASONS
+    from ecomfs.prepare.augment.result import REASONS
 
     console = Console(highlight=False)
     console.print(f"{len(result.candidates)} candidates, {len(result.kept)} kept")
@@ -93,7 +93,7 @@ def _show(result: Augmented) -> None:
 
 
 def _write_rejected(path: Path, rejected: Sequence[Candidate], fields: Sequence[str]) -> None:
-    from ecomfs.table import AtomicWriter, added_columns
+    from ecomfs.io import AtomicWriter, added_columns
 
     names = ["id", "source_id", "method", "label", "reason", "detail", "read_as", "confidence"]
     shown = added_columns(names, fields)

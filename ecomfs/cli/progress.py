@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from ecomfs.progress import Nothing, Phases, display
+from ecomfs.core.progress import Nothing, Phases, display
 
 clock = time.monotonic
 _began: float | None = None

@@ -13,8 +13,8 @@ import typer
 from ecomfs.cli import groups as g
 from ecomfs.cli.progress import show
 from ecomfs.cli.unfold import unfolded
+from ecomfs.core.progress import CHECKING, LOADING, Phases
 from ecomfs.errors import ConfigError
-from ecomfs.progress import CHECKING, LOADING, Phases
 
 if TYPE_CHECKING:
     from ecomfs.pipeline import Pipeline
@@ -94,8 +94,7 @@ def rank(
     """
     phases = show(CHECKING, quiet=quiet)
     from ecomfs.cli.present import note
-    from ecomfs.rank import positive_label, read_pairs, read_parties
-    from ecomfs.rank.order import check_top
+    from ecomfs.rank import check_top, positive_label, read_pairs, read_parties
     from ecomfs.task import LabelSpace
 
     if probe < 0 or (probe and not plan):
@@ -176,7 +175,7 @@ def _target(
 
 def _of_pool(labelled: g.MaybeLabelled, fields: dict[str, str]) -> dict[str, str]:
     """The entries of --field whose column the pool has."""
-    from ecomfs.table import TableReader, text_encoding
+    from ecomfs.io import TableReader, text_encoding
 
     header: set[str] = set()
     for path in labelled.sources:
@@ -195,9 +194,8 @@ def _catalogue(
     n_examples: int,
     phases: Phases,
 ) -> None:
+    from ecomfs.io import AtomicWriter, added_columns, cell_text
     from ecomfs.rank import rank_users
-    from ecomfs.table import AtomicWriter, added_columns
-    from ecomfs.table.cells import cell_text
 
     first, *last = added_columns(catalogue.header, ("user", *COLUMNS))
     header = [first, *last[:2], *catalogue.header, *last[2:]]
@@ -230,11 +228,10 @@ def _pairs(
     seed: int,
     phases: Phases,
 ) -> None:
-    from ecomfs.batch.evaluate import strangers
     from ecomfs.cli.present import metrics_table, note
-    from ecomfs.rank import METRICS, rankings, score_pairs
-    from ecomfs.rank.pairs import list_order
-    from ecomfs.table import AtomicWriter, added_columns
+    from ecomfs.evaluation.evaluate import strangers
+    from ecomfs.io import AtomicWriter, added_columns
+    from ecomfs.rank import METRICS, list_order, rankings, score_pairs
 
     added = added_columns(pairs.header, COLUMNS)
     with AtomicWriter(target, [*added[:2], *pairs.header, *added[2:]]) as writer:
@@ -271,7 +268,7 @@ def _plan(
     from rich.console import Console
     from rich.table import Table
 
-    from ecomfs.batch.plan import plan_rows
+    from ecomfs.batch import plan_rows
     from ecomfs.cli.plan import plan_lines
     from ecomfs.rank import candidates_of, pair_row
 
@@ -303,7 +300,7 @@ def _plan(
 def _cells(
     rank: int | None, score: float | None, prediction: Prediction, note: str = ""
 ) -> tuple[list[str], list[str]]:
-    from ecomfs.batch.output import detail_cells, number_cell
+    from ecomfs.batch import detail_cells, number_cell
 
     place = ["" if rank is None else str(rank), number_cell(score)]
     notes = "; ".join(text for text in (note, prediction.note) if text)

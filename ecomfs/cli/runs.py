@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from ecomfs.batch.runlog import Run
+    from ecomfs.batch import Run
 
 app = typer.Typer(no_args_is_help=True, help="List, inspect, compare and resume scoring runs.")
 
@@ -24,7 +24,7 @@ def list_(
     from rich.console import Console
     from rich.table import Table
 
-    from ecomfs.batch.runlog import list_runs
+    from ecomfs.batch import list_runs
 
     table = Table(expand=True)
     for column, width in (("run", 20), ("state", 8), ("rows", 7), ("read", 7), ("rows/s", 6)):
@@ -44,7 +44,7 @@ def show(id_: Id) -> None:
     """Everything a run's log says, as YAML."""
     import yaml
 
-    from ecomfs.batch.runlog import find_run
+    from ecomfs.batch import find_run
 
     run = find_run(id_)
     shown = {name: getattr(run, name) for name in run.__slots__}
@@ -58,7 +58,7 @@ def compare(first: Id, second: Id) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ecomfs.batch.runlog import compare_runs, find_run
+    from ecomfs.batch import compare_runs, find_run
 
     one, other = find_run(first), find_run(second)
     table = Table("", one.id, other.id)
@@ -81,7 +81,7 @@ def resume(
     ] = False,
 ) -> None:
     """Run an interrupted run's command again, in its folder: it goes on from its journal."""
-    from ecomfs.batch.runlog import find_run, last_resumable
+    from ecomfs.batch import find_run, last_resumable
     from ecomfs.errors import ConfigError
 
     run = last_resumable() if id_ == "last" else find_run(id_)

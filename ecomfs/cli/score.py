@@ -11,7 +11,7 @@ from ecomfs.cli import groups as g
 from ecomfs.cli.progress import show
 from ecomfs.cli.scoring import Cluster, Sources, Table, check
 from ecomfs.cli.unfold import unfolded
-from ecomfs.progress import CHECKING, MEASURING
+from ecomfs.core.progress import CHECKING, MEASURING
 
 
 @unfolded
@@ -42,13 +42,12 @@ def score(
     """
     # Before anything is loaded that takes its time.
     phases = show(CHECKING, quiet=quiet)
-    from ecomfs.batch import score_table
-    from ecomfs.batch.evaluate import strangers
-    from ecomfs.batch.runlog import RunLog
+    from ecomfs.batch import RunLog, score_table
     from ecomfs.cli.answering import answering
     from ecomfs.cli.present import metrics_table, note, stopping, summary
     from ecomfs.engine.shared import canary_reports
     from ecomfs.errors import StoppedError
+    from ecomfs.evaluation.evaluate import strangers
 
     known = check(sources, table, labelled)
     n_examples = len(known.pool)

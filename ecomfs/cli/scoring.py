@@ -10,11 +10,10 @@ import typer
 
 from ecomfs.cli import groups as g
 from ecomfs.cli import options as o
-from ecomfs.progress import LOADING, Phases
+from ecomfs.core.progress import LOADING, Phases
 
 if TYPE_CHECKING:
-    from ecomfs.batch import Selection
-    from ecomfs.batch.files import Job
+    from ecomfs.batch import Job, Selection
     from ecomfs.pipeline import Pipeline
     from ecomfs.task import TaskCard
     from ecomfs.types import Example
@@ -110,13 +109,18 @@ def check(sources: list[str], table: Table, labelled: g.MaybeLabelled) -> Checke
     Raises:
         EcomfsError: anything that the options get wrong.
     """
-    from ecomfs.batch import Selection, Where, find_columns
-    from ecomfs.batch.examples import read_marks
-    from ecomfs.batch.files import find_inputs, name_outputs
-    from ecomfs.batch.score import check_paths
+    from ecomfs.batch import (
+        Selection,
+        Where,
+        check_paths,
+        find_columns,
+        find_inputs,
+        name_outputs,
+        read_marks,
+    )
     from ecomfs.errors import ConfigError
-    from ecomfs.table import TableReader
-    from ecomfs.text.render.cells import with_decimals
+    from ecomfs.features import with_decimals
+    from ecomfs.io import TableReader
 
     if table.encoding not in ("utf-8", "utf-8-sig"):
         raise ConfigError(f"--encoding {table.encoding!r}", hint="use utf-8 or utf-8-sig")

@@ -12,18 +12,17 @@ from ecomfs.cli import groups as g
 from ecomfs.cli import options as o
 from ecomfs.cli.progress import show
 from ecomfs.cli.unfold import unfolded
-from ecomfs.progress import CHECKING, LOADING
+from ecomfs.core.progress import CHECKING, LOADING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ecomfs.compare import Variant
+    from ecomfs.ab import TrafficLog, Variant
+    from ecomfs.core.progress import Phases
     from ecomfs.engine.protocol import Engine
     from ecomfs.pool import Pool
-    from ecomfs.progress import Phases
     from ecomfs.serve import Arms
     from ecomfs.task import TaskCard
-    from ecomfs.traffic import TrafficLog
     from ecomfs.types import Example
 
 
@@ -62,10 +61,10 @@ def serve(
     phases = show(CHECKING)
     from rich.console import Console
 
-    from ecomfs import aio
-    from ecomfs.classifier import FewShotClassifier
+    from ecomfs.ab import TrafficLog
+    from ecomfs.core import aio
     from ecomfs.errors import ConfigError
-    from ecomfs.traffic import TrafficLog
+    from ecomfs.estimators import FewShotClassifier
 
     try:
         from ecomfs.serve import create_app, server
@@ -129,7 +128,7 @@ def _variants(
     written: Sequence[str], options: dict[str, Any], card: TaskCard, task: str
 ) -> list[Variant]:
     """The variants, checked before a model is loaded."""
-    from ecomfs.compare import check_variants, read_variants
+    from ecomfs.ab import check_variants, read_variants
 
     variants = read_variants((), written)
     check_variants(variants, options, card, task)
@@ -147,9 +146,8 @@ def _split(
     phases: Phases,
 ) -> tuple[Arms, list[Engine], str]:
     """The variants behind one service, their engines, and a line about the split."""
-    from ecomfs.compare import fit_variants
+    from ecomfs.ab import Split, fit_variants
     from ecomfs.serve import Arms
-    from ecomfs.traffic import Split
 
     contenders = fit_variants(variants, options, task, labelled, progress=phases)
     phases.clear()

@@ -12,12 +12,13 @@ import typer
 from ecomfs.cli import groups as g
 from ecomfs.cli import options as o
 from ecomfs.cli import progress
+from ecomfs.core.progress import LOADING
 from ecomfs.errors import ConfigError, DuplicateIdError, EmptyInputError, RowError
-from ecomfs.progress import LOADING
 
 if TYPE_CHECKING:
-    from ecomfs.suggest import Suggestion
-    from ecomfs.task import RowText, TaskCard
+    from ecomfs.features import RowText
+    from ecomfs.prepare.suggest import Suggestion
+    from ecomfs.task import TaskCard
     from ecomfs.types import Example, Row
 
 _READ_FOR_EACH = 8  # rows the model reads for each that is suggested
@@ -57,7 +58,7 @@ def suggest(
     import numpy as np
 
     from ecomfs.cli.prepare import check_targets
-    from ecomfs.pool import open_embedder
+    from ecomfs.embed import open_embedder
     from ecomfs.task import load_task
 
     if n < 1 or candidates < n:
@@ -130,9 +131,10 @@ def _read(
     encoding: str | None,
 ) -> list[_Unlabelled]:
     """The rows that can be labelled; those that cannot are counted aloud."""
-    from ecomfs.batch.examples import read_marks
-    from ecomfs.table import TableReader
-    from ecomfs.task import FieldMap, RowText, first_empty
+    from ecomfs.batch import read_marks
+    from ecomfs.features import RowText
+    from ecomfs.io import TableReader
+    from ecomfs.task import FieldMap, first_empty
 
     reader = TableReader(source, encoding=encoding)
     mapping = FieldMap.resolve(card, reader.header, fields, source.name)
@@ -169,7 +171,7 @@ def _read(
 
 
 def _rendered(card: TaskCard, pool: Sequence[Example]) -> list[str]:
-    from ecomfs.task import RowText
+    from ecomfs.features import RowText
 
     words = RowText(card).fit([e.fields for e in pool], [e.label for e in pool])
     return [words.render(e.fields, "en") for e in pool]
@@ -221,7 +223,7 @@ def _read_by_model(
 def _choose(
     rows: Sequence[_Unlabelled], n: int, vectors: Any, vote: _Vote | None, options: dict[str, Any]
 ) -> tuple[list[Suggestion], str]:
-    from ecomfs.suggest import suggest as choose
+    from ecomfs.prepare.suggest import suggest as choose
 
     found = choose(
         [row.text for row in rows],
@@ -237,7 +239,7 @@ def _choose(
 def _write(
     path: Path, card: TaskCard, rows: Sequence[_Unlabelled], chosen: Sequence[Suggestion]
 ) -> None:
-    from ecomfs.table import AtomicWriter, added_columns
+    from ecomfs.io import AtomicWriter, added_columns
 
     names = [spec.name for spec in card.fields]
     label = card.label_column[0]

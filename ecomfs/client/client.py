@@ -13,16 +13,16 @@ from urllib.parse import urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
-from ecomfs import aio
 from ecomfs.client import wire
 from ecomfs.client.transport import WRONG_SERVER, Transport, close_soon
+from ecomfs.core import aio
 from ecomfs.errors import ConfigError, EngineResponseError, InputError
 from ecomfs.types import Prediction, Row
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ecomfs.explain import Explanation
+    from ecomfs.pipeline import Explanation
 
 T = TypeVar("T")
 REQUEST_ROWS = 64

@@ -1,6 +1,6 @@
 """One request to the service: connection, retries, and every failure as a typed exception.
 
-It belongs to the background loop (:func:`ecomfs.aio.loop`).
+It belongs to the background loop (:func:`ecomfs.core.aio.loop`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from ecomfs import aio, errors
+from ecomfs import errors
+from ecomfs.core import aio
 from ecomfs.errors import (
     ConfigError,
     EcomfsError,

@@ -12,18 +12,10 @@ import numpy as np
 
 from ecomfs.errors import EngineResponseError, RowError
 from ecomfs.task import as_items, is_missing
-from ecomfs.types import (
-    Demonstration,
-    Example,
-    Posterior,
-    Prediction,
-    Prompt,
-    Status,
-    TemplateRef,
-)
+from ecomfs.types import Demonstration, Example, Posterior, Prediction, Prompt, Status, TemplateRef
 
 if TYPE_CHECKING:
-    from ecomfs.explain import Explanation
+    from ecomfs.pipeline import Explanation
 
 _ENVELOPE = 64  # bytes of a body besides its rows and ids
 
@@ -144,8 +136,7 @@ def explanation(answer: Mapping[str, Any], url: str) -> Explanation:
     Raises:
         EngineResponseError: as :func:`predictions`.
     """
-    from ecomfs.explain import Explanation
-    from ecomfs.pipeline import Case
+    from ecomfs.pipeline import Case, Explanation
 
     try:
         prediction = _prediction(answer["prediction"])

@@ -15,7 +15,7 @@ from array import array
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from ecomfs.cache import ByteCache
+from ecomfs.core.cache import ByteCache
 from ecomfs.engine import logprobs
 from ecomfs.engine.protocol import (
     Capabilities,

@@ -12,6 +12,7 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
+from ecomfs.core.retry import permanent
 from ecomfs.engine import logprobs
 from ecomfs.engine.canary_report import CanaryReport, Check
 from ecomfs.engine.protocol import (
@@ -24,7 +25,6 @@ from ecomfs.engine.protocol import (
     Tokenizer,
     TopTokens,
 )
-from ecomfs.engine.retry import permanent
 from ecomfs.errors import (
     ContextOverflowError,
     EngineError,

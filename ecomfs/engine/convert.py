@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from ecomfs.engine.gguf import check_gguf
+from ecomfs.engine.llama.engine import check_gguf
 from ecomfs.errors import EngineUnavailableError, ModelError
 
 _INSTALL = "pip install 'ecomfs[transformers]'"

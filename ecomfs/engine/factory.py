@@ -68,11 +68,11 @@ def open_engine(spec: str = "auto", **options: Any) -> Engine:
         if kind == "transformers":
             return _transformers(rest, spec, options)
         if kind == "litellm":
-            return _load("litellm", "LiteLlmEngine", "litellm")(rest, **options)
+            return _load("litellm.engine", "LiteLlmEngine", "litellm")(rest, **options)
         if kind == "vllm-local":
-            return _load("vllm_local", "VllmLocalEngine", "vllm")(rest, **options)
+            return _load("vllm.local", "VllmLocalEngine", "vllm")(rest, **options)
         urls = [url for url in rest.split(",") if url]
-        return _load("vllm_http", "VllmEngine", "vllm-client")(urls, **options)
+        return _load("vllm.http", "VllmEngine", "vllm-client")(urls, **options)
     except TypeError as error:
         if "unexpected keyword argument" in str(error):
             raise ConfigError(f"{spec}: {error}", hint="see the engine's class") from error
@@ -125,7 +125,7 @@ def _gguf(rest: str, spec: str, options: dict[str, Any]) -> Engine:
     from ecomfs.engine import models
 
     path = models.packaged_model(rest) if rest in models.PACKAGED else rest
-    return _load("gguf", "GgufEngine", "local")(path, spec=spec, **options)
+    return _load("llama.engine", "GgufEngine", "local")(path, spec=spec, **options)
 
 
 def _transformers(rest: str, spec: str, options: dict[str, Any]) -> Engine:
@@ -135,7 +135,9 @@ def _transformers(rest: str, spec: str, options: dict[str, Any]) -> Engine:
         from ecomfs.engine.launch import servable
 
         rest = servable(rest)
-    return _load("transformers", "TransformersEngine", "transformers")(rest, spec=spec, **options)
+    return _load("transformers.engine", "TransformersEngine", "transformers")(
+        rest, spec=spec, **options
+    )
 
 
 def _load(module: str, name: str, extra: str) -> Callable[..., Engine]:

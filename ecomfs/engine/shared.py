@@ -9,7 +9,7 @@ import os
 import threading
 from collections.abc import Sequence
 
-from ecomfs import aio
+from ecomfs.core import aio
 from ecomfs.engine.cached import CachedEngine, ReadingCache
 from ecomfs.engine.canary import CanaryReport, canary_each
 from ecomfs.engine.factory import open_engine

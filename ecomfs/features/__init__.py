@@ -1,20 +1,33 @@
-"""A row as numbers, derived from the task card with nothing to write by hand, and the feature
-expert, which answers from them without a language model.
-
-block.py           what a feature is, and what makes a few of them together
-reading.py         rows as they came to typed values
-scalars.py         numbers, prices, dates, categories, missing values
-items.py, histories.py  histories, and two of them beside each other
-texts.py           a text beside another text, and beside the items of histories
-label_features.py  a row and a label together
-feature_set.py     all features of a task
-logistic.py, trees.py  the two learners
-expert.py          the feature expert
-"""
+"""A row of a task to text and to numbers: rendering, quantiles, similarity of fields."""
 
 from ecomfs.features.block import Embed, Feature
+from ecomfs.features.cells import CURRENCIES, read_cell, with_decimals
 from ecomfs.features.expert import FeatureExpert, Reason
 from ecomfs.features.feature_set import FeatureSet
+from ecomfs.features.gower import EncodedRows, GowerSpace, ReadRow
+from ecomfs.features.infer import infer_specs
 from ecomfs.features.label_features import LabelFeatures
+from ecomfs.features.measure import NUMERIC, measured
+from ecomfs.features.renderer import FeatureRenderer, Rendering
+from ecomfs.features.row_text import RowText
 
-__all__ = ["Embed", "Feature", "FeatureExpert", "FeatureSet", "LabelFeatures", "Reason"]
+__all__ = [
+    "CURRENCIES",
+    "NUMERIC",
+    "Embed",
+    "EncodedRows",
+    "Feature",
+    "FeatureExpert",
+    "FeatureRenderer",
+    "FeatureSet",
+    "GowerSpace",
+    "LabelFeatures",
+    "ReadRow",
+    "Reason",
+    "Rendering",
+    "RowText",
+    "infer_specs",
+    "measured",
+    "read_cell",
+    "with_decimals",
+]

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecomfs.text.render.spec import FieldSpec
+from ecomfs.task import FieldSpec
 from ecomfs.types import Language
 
 Floats = NDArray[np.float64]
 Values = Mapping[str, Any]
-"""Field → typed value of one row (:func:`ecomfs.text.render.cells.read_cell`); ``None`` where
+"""Field → typed value of one row (:func:`ecomfs.features.cells.read_cell`); ``None`` where
 missing."""
 Embed = Callable[[Sequence[str]], NDArray[np.floating]]
 """Texts to vectors of length one, shape (texts, dimensions); a text without content may get

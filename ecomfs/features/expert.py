@@ -14,8 +14,7 @@ from ecomfs.features.block import Embed, Floats
 from ecomfs.features.feature_set import FeatureSet
 from ecomfs.features.label_features import LabelFeatures
 from ecomfs.features.logistic import FLOOR, Logistic, fit_logistic
-from ecomfs.task import TaskCard
-from ecomfs.task.label_value import label_text
+from ecomfs.task import TaskCard, label_text
 from ecomfs.types import Language, Row
 
 MOST_EXAMPLES = 2_000

@@ -13,8 +13,7 @@ from ecomfs.features.histories import HistoryBlock, HistoryPairBlock
 from ecomfs.features.reading import ValueReader
 from ecomfs.features.scalars import CategoryBlock, DateBlock, MissingBlock, NumberBlock
 from ecomfs.features.texts import TextHistoryBlock, TextPairBlock
-from ecomfs.task import TaskCard
-from ecomfs.text.render.spec import FieldSpec
+from ecomfs.task import FieldSpec, TaskCard
 from ecomfs.types import Language, Row
 
 

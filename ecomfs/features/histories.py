@@ -13,7 +13,7 @@ from ecomfs.features.block import Block, Feature, Floats, Values, columns, spoke
 from ecomfs.features.items import item_day, item_kind, item_numbers
 from ecomfs.features.levels import frequent
 from ecomfs.features.scalars import Scale
-from ecomfs.text.render.spec import FieldSpec, readable
+from ecomfs.task import FieldSpec, readable
 from ecomfs.types import Language
 
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ecomfs.errors import RowError
-from ecomfs.text.normalise import fold, squeeze
-from ecomfs.text.render.cells import Price, day_number, read_cell
-from ecomfs.text.render.phrases import json_phrase
-from ecomfs.text.render.spec import FieldSpec
+from ecomfs.features.cells import Price, day_number, read_cell
+from ecomfs.features.phrases import json_phrase
+from ecomfs.io import fold, squeeze
+from ecomfs.task import FieldSpec
 
 
 def part_values(spec: FieldSpec, item: Any, kinds: frozenset[str]) -> dict[str, Any]:

@@ -16,9 +16,8 @@ from ecomfs.features.histories import run_of_last
 from ecomfs.features.items import TEXTUAL, matched, part_values
 from ecomfs.features.reading import ValueReader
 from ecomfs.features.texts import contained, words
-from ecomfs.task import TaskCard
-from ecomfs.text.normalise import squeeze
-from ecomfs.text.render.spec import FieldSpec, readable
+from ecomfs.io import squeeze
+from ecomfs.task import FieldSpec, TaskCard, readable
 from ecomfs.types import Language, Row
 
 _MEASURES = (

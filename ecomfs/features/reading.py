@@ -7,10 +7,8 @@ from typing import Any
 
 from ecomfs.errors import RowError
 from ecomfs.features.block import Values
-from ecomfs.task import TaskCard
-from ecomfs.task.fields import is_missing
-from ecomfs.text.render.cells import guess_day_first, read_cell
-from ecomfs.text.render.spec import FieldSpec
+from ecomfs.features.cells import guess_day_first, read_cell
+from ecomfs.task import FieldSpec, TaskCard, is_missing
 from ecomfs.types import Row
 
 

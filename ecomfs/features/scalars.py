@@ -9,12 +9,12 @@ from datetime import datetime
 import numpy as np
 
 from ecomfs.features.block import Block, Feature, Floats, Values, columns, spoken
+from ecomfs.features.cells import day_number
 from ecomfs.features.levels import frequent
-from ecomfs.text.render.cells import day_number
-from ecomfs.text.render.measure import measured
-from ecomfs.text.render.phrases import category_phrase, value_phrase
-from ecomfs.text.render.quantiles import Quantiles
-from ecomfs.text.render.spec import FieldSpec
+from ecomfs.features.measure import measured
+from ecomfs.features.phrases import category_phrase, value_phrase
+from ecomfs.features.quantiles import Quantiles
+from ecomfs.task import FieldSpec
 from ecomfs.types import Language
 
 _LARGEST = 1e100  # beyond it, differences of two numbers would overflow

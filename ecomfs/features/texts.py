@@ -13,8 +13,8 @@ import numpy as np
 from ecomfs.errors import ConfigError
 from ecomfs.features.block import Block, Embed, Feature, Floats, Values, columns, spoken
 from ecomfs.features.items import item_texts
-from ecomfs.text.normalise import fold, squeeze
-from ecomfs.text.render.spec import FieldSpec
+from ecomfs.io import fold, squeeze
+from ecomfs.task import FieldSpec
 from ecomfs.types import Language
 
 _HAN = r"\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003134f"

@@ -1,9 +1,10 @@
 """What is fitted on the pool, leave-one-out and without gradients.
 
 Each of a few labelled examples is read as if it were new, with demonstrations from the rest of
-the pool. The readings show the model's label bias and its confidence
-(:mod:`ecomfs.read.calibrate`) and what each expert is worth (:mod:`ecomfs.read.fusion`); with
-them thresholds are chosen for what the user asks to be promised (:mod:`ecomfs.read.conformal`).
+the pool. The readings give the model's label bias and its confidence
+(:mod:`ecomfs.calibration.calibrate`) and the weight of each expert
+(:mod:`ecomfs.calibration.fusion`). With them the thresholds of guarantees are chosen
+(:mod:`ecomfs.calibration.conformal`).
 """
 
 from __future__ import annotations
@@ -14,17 +15,25 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ecomfs.decide import Policy
+from ecomfs.calibration import (
+    MINIMUM,
+    MODEL_ALONE,
+    PER_LABEL,
+    PRIOR,
+    PRIOR_CHEAP,
+    Evidence,
+    Policy,
+    Threshold,
+    cross_calibrated,
+    cross_fitted,
+    fit_blend,
+    fit_calibration,
+)
+from ecomfs.core.progress import FITTING, Progress, silent
+from ecomfs.experts import Experts
 from ecomfs.fit.promises import Kept, Reading, Wanted, promise
 from ecomfs.fit.remarks import adds_nothing
 from ecomfs.pipeline import Pipeline
-from ecomfs.progress import FITTING, Progress, silent
-from ecomfs.read import cross_calibrated, fit_calibration
-from ecomfs.read.blend import MODEL_ALONE, cross_fitted, fit_blend
-from ecomfs.read.calibrate import MINIMUM
-from ecomfs.read.conformal import Threshold
-from ecomfs.read.fusion import PER_LABEL, PRIOR, PRIOR_CHEAP, Evidence
-from ecomfs.retrieve import Experts
 from ecomfs.types import Example
 
 Floats = NDArray[np.float64]

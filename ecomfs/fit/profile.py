@@ -15,18 +15,14 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ecomfs.decide import Policy
+from ecomfs.calibration import Blend, Calibration, Fusion, Novelty, Policy
 from ecomfs.errors import ConfigError, MissingFileError
+from ecomfs.experts import Experts
 from ecomfs.fit.fitting import Fitted
 from ecomfs.fit.promises import Wanted
+from ecomfs.io import read_text, write_text
 from ecomfs.pipeline import Pipeline
-from ecomfs.read import CHAIN, Calibration, StepName
-from ecomfs.read.blend import Blend
-from ecomfs.read.fusion import Fusion
-from ecomfs.read.novelty import Novelty
-from ecomfs.retrieve import Experts
-from ecomfs.table.target import write_text
-from ecomfs.text.files import read_text
+from ecomfs.readout import CHAIN, StepName
 from ecomfs.types import Example, Language
 
 
@@ -64,7 +60,7 @@ class LanguageCalibration(_Strict):
 
 
 class Weights(_Strict):
-    """Weights of the experts; see :class:`ecomfs.read.fusion.Fusion`."""
+    """Weights of the experts; see :class:`ecomfs.calibration.fusion.Fusion`."""
 
     model: float
     vote: float
@@ -73,7 +69,7 @@ class Weights(_Strict):
 
 
 class Blended(_Strict):
-    """Accounts of who knows; see :class:`ecomfs.read.blend.Blend`. Shares by label."""
+    """Accounts of who knows; see :class:`ecomfs.calibration.blend.Blend`. Shares by label."""
 
     accounts: tuple[Weights, ...]
     beliefs: tuple[float, ...]
@@ -102,7 +98,7 @@ class Blended(_Strict):
 
 
 class NoveltyReference(_Strict):
-    """See :class:`ecomfs.read.novelty.Novelty`."""
+    """See :class:`ecomfs.calibration.novelty.Novelty`."""
 
     centre: tuple[float, ...]
     spread: tuple[float, ...]
@@ -120,7 +116,7 @@ class Profile(_Strict):
         readout: language → how the answer is read.
         calibration: by language; absent where too little was read.
         fusion, cheap, skip_from, accept_from, set_from, novelty, novel_below: see
-            :class:`ecomfs.decide.Policy`.
+            :class:`ecomfs.calibration.decision.Policy`.
         wanted: what was asked to be promised.
         found: readings, log loss and accuracy after each step, notes.
     """

@@ -8,14 +8,23 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ecomfs.decide import Policy
+from ecomfs.calibration import (
+    PER_LABEL,
+    PRIOR_CHEAP,
+    Evidence,
+    Novelty,
+    Policy,
+    Threshold,
+    accept_threshold,
+    cross_fitted,
+    set_threshold,
+    signs,
+    skip_threshold,
+)
+from ecomfs.calibration.novelty import MINIMUM
 from ecomfs.errors import ConfigError
+from ecomfs.experts import Experts
 from ecomfs.pipeline import Case
-from ecomfs.read.blend import cross_fitted
-from ecomfs.read.conformal import Threshold, accept_threshold, set_threshold, skip_threshold
-from ecomfs.read.fusion import PER_LABEL, PRIOR_CHEAP, Evidence
-from ecomfs.read.novelty import MINIMUM, Novelty, signs
-from ecomfs.retrieve import Experts
 from ecomfs.types import Posterior
 
 Floats = NDArray[np.float64]

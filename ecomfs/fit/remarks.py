@@ -10,9 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ecomfs.calibration import MINIMUM, Blend
 from ecomfs.pipeline import Pipeline
-from ecomfs.read.blend import Blend
-from ecomfs.read.calibrate import MINIMUM
 
 Floats = NDArray[np.float64]
 RARE = 1 / 3

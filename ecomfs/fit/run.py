@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast, get_args
 
-from ecomfs import aio
-from ecomfs.assemble import build_pipeline
+from ecomfs.core import aio
+from ecomfs.core.progress import Progress, silent
+from ecomfs.embed import Embedder
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import ConfigError
 from ecomfs.fit.fitting import fit
@@ -17,12 +18,9 @@ from ecomfs.fit.profile import Profile
 from ecomfs.fit.promises import Wanted
 from ecomfs.fit.remarks import rare_labels
 from ecomfs.fit.tune import Candidate, tune
-from ecomfs.options import Options, ReadoutChoice
-from ecomfs.pipeline import Pipeline
-from ecomfs.pool import Embedder
-from ecomfs.pool.sample import sample_queries
-from ecomfs.progress import Progress, silent
-from ecomfs.read import chain
+from ecomfs.pipeline import Options, Pipeline, ReadoutChoice, build_pipeline
+from ecomfs.pool import sample_queries
+from ecomfs.readout import chain
 from ecomfs.task import TaskCard
 from ecomfs.types import Example
 
@@ -68,7 +66,7 @@ def fit_pipeline(
         fitted.
 
     Raises:
-        EcomfsError: see :func:`ecomfs.assemble.build_pipeline`.
+        EcomfsError: see :func:`ecomfs.pipeline.build.build_pipeline`.
     """
 
     def build(with_options: Options) -> Pipeline:

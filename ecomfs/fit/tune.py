@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ecomfs.calibration import fit_calibration
+from ecomfs.core.progress import TUNING, Progress, part, silent
 from ecomfs.errors import ConfigError, EcomfsError
 from ecomfs.fit.fitting import read_left_out
 from ecomfs.pipeline import Pipeline
-from ecomfs.progress import TUNING, Progress, part, silent
-from ecomfs.read import fit_calibration
 from ecomfs.types import Example
 
 LEAST = 12

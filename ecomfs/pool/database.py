@@ -18,9 +18,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.pool import StaticPool
 
+from ecomfs.core.sqlite import write_ahead
 from ecomfs.errors import ConfigError, PoolError
 from ecomfs.pool.schema import metadata
-from ecomfs.sqlite import write_ahead
 
 BUSY_SECONDS = 60
 _SCHEMA_LOCK = 0x65636F6D  # any constant, the same in every process; "ecom" in ASCII

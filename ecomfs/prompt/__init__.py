@@ -1,6 +1,6 @@
-"""Prompts: sandboxed templates and the token budget."""
+"""A row and its demonstrations to a prompt within the token budget: sandboxed templates."""
 
 from ecomfs.prompt.builder import Asked, PromptBuilder, cue
-from ecomfs.prompt.template import Template
+from ecomfs.prompt.template import PROBE, Template
 
-__all__ = ["Asked", "PromptBuilder", "Template", "cue"]
+__all__ = ["PROBE", "Asked", "PromptBuilder", "Template", "cue"]

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ecomfs.errors import ContextOverflowError, EcomfsError, TemplateError
+from ecomfs.features import RowText
+from ecomfs.io import squeeze
 from ecomfs.prompt.probe import hidden_fields
 from ecomfs.prompt.template import PROBE, Template
-from ecomfs.task import LabelSpace, RowText, TaskCard
-from ecomfs.text.normalise import squeeze
+from ecomfs.task import LabelSpace, TaskCard
 from ecomfs.types import Demonstration, Language, Prompt, Row
 
 Encode = Callable[[str], list[int]]

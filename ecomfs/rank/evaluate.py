@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from ecomfs.batch import Gold
-from ecomfs.batch.evaluate import systems
+from ecomfs.evaluation.evaluate import systems
 from ecomfs.pipeline import Pipeline
 from ecomfs.rank.pairs import Pairs
 from ecomfs.types import Prediction

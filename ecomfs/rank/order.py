@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ecomfs import aio
-from ecomfs.classifier import FewShotClassifier
+from ecomfs.core import aio
+from ecomfs.core.progress import READING, Progress, part, showing, silent
 from ecomfs.errors import ConfigError
+from ecomfs.estimators import FewShotClassifier
 from ecomfs.pipeline import Pipeline
-from ecomfs.progress import READING, Progress, part, showing, silent
 from ecomfs.rank.parties import Catalogue, Item, User, read_parties
 from ecomfs.rank.records import Rows
 from ecomfs.rank.seen import history_keys, item_keys

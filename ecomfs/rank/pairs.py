@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ecomfs import aio
-from ecomfs.batch.examples import read_marks
+from ecomfs.batch import read_marks
+from ecomfs.core import aio
+from ecomfs.core.progress import READING, Progress, part, silent
 from ecomfs.errors import InputError
+from ecomfs.io import TableReader, TableRow
 from ecomfs.pipeline import Pipeline
-from ecomfs.progress import READING, Progress, part, silent
 from ecomfs.rank.order import CHUNK, places
-from ecomfs.table import TableReader, TableRow
 from ecomfs.task import FieldMap, TaskCard, column_labels
 from ecomfs.types import Prediction, Row, Status
 

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ecomfs.errors import ColumnError, DuplicateIdError, InputError, RowError
+from ecomfs.features import RowText, read_cell, with_decimals
 from ecomfs.rank.records import Record, Records, Rows
 from ecomfs.rank.seen import ITEM_IDS
-from ecomfs.task import FieldSpec, RowText, TaskCard, find_column, is_missing
-from ecomfs.text.render.cells import read_cell, with_decimals
+from ecomfs.task import TaskCard, find_column, is_missing
+from ecomfs.task.card import FieldSpec
 from ecomfs.types import Row
 
 USER_IDS = ("user", "user_id", "userid", "uid", "customer", "customer_id", "用户", "用户id")

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from ecomfs.errors import ConfigError, EmptyInputError
-from ecomfs.table import TableReader, text_encoding
+from ecomfs.io import TableReader, text_encoding
 
 Rows = str | PathLike[str] | pd.DataFrame | Mapping[str, Any] | Sequence[Mapping[str, Any]]
 """A file, or rows in memory: a DataFrame, one mapping, or several."""
@@ -35,7 +35,7 @@ class Records:
 
     @classmethod
     def read(cls, source: Rows, name: str, encoding: str | None = None) -> Records:
-        """Records of a file (any that :class:`ecomfs.table.TableReader` reads), or of memory,
+        """Records of a file (any that :class:`ecomfs.io.TableReader` reads), or of memory,
         which ``name`` names in messages; ``encoding`` is of a file that is not UTF-8.
 
         Raises:

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ecomfs.errors import RowError
+from ecomfs.features import read_cell
+from ecomfs.io import same_text
 from ecomfs.task import TaskCard
-from ecomfs.text.normalise import same_text
-from ecomfs.text.render.cells import read_cell
 from ecomfs.types import Row
 
 ITEM_IDS = ("item_id", "sku", "product_id", "asin", "商品id", "商品编号")

@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ecomfs.embed import Embedder
 from ecomfs.errors import ConfigError
-from ecomfs.pool.embedder import Embedder
 from ecomfs.retrieve.duplicates import DuplicateFinder
 from ecomfs.retrieve.encode import deviation, mixed_share, sample_places
 from ecomfs.retrieve.tabular import TabularSpace
 from ecomfs.retrieve.vote import kernel_vote
-from ecomfs.text.render import FieldSpec
+from ecomfs.task import FieldSpec
 from ecomfs.types import Example
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -104,7 +104,7 @@ def choose_similarity(
     Raises:
         ConfigError: texts and examples do not match, or a weight is not between 0 and 1.
 
-    >>> from ecomfs.pool.hashed import HashedEmbedder
+    >>> from ecomfs.embed.hashed import HashedEmbedder
     >>> pool = [Example(str(i), {"n": i}, "high" if i > 19 else "low") for i in range(40)]
     >>> texts = [f"visit {i * 7 % 40}" for i in range(40)]  # says nothing of the label
     >>> fields = [FieldSpec(name="n", kind="number")]

@@ -1,6 +1,6 @@
 """Which examples are the query itself in disguise.
 
-Two texts are the same when :func:`ecomfs.text.normalise.same_text` says so: re-posting and
+Two texts are the same when :func:`ecomfs.io.normalise.same_text` says so: re-posting and
 re-exporting leave that untouched.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from ecomfs.text.normalise import same_text
+from ecomfs.io import same_text
 
 
 class DuplicateFinder:

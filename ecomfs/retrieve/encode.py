@@ -17,10 +17,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ecomfs.embed import Embedder, Vectors
 from ecomfs.errors import ConfigError
-from ecomfs.pool.embedder import Embedder, Vectors
 from ecomfs.retrieve.tabular import TabularSpace
-from ecomfs.text.render import FieldSpec
+from ecomfs.task import FieldSpec
 from ecomfs.types import Example, Row
 
 SCALE_SAMPLE = 512

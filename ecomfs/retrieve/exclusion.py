@@ -9,7 +9,7 @@ from ecomfs.errors import ConfigError
 from ecomfs.retrieve.duplicates import DuplicateFinder
 from ecomfs.retrieve.excluded import Excluded
 from ecomfs.retrieve.index import VectorIndex, Vectors
-from ecomfs.retrieve.strategies.protocol import PoolView
+from ecomfs.retrieve.strategies import PoolView
 
 
 class Exclusion:

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ecomfs.core.progress import EMBEDDING, Progress, silent
+from ecomfs.embed import Embedder
 from ecomfs.errors import ConfigError, EcomfsError
-from ecomfs.pool.embedder import Embedder
-from ecomfs.progress import EMBEDDING, Progress, silent
 from ecomfs.retrieve.index import DenseIndex, Rows, VectorIndex
 from ecomfs.retrieve.ivf import MOST_CHANGED, IVFIndex
 

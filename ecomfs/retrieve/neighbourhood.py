@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ecomfs.core.progress import Progress, silent
+from ecomfs.embed import Embedder
 from ecomfs.errors import ConfigError, PoolError
-from ecomfs.pool.embedder import Embedder
-from ecomfs.progress import Progress, silent
 from ecomfs.retrieve.encode import TextEncoder, open_encoder, sample_places, spread
 from ecomfs.retrieve.excluded import Excluded
 from ecomfs.retrieve.exclusion import Exclusion
@@ -22,7 +22,7 @@ from ecomfs.retrieve.index_store import build_index, embed_index, open_index
 from ecomfs.retrieve.search import open_searcher
 from ecomfs.retrieve.strategies import PoolView, Reach
 from ecomfs.retrieve.vote import kernel_vote
-from ecomfs.text.render import FieldSpec
+from ecomfs.task import FieldSpec
 from ecomfs.types import Example, Row
 
 

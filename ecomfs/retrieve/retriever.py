@@ -13,16 +13,16 @@ from typing import Any
 
 import numpy as np
 
+from ecomfs.core.progress import Progress, silent
+from ecomfs.embed import Embedder
 from ecomfs.errors import ConfigError
-from ecomfs.pool.embedder import Embedder
-from ecomfs.progress import Progress, silent
 from ecomfs.retrieve.choose import Choice
 from ecomfs.retrieve.index import Hits, VectorIndex, Vectors
 from ecomfs.retrieve.index_store import suits, update_index
 from ecomfs.retrieve.neighbourhood import Neighbourhood
 from ecomfs.retrieve.order import open_order
 from ecomfs.retrieve.strategies import Candidates, SelectionStrategy, open_strategy
-from ecomfs.text.render import FieldSpec
+from ecomfs.task import FieldSpec
 from ecomfs.types import Demonstration, Example, Row
 
 _BATCH = 1024  # queries whose candidates are held at a time
@@ -60,7 +60,7 @@ class Retriever(Neighbourhood):
         PoolError: there are no examples.
         ConfigError: an unknown name, or texts and examples that do not match.
 
-    >>> from ecomfs.pool.hashed import HashedEmbedder
+    >>> from ecomfs.embed.hashed import HashedEmbedder
     >>> texts = ["lovely soft shirt", "shirt fell apart", "lovely warm coat", "coat fell apart"]
     >>> pool = [Example(str(i), {"text": t}, "bad" if "fell" in t else "good")
     ...         for i, t in enumerate(texts)]

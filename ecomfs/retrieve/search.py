@@ -15,7 +15,7 @@ from ecomfs.errors import ConfigError
 from ecomfs.retrieve.fusion import fuse
 from ecomfs.retrieve.index import Groups, Hits, VectorIndex, Vectors, top
 from ecomfs.retrieve.lexical import LexicalIndex
-from ecomfs.retrieve.strategies.protocol import Reach
+from ecomfs.retrieve.strategies import Reach
 
 Mode = Literal["dense", "lexical", "hybrid", "tabular", "mixed"]
 _BY_VECTORS = ("dense", "tabular", "mixed")  # which differ in what the vectors are made of

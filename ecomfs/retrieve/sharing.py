@@ -20,8 +20,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from ecomfs.embed import unit_rows
 from ecomfs.errors import ConfigError
-from ecomfs.pool.embedder import unit_rows
 from ecomfs.retrieve.excluded import Excluded
 from ecomfs.retrieve.index import Rows, Vectors
 from ecomfs.retrieve.retriever import Retriever

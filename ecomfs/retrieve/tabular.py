@@ -1,6 +1,6 @@
 """Rows of numbers, categories and histories as vectors whose inner product is their similarity.
 
-A feature map of Gower's similarity (:class:`ecomfs.text.render.GowerSpace`, which gives scales,
+A feature map of Gower's similarity (:class:`ecomfs.features.GowerSpace`, which gives scales,
 categories and weights), so that the same index, exact or approximate, the same strategies and
 the same vote serve rows as serve texts:
 
@@ -24,10 +24,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ecomfs.pool.embedder import Vectors, unit_rows
-from ecomfs.text.render import FieldSpec, GowerSpace
-from ecomfs.text.render.gower import ReadRow
-from ecomfs.text.render.measure import NUMERIC
+from ecomfs.embed import Vectors, unit_rows
+from ecomfs.features import NUMERIC, GowerSpace, ReadRow
+from ecomfs.task import FieldSpec
 from ecomfs.types import Row
 
 _WAVES = np.array([1, 3, 5, 7])  # 1 − |x − y| is met within 0.03, but for its tip
@@ -76,7 +75,7 @@ class TabularSpace:
         return self.embed_read(self._space.read(rows))
 
     def read(self, rows: Sequence[Row]) -> list[ReadRow]:
-        """See :meth:`ecomfs.text.render.GowerSpace.read`."""
+        """See :meth:`ecomfs.features.GowerSpace.read`."""
         return self._space.read(rows)
 
     def fit_read(self, rows: Sequence[ReadRow], labels: Sequence[str] | None = None) -> Self:

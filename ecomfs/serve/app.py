@@ -10,8 +10,8 @@ from typing import Any
 from fastapi import Body, FastAPI, Security
 from fastapi.security import HTTPBearer
 
-from ecomfs.classifier import FewShotClassifier
 from ecomfs.errors import InputError
+from ecomfs.estimators import FewShotClassifier
 from ecomfs.serve import problems
 from ecomfs.serve.arms import Arms
 from ecomfs.serve.guard import Guard

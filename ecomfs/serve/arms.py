@@ -7,13 +7,12 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ecomfs.classifier import FewShotClassifier
+from ecomfs.ab import Entry, Split, Start, TrafficLog, now
 from ecomfs.errors import ConfigError, InputError, OutputError
+from ecomfs.estimators import FewShotClassifier
 from ecomfs.pipeline import Pipeline
 from ecomfs.serve import schemas
 from ecomfs.serve.service import Answer, Service
-from ecomfs.traffic import Entry, Split, Start, TrafficLog
-from ecomfs.traffic.log import now
 
 _log = logging.getLogger(__name__)
 

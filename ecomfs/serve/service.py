@@ -11,9 +11,7 @@ from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ecomfs import aio
-from ecomfs.classifier import FewShotClassifier
-from ecomfs.data import as_rows
+from ecomfs.core import aio
 from ecomfs.engine.lanes import IN_A_ROW
 from ecomfs.errors import (
     ConfigError,
@@ -23,11 +21,11 @@ from ecomfs.errors import (
     InvalidLogprobsError,
     RowError,
 )
-from ecomfs.explain import Explanation
-from ecomfs.pipeline import Case, Pipeline
+from ecomfs.estimators import FewShotClassifier, as_rows
+from ecomfs.io import MAX_CELL_CHARS
+from ecomfs.pipeline import Case, Explanation, Pipeline
 from ecomfs.serve import schemas
 from ecomfs.serve.batcher import MicroBatcher
-from ecomfs.table.reader import MAX_CELL_CHARS
 from ecomfs.types import Demonstration, Posterior, Prediction, Row, Status
 
 T = TypeVar("T")

@@ -1,36 +1,41 @@
-"""The task: what is classified, into which labels, and in which words it is asked.
+"""A task name or folder to a task card: fields, label space, instruction, template versions."""
 
-card.py      the task card (task.yaml): fields, labels, instruction, template versions
-labels.py    the label space of one run: the card's labels in the pool's spelling
-label_value.py  one rule for label values of every kind
-given.py     rows and labels as callers hand them over
-fields.py    which column of a table is which field of the card
-rows.py      a row as text, for the retriever and the prompt
-registry.py  finding cards and template files by task name
-"""
-
-from ecomfs.task.card import FieldSpec, LabelSpec, TaskCard
+from ecomfs.task.card import Bilingual, LabelSpec, TaskCard, plain_key
+from ecomfs.task.draft import draft_task
+from ecomfs.task.field_spec import NUMBERS, FieldKind, FieldSpec, Words, readable
 from ecomfs.task.fields import FieldMap, find_column, first_empty, is_missing
-from ecomfs.task.given import GivenLabels, as_items, as_table, is_scalar
+from ecomfs.task.given import GivenLabels, as_items, as_table, is_scalar, shown
 from ecomfs.task.label_value import column_labels, label_number, label_order, label_text
 from ecomfs.task.labels import Label, LabelSpace
-from ecomfs.task.registry import available_tasks, common_template, load_task, template_source
-from ecomfs.task.rows import RowText
+from ecomfs.task.lint import LintFinding, failed, lint_card
+from ecomfs.task.registry import (
+    available_tasks,
+    common_template,
+    load_task,
+    task_folder,
+    template_source,
+)
 
 __all__ = [
+    "NUMBERS",
+    "Bilingual",
+    "FieldKind",
     "FieldMap",
     "FieldSpec",
     "GivenLabels",
     "Label",
     "LabelSpace",
     "LabelSpec",
-    "RowText",
+    "LintFinding",
     "TaskCard",
+    "Words",
     "as_items",
     "as_table",
     "available_tasks",
     "column_labels",
     "common_template",
+    "draft_task",
+    "failed",
     "find_column",
     "first_empty",
     "is_missing",
@@ -38,6 +43,11 @@ __all__ = [
     "label_number",
     "label_order",
     "label_text",
+    "lint_card",
     "load_task",
+    "plain_key",
+    "readable",
+    "shown",
+    "task_folder",
     "template_source",
 ]

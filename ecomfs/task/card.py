@@ -13,9 +13,9 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ecomfs.text.normalise import one_width, squeeze
-from ecomfs.text.render import FieldKind
-from ecomfs.text.render import FieldSpec as RenderSpec
+from ecomfs.io import one_width, squeeze
+from ecomfs.task.field_spec import FieldKind
+from ecomfs.task.field_spec import FieldSpec as RenderSpec
 from ecomfs.types import Language, Row
 
 
@@ -56,7 +56,7 @@ class FieldSpec(_Strict):
     """One field of a row.
 
     In the YAML file the keys of ``rendering`` (``kind``, ``unit``, ``values``, ``items``, …) stand
-    beside ``name`` and ``title``; they are those of :class:`ecomfs.text.render.FieldSpec`.
+    beside ``name`` and ``title``; they are those of :class:`ecomfs.task.FieldSpec`.
 
     Attributes:
         name: the name templates use.
@@ -192,7 +192,7 @@ class TaskCard(_Strict):
     @property
     def tabular(self) -> bool:
         """Whether a row has fields of other kinds than text, which must be put into words
-        (:class:`ecomfs.task.RowText`)."""
+        (:class:`ecomfs.features.RowText`)."""
         return any(spec.kind != "text" for spec in self.fields)
 
     def with_rendering(self, specs: Sequence[RenderSpec]) -> TaskCard:

@@ -15,8 +15,8 @@ from typing import Any, Literal
 import yaml
 
 from ecomfs.errors import TaskError
+from ecomfs.io import detect_language
 from ecomfs.task.card import TaskCard, plain_key
-from ecomfs.text.language import detect_language
 
 QUESTION = "???"
 MAX_LISTED = 50

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from ecomfs.errors import ColumnError, RowError
+from ecomfs.io import ColumnNumbers, DecimalMark, evidence, respell, said
 from ecomfs.task.card import TaskCard
-from ecomfs.text.numbers import ColumnNumbers, DecimalMark, evidence, respell, said
-from ecomfs.text.render.spec import NUMBERS
+from ecomfs.task.field_spec import NUMBERS
 
 _WITH_MARK = re.compile(r"(?P<column>.*):(?P<mark>comma|point)", re.S)
 
@@ -151,7 +151,7 @@ class FieldMap:
         Args:
             card: with the marks of the pool, where it has them.
             rows: all rows of the table; not looked at when no field is a number.
-            likely: see :class:`ecomfs.text.numbers.ColumnNumbers`.
+            likely: see :class:`ecomfs.io.numbers.ColumnNumbers`.
             typed: the format keeps numbers apart from text, so that a lone point is the mark.
             strict: whether a column that does not say its mark is an error; else its rows fail one
                 by one.

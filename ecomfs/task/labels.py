@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ecomfs.errors import PoolError, UnknownLabelError
+from ecomfs.io import squeeze
 from ecomfs.task.card import LabelSpec, TaskCard, plain_key
 from ecomfs.task.label_value import is_missing_number, label_number, label_order, label_text
-from ecomfs.text.normalise import squeeze
 from ecomfs.types import Language
 
 

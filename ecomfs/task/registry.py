@@ -16,9 +16,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from ecomfs.errors import DecodingError, TaskError
+from ecomfs.io import MEND, read_text, yaml_problem
 from ecomfs.task.card import TaskCard
-from ecomfs.text.files import read_text
-from ecomfs.text.yaml_error import MEND, yaml_problem
 from ecomfs.types import Language
 
 _PACKAGE = Path(__file__).resolve().parent.parent

@@ -12,9 +12,10 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from ecomfs import FewShotClassifier
-from ecomfs.batch import read_examples, sample_examples, score_table
-from ecomfs.batch.evaluate import systems
+from ecomfs.batch import read_examples, score_table
+from ecomfs.estimators import FewShotClassifier
+from ecomfs.evaluation.evaluate import systems
+from ecomfs.pool import sample_examples
 from ecomfs.task import load_task
 from ecomfs_eval import compare
 

@@ -14,9 +14,11 @@ import time
 from pathlib import Path
 from statistics import mean
 
-from ecomfs import FewShotClassifier, aio
-from ecomfs.batch import read_examples, sample_examples
+from ecomfs.batch import read_examples
+from ecomfs.core import aio
 from ecomfs.engine.factory import open_engine
+from ecomfs.estimators import FewShotClassifier
+from ecomfs.pool import sample_examples
 from ecomfs.task import load_task
 from ecomfs_eval import wilson
 

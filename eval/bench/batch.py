@@ -107,9 +107,9 @@ def stats(url: str) -> dict[str, Any]:
 
 
 def pipeline(url: str, k: int) -> Any:
-    from ecomfs import FewShotClassifier
     from ecomfs.engine.cached import CachedEngine, ReadingCache
-    from ecomfs.engine.vllm_http import VllmEngine
+    from ecomfs.engine.vllm.http import VllmEngine
+    from ecomfs.estimators import FewShotClassifier
 
     # As the engine is opened for a command, without the start-up check, which a server that is no
     # model does not pass.
@@ -130,8 +130,8 @@ def pipeline(url: str, k: int) -> Any:
 
 
 def run_ecomfs(url: str, source: Path, output: Path, k: int) -> dict[str, Any]:
-    from ecomfs import aio
     from ecomfs.batch import score_table
+    from ecomfs.core import aio
 
     made = pipeline(url, k)
     tally = score_table(source, output, made).tally
@@ -329,8 +329,8 @@ def again(url: str, source: Path, output: Path) -> None:
 
 def real_model(spec: str, count: int, folder: Path) -> None:
     """The share of the time that is not the model's, with a real one."""
-    from ecomfs import FewShotClassifier
     from ecomfs.batch import score_table
+    from ecomfs.estimators import FewShotClassifier
 
     os.environ["ECOMFS_READING_CACHE"] = "off"
     source = make_table(folder / f"in{count}.csv", count)

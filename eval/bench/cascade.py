@@ -15,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ecomfs import FewShotClassifier, aio
 from ecomfs.batch import read_examples
-from ecomfs.pool.sample import random_examples
+from ecomfs.core import aio
+from ecomfs.estimators import FewShotClassifier
+from ecomfs.pool import random_examples
 from ecomfs.task import load_task
 from ecomfs_eval import Predictions, compare
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import yaml
 
 from ecomfs.errors import DecodingError
-from ecomfs.table import TableReader
+from ecomfs.io import TableReader
 
 SENTENCES = Path(__file__).with_suffix(".yaml")
 ROWS = 200
@@ -88,7 +88,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=ROWS, help="sentences an encoding")
     rows = parser.parse_args().rows
-    logging.getLogger("ecomfs.text.files").setLevel(logging.ERROR)  # the notes are counted
+    logging.getLogger("ecomfs.io.text_files").setLevel(logging.ERROR)  # the notes are counted
     heads = [f"{size} row{'s' if size > 1 else ''}" for size in SIZES]
     print(f"| encoding | languages | {' | '.join(heads)} |")
     print("|---|---|" + "---|" * len(SIZES))

@@ -13,11 +13,9 @@ import sys
 
 import atheris
 
-with atheris.instrument_imports(include=["ecomfs.read", "ecomfs.task", "ecomfs.text"]):
-    from ecomfs.read.parser import LabelParser
-    from ecomfs.read.verbalizer import words
-    from ecomfs.task import LabelSpace, load_task
-    from ecomfs.task.labels import Label
+with atheris.instrument_imports(include=["ecomfs.read", "ecomfs.task", "ecomfs.io"]):
+    from ecomfs.readout import LabelParser, words
+    from ecomfs.task import Label, LabelSpace, load_task
 
 SPACES = [
     LabelSpace.resolve(load_task("review_sentiment"), ["Positive", "Negative", "neutral"]),

@@ -91,11 +91,12 @@ def label_names(count: int) -> list[str]:
 
 def measure(point: Point, url: str, folder: Path) -> dict[str, Any]:
     """Fit, warm up, score."""
-    from ecomfs import FewShotClassifier, aio
     from ecomfs.batch import score_table
+    from ecomfs.core import aio
+    from ecomfs.embed import HashedEmbedder
     from ecomfs.engine.cached import CachedEngine, ReadingCache
-    from ecomfs.engine.vllm_http import VllmEngine
-    from ecomfs.pool.hashed import HashedEmbedder
+    from ecomfs.engine.vllm.http import VllmEngine
+    from ecomfs.estimators import FewShotClassifier
 
     names = label_names(point.labels)
     clf = FewShotClassifier(

@@ -266,8 +266,8 @@ def one_row() -> dict[str, Any]:
     Runs once with one row and once with two: what is built once more for the second row is a
     shape of a row, not of the run.
     """
-    from ecomfs import FewShotClassifier
     from ecomfs.batch import score_table
+    from ecomfs.estimators import FewShotClassifier
 
     texts = [f"review {i}: it {'broke at once' if i % 2 else 'works very well'}" for i in range(24)]
     labels = ["negative" if i % 2 else "positive" for i in range(24)]

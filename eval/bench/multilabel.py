@@ -30,10 +30,10 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import MultiLabelBinarizer
 
-from ecomfs.multilabel import MultiLabelClassifier, read_labels, write_labels
-from ecomfs.pool import open_embedder
-from ecomfs.pool.sample import random_examples
-from ecomfs.table import read_frame
+from ecomfs.embed import open_embedder
+from ecomfs.estimators.multilabel import MultiLabelClassifier, read_labels, write_labels
+from ecomfs.io import read_frame
+from ecomfs.pool import random_examples
 from ecomfs.types import Example
 from ecomfs_eval import wilson
 

@@ -1,7 +1,7 @@
 """Does the embedded engine always close? Opens and closes it while other processes hold all cores.
 
 llama.cpp can be told to end before its main loop has begun; then its destructor waits for ever and
-holds Python's lock, so that no signal ends the process (:mod:`ecomfs.engine.llama_process`). A busy
+holds Python's lock, so that no signal ends the process (:mod:`ecomfs.engine.llama.process`). A busy
 machine is where that happens. A watchdog that needs no lock ends this script if it does.
 
     python eval/bench/open_close.py

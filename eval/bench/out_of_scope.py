@@ -15,11 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ecomfs import FewShotClassifier, aio
 from ecomfs.batch import read_examples
-from ecomfs.read.novelty import signs
+from ecomfs.calibration import signs
+from ecomfs.core import aio
+from ecomfs.estimators import FewShotClassifier
+from ecomfs.io import fold
 from ecomfs.task import load_task
-from ecomfs.text.normalise import fold
 
 
 def main() -> None:

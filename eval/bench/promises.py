@@ -29,8 +29,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from ecomfs.read.conformal import accept_threshold, prediction_set, set_threshold
-from ecomfs.suites import ResultsFolder
+from ecomfs.calibration import accept_threshold, set_threshold
+from ecomfs.calibration.conformal import prediction_set
+from ecomfs.evaluation.suites import ResultsFolder
 from ecomfs_eval import wilson
 
 KINDS = ("population", "batch")

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ecomfs import FewShotClassifier
-from ecomfs.batch import read_examples, sample_examples
+from ecomfs.batch import read_examples
+from ecomfs.estimators import FewShotClassifier
+from ecomfs.pool import sample_examples
 from ecomfs.task import load_task
 from ecomfs_eval import METRICS, Bootstrap, Predictions, compare, scores
 

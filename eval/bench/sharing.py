@@ -19,11 +19,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ecomfs import FewShotClassifier, aio
 from ecomfs.batch import read_examples
+from ecomfs.core import aio
 from ecomfs.engine.factory import open_engine
-from ecomfs.engine.vllm_http import VllmEngine
-from ecomfs.pool.sample import random_examples, sample_examples
+from ecomfs.engine.vllm.http import VllmEngine
+from ecomfs.estimators import FewShotClassifier
+from ecomfs.pool import random_examples, sample_examples
 from ecomfs.retrieve import simulate_prefix_cache
 from ecomfs.task import load_task
 from ecomfs_eval import Predictions, compare

@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from ecomfs.batch import read_examples
-from ecomfs.pool import open_embedder
-from ecomfs.pool.sample import random_examples
-from ecomfs.retrieve import Experts, Retriever
+from ecomfs.embed import open_embedder
+from ecomfs.experts import Experts
+from ecomfs.io import fold
+from ecomfs.pipeline.language_setup import Narrowing
+from ecomfs.pool import random_examples
+from ecomfs.retrieve import Retriever
 from ecomfs.task import load_task
-from ecomfs.text.normalise import fold
-from ecomfs.voice import Narrowing
 from ecomfs_eval import wilson
 
 SIZES = (5, 8, 10, 20)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ecomfs.table import read_frame
+from ecomfs.io import read_frame
 
 
 def main() -> None:

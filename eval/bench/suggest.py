@@ -20,12 +20,13 @@ import numpy as np
 from scipy import stats
 
 from ecomfs.batch import read_examples
-from ecomfs.decide import cheap_answer
-from ecomfs.pool import Embedder, open_embedder
-from ecomfs.read.fusion import PRIOR_CHEAP
-from ecomfs.retrieve import Experts, Retriever
-from ecomfs.suggest import suggest
-from ecomfs.task import RowText, load_task
+from ecomfs.calibration import PRIOR_CHEAP, cheap_answer
+from ecomfs.embed import Embedder, open_embedder
+from ecomfs.experts import Experts
+from ecomfs.features import RowText
+from ecomfs.prepare.suggest import suggest
+from ecomfs.retrieve import Retriever
+from ecomfs.task import load_task
 from ecomfs.types import Example
 
 SETS = {

@@ -17,10 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ecomfs.batch import read_examples, sample_examples
-from ecomfs.pool import Embedder, open_embedder
+from ecomfs.batch import read_examples
+from ecomfs.embed import Embedder, open_embedder
+from ecomfs.features import RowText
+from ecomfs.pool import sample_examples
 from ecomfs.retrieve import Retriever, choose_similarity
-from ecomfs.task import RowText, TaskCard, load_task
+from ecomfs.task import TaskCard, load_task
 from ecomfs.types import Example
 from ecomfs_eval import Bootstrap, Predictions
 from ecomfs_eval.repeated import average, average_difference

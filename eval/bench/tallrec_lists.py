@@ -25,7 +25,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from ecomfs.table import AtomicWriter, TableReader, added_columns
+from ecomfs.io import AtomicWriter, TableReader, added_columns
 
 YES = "yes"
 

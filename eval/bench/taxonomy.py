@@ -19,10 +19,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from ecomfs import FewShotClassifier
-from ecomfs.pool.sample import random_examples, sample_examples
-from ecomfs.table import read_frame
-from ecomfs.taxonomy import TaxonomyClassifier
+from ecomfs.estimators import FewShotClassifier
+from ecomfs.estimators.taxonomy import TaxonomyClassifier
+from ecomfs.io import read_frame
+from ecomfs.pool import random_examples, sample_examples
 from ecomfs.types import Example, Prediction
 from ecomfs_eval import Predictions, compare, wilson
 

@@ -11,11 +11,10 @@ import pytest
 import yaml
 from scripted import ScriptedEngine
 
-from ecomfs import FewShotClassifier
-from ecomfs.batch import find_columns, read_examples, score_table
-from ecomfs.batch.examples import read_marks
+from ecomfs.batch import find_columns, read_examples, read_marks, score_table
 from ecomfs.errors import EcomfsError
-from ecomfs.table import TableReader
+from ecomfs.estimators import FewShotClassifier
+from ecomfs.io import TableReader
 from ecomfs.task import load_task
 from ecomfs.types import Example
 

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecomfs.batch import read_examples, sample_examples
-from ecomfs.batch.imports import import_examples, write_examples
+from ecomfs.batch import import_examples, read_examples, write_examples
 from ecomfs.errors import (
     ColumnError,
     DuplicateIdError,
@@ -17,8 +16,7 @@ from ecomfs.errors import (
     MissingFileError,
     UnknownLabelError,
 )
-from ecomfs.pool import Pool
-from ecomfs.pool.sample import sample_queries
+from ecomfs.pool import Pool, sample_examples, sample_queries
 from ecomfs.task import load_task
 from ecomfs.types import Example
 

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import csv
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import fault_server as faults
 import pytest
 from scripted import classifier
 
-from ecomfs import aio
 from ecomfs.batch import ScoreResult, score_table
-from ecomfs.engine.vllm_http import VllmEngine
+from ecomfs.core import aio
+from ecomfs.engine.vllm.http import VllmEngine
 from ecomfs.errors import EngineError
-
-sys.path.append(str(Path(__file__).parents[1] / "engine"))  # its test server
-import fault_server as faults
 
 ROWS = 150
 TIMEOUT = 0.3

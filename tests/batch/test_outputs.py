@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 from scripted import classifier
 
-from ecomfs.batch import score_table
-from ecomfs.batch.files import find_inputs, name_outputs
+from ecomfs.batch import find_inputs, name_outputs, score_table
 from ecomfs.errors import ConfigError, MissingFileError, OutputError
-from ecomfs.table import TableReader
+from ecomfs.io import TableReader
 
 
 def table(path: Path) -> Path:

@@ -9,10 +9,18 @@ import pytest
 import victim
 from scripted import ScriptedEngine, classifier
 
-from ecomfs.batch import Selection, Where, find_columns, score_table
-from ecomfs.batch.identity import pipeline_identity
-from ecomfs.batch.plan import Plan, Prices, plan_table, total
-from ecomfs.batch.score import run_identity
+from ecomfs.batch import (
+    Plan,
+    Prices,
+    Selection,
+    Where,
+    find_columns,
+    pipeline_identity,
+    plan_table,
+    run_identity,
+    score_table,
+    total,
+)
 from ecomfs.engine.cached import CachedEngine, ReadingCache
 from ecomfs.errors import ConfigError, EngineUnavailableError
 

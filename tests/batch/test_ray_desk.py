@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from scripted import ScriptedEngine, classifier
 
+from ecomfs.batch import pipeline_identity
 from ecomfs.batch.answer import row_key, unpack
 from ecomfs.batch.feed import Asked
-from ecomfs.batch.identity import pipeline_identity
-from ecomfs.batch.ray_actor import Desk, Scorer
-from ecomfs.batch.ray_cluster import cluster
-from ecomfs.batch.ray_runner import RayScorer
+from ecomfs.batch.ray.actor import Desk, Scorer
+from ecomfs.batch.ray.cluster import cluster
+from ecomfs.batch.ray.runner import RayScorer
 from ecomfs.errors import ConfigError, EngineUnavailableError
 from ecomfs.pipeline import Pipeline
 

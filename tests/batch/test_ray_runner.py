@@ -53,7 +53,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Plain:
 
 def start(plain: Plain, folder: Path, how: str = "{}") -> subprocess.Popen[str]:
     """A driver, in a process of its own; its actors leave their traces in ``folder``."""
-    path = os.pathsep.join([str(TESTS), str(TESTS / "batch"), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(TESTS / "support"), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(
         [sys.executable, "-m", "ray_job", plain.source, folder / "out.csv", folder, how],
         env={**os.environ, "PYTHONPATH": path, "RAY_ADDRESS": "", "OPENBLAS_NUM_THREADS": "1"},

@@ -14,10 +14,10 @@ import pytest
 import victim
 from scripted import ScriptedEngine, classifier, examples
 
-from ecomfs import FewShotClassifier
 from ecomfs.batch import ScoreResult, Selection, Where, score_table
 from ecomfs.batch.journal import Entry, Journal
 from ecomfs.errors import EngineUnavailableError, InputError, JournalError, OutputError
+from ecomfs.estimators import FewShotClassifier
 
 
 class Interrupted(ScriptedEngine):
@@ -292,7 +292,7 @@ def test_a_disk_that_is_full_at_once_is_an_error_of_the_output(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("ecomfs.table.writer.os.fsync", full)
+        patched.setattr("ecomfs.io.writer.os.fsync", full)
         with pytest.raises(OutputError, match="disk is full"):
             go_on(source, ScriptedEngine())
 

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from pools import reviews
 from scripted import ScriptedEngine, classifier
 
-from ecomfs import FewShotClassifier
 from ecomfs.batch import score_table
 from ecomfs.errors import (
     ColumnError,
@@ -25,6 +24,7 @@ from ecomfs.errors import (
     EngineUnavailableError,
     OutputError,
 )
+from ecomfs.estimators import FewShotClassifier
 
 
 def table(path: Path, rows: list[list[str]], header: tuple[str, ...] = ("id", "text")) -> Path:
@@ -190,7 +190,7 @@ def test_output_must_not_be_the_input(tmp_path: Path) -> None:
 
 
 def test_gold_is_collected_and_its_gaps_are_not_scored(tmp_path: Path) -> None:
-    from ecomfs.batch.evaluate import systems
+    from ecomfs.evaluation.evaluate import systems
 
     rows = [["1", "good", "POSITIVE"], ["2", "bad", ""], ["3", "ugly", "unheard of"]]
     source = table(tmp_path / "in.csv", rows, ("id", "text", "truth"))
@@ -206,7 +206,7 @@ def test_gold_is_collected_and_its_gaps_are_not_scored(tmp_path: Path) -> None:
 
 
 def test_model_and_experts_stand_beside_their_common_answer(tmp_path: Path) -> None:
-    from ecomfs.batch.evaluate import systems
+    from ecomfs.evaluation.evaluate import systems
 
     rows = [["1", "good", "POSITIVE"], ["2", "bad", "negative"], ["3", "", "positive"]]
     source = table(tmp_path / "in.csv", rows, ("id", "text", "truth"))

@@ -12,7 +12,7 @@ from scripted import ScriptedEngine, classifier
 
 from ecomfs.batch import Selection, Where, score_table
 from ecomfs.errors import ColumnError, ConfigError, InputError
-from ecomfs.table import TableReader
+from ecomfs.io import TableReader
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from scripted import ScriptedEngine
 
+from ecomfs.ab.run import hidden
 from ecomfs.cli.ab import ab
-from ecomfs.compare.run import hidden
 from ecomfs.engine.cached import CachedEngine, ReadingCache
 from ecomfs.errors import (
     ColumnError,

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from writing import POOL, Writer
 
-from ecomfs.batch import read_examples
-from ecomfs.batch.imports import import_examples, write_examples
+from ecomfs.batch import import_examples, read_examples, write_examples
 from ecomfs.cli import run
 from ecomfs.pool import Pool
 from ecomfs.task import load_task
@@ -30,7 +29,7 @@ TEXTS = [
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     writer = Writer(lambda source, seed: TEXTS[(seed + len(source)) % len(TEXTS)])
-    monkeypatch.setattr("ecomfs.classifier.shared_engine", lambda spec: writer)
+    monkeypatch.setattr("ecomfs.estimators.few_shot.shared_engine", lambda spec: writer)
     monkeypatch.setattr("ecomfs.engine.shared.shared_engine", lambda spec: writer)
     write_examples("pool.csv", POOL)
     Path("titles.csv").write_text(

@@ -10,7 +10,7 @@ import pytest
 from scripted import ScriptedEngine
 
 from ecomfs.cli import run
-from ecomfs.table import read_frame
+from ecomfs.io import read_frame
 
 VISITS = [f"{i},{i * 3},{'Nov' if i % 2 else 'May'},{i % 2}" for i in range(12)]
 HEADER = "id,ProductRelated,Month,label"
@@ -20,7 +20,7 @@ PROMPTS = Path(__file__).parents[2] / "prompts"
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ecomfs.classifier.shared_engine", lambda spec: ScriptedEngine())
+    monkeypatch.setattr("ecomfs.estimators.few_shot.shared_engine", lambda spec: ScriptedEngine())
     write("pool.csv", HEADER, *VISITS)
     return tmp_path
 
@@ -72,11 +72,13 @@ def test_cells_of_a_visit(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_column_with_two_readings_stops_before_a_model_is_loaded(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("ecomfs.classifier.shared_engine", lambda spec: pytest.fail("loaded"))
+    monkeypatch.setattr(
+        "ecomfs.estimators.few_shot.shared_engine", lambda spec: pytest.fail("loaded")
+    )
     write("in.csv", HEADER, 'f,"1,200",Nov,0', "g,7,May,1")
     assert score() == 2
     assert "in.csv: column 'ProductRelated': '1,200' is 1200 or 1.2" in capsys.readouterr().err
-    monkeypatch.setattr("ecomfs.classifier.shared_engine", lambda spec: ScriptedEngine())
+    monkeypatch.setattr("ecomfs.estimators.few_shot.shared_engine", lambda spec: ScriptedEngine())
     assert score("--field", "product_pages=ProductRelated:point") == 0
     assert [row["status"] for row in scored()] == ["ok", "ok"]
 

@@ -22,7 +22,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ScriptedEngine:
     monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.setenv("ECOMFS_STATE", str(tmp_path / "state"))
     engine = ScriptedEngine()
-    monkeypatch.setattr("ecomfs.classifier.shared_engine", lambda spec: engine)
+    monkeypatch.setattr("ecomfs.estimators.few_shot.shared_engine", lambda spec: engine)
     texts, labels = examples()
     write("pool.csv", [["text", "label"], *zip(texts, labels, strict=True)])
     for name in ("a", "b"):

@@ -15,7 +15,7 @@ import typer
 from scripted import ScriptedEngine
 
 from ecomfs.cli import app, run
-from ecomfs.table import read_frame
+from ecomfs.io import read_frame
 
 POOL = "id,text,label\n" + "".join(
     f"{i},{'schön und günstig' if i % 2 else 'enttäuscht und fällt größer aus'} {i},"
@@ -35,7 +35,7 @@ SCORE = [
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ecomfs.classifier.shared_engine", lambda spec: ScriptedEngine())
+    monkeypatch.setattr("ecomfs.estimators.few_shot.shared_engine", lambda spec: ScriptedEngine())
     return tmp_path
 
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ecomfs.batch import read_examples
-from ecomfs.batch.imports import export_examples
+from ecomfs.batch import export_examples, read_examples
 from ecomfs.cli import run
 from ecomfs.pool import Pool
 from ecomfs.task import load_task

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import typer
+from verbs import commands
 
-from ecomfs.cli import app, run
-from ecomfs.retrieve import STRATEGIES
+from ecomfs.cli import run
+from ecomfs.retrieve.strategies import STRATEGIES
 
 
 def test_what_stands_in_brackets_is_shown(
@@ -30,20 +29,6 @@ def test_score_says_how_to_get_promises(capsys: pytest.CaptureFixture[str]) -> N
     assert "Promises (--precision, …) are fitted in the same run" in shown
     assert shown.index("─ Promises ─") < shown.index("--max-loss")
     assert "--profile of" in " ".join(shown.split())
-
-
-def commands() -> Iterator[tuple[str, Any]]:
-    """Every command by its words."""
-    return nested(typer.main.get_command(app))
-
-
-def nested(command: Any, *names: str) -> Iterator[tuple[str, Any]]:
-    inner = getattr(command, "commands", None)
-    if inner is None:
-        yield " ".join(names), command
-        return
-    for name, each in inner.items():
-        yield from nested(each, *names, name)
 
 
 @pytest.mark.parametrize(

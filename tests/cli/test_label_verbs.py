@@ -20,7 +20,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
     engine = ScriptedEngine()
-    monkeypatch.setattr("ecomfs.classifier.shared_engine", lambda spec: engine)
+    monkeypatch.setattr("ecomfs.estimators.few_shot.shared_engine", lambda spec: engine)
     return tmp_path
 
 

@@ -28,7 +28,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "300")
     monkeypatch.setenv("ECOMFS_STATE", str(tmp_path / "state"))
-    monkeypatch.setattr("ecomfs.classifier.shared_engine", lambda spec: ScriptedEngine())
+    monkeypatch.setattr("ecomfs.estimators.few_shot.shared_engine", lambda spec: ScriptedEngine())
     texts, labels = examples()
     write("pool.csv", [["id", "text", "label"], *zip(range(12), texts, labels, strict=True)])
     write("in.csv", [["id", "text", "true"], *([i, f"thing {i}", "positive"] for i in range(4))])

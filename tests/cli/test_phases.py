@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from scripted import ScriptedEngine, examples
 
-from ecomfs.batch.runlog import find_run
+from ecomfs.batch import find_run
 from ecomfs.cli import run
 
 COMMON = ["-t", "review_sentiment", "--embedder", "hashed", "--language", "en", "--k", "2"]
@@ -30,7 +30,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ScriptedEngine:
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("ECOMFS_STATE", str(tmp_path / "state"))
     engine = ScriptedEngine()
-    monkeypatch.setattr("ecomfs.classifier.shared_engine", lambda spec: engine)
+    monkeypatch.setattr("ecomfs.estimators.few_shot.shared_engine", lambda spec: engine)
     texts, labels = examples()
     write("pool.csv", [["text", "label"], *zip(texts, labels, strict=True)])
     write("in.csv", [["id", "text", "label"], *([i, f"thing {i}", "negative"] for i in range(9))])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ecomfs.cli import run
-from ecomfs.table import read_frame
+from ecomfs.io import read_frame
 
 ROWS = """id,text,label,stars
 1,Works <b>well</b>!,good,5

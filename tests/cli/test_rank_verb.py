@@ -8,7 +8,7 @@ import pytest
 from scripted import ScriptedEngine
 
 from ecomfs.cli import run
-from ecomfs.table import read_frame
+from ecomfs.io import read_frame
 
 POOL = """id,liked,item,label
 1,"[""Chess""]",Go,like
@@ -27,7 +27,7 @@ PAIRS = "key,user,title,label\n" + "".join(
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     engine = ScriptedEngine(fails_on="thing 4")
-    monkeypatch.setattr("ecomfs.classifier.shared_engine", lambda spec: engine)
+    monkeypatch.setattr("ecomfs.estimators.few_shot.shared_engine", lambda spec: engine)
     Path("pool.csv").write_text(POOL, "utf-8")
     Path("catalogue.csv").write_text(CATALOGUE, "utf-8")
     Path("history.csv").write_text(HISTORY, "utf-8")
@@ -166,7 +166,7 @@ def test_bad_tables_stop_before_the_model_is_loaded(
     def loaded(spec: str) -> None:
         raise AssertionError(spec)
 
-    monkeypatch.setattr("ecomfs.classifier.shared_engine", loaded)
+    monkeypatch.setattr("ecomfs.estimators.few_shot.shared_engine", loaded)
     Path(name).write_text(text, "utf-8")
     assert both() == 2
     assert message in capsys.readouterr().err

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from ecomfs import Client, Status
 from ecomfs.cli.serve import serve
+from ecomfs.client import Client
 from ecomfs.errors import ConfigError, MissingFileError, TaskError
+from ecomfs.types import Status
 
 SAMPLES = Path(__file__).parents[2] / "samples" / "review_sentiment"
 

@@ -19,11 +19,11 @@ import pytest
 import yaml
 from scripted import ScriptedEngine
 from serving import ask, serving
-from test_help import commands
+from verbs import commands
 
-from ecomfs import FewShotClassifier
 from ecomfs.cli import run
 from ecomfs.errors import ConfigError
+from ecomfs.estimators import FewShotClassifier
 from ecomfs.pool import Pool
 from ecomfs.serve import create_app
 from ecomfs.task import TaskCard, load_task

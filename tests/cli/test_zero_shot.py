@@ -8,13 +8,13 @@ import pytest
 from scripted import ScriptedEngine
 
 from ecomfs.cli import run
-from ecomfs.table import read_frame
+from ecomfs.io import read_frame
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ecomfs.classifier.shared_engine", lambda spec: ScriptedEngine())
+    monkeypatch.setattr("ecomfs.estimators.few_shot.shared_engine", lambda spec: ScriptedEngine())
     Path("in.csv").write_text("id,text,label\n1,good,positive\n2,poor,negative\n", "utf-8")
     Path("pool.csv").write_text("id,text,label\n1,fine,positive\n2,bad,negative\n", "utf-8")
     return tmp_path

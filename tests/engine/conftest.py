@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 from fault_server import FaultServer
 
-from ecomfs import aio
-from ecomfs.engine.gguf import GgufEngine
+from ecomfs.core import aio
+from ecomfs.engine.llama.engine import GgufEngine
 from ecomfs.engine.models import demo_model, smollm2_model
 
 

@@ -11,11 +11,11 @@ import pytest
 from fault_server import FaultServer
 from scripted import ScriptedEngine
 
-from ecomfs import aio
+from ecomfs.core import aio
 from ecomfs.engine.canary import CanaryReport, Check, canary
-from ecomfs.engine.gguf import GgufEngine
+from ecomfs.engine.llama.engine import GgufEngine
 from ecomfs.engine.protocol import Engine, Tokenizer
-from ecomfs.engine.vllm_http import VllmEngine
+from ecomfs.engine.vllm.http import VllmEngine
 from ecomfs.errors import CanaryError, EngineError, EngineUnavailableError
 from ecomfs.types import Generation, Prompt, Question, Reading
 

@@ -21,7 +21,7 @@ import pytest
 from stand_in_model import serving
 from tiny import tiny_model
 
-from ecomfs import aio
+from ecomfs.core import aio
 from ecomfs.engine.canary import canary
 from ecomfs.engine.factory import open_engine
 from ecomfs.engine.models import smollm2_model
@@ -119,7 +119,7 @@ def vllm_local(_: pytest.FixtureRequest) -> Subject:
 @pytest.fixture(scope="session")
 def vllm_url() -> Iterator[str]:
     """A real vLLM server with SmolLM2."""
-    from ecomfs.engine.up import start_vllm
+    from ecomfs.engine.vllm.up import start_vllm
 
     if url := os.environ.get("ECOMFS_TEST_VLLM_URL"):
         yield url

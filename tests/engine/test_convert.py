@@ -10,7 +10,7 @@ from tiny import tiny_model
 
 from ecomfs.engine.convert import check_bos, to_huggingface
 from ecomfs.engine.factory import open_engine
-from ecomfs.engine.gguf import GgufEngine
+from ecomfs.engine.llama.engine import GgufEngine
 from ecomfs.engine.models import smollm2_model
 from ecomfs.errors import MissingFileError, ModelError
 from ecomfs.types import Question, Reading

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from ecomfs.engine import factory
 from ecomfs.engine.factory import open_engine
-from ecomfs.engine.gguf import GgufEngine
-from ecomfs.engine.vllm_http import VllmEngine
+from ecomfs.engine.llama.engine import GgufEngine
+from ecomfs.engine.vllm.http import VllmEngine
 from ecomfs.errors import ConfigError, EngineUnavailableError, MissingFileError
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from ecomfs.engine.gguf import GgufEngine
+from ecomfs.engine.llama.engine import GgufEngine
 from ecomfs.engine.models import smollm2_model
 from ecomfs.engine.protocol import Engine, Sampling
 from ecomfs.errors import (

@@ -16,10 +16,10 @@ import pytest
 import scripted
 from fault_server import FaultServer
 
-from ecomfs import aio
-from ecomfs.engine import litellm_wire
+from ecomfs.core import aio
 from ecomfs.engine.cached import CachedEngine, ReadingCache
 from ecomfs.engine.factory import open_engine
+from ecomfs.engine.litellm import wire as litellm_wire
 from ecomfs.engine.protocol import Spending, TopTokens
 from ecomfs.errors import (
     ConfigError,

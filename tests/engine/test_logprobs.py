@@ -17,20 +17,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted import ScriptedEngine, classifier
 
-from ecomfs import Status, aio
 from ecomfs.batch import score_table
 from ecomfs.cli import run as command
-from ecomfs.engine import litellm_wire, logprobs
+from ecomfs.core import aio
+from ecomfs.engine import logprobs
 from ecomfs.engine.cached import CachedEngine, ReadingCache
 from ecomfs.engine.canary import canary
+from ecomfs.engine.litellm import wire as litellm_wire
 from ecomfs.engine.protocol import Chosen, TopTokens
-from ecomfs.engine.vllm_http import VllmEngine
+from ecomfs.engine.vllm.http import VllmEngine
 from ecomfs.errors import EngineError, InvalidLogprobsError
-from ecomfs.read import LogprobReadout
-from ecomfs.read.choice import ChoiceReadout
-from ecomfs.read.likely import TopReadout
-from ecomfs.read.verbalizer import Verbalizer
-from ecomfs.types import Posterior, Prompt, Question, Reading
+from ecomfs.readout import ChoiceReadout, LogprobReadout, TopReadout, Verbalizer
+from ecomfs.types import Posterior, Prompt, Question, Reading, Status
 from prompts import of_tokens
 
 NAN, INF = math.nan, math.inf
@@ -400,7 +398,7 @@ class TestServer:
         fault_server.mix = lambda: spoil(says)
         engine = CachedEngine(engine_at(fault_server), ReadingCache(tmp_path / "cache.sqlite"))
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr("ecomfs.classifier.shared_engine", lambda spec: engine)
+        monkeypatch.setattr("ecomfs.estimators.few_shot.shared_engine", lambda spec: engine)
         Path("in.csv").write_text("id,text\n" + "".join(f"{n},row {n}\n" for n in range(40)))
         Path("pool.csv").write_text("text,label\ngood,positive\nbad,negative\n")
         arguments = "score in.csv -t review_sentiment -e pool.csv --embedder hashed --k 0 -q"

@@ -12,12 +12,13 @@ from pools import reviews
 from stand_in_model import ModelServer, serving
 from tiny import tiny_model
 
-from ecomfs import FewShotClassifier, aio
+from ecomfs.core import aio
 from ecomfs.engine import canary as canary_module
 from ecomfs.engine.factory import open_engine
-from ecomfs.engine.gguf import GgufEngine
+from ecomfs.engine.llama.engine import GgufEngine
 from ecomfs.engine.shared import canary_reports, close_shared, shared_engine
 from ecomfs.errors import CanaryError
+from ecomfs.estimators import FewShotClassifier
 from ecomfs.types import Status
 
 NAMED = frozenset({"logprob_token_ids"})

@@ -14,7 +14,7 @@ from fault_server import FaultServer
 from stand_in_model import serving
 from tiny import tiny_model
 
-from ecomfs import aio
+from ecomfs.core import aio
 from ecomfs.engine import canary as canary_module
 from ecomfs.engine.cached import CachedEngine
 from ecomfs.engine.factory import open_engine

@@ -263,7 +263,7 @@ def test_memory_that_does_not_suffice_halves_the_batch(
 ) -> None:
     import torch
 
-    from ecomfs.engine.prefix import PrefixDecoder
+    from ecomfs.engine.transformers.prefix import PrefixDecoder
 
     sizes: list[int] = []
     real = PrefixDecoder.next_logprobs
@@ -286,7 +286,7 @@ def test_one_prompt_too_large_for_memory_fails_alone(
 ) -> None:
     import torch
 
-    from ecomfs.engine.prefix import PrefixDecoder
+    from ecomfs.engine.transformers.prefix import PrefixDecoder
 
     real = PrefixDecoder.next_logprobs
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from ecomfs.engine import up
 from ecomfs.engine.canary import canary
 from ecomfs.engine.factory import open_engine
 from ecomfs.engine.launch import Runtime
-from ecomfs.engine.up import VllmServer, serve_foreground, start_vllm
+from ecomfs.engine.vllm import up
+from ecomfs.engine.vllm.up import VllmServer, serve_foreground, start_vllm
 from ecomfs.errors import EngineTimeoutError, EngineUnavailableError
 from ecomfs.types import Question, Reading
 

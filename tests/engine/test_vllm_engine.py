@@ -10,9 +10,9 @@ import fault_server as faults
 import pytest
 from fault_server import CONTEXT, FaultServer, logprob
 
-from ecomfs import aio
+from ecomfs.core import aio
 from ecomfs.engine.protocol import Constrained, Engine, Sampling
-from ecomfs.engine.vllm_http import VllmEngine
+from ecomfs.engine.vllm.http import VllmEngine
 from ecomfs.errors import (
     ConfigError,
     ContextOverflowError,

@@ -10,8 +10,8 @@ import fault_server as faults
 import pytest
 from fault_server import CONTEXT, FaultServer, logprob, mixture
 
-from ecomfs import aio
-from ecomfs.engine.vllm_http import VllmEngine
+from ecomfs.core import aio
+from ecomfs.engine.vllm.http import VllmEngine
 from ecomfs.errors import CanaryError, EngineError, EngineUnavailableError, ModelError
 from ecomfs.types import Question, Reading
 from prompts import of_tokens

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from ecomfs import aio
+from ecomfs.core import aio
 from ecomfs.engine.factory import open_engine
 from ecomfs.engine.launch import servable
 from ecomfs.engine.protocol import Sampling

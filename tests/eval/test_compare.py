@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.contingency_tables import mcnemar as sm_mcnemar
 from statsmodels.stats.multitest import multipletests
+from strategies import predictions, quick
 
 from ecomfs_eval import METRICS, Bootstrap, Predictions, compare, compare_many
 from ecomfs_eval.compare import (
@@ -23,8 +24,6 @@ from ecomfs_eval.compare import (
     rows_needed,
 )
 from ecomfs_eval.errors import OptionError, RowsDifferError
-
-from .strategies import predictions, quick
 
 
 @quick

@@ -8,13 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
+from strategies import quick
 
 from ecomfs_eval import METRICS, Bootstrap, Predictions, get_metric, score, scores, wilson
 from ecomfs_eval.errors import OptionError
 from ecomfs_eval.intervals import leave_out, replicate, resamples
 from ecomfs_eval.metrics import Undefined
-
-from .strategies import quick
 
 
 @quick

@@ -7,12 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score
+from strategies import quick
 
 from ecomfs_eval import score_label_sets
 from ecomfs_eval.errors import ColumnError, EmptyDataError, UnknownLabelError
 from ecomfs_eval.metrics.label_sets import METRICS, LabelSets
-
-from .strategies import quick
 
 NAMES = ["a", "b", "c", "d"]
 SETS = st.frozensets(st.sampled_from(NAMES))

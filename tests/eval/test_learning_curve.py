@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import quick
 
 from ecomfs_eval import METRICS, Bootstrap, Predictions
 from ecomfs_eval.baselines import LabelledRows
 from ecomfs_eval.errors import EmptyDataError, OptionError
 from ecomfs_eval.learning_curve import Run, baseline_curves, learning_curve, nested_order
 from ecomfs_eval.metrics import Undefined
-
-from .strategies import quick
 
 FAST = Bootstrap(resamples=400)
 

@@ -11,11 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sk
+from strategies import predictions, quick, weights_for
 
 from ecomfs_eval import METRICS, Predictions, confusion_matrix, get_metric
 from ecomfs_eval.metrics import Undefined, per_class, precision_recall_curve, roc_curve
-
-from .strategies import predictions, quick, weights_for
 
 NONE = "~none"
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import ndcg_score, roc_auc_score
+from strategies import predictions, quick, weights_for
 
 from ecomfs_eval import (
     METRICS,
@@ -22,8 +23,6 @@ from ecomfs_eval import (
 )
 from ecomfs_eval.errors import OptionError
 from ecomfs_eval.metrics import Statistic, Undefined
-
-from .strategies import predictions, quick, weights_for
 
 
 def repeated(p: Predictions, w: np.ndarray) -> Predictions:

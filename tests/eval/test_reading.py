@@ -10,12 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
+from strategies import predictions, quick
 
 from ecomfs_eval import Columns, EvalError, Predictions, gold_from_file
 from ecomfs_eval import errors as e
 from ecomfs_eval.reading import from_file, from_frame
-
-from .strategies import predictions, quick
 
 CSV = """id,label,predicted,p_no,p_yes,lang
 r1,no,no,0.9,0.1,en

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import quick
 
 from ecomfs_eval import Bootstrap, Predictions, compare, compare_many
 from ecomfs_eval.errors import OptionError, RowError, RowsDifferError
@@ -20,8 +21,6 @@ from ecomfs_eval.sequential import (
     sequential_compare,
 )
 from ecomfs_eval.simulate import main, simulate
-
-from .strategies import quick
 
 
 def test_two_thousand_tests_without_a_difference() -> None:

@@ -7,11 +7,10 @@ import json
 import numpy as np
 import pytest
 from hypothesis import given
+from strategies import predictions, quick
 
 from ecomfs_eval import METRICS, Bootstrap, Predictions, get_metric, summarise
 from ecomfs_eval.errors import OptionError
-
-from .strategies import predictions, quick
 
 FAST = Bootstrap(resamples=100)
 

@@ -8,10 +8,9 @@ from xml.etree import ElementTree as ET
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import quick
 
 from ecomfs_eval.report.svg import POINTS, Axis, Series, chart, round_ticks, thin
-
-from .strategies import quick
 
 UNIT = Axis("x", 0, 1)
 

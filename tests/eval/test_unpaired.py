@@ -10,12 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 from statsmodels.stats.proportion import confint_proportions_2indep
+from strategies import quick
 
 from ecomfs_eval import Bootstrap, Predictions
 from ecomfs_eval.compare import compare_arms, newcombe, two_proportions_p
 from ecomfs_eval.errors import OptionError, RowsDifferError
-
-from .strategies import quick
 
 HOW = Bootstrap(resamples=300)
 

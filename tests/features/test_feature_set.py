@@ -9,9 +9,9 @@ from feature_cards import rows as any_row
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ecomfs.embed import HashedEmbedder
 from ecomfs.errors import ConfigError
 from ecomfs.features import FeatureSet, LabelFeatures
-from ecomfs.pool import HashedEmbedder
 from ecomfs.task import load_task
 from ecomfs.types import Row
 

@@ -11,10 +11,11 @@ import pytest
 from pools import ROWS, reviews
 from scripted import ScriptedEngine
 
-from ecomfs import FewShotClassifier, aio
+from ecomfs.calibration import PRIOR
+from ecomfs.core import aio
 from ecomfs.errors import ConfigError, MissingFileError
+from ecomfs.estimators import FewShotClassifier
 from ecomfs.fit import Candidate, Profile, ProfileWarning, tune
-from ecomfs.read.fusion import PRIOR
 from ecomfs.types import Example, Status
 
 

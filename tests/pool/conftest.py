@@ -11,7 +11,7 @@ import postgres
 import pytest
 import sqlalchemy as sa
 
-from ecomfs.pool.store import Pool
+from ecomfs.pool import Pool
 
 POSTGRES = pytest.param("postgres", marks=pytest.mark.postgres)
 

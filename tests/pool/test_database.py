@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from ecomfs.errors import ConfigError, PoolError
-from ecomfs.pool.store import Pool
+from ecomfs.pool import Pool
 from ecomfs.types import Example
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecomfs.errors import DuplicateIdError, PoolError
-from ecomfs.pool.store import Pool
+from ecomfs.pool import Pool
 from ecomfs.types import Example
 
 

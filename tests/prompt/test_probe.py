@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from scripted import examples
 
-from ecomfs import FewShotClassifier
-from ecomfs.assemble import TemplateWarning, check_templates
-from ecomfs.augment.rewrite import load_prompts
 from ecomfs.errors import TemplateError
-from ecomfs.options import Options
+from ecomfs.estimators import FewShotClassifier
+from ecomfs.pipeline import Options, check_templates
+from ecomfs.pipeline.build import TemplateWarning
+from ecomfs.prepare.augment import load_prompts
 from ecomfs.task import available_tasks, load_task
 
 SHOWN = "{% for d in demonstrations %}{{ d.text }}: {{ d.answer }}\n{% endfor %}"

@@ -8,29 +8,17 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ranked import fitted
 from scripted import ScriptedEngine
 
-from ecomfs import FewShotClassifier
 from ecomfs.errors import ConfigError, EngineUnavailableError, UnknownLabelError
+from ecomfs.estimators import FewShotClassifier
 from ecomfs.rank import rank
 from ecomfs.rank.order import places
-from ecomfs.types import Example, Status
+from ecomfs.types import Status
 
-POOL = [
-    Example("1", {"liked": '["Chess"]', "item": "Go"}, "Yes"),
-    Example("2", {"liked": '["Chess"]', "item": "Mud"}, "No"),
-    Example("3", {"liked": '["Tea"]', "item": "Cup"}, "Yes"),
-    Example("4", {"liked": '["Tea"]', "item": "Nail"}, "No"),
-]
 USERS = [{"user": "u1", "liked": '["Chess", "Item 3!"]'}, {"user": "u2", "liked": '["Tea"]'}]
 ITEMS = [{"item_id": f"c{i}", "title": f"item {i}"} for i in range(8)]
-
-
-def fitted(engine: ScriptedEngine | None = None, **options: Any) -> FewShotClassifier:
-    return FewShotClassifier(
-        "product_preference", engine or ScriptedEngine(), k=2, embedder="hashed", language="en",
-        calibration_size=0, **options,
-    ).fit(POOL)  # fmt: skip
 
 
 def test_scores_are_those_of_the_pairs_and_stand_in_order() -> None:

@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ranked import fitted
 from scripted import ScriptedEngine
 from sklearn.metrics import ndcg_score, roc_auc_score
-from test_order import fitted
 
 from ecomfs.errors import ColumnError, EmptyInputError, InputError
-from ecomfs.rank import Pairs, positive_label, rankings, read_pairs, score_pairs
+from ecomfs.rank import Pairs, list_order, positive_label, rankings, read_pairs, score_pairs
 from ecomfs.rank.evaluate import RANDOM
-from ecomfs.rank.pairs import list_order
 from ecomfs.task import load_task
 from ecomfs.types import Status
 from ecomfs_eval import Predictions, get_metric, score

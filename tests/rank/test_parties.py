@@ -19,9 +19,10 @@ from ecomfs.errors import (
     EmptyInputError,
     InputError,
 )
+from ecomfs.features import RowText
 from ecomfs.rank import read_parties
 from ecomfs.rank.seen import history_keys, item_keys
-from ecomfs.task import RowText, load_task
+from ecomfs.task import load_task
 
 CARD = load_task("product_preference")
 ITEMS = "item_id,title,price\nc1,Moka pot,30\nc2,Grinder,90\n"

@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 import pytest
 
+from ecomfs.embed import HashedEmbedder
 from ecomfs.errors import ConfigError
-from ecomfs.pool.hashed import HashedEmbedder
 from ecomfs.retrieve import Choice, choose_similarity
 from ecomfs.retrieve.choose import WEIGHTS
-from ecomfs.text.render import FieldSpec
+from ecomfs.task import FieldSpec
 from ecomfs.types import Example
 
 FIELDS = [

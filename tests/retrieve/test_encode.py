@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ecomfs.embed import HashedEmbedder
 from ecomfs.errors import ConfigError
-from ecomfs.pool.hashed import HashedEmbedder
-from ecomfs.retrieve import STRATEGIES, LabelShortlist, PrefixSharing, Retriever
-from ecomfs.text.render import FieldSpec
+from ecomfs.retrieve import LabelShortlist, PrefixSharing, Retriever
+from ecomfs.retrieve.strategies import STRATEGIES
+from ecomfs.task import FieldSpec
 from ecomfs.types import Example, Row
 
 FIELDS = [FieldSpec(name="n", kind="number"), FieldSpec(name="plan", kind="category")]

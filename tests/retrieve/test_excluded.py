@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecomfs.pool.hashed import HashedEmbedder
+from ecomfs.embed import HashedEmbedder
 from ecomfs.retrieve import Retriever
 from ecomfs.retrieve.candidates import Groups
 from ecomfs.retrieve.excluded import Excluded

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ecomfs.pool.hashed import HashedEmbedder
+from ecomfs.embed import HashedEmbedder
 from ecomfs.retrieve import Retriever
 from ecomfs.types import Example
 

@@ -5,8 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from ecomfs.retrieve import DenseIndex
 from ecomfs.retrieve.half import HalfRows
-from ecomfs.retrieve.index import DenseIndex, Groups
+from ecomfs.retrieve.index import Groups
 
 
 def unit(

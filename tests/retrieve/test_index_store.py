@@ -7,12 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ecomfs.pool.embedder import Embedder, Vectors
-from ecomfs.pool.hashed import HashedEmbedder
+from ecomfs.embed import Embedder, HashedEmbedder, Vectors
+from ecomfs.retrieve import Retriever, VectorIndex
 from ecomfs.retrieve.half import HalfRows
-from ecomfs.retrieve.index import VectorIndex
 from ecomfs.retrieve.index_store import open_index
-from ecomfs.retrieve.retriever import Retriever
 from ecomfs.types import Example
 
 

@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from ecomfs.errors import ConfigError, PoolError
-from ecomfs.retrieve.index import DenseIndex, Groups
-from ecomfs.retrieve.index_store import build_index
+from ecomfs.retrieve import DenseIndex, build_index
+from ecomfs.retrieve.index import Groups
 from ecomfs.retrieve.ivf import IVFIndex
 
 SIZE, DIMENSIONS = 4000, 24

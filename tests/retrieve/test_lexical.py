@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ecomfs.embed import HashedEmbedder
 from ecomfs.errors import ConfigError
-from ecomfs.pool.hashed import HashedEmbedder
+from ecomfs.retrieve import Hits, LexicalIndex, Retriever
 from ecomfs.retrieve.fusion import fuse
-from ecomfs.retrieve.index import Groups, Hits
-from ecomfs.retrieve.lexical import LexicalIndex, terms
-from ecomfs.retrieve.retriever import Retriever
+from ecomfs.retrieve.index import Groups
+from ecomfs.retrieve.lexical import terms
 from ecomfs.types import Example
 
 TEXTS = ["Sharp R244SLM microwave", "Sharp microwave silver", "苹果手机壳 红色", "华为手机", "!!!"]

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecomfs.errors import ConfigError
-from ecomfs.retrieve.prefix_cache import simulate_prefix_cache
+from ecomfs.retrieve import simulate_prefix_cache
 
 
 def common(one: list[int], other: list[int]) -> int:

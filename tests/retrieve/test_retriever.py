@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ecomfs.embed import HashedEmbedder
 from ecomfs.errors import ConfigError, PoolError
-from ecomfs.pool.hashed import HashedEmbedder
-from ecomfs.retrieve.retriever import Retriever
+from ecomfs.retrieve import Retriever
 from ecomfs.retrieve.strategies import STRATEGIES, open_strategy
 from ecomfs.types import Example
 

@@ -9,11 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ecomfs.embed import HashedEmbedder
 from ecomfs.errors import ConfigError
-from ecomfs.pool.hashed import HashedEmbedder
-from ecomfs.retrieve.prefix_cache import simulate_prefix_cache
-from ecomfs.retrieve.retriever import Retriever
-from ecomfs.retrieve.sharing import PrefixSharing, Sharing
+from ecomfs.retrieve import PrefixSharing, Retriever, Sharing, simulate_prefix_cache
 from ecomfs.types import Demonstration, Example
 
 KINDS = ["red running shoe", "steel kitchen knife", "蓝色手机壳", "cotton bath towel"]

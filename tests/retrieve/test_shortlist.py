@@ -4,10 +4,9 @@ import random
 
 import pytest
 
+from ecomfs.embed import HashedEmbedder
 from ecomfs.errors import ConfigError
-from ecomfs.pool.hashed import HashedEmbedder
-from ecomfs.retrieve.retriever import Retriever
-from ecomfs.retrieve.shortlist import LabelShortlist
+from ecomfs.retrieve import LabelShortlist, Retriever
 from ecomfs.types import Example
 
 ROWS = [

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ecomfs.errors import ConfigError
-from ecomfs.retrieve.index import DenseIndex
+from ecomfs.retrieve import DenseIndex
 from ecomfs.retrieve.strategies import (
     DPP,
     MMR,

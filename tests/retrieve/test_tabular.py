@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecomfs.errors import ConfigError
+from ecomfs.features import GowerSpace
+from ecomfs.features.gower import MAX_KINDS
 from ecomfs.retrieve import TabularSpace
-from ecomfs.text.render import FieldSpec, GowerSpace
-from ecomfs.text.render.gower import MAX_KINDS
+from ecomfs.task import FieldSpec
 
 FIELDS = [
     FieldSpec(name="age", kind="number"),

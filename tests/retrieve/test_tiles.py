@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ecomfs.retrieve import DenseIndex
 from ecomfs.retrieve import tiles as tiles_module
-from ecomfs.retrieve.index import DenseIndex
 from ecomfs.retrieve.tiles import Tiles
 
 

@@ -10,8 +10,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from scripted import ScriptedEngine, classifier
 from serving import ask, serving
 
-from ecomfs import FewShotClassifier
 from ecomfs.errors import ConfigError
+from ecomfs.estimators import FewShotClassifier
 from ecomfs.serve import create_app
 
 TEXTS = ["it works", "broke at once", "fine, fits well"]

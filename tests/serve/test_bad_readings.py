@@ -9,9 +9,9 @@ import pytest
 from scripted import ScriptedEngine, classifier
 from serving import ask, serving
 
-from ecomfs import Client, Status
+from ecomfs.client import Client
 from ecomfs.serve import create_app
-from ecomfs.types import Prompt, Question, Reading
+from ecomfs.types import Prompt, Question, Reading, Status
 
 
 class Breaks(ScriptedEngine):

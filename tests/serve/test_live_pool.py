@@ -13,9 +13,10 @@ import pytest
 from scripted import ScriptedEngine, examples
 from serving import ask, serving
 
-from ecomfs import FewShotClassifier
+from ecomfs.embed import HashedEmbedder
 from ecomfs.errors import PoolError
-from ecomfs.pool import HashedEmbedder, Pool
+from ecomfs.estimators import FewShotClassifier
+from ecomfs.pool import Pool
 from ecomfs.serve import create_app
 from ecomfs.types import Example
 
@@ -274,7 +275,7 @@ def test_a_fault_while_a_version_is_built_leaves_the_last_good_one_in_use(
             def broken(*_: Any, **__: Any) -> Any:
                 raise ZeroDivisionError("in the index")
 
-            patched.setattr("ecomfs.classifier.refreshed", broken)
+            patched.setattr("ecomfs.estimators.few_shot.refreshed", broken)
             pool.relabel("e1", "positive")
             failing(url, "ZeroDivisionError('in the index')", version=1)
         pool.relabel("e3", "positive")
@@ -282,8 +283,8 @@ def test_a_fault_while_a_version_is_built_leaves_the_last_good_one_in_use(
 
 
 def test_variants_go_on_with_the_last_good_version_too(tmp_path: Path) -> None:
+    from ecomfs.ab import Split, TrafficLog
     from ecomfs.serve import Arms
-    from ecomfs.traffic import Split, TrafficLog
 
     with Pool.in_memory(stored()) as pool:
         fits = {"A": fitted(pool), "B": fitted(pool, k=2)}

@@ -13,12 +13,12 @@ import pytest
 from scripted import ScriptedEngine, classifier
 from serving import ask, serving
 
-from ecomfs import Client
+from ecomfs.ab import Split, TrafficLog, read_log
 from ecomfs.cli.ab import ab
 from ecomfs.cli.serve import serve
+from ecomfs.client import Client
 from ecomfs.errors import ConfigError
 from ecomfs.serve import Arms, create_app
-from ecomfs.traffic import Split, TrafficLog, read_log
 
 SPLIT = Split({"A": 1, "B": 1}, seed=4)
 IDS = [f"order-{i}" for i in range(240)]
@@ -115,7 +115,7 @@ def test_one_variants_engine_that_is_gone_is_told(log: TrafficLog) -> None:
 
 
 def test_arms_that_do_not_belong_together_are_refused(log: TrafficLog) -> None:
-    from ecomfs import FewShotClassifier
+    from ecomfs.estimators import FewShotClassifier
 
     other = FewShotClassifier(
         "product_category", ScriptedEngine(), k=1, embedder="hashed", calibration_size=0

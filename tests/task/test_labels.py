@@ -6,9 +6,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from ecomfs.errors import PoolError, UnknownLabelError
-from ecomfs.task import Label, LabelSpace, TaskCard, label_number, load_task
-from ecomfs.task.card import plain_key
-from ecomfs.task.lint import lint_card
+from ecomfs.task import Label, LabelSpace, TaskCard, label_number, lint_card, load_task, plain_key
 
 SENTIMENT = load_task("review_sentiment")
 CATEGORY = load_task("product_category")

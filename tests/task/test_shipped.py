@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scripted import ScriptedEngine
 
-from ecomfs import FewShotClassifier
+from ecomfs.estimators import FewShotClassifier
 from ecomfs.task import FieldMap, LabelSpace, available_tasks, find_column, load_task
 from ecomfs.types import Status
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from worker import K, read_texts
 
-from ecomfs.retrieve.lexical import LexicalIndex
+from ecomfs.retrieve import LexicalIndex
 
 
 class System:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from score_worker import Job
 
-from ecomfs import FewShotClassifier
 from ecomfs.batch import score_table
-from ecomfs.engine.vllm_http import VllmEngine
+from ecomfs.engine.vllm.http import VllmEngine
+from ecomfs.estimators import FewShotClassifier
 
 PER_REQUEST = 16
 

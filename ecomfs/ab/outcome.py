@@ -1,0 +1,186 @@
+"""What a comparison found: one value for the terminal, the JSON file and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ecomfs.errors import ConfigError, OutputError
+from ecomfs.evaluation.evaluate import ANSWERED
+from ecomfs.io import check_target, is_standard, write_text
+from ecomfs_eval import Bootstrap, Predictions, get_metric, scores
+from ecomfs_eval.compare import Comparisons
+from ecomfs_eval.metrics import Score
+
+METRICS = {
+    "accuracy": "accuracy",
+    "f1_macro": "macro-F1",
+    "roc_auc": "AUC",
+    "log_loss": "log loss",
+    "prompt_tokens": "prompt tokens",
+}
+"""What the terminal shows of each variant: metric → title."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """Attributes:
+    systems: each variant's answers on the rows that were compared; the first is the one in use.
+    result: the comparisons with the first.
+    scores: variant → metric → score.
+    notes: sentences on how it was made: what was compared, on which rows, what was kept out.
+    about: the same for programs.
+    texts: whether rows and prompts may stand in what is written.
+    model_alone: the same comparison by the model alone, before the experts are heard; ``None``
+        where no experts are.
+    """
+
+    systems: tuple[Predictions, ...]
+    result: Comparisons
+    scores: Mapping[str, Mapping[str, Score]]
+    notes: tuple[str, ...]
+    about: Mapping[str, Any]
+    texts: bool = True
+    model_alone: Outcome | None = None
+
+    @property
+    def decision(self) -> str:
+        """The line for people; of one comparison it says more than the summary of several."""
+        if len(self.result.comparisons) == 1:
+            return self.result.comparisons[0].decision.text
+        return self.result.decision
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        systems = [
+            {
+                **self.about.get("variants", {}).get(s.name, {}),
+                "name": s.name,
+                "rows": len(s),
+                "scores": {name: score.to_dict() for name, score in self.scores[s.name].items()},
+            }
+            for s in self.systems
+        ]
+        about = {k: v for k, v in self.about.items() if k != "variants"}
+        found = {**about, "notes": list(self.notes), "systems": systems, **self.result.to_dict()}
+        if self.model_alone is not None:
+            alone = self.model_alone.to_dict()
+            found["model_alone"] = {k: v for k, v in alone.items() if k not in about}
+        return {**found, "decision": self.decision}
+
+
+def outcome(
+    systems: Sequence[Predictions],
+    result: Comparisons,
+    how: Bootstrap,
+    *,
+    notes: Sequence[str],
+    about: Mapping[str, Any],
+    texts: bool = True,
+    model_alone: Outcome | None = None,
+) -> Outcome:
+    """The outcome with every variant's scores.
+
+    Args:
+        texts: with ``False``, rows and prompts are taken out of systems and flips.
+    """
+    if not texts:
+        systems = [replace(s, extra={}) for s in systems]
+        result = replace(
+            result,
+            comparisons=tuple(
+                replace(
+                    c, flips=tuple(replace(f, extra_a={}, extra_b={}) for f in c.flips)
+                )
+                for c in result.comparisons
+            ),
+        )  # fmt: skip
+    abstains = any("abstained" in s.status for s in systems)
+    metrics = {name: get_metric(name) for name in (METRICS | ANSWERED if abstains else METRICS)}
+    found = {s.name: scores(metrics, s, how) for s in systems}
+    return Outcome(tuple(systems), result, found, tuple(notes), about, texts, model_alone)
+
+
+def check_targets(*paths: Path | None, folder: Path | None = None) -> None:
+    """Refuse files that cannot be written, before any time is spent.
+
+    Raises:
+        OutputError: a path is a folder, or lies in none; the folder is a file.
+    """
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder}: is no folder", hint="name a folder for the report")
+    for path in paths:
+        if path is None:
+            continue
+        check_target(path)
+        if path.is_dir() or not path.parent.is_dir():
+            why = "is a folder" if path.is_dir() else f"no folder {path.parent}"
+            raise OutputError(f"{path}: {why}", hint="name a file in a folder that exists")
+
+
+def check_page(path: Path | None, language: str = "en") -> None:
+    """Refuse a page whose name does not say what it is, or a language without words.
+
+    Raises:
+        ConfigError: neither ``.html`` nor ``.md``; neither ``en`` nor ``zh``.
+    """
+    if language not in ("en", "zh"):
+        raise ConfigError(f"report language {language!r}", hint="en or zh")
+    if path is None or is_standard(path):  # Markdown
+        return
+    if path.suffix.lower() not in (".html", ".htm", ".md"):
+        raise ConfigError(f"-o {path}", hint="name a .html or a .md file, or use --report FOLDER")
+
+
+def write_json(path: Path, found: Outcome) -> None:
+    """The whole comparison as JSON; the file is whole or not there.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    import json
+
+    text = json.dumps(found.to_dict(), ensure_ascii=False, indent=2, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+def write_pages(
+    found: Outcome,
+    *,
+    page: Path | None = None,
+    folder: Path | None = None,
+    title: str,
+    language: str = "en",
+    how: Bootstrap,
+) -> tuple[Path, ...]:
+    """The report: one page (HTML or Markdown), or a folder with HTML, Markdown and JSON.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    if page is None and folder is None:
+        return ()
+    from ecomfs_eval import EvalError
+    from ecomfs_eval.report import build_report, render_html, render_markdown, write_report
+
+    report = build_report(
+        found.systems,
+        comparisons=found.result,
+        title=title,
+        language="zh" if language == "zh" else "en",
+        how=how,
+        notes=found.notes,
+    )
+    written: list[Path] = []
+    if page is not None:
+        in_markdown = is_standard(page) or page.suffix.lower() == ".md"
+        write_text(page, (render_markdown if in_markdown else render_html)(report))
+        written.append(page)
+    if folder is not None:
+        try:
+            written += write_report(report, folder)
+        except EvalError as error:
+            raise OutputError(error.message, hint=error.hint) from error
+    return tuple(written)

@@ -1,0 +1,225 @@
+"""What is compared: variants of a classifier, as a user writes them."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+import re
+import shlex
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ecomfs.ab.options import check_option, option_names
+from ecomfs.errors import ConfigError, MissingFileError
+from ecomfs.io import read_text, yaml_problem
+from ecomfs.types import Language
+
+Choice = str | Path | Mapping[str, str | Path]
+SUFFIXES = (".jinja", ".j2")
+LANGUAGES: tuple[Language, ...] = ("en", "zh")
+ALIASES = {"calibrate": "calibration_size"}
+_MOST = len(string.ascii_uppercase)
+_NAMED = re.compile(r"\s*([^:=]{1,40}?)\s*:(?:\s+|$)(.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One contender.
+
+    Attributes:
+        name: A, B, C, … unless the user names it; the first is the one in use, the others
+            challenge it.
+        source: as the user wrote it.
+        options: parameters of :class:`~ecomfs.FewShotClassifier` in which it differs from what
+            is common to all.
+        weight: its share of the traffic of a service, relative to the others'; of no meaning
+            where all variants answer the same rows.
+    """
+
+    name: str
+    source: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    weight: float = 1.0
+
+
+def read_variants(templates: Sequence[str], written: Sequence[str] = ()) -> list[Variant]:
+    """All contenders of a command line.
+
+    Args:
+        templates: each a version (``v1``), a template file, or one of either per language
+            (``en=A.jinja,zh=v1``). A file serves every language, unless its name starts with
+            ``en.`` or ``zh.``: then the other language keeps the card's template.
+        written: each ``name: option=value …`` (the name may be left out), or a YAML file that
+            maps names to options.
+
+    Raises:
+        ConfigError: fewer than two, too many, two of one name, an unknown option, or a value
+            that does not fit its option.
+        MissingFileError: a named file is not there.
+
+    >>> for v in read_variants(["v1", "en=v2"], ["more: k=16 engine=vllm:http://127.0.0.1:8000"]):
+    ...     print(v.name, v.options)
+    A {'template': 'v1'}
+    B {'template': {'en': 'v2'}}
+    more {'k': 16, 'engine': 'vllm:http://127.0.0.1:8000'}
+    """
+    found = [_Written(None, word, {"template": template(word)}) for word in templates]
+    for text in written:
+        found += _from_yaml(Path(text)) if _is_yaml(text) else [_from_text(text)]
+    if len(found) < 2:
+        only = found[0].source if found else "nothing"
+        raise ConfigError(
+            f"{only}: {len(found)} variant to compare" if found else "0 variants to compare",
+            hint="name two or more: ecomfs ab A.jinja B.jinja (v1 is the shipped template), or "
+            '--variant "few: k=4" --variant "many: k=16"',
+        )
+    if len(found) > _MOST:
+        raise ConfigError(f"{len(found)} variants to compare", hint=f"at most {_MOST}")
+    taken = [w.name for w in found if w.name is not None]
+    letters = iter(c for c in string.ascii_uppercase if c not in taken)
+    variants = []
+    for w in found:
+        options = dict(w.options)
+        name = w.name if w.name is not None else next(letters)
+        weight = options.pop("weight", 1.0)
+        variants.append(Variant(name, w.source, options, weight))
+    names = [v.name for v in variants]
+    doubled = next((n for n in names if names.count(n) > 1), None)
+    if doubled is not None:
+        raise ConfigError(f"two variants are called {doubled!r}", hint="give each its own name")
+    return variants
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    name: str | None
+    source: str
+    options: Mapping[str, Any]
+
+
+def template(word: str) -> Choice:
+    """A template as the command line names it.
+
+    >>> template("en=v1, zh=v2")
+    {'en': 'v1', 'zh': 'v2'}
+
+    Raises:
+        ConfigError: it is neither a version, nor a template file, nor one of either per language.
+        MissingFileError: the template file is not there.
+    """
+    if "=" in word:
+        chosen: dict[str, str | Path] = {}
+        for part in word.split(","):
+            name, _, value = (x.strip() for x in part.partition("="))
+            language = next((known for known in LANGUAGES if known == name), None)
+            if language is None or not value or language in chosen:
+                raise ConfigError(
+                    f"template {word!r}", hint="write en=A.jinja,zh=B.jinja, each once"
+                )
+            chosen[language] = _one(value)
+        return chosen
+    one = _one(word)
+    if isinstance(one, Path):
+        for language in LANGUAGES:
+            if one.name.startswith(f"{language}."):
+                return {language: one}
+    return one
+
+
+def _one(value: str) -> str | Path:
+    if value.endswith(SUFFIXES):
+        path = Path(value)
+        if not path.is_file():
+            why = "is a folder" if path.is_dir() else "no such template file"
+            raise MissingFileError(f"{path}: {why}")
+        return path
+    if os.sep in value or Path(value).exists():
+        raise ConfigError(f"template {value!r}", hint=f"template files end in {SUFFIXES[0]}")
+    return value
+
+
+def _is_yaml(text: str) -> bool:
+    return text.endswith((".yaml", ".yml")) and "=" not in text
+
+
+def _from_text(text: str) -> _Written:
+    named = _NAMED.fullmatch(text)
+    name, rest = (named[1], named[2]) if named else (None, text)
+    where = f"--variant {text!r}"
+    form = 'write --variant "name: k=4 template=v2"'
+    if name is not None and not name.isprintable():
+        raise ConfigError(f"{where}: the name holds a control character", hint=form)
+    try:
+        words = shlex.split(rest)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}", hint=form) from error
+    options: dict[str, Any] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"{where}: {word!r} is no option", hint=form)
+        _put(options, key, value, where)
+    if name is None and not options:
+        raise ConfigError(f"{where}: empty", hint=form)
+    return _Written(name, text, options)
+
+
+def _from_yaml(path: Path) -> list[_Written]:
+    import yaml
+
+    form = "map names to options, such as\nB: {template: v2, k: 4}".replace("\n", " ")
+    try:
+        data = yaml.safe_load(read_text(path))
+    except OSError as error:
+        why = error.strerror or "it cannot be read"
+        raise MissingFileError(f"{path}: {why}", hint="check the path of --variant") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: {yaml_problem(error)}", hint=form) from error
+    if not isinstance(data, dict) or not data:
+        raise ConfigError(f"{path}: holds no variants", hint=form)
+    found = []
+    for name, given in data.items():
+        where = f"{path}, variant {name!r}"
+        if given is not None and not isinstance(given, dict):
+            raise ConfigError(f"{where}: {given!r} are no options", hint=form)
+        options: dict[str, Any] = {}
+        for key, value in (given or {}).items():
+            _put(options, str(key), value, where)
+        found.append(_Written(str(name), f"{path.name}: {name}", options))
+    return found
+
+
+def _put(options: dict[str, Any], key: str, value: Any, where: str) -> None:
+    name = ALIASES.get(key, key)
+    known = [*option_names(), "weight"]
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        did = f"did you mean {close[0]!r}? " if close else ""
+        raise ConfigError(
+            f"{where}: no option {key!r}", hint=f"{did}options are: {', '.join(sorted(known))}"
+        )
+    if name in options:
+        raise ConfigError(f"{where}: {key} is given twice", hint="give each option once")
+    if name == "template":
+        parts = value.items() if isinstance(value, Mapping) else None
+        options[name] = template(
+            ",".join(f"{k}={v}" for k, v in parts) if parts is not None else str(value)
+        )
+    elif name == "weight":
+        options[name] = _weight(value, where)
+    else:
+        options[name] = check_option(name, value, where)
+
+
+def _weight(value: Any, where: str) -> float:
+    try:
+        weight = float(value)
+    except (TypeError, ValueError):
+        weight = 0.0
+    if isinstance(value, bool) or not 0 < weight < math.inf:
+        raise ConfigError(f"{where}: weight = {value!r}", hint="weight is a number above 0")
+    return weight

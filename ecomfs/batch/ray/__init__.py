@@ -1,0 +1,1 @@
+"""The batch runner on a Ray cluster."""

@@ -1,0 +1,96 @@
+"""Joining a Ray cluster, or starting one here, without Ray's telemetry."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ecomfs.batch.ray.actor import QUIET
+from ecomfs.errors import ConfigError, EngineUnavailableError
+
+_ANSWERS_SECONDS = 5.0
+_STORE_BYTES = 256 << 20
+_ADDRESS = re.compile(r"^(?P<host>\[[0-9a-fA-F:]+\]|[^:/\s]+):(?P<port>\d{1,5})$")
+
+
+@contextmanager
+def cluster(address: str | None = None) -> Iterator[Any]:
+    """The module ``ray``, joined to a cluster for as long as the block lasts.
+
+    Args:
+        address: ``host:port`` of its head, or ``auto`` for the one that runs on this machine;
+            without, one is started here and stopped at the end.
+
+    Raises:
+        ConfigError: Ray is not installed, or this is no address.
+        EngineUnavailableError: no cluster answers there, or not one of this version.
+    """
+    head = None if address in (None, "local") else _checked(str(address))
+    os.environ.update(QUIET)  # before the import, which reads some of it
+    try:
+        import ray
+    except ImportError as error:
+        raise ConfigError(
+            "--runner ray: Ray is not installed", hint="pip install 'ecomfs[ray]'"
+        ) from error
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if head is None:
+        # No dashboard and no metrics agent: nobody would look, and nothing listens for them.
+        os.environ.setdefault("RAY_enable_metrics_collection", "0")
+        options |= {
+            "address": "local",
+            "include_dashboard": False,
+            "object_store_memory": _STORE_BYTES,
+            "_node_ip_address": "127.0.0.1",
+        }
+    else:
+        options["address"] = head
+    try:
+        ray.init(**options)
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:
+        where = "here" if head is None else f"at {address}"
+        raise EngineUnavailableError(
+            f"no Ray cluster {where}: {_line(error)}", hint=_HINT if head else ""
+        ) from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+_HINT = (
+    "ray status on its head says whether it runs; versions of Ray and Python must be equal, and "
+    "RAY_AUTH_MODE and RAY_AUTH_TOKEN those of the cluster"
+)
+
+
+def _checked(address: str) -> str:
+    """An address that something answers at: Ray itself would try for minutes."""
+    if address == "auto":
+        return address
+    match = _ADDRESS.match(address)
+    if match is None or int(match["port"]) > 65_535:
+        client = address.startswith("ray://")
+        raise ConfigError(
+            f"--ray-address {address!r}",
+            hint="run the command on a machine of the cluster, with HOST:PORT of its head"
+            if client
+            else "write HOST:PORT of the head (6379 unless it was told another), auto, or nothing",
+        )
+    try:
+        place = (match["host"].strip("[]"), int(match["port"]))
+        socket.create_connection(place, _ANSWERS_SECONDS).close()
+    except OSError as error:
+        raise EngineUnavailableError(
+            f"no Ray cluster answers at {address}: {error.strerror or error}", hint=_HINT
+        ) from error
+    return address
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]

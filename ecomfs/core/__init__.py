@@ -1,0 +1,1 @@
+"""What every room uses: the event loop, SQLite settings, a cache on disk, retries."""

@@ -1,0 +1,156 @@
+"""Values kept between runs, in one SQLite file of the user's cache folder.
+
+Vectors and readings cost time to compute and are the same every time, so they are kept. A cache
+may always be deleted. It never stops work: when the file cannot be read or written, one warning
+is logged and everything is computed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+from platformdirs import user_cache_dir
+
+from ecomfs.core.sqlite import BUSY_SECONDS, write_ahead
+
+_log = logging.getLogger(__name__)
+_LOOKUP = 400  # keys in one SELECT
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS entry (
+    scope TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (scope, key)
+) WITHOUT ROWID
+"""
+
+
+def cache_folder() -> Path:
+    """``$ECOMFS_CACHE``, or the user's cache folder of this platform."""
+    return Path(os.environ.get("ECOMFS_CACHE") or user_cache_dir("ecomfs"))
+
+
+class ByteCache:
+    """A file of values, shared by any number of threads and processes.
+
+    A value is found by a scope (what computed it) and a key (the hash of what it was computed
+    from).
+
+    Args:
+        path: the SQLite file.
+
+    >>> import pathlib, tempfile
+    >>> cache = ByteCache(pathlib.Path(tempfile.mkdtemp()) / "c.sqlite")
+    >>> cache.put("model-1", {b"k": b"v"})
+    >>> cache.get("model-1", [b"k", b"other"]), cache.get("model-2", [b"k"])
+    ({b'k': b'v'}, {})
+    >>> cache.close()
+    """
+
+    FILE = "cache.sqlite"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._inherited: sqlite3.Connection | None = None
+        self._owner = os.getpid()
+        self._broken = False
+
+    @classmethod
+    def open(cls, folder: Path | None = None) -> Self:
+        """The cache of a folder; ``None`` for :func:`cache_folder`."""
+        return cls((folder or cache_folder()) / cls.FILE)
+
+    def get(self, scope: str, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Stored values by key; absent ones are left out."""
+        found: dict[bytes, bytes] = {}
+        with self._lock:
+            try:
+                connection = self._open()
+                if connection is None:
+                    return {}
+                for start in range(0, len(keys), _LOOKUP):
+                    part = keys[start : start + _LOOKUP]
+                    marks = ",".join("?" * len(part))
+                    found |= connection.execute(
+                        f"SELECT key, value FROM entry WHERE scope = ? AND key IN ({marks})",
+                        (scope, *part),
+                    )
+            except (sqlite3.Error, OSError) as error:
+                self._give_up(error)
+        return found
+
+    def put(self, scope: str, values: Mapping[bytes, bytes]) -> None:
+        """Store values by key; ones that are there already stay."""
+        rows = [(scope, key, value) for key, value in values.items()]
+        with self._lock:
+            try:
+                connection = self._open()
+                if connection is not None:
+                    with connection:
+                        connection.executemany("INSERT OR IGNORE INTO entry VALUES (?, ?, ?)", rows)
+            except (sqlite3.Error, OSError) as error:
+                self._give_up(error)
+
+    def discard(self, scope: str, keys: Sequence[bytes]) -> None:
+        """Remove values; ones that are not there do not matter."""
+        with self._lock:
+            try:
+                connection = self._open()
+                if connection is not None:
+                    with connection:
+                        connection.executemany(
+                            "DELETE FROM entry WHERE scope = ? AND key = ?",
+                            [(scope, key) for key in keys],
+                        )
+            except (sqlite3.Error, OSError) as error:
+                self._give_up(error)
+
+    def __len__(self) -> int:
+        with self._lock:
+            try:
+                connection = self._open()
+                if connection is None:
+                    return 0
+                return int(connection.execute("SELECT count(*) FROM entry").fetchone()[0])
+            except (sqlite3.Error, OSError) as error:
+                self._give_up(error)
+                return 0
+
+    def close(self) -> None:
+        """Close the file; the next use opens it again."""
+        with self._lock:
+            if self._connection is not None and self._owner == os.getpid():
+                self._connection.close()
+            self._connection = None
+
+    def _open(self) -> sqlite3.Connection | None:
+        if self._broken:
+            return None
+        if self._connection is not None and self._owner != os.getpid():
+            # A forked child must not touch its parent's connection, not even to close it.
+            self._inherited, self._connection = self._connection, None
+        if self._connection is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, check_same_thread=False)
+            try:
+                write_ahead(connection)
+                connection.execute("PRAGMA synchronous = NORMAL")
+                connection.execute(_SCHEMA)
+            except sqlite3.Error:
+                connection.close()
+                raise
+            self._connection, self._owner = connection, os.getpid()
+        return self._connection
+
+    def _give_up(self, error: Exception) -> None:
+        self._broken = True
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        _log.warning("cache %s is not used: %s", self.path, error)

@@ -1,0 +1,105 @@
+"""Any sentence-transformers model, by folder or hub id; torch is loaded at first use."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ecomfs.embed.embedder import Vectors, unit_rows
+from ecomfs.errors import ConfigError, ModelError
+
+
+class SentenceTransformersEmbedder:
+    """A sentence-transformers model.
+
+    Models that were trained with prompts for the two sides (``query`` and ``document`` or
+    ``passage``) get them, as their own configuration says.
+
+    Args:
+        model: a folder, or an id such as ``BAAI/bge-m3``.
+        batch_size: texts a forward pass.
+        device: ``cpu``, ``cuda``…; ``None`` lets the library choose.
+
+    Raises:
+        ConfigError: sentence-transformers is not installed.
+        ModelError: (at first use) the model cannot be loaded.
+    """
+
+    def __init__(self, model: str, *, batch_size: int = 32, device: str | None = None) -> None:
+        if importlib.util.find_spec("sentence_transformers") is None:
+            raise ConfigError(
+                "sentence-transformers is not installed", hint="pip install 'ecomfs[embeddings]'"
+            )
+        self._name = model
+        self._batch_size = batch_size
+        self._device = device
+        self._lock = threading.Lock()
+        self._model: Any = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the model and its revision on the hub, or the state of its folder's files."""
+        folder = Path(self._name)
+        if folder.is_dir():
+            files = sorted(path for path in folder.rglob("*") if path.is_file())
+            state = [
+                (str(path.relative_to(folder)), stat.st_size, stat.st_mtime_ns)
+                for path in files
+                for stat in [path.stat()]
+            ]
+            revision = hashlib.sha256(repr(state).encode()).hexdigest()[:16]
+        else:
+            card = getattr(self._loaded(), "model_card_data", None)
+            revision = getattr(card, "base_model_revision", None) or ""
+        return f"st-{self._name}@{revision}"
+
+    @property
+    def dimensions(self) -> int:
+        """Length of the model's sentence vectors."""
+        model = self._loaded()
+        # sentence-transformers 5.2 renamed the method.
+        ask = getattr(model, "get_embedding_dimension", None)
+        return int((ask or model.get_sentence_embedding_dimension)())
+
+    def fit(self, texts: Sequence[str]) -> SentenceTransformersEmbedder:
+        """The model is fixed: itself."""
+        return self
+
+    def embed(self, texts: Sequence[str], *, query: bool) -> Vectors:
+        """Unit vectors; texts beyond the model's length are cut by the model, as it was trained."""
+        if not len(texts):
+            return np.zeros((0, self.dimensions), dtype=np.float32)
+        model = self._loaded()
+        prompts = getattr(model, "prompts", None) or {}
+        names = ("query",) if query else ("document", "passage")
+        prompt = next((name for name in names if prompts.get(name)), None)
+        with self._lock:
+            vectors = model.encode(
+                list(texts),
+                prompt_name=prompt,
+                batch_size=self._batch_size,
+                convert_to_numpy=True,
+                show_progress_bar=False,
+            )
+        return unit_rows(np.asarray(vectors, dtype=np.float32))
+
+    def _loaded(self) -> Any:
+        with self._lock:
+            if self._model is None:
+                from sentence_transformers import SentenceTransformer
+
+                try:
+                    self._model = SentenceTransformer(self._name, device=self._device)
+                except (OSError, ValueError, RuntimeError, KeyError) as error:
+                    said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                    raise ModelError(
+                        f"embedder {self._name!r} cannot be loaded: {said}",
+                        hint="give a sentence-transformers folder or a hub id",
+                    ) from error
+            return self._model

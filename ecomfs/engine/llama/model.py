@@ -1,0 +1,266 @@
+"""llama.cpp as one object with blocking calls, used by one thread at a time."""
+
+from __future__ import annotations
+
+import math
+import os
+import secrets
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from ecomfs.engine.llama.process import open_process
+from ecomfs.engine.openmp import sleeping_threads
+from ecomfs.engine.protocol import Sampling
+from ecomfs.errors import (
+    ContextOverflowError,
+    EngineResponseError,
+    EngineUnavailableError,
+    ModelError,
+)
+from ecomfs.types import Generation, Question, Reading
+
+BLOCK = 32
+"""Tokens computed at once. Larger blocks prefill faster (512: 15–20 % on two cores) but leave
+more of a shared prefix to be computed again."""
+
+_TOP = 512  # top tokens asked for at first: 3 ms dearer than one, and nearly always enough
+_BIAS = 100.0  # nats; lifts the wanted tokens above all others
+_AHEAD = 25.0  # nats; lifts the reference above the wanted tokens
+_HTTP_SECONDS = 30
+
+
+def runtime_version() -> str:
+    """Version of the installed xllamacpp."""
+    return metadata.version("xllamacpp")
+
+
+class LlamaServer:
+    """One GGUF model in memory, with one key/value cache of ``context`` tokens."""
+
+    def __init__(self, file: Path, *, context: int, threads: int | None, repeatable: bool) -> None:
+        xllamacpp = _runtime()
+        self._name = file.name
+        key = secrets.token_urlsafe(24)
+        self._repeatable = repeatable
+        self._held: tuple[int, ...] = ()
+        params = xllamacpp.CommonParams()
+        params.model.path = str(file)
+        params.n_ctx = context
+        params.n_parallel = 1
+        # Sliding-window models drop old keys otherwise, and then no prefix can be taken up.
+        params.swa_full = True
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads or _usable_cpus()
+        if repeatable:
+            params.n_ubatch = BLOCK
+            params.n_ctx_checkpoints = 0  # they cut a prompt at other places
+        params.cache_ram_mib = 0  # 8 GiB by default
+        params.warmup = False
+        params.verbosity = -1
+        # llama.cpp always opens an HTTP port (loopback, a free one). Nobody else may use it.
+        params.hostnames = ["127.0.0.1"]
+        params.port = 0
+        params.api_keys = [key]
+        params.ui = False
+        params.endpoint_slots = False
+        params.endpoint_props = False
+        params.endpoint_metrics = False
+        # An hour by default: closing waits for whoever is in the middle of a request.
+        params.timeout_read = params.timeout_write = _HTTP_SECONDS
+
+        def start() -> Any:
+            try:
+                return xllamacpp.Server(params)
+            except RuntimeError as error:
+                raise ModelError(
+                    f"{file}: llama.cpp cannot load this model",
+                    hint="the file may be cut short, of a newer architecture, or larger than "
+                    "memory",
+                ) from error
+
+        self._process = open_process(start, self._name, key)
+        try:
+            self.tokenizer = self._process.http
+            meta = self.tokenizer.model_meta()
+            self.vocabulary = int(meta["n_vocab"])
+            self._plain = self.tokenizer.encode("a")[-1]
+            self.context_tokens = min(int(meta["n_ctx"]), int(meta["n_ctx_train"]))
+        except BaseException:
+            self._process.close()
+            raise
+
+    # -- reading ----------------------------------------------------------------------------
+
+    def read(self, ids: tuple[int, ...], questions: Sequence[Question]) -> Reading:
+        """Exact log-probabilities for every question about the prompt ``ids``."""
+        wanted: dict[tuple[int, ...], set[int]] = {}
+        for question in questions:
+            wanted.setdefault(question.suffix, set()).update(question.codes)
+        found: dict[tuple[int, ...], dict[int, float]] = {}
+        cached: int | None = None
+        for suffix in sorted(wanted):
+            found[suffix], reused = self._look((*ids, *suffix), wanted[suffix])
+            cached = min(reused, len(ids)) if cached is None else cached
+        return Reading(
+            tuple(tuple(found[q.suffix][code] for code in q.codes) for q in questions),
+            prompt_tokens=len(ids),
+            cached_tokens=cached or 0,
+        )
+
+    def _look(self, ids: tuple[int, ...], codes: set[int]) -> tuple[dict[int, float], int]:
+        for code in codes:
+            if not 0 <= code < self.vocabulary:
+                raise EngineResponseError(f"{self._name}: no token {code} in the vocabulary")
+        # llama.cpp tells nothing about a token that is no whole character, so a plain one is made
+        # to be sampled; a bias does not change the log-probabilities that are told.
+        answer = self._complete(
+            ids, n_predict=1, n_probs=_TOP, logit_bias=[[self._plain, 10 * _BIAS]]
+        )
+        listed = _first_token(answer)["top_logprobs"]
+        top: dict[int, float] = {t["id"]: t["logprob"] for t in listed}
+        if missing := codes - top.keys():
+            reference = next((t["id"] for t in reversed(listed) if _is_plain(t)), None)
+            if reference is None:
+                raise EngineResponseError(f"{self._name}: no readable token is likely here")
+            top |= self._outside_top(ids, missing, reference, top[reference])
+        return {code: top[code] for code in codes}, _cached(answer)
+
+    def _outside_top(
+        self, ids: tuple[int, ...], codes: set[int], reference: int, known: float
+    ) -> dict[int, float]:
+        """Exact log-probabilities of tokens too unlikely for the top list.
+
+        A bias lifts them and one token of known probability above the rest of the vocabulary and
+        keeps their ratios: log p(code) = log p(reference) + log ratio. The reference is the least
+        likely plain token of the list, because single precision ends at e^-87; it is lifted
+        higher than the others, so that it is the one sampled.
+        """
+        found: dict[int, float] = {}
+        lift = dict.fromkeys(codes, _BIAS)
+        while pending := codes - found.keys():
+            answer = self._complete(
+                ids,
+                n_predict=1,
+                n_probs=len(pending) + 1,
+                post_sampling_probs=True,
+                samplers=[],
+                logit_bias=[
+                    [reference, _BIAS + _AHEAD],
+                    *([code, lift[code]] for code in pending),
+                ],
+            )
+            p = {t["id"]: t["prob"] for t in _first_token(answer)["top_probs"]}
+            for code in pending:
+                ratio = p.get(code, 0.0) / p[reference]
+                if ratio > 1e-36:
+                    found[code] = known + math.log(ratio) + _AHEAD + _BIAS - lift[code]
+                elif lift[code] < 10 * _BIAS:
+                    lift[code] += 50.0
+                else:
+                    found[code] = -math.inf
+        return found
+
+    def generate(
+        self,
+        ids: tuple[int, ...],
+        *,
+        max_tokens: int,
+        stop: Sequence[str],
+        sampling: Sampling | None = None,
+    ) -> Generation:
+        """Text after the prompt, greedy without ``sampling``."""
+        drawn: dict[str, Any] = {"temperature": 0.0}
+        if sampling is not None:
+            drawn = {"temperature": sampling.temperature, "seed": sampling.seed}
+        answer = self._complete(ids, n_predict=max_tokens, stop=list(stop), **drawn)
+        # The cache now ends with generated tokens, computed one by one.
+        self._held = ids
+        return Generation(answer["choices"][0]["text"], len(ids), _cached(answer))
+
+    # -- computing --------------------------------------------------------------------------
+
+    def _complete(self, ids: tuple[int, ...], **options: Any) -> dict[str, Any]:
+        if len(ids) >= self.context_tokens:
+            raise ContextOverflowError(
+                f"{self._name}: a prompt of {len(ids)} tokens does not fit the context of "
+                f"{self.context_tokens}",
+                hint="fewer demonstrations (--k), shorter texts, or a larger context",
+            )
+        if not ids:
+            raise EngineResponseError(f"{self._name}: an empty prompt cannot be read")
+        cache = self._align(ids) if self._repeatable else True
+        answer = self._request(ids, cache_prompt=cache, **options)
+        self._held = ids
+        return answer
+
+    def _align(self, ids: tuple[int, ...]) -> bool:
+        """Make the cache end at the last block border that ``ids`` shares with it; whether
+        anything of it is of use."""
+        shared = 0
+        for ours, theirs in zip(ids, self._held, strict=False):
+            if ours != theirs:
+                break
+            shared += 1
+        border = min(shared, len(ids) - 1) // BLOCK * BLOCK
+        if border and shared > border:
+            other = next(t for t in range(3) if t not in (ids[border], self._held[border]))
+            cut = (*ids[:border], other)
+            self._request(cut, cache_prompt=True, n_predict=0)
+            self._held = cut
+        return border > 0
+
+    def _request(self, ids: tuple[int, ...], **options: Any) -> dict[str, Any]:
+        answer = self._process.complete({"prompt": list(ids), **options})
+        if isinstance(answer, dict) and "choices" in answer:
+            return answer
+        self._held = ()
+        error = answer.get("error", {}) if isinstance(answer, dict) else {}
+        message = f"{self._name}: llama.cpp answered: {error.get('message', answer)}"
+        if error.get("type") == "exceed_context_size_error":
+            raise ContextOverflowError(message, hint="fewer demonstrations (--k) or shorter texts")
+        raise EngineResponseError(message)
+
+    def close(self) -> None:
+        """Free the model. Blocks until llama.cpp's threads have ended, or have not answered for
+        a minute: then they are left alone (:mod:`ecomfs.engine.llama.process`)."""
+        self._process.close()
+
+
+def _runtime() -> Any:
+    try:
+        with sleeping_threads():
+            import xllamacpp
+    except ImportError as error:
+        raise EngineUnavailableError(
+            "the embedded engine needs xllamacpp, which is not installed",
+            hint="pip install 'ecomfs[local]'",
+        ) from error
+    return xllamacpp
+
+
+def _first_token(answer: dict[str, Any]) -> dict[str, Any]:
+    try:
+        token: dict[str, Any] = answer["choices"][0]["logprobs"]["content"][0]
+    except (KeyError, IndexError, TypeError) as error:
+        raise EngineResponseError("llama.cpp gave no log-probabilities") from error
+    return token
+
+
+def _is_plain(token: dict[str, Any]) -> bool:
+    """Whether a listed token is whole characters, and no control token (those have no text)."""
+    try:
+        return bool(bytes(token["bytes"]).decode("utf-8"))
+    except UnicodeDecodeError:
+        return False
+
+
+def _cached(answer: dict[str, Any]) -> int:
+    details = answer.get("usage", {}).get("prompt_tokens_details") or {}
+    return int(details.get("cached_tokens", 0))
+
+
+def _usable_cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,1 @@
+"""vLLM: a server over HTTP, or in this process."""

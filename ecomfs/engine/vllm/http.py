@@ -1,0 +1,254 @@
+"""A served engine: one or several vLLM servers over HTTP.
+
+Many prompts travel in one request, as token ids (the server's own tokenizer has no say in what is
+plain text). One token is sampled under ``allowed_token_ids``, which proves that the constraint
+bites; the log-probabilities come from ``logprob_token_ids`` and are those of the *unmasked*
+distribution (vLLM's ``--logprobs-mode raw_logprobs``, the default).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any
+
+from ecomfs.engine.canary_report import CanaryReport
+from ecomfs.engine.protocol import Capabilities, Chosen, Sampling, Tokenizer, TopTokens
+from ecomfs.engine.vllm import wire
+from ecomfs.engine.vllm.each import read_parts
+from ecomfs.engine.vllm.rejoin import Recheck, Rejoin
+from ecomfs.engine.vllm.requests import Requests, Tokens
+from ecomfs.engine.vllm.served_model import ServedModel, checked_url, served_model
+from ecomfs.engine.vllm.transport import Transport
+from ecomfs.errors import ConfigError, EngineError
+from ecomfs.types import Generation, Prompt, Question, Reading
+
+
+class VllmEngine:
+    """Reads a model served by vLLM.
+
+    Args:
+        url: address of a server, or of several that serve the same model: the least busy one
+            gets the next request; when one is gone the others take over its work, and it is
+            probed until it is there again.
+        model: which served model; default: the only or first one.
+        api_key: default ``$ECOMFS_VLLM_API_KEY``.
+        timeout: seconds a request may take. A CPU server with many prompts in flight needs
+            minutes.
+        attempts: how often a request is sent at most. When it failed as often as that, its
+            halves are tried once more, down to single prompts, so that a prompt on which the
+            server fails costs the others nothing.
+        prompts_per_request: prompts in one request.
+        concurrency: requests in flight at once, a server, at most; a server that says it is busy,
+            or is too slow, gets half as many, and one more with every window it answers.
+        top_logprobs: how many of the likeliest tokens it lists (vLLM's ``--max-logprobs``).
+        backoff: first pause before a repetition, in seconds; doubles each time.
+        recheck: what a server that was gone has to pass, beside serving the same model, before it
+            is used again: it is called with an engine of that server alone and raises an
+            :class:`EngineError`. Default: the start-up canary.
+        probe_after: seconds until a server that is gone is probed; doubles up to half a minute.
+        sleep: how to wait (tests measure it).
+
+    Raises:
+        ConfigError: ``url`` is not an http(s) address.
+        EngineUnavailableError: nothing answers there.
+        ModelError: ``model`` is not served there, or the servers serve different ones.
+    """
+
+    def __init__(
+        self,
+        url: str | Sequence[str],
+        *,
+        model: str | None = None,
+        api_key: str | None = None,
+        timeout: float = 300.0,
+        attempts: int = 5,
+        prompts_per_request: int = 16,
+        concurrency: int = 8,
+        top_logprobs: int = wire.TOP,
+        backoff: float = 0.5,
+        recheck: Recheck | None = None,
+        probe_after: float = 1.0,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        served: ServedModel | None = None,
+    ) -> None:
+        urls = [checked_url(u) for u in ([url] if isinstance(url, str) else url)]
+        self._urls = list(dict.fromkeys(urls))
+        if not self._urls:
+            raise ConfigError("vllm: no address given", hint="vllm:http://host:8000")
+        self._key = api_key or os.environ.get("ECOMFS_VLLM_API_KEY")
+        self._served = served or served_model(self._urls, model=model, api_key=self._key)
+        self._rejoin = Rejoin(self._served, self._key, self._alone, recheck)
+        self._timeout = timeout
+        self._backoff = backoff
+        self._sleep = sleep
+        self._per_request = max(1, prompts_per_request)
+        self._concurrency = max(1, concurrency)
+        self._top = max(0, top_logprobs)
+        self._lacking: frozenset[str] = frozenset()
+        self._transport = Transport(
+            self._urls,
+            api_key=self._key,
+            timeout=timeout,
+            concurrency=self._concurrency,
+            revive=self._rejoin,
+            probe_after=probe_after,
+        )
+        self._requests = Requests(
+            self._transport,
+            self._served,
+            spec=self.spec,
+            size=self._per_request,
+            attempts=attempts,
+            backoff=backoff,
+            sleep=sleep,
+        )
+
+    @property
+    def spec(self) -> str:
+        return "vllm:" + ",".join(self._urls)
+
+    @property
+    def fingerprint(self) -> str:
+        """Model, its content where its folder is on this machine, and vLLM's version. What a
+        remote server hides (precision, quantisation) is not in it."""
+        return self._served.fingerprint
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            logprobs=True,
+            generates=True,
+            prefix_reuse=True,
+            context_tokens=self._served.context,
+            batch=self._per_request * self._concurrency * len(self._urls),
+            codes_per_look=wire.MAX_CODES,
+            top_logprobs=self._top,
+            choice=True,
+        ).without(self._lacking)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return self._served.tokenizer
+
+    def concede(self, lacking: Collection[str]) -> None:
+        """See :class:`ecomfs.engine.protocol.Conceding`."""
+        self._lacking |= frozenset(lacking)
+
+    async def read(
+        self, prompts: Sequence[Prompt], questions: Sequence[Question]
+    ) -> list[Reading | EngineError]:
+        """See :meth:`ecomfs.engine.protocol.Engine.read`.
+
+        vLLM tells the cached tokens of the *last* prompt of a request only; for the others
+        ``cached_tokens`` is 0. :meth:`cache_counters` has the server's own totals.
+        """
+        parts = wire.parts_of(questions)
+
+        async def job(rows: list[Tokens]) -> list[Any]:
+            # One part after another: from the second on, the prompts are in the server's cache.
+            looks = [await self._requests.look(rows, part) for part in parts]
+            return [
+                wire.reading(row, [of[n] for of in looks], parts, questions)
+                for n, row in enumerate(rows)
+            ]
+
+        return await self._requests.each(prompts, job)
+
+    async def read_each(
+        self, prompts: Sequence[Prompt], questions: Sequence[Sequence[Question]]
+    ) -> list[Reading | EngineError]:
+        """See :meth:`ecomfs.engine.protocol.Discerning.read_each`."""
+
+        async def ask(part: wire.Part, places: list[int]) -> list[Any]:
+            mine = [prompts[place] for place in places]
+            return await self._requests.each(mine, lambda rows: self._requests.look(rows, part))
+
+        return await read_parts(questions, lambda: self._requests.tokens(prompts), ask)
+
+    async def generate(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        max_tokens: int,
+        stop: Sequence[str] = (),
+        sampling: Sampling | None = None,
+    ) -> list[Generation | EngineError]:
+        """See :meth:`ecomfs.engine.protocol.Engine.generate`."""
+        body: dict[str, Any] = {"max_tokens": max_tokens, "temperature": 0, "stop": list(stop)}
+        if sampling is not None:
+            body |= {"temperature": sampling.temperature, "seed": sampling.seed}
+
+        async def job(rows: list[Tokens]) -> list[Any]:
+            return await self._requests.ask(rows, max_tokens, body, wire.texts)
+
+        return await self._requests.each(prompts, job)
+
+    async def top(self, prompts: Sequence[Prompt]) -> list[TopTokens | EngineError]:
+        """See :meth:`ecomfs.engine.protocol.Listing.top`."""
+
+        async def job(rows: list[Tokens]) -> list[Any]:
+            return await self._requests.ask(rows, 1, wire.top_body(self._top), wire.top_tokens)
+
+        return await self._requests.each(prompts, job)
+
+    async def choose(
+        self, prompts: Sequence[Prompt], answers: Sequence[str]
+    ) -> list[Chosen | EngineError]:
+        """See :meth:`ecomfs.engine.protocol.Choosing.choose`."""
+        # The constraint works on characters: any spelling by tokens may be taken.
+        room = 1 + max(len(answer.encode()) for answer in answers)
+        body = wire.choice_body(answers, room, self.capabilities.top_logprobs)
+
+        async def job(rows: list[Tokens]) -> list[Any]:
+            return await self._requests.ask(rows, room, body, wire.chosen)
+
+        return await self._requests.each(prompts, job)
+
+    async def pick(self, prompt: Prompt, allowed: Sequence[int]) -> int:
+        """The most likely token among ``allowed``: shows whether the server's constraint bites."""
+        rows = await self._requests.tokens([prompt])
+        body = {"prompt": rows, **wire.question_body(tuple(allowed)[: wire.MAX_CODES])}
+        return await self._requests.once(body, wire.sampled)
+
+    async def cache_counters(self) -> tuple[int, int] | None:
+        """Prefix-cache (hits, queries) in tokens since the servers started, from all their
+        clients together; ``None`` when they do not tell."""
+        texts = [await self._transport.text(url, "/metrics") for url in self._urls]
+        counters = [wire.cache_counters(text) for text in texts if text is not None]
+        known = [c for c in counters if c is not None]
+        if not known:
+            return None
+        return sum(hits for hits, _ in known), sum(queries for _, queries in known)
+
+    async def aclose(self) -> None:
+        """Close the connections; closing twice is fine."""
+        self._requests.closed = True
+        await self._transport.aclose()
+
+    @property
+    def rechecks(self) -> Sequence[CanaryReport]:
+        """Canary reports of servers that came back, in order."""
+        return self._rejoin.reports
+
+    def each(self) -> list[VllmEngine]:
+        """An engine for each of the servers alone, to check one by one; to be closed by the
+        caller."""
+        return [self._alone(url) for url in self._urls]
+
+    # -- inside -----------------------------------------------------------------------------
+
+    def _alone(self, url: str) -> VllmEngine:
+        alone = VllmEngine(
+            url,
+            api_key=self._key,
+            timeout=self._timeout,
+            attempts=1,
+            top_logprobs=self._top,
+            backoff=self._backoff,
+            sleep=self._sleep,
+            served=self._served,
+        )
+        alone.concede(self._lacking)
+        return alone

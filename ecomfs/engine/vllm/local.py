@@ -1,0 +1,303 @@
+"""vLLM in this process: no server between, for a whole table on one machine.
+
+The same questions as to a served vLLM (see :mod:`ecomfs.engine.vllm.http`), handed over as token
+ids in large batches, which vLLM schedules itself. The cached tokens of every prompt are told.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ecomfs.engine.files import folder_digest
+from ecomfs.engine.launch import servable
+from ecomfs.engine.protocol import Capabilities, Chosen, Sampling
+from ecomfs.engine.transformers.loading import HfTokenizer, check_folder
+from ecomfs.engine.vllm import wire
+from ecomfs.engine.vllm.each import read_parts
+from ecomfs.engine.vllm.runtime import NEEDS, first_line, load, translating
+from ecomfs.engine.worker import Worker
+from ecomfs.errors import (
+    ContextOverflowError,
+    EngineError,
+    EngineResponseError,
+    EngineUnavailableError,
+    ModelError,
+)
+from ecomfs.types import Generation, Prompt, Question, Reading
+
+T = TypeVar("T")
+
+_CPU_CONTEXT = 4096
+
+
+class VllmLocalEngine:
+    """Reads a Hugging Face model through ``vllm.LLM``; code from the model's folder is never run.
+
+    Args:
+        model: a folder, a hub id, or a GGUF model (converted once): ``demo``, ``smollm2``, a file.
+        context: longest prompt plus answer, in tokens; default: what the model was trained for,
+            on CPU at most 4096.
+        dtype: vLLM's name of a precision; default: the model's own on a GPU, float32 on CPU.
+        batch: prompts handed over at once.
+        kv_cache_gib: room for keys and values on CPU, in GiB.
+        gpu_memory: share of the GPU's memory to use.
+        tensor_parallel: GPUs that share the model.
+
+    Raises:
+        EngineUnavailableError: vLLM is not installed, or too old.
+        MissingFileError, ModelError: it is not a model that vLLM can load.
+    """
+
+    def __init__(
+        self,
+        model: str | Path,
+        *,
+        context: int | None = None,
+        dtype: str = "auto",
+        batch: int = 256,
+        kv_cache_gib: int = 2,
+        gpu_memory: float = 0.9,
+        tensor_parallel: int = 1,
+    ) -> None:
+        self._spec = f"vllm-local:{model}"
+        folder = servable(str(model))
+        check_folder(folder)
+        self._vllm, torch, transformers = load(folder, kv_cache_gib)
+        gpu = bool(torch.cuda.is_available())
+        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        text = config.get_text_config(decoder=True)
+        self._vocabulary = int(text.vocab_size)
+        trained = int(getattr(text, "max_position_embeddings", 0) or _CPU_CONTEXT)
+        self._context = min(context or (trained if gpu else _CPU_CONTEXT), trained)
+        self._dtype = dtype if dtype != "auto" or gpu else "float32"
+        settings: dict[str, Any] = {
+            "model": folder,
+            "dtype": self._dtype,
+            "max_model_len": self._context,
+            "enable_prefix_caching": True,
+            "generation_config": "vllm",  # greedy means greedy
+            "logprobs_mode": "raw_logprobs",  # before any mask
+            "trust_remote_code": False,
+            "tensor_parallel_size": tensor_parallel,
+        }
+        if gpu:
+            settings["gpu_memory_utilization"] = gpu_memory
+        else:
+            settings |= {"enforce_eager": True, "block_size": 32}
+        try:
+            self._llm: Any = self._vllm.LLM(**settings)
+        except Exception as error:  # of many classes, which differ between versions
+            raise ModelError(
+                f"{model}: vLLM cannot load this model: {first_line(error)}",
+                hint="its own log above says more; a smaller context or kv_cache_gib needs less",
+            ) from error
+        self._tokenizer = HfTokenizer(transformers.AutoTokenizer.from_pretrained(folder))
+        self._batch = max(1, batch)
+        self._worker = Worker("ecomfs-vllm", self._spec)
+        content = folder_digest(Path(folder)) if Path(folder).is_dir() else folder
+        name = content[:12] if Path(folder).is_dir() else folder.replace("/", "--")
+        self._fingerprint = f"vllm-local-{name}-{self._dtype}-{self._vllm.__version__}"
+
+    @property
+    def spec(self) -> str:
+        return self._spec
+
+    @property
+    def fingerprint(self) -> str:
+        return self._fingerprint
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            logprobs=True,
+            generates=True,
+            prefix_reuse=True,
+            context_tokens=self._context,
+            batch=self._batch,
+            codes_per_look=wire.MAX_CODES,
+            choice=True,
+        )
+
+    @property
+    def tokenizer(self) -> HfTokenizer:
+        return self._tokenizer
+
+    async def read(
+        self, prompts: Sequence[Prompt], questions: Sequence[Question]
+    ) -> list[Reading | EngineError]:
+        """See :meth:`ecomfs.engine.protocol.Engine.read`."""
+        return await self.read_each(prompts, [questions] * len(prompts))
+
+    async def read_each(
+        self, prompts: Sequence[Prompt], questions: Sequence[Sequence[Question]]
+    ) -> list[Reading | EngineError]:
+        """See :meth:`ecomfs.engine.protocol.Discerning.read_each`."""
+        codes = {code for asked in questions for q in asked for code in q.codes}
+        if bad := [code for code in codes if not 0 <= code < self._vocabulary]:
+            raise EngineResponseError(f"{self._spec}: no token {bad[0]} in the vocabulary")
+
+        async def ask(part: wire.Part, places: list[int]) -> list[wire.Look | EngineError]:
+            mine = [prompts[place] for place in places]
+            return await self._each(mine, 1 + len(part.suffix), lambda rows: self._look(rows, part))
+
+        async def rows() -> list[list[int]]:
+            return self._encoded(prompts)
+
+        return await read_parts(questions, rows, ask)
+
+    async def generate(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        max_tokens: int,
+        stop: Sequence[str] = (),
+        sampling: Sampling | None = None,
+    ) -> list[Generation | EngineError]:
+        """See :meth:`ecomfs.engine.protocol.Engine.generate`."""
+        drawn: dict[str, Any] = {"temperature": 0.0}
+        if sampling is not None:
+            drawn = {"temperature": sampling.temperature, "seed": sampling.seed}
+        how = self._params(max_tokens=max_tokens, stop=list(stop), **drawn)
+        return await self._each(prompts, max_tokens, lambda rows: self._texts(rows, how))
+
+    async def choose(
+        self, prompts: Sequence[Prompt], answers: Sequence[str]
+    ) -> list[Chosen | EngineError]:
+        """See :meth:`ecomfs.engine.protocol.Choosing.choose`."""
+        # The constraint works on characters: any spelling by tokens may be taken.
+        room = 1 + max(len(answer.encode()) for answer in answers)
+        params = import_module("vllm.sampling_params")
+        how = self._params(
+            max_tokens=room,
+            temperature=0.0,
+            logprobs=wire.TOP,
+            structured_outputs=params.StructuredOutputsParams(choice=list(answers)),
+        )
+        return await self._each(prompts, room, lambda rows: self._chosen(rows, how))
+
+    async def pick(self, prompt: Prompt, allowed: Sequence[int]) -> int:
+        """The most likely token among ``allowed``: shows whether the constraint bites."""
+        codes = tuple(allowed)[: wire.MAX_CODES]
+
+        def job(rows: list[list[int]]) -> list[int]:
+            return [int(out.outputs[0].token_ids[0]) for out in self._run(rows, self._asks(codes))]
+
+        (token,) = await self._each([prompt], 1, job)
+        if isinstance(token, EngineError):
+            raise token
+        return token
+
+    async def aclose(self) -> None:
+        """Free the model; closing twice is fine."""
+        llm, self._llm = self._llm, None
+        if llm is None or self._worker.forked:
+            return
+
+        def shut(_: threading.Event) -> None:
+            llm.llm_engine.engine_core.shutdown()
+
+        await self._worker.run(shut)
+        self._worker.close()
+
+    # -- inside -----------------------------------------------------------------------------
+
+    def _params(self, **settings: Any) -> Any:
+        with translating(self._spec):
+            return self._vllm.SamplingParams(**settings)
+
+    def _asks(self, codes: tuple[int, ...]) -> Any:
+        return self._params(
+            max_tokens=1,
+            temperature=0.0,
+            logprob_token_ids=list(codes),
+            allowed_token_ids=list(codes),
+            detokenize=False,
+        )
+
+    def _look(self, rows: list[list[int]], part: wire.Part) -> list[wire.Look | EngineError]:
+        found: list[wire.Look | EngineError] = []
+        allowed = set(part.codes)
+        asked = [[*row, *part.suffix] for row in rows]
+        for out in self._run(asked, self._asks(part.codes)):
+            answer = out.outputs[0]
+            top = {token: value.logprob for token, value in answer.logprobs[0].items()}
+            if not allowed <= top.keys() or answer.token_ids[0] not in allowed:
+                raise EngineResponseError(
+                    f"{self._spec}: vLLM gave no log-probabilities of the codes, or sampled "
+                    "another token",
+                    hint=NEEDS,
+                )
+            values = {code: float(top[code]) for code in part.codes}
+            found.append(wire.look(values, int(out.num_cached_tokens or 0)))
+        return found
+
+    def _texts(self, rows: list[list[int]], how: Any) -> list[Generation]:
+        return [
+            Generation(out.outputs[0].text, len(row), int(out.num_cached_tokens or 0))
+            for row, out in zip(rows, self._run(rows, how), strict=True)
+        ]
+
+    def _chosen(self, rows: list[list[int]], how: Any) -> list[Chosen]:
+        found = []
+        for row, out in zip(rows, self._run(rows, how), strict=True):
+            answer = out.outputs[0]
+            steps = tuple(
+                (
+                    str(listed[token].decoded_token),
+                    {str(v.decoded_token): float(v.logprob) for v in listed.values()},
+                )
+                for token, listed in zip(answer.token_ids, answer.logprobs or (), strict=False)
+            )
+            found.append(Chosen(answer.text, steps, len(row), int(out.num_cached_tokens or 0)))
+        return found
+
+    def _run(self, rows: list[list[int]], how: Any) -> list[Any]:
+        prompts = [{"prompt_token_ids": row} for row in rows]
+        with translating(self._spec):
+            answers: list[Any] = self._llm.generate(prompts, how, use_tqdm=False)
+            return answers
+
+    async def _each(
+        self,
+        prompts: Sequence[Prompt],
+        room: int,
+        job: Callable[[list[list[int]]], Sequence[T | EngineError]],
+    ) -> list[T | EngineError]:
+        """``job`` for all prompts that fit, a batch at a time; answers in input order."""
+        if self._llm is None:
+            raise EngineUnavailableError(f"{self._spec}: the engine is closed")
+
+        def work(given_up: threading.Event) -> list[T | EngineError]:
+            rows = self._encoded(prompts)
+            answers: dict[int, T | EngineError] = {}
+            for i, row in enumerate(rows):
+                if (error := self._misfit(len(row), room)) is not None:
+                    answers[i] = error
+            order = sorted((i for i in range(len(rows)) if i not in answers), key=rows.__getitem__)
+            for start in range(0, len(order), self._batch):
+                if given_up.is_set():
+                    break
+                chunk = order[start : start + self._batch]
+                answers.update(zip(chunk, job([rows[i] for i in chunk]), strict=True))
+            return [answers[i] for i in sorted(answers)]
+
+        return await self._worker.run(work)
+
+    def _encoded(self, prompts: Sequence[Prompt]) -> list[list[int]]:
+        encode = self._tokenizer.encode
+        return [[*(p.token_ids or encode(p.text, bos=True))] for p in prompts]
+
+    def _misfit(self, tokens: int, room: int) -> EngineError | None:
+        if tokens == 0:
+            return EngineResponseError(f"{self._spec}: an empty prompt cannot be read")
+        if tokens + room > self._context:
+            return ContextOverflowError(
+                f"{self._spec}: a prompt of {tokens} tokens and {room} to answer do not fit the "
+                f"context of {self._context}",
+                hint="fewer demonstrations (--k), shorter texts, or a larger context",
+            )
+        return None

@@ -1,0 +1,289 @@
+"""What goes over the wire to vLLM, and what its answers mean (no input or output here)."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ecomfs.core.retry import permanent
+from ecomfs.engine.logprobs import checked_choice, checked_list, fault
+from ecomfs.engine.protocol import Chosen, TopTokens
+from ecomfs.errors import EngineError, EngineResponseError
+from ecomfs.types import Generation, Question, Reading
+
+MAX_CODES = 128
+"""vLLM's limit of ``logprob_token_ids`` in one request."""
+
+TOP = 20
+"""vLLM's limit of likely tokens in one answer (``--max-logprobs``), unless it is started with
+another."""
+
+_TOO_OLD = "vLLM 0.15 or newer is needed: older ones ignore logprob_token_ids"
+
+
+class RefusedError(EngineError):
+    """The server refuses the request itself (HTTP 400, 413, 422): repeating would not help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One request's share of the questions: codes (at most :data:`MAX_CODES`) after a suffix."""
+
+    suffix: tuple[int, ...]
+    codes: tuple[int, ...]
+
+
+class Look(NamedTuple):
+    """One prompt's answer to one :class:`Part`."""
+
+    logprobs: dict[int, float]
+    cached_tokens: int
+
+
+def parts_of(questions: Sequence[Question]) -> list[Part]:
+    """Questions with one suffix share their look; codes beyond the limit need more looks.
+
+    >>> [len(p.codes) for p in parts_of([Question(tuple(range(200))), Question((1, 999))])]
+    [128, 73]
+    """
+    wanted: dict[tuple[int, ...], dict[int, None]] = {}
+    for question in questions:
+        wanted.setdefault(question.suffix, {}).update(dict.fromkeys(question.codes))
+    return [
+        Part(suffix, tuple(codes)[start : start + MAX_CODES])
+        for suffix, codes in wanted.items()
+        for start in range(0, len(codes), MAX_CODES)
+    ]
+
+
+def parts_for(parts: Sequence[Part], questions: Sequence[Sequence[Question]]) -> list[set[int]]:
+    """Which of the parts the questions of each prompt need.
+
+    >>> every = [Question(tuple(range(200))), Question((1, 2), suffix=(7,))]
+    >>> parts_for(parts_of(every), [every, [Question((3, 150))], [Question((3, 4))]])
+    [{0, 1, 2}, {0, 1}, {0}]
+    """
+    number = {(part.suffix, code): n for n, part in enumerate(parts) for code in part.codes}
+    return [{number[q.suffix, code] for q in asked for code in q.codes} for asked in questions]
+
+
+def question_body(codes: tuple[int, ...]) -> dict[str, Any]:
+    """The fields of a completion request that ask for the codes' log-probabilities."""
+    return {
+        "max_tokens": 1,
+        "temperature": 0,
+        "logprobs": len(codes),
+        "logprob_token_ids": list(codes),
+        "allowed_token_ids": list(codes),
+        "return_tokens_as_token_ids": True,
+    }
+
+
+def looks(
+    answer: dict[str, Any], prompts: Sequence[Sequence[int]], codes: tuple[int, ...]
+) -> list[Look | EngineError]:
+    """Log-probabilities of ``codes`` for every prompt of a request, or the error that they are no
+    distribution.
+
+    Raises:
+        EngineResponseError: a choice or a code is missing, or the constraint was ignored.
+    """
+    found: list[Look | EngineError] = []
+    allowed = set(codes)
+    cached = _cached(answer)
+    for choice in _choices(answer, len(prompts)):
+        top, picked = _first(choice)
+        if missing := allowed - top.keys():
+            raise permanent(
+                EngineResponseError(
+                    f"the server gave no log-probability for {len(missing)} of {len(codes)} codes",
+                    hint=_TOO_OLD,
+                )
+            )
+        if picked not in allowed:
+            raise permanent(
+                EngineResponseError(
+                    "the server ignored allowed_token_ids: it sampled another token",
+                    hint="run 'ecomfs check'; a gateway in between may drop unknown fields",
+                )
+            )
+        last = len(found) == len(prompts) - 1
+        found.append(look({code: top[code] for code in codes}, cached if last else 0))
+    return found
+
+
+def look(logprobs: dict[int, float], cached_tokens: int) -> Look | EngineError:
+    """A look, or the error that it is no part of a distribution."""
+    return fault(logprobs.values()) or Look(logprobs, cached_tokens)
+
+
+def reading(
+    prompt: Sequence[int],
+    looks: Sequence[Look | EngineError],
+    parts: Sequence[Part],
+    questions: Sequence[Question],
+) -> Reading | EngineError:
+    """One prompt's looks, one a part, put together in the order of the questions; the first
+    error, if there is one."""
+    if len(parts) == len(questions) == 1 and isinstance(only := looks[0], Look):
+        values = tuple(map(only.logprobs.__getitem__, questions[0].codes))
+        return Reading((values,), len(prompt), min(len(prompt), only.cached_tokens))
+    known: dict[tuple[int, ...], dict[int, float]] = {}
+    cached: list[int] = []
+    for part, look in zip(parts, looks, strict=True):
+        if isinstance(look, EngineError):
+            return look
+        known.setdefault(part.suffix, {}).update(look.logprobs)
+        cached.append(look.cached_tokens)
+    return Reading(
+        tuple(tuple(known[q.suffix][code] for code in q.codes) for q in questions),
+        prompt_tokens=len(prompt),
+        cached_tokens=min([len(prompt), *cached[:1]]) if cached else 0,
+    )
+
+
+def texts(answer: dict[str, Any], prompts: Sequence[Sequence[int]]) -> list[Generation]:
+    """Generated texts of a request."""
+    cached = _cached(answer)
+    last = len(prompts) - 1
+    return [
+        Generation(str(choice.get("text", "")), len(prompt), cached if i == last else 0)
+        for i, (choice, prompt) in enumerate(
+            zip(_choices(answer, len(prompts)), prompts, strict=True)
+        )
+    ]
+
+
+def choice_body(answers: Sequence[str], max_tokens: int, top: int) -> dict[str, Any]:
+    """The fields of a completion request whose text shall be one of ``answers``, with the
+    likeliest tokens in the place of each of its own (vLLM masks before it takes logarithms, so
+    that they are shares among the allowed ones)."""
+    return {
+        "max_tokens": max_tokens,
+        "temperature": 0,
+        "structured_outputs": {"choice": list(answers)},
+        **({"logprobs": top} if top else {}),
+    }
+
+
+def chosen(answer: dict[str, Any], prompts: Sequence[Sequence[int]]) -> list[Chosen | EngineError]:
+    """The answers of a request, with what was likely in the place of their tokens where the
+    server lists it."""
+    cached = _cached(answer)
+    last = len(prompts) - 1
+    return [
+        checked_choice(
+            Chosen(
+                str(choice.get("text", "")),
+                _steps(choice.get("logprobs")),
+                len(prompt),
+                cached if i == last else 0,
+            )
+        )
+        for i, (choice, prompt) in enumerate(
+            zip(_choices(answer, len(prompts)), prompts, strict=True)
+        )
+    ]
+
+
+def _steps(logprobs: Any) -> tuple[tuple[str, dict[str, float]], ...]:
+    try:
+        return tuple(
+            (str(token), {str(text): _number(value) for text, value in listed.items()})
+            for token, listed in zip(logprobs["tokens"], logprobs["top_logprobs"], strict=True)
+        )
+    except (KeyError, TypeError, AttributeError, ValueError):
+        return ()  # the answer itself is there
+
+
+def top_body(count: int) -> dict[str, Any]:
+    """The fields of a completion request that ask for the likeliest tokens."""
+    return {"max_tokens": 1, "temperature": 0, "logprobs": count}
+
+
+def top_tokens(
+    answer: dict[str, Any], prompts: Sequence[Sequence[int]]
+) -> list[TopTokens | EngineError]:
+    """The likeliest next tokens of every prompt of a request, as text.
+
+    Raises:
+        EngineResponseError: a choice or the list is missing.
+    """
+    found: list[TopTokens | EngineError] = []
+    cached = _cached(answer)
+    for n, (choice, prompt) in enumerate(zip(_choices(answer, len(prompts)), prompts, strict=True)):
+        try:
+            listed = choice["logprobs"]["top_logprobs"][0]
+            ordered = sorted(((str(t), _number(p)) for t, p in listed.items()), key=lambda x: -x[1])
+        except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+            raise permanent(EngineResponseError("the server listed no likely tokens")) from error
+        last = n == len(prompts) - 1
+        listing = TopTokens(dict(ordered), len(prompt), cached if last else 0)
+        found.append(checked_list(listing))
+    return found
+
+
+def sampled(answer: dict[str, Any]) -> int:
+    """The token sampled for the only prompt of a request."""
+    return _first(_choices(answer, 1)[0])[1]
+
+
+def cache_counters(metrics: str) -> tuple[int, int] | None:
+    """(hits, queries) of the prefix cache in a Prometheus page; ``None`` if they are not there.
+
+    >>> cache_counters('vllm:prefix_cache_queries_total{e="0"} 40.0\\n'
+    ...                'vllm:prefix_cache_hits_total{e="0"} 32.0\\n')
+    (32, 40)
+    >>> cache_counters("") is None
+    True
+    """
+    sums = []
+    for name in ("hits", "queries"):
+        found = re.findall(rf"^vllm:prefix_cache_{name}_total(?:{{.*}})? (\S+)$", metrics, re.M)
+        if not found:
+            return None
+        sums.append(int(sum(float(value) for value in found)))
+    return sums[0], sums[1]
+
+
+def _choices(answer: dict[str, Any], count: int) -> list[dict[str, Any]]:
+    choices = answer.get("choices")
+    if not isinstance(choices, list) or len(choices) != count:
+        given = len(choices) if isinstance(choices, list) else "no"
+        raise EngineResponseError(f"the server gave {given} answers to {count} prompts")
+    by_index = {choice.get("index"): choice for choice in choices if isinstance(choice, dict)}
+    if by_index.keys() != set(range(count)):
+        raise EngineResponseError("the server's answers are not numbered as the prompts are")
+    return [by_index[i] for i in range(count)]
+
+
+def _first(choice: dict[str, Any]) -> tuple[dict[int, float], int]:
+    """Log-probabilities by token id, and the sampled token, of the first generated position."""
+    try:
+        logprobs = choice["logprobs"]
+        top = {_id(name): _number(value) for name, value in logprobs["top_logprobs"][0].items()}
+        return top, _id(logprobs["tokens"][0])
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        raise permanent(
+            EngineResponseError(
+                "the server's answer holds no log-probabilities by token id", hint=_TOO_OLD
+            )
+        ) from error
+
+
+def _number(value: Any) -> float:
+    """A log-probability; JSON has no NaN, and servers write null for it."""
+    return math.nan if value is None else float(value)
+
+
+def _id(name: str) -> int:
+    return int(name.removeprefix("token_id:"))
+
+
+def _cached(answer: dict[str, Any]) -> int:
+    usage = answer.get("usage") or {}
+    details = usage.get("prompt_tokens_details") or {}
+    return int(details.get("cached_tokens") or 0)

@@ -1,0 +1,16 @@
+"""The classifiers that users meet, with the scikit-learn contract."""
+
+from ecomfs.estimators.few_shot import FewShotClassifier
+from ecomfs.estimators.inputs import Examples, as_rows, columns
+from ecomfs.estimators.multilabel import MultiLabelClassifier, MultiLabelPrediction
+from ecomfs.estimators.taxonomy import TaxonomyClassifier
+
+__all__ = [
+    "Examples",
+    "FewShotClassifier",
+    "MultiLabelClassifier",
+    "MultiLabelPrediction",
+    "TaxonomyClassifier",
+    "as_rows",
+    "columns",
+]

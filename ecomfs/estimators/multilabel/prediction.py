@@ -1,0 +1,127 @@
+"""From the readings of a row to its labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from ecomfs.errors import EcomfsError
+from ecomfs.estimators.multilabel.neighbours import evidence
+from ecomfs.estimators.multilabel.prompts import YES
+from ecomfs.estimators.multilabel.reader import Asked, Read, Reader, Speaker
+from ecomfs.types import Posterior, Prompt, Status, TemplateRef
+
+
+@dataclass(frozen=True, slots=True)
+class MultiLabelPrediction:
+    """The answer for one row.
+
+    Attributes:
+        id: the row's id.
+        labels: the labels it has, perhaps none, in the order of the label space; ``None`` unless
+            ``status`` is ok.
+        probabilities: label → probability that the row has it, each read by itself: they do not
+            sum to one. Empty when there are none.
+        status: ok, invalid or failed; one label that cannot be read fails the row.
+        error: one line for a person; empty when ok.
+        note: what was left out to fit the context; empty when nothing was.
+        label_mass: the least probability, of all labels, that the model puts on yes or no.
+        demonstration_ids: examples that stand in the prompts, in their order.
+        template, engine, pool_version, prompt_tokens, cached_tokens: as in
+            :class:`ecomfs.types.Prediction`; tokens are those of all labels' prompts.
+    """
+
+    id: str
+    labels: tuple[str, ...] | None
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+    status: Status = Status.OK
+    error: str = ""
+    note: str = ""
+    label_mass: float | None = None
+    demonstration_ids: tuple[str, ...] = ()
+    template: TemplateRef | None = None
+    engine: str = ""
+    pool_version: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+
+
+def answer(
+    reader: Reader, asked: Asked, read: Read, thresholds: Mapping[str, float]
+) -> MultiLabelPrediction:
+    """The answer for one row.
+
+    Args:
+        thresholds: label → probability from which on it is given.
+    """
+    base = MultiLabelPrediction(
+        asked.id, None, status=Status.FAILED, engine=reader.engine.fingerprint
+    )
+    if asked.error is not None:
+        return replace(base, error=str(asked.error))
+    speaker = reader.speakers[asked.language]
+    first = asked.prompts[0]
+    good = [found for found in read if isinstance(found, Posterior)]
+    base = replace(
+        base,
+        template=first.template,
+        demonstration_ids=speaker.builders[0].standing(first.demonstrations),
+        note=_note(asked.prompts),
+        prompt_tokens=sum(p.prompt_tokens for p in good),
+        cached_tokens=sum(p.cached_tokens for p in good),
+    )
+    names = reader.labels.names
+    for name, found in zip(names, read, strict=True):
+        if isinstance(found, EcomfsError):
+            return replace(base, error=f"label {name!r}: {found}")
+        if not found.probabilities:
+            said = " ".join((found.raw or "").split())[:80]
+            error = f"label {name!r}: the model answered {said!r}, neither yes nor no"
+            if found.raw is None:
+                error = f"label {name!r}: the model gives yes and no the same probability, near 0"
+            return replace(base, status=Status.INVALID, error=error)
+    chances = yes(reader, speaker, good, asked.votes)
+    p = dict(zip(names, chances, strict=True))
+    masses = [found.label_mass for found in good if found.label_mass is not None]
+    return replace(
+        base,
+        labels=tuple(name for name in names if p[name] >= thresholds[name]),
+        probabilities=p,
+        status=Status.OK,
+        label_mass=min(masses, default=None),
+    )
+
+
+def yes(
+    reader: Reader, speaker: Speaker, found: Sequence[Posterior], votes: Sequence[float]
+) -> list[float]:
+    """The probability of yes, by the model and, where the reader has a blend, the neighbours.
+
+    Args:
+        found: readings of cells, each a pair of no and yes.
+        votes: the neighbours' probability of yes, one a reading; empty: they were not asked.
+    """
+    model = [calibrated(speaker, posterior) for posterior in found]
+    if reader.blend is None or not votes:
+        return [p[YES] for p in model]
+    both: list[float] = reader.blend.apply(evidence(model, votes))[:, YES].tolist()
+    return both
+
+
+def calibrated(speaker: Speaker, found: Posterior) -> tuple[float, ...]:
+    """No and yes as the speaker's calibration mends them."""
+    p = found.probabilities
+    return p if speaker.calibration is None else speaker.calibration.apply(p)
+
+
+def _note(prompts: tuple[Prompt, ...]) -> str:
+    """What was left out of the prompt that lost most (they differ in the label asked about)."""
+    parts = []
+    if dropped := max(p.dropped for p in prompts):
+        parts.append(f"{dropped} demonstrations left out to fit the context")
+    if cut := max(p.cut for p in prompts):
+        parts.append(f"the last {cut} characters of the text left out to fit the context")
+    return "; ".join(parts)
+
+
+__all__ = ["MultiLabelPrediction", "answer", "calibrated", "yes"]

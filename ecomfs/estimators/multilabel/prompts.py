@@ -1,0 +1,123 @@
+"""Prompts of a multi-label task: examples and row first, the label asked about last."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ecomfs.estimators.multilabel.select import balanced_lines
+from ecomfs.features import RowText
+from ecomfs.prompt import PROBE, PromptBuilder, Template
+from ecomfs.task import Bilingual, Label, LabelSpace, LabelSpec, TaskCard, common_template
+from ecomfs.types import Demonstration, Language, Row
+
+FOLDER, VERSION = "_multilabel", "v1"
+
+
+def _answer(name: str, en: str, zh: str) -> Label:
+    spec = LabelSpec(
+        name=name,
+        words=Bilingual(en=en, zh=zh),
+        definition=Bilingual(en="", zh=""),
+    )
+    return Label(name, spec)
+
+
+YES_NO = LabelSpace([_answer("yes", "yes", "是"), _answer("no", "no", "否")])
+"""What is answered about each label; :data:`YES` is the place of yes."""
+YES, NO = 0, 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelPrompts(PromptBuilder):
+    """Builds the prompts that ask about one label.
+
+    All prompts of a row are the same up to their last line, where the label stands.
+
+    Attributes:
+        labels: the label space.
+        words: what stands in the prompt for each label.
+        sets: example id → positions of its labels.
+        asked: position of the label that is asked about.
+    """
+
+    labels: LabelSpace
+    words: tuple[str, ...]
+    sets: Mapping[str, frozenset[int]]
+    asked: int
+
+    def separator(self) -> str:
+        """What stands between a label and its answer in this template."""
+        context = self._trial()
+        probe = [{"text": "x", "lines": [{"label": "x", "answer": PROBE}]}]
+        return self.template.answer_separator(context | {"demonstrations": probe})
+
+    def standing(self, demonstrations: Sequence[Demonstration]) -> tuple[str, ...]:
+        """Ids of those that stand in the prompt: examples of which no label is told do not."""
+        told = self._told(demonstrations)
+        return tuple(d.example.id for d, lines in zip(demonstrations, told, strict=True) if lines)
+
+    def _told(self, demonstrations: Sequence[Demonstration]) -> list[list[tuple[int, bool]]]:
+        return balanced_lines([self.sets[d.example.id] for d in demonstrations], len(self.labels))
+
+    def _shown(self, demonstrations: Sequence[Demonstration]) -> list[dict[str, Any]]:
+        told = self._told(demonstrations)
+        return [
+            {
+                "text": self._titled(self._text(d.example.fields)),
+                "lines": [
+                    {"label": self.words[label], "answer": self.answers[YES if yes else NO]}
+                    for label, yes in lines
+                ],
+            }
+            for d, lines in zip(demonstrations, told, strict=True)
+            if lines
+        ]
+
+    def _context(self, row: Row, text: str) -> dict[str, Any]:
+        # (super() does not work in dataclasses with slots.)
+        return PromptBuilder._context(self, row, text) | {
+            "text": self._titled(text),
+            "labels": [
+                {"word": word, "definition": label.definition(self.language)}
+                for word, label in zip(self.words, self.labels.labels, strict=True)
+            ],
+            "asked": self.words[self.asked],
+        }
+
+    def _titled(self, text: str) -> str:
+        """A row of one text has no title of its own."""
+        if len(self.card.fields) > 1 or self.card.tabular:
+            return text
+        colon = "：" if self.language == "zh" else ": "
+        return f"{self.card.fields[0].title.get(self.language)}{colon}{text}"
+
+
+def label_template(language: Language) -> Template:
+    """The template of multi-label prompts."""
+    name = f"{FOLDER}/{language}.{VERSION}"
+    return Template(common_template(FOLDER, language, VERSION), name)
+
+
+def label_prompts(
+    card: TaskCard,
+    labels: LabelSpace,
+    words: tuple[str, ...],
+    sets: Mapping[str, frozenset[int]],
+    language: Language,
+    rows: RowText,
+) -> list[LabelPrompts]:
+    """A builder for each label."""
+    template = label_template(language)
+    answers = tuple(label.word(language) for label in YES_NO.labels)
+    return [
+        LabelPrompts(
+            card, YES_NO, template, language, answers, rows,
+            labels=labels, words=words, sets=sets, asked=asked,
+        )
+        for asked in range(len(labels))
+    ]  # fmt: skip
+
+
+__all__ = ["NO", "YES", "YES_NO", "LabelPrompts", "label_prompts", "label_template"]

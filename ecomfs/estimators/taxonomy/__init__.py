@@ -1,0 +1,10 @@
+"""Labels of two levels, such as ``Electronics > Phones``: first the parent, then its children.
+
+tree         whole labels as parents and children
+classifier   TaxonomyClassifier: two levels of FewShotClassifier, one engine
+"""
+
+from ecomfs.estimators.taxonomy.classifier import TaxonomyClassifier
+from ecomfs.estimators.taxonomy.tree import Branch, grow
+
+__all__ = ["Branch", "TaxonomyClassifier", "grow"]

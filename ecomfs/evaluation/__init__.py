@@ -1,0 +1,1 @@
+"""Predictions to metrics, baselines, suites: the one bridge to ``ecomfs_eval``."""

@@ -1,0 +1,282 @@
+"""What a suite is: data sets, label budgets, seeds and options, as a YAML file says it."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ecomfs.errors import ConfigError, MissingFileError
+from ecomfs.io import MEND, read_text, yaml_problem
+
+Shots = int | Literal["all"]
+"""How many labelled examples a cell has; ``all``: every one of the pool."""
+
+METRICS = ("accuracy", "f1_macro", "roc_auc", "log_loss", "ece_adaptive")
+SYSTEMS = (
+    "ecomfs",
+    "stages",
+    "knn",
+    "majority",
+    "prior_random",
+    "tfidf_logistic",
+    "embedding_logistic",
+    "gradient_boosting",
+    "repeat_last",
+)
+_HERE = Path(__file__).resolve().parent
+# Installed, and in a checkout.
+_SHIPPED = (_HERE.parents[1] / "_eval" / "suites", _HERE.parents[2] / "eval" / "suites")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Table(_Strict):
+    """A table of labelled rows.
+
+    Attributes:
+        file: path below the data folder.
+        label: column that holds the label; ``None``: by the task's names.
+        fields: card field → column, where the names differ.
+        filter: column → value; only rows that have all of them count.
+    """
+
+    file: str
+    label: str | None = None
+    fields: dict[str, str] = Field(default_factory=dict)
+    filter: dict[str, str | int | bool] = Field(default_factory=dict)
+
+
+class TestRows(_Strict):
+    """The rows that are predicted: the same ones for every label budget and seed.
+
+    Attributes:
+        file: a table of its own; ``None``: rows are set apart from the pool's table, and never
+            stand in the pool.
+        label, fields, filter: as of a :class:`Table`; by default the pool's.
+        rows: how many, drawn without replacement; ``None``: all of ``file``.
+        seed: of the draw.
+        group: column of what was sampled (user, query, session): a table is split by whole
+            groups, and intervals resample whole groups.
+        disjoint: leave out rows whose fields equal those of a row of the pool's table;
+            ``None``: yes for tasks of text, no for tables, where rows are equal by chance.
+    """
+
+    __test__ = False  # not a test class
+
+    file: str | None = None
+    label: str | None = None
+    fields: dict[str, str] | None = None
+    filter: dict[str, str | int | bool] | None = None
+    rows: int | None = Field(default=None, ge=1)
+    seed: int = 0
+    group: str | None = None
+    disjoint: bool | None = None
+
+    @model_validator(mode="after")
+    def _sized(self) -> Self:
+        if self.file is None and self.rows is None:
+            raise ValueError("name a file, or say how many rows to set apart from the pool's")
+        if self.file is None and (self.label or self.fields is not None or self.filter is not None):
+            raise ValueError("label, fields and filter belong to a file of its own")
+        return self
+
+
+class Published(_Strict):
+    """A published result, to stand beside ours.
+
+    Attributes:
+        system: what it is called.
+        metric: name of a metric of the harness.
+        value: in the unit of the metric (shares from 0 to 1).
+        shots: labelled examples it had, in words or as a number.
+        source: paper, table, page.
+        note: what differs from our protocol.
+    """
+
+    system: str
+    metric: str = "accuracy"
+    value: float
+    shots: str | int = ""
+    source: str
+    note: str = ""
+
+
+class Dataset(_Strict):
+    """One data set of a suite.
+
+    Attributes:
+        name: unique in the suite; data sets of one ``series`` are averaged in the report (folds).
+        task: name of a task, or its folder, relative to the suite's file.
+        pool, test: where labelled examples and test rows come from.
+        shots, seeds: instead of the suite's.
+        draw: labelled examples are drawn ``even`` over the labels, as a few-shot benchmark
+            does, or at ``random``, as a shop that labels what comes: then their label shares are
+            those of the test rows, which calibration relies on where labels are skewed.
+        options: of :class:`~ecomfs.FewShotClassifier`, beside the suite's.
+        published: results of others on the same data.
+        note: what a reader of the results must know.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    series: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    task: str
+    pool: Table
+    test: TestRows
+    shots: tuple[Shots, ...] | None = None
+    seeds: tuple[int, ...] | None = None
+    draw: Literal["even", "random"] = "even"
+    options: dict[str, Any] = Field(default_factory=dict)
+    published: tuple[Published, ...] = ()
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        _check_budget(self.shots, self.seeds)
+        _check_options(self.options)
+        return self
+
+
+class Suite(_Strict):
+    """A suite.
+
+    Attributes:
+        name, title, description: for people; ``name`` is also that of the results.
+        datasets: what is run.
+        shots, seeds: label budgets and draws of them; every data set is run with each pair.
+        options: of :class:`~ecomfs.FewShotClassifier` (``engine``, ``embedder``, ``k``, …).
+        variants: name → further options; every cell is run with each. Empty: one, of no name.
+        systems: which systems a cell scores; by default all that the data allow.
+        metrics: what the report shows.
+        main: the system that others are compared with.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    title: str = ""
+    description: str = ""
+    datasets: tuple[Dataset, ...] = Field(min_length=1)
+    shots: tuple[Shots, ...] = (32,)
+    seeds: tuple[int, ...] = (0,)
+    options: dict[str, Any] = Field(default_factory=dict)
+    variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    systems: tuple[str, ...] = SYSTEMS
+    metrics: tuple[str, ...] = METRICS
+    main: str = "ecomfs"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        from ecomfs_eval import METRICS as KNOWN
+
+        _check_budget(self.shots, self.seeds)
+        for options in (self.options, *self.variants.values()):
+            _check_options(options)
+        for name in self.variants:
+            if not name.replace("-", "").replace("_", "").isalnum():
+                raise ValueError(f"variant {name!r}: use letters, digits, - and _")
+        names = [d.name for d in self.datasets]
+        if len(set(names)) != len(names):
+            twice = next(n for n in names if names.count(n) > 1)
+            raise ValueError(f"two datasets are called {twice!r}")
+        for system in self.systems:
+            _known(system, SYSTEMS, "system")
+        for metric in (*self.metrics, *(p.metric for d in self.datasets for p in d.published)):
+            _known(metric, tuple(KNOWN), "metric")
+        return self
+
+
+def _check_budget(shots: tuple[Shots, ...] | None, seeds: tuple[int, ...] | None) -> None:
+    for what, values in (("shots", shots), ("seeds", seeds)):
+        if values is None:
+            continue
+        if not values or len(set(values)) != len(values):
+            raise ValueError(f"{what}: one or more values, each once")
+        if any(isinstance(v, int) and v < 0 for v in values):
+            raise ValueError(f"{what}: 0 or more")
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    from ecomfs.estimators import FewShotClassifier
+
+    known = tuple(inspect.signature(FewShotClassifier).parameters)
+    for name in options:
+        if name in ("task", "seed", "fields"):
+            raise ValueError(f"options: {name} is set by the suite itself")
+        _known(name, known, "option of FewShotClassifier")
+
+
+def _known(name: str, known: tuple[str, ...], what: str) -> None:
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        did = f"; did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"no {what} is called {name!r}{did} (known: {', '.join(known)})")
+
+
+def available_suites() -> dict[str, Path]:
+    """Name → file of every suite that ships."""
+    found: dict[str, Path] = {}
+    for root in _SHIPPED:
+        for path in sorted(root.glob("*.yaml")):
+            found.setdefault(path.stem, path)
+    return found
+
+
+def find_suite(name: str | Path) -> Path:
+    """The file of a suite: a path, or the name of one that ships.
+
+    Raises:
+        MissingFileError: neither.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    shipped = available_suites()
+    if str(name) in shipped:
+        return shipped[str(name)]
+    raise MissingFileError(
+        f"{path}: no such suite file", hint=f"suites that ship: {', '.join(shipped) or 'none'}"
+    )
+
+
+def load_suite(name: str | Path) -> Suite:
+    """A suite from its YAML file; tasks named by a folder are found beside it.
+
+    Raises:
+        MissingFileError: no such file or suite.
+        ConfigError: the file is not a suite; the message names the key.
+    """
+    path = find_suite(name)
+    try:
+        data = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: {yaml_problem(error)}", hint=MEND) from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: not a suite", hint="see docs/evaluation.md")
+    try:
+        suite = Suite.model_validate(data)
+    except ValidationError as error:
+        raise _config_error(path, data, error) from error
+    datasets = [
+        d.model_copy(update={"task": str((path.parent / d.task).resolve())}) if "/" in d.task else d
+        for d in suite.datasets
+    ]
+    return suite.model_copy(update={"datasets": tuple(datasets)})
+
+
+def _config_error(path: Path, data: dict[str, Any], error: ValidationError) -> ConfigError:
+    first = error.errors()[0]
+    where = [str(part) for part in first["loc"]]
+    if where[:1] == ["datasets"] and len(where) > 1:
+        entry = data["datasets"][int(where[1])]
+        if isinstance(entry, dict) and "name" in entry:
+            where[1] = str(entry["name"])
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        message = "there is no such key"
+    return ConfigError(f"{path}: {'.'.join(where) or 'suite'}: {message}")

@@ -1,0 +1,200 @@
+"""The results of a suite as a board: every data set and label budget, averaged over its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ecomfs.errors import InputError, MissingFileError, OutputError
+from ecomfs.evaluation.suites.config import Dataset, Suite
+from ecomfs.evaluation.suites.store import ResultsFolder, Stored
+from ecomfs_eval import Bootstrap, EvalError, compare
+from ecomfs_eval.board import Board, Entry, Published, build_board
+from ecomfs_eval.errors import OutputError as HarnessOutputError
+from ecomfs_eval.report import build_report, write_report
+
+
+def suite_board(
+    results: str | Path,
+    *,
+    only: Iterable[str] = (),
+    main: str | None = None,
+    metrics: Sequence[str] = (),
+    how: Bootstrap | None = None,
+) -> Board:
+    """What a results folder says.
+
+    Args:
+        results: folder that :func:`ecomfs.evaluation.suites.run_suite` wrote.
+        only: names of data sets or series.
+        main: the system that others are compared with; by default the suite's.
+        metrics: instead of the suite's; the first decides which baseline is best.
+        how: resamples, level and seed of the intervals.
+
+    Raises:
+        MissingFileError: no results, or none of these.
+        InputError: a file is not what its manifest says, or an unknown system or metric.
+    """
+    try:
+        return _board(ResultsFolder(results), set(only), main, metrics, how)
+    except EvalError as error:
+        raise InputError(error.message, hint=error.hint) from error
+
+
+def write_details(
+    results: str | Path,
+    folder: str | Path,
+    *,
+    only: Iterable[str] = (),
+    main: str | None = None,
+    how: Bootstrap | None = None,
+) -> list[Path]:
+    """A full report (confusion, reliability, ROC, worst errors) of the first seed of each data
+    set and label budget: the main system, and what each baseline differs in.
+
+    Args:
+        folder: of the files, one stem a cell.
+        results, only, main, how: as for :func:`suite_board`.
+
+    Returns:
+        The HTML files.
+
+    Raises:
+        MissingFileError, InputError: as :func:`suite_board`.
+        OutputError: a file cannot be written.
+    """
+    try:
+        suite, stored = _stored(ResultsFolder(results), set(only))
+        first: dict[tuple[Any, ...], Stored] = {}
+        for cell in stored:
+            who = cell.identity
+            first.setdefault((who["dataset"], who["shots"], who["variant"]), cell)
+        return [_detail(cell, Path(folder), main or suite.main, how) for cell in first.values()]
+    except HarnessOutputError as error:
+        raise OutputError(error.message, hint=error.hint) from error
+    except EvalError as error:
+        raise InputError(error.message, hint=error.hint) from error
+
+
+def _detail(cell: Stored, folder: Path, main: str, how: Bootstrap | None) -> Path:
+    who = cell.identity
+    ours = next((p for p in cell.results.systems if p.name == main), None)
+    if ours is None:
+        have = ", ".join(p.name for p in cell.results.systems)
+        raise InputError(f"{cell.folder}: no system {main!r}", hint=f"there are: {have}")
+    others = [p for p in cell.results.systems if ":" not in p.name and p.name != main]
+    pairs = [compare(p, ours, how=how) for p in others]
+    title = f"{who['dataset']}: {who['pool_rows']} labelled examples, seed {who['seed']}"
+    page = build_report(
+        [ours, *others],
+        comparisons=pairs,
+        title=f"{title} · {who['variant']}" if who["variant"] else title,
+        how=how,
+        notes=[f"Model: {who['engine']}", f"Templates: {', '.join(who['templates'].values())}"],
+    )
+    stem = f"{who['dataset']}-{cell.folder.name}"
+    return write_report(page, folder, stem)[0]
+
+
+def _board(
+    folder: ResultsFolder,
+    wanted: set[str],
+    main: str | None,
+    metrics: Sequence[str],
+    how: Bootstrap | None,
+) -> Board:
+    suite, stored = _stored(folder, wanted)
+    datasets = {dataset.name: dataset for dataset in suite.datasets}
+    return build_board(
+        [_entry(cell, datasets[cell.identity["dataset"]]) for cell in stored],
+        metrics=tuple(metrics) or suite.metrics,
+        main=main or suite.main,
+        title=suite.title or suite.name,
+        published=_published(suite),
+        notes=_notes(suite, stored),
+        how=how,
+    )
+
+
+def _stored(folder: ResultsFolder, wanted: set[str]) -> tuple[Suite, list[Stored]]:
+    """The suite and its finished cells, in the order of the suite."""
+    suite = folder.suite()
+    order = {dataset.name: (i, dataset) for i, dataset in enumerate(suite.datasets)}
+    stored = [
+        cell
+        for cell in folder.cells()
+        if cell.identity["dataset"] in order
+        and (not wanted or wanted & _names(order[cell.identity["dataset"]][1]))
+    ]
+    if not stored:
+        raise MissingFileError(f"{folder.folder}: no finished cell", hint="run the suite first")
+    variants = ["", *suite.variants]
+
+    def place(cell: Stored) -> tuple[int, int, int, int]:
+        who = cell.identity
+        at = variants.index(who["variant"]) if who["variant"] in variants else len(variants)
+        return order[who["dataset"]][0], at, who["pool_rows"], who["seed"]
+
+    return suite, sorted(stored, key=place)
+
+
+def _names(dataset: Dataset) -> set[str]:
+    return {name for name in (dataset.name, dataset.series) if name}
+
+
+def _group(dataset: Dataset) -> str:
+    return dataset.series or dataset.name
+
+
+def _entry(cell: Stored, dataset: Dataset) -> Entry:
+    who = cell.identity
+    return Entry(
+        _group(dataset),
+        who["pool_rows"],
+        cell.results.systems,
+        who["seed"],
+        who["variant"],
+        cell.results.manifest.settings["absent"],
+    )
+
+
+def _published(suite: Suite) -> dict[str, list[Published]]:
+    found: dict[str, list[Published]] = {}
+    for dataset in suite.datasets:
+        for p in dataset.published:
+            row = Published(p.system, p.metric, p.value, str(p.shots), p.source, p.note)
+            found.setdefault(_group(dataset), []).append(row)
+    return found
+
+
+def _notes(suite: Suite, stored: Sequence[Stored]) -> dict[str, list[str]]:
+    notes: dict[str, list[str]] = {"": [suite.description] if suite.description else []}
+    for dataset in suite.datasets:
+        if dataset.note:
+            notes.setdefault(_group(dataset), []).append(dataset.note)
+    for what, key in (
+        ("Model", "engine"),
+        ("Embedder", "embedder_fingerprint"),
+        ("ecomfs", "ecomfs"),
+    ):
+        values = dict.fromkeys(str(cell.identity[key]) for cell in stored)
+        notes[""].append(f"{what}: {', '.join(values)}")
+    failed = _failed(stored)
+    if failed:
+        notes[""].append(failed)
+    return notes
+
+
+def _failed(stored: Sequence[Stored]) -> str:
+    """Rows without an answer, which count as wrong."""
+    lost: Mapping[str, int] = {
+        str(cell.folder.relative_to(cell.folder.parents[1])): n
+        for cell in stored
+        if (n := sum(v for k, v in cell.measured["status"].items() if k in ("failed", "invalid")))
+    }
+    if not lost:
+        return ""
+    return "Rows without an answer, which count as wrong: " + ", ".join(
+        f"{n} in {name}" for name, n in lost.items()
+    )

@@ -1,0 +1,179 @@
+"""Running a suite: every cell that is not done yet, the first seed of all data sets first."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ecomfs.core.progress import LOADING, Progress, silent, within
+from ecomfs.embed import Embedder, open_embedder
+from ecomfs.engine.protocol import Engine
+from ecomfs.engine.shared import shared_engine
+from ecomfs.errors import ConfigError, EcomfsError, EngineError, StoppedError
+from ecomfs.evaluation.suites.cell import Cell, Tools, identity, run_cell
+from ecomfs.evaluation.suites.config import Dataset, Shots, Suite
+from ecomfs.evaluation.suites.data import data_folder, read_data
+from ecomfs.evaluation.suites.store import ResultsFolder
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Which cells were run, which were there already, and which could not be run, with why."""
+
+    run: tuple[Cell, ...]
+    kept: tuple[Cell, ...]
+    failed: tuple[tuple[Cell, EcomfsError], ...] = ()
+
+
+def plan(
+    suite: Suite,
+    *,
+    only: Collection[str] = (),
+    shots: Sequence[Shots] = (),
+    seeds: Sequence[int] = (),
+    options: Mapping[str, Any] | None = None,
+) -> list[Cell]:
+    """The cells of a suite, in the order they are run.
+
+    Args:
+        only: names of data sets, or of series of them.
+        shots, seeds: of those that the suite has, only these.
+        options: instead of the suite's, such as ``engine``.
+
+    Raises:
+        ConfigError: the suite has no such data set, or nothing is left.
+    """
+    known = {name for d in suite.datasets for name in (d.name, d.series) if name}
+    for name in only:
+        if name not in known:
+            raise ConfigError(
+                f"suite {suite.name!r} has no data set {name!r}",
+                hint=f"it has: {', '.join(d.name for d in suite.datasets)}",
+            )
+    cells = [
+        Cell(
+            dataset,
+            n,
+            seed,
+            variant,
+            {**suite.options, **dataset.options, **more, **(options or {})},
+        )
+        for dataset in suite.datasets
+        if not only or {dataset.name, dataset.series} & set(only)
+        for n in dataset.shots or suite.shots
+        if not shots or n in shots
+        for seed in dataset.seeds or suite.seeds
+        if not seeds or seed in seeds
+        for variant, more in (suite.variants or {"": {}}).items()
+    ]
+    if not cells:
+        raise ConfigError(
+            f"suite {suite.name!r}: nothing to run",
+            hint="the suite has none of these shots or seeds",
+        )
+    # All data sets of one seed before the next seed: half a run is then a whole, smaller one.
+    order = list(dict.fromkeys(seed for d in suite.datasets for seed in d.seeds or suite.seeds))
+    return sorted(cells, key=lambda c: order.index(c.seed))
+
+
+def run_suite(
+    suite: Suite,
+    output: str | Path,
+    *,
+    data: str | Path | None = None,
+    engine: str | Engine | None = None,
+    embedder: str | Embedder | None = None,
+    only: Collection[str] = (),
+    shots: Sequence[Shots] = (),
+    seeds: Sequence[int] = (),
+    rows: int | None = None,
+    redo: bool = False,
+    progress: Progress = silent,
+) -> Outcome:
+    """Run what is not done yet. A cell that cannot be run does not stop the others.
+
+    Args:
+        output: folder of the results.
+        data: folder of the data sets; ``None``: the variable ``ECOMFS_DATA``.
+        engine, embedder: instead of the suite's.
+        only, shots, seeds: see :func:`plan`.
+        rows: at most this many test rows a data set, for a look; they are other results.
+        redo: run again cells whose inputs or options have changed.
+        progress: told how far it is, phase by phase of every cell.
+
+    Raises:
+        ConfigError: a stored cell was made from other inputs or options, and ``redo`` is off.
+        InputError: data that cannot be used. Nothing has been run then.
+        EngineError: the engine is gone; finished cells are kept.
+        OutputError: the folder cannot be written.
+    """
+    overrides = {k: v for k, v in (("engine", engine), ("embedder", embedder)) if v is not None}
+    cells = plan(suite, only=only, shots=shots, seeds=seeds, options=overrides)
+    folder = data_folder(data)
+    tables = {
+        dataset.name: read_data(_limited(dataset, rows), folder)
+        for dataset in {c.dataset.name: c.dataset for c in cells}.values()
+    }
+    for cell in cells:
+        tables[cell.dataset.name].examples(cell.shots, cell.seed)  # too few: found before any run
+    results = ResultsFolder(output)
+    results.begin(suite)
+    progress(LOADING)
+    opened = _Opened()
+    todo: list[tuple[Cell, dict[str, Any]]] = []
+    kept: list[Cell] = []
+    for cell in cells:
+        table = tables[cell.dataset.name]
+        who = identity(cell, table, suite.systems, opened.tools(cell))
+        changed = results.changes(cell, who, table.files)
+        if changed and not redo:
+            raise ConfigError(
+                f"{results.folder / cell.folder} was made otherwise: {'; '.join(changed)}",
+                hint="run it again with --redo, or choose another -o",
+            )
+        if changed == []:
+            kept.append(cell)
+        else:
+            todo.append((cell, who))
+    run: list[Cell] = []
+    failed: list[tuple[Cell, EcomfsError]] = []
+    for number, (cell, who) in enumerate(todo, start=len(kept)):
+        table = tables[cell.dataset.name]
+        told = within(progress, f"cell {number + 1} of {len(cells)}, {cell.title}")
+        try:
+            result = run_cell(cell, table, suite.systems, opened.tools(cell), progress=told)
+        except (EngineError, StoppedError) as error:
+            error.add_note(f"in {cell.title}; what was finished is kept")
+            raise
+        except EcomfsError as error:
+            failed.append((cell, error))
+            continue
+        results.write(cell, who, table.files, result)
+        run.append(cell)
+    return Outcome(tuple(run), tuple(kept), tuple(failed))
+
+
+class _Opened:
+    """Engines and embedders, each opened once."""
+
+    def __init__(self) -> None:
+        self._embedders: dict[str, Embedder] = {}
+
+    def tools(self, cell: Cell) -> Tools:
+        engine = cell.options.get("engine", "auto")
+        embedder = cell.options.get("embedder", "auto")
+        if isinstance(embedder, str):
+            if embedder not in self._embedders:
+                self._embedders[embedder] = open_embedder(embedder)
+            embedder = self._embedders[embedder]
+        return Tools(shared_engine(engine) if isinstance(engine, str) else engine, embedder)
+
+
+def _limited(dataset: Dataset, rows: int | None) -> Dataset:
+    if rows is None:
+        return dataset
+    most = rows if dataset.test.rows is None else min(rows, dataset.test.rows)
+    test = dataset.test.model_copy(update={"rows": most})
+    return dataset.model_copy(update={"test": test})

@@ -1,0 +1,179 @@
+"""The folder of results of a suite.
+
+    RESULTS/
+      suite.json                               the suite, as it was run
+      cells/DATASET/n32-s0/manifest.json       what the cell was made from; written last
+      cells/DATASET/n32-s0/predictions/…       one table a system
+
+A cell with a manifest is whole. One whose manifest says what would be run now is not run again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from ecomfs.errors import ConfigError, InputError, MissingFileError, OutputError
+from ecomfs.evaluation.suites.cell import Cell, CellResult
+from ecomfs.evaluation.suites.config import Suite
+from ecomfs.io import write_text
+from ecomfs_eval import EvalError
+from ecomfs_eval.manifest import (
+    FileHash,
+    Manifest,
+    Results,
+    hash_file,
+    load_manifest,
+    read_results,
+    write_results,
+)
+from ecomfs_eval.manifest_diff import compare_manifests
+
+SUITE = "suite.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A cell's results, read back."""
+
+    folder: Path
+    results: Results
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """See :func:`ecomfs.evaluation.suites.cell.identity`."""
+        found: Mapping[str, Any] = self.results.manifest.settings["cell"]
+        return found
+
+    @property
+    def measured(self) -> Mapping[str, Any]:
+        """See :class:`ecomfs.evaluation.suites.cell.CellResult`."""
+        found: Mapping[str, Any] = self.results.manifest.settings["measured"]
+        return found
+
+
+class ResultsFolder:
+    """Where a suite's results are kept.
+
+    Args:
+        folder: made when something is written.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    def suite(self) -> Suite:
+        """The suite that was run.
+
+        Raises:
+            MissingFileError: there are no results.
+            InputError: what is there was not written by this version.
+        """
+        path = self.folder / SUITE
+        if not path.is_file():
+            raise MissingFileError(
+                f"{path}: no such file", hint="name the folder that ecomfs eval run wrote"
+            )
+        try:
+            return Suite.model_validate_json(path.read_text(encoding="utf-8"))
+        except (ValidationError, UnicodeDecodeError) as error:
+            first = " ".join(str(error).split())[:160]
+            raise InputError(f"{path}: not a suite of this version: {first}") from error
+
+    def begin(self, suite: Suite) -> None:
+        """Write down which suite is run.
+
+        Raises:
+            ConfigError: the folder holds another suite's results.
+            OutputError: it cannot be written.
+        """
+        path = self.folder / SUITE
+        if path.is_file() and (was := self.suite()).name != suite.name:
+            raise ConfigError(
+                f"{self.folder} holds results of the suite {was.name!r}", hint="choose another -o"
+            )
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{path}: {error.strerror or error}") from error
+        write_text(path, suite.model_dump_json(indent=2) + "\n")
+
+    def changes(
+        self, cell: Cell, identity: Mapping[str, Any], inputs: Mapping[str, Path]
+    ) -> list[str] | None:
+        """What differs between the stored cell and the one that would be run; empty when
+        nothing does, ``None`` when nothing is stored."""
+        try:
+            was = read_manifest(self.folder / cell.folder)
+        except MissingFileError:
+            return None
+        now: dict[str, Any] = json.loads(json.dumps(identity))
+        return changes(was, now, {name: hash_file(path) for name, path in inputs.items()})
+
+    def write(
+        self,
+        cell: Cell,
+        identity: Mapping[str, Any],
+        inputs: Mapping[str, Path],
+        result: CellResult,
+    ) -> None:
+        """Keep a cell's results; whole or not at all.
+
+        Raises:
+            OutputError: the folder cannot be written.
+        """
+        folder = self.folder / cell.folder
+        try:
+            (folder / "manifest.json").unlink(missing_ok=True)
+            for old in folder.glob("predictions/*"):  # of systems that are no more
+                old.unlink()
+        except OSError as error:
+            raise OutputError(f"{folder}: {error.strerror or error}") from error
+        settings = {"cell": identity, "measured": result.measured, "absent": result.absent}
+        try:
+            write_results(folder, result.systems, settings=settings, inputs=inputs)
+        except EvalError as error:
+            raise OutputError(error.message, hint=error.hint) from error
+
+    def cells(self) -> Iterator[Stored]:
+        """Every whole cell, in the order of their names; files that are not what their manifest
+        says are an error."""
+        for path in sorted(self.folder.glob("cells/*/*/manifest.json")):
+            yield Stored(path.parent, read_results(path.parent))
+
+
+def changes(
+    was: Manifest, identity: Mapping[str, Any], inputs: Mapping[str, FileHash]
+) -> list[str]:
+    """What a cell would be made from now and was not, or the other way round, in words."""
+    before = replace(was, settings=was.settings.get("cell", {}), systems=())
+    lines = []
+    for change in compare_manifests(before, Manifest(identity, inputs, ())):
+        if change.what == "setting":
+            lines.append(f"{change.name} was {change.old!r}, is {change.new!r}")
+        elif change.new is None:
+            lines.append(f"{change.name} was read, is not")
+        elif change.old is None:
+            lines.append(f"{change.name} was not read, is now")
+        else:
+            lines.append(f"{change.name} has changed")
+    return lines
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a cell, without its predictions.
+
+    Raises:
+        MissingFileError: there is none.
+    """
+    try:
+        return load_manifest(folder)
+    except EvalError as error:
+        if (folder / "manifest.json").is_file():
+            raise InputError(error.message, hint=error.hint) from error
+        raise MissingFileError(error.message, hint=error.hint) from error

@@ -1,0 +1,121 @@
+"""Baselines that are trained on the labelled examples: linear models, gradient boosting.
+
+The harness fits them; here the rows of a task become what it takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib.util import find_spec
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ecomfs.batch import Gold
+from ecomfs.errors import RowError
+from ecomfs.features import measured, read_cell
+from ecomfs.pipeline import Pipeline
+from ecomfs.task import NUMBERS, TaskCard, label_order
+from ecomfs.task import FieldSpec as RenderSpec
+from ecomfs.types import Example
+from ecomfs_eval import Predictions
+from ecomfs_eval.baselines import LabelledRows, run_baselines
+
+_CELLS = ("number", "category", "price", "date")
+_SHOWN = {"tfidf_logistic": "TF-IDF + LR", "gradient_boosting": "boosting"}
+
+
+def trained(gold: Gold, pipeline: Pipeline, seed: int = 0) -> dict[str, Predictions]:
+    """TF-IDF with logistic regression, and for tables gradient boosting, on the rows that have a
+    true label; ids as in :func:`ecomfs.evaluation.evaluate.systems`. Nothing without labelled
+    examples, or where scikit-learn is not installed."""
+    if pipeline.retriever is None or find_spec("sklearn") is None:
+        return {}
+    kept = [i for i, label in enumerate(gold.labels) if label]
+    if not kept:
+        return {}
+    pool = pipeline.retriever.examples
+    rows = [Example(f"{i}:{gold.ids[i]}", gold.rows[i], gold.labels[i]) for i in kept]
+    columns = raw_columns(pipeline.card, pool)
+    labelled = labelled_rows(pipeline, pool, columns=columns)
+    test = labelled_rows(pipeline, rows, columns=columns)
+    names = list(pipeline.space.names)
+    space = names + label_order(set(test.labels) - set(names))
+    out = {}
+    for name, got in run_baselines(labelled, test, list(_SHOWN), seed=seed).items():
+        if isinstance(got, Predictions):
+            shown = _SHOWN[name]
+            out[shown] = Predictions.of(
+                test.labels, got.predicted, over(got, space), labels=space, ids=test.ids, name=shown
+            )
+    return out
+
+
+def raw_columns(card: TaskCard, pool: Sequence[Example]) -> list[str]:
+    """The fields of a tabular task whose raw cells are features; none where a row is a text or a
+    history."""
+    if any(f.kind in ("text", "history") and f.required for f in card.fields):
+        return []
+    names = [f.name for f in card.fields if f.kind in _CELLS]
+    return [n for n in names if any(str(row.fields.get(n, "")).strip() for row in pool)]
+
+
+def labelled_rows(
+    pipeline: Pipeline,
+    rows: Sequence[Example],
+    *,
+    columns: Sequence[str] = (),
+    vectors: bool = False,
+) -> LabelledRows:
+    """Rows as the harness takes them: texts as the retriever sees them, labels in the pool's
+    spelling.
+
+    Args:
+        columns: fields whose cells are features.
+        vectors: embed the texts too.
+    """
+    texts = [pipeline.text(row.fields) for row in rows]
+    embedded = table = None
+    if vectors and pipeline.retriever is not None:
+        # All rows as queries: a model embedder puts queries and passages in different places.
+        embedded = pipeline.retriever.embedder.embed(texts, query=True)
+    if columns:
+        specs = {s.name: s.rendering for s in pipeline.card.fields}
+        table = pd.DataFrame({c: [_cell(specs[c], r.fields.get(c)) for r in rows] for c in columns})
+    return LabelledRows.of(
+        [_spelling(pipeline, row.label) for row in rows],
+        ids=[row.id for row in rows],
+        texts=texts,
+        vectors=embedded,
+        table=table,
+    )
+
+
+def over(got: Predictions, labels: Sequence[str]) -> NDArray[np.float64]:
+    """Its probabilities over a wider label space, shape (rows, labels); labels it never saw have
+    probability 0."""
+    place = {label: i for i, label in enumerate(got.labels)}
+    table = np.zeros((len(got), len(labels)))
+    for i, label in enumerate(labels):
+        if got.probabilities is not None and label in place:
+            table[:, i] = got.probabilities[:, place[label]]
+    return table
+
+
+def _cell(spec: RenderSpec, value: object) -> str:
+    """A number as the harness reads it, by its column's decimal mark; others as they are."""
+    if spec.kind not in NUMBERS:
+        return "" if value is None else str(value)
+    with suppress(RowError):
+        value = measured(spec, read_cell(spec, value))
+    return "" if value is None else str(value)
+
+
+def _spelling(pipeline: Pipeline, label: str) -> str:
+    found = pipeline.space.index(label)
+    return label if found is None else pipeline.space.names[found]
+
+
+__all__ = ["labelled_rows", "over", "raw_columns", "trained"]

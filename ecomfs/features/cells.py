@@ -1,0 +1,296 @@
+"""Cells to typed values; a value of the wrong type is an error that names the column."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+from ecomfs.errors import RowError
+from ecomfs.io import SAY, Number, NumberError, decide, read_number, said
+from ecomfs.task import NUMBERS, FieldSpec
+from ecomfs.types import Row
+
+_NOTHING = {
+    "",
+    "nan",
+    "nat",
+    "null",
+    "none",
+    "na",
+    "n/a",
+    "<na>",
+    "-",
+    "--",
+    "?",
+    "unknown",
+    "未知",
+}
+CURRENCIES = {
+    "$": "$", "usd": "$", "us$": "$", "€": "€", "eur": "€", "£": "£", "gbp": "£", "¥": "¥",
+    "￥": "¥", "cny": "¥", "rmb": "¥", "元": "¥", "块": "¥", "人民币": "¥",
+    "jpy": "JP¥", "円": "JP¥", "₹": "₹", "inr": "₹", "rs": "₹", "rs.": "₹",
+    "₩": "₩", "krw": "₩", "hkd": "HK$", "hk$": "HK$",
+}  # fmt: skip
+_DATE_FORMATS = (
+    "%Y/%m/%d", "%Y.%m.%d", "%Y/%m/%d %H:%M", "%Y/%m/%d %H:%M:%S", "%Y-%m-%d %H:%M:%S UTC",
+    "%Y年%m月%d日", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%d-%b-%Y",
+)  # fmt: skip
+_SLASHED = re.compile(r"(\d{1,2})[/.-](\d{1,2})[/.-](\d{4})(?:\s.*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """An amount of money; ``currency`` is a symbol, empty when neither cell nor card names it."""
+
+    amount: float
+    currency: str
+
+
+def read_cell(spec: FieldSpec, value: object, *, day_first: bool | None = None) -> Any:
+    """The value of a cell by the field's kind, ``None`` when it is missing.
+
+    number → float, price → :class:`Price`, date → datetime, history → list, json → what JSON
+    gives, others → str.
+
+    Args:
+        day_first: whether 3/7/2024 is in July; ``None`` when that is not known.
+
+    Raises:
+        RowError: the cell is not of the kind.
+
+    >>> spec = FieldSpec(name="paid", kind="price", unit="€")
+    >>> [read_cell(spec, cell) for cell in ("$1,299.00", "12,50", 3, "n/a")]
+    [Price(amount=1299.0, currency='$'), Price(amount=12.5, currency='€'),
+     Price(amount=3.0, currency='€'), None]
+    >>> read_cell(FieldSpec(name="age", kind="number"), "old")
+    Traceback (most recent call last):
+    ecomfs.errors.RowError: column 'age': 'old' is not a number
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if spec.kind in {"text", "category", "id"}:
+        return _read_text(spec, value)
+    if spec.kind == "history":
+        return _read_history(spec, value)
+    if spec.kind == "json":
+        return _read_json(spec, value)
+    if isinstance(value, str):
+        value = unicodedata.normalize("NFKC", value).strip()
+        if value.casefold() in _NOTHING:
+            return None
+    if spec.kind == "date":
+        return _read_date(spec, value, day_first)
+    return _read_price(spec, value) if spec.kind == "price" else _read_number(spec, value)
+
+
+def guess_day_first(spec: FieldSpec, values: list[object]) -> bool | None:
+    """Whether dates such as 3/7/2024 have the day first, told by one that can be read in one way
+    only; ``None`` when there is none, or when they disagree.
+
+    >>> guess_day_first(FieldSpec(name="d", kind="date"), ["3/7/2024", "25/7/2024"])
+    True
+    """
+    seen = set()
+    for value in values:
+        if isinstance(value, str) and (match := _SLASHED.fullmatch(value.strip())):
+            first, second = int(match[1]), int(match[2])
+            if first > 12 or second > 12:
+                seen.add(first > 12)
+    return seen.pop() if len(seen) == 1 else None
+
+
+def with_decimals(
+    specs: Sequence[FieldSpec], rows: Sequence[Row], *, strict: bool = True
+) -> tuple[FieldSpec, ...]:
+    """The specs with the decimal marks that the cells of rows have, parts of histories included;
+    a mark that a spec names stays.
+
+    Args:
+        strict: whether a column that does not say its mark, or says two, is an error; else its
+            spec stays as it is.
+
+    Raises:
+        RowError: see :func:`ecomfs.io.numbers.decide`.
+
+    >>> spec = FieldSpec(name="price", kind="price")
+    >>> with_decimals([spec], [{"price": "1.234"}, {"price": "9,99"}])[0].decimal
+    'comma'
+    """
+    return tuple(_with_decimal(spec, [spec.find(row) for row in rows], strict) for spec in specs)
+
+
+def _with_decimal(spec: FieldSpec, cells: Sequence[object], strict: bool) -> FieldSpec:
+    if spec.kind == "history" and any(part.kind in NUMBERS for part in spec.items):
+        items = list(_items(spec, cells))
+        parts = [_with_decimal(p, [p.find(item) for item in items], strict) for p in spec.items]
+        return spec.model_copy(update={"items": tuple(parts)})
+    if spec.kind not in NUMBERS or spec.decimal:
+        return spec
+    try:
+        return spec.model_copy(update={"decimal": decide(spec.name, cells)})
+    except RowError:
+        if strict:
+            raise
+        return spec
+
+
+def _items(spec: FieldSpec, cells: Sequence[object]) -> Iterator[Mapping[str, Any]]:
+    for cell in cells:
+        with contextlib.suppress(RowError):  # told where the row is read
+            yield from (i for i in read_cell(spec, cell) or () if isinstance(i, Mapping))
+
+
+def day_number(moment: datetime) -> float:
+    """A moment as days, whatever the time zone of this machine.
+
+    >>> day_number(datetime(2024, 5, 2, 12)) - day_number(datetime(2024, 5, 1))
+    1.5
+    """
+    if moment.tzinfo is not None:
+        moment = moment.astimezone(UTC)
+    return moment.toordinal() + (moment.hour * 3600 + moment.minute * 60 + moment.second) / 86400
+
+
+def _wrong(spec: FieldSpec, value: object, what: str, hint: str = "") -> RowError:
+    shown = repr(value if len(str(value)) <= 40 else f"{str(value)[:40]}…")
+    return RowError(f"column {spec.name!r}: {shown} is not {what}", hint=hint)
+
+
+def _read_text(spec: FieldSpec, value: object) -> str | None:
+    if isinstance(value, Mapping | list | tuple):
+        raise _wrong(spec, value, f"a {spec.kind}", "it is a JSON value")
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # pandas makes floats of integer codes when some are missing
+    return str(value).strip() or None
+
+
+def _read_number(spec: FieldSpec, value: object) -> float | None:
+    if isinstance(value, bool):
+        raise _wrong(spec, value, "a number", "give the field kind category")
+    if isinstance(value, str):
+        found = _number(spec, value, "a number")
+        unit, behind = spec.unit.en.casefold(), found.after.casefold()
+        share = behind.endswith("%") and not unit.startswith("%")
+        if found.before or behind.removesuffix("%").strip() not in ("", unit.removesuffix("%")):
+            raise _wrong(spec, value, "a number")
+        return _finite(spec, found.value / 100 if share else found.value)
+    try:
+        return _finite(spec, float(value))  # type: ignore[arg-type]
+    except (TypeError, ValueError) as problem:
+        raise _wrong(spec, value, "a number") from problem
+
+
+def _number(spec: FieldSpec, value: str, what: str) -> Number:
+    try:
+        return read_number(value, spec.decimal)
+    except NumberError as problem:
+        if problem.unclear:
+            what, hint = f"{what} that can be read in one way", SAY.format(spec.name)
+            raise _wrong(spec, value, what, hint) from problem
+        if spec.decimal:
+            what += f" with a {said(spec.decimal)}, as its column has"
+        raise _wrong(spec, value, what) from problem
+
+
+def _finite(spec: FieldSpec, number: float) -> float | None:
+    if math.isinf(number):
+        raise _wrong(spec, number, "a finite number")
+    return None if math.isnan(number) else number
+
+
+def _read_price(spec: FieldSpec, value: object) -> Price | None:
+    default = _currency(spec.unit.en)
+    if not isinstance(value, str):
+        amount = _read_number(spec, value)
+        return None if amount is None else Price(amount, default)
+    found = _number(spec, value, "a price")
+    if (found.before and found.after) or " " in found.before + found.after:
+        raise _wrong(spec, value, "a price")
+    named = _currency(found.before or found.after)
+    return Price(found.value, named or default)
+
+
+def _currency(name: str) -> str:
+    return CURRENCIES.get(name.casefold(), name)
+
+
+def _read_date(spec: FieldSpec, value: object, day_first: bool | None) -> datetime:
+    if isinstance(value, datetime):
+        return value
+    if isinstance(value, date):
+        return datetime(value.year, value.month, value.day)
+    text = str(value)
+    if spec.date_format:
+        return _strptime(spec, text, (spec.date_format,))
+    if text.isdigit() and len(text) in {10, 13}:  # seconds or milliseconds since 1970
+        seconds = int(text) / (1000 if len(text) == 13 else 1)
+        return datetime.fromtimestamp(seconds, tz=UTC)
+    try:
+        if not text.isdigit():
+            return datetime.fromisoformat(text)
+    except ValueError:
+        pass
+    match = _SLASHED.fullmatch(text)
+    if match and not text.count("."):
+        return _slashed_date(spec, text, int(match[1]), int(match[2]), int(match[3]), day_first)
+    return _strptime(spec, text, _DATE_FORMATS)
+
+
+def _slashed_date(
+    spec: FieldSpec, text: str, first: int, second: int, year: int, day_first: bool | None
+) -> datetime:
+    if first <= 12 and second <= 12 and first != second and day_first is None:
+        hint = "set date_format in the card, %d/%m/%Y or %m/%d/%Y"
+        raise _wrong(spec, text, "a date that can be read in one way", hint)
+    first_is_day = day_first if first <= 12 and second <= 12 else first > 12
+    day, month = (first, second) if first_is_day else (second, first)
+    try:
+        return datetime(year, month, day)
+    except ValueError as problem:
+        raise _wrong(spec, text, "a date") from problem
+
+
+def _strptime(spec: FieldSpec, text: str, formats: tuple[str, ...]) -> datetime:
+    for pattern in formats:
+        try:
+            return datetime.strptime(text, pattern)
+        except ValueError:
+            continue
+    hint = "" if spec.date_format else "set date_format in the card"
+    raise _wrong(spec, text, "a date" if not spec.date_format else f"as {formats[0]}", hint)
+
+
+def _read_json(spec: FieldSpec, value: object) -> Any:
+    if not isinstance(value, str):
+        return value
+    if not value.strip():
+        return None
+    try:
+        return json.loads(value)
+    except (json.JSONDecodeError, RecursionError) as problem:
+        raise _wrong(spec, value, "JSON") from problem
+
+
+def _read_history(spec: FieldSpec, value: object) -> list[Any] | None:
+    if isinstance(value, str) and not value.strip():
+        return None
+    if isinstance(value, str) and spec.separator:
+        items = [part.strip() for part in value.split(spec.separator)]
+        found: Any = [part for part in items if part]
+    else:
+        found = _read_json(spec, value)
+    if isinstance(found, tuple):
+        found = list(found)
+    if not isinstance(found, list):
+        hint = 'expected a JSON list such as ["a", "b"], or a separator in the card'
+        raise _wrong(spec, value, "a list", hint)
+    return found[::-1] if spec.newest_first else found

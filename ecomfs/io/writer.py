@@ -1,0 +1,218 @@
+"""Write a table so that it is whole or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import os
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Literal, Self, cast
+
+from ecomfs.errors import ConfigError, OutputError
+from ecomfs.io.table_optional import optional_module
+from ecomfs.io.target import Target, output_failure
+
+OutputEncoding = Literal["utf-8", "utf-8-sig"]
+
+
+def added_columns(header: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+    """Names for columns added beside ``header``: one that is taken gets a suffix.
+
+    >>> added_columns(["id", "text", "label"], ["label", "confidence"])
+    ('label_2', 'confidence')
+    """
+    taken, chosen = set(header), []
+    for name in names:
+        free, number = name, 2
+        while free in taken:
+            free, number = f"{name}_{number}", number + 1
+        taken.add(free)
+        chosen.append(free)
+    return tuple(chosen)
+
+
+class AtomicWriter:
+    """A CSV or TSV file that appears under its name only when it is complete; one that is named
+    ``.gz`` or ``.zst`` is packed.
+
+    Rows go to a temporary file in the same folder, which is renamed when the ``with`` block ends
+    well; :mod:`ecomfs.io.target` says what becomes of links, modes, pipes and ``-``. When it
+    ends with an exception, what was written is kept as ``<name>.partial`` and the exception's
+    notes say so; an existing file of the final name is untouched.
+
+    Rows are quoted where they must be, end with a line feed, and read back equal through
+    :class:`ecomfs.io.TableReader`. Lone surrogates, which UTF-8 cannot hold, are written as
+    ``\\udXXX`` escapes.
+
+    Args:
+        path: the file to make.
+        header: column names.
+        encoding: ``utf-8-sig`` puts the mark in front that Excel wants.
+        delimiter: one character.
+
+    Raises:
+        ConfigError: a ``.zst`` name, and the package for it is not installed.
+        OutputError: the folder is missing or may not be written, the path is a folder or a
+            database, or the disk is full.
+
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "out.csv"
+    >>> with AtomicWriter(path, ["id", "text"]) as out:
+    ...     out.write([["1", 'so "good" '], ["2", ""]])
+    >>> print(path.read_text(), end="")
+    id,text
+    1,"so ""good"" "
+    2,
+    """
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        header: Sequence[str],
+        *,
+        encoding: OutputEncoding = "utf-8",
+        delimiter: str = ",",
+    ) -> None:
+        self.path = Path(path)
+        self.rows = 0
+        self._width = len(header)
+        self._delimiter = delimiter
+        self._must_quote = re.compile(rf'[{re.escape(delimiter)}"\r\n]')
+        self._target = Target(self.path)
+        self._raw = self._target.raw
+        try:
+            packed = _packed(self._raw, self.path.suffix.lower())
+            self._file = io.TextIOWrapper(
+                packed, encoding=encoding, errors="backslashreplace", newline=""
+            )
+        except ConfigError:
+            self._target.discard()
+            raise
+        try:
+            # Names that look like another delimiter, a mark or a "sep=" line would mislead readers.
+            self._put(self._record(header, re.compile(r'[,;|\t"\r\n\ufeff]|^sep=', re.I)))
+        except OutputError:
+            self._keep()
+            raise
+
+    def write(self, rows: Iterable[Sequence[str]]) -> None:
+        """Append rows of the header's width."""
+        for row in rows:
+            if len(row) != self._width:
+                raise OutputError(
+                    f"{self.path}: row {self.rows + 1} has {len(row)} cells, "
+                    f"the header has {self._width}"
+                )
+            self._put(self._record(row))
+            self.rows += 1
+
+    def flush(self) -> None:
+        """Push what was written to the disk, so that a crash cannot lose it."""
+        try:
+            self._file.flush()
+            self._raw.flush()
+            os.fsync(self._raw.fileno())
+        except OSError as problem:
+            raise self._failure(problem) from problem
+
+    def commit(self) -> None:
+        """Make the file appear under its name; the end of a ``with`` block does this."""
+        try:
+            self._file.flush()
+            if (inner := self._file.detach()) is not self._raw:
+                inner.close()  # a packer writes its end
+            self._target.publish()
+        except BrokenPipeError:  # who reads standard output or a pipe went away
+            self._target.discard()
+            raise
+        except OSError as problem:
+            raise self._failure(problem) from problem
+
+    def abandon(self) -> Path | None:
+        """Give up; returns where the rows written so far are kept, ``None`` if nowhere."""
+        return self._keep()
+
+    def discard(self) -> None:
+        """Give up and keep nothing; does nothing after :meth:`commit`."""
+        self._close()
+        self._target.discard()
+
+    @property
+    def partial(self) -> Path:
+        """Where rows are kept when writing fails."""
+        return self._target.partial
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if problem is None:
+            try:
+                self.commit()
+                return
+            except OutputError as failure:
+                problem = failure
+                self._note(problem)
+                raise
+        self._note(problem)
+
+    def _note(self, problem: BaseException) -> None:
+        kept = self._keep()
+        if kept is not None:
+            problem.add_note(f"{self.rows} rows written so far are in {kept}")
+
+    def _close(self) -> None:
+        # A full disk refuses the last buffer; a detached file has none.
+        with contextlib.suppress(OSError, ValueError):
+            self._file.close()
+        with contextlib.suppress(OSError):
+            self._raw.close()
+
+    def _keep(self) -> Path | None:
+        self._close()
+        return self._target.keep()
+
+    def _put(self, text: str) -> None:
+        try:
+            self._file.write(text)
+        except OSError as problem:
+            raise self._failure(problem) from problem
+
+    def _record(self, cells: Sequence[str], also: re.Pattern[str] | None = None) -> str:
+        line = self._delimiter.join(cells)
+        plain = not (also or '"' in line or "\n" in line or "\r" in line)
+        if plain and line.count(self._delimiter) == len(cells) - 1:
+            return (line or '""') + "\n"  # nearly always: no cell has to be quoted
+        quoted = (
+            '"' + cell.replace('"', '""') + '"'
+            if self._must_quote.search(cell) or (also and also.search(cell))
+            else cell
+            for cell in cells
+        )
+        # A lone empty cell must be quoted, or its line would be blank and no row.
+        return (self._delimiter.join(quoted) or '""') + "\n"
+
+    def _failure(self, problem: OSError) -> OutputError:
+        return output_failure(self.path, problem)
+
+
+def _packed(raw: BinaryIO, suffix: str) -> BinaryIO:
+    if suffix == ".gz":
+        # No name and no time inside: the same rows make the same bytes.
+        return cast("BinaryIO", gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0))
+    if suffix in (".zst", ".zstd"):
+        module = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
+        zstd: Any = optional_module(module, need="writing .zst files")
+        return cast("BinaryIO", zstd.ZstdFile(raw, "wb"))
+    return raw

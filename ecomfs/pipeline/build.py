@@ -1,0 +1,280 @@
+"""Building a :class:`~ecomfs.pipeline.pipeline.Pipeline` from a task, examples and an engine.
+
+The decisions a user leaves open are taken here, and only here: which languages are spoken, which
+template is used, how the answer is read, how many tokens a prompt may have.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ecomfs.core.progress import EMBEDDING, Progress, silent
+from ecomfs.embed import Embedder
+from ecomfs.engine.protocol import Engine
+from ecomfs.errors import MissingFileError, PoolError, RowError
+from ecomfs.experts import Experts
+from ecomfs.features import RowText
+from ecomfs.features.row_text import Rendering
+from ecomfs.io import read_text
+from ecomfs.pipeline.language_setup import Narrowing, Voice
+from ecomfs.pipeline.options import MAX_LABELS, SHORTLIST, Options, SimilarityChoice, TemplateChoice
+from ecomfs.pipeline.pipeline import ANSWER_TOKENS, Pipeline
+from ecomfs.prompt import PromptBuilder, Template
+from ecomfs.readout import LogprobReadout, Readout, Step, Wording, chain, codes, words
+from ecomfs.retrieve import DEFAULT_WEIGHT, Choice, PrefixSharing, Retriever, choose_similarity
+from ecomfs.task import Label, LabelSpace, TaskCard, template_source
+from ecomfs.types import Example, Language
+
+
+class TemplateWarning(UserWarning):
+    """A template does not show all of a row."""
+
+
+def build_pipeline(
+    card: TaskCard,
+    examples: Sequence[Example],
+    engine: Engine,
+    embedder: Embedder,
+    options: Options,
+    *,
+    task: str | Path,
+    pool_version: int = 0,
+    where: str = "pool",
+    progress: Progress = silent,
+) -> Pipeline:
+    """Assemble a pipeline.
+
+    Args:
+        task: where the card came from (templates are beside it).
+        where: what to call the pool in errors.
+        progress: told how many examples are embedded.
+
+    Raises:
+        EcomfsError: labels, template, or engine do not fit together.
+    """
+    space = LabelSpace.resolve(card, (e.label for e in examples), where)
+    # Predictions, votes and demonstrations all use one spelling a label: the first the pool had.
+    examples = [
+        replace(e, label=space.names[space.require(e.label, f"{where}: example {e.id!r}")])
+        for e in examples
+    ]
+    k = card.default_k if options.k is None else options.k
+    spoken = spoken_languages(card, options)
+    rows, retriever = build_retriever(card, examples, embedder, options, where, progress)
+    card = rows.card  # with what the pool says of its columns
+    narrowing, experts = None, None
+    size = _shortlist(options, space)
+    if size and retriever is not None:
+        experts = Experts(retriever, space.names)
+        narrowing = Narrowing.fit(experts, size)
+    sharing = None
+    if options.sharing != "none" and retriever is not None:
+        sharing = PrefixSharing(retriever, k, options.sharing, seed=options.seed)
+    limit = engine.capabilities.context_tokens - ANSWER_TOKENS
+
+    def voices(seed: int) -> dict[Language, Voice]:
+        mine = replace(options, seed=seed)
+        few = narrowing is not None
+        return {lang: _voice(card, space, engine, mine, lang, task, rows, few) for lang in spoken}
+
+    return Pipeline(
+        card=card,
+        space=space,
+        engine=engine,
+        voices=voices(options.seed),
+        encores=tuple(voices(options.seed + n) for n in range(1, options.passes)),
+        seed=options.seed,
+        rows=rows,
+        retriever=retriever,
+        k=k,
+        language=None if len(spoken) > 1 else spoken[0],
+        budget=limit if options.budget is None else min(options.budget, limit),
+        pool_version=pool_version,
+        experts=experts,
+        narrowing=narrowing,
+        sharing=sharing,
+    )
+
+
+def build_retriever(
+    card: TaskCard,
+    examples: Sequence[Example],
+    embedder: Embedder,
+    options: Options,
+    where: str = "pool",
+    progress: Progress = silent,
+) -> tuple[RowText, Retriever | None]:
+    """What puts rows into words, and what finds examples like a row; ``None`` without examples.
+
+    Raises:
+        PoolError: an example cannot be put into words.
+    """
+    rows, texts = _worded(card, examples, where, options.rendering)
+    card = rows.card
+    if not examples:
+        return rows, None
+    progress(EMBEDDING, 0, len(examples))
+    choice = _similarity(card, examples, texts, embedder, options.similarity)
+    return rows, Retriever(
+        examples,
+        texts,
+        embedder,
+        mode=choice.mode,
+        strategy=options.strategy,
+        seed=options.seed,
+        fields=tuple(spec.rendering for spec in card.fields),
+        tabular_weight=choice.weight,
+        choice=choice,
+        progress=progress,
+    )
+
+
+def _shortlist(options: Options, space: LabelSpace) -> int:
+    """How many of the labels are put to the model; 0 for all of them."""
+    if options.sharing != "none":
+        return 0
+    wanted = options.shortlist
+    if wanted is None:
+        wanted = SHORTLIST if len(space) > MAX_LABELS else 0
+    return wanted if wanted < len(space) else 0
+
+
+def _similarity(
+    card: TaskCard,
+    examples: Sequence[Example],
+    texts: Sequence[str],
+    embedder: Embedder,
+    wanted: SimilarityChoice,
+) -> Choice:
+    """The similarity a user asked for, or what the pool says for itself."""
+    if wanted == "text" or (wanted == "auto" and not card.tabular):
+        return Choice("dense", 0.0, "the rows' texts")
+    if wanted == "auto":
+        fields = [spec.rendering for spec in card.fields]
+        return choose_similarity(examples, texts, embedder, fields)
+    return Choice(wanted, 1.0 if wanted == "tabular" else DEFAULT_WEIGHT, "as asked for")
+
+
+def _worded(
+    card: TaskCard, examples: Sequence[Example], where: str, rendering: Rendering
+) -> tuple[RowText, list[str]]:
+    """What puts rows into words, and the examples' texts."""
+    rows, texts = RowText(card, rendering), []
+    try:
+        rows.fit([e.fields for e in examples], [e.label for e in examples])
+    except RowError as error:
+        raise PoolError(f"{where}: {error.message}", hint=error.hint) from error
+    for example in examples:
+        try:
+            texts.append(rows.render(example.fields, "en"))
+        except RowError as error:
+            hint = error.hint or "correct the cell, or leave the example out"
+            raise PoolError(
+                f"{where}: example {example.id!r}: {error.message}", hint=hint
+            ) from error
+    return rows, texts
+
+
+def check_templates(card: TaskCard, options: Options, task: str | Path) -> None:
+    """Compile the templates a run will use.
+
+    Raises:
+        TemplateError: see :func:`load_template`.
+
+    Warns:
+        TemplateWarning: a template does not show a field of the rows.
+    """
+    for language in spoken_languages(card, options):
+        template = load_template(card, options.template, language, task)
+        for name in _trial(card, template, language).hidden_fields():
+            warnings.warn(
+                f"template {template.ref.name} does not show field {name!r}",
+                TemplateWarning,
+                stacklevel=3,
+            )
+
+
+def spoken_languages(card: TaskCard, options: Options) -> tuple[Language, ...]:
+    """The languages that prompts are written in: one, or both where each row has its own."""
+    language = card.language if options.language is None else options.language
+    return (language,) if language != "auto" else ("en", "zh")
+
+
+def _voice(
+    card: TaskCard,
+    space: LabelSpace,
+    engine: Engine,
+    options: Options,
+    language: Language,
+    task: str | Path,
+    rows: RowText,
+    narrowed: bool,
+) -> Voice:
+    template = load_template(card, options.template, language, task)
+    spoken = words(space, language)
+    separator = PromptBuilder(card, space, template, language, spoken.answers, rows).separator()
+
+    def make(step: Step) -> tuple[Voice, Readout]:
+        answers = spoken
+        if step.kind == "codes":
+            answers = codes(space, engine.tokenizer, separator, options.seed)
+        builder = PromptBuilder(card, space, template, language, answers.answers, rows)
+        wording = Wording(space, answers, builder.cue(), builder.separator())
+        readout = step.readout.of(wording, engine)
+        return Voice(builder, readout), readout
+
+    return chain.first(chain.steps(engine, options.readout), make, narrowed=narrowed)
+
+
+def scores(engine: Engine) -> bool:
+    """Whether an engine gives the log-probabilities of named tokens."""
+    return LogprobReadout.met(engine)
+
+
+def load_template(
+    card: TaskCard, choice: TemplateChoice, language: Language, task: str | Path
+) -> Template:
+    """The template of a language: the card's version, another version, or a user's file.
+
+    Raises:
+        TemplateError: it does not compile, does not render, or does not show the rows.
+        MissingFileError: a named file is not there.
+    """
+    if isinstance(choice, Mapping):
+        choice = choice.get(language)
+    if choice is None:
+        choice = card.templates.get(language)
+    if isinstance(choice, Path) or str(choice).endswith((".jinja", ".j2")):
+        path = Path(choice)
+        try:
+            source = read_text(path)
+        except OSError as error:
+            raise MissingFileError(f"{path}: {error.strerror}") from error
+        template = Template(source, path.name)
+    else:
+        source = template_source(task, language, str(choice))
+        template = Template(source, f"{card.name}/{language}.{choice}")
+    # A name that does not exist shows only when a template is rendered: find out now.
+    trial = _trial(card, template, language)
+    trial.separator()
+    trial.hidden_fields()
+    return template
+
+
+def _trial(card: TaskCard, template: Template, language: Language) -> PromptBuilder:
+    space = LabelSpace([Label("a"), Label("b")])
+    return PromptBuilder(card, space, template, language, space.names)
+
+
+__all__ = [
+    "TemplateWarning",
+    "build_pipeline",
+    "build_retriever",
+    "check_templates",
+    "load_template",
+    "scores",
+    "spoken_languages",
+]

@@ -1,0 +1,173 @@
+"""The explanation of one prediction."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from ecomfs.pipeline.influence import Influences
+from ecomfs.pipeline.pipeline import Case
+from ecomfs.types import Posterior, Prediction
+
+SHOWN = 8
+"""Labels printed, the likeliest first; :meth:`Explanation.to_dict` has all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What led to one prediction. ``print`` it, or take :meth:`to_dict`.
+
+    Attributes:
+        case: language, demonstrations, prompt, shortlist and the cheap experts' opinion.
+        posterior: the reading, as a distribution; ``None`` when the row failed.
+        prediction: the answer; its ``stages`` are the distributions after each step.
+        labels: the label space, aligned with the posterior.
+        influences: which demonstrations moved the answer; ``None`` when that was not asked for.
+    """
+
+    case: Case
+    posterior: Posterior | None
+    prediction: Prediction
+    labels: tuple[str, ...]
+    influences: Influences | None = field(default=None, kw_only=True)
+
+    @property
+    def stages(self) -> dict[str, dict[str, float]]:
+        """Step (``read``, ``calibrated``, ``experts``, ``fused``) → label → probability."""
+        return {
+            step: dict(zip(self.labels, values, strict=True))
+            for step, values in self.prediction.stages.items()
+        }
+
+    @property
+    def shortlist(self) -> tuple[str, ...]:
+        """The labels that were put to the model; empty when all of them were."""
+        return tuple(self.labels[place] for place in self.case.shortlist)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        prediction = self.prediction
+        return {
+            "label": prediction.label,
+            "suggestion": prediction.suggestion,
+            "status": str(prediction.status),
+            "error": prediction.error,
+            "note": prediction.note,
+            "source": prediction.source,
+            "prediction_set": list(prediction.prediction_set),
+            "novelty": prediction.novelty,
+            "confidence": prediction.confidence,
+            "probabilities": dict(prediction.probabilities),
+            "as_read": dict(zip(self.labels, self.posterior.probabilities, strict=False))
+            if self.posterior
+            else {},
+            "stages": self.stages,
+            "label_mass": prediction.label_mass,
+            "shortlist": list(self.shortlist),
+            "opinion": self._opinion(),
+            "language": self.case.language,
+            "template": str(prediction.template) if prediction.template else None,
+            "engine": prediction.engine,
+            "demonstrations": [
+                {
+                    "id": d.example.id,
+                    "label": d.example.label,
+                    "text": d.text,
+                    "similarity": _number(d.similarity),
+                }
+                for d in self.case.demonstrations
+            ],
+            "influence": self._influence(),
+            "prompt": self.case.prompt.text if self.case.prompt else None,
+            "prompt_tokens": prediction.prompt_tokens,
+            "cached_tokens": prediction.cached_tokens,
+        }
+
+    def _opinion(self) -> dict[str, Any] | None:
+        opinion = self.case.opinion
+        if opinion is None:
+            return None
+        return {
+            "nearest": _number(opinion.similarity),
+            "vote": dict(zip(self.labels, opinion.vote, strict=True)),
+            "probe": dict(zip(self.labels, opinion.probe, strict=True)),
+        }
+
+    def _influence(self) -> dict[str, Any] | None:
+        if self.influences is None:
+            return None
+        return {
+            "note": self.influences.note,
+            "of": [
+                {
+                    "id": i.example_id,
+                    "without": i.without,
+                    "fall": i.fall,
+                    "answer": i.answer,
+                    "why": i.why,
+                }
+                for i in self.influences.of
+            ],
+        }
+
+    def __str__(self) -> str:
+        p = self.prediction
+        lines = [f"label: {p.label}  ({p.status}{': ' + p.error if p.error else ''})"]
+        lines += self._steps()
+        if p.label_mass is not None:
+            lines.append(f"label mass: {p.label_mass:.3f}  (probability on any valid answer)")
+        if self.shortlist:
+            lines.append(
+                f"put to the model ({len(self.shortlist)} of {len(self.labels)} labels): "
+                + ", ".join(self.shortlist)
+            )
+        lines += self._experts()
+        lines.append(f"demonstrations ({len(self.case.demonstrations)}, as they stand):")
+        moved = {i.example_id: i for i in self.influences.of} if self.influences else {}
+        for d in self.case.demonstrations:
+            text = " ".join(d.text.split())
+            short = text if len(text) <= 72 else text[:71] + "…"
+            lines.append(f"  {d.similarity:6.3f}  [{d.example.label}] {d.example.id}: {short}")
+            if d.example.id in moved:
+                i = moved[d.example.id]
+                told = (
+                    f"not read: {i.why}"
+                    if i.fall is None
+                    else f"{'−' if i.fall >= 0 else '+'}{abs(i.fall):.3f}"
+                    + (f", and the answer is {i.answer}" if i.answer != p.suggestion else "")
+                )
+                lines.append(f"          without it: {told}")
+        if self.influences and self.influences.note:
+            lines.append(f"no influences: {self.influences.note}")
+        if self.case.prompt:
+            lines += [f"prompt ({p.prompt_tokens} tokens, {p.template}):", self.case.prompt.text]
+        return "\n".join(lines)
+
+    def _steps(self) -> list[str]:
+        """The likeliest labels, a column for the distribution after each step."""
+        steps = self.stages
+        ranked = sorted(self.prediction.probabilities.items(), key=lambda item: -item[1])[:SHOWN]
+        if len(steps) < 2:
+            return [f"  {value:6.3f}  {name}" for name, value in ranked]
+        wide = {step: max(len(step), 6) for step in steps}
+        lines = ["  " + "  ".join(f"{step:>{wide[step]}}" for step in steps)]
+        for name, _ in ranked:
+            values = (f"{steps[step][name]:{wide[step]}.3f}" for step in steps)
+            lines.append("  " + "  ".join(values) + f"  {name}")
+        return lines
+
+    def _experts(self) -> list[str]:
+        opinion = self.case.opinion
+        if opinion is None:
+            return []
+        votes = sorted(zip(self.labels, opinion.vote, strict=True), key=lambda item: -item[1])
+        told = ", ".join(f"{name} {vote:.3f}" for name, vote in votes[:3] if vote > 0.0005)
+        return [f"nearest example: similarity {opinion.similarity:.3f}; neighbours' vote: {told}"]
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 4)
+
+
+__all__ = ["Explanation"]

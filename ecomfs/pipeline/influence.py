@@ -1,0 +1,118 @@
+"""Which demonstrations moved an answer: the row is read again with each of them left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ecomfs.errors import EcomfsError
+from ecomfs.pipeline.pipeline import Case, Pipeline
+from ecomfs.prompt import Asked
+from ecomfs.types import Demonstration, Posterior, Prediction, Row
+
+
+@dataclass(frozen=True, slots=True)
+class Influence:
+    """What one demonstration did to the answer.
+
+    Attributes:
+        example_id: the demonstration's.
+        without: the model's own probability (as read, before calibration and fusion) of the
+            predicted label when the demonstration is left out; ``None`` when that could not be
+            read.
+        fall: how much that probability falls when it is left out; negative where it rises.
+        answer: the final answer without it (the likeliest label, after every step).
+        why: why there is no ``without``.
+    """
+
+    example_id: str
+    without: float | None
+    fall: float | None
+    answer: str | None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Influences:
+    """One :class:`Influence` a demonstration, in prompt order; or none, and ``note`` says why."""
+
+    of: tuple[Influence, ...] = ()
+    note: str = ""
+
+
+async def influences(
+    pipeline: Pipeline,
+    row: Row,
+    case: Case,
+    posterior: Posterior | None,
+    prediction: Prediction,
+) -> Influences:
+    """Leave-one-demonstration-out readings of a row that was read: as many prompts as it has
+    demonstrations, in one engine call.
+
+    The experts' opinions stay as they are: only what the model is shown changes. A demonstration
+    that the token budget left out does not come back when another one leaves.
+
+    Args:
+        row: the card's fields.
+        case, posterior, prediction: of the row, as :meth:`Pipeline.trace` gives them.
+    """
+    label = prediction.suggestion
+    note = _impossible(case, posterior, label)
+    if note or posterior is None or label is None:
+        return Influences(note=note)
+    place = pipeline.space.require(label, "prediction")
+    if case.shortlist and place not in case.shortlist:
+        return Influences(
+            note=f"{label!r} was not put to the model: the experts alone speak for it"
+        )
+    shown = case.demonstrations
+    asked: list[Case] = []
+    for at in range(len(shown)):
+        asked.append(_without(pipeline, row, case, [*shown[:at], *shown[at + 1 :]]))
+    before = posterior.probabilities[place]
+    return Influences(
+        tuple(
+            _influence(demonstration, found, after, place, before)
+            for demonstration, (_, found, after) in zip(
+                shown, await pipeline.answer(asked), strict=True
+            )
+        )
+    )
+
+
+def _impossible(case: Case, posterior: Posterior | None, label: str | None) -> str:
+    if case.skipped:
+        return "the model was not asked: the experts were sure enough"
+    if posterior is None or label is None:
+        return "the row has no answer"
+    if posterior.label_mass is None and max(posterior.probabilities) == 1:
+        return "the engine gives no log-probabilities: there is an answer and no distribution"
+    if not case.demonstrations:
+        return "no demonstrations stand in the prompt"
+    return ""
+
+
+def _without(pipeline: Pipeline, row: Row, case: Case, kept: Sequence[Demonstration]) -> Case:
+    asked = Asked(row, kept, case.shortlist)
+    voice = pipeline.voices[case.language]
+    (prompt,) = voice.prompts([asked], pipeline.engine, pipeline.budget)
+    if isinstance(prompt, EcomfsError):
+        return replace(case, prompt=None, demonstrations=tuple(kept), error=prompt)
+    return replace(case, prompt=prompt, demonstrations=prompt.demonstrations)
+
+
+def _influence(
+    left_out: Demonstration,
+    found: Posterior | EcomfsError | None,
+    after: Prediction,
+    place: int,
+    before: float,
+) -> Influence:
+    if not isinstance(found, Posterior) or not found.probabilities:
+        return Influence(left_out.example.id, None, None, None, after.error)
+    without = found.probabilities[place]
+    return Influence(left_out.example.id, without, before - without, after.suggestion)
+
+
+__all__ = ["Influence", "Influences", "influences"]

@@ -1,0 +1,185 @@
+"""A pipeline for the pool as it is now, made from the one for the pool as it was; and a pipeline
+made again in another process.
+
+A running classifier sees an example that was added, relabelled or retired, by whichever process,
+at its next call. What the change does not touch is kept: the engine, the vectors of texts that
+stay, what was fitted on readings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+from ecomfs.calibration import Calibration, Policy
+from ecomfs.embed import Embedder
+from ecomfs.engine.protocol import Engine
+from ecomfs.errors import ConfigError, InputError, PoolError
+from ecomfs.experts import Experts
+from ecomfs.pipeline.build import build_pipeline
+from ecomfs.pipeline.language_setup import Voice
+from ecomfs.pipeline.options import Options
+from ecomfs.pipeline.pipeline import Pipeline
+from ecomfs.pool import Pool
+from ecomfs.task import LabelSpace, TaskCard
+from ecomfs.types import Example, Language
+
+
+def refreshed(
+    old: Pipeline, pool: Pool, embedder: Embedder, options: Options, task: str | Path
+) -> Pipeline:
+    """The pipeline of the pool's current version; ``old`` goes on working.
+
+    Args:
+        embedder, options, task: what ``old`` was built with.
+
+    Raises:
+        PoolError: the examples are of no use any more (none or one label left, a label that a
+            closed card does not know), or the database cannot be read.
+    """
+    version, examples = pool.snapshot()
+    where = f"pool {pool.name!r}, version {version}"
+    if not examples and old.retriever is not None:  # zero-shot answers would be a silent change
+        raise PoolError(f"{where}: no examples are left", hint="add some")
+    try:
+        space = LabelSpace.resolve(old.card, (e.label for e in examples), where)
+        same = space.labels == old.space.labels
+        plain = old.retriever is not None and old.sharing is None and old.narrowing is None
+        if same and examples and plain and not old.card.tabular:
+            return _updated(old, examples, version)
+        # Other labels are other answers to read; how a tabular row is put into words, shared
+        # demonstrations and the recall of shortlists are learnt from the whole pool. All change
+        # what is built on them.
+        new = build_pipeline(
+            old.card,
+            examples,
+            old.engine,
+            embedder,
+            options,
+            task=task,
+            pool_version=version,
+            where=where,
+        )
+    except InputError as error:
+        # The caller's rows are not at fault.
+        raise PoolError(error.message, hint=error.hint) from error
+    voices = {
+        language: replace(voice, calibration=_carried(old.voices[language], voice))
+        for language, voice in new.voices.items()
+    }
+    # The experts' weights and the thresholds do not name labels: they go on. The probe is solved
+    # again on the new pool when it is first asked.
+    return replace(new, voices=voices, policy=old.policy, experts=_experts(old, new))
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a pipeline is made of, without what belongs to one process: it can be stored.
+
+    Attributes:
+        calibrations: by language.
+        fingerprint: of the engine that was read.
+        experts: whether the cheap experts are asked.
+    """
+
+    card: TaskCard
+    pool_version: int
+    fingerprint: str
+    calibrations: Mapping[Language, Calibration | None]
+    policy: Policy
+    experts: bool
+
+    @classmethod
+    def of(cls, pipeline: Pipeline) -> Self:
+        """What there is to keep of a pipeline."""
+        return cls(
+            pipeline.card,
+            pipeline.pool_version,
+            pipeline.engine.fingerprint,
+            {language: voice.calibration for language, voice in pipeline.voices.items()},
+            pipeline.policy,
+            pipeline.experts is not None,
+        )
+
+    def pipeline(
+        self, pool: Pool, engine: Engine, embedder: Embedder, options: Options, task: str | Path
+    ) -> Pipeline:
+        """The same pipeline with an engine of this process.
+
+        Raises:
+            ConfigError: the engine is another one than the one that was read in ``fit``.
+        """
+        same_engine(engine, self.fingerprint)
+        new = build_pipeline(
+            self.card,
+            pool.examples(self.pool_version),
+            engine,
+            embedder,
+            options,
+            task=task,
+            pool_version=self.pool_version,
+        )
+        voices = {
+            language: replace(voice, calibration=self.calibrations[language])
+            for language, voice in new.voices.items()
+        }
+        experts = new.experts
+        if experts is None and self.experts and new.retriever is not None:
+            experts = Experts(new.retriever, new.space.names)
+        return replace(new, voices=voices, policy=self.policy, experts=experts)
+
+
+def same_engine(engine: Engine, fingerprint: str) -> None:
+    """Refuse an engine that what was fitted does not belong to.
+
+    Raises:
+        ConfigError: its fingerprint is another one.
+    """
+    if engine.fingerprint != fingerprint:
+        raise ConfigError(
+            f"the classifier was fitted with the engine {fingerprint}, and {engine.spec} is "
+            f"{engine.fingerprint} here",
+            hint="fit again, or name the engine that it was fitted with",
+        )
+
+
+def _updated(old: Pipeline, examples: Sequence[Example], version: int) -> Pipeline:
+    names = old.space.names
+    named = [replace(e, label=names[old.space.require(e.label, e.id)]) for e in examples]
+    texts = [old.rows.render(e.fields, "en") for e in named]
+    retriever = None if old.retriever is None else old.retriever.updated(named, texts)
+    new = replace(old, retriever=retriever, pool_version=version)
+    return replace(new, experts=_experts(old, new))
+
+
+def _experts(old: Pipeline, new: Pipeline) -> Experts | None:
+    if old.experts is None or new.retriever is None:
+        return None
+    return Experts(new.retriever, new.space.names)
+
+
+def _carried(old: Voice, new: Voice) -> Calibration | None:
+    """The old calibration for the new labels; a label it never saw gets none (the mean).
+
+    ``None`` when the answers that stand for the labels are others now, as permuted codes are: the
+    model's liking for an answer says nothing of another one.
+    """
+    kept = old.calibration
+    if kept is None or old.readout.name != new.readout.name:
+        return None
+    offsets = [0.0] * len(new.builder.space)
+    for name, answer, offset in zip(
+        old.builder.space.names, old.builder.answers, kept.offsets, strict=True
+    ):
+        position = new.builder.space.index(name)
+        if position is None:
+            continue
+        if new.builder.answers[position] != answer:
+            return None
+        offsets[position] = offset
+    return replace(kept, offsets=tuple(offsets))
+
+
+__all__ = ["Kept", "refreshed", "same_engine"]

@@ -1,0 +1,194 @@
+"""Labelled examples of a related task, or of the other language, as examples of this task.
+
+A person labelled them for another question, so the classifier has to agree that each bears the
+mapped label. What is kept is marked synthetic, with the file and the id it came from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+from ecomfs.errors import ConfigError, EngineError, UnknownLabelError
+from ecomfs.prepare.augment.judge import Judge
+from ecomfs.prepare.augment.need import Need
+from ecomfs.prepare.augment.result import Augmented, Candidate
+from ecomfs.task import LabelSpace, TaskCard
+from ecomfs.types import Example
+
+_ROUND = 64  # texts that are read at once
+
+
+def map_labels(
+    mapping: Mapping[str, str], found: Sequence[str], space: LabelSpace, where: str
+) -> dict[str, str]:
+    """What each borrowed label means here: as mapped, or the label of the same name.
+
+    Args:
+        mapping: label there → label here.
+        found: the labels of the borrowed examples.
+        space: the labels here.
+        where: the borrowed file, for messages.
+
+    Raises:
+        UnknownLabelError: a side of ``mapping`` is no label; or nothing has a meaning here.
+
+    >>> from ecomfs.task import load_task
+    >>> space = LabelSpace.resolve(load_task("review_sentiment"), ["positive", "negative"])
+    >>> map_labels({"liked": "positive"}, ["liked", "pos", "returned"], space, "other.csv")
+    {'liked': 'positive', 'pos': 'positive'}
+    """
+    meanings: dict[str, str] = {}
+    known = list(dict.fromkeys(found))
+    for there, here in mapping.items():
+        if there not in known:
+            raise UnknownLabelError(
+                f"--map {there}={here}: {where} has no label {there!r}",
+                hint=f"its labels are: {', '.join(known[:12])}",
+            )
+        meanings[there] = space.names[space.require(here, f"--map {there}={here}")]
+    for label in known:
+        position = space.index(label)
+        if position is not None:
+            meanings.setdefault(label, space.names[position])
+    if not meanings:
+        raise UnknownLabelError(
+            f"{where}: none of its labels is one of this task",
+            hint=f"map them, such as --map {known[0] if known else 'LABEL'}={space.names[0]}",
+        )
+    return meanings
+
+
+def map_fields(
+    card: TaskCard, other: TaskCard, explicit: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Which field there is which field here: as named, of the same name, or the only required
+    one of each.
+
+    Args:
+        explicit: field here → field there.
+
+    Raises:
+        ConfigError: a required field here has none there, or a name is no field.
+
+    >>> from ecomfs.task import load_task
+    >>> map_fields(load_task("review_sentiment"), load_task("product_category"))
+    {'text': 'title'}
+    """
+    here, there = [f.name for f in card.fields], [f.name for f in other.fields]
+    fields = {name: name for name in here if name in there}
+    needed = [f.name for f in card.fields if f.required]
+    theirs = [f.name for f in other.fields if f.required]
+    if len(needed) == len(theirs) == 1:
+        fields.setdefault(needed[0], theirs[0])
+    for name, source in (explicit or {}).items():
+        for task, known, value in ((card, here, name), (other, there, source)):
+            if value not in known:
+                raise ConfigError(
+                    f"--borrow-field {name}={source}: task {task.name!r} has no field {value!r}",
+                    hint=f"fields are: {', '.join(known)}",
+                )
+        fields[name] = source
+    missing = [name for name in needed if name not in fields]
+    if missing:
+        raise ConfigError(
+            f"task {other.name!r} has nothing for field {missing[0]!r} of {card.name!r}",
+            hint=f"name one: --borrow-field {missing[0]}=FIELD; fields are: {', '.join(there)}",
+        )
+    return fields
+
+
+async def borrow(
+    judge: Judge,
+    examples: Sequence[Example],
+    labels: Mapping[str, str],
+    fields: Mapping[str, str],
+    origin: str,
+    needs: Sequence[Need] | None = None,
+) -> Augmented:
+    """The examples that pass the checks, in their order.
+
+    Args:
+        examples: as labelled for the other task; synthetic ones are not taken.
+        labels: see :func:`map_labels`.
+        fields: see :func:`map_fields`.
+        origin: what ``source_id`` begins with, such as ``review_sentiment:other.csv``.
+        needs: the rare labels, which borrow only as many as they lack; ``None``: no limit.
+
+    Raises:
+        EngineError: the engine is gone before there is any candidate.
+    """
+    missing = None if needs is None else Counter({need.label: need.missing for need in needs})
+    here = [spec.name for spec in judge.pipeline.card.fields]
+    found: list[Candidate] = []
+    pending: deque[Example] = deque()
+    for example in examples:
+        made = _example(example, labels, fields, here, origin)
+        if example.label not in labels:
+            found.append(Candidate(made, "no_label", f"label {example.label!r}"))
+        elif example.synthetic:
+            found.append(Candidate(made, "not_needed", "it is synthetic itself"))
+        else:
+            pending.append(made)
+    error: EngineError | None = None
+    while asked := _next(judge, pending, missing, found):
+        try:
+            read = await judge.by_reading(asked, [None] * len(asked))
+        except EngineError as gone:
+            if not found:
+                raise
+            error = gone
+            pending.extendleft(reversed(asked))
+            break
+        found += read
+        if missing is not None:
+            missing.subtract(c.example.label for c in read if not c.reason)
+    left = "not read" if error else "its label has enough examples already"
+    found += [Candidate(made, "engine_error" if error else "not_needed", left) for made in pending]
+    about = {
+        "borrowed_from": origin,
+        "labels": dict(labels),
+        "fields": dict(fields),
+        **asdict(judge.policy),
+    }
+    return Augmented(found, needs or (), about, error)
+
+
+def _next(
+    judge: Judge,
+    pending: deque[Example],
+    missing: Counter[str] | None,
+    found: list[Candidate],
+) -> list[Example]:
+    """Takes from ``pending`` what is read next, as many of a label as it lacks; those whose text
+    does not pass are added to ``found``."""
+    asked: list[Example] = []
+    taken: Counter[str] = Counter()
+    for _ in range(len(pending)):
+        made = pending.popleft()
+        if len(asked) == _ROUND or (
+            missing is not None and taken[made.label] >= missing[made.label]
+        ):
+            pending.append(made)
+        elif (fault := judge.by_text(made)) is not None:
+            found.append(Candidate(made, *fault))
+        else:
+            taken[made.label] += 1
+            asked.append(made)
+    return asked
+
+
+def _example(
+    example: Example,
+    labels: Mapping[str, str],
+    fields: Mapping[str, str],
+    here: Sequence[str],
+    origin: str,
+) -> Example:
+    row = {name: example.fields.get(fields.get(name, ""), "") for name in here}
+    source = f"{origin}:{example.id}"
+    digest = hashlib.sha256(source.encode()).hexdigest()
+    label = labels.get(example.label, example.label)
+    return Example(f"bo-{digest[:12]}", row, label, True, source, "borrow")

@@ -1,0 +1,228 @@
+"""What a candidate must pass to become an example."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ecomfs.calibration import Policy as Decision
+from ecomfs.errors import ConfigError, PoolError
+from ecomfs.io import detect_language, fold, squeeze
+from ecomfs.pipeline import Pipeline
+from ecomfs.prepare.augment.result import Candidate, Reason
+from ecomfs.prepare.clean.near import NearIndex, Print, fingerprint
+from ecomfs.retrieve import Retriever
+from ecomfs.types import Example, Row, Status
+
+_PROMPT_SHARE = 0.8  # of a text's shingles in one line of the prompt: it was copied from there
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How strict the checks are.
+
+    Attributes:
+        confidence: least probability of the label, read by the classifier.
+        near: shingle similarity (Jaccard) from which two texts are near copies, 0.5 to 1.
+        shortest, longest: of a rewrite, as a share of its source's length in characters (a
+            Chinese one counts as three); a borrowed text may be as many times shorter or longer
+            than the shortest or longest of the pool.
+
+    Raises:
+        ConfigError: a number out of range.
+    """
+
+    confidence: float = 0.7
+    near: float = 0.7
+    shortest: float = 0.4
+    longest: float = 2.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.confidence <= 1:
+            raise ConfigError(f"--confidence {self.confidence}", hint="use 0 to 1")
+        if not 0.5 <= self.near <= 1:
+            raise ConfigError(f"--near {self.near}", hint="use 0.5 to 1")
+        if not 0 <= self.shortest < 1 < self.longest:
+            raise ConfigError(
+                f"lengths from {self.shortest} to {self.longest}",
+                hint="the first is below 1, the second above",
+            )
+
+
+class Judge:
+    """Checks candidates against a pool, its classifier, and each other.
+
+    The classifier reads a candidate with demonstrations from the pool as it was; its source, what
+    else was made from it, and near copies of it are not among them. The model is read alone: the
+    experts that may be fused with it know the whole pool. So does the label bias, a few numbers
+    for all examples together.
+
+    Args:
+        pipeline: the fitted classifier's.
+        field: the text field that is compared; ``None`` for the whole row as text.
+
+    Raises:
+        PoolError: the pipeline has no examples.
+    """
+
+    def __init__(self, pipeline: Pipeline, field: str | None, policy: Policy | None = None) -> None:
+        # The linear probe was solved on the source too, so it would tell its label.
+        self.pipeline = replace(pipeline, experts=None, policy=Decision())
+        self.policy = policy or Policy()
+        self.examples = _retriever(pipeline).examples
+        self._field = field
+        self._near = NearIndex(self.policy.near)
+        self._exact: dict[str, str] = {}
+        texts = [self.words(e.fields) for e in self.examples]
+        for example, text in zip(self.examples, texts, strict=True):
+            self._remember(f"example {example.id!r}", _print(text))
+        self._pool_near = NearIndex(self.policy.near)
+        for example, text in zip(self.examples, texts, strict=True):
+            self._pool_near.add(example.id, _print(text))
+        self._lengths = min(map(_size, texts)), max(map(_size, texts))
+        labels = pipeline.space.labels
+        self._names = {
+            spelling.casefold().replace("_", " ")
+            for label in labels
+            for spelling in (label.name, label.word("en"), label.word("zh"))
+            if spelling.strip()
+        }
+
+    def words(self, row: Row) -> str:
+        """The text of a row that is compared, on one line."""
+        text = self.pipeline.text(row) if self._field is None else str(row.get(self._field, ""))
+        return squeeze(text)
+
+    def by_text(
+        self, example: Example, source: Example | None = None, prompt: str = ""
+    ) -> tuple[Reason, str] | None:
+        """The first check that the text does not pass, with details; ``None`` when it passes all.
+        A text that passes is compared with all later ones.
+
+        Args:
+            source: what was rewritten; ``None`` for a text from elsewhere, which a person wrote:
+                its language and its words are its own.
+            prompt: what the model saw.
+        """
+        text = self.words(example.fields)
+        if not fold(text):
+            return "empty", ""
+        before = None if source is None else self.words(source.fields)
+        if before is not None:
+            language = detect_language(before)
+            if detect_language(text) != language:
+                return "wrong_language", f"{language} was expected"
+        if before is None:
+            low = self._lengths[0] * self.policy.shortest
+            high = self._lengths[1] * self.policy.longest
+        else:
+            low, high = _size(before) * self.policy.shortest, _size(before) * self.policy.longest
+        if not low <= _size(text) <= high:
+            return "length", f"{_size(text)} letters long, not {low:.0f} to {high:.0f}"
+        if before is not None:
+            named = self._named(text) - self._named(before)
+            if named:
+                return "leaks_label", f"says {sorted(named)[0]!r}"
+        item = _print(text)
+        line = _copied(item, prompt)
+        if line:
+            return "copies_prompt", line
+        twin = self._exact.get(item.key)
+        if twin is not None:
+            return "near_copy", f"{twin}, the same letters and digits"
+        for name, similarity in self._near.matches(item)[:1]:
+            return "near_copy", f"{name}, similarity {similarity:.2f}"
+        self._remember(f"candidate {example.id!r}", item)
+        return None
+
+    async def by_reading(
+        self, examples: Sequence[Example], sources: Sequence[Example | None]
+    ) -> list[Candidate]:
+        """What the classifier says: each candidate, kept or rejected.
+
+        Raises:
+            EngineError: the engine is gone altogether.
+        """
+        answers = await self.pipeline.trace(
+            [e.fields for e in examples],
+            [e.id for e in examples],
+            exclude_ids=[self._hidden(source) for source in sources],
+            leave_self_out=True,
+        )
+        out = []
+        for example, (_, _, prediction) in zip(examples, answers, strict=True):
+            found = Candidate(
+                example, read_as=prediction.label or "", confidence=prediction.confidence
+            )
+            if prediction.status != Status.OK:
+                found = replace(found, reason="unreadable", detail=prediction.error)
+            elif prediction.label != example.label:
+                found = replace(found, reason="other_label", detail=f"reads {prediction.label!r}")
+            elif prediction.confidence is None:
+                found = replace(found, reason="unsure", detail="the read-out gives no probability")
+            elif prediction.confidence < self.policy.confidence:
+                found = replace(found, reason="unsure", detail=f"{prediction.confidence:.2f}")
+            out.append(found)
+        return out
+
+    def _hidden(self, source: Example | None) -> set[str]:
+        """Ids of the examples that must not be shown: the source and its near copies."""
+        if source is None:
+            return set()
+        near = self._pool_near.matches(_print(self.words(source.fields)))
+        return {source.id, *(str(name) for name, _ in near)}
+
+    def _remember(self, name: str, item: Print) -> None:
+        self._exact.setdefault(item.key, name)
+        self._near.add(name, item)
+
+    def _named(self, text: str) -> set[str]:
+        said = text.casefold().replace("_", " ")
+        return {name for name in self._names if _says(said, name)}
+
+
+def _size(text: str) -> int:
+    """Characters, a Chinese one for three: it says about as much as three letters, and borrowed
+    texts are compared across languages.
+
+    >>> _size("broke"), _size("坏了!")
+    (5, 7)
+    """
+    return len(text) + 2 * sum("\u3400" <= char <= "\u9fff" for char in text)
+
+
+def _says(text: str, name: str) -> bool:
+    """Whether a text has a name as a word of its own; Chinese has no spaces to go by.
+
+    >>> _says("unlike the others", "like"), _says("i like it", "like"), _says("给好评", "好评")
+    (False, True, True)
+    """
+    start = r"(?<![a-z0-9])" if re.match(r"[a-z0-9]", name) else ""
+    end = r"(?![a-z0-9])" if re.search(r"[a-z0-9]$", name) else ""
+    return re.search(start + re.escape(name) + end, text) is not None
+
+
+def _print(text: str) -> Print:
+    # Another number does not make another text here: a rewrite must not change only that.
+    return replace(fingerprint(text), codes=())
+
+
+def _copied(item: Print, prompt: str) -> str:
+    """The line of the prompt that holds most of the text; empty when none does."""
+    for line in prompt.splitlines():
+        other = fingerprint(line)
+        if item.shingles and len(item.shingles & other.shingles) >= _PROMPT_SHARE * len(
+            item.shingles
+        ):
+            return line
+    return ""
+
+
+def _retriever(pipeline: Pipeline) -> Retriever:
+    if pipeline.retriever is None:
+        raise PoolError("the pool is empty", hint="augmentation starts from labelled examples")
+    return pipeline.retriever
+
+
+__all__ = ["Judge", "Policy"]

@@ -1,0 +1,117 @@
+"""Candidates, and what became of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ecomfs.errors import EngineError
+from ecomfs.prepare.augment.need import Need
+from ecomfs.types import Example
+
+Reason = Literal[
+    "engine_error",
+    "empty",
+    "unfinished",
+    "wrong_language",
+    "length",
+    "leaks_label",
+    "copies_prompt",
+    "near_copy",
+    "no_label",
+    "unreadable",
+    "other_label",
+    "unsure",
+    "not_needed",
+]
+
+REASONS: Mapping[Reason, str] = {
+    "engine_error": "the model gave no text",
+    "empty": "no letters or digits",
+    "unfinished": "the text was cut at the token limit",
+    "wrong_language": "not in the language of its source",
+    "length": "much shorter or longer than its source (borrowed: than the pool's texts)",
+    "leaks_label": "names a label that its source does not name",
+    "copies_prompt": "repeats a line of the prompt, such as its source",
+    "near_copy": "nearly the same as an example or another candidate",
+    "no_label": "its label means none of the task's",
+    "unreadable": "the classifier could not read it",
+    "other_label": "the classifier reads another label",
+    "unsure": "the classifier is not sure enough",
+    "not_needed": "its label has enough examples already",
+}
+"""What each reason means, in the order in which a candidate is checked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A text on its way into the pool.
+
+    Attributes:
+        example: as it would stand in the pool, marked synthetic.
+        reason: why it was rejected; empty when it was kept.
+        detail: what exactly, for a person.
+        read_as: the label that the classifier read; empty when it was not asked.
+        confidence: that label's probability.
+    """
+
+    example: Example
+    reason: Reason | Literal[""] = ""
+    detail: str = ""
+    read_as: str = ""
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Augmented:
+    """What augmentation found.
+
+    Attributes:
+        candidates: all, in the order in which they were made.
+        needs: the labels that were rare; empty when everything fitting was borrowed.
+        about: how they were made (engine, template, settings), as JSON values.
+        error: why it ended early; what was found before is here.
+    """
+
+    candidates: Sequence[Candidate]
+    needs: Sequence[Need] = ()
+    about: Mapping[str, Any] = field(default_factory=dict)
+    error: EngineError | None = None
+
+    @property
+    def kept(self) -> list[Example]:
+        """The examples to add to the pool."""
+        return [c.example for c in self.candidates if not c.reason]
+
+    @property
+    def rejected(self) -> list[Candidate]:
+        """The other candidates, each with its reason."""
+        return [c for c in self.candidates if c.reason]
+
+    def counts(self) -> dict[str, int]:
+        """Reason → rejected candidates, in the order of :data:`REASONS`; none left out."""
+        found = Counter(c.reason for c in self.rejected)
+        return {reason: found[reason] for reason in REASONS}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON values."""
+        added = Counter(e.label for e in self.kept)
+        labels = {
+            need.label: {
+                "present": need.present,
+                "wanted": need.wanted,
+                "added": added[need.label],
+                "still_missing": max(0, need.missing - added[need.label]),
+            }
+            for need in self.needs
+        } or {label: {"added": count} for label, count in sorted(added.items())}
+        return {
+            "candidates": len(self.candidates),
+            "kept": len(self.kept),
+            "rejected": self.counts(),
+            "labels": labels,
+            "about": dict(self.about),
+            "error": None if self.error is None else str(self.error),
+        }

@@ -1,0 +1,123 @@
+"""From generated text to a label, tolerantly, but never by guessing.
+
+Models without log-probabilities answer in prose: ``"Positive."``, ``Answer: B``, ``“好评”``,
+``情感：差评``, ``ＰＯＳＩＴＩＶＥ``. The parser takes the first line, and as few quotes, marks
+and words of a lead-in off its ends as it takes to find a label: ``C#.`` is ``C#`` before it is
+``C``. Signs that carry meaning are never taken off. Text that names no label, or names two, is
+``None``: the caller reports it as *invalid*.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from ecomfs.task import LabelSpace, label_number, plain_key
+
+_LEAD_IN = re.compile(
+    r"^(?:the\s+)?(?:final\s+)?(?:answer|label|category|class|sentiment|intent|output|result"
+    r"|答案|标签|类别|类目|分类|情感|意图|结果|回答)\s*(?:is|are|=|:|：|是|为)?\s*[:：]?\s*",
+    re.IGNORECASE,
+)
+_MARKS = r"""\s"'`*_.,;:!?()\[\]{}<>«»“”‘’「」『』《》【】（）。，；：！？、—"""
+# A hyphen or a hash before a space begins an item or a heading; elsewhere it is a sign, and so is
+# anything before a digit ("-1", ".5").
+_BEFORE = re.compile(rf"(?:[{_MARKS}]|[-–#](?=\s))*")
+_AFTER = re.compile(rf"(?:[{_MARKS}]|(?<=\s)[-–])*$")
+_SIGN_BEFORE = re.compile(r"(?:[-–]\s*|[.,])$")
+_MOST_MARKS = 16
+
+
+class LabelParser:
+    """Parses answers for one label space and one set of answer strings.
+
+    Args:
+        space: the label space (names and aliases are understood).
+        answers: the strings the prompt taught, aligned with the space (words or codes); they
+            take precedence over names and aliases.
+
+    >>> from ecomfs.task import load_task
+    >>> space = LabelSpace.resolve(load_task("review_sentiment"), [])
+    >>> parser = LabelParser(space, ["A", "B"])
+    >>> [parser.parse(t) for t in ("A", " b) ", "**Positive**.", "情感：差评", "ＰＯＳ！")]
+    [0, 1, 0, 1, 0]
+    >>> [parser.parse(t) for t in ("", "I think so", "positive or negative")]
+    [None, None, None]
+    """
+
+    def __init__(self, space: LabelSpace, answers: Sequence[str] = ()) -> None:
+        self._space = space
+        self._answers = {answer.strip(): place for place, answer in enumerate(answers)}
+        self._plain: dict[str, int | None] = {}
+        self._words: dict[str, int | None] = {}
+        for place, answer in enumerate(answers):
+            _claim(self._plain, plain_key(answer), place)
+        for place, label in enumerate(space.labels):
+            for spelling in label.spellings():
+                _claim(self._words, plain_key(spelling), place)
+        # What the prompt taught comes before other meanings of the same word.
+        self._words |= self._plain
+        # Single characters and bare numbers occur in prose by accident; whole answers only.
+        for word in [w for w in self._words if len(w) < 2 or label_number(w) is not None]:
+            del self._words[word]
+
+    def parse(self, text: str) -> int | None:
+        """Position of the label that ``text`` names; ``None`` when it names none or several."""
+        for line in map(str.strip, text.splitlines()):
+            if _AFTER.sub("", line) or self._whole(line) is not None:
+                return self._read(line)
+        return None
+
+    def _read(self, line: str) -> int | None:
+        for candidate in (line, _LEAD_IN.sub("", line)):
+            for same_length in _unmarked(candidate):
+                found = {p for t in same_length if (p := self._whole(t)) is not None}
+                if found:
+                    return found.pop() if len(found) == 1 else None
+        return self._mentioned(plain_key(line))
+
+    def _whole(self, text: str) -> int | None:
+        if text in self._answers:
+            return self._answers[text]
+        key = plain_key(text)
+        return self._plain[key] if key in self._plain else self._space.index(text)
+
+    def _mentioned(self, text: str) -> int | None:
+        """The one label mentioned in a sentence. Longer spellings hide the shorter ones they
+        contain ("not positive" is a spelling of its own only if the card says so)."""
+        found: set[int | None] = set()
+        rest = text
+        for spelling in sorted(self._words, key=len, reverse=True):
+            edge = _NO_WORD_BEFORE if spelling[0].isascii() else ""
+            tail = _NO_WORD_AFTER if spelling[-1].isascii() else ""
+            rest, hits = re.subn(edge + re.escape(spelling) + tail, "\0", rest)
+            if hits:
+                found.add(self._words[spelling])
+        if len(found) != 1 or _NEGATION.search(text):
+            return None
+        return found.pop()
+
+
+_NEGATION = re.compile(r"\b(?:not|isn't|neither|nor|no)\b|不是|并非|无法|不确定")
+# "AA" is not mentioned in "AA+", nor "5mm" in "3.5mm", nor "positive" in "non-positive".
+_SIGN = r"0-9a-z+#%&/\-–²³¹⁰-₉½¼¾"
+_NO_WORD_BEFORE = rf"(?<![{_SIGN}])(?<!\d[.,])"
+_NO_WORD_AFTER = rf"(?![{_SIGN}])(?![.,]\d)"
+
+
+def _claim(owners: dict[str, int | None], key: str, place: int) -> None:
+    """A key that two labels share decides between none of them."""
+    owners[key] = place if owners.get(key, place) == place else None
+
+
+def _unmarked(text: str) -> Iterator[list[str]]:
+    """The text with ever more marks taken off its ends, those of one length together."""
+    before = _BEFORE.match(text)
+    after = _AFTER.search(text)
+    left = min(before.end() if before else 0, _MOST_MARKS)
+    right = min(len(text) - after.start() if after else 0, _MOST_MARKS)
+    if text[left : left + 1].isdigit() and (sign := _SIGN_BEFORE.search(text, 0, left)):
+        left = sign.start()
+    for off in range(left + right + 1):
+        ends = ((i, len(text) - (off - i)) for i in range(max(0, off - right), min(left, off) + 1))
+        yield [text[i:end] for i, end in ends if i < end]

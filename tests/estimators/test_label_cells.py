@@ -1,0 +1,61 @@
+"""Several labels in a cell: what is read, what is refused, and the way back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ecomfs.errors import InputError
+from ecomfs.estimators.multilabel import read_labels, write_labels
+
+LABELS = st.text(min_size=1).map(str.strip).filter(bool)
+
+
+@given(st.lists(LABELS, unique=True))
+def test_what_is_written_is_read_again(labels: list[str]) -> None:
+    assert read_labels(write_labels(labels), "row 1") == tuple(labels)
+
+
+@given(st.lists(LABELS.filter(lambda x: "|" not in x and x[0] != "["), min_size=1, unique=True))
+def test_bars_separate(labels: list[str]) -> None:
+    assert read_labels(" | ".join(labels), "row 1") == tuple(labels)
+    assert set(read_labels(set(labels), "row 1")) == set(labels)
+
+
+@pytest.mark.parametrize(
+    ("cell", "labels"),
+    [
+        ("slow|broken", ("slow", "broken")),
+        ("slow", ("slow",)),
+        ('["a|b", "c", "c"]', ("a|b", "c")),
+        ("[]", ()),
+        (set(), ()),
+        (np.array(["x", "y"], dtype=object), ("x", "y")),
+        ((1, 2), ("1", "2")),
+        (3, ("3",)),
+    ],
+)
+def test_cells(cell: Any, labels: tuple[str, ...]) -> None:
+    assert read_labels(cell, "row 1") == labels
+
+
+@pytest.mark.parametrize(
+    ("cell", "why"),
+    [
+        ("", r"row 7 has no label \(write \[\]"),
+        (None, "row 7 has no label"),
+        (float("nan"), "row 7 has no label"),
+        ("a||b", "row 7: '' is no label"),
+        ('["a"', "row 7: .* is no JSON list"),
+        ("[[1]]", r"row 7: \[1\] is no label"),
+        ([None], "row 7: None is no label"),
+        ({"a": 1}, "row 7: .* is no set of labels"),
+    ],
+)
+def test_what_is_no_set_of_labels_is_named(cell: Any, why: str) -> None:
+    with pytest.raises(InputError, match=why):
+        read_labels(cell, "row 7")

@@ -1,0 +1,300 @@
+"""Every format gives the same rows, and says what is wrong when it cannot."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import sqlite3
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import openpyxl
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from backports import zstd
+
+from ecomfs.errors import ConfigError, EmptyInputError, InputError, MissingFileError
+from ecomfs.io import TableReader, read_frame
+
+HEADER = ["id", "text", "price"]
+ROWS = [["1", '好, "评"', "12.5"], ["2", "two\nlines", ""], ["3", "😀", "7"]]
+RECORDS = [
+    {"id": 1, "text": '好, "评"', "price": 12.5},
+    {"id": 2, "text": "two\nlines", "price": None},
+    {"id": 3, "text": "😀", "price": 7.0},
+]
+CSV = 'id,text,price\n1,"好, ""评""",12.5\n2,"two\nlines",\n3,😀,7\n'
+
+
+def _csv_zst(folder: Path) -> str:
+    path = folder / "in.csv.zst"
+    path.write_bytes(zstd.compress(CSV.encode()))
+    return str(path)
+
+
+def _jsonl(folder: Path) -> str:
+    path = folder / "in.jsonl"
+    path.write_text("\n".join(json.dumps(r) for r in RECORDS))
+    return str(path)
+
+
+def _json(folder: Path) -> str:
+    path = folder / "in.json"
+    path.write_text(json.dumps(RECORDS, ensure_ascii=False), encoding="utf-16")
+    return str(path)
+
+
+def _json_lines_called_json(folder: Path) -> str:
+    return str(Path(_jsonl(folder)).rename(folder / "in.json"))
+
+
+def _parquet(folder: Path) -> str:
+    path = folder / "in.parquet"
+    pq.write_table(pa.Table.from_pylist(RECORDS), path)
+    return str(path)
+
+
+def _excel(folder: Path) -> str:
+    book = openpyxl.Workbook()
+    book.create_sheet("Reviews")
+    for row in [HEADER, *[list(r.values()) for r in RECORDS]]:
+        book["Reviews"].append(row)
+    book.save(folder / "in.xlsx")
+    return f"{folder / 'in.xlsx'}#Reviews"
+
+
+def _saved(folder: Path) -> str:
+    datasets.Dataset.from_list(RECORDS).save_to_disk(folder / "saved")
+    return str(folder / "saved")
+
+
+def _sql(folder: Path) -> str:
+    with sqlite3.connect(folder / "shop.db") as db:
+        db.execute("create table r (id integer, text text, price real)")
+        db.executemany("insert into r values (:id, :text, :price)", RECORDS)
+    db.close()
+    return f"sql:sqlite:///{folder / 'shop.db'}#select * from r order by id"
+
+
+MAKERS = [_csv_zst, _jsonl, _json, _json_lines_called_json, _parquet, _excel, _saved, _sql]
+
+
+@pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__name__.strip("_"))
+def test_every_format_gives_the_same_rows(make: Callable[[Path], str], tmp_path: Path) -> None:
+    reader = TableReader(make(tmp_path), chunk_rows=2)
+    assert list(reader.header) == HEADER
+    for _ in range(2):  # a second pass starts anew
+        chunks = list(reader)
+        assert [len(c) for c in chunks] == [2, 1]
+        rows = [row for chunk in chunks for row in chunk]
+        assert [list(row.cells.values()) for row in rows] == ROWS
+        assert not any(row.error for row in rows)
+
+
+def test_values_become_text_the_same_way_everywhere(tmp_path: Path) -> None:
+    values: dict[str, Any] = {
+        "flag": True,
+        "day": dt.date(2024, 5, 1),
+        "at": dt.datetime(2024, 5, 1, 9, 30),
+        "many": ["a", "好"],
+        "nested": {"x": [1, None]},
+        "big": 12345678901234567,
+    }
+    pq.write_table(pa.Table.from_pylist([values]), tmp_path / "x.parquet")
+    (row,) = TableReader(tmp_path / "x.parquet").rows()
+    assert dict(row.cells) == {
+        "flag": "true",
+        "day": "2024-05-01",
+        "at": "2024-05-01 09:30:00",
+        "many": '["a", "好"]',
+        "nested": '{"x": [1, null]}',
+        "big": "12345678901234567",
+    }
+
+
+def test_a_line_that_is_not_an_object_is_a_bad_row(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(
+        b'{"id": 1}\n{"id": 2\n[3]\n\n{"id": 4, "new": "x"}\n{"id": "\xe9"}\n{"id": "a\\u0000"}\n'
+        + b'{"id": 8}\n' * 100
+    )
+    rows = list(TableReader(path).rows())
+    assert [(row.line, row.error) for row in rows[:6]] == [
+        (1, ""),
+        (2, "line 2: not JSON at column 9"),
+        (3, "line 3: not a JSON object"),
+        (5, ""),
+        (6, "line 6: byte E9 at position 9 of the line is not valid utf-8"),
+        (7, "line 7: column 'id' holds a NUL character"),
+    ]
+    assert dict(rows[1].cells) == {"id": '{"id": 2', "new": ""}
+
+
+def test_keys_that_come_late_are_kept_and_noted(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"id": 1}\n' * 1000 + '{"id": 2, "late": "x"}\n')
+    *_, last = TableReader(path).rows()
+    assert (last.error, last.note, last.extra) == (
+        "",
+        "keys beyond the header: late",
+        ('{"late": "x"}',),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem", "message"),
+    [
+        ("x.jsonl", "", EmptyInputError, "no JSON object"),
+        ("x.jsonl", "[1]\n[2]\n", EmptyInputError, "no JSON object"),
+        ("x.json", "[1, 2", InputError, "not JSON at line 1, column 6"),
+        ("x.json", "[]", EmptyInputError, "no JSON object"),
+        ("x.parquet", "id,text", InputError, "cannot be read as Parquet"),
+        ("x.xlsx", "id,text", InputError, "not an Excel workbook"),
+        ("x.xls", "id,text", InputError, "save it as .xlsx"),
+        ("x.csv.zst", "\x28", EmptyInputError, "a header"),
+    ],
+)
+def test_files_that_are_not_what_they_are_called(
+    tmp_path: Path, name: str, content: str, problem: type[Exception], message: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(problem, match=message):
+        TableReader(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["x.jsonl", "x.json", "x.parquet", "x.xlsx", "x.csv.zst"])
+def test_missing_files_of_every_format(tmp_path: Path, name: str) -> None:
+    with pytest.raises(MissingFileError, match="no such file"):
+        TableReader(tmp_path / name)
+
+
+def test_a_damaged_zst_file(tmp_path: Path) -> None:
+    packed = zstd.compress(CSV.encode() * 100)
+    for damaged in (packed[:-3], packed[:6] + b"\xff" * 9 + packed[15:]):
+        (tmp_path / "in.csv.zst").write_bytes(damaged)
+        with pytest.raises(InputError, match="damaged"):
+            list(TableReader(tmp_path / "in.csv.zst"))
+
+
+def test_sheets(tmp_path: Path) -> None:
+    spec = _excel(tmp_path)
+    with pytest.raises(EmptyInputError, match="the sheet is empty"):
+        TableReader(spec.partition("#")[0])  # the first sheet has nothing
+    with pytest.raises(ConfigError, match=r"no sheet 'Nope' \(sheets are: Sheet, Reviews\)"):
+        TableReader(spec.replace("Reviews", "Nope"))
+
+
+def test_excel_rows_keep_their_numbers_and_a_stray_cell_is_reported(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    for row in (["id", "text", None], [], ["1", "x"], ["2", "y", "stray"]):
+        book.active.append(row)
+    book.save(tmp_path / "in.xlsx")
+    first, second = TableReader(tmp_path / "in.xlsx").rows()
+    assert (first.line, first.error) == (3, "")
+    assert second.error == "line 4: 3 cells where the header has 2"
+    assert second.extra == ("stray",)
+
+
+def test_splits_and_class_names_of_a_data_set(tmp_path: Path) -> None:
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["neg", "pos"])}
+    )
+    part = datasets.Dataset.from_dict({"text": ["a", "b"], "label": [1, 0]}, features=features)
+    both = datasets.DatasetDict({"train": part, "test": part.select([1])})
+    both.save_to_disk(tmp_path / "d")
+    rows = list(TableReader(f"hf:{tmp_path / 'd'}@train").rows())
+    assert [row.cells["label"] for row in rows] == ["pos", "neg"]
+    with pytest.raises(ConfigError, match=r"several splits \(name one: .*@train, .*@test\)"):
+        TableReader(tmp_path / "d")
+    with pytest.raises(ConfigError, match="no split 'dev'"):
+        TableReader(f"hf:{tmp_path / 'd'}@dev")
+    datasets.Dataset.from_dict({"a": [1]}).save_to_disk(tmp_path / "single")
+    with pytest.raises(ConfigError, match="it has no splits"):
+        TableReader(f"hf:{tmp_path / 'single'}@train")
+
+
+def test_a_data_set_that_cannot_be_loaded(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be loaded"):
+        TableReader(f"hf:{tmp_path / 'nowhere'}")
+
+
+@pytest.mark.parametrize(
+    ("query", "problem", "message"),
+    [
+        ("select nope from r", InputError, "no such column: nope"),
+        ("select * from nope", InputError, "no such table: nope"),
+        ("delete from r", ConfigError, "needs a query that reads"),
+        ("", ConfigError, "needs a query that reads"),
+        ("select * from r where id > 9", EmptyInputError, "no rows"),
+    ],
+)
+def test_queries_that_do_not_work(
+    tmp_path: Path, query: str, problem: type[Exception], message: str
+) -> None:
+    with pytest.raises(problem, match=message):
+        TableReader(_sql(tmp_path).partition("#")[0] + "#" + query)
+
+
+def test_a_query_cannot_change_the_database(tmp_path: Path) -> None:
+    spec = _sql(tmp_path)
+    changing = "with x as (select 1) delete from r returning id"
+    with pytest.raises((InputError, EmptyInputError)):
+        list(TableReader(spec.partition("#")[0] + "#" + changing))
+    assert len(list(TableReader(spec).rows())) == 3
+
+
+def test_a_password_never_shows() -> None:
+    with pytest.raises(InputError) as caught:
+        TableReader("sql:sqlite://user:hunter2@/nowhere.db#select 1")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_options_of_text_formats_are_refused_elsewhere(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no encoding"):
+        TableReader(_parquet(tmp_path), encoding="gbk")
+    with pytest.raises(ConfigError, match="no delimiter"):
+        TableReader(_jsonl(tmp_path), delimiter=";")
+
+
+def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = _parquet(tmp_path)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ConfigError, match=r"needs pyarrow .*ecomfs"):
+        TableReader(path)
+
+
+def test_a_whole_table_in_memory(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    path.write_bytes(b"id,text\n1,a\0b\n2\n" + "3,质量很好\n4,好\n".encode("gbk"))
+    frame = read_frame(path, allow_nul=True)
+    assert frame.data.index.to_list() == [2, 3, 4, 5]
+    assert frame.data["text"].to_list() == ["a\0b", "", "质量很好", "好"]
+    assert frame.errors == {3: "line 3: 1 cell where the header has 2"}
+    assert isinstance(frame.data, pd.DataFrame)
+    assert frame.name == "in.csv"
+
+
+def test_a_row_that_a_data_set_marks_as_unlabelled_has_no_label(tmp_path: Path) -> None:
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["neg", "pos"])}
+    )
+    part = datasets.Dataset.from_dict({"text": ["a", "b"], "label": [1, -1]}, features=features)
+    part.save_to_disk(tmp_path / "d")
+    rows = list(TableReader(f"hf:{tmp_path / 'd'}").rows())
+    assert [row.cells["label"] for row in rows] == ["pos", ""]
+
+
+def test_nan_inside_a_list_is_null_and_a_missing_cell_is_empty(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"text": NaN, "history": [1.0, NaN, {"a": NaN}], "n": Infinity}\n')
+    [row] = TableReader(path).rows()
+    assert row.cells == {"text": "", "history": '[1.0, null, {"a": null}]', "n": "inf"}
+    table = pa.table({"text": ["x", None], "n": [float("nan"), 2.0]})
+    pq.write_table(table, tmp_path / "t.parquet")
+    rows = list(TableReader(tmp_path / "t.parquet").rows())
+    assert [dict(row.cells) for row in rows] == [{"text": "x", "n": ""}, {"text": "", "n": "2"}]

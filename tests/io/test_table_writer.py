@@ -1,0 +1,152 @@
+"""Writing: whole or absent, and equal when read back."""
+
+from __future__ import annotations
+
+import csv
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from ecomfs.errors import OutputError
+from ecomfs.io import AtomicWriter, TableReader, added_columns
+
+unicode_cells = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
+    [
+        "",
+        " ",
+        ' "quoted" ',
+        "two\nlines",
+        "\r",
+        "\r\n",
+        "ＦＵＬＬ，",
+        "😀👨‍👩‍👧",
+        "\ufeff",
+        "\\",
+        '\\"',
+        "a,b;c|d\te",
+        "\0",
+    ]
+)
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> tuple[list[str], list[list[str]]]:
+    names = st.lists(unicode_cells, min_size=1, max_size=4, unique=True)
+    header = draw(names.filter(lambda cells: any(c.strip() for c in cells)))  # blank is empty
+    row = st.lists(unicode_cells, min_size=len(header), max_size=len(header))
+    return header, draw(st.lists(row, min_size=1, max_size=8))
+
+
+@settings(deadline=None)
+@given(tables(), st.sampled_from(["utf-8", "utf-8-sig"]), st.sampled_from([",", "\t", ";", "|"]))
+def test_what_is_written_reads_back_equal(
+    data: tuple[list[str], list[list[str]]], encoding: str, delimiter: str
+) -> None:
+    header, rows = data
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "out.csv"
+        with AtomicWriter(path, header, encoding=encoding, delimiter=delimiter) as out:  # type: ignore[arg-type]
+            out.write(rows)
+        reader = TableReader(path, delimiter=delimiter)
+        assert list(reader.header) == header
+        assert [list(row.cells.values()) for row in reader.rows()] == rows
+        # Another reader agrees. It is told the name of the encoding, so the mark does not matter.
+        with path.open(encoding=encoding, newline="") as stream:
+            assert list(csv.reader(stream, delimiter=delimiter, strict=True)) == [header, *rows]
+
+
+@settings(deadline=None)
+@given(tables())
+@example((["", "\0", "\x0000"], [["", "", ""]]))  # zero bytes, and not UTF-16
+@example((["\0", "\x000"], [["", ""]]))
+def test_the_default_dialect_is_found_again(data: tuple[list[str], list[list[str]]]) -> None:
+    header, rows = data
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "out.csv"
+        with AtomicWriter(path, header) as out:
+            out.write(rows)
+        reader = TableReader(path)
+        assert reader.dialect.delimiter == ","
+        assert [list(row.cells.values()) for row in reader.rows()] == rows
+
+
+def test_nothing_is_there_until_the_end_and_old_content_survives(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    path.write_text("old")
+    with AtomicWriter(path, ["id"]) as out:
+        out.write([["1"]])
+        out.flush()
+        assert path.read_text() == "old"
+    assert path.read_text() == "id\n1\n"
+    assert [p.name for p in tmp_path.iterdir()] == ["out.csv"]
+
+
+def test_failure_keeps_what_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    path.write_text("old")
+
+    def fail() -> None:
+        with AtomicWriter(path, ["id"]) as out:
+            out.write([["1"], ["2"]])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        fail()
+    assert path.read_text() == "old"
+    partial = tmp_path / "out.csv.partial"
+    assert partial.read_text() == "id\n1\n2\n"
+    assert caught.value.__notes__ == [f"2 rows written so far are in {partial}"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.csv", "out.csv.partial"]
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("needs /dev/full")
+    with pytest.raises(OutputError, match="the disk is full"):
+        _write_to(full, tmp_path)
+
+
+def _write_to(device: Path, folder: Path) -> None:
+    """Writes through a temporary file that is the device, as a full disk would behave."""
+    out = AtomicWriter(folder / "out.csv", ["id"])
+    with device.open("w") as full:
+        out._file.close()
+        out._file = full
+        with out:
+            out.write([["x" * 100_000]])
+
+
+def test_places_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"its folder does not exist .*mkdir -p"):
+        AtomicWriter(tmp_path / "no" / "out.csv", ["id"])
+    with pytest.raises(OutputError, match="this is a folder"):
+        AtomicWriter(tmp_path, ["id"])
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="its folder does not exist"):
+        AtomicWriter(tmp_path / "file" / "out.csv", ["id"])
+
+
+def test_a_row_of_another_width_is_refused(tmp_path: Path) -> None:
+    with (
+        pytest.raises(OutputError, match="row 1 has 2 cells, the header has 1"),
+        AtomicWriter(tmp_path / "out.csv", ["id"]) as out,
+    ):
+        out.write([["1", "2"]])
+
+
+def test_lone_surrogates_are_escaped(tmp_path: Path) -> None:
+    with AtomicWriter(tmp_path / "out.csv", ["id"]) as out:
+        out.write([["\ud83d"]])
+    assert (tmp_path / "out.csv").read_text() == "id\n\\ud83d\n"
+
+
+def test_added_columns_never_collide() -> None:
+    assert added_columns(["label", "label_2"], ["label", "label", "status"]) == (
+        "label_3",
+        "label_4",
+        "status",
+    )

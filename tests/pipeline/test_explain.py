@@ -1,0 +1,139 @@
+"""Explanations: every step, the shortlist, the experts, and which demonstrations mattered."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from intents import messages
+from scripted import ScriptedEngine, classifier
+
+from ecomfs.core import aio
+from ecomfs.estimators import FewShotClassifier
+from ecomfs.types import Posterior, Prompt
+
+
+def reread(clf: FewShotClassifier, text: str) -> tuple[float, ...]:
+    """What the engine says of a prompt's text."""
+    pipeline = clf.pipeline_
+    readout = pipeline.voices["en"].readout
+    [found] = aio.run(readout.read(pipeline.engine, [Prompt(text, None)]))  # type: ignore[arg-type]
+    assert isinstance(found, Posterior)
+    return found.probabilities
+
+
+def test_each_demonstration_is_left_out_once_in_one_call() -> None:
+    clf = classifier()
+    engine: Any = clf.engine_
+    engine.calls.clear()
+    told = clf.explain("review 3 works", influence=True)
+    assert engine.calls == [1, 4]
+    assert told.influences is not None
+    assert [i.example_id for i in told.influences.of] == list(told.prediction.demonstration_ids)
+    assert told.case.prompt is not None
+    place = clf.pipeline_.space.names.index(told.prediction.label or "")
+    before = reread(clf, told.case.prompt.text)[place]
+    for demonstration, i in zip(told.case.demonstrations, told.influences.of, strict=True):
+        block = f"Review: {demonstration.text}\nSentiment: {demonstration.example.label}\n\n"
+        assert told.case.prompt.text.count(block) == 1
+        after = reread(clf, told.case.prompt.text.replace(block, ""))[place]
+        assert i.without == pytest.approx(after)
+        assert i.fall == pytest.approx(before - after)
+        assert not i.why
+    assert len({i.fall for i in told.influences.of}) > 1
+
+
+def test_what_is_told_of_an_influence() -> None:
+    told = classifier().explain("review 3 works", influence=True)
+    plain = json.loads(json.dumps(told.to_dict()))
+    assert told.influences is not None
+    assert plain["influence"]["of"][0]["fall"] == told.influences.of[0].fall
+    text = str(told)
+    assert text.count("without it: ") == 4
+    turned = [i for i in told.influences.of if i.answer != told.prediction.label]
+    assert text.count("and the answer is") == len(turned)
+
+
+def test_without_asking_nothing_more_is_read() -> None:
+    clf = classifier()
+    engine: Any = clf.engine_
+    engine.calls.clear()
+    told = clf.explain("review 3 works")
+    assert engine.calls == [1]
+    assert told.influences is None
+    assert told.to_dict()["influence"] is None
+    assert "without it" not in str(told)
+
+
+def test_a_reading_that_fails_is_that_demonstrations() -> None:
+    clf = classifier()
+    told = clf.explain("review 3 works", influence=True)
+    assert told.case.prompt is not None
+    first, second = told.case.demonstrations[:2]
+    # The prompt without the first demonstration is the only one where the labels' listing is
+    # followed by the second.
+    joint = f"{told.case.prompt.text.split('Review: ')[0]}Review: {second.text}"
+    failing = classifier(ScriptedEngine(fails_on=joint))
+    told = failing.explain("review 3 works", influence=True)
+    assert told.influences is not None
+    assert [i.fall is None for i in told.influences.of] == [True, False, False, False]
+    assert told.influences.of[0].example_id == first.example.id
+    assert "no answer for this prompt" in told.influences.of[0].why
+    assert "not read: no answer for this prompt" in str(told)
+
+
+@pytest.mark.parametrize(
+    ("engine", "options", "row", "why"),
+    [
+        (ScriptedEngine(logprobs=False, answer="positive"), {}, "fine", "no log-probabilities"),
+        (ScriptedEngine(logprobs=False, answer="meh"), {}, "fine", "the row has no answer"),
+        (ScriptedEngine(), {"k": 0}, "fine", "no demonstrations"),
+        (ScriptedEngine(), {}, " ", "the row has no answer"),
+    ],
+)
+def test_where_there_is_no_influence_the_reason_is_told(
+    engine: ScriptedEngine, options: dict[str, Any], row: str, why: str
+) -> None:
+    told = classifier(engine, **options).explain(row, influence=True)
+    assert told.influences is not None
+    assert told.influences.of == ()
+    assert why in told.influences.note
+    assert f"no influences: {told.influences.note}" in str(told)
+
+
+def test_every_step_stands_beside_the_label() -> None:
+    clf = FewShotClassifier(
+        "customer_intent", ScriptedEngine(), embedder="hashed", language="en", calibration_size=40
+    ).fit(messages(each=6))
+    told = clf.explain("hello how do I cancel my parcel", influence=True)
+    assert list(told.stages) == ["read", "calibrated", "experts", "fused"]
+    assert told.stages["fused"] == pytest.approx(dict(told.prediction.probabilities))
+    text = str(told).splitlines()
+    assert text[1].split() == ["read", "calibrated", "experts", "fused"]
+    best = told.prediction.label
+    assert best == "cancel parcel"
+    assert text[2].split() == [f"{told.stages[s][best]:.3f}" for s in told.stages] + best.split()
+    assert len(told.shortlist) == 8
+    assert any(line.startswith("put to the model (8 of 30 labels): ") for line in text)
+    plain = json.loads(json.dumps(told.to_dict()))
+    assert plain["shortlist"] == list(told.shortlist)
+    assert set(plain["opinion"]["vote"]) == set(clf.pipeline_.space.names)
+    assert any("nearest example: similarity" in line and best in line for line in text)
+
+
+def test_a_label_that_the_model_was_not_asked_about_has_no_influence() -> None:
+    clf = FewShotClassifier(
+        "customer_intent", ScriptedEngine(), embedder="hashed", language="en", calibration_size=0
+    ).fit(messages())
+    names = clf.pipeline_.space.names
+    told = clf.explain("hello how do I cancel my parcel")
+    off = next(name for name in names if name not in told.shortlist)
+    from dataclasses import replace
+
+    from ecomfs.pipeline import influences
+
+    other = replace(told.prediction, label=off, probabilities={off: 1.0})
+    found = aio.run(influences(clf.pipeline_, {"text": "x"}, told.case, told.posterior, other))
+    assert found.of == ()
+    assert "was not put to the model" in found.note

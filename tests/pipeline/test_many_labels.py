@@ -1,0 +1,98 @@
+"""Many labels: a shortlist is put to the model, and no label becomes impossible."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+from intents import LABELS, messages
+from scripted import ScriptedEngine
+
+from ecomfs.errors import ConfigError
+from ecomfs.estimators import FewShotClassifier
+from ecomfs.types import Example
+
+
+def classifier(**options: Any) -> FewShotClassifier:
+    return FewShotClassifier(
+        "customer_intent", ScriptedEngine(), embedder="hashed", language="en", **options
+    )
+
+
+def test_only_a_shortlist_is_put_to_the_model() -> None:
+    clf = classifier(calibration_size=0).fit(messages())
+    found = clf.explain("hello how do I cancel my parcel")
+    assert found.case.prompt is not None
+    listed = [label for label in LABELS if f"- {label}" in found.case.prompt.text]
+    assert len(listed) == 8
+    assert "cancel parcel" in listed
+    assert {d.example.label for d in found.case.demonstrations} <= set(listed)
+    assert set(found.prediction.probabilities) == set(LABELS)
+    assert sum(found.prediction.probabilities.values()) == pytest.approx(1)
+    off = [p for label, p in found.prediction.probabilities.items() if label not in listed]
+    assert min(off) > 0
+    assert sum(off) == pytest.approx(1 - clf.pipeline_.narrowing.recall)  # type: ignore[union-attr]
+
+
+def test_every_row_has_its_own_list_and_one_list_serves_all_alike() -> None:
+    clf = classifier(calibration_size=0).fit(messages())
+    engine: Any = clf.engine_
+    rows = ["track order", "pay for invoice", "track order"]
+    found = clf.classify(rows)
+    assert sorted(engine.calls) == [1, 2]
+    assert found[0].probabilities == found[2].probabilities != found[1].probabilities
+
+
+def test_the_recall_is_measured_on_the_pool() -> None:
+    pipeline = classifier(calibration_size=0).fit(messages()).pipeline_
+    assert pipeline.narrowing is not None
+    assert 0.5 < pipeline.narrowing.recall < 1
+    # Labels drawn by lot cannot be found again.
+    rng = random.Random(1)
+    noise = [Example(e.id, e.fields, rng.choice(LABELS)) for e in messages()]
+    blind = classifier(calibration_size=0).fit(noise).pipeline_
+    assert blind.narrowing is not None
+    assert blind.narrowing.recall < 0.5
+
+
+def test_one_example_a_label_says_nothing_of_the_recall() -> None:
+    """Left out, the only example of a label is missed by every list; that is no recall of 0."""
+    clf = classifier(calibration_size=0, fusion=False).fit(messages(each=1))
+    narrowing = clf.pipeline_.narrowing
+    assert narrowing is not None
+    assert narrowing.recall == 0.5
+    found = clf.explain("hello how do I cancel my parcel")
+    listed = [clf.pipeline_.space.names[i] for i in found.case.shortlist]
+    assert found.prediction.label in listed
+
+
+def test_few_labels_and_zero_put_all_to_the_model() -> None:
+    few = [e for e in messages() if e.label in LABELS[:6]]
+    assert classifier(calibration_size=0).fit(few).pipeline_.narrowing is None
+    clf = classifier(calibration_size=0, shortlist=0).fit(messages())
+    assert clf.pipeline_.narrowing is None
+    assert len(clf.classify(["track order"])[0].demonstration_ids) == 8
+
+
+def test_a_shortlist_of_one_is_refused() -> None:
+    with pytest.raises(ConfigError, match="a shortlist of 1 labels"):
+        classifier(shortlist=1).fit(messages())
+
+
+def test_calibration_and_fusion_work_on_shortlists() -> None:
+    clf = classifier(calibration_size=40).fit(messages(each=6))
+    found = clf.classify(["how do I cancel parcel please", "now track refund"])
+    for prediction in found:
+        assert list(prediction.stages) == ["read", "calibrated", "experts", "fused"]
+        for stage in prediction.stages.values():
+            assert sum(stage) == pytest.approx(1)
+    assert [p.label for p in found] == ["cancel parcel", "track refund"]
+
+
+def test_probabilities_do_not_depend_on_the_rows_beside() -> None:
+    clf = classifier(calibration_size=0, fusion=False).fit(messages())
+    rows = ["track order", "pay for invoice", "return parcel"]
+    alone = [clf.predict_proba([row])[0] for row in rows]
+    np.testing.assert_allclose(clf.predict_proba(rows), alone)

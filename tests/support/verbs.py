@@ -1,0 +1,24 @@
+"""Every verb of the command line, by introspection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import typer
+
+from ecomfs.cli import app
+
+
+def commands() -> Iterator[tuple[str, Any]]:
+    """Every command by its words."""
+    return nested(typer.main.get_command(app))
+
+
+def nested(command: Any, *names: str) -> Iterator[tuple[str, Any]]:
+    inner = getattr(command, "commands", None)
+    if inner is None:
+        yield " ".join(names), command
+        return
+    for name, each in inner.items():
+        yield from nested(each, *names, name)
