@@ -20,10 +20,10 @@ from threadpoolctl import threadpool_limits
 
 from ecomfs.features.block import Floats
 
-PENALTIES = tuple(float(p) for p in np.geomspace(30.0, 0.03, 10))
+PENALTIES = tuple(float(p) for p in np.geomspace(30.0, 0.03, 8))
 """Tried in this order; features have a standard deviation of one half (a weight of 1 is then
 half a unit of log-odds between the label and the mean for a usual row)."""
-MOST_WEIGHTS = 300
+MOST_WEIGHTS = 150
 """Weights of features times labels that are solved for at once; of more, the directions in which
 the pool varies most stay."""
 FLOOR = 1e-12
@@ -124,7 +124,7 @@ def fit_logistic(
     assert best is not None  # there are penalties
     loss, penalty, weights = best
     shared, contrasts = z.shape[2], helmert(z.shape[1]).T
-    rows = weights[shared:].reshape(1 + axes.shape[1], -1) @ contrasts.T
+    rows = weights[shared:].reshape(1 + axes.shape[1], z.shape[1] - 1) @ contrasts.T
     return Logistic(axes @ rows[1:], weights[:shared], rows[0], penalty, loss)
 
 
@@ -159,6 +159,8 @@ def _main_axes(x: Floats, most: int) -> Floats:
 
 def _solve(design: Floats, targets: Floats, ridge: Floats, start: Floats) -> tuple[Floats, Floats]:
     """Weights and the inverse of the Hessian there, by Newton's method with halved steps."""
+    if not len(start):  # one label, and no feature of row and label
+        return start, np.zeros((0, 0))
     weights, loss = start, _loss(design, targets, ridge, start)
     for _ in range(_STEPS):
         p = softmax(design @ weights)
@@ -194,8 +196,8 @@ def _curvature(design: Floats, p: Floats, ridge: Floats) -> Floats:
 
 def _moved_loss(design: Floats, targets: Floats, weights: Floats, inverse: Floats) -> float:
     """Mean log loss of the rows, each under one Newton step away from its own label."""
-    if not len(design):
-        return 0.0  # without rows every penalty is as good
+    if not design.size:
+        return 0.0  # without rows, or weights, every penalty is as good
     scores = design @ weights
     p = softmax(scores)
     spread = np.matmul(design @ inverse, design.transpose(0, 2, 1))  # (rows, labels, labels)

@@ -30,7 +30,7 @@ def clicks(n: int) -> tuple[list[Row], list[str]]:
     return rows, [row["history"][-1] for row in rows]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     pool=st.lists(st.tuples(any_row, st.sampled_from("abc")), min_size=1, max_size=8),
     new=st.lists(any_row, max_size=3),
@@ -47,7 +47,7 @@ def test_distributions_are_finite_and_sum_to_one_on_any_pool(
     assert all(r.phrase for row in new for r in expert.reasons(row, labels[0], "zh"))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     n=st.integers(2, 30),
     which=st.integers(0, 29),
