@@ -185,7 +185,8 @@ class FeatureExpert:
 
         Penalty, weights and the choice between logistic regression and trees are all made
         without it. Up to 20 examples (or groups) one is left out at a time, of more a twentieth
-        at once, of more than 200 a tenth. Examples beyond those it was fitted on are predicted as new rows are.
+        at once, of more than 200 a tenth. Examples beyond those it was fitted on are predicted as
+        new rows are.
 
         Returns
         -------

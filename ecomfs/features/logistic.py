@@ -90,7 +90,6 @@ def softmax(scores: Floats) -> Floats:
     return np.asarray(e / e.sum(axis=-1, keepdims=True))
 
 
-@threadpool_limits.wrap(limits=1)  # small matrices: threads would only wait for each other
 def fit_logistic(
     x: Floats, z: Floats, labels: np.ndarray, penalties: tuple[float, ...] = PENALTIES
 ) -> Logistic:
@@ -113,6 +112,17 @@ def fit_logistic(
     """
     axes = _main_axes(x, MOST_WEIGHTS // max(1, z.shape[1] - 1))
     design, targets, offsets = _design(x @ axes, z, labels)
+    with threadpool_limits(1):  # small matrices: threads would only wait for each other
+        loss, penalty, weights = _best(design, targets, offsets, penalties)
+    shared, contrasts = z.shape[2], helmert(z.shape[1]).T
+    rows = weights[shared:].reshape(1 + axes.shape[1], z.shape[1] - 1) @ contrasts.T
+    return Logistic(axes @ rows[1:], weights[:shared], rows[0], penalty, loss)
+
+
+def _best(
+    design: Floats, targets: Floats, offsets: np.ndarray, penalties: tuple[float, ...]
+) -> tuple[float, float, Floats]:
+    """Loss, penalty and weights of the best penalty; the last row is the pseudo-row."""
     best: tuple[float, float, Floats] | None = None
     weights = np.zeros(design.shape[2])
     for penalty in penalties:
@@ -122,10 +132,7 @@ def fit_logistic(
         if best is None or loss < best[0] - 1e-9:
             best = (loss, penalty, weights)
     assert best is not None  # there are penalties
-    loss, penalty, weights = best
-    shared, contrasts = z.shape[2], helmert(z.shape[1]).T
-    rows = weights[shared:].reshape(1 + axes.shape[1], z.shape[1] - 1) @ contrasts.T
-    return Logistic(axes @ rows[1:], weights[:shared], rows[0], penalty, loss)
+    return best
 
 
 def _design(x: Floats, z: Floats, labels: np.ndarray) -> tuple[Floats, Floats, np.ndarray]:
@@ -177,7 +184,7 @@ def _solve(design: Floats, targets: Floats, ridge: Floats, start: Floats) -> tup
         if gained < 1e-8 * max(1.0, abs(loss)):
             break
     p = softmax(design @ weights)
-    inverse: Floats = np.linalg.inv(_curvature(design, p, ridge))
+    inverse = np.asarray(np.linalg.inv(_curvature(design, p, ridge)), dtype=np.float64)
     return weights, inverse
 
 
