@@ -237,8 +237,14 @@ class FeatureExpert:
         ------
         ConfigError
             Not fitted.
+        InputError
+            The label is not in the label space.
         """
-        logistic, place = self._ready().logistic, self.labels.index(label)
+        logistic = self._ready().logistic
+        if label not in self.labels:
+            raise InputError(f"label {label!r} is not in the label space",
+                             hint=f"labels are: {', '.join(self.labels[:8])}")  # fmt: skip
+        place = self.labels.index(label)
         x, z = self._scale.apply(
             self.features.transform([row]), self.label_features.transform([row])
         )

@@ -110,9 +110,9 @@ def fit_logistic(
     -------
     Logistic
     """
-    axes = _main_axes(x, MOST_WEIGHTS // max(1, z.shape[1] - 1))
-    design, targets, offsets = _design(x @ axes, z, labels)
     with threadpool_limits(1):  # small matrices: threads would only wait for each other
+        axes = _main_axes(x, MOST_WEIGHTS // max(1, z.shape[1] - 1))
+        design, targets, offsets = _design(x @ axes, z, labels)
         loss, penalty, weights = _best(design, targets, offsets, penalties)
     shared, contrasts = z.shape[2], helmert(z.shape[1]).T
     rows = weights[shared:].reshape(1 + axes.shape[1], z.shape[1] - 1) @ contrasts.T

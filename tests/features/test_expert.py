@@ -175,6 +175,8 @@ def test_wrong_input_says_what_and_where() -> None:
         FeatureExpert(AGES).fit(rows, ["a", None])
     with pytest.raises(InputError, match="row 1: label 'c' is not in the label space"):
         FeatureExpert(AGES, ["a", "b"]).fit(rows, ["a", "c"])
+    with pytest.raises(InputError, match="label 'c' is not in the label space"):
+        FeatureExpert(AGES).fit(rows, ["a", "b"]).reasons(rows[0], "c", "en")
     with pytest.raises(ConfigError, match="2 rows, 1 labels"):
         FeatureExpert(AGES).fit(rows, ["a"])
     with pytest.raises(ConfigError, match="no labels"):
