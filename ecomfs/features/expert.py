@@ -19,8 +19,12 @@ from ecomfs.types import Language, Row
 
 MOST_EXAMPLES = 2_000
 """It is fitted on at most this many examples, spread evenly over the pool."""
+MOST_SCORES = 20_000
+"""And on fewer where there are many labels: so many examples times labels at most."""
 FOLDS = 20
 """For leave-one-out: up to so many examples it is exact, of more a part is left out at once."""
+FEW = 200
+"""With more examples than that, half as many parts do."""
 _RACE_FOLDS = 4
 _CHOICES = 5  # so many times the learner is chosen anew for leave-one-out, without a fifth
 _CLEARLY = 2.0  # standard errors by which trees must be better
@@ -136,7 +140,8 @@ class FeatureExpert:
         self._rows = list(rows)
         self._truth = np.array([places[text] for text in texts], dtype=np.int64)
         self._groups = list(range(len(rows))) if groups is None else list(groups)
-        self._sample = np.arange(0, len(rows), max(1, -(-len(rows) // MOST_EXAMPLES)))
+        most = max(1, min(MOST_EXAMPLES, MOST_SCORES // len(self.labels)))
+        self._sample = np.arange(0, len(rows), max(1, -(-len(rows) // most)))
         sample = [self._rows[i] for i in self._sample]
         self.features = FeatureSet(self.card, self.embed).fit(sample)
         self.label_features = LabelFeatures(self.card, self.labels).fit(sample)
@@ -179,7 +184,8 @@ class FeatureExpert:
 
         Penalty, weights and the choice between logistic regression and trees are all made
         without it. Up to 20 examples (or groups) one is left out at a time, of more a twentieth
-        at once. Examples beyond those it was fitted on are predicted as new rows are.
+        at once, of more than 200 a tenth. Examples beyond those it was fitted on are predicted as
+        new rows are.
 
         Returns
         -------
@@ -197,7 +203,7 @@ class FeatureExpert:
         if len(rest):
             out[rest] = self.predict_proba([self._rows[i] for i in rest])
         everyone = np.arange(len(self._sample))
-        parts = self._folds(everyone, FOLDS)
+        parts = self._folds(everyone, FOLDS if len(everyone) <= FEW else FOLDS // 2)
         for first in range(min(_CHOICES, len(parts))):
             unseen = np.concatenate(parts[first::_CHOICES])
             use_trees = self._trees_win(np.setdiff1d(everyone, unseen), len(everyone))
@@ -230,8 +236,14 @@ class FeatureExpert:
         ------
         ConfigError
             Not fitted.
+        InputError
+            The label is not in the label space.
         """
-        logistic, place = self._ready().logistic, self.labels.index(label)
+        logistic = self._ready().logistic
+        if label not in self.labels:
+            raise InputError(f"label {label!r} is not in the label space",
+                             hint=f"labels are: {', '.join(self.labels[:8])}")  # fmt: skip
+        place = self.labels.index(label)
         x, z = self._scale.apply(
             self.features.transform([row]), self.label_features.transform([row])
         )

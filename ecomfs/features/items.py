@@ -48,7 +48,7 @@ def part_values(spec: FieldSpec, item: Any, kinds: frozenset[str]) -> dict[str, 
         if part.kind in kinds:
             try:
                 value = read_cell(part, part.find(item))
-            except RowError:
+            except (RowError, OverflowError):
                 continue  # whatever puts the row into words reports it
             if value is not None:
                 found[part.name] = value

@@ -20,10 +20,10 @@ from threadpoolctl import threadpool_limits
 
 from ecomfs.features.block import Floats
 
-PENALTIES = tuple(float(p) for p in np.geomspace(30.0, 0.03, 10))
+PENALTIES = tuple(float(p) for p in np.geomspace(30.0, 0.03, 8))
 """Tried in this order; features have a standard deviation of one half (a weight of 1 is then
 half a unit of log-odds between the label and the mean for a usual row)."""
-MOST_WEIGHTS = 300
+MOST_WEIGHTS = 150
 """Weights of features times labels that are solved for at once; of more, the directions in which
 the pool varies most stay."""
 FLOOR = 1e-12
@@ -90,7 +90,6 @@ def softmax(scores: Floats) -> Floats:
     return np.asarray(e / e.sum(axis=-1, keepdims=True))
 
 
-@threadpool_limits.wrap(limits=1)  # small matrices: threads would only wait for each other
 def fit_logistic(
     x: Floats, z: Floats, labels: np.ndarray, penalties: tuple[float, ...] = PENALTIES
 ) -> Logistic:
@@ -111,8 +110,19 @@ def fit_logistic(
     -------
     Logistic
     """
-    axes = _main_axes(x, MOST_WEIGHTS // max(1, z.shape[1] - 1))
-    design, targets, offsets = _design(x @ axes, z, labels)
+    with threadpool_limits(1):  # small matrices: threads would only wait for each other
+        axes = _main_axes(x, MOST_WEIGHTS // max(1, z.shape[1] - 1))
+        design, targets, offsets = _design(x @ axes, z, labels)
+        loss, penalty, weights = _best(design, targets, offsets, penalties)
+    shared, contrasts = z.shape[2], helmert(z.shape[1]).T
+    rows = weights[shared:].reshape(1 + axes.shape[1], z.shape[1] - 1) @ contrasts.T
+    return Logistic(axes @ rows[1:], weights[:shared], rows[0], penalty, loss)
+
+
+def _best(
+    design: Floats, targets: Floats, offsets: np.ndarray, penalties: tuple[float, ...]
+) -> tuple[float, float, Floats]:
+    """Loss, penalty and weights of the best penalty; the last row is the pseudo-row."""
     best: tuple[float, float, Floats] | None = None
     weights = np.zeros(design.shape[2])
     for penalty in penalties:
@@ -122,10 +132,7 @@ def fit_logistic(
         if best is None or loss < best[0] - 1e-9:
             best = (loss, penalty, weights)
     assert best is not None  # there are penalties
-    loss, penalty, weights = best
-    shared, contrasts = z.shape[2], helmert(z.shape[1]).T
-    rows = weights[shared:].reshape(1 + axes.shape[1], -1) @ contrasts.T
-    return Logistic(axes @ rows[1:], weights[:shared], rows[0], penalty, loss)
+    return best
 
 
 def _design(x: Floats, z: Floats, labels: np.ndarray) -> tuple[Floats, Floats, np.ndarray]:
@@ -159,6 +166,8 @@ def _main_axes(x: Floats, most: int) -> Floats:
 
 def _solve(design: Floats, targets: Floats, ridge: Floats, start: Floats) -> tuple[Floats, Floats]:
     """Weights and the inverse of the Hessian there, by Newton's method with halved steps."""
+    if not len(start):  # one label, and no feature of row and label
+        return start, np.zeros((0, 0))
     weights, loss = start, _loss(design, targets, ridge, start)
     for _ in range(_STEPS):
         p = softmax(design @ weights)
@@ -175,7 +184,7 @@ def _solve(design: Floats, targets: Floats, ridge: Floats, start: Floats) -> tup
         if gained < 1e-8 * max(1.0, abs(loss)):
             break
     p = softmax(design @ weights)
-    inverse: Floats = np.linalg.inv(_curvature(design, p, ridge))
+    inverse = np.asarray(np.linalg.inv(_curvature(design, p, ridge)), dtype=np.float64)
     return weights, inverse
 
 
@@ -194,8 +203,8 @@ def _curvature(design: Floats, p: Floats, ridge: Floats) -> Floats:
 
 def _moved_loss(design: Floats, targets: Floats, weights: Floats, inverse: Floats) -> float:
     """Mean log loss of the rows, each under one Newton step away from its own label."""
-    if not len(design):
-        return 0.0  # without rows every penalty is as good
+    if not design.size:
+        return 0.0  # without rows, or weights, every penalty is as good
     scores = design @ weights
     p = softmax(scores)
     spread = np.matmul(design @ inverse, design.transpose(0, 2, 1))  # (rows, labels, labels)

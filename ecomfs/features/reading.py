@@ -77,7 +77,7 @@ class ValueReader:
             return None
         try:
             return read_cell(spec, cell, day_first=self._day_first.get(spec.name))
-        except RowError:
+        except (RowError, OverflowError):
             return None
 
 

@@ -23,7 +23,7 @@ _CODE = re.compile(r"(?:[a-z]+-?)?\d(?:[a-z0-9]|[-./](?=[a-z0-9]))*")
 _MOST_ITEMS = 50  # the latest items of a history that a text is compared with
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)
 def grams(text: str, n: int) -> frozenset[str]:
     """Runs of ``n`` characters of a text; only its letters and digits count, without case.
 
@@ -36,7 +36,7 @@ def grams(text: str, n: int) -> frozenset[str]:
     return frozenset(kept[i : i + n] for i in range(len(kept) - n + 1))
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)
 def words(text: str) -> tuple[str, ...]:
     """The words of a text in order; a run of Han characters counts as its pairs of characters.
 
@@ -53,7 +53,7 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)
 def codes(text: str) -> frozenset[str]:
     """Numbers, sizes and model codes of a text: what has a digit in it.
 

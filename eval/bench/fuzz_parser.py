@@ -13,7 +13,7 @@ import sys
 
 import atheris
 
-with atheris.instrument_imports(include=["ecomfs.read", "ecomfs.task", "ecomfs.io"]):
+with atheris.instrument_imports(include=["ecomfs.readout", "ecomfs.task", "ecomfs.io"]):
     from ecomfs.readout import LabelParser, words
     from ecomfs.task import Label, LabelSpace, load_task
 

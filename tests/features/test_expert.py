@@ -30,7 +30,7 @@ def clicks(n: int) -> tuple[list[Row], list[str]]:
     return rows, [row["history"][-1] for row in rows]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     pool=st.lists(st.tuples(any_row, st.sampled_from("abc")), min_size=1, max_size=8),
     new=st.lists(any_row, max_size=3),
@@ -47,7 +47,7 @@ def test_distributions_are_finite_and_sum_to_one_on_any_pool(
     assert all(r.phrase for row in new for r in expert.reasons(row, labels[0], "zh"))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     n=st.integers(2, 30),
     which=st.integers(0, 29),
@@ -175,6 +175,8 @@ def test_wrong_input_says_what_and_where() -> None:
         FeatureExpert(AGES).fit(rows, ["a", None])
     with pytest.raises(InputError, match="row 1: label 'c' is not in the label space"):
         FeatureExpert(AGES, ["a", "b"]).fit(rows, ["a", "c"])
+    with pytest.raises(InputError, match="label 'c' is not in the label space"):
+        FeatureExpert(AGES).fit(rows, ["a", "b"]).reasons(rows[0], "c", "en")
     with pytest.raises(ConfigError, match="2 rows, 1 labels"):
         FeatureExpert(AGES).fit(rows, ["a"])
     with pytest.raises(ConfigError, match="no labels"):

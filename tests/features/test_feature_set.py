@@ -12,15 +12,24 @@ from hypothesis import strategies as st
 from ecomfs.embed import HashedEmbedder
 from ecomfs.errors import ConfigError
 from ecomfs.features import FeatureSet, LabelFeatures
+from ecomfs.features.block import Block
+from ecomfs.features.histories import HistoryBlock
+from ecomfs.features.texts import TextHistoryBlock, TextPairBlock
 from ecomfs.task import load_task
 from ecomfs.types import Row
+
+
+def measured(block: Block, row: dict[str, object], name: str) -> float:
+    """One feature of a block by itself, whose row is typed already."""
+    names = [feature.name for feature in block.features]
+    return round(float(block.values([row])[0, names.index(name)]), 3)
 
 
 def column(features: FeatureSet, rows: list[Row], name: str) -> list[float]:
     return features.transform(rows)[:, features.names.index(name)].round(3).tolist()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(pool=st.lists(any_row, max_size=6), new=st.lists(any_row, max_size=4))
 def test_features_are_finite_and_of_one_width_whatever_the_cells(
     pool: list[Row], new: list[Row]
@@ -37,7 +46,7 @@ def test_features_are_finite_and_of_one_width_whatever_the_cells(
             assert all(features.describe(row, language))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(pool=st.lists(any_row, min_size=1, max_size=6), new=st.lists(any_row, max_size=4))
 def test_a_row_does_not_depend_on_the_rows_beside_it_nor_the_pool_on_its_order(
     pool: list[Row], new: list[Row]
@@ -51,7 +60,7 @@ def test_a_row_does_not_depend_on_the_rows_beside_it_nor_the_pool_on_its_order(
     assert np.allclose(turned.transform(new), together)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(pool=st.lists(any_row, max_size=5), labels=st.sets(st.sampled_from("abcd1杯"), min_size=1))
 def test_features_of_row_and_label_are_finite_and_follow_the_labels_order(
     pool: list[Row], labels: set[str]
@@ -111,10 +120,12 @@ def test_two_texts_are_compared_by_words_spelling_and_model_numbers() -> None:
         {"left": "大落地窗", "right": "铝合金落地窗"},
     ]
     features = FeatureSet(task).fit(pool)
-    assert column(features, pool, "left~right:codes_differ") == [0, 1, 0]
-    assert column(features, pool, "left~right:lead") == [1, 1, 0]
-    assert column(features, pool, "left>right:words")[2] == round(2 / 3, 3)
-    assert "3 of 5 first listing words in the second listing" in features.describe(pool[0], "en")
+    block = TextPairBlock(*(field.rendering for field in task.fields))
+    assert [measured(block, row, "left~right:codes_differ") for row in pool] == [0, 1, 0]
+    assert [measured(block, row, "left~right:lead") for row in pool] == [1, 1, 0]
+    assert measured(block, pool[2], "left>right:words") == round(2 / 3, 3)
+    assert measured(block, pool[0], "left>right:chars1") == 1
+    assert "4 of 5 first listing words in the second listing" in features.describe(pool[0], "en")
 
 
 def test_a_text_is_compared_with_every_history_and_with_an_embedder_also_by_meaning() -> None:
@@ -123,20 +134,24 @@ def test_a_text_is_compared_with_every_history_and_with_an_embedder_also_by_mean
         {"liked": ["Star Wars (1977)"], "disliked": ["Heat"], "item": "Star Wars (1997)"},
         {"liked": ["Casino"], "disliked": ["Star Wars (1977)"], "item": "Star Wars (1997)"},
     ]
-    plain = FeatureSet(task).fit(pool)
-    nearer = column(plain, pool, "item~liked/disliked:chars_most")
+    liked, disliked, _, item = (field.rendering for field in task.fields)
+    plain = TextHistoryBlock(item, [liked, disliked])
+    nearer = [measured(plain, row, "item~liked/disliked:chars_most") for row in pool]
     assert nearer[0] > 0.5
     assert nearer[0] == -nearer[1]
-    assert not [name for name in plain.names if "meaning" in name]
+    assert not [name for name in FeatureSet(task).fit(pool).names if "meaning" in name]
     asked: list[str] = []
 
     def embed(texts: list[str]) -> np.ndarray:
         asked.extend(texts)
         return HashedEmbedder().embed(texts, query=True)
 
-    meant = FeatureSet(task, embed).fit(pool)
-    assert len(asked) == len(set(asked)) == 4
-    assert column(meant, pool, "item~liked/disliked:meaning_most")[0] > 0.3
+    more = {"liked": ["Wars of the stars", "Toy Story"], "disliked": ["Mars"], "item": "Heat 2"}
+    features = FeatureSet(task, embed).fit([*pool, more])
+    assert [name for name in features.names if "meaning" in name]
+    assert len(asked) == len(set(asked)) == 8
+    meant = TextHistoryBlock(item, [liked, disliked], embed)
+    assert measured(meant, pool[0], "item~liked/disliked:meaning_most") > 0.3
 
 
 def test_a_history_tells_its_length_run_last_kind_and_numbers() -> None:
@@ -148,12 +163,13 @@ def test_a_history_tells_its_length_run_last_kind_and_numbers() -> None:
         {"seen": []},
     ]
     features = FeatureSet(task).fit(pool)
-    assert column(features, pool, "seen:last=b") == [1, 0, 0]
-    assert column(features, pool, "seen:share=b") == [0.667, 0.5, 0]
-    assert column(features, pool, "seen:run") == [1.099, 0.693, 0]
+    block = HistoryBlock(task.fields[0].rendering)
+    block.fit(pool)
+    assert [measured(block, row, "seen:last=b") for row in pool] == [1, 0, 0]
+    assert [measured(block, row, "seen:share=b") for row in pool] == [0.667, 0.5, 0]
+    assert [measured(block, row, "seen:run") for row in pool] == [1.099, 0.693, 0]
     assert features.describe(pool[0], "en")[0] == "seen: 3 items, the last 2 b"
-    high, low, _ = column(features, pool, "seen.stars:mean")
-    assert high > low
+    assert measured(block, pool[0], "seen.stars:mean") > measured(block, pool[1], "seen.stars:mean")
 
 
 def test_a_label_is_found_in_the_part_of_the_items_that_has_labels() -> None:

@@ -36,7 +36,7 @@ def test_closed_form_leave_one_out_is_near_the_true_one(labels: int) -> None:
             rest = np.arange(40) != i
             model = fit_logistic(x[rest], z[rest], truth[rest], penalties=(penalty,))
             losses.append(-np.log(model.probabilities(x[[i]], z[[i]])[0, truth[i]]))
-        assert near == pytest.approx(np.mean(losses), rel=0.02)
+        assert near == pytest.approx(np.mean(losses), rel=0.05)
 
 
 def test_features_of_noise_are_shrunk_and_telling_ones_kept() -> None:

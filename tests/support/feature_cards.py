@@ -43,7 +43,9 @@ _item = st.one_of(
     st.none(),
     st.fixed_dictionaries({"category": st.sampled_from("ab"), "price": st.floats(0, 9)}),
 )
-_junk = st.sampled_from(["", None, float("nan"), "n/a", "not of this kind", [], {}])
+_junk = st.sampled_from(
+    ["", None, float("nan"), "n/a", "not of this kind", [], {}, 10**400, "1e999"]
+)
 
 
 def _cell(value: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
