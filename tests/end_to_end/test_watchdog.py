@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1] / "support"
 # A lock that is taken twice waits for ever, and PyDLL keeps Python's lock meanwhile.
 HANGS = """
 import ctypes

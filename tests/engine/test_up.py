@@ -22,7 +22,7 @@ from ecomfs.engine.vllm.up import VllmServer, serve_foreground, start_vllm
 from ecomfs.errors import EngineTimeoutError, EngineUnavailableError
 from ecomfs.types import Question, Reading
 
-SCRIPT = Path(__file__).with_name("stand_in_server.py")
+SCRIPT = Path(__file__).parents[1] / "support" / "stand_in_server.py"
 
 
 class Standing(Runtime):

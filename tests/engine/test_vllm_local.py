@@ -40,7 +40,7 @@ def test_vllm_calls_nobody() -> None:
     code = (
         "import os, sys\n"
         "sys.modules['vllm'] = None\n"
-        "from ecomfs.engine import vllm_runtime\n"
+        "from ecomfs.engine.vllm import runtime as vllm_runtime\n"
         "from ecomfs.errors import EngineUnavailableError\n"
         "try: vllm_runtime.load('.', 1)\n"
         "except EngineUnavailableError: pass\n"
