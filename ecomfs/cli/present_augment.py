@@ -77,7 +77,7 @@ def finish(
 
 
 def _show(result: Augmented) -> None:
-    from ecomfs.prepare.augment.result import REASONS
+    from ecomfs.prepare.augment.candidates import REASONS
 
     console = Console(highlight=False)
     console.print(f"{len(result.candidates)} candidates, {len(result.kept)} kept")

@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from ecomfs.errors import RowError
-from ecomfs.io import SAY, Number, NumberError, decide, read_number, said
+from ecomfs.io import DECIMAL_HINT, Number, NumberError, decimal_mark, mark_in_words, read_number
 from ecomfs.task import NUMBERS, FieldSpec
 from ecomfs.types import Row
 
@@ -117,7 +117,7 @@ def with_decimals(
             spec stays as it is.
 
     Raises:
-        RowError: see :func:`ecomfs.io.numbers.decide`.
+        RowError: see :func:`ecomfs.io.numbers.decimal_mark`.
 
     >>> spec = FieldSpec(name="price", kind="price")
     >>> with_decimals([spec], [{"price": "1.234"}, {"price": "9,99"}])[0].decimal
@@ -134,7 +134,7 @@ def _with_decimal(spec: FieldSpec, cells: Sequence[object], strict: bool) -> Fie
     if spec.kind not in NUMBERS or spec.decimal:
         return spec
     try:
-        return spec.model_copy(update={"decimal": decide(spec.name, cells)})
+        return spec.model_copy(update={"decimal": decimal_mark(spec.name, cells)})
     except RowError:
         if strict:
             raise
@@ -184,9 +184,10 @@ def _read_number(spec: FieldSpec, value: object) -> float | None:
             raise _wrong(spec, value, "a number")
         return _finite(spec, found.value / 100 if share else found.value)
     try:
-        return _finite(spec, float(value))  # type: ignore[arg-type]
+        number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError) as problem:
         raise _wrong(spec, value, "a number") from problem
+    return _finite(spec, number)
 
 
 def _number(spec: FieldSpec, value: str, what: str) -> Number:
@@ -194,10 +195,10 @@ def _number(spec: FieldSpec, value: str, what: str) -> Number:
         return read_number(value, spec.decimal)
     except NumberError as problem:
         if problem.unclear:
-            what, hint = f"{what} that can be read in one way", SAY.format(spec.name)
+            what, hint = f"{what} that can be read in one way", DECIMAL_HINT.format(spec.name)
             raise _wrong(spec, value, what, hint) from problem
         if spec.decimal:
-            what += f" with a {said(spec.decimal)}, as its column has"
+            what += f" with a {mark_in_words(spec.decimal)}, as its column has"
         raise _wrong(spec, value, what) from problem
 
 

@@ -57,8 +57,8 @@ class Quantiles:
         """The same as a whole number from 1 to 99."""
         return min(99, max(1, int(100 * self.rank(number))))
 
-    def words(self, number: float, language: Language, *, percent: bool = True) -> str:
-        """Where it stands, with or without its percentile; empty unless :attr:`telling`."""
+    def words(self, number: float, language: Language) -> str:
+        """Where it stands, and its percentile; empty unless :attr:`telling`."""
         if not self.telling:
             return ""
         ties = bisect_right(self.values, number) - bisect_left(self.values, number)
@@ -67,8 +67,6 @@ class Quantiles:
         place = self.percentile(number)
         _, en, zh = next(step for step in _STEPS if 100 * self.rank(number) < step[0])
         word = zh if language == "zh" else en
-        if not percent:
-            return word
         if language == "zh":
             return f"{word}，第{place}百分位"
         return f"{word}, {place}{_suffix(place)} percentile"

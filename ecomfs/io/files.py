@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import gzip
 import io
+import logging
 import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from importlib import import_module
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
-from ecomfs.errors import InputError, MissingFileError
-from ecomfs.io.encoding import Encoding, choose_encoding
-from ecomfs.io.table_optional import optional_module
-from ecomfs.io.text_files import say_once
+import yaml
+
+from ecomfs.errors import ConfigError, DecodingError, InputError, MissingFileError
+from ecomfs.io.encoding import Encoding, choose_encoding, detect_encoding
 
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
@@ -83,8 +85,7 @@ def _unpacked(raw: io.BufferedReader) -> Iterator[io.BufferedReader]:
         with gzip.open(raw) as unpacked:
             yield io.BufferedReader(_Damage(cast("BinaryIO", unpacked), Path(raw.name).name))
     elif magic == _ZSTD:
-        module = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
-        zstd = optional_module(module, need="reading .zst files")
+        zstd = zstd_module("reading .zst files")
         with zstd.open(raw) as unpacked:
             yield io.BufferedReader(_Damage(unpacked, Path(raw.name).name, zstd.ZstdError))
     else:
@@ -114,3 +115,93 @@ class _Damage(io.RawIOBase):
             raise InputError(message, hint=hint) from problem
         view[: len(data)] = data
         return len(data)
+
+
+def zstd_module(need: str) -> Any:
+    """The module that packs and unpacks ``.zst`` files; arguments and errors as of
+    :func:`optional_module`."""
+    name = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
+    return optional_module(name, need=need)
+
+
+def optional_module(name: str, *, need: str, extra: str = "formats") -> Any:
+    """Import a module of one of the package's extras.
+
+    Raises:
+        ConfigError: it is not installed; the message says what needed it.
+
+    >>> optional_module("no_such_package", need="reading ducks", extra="formats")
+    Traceback (most recent call last):
+    ecomfs.errors.ConfigError: reading ducks needs no_such_package
+    (pip install 'ecomfs[formats]')
+    """
+    try:
+        return import_module(name)
+    except ImportError as problem:
+        package = name.partition(".")[0]
+        hint = f"pip install 'ecomfs[{extra}]'"
+        raise ConfigError(f"{need} needs {package}", hint=hint) from problem
+
+
+_log = logging.getLogger(__name__)
+_said: set[tuple[str, int, str]] = set()
+
+
+def read_text(path: Path) -> str:
+    """The text of a file, decoded as tables are, without its byte-order mark; every line ends in
+    a line feed.
+
+    Raises:
+        OSError: it cannot be read.
+        DecodingError: its encoding cannot be told.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "en.v1.jinja"
+    >>> _ = path.write_text("Review: {{ text }}\\r\\n", encoding="utf-16", newline="")
+    >>> read_text(path)
+    'Review: {{ text }}\\n'
+    """
+    raw = path.read_bytes()
+    hint = "save it as UTF-8"
+    try:
+        found = detect_encoding(raw, source=str(path))
+    except DecodingError as problem:
+        raise DecodingError(problem.message, hint=hint) from problem
+    try:
+        text = raw[found.bom :].decode(found.name)
+    except UnicodeDecodeError as problem:
+        raise DecodingError(
+            f"{path}: byte {found.bom + problem.start + 1} of the file is not {found.name}",
+            hint=hint,
+        ) from problem
+    if found.note:
+        say_once(path, f"{found.note}; if that is wrong, {hint}")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def say_once(path: Path, note: str) -> None:
+    """Log what a person should know about a file; once, though a run opens it several times."""
+    key = (str(path.resolve()), path.stat().st_mtime_ns, note)
+    if key not in _said:
+        _said.add(key)
+        _log.warning("%s: %s", path.name, note)
+
+
+YAML_HINT = "look there and just above for an indent, a bracket or a quote that is not closed"
+"""What to do about what :func:`yaml_problem` says."""
+
+
+def yaml_problem(error: yaml.YAMLError) -> str:
+    """What is wrong with the text of a YAML file, with line and column where they are known.
+
+    >>> try:
+    ...     yaml.safe_load("name: x\\nlabels: [a, b\\n")
+    ... except yaml.YAMLError as error:
+    ...     print(yaml_problem(error))
+    not valid YAML: line 3, column 1: expected ',' or ']', but got '<stream end>'
+    """
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None)
+    if mark is None or not problem:
+        return f"not valid YAML: {' '.join(str(error).split())}"
+    return f"not valid YAML: line {mark.line + 1}, column {mark.column + 1}: {problem}"

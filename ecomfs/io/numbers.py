@@ -3,7 +3,7 @@
 A mark in a number is the decimal mark or it groups digits, and a cell alone may not say which:
 ``1,234`` is a thousand or a little more than one. Other cells of its column do: ``9,99`` and
 ``1.234,56`` have a decimal comma, ``9.99`` and ``1,234.56`` a decimal point. So the convention is
-decided over a column (:func:`decide`), and its cells are read by it (:func:`read_number`).
+decided over a column (:func:`decimal_mark`), and its cells are read by it (:func:`read_number`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ecomfs.errors import RowError
 DecimalMark = Literal["", "comma", "point"]
 """What the decimal mark of a column is; empty when nothing says it."""
 
-_SAID = {"comma": "decimal comma", "point": "decimal point"}
+_IN_WORDS = {"comma": "decimal comma", "point": "decimal point"}
 _MARKS: Mapping[str, tuple[str, str]] = {"comma": (",", "."), "point": (".", ",")}
 _ALIKE = str.maketrans("−–—‑‐’‘ʼ´`", "-----'''''")
 _SHAPE = re.compile(
@@ -95,11 +95,11 @@ def read_number(text: str, decimal: DecimalMark = "") -> Number:
     return Number(_value(shape, _digits(shape, decimal, text)), shape.before, shape.after)
 
 
-def evidence(text: str) -> tuple[str, ...]:
+def possible_marks(text: str) -> tuple[str, ...]:
     """The conventions by which a text is a number, where they make a difference; empty when they
     make none, or when it is no number.
 
-    >>> [evidence(text) for text in ("9,99", "1.234,56", "1,234", "1234", "old")]
+    >>> [possible_marks(text) for text in ("9,99", "1.234,56", "1,234", "1234", "old")]
     [('comma',), ('comma',), ('comma', 'point'), (), ()]
     """
     shape = _shape(text)
@@ -129,7 +129,7 @@ class ColumnNumbers:
             if _POINT.fullmatch(cell):
                 self._sure.setdefault("point", cell)
                 return
-            found = evidence(cell)
+            found = possible_marks(cell)
             if len(found) == 1:
                 self._sure.setdefault(found[0], cell)
             elif found:
@@ -178,22 +178,24 @@ class ColumnNumbers:
         values = " or ".join(f"{float(readings[c]):.10g}" for c in ("point", "comma"))
         return RowError(
             f"column {self._name!r}: {cell!r} is {values}, and no cell of the column says which",
-            hint=SAY.format(self._name),
+            hint=DECIMAL_HINT.format(self._name),
         )
 
 
-SAY = "say it: decimal: comma (or point) for the field in the task card, or --field FIELD={}:comma"
+DECIMAL_HINT = (
+    "set decimal: comma (or point) for the field in the task card, or --field FIELD={}:comma"
+)
 
 
-def decide(name: str, cells: Iterable[object], likely: DecimalMark = "") -> DecimalMark:
+def decimal_mark(name: str, cells: Iterable[object], likely: DecimalMark = "") -> DecimalMark:
     """The convention of a column's numbers.
 
     Raises:
         RowError: see :meth:`ColumnNumbers.decided`.
 
-    >>> decide("price", ["1,234", "9,99", 5]), decide("price", ["1,234", "2,345.5"])
+    >>> decimal_mark("price", ["1,234", "9,99", 5]), decimal_mark("price", ["1,234", "2,345.5"])
     ('comma', 'point')
-    >>> decide("price", ["1,234"])
+    >>> decimal_mark("price", ["1,234"])
     Traceback (most recent call last):
     ecomfs.errors.RowError: column 'price': '1,234' is 1234 or 1.234, and no cell of the column ...
     """
@@ -203,13 +205,13 @@ def decide(name: str, cells: Iterable[object], likely: DecimalMark = "") -> Deci
     return column.decided()
 
 
-def respell(text: str, decimal: DecimalMark, to: DecimalMark) -> str:
+def rewrite_number(text: str, decimal: DecimalMark, to: DecimalMark) -> str:
     """A number of one convention, written so that it has one reading by another; what is no
     number stays.
 
-    >>> respell("1.234,5 €", "comma", "point"), respell("1,234", "comma", "point")
+    >>> rewrite_number("1.234,5 €", "comma", "point"), rewrite_number("1,234", "comma", "point")
     ('1234.5 €', '1.2340')
-    >>> respell("1,234", "point", "comma"), respell("12", "point", "comma")
+    >>> rewrite_number("1,234", "point", "comma"), rewrite_number("12", "point", "comma")
     ('1234', '12')
     """
     shape = _shape(text)
@@ -224,9 +226,9 @@ def respell(text: str, decimal: DecimalMark, to: DecimalMark) -> str:
     return " ".join(p for p in (shape.before, amount, shape.after) if p)
 
 
-def said(decimal: DecimalMark) -> str:
+def mark_in_words(decimal: DecimalMark) -> str:
     """A convention in words."""
-    return _SAID.get(decimal, "no mark")
+    return _IN_WORDS.get(decimal, "no mark")
 
 
 def _digits(shape: _Shape, decimal: DecimalMark, text: str) -> str:

@@ -5,15 +5,30 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import islice
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ecomfs.errors import ColumnError, ConfigError, EmptyInputError
 from ecomfs.io.delimited import DelimitedSource
-from ecomfs.io.open import open_source
-from ecomfs.io.rows import Chunk, Dialect, Place, Record, TableRow
+from ecomfs.io.formats import (
+    HUB,
+    SQL,
+    ExcelSource,
+    HubSource,
+    ParquetSource,
+    SqlSource,
+    is_saved_folder,
+)
+from ecomfs.io.jsonlines import JsonArraySource, JsonLinesSource, is_array
+from ecomfs.io.rows import Chunk, Dialect, Place, RawRow, Source, TableRow
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 MAX_CELL_CHARS = 100_000
 _FIRST_RECORDS = 200
@@ -171,7 +186,7 @@ class TableReader:
         for chunk in self:
             yield from chunk
 
-    def _row(self, record: Record) -> TableRow:
+    def _row(self, record: RawRow) -> TableRow:
         names, cells = self.header, record.cells
         extra = record.extra or tuple(cells[len(names) :])
         # Some exports end every row in delimiters, with the header or without it.
@@ -212,14 +227,14 @@ class TableReader:
                 )
 
 
-def _named(header: tuple[str, ...], first: Sequence[Record]) -> tuple[str, ...]:
+def _named(header: tuple[str, ...], first: Sequence[RawRow]) -> tuple[str, ...]:
     """The header, where it has several nameless columns, without those that are empty at its end:
     spreadsheets write them where a cell was once used. Empty ones between others are told by
     their number; nameless columns with cells stay as they are, and are refused.
 
-    >>> _named(("", "text", "", ""), [Record(2, ["1", "good", "", ""])])
+    >>> _named(("", "text", "", ""), [RawRow(2, ["1", "good", "", ""])])
     ('', 'text')
-    >>> _named(("text", "", "", "label"), [Record(2, ["good", "", "", "x"])])
+    >>> _named(("text", "", "", "label"), [RawRow(2, ["good", "", "", "x"])])
     ('text', 'column 2', 'column 3', 'label')
     """
     empty = {
@@ -238,3 +253,120 @@ def _named(header: tuple[str, ...], first: Sequence[Record]) -> tuple[str, ...]:
     return tuple(
         f"column {place + 1}" if place in empty else name for place, name in enumerate(names)
     )
+
+
+_COMPRESSED = {".gz", ".zst", ".zstd"}
+
+
+def open_source(where: str, *, encoding: str | None = None, delimiter: str | None = None) -> Source:
+    """The source for a path, ``hf:...`` or ``sql:...``.
+
+    A sheet of a workbook is named after ``#``: ``book.xlsx#Sheet2``.
+
+    Raises:
+        ConfigError: an encoding or delimiter for a format that has none.
+        Others: see :class:`ecomfs.io.TableReader`.
+    """
+    if typed := _typed_source(where):
+        if encoding or delimiter:
+            raise ConfigError(f"{where}: this format has no encoding and no delimiter to choose")
+        return typed
+    path = Path(where)
+    kind = _format(where)
+    if kind in {".jsonl", ".ndjson", ".json"}:
+        if delimiter:
+            raise ConfigError(f"{where}: JSON has no delimiter to choose")
+        if kind == ".json" and is_array(path):
+            return JsonArraySource(path, encoding=encoding)
+        return JsonLinesSource(path, encoding=encoding)
+    if delimiter is None and kind in {".tsv", ".tab"}:
+        delimiter = "\t"
+    return DelimitedSource(path, encoding=encoding, delimiter=delimiter)
+
+
+def text_encoding(where: str | PathLike[str], encoding: str | None) -> str | None:
+    """The encoding named for all tables of a command, for this one: none where its format has
+    none.
+
+    >>> text_encoding("pool.csv.gz", "cp1252"), text_encoding("pool.parquet", "cp1252")
+    ('cp1252', None)
+    """
+    text = str(where)
+    typed = text.startswith((SQL, HUB)) or is_saved_folder(Path(text))
+    binary = _format(text.partition("#")[0]) in {".parquet", ".pq", ".xlsx", ".xlsm", ".xls"}
+    return None if typed or binary else encoding
+
+
+def _typed_source(where: str) -> Source | None:
+    if where.startswith(SQL):
+        return SqlSource(where)
+    if where.startswith(HUB) or is_saved_folder(Path(where)):
+        return HubSource(where)
+    if _format(where) in {".parquet", ".pq"}:
+        return ParquetSource(Path(where))
+    book, _, sheet = where.partition("#")
+    if _format(book) in {".xlsx", ".xlsm", ".xls"}:
+        return ExcelSource(Path(book), sheet=sheet or None)
+    return None
+
+
+def _format(path: str) -> str:
+    """The suffix that names the format, under a suffix that names a compression."""
+    suffixes = [suffix.lower() for suffix in Path(path).suffixes]
+    while suffixes and suffixes[-1] in _COMPRESSED:
+        suffixes.pop()
+    return suffixes[-1] if suffixes else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A table in memory.
+
+    Attributes:
+        data: every row, bad ones too; all columns are text, the index is the row's line.
+        errors: line → why the row cannot be used.
+        notes: line → what had to be done to read it.
+        name: what messages call the input.
+    """
+
+    data: pd.DataFrame
+    errors: dict[int, str]
+    notes: dict[int, str]
+    name: str
+
+
+def read_frame(
+    path: str | PathLike[str],
+    *,
+    encoding: str | None = None,
+    delimiter: str | None = None,
+    max_cell_chars: int = MAX_CELL_CHARS,
+    allow_nul: bool = False,
+) -> Frame:
+    """Read a whole table; takes and raises what :class:`TableReader` does.
+
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "reviews.csv"
+    >>> _ = path.write_text("id,text\\n1,fine\\n2\\n")
+    >>> frame = read_frame(path)
+    >>> frame.data["text"].to_list(), frame.errors
+    (['fine', ''], {3: 'line 3: 1 cell where the header has 2'})
+    """
+    import pandas as pd
+
+    reader = TableReader(
+        path,
+        encoding=encoding,
+        delimiter=delimiter,
+        max_cell_chars=max_cell_chars,
+        allow_nul=allow_nul,
+    )
+    rows = list(reader.rows())
+    data = pd.DataFrame(
+        {name: [row.cells[name] for row in rows] for name in reader.header},
+        index=pd.Index([row.line for row in rows], name="line"),
+        dtype="str",
+    )
+    errors = {row.line: row.error for row in rows if row.error}
+    notes = {row.line: row.note for row in rows if row.note}
+    return Frame(data, errors, notes, reader.name)

@@ -34,25 +34,25 @@ _DATABASE = b"SQLite format 3\0"
 _BESIDE_DATABASE = ("-wal", "-shm", "-journal")
 
 
-class Read(NamedTuple):
+class InputFile(NamedTuple):
     """A file that a run reads, and the option that names it."""
 
     option: str
     path: Path
 
 
-_reads: ContextVar[tuple[Read, ...]] = ContextVar("reads", default=())
+_reads: ContextVar[tuple[InputFile, ...]] = ContextVar("reads", default=())
 _standard: ContextVar[TextIO | None] = ContextVar("standard", default=None)
 
 
 @contextmanager
-def reading(files: Iterable[Read]) -> Iterator[None]:
+def reading(files: Iterable[InputFile]) -> Iterator[None]:
     """While the block runs, none of these files can be made an output.
 
     >>> folder = Path(tempfile.mkdtemp())
     >>> _ = (folder / "pool.csv").write_text("text,label\\n")
     >>> (folder / "link.csv").symlink_to("pool.csv")
-    >>> with reading([Read("--examples", folder / "pool.csv")]):
+    >>> with reading([InputFile("--examples", folder / "pool.csv")]):
     ...     check_target(folder / "link.csv", "-o")
     Traceback (most recent call last):
     ecomfs.errors.ConfigError: -o .../link.csv and --examples are the same file ...
@@ -299,7 +299,7 @@ def _is_database(path: Path) -> bool:
 
 
 __all__ = [
-    "Read",
+    "InputFile",
     "Target",
     "check_read",
     "check_target",

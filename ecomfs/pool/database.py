@@ -20,7 +20,7 @@ from sqlalchemy.pool import StaticPool
 
 from ecomfs.core.sqlite import write_ahead
 from ecomfs.errors import ConfigError, PoolError
-from ecomfs.pool.schema import metadata
+from ecomfs.pool.tables import metadata
 
 BUSY_SECONDS = 60
 _SCHEMA_LOCK = 0x65636F6D  # any constant, the same in every process; "ecom" in ASCII

@@ -24,8 +24,7 @@ from ecomfs.pool.records import (
     refuse_repeats,
     storable,
 )
-from ecomfs.pool.rows import EXAMPLE, PoolRows, alive_in, as_example
-from ecomfs.pool.schema import changes, examples
+from ecomfs.pool.tables import EXAMPLE, PoolRows, alive_in, as_example, changes, examples
 from ecomfs.types import Example
 
 

@@ -9,9 +9,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from ecomfs.errors import ColumnError, RowError
-from ecomfs.io import ColumnNumbers, DecimalMark, evidence, respell, said
-from ecomfs.task.card import TaskCard
-from ecomfs.task.field_spec import NUMBERS
+from ecomfs.io import (
+    ColumnNumbers,
+    DecimalMark,
+    is_missing,
+    mark_in_words,
+    possible_marks,
+    rewrite_number,
+)
+from ecomfs.task.card import NUMBERS, TaskCard
 
 _WITH_MARK = re.compile(r"(?P<column>.*):(?P<mark>comma|point)", re.S)
 
@@ -184,7 +190,7 @@ class FieldMap:
         for spec in card.fields:
             mark = self.marks[spec.name][0] if spec.name in self.marks else spec.rendering.decimal
             if spec.name in self.columns and mark:
-                out[self.columns[spec.name]] = said(mark)
+                out[self.columns[spec.name]] = mark_in_words(mark)
         return out
 
     def fields(self, cells: Mapping[str, Any], card: TaskCard) -> dict[str, Any]:
@@ -199,9 +205,9 @@ class FieldMap:
                 continue
             # Without a mark of the pool's, a cell that has one reading is read as it stands; so is
             # a lone point.
-            unclear = len(evidence(value)) > 1 and (mark == "comma" or "," in value)
+            unclear = len(possible_marks(value)) > 1 and (mark == "comma" or "," in value)
             if wanted or unclear:
-                out[name] = respell(value, mark, wanted)
+                out[name] = rewrite_number(value, mark, wanted)
         return out
 
 
@@ -211,18 +217,6 @@ def _mark(column: ColumnNumbers, known: DecimalMark, typed: bool) -> DecimalMark
     if known and (column.unclear or column.mixed):
         return known  # the rows that contradict it fail one by one
     return column.decided()
-
-
-def is_missing(value: Any) -> bool:
-    """``None``, NaN, NaT or ``pandas.NA``: no value was given.
-
-    >>> [is_missing(v) for v in (None, float("nan"), "", 0)]
-    [True, True, False, False]
-    """
-    if value is None or type(value) is str:
-        return value is None
-    equal = value == value  # NaN and NaT differ from themselves; pandas.NA compares to NA
-    return type(equal).__name__ == "NAType" or equal is False or str(equal) == "False"
 
 
 def first_empty(row: Mapping[str, Any], card: TaskCard) -> str | None:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs.errors import ColumnError, ConfigError, InputError
-from ecomfs.task.fields import is_missing
+from ecomfs.io import is_missing
 from ecomfs.task.label_value import label_text
 
 Table: TypeAlias = "tuple[list[str], Iterator[Sequence[Any]]]"
@@ -77,7 +77,7 @@ def as_column(given: Any, where: str) -> list[Any]:
     kind = type(given).__name__
     shape = getattr(given, "shape", None) if hasattr(given, "ndim") else None
     if isinstance(given, str | bytes | bytearray | memoryview | Mapping | set | frozenset):
-        raise InputError(f"{where}: {shown(given)} is of type {kind}", hint=_COPIES)
+        raise InputError(f"{where}: {short_repr(given)} is of type {kind}", hint=_COPIES)
     if isinstance(shape, tuple) and (len(shape) > 2 or (len(shape) == 2 and shape[1] != 1)):
         raise InputError(f"{where}: a {kind} of shape {shape}, not one column", hint=_COPIES)
     if isinstance(given, np.ma.MaskedArray):
@@ -90,7 +90,7 @@ def as_column(given: Any, where: str) -> list[Any]:
     try:
         items = list(given)
     except TypeError as error:
-        raise InputError(f"{where}: {shown(given)} is of type {kind}", hint=_COPIES) from error
+        raise InputError(f"{where}: {short_repr(given)} is of type {kind}", hint=_COPIES) from error
     if items and all(_alone(item) for item in items):
         return [item[0] for item in items]
     return items
@@ -146,10 +146,10 @@ def as_items(rows: Any, where: str = "rows") -> list[str | None] | list[dict[str
     return items
 
 
-def shown(value: Any) -> str:
+def short_repr(value: Any) -> str:
     """The beginning of an object's text, on one line.
 
-    >>> shown(["a"] * 99)
+    >>> short_repr(["a"] * 99)
     "['a', 'a', 'a', 'a', 'a', 'a', 'a', 'a', 'a', 'a', 'a', 'a',…"
     """
     text = " ".join(repr(value).split())
@@ -166,7 +166,7 @@ def _item(item: Any, where: str) -> Any:
     if not is_scalar(item):
         kind = type(item).__name__
         hint = "decode it" if isinstance(item, bytes | bytearray) else "a row is a text or a dict"
-        raise InputError(f"{where} is of type {kind}: {shown(item)}", hint=hint)
+        raise InputError(f"{where} is of type {kind}: {short_repr(item)}", hint=hint)
     return None if is_missing(item) else str(item)
 
 
@@ -177,11 +177,9 @@ def is_scalar(value: Any) -> bool:
     >>> [is_scalar(v) for v in ("a", 1, np.float32(1), None, b"a", ["a"], object())]
     [True, True, True, True, False, False, False]
     """
-    if value is None or isinstance(value, str | numbers.Number | date | time):
-        return True
     if isinstance(value, np.generic):
         return not isinstance(value, np.void | np.bytes_)
-    return type(value).__name__ in {"NAType", "NaTType"}
+    return isinstance(value, str | numbers.Number | date | time) or is_missing(value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,7 +198,7 @@ def _all_numbers(labels: Iterable[str | None]) -> bool:
 
 def _infinite(value: Any, where: str) -> InputError:
     return InputError(
-        f"{where}: {str(value)!r} is an infinite number, not a label",
+        f"{where}: {value!r} is an infinite number, not a label",
         hint="give a finite number, or text",
     )
 

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from ecomfs.errors import DecodingError, TaskError
-from ecomfs.io import MEND, read_text, yaml_problem
+from ecomfs.io import YAML_HINT, read_text, yaml_problem
 from ecomfs.task.card import TaskCard
 from ecomfs.types import Language
 
@@ -64,7 +64,7 @@ def load_task(name: str | Path) -> TaskCard:
             raise TaskError(f"{path}: {key}: there is no such key", hint=_keys(first)) from error
         raise TaskError(f"{path}: {key}: {first['msg'].removeprefix('Value error, ')}") from error
     except yaml.YAMLError as error:
-        raise TaskError(f"{path}: {yaml_problem(error)}", hint=MEND) from error
+        raise TaskError(f"{path}: {yaml_problem(error)}", hint=YAML_HINT) from error
     except DecodingError as error:
         raise TaskError(error.message, hint=error.hint) from error
 

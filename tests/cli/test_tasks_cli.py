@@ -12,8 +12,15 @@ from hypothesis import strategies as st
 
 from ecomfs.cli import run
 from ecomfs.errors import TaskError
-from ecomfs.task import TaskCard, available_tasks, draft_task, lint_card, load_task, plain_key
-from ecomfs.task.draft import QUESTION
+from ecomfs.task import (
+    QUESTION,
+    TaskCard,
+    available_tasks,
+    draft_task,
+    lint_card,
+    load_task,
+    plain_key,
+)
 
 DATA = "id,note,mood\n1,wrap it please,gift\n2,no receipt,gift\n3,for myself,Own use\n4,,own use\n"
 LABELS = st.lists(st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), max_size=8))

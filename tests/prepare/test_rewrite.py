@@ -25,7 +25,7 @@ from ecomfs.prepare.augment import (
     rewrite,
     text_field,
 )
-from ecomfs.prepare.augment.result import REASONS
+from ecomfs.prepare.augment.candidates import REASONS
 from ecomfs.prepare.clean.near import fingerprint
 from ecomfs.task import load_task
 from ecomfs.types import Example

@@ -11,9 +11,8 @@ the example it came from, so that it can be left out and is never tested on.
 """
 
 from ecomfs.prepare.augment.borrow import borrow, map_fields, map_labels
+from ecomfs.prepare.augment.candidates import Augmented, Candidate, Need, rare_labels
 from ecomfs.prepare.augment.judge import Judge, Policy
-from ecomfs.prepare.augment.need import Need, rare_labels
-from ecomfs.prepare.augment.result import Augmented, Candidate
 from ecomfs.prepare.augment.rewrite import RewriteSettings, load_prompts, rewrite, text_field
 
 __all__ = [

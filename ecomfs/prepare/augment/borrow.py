@@ -12,9 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from ecomfs.errors import ConfigError, EngineError, UnknownLabelError
+from ecomfs.prepare.augment.candidates import Augmented, Candidate, Need
 from ecomfs.prepare.augment.judge import Judge
-from ecomfs.prepare.augment.need import Need
-from ecomfs.prepare.augment.result import Augmented, Candidate
 from ecomfs.task import LabelSpace, TaskCard
 from ecomfs.types import Example
 

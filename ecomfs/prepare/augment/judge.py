@@ -10,8 +10,8 @@ from ecomfs.calibration import Policy as Decision
 from ecomfs.errors import ConfigError, PoolError
 from ecomfs.io import detect_language, fold, squeeze
 from ecomfs.pipeline import Pipeline
-from ecomfs.prepare.augment.result import Candidate, Reason
-from ecomfs.prepare.clean.near import NearIndex, Print, fingerprint
+from ecomfs.prepare.augment.candidates import Candidate, Reason
+from ecomfs.prepare.clean.near import Fingerprint, NearIndex, fingerprint
 from ecomfs.retrieve import Retriever
 from ecomfs.types import Example, Row, Status
 
@@ -173,7 +173,7 @@ class Judge:
         near = self._pool_near.matches(_print(self.words(source.fields)))
         return {source.id, *(str(name) for name, _ in near)}
 
-    def _remember(self, name: str, item: Print) -> None:
+    def _remember(self, name: str, item: Fingerprint) -> None:
         self._exact.setdefault(item.key, name)
         self._near.add(name, item)
 
@@ -203,12 +203,12 @@ def _says(text: str, name: str) -> bool:
     return re.search(start + re.escape(name) + end, text) is not None
 
 
-def _print(text: str) -> Print:
+def _print(text: str) -> Fingerprint:
     # Another number does not make another text here: a rewrite must not change only that.
     return replace(fingerprint(text), codes=())
 
 
-def _copied(item: Print, prompt: str) -> str:
+def _copied(item: Fingerprint, prompt: str) -> str:
     """The line of the prompt that holds most of the text; empty when none does."""
     for line in prompt.splitlines():
         other = fingerprint(line)

@@ -17,9 +17,8 @@ from pathlib import Path
 from ecomfs.engine.protocol import Engine, Sampling
 from ecomfs.errors import ConfigError, EngineError, MissingFileError, PoolError, TemplateError
 from ecomfs.io import detect_language, read_text, squeeze
+from ecomfs.prepare.augment.candidates import Augmented, Candidate, Need
 from ecomfs.prepare.augment.judge import Judge
-from ecomfs.prepare.augment.need import Need
-from ecomfs.prepare.augment.result import Augmented, Candidate
 from ecomfs.prompt import Template
 from ecomfs.task import TaskCard, common_template
 from ecomfs.types import Example, Generation, Language, Prompt

@@ -1,4 +1,4 @@
-"""What cleaning did: every change and every removal, with its reason."""
+"""What cleaning may do, and what it did: every change and every removal, with its reason."""
 
 from __future__ import annotations
 
@@ -7,10 +7,63 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import BaseModel, ConfigDict, Field
+
 if TYPE_CHECKING:
     import pandas as pd
 
-Kind = Literal[
+
+RowPolicy = Literal["remove", "report", "ignore"]
+"""What happens to such a row: it is removed, only reported, or not looked for."""
+
+
+class CleanPolicy(BaseModel):
+    """What to repair in texts, and what to do with rows that cannot serve as examples.
+
+    Attributes:
+        mojibake: undo text that was decoded in the wrong encoding.
+        html: ``strip`` tags and resolve entities, only resolve entities (``unescape``), or
+            ``keep`` both.
+        controls: remove control, zero-width and direction-override characters.
+        unicode: normal form. NFKC also turns full-width letters into plain ones.
+        emoji: ``keep``, ``name`` (as words, in the text's language) or ``drop``.
+        spaces: one space for every run of blanks, at most one empty line, none at the ends.
+        labels: make spellings of a label that differ in case, width or blanks one.
+        max_chars: longer texts are over-long.
+        near_threshold: Jaccard similarity of character shingles from which two texts that agree
+            in all their numbers and model codes are near duplicates.
+        conflict: what to do with texts that carry several labels; ``majority`` keeps the rows of
+            a label that has more than half of them.
+        Others: what to do with rows that are unreadable, empty, unlabelled, over-long, (near)
+        duplicates of an earlier row with the same label, or (nearly) equal to a test row.
+
+    >>> CleanPolicy(emoji="drop").near_duplicate
+    'remove'
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mojibake: bool = True
+    html: Literal["strip", "unescape", "keep"] = "strip"
+    controls: bool = True
+    unicode: Literal["NFC", "NFKC", "keep"] = "NFC"
+    emoji: Literal["keep", "name", "drop"] = "keep"
+    spaces: bool = True
+    labels: bool = True
+    max_chars: int = Field(default=4000, ge=1)
+    near_threshold: float = Field(default=0.8, ge=0.5, le=1.0)
+    unreadable: RowPolicy = "remove"
+    empty: RowPolicy = "remove"
+    unlabelled: RowPolicy = "remove"
+    over_long: RowPolicy = "report"
+    duplicate: RowPolicy = "remove"
+    near_duplicate: RowPolicy = "remove"
+    conflict: Literal["remove", "majority", "report", "ignore"] = "remove"
+    leak: RowPolicy = "remove"
+    near_leak: RowPolicy = "remove"
+
+
+FindingKind = Literal[
     "encoding",
     "unreadable",
     "mojibake",
@@ -33,7 +86,7 @@ Kind = Literal[
 ]
 Action = Literal["changed", "removed", "reported"]
 
-MEANINGS: dict[Kind, str] = {
+MEANINGS: dict[FindingKind, str] = {
     "encoding": "read in another encoding than the file's",
     "unreadable": "could not be read as a row",
     "mojibake": "text decoded in the wrong encoding",
@@ -69,7 +122,7 @@ class Finding:
         detail: for a person, such as the row it duplicates.
     """
 
-    kind: Kind
+    kind: FindingKind
     row: Hashable
     id: str
     column: str
@@ -95,13 +148,13 @@ class CleanReport:
     def __iter__(self) -> Iterator[Finding]:
         return iter(self.findings)
 
-    def counts(self) -> dict[tuple[Kind, Action], int]:
+    def counts(self) -> dict[tuple[FindingKind, Action], int]:
         """How many findings of each kind and action, in the order of :data:`MEANINGS`."""
         counter = Counter((f.kind, f.action) for f in self.findings)
         order = list(MEANINGS)
         return dict(sorted(counter.items(), key=lambda item: (order.index(item[0][0]), item[0][1])))
 
-    def rows(self, kind: Kind, action: Action | None = None) -> list[Hashable]:
+    def rows(self, kind: FindingKind, action: Action | None = None) -> list[Hashable]:
         """Rows with a finding of that kind (and action)."""
         chosen = (f for f in self.findings if f.kind == kind and action in (None, f.action))
         return list(dict.fromkeys(f.row for f in chosen))
@@ -141,3 +194,20 @@ class CleanReport:
             for (kind, action), n in self.counts().items()
         ]
         return "\n".join([head, *lines])
+
+
+@dataclass(frozen=True, slots=True)
+class CleanResult:
+    """What cleaning gives.
+
+    Attributes:
+        frame: the rows that stay, with repaired texts; every text column and the label column
+            has its original beside it as ``<column>_original``.
+        report: every change and every removal.
+        removed: the rows that were removed, as they came in, with ``removed_because`` and
+            ``removed_detail``.
+    """
+
+    frame: pd.DataFrame
+    report: CleanReport
+    removed: pd.DataFrame

@@ -1,4 +1,10 @@
-"""Mend one text, step by step, saying which steps changed it."""
+"""Clean one text, step by step, and say which steps changed it.
+
+Mojibake is text that was decoded in the wrong encoding. ftfy fixes UTF-8 read as Latin-1,
+Windows-1252 and similar. Two mistakes that are common in Chinese shop data are fixed here: GBK read
+as Latin-1 ("ÖÊÁ¿ºÜºÃ") and UTF-8 read as GBK ("璐ㄩ噺寰堝ソ"). Both are undone only when encoding
+the result gives the same bytes again and the result is plausible Chinese.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +15,85 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from ecomfs.io import detect_language, optional_module
-from ecomfs.prepare.clean.mojibake import mend_mojibake
-from ecomfs.prepare.clean.policy import CleanPolicy
-from ecomfs.prepare.clean.report import Kind
+from ecomfs.prepare.clean.report import CleanPolicy, FindingKind
+
+_HIGH_RUNS = re.compile(r"[\xa0-\xff]+")
+_EMOJI = re.compile(r"[\U0001f000-\U0001faff\u2600-\u27bf\ufe0f\u200d]")
+_LOST = re.compile(r"\ufffd|锟斤拷|烫烫烫|屯屯屯")
+# Han, full-width and CJK punctuation, general punctuation, ASCII: what a Chinese review is made of.
+_CHINESE = re.compile(r"[\u4e00-\u9fff\u3000-\u303f\uff00-\uffef\u2010-\u2026\x09-\x7e]+")
+_HAN = re.compile(r"[\u4e00-\u9fff]")
+
+
+def fix_mojibake(text: str) -> str:
+    """The text as it was meant, or unchanged when that is not certain.
+
+    >>> fix_mojibake("donâ€™t buy"), fix_mojibake("å¾ˆå¥½"), fix_mojibake("ÖÊÁ¿ºÜºÃ")
+    ('don’t buy', '很好', '质量很好')
+    >>> fix_mojibake("déçu, très cher"), fix_mojibake("质量很好")
+    ('déçu, très cher', '质量很好')
+    """
+    if text.isascii():
+        return text
+    for undo in (_gbk_as_latin1, _utf8_as_gbk):
+        fixed = undo(text)
+        if fixed:
+            return fixed
+    ftfy = optional_module("ftfy", need="fixing mojibake", extra="clean")
+    return str(ftfy.fix_encoding(text))
+
+
+def has_lost_characters(text: str) -> bool:
+    """Whether the text holds what is left when characters were lost for good.
+
+    >>> [has_lost_characters(text) for text in ("很好锟斤拷", "caf\\ufffd", "很好")]
+    [True, True, False]
+    """
+    return bool(_LOST.search(text))
+
+
+def _gbk_as_latin1(text: str) -> str:
+    try:
+        fixed = text.encode("latin-1").decode("gb18030")
+    except UnicodeError:
+        return ""
+    # Emoji are four-byte codes with digits in them; what is judged is the text around them.
+    plain = _EMOJI.sub("", fixed)
+    raw = plain.encode("gb18030")
+    runs = _HIGH_RUNS.findall(raw.decode("latin-1"))
+    high = sum(map(len, runs))
+    # Accented letters of Western text stand alone; bytes of GBK come in runs of even length.
+    if high < 4 or any(len(run) % 2 for run in runs) or high != sum(b >= 0x80 for b in raw):
+        return ""
+    return fixed if _gb2312_share(raw) == 1.0 and _is_chinese(plain, high // 4) else ""
+
+
+def _gb2312_share(line: bytes) -> float:
+    """Share of multi-byte GB18030 characters in the GB2312 plane or four bytes long."""
+    usual = total = position = 0
+    while position < len(line):
+        if line[position] < 0x80:
+            position += 1
+            continue
+        second = line[position + 1] if position + 1 < len(line) else 0
+        four = 0x30 <= second <= 0x39
+        usual += four or (line[position] >= 0xA1 and second >= 0xA1)
+        total += 1
+        position += 4 if four else 2
+    return usual / total if total else 0.0
+
+
+def _utf8_as_gbk(text: str) -> str:
+    try:
+        fixed = text.encode("gb18030").decode("utf-8")
+    except UnicodeError:
+        return ""
+    return fixed if _is_chinese(fixed, 1) else ""
+
+
+def _is_chinese(text: str, least: int) -> bool:
+    return bool(_CHINESE.fullmatch(text)) and len(_HAN.findall(text)) >= least
+
 
 _INLINE = "a|abbr|b|big|code|del|em|font|i|ins|mark|s|small|span|strike|strong|sub|sup|tt|u"
 _BLOCK = (
@@ -34,15 +116,15 @@ _EMPTY_LINES = re.compile(r"\n{3,}")
 _NOT_PICTURES = {"©", "®", "™"}  # emoji by the standard, letters by use
 
 
-def mend(text: str, policy: CleanPolicy) -> tuple[str, list[Kind]]:
+def clean_text(text: str, policy: CleanPolicy) -> tuple[str, list[FindingKind]]:
     """The text as the policy wants it, and the kinds of change that were made.
 
-    >>> mend("Great<br>phone&nbsp;&amp; case\\u200b ", CleanPolicy())
+    >>> clean_text("Great<br>phone&nbsp;&amp; case\\u200b ", CleanPolicy())
     ('Great\\nphone & case', ['html', 'control', 'space'])
-    >>> mend("i <3 it, price < 5", CleanPolicy())
+    >>> clean_text("i <3 it, price < 5", CleanPolicy())
     ('i <3 it, price < 5', [])
     """
-    changed: list[Kind] = []
+    changed: list[FindingKind] = []
     for kind, step in _steps(policy):
         after = step(text)
         if after != text:
@@ -51,10 +133,10 @@ def mend(text: str, policy: CleanPolicy) -> tuple[str, list[Kind]]:
     return text, changed
 
 
-def _steps(policy: CleanPolicy) -> Iterator[tuple[Kind, Callable[[str], str]]]:
+def _steps(policy: CleanPolicy) -> Iterator[tuple[FindingKind, Callable[[str], str]]]:
     """In this order: mojibake may consist of control characters, entities may hide any."""
     if policy.mojibake:
-        yield "mojibake", mend_mojibake
+        yield "mojibake", fix_mojibake
     if policy.html != "keep":
         yield "html", partial(strip_html, tags=policy.html == "strip")
     if policy.controls:
