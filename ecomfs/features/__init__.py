@@ -4,7 +4,7 @@ from ecomfs.features.block import Embed, Feature
 from ecomfs.features.cells import CURRENCIES, read_cell, with_decimals
 from ecomfs.features.expert import FeatureExpert, Reason
 from ecomfs.features.feature_set import FeatureSet
-from ecomfs.features.gower import EncodedRows, GowerSpace, ReadRow
+from ecomfs.features.gower import GowerSpace, ReadRow
 from ecomfs.features.label_features import LabelFeatures
 from ecomfs.features.measure import NUMERIC, measured
 from ecomfs.features.row_text import Rendering, RowText
@@ -13,7 +13,6 @@ __all__ = [
     "CURRENCIES",
     "NUMERIC",
     "Embed",
-    "EncodedRows",
     "Feature",
     "FeatureExpert",
     "FeatureSet",

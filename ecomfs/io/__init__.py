@@ -15,7 +15,7 @@ from ecomfs.io.numbers import (
     rewrite_number,
 )
 from ecomfs.io.reader import MAX_CELL_CHARS, Frame, TableReader, read_frame, text_encoding
-from ecomfs.io.rows import Chunk, IdTracker, Place, TableRow, cell_text, is_missing
+from ecomfs.io.rows import IdTracker, Place, TableRow, cell_text, is_missing
 from ecomfs.io.target import (
     InputFile,
     check_read,
@@ -41,7 +41,6 @@ __all__ = [
     "MAX_CELL_CHARS",
     "YAML_HINT",
     "AtomicWriter",
-    "Chunk",
     "ColumnNumbers",
     "DecimalMark",
     "Frame",

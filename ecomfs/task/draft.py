@@ -31,17 +31,17 @@ _CALLED = {"en": "English", "zh": "Chinese"}
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """The files of a new task.
+    """A new task.
 
     Attributes:
-        files: name → content.
+        card: content of its ``task.yaml``.
         questions: how many a person must answer.
         labels: the labels found, each in its first spelling.
         aliases: label → its other spellings, which differ in case or width only and are drafted
             as aliases: for a person to confirm.
     """
 
-    files: Mapping[str, str]
+    card: str
     questions: int
     labels: tuple[str, ...]
     aliases: Mapping[str, tuple[str, ...]]
@@ -56,7 +56,7 @@ def draft_task(
     language: Literal["auto", "en", "zh"] = "auto",
     where: str = "the data",
 ) -> Draft:
-    """A card and a template a language, for a person to edit.
+    """A card for a person to edit.
 
     Args:
         name: of the task: lower-case letters, digits and underscores.
@@ -70,8 +70,8 @@ def draft_task(
         TaskError: the name cannot be one, there is no column or fewer than two labels.
 
     >>> draft = draft_task("gift", ["note"], ["yes", "no", "Yes"])
-    >>> sorted(draft.files), draft.labels
-    (['en.v1.jinja', 'task.yaml', 'zh.v1.jinja'], ('yes', 'no'))
+    >>> draft.labels, draft.aliases, draft.card.splitlines()[2]
+    (('yes', 'no'), {'yes': ('Yes',)}, 'name: gift')
     """
     if not _NAME.match(name):
         raise TaskError(
@@ -99,11 +99,8 @@ def draft_task(
         f"# A draft. Replace every text that begins with {QUESTION} and check the rest, then run:\n"
         f"#   ecomfs lint-task {name}\n"
     )
-    files = {"task.yaml": head + text}
-    for each in _LANGUAGES:
-        files[f"{each}.v1.jinja"] = _template(card, each)
     return Draft(
-        files,
+        head + text,
         text.count(f"{QUESTION} "),
         tuple(s[0] for s in spellings.values()),
         {s[0]: tuple(s[1:]) for s in spellings.values() if "labels" in card and s[1:]},
@@ -187,32 +184,6 @@ def _both(question: str) -> dict[str, str]:
 
 def _ask(question: str) -> str:
     return f"{QUESTION} {question}"
-
-
-def _template(card: Mapping[str, Any], language: str) -> str:
-    colon = "：" if language == "zh" else ":"
-    space = "" if language == "zh" else " "
-    answer = f"{card['label_title'][language]}{colon}"
-    one = card["fields"][0] if len(card["fields"]) == 1 else None
-    lead = f"{one['title'][language]}{colon}{space}" if one else ""
-    row, shown = (
-        (f"row.{one['name']}", f"demonstration.row.{one['name']}")
-        if one
-        else ("text", "demonstration.text")
-    )
-    return (
-        "{{ instruction }}\n"
-        "{% for label in labels %}\n"
-        "- {{ label.answer }}{% if label.answer != label.word %} = {{ label.word }}{% endif %}"
-        f"{{% if label.definition %}}{colon}{space}{{{{ label.definition }}}}{{% endif %}}\n\n"
-        "{% endfor %}\n\n"
-        "{% for demonstration in demonstrations %}\n"
-        f"{lead}{{{{ {shown} }}}}\n"
-        f"{answer}{space}{{{{ demonstration.answer }}}}\n\n"
-        "{% endfor %}\n"
-        f"{lead}{{{{ {row} }}}}\n"
-        f"{answer}\n"
-    )
 
 
 @dataclass(frozen=True, slots=True)

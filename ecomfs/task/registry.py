@@ -80,8 +80,18 @@ def _keys(unknown: ErrorDetails) -> str:
 
 
 def template_source(task: str | Path, language: Language, version: str) -> str:
-    """Source of a task's template, such as ``prompts/review_sentiment/en.v1.jinja``."""
+    """Source of a task's template, such as ``prompts/review_sentiment/en.v1.jinja``; of a task
+    whose folder has no template at all, the common one (``prompts/_default``).
+
+    Raises:
+        TaskError: no such template, or it cannot be read.
+
+    >>> "{{ row.text }}" in template_source("review_sentiment", "en", "v1")
+    True
+    """
     path = task_folder(task) / f"{language}.{version}.jinja"
+    if version == "v1" and not any(path.parent.glob("*.jinja")):
+        return common_template("_default", language, version)
     try:
         return read_text(path)
     except OSError as error:

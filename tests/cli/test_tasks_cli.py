@@ -16,6 +16,7 @@ from ecomfs.task import (
     QUESTION,
     TaskCard,
     available_tasks,
+    common_template,
     draft_task,
     lint_card,
     load_task,
@@ -58,6 +59,15 @@ def edit(**changes: Any) -> None:
     path = Path("prompts/gift/task.yaml")
     card = yaml.safe_load(path.read_text(encoding="utf-8")) | changes
     path.write_text(yaml.safe_dump(card, allow_unicode=True), encoding="utf-8")
+
+
+def own_templates() -> None:
+    """Templates in the folder of the task, in place of the common ones."""
+    for language in ("en", "zh"):
+        text = common_template("_default", language, "v1")  # type: ignore[arg-type]
+        text = text.replace("demonstration.text", "demonstration.row.note")
+        text = text.replace("{{ text }}", "{{ row.note }}")
+        Path(f"prompts/gift/{language}.v1.jinja").write_text(text, encoding="utf-8")
 
 
 def lint(*arguments: str) -> int:
@@ -149,6 +159,7 @@ def test_what_is_broken_is_named(
     monkeypatch.setenv("COLUMNS", "300")
     assert new() == 0
     answer_all()
+    own_templates()
     path = Path("prompts/gift") / file
     text = path.read_text(encoding="utf-8").replace("- name: note", "-\n  name: note")
     assert old in text
@@ -161,6 +172,7 @@ def test_what_is_broken_is_named(
 def test_a_missing_template_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert new() == 0
     answer_all()
+    own_templates()
     Path("prompts/gift/zh.v1.jinja").unlink()
     assert lint() == 1
     edit(language="en")
@@ -217,6 +229,6 @@ def test_every_draft_is_a_valid_card(labels: list[str], columns: list[str]) -> N
             draft_task("some_task", columns, labels, label_column="y")
         return
     draft = draft_task("some_task", columns, labels, label_column="y")
-    card = TaskCard.model_validate(yaml.safe_load(draft.files["task.yaml"]))
+    card = TaskCard.model_validate(yaml.safe_load(draft.card))
     assert len(draft.labels) >= 2
     assert sum("question" in finding.what for finding in lint_card(card)) == draft.questions

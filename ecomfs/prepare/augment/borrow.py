@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from ecomfs.errors import ConfigError, EngineError, UnknownLabelError
-from ecomfs.prepare.augment.candidates import Augmented, Candidate, Need
-from ecomfs.prepare.augment.judge import Judge
+from ecomfs.prepare.augment.candidates import Augmented, Candidate, RareLabel
+from ecomfs.prepare.augment.checks import CandidateFilter
 from ecomfs.task import LabelSpace, TaskCard
 from ecomfs.types import Example
 
@@ -100,12 +100,12 @@ def map_fields(
 
 
 async def borrow(
-    judge: Judge,
+    checks: CandidateFilter,
     examples: Sequence[Example],
     labels: Mapping[str, str],
     fields: Mapping[str, str],
     origin: str,
-    needs: Sequence[Need] | None = None,
+    needs: Sequence[RareLabel] | None = None,
 ) -> Augmented:
     """The examples that pass the checks, in their order.
 
@@ -120,7 +120,7 @@ async def borrow(
         EngineError: the engine is gone before there is any candidate.
     """
     missing = None if needs is None else Counter({need.label: need.missing for need in needs})
-    here = [spec.name for spec in judge.pipeline.card.fields]
+    here = [spec.name for spec in checks.pipeline.card.fields]
     found: list[Candidate] = []
     pending: deque[Example] = deque()
     for example in examples:
@@ -132,9 +132,9 @@ async def borrow(
         else:
             pending.append(made)
     error: EngineError | None = None
-    while asked := _next(judge, pending, missing, found):
+    while asked := _next(checks, pending, missing, found):
         try:
-            read = await judge.by_reading(asked, [None] * len(asked))
+            read = await checks.check_reading(asked, [None] * len(asked))
         except EngineError as gone:
             if not found:
                 raise
@@ -150,13 +150,13 @@ async def borrow(
         "borrowed_from": origin,
         "labels": dict(labels),
         "fields": dict(fields),
-        **asdict(judge.policy),
+        **asdict(checks.policy),
     }
     return Augmented(found, needs or (), about, error)
 
 
 def _next(
-    judge: Judge,
+    checks: CandidateFilter,
     pending: deque[Example],
     missing: Counter[str] | None,
     found: list[Candidate],
@@ -171,7 +171,7 @@ def _next(
             missing is not None and taken[made.label] >= missing[made.label]
         ):
             pending.append(made)
-        elif (fault := judge.by_text(made)) is not None:
+        elif (fault := checks.check_text(made)) is not None:
             found.append(Candidate(made, *fault))
         else:
             taken[made.label] += 1

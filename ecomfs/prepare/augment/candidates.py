@@ -14,7 +14,7 @@ from ecomfs.types import Example
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class RareLabel:
     """A rare label.
 
     Attributes:
@@ -40,7 +40,7 @@ def rare_labels(
     target: int | None = None,
     share: float | None = None,
     only: Sequence[str] = (),
-) -> list[Need]:
+) -> list[RareLabel]:
     """The labels with fewer examples than wanted, in the order of ``space``.
 
     Args:
@@ -57,7 +57,7 @@ def rare_labels(
     >>> pool = [Example(str(i), {"text": "x"}, "positive" if i else "negative") for i in range(5)]
     >>> space = LabelSpace.resolve(load_task("review_sentiment"), [e.label for e in pool])
     >>> rare_labels(pool, space, target=3)
-    [Need(label='negative', present=1, wanted=3)]
+    [RareLabel(label='negative', present=1, wanted=3)]
     """
     if (target is None) == (share is None):
         raise ConfigError("what is a rare label?", hint="give either --target or --share")
@@ -71,7 +71,7 @@ def rare_labels(
         wanted = math.ceil(share * len(examples))
     names = [space.names[space.require(name, "--label")] for name in only] or space.names
     counts = Counter(space.names[space.require(e.label, e.id)] for e in examples)
-    needs = [Need(name, counts[name], wanted) for name in space.names if name in set(names)]
+    needs = [RareLabel(name, counts[name], wanted) for name in space.names if name in set(names)]
     rare = [need for need in needs if need.missing > 0]
     if not rare:
         have = ", ".join(f"{need.label} {need.present}" for need in needs[:12])
@@ -82,7 +82,7 @@ def rare_labels(
     return rare
 
 
-Reason = Literal[
+RejectReason = Literal[
     "engine_error",
     "empty",
     "unfinished",
@@ -98,7 +98,7 @@ Reason = Literal[
     "not_needed",
 ]
 
-REASONS: Mapping[Reason, str] = {
+REASONS: Mapping[RejectReason, str] = {
     "engine_error": "the model gave no text",
     "empty": "no letters or digits",
     "unfinished": "the text was cut at the token limit",
@@ -129,7 +129,7 @@ class Candidate:
     """
 
     example: Example
-    reason: Reason | Literal[""] = ""
+    reason: RejectReason | Literal[""] = ""
     detail: str = ""
     read_as: str = ""
     confidence: float | None = None
@@ -147,7 +147,7 @@ class Augmented:
     """
 
     candidates: Sequence[Candidate]
-    needs: Sequence[Need] = ()
+    needs: Sequence[RareLabel] = ()
     about: Mapping[str, Any] = field(default_factory=dict)
     error: EngineError | None = None
 
@@ -162,7 +162,7 @@ class Augmented:
         return [c for c in self.candidates if c.reason]
 
     def counts(self) -> dict[str, int]:
-        """Reason → rejected candidates, in the order of :data:`REASONS`; none left out."""
+        """RejectReason → rejected candidates, in the order of :data:`REASONS`; none left out."""
         found = Counter(c.reason for c in self.rejected)
         return {reason: found[reason] for reason in REASONS}
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from ecomfs.engine.protocol import Engine, Sampling
 from ecomfs.errors import ConfigError, EngineError, MissingFileError, PoolError, TemplateError
 from ecomfs.io import detect_language, read_text, squeeze
-from ecomfs.prepare.augment.candidates import Augmented, Candidate, Need
-from ecomfs.prepare.augment.judge import Judge
+from ecomfs.prepare.augment.candidates import Augmented, Candidate, RareLabel
+from ecomfs.prepare.augment.checks import CandidateFilter
 from ecomfs.prompt import Template
 from ecomfs.task import TaskCard, common_template
 from ecomfs.types import Example, Generation, Language, Prompt
@@ -119,9 +119,9 @@ def load_prompts(choice: Path | None = None, version: str = "v1") -> dict[Langua
 
 
 async def rewrite(
-    judge: Judge,
+    checks: CandidateFilter,
     writer: Engine,
-    needs: Sequence[Need],
+    needs: Sequence[RareLabel],
     field: str,
     settings: RewriteSettings | None = None,
     prompts: Mapping[Language, Template] | None = None,
@@ -131,7 +131,7 @@ async def rewrite(
     """Rewrites of the examples of rare labels.
 
     Args:
-        judge: of the pool's classifier; it may have judged other candidates before.
+        checks: of the pool's classifier; it may have judged other candidates before.
         writer: the engine that writes; it may be another than the one that reads.
         needs: the rare labels.
         field: the text field that is rewritten; the other fields stay as in the source.
@@ -148,13 +148,13 @@ async def rewrite(
         raise ConfigError(
             f"engine {writer.spec} does not generate text", hint="name another with --writer"
         )
-    work = _Work(judge, needs, field, settings)
+    work = _Work(checks, needs, field, settings)
     found: list[Candidate] = []
     error: EngineError | None = None
     number = 0
     while jobs := work.next(len(found)):
         try:
-            made = await _round(judge, writer, jobs, field, settings, prompts, number)
+            made = await _round(checks, writer, jobs, field, settings, prompts, number)
         except EngineError as gone:
             if not found:
                 raise
@@ -170,7 +170,7 @@ async def rewrite(
         "templates": sorted({str(t.ref) for t in prompts.values()}),
         "field": field,
         **asdict(settings),
-        **asdict(judge.policy),
+        **asdict(checks.policy),
     }
     return Augmented(found, needs, about, error)
 
@@ -179,13 +179,17 @@ class _Work:
     """Which examples are rewritten next."""
 
     def __init__(
-        self, judge: Judge, needs: Sequence[Need], field: str, settings: RewriteSettings
+        self,
+        checks: CandidateFilter,
+        needs: Sequence[RareLabel],
+        field: str,
+        settings: RewriteSettings,
     ) -> None:
         self._missing = Counter({need.label: need.missing for need in needs})
         self._left = settings.generations
         self._attempts = settings.attempts
         self._queues: dict[str, deque[tuple[Example, int]]] = {n.label: deque() for n in needs}
-        for example in judge.examples:
+        for example in checks.examples:
             real = not example.synthetic and squeeze(str(example.fields.get(field, "")))
             if real and example.label in self._queues:
                 self._queues[example.label].append((example, 0))
@@ -212,7 +216,7 @@ class _Work:
 
 
 async def _round(
-    judge: Judge,
+    checks: CandidateFilter,
     writer: Engine,
     sources: Sequence[Example],
     field: str,
@@ -233,11 +237,11 @@ async def _round(
             out[i] = Candidate(example, "engine_error", str(text))
         elif _tokens(writer, text.text) >= limit - 1:
             out[i] = Candidate(example, "unfinished", f"{limit} tokens")
-        elif (fault := judge.by_text(example, sources[i], asked[i].text)) is not None:
+        elif (fault := checks.check_text(example, sources[i], asked[i].text)) is not None:
             out[i] = Candidate(example, *fault)
     passed = [i for i in range(len(made)) if i not in out]
     if passed:
-        read = await judge.by_reading([made[i] for i in passed], [sources[i] for i in passed])
+        read = await checks.check_reading([made[i] for i in passed], [sources[i] for i in passed])
         out |= dict(zip(passed, read, strict=True))
     return [out[i] for i in range(len(made))]
 

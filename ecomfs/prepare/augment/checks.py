@@ -10,7 +10,7 @@ from ecomfs.calibration import Policy as Decision
 from ecomfs.errors import ConfigError, PoolError
 from ecomfs.io import detect_language, fold, squeeze
 from ecomfs.pipeline import Pipeline
-from ecomfs.prepare.augment.candidates import Candidate, Reason
+from ecomfs.prepare.augment.candidates import Candidate, RejectReason
 from ecomfs.prepare.clean.near import Fingerprint, NearIndex, fingerprint
 from ecomfs.retrieve import Retriever
 from ecomfs.types import Example, Row, Status
@@ -19,7 +19,7 @@ _PROMPT_SHARE = 0.8  # of a text's shingles in one line of the prompt: it was co
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class FilterPolicy:
     """How strict the checks are.
 
     Attributes:
@@ -50,7 +50,7 @@ class Policy:
             )
 
 
-class Judge:
+class CandidateFilter:
     """Checks candidates against a pool, its classifier, and each other.
 
     The classifier reads a candidate with demonstrations from the pool as it was; its source, what
@@ -66,10 +66,12 @@ class Judge:
         PoolError: the pipeline has no examples.
     """
 
-    def __init__(self, pipeline: Pipeline, field: str | None, policy: Policy | None = None) -> None:
+    def __init__(
+        self, pipeline: Pipeline, field: str | None, policy: FilterPolicy | None = None
+    ) -> None:
         # The linear probe was solved on the source too, so it would tell its label.
         self.pipeline = replace(pipeline, experts=None, policy=Decision())
-        self.policy = policy or Policy()
+        self.policy = policy or FilterPolicy()
         self.examples = _retriever(pipeline).examples
         self._field = field
         self._near = NearIndex(self.policy.near)
@@ -94,9 +96,9 @@ class Judge:
         text = self.pipeline.text(row) if self._field is None else str(row.get(self._field, ""))
         return squeeze(text)
 
-    def by_text(
+    def check_text(
         self, example: Example, source: Example | None = None, prompt: str = ""
-    ) -> tuple[Reason, str] | None:
+    ) -> tuple[RejectReason, str] | None:
         """The first check that the text does not pass, with details; ``None`` when it passes all.
         A text that passes is compared with all later ones.
 
@@ -136,7 +138,7 @@ class Judge:
         self._remember(f"candidate {example.id!r}", item)
         return None
 
-    async def by_reading(
+    async def check_reading(
         self, examples: Sequence[Example], sources: Sequence[Example | None]
     ) -> list[Candidate]:
         """What the classifier says: each candidate, kept or rejected.
@@ -225,4 +227,4 @@ def _retriever(pipeline: Pipeline) -> Retriever:
     return pipeline.retriever
 
 
-__all__ = ["Judge", "Policy"]
+__all__ = ["CandidateFilter", "FilterPolicy"]
