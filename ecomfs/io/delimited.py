@@ -1,8 +1,8 @@
-"""Physical lines to records: the csv module's strict parser, with recovery.
+"""CSV and TSV: physical lines to rows, and how a file is delimited and quoted.
 
-A stray quote must not swallow the rows after it. The parser is strict; when it refuses a record,
-or the record grows beyond a limit, only the record's first line becomes an error and parsing
-starts again at the next line.
+A stray quote must not swallow the rows after it. The csv module parses strictly; when it refuses a
+record, or the record grows beyond a limit, only the record's first line becomes an error and
+parsing starts again at the next line.
 """
 
 from __future__ import annotations
@@ -129,8 +129,8 @@ def _record(feed: _Feed, cells: list[str], error: str = "") -> RawRow:
 
 
 def _meaning(problem: Exception) -> str:
-    said = "field larger" if isinstance(problem, _RecordTooLongError) else str(problem)
-    return next((text for key, text in _MEANINGS if key in said), said)
+    message = "field larger" if isinstance(problem, _RecordTooLongError) else str(problem)
+    return next((text for key, text in _MEANINGS if key in message), message)
 
 
 DELIMITERS = (",", "\t", ";", "|")
@@ -161,8 +161,8 @@ def sniff_dialect(
     True
     """
     preamble = 0
-    if lines and (told := _SEP_LINE.fullmatch(lines[0].text)):
-        preamble, delimiter = 1, delimiter or told[1]
+    if lines and (named := _SEP_LINE.fullmatch(lines[0].text)):
+        preamble, delimiter = 1, delimiter or named[1]
     header = lines[preamble].text if len(lines) > preamble else ""
     quoting = (False, True) if any('\\"' in line.text for line in lines) else (False,)
 
@@ -207,7 +207,7 @@ def _fit(lines: Sequence[Line], dialect: Dialect, complete: bool) -> _Fit:
     if not records:
         return _Fit(False, 0.0, False, True, 0)
     header, rows = records[0], records[1:]
-    if header.error:  # better than no delimiter at all: its message says what to mend
+    if header.error:  # better than no delimiter at all: its message says what to fix
         return _Fit(dialect.delimiter in header.cells[0], 0.0, False, True, 0)
     width = len(header.cells)
     # Cells are kept as they are; spaces belong to the delimiter where the header has them after
@@ -276,12 +276,12 @@ class DelimitedSource:
 
     @property
     def note(self) -> str:
-        """What a person should know about how the encoding was found."""
+        """How the encoding was found, where that needs a check by the user."""
         return self._encoding.note
 
     @property
     def size(self) -> int | None:
-        """Bytes of text; ``None`` for compressed files, which do not tell."""
+        """Bytes of text; ``None`` for compressed files, whose size is unknown."""
         return stored_size(self._path)
 
     def records(self) -> Generator[RawRow]:
@@ -316,7 +316,7 @@ class DelimitedSource:
         if record.error:
             raise ColumnError(
                 f"{self._path.name}: the header cannot be read: {record.error}",
-                hint="mend the first line, or name the encoding with --input-encoding",
+                hint="fix the first line, or name the encoding with --input-encoding",
             )
         return tuple(record.cells)
 

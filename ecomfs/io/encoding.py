@@ -1,9 +1,13 @@
-"""Which encoding a file is in, decided once: byte-order mark, strict UTF-8, and only then one of
-the encodings before Unicode (GB18030, cp1252, Shift-JIS …), where the text reads clearly better in
-it than in any other (:mod:`ecomfs.io.legacy`).
+"""The encoding of a file, decided once, and its bytes as lines of text.
 
-The decision is made from a bounded look at the head of the file; nothing is guessed silently: a
-guess carries a note, and a file that nothing explains raises :class:`DecodingError`.
+A byte-order mark decides, then strict UTF-8, and only then one of the encodings before Unicode
+(GB18030, cp1252, Shift-JIS …), where the text reads clearly better in it than in any other
+(:mod:`ecomfs.io.legacy`). The decision uses a bounded part of the file. A guess carries a note, and
+a file that no encoding explains raises :class:`DecodingError`.
+
+Lines are decoded strictly. A line that the file's encoding does not explain is tried in UTF-8 or
+GB18030 and carries a *note* when that fits; otherwise it carries an *error*, and the bytes that
+could not be read stand in its text as visible ``\\xNN`` escapes. U+FFFD is never written.
 """
 
 from __future__ import annotations
@@ -40,7 +44,7 @@ class Encoding:
         name: Python codec name.
         bom: length of the byte-order mark in bytes (of all, where there are several); 0 without.
         how: what decided it: a mark, the file's content, or the caller.
-        note: what a person should know about the decision; empty for a matter of course.
+        note: how the encoding was found, where that needs a check by the user; else empty.
     """
 
     name: str
@@ -62,9 +66,23 @@ class Encoding:
 def encoding_named(name: str) -> Encoding:
     """The encoding a caller asked for by name; GB2312 and GBK become their superset GB18030.
 
-    Raises:
-        ConfigError: Python has no such text encoding.
+    Parameters
+    ----------
+    name : str
+        Name of a Python codec, or one of its usual aliases.
 
+    Returns
+    -------
+    Encoding
+        The codec to decode with; its byte-order mark is looked for later.
+
+    Raises
+    ------
+    ConfigError
+        Python has no such text encoding.
+
+    Examples
+    --------
     >>> encoding_named("GBK").name
     'gb18030'
     >>> encoding_named("UTF8").name
@@ -188,7 +206,7 @@ def _as_given(given: Encoding, head: bytes) -> Encoding:
 
 
 def is_utf8(raw: bytes, instead_of: str) -> bool:
-    """Whether bytes are UTF-8 beyond doubt, in a file that is said to be in another encoding.
+    """Whether bytes are UTF-8 beyond doubt, in a file whose encoding was given as another one.
 
     Short words of two-byte encodings can be valid two-byte UTF-8 (the two characters of "联通"
     are, in GBK), so there every other character must take three bytes or more.
@@ -233,7 +251,7 @@ def _wide(head: bytes) -> str:
         first = head[:4].replace(b"\0", b"")
         if head[high] != b"\0\0" or len(first) != 2 or not first.isascii():
             continue
-        text = head.decode(name, "replace")  # a broken character is its row's affair, later
+        text = head.decode(name, "replace")  # a broken character is an error of its row, later
         if (
             first.decode().isprintable()
             and "\0" not in text

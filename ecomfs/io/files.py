@@ -1,4 +1,7 @@
-"""Open an input file for reading, with errors a person can act on."""
+"""Open an input file, packed or not; read a small text file whole; import an optional package.
+
+Every error names the file and how to fix it.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +27,8 @@ _ZSTD = b"\x28\xb5\x2f\xfd"
 
 
 def choose_encoding_of(path: Path, stream: BinaryIO, given: str | None) -> tuple[Encoding, bytes]:
-    """The encoding of a table's stream, and the head that was read to find it; what a person
-    should know about it is logged.
+    """The encoding of a table's stream, and the head that was read to find it; a
+    guess is logged.
 
     Raises:
         DecodingError, ConfigError: see :func:`ecomfs.io.encoding.choose_encoding`.
@@ -33,8 +36,10 @@ def choose_encoding_of(path: Path, stream: BinaryIO, given: str | None) -> tuple
     found, head = choose_encoding(stream, given, source=path.name)
     if found.note:
         guessed = given is None
-        mend = "; if that is wrong, name the encoding with --input-encoding" if guessed else ""
-        say_once(path, found.note + mend)
+        how_to_fix = (
+            "; if that is wrong, name the encoding with --input-encoding" if guessed else ""
+        )
+        say_once(path, found.note + how_to_fix)
     return found, head
 
 
@@ -57,7 +62,7 @@ def open_binary(path: Path) -> Iterator[io.BufferedReader]:
 
 
 def stored_size(path: Path) -> int | None:
-    """Size in bytes; ``None`` for compressed files, which do not tell how much text they hold."""
+    """Size in bytes; ``None`` for compressed files, whose text has an unknown size."""
     with path.open("rb") as raw:
         return None if raw.read(4).startswith((_GZIP, _ZSTD)) else path.stat().st_size
 
@@ -127,12 +132,30 @@ def zstd_module(need: str) -> Any:
 def optional_module(name: str, *, need: str, extra: str = "formats") -> Any:
     """Import a module of one of the package's extras.
 
-    Raises:
-        ConfigError: it is not installed; the message says what needed it.
+    Parameters
+    ----------
+    name : str
+        Full name of the module.
+    need : str
+        What needs it, for the message.
+    extra : str
+        The extra of ecomfs that installs it.
 
-    >>> optional_module("no_such_package", need="reading ducks", extra="formats")
+    Returns
+    -------
+    object
+        The module.
+
+    Raises
+    ------
+    ConfigError
+        It is not installed; the message names what needs it.
+
+    Examples
+    --------
+    >>> optional_module("no_such_package", need="reading Excel files", extra="formats")
     Traceback (most recent call last):
-    ecomfs.errors.ConfigError: reading ducks needs no_such_package
+    ecomfs.errors.ConfigError: reading Excel files needs no_such_package
     (pip install 'ecomfs[formats]')
     """
     try:
@@ -151,10 +174,25 @@ def read_text(path: Path) -> str:
     """The text of a file, decoded as tables are, without its byte-order mark; every line ends in
     a line feed.
 
-    Raises:
-        OSError: it cannot be read.
-        DecodingError: its encoding cannot be told.
+    Parameters
+    ----------
+    path : Path
+        The file.
 
+    Returns
+    -------
+    str
+        The decoded text.
+
+    Raises
+    ------
+    OSError
+        It cannot be read.
+    DecodingError
+        Its encoding is not clear.
+
+    Examples
+    --------
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "en.v1.jinja"
     >>> _ = path.write_text("Review: {{ text }}\\r\\n", encoding="utf-16", newline="")
@@ -180,7 +218,7 @@ def read_text(path: Path) -> str:
 
 
 def say_once(path: Path, note: str) -> None:
-    """Log what a person should know about a file; once, though a run opens it several times."""
+    """Log a note on a file; once, though a run opens it several times."""
     key = (str(path.resolve()), path.stat().st_mtime_ns, note)
     if key not in _said:
         _said.add(key)
@@ -188,12 +226,24 @@ def say_once(path: Path, note: str) -> None:
 
 
 YAML_HINT = "look there and just above for an indent, a bracket or a quote that is not closed"
-"""What to do about what :func:`yaml_problem` says."""
+"""The hint for errors of :func:`yaml_problem`."""
 
 
 def yaml_problem(error: yaml.YAMLError) -> str:
     """What is wrong with the text of a YAML file, with line and column where they are known.
 
+    Parameters
+    ----------
+    error : yaml.YAMLError
+        What PyYAML raised.
+
+    Returns
+    -------
+    str
+        One line for an error message.
+
+    Examples
+    --------
     >>> try:
     ...     yaml.safe_load("name: x\\nlabels: [a, b\\n")
     ... except yaml.YAMLError as error:

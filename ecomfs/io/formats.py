@@ -1,4 +1,4 @@
-"""Excel workbooks (.xlsx), streamed with openpyxl."""
+"""Typed formats as sources of rows: Excel, Parquet, data sets of the Hugging Face hub, SQL queries."""
 
 from __future__ import annotations
 
@@ -121,8 +121,8 @@ class ParquetSource(TypedSource):
             raise self._damaged(problem) from problem
 
     def _damaged(self, problem: Exception) -> InputError:
-        said = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
-        return InputError(f"{self._path.name}: cannot be read as Parquet: {said}")
+        reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
+        return InputError(f"{self._path.name}: cannot be read as Parquet: {reason}")
 
 
 HUB = "hf:"
@@ -149,9 +149,9 @@ class HubSource(TypedSource):
             else:
                 loaded = library.load_dataset(name, config or None, streaming=True)
         except Exception as problem:  # the library raises what its many back ends raise
-            said = (str(problem).splitlines() or [type(problem).__name__])[0]
+            reason = (str(problem).splitlines() or [type(problem).__name__])[0]
             raise InputError(
-                f"{spec}: cannot be loaded: {said}",
+                f"{spec}: cannot be loaded: {reason}",
                 hint="check the id and the network, or save it to a folder first",
             ) from problem
         self._data = _split(spec, loaded, split)
@@ -198,8 +198,8 @@ def _split(spec: str, loaded: Any, split: str) -> Any:
     if split not in names:
         base = spec.partition("@")[0]
         hint = "name one: " + ", ".join(f"{base}@{name}" for name in names)
-        said = f"no split {split!r}" if split else "it has several splits"
-        raise ConfigError(f"{spec}: {said}", hint=hint)
+        reason = f"no split {split!r}" if split else "it has several splits"
+        raise ConfigError(f"{spec}: {reason}", hint=hint)
     return loaded[split]
 
 
@@ -271,8 +271,8 @@ class SqlSource(TypedSource):
             finally:
                 engine.dispose()
         except (SQLAlchemyError, ImportError) as problem:
-            said = str(getattr(problem, "orig", None) or problem).splitlines()[0]
-            raise InputError(f"{self.name}: {said}") from problem
+            reason = str(getattr(problem, "orig", None) or problem).splitlines()[0]
+            raise InputError(f"{self.name}: {reason}") from problem
 
     def _missing_file(self) -> bool:
         """SQLite would create the file, and a typing error would look like an empty database."""

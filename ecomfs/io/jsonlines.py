@@ -49,7 +49,7 @@ class JsonLinesSource:
 
     @property
     def note(self) -> str:
-        """What a person should know about how the encoding was found."""
+        """How the encoding was found, where that needs a check by the user."""
         return self._encoding.note
 
     @property

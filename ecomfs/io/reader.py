@@ -1,4 +1,4 @@
-"""Read any table in chunks, as text cells, with bad rows marked and none lost."""
+"""Read any table in chunks, as text cells; bad rows are marked and none is lost."""
 
 from __future__ import annotations
 
@@ -49,29 +49,48 @@ class TableReader:
     than ``max_cell_chars``, a cell holds a NUL character, its bytes are in no encoding, or its
     quotes do not match. Blank lines are not rows.
 
-    Args:
-        path: the file, or the ``hf:`` or ``sql:`` input.
-        encoding: of the file, where it is not UTF-8; by default found out (byte-order mark,
-            UTF-8, else the one in which the text reads clearly best, which :attr:`note` tells).
-        delimiter: insist on this one; found out by default among ``,`` tab ``;`` ``|`` and, where
-            the header has none of them, rarer ones such as ``^``.
-        chunk_rows: rows a chunk.
-        max_cell_chars: longest usable cell, in characters.
-        allow_nul: let NUL characters through, for callers that clean them.
+    Parameters
+    ----------
+    path : str | PathLike[str]
+        The file, or the ``hf:`` or ``sql:`` input.
+    encoding : str
+        Of the file, where it is not UTF-8; by default found out (byte-order mark, UTF-8, else the
+        one in which the text reads clearly best, see :attr:`note`).
+    delimiter : str | None
+        Insist on this one; found out by default among ``,`` tab ``;`` ``|`` and, where the header
+        has none of them, rarer ones such as ``^``.
+    chunk_rows : int
+        Rows a chunk.
+    max_cell_chars : int
+        Longest usable cell, in characters.
+    allow_nul : bool
+        Let NUL characters through, for callers that clean them.
 
-    Attributes:
-        name: what messages call the input.
-        path: the input as a path.
+    Attributes
+    ----------
+    name : str
+        What messages call the input.
+    path : str | PathLike[str]
+        The input as a path.
 
-    Raises:
-        MissingFileError: no such file, or it may not be read.
-        EmptyInputError: an empty file, or a header without rows.
-        ColumnError: two columns share a name, or the header cannot be read.
-        DecodingError: the bytes are not text in a supported encoding.
-        InputError: the input is damaged, or cannot be loaded.
-        ConfigError: an unknown encoding, a delimiter that cannot be one, a limit below 1, or the
-            package that reads the format is not installed.
+    Raises
+    ------
+    MissingFileError
+        No such file, or it may not be read.
+    EmptyInputError
+        An empty file, or a header without rows.
+    ColumnError
+        Two columns share a name, or the header cannot be read.
+    DecodingError
+        The bytes are not text in a supported encoding.
+    InputError
+        The input is damaged, or cannot be loaded.
+    ConfigError
+        An unknown encoding, a delimiter that cannot be one, a limit below 1, or the package that
+        reads the format is not installed.
 
+    Examples
+    --------
     >>> import pathlib, tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "reviews.csv"
     >>> _ = path.write_text("id;text\\n1;很好\\n2\\n", encoding="gb18030")
@@ -127,7 +146,7 @@ class TableReader:
 
     @property
     def note(self) -> str:
-        """What a person should know about how the encoding was found; mostly empty."""
+        """How the encoding was found, where that needs a check by the user; else empty."""
         return self._source.note
 
     @property
@@ -229,8 +248,8 @@ class TableReader:
 
 def _named(header: tuple[str, ...], first: Sequence[RawRow]) -> tuple[str, ...]:
     """The header, where it has several nameless columns, without those that are empty at its end:
-    spreadsheets write them where a cell was once used. Empty ones between others are told by
-    their number; nameless columns with cells stay as they are, and are refused.
+    spreadsheets write them where a cell was once used. Empty ones between others get
+    their number as a name; nameless columns with cells stay as they are, and are refused.
 
     >>> _named(("", "text", "", ""), [RawRow(2, ["1", "good", "", ""])])
     ('', 'text')
@@ -285,9 +304,22 @@ def open_source(where: str, *, encoding: str | None = None, delimiter: str | Non
 
 
 def text_encoding(where: str | PathLike[str], encoding: str | None) -> str | None:
-    """The encoding named for all tables of a command, for this one: none where its format has
-    none.
+    """The encoding that a command names for all its tables, for one of them.
 
+    Parameters
+    ----------
+    where : str | PathLike[str]
+        The input.
+    encoding : str | None
+        The encoding named for all tables.
+
+    Returns
+    -------
+    str | None
+        ``encoding``, or ``None`` where the format has no encoding.
+
+    Examples
+    --------
     >>> text_encoding("pool.csv.gz", "cp1252"), text_encoding("pool.parquet", "cp1252")
     ('cp1252', None)
     """
@@ -322,11 +354,24 @@ def _format(path: str) -> str:
 class Frame:
     """A table in memory.
 
-    Attributes:
-        data: every row, bad ones too; all columns are text, the index is the row's line.
-        errors: line → why the row cannot be used.
-        notes: line → what had to be done to read it.
-        name: what messages call the input.
+    Attributes
+    ----------
+    data : pd.DataFrame
+        Every row, bad ones too; all columns are text, the index is the row's line.
+    errors : dict[int, str]
+        Line → why the row cannot be used.
+    notes : dict[int, str]
+        Line → what had to be done to read it.
+    name : str
+        What messages call the input.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "in.csv"
+    >>> _ = path.write_text("id,text\\n1,fine\\n2\\n")
+    >>> read_frame(path).errors
+    {3: 'line 3: 1 cell where the header has 2'}
     """
 
     data: pd.DataFrame
@@ -343,8 +388,27 @@ def read_frame(
     max_cell_chars: int = MAX_CELL_CHARS,
     allow_nul: bool = False,
 ) -> Frame:
-    """Read a whole table; takes and raises what :class:`TableReader` does.
+    """Read a whole table into a pandas DataFrame; the parameters are those of :class:`TableReader`.
 
+    Parameters
+    ----------
+    path : str | PathLike[str]
+        The file, or the ``hf:`` or ``sql:`` input.
+    encoding, delimiter, max_cell_chars, allow_nul : str | None
+        See :class:`TableReader`.
+
+    Returns
+    -------
+    Frame
+        Every row as text, bad ones included, with the errors by line.
+
+    Raises
+    ------
+    EcomfsError
+        See :class:`TableReader`.
+
+    Examples
+    --------
     >>> import pathlib, tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "reviews.csv"
     >>> _ = path.write_text("id,text\\n1,fine\\n2\\n")

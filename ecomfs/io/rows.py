@@ -1,4 +1,5 @@
-"""What a table is made of, whatever file it came from.
+"""The parts of a table, whatever file it came from: rows, chunks, cells as text, and what a format
+must offer.
 
 Rows are named tuples: millions of them are made, and a frozen dataclass takes several times as
 long to make.
@@ -41,13 +42,24 @@ class Dialect:
 class TableRow(NamedTuple):
     """One row.
 
-    Attributes:
-        line: where it begins in the file, counted from 1, for a person to find it (the record's
-            number in formats without lines).
-        cells: column name → text; every column of the header is there.
-        error: why the row cannot be used; empty when it can. Its cells hold what could be read.
-        note: what had to be done to read it (another encoding than the file's); empty otherwise.
-        extra: cells beyond the header's width, so that nothing of the row is lost.
+    Attributes
+    ----------
+    line : int
+        Where it begins in the file, counted from 1, for a person to find it (the record's number in
+        formats without lines).
+    cells : Mapping[str, str]
+        Column name → text; every column of the header is there.
+    error : str
+        Why the row cannot be used; empty when it can. Its cells hold what could be read.
+    note : str
+        What had to be done to read it (another encoding than the file's); empty otherwise.
+    extra : tuple[str, ...]
+        Cells beyond the header's width, so that nothing of the row is lost.
+
+    Examples
+    --------
+    >>> TableRow(3, {"text": "fine"}).cells["text"]
+    'fine'
     """
 
     line: int
@@ -61,10 +73,19 @@ class TableRow(NamedTuple):
 class Place:
     """Where a row begins in a file.
 
-    Attributes:
-        row: its position among all rows, counted from 0.
-        byte: of the file, counted from 0.
-        line: of the file, counted from 1.
+    Attributes
+    ----------
+    row : int
+        Its position among all rows, counted from 0.
+    byte : int
+        Of the file, counted from 0.
+    line : int
+        Of the file, counted from 1.
+
+    Examples
+    --------
+    >>> Place(row=1000, byte=52_311, line=1004).row
+    1000
     """
 
     row: int
@@ -131,7 +152,7 @@ class Source(Protocol):
 
     @property
     def note(self) -> str:
-        """What a person should know about how the encoding was found; mostly empty."""
+        """How the encoding was found, where that needs a check by the user; else empty."""
         ...
 
     @property
@@ -148,7 +169,7 @@ class Source(Protocol):
 
 
 class TypedSource:
-    """Base of formats whose values have types and that know no encoding of their own."""
+    """Base of formats whose values have types, and that have no text encoding."""
 
     encoding = ""
     note = ""
@@ -166,6 +187,19 @@ def cell_text(value: Any) -> str:
     which are JSON; whole floats lose their ``.0`` (Excel and pandas add it to integer columns);
     dates are ISO 8601, without a time when it is midnight.
 
+    Parameters
+    ----------
+    value : object
+        One value of a typed format.
+
+    Returns
+    -------
+    str
+        The text; a missing value is the empty text, an infinite number a marked text that no label
+        accepts.
+
+    Examples
+    --------
     >>> [cell_text(v) for v in ("好", None, True, 3, 3.0, 0.25, ["a", {"b": "好"}])]
     ['好', '', 'true', '3', '3', '0.25', '["a", {"b": "好"}]']
     >>> cell_text(float("nan")), cell_text([1.0, float("nan")])
@@ -198,6 +232,18 @@ def cell_text(value: Any) -> str:
 def is_missing(value: Any) -> bool:
     """Whether a value is ``None``, NaN, NaT or ``pandas.NA``.
 
+    Parameters
+    ----------
+    value : object
+        One value, of Python, NumPy or pandas.
+
+    Returns
+    -------
+    bool
+        True when no value was given.
+
+    Examples
+    --------
     >>> [is_missing(v) for v in (None, float("nan"), "", 0)]
     [True, True, False, False]
     """
@@ -222,6 +268,8 @@ class IdTracker:
     Among ten million different ids the chance of any false alarm is 3 in a million (birthday
     bound n²/2⁶⁵).
 
+    Examples
+    --------
     >>> ids = IdTracker()
     >>> ids.add("r1"), ids.add("r2"), ids.add("r1")
     (True, True, False)

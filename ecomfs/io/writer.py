@@ -1,4 +1,4 @@
-"""Write a table so that it is whole or not there."""
+"""Write a table, as text or Parquet, so that the file is complete or not there."""
 
 from __future__ import annotations
 
@@ -23,6 +23,20 @@ OutputEncoding = Literal["utf-8", "utf-8-sig"]
 def added_columns(header: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
     """Names for columns added beside ``header``: one that is taken gets a suffix.
 
+    Parameters
+    ----------
+    header : Sequence[str]
+        Column names that are taken.
+    names : Sequence[str]
+        The columns to add.
+
+    Returns
+    -------
+    tuple[str, ...]
+        One free name per added column.
+
+    Examples
+    --------
     >>> added_columns(["id", "text", "label"], ["label", "confidence"])
     ('label_2', 'confidence')
     """
@@ -41,7 +55,7 @@ class AtomicWriter:
     ``.gz`` or ``.zst`` is packed.
 
     Rows go to a temporary file in the same folder, which is renamed when the ``with`` block ends
-    well; :mod:`ecomfs.io.target` says what becomes of links, modes, pipes and ``-``. When it
+    well; links, modes, pipes and ``-`` are treated as :mod:`ecomfs.io.target` describes. When it
     ends with an exception, what was written is kept as ``<name>.partial`` and the exception's
     notes say so; an existing file of the final name is untouched.
 
@@ -49,17 +63,27 @@ class AtomicWriter:
     :class:`ecomfs.io.TableReader`. Lone surrogates, which UTF-8 cannot hold, are written as
     ``\\udXXX`` escapes.
 
-    Args:
-        path: the file to make.
-        header: column names.
-        encoding: ``utf-8-sig`` puts the mark in front that Excel wants.
-        delimiter: one character.
+    Parameters
+    ----------
+    path : str | PathLike[str]
+        The file to make.
+    header : Sequence[str]
+        Column names.
+    encoding : OutputEncoding
+        ``utf-8-sig`` puts the mark in front that Excel wants.
+    delimiter : str
+        One character.
 
-    Raises:
-        ConfigError: a ``.zst`` name, and the package for it is not installed.
-        OutputError: the folder is missing or may not be written, the path is a folder or a
-            database, or the disk is full.
+    Raises
+    ------
+    ConfigError
+        A ``.zst`` name, and the package for it is not installed.
+    OutputError
+        The folder is missing or may not be written, the path is a folder or a database, or the disk
+        is full.
 
+    Examples
+    --------
     >>> import pathlib, tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "out.csv"
     >>> with AtomicWriter(path, ["id", "text"]) as out:
@@ -292,7 +316,13 @@ _PACKED = {".gz", ".zst", ".zstd"}
 
 
 class TableWriter(Protocol):
-    """A table that appears under its name when it is complete."""
+    """A table that appears under its name when it is complete.
+
+    Examples
+    --------
+    >>> [name for name in vars(TableWriter) if not name.startswith("_")]
+    ['write', 'commit', 'discard']
+    """
 
     def write(self, rows: Iterable[Sequence[str]]) -> None:
         """Append rows of the header's width."""
@@ -313,13 +343,31 @@ def open_writer(
 ) -> TableWriter:
     """CSV, TSV (``.tsv``), either packed (``.gz``, ``.zst``), or Parquet (``.parquet``).
 
-    Args:
-        numbers: columns that Parquet keeps as numbers.
+    Parameters
+    ----------
+    path : Path
+        The output.
+    header : Sequence[str]
+        Column names.
+    encoding : OutputEncoding
+        Of a text file; ``utf-8-sig`` writes the mark that Excel needs.
+    numbers : Sequence[str]
+        Columns that Parquet keeps as numbers.
 
-    Raises:
-        ConfigError: a format that is read but not written, or its package is not installed.
-        OutputError: it cannot be written.
+    Returns
+    -------
+    TableWriter
+        A writer to use in a ``with`` block, or to end with ``commit`` or ``discard``.
 
+    Raises
+    ------
+    ConfigError
+        A format that is read but not written, or its package is not installed.
+    OutputError
+        It cannot be written.
+
+    Examples
+    --------
     >>> check_output(Path("out.xlsx"))
     Traceback (most recent call last):
     ecomfs.errors.ConfigError: out.xlsx: .xlsx is not written (use .csv, .csv.gz, ... or .parquet)
@@ -333,8 +381,25 @@ def open_writer(
 def check_output(path: Path) -> str:
     """``parquet`` or ``text``, by the name.
 
-    Raises:
-        ConfigError: a format that is not written.
+    Parameters
+    ----------
+    path : Path
+        The output.
+
+    Returns
+    -------
+    str
+        ``"parquet"`` or ``"text"``.
+
+    Raises
+    ------
+    ConfigError
+        A format that is not written.
+
+    Examples
+    --------
+    >>> check_output(Path("out.csv.gz")), check_output(Path("out.parquet"))
+    ('text', 'parquet')
     """
     kind = _kind(path)
     if kind in _OTHERS:

@@ -34,6 +34,8 @@ class Pool:
     Safe to use from several threads and processes at once: writers queue, readers always see a
     whole version.
 
+    Examples
+    --------
     >>> pool = Pool.in_memory()
     >>> pool.add([Example("a", {"text": "great"}, "positive"),
     ...           Example("b", {"text": "broke at once"}, "positive")])

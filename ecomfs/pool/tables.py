@@ -1,11 +1,11 @@
-"""The tables of a pool database.
+"""The tables of a pool database, and what the transactions of one pool read and write.
 
-    ecomfs_pool      one row a named pool: its current version
-    ecomfs_example   one row a revision of an example; alive in versions [added_in, retired_in)
-    ecomfs_change    one row a version: what happened, when, and why
+    ecomfs_pool      one row per named pool: its current version
+    ecomfs_example   one row per revision of an example; alive in versions [added_in, retired_in)
+    ecomfs_change    one row per version: what happened, when, and why
 
-A revision is never updated except to close it (``retired_in``), so every old version of a pool
-can be read again exactly.
+Versions are numbers that only grow. A revision is never updated except to close it
+(``retired_in``), so every old version of a pool can be read again exactly.
 """
 
 from __future__ import annotations

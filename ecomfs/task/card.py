@@ -1,4 +1,8 @@
-"""What a field of a row is: the part of a task card that rendering needs."""
+"""The task card: everything about a task that is not data.
+
+A card is a YAML file that a person can read and edit (``prompts/<task>/task.yaml``). It is
+validated strictly: an unknown key is an error, because a misspelt key would otherwise be ignored.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +26,8 @@ _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|[_\s]+")
 class Words(BaseModel):
     """The same words in both languages; a plain string stands for both.
 
+    Examples
+    --------
     >>> Words.model_validate("GB").zh
     'GB'
     """
@@ -44,25 +50,43 @@ class Words(BaseModel):
 class FieldSpec(BaseModel):
     """One field of a row.
 
-    Attributes:
-        name: column name.
-        kind: how its cells are read. ``history`` is a list, oldest first, in JSON or with
-            ``separator``; ``json`` any JSON value; ``id`` is never rendered.
-        names: what a reader calls it; made from ``name`` by default.
-        aliases: other column names that mean this field, compared without case.
-        unit: follows a number; for a price the currency of cells that name none.
-        values: category code → what a reader calls it.
-        items: the parts of a history's items that are objects, in reading order; all parts by
-            default.
-        newest_first: the history is stored with its newest item first.
-        max_items: how many items of a history are shown, the most recent ones; the rest is
-            counted.
-        separator: splits a history that is not JSON.
-        decimal: the decimal mark of a number or price, ``comma`` or ``point``; found out from the
-            column by default.
-        date_format: :func:`datetime.strptime` format; common forms are read without.
-        missing: whether the text says that the value is missing.
-        weight: of the field in :class:`ecomfs.features.GowerSpace`.
+    Attributes
+    ----------
+    name : str
+        Column name.
+    kind : FieldKind
+        How its cells are read. ``history`` is a list, oldest first, in JSON or with ``separator``;
+        ``json`` any JSON value; ``id`` is never rendered.
+    names : Words | None
+        What a reader calls it; made from ``name`` by default.
+    aliases : tuple[str, ...]
+        Other column names that mean this field, compared without case.
+    unit : Words
+        Follows a number; for a price the currency of cells that name none.
+    values : Mapping[str, Words]
+        Category code → what a reader calls it.
+    items : tuple[FieldSpec, ...]
+        The parts of a history's items that are objects, in reading order; all parts by default.
+    newest_first : bool
+        The history is stored with its newest item first.
+    max_items : int
+        How many items of a history are shown, the most recent ones; the rest is counted.
+    separator : str
+        Splits a history that is not JSON.
+    decimal : DecimalMark
+        The decimal mark of a number or price, ``comma`` or ``point``; found out from the column by
+        default.
+    date_format : str
+        :func:`datetime.strptime` format; common forms are read without.
+    missing : {"say", "skip"}
+        Whether a missing value is written as unknown, or left out.
+    weight : float
+        Of the field in :class:`ecomfs.features.GowerSpace`.
+
+    Examples
+    --------
+    >>> FieldSpec(name="price_usd", kind="price", unit="$").title("en")
+    'price usd'
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -118,6 +142,18 @@ class FieldSpec(BaseModel):
 def readable(name: str) -> str:
     """A column name as words.
 
+    Parameters
+    ----------
+    name : str
+        Name of a column.
+
+    Returns
+    -------
+    str
+        Lower-case words; words in capitals stay.
+
+    Examples
+    --------
     >>> readable("MntWines"), readable("is_switch"), readable("URL"), readable("last_5G_visit")
     ('mnt wines', 'is switch', 'URL', 'last 5G visit')
     """
@@ -131,6 +167,18 @@ def plain_key(spelling: str) -> str:
 
     Characters that carry meaning stay, so this is not NFKC, which makes ``M²`` and ``M2`` one.
 
+    Parameters
+    ----------
+    spelling : str
+        One spelling of a label.
+
+    Returns
+    -------
+    str
+        A key that is equal for such spellings.
+
+    Examples
+    --------
     >>> plain_key(" Ｐositive ") == plain_key("POSITIVE")
     True
     >>> plain_key("M²") == plain_key("M2"), plain_key("½") == plain_key("1/2")
@@ -146,6 +194,8 @@ class _Strict(BaseModel):
 class Bilingual(_Strict):
     """One text in both languages.
 
+    Examples
+    --------
     >>> Bilingual(en="Review", zh="评论").get("zh")
     '评论'
     """
@@ -163,13 +213,21 @@ class CardField(_Strict):
     In the YAML file the keys of ``rendering`` (``kind``, ``unit``, ``values``, ``items``, …) stand
     beside ``name`` and ``title``; they are those of :class:`FieldSpec`.
 
-    Attributes:
-        name: the name templates use.
-        title: what a reader calls it.
-        aliases: column names that mean this field, compared without case.
-        required: a row without it (or with it empty) cannot be classified.
-        rendering: how its cells are read and put into words; plain text by default.
+    Attributes
+    ----------
+    name : str
+        The name templates use.
+    title : Bilingual
+        What a reader calls it.
+    aliases : tuple[str, ...]
+        Column names that mean this field, compared without case.
+    required : bool
+        A row without it (or with it empty) cannot be classified.
+    rendering : FieldSpec
+        How its cells are read and put into words; plain text by default.
 
+    Examples
+    --------
     >>> spec = CardField.model_validate(
     ...     {"name": "age", "title": {"en": "Age", "zh": "年龄"}, "kind": "number"})
     >>> spec.kind, spec.rendering.title("zh")
@@ -203,12 +261,24 @@ class CardField(_Strict):
 class LabelSpec(_Strict):
     """One label.
 
-    Attributes:
-        name: canonical name.
-        words: what the model reads and answers, per language.
-        definition: one sentence that says when the label holds.
-        aliases: other spellings found in data and in answers.
-        optional: part of the label space only when the pool has it (such as *neutral*).
+    Attributes
+    ----------
+    name : str
+        Canonical name.
+    words : Bilingual
+        What the model reads and answers, per language.
+    definition : Bilingual
+        One sentence: when the label holds.
+    aliases : tuple[str, ...]
+        Other spellings found in data and in answers.
+    optional : bool
+        Part of the label space only when the pool has it (such as *neutral*).
+
+    Examples
+    --------
+    >>> LabelSpec(name="like", words=Bilingual(en="Yes", zh="是"),
+    ...           definition=Bilingual(en="The user likes it.", zh="用户喜欢。")).spellings()
+    ('like', 'Yes', '是')
     """
 
     name: str
@@ -225,23 +295,44 @@ class LabelSpec(_Strict):
 class TaskCard(_Strict):
     """A task.
 
-    Attributes:
-        name: folder name and command-line name.
-        title, description: for people.
-        fields: the fields of a row, in reading order.
-        label_title: what the answer is called in the prompt ("Sentiment").
-        label_column: column names that hold the label, compared without case.
-        label_space: ``closed``: exactly ``labels``; the pool's labels must be among them.
-            ``open``: whatever labels the pool has; ``labels`` may add words and definitions.
-        positive: the label that rankings put first and binary metrics are about.
-        instruction: the first lines of every prompt.
-        default_k: demonstrations a prompt.
-        layout: of rows that have other kinds of field than text: ``line``, the most telling
-            field first; ``lines``, one field a line in the card's order.
-        max_fields: most fields of a rendered row; of more, those that tell most about the label
-            in the pool stay.
-        language: fixed prompt language, or ``auto`` to follow each row's own language.
-        templates: template version per language.
+    Attributes
+    ----------
+    name : str
+        Folder name and command-line name.
+    title, description : Bilingual
+        For people.
+    fields : tuple[CardField, ...]
+        The fields of a row, in reading order.
+    label_title : Bilingual
+        What the answer is called in the prompt ("Sentiment").
+    label_column : tuple[str, ...]
+        Column names that hold the label, compared without case.
+    label_space : {"closed", "open"}
+        ``closed``: exactly ``labels``; the pool's labels must be among them. ``open``: whatever
+        labels the pool has; ``labels`` may add words and definitions.
+    positive : str | None
+        The label that rankings put first and binary metrics are about.
+    instruction : Bilingual
+        The first lines of every prompt.
+    default_k : int
+        Demonstrations a prompt.
+    layout : {"line", "lines"}
+        Of rows that have other kinds of field than text: ``line``, the most informative field first;
+        ``lines``, one field a line in the card's order.
+    max_fields : int | None
+        Most fields of a rendered row; of more, those with the most information on the label in the pool
+        stay.
+    language : {"auto", "en", "zh"}
+        Fixed prompt language, or ``auto`` to follow each row's own language.
+    templates : Bilingual
+        Template version per language.
+
+    Examples
+    --------
+    >>> from ecomfs.task import load_task
+    >>> card = load_task("review_sentiment")
+    >>> card.label_space, [label.name for label in card.labels]
+    ('closed', ['positive', 'negative', 'neutral'])
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")

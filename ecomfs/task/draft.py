@@ -1,8 +1,8 @@
-"""The draft of a task card from labelled data, with the questions only a person can answer.
+"""The draft of a task card from labelled data, and the checks of a finished card.
 
-What the data say is written down: fields, labels, their spellings. What they do not say (what a
-label means, its word in the other language) is written as a question that begins with
-:data:`QUESTION`; :func:`ecomfs.task.draft.lint_card` reports every question still there.
+Fields, labels and their spellings come from the data. What the data do not contain (what a label
+means, its word in the other language) is written as a question that begins with :data:`QUESTION`;
+:func:`lint_card` reports every question that is not answered yet.
 """
 
 from __future__ import annotations
@@ -58,17 +58,33 @@ def draft_task(
 ) -> Draft:
     """A card for a person to edit.
 
-    Args:
-        name: of the task: lower-case letters, digits and underscores.
-        columns: the columns a row is made of.
-        labels: the label of every row of the data, as it stands there.
-        label_column: what its column is called.
-        language: of the prompts; ``auto`` follows each row.
-        where: the data come from, for the message of an error.
+    Parameters
+    ----------
+    name : str
+        Of the task: lower-case letters, digits and underscores.
+    columns : Sequence[str]
+        The columns a row is made of.
+    labels : Sequence[str]
+        The label of every row of the data, as it stands there.
+    label_column : str
+        What its column is called.
+    language : {"auto", "en", "zh"}
+        Of the prompts; ``auto`` follows each row.
+    where : str
+        The data come from, for the message of an error.
 
-    Raises:
-        TaskError: the name cannot be one, there is no column or fewer than two labels.
+    Returns
+    -------
+    Draft
+        The card as YAML text, and what a person must answer.
 
+    Raises
+    ------
+    TaskError
+        The name cannot be one, there is no column or fewer than two labels.
+
+    Examples
+    --------
     >>> draft = draft_task("gift", ["note"], ["yes", "no", "Yes"])
     >>> draft.labels, draft.aliases, draft.card.splitlines()[2]
     (('yes', 'no'), {'yes': ('Yes',)}, 'name: gift')
@@ -190,11 +206,21 @@ def _ask(question: str) -> str:
 class LintFinding:
     """One thing that a person should look at.
 
-    Attributes:
-        level: ``error``: the task must not be used so; ``warning``: it can be.
-        where: the key of the card, or the template.
-        what: what is wrong.
-        hint: the mend.
+    Attributes
+    ----------
+    level : {"error", "warning"}
+        ``error``: the task must not be used so; ``warning``: it can be.
+    where : str
+        The key of the card, or the template.
+    what : str
+        What is wrong.
+    hint : str
+        How to fix it.
+
+    Examples
+    --------
+    >>> LintFinding("error", "instruction.zh", "is empty", "write it").level
+    'error'
     """
 
     level: Literal["error", "warning"]
@@ -206,8 +232,20 @@ class LintFinding:
 def lint_card(card: TaskCard) -> list[LintFinding]:
     """Texts that are missing or still questions, and names that could mean two things.
 
-    A text that is missing in a language the card never speaks (``language: en``) is a warning.
+    A text that is missing in a language that no prompt has (``language: en``) is a warning.
 
+    Parameters
+    ----------
+    card : TaskCard
+        The card.
+
+    Returns
+    -------
+    list[LintFinding]
+        Errors and warnings, in the order of the card.
+
+    Examples
+    --------
     >>> from ecomfs.task import load_task
     >>> lint_card(load_task("product_category"))
     []
@@ -221,10 +259,10 @@ def _texts(card: TaskCard) -> Iterator[LintFinding]:
             value = text.get("zh" if language == "zh" else "en").strip()
             if value and not value.startswith(QUESTION):
                 continue
-            spoken = card.language in ("auto", language)
+            used = card.language in ("auto", language)
             what = "is still a question" if value else "is empty"
             hint = value.removeprefix(QUESTION).strip() or "write it"
-            yield LintFinding("error" if spoken else "warning", f"{where}.{language}", what, hint)
+            yield LintFinding("error" if used else "warning", f"{where}.{language}", what, hint)
 
 
 def _bilinguals(card: TaskCard) -> Iterable[tuple[str, Bilingual]]:

@@ -116,7 +116,7 @@ def column_labels(
 ) -> list[str | None]:
     """The labels of a column of a file: :func:`label_text` of every cell.
 
-    A cell of text that says ``nan`` is a label like any other, unless all other labels of the
+    A cell with the text ``nan`` is a label like any other, unless all other labels of the
     column are numbers: then it is a missing number that some program wrote so, and ``inf`` there
     is an infinite one.
 
@@ -157,7 +157,7 @@ def column_labels(
 
 
 def is_missing_number(text: str, labels: Iterable[str]) -> bool:
-    """Whether a true label is a missing number: it says ``nan``, and all labels are numbers.
+    """Whether a true label is a missing number: its text is ``nan``, and all labels are numbers.
 
     Examples
     --------

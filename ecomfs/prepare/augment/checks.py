@@ -1,4 +1,4 @@
-"""What a candidate must pass to become an example."""
+"""The checks that a candidate must pass to become an example."""
 
 from __future__ import annotations
 
@@ -22,15 +22,26 @@ _PROMPT_SHARE = 0.8  # of a text's shingles in one line of the prompt: it was co
 class FilterPolicy:
     """How strict the checks are.
 
-    Attributes:
-        confidence: least probability of the label, read by the classifier.
-        near: shingle similarity (Jaccard) from which two texts are near copies, 0.5 to 1.
-        shortest, longest: of a rewrite, as a share of its source's length in characters (a
-            Chinese one counts as three); a borrowed text may be as many times shorter or longer
-            than the shortest or longest of the pool.
+    Attributes
+    ----------
+    confidence : float
+        Least probability of the label, read by the classifier.
+    near : float
+        Shingle similarity (Jaccard) from which two texts are near copies, 0.5 to 1.
+    shortest, longest : float
+        Of a rewrite, as a share of its source's length in characters (a Chinese one counts as
+        three); a borrowed text may be as many times shorter or longer than the shortest or longest
+        of the pool.
 
-    Raises:
-        ConfigError: a number out of range.
+    Raises
+    ------
+    ConfigError
+        A number out of range.
+
+    Examples
+    --------
+    >>> FilterPolicy(confidence=0.9).near
+    0.7
     """
 
     confidence: float = 0.7
@@ -58,18 +69,23 @@ class CandidateFilter:
     experts that may be fused with it know the whole pool. So does the label bias, a few numbers
     for all examples together.
 
-    Args:
-        pipeline: the fitted classifier's.
-        field: the text field that is compared; ``None`` for the whole row as text.
+    Parameters
+    ----------
+    pipeline : Pipeline
+        The fitted classifier's.
+    field : str | None
+        The text field that is compared; ``None`` for the whole row as text.
 
-    Raises:
-        PoolError: the pipeline has no examples.
+    Raises
+    ------
+    PoolError
+        The pipeline has no examples.
     """
 
     def __init__(
         self, pipeline: Pipeline, field: str | None, policy: FilterPolicy | None = None
     ) -> None:
-        # The linear probe was solved on the source too, so it would tell its label.
+        # The linear probe was fitted on the source too: its answer would be that label.
         self.pipeline = replace(pipeline, experts=None, policy=Decision())
         self.policy = policy or FilterPolicy()
         self.examples = _retriever(pipeline).examples
@@ -125,7 +141,7 @@ class CandidateFilter:
         if before is not None:
             named = self._named(text) - self._named(before)
             if named:
-                return "leaks_label", f"says {sorted(named)[0]!r}"
+                return "leaks_label", f"contains {sorted(named)[0]!r}"
         item = _print(text)
         line = _copied(item, prompt)
         if line:
@@ -141,7 +157,7 @@ class CandidateFilter:
     async def check_reading(
         self, examples: Sequence[Example], sources: Sequence[Example | None]
     ) -> list[Candidate]:
-        """What the classifier says: each candidate, kept or rejected.
+        """Have the classifier read each candidate, which is then kept or rejected.
 
         Raises:
             EngineError: the engine is gone altogether.
@@ -180,12 +196,12 @@ class CandidateFilter:
         self._near.add(name, item)
 
     def _named(self, text: str) -> set[str]:
-        said = text.casefold().replace("_", " ")
-        return {name for name in self._names if _says(said, name)}
+        plain = text.casefold().replace("_", " ")
+        return {name for name in self._names if _contains_word(plain, name)}
 
 
 def _size(text: str) -> int:
-    """Characters, a Chinese one for three: it says about as much as three letters, and borrowed
+    """Characters, a Chinese one for three: it carries about as much as three letters, and borrowed
     texts are compared across languages.
 
     >>> _size("broke"), _size("坏了!")
@@ -194,10 +210,10 @@ def _size(text: str) -> int:
     return len(text) + 2 * sum("\u3400" <= char <= "\u9fff" for char in text)
 
 
-def _says(text: str, name: str) -> bool:
+def _contains_word(text: str, name: str) -> bool:
     """Whether a text has a name as a word of its own; Chinese has no spaces to go by.
 
-    >>> _says("unlike the others", "like"), _says("i like it", "like"), _says("给好评", "好评")
+    >>> _contains_word("unlike the others", "like"), _contains_word("i like it", "like"), _contains_word("给好评", "好评")
     (False, True, True)
     """
     start = r"(?<![a-z0-9])" if re.match(r"[a-z0-9]", name) else ""

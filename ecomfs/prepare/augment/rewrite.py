@@ -31,15 +31,28 @@ _QUOTES = "\"'“”「」"
 class RewriteSettings:
     """How texts are written.
 
-    Attributes:
-        temperature: of the drawing, above 0.
-        seed: round *n* draws with ``seed + n``.
-        attempts: how often one example may be rewritten.
-        generations: most texts in all; ``None`` for what ``attempts`` allows.
-        max_tokens: most tokens of a text.
+    Attributes
+    ----------
+    temperature : float
+        Of the drawing, above 0.
+    seed : int
+        Round *n* draws with ``seed + n``.
+    attempts : int
+        How often one example may be rewritten.
+    generations : int | None
+        Most texts in all; ``None`` for what ``attempts`` allows.
+    max_tokens : int
+        Most tokens of a text.
 
-    Raises:
-        ConfigError: a number out of range.
+    Raises
+    ------
+    ConfigError
+        A number out of range.
+
+    Examples
+    --------
+    >>> RewriteSettings(temperature=1.0).attempts
+    4
     """
 
     temperature: float = 0.8
@@ -59,12 +72,25 @@ class RewriteSettings:
 def text_field(card: TaskCard, wanted: str | None = None) -> str:
     """The field that is rewritten.
 
-    Args:
-        wanted: its name; needed when the task has several fields of text.
+    Parameters
+    ----------
+    card : TaskCard
+        The task card.
+    wanted : str | None
+        Its name; needed when the task has several fields of text.
 
-    Raises:
-        ConfigError: no such field, none of text, or several to choose from.
+    Returns
+    -------
+    str
+        The name of the field.
 
+    Raises
+    ------
+    ConfigError
+        No such field, none of text, or several to choose from.
+
+    Examples
+    --------
     >>> from ecomfs.task import load_task
     >>> text_field(load_task("review_sentiment"))
     'text'
@@ -94,12 +120,29 @@ def load_prompts(choice: Path | None = None, version: str = "v1") -> dict[Langua
     """The templates that ask for a rewrite, by language. A template sees ``text``, the text to
     rewrite, and ends where the new one begins.
 
-    Args:
-        choice: a template file that serves both languages.
+    Parameters
+    ----------
+    choice : Path | None
+        A template file that serves both languages.
+    version : str
+        Version of the shipped templates.
 
-    Raises:
-        MissingFileError: no such file.
-        TemplateError: it does not compile, knows other names, or does not show the text.
+    Returns
+    -------
+    dict[Language, Template]
+        One template per language.
+
+    Raises
+    ------
+    MissingFileError
+        No such file.
+    TemplateError
+        It does not compile, uses other names, or does not show the text.
+
+    Examples
+    --------
+    >>> sorted(load_prompts())
+    ['en', 'zh']
     """
     languages: tuple[Language, ...] = ("en", "zh")
     if choice is None:
@@ -130,17 +173,36 @@ async def rewrite(
 ) -> Augmented:
     """Rewrites of the examples of rare labels.
 
-    Args:
-        checks: of the pool's classifier; it may have judged other candidates before.
-        writer: the engine that writes; it may be another than the one that reads.
-        needs: the rare labels.
-        field: the text field that is rewritten; the other fields stay as in the source.
-        on_round: told all candidates so far, after every round.
+    Parameters
+    ----------
+    checks : CandidateFilter
+        The checks; they may have seen other candidates before.
+    writer : Engine
+        The engine that writes; it may be another than the one that reads.
+    needs : Sequence[RareLabel]
+        The rare labels.
+    field : str
+        The text field that is rewritten; the other fields stay as in the source.
+    settings : RewriteSettings | None
+        How texts are written.
+    prompts : Mapping[Language, Template] | None
+        The templates that ask for a rewrite (:func:`load_prompts`).
+    on_round : Callable[[Sequence[Candidate]], None]
+        Told all candidates so far, after every round.
 
-    Raises:
-        ConfigError: the engine does not generate text.
-        PoolError: no rare label has an example that a person labelled.
-        EngineError: the engine is gone before there is any candidate.
+    Returns
+    -------
+    Augmented
+        All candidates, kept and rejected.
+
+    Raises
+    ------
+    ConfigError
+        The engine does not generate text.
+    PoolError
+        No rare label has an example that a person labelled.
+    EngineError
+        The engine is gone before there is any candidate.
     """
     settings = settings or RewriteSettings()
     prompts = prompts or load_prompts()

@@ -28,6 +28,18 @@ _HAN = re.compile(r"[\u4e00-\u9fff]")
 def fix_mojibake(text: str) -> str:
     """The text as it was meant, or unchanged when that is not certain.
 
+    Parameters
+    ----------
+    text : str
+        One cell.
+
+    Returns
+    -------
+    str
+        The repaired text; the same text where the repair is not certain.
+
+    Examples
+    --------
     >>> fix_mojibake("donâ€™t buy"), fix_mojibake("å¾ˆå¥½"), fix_mojibake("ÖÊÁ¿ºÜºÃ")
     ('don’t buy', '很好', '质量很好')
     >>> fix_mojibake("déçu, très cher"), fix_mojibake("质量很好")
@@ -57,7 +69,7 @@ def _gbk_as_latin1(text: str) -> str:
         fixed = text.encode("latin-1").decode("gb18030")
     except UnicodeError:
         return ""
-    # Emoji are four-byte codes with digits in them; what is judged is the text around them.
+    # Emoji are four-byte codes with digits in them; only the text around them is examined.
     plain = _EMOJI.sub("", fixed)
     raw = plain.encode("gb18030")
     runs = _HIGH_RUNS.findall(raw.decode("latin-1"))
@@ -119,6 +131,20 @@ _NOT_PICTURES = {"©", "®", "™"}  # emoji by the standard, letters by use
 def clean_text(text: str, policy: CleanPolicy) -> tuple[str, list[FindingKind]]:
     """The text as the policy wants it, and the kinds of change that were made.
 
+    Parameters
+    ----------
+    text : str
+        One cell.
+    policy : CleanPolicy
+        What to repair.
+
+    Returns
+    -------
+    tuple[str, list[FindingKind]]
+        The text, and the kinds of change in the order in which they were made.
+
+    Examples
+    --------
     >>> clean_text("Great<br>phone&nbsp;&amp; case\\u200b ", CleanPolicy())
     ('Great\\nphone & case', ['html', 'control', 'space'])
     >>> clean_text("i <3 it, price < 5", CleanPolicy())
