@@ -47,7 +47,7 @@ class Embedder(Protocol):
         ...
 
     def embed(self, texts: Sequence[str], *, query: bool) -> Vectors:
-        """One row a text, shape ``(len(texts), dimensions)``, float32, of length one; a text
+        """One row per text, shape ``(len(texts), dimensions)``, float32, of length one; a text
         without any content (empty, only punctuation) may get a row of zeros.
 
         Args:

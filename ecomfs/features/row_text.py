@@ -24,9 +24,9 @@ class RowText:
     """Rows of a task as text.
 
     Rows of text fields are laid out by :meth:`TaskCard.row_text`. Rows with numbers, categories,
-    dates or histories are put into words by a :class:`~ecomfs.features.FeatureRenderer`, fitted on
-    the pool by :meth:`fit`. Without a pool no field is rendered as unknown, since the columns of the
-    data are unknown too.
+    dates or histories are put into words by a :class:`FeatureRenderer`, fitted on
+    the pool by :meth:`fit`. Without a pool no field is rendered as unknown, since the
+    columns of the data are unknown too.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class RowText:
         self.renderer = self._renderer(known=False) if card.tabular else None
 
     def fit(self, rows: Sequence[Row], labels: Sequence[str]) -> Self:
-        """Learn from the pool what :class:`~ecomfs.features.FeatureRenderer` learns;
+        """Learn from the pool what :class:`FeatureRenderer` learns;
         ``card`` then has the decimal marks of its columns.
 
         Raises:
@@ -124,8 +124,8 @@ class FeatureRenderer:
 
     From the pool come the words for numbers ("high, 87th percentile"), whether dates have the day
     first, the decimal mark of numbers, and the order of the fields: texts, then fields that are
-    informative about the label, most informative first, then the others as the card lists them. Without
-    :meth:`fit` rows are rendered plainly, in the card's order.
+    informative about the label, most informative first, then the others as the card lists them.
+    Without :meth:`fit` rows are rendered plainly, in the card's order.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Typed formats as sources of rows: Excel, Parquet, data sets of the Hugging Face hub, SQL queries."""
+"""Typed formats as sources of rows: Excel, Parquet, Hugging Face data sets, SQL queries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON Lines (one object a line) and JSON files that hold one array of objects."""
+"""JSON Lines (one object per line) and JSON files that hold one array of objects."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class JsonLinesSource:
             if isinstance(parsed, dict):
                 keys |= dict.fromkeys(parsed)
         if not keys:
-            hint = "expected one JSON object a line"
+            hint = "expected one JSON object per line"
             raise EmptyInputError(f"{path.name}: no JSON object in it", hint=hint)
         self.header = tuple(keys)
 
@@ -90,7 +90,7 @@ class JsonArraySource:
         with open_binary(path) as stream:
             data = stream.read(MAX_ARRAY_BYTES + 1)
         if len(data) > MAX_ARRAY_BYTES:
-            hint = "write it as JSON Lines, one object a line"
+            hint = "write it as JSON Lines, one object per line"
             raise InputError(f"{path.name}: a JSON array of more than 256 MB", hint=hint)
         lines = read_lines(io.BytesIO(data), found)
         try:

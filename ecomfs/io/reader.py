@@ -60,7 +60,7 @@ class TableReader:
         Insist on this one; found out by default among ``,`` tab ``;`` ``|`` and, where the header
         has none of them, rarer ones such as ``^``.
     chunk_rows : int
-        Rows a chunk.
+        Rows per chunk.
     max_cell_chars : int
         Longest usable cell, in characters.
     allow_nul : bool

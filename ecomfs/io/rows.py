@@ -263,7 +263,7 @@ def _without_nan(value: Any) -> Any:
 
 
 class IdTracker:
-    """A set of ids that keeps only an 8-byte hash of each: about 16 to 32 bytes an id.
+    """A set of ids that keeps only an 8-byte hash of each: about 16 to 32 bytes per id.
 
     Among ten million different ids the chance of any false alarm is 3 in a million (birthday
     bound n²/2⁶⁵).

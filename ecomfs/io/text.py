@@ -170,7 +170,7 @@ def detect_language(text: str) -> Language:
     """The language whose prompt fits a text, by its script: ``zh`` when at least a third of its
     letters are Han, else ``en``, texts without letters included.
 
-    One Han character carries about as much as half a Latin word, so the rule is ``2 * han >= latin``.
+    One Han character carries about as much as half a Latin word: the rule is ``2 * han >= latin``.
     Product texts mix scripts ("小米 Redmi Note 12 Pro 手机壳"); the weight keeps Latin model names
     from deciding the language of a Chinese sentence. Other scripts are not detected.
 

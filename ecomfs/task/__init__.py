@@ -9,7 +9,6 @@ from ecomfs.task.card import (
     FieldSpec,
     LabelSpec,
     TaskCard,
-    Words,
     plain_key,
     readable,
 )
@@ -40,7 +39,6 @@ __all__ = [
     "LabelSpec",
     "LintFinding",
     "TaskCard",
-    "Words",
     "as_items",
     "as_table",
     "available_tasks",

@@ -23,16 +23,20 @@ NUMBERS = frozenset({"number", "price"})
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|[_\s]+")
 
 
-class Words(BaseModel):
-    """The same words in both languages; a plain string stands for both.
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Bilingual(_Strict):
+    """One text in both languages; in a card, a plain string stands for both.
 
     Examples
     --------
-    >>> Words.model_validate("GB").zh
+    >>> Bilingual(en="Review", zh="评论").get("zh")
+    '评论'
+    >>> Bilingual.model_validate("GB").zh
     'GB'
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     en: str
     zh: str
@@ -43,11 +47,11 @@ class Words(BaseModel):
         return {"en": value, "zh": value} if isinstance(value, str) else value
 
     def get(self, language: Language) -> str:
-        """The words in one language."""
+        """The text in one language."""
         return self.zh if language == "zh" else self.en
 
 
-class FieldSpec(BaseModel):
+class FieldSpec(_Strict):
     """One field of a row.
 
     Attributes
@@ -57,13 +61,13 @@ class FieldSpec(BaseModel):
     kind : FieldKind
         How its cells are read. ``history`` is a list, oldest first, in JSON or with ``separator``;
         ``json`` any JSON value; ``id`` is never rendered.
-    names : Words | None
+    names : Bilingual | None
         What a reader calls it; made from ``name`` by default.
     aliases : tuple[str, ...]
         Other column names that mean this field, compared without case.
-    unit : Words
+    unit : Bilingual
         Follows a number; for a price the currency of cells that name none.
-    values : Mapping[str, Words]
+    values : Mapping[str, Bilingual]
         Category code → what a reader calls it.
     items : tuple[FieldSpec, ...]
         The parts of a history's items that are objects, in reading order; all parts by default.
@@ -89,14 +93,12 @@ class FieldSpec(BaseModel):
     'price usd'
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     name: str = Field(min_length=1)
     kind: FieldKind
-    names: Words | None = None
+    names: Bilingual | None = None
     aliases: tuple[str, ...] = ()
-    unit: Words = Words(en="", zh="")
-    values: Mapping[str, Words] = Field(default_factory=dict)
+    unit: Bilingual = Bilingual(en="", zh="")
+    values: Mapping[str, Bilingual] = Field(default_factory=dict)
     items: tuple[FieldSpec, ...] = ()
     newest_first: bool = False
     max_items: int = Field(default=12, ge=1)
@@ -185,26 +187,6 @@ def plain_key(spelling: str) -> str:
     (False, False)
     """
     return visible(visible(spelling).casefold()).strip()
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Bilingual(_Strict):
-    """One text in both languages.
-
-    Examples
-    --------
-    >>> Bilingual(en="Review", zh="评论").get("zh")
-    '评论'
-    """
-
-    en: str
-    zh: str
-
-    def get(self, language: Language) -> str:
-        return self.zh if language == "zh" else self.en
 
 
 class CardField(_Strict):
@@ -315,13 +297,12 @@ class TaskCard(_Strict):
     instruction : Bilingual
         The first lines of every prompt.
     default_k : int
-        Demonstrations a prompt.
+        Demonstrations per prompt.
     layout : {"line", "lines"}
-        Of rows that have other kinds of field than text: ``line``, the most informative field first;
-        ``lines``, one field a line in the card's order.
+        Of rows with other kinds of field than text: ``line``, the most informative field first;
+        ``lines``, one field per line in the card's order.
     max_fields : int | None
-        Most fields of a rendered row; of more, those with the most information on the label in the pool
-        stay.
+        Most fields of a rendered row; of more, the most informative about the label stay.
     language : {"auto", "en", "zh"}
         Fixed prompt language, or ``auto`` to follow each row's own language.
     templates : Bilingual
@@ -392,7 +373,7 @@ class TaskCard(_Strict):
         return any(spec.kind != "text" for spec in self.fields)
 
     def with_rendering(self, specs: Sequence[FieldSpec]) -> TaskCard:
-        """The same task, its fields rendered by other specs, one a field."""
+        """The same task, its fields rendered by other specs, one per field."""
         fields = zip(self.fields, specs, strict=True)
         made = tuple(f.model_copy(update={"rendering": spec}) for f, spec in fields)
         return self.model_copy(update={"fields": made})

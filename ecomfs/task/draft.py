@@ -146,7 +146,7 @@ def _card(
         card["labels"] = [_label(each, taken) for each in spellings]
     card["instruction"] = _both("What should the reader decide, in one LANGUAGE sentence?")
     card["language"] = language
-    return card
+    return card if language == "auto" else _in_one_language(card, language)
 
 
 def _fields(columns: Sequence[str]) -> list[dict[str, Any]]:
@@ -196,6 +196,17 @@ def _titles(column: str, en: str, zh: str) -> dict[str, str]:
 
 def _both(question: str) -> dict[str, str]:
     return {each: _ask(question.replace("LANGUAGE", _CALLED[each], 1)) for each in _LANGUAGES}
+
+
+def _in_one_language(value: Any, language: str) -> Any:
+    """The card with one text where it has one in each language."""
+    if isinstance(value, dict):
+        if value.keys() == set(_LANGUAGES):
+            return value[language]
+        return {key: _in_one_language(inner, language) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_in_one_language(item, language) for item in value]
+    return value
 
 
 def _ask(question: str) -> str:
@@ -260,6 +271,8 @@ def _texts(card: TaskCard) -> Iterator[LintFinding]:
             if value and not value.startswith(QUESTION):
                 continue
             used = card.language in ("auto", language)
+            if not used and text.en == text.zh:
+                continue
             what = "is still a question" if value else "is empty"
             hint = value.removeprefix(QUESTION).strip() or "write it"
             yield LintFinding("error" if used else "warning", f"{where}.{language}", what, hint)

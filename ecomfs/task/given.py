@@ -246,9 +246,9 @@ class GivenLabels:
     Attributes
     ----------
     values : list[Any]
-        One a row.
+        One per row.
     texts : list[str | None]
-        One a row, as of :func:`label_text`; ``None``: missing.
+        One per row, as of :func:`label_text`; ``None``: missing.
     dtype : np.dtype[Any] | None
         The NumPy type that they had, where it is one of numbers or booleans.
 

@@ -123,7 +123,7 @@ def column_labels(
     Parameters
     ----------
     cells : sequence
-        One value a row.
+        One value per row.
     where : sequence of str, optional
         What errors call each row, such as ``"pool.csv, line 3"``.
     column : str
@@ -132,7 +132,7 @@ def column_labels(
     Returns
     -------
     list of (str or None)
-        One label a row, ``None`` where there is none.
+        One label per row, ``None`` where there is none.
 
     Raises
     ------

@@ -225,7 +225,7 @@ def _table(
 
 
 def _reading(name: str) -> str:
-    """Underscores read as spaces: small models read the words of ``card_arrival`` better than the name.
+    """Underscores as spaces: small models read words better than a name such as ``card_arrival``.
 
     >>> _reading("card_arrival"), _reading("_")
     ('card arrival', '_')

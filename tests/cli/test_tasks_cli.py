@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,19 @@ def test_answered_it_is_clean_and_loads(folder: Path, capsys: pytest.CaptureFixt
     assert run(["lint-task", "prompts/gift"]) == 0
     Path("pool.csv").write_text(DATA.replace("4,,own", "4,mine,own"), encoding="utf-8")
     assert lint("-e", "pool.csv") == 0
+
+
+def test_a_task_in_one_language_is_asked_in_one_and_needs_no_template(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert new("--language", "en") == 0
+    assert [path.name for path in Path("prompts/gift").iterdir()] == ["task.yaml"]
+    assert not re.search(r"[\u4e00-\u9fff]", Path("prompts/gift/task.yaml").read_text("utf-8"))
+    assert load_task("gift").instruction.zh == load_task("gift").instruction.en
+    answer_all()
+    capsys.readouterr()
+    assert lint() == 0
+    assert "nothing wrong" in capsys.readouterr().out
 
 
 def test_nothing_is_overwritten(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -187,7 +187,7 @@ class CleanReport:
         return list(dict.fromkeys(f.row for f in chosen))
 
     def to_frame(self) -> pd.DataFrame:
-        """One line a finding."""
+        """One line per finding."""
         import pandas as pd
 
         columns = ["kind", "action", "row", "id", "column", "detail"]
