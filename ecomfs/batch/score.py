@@ -38,8 +38,8 @@ from ecomfs.errors import (
     StoppedError,
 )
 from ecomfs.io import (
+    InputFile,
     OutputEncoding,
-    Read,
     TableReader,
     check_output,
     check_read,
@@ -274,7 +274,7 @@ def check_paths(source: str, output: Path) -> None:
     check_output(output)
     base = beside(output, source)
     failed, journal = failed_path(base), journal_path(base)
-    with reading([Read("the input", Path(source))]):
+    with reading([InputFile("the input", Path(source))]):
         check_target(output, "-o")
         check_target(failed, "the table of failed rows")
         if journal.exists():

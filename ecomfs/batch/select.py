@@ -18,8 +18,8 @@ from ecomfs.io import (
     NumberError,
     TableReader,
     TableRow,
+    mark_in_words,
     read_number,
-    said,
 )
 
 _CONDITION = re.compile(
@@ -177,7 +177,7 @@ class Selection:
     @property
     def numbers(self) -> dict[str, str]:
         """Column → decimal mark in words, of conditions that compare numbers of a table."""
-        return {w.column: said(w.mark) for w in self.where if w.mark}
+        return {w.column: mark_in_words(w.mark) for w in self.where if w.mark}
 
     def identity(self) -> dict[str, object] | None:
         """As plain values; ``None`` when every row is meant."""

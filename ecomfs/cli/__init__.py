@@ -124,7 +124,7 @@ class _Notes(logging.Handler):
 @contextlib.contextmanager
 def _notes() -> Iterator[None]:
     """What is to be known about input files, on standard error."""
-    log, handler = logging.getLogger("ecomfs.io.text_files"), _Notes()
+    log, handler = logging.getLogger("ecomfs.io.files"), _Notes()
     log.addHandler(handler)
     try:
         yield

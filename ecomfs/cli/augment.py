@@ -18,7 +18,7 @@ from ecomfs.core.progress import LOADING
 from ecomfs.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ecomfs.prepare.augment import Augmented, Need
+    from ecomfs.prepare.augment import Augmented, RareLabel
     from ecomfs.task import LabelSpace, TaskCard
     from ecomfs.types import Example
 
@@ -87,14 +87,20 @@ def augment(
     from ecomfs.core import aio
     from ecomfs.engine.shared import shared_engine
     from ecomfs.io import is_stream
-    from ecomfs.prepare.augment import Judge, Policy, RewriteSettings, load_prompts, rewrite
+    from ecomfs.prepare.augment import (
+        CandidateFilter,
+        FilterPolicy,
+        RewriteSettings,
+        load_prompts,
+        rewrite,
+    )
 
     r = rewriting
     base = Path(source) if is_stream(output) else output
     rejected = base.with_name(f"{base.stem}.rejected.csv")
     inputs = [Path(source), *(path for path in (borrowing.borrow, r.prompt) if path)]
     check_targets(inputs, [output, rejected, report])
-    policy = Policy(confidence=confidence, near=near)
+    policy = FilterPolicy(confidence=confidence, near=near)
     settings = RewriteSettings(r.temperature, seed, r.attempts, r.generations, r.max_tokens)
     labelled = g.Labelled(
         task=task, examples=[source], pool_name=pool_name, label_column=label_column, field=field,
@@ -110,15 +116,15 @@ def augment(
     phases = progress.show(LOADING)
     clf = g.classifier(labelled, reading, fitting).fit(pool, progress=phases)
     phases.clear()
-    judge = Judge(clf.pipeline_, plan.field, policy)
+    checks = CandidateFilter(clf.pipeline_, plan.field, policy)
     results: list[Augmented] = []
     if lent is not None:
-        results.append(lent.borrow(judge, plan.needs or None))
+        results.append(lent.borrow(checks, plan.needs or None))
     needs = _still_missing(plan.needs, results)
     if r.rewrite and needs and not any(result.error for result in results):
         writer = clf.engine_ if r.writer is None else shared_engine(r.writer)
         anew = rewrite(
-            judge, writer, needs, plan.field or "", settings, prompts, on_round=told
+            checks, writer, needs, plan.field or "", settings, prompts, on_round=told
         )  # fmt: skip
         results.append(aio.run(anew))
     finish(clf.pipeline_, pool, results, plan.needs, output, rejected, report)
@@ -127,7 +133,7 @@ def augment(
 @dataclass(frozen=True, slots=True)
 class _Plan:
     space: LabelSpace
-    needs: list[Need]
+    needs: list[RareLabel]
     field: str | None
 
 
@@ -162,7 +168,7 @@ def _plan(
     return _Plan(space, needs, texts[0] if len(texts) == len(card.fields) == 1 else None)
 
 
-def _still_missing(needs: Sequence[Need], results: Sequence[Augmented]) -> list[Need]:
+def _still_missing(needs: Sequence[RareLabel], results: Sequence[Augmented]) -> list[RareLabel]:
     from dataclasses import replace
 
     added = [e.label for result in results for e in result.kept]

@@ -13,7 +13,7 @@ from ecomfs.errors import ConfigError
 
 if TYPE_CHECKING:
     from ecomfs.cli.labelled import Labelled
-    from ecomfs.prepare.augment import Augmented, Judge, Need
+    from ecomfs.prepare.augment import Augmented, CandidateFilter, RareLabel
     from ecomfs.task import LabelSpace, TaskCard
     from ecomfs.types import Example
 
@@ -34,12 +34,12 @@ class Lent:
     fields: dict[str, str]
     origin: str
 
-    def borrow(self, judge: Judge, needs: list[Need] | None) -> Augmented:
-        """Judge them; those that pass are kept, up to what is needed (``None``: all)."""
+    def borrow(self, checks: CandidateFilter, needs: list[RareLabel] | None) -> Augmented:
+        """CandidateFilter them; those that pass are kept, up to what is needed (``None``: all)."""
         from ecomfs.core import aio
         from ecomfs.prepare.augment import borrow
 
-        return aio.run(borrow(judge, self.examples, self.labels, self.fields, self.origin, needs))
+        return aio.run(borrow(checks, self.examples, self.labels, self.fields, self.origin, needs))
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,8 +41,6 @@ def lint_task(
     from rich.markup import escape
     from rich.table import Table
 
-    from ecomfs.task import failed
-
     findings = _lint(name, examples, label_column, input_encoding, engine, budget)
     console = Console()
     if not findings:
@@ -56,7 +54,7 @@ def lint_task(
     console.print(table)
     errors = sum(f.level == "error" for f in findings)
     console.print(f"{errors} errors, {len(findings) - errors} warnings", highlight=False)
-    if failed(findings):
+    if errors:
         raise typer.Exit(1)
 
 

@@ -25,7 +25,7 @@ def new_task(
     ] = "auto",
     folder: Annotated[Path, typer.Option("--prompts", help="folder of tasks")] = Path("prompts"),
 ) -> None:
-    """Write a task card and templates that a person then edits; nothing is overwritten."""
+    """Write a task card that a person then edits; nothing is overwritten."""
     from ecomfs.io import TableReader
     from ecomfs.task import available_tasks, column_labels, draft_task
 
@@ -60,8 +60,7 @@ def new_task(
     )
     try:
         target.mkdir(parents=True)
-        for file, text in draft.files.items():
-            (target / file).write_text(text, encoding="utf-8")
+        (target / "task.yaml").write_text(draft.card, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{target}: {error.strerror}") from error
     print(f"{len(labels)} rows, {len(draft.labels)} labels, {len(columns)} columns: {target}")

@@ -38,16 +38,16 @@ def _guard(command: Any) -> None:
 
 def _enter(stack: ExitStack, context: typer.Context) -> None:
     from ecomfs.errors import ConfigError
-    from ecomfs.io import Read, check_read, check_target, is_standard, reading, standard_output
+    from ecomfs.io import InputFile, check_read, check_target, is_standard, reading, standard_output
 
-    reads: list[Read] = []
+    reads: list[InputFile] = []
     writes: list[tuple[str, Path]] = []
     for parameter in context.command.params:
         name, value = str(parameter.name), context.params.get(str(parameter.name))
         if name in _OUTPUTS and value is not None:
             writes.append((_option(parameter), Path(value)))
         elif name not in _OUTPUTS:
-            reads += [Read(_option(parameter), path) for path in _files(name, value)]
+            reads += [InputFile(_option(parameter), path) for path in _files(name, value)]
     stack.enter_context(reading(reads))
     standard = [option for option, path in writes if is_standard(path)]
     if len(standard) > 1:
@@ -62,7 +62,7 @@ def _enter(stack: ExitStack, context: typer.Context) -> None:
                 check_target(path / file, option)
             continue
         check_target(path, option)
-        others = [Read(other, its) for other, its in writes[:number] if not is_standard(its)]
+        others = [InputFile(other, its) for other, its in writes[:number] if not is_standard(its)]
         with reading(others):
             check_read(path, option)
 

@@ -134,15 +134,15 @@ def _policy(**options: Any) -> CleanPolicy:
 
 def check_targets(sources: list[Path], targets: list[Path | None]) -> None:
     """Before any work is done: an input must not be written over, nor one result by another."""
-    from ecomfs.io import Read, check_target, is_standard, reading
+    from ecomfs.io import InputFile, check_target, is_standard, reading
 
-    taken = [Read(f"the input {path.name}", path) for path in sources]
+    taken = [InputFile(f"the input {path.name}", path) for path in sources]
     for target in targets:
         if target is None:
             continue
         with reading(taken):
             check_target(target)
-        taken.append(Read("another output", target))
+        taken.append(InputFile("another output", target))
         if is_standard(target):
             continue
         if not target.parent.is_dir():

@@ -16,7 +16,7 @@ from ecomfs.cli.prepare import write_json
 if TYPE_CHECKING:
     from ecomfs.cli.groups import Labelled
     from ecomfs.pipeline import Pipeline
-    from ecomfs.prepare.augment import Augmented, Candidate, Need
+    from ecomfs.prepare.augment import Augmented, Candidate, RareLabel
     from ecomfs.task import TaskCard
     from ecomfs.types import Example
 
@@ -50,7 +50,7 @@ def finish(
     pipeline: Pipeline,
     pool: Sequence[Example],
     results: Sequence[Augmented],
-    needs: Sequence[Need],
+    needs: Sequence[RareLabel],
     output: Path,
     rejected: Path,
     report: Path | None,
@@ -77,7 +77,7 @@ def finish(
 
 
 def _show(result: Augmented) -> None:
-    from ecomfs.prepare.augment.result import REASONS
+    from ecomfs.prepare.augment import REASONS
 
     console = Console(highlight=False)
     console.print(f"{len(result.candidates)} candidates, {len(result.kept)} kept")

@@ -1,13 +1,10 @@
 """Texts to unit vectors: embedders, and the cache of their vectors."""
 
-from ecomfs.embed.cache import CachedEmbedder, EmbeddingCache
 from ecomfs.embed.embedder import Embedder, Vectors, open_embedder, shared_embedder, unit_rows
 from ecomfs.embed.hashed import HashedEmbedder
 
 __all__ = [
-    "CachedEmbedder",
     "Embedder",
-    "EmbeddingCache",
     "HashedEmbedder",
     "Vectors",
     "open_embedder",

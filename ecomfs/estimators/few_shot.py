@@ -24,7 +24,7 @@ from ecomfs.estimators.answers import accuracy, labels_of, probabilities_of
 from ecomfs.estimators.base import Estimator, OpenedElsewhere
 from ecomfs.estimators.inputs import Examples, Rows, as_rows, columns, given_examples, row_ids
 from ecomfs.estimators.meaning import LabelReading, numbered_by_sklearn
-from ecomfs.features.row_text import Rendering
+from ecomfs.features import Rendering
 from ecomfs.fit import Plan, Profile, Wanted, fit_pipeline
 from ecomfs.pipeline import (
     Explanation,

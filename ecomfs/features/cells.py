@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from ecomfs.errors import RowError
-from ecomfs.io import SAY, Number, NumberError, decide, read_number, said
+from ecomfs.io import DECIMAL_HINT, Number, NumberError, decimal_mark, mark_in_words, read_number
 from ecomfs.task import NUMBERS, FieldSpec
 from ecomfs.types import Row
 
@@ -59,12 +59,27 @@ def read_cell(spec: FieldSpec, value: object, *, day_first: bool | None = None) 
     number → float, price → :class:`Price`, date → datetime, history → list, json → what JSON
     gives, others → str.
 
-    Args:
-        day_first: whether 3/7/2024 is in July; ``None`` when that is not known.
+    Parameters
+    ----------
+    spec : FieldSpec
+        The field.
+    value : object
+        The cell.
+    day_first : bool | None
+        Whether 3/7/2024 is in July; ``None`` when that is not known.
 
-    Raises:
-        RowError: the cell is not of the kind.
+    Returns
+    -------
+    object
+        The typed value; ``None`` when the cell is empty.
 
+    Raises
+    ------
+    RowError
+        The cell is not of the kind.
+
+    Examples
+    --------
     >>> spec = FieldSpec(name="paid", kind="price", unit="€")
     >>> [read_cell(spec, cell) for cell in ("$1,299.00", "12,50", 3, "n/a")]
     [Price(amount=1299.0, currency='$'), Price(amount=12.5, currency='€'),
@@ -91,8 +106,8 @@ def read_cell(spec: FieldSpec, value: object, *, day_first: bool | None = None) 
 
 
 def guess_day_first(spec: FieldSpec, values: list[object]) -> bool | None:
-    """Whether dates such as 3/7/2024 have the day first, told by one that can be read in one way
-    only; ``None`` when there is none, or when they disagree.
+    """Whether dates such as 3/7/2024 have the day first, decided by dates that can be read in
+    one way only; ``None`` when there is none, or when they disagree.
 
     >>> guess_day_first(FieldSpec(name="d", kind="date"), ["3/7/2024", "25/7/2024"])
     True
@@ -112,13 +127,28 @@ def with_decimals(
     """The specs with the decimal marks that the cells of rows have, parts of histories included;
     a mark that a spec names stays.
 
-    Args:
-        strict: whether a column that does not say its mark, or says two, is an error; else its
-            spec stays as it is.
+    Parameters
+    ----------
+    specs : Sequence[FieldSpec]
+        The fields.
+    rows : Sequence[Row]
+        The rows of the pool.
+    strict : bool
+        Whether a column that does not say its mark, or says two, is an error; else its spec stays
+        as it is.
 
-    Raises:
-        RowError: see :func:`ecomfs.io.numbers.decide`.
+    Returns
+    -------
+    tuple[FieldSpec, ...]
+        One spec per field.
 
+    Raises
+    ------
+    RowError
+        See :func:`ecomfs.io.numbers.decimal_mark`.
+
+    Examples
+    --------
     >>> spec = FieldSpec(name="price", kind="price")
     >>> with_decimals([spec], [{"price": "1.234"}, {"price": "9,99"}])[0].decimal
     'comma'
@@ -134,7 +164,7 @@ def _with_decimal(spec: FieldSpec, cells: Sequence[object], strict: bool) -> Fie
     if spec.kind not in NUMBERS or spec.decimal:
         return spec
     try:
-        return spec.model_copy(update={"decimal": decide(spec.name, cells)})
+        return spec.model_copy(update={"decimal": decimal_mark(spec.name, cells)})
     except RowError:
         if strict:
             raise
@@ -143,7 +173,7 @@ def _with_decimal(spec: FieldSpec, cells: Sequence[object], strict: bool) -> Fie
 
 def _items(spec: FieldSpec, cells: Sequence[object]) -> Iterator[Mapping[str, Any]]:
     for cell in cells:
-        with contextlib.suppress(RowError):  # told where the row is read
+        with contextlib.suppress(RowError):  # an error of its row, when it is read
             yield from (i for i in read_cell(spec, cell) or () if isinstance(i, Mapping))
 
 
@@ -184,9 +214,10 @@ def _read_number(spec: FieldSpec, value: object) -> float | None:
             raise _wrong(spec, value, "a number")
         return _finite(spec, found.value / 100 if share else found.value)
     try:
-        return _finite(spec, float(value))  # type: ignore[arg-type]
+        number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError) as problem:
         raise _wrong(spec, value, "a number") from problem
+    return _finite(spec, number)
 
 
 def _number(spec: FieldSpec, value: str, what: str) -> Number:
@@ -194,10 +225,10 @@ def _number(spec: FieldSpec, value: str, what: str) -> Number:
         return read_number(value, spec.decimal)
     except NumberError as problem:
         if problem.unclear:
-            what, hint = f"{what} that can be read in one way", SAY.format(spec.name)
+            what, hint = f"{what} that can be read in one way", DECIMAL_HINT.format(spec.name)
             raise _wrong(spec, value, what, hint) from problem
         if spec.decimal:
-            what += f" with a {said(spec.decimal)}, as its column has"
+            what += f" with a {mark_in_words(spec.decimal)}, as its column has"
         raise _wrong(spec, value, what) from problem
 
 

@@ -36,9 +36,9 @@ ReadRow = Mapping[str, Any]
 """Field → its value as a float, a category, or kinds of items; ``None`` where missing."""
 
 LEAST_WEIGHT = 0.1
-"""Weight of a field that tells nothing about the label, beside 1.1 for the most telling one."""
+"""Weight of a field without information on the label; the most informative one has 1.1."""
 MAX_KINDS = 256
-"""Categories, or kinds of a history's items, that are told apart: the most frequent ones of a
+"""Categories, or kinds of a history's items, that are distinguished: the most frequent ones of a
 field. Others count as unknown to the pool, which bounds the memory of large catalogues."""
 _UNKNOWN = -2  # a value the pool does not have; −1 is a missing one
 
@@ -67,19 +67,29 @@ class EncodedRows:
 class GowerSpace:
     """Gower similarity of rows, with scales and weights learned from the pool.
 
-    Args:
-        specs: the fields; a field's weight is its ``weight``, times 0.1 plus its share of the
-            largest mutual information when :meth:`fit` is given labels.
-        scale: of numbers: ``rank`` in the pool, or ``range`` of its values.
-        strict: whether a cell that is not of its field's kind is an error; else it counts as
-            missing, for callers whose rows are checked elsewhere.
+    Parameters
+    ----------
+    specs : Sequence[FieldSpec]
+        The fields; a field's weight is its ``weight``, times 0.1 plus its share of the largest
+        mutual information when :meth:`fit` is given labels.
+    scale : {"rank", "range"}
+        Of numbers: ``rank`` in the pool, or ``range`` of its values.
+    strict : bool
+        Whether a cell that is not of its field's kind is an error; else it counts as missing, for
+        callers whose rows are checked elsewhere.
 
-    Attributes:
-        weights: field name → weight.
+    Attributes
+    ----------
+    weights
+        Field name → weight.
 
-    Raises:
-        ConfigError: no field of a kind that can be compared, or no weight above 0.
+    Raises
+    ------
+    ConfigError
+        No field of a kind that can be compared, or no weight above 0.
 
+    Examples
+    --------
     >>> fields = [FieldSpec(name="age", kind="number"), FieldSpec(name="plan", kind="category")]
     >>> pool = [{"age": 20, "plan": "a"}, {"age": 30, "plan": "b"}, {"age": 40, "plan": "b"}]
     >>> space = GowerSpace(fields, scale="range").fit(pool)
@@ -154,7 +164,7 @@ class GowerSpace:
         return self
 
     def kinds(self, field: str) -> int:
-        """Categories or kinds of item of a field that are told apart; their codes count from 0."""
+        """Number of categories or kinds of item of a field; their codes count from 0."""
         return len(self._codes[field])
 
     def encode(self, rows: Sequence[Row]) -> EncodedRows:
@@ -169,7 +179,7 @@ class GowerSpace:
     def encode_read(self, rows: Sequence[ReadRow]) -> EncodedRows:
         """:meth:`encode` of rows that are read."""
         if not self._quantiles and not self._codes:
-            raise ConfigError("the space knows no pool yet", hint="call fit first")
+            raise ConfigError("the space is not fitted", hint="call fit first")
         numeric = [s for s in self.specs if s.kind in NUMERIC]
         histories = [s for s in self.specs if s.kind == "history"]
         numbers = np.full((len(rows), len(numeric)), np.nan, dtype=np.float32)

@@ -13,7 +13,7 @@ from ecomfs.task import FieldSpec, readable
 from ecomfs.types import Language
 
 MAX_LEAVES = 40
-"""Values of a JSON cell that are shown; the number of others is said."""
+"""Values of a JSON cell that are shown; the number of the others is given."""
 MAX_COUNTS = 6
 """Kinds of history item that are counted by name."""
 _EN_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -56,10 +56,10 @@ def date_phrase(moment: datetime, language: Language) -> str:
     ('2024-05-01 (Wed) 09:30', '2024-05-01（周三）')
     """
     day = moment.weekday()
-    said = f"（周{_ZH_DAYS[day]}）" if language == "zh" else f" ({_EN_DAYS[day]})"
+    weekday = f"（周{_ZH_DAYS[day]}）" if language == "zh" else f" ({_EN_DAYS[day]})"
     clock = "" if (moment.hour, moment.minute) == (0, 0) else f"{moment:%H:%M}"
     gap = " " if clock and language == "en" else ""
-    return f"{moment:%Y-%m-%d}{said}{gap}{clock}"
+    return f"{moment:%Y-%m-%d}{weekday}{gap}{clock}"
 
 
 def category_phrase(spec: FieldSpec, value: str, language: Language) -> str:

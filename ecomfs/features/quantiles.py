@@ -44,7 +44,7 @@ class Quantiles:
         return cls(tuple(ordered))
 
     @property
-    def telling(self) -> bool:
+    def informative(self) -> bool:
         """Whether there are enough numbers for words to mean something."""
         return len(self.values) >= MIN_VALUES and len(set(self.values)) >= MIN_DISTINCT
 
@@ -57,9 +57,9 @@ class Quantiles:
         """The same as a whole number from 1 to 99."""
         return min(99, max(1, int(100 * self.rank(number))))
 
-    def words(self, number: float, language: Language, *, percent: bool = True) -> str:
-        """Where it stands, with or without its percentile; empty unless :attr:`telling`."""
-        if not self.telling:
+    def words(self, number: float, language: Language) -> str:
+        """Where it stands, and its percentile; empty unless :attr:`informative`."""
+        if not self.informative:
             return ""
         ties = bisect_right(self.values, number) - bisect_left(self.values, number)
         if 2 * ties >= len(self.values):
@@ -67,8 +67,6 @@ class Quantiles:
         place = self.percentile(number)
         _, en, zh = next(step for step in _STEPS if 100 * self.rank(number) < step[0])
         word = zh if language == "zh" else en
-        if not percent:
-            return word
         if language == "zh":
             return f"{word}，第{place}百分位"
         return f"{word}, {place}{_suffix(place)} percentile"

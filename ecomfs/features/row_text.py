@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Self, get_args
 
 from ecomfs.errors import ConfigError, RowError
-from ecomfs.features.cells import read_cell, with_decimals
-from ecomfs.features.renderer import FeatureRenderer
+from ecomfs.features.cells import Price, guess_day_first, read_cell, with_decimals
+from ecomfs.features.measure import information, measured
+from ecomfs.features.phrases import history_phrase, value_phrase
+from ecomfs.features.quantiles import Quantiles
 from ecomfs.io import detect_language, squeeze
-from ecomfs.task import TaskCard, is_scalar, shown
-from ecomfs.task.card import FieldSpec
+from ecomfs.task import CardField, FieldSpec, TaskCard, is_scalar, short_repr
 from ecomfs.types import Language, Row
 
 Rendering = Literal["words", "raw"]
@@ -22,14 +24,18 @@ class RowText:
     """Rows of a task as text.
 
     Rows of text fields are laid out by :meth:`TaskCard.row_text`. Rows with numbers, categories,
-    dates or histories are put into words by a :class:`~ecomfs.features.FeatureRenderer`, which
-    :meth:`fit` shows the pool; without a pool no field is said to be unknown, since which columns
-    the data have is unknown too.
+    dates or histories are put into words by a :class:`FeatureRenderer`, fitted on
+    the pool by :meth:`fit`. Without a pool no field is rendered as unknown, since the
+    columns of the data are unknown too.
 
-    Args:
-        rendering: ``words``; or ``raw``: the cells of such rows as ``name=value``, with the card's
-            names, as a comparison.
+    Parameters
+    ----------
+    rendering : Rendering
+        ``words``; or ``raw``: the cells of such rows as ``name=value``, with the card's names, as a
+        comparison.
 
+    Examples
+    --------
     >>> from ecomfs.task import load_task
     >>> rows = RowText(load_task("next_category"))
     >>> print(rows.render({"history": '["shoes", "bags"]', "device": "mobile"}, "en"))
@@ -45,7 +51,7 @@ class RowText:
         self.renderer = self._renderer(known=False) if card.tabular else None
 
     def fit(self, rows: Sequence[Row], labels: Sequence[str]) -> Self:
-        """Learn from the pool what :class:`~ecomfs.features.FeatureRenderer` learns;
+        """Learn from the pool what :class:`FeatureRenderer` learns;
         ``card`` then has the decimal marks of its columns.
 
         Raises:
@@ -110,20 +116,161 @@ class RowText:
         specs = [s.rendering for s in self.card.fields if only is None or s.name in only]
         if not known:
             specs = [spec.model_copy(update={"missing": "skip"}) for spec in specs]
-        lines = self.card.layout == "lines"
-        return FeatureRenderer(
-            specs,
-            order="given" if lines else "information",
-            separator="\n" if lines else None,
-        )
+        return FeatureRenderer(specs, self.card.layout)
 
 
-def _check(spec: FieldSpec, value: Any) -> None:
-    """Refuse a cell whose text is not what it says."""
+class FeatureRenderer:
+    """Renders rows of numbers, categories, dates, histories and JSON as text.
+
+    From the pool come the words for numbers ("high, 87th percentile"), whether dates have the day
+    first, the decimal mark of numbers, and the order of the fields: texts, then fields that are
+    informative about the label, most informative first, then the others as the card lists them.
+    Without :meth:`fit` rows are rendered plainly, in the card's order.
+
+    Parameters
+    ----------
+    specs : sequence of FieldSpec
+        The fields; those of kind ``id`` are not rendered.
+    layout : {"line", "lines"}
+        One line, the most informative field first; or one field per line, in the card's order.
+
+    Attributes
+    ----------
+    information : dict
+        Name of a field → its mutual information with the label, in nats.
+
+    Raises
+    ------
+    ConfigError
+        No field can be rendered, or two have the same name.
+
+    Examples
+    --------
+    >>> fields = [FieldSpec(name="visits", kind="number"), FieldSpec(name="Age", kind="number",
+    ...           unit={"en": "years", "zh": "岁"}), FieldSpec(name="plan", kind="category")]
+    >>> pool = [{"visits": i, "Age": 20 + i % 9, "plan": "ab"[i % 2]} for i in range(40)]
+    >>> renderer = FeatureRenderer(fields).fit(pool, ["yes" if i > 20 else "no" for i in range(40)])
+    >>> print(renderer.render({"visits": "35", "Age": "31", "plan": "c"}))
+    visits: 35 (high, 88th percentile); age: 31 years (very high, 99th percentile); plan: c
+    >>> renderer.render({"visits": "", "Age": 24, "plan": "c"}, "zh")
+    'visits：未知；age：24岁（中等，第55百分位）；plan：c'
+    """
+
+    def __init__(
+        self, specs: Sequence[FieldSpec], layout: Literal["line", "lines"] = "line"
+    ) -> None:
+        repeated = [name for name, n in Counter(spec.name for spec in specs).items() if n > 1]
+        if repeated:
+            raise ConfigError(f"two fields are called {repeated[0]!r}")
+        self._specs = tuple(spec for spec in specs if spec.kind != "id")
+        if not self._specs:
+            raise ConfigError("no field to render", hint="give the card a field that is not an id")
+        self._layout = layout
+        self._quantiles: dict[str, Quantiles] = {}
+        self._day_first: dict[str, bool | None] = {}
+        self._absent: set[str] = set()
+        self.information: dict[str, float] = {}
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Names of the rendered fields in the order of the text."""
+        return tuple(spec.name for spec in self._specs)
+
+    def fit(self, rows: Sequence[Row], labels: Sequence[str] | None = None) -> Self:
+        """Learn from the pool. Cells of the wrong type are left out; how informative a field
+        is about the label is learned only with ``labels``.
+
+        Raises
+        ------
+        ConfigError
+            There are not as many labels as rows.
+        RowError
+            A column has no cell of its kind at all: the card is wrong. Or its numbers do not show
+            their decimal mark, or show two.
+        """
+        if labels is not None and len(labels) != len(rows):
+            raise ConfigError(f"{len(rows)} rows but {len(labels)} labels")
+        self._specs = with_decimals(self._specs, rows)
+        for spec in self._specs:
+            raw = [spec.find(row) for row in rows]
+            if spec.kind == "date":
+                self._day_first[spec.name] = guess_day_first(spec, raw)
+            values = self._typed(spec, raw)
+            if all(value is None for value in values):
+                self._absent.add(spec.name)
+            measures = [measured(spec, value) for value in values]
+            if spec.kind in {"number", "price"}:
+                self._quantiles[spec.name] = Quantiles.of([m for m in measures if m is not None])
+            if labels is not None:
+                self.information[spec.name] = information(spec, measures, labels)
+        if self._layout == "line" and self.information:
+            # A stable sort: uninformative fields keep the card's order.
+            nats = self.information
+            order = sorted(self._specs, key=lambda s: (s.kind != "text", -nats[s.name]))
+            self._specs = tuple(order)
+        return self
+
+    def render(self, row: Row, language: Language = "en") -> str:
+        """A row as text.
+
+        Raises
+        ------
+        RowError
+            A cell is not of its field's kind (the message names the column), or no field has a
+            value.
+        """
+        zh = language == "zh"
+        parts = []
+        missing = 0
+        for spec in self._specs:
+            value = self._value(spec, spec.find(row))
+            if value is not None:
+                phrase = self._phrase(spec, value, language)
+            else:
+                missing += 1
+                if spec.missing == "skip" or spec.name in self._absent:
+                    continue
+                phrase = "未知" if zh else "unknown"
+            parts.append(f"{spec.title(language)}{'：' if zh else ': '}{phrase}")
+        if missing == len(self._specs):
+            raise RowError(f"no field has a value ({', '.join(self.fields)})")
+        return ("\n" if self._layout == "lines" else "；" if zh else "; ").join(parts)
+
+    def _value(self, spec: FieldSpec, cell: object) -> Any:
+        return read_cell(spec, cell, day_first=self._day_first.get(spec.name))
+
+    def _phrase(self, spec: FieldSpec, value: Any, language: Language) -> str:
+        if spec.kind == "history":
+            return history_phrase(spec, value, language)
+        text = value_phrase(spec, value, language)
+        number = value.amount if isinstance(value, Price) else value
+        quantiles = self._quantiles.get(spec.name)
+        words = quantiles.words(number, language) if quantiles else ""
+        if not words:
+            return text
+        return f"{text}（{words}）" if language == "zh" else f"{text} ({words})"
+
+    def _typed(self, spec: FieldSpec, cells: Sequence[object]) -> list[Any]:
+        values: list[Any] = []
+        first: RowError | None = None
+        for cell in cells:
+            try:
+                values.append(self._value(spec, cell))
+            except RowError as problem:
+                first = first or problem
+                values.append(None)
+        if first is not None and all(value is None for value in values):
+            hint = first.hint or f"is {spec.kind!r} the right kind for it?"
+            raise RowError(f"{first.message}, nor is any other", hint=hint)
+        return values
+
+
+def _check(spec: CardField, value: Any) -> None:
+    """Refuse bytes, and a list or mapping in a field of one value."""
     one = spec.kind in {"text", "category", "id"}
     if isinstance(value, bytes | bytearray) or (one and not is_scalar(value)):
         raise RowError(
-            f"column {spec.name!r}: {shown(value)} is of type {type(value).__name__}, not a "
+            f"column {spec.name!r}: {short_repr(value)} is of type {type(value).__name__}, not a "
             f"{spec.kind}",
             hint="decode it" if isinstance(value, bytes | bytearray) else "give one value",
         )

@@ -1,37 +1,23 @@
 """Files to rows in chunks, and rows to a whole file: formats, encodings, languages."""
 
-from ecomfs.io.cells import cell_text
-from ecomfs.io.decode import Line, read_lines
-from ecomfs.io.encoding import (
-    Encoding,
-    choose_encoding,
-    detect_encoding,
-    encoding_named,
-    gb2312_share,
-)
-from ecomfs.io.frame import Frame, read_frame
-from ecomfs.io.ids import IdTracker
-from ecomfs.io.language import detect_language, majority_language
-from ecomfs.io.normalise import fold, one_width, same_text, squeeze
+from ecomfs.io.encoding import encoding_named
+from ecomfs.io.files import YAML_HINT, optional_module, read_text, yaml_problem
 from ecomfs.io.numbers import (
-    SAY,
+    DECIMAL_HINT,
     ColumnNumbers,
     DecimalMark,
     Number,
     NumberError,
-    decide,
-    evidence,
+    decimal_mark,
+    mark_in_words,
+    possible_marks,
     read_number,
-    respell,
-    said,
+    rewrite_number,
 )
-from ecomfs.io.open import text_encoding
-from ecomfs.io.optional import optional_module
-from ecomfs.io.output import TableWriter, check_output, open_writer
-from ecomfs.io.reader import MAX_CELL_CHARS, TableReader
-from ecomfs.io.rows import Chunk, Dialect, Place, TableRow
+from ecomfs.io.reader import MAX_CELL_CHARS, Frame, TableReader, read_frame, text_encoding
+from ecomfs.io.rows import IdTracker, Place, TableRow, cell_text, is_missing
 from ecomfs.io.target import (
-    Read,
+    InputFile,
     check_read,
     check_target,
     is_standard,
@@ -40,28 +26,30 @@ from ecomfs.io.target import (
     standard_output,
     write_text,
 )
-from ecomfs.io.text_files import read_text
-from ecomfs.io.writer import AtomicWriter, OutputEncoding, added_columns
-from ecomfs.io.yaml_error import MEND, yaml_problem
+from ecomfs.io.text import detect_language, fold, same_text, squeeze, visible
+from ecomfs.io.writer import (
+    AtomicWriter,
+    OutputEncoding,
+    TableWriter,
+    added_columns,
+    check_output,
+    open_writer,
+)
 
 __all__ = [
+    "DECIMAL_HINT",
     "MAX_CELL_CHARS",
-    "MEND",
-    "SAY",
+    "YAML_HINT",
     "AtomicWriter",
-    "Chunk",
     "ColumnNumbers",
     "DecimalMark",
-    "Dialect",
-    "Encoding",
     "Frame",
     "IdTracker",
-    "Line",
+    "InputFile",
     "Number",
     "NumberError",
     "OutputEncoding",
     "Place",
-    "Read",
     "TableReader",
     "TableRow",
     "TableWriter",
@@ -70,31 +58,27 @@ __all__ = [
     "check_output",
     "check_read",
     "check_target",
-    "choose_encoding",
-    "decide",
-    "detect_encoding",
+    "decimal_mark",
     "detect_language",
     "encoding_named",
-    "evidence",
     "fold",
-    "gb2312_share",
+    "is_missing",
     "is_standard",
     "is_stream",
-    "majority_language",
-    "one_width",
+    "mark_in_words",
     "open_writer",
     "optional_module",
+    "possible_marks",
     "read_frame",
-    "read_lines",
     "read_number",
     "read_text",
     "reading",
-    "respell",
-    "said",
+    "rewrite_number",
     "same_text",
     "squeeze",
     "standard_output",
     "text_encoding",
+    "visible",
     "write_text",
     "yaml_problem",
 ]

@@ -1,17 +1,22 @@
-"""Which encoding a file is in, decided once: byte-order mark, strict UTF-8, and only then one of
-the encodings before Unicode (GB18030, cp1252, Shift-JIS …), where the text reads clearly better in
-it than in any other (:mod:`ecomfs.io.legacy`).
+"""The encoding of a file, decided once, and its bytes as lines of text.
 
-The decision is made from a bounded look at the head of the file; nothing is guessed silently: a
-guess carries a note, and a file that nothing explains raises :class:`DecodingError`.
+A byte-order mark decides, then strict UTF-8, and only then one of the encodings before Unicode
+(GB18030, cp1252, Shift-JIS …), where the text reads clearly better in it than in any other
+(:mod:`ecomfs.io.legacy`). The decision uses a bounded part of the file. A guess carries a note, and
+a file that no encoding explains raises :class:`DecodingError`.
+
+Lines are decoded strictly. A line that the file's encoding does not explain is tried in UTF-8 or
+GB18030 and carries a *note* when that fits; otherwise it carries an *error*, and the bytes that
+could not be read stand in its text as visible ``\\xNN`` escapes. U+FFFD is never written.
 """
 
 from __future__ import annotations
 
 import codecs
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, NamedTuple
 
 from ecomfs.errors import ConfigError, DecodingError
 from ecomfs.io.legacy import Guess, guess_encoding
@@ -39,7 +44,7 @@ class Encoding:
         name: Python codec name.
         bom: length of the byte-order mark in bytes (of all, where there are several); 0 without.
         how: what decided it: a mark, the file's content, or the caller.
-        note: what a person should know about the decision; empty for a matter of course.
+        note: how the encoding was found, where that needs a check by the user; else empty.
     """
 
     name: str
@@ -61,9 +66,23 @@ class Encoding:
 def encoding_named(name: str) -> Encoding:
     """The encoding a caller asked for by name; GB2312 and GBK become their superset GB18030.
 
-    Raises:
-        ConfigError: Python has no such text encoding.
+    Parameters
+    ----------
+    name : str
+        Name of a Python codec, or one of its usual aliases.
 
+    Returns
+    -------
+    Encoding
+        The codec to decode with; its byte-order mark is looked for later.
+
+    Raises
+    ------
+    ConfigError
+        Python has no such text encoding.
+
+    Examples
+    --------
     >>> encoding_named("GBK").name
     'gb18030'
     >>> encoding_named("UTF8").name
@@ -187,7 +206,7 @@ def _as_given(given: Encoding, head: bytes) -> Encoding:
 
 
 def is_utf8(raw: bytes, instead_of: str) -> bool:
-    """Whether bytes are UTF-8 beyond doubt, in a file that is said to be in another encoding.
+    """Whether bytes are UTF-8 beyond doubt, in a file whose encoding was given as another one.
 
     Short words of two-byte encodings can be valid two-byte UTF-8 (the two characters of "联通"
     are, in GBK), so there every other character must take three bytes or more.
@@ -223,21 +242,6 @@ def _valid(line: bytes, name: str, *, cut: bool) -> bool:
     return True
 
 
-def gb2312_share(line: bytes) -> float:
-    """Share of multi-byte GB18030 characters in the GB2312 plane or four bytes long."""
-    usual = total = position = 0
-    while position < len(line):
-        if line[position] < 0x80:
-            position += 1
-            continue
-        second = line[position + 1] if position + 1 < len(line) else 0
-        four = 0x30 <= second <= 0x39
-        usual += four or (line[position] >= 0xA1 and second >= 0xA1)
-        total += 1
-        position += 4 if four else 2
-    return usual / total if total else 0.0
-
-
 def _wide(head: bytes) -> str:
     """UTF-16 without a mark: it begins with a pair of ASCII characters, and read as UTF-16 it is
     text in lines. UTF-8 may hold zero bytes, too, but its line ends are no pairs."""
@@ -247,7 +251,7 @@ def _wide(head: bytes) -> str:
         first = head[:4].replace(b"\0", b"")
         if head[high] != b"\0\0" or len(first) != 2 or not first.isascii():
             continue
-        text = head.decode(name, "replace")  # a broken character is its row's affair, later
+        text = head.decode(name, "replace")  # a broken character is an error of its row, later
         if (
             first.decode().isprintable()
             and "\0" not in text
@@ -255,3 +259,101 @@ def _wide(head: bytes) -> str:
         ):
             return name
     return ""
+
+
+MAX_LINE_BYTES = 1 << 26
+"""A longer physical line is cut into pieces of this size, so that memory stays bounded."""
+
+
+class Line(NamedTuple):
+    """One physical line, its terminator included.
+
+    Attributes:
+        text: the line; bytes that could not be read stand in it as ``\\xNN``.
+        note: set when another encoding than the file's explained the line.
+        error: set when none did.
+        end: bytes of the file read when the line was complete.
+    """
+
+    text: str
+    note: str = ""
+    error: str = ""
+    end: int = 0
+
+
+def read_lines(
+    stream: BinaryIO, encoding: Encoding, *, max_line_bytes: int = MAX_LINE_BYTES
+) -> Iterator[Line]:
+    """Stream the lines of a binary file, each decoded strictly.
+
+    Lines end at a line feed; a carriage return before it stays in the text.
+
+    >>> import io
+    >>> mixed = "好\\n".encode() + "质量很好\\n".encode("gb18030")
+    >>> [(line.text, line.note) for line in read_lines(io.BytesIO(mixed), Encoding("utf-8"))]
+    [('好\\n', ''), ('质量很好\\n', 'decoded as gb18030, the file is utf-8')]
+    """
+    stream.read(encoding.bom)
+    if not encoding.by_line:
+        yield from _decode_stream(stream, encoding)
+        return
+    end = encoding.bom
+    while raw := stream.readline(max_line_bytes):
+        end += len(raw)
+        if raw.isascii():
+            yield Line(raw.decode("ascii"), end=end)
+        else:
+            yield _decode_line(raw, encoding, end)
+
+
+def _decode_line(raw: bytes, encoding: Encoding, end: int) -> Line:
+    name = encoding.name
+    if encoding.how == "content" and name != "utf-8" and is_utf8(raw, name):
+        return Line(raw.decode("utf-8"), note=f"decoded as utf-8, the file is {name}", end=end)
+    try:
+        return Line(raw.decode(name), end=end)
+    except UnicodeDecodeError as problem:
+        if encoding.how != "given" and name == "utf-8" and is_gb18030(raw):
+            text = raw.decode("gb18030")
+            return Line(text, note="decoded as gb18030, the file is utf-8", end=end)
+        bad = raw[problem.start : problem.start + 1].hex().upper()
+        error = f"byte {bad} at position {problem.start + 1} of the line is not valid {name}"
+        return Line(raw.decode(name, errors="backslashreplace"), error=error, end=end)
+
+
+def _decode_stream(stream: BinaryIO, encoding: Encoding) -> Iterator[Line]:
+    """Lines of an encoding whose line feed is not one byte (UTF-16, UTF-32, ISO-2022)."""
+    wide = encoding.name.startswith(("utf-16", "utf-32"))
+    decoder = codecs.getincrementaldecoder(encoding.name)(
+        "surrogatepass" if wide else "backslashreplace"
+    )
+    end, rest, done = encoding.bom, "", False
+    while not done:
+        raw = stream.read(1 << 16)
+        done = not raw
+        end += len(raw)
+        cut = ""
+        try:
+            rest += decoder.decode(raw, final=done)
+        except UnicodeDecodeError as problem:
+            cut = f"the file ends in the middle of a character ({encoding.name})"
+            rest += "".join(f"\\x{byte:02x}" for byte in problem.object[problem.start :])
+            decoder.reset()
+        lines = rest.split("\n")
+        rest = "" if done else lines.pop()
+        for index, text in enumerate(lines):
+            last = done and index == len(lines) - 1
+            if last and not text:
+                continue
+            yield _checked(text if last else text + "\n", cut if last else "", end)
+
+
+def _checked(text: str, error: str, end: int) -> Line:
+    """A line in which lone surrogates, which no file can hold, are shown as escapes."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as problem:
+        bad = ord(text[problem.start])
+        error = error or f"lone surrogate U+{bad:04X} at character {problem.start + 1} of the line"
+        text = text.encode("utf-8", errors="backslashreplace").decode("utf-8")
+    return Line(text, error=error, end=end)

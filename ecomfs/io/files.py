@@ -1,29 +1,34 @@
-"""Open an input file for reading, with errors a person can act on."""
+"""Open an input file, packed or not; read a small text file whole; import an optional package.
+
+Every error names the file and how to fix it.
+"""
 
 from __future__ import annotations
 
 import gzip
 import io
+import logging
 import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from importlib import import_module
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
-from ecomfs.errors import InputError, MissingFileError
-from ecomfs.io.encoding import Encoding, choose_encoding
-from ecomfs.io.table_optional import optional_module
-from ecomfs.io.text_files import say_once
+import yaml
+
+from ecomfs.errors import ConfigError, DecodingError, InputError, MissingFileError
+from ecomfs.io.encoding import Encoding, choose_encoding, detect_encoding
 
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 
 
 def choose_encoding_of(path: Path, stream: BinaryIO, given: str | None) -> tuple[Encoding, bytes]:
-    """The encoding of a table's stream, and the head that was read to find it; what a person
-    should know about it is logged.
+    """The encoding of a table's stream, and the head that was read to find it; a
+    guess is logged.
 
     Raises:
         DecodingError, ConfigError: see :func:`ecomfs.io.encoding.choose_encoding`.
@@ -31,8 +36,10 @@ def choose_encoding_of(path: Path, stream: BinaryIO, given: str | None) -> tuple
     found, head = choose_encoding(stream, given, source=path.name)
     if found.note:
         guessed = given is None
-        mend = "; if that is wrong, name the encoding with --input-encoding" if guessed else ""
-        say_once(path, found.note + mend)
+        how_to_fix = (
+            "; if that is wrong, name the encoding with --input-encoding" if guessed else ""
+        )
+        say_once(path, found.note + how_to_fix)
     return found, head
 
 
@@ -55,7 +62,7 @@ def open_binary(path: Path) -> Iterator[io.BufferedReader]:
 
 
 def stored_size(path: Path) -> int | None:
-    """Size in bytes; ``None`` for compressed files, which do not tell how much text they hold."""
+    """Size in bytes; ``None`` for compressed files, whose text has an unknown size."""
     with path.open("rb") as raw:
         return None if raw.read(4).startswith((_GZIP, _ZSTD)) else path.stat().st_size
 
@@ -83,8 +90,7 @@ def _unpacked(raw: io.BufferedReader) -> Iterator[io.BufferedReader]:
         with gzip.open(raw) as unpacked:
             yield io.BufferedReader(_Damage(cast("BinaryIO", unpacked), Path(raw.name).name))
     elif magic == _ZSTD:
-        module = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
-        zstd = optional_module(module, need="reading .zst files")
+        zstd = zstd_module("reading .zst files")
         with zstd.open(raw) as unpacked:
             yield io.BufferedReader(_Damage(unpacked, Path(raw.name).name, zstd.ZstdError))
     else:
@@ -114,3 +120,138 @@ class _Damage(io.RawIOBase):
             raise InputError(message, hint=hint) from problem
         view[: len(data)] = data
         return len(data)
+
+
+def zstd_module(need: str) -> Any:
+    """The module that packs and unpacks ``.zst`` files; arguments and errors as of
+    :func:`optional_module`."""
+    name = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
+    return optional_module(name, need=need)
+
+
+def optional_module(name: str, *, need: str, extra: str = "formats") -> Any:
+    """Import a module of one of the package's extras.
+
+    Parameters
+    ----------
+    name : str
+        Full name of the module.
+    need : str
+        What needs it, for the message.
+    extra : str
+        The extra of ecomfs that installs it.
+
+    Returns
+    -------
+    object
+        The module.
+
+    Raises
+    ------
+    ConfigError
+        It is not installed; the message names what needs it.
+
+    Examples
+    --------
+    >>> optional_module("no_such_package", need="reading Excel files", extra="formats")
+    Traceback (most recent call last):
+    ecomfs.errors.ConfigError: reading Excel files needs no_such_package
+    (pip install 'ecomfs[formats]')
+    """
+    try:
+        return import_module(name)
+    except ImportError as problem:
+        package = name.partition(".")[0]
+        hint = f"pip install 'ecomfs[{extra}]'"
+        raise ConfigError(f"{need} needs {package}", hint=hint) from problem
+
+
+_log = logging.getLogger(__name__)
+_said: set[tuple[str, int, str]] = set()
+
+
+def read_text(path: Path) -> str:
+    """The text of a file, decoded as tables are, without its byte-order mark; every line ends in
+    a line feed.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    str
+        The decoded text.
+
+    Raises
+    ------
+    OSError
+        It cannot be read.
+    DecodingError
+        Its encoding is not clear.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "en.v1.jinja"
+    >>> _ = path.write_text("Review: {{ text }}\\r\\n", encoding="utf-16", newline="")
+    >>> read_text(path)
+    'Review: {{ text }}\\n'
+    """
+    raw = path.read_bytes()
+    hint = "save it as UTF-8"
+    try:
+        found = detect_encoding(raw, source=str(path))
+    except DecodingError as problem:
+        raise DecodingError(problem.message, hint=hint) from problem
+    try:
+        text = raw[found.bom :].decode(found.name)
+    except UnicodeDecodeError as problem:
+        raise DecodingError(
+            f"{path}: byte {found.bom + problem.start + 1} of the file is not {found.name}",
+            hint=hint,
+        ) from problem
+    if found.note:
+        say_once(path, f"{found.note}; if that is wrong, {hint}")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def say_once(path: Path, note: str) -> None:
+    """Log a note on a file; once, though a run opens it several times."""
+    key = (str(path.resolve()), path.stat().st_mtime_ns, note)
+    if key not in _said:
+        _said.add(key)
+        _log.warning("%s: %s", path.name, note)
+
+
+YAML_HINT = "look there and just above for an indent, a bracket or a quote that is not closed"
+"""The hint for errors of :func:`yaml_problem`."""
+
+
+def yaml_problem(error: yaml.YAMLError) -> str:
+    """What is wrong with the text of a YAML file, with line and column where they are known.
+
+    Parameters
+    ----------
+    error : yaml.YAMLError
+        What PyYAML raised.
+
+    Returns
+    -------
+    str
+        One line for an error message.
+
+    Examples
+    --------
+    >>> try:
+    ...     yaml.safe_load("name: x\\nlabels: [a, b\\n")
+    ... except yaml.YAMLError as error:
+    ...     print(yaml_problem(error))
+    not valid YAML: line 3, column 1: expected ',' or ']', but got '<stream end>'
+    """
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None)
+    if mark is None or not problem:
+        return f"not valid YAML: {' '.join(str(error).split())}"
+    return f"not valid YAML: line {mark.line + 1}, column {mark.column + 1}: {problem}"

@@ -1,4 +1,4 @@
-"""JSON Lines (one object a line) and JSON files that hold one array of objects."""
+"""JSON Lines (one object per line) and JSON files that hold one array of objects."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ecomfs.errors import EmptyInputError, InputError
-from ecomfs.io.cells import cell_text
-from ecomfs.io.decode import Line, read_lines
+from ecomfs.io.encoding import Line, read_lines
 from ecomfs.io.files import choose_encoding_of, open_binary, stored_size
-from ecomfs.io.rows import Dialect, Record
+from ecomfs.io.rows import Dialect, RawRow, cell_text
 
 HEADER_RECORDS = 1000
 """Objects whose keys make the header; a key that appears only later is kept as an extra cell."""
@@ -39,7 +38,7 @@ class JsonLinesSource:
             if isinstance(parsed, dict):
                 keys |= dict.fromkeys(parsed)
         if not keys:
-            hint = "expected one JSON object a line"
+            hint = "expected one JSON object per line"
             raise EmptyInputError(f"{path.name}: no JSON object in it", hint=hint)
         self.header = tuple(keys)
 
@@ -50,7 +49,7 @@ class JsonLinesSource:
 
     @property
     def note(self) -> str:
-        """What a person should know about how the encoding was found."""
+        """How the encoding was found, where that needs a check by the user."""
         return self._encoding.note
 
     @property
@@ -58,14 +57,14 @@ class JsonLinesSource:
         """Bytes; ``None`` for compressed files."""
         return stored_size(self._path)
 
-    def records(self) -> Generator[Record]:
+    def records(self) -> Generator[RawRow]:
         """The objects in order."""
         for number, parsed, line in self._objects():
             if isinstance(parsed, str):
                 raw = [line.text.rstrip("\r\n")]
-                yield Record(number, raw, line.error or parsed, line.note, line.end)
+                yield RawRow(number, raw, line.error or parsed, line.note, line.end)
             else:
-                yield _record(number, parsed, self.header, line)
+                yield _object_row(number, parsed, self.header, line)
 
     def _objects(self) -> Iterator[tuple[int, dict[str, Any] | str, Line]]:
         """(line number, object or what is wrong, line); blank lines are skipped."""
@@ -91,7 +90,7 @@ class JsonArraySource:
         with open_binary(path) as stream:
             data = stream.read(MAX_ARRAY_BYTES + 1)
         if len(data) > MAX_ARRAY_BYTES:
-            hint = "write it as JSON Lines, one object a line"
+            hint = "write it as JSON Lines, one object per line"
             raise InputError(f"{path.name}: a JSON array of more than 256 MB", hint=hint)
         lines = read_lines(io.BytesIO(data), found)
         try:
@@ -111,13 +110,13 @@ class JsonArraySource:
             raise EmptyInputError(f"{path.name}: no JSON object in it")
         self.header = tuple(keys)
 
-    def records(self) -> Generator[Record]:
+    def records(self) -> Generator[RawRow]:
         """The objects in order; ``line`` is the position in the array, counted from 1."""
         for number, row in enumerate(self._rows, 1):
             if isinstance(row, dict):
-                yield _record(number, row, self.header, Line("", end=number))
+                yield _object_row(number, row, self.header, Line("", end=number))
             else:
-                yield Record(number, [cell_text(row)], "not a JSON object", end=number)
+                yield RawRow(number, [cell_text(row)], "not a JSON object", end=number)
 
 
 def is_array(path: Path) -> bool:
@@ -136,9 +135,9 @@ def _parsed(text: str) -> dict[str, Any] | str:
     return value if isinstance(value, dict) else "not a JSON object"
 
 
-def _record(number: int, row: dict[str, Any], header: tuple[str, ...], line: Line) -> Record:
+def _object_row(number: int, row: dict[str, Any], header: tuple[str, ...], line: Line) -> RawRow:
     cells = [cell_text(row.get(name)) for name in header]
     beyond = {key: value for key, value in row.items() if key not in header}
     extra = (cell_text(beyond),) if beyond else ()
     note = line.note or ("keys beyond the header: " + ", ".join(beyond) if beyond else "")
-    return Record(number, cells, line.error, note, line.end, extra)
+    return RawRow(number, cells, line.error, note, line.end, extra)

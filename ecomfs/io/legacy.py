@@ -110,13 +110,13 @@ def _guess(lines: Sequence[bytes]) -> Guess:
     # Words that come again (labels, one review a hundred times) are no more evidence; chardet
     # takes few different characters for no text at all.
     parts: dict[bytes, None] = {}
-    telling = []
+    informative = []
     for line in lines:
         new = [p for p in _ASCII_RUN.split(line) if not p.isascii() and p not in parts]
         if new:
             parts |= dict.fromkeys(new)
-            telling.append(line)
-    text = b"\n".join(telling)[: 2 * _SAMPLE_BYTES]
+            informative.append(line)
+    text = b"\n".join(informative)[: 2 * _SAMPLE_BYTES]
     if not parts:
         return Guess("", ())
     words = b" ".join(parts)[:_SAMPLE_BYTES]

@@ -3,7 +3,7 @@
 A mark in a number is the decimal mark or it groups digits, and a cell alone may not say which:
 ``1,234`` is a thousand or a little more than one. Other cells of its column do: ``9,99`` and
 ``1.234,56`` have a decimal comma, ``9.99`` and ``1,234.56`` a decimal point. So the convention is
-decided over a column (:func:`decide`), and its cells are read by it (:func:`read_number`).
+decided over a column (:func:`decimal_mark`), and its cells are read by it (:func:`read_number`).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Literal, cast
 from ecomfs.errors import RowError
 
 DecimalMark = Literal["", "comma", "point"]
-"""What the decimal mark of a column is; empty when nothing says it."""
+"""What the decimal mark of a column is; empty when it is not known."""
 
-_SAID = {"comma": "decimal comma", "point": "decimal point"}
+_IN_WORDS = {"comma": "decimal comma", "point": "decimal point"}
 _MARKS: Mapping[str, tuple[str, str]] = {"comma": (",", "."), "point": (".", ",")}
 _ALIKE = str.maketrans("−–—‑‐’‘ʼ´`", "-----'''''")
 _SHAPE = re.compile(
@@ -34,7 +34,18 @@ _ROUND = re.compile(r"\s*-+")  # 5,- and 5.-- are five
 
 
 class NumberError(ValueError):
-    """A text is no number; or it has two readings (``unclear``), and nothing says which."""
+    """A text is no number; or it has two readings (``unclear``), and nothing decides.
+
+    Attributes
+    ----------
+    unclear : bool
+        Whether the text has two readings, and nothing decides.
+
+    Examples
+    --------
+    >>> NumberError("1,234", unclear=True).unclear
+    True
+    """
 
     def __init__(self, text: str, unclear: bool = False) -> None:
         super().__init__(text)
@@ -45,9 +56,17 @@ class NumberError(ValueError):
 class Number:
     """A number and what stands beside it.
 
-    Attributes:
-        value: as written: 12 for ``12 %``.
-        before, after: a currency, a unit, a percent sign; without outer space.
+    Attributes
+    ----------
+    value : float
+        As written: 12 for ``12 %``.
+    before, after : str
+        A currency, a unit, a percent sign; without outer space.
+
+    Examples
+    --------
+    >>> Number(9.99, "", "€").value
+    9.99
     """
 
     value: float
@@ -70,16 +89,29 @@ class _Shape:
 def read_number(text: str, decimal: DecimalMark = "") -> Number:
     """The number that a text is.
 
-    Digits may be full-width; groups are told by the other mark, by spaces or by apostrophes. A
+    Digits may be full-width; groups are separated by the other mark, by spaces or by apostrophes. A
     sign stands before or behind, or the number in parentheses; ``5,-`` is five.
 
-    Args:
-        decimal: the mark of the column. Without one, a text with one reading has it, and a lone
-            point is the decimal mark, as programs write it.
+    Parameters
+    ----------
+    text : str
+        One cell.
+    decimal : DecimalMark
+        The mark of the column. Without one, a text with one reading has it, and a lone point is the
+        decimal mark, as programs write it.
 
-    Raises:
-        NumberError: it is no number by that convention, or has two readings.
+    Returns
+    -------
+    Number
+        The value, and what stands beside it.
 
+    Raises
+    ------
+    NumberError
+        It is no number by that convention, or has two readings.
+
+    Examples
+    --------
     >>> [read_number(t).value for t in ("0,043", "1.234,56", "1 234,5", "1'234.5", "(12)", "−5")]
     [0.043, 1234.56, 1234.5, 1234.5, -12.0, -5.0]
     >>> [read_number("1,234", convention).value for convention in ("comma", "point")]
@@ -95,11 +127,23 @@ def read_number(text: str, decimal: DecimalMark = "") -> Number:
     return Number(_value(shape, _digits(shape, decimal, text)), shape.before, shape.after)
 
 
-def evidence(text: str) -> tuple[str, ...]:
-    """The conventions by which a text is a number, where they make a difference; empty when they
-    make none, or when it is no number.
+def possible_marks(text: str) -> tuple[str, ...]:
+    """The decimal marks by which a text is a number, where they make a difference.
 
-    >>> [evidence(text) for text in ("9,99", "1.234,56", "1,234", "1234", "old")]
+    Parameters
+    ----------
+    text : str
+        One cell.
+
+    Returns
+    -------
+    tuple[str, ...]
+        ``"comma"``, ``"point"`` or both; empty when the mark makes no difference, or the text is no
+        number.
+
+    Examples
+    --------
+    >>> [possible_marks(text) for text in ("9,99", "1.234,56", "1,234", "1234", "old")]
     [('comma',), ('comma',), ('comma', 'point'), (), ()]
     """
     shape = _shape(text)
@@ -109,12 +153,23 @@ def evidence(text: str) -> tuple[str, ...]:
 
 
 class ColumnNumbers:
-    """The convention of a column, decided as its cells go by.
+    """The decimal mark of a column, decided from its cells one by one.
 
-    Args:
-        name: what messages call the column.
-        likely: the convention that a lone comma has when no cell decides; a table delimited by
-            semicolons makes a decimal comma likely.
+    Parameters
+    ----------
+    name : str
+        What messages call the column.
+    likely : DecimalMark
+        The convention that a lone comma has when no cell decides; a table delimited by semicolons
+        makes a decimal comma likely.
+
+    Examples
+    --------
+    >>> column = ColumnNumbers("price")
+    >>> for cell in ("1,234", "9,99"):
+    ...     column.add(cell)
+    >>> column.decided()
+    'comma'
     """
 
     def __init__(self, name: str, likely: DecimalMark = "") -> None:
@@ -124,12 +179,12 @@ class ColumnNumbers:
         self._unclear: dict[str, str] = {}  # mark → the first cell with two readings
 
     def add(self, cell: object) -> None:
-        """One cell; what is no text says nothing."""
+        """Look at one cell; values that are no text are ignored."""
         if isinstance(cell, str) and not cell.isdecimal():
             if _POINT.fullmatch(cell):
                 self._sure.setdefault("point", cell)
                 return
-            found = evidence(cell)
+            found = possible_marks(cell)
             if len(found) == 1:
                 self._sure.setdefault(found[0], cell)
             elif found:
@@ -177,23 +232,43 @@ class ColumnNumbers:
         readings = {} if shape is None else shape.readings
         values = " or ".join(f"{float(readings[c]):.10g}" for c in ("point", "comma"))
         return RowError(
-            f"column {self._name!r}: {cell!r} is {values}, and no cell of the column says which",
-            hint=SAY.format(self._name),
+            f"column {self._name!r}: {cell!r} is {values}, and no cell of the column decides",
+            hint=DECIMAL_HINT.format(self._name),
         )
 
 
-SAY = "say it: decimal: comma (or point) for the field in the task card, or --field FIELD={}:comma"
+DECIMAL_HINT = (
+    "set decimal: comma (or point) for the field in the task card, or --field FIELD={}:comma"
+)
 
 
-def decide(name: str, cells: Iterable[object], likely: DecimalMark = "") -> DecimalMark:
+def decimal_mark(name: str, cells: Iterable[object], likely: DecimalMark = "") -> DecimalMark:
     """The convention of a column's numbers.
 
-    Raises:
-        RowError: see :meth:`ColumnNumbers.decided`.
+    Parameters
+    ----------
+    name : str
+        What messages call the column.
+    cells : Iterable[object]
+        Its cells; those that are no text are ignored.
+    likely : DecimalMark
+        See :class:`ColumnNumbers`.
 
-    >>> decide("price", ["1,234", "9,99", 5]), decide("price", ["1,234", "2,345.5"])
+    Returns
+    -------
+    DecimalMark
+        ``"comma"``, ``"point"``, or empty when no cell has a mark that makes a difference.
+
+    Raises
+    ------
+    RowError
+        See :meth:`ColumnNumbers.decided`.
+
+    Examples
+    --------
+    >>> decimal_mark("price", ["1,234", "9,99", 5]), decimal_mark("price", ["1,234", "2,345.5"])
     ('comma', 'point')
-    >>> decide("price", ["1,234"])
+    >>> decimal_mark("price", ["1,234"])
     Traceback (most recent call last):
     ecomfs.errors.RowError: column 'price': '1,234' is 1234 or 1.234, and no cell of the column ...
     """
@@ -203,13 +278,28 @@ def decide(name: str, cells: Iterable[object], likely: DecimalMark = "") -> Deci
     return column.decided()
 
 
-def respell(text: str, decimal: DecimalMark, to: DecimalMark) -> str:
-    """A number of one convention, written so that it has one reading by another; what is no
-    number stays.
+def rewrite_number(text: str, decimal: DecimalMark, to: DecimalMark) -> str:
+    """A number of one convention, written so that it has one reading by another.
 
-    >>> respell("1.234,5 €", "comma", "point"), respell("1,234", "comma", "point")
+    Parameters
+    ----------
+    text : str
+        One cell.
+    decimal : DecimalMark
+        Its decimal mark.
+    to : DecimalMark
+        The decimal mark of the result; empty keeps the mark.
+
+    Returns
+    -------
+    str
+        The number as text; a text that is no number stays as it is.
+
+    Examples
+    --------
+    >>> rewrite_number("1.234,5 €", "comma", "point"), rewrite_number("1,234", "comma", "point")
     ('1234.5 €', '1.2340')
-    >>> respell("1,234", "point", "comma"), respell("12", "point", "comma")
+    >>> rewrite_number("1,234", "point", "comma"), rewrite_number("12", "point", "comma")
     ('1234', '12')
     """
     shape = _shape(text)
@@ -224,9 +314,25 @@ def respell(text: str, decimal: DecimalMark, to: DecimalMark) -> str:
     return " ".join(p for p in (shape.before, amount, shape.after) if p)
 
 
-def said(decimal: DecimalMark) -> str:
-    """A convention in words."""
-    return _SAID.get(decimal, "no mark")
+def mark_in_words(decimal: DecimalMark) -> str:
+    """A convention in words.
+
+    Parameters
+    ----------
+    decimal : DecimalMark
+        The decimal mark.
+
+    Returns
+    -------
+    str
+        Words for a message.
+
+    Examples
+    --------
+    >>> mark_in_words("comma"), mark_in_words("")
+    ('decimal comma', 'no mark')
+    """
+    return _IN_WORDS.get(decimal, "no mark")
 
 
 def _digits(shape: _Shape, decimal: DecimalMark, text: str) -> str:

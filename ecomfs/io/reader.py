@@ -1,19 +1,34 @@
-"""Read any table in chunks, as text cells, with bad rows marked and none lost."""
+"""Read any table in chunks, as text cells; bad rows are marked and none is lost."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import islice
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ecomfs.errors import ColumnError, ConfigError, EmptyInputError
 from ecomfs.io.delimited import DelimitedSource
-from ecomfs.io.open import open_source
-from ecomfs.io.rows import Chunk, Dialect, Place, Record, TableRow
+from ecomfs.io.formats import (
+    HUB,
+    SQL,
+    ExcelSource,
+    HubSource,
+    ParquetSource,
+    SqlSource,
+    is_saved_folder,
+)
+from ecomfs.io.jsonlines import JsonArraySource, JsonLinesSource, is_array
+from ecomfs.io.rows import Chunk, Dialect, Place, RawRow, Source, TableRow
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 MAX_CELL_CHARS = 100_000
 _FIRST_RECORDS = 200
@@ -34,29 +49,48 @@ class TableReader:
     than ``max_cell_chars``, a cell holds a NUL character, its bytes are in no encoding, or its
     quotes do not match. Blank lines are not rows.
 
-    Args:
-        path: the file, or the ``hf:`` or ``sql:`` input.
-        encoding: of the file, where it is not UTF-8; by default found out (byte-order mark,
-            UTF-8, else the one in which the text reads clearly best, which :attr:`note` tells).
-        delimiter: insist on this one; found out by default among ``,`` tab ``;`` ``|`` and, where
-            the header has none of them, rarer ones such as ``^``.
-        chunk_rows: rows a chunk.
-        max_cell_chars: longest usable cell, in characters.
-        allow_nul: let NUL characters through, for callers that clean them.
+    Parameters
+    ----------
+    path : str | PathLike[str]
+        The file, or the ``hf:`` or ``sql:`` input.
+    encoding : str
+        Of the file, where it is not UTF-8; by default found out (byte-order mark, UTF-8, else the
+        one in which the text reads clearly best, see :attr:`note`).
+    delimiter : str | None
+        Insist on this one; found out by default among ``,`` tab ``;`` ``|`` and, where the header
+        has none of them, rarer ones such as ``^``.
+    chunk_rows : int
+        Rows per chunk.
+    max_cell_chars : int
+        Longest usable cell, in characters.
+    allow_nul : bool
+        Let NUL characters through, for callers that clean them.
 
-    Attributes:
-        name: what messages call the input.
-        path: the input as a path.
+    Attributes
+    ----------
+    name : str
+        What messages call the input.
+    path : str | PathLike[str]
+        The input as a path.
 
-    Raises:
-        MissingFileError: no such file, or it may not be read.
-        EmptyInputError: an empty file, or a header without rows.
-        ColumnError: two columns share a name, or the header cannot be read.
-        DecodingError: the bytes are not text in a supported encoding.
-        InputError: the input is damaged, or cannot be loaded.
-        ConfigError: an unknown encoding, a delimiter that cannot be one, a limit below 1, or the
-            package that reads the format is not installed.
+    Raises
+    ------
+    MissingFileError
+        No such file, or it may not be read.
+    EmptyInputError
+        An empty file, or a header without rows.
+    ColumnError
+        Two columns share a name, or the header cannot be read.
+    DecodingError
+        The bytes are not text in a supported encoding.
+    InputError
+        The input is damaged, or cannot be loaded.
+    ConfigError
+        An unknown encoding, a delimiter that cannot be one, a limit below 1, or the package that
+        reads the format is not installed.
 
+    Examples
+    --------
     >>> import pathlib, tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "reviews.csv"
     >>> _ = path.write_text("id;text\\n1;很好\\n2\\n", encoding="gb18030")
@@ -112,7 +146,7 @@ class TableReader:
 
     @property
     def note(self) -> str:
-        """What a person should know about how the encoding was found; mostly empty."""
+        """How the encoding was found, where that needs a check by the user; else empty."""
         return self._source.note
 
     @property
@@ -171,7 +205,7 @@ class TableReader:
         for chunk in self:
             yield from chunk
 
-    def _row(self, record: Record) -> TableRow:
+    def _row(self, record: RawRow) -> TableRow:
         names, cells = self.header, record.cells
         extra = record.extra or tuple(cells[len(names) :])
         # Some exports end every row in delimiters, with the header or without it.
@@ -212,14 +246,14 @@ class TableReader:
                 )
 
 
-def _named(header: tuple[str, ...], first: Sequence[Record]) -> tuple[str, ...]:
+def _named(header: tuple[str, ...], first: Sequence[RawRow]) -> tuple[str, ...]:
     """The header, where it has several nameless columns, without those that are empty at its end:
-    spreadsheets write them where a cell was once used. Empty ones between others are told by
-    their number; nameless columns with cells stay as they are, and are refused.
+    spreadsheets write them where a cell was once used. Empty ones between others get
+    their number as a name; nameless columns with cells stay as they are, and are refused.
 
-    >>> _named(("", "text", "", ""), [Record(2, ["1", "good", "", ""])])
+    >>> _named(("", "text", "", ""), [RawRow(2, ["1", "good", "", ""])])
     ('', 'text')
-    >>> _named(("text", "", "", "label"), [Record(2, ["good", "", "", "x"])])
+    >>> _named(("text", "", "", "label"), [RawRow(2, ["good", "", "", "x"])])
     ('text', 'column 2', 'column 3', 'label')
     """
     empty = {
@@ -238,3 +272,165 @@ def _named(header: tuple[str, ...], first: Sequence[Record]) -> tuple[str, ...]:
     return tuple(
         f"column {place + 1}" if place in empty else name for place, name in enumerate(names)
     )
+
+
+_COMPRESSED = {".gz", ".zst", ".zstd"}
+
+
+def open_source(where: str, *, encoding: str | None = None, delimiter: str | None = None) -> Source:
+    """The source for a path, ``hf:...`` or ``sql:...``.
+
+    A sheet of a workbook is named after ``#``: ``book.xlsx#Sheet2``.
+
+    Raises:
+        ConfigError: an encoding or delimiter for a format that has none.
+        Others: see :class:`ecomfs.io.TableReader`.
+    """
+    if typed := _typed_source(where):
+        if encoding or delimiter:
+            raise ConfigError(f"{where}: this format has no encoding and no delimiter to choose")
+        return typed
+    path = Path(where)
+    kind = _format(where)
+    if kind in {".jsonl", ".ndjson", ".json"}:
+        if delimiter:
+            raise ConfigError(f"{where}: JSON has no delimiter to choose")
+        if kind == ".json" and is_array(path):
+            return JsonArraySource(path, encoding=encoding)
+        return JsonLinesSource(path, encoding=encoding)
+    if delimiter is None and kind in {".tsv", ".tab"}:
+        delimiter = "\t"
+    return DelimitedSource(path, encoding=encoding, delimiter=delimiter)
+
+
+def text_encoding(where: str | PathLike[str], encoding: str | None) -> str | None:
+    """The encoding that a command names for all its tables, for one of them.
+
+    Parameters
+    ----------
+    where : str | PathLike[str]
+        The input.
+    encoding : str | None
+        The encoding named for all tables.
+
+    Returns
+    -------
+    str | None
+        ``encoding``, or ``None`` where the format has no encoding.
+
+    Examples
+    --------
+    >>> text_encoding("pool.csv.gz", "cp1252"), text_encoding("pool.parquet", "cp1252")
+    ('cp1252', None)
+    """
+    text = str(where)
+    typed = text.startswith((SQL, HUB)) or is_saved_folder(Path(text))
+    binary = _format(text.partition("#")[0]) in {".parquet", ".pq", ".xlsx", ".xlsm", ".xls"}
+    return None if typed or binary else encoding
+
+
+def _typed_source(where: str) -> Source | None:
+    if where.startswith(SQL):
+        return SqlSource(where)
+    if where.startswith(HUB) or is_saved_folder(Path(where)):
+        return HubSource(where)
+    if _format(where) in {".parquet", ".pq"}:
+        return ParquetSource(Path(where))
+    book, _, sheet = where.partition("#")
+    if _format(book) in {".xlsx", ".xlsm", ".xls"}:
+        return ExcelSource(Path(book), sheet=sheet or None)
+    return None
+
+
+def _format(path: str) -> str:
+    """The suffix that names the format, under a suffix that names a compression."""
+    suffixes = [suffix.lower() for suffix in Path(path).suffixes]
+    while suffixes and suffixes[-1] in _COMPRESSED:
+        suffixes.pop()
+    return suffixes[-1] if suffixes else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A table in memory.
+
+    Attributes
+    ----------
+    data : pd.DataFrame
+        Every row, bad ones too; all columns are text, the index is the row's line.
+    errors : dict[int, str]
+        Line → why the row cannot be used.
+    notes : dict[int, str]
+        Line → what had to be done to read it.
+    name : str
+        What messages call the input.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "in.csv"
+    >>> _ = path.write_text("id,text\\n1,fine\\n2\\n")
+    >>> read_frame(path).errors
+    {3: 'line 3: 1 cell where the header has 2'}
+    """
+
+    data: pd.DataFrame
+    errors: dict[int, str]
+    notes: dict[int, str]
+    name: str
+
+
+def read_frame(
+    path: str | PathLike[str],
+    *,
+    encoding: str | None = None,
+    delimiter: str | None = None,
+    max_cell_chars: int = MAX_CELL_CHARS,
+    allow_nul: bool = False,
+) -> Frame:
+    """Read a whole table into a pandas DataFrame; the parameters are those of :class:`TableReader`.
+
+    Parameters
+    ----------
+    path : str | PathLike[str]
+        The file, or the ``hf:`` or ``sql:`` input.
+    encoding, delimiter, max_cell_chars, allow_nul : str | None
+        See :class:`TableReader`.
+
+    Returns
+    -------
+    Frame
+        Every row as text, bad ones included, with the errors by line.
+
+    Raises
+    ------
+    EcomfsError
+        See :class:`TableReader`.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "reviews.csv"
+    >>> _ = path.write_text("id,text\\n1,fine\\n2\\n")
+    >>> frame = read_frame(path)
+    >>> frame.data["text"].to_list(), frame.errors
+    (['fine', ''], {3: 'line 3: 1 cell where the header has 2'})
+    """
+    import pandas as pd
+
+    reader = TableReader(
+        path,
+        encoding=encoding,
+        delimiter=delimiter,
+        max_cell_chars=max_cell_chars,
+        allow_nul=allow_nul,
+    )
+    rows = list(reader.rows())
+    data = pd.DataFrame(
+        {name: [row.cells[name] for row in rows] for name in reader.header},
+        index=pd.Index([row.line for row in rows], name="line"),
+        dtype="str",
+    )
+    errors = {row.line: row.error for row in rows if row.error}
+    notes = {row.line: row.note for row in rows if row.note}
+    return Frame(data, errors, notes, reader.name)

@@ -1,4 +1,5 @@
-"""What a table is made of, whatever file it came from.
+"""The parts of a table, whatever file it came from: rows, chunks, cells as text, and what a format
+must offer.
 
 Rows are named tuples: millions of them are made, and a frozen dataclass takes several times as
 long to make.
@@ -6,9 +7,17 @@ long to make.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+import math
+from array import array
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from datetime import date, datetime, time
+from decimal import Decimal
+from hashlib import blake2b
+from typing import Any, NamedTuple, Protocol
+
+from ecomfs.types import InfiniteText
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +42,24 @@ class Dialect:
 class TableRow(NamedTuple):
     """One row.
 
-    Attributes:
-        line: where it begins in the file, counted from 1, for a person to find it (the record's
-            number in formats without lines).
-        cells: column name → text; every column of the header is there.
-        error: why the row cannot be used; empty when it can. Its cells hold what could be read.
-        note: what had to be done to read it (another encoding than the file's); empty otherwise.
-        extra: cells beyond the header's width, so that nothing of the row is lost.
+    Attributes
+    ----------
+    line : int
+        Where it begins in the file, counted from 1, for a person to find it (the record's number in
+        formats without lines).
+    cells : Mapping[str, str]
+        Column name → text; every column of the header is there.
+    error : str
+        Why the row cannot be used; empty when it can. Its cells hold what could be read.
+    note : str
+        What had to be done to read it (another encoding than the file's); empty otherwise.
+    extra : tuple[str, ...]
+        Cells beyond the header's width, so that nothing of the row is lost.
+
+    Examples
+    --------
+    >>> TableRow(3, {"text": "fine"}).cells["text"]
+    'fine'
     """
 
     line: int
@@ -53,10 +73,19 @@ class TableRow(NamedTuple):
 class Place:
     """Where a row begins in a file.
 
-    Attributes:
-        row: its position among all rows, counted from 0.
-        byte: of the file, counted from 0.
-        line: of the file, counted from 1.
+    Attributes
+    ----------
+    row : int
+        Its position among all rows, counted from 0.
+    byte : int
+        Of the file, counted from 0.
+    line : int
+        Of the file, counted from 1.
+
+    Examples
+    --------
+    >>> Place(row=1000, byte=52_311, line=1004).row
+    1000
     """
 
     row: int
@@ -88,7 +117,7 @@ class Chunk:
         return iter(self.rows)
 
 
-class Record(NamedTuple):
+class RawRow(NamedTuple):
     """A row as a source yields it, before it is checked against the header.
 
     Attributes:
@@ -108,3 +137,184 @@ class Record(NamedTuple):
     end: int = 0
     extra: tuple[str, ...] = ()
     lines: int = 1
+
+
+class Source(Protocol):
+    """An input that yields records under one header."""
+
+    @property
+    def header(self) -> tuple[str, ...]: ...
+
+    @property
+    def encoding(self) -> str:
+        """Codec name; empty for formats that are not text."""
+        ...
+
+    @property
+    def note(self) -> str:
+        """How the encoding was found, where that needs a check by the user; else empty."""
+        ...
+
+    @property
+    def dialect(self) -> Dialect: ...
+
+    @property
+    def size(self) -> int | None:
+        """Total of what :attr:`RawRow.end` counts, or ``None``."""
+        ...
+
+    def records(self) -> Generator[RawRow]:
+        """The rows, from the first one at every call."""
+        ...
+
+
+class TypedSource:
+    """Base of formats whose values have types, and that have no text encoding."""
+
+    encoding = ""
+    note = ""
+    dialect = Dialect(delimiter="")
+    size: int | None = None
+
+    def __init__(self, header: tuple[str, ...]) -> None:
+        self.header = header
+
+
+def cell_text(value: Any) -> str:
+    """Text of one value.
+
+    Missing values (``None``, NaN, NaT) are the empty cell, and ``null`` inside lists and objects,
+    which are JSON; whole floats lose their ``.0`` (Excel and pandas add it to integer columns);
+    dates are ISO 8601, without a time when it is midnight.
+
+    Parameters
+    ----------
+    value : object
+        One value of a typed format.
+
+    Returns
+    -------
+    str
+        The text; a missing value is the empty text, an infinite number a marked text that no label
+        accepts.
+
+    Examples
+    --------
+    >>> [cell_text(v) for v in ("好", None, True, 3, 3.0, 0.25, ["a", {"b": "好"}])]
+    ['好', '', 'true', '3', '3', '0.25', '["a", {"b": "好"}]']
+    >>> cell_text(float("nan")), cell_text([1.0, float("nan")])
+    ('', '[1.0, null]')
+    >>> cell_text(datetime(2024, 5, 1)), cell_text(datetime(2024, 5, 1, 9, 30))
+    ('2024-05-01', '2024-05-01 09:30:00')
+    """
+    if isinstance(value, str):
+        return value
+    if is_missing(value):
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float | Decimal) and math.isinf(value):
+        return InfiniteText(value)
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+    if isinstance(value, (list, tuple, dict)):
+        return json.dumps(_without_nan(value), ensure_ascii=False, default=cell_text)
+    if isinstance(value, datetime):
+        midnight = value.timetz() == time()
+        return value.date().isoformat() if midnight else value.isoformat(sep=" ")
+    if isinstance(value, (date, time)):
+        return value.isoformat()
+    if isinstance(value, (bytes, bytearray)):
+        return bytes(value).decode("utf-8", errors="backslashreplace")
+    return str(value)
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a value is ``None``, NaN, NaT or ``pandas.NA``.
+
+    Parameters
+    ----------
+    value : object
+        One value, of Python, NumPy or pandas.
+
+    Returns
+    -------
+    bool
+        True when no value was given.
+
+    Examples
+    --------
+    >>> [is_missing(v) for v in (None, float("nan"), "", 0)]
+    [True, True, False, False]
+    """
+    if value is None or type(value) is str:
+        return value is None
+    equal = value == value  # NaN and NaT differ from themselves; pandas.NA compares to NA
+    return type(equal).__name__ == "NAType" or equal is False or str(equal) == "False"
+
+
+def _without_nan(value: Any) -> Any:
+    """NaN is no JSON, and inside a list it is as missing as it is alone."""
+    if isinstance(value, dict):
+        return {key: _without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(inner) for inner in value]
+    return None if is_missing(value) else value
+
+
+class IdTracker:
+    """A set of ids that keeps only an 8-byte hash of each: about 16 to 32 bytes per id.
+
+    Among ten million different ids the chance of any false alarm is 3 in a million (birthday
+    bound n²/2⁶⁵).
+
+    Examples
+    --------
+    >>> ids = IdTracker()
+    >>> ids.add("r1"), ids.add("r2"), ids.add("r1")
+    (True, True, False)
+    >>> len(ids)
+    2
+    """
+
+    def __init__(self) -> None:
+        self._slots = array("Q", bytes(8 * 1024))
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __contains__(self, identifier: str) -> bool:
+        return self._slots[self._place(_hash(identifier))] != 0
+
+    def add(self, identifier: str) -> bool:
+        """Add an id; false when it was there already."""
+        key = _hash(identifier)
+        place = self._place(key)
+        if self._slots[place]:
+            return False
+        self._slots[place] = key
+        self._count += 1
+        if 2 * self._count > len(self._slots):
+            self._grow()
+        return True
+
+    def _place(self, key: int) -> int:
+        """Slot that holds the key, or the free one where it belongs (linear probing)."""
+        slots, mask = self._slots, len(self._slots) - 1
+        place = key & mask
+        while slots[place] and slots[place] != key:
+            place = (place + 1) & mask
+        return place
+
+    def _grow(self) -> None:
+        old = self._slots
+        self._slots = array("Q", bytes(8 * 2 * len(old)))
+        for key in old:
+            if key:
+                self._slots[self._place(key)] = key
+
+
+def _hash(identifier: str) -> int:
+    digest = blake2b(identifier.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "little") or 1  # 0 marks a free slot

@@ -34,25 +34,50 @@ _DATABASE = b"SQLite format 3\0"
 _BESIDE_DATABASE = ("-wal", "-shm", "-journal")
 
 
-class Read(NamedTuple):
-    """A file that a run reads, and the option that names it."""
+class InputFile(NamedTuple):
+    """A file that a run reads, and the option that names it.
+
+    Attributes
+    ----------
+    option : str
+        The option that names it, for messages.
+    path : Path
+        The file.
+
+    Examples
+    --------
+    >>> InputFile("--examples", Path("pool.csv")).option
+    '--examples'
+    """
 
     option: str
     path: Path
 
 
-_reads: ContextVar[tuple[Read, ...]] = ContextVar("reads", default=())
+_reads: ContextVar[tuple[InputFile, ...]] = ContextVar("reads", default=())
 _standard: ContextVar[TextIO | None] = ContextVar("standard", default=None)
 
 
 @contextmanager
-def reading(files: Iterable[Read]) -> Iterator[None]:
+def reading(files: Iterable[InputFile]) -> Iterator[None]:
     """While the block runs, none of these files can be made an output.
 
+    Parameters
+    ----------
+    files : Iterable[InputFile]
+        The files that the run reads.
+
+    Returns
+    -------
+    Iterator[None]
+        A context manager.
+
+    Examples
+    --------
     >>> folder = Path(tempfile.mkdtemp())
     >>> _ = (folder / "pool.csv").write_text("text,label\\n")
     >>> (folder / "link.csv").symlink_to("pool.csv")
-    >>> with reading([Read("--examples", folder / "pool.csv")]):
+    >>> with reading([InputFile("--examples", folder / "pool.csv")]):
     ...     check_target(folder / "link.csv", "-o")
     Traceback (most recent call last):
     ecomfs.errors.ConfigError: -o .../link.csv and --examples are the same file ...
@@ -67,7 +92,18 @@ def reading(files: Iterable[Read]) -> Iterator[None]:
 @contextmanager
 def standard_output() -> Iterator[None]:
     """While the block runs, standard output is for a result; what is printed goes to standard
-    error."""
+    error.
+
+    Returns
+    -------
+    Iterator[None]
+        A context manager.
+
+    Examples
+    --------
+    >>> with standard_output():
+    ...     print("this goes to standard error")
+    """
     token = _standard.set(sys.stdout)
     try:
         with contextlib.redirect_stdout(sys.stderr):
@@ -79,6 +115,18 @@ def standard_output() -> Iterator[None]:
 def is_standard(path: str | os.PathLike[str]) -> bool:
     """Whether an output is standard output.
 
+    Parameters
+    ----------
+    path : str | os.PathLike[str]
+        The output.
+
+    Returns
+    -------
+    bool
+        True for ``-`` and the names that systems give standard output.
+
+    Examples
+    --------
     >>> is_standard("-"), is_standard("./-")
     (True, False)
     """
@@ -86,19 +134,48 @@ def is_standard(path: str | os.PathLike[str]) -> bool:
 
 
 def is_stream(path: Path) -> bool:
-    """Whether an output has no place of its own in a folder: standard output, a pipe, a device."""
+    """Whether an output has no place of its own in a folder: standard output, a pipe, a device.
+
+    Parameters
+    ----------
+    path : Path
+        The output.
+
+    Returns
+    -------
+    bool
+        True for standard output, a pipe or a device.
+
+    Examples
+    --------
+    >>> is_stream(Path("-")), is_stream(Path("out.csv"))
+    (True, False)
+    """
     return is_standard(path) or _is_node(path)
 
 
 def check_target(path: Path, what: str = "output") -> None:
     """Refuse an output before any work is done for it.
 
-    Args:
-        what: what messages call it, such as the option that names it.
+    Parameters
+    ----------
+    path : Path
+        The output, as the user gave it.
+    what : str
+        What messages call it, such as the option that names it.
 
-    Raises:
-        ConfigError: a file that the run reads.
-        OutputError: a database, a folder, or a node that is no pipe and no character device.
+    Raises
+    ------
+    ConfigError
+        A file that the run reads.
+    OutputError
+        A database, a folder, or a node that is no pipe and no character device.
+
+    Examples
+    --------
+    >>> check_target(Path(tempfile.mkdtemp()))
+    Traceback (most recent call last):
+    ecomfs.errors.OutputError: ...: this is a folder (name a file in it)
     """
     if is_standard(path):
         return
@@ -123,7 +200,27 @@ def check_target(path: Path, what: str = "output") -> None:
 
 
 def check_read(path: Path, what: str) -> None:
-    """Refuse a file that the run reads; arguments and errors as of :func:`check_target`."""
+    """Refuse an output that is a file which the run reads (:func:`reading`).
+
+    Parameters
+    ----------
+    path : Path
+        The output.
+    what : str
+        What messages call it.
+
+    Raises
+    ------
+    ConfigError
+        The run reads this file.
+
+    Examples
+    --------
+    >>> with reading([InputFile("--examples", Path("pool.csv"))]):
+    ...     check_read(Path("./pool.csv"), "-o")
+    Traceback (most recent call last):
+    ecomfs.errors.ConfigError: -o pool.csv and --examples are the same file ...
+    """
     for read in _reads.get():
         if _same(path, read.path):
             raise ConfigError(
@@ -228,8 +325,24 @@ class Target:
 def write_text(path: Path, text: str) -> None:
     """Write a whole text file, by the rules of every output; lone surrogates are escaped.
 
-    Raises:
-        ConfigError, OutputError: see :func:`check_target`; or it cannot be written.
+    Parameters
+    ----------
+    path : Path
+        The file, or ``-`` for standard output.
+    text : str
+        Its content.
+
+    Raises
+    ------
+    ConfigError, OutputError
+        See :func:`check_target`; or it cannot be written.
+
+    Examples
+    --------
+    >>> path = Path(tempfile.mkdtemp()) / "report.txt"
+    >>> write_text(path, "done")
+    >>> path.read_text()
+    'done'
     """
     target = Target(path)
     try:
@@ -299,7 +412,7 @@ def _is_database(path: Path) -> bool:
 
 
 __all__ = [
-    "Read",
+    "InputFile",
     "Target",
     "check_read",
     "check_target",

@@ -1,4 +1,4 @@
-"""Write a table so that it is whole or not there."""
+"""Write a table, as text or Parquet, so that the file is complete or not there."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ import gzip
 import io
 import os
 import re
-import sys
 from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Literal, Self, cast
+from typing import Any, BinaryIO, Literal, Protocol, Self, cast
 
 from ecomfs.errors import ConfigError, OutputError
-from ecomfs.io.table_optional import optional_module
+from ecomfs.io.files import optional_module, zstd_module
 from ecomfs.io.target import Target, output_failure
 
 OutputEncoding = Literal["utf-8", "utf-8-sig"]
@@ -24,6 +23,20 @@ OutputEncoding = Literal["utf-8", "utf-8-sig"]
 def added_columns(header: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
     """Names for columns added beside ``header``: one that is taken gets a suffix.
 
+    Parameters
+    ----------
+    header : Sequence[str]
+        Column names that are taken.
+    names : Sequence[str]
+        The columns to add.
+
+    Returns
+    -------
+    tuple[str, ...]
+        One free name per added column.
+
+    Examples
+    --------
     >>> added_columns(["id", "text", "label"], ["label", "confidence"])
     ('label_2', 'confidence')
     """
@@ -42,7 +55,7 @@ class AtomicWriter:
     ``.gz`` or ``.zst`` is packed.
 
     Rows go to a temporary file in the same folder, which is renamed when the ``with`` block ends
-    well; :mod:`ecomfs.io.target` says what becomes of links, modes, pipes and ``-``. When it
+    well; links, modes, pipes and ``-`` are treated as :mod:`ecomfs.io.target` describes. When it
     ends with an exception, what was written is kept as ``<name>.partial`` and the exception's
     notes say so; an existing file of the final name is untouched.
 
@@ -50,17 +63,27 @@ class AtomicWriter:
     :class:`ecomfs.io.TableReader`. Lone surrogates, which UTF-8 cannot hold, are written as
     ``\\udXXX`` escapes.
 
-    Args:
-        path: the file to make.
-        header: column names.
-        encoding: ``utf-8-sig`` puts the mark in front that Excel wants.
-        delimiter: one character.
+    Parameters
+    ----------
+    path : str | PathLike[str]
+        The file to make.
+    header : Sequence[str]
+        Column names.
+    encoding : OutputEncoding
+        ``utf-8-sig`` puts the mark in front that Excel wants.
+    delimiter : str
+        One character.
 
-    Raises:
-        ConfigError: a ``.zst`` name, and the package for it is not installed.
-        OutputError: the folder is missing or may not be written, the path is a folder or a
-            database, or the disk is full.
+    Raises
+    ------
+    ConfigError
+        A ``.zst`` name, and the package for it is not installed.
+    OutputError
+        The folder is missing or may not be written, the path is a folder or a database, or the disk
+        is full.
 
+    Examples
+    --------
     >>> import pathlib, tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "out.csv"
     >>> with AtomicWriter(path, ["id", "text"]) as out:
@@ -133,10 +156,6 @@ class AtomicWriter:
             raise
         except OSError as problem:
             raise self._failure(problem) from problem
-
-    def abandon(self) -> Path | None:
-        """Give up; returns where the rows written so far are kept, ``None`` if nowhere."""
-        return self._keep()
 
     def discard(self) -> None:
         """Give up and keep nothing; does nothing after :meth:`commit`."""
@@ -212,7 +231,186 @@ def _packed(raw: BinaryIO, suffix: str) -> BinaryIO:
         # No name and no time inside: the same rows make the same bytes.
         return cast("BinaryIO", gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0))
     if suffix in (".zst", ".zstd"):
-        module = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
-        zstd: Any = optional_module(module, need="writing .zst files")
+        zstd = zstd_module("writing .zst files")
         return cast("BinaryIO", zstd.ZstdFile(raw, "wb"))
     return raw
+
+
+GROUP_ROWS = 10_000
+
+
+class ParquetWriter:
+    """A Parquet file of text columns; those in ``numbers`` are float64, with null for an empty
+    cell. It has the methods of :class:`ecomfs.io.AtomicWriter` that end a file.
+
+    Raises:
+        ConfigError: pyarrow is not installed.
+        OutputError: it cannot be written.
+    """
+
+    def __init__(
+        self, path: str | PathLike[str], header: Sequence[str], *, numbers: Sequence[str] = ()
+    ) -> None:
+        self.path = Path(path)
+        self.rows = 0
+        self._arrow: Any = optional_module("pyarrow", need="writing Parquet files")
+        parquet: Any = optional_module("pyarrow.parquet", need="writing Parquet files")
+        self._numbers = frozenset(numbers)
+        kinds = [
+            (name, self._arrow.float64() if name in self._numbers else self._arrow.string())
+            for name in header
+        ]
+        self._schema = self._arrow.schema(kinds)
+        self._buffer: list[Sequence[str]] = []
+        self._target = Target(self.path)
+        self._writer = parquet.ParquetWriter(self._target.raw, self._schema, compression="zstd")
+
+    def write(self, rows: Iterable[Sequence[str]]) -> None:
+        """Append rows of the header's width."""
+        self._buffer.extend(rows)
+        if len(self._buffer) >= GROUP_ROWS:
+            self._put()
+
+    def commit(self) -> None:
+        """Make the file appear under its name."""
+        self._put()
+        try:
+            self._writer.close()
+            self._target.publish()
+        except BrokenPipeError:
+            self._target.discard()
+            raise
+        except OSError as problem:
+            raise output_failure(self.path, problem) from problem
+
+    def discard(self) -> None:
+        """Give up and keep nothing; does nothing after :meth:`commit`."""
+        with contextlib.suppress(OSError, ValueError, self._arrow.ArrowException):
+            self._writer.close()
+        self._target.discard()
+
+    def _put(self) -> None:
+        columns = list(zip(*self._buffer, strict=True)) or [()] * len(self._schema)
+        table = self._arrow.table(
+            [self._column(f.name, cells) for f, cells in zip(self._schema, columns, strict=True)],
+            schema=self._schema,
+        )
+        try:
+            self._writer.write_table(table)
+        except OSError as problem:
+            raise output_failure(self.path, problem) from problem
+        self.rows += len(self._buffer)
+        self._buffer = []
+
+    def _column(self, name: str, cells: Sequence[str]) -> Any:
+        if name in self._numbers:
+            return self._arrow.array([float(c) if c else None for c in cells], "float64")
+        # A lone surrogate, which UTF-8 cannot hold, is escaped as in a text file.
+        safe = [c.encode("utf-8", "backslashreplace").decode() for c in cells]
+        return self._arrow.array(safe, "string")
+
+
+_OTHERS = {".jsonl", ".ndjson", ".json", ".xlsx", ".xlsm", ".xls"}
+_TABS = {".tsv", ".tab"}
+_PACKED = {".gz", ".zst", ".zstd"}
+
+
+class TableWriter(Protocol):
+    """A table that appears under its name when it is complete.
+
+    Examples
+    --------
+    >>> [name for name in vars(TableWriter) if not name.startswith("_")]
+    ['write', 'commit', 'discard']
+    """
+
+    def write(self, rows: Iterable[Sequence[str]]) -> None:
+        """Append rows of the header's width."""
+
+    def commit(self) -> None:
+        """Make the file appear under its name."""
+
+    def discard(self) -> None:
+        """Give up and keep nothing; does nothing after :meth:`commit`."""
+
+
+def open_writer(
+    path: Path,
+    header: Sequence[str],
+    *,
+    encoding: OutputEncoding = "utf-8",
+    numbers: Sequence[str] = (),
+) -> TableWriter:
+    """CSV, TSV (``.tsv``), either packed (``.gz``, ``.zst``), or Parquet (``.parquet``).
+
+    Parameters
+    ----------
+    path : Path
+        The output.
+    header : Sequence[str]
+        Column names.
+    encoding : OutputEncoding
+        Of a text file; ``utf-8-sig`` writes the mark that Excel needs.
+    numbers : Sequence[str]
+        Columns that Parquet keeps as numbers.
+
+    Returns
+    -------
+    TableWriter
+        A writer to use in a ``with`` block, or to end with ``commit`` or ``discard``.
+
+    Raises
+    ------
+    ConfigError
+        A format that is read but not written, or its package is not installed.
+    OutputError
+        It cannot be written.
+
+    Examples
+    --------
+    >>> check_output(Path("out.xlsx"))
+    Traceback (most recent call last):
+    ecomfs.errors.ConfigError: out.xlsx: .xlsx is not written (use .csv, .csv.gz, ... or .parquet)
+    """
+    if check_output(path) == "parquet":
+        return ParquetWriter(path, header, numbers=numbers)
+    delimiter = "\t" if _kind(path) in _TABS else ","
+    return AtomicWriter(path, header, encoding=encoding, delimiter=delimiter)
+
+
+def check_output(path: Path) -> str:
+    """``parquet`` or ``text``, by the name.
+
+    Parameters
+    ----------
+    path : Path
+        The output.
+
+    Returns
+    -------
+    str
+        ``"parquet"`` or ``"text"``.
+
+    Raises
+    ------
+    ConfigError
+        A format that is not written.
+
+    Examples
+    --------
+    >>> check_output(Path("out.csv.gz")), check_output(Path("out.parquet"))
+    ('text', 'parquet')
+    """
+    kind = _kind(path)
+    if kind in _OTHERS:
+        raise ConfigError(
+            f"{path}: {kind} is not written", hint="use .csv, .csv.gz, .csv.zst, .tsv or .parquet"
+        )
+    return "parquet" if kind in (".parquet", ".pq") else "text"
+
+
+def _kind(path: Path) -> str:
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    while suffixes and suffixes[-1] in _PACKED:
+        suffixes.pop()
+    return suffixes[-1] if suffixes else ""

@@ -16,8 +16,7 @@ from ecomfs.embed import Embedder
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import MissingFileError, PoolError, RowError
 from ecomfs.experts import Experts
-from ecomfs.features import RowText
-from ecomfs.features.row_text import Rendering
+from ecomfs.features import Rendering, RowText
 from ecomfs.io import read_text
 from ecomfs.pipeline.language_setup import Narrowing, Voice
 from ecomfs.pipeline.options import MAX_LABELS, SHORTLIST, Options, SimilarityChoice, TemplateChoice

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from ecomfs.errors import ConfigError
-from ecomfs.features.row_text import Rendering
+from ecomfs.features import Rendering
 from ecomfs.readout import StepName
 from ecomfs.retrieve import Sharing
 

@@ -1,6 +1,6 @@
 """Labelled examples in SQL, with every version kept."""
 
-from ecomfs.pool.records import Change, PoolStats, Revision, few
+from ecomfs.pool.records import Change, few
 from ecomfs.pool.sample import (
     random_examples,
     real_examples,
@@ -13,8 +13,6 @@ from ecomfs.pool.store import Pool
 __all__ = [
     "Change",
     "Pool",
-    "PoolStats",
-    "Revision",
     "few",
     "random_examples",
     "real_examples",

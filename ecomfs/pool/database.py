@@ -20,12 +20,12 @@ from sqlalchemy.pool import StaticPool
 
 from ecomfs.core.sqlite import write_ahead
 from ecomfs.errors import ConfigError, PoolError
-from ecomfs.pool.schema import metadata
+from ecomfs.pool.tables import metadata
 
 BUSY_SECONDS = 60
 _SCHEMA_LOCK = 0x65636F6D  # any constant, the same in every process; "ecom" in ASCII
 
-# What a database says when it fails (lower case) → what the user does about it.
+# Words of a database's error message (lower case) → what the user does about it.
 _HINTS = (
     ("disk is full", "free some space, then run again; nothing of this change was stored"),
     ("no space left", "free some space, then run again; nothing of this change was stored"),
@@ -219,7 +219,7 @@ def _in_memory(content: bytes) -> Database:
 
 
 def explain(error: Exception, where: str) -> PoolError:
-    """A database's exception as one line and a mend.
+    """A database's exception as one line and a hint.
 
     >>> str(explain(OSError("database or disk is full"), "sqlite:///pool.db")).splitlines()
     ['sqlite:///pool.db: database or disk is full (free some space, then run again; nothing of
@@ -227,10 +227,10 @@ def explain(error: Exception, where: str) -> PoolError:
     """
     cause = getattr(error, "orig", None) or error
     lines = str(cause).strip().splitlines()
-    said = lines[0] if lines else type(cause).__name__
+    reason = lines[0] if lines else type(cause).__name__
     text = str(cause).lower()
     hint = next((hint for words, hint in _HINTS if words in text), "")
-    return PoolError(f"{where}: {said}", hint=hint)
+    return PoolError(f"{where}: {reason}", hint=hint)
 
 
 def _identity(file: Path) -> tuple[int, int] | None:
@@ -281,4 +281,4 @@ def _holds_pools(file: str) -> bool:
             found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
             return {name for (name,) in found}.issuperset(metadata.tables)
     except sqlite3.Error:
-        return True  # not a database, or locked: opening it says what is the matter
+        return True  # not a database, or locked: opening it raises the right error

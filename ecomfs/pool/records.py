@@ -1,13 +1,13 @@
-"""What a pool tells of itself, and what it demands of an example before it stores it."""
+"""The records of a pool, and the checks of an example before it is stored."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ecomfs.errors import DuplicateIdError, PoolError
-from ecomfs.pool.codec import encode_fields
 from ecomfs.types import Example
 
 
@@ -34,12 +34,25 @@ class Revision:
 class Change:
     """One version of a pool: what made it.
 
-    Attributes:
-        version: the version that the change made.
-        at: when, ISO 8601 in UTC.
-        action: ``add``, ``relabel`` or ``retire``.
-        examples: how many examples it touched.
-        note: the reason that was given.
+    Attributes
+    ----------
+    version : int
+        The version that the change made.
+    at : str
+        When, ISO 8601 in UTC.
+    action : str
+        ``add``, ``relabel`` or ``retire``.
+    examples : int
+        How many examples it touched.
+    note : str
+        The reason that was given.
+
+    Examples
+    --------
+    >>> from ecomfs.pool import Pool
+    >>> with Pool.in_memory([Example("a", {"text": "fine"}, "x")]) as pool:
+    ...     [(change.version, change.action) for change in pool.changes()]
+    [(1, 'add')]
     """
 
     version: int
@@ -119,6 +132,20 @@ def refuse_repeats(ids: Sequence[str]) -> None:
 def few(ids: Iterable[str], most: int = 5) -> str:
     """Ids for a message.
 
+    Parameters
+    ----------
+    ids : Iterable[str]
+        Ids of examples.
+    most : int
+        How many are named.
+
+    Returns
+    -------
+    str
+        Words for a message.
+
+    Examples
+    --------
     >>> few(["a", "b"])
     "examples 'a', 'b'"
     """
@@ -126,3 +153,60 @@ def few(ids: Iterable[str], most: int = 5) -> str:
     more = f" and {len(known) - most} more" if len(known) > most else ""
     noun = "example" if len(known) == 1 else "examples"
     return f"{noun} {', '.join(repr(id) for id in known[:most])}{more}"
+
+
+def encode_fields(fields: Mapping[str, Any], id: str) -> str:
+    """A row as JSON text, keeping the order of its fields.
+
+    NumPy scalars become plain numbers. Raises :class:`PoolError`, naming the example and the
+    field, for a value JSON has no word for.
+
+    >>> encode_fields({"text": "好用", "stars": 5}, "r1")
+    '{"text": "好用", "stars": 5}'
+    """
+    for name in fields:
+        if not isinstance(name, str):
+            raise PoolError(f"example {id!r}: field name {name!r} is not text")
+    try:
+        text = _dump(dict(fields))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise PoolError(
+            f"example {id!r}: {_culprit(fields)} cannot be stored as JSON",
+            hint="use text, numbers, lists or objects",
+        ) from error
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        # Half a surrogate pair, as truncated UTF-16 exports have: escaped, it survives storage.
+        text = json.dumps(json.loads(text))
+    return text
+
+
+def decode_fields(text: str) -> dict[str, Any]:
+    """The row that :func:`encode_fields` wrote.
+
+    >>> decode_fields('{"text": "好用"}')
+    {'text': '好用'}
+    """
+    fields: dict[str, Any] = json.loads(text)
+    return fields
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    item = getattr(value, "item", None)
+    if callable(item) and getattr(value, "ndim", None) == 0:
+        return item()
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def _culprit(fields: Mapping[str, Any]) -> str:
+    for name, value in fields.items():
+        try:
+            _dump(value)
+        except (TypeError, ValueError, RecursionError):
+            return f"field {name!r} ({type(value).__name__})"
+    return "its fields"

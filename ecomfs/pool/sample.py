@@ -13,8 +13,20 @@ from ecomfs.types import Example
 def real_examples(examples: Sequence[Example]) -> list[Example]:
     """The examples that may stand for new rows with known answers: those a person labelled.
 
-    Synthetic examples are made from others; an answer to them says nothing about real rows.
+    Synthetic examples are made from others; an answer to them is no evidence about real rows.
 
+    Parameters
+    ----------
+    examples : Sequence[Example]
+        The pool.
+
+    Returns
+    -------
+    list[Example]
+        The examples that are not synthetic.
+
+    Examples
+    --------
     >>> real_examples([Example("a", {}, "x"), Example("b", {}, "x", synthetic=True)])
     [Example(id='a', fields={}, label='x', synthetic=False, source_id='', method='')]
     """
@@ -24,7 +36,28 @@ def real_examples(examples: Sequence[Example]) -> list[Example]:
 def sample_queries(examples: Sequence[Example], most: int, seed: int) -> list[Example]:
     """At most ``most`` examples to read leave-one-out, none of them synthetic; fewer, or none,
     where there are not so many. Drawn at random: their label shares are the pool's, and what is
-    fitted on them expects new rows to be like the pool."""
+    fitted on them expects new rows to be like the pool.
+
+    Parameters
+    ----------
+    examples : Sequence[Example]
+        The pool.
+    most : int
+        Largest number of examples.
+    seed : int
+        Of the random draw.
+
+    Returns
+    -------
+    list[Example]
+        Examples in the order of the pool.
+
+    Examples
+    --------
+    >>> pool = [Example(str(i), {"text": "x"}, "ab"[i % 2], synthetic=i > 3) for i in range(10)]
+    >>> [example.id for example in sample_queries(pool, 8, seed=0)]
+    ['0', '1', '2', '3']
+    """
     real = real_examples(examples)
     return random_examples(real, min(most, len(real)), seed)
 
@@ -32,12 +65,30 @@ def sample_queries(examples: Sequence[Example], most: int, seed: int) -> list[Ex
 def random_examples(examples: Sequence[Example], n: int, seed: int) -> list[Example]:
     """``n`` examples drawn without replacement, in the order of the pool.
 
+    Parameters
+    ----------
+    examples : Sequence[Example]
+        The pool.
+    n : int
+        How many.
+    seed : int
+        Of the random draw.
+
+    Returns
+    -------
+    list[Example]
+        A sample in the order of the pool.
+
+    Raises
+    ------
+    InputError
+        There are fewer than ``n``.
+
+    Examples
+    --------
     >>> pool = [Example(str(i), {"text": "x"}, "ab"[i % 2]) for i in range(10)]
     >>> len(random_examples(pool, 4, seed=1))
     4
-
-    Raises:
-        InputError: there are fewer than ``n``.
     """
     if n > len(examples):
         raise InputError(f"{n} examples wanted, the pool has {len(examples)}", hint="lower --shots")
@@ -48,11 +99,23 @@ def random_examples(examples: Sequence[Example], n: int, seed: int) -> list[Exam
 def refuse_synthetic(rows: Sequence[Example], where: str) -> None:
     """Refuse a test set with synthetic rows.
 
-    Args:
-        where: of the test set, for the message.
+    Parameters
+    ----------
+    rows : Sequence[Example]
+        The test set.
+    where : str
+        Of the test set, for the message.
 
-    Raises:
-        InputError: naming the first one.
+    Raises
+    ------
+    InputError
+        Naming the first one.
+
+    Examples
+    --------
+    >>> refuse_synthetic([Example("b", {}, "x", synthetic=True)], "test.csv")
+    Traceback (most recent call last):
+    ecomfs.errors.InputError: test.csv: example 'b' is synthetic and cannot be tested on ...
     """
     for row in rows:
         if row.synthetic:
@@ -65,12 +128,30 @@ def refuse_synthetic(rows: Sequence[Example], where: str) -> None:
 def sample_examples(examples: Sequence[Example], n: int, seed: int) -> list[Example]:
     """``n`` examples, as evenly over the labels as they allow, chosen by ``seed``.
 
+    Parameters
+    ----------
+    examples : Sequence[Example]
+        The pool.
+    n : int
+        How many.
+    seed : int
+        Of the random draw.
+
+    Returns
+    -------
+    list[Example]
+        A sample in the order of the pool.
+
+    Raises
+    ------
+    InputError
+        There are fewer than ``n``.
+
+    Examples
+    --------
     >>> pool = [Example(str(i), {"text": "x"}, "ab"[i % 2]) for i in range(10)]
     >>> sorted(e.label for e in sample_examples(pool, 4, seed=1))
     ['a', 'a', 'b', 'b']
-
-    Raises:
-        InputError: there are fewer than ``n``.
     """
     if n > len(examples):
         raise InputError(f"{n} examples wanted, the pool has {len(examples)}", hint="lower --shots")

@@ -24,8 +24,7 @@ from ecomfs.pool.records import (
     refuse_repeats,
     storable,
 )
-from ecomfs.pool.rows import EXAMPLE, PoolRows, alive_in, as_example
-from ecomfs.pool.schema import changes, examples
+from ecomfs.pool.tables import EXAMPLE, PoolRows, alive_in, as_example, changes, examples
 from ecomfs.types import Example
 
 
@@ -35,6 +34,8 @@ class Pool:
     Safe to use from several threads and processes at once: writers queue, readers always see a
     whole version.
 
+    Examples
+    --------
     >>> pool = Pool.in_memory()
     >>> pool.add([Example("a", {"text": "great"}, "positive"),
     ...           Example("b", {"text": "broke at once"}, "positive")])

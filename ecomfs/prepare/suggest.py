@@ -30,13 +30,24 @@ _BLOCK = 1024  # rows of the similarity matrix held at a time
 class Suggestion:
     """One text that a person should label.
 
-    Attributes:
-        position: in the texts that were given.
-        stands_for: to how many of the texts, itself included, it was nearer than anything
-            labelled or chosen before.
-        uncertainty: as given, in [0, 1]; ``None`` when none was.
-        group: as given; ``None`` when none was.
-        why: one line for a person.
+    Attributes
+    ----------
+    position : int
+        In the texts that were given.
+    stands_for : int
+        To how many of the texts, itself included, it was nearer than anything labelled or chosen
+        before.
+    uncertainty : float | None
+        As given, in [0, 1]; ``None`` when none was.
+    group : str | None
+        As given; ``None`` when none was.
+    why : str
+        One line for a person.
+
+    Examples
+    --------
+    >>> Suggestion(3, 2, None, None, "stands for 2 texts").position
+    3
     """
 
     position: int
@@ -60,21 +71,38 @@ def suggest(
     """The ``n`` texts to label next, most useful first; fewer when there are not so many
     different ones.
 
-    Args:
-        texts: unlabelled; of texts that are the same to a reader only the first can be
-            chosen, and none that the pool has.
-        n: how many, at least 1.
-        vectors: unit vectors of the texts, shape (texts, dimensions).
-        pool_texts: texts that are labelled already.
-        pool_vectors: their vectors, of the same embedder and side, shape (pool, dimensions).
-        uncertainty: of each text, from 0 (sure) to 1 (no idea).
-        groups: of each text, such as its predicted label; groups take turns, the largest first.
-        seed: of the lots among equals.
+    Parameters
+    ----------
+    texts : Sequence[str]
+        Unlabelled; of texts that are the same to a reader only the first can be chosen, and none
+        that the pool has.
+    n : int
+        How many, at least 1.
+    vectors : NDArray[Any]
+        Unit vectors of the texts, shape (texts, dimensions).
+    pool_texts : Sequence[str]
+        Texts that are labelled already.
+    pool_vectors : NDArray[Any] | None
+        Their vectors, of the same embedder and side, shape (pool, dimensions).
+    uncertainty : Sequence[float] | None
+        Of each text, from 0 (sure) to 1 (no idea).
+    groups : Sequence[str] | None
+        Of each text, such as its predicted label; groups take turns, the largest first.
+    seed : int
+        Of the random order among equals.
 
-    Raises:
-        ConfigError: ``n`` below 1, arguments that are not aligned, or an uncertainty outside
-            [0, 1].
+    Returns
+    -------
+    list[Suggestion]
+        One entry per chosen text.
 
+    Raises
+    ------
+    ConfigError
+        ``n`` below 1, arguments that are not aligned, or an uncertainty outside [0, 1].
+
+    Examples
+    --------
     >>> eye = np.eye(2)[[0, 0, 0, 1, 1]]
     >>> chosen = suggest(["soft", "so soft", "softer", "late", "too late"], 2, vectors=eye)
     >>> sorted(int(eye[s.position, 1]) for s in chosen)
@@ -89,14 +117,14 @@ def suggest(
     if n == 0:
         return []
     graph = _Graph(points, others, n)
-    lots = np.random.default_rng(seed).permutation(len(texts))
-    doubt = None if uncertainty is None else np.asarray(uncertainty, dtype=np.float64)
+    tie_break = np.random.default_rng(seed).permutation(len(texts))
+    unsure = None if uncertainty is None else np.asarray(uncertainty, dtype=np.float64)
     turns = _Turns(groups, is_open)
     chosen: list[Suggestion] = []
     for _ in range(n):
         allowed = np.flatnonzero(is_open & turns.allowed())
-        best = _best(allowed, graph.gains(), doubt, lots)
-        chosen.append(_suggestion(best, graph.take(best), doubt, groups))
+        best = _best(allowed, graph.gains(), unsure, tie_break)
+        chosen.append(_suggestion(best, graph.take(best), unsure, groups))
         is_open[best] = False
         turns.took(best)
     return chosen
@@ -167,13 +195,13 @@ class _Turns:
 def _best(
     allowed: NDArray[np.int64],
     coverage: NDArray[np.float64],
-    doubt: NDArray[np.float64] | None,
-    lots: NDArray[np.int64],
+    unsure: NDArray[np.float64] | None,
+    tie_break: NDArray[np.int64],
 ) -> int:
     score = coverage[allowed]
-    if doubt is not None:
-        score = _ranks(score) + _ranks(doubt[allowed])
-    order = np.lexsort((lots[allowed], -score))
+    if unsure is not None:
+        score = _ranks(score) + _ranks(unsure[allowed])
+    order = np.lexsort((tie_break[allowed], -score))
     return int(allowed[order[0]])
 
 
@@ -195,10 +223,10 @@ def _different(texts: Sequence[str], pool_texts: Sequence[str]) -> NDArray[np.bo
 def _suggestion(
     position: int,
     stands_for: int,
-    doubt: NDArray[np.float64] | None,
+    unsure: NDArray[np.float64] | None,
     groups: Sequence[str] | None,
 ) -> Suggestion:
-    uncertainty = None if doubt is None else float(doubt[position])
+    uncertainty = None if unsure is None else float(unsure[position])
     group = None if groups is None else groups[position]
     parts = [f"stands for {stands_for} text{'' if stands_for == 1 else 's'}"]
     if group is not None:

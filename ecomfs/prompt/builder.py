@@ -55,8 +55,11 @@ class PromptBuilder:
 
     def __post_init__(self) -> None:
         """What every prompt has in common is put together once."""
+        alone = len(self.card.fields) == 1 and not self.card.tabular
         fixed = {
             "instruction": self.card.instruction.get(self.language),
+            "title": self.card.fields[0].title.get(self.language) if alone else "",
+            "label_title": self.card.label_title.get(self.language),
             "labels": [
                 {
                     "answer": answer,

@@ -18,8 +18,7 @@ from ecomfs.errors import ColumnError, DuplicateIdError, InputError, RowError
 from ecomfs.features import RowText, read_cell, with_decimals
 from ecomfs.rank.records import Record, Records, Rows
 from ecomfs.rank.seen import ITEM_IDS
-from ecomfs.task import TaskCard, find_column, is_missing
-from ecomfs.task.card import FieldSpec
+from ecomfs.task import CardField, TaskCard, find_column, is_missing
 from ecomfs.types import Row
 
 USER_IDS = ("user", "user_id", "userid", "uid", "customer", "customer_id", "用户", "用户id")
@@ -133,7 +132,7 @@ def read_parties(
     return _users(card, people, of_users, user_column), catalogue
 
 
-def _column(spec: FieldSpec, header: tuple[str, ...], explicit: Mapping[str, str]) -> str | None:
+def _column(spec: CardField, header: tuple[str, ...], explicit: Mapping[str, str]) -> str | None:
     wanted = explicit.get(spec.name)
     if wanted is not None:
         return wanted if wanted in header else None
@@ -221,7 +220,7 @@ def _wide(
 
 
 def _long(
-    people: Records, histories: list[FieldSpec], wanted: str | None
+    people: Records, histories: list[CardField], wanted: str | None
 ) -> list[tuple[str, User]]:
     id_column = wanted or _first(people.header, USER_IDS)
     spec = next((spec for spec in histories if spec.rendering.items), None)

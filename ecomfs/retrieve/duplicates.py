@@ -1,6 +1,6 @@
 """Which examples are the query itself in disguise.
 
-Two texts are the same when :func:`ecomfs.io.normalise.same_text` says so: re-posting and
+Two texts are the same when :func:`ecomfs.io.text.same_text` says so: re-posting and
 re-exporting leave that untouched.
 """
 

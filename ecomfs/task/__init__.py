@@ -1,13 +1,22 @@
 """A task name or folder to a task card: fields, label space, instruction, template versions."""
 
-from ecomfs.task.card import Bilingual, LabelSpec, TaskCard, plain_key
-from ecomfs.task.draft import draft_task
-from ecomfs.task.field_spec import NUMBERS, FieldKind, FieldSpec, Words, readable
-from ecomfs.task.fields import FieldMap, find_column, first_empty, is_missing
-from ecomfs.task.given import GivenLabels, as_items, as_table, is_scalar, shown
+from ecomfs.io import is_missing
+from ecomfs.task.card import (
+    NUMBERS,
+    Bilingual,
+    CardField,
+    FieldKind,
+    FieldSpec,
+    LabelSpec,
+    TaskCard,
+    plain_key,
+    readable,
+)
+from ecomfs.task.draft import QUESTION, LintFinding, draft_task, lint_card
+from ecomfs.task.fields import FieldMap, find_column, first_empty
+from ecomfs.task.given import GivenLabels, as_items, as_table, is_scalar, short_repr
 from ecomfs.task.label_value import column_labels, label_number, label_order, label_text
 from ecomfs.task.labels import Label, LabelSpace
-from ecomfs.task.lint import LintFinding, failed, lint_card
 from ecomfs.task.registry import (
     available_tasks,
     common_template,
@@ -18,7 +27,9 @@ from ecomfs.task.registry import (
 
 __all__ = [
     "NUMBERS",
+    "QUESTION",
     "Bilingual",
+    "CardField",
     "FieldKind",
     "FieldMap",
     "FieldSpec",
@@ -28,14 +39,12 @@ __all__ = [
     "LabelSpec",
     "LintFinding",
     "TaskCard",
-    "Words",
     "as_items",
     "as_table",
     "available_tasks",
     "column_labels",
     "common_template",
     "draft_task",
-    "failed",
     "find_column",
     "first_empty",
     "is_missing",
@@ -47,7 +56,7 @@ __all__ = [
     "load_task",
     "plain_key",
     "readable",
-    "shown",
+    "short_repr",
     "task_folder",
     "template_source",
 ]

@@ -1,37 +1,26 @@
-"""The task card: everything ecomfs must know about a task that is not data.
+"""The task card: everything about a task that is not data.
 
-A card is a YAML file a person can read and edit (``prompts/<task>/task.yaml``). It is validated
-strictly: an unknown key is an error, because a misspelt key would otherwise be ignored.
+A card is a YAML file that a person can read and edit (``prompts/<task>/task.yaml``). It is
+validated strictly: an unknown key is an error, because a misspelt key would otherwise be ignored.
 """
 
 from __future__ import annotations
 
-import unicodedata
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ecomfs.io import one_width, squeeze
-from ecomfs.task.field_spec import FieldKind
-from ecomfs.task.field_spec import FieldSpec as RenderSpec
+from ecomfs.io import DecimalMark, squeeze, visible
 from ecomfs.types import Language, Row
 
+FieldKind = Literal["text", "number", "category", "history", "json", "price", "date", "id"]
 
-def plain_key(spelling: str) -> str:
-    """What spellings of one label share: width, case and outer space do not matter.
-
-    Characters that carry meaning stay, so this is not NFKC, which makes ``M²`` and ``M2`` one.
-
-    >>> plain_key(" Ｐositive ") == plain_key("POSITIVE")
-    True
-    >>> plain_key("M²") == plain_key("M2"), plain_key("½") == plain_key("1/2")
-    (False, False)
-    """
-    if spelling.isascii():
-        return spelling.strip().casefold()
-    return unicodedata.normalize("NFC", one_width(spelling).strip().casefold())
+NUMBERS = frozenset({"number", "price"})
+"""Kinds whose cells are numbers as people write them."""
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|[_\s]+")
 
 
 class _Strict(BaseModel):
@@ -39,33 +28,189 @@ class _Strict(BaseModel):
 
 
 class Bilingual(_Strict):
-    """One text in both languages.
+    """One text in both languages; in a card, a plain string stands for both.
 
+    Examples
+    --------
     >>> Bilingual(en="Review", zh="评论").get("zh")
     '评论'
+    >>> Bilingual.model_validate("GB").zh
+    'GB'
     """
 
     en: str
     zh: str
 
+    @model_validator(mode="before")
+    @classmethod
+    def _same_in_both(cls, value: object) -> object:
+        return {"en": value, "zh": value} if isinstance(value, str) else value
+
     def get(self, language: Language) -> str:
+        """The text in one language."""
         return self.zh if language == "zh" else self.en
 
 
 class FieldSpec(_Strict):
     """One field of a row.
 
+    Attributes
+    ----------
+    name : str
+        Column name.
+    kind : FieldKind
+        How its cells are read. ``history`` is a list, oldest first, in JSON or with ``separator``;
+        ``json`` any JSON value; ``id`` is never rendered.
+    names : Bilingual | None
+        What a reader calls it; made from ``name`` by default.
+    aliases : tuple[str, ...]
+        Other column names that mean this field, compared without case.
+    unit : Bilingual
+        Follows a number; for a price the currency of cells that name none.
+    values : Mapping[str, Bilingual]
+        Category code → what a reader calls it.
+    items : tuple[FieldSpec, ...]
+        The parts of a history's items that are objects, in reading order; all parts by default.
+    newest_first : bool
+        The history is stored with its newest item first.
+    max_items : int
+        How many items of a history are shown, the most recent ones; the rest is counted.
+    separator : str
+        Splits a history that is not JSON.
+    decimal : DecimalMark
+        The decimal mark of a number or price, ``comma`` or ``point``; found out from the column by
+        default.
+    date_format : str
+        :func:`datetime.strptime` format; common forms are read without.
+    missing : {"say", "skip"}
+        Whether a missing value is written as unknown, or left out.
+    weight : float
+        Of the field in :class:`ecomfs.features.GowerSpace`.
+
+    Examples
+    --------
+    >>> FieldSpec(name="price_usd", kind="price", unit="$").title("en")
+    'price usd'
+    """
+
+    name: str = Field(min_length=1)
+    kind: FieldKind
+    names: Bilingual | None = None
+    aliases: tuple[str, ...] = ()
+    unit: Bilingual = Bilingual(en="", zh="")
+    values: Mapping[str, Bilingual] = Field(default_factory=dict)
+    items: tuple[FieldSpec, ...] = ()
+    newest_first: bool = False
+    max_items: int = Field(default=12, ge=1)
+    separator: str = ""
+    decimal: DecimalMark = ""
+    date_format: str = ""
+    missing: Literal["say", "skip"] = "say"
+    weight: float = Field(default=1.0, ge=0.0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Self:
+        only = {"values": "category", "items": "history", "separator": "history"}
+        only |= {"newest_first": "history", "date_format": "date"}
+        for option, kind in only.items():
+            if getattr(self, option) and self.kind != kind:
+                raise ValueError(f"field {self.name!r}: {option} is for kind {kind!r} only")
+        if self.decimal and self.kind not in NUMBERS:
+            raise ValueError(f"field {self.name!r}: decimal is for kinds number and price only")
+        if any(part.kind in {"history", "id"} for part in self.items):
+            raise ValueError(f"field {self.name!r}: items cannot be of kind history or id")
+        return self
+
+    def title(self, language: Language) -> str:
+        """What a reader calls the field.
+
+        >>> FieldSpec(name="ProductRelated_Duration", kind="number").title("en")
+        'product related duration'
+        """
+        return self.names.get(language) if self.names else readable(self.name)
+
+    def find(self, row: Row) -> object:
+        """The field's value in a row, by name or alias; ``None`` when no column has it.
+
+        >>> FieldSpec(name="price", kind="price", aliases=("Price (USD)",)).find({"price (usd)": 3})
+        3
+        """
+        if self.name in row:
+            return row[self.name]
+        wanted = {name.casefold() for name in (self.name, *self.aliases)}
+        return next((value for key, value in row.items() if key.casefold() in wanted), None)
+
+
+def readable(name: str) -> str:
+    """A column name as words.
+
+    Parameters
+    ----------
+    name : str
+        Name of a column.
+
+    Returns
+    -------
+    str
+        Lower-case words; words in capitals stay.
+
+    Examples
+    --------
+    >>> readable("MntWines"), readable("is_switch"), readable("URL"), readable("last_5G_visit")
+    ('mnt wines', 'is switch', 'URL', 'last 5G visit')
+    """
+    words = [word for word in _CAMEL.split(name) if word]
+    return " ".join(word if word.isupper() else word.lower() for word in words)
+
+
+def plain_key(spelling: str) -> str:
+    """What spellings of one label share: case, width, the shape of quotes and dashes, invisible
+    characters and outer space do not matter (:func:`ecomfs.io.visible`).
+
+    Characters that carry meaning stay, so this is not NFKC, which makes ``M²`` and ``M2`` one.
+
+    Parameters
+    ----------
+    spelling : str
+        One spelling of a label.
+
+    Returns
+    -------
+    str
+        A key that is equal for such spellings.
+
+    Examples
+    --------
+    >>> plain_key(" Ｐositive ") == plain_key("POSITIVE")
+    True
+    >>> plain_key("M²") == plain_key("M2"), plain_key("½") == plain_key("1/2")
+    (False, False)
+    """
+    return visible(visible(spelling).casefold()).strip()
+
+
+class CardField(_Strict):
+    """One field of a row.
+
     In the YAML file the keys of ``rendering`` (``kind``, ``unit``, ``values``, ``items``, …) stand
-    beside ``name`` and ``title``; they are those of :class:`ecomfs.task.FieldSpec`.
+    beside ``name`` and ``title``; they are those of :class:`FieldSpec`.
 
-    Attributes:
-        name: the name templates use.
-        title: what a reader calls it.
-        aliases: column names that mean this field, compared without case.
-        required: a row without it (or with it empty) cannot be classified.
-        rendering: how its cells are read and put into words; plain text by default.
+    Attributes
+    ----------
+    name : str
+        The name templates use.
+    title : Bilingual
+        What a reader calls it.
+    aliases : tuple[str, ...]
+        Column names that mean this field, compared without case.
+    required : bool
+        A row without it (or with it empty) cannot be classified.
+    rendering : FieldSpec
+        How its cells are read and put into words; plain text by default.
 
-    >>> spec = FieldSpec.model_validate(
+    Examples
+    --------
+    >>> spec = CardField.model_validate(
     ...     {"name": "age", "title": {"en": "Age", "zh": "年龄"}, "kind": "number"})
     >>> spec.kind, spec.rendering.title("zh")
     ('number', '年龄')
@@ -75,7 +220,7 @@ class FieldSpec(_Strict):
     title: Bilingual
     aliases: tuple[str, ...] = ()
     required: bool = True
-    rendering: RenderSpec
+    rendering: FieldSpec
 
     @model_validator(mode="before")
     @classmethod
@@ -98,12 +243,24 @@ class FieldSpec(_Strict):
 class LabelSpec(_Strict):
     """One label.
 
-    Attributes:
-        name: canonical name.
-        words: what the model reads and answers, per language.
-        definition: one sentence that says when the label holds.
-        aliases: other spellings found in data and in answers.
-        optional: part of the label space only when the pool has it (such as *neutral*).
+    Attributes
+    ----------
+    name : str
+        Canonical name.
+    words : Bilingual
+        What the model reads and answers, per language.
+    definition : Bilingual
+        One sentence: when the label holds.
+    aliases : tuple[str, ...]
+        Other spellings found in data and in answers.
+    optional : bool
+        Part of the label space only when the pool has it (such as *neutral*).
+
+    Examples
+    --------
+    >>> LabelSpec(name="like", words=Bilingual(en="Yes", zh="是"),
+    ...           definition=Bilingual(en="The user likes it.", zh="用户喜欢。")).spellings()
+    ('like', 'Yes', '是')
     """
 
     name: str
@@ -120,29 +277,49 @@ class LabelSpec(_Strict):
 class TaskCard(_Strict):
     """A task.
 
-    Attributes:
-        name: folder name and command-line name.
-        title, description: for people.
-        fields: the fields of a row, in reading order.
-        label_title: what the answer is called in the prompt ("Sentiment").
-        label_column: column names that hold the label, compared without case.
-        label_space: ``closed``: exactly ``labels``; the pool's labels must be among them.
-            ``open``: whatever labels the pool has; ``labels`` may add words and definitions.
-        positive: the label that rankings put first and binary metrics are about.
-        instruction: the first lines of every prompt.
-        default_k: demonstrations a prompt.
-        layout: of rows that have other kinds of field than text: ``line``, the most telling
-            field first; ``lines``, one field a line in the card's order.
-        max_fields: most fields of a rendered row; of more, those that tell most about the label
-            in the pool stay.
-        language: fixed prompt language, or ``auto`` to follow each row's own language.
-        templates: template version per language.
+    Attributes
+    ----------
+    name : str
+        Folder name and command-line name.
+    title, description : Bilingual
+        For people.
+    fields : tuple[CardField, ...]
+        The fields of a row, in reading order.
+    label_title : Bilingual
+        What the answer is called in the prompt ("Sentiment").
+    label_column : tuple[str, ...]
+        Column names that hold the label, compared without case.
+    label_space : {"closed", "open"}
+        ``closed``: exactly ``labels``; the pool's labels must be among them. ``open``: whatever
+        labels the pool has; ``labels`` may add words and definitions.
+    positive : str | None
+        The label that rankings put first and binary metrics are about.
+    instruction : Bilingual
+        The first lines of every prompt.
+    default_k : int
+        Demonstrations per prompt.
+    layout : {"line", "lines"}
+        Of rows with other kinds of field than text: ``line``, the most informative field first;
+        ``lines``, one field per line in the card's order.
+    max_fields : int | None
+        Most fields of a rendered row; of more, the most informative about the label stay.
+    language : {"auto", "en", "zh"}
+        Fixed prompt language, or ``auto`` to follow each row's own language.
+    templates : Bilingual
+        Template version per language.
+
+    Examples
+    --------
+    >>> from ecomfs.task import load_task
+    >>> card = load_task("review_sentiment")
+    >>> card.label_space, [label.name for label in card.labels]
+    ('closed', ['positive', 'negative', 'neutral'])
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     title: Bilingual
     description: Bilingual
-    fields: tuple[FieldSpec, ...] = Field(min_length=1)
+    fields: tuple[CardField, ...] = Field(min_length=1)
     label_title: Bilingual
     label_column: tuple[str, ...] = ("label",)
     label_space: Literal["closed", "open"]
@@ -195,8 +372,8 @@ class TaskCard(_Strict):
         (:class:`ecomfs.features.RowText`)."""
         return any(spec.kind != "text" for spec in self.fields)
 
-    def with_rendering(self, specs: Sequence[RenderSpec]) -> TaskCard:
-        """The same task, its fields rendered by other specs, one a field."""
+    def with_rendering(self, specs: Sequence[FieldSpec]) -> TaskCard:
+        """The same task, its fields rendered by other specs, one per field."""
         fields = zip(self.fields, specs, strict=True)
         made = tuple(f.model_copy(update={"rendering": spec}) for f, spec in fields)
         return self.model_copy(update={"fields": made})

@@ -1,14 +1,15 @@
-"""The draft of a task card from labelled data, with the questions only a person can answer.
+"""The draft of a task card from labelled data, and the checks of a finished card.
 
-What the data say is written down: fields, labels, their spellings. What they do not say (what a
-label means, its word in the other language) is written as a question that begins with
-:data:`QUESTION`; :func:`ecomfs.task.lint.lint_card` reports every question still there.
+Fields, labels and their spellings come from the data. What the data do not contain (what a label
+means, its word in the other language) is written as a question that begins with :data:`QUESTION`;
+:func:`lint_card` reports every question that is not answered yet.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ import yaml
 
 from ecomfs.errors import TaskError
 from ecomfs.io import detect_language
-from ecomfs.task.card import TaskCard, plain_key
+from ecomfs.task.card import Bilingual, TaskCard, plain_key
 
 QUESTION = "???"
 MAX_LISTED = 50
@@ -30,17 +31,17 @@ _CALLED = {"en": "English", "zh": "Chinese"}
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """The files of a new task.
+    """A new task.
 
     Attributes:
-        files: name → content.
+        card: content of its ``task.yaml``.
         questions: how many a person must answer.
         labels: the labels found, each in its first spelling.
         aliases: label → its other spellings, which differ in case or width only and are drafted
             as aliases: for a person to confirm.
     """
 
-    files: Mapping[str, str]
+    card: str
     questions: int
     labels: tuple[str, ...]
     aliases: Mapping[str, tuple[str, ...]]
@@ -55,22 +56,38 @@ def draft_task(
     language: Literal["auto", "en", "zh"] = "auto",
     where: str = "the data",
 ) -> Draft:
-    """A card and a template a language, for a person to edit.
+    """A card for a person to edit.
 
-    Args:
-        name: of the task: lower-case letters, digits and underscores.
-        columns: the columns a row is made of.
-        labels: the label of every row of the data, as it stands there.
-        label_column: what its column is called.
-        language: of the prompts; ``auto`` follows each row.
-        where: the data come from, for the message of an error.
+    Parameters
+    ----------
+    name : str
+        Of the task: lower-case letters, digits and underscores.
+    columns : Sequence[str]
+        The columns a row is made of.
+    labels : Sequence[str]
+        The label of every row of the data, as it stands there.
+    label_column : str
+        What its column is called.
+    language : {"auto", "en", "zh"}
+        Of the prompts; ``auto`` follows each row.
+    where : str
+        The data come from, for the message of an error.
 
-    Raises:
-        TaskError: the name cannot be one, there is no column or fewer than two labels.
+    Returns
+    -------
+    Draft
+        The card as YAML text, and what a person must answer.
 
+    Raises
+    ------
+    TaskError
+        The name cannot be one, there is no column or fewer than two labels.
+
+    Examples
+    --------
     >>> draft = draft_task("gift", ["note"], ["yes", "no", "Yes"])
-    >>> sorted(draft.files), draft.labels
-    (['en.v1.jinja', 'task.yaml', 'zh.v1.jinja'], ('yes', 'no'))
+    >>> draft.labels, draft.aliases, draft.card.splitlines()[2]
+    (('yes', 'no'), {'yes': ('Yes',)}, 'name: gift')
     """
     if not _NAME.match(name):
         raise TaskError(
@@ -98,11 +115,8 @@ def draft_task(
         f"# A draft. Replace every text that begins with {QUESTION} and check the rest, then run:\n"
         f"#   ecomfs lint-task {name}\n"
     )
-    files = {"task.yaml": head + text}
-    for each in _LANGUAGES:
-        files[f"{each}.v1.jinja"] = _template(card, each)
     return Draft(
-        files,
+        head + text,
         text.count(f"{QUESTION} "),
         tuple(s[0] for s in spellings.values()),
         {s[0]: tuple(s[1:]) for s in spellings.values() if "labels" in card and s[1:]},
@@ -132,7 +146,7 @@ def _card(
         card["labels"] = [_label(each, taken) for each in spellings]
     card["instruction"] = _both("What should the reader decide, in one LANGUAGE sentence?")
     card["language"] = language
-    return card
+    return card if language == "auto" else _in_one_language(card, language)
 
 
 def _fields(columns: Sequence[str]) -> list[dict[str, Any]]:
@@ -184,31 +198,132 @@ def _both(question: str) -> dict[str, str]:
     return {each: _ask(question.replace("LANGUAGE", _CALLED[each], 1)) for each in _LANGUAGES}
 
 
+def _in_one_language(value: Any, language: str) -> Any:
+    """The card with one text where it has one in each language."""
+    if isinstance(value, dict):
+        if value.keys() == set(_LANGUAGES):
+            return value[language]
+        return {key: _in_one_language(inner, language) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_in_one_language(item, language) for item in value]
+    return value
+
+
 def _ask(question: str) -> str:
     return f"{QUESTION} {question}"
 
 
-def _template(card: Mapping[str, Any], language: str) -> str:
-    colon = "：" if language == "zh" else ":"
-    space = "" if language == "zh" else " "
-    answer = f"{card['label_title'][language]}{colon}"
-    one = card["fields"][0] if len(card["fields"]) == 1 else None
-    lead = f"{one['title'][language]}{colon}{space}" if one else ""
-    row, shown = (
-        (f"row.{one['name']}", f"demonstration.row.{one['name']}")
-        if one
-        else ("text", "demonstration.text")
-    )
-    return (
-        "{{ instruction }}\n"
-        "{% for label in labels %}\n"
-        "- {{ label.answer }}{% if label.answer != label.word %} = {{ label.word }}{% endif %}"
-        f"{{% if label.definition %}}{colon}{space}{{{{ label.definition }}}}{{% endif %}}\n\n"
-        "{% endfor %}\n\n"
-        "{% for demonstration in demonstrations %}\n"
-        f"{lead}{{{{ {shown} }}}}\n"
-        f"{answer}{space}{{{{ demonstration.answer }}}}\n\n"
-        "{% endfor %}\n"
-        f"{lead}{{{{ {row} }}}}\n"
-        f"{answer}\n"
-    )
+@dataclass(frozen=True, slots=True)
+class LintFinding:
+    """One thing that a person should look at.
+
+    Attributes
+    ----------
+    level : {"error", "warning"}
+        ``error``: the task must not be used so; ``warning``: it can be.
+    where : str
+        The key of the card, or the template.
+    what : str
+        What is wrong.
+    hint : str
+        How to fix it.
+
+    Examples
+    --------
+    >>> LintFinding("error", "instruction.zh", "is empty", "write it").level
+    'error'
+    """
+
+    level: Literal["error", "warning"]
+    where: str
+    what: str
+    hint: str = ""
+
+
+def lint_card(card: TaskCard) -> list[LintFinding]:
+    """Texts that are missing or still questions, and names that could mean two things.
+
+    A text that is missing in a language that no prompt has (``language: en``) is a warning.
+
+    Parameters
+    ----------
+    card : TaskCard
+        The card.
+
+    Returns
+    -------
+    list[LintFinding]
+        Errors and warnings, in the order of the card.
+
+    Examples
+    --------
+    >>> from ecomfs.task import load_task
+    >>> lint_card(load_task("product_category"))
+    []
+    """
+    return [*_texts(card), *_spellings(card), *_columns(card)]
+
+
+def _texts(card: TaskCard) -> Iterator[LintFinding]:
+    for where, text in _bilinguals(card):
+        for language in ("en", "zh"):
+            value = text.get("zh" if language == "zh" else "en").strip()
+            if value and not value.startswith(QUESTION):
+                continue
+            used = card.language in ("auto", language)
+            if not used and text.en == text.zh:
+                continue
+            what = "is still a question" if value else "is empty"
+            hint = value.removeprefix(QUESTION).strip() or "write it"
+            yield LintFinding("error" if used else "warning", f"{where}.{language}", what, hint)
+
+
+def _bilinguals(card: TaskCard) -> Iterable[tuple[str, Bilingual]]:
+    yield "title", card.title
+    yield "description", card.description
+    for field in card.fields:
+        yield f"fields.{field.name}.title", field.title
+    yield "label_title", card.label_title
+    for label in card.labels:
+        yield f"labels.{label.name}.words", label.words
+        yield f"labels.{label.name}.definition", label.definition
+    yield "instruction", card.instruction
+
+
+def _spellings(card: TaskCard) -> Iterator[LintFinding]:
+    """Spellings of two labels that differ only in case or width: one that matches neither exactly
+    could mean both, and counts as neither."""
+    owners: dict[str, dict[str, str]] = defaultdict(dict)
+    for label in card.labels:
+        for spelling in label.spellings():
+            if not spelling.startswith(QUESTION):
+                owners[plain_key(spelling)].setdefault(label.name, spelling)
+    for labels in owners.values():
+        if len(labels) > 1:
+            (one, first), (two, second) = list(labels.items())[:2]
+            yield LintFinding(
+                "warning",
+                f"labels.{two}",
+                f"{second!r} differs from {first!r} of {one!r} in case or width only",
+                "if it is the same label, make it an alias; else choose another spelling",
+            )
+
+
+def _columns(card: TaskCard) -> Iterator[LintFinding]:
+    owner: dict[str, str] = {}
+    for field in card.fields:
+        for name in (field.name, *field.aliases):
+            key = plain_key(name)
+            other = owner.setdefault(key, field.name)
+            if other != field.name:
+                yield LintFinding(
+                    "error", f"fields.{field.name}", f"{name!r} also means field {other!r}",
+                    "a column can be one field only",
+                )  # fmt: skip
+    for name in card.label_column:
+        if plain_key(name) in owner:
+            yield LintFinding(
+                "error", "label_column",
+                f"column {name!r} is also field {owner[plain_key(name)]!r}",
+                "the label would stand in the prompt",
+            )  # fmt: skip

@@ -9,9 +9,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from ecomfs.errors import ColumnError, RowError
-from ecomfs.io import ColumnNumbers, DecimalMark, evidence, respell, said
-from ecomfs.task.card import TaskCard
-from ecomfs.task.field_spec import NUMBERS
+from ecomfs.io import (
+    ColumnNumbers,
+    DecimalMark,
+    is_missing,
+    mark_in_words,
+    possible_marks,
+    rewrite_number,
+)
+from ecomfs.task.card import NUMBERS, TaskCard
 
 _WITH_MARK = re.compile(r"(?P<column>.*):(?P<mark>comma|point)", re.S)
 
@@ -39,10 +45,33 @@ def find_column(
 ) -> str:
     """The column a user named, or the first of the conventional ``names`` that is there.
 
-    ``option`` is the command-line spelling up to the column, such as ``"--label-column "``.
+    Parameters
+    ----------
+    header : Sequence[str]
+        The columns of the table.
+    wanted : str | None
+        The column that the user named.
+    names : Sequence[str]
+        Conventional names, in order of preference.
+    where : str
+        What messages call the table.
+    option : str
+        The command-line option up to the column, such as ``"--label-column "``.
 
-    Raises:
-        ColumnError: neither is there; the hint lists the columns and names ``option``.
+    Returns
+    -------
+    str
+        A name of ``header``.
+
+    Raises
+    ------
+    ColumnError
+        Neither is there; the hint lists the columns and names ``option``.
+
+    Examples
+    --------
+    >>> find_column(["id", "Label"], None, ["label", "class"], "pool.csv", "--label-column ")
+    'Label'
     """
     if wanted is not None:
         if wanted in header:
@@ -58,11 +87,17 @@ def find_column(
 class FieldMap:
     """Card field → table column, and how the table writes its numbers.
 
-    Attributes:
-        columns: field → column.
-        said: field → decimal mark, where the user named it.
-        marks: field → decimal mark of the table and that of the card, where they differ.
+    Attributes
+    ----------
+    columns : Mapping[str, str]
+        Field → column.
+    named : Mapping[str, DecimalMark]
+        Field → decimal mark, where the user named it.
+    marks : Mapping[str, tuple[DecimalMark, DecimalMark]]
+        Field → decimal mark of the table and that of the card, where they differ.
 
+    Examples
+    --------
     >>> from ecomfs.task import load_task
     >>> card = load_task("product_category")
     >>> FieldMap.resolve(card, ["id", "Title"]).columns
@@ -70,7 +105,7 @@ class FieldMap:
     """
 
     columns: Mapping[str, str]
-    said: Mapping[str, DecimalMark] = field(default_factory=dict)
+    named: Mapping[str, DecimalMark] = field(default_factory=dict)
     marks: Mapping[str, tuple[DecimalMark, DecimalMark]] = field(default_factory=dict)
 
     @classmethod
@@ -93,22 +128,22 @@ class FieldMap:
         """
         explicit = dict(explicit or {})
         names = [f.name for f in card.fields]
-        said: dict[str, DecimalMark] = {}
+        named: dict[str, DecimalMark] = {}
         for name, column in list(explicit.items()):
             match = None if column in header else _WITH_MARK.fullmatch(column)
             if match is not None:
-                said[name] = cast("DecimalMark", match["mark"])
+                named[name] = cast("DecimalMark", match["mark"])
                 explicit[name] = match["column"]
                 if not match["column"]:
                     del explicit[name]
-        for name in (*explicit, *said):
+        for name in (*explicit, *named):
             if name not in names:
                 raise ColumnError(
                     f"task {card.name!r} has no field {name!r}",
                     hint=f"fields are: {', '.join(names)}",
                 )
         for spec in card.fields:
-            if spec.name in said and spec.kind not in NUMBERS:
+            if spec.name in named and spec.kind not in NUMBERS:
                 raise ColumnError(
                     f"field {spec.name!r} is of kind {spec.kind}: it has no decimal mark",
                     hint="name the column alone",
@@ -132,8 +167,8 @@ class FieldMap:
                 "with --field FIELD=COLUMN",
             )
         marks: dict[str, tuple[DecimalMark, DecimalMark]] = {}
-        marks.update({name: (mark, "") for name, mark in said.items() if name in columns})
-        return cls(columns, said, marks)
+        marks.update({name: (mark, "") for name, mark in named.items() if name in columns})
+        return cls(columns, named, marks)
 
     def decided(
         self,
@@ -161,7 +196,7 @@ class FieldMap:
         """
         specs = {s.name: s.rendering for s in card.fields if s.kind in NUMBERS}
         specs = {name: spec for name, spec in specs.items() if name in self.columns}
-        open_ = {n: ColumnNumbers(self.columns[n], likely) for n in specs if n not in self.said}
+        open_ = {n: ColumnNumbers(self.columns[n], likely) for n in specs if n not in self.named}
         if open_:
             for row in rows:
                 for name, column in open_.items():
@@ -169,7 +204,7 @@ class FieldMap:
         marks: dict[str, tuple[DecimalMark, DecimalMark]] = {}
         for name, spec in specs.items():
             try:
-                mark = self.said.get(name) or _mark(open_[name], spec.decimal, typed)
+                mark = self.named.get(name) or _mark(open_[name], spec.decimal, typed)
             except RowError as error:
                 if strict:
                     raise RowError(f"{where}: {error.message}", hint=error.hint) from error
@@ -184,7 +219,7 @@ class FieldMap:
         for spec in card.fields:
             mark = self.marks[spec.name][0] if spec.name in self.marks else spec.rendering.decimal
             if spec.name in self.columns and mark:
-                out[self.columns[spec.name]] = said(mark)
+                out[self.columns[spec.name]] = mark_in_words(mark)
         return out
 
     def fields(self, cells: Mapping[str, Any], card: TaskCard) -> dict[str, Any]:
@@ -199,9 +234,9 @@ class FieldMap:
                 continue
             # Without a mark of the pool's, a cell that has one reading is read as it stands; so is
             # a lone point.
-            unclear = len(evidence(value)) > 1 and (mark == "comma" or "," in value)
+            unclear = len(possible_marks(value)) > 1 and (mark == "comma" or "," in value)
             if wanted or unclear:
-                out[name] = respell(value, mark, wanted)
+                out[name] = rewrite_number(value, mark, wanted)
         return out
 
 
@@ -213,20 +248,27 @@ def _mark(column: ColumnNumbers, known: DecimalMark, typed: bool) -> DecimalMark
     return column.decided()
 
 
-def is_missing(value: Any) -> bool:
-    """``None``, NaN, NaT or ``pandas.NA``: no value was given.
-
-    >>> [is_missing(v) for v in (None, float("nan"), "", 0)]
-    [True, True, False, False]
-    """
-    if value is None or type(value) is str:
-        return value is None
-    equal = value == value  # NaN and NaT differ from themselves; pandas.NA compares to NA
-    return type(equal).__name__ == "NAType" or equal is False or str(equal) == "False"
-
-
 def first_empty(row: Mapping[str, Any], card: TaskCard) -> str | None:
-    """Name of the first required field that is empty; ``None`` when the row can be used."""
+    """The first required field of a row that is empty.
+
+    Parameters
+    ----------
+    row : Mapping[str, Any]
+        Field → value.
+    card : TaskCard
+        The task card.
+
+    Returns
+    -------
+    str | None
+        The name of the first required field without a value; ``None`` when the row can be used.
+
+    Examples
+    --------
+    >>> from ecomfs.task import load_task
+    >>> first_empty({"text": " "}, load_task("review_sentiment"))
+    'text'
+    """
     for spec in card.fields:
         if spec.required and not str(row.get(spec.name, "")).strip():
             return spec.name

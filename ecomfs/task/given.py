@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs.errors import ColumnError, ConfigError, InputError
-from ecomfs.task.fields import is_missing
+from ecomfs.io import is_missing
 from ecomfs.task.label_value import label_text
 
 Table: TypeAlias = "tuple[list[str], Iterator[Sequence[Any]]]"
@@ -31,9 +31,25 @@ def as_table(given: Any, where: str) -> Table | None:
     """A table: a DataFrame of pandas or polars, a pyarrow table, a NumPy array of records.
     ``None`` for what is none.
 
-    Raises:
-        ColumnError: two columns of one name, or columns with several levels.
+    Parameters
+    ----------
+    given : object
+        What the caller gave.
+    where : str
+        What messages call it.
 
+    Returns
+    -------
+    Table | None
+        The names of the columns and the rows; ``None`` for what is no table.
+
+    Raises
+    ------
+    ColumnError
+        Two columns of one name, or columns with several levels.
+
+    Examples
+    --------
     >>> names, rows = as_table(np.array([("a", 1)], dtype=[("text", "U1"), ("n", "i8")]), "rows")
     >>> names, list(rows)
     (['text', 'n'], [('a', 1)])
@@ -77,7 +93,7 @@ def as_column(given: Any, where: str) -> list[Any]:
     kind = type(given).__name__
     shape = getattr(given, "shape", None) if hasattr(given, "ndim") else None
     if isinstance(given, str | bytes | bytearray | memoryview | Mapping | set | frozenset):
-        raise InputError(f"{where}: {shown(given)} is of type {kind}", hint=_COPIES)
+        raise InputError(f"{where}: {short_repr(given)} is of type {kind}", hint=_COPIES)
     if isinstance(shape, tuple) and (len(shape) > 2 or (len(shape) == 2 and shape[1] != 1)):
         raise InputError(f"{where}: a {kind} of shape {shape}, not one column", hint=_COPIES)
     if isinstance(given, np.ma.MaskedArray):
@@ -90,7 +106,7 @@ def as_column(given: Any, where: str) -> list[Any]:
     try:
         items = list(given)
     except TypeError as error:
-        raise InputError(f"{where}: {shown(given)} is of type {kind}", hint=_COPIES) from error
+        raise InputError(f"{where}: {short_repr(given)} is of type {kind}", hint=_COPIES) from error
     if items and all(_alone(item) for item in items):
         return [item[0] for item in items]
     return items
@@ -106,11 +122,29 @@ def _alone(item: Any) -> bool:
 def as_items(rows: Any, where: str = "rows") -> list[str | None] | list[dict[str, Any]]:
     """Rows as texts (``None``: missing) or as mappings, one kind for all of them.
 
-    Raises:
-        ConfigError: one text.
-        InputError: rows of both kinds, or of another one.
-        ColumnError: see :func:`as_table`.
+    Parameters
+    ----------
+    rows : object
+        A list, an array, a Series, a table, or any iterable of rows.
+    where : str
+        What messages call the rows.
 
+    Returns
+    -------
+    list[str | None] | list[dict[str, Any]]
+        One text, or one mapping of field → value, per row.
+
+    Raises
+    ------
+    ConfigError
+        One text.
+    InputError
+        Rows of both kinds, or of another one.
+    ColumnError
+        See :func:`as_table`.
+
+    Examples
+    --------
     >>> as_items([["a"], ["b"]]), as_items([{"text": "a"}, None])
     (['a', 'b'], [{'text': 'a'}, {}])
     >>> as_items(["a", b"b"])
@@ -146,10 +180,22 @@ def as_items(rows: Any, where: str = "rows") -> list[str | None] | list[dict[str
     return items
 
 
-def shown(value: Any) -> str:
+def short_repr(value: Any) -> str:
     """The beginning of an object's text, on one line.
 
-    >>> shown(["a"] * 99)
+    Parameters
+    ----------
+    value : object
+        Any object.
+
+    Returns
+    -------
+    str
+        At most 61 characters.
+
+    Examples
+    --------
+    >>> short_repr(["a"] * 99)
     "['a', 'a', 'a', 'a', 'a', 'a', 'a', 'a', 'a', 'a', 'a', 'a',…"
     """
     text = " ".join(repr(value).split())
@@ -166,33 +212,48 @@ def _item(item: Any, where: str) -> Any:
     if not is_scalar(item):
         kind = type(item).__name__
         hint = "decode it" if isinstance(item, bytes | bytearray) else "a row is a text or a dict"
-        raise InputError(f"{where} is of type {kind}: {shown(item)}", hint=hint)
+        raise InputError(f"{where} is of type {kind}: {short_repr(item)}", hint=hint)
     return None if is_missing(item) else str(item)
 
 
 def is_scalar(value: Any) -> bool:
-    """Whether a value is one text, number, boolean, date or time, or missing: whether its text is
-    what it says.
+    """Whether a value is one text, number, boolean, date or time, or missing.
 
+    Parameters
+    ----------
+    value : object
+        Any object.
+
+    Returns
+    -------
+    bool
+        True for one text, number, boolean, date or time, and for a missing value.
+
+    Examples
+    --------
     >>> [is_scalar(v) for v in ("a", 1, np.float32(1), None, b"a", ["a"], object())]
     [True, True, True, True, False, False, False]
     """
-    if value is None or isinstance(value, str | numbers.Number | date | time):
-        return True
     if isinstance(value, np.generic):
         return not isinstance(value, np.void | np.bytes_)
-    return type(value).__name__ in {"NAType", "NaTType"}
+    return isinstance(value, str | numbers.Number | date | time) or is_missing(value)
 
 
 @dataclass(frozen=True, slots=True)
 class GivenLabels:
     """Labels as they came, and their texts.
 
-    Attributes:
-        values: one a row.
-        texts: one a row, as of :func:`label_text`; ``None``: missing.
-        dtype: the NumPy type that they had, where it is one of numbers or booleans.
+    Attributes
+    ----------
+    values : list[Any]
+        One per row.
+    texts : list[str | None]
+        One per row, as of :func:`label_text`; ``None``: missing.
+    dtype : np.dtype[Any] | None
+        The NumPy type that they had, where it is one of numbers or booleans.
 
+    Examples
+    --------
     >>> labels = GivenLabels.of([10, 2, 10], "y")
     >>> labels.texts, labels.classes(["10", "2"])
     (['10', '2', '10'], {'2': 2, '10': 10})

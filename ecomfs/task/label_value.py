@@ -116,14 +116,14 @@ def column_labels(
 ) -> list[str | None]:
     """The labels of a column of a file: :func:`label_text` of every cell.
 
-    A cell of text that says ``nan`` is a label like any other, unless all other labels of the
+    A cell with the text ``nan`` is a label like any other, unless all other labels of the
     column are numbers: then it is a missing number that some program wrote so, and ``inf`` there
     is an infinite one.
 
     Parameters
     ----------
     cells : sequence
-        One value a row.
+        One value per row.
     where : sequence of str, optional
         What errors call each row, such as ``"pool.csv, line 3"``.
     column : str
@@ -132,7 +132,7 @@ def column_labels(
     Returns
     -------
     list of (str or None)
-        One label a row, ``None`` where there is none.
+        One label per row, ``None`` where there is none.
 
     Raises
     ------
@@ -157,7 +157,7 @@ def column_labels(
 
 
 def is_missing_number(text: str, labels: Iterable[str]) -> bool:
-    """Whether a true label is a missing number: it says ``nan``, and all labels are numbers.
+    """Whether a true label is a missing number: its text is ``nan``, and all labels are numbers.
 
     Examples
     --------
@@ -198,7 +198,7 @@ def _all_numbers(labels: Iterable[str | None]) -> bool:
 
 def _infinite(value: Any, where: str) -> InputError:
     return InputError(
-        f"{where}: {str(value)!r} is an infinite number, not a label",
+        f"{where}: {value!r} is an infinite number, not a label",
         hint="give a finite number, or text",
     )
 

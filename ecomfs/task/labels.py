@@ -2,7 +2,7 @@
 
 The pool may write ``Positive``, ``pos`` or ``好评`` for the card's ``positive``: all of them mean
 one label, and predictions come back in the pool's own spelling (the first one seen). Labels that
-only the pool knows are as many as it has spellings: ``Apple`` and ``apple`` are two.
+that only the pool has are as many as its spellings: ``Apple`` and ``apple`` are two.
 """
 
 from __future__ import annotations
@@ -22,10 +22,21 @@ from ecomfs.types import Language
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """One label: ``name`` as the pool spells it, and the card's entry where there is one.
+    """One label of a run.
 
-    ``reading`` is what stands in the prompt for a label that only the pool knows; the name when
-    empty.
+    Attributes
+    ----------
+    name : str
+        As the pool spells it.
+    spec : LabelSpec | None
+        The entry of the card.
+    reading : str
+        What stands in the prompt for a label that only the pool has; the name when empty.
+
+    Examples
+    --------
+    >>> Label("card_arrival", reading="card arrival").word("en")
+    'card arrival'
     """
 
     name: str
@@ -37,11 +48,11 @@ class Label:
         return self.spec.words.get(language) if self.spec else self.reading or self.name
 
     def definition(self, language: Language) -> str:
-        """The card's definition; empty for labels only the pool knows."""
+        """The card's definition; empty for labels that only the pool has."""
         return self.spec.definition.get(language) if self.spec else ""
 
     def spellings(self) -> tuple[str, ...]:
-        """Every string that means it: its name, what the prompt says, what the card declares."""
+        """Every string that means it: its name, its word in the prompt, what the card declares."""
         declared = self.spec.spellings() if self.spec else ()
         return (self.name, *([self.reading] if self.reading else []), *declared)
 
@@ -49,11 +60,16 @@ class Label:
 class LabelSpace:
     """An ordered, closed set of labels for one run.
 
-    Attributes:
-        labels, names: in order.
-        merged: name → the pool's other spellings of this label, where the card does not declare
-            one of them as it stands (``positive`` beside ``Positive``); empty for most pools.
+    Attributes
+    ----------
+    labels, names : Sequence[Label]
+        In order.
+    merged : Mapping[str, tuple[str, ...]] | None
+        Name → the pool's other spellings of this label, where the card does not declare one of them
+        as it stands (``positive`` beside ``Positive``); empty for most pools.
 
+    Examples
+    --------
     >>> from ecomfs.task import load_task
     >>> space = LabelSpace.resolve(load_task("review_sentiment"), ["Negative", "Positive"])
     >>> space.names
@@ -130,7 +146,7 @@ class LabelSpace:
         """The label space of ``card`` for a pool with these labels (repeats are fine).
 
         Raises:
-            UnknownLabelError: a closed card does not know one of the pool's labels.
+            UnknownLabelError: a closed card does not have one of the pool's labels.
             PoolError: the pool has examples of one label only.
         """
         seen = list(dict.fromkeys(label.strip() for label in pool_labels))
@@ -209,7 +225,7 @@ def _table(
 
 
 def _reading(name: str) -> str:
-    """Underscores read as spaces: small models know the words of ``card_arrival``, not the name.
+    """Underscores as spaces: small models read words better than a name such as ``card_arrival``.
 
     >>> _reading("card_arrival"), _reading("_")
     ('card arrival', '_')

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from ecomfs.errors import DecodingError, TaskError
-from ecomfs.io import MEND, read_text, yaml_problem
+from ecomfs.io import YAML_HINT, read_text, yaml_problem
 from ecomfs.task.card import TaskCard
 from ecomfs.types import Language
 
@@ -39,16 +39,41 @@ def _folders() -> dict[str, Path]:
 
 
 def available_tasks() -> list[str]:
-    """Names of all tasks that can be loaded, sorted."""
+    """Names of all tasks that can be loaded, sorted.
+
+    Returns
+    -------
+    list[str]
+        Names of tasks, sorted.
+
+    Examples
+    --------
+    >>> "review_sentiment" in available_tasks()
+    True
+    """
     return sorted(_folders())
 
 
 def load_task(name: str | Path) -> TaskCard:
     """The card of a task, by name or by the path of its folder.
 
-    Raises:
-        TaskError: no such task, or its card is not valid (the message names the key).
+    Parameters
+    ----------
+    name : str | Path
+        Name of a task, or path of its folder.
 
+    Returns
+    -------
+    TaskCard
+        The card.
+
+    Raises
+    ------
+    TaskError
+        No such task, or its card is not valid (the message names the key).
+
+    Examples
+    --------
     >>> load_task("review_sentiment").label_space
     'closed'
     """
@@ -64,13 +89,13 @@ def load_task(name: str | Path) -> TaskCard:
             raise TaskError(f"{path}: {key}: there is no such key", hint=_keys(first)) from error
         raise TaskError(f"{path}: {key}: {first['msg'].removeprefix('Value error, ')}") from error
     except yaml.YAMLError as error:
-        raise TaskError(f"{path}: {yaml_problem(error)}", hint=MEND) from error
+        raise TaskError(f"{path}: {yaml_problem(error)}", hint=YAML_HINT) from error
     except DecodingError as error:
         raise TaskError(error.message, hint=error.hint) from error
 
 
 def _keys(unknown: ErrorDetails) -> str:
-    """The mend for a key that no card has."""
+    """The hint for a key that no card has."""
     *above, key = unknown["loc"]
     if above:
         return "take it out, or see docs/tasks.md for the keys there are"
@@ -80,8 +105,36 @@ def _keys(unknown: ErrorDetails) -> str:
 
 
 def template_source(task: str | Path, language: Language, version: str) -> str:
-    """Source of a task's template, such as ``prompts/review_sentiment/en.v1.jinja``."""
+    """Source of a task's template, such as ``prompts/review_sentiment/en.v1.jinja``; of a task
+    whose folder has no template at all, the common one (``prompts/_default``).
+
+    Parameters
+    ----------
+    task : str | Path
+        Name of a task, or path of its folder.
+    language : Language
+        Language of the prompt.
+    version : str
+        Version of the template, such as ``v1``.
+
+    Returns
+    -------
+    str
+        The Jinja source.
+
+    Raises
+    ------
+    TaskError
+        No such template, or it cannot be read.
+
+    Examples
+    --------
+    >>> "{{ row.text }}" in template_source("review_sentiment", "en", "v1")
+    True
+    """
     path = task_folder(task) / f"{language}.{version}.jinja"
+    if version == "v1" and not any(path.parent.glob("*.jinja")):
+        return common_template("_default", language, version)
     try:
         return read_text(path)
     except OSError as error:
@@ -92,8 +145,29 @@ def template_source(task: str | Path, language: Language, version: str) -> str:
 def common_template(folder: str, language: Language, version: str) -> str:
     """Source of a template that belongs to no task, such as ``prompts/_augment/en.v1.jinja``.
 
-    Raises:
-        TaskError: it is not there.
+    Parameters
+    ----------
+    folder : str
+        A folder beside those of the tasks, such as ``_augment``.
+    language : Language
+        Language of the prompt.
+    version : str
+        Version of the template, such as ``v1``.
+
+    Returns
+    -------
+    str
+        The Jinja source.
+
+    Raises
+    ------
+    TaskError
+        It is not there.
+
+    Examples
+    --------
+    >>> common_template("_default", "en", "v1").startswith("{{ instruction }}")
+    True
     """
     name = f"{folder}/{language}.{version}.jinja"
     found = next((path for root in _roots() if (path := root / name).is_file()), None)
@@ -103,6 +177,28 @@ def common_template(folder: str, language: Language, version: str) -> str:
 
 
 def task_folder(name: str | Path) -> Path:
+    """The folder of a task.
+
+    Parameters
+    ----------
+    name : str | Path
+        Name of a task, or path of its folder.
+
+    Returns
+    -------
+    Path
+        The folder with its ``task.yaml``.
+
+    Raises
+    ------
+    TaskError
+        No such task; the hint names the nearest one.
+
+    Examples
+    --------
+    >>> task_folder("review_sentiment").name
+    'review_sentiment'
+    """
     if isinstance(name, Path) or os.sep in str(name):
         folder = Path(name)
         if (folder / "task.yaml").is_file():

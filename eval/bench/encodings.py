@@ -88,7 +88,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=ROWS, help="sentences an encoding")
     rows = parser.parse_args().rows
-    logging.getLogger("ecomfs.io.text_files").setLevel(logging.ERROR)  # the notes are counted
+    logging.getLogger("ecomfs.io.files").setLevel(logging.ERROR)  # the notes are counted
     heads = [f"{size} row{'s' if size > 1 else ''}" for size in SIZES]
     print(f"| encoding | languages | {' | '.join(heads)} |")
     print("|---|---|" + "---|" * len(SIZES))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,16 @@ from hypothesis import strategies as st
 
 from ecomfs.cli import run
 from ecomfs.errors import TaskError
-from ecomfs.task import TaskCard, available_tasks, draft_task, lint_card, load_task, plain_key
-from ecomfs.task.draft import QUESTION
+from ecomfs.task import (
+    QUESTION,
+    TaskCard,
+    available_tasks,
+    common_template,
+    draft_task,
+    lint_card,
+    load_task,
+    plain_key,
+)
 
 DATA = "id,note,mood\n1,wrap it please,gift\n2,no receipt,gift\n3,for myself,Own use\n4,,own use\n"
 LABELS = st.lists(st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), max_size=8))
@@ -53,6 +62,15 @@ def edit(**changes: Any) -> None:
     path.write_text(yaml.safe_dump(card, allow_unicode=True), encoding="utf-8")
 
 
+def own_templates() -> None:
+    """Templates in the folder of the task, in place of the common ones."""
+    for language in ("en", "zh"):
+        text = common_template("_default", language, "v1")  # type: ignore[arg-type]
+        text = text.replace("demonstration.text", "demonstration.row.note")
+        text = text.replace("{{ text }}", "{{ row.note }}")
+        Path(f"prompts/gift/{language}.v1.jinja").write_text(text, encoding="utf-8")
+
+
 def lint(*arguments: str) -> int:
     return run(["lint-task", "gift", *arguments])
 
@@ -79,6 +97,19 @@ def test_answered_it_is_clean_and_loads(folder: Path, capsys: pytest.CaptureFixt
     assert run(["lint-task", "prompts/gift"]) == 0
     Path("pool.csv").write_text(DATA.replace("4,,own", "4,mine,own"), encoding="utf-8")
     assert lint("-e", "pool.csv") == 0
+
+
+def test_a_task_in_one_language_is_asked_in_one_and_needs_no_template(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert new("--language", "en") == 0
+    assert [path.name for path in Path("prompts/gift").iterdir()] == ["task.yaml"]
+    assert not re.search(r"[\u4e00-\u9fff]", Path("prompts/gift/task.yaml").read_text("utf-8"))
+    assert load_task("gift").instruction.zh == load_task("gift").instruction.en
+    answer_all()
+    capsys.readouterr()
+    assert lint() == 0
+    assert "nothing wrong" in capsys.readouterr().out
 
 
 def test_nothing_is_overwritten(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -142,6 +173,7 @@ def test_what_is_broken_is_named(
     monkeypatch.setenv("COLUMNS", "300")
     assert new() == 0
     answer_all()
+    own_templates()
     path = Path("prompts/gift") / file
     text = path.read_text(encoding="utf-8").replace("- name: note", "-\n  name: note")
     assert old in text
@@ -154,6 +186,7 @@ def test_what_is_broken_is_named(
 def test_a_missing_template_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert new() == 0
     answer_all()
+    own_templates()
     Path("prompts/gift/zh.v1.jinja").unlink()
     assert lint() == 1
     edit(language="en")
@@ -210,6 +243,6 @@ def test_every_draft_is_a_valid_card(labels: list[str], columns: list[str]) -> N
             draft_task("some_task", columns, labels, label_column="y")
         return
     draft = draft_task("some_task", columns, labels, label_column="y")
-    card = TaskCard.model_validate(yaml.safe_load(draft.files["task.yaml"]))
+    card = TaskCard.model_validate(yaml.safe_load(draft.card))
     assert len(draft.labels) >= 2
     assert sum("question" in finding.what for finding in lint_card(card)) == draft.questions

@@ -1,3 +1,5 @@
+"""Texts to unit vectors, and vectors kept between runs."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -5,7 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecomfs.embed import Embedder, HashedEmbedder, open_embedder
+from ecomfs.embed import (
+    Embedder,
+    HashedEmbedder,
+    open_embedder,
+)
 from ecomfs.errors import ConfigError
 
 TEXTS = ["red running shoes", "blue leather boots", "红色跑步鞋", "蓝色皮靴", "wireless mouse"]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ecomfs.errors import RowError
-from ecomfs.io import NumberError, decide, evidence, read_number, respell
+from ecomfs.io import NumberError, decimal_mark, possible_marks, read_number, rewrite_number
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_a_number_with_one_reading_needs_no_column(text: str, value: float) -> N
     ["", "old", "1.2.3", "1,2,3", "12.34.56", "1 2", "1-2", "--5", "10:30", "2024-01-02", "5,"],
 )
 def test_what_is_no_number_is_none_by_any_convention(text: str) -> None:
-    assert evidence(text) == ()
+    assert possible_marks(text) == ()
     for mark in ("", "comma", "point"):
         with pytest.raises(NumberError):
             read_number(text, mark)  # type: ignore[arg-type]
@@ -75,27 +75,27 @@ def test_a_cell_with_two_readings_is_read_by_its_column() -> None:
     ],
 )
 def test_other_cells_of_the_column_decide(cells: list[object], mark: str) -> None:
-    assert decide("price", cells) == mark
-    assert decide("price", cells[::-1]) == mark
+    assert decimal_mark("price", cells) == mark
+    assert decimal_mark("price", cells[::-1]) == mark
 
 
 def test_a_delimiter_of_semicolons_makes_a_decimal_comma_likely() -> None:
-    assert decide("price", ["1,234"], "comma") == "comma"
+    assert decimal_mark("price", ["1,234"], "comma") == "comma"
     with pytest.raises(RowError, match=r"'1\.234' is 1\.234 or 1234"):
-        decide("price", ["1.234"], "comma")
-    assert decide("price", ["1.234", "0.5"], "comma") == "point"
+        decimal_mark("price", ["1.234"], "comma")
+    assert decimal_mark("price", ["1.234", "0.5"], "comma") == "point"
 
 
 @pytest.mark.parametrize("cells", [["1,234"], ["1,234", "2,345", "7"], ["1,234", "5.678"]])
 def test_a_column_that_does_not_say_its_mark_is_refused_by_name(cells: list[object]) -> None:
     with pytest.raises(RowError, match=r"column 'price': '1,234' is 1234 or 1\.234") as caught:
-        decide("price", cells)
+        decimal_mark("price", cells)
     assert "price:comma" in caught.value.hint
 
 
 def test_a_column_that_mixes_marks_is_refused_by_name() -> None:
     with pytest.raises(RowError, match=r"column 'price' mixes conventions: '9,99' .* '9\.50'"):
-        decide("price", ["9,99", "9.50", "1"])
+        decimal_mark("price", ["9,99", "9.50", "1"])
 
 
 AMOUNTS = st.decimals(-(10**9), 10**9, places=3, allow_nan=False, allow_infinity=False)
@@ -109,6 +109,6 @@ def test_what_is_written_by_a_convention_is_read_by_it(amount, group, mark) -> N
     text = f"{amount:,.3f}".replace(",", "g").replace(".", decimal).replace("g", group)
     assert read_number(text, mark).value == float(amount)
     other = "point" if mark == "comma" else "comma"
-    again = respell(text, mark, other)
+    again = rewrite_number(text, mark, other)
     assert read_number(again, other).value == float(amount)
-    assert len(evidence(again)) < 2
+    assert len(possible_marks(again)) < 2

@@ -11,14 +11,13 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ecomfs.errors import ConfigError, OutputError
 from ecomfs.io import (
     AtomicWriter,
-    Read,
+    InputFile,
     check_target,
     is_stream,
     open_writer,
@@ -191,7 +190,7 @@ def test_a_file_that_is_read_is_never_an_output(tmp_path: Path, write: Write, ki
         (tmp_path / "sub").mkdir()
         output = tmp_path / "sub" / ".." / "in.csv"
     with (
-        reading([Read("--examples", source)]),
+        reading([InputFile("--examples", source)]),
         pytest.raises(ConfigError, match="and --examples are the same file"),
     ):
         write(output)
@@ -202,9 +201,13 @@ def test_a_file_that_is_read_is_never_an_output(tmp_path: Path, write: Write, ki
 def test_what_could_not_be_written_is_not_kept_over_a_file_that_is_read(tmp_path: Path) -> None:
     source = tmp_path / "out.csv.partial"
     source.write_text("kept")
-    writer = AtomicWriter(tmp_path / "out.csv", ["id"])
-    with reading([Read("the input", source)]):
-        kept: Any = writer.abandon()
+    with (
+        reading([InputFile("the input", source)]),
+        pytest.raises(RuntimeError) as stopped,
+        AtomicWriter(tmp_path / "out.csv", ["id"]),
+    ):
+        raise RuntimeError("stopped")
     assert source.read_text() == "kept"
-    assert kept is not None
+    kept = Path(stopped.value.__notes__[0].rpartition(" ")[2])
+    assert kept != source
     assert kept.read_text() == "id\n"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from writing import Writer, judge
+from writing import Writer, checks
 
 from ecomfs.core import aio
 from ecomfs.errors import ConfigError, UnknownLabelError
-from ecomfs.prepare.augment import Augmented, Need, borrow, map_fields, map_labels
+from ecomfs.prepare.augment import Augmented, RareLabel, borrow, map_fields, map_labels
 from ecomfs.task import LabelSpace, load_task
 from ecomfs.types import Example
 
@@ -18,9 +18,9 @@ SPACE = LabelSpace.resolve(CARD, ["positive", "negative"])
 LABELS = {"liked": "positive", "returned": "negative"}
 
 
-def lend(rows: Sequence[tuple[str, str]], *needs: Need) -> Augmented:
+def lend(rows: Sequence[tuple[str, str]], *needs: RareLabel) -> Augmented:
     examples = [Example(f"b{i}", {"title": t}, y) for i, (t, y) in enumerate(rows)]
-    found = judge(Writer(lambda source, seed: ""))
+    found = checks(Writer(lambda source, seed: ""))
     fields = {"text": "title"}
     return aio.run(borrow(found, examples, LABELS, fields, "titles:other.csv", needs or None))
 
@@ -56,7 +56,7 @@ def test_rare_labels_take_as_many_as_they_lack() -> None:
         ("soup leaks out of the flask in my bag", "returned"),
         ("a wonderful suitcase, I love it", "liked"),
     ]
-    result = lend(rows, Need("negative", 3, 4))
+    result = lend(rows, RareLabel("negative", 3, 4))
     assert [(c.example.source_id[-2:], c.reason) for c in result.candidates] == [
         ("b0", "unsure"),
         ("b1", ""),
@@ -67,7 +67,7 @@ def test_rare_labels_take_as_many_as_they_lack() -> None:
 
 def test_synthetic_examples_are_not_lent() -> None:
     made = Example("s", {"title": "a wheel broke on the first trip"}, "returned", synthetic=True)
-    found = judge(Writer(lambda source, seed: ""))
+    found = checks(Writer(lambda source, seed: ""))
     result = aio.run(borrow(found, [made], LABELS, {"text": "title"}, "t:f"))
     assert [c.reason for c in result.candidates] == ["not_needed"]
 

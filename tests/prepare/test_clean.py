@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from ecomfs.errors import ColumnError, ConfigError
-from ecomfs.prepare.clean import CleanPolicy, CleanResult, clean, mend, mend_mojibake
+from ecomfs.prepare.clean import CleanPolicy, CleanResult, clean, clean_text, fix_mojibake
 
 KEEP_ALL = CleanPolicy(
     mojibake=False,
@@ -64,8 +64,8 @@ def run(texts: list[Any], labels: list[Any] | None = None, **options: Any) -> Cl
         ("å¿«é€’å¾ˆå¿«", "快递很快", ["mojibake"]),
     ],
 )
-def test_a_text_is_mended(before: str, after: str, kinds: list[str]) -> None:
-    assert mend(before, CleanPolicy()) == (after, kinds)
+def test_a_text_is_repaired(before: str, after: str, kinds: list[str]) -> None:
+    assert clean_text(before, CleanPolicy()) == (after, kinds)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_a_text_is_mended(before: str, after: str, kinds: list[str]) -> None:
     ],
 )
 def test_the_policy_decides(policy: dict[str, Any], text: str, after: str) -> None:
-    assert mend(text, CleanPolicy(**policy))[0] == after
+    assert clean_text(text, CleanPolicy(**policy))[0] == after
 
 
 @pytest.mark.parametrize(
@@ -103,15 +103,15 @@ def test_the_policy_decides(policy: dict[str, Any], text: str, after: str) -> No
     ],
 )
 def test_sound_text_is_not_taken_for_mojibake(text: str) -> None:
-    assert mend_mojibake(text) == text
+    assert fix_mojibake(text) == text
 
 
 @settings(deadline=None)
 @given(st.text())
-def test_mending_twice_changes_nothing(text: str) -> None:
+def test_cleaning_twice_changes_nothing(text: str) -> None:
     policy = CleanPolicy(mojibake=False, html="keep")
-    once = mend(text, policy)[0]
-    assert mend(once, policy) == (once, [])
+    once = clean_text(text, policy)[0]
+    assert clean_text(once, policy) == (once, [])
 
 
 @settings(deadline=None)
@@ -305,7 +305,7 @@ def test_a_policy_with_a_typing_error_is_refused() -> None:
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ftfy", None)
-    with pytest.raises(ConfigError, match=r"mending mojibake needs ftfy .*ecomfs\[clean\]"):
+    with pytest.raises(ConfigError, match=r"fixing mojibake needs ftfy .*ecomfs\[clean\]"):
         run(["très bon"])
 
 

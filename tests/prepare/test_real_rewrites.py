@@ -7,7 +7,13 @@ from writing import POOL
 
 from ecomfs.core import aio
 from ecomfs.estimators import FewShotClassifier
-from ecomfs.prepare.augment import Judge, Policy, RewriteSettings, rare_labels, rewrite
+from ecomfs.prepare.augment import (
+    CandidateFilter,
+    FilterPolicy,
+    RewriteSettings,
+    rare_labels,
+    rewrite,
+)
 
 pytestmark = pytest.mark.model
 
@@ -21,8 +27,8 @@ def test_a_model_writes_and_reads() -> None:
     settings = RewriteSettings(attempts=2, generations=4, seed=1, max_tokens=40)
 
     def write() -> list[tuple[str, str]]:
-        judge = Judge(clf.pipeline_, "text", Policy(confidence=0.6))
-        result = aio.run(rewrite(judge, clf.engine_, needs, "text", settings))
+        checks = CandidateFilter(clf.pipeline_, "text", FilterPolicy(confidence=0.6))
+        result = aio.run(rewrite(checks, clf.engine_, needs, "text", settings))
         # The label lacks one example: no more texts are asked for once there is one.
         assert 1 <= len(result.candidates) <= 4
         assert len(result.kept) + len(result.rejected) == len(result.candidates)

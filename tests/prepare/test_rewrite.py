@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from writing import POOL, SOURCE, Writer, by_words, judge
+from writing import POOL, SOURCE, Writer, by_words, checks
 
 from ecomfs.calibration import Blend, Fusion
 from ecomfs.calibration import Policy as Decision
@@ -17,27 +17,27 @@ from ecomfs.errors import ConfigError, EngineUnavailableError, MissingFileError,
 from ecomfs.experts import Experts
 from ecomfs.prepare.augment import (
     Augmented,
-    Judge,
-    Need,
-    Policy,
+    CandidateFilter,
+    FilterPolicy,
+    RareLabel,
     RewriteSettings,
     load_prompts,
     rewrite,
     text_field,
 )
-from ecomfs.prepare.augment.result import REASONS
+from ecomfs.prepare.augment.candidates import REASONS
 from ecomfs.prepare.clean.near import fingerprint
 from ecomfs.task import load_task
 from ecomfs.types import Example
 
-ONE = Need("negative", 3, 4)
+ONE = RareLabel("negative", 3, 4)
 GOOD = "within a minute the band was loose and now the thing is broken"
 
 
-def write(writer: Writer, *needs: Need, **options: object) -> Augmented:
+def write(writer: Writer, *needs: RareLabel, **options: object) -> Augmented:
     """Rewrites of the first example only, unless told otherwise."""
     chosen = RewriteSettings(**{"attempts": 1, "generations": 1, **options})  # type: ignore[arg-type]
-    return aio.run(rewrite(judge(writer), writer, needs or (ONE,), "text", chosen))
+    return aio.run(rewrite(checks(writer), writer, needs or (ONE,), "text", chosen))
 
 
 def test_a_good_rewrite_is_kept_and_marked() -> None:
@@ -98,13 +98,15 @@ def test_what_an_example_says_itself_is_no_leak() -> None:
     pool = [Example("n", {"text": "a negative surprise, it broke at once"}, "negative"), *POOL[3:]]
     writer = Writer(lambda source, seed: "negative to me: within a day the thing was broken")
     chosen = RewriteSettings(attempts=1)
-    made = aio.run(rewrite(judge(writer, pool), writer, [Need("negative", 1, 2)], "text", chosen))
+    made = aio.run(
+        rewrite(checks(writer, pool), writer, [RareLabel("negative", 1, 2)], "text", chosen)
+    )
     assert len(made.kept) == 1
 
 
 def test_two_that_are_the_same_are_one() -> None:
     writer = Writer(lambda source, seed: GOOD)
-    result = write(writer, Need("negative", 3, 5), generations=2)
+    result = write(writer, RareLabel("negative", 3, 5), generations=2)
     assert [c.reason for c in result.candidates] == ["", "near_copy"]
     assert result.kept[0].id in result.candidates[1].detail
 
@@ -113,7 +115,7 @@ def test_the_classifier_does_not_see_the_source() -> None:
     """Nor a near copy of it, nor another rewrite of it; the rest of the pool it sees."""
     kin = Example("k", {"text": "the band gave way, broken too"}, "negative", True, "n1", "rewrite")
     writer = Writer(lambda source, seed: GOOD)
-    found = judge(writer, [*POOL, kin])
+    found = checks(writer, [*POOL, kin])
     aio.run(rewrite(found, writer, [ONE], "text", RewriteSettings(attempts=1, generations=1)))
     assert writer.asked
     for prompt in writer.asked:
@@ -126,7 +128,7 @@ def test_experts_that_know_the_source_have_no_say() -> None:
     """A linear probe was solved on the source and would give its label to all made of it."""
     text = "in a minute the band was tight and it is working well"
     writer = Writer(lambda source, seed: text)
-    alone = judge(writer).pipeline
+    alone = checks(writer).pipeline
     assert alone.retriever is not None
     fused = replace(
         alone,
@@ -134,7 +136,7 @@ def test_experts_that_know_the_source_have_no_say() -> None:
         policy=Decision(fusion=Blend((Fusion(0.0, 0.0, 100.0),), (1.0,))),
     )
     chosen = RewriteSettings(attempts=1, generations=1)
-    made = aio.run(rewrite(Judge(fused, "text"), writer, [ONE], "text", chosen))
+    made = aio.run(rewrite(CandidateFilter(fused, "text"), writer, [ONE], "text", chosen))
     assert [c.reason for c in made.candidates] == ["other_label"]
 
 
@@ -143,7 +145,9 @@ def test_synthetic_examples_are_not_rewritten() -> None:
     writer = Writer(lambda source, seed: "in a minute it broke " + str(len(source)))
     chosen = RewriteSettings(attempts=1)
     made = aio.run(
-        rewrite(judge(writer, [*POOL, kin]), writer, [Need("negative", 4, 90)], "text", chosen)
+        rewrite(
+            checks(writer, [*POOL, kin]), writer, [RareLabel("negative", 4, 90)], "text", chosen
+        )
     )
     assert [c.example.source_id for c in made.candidates] == ["n1", "n1b", "n2"]
 
@@ -151,19 +155,19 @@ def test_synthetic_examples_are_not_rewritten() -> None:
 def test_rounds_end_when_there_are_enough_or_all_was_tried() -> None:
     words = ["band loose and broken", "clasp fell, it broke", "leaking all over my desk now"]
     few = Writer(lambda source, seed: words[seed] + f" within {seed} days of use")
-    assert len(write(few, Need("negative", 3, 5), attempts=9, generations=None).kept) == 2
+    assert len(write(few, RareLabel("negative", 3, 5), attempts=9, generations=None).kept) == 2
     none = Writer(lambda source, seed: "")
-    tried = write(none, Need("negative", 3, 5), attempts=2, generations=None, seed=7)
+    tried = write(none, RareLabel("negative", 3, 5), attempts=2, generations=None, seed=7)
     assert Counter(c.example.source_id for c in tried.candidates) == {"n1": 2, "n1b": 2, "n2": 2}
     assert none.seeds == [7, 8, 9]
     assert len({c.example.id for c in tried.candidates}) == 6
-    assert len(write(none, Need("negative", 3, 5), attempts=2, generations=3).candidates) == 3
+    assert len(write(none, RareLabel("negative", 3, 5), attempts=2, generations=3).candidates) == 3
 
 
 def test_what_was_found_before_the_engine_was_lost_is_kept() -> None:
     writer = Writer(lambda source, seed: GOOD)
     writer.gone_after = 1
-    result = write(writer, Need("negative", 3, 6), attempts=3, generations=None)
+    result = write(writer, RareLabel("negative", 3, 6), attempts=3, generations=None)
     assert len(result.kept) == 1
     assert isinstance(result.error, EngineUnavailableError)
     assert "does not answer" in result.to_dict()["error"]
@@ -179,14 +183,14 @@ def test_an_engine_that_cannot_write() -> None:
 
 def test_a_label_without_examples() -> None:
     with pytest.raises(PoolError, match="no example of 'neutral' that could be rewritten"):
-        write(Writer(lambda source, seed: GOOD), Need("neutral", 0, 2))
+        write(Writer(lambda source, seed: GOOD), RareLabel("neutral", 0, 2))
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.text("abroke 坏.\n7", max_size=80), min_size=1, max_size=6), st.integers(4, 9))
 def test_every_text_ends_kept_or_with_a_reason(texts: list[str], wanted: int) -> None:
     writer = Writer(lambda source, seed: texts[seed % len(texts)])
-    result = write(writer, Need("negative", 3, wanted), attempts=3, generations=None)
+    result = write(writer, RareLabel("negative", 3, wanted), attempts=3, generations=None)
     assert len(result.kept) + len(result.rejected) == len(result.candidates)
     assert sum(result.counts().values()) == len(result.rejected)
     assert {c.reason for c in result.rejected} <= set(REASONS)
@@ -210,7 +214,7 @@ def test_settings_that_cannot_be(options: dict[str, float]) -> None:
 )
 def test_policies_that_cannot_be(options: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
-        Policy(**options)
+        FilterPolicy(**options)
 
 
 def test_the_field_that_is_rewritten() -> None:

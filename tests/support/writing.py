@@ -9,7 +9,7 @@ from scripted import ScriptedEngine
 from ecomfs.engine.protocol import Capabilities, Sampling
 from ecomfs.errors import EngineError, EngineUnavailableError
 from ecomfs.estimators import FewShotClassifier
-from ecomfs.prepare.augment import Judge, Policy
+from ecomfs.prepare.augment import CandidateFilter, FilterPolicy
 from ecomfs.types import Example, Generation, Prompt, Question
 
 SOURCE = "the strap came off and it broke at once"
@@ -84,9 +84,11 @@ class Writer(ScriptedEngine):
         return super()._weight(prompt, question, code)
 
 
-def judge(engine: ScriptedEngine, pool: Sequence[Example] = POOL, **policy: float) -> Judge:
-    """A judge on a classifier that was fitted on ``pool``."""
+def checks(
+    engine: ScriptedEngine, pool: Sequence[Example] = POOL, **policy: float
+) -> CandidateFilter:
+    """Checks on a classifier that was fitted on ``pool``."""
     clf = FewShotClassifier(
         "review_sentiment", engine, k=4, embedder="hashed", language="en", calibration_size=0
     ).fit(list(pool))
-    return Judge(clf.pipeline_, "text", Policy(**policy))
+    return CandidateFilter(clf.pipeline_, "text", FilterPolicy(**policy))

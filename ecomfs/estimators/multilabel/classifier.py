@@ -27,7 +27,7 @@ from ecomfs.estimators.multilabel.labelled import as_labelled, as_sets, label_sp
 from ecomfs.estimators.multilabel.prediction import MultiLabelPrediction, answer
 from ecomfs.estimators.multilabel.prompts import label_prompts
 from ecomfs.estimators.multilabel.reader import Reader, Speaker
-from ecomfs.features.row_text import Rendering
+from ecomfs.features import Rendering
 from ecomfs.pipeline import (
     ANSWER_TOKENS,
     LanguageChoice,

@@ -30,7 +30,7 @@ from ecomfs.estimators.few_shot import CALIBRATION_SIZE, FewShotClassifier
 from ecomfs.estimators.inputs import Examples, Rows, as_rows, columns, given_examples, row_ids
 from ecomfs.estimators.taxonomy.descent import beam_of, combine
 from ecomfs.estimators.taxonomy.tree import Branch, grow
-from ecomfs.features.row_text import Rendering
+from ecomfs.features import Rendering
 from ecomfs.fit import Profile
 from ecomfs.pipeline import LanguageChoice, ReadoutChoice, SimilarityChoice, TemplateChoice
 from ecomfs.pool import Pool

@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ecomfs.errors import ConfigError, MissingFileError
-from ecomfs.io import MEND, read_text, yaml_problem
+from ecomfs.io import YAML_HINT, read_text, yaml_problem
 
 Shots = int | Literal["all"]
 """How many labelled examples a cell has; ``all``: every one of the pool."""
@@ -255,7 +255,7 @@ def load_suite(name: str | Path) -> Suite:
     try:
         data = yaml.safe_load(read_text(path))
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: {yaml_problem(error)}", hint=MEND) from error
+        raise ConfigError(f"{path}: {yaml_problem(error)}", hint=YAML_HINT) from error
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: not a suite", hint="see docs/evaluation.md")
     try:

@@ -12,9 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from ecomfs.errors import ConfigError, EngineError, UnknownLabelError
-from ecomfs.prepare.augment.judge import Judge
-from ecomfs.prepare.augment.need import Need
-from ecomfs.prepare.augment.result import Augmented, Candidate
+from ecomfs.prepare.augment.candidates import Augmented, Candidate, RareLabel
+from ecomfs.prepare.augment.checks import CandidateFilter
 from ecomfs.task import LabelSpace, TaskCard
 from ecomfs.types import Example
 
@@ -26,15 +25,29 @@ def map_labels(
 ) -> dict[str, str]:
     """What each borrowed label means here: as mapped, or the label of the same name.
 
-    Args:
-        mapping: label there → label here.
-        found: the labels of the borrowed examples.
-        space: the labels here.
-        where: the borrowed file, for messages.
+    Parameters
+    ----------
+    mapping : Mapping[str, str]
+        Label there → label here.
+    found : Sequence[str]
+        The labels of the borrowed examples.
+    space : LabelSpace
+        The labels here.
+    where : str
+        The borrowed file, for messages.
 
-    Raises:
-        UnknownLabelError: a side of ``mapping`` is no label; or nothing has a meaning here.
+    Returns
+    -------
+    dict[str, str]
+        Label there → label here.
 
+    Raises
+    ------
+    UnknownLabelError
+        A side of ``mapping`` is no label; or nothing has a meaning here.
+
+    Examples
+    --------
     >>> from ecomfs.task import load_task
     >>> space = LabelSpace.resolve(load_task("review_sentiment"), ["positive", "negative"])
     >>> map_labels({"liked": "positive"}, ["liked", "pos", "returned"], space, "other.csv")
@@ -67,12 +80,27 @@ def map_fields(
     """Which field there is which field here: as named, of the same name, or the only required
     one of each.
 
-    Args:
-        explicit: field here → field there.
+    Parameters
+    ----------
+    card : TaskCard
+        The card of this task.
+    other : TaskCard
+        The card of the other task.
+    explicit : Mapping[str, str] | None
+        Field here → field there.
 
-    Raises:
-        ConfigError: a required field here has none there, or a name is no field.
+    Returns
+    -------
+    dict[str, str]
+        Field here → field there.
 
+    Raises
+    ------
+    ConfigError
+        A required field here has none there, or a name is no field.
+
+    Examples
+    --------
     >>> from ecomfs.task import load_task
     >>> map_fields(load_task("review_sentiment"), load_task("product_category"))
     {'text': 'title'}
@@ -101,27 +129,42 @@ def map_fields(
 
 
 async def borrow(
-    judge: Judge,
+    checks: CandidateFilter,
     examples: Sequence[Example],
     labels: Mapping[str, str],
     fields: Mapping[str, str],
     origin: str,
-    needs: Sequence[Need] | None = None,
+    needs: Sequence[RareLabel] | None = None,
 ) -> Augmented:
     """The examples that pass the checks, in their order.
 
-    Args:
-        examples: as labelled for the other task; synthetic ones are not taken.
-        labels: see :func:`map_labels`.
-        fields: see :func:`map_fields`.
-        origin: what ``source_id`` begins with, such as ``review_sentiment:other.csv``.
-        needs: the rare labels, which borrow only as many as they lack; ``None``: no limit.
+    Parameters
+    ----------
+    checks : CandidateFilter
+        The checks that a candidate must pass.
+    examples : Sequence[Example]
+        As labelled for the other task; synthetic ones are not taken.
+    labels : Mapping[str, str]
+        See :func:`map_labels`.
+    fields : Mapping[str, str]
+        See :func:`map_fields`.
+    origin : str
+        What ``source_id`` begins with, such as ``review_sentiment:other.csv``.
+    needs : Sequence[RareLabel] | None
+        The rare labels, which borrow only as many as they lack; ``None``: no limit.
 
-    Raises:
-        EngineError: the engine is gone before there is any candidate.
+    Returns
+    -------
+    Augmented
+        All candidates, kept and rejected.
+
+    Raises
+    ------
+    EngineError
+        The engine is gone before there is any candidate.
     """
     missing = None if needs is None else Counter({need.label: need.missing for need in needs})
-    here = [spec.name for spec in judge.pipeline.card.fields]
+    here = [spec.name for spec in checks.pipeline.card.fields]
     found: list[Candidate] = []
     pending: deque[Example] = deque()
     for example in examples:
@@ -133,9 +176,9 @@ async def borrow(
         else:
             pending.append(made)
     error: EngineError | None = None
-    while asked := _next(judge, pending, missing, found):
+    while asked := _next(checks, pending, missing, found):
         try:
-            read = await judge.by_reading(asked, [None] * len(asked))
+            read = await checks.check_reading(asked, [None] * len(asked))
         except EngineError as gone:
             if not found:
                 raise
@@ -151,13 +194,13 @@ async def borrow(
         "borrowed_from": origin,
         "labels": dict(labels),
         "fields": dict(fields),
-        **asdict(judge.policy),
+        **asdict(checks.policy),
     }
     return Augmented(found, needs or (), about, error)
 
 
 def _next(
-    judge: Judge,
+    checks: CandidateFilter,
     pending: deque[Example],
     missing: Counter[str] | None,
     found: list[Candidate],
@@ -172,7 +215,7 @@ def _next(
             missing is not None and taken[made.label] >= missing[made.label]
         ):
             pending.append(made)
-        elif (fault := judge.by_text(made)) is not None:
+        elif (fault := checks.check_text(made)) is not None:
             found.append(Candidate(made, *fault))
         else:
             taken[made.label] += 1

@@ -17,9 +17,8 @@ from pathlib import Path
 from ecomfs.engine.protocol import Engine, Sampling
 from ecomfs.errors import ConfigError, EngineError, MissingFileError, PoolError, TemplateError
 from ecomfs.io import detect_language, read_text, squeeze
-from ecomfs.prepare.augment.judge import Judge
-from ecomfs.prepare.augment.need import Need
-from ecomfs.prepare.augment.result import Augmented, Candidate
+from ecomfs.prepare.augment.candidates import Augmented, Candidate, RareLabel
+from ecomfs.prepare.augment.checks import CandidateFilter
 from ecomfs.prompt import Template
 from ecomfs.task import TaskCard, common_template
 from ecomfs.types import Example, Generation, Language, Prompt
@@ -32,15 +31,28 @@ _QUOTES = "\"'“”「」"
 class RewriteSettings:
     """How texts are written.
 
-    Attributes:
-        temperature: of the drawing, above 0.
-        seed: round *n* draws with ``seed + n``.
-        attempts: how often one example may be rewritten.
-        generations: most texts in all; ``None`` for what ``attempts`` allows.
-        max_tokens: most tokens of a text.
+    Attributes
+    ----------
+    temperature : float
+        Of the drawing, above 0.
+    seed : int
+        Round *n* draws with ``seed + n``.
+    attempts : int
+        How often one example may be rewritten.
+    generations : int | None
+        Most texts in all; ``None`` for what ``attempts`` allows.
+    max_tokens : int
+        Most tokens of a text.
 
-    Raises:
-        ConfigError: a number out of range.
+    Raises
+    ------
+    ConfigError
+        A number out of range.
+
+    Examples
+    --------
+    >>> RewriteSettings(temperature=1.0).attempts
+    4
     """
 
     temperature: float = 0.8
@@ -60,12 +72,25 @@ class RewriteSettings:
 def text_field(card: TaskCard, wanted: str | None = None) -> str:
     """The field that is rewritten.
 
-    Args:
-        wanted: its name; needed when the task has several fields of text.
+    Parameters
+    ----------
+    card : TaskCard
+        The task card.
+    wanted : str | None
+        Its name; needed when the task has several fields of text.
 
-    Raises:
-        ConfigError: no such field, none of text, or several to choose from.
+    Returns
+    -------
+    str
+        The name of the field.
 
+    Raises
+    ------
+    ConfigError
+        No such field, none of text, or several to choose from.
+
+    Examples
+    --------
     >>> from ecomfs.task import load_task
     >>> text_field(load_task("review_sentiment"))
     'text'
@@ -95,12 +120,29 @@ def load_prompts(choice: Path | None = None, version: str = "v1") -> dict[Langua
     """The templates that ask for a rewrite, by language. A template sees ``text``, the text to
     rewrite, and ends where the new one begins.
 
-    Args:
-        choice: a template file that serves both languages.
+    Parameters
+    ----------
+    choice : Path | None
+        A template file that serves both languages.
+    version : str
+        Version of the shipped templates.
 
-    Raises:
-        MissingFileError: no such file.
-        TemplateError: it does not compile, knows other names, or does not show the text.
+    Returns
+    -------
+    dict[Language, Template]
+        One template per language.
+
+    Raises
+    ------
+    MissingFileError
+        No such file.
+    TemplateError
+        It does not compile, uses other names, or does not show the text.
+
+    Examples
+    --------
+    >>> sorted(load_prompts())
+    ['en', 'zh']
     """
     languages: tuple[Language, ...] = ("en", "zh")
     if choice is None:
@@ -120,9 +162,9 @@ def load_prompts(choice: Path | None = None, version: str = "v1") -> dict[Langua
 
 
 async def rewrite(
-    judge: Judge,
+    checks: CandidateFilter,
     writer: Engine,
-    needs: Sequence[Need],
+    needs: Sequence[RareLabel],
     field: str,
     settings: RewriteSettings | None = None,
     prompts: Mapping[Language, Template] | None = None,
@@ -131,17 +173,36 @@ async def rewrite(
 ) -> Augmented:
     """Rewrites of the examples of rare labels.
 
-    Args:
-        judge: of the pool's classifier; it may have judged other candidates before.
-        writer: the engine that writes; it may be another than the one that reads.
-        needs: the rare labels.
-        field: the text field that is rewritten; the other fields stay as in the source.
-        on_round: told all candidates so far, after every round.
+    Parameters
+    ----------
+    checks : CandidateFilter
+        The checks; they may have seen other candidates before.
+    writer : Engine
+        The engine that writes; it may be another than the one that reads.
+    needs : Sequence[RareLabel]
+        The rare labels.
+    field : str
+        The text field that is rewritten; the other fields stay as in the source.
+    settings : RewriteSettings | None
+        How texts are written.
+    prompts : Mapping[Language, Template] | None
+        The templates that ask for a rewrite (:func:`load_prompts`).
+    on_round : Callable[[Sequence[Candidate]], None]
+        Told all candidates so far, after every round.
 
-    Raises:
-        ConfigError: the engine does not generate text.
-        PoolError: no rare label has an example that a person labelled.
-        EngineError: the engine is gone before there is any candidate.
+    Returns
+    -------
+    Augmented
+        All candidates, kept and rejected.
+
+    Raises
+    ------
+    ConfigError
+        The engine does not generate text.
+    PoolError
+        No rare label has an example that a person labelled.
+    EngineError
+        The engine is gone before there is any candidate.
     """
     settings = settings or RewriteSettings()
     prompts = prompts or load_prompts()
@@ -149,13 +210,13 @@ async def rewrite(
         raise ConfigError(
             f"engine {writer.spec} does not generate text", hint="name another with --writer"
         )
-    work = _Work(judge, needs, field, settings)
+    work = _Work(checks, needs, field, settings)
     found: list[Candidate] = []
     error: EngineError | None = None
     number = 0
     while jobs := work.next(len(found)):
         try:
-            made = await _round(judge, writer, jobs, field, settings, prompts, number)
+            made = await _round(checks, writer, jobs, field, settings, prompts, number)
         except EngineError as gone:
             if not found:
                 raise
@@ -171,7 +232,7 @@ async def rewrite(
         "templates": sorted({str(t.ref) for t in prompts.values()}),
         "field": field,
         **asdict(settings),
-        **asdict(judge.policy),
+        **asdict(checks.policy),
     }
     return Augmented(found, needs, about, error)
 
@@ -180,13 +241,17 @@ class _Work:
     """Which examples are rewritten next."""
 
     def __init__(
-        self, judge: Judge, needs: Sequence[Need], field: str, settings: RewriteSettings
+        self,
+        checks: CandidateFilter,
+        needs: Sequence[RareLabel],
+        field: str,
+        settings: RewriteSettings,
     ) -> None:
         self._missing = Counter({need.label: need.missing for need in needs})
         self._left = settings.generations
         self._attempts = settings.attempts
         self._queues: dict[str, deque[tuple[Example, int]]] = {n.label: deque() for n in needs}
-        for example in judge.examples:
+        for example in checks.examples:
             real = not example.synthetic and squeeze(str(example.fields.get(field, "")))
             if real and example.label in self._queues:
                 self._queues[example.label].append((example, 0))
@@ -213,7 +278,7 @@ class _Work:
 
 
 async def _round(
-    judge: Judge,
+    checks: CandidateFilter,
     writer: Engine,
     sources: Sequence[Example],
     field: str,
@@ -234,11 +299,11 @@ async def _round(
             out[i] = Candidate(example, "engine_error", str(text))
         elif _tokens(writer, text.text) >= limit - 1:
             out[i] = Candidate(example, "unfinished", f"{limit} tokens")
-        elif (fault := judge.by_text(example, sources[i], asked[i].text)) is not None:
+        elif (fault := checks.check_text(example, sources[i], asked[i].text)) is not None:
             out[i] = Candidate(example, *fault)
     passed = [i for i in range(len(made)) if i not in out]
     if passed:
-        read = await judge.by_reading([made[i] for i in passed], [sources[i] for i in passed])
+        read = await checks.check_reading([made[i] for i in passed], [sources[i] for i in passed])
         out |= dict(zip(passed, read, strict=True))
     return [out[i] for i in range(len(made))]
 

@@ -1,20 +1,15 @@
-"""Clean texts and labelled examples; everything that is changed or removed is reported."""
+"""Clean texts and labelled examples; every change and every removal is reported."""
 
 from ecomfs.prepare.clean.cleaner import clean
-from ecomfs.prepare.clean.ledger import CleanResult
-from ecomfs.prepare.clean.mend import mend
-from ecomfs.prepare.clean.mojibake import mend_mojibake
-from ecomfs.prepare.clean.policy import CleanPolicy, Fate
-from ecomfs.prepare.clean.report import MEANINGS, CleanReport, Finding
+from ecomfs.prepare.clean.report import CleanPolicy, CleanReport, CleanResult, Finding
+from ecomfs.prepare.clean.text import clean_text, fix_mojibake
 
 __all__ = [
-    "MEANINGS",
     "CleanPolicy",
     "CleanReport",
     "CleanResult",
-    "Fate",
     "Finding",
     "clean",
-    "mend",
-    "mend_mojibake",
+    "clean_text",
+    "fix_mojibake",
 ]

@@ -1,6 +1,6 @@
 """Exact and near equality of texts, for duplicates and for leakage.
 
-Exact: a reader takes them for the same (:func:`ecomfs.io.normalise.same_text`). Near: the Jaccard
+Exact: a reader takes them for the same (:func:`ecomfs.io.text.same_text`). Near: the Jaccard
 similarity of the sets of character shingles reaches a threshold, *and* the numbers, model codes and
 symbols in both texts agree, since "128 GB" and "256 GB" are two products, and "C" and "C#" two
 languages. Shingles are three characters of the
@@ -37,7 +37,7 @@ _CODE = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Print:
+class Fingerprint:
     """What is compared of a text.
 
     Attributes:
@@ -51,21 +51,21 @@ class Print:
     codes: tuple[str, ...]
 
 
-def fingerprint(text: str) -> Print:
-    """The print of a text.
+def fingerprint(text: str) -> Fingerprint:
+    """The fingerprint of a text.
 
     >>> fingerprint("Great, 10/10!").key, fingerprint("5G 128 GB, C#: -5 €").codes
     ('great, 10/10', ('5g', '128', 'c#', '-5 €'))
     """
     key, folded = same_text(text), fold(text)
     if not folded:
-        return Print(key, frozenset(), ())
+        return Fingerprint(key, frozenset(), ())
     n = 2 if detect_language(folded) == "zh" else 3
     grams = frozenset(folded[i : i + n] for i in range(max(1, len(folded) - n + 1)))
-    return Print(key, grams, tuple(_CODE.findall(key)))
+    return Fingerprint(key, grams, tuple(_CODE.findall(key)))
 
 
-def similarity(one: Print, other: Print) -> float:
+def similarity(one: Fingerprint, other: Fingerprint) -> float:
     """Jaccard similarity of the shingles, 0 when numbers or codes differ.
 
     >>> a, b = fingerprint("arrived quickly, works well"), fingerprint("Arived quickly. Works well")
@@ -97,16 +97,16 @@ class NearIndex:
         library = optional_module("datasketch", need="finding near duplicates", extra="clean")
         self._lsh = library.MinHashLSH(num_perm=PERMUTATIONS, params=_BANDS)
         self._empty = library.MinHash(num_perm=PERMUTATIONS, seed=1, hashfunc=zlib.crc32)
-        self._prints: list[tuple[Any, Print]] = []
-        self._last: tuple[Print, Any] | None = None
+        self._prints: list[tuple[Any, Fingerprint]] = []
+        self._last: tuple[Fingerprint, Any] | None = None
 
-    def add(self, name: Any, item: Print) -> None:
+    def add(self, name: Any, item: Fingerprint) -> None:
         """Add a text; texts without letters or digits have no near duplicates."""
         if item.shingles:
             self._lsh.insert(len(self._prints), self._hash(item), check_duplication=False)
             self._prints.append((name, item))
 
-    def matches(self, item: Print) -> list[tuple[Any, float]]:
+    def matches(self, item: Fingerprint) -> list[tuple[Any, float]]:
         """Name and similarity of every text that reaches the threshold, the most similar first,
         the earliest first among equals."""
         if not item.shingles or not self._prints:
@@ -116,7 +116,7 @@ class NearIndex:
         near = [pair for pair in scored if pair[1] >= self._threshold]
         return sorted(near, key=lambda pair: -pair[1])
 
-    def _hash(self, item: Print) -> Any:
+    def _hash(self, item: Fingerprint) -> Any:
         if self._last is None or self._last[0] is not item:  # asked for, then added: hashed once
             minhash = self._empty.copy()
             minhash.update_batch([gram.encode("utf-8", "surrogatepass") for gram in item.shingles])

@@ -1,4 +1,4 @@
-"""What cleaning did: every change and every removal, with its reason."""
+"""What cleaning may do, and what it did: every change and every removal, with its reason."""
 
 from __future__ import annotations
 
@@ -7,10 +7,76 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import BaseModel, ConfigDict, Field
+
 if TYPE_CHECKING:
     import pandas as pd
 
-Kind = Literal[
+
+RowPolicy = Literal["remove", "report", "ignore"]
+"""What happens to such a row: it is removed, only reported, or not looked for."""
+
+
+class CleanPolicy(BaseModel):
+    """What to repair in texts, and what to do with rows that cannot serve as examples.
+
+    Attributes
+    ----------
+    mojibake : bool
+        Undo text that was decoded in the wrong encoding.
+    html : {"strip", "unescape", "keep"}
+        ``strip`` tags and resolve entities, only resolve entities (``unescape``), or ``keep`` both.
+    controls : bool
+        Remove control, zero-width and direction-override characters.
+    unicode : {"NFC", "NFKC", "keep"}
+        Normal form. NFKC also turns full-width letters into plain ones.
+    emoji : {"keep", "name", "drop"}
+        ``keep``, ``name`` (as words, in the text's language) or ``drop``.
+    spaces : bool
+        One space for every run of blanks, at most one empty line, none at the ends.
+    labels : bool
+        Make spellings of a label that differ in case, width or blanks one.
+    max_chars : int
+        Longer texts are over-long.
+    near_threshold : float
+        Jaccard similarity of character shingles from which two texts that agree in all their
+        numbers and model codes are near duplicates.
+    conflict : {"remove", "majority", "report", "ignore"}
+        What to do with texts that carry several labels; ``majority`` keeps the rows of a label that
+        has more than half of them.
+    Others
+        What to do with rows that are unreadable, empty, unlabelled, over-long, (near) duplicates of
+        an earlier row with the same label, or (nearly) equal to a test row.
+
+    Examples
+    --------
+    >>> CleanPolicy(emoji="drop").near_duplicate
+    'remove'
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mojibake: bool = True
+    html: Literal["strip", "unescape", "keep"] = "strip"
+    controls: bool = True
+    unicode: Literal["NFC", "NFKC", "keep"] = "NFC"
+    emoji: Literal["keep", "name", "drop"] = "keep"
+    spaces: bool = True
+    labels: bool = True
+    max_chars: int = Field(default=4000, ge=1)
+    near_threshold: float = Field(default=0.8, ge=0.5, le=1.0)
+    unreadable: RowPolicy = "remove"
+    empty: RowPolicy = "remove"
+    unlabelled: RowPolicy = "remove"
+    over_long: RowPolicy = "report"
+    duplicate: RowPolicy = "remove"
+    near_duplicate: RowPolicy = "remove"
+    conflict: Literal["remove", "majority", "report", "ignore"] = "remove"
+    leak: RowPolicy = "remove"
+    near_leak: RowPolicy = "remove"
+
+
+FindingKind = Literal[
     "encoding",
     "unreadable",
     "mojibake",
@@ -33,7 +99,7 @@ Kind = Literal[
 ]
 Action = Literal["changed", "removed", "reported"]
 
-MEANINGS: dict[Kind, str] = {
+MEANINGS: dict[FindingKind, str] = {
     "encoding": "read in another encoding than the file's",
     "unreadable": "could not be read as a row",
     "mojibake": "text decoded in the wrong encoding",
@@ -60,16 +126,28 @@ MEANINGS: dict[Kind, str] = {
 class Finding:
     """One thing found in one row.
 
-    Attributes:
-        kind: what it is; :data:`MEANINGS` says it in words.
-        row: the row's index in the frame that was cleaned.
-        id: its id, when there is an id column.
-        column: the column it was found in; empty when it is the whole row.
-        action: whether the text was changed, the row removed, or neither.
-        detail: for a person, such as the row it duplicates.
+    Attributes
+    ----------
+    kind : FindingKind
+        What it is; :data:`MEANINGS` has the words for it.
+    row : Hashable
+        The row's index in the frame that was cleaned.
+    id : str
+        Its id, when there is an id column.
+    column : str
+        The column it was found in; empty when it is the whole row.
+    action : Action
+        Whether the text was changed, the row removed, or neither.
+    detail : str
+        For a person, such as the row it duplicates.
+
+    Examples
+    --------
+    >>> Finding("empty", 7, "r7", "", "removed").action
+    'removed'
     """
 
-    kind: Kind
+    kind: FindingKind
     row: Hashable
     id: str
     column: str
@@ -81,6 +159,8 @@ class Finding:
 class CleanReport:
     """All findings, in the order they were made.
 
+    Examples
+    --------
     >>> report = CleanReport(rows_in=2, rows_out=1)
     >>> report.findings.append(Finding("duplicate", 3, "r3", "", "removed", "row 1"))
     >>> print(report)
@@ -95,19 +175,19 @@ class CleanReport:
     def __iter__(self) -> Iterator[Finding]:
         return iter(self.findings)
 
-    def counts(self) -> dict[tuple[Kind, Action], int]:
+    def counts(self) -> dict[tuple[FindingKind, Action], int]:
         """How many findings of each kind and action, in the order of :data:`MEANINGS`."""
         counter = Counter((f.kind, f.action) for f in self.findings)
         order = list(MEANINGS)
         return dict(sorted(counter.items(), key=lambda item: (order.index(item[0][0]), item[0][1])))
 
-    def rows(self, kind: Kind, action: Action | None = None) -> list[Hashable]:
+    def rows(self, kind: FindingKind, action: Action | None = None) -> list[Hashable]:
         """Rows with a finding of that kind (and action)."""
         chosen = (f for f in self.findings if f.kind == kind and action in (None, f.action))
         return list(dict.fromkeys(f.row for f in chosen))
 
     def to_frame(self) -> pd.DataFrame:
-        """One line a finding."""
+        """One line per finding."""
         import pandas as pd
 
         columns = ["kind", "action", "row", "id", "column", "detail"]
@@ -141,3 +221,32 @@ class CleanReport:
             for (kind, action), n in self.counts().items()
         ]
         return "\n".join([head, *lines])
+
+
+@dataclass(frozen=True, slots=True)
+class CleanResult:
+    """What cleaning gives.
+
+    Attributes
+    ----------
+    frame : pd.DataFrame
+        The rows that stay, with repaired texts; every text column and the label column has its
+        original beside it as ``<column>_original``.
+    report : CleanReport
+        Every change and every removal.
+    removed : pd.DataFrame
+        The rows that were removed, as they came in, with ``removed_because`` and
+        ``removed_detail``.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from ecomfs.prepare.clean import clean
+    >>> result = clean(pd.DataFrame({"text": ["fine", ""]}), text_columns=["text"])
+    >>> len(result.frame), result.removed["removed_because"].to_list()
+    (1, ['empty'])
+    """
+
+    frame: pd.DataFrame
+    report: CleanReport
+    removed: pd.DataFrame

@@ -1,9 +1,11 @@
-"""Forms of a text for comparing: two texts that differ only in looks become equal."""
+"""Texts compared: forms in which texts that look alike are equal; and the language of a text."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+
+from ecomfs.types import Language
 
 # Compatibility forms that a reader sees as the plain characters. The others carry meaning of their
 # own: m² is not m2, ① not 1, 1½ not 11/2.
@@ -35,7 +37,7 @@ def _look(char: str) -> str:
     if char in _LIKE:
         return _LIKE[char]
     if unicodedata.category(char) in {"Cc", "Cf"} and not char.isspace():
-        is_tag = "\U000e0020" <= char <= "\U000e007f"  # these tell the flags of regions apart
+        is_tag = "\U000e0020" <= char <= "\U000e007f"  # part of the flags of regions
         return char if char in _JOINERS or is_tag else ""
     if "\ufe00" <= char <= "\ufe0f":
         return ""  # whether a symbol is drawn in colour
@@ -56,6 +58,18 @@ def same_text(text: str) -> str:
     can carry the meaning: signs, points and commas, currencies, symbols, emoji, question marks.
     Between two Han or Kana characters white space is a comma; beside one it is nothing.
 
+    Parameters
+    ----------
+    text : str
+        Any text.
+
+    Returns
+    -------
+    str
+        A key that is equal for texts that are the same to a reader.
+
+    Examples
+    --------
     >>> same_text("Ｇｒｅａｔ  product!!") == same_text("great product.")
     True
     >>> [same_text(t) for t in ("C#", "-5 C", "6.1", "👍", "!", "很好 下次还来！")]
@@ -70,6 +84,19 @@ def same_text(text: str) -> str:
 def visible(text: str) -> str:
     """A text with one form for characters that look alike; case and white space stay.
 
+    Parameters
+    ----------
+    text : str
+        Any text.
+
+    Returns
+    -------
+    str
+        The text in Unicode form NFC, without invisible characters; compatibility forms that look
+        like plain characters are those characters.
+
+    Examples
+    --------
     >>> visible("Ｍ² “ok”"), visible("①")
     ('M² "ok"', '①')
     """
@@ -86,6 +113,18 @@ def fold(text: str) -> str:
     For measures of likeness only: it makes ``C#`` and ``C``, 6.1 and 61 equal. Whether two texts
     are the same is :func:`same_text`.
 
+    Parameters
+    ----------
+    text : str
+        Any text.
+
+    Returns
+    -------
+    str
+        Letters and digits only; for measures of likeness, never for identity.
+
+    Examples
+    --------
     >>> fold("Ｇｒｅａｔ!! 5 stars")
     'great5stars'
     >>> fold("很好，下次还来！") == fold("很好 下次还来")
@@ -102,29 +141,55 @@ def _is_letter_mark(char: str) -> bool:
     return unicodedata.category(char) in {"Mn", "Mc"} and not selector
 
 
-def one_width(text: str) -> str:
-    """Full-width and half-width characters in their usual width; all others stay.
-
-    >>> one_width("ＡＢＣ１２：ｶﾞ M²")
-    'ABC12:ガ M²'
-    """
-    if text.isascii():
-        return text
-    return unicodedata.normalize("NFC", "".join(map(_usual_width, text)))
-
-
-def _usual_width(char: str) -> str:
-    kind, _, codes = unicodedata.decomposition(char).partition(" ")
-    return "".join(chr(int(c, 16)) for c in codes.split()) if kind in _WIDTHS else char
-
-
-_WIDTHS = ("<wide>", "<narrow>")
-
-
 def squeeze(text: str) -> str:
     """Every run of white space as one space, none at the ends.
 
+    Parameters
+    ----------
+    text : str
+        Any text.
+
+    Returns
+    -------
+    str
+        The text on one line.
+
+    Examples
+    --------
     >>> squeeze("  two\\n\\n lines ")
     'two lines'
     """
     return " ".join(text.split())
+
+
+_HAN_LETTER = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f]")
+_LATIN = re.compile(r"[A-Za-z\u00c0-\u024f\uff21-\uff3a\uff41-\uff5a]")
+
+
+def detect_language(text: str) -> Language:
+    """The language whose prompt fits a text, by its script: ``zh`` when at least a third of its
+    letters are Han, else ``en``, texts without letters included.
+
+    One Han character carries about as much as half a Latin word: the rule is ``2 * han >= latin``.
+    Product texts mix scripts ("小米 Redmi Note 12 Pro 手机壳"); the weight keeps Latin model names
+    from deciding the language of a Chinese sentence. Other scripts are not detected.
+
+    Parameters
+    ----------
+    text : str
+        Any text.
+
+    Returns
+    -------
+    Language
+        ``"en"`` or ``"zh"``.
+
+    Examples
+    --------
+    >>> detect_language("快递很快"), detect_language("Arrived fast"), detect_language("★★★★★")
+    ('zh', 'en', 'en')
+    >>> detect_language("小米 Redmi Note 手机壳很好用")
+    'zh'
+    """
+    han = len(_HAN_LETTER.findall(text))
+    return "zh" if han and 2 * han >= len(_LATIN.findall(text)) else "en"

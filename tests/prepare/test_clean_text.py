@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ecomfs.prepare.clean import mend_mojibake
+from ecomfs.prepare.clean import fix_mojibake
 
 
 @pytest.mark.parametrize(
@@ -10,11 +10,11 @@ from ecomfs.prepare.clean import mend_mojibake
 )
 def test_gbk_read_as_latin1_is_mended_with_its_emoji(text: str) -> None:
     ruined = text.encode("gb18030").decode("latin-1")
-    assert mend_mojibake(ruined) == text
+    assert fix_mojibake(ruined) == text
 
 
 @pytest.mark.parametrize(
     "text", ["déçu, très cher", "café crème", "Größe ist gut", "很好😊", "5 €"]
 )
 def test_what_is_right_already_is_left_alone(text: str) -> None:
-    assert mend_mojibake(text) == text
+    assert fix_mojibake(text) == text

@@ -1,4 +1,4 @@
-"""What a candidate must pass to become an example."""
+"""The checks that a candidate must pass to become an example."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from ecomfs.calibration import Policy as Decision
 from ecomfs.errors import ConfigError, PoolError
 from ecomfs.io import detect_language, fold, squeeze
 from ecomfs.pipeline import Pipeline
-from ecomfs.prepare.augment.result import Candidate, Reason
-from ecomfs.prepare.clean.near import NearIndex, Print, fingerprint
+from ecomfs.prepare.augment.candidates import Candidate, RejectReason
+from ecomfs.prepare.clean.near import Fingerprint, NearIndex, fingerprint
 from ecomfs.retrieve import Retriever
 from ecomfs.types import Example, Row, Status
 
@@ -19,18 +19,29 @@ _PROMPT_SHARE = 0.8  # of a text's shingles in one line of the prompt: it was co
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class FilterPolicy:
     """How strict the checks are.
 
-    Attributes:
-        confidence: least probability of the label, read by the classifier.
-        near: shingle similarity (Jaccard) from which two texts are near copies, 0.5 to 1.
-        shortest, longest: of a rewrite, as a share of its source's length in characters (a
-            Chinese one counts as three); a borrowed text may be as many times shorter or longer
-            than the shortest or longest of the pool.
+    Attributes
+    ----------
+    confidence : float
+        Least probability of the label, read by the classifier.
+    near : float
+        Shingle similarity (Jaccard) from which two texts are near copies, 0.5 to 1.
+    shortest, longest : float
+        Of a rewrite, as a share of its source's length in characters (a Chinese one counts as
+        three); a borrowed text may be as many times shorter or longer than the shortest or longest
+        of the pool.
 
-    Raises:
-        ConfigError: a number out of range.
+    Raises
+    ------
+    ConfigError
+        A number out of range.
+
+    Examples
+    --------
+    >>> FilterPolicy(confidence=0.9).near
+    0.7
     """
 
     confidence: float = 0.7
@@ -50,7 +61,7 @@ class Policy:
             )
 
 
-class Judge:
+class CandidateFilter:
     """Checks candidates against a pool, its classifier, and each other.
 
     The classifier reads a candidate with demonstrations from the pool as it was; its source, what
@@ -58,18 +69,25 @@ class Judge:
     experts that may be fused with it know the whole pool. So does the label bias, a few numbers
     for all examples together.
 
-    Args:
-        pipeline: the fitted classifier's.
-        field: the text field that is compared; ``None`` for the whole row as text.
+    Parameters
+    ----------
+    pipeline : Pipeline
+        The fitted classifier's.
+    field : str | None
+        The text field that is compared; ``None`` for the whole row as text.
 
-    Raises:
-        PoolError: the pipeline has no examples.
+    Raises
+    ------
+    PoolError
+        The pipeline has no examples.
     """
 
-    def __init__(self, pipeline: Pipeline, field: str | None, policy: Policy | None = None) -> None:
-        # The linear probe was solved on the source too, so it would tell its label.
+    def __init__(
+        self, pipeline: Pipeline, field: str | None, policy: FilterPolicy | None = None
+    ) -> None:
+        # The linear probe was fitted on the source too: its answer would be that label.
         self.pipeline = replace(pipeline, experts=None, policy=Decision())
-        self.policy = policy or Policy()
+        self.policy = policy or FilterPolicy()
         self.examples = _retriever(pipeline).examples
         self._field = field
         self._near = NearIndex(self.policy.near)
@@ -94,9 +112,9 @@ class Judge:
         text = self.pipeline.text(row) if self._field is None else str(row.get(self._field, ""))
         return squeeze(text)
 
-    def by_text(
+    def check_text(
         self, example: Example, source: Example | None = None, prompt: str = ""
-    ) -> tuple[Reason, str] | None:
+    ) -> tuple[RejectReason, str] | None:
         """The first check that the text does not pass, with details; ``None`` when it passes all.
         A text that passes is compared with all later ones.
 
@@ -123,7 +141,7 @@ class Judge:
         if before is not None:
             named = self._named(text) - self._named(before)
             if named:
-                return "leaks_label", f"says {sorted(named)[0]!r}"
+                return "leaks_label", f"contains {sorted(named)[0]!r}"
         item = _print(text)
         line = _copied(item, prompt)
         if line:
@@ -136,10 +154,10 @@ class Judge:
         self._remember(f"candidate {example.id!r}", item)
         return None
 
-    async def by_reading(
+    async def check_reading(
         self, examples: Sequence[Example], sources: Sequence[Example | None]
     ) -> list[Candidate]:
-        """What the classifier says: each candidate, kept or rejected.
+        """Have the classifier read each candidate, which is then kept or rejected.
 
         Raises:
             EngineError: the engine is gone altogether.
@@ -173,17 +191,17 @@ class Judge:
         near = self._pool_near.matches(_print(self.words(source.fields)))
         return {source.id, *(str(name) for name, _ in near)}
 
-    def _remember(self, name: str, item: Print) -> None:
+    def _remember(self, name: str, item: Fingerprint) -> None:
         self._exact.setdefault(item.key, name)
         self._near.add(name, item)
 
     def _named(self, text: str) -> set[str]:
-        said = text.casefold().replace("_", " ")
-        return {name for name in self._names if _says(said, name)}
+        plain = text.casefold().replace("_", " ")
+        return {name for name in self._names if _contains_word(plain, name)}
 
 
 def _size(text: str) -> int:
-    """Characters, a Chinese one for three: it says about as much as three letters, and borrowed
+    """Characters, a Chinese one for three: it carries about as much as three letters, and borrowed
     texts are compared across languages.
 
     >>> _size("broke"), _size("坏了!")
@@ -192,23 +210,25 @@ def _size(text: str) -> int:
     return len(text) + 2 * sum("\u3400" <= char <= "\u9fff" for char in text)
 
 
-def _says(text: str, name: str) -> bool:
+def _contains_word(text: str, name: str) -> bool:
     """Whether a text has a name as a word of its own; Chinese has no spaces to go by.
 
-    >>> _says("unlike the others", "like"), _says("i like it", "like"), _says("给好评", "好评")
-    (False, True, True)
+    >>> _contains_word("unlike the others", "like"), _contains_word("i like it", "like")
+    (False, True)
+    >>> _contains_word("给好评", "好评")
+    True
     """
     start = r"(?<![a-z0-9])" if re.match(r"[a-z0-9]", name) else ""
     end = r"(?![a-z0-9])" if re.search(r"[a-z0-9]$", name) else ""
     return re.search(start + re.escape(name) + end, text) is not None
 
 
-def _print(text: str) -> Print:
+def _print(text: str) -> Fingerprint:
     # Another number does not make another text here: a rewrite must not change only that.
     return replace(fingerprint(text), codes=())
 
 
-def _copied(item: Print, prompt: str) -> str:
+def _copied(item: Fingerprint, prompt: str) -> str:
     """The line of the prompt that holds most of the text; empty when none does."""
     for line in prompt.splitlines():
         other = fingerprint(line)
@@ -225,4 +245,4 @@ def _retriever(pipeline: Pipeline) -> Retriever:
     return pipeline.retriever
 
 
-__all__ = ["Judge", "Policy"]
+__all__ = ["CandidateFilter", "FilterPolicy"]

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from ecomfs.errors import RowError
 from ecomfs.features import read_cell
 from ecomfs.features.cells import Price, guess_day_first
-from ecomfs.task import FieldSpec, Words
+from ecomfs.task import Bilingual, FieldSpec
 
 
 def cell(kind: str, value: object, **options: Any) -> Any:
@@ -186,6 +186,6 @@ def test_specs_that_contradict_themselves(wrong: dict[str, Any]) -> None:
 
 
 def test_words_for_both_languages() -> None:
-    assert Words.model_validate({"en": "years", "zh": "岁"}).get("zh") == "岁"
+    assert Bilingual.model_validate({"en": "years", "zh": "岁"}).get("zh") == "岁"
     with pytest.raises(ValidationError):
-        Words.model_validate({"en": "years"})
+        Bilingual.model_validate({"en": "years"})

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ecomfs.errors import ConfigError, UnknownLabelError
-from ecomfs.prepare.augment import Need, rare_labels
+from ecomfs.prepare.augment import RareLabel, rare_labels
 from ecomfs.task import LabelSpace, load_task
 from ecomfs.types import Example
 
@@ -18,7 +18,7 @@ def pool(**counts: int) -> list[Example]:
     return [Example(f"{y}{i}", {"title": "x"}, y) for y, n in counts.items() for i in range(n)]
 
 
-def rare(examples: list[Example], **options: object) -> list[Need]:
+def rare(examples: list[Example], **options: object) -> list[RareLabel]:
     space = LabelSpace.resolve(CARD, [e.label for e in examples])
     return rare_labels(examples, space, **options)  # type: ignore[arg-type]
 
@@ -34,11 +34,11 @@ def test_every_label_below_the_target(counts: dict[str, int], target: int) -> No
 
 
 def test_a_share_is_of_the_pool() -> None:
-    assert rare(pool(a=7, b=1), share=0.25) == [Need("b", 1, 2)]
+    assert rare(pool(a=7, b=1), share=0.25) == [RareLabel("b", 1, 2)]
 
 
 def test_only_some_labels() -> None:
-    assert rare(pool(a=1, b=1, c=9), target=3, only=["B"]) == [Need("b", 1, 3)]
+    assert rare(pool(a=1, b=1, c=9), target=3, only=["B"]) == [RareLabel("b", 1, 3)]
     with pytest.raises(UnknownLabelError, match="--label: unknown label 'd'"):
         rare(pool(a=1, b=1), target=3, only=["d"])
     with pytest.raises(ConfigError, match="no label has fewer than 3") as caught:

@@ -1,0 +1,283 @@
+"""Typed formats as sources of rows: Excel, Parquet, Hugging Face data sets, SQL queries."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+from ecomfs.errors import ConfigError, EmptyInputError, InputError
+from ecomfs.io.files import check_file, optional_module
+from ecomfs.io.rows import RawRow, TypedSource, cell_text
+
+
+class ExcelSource(TypedSource):
+    """One sheet of a workbook; the first row with a value is the header.
+
+    Formulas count with the value last computed. Rows without any value are no rows.
+
+    Args:
+        sheet: its name; the first sheet by default.
+
+    Raises:
+        InputError: it is not such a workbook.
+        EmptyInputError: the sheet is empty.
+        ConfigError: no sheet of that name, or openpyxl is not installed.
+    """
+
+    def __init__(self, path: Path, *, sheet: str | None = None) -> None:
+        check_file(path)
+        if path.suffix.lower() == ".xls":
+            hint = "save it as .xlsx or CSV"
+            raise InputError(f"{path.name}: the old .xls format is not read", hint=hint)
+        self._excel = optional_module("openpyxl", need="reading Excel files")
+        self._path = path
+        self._sheet = sheet
+        first = next(self._rows(), None)
+        if first is None:
+            raise EmptyInputError(f"{path.name}: the sheet is empty")
+        super().__init__(tuple(_without_tail(first[1])))
+
+    def records(self) -> Generator[RawRow]:
+        """The rows below the header; ``line`` is the row number that Excel shows."""
+        width = len(self.header)
+        for index, (number, cells) in enumerate(self._rows()):
+            if index:
+                padded = cells + [""] * (width - len(cells))
+                yield RawRow(number, [*padded[:width], *_without_tail(padded[width:])])
+
+    def _rows(self) -> Iterator[tuple[int, list[str]]]:
+        with self._open() as sheet:
+            for number, values in enumerate(sheet.iter_rows(values_only=True), 1):
+                if any(value is not None for value in values):
+                    yield number, [cell_text(value) for value in values]
+
+    @contextmanager
+    def _open(self) -> Iterator[Any]:
+        try:
+            book = self._excel.load_workbook(self._path, read_only=True, data_only=True)
+        except (BadZipFile, KeyError, OSError, ValueError) as problem:
+            raise InputError(f"{self._path.name}: this is not an Excel workbook") from problem
+        try:
+            if self._sheet is None:
+                yield book.worksheets[0]
+            elif self._sheet in book.sheetnames:
+                yield book[self._sheet]
+            else:
+                names = ", ".join(book.sheetnames)
+                raise ConfigError(
+                    f"{self._path.name}: no sheet {self._sheet!r}", hint=f"sheets are: {names}"
+                )
+        finally:
+            book.close()
+
+
+def _without_tail(cells: list[str]) -> list[str]:
+    """Without the empty cells at the end that formatting leaves behind."""
+    end = len(cells)
+    while end and not cells[end - 1]:
+        end -= 1
+    return cells[:end]
+
+
+BATCH_ROWS = 1000
+
+
+class ParquetSource(TypedSource):
+    """A Parquet file; ``line`` of a row is its number, counted from 1.
+
+    Raises:
+        InputError: it is not a Parquet file, or it is damaged.
+        ConfigError: pyarrow is not installed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        check_file(path)
+        self._arrow = optional_module("pyarrow", need="reading Parquet files")
+        self._parquet = optional_module("pyarrow.parquet", need="reading Parquet files")
+        self._path = path
+        try:
+            with self._parquet.ParquetFile(path) as file:
+                names, self.size = tuple(file.schema_arrow.names), file.metadata.num_rows
+        except (self._arrow.ArrowException, OSError) as problem:
+            raise self._damaged(problem) from problem
+        if not names:
+            raise EmptyInputError(f"{path.name}: the file has no columns")
+        super().__init__(names)
+
+    def records(self) -> Generator[RawRow]:
+        """The rows in order."""
+        number = 0
+        try:
+            with self._parquet.ParquetFile(self._path) as file:
+                for batch in file.iter_batches(batch_size=BATCH_ROWS):
+                    for values in zip(*(c.to_pylist() for c in batch.columns), strict=True):
+                        number += 1
+                        yield RawRow(number, [cell_text(v) for v in values], end=number)
+        except (self._arrow.ArrowException, OSError) as problem:
+            raise self._damaged(problem) from problem
+
+    def _damaged(self, problem: Exception) -> InputError:
+        reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
+        return InputError(f"{self._path.name}: cannot be read as Parquet: {reason}")
+
+
+HUB = "hf:"
+
+
+class HubSource(TypedSource):
+    """``hf:NAME[#CONFIG][@SPLIT]`` where NAME is a hub id or a saved folder.
+
+    A hub data set is streamed, not downloaded whole. Class labels are given by name. The split
+    may be left out when there is only one.
+
+    Raises:
+        InputError: the data set cannot be loaded (no such id, no network).
+        ConfigError: a split must be named, or ``datasets`` is not installed.
+    """
+
+    def __init__(self, spec: str) -> None:
+        name, _, split = spec.removeprefix(HUB).partition("@")
+        name, _, config = name.partition("#")
+        library = optional_module("datasets", need="reading Hugging Face data sets")
+        try:
+            if is_saved_folder(Path(name)):
+                loaded = library.load_from_disk(name)
+            else:
+                loaded = library.load_dataset(name, config or None, streaming=True)
+        except Exception as problem:  # the library raises what its many back ends raise
+            reason = (str(problem).splitlines() or [type(problem).__name__])[0]
+            raise InputError(
+                f"{spec}: cannot be loaded: {reason}",
+                hint="check the id and the network, or save it to a folder first",
+            ) from problem
+        self._data = _split(spec, loaded, split)
+        features = self._data.features or {}
+        self._names = {
+            column: feature.names
+            for column, feature in features.items()
+            if isinstance(feature, library.ClassLabel)
+        }
+        header = tuple(features) or tuple(next(iter(self._data), {}))
+        if not header:
+            raise EmptyInputError(f"{spec}: the data set has no columns")
+        super().__init__(header)
+        self.size = getattr(self._data, "num_rows", None)
+
+    def records(self) -> Generator[RawRow]:
+        """The rows in order; ``line`` is the row's number, counted from 1."""
+        for number, row in enumerate(self._data, 1):
+            cells = [cell_text(self._named(name, row.get(name))) for name in self.header]
+            yield RawRow(number, cells, end=number)
+
+    def _named(self, column: str, value: Any) -> Any:
+        names = self._names.get(column)
+        if not names or not isinstance(value, int):
+            return value
+        if value == -1:  # what the library writes where a row has no label
+            return None
+        return names[value] if 0 <= value < len(names) else value
+
+
+def is_saved_folder(path: Path) -> bool:
+    """Whether ``datasets`` saved something there."""
+    return (path / "dataset_dict.json").is_file() or (path / "state.json").is_file()
+
+
+def _split(spec: str, loaded: Any, split: str) -> Any:
+    if not isinstance(loaded, dict):
+        if split:
+            raise ConfigError(f"{spec}: it has no splits", hint=f"leave @{split} out")
+        return loaded
+    names = list(loaded)
+    if not split and len(names) == 1:
+        return loaded[names[0]]
+    if split not in names:
+        base = spec.partition("@")[0]
+        hint = "name one: " + ", ".join(f"{base}@{name}" for name in names)
+        reason = f"no split {split!r}" if split else "it has several splits"
+        raise ConfigError(f"{spec}: {reason}", hint=hint)
+    return loaded[split]
+
+
+SQL = "sql:"
+FETCH_ROWS = 1000
+_READ_ONLY = {  # PostgreSQL has an execution option
+    "sqlite": "PRAGMA query_only = ON",
+    "mysql": "SET SESSION TRANSACTION READ ONLY",
+    "mariadb": "SET SESSION TRANSACTION READ ONLY",
+}
+
+
+class SqlSource(TypedSource):
+    """``sql:URL#QUERY``, such as ``sql:sqlite:///shop.db#SELECT id, text FROM reviews``.
+
+    Only a query that reads is accepted (SELECT, WITH, VALUES, TABLE), on a connection that is set
+    to read only where the database has such a setting (SQLite, PostgreSQL, MySQL) and rolled back
+    everywhere. The query runs anew for every pass: give it an ORDER BY if the order matters.
+    Rows are fetched as they are needed where the driver can.
+
+    Raises:
+        ConfigError: no query, one that does not read, or a URL that is none.
+        InputError: the database refuses it; passwords are masked in the message.
+    """
+
+    def __init__(self, spec: str) -> None:
+        url, _, query = spec.removeprefix(SQL).partition("#")
+        query = query.strip().rstrip(";")
+        if not re.match(r"(?i)(select|with|values|table)\b", query):
+            hint = "write sql:URL#SELECT ..., for example sql:sqlite:///shop.db#SELECT * FROM t"
+            raise ConfigError("a SQL input needs a query that reads", hint=hint)
+        from sqlalchemy.engine import make_url
+        from sqlalchemy.exc import ArgumentError
+
+        try:
+            self._url = make_url(url)
+        except ArgumentError as problem:
+            raise ConfigError("the part before # is not a database URL") from problem
+        self.name = f"{SQL}{self._url.render_as_string(hide_password=True)}"
+        self._query = query
+        with self._result() as (names, _):
+            super().__init__(names)
+        if not self.header:
+            raise EmptyInputError(f"{self.name}: the query gives no columns")
+
+    def records(self) -> Generator[RawRow]:
+        """The rows; ``line`` is the row's number, counted from 1."""
+        with self._result() as (_, rows):
+            for number, row in enumerate(rows, 1):
+                yield RawRow(number, [cell_text(value) for value in row])
+
+    @contextmanager
+    def _result(self) -> Iterator[tuple[tuple[str, ...], Iterator[tuple[object, ...]]]]:
+        from sqlalchemy import create_engine, text
+        from sqlalchemy.exc import SQLAlchemyError
+
+        missing = self._url.get_backend_name() == "sqlite" and self._missing_file()
+        if missing:
+            raise InputError(f"{self.name}: no such database file")
+        try:
+            engine = create_engine(self._url)
+            try:
+                options = {"yield_per": FETCH_ROWS, "postgresql_readonly": True}
+                with engine.connect().execution_options(**options) as connection:
+                    if setting := _READ_ONLY.get(self._url.get_backend_name()):
+                        connection.execute(text(setting))
+                    result = connection.execute(text(self._query))
+                    yield tuple(result.keys()), (tuple(row) for row in result)
+            finally:
+                engine.dispose()
+        except (SQLAlchemyError, ImportError) as problem:
+            reason = str(getattr(problem, "orig", None) or problem).splitlines()[0]
+            raise InputError(f"{self.name}: {reason}") from problem
+
+    def _missing_file(self) -> bool:
+        """SQLite would create the file, and a typing error would look like an empty database."""
+        from pathlib import Path
+
+        name = self._url.database
+        memory = not name or name == ":memory:" or name.startswith("file:")
+        return not memory and not Path(str(name)).is_file()
