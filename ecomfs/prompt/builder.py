@@ -21,7 +21,7 @@ from ecomfs.types import Demonstration, Language, Prompt, Row
 Encode = Callable[[str], list[int]]
 
 
-class Asked(NamedTuple):
+class PromptInput(NamedTuple):
     """What a prompt is made of.
 
     Attributes:
@@ -80,7 +80,7 @@ class PromptBuilder:
         """Render the prompt of one row.
 
         Args:
-            row, demonstrations, shortlist: see :class:`Asked`.
+            row, demonstrations, shortlist: see :class:`PromptInput`.
             encode: the engine's tokenizer (with BOS); ``None`` when it has none, then the budget
                 cannot be kept here and the engine reports overflow itself.
             budget: most tokens the prompt may have.
@@ -90,13 +90,13 @@ class PromptBuilder:
             RowError: a cell is not of its field's kind.
             TemplateError: the template does not render.
         """
-        asked = Asked(row, demonstrations, shortlist)
+        asked = PromptInput(row, demonstrations, shortlist)
         text = self._render(asked)
         return self._within(budget, asked, text, encode(text) if encode else [], encode)
 
     def build_all(
         self,
-        asked: Sequence[Asked],
+        asked: Sequence[PromptInput],
         *,
         encode_all: Callable[[Sequence[str]], list[list[int]]] | None = None,
         budget: int | None = None,
@@ -129,7 +129,7 @@ class PromptBuilder:
     def _within(
         self,
         budget: int | None,
-        asked: Asked,
+        asked: PromptInput,
         text: str,
         ids: Sequence[int],
         encode: Encode | None,
@@ -180,7 +180,7 @@ class PromptBuilder:
     def _text(self, row: Row) -> str:
         return (self.rows or RowText(self.card)).render(row, self.language)
 
-    def _render(self, asked: Asked) -> str:
+    def _render(self, asked: PromptInput) -> str:
         context = self._context(asked.row, self._text(asked.row))
         context["demonstrations"] = self._shown(asked.demonstrations)
         if asked.shortlist:
@@ -205,7 +205,9 @@ class PromptBuilder:
     def _context(self, row: Row, text: str) -> dict[str, Any]:
         return self._fixed | {"row": _values(row, self.card), "text": text}
 
-    def _cut(self, asked: Asked, encode: Encode | None, budget: int) -> tuple[str, list[int], int]:
+    def _cut(
+        self, asked: PromptInput, encode: Encode | None, budget: int
+    ) -> tuple[str, list[int], int]:
         """Shorten the row's longest text from its end, by bisection on characters."""
         row, bare = asked.row, asked._replace(demonstrations=())
         values = {k: str(row.get(k, "")) for k in self._texts()}

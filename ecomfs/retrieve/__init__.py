@@ -1,6 +1,6 @@
 """A row to the k most similar labelled examples, chosen and ordered for its prompt."""
 
-from ecomfs.retrieve.choose import DEFAULT_WEIGHT, Choice, choose_similarity
+from ecomfs.retrieve.choose import DEFAULT_WEIGHT, ChosenSimilarity, choose_similarity
 from ecomfs.retrieve.index import DenseIndex, Hits, VectorIndex
 from ecomfs.retrieve.index_store import build_index
 from ecomfs.retrieve.lexical import LexicalIndex
@@ -16,7 +16,7 @@ __all__ = [
     "DEFAULT_WEIGHT",
     "ORDERS",
     "Arrangement",
-    "Choice",
+    "ChosenSimilarity",
     "DenseIndex",
     "Hits",
     "LabelShortlist",

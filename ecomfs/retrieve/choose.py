@@ -59,7 +59,7 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ChosenSimilarity:
     """What was chosen, and why.
 
     Attributes:
@@ -89,7 +89,7 @@ def choose_similarity(
     *,
     weights: Sequence[float] = WEIGHTS,
     default: float = DEFAULT_WEIGHT,
-) -> Choice:
+) -> ChosenSimilarity:
     """Choose the fields' weight for a pool.
 
     Args:
@@ -121,11 +121,13 @@ def choose_similarity(
     try:
         TabularSpace(fields)
     except ConfigError:
-        return Choice("dense", 0.0, "no field can be compared but by its text")
+        return ChosenSimilarity("dense", 0.0, "no field can be compared but by its text")
     places = [real[p] for p in sample_places(len(real))]
     labels = [examples[p].label for p in places]
     if len(places) < LEAST_EXAMPLES or len(set(labels)) < 2:
-        return Choice(mode_of(default), default, "the default: too few examples to choose by")
+        return ChosenSimilarity(
+            mode_of(default), default, "the default: too few examples to choose by"
+        )
     losses, right = _trials(
         [examples[p] for p in places], [texts[p] for p in places], embedder, fields, tried
     )
@@ -146,7 +148,7 @@ def choose_similarity(
         reason = "the default: no other is better by more than a standard error"
     elif chosen is not found[best]:
         reason = "nearest to the default within a standard error of the least log loss"
-    return Choice(mode_of(chosen.weight), chosen.weight, reason, len(places), found)
+    return ChosenSimilarity(mode_of(chosen.weight), chosen.weight, reason, len(places), found)
 
 
 def mode_of(weight: float) -> str:
@@ -211,4 +213,4 @@ def _folds(labels: NDArray[np.int64], copies: Sequence[Sequence[int]]) -> NDArra
     return folds
 
 
-__all__ = ["DEFAULT_WEIGHT", "WEIGHTS", "Choice", "Trial", "choose_similarity"]
+__all__ = ["DEFAULT_WEIGHT", "WEIGHTS", "ChosenSimilarity", "Trial", "choose_similarity"]

@@ -16,7 +16,7 @@ import numpy as np
 from ecomfs.core.progress import Progress, silent
 from ecomfs.embed import Embedder
 from ecomfs.errors import ConfigError
-from ecomfs.retrieve.choose import Choice
+from ecomfs.retrieve.choose import ChosenSimilarity
 from ecomfs.retrieve.index import Hits, VectorIndex, Vectors
 from ecomfs.retrieve.index_store import suits, update_index
 from ecomfs.retrieve.neighbourhood import Neighbourhood
@@ -86,7 +86,7 @@ class Retriever(Neighbourhood):
         index_dir: Path | None = None,
         fields: Sequence[FieldSpec] = (),
         tabular_weight: float = 0.5,
-        choice: Choice | None = None,
+        choice: ChosenSimilarity | None = None,
         progress: Progress = silent,
     ) -> None:
         self.strategy = open_strategy(strategy)  # first: a wrong name is told before texts are read

@@ -10,7 +10,7 @@ import pytest
 
 from ecomfs.embed import HashedEmbedder
 from ecomfs.errors import ConfigError
-from ecomfs.retrieve import Choice, choose_similarity
+from ecomfs.retrieve import ChosenSimilarity, choose_similarity
 from ecomfs.retrieve.choose import WEIGHTS
 from ecomfs.task import FieldSpec
 from ecomfs.types import Example
@@ -28,7 +28,7 @@ def planted(
     size: int = 80,
     seed: int = 0,
     **options: float,
-) -> Choice:
+) -> ChosenSimilarity:
     lots = random.Random(seed)
     examples, texts = [], []
     for i in range(size):
