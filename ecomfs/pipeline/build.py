@@ -232,12 +232,12 @@ def _voice(
         readout = step.readout.of(wording, engine)
         return Voice(builder, readout), readout
 
-    return chain.first(chain.steps(engine, options.readout), make, narrowed=narrowed)
+    return chain.first(chain.steps(engine, options.readout), make, shortlisted=narrowed)
 
 
 def scores(engine: Engine) -> bool:
     """Whether an engine gives the log-probabilities of named tokens."""
-    return LogprobReadout.met(engine)
+    return LogprobReadout.supported(engine)
 
 
 def load_template(

@@ -1,7 +1,7 @@
-"""From a row and its demonstrations to a prompt within the token budget.
+"""A row and its demonstrations to a prompt within the token budget.
 
 Over-long rows lose demonstrations first (the least similar ones), then the end of their own
-text; the instruction and the labels are never cut. What was left out is recorded in the prompt.
+text; the instruction and the labels are never cut. The prompt records what was left out.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 from ecomfs.errors import ContextOverflowError, EcomfsError, TemplateError
 from ecomfs.features import RowText
 from ecomfs.io import squeeze
-from ecomfs.prompt.probe import hidden_fields
-from ecomfs.prompt.template import PROBE, Template
+from ecomfs.prompt.template import PROBE, Template, hidden_fields
 from ecomfs.task import LabelSpace, TaskCard
 from ecomfs.types import Demonstration, Language, Prompt, Row
 
@@ -22,12 +21,15 @@ Encode = Callable[[str], list[int]]
 
 
 class PromptInput(NamedTuple):
-    """What a prompt is made of.
+    """The contents of one prompt.
 
     Attributes:
         row: the card's fields.
         demonstrations: in prompt order, least to most similar.
         shortlist: positions of the labels that the prompt names; empty for all.
+
+    >>> PromptInput({"text": "works well"}, shortlist=(0, 2)).shortlist
+    (0, 2)
     """
 
     row: Row
@@ -40,9 +42,17 @@ class PromptBuilder:
     """Builds prompts of one template over one label space.
 
     Attributes:
-        answers: the string the model answers with, one a label, in the label space's order
-            (label words, or codes).
-        rows: puts rows into words; ``None``: without a pool's help.
+        answers: the model's answer for each label, in the label space's order (label words, or
+            codes).
+        rows: renders rows as text; ``None``: without statistics of a pool.
+
+    >>> from ecomfs.task import load_task
+    >>> card = load_task("review_sentiment")
+    >>> template = Template("{{ text }}\\nSentiment:", "short")
+    >>> space = LabelSpace.resolve(card, [])
+    >>> builder = PromptBuilder(card, space, template, "en", ("positive", "negative"))
+    >>> builder.build({"text": "works well"}, []).text
+    'works well\\nSentiment:'
     """
 
     card: TaskCard
@@ -54,7 +64,7 @@ class PromptBuilder:
     _fixed: dict[str, Any] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """What every prompt has in common is put together once."""
+        """The context that all prompts share is made once."""
         fixed = {
             "instruction": self.card.instruction.get(self.language),
             "labels": [
@@ -79,16 +89,24 @@ class PromptBuilder:
     ) -> Prompt:
         """Render the prompt of one row.
 
-        Args:
-            row, demonstrations, shortlist: see :class:`PromptInput`.
-            encode: the engine's tokenizer (with BOS); ``None`` when it has none, then the budget
-                cannot be kept here and the engine reports overflow itself.
-            budget: most tokens the prompt may have.
+        Parameters
+        ----------
+        row, demonstrations, shortlist
+            See :class:`PromptInput`.
+        encode
+            The engine's tokenizer (with BOS); ``None`` when it has none: then the budget is not
+            checked here, and the engine reports an overflow.
+        budget
+            Most tokens that the prompt may have.
 
-        Raises:
-            ContextOverflowError: instruction and labels alone do not fit.
-            RowError: a cell is not of its field's kind.
-            TemplateError: the template does not render.
+        Raises
+        ------
+        ContextOverflowError
+            Instruction and labels alone do not fit.
+        RowError
+            A cell is not of its field's kind.
+        TemplateError
+            The template does not render.
         """
         asked = PromptInput(row, demonstrations, shortlist)
         text = self._render(asked)
@@ -101,8 +119,8 @@ class PromptBuilder:
         encode_all: Callable[[Sequence[str]], list[list[int]]] | None = None,
         budget: int | None = None,
     ) -> list[Prompt | EcomfsError]:
-        """The prompts of many rows, put into tokens together; in the place of one that cannot be
-        built, why. Arguments and errors as of :meth:`build`."""
+        """Prompts of many rows, tokenized together; in the place of one that cannot be built, its
+        error. Arguments as of :meth:`build`."""
         out: list[Prompt | EcomfsError] = []
         texts: list[str | EcomfsError] = []
         for one in asked:
@@ -152,7 +170,7 @@ class PromptBuilder:
         )
 
     def separator(self) -> str:
-        """What stands between the answer cue and the answer in this template."""
+        """The text between the answer cue and the answer in this template."""
         context = self._trial()
         probe = [{"row": context["row"], "text": "x", "answer": PROBE}]
         return self.template.answer_separator(context | {"demonstrations": probe})
@@ -160,17 +178,20 @@ class PromptBuilder:
     def hidden_fields(self) -> tuple[str, ...]:
         """The fields that the template does not show.
 
-        Raises:
-            TemplateError: see :func:`ecomfs.prompt.probe.hidden_fields`.
+        Raises
+        ------
+        TemplateError
+            See :func:`ecomfs.prompt.template.hidden_fields`.
         """
         return hidden_fields(self.template, self.card, self._fixed)
 
     def cue(self) -> str:
-        """The last line of every prompt: what stands right before the answer."""
-        return cue(self.template.render(self._trial() | {"demonstrations": []}))
+        """The last line of every prompt, right before the answer."""
+        text = self.template.render(self._trial() | {"demonstrations": []})
+        return text.rsplit("\n", 1)[-1]
 
     def _trial(self) -> dict[str, Any]:
-        """The context of a row that needs no cells of the right kinds."""
+        """The context of a made-up row, whatever the kinds of the fields."""
         return self._context({spec.name: "x" for spec in self.card.fields}, "x")
 
     def _texts(self) -> list[str]:
@@ -247,11 +268,3 @@ def _values(row: Row, card: TaskCard) -> dict[str, Any]:
     # Text on one line: a row with line breaks could otherwise forge an answer line.
     values = {f.name: row.get(f.name, "") for f in card.fields}
     return {name: squeeze(v) if isinstance(v, str) else v for name, v in values.items()}
-
-
-def cue(text: str) -> str:
-    """The last line of a prompt: what stands right before the answer."""
-    return text.rsplit("\n", 1)[-1]
-
-
-__all__ = ["PromptBuilder", "cue"]
