@@ -19,7 +19,6 @@ from ecomfs.errors import EcomfsError
 from ecomfs.experts import Opinion
 from ecomfs.pipeline.language_setup import Narrowing, Voice
 from ecomfs.prompt import PromptInput
-from ecomfs.readout import read_shortlists
 from ecomfs.types import Demonstration, Language, Posterior, Prompt, Row
 
 Voices = Mapping[Language, Voice]
@@ -148,7 +147,7 @@ class Asker:
                     out[i] = answer
                 return
             lists = [cases[i].shortlist for i in mine]
-            answers = await read_shortlists(readout, self.engine, asked, lists)
+            answers = await readout.read_each(self.engine, asked, lists)
             for i, shortlist, answer in zip(mine, lists, answers, strict=True):
                 if self.narrowing and isinstance(answer, Posterior):
                     out[i] = self.narrowing.widen(answer, shortlist, self.labels)

@@ -2,13 +2,7 @@
 
 from ecomfs.readout.chain import CHAIN, Step, StepName, steps
 from ecomfs.readout.listed import ChoiceReadout, TopReadout
-from ecomfs.readout.logprob import (
-    AnswerTrie,
-    LogprobReadout,
-    Readout,
-    Wording,
-    read_shortlists,
-)
+from ecomfs.readout.logprob import AnswerTrie, LogprobReadout, Readout, Wording
 from ecomfs.readout.text import LabelParser, TextReadout
 from ecomfs.readout.verbalizer import Verbalizer, codes, words
 
@@ -26,7 +20,6 @@ __all__ = [
     "Verbalizer",
     "Wording",
     "codes",
-    "read_shortlists",
     "steps",
     "words",
 ]

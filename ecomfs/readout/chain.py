@@ -29,6 +29,9 @@ class Step:
         name: as ``--readout`` names it.
         kind: of the answers.
         readout: its class.
+
+    >>> [step.name for step in CHAIN]
+    ['words', 'codes', 'top-words', 'top-codes', 'choice', 'text']
     """
 
     name: StepName
@@ -53,6 +56,15 @@ def steps(engine: Engine, choice: Literal["auto"] | StepName = "auto") -> list[S
     ------
     ConfigError
         The engine does not give what the step needs.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> from ecomfs.engine.protocol import Capabilities
+    >>> able = Capabilities(False, True, False, 4096, top_logprobs=5)
+    >>> engine = SimpleNamespace(spec="provider:model", capabilities=able, tokenizer=None)
+    >>> [step.name for step in steps(engine)]
+    ['top-words', 'top-codes', 'text']
     """
     supported = [step for step in CHAIN if step.readout.supported(engine)]
     if choice == "auto" and supported:

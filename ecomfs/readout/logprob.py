@@ -43,6 +43,11 @@ class Wording:
         verbalizer: their answers.
         cue: last line of the prompts (the tokens of an answer depend on the text before it).
         separator: the text between cue and answer.
+
+    >>> from ecomfs.task import Label
+    >>> space = LabelSpace([Label("good"), Label("bad")])
+    >>> Wording(space, Verbalizer("words", ("good", "bad")), "Sentiment:", " ").verbalizer.answers
+    ('good', 'bad')
     """
 
     space: LabelSpace
@@ -57,6 +62,9 @@ class Readout(ABC):
     Attributes:
         needs: what an engine must give, for error messages.
         name: of the read-out, in predictions and run logs.
+
+    >>> LogprobReadout.needs
+    'log-probabilities of named tokens'
     """
 
     needs: ClassVar[str]
@@ -90,7 +98,30 @@ class Readout(ABC):
     async def read(
         self, engine: Engine, prompts: Sequence[Prompt]
     ) -> list[Posterior | EngineError]:
-        """One posterior per prompt, in order; in the place of one that failed, why."""
+        """One posterior per prompt, in order; in the place of one that failed, its error."""
+
+    async def read_each(
+        self, engine: Engine, prompts: Sequence[Prompt], shortlists: Sequence[tuple[int, ...]]
+    ) -> list[Posterior | EngineError]:
+        """As :meth:`read`, for prompts that each name some of the answers only.
+
+        Parameters
+        ----------
+        shortlists
+            Positions of the answers, one tuple per prompt.
+
+        Returns
+        -------
+        list of Posterior or EngineError
+            Posteriors over the shortlists, one per prompt.
+        """
+
+        async def ask(
+            shortlist: tuple[int, ...], places: list[int]
+        ) -> Sequence[Posterior | EngineError]:
+            return await self.subset(shortlist).read(engine, [prompts[i] for i in places])
+
+        return await grouped(shortlists, ask)
 
 
 class LogprobReadout(Readout):
@@ -104,6 +135,16 @@ class LogprobReadout(Readout):
         The served model's tokenizer.
     cue, separator
         As of :class:`Wording`.
+
+    Examples
+    --------
+    >>> class Characters:
+    ...     def encode(self, text, *, bos=False):
+    ...         return [ord(character) for character in text]
+    >>> words = Verbalizer("words", ("good", "grand"))
+    >>> readout = LogprobReadout(words, Characters(), "Quality:", " ")
+    >>> [(q.suffix, q.codes) for q in readout.questions]  # " ", then "o" or "r" after " g"
+    [((), (32,)), ((32, 103), (111, 114))]
     """
 
     needs = "log-probabilities of named tokens"
@@ -159,9 +200,8 @@ class LogprobReadout(Readout):
         return [_posterior(self._trie, reading) for reading in readings]
 
     async def read_each(
-        self, engine: Engine, prompts: Sequence[Prompt], shortlists: Sequence[Sequence[int]]
+        self, engine: Engine, prompts: Sequence[Prompt], shortlists: Sequence[tuple[int, ...]]
     ) -> list[Posterior | EngineError]:
-        """As :meth:`read`, over the answers of each prompt's own shortlist."""
         tries = [self._trie_of(shortlist) for shortlist in shortlists]
         readings = await logprobs.read_each(engine, prompts, [trie.questions for trie in tries])
         return [_posterior(trie, reading) for trie, reading in zip(tries, readings, strict=True)]
@@ -191,37 +231,6 @@ def _tied(reading: Reading) -> bool:
     asked = first if len(first[0]) > 1 else reading.logprobs
     choices = [values for values in asked if len(values) > 1]
     return bool(choices) and all(max(values) - min(values) < 1e-6 for values in choices)
-
-
-async def read_shortlists(
-    readout: Readout,
-    engine: Engine,
-    prompts: Sequence[Prompt],
-    shortlists: Sequence[tuple[int, ...]],
-) -> list[Posterior | EngineError]:
-    """Read prompts that each name some of the answers only.
-
-    Parameters
-    ----------
-    readout
-        Of all answers.
-    shortlists
-        Positions of the answers, one list per prompt.
-
-    Returns
-    -------
-    list of Posterior or EngineError
-        Posteriors over the shortlists, one per prompt.
-    """
-    if isinstance(readout, LogprobReadout):
-        return await readout.read_each(engine, prompts, shortlists)
-
-    async def ask(
-        shortlist: tuple[int, ...], places: list[int]
-    ) -> Sequence[Posterior | EngineError]:
-        return await readout.subset(shortlist).read(engine, [prompts[i] for i in places])
-
-    return await grouped(shortlists, ask)
 
 
 def answer_tokens(tokenizer: Tokenizer, cue: str, answer: str) -> list[int]:

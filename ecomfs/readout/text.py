@@ -16,7 +16,24 @@ from ecomfs.types import Posterior, Prompt
 
 class TextReadout(Readout):
     """Generates a short answer and parses it. The posterior is one-hot: without
-    log-probabilities the confidence is unknown."""
+    log-probabilities the confidence is unknown.
+
+    Parameters
+    ----------
+    space
+        The labels.
+    verbalizer
+        The answers that stand for them in the prompt.
+    max_tokens
+        Most tokens of an answer.
+
+    Examples
+    --------
+    >>> from ecomfs.task import Label
+    >>> space = LabelSpace([Label("good"), Label("bad")])
+    >>> TextReadout(space, Verbalizer("words", ("good", "bad"))).name
+    'text'
+    """
 
     needs = "text"
     name = "text"
@@ -143,8 +160,8 @@ class LabelParser:
         return self._plain[key] if key in self._plain else self._space.index(text)
 
     def _mentioned(self, text: str) -> int | None:
-        """The one label mentioned in a sentence. Longer spellings hide the shorter ones they
-        contain ("not positive" is a spelling of its own only if the card says so)."""
+        """The one label mentioned in a sentence. Longer spellings are found before the shorter
+        ones they contain ("not positive" is a spelling only if the card has it)."""
         found: set[int | None] = set()
         rest = text
         for spelling in sorted(self._words, key=len, reverse=True):

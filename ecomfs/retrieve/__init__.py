@@ -2,7 +2,7 @@
 
 from ecomfs.retrieve.build import build_index
 from ecomfs.retrieve.choose import DEFAULT_WEIGHT, ChosenSimilarity, choose_similarity
-from ecomfs.retrieve.index import DenseIndex, Hits, VectorIndex
+from ecomfs.retrieve.index import DenseIndex, Hits
 from ecomfs.retrieve.retriever import Retriever
 from ecomfs.retrieve.sharing import PrefixSharing, Sharing, simulate_prefix_cache
 from ecomfs.retrieve.tabular import TabularSpace
@@ -17,7 +17,6 @@ __all__ = [
     "Retriever",
     "Sharing",
     "TabularSpace",
-    "VectorIndex",
     "build_index",
     "choose_similarity",
     "kernel_vote",

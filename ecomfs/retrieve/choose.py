@@ -63,9 +63,12 @@ class ChosenSimilarity:
     Attributes:
         mode: ``dense``, ``tabular`` or ``mixed``, as :class:`ecomfs.retrieve.Retriever` takes it.
         weight: of the fields, its ``tabular_weight``.
-        reason: in words.
-        examples: how many were answered leave-one-out.
+        reason: one phrase.
+        examples: how many were classified leave-one-out.
         trials: the candidates by weight; none when nothing was tried.
+
+    >>> ChosenSimilarity("mixed", 0.5, "as asked for").to_dict()["mode"]
+    'mixed'
     """
 
     mode: str

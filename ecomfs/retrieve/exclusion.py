@@ -14,8 +14,8 @@ from ecomfs.retrieve.strategies import PoolView
 class DuplicateFinder:
     """Positions of the texts that equal a query once both are normalised.
 
-    Two texts are the same when :func:`ecomfs.io.normalise.same_text` says so: re-posting and
-    re-exporting leave that unchanged.
+    Texts are compared by :func:`ecomfs.io.same_text`, which re-posting and re-exporting a text
+    leave unchanged.
 
     Examples
     --------

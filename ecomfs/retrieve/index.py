@@ -1,8 +1,9 @@
 """Exact nearest neighbours by inner product, and the values that every index takes and gives.
 
 A matrix product rounds a pair of vectors differently in batches of different size. So the product
-only selects candidates: the similarities of those that rounding cannot tell from the best are
-computed again pair by pair, and a row has the same neighbours alone and in a batch.
+only selects candidates: the best, and all whose similarity differs by no more than rounding. Their
+similarities are computed again pair by pair, so that a row has the same neighbours alone and in a
+batch.
 """
 
 from __future__ import annotations
@@ -390,8 +391,8 @@ def top(group_of: Positions, n: int, per_group: int, wanted: Iterable[int]) -> P
 
 
 def _largest(scores: Vectors, n: int) -> Positions:
-    """Positions of the ``n`` largest scores and of all that rounding cannot tell from the last of
-    them, ascending; never of -inf, which marks what is excluded."""
+    """Positions of the ``n`` largest scores and of all that differ from the last of them by no more
+    than rounding, ascending; never of -inf, which marks excluded positions."""
     size = len(scores)
     if n <= 0:
         return np.empty(0, dtype=np.int64)

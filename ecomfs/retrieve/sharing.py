@@ -30,7 +30,7 @@ from ecomfs.types import Demonstration, Row
 
 Sharing = Literal["none", "mixed", "cluster", "global"]
 
-_SAMPLE = 4096  # vectors that the clustering looks at
+_SAMPLE = 4096  # vectors that are clustered
 _ROUNDS = 12
 
 

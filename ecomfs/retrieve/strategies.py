@@ -7,7 +7,7 @@ reweighted   rare labels count for more
 adaptive     fewer where the neighbours agree
 random, fixed   controls that ignore similarity
 
-A strategy first says how many candidates it needs (:class:`Reach`); it then selects among them.
+A strategy gives the number of candidates that it needs (:class:`Reach`), then selects among them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = [
     "open_strategy",
 ]
 
-_WIDE = 4  # strategies that trade similarity for something else look at this many times k
+_WIDE = 4  # strategies that weigh similarity against something else take this many times k
 _NOTHING_NEW = 1e-10  # squared volume of a candidate inside the span of the chosen ones
 
 

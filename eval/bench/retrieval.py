@@ -105,7 +105,7 @@ class Measured:
 
 
 def take_turns(workers: list[Worker], batch: int, seconds: float) -> dict[str, Measured]:
-    """Rounds until the time is used up, three at least; who is slow has one turn."""
+    """Rounds until the time is used up, three at least; a slow system has one turn."""
     measured = {w.peer.name: Measured() for w in workers}
     for worker in workers:
         worker.ask(do="search", calls=[[0]], warm=False)
@@ -163,7 +163,7 @@ def measure(size: int, peers: list[Peer], options: Any, before: dict[str, Any]) 
             alone = [r["p50_ms"] for r in rows if r["system"] == worker.peer.name]
             if alone and batch * alone[0] > 1e3 * LONGEST_BATCH_S:
                 skipped[f"{worker.peer.name}, batch of {batch}"] = (
-                    f"it asks one by one, which would take {batch * alone[0] / 1e3:.0f} s"
+                    f"it searches one by one, which would take {batch * alone[0] / 1e3:.0f} s"
                 )
             else:
                 group.append(worker)
@@ -276,7 +276,7 @@ def write(result: dict[str, Any], out: Path | None) -> None:
 
 
 def processor() -> str:
-    """Its name, where the system tells."""
+    """Its name, where the system gives it."""
     info = Path("/proc/cpuinfo")
     for line in info.read_text().splitlines() if info.exists() else []:
         if line.startswith("model name"):

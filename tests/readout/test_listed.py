@@ -215,8 +215,8 @@ def test_a_choice_with_all_alternatives_is_exact(
     assert p[at] == pytest.approx(exact(seed, answers, answers[at]))
     for first in {a[0] for a in answers}:  # of the others, what turns off at the same place
         group = [i for i, a in enumerate(answers) if a[0] == first]
-        told = sum(exact(seed, answers, answers[i]) for i in group)
-        assert sum(p[i] for i in group) == pytest.approx(told)
+        expected = sum(exact(seed, answers, answers[i]) for i in group)
+        assert sum(p[i] for i in group) == pytest.approx(expected)
 
 
 @given(ANSWERS, st.integers(0, 1000), st.data())

@@ -16,8 +16,8 @@ from ecomfs.types import Example
 def unit(
     rows: int, dimensions: int, seed: int, *, distinct: int | None = None
 ) -> NDArray[np.float32]:
-    lots = np.random.default_rng(seed)
-    vectors = lots.normal(size=(distinct or rows, dimensions))
+    rng = np.random.default_rng(seed)
+    vectors = rng.normal(size=(distinct or rows, dimensions))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors[np.arange(rows) % len(vectors)].astype(np.float32)
 
