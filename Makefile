@@ -44,7 +44,7 @@ bench: $(VENV)/.dev
 bench-ab: $(VENV)/.dev
 	$(BIN)/python eval/bench/ab_errors.py
 
-# Retrieval beside LangChain, DSPy and rank_bm25, each in an environment of its own, which is made
+# Retrieval beside LangChain and DSPy, each in an environment of its own, which is made
 # under .cache the first time; pools of 100 to 1,000,000. Minutes, and about 8 GB of memory.
 bench-retrieval: $(VENV)/.dev
 	$(BIN)/python eval/bench/retrieval.py --out out/bench-retrieval

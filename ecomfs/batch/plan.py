@@ -335,7 +335,7 @@ async def _known(pipeline: Pipeline, cases: Sequence[Case]) -> list[bool]:
         if isinstance(voice.readout, LogprobReadout):
             mine = [i for i, c in enumerate(cases) if c.language == language and c.prompt]
             prompts = [p for i in mine if (p := cases[i].prompt) is not None]
-            asked = [voice.readout.asked(cases[i].shortlist) for i in mine]
+            asked = [voice.readout.questions_of(cases[i].shortlist) for i in mine]
             known = await pipeline.engine.known(prompts, asked)
             for i, there in zip(mine, known, strict=True):
                 out[i] = there
@@ -345,7 +345,7 @@ async def _known(pipeline: Pipeline, cases: Sequence[Case]) -> list[bool]:
 def _looks(pipeline: Pipeline) -> int | None:
     """Answer tokens a row: one a look; ``None`` for generated answers."""
     looks = [
-        v.readout.looks
+        v.readout.reads_per_row
         for v in pipeline.voices.values()
         if isinstance(v.readout, LogprobReadout | TopReadout)
     ]

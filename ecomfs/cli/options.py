@@ -72,7 +72,7 @@ Readout = Annotated[
 Strategy = Annotated[
     str,
     typer.Option(
-        help="how demonstrations are selected: balanced, top_k, mmr, dpp, adaptive, ambiguous, "
+        help="how demonstrations are selected: balanced, top_k, mmr, dpp, adaptive, "
         "reweighted, random, fixed"
     ),
 ]

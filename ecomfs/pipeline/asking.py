@@ -18,8 +18,7 @@ from ecomfs.engine.protocol import Engine
 from ecomfs.errors import EcomfsError
 from ecomfs.experts import Opinion
 from ecomfs.pipeline.language_setup import Narrowing, Voice
-from ecomfs.prompt import Asked
-from ecomfs.readout import read_shortlists
+from ecomfs.prompt import PromptInput
 from ecomfs.types import Demonstration, Language, Posterior, Prompt, Row
 
 Voices = Mapping[Language, Voice]
@@ -72,7 +71,7 @@ class Asker:
         """Cases with their demonstrations as cases with their prompts, or with the reason why
         there are none. Those that are skipped, or have an error already, are left as they are."""
         places = [i for i, case in enumerate(cases) if not (case.skipped or case.error)]
-        asked = [Asked(rows[i], cases[i].demonstrations, cases[i].shortlist) for i in places]
+        asked = [PromptInput(rows[i], cases[i].demonstrations, cases[i].shortlist) for i in places]
         found = self._prompts(self.voices, [cases[i].language for i in places], asked)
         out = list(cases)
         for i, one, prompt in zip(places, asked, found, strict=True):
@@ -88,7 +87,7 @@ class Asker:
                 )  # fmt: skip
         return out
 
-    def _with_encores(self, case: Case, asked: Asked, prompt: Prompt) -> Case:
+    def _with_encores(self, case: Case, asked: PromptInput, prompt: Prompt) -> Case:
         encores = []
         orders = self._orders(prompt, len(self.encores))
         for voices, order in zip(self.encores, orders, strict=True):
@@ -102,7 +101,7 @@ class Asker:
         )
 
     def _prompts(
-        self, voices: Voices, languages: Sequence[Language], asked: Sequence[Asked]
+        self, voices: Voices, languages: Sequence[Language], asked: Sequence[PromptInput]
     ) -> list[Prompt | EcomfsError]:
         """One a row, in order; rows of a language together."""
         found: dict[int, Prompt | EcomfsError] = {}
@@ -148,7 +147,7 @@ class Asker:
                     out[i] = answer
                 return
             lists = [cases[i].shortlist for i in mine]
-            answers = await read_shortlists(readout, self.engine, asked, lists)
+            answers = await readout.read_each(self.engine, asked, lists)
             for i, shortlist, answer in zip(mine, lists, answers, strict=True):
                 if self.narrowing and isinstance(answer, Posterior):
                     out[i] = self.narrowing.widen(answer, shortlist, self.labels)

@@ -23,7 +23,13 @@ from ecomfs.pipeline.options import MAX_LABELS, SHORTLIST, Options, SimilarityCh
 from ecomfs.pipeline.pipeline import ANSWER_TOKENS, Pipeline
 from ecomfs.prompt import PromptBuilder, Template
 from ecomfs.readout import LogprobReadout, Readout, Step, Wording, chain, codes, words
-from ecomfs.retrieve import DEFAULT_WEIGHT, Choice, PrefixSharing, Retriever, choose_similarity
+from ecomfs.retrieve import (
+    DEFAULT_WEIGHT,
+    ChosenSimilarity,
+    PrefixSharing,
+    Retriever,
+    choose_similarity,
+)
 from ecomfs.task import Label, LabelSpace, TaskCard, template_source
 from ecomfs.types import Example, Language
 
@@ -147,14 +153,14 @@ def _similarity(
     texts: Sequence[str],
     embedder: Embedder,
     wanted: SimilarityChoice,
-) -> Choice:
+) -> ChosenSimilarity:
     """The similarity a user asked for, or what the pool says for itself."""
     if wanted == "text" or (wanted == "auto" and not card.tabular):
-        return Choice("dense", 0.0, "the rows' texts")
+        return ChosenSimilarity("dense", 0.0, "the rows' texts")
     if wanted == "auto":
         fields = [spec.rendering for spec in card.fields]
         return choose_similarity(examples, texts, embedder, fields)
-    return Choice(wanted, 1.0 if wanted == "tabular" else DEFAULT_WEIGHT, "as asked for")
+    return ChosenSimilarity(wanted, 1.0 if wanted == "tabular" else DEFAULT_WEIGHT, "as asked for")
 
 
 def _worded(
@@ -225,12 +231,12 @@ def _voice(
         readout = step.readout.of(wording, engine)
         return Voice(builder, readout), readout
 
-    return chain.first(chain.steps(engine, options.readout), make, narrowed=narrowed)
+    return chain.first(chain.steps(engine, options.readout), make, shortlisted=narrowed)
 
 
 def scores(engine: Engine) -> bool:
     """Whether an engine gives the log-probabilities of named tokens."""
-    return LogprobReadout.met(engine)
+    return LogprobReadout.supported(engine)
 
 
 def load_template(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from ecomfs.errors import EcomfsError
 from ecomfs.pipeline.pipeline import Case, Pipeline
-from ecomfs.prompt import Asked
+from ecomfs.prompt import PromptInput
 from ecomfs.types import Demonstration, Posterior, Prediction, Row
 
 
@@ -94,7 +94,7 @@ def _impossible(case: Case, posterior: Posterior | None, label: str | None) -> s
 
 
 def _without(pipeline: Pipeline, row: Row, case: Case, kept: Sequence[Demonstration]) -> Case:
-    asked = Asked(row, kept, case.shortlist)
+    asked = PromptInput(row, kept, case.shortlist)
     voice = pipeline.voices[case.language]
     (prompt,) = voice.prompts([asked], pipeline.engine, pipeline.budget)
     if isinstance(prompt, EcomfsError):

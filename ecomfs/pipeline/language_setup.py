@@ -11,7 +11,7 @@ from ecomfs.calibration import PRIOR_CHEAP, Calibration, Evidence, cheap_answer
 from ecomfs.engine.protocol import Engine, encode_all
 from ecomfs.errors import EcomfsError
 from ecomfs.experts import Experts, Opinion
-from ecomfs.prompt import Asked, PromptBuilder
+from ecomfs.prompt import PromptBuilder, PromptInput
 from ecomfs.readout import Readout
 from ecomfs.types import Posterior, Prompt
 
@@ -26,7 +26,7 @@ class Voice:
     calibration: Calibration | None = None
 
     def prompts(
-        self, asked: Sequence[Asked], engine: Engine, budget: int | None
+        self, asked: Sequence[PromptInput], engine: Engine, budget: int | None
     ) -> list[Prompt | EcomfsError]:
         """The prompts of rows for an engine, as of :meth:`PromptBuilder.build_all`."""
         tokenizer = engine.tokenizer

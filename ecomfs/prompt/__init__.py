@@ -1,6 +1,6 @@
 """A row and its demonstrations to a prompt within the token budget: sandboxed templates."""
 
-from ecomfs.prompt.builder import Asked, PromptBuilder, cue
+from ecomfs.prompt.builder import PromptBuilder, PromptInput
 from ecomfs.prompt.template import PROBE, Template
 
-__all__ = ["PROBE", "Asked", "PromptBuilder", "Template", "cue"]
+__all__ = ["PROBE", "PromptBuilder", "PromptInput", "Template"]

@@ -1,7 +1,7 @@
-"""From a row and its demonstrations to a prompt within the token budget.
+"""A row and its demonstrations to a prompt within the token budget.
 
 Over-long rows lose demonstrations first (the least similar ones), then the end of their own
-text; the instruction and the labels are never cut. What was left out is recorded in the prompt.
+text; the instruction and the labels are never cut. The prompt records what was left out.
 """
 
 from __future__ import annotations
@@ -13,21 +13,23 @@ from typing import Any, NamedTuple
 from ecomfs.errors import ContextOverflowError, EcomfsError, TemplateError
 from ecomfs.features import RowText
 from ecomfs.io import squeeze
-from ecomfs.prompt.probe import hidden_fields
-from ecomfs.prompt.template import PROBE, Template
+from ecomfs.prompt.template import PROBE, Template, hidden_fields
 from ecomfs.task import LabelSpace, TaskCard
 from ecomfs.types import Demonstration, Language, Prompt, Row
 
 Encode = Callable[[str], list[int]]
 
 
-class Asked(NamedTuple):
-    """What a prompt is made of.
+class PromptInput(NamedTuple):
+    """The contents of one prompt.
 
     Attributes:
         row: the card's fields.
         demonstrations: in prompt order, least to most similar.
         shortlist: positions of the labels that the prompt names; empty for all.
+
+    >>> PromptInput({"text": "works well"}, shortlist=(0, 2)).shortlist
+    (0, 2)
     """
 
     row: Row
@@ -40,9 +42,17 @@ class PromptBuilder:
     """Builds prompts of one template over one label space.
 
     Attributes:
-        answers: the string the model answers with, one a label, in the label space's order
-            (label words, or codes).
-        rows: puts rows into words; ``None``: without a pool's help.
+        answers: the model's answer for each label, in the label space's order (label words, or
+            codes).
+        rows: renders rows as text; ``None``: without statistics of a pool.
+
+    >>> from ecomfs.task import load_task
+    >>> card = load_task("review_sentiment")
+    >>> template = Template("{{ text }}\\nSentiment:", "short")
+    >>> space = LabelSpace.resolve(card, [])
+    >>> builder = PromptBuilder(card, space, template, "en", ("positive", "negative"))
+    >>> builder.build({"text": "works well"}, []).text
+    'works well\\nSentiment:'
     """
 
     card: TaskCard
@@ -54,7 +64,7 @@ class PromptBuilder:
     _fixed: dict[str, Any] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """What every prompt has in common is put together once."""
+        """The context that all prompts share is made once."""
         alone = len(self.card.fields) == 1 and not self.card.tabular
         fixed = {
             "instruction": self.card.instruction.get(self.language),
@@ -82,30 +92,38 @@ class PromptBuilder:
     ) -> Prompt:
         """Render the prompt of one row.
 
-        Args:
-            row, demonstrations, shortlist: see :class:`Asked`.
-            encode: the engine's tokenizer (with BOS); ``None`` when it has none, then the budget
-                cannot be kept here and the engine reports overflow itself.
-            budget: most tokens the prompt may have.
+        Parameters
+        ----------
+        row, demonstrations, shortlist
+            See :class:`PromptInput`.
+        encode
+            The engine's tokenizer (with BOS); ``None`` when it has none: then the budget is not
+            checked here, and the engine reports an overflow.
+        budget
+            Most tokens that the prompt may have.
 
-        Raises:
-            ContextOverflowError: instruction and labels alone do not fit.
-            RowError: a cell is not of its field's kind.
-            TemplateError: the template does not render.
+        Raises
+        ------
+        ContextOverflowError
+            Instruction and labels alone do not fit.
+        RowError
+            A cell is not of its field's kind.
+        TemplateError
+            The template does not render.
         """
-        asked = Asked(row, demonstrations, shortlist)
+        asked = PromptInput(row, demonstrations, shortlist)
         text = self._render(asked)
         return self._within(budget, asked, text, encode(text) if encode else [], encode)
 
     def build_all(
         self,
-        asked: Sequence[Asked],
+        asked: Sequence[PromptInput],
         *,
         encode_all: Callable[[Sequence[str]], list[list[int]]] | None = None,
         budget: int | None = None,
     ) -> list[Prompt | EcomfsError]:
-        """The prompts of many rows, put into tokens together; in the place of one that cannot be
-        built, why. Arguments and errors as of :meth:`build`."""
+        """Prompts of many rows, tokenized together; in the place of one that cannot be built, its
+        error. Arguments as of :meth:`build`."""
         out: list[Prompt | EcomfsError] = []
         texts: list[str | EcomfsError] = []
         for one in asked:
@@ -132,7 +150,7 @@ class PromptBuilder:
     def _within(
         self,
         budget: int | None,
-        asked: Asked,
+        asked: PromptInput,
         text: str,
         ids: Sequence[int],
         encode: Encode | None,
@@ -155,7 +173,7 @@ class PromptBuilder:
         )
 
     def separator(self) -> str:
-        """What stands between the answer cue and the answer in this template."""
+        """The text between the answer cue and the answer in this template."""
         context = self._trial()
         probe = [{"row": context["row"], "text": "x", "answer": PROBE}]
         return self.template.answer_separator(context | {"demonstrations": probe})
@@ -163,17 +181,20 @@ class PromptBuilder:
     def hidden_fields(self) -> tuple[str, ...]:
         """The fields that the template does not show.
 
-        Raises:
-            TemplateError: see :func:`ecomfs.prompt.probe.hidden_fields`.
+        Raises
+        ------
+        TemplateError
+            See :func:`ecomfs.prompt.template.hidden_fields`.
         """
         return hidden_fields(self.template, self.card, self._fixed)
 
     def cue(self) -> str:
-        """The last line of every prompt: what stands right before the answer."""
-        return cue(self.template.render(self._trial() | {"demonstrations": []}))
+        """The last line of every prompt, right before the answer."""
+        text = self.template.render(self._trial() | {"demonstrations": []})
+        return text.rsplit("\n", 1)[-1]
 
     def _trial(self) -> dict[str, Any]:
-        """The context of a row that needs no cells of the right kinds."""
+        """The context of a made-up row, whatever the kinds of the fields."""
         return self._context({spec.name: "x" for spec in self.card.fields}, "x")
 
     def _texts(self) -> list[str]:
@@ -183,7 +204,7 @@ class PromptBuilder:
     def _text(self, row: Row) -> str:
         return (self.rows or RowText(self.card)).render(row, self.language)
 
-    def _render(self, asked: Asked) -> str:
+    def _render(self, asked: PromptInput) -> str:
         context = self._context(asked.row, self._text(asked.row))
         context["demonstrations"] = self._shown(asked.demonstrations)
         if asked.shortlist:
@@ -208,7 +229,9 @@ class PromptBuilder:
     def _context(self, row: Row, text: str) -> dict[str, Any]:
         return self._fixed | {"row": _values(row, self.card), "text": text}
 
-    def _cut(self, asked: Asked, encode: Encode | None, budget: int) -> tuple[str, list[int], int]:
+    def _cut(
+        self, asked: PromptInput, encode: Encode | None, budget: int
+    ) -> tuple[str, list[int], int]:
         """Shorten the row's longest text from its end, by bisection on characters."""
         row, bare = asked.row, asked._replace(demonstrations=())
         values = {k: str(row.get(k, "")) for k in self._texts()}
@@ -248,11 +271,3 @@ def _values(row: Row, card: TaskCard) -> dict[str, Any]:
     # Text on one line: a row with line breaks could otherwise forge an answer line.
     values = {f.name: row.get(f.name, "") for f in card.fields}
     return {name: squeeze(v) if isinstance(v, str) else v for name, v in values.items()}
-
-
-def cue(text: str) -> str:
-    """The last line of a prompt: what stands right before the answer."""
-    return text.rsplit("\n", 1)[-1]
-
-
-__all__ = ["PromptBuilder", "cue"]

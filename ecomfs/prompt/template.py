@@ -1,9 +1,9 @@
 """Prompt templates: Jinja in its immutable sandbox, every name strict.
 
-A template sees ``instruction``, ``labels``, ``demonstrations``, ``row`` (its fields)
-and ``text`` (the whole row as text), and nothing else.
-Row text is only ever a *value*: it is never compiled, so ``{{ … }}`` in a review is printed, not
-run. A name that does not exist is an error, not an empty string.
+A template sees ``instruction``, ``labels``, ``demonstrations``, ``row`` (its fields) and ``text``
+(the whole row as text), and nothing else. Row text is always a *value*: it is never compiled, so
+``{{ … }}`` in a review is printed, not run. A name that does not exist is an error, not an empty
+string.
 """
 
 from __future__ import annotations
@@ -18,13 +18,17 @@ from jinja2.exceptions import SecurityError, TemplateRuntimeError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from ecomfs.errors import TemplateError
+from ecomfs.task import TaskCard
 from ecomfs.types import TemplateRef
+
+PROBE = "\ue000answer\ue001"
+"""An answer no row can hold by accident (private-use characters)."""
 
 _DICT = frozenset(dir(dict))
 
 
 class _Environment(ImmutableSandboxedEnvironment):
-    """``label.word`` of a dict is its item, as before, without failing as an attribute first."""
+    """``label.word`` of a dict is its item, found without the slow failure as an attribute."""
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         if type(obj) is dict and attribute in obj and attribute not in _DICT:
@@ -39,18 +43,34 @@ _ENVIRONMENT = _Environment(
     autoescape=False,  # prompts are plain text, not HTML
 )
 _NAMES = "instruction, labels, demonstrations, row, text"
+_BRACES = re.compile(r"(?<!\{)\{ *(?:demonstration\.)?(?:row\.\w+|text|answer) *\}(?!\})")
+_PAIRS: Mapping[str, tuple[str, str]] = {
+    # Far apart, since a template may print "above 100"; and of the kind that a filter expects.
+    "number": ("3", "98765"),
+    "price": ("3", "98765"),
+    "date": ("2001-02-03", "2024-11-30"),
+    "history": ('["qz", "zq"]', '["xj"]'),
+    "json": ('{"qz": 1}', '{"xj": 27}'),
+}
 
 
 class Template:
     """A compiled template.
 
-    Args:
-        source: Jinja source.
-        name: shown in errors and in every prediction.
+    Parameters
+    ----------
+    source
+        Jinja source.
+    name
+        Shown in errors and in every prediction.
 
-    Raises:
-        TemplateError: syntax error, with its line.
+    Raises
+    ------
+    TemplateError
+        A syntax error, with its line.
 
+    Examples
+    --------
     >>> t = Template("Review: {{ row.text }}\\nSentiment:", "demo")
     >>> t.render({"row": {"text": "{{ 7 * 7 }}"}})
     'Review: {{ 7 * 7 }}\\nSentiment:'
@@ -64,22 +84,24 @@ class Template:
             self._compiled = _ENVIRONMENT.from_string(source)
         except TemplateSyntaxError as error:
             raise TemplateError(f"template {name}, line {error.lineno}: {error.message}") from error
-        # Every rendering copies them; of the chain of mappings they come as, that is slow.
+        # Every rendering copies them, which is slow for the chain of mappings that they are.
         self._compiled.globals = dict(self._compiled.globals)
 
     def render(self, context: Mapping[str, Any]) -> str:
         """The prompt, without trailing white space (an answer's own leading space must not be
         doubled).
 
-        Raises:
-            TemplateError: an unknown name, a forbidden operation, or any error in an expression.
+        Raises
+        ------
+        TemplateError
+            An unknown name, a forbidden operation, or any error in an expression.
         """
         try:
             return self._compiled.render(context).rstrip()
         except UndefinedError as error:
             raise TemplateError(
                 f"template {self.ref.name}: {error.message}",
-                hint=f"a template knows: {_NAMES}",
+                hint=f"names in a template: {_NAMES}",
             ) from error
         except SecurityError as error:
             raise TemplateError(f"template {self.ref.name}: forbidden: {error}") from error
@@ -87,16 +109,77 @@ class Template:
             raise TemplateError(f"template {self.ref.name}: {error}") from error
 
     def answer_separator(self, context: Mapping[str, Any]) -> str:
-        """What stands between the answer cue and the answer (``" "`` after ``Sentiment:``,
-        nothing after ``情感：``), read off the template itself.
+        """The text between the answer cue and the answer in this template: ``" "`` after
+        ``Sentiment:``, nothing after ``情感：``.
 
-        ``context`` must hold one demonstration whose answer is :data:`PROBE`.
+        Parameters
+        ----------
+        context
+            With one demonstration whose answer is :data:`PROBE`.
         """
         text = self.render(context)
-        # The last one: label listings may print answers too, demonstrations come after them.
+        # The last one: lists of labels may print answers too, and come before demonstrations.
         match = list(re.finditer(rf"([ \t]*){PROBE}", text))
         return match[-1].group(1) if match else " "
 
 
-PROBE = "\ue000answer\ue001"
-"""An answer no row can hold by accident (private-use characters)."""
+def hidden_fields(template: Template, card: TaskCard, fixed: Mapping[str, Any]) -> tuple[str, ...]:
+    """The fields that a template does not show, found by rendering made-up rows.
+
+    Parameters
+    ----------
+    fixed
+        The context of every prompt, without ``row``, ``text`` and ``demonstrations``.
+
+    Raises
+    ------
+    TemplateError
+        It is empty; two rows that differ in every field have the same prompt; or it shows a
+        demonstration's row without its answer, or its answer without its row.
+    """
+    if not template.source.strip():
+        raise TemplateError(
+            f"template {template.ref.name} is empty", hint="print at least {{ text }}"
+        )
+    names = [spec.name for spec in card.fields]
+    pairs = {
+        spec.name: _PAIRS.get(spec.kind, (f"qz{i}qz word", f"xj{i}xj other words"))
+        for i, spec in enumerate(card.fields)
+    }
+    one = {name: pairs[name][0] for name in names}
+    other = {name: pairs[name][1] for name in names}
+
+    def prompt(row: Mapping[str, str], *shown: tuple[Mapping[str, str], str]) -> str:
+        demonstrations = [_seen(r) | {"answer": answer} for r, answer in shown]
+        return template.render({**fixed, **_seen(row), "demonstrations": demonstrations})
+
+    for shown in ((), ((one, PROBE),)):
+        if prompt(one, *shown) == prompt(other, *shown):
+            raise _incomplete(
+                template,
+                "the text of the row does not stand in the prompt",
+                "{{ text }}, or {{ row.FIELD }}",
+            )
+    with_row = prompt(one, (one, PROBE)) != prompt(one, (other, PROBE))
+    with_answer = PROBE in prompt(one, (one, PROBE))
+    if with_answer and not with_row:
+        row = "{{ demonstration.text }}, or {{ demonstration.row.FIELD }}"
+        raise _incomplete(template, "the row of a demonstration does not stand in the prompt", row)
+    if with_row and not with_answer:
+        raise _incomplete(template, "a demonstration shows no answer", "{{ demonstration.answer }}")
+    return tuple(
+        spec.name
+        for spec in card.fields
+        if spec.kind != "id" and prompt(one) == prompt(one | {spec.name: other[spec.name]})
+    )
+
+
+def _seen(row: Mapping[str, str]) -> dict[str, Any]:
+    return {"row": dict(row), "text": "; ".join(row.values())}
+
+
+def _incomplete(template: Template, what: str, fix: str) -> TemplateError:
+    hint = f"print {fix}"
+    if found := _BRACES.search(template.source):
+        hint = f"{found[0]} is plain text: write {{{found[0]}}}"
+    return TemplateError(f"template {template.ref.name}: {what}", hint=hint)

@@ -1,12 +1,9 @@
 """An engine's log-probabilities or text to a posterior over the labels."""
 
 from ecomfs.readout.chain import CHAIN, Step, StepName, steps
-from ecomfs.readout.choice import ChoiceReadout
-from ecomfs.readout.generated import TextReadout
-from ecomfs.readout.likely import TopReadout
-from ecomfs.readout.parser import LabelParser
-from ecomfs.readout.readout import LogprobReadout, Readout, Wording, read_shortlists
-from ecomfs.readout.trie import AnswerTrie
+from ecomfs.readout.listed import ChoiceReadout, TopReadout
+from ecomfs.readout.logprob import AnswerTrie, LogprobReadout, Readout, Wording
+from ecomfs.readout.text import LabelParser, TextReadout
 from ecomfs.readout.verbalizer import Verbalizer, codes, words
 
 __all__ = [
@@ -23,7 +20,6 @@ __all__ = [
     "Verbalizer",
     "Wording",
     "codes",
-    "read_shortlists",
     "steps",
     "words",
 ]

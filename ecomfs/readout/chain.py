@@ -1,7 +1,7 @@
-"""The read-out chain: which ways there are to read an answer, and which one is taken.
+"""The read-out chain: the ways to read an answer, in order of preference.
 
-``auto`` goes down the chain to the first step that the engine meets and that tells the answers
-apart at a fair price; any step may be named.
+``auto`` takes the first step that the engine supports and that suits the answers; any step may be
+named.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ from typing import Literal, TypeVar
 
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import ConfigError, EngineError
-from ecomfs.readout.choice import ChoiceReadout
-from ecomfs.readout.generated import TextReadout
-from ecomfs.readout.likely import TopReadout
-from ecomfs.readout.readout import LogprobReadout, Readout
-from ecomfs.readout.verbalizer import Kind
+from ecomfs.readout.listed import ChoiceReadout, TopReadout
+from ecomfs.readout.logprob import LogprobReadout, Readout
+from ecomfs.readout.text import TextReadout
+from ecomfs.readout.verbalizer import AnswerKind
 
 StepName = Literal["words", "codes", "top-words", "top-codes", "choice", "text"]
 T = TypeVar("T")
@@ -28,12 +27,15 @@ class Step:
 
     Attributes:
         name: as ``--readout`` names it.
-        kind: what the model answers with.
-        readout: how that is read.
+        kind: of the answers.
+        readout: its class.
+
+    >>> [step.name for step in CHAIN]
+    ['words', 'codes', 'top-words', 'top-codes', 'choice', 'text']
     """
 
     name: StepName
-    kind: Kind
+    kind: AnswerKind
     readout: type[Readout]
 
 
@@ -50,47 +52,68 @@ CHAIN = (
 def steps(engine: Engine, choice: Literal["auto"] | StepName = "auto") -> list[Step]:
     """The steps that a choice of read-out allows on an engine, best first.
 
-    Raises:
-        ConfigError: the engine does not give what the step needs.
+    Raises
+    ------
+    ConfigError
+        The engine does not give what the step needs.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> from ecomfs.engine.protocol import Capabilities
+    >>> able = Capabilities(False, True, False, 4096, top_logprobs=5)
+    >>> engine = SimpleNamespace(spec="provider:model", capabilities=able, tokenizer=None)
+    >>> [step.name for step in steps(engine)]
+    ['top-words', 'top-codes', 'text']
     """
-    met = [step for step in CHAIN if step.readout.met(engine)]
-    if choice == "auto" and met:
-        return met
-    found = [step for step in met if step.name == choice]
+    supported = [step for step in CHAIN if step.readout.supported(engine)]
+    if choice == "auto" and supported:
+        return supported
+    found = [step for step in supported if step.name == choice]
     if not found:
         needs = next((s.readout.needs for s in CHAIN if s.name == choice), TextReadout.needs)
-        raise ConfigError(
-            f"engine {engine.spec} does not give {needs}",
-            hint=f"use --readout {' or '.join(step.name for step in met)}" if met else "",
-        )
+        names = " or ".join(step.name for step in supported)
+        hint = f"use --readout {names}" if names else ""
+        raise ConfigError(f"engine {engine.spec} does not give {needs}", hint=hint)
     return found
 
 
 def first(
-    allowed: Sequence[Step], make: Callable[[Step], tuple[T, Readout]], *, narrowed: bool
+    allowed: Sequence[Step], make: Callable[[Step], tuple[T, Readout]], *, shortlisted: bool
 ) -> T:
-    """What ``make`` makes of the first step whose read-out suits the answers.
+    """What ``make`` returns for the first step whose read-out suits the answers.
 
-    Raises:
-        ConfigError, EngineError: of ``make``, where no step is left.
+    Parameters
+    ----------
+    allowed
+        Steps, best first.
+    make
+        Makes an object and its read-out for a step.
+    shortlisted
+        Whether prompts name a shortlist of the answers only.
+
+    Raises
+    ------
+    ConfigError, EngineError
+        Of ``make``, where no step is left.
     """
-    dear: T | None = None
+    expensive: T | None = None
     for step in allowed:
-        if dear is not None and step.readout is not LogprobReadout:
-            break  # exact at a high price is better than anything further down
+        if expensive is not None and step.readout is not LogprobReadout:
+            break  # exact is preferred to what follows, even if expensive
         try:
             made, readout = make(step)
         except (ConfigError, EngineError):
             if step is allowed[-1]:
                 raise
             continue
-        if step is allowed[-1] or readout.suits(narrowed):
+        if step is allowed[-1] or readout.suits(shortlisted):
             return made
         if step.readout is LogprobReadout:
-            dear = made
-    if dear is None:
+            expensive = made
+    if expensive is None:
         raise ConfigError("no read-out", hint="name one: --readout")
-    return dear
+    return expensive
 
 
 __all__ = ["CHAIN", "Step", "StepName", "first", "steps"]

@@ -1,7 +1,7 @@
-"""What the model answers with: label words, or single-token codes.
+"""The answers that stand for labels: label words, or single-token codes.
 
-*Words* ("positive") carry meaning, which small models need. *Codes* ("A") cost one look whatever
-the labels are, which many or long labels need; label names then stand in the prompt's listing.
+*Words* ("positive") carry meaning, which small models need. *Codes* ("A") need one next-token
+distribution per row whatever the labels are; the prompt then lists the label names.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ecomfs.errors import ConfigError, EngineError
 from ecomfs.task import LabelSpace
 from ecomfs.types import Language
 
-Kind = Literal["words", "codes"]
+AnswerKind = Literal["words", "codes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,22 +26,33 @@ class Verbalizer:
 
     Attributes:
         kind: ``words`` or ``codes``.
-        answers: one answer a label, all different.
+        answers: one answer per label, all different.
+
+    >>> Verbalizer("words", ("good", "bad", "broken")).subset([2, 0]).answers
+    ('broken', 'good')
     """
 
-    kind: Kind
+    kind: AnswerKind
     answers: tuple[str, ...]
 
-    def narrowed(self, places: Sequence[int]) -> Verbalizer:
-        """The answers of some of the labels only."""
+    def subset(self, places: Sequence[int]) -> Verbalizer:
+        """The answers of some of the labels, by position."""
         return Verbalizer(self.kind, tuple(self.answers[i] for i in places))
 
 
 def words(space: LabelSpace, language: Language) -> Verbalizer:
     """Label words in the prompt's language.
 
-    Raises:
-        ConfigError: two labels read the same.
+    Raises
+    ------
+    ConfigError
+        Two labels have the same word.
+
+    Examples
+    --------
+    >>> from ecomfs.task import load_task
+    >>> words(LabelSpace.resolve(load_task("review_sentiment"), []), "en").answers
+    ('positive', 'negative')
     """
     answers = tuple(" ".join(label.word(language).split()) for label in space.labels)
     if len(set(answers)) != len(answers):
@@ -53,12 +64,32 @@ def words(space: LabelSpace, language: Language) -> Verbalizer:
 
 
 def codes(space: LabelSpace, tokenizer: Tokenizer | None, separator: str, seed: int) -> Verbalizer:
-    """Codes that are single tokens after the answer cue under *this* tokenizer, permuted by
-    ``seed`` so that a model's liking for "A" does not always favour the same label. Where the
-    tokenizer is not shown all codes have one length, so that none is the beginning of another.
+    """Codes such as "A", permuted by ``seed`` so that a model's preference for "A" does not always
+    favour the same label.
 
-    Raises:
-        EngineError: there are not enough codes.
+    Parameters
+    ----------
+    space
+        The labels.
+    tokenizer
+        Codes are single tokens of it; ``None``: all codes have one length, so that none is the
+        beginning of another.
+    separator
+        The text between the answer cue and the answer.
+    seed
+        Of the permutation.
+
+    Raises
+    ------
+    EngineError
+        There are not enough codes.
+
+    Examples
+    --------
+    >>> from ecomfs.task import load_task
+    >>> space = LabelSpace.resolve(load_task("review_sentiment"), [])
+    >>> sorted(codes(space, None, " ", seed=0).answers)
+    ['A', 'B']
     """
     if tokenizer is None:
         found = list(_SINGLE if len(space) <= len(_SINGLE) else _PAIRS)[: len(space)]
@@ -66,7 +97,7 @@ def codes(space: LabelSpace, tokenizer: Tokenizer | None, separator: str, seed: 
         found = _single_tokens(tokenizer, separator, len(space))
     if len(found) < len(space):
         raise EngineError(
-            f"only {len(found)} single-token codes are known for {len(space)} labels",
+            f"only {len(found)} single-token codes for {len(space)} labels",
             hint="use --readout words, or a shortlist",
         )
     random.Random(seed).shuffle(found)

@@ -1,12 +1,12 @@
 """Which similarity finds the better neighbours in a pool: of text, of fields, or a mix.
 
-Each example is answered by the vote of the others, once with every candidate. The weights of the
+Each example is classified by the vote of the others, once with every candidate. The weights of the
 fields are learned from labels, so they are learned without the example's own: otherwise a field
 that fits its label by chance would find neighbours that fit it too. No model is called.
 
 Of the candidates within one standard error of the least log loss, that nearest to the default is
-chosen (the one-standard-error rule, Breiman et al. 1984, section 3.4.3): a small pool says little,
-and then the default mostly stays.
+chosen (the one-standard-error rule, Breiman et al. 1984, section 3.4.3), so that a small pool
+mostly keeps the default.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from ecomfs.embed import Embedder
 from ecomfs.errors import ConfigError
-from ecomfs.retrieve.duplicates import DuplicateFinder
 from ecomfs.retrieve.encode import deviation, mixed_share, sample_places
+from ecomfs.retrieve.exclusion import DuplicateFinder
 from ecomfs.retrieve.tabular import TabularSpace
 from ecomfs.retrieve.vote import kernel_vote
 from ecomfs.task import FieldSpec
@@ -30,13 +30,11 @@ from ecomfs.types import Example
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Weights of the fields that are tried."""
 DEFAULT_WEIGHT = 0.5
-"""Fields and text alike: what a pool that says nothing gets."""
+"""Fields and text count alike: the choice where a pool cannot decide."""
 LEAST_EXAMPLES = 16
-"""Fewer are not asked."""
+"""With fewer examples the default is taken."""
 _FOLDS = 8
 _NEIGHBOURS = 8
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +57,18 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """What was chosen, and why.
+class ChosenSimilarity:
+    """A retrieval mode and weight, and how they were chosen.
 
     Attributes:
         mode: ``dense``, ``tabular`` or ``mixed``, as :class:`ecomfs.retrieve.Retriever` takes it.
         weight: of the fields, its ``tabular_weight``.
-        reason: in words.
-        examples: how many were answered leave-one-out.
+        reason: one phrase.
+        examples: how many were classified leave-one-out.
         trials: the candidates by weight; none when nothing was tried.
+
+    >>> ChosenSimilarity("mixed", 0.5, "as asked for").to_dict()["mode"]
+    'mixed'
     """
 
     mode: str
@@ -89,31 +90,41 @@ def choose_similarity(
     *,
     weights: Sequence[float] = WEIGHTS,
     default: float = DEFAULT_WEIGHT,
-) -> Choice:
+) -> ChosenSimilarity:
     """Choose the fields' weight for a pool.
 
-    Args:
-        examples: the pool, synthetic ones left out; of more than 512, as many spread evenly are
-            looked at.
-        texts: each as text.
-        embedder: of the texts; fitted here.
-        fields: how the rows' fields are compared. When none can be, text is chosen.
-        weights: candidates; ``default`` is added.
-        default: what is kept unless another is better by more than a standard error.
+    Parameters
+    ----------
+    examples
+        The pool; synthetic ones are left out, and of more than 512 an even sample is taken.
+    texts
+        Each as text.
+    embedder
+        Of the texts; fitted here.
+    fields
+        How the rows' fields are compared. When none can be, text is chosen.
+    weights
+        Candidates; ``default`` is added.
+    default
+        Kept unless another is better by more than a standard error.
 
-    Raises:
-        ConfigError: texts and examples do not match, or a weight is not between 0 and 1.
+    Raises
+    ------
+    ConfigError
+        Texts and examples do not match, or a weight is not between 0 and 1.
 
+    Examples
+    --------
     >>> from ecomfs.embed.hashed import HashedEmbedder
     >>> pool = [Example(str(i), {"n": i}, "high" if i > 19 else "low") for i in range(40)]
-    >>> texts = [f"visit {i * 7 % 40}" for i in range(40)]  # says nothing of the label
+    >>> texts = [f"visit {i * 7 % 40}" for i in range(40)]  # unrelated to the label
     >>> fields = [FieldSpec(name="n", kind="number")]
     >>> choose_similarity(pool, texts, HashedEmbedder(256), fields).mode
     'tabular'
     """
     if len(examples) != len(texts):
         raise ConfigError(f"{len(examples)} examples but {len(texts)} texts")
-    # A synthetic example tells the answer of the one it was made from.
+    # A synthetic example reveals the label of the one it was made from.
     real = [p for p, example in enumerate(examples) if not example.synthetic]
     tried = sorted({*weights, default})
     if not all(0 <= weight <= 1 for weight in tried):
@@ -121,11 +132,13 @@ def choose_similarity(
     try:
         TabularSpace(fields)
     except ConfigError:
-        return Choice("dense", 0.0, "no field can be compared but by its text")
+        return ChosenSimilarity("dense", 0.0, "no field can be compared but by its text")
     places = [real[p] for p in sample_places(len(real))]
     labels = [examples[p].label for p in places]
     if len(places) < LEAST_EXAMPLES or len(set(labels)) < 2:
-        return Choice(mode_of(default), default, "the default: too few examples to choose by")
+        return ChosenSimilarity(
+            mode_of(default), default, "the default: too few examples to choose by"
+        )
     losses, right = _trials(
         [examples[p] for p in places], [texts[p] for p in places], embedder, fields, tried
     )
@@ -146,7 +159,7 @@ def choose_similarity(
         reason = "the default: no other is better by more than a standard error"
     elif chosen is not found[best]:
         reason = "nearest to the default within a standard error of the least log loss"
-    return Choice(mode_of(chosen.weight), chosen.weight, reason, len(places), found)
+    return ChosenSimilarity(mode_of(chosen.weight), chosen.weight, reason, len(places), found)
 
 
 def mode_of(weight: float) -> str:
@@ -164,7 +177,7 @@ def _trials(
     embedder: Embedder,
     fields: Sequence[FieldSpec],
     weights: Sequence[float],
-) -> tuple[Floats, NDArray[np.bool_]]:
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Log loss and hit of every example under every weight, both (weights, examples)."""
     names = sorted({e.label for e in examples})
     labels = np.array([names.index(e.label) for e in examples], dtype=np.int64)
@@ -172,8 +185,7 @@ def _trials(
     copies = [finder.find(text) for text in texts]
     fitted = embedder.fit(texts)
     known = fitted.embed(texts, query=False)
-    asked = fitted.embed(texts, query=True)
-    words = asked @ known.T
+    words = fitted.embed(texts, query=True) @ known.T
     word_spread = deviation(words)
     folds = _folds(labels, copies)
     named = [e.label for e in examples]
@@ -189,13 +201,13 @@ def _trials(
         for number, weight in enumerate(weights):
             share = mixed_share(weight, field_spread, word_spread)
             mixed = np.float32(share) * by_fields + np.float32(1 - share) * words
-            heat = deviation(mixed)
+            temperature = deviation(mixed)
             for place in np.flatnonzero(folds == fold):
                 similar = mixed[place].astype(np.float64)
                 similar[list(copies[place])] = -np.inf
                 top = np.argsort(-similar, kind="stable")[:_NEIGHBOURS]
                 top = top[np.isfinite(similar[top])]
-                vote = kernel_vote(similar[top], labels[top], len(names), heat)
+                vote = kernel_vote(similar[top], labels[top], len(names), temperature)
                 losses[number, place] = -np.log(vote[labels[place]])
                 right[number, place] = vote.argmax() == labels[place]
     return losses, right
@@ -211,4 +223,4 @@ def _folds(labels: NDArray[np.int64], copies: Sequence[Sequence[int]]) -> NDArra
     return folds
 
 
-__all__ = ["DEFAULT_WEIGHT", "WEIGHTS", "Choice", "Trial", "choose_similarity"]
+__all__ = ["DEFAULT_WEIGHT", "ChosenSimilarity", "Trial", "choose_similarity"]

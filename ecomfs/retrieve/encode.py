@@ -6,13 +6,13 @@ A mix of two similarities is one inner product of joined vectors,
 
 so that every index and strategy serves it. Both are first brought to one scale, each divided by
 its standard deviation between examples of the pool: cosines of some embedders all lie within
-0.1, and would otherwise have no say.
+0.1, and would otherwise not count.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,8 @@ from ecomfs.retrieve.tabular import TabularSpace
 from ecomfs.task import FieldSpec
 from ecomfs.types import Example, Row
 
+RetrievalMode = Literal["dense", "tabular", "mixed"]
+
 SCALE_SAMPLE = 512
 """Examples between which the scale of similarities is measured, spread evenly over the pool."""
 _LEAST_SPREAD = 1e-6
@@ -32,15 +34,21 @@ class Encoder(Protocol):
     """Rows to unit vectors."""
 
     def embed(self, texts: Sequence[str], rows: Sequence[Row] | None, *, query: bool) -> Vectors:
-        """One row each, shape (rows, dimensions).
+        """One vector per row, shape (rows, dimensions).
 
-        Args:
-            texts: the rows as text.
-            rows: their fields.
-            query: whether they are to be classified, or examples of the pool.
+        Parameters
+        ----------
+        texts
+            The rows as text.
+        rows
+            Their fields.
+        query
+            Whether they are to be classified, or examples of the pool.
 
-        Raises:
-            ConfigError: fields are needed and not given, or not aligned with ``texts``.
+        Raises
+        ------
+        ConfigError
+            Fields are needed and not given, or not aligned with ``texts``.
         """
         ...
 
@@ -70,11 +78,14 @@ class TabularEncoder:
 class MixedEncoder:
     """By both.
 
-    Args:
-        embedder: fitted.
-        space: fitted.
-        examples, texts: of the pool, whose similarities set the scales.
-        weight: of the fields, 0 to 1; 0.5: both count alike.
+    Parameters
+    ----------
+    embedder, space
+        Both fitted.
+    examples, texts
+        The pool, whose similarities set the scales.
+    weight
+        Of the fields, 0 to 1; 0.5: both count alike.
     """
 
     def __init__(
@@ -110,18 +121,29 @@ def open_encoder(
 ) -> Encoder:
     """The encoder of a retrieval mode, fitted on the pool.
 
-    Args:
-        embedder: fitted.
-        fields: of the rows, for ``tabular`` and ``mixed``.
-        weight: of the fields in ``mixed``.
+    Parameters
+    ----------
+    mode
+        ``dense`` (text), ``tabular`` (fields) or ``mixed``.
+    embedder
+        Fitted.
+    fields
+        Of the rows, for ``tabular`` and ``mixed``.
+    weight
+        Of the fields in ``mixed``.
 
-    Raises:
-        ConfigError: no field that can be compared, or a weight out of range.
+    Raises
+    ------
+    ConfigError
+        Another mode, no field that can be compared, or a weight out of range.
     """
-    if mode not in ("tabular", "mixed"):
+    if mode not in get_args(RetrievalMode):
+        hint = f"choose {', '.join(get_args(RetrievalMode))}"
+        raise ConfigError(f"no retrieval mode {mode!r}", hint=hint)
+    if mode == "dense":
         return TextEncoder(embedder)
     if not 0 <= weight <= 1:
-        raise ConfigError(f"the fields' weight is {weight}", hint="it is between 0 and 1")
+        raise ConfigError(f"the fields' weight is {weight}", hint="use a number from 0 to 1")
     space = TabularSpace(fields).fit([e.fields for e in examples], [e.label for e in examples])
     if mode == "tabular":
         return TabularEncoder(space)
@@ -129,7 +151,7 @@ def open_encoder(
 
 
 def mixed_share(weight: float, fields: float, words: float) -> float:
-    """α: what the fields' weight is once both similarities are divided by their spreads.
+    """α: the fields' weight once both similarities are divided by their spreads.
 
     >>> mixed_share(0.5, 0.2, 0.2), round(mixed_share(0.5, 0.3, 0.1), 2), mixed_share(1, 0.3, 0.1)
     (0.5, 0.25, 1.0)
@@ -150,10 +172,15 @@ def sample_places(size: int) -> list[int]:
 def spread(vectors: Vectors, others: Vectors | None = None) -> float:
     """Standard deviation of the similarity between two different examples.
 
-    Args:
-        vectors: of the examples.
-        others: of the same examples, where an embedder tells queries from examples.
+    Parameters
+    ----------
+    vectors
+        Of the examples.
+    others
+        Of the same examples, where an embedder encodes queries and examples differently.
 
+    Examples
+    --------
     >>> spread(np.eye(2, dtype=np.float32))
     0.05
     """
@@ -162,7 +189,7 @@ def spread(vectors: Vectors, others: Vectors | None = None) -> float:
 
 
 def deviation(similarities: NDArray[np.floating]) -> float:
-    """Standard deviation of a square of similarities beside its diagonal.
+    """Standard deviation of a square of similarities without its diagonal.
 
     >>> deviation(np.array([[1.0, 0.2], [0.4, 1.0]]))
     0.1...

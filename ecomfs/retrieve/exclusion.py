@@ -1,4 +1,4 @@
-"""Which examples a query may not be shown."""
+"""Which examples a query may not be shown: by id, by text, by label and by similarity."""
 
 from __future__ import annotations
 
@@ -6,24 +6,53 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 
 from ecomfs.errors import ConfigError
-from ecomfs.retrieve.duplicates import DuplicateFinder
-from ecomfs.retrieve.excluded import Excluded
-from ecomfs.retrieve.index import VectorIndex, Vectors
+from ecomfs.io import same_text
+from ecomfs.retrieve.index import Excluded, VectorIndex, Vectors
 from ecomfs.retrieve.strategies import PoolView
 
 
-class Exclusion:
-    """Turns ids, labels and likeness into positions of the pool.
+class DuplicateFinder:
+    """Positions of the texts that equal a query once both are normalised.
 
-    Args:
-        pool: the pool.
-        labels: its labels, by number.
-        texts: the examples' texts, by position.
-        index: their vectors.
-        threshold: similarity from which an example counts as the query itself, or ``None``.
-        sources: of each example, the id of the one it was made from, or nothing. An example that
-            is excluded by its id or its text takes with it all that was made from it, and what
-            it was made from: a rewrite tells the answer of its source.
+    Texts are compared by :func:`ecomfs.io.same_text`, which re-posting and re-exporting a text
+    leave unchanged.
+
+    Examples
+    --------
+    >>> DuplicateFinder(["Good!", "bad", "good"]).find("GOOD")
+    (0, 2)
+    """
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        places: dict[str, list[int]] = defaultdict(list)
+        for position, text in enumerate(texts):
+            places[same_text(text)].append(position)
+        self._places = {key: tuple(at) for key, at in places.items()}
+
+    def find(self, query: str) -> tuple[int, ...]:
+        """Positions, ascending."""
+        return self._places.get(same_text(query), ())
+
+
+class Exclusion:
+    """Turns ids, labels and similarity into positions of the pool.
+
+    Parameters
+    ----------
+    pool
+        The pool.
+    labels
+        Its labels, by number.
+    texts
+        The examples' texts, by position.
+    index
+        Their vectors.
+    threshold
+        Similarity from which an example counts as the query itself, or ``None``.
+    sources
+        Of each example the id of the one it was made from, or "". An example that is excluded by
+        its id or its text also excludes all examples made from it, and the one it was made from:
+        a rewrite reveals the label of its source.
     """
 
     def __init__(
@@ -40,7 +69,12 @@ class Exclusion:
         self._duplicates = DuplicateFinder(texts)
         self._index = index
         self._threshold = threshold
-        self._kin = _Kin(pool.ids, sources) if any(sources) else None
+        self._origins: list[str] = []  # of each example; empty where each is its own origin
+        self._by_origin: dict[str, list[int]] = defaultdict(list)
+        if any(sources):
+            self._origins = [source or id for id, source in zip(pool.ids, sources, strict=True)]
+            for position, origin in enumerate(self._origins):
+                self._by_origin[origin].append(position)
 
     def positions(
         self,
@@ -50,11 +84,13 @@ class Exclusion:
         leave_self_out: bool,
         labels: Sequence[Collection[str]] | None = None,
     ) -> list[Excluded]:
-        """For each query, what its ids, its text and its labels exclude; :meth:`add_near` adds
-        what its vector excludes.
+        """For each query, the positions that its ids, its text and its labels exclude;
+        :meth:`add_near` adds those that its vector excludes.
 
-        Raises:
-            ConfigError: an argument is not aligned with ``queries``.
+        Raises
+        ------
+        ConfigError
+            An argument is not aligned with ``queries``.
         """
         for name, given in (("exclude_ids", exclude_ids), ("labels", labels)):
             if given is not None and len(given) != len(queries):
@@ -68,8 +104,7 @@ class Exclusion:
                 single.update(self._pool.find(exclude_ids[place]))
             if leave_self_out:
                 single.update(self._duplicates.find(query))
-            if self._kin is not None:
-                self._kin.join(single)
+            self._add_same_origin(single)
             allowed = None
             if labels is not None:
                 allowed = [self._numbers[name] for name in labels[place] if name in self._numbers]
@@ -83,20 +118,9 @@ class Exclusion:
         near = self._index.near(vectors, self._threshold)
         for positions, found in zip(excluded, near, strict=True):
             positions.update(found.tolist())
-            if self._kin is not None:
-                self._kin.join(positions.single)
+            self._add_same_origin(positions.single)
 
-
-class _Kin:
-    """Examples that stem from the same one."""
-
-    def __init__(self, ids: Sequence[str], sources: Sequence[str]) -> None:
-        self._roots = [source or own for own, source in zip(ids, sources, strict=True)]
-        self._members: dict[str, list[int]] = defaultdict(list)
-        for position, root in enumerate(self._roots):
-            self._members[root].append(position)
-
-    def join(self, positions: set[int]) -> None:
-        """Add the kin of ``positions`` to them."""
-        for position in list(positions):
-            positions.update(self._members[self._roots[position]])
+    def _add_same_origin(self, positions: set[int]) -> None:
+        if self._origins:
+            for position in list(positions):
+                positions.update(self._by_origin[self._origins[position]])

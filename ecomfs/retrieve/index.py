@@ -1,65 +1,211 @@
-"""Exact nearest neighbours by inner product.
+"""Exact nearest neighbours by inner product, and the values that every index takes and gives.
 
-Matrix products find the candidates, whose similarities are then computed again, pair by pair
-(``second_look``): a row has the same neighbours alone and in a batch.
+A matrix product rounds a pair of vectors differently in batches of different size. So the product
+only selects candidates: the best, and all whose similarity differs by no more than rounding. Their
+similarities are computed again pair by pair, so that a row has the same neighbours alone and in a
+batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Protocol
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ecomfs.retrieve.candidates import ROUNDING, Best, Groups, pick, top, within
-from ecomfs.retrieve.excluded import Excluded
-from ecomfs.retrieve.half import BLOCK as HALF_BLOCK
-from ecomfs.retrieve.half import HalfRows, Vectors, can_scan
-from ecomfs.retrieve.hits import Hits, HitTable
-from ecomfs.retrieve.product import inner_products
-from ecomfs.retrieve.second_look import (
-    Look,
-    Pairs,
-    Rows,
-    Scored,
-    exact_similarities,
-    nearest_of_each,
-    nearest_of_each_and_group,
-    ranked,
-)
-from ecomfs.retrieve.tiles import Tiles
+from ecomfs.embed import Vectors
 
 __all__ = [
     "DenseIndex",
+    "Excluded",
     "Groups",
-    "HitTable",
     "Hits",
-    "Rows",
+    "Positions",
     "VectorIndex",
+    "VectorRows",
     "Vectors",
     "exact_similarities",
-    "pick",
+    "ranked",
     "top",
+    "within_reach",
 ]
 
-_BLOCK = 2048  # vectors whose similarities are held at a time
-_BATCH_CELLS = 1 << 24  # similarities held at a time: 64 MB
-_FEW = 512  # vectors up to which products that always round the same cost less than a second look
-_SMALL = 1 << 20  # numbers in a matrix that is not worth keeping as float16: 4 MB
+Positions = NDArray[np.int64]
+
+ROUNDING = 4e-6
+"""Largest error of a float32 product of unit vectors, with a margin."""
+_CELLS = 1 << 24  # similarities held at a time: 64 MB
+_PAIRS = 4096  # pairs of vectors compared at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """The neighbours of one query, most similar first; ties in the order of the pool.
+
+    Attributes:
+        positions: places in the pool, shape (n,).
+        similarities: cosine to the query, shape (n,).
+
+    >>> len(Hits(np.array([4, 2]), np.array([0.9, 0.8])))
+    2
+    """
+
+    positions: Positions
+    similarities: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+
+class Groups:
+    """A partition of the pool, such as the examples of each label.
+
+    Parameters
+    ----------
+    group_of
+        Number of each position's group, shape (size,), counting from 0.
+
+    Examples
+    --------
+    >>> [g.tolist() for g in Groups(np.array([0, 1, 0])).members]
+    [[0, 2], [1]]
+    """
+
+    def __init__(self, group_of: Positions) -> None:
+        self.group_of = group_of
+        count = int(group_of.max(initial=-1)) + 1
+        order = np.argsort(group_of, kind="stable")
+        bounds = np.searchsorted(group_of[order], np.arange(1, count))
+        self.members = np.split(order, bounds)
+        self.sizes = np.array([len(members) for members in self.members], dtype=np.int64)
+
+
+class Excluded(Collection[int]):
+    """Positions of the pool that a query may not be shown.
+
+    Groups are excluded as a whole, not position by position: of a million examples most are
+    excluded where a row may have 20 of 77 labels.
+
+    Parameters
+    ----------
+    positions
+        Single examples.
+    groups
+        The examples of each label.
+    allowed
+        Numbers of the groups that are not excluded; ``None``: all.
+
+    Examples
+    --------
+    >>> groups = Groups(np.array([0, 1, 2, 0]))
+    >>> excluded = Excluded({3}, groups, allowed=[0, 2])
+    >>> sorted(excluded), len(excluded), 1 in excluded, 2 in excluded
+    ([1, 3], 2, True, False)
+    >>> excluded.free(np.array([2, 1, 0])).tolist(), excluded.left(groups).tolist()
+    ([True, False, True], [1, 0, 1])
+    >>> len(excluded | {0})
+    3
+    """
+
+    __slots__ = ("_allowed", "_groups", "single")
+
+    def __init__(
+        self,
+        positions: Iterable[int] = (),
+        groups: Groups | None = None,
+        allowed: Collection[int] | None = None,
+    ) -> None:
+        self.single = set(positions)
+        self._groups = groups
+        self._allowed: NDArray[np.bool_] | None = None
+        if groups is not None and allowed is not None:
+            shown = np.zeros(len(groups.members), dtype=bool)
+            shown[list(allowed)] = True
+            self._allowed = None if shown.all() else shown
+
+    @classmethod
+    def of(cls, positions: Collection[int]) -> Excluded:
+        """Any collection of positions as an :class:`Excluded`."""
+        return positions if isinstance(positions, cls) else cls(positions)
+
+    def __contains__(self, position: object) -> bool:
+        if position in self.single:
+            return True
+        if self._allowed is None or self._groups is None or not isinstance(position, SupportsIndex):
+            return False
+        return not self._allowed[self._groups.group_of[position]]
+
+    def __len__(self) -> int:
+        if self._allowed is None or self._groups is None:
+            return len(self.single)
+        return int((self._groups.sizes - self.left(self._groups)).sum())
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.places().tolist())
+
+    def __or__(self, positions: Collection[int]) -> Excluded:
+        more = Excluded(self.single.union(positions))
+        more._groups, more._allowed = self._groups, self._allowed
+        return more
+
+    def update(self, positions: Iterable[int]) -> None:
+        """Exclude further single examples."""
+        self.single.update(positions)
+
+    @property
+    def whole_groups(self) -> bool:
+        """Whether any group is excluded."""
+        return self._allowed is not None
+
+    def places(self) -> Positions:
+        """All of them, each once; O(pool) where a group is excluded."""
+        if self._groups is None or self._allowed is None:
+            return np.fromiter(self.single, dtype=np.int64, count=len(self.single))
+        mask = ~self._allowed[self._groups.group_of]
+        mask[list(self.single)] = True
+        return np.flatnonzero(mask)
+
+    def left(self, groups: Groups) -> Positions:
+        """How many examples of each group are not excluded. ``groups`` are those that this was
+        made with, where it was made with any."""
+        left = groups.sizes.copy()
+        if self.single:
+            gone = groups.group_of[list(self.single)]
+            left -= np.bincount(gone, minlength=len(left))
+        if self._allowed is not None:
+            left[~self._allowed] = 0
+        return left
+
+    def free(self, positions: Positions) -> NDArray[np.bool_]:
+        """Which of some positions are not excluded."""
+        free = np.ones(len(positions), dtype=bool)
+        if self._allowed is not None and self._groups is not None:
+            free = np.asarray(self._allowed[self._groups.group_of[positions]])
+        if self.single:
+            free &= np.fromiter((p not in self.single for p in positions.tolist()), dtype=bool)
+        return free
+
+
+class VectorRows(Protocol):
+    """Unit vectors by position, wherever they are kept."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, positions: Positions, /) -> NDArray[Any]:
+        """The vectors at ``positions``, float32."""
+        ...
 
 
 class VectorIndex(Protocol):
-    """Finds neighbours by vectors; see :class:`DenseIndex` for what the methods mean."""
+    """Finds neighbours by vectors; :class:`DenseIndex` documents the methods."""
 
     @property
-    def vectors(self) -> Rows: ...
+    def vectors(self) -> VectorRows: ...
 
     @property
     def description(self) -> str: ...
-
-    @property
-    def exact(self) -> bool: ...
 
     def __len__(self) -> int: ...
 
@@ -72,63 +218,54 @@ class VectorIndex(Protocol):
         groups: Groups | None = None,
         per_group: int = 0,
         far_groups: bool = True,
-    ) -> Sequence[Hits]: ...
+    ) -> list[Hits]: ...
 
-    def near(self, queries: Vectors, threshold: float) -> list[NDArray[np.int64]]: ...
+    def near(self, queries: Vectors, threshold: float) -> list[Positions]: ...
 
-    def rank(self, query: Vectors, positions: NDArray[np.int64]) -> Hits: ...
+    def rank(self, query: Vectors, positions: Positions) -> Hits: ...
 
-    def similarities(self, query: Vectors, positions: NDArray[np.int64]) -> NDArray[np.float64]: ...
-
-    def updated(self, positions: NDArray[np.int64], new: Vectors) -> VectorIndex: ...
+    def updated(self, positions: Positions, new: Vectors) -> VectorIndex: ...
 
 
 class DenseIndex:
-    """Brute force over all vectors: exact, and fastest up to about 100,000 of them.
+    """Exact search: every vector is compared. Fastest up to about 100,000 vectors.
 
-    Args:
-        vectors: unit rows, shape (size, dimensions). Float16 stays float16, and memory-mapped
-            where it is, when the matrix has more than a million numbers and FAISS is installed.
+    Parameters
+    ----------
+    vectors
+        Unit rows, shape (size, dimensions); kept as float32.
 
+    Examples
+    --------
     >>> index = DenseIndex(np.eye(3, dtype=np.float32))
     >>> hits = index.search(np.array([[0.6, 0.8, 0.0]], dtype=np.float32), 2)[0]
     >>> hits.positions.tolist(), hits.similarities.round(3).tolist()
     ([1, 0], [0.8, 0.6])
     """
 
-    def __init__(self, vectors: Vectors | NDArray[np.float16]) -> None:
-        self.vectors: Vectors | HalfRows
-        self._tiles = Tiles.of(vectors) if len(vectors) <= _FEW else None
-        if self._tiles is not None:
-            self.vectors = self._tiles.vectors
-        elif vectors.dtype == np.float16 and vectors.size > _SMALL and can_scan():
-            self.vectors = HalfRows(vectors.astype(np.float16, copy=False))
-        else:
-            self.vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+    def __init__(self, vectors: NDArray[np.floating]) -> None:
+        self.vectors: Vectors = np.ascontiguousarray(vectors, dtype=np.float32)
 
     def __len__(self) -> int:
         return len(self.vectors)
 
     @property
     def description(self) -> str:
-        """What it is, for reports."""
+        """Kind and size, for reports."""
         return f"exact, {len(self):,} vectors"
 
-    @property
-    def exact(self) -> bool:
-        """Whether every vector is looked at, so that what is far away costs no more."""
-        return True
-
-    def updated(self, positions: NDArray[np.int64], new: Vectors) -> DenseIndex:
+    def updated(self, positions: Positions, new: Vectors) -> DenseIndex:
         """The index of another version of the pool.
 
-        Args:
-            positions: for each example, where it is in this index, or -1 for the next of ``new``.
-            new: vectors of the examples that are not in this index.
+        Parameters
+        ----------
+        positions
+            For each example its place in this index, or -1 for the next of ``new``.
+        new
+            Vectors of the examples that are not in this index.
         """
-        old = self.vectors.stored if isinstance(self.vectors, HalfRows) else self.vectors
-        vectors = np.empty((len(positions), old.shape[1]), dtype=old.dtype)
-        vectors[positions >= 0] = old[positions[positions >= 0]]
+        vectors = np.empty((len(positions), self.vectors.shape[1]), dtype=np.float32)
+        vectors[positions >= 0] = self.vectors[positions[positions >= 0]]
         vectors[positions < 0] = new
         return DenseIndex(vectors)
 
@@ -141,122 +278,125 @@ class DenseIndex:
         groups: Groups | None = None,
         per_group: int = 0,
         far_groups: bool = True,
-    ) -> Sequence[Hits]:
+    ) -> list[Hits]:
         """The ``n`` nearest of each query and, beside them, ``per_group`` of each group.
 
-        Args:
-            queries: unit rows, shape (m, dimensions).
-            n: neighbours a query; fewer when the pool holds fewer.
-            excluded: for each query, positions that may not be returned.
-            groups: parts of the pool, such as the examples of each label, of which the nearest
-                ``per_group`` are wanted as well, however far away.
-            far_groups: whether of all groups, or only of those that the ``n`` nearest are from.
+        Parameters
+        ----------
+        queries
+            Unit rows, shape (m, dimensions).
+        n
+            Neighbours per query; fewer when the pool holds fewer.
+        excluded
+            For each query, positions that may not be returned.
+        groups
+            Parts of the pool of which the nearest ``per_group`` are wanted as well, however far
+            away.
+        far_groups
+            Whether of all groups, or only of those that the ``n`` nearest are from.
 
-        Returns:
-            One :class:`Hits` a query.
+        Returns
+        -------
+        list of Hits
+            One per query.
         """
+        found = []
+        for number, query, scores in self._scored(queries):
+            if excluded is not None:
+                scores[Excluded.of(excluded[number]).places()] = -np.inf
+            near = _largest(scores, n)
+            if groups is not None and per_group:
+                wanted = range(len(groups.members)) if far_groups else groups.group_of[near]
+                members = [groups.members[group] for group in np.unique(wanted)]
+                more = [own[_largest(scores[own], per_group)] for own in members]
+                near = np.unique(np.concatenate([near, *more]))
+            hits = self.rank(query, near)
+            found.append(within_reach(hits, n, groups, per_group, far_groups))
+        return found
+
+    def near(self, queries: Vectors, threshold: float) -> list[Positions]:
+        """For each query, the positions whose similarity is at least ``threshold``."""
+        found = []
+        for _, query, scores in self._scored(queries):
+            close = np.flatnonzero(scores >= threshold - 2 * ROUNDING)
+            exact = exact_similarities(self.vectors, close, query)
+            found.append(close[exact >= threshold - ROUNDING])
+        return found
+
+    def rank(self, query: Vectors, positions: Positions) -> Hits:
+        """Some positions by their exact similarity to one query, shape (dimensions,)."""
+        return ranked(self.vectors, positions, query)
+
+    def _scored(self, queries: Vectors) -> Iterator[tuple[int, Vectors, Vectors]]:
+        """Each query's number, vector and similarities up to rounding."""
         queries = np.ascontiguousarray(queries, dtype=np.float32)
-        together = None if groups is None or not per_group else groups
-        if len(queries) == 1 and together is None:
-            # What a service asks: one query, without the bookkeeping of many.
-            return [self._alone(queries, n, excluded[0] if excluded else ())]
-        step = max(1, _BATCH_CELLS // max(1, _BLOCK if together is None else len(self)))
-        found: list[Sequence[Hits]] = []
+        step = max(1, _CELLS // max(1, len(self)))
         for start in range(0, len(queries), step):
             block = queries[start : start + step]
-            banned = excluded[start : start + step] if excluded else ()
-            look: Look = Pairs(self.vectors, block)
-            if together is None and len(self) > _BLOCK:
-                rows, positions = self._candidates(block, n, banned)
-            else:
-                scores = self._allowed_scores(block, banned)
-                if self._tiles is not None:
-                    look = Scored(scores)
-                rows, positions = pick(
-                    scores, n, together, per_group, far_groups, rounding=self._rounding
-                )
-            found.append(
-                nearest_of_each(look, len(block), rows, positions, n)
-                if together is None
-                else nearest_of_each_and_group(
-                    look, len(block), rows, positions, n, together, per_group, far_groups
-                )
-            )
-        return found[0] if len(found) == 1 else [hits for part in found for hits in part]
+            for number, scores in enumerate(block @ self.vectors.T):
+                yield start + number, block[number], scores
 
-    @property
-    def _rounding(self) -> float:
-        """What scores may be off."""
-        return ROUNDING if self._tiles is None else 0.0
 
-    def _scores(self, queries: Vectors) -> Vectors:
-        if self._tiles is not None:
-            return self._tiles.scores(queries)
-        if isinstance(self.vectors, HalfRows):
-            return self.vectors.scores(queries)
-        return inner_products(queries, self.vectors)
+def exact_similarities(
+    vectors: VectorRows, positions: Positions, query: Vectors
+) -> NDArray[np.float64]:
+    """Inner products of some rows with a query, whose rounding depends on the pair alone.
 
-    def _allowed_scores(self, queries: Vectors, banned: Sequence[Collection[int]]) -> Vectors:
-        scores = self._scores(queries)
-        for row, positions in enumerate(banned):
-            if positions:
-                scores[row, Excluded.of(positions).places()] = -np.inf
-        return scores
+    >>> exact_similarities(np.eye(3, dtype=np.float32), np.array([2, 0]), np.float32([1, 0, 0]))
+    array([0., 1.])
+    """
+    found = np.empty(len(positions), dtype=np.float64)
+    for start in range(0, len(positions), _PAIRS):
+        part = slice(start, start + _PAIRS)
+        found[part] = np.vecdot(vectors[positions[part]], query)
+    return found
 
-    def _alone(self, query: Vectors, n: int, banned: Collection[int]) -> Hits:
-        scores = self._allowed_scores(query, [banned])[0]
-        positions = within(scores, n, self._rounding).nonzero()[0]
-        if self._tiles is None:
-            found = self.similarities(query[0], positions)
-        else:
-            found = scores[positions].astype(np.float64)
-        order = (-found).argsort(kind="stable")[:n]
-        return Hits(positions[order], found[order])
 
-    def _candidates(
-        self, queries: Vectors, n: int, excluded: Sequence[Collection[int]]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """As :func:`pick` without groups, block by block of the pool: most of a block is below
-        what the blocks before it have, and is dropped while it is in the cache."""
-        rows = [Excluded.of(e) for e in excluded]
-        banned_rows = np.repeat(np.arange(len(rows)), [len(e.single) for e in rows])
-        banned = np.array([p for e in rows for p in e.single], dtype=np.int64)
-        held = [(row, e) for row, e in enumerate(rows) if e.whole_groups]
-        best = Best(len(queries), n)
-        half = isinstance(self.vectors, HalfRows)
-        step = HALF_BLOCK if half else _BLOCK
-        buffer = np.empty((step if half else 0, self.vectors.shape[1]), dtype=np.float32)
-        blocks = -(-len(self) // step)
-        for start in range(0, len(self), step):
-            if isinstance(self.vectors, HalfRows):
-                vectors = self.vectors.block(start, buffer)
-            else:
-                vectors = self.vectors[start : start + step]
-            scores = inner_products(queries, vectors, blocks=blocks)
-            if len(banned):
-                here = (banned >= start) & (banned < start + len(vectors))
-                scores[banned_rows[here], banned[here] - start] = -np.inf
-            for row, e in held:
-                scores[row, e.by_group(start, start + len(vectors))] = -np.inf
-            best.add(scores, start)
-        return best.found()
+def ranked(vectors: VectorRows, positions: Positions, query: Vectors) -> Hits:
+    """Candidates of a query, the most similar first; ties in the order of the pool."""
+    similarities = exact_similarities(vectors, positions, query)
+    order = np.lexsort((positions, -similarities))
+    return Hits(positions[order], similarities[order])
 
-    def near(self, queries: Vectors, threshold: float) -> list[NDArray[np.int64]]:
-        """For each query, the positions whose similarity is at least ``threshold``."""
-        step = max(1, _BATCH_CELLS // max(1, len(self)))
-        return [
-            np.flatnonzero(row >= threshold - ROUNDING)
-            for start in range(0, len(queries), step)
-            for row in self._scores(queries[start : start + step])
-        ]
 
-    def rank(self, query: Vectors, positions: NDArray[np.int64]) -> Hits:
-        """Some positions by their exact similarity to one query, shape (dimensions,)."""
-        return ranked(positions, self.similarities(query, positions))
+def within_reach(
+    hits: Hits, n: int, groups: Groups | None, per_group: int, far_groups: bool
+) -> Hits:
+    """Of ranked candidates, the ``n`` best and ``per_group`` of each group; arguments as of
+    :meth:`DenseIndex.search`."""
+    if groups is None or not per_group:
+        return Hits(hits.positions[:n], hits.similarities[:n])
+    have = groups.group_of[hits.positions]
+    kept = top(have, n, per_group, np.unique(have if far_groups else have[:n]))
+    return Hits(hits.positions[kept], hits.similarities[kept])
 
-    def similarities(self, query: Vectors, positions: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Of some positions to one query, shape (dimensions,): those that :meth:`search` tells."""
-        query = np.ascontiguousarray(query, dtype=np.float32)
-        if self._tiles is not None:
-            return np.asarray(self._tiles.scores(query[None])[0, positions], dtype=np.float64)
-        return exact_similarities(self.vectors[positions], query)
+
+def top(group_of: Positions, n: int, per_group: int, wanted: Iterable[int]) -> Positions:
+    """Which of a ranking stay: the first ``n`` and the first ``per_group`` of each wanted group.
+
+    Parameters
+    ----------
+    group_of
+        Number of each entry's group, best entry first.
+
+    Examples
+    --------
+    >>> top(np.array([0, 0, 0, 1, 0, 1]), 2, 1, [0, 1]).tolist()
+    [0, 1, 3]
+    """
+    keep = np.arange(len(group_of)) < n
+    for group in wanted:
+        keep[np.flatnonzero(group_of == group)[:per_group]] = True
+    return np.flatnonzero(keep)
+
+
+def _largest(scores: Vectors, n: int) -> Positions:
+    """Positions of the ``n`` largest scores and of all that differ from the last of them by no more
+    than rounding, ascending; never of -inf, which marks excluded positions."""
+    size = len(scores)
+    if n <= 0:
+        return np.empty(0, dtype=np.int64)
+    least = np.finfo(np.float32).min
+    if n < size:
+        least = max(least, np.partition(scores, size - n)[size - n] - np.float32(ROUNDING))
+    return np.flatnonzero(scores >= least)

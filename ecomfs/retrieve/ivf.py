@@ -1,38 +1,51 @@
 """Approximate nearest neighbours for large pools: an inverted file of float16 vectors (FAISS).
 
-Vectors are grouped around centres; a query looks into the lists of the nearest centres only. How
-many lists are probed is chosen by measurement when the index is built: the fewest with which the
-ten nearest of a sample of examples are found again, and never more than a quarter. The recall that
-was measured is part of the description.
+Vectors are grouped around centres; a query is compared with the lists of the nearest centres only.
+How many lists are probed is measured when the index is built: the fewest with which the ten
+nearest of a sample of examples are found again, and never more than a quarter. The measured recall
+is part of the description.
 
-The vectors stand once, as float16, inside FAISS's lists. Examples that came after the index was
-built wait in a tail that is searched exactly; examples that went are skipped. The index is
-built anew when a fifth has changed.
+The vectors are kept once, as float16, inside FAISS's lists. Examples that were added later are in
+a tail, which is searched exactly; removed examples are skipped. The index is built anew when a
+fifth has changed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ecomfs.errors import ConfigError, PoolError
-from ecomfs.retrieve.excluded import Excluded
-from ecomfs.retrieve.index import Groups, Hits, Rows, Vectors, exact_similarities, top
-from ecomfs.retrieve.ivf_rows import Placement, StoredRows
-from ecomfs.retrieve.ivf_tune import CHUNK, tune
-from ecomfs.retrieve.second_look import ranked
+from ecomfs.errors import ConfigError
+from ecomfs.retrieve.index import (
+    ROUNDING,
+    Excluded,
+    Groups,
+    Hits,
+    Positions,
+    VectorRows,
+    Vectors,
+    ranked,
+    top,
+    within_reach,
+)
 
 MOST_CHANGED = 0.2
-_TRAINING = 64  # vectors a centre
+"""Part of the built index that may come or go before it is built anew."""
+TARGET_RECALL = 0.99
+MOST_LISTS = 0.25
+"""Part of the lists that is probed at most: with more, an exact search is as fast."""
+
+_CHUNK = 1 << 16  # vectors that are float32 at a time
+_SAMPLE = 256  # examples on which the recall is measured
+_TRAINING = 64  # vectors per centre
 _SPARE = 16  # candidates beyond what is wanted, re-ranked exactly
-_FEW = 256  # excluded positions that are cheaper to fetch and drop than to tell FAISS
+_FEW = 256  # excluded positions that are cheaper to fetch and drop than to filter in FAISS
 _DEEP = 256  # neighbours fetched where some of each group are wanted, or only of some groups:
 # probed for ten, an index finds 98 % of the nearest 256, and of 1,000 in small clusters half
-_SMALL_GROUP = 512  # members that are compared one by one sooner than looked for in the lists
+_SMALL_GROUP = 512  # members up to which comparing all is cheaper than a search in the lists
 _NOTHING = Excluded()
 
 
@@ -47,10 +60,10 @@ def _faiss() -> Any:
 
 
 class IVFIndex:
-    """An inverted-file index; made by :meth:`build` or :meth:`open`.
+    """An inverted-file index; made by :meth:`build`.
 
     Attributes:
-        probes: lists that a query looks into.
+        probes: lists that are searched per query.
         recall: measured share of the ten nearest that are found, examples as queries.
     """
 
@@ -60,7 +73,7 @@ class IVFIndex:
         probes: int,
         recall: float,
         *,
-        rows: NDArray[np.int64] | None = None,
+        rows: Positions | None = None,
         tail: Vectors | None = None,
     ) -> None:
         self._faiss = _faiss()
@@ -70,20 +83,30 @@ class IVFIndex:
         self._base = int(lists.ntotal)
         self._tail = np.empty((0, lists.d), dtype=np.float32) if tail is None else tail
         self._placed = Placement(self._base, len(self._tail), rows)
-        self._tail_positions = self._placed.tail_positions
+        self._tail_positions = self._placed.positions(np.arange(self._base, self._placed.total))
         alive = self._placed.alive()
         self._alive = None if alive is None else self._selector(alive)
         self._group_selectors: dict[int, Any] = {}
         self._selectors_of: Groups | None = None
-        self.vectors: Rows = StoredRows(lists, self._placed, self._tail)
+        self.vectors: VectorRows = _StoredRows(lists, self._placed, self._tail)
 
     @classmethod
     def build(cls, vectors: NDArray[Any], *, lists: int | None = None, seed: int = 0) -> IVFIndex:
-        """Build from unit rows, shape (size, dimensions), float16 or float32.
+        """Build from unit rows.
 
-        Args:
-            lists: how many; ``None`` for twice the square root of the size.
-            seed: of the clustering.
+        Parameters
+        ----------
+        vectors
+            Shape (size, dimensions), float16 or float32.
+        lists
+            How many; ``None`` for twice the square root of the size.
+        seed
+            Of the clustering.
+
+        Raises
+        ------
+        ConfigError
+            faiss is not installed.
         """
         faiss = _faiss()
         size, dimensions = vectors.shape
@@ -98,48 +121,22 @@ class IVFIndex:
         )
         index.cp.seed = seed + 1
         index.cp.niter = 8
-        lots = np.random.default_rng(seed)
-        sample = np.sort(lots.choice(size, min(size, _TRAINING * count), replace=False))
+        rng = np.random.default_rng(seed)
+        sample = np.sort(rng.choice(size, min(size, _TRAINING * count), replace=False))
         index.train(np.ascontiguousarray(vectors[sample], dtype=np.float32))
-        for start in range(0, size, CHUNK):
-            index.add(np.ascontiguousarray(vectors[start : start + CHUNK], dtype=np.float32))
-        probes, recall = tune(faiss, index, vectors, count, lots)
+        for start in range(0, size, _CHUNK):
+            index.add(np.ascontiguousarray(vectors[start : start + _CHUNK], dtype=np.float32))
+        probes, recall = _probes_needed(faiss, index, vectors, count, rng)
         index.set_direct_map_type(faiss.DirectMap.Array)
         return cls(index, probes, recall)
 
-    @classmethod
-    def open(cls, path: Path, probes: int, recall: float) -> IVFIndex:
-        """Memory-map an index that :meth:`save` wrote.
-
-        Raises:
-            PoolError: the file is not one.
-        """
-        faiss = _faiss()
-        try:
-            lists = faiss.read_index(str(path), faiss.IO_FLAG_MMAP)
-        except RuntimeError as error:
-            raise PoolError(f"{path}: not an index", hint="delete it; it is built again") from error
-        lists.set_direct_map_type(faiss.DirectMap.Array)
-        return cls(lists, probes, recall)
-
-    def save(self, path: Path) -> None:
-        """Write the lists (not the tail: see :attr:`changed`)."""
-        self._lists.set_direct_map_type(self._faiss.DirectMap.NoMap)
-        self._faiss.write_index(self._lists, str(path))
-        self._lists.set_direct_map_type(self._faiss.DirectMap.Array)
-
     @property
     def description(self) -> str:
-        """What it is, for reports."""
+        """Kind, size and measured recall, for reports."""
         return (
             f"IVF, {len(self):,} vectors in {self._lists.nlist:,} lists, {self.probes} probed,"
             f" recall@10 {self.recall:.3f}"
         )
-
-    @property
-    def exact(self) -> bool:
-        """As for :class:`ecomfs.retrieve.index.DenseIndex`."""
-        return False
 
     @property
     def changed(self) -> float:
@@ -149,13 +146,8 @@ class IVFIndex:
     def __len__(self) -> int:
         return len(self._placed)
 
-    def updated(self, positions: NDArray[np.int64], new: Vectors) -> IVFIndex:
-        """The index of another version of the pool.
-
-        Args:
-            positions: for each example, where it is in this index, or -1 for the next of ``new``.
-            new: vectors of the examples that are not in this index.
-        """
+    def updated(self, positions: Positions, new: Vectors) -> IVFIndex:
+        """As :meth:`ecomfs.retrieve.DenseIndex.updated`."""
         rows = np.where(positions >= 0, self._placed.rows(np.maximum(positions, 0)), -1)
         kept = np.unique(rows[rows >= self._base]) - self._base
         tail = np.concatenate([self._tail[kept], np.asarray(new, dtype=np.float32)])
@@ -167,8 +159,8 @@ class IVFIndex:
         if index.changed <= MOST_CHANGED:
             return index
         whole = np.empty((len(rows), self._lists.d), dtype=np.float16)
-        for start in range(0, len(rows), CHUNK):
-            block = np.arange(start, min(start + CHUNK, len(rows)))
+        for start in range(0, len(rows), _CHUNK):
+            block = np.arange(start, min(start + _CHUNK, len(rows)))
             whole[block] = index.vectors[block]
         return IVFIndex.build(whole)
 
@@ -182,8 +174,8 @@ class IVFIndex:
         per_group: int = 0,
         far_groups: bool = True,
     ) -> list[Hits]:
-        """As :meth:`ecomfs.retrieve.index.DenseIndex.search`, approximately; the similarities
-        of what is found are exact."""
+        """As :meth:`ecomfs.retrieve.DenseIndex.search`, approximately; the similarities of what
+        is found are exact."""
         banned = [Excluded.of(e) for e in excluded] if excluded else [_NOTHING for _ in queries]
         grouped = groups if per_group else None
         deep = grouped is not None or any(b.whole_groups for b in banned)
@@ -193,37 +185,31 @@ class IVFIndex:
         for query, near, b in zip(queries, self._nearest(queries, wide), banned, strict=True):
             if b:
                 near = self._without(query, near, n, b)
-            if grouped is None:
-                hits = self.rank(query, near.positions[: n + _SPARE])
-                result.append(Hits(hits.positions[:n], hits.similarities[:n]))
-                continue
-            have = grouped.group_of[near.positions]
-            wanted = range(len(grouped.members)) if far_groups else np.unique(have[:n])
-            lacking = np.bincount(have, minlength=len(grouped.members)) < np.minimum(
-                per_group, b.left(grouped)
-            )
-            more = [near.positions[top(have, n + _SPARE, per_group + _SPARE, wanted)]]
-            for group in wanted:
-                if lacking[group]:
-                    more.append(self._of_group(query, per_group, b, grouped, int(group)))
-            hits = self.rank(query, np.unique(np.concatenate(more)))
-            keep = top(grouped.group_of[hits.positions], n, per_group, wanted)
-            result.append(Hits(hits.positions[keep], hits.similarities[keep]))
+            found = near.positions[: n + _SPARE]
+            if grouped is not None:
+                have = grouped.group_of[near.positions]
+                wanted = range(len(grouped.members)) if far_groups else np.unique(have[:n])
+                lacking = np.bincount(have, minlength=len(grouped.members)) < np.minimum(
+                    per_group, b.left(grouped)
+                )
+                more = [near.positions[top(have, n + _SPARE, per_group + _SPARE, wanted)]]
+                for group in wanted:
+                    if lacking[group]:
+                        more.append(self._of_group(query, per_group, b, grouped, int(group)))
+                found = np.unique(np.concatenate(more))
+            hits = self.rank(query, found)
+            result.append(within_reach(hits, n, grouped, per_group, far_groups))
         return result
 
-    def near(self, queries: Vectors, threshold: float) -> list[NDArray[np.int64]]:
+    def near(self, queries: Vectors, threshold: float) -> list[Positions]:
         """For each query, the positions found whose similarity is at least ``threshold``; of
         more than a thousand, the nearest thousand."""
         found = self.search(queries, 1000)
-        return [np.sort(h.positions[h.similarities >= threshold]) for h in found]
+        return [np.sort(h.positions[h.similarities >= threshold - ROUNDING]) for h in found]
 
-    def rank(self, query: Vectors, positions: NDArray[np.int64]) -> Hits:
+    def rank(self, query: Vectors, positions: Positions) -> Hits:
         """Some positions by their exact similarity to one query, shape (dimensions,)."""
-        return ranked(positions, self.similarities(query, positions))
-
-    def similarities(self, query: Vectors, positions: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Of some positions to one query, shape (dimensions,): exact."""
-        return exact_similarities(self.vectors[positions], query[None])
+        return ranked(self.vectors, positions, query)
 
     def _nearest(self, queries: Vectors, n: int) -> list[Hits]:
         scores, rows = self._probe(queries, n, self._alive, self.probes)
@@ -237,7 +223,7 @@ class IVFIndex:
         ]
 
     def _without(self, query: Vectors, near: Hits, n: int, banned: Excluded) -> Hits:
-        """What is left of the nearest; looked for anew where too little is."""
+        """The nearest that are not excluded; searched for again where too few are left."""
         free = banned.free(near.positions)
         left = len(self) - len(banned)
         if len(banned) <= _FEW or int(free.sum()) >= min(n, left):
@@ -251,8 +237,8 @@ class IVFIndex:
 
     def _of_group(
         self, query: Vectors, n: int, banned: Excluded, groups: Groups, group: int
-    ) -> NDArray[np.int64]:
-        """Where to find the nearest of a group that are not excluded."""
+    ) -> Positions:
+        """Positions among which the nearest of a group are that are not excluded."""
         members = groups.members[group]
         few = len(banned.single) <= _FEW
         if len(members) <= _SMALL_GROUP or not few:
@@ -277,7 +263,7 @@ class IVFIndex:
         self, query: Vectors, n: int, selector: Any, available: int, tail: NDArray[np.bool_]
     ) -> Hits:
         """Probe more lists until enough of the selected are found and more lists change nothing:
-        what is left after a selection may live anywhere."""
+        what is left after a selection may be in any list."""
         late = Hits(self._tail_positions[tail], (self._tail[tail] @ query).astype(np.float64))
         wanted = min(n, available - int(tail.sum()))
         probes, before = self.probes, None
@@ -291,7 +277,7 @@ class IVFIndex:
 
     def _probe(
         self, queries: Vectors, n: int, selector: Any, probes: int
-    ) -> tuple[Vectors, NDArray[np.int64]]:
+    ) -> tuple[Vectors, Positions]:
         """Scores and rows of the nearest, best first; where fewer are found, -1 for a row."""
         settings = self._faiss.SearchParametersIVF(
             nprobe=min(probes, self._lists.nlist), **({} if selector is None else {"sel": selector})
@@ -300,7 +286,7 @@ class IVFIndex:
         scores, rows = self._lists.search(np.ascontiguousarray(queries), n, params=settings)
         return scores, np.asarray(rows, dtype=np.int64)
 
-    def _hits(self, scores: Vectors, rows: NDArray[np.int64]) -> Hits:
+    def _hits(self, scores: Vectors, rows: Positions) -> Hits:
         found = rows >= 0
         return Hits(self._placed.positions(rows[found]), scores[found].astype(np.float64))
 
@@ -309,10 +295,134 @@ class IVFIndex:
 
 
 def _both(near: Hits, late: Hits, n: int) -> Hits:
-    """The ``n`` nearest of two parts of the index, best first."""
+    """The ``n`` nearest of the lists and the tail, best first."""
     if not len(late.positions):
         return near
     positions = np.concatenate([near.positions, late.positions])
     scores = np.concatenate([near.similarities, late.similarities])
     best = np.argsort(-scores, kind="stable")[:n]
     return Hits(positions[best], scores[best])
+
+
+class Placement:
+    """The row of each position in an index whose lists do not change with the pool.
+
+    A *position* is an example's place in the pool, a *row* its place in the index: first the rows
+    of the lists, as they were built, then those of the tail, which were added later.
+
+    Parameters
+    ----------
+    base
+        Rows of the lists.
+    tail
+        Rows of the tail.
+    rows
+        Of each position; ``None``: the pool is as it was when the lists were built, and a million
+        numbers need not be kept.
+
+    Examples
+    --------
+    >>> placed = Placement(3, 1, np.array([2, 3, 0]))  # row 1 was removed, row 3 added
+    >>> placed.rows(np.array([0, 1])).tolist(), placed.positions(np.array([0, 2])).tolist()
+    ([2, 3], [2, 0])
+    >>> placed.gone, placed.alive().tolist()
+    (1, [True, False, True])
+    >>> same = Placement(3)
+    >>> len(same), same.rows(np.array([1])).tolist(), same.gone, same.alive() is None
+    (3, [1], 0, True)
+    """
+
+    def __init__(self, base: int, tail: int = 0, rows: Positions | None = None) -> None:
+        self.base = base
+        self.total = base + tail
+        self._rows: NDArray[np.int32] | None = None
+        self._positions: NDArray[np.int32] | None = None
+        if rows is not None:
+            self._rows = rows.astype(np.int32)
+            self._positions = np.full(self.total, -1, dtype=np.int32)
+            self._positions[rows] = np.arange(len(rows), dtype=np.int32)
+        elif tail:
+            raise ValueError("a tail without rows")
+
+    def __len__(self) -> int:
+        return self.base if self._rows is None else len(self._rows)
+
+    def rows(self, positions: Positions) -> Positions:
+        """Rows of positions."""
+        return positions if self._rows is None else self._rows[positions].astype(np.int64)
+
+    def positions(self, rows: Positions) -> Positions:
+        """Positions of rows; -1 for a row whose example was removed."""
+        return rows if self._positions is None else self._positions[rows].astype(np.int64)
+
+    @property
+    def gone(self) -> int:
+        """Rows of the lists whose example was removed."""
+        return 0 if self._rows is None else self.base - int((self._rows < self.base).sum())
+
+    def alive(self) -> NDArray[np.bool_] | None:
+        """Which rows of the lists are still examples; ``None``: all."""
+        if self._positions is None or not self.gone:
+            return None
+        return np.asarray(self._positions[: self.base] >= 0)
+
+    def mask(self, positions: Any) -> NDArray[np.bool_]:
+        """Which rows belong to some positions, given as places or as a mask, shape (total,)."""
+        out = np.zeros(self.total, dtype=bool)
+        out[positions if self._rows is None else self._rows[positions]] = True
+        return out
+
+
+class _StoredRows:
+    """Vectors by position, read from the lists of an index and from its tail."""
+
+    def __init__(self, lists: Any, placed: Placement, tail: Vectors) -> None:
+        self._lists = lists
+        self._placed = placed
+        self._tail = tail
+
+    def __len__(self) -> int:
+        return len(self._placed)
+
+    def __getitem__(self, positions: Positions) -> Vectors:
+        rows = self._placed.rows(positions)
+        stored = rows < self._placed.base
+        if stored.all():  # nearly always: without a second copy
+            return np.asarray(self._lists.reconstruct_batch(rows), dtype=np.float32)
+        out = np.empty((len(rows), self._lists.d), dtype=np.float32)
+        if stored.any():
+            out[stored] = self._lists.reconstruct_batch(rows[stored])
+        out[~stored] = self._tail[rows[~stored] - self._placed.base]
+        return out
+
+
+def _probes_needed(
+    faiss: Any, index: Any, vectors: NDArray[Any], lists: int, rng: np.random.Generator
+) -> tuple[int, float]:
+    """The fewest probes, in powers of two, that reach the target, and their recall. Where vectors
+    have no clusters, as many as cost no more than an exact search would."""
+    places = np.sort(rng.choice(len(vectors), min(_SAMPLE, len(vectors)), replace=False))
+    queries = np.ascontiguousarray(vectors[places], dtype=np.float32)
+    n = min(11, len(vectors))  # the example itself is always found: ten others count
+    scores = np.full((len(places), n), -np.inf, dtype=np.float32)
+    nearest = np.full((len(places), n), -1, dtype=np.int64)
+    for start in range(0, len(vectors), _CHUNK):
+        block = np.ascontiguousarray(vectors[start : start + _CHUNK], dtype=np.float32)
+        s, i = faiss.knn(queries, block, min(n, len(block)), metric=faiss.METRIC_INNER_PRODUCT)
+        scores, nearest = np.hstack([scores, s]), np.hstack([nearest, i + start])
+        order = np.argsort(-scores, axis=1)[:, :n]
+        scores = np.take_along_axis(scores, order, axis=1)
+        nearest = np.take_along_axis(nearest, order, axis=1)
+    most = min(lists, max(8, int(lists * MOST_LISTS)))
+    probes, recall = 1, 0.0
+    while True:
+        settings = faiss.SearchParametersIVF(nprobe=min(probes, most))
+        _, found = index.search(queries, n, params=settings)
+        hits = sum(
+            len(set(f) & set(t) - {p})
+            for f, t, p in zip(found.tolist(), nearest.tolist(), places.tolist(), strict=True)
+        )
+        recall = hits / max(1, len(places) * (n - 1))
+        if recall >= TARGET_RECALL or probes >= most:
+            return min(probes, most), min(1.0, recall)
+        probes *= 2

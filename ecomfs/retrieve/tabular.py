@@ -1,8 +1,7 @@
 """Rows of numbers, categories and histories as vectors whose inner product is their similarity.
 
 A feature map of Gower's similarity (:class:`ecomfs.features.GowerSpace`, which gives scales,
-categories and weights), so that the same index, exact or approximate, the same strategies and
-the same vote serve rows as serve texts:
+categories and weights), so that rows use the same index, strategies and vote as texts:
 
 - a number x in [0, 1] becomes the first terms of the cosine series of 1 − |x − y|,
   ½ + Σ 4/(π²m²) · cos(mπ(x − y)) over odd m, each term a cosine and a sine of x;
@@ -29,22 +28,27 @@ from ecomfs.features import NUMERIC, GowerSpace, ReadRow
 from ecomfs.task import FieldSpec
 from ecomfs.types import Row
 
-_WAVES = np.array([1, 3, 5, 7])  # 1 − |x − y| is met within 0.03, but for its tip
+_WAVES = np.array([1, 3, 5, 7])  # 1 − |x − y| is approximated within 0.03, except at its peak
 _BATCH = 4096
 
 
 class TabularSpace:
     """Rows as unit vectors.
 
-    A cell that is not of its field's kind counts as missing: whatever puts the row into words
-    reports it.
+    A cell that is not of its field's kind counts as missing: the renderer of the row reports it.
 
-    Args:
-        specs: the fields; texts, JSON and ids are not compared.
+    Parameters
+    ----------
+    specs
+        The fields; texts, JSON and ids are not compared.
 
-    Raises:
-        ConfigError: no field can be compared.
+    Raises
+    ------
+    ConfigError
+        No field can be compared.
 
+    Examples
+    --------
     >>> fields = [FieldSpec(name="age", kind="number"), FieldSpec(name="plan", kind="category")]
     >>> pool = [{"age": 20, "plan": "a"}, {"age": 30, "plan": "b"}, {"age": 40, "plan": "b"}]
     >>> vectors = TabularSpace(fields).fit(pool).embed(pool)
@@ -66,11 +70,13 @@ class TabularSpace:
         return self._space.weights
 
     def embed(self, rows: Sequence[Row]) -> Vectors:
-        """Shape (rows, dimensions): 9 a number, one a category; a row without any value is all
-        zeros.
+        """Vectors, shape (rows, dimensions): 9 places per number, one per category; a row without
+        any value is all zeros.
 
-        Raises:
-            ConfigError: not fitted.
+        Raises
+        ------
+        ConfigError
+            Not fitted.
         """
         return self.embed_read(self._space.read(rows))
 
@@ -112,7 +118,7 @@ def _waves(numbers: NDArray[np.float32]) -> NDArray[np.float32]:
     """Shape (rows, 1 + 2 · waves), of length one; zeros where the number is missing."""
     shares = 4 / (np.pi * _WAVES) ** 2
     shares *= 0.5 / shares.sum()  # what the series leaves out goes to the terms that are kept
-    # Outside the pool's range a number is as its nearest end: the series would come back.
+    # Outside the pool's range a number counts as its nearest end: the series is periodic.
     angles = np.pi * np.clip(numbers, 0, 1)[:, None] * _WAVES
     half = np.full((len(numbers), 1), np.sqrt(0.5))
     found = np.hstack([half, np.sqrt(shares) * np.cos(angles), np.sqrt(shares) * np.sin(angles)])

@@ -43,25 +43,21 @@ class Peer:
     """Attributes:
     module: file in ``peers/``.
     requirements: its environment; none for ours.
-    kind: ``dense`` or ``lexical``: what it is compared with.
     """
 
     name: str
     module: str
-    kind: str
     requirements: str = ""
 
 
 SYSTEMS = [
-    Peer("ecomfs", "ecomfs_dense", "dense"),
-    Peer("NumPy", "numpy_brute", "dense"),
-    Peer("LangChain, in memory", "langchain_memory", "dense", "langchain.txt"),
-    Peer("LangChain, FAISS", "langchain_faiss", "dense", "langchain.txt"),
-    Peer("DSPy KNN", "dspy_knn", "dense", "dspy.txt"),
-    Peer("ecomfs, lexical", "ecomfs_lexical", "lexical"),
-    Peer("rank_bm25", "bm25_okapi", "lexical", "rank_bm25.txt"),
+    Peer("ecomfs", "ecomfs_dense"),
+    Peer("NumPy", "numpy_brute"),
+    Peer("LangChain, in memory", "langchain_memory", "langchain.txt"),
+    Peer("LangChain, FAISS", "langchain_faiss", "langchain.txt"),
+    Peer("DSPy KNN", "dspy_knn", "dspy.txt"),
 ]
-OURS = {"dense": "ecomfs", "lexical": "ecomfs, lexical"}
+OURS = "ecomfs"
 
 
 class Worker:
@@ -109,7 +105,7 @@ class Measured:
 
 
 def take_turns(workers: list[Worker], batch: int, seconds: float) -> dict[str, Measured]:
-    """Rounds until the time is used up, three at least; who is slow has one turn."""
+    """Rounds until the time is used up, three at least; a slow system has one turn."""
     measured = {w.peer.name: Measured() for w in workers}
     for worker in workers:
         worker.ask(do="search", calls=[[0]], warm=False)
@@ -156,47 +152,41 @@ def measure(size: int, peers: list[Peer], options: Any, before: dict[str, Any]) 
             skipped[peer.name] = reason
             print(f"{size:,}: {peer.name} is skipped: {reason}", file=sys.stderr)
             continue
-        python = str(options.pythons[peer.name])
-        if peer.module == "ecomfs_dense":  # built by one process, opened by another
-            shutil.rmtree(folder / "ecomfs-index", ignore_errors=True)
-            builder = Worker(peer, python, folder, os.cpu_count() or 1)
-            build[peer.name] = builder.ask(do="build")
-            builder.close()
-        worker = Worker(peer, python, folder, options.threads)
-        opened = worker.ask(do="build")
-        build.setdefault(peer.name, opened)["open_seconds"] = opened["seconds"]
+        worker = Worker(peer, str(options.pythons[peer.name]), folder, options.threads)
+        build[peer.name] = worker.ask(do="build")
         workers.append(worker)
         took = build[peer.name]["seconds"]
         print(f"{size:,}: {peer.name} built in {took:.2f} s", file=sys.stderr)
     for batch in BATCHES:
-        for kind in ("dense", "lexical"):
-            group = []
-            for worker in (w for w in workers if w.peer.kind == kind):
-                alone = [r["p50_ms"] for r in rows if r["system"] == worker.peer.name]
-                if alone and batch * alone[0] > 1e3 * LONGEST_BATCH_S:
-                    skipped[f"{worker.peer.name}, batch of {batch}"] = (
-                        f"it asks one by one, which would take {batch * alone[0] / 1e3:.0f} s"
-                    )
-                else:
-                    group.append(worker)
-            if not group:
-                continue
-            measured = take_turns(group, batch, options.seconds)
-            ours = measured.get(OURS[kind])
-            for worker in group:
-                name, own = worker.peer.name, measured[worker.peer.name]
-                row: dict[str, Any] = {"system": name, "kind": kind, "size": size, "batch": batch}
-                row["p50_ms"] = float(np.median(own.ms))
-                row["p99_ms"] = float(np.quantile(own.ms, 0.99))
-                row["cpu_p50_ms"] = float(np.median(own.cpu_ms))
-                row["calls"] = len(own.ms)
-                if ours is not None:
-                    both = ours.rounds.keys() & own.rounds.keys()
-                    ratios = [ours.rounds[n] / own.rounds[n] for n in both]
-                    row["ours_to_this"] = float(np.median(ratios)) if ratios else None
-                row["recall"] = recall(folder, own.found) if kind == "dense" else None
-                rows.append(row)
-                print(f"  {batch:>2} {name}: {row['p50_ms']:.3f} ms", file=sys.stderr)
+        group = []
+        for worker in workers:
+            alone = [r["p50_ms"] for r in rows if r["system"] == worker.peer.name]
+            if alone and batch * alone[0] > 1e3 * LONGEST_BATCH_S:
+                skipped[f"{worker.peer.name}, batch of {batch}"] = (
+                    f"it searches one by one, which would take {batch * alone[0] / 1e3:.0f} s"
+                )
+            else:
+                group.append(worker)
+        measured = take_turns(group, batch, options.seconds)
+        ours = measured[OURS]
+        for worker in group:
+            name, own = worker.peer.name, measured[worker.peer.name]
+            both = ours.rounds.keys() & own.rounds.keys()
+            ratios = [ours.rounds[n] / own.rounds[n] for n in both]
+            rows.append(
+                {
+                    "system": name,
+                    "size": size,
+                    "batch": batch,
+                    "p50_ms": float(np.median(own.ms)),
+                    "p99_ms": float(np.quantile(own.ms, 0.99)),
+                    "cpu_p50_ms": float(np.median(own.cpu_ms)),
+                    "calls": len(own.ms),
+                    "ours_to_this": float(np.median(ratios)) if ratios else None,
+                    "recall": recall(folder, own.found),
+                }
+            )
+            print(f"  {batch:>2} {name}: {rows[-1]['p50_ms']:.3f} ms", file=sys.stderr)
     memory = {}
     for worker in workers:
         name = worker.peer.name
@@ -206,12 +196,7 @@ def measure(size: int, peers: list[Peer], options: Any, before: dict[str, Any]) 
             "peak_bytes": used["peak"],
             "build_peak_bytes": build[name]["peak"],
             "build_s": build[name]["seconds"],
-            "open_s": build[name]["open_seconds"],
         }
-        if worker.peer.module == "ecomfs_dense":
-            touched = worker.ask(do="touch")["rss"]
-            memory[name]["resident_all_read_bytes"] = touched
-            memory[name]["of_matrix_and_text"] = touched / (matrix_bytes + text_bytes)
         worker.close()
     shutil.rmtree(folder)
     return {
@@ -226,7 +211,7 @@ def measure(size: int, peers: list[Peer], options: Any, before: dict[str, Any]) 
 
 def foresee(peer: Peer, size: int, before: dict[str, Any]) -> str:
     """Why a system is not run at a size, from what it did at the one before; or nothing."""
-    if not before or peer.name in OURS.values():
+    if not before or peer.name == OURS:
         return ""
     if peer.name in before["skipped"]:
         return f"as at {before['size']:,}"
@@ -291,7 +276,7 @@ def write(result: dict[str, Any], out: Path | None) -> None:
 
 
 def processor() -> str:
-    """Its name, where the system tells."""
+    """Its name, where the system gives it."""
     info = Path("/proc/cpuinfo")
     for line in info.read_text().splitlines() if info.exists() else []:
         if line.startswith("model name"):

@@ -9,8 +9,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ecomfs.retrieve.lexical import terms
-
 DIMENSIONS = 384
 K = 8
 QUERIES = 256
@@ -27,25 +25,25 @@ def draw_vectors(size: int, seed: int) -> NDArray[np.float16]:
     kinds = shape.standard_normal((300, DIMENSIONS), dtype=np.float32)
     products = shape.standard_normal((30_000, DIMENSIONS), dtype=np.float32)
     kind_of = shape.integers(0, len(kinds), len(products))
-    lots = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     vectors = np.empty((size, DIMENSIONS), dtype=np.float16)
     for start in range(0, size, _CHUNK):
-        product = lots.integers(0, len(products), min(_CHUNK, size - start))
+        product = rng.integers(0, len(products), min(_CHUNK, size - start))
         block = kinds[kind_of[product]] + 0.7 * products[product]
-        block += 0.7 * lots.standard_normal(block.shape, dtype=np.float32)
+        block += 0.7 * rng.standard_normal(block.shape, dtype=np.float32)
         block /= np.linalg.norm(block, axis=1, keepdims=True)
         vectors[start : start + _CHUNK] = block
     return vectors
 
 
-def draw_texts(size: int, seed: int) -> list[str]:
+def draw_texts(size: int) -> list[str]:
     """Product titles: brand, noun, model number; Chinese for every third."""
-    lots = random.Random(seed)
+    rng = random.Random(1)
     brands = [f"{a}{b}" for a in ("nor", "vel", "kas", "tri", "omi") for b in ("da", "tek", "lux")]
     nouns = ["washing machine", "running shoes", "phone case", "desk lamp", "baby stroller"]
     wide = ["洗衣机滚筒", "跑步鞋男款", "手机壳防摔", "护眼台灯", "婴儿推车轻便"]
     return [
-        f"{lots.choice(brands)} {lots.choice(nouns if n % 3 else wide)} {lots.randrange(size)}"
+        f"{rng.choice(brands)} {rng.choice(nouns if n % 3 else wide)} {rng.randrange(size)}"
         for n in range(size)
     ]
 
@@ -55,13 +53,8 @@ def make_pool(size: int, folder: Path) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / "vectors.npy", draw_vectors(size, 1), allow_pickle=False)
     np.save(folder / "queries.npy", draw_vectors(QUERIES, 2), allow_pickle=False)
-    texts = draw_texts(size, 1)
-    # Queries ask for titles of the pool's own kind, its model numbers among them.
-    queries = draw_texts(size, 2)[:QUERIES] if size >= QUERIES else draw_texts(QUERIES, 2)
-    for name, lines in (("texts", texts), ("query_texts", queries)):
-        (folder / f"{name}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        split = "\n".join(" ".join(terms(line)) for line in lines)
-        (folder / f"{name.replace('texts', 'terms')}.txt").write_text(split + "\n", "utf-8")
+    texts = draw_texts(size)
+    (folder / "texts.txt").write_text("\n".join(texts) + "\n", encoding="utf-8")
     return sum(len(text.encode()) for text in texts)
 
 

@@ -18,27 +18,24 @@ def markdown(result: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for size in result["sizes"]:
-        for r in sorted(size["rows"], key=lambda r: (r["kind"], r["batch"])):
-            recall = "–" if r["recall"] is None else f"{r['recall']:.3f}"
+        for r in sorted(size["rows"], key=lambda r: r["batch"]):
             ratio = r.get("ours_to_this")
-            shown = "–" if ratio is None or r["system"].startswith("ecomfs") else f"{ratio:.3g}"
+            shown = "–" if ratio is None or r["system"] == "ecomfs" else f"{ratio:.3g}"
             lines.append(
                 f"| {r['size']:,} | {r['batch']} | {r['system']} | {r['p50_ms']:.3f}"
-                f" | {r['p99_ms']:.3f} | {r['cpu_p50_ms']:.3f} | {shown} | {recall} |"
+                f" | {r['p99_ms']:.3f} | {r['cpu_p50_ms']:.3f} | {shown} | {r['recall']:.3f} |"
             )
     lines += [
         "",
-        "| pool | system | build s | open s | peak of build MB | resident MB | ÷ matrix + text |",
-        "|---|---|---|---|---|---|---|",
+        "| pool | system | build s | peak of build MB | resident MB | ÷ matrix + text |",
+        "|---|---|---|---|---|---|",
     ]
     for size in result["sizes"]:
         for name, m in size["memory"].items():
-            resident = m.get("resident_all_read_bytes", m["resident_bytes"])
+            resident = m["resident_bytes"]
             shares = f"{resident / (size['matrix_bytes'] + size['text_bytes']):.2f}"
-            if "lexical" in name or "bm25" in name:
-                shares = "–"
             lines.append(
-                f"| {size['size']:,} | {name} | {m['build_s']:.2f} | {m['open_s']:.2f}"
+                f"| {size['size']:,} | {name} | {m['build_s']:.2f}"
                 f" | {m['build_peak_bytes'] / _MB:,.1f} | {resident / _MB:,.1f} | {shares} |"
             )
     lines.append("")

@@ -57,7 +57,7 @@ APPLIANCES = [
 def test_labels_that_share_first_tokens() -> None:
     clf = classifier("product_category", APPLIANCES, language="en", readout="words", k=6)
     voice = clf.pipeline_.voices["en"]
-    assert voice.readout.looks > 1  # type: ignore[attr-defined]
+    assert voice.readout.reads_per_row > 1  # type: ignore[attr-defined]
     found = clf.explain("Samsung fridge freezer 400 litre, frost free")
     assert found.case.prompt is not None
     read = [found.prediction.probabilities[name] for name in clf.pipeline_.space.names]
@@ -89,7 +89,7 @@ def test_labels_in_chinese(readout: Any) -> None:
     assert read == pytest.approx(stepwise(clf, found.case.prompt, "zh"), abs=2e-3)
     if readout == "words":
         # The first character is the same in all of them, and is several tokens.
-        assert clf.pipeline_.voices["zh"].readout.looks > 1  # type: ignore[attr-defined]
+        assert clf.pipeline_.voices["zh"].readout.reads_per_row > 1  # type: ignore[attr-defined]
         assert found.prediction.label == "手表"
 
 

@@ -154,7 +154,7 @@ def test_labels_of_several_tokens_that_are_all_impossible_are_no_answer() -> Non
     """The shape of the trie alone would rank them: one half, one quarter, one quarter."""
     engine = Broken((-9999.0,))
     made = readout(engine, "shoes", "red hat", "red coat")
-    assert made.looks > 1
+    assert made.reads_per_row > 1
     prompt = of_tokens(1, 2)
     [found] = asyncio.run(made.read(engine, [prompt]))
     assert isinstance(found, Posterior)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecomfs.errors import ContextOverflowError, TemplateError
-from ecomfs.prompt import Asked, PromptBuilder, Template
+from ecomfs.prompt import PromptBuilder, PromptInput, Template
 from ecomfs.task import LabelSpace, load_task, template_source
 from ecomfs.types import Demonstration, Example, Language, Prompt
 
@@ -47,10 +47,10 @@ def test_demonstrations_stand_in_the_given_order_with_their_answers() -> None:
 def test_prompts_built_together_are_those_built_alone() -> None:
     shown = [demonstration(1, "first", "negative"), demonstration(2, "second")]
     asked = [
-        Asked({"text": "now"}, shown),
-        Asked({"other": "no such field"}),
-        Asked({"text": "long " * 400}, shown),
-        Asked({"text": "short list"}, (), (1,)),
+        PromptInput({"text": "now"}, shown),
+        PromptInput({"other": "no such field"}),
+        PromptInput({"text": "long " * 400}, shown),
+        PromptInput({"text": "short list"}, (), (1,)),
     ]
     calls: list[int] = []
 

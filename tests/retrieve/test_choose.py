@@ -10,7 +10,7 @@ import pytest
 
 from ecomfs.embed import HashedEmbedder
 from ecomfs.errors import ConfigError
-from ecomfs.retrieve import Choice, choose_similarity
+from ecomfs.retrieve import ChosenSimilarity, choose_similarity
 from ecomfs.retrieve.choose import WEIGHTS
 from ecomfs.task import FieldSpec
 from ecomfs.types import Example
@@ -28,21 +28,21 @@ def planted(
     size: int = 80,
     seed: int = 0,
     **options: float,
-) -> Choice:
-    lots = random.Random(seed)
+) -> ChosenSimilarity:
+    rng = random.Random(seed)
     examples, texts = [], []
     for i in range(size):
-        number, noun = lots.random(), lots.choice(NOUNS)
-        row: dict[str, object] = {"n": number, "plan": lots.choice("abcd")}
-        row |= {f"idle{j}": lots.random() for j in range(4)}
-        examples.append(Example(str(i), row, label(number, noun, lots)))
-        texts.append(f"a {noun} number {lots.randrange(10**6)}")
+        number, noun = rng.random(), rng.choice(NOUNS)
+        row: dict[str, object] = {"n": number, "plan": rng.choice("abcd")}
+        row |= {f"idle{j}": rng.random() for j in range(4)}
+        examples.append(Example(str(i), row, label(number, noun, rng)))
+        texts.append(f"a {noun} number {rng.randrange(10**6)}")
     return choose_similarity(examples, texts, HashedEmbedder(512), FIELDS, **options)
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_label_that_the_text_hides_chooses_the_fields(seed: int) -> None:
-    found = planted(lambda number, noun, lots: "high" if number > 0.5 else "low", seed=seed)
+    found = planted(lambda number, noun, rng: "high" if number > 0.5 else "low", seed=seed)
     assert found.weight > 0.5
     by_weight = {trial.weight: trial for trial in found.trials}
     assert by_weight[1.0].accuracy > by_weight[0.0].accuracy + 0.2
@@ -51,7 +51,7 @@ def test_a_label_that_the_text_hides_chooses_the_fields(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_label_that_only_the_text_tells_chooses_the_text(seed: int) -> None:
-    found = planted(lambda number, noun, lots: "ab"[noun in NOUNS[:3]], seed=seed)
+    found = planted(lambda number, noun, rng: "ab"[noun in NOUNS[:3]], seed=seed)
     assert found.weight < 0.5
     assert found.trials[0].accuracy > found.trials[-1].accuracy + 0.2
 
@@ -59,7 +59,7 @@ def test_a_label_that_only_the_text_tells_chooses_the_text(seed: int) -> None:
 @pytest.mark.parametrize("default", [0.0, 0.5])
 def test_pure_noise_keeps_the_default(default: float) -> None:
     kept = [
-        planted(lambda number, noun, lots: lots.choice("ab"), seed=seed, default=default).weight
+        planted(lambda number, noun, rng: rng.choice("ab"), seed=seed, default=default).weight
         for seed in range(12)
     ]
     # The best of four others passes one standard error by chance now and then (with noise any
@@ -69,7 +69,7 @@ def test_pure_noise_keeps_the_default(default: float) -> None:
 
 
 def test_the_numbers_go_with_the_choice() -> None:
-    found = planted(lambda number, noun, lots: "high" if number > 0.5 else "low")
+    found = planted(lambda number, noun, rng: "high" if number > 0.5 else "low")
     assert found.examples == 80
     assert [trial.weight for trial in found.trials] == [0.0, 0.25, 0.5, 0.75, 1.0]
     assert min(trial.behind for trial in found.trials) == 0
@@ -79,12 +79,12 @@ def test_the_numbers_go_with_the_choice() -> None:
 
 
 def test_copies_do_not_answer_for_each_other() -> None:
-    lots = random.Random(5)
-    rows = [({"n": lots.random(), "plan": "a"}, f"text {i}", lots.choice("xy")) for i in range(30)]
+    rng = random.Random(5)
+    rows = [({"n": rng.random(), "plan": "a"}, f"text {i}", rng.choice("xy")) for i in range(30)]
     examples = [Example(f"{i}-{c}", r, lab) for i, (r, _, lab) in enumerate(rows) for c in "ab"]
     texts = [text for _, text, _ in rows for _ in "ab"]
     found = choose_similarity(examples, texts, HashedEmbedder(512), FIELDS[:2])
-    # Labels are lots: a copy that answered would make every candidate right.
+    # Labels are random: votes of copies would make every candidate right.
     assert all(trial.accuracy < 0.8 for trial in found.trials)
 
 
@@ -101,9 +101,9 @@ def test_synthetic_examples_are_left_out() -> None:
 
 
 def test_pools_that_say_nothing_keep_the_default() -> None:
-    few = planted(lambda number, noun, lots: "high" if number > 0.5 else "low", size=10)
+    few = planted(lambda number, noun, rng: "high" if number > 0.5 else "low", size=10)
     assert (few.mode, few.weight, few.trials) == ("mixed", 0.5, ())
-    one = planted(lambda number, noun, lots: "only")
+    one = planted(lambda number, noun, rng: "only")
     assert (one.mode, one.trials) == ("mixed", ())
 
 

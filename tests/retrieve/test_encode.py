@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ecomfs.embed import HashedEmbedder
 from ecomfs.errors import ConfigError
-from ecomfs.retrieve import LabelShortlist, PrefixSharing, Retriever
+from ecomfs.retrieve import PrefixSharing, Retriever
 from ecomfs.retrieve.strategies import STRATEGIES
 from ecomfs.task import FieldSpec
 from ecomfs.types import Example, Row
@@ -23,8 +23,8 @@ MODES = ("tabular", "mixed")
 
 
 def pool(size: int = 40, seed: int = 0) -> tuple[list[Example], list[str]]:
-    lots = random.Random(seed)
-    rows: list[Row] = [{"n": n, "plan": lots.choice("abc")} for n in range(size)]
+    rng = random.Random(seed)
+    rows: list[Row] = [{"n": n, "plan": rng.choice("abc")} for n in range(size)]
     examples = [
         Example(f"e{i}", row, "high" if i >= size // 2 else "low") for i, row in enumerate(rows)
     ]
@@ -136,13 +136,10 @@ def test_an_updated_pool_is_as_one_built_anew(mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_shortlist_and_sharing_take_rows(mode: str) -> None:
+def test_sharing_takes_rows(mode: str) -> None:
     retriever = make(mode)
     rows: list[Row] = [{"n": 1, "plan": "a"}, {"n": 39, "plan": "a"}]
     queries = ["red shoe", "red shoe"]
-    if mode == "tabular":
-        shortlist = LabelShortlist(retriever, {"high": "a large order", "low": "a small order"})
-        assert shortlist.shortlist(queries, 1, rows=rows) == [["low"], ["high"]]
     arranged = PrefixSharing(retriever, 4, clusters=2).arrange(queries, rows=rows)
     assert all(len(arranged.demonstrations(row)) == 4 for row in (0, 1))
 

@@ -1,4 +1,4 @@
-"""What was made from an example is left out with it."""
+"""Texts that are the query itself, and examples made from another, are left out."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pytest
 
 from ecomfs.embed import HashedEmbedder
 from ecomfs.retrieve import Retriever
+from ecomfs.retrieve.exclusion import DuplicateFinder
 from ecomfs.types import Example
 
 ROWS = [
@@ -26,11 +27,11 @@ def shown(query: str, **options: object) -> set[str]:
 
 
 @pytest.mark.parametrize("id_", ["a", "a1"])
-def test_an_id_takes_its_kin_with_it(id_: str) -> None:
+def test_an_id_excludes_its_rewrites_and_their_source(id_: str) -> None:
     assert shown("late", exclude_ids=[{id_}]) == {"b", "c", "x"}
 
 
-def test_a_text_takes_its_kin_with_it() -> None:
+def test_a_text_excludes_its_rewrites_and_their_source() -> None:
     assert shown("Arrived late!", leave_self_out=True) == {"b", "c", "x"}
     assert shown("Delivery was slow", leave_self_out=True) == {"b", "c", "x"}
 
@@ -39,3 +40,26 @@ def test_others_are_alone() -> None:
     assert shown("warm", exclude_ids=[{"b"}]) == {"a", "a1", "a2", "c", "x"}
     assert shown("warm", exclude_ids=[{"x"}]) == {"a", "a1", "a2", "b", "c"}
     assert shown("warm") == {"a", "a1", "a2", "b", "c", "x"}
+
+
+TEXTS = ["Great shoes!", "great  SHOES", "Great shoe", "👍", "👍 ", "👎", "", "很好，下次还来！"]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("ＧＲＥＡＴ shoes...", (0, 1)),
+        ("great shoe", (2,)),
+        ("great, shoes", ()),
+        ("great shoes?", ()),
+        ("👍", (3, 4)),
+        ("👎", (5,)),
+        ("很好 下次还来", (7,)),
+        ("nothing like it", ()),
+        ("  ", (6,)),
+    ],
+)
+def test_texts_that_a_reader_takes_for_the_same_are_copies(
+    query: str, expected: tuple[int, ...]
+) -> None:
+    assert DuplicateFinder(TEXTS).find(query) == expected

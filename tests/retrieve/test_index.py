@@ -1,20 +1,23 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ecomfs.retrieve import DenseIndex
-from ecomfs.retrieve.half import HalfRows
-from ecomfs.retrieve.index import Groups
+from ecomfs.embed import HashedEmbedder
+from ecomfs.retrieve import DenseIndex, Retriever
+from ecomfs.retrieve import index as index_module
+from ecomfs.retrieve.index import Excluded, Groups
+from ecomfs.types import Example
 
 
 def unit(
     rows: int, dimensions: int, seed: int, *, distinct: int | None = None
 ) -> NDArray[np.float32]:
-    lots = np.random.default_rng(seed)
-    vectors = lots.normal(size=(distinct or rows, dimensions))
+    rng = np.random.default_rng(seed)
+    vectors = rng.normal(size=(distinct or rows, dimensions))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors[np.arange(rows) % len(vectors)].astype(np.float32)
 
@@ -41,15 +44,36 @@ def test_equals_sorting_everything(
 
 
 @settings(max_examples=20, deadline=None)
-@given(seed=st.integers(0, 999), distinct=st.integers(1, 40))
-def test_a_query_gets_the_same_answer_alone_and_in_a_batch(seed: int, distinct: int) -> None:
-    index = DenseIndex(unit(300, 96, seed, distinct=distinct))
-    queries = unit(33, 96, seed + 1)
-    together = index.search(queries, 7)
+@given(
+    seed=st.integers(0, 999),
+    size=st.integers(1, 700),
+    distinct=st.integers(1, 40),
+    dimensions=st.sampled_from([1, 3, 96, 384]),
+)
+def test_a_query_gets_the_same_answer_alone_and_in_a_batch(
+    seed: int, size: int, distinct: int, dimensions: int
+) -> None:
+    index = DenseIndex(unit(size, dimensions, seed, distinct=distinct))
+    queries = unit(33, dimensions, seed + 1)
+    groups = Groups(np.arange(size) % 5)
+    for options in ({}, {"groups": groups, "per_group": 2}):
+        together = index.search(queries, 7, **options)  # type: ignore[arg-type]
+        for number, query in enumerate(queries):
+            alone = index.search(query[None], 7, **options)[0]  # type: ignore[arg-type]
+            assert alone.positions.tolist() == together[number].positions.tolist()
+            np.testing.assert_array_equal(alone.similarities, together[number].similarities)
+    near = index.near(queries, 0.9)
     for number, query in enumerate(queries):
-        alone = index.search(query[None], 7)[0]
-        assert alone.positions.tolist() == together[number].positions.tolist()
-        np.testing.assert_array_equal(alone.similarities, together[number].similarities)
+        assert index.near(query[None], 0.9)[0].tolist() == near[number].tolist()
+
+
+def test_large_batches_are_searched_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors, queries = unit(90, 16, 0), unit(11, 16, 1)
+    excluded = [{number} for number in range(11)]
+    whole = DenseIndex(vectors).search(queries, 5, excluded=excluded)
+    monkeypatch.setattr(index_module, "_CELLS", 200)
+    parts = DenseIndex(vectors).search(queries, 5, excluded=excluded)
+    assert [h.positions.tolist() for h in parts] == [h.positions.tolist() for h in whole]
 
 
 def test_groups_get_their_nearest_however_far() -> None:
@@ -75,59 +99,40 @@ def test_near_finds_all_above_a_threshold() -> None:
     assert [n.tolist() for n in near] == [[0, 1], [2]]
 
 
-@settings(max_examples=25, deadline=None)
-@given(
-    size=st.integers(1, 5000),
-    distinct=st.integers(1, 5000),
-    n=st.integers(0, 40),
-    queries=st.integers(1, 6),
-    seed=st.integers(0, 99),
-    data=st.data(),
-)
-def test_large_float16_pools_are_found_exactly(
-    size: int, distinct: int, n: int, queries: int, seed: int, data: st.DataObject
-) -> None:
-    """Blocks, ties across blocks, exclusions; float16 kept and float32 kept give the same."""
-    vectors = unit(size, 256, seed, distinct=distinct).astype(np.float16)
-    asked = unit(queries, 256, seed + 1)
-    excluded = [set(data.draw(st.lists(st.integers(0, size - 1), max_size=5))) for _ in asked]
-    found = DenseIndex(vectors).search(asked, n, excluded=excluded)
-    wide = DenseIndex(vectors.astype(np.float32)).search(asked, n, excluded=excluded)
-    for query, banned, hits, other in zip(asked, excluded, found, wide, strict=True):
-        exact = np.einsum("ij,j->i", vectors.astype(np.float32), query).astype(np.float64)
-        order = [p for p in np.argsort(-exact, kind="stable").tolist() if p not in banned][:n]
-        np.testing.assert_allclose(hits.similarities, exact[order], atol=1e-6)
-        assert hits.positions.tolist() == other.positions.tolist()
-        np.testing.assert_array_equal(hits.similarities, other.similarities)
+def test_an_updated_pool() -> None:
+    vectors = unit(600, 32, 0)
+    positions = np.concatenate([np.arange(4, 500), np.full(100, -1)])
+    updated = DenseIndex(vectors[:500]).updated(positions, vectors[500:])
+    np.testing.assert_array_equal(updated.vectors, vectors[4:])
 
 
-def test_a_large_float16_pool_is_not_copied() -> None:
-    vectors = unit(5000, 256, 0).astype(np.float16)
-    index = DenseIndex(vectors)
-    assert isinstance(index.vectors, HalfRows)
-    assert np.shares_memory(index.vectors.stored, vectors)
-    assert index.vectors[np.array([3, 1])].dtype == np.float32
+@given(st.data())
+def test_it_is_the_set_of_its_positions(data: st.DataObject) -> None:
+    labels = data.draw(st.lists(st.integers(0, 4), min_size=1, max_size=20))
+    _, numbers = np.unique(labels, return_inverse=True)
+    groups = Groups(numbers)
+    places = st.integers(0, len(labels) - 1)
+    single, more = data.draw(st.sets(places)), data.draw(st.sets(places))
+    allowed = data.draw(st.none() | st.lists(st.integers(0, len(groups.members) - 1)))
+    excluded = Excluded(single, groups, allowed)
+    listed = set(single)
+    if allowed is not None:
+        listed |= {p for p, number in enumerate(numbers.tolist()) if number not in allowed}
+    everything = np.arange(len(labels))
+    assert set(excluded) == listed == set(excluded.places().tolist())
+    assert len(excluded) == len(listed) == len(excluded.places())
+    assert [p in excluded for p in everything] == [p in listed for p in everything.tolist()]
+    assert excluded.free(everything).tolist() == [p not in listed for p in everything.tolist()]
+    left = [sum(p not in listed for p in members.tolist()) for members in groups.members]
+    assert excluded.left(groups).tolist() == left
+    assert set(excluded | more) == listed | more
+    excluded.update(more)
+    assert set(excluded) == listed | more
 
 
-def test_groups_and_thresholds_in_a_large_float16_pool() -> None:
-    vectors, queries = unit(5000, 256, 0).astype(np.float16), unit(9, 256, 1)
-    groups = Groups(np.arange(5000) % 7)
-    half, wide = DenseIndex(vectors), DenseIndex(vectors.astype(np.float32))
-    for m in (1, 9):
-        for far in (True, False):
-            one = half.search(queries[:m], 3, groups=groups, per_group=2, far_groups=far)
-            two = wide.search(queries[:m], 3, groups=groups, per_group=2, far_groups=far)
-            assert [h.positions.tolist() for h in one] == [h.positions.tolist() for h in two]
-        near = zip(half.near(queries[:m], 0.2), wide.near(queries[:m], 0.2), strict=True)
-        assert all(np.array_equal(a, b) for a, b in near)
-
-
-def test_an_updated_float16_pool() -> None:
-    vectors = unit(6000, 256, 0).astype(np.float16)
-    index = DenseIndex(vectors[:5000])
-    positions = np.concatenate([np.arange(4, 5000), np.full(1000, -1)])
-    updated = index.updated(positions, vectors[5000:].astype(np.float32))
-    whole = DenseIndex(vectors[4:])
-    everything = np.arange(len(whole))
-    assert isinstance(updated.vectors, HalfRows)
-    np.testing.assert_array_equal(updated.vectors[everything], whole.vectors[everything])
+def test_a_label_named_twice_allows_no_other() -> None:
+    rows = [("soft", "good"), ("torn", "bad"), ("blue", "other")]
+    examples = [Example(f"e{n}", {"text": t}, label) for n, (t, label) in enumerate(rows)]
+    retriever = Retriever(examples, [t for t, _ in rows], HashedEmbedder(64), strategy="top_k")
+    (shown,) = retriever.retrieve(["blue"], 3, labels=[["good", "good", "bad"]])
+    assert {d.example.label for d in shown} == {"good", "bad"}

@@ -1,15 +1,12 @@
 from __future__ import annotations
 
-import sys
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ecomfs.errors import ConfigError, PoolError
-from ecomfs.retrieve import DenseIndex, build_index
+from ecomfs.retrieve import DenseIndex
 from ecomfs.retrieve.index import Groups
 from ecomfs.retrieve.ivf import IVFIndex
 
@@ -17,9 +14,9 @@ SIZE, DIMENSIONS = 4000, 24
 
 
 def clustered(size: int, seed: int) -> NDArray[np.float32]:
-    lots = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     centres = np.random.default_rng(99).normal(size=(40, DIMENSIONS))
-    vectors = centres[lots.integers(0, 40, size)] + 0.4 * lots.normal(size=(size, DIMENSIONS))
+    vectors = centres[rng.integers(0, 40, size)] + 0.4 * rng.normal(size=(size, DIMENSIONS))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     # As stored, so that the exact index compares the same numbers.
     return vectors.astype(np.float16).astype(np.float32)
@@ -137,9 +134,9 @@ def test_rank_and_near(ivf: IVFIndex, exact: DenseIndex) -> None:
 
 def changed(seed: int) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
     """A pool that lost 300 examples, gained 200, and changed its order."""
-    lots = np.random.default_rng(seed)
-    positions = np.concatenate([lots.choice(SIZE, SIZE - 300, replace=False), np.full(200, -1)])
-    lots.shuffle(positions)
+    rng = np.random.default_rng(seed)
+    positions = np.concatenate([rng.choice(SIZE, SIZE - 300, replace=False), np.full(200, -1)])
+    rng.shuffle(positions)
     new = clustered(200, seed + 10)
     whole = np.empty((len(positions), DIMENSIONS), dtype=np.float32)
     whole[positions >= 0], whole[positions < 0] = VECTORS[positions[positions >= 0]], new
@@ -178,20 +175,9 @@ def test_an_index_that_changed_much_is_built_anew(ivf: IVFIndex) -> None:
     np.testing.assert_array_equal(rebuilt.vectors[np.array([2000])], QUERIES[:1])
 
 
-def test_a_file_is_mapped_and_answers_the_same(ivf: IVFIndex, tmp_path: Path) -> None:
-    ivf.save(tmp_path / "lists.ivf")
-    opened = IVFIndex.open(tmp_path / "lists.ivf", ivf.probes, ivf.recall)
-    for mine, yours in zip(opened.search(QUERIES, 8), ivf.search(QUERIES, 8), strict=True):
-        assert mine.positions.tolist() == yours.positions.tolist()
-    np.testing.assert_array_equal(opened.vectors[np.arange(50)], VECTORS[:50])
-    (tmp_path / "broken.ivf").write_text("not an index")
-    with pytest.raises(PoolError, match=r"broken\.ivf: not an index"):
-        IVFIndex.open(tmp_path / "broken.ivf", 1, 1)
-
-
 def test_vectors_without_clusters_are_not_all_looked_at() -> None:
-    lots = np.random.default_rng(0)
-    vectors = lots.normal(size=(8000, 64)).astype(np.float32)
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(8000, 64)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     index = IVFIndex.build(vectors)
     assert index.probes <= index._lists.nlist / 4
@@ -204,18 +190,3 @@ def test_vectors_without_clusters_are_not_all_looked_at() -> None:
 def test_a_tiny_index() -> None:
     index = IVFIndex.build(VECTORS[:3])
     assert sorted(index.search(QUERIES[:1], 8)[0].positions.tolist()) == [0, 1, 2]
-
-
-def test_kinds() -> None:
-    assert isinstance(build_index(VECTORS[:50]), DenseIndex)
-    assert isinstance(build_index(VECTORS[:200], "ivf"), IVFIndex)
-    assert build_index(VECTORS[:50]).description == "exact, 50 vectors"
-    assert "recall@10" in build_index(VECTORS[:200], "ivf").description
-    with pytest.raises(ConfigError, match="choose auto, exact or ivf"):
-        build_index(VECTORS[:50], "best")
-
-
-def test_faiss_is_asked_for_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "faiss", None)
-    with pytest.raises(ConfigError, match="faiss"):
-        build_index(VECTORS[:50], "ivf")

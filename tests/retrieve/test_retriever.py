@@ -133,35 +133,6 @@ def test_labels_take_the_odd_place_in_turn_over_many_queries() -> None:
     assert min(extra["a"], extra["b"]) > 15
 
 
-@pytest.mark.parametrize(
-    ("order", "expected"),
-    [
-        ("similar_last", [2, 1, 0]),
-        ("similar_first", [0, 1, 2]),
-        ("edges", [1, 2, 0]),
-        ("similar-last", [2, 1, 0]),
-    ],
-)
-def test_orders(order: str, expected: list[int]) -> None:
-    retriever = make(
-        [("red shoe", "x"), ("red shoes", "x"), ("blue hat", "x")], strategy="top_k", order=order
-    )
-    shown = retriever.retrieve(["red shoe"], 3)[0]
-    assert [d.example.id for d in shown] == [f"e{n}" for n in expected]
-
-
-def test_shuffled_order_is_repeatable_and_depends_on_the_query() -> None:
-    rows = [(f"shoe {n}", "x") for n in range(6)]
-    retriever = make(rows, strategy="top_k", order="shuffled")
-    orders = [
-        tuple(d.example.id for d in shown)
-        for shown in retriever.retrieve([f"shoe {n}" for n in range(9)], 6)
-    ]
-    assert len(set(orders)) > 1
-    again = make(rows, strategy="top_k", order="shuffled").retrieve(["shoe 4"], 6)[0]
-    assert tuple(d.example.id for d in again) == orders[4]
-
-
 @settings(max_examples=50, deadline=None)
 @given(pools, st.lists(words, max_size=4), st.integers(1, 40))
 def test_votes_are_distributions_without_zeros(
@@ -207,7 +178,7 @@ def test_no_queries() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"strategy": "psychic"}, {"order": "sideways"}], ids=["strategy", "order"]
+    "options", [{"strategy": "psychic"}, {"mode": "telepathy"}], ids=["strategy", "mode"]
 )
 def test_unknown_names_are_refused_with_the_choice(options: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match="choose"):

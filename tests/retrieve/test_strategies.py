@@ -15,7 +15,6 @@ from ecomfs.retrieve.strategies import (
     MMR,
     STRATEGIES,
     Adaptive,
-    Ambiguous,
     Balanced,
     Candidates,
     Fixed,
@@ -61,11 +60,11 @@ def choose(
 
 
 def scene(seed: int, size: int) -> tuple[NDArray[np.float32], list[int], NDArray[np.float32]]:
-    lots = np.random.default_rng(seed)
-    vectors = unit(lots.normal(size=(size, 5)) + 0.5)
+    rng = np.random.default_rng(seed)
+    vectors = unit(rng.normal(size=(size, 5)) + 0.5)
     # Labels 0 … L-1, all of them in use.
-    labels = np.unique(lots.integers(0, 4, size), return_inverse=True)[1].tolist()
-    return vectors, labels, unit(lots.normal(size=(1, 5)))[0]
+    labels = np.unique(rng.integers(0, 4, size), return_inverse=True)[1].tolist()
+    return vectors, labels, unit(rng.normal(size=(1, 5)))[0]
 
 
 @settings(max_examples=40, deadline=None)
@@ -87,7 +86,7 @@ def test_every_strategy_keeps_the_rules(
     assert len(set(chosen)) == len(chosen) <= k
     assert not excluded.intersection(chosen)
     assert set(chosen) <= set(range(size))
-    if name not in ("adaptive", "balanced", "ambiguous"):
+    if name not in ("adaptive", "balanced"):
         assert len(chosen) == min(k, size - len(excluded))
     assert chosen == choose(strategy, vectors, labels, query, k, seed=seed, excluded=excluded)
 
@@ -132,20 +131,9 @@ def test_dpp_fills_up_with_duplicates_when_nothing_else_is_left() -> None:
     assert len(choose(DPP(), vectors, [0] * 4, np.array([1, 0], dtype=np.float32), 3)) == 3
 
 
-def test_ambiguous_puts_the_nearest_mistakes_first() -> None:
-    vectors, labels, query = scene(5, 40)
-    nearest = choose(TopK(), vectors, labels, query, 16)
-    far = next(p for p in range(40) if p not in nearest)
-    wrong = [f"e{nearest[3]}", f"e{nearest[9]}", f"e{nearest[12]}", f"e{far}", "unknown"]
-    chosen = choose(Ambiguous(wrong, others=TopK()), vectors, labels, query, 4)
-    assert chosen == [nearest[3], nearest[9], nearest[0], nearest[1]]
-    without = choose(Ambiguous(others=TopK()), vectors, labels, query, 4)
-    assert without == nearest[:4]
-
-
 def test_reweighting_favours_the_rare_label() -> None:
-    lots = np.random.default_rng(0)
-    vectors = unit(lots.normal(size=(60, 8)) * 0.2 + np.eye(8)[0])
+    rng = np.random.default_rng(0)
+    vectors = unit(rng.normal(size=(60, 8)) * 0.2 + np.eye(8)[0])
     labels = [1 if n % 12 == 0 else 0 for n in range(60)]
     query = np.eye(8, dtype=np.float32)[0]
 
@@ -160,8 +148,8 @@ def test_reweighting_favours_the_rare_label() -> None:
 
 
 def test_adaptive_shows_less_where_neighbours_agree() -> None:
-    lots = np.random.default_rng(0)
-    vectors = unit(lots.normal(size=(40, 6)) * 0.3 + np.repeat(np.eye(6)[:2], 20, axis=0) * 3)
+    rng = np.random.default_rng(0)
+    vectors = unit(rng.normal(size=(40, 6)) * 0.3 + np.repeat(np.eye(6)[:2], 20, axis=0) * 3)
     agreed = [0] * 20 + [1] * 20
     mixed = [n % 2 for n in range(40)]
     query = np.eye(6, dtype=np.float32)[0]
@@ -206,9 +194,7 @@ def test_fixed_ids_are_shown_as_given() -> None:
     assert choose(strategy, vectors, labels, query, 2, excluded=frozenset({9})) == [4, 7]
 
 
-@pytest.mark.parametrize(
-    "make", [lambda: MMR(1.5), lambda: Ambiguous(share=-1), lambda: Adaptive(least=-1)]
-)
+@pytest.mark.parametrize("make", [lambda: MMR(1.5), lambda: Adaptive(least=-1)])
 def test_settings_out_of_range_are_refused(make: object) -> None:
     with pytest.raises(ConfigError):
         make()  # type: ignore[operator]

@@ -77,9 +77,9 @@ def test_without_gaps_it_is_gower(
 
 @settings(deadline=None)
 @given(cells(missing=True), st.randoms(use_true_random=False))
-def test_the_order_of_rows_does_not_matter(pool: list[dict[str, Any]], lots: Any) -> None:
+def test_the_order_of_rows_does_not_matter(pool: list[dict[str, Any]], rng: Any) -> None:
     order = list(range(len(pool)))
-    lots.shuffle(order)
+    rng.shuffle(order)
     names = labelled(pool)
     one = TabularSpace(FIELDS).fit(pool, names).embed(pool)
     other = TabularSpace(FIELDS).fit([pool[p] for p in order], [names[p] for p in order])

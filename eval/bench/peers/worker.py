@@ -3,8 +3,8 @@
     python worker.py MODULE FOLDER
 
 ``MODULE`` is a file beside this one with a class ``System``; ``FOLDER`` holds the pool:
-``vectors.npy`` and ``queries.npy`` (float16 unit rows), ``texts.txt`` and ``query_texts.txt``.
-Times are taken in here, so that the pipe costs nobody anything; memory is that of the process
+``vectors.npy`` and ``queries.npy`` (float16 unit rows) and ``texts.txt``.
+Times are taken in here, without the pipe; memory is that of the process
 beyond what it held when its packages were imported. Needs nothing of the project, so that it
 runs in every peer's environment.
 """
@@ -27,11 +27,11 @@ class System(Protocol):
     """What is measured."""
 
     def __init__(self, folder: Path) -> None:
-        """Build from the pool; or open, when ``prepare`` did the building."""
+        """Build from the pool."""
 
     def search(self, numbers: list[int]) -> tuple[list[list[int]], Any]:
         """For each numbered query, the positions of its eight neighbours, the best first, and
-        their similarities in whatever form; ``None`` where a system does not tell them."""
+        their similarities in whatever form."""
 
 
 def memory(field: str) -> int:
@@ -42,9 +42,9 @@ def memory(field: str) -> int:
     raise RuntimeError(f"no {field} in /proc/self/status: Linux only")
 
 
-def read_texts(folder: Path, name: str = "texts.txt") -> list[str]:
-    """The texts of the pool, or of the queries."""
-    return (folder / name).read_text(encoding="utf-8").splitlines()
+def read_texts(folder: Path) -> list[str]:
+    """The texts of the pool."""
+    return (folder / "texts.txt").read_text(encoding="utf-8").splitlines()
 
 
 def main() -> None:
@@ -72,8 +72,7 @@ def main() -> None:
                 answer["cpu_ms"].append(1e3 * (time.process_time() - cpu))
                 answer["ms"].append(1e3 * (time.perf_counter() - wall))
                 answer["found"].append(found)
-        elif order["do"] == "touch":  # any other order only asks for the memory
-            system.touch()
+        # Any other order only asks for the memory.
         answer |= {"rss": memory("VmRSS") - before, "peak": memory("VmHWM") - before}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()

@@ -1,18 +1,84 @@
-"""From generated text to a label, tolerantly, but never by guessing.
-
-Models without log-probabilities answer in prose: ``"Positive."``, ``Answer: B``, ``“好评”``,
-``情感：差评``, ``ＰＯＳＩＴＩＶＥ``. The parser takes the first line, and as few quotes, marks
-and words of a lead-in off its ends as it takes to find a label: ``C#.`` is ``C#`` before it is
-``C``. Signs that carry meaning are never taken off. Text that names no label, or names two, is
-``None``: the caller reports it as *invalid*.
-"""
+"""Labels from generated text, for engines that give nothing better."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import Self
 
+from ecomfs.engine.protocol import Engine
+from ecomfs.errors import EngineError
+from ecomfs.readout.logprob import Readout, Wording
+from ecomfs.readout.verbalizer import Verbalizer
 from ecomfs.task import LabelSpace, label_number, plain_key
+from ecomfs.types import Posterior, Prompt
+
+
+class TextReadout(Readout):
+    """Generates a short answer and parses it. The posterior is one-hot: without
+    log-probabilities the confidence is unknown.
+
+    Parameters
+    ----------
+    space
+        The labels.
+    verbalizer
+        The answers that stand for them in the prompt.
+    max_tokens
+        Most tokens of an answer.
+
+    Examples
+    --------
+    >>> from ecomfs.task import Label
+    >>> space = LabelSpace([Label("good"), Label("bad")])
+    >>> TextReadout(space, Verbalizer("words", ("good", "bad"))).name
+    'text'
+    """
+
+    needs = "text"
+    name = "text"
+
+    def __init__(self, space: LabelSpace, verbalizer: Verbalizer, max_tokens: int = 24) -> None:
+        self._space = space
+        self._verbalizer = verbalizer
+        self._parser = LabelParser(space, verbalizer.answers)
+        self._max_tokens = max_tokens
+
+    @staticmethod
+    def supported(engine: Engine) -> bool:
+        return engine.capabilities.generates
+
+    @classmethod
+    def of(cls, wording: Wording, engine: Engine) -> Self:
+        return cls(wording.space, wording.verbalizer)
+
+    def subset(self, places: Sequence[int]) -> Self:
+        return type(self)(
+            LabelSpace([self._space.labels[i] for i in places]),
+            self._verbalizer.subset(places),
+            self._max_tokens,
+        )
+
+    async def read(
+        self, engine: Engine, prompts: Sequence[Prompt]
+    ) -> list[Posterior | EngineError]:
+        out: list[Posterior | EngineError] = []
+        for generation in await engine.generate(prompts, max_tokens=self._max_tokens, stop=("\n",)):
+            if isinstance(generation, EngineError):
+                out.append(generation)
+                continue
+            label = self._parser.parse(generation.text)
+            one_hot = tuple(float(i == label) for i in range(len(self._space)))
+            out.append(
+                Posterior(
+                    one_hot if label is not None else (),
+                    raw=generation.text,
+                    prompt_tokens=generation.prompt_tokens,
+                    cached_tokens=generation.cached_tokens,
+                )
+            )
+        return out
+
 
 _LEAD_IN = re.compile(
     r"^(?:the\s+)?(?:final\s+)?(?:answer|label|category|class|sentiment|intent|output|result"
@@ -29,13 +95,24 @@ _MOST_MARKS = 16
 
 
 class LabelParser:
-    """Parses answers for one label space and one set of answer strings.
+    """The label that a text names, tolerantly but without guessing.
 
-    Args:
-        space: the label space (names and aliases are understood).
-        answers: the strings the prompt taught, aligned with the space (words or codes); they
-            take precedence over names and aliases.
+    Models without log-probabilities answer in prose: ``"Positive."``, ``Answer: B``, ``“好评”``,
+    ``情感：差评``, ``ＰＯＳＩＴＩＶＥ``. The parser takes the first line, and removes as few
+    quotes, marks and words of a lead-in from its ends as are needed to find a label: ``C#.`` is
+    ``C#`` before it is ``C``. Signs that carry meaning are never removed. Text that names no
+    label, or names two, gives ``None``: the caller reports it as *invalid*.
 
+    Parameters
+    ----------
+    space
+        The label space; names and aliases are recognised.
+    answers
+        The strings in the prompt, aligned with the space (words or codes); they take precedence
+        over names and aliases.
+
+    Examples
+    --------
     >>> from ecomfs.task import load_task
     >>> space = LabelSpace.resolve(load_task("review_sentiment"), [])
     >>> parser = LabelParser(space, ["A", "B"])
@@ -51,11 +128,11 @@ class LabelParser:
         self._plain: dict[str, int | None] = {}
         self._words: dict[str, int | None] = {}
         for place, answer in enumerate(answers):
-            _claim(self._plain, plain_key(answer), place)
+            _assign(self._plain, plain_key(answer), place)
         for place, label in enumerate(space.labels):
             for spelling in label.spellings():
-                _claim(self._words, plain_key(spelling), place)
-        # What the prompt taught comes before other meanings of the same word.
+                _assign(self._words, plain_key(spelling), place)
+        # The prompt's answers come before other meanings of the same word.
         self._words |= self._plain
         # Single characters and bare numbers occur in prose by accident; whole answers only.
         for word in [w for w in self._words if len(w) < 2 or label_number(w) is not None]:
@@ -83,8 +160,8 @@ class LabelParser:
         return self._plain[key] if key in self._plain else self._space.index(text)
 
     def _mentioned(self, text: str) -> int | None:
-        """The one label mentioned in a sentence. Longer spellings hide the shorter ones they
-        contain ("not positive" is a spelling of its own only if the card says so)."""
+        """The one label mentioned in a sentence. Longer spellings are found before the shorter
+        ones they contain ("not positive" is a spelling only if the card has it)."""
         found: set[int | None] = set()
         rest = text
         for spelling in sorted(self._words, key=len, reverse=True):
@@ -105,13 +182,13 @@ _NO_WORD_BEFORE = rf"(?<![{_SIGN}])(?<!\d[.,])"
 _NO_WORD_AFTER = rf"(?![{_SIGN}])(?![.,]\d)"
 
 
-def _claim(owners: dict[str, int | None], key: str, place: int) -> None:
-    """A key that two labels share decides between none of them."""
+def _assign(owners: dict[str, int | None], key: str, place: int) -> None:
+    """Assign a key to a label; a key of two labels stands for neither."""
     owners[key] = place if owners.get(key, place) == place else None
 
 
 def _unmarked(text: str) -> Iterator[list[str]]:
-    """The text with ever more marks taken off its ends, those of one length together."""
+    """The text with more and more marks removed from its ends, those of one length together."""
     before = _BEFORE.match(text)
     after = _AFTER.search(text)
     left = min(before.end() if before else 0, _MOST_MARKS)

@@ -1,15 +1,18 @@
-"""Labels read from a list of likely tokens."""
+"""Labels read from lists of likely tokens, and from answers drawn under a constraint."""
 
 from __future__ import annotations
 
+import hashlib
 import math
+import unicodedata
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from ecomfs.engine.protocol import Chosen
 from ecomfs.errors import ConfigError
-from ecomfs.readout import AnswerTrie, TopReadout, Verbalizer, codes
+from ecomfs.readout import AnswerTrie, ChoiceReadout, TopReadout, Verbalizer, codes
 from ecomfs.task import Label, LabelSpace
 from ecomfs.types import Reading
 
@@ -73,8 +76,6 @@ def test_a_label_that_is_not_listed_is_never_the_answer(
 
 
 def _plain(text: str) -> str:
-    import unicodedata
-
     return unicodedata.normalize("NFKC", text).strip(" .)").casefold()
 
 
@@ -87,7 +88,7 @@ def test_the_order_of_the_labels_tells_nothing(
     order = data.draw(st.permutations(range(len(given_answers))))
     one = Verbalizer(kind, given_answers)  # type: ignore[arg-type]
     p, mass = TopReadout(one).posterior(listed)
-    turned, same = TopReadout(one.narrowed(order)).posterior(listed)
+    turned, same = TopReadout(one.subset(order)).posterior(listed)
     assert same == pytest.approx(mass)
     assert turned == pytest.approx([p[i] for i in order] if p else ())
 
@@ -150,8 +151,8 @@ def test_words_that_cannot_be_told_apart(answers: tuple[str, ...]) -> None:
     ],
 )
 def test_first_words_have_to_differ(answers: tuple[str, ...], suits: bool) -> None:
-    assert TopReadout(Verbalizer("words", answers)).suits(narrowed=True) is suits
-    assert TopReadout(Verbalizer("codes", ("A", "AB")[: len(answers)])).suits(narrowed=False)
+    assert TopReadout(Verbalizer("words", answers)).suits(shortlisted=True) is suits
+    assert TopReadout(Verbalizer("codes", ("A", "AB")[: len(answers)])).suits(shortlisted=False)
 
 
 @pytest.mark.parametrize("count", [35, 36, 200])
@@ -160,3 +161,98 @@ def test_codes_without_a_tokenizer_have_one_length(count: int) -> None:
     found = codes(space, None, " ", 3).answers
     assert len(set(found)) == count
     assert {len(code) for code in found} == {1 if count <= 35 else 2}
+
+
+END = "<end>"
+ANSWERS = st.lists(st.text("abc", min_size=1, max_size=4), min_size=2, max_size=8, unique=True)
+
+
+def weight(seed: int, said: str, token: str) -> float:
+    """A fixed language model over characters."""
+    return 1 + hashlib.sha256(f"{seed}/{said}/{token}".encode()).digest()[0]
+
+
+def shares(seed: int, answers: list[str], said: str) -> dict[str, float]:
+    """The next character under the constraint."""
+    allowed = {(a[len(said)] if len(a) > len(said) else END) for a in answers if a.startswith(said)}
+    weights = {token: weight(seed, said, token) for token in sorted(allowed)}
+    return {token: w / sum(weights.values()) for token, w in weights.items()}
+
+
+def exact(seed: int, answers: list[str], answer: str) -> float:
+    p = 1.0
+    for depth in range(len(answer) + 1):
+        token = answer[depth] if depth < len(answer) else END
+        p *= shares(seed, answers, answer[:depth])[token]
+    return p
+
+
+def drawn(seed: int, answers: list[str], separator: str = "") -> Chosen:
+    """Greedy constrained decoding, spelt out, with the alternatives of every character."""
+    said, steps = "", []
+    while True:
+        likely = shares(seed, answers, said)
+        token = max(likely, key=likely.__getitem__)
+        listed = {t: math.log(p) for t, p in likely.items()}
+        if not said:
+            steps.append((separator + token, {separator + t: p for t, p in listed.items()}))
+        else:
+            steps.append((token, listed))
+        if token == END:
+            return Chosen(separator + said, tuple(steps))
+        said += token
+
+
+@given(ANSWERS, st.integers(0, 1000), st.sampled_from(["", " "]))
+def test_a_choice_with_all_alternatives_is_exact(
+    answers: list[str], seed: int, separator: str
+) -> None:
+    choice = drawn(seed, answers, separator)
+    p = ChoiceReadout(Verbalizer("words", tuple(answers)), separator).posterior(choice)
+    assert sum(p) == pytest.approx(1)
+    assert all(value >= 0 for value in p)
+    at = answers.index(choice.text.removeprefix(separator))
+    assert p[at] == pytest.approx(exact(seed, answers, answers[at]))
+    for first in {a[0] for a in answers}:  # of the others, what turns off at the same place
+        group = [i for i, a in enumerate(answers) if a[0] == first]
+        expected = sum(exact(seed, answers, answers[i]) for i in group)
+        assert sum(p[i] for i in group) == pytest.approx(expected)
+
+
+@given(ANSWERS, st.integers(0, 1000), st.data())
+def test_the_order_of_the_labels_does_not_change_a_choice(
+    answers: list[str], seed: int, data: st.DataObject
+) -> None:
+    order = data.draw(st.permutations(range(len(answers))))
+    one = Verbalizer("words", tuple(answers))
+    choice = drawn(seed, answers)
+    p = ChoiceReadout(one, "").posterior(choice)
+    turned = ChoiceReadout(one.subset(order), "").posterior(choice)
+    assert turned == pytest.approx([p[i] for i in order])
+
+
+@given(ANSWERS, st.data())
+def test_without_probabilities_it_is_the_one_drawn(answers: list[str], data: st.DataObject) -> None:
+    readout = ChoiceReadout(Verbalizer("words", tuple(answers)), " ")
+    answer = data.draw(st.sampled_from(answers))
+    assert readout.posterior(Chosen(f" {answer}")) == tuple(float(a == answer) for a in answers)
+
+
+@given(st.text(max_size=8), ANSWERS)
+def test_text_that_is_no_answer_is_none(text: str, answers: list[str]) -> None:
+    readout = ChoiceReadout(Verbalizer("words", tuple(answers)), " ")
+    assert bool(readout.posterior(Chosen(text))) is (text in [f" {a}" for a in answers])
+
+
+def test_halves_of_characters_tell_nothing() -> None:
+    readout = ChoiceReadout(Verbalizer("words", ("好评", "差评")), "")
+    steps = (("\ufffd", {"\ufffd": -0.1}), ("\ufffd", {"\ufffd": -0.1}))
+    assert readout.posterior(Chosen("好评", steps)) == (1.0, 0.0)
+
+
+def test_a_label_off_a_full_list_is_bounded() -> None:
+    readout = ChoiceReadout(Verbalizer("words", ("a", "b", "c")), "")
+    listed = {"a": math.log(0.7), "b": math.log(0.2)}
+    p = readout.posterior(Chosen("a", (("a", listed),)))
+    assert p[0] > p[1] > p[2] > 0
+    assert p[2] == pytest.approx(0.05, abs=0.01)
