@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from ecomfs.ab.rows import TestRows
-from ecomfs.batch.score import Tally
+from ecomfs.batch import Tally
 from ecomfs.core import aio
 from ecomfs.core.progress import Progress, silent
 from ecomfs.pipeline import Case, Pipeline

@@ -7,8 +7,8 @@ import gc
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecomfs.batch.answer import row_key
 from ecomfs.batch.garbage import patient_collector
+from ecomfs.batch.journal import row_key
 
 CELLS = st.one_of(
     st.text(st.characters()), st.integers(), st.floats(), st.none(), st.lists(st.text())
