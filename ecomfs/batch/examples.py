@@ -352,11 +352,8 @@ def check_cells(card: TaskCard, fields: Mapping[str, Any], where: str) -> None:
 
     Examples
     --------
-    >>> from ecomfs.task import TaskCard
-    >>> card = TaskCard.model_validate({
-    ...     "name": "t", "version": 1, "instruction": {"en": "Sort."}, "label_space": "open",
-    ...     "fields": [{"name": "price", "kind": "number"}]})
-    >>> check_cells(card, {"price": "cheap"}, "line 2")
+    >>> from ecomfs.task import load_task
+    >>> check_cells(load_task("ad_response"), {"income": "high"}, "line 2")
     Traceback (most recent call last):
     ecomfs.errors.InputError: line 2: ...
     """

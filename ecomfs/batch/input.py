@@ -118,15 +118,12 @@ def read_marks(mapping: FieldMap, card: TaskCard, reader: TableReader) -> FieldM
     Examples
     --------
     >>> import pathlib, tempfile
-    >>> from ecomfs.task import TaskCard
+    >>> from ecomfs.task import load_task
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "in.csv"
-    >>> _ = path.write_text("item;price\\nmug;9,50\\n")
-    >>> card = TaskCard.model_validate({
-    ...     "name": "t", "version": 1, "instruction": {"en": "Sort."}, "label_space": "open",
-    ...     "fields": [{"name": "item"}, {"name": "price", "kind": "number"}]})
-    >>> reader = TableReader(path)
+    >>> _ = path.write_text("income;month\\n900,50;May\\n")
+    >>> card, reader = load_task("ad_response"), TableReader(path)
     >>> read_marks(FieldMap.resolve(card, reader.header), card, reader).conventions(card)
-    {'price': 'decimal comma'}
+    {'income': 'decimal comma'}
     """
     delimiter = reader.dialect.delimiter
     return mapping.decided(

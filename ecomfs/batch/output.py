@@ -212,7 +212,7 @@ def check_paths(source: str, output: Path) -> None:
     --------
     >>> check_paths("reviews.csv", Path("reviews.csv"))
     Traceback (most recent call last):
-    ecomfs.errors.ConfigError: -o: reviews.csv is the input (choose another file)
+    ecomfs.errors.ConfigError: -o reviews.csv and the input are the same file ...
     """
     check_output(output)
     base = Job(source, output).base

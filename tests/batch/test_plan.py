@@ -100,7 +100,7 @@ def test_an_interrupted_run_is_counted_as_done(source: Path) -> None:
     assert said.journal == ""
     whole = plan(source, engine, Selection(limit=100))
     assert whole.journaled == 0
-    assert "the selection changed" in whole.journal
+    assert "the selection (limit: none → 100) changed" in whole.journal
     engine.gone, before = False, sum(engine.calls)
     score_table(source, source.with_name("out.csv"), pipeline)
     assert sum(engine.calls) - before == said.asked.value
