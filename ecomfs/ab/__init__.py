@@ -1,25 +1,30 @@
 """Variants of a classifier on the same rows, or on split live traffic, to a decision."""
 
-from ecomfs.ab.arms import compare_log, read_gold
-from ecomfs.ab.contenders import Contender, check_variants, fit_variants
 from ecomfs.ab.outcome import METRICS, Outcome, check_page, check_targets, write_json, write_pages
-from ecomfs.ab.rows import TestRows, read_test_rows
+from ecomfs.ab.rows import ComparedRows, read_gold, read_test_rows
 from ecomfs.ab.run import Design, run
-from ecomfs.ab.traffic_log import Entry, Start, TrafficLog, TrafficRecord, now, read_log
-from ecomfs.ab.traffic_split import Split
-from ecomfs.ab.variant import Variant, read_variants
+from ecomfs.ab.traffic import (
+    LoggedPrediction,
+    LoggedStart,
+    TrafficLog,
+    TrafficRecord,
+    TrafficSplit,
+    compare_log,
+    now,
+    read_log,
+)
+from ecomfs.ab.variant import Variant, check_variants, fit_variants, read_variants
 
 __all__ = [
     "METRICS",
-    "Contender",
+    "ComparedRows",
     "Design",
-    "Entry",
+    "LoggedPrediction",
+    "LoggedStart",
     "Outcome",
-    "Split",
-    "Start",
-    "TestRows",
     "TrafficLog",
     "TrafficRecord",
+    "TrafficSplit",
     "Variant",
     "check_page",
     "check_targets",

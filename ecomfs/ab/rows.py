@@ -1,16 +1,16 @@
-"""The rows of a comparison: labelled, the same for all, cut into slices."""
+"""The rows of a comparison with their true labels, and labels that come after a live split."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ecomfs.batch import read_examples
-from ecomfs.errors import ConfigError
+from ecomfs.errors import ConfigError, DuplicateIdError, EmptyInputError, InputError
 from ecomfs.io import TableReader, text_encoding
 from ecomfs.pool import refuse_synthetic
-from ecomfs.task import LabelSpace, TaskCard
+from ecomfs.task import LabelSpace, TaskCard, column_labels, find_column
 from ecomfs.types import Example
 
 MOST_VALUES = 50
@@ -18,13 +18,21 @@ MOST_VALUES = 50
 
 
 @dataclass(frozen=True, slots=True)
-class TestRows:
-    """Attributes:
-    rows: with their true labels in the pool's spelling.
-    slices: column → one value a row.
-    """
+class ComparedRows:
+    """Labelled rows that every variant answers.
 
-    __test__ = False  # not a test class
+    Attributes
+    ----------
+    rows : tuple of Example
+        With their true labels in the pool's spelling.
+    slices : mapping
+        Column → one value per row.
+
+    Examples
+    --------
+    >>> len(ComparedRows((Example("r1", {"text": "fits"}, "positive"),), {"shop": ("A",)}))
+    1
+    """
 
     rows: tuple[Example, ...]
     slices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -44,19 +52,28 @@ def read_test_rows(
     slice_columns: Sequence[str] = (),
     limit: int | None = None,
     encoding: str | None = None,
-) -> TestRows:
+) -> ComparedRows:
     """The rows to compare on.
 
-    Args:
-        pool: all labelled examples (before any sample of them), which define the labels.
-        slice_columns: columns to compare by.
-        limit: only the first rows.
-        encoding: of a table that is not UTF-8; found out by default.
+    Parameters
+    ----------
+    pool : sequence of Example
+        All labelled examples (before any sample of them), which define the labels.
+    slice_columns : sequence of str
+        Columns to compare by.
+    limit : int, optional
+        Only the first rows.
+    encoding : str, optional
+        Of a table that is not UTF-8; detected by default.
 
-    Raises:
-        InputError: the file, a row, a column, doubled ids, or a synthetic row.
-        UnknownLabelError: a true label the pool has never heard of.
-        ConfigError: a slice column with too many values, or a limit below 1.
+    Raises
+    ------
+    InputError
+        The file, a row, a column, doubled ids, or a synthetic row.
+    UnknownLabelError
+        A true label that the pool does not have.
+    ConfigError
+        A slice column with too many values, or a limit below 1.
     """
     if limit is not None and limit < 1:
         raise ConfigError(f"limit {limit}", hint="one row or more")
@@ -70,18 +87,13 @@ def read_test_rows(
         replace(row, label=space.names[space.require(row.label, f"{path.name}, row {row.id!r}")])
         for row in rows
     )
-    return TestRows(gold, slices_of(path, slice_columns, len(rows), encoding))
+    return ComparedRows(gold, _slices_of(path, slice_columns, len(rows), encoding))
 
 
-def slices_of(
+def _slices_of(
     path: Path, columns: Sequence[str], rows: int, encoding: str | None = None
 ) -> dict[str, tuple[str, ...]]:
-    """The cells of some columns in the first rows of a table.
-
-    Raises:
-        ColumnError: the table has no such column.
-        ConfigError: a column has too many values to slice by.
-    """
+    """The cells of some columns in the first rows of a table."""
     if not columns:
         return {}
     reader = TableReader(path, encoding=text_encoding(path, encoding))
@@ -92,9 +104,90 @@ def slices_of(
             if len(values) < rows:
                 values.append(row.cells[column].strip())
     for column, values in found.items():
-        if (n := len(set(values))) > MOST_VALUES:
-            raise ConfigError(
-                f"{path.name}: column {column!r} has {n} values, too many to slice by",
-                hint=f"name a column of categories, with at most {MOST_VALUES} values",
-            )
+        _check_slice(path.name, column, values)
     return {column: tuple(values) for column, values in found.items()}
+
+
+def _check_slice(table: str, column: str, values: Iterable[str]) -> None:
+    if (n := len(set(values))) > MOST_VALUES:
+        raise ConfigError(
+            f"{table}: column {column!r} has {n} values, too many to slice by",
+            hint=f"name a column of categories, with at most {MOST_VALUES} values",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class GoldLabels:
+    """True labels of logged rows.
+
+    Attributes:
+        labels: row id → true label, as its file spells it.
+        slices: column → row id → value.
+        unlabelled: rows of the file that have no label yet.
+    """
+
+    labels: Mapping[str, str]
+    slices: Mapping[str, Mapping[str, str]]
+    unlabelled: int
+
+
+def read_gold(
+    path: Path,
+    card: TaskCard,
+    *,
+    id_column: str | None = None,
+    label_column: str | None = None,
+    slice_columns: Sequence[str] = (),
+    encoding: str | None = None,
+) -> GoldLabels:
+    """True labels by row id.
+
+    Parameters
+    ----------
+    encoding : str, optional
+        Of a table that is not UTF-8; detected by default.
+
+    Raises
+    ------
+    InputError
+        The file, its columns or a row; an id that is there twice.
+    EmptyInputError
+        No row has a label.
+    """
+    reader = TableReader(path, encoding=text_encoding(path, encoding))
+    name = path.name
+    label = find_column(reader.header, label_column, card.label_column, name, "--label-column ")
+    id_name = id_column or next((c for c in reader.header if c.casefold() == "id"), "id")
+    reader.require(id_name, *slice_columns)
+    labels: dict[str, str] = {}
+    lines: dict[str, int] = {}
+    slices: dict[str, dict[str, str]] = {column: {} for column in slice_columns}
+    rows = []
+    for row in reader.rows():
+        where = f"{name}, line {row.line}"
+        if row.error:
+            raise InputError(f"{name}, {row.error}")
+        id_ = row.cells[id_name]
+        if not id_:
+            raise InputError(f"{where}: column {id_name!r} is empty")
+        if id_ in lines:
+            raise DuplicateIdError(
+                f"{where}: id {id_!r} is already used on line {lines[id_]}",
+                hint="one true label per row",
+            )
+        lines[id_] = row.line
+        rows.append(row)
+    places = [f"{name}, line {row.line}" for row in rows]
+    found = column_labels([row.cells[label] for row in rows], places, label)
+    for row, text in zip(rows, found, strict=True):
+        if text is None:
+            continue
+        id_ = row.cells[id_name]
+        labels[id_] = text
+        for column, values in slices.items():
+            values[id_] = row.cells[column].strip()
+    if not labels:
+        raise EmptyInputError(f"{name}: no row has a label", hint="label some rows first")
+    for column, values in slices.items():
+        _check_slice(name, column, values.values())
+    return GoldLabels(labels, slices, len(rows) - len(labels))

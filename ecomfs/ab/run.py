@@ -1,39 +1,67 @@
-"""A comparison from fitted contenders to its outcome."""
+"""A comparison from fitted variants to its outcome.
+
+Rows come in seeded random order, and for every few rows the variants take turns in a new random
+order: a drift during the comparison (a server that warms up, a pool of connections, a cache that
+fills) affects all alike. Readings that the cache holds are not sent again.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ecomfs.ab.answers import Answers
-from ecomfs.ab.contenders import Contender
+import numpy as np
+
 from ecomfs.ab.outcome import Outcome, outcome
-from ecomfs.ab.rows import TestRows
-from ecomfs.ab.watch import watch
+from ecomfs.ab.rows import ComparedRows
+from ecomfs.ab.variant import FittedVariant
+from ecomfs.batch import Tally
+from ecomfs.core import aio
 from ecomfs.core.progress import MEASURING, Progress, silent
 from ecomfs.errors import ConfigError
+from ecomfs.pipeline import Case, Pipeline
+from ecomfs.task import label_order
+from ecomfs.types import Prediction, Status
 from ecomfs_eval import Bootstrap, EvalError, Predictions, get_metric
 from ecomfs_eval.compare import Comparisons, Plan, compare_many, complete, plan
-from ecomfs_eval.sequential import SequentialState, all_decided_by
+from ecomfs_eval.errors import EmptyDataError
+from ecomfs_eval.metrics.accuracy import correct
+from ecomfs_eval.sequential import (
+    SequentialState,
+    SequentialTest,
+    all_decided_by,
+)
+from ecomfs_eval.slicing import by_length
+
+CHUNK = 64
+"""Rows after which the variants' turn changes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Design:
     """How variants are compared; to be chosen before looking.
 
-    Attributes:
-        primary: the metric that decides.
-        alpha: rate of false decisions.
-        margin: the smallest difference that matters; ``None``: none is named.
-        sequential: look every ``every`` rows and stop when decided.
-        failed_as_wrong: count rows a variant failed on as wrong, instead of keeping the row out
-            for all.
-        seed: of orders and resamples.
+    Attributes
+    ----------
+    primary : str
+        The metric that decides.
+    alpha : float
+        Rate of false decisions.
+    margin : float, optional
+        The smallest difference that matters; ``None``: none is named.
+    sequential : bool
+        Look every ``every`` rows and stop when decided.
+    failed_as_wrong : bool
+        Count rows a variant failed on as wrong, instead of keeping the row out for all.
+    seed : int
+        Of orders and resamples.
 
-    Raises:
-        ConfigError: values out of range, or a running test of another metric than accuracy.
+    Raises
+    ------
+    ConfigError
+        Values out of range, or a running test of another metric than accuracy.
     """
 
     primary: str = "accuracy"
@@ -74,35 +102,255 @@ class Design:
         return Bootstrap(level=1 - self.alpha, seed=self.seed)
 
 
+class VariantAnswers:
+    """The answers of all variants to the same rows, so far.
+
+    Args:
+        test: the rows.
+        pipelines: name → pipeline of a variant.
+        seed: of the order of rows and turns.
+        progress: called after each turn.
+    """
+
+    def __init__(
+        self,
+        test: ComparedRows,
+        pipelines: Mapping[str, Pipeline],
+        *,
+        seed: int = 0,
+        progress: Progress = silent,
+    ) -> None:
+        self._test = test
+        self._pipelines = dict(pipelines)
+        self._rng = np.random.default_rng(seed)
+        self._order = self._rng.permutation(len(test))
+        self._found: dict[str, dict[int, tuple[Case, Prediction]]] = {n: {} for n in pipelines}
+        self._report = progress
+        self.tally = Tally()
+        self.asked = 0
+
+    @property
+    def done(self) -> bool:
+        """Whether every row has its answers."""
+        return self.asked == len(self._test)
+
+    def ask(self, rows: int | None = None) -> None:
+        """Put the next rows to every variant (all that are left, by default)."""
+        self._report_progress()
+        end = len(self._test) if rows is None else min(len(self._test), self.asked + rows)
+        while self.asked < end:
+            part = self._order[self.asked : min(end, self.asked + CHUNK)].tolist()
+            names = list(self._pipelines)
+            for turn in self._rng.permutation(len(names)).tolist():
+                self._turn(names[turn], part)
+            self.asked += len(part)
+
+    def _turn(self, name: str, part: Sequence[int]) -> None:
+        rows = [self._test.rows[i] for i in part]
+        pipeline = self._pipelines[name]
+        traced = aio.run(pipeline.trace([r.fields for r in rows], [r.id for r in rows]))
+        for i, (case, _, prediction) in zip(part, traced, strict=True):
+            self._found[name][i] = (case, prediction)
+            self.tally.add(prediction)
+        self._report_progress()
+
+    def _report_progress(self) -> None:
+        self.tally.total = len(self._test) * len(self._pipelines)
+        self.tally.report(self._report)
+
+    def predictions(self) -> list[Predictions]:
+        """One system per variant, on the rows so far, in the order of the table."""
+        return self._systems(lambda prediction: prediction)
+
+    def model_alone(self) -> list[Predictions]:
+        """The same systems by the model alone, before fusion; none where no experts are used.
+        A row that skipped the model keeps its answer."""
+        sources = {p.source for rows in self._found.values() for _, p in rows.values()}
+        return self._systems(model_alone) if sources & {"fused", "experts"} else []
+
+    def _systems(self, stage: Callable[[Prediction], Prediction]) -> list[Predictions]:
+        asked = sorted(self._order[: self.asked].tolist())
+        return [self._system(name, asked, stage) for name in self._pipelines]
+
+    def _system(
+        self, name: str, asked: Sequence[int], stage: Callable[[Prediction], Prediction]
+    ) -> Predictions:
+        pipeline = self._pipelines[name]
+        rows = [self._test.rows[i] for i in asked]
+        cases = [self._found[name][i][0] for i in asked]
+        found = [stage(self._found[name][i][1]) for i in asked]
+        gold = [row.label for row in rows]
+        # A true label that the pipeline cannot answer (a sampled pool may lack it) stays in the
+        # comparison: every variant has it wrong.
+        names = pipeline.space.names
+        labels = [*names, *label_order(set(gold) - set(names))]
+        texts = tuple(pipeline.text(row.fields) for row in rows)
+        prompt_tokens = _counts([p.prompt_tokens for p in found])
+        return Predictions.of(
+            gold,
+            [p.label for p in found],
+            [
+                [p.probabilities.get(n, 0.0) if p.probabilities else np.nan for n in labels]
+                for p in found
+            ],
+            labels=labels,
+            ids=[row.id for row in rows],
+            status=[str(p.status) for p in found],
+            positive=_positive(pipeline),
+            slices=self._slices(asked, [case.language for case in cases], texts),
+            extra={
+                "text": texts,
+                "prompt": tuple(case.prompt.text if case.prompt else "" for case in cases),
+                "error": tuple(p.error for p in found),
+            },
+            prompt_tokens=prompt_tokens,
+            cached_tokens=np.where(
+                np.isnan(prompt_tokens), np.nan, [float(p.cached_tokens) for p in found]
+            ),
+            name=name,
+        )
+
+    def _slices(
+        self, asked: Sequence[int], languages: Sequence[str], texts: Sequence[str]
+    ) -> dict[str, tuple[str, ...]]:
+        slices: dict[str, tuple[str, ...]] = {}
+        if len(set(languages)) > 1:
+            slices["language"] = tuple(languages)
+        for column, values in self._test.slices.items():
+            slices[column] = tuple(values[i] for i in asked)
+        lengths = by_length(texts)
+        if lengths is not None:
+            slices["text length"] = lengths
+        return slices
+
+
+def model_alone(prediction: Prediction) -> Prediction:
+    """A prediction by the model alone: calibrated, before fusion, and never abstained.
+
+    >>> p = Prediction("1", "b", {"a": 0.4, "b": 0.6}, stages={"calibrated": (0.7, 0.3)})
+    >>> model_alone(p).label, model_alone(p).probabilities
+    ('a', {'a': 0.7, 'b': 0.3})
+    """
+    found = prediction.stages.get("calibrated", prediction.stages.get("read"))
+    if found is None:
+        return prediction
+    alone = dict(zip(prediction.probabilities, found, strict=True))
+    label = max(alone, key=alone.__getitem__)
+    return replace(prediction, label=label, probabilities=alone, status=Status.OK)
+
+
+def _positive(pipeline: Pipeline) -> str | None:
+    """The card's positive label, where there are two labels and it is one of them."""
+    wanted, names = pipeline.card.positive, pipeline.space.names
+    if not wanted or len(names) != 2:
+        return None
+    at = pipeline.space.index(wanted)
+    return None if at is None else names[at]
+
+
+def _counts(tokens: Sequence[int]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Zero means that no prompt was read: unknown, not free."""
+    return np.array([float(n) if n else np.nan for n in tokens], dtype=np.float64)
+
+
+def watch(
+    answers: VariantAnswers,
+    challengers: int,
+    *,
+    alpha: float = 0.05,
+    margin: float | None = None,
+    every: int = 50,
+    failed_as_wrong: bool = False,
+    on_look: Callable[[list[SequentialState]], None] = lambda states: None,
+) -> list[SequentialState]:
+    """Put rows to the variants until every challenger is decided, or none are left.
+
+    The accuracy is what is watched. With several challengers each test runs at ``alpha`` divided
+    by their number, so that all decisions together are wrong no more often than ``alpha``.
+
+    Args:
+        answers: of no rows yet; afterwards of the rows that were used.
+        challengers: variants besides the first.
+        every: rows between looks.
+        failed_as_wrong: as for the comparison that follows.
+        on_look: called at each look, with one state per challenger.
+
+    Returns:
+        The last state of each challenger; its rows are those that count.
+
+    Raises:
+        EmptyDataError: on every row some variant failed.
+        OptionError: alpha or margin are out of range.
+    """
+    tests = [SequentialTest(1 - alpha / challengers, margin) for _ in range(challengers)]
+    states = [test.look() for test in tests]
+    seen: set[str] = set()
+    while not answers.done and any(s.decision == "continue" for s in states):
+        answers.ask(every)
+        systems = _counted(answers, failed_as_wrong)
+        if not systems:
+            continue
+        base, *others = systems
+        new = [k for k, id_ in enumerate(base.ids) if id_ not in seen]
+        seen.update(base.ids)
+        states = [
+            test.update((correct(other) - correct(base))[new])
+            for test, other in zip(tests, others, strict=True)
+        ]
+        on_look(states)
+    return states
+
+
+def _counted(answers: VariantAnswers, failed_as_wrong: bool) -> Sequence[Predictions]:
+    """The systems on the rows that count; none while every row so far failed in some variant."""
+    systems = answers.predictions()
+    if failed_as_wrong:
+        return systems
+    try:
+        return complete(systems)[0]
+    except EmptyDataError:
+        if answers.done:
+            raise
+        return ()
+
+
 def run(
-    contenders: Sequence[Contender],
-    test: TestRows,
+    variants: Sequence[FittedVariant],
+    test: ComparedRows,
     design: Design,
     *,
     texts: bool = True,
     progress: Progress = silent,
     on_look: Callable[[list[SequentialState]], None] = lambda states: None,
 ) -> Outcome:
-    """Ask, compare, decide.
+    """Put the rows to every variant, compare, and decide.
 
-    Args:
-        contenders: the first is the one in use.
-        texts: whether rows and prompts may stand in what is written.
-        progress: told of answers, those of all variants together.
-        on_look: called at each look of a sequential run.
+    Parameters
+    ----------
+    variants : sequence of FittedVariant
+        The first is the one in use.
+    texts : bool
+        Whether rows and prompts may stand in what is written.
+    progress : Progress
+        Called with the answers of all variants together.
+    on_look : callable
+        Called at each look of a sequential run.
 
-    Raises:
-        ConfigError: the harness refuses the design or the rows.
-        EngineError: an engine is gone.
+    Raises
+    ------
+    ConfigError
+        The harness refuses the design or the rows.
+    EngineError
+        An engine is gone.
     """
-    pipelines = {c.name: c.pipeline for c in contenders}
-    answers = Answers(test, pipelines, seed=design.seed, progress=progress)
+    pipelines = {c.name: c.pipeline for c in variants}
+    answers = VariantAnswers(test, pipelines, seed=design.seed, progress=progress)
     states: list[SequentialState] = []
     try:
         if design.sequential:
             states = watch(
                 answers,
-                len(contenders) - 1,
+                len(variants) - 1,
                 alpha=design.alpha,
                 margin=design.margin,
                 every=design.every,
@@ -131,27 +379,27 @@ def run(
     except EvalError as error:
         raise ConfigError(error.message, hint=error.hint) from error
     notes = [
-        *(c.describe() for c in contenders),
-        _labelled(contenders),
+        *(c.describe() for c in variants),
+        _labelled(variants),
         _asked(answers, len(test), design, result),
         *([left_out + "."] if left_out else []),
     ]
-    about = _about(contenders, answers, test, design, left_out)
+    about = _about(variants, answers, test, design, left_out)
     model = None
     if behind is not None:
-        told = hidden(systems, alone)
-        notes += told
+        lines = hidden_differences(systems, alone)
+        notes += lines
         if states:
-            told = [*told, "Its intervals do not count the looks of the sequential test."]
-        model = outcome(alone, behind, design.how, notes=told, about=about, texts=texts)
+            lines = [*lines, "Its intervals do not count the looks of the sequential test."]
+        model = outcome(alone, behind, design.how, notes=lines, about=about, texts=texts)
     return outcome(
         systems, result, design.how, notes=notes, about=about, texts=texts, model_alone=model
     )
 
 
-def hidden(systems: Sequence[Predictions], alone: Sequence[Predictions]) -> list[str]:
-    """A line a challenger: on how many rows its answer is another than that of the first, by the
-    model alone and once the experts were heard, who are the same for all.
+def hidden_differences(systems: Sequence[Predictions], alone: Sequence[Predictions]) -> list[str]:
+    """One line per challenger: on how many rows it differs from the first, by the model alone and
+    after fusion with the experts, which are the same for all.
 
     Args:
         systems: the variants' answers.
@@ -163,7 +411,7 @@ def hidden(systems: Sequence[Predictions], alone: Sequence[Predictions]) -> list
         hides = " Fusion hides most of what differs between them." if 2 * after < before else ""
         out.append(
             f"{one.name} and {systems[0].name} answer {before:,} of {len(behind):,} rows "
-            f"differently by the model alone, and {after:,} once the experts are heard.{hides}"
+            f"differently by the model alone, and {after:,} after fusion with the experts.{hides}"
         )
     return out
 
@@ -172,18 +420,18 @@ def _differ(one: Predictions, other: Predictions) -> int:
     return sum(a != b for a, b in zip(one.predicted, other.predicted, strict=True))
 
 
-def _labelled(contenders: Sequence[Contender]) -> str:
-    """How many labelled examples stand behind the answers, the same for all."""
-    n = _examples(contenders)
+def _labelled(variants: Sequence[FittedVariant]) -> str:
+    """How many labelled examples all variants have."""
+    n = _examples(variants)
     return f"{n} labelled examples." if n else "Zero-shot: no labelled examples."
 
 
-def _examples(contenders: Sequence[Contender]) -> int:
-    retriever = contenders[0].pipeline.retriever
+def _examples(variants: Sequence[FittedVariant]) -> int:
+    retriever = variants[0].pipeline.retriever
     return 0 if retriever is None else len(retriever.examples)
 
 
-def _asked(answers: Answers, rows: int, design: Design, result: Comparisons) -> str:
+def _asked(answers: VariantAnswers, rows: int, design: Design, result: Comparisons) -> str:
     share = answers.tally.cache_share
     cached = "" if share is None else f"; {share:.0%} of prompt tokens came from a cache"
     seed = f"order and resamples by seed {design.seed}"
@@ -198,9 +446,13 @@ def _asked(answers: Answers, rows: int, design: Design, result: Comparisons) -> 
 
 
 def _about(
-    contenders: Sequence[Contender], answers: Answers, test: TestRows, design: Design, out: str
+    variants: Sequence[FittedVariant],
+    answers: VariantAnswers,
+    test: ComparedRows,
+    design: Design,
+    out: str,
 ) -> dict[str, Any]:
-    first = contenders[0].pipeline
+    first = variants[0].pipeline
     return {
         "design": "paired",
         "task": first.card.name,
@@ -211,11 +463,11 @@ def _about(
         "alpha": design.alpha,
         "margin": design.margin,
         "sequential": design.sequential,
-        "examples": _examples(contenders),
+        "examples": _examples(variants),
         "rows": len(test),
         "rows_asked": answers.asked,
         "kept_out": out,
-        "plan": asdict(design.plan(len(test), len(contenders) - 1)),
+        "plan": asdict(design.plan(len(test), len(variants) - 1)),
         "prompt_tokens": answers.tally.prompt_tokens,
         "cached_tokens": answers.tally.cached_tokens,
         "variants": {
@@ -227,7 +479,7 @@ def _about(
                 "fingerprint": c.pipeline.engine.fingerprint,
                 "k": c.pipeline.k,
             }
-            for c in contenders
+            for c in variants
         },
     }
 

@@ -1,4 +1,4 @@
-"""What is compared: variants of a classifier, as a user writes them."""
+"""Variants of a classifier: as a user writes them, checked, and fitted."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from ecomfs.ab.options import check_option, option_names
-from ecomfs.errors import ConfigError, MissingFileError
+from ecomfs.core.progress import Progress, silent, within
+from ecomfs.errors import ConfigError, EcomfsError, MissingFileError
+from ecomfs.estimators import FewShotClassifier
 from ecomfs.io import read_text, yaml_problem
-from ecomfs.types import Language
+from ecomfs.pipeline import Pipeline, TemplateChoice, load_template
+from ecomfs.pool import Pool
+from ecomfs.task import TaskCard
+from ecomfs.types import Example, Language
 
-Choice = str | Path | Mapping[str, str | Path]
 SUFFIXES = (".jinja", ".j2")
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
 ALIASES = {"calibrate": "calibration_size"}
@@ -28,16 +32,20 @@ _NAMED = re.compile(r"\s*([^:=]{1,40}?)\s*:(?:\s+|$)(.*)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One contender.
+    """One variant of the classifier.
 
-    Attributes:
-        name: A, B, C, … unless the user names it; the first is the one in use, the others
-            challenge it.
-        source: as the user wrote it.
-        options: parameters of :class:`~ecomfs.FewShotClassifier` in which it differs from what
-            is common to all.
-        weight: its share of the traffic of a service, relative to the others'; of no meaning
-            where all variants answer the same rows.
+    Attributes
+    ----------
+    name : str
+        A, B, C, … unless the user names it; the first is the one in use.
+    source : str
+        As the user wrote it.
+    options : mapping
+        Parameters of :class:`~ecomfs.FewShotClassifier` in which it differs from what is common to
+        all.
+    weight : float
+        Its share of the traffic of a service, relative to the others'; not used where all variants
+        answer the same rows.
     """
 
     name: str
@@ -47,27 +55,35 @@ class Variant:
 
 
 def read_variants(templates: Sequence[str], written: Sequence[str] = ()) -> list[Variant]:
-    """All contenders of a command line.
+    """All variants of a command line.
 
-    Args:
-        templates: each a version (``v1``), a template file, or one of either per language
-            (``en=A.jinja,zh=v1``). A file serves every language, unless its name starts with
-            ``en.`` or ``zh.``: then the other language keeps the card's template.
-        written: each ``name: option=value …`` (the name may be left out), or a YAML file that
-            maps names to options.
+    Parameters
+    ----------
+    templates : sequence of str
+        Each a version (``v1``), a template file, or one of either per language
+        (``en=A.jinja,zh=v1``). A file serves every language, unless its name starts with ``en.`` or
+        ``zh.``: then the other language keeps the card's template.
+    written : sequence of str
+        Each ``name: option=value …`` (the name may be left out), or a YAML file that maps names to
+        options.
 
-    Raises:
-        ConfigError: fewer than two, too many, two of one name, an unknown option, or a value
-            that does not fit its option.
-        MissingFileError: a named file is not there.
+    Raises
+    ------
+    ConfigError
+        Fewer than two, too many, two of one name, an unknown option, or a value that does not fit
+        its option.
+    MissingFileError
+        A named file is not there.
 
+    Examples
+    --------
     >>> for v in read_variants(["v1", "en=v2"], ["more: k=16 engine=vllm:http://127.0.0.1:8000"]):
     ...     print(v.name, v.options)
     A {'template': 'v1'}
     B {'template': {'en': 'v2'}}
     more {'k': 16, 'engine': 'vllm:http://127.0.0.1:8000'}
     """
-    found = [_Written(None, word, {"template": template(word)}) for word in templates]
+    found = [_Written(None, word, {"template": _template(word)}) for word in templates]
     for text in written:
         found += _from_yaml(Path(text)) if _is_yaml(text) else [_from_text(text)]
     if len(found) < 2:
@@ -101,10 +117,10 @@ class _Written:
     options: Mapping[str, Any]
 
 
-def template(word: str) -> Choice:
+def _template(word: str) -> TemplateChoice:
     """A template as the command line names it.
 
-    >>> template("en=v1, zh=v2")
+    >>> _template("en=v1, zh=v2")
     {'en': 'v1', 'zh': 'v2'}
 
     Raises:
@@ -206,7 +222,7 @@ def _put(options: dict[str, Any], key: str, value: Any, where: str) -> None:
         raise ConfigError(f"{where}: {key} is given twice", hint="give each option once")
     if name == "template":
         parts = value.items() if isinstance(value, Mapping) else None
-        options[name] = template(
+        options[name] = _template(
             ",".join(f"{k}={v}" for k, v in parts) if parts is not None else str(value)
         )
     elif name == "weight":
@@ -223,3 +239,111 @@ def _weight(value: Any, where: str) -> float:
     if isinstance(value, bool) or not 0 < weight < math.inf:
         raise ConfigError(f"{where}: weight = {value!r}", hint="weight is a number above 0")
     return weight
+
+
+@dataclass(frozen=True, slots=True)
+class FittedVariant:
+    """A variant with its fitted classifier."""
+
+    variant: Variant
+    classifier: FewShotClassifier
+
+    @property
+    def name(self) -> str:
+        return self.variant.name
+
+    @property
+    def pipeline(self) -> Pipeline:
+        return self.classifier.pipeline_
+
+    @property
+    def templates(self) -> dict[str, str]:
+        """Language → template with its hash."""
+        return {
+            language: str(voice.builder.template.ref)
+            for language, voice in self.pipeline.voices.items()
+        }
+
+    def describe(self) -> str:
+        """Name, what the user wrote, and what it became, for reports."""
+        templates = ", ".join(f"{lang} {ref}" for lang, ref in self.templates.items())
+        return (
+            f"{self.name}: {self.variant.source}; template {templates}; "
+            f"k = {self.pipeline.k}; engine {self.pipeline.engine.spec}"
+        )
+
+
+def check_variants(
+    variants: Sequence[Variant], common: Mapping[str, Any], card: TaskCard, task: str | Path
+) -> None:
+    """Compile every template that may be needed, and refuse variants that are the same, before an
+    engine is loaded.
+
+    Parameters
+    ----------
+    common : mapping
+        The classifier's options that no variant names.
+
+    Raises
+    ------
+    TemplateError
+        A template does not compile; the message names its file and line.
+    TaskError
+        The task has no such version.
+    ConfigError
+        Two variants do not differ.
+    """
+    seen: dict[tuple[Any, ...], str] = {}
+    for variant in variants:
+        options = {**common, **variant.options}
+        chosen = options.get("language") or card.language
+        shas = tuple(
+            load_template(card, options.get("template"), language, task).ref.sha
+            for language in LANGUAGES
+            if chosen in ("auto", language)
+        )
+        k = card.default_k if options.get("k") is None else options["k"]
+        rest = {**options, "language": chosen, "template": shas, "k": k}
+        key = tuple((name, str(value)) for name, value in sorted(rest.items()))
+        if key in seen:
+            raise ConfigError(
+                f"variants {seen[key]!r} and {variant.name!r} are the same",
+                hint="they build the same prompts; change one of them",
+            )
+        seen[key] = variant.name
+
+
+def fit_variants(
+    variants: Sequence[Variant],
+    common: Mapping[str, Any],
+    task: str | Path,
+    pool: Pool | Sequence[Example],
+    *,
+    progress: Progress = silent,
+) -> list[FittedVariant]:
+    """Fit every variant before the first row is read: an error in the last one must not cost the
+    time of the others.
+
+    Parameters
+    ----------
+    progress : Progress
+        Called with the progress, phase by phase of every variant.
+
+    Raises
+    ------
+    EcomfsError
+        As :meth:`FewShotClassifier.fit`, naming the variant.
+    """
+    found = []
+    for variant in variants:
+        try:
+            classifier = FewShotClassifier(task, **{**common, **variant.options})
+            classifier.fit(
+                pool if isinstance(pool, Pool) else list(pool),
+                progress=within(progress, variant.name),
+            )
+        except EcomfsError as error:
+            error.add_note(f"variant {variant.name!r}: {variant.source}")
+            raise
+        found.append(FittedVariant(variant, classifier))
+    return found

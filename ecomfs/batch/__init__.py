@@ -1,49 +1,55 @@
 """A table to the same table with predictions: planned, journalled, resumable."""
 
-from ecomfs.batch.answerer import Answerer
 from ecomfs.batch.examples import (
     check_cells,
+    export_examples,
+    import_examples,
     make_example,
     read_examples,
     read_labelled_so_far,
-    read_marks,
     read_several,
+    refuse_new_labels,
+    write_examples,
 )
-from ecomfs.batch.files import Job, find_inputs, name_outputs
-from ecomfs.batch.identity import pipeline_identity
-from ecomfs.batch.imports import export_examples, import_examples, refuse_new_labels, write_examples
-from ecomfs.batch.merge import Answers, Gold
+from ecomfs.batch.identity import pipeline_identity, run_identity
+from ecomfs.batch.input import Condition, Selection, find_columns, read_marks
 from ecomfs.batch.output import (
     COLUMNS,
     NUMBERS,
+    AnswerCounts,
+    Gold,
+    Job,
+    ScoreResult,
+    check_paths,
     detail_cells,
-    find_columns,
+    find_inputs,
     journal_path,
+    name_outputs,
     number_cell,
     set_cell,
 )
-from ecomfs.batch.plan import Interval, Plan, Prices, plan_rows, plan_table, total
+from ecomfs.batch.plan import Interval, Prices, RunPlan, add_plans, plan_rows, plan_table
 from ecomfs.batch.runlog import Run, RunLog, compare_runs, find_run, last_resumable, list_runs
-from ecomfs.batch.score import ScoreResult, check_paths, run_identity, score_table
-from ecomfs.batch.select import Selection, Where
-from ecomfs.batch.tally import Tally
+from ecomfs.batch.runner import RowScorer, Tally
+from ecomfs.batch.score import score_table
 
 __all__ = [
     "COLUMNS",
     "NUMBERS",
-    "Answerer",
-    "Answers",
+    "AnswerCounts",
+    "Condition",
     "Gold",
     "Interval",
     "Job",
-    "Plan",
     "Prices",
+    "RowScorer",
     "Run",
     "RunLog",
+    "RunPlan",
     "ScoreResult",
     "Selection",
     "Tally",
-    "Where",
+    "add_plans",
     "check_cells",
     "check_paths",
     "compare_runs",
@@ -70,6 +76,5 @@ __all__ = [
     "run_identity",
     "score_table",
     "set_cell",
-    "total",
     "write_examples",
 ]

@@ -1,14 +1,16 @@
-"""Labelled examples from a table."""
+"""Labelled examples: from tables, into a pool, and back."""
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ecomfs.batch.origin import origin_column, origin_of
+from ecomfs.batch.input import origin_column, origin_of, read_marks
 from ecomfs.errors import (
     ColumnError,
     ConfigError,
@@ -16,9 +18,11 @@ from ecomfs.errors import (
     EmptyInputError,
     InputError,
     RowError,
+    UnknownLabelError,
 )
 from ecomfs.features import RowText
-from ecomfs.io import TableReader, TableRow, text_encoding
+from ecomfs.io import AtomicWriter, TableReader, TableRow, added_columns, text_encoding
+from ecomfs.pool import Pool, few
 from ecomfs.task import (
     FieldMap,
     Label,
@@ -43,65 +47,114 @@ def read_examples(
 ) -> list[Example]:
     """The labelled examples of a file.
 
-    A pool is small and every row of it counts, so any bad row stops: better a mended pool than
-    one silently smaller than its owner believes. Rows without a label are errors too.
+    A pool is small and every row of it counts, so any bad row is an error, also one without a
+    label. Rows with yes in a column ``synthetic`` are synthetic; the columns ``source_id`` and
+    ``method`` then say where they came from.
 
-    Rows with yes in a column ``synthetic`` are synthetic; the columns ``source_id`` and ``method``
-    then say where they came from.
+    Parameters
+    ----------
+    path : str or Path
+        Anything that :class:`ecomfs.io.TableReader` reads.
+    card : TaskCard
+        The task.
+    fields : mapping, optional
+        Card field → column, where names differ.
+    label_column : str, optional
+        The column of labels; found by the card's names by default.
+    id_column : str, optional
+        Unique ids; the column ``id`` by default, else the line number.
+    encoding : str, optional
+        Of a text table that is not UTF-8; detected by default.
 
-    Args:
-        fields: card field → column, where names differ.
-        label_column: the column that holds the label; found by the card's names by default.
-        id_column: unique ids; the column ``id`` by default, else the line number.
-        encoding: of a text table that is not UTF-8; found out by default.
+    Raises
+    ------
+    InputError
+        Naming the file, the line and the column.
+    UnknownLabelError
+        A closed card does not know a label.
 
-    Raises:
-        InputError: naming the file, the line and the column.
-        UnknownLabelError: a closed card does not know a label.
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ecomfs.task import load_task
+    >>> path = Path(tempfile.mkdtemp()) / "pool.csv"
+    >>> write_examples(path, [Example("a", {"text": "fits well"}, "positive")])
+    >>> read_examples(path, load_task("review_sentiment"))[0].label
+    'positive'
     """
     table = _Labelled(path, card, fields, label_column, id_column, encoding)
     return table.examples(blank="error")
 
 
 def read_labelled_so_far(
-    path: str | Path,
-    card: TaskCard,
-    *,
-    fields: Mapping[str, str] | None = None,
-    label_column: str | None = None,
-    id_column: str | None = None,
-    encoding: str | None = None,
+    path: str | Path, card: TaskCard, **columns: Any
 ) -> tuple[list[Example], int]:
-    """The labelled examples of a table in which not every row is labelled yet, such as
-    ``ecomfs suggest`` writes; and how many rows have no label.
+    """The labelled examples of a table in which some rows have no label yet.
 
-    Args and errors are those of :func:`read_examples`.
+    Parameters
+    ----------
+    path, card
+        As for :func:`read_examples`; such a table is written by ``ecomfs suggest``.
+    **columns
+        ``fields``, ``label_column``, ``id_column`` and ``encoding`` of :func:`read_examples`.
 
-    Raises:
-        EmptyInputError: no row has a label.
+    Returns
+    -------
+    list of Example, int
+        The examples, and how many rows have no label.
+
+    Raises
+    ------
+    EmptyInputError
+        No row has a label.
+    InputError, UnknownLabelError
+        As for :func:`read_examples`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ecomfs.task import load_task
+    >>> path = Path(tempfile.mkdtemp()) / "pool.csv"
+    >>> _ = path.write_text("text,label\\nfits well,positive\\ntoo small,\\n")
+    >>> examples, blank = read_labelled_so_far(path, load_task("review_sentiment"))
+    >>> len(examples), blank
+    (1, 1)
     """
-    table = _Labelled(path, card, fields, label_column, id_column, encoding)
+    table = _Labelled(path, card, **columns)
     return table.examples(blank="skip"), table.blank
 
 
-def read_several(
-    paths: Sequence[str | Path],
-    card: TaskCard,
-    *,
-    fields: Mapping[str, str] | None = None,
-    label_column: str | None = None,
-    id_column: str | None = None,
-    encoding: str | None = None,
-) -> list[Example]:
-    """The labelled examples of several files, one after the other; of one file, just as
-    :func:`read_examples` gives them.
+def read_several(paths: Sequence[str | Path], card: TaskCard, **columns: Any) -> list[Example]:
+    """The labelled examples of several files, one after the other.
 
-    Rows of a file that has no ids are called by the file and the line.
+    Parameters
+    ----------
+    paths : sequence of str or Path
+        Rows of a file without ids are named by the file and the line; those of a single file by
+        the line.
+    card : TaskCard
+        The task.
+    **columns
+        ``fields``, ``label_column``, ``id_column`` and ``encoding`` of :func:`read_examples`.
 
-    Raises:
-        ConfigError: a file that is named twice.
-        DuplicateIdError: an id that two files have.
-        InputError: as :func:`read_examples`.
+    Raises
+    ------
+    ConfigError
+        A file that is named twice.
+    DuplicateIdError
+        An id that two files have.
+    InputError, UnknownLabelError
+        As for :func:`read_examples`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ecomfs.task import load_task
+    >>> paths = [Path(tempfile.mkdtemp()) / name for name in ("one.csv", "two.csv")]
+    >>> for path in paths:
+    ...     _ = path.write_text("text,label\\nfits well,positive\\n")
+    >>> [example.id for example in read_several(paths, load_task("review_sentiment"))]
+    ['one.csv:line2', 'two.csv:line2']
     """
     if len({Path(path).resolve() for path in paths}) < len(paths):
         raise ConfigError("one file of examples is named twice", hint="name each file once")
@@ -109,7 +162,7 @@ def read_several(
     found: list[Example] = []
     places: dict[str, str] = {}
     for path in paths:
-        table = _Labelled(path, card, fields, label_column, id_column, encoding)
+        table = _Labelled(path, card, **columns)
         if len(paths) > 1 and table.id_name is None:
             # Folders may hold files of one name.
             table.prefix = f"{table.name if len(names) == len(paths) else path}:"
@@ -140,10 +193,10 @@ class _Labelled:
         self,
         path: str | Path,
         card: TaskCard,
-        fields: Mapping[str, str] | None,
-        label_column: str | None,
-        id_column: str | None,
-        encoding: str | None,
+        fields: Mapping[str, str] | None = None,
+        label_column: str | None = None,
+        id_column: str | None = None,
+        encoding: str | None = None,
     ) -> None:
         self._reader = reader = TableReader(path, encoding=text_encoding(path, encoding))
         self._card = card
@@ -170,7 +223,7 @@ class _Labelled:
                 f"{self.name}: column {self._label!r} holds no label",
                 hint="label some rows, or name another column with --label-column",
             )
-        known = known_labels(self._card)
+        known = _known_labels(self._card)
         columns = self._mapping.columns
         marks = origin_column(
             self._reader.header, {*columns.values(), self._label, self.id_name or ""}
@@ -206,27 +259,10 @@ class _Labelled:
             if row.error:
                 raise InputError(
                     f"{self.name}, {row.error}",
-                    hint="mend that line: cells with a comma, a quote or a line break stand in "
+                    hint="correct that line: cells with a comma, a quote or a line break stand in "
                     "quotes, and the whole file has one encoding (--input-encoding)",
                 )
             yield row
-
-
-def read_marks(mapping: FieldMap, card: TaskCard, reader: TableReader) -> FieldMap:
-    """The fields of a table with the decimal marks of its number columns, which are looked
-    through for it.
-
-    Raises:
-        InputError: see :meth:`ecomfs.task.FieldMap.decided`.
-    """
-    delimiter = reader.dialect.delimiter
-    return mapping.decided(
-        card,
-        (row.cells for row in reader.rows() if not row.error),
-        where=reader.name,
-        likely="comma" if delimiter == ";" else "",
-        typed=not delimiter,
-    )
 
 
 def make_example(
@@ -238,16 +274,29 @@ def make_example(
 ) -> Example:
     """One labelled example, checked as those of a file are.
 
-    Args:
-        text: the value of the only required field.
-        values: field → value, for the others.
-        id: by default a digest of the fields, so that the same row twice is noticed.
+    Parameters
+    ----------
+    card : TaskCard
+        The task.
+    text : str, optional
+        The value of the only required field.
+    values : mapping
+        Field → value, for the others.
+    label : str
+        The label.
+    id : str, optional
+        By default a digest of the fields, so that the same row twice is noticed.
 
-    Raises:
-        InputError: a field that is not the card's, a required one that is empty, or a cell that
-            is not of its field's kind.
-        UnknownLabelError: a closed card does not know the label.
+    Raises
+    ------
+    InputError
+        A field that is not the card's, a required one that is empty, or a cell that is not of its
+        field's kind.
+    UnknownLabelError
+        A closed card does not know the label.
 
+    Examples
+    --------
     >>> from ecomfs.task import load_task
     >>> example = make_example(load_task("review_sentiment"), "fits well", {}, "positive")
     >>> example.id, example.fields["text"], example.label
@@ -276,7 +325,7 @@ def make_example(
     named = label_text(label)
     if named is None:
         raise InputError("the label is empty", hint="every example is labelled")
-    known = known_labels(card)
+    known = _known_labels(card)
     if known is not None:
         known.require(named, "the example")
     digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
@@ -287,8 +336,26 @@ def check_cells(card: TaskCard, fields: Mapping[str, Any], where: str) -> None:
     """Refuse cells that are not of their field's kind: in a pool, one such example would stop
     every classifier that uses it.
 
-    Raises:
-        InputError: naming ``where`` and the column.
+    Parameters
+    ----------
+    card : TaskCard
+        The task.
+    fields : mapping
+        Field → cell.
+    where : str
+        What to call the row in errors.
+
+    Raises
+    ------
+    InputError
+        Naming ``where`` and the column.
+
+    Examples
+    --------
+    >>> from ecomfs.task import load_task
+    >>> check_cells(load_task("ad_response"), {"income": "high"}, "line 2")
+    Traceback (most recent call last):
+    ecomfs.errors.InputError: line 2: ...
     """
     try:
         RowText(card).render(fields, "en")
@@ -296,8 +363,229 @@ def check_cells(card: TaskCard, fields: Mapping[str, Any], where: str) -> None:
         raise InputError(f"{where}: {error.message}", hint=error.hint) from error
 
 
-def known_labels(card: TaskCard) -> LabelSpace | None:
+def _known_labels(card: TaskCard) -> LabelSpace | None:
     """The labels a closed card allows; ``None`` when the pool's own are the labels."""
     if card.label_space != "closed":
         return None
     return LabelSpace([Label(spec.name, spec) for spec in card.labels])
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What an import did, as counts of examples.
+
+    Attributes:
+        added: ids that were not alive in the pool.
+        unchanged: ids that the pool holds with the same fields and label.
+        changed: ids whose label was replaced.
+        version: the pool's version afterwards.
+    """
+
+    added: int
+    unchanged: int
+    changed: int
+    version: int
+
+
+def import_examples(
+    pool: Pool, examples: Iterable[Example], *, replace: bool = False, note: str = ""
+) -> ImportReport:
+    """Add examples to a pool, keeping their ids; one that it holds already is left alone.
+
+    An import that was broken off is finished by doing it again.
+
+    Parameters
+    ----------
+    pool : Pool
+        Gets the examples.
+    examples : iterable of Example
+        With unique ids.
+    replace : bool
+        Give examples that the pool holds under another label the new one, all in one version.
+        Without it such an example is an error.
+    note : str
+        Kept with the version.
+
+    Raises
+    ------
+    DuplicateIdError
+        An id of the pool with other fields or another origin, or (without ``replace``) with
+        another label; nothing is stored.
+
+    Examples
+    --------
+    >>> pool = Pool.in_memory([Example("a", {"text": "fine"}, "positive")])
+    >>> import_examples(pool, [Example("a", {"text": "fine"}, "positive"),
+    ...                        Example("b", {"text": "poor"}, "negative")])
+    ImportReport(added=1, unchanged=1, changed=0, version=2)
+    >>> pool.close()
+    """
+    alive = {e.id: e for e in pool.examples()}
+    new: list[Example] = []
+    relabelled: list[Example] = []
+    differing: list[str] = []
+    unchanged = 0
+    for example in examples:
+        old = alive.get(example.id)
+        if old is None:
+            new.append(example)
+        elif _plain(old.fields) != _plain(example.fields) or _origin(old) != _origin(example):
+            differing.append(example.id)
+        elif old.label != example.label:
+            relabelled.append(example)
+        else:
+            unchanged += 1
+    if differing:
+        raise DuplicateIdError(
+            f"pool {pool.name!r} holds {few(differing)} with other fields or another origin",
+            hint="give the new rows ids of their own (--id-column), or retire the old ones first",
+        )
+    if relabelled and not replace:
+        raise DuplicateIdError(
+            f"pool {pool.name!r} holds {few(e.id for e in relabelled)} with another label",
+            hint="--replace gives them the new one",
+        )
+    version = pool.add(new, note)
+    if relabelled:
+        version = pool.relabel_many({e.id: e.label for e in relabelled}, note)
+    return ImportReport(len(new), unchanged, len(relabelled), version)
+
+
+def refuse_new_labels(pool: Pool, labels: Mapping[str, str], card: TaskCard | None = None) -> None:
+    """Refuse labels that neither the pool nor the task has: a misspelt one would become a class
+    of its own, or stop every classifier that uses the pool.
+
+    Parameters
+    ----------
+    pool : Pool
+        The examples so far; an empty pool of an open task takes any label.
+    labels : mapping
+        What a message calls the example → its label.
+    card : TaskCard, optional
+        Of the task; without one, the labels of the pool are all there are.
+
+    Raises
+    ------
+    UnknownLabelError
+        Naming the example, and the nearest label.
+
+    Examples
+    --------
+    >>> with Pool.in_memory([Example("a", {"text": "fine"}, "positive")]) as pool:
+    ...     refuse_new_labels(pool, {"example 'a'": "postive"})
+    Traceback (most recent call last):
+        ...
+    ecomfs.errors.UnknownLabelError: example 'a': pool 'default' has no label 'postive' (did you
+    mean 'positive'? labels are: positive; --new-label adds one)
+    """
+    held = list(pool.stats().labels)
+    space = LabelSpace([Label(s.name, s) for s in card.labels]) if card else LabelSpace([])
+    closed = card is not None and card.label_space == "closed"
+    if not closed and not held:
+        return
+    for where, label in labels.items():
+        if closed:
+            space.require(label, where)
+        elif label not in held and space.index(label) is None:
+            names = list(dict.fromkeys((*held, *space.names)))
+            folded = {name.casefold(): name for name in reversed(names)}
+            close = difflib.get_close_matches(label.casefold(), folded, n=1)
+            did = f"did you mean {folded[close[0]]!r}? " if close else ""
+            known = ", ".join(names[:12]) + (" …" if len(names) > 12 else "")
+            raise UnknownLabelError(
+                f"{where}: pool {pool.name!r} has no label {label!r}",
+                hint=f"{did}labels are: {known}; --new-label adds one",
+            )
+
+
+def export_examples(pool: Pool, path: str | Path, version: int | None = None) -> tuple[int, int]:
+    """Write the examples of a pool as a table (see :func:`write_examples`).
+
+    Parameters
+    ----------
+    pool : Pool
+        The examples.
+    path : str or Path
+        A CSV file.
+    version : int, optional
+        Of the pool; the newest by default.
+
+    Returns
+    -------
+    int, int
+        The version and the number of examples.
+
+    Raises
+    ------
+    PoolError
+        A version that does not exist.
+    OutputError
+        The file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with Pool.in_memory([Example("a", {"text": "fine"}, "positive")]) as pool:
+    ...     export_examples(pool, Path(tempfile.mkdtemp()) / "pool.csv")
+    (1, 1)
+    """
+    version, examples = pool.snapshot(version)
+    write_examples(path, examples)
+    return version, len(examples)
+
+
+def write_examples(path: str | Path, examples: Sequence[Example]) -> None:
+    """Write examples as a table that :func:`read_examples` reads.
+
+    Parameters
+    ----------
+    path : str or Path
+        A CSV file with ``id``, the fields and ``label``; ``synthetic``, ``source_id`` and
+        ``method`` where an example has them.
+    examples : sequence of Example
+        Values that are no text are written as JSON.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "pool.csv"
+    >>> write_examples(path, [Example("a", {"text": "fine"}, "positive")])
+    >>> path.read_text().splitlines()
+    ['id,text,label', 'a,fine,positive']
+    """
+    fields = list(dict.fromkeys(name for e in examples for name in e.fields))
+    ends = ["label"]
+    if any(e.synthetic for e in examples):
+        ends.append("synthetic")
+    if any(e.source_id or e.method for e in examples):
+        ends += ["source_id", "method"]
+    shown = added_columns(["id", *ends], fields)
+    with AtomicWriter(path, ["id", *shown, *ends]) as out:
+        out.write(_cells(example, fields, ends) for example in examples)
+
+
+def _cells(example: Example, fields: Sequence[str], ends: Sequence[str]) -> list[str]:
+    mark = "yes" if example.synthetic else "no"
+    own = [example.label, mark, example.source_id, example.method][: len(ends)]
+    return [example.id, *(_cell(example.fields.get(name)) for name in fields), *own]
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _origin(example: Example) -> tuple[bool, str, str]:
+    return example.synthetic, example.source_id, example.method
+
+
+def _plain(fields: Mapping[str, Any]) -> dict[str, str]:
+    """Fields as a table shows them: an absent field is an empty one."""
+    cells = {name: _cell(value) for name, value in fields.items()}
+    return {name: cell for name, cell in cells.items() if cell}

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
+from ecomfs.batch.input import Columns, Selection
 from ecomfs.errors import MissingFileError
 from ecomfs.io import TableReader
 from ecomfs.pipeline import Pipeline, Voice
 
 Identity = dict[str, Any]
-_BLOCK = 1 << 20
 _NAMED = {"card", "space", "engine", "voices", "rows", "retriever", "k", "pool_version", "experts"}
 _VOICED = {"builder", "readout"}
 
@@ -26,16 +26,13 @@ def input_identity(source: str) -> Identity:
     """The content of an input: the SHA-256 of a file's bytes, or of the rows of a query or a
     data set, which is read once for it.
 
-    The time of the last change is kept for a person to read; it decides nothing, since copying a
-    file changes it.
+    The time of the last change is kept for information only, since copying a file changes it.
     """
     path = Path(source)
     if path.is_file():
-        digest = hashlib.sha256()
         try:
             with path.open("rb") as file:
-                while block := file.read(_BLOCK):
-                    digest.update(block)
+                digest = hashlib.file_digest(file, "sha256")
             stat = path.stat()
         except OSError as error:
             raise MissingFileError(f"{path}: it may not be read") from error
@@ -49,7 +46,19 @@ def input_identity(source: str) -> Identity:
 
 
 def pipeline_identity(pipeline: Pipeline) -> Identity:
-    """What decides a pipeline's answers, part by part; equal in every process."""
+    """What decides a pipeline's answers.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        Fitted or not.
+
+    Returns
+    -------
+    dict
+        Part (model, task, templates, examples, …) → plain values or a digest; equal in every
+        process.
+    """
     retriever = pipeline.retriever
     voices = {
         language: {
@@ -83,6 +92,44 @@ def pipeline_identity(pipeline: Pipeline) -> Identity:
     }
 
 
+def run_identity(
+    source: str,
+    answers: Identity,
+    columns: Columns,
+    selection: Selection,
+    encoding: str | None = None,
+) -> Identity:
+    """What decides the answers of a run, and which rows have one.
+
+    Parameters
+    ----------
+    source : str
+        The input; the SHA-256 of its content is taken.
+    answers : dict
+        What decides the answer of a row: :func:`pipeline_identity`.
+    columns : Columns
+        Of the input.
+    selection : Selection
+        Which rows are scored.
+    encoding : str, optional
+        That was named for the input.
+
+    Returns
+    -------
+    dict
+        Part of the run → plain values; a journal of another identity is refused.
+    """
+    return {
+        "input": input_identity(source),
+        "input encoding": encoding,
+        **answers,
+        "columns": dict(columns.fields.columns)
+        | {f"decimal mark of {n}": mark for n, (mark, _) in sorted(columns.fields.marks.items())},
+        "selection": selection.identity(),
+        "column of true labels": columns.gold,
+    }
+
+
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Which parts of a run changed, in words.
 
@@ -99,7 +146,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
             continue
         detail = ""
         if isinstance(before, dict) or isinstance(after, dict):
-            # A digest says nothing to a person: which file it is of is known.
+            # A digest tells the reader nothing.
             detail = "" if name == "input" else _parts(before or {}, after or {})
         elif _short(before) and _short(after):
             detail = f"{_said(before)} → {_said(after)}"
@@ -109,17 +156,18 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 def _parts(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     """Which entries of a part differ, with both values where these are short."""
-    told = []
+    changes = []
     for key in dict.fromkeys((*before, *after)):
         old, new = before.get(key), after.get(key)
         if old == new or not (old or new):
             continue
-        told.append(f"{key}: {_said(old)} → {_said(new)}" if _short(old) and _short(new) else key)
-    return ", ".join(told)
+        shown = _short(old) and _short(new)
+        changes.append(f"{key}: {_said(old)} → {_said(new)}" if shown else key)
+    return ", ".join(changes)
 
 
 def _short(value: Any) -> bool:
-    """Whether a person can read a value: no digest, and nothing that is made of parts."""
+    """Whether a value can be shown: no digest, and nothing that is made of parts."""
     if isinstance(value, str):
         return len(value) < 40
     return value is None or isinstance(value, bool | int | float)
@@ -135,7 +183,7 @@ def _without_time(part: Any) -> Any:
 
 def _rest(value: Pipeline | Voice, named: set[str]) -> dict[str, Any]:
     """All other fields, also those that come later: a forgotten one would mix two runs. What is
-    off (``None``) is left out, so that a new feature nobody uses changes no run."""
+    off (``None``) is left out, so that a new feature that is not used changes no run."""
     found = {f.name: getattr(value, f.name) for f in fields(value) if f.name not in named}
     return {name: _plain(part) for name, part in found.items() if part is not None}
 

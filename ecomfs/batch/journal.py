@@ -1,8 +1,9 @@
 """The journal of a run: which rows are answered, kept on the disk beside the output.
 
 Answers arrive in any order and are stored with the position of their row, many in one
-transaction. A run that was killed finds every committed answer again; a row is answered once
-however often it had to be asked, because positions are unique and identical rows share a key.
+transaction. A run that was killed finds every committed answer again. A row has one answer
+however often it was asked, because positions are unique and identical rows share a key.
+Predictions are stored as JSON and numbers, never as pickle: a file must not run code.
 """
 
 from __future__ import annotations
@@ -12,17 +13,25 @@ import errno
 import json
 import os
 import sqlite3
+import sys
 import threading
+import zlib
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import MISSING, fields
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from ecomfs.batch.answer import checksum
+from pydantic_core import from_json, to_json
+
 from ecomfs.core.sqlite import write_ahead
 from ecomfs.errors import JournalError, OutputError
+from ecomfs.types import Prediction, Row, Status, TemplateRef
 
 FORMAT = 2
+KEY_BYTES = 16
 _IN_USE_SECONDS = 2.0
 _LOOKUP = 400  # keys in one SELECT
 _CACHE_KIB = 16_384
@@ -38,19 +47,116 @@ CREATE UNIQUE INDEX IF NOT EXISTS answer_key ON answer (key);
 """
 
 
+# json.dumps makes a new encoder with every call that has options.
+_as_compact_text = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+
+_APART = frozenset({"id", "probabilities", "template", "status", "stages"})
+_PLAIN = tuple(
+    (f.name, f.default if f.default is not MISSING else None)
+    for f in fields(Prediction)
+    if f.name not in _APART
+)
+_STATUS = {str(status): status for status in Status}
+
+
+def row_key(values: Row) -> bytes:
+    """What identical rows share: a hash of the fields, which alone decide the answer.
+
+    >>> row_key({"text": "fits"}) == row_key({"text": "fits"}) != row_key({"text": "fits "})
+    True
+    """
+    try:
+        text = to_json(values, inf_nan_mode="constants", fallback=str)
+    except ValueError:  # half a surrogate pair
+        text = json.dumps(values, default=str).encode()
+    return blake2b(text, digest_size=KEY_BYTES).digest()
+
+
+def pack(
+    prediction: Prediction, names: Sequence[str], *, stages: bool = False
+) -> tuple[str, bytes]:
+    """A prediction without its row's id, as JSON and float64 probabilities in the order of
+    ``names``.
+
+    Args:
+        stages: keep the distributions after each step too; they are many numbers.
+
+    >>> p = Prediction("r1", "yes", {"no": 0.25, "yes": 0.75}, prompt_tokens=9)
+    >>> text, numbers = pack(p, ["no", "yes"])
+    >>> text
+    '["ok",null,[],{"label":"yes","prompt_tokens":9}]'
+    >>> unpack(text, numbers, ["no", "yes"], "r1") == p
+    True
+    """
+    template = prediction.template
+    rest: dict[str, Any] = {}
+    for name, default in _PLAIN:
+        value = getattr(prediction, name)
+        if value is not default and value != default:
+            rest[name] = value
+    found = prediction.probabilities
+    numbers = array("d", [found[name] for name in names] if found else [])
+    kept = [name for name in prediction.stages if found] if stages else []
+    for stage in kept:
+        numbers.extend(prediction.stages[stage])
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    head = [str(prediction.status), [template.name, template.sha] if template else None, kept]
+    return _as_compact_text([*head, rest]), numbers.tobytes()
+
+
+def unpack(text: str, numbers: bytes, names: Sequence[str], id_: str) -> Prediction:
+    """The prediction for a row of this id.
+
+    Raises:
+        JournalError: these are not the bytes of a prediction over these labels.
+    """
+    try:
+        status, template, stages, rest = from_json(text)
+        values = array("d", numbers)
+        if sys.byteorder == "big":
+            values.byteswap()
+        size = len(names)
+        if len(values) not in (0, size * (1 + len(stages))):
+            raise ValueError(f"{len(values)} numbers for {size} labels")
+        for name, value in rest.items():
+            if isinstance(value, list):
+                rest[name] = tuple(value)
+        rest.setdefault("label", None)
+        return Prediction(
+            id=id_,
+            probabilities=dict(zip(names, values, strict=False)),
+            status=_STATUS[status],
+            template=TemplateRef(*template) if template else None,
+            stages={
+                stage: tuple(values[n * size : (n + 1) * size]) for n, stage in enumerate(stages, 1)
+            },
+            **rest,
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        raise JournalError(
+            f"the journal holds an answer that cannot be read: {error}",
+            hint="--restart starts the run anew",
+        ) from error
+
+
 class Entry(NamedTuple):
     """One answer.
 
     Attributes:
         position: of the row, counted from 0 over the whole input.
-        key: see :func:`ecomfs.batch.answer.row_key`.
-        text, numbers: see :func:`ecomfs.batch.answer.pack`.
+        key: see :func:`row_key`.
+        text, numbers: see :func:`pack`.
     """
 
     position: int
     key: bytes
     text: str
     numbers: bytes
+
+    def checksum(self) -> int:
+        """CRC-32 of the answer and its place: SQLite does not notice a flipped bit in a value."""
+        return zlib.crc32(b"%d" % self.position + self.key + self.text.encode() + self.numbers)
 
 
 class Journal:
@@ -80,7 +186,7 @@ class Journal:
         wal = path.with_name(f"{path.name}-wal")
         if not found and wal.exists() and wal.stat().st_size > 0:
             raise self._damaged("it is empty, its write-ahead log is not")  # SQLite would drop it
-        with self._trouble():
+        with self._opened():
             self._connection = sqlite3.connect(
                 path, timeout=_IN_USE_SECONDS, isolation_level=None, check_same_thread=False
             )
@@ -103,7 +209,7 @@ class Journal:
 
     def get(self, name: str) -> Any:
         """A value kept with :meth:`put`; ``None`` when there is none."""
-        with self._lock, self._trouble():
+        with self._opened():
             row = self._run("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         try:
             return None if row is None else json.loads(row[0])
@@ -112,13 +218,13 @@ class Journal:
 
     def put(self, **values: Any) -> None:
         """Keep JSON values by name."""
-        with self._lock, self._trouble(), self._transaction():
+        with self._opened(write=True):
             self._put(values)
 
     def known(self, keys: Sequence[bytes]) -> set[bytes]:
         """Which of these keys have an answer."""
         found: set[bytes] = set()
-        with self._lock, self._trouble():
+        with self._opened():
             for start in range(0, len(keys), _LOOKUP):
                 part = keys[start : start + _LOOKUP]
                 marks = ",".join("?" * len(part))
@@ -129,11 +235,8 @@ class Journal:
     def commit(self, entries: Iterable[Entry], through: int, **values: Any) -> None:
         """Store answers, that every row before position ``through`` is done, and values as
         :meth:`put` does, in one transaction that is on the disk when this returns."""
-        rows = [
-            (e.position, e.key, e.text, e.numbers, checksum(e.position, e.key, e.text, e.numbers))
-            for e in entries
-        ]
-        with self._lock, self._trouble(), self._transaction():
+        rows = [(*entry, entry.checksum()) for entry in entries]
+        with self._opened(write=True):
             self._connection.executemany("INSERT OR IGNORE INTO answer VALUES (?,?,?,?,?)", rows)
             if through != self.through:
                 self._put({"through": through, **values})
@@ -153,7 +256,7 @@ class Journal:
         return found
 
     def __len__(self) -> int:
-        with self._lock, self._trouble():
+        with self._opened():
             return int(self._run("SELECT count(*) FROM answer").fetchone()[0])
 
     def close(self) -> None:
@@ -173,14 +276,14 @@ class Journal:
         self.close()
 
     def _select(self, where: str, values: Sequence[Any]) -> list[Entry]:
-        with self._lock, self._trouble():
+        with self._opened():
             rows = self._run(
                 f"SELECT position, key, text, numbers, crc FROM answer WHERE {where}", values
             ).fetchall()
         entries = []
         for *parts, crc in rows:
             entry = Entry(*parts)
-            if crc != checksum(entry.position, entry.key, entry.text, entry.numbers):
+            if crc != entry.checksum():
                 raise self._damaged(f"the answer of row {entry.position + 1} was altered")
             entries.append(entry)
         return entries
@@ -216,22 +319,23 @@ class Journal:
         return bool(self._run("PRAGMA page_count").fetchone()[0] <= 1)
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._run("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._run("COMMIT")
-        except BaseException:
-            with contextlib.suppress(sqlite3.Error):
-                self._run("ROLLBACK")
-            raise
-
-    @contextmanager
-    def _trouble(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise self._meaning(error) from error
+    def _opened(self, *, write: bool = False) -> Iterator[None]:
+        """Hold the lock, inside a transaction where something is written; errors of SQLite become
+        ours."""
+        with self._lock:
+            try:
+                if write:
+                    self._run("BEGIN IMMEDIATE")
+                yield
+                if write:
+                    self._run("COMMIT")
+            except BaseException as error:
+                if write:
+                    with contextlib.suppress(sqlite3.Error):
+                        self._run("ROLLBACK")
+                if isinstance(error, sqlite3.Error):
+                    raise self._meaning(error) from error
+                raise
 
     def _meaning(self, error: sqlite3.Error) -> OutputError:
         code = _code(error)

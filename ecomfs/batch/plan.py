@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import random
+import statistics
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ecomfs.batch.answer import row_key
-from ecomfs.batch.estimate import Interval, Prices, both, cost_of, share_of, total_of
 from ecomfs.batch.identity import Identity, differences
-from ecomfs.batch.journal import Journal
-from ecomfs.batch.output import Columns, journal_path
+from ecomfs.batch.input import Columns, Selection
+from ecomfs.batch.journal import Journal, row_key
+from ecomfs.batch.output import journal_path
 from ecomfs.batch.runlog import last_rate
-from ecomfs.batch.select import Selection
 from ecomfs.core import aio
 from ecomfs.engine.cached import CachedEngine
 from ecomfs.errors import ConfigError
@@ -27,34 +26,99 @@ from ecomfs.retrieve import simulate_prefix_cache
 from ecomfs.types import Row
 
 MAX_PROMPTS = 500
-"""Above this many rows to ask, prompts are counted on a sample."""
+"""Above this many rows without an answer, prompts are counted on a sample."""
 _ANSWER_TOKENS = 24
 """Most tokens of an answer that is generated, not read (:class:`ecomfs.readout.TextReadout`)."""
+_Z = 1.96  # 95 %
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Interval:
+    """An estimate with its 95 % interval; exact when both ends are equal.
+
+    >>> total = Interval(5, 4, 6) + Interval(1, 1, 1) * 2
+    >>> total, total.exact
+    (Interval(value=7, low=6, high=8), False)
+    """
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def exact(self) -> bool:
+        """Whether nothing was sampled."""
+        return self.low == self.high
+
+    def __mul__(self, factor: float) -> Interval:
+        return Interval(self.value * factor, self.low * factor, self.high * factor)
+
+    def __add__(self, other: Interval) -> Interval:
+        return Interval(self.value + other.value, self.low + other.low, self.high + other.high)
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """Prices of a million tokens, in any currency.
+
+    Attributes
+    ----------
+    prompt : float
+        Of prompt tokens.
+    cached : float, optional
+        Of prompt tokens that the provider had in its cache; ``None``: as the rest.
+    answer : float
+        Of answer tokens.
+
+    Examples
+    --------
+    >>> Prices(prompt=0.5, cached=0.1, answer=2.0).cached
+    0.1
+    """
+
+    prompt: float
+    cached: float | None = None
+    answer: float = 0.0
+
+    def __post_init__(self) -> None:
+        for value in (self.prompt, self.cached, self.answer):
+            if value is not None and value < 0:
+                raise ConfigError(f"a price of {value}", hint="0 or more, for a million tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
     """What a run would do.
 
-    Attributes:
-        rows: chosen rows.
-        left_out: rows that the selection passes over.
-        unusable: chosen rows that cannot be read or prompted; they fail without the model.
-        copies: rows identical to an earlier one.
-        journaled: rows' answers that an interrupted run left.
-        journal: why the journal that is there could not be used; empty otherwise.
-        remembered: of the rows to ask, how many the reading cache knows.
-        asked: rows that the model would read.
-        prompt_tokens, answer_tokens: of all rows the model would read; ``None`` for a model that
-            does not show its tokenizer.
-        shared: share of the prompt tokens that a server with a prefix cache would not compute
-            again (played on the sampled prompts in their order, one after another).
-        sampled: prompts that were rendered to find out.
-        rate: tokens a second, or rows a second where tokens are unknown; ``None`` when unknown.
-        rate_from: where the rate comes from, in words.
-        seconds: of model time, the fit's with it; ``None`` without a rate.
-        cost: in the currency of the prices, the fit's with it; ``None`` without prices or tokens.
-        fit: what is read before the first row.
+    Attributes
+    ----------
+    rows, left_out : int
+        Selected rows, and rows that the selection passes over.
+    unusable : int
+        Selected rows that cannot be read or prompted; they fail without the model.
+    copies : int
+        Rows identical to an earlier one.
+    journaled : int
+        Answers that an interrupted run left.
+    journal : str
+        Why the journal that is there could not be used; empty otherwise.
+    remembered, asked : Interval
+        Rows whose reading is in the reading cache, and rows that the model would read.
+    prompt_tokens, answer_tokens : Interval, optional
+        Of all rows the model would read; ``None`` for a model that does not show its tokenizer.
+    shared : float, optional
+        Share of the prompt tokens that a server with a prefix cache would not compute again
+        (simulated on the sampled prompts in their order, one after another).
+    sampled : int
+        Prompts that were rendered to find out.
+    rate : float, optional
+        Tokens per second, or rows per second where tokens are unknown; ``None`` when unknown.
+    rate_from : str
+        Where the rate comes from, in words.
+    seconds, cost : Interval, optional
+        Model time, and its price in the currency of the prices, with those of the fit.
+    fit : FitCost
+        What is read before the first row.
     """
 
     rows: int
@@ -73,11 +137,11 @@ class Plan:
     rate_from: str
     seconds: Interval | None
     cost: Interval | None
-    fit: FitPlan
+    fit: FitCost
 
 
 @dataclass(frozen=True, slots=True)
-class FitPlan:
+class FitCost:
     """What a fit would read.
 
     Attributes:
@@ -124,20 +188,48 @@ def plan_table(
     seed: int = 0,
     readings: int = 0,
     encoding: str | None = None,
-) -> Plan:
+) -> RunPlan:
     """Look at every row, render the prompts of all or of a sample, and add up.
 
-    Args:
-        identity: :func:`ecomfs.batch.score.run_identity` of the run.
-        probe: rows that the model reads now, to time it; 0 uses the rate of its last run. They
-            are kept in the reading cache, so that the run does not read them again.
-        block_size: tokens a block of the prefix cache.
-        readings: examples that the run reads leave-one-out before its first row.
-        encoding: of a source that is not UTF-8; found out by default.
+    Parameters
+    ----------
+    source : str
+        The input.
+    output : Path
+        The result; the journal beside it is counted as done.
+    pipeline : Pipeline
+        Of the run.
+    columns : Columns
+        From :func:`find_columns`.
+    selection : Selection
+        Which rows are scored.
+    identity : dict
+        From :func:`run_identity`.
+    prices : Prices, optional
+        For the cost.
+    probe : int
+        Rows that the model reads now, to time it; 0 uses the rate of its last run. They are kept
+        in the reading cache, so that the run does not read them again.
+    block_size : int
+        Tokens per block of the prefix cache.
+    max_prompts : int
+        Most prompts that are rendered; above, a sample is drawn with ``seed``.
+    readings : int
+        Examples that the run reads leave-one-out before its first row.
+    encoding : str, optional
+        Of a source that is not UTF-8; detected by default.
 
-    Raises:
-        InputError: the input cannot be read.
-        EngineError: the probe fails.
+    Returns
+    -------
+    RunPlan
+        Sampled figures have 95 % intervals.
+
+    Raises
+    ------
+    InputError
+        The input cannot be read.
+    EngineError
+        The probe fails.
     """
     journal, why = _journal(journal_path(output), identity)
     try:
@@ -161,12 +253,29 @@ def plan_rows(
     max_prompts: int = MAX_PROMPTS,
     seed: int = 0,
     readings: int = 0,
-) -> Plan:
-    """:func:`plan_table` of rows in memory, each of which is asked.
+) -> RunPlan:
+    """:func:`plan_table` for rows in memory, each of which is put to the model.
 
-    Args:
-        left_out: rows that are not among ``rows``, because nobody wants them.
-        unusable: rows that are not among them, because they cannot be read.
+    Parameters
+    ----------
+    pipeline : Pipeline
+        Of the run.
+    rows : iterable of Row
+        Field → cell.
+    left_out, unusable : int
+        Rows that are not among ``rows``: not wanted, or not readable.
+    probe, max_prompts, seed, readings
+        As for :func:`plan_table`.
+
+    Returns
+    -------
+    RunPlan
+        Without cost.
+
+    Raises
+    ------
+    EngineError
+        The probe fails.
     """
     sample = _Sample(max_prompts, seed)
     for row in rows:
@@ -175,7 +284,7 @@ def plan_rows(
     return _plan(pipeline, found, "", None, probe, 16, plan_fit(pipeline, readings, seed))
 
 
-def plan_fit(pipeline: Pipeline, readings: int, seed: int) -> FitPlan:
+def plan_fit(pipeline: Pipeline, readings: int, seed: int) -> FitCost:
     """What a fit of this many readings would read.
 
     Args:
@@ -183,7 +292,7 @@ def plan_fit(pipeline: Pipeline, readings: int, seed: int) -> FitPlan:
         seed: of the draw of examples.
     """
     if pipeline.retriever is None or not readings:
-        return FitPlan()
+        return FitCost()
     examples = sample_queries(pipeline.retriever.examples, readings, seed)
     cases = pipeline.prepare(
         [e.fields for e in examples], [e.id for e in examples],
@@ -193,7 +302,7 @@ def plan_fit(pipeline: Pipeline, readings: int, seed: int) -> FitPlan:
     known = aio.run(_known(pipeline, prompted))
     to_ask = [case for case, there in zip(prompted, known, strict=True) if not there]
     tokens = None if pipeline.engine.tokenizer is None else sum(map(_tokens, to_ask))
-    return FitPlan(len(prompted), sum(known), tokens)
+    return FitCost(len(prompted), sum(known), tokens)
 
 
 def _tokens(case: Case) -> int:
@@ -208,19 +317,19 @@ def _plan(
     prices: Prices | None,
     probe: int,
     block_size: int,
-    fit: FitPlan,
-) -> Plan:
+    fit: FitCost,
+) -> RunPlan:
     cases = pipeline.prepare(found.sample, [str(i) for i in range(len(found.sample))])
     prompted = [case for case in cases if case.prompt is not None and not case.skipped]
     known = aio.run(_known(pipeline, prompted))
     to_ask = [case for case, there in zip(prompted, known, strict=True) if not there]
     whole = len(found.sample) == found.new
-    bad = share_of(len(cases) - len(prompted), len(cases), found.new, whole)
-    remembered = share_of(sum(known), len(cases), found.new, whole)
-    asked = share_of(len(to_ask), len(cases), found.new, whole)
+    bad = _share_of(len(cases) - len(prompted), len(cases), found.new, whole)
+    remembered = _share_of(sum(known), len(cases), found.new, whole)
+    asked = _share_of(len(to_ask), len(cases), found.new, whole)
     prompt_tokens = None
     if pipeline.engine.tokenizer is not None:
-        prompt_tokens = total_of([_tokens(c) for c in to_ask], asked, whole)
+        prompt_tokens = _total_of([_tokens(c) for c in to_ask], asked, whole)
     answer_tokens = asked * (_looks(pipeline) or _ANSWER_TOKENS)
     ids = [c.prompt.token_ids for c in to_ask if c.prompt and c.prompt.token_ids]
     shared = simulate_prefix_cache(ids, block_size=block_size).hit_rate
@@ -230,7 +339,7 @@ def _plan(
     spent = prompt_tokens
     if prompt_tokens is not None and fit.tokens is not None:
         work = spent = prompt_tokens + Interval(fit.tokens, fit.tokens, fit.tokens)
-    return Plan(
+    return RunPlan(
         rows=found.rows,
         left_out=found.left_out,
         unusable=found.unusable + round(bad.value),
@@ -246,7 +355,7 @@ def _plan(
         rate=rate,
         rate_from=rate_from,
         seconds=work * (1 / rate) if rate else None,
-        cost=cost_of(prices, spent, answer_tokens, shared),
+        cost=_cost_of(prices, spent, answer_tokens, shared),
         fit=fit,
     )
 
@@ -274,13 +383,13 @@ def _scan(
     seed: int,
 ) -> _Rows:
     """One pass over the input."""
-    chosen = selection.over(reader)
+    selected = selection.over(reader)
     seen = IdTracker()
     unusable = copies = journaled = 0
     sample = _Sample(most, seed)
     for chunk in reader:
         fresh: dict[bytes, dict[str, Any]] = {}
-        for _, row in chosen.of(chunk.rows, chunk.first):
+        for _, row in selected.pick(chunk.rows, chunk.first):
             if row.error:
                 unusable += 1
                 continue
@@ -295,25 +404,25 @@ def _scan(
         for key, values in fresh.items():
             if key not in known:
                 sample.add(values)
-        if chosen.full:
+        if selected.full:
             break
     return _Rows(
-        chosen.kept, chosen.left_out, unusable, copies, journaled, sample.seen, sample.rows
+        selected.kept, selected.left_out, unusable, copies, journaled, sample.seen, sample.rows
     )
 
 
 class _Sample:
-    """Rows drawn as they come (reservoir, Vitter 1985, algorithm R)."""
+    """A uniform sample of rows drawn as they come (reservoir, Vitter 1985, algorithm R)."""
 
     def __init__(self, most: int, seed: int) -> None:
         self.seen = 0
         self._most = most
-        self._chance = random.Random(seed)
+        self._rng = random.Random(seed)
         self._kept: list[tuple[int, Row]] = []
 
     def add(self, row: Row) -> None:
         full = len(self._kept) == self._most
-        place = self._chance.randrange(self.seen + 1) if full else len(self._kept)
+        place = self._rng.randrange(self.seen + 1) if full else len(self._kept)
         if place < len(self._kept):
             self._kept[place] = (self.seen, row)
         elif not full:
@@ -343,7 +452,7 @@ async def _known(pipeline: Pipeline, cases: Sequence[Case]) -> list[bool]:
 
 
 def _looks(pipeline: Pipeline) -> int | None:
-    """Answer tokens a row: one a look; ``None`` for generated answers."""
+    """Answer tokens per row: one per position that is read; ``None`` for generated answers."""
     looks = [
         v.readout.reads_per_row
         for v in pipeline.voices.values()
@@ -370,11 +479,24 @@ def _rate(pipeline: Pipeline, cases: Sequence[Case], probe: int) -> tuple[float 
     return None, "no run with this model yet: --probe 16 times it"
 
 
-def total(plans: Sequence[Plan]) -> Plan:
+_SUMS = (
+    "rows", "left_out", "unusable", "copies", "journaled", "remembered", "asked", "prompt_tokens",
+    "answer_tokens", "sampled", "seconds", "cost",
+)  # fmt: skip
+
+
+def add_plans(plans: Sequence[RunPlan]) -> RunPlan:
     """Several inputs as one.
 
-    Raises:
-        ConfigError: no plan.
+    Parameters
+    ----------
+    plans : sequence of RunPlan
+        One per input; the rate is that of the first.
+
+    Raises
+    ------
+    ConfigError
+        No plan.
     """
     if not plans:
         raise ConfigError("nothing to plan")
@@ -386,23 +508,45 @@ def total(plans: Sequence[Plan]) -> Plan:
             shared = (whole.shared * whole.asked.value + plan.shared * plan.asked.value) / weight
         whole = replace(
             whole,
-            rows=whole.rows + plan.rows,
-            left_out=whole.left_out + plan.left_out,
-            unusable=whole.unusable + plan.unusable,
-            copies=whole.copies + plan.copies,
-            journaled=whole.journaled + plan.journaled,
+            **{name: _both(getattr(whole, name), getattr(plan, name)) for name in _SUMS},
             journal="; ".join(filter(None, (whole.journal, plan.journal))),
-            remembered=whole.remembered + plan.remembered,
-            asked=whole.asked + plan.asked,
-            prompt_tokens=both(whole.prompt_tokens, plan.prompt_tokens),
-            answer_tokens=both(whole.answer_tokens, plan.answer_tokens),
             shared=shared,
-            sampled=whole.sampled + plan.sampled,
-            seconds=both(whole.seconds, plan.seconds),
-            cost=both(whole.cost, plan.cost),
             fit=whole.fit if whole.fit.examples else plan.fit,
         )
     return whole
 
 
-__all__ = ["FitPlan", "Interval", "Plan", "Prices", "plan_fit", "plan_rows", "plan_table", "total"]
+def _share_of(count: int, sampled: int, total: int, whole: bool) -> Interval:
+    """A count in a sample, taken to all; Wilson's interval for the share."""
+    if whole or not sampled:
+        return Interval(count, count, count) if whole else Interval(0, 0, 0)
+    z, n = _Z, sampled
+    p = count / n
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
+    return Interval(p * total, max(0.0, centre - half) * total, min(1.0, centre + half) * total)
+
+
+def _total_of(tokens: Sequence[int], rows: Interval, whole: bool) -> Interval:
+    """Tokens of all rows from those of a sample: mean times rows."""
+    if whole or not tokens:
+        return Interval(sum(tokens), sum(tokens), sum(tokens))
+    mean = statistics.fmean(tokens)
+    half = _Z * statistics.stdev(tokens) / len(tokens) ** 0.5 if len(tokens) > 1 else mean
+    return Interval(mean * rows.value, max(0.0, mean - half) * rows.low, (mean + half) * rows.high)
+
+
+def _cost_of(
+    prices: Prices | None, prompt: Interval | None, answer: Interval, shared: float | None
+) -> Interval | None:
+    """In the currency of the prices; ``shared`` is the share of prompt tokens in a cache."""
+    if prices is None or prompt is None:
+        return None
+    each = prices.prompt
+    if prices.cached is not None and shared is not None:
+        each += (prices.cached - prices.prompt) * shared
+    return prompt * (each / 1e6) + answer * (prices.answer / 1e6)
+
+
+def _both(one: Any, other: Any) -> Any:
+    return None if one is None or other is None else one + other

@@ -1,7 +1,7 @@
-"""A log of every run, as JSON lines, so that runs can be listed, compared and gone on with.
+"""A log of every run, as JSON lines, so that runs can be listed, compared and resumed.
 
-A log holds the command, what the run is (hashes, no row of the data), how it went and how it
-ended. It lies in the user's state folder; ``ECOMFS_STATE`` names another, and ``off`` none.
+A log holds the command, what the run is made of (hashes, no row of the data), its progress and
+its end. It lies in the user's state folder; ``ECOMFS_STATE`` names another, and ``off`` none.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from typing import Any
 
 from platformdirs import user_state_dir
 
-from ecomfs.batch.tally import Tally
+from ecomfs.batch.runner import Tally
 from ecomfs.errors import InputError, JournalError, StoppedError
 
 _EVERY = 10.0
-"""Seconds between two notes of progress."""
+"""Seconds between two lines of progress."""
 _PASSWORD = re.compile(r"(?<=://)([^/@\s:]*):[^/@\s]+@")
 
 
@@ -38,7 +38,26 @@ def state_folder() -> Path | None:
 
 
 class RunLog:
-    """The log of one run; a folder that cannot be written costs the log, never the run."""
+    """The log of one run; where the folder cannot be written, the run goes on without a log.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        ``None`` writes nothing.
+    id_ : str
+        Of the run; names the file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> log = RunLog(Path(tempfile.mkdtemp()), "20260501-091200-000ab")
+    >>> log.write("start", command=["score", "in.csv"], folder="/tmp", process=0)
+    >>> with log.ending():
+    ...     log.time(2.5, {"reading": 2.0})
+    >>> run = read_run(log.path)
+    >>> run.state, run.command, run.seconds
+    ('finished', ['score', 'in.csv'], 2.5)
+    """
 
     def __init__(self, folder: Path | None, id_: str) -> None:
         self.id = id_
@@ -49,9 +68,9 @@ class RunLog:
     def start(cls, command: Sequence[str]) -> RunLog:
         """A new log; passwords inside addresses are masked."""
         now = datetime.now(UTC)
-        # Milliseconds before the lot: runs of one second must sort as they came.
-        lot = f"{now.microsecond // 1000:03d}{secrets.token_hex(1)}"
-        log = cls(state_folder(), f"{now:%Y%m%d-%H%M%S}-{lot}")
+        # Milliseconds before the random part: runs of one second must sort as they came.
+        ms = f"{now.microsecond // 1000:03d}"
+        log = cls(state_folder(), f"{now:%Y%m%d-%H%M%S}-{ms}{secrets.token_hex(1)}")
         masked = [_PASSWORD.sub(r"\1:***@", word) for word in command]
         log.write("start", command=masked, folder=str(Path.cwd()), process=os.getpid())
         return log
@@ -69,31 +88,31 @@ class RunLog:
             self.path = None
 
     def input(self, output: Path, identity: Mapping[str, Any]) -> None:
-        """Note what an output is made of."""
+        """Log what an output is made of."""
         self.write("input", output=str(output), identity=identity)
 
     def output(self, output: Path, tally: Tally) -> None:
-        """Note that an output is done."""
+        """Log that an output is done."""
         self.write("output", output=str(output), tally=asdict(tally))
 
     def engine(self, spec: str, canary: Sequence[Mapping[str, Any]]) -> None:
-        """Note which engine reads and what its canary saw, one report a server."""
+        """Log the engine and the reports of its canary, one per server."""
         self.write("engine", spec=spec, canary=list(canary))
 
     def progress(self, tally: Tally) -> None:
-        """Note a tally, now and then."""
+        """Log a tally, at most every ten seconds."""
         now = time.monotonic()
         if now - self._last >= _EVERY:
             self._last = now
             self.write("progress", tally=asdict(tally))
 
     def time(self, seconds: float, phases: Mapping[str, float]) -> None:
-        """Note how long the whole took, and each phase of it."""
+        """Log the wall time of the whole, and of each phase."""
         self.write("time", seconds=seconds, phases=dict(phases))
 
     @contextmanager
     def ending(self) -> Iterator[None]:
-        """Note how the block ends."""
+        """Log how the block ends."""
         try:
             yield
         except StoppedError as error:
@@ -110,20 +129,34 @@ class RunLog:
 
 @dataclass(slots=True)
 class Run:
-    """What a log tells.
+    """One run, read from its log.
 
-    Attributes:
-        id: of the run; sorts by time.
-        state: ``finished``, ``stopped``, ``failed``, ``refused`` (the journal of its output is
-            another run's, in use or damaged), ``running`` or ``killed``.
-        command, folder: how and where it was started.
-        outputs: output → its tally when done.
-        identity: output → what the run was (:mod:`ecomfs.batch.identity`).
-        engine: spec of the engine.
-        canary: what its canary saw, one report a server; empty for engines that need none.
-        why: what stopped it.
-        seconds: wall time of the whole command, with the fit in it; ``None`` unless finished.
-        phases: phase → wall time.
+    Attributes
+    ----------
+    id : str
+        Of the run; sorts by time.
+    state : str
+        ``finished``, ``stopped``, ``failed``, ``refused`` (the journal of its output is another
+        run's, in use or damaged), ``running`` or ``killed``.
+    started, ended : str
+        UTC, ISO 8601; of the first and the last line.
+    command, folder : list of str, str
+        How and where it was started.
+    outputs : dict
+        Output → its tally.
+    identity : dict
+        Output → what decides its answers (:func:`ecomfs.batch.run_identity`).
+    engine, canary : str, list of dict
+        Spec of the engine; reports of its canary, one per server.
+    why : str
+        What stopped it.
+    seconds, phases : float, dict
+        Wall time of the whole command, with the fit, ``None`` unless finished; of each phase.
+
+    Examples
+    --------
+    >>> Run("20260501-091200-000ab", state="stopped", command=["score", "in.csv"]).resumable
+    True
     """
 
     id: str
@@ -142,13 +175,13 @@ class Run:
 
     @property
     def resumable(self) -> bool:
-        """Whether the same command would go on from what is there."""
+        """Whether the same command would resume it."""
         # A log that was cut short may not even hold its command.
         return bool(self.command) and self.state in ("stopped", "failed", "killed")
 
 
 def read_run(path: Path) -> Run:
-    """A run's log; lines that a kill cut short are passed over."""
+    """The run of a log file; lines that a kill cut short are passed over."""
     run = Run(path.stem)
     process = 0
     for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -186,10 +219,23 @@ def list_runs() -> list[Run]:
 
 
 def find_run(id_: str) -> Run:
-    """The run of an id, or of the beginning of one; ``last`` is the newest.
+    """One logged run.
 
-    Raises:
-        InputError: none, or several.
+    Parameters
+    ----------
+    id_ : str
+        An id, or the beginning of one; ``last`` is the newest.
+
+    Raises
+    ------
+    InputError
+        None, or several.
+
+    Examples
+    --------
+    >>> find_run("x")
+    Traceback (most recent call last):
+    ecomfs.errors.InputError: no run with an id that begins with 'x' (see: ecomfs runs list)
     """
     runs = list_runs()
     if id_ == "last" and runs:
@@ -207,8 +253,10 @@ def last_resumable() -> Run:
     """The newest run that can be resumed: it was stopped, failed or was killed, its folder is
     there, and no later run had the same command or wrote the same output.
 
-    Raises:
-        InputError: there is none.
+    Raises
+    ------
+    InputError
+        There is none.
     """
     runs = list_runs()
     later: set[tuple[str, ...]] = set()
@@ -232,7 +280,11 @@ def last_resumable() -> Run:
 
 
 def compare_runs(first: Run, second: Run) -> list[tuple[str, str, str]]:
-    """What differs: (what, in the first, in the second)."""
+    """What differs between two runs: (name, in the first, in the second).
+
+    >>> compare_runs(Run("a", state="finished"), Run("b", state="failed"))
+    [('state', 'finished', 'failed')]
+    """
     rows: list[tuple[str, str, str]] = []
     one, other = _flat(first), _flat(second)
     for name in dict.fromkeys((*one, *other)):
@@ -242,11 +294,8 @@ def compare_runs(first: Run, second: Run) -> list[tuple[str, str, str]]:
 
 
 def last_rate(model: str, unit: str) -> float | None:
-    """How much a second the engine of this fingerprint read in its newest run.
-
-    Args:
-        unit: what is counted: ``prompt_tokens``, or ``read`` (rows).
-    """
+    """What the engine of this fingerprint read per second in its newest run; ``unit`` is
+    ``prompt_tokens``, or ``read`` (rows)."""
     for run in reversed(list_runs()):
         for output, tally in run.outputs.items():
             read, seconds = tally.get(unit, 0), tally.get("reading_seconds", 0)

@@ -1,51 +1,243 @@
-"""The stages of a run, which overlap:
+"""Answering the rows of a table. The stages of a run overlap:
 
     read rows ─▶ retrieve and render ─▶ engine ─▶ journal
 
-Each stage hands over through a bounded queue, so that memory holds a few blocks whatever the
-number of rows. Reading, rendering and storing run in threads of their own; only the engine is
-asked on the event loop, for several blocks at a time.
+A block of rows passes from stage to stage through bounded queues, so that memory holds a few
+blocks whatever the number of rows. Reading, rendering and storing run in threads of their own;
+the engine is called on the event loop, for several blocks at a time.
 """
 
 from __future__ import annotations
 
 import asyncio
+import signal
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import cache
+from types import FrameType
+from typing import Any, Protocol, Self
 
-from ecomfs.batch.answer import pack
-from ecomfs.batch.ends import Answers, Blocks, Watermark
-from ecomfs.batch.feed import Block
-from ecomfs.batch.journal import Entry
-from ecomfs.batch.stop import Stop
-from ecomfs.batch.tally import Tally
-from ecomfs.batch.tracing import span
+from ecomfs.batch.identity import Identity, pipeline_identity
+from ecomfs.batch.input import Feed, RowBlock, Watermark
+from ecomfs.batch.journal import Entry, Journal, pack
+from ecomfs.core import aio
+from ecomfs.core.progress import READING, Progress
 from ecomfs.engine.cached import CachedEngine
-from ecomfs.errors import EcomfsError, EngineError
+from ecomfs.errors import EngineError
 from ecomfs.pipeline import Case, Pipeline
-from ecomfs.types import Posterior, Prediction
+from ecomfs.task import LabelSpace, TaskCard
+from ecomfs.types import Prediction, Status
 
 BLOCK_ROWS = 256
 BLOCK_SECONDS = 4.0
 """A block is made as large as the engine reads in about this time: what is lost by a kill."""
 _SMALLEST = 4
 _GONE = 8
-"""When this many rows in a row of one block all fail for a reason that may pass, the engine is
-down: better a run that stops and goes on later than a million failed rows."""
-
-Answered = tuple[Case, Posterior | EcomfsError | None, Prediction]
+"""When a whole block of at least this many rows fails for a reason that may pass, the engine is
+down: the run stops and can be resumed, instead of ending with a million failed rows."""
 
 
 @dataclass(slots=True)
-class _Finished:
-    block: Block
-    predictions: list[Prediction]
+class Tally:
+    """Counts of a run so far; the progress bar shows them.
+
+    Attributes
+    ----------
+    rows : int
+        Rows that have their answer.
+    status : dict
+        Status → number of rows.
+    prompt_tokens, cached_tokens : int
+        Of the prompts sent by this process; how many of these tokens the engine did not compute
+        again. Readings that came from the reading cache count in neither.
+    read, remembered : int
+        Answers of this process that the engine gave, and that came from the reading cache.
+    copied : int
+        Rows identical to another one, which got its answer.
+    resumed : int
+        Rows that an earlier, interrupted run had done.
+    left_out : int
+        Rows that ``where`` or ``sample`` passed over.
+    progress : float, optional
+        Share of the input read, 0 to 1; ``None`` when unknown.
+    seconds, reading_seconds : float
+        Wall time since the first row; of these, while prompts were at the engine.
+    total : int, optional
+        Rows in all; ``None`` until the input was read to its end.
+
+    Examples
+    --------
+    >>> tally = Tally(rows=10, read=8, reading_seconds=2.0, progress=0.5)
+    >>> tally.add(Prediction("r1", "yes", {"yes": 1.0}, prompt_tokens=9))
+    >>> tally.rows, tally.rate, tally.expected, tally.status["ok"]
+    (11, 4.0, 22, 1)
+    """
+
+    rows: int = 0
+    status: dict[str, int] = field(default_factory=lambda: {str(s): 0 for s in Status})
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    read: int = 0
+    remembered: int = 0
+    copied: int = 0
+    resumed: int = 0
+    left_out: int = 0
+    progress: float | None = None
+    seconds: float = 0.0
+    reading_seconds: float = 0.0
+    total: int | None = None
+
+    @property
+    def cache_share(self) -> float | None:
+        """Share of prompt tokens that the engine did not compute again; ``None`` before any."""
+        return self.cached_tokens / self.prompt_tokens if self.prompt_tokens else None
+
+    @property
+    def rate(self) -> float | None:
+        """Rows per second of engine time that the engine read; ``None`` before any."""
+        return self.read / self.reading_seconds if self.read and self.reading_seconds else None
+
+    @property
+    def expected(self) -> int | None:
+        """Rows in all: known, or estimated from the share of the input that was read; ``None``
+        before anything is known."""
+        if self.total is not None or not self.progress:
+            return self.total
+        return max(self.rows, round(self.rows / self.progress))
+
+    def report(self, progress: Progress) -> None:
+        """Report the progress of reading."""
+        details = []
+        if self.rate is not None:
+            details = [f"{self.rate:.1f} rows/s", f"{self.prompt_tokens:,} tokens"]
+        if self.cache_share:
+            details.append(f"{self.cache_share:.0%} reused")
+        progress(READING, self.rows, self.expected, ", ".join(details))
+
+    def add(self, prediction: Prediction) -> None:
+        """Count a row that the model answered."""
+        self.rows += 1
+        self.status[str(prediction.status)] += 1
+        self.prompt_tokens += prediction.prompt_tokens
+        self.cached_tokens += prediction.cached_tokens
+
+    def add_block(self, block: RowBlock, counted: int = 0) -> None:
+        """Count a finished block, of whose rows ``counted`` were added one by one."""
+        self.rows += block.rows - counted
+        self.copied += block.copied
+        if block.progress is not None:
+            self.progress = max(block.progress, self.progress or 0.0)
+        if block.state is not None:
+            self.left_out = max(self.left_out, block.state[2])
+
+
+class Stop:
+    """Ctrl-C and SIGTERM as a request to finish what is under way.
+
+    While it is entered, the first SIGINT or SIGTERM only sets :attr:`signal`; a second SIGINT
+    raises :class:`KeyboardInterrupt` as usual.
+
+    Signals reach the main thread only; in other threads entering does nothing.
+
+    Args:
+        on_request: called once, with the signal's number, in the main thread.
+
+    >>> import os
+    >>> with Stop() as stop:
+    ...     os.kill(os.getpid(), signal.SIGTERM)
+    ...     stop.signal
+    15
+    """
+
+    def __init__(self, on_request: Callable[[int], None] = lambda number: None) -> None:
+        self.signal: int | None = None
+        self._requested = False
+        self._on_request = on_request
+        self._before: dict[signal.Signals, Any] = {}
+
+    @property
+    def requested(self) -> bool:
+        """Whether a signal came, or :meth:`request` was called."""
+        return self.signal is not None or self._requested
+
+    def request(self) -> None:
+        """Request the end without a signal; from any thread."""
+        self._requested = True
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._before:
+            number, handler = self._before.popitem()
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, _: FrameType | None) -> None:
+        if self.signal is None:
+            self.signal = number
+            self._on_request(number)
+        elif number == signal.SIGINT:
+            raise KeyboardInterrupt
+
+
+@cache
+def _tracer() -> Any:
+    try:
+        from opentelemetry import trace
+    except ModuleNotFoundError:
+        return None
+    return trace.get_tracer("ecomfs")
+
+
+def span(name: str, **attributes: str | int | float) -> AbstractContextManager[Any]:
+    """A span ``ecomfs.<name>`` for OpenTelemetry around a block, where its API is installed
+    (``ecomfs[otel]``); a child of the one that is open. It is exported only where the program, or
+    ``opentelemetry-instrument ecomfs score …``, sets an exporter up.
+
+    >>> with span("read", rows=16):
+    ...     pass
+    """
+    tracer = _tracer()
+    if tracer is None:
+        return nullcontext()
+    named = {f"ecomfs.{key}": value for key, value in attributes.items()}
+    found: AbstractContextManager[Any] = tracer.start_as_current_span(
+        f"ecomfs.{name}", attributes=named
+    )
+    return found
+
+
+_Blocks = asyncio.Queue[RowBlock | None]
+
+
+class BlockSource(Protocol):
+    """Where a runner takes rows from; :class:`ecomfs.batch.input.Feed` of a table is one."""
+
+    def next(self, size: int) -> RowBlock | None:
+        """The next rows; ``None`` at the end."""
+
+    def forget(self, keys: Iterable[bytes]) -> None:
+        """The answers of these keys are stored."""
+
+
+class AnswerStore(Protocol):
+    """Where a runner stores answers; :class:`ecomfs.batch.journal.Journal` is one."""
+
+    through: int
+
+    def commit(self, entries: Iterable[Entry], through: int, **values: Any) -> None:
+        """Store answers, and that every row before position ``through`` is done."""
 
 
 class Runner:
-    """Answers all rows of a feed into its journal.
+    """Answers all rows of a feed and stores them in its journal.
 
     Args:
         block_rows: most rows in one call of the engine (a chunk of the reader more or less).
@@ -56,8 +248,8 @@ class Runner:
     def __init__(
         self,
         pipeline: Pipeline,
-        feed: Blocks,
-        journal: Answers,
+        feed: BlockSource,
+        journal: AnswerStore,
         tally: Tally,
         stop: Stop,
         *,
@@ -78,23 +270,23 @@ class Runner:
         self._at_once = min(8, max(2, -(-2 * batch // block_rows)))
         self._mark = Watermark(journal.through)
         self._started = time.monotonic()
-        self._reading = 0
+        self._in_flight = 0
         self._reading_since = 0.0
         self._reading_seconds = 0.0
         self._hits = _cache_counts(pipeline)
 
     async def run(self) -> None:
-        """Until the input ends, or a stop is requested: then what the engine has is waited for
+        """Run until the input ends, or a stop is requested: then rows in flight are waited for
         and stored, and the rest is left.
 
         Raises:
             EngineError: the engine is gone; what was answered is stored.
             InputError, OutputError: the input or the journal gave up.
         """
-        read: asyncio.Queue[Block | None] = asyncio.Queue(1)
-        prepared: asyncio.Queue[tuple[Block, list[Case]] | None] = asyncio.Queue(1)
+        read: _Blocks = asyncio.Queue(1)
+        prepared: asyncio.Queue[tuple[RowBlock, list[Case]] | None] = asyncio.Queue(1)
         # A disk that is slower than the engine holds its blocks back.
-        finished: asyncio.Queue[_Finished | None] = asyncio.Queue(self._at_once)
+        finished: _Blocks = asyncio.Queue(self._at_once)
         with (
             ThreadPoolExecutor(1, "ecomfs-rows") as rows,
             ThreadPoolExecutor(1, "ecomfs-prompts") as prompts,
@@ -118,7 +310,7 @@ class Runner:
                     await asyncio.wait([storing])
                 end.cancel()
 
-    async def _read(self, out: asyncio.Queue[Block | None], thread: ThreadPoolExecutor) -> None:
+    async def _read(self, out: _Blocks, thread: ThreadPoolExecutor) -> None:
         loop = asyncio.get_running_loop()
         rows = self._tally.rows
         while not self._stop.requested:
@@ -133,8 +325,8 @@ class Runner:
 
     async def _prepare(
         self,
-        blocks: asyncio.Queue[Block | None],
-        out: asyncio.Queue[tuple[Block, list[Case]] | None],
+        blocks: _Blocks,
+        out: asyncio.Queue[tuple[RowBlock, list[Case]] | None],
         thread: ThreadPoolExecutor,
     ) -> None:
         loop = asyncio.get_running_loop()
@@ -150,47 +342,52 @@ class Runner:
 
     async def _ask_all(
         self,
-        prepared: asyncio.Queue[tuple[Block, list[Case]] | None],
-        out: asyncio.Queue[_Finished | None],
+        prepared: asyncio.Queue[tuple[RowBlock, list[Case]] | None],
+        out: _Blocks,
     ) -> None:
         slots = asyncio.Semaphore(self._at_once)
         async with asyncio.TaskGroup() as group:
             while True:
-                await slots.acquire()  # first a place, then a block: none waits unseen
+                await slots.acquire()  # before a block is taken: none waits unseen
                 item = await prepared.get()
                 if item is None:
                     break
                 if self._stop.requested:
                     slots.release()
-                    continue  # not begun: the next run asks it
+                    continue  # not begun: the next run has it
                 group.create_task(self._ask(*item, slots, out))
         await out.put(None)
 
     async def _ask(
         self,
-        block: Block,
+        block: RowBlock,
         cases: list[Case],
         slots: asyncio.Semaphore,
-        out: asyncio.Queue[_Finished | None],
+        out: _Blocks,
     ) -> None:
         try:
-            answered: list[Answered] = []
             if cases:
-                started = self._begin()
+                started = time.monotonic()
+                if not self._in_flight:
+                    self._reading_since = started
+                self._in_flight += 1
                 try:
                     with span("read", rows=len(cases)):
                         answered = await self._pipeline.answer(cases)
                 finally:
-                    self._end()
-                _require_engine(answered)
-                self._resize(len(cases), time.monotonic() - started)
-            await out.put(_Finished(block, [prediction for _, _, prediction in answered]))
+                    now = time.monotonic()
+                    self._in_flight -= 1
+                    if not self._in_flight:
+                        self._reading_seconds += now - self._reading_since
+                _require_engine([posterior for _, posterior, _ in answered])
+                block.predictions = [prediction for _, _, prediction in answered]
+                fitting = len(cases) * BLOCK_SECONDS / max(now - started, 1e-3)
+                self._size = int(min(self._most, 2 * self._size, max(_SMALLEST, fitting)))
+            await out.put(block)
         finally:
             slots.release()
 
-    async def _store(
-        self, finished: asyncio.Queue[_Finished | None], thread: ThreadPoolExecutor
-    ) -> None:
+    async def _store(self, finished: _Blocks, thread: ThreadPoolExecutor) -> None:
         """Everything that finished while the last transaction was written goes into the next."""
         loop = asyncio.get_running_loop()
         last = False
@@ -207,36 +404,31 @@ class Runner:
             self._count(done)
             self._on_progress(self._tally)
 
-    def _commit(self, done: Sequence[_Finished]) -> None:
+    def _commit(self, done: Sequence[RowBlock]) -> None:
         names = self._pipeline.space.names
         entries = []
-        for item in done:
-            for asked, prediction in zip(item.block.asked, item.predictions, strict=True):
+        for block in done:
+            for asked, prediction in zip(block.asked, block.predictions, strict=True):
                 packed = pack(prediction, names, stages=self._stages)
                 entries.append(Entry(asked.position, asked.key, *packed))
-            self._mark.add(item.block)
+            self._mark.add(block)
         self._journal.commit(entries, self._mark.through, **self._mark.known())
         self._feed.forget(entry.key for entry in entries)
 
-    def _count(self, done: Sequence[_Finished]) -> None:
+    def _count(self, done: Sequence[RowBlock]) -> None:
         tally = self._tally
-        for item in done:
-            for prediction in item.predictions:
+        for block in done:
+            for prediction in block.predictions:
                 tally.add(prediction)
-            tally.copied += item.block.copied
-            tally.rows += item.block.rows - len(item.predictions)
-            if item.block.progress is not None:
-                tally.progress = max(item.block.progress, tally.progress or 0.0)
-            if item.block.state is not None:
-                tally.left_out = max(tally.left_out, item.block.state[2])
+            tally.add_block(block, len(block.predictions))
         now = time.monotonic()
         tally.seconds = now - self._started
         tally.reading_seconds = self._reading_seconds
-        if self._reading:
+        if self._in_flight:
             tally.reading_seconds += now - self._reading_since
         hits, tokens = _cache_counts(self._pipeline)
         remembered = hits - self._hits[0]
-        answers = sum(p.prompt_tokens > 0 for item in done for p in item.predictions)
+        answers = sum(p.prompt_tokens > 0 for block in done for p in block.predictions)
         tally.read += answers - (remembered - tally.remembered)
         tally.remembered = remembered
         # A remembered reading reports all its tokens as cached, though none was sent.
@@ -244,22 +436,8 @@ class Runner:
         self._hits = (self._hits[0], tokens)
         tally.prompt_tokens -= spared
         tally.cached_tokens -= spared
-
-    def _begin(self) -> float:
-        now = time.monotonic()
-        if not self._reading:
-            self._reading_since = now
-        self._reading += 1
-        return now
-
-    def _end(self) -> None:
-        self._reading -= 1
-        if not self._reading:
-            self._reading_seconds += time.monotonic() - self._reading_since
-
-    def _resize(self, rows: int, seconds: float) -> None:
-        wanted = rows * BLOCK_SECONDS / max(seconds, 1e-3)
-        self._size = int(min(self._most, 2 * self._size, max(_SMALLEST, wanted)))
+        for block in done:  # the watermark keeps blocks that finish before an earlier one
+            block.asked, block.predictions = [], []
 
 
 async def _ends_with(storing: asyncio.Task[None]) -> None:
@@ -269,13 +447,11 @@ async def _ends_with(storing: asyncio.Task[None]) -> None:
         raise error
 
 
-def _require_engine(answered: Sequence[Answered]) -> None:
+def _require_engine(found: Sequence[object]) -> None:
     """Raise when nothing of a whole block could be read, for reasons that may pass."""
-    errors = [posterior for _, posterior, _ in answered]
-    if len(errors) >= _GONE and all(isinstance(e, EngineError) and e.retryable for e in errors):
-        error = errors[0]
-        if isinstance(error, EngineError):
-            raise error
+    errors = [e for e in found if isinstance(e, EngineError) and e.retryable]
+    if len(found) >= _GONE and len(errors) == len(found):
+        raise errors[0]
 
 
 def _cache_counts(pipeline: Pipeline) -> tuple[int, int]:
@@ -290,3 +466,53 @@ def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+class RowScorer(Protocol):
+    """Answers all rows of a table: in this process (:class:`LocalScorer`) or on a cluster
+    (:class:`ecomfs.batch.ray.runner.RayScorer`)."""
+
+    @property
+    def card(self) -> TaskCard:
+        """The task."""
+
+    @property
+    def space(self) -> LabelSpace:
+        """The labels."""
+
+    @property
+    def identity(self) -> Identity:
+        """What decides its answers (:func:`ecomfs.batch.pipeline_identity`)."""
+
+    def answer(
+        self,
+        feed: Feed,
+        journal: Journal,
+        tally: Tally,
+        stop: Stop,
+        *,
+        block_rows: int,
+        stages: bool,
+        on_progress: Callable[[Tally], None],
+    ) -> None:
+        """Store an answer for every row, until the feed ends or a stop is requested.
+
+        Parameters
+        ----------
+        feed, journal, tally, stop, block_rows, stages, on_progress
+            As of :class:`ecomfs.batch.runner.Runner`.
+        """
+
+
+class LocalScorer:
+    """A pipeline in this process, as :class:`RowScorer`."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self.card = pipeline.card
+        self.space = pipeline.space
+        self.identity = pipeline_identity(pipeline)
+
+    def answer(self, *arguments: Any, **options: Any) -> None:
+        """See :meth:`RowScorer.answer`."""
+        aio.run(Runner(self._pipeline, *arguments, **options).run())

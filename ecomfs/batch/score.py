@@ -1,7 +1,7 @@
-"""Score a table: every chosen row comes out, in order, with its prediction beside it.
+"""Score a table: every selected row comes out, in order, with its prediction beside it.
 
 Answers go to a journal beside the output; when all rows have theirs, input and answers are
-merged. Memory does not grow with the number of rows, a killed run goes on where it was, and a
+merged. Memory does not grow with the number of rows, a killed run is resumed where it was, and a
 row that cannot be read or classified keeps its place and says why.
 """
 
@@ -10,24 +10,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
-from ecomfs.batch.answerer import Answerer, Here
-from ecomfs.batch.examples import read_marks
-from ecomfs.batch.feed import CHUNK_ROWS, Feed
-from ecomfs.batch.files import beside
 from ecomfs.batch.garbage import patient_collector
-from ecomfs.batch.identity import Identity, differences, input_identity
+from ecomfs.batch.identity import Identity, differences, run_identity
+from ecomfs.batch.input import CHUNK_ROWS, Feed, Selection, find_columns, read_marks
 from ecomfs.batch.journal import Journal, drop_journal
-from ecomfs.batch.merge import Answers, Gold, Merge
-from ecomfs.batch.output import Columns, failed_path, find_columns, is_failed_table, journal_path
-from ecomfs.batch.runner import BLOCK_ROWS
-from ecomfs.batch.select import Selection
-from ecomfs.batch.stop import Stop
-from ecomfs.batch.tally import Tally
-from ecomfs.batch.tracing import span
+from ecomfs.batch.output import Job, ScoreResult, check_paths, journal_path, write_output
+from ecomfs.batch.runner import BLOCK_ROWS, LocalScorer, RowScorer, Stop, Tally, span
 from ecomfs.core.progress import WRITING, Progress, showing
 from ecomfs.errors import (
     ConfigError,
@@ -37,46 +29,18 @@ from ecomfs.errors import (
     OutputError,
     StoppedError,
 )
-from ecomfs.io import (
-    InputFile,
-    OutputEncoding,
-    TableReader,
-    check_output,
-    check_read,
-    check_target,
-    reading,
-)
+from ecomfs.io import OutputEncoding, TableReader
 from ecomfs.pipeline import Pipeline
 
 _PASSING = (EngineError, OutputError, StoppedError, KeyboardInterrupt)
-"""What may be over the next time; a mended input or option makes another run."""
-
-
-@dataclass(frozen=True, slots=True)
-class ScoreResult:
-    """Outcome of :func:`score_table`.
-
-    Attributes:
-        output: the result table.
-        tally: what happened.
-        answers: what was answered.
-        gold: true labels and predictions, when the input names its true labels.
-        failed: table of the rows that failed or whose answer is invalid; ``None`` without any.
-        numbers: column → decimal mark of its numbers, in words, where it makes a difference.
-    """
-
-    output: Path
-    tally: Tally
-    answers: Answers
-    gold: Gold | None
-    failed: Path | None = None
-    numbers: Mapping[str, str] = field(default_factory=dict)
+"""Errors that the same command may not meet again; after others, the input or an option has to
+change, which makes another run."""
 
 
 def score_table(
     source: str | PathLike[str],
     output: str | PathLike[str],
-    pipeline: Pipeline | Answerer,
+    pipeline: Pipeline | RowScorer,
     *,
     fields: Mapping[str, str] | None = None,
     id_column: str | None = None,
@@ -97,111 +61,143 @@ def score_table(
     """Classify every row of ``source`` into ``output``.
 
     A run that ended early (killed, stopped by a signal, engine gone, disk full) leaves
-    ``<output>.journal``; calling again with the same input, pipeline and selection goes on from
-    it.
+    ``<output>.journal``; calling again with the same input, pipeline and selection resumes it.
 
-    Args:
-        source: anything :class:`ecomfs.io.TableReader` reads.
-        output: ``.csv`` or ``.tsv``, also packed (``.gz``, ``.zst``), or ``.parquet``; or ``-``,
-            standard output.
-        pipeline: what answers a row; or who does (:mod:`ecomfs.batch.answerer`).
-        fields: card field → column, where names differ.
-        gold_column: column with the true labels; collected for the harness, never shown to the
-            model.
-        probabilities: add a column ``p_<label>`` for every label.
-        encoding: of the output.
-        input_encoding: of a source that is not UTF-8; found out by default.
-        chunk_rows: most rows in one call of the engine.
-        limit: only the first rows; short for ``selection=Selection(limit=…)``.
-        selection: which rows are scored.
-        restart: drop the journal of an earlier run instead of going on from it.
-        keep_journal: leave the journal when all is done.
-        progress: who is told how far it is (:mod:`ecomfs.core.progress`); ``True``: it is shown;
-            ``None``: in notebooks only.
-        on_progress: called after every commit, and when the input was read to its end.
-        on_stop: called once, with the signal's number, when a signal asks the run to stop.
-        on_identity: called with what decides the answers (:mod:`ecomfs.batch.identity`).
+    Parameters
+    ----------
+    source : str or path
+        Anything :class:`ecomfs.io.TableReader` reads.
+    output : str or path
+        ``.csv`` or ``.tsv``, also packed (``.gz``, ``.zst``), or ``.parquet``; or ``-``, standard
+        output.
+    pipeline : Pipeline or RowScorer
+        What answers the rows; for many machines :class:`ecomfs.batch.ray.runner.RayScorer`.
+    fields : mapping, optional
+        Card field → column, where names differ.
+    id_column : str, optional
+        Column of ids; ``id`` by default, else rows are numbered.
+    gold_column : str, optional
+        Column with the true labels; collected for metrics, never shown to the model.
+    probabilities : bool
+        Add a column ``p_<label>`` for every label.
+    encoding : {"utf-8", "utf-8-sig"}
+        Of the output.
+    input_encoding : str, optional
+        Of a source that is not UTF-8; detected by default.
+    chunk_rows : int
+        Most rows in one call of the engine.
+    limit : int, optional
+        Only the first rows; short for ``selection=Selection(limit=…)``.
+    selection : Selection, optional
+        Which rows are scored.
+    restart : bool
+        Drop the journal of an earlier run instead of resuming it.
+    keep_journal : bool
+        Leave the journal when all is done.
+    progress : Progress or bool, optional
+        Called with the progress (:mod:`ecomfs.core.progress`); ``True``: shown; ``None``: shown in
+        notebooks only.
+    on_progress : callable
+        Called with the tally after every commit, and when the input was read to its end.
+    on_stop : callable
+        Called once, with the signal's number, when a signal asks the run to stop.
+    on_identity : callable
+        Called with what decides the answers (:func:`ecomfs.batch.run_identity`).
 
-    Raises:
-        InputError: the file or its columns; nothing is written then.
-        JournalError: there is a journal, and it is damaged, in use, or another run's.
-        EngineError: the engine is gone; what is answered is kept in the journal.
-        OutputError: journal or output cannot be written.
-        StoppedError: SIGINT or SIGTERM came; what is answered is kept in the journal.
+    Returns
+    -------
+    ScoreResult
+        Paths, counts, and gold labels where the input has them.
+
+    Raises
+    ------
+    InputError
+        The file or its columns; nothing is written then.
+    JournalError
+        There is a journal, and it is damaged, in use, or another run's.
+    EngineError
+        The engine is gone; what is answered is kept in the journal.
+    OutputError
+        Journal or output cannot be written.
+    StoppedError
+        SIGINT or SIGTERM came; what is answered is kept in the journal.
+
+    Examples
+    --------
+    With a fitted classifier (reads a model)::
+
+        clf = FewShotClassifier("review_sentiment").fit(texts, labels)
+        result = score_table("reviews.csv", "scored.csv", clf.pipeline_)
+        print(result.tally.status)
     """
-    where, target = str(source), Path(output)
-    by = Here(pipeline) if isinstance(pipeline, Pipeline) else pipeline
+    job = Job(str(source), Path(output))
+    scorer = LocalScorer(pipeline) if isinstance(pipeline, Pipeline) else pipeline
     if limit is not None:
         if selection is not None:
             raise ConfigError("limit and selection", hint="put the limit into the selection")
         selection = Selection(limit=limit)
-    selection = selection or Selection()
-    check_paths(where, target)
-    base = beside(target, where)
-    chunk = min(CHUNK_ROWS, chunk_rows)
-    reader = TableReader(where, encoding=input_encoding, chunk_rows=chunk)
+    check_paths(job.source, job.output)
+    reader = TableReader(
+        job.source, encoding=input_encoding, chunk_rows=min(CHUNK_ROWS, chunk_rows)
+    )
+    card = scorer.card
     columns = find_columns(
-        where, by.card, fields=fields, id_column=id_column, gold_column=gold_column,
-        reader=reader,
-    )  # fmt: skip
-    columns = replace(columns, fields=read_marks(columns.fields, by.card, reader))
-    chosen = selection.over(reader)
+        job.source, card, fields=fields, id_column=id_column, gold_column=gold_column, reader=reader
+    )
+    columns = replace(columns, fields=read_marks(columns.fields, card, reader))
+    selection = selection or Selection()
+    selected = selection.over(reader)
     if restart:
-        drop_journal(journal_path(base))
+        drop_journal(journal_path(job.base))
     tally, started = Tally(), time.monotonic()
     with (
-        span("score", input=reader.name, output=target.name),
-        Journal(journal_path(base)) as journal,
+        span("score", input=reader.name, output=job.output.name),
+        Journal(journal_path(job.base)) as journal,
         Stop(on_stop) as stop,
         _kept(journal),
         patient_collector(),
         showing(progress) as report,
     ):
-        identity = run_identity(where, by.identity, columns, selection, input_encoding)
+        identity = run_identity(job.source, scorer.identity, columns, selection, input_encoding)
         on_identity(identity)
-        adopt(journal, identity)
-        again = chosen.fresh()
+        _adopt(journal, identity)
+        again = replace(selected)
         if (state := journal.get("chosen")) is not None:
-            chosen.state = state
-        tally.rows = tally.resumed = chosen.kept
-        feed = Feed(reader, chosen, columns.fields, by.card, journal)
+            selected.met, selected.kept, selected.left_out = state
+        tally.rows = tally.resumed = selected.kept
 
-        def told(tally: Tally) -> None:
+        def on_commit(tally: Tally) -> None:
             tally.report(report)
             on_progress(tally)
-
-        tally.report(report)
 
         def check() -> None:
             if stop.signal is not None:
                 raise StoppedError("stopped", signal=stop.signal)
 
-        with closing(feed):
-            by.answer(
+        tally.report(report)
+        with closing(Feed(reader, selected, columns.fields, card, journal)) as feed:
+            scorer.answer(
                 feed, journal, tally, stop, block_rows=chunk_rows,
-                stages=gold_column is not None, on_progress=told,
+                stages=gold_column is not None, on_progress=on_commit,
             )  # fmt: skip
         check()
-        reader = TableReader(where, encoding=input_encoding)
-        merge = Merge(reader, columns, by.card, by.space, journal, check=check)
         report(WRITING)
-        with span("merge", rows=chosen.kept):
-            merged = merge.write(
-                target, again, base=base, probabilities=probabilities, encoding=encoding
-            )
-        tally.status = merged.status
-        tally.rows, tally.left_out = again.kept, again.left_out
+        with span("merge", rows=selected.kept):
+            result = write_output(
+                job, TableReader(job.source, encoding=input_encoding), columns, card,
+                scorer.space, journal, again, tally,
+                probabilities=probabilities, encoding=encoding, check=check,
+            )  # fmt: skip
         tally.progress, tally.seconds = 1.0, time.monotonic() - started
         if not keep_journal:
             journal.remove()
-    numbers = columns.fields.conventions(by.card) | again.selection.numbers
-    return ScoreResult(target, tally, merged.answers, merged.gold, merged.failed, numbers)
+    return result
 
 
 @contextmanager
 def _kept(journal: Journal) -> Iterator[None]:
-    """Whatever ends a run early, say what is kept and whether it can be gone on with; a journal
-    without answers is not kept."""
+    """When a run ends early, add a note on what is kept and whether it can be resumed; a journal
+    without answers is removed."""
     fresh = journal.get("identity") is None
     try:
         yield
@@ -218,36 +214,8 @@ def _kept(journal: Journal) -> Iterator[None]:
         raise
 
 
-def run_identity(
-    source: str,
-    answers: Identity,
-    columns: Columns,
-    selection: Selection,
-    encoding: str | None = None,
-) -> Identity:
-    """What decides the answers of a run, and which rows have one.
-
-    Args:
-        answers: what decides the answer of a row (:func:`ecomfs.batch.identity.pipeline_identity`).
-        encoding: that was named for the input.
-    """
-    return {
-        "input": input_identity(source),
-        "input encoding": encoding,
-        **answers,
-        "columns": dict(columns.fields.columns)
-        | {f"decimal mark of {n}": mark for n, (mark, _) in sorted(columns.fields.marks.items())},
-        "selection": selection.identity(),
-        "column of true labels": columns.gold,
-    }
-
-
-def adopt(journal: Journal, identity: Identity) -> None:
-    """Give a new journal its identity, or see that an old one has the same.
-
-    Raises:
-        JournalError: it is another run's.
-    """
+def _adopt(journal: Journal, identity: Identity) -> None:
+    """Give a new journal its identity, or refuse one of another run."""
     known = journal.get("identity")
     if known is None:
         journal.put(identity=identity)
@@ -260,40 +228,3 @@ def adopt(journal: Journal, identity: Identity) -> None:
             hint="to go on, put back what changed (ecomfs runs list has the command); --restart "
             "drops those answers and begins anew; another -o keeps both",
         )
-
-
-def check_paths(source: str, output: Path) -> None:
-    """Refuse an output that would replace the input, before any work.
-
-    Raises:
-        ConfigError: output, table of failed rows or journal is a file that the run reads; or a
-            format that is not written.
-        OutputError: the output cannot be written; a file that is not ours stands where failed
-            rows go.
-    """
-    check_output(output)
-    base = beside(output, source)
-    failed, journal = failed_path(base), journal_path(base)
-    with reading([InputFile("the input", Path(source))]):
-        check_target(output, "-o")
-        check_target(failed, "the table of failed rows")
-        if journal.exists():
-            check_read(journal, "the journal")
-    if failed.exists() and not is_failed_table(failed):
-        raise OutputError(
-            f"{failed}: failed rows would go there, but it is another file",
-            hint="move it away, or choose another -o",
-        )
-
-
-__all__ = [
-    "Answers",
-    "Gold",
-    "ScoreResult",
-    "Tally",
-    "adopt",
-    "check_paths",
-    "find_columns",
-    "run_identity",
-    "score_table",
-]

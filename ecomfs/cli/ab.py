@@ -16,7 +16,7 @@ from ecomfs.core.progress import CHECKING, LOADING, Phases
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ecomfs.ab import Design, Outcome, TestRows, Variant
+    from ecomfs.ab import ComparedRows, Design, Outcome, Variant
     from ecomfs.types import Example
     from ecomfs_eval.sequential import SequentialState
 
@@ -179,7 +179,7 @@ def _run(
     common: dict[str, Any],
     task: str,
     pool: list[Example],
-    test: TestRows,
+    test: ComparedRows,
     design: Design,
     *,
     texts: bool,

@@ -13,7 +13,7 @@ from ecomfs.cli.scoring import Cluster, fitted
 from ecomfs.core.progress import FITTING, LOADING
 
 if TYPE_CHECKING:
-    from ecomfs.batch import Answerer, Gold
+    from ecomfs.batch import Gold, RowScorer
     from ecomfs.core.progress import Phases
     from ecomfs.pipeline import Pipeline
     from ecomfs.types import Example
@@ -35,7 +35,7 @@ class Answering:
         systems: the predictions and the baselines beside them, for true labels and a seed.
     """
 
-    by: Pipeline | Answerer
+    by: Pipeline | RowScorer
     k: int
     spec: str
     systems: Callable[[Gold, int], dict[str, Predictions]]

@@ -14,7 +14,7 @@ from ecomfs.cli.unfold import unfolded
 from ecomfs.core.progress import CHECKING
 
 if TYPE_CHECKING:
-    from ecomfs.batch import Interval, Plan
+    from ecomfs.batch import Interval, RunPlan
 
 
 @unfolded
@@ -52,6 +52,7 @@ def plan(
 
     from ecomfs.batch import (
         Prices,
+        add_plans,
         find_columns,
         find_inputs,
         journal_path,
@@ -60,7 +61,6 @@ def plan(
         plan_table,
         read_marks,
         run_identity,
-        total,
     )
     from ecomfs.cli.present import marks
     from ecomfs.errors import ConfigError
@@ -80,7 +80,7 @@ def plan(
         fitting, promises = replace(fitting, calibrate=0), g.Promises()
     known = check(sources, table, labelled)
     pipeline = fitted(labelled, reading, fitting, promises, known.pool, phases)
-    plans: list[Plan] = []
+    plans: list[RunPlan] = []
     phases("counting tokens")
     numbers: dict[str, str] = {}
     for job in known.jobs:
@@ -108,7 +108,7 @@ def plan(
         shown.add_row("labelled examples", pipeline.retriever.index.description)
     for line in marks(numbers):
         shown.add_row(*line.split(": ", 1))
-    for name, value in plan_lines(total(plans)):
+    for name, value in plan_lines(add_plans(plans)):
         shown.add_row(name, value)
     if skips:
         shown.add_row("of these not asked (--max-loss)", "known once the run has fitted it")
@@ -116,7 +116,7 @@ def plan(
     Console().print(shown)
 
 
-def plan_lines(plan: Plan) -> list[tuple[str, str]]:
+def plan_lines(plan: RunPlan) -> list[tuple[str, str]]:
     """A plan as names and values."""
     lines = [("rows", f"{plan.rows:,}")]
     for name, number in (

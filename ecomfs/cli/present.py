@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from ecomfs.batch import Answers, ScoreResult, Tally
+    from ecomfs.batch import AnswerCounts, ScoreResult, Tally
     from ecomfs.errors import StoppedError
     from ecomfs.estimators import FewShotClassifier
     from ecomfs_eval import Predictions
@@ -65,7 +65,7 @@ def summary(result: ScoreResult, n_examples: int, k: int, spec: str) -> None:
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
 
 
-def _answers(answers: Answers) -> str:
+def _answers(answers: AnswerCounts) -> str:
     """How many rows were given each label, how sure the answers are, and what is left to do."""
     most = answers.labels.most_common()
     parts = [", ".join(f"{label} {n}" for label, n in most[:LABELS_SHOWN]) or "no row has a label"]

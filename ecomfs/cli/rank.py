@@ -18,7 +18,7 @@ from ecomfs.errors import ConfigError
 
 if TYPE_CHECKING:
     from ecomfs.pipeline import Pipeline
-    from ecomfs.rank import Catalogue, Pairs, User
+    from ecomfs.rank import Catalogue, PairTable, User
     from ecomfs.types import Prediction
 
 COLUMNS = (
@@ -94,7 +94,7 @@ def rank(
     """
     phases = show(CHECKING, quiet=quiet)
     from ecomfs.cli.present import note
-    from ecomfs.rank import check_top, positive_label, read_pairs, read_parties
+    from ecomfs.rank import check_top, positive_label, read_pairs, read_users_and_items
     from ecomfs.task import LabelSpace
 
     if probe < 0 or (probe and not plan):
@@ -105,14 +105,14 @@ def rank(
     card, pool = labelled.load(_of_pool(labelled, fields))
     # A model takes a while to load; a wrong column should not wait for it.
     label = positive_label(LabelSpace.resolve(card, (e.label for e in pool)), card, positive)
-    parties = pairs = None
+    tables = pairs = None
     if source is not None and group is not None:
         pairs = read_pairs(
             source, card, group=group, gold=gold, unit=resample, fields=fields, limit=limit,
             encoding=labelled.input_encoding,
         )  # fmt: skip
     elif user is not None and items is not None:
-        parties = read_parties(
+        tables = read_users_and_items(
             card,
             user,
             items,
@@ -121,8 +121,8 @@ def rank(
             item_column=item_column,
             encoding=labelled.input_encoding,
         )
-    if parties is not None:
-        parties = parties[0], replace(parties[1], items=parties[1].items[:limit])
+    if tables is not None:
+        tables = tables[0], replace(tables[1], items=tables[1].items[:limit])
     phases(LOADING)
     # A plan reads nothing leave-one-out, and counts what would be.
     readings = 0 if fitting.profile else fitting.calibrate
@@ -132,7 +132,7 @@ def rank(
     phases.clear()
     if plan:
         _plan(
-            clf.pipeline_, pairs, parties, keep_seen, readings, probe, labelled.seed, phases
+            clf.pipeline_, pairs, tables, keep_seen, readings, probe, labelled.seed, phases
         )  # fmt: skip
         return
     g.tell(g.Promises(), clf)
@@ -140,8 +140,8 @@ def rank(
         _pairs(
             clf.pipeline_, pairs, target, label, top, str(group), len(pool), labelled.seed, phases
         )  # fmt: skip
-    if parties is not None:
-        users, catalogue = parties
+    if tables is not None:
+        users, catalogue = tables
         how = {"positive": label, "top": TOP if top is None else top, "keep_seen": keep_seen}
         _catalogue(clf.pipeline_, users, catalogue, target, how, len(pool), phases)
     note(phases.text())
@@ -219,7 +219,7 @@ def _catalogue(
 
 def _pairs(
     pipeline: Pipeline,
-    pairs: Pairs,
+    pairs: PairTable,
     target: Path,
     positive: str,
     top: int | None,
@@ -256,8 +256,8 @@ def _pairs(
 
 def _plan(
     pipeline: Pipeline,
-    pairs: Pairs | None,
-    parties: tuple[list[User], Catalogue] | None,
+    pairs: PairTable | None,
+    tables: tuple[list[User], Catalogue] | None,
     keep_seen: bool,
     readings: int,
     probe: int,
@@ -277,8 +277,8 @@ def _plan(
         rows = [f for f, row in zip(pairs.fields, pairs.rows, strict=True) if not row.error]
         unusable = len(pairs.rows) - len(rows)
     else:
-        assert parties is not None
-        users, catalogue = parties
+        assert tables is not None
+        users, catalogue = tables
         rows = []
         for user, items in candidates_of(card, users, catalogue, keep_seen=keep_seen):
             left_out += len(catalogue.items) - len(items)

@@ -110,8 +110,8 @@ def check(sources: list[str], table: Table, labelled: g.MaybeLabelled) -> Checke
         EcomfsError: anything that the options get wrong.
     """
     from ecomfs.batch import (
+        Condition,
         Selection,
-        Where,
         check_paths,
         find_columns,
         find_inputs,
@@ -126,7 +126,7 @@ def check(sources: list[str], table: Table, labelled: g.MaybeLabelled) -> Checke
         raise ConfigError(f"--encoding {table.encoding!r}", hint="use utf-8 or utf-8-sig")
     card, pool = labelled.load()
     selection = Selection(
-        tuple(Where.parse(text) for text in table.where or ()),
+        tuple(Condition.parse(text) for text in table.where or ()),
         table.sample,
         table.limit,
         labelled.seed,

@@ -146,14 +146,14 @@ def _split(
     phases: Phases,
 ) -> tuple[Arms, list[Engine], str]:
     """The variants behind one service, their engines, and a line about the split."""
-    from ecomfs.ab import Split, fit_variants
+    from ecomfs.ab import TrafficSplit, fit_variants
     from ecomfs.serve import Arms
 
     contenders = fit_variants(variants, options, task, labelled, progress=phases)
     phases.clear()
     for contender in contenders:
         g.tell(promises, contender.classifier)
-    split = Split({v.name: v.weight for v in variants}, seed)
+    split = TrafficSplit({v.name: v.weight for v in variants}, seed)
     arms = Arms(
         {c.name: c.classifier for c in contenders}, split, log,
         sources={v.name: v.source for v in variants},

@@ -1,6 +1,5 @@
 """Users and items to ranked lists, in the order of the probability of a like."""
 
-from ecomfs.rank.evaluate import METRICS, rankings
 from ecomfs.rank.order import (
     Ranked,
     UserRanking,
@@ -11,14 +10,14 @@ from ecomfs.rank.order import (
     rank,
     rank_users,
 )
-from ecomfs.rank.pairs import Pairs, list_order, read_pairs, score_pairs
-from ecomfs.rank.parties import Catalogue, Item, User, read_parties
+from ecomfs.rank.pairs import METRICS, PairTable, list_order, rankings, read_pairs, score_pairs
+from ecomfs.rank.users_and_items import Catalogue, Item, User, read_users_and_items
 
 __all__ = [
     "METRICS",
     "Catalogue",
     "Item",
-    "Pairs",
+    "PairTable",
     "Ranked",
     "User",
     "UserRanking",
@@ -31,6 +30,6 @@ __all__ = [
     "rank_users",
     "rankings",
     "read_pairs",
-    "read_parties",
+    "read_users_and_items",
     "score_pairs",
 ]

@@ -4,30 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from ecomfs.core import aio
 from ecomfs.core.progress import READING, Progress, part, showing, silent
 from ecomfs.errors import ConfigError
 from ecomfs.estimators import FewShotClassifier
 from ecomfs.pipeline import Pipeline
-from ecomfs.rank.parties import Catalogue, Item, User, read_parties
-from ecomfs.rank.records import Rows
-from ecomfs.rank.seen import history_keys, item_keys
+from ecomfs.rank.users_and_items import (
+    Catalogue,
+    Item,
+    TableSource,
+    User,
+    history_keys,
+    item_keys,
+    read_users_and_items,
+)
 from ecomfs.task import LabelSpace, TaskCard
 from ecomfs.types import Prediction, Row, Status
 
 CHUNK = 256
-"""Pairs asked at once."""
+"""Pairs per call of the pipeline."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
     """One candidate in a user's list.
 
-    Attributes:
-        rank: its place, from 1; ``None`` when it has no score.
-        score: P(positive label); ``None`` when the model gave none (the prediction says why).
+    Attributes
+    ----------
+    rank : int, optional
+        Its place, from 1; ``None`` when it has no score.
+    score : float, optional
+        P(positive label); ``None`` when the model gave none (the prediction says why).
     """
 
     item: Item
@@ -40,10 +48,14 @@ class Ranked:
 class UserRanking:
     """A user's list.
 
-    Attributes:
-        items: the best first, at most ``top`` of them; then every candidate without a score.
-        candidates: how many items were asked about.
-        seen: how many were left out, because the user's history holds them.
+    Attributes
+    ----------
+    items : tuple of Ranked
+        The best first, at most ``top`` of them; then every candidate without a score.
+    candidates : int
+        How many items were put to the model.
+    seen : int
+        How many were left out, because the user's history holds them.
     """
 
     user: User
@@ -61,9 +73,19 @@ def positive_label(space: LabelSpace, card: TaskCard, wanted: str | None = None)
     """The label whose probability is the score, in the pool's spelling: the one named, else the
     card's ``positive``.
 
-    Raises:
-        UnknownLabelError: no label is called so.
-        ConfigError: neither names one.
+    Raises
+    ------
+    UnknownLabelError
+        There is no such label.
+    ConfigError
+        Neither names one.
+
+    Examples
+    --------
+    >>> from ecomfs.task import load_task
+    >>> card = load_task("product_preference")
+    >>> positive_label(LabelSpace.resolve(card, ["Yes", "No"]), card)
+    'Yes'
     """
     name = wanted if wanted is not None else card.positive
     if name is None:
@@ -99,31 +121,27 @@ def rank_users(
     keep_seen: bool = False,
     progress: Progress = silent,
 ) -> Iterator[UserRanking]:
-    """One list a user, as soon as it is ready; for arguments see :func:`rank`.
+    """One list per user, as soon as it is ready; for arguments see :func:`rank`.
 
-    Raises:
-        EngineError: the engine is gone.
-        ConfigError: ``top`` below 1.
+    Raises
+    ------
+    EngineError
+        The engine is gone.
+    ConfigError
+        ``top`` below 1.
     """
     check_top(top)
     total, done = len(users) * len(catalogue.items), 0
     progress(READING, 0, total)
     for user, candidates in candidates_of(pipeline.card, users, catalogue, keep_seen=keep_seen):
         done += len(catalogue.items) - len(candidates)
-        predictions: list[Prediction] = []
-        for start in range(0, len(candidates), CHUNK):
-            chunk = candidates[start : start + CHUNK]
-            asked = [item for item in chunk if not item.error]
-            rows = [pair_row(pipeline.card, user, item) for item in asked]
-            ids = [f"{user.id}:{item.id}" for item in asked]
-            told = part(progress, READING, done + start, total)
-            answers = iter(aio.run(pipeline.classify(rows, ids, progress=told)))
-            for item in chunk:
-                predictions.append(
-                    Prediction(f"{user.id}:{item.id}", None, status=Status.FAILED, error=item.error)
-                    if item.error
-                    else next(answers)
-                )
+        predictions = predict(
+            pipeline,
+            [f"{user.id}:{item.id}" for item in candidates],
+            [pair_row(pipeline.card, user, item) for item in candidates],
+            [item.error for item in candidates],
+            progress, done, total,
+        )  # fmt: skip
         done += len(candidates)
         progress(READING, done, total)
         scores = [p.probabilities.get(positive) for p in predictions]
@@ -137,10 +155,51 @@ def rank_users(
         yield UserRanking(user, tuple(ranked), len(candidates), seen_items)
 
 
+def predict(
+    pipeline: Pipeline,
+    ids: Sequence[str],
+    rows: Sequence[Row],
+    errors: Sequence[str],
+    progress: Progress,
+    done: int,
+    total: int,
+) -> list[Prediction]:
+    """One prediction per row, :data:`CHUNK` at a time; a row with an error fails without the
+    model. ``done`` of ``total`` rows are done before these."""
+    out: list[Prediction] = []
+    for start in range(0, len(rows), CHUNK):
+        chunk = range(start, min(start + CHUNK, len(rows)))
+        usable = [i for i in chunk if not errors[i]]
+        found = iter(
+            aio.run(
+                pipeline.classify(
+                    [rows[i] for i in usable],
+                    [ids[i] for i in usable],
+                    progress=part(progress, READING, done + start, total),
+                )
+            )
+        )
+        out += [
+            Prediction(ids[i], None, status=Status.FAILED, error=errors[i])
+            if errors[i]
+            else next(found)
+            for i in chunk
+        ]
+    return out
+
+
 def candidates_of(
     card: TaskCard, users: Sequence[User], catalogue: Catalogue, *, keep_seen: bool = False
 ) -> Iterator[tuple[User, list[Item]]]:
-    """Each user with the items to ask about: all, or those that the history does not hold."""
+    """Each user with the candidates: all items, or those that the history does not hold.
+
+    >>> from ecomfs.task import load_task
+    >>> card, user = load_task("product_preference"), User("u1", {"liked": '["Go"]'})
+    >>> items = tuple(Item(t, {"item": t}, {"title": t}) for t in ("Chess", "Go"))
+    >>> [(user, found)] = candidates_of(card, [user], Catalogue(("title",), items))
+    >>> [item.id for item in found]
+    ['Chess']
+    """
     texts = [s.name for s in card.fields if s.kind == "text"]
     keys = [
         item_keys(item.id, [str(item.fields[name]) for name in texts if name in item.fields])
@@ -152,20 +211,31 @@ def candidates_of(
 
 
 def pair_row(card: TaskCard, user: User, item: Item) -> Row:
-    """A user and an item as one row of the task."""
+    """A user and an item as one row of the task.
+
+    >>> from ecomfs.task import load_task
+    >>> card = load_task("product_preference")
+    >>> pair_row(card, User("u1", {"liked": '["Go"]'}), Item("c1", {"item": "Mug"}, {}))
+    {'liked': '["Go"]', 'disliked': '', 'history': '', 'item': 'Mug'}
+    """
     return {spec.name: "" for spec in card.fields} | dict(user.fields) | dict(item.fields)
 
 
 def check_top(top: int | None) -> None:
-    """Raise :class:`ConfigError` for a list of no places."""
+    """Raise :class:`ConfigError` for a list of no places.
+
+    >>> check_top(0)
+    Traceback (most recent call last):
+    ecomfs.errors.ConfigError: top = 0 (1 or more)
+    """
     if top is not None and top < 1:
         raise ConfigError(f"top = {top}", hint="1 or more")
 
 
 def rank(
     classifier: FewShotClassifier,
-    users: Rows,
-    items: Rows,
+    users: TableSource,
+    items: TableSource,
     *,
     top: int | None = 10,
     positive: str | None = None,
@@ -177,26 +247,41 @@ def rank(
     """Rank a catalogue for each user.
 
     Every pair of a user and an item is a row of the task, and its score the probability of the
-    positive label. The model is asked once a pair.
+    positive label. Every pair is one row for the model.
 
-    Args:
-        classifier: a fitted classifier; its ``fields`` say which column is which field.
-        users: see :mod:`ecomfs.rank.parties`: a file, a DataFrame, a dict, or a list of dicts.
-        items: the candidates, likewise.
-        top: longest list; ``None``: all candidates.
-        positive: the label that is the score; the card's ``positive`` by default.
-        keep_seen: keep items that the user's history holds; they are left out, and counted, by
-            default. Titles are compared without case and punctuation, ids as they are.
-        user_column, item_column: columns with the ids.
-        progress: as for :meth:`ecomfs.FewShotClassifier.fit`.
+    Parameters
+    ----------
+    classifier : FewShotClassifier
+        A fitted classifier; its ``fields`` say which column is which field.
+    users : TableSource
+        A file, a DataFrame, a dict, or a list of dicts.
+    items : TableSource
+        The candidates, likewise.
+    top : int, optional
+        Longest list; ``None``: all candidates.
+    positive : str, optional
+        The label that is the score; the card's ``positive`` by default.
+    keep_seen : bool
+        Keep items that the user's history holds; they are left out, and counted, by default. Titles
+        are compared without case and punctuation, ids as they are.
+    user_column, item_column : str, optional
+        Columns with the ids.
+    progress : Progress or bool, optional
+        As for :meth:`ecomfs.FewShotClassifier.fit`.
 
-    Returns:
-        One list a user, in the order of ``users``. Candidates without a score stand at its end.
+    Returns
+    -------
+    ?
+        One list per user, in the order of ``users``. Candidates without a score stand at its end.
 
-    Raises:
-        InputError, ColumnError, DuplicateIdError: see :func:`read_parties`.
-        ConfigError, UnknownLabelError: see :func:`positive_label`.
-        EngineError: the engine is gone.
+    Raises
+    ------
+    InputError, ColumnError, DuplicateIdError
+        See :func:`read_users_and_items`.
+    ConfigError, UnknownLabelError
+        See :func:`positive_label`.
+    EngineError
+        The engine is gone.
 
     Example (reads the packaged demo model)::
 
@@ -206,8 +291,10 @@ def rank(
     """
     pipeline = classifier.refresh()
     label = positive_label(pipeline.space, pipeline.card, positive)
-    named: dict[str, Any] = {"user_column": user_column, "item_column": item_column}
-    people, catalogue = read_parties(pipeline.card, users, items, fields=classifier.fields, **named)
+    people, catalogue = read_users_and_items(
+        pipeline.card, users, items, fields=classifier.fields,
+        user_column=user_column, item_column=item_column,
+    )  # fmt: skip
     with showing(progress) as report:
         return list(
             rank_users(

@@ -1,35 +1,56 @@
-"""Tables whose rows are pairs of a user and an item already: ranked within each list."""
+"""Tables whose rows are pairs of a user and an item: ranked within each list, with metrics."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ecomfs.batch import read_marks
-from ecomfs.core import aio
-from ecomfs.core.progress import READING, Progress, part, silent
+import numpy as np
+
+from ecomfs.batch import Gold, read_marks
+from ecomfs.core.progress import Progress, silent
 from ecomfs.errors import InputError
+from ecomfs.evaluation.evaluate import systems
 from ecomfs.io import TableReader, TableRow
 from ecomfs.pipeline import Pipeline
-from ecomfs.rank.order import CHUNK, places
+from ecomfs.rank.order import places, predict
 from ecomfs.task import FieldMap, TaskCard, column_labels
-from ecomfs.types import Prediction, Row, Status
+from ecomfs.types import Prediction, Row
+from ecomfs_eval import Predictions
+
+METRICS = {
+    "ndcg@5": "NDCG@5",
+    "ndcg@10": "NDCG@10",
+    "hit@1": "Hit@1",
+    "mrr": "MRR",
+    "query_auc": "AUC in lists",
+    "roc_auc": "AUC of all",
+}
+"""Metric of the harness → its title in a table."""
+
+RANDOM = "random order"
 
 
 @dataclass(frozen=True, slots=True)
-class Pairs:
-    """Pairs of a table, one entry a row each.
+class PairTable:
+    """Pairs of a table, one entry per row in each list.
 
-    Attributes:
-        header: columns of the table.
-        rows: as they came.
-        fields: the card's fields of each.
-        lists: which list a row belongs to.
-        units: which unit was sampled (a user with several lists); the lists where no column
-            names it.
-        truth: true label as the table spells it, empty where it is missing; ``None`` when no
-            column holds it.
+    Attributes
+    ----------
+    header : tuple of str
+        Columns of the table.
+    rows : list of TableRow
+        As they came.
+    fields : list of Row
+        The card's fields of each.
+    lists : list of str
+        Which list a row belongs to.
+    units : list of str
+        Which unit was sampled (a user with several lists); the lists where no column names it.
+    truth : list of str, optional
+        True label as the table spells it, empty where it is missing; ``None`` when no column holds
+        it.
     """
 
     header: tuple[str, ...]
@@ -50,20 +71,30 @@ def read_pairs(
     fields: Mapping[str, str] | None = None,
     limit: int | None = None,
     encoding: str | None = None,
-) -> Pairs:
+) -> PairTable:
     """Read a table of pairs.
 
-    Args:
-        group: column that names the list of a row (a user, a session, a query).
-        gold: column with true labels.
-        unit: column that names the unit which intervals resample; ``group`` by default.
-        fields: card field → column, where names differ.
-        limit: only the first rows.
-        encoding: of a table that is not UTF-8; found out by default.
+    Parameters
+    ----------
+    group : str
+        Column that names the list of a row (a user, a session, a query).
+    gold : str, optional
+        Column with true labels.
+    unit : str, optional
+        Column that names the unit which intervals resample; ``group`` by default.
+    fields : mapping, optional
+        Card field → column, where names differ.
+    limit : int, optional
+        Only the first rows.
+    encoding : str, optional
+        Of a table that is not UTF-8; detected by default.
 
-    Raises:
-        InputError: the file; a row that is in no list.
-        ColumnError: a column that is not there.
+    Raises
+    ------
+    InputError
+        The file; a row that is in no list.
+    ColumnError
+        A column that is not there.
     """
     reader = TableReader(source, encoding=encoding)
     reader.require(*(name for name in (group, gold, unit) if name is not None))
@@ -79,7 +110,7 @@ def read_pairs(
                     hint="every row belongs to a list",
                 )
         rows.append(row)
-    return Pairs(
+    return PairTable(
         header=tuple(reader.header),
         rows=rows,
         fields=[mapping.fields(row.cells, card) for row in rows],
@@ -96,30 +127,24 @@ def _truth(rows: Sequence[TableRow], gold: str, name: str) -> list[str]:
 
 def score_pairs(
     pipeline: Pipeline,
-    pairs: Pairs,
+    pairs: PairTable,
     *,
     progress: Progress = silent,
 ) -> list[Prediction]:
-    """One prediction a pair, in order; a row that cannot be read is a failed one.
+    """One prediction per pair, in order; a row that cannot be read is a failed one.
 
-    Raises:
-        EngineError: the engine is gone.
+    Raises
+    ------
+    EngineError
+        The engine is gone.
     """
-    out: list[Prediction] = []
-    for start in range(0, len(pairs.rows), CHUNK):
-        chunk = range(start, min(start + CHUNK, len(pairs.rows)))
-        asked = [i for i in chunk if not pairs.rows[i].error]
-        rows, ids = [pairs.fields[i] for i in asked], [str(i) for i in asked]
-        told = part(progress, READING, start, len(pairs.rows))
-        answers = iter(aio.run(pipeline.classify(rows, ids, progress=told)))
-        for i in chunk:
-            error = pairs.rows[i].error
-            out.append(
-                Prediction(str(i), None, status=Status.FAILED, error=error)
-                if error
-                else next(answers)
-            )
-    return out
+    return predict(
+        pipeline,
+        [str(i) for i in range(len(pairs.rows))],
+        pairs.fields,
+        [row.error for row in pairs.rows],
+        progress, 0, len(pairs.rows),
+    )  # fmt: skip
 
 
 def list_order(
@@ -143,3 +168,66 @@ def list_order(
             elif top is None or place <= top:
                 out.append((position, place))
     return out
+
+
+def rankings(
+    pairs: PairTable, predictions: Sequence[Prediction], pipeline: Pipeline, positive: str
+) -> dict[str, Predictions]:
+    """Predictions of each system on the pairs with a true label, as two classes (positive or
+    not), with their lists and the units to resample.
+
+    The systems are the model, the neighbours' vote (not for zero-shot), and the random order,
+    whose rows all tie: the metrics give ties their expectation.
+
+    Raises
+    ------
+    EvalError
+        No pair has a true label.
+    """
+    space = pipeline.space
+    names = [space.true_label(text) for text in pairs.truth or []]
+    kept = [i for i, name in enumerate(names) if name]
+    gold = Gold(
+        ids=[str(i) for i in kept],
+        rows=[pairs.fields[i] for i in kept],
+        labels=[names[i] for i in kept],
+        predictions=[predictions[i] for i in kept],
+    )
+    lists = tuple(pairs.lists[i] for i in kept)
+    units = tuple(pairs.units[i] for i in kept)
+    found = {
+        name: _two_classes(p, positive, name)
+        for name, p in systems(gold, pipeline).items()
+        if name != "majority"
+    }
+    model = next(iter(found.values()))
+    found[RANDOM] = Predictions.of(
+        model.gold,
+        None,
+        np.full((len(model), 2), 0.5),
+        labels=model.labels,
+        ids=model.ids,
+        positive=positive,
+        name=RANDOM,
+    )
+    return {name: replace(p, queries=lists, groups=units) for name, p in found.items()}
+
+
+def _two_classes(p: Predictions, positive: str, name: str) -> Predictions:
+    """The positive label against all others."""
+    if p.probabilities is None:
+        table = np.full((len(p), 2), np.nan)
+    else:
+        score = p.probabilities[:, p.labels.index(positive)]
+        table = np.column_stack([1 - score, score])
+    other = f"not {positive}"
+    return Predictions.of(
+        [positive if g == positive else other for g in p.gold],
+        [None if a is None else positive if a == positive else other for a in p.predicted],
+        table,
+        labels=[other, positive],
+        ids=p.ids,
+        status=p.status,
+        positive=positive,
+        name=name,
+    )

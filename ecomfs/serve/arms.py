@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ecomfs.ab import Entry, Split, Start, TrafficLog, now
+from ecomfs.ab import LoggedPrediction, LoggedStart, TrafficLog, TrafficSplit, now
 from ecomfs.errors import ConfigError, InputError, OutputError
 from ecomfs.estimators import FewShotClassifier
 from ecomfs.pipeline import Pipeline
@@ -39,7 +39,7 @@ class Arms:
     def __init__(
         self,
         classifiers: Mapping[str, FewShotClassifier],
-        split: Split,
+        split: TrafficSplit,
         log: TrafficLog,
         *,
         sources: Mapping[str, str] | None = None,
@@ -66,7 +66,7 @@ class Arms:
                 )
         log.write(
             [
-                Start(
+                LoggedStart(
                     task=first.card.name,
                     labels=first.space.names,
                     weights=dict(split.weights),
@@ -107,7 +107,9 @@ class Arms:
             )
         answers = await self.explain(rows, ids)
         entries = [
-            Entry.of(a.variant or "", a.explanation.case.language, a.explanation.prediction)
+            LoggedPrediction.of(
+                a.variant or "", a.explanation.case.language, a.explanation.prediction
+            )
             for a in answers
         ]
         try:

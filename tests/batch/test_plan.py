@@ -10,16 +10,16 @@ import victim
 from scripted import ScriptedEngine, classifier
 
 from ecomfs.batch import (
-    Plan,
+    Condition,
     Prices,
+    RunPlan,
     Selection,
-    Where,
+    add_plans,
     find_columns,
     pipeline_identity,
     plan_table,
     run_identity,
     score_table,
-    total,
 )
 from ecomfs.engine.cached import CachedEngine, ReadingCache
 from ecomfs.errors import ConfigError, EngineUnavailableError
@@ -31,7 +31,7 @@ def source(tmp_path: Path) -> Path:
     return tmp_path / "in.csv"
 
 
-def plan(source: Path, engine: Any, selection: Selection | None = None, **options: Any) -> Plan:
+def plan(source: Path, engine: Any, selection: Selection | None = None, **options: Any) -> RunPlan:
     pipeline = classifier(engine).pipeline_
     selection = selection or Selection()
     columns = find_columns(source, pipeline.card)
@@ -100,14 +100,14 @@ def test_an_interrupted_run_is_counted_as_done(source: Path) -> None:
     assert said.journal == ""
     whole = plan(source, engine, Selection(limit=100))
     assert whole.journaled == 0
-    assert "the selection changed" in whole.journal
+    assert "the selection (limit: none → 100) changed" in whole.journal
     engine.gone, before = False, sum(engine.calls)
     score_table(source, source.with_name("out.csv"), pipeline)
     assert sum(engine.calls) - before == said.asked.value
 
 
 def test_the_selection_counts(source: Path) -> None:
-    said = plan(source, ScriptedEngine(), Selection(where=(Where.parse("id<10"),)))
+    said = plan(source, ScriptedEngine(), Selection(where=(Condition.parse("id<10"),)))
     assert (said.rows, said.left_out) == (10, 110)
 
 
@@ -150,7 +150,7 @@ def test_a_model_without_a_tokenizer_has_no_token_count(source: Path) -> None:
 
 def test_several_inputs_add_up(source: Path) -> None:
     one = plan(source, ScriptedEngine())
-    both = total([one, one])
+    both = add_plans([one, one])
     assert both.rows == 240
     assert both.asked.value == 2 * one.asked.value
     assert both.shared == pytest.approx(one.shared)

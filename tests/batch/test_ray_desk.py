@@ -13,8 +13,8 @@ import pytest
 from scripted import ScriptedEngine, classifier
 
 from ecomfs.batch import pipeline_identity
-from ecomfs.batch.answer import row_key, unpack
-from ecomfs.batch.feed import Asked
+from ecomfs.batch.input import PendingRow
+from ecomfs.batch.journal import row_key, unpack
 from ecomfs.batch.ray.actor import Desk, Scorer
 from ecomfs.batch.ray.cluster import cluster
 from ecomfs.batch.ray.runner import RayScorer
@@ -27,9 +27,9 @@ def build(engine: ScriptedEngine) -> Pipeline:
     return made
 
 
-def partition(first: int, texts: list[str]) -> list[Asked]:
+def partition(first: int, texts: list[str]) -> list[PendingRow]:
     rows = [{"text": text} for text in texts]
-    return [Asked(first + i, row_key(row), row) for i, row in enumerate(rows)]
+    return [PendingRow(first + i, row_key(row), row) for i, row in enumerate(rows)]
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import pytest
 import victim
 from scripted import ScriptedEngine, classifier, examples
 
-from ecomfs.batch import ScoreResult, Selection, Where, score_table
+from ecomfs.batch import Condition, ScoreResult, Selection, score_table
 from ecomfs.batch.journal import Entry, Journal
 from ecomfs.errors import EngineUnavailableError, InputError, JournalError, OutputError
 from ecomfs.estimators import FewShotClassifier
@@ -83,7 +83,7 @@ def test_a_changed_input_is_refused_and_restart_begins_anew(source: Path) -> Non
         ({"k": 2}, r"the retrieval \(k: 4 → 2\)"),
         ({"language": "auto"}, r"the template \(zh\), .*the options \(language: en → none\)"),
         ({"selection": Selection(limit=50)}, r"the selection \(limit: none → 50\)"),
-        ({"selection": Selection(where=(Where.parse("id>3"),))}, r"the selection \(where\)"),
+        ({"selection": Selection(where=(Condition.parse("id>3"),))}, r"the selection \(where\)"),
         ({"fields": {"text": "shop"}}, r"the columns \(text: text → shop\)"),
         ({"gold_column": "shop"}, r"the column of true labels \(none → shop\)"),
     ],

@@ -21,7 +21,7 @@ def test_every_stage_is_a_child_of_its_run(tmp_path: Path, monkeypatch: pytest.M
     seen = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(seen))
-    monkeypatch.setattr("ecomfs.batch.tracing._tracer", lambda: provider.get_tracer("ecomfs"))
+    monkeypatch.setattr("ecomfs.batch.runner._tracer", lambda: provider.get_tracer("ecomfs"))
     source = tmp_path / "in.csv"
     source.write_text("id,text\n" + "".join(f"{i},row {i}\n" for i in range(40)))
     score_table(source, tmp_path / "out.csv", classifier(k=0).pipeline_, chunk_rows=16)
@@ -38,7 +38,7 @@ def test_every_stage_is_a_child_of_its_run(tmp_path: Path, monkeypatch: pytest.M
 def test_without_a_tracer_nothing_is_traced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ecomfs.batch.tracing._tracer", lambda: None)
+    monkeypatch.setattr("ecomfs.batch.runner._tracer", lambda: None)
     source = tmp_path / "in.csv"
     source.write_text("id,text\n1,good\n")
     result = score_table(source, tmp_path / "out.csv", classifier(k=0).pipeline_)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from scripted import ScriptedEngine
 
-from ecomfs.ab.run import hidden
+from ecomfs.ab.run import hidden_differences
 from ecomfs.cli.ab import ab
 from ecomfs.engine.cached import CachedEngine, ReadingCache
 from ecomfs.errors import (
@@ -551,8 +551,8 @@ def test_that_fusion_hides_is_said_where_answers_differ_less_than_half_as_often(
         return Predictions.of(gold, list(answers), labels=["a", "b"], name=name)
 
     same, other = system("A", "aaaa"), system("B", "bbba")
-    (line,) = hidden([same, system("B", "baaa")], [same, other])
-    assert line.startswith("B and A answer 3 of 4 rows differently by the model alone, and 1 once")
+    (line,) = hidden_differences([same, system("B", "baaa")], [same, other])
+    assert line.startswith("B and A answer 3 of 4 rows differently by the model alone, and 1 after")
     assert line.endswith("Fusion hides most of what differs between them.")
-    (line,) = hidden([same, system("B", "bbaa")], [same, other])
+    (line,) = hidden_differences([same, system("B", "bbaa")], [same, other])
     assert "hides" not in line

@@ -13,10 +13,9 @@ from small_suite import SAMPLES, go, small
 
 from ecomfs.errors import ConfigError, EngineUnavailableError, InputError
 from ecomfs.evaluation.suites import ResultsFolder, load_suite
-from ecomfs.evaluation.suites.cell import Cell
+from ecomfs.evaluation.suites.cell import Cell, ScoredRows, answers
 from ecomfs.evaluation.suites.config import SYSTEMS
 from ecomfs.evaluation.suites.data import read_data
-from ecomfs.evaluation.suites.systems import Scored, answers
 from ecomfs.task import load_task
 from ecomfs.types import Prediction, Status
 from ecomfs_eval.manifest import read_results
@@ -212,7 +211,7 @@ def test_stages_that_a_row_skipped_stand_as_they_were() -> None:
                                                                      "experts": (0.5, 0.5)}),
         Prediction("c", None, status=Status.FAILED, error="gone"),
     ]  # fmt: skip
-    systems, absent = answers(Scored(pipeline, test, None), found, stages=True)
+    systems, absent = answers(ScoredRows(pipeline, test, None), found, stages=True)
     by_name = {p.name: p for p in systems}
     assert list(by_name) == ["ecomfs", "ecomfs:read", "ecomfs:calibrated", "ecomfs:fused"]
     assert by_name["ecomfs"].status == ("ok", "abstained", "failed")

@@ -12,8 +12,8 @@ from scripted import ScriptedEngine
 from sklearn.metrics import ndcg_score, roc_auc_score
 
 from ecomfs.errors import ColumnError, EmptyInputError, InputError
-from ecomfs.rank import Pairs, list_order, positive_label, rankings, read_pairs, score_pairs
-from ecomfs.rank.evaluate import RANDOM
+from ecomfs.rank import PairTable, list_order, positive_label, rankings, read_pairs, score_pairs
+from ecomfs.rank.pairs import RANDOM
 from ecomfs.task import load_task
 from ecomfs.types import Status
 from ecomfs_eval import Predictions, get_metric, score
@@ -44,7 +44,7 @@ def found(tmp_path: Path, *more: str, engine: Any = None, **options: Any) -> Any
     )
 
 
-def by_hand(p: Predictions, pairs: Pairs, metric: Any) -> float:
+def by_hand(p: Predictions, pairs: PairTable, metric: Any) -> float:
     """The mean over the users that have both labels."""
     assert p.probabilities is not None
     values = []

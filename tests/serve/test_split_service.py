@@ -13,14 +13,14 @@ import pytest
 from scripted import ScriptedEngine, classifier
 from serving import ask, serving
 
-from ecomfs.ab import Split, TrafficLog, read_log
+from ecomfs.ab import TrafficLog, TrafficSplit, read_log
 from ecomfs.cli.ab import ab
 from ecomfs.cli.serve import serve
 from ecomfs.client import Client
 from ecomfs.errors import ConfigError
 from ecomfs.serve import Arms, create_app
 
-SPLIT = Split({"A": 1, "B": 1}, seed=4)
+SPLIT = TrafficSplit({"A": 1, "B": 1}, seed=4)
 IDS = [f"order-{i}" for i in range(240)]
 TEXTS = [f"thing {i}, {'fine' if i % 2 else 'broken'}" for i in range(240)]
 
@@ -123,7 +123,7 @@ def test_arms_that_do_not_belong_together_are_refused(log: TrafficLog) -> None:
     with pytest.raises(ConfigError, match="'B' answers another task"):
         Arms({"A": classifier(), "B": other}, SPLIT, log)
     with pytest.raises(ConfigError, match="two or more"):
-        Arms({"A": classifier()}, Split({"A": 1}), log)
+        Arms({"A": classifier()}, TrafficSplit({"A": 1}), log)
     with pytest.raises(ConfigError, match="two or more"):
         Arms({"A": classifier(), "C": classifier()}, SPLIT, log)
 
@@ -244,7 +244,7 @@ def test_arms_of_the_wrong_size_are_a_warning(
     kept = [x for n, x in enumerate(lines) if '"variant":"B"' not in x or n % 3 == 0]
     served.write_text("\n".join(kept) + "\n", encoding="utf-8")
     ab(from_log=served, gold=gold_file(tmp_path / "gold.csv", dict.fromkeys(IDS, "pos")))
-    assert "WARNING: the arms are not as large as their weights say" in capsys.readouterr().out
+    assert "WARNING: the groups are not as large as their weights say" in capsys.readouterr().out
 
 
 # -- the command -------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any
 
 from scripted import ScriptedEngine
 
-from ecomfs.evaluation.suites import Outcome, Suite, run_suite
+from ecomfs.evaluation.suites import Suite, SuiteRun, run_suite
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 
@@ -39,6 +39,6 @@ def small(**changes: Any) -> Suite:
     return Suite.model_validate(data)
 
 
-def go(suite: Suite, output: Path, **options: Any) -> Outcome:
+def go(suite: Suite, output: Path, **options: Any) -> SuiteRun:
     options = {"data": SAMPLES, "engine": ScriptedEngine(), **options}
     return run_suite(suite, output, **options)

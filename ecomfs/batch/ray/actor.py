@@ -20,12 +20,10 @@ from importlib.metadata import version
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from ecomfs.batch.feed import Asked, Block
 from ecomfs.batch.identity import Identity, pipeline_identity
+from ecomfs.batch.input import PendingRow, RowBlock
 from ecomfs.batch.journal import Entry
-from ecomfs.batch.runner import Runner
-from ecomfs.batch.stop import Stop
-from ecomfs.batch.tally import Tally
+from ecomfs.batch.runner import Runner, Stop, Tally
 from ecomfs.core import aio
 from ecomfs.pipeline import Pipeline
 from ecomfs.task import LabelSpace, TaskCard
@@ -98,7 +96,7 @@ class Scorer:
             version("ecomfs"),
         )
 
-    def answer(self, asked: Sequence[Asked], block_rows: int, stages: bool) -> Done:
+    def answer(self, asked: Sequence[PendingRow], block_rows: int, stages: bool) -> Done:
         """The answers of a partition, and what this worker did so far.
 
         Raises:
@@ -129,7 +127,7 @@ class Scorer:
 
 @dataclass(slots=True)
 class _Work:
-    asked: list[Asked]
+    asked: list[PendingRow]
     future: Future[Done] = field(default_factory=Future)
     entries: list[Entry] = field(default_factory=list)
 
@@ -145,7 +143,7 @@ class Desk:
 
     def __init__(self) -> None:
         self._waiting: SimpleQueue[_Work] = SimpleQueue()
-        self._rest: list[Asked] = []
+        self._rest: list[PendingRow] = []
         self._number = 0
         self._lock = threading.Lock()
         self._open: dict[int, _Work] = {}
@@ -172,7 +170,7 @@ class Desk:
         if self._run is not None:
             wait([self._run])
 
-    def put(self, asked: Sequence[Asked]) -> Future[Done]:
+    def put(self, asked: Sequence[PendingRow]) -> Future[Done]:
         """Hand in a partition; its rows' positions are of no other that is being answered."""
         work = _Work(list(asked))
         with self._lock:
@@ -183,7 +181,7 @@ class Desk:
         self._waiting.put(work)
         return work.future
 
-    def next(self, size: int) -> Block:
+    def next(self, size: int) -> RowBlock:
         """Waits a moment for rows; a block is of one partition, and empty when there is none.
 
         It must not wait for ever: a runner that gives up waits for this to return.
@@ -192,7 +190,7 @@ class Desk:
             with contextlib.suppress(Empty):
                 self._rest = self._waiting.get(timeout=_IDLE_SECONDS).asked
         taken, self._rest = self._rest[:size], self._rest[size:]
-        block = Block(self._number, stop=0, asked=taken, rows=len(taken))
+        block = RowBlock(self._number, stop=0, asked=taken, rows=len(taken))
         self._number += 1
         return block
 

@@ -9,10 +9,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ecomfs.batch.feed import Block
 from ecomfs.batch.identity import differences
+from ecomfs.batch.input import RowBlock
 from ecomfs.batch.ray.actor import Build, Done, Facts, Scorer
-from ecomfs.batch.tally import Tally
+from ecomfs.batch.runner import Tally
 from ecomfs.errors import ConfigError, EcomfsError, EngineUnavailableError
 
 IN_FLIGHT = 2
@@ -29,7 +29,7 @@ class Partition:
         deaths: of actors that were answering it.
     """
 
-    block: Block
+    block: RowBlock
     deaths: int = 0
 
     def __str__(self) -> str:

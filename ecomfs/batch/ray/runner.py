@@ -18,15 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, TypeVar
 
-from ecomfs.batch.ends import Watermark
-from ecomfs.batch.feed import Feed
 from ecomfs.batch.identity import Identity
+from ecomfs.batch.input import Feed, Watermark
 from ecomfs.batch.journal import Entry, Journal
 from ecomfs.batch.ray.actor import Build, Facts
 from ecomfs.batch.ray.cluster import cluster
 from ecomfs.batch.ray.crew import Crew, Partition
-from ecomfs.batch.stop import Stop
-from ecomfs.batch.tally import Tally
+from ecomfs.batch.runner import Stop, Tally
 from ecomfs.errors import ConfigError
 from ecomfs.task import LabelSpace, TaskCard
 
@@ -125,7 +123,7 @@ class RayScorer:
         stages: bool,
         on_progress: Callable[[Tally], None],
     ) -> None:
-        """See :class:`ecomfs.batch.answerer.Answerer`.
+        """See :class:`ecomfs.batch.RowScorer`.
 
         Raises:
             EngineError: an engine is gone, or actors die again and again.
@@ -178,12 +176,7 @@ class _Store:
         self.mark.add(block)
         self.journal.commit(entries, self.mark.through, **self.mark.known())
         self.feed.forget(entry.key for entry in entries)
-        tally.rows += block.rows
-        tally.copied += block.copied
-        if block.progress is not None:
-            tally.progress = max(block.progress, tally.progress or 0.0)
-        if block.state is not None:
-            tally.left_out = max(tally.left_out, block.state[2])
+        tally.add_block(block)
 
 
 _SUMMED = ("prompt_tokens", "cached_tokens", "read", "remembered")

@@ -215,6 +215,3 @@ def rows_hash(rows: Sequence[Example]) -> str:
     """A fingerprint of which rows, in which order, with which labels."""
     text = "\n".join(f"{row.id}\t{row.label}" for row in rows)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-__all__ = ["Data", "data_folder", "read_data", "rows_hash", "task_of"]

@@ -19,8 +19,12 @@ from ecomfs.evaluation.suites.store import ResultsFolder
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """Which cells were run, which were there already, and which could not be run, with why."""
+class SuiteRun:
+    """Which cells were run, which were there already, and which could not be run, with why.
+
+    >>> len(SuiteRun(run=(), kept=()).failed)
+    0
+    """
 
     run: tuple[Cell, ...]
     kept: tuple[Cell, ...]
@@ -37,13 +41,19 @@ def plan(
 ) -> list[Cell]:
     """The cells of a suite, in the order they are run.
 
-    Args:
-        only: names of data sets, or of series of them.
-        shots, seeds: of those that the suite has, only these.
-        options: instead of the suite's, such as ``engine``.
+    Parameters
+    ----------
+    only : Collection[str]
+        Names of data sets, or of series of them.
+    shots, seeds : sequence of Shots, sequence of int
+        Of those that the suite has, only these.
+    options : mapping, optional
+        Instead of the suite's, such as ``engine``.
 
-    Raises:
-        ConfigError: the suite has no such data set, or nothing is left.
+    Raises
+    ------
+    ConfigError
+        The suite has no such data set, or nothing is left.
     """
     known = {name for d in suite.datasets for name in (d.name, d.series) if name}
     for name in only:
@@ -54,11 +64,7 @@ def plan(
             )
     cells = [
         Cell(
-            dataset,
-            n,
-            seed,
-            variant,
-            {**suite.options, **dataset.options, **more, **(options or {})},
+            dataset, n, seed, variant, suite.options | dataset.options | more | dict(options or {})
         )
         for dataset in suite.datasets
         if not only or {dataset.name, dataset.series} & set(only)
@@ -91,23 +97,36 @@ def run_suite(
     rows: int | None = None,
     redo: bool = False,
     progress: Progress = silent,
-) -> Outcome:
+) -> SuiteRun:
     """Run what is not done yet. A cell that cannot be run does not stop the others.
 
-    Args:
-        output: folder of the results.
-        data: folder of the data sets; ``None``: the variable ``ECOMFS_DATA``.
-        engine, embedder: instead of the suite's.
-        only, shots, seeds: see :func:`plan`.
-        rows: at most this many test rows a data set, for a look; they are other results.
-        redo: run again cells whose inputs or options have changed.
-        progress: told how far it is, phase by phase of every cell.
+    Parameters
+    ----------
+    output : str or Path
+        Folder of the results.
+    data : str or Path, optional
+        Folder of the data sets; ``None``: the variable ``ECOMFS_DATA``.
+    engine, embedder : str or Engine, optional, str or Embedder, optional
+        Instead of the suite's.
+    only, shots, seeds : Collection[str], sequence of Shots, sequence of int
+        See :func:`plan`.
+    rows : int, optional
+        At most this many test rows a data set, for a look; they are other results.
+    redo : bool
+        Run again cells whose inputs or options have changed.
+    progress : Progress
+        Called with the progress, phase by phase of every cell.
 
-    Raises:
-        ConfigError: a stored cell was made from other inputs or options, and ``redo`` is off.
-        InputError: data that cannot be used. Nothing has been run then.
-        EngineError: the engine is gone; finished cells are kept.
-        OutputError: the folder cannot be written.
+    Raises
+    ------
+    ConfigError
+        A stored cell was made from other inputs or options, and ``redo`` is off.
+    InputError
+        Data that cannot be used. Nothing has been run then.
+    EngineError
+        The engine is gone; finished cells are kept.
+    OutputError
+        The folder cannot be written.
     """
     overrides = {k: v for k, v in (("engine", engine), ("embedder", embedder)) if v is not None}
     cells = plan(suite, only=only, shots=shots, seeds=seeds, options=overrides)
@@ -141,9 +160,9 @@ def run_suite(
     failed: list[tuple[Cell, EcomfsError]] = []
     for number, (cell, who) in enumerate(todo, start=len(kept)):
         table = tables[cell.dataset.name]
-        told = within(progress, f"cell {number + 1} of {len(cells)}, {cell.title}")
+        shown = within(progress, f"cell {number + 1} of {len(cells)}, {cell.title}")
         try:
-            result = run_cell(cell, table, suite.systems, opened.tools(cell), progress=told)
+            result = run_cell(cell, table, suite.systems, opened.tools(cell), progress=shown)
         except (EngineError, StoppedError) as error:
             error.add_note(f"in {cell.title}; what was finished is kept")
             raise
@@ -152,7 +171,7 @@ def run_suite(
             continue
         results.write(cell, who, table.files, result)
         run.append(cell)
-    return Outcome(tuple(run), tuple(kept), tuple(failed))
+    return SuiteRun(tuple(run), tuple(kept), tuple(failed))
 
 
 class _Opened:

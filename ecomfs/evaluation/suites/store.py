@@ -60,8 +60,10 @@ class Stored:
 class ResultsFolder:
     """Where a suite's results are kept.
 
-    Args:
-        folder: made when something is written.
+    Parameters
+    ----------
+    folder : str or Path
+        Made when something is written.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -70,9 +72,12 @@ class ResultsFolder:
     def suite(self) -> Suite:
         """The suite that was run.
 
-        Raises:
-            MissingFileError: there are no results.
-            InputError: what is there was not written by this version.
+        Raises
+        ------
+        MissingFileError
+            There are no results.
+        InputError
+            What is there was not written by this version.
         """
         path = self.folder / SUITE
         if not path.is_file():
@@ -88,9 +93,12 @@ class ResultsFolder:
     def begin(self, suite: Suite) -> None:
         """Write down which suite is run.
 
-        Raises:
-            ConfigError: the folder holds another suite's results.
-            OutputError: it cannot be written.
+        Raises
+        ------
+        ConfigError
+            The folder holds another suite's results.
+        OutputError
+            It cannot be written.
         """
         path = self.folder / SUITE
         if path.is_file() and (was := self.suite()).name != suite.name:
@@ -124,8 +132,10 @@ class ResultsFolder:
     ) -> None:
         """Keep a cell's results; whole or not at all.
 
-        Raises:
-            OutputError: the folder cannot be written.
+        Raises
+        ------
+        OutputError
+            The folder cannot be written.
         """
         folder = self.folder / cell.folder
         try:

@@ -10,17 +10,16 @@ import numpy as np
 import pytest
 from scripted import ScriptedEngine, classifier
 
-from ecomfs.ab import TestRows
-from ecomfs.ab.answers import CHUNK, Answers
-from ecomfs.ab.watch import watch
+from ecomfs.ab import ComparedRows
+from ecomfs.ab.run import CHUNK, VariantAnswers, watch
 from ecomfs.errors import EngineUnavailableError
 from ecomfs.types import Example
 from ecomfs_eval.errors import EmptyDataError, OptionError
 
 
-def rows(n: int) -> TestRows:
+def rows(n: int) -> ComparedRows:
     """Rows that are half right."""
-    return TestRows(
+    return ComparedRows(
         tuple(
             Example(
                 f"r{i}", {"text": f"thing {'x' * (i % 40)} {i}"}, ("positive", "negative")[i % 2]
@@ -43,14 +42,14 @@ class Recording(ScriptedEngine):
         return await super().read(prompts, questions)
 
 
-def asked(n: int = 200, seed: int = 0) -> tuple[Answers, list[tuple[str, str]]]:
+def asked(n: int = 200, seed: int = 0) -> tuple[VariantAnswers, list[tuple[str, str]]]:
     heard: list[tuple[str, str]] = []
     pipelines = {
         name: classifier(Recording(heard, name), template=template).pipeline_
         for name, template in (("A", "v1"), ("B", "v2"))
     }
     heard.clear()
-    return Answers(rows(n), pipelines, seed=seed), heard
+    return VariantAnswers(rows(n), pipelines, seed=seed), heard
 
 
 def test_every_variant_answers_every_row_once_in_the_same_order_of_rows() -> None:
@@ -114,13 +113,13 @@ def test_an_engine_that_is_gone_raises() -> None:
     pipeline = classifier().pipeline_
     gone = classifier(ScriptedEngine(gone=True)).pipeline_
     with pytest.raises(EngineUnavailableError):
-        Answers(rows(5), {"A": pipeline, "B": gone}).ask()
+        VariantAnswers(rows(5), {"A": pipeline, "B": gone}).ask()
 
 
 # -- watching ----------------------------------------------------------------------------------
 
 
-def two(n: int, *, better: bool) -> Answers:
+def two(n: int, *, better: bool) -> VariantAnswers:
     """A and B by two templates; where ``better``, the gold labels are what B answers."""
     pipelines = {
         name: classifier(template=template).pipeline_
@@ -131,10 +130,10 @@ def two(n: int, *, better: bool) -> Answers:
         known = classifier(template="v2").classify(
             [r.fields for r in test.rows], [r.id for r in test.rows]
         )
-        test = TestRows(
+        test = ComparedRows(
             tuple(replace(r, label=str(p.label)) for r, p in zip(test.rows, known, strict=True))
         )
-    return Answers(test, pipelines)
+    return VariantAnswers(test, pipelines)
 
 
 def test_a_clear_difference_stops_early() -> None:
@@ -158,7 +157,7 @@ def test_without_a_difference_all_rows_are_used() -> None:
 
 def test_several_challengers_share_the_level() -> None:
     same, other = classifier().pipeline_, classifier(template="v2").pipeline_
-    answers = Answers(rows(20), {"A": same, "B": other, "C": same})
+    answers = VariantAnswers(rows(20), {"A": same, "B": other, "C": same})
     one, two = watch(answers, 2, alpha=0.1, every=20)
     assert one.level == two.level == pytest.approx(0.95)
     assert two.mean == 0
@@ -170,13 +169,13 @@ def test_failed_rows_are_not_evidence() -> None:
     pipelines = {
         "A": classifier().pipeline_, "B": classifier(engine, template="v2").pipeline_,
     }  # fmt: skip
-    answers = Answers(rows(60), pipelines)
+    answers = VariantAnswers(rows(60), pipelines)
     [state] = watch(answers, 1, alpha=0.001, every=10)
     failed = sum(s == "failed" for s in answers.predictions()[1].status)
     assert failed > 0
     assert state.rows == 60 - failed
     broken = classifier(ScriptedEngine(fails_on="thing")).pipeline_
     with pytest.raises(EmptyDataError, match="60 of 60 rows"):
-        watch(Answers(rows(60), {"A": pipelines["A"], "B": broken}), 1, every=10)
+        watch(VariantAnswers(rows(60), {"A": pipelines["A"], "B": broken}), 1, every=10)
     with pytest.raises(OptionError):
-        watch(Answers(rows(60), pipelines), 1, margin=-1)
+        watch(VariantAnswers(rows(60), pipelines), 1, margin=-1)

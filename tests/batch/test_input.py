@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted import ScriptedEngine, classifier
 
-from ecomfs.batch import Selection, Where, score_table
+from ecomfs.batch import Condition, Selection, score_table
 from ecomfs.errors import ColumnError, ConfigError, InputError
 from ecomfs.io import TableReader
 
@@ -48,12 +48,12 @@ def ids(source: Path, selection: Selection, output: str = "out.csv") -> list[int
 )
 def test_conditions(source: Path, condition: str, expected: object) -> None:
     assert callable(expected)
-    found = ids(source, Selection(where=(Where.parse(condition),)))
+    found = ids(source, Selection(where=(Condition.parse(condition),)))
     assert found == [i for i in range(60) if expected(i)]
 
 
 def test_all_conditions_hold_and_the_limit_counts_what_they_leave(source: Path) -> None:
-    both = Selection(where=(Where.parse("shop=s0"), Where.parse("price>10")), limit=3)
+    both = Selection(where=(Condition.parse("shop=s0"), Condition.parse("price>10")), limit=3)
     assert ids(source, both) == [9, 12, 18]
 
 
@@ -64,23 +64,23 @@ def test_a_sample_is_drawn_by_its_seed_and_keeps_the_order(source: Path) -> None
     assert drawn == ids(source, Selection(sample=10, seed=1))
     assert drawn != ids(source, Selection(sample=10, seed=2))
     assert ids(source, Selection(sample=100)) == list(range(60))
-    only = Selection(where=(Where.parse("shop=s2"),), sample=5)
+    only = Selection(where=(Condition.parse("shop=s2"),), sample=5)
     assert all(i % 3 == 2 for i in ids(source, only))
     assert len(ids(source, only)) == 5
 
 
 def test_rows_left_out_are_counted(source: Path) -> None:
     pipeline = classifier(k=0).pipeline_
-    only = Selection(where=(Where.parse("shop=s1"),))
+    only = Selection(where=(Condition.parse("shop=s1"),))
     tally = score_table(source, source.with_name("o.csv"), pipeline, selection=only).tally
     assert (tally.rows, tally.left_out) == (20, 40)
 
 
 def test_a_selection_goes_on_where_it_was(source: Path) -> None:
-    whole = ids(source, Selection(where=(Where.parse("shop=s1"),), limit=15), "whole.csv")
+    whole = ids(source, Selection(where=(Condition.parse("shop=s1"),), limit=15), "whole.csv")
     engine = ScriptedEngine(batch=4)
     target = source.with_name("out.csv")
-    selection = Selection(where=(Where.parse("shop=s1"),), limit=15)
+    selection = Selection(where=(Condition.parse("shop=s1"),), limit=15)
     pipeline = classifier(engine, k=0).pipeline_
 
     def leave(tally: object) -> None:
@@ -105,12 +105,12 @@ def test_a_selection_goes_on_where_it_was(source: Path) -> None:
 )
 def test_conditions_that_are_none(text: str, why: str) -> None:
     with pytest.raises(ConfigError, match=why):
-        Where.parse(text)
+        Condition.parse(text)
 
 
 def test_a_condition_on_no_column_is_told_before_anything_is_written(source: Path) -> None:
     with pytest.raises(ColumnError, match="did you mean 'price'"):
-        ids(source, Selection(where=(Where.parse("prise>1"),)))
+        ids(source, Selection(where=(Condition.parse("prise>1"),)))
     assert not source.with_name("out.csv").exists()
 
 
@@ -128,7 +128,7 @@ def test_numbers_below_one(selection: dict[str, int]) -> None:
 def test_any_column_and_value_can_be_named(column: str, op: str, value: str) -> None:
     if not column.strip() or value[:1] in ("=", "~"):
         return
-    where = Where.parse(f"{column}{op}{value}")
+    where = Condition.parse(f"{column}{op}{value}")
     assert (where.column, where.op, where.value) == (column.strip(), op, value.strip())
     assert where.holds({where.column: value}) is (op == "=")
 
@@ -136,7 +136,7 @@ def test_any_column_and_value_can_be_named(column: str, op: str, value: str) -> 
 def test_chosen_rows_of_a_table(source: Path) -> None:
     reader = TableReader(source, chunk_rows=7)
     chosen = Selection(limit=5).over(reader)
-    found = [position for chunk in reader for position, _ in chosen.of(chunk.rows, chunk.first)]
+    found = [position for chunk in reader for position, _ in chosen.pick(chunk.rows, chunk.first)]
     assert found == [0, 1, 2, 3, 4]
     assert chosen.full
 
@@ -162,8 +162,8 @@ def test_numbers_of_a_condition_have_the_convention_of_their_column(
     source = tmp_path / "in.tsv"
     source.write_text("price\n" + "".join(f"{c}\n" for c in cells), encoding="utf-8")
     reader = TableReader(source, delimiter="\t")
-    chosen = Selection(where=(Where.parse(condition),)).over(reader)
-    found = [position for chunk in reader for position, _ in chosen.of(chunk.rows, chunk.first)]
+    chosen = Selection(where=(Condition.parse(condition),)).over(reader)
+    found = [position for chunk in reader for position, _ in chosen.pick(chunk.rows, chunk.first)]
     assert found == kept
 
 
@@ -174,12 +174,12 @@ def test_a_condition_on_a_column_of_unclear_numbers_is_refused_by_name(
     source = tmp_path / "in.tsv"
     source.write_text("price\n" + "".join(f"{c}\n" for c in cells), encoding="utf-8")
     with pytest.raises(InputError, match=r"in\.tsv: column 'price'"):
-        Selection(where=(Where.parse("price<50"),)).over(TableReader(source, delimiter="\t"))
+        Selection(where=(Condition.parse("price<50"),)).over(TableReader(source, delimiter="\t"))
 
 
 def test_a_semicolon_table_has_decimal_commas(tmp_path: Path) -> None:
     source = tmp_path / "in.csv"
     source.write_text("id;price\na;1,234\nb;60\n", encoding="utf-8")
-    chosen = Selection(where=(Where.parse("price<50"),)).over(TableReader(source))
+    chosen = Selection(where=(Condition.parse("price<50"),)).over(TableReader(source))
     assert chosen.selection.numbers == {"price": "decimal comma"}
-    assert chosen.take(next(iter(TableReader(source).rows())))
+    assert [at for at, _ in chosen.pick(TableReader(source).rows(), 0)] == [0]

@@ -1,31 +1,36 @@
-"""The log: what is written is read back, and what is broken is counted."""
+"""Live traffic: every id has one variant; what is logged is read back, broken lines are counted."""
 
 from __future__ import annotations
 
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest, chi2_contingency
 
-from ecomfs.ab import Entry, Start, TrafficLog, read_log
-from ecomfs.errors import EmptyInputError, InputError, MissingFileError, OutputError
+from ecomfs.ab import LoggedPrediction, LoggedStart, TrafficLog, TrafficSplit, read_log
+from ecomfs.errors import ConfigError, EmptyInputError, InputError, MissingFileError, OutputError
 from ecomfs.types import Prediction, Status, TemplateRef
 
-START = Start(task="review_sentiment", labels=("pos", "neg"), weights={"A": 1, "B": 1}, seed=0)
+START = LoggedStart(
+    task="review_sentiment", labels=("pos", "neg"), weights={"A": 1, "B": 1}, seed=0
+)
 
 
-def entry(id_: str, variant: str = "A", label: str = "pos") -> Entry:
+def entry(id_: str, variant: str = "A", label: str = "pos") -> LoggedPrediction:
     prediction = Prediction(
         id_, label, {"pos": 0.75, "neg": 0.25}, template=TemplateRef("t/en.v1", "abc"),
         prompt_tokens=90, engine="e", pool_version=2,
     )  # fmt: skip
-    return Entry.of(variant, "en", prediction)
+    return LoggedPrediction.of(variant, "en", prediction)
 
 
-def write(path: Path, *lines: Start | Entry) -> None:
+def write(path: Path, *lines: LoggedStart | LoggedPrediction) -> None:
     log = TrafficLog(path)
     log.write(lines)
     log.close()
@@ -47,13 +52,13 @@ def test_what_is_written_is_read_back(
 def test_an_entry_holds_what_the_prediction_was_but_not_the_row(tmp_path: Path) -> None:
     path = tmp_path / "traffic.jsonl"
     failed = Prediction("r2", None, status=Status.FAILED, error="no answer")
-    write(path, START, entry("r1"), Entry.of("B", "zh", failed))
+    write(path, START, entry("r1"), LoggedPrediction.of("B", "zh", failed))
     one, two = read_log(path).entries
     assert (one.id, one.variant, one.label, one.template) == ("r1", "A", "pos", "t/en.v1@abc")
     assert (one.prompt_tokens, one.engine, one.pool_version) == (90, "e", 2)
     assert one.time.endswith("+00:00")
     assert (two.status, two.error, two.label, two.language) == ("failed", "no answer", None, "zh")
-    assert "text" not in Entry.model_fields
+    assert "text" not in LoggedPrediction.model_fields
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
@@ -116,3 +121,60 @@ def test_what_is_no_log_is_told(tmp_path: Path) -> None:
         TrafficLog(tmp_path)
     with pytest.raises(OutputError, match="No such file"):
         TrafficLog(tmp_path / "no" / "x.jsonl")
+
+
+IDS = [f"row {i}" for i in range(20_000)]
+
+
+@given(
+    weights=st.dictionaries(st.text(min_size=1), st.floats(1e-6, 1e6), min_size=1, max_size=6),
+    seed=st.integers(-(2**63), 2**63),
+    id_=st.text(),
+)
+def test_every_id_has_one_variant(weights: dict[str, float], seed: int, id_: str) -> None:
+    split = TrafficSplit(weights, seed)
+    assert split.of(id_) in weights
+    assert split.of(id_) == TrafficSplit(dict(weights), seed).of(id_)
+    assert sum(split.shares.values()) == pytest.approx(1)
+    # Only the proportion of the weights counts.
+    doubled = TrafficSplit({n: 2 * w for n, w in weights.items()}, seed)
+    assert doubled.of(id_) == split.of(id_)
+
+
+def test_another_process_assigns_the_same() -> None:
+    code = (
+        "from ecomfs.ab import TrafficSplit; "
+        "print(''.join(TrafficSplit({'A': 1, 'B': 2}, 5).of(str(i)) for i in range(200)))"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "".join(
+        TrafficSplit({"A": 1, "B": 2}, 5).of(str(i)) for i in range(200)
+    )
+
+
+def test_shares_are_those_of_the_weights() -> None:
+    split = TrafficSplit({"A": 7, "B": 2, "C": 1}, seed=3)
+    for name, share in split.shares.items():
+        n = sum(split.of(i) == name for i in IDS)
+        assert binomtest(n, len(IDS), share).pvalue > 1e-4
+
+
+def test_another_seed_assigns_independently() -> None:
+    one, two = TrafficSplit({"A": 1, "B": 1}, 1), TrafficSplit({"A": 1, "B": 1}, 2)
+    table = [[0, 0], [0, 0]]
+    for id_ in IDS:
+        table[one.of(id_) == "B"][two.of(id_) == "B"] += 1
+    assert chi2_contingency(table).pvalue > 1e-4
+
+
+def test_a_changed_weight_moves_as_few_ids_as_it_can() -> None:
+    before, after = TrafficSplit({"A": 9, "B": 1}), TrafficSplit({"A": 8, "B": 2})
+    moved = sum(before.of(i) != after.of(i) for i in IDS) / len(IDS)
+    assert 0.08 < moved < 0.12
+    assert not any(before.of(i) == "B" and after.of(i) == "A" for i in IDS)
+
+
+@pytest.mark.parametrize("weights", [{}, {"A": 0.0}, {"A": 1, "B": -1}, {"A": float("inf")}])
+def test_senseless_weights_are_refused(weights: dict[str, float]) -> None:
+    with pytest.raises(ConfigError):
+        TrafficSplit(weights)

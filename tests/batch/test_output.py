@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import pytest
 from scripted import classifier
 
-from ecomfs.batch import find_inputs, name_outputs, score_table
-from ecomfs.errors import ConfigError, MissingFileError, OutputError
+from ecomfs.batch import (
+    Job,
+    ScoreResult,
+    Selection,
+    Tally,
+    find_columns,
+    find_inputs,
+    name_outputs,
+    score_table,
+)
+from ecomfs.batch.journal import Entry, Journal, pack, row_key
+from ecomfs.batch.output import write_output
+from ecomfs.errors import ConfigError, InputError, MissingFileError, OutputError
 from ecomfs.io import TableReader
+from ecomfs.task import LabelSpace, load_task
+from ecomfs.types import Prediction, Status
 
 
 def table(path: Path) -> Path:
@@ -79,7 +93,7 @@ def test_another_file_where_failed_rows_go_is_left_alone(tmp_path: Path) -> None
 
 def test_scoring_the_failed_rows_over_themselves_is_refused(tmp_path: Path) -> None:
     source = table(tmp_path / "out.failed.csv")
-    with pytest.raises(ConfigError, match="the table of failed rows and input are the same"):
+    with pytest.raises(ConfigError, match=r"table of failed rows .* and the input are the same"):
         score_table(source, tmp_path / "out.csv", classifier(k=0).pipeline_)
 
 
@@ -115,3 +129,98 @@ def test_several_inputs_go_into_a_folder(tmp_path: Path) -> None:
     twice = [inputs[0], str(table(tmp_path / "other" / "a.csv"))]
     with pytest.raises(ConfigError, match="2 inputs would be written to"):
         name_outputs(twice, tmp_path / "results")
+
+
+# -- input and journal, side by side -----------------------------------------------------------
+
+CARD = load_task("review_sentiment")
+SPACE = LabelSpace.resolve(CARD, ["positive", "negative"])
+
+
+def written(source: Path, answers: dict[int, Prediction], **options: Any) -> ScoreResult:
+    """What is written of a table and a journal with these answers, by position."""
+    reader = TableReader(source, chunk_rows=2)
+    rows = list(reader.rows())
+    columns = find_columns(source, CARD, gold_column=options.pop("gold", None))
+    selected = options.pop("selection", Selection()).over(reader)
+    job = Job(str(source), source.with_name("out.csv"))
+    with Journal(source.with_name("j")) as journal:
+        for at, answer in answers.items():
+            packed = pack(answer, SPACE.names)
+            journal.commit([Entry(at, row_key({"text": rows[at].cells["text"]}), *packed)], at + 1)
+        try:
+            return write_output(
+                job, reader, columns, CARD, SPACE, journal, selected, Tally(), **options
+            )
+        finally:
+            journal.remove()
+
+
+def answer(label: str | None, status: Status = Status.OK, **more: Any) -> Prediction:
+    return Prediction("", label, {"negative": 0.25, "positive": 0.75}, status=status, **more)
+
+
+def test_rows_come_out_in_order_with_their_own_answer_or_that_of_their_copy(tmp_path: Path) -> None:
+    source = tmp_path / "in.csv"
+    source.write_text("id,text,stars\na,good,positive\nb,bad,negative\nc,good,\nd,dull,Negative\n")
+    answers = {
+        0: answer("positive"),
+        1: answer(None, Status.FAILED, error="no reading"),
+        3: answer(None, Status.ABSTAINED),
+    }
+    result = written(source, answers, gold="stars", probabilities=True)
+    rows = [row.cells for row in TableReader(result.output).rows()]
+    assert [(r["id"], r["predicted"], r["status"]) for r in rows] == [
+        ("a", "positive", "ok"), ("b", "", "failed"), ("c", "positive", "ok"),
+        ("d", "", "abstained"),
+    ]  # fmt: skip
+    assert rows[3]["suggestion"] == "positive"
+    assert (result.tally.rows, result.tally.status["ok"]) == (4, 2)
+    assert (result.answers.labels["positive"], result.answers.review) == (2, 2)
+    assert result.gold is not None
+    assert result.gold.labels == ["positive", "negative", "", "negative"]
+    assert result.failed is not None
+    [failed] = TableReader(result.failed).rows()
+    assert (failed.cells["id"], failed.cells["failed_reason"]) == ("b", "no reading")
+
+
+def test_a_selection_is_written_alone_and_counted(tmp_path: Path) -> None:
+    source = table(tmp_path / "in.csv")
+    result = written(source, {0: answer("positive")}, selection=Selection(limit=1))
+    assert [row.cells["id"] for row in TableReader(result.output).rows()] == ["1"]
+    assert (result.tally.rows, result.failed) == (1, None)
+
+
+@pytest.mark.parametrize(
+    "answers", [{}, {0: answer("positive"), 2: answer("negative")}], ids=["none", "one is missing"]
+)
+def test_a_row_without_an_answer_writes_nothing_and_keeps_the_old_files(
+    tmp_path: Path, answers: dict[int, Prediction]
+) -> None:
+    source = tmp_path / "in.csv"
+    source.write_text("text\none\ntwo\nthree\n")
+    (tmp_path / "out.csv").write_text("old\n")
+    with pytest.raises(InputError, match="the journal has no answer for this row"):
+        written(source, answers)
+    assert (tmp_path / "out.csv").read_text() == "old\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv", "out.csv"]
+
+
+def test_giving_up_between_chunks_writes_nothing(tmp_path: Path) -> None:
+    def check() -> None:
+        raise KeyboardInterrupt
+
+    source = table(tmp_path / "in.csv")
+    failed = answer(None, Status.FAILED, error="no reading")
+    with pytest.raises(KeyboardInterrupt):
+        written(source, {0: failed, 1: failed}, check=check)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+
+
+def test_rows_that_failed_before_have_their_reason_renewed(tmp_path: Path) -> None:
+    source = tmp_path / "in.csv"
+    source.write_text("failed_reason,text,failed_status\nold,one,invalid\n")
+    failed = answer(None, Status.FAILED, error="new")
+    result = written(source, {0: failed})
+    assert result.failed is not None
+    assert result.failed.read_text() == "failed_reason,text,failed_status\nnew,one,failed\n"

@@ -20,22 +20,24 @@ from ecomfs.errors import (
     InputError,
 )
 from ecomfs.features import RowText
-from ecomfs.rank import read_parties
-from ecomfs.rank.seen import history_keys, item_keys
+from ecomfs.rank import read_users_and_items
+from ecomfs.rank.users_and_items import history_keys, item_keys
 from ecomfs.task import load_task
 
 CARD = load_task("product_preference")
 ITEMS = "item_id,title,price\nc1,Moka pot,30\nc2,Grinder,90\n"
 
 
-def parties(tmp_path: Path, users: str, items: str = ITEMS, **options: Any) -> Any:
+def tables(tmp_path: Path, users: str, items: str = ITEMS, **options: Any) -> Any:
     (tmp_path / "history.csv").write_text(users, encoding="utf-8")
     (tmp_path / "catalogue.csv").write_text(items, encoding="utf-8")
-    return read_parties(CARD, tmp_path / "history.csv", tmp_path / "catalogue.csv", **options)
+    return read_users_and_items(
+        CARD, tmp_path / "history.csv", tmp_path / "catalogue.csv", **options
+    )
 
 
 def test_a_row_a_user(tmp_path: Path) -> None:
-    users, catalogue = parties(
+    users, catalogue = tables(
         tmp_path, 'user,liked,disliked\nu1,"[""Chess""]","[]"\nu2,"[""Go"", ""Catan""]",\n'
     )
     assert [u.id for u in users] == ["u1", "u2"]
@@ -48,7 +50,7 @@ def test_a_row_a_user(tmp_path: Path) -> None:
 
 
 def test_a_row_an_event(tmp_path: Path) -> None:
-    users, _ = parties(tmp_path, "user,title,rating\nu1,Chess,5\nu2,Go,\nu1,Mug,1\n")
+    users, _ = tables(tmp_path, "user,title,rating\nu1,Chess,5\nu2,Go,\nu1,Mug,1\n")
     assert [(u.id, u.fields["history"]) for u in users] == [
         ("u1", [{"title": "Chess", "rating": "5"}, {"title": "Mug", "rating": "1"}]),
         ("u2", [{"title": "Go"}]),
@@ -58,22 +60,22 @@ def test_a_row_an_event(tmp_path: Path) -> None:
 
 
 def test_events_without_a_user_are_one_users(tmp_path: Path) -> None:
-    users, _ = parties(tmp_path, "title,rating\nChess,5\nMug,1\n")
+    users, _ = tables(tmp_path, "title,rating\nChess,5\nMug,1\n")
     assert [(u.id, len(u.fields["history"])) for u in users] == [("1", 2)]
 
 
 def test_memory_is_read_as_files_are() -> None:
     users = pd.DataFrame({"title": ["Chess", "Mug"], "rating": [5, None]})
     items = pd.DataFrame({"sku": [7, 8], "title": ["Go", "Cup"]})
-    [user], catalogue = read_parties(CARD, users, items)
+    [user], catalogue = read_users_and_items(CARD, users, items)
     assert user.fields["history"] == [{"title": "Chess", "rating": 5.0}, {"title": "Mug"}]
     assert [i.id for i in catalogue.items] == ["7", "8"]
-    [one], _ = read_parties(CARD, {"liked": ["Chess"]}, items)
+    [one], _ = read_users_and_items(CARD, {"liked": ["Chess"]}, items)
     assert one.fields == {"liked": ["Chess"]}
 
 
 def test_columns_of_other_names(tmp_path: Path) -> None:
-    users, catalogue = parties(
+    users, catalogue = tables(
         tmp_path,
         'who,past\nann,"[""Chess""]"\n',
         "key,what\nk1,Go\n",
@@ -86,12 +88,12 @@ def test_columns_of_other_names(tmp_path: Path) -> None:
 
 
 def test_a_new_user_has_an_empty_history(tmp_path: Path) -> None:
-    users, _ = parties(tmp_path, "user,liked\nu1,\n")
+    users, _ = tables(tmp_path, "user,liked\nu1,\n")
     assert users[0].fields == {"liked": ""}
 
 
 def test_an_item_that_cannot_be_read_is_kept_with_its_error(tmp_path: Path) -> None:
-    _, catalogue = parties(tmp_path, "title\nMug\n", ITEMS + "c3,Kettle,20,blue,new\n")
+    _, catalogue = tables(tmp_path, "title\nMug\n", ITEMS + "c3,Kettle,20,blue,new\n")
     assert [bool(i.error) for i in catalogue.items] == [False, False, True]
     assert "5 cells where the header has 3" in catalogue.items[2].error
 
@@ -123,7 +125,7 @@ WIDE = 'user,liked\nu1,"[""Chess""]"\n'
         (WIDE + "u2,a,b\n", ITEMS, {}, InputError, "history.csv, line 3: 3 cells"),
         ("user,liked\n", ITEMS, {}, EmptyInputError, "history.csv"),
         ("user,age\nu1,30\n", ITEMS, {}, ColumnError,
-         "history.csv: no column that tells of a user (liked, disliked, history)"),
+         "history.csv: no column that describes a user (liked, disliked, history)"),
         ("user,title\n,Mug\n", ITEMS, {}, InputError, "history.csv, line 2: column 'user' is"),
         ("user,title\nu1,\n", ITEMS, {}, InputError, "history.csv, line 2: nothing in 'title'"),
         ("user,title,rating\nu1,Mug,five\n", ITEMS, {}, InputError, "history.csv, line 2: "),
@@ -138,13 +140,13 @@ def test_what_cannot_be_ranked_names_file_row_and_column(
     message: str,
 ) -> None:
     with pytest.raises(kind) as caught:
-        parties(tmp_path, users, items, **options)
+        tables(tmp_path, users, items, **options)
     assert message in str(caught.value)
 
 
 def test_something_that_is_no_row() -> None:
     with pytest.raises(ConfigError, match="items: a row is 'Mug'"):
-        read_parties(CARD, {"liked": ["Chess"]}, ["Mug"])  # type: ignore[list-item]
+        read_users_and_items(CARD, {"liked": ["Chess"]}, ["Mug"])  # type: ignore[list-item]
 
 
 titles = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12).filter(

@@ -10,23 +10,40 @@ card's history (title, rating, price …); a column names the user, or all rows 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any
 
-from ecomfs.errors import ColumnError, DuplicateIdError, InputError, RowError
+import pandas as pd
+
+from ecomfs.errors import (
+    ColumnError,
+    ConfigError,
+    DuplicateIdError,
+    EmptyInputError,
+    InputError,
+    RowError,
+)
 from ecomfs.features import RowText, read_cell, with_decimals
-from ecomfs.rank.records import Record, Records, Rows
-from ecomfs.rank.seen import ITEM_IDS
+from ecomfs.io import TableReader, same_text, text_encoding
 from ecomfs.task import CardField, TaskCard, find_column, is_missing
 from ecomfs.types import Row
 
+TableSource = str | PathLike[str] | pd.DataFrame | Mapping[str, Any] | Sequence[Mapping[str, Any]]
+"""A file, or rows in memory: a DataFrame, one mapping, or several."""
 USER_IDS = ("user", "user_id", "userid", "uid", "customer", "customer_id", "用户", "用户id")
+ITEM_IDS = ("item_id", "sku", "product_id", "asin", "商品id", "商品编号")
+"""Names of a column, or of a part of a history, that names an item."""
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A user: an id, and the card's fields that say what is known of them."""
+    """A user: an id, and the card's fields that describe the user.
+
+    >>> User("u1", {"liked": '["Chess"]'}).id
+    'u1'
+    """
 
     id: str
     fields: Row
@@ -36,11 +53,16 @@ class User:
 class Item:
     """A candidate.
 
-    Attributes:
-        id: unique in its catalogue.
-        fields: the card's fields that describe it.
-        cells: its row of the catalogue as it came.
-        error: why the row cannot be read; empty when it can.
+    Attributes
+    ----------
+    id : str
+        Unique in its catalogue.
+    fields : Row
+        The card's fields that describe it.
+    cells : Row
+        Its row of the catalogue as it came.
+    error : str
+        Why the row cannot be read; empty when it can.
     """
 
     id: str
@@ -51,16 +73,20 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """The candidates, in the order of their table; ``header`` are its columns."""
+    """The candidates, in the order of their table; ``header`` are its columns.
+
+    >>> Catalogue(("title",), (Item("c1", {"item": "Mug"}, {"title": "Mug"}),)).items[0].id
+    'c1'
+    """
 
     header: tuple[str, ...]
     items: tuple[Item, ...]
 
 
-def read_parties(
+def read_users_and_items(
     card: TaskCard,
-    users: Rows,
-    items: Rows,
+    users: TableSource,
+    items: TableSource,
     *,
     fields: Mapping[str, str] | None = None,
     user_column: str | None = None,
@@ -69,20 +95,30 @@ def read_parties(
 ) -> tuple[list[User], Catalogue]:
     """Users and items of two tables.
 
-    Args:
-        fields: card field → column (of whichever table has it), where names differ.
-        user_column: names the user; one of :data:`USER_IDS` by default.
-        item_column: names the item; one of :data:`~ecomfs.rank.seen.ITEM_IDS` or ``id`` by
-            default, else items are numbered.
-        encoding: of files that are not UTF-8; found out by default.
+    Parameters
+    ----------
+    fields : mapping, optional
+        Card field → column (of whichever table has it), where names differ.
+    user_column : str, optional
+        Names the user; one of :data:`USER_IDS` by default.
+    item_column : str, optional
+        Names the item; one of :data:`ITEM_IDS` or ``id`` by default, else items are numbered.
+    encoding : str, optional
+        Of files that are not UTF-8; detected by default.
 
-    Raises:
-        InputError: a file; a user's history that cannot be read; an item without an id.
-        ColumnError: a field of the card that is needed, or a named column, is not there.
-        DuplicateIdError: two items, or two users of a wide table, with one id.
+    Raises
+    ------
+    InputError
+        A file; a user's history that cannot be read; an item without an id.
+    ColumnError
+        A field of the card that is needed, or a named column, is not there.
+    DuplicateIdError
+        Two items, or two users of a wide table, with one id.
 
+    Examples
+    --------
     >>> from ecomfs.task import load_task
-    >>> users, catalogue = read_parties(
+    >>> users, catalogue = read_users_and_items(
     ...     load_task("product_preference"),
     ...     [{"user": "u1", "title": "Moka pot", "rating": 5}, {"user": "u1", "title": "Mug"}],
     ...     [{"item_id": "c1", "title": "Grinder"}])
@@ -91,8 +127,8 @@ def read_parties(
     >>> catalogue.items[0].fields
     {'item': 'Grinder'}
     """
-    people = Records.read(users, "users", encoding)
-    things = Records.read(items, "items", encoding)
+    people = _Records.read(users, "users", encoding)
+    things = _Records.read(items, "items", encoding)
     explicit = dict(fields or {})
     known = {spec.name for spec in card.fields}
     for name in explicit:
@@ -146,7 +182,7 @@ def _first(header: tuple[str, ...], names: tuple[str, ...]) -> str | None:
         return None
 
 
-def _catalogue(things: Records, columns: Mapping[str, str], wanted: str | None) -> Catalogue:
+def _catalogue(things: _Records, columns: Mapping[str, str], wanted: str | None) -> Catalogue:
     if wanted is not None:
         find_column(things.header, wanted, (), things.name, "--item-column ")
     id_column = wanted or _first(things.header, (*ITEM_IDS, "id"))
@@ -169,7 +205,7 @@ def _catalogue(things: Records, columns: Mapping[str, str], wanted: str | None) 
 
 
 def _users(
-    card: TaskCard, people: Records, columns: Mapping[str, str], wanted: str | None
+    card: TaskCard, people: _Records, columns: Mapping[str, str], wanted: str | None
 ) -> list[User]:
     for record in people.rows:
         if record.error:
@@ -190,7 +226,7 @@ def _users(
 
 
 def _wide(
-    card: TaskCard, people: Records, columns: Mapping[str, str], wanted: str | None
+    card: TaskCard, people: _Records, columns: Mapping[str, str], wanted: str | None
 ) -> list[tuple[str, User]]:
     id_column = wanted or _first(people.header, (*USER_IDS, "id"))
     users: list[tuple[str, User]] = []
@@ -220,7 +256,7 @@ def _wide(
 
 
 def _long(
-    people: Records, histories: list[CardField], wanted: str | None
+    people: _Records, histories: list[CardField], wanted: str | None
 ) -> list[tuple[str, User]]:
     id_column = wanted or _first(people.header, USER_IDS)
     spec = next((spec for spec in histories if spec.rendering.items), None)
@@ -232,13 +268,13 @@ def _long(
     if spec is None or not parts:
         names = ", ".join(spec.name for spec in histories) or "user"
         raise ColumnError(
-            f"{people.name}: no column that tells of a user ({names})",
+            f"{people.name}: no column that describes a user ({names})",
             hint=f"columns are: {', '.join(people.header)}; name one with --field FIELD=COLUMN",
         )
     id_part = _first(people.header, ITEM_IDS)
     if id_part is not None:
-        parts.setdefault("item_id", id_part)  # never shown; an item in it is known by its id
-    told: dict[str, tuple[str, list[dict[str, Any]]]] = {}
+        parts.setdefault("item_id", id_part)  # never shown; for history_keys
+    events_of: dict[str, tuple[str, list[dict[str, Any]]]] = {}
     for record in people.rows:
         id_ = _text(record.cells.get(id_column)) if id_column else "1"
         if not id_:
@@ -247,11 +283,11 @@ def _long(
         entry = {name: value for name, value in values.items() if not _empty(value)}
         if not entry:
             raise InputError(f"{record.where}: nothing in {', '.join(map(repr, parts.values()))}")
-        told.setdefault(id_, (record.where, []))[1].append(entry)
-    return [(where, User(id_, {spec.name: events})) for id_, (where, events) in told.items()]
+        events_of.setdefault(id_, (record.where, []))[1].append(entry)
+    return [(where, User(id_, {spec.name: events})) for id_, (where, events) in events_of.items()]
 
 
-def _value(record: Record, column: str) -> Any:
+def _value(record: _Record, column: str) -> Any:
     value = record.cells.get(column, "")
     return "" if is_missing(value) else value
 
@@ -262,3 +298,105 @@ def _text(value: Any) -> str:
 
 def _empty(value: Any) -> bool:
     return isinstance(value, str) and not value.strip()
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """One row: its place (for messages), its cells, and why it cannot be used."""
+
+    where: str
+    cells: Mapping[str, Any]
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Records:
+    """A whole table; users and items are few compared with their pairs."""
+
+    name: str
+    header: tuple[str, ...]
+    rows: list[_Record]
+
+    @classmethod
+    def read(cls, source: TableSource, name: str, encoding: str | None = None) -> _Records:
+        """Read a file, or rows in memory, which ``name`` names in messages."""
+        if isinstance(source, str | PathLike):
+            reader = TableReader(source, encoding=text_encoding(source, encoding))
+            rows = [
+                _Record(f"{reader.name}, line {row.line}", row.cells, row.error)
+                for row in reader.rows()
+            ]
+            return cls(reader.name, tuple(reader.header), rows)
+        cells = list(_dicts(source, name))
+        if not cells:
+            raise EmptyInputError(f"{name}: no rows")
+        header = tuple(dict.fromkeys(key for row in cells for key in row))
+        return cls(name, header, [_Record(f"{name}, row {i}", row) for i, row in enumerate(cells)])
+
+
+def _dicts(
+    source: pd.DataFrame | Mapping[str, Any] | Sequence[Mapping[str, Any]], name: str
+) -> Iterable[dict[str, Any]]:
+    if isinstance(source, pd.DataFrame):
+        header = [str(c) for c in source.columns]
+        for values in source.itertuples(index=False, name=None):
+            yield dict(zip(header, values, strict=True))
+        return
+    for row in [source] if isinstance(source, Mapping) else source:
+        if not isinstance(row, Mapping):
+            raise ConfigError(
+                f"{name}: a row is {row!r}", hint="give a file, a DataFrame or a list of dicts"
+            )
+        yield {str(key): value for key, value in row.items()}
+
+
+def history_keys(fields: Row, card: TaskCard) -> frozenset[str]:
+    """What a history is compared by: the titles of its items, and their ids where it has them.
+
+    >>> from ecomfs.task import load_task
+    >>> card = load_task("product_preference")
+    >>> cell = '[{"title": "Moka pot, 3 cups", "item_id": "c7"}]'
+    >>> sorted(history_keys({"liked": '["Chess set"]', "history": cell}, card))
+    ['chess set', 'id:c7', 'moka pot, 3 cups']
+    """
+    keys: set[str] = set()
+    for spec in card.fields:
+        if spec.kind != "history":
+            continue
+        titles = {
+            spelling.casefold()
+            for part in spec.rendering.items
+            if part.kind == "text"
+            for spelling in (part.name, *part.aliases)
+        }
+        try:
+            entries = read_cell(spec.rendering, fields.get(spec.name, "")) or []
+        except RowError:
+            continue  # such a row fails when it is read
+        for entry in entries:
+            keys.update(_history_keys(entry, titles))
+    return frozenset(keys)
+
+
+def item_keys(id_: str, texts: Iterable[str]) -> frozenset[str]:
+    """What an item is compared by.
+
+    >>> sorted(item_keys("c7", ["Moka Pot, 3 cups"]))
+    ['id:c7', 'moka pot, 3 cups']
+    """
+    return frozenset({f"id:{id_}", *(same_text(text) for text in texts if text.strip())})
+
+
+def _history_keys(entry: Any, titles: set[str]) -> Iterator[str]:
+    if not isinstance(entry, Mapping):
+        if entry not in (None, ""):
+            yield same_text(str(entry))
+        return
+    for name, value in entry.items():
+        if value in (None, ""):
+            continue
+        key = str(name).casefold()
+        if key in titles:
+            yield same_text(str(value))
+        elif key in ITEM_IDS:
+            yield f"id:{value}"

@@ -1,0 +1,123 @@
+"""The journal: keys of rows, answers that come back as they went in, and what is on the disk."""
+
+from __future__ import annotations
+
+import gc
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ecomfs.batch.garbage import patient_collector
+from ecomfs.batch.journal import Entry, Journal, drop_journal, pack, row_key, unpack
+from ecomfs.errors import JournalError
+from ecomfs.types import Prediction, Status
+
+CELLS = st.one_of(
+    st.text(st.characters()), st.integers(), st.floats(), st.none(), st.lists(st.text())
+)
+ROWS = st.dictionaries(st.text(min_size=1), CELLS, max_size=4)
+
+
+@given(ROWS, ROWS)
+def test_rows_share_a_key_only_when_they_are_identical(one: dict, other: dict) -> None:  # type: ignore[type-arg]
+    assert row_key(one) == row_key(dict(one))
+    if list(map(repr, one.items())) != list(map(repr, other.items())):
+        assert row_key(one) != row_key(other)
+
+
+def test_half_a_surrogate_pair_has_a_key_of_its_own() -> None:
+    keys = {row_key({"text": text}) for text in ("\ud83d", "\ude00", "\\ud83d", "?", "")}
+    assert len(keys) == 5
+
+
+def test_the_collector_gets_its_pace_back() -> None:
+    before = gc.get_threshold()
+    try:
+        gc.set_threshold(700, 10, 10)
+        with patient_collector():
+            assert gc.get_threshold()[0] > 700
+        assert gc.get_threshold() == (700, 10, 10)
+        gc.set_threshold(0)
+        with patient_collector():
+            assert gc.get_threshold()[0] == 0  # switched off by the program: it stays off
+    finally:
+        gc.set_threshold(*before)
+
+
+FINITE = st.floats(0, 1)
+
+
+@given(
+    st.one_of(st.none(), st.text()),
+    st.lists(FINITE, min_size=3, max_size=3),
+    st.sampled_from(Status),
+    st.text(),
+    st.lists(st.text(), max_size=3),
+    st.booleans(),
+)
+def test_an_answer_comes_back_as_it_went_in(
+    label: str | None,
+    values: list[float],
+    status: Status,
+    error: str,
+    shown: list[str],
+    stages: bool,
+) -> None:
+    names = ["a", "b", "c"]
+    one = Prediction(
+        "r1", label, dict(zip(names, values, strict=True)), status=status, error=error,
+        demonstration_ids=tuple(shown), stages={"read": tuple(values[::-1])},
+    )  # fmt: skip
+    back = unpack(*pack(one, names, stages=stages), names, "r2")
+    assert back == replace(one, id="r2", stages=one.stages if stages else {})
+
+
+def test_an_answer_over_other_labels_is_refused() -> None:
+    packed = pack(Prediction("r1", "a", {"a": 0.5, "b": 0.5}), ["a", "b"])
+    with pytest.raises(JournalError, match="2 numbers for 3 labels"):
+        unpack(*packed, ["a", "b", "c"], "r1")
+
+
+def test_what_is_committed_is_there_when_it_is_opened_again(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv.journal"
+    entries = [Entry(n, b"key %d" % n, "[]", b"") for n in range(1_000)]
+    with Journal(path) as journal:
+        journal.commit(entries[500:], through=0)
+        journal.commit(entries[:500], through=1_000, chosen=[9, 8, 7])
+        journal.commit([Entry(3, b"key 3", "another", b"")], through=1_000)  # the first one stays
+    with Journal(path) as journal:
+        assert (journal.through, len(journal), journal.get("chosen")) == (1_000, 1_000, [9, 8, 7])
+        assert journal.between(2, 5) == entries[2:5]
+        keys = [e.key for e in entries] + [b"unknown"]
+        assert journal.known(keys) == set(keys[:-1])
+        assert journal.by_key([b"key 7", b"unknown"]) == {b"key 7": entries[7]}
+        journal.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_commit_that_fails_leaves_nothing_of_itself(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j") as journal:
+        with pytest.raises(TypeError):
+            journal.commit([Entry(0, b"k", "[]", b"")], through=1, place=object())
+        assert (len(journal), journal.through) == (0, 0)
+        journal.commit([Entry(0, b"k", "[]", b"")], through=1)
+        assert len(journal) == 1
+
+
+def test_an_open_journal_is_neither_opened_nor_dropped_by_another(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    with Journal(path):
+        with pytest.raises(JournalError, match="another run"):
+            drop_journal(path)
+        assert path.exists()
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("PRAGMA user_version = 1")
+    with pytest.raises(JournalError, match="no journal of this version"):
+        Journal(path)
+    drop_journal(path)
+    assert not path.exists()
