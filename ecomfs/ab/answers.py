@@ -16,7 +16,7 @@ from ecomfs.ab.rows import TestRows
 from ecomfs.batch.score import Tally
 from ecomfs.core import aio
 from ecomfs.core.progress import Progress, silent
-from ecomfs.pipeline import Case, Pipeline
+from ecomfs.pipeline import Pipeline, RowState
 from ecomfs.task import label_order
 from ecomfs.types import Prediction, Status
 from ecomfs_eval import Predictions
@@ -48,7 +48,7 @@ class Answers:
         self._pipelines = dict(pipelines)
         self._rng = np.random.default_rng(seed)
         self._order = self._rng.permutation(len(test))
-        self._found: dict[str, dict[int, tuple[Case, Prediction]]] = {n: {} for n in pipelines}
+        self._found: dict[str, dict[int, tuple[RowState, Prediction]]] = {n: {} for n in pipelines}
         self._report = progress
         self.tally = Tally()
         self.asked = 0

@@ -20,7 +20,7 @@ from ecomfs.core import aio
 from ecomfs.engine.cached import CachedEngine
 from ecomfs.errors import ConfigError
 from ecomfs.io import IdTracker, TableReader
-from ecomfs.pipeline import Case, Pipeline
+from ecomfs.pipeline import Pipeline, RowState
 from ecomfs.pool import sample_queries
 from ecomfs.readout import LogprobReadout, TopReadout
 from ecomfs.retrieve import simulate_prefix_cache
@@ -73,11 +73,11 @@ class Plan:
     rate_from: str
     seconds: Interval | None
     cost: Interval | None
-    fit: FitPlan
+    fit: FitCost
 
 
 @dataclass(frozen=True, slots=True)
-class FitPlan:
+class FitCost:
     """What a fit would read.
 
     Attributes:
@@ -175,7 +175,7 @@ def plan_rows(
     return _plan(pipeline, found, "", None, probe, 16, plan_fit(pipeline, readings, seed))
 
 
-def plan_fit(pipeline: Pipeline, readings: int, seed: int) -> FitPlan:
+def plan_fit(pipeline: Pipeline, readings: int, seed: int) -> FitCost:
     """What a fit of this many readings would read.
 
     Args:
@@ -183,7 +183,7 @@ def plan_fit(pipeline: Pipeline, readings: int, seed: int) -> FitPlan:
         seed: of the draw of examples.
     """
     if pipeline.retriever is None or not readings:
-        return FitPlan()
+        return FitCost()
     examples = sample_queries(pipeline.retriever.examples, readings, seed)
     cases = pipeline.prepare(
         [e.fields for e in examples], [e.id for e in examples],
@@ -193,12 +193,12 @@ def plan_fit(pipeline: Pipeline, readings: int, seed: int) -> FitPlan:
     known = aio.run(_known(pipeline, prompted))
     to_ask = [case for case, there in zip(prompted, known, strict=True) if not there]
     tokens = None if pipeline.engine.tokenizer is None else sum(map(_tokens, to_ask))
-    return FitPlan(len(prompted), sum(known), tokens)
+    return FitCost(len(prompted), sum(known), tokens)
 
 
-def _tokens(case: Case) -> int:
+def _tokens(case: RowState) -> int:
     """Of the prompts of all passes."""
-    return sum(len(p.token_ids) for p in (case.prompt, *case.encores) if p is not None)
+    return sum(len(p.token_ids) for p in (case.prompt, *case.extra_passes) if p is not None)
 
 
 def _plan(
@@ -208,7 +208,7 @@ def _plan(
     prices: Prices | None,
     probe: int,
     block_size: int,
-    fit: FitPlan,
+    fit: FitCost,
 ) -> Plan:
     cases = pipeline.prepare(found.sample, [str(i) for i in range(len(found.sample))])
     prompted = [case for case in cases if case.prompt is not None and not case.skipped]
@@ -326,16 +326,16 @@ class _Sample:
         return [row for _, row in sorted(self._kept, key=lambda item: item[0])]
 
 
-async def _known(pipeline: Pipeline, cases: Sequence[Case]) -> list[bool]:
+async def _known(pipeline: Pipeline, cases: Sequence[RowState]) -> list[bool]:
     """Which prompts the reading cache knows the answers of."""
     out = [False] * len(cases)
     if not isinstance(pipeline.engine, CachedEngine):
         return out
-    for language, voice in pipeline.voices.items():
-        if isinstance(voice.readout, LogprobReadout):
+    for language, setup in pipeline.setups.items():
+        if isinstance(setup.readout, LogprobReadout):
             mine = [i for i, c in enumerate(cases) if c.language == language and c.prompt]
             prompts = [p for i in mine if (p := cases[i].prompt) is not None]
-            asked = [voice.readout.asked(cases[i].shortlist) for i in mine]
+            asked = [setup.readout.asked(cases[i].shortlist) for i in mine]
             known = await pipeline.engine.known(prompts, asked)
             for i, there in zip(mine, known, strict=True):
                 out[i] = there
@@ -346,13 +346,13 @@ def _looks(pipeline: Pipeline) -> int | None:
     """Answer tokens a row: one a look; ``None`` for generated answers."""
     looks = [
         v.readout.looks
-        for v in pipeline.voices.values()
+        for v in pipeline.setups.values()
         if isinstance(v.readout, LogprobReadout | TopReadout)
     ]
     return max(looks) if looks else None
 
 
-def _rate(pipeline: Pipeline, cases: Sequence[Case], probe: int) -> tuple[float | None, str]:
+def _rate(pipeline: Pipeline, cases: Sequence[RowState], probe: int) -> tuple[float | None, str]:
     if probe and cases:
         # Two halves: the first one also warms the model up and is not timed.
         picked = list(cases[:: max(1, len(cases) // (2 * probe))])[: 2 * probe]
@@ -405,4 +405,4 @@ def total(plans: Sequence[Plan]) -> Plan:
     return whole
 
 
-__all__ = ["FitPlan", "Interval", "Plan", "Prices", "plan_fit", "plan_rows", "plan_table", "total"]
+__all__ = ["FitCost", "Interval", "Plan", "Prices", "plan_fit", "plan_rows", "plan_table", "total"]

@@ -24,7 +24,7 @@ from ecomfs.batch.tally import Tally
 from ecomfs.batch.tracing import span
 from ecomfs.engine.cached import CachedEngine
 from ecomfs.errors import EcomfsError, EngineError
-from ecomfs.pipeline import Case, Pipeline
+from ecomfs.pipeline import Pipeline, RowState
 from ecomfs.types import Posterior, Prediction
 
 BLOCK_ROWS = 256
@@ -35,7 +35,7 @@ _GONE = 8
 """When this many rows in a row of one block all fail for a reason that may pass, the engine is
 down: better a run that stops and goes on later than a million failed rows."""
 
-Answered = tuple[Case, Posterior | EcomfsError | None, Prediction]
+Answered = tuple[RowState, Posterior | EcomfsError | None, Prediction]
 
 
 @dataclass(slots=True)
@@ -92,7 +92,7 @@ class Runner:
             InputError, OutputError: the input or the journal gave up.
         """
         read: asyncio.Queue[Block | None] = asyncio.Queue(1)
-        prepared: asyncio.Queue[tuple[Block, list[Case]] | None] = asyncio.Queue(1)
+        prepared: asyncio.Queue[tuple[Block, list[RowState]] | None] = asyncio.Queue(1)
         # A disk that is slower than the engine holds its blocks back.
         finished: asyncio.Queue[_Finished | None] = asyncio.Queue(self._at_once)
         with (
@@ -134,14 +134,14 @@ class Runner:
     async def _prepare(
         self,
         blocks: asyncio.Queue[Block | None],
-        out: asyncio.Queue[tuple[Block, list[Case]] | None],
+        out: asyncio.Queue[tuple[Block, list[RowState]] | None],
         thread: ThreadPoolExecutor,
     ) -> None:
         loop = asyncio.get_running_loop()
         while (block := await blocks.get()) is not None:
             values = [asked.values for asked in block.asked]
             ids = [str(asked.position) for asked in block.asked]
-            cases: list[Case] = []
+            cases: list[RowState] = []
             if values and not self._stop.requested:
                 with span("prepare", rows=len(values)):
                     cases = await loop.run_in_executor(thread, self._pipeline.prepare, values, ids)
@@ -150,7 +150,7 @@ class Runner:
 
     async def _ask_all(
         self,
-        prepared: asyncio.Queue[tuple[Block, list[Case]] | None],
+        prepared: asyncio.Queue[tuple[Block, list[RowState]] | None],
         out: asyncio.Queue[_Finished | None],
     ) -> None:
         slots = asyncio.Semaphore(self._at_once)
@@ -169,7 +169,7 @@ class Runner:
     async def _ask(
         self,
         block: Block,
-        cases: list[Case],
+        cases: list[RowState],
         slots: asyncio.Semaphore,
         out: asyncio.Queue[_Finished | None],
     ) -> None:

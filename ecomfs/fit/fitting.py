@@ -31,7 +31,7 @@ from ecomfs.calibration import (
 )
 from ecomfs.core.progress import FITTING, Progress, silent
 from ecomfs.experts import Experts
-from ecomfs.fit.promises import Kept, Reading, Wanted, promise
+from ecomfs.fit.guarantees import Guarantees, Kept, Reading, promise
 from ecomfs.fit.remarks import adds_nothing
 from ecomfs.pipeline import Pipeline
 from ecomfs.types import Example
@@ -52,7 +52,7 @@ class Fitted:
             look a little better than they are; those of the experts and the fused ones are
             cross-fitted.
         accuracy: share of right answers after each step.
-        skip, accept: thresholds, with what was seen; ``None``: not wanted, or not supported.
+        skip, accept: thresholds, with what was seen; ``None``: not guarantees, or not supported.
         notes: what the user should know, one line each.
     """
 
@@ -65,17 +65,17 @@ class Fitted:
 
 
 async def calibrate(pipeline: Pipeline, examples: Sequence[Example]) -> Pipeline:
-    """:func:`fit` with nothing wanted but each language's calibration and the fusion."""
-    return (await fit(pipeline, examples, Wanted()))[0]
+    """:func:`fit` with nothing guarantees but each language's calibration and the fusion."""
+    return (await fit(pipeline, examples, Guarantees()))[0]
 
 
 async def fit(
     pipeline: Pipeline,
     examples: Sequence[Example],
-    wanted: Wanted,
+    guarantees: Guarantees,
     progress: Progress = silent,
 ) -> tuple[Pipeline, Fitted]:
-    """Read examples leave-one-out and fit what is wanted.
+    """Read examples leave-one-out and fit what is guarantees.
 
     Args:
         examples: of the pool; one reading each. Readings that fail, and text read-outs (whose
@@ -86,7 +86,7 @@ async def fit(
         The pipeline with everything applied, and what was found.
     """
     experts = None
-    if wanted.fusion and pipeline.retriever is not None:
+    if guarantees.fusion and pipeline.retriever is not None:
         experts = Experts(pipeline.retriever, pipeline.space.names)
     bare = replace(pipeline, experts=experts or pipeline.experts, policy=Policy())
     found, _ = await read_left_out(bare, examples, progress)
@@ -104,7 +104,7 @@ async def fit(
         notes += [remark] if remark else []
     loss = {name: _loss(p, truth) for name, p in steps.items() if kept}
     right = {name: _right(p, truth) for name, p in steps.items() if kept}
-    policy, skip, accept = promise(policy, experts, kept, fused, truth, wanted, notes)
+    policy, skip, accept = promise(policy, experts, kept, fused, truth, guarantees, notes)
     report = Fitted(len(kept), loss, right, skip, accept, tuple(notes))
     return replace(calibrated, policy=policy), report
 
@@ -130,12 +130,12 @@ async def read_left_out(
         )
     progress(FITTING, len(examples), len(examples))
     out: list[Reading | None] = []
-    for example, (case, posterior, _) in zip(examples, traces, strict=True):
+    for example, (state, posterior, _) in zip(examples, traces, strict=True):
         known = (
             posterior is not None and posterior.probabilities and (posterior.label_mass is not None)
         )
         label = pipeline.space.require(example.label, example.id)
-        out.append((label, case, posterior) if known and posterior is not None else None)
+        out.append((label, state, posterior) if known and posterior is not None else None)
     tokens = [prediction.prompt_tokens for _, _, prediction in traces]
     return out, float(np.mean(tokens)) if tokens else 0.0
 
@@ -143,19 +143,19 @@ async def read_left_out(
 def _calibrated(pipeline: Pipeline, kept: Kept) -> tuple[Pipeline, Floats, Floats]:
     """Each language's calibration, the calibrated distributions of the readings, and the same
     with each half of them calibrated as the other half says: an honest look at the model."""
-    voices = dict(pipeline.voices)
+    setups = dict(pipeline.setups)
     model = np.empty((len(kept), len(pipeline.space)))
     unseen = model.copy()
-    for language, voice in pipeline.voices.items():
-        mine = [i for i, (_, case, _) in enumerate(kept) if case.language == language]
+    for language, setup in pipeline.setups.items():
+        mine = [i for i, (_, state, _) in enumerate(kept) if state.language == language]
         read = [kept[i][2].probabilities for i in mine]
         labels = [kept[i][0] for i in mine]
         found = fit_calibration(read, labels)
-        voices[language] = replace(voice, calibration=found)
+        setups[language] = replace(setup, calibration=found)
         if mine:
             model[mine] = read if found is None else [found.apply(p) for p in read]
             unseen[mine] = cross_calibrated(read, labels)
-    return replace(pipeline, voices=voices), model, unseen
+    return replace(pipeline, setups=setups), model, unseen
 
 
 def _fused(
@@ -173,7 +173,7 @@ def _fused(
             f"{known[truth].sum()} readings of labels with {PER_LABEL} examples or more are too "
             "few to weigh the experts: they have the weights that were best on development sets"
         )
-    opinions = [case.opinion for _, case, _ in kept]
+    opinions = [state.opinion for _, state, _ in kept]
     size = (len(kept), len(experts.labels))
     evidence = Evidence(
         model,
@@ -196,7 +196,7 @@ def _alone(experts: Experts, kept: Kept, shares: Sequence[float]) -> Floats:
     evidence = Evidence(np.full_like(votes, np.nan), votes, scores)
     answers = cross_fitted(evidence, labels, shares, PRIOR_CHEAP, usable=known[labels])
     place = {example.id: i for i, example in enumerate(experts.retriever.examples)}
-    return answers[[place[case.id] for _, case, _ in kept]]
+    return answers[[place[state.id] for _, state, _ in kept]]
 
 
 def _loss(p: Floats, truth: NDArray[np.int64]) -> float:

@@ -19,7 +19,7 @@ from ecomfs.calibration import Blend, Calibration, Fusion, Novelty, Policy
 from ecomfs.errors import ConfigError, MissingFileError
 from ecomfs.experts import Experts
 from ecomfs.fit.fitting import Fitted
-from ecomfs.fit.promises import Wanted
+from ecomfs.fit.guarantees import Guarantees
 from ecomfs.io import read_text, write_text
 from ecomfs.pipeline import Pipeline
 from ecomfs.readout import CHAIN, StepName
@@ -117,7 +117,7 @@ class Profile(_Strict):
         calibration: by language; absent where too little was read.
         fusion, cheap, skip_from, accept_from, set_from, novelty, novel_below: see
             :class:`ecomfs.calibration.decision.Policy`.
-        wanted: what was asked to be promised.
+        guarantees: what was asked to be promised.
         found: readings, log loss and accuracy after each step, notes.
     """
 
@@ -134,11 +134,11 @@ class Profile(_Strict):
     set_from: float | None = None
     novelty: NoveltyReference | None = None
     novel_below: float | None = None
-    wanted: dict[str, Any] = {}
+    guarantees: dict[str, Any] = {}
     found: dict[str, Any] = {}
 
     @classmethod
-    def of(cls, pipeline: Pipeline, fitted: Fitted, wanted: Wanted) -> Self:
+    def of(cls, pipeline: Pipeline, fitted: Fitted, guarantees: Guarantees) -> Self:
         """The profile of a pipeline that was just fitted."""
         names, policy = pipeline.space.names, pipeline.policy
         calibration = {
@@ -148,14 +148,14 @@ class Profile(_Strict):
                 temperature=found.temperature,
                 readings=found.readings,
             )
-            for language, voice in pipeline.voices.items()
-            if (found := voice.calibration) is not None
+            for language, setup in pipeline.setups.items()
+            if (found := setup.calibration) is not None
         }
         return cls(
             task=pipeline.card.name,
             fitted_on=_fitted_on(pipeline),
             k=pipeline.k,
-            readout={language: voice.readout.name for language, voice in pipeline.voices.items()},
+            readout={language: setup.readout.name for language, setup in pipeline.setups.items()},
             calibration=calibration,
             fusion=Blended.of(policy.fusion, names),
             cheap=Blended.of(policy.cheap, names),
@@ -164,7 +164,7 @@ class Profile(_Strict):
             set_from=policy.set_from,
             novelty=None if policy.novelty is None else NoveltyReference(**asdict(policy.novelty)),
             novel_below=policy.novel_below,
-            wanted=asdict(wanted),
+            guarantees=asdict(guarantees),
             found=json.loads(json.dumps(asdict(fitted))),  # as it will be when it is read again
         )
 
@@ -233,24 +233,24 @@ class Profile(_Strict):
             out.append(f"fitted with similarity {then.similarity}, used with {now.similarity}")
         if self.k != pipeline.k:
             out.append(f"fitted with k = {self.k}, used with k = {pipeline.k}")
-        for language, voice in pipeline.voices.items():
-            if self.readout.get(language, voice.readout.name) != voice.readout.name:
+        for language, setup in pipeline.setups.items():
+            if self.readout.get(language, setup.readout.name) != setup.readout.name:
                 out.append(
-                    f"fitted with read-out {self.readout[language]}, used with {voice.readout.name}"
+                    f"fitted with read-out {self.readout[language]}, used with {setup.readout.name}"
                 )
         return out
 
     def apply(self, pipeline: Pipeline) -> Pipeline:
         """The pipeline with what the profile says."""
         names = pipeline.space.names
-        voices = dict(pipeline.voices)
-        for language, voice in pipeline.voices.items():
+        setups = dict(pipeline.setups)
+        for language, setup in pipeline.setups.items():
             kept = self.calibration.get(language)
-            if kept is None or self.readout.get(language) != voice.readout.name:
+            if kept is None or self.readout.get(language) != setup.readout.name:
                 continue
             offsets = tuple(kept.offsets.get(name, 0.0) for name in names)
-            voices[language] = replace(
-                voice,
+            setups[language] = replace(
+                setup,
                 calibration=Calibration(offsets, kept.strength, kept.readings, kept.temperature),
             )
         experts = pipeline.experts
@@ -265,7 +265,7 @@ class Profile(_Strict):
             novelty=None if self.novelty is None else Novelty(**self.novelty.model_dump()),
             novel_below=self.novel_below,
         )
-        return replace(pipeline, voices=voices, experts=experts, policy=policy)
+        return replace(pipeline, setups=setups, experts=experts, policy=policy)
 
 
 def pool_hash(examples: Iterable[Example]) -> str:
@@ -282,7 +282,7 @@ def _fitted_on(pipeline: Pipeline) -> FittedOn:
     return FittedOn(
         engine=pipeline.engine.fingerprint,
         templates={
-            language: str(voice.builder.template.ref) for language, voice in pipeline.voices.items()
+            language: str(setup.builder.template.ref) for language, setup in pipeline.setups.items()
         },
         pool=pool_hash(examples),
         examples=len(examples),

@@ -17,23 +17,23 @@ from dataclasses import dataclass, replace
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import EcomfsError
 from ecomfs.experts import Opinion
-from ecomfs.pipeline.language_setup import Narrowing, Voice
+from ecomfs.pipeline.language_setup import LabelShortlist, LanguageSetup
 from ecomfs.prompt import Asked
 from ecomfs.readout import read_shortlists
 from ecomfs.types import Demonstration, Language, Posterior, Prompt, Row
 
-Voices = Mapping[Language, Voice]
+LanguageSetups = Mapping[Language, LanguageSetup]
 Answer = Posterior | EcomfsError | None
-"""What reading a case gave; ``None``: it was not asked."""
+"""What reading a state gave; ``None``: it was not asked."""
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class RowState:
     """One row on its way: what was asked, with which demonstrations; or why it could not be.
 
     ``opinion``: what the cheap experts say of it; ``skipped``: they are sure enough for the model
     not to be asked; ``shortlist``: positions of the labels it is asked about, empty for all;
-    ``encores``: the prompts of further passes.
+    ``extra_passes``: the prompts of further passes.
     """
 
     id: str
@@ -44,7 +44,7 @@ class Case:
     opinion: Opinion | None = None
     skipped: bool = False
     shortlist: tuple[int, ...] = ()
-    encores: tuple[Prompt, ...] = ()
+    extra_passes: tuple[Prompt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,106 +52,109 @@ class Asker:
     """How the model is asked.
 
     Attributes:
-        voices: of the first pass, by language.
-        encores: of each further pass.
+        setups: of the first pass, by language.
+        extra_passes: of each further pass.
         budget: most prompt tokens.
-        narrowing: makes posteriors over shortlists into ones over all labels.
+        label_shortlist: makes posteriors over shortlists into ones over all labels.
         labels: how many there are.
         seed: of the orders of further passes.
     """
 
     engine: Engine
-    voices: Voices
-    encores: tuple[Voices, ...]
+    setups: LanguageSetups
+    extra_passes: tuple[LanguageSetups, ...]
     budget: int | None
-    narrowing: Narrowing | None
+    label_shortlist: LabelShortlist | None
     labels: int
     seed: int = 0
 
-    def ask(self, cases: Sequence[Case], rows: Sequence[Row]) -> list[Case]:
-        """Cases with their demonstrations as cases with their prompts, or with the reason why
+    def ask(self, states: Sequence[RowState], rows: Sequence[Row]) -> list[RowState]:
+        """Cases with their demonstrations as states with their prompts, or with the reason why
         there are none. Those that are skipped, or have an error already, are left as they are."""
-        places = [i for i, case in enumerate(cases) if not (case.skipped or case.error)]
-        asked = [Asked(rows[i], cases[i].demonstrations, cases[i].shortlist) for i in places]
-        found = self._prompts(self.voices, [cases[i].language for i in places], asked)
-        out = list(cases)
+        places = [i for i, state in enumerate(states) if not (state.skipped or state.error)]
+        asked = [Asked(rows[i], states[i].demonstrations, states[i].shortlist) for i in places]
+        found = self._prompts(self.setups, [states[i].language for i in places], asked)
+        out = list(states)
         for i, one, prompt in zip(places, asked, found, strict=True):
-            case = cases[i]
+            state = states[i]
             if isinstance(prompt, EcomfsError):
-                out[i] = replace(case, error=prompt)
-            elif self.encores:
-                out[i] = self._with_encores(case, one, prompt)
+                out[i] = replace(state, error=prompt)
+            elif self.extra_passes:
+                out[i] = self._with_extra_passes(state, one, prompt)
             else:
-                out[i] = Case(
-                    case.id, case.language, prompt.demonstrations, prompt,
-                    opinion=case.opinion, shortlist=case.shortlist,
+                out[i] = RowState(
+                    state.id, state.language, prompt.demonstrations, prompt,
+                    opinion=state.opinion, shortlist=state.shortlist,
                 )  # fmt: skip
         return out
 
-    def _with_encores(self, case: Case, asked: Asked, prompt: Prompt) -> Case:
-        encores = []
-        orders = self._orders(prompt, len(self.encores))
-        for voices, order in zip(self.encores, orders, strict=True):
+    def _with_extra_passes(self, state: RowState, asked: Asked, prompt: Prompt) -> RowState:
+        extra_passes = []
+        orders = self._orders(prompt, len(self.extra_passes))
+        for setups, order in zip(self.extra_passes, orders, strict=True):
             again = asked._replace(demonstrations=order)
-            (found,) = self._prompts(voices, [case.language], [again])
+            (found,) = self._prompts(setups, [state.language], [again])
             if isinstance(found, EcomfsError):
-                return replace(case, error=found)
-            encores.append(found)
+                return replace(state, error=found)
+            extra_passes.append(found)
         return replace(
-            case, prompt=prompt, demonstrations=prompt.demonstrations, encores=tuple(encores)
+            state,
+            prompt=prompt,
+            demonstrations=prompt.demonstrations,
+            extra_passes=tuple(extra_passes),
         )
 
     def _prompts(
-        self, voices: Voices, languages: Sequence[Language], asked: Sequence[Asked]
+        self, setups: LanguageSetups, languages: Sequence[Language], asked: Sequence[Asked]
     ) -> list[Prompt | EcomfsError]:
         """One a row, in order; rows of a language together."""
         found: dict[int, Prompt | EcomfsError] = {}
         for language in dict.fromkeys(languages):
             mine = [i for i, other in enumerate(languages) if other == language]
-            prompts = voices[language].prompts([asked[i] for i in mine], self.engine, self.budget)
+            prompts = setups[language].prompts([asked[i] for i in mine], self.engine, self.budget)
             found.update(zip(mine, prompts, strict=True))
         return [found[i] for i in range(len(asked))]
 
-    async def read(self, cases: Sequence[Case]) -> list[Answer]:
-        """Read the cases that have prompts, one engine call a pass and language; cases with
+    async def read(self, states: Sequence[RowState]) -> list[Answer]:
+        """Read the states that have prompts, one engine call a pass and language; states with
         shortlists apart."""
-        passes = [[case.prompt for case in cases]]
-        for number in range(len(self.encores)):
-            passes.append([c.encores[number] if c.encores else None for c in cases])
+        passes = [[state.prompt for state in states]]
+        for number in range(len(self.extra_passes)):
+            passes.append([c.extra_passes[number] if c.extra_passes else None for c in states])
         found = await asyncio.gather(
             *(
-                self._pass(voices, cases, prompts)
-                for voices, prompts in zip((self.voices, *self.encores), passes, strict=True)
+                self._pass(setups, states, prompts)
+                for setups, prompts in zip((self.setups, *self.extra_passes), passes, strict=True)
             )
         )
         return [
-            case.error or _averaged(answers)
-            for case, answers in zip(cases, zip(*found, strict=True), strict=True)
+            state.error or _averaged(answers)
+            for state, answers in zip(states, zip(*found, strict=True), strict=True)
         ]
 
     async def _pass(
-        self, voices: Voices, cases: Sequence[Case], prompts: Sequence[Prompt | None]
+        self, setups: LanguageSetups, states: Sequence[RowState], prompts: Sequence[Prompt | None]
     ) -> list[Answer]:
-        out: list[Answer] = [None for _ in cases]
+        out: list[Answer] = [None for _ in states]
         alike: dict[tuple[Language, bool], list[int]] = defaultdict(list)
         # Equal beginnings one after another: a small prefix cache is enough.
         for text, place in sorted((p.text, i) for i, p in enumerate(prompts) if p is not None):
             del text
-            alike[cases[place].language, bool(cases[place].shortlist)].append(place)
+            alike[states[place].language, bool(states[place].shortlist)].append(place)
 
         async def read(language: Language, short: bool, mine: list[int]) -> None:
             asked = [p for i in mine if (p := prompts[i]) is not None]
-            readout = voices[language].readout
+            readout = setups[language].readout
             if not short:
                 out_of_all = await readout.read(self.engine, asked)
                 for i, answer in zip(mine, out_of_all, strict=True):
                     out[i] = answer
                 return
-            lists = [cases[i].shortlist for i in mine]
+            lists = [states[i].shortlist for i in mine]
             answers = await read_shortlists(readout, self.engine, asked, lists)
             for i, shortlist, answer in zip(mine, lists, answers, strict=True):
-                if self.narrowing and isinstance(answer, Posterior):
-                    out[i] = self.narrowing.widen(answer, shortlist, self.labels)
+                if self.label_shortlist and isinstance(answer, Posterior):
+                    out[i] = self.label_shortlist.widen(answer, shortlist, self.labels)
                 else:
                     out[i] = answer
 
@@ -193,4 +196,4 @@ def _averaged(answers: Sequence[Answer]) -> Answer:
     )
 
 
-__all__ = ["Answer", "Asker", "Case"]
+__all__ = ["Answer", "Asker", "RowState"]

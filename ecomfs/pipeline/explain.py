@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ecomfs.pipeline.influence import Influences
-from ecomfs.pipeline.pipeline import Case
+from ecomfs.pipeline.pipeline import RowState
 from ecomfs.types import Posterior, Prediction
 
 SHOWN = 8
@@ -19,14 +19,14 @@ class Explanation:
     """What led to one prediction. ``print`` it, or take :meth:`to_dict`.
 
     Attributes:
-        case: language, demonstrations, prompt, shortlist and the cheap experts' opinion.
+        state: language, demonstrations, prompt, shortlist and the cheap experts' opinion.
         posterior: the reading, as a distribution; ``None`` when the row failed.
         prediction: the answer; its ``stages`` are the distributions after each step.
         labels: the label space, aligned with the posterior.
         influences: which demonstrations moved the answer; ``None`` when that was not asked for.
     """
 
-    case: Case
+    state: RowState
     posterior: Posterior | None
     prediction: Prediction
     labels: tuple[str, ...]
@@ -43,7 +43,7 @@ class Explanation:
     @property
     def shortlist(self) -> tuple[str, ...]:
         """The labels that were put to the model; empty when all of them were."""
-        return tuple(self.labels[place] for place in self.case.shortlist)
+        return tuple(self.labels[place] for place in self.state.shortlist)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -66,7 +66,7 @@ class Explanation:
             "label_mass": prediction.label_mass,
             "shortlist": list(self.shortlist),
             "opinion": self._opinion(),
-            "language": self.case.language,
+            "language": self.state.language,
             "template": str(prediction.template) if prediction.template else None,
             "engine": prediction.engine,
             "demonstrations": [
@@ -76,16 +76,16 @@ class Explanation:
                     "text": d.text,
                     "similarity": _number(d.similarity),
                 }
-                for d in self.case.demonstrations
+                for d in self.state.demonstrations
             ],
             "influence": self._influence(),
-            "prompt": self.case.prompt.text if self.case.prompt else None,
+            "prompt": self.state.prompt.text if self.state.prompt else None,
             "prompt_tokens": prediction.prompt_tokens,
             "cached_tokens": prediction.cached_tokens,
         }
 
     def _opinion(self) -> dict[str, Any] | None:
-        opinion = self.case.opinion
+        opinion = self.state.opinion
         if opinion is None:
             return None
         return {
@@ -123,9 +123,9 @@ class Explanation:
                 + ", ".join(self.shortlist)
             )
         lines += self._experts()
-        lines.append(f"demonstrations ({len(self.case.demonstrations)}, as they stand):")
+        lines.append(f"demonstrations ({len(self.state.demonstrations)}, as they stand):")
         moved = {i.example_id: i for i in self.influences.of} if self.influences else {}
-        for d in self.case.demonstrations:
+        for d in self.state.demonstrations:
             text = " ".join(d.text.split())
             short = text if len(text) <= 72 else text[:71] + "…"
             lines.append(f"  {d.similarity:6.3f}  [{d.example.label}] {d.example.id}: {short}")
@@ -140,8 +140,8 @@ class Explanation:
                 lines.append(f"          without it: {told}")
         if self.influences and self.influences.note:
             lines.append(f"no influences: {self.influences.note}")
-        if self.case.prompt:
-            lines += [f"prompt ({p.prompt_tokens} tokens, {p.template}):", self.case.prompt.text]
+        if self.state.prompt:
+            lines += [f"prompt ({p.prompt_tokens} tokens, {p.template}):", self.state.prompt.text]
         return "\n".join(lines)
 
     def _steps(self) -> list[str]:
@@ -158,7 +158,7 @@ class Explanation:
         return lines
 
     def _experts(self) -> list[str]:
-        opinion = self.case.opinion
+        opinion = self.state.opinion
         if opinion is None:
             return []
         votes = sorted(zip(self.labels, opinion.vote, strict=True), key=lambda item: -item[1])

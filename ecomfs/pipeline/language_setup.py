@@ -17,7 +17,7 @@ from ecomfs.types import Posterior, Prompt
 
 
 @dataclass(frozen=True, slots=True)
-class Voice:
+class LanguageSetup:
     """How rows of one language are asked: the prompt builder, the read-out that fits it, and the
     calibration of its posteriors (``None``: as they are read)."""
 
@@ -44,7 +44,7 @@ UNKNOWN_RECALL = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Narrowing:
+class LabelShortlist:
     """Of many labels, the few that the cheap experts think likeliest are put to the model.
 
     Attributes:
@@ -58,7 +58,7 @@ class Narrowing:
     recall: float
 
     @classmethod
-    def fit(cls, experts: Experts, size: int) -> Narrowing:
+    def fit(cls, experts: Experts, size: int) -> LabelShortlist:
         """Measure the recall of shortlists of a size on the experts' own pool."""
         votes, scores, truth = experts.own()
         p = PRIOR_CHEAP.apply(Evidence(np.full_like(votes, np.nan), votes, scores))
@@ -89,4 +89,4 @@ class Narrowing:
         return replace(posterior, probabilities=tuple(out))
 
 
-__all__ = ["Narrowing", "Voice"]
+__all__ = ["LabelShortlist", "LanguageSetup"]

@@ -18,8 +18,8 @@ from ecomfs.engine.protocol import Engine
 from ecomfs.errors import EcomfsError, RowError
 from ecomfs.experts import Experts, Opinion
 from ecomfs.features import RowText
-from ecomfs.pipeline.asking import Answer, Asker, Case
-from ecomfs.pipeline.language_setup import Narrowing, Voice
+from ecomfs.pipeline.asking import Answer, Asker, RowState
+from ecomfs.pipeline.language_setup import LabelShortlist, LanguageSetup
 from ecomfs.retrieve import PrefixSharing, Retriever
 from ecomfs.task import LabelSpace, TaskCard, first_empty
 from ecomfs.types import Demonstration, Language, Posterior, Prediction, Prompt, Row, Status
@@ -48,16 +48,16 @@ class Pipeline:
         budget: most prompt tokens.
         experts: the cheap experts, where the policy listens to them.
         policy: how readings and opinions become predictions.
-        narrowing: how a shortlist is made of many labels; ``None``: all are put to the model.
+        label_shortlist: how a shortlist is made of many labels; ``None``: all are put to the model.
         sharing: demonstrations that many prompts have in common; ``None``: every row has its own.
-        encores: voices of further passes, whose posteriors are averaged with the first one's.
+        extra_passes: setups of further passes, whose posteriors are averaged with the first one's.
         seed: of the orders of further passes.
     """
 
     card: TaskCard
     space: LabelSpace
     engine: Engine
-    voices: dict[Language, Voice]
+    setups: dict[Language, LanguageSetup]
     rows: RowText
     retriever: Retriever | None
     k: int
@@ -66,9 +66,9 @@ class Pipeline:
     pool_version: int = 0
     experts: Experts | None = None
     policy: Policy = field(default_factory=Policy)
-    narrowing: Narrowing | None = None
+    label_shortlist: LabelShortlist | None = None
     sharing: PrefixSharing | None = None
-    encores: tuple[dict[Language, Voice], ...] = ()
+    extra_passes: tuple[dict[Language, LanguageSetup], ...] = ()
     seed: int = 0
 
     async def classify(
@@ -92,8 +92,8 @@ class Pipeline:
         exclude_ids: Sequence[Collection[str]] | None = None,
         leave_self_out: bool = False,
         progress: Progress = silent,
-    ) -> list[tuple[Case, Posterior | None, Prediction]]:
-        """Like :meth:`classify`, with what led to each prediction: the case, the posterior as it
+    ) -> list[tuple[RowState, Posterior | None, Prediction]]:
+        """Like :meth:`classify`, with what led to each prediction: the state, the posterior as it
         was read (before it is calibrated), and the prediction.
 
         ``leave_self_out``: rows come from the pool; no copy of a row may stand in its prompt.
@@ -101,27 +101,27 @@ class Pipeline:
         """
         progress(READING, 0, len(rows))
         # Embedding and rendering are work of the CPU: the event loop stays free for others.
-        cases = await asyncio.to_thread(
+        states = await asyncio.to_thread(
             self.prepare, rows, ids, exclude_ids=exclude_ids, leave_self_out=leave_self_out
         )
-        size = len(cases) if progress is silent else 2 * self.engine.capabilities.batch
-        answered: list[tuple[Case, Answer, Prediction]] = []
-        for start in range(0, len(cases), max(1, size)):
-            answered += await self.answer(cases[start : start + size])
-            progress(READING, len(answered), len(cases))
+        size = len(states) if progress is silent else 2 * self.engine.capabilities.batch
+        answered: list[tuple[RowState, Answer, Prediction]] = []
+        for start in range(0, len(states), max(1, size)):
+            answered += await self.answer(states[start : start + size])
+            progress(READING, len(answered), len(states))
         return [
-            (case, posterior if isinstance(posterior, Posterior) else None, prediction)
-            for case, posterior, prediction in answered
+            (state, posterior if isinstance(posterior, Posterior) else None, prediction)
+            for state, posterior, prediction in answered
         ]
 
-    async def answer(self, cases: Sequence[Case]) -> list[tuple[Case, Answer, Prediction]]:
+    async def answer(self, states: Sequence[RowState]) -> list[tuple[RowState, Answer, Prediction]]:
         """The second half of :meth:`trace`, for callers that :meth:`prepare` the next rows while
-        these are read: each case with its posterior, with the error in its place, or with
+        these are read: each state with its posterior, with the error in its place, or with
         ``None`` where the experts answer and the model is not asked."""
-        posteriors = await self._asker().read(cases)
+        posteriors = await self._asker().read(states)
         return [
-            (case, posterior, self._predict(case, posterior))
-            for case, posterior in zip(cases, posteriors, strict=True)
+            (state, posterior, self._predict(state, posterior))
+            for state, posterior in zip(states, posteriors, strict=True)
         ]
 
     def text(self, row: Row) -> str:
@@ -139,7 +139,7 @@ class Pipeline:
         *,
         exclude_ids: Sequence[Collection[str]] | None = None,
         leave_self_out: bool = False,
-    ) -> list[Case]:
+    ) -> list[RowState]:
         """Retrieve demonstrations and render the prompts, without asking the engine."""
         worded = [self._worded(row) for row in rows]
         good = [i for i, text in enumerate(worded) if isinstance(text, str)]
@@ -154,33 +154,35 @@ class Pipeline:
         if self.experts is not None and good:
             asked = self.experts.opinions(texts, **kept)
             opinions = asked
-            if self.narrowing is not None:
-                shortlists = [self.narrowing.shortlist(opinion) for opinion in asked]
+            if self.label_shortlist is not None:
+                shortlists = [self.label_shortlist.shortlist(opinion) for opinion in asked]
         chosen: list[list[Demonstration]] = [[] for _ in good]
         if self.retriever is not None and self.k > 0 and good:
             chosen = self._demonstrations(self.retriever, texts, shortlists, kept)
         known = iter(zip(chosen, opinions, shortlists, strict=True))
-        cases = []
+        states = []
         for row, id_, text in zip(rows, ids, worded, strict=True):
             language = self.language or self.rows.language(row)
             if isinstance(text, RowError):
-                cases.append(Case(id_, language, error=text))
+                states.append(RowState(id_, language, error=text))
                 continue
             found, opinion, shortlist = next(known)
             skipped = self.policy.skips(opinion)
             shown = () if skipped else tuple(found)
-            cases.append(
-                Case(id_, language, shown, opinion=opinion, skipped=skipped, shortlist=shortlist)
+            states.append(
+                RowState(
+                    id_, language, shown, opinion=opinion, skipped=skipped, shortlist=shortlist
+                )
             )
-        return self._asker().ask(cases, rows)
+        return self._asker().ask(states, rows)
 
     def _asker(self) -> Asker:
         return Asker(
             self.engine,
-            self.voices,
-            self.encores,
+            self.setups,
+            self.extra_passes,
             self.budget,
-            self.narrowing,
+            self.label_shortlist,
             len(self.space),
             self.seed,
         )
@@ -195,7 +197,7 @@ class Pipeline:
         if self.sharing is not None:
             found = self.sharing.arrange(texts, **kept)
             return [list(found.demonstrations(row)) for row in range(len(texts))]
-        if self.narrowing is None:
+        if self.label_shortlist is None:
             return retriever.retrieve(texts, self.k, **kept)
         names = self.space.names
         labels = [[names[i] for i in places] for places in shortlists]
@@ -210,12 +212,12 @@ class Pipeline:
         except RowError as error:
             return error
 
-    def _predict(self, case: Case, posterior: Answer) -> Prediction:
-        note = _note(case.prompt)
+    def _predict(self, state: RowState, posterior: Answer) -> Prediction:
+        note = _note(state.prompt)
         known: dict[str, Any] = {
-            "id": case.id,
-            "demonstration_ids": tuple(d.example.id for d in case.demonstrations),
-            "template": case.prompt.template if case.prompt else None,
+            "id": state.id,
+            "demonstration_ids": tuple(d.example.id for d in state.demonstrations),
+            "template": state.prompt.template if state.prompt else None,
             "engine": self.engine.fingerprint,
             "pool_version": self.pool_version,
         }
@@ -234,7 +236,7 @@ class Pipeline:
                     **known, label=None, status=Status.INVALID, error=error, note=note
                 )
         decided = self.policy.decide(
-            posterior, case.opinion, self.voices[case.language].calibration
+            posterior, state.opinion, self.setups[state.language].calibration
         )
         names = self.space.names
         if not all(map(math.isfinite, decided.probabilities)):
@@ -283,4 +285,4 @@ def _note(prompt: Prompt | None) -> str:
     return "; ".join(parts)
 
 
-__all__ = ["ANSWER_TOKENS", "Case", "Pipeline"]
+__all__ = ["ANSWER_TOKENS", "Pipeline", "RowState"]

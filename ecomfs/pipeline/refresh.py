@@ -19,7 +19,7 @@ from ecomfs.engine.protocol import Engine
 from ecomfs.errors import ConfigError, InputError, PoolError
 from ecomfs.experts import Experts
 from ecomfs.pipeline.build import build_pipeline
-from ecomfs.pipeline.language_setup import Voice
+from ecomfs.pipeline.language_setup import LanguageSetup
 from ecomfs.pipeline.options import Options
 from ecomfs.pipeline.pipeline import Pipeline
 from ecomfs.pool import Pool
@@ -46,7 +46,7 @@ def refreshed(
     try:
         space = LabelSpace.resolve(old.card, (e.label for e in examples), where)
         same = space.labels == old.space.labels
-        plain = old.retriever is not None and old.sharing is None and old.narrowing is None
+        plain = old.retriever is not None and old.sharing is None and old.label_shortlist is None
         if same and examples and plain and not old.card.tabular:
             return _updated(old, examples, version)
         # Other labels are other answers to read; how a tabular row is put into words, shared
@@ -65,13 +65,13 @@ def refreshed(
     except InputError as error:
         # The caller's rows are not at fault.
         raise PoolError(error.message, hint=error.hint) from error
-    voices = {
-        language: replace(voice, calibration=_carried(old.voices[language], voice))
-        for language, voice in new.voices.items()
+    setups = {
+        language: replace(setup, calibration=_carried(old.setups[language], setup))
+        for language, setup in new.setups.items()
     }
     # The experts' weights and the thresholds do not name labels: they go on. The probe is solved
     # again on the new pool when it is first asked.
-    return replace(new, voices=voices, policy=old.policy, experts=_experts(old, new))
+    return replace(new, setups=setups, policy=old.policy, experts=_experts(old, new))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class Kept:
             pipeline.card,
             pipeline.pool_version,
             pipeline.engine.fingerprint,
-            {language: voice.calibration for language, voice in pipeline.voices.items()},
+            {language: setup.calibration for language, setup in pipeline.setups.items()},
             pipeline.policy,
             pipeline.experts is not None,
         )
@@ -121,14 +121,14 @@ class Kept:
             task=task,
             pool_version=self.pool_version,
         )
-        voices = {
-            language: replace(voice, calibration=self.calibrations[language])
-            for language, voice in new.voices.items()
+        setups = {
+            language: replace(setup, calibration=self.calibrations[language])
+            for language, setup in new.setups.items()
         }
         experts = new.experts
         if experts is None and self.experts and new.retriever is not None:
             experts = Experts(new.retriever, new.space.names)
-        return replace(new, voices=voices, policy=self.policy, experts=experts)
+        return replace(new, setups=setups, policy=self.policy, experts=experts)
 
 
 def same_engine(engine: Engine, fingerprint: str) -> None:
@@ -160,7 +160,7 @@ def _experts(old: Pipeline, new: Pipeline) -> Experts | None:
     return Experts(new.retriever, new.space.names)
 
 
-def _carried(old: Voice, new: Voice) -> Calibration | None:
+def _carried(old: LanguageSetup, new: LanguageSetup) -> Calibration | None:
     """The old calibration for the new labels; a label it never saw gets none (the mean).
 
     ``None`` when the answers that stand for the labels are others now, as permuted codes are: the

@@ -18,7 +18,7 @@ from ecomfs.batch import read_examples
 from ecomfs.embed import open_embedder
 from ecomfs.experts import Experts
 from ecomfs.io import fold
-from ecomfs.pipeline.language_setup import Narrowing
+from ecomfs.pipeline.language_setup import LabelShortlist
 from ecomfs.pool import random_examples
 from ecomfs.retrieve import Retriever
 from ecomfs.task import load_task
@@ -50,12 +50,14 @@ def main() -> None:
         truth = np.array([names.index(e.label) for e in rows])
         print(f"{shots}-shot: {len(pool)} labelled, {len(names)} labels, {len(rows)} rows")
         for size in SIZES:
-            narrow = Narrowing.fit(experts, size)
-            hits = sum(t in narrow.shortlist(o) for t, o in zip(truth, opinions, strict=True))
+            label_shortlist = LabelShortlist.fit(experts, size)
+            hits = sum(
+                t in label_shortlist.shortlist(o) for t, o in zip(truth, opinions, strict=True)
+            )
             seen = wilson(int(hits), len(rows))
             print(
                 f"  {size:2} labels: recall {hits / len(rows):.3f} "
-                f"[{seen.low:.3f}, {seen.high:.3f}], leave-one-out {narrow.recall:.3f}"
+                f"[{seen.low:.3f}, {seen.high:.3f}], leave-one-out {label_shortlist.recall:.3f}"
             )
 
 

@@ -34,8 +34,8 @@ from ecomfs.pipeline import (
     Options,
     SimilarityChoice,
     build_retriever,
+    prompt_languages,
     same_engine,
-    spoken_languages,
 )
 from ecomfs.pool import sample_queries
 from ecomfs.readout import words
@@ -68,7 +68,7 @@ class _Kept:
         if isinstance(embedder, str):
             embedder = shared_embedder(embedder)
         rows, retriever = build_retriever(card, self.examples, embedder, options, progress=progress)
-        spoken = spoken_languages(card, options)
+        spoken = prompt_languages(card, options)
         speakers = {
             language: Speaker.of(
                 label_prompts(

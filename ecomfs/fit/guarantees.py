@@ -24,12 +24,12 @@ from ecomfs.calibration import (
 from ecomfs.calibration.novelty import MINIMUM
 from ecomfs.errors import ConfigError
 from ecomfs.experts import Experts
-from ecomfs.pipeline import Case
+from ecomfs.pipeline import RowState
 from ecomfs.types import Posterior
 
 Floats = NDArray[np.float64]
-Reading = tuple[int, Case, Posterior]
-"""A leave-one-out reading: position of the true label, the case, the posterior as it was read."""
+Reading = tuple[int, RowState, Posterior]
+"""A leave-one-out reading: position of the true label, the state, the posterior as it was read."""
 Kept = Sequence[Reading]
 
 NEVER = 2.0
@@ -37,7 +37,7 @@ NEVER = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Guarantees:
     """What a fit shall provide.
 
     Attributes:
@@ -71,7 +71,7 @@ def promise(
     kept: Kept,
     fused: Floats,
     truth: NDArray[np.int64],
-    wanted: Wanted,
+    guarantees: Guarantees,
     notes: list[str],
 ) -> tuple[Policy, Threshold | None, Threshold | None]:
     """Thresholds for what was asked to be promised.
@@ -85,7 +85,7 @@ def promise(
         The policy with its thresholds, and the two that say what was seen.
     """
     skip = accept = None
-    if wanted.max_loss is not None and experts is not None and policy.cheap is not None:
+    if guarantees.max_loss is not None and experts is not None and policy.cheap is not None:
         votes, scores, labels = experts.own()
         known = np.bincount(labels, minlength=len(experts.labels)) >= PER_LABEL
         alone = Evidence(np.full_like(votes, np.nan), votes, scores)
@@ -93,44 +93,44 @@ def promise(
             alone, labels, policy.cheap.shares, PRIOR_CHEAP, usable=known[labels]
         )
         skip = skip_threshold(
-            answers.max(axis=1), answers.argmax(axis=1) == labels, wanted.max_loss
+            answers.max(axis=1), answers.argmax(axis=1) == labels, guarantees.max_loss
         )
         if skip is None:
             notes.append(
                 f"the experts may not answer alone: {len(labels)} examples do not show a loss of "
-                f"at most {wanted.max_loss:.1%} (at least {round(1 / wanted.max_loss) - 1} are "
+                f"at most {guarantees.max_loss:.1%} (at least {round(1 / guarantees.max_loss) - 1} are "
                 "needed, and sure answers that are right)"
             )
-    if wanted.precision is not None:
+    if guarantees.precision is not None:
         accept = accept_threshold(
-            fused.max(axis=1, initial=0.0), fused.argmax(axis=1) == truth, wanted.precision
+            fused.max(axis=1, initial=0.0), fused.argmax(axis=1) == truth, guarantees.precision
         )
         if accept is None:
             notes.append(
-                f"{len(truth)} readings do not show a precision of {wanted.precision:.0%} at any "
+                f"{len(truth)} readings do not show a precision of {guarantees.precision:.0%} at any "
                 "threshold: every row abstains and needs review; label more, or promise less"
             )
     policy = replace(
         policy,
         skip_from=None if skip is None else skip.value,
         accept_from=policy.accept_from
-        if wanted.precision is None
+        if guarantees.precision is None
         else (NEVER if accept is None else accept.value),
         set_from=None
-        if wanted.coverage is None
-        else set_threshold(fused[np.arange(len(truth)), truth], wanted.coverage),
+        if guarantees.coverage is None
+        else set_threshold(fused[np.arange(len(truth)), truth], guarantees.coverage),
     )
-    if wanted.novel_below is not None or len(kept) >= MINIMUM:
-        policy = _with_novelty(policy, kept, fused, wanted, notes)
+    if guarantees.novel_below is not None or len(kept) >= MINIMUM:
+        policy = _with_novelty(policy, kept, fused, guarantees, notes)
     return policy, skip, accept
 
 
 def _with_novelty(
-    policy: Policy, kept: Kept, fused: Floats, wanted: Wanted, notes: list[str]
+    policy: Policy, kept: Kept, fused: Floats, guarantees: Guarantees, notes: list[str]
 ) -> Policy:
-    opinions = [case.opinion for _, case, _ in kept if case.opinion is not None]
+    opinions = [state.opinion for _, state, _ in kept if state.opinion is not None]
     if len(opinions) < len(kept) or len(kept) < MINIMUM:
-        if wanted.novel_below is not None:
+        if guarantees.novel_below is not None:
             notes.append(
                 f"{len(opinions)} readings with neighbours are too few to tell rows that belong "
                 f"to no label (at least {MINIMUM})"
@@ -138,7 +138,7 @@ def _with_novelty(
         return policy
     masses = [np.nan if p.label_mass is None else p.label_mass for _, _, p in kept]
     known = signs([o.similarity for o in opinions], fused, masses)
-    return replace(policy, novelty=Novelty.fit(known), novel_below=wanted.novel_below)
+    return replace(policy, novelty=Novelty.fit(known), novel_below=guarantees.novel_below)
 
 
-__all__ = ["NEVER", "Kept", "Reading", "Wanted", "promise"]
+__all__ = ["NEVER", "Guarantees", "Kept", "Reading", "promise"]
