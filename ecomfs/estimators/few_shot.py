@@ -28,12 +28,12 @@ from ecomfs.features.row_text import Rendering
 from ecomfs.fit import FitPlan, Guarantees, Profile, fit_pipeline
 from ecomfs.pipeline import (
     Explanation,
-    Kept,
     LanguageChoice,
     Options,
     Pipeline,
     ReadoutChoice,
     SimilarityChoice,
+    StoredPipeline,
     TemplateChoice,
     check_templates,
     influences,
@@ -239,7 +239,7 @@ class FewShotClassifier(Estimator):
     def _adopt(self, pipeline: Pipeline) -> None:
         # By label in the label space, in the order of ``classes_``.
         self._classes = self._labels.given.classes(pipeline.space.names)
-        self._kept = Kept.of(pipeline)
+        self._kept = StoredPipeline.of(pipeline)
         self.classes_ = self._labels.given.array(list(self._classes.values()))
         self.meanings_ = {
             self._classes[label.name]: label.spec.name if label.spec else label.name

@@ -1,39 +1,40 @@
-"""What a user asks to be promised, and the thresholds that keep it (or a note that none can)."""
+"""The guarantees a user asks for, and the thresholds that keep them (or a note that none can)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs.calibration import (
-    PER_LABEL,
-    PRIOR_CHEAP,
-    Evidence,
+    DecisionPolicy,
+    Floats,
     Novelty,
-    Policy,
     Threshold,
     accept_threshold,
-    cross_fitted,
     set_threshold,
     signs,
     skip_threshold,
 )
 from ecomfs.calibration.novelty import MINIMUM
 from ecomfs.errors import ConfigError
-from ecomfs.experts import Experts
 from ecomfs.pipeline import RowState
 from ecomfs.types import Posterior
 
-Floats = NDArray[np.float64]
-Reading = tuple[int, RowState, Posterior]
-"""A leave-one-out reading: position of the true label, the state, the posterior as it was read."""
-Kept = Sequence[Reading]
-
 NEVER = 2.0
 """A confidence that no row reaches."""
+
+
+class LeftOut(NamedTuple):
+    """An example that was read leave-one-out: the position of its true label, its state, and the
+    posterior as it was read."""
+
+    label: int
+    state: RowState
+    posterior: Posterior
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +42,19 @@ class Guarantees:
     """What a fit shall provide.
 
     Attributes:
-        fusion: whether the neighbours' vote and the linear probe speak beside the model.
+        fusion: whether the experts answer together with the model.
         max_loss: most accuracy, as a share, that may be lost by letting sure experts answer
             without the model; ``None``: the model reads every row.
-        precision: of the rows that are accepted without a person; ``None``: all are accepted.
+        precision: of the rows that are accepted without review; ``None``: all are accepted.
         coverage: of the prediction sets; ``None``: none are made.
         novel_below: rows that belong to no label with a p-value below this abstain;
             ``None``: none are.
+
+    Raises:
+        ConfigError: a number that is not between 0 and 1, or ``max_loss`` without fusion.
+
+    >>> Guarantees(precision=0.95).precision
+    0.95
     """
 
     fusion: bool = True
@@ -65,80 +72,78 @@ class Guarantees:
             raise ConfigError("max_loss needs the experts", hint="leave fusion on")
 
 
-def promise(
-    policy: Policy,
-    experts: Experts | None,
-    kept: Kept,
+def skip_by(
+    guarantees: Guarantees,
+    answers: Floats,
+    labels: NDArray[np.int64],
+    notes: list[str],
+) -> Threshold | None:
+    """From which confidence on the experts may answer without the model.
+
+    Args:
+        answers: cross-fitted, leave-one-out distributions of the experts alone, shape (m, L).
+        labels: positions of the true labels.
+        notes: what could not be guaranteed is added here.
+    """
+    if guarantees.max_loss is None:
+        return None
+    skip = skip_threshold(
+        answers.max(axis=1), answers.argmax(axis=1) == labels, guarantees.max_loss
+    )
+    if skip is None:
+        notes.append(
+            f"the experts may not answer alone: {len(labels)} examples do not show a loss of "
+            f"at most {guarantees.max_loss:.1%} (at least {round(1 / guarantees.max_loss) - 1} "
+            "are needed, and sure answers that are right)"
+        )
+    return skip
+
+
+def with_thresholds(
+    policy: DecisionPolicy,
+    readings: Sequence[LeftOut],
     fused: Floats,
     truth: NDArray[np.int64],
     guarantees: Guarantees,
     notes: list[str],
-) -> tuple[Policy, Threshold | None, Threshold | None]:
-    """Thresholds for what was asked to be promised.
+) -> tuple[DecisionPolicy, Threshold | None]:
+    """Thresholds that are chosen on readings.
 
     Args:
         fused: distributions of the readings by weights that did not see them, shape (n, L).
         truth: positions of their true labels.
-        notes: what could not be promised is added here.
+        notes: what could not be guaranteed is added here.
 
     Returns:
-        The policy with its thresholds, and the two that say what was seen.
+        The policy with its thresholds, and that of acceptance with what was seen.
     """
-    skip = accept = None
-    if guarantees.max_loss is not None and experts is not None and policy.cheap is not None:
-        votes, scores, labels = experts.own()
-        known = np.bincount(labels, minlength=len(experts.labels)) >= PER_LABEL
-        alone = Evidence(np.full_like(votes, np.nan), votes, scores)
-        answers = cross_fitted(
-            alone, labels, policy.cheap.shares, PRIOR_CHEAP, usable=known[labels]
-        )
-        skip = skip_threshold(
-            answers.max(axis=1), answers.argmax(axis=1) == labels, guarantees.max_loss
-        )
-        if skip is None:
-            notes.append(
-                f"the experts may not answer alone: {len(labels)} examples do not show a loss of "
-                f"at most {guarantees.max_loss:.1%} (at least {round(1 / guarantees.max_loss) - 1} are "
-                "needed, and sure answers that are right)"
-            )
+    accept = None
     if guarantees.precision is not None:
         accept = accept_threshold(
             fused.max(axis=1, initial=0.0), fused.argmax(axis=1) == truth, guarantees.precision
         )
         if accept is None:
             notes.append(
-                f"{len(truth)} readings do not show a precision of {guarantees.precision:.0%} at any "
-                "threshold: every row abstains and needs review; label more, or promise less"
+                f"{len(truth)} readings do not show a precision of {guarantees.precision:.0%} at "
+                "any threshold: every row abstains and needs review; label more, or ask for less"
             )
-    policy = replace(
-        policy,
-        skip_from=None if skip is None else skip.value,
-        accept_from=policy.accept_from
-        if guarantees.precision is None
-        else (NEVER if accept is None else accept.value),
-        set_from=None
-        if guarantees.coverage is None
-        else set_threshold(fused[np.arange(len(truth)), truth], guarantees.coverage),
-    )
-    if guarantees.novel_below is not None or len(kept) >= MINIMUM:
-        policy = _with_novelty(policy, kept, fused, guarantees, notes)
-    return policy, skip, accept
-
-
-def _with_novelty(
-    policy: Policy, kept: Kept, fused: Floats, guarantees: Guarantees, notes: list[str]
-) -> Policy:
-    opinions = [state.opinion for _, state, _ in kept if state.opinion is not None]
-    if len(opinions) < len(kept) or len(kept) < MINIMUM:
+        policy = replace(policy, accept_from=NEVER if accept is None else accept.value)
+    if guarantees.coverage is not None:
+        true = fused[np.arange(len(truth)), truth]
+        policy = replace(policy, set_from=set_threshold(true, guarantees.coverage))
+    opinions = [r.state.opinion for r in readings if r.state.opinion is not None]
+    if len(opinions) < len(readings) or len(readings) < MINIMUM:
         if guarantees.novel_below is not None:
             notes.append(
                 f"{len(opinions)} readings with neighbours are too few to tell rows that belong "
                 f"to no label (at least {MINIMUM})"
             )
-        return policy
-    masses = [np.nan if p.label_mass is None else p.label_mass for _, _, p in kept]
-    known = signs([o.similarity for o in opinions], fused, masses)
-    return replace(policy, novelty=Novelty.fit(known), novel_below=guarantees.novel_below)
+        return policy, accept
+    masses = [r.posterior.label_mass for r in readings]
+    known = signs(
+        [o.similarity for o in opinions], fused, [np.nan if m is None else m for m in masses]
+    )
+    return replace(policy, novelty=Novelty.fit(known), novel_below=guarantees.novel_below), accept
 
 
-__all__ = ["NEVER", "Guarantees", "Kept", "Reading", "promise"]
+__all__ = ["NEVER", "Guarantees", "LeftOut", "skip_by", "with_thresholds"]

@@ -10,7 +10,7 @@ from ecomfs.pipeline.build import (
 )
 from ecomfs.pipeline.explain import Explanation
 from ecomfs.pipeline.influence import influences
-from ecomfs.pipeline.language_setup import LanguageSetup
+from ecomfs.pipeline.language_setup import LabelShortlist, LanguageSetup
 from ecomfs.pipeline.options import (
     LanguageChoice,
     Options,
@@ -19,19 +19,21 @@ from ecomfs.pipeline.options import (
     TemplateChoice,
 )
 from ecomfs.pipeline.pipeline import ANSWER_TOKENS, Pipeline, RowState
-from ecomfs.pipeline.refresh import Kept, refreshed, same_engine
+from ecomfs.pipeline.refresh import StoredPipeline, refreshed, same_engine
 
 __all__ = [
     "ANSWER_TOKENS",
     "Explanation",
-    "Kept",
+    "LabelShortlist",
     "LanguageChoice",
     "LanguageSetup",
     "Options",
     "Pipeline",
     "ReadoutChoice",
+    "RowReading",
     "RowState",
     "SimilarityChoice",
+    "StoredPipeline",
     "TemplateChoice",
     "build_pipeline",
     "build_retriever",

@@ -64,7 +64,7 @@ async def influences(
     place = pipeline.space.require(label, "prediction")
     if state.shortlist and place not in state.shortlist:
         return Influences(
-            note=f"{label!r} was not put to the model: the experts alone speak for it"
+            note=f"{label!r} was not put to the model: its probability is the experts'"
         )
     shown = state.demonstrations
     asked: list[RowState] = []

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from ecomfs.calibration import Calibration, Policy
+from ecomfs.calibration import Calibration, DecisionPolicy
 from ecomfs.embed import Embedder
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import ConfigError, InputError, PoolError
@@ -75,20 +75,20 @@ def refreshed(
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredPipeline:
     """What a pipeline is made of, without what belongs to one process: it can be stored.
 
     Attributes:
         calibrations: by language.
         fingerprint: of the engine that was read.
-        experts: whether the cheap experts are asked.
+        experts: whether the experts are asked.
     """
 
     card: TaskCard
     pool_version: int
     fingerprint: str
     calibrations: Mapping[Language, Calibration | None]
-    policy: Policy
+    policy: DecisionPolicy
     experts: bool
 
     @classmethod
@@ -182,4 +182,4 @@ def _carried(old: LanguageSetup, new: LanguageSetup) -> Calibration | None:
     return replace(kept, offsets=tuple(offsets))
 
 
-__all__ = ["Kept", "refreshed", "same_engine"]
+__all__ = ["StoredPipeline", "refreshed", "same_engine"]

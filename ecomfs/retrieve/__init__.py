@@ -6,9 +6,9 @@ from ecomfs.retrieve.index_store import build_index
 from ecomfs.retrieve.lexical import LexicalIndex
 from ecomfs.retrieve.order import ORDERS, open_order
 from ecomfs.retrieve.prefix_cache import PrefixCacheReport, simulate_prefix_cache
+from ecomfs.retrieve.queries import Queries
 from ecomfs.retrieve.retriever import Retriever
 from ecomfs.retrieve.sharing import Arrangement, PrefixSharing, Sharing
-from ecomfs.retrieve.shortlist import LabelShortlist
 from ecomfs.retrieve.tabular import TabularSpace
 from ecomfs.retrieve.vote import kernel_vote
 
@@ -19,10 +19,10 @@ __all__ = [
     "Choice",
     "DenseIndex",
     "Hits",
-    "LabelShortlist",
     "LexicalIndex",
     "PrefixCacheReport",
     "PrefixSharing",
+    "Queries",
     "Retriever",
     "Sharing",
     "TabularSpace",

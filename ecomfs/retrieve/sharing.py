@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -24,6 +24,7 @@ from ecomfs.embed import unit_rows
 from ecomfs.errors import ConfigError
 from ecomfs.retrieve.excluded import Excluded
 from ecomfs.retrieve.index import Rows, Vectors
+from ecomfs.retrieve.queries import Queries
 from ecomfs.retrieve.retriever import Retriever
 from ecomfs.types import Demonstration, Row
 
@@ -103,31 +104,21 @@ class PrefixSharing:
         self.centres = _centres(seen, wanted, seed)
         self.blocks = tuple(self._block(centre) for centre in self.centres)
 
-    def arrange(
-        self,
-        queries: Sequence[str],
-        *,
-        rows: Sequence[Row] | None = None,
-        exclude_ids: Sequence[Collection[str]] | None = None,
-        leave_self_out: bool = False,
-    ) -> Arrangement:
-        """The demonstrations of each row. Arguments as in
-        :meth:`ecomfs.retrieve.Retriever.retrieve`.
+    def arrange(self, queries: Queries) -> Arrangement:
+        """The demonstrations of each row, looked up by
+        :meth:`ecomfs.retrieve.Retriever.queries` of the same retriever.
 
         An excluded example is taken out of that row's block, and the row gets one more of its
         own: correct, at the price of a prefix that it shares no longer.
         """
-        vectors = self._retriever.embed(queries, rows)
+        vectors, excluded = queries.vectors, queries.excluded
         clusters = np.asarray((vectors @ self.centres.T).argmax(axis=1), dtype=np.int64)
-        excluded = self._retriever.excluded(
-            queries, vectors, exclude_ids=exclude_ids, leave_self_out=leave_self_out
-        )
         shared: list[tuple[Demonstration, ...]] = []
         for cluster, banned in zip(clusters, excluded, strict=True):
             block = self.blocks[cluster]
             ids = {self._retriever.pool.ids[p] for p in banned} if banned else set()
             shared.append(tuple(d for d in block if d.example.id not in ids))
-        own = self._own(queries, vectors, shared, excluded)
+        own = self._own(queries.texts, vectors, shared, excluded)
         order = sorted(
             range(len(queries)),
             key=lambda r: (int(clusters[r]), [d.example.id for d in shared[r] + own[r]], r),
@@ -163,7 +154,7 @@ class PrefixSharing:
         if not self._block_size:
             return ()
         # A centre has no text: it is found by its vector alone, whatever the retriever's mode.
-        chosen = self._retriever.choose([""], centre[None], self._block_size, [set()])[0]
+        chosen = self._retriever.choose([""], centre[None], self._block_size, [Excluded()])[0]
         return tuple(replace(d, similarity=math.nan) for d in chosen)
 
 

@@ -11,7 +11,7 @@ import pytest
 from pools import ROWS, reviews
 from scripted import ScriptedEngine
 
-from ecomfs.calibration import PRIOR
+from ecomfs.calibration import prior_fusion
 from ecomfs.core import aio
 from ecomfs.errors import ConfigError, MissingFileError
 from ecomfs.estimators import FewShotClassifier
@@ -35,10 +35,12 @@ def test_experts_that_know_outvote_a_model_that_does_not() -> None:
     found = clf.profile_.found
     assert found["readings"] == 40
     assert found["loss"]["fused"] < found["loss"]["calibrated"]
-    # The scripted engine knows nothing: it loses weight beside the vote, and is not believed alone.
-    together, _, _ = clf.profile_.fusion.accounts
-    assert together.model / together.vote < PRIOR.model / PRIOR.vote
-    assert clf.profile_.fusion.beliefs[2] < 0.05
+    # The scripted engine is at chance: it loses weight beside the vote, and has none alone.
+    together, _, _ = clf.profile_.fusion.components
+    prior = prior_fusion(["vote", "probe"]).weights
+    now = together.weights
+    assert now["model"] / now["vote"] < prior["model"] / prior["vote"]
+    assert clf.profile_.fusion.weights[2] < 0.05
     assert {p.source for p in clf.classify(ROWS)} == {"fused"}
 
 
@@ -59,8 +61,8 @@ def test_nothing_is_fitted_without_readings() -> None:
 
 def test_few_readings_use_the_prior_and_say_so() -> None:
     clf = classifier(calibration_size=5).fit(reviews())
-    assert clf.profile_.fusion.accounts[0].readings == 0
-    assert clf.profile_.fusion.beliefs == (1.0, 0.0, 0.0, 0.0)
+    assert clf.profile_.fusion.components[0].readings == 0
+    assert clf.profile_.fusion.weights == (1.0, 0.0, 0.0, 0.0)
     assert any("too few" in note for note in clf.profile_.found["notes"])
 
 
@@ -165,7 +167,7 @@ def test_weights_go_on_when_the_pool_changes() -> None:
     clf.pool_.add([Example("new", {"text": "splendid gloves"}, "positive")])
     found = clf.classify(["splendid gloves"])[0]
     assert found.label == "positive"
-    assert clf.pipeline_.policy.fusion.accounts[0].readings == 40
+    assert clf.pipeline_.policy.fusion.components[0].readings == 40
     assert found.source == "fused"
 
 

@@ -118,8 +118,13 @@ def test_every_step_stands_beside_the_label() -> None:
     assert any(line.startswith("put to the model (8 of 30 labels): ") for line in text)
     plain = json.loads(json.dumps(told.to_dict()))
     assert plain["shortlist"] == list(told.shortlist)
-    assert set(plain["opinion"]["vote"]) == set(clf.pipeline_.space.names)
-    assert any("nearest example: similarity" in line and best in line for line in text)
+    assert list(plain["experts"]) == ["vote", "probe"]
+    for given in plain["experts"].values():
+        assert set(given) == set(clf.pipeline_.space.names)
+        assert sum(given.values()) == pytest.approx(1)
+    assert 0 < plain["nearest"] <= 1
+    assert f"nearest example: similarity {plain['nearest']:.3f}" in text
+    assert any(line.startswith("expert vote: ") and best in line for line in text)
 
 
 def test_a_label_that_the_model_was_not_asked_about_has_no_influence() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ecomfs.embed import HashedEmbedder
 from ecomfs.errors import ConfigError
-from ecomfs.retrieve import LabelShortlist, PrefixSharing, Retriever
+from ecomfs.retrieve import PrefixSharing, Retriever
 from ecomfs.retrieve.strategies import STRATEGIES
 from ecomfs.task import FieldSpec
 from ecomfs.types import Example, Row
@@ -136,14 +136,12 @@ def test_an_updated_pool_is_as_one_built_anew(mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_shortlist_and_sharing_take_rows(mode: str) -> None:
+def test_sharing_takes_rows(mode: str) -> None:
     retriever = make(mode)
     rows: list[Row] = [{"n": 1, "plan": "a"}, {"n": 39, "plan": "a"}]
     queries = ["red shoe", "red shoe"]
-    if mode == "tabular":
-        shortlist = LabelShortlist(retriever, {"high": "a large order", "low": "a small order"})
-        assert shortlist.shortlist(queries, 1, rows=rows) == [["low"], ["high"]]
-    arranged = PrefixSharing(retriever, 4, clusters=2).arrange(queries, rows=rows)
+    looked_up = retriever.queries(queries, rows=rows)
+    arranged = PrefixSharing(retriever, 4, clusters=2).arrange(looked_up)
     assert all(len(arranged.demonstrations(row)) == 4 for row in (0, 1))
 
 
@@ -151,7 +149,7 @@ def test_shortlist_and_sharing_take_rows(mode: str) -> None:
 def test_rows_that_are_not_given_are_said(mode: str) -> None:
     with pytest.raises(ConfigError, match="only their texts are given"):
         make(mode).vote(["red shoe"])
-    with pytest.raises(ConfigError, match="1 queries but 2 rows"):
+    with pytest.raises(ConfigError, match="1 queries but 2 entries in rows"):
         make(mode).retrieve(["red shoe"], 3, rows=[{}, {}])
 
 

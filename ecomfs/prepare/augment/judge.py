@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ecomfs.calibration import Policy as Decision
+from ecomfs.calibration import DecisionPolicy
 from ecomfs.errors import ConfigError, PoolError
 from ecomfs.io import detect_language, fold, squeeze
 from ecomfs.pipeline import Pipeline
@@ -68,7 +68,7 @@ class Judge:
 
     def __init__(self, pipeline: Pipeline, field: str | None, policy: Policy | None = None) -> None:
         # The linear probe was solved on the source too, so it would tell its label.
-        self.pipeline = replace(pipeline, experts=None, policy=Decision())
+        self.pipeline = replace(pipeline, experts=None, policy=DecisionPolicy())
         self.policy = policy or Policy()
         self.examples = _retriever(pipeline).examples
         self._field = field
