@@ -16,7 +16,7 @@ NEIGHBOURS = 8
 """Nearest examples that vote."""
 
 FIT_EXAMPLES = 20_000
-"""An expert is fitted on at most this many examples, spread evenly over the pool."""
+"""An expert is fitted on at most this many examples, drawn at random."""
 
 OWN_EXAMPLES = 1_000
 """Weights and thresholds of the experts are fitted on at most this many examples: each is a query
@@ -56,14 +56,14 @@ class ExpertData:
     @cached_property
     def sample(self) -> NDArray[np.int64]:
         """Positions of the examples that experts are fitted on."""
-        return np.arange(0, len(self.retriever), -(-len(self.retriever) // FIT_EXAMPLES))
+        return _drawn(np.arange(len(self.retriever)), FIT_EXAMPLES)
 
     @cached_property
     def places(self) -> NDArray[np.int64]:
         """Positions of the examples that are answered leave-one-out, m of them: of the sample,
         without synthetic ones, which say nothing of new rows."""
         real = [p for p in self.sample.tolist() if not self.retriever.examples[p].synthetic]
-        return np.array(real[:: max(1, -(-len(real) // OWN_EXAMPLES))], dtype=np.int64)
+        return _drawn(np.array(real, dtype=np.int64), OWN_EXAMPLES)
 
     @cached_property
     def queries(self) -> Queries:
@@ -119,6 +119,14 @@ class Expert(Protocol):
         """Scores of the pool's examples at :attr:`ExpertData.places`, each as if it and its
         copies were not in the pool, shape (m, L)."""
         ...
+
+
+def _drawn(positions: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """At most so many positions, ascending, the same ones every time. Not every n-th: labels may
+    take turns in a pool."""
+    if len(positions) <= most:
+        return positions
+    return np.sort(np.random.default_rng(0).choice(positions, most, replace=False))
 
 
 def _root(parent: dict[int, int], place: int) -> int:

@@ -79,22 +79,17 @@ class Queries:
             kept = np.flatnonzero(np.isin(groups, list(allowed)))
             hits = Hits(hits.positions[kept], hits.similarities[kept])
             groups, first = groups[kept], first[kept]
-        everything = len(self.hits[row]) < self.reach.nearest
-        if not everything and not self._covers(reach, int(first.sum())):
-            return None
+        if len(self.hits[row]) >= self.reach.nearest:  # else these are all there are
+            if first.sum() < reach.nearest or self.reach.per_label < reach.per_label:
+                return None
+            if reach.per_label and reach.far_labels and not self.reach.far_labels:
+                # Labels among the nearest were searched for as deep as far ones would have been.
+                far = np.unique(group_of) if allowed is None else list(allowed)
+                if not np.isin(far, groups[first]).all():
+                    return None
         wanted = np.unique(groups if reach.far_labels else groups[: reach.nearest])
         places = top(groups, reach.nearest, reach.per_label, wanted.tolist())
         return Hits(hits.positions[places], hits.similarities[places])
-
-    def _covers(self, reach: Reach, nearest: int) -> bool:
-        """Whether the search went far enough, given how many of its nearest may be shown."""
-        if nearest < reach.nearest:
-            return False
-        if not reach.per_label:
-            return True
-        return self.reach.per_label >= reach.per_label and (
-            self.reach.far_labels or not reach.far_labels
-        )
 
 
 __all__ = ["Queries"]

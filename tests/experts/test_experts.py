@@ -92,13 +92,22 @@ def test_own_opinions_are_those_of_asking_for_each() -> None:
     assert truth.tolist() == [0, 0, 0, 1, 1, 1, 0, 1]
 
 
-def test_of_a_large_pool_a_sample_speaks_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    every, _ = experts(pool()).own()
+def test_of_a_large_pool_a_random_sample_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    every, labels = experts(pool()).own()
     monkeypatch.setattr("ecomfs.experts.expert.OWN_EXAMPLES", 3)
-    scores, truth = experts(pool()).own()
-    assert truth.tolist() == [0, 1, 0]  # every third
+    made = experts(pool())
+    scores, truth = made.own()
+    places = made.data.places
+    assert len(places) == 3
+    assert truth.tolist() == labels[places].tolist()
     for name, table in scores.items():
-        np.testing.assert_allclose(table, every[name][::3])
+        np.testing.assert_allclose(table, every[name][places])
+
+
+def test_the_sample_does_not_follow_labels_that_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ecomfs.experts.expert.OWN_EXAMPLES", 20)
+    examples = [Example(str(i), {"text": f"n {i}"}, "good" if i % 2 else "bad") for i in range(40)]
+    assert set(experts(examples).own()[1].tolist()) == {0, 1}
 
 
 def test_synthetic_examples_are_no_queries() -> None:

@@ -162,6 +162,44 @@ def test_files_that_are_no_profiles_are_told(tmp_path: Path) -> None:
         Profile.load(tmp_path / "p.json")
 
 
+@pytest.mark.parametrize("number", [1, 2, 4])
+def test_profiles_of_other_formats_are_refused_with_a_way_out(tmp_path: Path, number: int) -> None:
+    profile = classifier(calibration_size=20).fit(reviews()).profile_
+    old = json.loads(profile.model_dump_json()) | {"format": number, "fusion": {"accounts": []}}
+    (tmp_path / "p.json").write_text(json.dumps(old))
+    with pytest.raises(ConfigError, match=f"format {number}") as raised:
+        Profile.load(tmp_path / "p.json")
+    assert "fit again" in raised.value.hint
+
+
+@pytest.mark.parametrize("which", ["fusion", "cheap"])
+def test_a_profile_that_weighs_an_expert_the_pool_lacks_is_refused(which: str) -> None:
+    profile = classifier(calibration_size=20).fit(reviews()).profile_
+    dump = json.loads(profile.model_dump_json())
+    dump[which]["components"][0]["weights"]["astrology"] = 0.5
+    with pytest.raises(ConfigError, match="'astrology', which this pool does not have") as raised:
+        classifier(profile=Profile.model_validate(dump)).fit(reviews())
+    assert "fit again" in raised.value.hint
+    dump[which]["components"][0]["weights"]["astrology"] = 0.0
+    assert classifier(profile=Profile.model_validate(dump)).fit(reviews()).predict(ROWS).size == 3
+
+
+def test_readings_of_examples_the_experts_were_not_weighed_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A pool larger than the experts' own sample, with synthetic examples between the others."""
+    monkeypatch.setattr("ecomfs.experts.expert.OWN_EXAMPLES", 20)
+    pool = reviews(60)
+    made = [
+        Example(f"s{i}", {"text": f"{e.fields['text']} again"}, e.label, True, e.id, "rewrite")
+        for i, e in enumerate(pool[:10])
+    ]
+    mixed = [example for pair in zip(made, pool, strict=False) for example in pair] + pool[10:]
+    found = classifier(calibration_size=40).fit(mixed).profile_.found
+    assert found["readings"] == 40
+    assert found["accuracy"]["experts"] > 0.9
+
+
 def test_weights_go_on_when_the_pool_changes() -> None:
     clf = classifier(calibration_size=40).fit(reviews())
     clf.pool_.add([Example("new", {"text": "splendid gloves"}, "positive")])
