@@ -2,7 +2,7 @@
 
     row ─▶ Example / fields ─▶ Demonstration ─▶ Prompt ─▶ Reading ─▶ Prediction
 
-Nothing here computes; each class knows only its own meaning.
+Plain values: what computes them is in the rooms above.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ class Posterior:
             not be parsed (then ``raw`` holds it).
         label_mass: probability the model puts on *any* valid answer before normalising; a small
             mass means that the model did not want to answer with a label at all. ``None`` when
-            the read-out cannot know it.
+            the read-out does not give it.
         raw: the generated text, for text read-outs.
     """
 
@@ -176,7 +176,7 @@ class Status(StrEnum):
     OK = "ok"
     ABSTAINED = "abstained"
     INVALID = "invalid"  # the model answered, with something that is not a label
-    FAILED = "failed"  # the row or the engine failed; ``error`` says how
+    FAILED = "failed"  # the row or the engine failed; see ``error``
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,7 @@ def fit_calibration(
 
     >>> biased = [(0.8, 0.2), (0.9, 0.1), (0.6, 0.4), (0.5, 0.5)] * 4
     >>> found = fit_calibration(biased, [0, 0, 1, 1] * 4)
-    >>> found.strength, found.temperature < 1, found.apply((0.6, 0.4))[1] > 0.5
+    >>> found.strength, found.temperature < 1, bool(found.apply((0.6, 0.4))[1] > 0.5)
     (1.0, True, True)
     """
     if len(posteriors) < MINIMUM:

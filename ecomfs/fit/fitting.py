@@ -78,8 +78,8 @@ async def fit(
     """Read examples leave-one-out and fit calibration, fusion and thresholds.
 
     Args:
-        examples: of the pool; one reading each. Readings that fail, and text read-outs (whose
-            posterior says nothing of the other labels), are left out.
+        examples: of the pool; one reading each. Readings that fail, and text read-outs (which
+            give no probabilities of the other labels), are left out.
         guarantees: what the fit shall provide.
         progress: called with readings done and to do.
 
@@ -120,7 +120,7 @@ async def read_left_out(
     progress: Progress = silent,
 ) -> tuple[list[LeftOut | None], float]:
     """Read examples of the pool as if they were new; ``None`` for a reading that fails, or whose
-    posterior says nothing of the other labels. And the mean number of prompt tokens."""
+    posterior has no probabilities of the other labels. And the mean number of prompt tokens."""
     traces = []
     # A quarter of what the engine reads at once: on a small machine one of these takes seconds.
     size = min(CHUNK, max(4, pipeline.engine.capabilities.batch // 4))

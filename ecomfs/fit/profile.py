@@ -258,7 +258,7 @@ class Profile(_Strict):
         return out
 
     def apply(self, pipeline: Pipeline) -> Pipeline:
-        """The pipeline with what the profile says.
+        """The pipeline with what the profile holds.
 
         Raises:
             ConfigError: the profile gives weight to an expert that this pool does not have.
@@ -298,7 +298,7 @@ class Profile(_Strict):
 
 
 def _format(text: str) -> Any:
-    """The format that a file says it has; ``None``: it says none."""
+    """The format that a file names; ``None``: none is given."""
     try:
         found = json.loads(text)
     except ValueError:

@@ -32,7 +32,7 @@ class Candidate:
         k: demonstrations a prompt.
         readout: a step of the read-out chain.
         loss: mean log loss of its calibrated leave-one-out readings; ``None`` before it was
-            tried, or when it cannot be used (``why`` says so).
+            tried, or when it cannot be used (see ``why``).
         accuracy: of these readings.
         tokens: mean prompt tokens.
     """

@@ -1,6 +1,6 @@
 """Building a :class:`~ecomfs.pipeline.pipeline.Pipeline` from a task, examples and an engine.
 
-The decisions a user leaves open are taken here, and only here: which languages are spoken, which
+The decisions a user leaves open are taken here, and only here: the languages of prompts, which
 template is used, how the answer is read, how many tokens a prompt may have.
 """
 
@@ -50,7 +50,7 @@ def build_pipeline(
     Args:
         task: where the card came from (templates are beside it).
         where: what to call the pool in errors.
-        progress: told how many examples are embedded.
+        progress: called with how many examples are embedded.
 
     Raises:
         EcomfsError: labels, template, or engine do not fit together.
@@ -64,7 +64,7 @@ def build_pipeline(
     k = card.default_k if options.k is None else options.k
     spoken = prompt_languages(card, options)
     rows, retriever = build_retriever(card, examples, embedder, options, where, progress)
-    card = rows.card  # with what the pool says of its columns
+    card = rows.card  # with what was learned of its columns from the pool
     label_shortlist, experts = None, None
     size = _shortlist(options, space)
     if size and retriever is not None:
@@ -149,7 +149,7 @@ def _similarity(
     embedder: Embedder,
     wanted: SimilarityChoice,
 ) -> Choice:
-    """The similarity a user asked for, or what the pool says for itself."""
+    """The similarity a user asked for, or the one that was chosen on the pool."""
     if wanted == "text" or (wanted == "auto" and not card.tabular):
         return Choice("dense", 0.0, "the rows' texts")
     if wanted == "auto":

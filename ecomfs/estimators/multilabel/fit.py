@@ -1,4 +1,4 @@
-"""What is fitted on the examples, leave-one-out: how far yes can be trusted, and thresholds."""
+"""What is fitted on the examples, leave-one-out: calibration of yes and no, and thresholds."""
 
 from __future__ import annotations
 
@@ -37,9 +37,8 @@ async def fit_thresholds(
 ) -> tuple[Reader, dict[str, LabelThreshold], tuple[str, ...]]:
     """Read examples as if they were new, each for every label.
 
-    Yes and no are calibrated for all labels together, since few examples have any one label, and
-    so is found out how far to believe the neighbours beside the model; the thresholds are then
-    each label's own.
+    Calibration of yes and no, and the weight of the neighbours beside the model, are fitted for
+    all labels together, since few examples have any one label. Each label has its own threshold.
 
     Args:
         examples: of the pool.
@@ -61,11 +60,11 @@ async def fit_thresholds(
         )
         for example, (asked, read) in zip(part, answered, strict=True):
             for label, posterior in enumerate(read):
-                # Text read-outs know no probabilities; what failed says nothing.
+                # Text read-outs and failures have no probabilities.
                 if isinstance(posterior, Posterior) and posterior.label_mass is not None:
                     truth = YES if label in sets[example.id] else NO
-                    said = asked.votes[label] if asked.votes else None
-                    found.append(_Cell(asked.language, label, truth, posterior, said))
+                    vote = asked.votes[label] if asked.votes else None
+                    found.append(_Cell(asked.language, label, truth, posterior, vote))
     progress(FITTING, len(examples), len(examples))
     setups = dict(reader.setups)
     for language, setup in reader.setups.items():

@@ -75,8 +75,8 @@ def answer(
         if isinstance(found, EcomfsError):
             return replace(base, error=f"label {name!r}: {found}")
         if not found.probabilities:
-            said = " ".join((found.raw or "").split())[:80]
-            error = f"label {name!r}: the model answered {said!r}, neither yes nor no"
+            answer_text = " ".join((found.raw or "").split())[:80]
+            error = f"label {name!r}: the model answered {answer_text!r}, neither yes nor no"
             if found.raw is None:
                 error = f"label {name!r}: the model gives yes and no the same probability, near 0"
             return replace(base, status=Status.INVALID, error=error)
