@@ -2,13 +2,13 @@
 
     row ─▶ Example / fields ─▶ Demonstration ─▶ Prompt ─▶ Reading ─▶ Prediction
 
-Nothing here computes; each class knows only its own meaning.
+Plain values: what computes them is in the rooms above.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
@@ -112,7 +112,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What an engine says about one prompt.
+    """What an engine answers to one prompt.
 
     Attributes:
         logprobs: one tuple a question, aligned with its codes: natural-log probabilities under
@@ -146,7 +146,7 @@ class Posterior:
             not be parsed (then ``raw`` holds it).
         label_mass: probability the model puts on *any* valid answer before normalising; a small
             mass means that the model did not want to answer with a label at all. ``None`` when
-            the read-out cannot know it.
+            the read-out does not give it.
         raw: the generated text, for text read-outs.
     """
 
@@ -157,13 +157,26 @@ class Posterior:
     cached_tokens: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What the experts, classifiers without a language model, give for one row.
+
+    Attributes:
+        scores: expert → unnormalised log-probabilities, aligned with the label space.
+        similarity: of the nearest example, in the retriever's measure; ``nan`` without one.
+    """
+
+    scores: Mapping[str, tuple[float, ...]]
+    similarity: float = math.nan
+
+
 class Status(StrEnum):
     """How a row ended."""
 
     OK = "ok"
     ABSTAINED = "abstained"
     INVALID = "invalid"  # the model answered, with something that is not a label
-    FAILED = "failed"  # the row or the engine failed; ``error`` says how
+    FAILED = "failed"  # the row or the engine failed; see ``error``
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,9 +193,9 @@ class Prediction:
             token budget, demonstrations left out); empty when nothing was.
         label_mass: see :class:`Posterior`.
         stages: the distribution after each step ("read", "calibrated", "fused") and that of the
-            cheap experts alone ("experts"), each aligned with ``probabilities``.
-        source: who answered: ``model``, ``fused`` (model and experts), ``experts`` (the model was
-            not asked), or empty when nobody did.
+            experts alone ("experts"), each aligned with ``probabilities``.
+        source: where the answer is from: ``model``, ``fused`` (model and experts), ``experts``
+            (the model was not asked), or empty without an answer.
         prediction_set: the labels that may be true, most likely first; empty unless sets were
             fitted.
         novelty: p-value of "the row belongs to one of the labels"; ``None`` unless fitted.
@@ -236,6 +249,6 @@ class Prediction:
         return max(self.probabilities, key=self.probabilities.__getitem__)
 
 
-def floats(values: Sequence[Any]) -> tuple[float, ...]:
+def floats(values: Iterable[Any]) -> tuple[float, ...]:
     """Plain Python floats of any numeric sequence (NumPy scalars are not JSON)."""
     return tuple(float(v) for v in values)

@@ -21,7 +21,7 @@ from ecomfs.batch import Tally
 from ecomfs.core import aio
 from ecomfs.core.progress import MEASURING, Progress, silent
 from ecomfs.errors import ConfigError
-from ecomfs.pipeline import Case, Pipeline
+from ecomfs.pipeline import Pipeline, RowState
 from ecomfs.task import label_order
 from ecomfs.types import Prediction, Status
 from ecomfs_eval import Bootstrap, EvalError, Predictions, get_metric
@@ -124,7 +124,7 @@ class VariantAnswers:
         self._pipelines = dict(pipelines)
         self._rng = np.random.default_rng(seed)
         self._order = self._rng.permutation(len(test))
-        self._found: dict[str, dict[int, tuple[Case, Prediction]]] = {n: {} for n in pipelines}
+        self._found: dict[str, dict[int, tuple[RowState, Prediction]]] = {n: {} for n in pipelines}
         self._report = progress
         self.tally = Tally()
         self.asked = 0

@@ -260,8 +260,8 @@ class FittedVariant:
     def templates(self) -> dict[str, str]:
         """Language → template with its hash."""
         return {
-            language: str(voice.builder.template.ref)
-            for language, voice in self.pipeline.voices.items()
+            language: str(setup.builder.template.ref)
+            for language, setup in self.pipeline.setups.items()
         }
 
     def describe(self) -> str:

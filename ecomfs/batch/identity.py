@@ -15,11 +15,11 @@ from pydantic import BaseModel
 from ecomfs.batch.input import Columns, Selection
 from ecomfs.errors import MissingFileError
 from ecomfs.io import TableReader
-from ecomfs.pipeline import Pipeline, Voice
+from ecomfs.pipeline import LanguageSetup, Pipeline
 
 Identity = dict[str, Any]
-_NAMED = {"card", "space", "engine", "voices", "rows", "retriever", "k", "pool_version", "experts"}
-_VOICED = {"builder", "readout"}
+_NAMED = {"card", "space", "engine", "setups", "rows", "retriever", "k", "pool_version", "experts"}
+_IN_SETUP = {"builder", "readout"}
 
 
 def input_identity(source: str) -> Identity:
@@ -60,20 +60,20 @@ def pipeline_identity(pipeline: Pipeline) -> Identity:
         process.
     """
     retriever = pipeline.retriever
-    voices = {
+    setups = {
         language: {
-            "template": str(voice.builder.template.ref),
-            "answers": list(voice.builder.answers),
-            "readout": voice.readout.name,
+            "template": str(setup.builder.template.ref),
+            "answers": list(setup.builder.answers),
+            "readout": setup.readout.name,
         }
-        for language, voice in sorted(pipeline.voices.items())
+        for language, setup in sorted(pipeline.setups.items())
     }
     return {
         "model": pipeline.engine.fingerprint,
         "task": _digest(
             [pipeline.card.model_dump(mode="json"), pipeline.space.names, pipeline.rows.rendering]
         ),
-        "template": voices,
+        "template": setups,
         "examples": None
         if retriever is None
         else _digest([[e.id, _plain(e.fields), e.label] for e in retriever.examples]),
@@ -85,7 +85,7 @@ def pipeline_identity(pipeline: Pipeline) -> Identity:
             **{name: _plain(value) for name, value in sorted(retriever.options.items())},
         },
         "calibration": {
-            language: _rest(voice, _VOICED) for language, voice in sorted(pipeline.voices.items())
+            language: _rest(setup, _IN_SETUP) for language, setup in sorted(pipeline.setups.items())
         },
         # The experts are fitted on the examples, the same way every time.
         "options": {"experts": pipeline.experts is not None, **_rest(pipeline, _NAMED)},
@@ -181,7 +181,7 @@ def _without_time(part: Any) -> Any:
     return {k: v for k, v in part.items() if k != "changed"} if isinstance(part, dict) else part
 
 
-def _rest(value: Pipeline | Voice, named: set[str]) -> dict[str, Any]:
+def _rest(value: Pipeline | LanguageSetup, named: set[str]) -> dict[str, Any]:
     """All other fields, also those that come later: a forgotten one would mix two runs. What is
     off (``None``) is left out, so that a new feature that is not used changes no run."""
     found = {f.name: getattr(value, f.name) for f in fields(value) if f.name not in named}

@@ -19,7 +19,7 @@ from ecomfs.core import aio
 from ecomfs.engine.cached import CachedEngine
 from ecomfs.errors import ConfigError
 from ecomfs.io import IdTracker, TableReader
-from ecomfs.pipeline import Case, Pipeline
+from ecomfs.pipeline import Pipeline, RowState
 from ecomfs.pool import sample_queries
 from ecomfs.readout import LogprobReadout, TopReadout
 from ecomfs.retrieve import simulate_prefix_cache
@@ -305,9 +305,9 @@ def plan_fit(pipeline: Pipeline, readings: int, seed: int) -> FitCost:
     return FitCost(len(prompted), sum(known), tokens)
 
 
-def _tokens(case: Case) -> int:
+def _tokens(case: RowState) -> int:
     """Of the prompts of all passes."""
-    return sum(len(p.token_ids) for p in (case.prompt, *case.encores) if p is not None)
+    return sum(len(p.token_ids) for p in (case.prompt, *case.extra_passes) if p is not None)
 
 
 def _plan(
@@ -435,16 +435,16 @@ class _Sample:
         return [row for _, row in sorted(self._kept, key=lambda item: item[0])]
 
 
-async def _known(pipeline: Pipeline, cases: Sequence[Case]) -> list[bool]:
+async def _known(pipeline: Pipeline, cases: Sequence[RowState]) -> list[bool]:
     """Which prompts the reading cache knows the answers of."""
     out = [False] * len(cases)
     if not isinstance(pipeline.engine, CachedEngine):
         return out
-    for language, voice in pipeline.voices.items():
-        if isinstance(voice.readout, LogprobReadout):
+    for language, setup in pipeline.setups.items():
+        if isinstance(setup.readout, LogprobReadout):
             mine = [i for i, c in enumerate(cases) if c.language == language and c.prompt]
             prompts = [p for i in mine if (p := cases[i].prompt) is not None]
-            asked = [voice.readout.questions_of(cases[i].shortlist) for i in mine]
+            asked = [setup.readout.questions_of(cases[i].shortlist) for i in mine]
             known = await pipeline.engine.known(prompts, asked)
             for i, there in zip(mine, known, strict=True):
                 out[i] = there
@@ -455,13 +455,13 @@ def _looks(pipeline: Pipeline) -> int | None:
     """Answer tokens per row: one per position that is read; ``None`` for generated answers."""
     looks = [
         v.readout.reads_per_row
-        for v in pipeline.voices.values()
+        for v in pipeline.setups.values()
         if isinstance(v.readout, LogprobReadout | TopReadout)
     ]
     return max(looks) if looks else None
 
 
-def _rate(pipeline: Pipeline, cases: Sequence[Case], probe: int) -> tuple[float | None, str]:
+def _rate(pipeline: Pipeline, cases: Sequence[RowState], probe: int) -> tuple[float | None, str]:
     if probe and cases:
         # Two halves: the first one also warms the model up and is not timed.
         picked = list(cases[:: max(1, len(cases) // (2 * probe))])[: 2 * probe]

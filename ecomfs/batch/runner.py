@@ -28,7 +28,7 @@ from ecomfs.core import aio
 from ecomfs.core.progress import READING, Progress
 from ecomfs.engine.cached import CachedEngine
 from ecomfs.errors import EngineError
-from ecomfs.pipeline import Case, Pipeline
+from ecomfs.pipeline import Pipeline, RowState
 from ecomfs.task import LabelSpace, TaskCard
 from ecomfs.types import Prediction, Status
 
@@ -284,7 +284,7 @@ class Runner:
             InputError, OutputError: the input or the journal gave up.
         """
         read: _Blocks = asyncio.Queue(1)
-        prepared: asyncio.Queue[tuple[RowBlock, list[Case]] | None] = asyncio.Queue(1)
+        prepared: asyncio.Queue[tuple[RowBlock, list[RowState]] | None] = asyncio.Queue(1)
         # A disk that is slower than the engine holds its blocks back.
         finished: _Blocks = asyncio.Queue(self._at_once)
         with (
@@ -326,14 +326,14 @@ class Runner:
     async def _prepare(
         self,
         blocks: _Blocks,
-        out: asyncio.Queue[tuple[RowBlock, list[Case]] | None],
+        out: asyncio.Queue[tuple[RowBlock, list[RowState]] | None],
         thread: ThreadPoolExecutor,
     ) -> None:
         loop = asyncio.get_running_loop()
         while (block := await blocks.get()) is not None:
             values = [asked.values for asked in block.asked]
             ids = [str(asked.position) for asked in block.asked]
-            cases: list[Case] = []
+            cases: list[RowState] = []
             if values and not self._stop.requested:
                 with span("prepare", rows=len(values)):
                     cases = await loop.run_in_executor(thread, self._pipeline.prepare, values, ids)
@@ -342,7 +342,7 @@ class Runner:
 
     async def _ask_all(
         self,
-        prepared: asyncio.Queue[tuple[RowBlock, list[Case]] | None],
+        prepared: asyncio.Queue[tuple[RowBlock, list[RowState]] | None],
         out: _Blocks,
     ) -> None:
         slots = asyncio.Semaphore(self._at_once)
@@ -361,7 +361,7 @@ class Runner:
     async def _ask(
         self,
         block: RowBlock,
-        cases: list[Case],
+        cases: list[RowState],
         slots: asyncio.Semaphore,
         out: _Blocks,
     ) -> None:

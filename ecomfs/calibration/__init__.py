@@ -1,33 +1,44 @@
 """A posterior to a calibrated, fused and guaranteed distribution, and the decision."""
 
 from ecomfs.calibration.blend import MODEL_ALONE, Blend, cross_fitted, fit_blend
-from ecomfs.calibration.calibrate import MINIMUM, Calibration, cross_calibrated, fit_calibration
+from ecomfs.calibration.calibrate import (
+    MINIMUM,
+    Calibration,
+    Floats,
+    cross_calibrated,
+    fit_calibration,
+    log_scores,
+    softmax,
+)
 from ecomfs.calibration.conformal import Threshold, accept_threshold, set_threshold, skip_threshold
-from ecomfs.calibration.decision import Decided, Policy, cheap_answer
-from ecomfs.calibration.fusion import PER_LABEL, PRIOR, PRIOR_CHEAP, Evidence, Fusion
+from ecomfs.calibration.decision import Decision, DecisionPolicy
+from ecomfs.calibration.fusion import MODEL, PER_LABEL, PRIORS, Evidence, Fusion, prior_fusion
 from ecomfs.calibration.novelty import Novelty, signs
 
 __all__ = [
     "MINIMUM",
+    "MODEL",
     "MODEL_ALONE",
     "PER_LABEL",
-    "PRIOR",
-    "PRIOR_CHEAP",
+    "PRIORS",
     "Blend",
     "Calibration",
-    "Decided",
+    "Decision",
+    "DecisionPolicy",
     "Evidence",
+    "Floats",
     "Fusion",
     "Novelty",
-    "Policy",
     "Threshold",
     "accept_threshold",
-    "cheap_answer",
     "cross_calibrated",
     "cross_fitted",
     "fit_blend",
     "fit_calibration",
+    "log_scores",
+    "prior_fusion",
     "set_threshold",
     "signs",
     "skip_threshold",
+    "softmax",
 ]

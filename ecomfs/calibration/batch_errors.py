@@ -25,13 +25,13 @@ def most_errors(labelled: int, batch: int, most: int, delta: float) -> tuple[int
     (0, 0) to (n, m), and stops where there are no more wrong rows. A boundary that the whole path
     crosses with probability at most ``delta`` bounds the errors at every threshold, also at one
     chosen by looking. (A sequence of tests is not proved to do: its proof needs a first threshold
-    that breaks the promise and is the same in every split, and here it is itself random.)
+    that breaks the guarantee and is the same in every split, and here it is itself random.)
 
     The boundary has the same tail everywhere: with ``x`` labelled errors it is the smallest ``u``
     so that more than ``u`` balls of the batch come before the ``x + 1``-th labelled one with
     probability at most ``tail`` (a beta-binomial). ``tail`` is the largest for which the crossing
     probability, counted over lattice paths, is at most ``delta``. It is not spent on bounds above
-    ``most``, which nobody could use.
+    ``most``, which are of no use.
 
     Source: the urn, Gazin, Blanchard, Roquain 2024, arXiv:2310.18108; bounds along the path
     that hold at once, Katsevich, Ramdas 2020, arXiv:1803.06790; here with exact counts of paths
@@ -51,7 +51,7 @@ def most_errors(labelled: int, batch: int, most: int, delta: float) -> tuple[int
     >>> most_errors(50, 1, 0, 0.1)  # a single row: it is no error above every labelled error
     (0, 0, 0, 0, 0)
     """
-    from scipy.special import betaln, gammaln  # scipy only where a promise is fitted
+    from scipy.special import betaln, gammaln  # scipy only where a guarantee is fitted
 
     n, m, most = labelled, batch, min(most, batch)
     y = np.arange(most + 1)

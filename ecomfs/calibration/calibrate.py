@@ -1,10 +1,9 @@
-"""Calibration without gradients: the label bias of a model taken off, its confidence mended.
+"""Calibration of label bias and confidence, without gradients.
 
-A language model likes some answers more than others whatever the row says: common words, words
-that stand last in the prompt. The bias shows as a mean posterior that differs from the share of
-the labels. One offset a label, added to the log-probabilities, makes the two agree; how much of
-it to apply is chosen where it can be seen to help. Then one temperature makes the confidence
-what it should be.
+A language model prefers some answers whatever the row says: common words, words that stand last
+in the prompt. The bias shows as a mean posterior that differs from the share of the labels. One
+offset per label, added to the log-probabilities, makes the two agree; how much of it is applied
+is chosen by held-out log loss. Then one temperature corrects the confidence.
 
 Source: the idea of batch calibration (Zhou et al. 2023, arXiv:2309.17249), with the batch
 replaced by leave-one-out readings of labelled examples, whose label shares are known.
@@ -16,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 
@@ -26,7 +25,7 @@ MINIMUM = 8
 """With fewer readings nothing is estimated: the noise would be larger than it."""
 
 PER_LABEL = 2
-"""With fewer readings a label no bias is estimated: on 77 labels 48 readings made it worse."""
+"""With fewer readings per label no bias is estimated: on 77 labels 48 readings made it worse."""
 
 TEMPERATURE_SPREAD = 0.35
 """Standard deviation of the prior on the log of the temperature."""
@@ -40,12 +39,12 @@ class Calibration:
         offsets: one a label, in nats, already scaled by ``strength``.
         strength: share of the estimated bias that is taken off, 0 to 1.
         readings: how many readings it was estimated on.
-        temperature: what the log-probabilities are divided by; above 1 where the model is surer
-            than it should be.
+        temperature: what the log-probabilities are divided by; above 1 where the model is
+            overconfident.
 
-    >>> [round(p, 3) for p in Calibration((0.0, 1.0), 1.0, 64).apply((0.6, 0.4))]
-    [0.356, 0.644]
-    >>> [round(p, 3) for p in Calibration((0.0, 0.0), 0.0, 64, 2.0).apply((0.9, 0.1))]
+    >>> Calibration((0.0, 1.0), 1.0, 64).apply([[0.6, 0.4]]).round(3).tolist()
+    [[0.356, 0.644]]
+    >>> Calibration((0.0, 0.0), 0.0, 64, 2.0).apply((0.9, 0.1)).round(3).tolist()
     [0.75, 0.25]
     """
 
@@ -54,10 +53,9 @@ class Calibration:
     readings: int
     temperature: float = 1.0
 
-    def apply(self, probabilities: Sequence[float]) -> tuple[float, ...]:
-        """The calibrated distribution; sums to one."""
-        log_p = np.log(np.maximum(probabilities, FLOOR)) + np.array(self.offsets)
-        return tuple(softmax(log_p[None, :] / self.temperature)[0].tolist())
+    def apply(self, probabilities: ArrayLike) -> Floats:
+        """Calibrated distributions of one row, shape (L,), or of many, shape (n, L)."""
+        return softmax((log_scores(probabilities) + np.array(self.offsets)) / self.temperature)
 
 
 def fit_calibration(
@@ -79,12 +77,12 @@ def fit_calibration(
 
     >>> biased = [(0.8, 0.2), (0.9, 0.1), (0.6, 0.4), (0.5, 0.5)] * 4
     >>> found = fit_calibration(biased, [0, 0, 1, 1] * 4)
-    >>> found.strength, found.temperature < 1, found.apply((0.6, 0.4))[1] > 0.5
+    >>> found.strength, found.temperature < 1, bool(found.apply((0.6, 0.4))[1] > 0.5)
     (1.0, True, True)
     """
     if len(posteriors) < MINIMUM:
         return None
-    log_p = np.log(np.maximum(np.asarray(posteriors, dtype=np.float64), FLOOR))
+    log_p = log_scores(posteriors)
     truth = np.asarray(labels)
     enough = len(truth) >= PER_LABEL * log_p.shape[1]
     strength = _choose_strength(log_p, truth) if enough else 0.0
@@ -102,7 +100,7 @@ def cross_calibrated(posteriors: Sequence[Sequence[float]], labels: Sequence[int
     for fitted, held in (pair, pair[::-1]):
         found = fit_calibration(read[fitted].tolist(), truth[fitted].tolist())
         if found is not None:
-            out[held] = [found.apply(row) for row in read[held].tolist()]
+            out[held] = found.apply(read[held])
     return out
 
 
@@ -151,7 +149,17 @@ def _offsets(log_p: Floats, truth: NDArray[np.int64]) -> Floats:
     return np.asarray(offsets - offsets.mean())
 
 
-def softmax(log_p: Floats) -> Floats:
-    """Distributions of rows of log-probabilities, shape (n, labels)."""
-    shifted = np.exp(log_p - log_p.max(axis=1, keepdims=True))
-    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
+def log_scores(probabilities: ArrayLike) -> Floats:
+    """Logarithms of probabilities, of which none is taken to be below 1e-9."""
+    return np.log(np.maximum(np.asarray(probabilities, dtype=np.float64), FLOOR))
+
+
+def softmax(log_p: ArrayLike) -> Floats:
+    """Distributions of unnormalised log-probabilities, along the last axis.
+
+    >>> softmax([0.0, 0.0]).tolist()
+    [0.5, 0.5]
+    """
+    table = np.asarray(log_p, dtype=np.float64)
+    shifted = np.exp(table - table.max(axis=-1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))

@@ -1,13 +1,13 @@
-"""Promises about new rows, from labelled rows that stand for them.
+"""Guarantees for new rows, from labelled rows that stand for them.
 
-Three promises, each with its assumption: that the labelled rows and the new ones are exchangeable
+Three guarantees, each with its assumption: that the labelled rows and the new ones are exchangeable
 (drawn alike, in no special order).
 
-precision   rows accepted without a look are right at least this often
+precision   rows accepted without review are right at least this often
             (a threshold tested with exact binomial bounds, in a fixed sequence; for the rows of
             one batch, an exact bound of the errors in it, at all thresholds at once)
 coverage    the true label is in the prediction set at least this often (split conformal)
-loss        deciding rows without the model costs at most this much accuracy, on average
+loss        answering rows without the model costs at most this much accuracy, on average
             (conformal risk control)
 
 Sources: Angelopoulos, Bates, Candès, Jordan, Lei 2021, *Learn then Test*, arXiv:2110.01052 (fixed
@@ -32,7 +32,7 @@ from ecomfs.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """A confidence from which on rows are decided, and what was seen on the labelled rows.
+    """A confidence from which on rows are answered, and what was seen on the labelled rows.
 
     Attributes:
         value: the least confidence that is enough.
@@ -55,16 +55,16 @@ def accept_threshold(
     *,
     batch: ArrayLike | None = None,
 ) -> Threshold | None:
-    """The lowest confidence from which on accepted rows keep a promised precision.
+    """The lowest confidence from which on accepted rows keep a guaranteed precision.
 
-    Without ``batch`` the promise is about the source of the rows: with probability at least
+    Without ``batch`` the guarantee is about the source of the rows: with probability at least
     ``1 - delta`` over the labelled rows, a new row that reaches the threshold is right with
     probability at least ``precision``. Thresholds are tested from the strictest on, each by the
     exact binomial test of "the error rate among the accepted is above ``1 - precision``"; the last
     one before the first that is not rejected is taken. A batch is itself a draw: of rows that are
     right with probability ``precision`` about half of all batches hold fewer right ones.
 
-    With ``batch`` the promise is about these rows: with probability at least ``1 - delta`` over
+    With ``batch`` the guarantee is about these rows: with probability at least ``1 - delta`` over
     which rows of the two groups were the labelled ones, at least ``precision`` of the batch's rows
     that reach the threshold *are* right. Of the confidences that were seen on labelled rows the
     lowest is taken at which the most errors that
@@ -72,19 +72,19 @@ def accept_threshold(
     the rows it accepts. This holds at all thresholds at once, exactly, for any number of rows on
     either side.
 
-    ``delta`` counts draws in which a promise is made *and* broken, among all draws. Where promises
-    are rarely made, a larger share of those that are made may be broken.
+    ``delta`` counts draws in which a guarantee is given *and* broken, among all draws. Where
+    guarantees are rarely given, a larger share of those that are given may be broken.
 
     Args:
-        confidence: of the predicted label, one a labelled row.
-        right: whether the prediction was right, one a row.
-        precision: promised, between 0 and 1.
-        delta: how often the promise may fail.
+        confidence: of the predicted label, one per labelled row.
+        right: whether the prediction was right, one per row.
+        precision: guaranteed, between 0 and 1.
+        delta: how often the guarantee may fail.
         batch: confidences of the rows to be accepted; the labelled ones are not among them, but
             drawn like them (best: at random from the same table).
 
     Returns:
-        ``None`` when the rows do not support the promise at any threshold (with 95 % at
+        ``None`` when the rows do not support the guarantee at any threshold (with 95 % at
         delta = 0.1 at least 45 rows without an error are needed, about a source).
 
     Raises:
@@ -177,11 +177,11 @@ def set_threshold(true_probability: ArrayLike, coverage: float) -> float:
     the true label with probability at least ``coverage``.
 
     Args:
-        true_probability: probability given to the true label, one a labelled row.
+        true_probability: probability given to the true label, one per labelled row.
         coverage: between 0 and 1.
 
     Returns:
-        0 (every label belongs) when there are too few rows for the promise.
+        0 (every label belongs) when there are too few rows for the guarantee.
 
     >>> set_threshold([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1], 0.9)
     0.1
@@ -207,14 +207,14 @@ def prediction_set(probabilities: ArrayLike, threshold: float) -> list[int]:
 
 
 def skip_threshold(confidence: ArrayLike, right: ArrayLike, max_loss: float) -> Threshold | None:
-    """The lowest confidence of a cheap answer from which on the model need not be asked.
+    """The lowest confidence of the experts from which on the model need not be asked.
 
-    The expected share of all rows that are decided by the cheap answer and wrong, an upper bound
-    of the accuracy lost whatever the model would have said, is at most ``max_loss``.
+    The expected share of all rows that are answered by the experts and wrong, an upper bound
+    of the accuracy lost whatever the model would have answered, is at most ``max_loss``.
 
     Args:
-        confidence: of the cheap answer, one a labelled row.
-        right: whether the cheap answer was right.
+        confidence: of the experts' answer, one per labelled row.
+        right: whether the experts' answer was right.
         max_loss: such as 0.01 for one point of accuracy.
 
     Returns:

@@ -1,9 +1,9 @@
-"""The policy: what a posterior and the experts' opinions are made into.
+"""The decision: from posteriors and the experts' opinions to answers.
 
     posterior ─ calibrate ─▶ ─ fuse ─▶ distribution ─ accept? ─▶ prediction
                   opinion ────┘                       novel?  ─▶ prediction set
 
-Everything here was fitted before (:mod:`ecomfs.fit`) and is applied to one row at a time.
+Everything here was fitted before (:mod:`ecomfs.fit`) and is applied to a batch of rows.
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ import numpy as np
 from ecomfs.calibration.blend import Blend
 from ecomfs.calibration.calibrate import Calibration
 from ecomfs.calibration.conformal import prediction_set
-from ecomfs.calibration.fusion import Evidence, Fusion
+from ecomfs.calibration.fusion import Evidence
 from ecomfs.calibration.novelty import Novelty, signs
-from ecomfs.experts import Opinion
-from ecomfs.types import Posterior
+from ecomfs.types import Opinion, Posterior
 
 
 @dataclass(frozen=True, slots=True)
-class Decided:
+class Decision:
     """A row's answer.
 
     Attributes:
@@ -44,19 +43,23 @@ class Decided:
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class DecisionPolicy:
     """What was fitted on the pool, beside each language's calibration.
 
     Attributes:
         fusion: how model and experts answer together; ``None``: the model alone.
         cheap: how the experts answer alone, for rows that skip the model.
-        skip_from: confidence of the cheap answer from which on the model is not asked; ``None``:
+        skip_from: confidence of the experts alone from which on the model is not asked; ``None``:
             it always is.
         accept_from: confidence below which a row abstains; ``None``: none does.
         set_from: probability from which on a label belongs to the prediction set; ``None``: no
             sets are made.
         novelty: tells rows that belong to no label; ``None``: not looked at.
         novel_below: p-value below which such a row abstains.
+
+    >>> policy = DecisionPolicy(accept_from=0.8)
+    >>> [d.accepted for d in policy.decide([Posterior((0.9, 0.1)), Posterior((0.6, 0.4))])]
+    [True, False]
     """
 
     fusion: Blend | None = None
@@ -67,74 +70,105 @@ class Policy:
     novelty: Novelty | None = None
     novel_below: float | None = None
 
-    def skips(self, opinion: Opinion | None) -> bool:
-        """Whether the experts are sure enough to answer without the model."""
-        if self.skip_from is None or self.cheap is None or opinion is None:
-            return False
-        return max(cheap_answer(self.cheap, opinion)) >= self.skip_from
+    def skips(self, opinions: Sequence[Opinion]) -> list[bool]:
+        """For each row, whether the experts are sure enough to answer without the model."""
+        if self.skip_from is None or self.cheap is None or not opinions:
+            return [False] * len(opinions)
+        confidence = self.cheap.apply(Evidence.of(opinions)).max(axis=1)
+        return [bool(sure) for sure in confidence >= self.skip_from]
 
     def decide(
         self,
-        posterior: Posterior | None,
-        opinion: Opinion | None,
-        calibration: Calibration | None = None,
-    ) -> Decided:
-        """The answer for one row.
+        posteriors: Sequence[Posterior | None],
+        opinions: Sequence[Opinion | None] = (),
+        calibrations: Sequence[Calibration | None] = (),
+    ) -> list[Decision]:
+        """The answers for n rows. Each is the same alone and in any batch.
 
         Args:
-            posterior: as it was read; ``None`` when the model was not asked, which needs an
+            posteriors: as they were read; ``None`` where the model was not asked, which needs an
                 opinion.
-            opinion: the experts'; ``None`` when the pool is empty.
-            calibration: of the row's language; ``None``: the posterior stands as it was read.
+            opinions: the experts'; ``None`` for a row without one, empty for no experts.
+            calibrations: of each row's language; ``None``: the posterior stands as it was read.
+                Empty for none.
+
+        Raises:
+            ValueError: a row with neither a posterior nor an opinion.
         """
-        stages: dict[str, tuple[float, ...]] = {}
-        source = "model"
-        if posterior is None:
-            if self.cheap is None or opinion is None:
+        n = len(posteriors)
+        if not n:
+            return []
+        opinions = opinions or [None] * n
+        calibrations = calibrations or [None] * n
+        stages: list[dict[str, tuple[float, ...]]] = [{} for _ in range(n)]
+        answers: list[tuple[float, ...]] = [p.probabilities if p else () for p in posteriors]
+        for row, posterior in enumerate(posteriors):
+            if posterior is not None:
+                stages[row]["read"] = posterior.probabilities
+            elif self.cheap is None or opinions[row] is None:
                 raise ValueError("a row that was not read needs an opinion")
-            probabilities = stages["experts"] = cheap_answer(self.cheap, opinion)
-            source = "experts"
-        else:
-            probabilities = stages["read"] = posterior.probabilities
-            if calibration is not None:
-                probabilities = stages["calibrated"] = calibration.apply(probabilities)
-            if self.fusion is not None and opinion is not None:
-                if self.cheap is not None:
-                    stages["experts"] = cheap_answer(self.cheap, opinion)
-                evidence = Evidence(
-                    np.array([probabilities]), np.array([opinion.vote]), np.array([opinion.probe])
-                )
-                probabilities = tuple(self.fusion.apply(evidence)[0].tolist())
-                stages["fused"], source = probabilities, "fused"
-        novelty = self._novelty(probabilities, posterior, opinion)
-        novel = self.novel_below is not None and novelty is not None and novelty < self.novel_below
-        sure = self.accept_from is None or max(probabilities) >= self.accept_from
-        return Decided(
-            probabilities,
-            stages,
-            source,
-            accepted=sure and not novel,
-            prediction_set=()
-            if self.set_from is None
-            else tuple(prediction_set(probabilities, self.set_from)),
-            novelty=novelty,
-        )
+        for calibration in {id(c): c for c in calibrations if c is not None}.values():
+            mine = [i for i, c in enumerate(calibrations) if c is calibration and posteriors[i]]
+            table = calibration.apply([answers[i] for i in mine]).tolist() if mine else []
+            for i, p in zip(mine, table, strict=True):
+                answers[i] = stages[i]["calibrated"] = tuple(p)
+        fused = [
+            i
+            for i, (posterior, opinion) in enumerate(zip(posteriors, opinions, strict=True))
+            if opinion is not None and posterior is not None and self.fusion is not None
+        ]
+        alone = [i for i, posterior in enumerate(posteriors) if posterior is None]
+        if self.cheap is not None and (both := sorted([*alone, *fused])):
+            table = self.cheap.apply(Evidence.of([o for i in both if (o := opinions[i])]))
+            for i, p in zip(both, table.tolist(), strict=True):
+                stages[i]["experts"] = tuple(p)
+        for i in alone:
+            answers[i] = stages[i]["experts"]
+        if self.fusion is not None and fused:
+            model = [answers[i] for i in fused]
+            table = self.fusion.apply(Evidence.of([o for i in fused if (o := opinions[i])], model))
+            for i, p in zip(fused, table.tolist(), strict=True):
+                answers[i] = stages[i]["fused"] = tuple(p)
+        novelty = self._novelty(answers, posteriors, opinions)
+        together = set(fused)
+        return [
+            Decision(
+                answers[i],
+                stages[i],
+                "fused" if i in together else "model" if posteriors[i] else "experts",
+                accepted=self._accepts(max(answers[i]), novelty[i]),
+                prediction_set=()
+                if self.set_from is None
+                else tuple(prediction_set(answers[i], self.set_from)),
+                novelty=novelty[i],
+            )
+            for i in range(n)
+        ]
+
+    def _accepts(self, confidence: float, novelty: float | None) -> bool:
+        if self.novel_below is not None and novelty is not None and novelty < self.novel_below:
+            return False
+        return self.accept_from is None or confidence >= self.accept_from
 
     def _novelty(
-        self, probabilities: Sequence[float], posterior: Posterior | None, opinion: Opinion | None
-    ) -> float | None:
-        if self.novelty is None or opinion is None:
-            return None
-        mass = np.nan if posterior is None or posterior.label_mass is None else posterior.label_mass
-        rows = signs([opinion.similarity], [probabilities], [mass])
-        return float(self.novelty.p_value(rows)[0])
+        self,
+        answers: Sequence[tuple[float, ...]],
+        posteriors: Sequence[Posterior | None],
+        opinions: Sequence[Opinion | None],
+    ) -> list[float | None]:
+        out: list[float | None] = [None] * len(answers)
+        mine = [i for i, opinion in enumerate(opinions) if opinion is not None]
+        if self.novelty is None or not mine:
+            return out
+        masses = [p.label_mass if (p := posteriors[i]) else None for i in mine]
+        rows = signs(
+            [o.similarity for i in mine if (o := opinions[i])],
+            [answers[i] for i in mine],
+            [np.nan if mass is None else mass for mass in masses],
+        )
+        for i, p_value in zip(mine, self.novelty.p_value(rows).tolist(), strict=True):
+            out[i] = p_value
+        return out
 
 
-def cheap_answer(cheap: Fusion | Blend, opinion: Opinion) -> tuple[float, ...]:
-    """The experts' own distribution, without the model."""
-    vote, probe = np.array([opinion.vote]), np.array([opinion.probe])
-    evidence = Evidence(np.full_like(vote, np.nan), vote, probe)
-    return tuple(cheap.apply(evidence)[0].tolist())
-
-
-__all__ = ["Decided", "Policy", "cheap_answer"]
+__all__ = ["Decision", "DecisionPolicy"]

@@ -1,100 +1,143 @@
-"""Fusion: the language model's answer and the cheap experts', as one distribution.
+"""Fusion: the language model's answer and those of the experts, as one distribution.
 
-The experts see different things: the model reads the row and its demonstrations, the neighbours'
-vote and the linear probe see where the row lies among all labelled examples. Their logarithms are
-added with weights (a logarithmic opinion pool, Genest and Zidek 1986, *Statistical Science* 1(1)),
-which is also the form of Bayes' rule for experts that err independently.
+The model reads the row and its demonstrations; the experts see where the row lies among all
+labelled examples. Their log-probabilities are added with weights (a logarithmic opinion pool,
+Genest and Zidek 1986, *Statistical Science* 1(1)), which is also the form of Bayes' rule for
+sources that err independently.
 
 The weights have a prior, found on development sets, and move from it as far as leave-one-out
 readings of the pool support. Few readings hardly move them, and none leave them as they are. One
-scale of all weights moves more freely than they do against each other: where no expert knows
-much, all are believed less. Whether each knows anything at all is another question, which
-:mod:`ecomfs.calibration.blend` asks.
+scale of all weights moves more freely than they do against each other: where no source is right
+often, all count less. Whether each is worth listening to at all is another question, which
+:mod:`ecomfs.calibration.blend` answers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from ecomfs.calibration.calibrate import FLOOR, MINIMUM, softmax
+from ecomfs.calibration.calibrate import FLOOR, MINIMUM, Floats, log_scores, softmax
+from ecomfs.types import Opinion
 
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """What every expert says of n rows, over L labels.
-
-    Attributes:
-        model: calibrated probabilities of the language model, shape (n, L); rows of NaN where it
-            was not asked.
-        vote: probabilities of the neighbours' vote, shape (n, L).
-        probe: scores of the linear probe, shape (n, L).
-    """
-
-    model: Floats
-    vote: Floats
-    probe: Floats
-
-    def __len__(self) -> int:
-        return len(self.vote)
-
-    def part(self, rows: NDArray[np.int64]) -> Evidence:
-        """The evidence of some rows."""
-        return Evidence(self.model[rows], self.vote[rows], self.probe[rows])
+MODEL = "model"
+"""Name of the language model among the sources."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fusion:
-    """Weights of the experts.
+class Prior:
+    """Of a source's weight.
 
     Attributes:
-        model, vote: weights of the logarithms of their probabilities.
-        probe: weight of the probe's scores.
-        readings: labelled examples the weights were fitted on; 0: they are the prior's.
-
-    >>> evidence = Evidence(np.array([[0.6, 0.4]]), np.array([[0.3, 0.7]]), np.array([[0.4, 0.6]]))
-    >>> Fusion(1.0, 0.0, 0.0, 0).apply(evidence).round(2).tolist()
-    [[0.6, 0.4]]
-    >>> Fusion(1.0, 1.0, 0.0, 0).apply(evidence).round(2).tolist()
-    [[0.39, 0.61]]
+        beside: weight beside the model.
+        alone: weight among the experts alone.
+        spread: standard deviation of the weight.
     """
 
-    model: float
-    vote: float
-    probe: float
-    readings: int = 0
-
-    def apply(self, evidence: Evidence) -> Floats:
-        """Fused distributions, shape (n, L). Experts of weight 0 are not looked at."""
-        return softmax(_logits((self.model, self.vote, self.probe), evidence))
+    beside: float
+    alone: float
+    spread: float
 
 
-PRIOR = Fusion(0.7, 0.5, 4.0)
+PRIORS = {
+    MODEL: Prior(0.7, 0.0, 0.15),
+    "vote": Prior(0.5, 0.7, 0.15),
+    "probe": Prior(4.0, 5.0, 1.0),
+}
 """The weights before any reading: the best of a few on six development sets with 32 labels."""
 
-SPREAD = (0.15, 0.15, 1.0)
-"""Standard deviations of the prior, in the order model, vote, probe."""
+OTHER_PRIOR = Prior(0.5, 0.7, 0.15)
+"""Of an expert that is not in :data:`PRIORS`."""
 
 SCALE_SPREAD = 0.5
 """Standard deviation of the prior on the logarithm of the scale of all weights."""
 
 PER_LABEL = 5
-"""Left out, an example of a label with fewer than this many takes so much of what the experts know
-of the label with it that they look worse than they will be: it says nothing of their weights."""
+"""Left out, an example of a label with fewer than this many takes so much of what the experts
+learned of the label with it that they look worse than they will be: it is not used for weights."""
 
-PRIOR_CHEAP = Fusion(0.0, 0.7, 5.0)
-"""The same for the cheap experts alone, which answer where the model is not asked."""
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Log-probabilities of every source for n rows, over L labels.
+
+    Attributes:
+        scores: source → table of shape (n, L), unnormalised. The language model is ``model``; it
+            is absent where it was not asked.
+    """
+
+    scores: Mapping[str, Floats]
+
+    @classmethod
+    def of(cls, opinions: Sequence[Opinion], model: ArrayLike | None = None) -> Self:
+        """From the experts' opinions on rows and the model's calibrated probabilities.
+
+        >>> Evidence.of([Opinion({"vote": (0.0, -1.0)})], [[0.5, 0.5]]).scores["vote"].shape
+        (1, 2)
+        """
+        scores = {} if model is None else {MODEL: log_scores(model)}
+        for name in opinions[0].scores if opinions else ():
+            scores[name] = np.array([opinion.scores[name] for opinion in opinions])
+        return cls(scores)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, L)."""
+        return next((table.shape for table in self.scores.values()), (0, 0))
+
+    def part(self, rows: NDArray[np.int64]) -> Evidence:
+        """The evidence of some rows."""
+        return Evidence({name: table[rows] for name, table in self.scores.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Fusion:
+    """A weighted sum of log-probabilities.
+
+    Attributes:
+        weights: of each source's log-probabilities.
+        readings: labelled examples the weights were fitted on; 0: they are the prior's.
+
+    >>> evidence = Evidence({"model": np.log([[0.6, 0.4]]), "vote": np.log([[0.3, 0.7]])})
+    >>> Fusion({"model": 1.0}).apply(evidence).round(2).tolist()
+    [[0.6, 0.4]]
+    >>> Fusion({"model": 1.0, "vote": 1.0}).apply(evidence).round(2).tolist()
+    [[0.39, 0.61]]
+    """
+
+    weights: Mapping[str, float]
+    readings: int = 0
+
+    def apply(self, evidence: Evidence) -> Floats:
+        """Fused distributions, shape (n, L). Sources of weight 0 may be absent.
+
+        Raises:
+            KeyError: a source with a weight is absent.
+        """
+        return softmax(_logits(self.weights, evidence))
+
+
+def prior_fusion(experts: Iterable[str], *, model: bool = True) -> Fusion:
+    """The weights before any reading, of the model with some experts or of these alone.
+
+    >>> prior_fusion(["vote", "probe"])
+    Fusion(weights={'model': 0.7, 'vote': 0.5, 'probe': 4.0}, readings=0)
+    >>> prior_fusion(["vote", "probe"], model=False).weights
+    {'vote': 0.7, 'probe': 5.0}
+    """
+    names = [MODEL, *experts] if model else experts
+    priors = {name: PRIORS.get(name, OTHER_PRIOR) for name in names}
+    return Fusion({name: p.beside if model else p.alone for name, p in priors.items()})
 
 
 def fit_fusion(
     evidence: Evidence,
     labels: Sequence[int] | NDArray[np.int64],
-    prior: Fusion = PRIOR,
+    prior: Fusion,
     usable: NDArray[np.bool_] | None = None,
 ) -> Fusion:
     """The weights with the least log loss under the prior, none below 0.
@@ -104,7 +147,8 @@ def fit_fusion(
 
     Args:
         evidence: leave-one-out, of labelled examples.
-        labels: positions of the true labels, one a row.
+        labels: positions of the true labels, one per row.
+        prior: of the weights.
         usable: which rows count (see :data:`PER_LABEL`); ``None``: all. With fewer than
             :data:`~ecomfs.calibration.calibrate.MINIMUM` of them the weights are the prior's.
     """
@@ -115,45 +159,35 @@ def fit_fusion(
         evidence, truth = evidence.part(np.flatnonzero(usable)), truth[usable]
     if len(truth) < MINIMUM:
         return prior
-    start = np.array([prior.model, prior.vote, prior.probe])
-    free = start > 0
+    free = [name for name, weight in prior.weights.items() if weight > 0]
+    start = np.array([prior.weights[name] for name in free])
+    spread = np.array([PRIORS.get(name, OTHER_PRIOR).spread for name in free])
 
-    def weights(moves: Floats) -> Floats:
+    def weights(moves: Floats) -> dict[str, float]:
         """From moves in standard deviations; the last one is the scale's."""
-        full = np.zeros(3)
-        full[free] = np.maximum(start[free] + np.array(SPREAD)[free] * moves[:-1], 0.0)
-        return full * float(np.exp(SCALE_SPREAD * moves[-1]))
+        moved = np.maximum(start + spread * moves[:-1], 0.0)
+        found = (moved * float(np.exp(SCALE_SPREAD * moves[-1]))).tolist()
+        return {**prior.weights, **dict(zip(free, found, strict=True))}
 
     def loss(moves: Floats) -> float:
         p = softmax(_logits(weights(moves), evidence))[np.arange(len(truth)), truth]
         away = (moves**2).sum() / (2 * len(truth))
         return float(away - np.log(np.maximum(p, FLOOR)).mean())
 
-    found = minimize(
-        loss,
-        np.zeros(free.sum() + 1),
-        method="Nelder-Mead",
-        options={"xatol": 1e-3, "fatol": 1e-6, "initial_simplex": _simplex(int(free.sum()) + 1)},
-    )
-    model, vote, probe = (float(w) for w in weights(found.x))
-    return replace(prior, model=model, vote=vote, probe=probe, readings=len(truth))
+    size = len(free) + 1
+    # A first simplex of half a standard deviation per side: from zeros the default is tiny.
+    simplex = np.vstack([np.zeros(size), 0.5 * np.eye(size)])
+    options = {"xatol": 1e-3, "fatol": 1e-6, "initial_simplex": simplex}
+    found = minimize(loss, np.zeros(size), method="Nelder-Mead", options=options)
+    return Fusion(weights(found.x), len(truth))
 
 
-def _simplex(size: int) -> Floats:
-    """A first simplex of half a standard deviation a side: from zeros the default is tiny."""
-    return np.vstack([np.zeros(size), 0.5 * np.eye(size)])
-
-
-def _logits(weights: Sequence[float] | Floats, evidence: Evidence) -> Floats:
-    out = np.zeros_like(evidence.vote, dtype=np.float64)
-    model, vote, probe = weights
-    if model:
-        out += model * np.log(np.maximum(evidence.model, FLOOR))
-    if vote:
-        out += vote * np.log(np.maximum(evidence.vote, FLOOR))
-    if probe:
-        out += probe * evidence.probe
+def _logits(weights: Mapping[str, float], evidence: Evidence) -> Floats:
+    out = np.zeros(evidence.shape)
+    for name, weight in weights.items():
+        if weight:
+            out += weight * evidence.scores[name]
     return out
 
 
-__all__ = ["PER_LABEL", "PRIOR", "PRIOR_CHEAP", "Evidence", "Fusion", "fit_fusion"]
+__all__ = ["MODEL", "PER_LABEL", "PRIORS", "Evidence", "Fusion", "fit_fusion", "prior_fusion"]

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from ecomfs.calibration.calibrate import Floats
+
 MINIMUM = 20
 """Fewer rows cannot tell one new row in twenty."""
 

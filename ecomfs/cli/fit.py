@@ -85,15 +85,15 @@ def print_profile(profile: Profile) -> None:
         table.add_row(step, f"{loss:.3f}", f"{found['accuracy'][step]:.1%}")
     console.print(table)
     if profile.fusion is not None:
-        w = profile.fusion.accounts[0]
+        weights = profile.fusion.components[0].weights
         console.print(
-            f"weights: model {w.model:.2f}, neighbours {w.vote:.2f}, probe {w.probe:.2f}",
+            "weights: " + ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items()),
             highlight=False,
         )
-        who = ("all together", "the experts alone", "the model alone", "nobody: the label shares")
-        believed = zip(who, profile.fusion.beliefs, strict=True)
+        components = ("all together", "the experts alone", "the model alone", "the label shares")
+        averaged = zip(components, profile.fusion.weights, strict=True)
         console.print(
-            "who knows: " + ", ".join(f"{name} {belief:.0%}" for name, belief in believed),
+            "averaged: " + ", ".join(f"{name} {weight:.0%}" for name, weight in averaged),
             highlight=False,
         )
     for line in (*promised(found), *(f"note: {text}" for text in found["notes"])):

@@ -110,9 +110,9 @@ class Promises:
         """
         if not self.asked:
             return
-        from ecomfs.fit import Wanted
+        from ecomfs.fit import Guarantees
 
-        Wanted(fitting.fusion, **self.options())
+        Guarantees(fitting.fusion, **self.options())
         first = self.asked[0]
         if fitting.profile is not None:
             raise ConfigError(

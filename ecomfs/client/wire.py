@@ -136,7 +136,7 @@ def explanation(answer: Mapping[str, Any], url: str) -> Explanation:
     Raises:
         EngineResponseError: as :func:`predictions`.
     """
-    from ecomfs.pipeline import Case, Explanation
+    from ecomfs.pipeline import Explanation, RowState
 
     try:
         prediction = _prediction(answer["prediction"])
@@ -152,7 +152,7 @@ def explanation(answer: Mapping[str, Any], url: str) -> Explanation:
                 dropped=told["prompt"]["dropped"],
                 cut=told["prompt"]["cut"],
             )
-        case = Case(
+        state = RowState(
             prediction.id,
             told["language"],
             demonstrations,
@@ -172,7 +172,7 @@ def explanation(answer: Mapping[str, Any], url: str) -> Explanation:
             )
     except (KeyError, TypeError, ValueError) as error:
         raise _strange(url, error) from error
-    return Explanation(case, posterior, prediction, labels)
+    return Explanation(state, posterior, prediction, labels)
 
 
 def _prediction(p: Mapping[str, Any]) -> Prediction:

@@ -25,15 +25,15 @@ from ecomfs.estimators.base import Estimator, OpenedElsewhere
 from ecomfs.estimators.inputs import Examples, Rows, as_rows, columns, given_examples, row_ids
 from ecomfs.estimators.meaning import LabelReading, numbered_by_sklearn
 from ecomfs.features import Rendering
-from ecomfs.fit import Plan, Profile, Wanted, fit_pipeline
+from ecomfs.fit import FitPlan, Guarantees, Profile, fit_pipeline
 from ecomfs.pipeline import (
     Explanation,
-    Kept,
     LanguageChoice,
     Options,
     Pipeline,
     ReadoutChoice,
     SimilarityChoice,
+    StoredPipeline,
     TemplateChoice,
     check_templates,
     influences,
@@ -66,7 +66,7 @@ class FewShotClassifier(Estimator):
         tune: readings to spend on choosing k and the read-out leave-one-out; 0: none.
         fusion: whether the neighbours' vote and a linear probe speak beside the model.
         max_loss, precision, coverage, novel_below: promises to fit thresholds for; see
-            :class:`ecomfs.fit.Wanted`.
+            :class:`ecomfs.fit.Guarantees`.
         profile: what an earlier fit found (a file, or ``profile_``): used as it is, and ``fit``
             reads nothing.
         fields: card field → column, where the names differ.
@@ -239,7 +239,7 @@ class FewShotClassifier(Estimator):
     def _adopt(self, pipeline: Pipeline) -> None:
         # By label in the label space, in the order of ``classes_``.
         self._classes = self._labels.given.classes(pipeline.space.names)
-        self._kept = Kept.of(pipeline)
+        self._kept = StoredPipeline.of(pipeline)
         self.classes_ = self._labels.given.array(list(self._classes.values()))
         self.meanings_ = {
             self._classes[label.name]: label.spec.name if label.spec else label.name
@@ -354,11 +354,13 @@ class FewShotClassifier(Estimator):
             seed=self.seed,
         )
 
-    def _plan(self) -> Plan:
+    def _plan(self) -> FitPlan:
         profile = self.profile
-        wanted = Wanted(self.fusion, self.max_loss, self.precision, self.coverage, self.novel_below)
-        return Plan(
-            wanted,
+        guarantees = Guarantees(
+            self.fusion, self.max_loss, self.precision, self.coverage, self.novel_below
+        )
+        return FitPlan(
+            guarantees,
             self.calibration_size,
             self.tune,
             profile=Profile.load(profile) if isinstance(profile, str | Path) else profile,

@@ -1,5 +1,16 @@
 """A row to a distribution over the labels without a language model."""
 
-from ecomfs.experts.experts import NEIGHBOURS, Experts, Opinion
+from ecomfs.experts.expert import NEIGHBOURS, Expert, ExpertData
+from ecomfs.experts.experts import EXPERTS, Experts
+from ecomfs.experts.probe import RidgeProbe
+from ecomfs.experts.vote import NeighbourVote
 
-__all__ = ["NEIGHBOURS", "Experts", "Opinion"]
+__all__ = [
+    "EXPERTS",
+    "NEIGHBOURS",
+    "Expert",
+    "ExpertData",
+    "Experts",
+    "NeighbourVote",
+    "RidgeProbe",
+]

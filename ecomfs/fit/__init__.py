@@ -1,19 +1,19 @@
 """A pool to a fitted pipeline: choices made leave-one-out, and the profile that keeps them."""
 
 from ecomfs.fit.fitting import Fitted, calibrate, fit
+from ecomfs.fit.guarantees import Guarantees
 from ecomfs.fit.profile import Profile
-from ecomfs.fit.promises import Wanted
 from ecomfs.fit.remarks import rare_labels
-from ecomfs.fit.run import Plan, ProfileWarning, fit_pipeline
+from ecomfs.fit.run import FitPlan, ProfileWarning, fit_pipeline
 from ecomfs.fit.tune import Candidate, tune
 
 __all__ = [
     "Candidate",
+    "FitPlan",
     "Fitted",
-    "Plan",
+    "Guarantees",
     "Profile",
     "ProfileWarning",
-    "Wanted",
     "calibrate",
     "fit",
     "fit_pipeline",

@@ -19,24 +19,24 @@ from ecomfs.calibration import (
     MINIMUM,
     MODEL_ALONE,
     PER_LABEL,
-    PRIOR,
-    PRIOR_CHEAP,
+    Blend,
+    DecisionPolicy,
     Evidence,
-    Policy,
+    Floats,
     Threshold,
     cross_calibrated,
     cross_fitted,
     fit_blend,
     fit_calibration,
+    prior_fusion,
 )
 from ecomfs.core.progress import FITTING, Progress, silent
 from ecomfs.experts import Experts
-from ecomfs.fit.promises import Kept, Reading, Wanted, promise
+from ecomfs.fit.guarantees import Guarantees, LeftOut, skip_by, with_thresholds
 from ecomfs.fit.remarks import adds_nothing
 from ecomfs.pipeline import Pipeline
 from ecomfs.types import Example
 
-Floats = NDArray[np.float64]
 CHUNK = 16
 """Most readings between two reports of progress."""
 
@@ -52,7 +52,7 @@ class Fitted:
             look a little better than they are; those of the experts and the fused ones are
             cross-fitted.
         accuracy: share of right answers after each step.
-        skip, accept: thresholds, with what was seen; ``None``: not wanted, or not supported.
+        skip, accept: thresholds, with what was seen; ``None``: not asked for, or not supported.
         notes: what the user should know, one line each.
     """
 
@@ -65,47 +65,52 @@ class Fitted:
 
 
 async def calibrate(pipeline: Pipeline, examples: Sequence[Example]) -> Pipeline:
-    """:func:`fit` with nothing wanted but each language's calibration and the fusion."""
-    return (await fit(pipeline, examples, Wanted()))[0]
+    """:func:`fit` of each language's calibration and the fusion, without guarantees."""
+    return (await fit(pipeline, examples, Guarantees()))[0]
 
 
 async def fit(
     pipeline: Pipeline,
     examples: Sequence[Example],
-    wanted: Wanted,
+    guarantees: Guarantees,
     progress: Progress = silent,
 ) -> tuple[Pipeline, Fitted]:
-    """Read examples leave-one-out and fit what is wanted.
+    """Read examples leave-one-out and fit calibration, fusion and thresholds.
 
     Args:
-        examples: of the pool; one reading each. Readings that fail, and text read-outs (whose
-            posterior says nothing of the other labels), are left out.
-        progress: told of readings done and to do.
+        examples: of the pool; one reading each. Readings that fail, and text read-outs (which
+            give no probabilities of the other labels), are left out.
+        guarantees: what the fit shall provide.
+        progress: called with readings done and to do.
 
     Returns:
         The pipeline with everything applied, and what was found.
     """
     experts = None
-    if wanted.fusion and pipeline.retriever is not None:
+    if guarantees.fusion and pipeline.retriever is not None:
         experts = Experts(pipeline.retriever, pipeline.space.names)
-    bare = replace(pipeline, experts=experts or pipeline.experts, policy=Policy())
+    bare = replace(pipeline, experts=experts or pipeline.experts, policy=DecisionPolicy())
     found, _ = await read_left_out(bare, examples, progress)
-    kept = [reading for reading in found if reading is not None]
-    truth = np.array([label for label, _, _ in kept], dtype=np.int64)
-    calibrated, model, unseen = _calibrated(bare, kept)
+    readings = [reading for reading in found if reading is not None]
+    truth = np.array([reading.label for reading in readings], dtype=np.int64)
+    calibrated, model, unseen = _calibrated(bare, readings)
+    steps = {"read": np.array([r.posterior.probabilities for r in readings]), "calibrated": model}
     notes: list[str] = []
-    policy, fused = Policy(), model
-    if experts is not None and (len(kept) or not examples):
-        policy, fused = _fused(experts, kept, unseen, truth, notes)
-    steps = {"read": np.array([p.probabilities for _, _, p in kept]), "calibrated": model}
-    if policy.fusion is not None and experts is not None and kept:
-        steps |= {"experts": _alone(experts, kept, policy.fusion.shares), "fused": fused}
-        remark = adds_nothing(policy.fusion, steps["experts"], fused, truth)
-        notes += [remark] if remark else []
-    loss = {name: _loss(p, truth) for name, p in steps.items() if kept}
-    right = {name: _right(p, truth) for name, p in steps.items() if kept}
-    policy, skip, accept = promise(policy, experts, kept, fused, truth, wanted, notes)
-    report = Fitted(len(kept), loss, right, skip, accept, tuple(notes))
+    policy, fused, skip = DecisionPolicy(), model, None
+    if experts is not None and (len(readings) or not examples):
+        cheap, answers, labels = _experts_alone(experts)
+        fusion, fused = _fused(experts, cheap, readings, unseen, truth, notes)
+        policy = DecisionPolicy(fusion=fusion, cheap=cheap)
+        if readings:
+            steps |= {"experts": _answers_for(experts, cheap, answers, readings), "fused": fused}
+            remark = adds_nothing(fusion, steps["experts"], fused, truth)
+            notes += [remark] if remark else []
+        skip = skip_by(guarantees, answers, labels, notes)
+        policy = replace(policy, skip_from=None if skip is None else skip.value)
+    loss = {name: _loss(p, truth) for name, p in steps.items() if readings}
+    right = {name: _right(p, truth) for name, p in steps.items() if readings}
+    policy, accept = with_thresholds(policy, readings, fused, truth, guarantees, notes)
+    report = Fitted(len(readings), loss, right, skip, accept, tuple(notes))
     return replace(calibrated, policy=policy), report
 
 
@@ -113,9 +118,9 @@ async def read_left_out(
     pipeline: Pipeline,
     examples: Sequence[Example],
     progress: Progress = silent,
-) -> tuple[list[Reading | None], float]:
+) -> tuple[list[LeftOut | None], float]:
     """Read examples of the pool as if they were new; ``None`` for a reading that fails, or whose
-    posterior says nothing of the other labels. And the mean number of prompt tokens."""
+    posterior has no probabilities of the other labels. And the mean number of prompt tokens."""
     traces = []
     # A quarter of what the engine reads at once: on a small machine one of these takes seconds.
     size = min(CHUNK, max(4, pipeline.engine.capabilities.batch // 4))
@@ -129,74 +134,91 @@ async def read_left_out(
             leave_self_out=True,
         )
     progress(FITTING, len(examples), len(examples))
-    out: list[Reading | None] = []
-    for example, (case, posterior, _) in zip(examples, traces, strict=True):
-        known = (
-            posterior is not None and posterior.probabilities and (posterior.label_mass is not None)
-        )
+    out: list[LeftOut | None] = []
+    for example, (state, posterior, _) in zip(examples, traces, strict=True):
         label = pipeline.space.require(example.label, example.id)
-        out.append((label, case, posterior) if known and posterior is not None else None)
+        if posterior is None or not posterior.probabilities or posterior.label_mass is None:
+            out.append(None)
+        else:
+            out.append(LeftOut(label, state, posterior))
     tokens = [prediction.prompt_tokens for _, _, prediction in traces]
     return out, float(np.mean(tokens)) if tokens else 0.0
 
 
-def _calibrated(pipeline: Pipeline, kept: Kept) -> tuple[Pipeline, Floats, Floats]:
+def _calibrated(pipeline: Pipeline, readings: Sequence[LeftOut]) -> tuple[Pipeline, Floats, Floats]:
     """Each language's calibration, the calibrated distributions of the readings, and the same
-    with each half of them calibrated as the other half says: an honest look at the model."""
-    voices = dict(pipeline.voices)
-    model = np.empty((len(kept), len(pipeline.space)))
+    with each half of them calibrated by the other half, as new rows are."""
+    setups = dict(pipeline.setups)
+    model = np.empty((len(readings), len(pipeline.space)))
     unseen = model.copy()
-    for language, voice in pipeline.voices.items():
-        mine = [i for i, (_, case, _) in enumerate(kept) if case.language == language]
-        read = [kept[i][2].probabilities for i in mine]
-        labels = [kept[i][0] for i in mine]
+    for language, setup in pipeline.setups.items():
+        mine = [i for i, reading in enumerate(readings) if reading.state.language == language]
+        read = [readings[i].posterior.probabilities for i in mine]
+        labels = [readings[i].label for i in mine]
         found = fit_calibration(read, labels)
-        voices[language] = replace(voice, calibration=found)
+        setups[language] = replace(setup, calibration=found)
         if mine:
-            model[mine] = read if found is None else [found.apply(p) for p in read]
+            model[mine] = read if found is None else found.apply(read)
             unseen[mine] = cross_calibrated(read, labels)
-    return replace(pipeline, voices=voices), model, unseen
+    return replace(pipeline, setups=setups), model, unseen
+
+
+def _shares(labels: NDArray[np.int64], size: int) -> tuple[NDArray[np.int64], list[float]]:
+    """Examples per label, and the share of each label with one example of every label added."""
+    counts = np.bincount(labels, minlength=size)
+    return counts, ((counts + 1.0) / (counts + 1.0).sum()).tolist()
+
+
+def _experts_alone(experts: Experts) -> tuple[Blend, Floats, NDArray[np.int64]]:
+    """How the experts answer without the model, their cross-fitted leave-one-out answers for the
+    pool's own examples, and the labels of these."""
+    scores, labels = experts.own()
+    counts, shares = _shares(labels, len(experts.data.labels))
+    usable = (counts >= PER_LABEL)[labels]
+    prior = prior_fusion(experts.names, model=False)
+    cheap = fit_blend(Evidence(scores), labels, shares, prior, usable=usable)
+    answers = cross_fitted(Evidence(scores), labels, shares, prior, usable=usable)
+    return cheap, answers, labels
 
 
 def _fused(
-    experts: Experts, kept: Kept, model: Floats, truth: NDArray[np.int64], notes: list[str]
-) -> tuple[Policy, Floats]:
+    experts: Experts,
+    cheap: Blend,
+    readings: Sequence[LeftOut],
+    model: Floats,
+    truth: NDArray[np.int64],
+    notes: list[str],
+) -> tuple[Blend, Floats]:
     """How model and experts answer together, and cross-fitted distributions of the readings."""
-    votes, scores, labels = experts.own()
-    counts = np.bincount(labels, minlength=len(experts.labels))
-    shares = ((counts + 1.0) / (counts + 1.0).sum()).tolist()
-    known = counts >= PER_LABEL
-    alone = Evidence(np.full_like(votes, np.nan), votes, scores)
-    cheap = fit_blend(alone, labels, shares, PRIOR_CHEAP, usable=known[labels])
-    if known[truth].sum() < MINIMUM:
+    _, labels = experts.own()
+    counts, shares = _shares(labels, len(experts.data.labels))
+    usable = (counts >= PER_LABEL)[truth]
+    if usable.sum() < MINIMUM:
         notes.append(
-            f"{known[truth].sum()} readings of labels with {PER_LABEL} examples or more are too "
+            f"{usable.sum()} readings of labels with {PER_LABEL} examples or more are too "
             "few to weigh the experts: they have the weights that were best on development sets"
         )
-    opinions = [case.opinion for _, case, _ in kept]
-    size = (len(kept), len(experts.labels))
-    evidence = Evidence(
-        model,
-        np.array([o.vote for o in opinions if o is not None]).reshape(size),
-        np.array([o.probe for o in opinions if o is not None]).reshape(size),
-    )
-    accounts = (cheap.accounts[0], MODEL_ALONE)
-    fusion = fit_blend(evidence, truth, shares, PRIOR, accounts, known[truth])
-    policy = Policy(fusion=fusion, cheap=cheap)
-    if not len(kept):
-        return policy, model
-    return policy, cross_fitted(evidence, truth, shares, PRIOR, accounts, known[truth])
+    opinions = [r.state.opinion for r in readings if r.state.opinion is not None]
+    evidence = Evidence.of(opinions, model)
+    prior, others = prior_fusion(experts.names), (cheap.components[0], MODEL_ALONE)
+    fusion = fit_blend(evidence, truth, shares, prior, others, usable)
+    if not readings:
+        return fusion, model
+    return fusion, cross_fitted(evidence, truth, shares, prior, others, usable)
 
 
-def _alone(experts: Experts, kept: Kept, shares: Sequence[float]) -> Floats:
-    """What the experts answer without the model to the examples that were read: leave-one-out,
-    and fitted as they would be if they answered alone."""
-    votes, scores, labels = experts.own()
-    known = np.bincount(labels, minlength=len(experts.labels)) >= PER_LABEL
-    evidence = Evidence(np.full_like(votes, np.nan), votes, scores)
-    answers = cross_fitted(evidence, labels, shares, PRIOR_CHEAP, usable=known[labels])
-    place = {example.id: i for i, example in enumerate(experts.retriever.examples)}
-    return answers[[place[case.id] for _, case, _ in kept]]
+def _answers_for(
+    experts: Experts, cheap: Blend, answers: Floats, readings: Sequence[LeftOut]
+) -> Floats:
+    """The experts' leave-one-out answers without the model for the readings: cross-fitted where
+    the example is one that they were weighed on."""
+    out = cheap.apply(Evidence.of([r.state.opinion for r in readings if r.state.opinion]))
+    examples = experts.data.retriever.examples
+    rows = {examples[p].id: row for row, p in enumerate(experts.data.places.tolist())}
+    for place, reading in enumerate(readings):
+        if (row := rows.get(reading.state.id)) is not None:
+            out[place] = answers[row]
+    return out
 
 
 def _loss(p: Floats, truth: NDArray[np.int64]) -> float:

@@ -1,7 +1,7 @@
 """A profile: everything a fit found, in a file a person can read.
 
-A run with a profile reads nothing leave-one-out; it applies what the profile says. The profile
-knows what it was fitted on, and says so when that is no longer what is used.
+A run with a profile reads nothing leave-one-out; it applies what the profile holds. The profile
+records what it was fitted on, so that a difference from what is used now is reported.
 """
 
 from __future__ import annotations
@@ -15,11 +15,18 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ecomfs.calibration import Blend, Calibration, Fusion, Novelty, Policy
+from ecomfs.calibration import (
+    MODEL,
+    Blend,
+    Calibration,
+    DecisionPolicy,
+    Fusion,
+    Novelty,
+)
 from ecomfs.errors import ConfigError, MissingFileError
 from ecomfs.experts import Experts
 from ecomfs.fit.fitting import Fitted
-from ecomfs.fit.promises import Wanted
+from ecomfs.fit.guarantees import Guarantees
 from ecomfs.io import read_text, write_text
 from ecomfs.pipeline import Pipeline
 from ecomfs.readout import CHAIN, StepName
@@ -59,20 +66,18 @@ class LanguageCalibration(_Strict):
     readings: int
 
 
-class Weights(_Strict):
-    """Weights of the experts; see :class:`ecomfs.calibration.fusion.Fusion`."""
+class FusionWeights(_Strict):
+    """A fusion model; see :class:`ecomfs.calibration.fusion.Fusion`. Weights by source."""
 
-    model: float
-    vote: float
-    probe: float
+    weights: dict[str, float]
     readings: int
 
 
-class Blended(_Strict):
-    """Accounts of who knows; see :class:`ecomfs.calibration.blend.Blend`. Shares by label."""
+class BlendWeights(_Strict):
+    """See :class:`ecomfs.calibration.blend.Blend`. Shares by label."""
 
-    accounts: tuple[Weights, ...]
-    beliefs: tuple[float, ...]
+    components: tuple[FusionWeights, ...]
+    weights: tuple[float, ...]
     shares: dict[str, float]
 
     @classmethod
@@ -81,8 +86,11 @@ class Blended(_Strict):
         if blend is None:
             return None
         return cls(
-            accounts=tuple(Weights(**asdict(account)) for account in blend.accounts),
-            beliefs=blend.beliefs,
+            components=tuple(
+                FusionWeights(weights=dict(c.weights), readings=c.readings)
+                for c in blend.components
+            ),
+            weights=blend.weights,
             shares=dict(zip(names, blend.shares, strict=True)),
         )
 
@@ -91,10 +99,14 @@ class Blended(_Strict):
         least = min(self.shares.values())
         shares = [self.shares.get(name, least) for name in names]
         return Blend(
-            tuple(Fusion(**account.model_dump()) for account in self.accounts),
-            self.beliefs,
+            tuple(Fusion(c.weights, c.readings) for c in self.components),
+            self.weights,
             tuple(share / sum(shares) for share in shares),
         )
+
+    def sources(self) -> set[str]:
+        """Everything that has a weight."""
+        return {name for c in self.components for name, weight in c.weights.items() if weight}
 
 
 class NoveltyReference(_Strict):
@@ -116,29 +128,29 @@ class Profile(_Strict):
         readout: language → how the answer is read.
         calibration: by language; absent where too little was read.
         fusion, cheap, skip_from, accept_from, set_from, novelty, novel_below: see
-            :class:`ecomfs.calibration.decision.Policy`.
-        wanted: what was asked to be promised.
+            :class:`ecomfs.calibration.decision.DecisionPolicy`.
+        guarantees: what was asked for.
         found: readings, log loss and accuracy after each step, notes.
     """
 
-    format: Literal[2] = 2
+    format: Literal[3] = 3
     task: str
     fitted_on: FittedOn
     k: int = Field(ge=0)
     readout: dict[Language, str]
     calibration: dict[Language, LanguageCalibration] = {}
-    fusion: Blended | None = None
-    cheap: Blended | None = None
+    fusion: BlendWeights | None = None
+    cheap: BlendWeights | None = None
     skip_from: float | None = None
     accept_from: float | None = None
     set_from: float | None = None
     novelty: NoveltyReference | None = None
     novel_below: float | None = None
-    wanted: dict[str, Any] = {}
+    guarantees: dict[str, Any] = {}
     found: dict[str, Any] = {}
 
     @classmethod
-    def of(cls, pipeline: Pipeline, fitted: Fitted, wanted: Wanted) -> Self:
+    def of(cls, pipeline: Pipeline, fitted: Fitted, guarantees: Guarantees) -> Self:
         """The profile of a pipeline that was just fitted."""
         names, policy = pipeline.space.names, pipeline.policy
         calibration = {
@@ -148,23 +160,23 @@ class Profile(_Strict):
                 temperature=found.temperature,
                 readings=found.readings,
             )
-            for language, voice in pipeline.voices.items()
-            if (found := voice.calibration) is not None
+            for language, setup in pipeline.setups.items()
+            if (found := setup.calibration) is not None
         }
         return cls(
             task=pipeline.card.name,
             fitted_on=_fitted_on(pipeline),
             k=pipeline.k,
-            readout={language: voice.readout.name for language, voice in pipeline.voices.items()},
+            readout={language: setup.readout.name for language, setup in pipeline.setups.items()},
             calibration=calibration,
-            fusion=Blended.of(policy.fusion, names),
-            cheap=Blended.of(policy.cheap, names),
+            fusion=BlendWeights.of(policy.fusion, names),
+            cheap=BlendWeights.of(policy.cheap, names),
             skip_from=policy.skip_from,
             accept_from=policy.accept_from,
             set_from=policy.set_from,
             novelty=None if policy.novelty is None else NoveltyReference(**asdict(policy.novelty)),
             novel_below=policy.novel_below,
-            wanted=asdict(wanted),
+            guarantees=asdict(guarantees),
             found=json.loads(json.dumps(asdict(fitted))),  # as it will be when it is read again
         )
 
@@ -186,6 +198,11 @@ class Profile(_Strict):
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
+            if (older := _format(text)) not in (None, 3):
+                raise ConfigError(
+                    f"{path}: a profile of format {older}, and this version reads format 3",
+                    hint="fit again: ecomfs fit",
+                ) from error
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"])
             raise ConfigError(
@@ -233,30 +250,42 @@ class Profile(_Strict):
             out.append(f"fitted with similarity {then.similarity}, used with {now.similarity}")
         if self.k != pipeline.k:
             out.append(f"fitted with k = {self.k}, used with k = {pipeline.k}")
-        for language, voice in pipeline.voices.items():
-            if self.readout.get(language, voice.readout.name) != voice.readout.name:
+        for language, setup in pipeline.setups.items():
+            if self.readout.get(language, setup.readout.name) != setup.readout.name:
                 out.append(
-                    f"fitted with read-out {self.readout[language]}, used with {voice.readout.name}"
+                    f"fitted with read-out {self.readout[language]}, used with {setup.readout.name}"
                 )
         return out
 
     def apply(self, pipeline: Pipeline) -> Pipeline:
-        """The pipeline with what the profile says."""
+        """The pipeline with what the profile holds.
+
+        Raises:
+            ConfigError: the profile gives weight to an expert that this pool does not have.
+        """
         names = pipeline.space.names
-        voices = dict(pipeline.voices)
-        for language, voice in pipeline.voices.items():
+        setups = dict(pipeline.setups)
+        for language, setup in pipeline.setups.items():
             kept = self.calibration.get(language)
-            if kept is None or self.readout.get(language) != voice.readout.name:
+            if kept is None or self.readout.get(language) != setup.readout.name:
                 continue
             offsets = tuple(kept.offsets.get(name, 0.0) for name in names)
-            voices[language] = replace(
-                voice,
+            setups[language] = replace(
+                setup,
                 calibration=Calibration(offsets, kept.strength, kept.readings, kept.temperature),
             )
         experts = pipeline.experts
         if self.fusion is not None and pipeline.retriever is not None:
             experts = Experts(pipeline.retriever, names)
-        policy = Policy(
+            used = {
+                name for b in (self.fusion, self.cheap) if b is not None for name in b.sources()
+            }
+            if absent := sorted(used - {MODEL, *experts.names}):
+                raise ConfigError(
+                    f"the profile weighs the expert {absent[0]!r}, which this pool does not have",
+                    hint="fit again on this pool",
+                )
+        policy = DecisionPolicy(
             fusion=None if self.fusion is None else self.fusion.read(names),
             cheap=None if self.cheap is None else self.cheap.read(names),
             skip_from=self.skip_from,
@@ -265,7 +294,16 @@ class Profile(_Strict):
             novelty=None if self.novelty is None else Novelty(**self.novelty.model_dump()),
             novel_below=self.novel_below,
         )
-        return replace(pipeline, voices=voices, experts=experts, policy=policy)
+        return replace(pipeline, setups=setups, experts=experts, policy=policy)
+
+
+def _format(text: str) -> Any:
+    """The format that a file names; ``None``: none is given."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    return found.get("format") if isinstance(found, dict) else None
 
 
 def pool_hash(examples: Iterable[Example]) -> str:
@@ -282,7 +320,7 @@ def _fitted_on(pipeline: Pipeline) -> FittedOn:
     return FittedOn(
         engine=pipeline.engine.fingerprint,
         templates={
-            language: str(voice.builder.template.ref) for language, voice in pipeline.voices.items()
+            language: str(setup.builder.template.ref) for language, setup in pipeline.setups.items()
         },
         pool=pool_hash(examples),
         examples=len(examples),

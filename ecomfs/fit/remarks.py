@@ -1,5 +1,4 @@
-"""What a fit finds that its user should hear of: a model that adds nothing, labels that the pool
-makes unlikely."""
+"""Notes of a fit: a model that adds nothing, labels that the pool makes unlikely."""
 
 from __future__ import annotations
 
@@ -10,10 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ecomfs.calibration import MINIMUM, Blend
+from ecomfs.calibration import MINIMUM, MODEL, Blend, Floats
 from ecomfs.pipeline import Pipeline
 
-Floats = NDArray[np.float64]
 RARE = 1 / 3
 """A label is rare that has less than this part of an even share of the examples."""
 _NAMED = 6
@@ -48,11 +46,13 @@ def adds_nothing(fusion: Blend, experts: Floats, fused: Floats, truth: NDArray[n
     right = [(p.argmax(axis=1) == truth).astype(np.float64) for p in (experts, fused)]
     if _shown(losses[0] - losses[1]) or _shown(right[1] - right[0]):
         return ""
-    weight = f"weight {fusion.accounts[0].model:.2f}; " if fusion.accounts else ""
+    weight = ""
+    if fusion.components:
+        weight = f"weight {fusion.components[0].weights.get(MODEL, 0.0):.2f}; "
     return (
         f"{len(truth)} readings do not show that the model adds anything here: {weight}"
         f"leave-one-out the common answer has accuracy {right[1].mean():.1%} and log loss "
-        f"{losses[1].mean():.3f}, the experts alone, who cost nothing, {right[0].mean():.1%} and "
+        f"{losses[1].mean():.3f}, the experts alone, at no cost, {right[0].mean():.1%} and "
         f"{losses[0].mean():.3f}"
     )
 
@@ -74,7 +74,7 @@ def rare(labels: Sequence[str], names: Sequence[str]) -> str:
     """One line that says which labels the examples make unlikely; empty when there are none.
 
     Answers lean to labels with many examples: these are shown more often, and the shares of the
-    labels count where nobody knows an answer.
+    labels count where neither model nor experts are sure.
 
     Args:
         labels: of the examples.

@@ -14,8 +14,8 @@ from ecomfs.embed import Embedder
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import ConfigError
 from ecomfs.fit.fitting import fit
+from ecomfs.fit.guarantees import Guarantees
 from ecomfs.fit.profile import Profile
-from ecomfs.fit.promises import Wanted
 from ecomfs.fit.remarks import rare_labels
 from ecomfs.fit.tune import Candidate, tune
 from ecomfs.pipeline import Options, Pipeline, ReadoutChoice, build_pipeline
@@ -30,18 +30,18 @@ class ProfileWarning(UserWarning):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class FitPlan:
     """How a fit goes about it.
 
     Attributes:
-        wanted: what it shall provide.
+        guarantees: what it shall provide.
         readings: examples to read leave-one-out at most; 0: nothing is fitted.
         tune: readings to spend on choosing what the options leave open of k (the task's default,
             its half, its double) and read-out (words, codes); 0: they are as the options say.
         profile: what was fitted before, to be used as it is: nothing is read.
     """
 
-    wanted: Wanted = field(default_factory=Wanted)
+    guarantees: Guarantees = field(default_factory=Guarantees)
     readings: int = 48
     tune: int = 0
     profile: Profile | None = None
@@ -53,7 +53,7 @@ def fit_pipeline(
     engine: Engine,
     embedder: Embedder,
     options: Options,
-    plan: Plan,
+    plan: FitPlan,
     *,
     task: str | Path,
     pool_version: int = 0,
@@ -99,11 +99,11 @@ def fit_pipeline(
     chosen = sample_queries(examples, plan.readings, options.seed)
     if not chosen:
         return pipeline, options, None
-    pipeline, fitted = aio.run(fit(pipeline, chosen, plan.wanted, progress))
+    pipeline, fitted = aio.run(fit(pipeline, chosen, plan.guarantees, progress))
     rare = rare_labels(pipeline)
     notes += fitted.notes + ((rare,) if rare else ())
     fitted = replace(fitted, notes=notes)
-    return pipeline, options, Profile.of(pipeline, fitted, plan.wanted)
+    return pipeline, options, Profile.of(pipeline, fitted, plan.guarantees)
 
 
 def _candidates(card: TaskCard, options: Options, engine: Engine) -> list[Candidate]:
@@ -132,4 +132,4 @@ def _readout(name: str) -> ReadoutChoice:
     return cast(ReadoutChoice, name)
 
 
-__all__ = ["Plan", "ProfileWarning", "fit_pipeline"]
+__all__ = ["FitPlan", "ProfileWarning", "fit_pipeline"]

@@ -32,7 +32,7 @@ class Candidate:
         k: demonstrations a prompt.
         readout: a step of the read-out chain.
         loss: mean log loss of its calibrated leave-one-out readings; ``None`` before it was
-            tried, or when it cannot be used (``why`` says so).
+            tried, or when it cannot be used (see ``why``).
         accuracy: of these readings.
         tokens: mean prompt tokens.
     """
@@ -63,14 +63,14 @@ class Tuned:
 
     def text(self) -> str:
         """One line for a person."""
-        said = f"k {self.chosen.k}, {self.chosen.readout}: {self.note}"
+        chosen = f"k {self.chosen.k}, {self.chosen.readout}: {self.note}"
         if not self.readings:
-            return said
+            return chosen
         tried = ", ".join(
             f"k {c.k} {c.readout}: " + (c.why if c.loss is None else f"{c.loss:.3f}")
             for c in self.tried
         )
-        return f"{said} (log loss of each: {tried})"
+        return f"{chosen} (log loss of each: {tried})"
 
 
 async def tune(
@@ -88,7 +88,7 @@ async def tune(
         examples: to read, in a random order; each candidate reads the first
             ``budget // len(candidates)`` of them.
         budget: most readings in all.
-        progress: told of readings done and to do.
+        progress: called with readings done and to do.
 
     Raises:
         ConfigError: no candidate.
@@ -107,8 +107,8 @@ async def tune(
     losses: list[NDArray[np.float64] | None] = []
     tried: list[Candidate] = []
     for done, candidate in enumerate(candidates):
-        told = part(progress, TUNING, done * n, n * len(candidates))
-        outcome, loss = await _try(build, candidate, examples[:n], told)
+        inner = part(progress, TUNING, done * n, n * len(candidates))
+        outcome, loss = await _try(build, candidate, examples[:n], inner)
         tried.append(outcome)
         losses.append(loss)
     progress(TUNING, n * len(candidates), n * len(candidates))
@@ -132,10 +132,10 @@ async def _try(
     if len(answered) < len(examples):
         why = f"{len(examples) - len(answered)} of {len(examples)} readings gave no distribution"
         return Candidate(candidate.k, candidate.readout, why=why), None
-    truth = np.array([label for label, _, _ in answered])
-    read = [posterior.probabilities for _, _, posterior in answered]
+    truth = np.array([reading.label for reading in answered])
+    read = [reading.posterior.probabilities for reading in answered]
     calibration = fit_calibration(read, truth.tolist())
-    p = np.array(read if calibration is None else [calibration.apply(row) for row in read])
+    p = np.array(read) if calibration is None else calibration.apply(read)
     loss = -np.log(np.maximum(p[np.arange(len(truth)), truth], 1e-9))
     right = float((p.argmax(axis=1) == truth).mean())
     return Candidate(candidate.k, candidate.readout, float(loss.mean()), right, tokens), loss

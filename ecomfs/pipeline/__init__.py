@@ -5,12 +5,12 @@ from ecomfs.pipeline.build import (
     build_retriever,
     check_templates,
     load_template,
+    prompt_languages,
     scores,
-    spoken_languages,
 )
 from ecomfs.pipeline.explain import Explanation
 from ecomfs.pipeline.influence import influences
-from ecomfs.pipeline.language_setup import Voice
+from ecomfs.pipeline.language_setup import LabelShortlist, LanguageSetup
 from ecomfs.pipeline.options import (
     LanguageChoice,
     Options,
@@ -18,28 +18,30 @@ from ecomfs.pipeline.options import (
     SimilarityChoice,
     TemplateChoice,
 )
-from ecomfs.pipeline.pipeline import ANSWER_TOKENS, Case, Pipeline
-from ecomfs.pipeline.refresh import Kept, refreshed, same_engine
+from ecomfs.pipeline.pipeline import ANSWER_TOKENS, Pipeline, RowState
+from ecomfs.pipeline.refresh import StoredPipeline, refreshed, same_engine
 
 __all__ = [
     "ANSWER_TOKENS",
-    "Case",
     "Explanation",
-    "Kept",
+    "LabelShortlist",
     "LanguageChoice",
+    "LanguageSetup",
     "Options",
     "Pipeline",
     "ReadoutChoice",
+    "RowReading",
+    "RowState",
     "SimilarityChoice",
+    "StoredPipeline",
     "TemplateChoice",
-    "Voice",
     "build_pipeline",
     "build_retriever",
     "check_templates",
     "influences",
     "load_template",
+    "prompt_languages",
     "refreshed",
     "same_engine",
     "scores",
-    "spoken_languages",
 ]

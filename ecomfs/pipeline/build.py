@@ -1,6 +1,6 @@
 """Building a :class:`~ecomfs.pipeline.pipeline.Pipeline` from a task, examples and an engine.
 
-The decisions a user leaves open are taken here, and only here: which languages are spoken, which
+The decisions a user leaves open are taken here, and only here: the languages of prompts, which
 template is used, how the answer is read, how many tokens a prompt may have.
 """
 
@@ -18,7 +18,7 @@ from ecomfs.errors import MissingFileError, PoolError, RowError
 from ecomfs.experts import Experts
 from ecomfs.features import Rendering, RowText
 from ecomfs.io import read_text
-from ecomfs.pipeline.language_setup import Narrowing, Voice
+from ecomfs.pipeline.language_setup import LabelShortlist, LanguageSetup
 from ecomfs.pipeline.options import MAX_LABELS, SHORTLIST, Options, SimilarityChoice, TemplateChoice
 from ecomfs.pipeline.pipeline import ANSWER_TOKENS, Pipeline
 from ecomfs.prompt import PromptBuilder, Template
@@ -55,7 +55,7 @@ def build_pipeline(
     Args:
         task: where the card came from (templates are beside it).
         where: what to call the pool in errors.
-        progress: told how many examples are embedded.
+        progress: called with how many examples are embedded.
 
     Raises:
         EcomfsError: labels, template, or engine do not fit together.
@@ -67,30 +67,30 @@ def build_pipeline(
         for e in examples
     ]
     k = card.default_k if options.k is None else options.k
-    spoken = spoken_languages(card, options)
+    spoken = prompt_languages(card, options)
     rows, retriever = build_retriever(card, examples, embedder, options, where, progress)
-    card = rows.card  # with what the pool says of its columns
-    narrowing, experts = None, None
+    card = rows.card  # with what was learned of its columns from the pool
+    label_shortlist, experts = None, None
     size = _shortlist(options, space)
     if size and retriever is not None:
         experts = Experts(retriever, space.names)
-        narrowing = Narrowing.fit(experts, size)
+        label_shortlist = LabelShortlist.fit(experts, size)
     sharing = None
     if options.sharing != "none" and retriever is not None:
         sharing = PrefixSharing(retriever, k, options.sharing, seed=options.seed)
     limit = engine.capabilities.context_tokens - ANSWER_TOKENS
 
-    def voices(seed: int) -> dict[Language, Voice]:
+    def setups(seed: int) -> dict[Language, LanguageSetup]:
         mine = replace(options, seed=seed)
-        few = narrowing is not None
-        return {lang: _voice(card, space, engine, mine, lang, task, rows, few) for lang in spoken}
+        few = label_shortlist is not None
+        return {lang: _setup(card, space, engine, mine, lang, task, rows, few) for lang in spoken}
 
     return Pipeline(
         card=card,
         space=space,
         engine=engine,
-        voices=voices(options.seed),
-        encores=tuple(voices(options.seed + n) for n in range(1, options.passes)),
+        setups=setups(options.seed),
+        extra_passes=tuple(setups(options.seed + n) for n in range(1, options.passes)),
         seed=options.seed,
         rows=rows,
         retriever=retriever,
@@ -99,7 +99,7 @@ def build_pipeline(
         budget=limit if options.budget is None else min(options.budget, limit),
         pool_version=pool_version,
         experts=experts,
-        narrowing=narrowing,
+        label_shortlist=label_shortlist,
         sharing=sharing,
     )
 
@@ -192,7 +192,7 @@ def check_templates(card: TaskCard, options: Options, task: str | Path) -> None:
     Warns:
         TemplateWarning: a template does not show a field of the rows.
     """
-    for language in spoken_languages(card, options):
+    for language in prompt_languages(card, options):
         template = load_template(card, options.template, language, task)
         for name in _trial(card, template, language).hidden_fields():
             warnings.warn(
@@ -202,13 +202,13 @@ def check_templates(card: TaskCard, options: Options, task: str | Path) -> None:
             )
 
 
-def spoken_languages(card: TaskCard, options: Options) -> tuple[Language, ...]:
+def prompt_languages(card: TaskCard, options: Options) -> tuple[Language, ...]:
     """The languages that prompts are written in: one, or both where each row has its own."""
     language = card.language if options.language is None else options.language
     return (language,) if language != "auto" else ("en", "zh")
 
 
-def _voice(
+def _setup(
     card: TaskCard,
     space: LabelSpace,
     engine: Engine,
@@ -217,19 +217,19 @@ def _voice(
     task: str | Path,
     rows: RowText,
     narrowed: bool,
-) -> Voice:
+) -> LanguageSetup:
     template = load_template(card, options.template, language, task)
     spoken = words(space, language)
     separator = PromptBuilder(card, space, template, language, spoken.answers, rows).separator()
 
-    def make(step: Step) -> tuple[Voice, Readout]:
+    def make(step: Step) -> tuple[LanguageSetup, Readout]:
         answers = spoken
         if step.kind == "codes":
             answers = codes(space, engine.tokenizer, separator, options.seed)
         builder = PromptBuilder(card, space, template, language, answers.answers, rows)
         wording = Wording(space, answers, builder.cue(), builder.separator())
         readout = step.readout.of(wording, engine)
-        return Voice(builder, readout), readout
+        return LanguageSetup(builder, readout), readout
 
     return chain.first(chain.steps(engine, options.readout), make, shortlisted=narrowed)
 
@@ -280,6 +280,6 @@ __all__ = [
     "build_retriever",
     "check_templates",
     "load_template",
+    "prompt_languages",
     "scores",
-    "spoken_languages",
 ]

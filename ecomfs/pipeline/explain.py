@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from ecomfs.calibration import softmax
 from ecomfs.pipeline.influence import Influences
-from ecomfs.pipeline.pipeline import Case
-from ecomfs.types import Posterior, Prediction
+from ecomfs.pipeline.pipeline import RowState
+from ecomfs.types import Posterior, Prediction, floats
 
 SHOWN = 8
 """Labels printed, the likeliest first; :meth:`Explanation.to_dict` has all of them."""
@@ -19,14 +20,14 @@ class Explanation:
     """What led to one prediction. ``print`` it, or take :meth:`to_dict`.
 
     Attributes:
-        case: language, demonstrations, prompt, shortlist and the cheap experts' opinion.
+        state: language, demonstrations, prompt, shortlist and the experts' opinion.
         posterior: the reading, as a distribution; ``None`` when the row failed.
         prediction: the answer; its ``stages`` are the distributions after each step.
         labels: the label space, aligned with the posterior.
         influences: which demonstrations moved the answer; ``None`` when that was not asked for.
     """
 
-    case: Case
+    state: RowState
     posterior: Posterior | None
     prediction: Prediction
     labels: tuple[str, ...]
@@ -41,13 +42,22 @@ class Explanation:
         }
 
     @property
+    def experts(self) -> dict[str, dict[str, float]]:
+        """Expert → label → probability; empty where none was asked."""
+        scores = {} if self.state.opinion is None else self.state.opinion.scores
+        return {
+            name: dict(zip(self.labels, floats(softmax(values)), strict=True))
+            for name, values in scores.items()
+        }
+
+    @property
     def shortlist(self) -> tuple[str, ...]:
         """The labels that were put to the model; empty when all of them were."""
-        return tuple(self.labels[place] for place in self.case.shortlist)
+        return tuple(self.labels[place] for place in self.state.shortlist)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
-        prediction = self.prediction
+        prediction, opinion = self.prediction, self.state.opinion
         return {
             "label": prediction.label,
             "suggestion": prediction.suggestion,
@@ -65,8 +75,9 @@ class Explanation:
             "stages": self.stages,
             "label_mass": prediction.label_mass,
             "shortlist": list(self.shortlist),
-            "opinion": self._opinion(),
-            "language": self.case.language,
+            "nearest": None if opinion is None else _number(opinion.similarity),
+            "experts": self.experts,
+            "language": self.state.language,
             "template": str(prediction.template) if prediction.template else None,
             "engine": prediction.engine,
             "demonstrations": [
@@ -76,22 +87,12 @@ class Explanation:
                     "text": d.text,
                     "similarity": _number(d.similarity),
                 }
-                for d in self.case.demonstrations
+                for d in self.state.demonstrations
             ],
             "influence": self._influence(),
-            "prompt": self.case.prompt.text if self.case.prompt else None,
+            "prompt": self.state.prompt.text if self.state.prompt else None,
             "prompt_tokens": prediction.prompt_tokens,
             "cached_tokens": prediction.cached_tokens,
-        }
-
-    def _opinion(self) -> dict[str, Any] | None:
-        opinion = self.case.opinion
-        if opinion is None:
-            return None
-        return {
-            "nearest": _number(opinion.similarity),
-            "vote": dict(zip(self.labels, opinion.vote, strict=True)),
-            "probe": dict(zip(self.labels, opinion.probe, strict=True)),
         }
 
     def _influence(self) -> dict[str, Any] | None:
@@ -123,25 +124,25 @@ class Explanation:
                 + ", ".join(self.shortlist)
             )
         lines += self._experts()
-        lines.append(f"demonstrations ({len(self.case.demonstrations)}, as they stand):")
+        lines.append(f"demonstrations ({len(self.state.demonstrations)}, as they stand):")
         moved = {i.example_id: i for i in self.influences.of} if self.influences else {}
-        for d in self.case.demonstrations:
+        for d in self.state.demonstrations:
             text = " ".join(d.text.split())
             short = text if len(text) <= 72 else text[:71] + "…"
             lines.append(f"  {d.similarity:6.3f}  [{d.example.label}] {d.example.id}: {short}")
             if d.example.id in moved:
                 i = moved[d.example.id]
-                told = (
+                change = (
                     f"not read: {i.why}"
                     if i.fall is None
                     else f"{'−' if i.fall >= 0 else '+'}{abs(i.fall):.3f}"
                     + (f", and the answer is {i.answer}" if i.answer != p.suggestion else "")
                 )
-                lines.append(f"          without it: {told}")
+                lines.append(f"          without it: {change}")
         if self.influences and self.influences.note:
             lines.append(f"no influences: {self.influences.note}")
-        if self.case.prompt:
-            lines += [f"prompt ({p.prompt_tokens} tokens, {p.template}):", self.case.prompt.text]
+        if self.state.prompt:
+            lines += [f"prompt ({p.prompt_tokens} tokens, {p.template}):", self.state.prompt.text]
         return "\n".join(lines)
 
     def _steps(self) -> list[str]:
@@ -158,12 +159,14 @@ class Explanation:
         return lines
 
     def _experts(self) -> list[str]:
-        opinion = self.case.opinion
-        if opinion is None:
+        if self.state.opinion is None:
             return []
-        votes = sorted(zip(self.labels, opinion.vote, strict=True), key=lambda item: -item[1])
-        told = ", ".join(f"{name} {vote:.3f}" for name, vote in votes[:3] if vote > 0.0005)
-        return [f"nearest example: similarity {opinion.similarity:.3f}; neighbours' vote: {told}"]
+        lines = [f"nearest example: similarity {self.state.opinion.similarity:.3f}"]
+        for expert, given in self.experts.items():
+            ranked = sorted(given.items(), key=lambda item: -item[1])[:3]
+            best = ", ".join(f"{label} {p:.3f}" for label, p in ranked if p > 0.0005)
+            lines.append(f"expert {expert}: {best}")
+        return lines
 
 
 def _number(value: float) -> float | None:

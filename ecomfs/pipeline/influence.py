@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ecomfs.errors import EcomfsError
-from ecomfs.pipeline.pipeline import Case, Pipeline
+from ecomfs.pipeline.pipeline import Pipeline, RowState
 from ecomfs.prompt import PromptInput
 from ecomfs.types import Demonstration, Posterior, Prediction, Row
 
@@ -34,7 +34,7 @@ class Influence:
 
 @dataclass(frozen=True, slots=True)
 class Influences:
-    """One :class:`Influence` a demonstration, in prompt order; or none, and ``note`` says why."""
+    """One :class:`Influence` per demonstration, in prompt order; or none, and why in ``note``."""
 
     of: tuple[Influence, ...] = ()
     note: str = ""
@@ -43,7 +43,7 @@ class Influences:
 async def influences(
     pipeline: Pipeline,
     row: Row,
-    case: Case,
+    state: RowState,
     posterior: Posterior | None,
     prediction: Prediction,
 ) -> Influences:
@@ -55,21 +55,21 @@ async def influences(
 
     Args:
         row: the card's fields.
-        case, posterior, prediction: of the row, as :meth:`Pipeline.trace` gives them.
+        state, posterior, prediction: of the row, as :meth:`Pipeline.trace` gives them.
     """
     label = prediction.suggestion
-    note = _impossible(case, posterior, label)
+    note = _impossible(state, posterior, label)
     if note or posterior is None or label is None:
         return Influences(note=note)
     place = pipeline.space.require(label, "prediction")
-    if case.shortlist and place not in case.shortlist:
+    if state.shortlist and place not in state.shortlist:
         return Influences(
-            note=f"{label!r} was not put to the model: the experts alone speak for it"
+            note=f"{label!r} was not put to the model: its probability is the experts'"
         )
-    shown = case.demonstrations
-    asked: list[Case] = []
+    shown = state.demonstrations
+    asked: list[RowState] = []
     for at in range(len(shown)):
-        asked.append(_without(pipeline, row, case, [*shown[:at], *shown[at + 1 :]]))
+        asked.append(_without(pipeline, row, state, [*shown[:at], *shown[at + 1 :]]))
     before = posterior.probabilities[place]
     return Influences(
         tuple(
@@ -81,25 +81,27 @@ async def influences(
     )
 
 
-def _impossible(case: Case, posterior: Posterior | None, label: str | None) -> str:
-    if case.skipped:
+def _impossible(state: RowState, posterior: Posterior | None, label: str | None) -> str:
+    if state.skipped:
         return "the model was not asked: the experts were sure enough"
     if posterior is None or label is None:
         return "the row has no answer"
     if posterior.label_mass is None and max(posterior.probabilities) == 1:
         return "the engine gives no log-probabilities: there is an answer and no distribution"
-    if not case.demonstrations:
+    if not state.demonstrations:
         return "no demonstrations stand in the prompt"
     return ""
 
 
-def _without(pipeline: Pipeline, row: Row, case: Case, kept: Sequence[Demonstration]) -> Case:
-    asked = PromptInput(row, kept, case.shortlist)
-    voice = pipeline.voices[case.language]
-    (prompt,) = voice.prompts([asked], pipeline.engine, pipeline.budget)
+def _without(
+    pipeline: Pipeline, row: Row, state: RowState, kept: Sequence[Demonstration]
+) -> RowState:
+    asked = PromptInput(row, kept, state.shortlist)
+    setup = pipeline.setups[state.language]
+    (prompt,) = setup.prompts([asked], pipeline.engine, pipeline.budget)
     if isinstance(prompt, EcomfsError):
-        return replace(case, prompt=None, demonstrations=tuple(kept), error=prompt)
-    return replace(case, prompt=prompt, demonstrations=prompt.demonstrations)
+        return replace(state, prompt=None, demonstrations=tuple(kept), error=prompt)
+    return replace(state, prompt=prompt, demonstrations=prompt.demonstrations)
 
 
 def _influence(

@@ -1,4 +1,4 @@
-"""How rows of one language are asked, and of many labels only the few that a row may have."""
+"""Per-language prompt and read-out; label shortlisting."""
 
 from __future__ import annotations
 
@@ -7,19 +7,24 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ecomfs.calibration import PRIOR_CHEAP, Calibration, Evidence, cheap_answer
+from ecomfs.calibration import Calibration, Evidence, prior_fusion
 from ecomfs.engine.protocol import Engine, encode_all
 from ecomfs.errors import EcomfsError
-from ecomfs.experts import Experts, Opinion
+from ecomfs.experts import Experts
 from ecomfs.prompt import PromptBuilder, PromptInput
 from ecomfs.readout import Readout
-from ecomfs.types import Posterior, Prompt
+from ecomfs.types import Opinion, Posterior, Prompt
 
 
 @dataclass(frozen=True, slots=True)
-class Voice:
-    """How rows of one language are asked: the prompt builder, the read-out that fits it, and the
-    calibration of its posteriors (``None``: as they are read)."""
+class LanguageSetup:
+    """How rows of one language are read.
+
+    Attributes:
+        builder: makes the prompts.
+        readout: makes distributions of the engine's answers.
+        calibration: of these distributions; ``None``: they stand as they are read.
+    """
 
     builder: PromptBuilder
     readout: Readout
@@ -44,8 +49,8 @@ UNKNOWN_RECALL = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Narrowing:
-    """Of many labels, the few that the cheap experts think likeliest are put to the model.
+class LabelShortlist:
+    """Of many labels, the few that the experts find likeliest are put to the model.
 
     Attributes:
         size: labels on a row's shortlist.
@@ -58,25 +63,28 @@ class Narrowing:
     recall: float
 
     @classmethod
-    def fit(cls, experts: Experts, size: int) -> Narrowing:
+    def fit(cls, experts: Experts, size: int) -> LabelShortlist:
         """Measure the recall of shortlists of a size on the experts' own pool."""
-        votes, scores, truth = experts.own()
-        p = PRIOR_CHEAP.apply(Evidence(np.full_like(votes, np.nan), votes, scores))
+        scores, truth = experts.own()
+        p = prior_fusion(scores, model=False).apply(Evidence(scores))
         rank = (p > p[np.arange(len(truth)), truth][:, None]).sum(axis=1)
         # The only example of a label cannot be found by others; new rows of that label can.
         shown = np.bincount(truth, minlength=p.shape[1])[truth] > 1
         if not shown.any():
             return cls(size, max(UNKNOWN_RECALL, size / p.shape[1]))
         # One example more, that is missed: a recall of 1 is never certain. It cannot be worse
-        # than that of a list by lot.
+        # than that of a list drawn at random.
         found = (rank[shown] < size).sum() / (shown.sum() + 1)
         return cls(size, max(float(found), size / p.shape[1]))
 
-    def shortlist(self, opinion: Opinion) -> tuple[int, ...]:
-        """Positions of the likeliest labels, in the order of the label space (an order by
-        likelihood would tell the model what the experts think)."""
-        p = np.array(cheap_answer(PRIOR_CHEAP, opinion))
-        return tuple(sorted(np.argsort(-p, kind="stable")[: self.size].tolist()))
+    def choose(self, opinions: Sequence[Opinion]) -> list[tuple[int, ...]]:
+        """For each row, positions of the likeliest labels, in the order of the label space (an
+        order by likelihood would show the model the experts' answer)."""
+        if not opinions:
+            return []
+        p = prior_fusion(opinions[0].scores, model=False).apply(Evidence.of(opinions))
+        best = np.sort(np.argsort(-p, axis=1, kind="stable")[:, : self.size], axis=1)
+        return [tuple(places) for places in best.tolist()]
 
     def widen(self, posterior: Posterior, places: Sequence[int], labels: int) -> Posterior:
         """A posterior over the shortlist as one over all labels."""
@@ -89,4 +97,4 @@ class Narrowing:
         return replace(posterior, probabilities=tuple(out))
 
 
-__all__ = ["Narrowing", "Voice"]
+__all__ = ["LabelShortlist", "LanguageSetup"]

@@ -2,38 +2,76 @@
 
 This is the asynchronous core that the classifier, the batch scorer and the service share. It
 holds no state between rows; everything it needs is decided when it is built.
+
+A row may be read in several passes (self-consistency, Wang et al. 2022, arXiv:2203.11171, without
+its reasoning chains): with its demonstrations in other orders and, with codes, with other codes
+for the labels; the posteriors are averaged. What a single order favours by chance averages out,
+at the price of a reading per pass.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypedDict
+import random
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from ecomfs.calibration import Decided, Policy
+from ecomfs.calibration import Decision, DecisionPolicy
 from ecomfs.core.progress import READING, Progress, silent
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import EcomfsError, RowError
-from ecomfs.experts import Experts, Opinion
+from ecomfs.experts import NEIGHBOURS, Experts
 from ecomfs.features import RowText
-from ecomfs.pipeline.asking import Answer, Asker, Case
-from ecomfs.pipeline.language_setup import Narrowing, Voice
-from ecomfs.retrieve import PrefixSharing, Retriever
+from ecomfs.pipeline.language_setup import LabelShortlist, LanguageSetup
+from ecomfs.prompt import PromptInput
+from ecomfs.retrieve import PrefixSharing, Queries, Retriever
 from ecomfs.task import LabelSpace, TaskCard, first_empty
-from ecomfs.types import Demonstration, Language, Posterior, Prediction, Prompt, Row, Status
+from ecomfs.types import (
+    Demonstration,
+    Language,
+    Opinion,
+    Posterior,
+    Prediction,
+    Prompt,
+    Row,
+    Status,
+)
 
 ANSWER_TOKENS = 32
 """Room left in the context for the answer."""
 
+LanguageSetups = Mapping[Language, LanguageSetup]
+RowReading = Posterior | EcomfsError | None
+"""What reading a row gave; ``None``: the model was not asked."""
 
-class _Known(TypedDict):
-    """What is known of the rows that are looked up."""
 
-    rows: list[Row]
-    exclude_ids: list[Collection[str]] | None
-    leave_self_out: bool
+@dataclass(frozen=True, slots=True)
+class RowState:
+    """One row on its way: what the model is asked about it, or why it cannot be.
+
+    Attributes:
+        id: the row's id.
+        language: of its prompt.
+        demonstrations: those that stand in the prompt, in its order.
+        prompt: of the first pass; ``None`` where the model is not asked.
+        error: why there is no prompt.
+        opinion: the experts'.
+        skipped: the experts are sure enough for the model not to be asked.
+        shortlist: positions of the labels that are put to the model; empty for all.
+        extra_passes: the prompts of further passes.
+    """
+
+    id: str
+    language: Language
+    demonstrations: tuple[Demonstration, ...] = ()
+    prompt: Prompt | None = None
+    error: EcomfsError | None = None
+    opinion: Opinion | None = None
+    skipped: bool = False
+    shortlist: tuple[int, ...] = ()
+    extra_passes: tuple[Prompt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,23 +79,25 @@ class Pipeline:
     """Everything decided for one run.
 
     Attributes:
+        setups: prompt, read-out and calibration by language.
         rows: puts rows into words, fitted on the pool.
         language: fixed language, or ``None`` to follow each row's own.
         retriever: ``None`` for zero-shot.
-        k: demonstrations a prompt.
+        k: demonstrations per prompt.
         budget: most prompt tokens.
-        experts: the cheap experts, where the policy listens to them.
+        experts: of the pool, where the policy or the shortlist uses them.
         policy: how readings and opinions become predictions.
-        narrowing: how a shortlist is made of many labels; ``None``: all are put to the model.
+        label_shortlist: how a shortlist is made of many labels; ``None``: all are put to the
+            model.
         sharing: demonstrations that many prompts have in common; ``None``: every row has its own.
-        encores: voices of further passes, whose posteriors are averaged with the first one's.
+        extra_passes: setups of further passes, whose posteriors are averaged with the first one's.
         seed: of the orders of further passes.
     """
 
     card: TaskCard
     space: LabelSpace
     engine: Engine
-    voices: dict[Language, Voice]
+    setups: dict[Language, LanguageSetup]
     rows: RowText
     retriever: Retriever | None
     k: int
@@ -65,10 +105,10 @@ class Pipeline:
     budget: int | None = None
     pool_version: int = 0
     experts: Experts | None = None
-    policy: Policy = field(default_factory=Policy)
-    narrowing: Narrowing | None = None
+    policy: DecisionPolicy = field(default_factory=DecisionPolicy)
+    label_shortlist: LabelShortlist | None = None
     sharing: PrefixSharing | None = None
-    encores: tuple[dict[Language, Voice], ...] = ()
+    extra_passes: tuple[dict[Language, LanguageSetup], ...] = ()
     seed: int = 0
 
     async def classify(
@@ -79,7 +119,7 @@ class Pipeline:
         exclude_ids: Sequence[Collection[str]] | None = None,
         progress: Progress = silent,
     ) -> list[Prediction]:
-        """One prediction a row, in order. A row's failure is that row's; only an engine that is
+        """One prediction per row, in order. A row's failure is that row's; only an engine that is
         gone altogether raises."""
         found = await self.trace(rows, ids, exclude_ids=exclude_ids, progress=progress)
         return [p for _, _, p in found]
@@ -92,37 +132,37 @@ class Pipeline:
         exclude_ids: Sequence[Collection[str]] | None = None,
         leave_self_out: bool = False,
         progress: Progress = silent,
-    ) -> list[tuple[Case, Posterior | None, Prediction]]:
-        """Like :meth:`classify`, with what led to each prediction: the case, the posterior as it
+    ) -> list[tuple[RowState, Posterior | None, Prediction]]:
+        """Like :meth:`classify`, with what led to each prediction: the state, the posterior as it
         was read (before it is calibrated), and the prediction.
 
         ``leave_self_out``: rows come from the pool; no copy of a row may stand in its prompt.
-        ``progress``: told of rows read; then some are read at a time, and not all at once.
+        ``progress``: called with rows read; then some are read at a time, and not all at once.
         """
         progress(READING, 0, len(rows))
         # Embedding and rendering are work of the CPU: the event loop stays free for others.
-        cases = await asyncio.to_thread(
+        states = await asyncio.to_thread(
             self.prepare, rows, ids, exclude_ids=exclude_ids, leave_self_out=leave_self_out
         )
-        size = len(cases) if progress is silent else 2 * self.engine.capabilities.batch
-        answered: list[tuple[Case, Answer, Prediction]] = []
-        for start in range(0, len(cases), max(1, size)):
-            answered += await self.answer(cases[start : start + size])
-            progress(READING, len(answered), len(cases))
+        size = len(states) if progress is silent else 2 * self.engine.capabilities.batch
+        answered: list[tuple[RowState, RowReading, Prediction]] = []
+        for start in range(0, len(states), max(1, size)):
+            answered += await self.answer(states[start : start + size])
+            progress(READING, len(answered), len(states))
         return [
-            (case, posterior if isinstance(posterior, Posterior) else None, prediction)
-            for case, posterior, prediction in answered
+            (state, reading if isinstance(reading, Posterior) else None, prediction)
+            for state, reading, prediction in answered
         ]
 
-    async def answer(self, cases: Sequence[Case]) -> list[tuple[Case, Answer, Prediction]]:
+    async def answer(
+        self, states: Sequence[RowState]
+    ) -> list[tuple[RowState, RowReading, Prediction]]:
         """The second half of :meth:`trace`, for callers that :meth:`prepare` the next rows while
-        these are read: each case with its posterior, with the error in its place, or with
+        these are read: each state with its posterior, with the error in its place, or with
         ``None`` where the experts answer and the model is not asked."""
-        posteriors = await self._asker().read(cases)
-        return [
-            (case, posterior, self._predict(case, posterior))
-            for case, posterior in zip(cases, posteriors, strict=True)
-        ]
+        readings = await self._read(states)
+        predictions = self._predict(states, readings)
+        return list(zip(states, readings, predictions, strict=True))
 
     def text(self, row: Row) -> str:
         """A row as the retriever sees it; one that cannot be put into words, because a cell is
@@ -139,67 +179,53 @@ class Pipeline:
         *,
         exclude_ids: Sequence[Collection[str]] | None = None,
         leave_self_out: bool = False,
-    ) -> list[Case]:
+    ) -> list[RowState]:
         """Retrieve demonstrations and render the prompts, without asking the engine."""
-        worded = [self._worded(row) for row in rows]
-        good = [i for i, text in enumerate(worded) if isinstance(text, str)]
-        texts = [text for text in worded if isinstance(text, str)]
-        kept: _Known = {
-            "rows": [rows[i] for i in good],
-            "exclude_ids": None if exclude_ids is None else [exclude_ids[i] for i in good],
-            "leave_self_out": leave_self_out,
-        }
-        opinions: Sequence[Opinion | None] = [None for _ in good]
-        shortlists: list[tuple[int, ...]] = [() for _ in good]
-        if self.experts is not None and good:
-            asked = self.experts.opinions(texts, **kept)
-            opinions = asked
-            if self.narrowing is not None:
-                shortlists = [self.narrowing.shortlist(opinion) for opinion in asked]
-        chosen: list[list[Demonstration]] = [[] for _ in good]
-        if self.retriever is not None and self.k > 0 and good:
-            chosen = self._demonstrations(self.retriever, texts, shortlists, kept)
-        known = iter(zip(chosen, opinions, shortlists, strict=True))
-        cases = []
-        for row, id_, text in zip(rows, ids, worded, strict=True):
-            language = self.language or self.rows.language(row)
+        states: list[RowState] = []
+        texts: list[str] = []
+        good: list[int] = []
+        for place, (row, id_) in enumerate(zip(rows, ids, strict=True)):
+            text = self._worded(row)
+            state = RowState(id_, self.language or self.rows.language(row))
             if isinstance(text, RowError):
-                cases.append(Case(id_, language, error=text))
+                states.append(replace(state, error=text))
                 continue
-            found, opinion, shortlist = next(known)
-            skipped = self.policy.skips(opinion)
-            shown = () if skipped else tuple(found)
-            cases.append(
-                Case(id_, language, shown, opinion=opinion, skipped=skipped, shortlist=shortlist)
+            good.append(place)
+            texts.append(text)
+            states.append(state)
+        if not good:
+            return states
+        queries = None
+        if self.retriever is not None and (self.k > 0 or self.experts is not None):
+            queries = self.retriever.queries(
+                texts,
+                rows=[rows[i] for i in good],
+                exclude_ids=None if exclude_ids is None else [exclude_ids[i] for i in good],
+                leave_self_out=leave_self_out,
+                k=0 if self.sharing is not None else self.k,
+                neighbours=0 if self.experts is None else NEIGHBOURS,
             )
-        return self._asker().ask(cases, rows)
-
-    def _asker(self) -> Asker:
-        return Asker(
-            self.engine,
-            self.voices,
-            self.encores,
-            self.budget,
-            self.narrowing,
-            len(self.space),
-            self.seed,
-        )
-
-    def _demonstrations(
-        self,
-        retriever: Retriever,
-        texts: Sequence[str],
-        shortlists: Sequence[tuple[int, ...]],
-        kept: _Known,
-    ) -> list[list[Demonstration]]:
-        if self.sharing is not None:
-            found = self.sharing.arrange(texts, **kept)
-            return [list(found.demonstrations(row)) for row in range(len(texts))]
-        if self.narrowing is None:
-            return retriever.retrieve(texts, self.k, **kept)
-        names = self.space.names
-        labels = [[names[i] for i in places] for places in shortlists]
-        return retriever.retrieve(texts, self.k, **kept, labels=labels)
+        if self.experts is not None and queries is not None:
+            opinions = self.experts.opinions(queries)
+            skipped = self.policy.skips(opinions)
+            shortlists = self.label_shortlist.choose(opinions) if self.label_shortlist else []
+            for n, place in enumerate(good):
+                states[place] = replace(
+                    states[place],
+                    opinion=opinions[n],
+                    skipped=skipped[n],
+                    shortlist=shortlists[n] if shortlists else (),
+                )
+        shown = self._demonstrations(queries, [states[i].shortlist for i in good])
+        asked = {
+            place: PromptInput(rows[place], demonstrations, states[place].shortlist)
+            for place, demonstrations in zip(good, shown, strict=True)
+            if not states[place].skipped
+        }
+        prompts = self._prompts(self.setups, states, asked)
+        for place, prompt in prompts.items():
+            states[place] = self._prompted(states[place], asked[place], prompt)
+        return states
 
     def _worded(self, row: Row) -> str | RowError:
         empty = first_empty(row, self.card)
@@ -210,57 +236,183 @@ class Pipeline:
         except RowError as error:
             return error
 
-    def _predict(self, case: Case, posterior: Answer) -> Prediction:
-        note = _note(case.prompt)
-        known: dict[str, Any] = {
-            "id": case.id,
-            "demonstration_ids": tuple(d.example.id for d in case.demonstrations),
-            "template": case.prompt.template if case.prompt else None,
-            "engine": self.engine.fingerprint,
-            "pool_version": self.pool_version,
-        }
-        if isinstance(posterior, EcomfsError):
-            error = str(posterior)
-            return Prediction(**known, label=None, status=Status.FAILED, error=error, note=note)
-        if posterior is not None:
-            known |= {
-                "prompt_tokens": posterior.prompt_tokens,
-                "cached_tokens": posterior.cached_tokens,
-                "label_mass": posterior.label_mass,
-            }
-            if not posterior.probabilities:
-                error = _no_label(posterior)
-                return Prediction(
-                    **known, label=None, status=Status.INVALID, error=error, note=note
-                )
-        decided = self.policy.decide(
-            posterior, case.opinion, self.voices[case.language].calibration
-        )
+    def _demonstrations(
+        self, queries: Queries | None, shortlists: Sequence[tuple[int, ...]]
+    ) -> list[list[Demonstration]]:
+        if queries is None or self.retriever is None or not self.k:
+            return [[] for _ in shortlists]
+        if self.sharing is not None:
+            found = self.sharing.arrange(queries)
+            return [list(found.demonstrations(row)) for row in range(len(queries))]
+        if self.label_shortlist is None:
+            return self.retriever.demonstrations(queries, self.k)
         names = self.space.names
-        if not all(map(math.isfinite, decided.probabilities)):
+        labels = [[names[i] for i in places] for places in shortlists]
+        return self.retriever.demonstrations(queries, self.k, labels)
+
+    def _prompts(
+        self, setups: LanguageSetups, states: Sequence[RowState], asked: Mapping[int, PromptInput]
+    ) -> dict[int, Prompt | EcomfsError]:
+        """By place of the row; rows of a language together."""
+        found: dict[int, Prompt | EcomfsError] = {}
+        for language in dict.fromkeys(states[place].language for place in asked):
+            mine = [place for place in asked if states[place].language == language]
+            prompts = setups[language].prompts(
+                [asked[place] for place in mine], self.engine, self.budget
+            )
+            found.update(zip(mine, prompts, strict=True))
+        return found
+
+    def _prompted(
+        self, state: RowState, asked: PromptInput, prompt: Prompt | EcomfsError
+    ) -> RowState:
+        """The state with its prompts, or with the reason why there is one missing."""
+        if isinstance(prompt, EcomfsError):
+            return replace(state, demonstrations=tuple(asked.demonstrations), error=prompt)
+        more: list[Prompt] = []
+        # Other orders of the demonstrations that found room, the same ones for the same prompt.
+        draws = random.Random(f"{self.seed}/{prompt.text}") if self.extra_passes else None
+        for setups in self.extra_passes:
+            order = list(prompt.demonstrations)
+            if draws is not None:
+                draws.shuffle(order)
+            again = asked._replace(demonstrations=order)
+            found = self._prompts(setups, [state], {0: again})[0]
+            if isinstance(found, EcomfsError):
+                return replace(state, demonstrations=tuple(asked.demonstrations), error=found)
+            more.append(found)
+        return replace(
+            state, demonstrations=prompt.demonstrations, prompt=prompt, extra_passes=tuple(more)
+        )
+
+    async def _read(self, states: Sequence[RowState]) -> list[RowReading]:
+        """Read the rows that have prompts, one engine call per pass and language; rows with
+        shortlists apart."""
+        passes = [self._pass(self.setups, states, [state.prompt for state in states])]
+        for number, setups in enumerate(self.extra_passes):
+            prompts = [s.extra_passes[number] if s.extra_passes else None for s in states]
+            passes.append(self._pass(setups, states, prompts))
+        found = await asyncio.gather(*passes)
+        return [
+            state.error or _averaged(readings)
+            for state, readings in zip(states, zip(*found, strict=True), strict=True)
+        ]
+
+    async def _pass(
+        self,
+        setups: LanguageSetups,
+        states: Sequence[RowState],
+        prompts: Sequence[Prompt | None],
+    ) -> list[RowReading]:
+        out: list[RowReading] = [None for _ in states]
+        alike: dict[tuple[Language, bool], list[tuple[int, Prompt]]] = defaultdict(list)
+        # Equal beginnings one after another: a small prefix cache is enough.
+        waiting = [(p.text, i, p) for i, p in enumerate(prompts) if p is not None]
+        for _, place, prompt in sorted(waiting, key=lambda item: item[:2]):
+            alike[states[place].language, bool(states[place].shortlist)].append((place, prompt))
+
+        async def read(language: Language, short: bool, mine: list[tuple[int, Prompt]]) -> None:
+            readout = setups[language].readout
+            asked = [prompt for _, prompt in mine]
+            if not short:
+                answers = await readout.read(self.engine, asked)
+                for (place, _), answer in zip(mine, answers, strict=True):
+                    out[place] = answer
+                return
+            lists = [states[place].shortlist for place, _ in mine]
+            answers = await readout.read_each(self.engine, asked, lists)
+            for (place, _), shortlist, answer in zip(mine, lists, answers, strict=True):
+                out[place] = answer
+                if self.label_shortlist and isinstance(answer, Posterior):
+                    out[place] = self.label_shortlist.widen(answer, shortlist, len(self.space))
+
+        await asyncio.gather(*(read(*key, mine) for key, mine in alike.items()))
+        return out
+
+    def _predict(
+        self, states: Sequence[RowState], readings: Sequence[RowReading]
+    ) -> list[Prediction]:
+        out: list[Prediction] = []
+        read: list[tuple[int, Posterior | None]] = []
+        for place, (state, reading) in enumerate(zip(states, readings, strict=True)):
+            prediction = Prediction(
+                state.id,
+                None,
+                note=_note(state.prompt),
+                demonstration_ids=tuple(d.example.id for d in state.demonstrations),
+                template=state.prompt.template if state.prompt else None,
+                engine=self.engine.fingerprint,
+                pool_version=self.pool_version,
+            )
+            if isinstance(reading, EcomfsError):
+                prediction = replace(prediction, status=Status.FAILED, error=str(reading))
+            else:
+                if reading is not None:
+                    prediction = replace(
+                        prediction,
+                        prompt_tokens=reading.prompt_tokens,
+                        cached_tokens=reading.cached_tokens,
+                        label_mass=reading.label_mass,
+                    )
+                if reading is not None and not reading.probabilities:
+                    error = _no_label(reading)
+                    prediction = replace(prediction, status=Status.INVALID, error=error)
+                else:
+                    read.append((place, reading))
+            out.append(prediction)
+        decisions = self.policy.decide(
+            [reading for _, reading in read],
+            [states[place].opinion for place, _ in read],
+            [self.setups[states[place].language].calibration for place, _ in read],
+        )
+        for (place, _), decision in zip(read, decisions, strict=True):
+            out[place] = self._decided(out[place], decision)
+        return out
+
+    def _decided(self, prediction: Prediction, decision: Decision) -> Prediction:
+        """The prediction with its answer."""
+        names = self.space.names
+        if not all(map(math.isfinite, decision.probabilities)):
             # Readings are checked before: what is left is a calibration, a blend or the experts.
             steps = ", ".join(
-                k for k, p in decided.stages.items() if not all(map(math.isfinite, p))
+                k for k, p in decision.stages.items() if not all(map(math.isfinite, p))
             )
             error = f"the probabilities are not numbers ({steps})"
-            return Prediction(**known, label=None, status=Status.FAILED, error=error, note=note)
-        best = max(range(len(names)), key=decided.probabilities.__getitem__)
-        return Prediction(
-            **known,
-            status=Status.OK if decided.accepted else Status.ABSTAINED,
-            label=names[best] if decided.accepted else None,
-            probabilities=dict(zip(names, decided.probabilities, strict=True)),
-            note="; ".join(filter(None, [note, *_remarks(decided)])),
-            stages=decided.stages,
-            source=decided.source,
-            prediction_set=tuple(names[i] for i in decided.prediction_set),
-            novelty=decided.novelty,
+            return replace(prediction, status=Status.FAILED, error=error)
+        best = max(range(len(names)), key=decision.probabilities.__getitem__)
+        remark = "" if decision.accepted else "abstained: needs review"
+        return replace(
+            prediction,
+            status=Status.OK if decision.accepted else Status.ABSTAINED,
+            label=names[best] if decision.accepted else None,
+            probabilities=dict(zip(names, decision.probabilities, strict=True)),
+            note="; ".join(filter(None, [prediction.note, remark])),
+            stages=decision.stages,
+            source=decision.source,
+            prediction_set=tuple(names[i] for i in decision.prediction_set),
+            novelty=decision.novelty,
         )
 
 
-def _remarks(decided: Decided) -> list[str]:
-    """What the owner of a row should do; what can be told by a value has a field of its own."""
-    return [] if decided.accepted else ["abstained: needs review"]
+def _averaged(readings: Sequence[RowReading]) -> RowReading:
+    """One reading of several passes: the first error, or the mean of the posteriors that could be
+    parsed."""
+    for reading in readings:
+        if not isinstance(reading, Posterior):
+            return reading
+    given = [a for a in readings if isinstance(a, Posterior)]
+    parsed = [a for a in given if a.probabilities]
+    if len(given) == 1 or not parsed:
+        return given[0]
+    masses = [a.label_mass for a in parsed if a.label_mass is not None]
+    columns = zip(*(a.probabilities for a in parsed), strict=True)
+    return Posterior(
+        tuple(sum(column) / len(parsed) for column in columns),
+        sum(masses) / len(masses) if masses else None,
+        raw=given[0].raw,
+        prompt_tokens=sum(a.prompt_tokens for a in given),
+        cached_tokens=sum(a.cached_tokens for a in given),
+    )
 
 
 def _no_label(posterior: Posterior) -> str:
@@ -283,4 +435,4 @@ def _note(prompt: Prompt | None) -> str:
     return "; ".join(parts)
 
 
-__all__ = ["ANSWER_TOKENS", "Case", "Pipeline"]
+__all__ = ["ANSWER_TOKENS", "Pipeline", "RowReading", "RowState"]

@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from ecomfs.calibration import Calibration, Policy
+from ecomfs.calibration import Calibration, DecisionPolicy
 from ecomfs.embed import Embedder
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import ConfigError, InputError, PoolError
 from ecomfs.experts import Experts
 from ecomfs.pipeline.build import build_pipeline
-from ecomfs.pipeline.language_setup import Voice
+from ecomfs.pipeline.language_setup import LanguageSetup
 from ecomfs.pipeline.options import Options
 from ecomfs.pipeline.pipeline import Pipeline
 from ecomfs.pool import Pool
@@ -36,8 +36,8 @@ def refreshed(
         embedder, options, task: what ``old`` was built with.
 
     Raises:
-        PoolError: the examples are of no use any more (none or one label left, a label that a
-            closed card does not know), or the database cannot be read.
+        PoolError: the examples are of no use any more (none or one label left, a label that is
+            not on a closed card), or the database cannot be read.
     """
     version, examples = pool.snapshot()
     where = f"pool {pool.name!r}, version {version}"
@@ -46,7 +46,7 @@ def refreshed(
     try:
         space = LabelSpace.resolve(old.card, (e.label for e in examples), where)
         same = space.labels == old.space.labels
-        plain = old.retriever is not None and old.sharing is None and old.narrowing is None
+        plain = old.retriever is not None and old.sharing is None and old.label_shortlist is None
         if same and examples and plain and not old.card.tabular:
             return _updated(old, examples, version)
         # Other labels are other answers to read; how a tabular row is put into words, shared
@@ -65,30 +65,30 @@ def refreshed(
     except InputError as error:
         # The caller's rows are not at fault.
         raise PoolError(error.message, hint=error.hint) from error
-    voices = {
-        language: replace(voice, calibration=_carried(old.voices[language], voice))
-        for language, voice in new.voices.items()
+    setups = {
+        language: replace(setup, calibration=_carried(old.setups[language], setup))
+        for language, setup in new.setups.items()
     }
     # The experts' weights and the thresholds do not name labels: they go on. The probe is solved
     # again on the new pool when it is first asked.
-    return replace(new, voices=voices, policy=old.policy, experts=_experts(old, new))
+    return replace(new, setups=setups, policy=old.policy, experts=_experts(old, new))
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredPipeline:
     """What a pipeline is made of, without what belongs to one process: it can be stored.
 
     Attributes:
         calibrations: by language.
         fingerprint: of the engine that was read.
-        experts: whether the cheap experts are asked.
+        experts: whether the experts are asked.
     """
 
     card: TaskCard
     pool_version: int
     fingerprint: str
     calibrations: Mapping[Language, Calibration | None]
-    policy: Policy
+    policy: DecisionPolicy
     experts: bool
 
     @classmethod
@@ -98,7 +98,7 @@ class Kept:
             pipeline.card,
             pipeline.pool_version,
             pipeline.engine.fingerprint,
-            {language: voice.calibration for language, voice in pipeline.voices.items()},
+            {language: setup.calibration for language, setup in pipeline.setups.items()},
             pipeline.policy,
             pipeline.experts is not None,
         )
@@ -121,14 +121,14 @@ class Kept:
             task=task,
             pool_version=self.pool_version,
         )
-        voices = {
-            language: replace(voice, calibration=self.calibrations[language])
-            for language, voice in new.voices.items()
+        setups = {
+            language: replace(setup, calibration=self.calibrations[language])
+            for language, setup in new.setups.items()
         }
         experts = new.experts
         if experts is None and self.experts and new.retriever is not None:
             experts = Experts(new.retriever, new.space.names)
-        return replace(new, voices=voices, policy=self.policy, experts=experts)
+        return replace(new, setups=setups, policy=self.policy, experts=experts)
 
 
 def same_engine(engine: Engine, fingerprint: str) -> None:
@@ -160,11 +160,11 @@ def _experts(old: Pipeline, new: Pipeline) -> Experts | None:
     return Experts(new.retriever, new.space.names)
 
 
-def _carried(old: Voice, new: Voice) -> Calibration | None:
+def _carried(old: LanguageSetup, new: LanguageSetup) -> Calibration | None:
     """The old calibration for the new labels; a label it never saw gets none (the mean).
 
     ``None`` when the answers that stand for the labels are others now, as permuted codes are: the
-    model's liking for an answer says nothing of another one.
+    model's bias for one answer does not carry over to another.
     """
     kept = old.calibration
     if kept is None or old.readout.name != new.readout.name:
@@ -182,4 +182,4 @@ def _carried(old: Voice, new: Voice) -> Calibration | None:
     return replace(kept, offsets=tuple(offsets))
 
 
-__all__ = ["Kept", "refreshed", "same_engine"]
+__all__ = ["StoredPipeline", "refreshed", "same_engine"]

@@ -3,6 +3,7 @@
 from ecomfs.retrieve.build import build_index
 from ecomfs.retrieve.choose import DEFAULT_WEIGHT, ChosenSimilarity, choose_similarity
 from ecomfs.retrieve.index import DenseIndex, Hits
+from ecomfs.retrieve.queries import Queries
 from ecomfs.retrieve.retriever import Retriever
 from ecomfs.retrieve.sharing import PrefixSharing, Sharing, simulate_prefix_cache
 from ecomfs.retrieve.tabular import TabularSpace
@@ -14,6 +15,7 @@ __all__ = [
     "DenseIndex",
     "Hits",
     "PrefixSharing",
+    "Queries",
     "Retriever",
     "Sharing",
     "TabularSpace",

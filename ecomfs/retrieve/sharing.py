@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from ecomfs.embed import Vectors, unit_rows
 from ecomfs.errors import ConfigError
 from ecomfs.retrieve.index import Excluded, VectorRows
+from ecomfs.retrieve.queries import Queries
 from ecomfs.retrieve.retriever import Retriever
 from ecomfs.types import Demonstration, Row
 
@@ -125,31 +126,21 @@ class PrefixSharing:
         self.centres = _centres(seen, wanted, seed)
         self.blocks = tuple(self._block(centre) for centre in self.centres)
 
-    def arrange(
-        self,
-        queries: Sequence[str],
-        *,
-        rows: Sequence[Row] | None = None,
-        exclude_ids: Sequence[Collection[str]] | None = None,
-        leave_self_out: bool = False,
-    ) -> Arrangement:
-        """The demonstrations of each row. Arguments as in
-        :meth:`ecomfs.retrieve.Retriever.retrieve`.
+    def arrange(self, queries: Queries) -> Arrangement:
+        """The demonstrations of each row, looked up by
+        :meth:`ecomfs.retrieve.Retriever.queries` of the same retriever.
 
         An excluded example is removed from that row's block, and the row gets one more of its
         own; its prompt then no longer shares the prefix.
         """
-        vectors = self._retriever.embed(queries, rows)
+        vectors, excluded = queries.vectors, queries.excluded
         clusters = np.asarray((vectors @ self.centres.T).argmax(axis=1), dtype=np.int64)
-        excluded = self._retriever.excluded(
-            queries, vectors, exclude_ids=exclude_ids, leave_self_out=leave_self_out
-        )
         shared: list[tuple[Demonstration, ...]] = []
         for cluster, banned in zip(clusters, excluded, strict=True):
             block = self.blocks[cluster]
             ids = {self._retriever.pool.ids[p] for p in banned} if banned else set()
             shared.append(tuple(d for d in block if d.example.id not in ids))
-        own = self._own(queries, vectors, shared, excluded)
+        own = self._own(queries.texts, vectors, shared, excluded)
         order = sorted(
             range(len(queries)),
             key=lambda r: (int(clusters[r]), [d.example.id for d in shared[r] + own[r]], r),
@@ -184,8 +175,8 @@ class PrefixSharing:
     def _block(self, centre: Vectors) -> tuple[Demonstration, ...]:
         if not self._block_size:
             return ()
-        # A centre has a vector and no text.
-        chosen = self._retriever.choose([""], centre[None], self._block_size, [set()])[0]
+        # A centre has no text: it is found by its vector alone, whatever the retriever's mode.
+        chosen = self._retriever.choose([""], centre[None], self._block_size, [Excluded()])[0]
         return tuple(replace(d, similarity=math.nan) for d in chosen)
 
 

@@ -108,7 +108,7 @@ class Arms:
         answers = await self.explain(rows, ids)
         entries = [
             LoggedPrediction.of(
-                a.variant or "", a.explanation.case.language, a.explanation.prediction
+                a.variant or "", a.explanation.state.language, a.explanation.prediction
             )
             for a in answers
         ]
@@ -154,8 +154,8 @@ class Arms:
                 engine=service.pipeline.engine.spec,
                 k=service.pipeline.k,
                 templates={
-                    language: str(voice.builder.template.ref)
-                    for language, voice in service.pipeline.voices.items()
+                    language: str(setup.builder.template.ref)
+                    for language, setup in service.pipeline.setups.items()
                 },
             )
             for name, service in self._services.items()

@@ -23,7 +23,7 @@ from ecomfs.errors import (
 )
 from ecomfs.estimators import FewShotClassifier, as_rows
 from ecomfs.io import MAX_CELL_CHARS
-from ecomfs.pipeline import Case, Explanation, Pipeline
+from ecomfs.pipeline import Explanation, Pipeline, RowState
 from ecomfs.serve import schemas
 from ecomfs.serve.batcher import MicroBatcher
 from ecomfs.types import Demonstration, Posterior, Prediction, Row, Status
@@ -184,7 +184,7 @@ class Service:
             engine=pipeline.engine.fingerprint,
             pool_version=pipeline.pool_version,
         )
-        case = Case(id_, pipeline.language or "en", error=RowError(why))
+        case = RowState(id_, pipeline.language or "en", error=RowError(why))
         return Explanation(case, None, prediction, pipeline.space.names)
 
 
@@ -250,7 +250,7 @@ def prediction_out(answer: Answer, *, explain: bool) -> schemas.PredictionOut:
 
 
 def _explanation(explanation: Explanation) -> schemas.ExplanationOut:
-    case, posterior = explanation.case, explanation.posterior
+    case, posterior = explanation.state, explanation.posterior
     return schemas.ExplanationOut(
         language=case.language,
         demonstrations=[_demonstration(d) for d in case.demonstrations],

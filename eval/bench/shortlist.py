@@ -16,9 +16,9 @@ import numpy as np
 
 from ecomfs.batch import read_examples
 from ecomfs.embed import open_embedder
-from ecomfs.experts import Experts
+from ecomfs.experts import NEIGHBOURS, Experts
 from ecomfs.io import fold
-from ecomfs.pipeline.language_setup import Narrowing
+from ecomfs.pipeline import LabelShortlist
 from ecomfs.pool import random_examples
 from ecomfs.retrieve import Retriever
 from ecomfs.task import load_task
@@ -45,17 +45,21 @@ def main() -> None:
         rows = random_examples(fresh, options.rows, options.seed)
         names = sorted({e.label for e in pool})
         texts = [str(e.fields["text"]) for e in pool]
-        experts = Experts(Retriever(pool, texts, embedder), names)
-        opinions = experts.opinions([str(e.fields["text"]) for e in rows])
+        retriever = Retriever(pool, texts, embedder)
+        experts = Experts(retriever, names)
+        queries = retriever.queries([str(e.fields["text"]) for e in rows], neighbours=NEIGHBOURS)
+        opinions = experts.opinions(queries)
         truth = np.array([names.index(e.label) for e in rows])
         print(f"{shots}-shot: {len(pool)} labelled, {len(names)} labels, {len(rows)} rows")
         for size in SIZES:
-            narrow = Narrowing.fit(experts, size)
-            hits = sum(t in narrow.shortlist(o) for t, o in zip(truth, opinions, strict=True))
+            label_shortlist = LabelShortlist.fit(experts, size)
+            hits = sum(
+                t in label_shortlist.shortlist(o) for t, o in zip(truth, opinions, strict=True)
+            )
             seen = wilson(int(hits), len(rows))
             print(
                 f"  {size:2} labels: recall {hits / len(rows):.3f} "
-                f"[{seen.low:.3f}, {seen.high:.3f}], leave-one-out {narrow.recall:.3f}"
+                f"[{seen.low:.3f}, {seen.high:.3f}], leave-one-out {label_shortlist.recall:.3f}"
             )
 
 

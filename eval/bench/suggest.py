@@ -20,9 +20,9 @@ import numpy as np
 from scipy import stats
 
 from ecomfs.batch import read_examples
-from ecomfs.calibration import PRIOR_CHEAP, cheap_answer
+from ecomfs.calibration import Evidence, prior_fusion
 from ecomfs.embed import Embedder, open_embedder
-from ecomfs.experts import Experts
+from ecomfs.experts import NEIGHBOURS, Experts
 from ecomfs.features import RowText
 from ecomfs.prepare.suggest import suggest
 from ecomfs.retrieve import Retriever
@@ -101,10 +101,12 @@ def suggested(
 def answered(
     pool: Sequence[Example], texts: Sequence[str], words: RowText, embedder: Embedder
 ) -> np.ndarray:
-    """Distributions of the cheap experts over the pool's labels, sorted."""
+    """Distributions of the experts over the pool's labels, sorted."""
     known = [words.render(row.fields, "en") for row in pool]
-    experts = Experts(Retriever(pool, known, embedder), sorted({row.label for row in pool}))
-    return np.array([cheap_answer(PRIOR_CHEAP, o) for o in experts.opinions(texts)])
+    retriever = Retriever(pool, known, embedder)
+    experts = Experts(retriever, sorted({row.label for row in pool}))
+    opinions = experts.opinions(retriever.queries(texts, neighbours=NEIGHBOURS))
+    return prior_fusion(experts.names, model=False).apply(Evidence.of(opinions))
 
 
 def accuracy(

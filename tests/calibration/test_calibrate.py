@@ -29,20 +29,20 @@ def test_a_bias_is_taken_off_unseen_rows(size: int) -> None:
     bias = fit_calibration(*skewed(64, size, 3.0, seed=1))
     assert bias is not None
     rows, truth = skewed(400, size, 3.0, seed=2)
-    mended = [bias.apply(row) for row in rows]
-    assert log_loss(mended, truth) < log_loss(rows, truth) - 0.1
+    calibrated = [bias.apply(row) for row in rows]
+    assert log_loss(calibrated, truth) < log_loss(rows, truth) - 0.1
 
     def right(table: list[tuple[float, ...]]) -> float:
         return float(np.mean(np.argmax(table, axis=1) == truth))
 
-    assert right(mended) > right(rows) + 0.1
+    assert right(calibrated) > right(rows) + 0.1
 
 
 def test_no_bias_is_left_alone_or_nearly() -> None:
     rows, truth = skewed(400, 4, 0.0, seed=3)
     bias = fit_calibration(*skewed(64, 4, 0.0, seed=4))
-    mended = rows if bias is None else [bias.apply(row) for row in rows]
-    assert log_loss(mended, truth) < log_loss(rows, truth) + 0.03
+    calibrated = rows if bias is None else [bias.apply(row) for row in rows]
+    assert log_loss(calibrated, truth) < log_loss(rows, truth) + 0.03
 
 
 def test_too_few_readings_estimate_nothing() -> None:

@@ -84,8 +84,8 @@ def test_explain_is_the_classifiers(client: Client, clf: FewShotClassifier, row:
     assert str(far) == str(near)
     assert far.posterior == near.posterior
     assert far.labels == near.labels
-    assert [d.example for d in far.case.demonstrations] == [
-        d.example for d in near.case.demonstrations
+    assert [d.example for d in far.state.demonstrations] == [
+        d.example for d in near.state.demonstrations
     ]
 
 

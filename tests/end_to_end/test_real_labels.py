@@ -25,9 +25,9 @@ def classifier(task: str, pairs: Sequence[tuple[str, str]], **options: Any) -> F
 def stepwise(clf: FewShotClassifier, prompt: Prompt, language: str) -> list[float]:
     """Constrained decoding over the labels' tokens, spelt out: every step asked by itself."""
     engine: Any = clf.engine_
-    voice = clf.pipeline_.voices[language]  # type: ignore[index]
-    sequences = [tuple(s) for s in voice.readout._sequences]  # type: ignore[attr-defined]
-    end = voice.readout._end  # type: ignore[attr-defined]
+    setup = clf.pipeline_.setups[language]  # type: ignore[index]
+    sequences = [tuple(s) for s in setup.readout._sequences]  # type: ignore[attr-defined]
+    end = setup.readout._end  # type: ignore[attr-defined]
     whole = [
         (*s, end) if any(o != s and o[: len(s)] == s for o in sequences) else s for s in sequences
     ]
@@ -56,13 +56,13 @@ APPLIANCES = [
 
 def test_labels_that_share_first_tokens() -> None:
     clf = classifier("product_category", APPLIANCES, language="en", readout="words", k=6)
-    voice = clf.pipeline_.voices["en"]
-    assert voice.readout.reads_per_row > 1  # type: ignore[attr-defined]
+    setup = clf.pipeline_.setups["en"]
+    assert setup.readout.reads_per_row > 1  # type: ignore[attr-defined]
     found = clf.explain("Samsung fridge freezer 400 litre, frost free")
-    assert found.case.prompt is not None
+    assert found.state.prompt is not None
     read = [found.prediction.probabilities[name] for name in clf.pipeline_.space.names]
     assert sum(read) == pytest.approx(1)
-    assert read == pytest.approx(stepwise(clf, found.case.prompt, "en"), abs=2e-3)
+    assert read == pytest.approx(stepwise(clf, found.state.prompt, "en"), abs=2e-3)
 
 
 DEVICES = [
@@ -79,17 +79,17 @@ DEVICES = [
 def test_labels_in_chinese(readout: Any) -> None:
     clf = classifier("product_category", DEVICES, language="zh", readout=readout, k=6)
     found = clf.explain("智能手表可以测心率和睡眠")
-    assert found.case.prompt is not None
+    assert found.state.prompt is not None
     assert found.prediction.status is Status.OK
     assert set(found.prediction.probabilities) == {"手机", "手表", "手套"}
     read = [found.prediction.probabilities[name] for name in clf.pipeline_.space.names]
     assert sum(read) == pytest.approx(1)
     assert found.prediction.label_mass is not None
     assert found.prediction.label_mass > 0.01
-    assert read == pytest.approx(stepwise(clf, found.case.prompt, "zh"), abs=2e-3)
+    assert read == pytest.approx(stepwise(clf, found.state.prompt, "zh"), abs=2e-3)
     if readout == "words":
         # The first character is the same in all of them, and is several tokens.
-        assert clf.pipeline_.voices["zh"].readout.reads_per_row > 1  # type: ignore[attr-defined]
+        assert clf.pipeline_.setups["zh"].readout.reads_per_row > 1  # type: ignore[attr-defined]
         assert found.prediction.label == "手表"
 
 
@@ -113,5 +113,5 @@ def test_more_than_128_labels(readout: Any, shortlist: int | None) -> None:
     if shortlist is None:
         assert found.label == "green vase"
     else:
-        (question,) = clf.pipeline_.voices["en"].readout.questions  # type: ignore[attr-defined]
+        (question,) = clf.pipeline_.setups["en"].readout.questions  # type: ignore[attr-defined]
         assert len(set(question.codes)) == len(THINGS)  # one look, all of them

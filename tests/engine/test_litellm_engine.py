@@ -172,7 +172,7 @@ class TestWithLitellm:
         )
         fault_server.mix = lambda: lists_labels
         clf = scripted.classifier(engine_at())
-        assert clf.pipeline_.voices["en"].readout.name == "top-words"
+        assert clf.pipeline_.setups["en"].readout.name == "top-words"
         (prediction,) = clf.classify([{"text": "a fine lamp"}], ["r"])
         negative, positive = math.exp(-0.4) + math.exp(-2.5), math.exp(-1.6)
         assert prediction.label == "negative"

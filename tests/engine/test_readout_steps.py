@@ -43,7 +43,7 @@ def classifier(engine: Any, **options: Any) -> Any:
 
 
 def readout(clf: Any) -> str:
-    return str(clf.pipeline_.voices["en"].readout.name)
+    return str(clf.pipeline_.setups["en"].readout.name)
 
 
 @pytest.mark.torch

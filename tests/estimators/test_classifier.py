@@ -125,8 +125,8 @@ def test_explain_tells_demonstrations_prompt_and_reading() -> None:
 def test_language_follows_the_row() -> None:
     clf = new().fit(*examples())
     english, chinese = clf.explain("it broke"), clf.explain("质量太差了")
-    assert english.case.language == "en"
-    assert chinese.case.language == "zh"
+    assert english.state.language == "en"
+    assert chinese.state.language == "zh"
     assert chinese.to_dict()["prompt"].endswith("评论：质量太差了\n情感：")
     assert set(chinese.prediction.probabilities) == {"positive", "negative"}
 

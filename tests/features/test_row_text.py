@@ -40,7 +40,7 @@ def fitted(frame: pd.DataFrame, task: str = "purchase_intent", **options: Any) -
 
 
 def prompt_of(clf: FewShotClassifier, row: dict[str, str]) -> str:
-    prompt = clf.explain(row).case.prompt
+    prompt = clf.explain(row).state.prompt
     assert prompt is not None
     return prompt.text
 

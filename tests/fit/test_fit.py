@@ -11,7 +11,7 @@ import pytest
 from pools import ROWS, reviews
 from scripted import ScriptedEngine
 
-from ecomfs.calibration import PRIOR
+from ecomfs.calibration import prior_fusion
 from ecomfs.core import aio
 from ecomfs.errors import ConfigError, MissingFileError
 from ecomfs.estimators import FewShotClassifier
@@ -35,10 +35,12 @@ def test_experts_that_know_outvote_a_model_that_does_not() -> None:
     found = clf.profile_.found
     assert found["readings"] == 40
     assert found["loss"]["fused"] < found["loss"]["calibrated"]
-    # The scripted engine knows nothing: it loses weight beside the vote, and is not believed alone.
-    together, _, _ = clf.profile_.fusion.accounts
-    assert together.model / together.vote < PRIOR.model / PRIOR.vote
-    assert clf.profile_.fusion.beliefs[2] < 0.05
+    # The scripted engine is at chance: it loses weight beside the vote, and has none alone.
+    together, _, _ = clf.profile_.fusion.components
+    prior = prior_fusion(["vote", "probe"]).weights
+    now = together.weights
+    assert now["model"] / now["vote"] < prior["model"] / prior["vote"]
+    assert clf.profile_.fusion.weights[2] < 0.05
     assert {p.source for p in clf.classify(ROWS)} == {"fused"}
 
 
@@ -59,8 +61,8 @@ def test_nothing_is_fitted_without_readings() -> None:
 
 def test_few_readings_use_the_prior_and_say_so() -> None:
     clf = classifier(calibration_size=5).fit(reviews())
-    assert clf.profile_.fusion.accounts[0].readings == 0
-    assert clf.profile_.fusion.beliefs == (1.0, 0.0, 0.0, 0.0)
+    assert clf.profile_.fusion.components[0].readings == 0
+    assert clf.profile_.fusion.weights == (1.0, 0.0, 0.0, 0.0)
     assert any("too few" in note for note in clf.profile_.found["notes"])
 
 
@@ -160,12 +162,50 @@ def test_files_that_are_no_profiles_are_told(tmp_path: Path) -> None:
         Profile.load(tmp_path / "p.json")
 
 
+@pytest.mark.parametrize("number", [1, 2, 4])
+def test_profiles_of_other_formats_are_refused_with_a_way_out(tmp_path: Path, number: int) -> None:
+    profile = classifier(calibration_size=20).fit(reviews()).profile_
+    old = json.loads(profile.model_dump_json()) | {"format": number, "fusion": {"accounts": []}}
+    (tmp_path / "p.json").write_text(json.dumps(old))
+    with pytest.raises(ConfigError, match=f"format {number}") as raised:
+        Profile.load(tmp_path / "p.json")
+    assert "fit again" in raised.value.hint
+
+
+@pytest.mark.parametrize("which", ["fusion", "cheap"])
+def test_a_profile_that_weighs_an_expert_the_pool_lacks_is_refused(which: str) -> None:
+    profile = classifier(calibration_size=20).fit(reviews()).profile_
+    dump = json.loads(profile.model_dump_json())
+    dump[which]["components"][0]["weights"]["astrology"] = 0.5
+    with pytest.raises(ConfigError, match="'astrology', which this pool does not have") as raised:
+        classifier(profile=Profile.model_validate(dump)).fit(reviews())
+    assert "fit again" in raised.value.hint
+    dump[which]["components"][0]["weights"]["astrology"] = 0.0
+    assert classifier(profile=Profile.model_validate(dump)).fit(reviews()).predict(ROWS).size == 3
+
+
+def test_readings_of_examples_the_experts_were_not_weighed_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A pool larger than the experts' own sample, with synthetic examples between the others."""
+    monkeypatch.setattr("ecomfs.experts.expert.OWN_EXAMPLES", 20)
+    pool = reviews(60)
+    made = [
+        Example(f"s{i}", {"text": f"{e.fields['text']} again"}, e.label, True, e.id, "rewrite")
+        for i, e in enumerate(pool[:10])
+    ]
+    mixed = [example for pair in zip(made, pool, strict=False) for example in pair] + pool[10:]
+    found = classifier(calibration_size=40).fit(mixed).profile_.found
+    assert found["readings"] == 40
+    assert found["accuracy"]["experts"] > 0.9
+
+
 def test_weights_go_on_when_the_pool_changes() -> None:
     clf = classifier(calibration_size=40).fit(reviews())
     clf.pool_.add([Example("new", {"text": "splendid gloves"}, "positive")])
     found = clf.classify(["splendid gloves"])[0]
     assert found.label == "positive"
-    assert clf.pipeline_.policy.fusion.accounts[0].readings == 40
+    assert clf.pipeline_.policy.fusion.components[0].readings == 40
     assert found.source == "fused"
 
 

@@ -17,7 +17,7 @@ from ecomfs.types import Posterior, Prompt
 def reread(clf: FewShotClassifier, text: str) -> tuple[float, ...]:
     """What the engine says of a prompt's text."""
     pipeline = clf.pipeline_
-    readout = pipeline.voices["en"].readout
+    readout = pipeline.setups["en"].readout
     [found] = aio.run(readout.read(pipeline.engine, [Prompt(text, None)]))  # type: ignore[arg-type]
     assert isinstance(found, Posterior)
     return found.probabilities
@@ -31,13 +31,13 @@ def test_each_demonstration_is_left_out_once_in_one_call() -> None:
     assert engine.calls == [1, 4]
     assert told.influences is not None
     assert [i.example_id for i in told.influences.of] == list(told.prediction.demonstration_ids)
-    assert told.case.prompt is not None
+    assert told.state.prompt is not None
     place = clf.pipeline_.space.names.index(told.prediction.label or "")
-    before = reread(clf, told.case.prompt.text)[place]
-    for demonstration, i in zip(told.case.demonstrations, told.influences.of, strict=True):
+    before = reread(clf, told.state.prompt.text)[place]
+    for demonstration, i in zip(told.state.demonstrations, told.influences.of, strict=True):
         block = f"Review: {demonstration.text}\nSentiment: {demonstration.example.label}\n\n"
-        assert told.case.prompt.text.count(block) == 1
-        after = reread(clf, told.case.prompt.text.replace(block, ""))[place]
+        assert told.state.prompt.text.count(block) == 1
+        after = reread(clf, told.state.prompt.text.replace(block, ""))[place]
         assert i.without == pytest.approx(after)
         assert i.fall == pytest.approx(before - after)
         assert not i.why
@@ -69,11 +69,11 @@ def test_without_asking_nothing_more_is_read() -> None:
 def test_a_reading_that_fails_is_that_demonstrations() -> None:
     clf = classifier()
     told = clf.explain("review 3 works", influence=True)
-    assert told.case.prompt is not None
-    first, second = told.case.demonstrations[:2]
+    assert told.state.prompt is not None
+    first, second = told.state.demonstrations[:2]
     # The prompt without the first demonstration is the only one where the labels' listing is
     # followed by the second.
-    joint = f"{told.case.prompt.text.split('Review: ')[0]}Review: {second.text}"
+    joint = f"{told.state.prompt.text.split('Review: ')[0]}Review: {second.text}"
     failing = classifier(ScriptedEngine(fails_on=joint))
     told = failing.explain("review 3 works", influence=True)
     assert told.influences is not None
@@ -118,8 +118,13 @@ def test_every_step_stands_beside_the_label() -> None:
     assert any(line.startswith("put to the model (8 of 30 labels): ") for line in text)
     plain = json.loads(json.dumps(told.to_dict()))
     assert plain["shortlist"] == list(told.shortlist)
-    assert set(plain["opinion"]["vote"]) == set(clf.pipeline_.space.names)
-    assert any("nearest example: similarity" in line and best in line for line in text)
+    assert list(plain["experts"]) == ["vote", "probe"]
+    for given in plain["experts"].values():
+        assert set(given) == set(clf.pipeline_.space.names)
+        assert sum(given.values()) == pytest.approx(1)
+    assert 0 < plain["nearest"] <= 1
+    assert f"nearest example: similarity {plain['nearest']:.3f}" in text
+    assert any(line.startswith("expert vote: ") and best in line for line in text)
 
 
 def test_a_label_that_the_model_was_not_asked_about_has_no_influence() -> None:
@@ -134,6 +139,6 @@ def test_a_label_that_the_model_was_not_asked_about_has_no_influence() -> None:
     from ecomfs.pipeline import influences
 
     other = replace(told.prediction, label=off, probabilities={off: 1.0})
-    found = aio.run(influences(clf.pipeline_, {"text": "x"}, told.case, told.posterior, other))
+    found = aio.run(influences(clf.pipeline_, {"text": "x"}, told.state, told.posterior, other))
     assert found.of == ()
     assert "was not put to the model" in found.note

@@ -24,16 +24,16 @@ def classifier(**options: Any) -> FewShotClassifier:
 def test_only_a_shortlist_is_put_to_the_model() -> None:
     clf = classifier(calibration_size=0).fit(messages())
     found = clf.explain("hello how do I cancel my parcel")
-    assert found.case.prompt is not None
-    listed = [label for label in LABELS if f"- {label}" in found.case.prompt.text]
+    assert found.state.prompt is not None
+    listed = [label for label in LABELS if f"- {label}" in found.state.prompt.text]
     assert len(listed) == 8
     assert "cancel parcel" in listed
-    assert {d.example.label for d in found.case.demonstrations} <= set(listed)
+    assert {d.example.label for d in found.state.demonstrations} <= set(listed)
     assert set(found.prediction.probabilities) == set(LABELS)
     assert sum(found.prediction.probabilities.values()) == pytest.approx(1)
     off = [p for label, p in found.prediction.probabilities.items() if label not in listed]
     assert min(off) > 0
-    assert sum(off) == pytest.approx(1 - clf.pipeline_.narrowing.recall)  # type: ignore[union-attr]
+    assert sum(off) == pytest.approx(1 - clf.pipeline_.label_shortlist.recall)  # type: ignore[union-attr]
 
 
 def test_every_row_has_its_own_list_and_one_list_serves_all_alike() -> None:
@@ -47,32 +47,32 @@ def test_every_row_has_its_own_list_and_one_list_serves_all_alike() -> None:
 
 def test_the_recall_is_measured_on_the_pool() -> None:
     pipeline = classifier(calibration_size=0).fit(messages()).pipeline_
-    assert pipeline.narrowing is not None
-    assert 0.5 < pipeline.narrowing.recall < 1
+    assert pipeline.label_shortlist is not None
+    assert 0.5 < pipeline.label_shortlist.recall < 1
     # Labels drawn by lot cannot be found again.
     rng = random.Random(1)
     noise = [Example(e.id, e.fields, rng.choice(LABELS)) for e in messages()]
     blind = classifier(calibration_size=0).fit(noise).pipeline_
-    assert blind.narrowing is not None
-    assert blind.narrowing.recall < 0.5
+    assert blind.label_shortlist is not None
+    assert blind.label_shortlist.recall < 0.5
 
 
 def test_one_example_a_label_says_nothing_of_the_recall() -> None:
     """Left out, the only example of a label is missed by every list; that is no recall of 0."""
     clf = classifier(calibration_size=0, fusion=False).fit(messages(each=1))
-    narrowing = clf.pipeline_.narrowing
-    assert narrowing is not None
-    assert narrowing.recall == 0.5
+    label_shortlist = clf.pipeline_.label_shortlist
+    assert label_shortlist is not None
+    assert label_shortlist.recall == 0.5
     found = clf.explain("hello how do I cancel my parcel")
-    listed = [clf.pipeline_.space.names[i] for i in found.case.shortlist]
+    listed = [clf.pipeline_.space.names[i] for i in found.state.shortlist]
     assert found.prediction.label in listed
 
 
 def test_few_labels_and_zero_put_all_to_the_model() -> None:
     few = [e for e in messages() if e.label in LABELS[:6]]
-    assert classifier(calibration_size=0).fit(few).pipeline_.narrowing is None
+    assert classifier(calibration_size=0).fit(few).pipeline_.label_shortlist is None
     clf = classifier(calibration_size=0, shortlist=0).fit(messages())
-    assert clf.pipeline_.narrowing is None
+    assert clf.pipeline_.label_shortlist is None
     assert len(clf.classify(["track order"])[0].demonstration_ids) == 8
 
 

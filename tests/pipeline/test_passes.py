@@ -41,15 +41,15 @@ def test_the_mean_is_that_of_the_passes() -> None:
     cases = clf.pipeline_.prepare([{"text": r} for r in ROWS], ROWS)
     for case in cases:
         assert case.prompt is not None
-        prompts = {case.prompt.text, *(p.text for p in case.encores)}
+        prompts = {case.prompt.text, *(p.text for p in case.extra_passes)}
         assert len(prompts) > 2  # the demonstrations change places
         assert len({tuple(sorted(p.split("\n\n"))) for p in prompts}) == 1
     alone = classifier()
     want = []
     for case in cases:
-        voice = alone.pipeline_.voices["en"]
-        asked = [p for p in (case.prompt, *case.encores) if p is not None]
-        found = aio.run(voice.readout.read(alone.engine_, asked))
+        setup = alone.pipeline_.setups["en"]
+        asked = [p for p in (case.prompt, *case.extra_passes) if p is not None]
+        found = aio.run(setup.readout.read(alone.engine_, asked))
         want.append(np.mean([p.probabilities for p in found], axis=0))  # type: ignore[union-attr]
     got = [list(p.probabilities.values()) for p in clf.classify(ROWS)]
     np.testing.assert_allclose(got, want)

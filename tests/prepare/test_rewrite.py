@@ -10,8 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from writing import POOL, SOURCE, Writer, by_words, checks
 
-from ecomfs.calibration import Blend, Fusion
-from ecomfs.calibration import Policy as Decision
+from ecomfs.calibration import Blend, DecisionPolicy, Fusion
 from ecomfs.core import aio
 from ecomfs.errors import ConfigError, EngineUnavailableError, MissingFileError, PoolError
 from ecomfs.experts import Experts
@@ -133,7 +132,7 @@ def test_experts_that_know_the_source_have_no_say() -> None:
     fused = replace(
         alone,
         experts=Experts(alone.retriever, alone.space.names),
-        policy=Decision(fusion=Blend((Fusion(0.0, 0.0, 100.0),), (1.0,))),
+        policy=DecisionPolicy(fusion=Blend((Fusion({"probe": 100.0}),), (1.0,))),
     )
     chosen = RewriteSettings(attempts=1, generations=1)
     made = aio.run(rewrite(CandidateFilter(fused, "text"), writer, [ONE], "text", chosen))

@@ -51,7 +51,7 @@ def fitted(engine: Any, labels: list[str] | None = None, **options: Any) -> Any:
 
 
 def readout(clf: Any) -> str:
-    return str(clf.pipeline_.voices["en"].readout.name)
+    return str(clf.pipeline_.setups["en"].readout.name)
 
 
 def test_the_names_are_those_of_the_option() -> None:
@@ -106,9 +106,9 @@ def test_labels_with_one_first_word_are_read_as_codes() -> None:
     engine = ScriptedProvider({" A": -0.1, " B": -3.0})
     clf = fitted(engine, labels)
     assert readout(clf) == "top-codes"
-    assert set(clf.pipeline_.voices["en"].builder.answers) == {"A", "B", "C"}
+    assert set(clf.pipeline_.setups["en"].builder.answers) == {"A", "B", "C"}
     (found,) = clf.classify(["where is it"])
-    places = dict(zip(clf.pipeline_.voices["en"].builder.answers, clf.classes_, strict=True))
+    places = dict(zip(clf.pipeline_.setups["en"].builder.answers, clf.classes_, strict=True))
     assert found.label == places["A"]
     # Of a list that could be longer "C" has at most what "B" has.
     assert 0 < found.probabilities[places["C"]] < found.probabilities[places["B"]]

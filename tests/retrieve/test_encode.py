@@ -140,7 +140,8 @@ def test_sharing_takes_rows(mode: str) -> None:
     retriever = make(mode)
     rows: list[Row] = [{"n": 1, "plan": "a"}, {"n": 39, "plan": "a"}]
     queries = ["red shoe", "red shoe"]
-    arranged = PrefixSharing(retriever, 4, clusters=2).arrange(queries, rows=rows)
+    looked_up = retriever.queries(queries, rows=rows)
+    arranged = PrefixSharing(retriever, 4, clusters=2).arrange(looked_up)
     assert all(len(arranged.demonstrations(row)) == 4 for row in (0, 1))
 
 
@@ -148,7 +149,7 @@ def test_sharing_takes_rows(mode: str) -> None:
 def test_rows_that_are_not_given_are_said(mode: str) -> None:
     with pytest.raises(ConfigError, match="only their texts are given"):
         make(mode).vote(["red shoe"])
-    with pytest.raises(ConfigError, match="1 queries but 2 rows"):
+    with pytest.raises(ConfigError, match="1 queries but 2 entries in rows"):
         make(mode).retrieve(["red shoe"], 3, rows=[{}, {}])
 
 

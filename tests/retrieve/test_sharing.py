@@ -36,7 +36,7 @@ def ids(demonstrations: tuple[Demonstration, ...]) -> list[str]:
     [("none", 0, 6), ("mixed", 4, 2), ("cluster", 6, 0), ("global", 6, 0)],
 )
 def test_places_are_split_as_the_mode_says(mode: str, shared: int, own: int) -> None:
-    arranged = PrefixSharing(pool(), 6, mode, clusters=4).arrange(QUERIES)
+    arranged = PrefixSharing(pool(), 6, mode, clusters=4).arrange(pool().queries(QUERIES))
     assert {len(s) for s in arranged.shared} == {shared}
     assert {len(o) for o in arranged.own} == {own}
     for row in range(len(QUERIES)):
@@ -45,7 +45,7 @@ def test_places_are_split_as_the_mode_says(mode: str, shared: int, own: int) -> 
 
 
 def test_rows_of_a_kind_share_one_block() -> None:
-    arranged = PrefixSharing(pool(), 6, "mixed", clusters=4).arrange(QUERIES)
+    arranged = PrefixSharing(pool(), 6, "mixed", clusters=4).arrange(pool().queries(QUERIES))
     for kind in range(4):
         mine = range(kind, len(QUERIES), 4)
         assert len({tuple(ids(arranged.shared[r])) for r in mine}) == 1
@@ -64,13 +64,15 @@ def test_blocks_are_balanced_and_carry_no_similarity() -> None:
 
 def test_none_is_what_the_retriever_gives() -> None:
     retriever = pool()
-    arranged = PrefixSharing(retriever, 5, "none").arrange(QUERIES)
+    arranged = PrefixSharing(retriever, 5, "none").arrange(pool().queries(QUERIES))
     assert [list(o) for o in arranged.own] == retriever.retrieve(QUERIES, 5)
 
 
 def test_own_demonstrations_are_the_nearest_that_the_block_leaves() -> None:
     retriever = pool()
-    arranged = PrefixSharing(retriever, 6, "mixed", clusters=4, own=2).arrange(QUERIES[:1])
+    arranged = PrefixSharing(retriever, 6, "mixed", clusters=4, own=2).arrange(
+        pool().queries(QUERIES[:1])
+    )
     block = ids(arranged.shared[0])
     expected = retriever.retrieve(QUERIES[:1], 2, exclude_ids=[block])[0]
     assert list(arranged.own[0]) == expected
@@ -82,18 +84,18 @@ def test_leave_self_out_holds_in_blocks_too(mode: str, k: int, own: int, row: in
     retriever = pool()
     sharing = PrefixSharing(retriever, k, mode, own=own, clusters=3)
     text, id = retriever.texts[row], retriever.examples[row].id
-    arranged = sharing.arrange([text], exclude_ids=[[id]], leave_self_out=True)
+    arranged = sharing.arrange(retriever.queries([text], exclude_ids=[[id]], leave_self_out=True))
     shown = ids(arranged.demonstrations(0))
     assert id not in shown
     assert len(shown) == len(set(shown)) == k
 
 
 def test_the_same_again() -> None:
-    first = PrefixSharing(pool(), 6, "mixed", seed=3).arrange(QUERIES)
-    second = PrefixSharing(pool(), 6, "mixed", seed=3).arrange(QUERIES)
+    first = PrefixSharing(pool(), 6, "mixed", seed=3).arrange(pool().queries(QUERIES))
+    second = PrefixSharing(pool(), 6, "mixed", seed=3).arrange(pool().queries(QUERIES))
     assert [ids(s) for s in first.shared] == [ids(s) for s in second.shared]
     assert first.order == second.order
-    alone = PrefixSharing(pool(), 6, "mixed", seed=3).arrange(QUERIES[7:8])
+    alone = PrefixSharing(pool(), 6, "mixed", seed=3).arrange(pool().queries(QUERIES[7:8]))
     assert ids(alone.demonstrations(0)) == ids(first.demonstrations(7))
 
 
@@ -106,7 +108,9 @@ def test_clusters_can_be_made_of_the_rows_to_come() -> None:
 def test_more_sharing_is_found_more_often_in_the_cache() -> None:
     rates = []
     for mode in MODES:
-        arranged = PrefixSharing(pool(), 6, mode, clusters=4, own=1).arrange(QUERIES)
+        arranged = PrefixSharing(pool(), 6, mode, clusters=4, own=1).arrange(
+            pool().queries(QUERIES)
+        )
         prompts = []
         for row in arranged.order:
             text = "".join(d.text for d in arranged.demonstrations(row)) + QUERIES[row]

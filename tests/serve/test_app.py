@@ -97,12 +97,12 @@ def test_explain_tells_what_led_to_it(url: str, clf: FewShotClassifier) -> None:
     wanted = clf.explain(TEXTS[0])
     assert answer["prediction"]["id"] == "r7"
     told = answer["prediction"]["explanation"]
-    assert wanted.case.prompt is not None
-    assert told["prompt"]["text"] == wanted.case.prompt.text
+    assert wanted.state.prompt is not None
+    assert told["prompt"]["text"] == wanted.state.prompt.text
     assert told["language"] == "en"
     assert [d["id"] for d in told["demonstrations"]] == answer["prediction"]["demonstration_ids"]
     assert [d["fields"]["text"] for d in told["demonstrations"]] == [
-        d.example.fields["text"] for d in wanted.case.demonstrations
+        d.example.fields["text"] for d in wanted.state.demonstrations
     ]
     classified = ask(url, "POST", "/v1/classify", {"rows": TEXTS[:1], "explain": True}).json
     assert classified["predictions"][0]["explanation"] == told

@@ -46,10 +46,10 @@ def pool() -> Iterator[Pool]:
 def shown(clf: FewShotClassifier, query: str = QUERY) -> dict[str, str]:
     """Id → label of the demonstrations of a prediction, and that the prompt says the same."""
     explanation = clf.explain(query)
-    assert explanation.case.prompt is not None
-    for d in explanation.case.demonstrations:
-        assert f"{d.text}\nSentiment: {d.example.label}" in explanation.case.prompt.text
-    return {d.example.id: d.example.label for d in explanation.case.demonstrations}
+    assert explanation.state.prompt is not None
+    for d in explanation.state.demonstrations:
+        assert f"{d.text}\nSentiment: {d.example.label}" in explanation.state.prompt.text
+    return {d.example.id: d.example.label for d in explanation.state.demonstrations}
 
 
 def test_a_relabelled_example_is_shown_with_its_new_label(pool: Pool) -> None:
@@ -130,7 +130,7 @@ def test_the_label_bias_stays(pool: Pool) -> None:
     biases = []
     for seed in range(20):  # an untrained engine has a bias worth taking off only sometimes
         clf = fitted(pool, calibration_size=12, seed=seed, k=2)
-        bias = clf.pipeline_.voices["en"].calibration
+        bias = clf.pipeline_.setups["en"].calibration
         if bias is None:
             continue
         pool.add([Example(f"n{seed}", {"text": f"thing {seed}"}, "positive")])
@@ -138,7 +138,7 @@ def test_the_label_bias_stays(pool: Pool) -> None:
         calls = len(engine.calls)
         clf.classify([QUERY])
         assert len(engine.calls) == calls + 1
-        assert clf.pipeline_.voices["en"].calibration == bias
+        assert clf.pipeline_.setups["en"].calibration == bias
         biases.append(bias)
     assert biases
 

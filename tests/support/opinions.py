@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ecomfs.calibration import Evidence
+from ecomfs.calibration import Evidence, log_scores
 
 
 def experts(
@@ -18,7 +18,9 @@ def experts(
         z = rng.normal(size=(n, labels))
         z[np.arange(n), truth] += value
         tables.append(np.exp(z) / np.exp(z).sum(axis=1, keepdims=True))
-    return Evidence(tables[0], tables[1], tables[2]), truth
+    # The probe's scores are no logarithms: any numbers will do.
+    scores = {"model": log_scores(tables[0]), "vote": log_scores(tables[1]), "probe": tables[2]}
+    return Evidence(scores), truth
 
 
 def loss(p: np.ndarray, truth: np.ndarray) -> float:

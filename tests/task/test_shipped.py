@@ -147,7 +147,7 @@ def test_sample_pool_makes_prompts(task: str, language: str) -> None:
     for row in rows:
         found = clf.explain(row)  # type: ignore[arg-type]
         assert found.prediction.status == Status.OK, found.prediction.error
-        prompt = found.case.prompt
+        prompt = found.state.prompt
         assert prompt is not None
         assert len(prompt.demonstrations) == 4
         assert not LEFT_OVER.search(prompt.text)

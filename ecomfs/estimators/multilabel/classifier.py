@@ -26,7 +26,7 @@ from ecomfs.estimators.multilabel.fit import fit_thresholds
 from ecomfs.estimators.multilabel.labelled import as_labelled, as_sets, label_space
 from ecomfs.estimators.multilabel.prediction import MultiLabelPrediction, answer
 from ecomfs.estimators.multilabel.prompts import label_prompts
-from ecomfs.estimators.multilabel.reader import Reader, Speaker
+from ecomfs.estimators.multilabel.reader import Reader, YesNoSetup
 from ecomfs.features import Rendering
 from ecomfs.pipeline import (
     ANSWER_TOKENS,
@@ -34,8 +34,8 @@ from ecomfs.pipeline import (
     Options,
     SimilarityChoice,
     build_retriever,
+    prompt_languages,
     same_engine,
-    spoken_languages,
 )
 from ecomfs.pool import sample_queries
 from ecomfs.readout import words
@@ -56,7 +56,7 @@ class _Kept:
     sets: list[frozenset[int]]
     options: Options
     embedder: str | Embedder
-    listens: bool
+    votes: bool
     fingerprint: str = ""
     calibrations: Mapping[Language, Calibration | None] | None = None
     blend: Blend | None = None
@@ -68,9 +68,9 @@ class _Kept:
         if isinstance(embedder, str):
             embedder = shared_embedder(embedder)
         rows, retriever = build_retriever(card, self.examples, embedder, options, progress=progress)
-        spoken = spoken_languages(card, options)
-        speakers = {
-            language: Speaker.of(
+        spoken = prompt_languages(card, options)
+        setups = {
+            language: YesNoSetup.of(
                 label_prompts(
                     card, labels, words(labels, language).answers, self.by_id(), language, rows
                 ),
@@ -80,9 +80,9 @@ class _Kept:
         }
         if self.calibrations is not None:
             same_engine(engine, self.fingerprint)
-            speakers = {
-                language: replace(speaker, calibration=self.calibrations[language])
-                for language, speaker in speakers.items()
+            setups = {
+                language: replace(setup, calibration=self.calibrations[language])
+                for language, setup in setups.items()
             }
         k, limit = options.k, engine.capabilities.context_tokens - ANSWER_TOKENS
         return Reader(
@@ -94,9 +94,9 @@ class _Kept:
             sets=tuple(self.sets),
             k=max(card.default_k, min(len(labels), MOST)) if k is None else k,
             budget=limit if options.budget is None else min(options.budget, limit),
-            speakers=speakers,
+            setups=setups,
             language=spoken[0] if len(spoken) == 1 else None,
-            listens=self.listens,
+            votes=self.votes,
             blend=self.blend,
         )
 
@@ -109,7 +109,7 @@ class _Kept:
         return replace(
             self,
             fingerprint=reader.engine.fingerprint,
-            calibrations={lang: s.calibration for lang, s in reader.speakers.items()},
+            calibrations={lang: s.calibration for lang, s in reader.setups.items()},
             blend=reader.blend,
         )
 

@@ -1,4 +1,4 @@
-"""What is fitted on the examples, leave-one-out: how far yes can be trusted, and thresholds."""
+"""What is fitted on the examples, leave-one-out: calibration of yes and no, and thresholds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ecomfs.core.progress import FITTING, Progress, silent
 from ecomfs.estimators.multilabel.neighbours import fit_cells
 from ecomfs.estimators.multilabel.prediction import calibrated, yes
 from ecomfs.estimators.multilabel.prompts import NO, YES
-from ecomfs.estimators.multilabel.reader import Reader, Speaker
+from ecomfs.estimators.multilabel.reader import Reader, YesNoSetup
 from ecomfs.estimators.multilabel.threshold import PRIOR, LabelThreshold, fit_threshold
 from ecomfs.types import Example, Language, Posterior
 
@@ -37,9 +37,8 @@ async def fit_thresholds(
 ) -> tuple[Reader, dict[str, LabelThreshold], tuple[str, ...]]:
     """Read examples as if they were new, each for every label.
 
-    Yes and no are calibrated for all labels together, since few examples have any one label, and
-    so is found out how far to believe the neighbours beside the model; the thresholds are then
-    each label's own.
+    Calibration of yes and no, and the weight of the neighbours beside the model, are fitted for
+    all labels together, since few examples have any one label. Each label has its own threshold.
 
     Args:
         examples: of the pool.
@@ -61,37 +60,37 @@ async def fit_thresholds(
         )
         for example, (asked, read) in zip(part, answered, strict=True):
             for label, posterior in enumerate(read):
-                # Text read-outs know no probabilities; what failed says nothing.
+                # Text read-outs and failures have no probabilities.
                 if isinstance(posterior, Posterior) and posterior.label_mass is not None:
                     truth = YES if label in sets[example.id] else NO
-                    said = asked.votes[label] if asked.votes else None
-                    found.append(_Cell(asked.language, label, truth, posterior, said))
+                    vote = asked.votes[label] if asked.votes else None
+                    found.append(_Cell(asked.language, label, truth, posterior, vote))
     progress(FITTING, len(examples), len(examples))
-    speakers = dict(reader.speakers)
-    for language, speaker in reader.speakers.items():
+    setups = dict(reader.setups)
+    for language, setup in reader.setups.items():
         mine = [cell for cell in found if cell.language == language]
         calibration = fit_calibration(
             [cell.read.probabilities for cell in mine], [cell.truth for cell in mine]
         )
-        speakers[language] = replace(speaker, calibration=calibration)
-    reader = replace(reader, speakers=speakers, blend=_blend(speakers, found))
+        setups[language] = replace(setup, calibration=calibration)
+    reader = replace(reader, setups=setups, blend=_blend(setups, found))
     thresholds = {}
     for label, name in enumerate(names):
         own = [cell for cell in found if cell.label == label]
         chances = []
         for cell in own:
             votes = [] if cell.vote is None else [cell.vote]
-            chances += yes(reader, speakers[cell.language], [cell.read], votes)
+            chances += yes(reader, setups[cell.language], [cell.read], votes)
         thresholds[name] = fit_threshold(chances, [cell.truth == YES for cell in own])
     return reader, thresholds, _notes(thresholds, len(examples))
 
 
-def _blend(speakers: Mapping[Language, Speaker], found: Sequence[_Cell]) -> Blend | None:
+def _blend(setups: Mapping[Language, YesNoSetup], found: Sequence[_Cell]) -> Blend | None:
     asked = [cell for cell in found if cell.vote is not None]
     if not asked:
         return None
     return fit_cells(
-        [calibrated(speakers[cell.language], cell.read) for cell in asked],
+        [calibrated(setups[cell.language], cell.read) for cell in asked],
         [cell.vote for cell in asked if cell.vote is not None],
         [cell.truth for cell in asked],
     )

@@ -1,8 +1,8 @@
-"""What the neighbours say of each label, beside the model.
+"""The neighbours' vote on each label, beside the model.
 
-An example that lies near a row votes with all its labels at once. How far to believe it and how
-far the model is found out on the cells (a row and a label) that are read leave-one-out, for all
-labels together, as :mod:`ecomfs.calibration.blend` does for tasks of one label a row.
+An example that lies near a row votes with all its labels at once. The weights of vote and model
+are fitted on the cells (a row and a label) that are read leave-one-out, for all labels together,
+as :mod:`ecomfs.calibration.blend` does for tasks of one label per row.
 """
 
 from __future__ import annotations
@@ -10,19 +10,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ecomfs.calibration import MODEL_ALONE, Blend, Evidence, Fusion, fit_blend
+from ecomfs.calibration import MODEL, MODEL_ALONE, Blend, Evidence, Fusion, fit_blend, log_scores
 from ecomfs.estimators.multilabel.prompts import NO, YES
 from ecomfs.experts import NEIGHBOURS
 from ecomfs.retrieve import Hits
 
-Floats = NDArray[np.float64]
-
-PRIOR = Fusion(0.7, 0.7, 0.0)
+PRIOR = Fusion({MODEL: 0.7, "vote": 0.7})
 """Weights before any reading: model and neighbours count alike."""
-VOTE_ALONE = Fusion(0.0, 1.0, 0.0)
-"""The account in which only the neighbours know."""
+VOTE_ALONE = Fusion({"vote": 1.0})
+"""The component that is the neighbours' vote alone."""
 
 
 def shares(sets: Sequence[frozenset[int]], labels: int) -> tuple[float, ...]:
@@ -86,9 +83,10 @@ def fit_cells(
 
 def evidence(model: Sequence[Sequence[float]], votes: Sequence[float]) -> Evidence:
     """Cells as evidence on two labels, no and yes."""
-    said = np.empty((len(votes), 2))
-    said[:, YES], said[:, NO] = votes, 1 - np.asarray(votes)
-    return Evidence(np.asarray(model, dtype=np.float64).reshape(-1, 2), said, np.zeros_like(said))
+    vote = np.empty((len(votes), 2))
+    vote[:, YES], vote[:, NO] = votes, 1 - np.asarray(votes)
+    read = np.asarray(model, dtype=np.float64).reshape(-1, 2)
+    return Evidence({MODEL: log_scores(read), "vote": log_scores(vote)})
 
 
 __all__ = ["evidence", "fit_cells", "shares", "vote"]

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from ecomfs.errors import EcomfsError
 from ecomfs.estimators.multilabel.neighbours import evidence
 from ecomfs.estimators.multilabel.prompts import YES
-from ecomfs.estimators.multilabel.reader import Asked, Read, Reader, Speaker
-from ecomfs.types import Posterior, Prompt, Status, TemplateRef
+from ecomfs.estimators.multilabel.reader import Read, Reader, RowPrompts, YesNoSetup
+from ecomfs.types import Posterior, Prompt, Status, TemplateRef, floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class MultiLabelPrediction:
 
 
 def answer(
-    reader: Reader, asked: Asked, read: Read, thresholds: Mapping[str, float]
+    reader: Reader, asked: RowPrompts, read: Read, thresholds: Mapping[str, float]
 ) -> MultiLabelPrediction:
     """The answer for one row.
 
@@ -59,13 +59,13 @@ def answer(
     )
     if asked.error is not None:
         return replace(base, error=str(asked.error))
-    speaker = reader.speakers[asked.language]
+    setup = reader.setups[asked.language]
     first = asked.prompts[0]
     good = [found for found in read if isinstance(found, Posterior)]
     base = replace(
         base,
         template=first.template,
-        demonstration_ids=speaker.builders[0].standing(first.demonstrations),
+        demonstration_ids=setup.builders[0].standing(first.demonstrations),
         note=_note(asked.prompts),
         prompt_tokens=sum(p.prompt_tokens for p in good),
         cached_tokens=sum(p.cached_tokens for p in good),
@@ -75,12 +75,12 @@ def answer(
         if isinstance(found, EcomfsError):
             return replace(base, error=f"label {name!r}: {found}")
         if not found.probabilities:
-            said = " ".join((found.raw or "").split())[:80]
-            error = f"label {name!r}: the model answered {said!r}, neither yes nor no"
+            answer_text = " ".join((found.raw or "").split())[:80]
+            error = f"label {name!r}: the model answered {answer_text!r}, neither yes nor no"
             if found.raw is None:
                 error = f"label {name!r}: the model gives yes and no the same probability, near 0"
             return replace(base, status=Status.INVALID, error=error)
-    chances = yes(reader, speaker, good, asked.votes)
+    chances = yes(reader, setup, good, asked.votes)
     p = dict(zip(names, chances, strict=True))
     masses = [found.label_mass for found in good if found.label_mass is not None]
     return replace(
@@ -93,7 +93,7 @@ def answer(
 
 
 def yes(
-    reader: Reader, speaker: Speaker, found: Sequence[Posterior], votes: Sequence[float]
+    reader: Reader, setup: YesNoSetup, found: Sequence[Posterior], votes: Sequence[float]
 ) -> list[float]:
     """The probability of yes, by the model and, where the reader has a blend, the neighbours.
 
@@ -101,17 +101,17 @@ def yes(
         found: readings of cells, each a pair of no and yes.
         votes: the neighbours' probability of yes, one a reading; empty: they were not asked.
     """
-    model = [calibrated(speaker, posterior) for posterior in found]
+    model = [calibrated(setup, posterior) for posterior in found]
     if reader.blend is None or not votes:
         return [p[YES] for p in model]
     both: list[float] = reader.blend.apply(evidence(model, votes))[:, YES].tolist()
     return both
 
 
-def calibrated(speaker: Speaker, found: Posterior) -> tuple[float, ...]:
-    """No and yes as the speaker's calibration mends them."""
+def calibrated(setup: YesNoSetup, found: Posterior) -> tuple[float, ...]:
+    """No and yes, calibrated."""
     p = found.probabilities
-    return p if speaker.calibration is None else speaker.calibration.apply(p)
+    return p if setup.calibration is None else floats(setup.calibration.apply(p))
 
 
 def _note(prompts: tuple[Prompt, ...]) -> str:

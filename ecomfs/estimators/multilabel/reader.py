@@ -30,7 +30,7 @@ PROMPTS = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Speaker:
+class YesNoSetup:
     """How rows of one language are asked about every label.
 
     Attributes:
@@ -45,7 +45,7 @@ class Speaker:
     calibration: Calibration | None = None
 
     @classmethod
-    def of(cls, builders: Sequence[LabelPrompts], engine: Engine) -> Speaker:
+    def of(cls, builders: Sequence[LabelPrompts], engine: Engine) -> YesNoSetup:
         """The read-outs that an engine allows."""
         verbalizer = Verbalizer("words", builders[0].answers)
         tokenizer = engine.tokenizer
@@ -68,7 +68,7 @@ class Speaker:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RowPrompts:
     """One row: a prompt for every label, or why there is none; and the neighbours' probability
     of each label, where they are asked."""
 
@@ -94,9 +94,9 @@ class Reader:
         sets: labels of the retriever's examples, by position.
         k: examples that a row's prompts show.
         budget: most prompt tokens.
-        speakers: by language.
+        setups: by language.
         language: fixed language, or ``None`` to follow each row's own.
-        listens: whether the neighbours are asked too.
+        votes: whether the neighbours are asked too.
         blend: how model and neighbours answer together; ``None``: the model alone.
     """
 
@@ -108,9 +108,9 @@ class Reader:
     sets: tuple[frozenset[int], ...]
     k: int
     budget: int
-    speakers: dict[Language, Speaker]
+    setups: dict[Language, YesNoSetup]
     language: Language | None = None
-    listens: bool = True
+    votes: bool = True
     blend: Blend | None = None
 
     async def read(
@@ -120,7 +120,7 @@ class Reader:
         *,
         exclude_ids: Sequence[Collection[str]] | None = None,
         leave_self_out: bool = False,
-    ) -> list[tuple[Asked, Read]]:
+    ) -> list[tuple[RowPrompts, Read]]:
         """Read every label of every row. A row's failure is that row's; only an engine that is
         gone altogether raises.
 
@@ -129,7 +129,7 @@ class Reader:
             leave_self_out: rows come from the pool; no copy of a row may stand in its prompts.
         """
         step = max(1, PROMPTS // len(self.labels))
-        out: list[tuple[Asked, Read]] = []
+        out: list[tuple[RowPrompts, Read]] = []
         for start in range(0, len(rows), step):
             part = slice(start, start + step)
             # Embedding and rendering are work of the CPU: the event loop stays free for others.
@@ -149,13 +149,13 @@ class Reader:
         ids: Sequence[str],
         exclude_ids: Sequence[Collection[str]] | None,
         leave_self_out: bool,
-    ) -> list[Asked]:
+    ) -> list[RowPrompts]:
         texts = [self._worded(row) for row in rows]
         good = [place for place, text in enumerate(texts) if isinstance(text, str)]
         shown: dict[int, list[Demonstration]] = {place: [] for place in good}
         votes: dict[int, tuple[float, ...]] = {}
-        if self.retriever is not None and (self.k or self.listens) and good:
-            base, heat = shares(self.sets, len(self.labels)), self.retriever.similarity_scale
+        if self.retriever is not None and (self.k or self.votes) and good:
+            base, scale = shares(self.sets, len(self.labels)), self.retriever.similarity_scale
             hits = self.retriever.neighbours(
                 [text for text in texts if isinstance(text, str)],
                 min(len(self.retriever), REACH),
@@ -164,8 +164,8 @@ class Reader:
                 leave_self_out=leave_self_out,
             )
             for place, hit in zip(good, hits, strict=True):
-                if self.listens:
-                    votes[place] = vote(hit, self.sets, base, heat)
+                if self.votes:
+                    votes[place] = vote(hit, self.sets, base, scale)
                 alike = dict(zip(hit.positions.tolist(), hit.similarities.tolist(), strict=True))
                 chosen = cover(list(alike), self.sets, len(self.labels), self.k)
                 shown[place] = [
@@ -175,9 +175,9 @@ class Reader:
         out = []
         for place, (row, id_, text) in enumerate(zip(rows, ids, texts, strict=True)):
             language = self.language or self.rows.language(row)
-            asked = Asked(id_, language, votes=votes.get(place, ()))
+            asked = RowPrompts(id_, language, votes=votes.get(place, ()))
             if isinstance(text, EcomfsError):
-                out.append(Asked(id_, asked.language, error=text))
+                out.append(RowPrompts(id_, asked.language, error=text))
             else:
                 out.append(self._prompted(asked, row, shown[place]))
         return out
@@ -191,7 +191,7 @@ class Reader:
         except RowError as error:
             return error
 
-    def _prompted(self, asked: Asked, row: Row, shown: Sequence[Demonstration]) -> Asked:
+    def _prompted(self, asked: RowPrompts, row: Row, shown: Sequence[Demonstration]) -> RowPrompts:
         tokenizer = self.engine.tokenizer
         try:
             prompts = [
@@ -201,13 +201,13 @@ class Reader:
                     encode=None if tokenizer is None else lambda t: tokenizer.encode(t, bos=True),
                     budget=self.budget,
                 )
-                for builder in self.speakers[asked.language].builders
+                for builder in self.setups[asked.language].builders
             ]
         except EcomfsError as error:
-            return Asked(asked.id, asked.language, error=error)
+            return RowPrompts(asked.id, asked.language, error=error)
         return replace(asked, prompts=tuple(prompts))
 
-    async def _read(self, asked: Sequence[Asked]) -> list[Read]:
+    async def _read(self, asked: Sequence[RowPrompts]) -> list[Read]:
         found: list[dict[int, Posterior | EcomfsError]] = [{} for _ in asked]
 
         async def read(language: Language, readout: Readout, labels: Sequence[int]) -> None:
@@ -228,11 +228,11 @@ class Reader:
         await asyncio.gather(
             *(
                 read(language, readout, labels)
-                for language, speaker in self.speakers.items()
-                for readout, labels in speaker.readouts
+                for language, setup in self.setups.items()
+                for readout, labels in setup.readouts
             )
         )
         return [tuple(row[label] for label in sorted(row)) for row in found]
 
 
-__all__ = ["Asked", "Read", "Reader", "Speaker"]
+__all__ = ["Read", "Reader", "RowPrompts", "YesNoSetup"]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ecomfs.calibration import Policy as Decision
+from ecomfs.calibration import DecisionPolicy
 from ecomfs.errors import ConfigError, PoolError
 from ecomfs.io import detect_language, fold, squeeze
 from ecomfs.pipeline import Pipeline
@@ -86,7 +86,7 @@ class CandidateFilter:
         self, pipeline: Pipeline, field: str | None, policy: FilterPolicy | None = None
     ) -> None:
         # The linear probe was fitted on the source too: its answer would be that label.
-        self.pipeline = replace(pipeline, experts=None, policy=Decision())
+        self.pipeline = replace(pipeline, experts=None, policy=DecisionPolicy())
         self.policy = policy or FilterPolicy()
         self.examples = _retriever(pipeline).examples
         self._field = field

@@ -1,0 +1,138 @@
+"""What an expert is, and what every expert of a pool is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecomfs.io import same_text
+from ecomfs.retrieve import Queries, Retriever
+
+NEIGHBOURS = 8
+"""Nearest examples that vote."""
+
+FIT_EXAMPLES = 20_000
+"""An expert is fitted on at most this many examples, drawn at random."""
+
+OWN_EXAMPLES = 1_000
+"""Weights and thresholds of the experts are fitted on at most this many examples: each is a query
+that has to be embedded."""
+
+
+class ExpertData:
+    """The examples that the experts of one pool are fitted on and answer leave-one-out.
+
+    Parameters
+    ----------
+    retriever
+        Searches the pool.
+    labels
+        Names of the label space, L of them; labels without an example are allowed.
+
+    Attributes
+    ----------
+    columns
+        Column of each example's label in the label space, shape (pool,).
+
+    >>> from ecomfs.embed import HashedEmbedder
+    >>> from ecomfs.types import Example
+    >>> pool = [Example("1", {}, "bad"), Example("2", {}, "good")]
+    >>> data = ExpertData(Retriever(pool, ["torn", "soft"], HashedEmbedder()), ["good", "bad"])
+    >>> data.columns.tolist(), data.places.tolist()
+    ([1, 0], [0, 1])
+    """
+
+    def __init__(self, retriever: Retriever, labels: Sequence[str]) -> None:
+        self.retriever = retriever
+        self.labels = tuple(labels)
+        column = {label: place for place, label in enumerate(self.labels)}
+        columns = np.array([column[label] for label in retriever.labels], dtype=np.int64)
+        self.columns: NDArray[np.int64] = columns[retriever.pool.labels]
+
+    @cached_property
+    def sample(self) -> NDArray[np.int64]:
+        """Positions of the examples that experts are fitted on."""
+        return _drawn(np.arange(len(self.retriever)), FIT_EXAMPLES)
+
+    @cached_property
+    def places(self) -> NDArray[np.int64]:
+        """Positions of the examples that are answered leave-one-out, m of them: of the sample,
+        without synthetic ones, which say nothing of new rows."""
+        real = [p for p in self.sample.tolist() if not self.retriever.examples[p].synthetic]
+        return _drawn(np.array(real, dtype=np.int64), OWN_EXAMPLES)
+
+    @cached_property
+    def queries(self) -> Queries:
+        """The examples at :attr:`places`, looked up as new rows."""
+        examples = [self.retriever.examples[p] for p in self.places]
+        return self.retriever.queries(
+            [self.retriever.texts[p] for p in self.places],
+            rows=[e.fields for e in examples],
+            exclude_ids=[{e.id} for e in examples],
+            leave_self_out=True,
+            neighbours=NEIGHBOURS,
+        )
+
+    @cached_property
+    def families(self) -> list[int]:
+        """One number per example of the sample; copies, and rewrites with their source, have the
+        same. Leaving an example out leaves its family out."""
+        first: dict[str, int] = {}
+        parent: dict[int, int] = {}
+        for p in self.sample.tolist():
+            example = self.retriever.examples[p]
+            names = (
+                f"text {same_text(self.retriever.texts[p])}",
+                f"id {example.id}",
+                f"id {example.source_id or example.id}",
+            )
+            roots = {_root(parent, first.setdefault(name, p)) for name in names} | {p}
+            for root in roots:
+                parent[root] = min(roots)
+        return [_root(parent, p) for p in self.sample.tolist()]
+
+
+class Expert(Protocol):
+    """A classifier without a language model, fitted on the examples of one pool.
+
+    To add one, write a class that takes :class:`ExpertData` and list it in
+    :data:`ecomfs.experts.experts.EXPERTS`.
+    """
+
+    @property
+    def name(self) -> str:
+        """What weights, profiles and explanations call it; not ``model``."""
+        ...
+
+    def scores(self, queries: Queries) -> NDArray[np.float64]:
+        """Unnormalised log-probabilities, shape (n, L): their softmax is a distribution.
+
+        A query that is an example of the pool (``queries.own``) gets its leave-one-out scores.
+        """
+        ...
+
+    def leave_one_out(self) -> NDArray[np.float64]:
+        """Scores of the pool's examples at :attr:`ExpertData.places`, each as if it and its
+        copies were not in the pool, shape (m, L)."""
+        ...
+
+
+def _drawn(positions: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """At most so many positions, ascending, the same ones every time. Not every n-th: labels may
+    take turns in a pool."""
+    if len(positions) <= most:
+        return positions
+    return np.sort(np.random.default_rng(0).choice(positions, most, replace=False))
+
+
+def _root(parent: dict[int, int], place: int) -> int:
+    while parent.get(place, place) != place:
+        place = parent[place]
+    return place
+
+
+__all__ = ["NEIGHBOURS", "Expert", "ExpertData"]

@@ -1,0 +1,149 @@
+"""The guarantees a user asks for, and the thresholds that keep them (or a note that none can)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecomfs.calibration import (
+    DecisionPolicy,
+    Floats,
+    Novelty,
+    Threshold,
+    accept_threshold,
+    set_threshold,
+    signs,
+    skip_threshold,
+)
+from ecomfs.calibration.novelty import MINIMUM
+from ecomfs.errors import ConfigError
+from ecomfs.pipeline import RowState
+from ecomfs.types import Posterior
+
+NEVER = 2.0
+"""A confidence that no row reaches."""
+
+
+class LeftOut(NamedTuple):
+    """An example that was read leave-one-out: the position of its true label, its state, and the
+    posterior as it was read."""
+
+    label: int
+    state: RowState
+    posterior: Posterior
+
+
+@dataclass(frozen=True, slots=True)
+class Guarantees:
+    """What a fit shall provide.
+
+    Attributes:
+        fusion: whether the experts answer together with the model.
+        max_loss: most accuracy, as a share, that may be lost by letting sure experts answer
+            without the model; ``None``: the model reads every row.
+        precision: of the rows that are accepted without review; ``None``: all are accepted.
+        coverage: of the prediction sets; ``None``: none are made.
+        novel_below: rows that belong to no label with a p-value below this abstain;
+            ``None``: none are.
+
+    Raises:
+        ConfigError: a number that is not between 0 and 1, or ``max_loss`` without fusion.
+
+    >>> Guarantees(precision=0.95).precision
+    0.95
+    """
+
+    fusion: bool = True
+    max_loss: float | None = None
+    precision: float | None = None
+    coverage: float | None = None
+    novel_below: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("max_loss", "precision", "coverage", "novel_below"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < 1:
+                raise ConfigError(f"{name} is {value}", hint="use a number between 0 and 1")
+        if self.max_loss is not None and not self.fusion:
+            raise ConfigError("max_loss needs the experts", hint="leave fusion on")
+
+
+def skip_by(
+    guarantees: Guarantees,
+    answers: Floats,
+    labels: NDArray[np.int64],
+    notes: list[str],
+) -> Threshold | None:
+    """From which confidence on the experts may answer without the model.
+
+    Args:
+        answers: cross-fitted, leave-one-out distributions of the experts alone, shape (m, L).
+        labels: positions of the true labels.
+        notes: what could not be guaranteed is added here.
+    """
+    if guarantees.max_loss is None:
+        return None
+    skip = skip_threshold(
+        answers.max(axis=1), answers.argmax(axis=1) == labels, guarantees.max_loss
+    )
+    if skip is None:
+        notes.append(
+            f"the experts may not answer alone: {len(labels)} examples do not show a loss of "
+            f"at most {guarantees.max_loss:.1%} (at least {round(1 / guarantees.max_loss) - 1} "
+            "are needed, and sure answers that are right)"
+        )
+    return skip
+
+
+def with_thresholds(
+    policy: DecisionPolicy,
+    readings: Sequence[LeftOut],
+    fused: Floats,
+    truth: NDArray[np.int64],
+    guarantees: Guarantees,
+    notes: list[str],
+) -> tuple[DecisionPolicy, Threshold | None]:
+    """Thresholds that are chosen on readings.
+
+    Args:
+        fused: distributions of the readings by weights that did not see them, shape (n, L).
+        truth: positions of their true labels.
+        notes: what could not be guaranteed is added here.
+
+    Returns:
+        The policy with its thresholds, and that of acceptance with what was seen.
+    """
+    accept = None
+    if guarantees.precision is not None:
+        accept = accept_threshold(
+            fused.max(axis=1, initial=0.0), fused.argmax(axis=1) == truth, guarantees.precision
+        )
+        if accept is None:
+            notes.append(
+                f"{len(truth)} readings do not show a precision of {guarantees.precision:.0%} at "
+                "any threshold: every row abstains and needs review; label more, or ask for less"
+            )
+        policy = replace(policy, accept_from=NEVER if accept is None else accept.value)
+    if guarantees.coverage is not None:
+        true = fused[np.arange(len(truth)), truth]
+        policy = replace(policy, set_from=set_threshold(true, guarantees.coverage))
+    opinions = [r.state.opinion for r in readings if r.state.opinion is not None]
+    if len(opinions) < len(readings) or len(readings) < MINIMUM:
+        if guarantees.novel_below is not None:
+            notes.append(
+                f"{len(opinions)} readings with neighbours are too few to tell rows that belong "
+                f"to no label (at least {MINIMUM})"
+            )
+        return policy, accept
+    masses = [r.posterior.label_mass for r in readings]
+    known = signs(
+        [o.similarity for o in opinions], fused, [np.nan if m is None else m for m in masses]
+    )
+    return replace(policy, novelty=Novelty.fit(known), novel_below=guarantees.novel_below), accept
+
+
+__all__ = ["NEVER", "Guarantees", "LeftOut", "skip_by", "with_thresholds"]
