@@ -34,7 +34,6 @@ class Neighbourhood:
         embedder: Embedder,
         *,
         mode: str,
-        duplicate_threshold: float | None,
         index: str | VectorIndex,
         fields: Sequence[FieldSpec],
         tabular_weight: float,
@@ -49,7 +48,6 @@ class Neighbourhood:
         self.labels: tuple[str, ...] = tuple(dict.fromkeys(e.label for e in self.examples))
         """The pool's labels in order of first appearance: the columns of :meth:`vote`."""
         self.mode = mode
-        self.duplicate_threshold = duplicate_threshold
         self._source = embedder
         self.embedder = embedder.fit(self.texts)
         self._encoder = open_encoder(
@@ -70,8 +68,6 @@ class Neighbourhood:
             self.pool,
             self.labels,
             self.texts,
-            self.index,
-            duplicate_threshold,
             [e.source_id for e in self.examples],
         )
 
@@ -111,18 +107,14 @@ class Neighbourhood:
     def excluded(
         self,
         queries: Sequence[str],
-        vectors: Vectors,
         *,
         exclude_ids: Sequence[Collection[str]] | None = None,
         leave_self_out: bool = False,
     ) -> list[Excluded]:
         """For each query, the positions that may not be shown."""
-        excluded = self._exclusion.positions(
+        return self._exclusion.positions(
             queries, exclude_ids=exclude_ids, leave_self_out=leave_self_out
         )
-        if leave_self_out:
-            self._exclusion.add_near(vectors, excluded)
-        return excluded
 
     def neighbours(
         self,
@@ -139,9 +131,7 @@ class Neighbourhood:
         if n < 1:
             raise ConfigError(f"{n} neighbours were asked for", hint="use 1 or more")
         vectors = self.embed(queries, rows)
-        banned = self.excluded(
-            queries, vectors, exclude_ids=exclude_ids, leave_self_out=leave_self_out
-        )
+        banned = self.excluded(queries, exclude_ids=exclude_ids, leave_self_out=leave_self_out)
         return self.search(queries, vectors, Reach(n), banned)
 
     def vote(

