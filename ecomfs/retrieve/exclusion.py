@@ -1,4 +1,4 @@
-"""Which examples a query may not be shown: by id, by text, by label and by similarity."""
+"""Which examples a query may not be shown: by id, by text and by label."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 
 from ecomfs.errors import ConfigError
 from ecomfs.io import same_text
-from ecomfs.retrieve.index import Excluded, VectorIndex, Vectors
+from ecomfs.retrieve.index import Excluded
 from ecomfs.retrieve.strategies import PoolView
 
 
@@ -35,7 +35,7 @@ class DuplicateFinder:
 
 
 class Exclusion:
-    """Turns ids, labels and similarity into positions of the pool.
+    """Turns ids, texts and labels into positions of the pool.
 
     Parameters
     ----------
@@ -45,10 +45,6 @@ class Exclusion:
         Its labels, by number.
     texts
         The examples' texts, by position.
-    index
-        Their vectors.
-    threshold
-        Similarity from which an example counts as the query itself, or ``None``.
     sources
         Of each example the id of the one it was made from, or "". An example that is excluded by
         its id or its text also excludes all examples made from it, and the one it was made from:
@@ -60,15 +56,11 @@ class Exclusion:
         pool: PoolView,
         labels: Sequence[str],
         texts: Sequence[str],
-        index: VectorIndex,
-        threshold: float | None,
         sources: Sequence[str] = (),
     ) -> None:
         self._pool = pool
         self._numbers = {label: number for number, label in enumerate(labels)}
         self._duplicates = DuplicateFinder(texts)
-        self._index = index
-        self._threshold = threshold
         self._origins: list[str] = []  # of each example; empty where each is its own origin
         self._by_origin: dict[str, list[int]] = defaultdict(list)
         if any(sources):
@@ -84,8 +76,7 @@ class Exclusion:
         leave_self_out: bool,
         labels: Sequence[Collection[str]] | None = None,
     ) -> list[Excluded]:
-        """For each query, the positions that its ids, its text and its labels exclude;
-        :meth:`add_near` adds those that its vector excludes.
+        """For each query, the positions that its ids, its text and its labels exclude.
 
         Raises
         ------
@@ -104,23 +95,11 @@ class Exclusion:
                 single.update(self._pool.find(exclude_ids[place]))
             if leave_self_out:
                 single.update(self._duplicates.find(query))
-            self._add_same_origin(single)
+            if self._origins:
+                for position in list(single):
+                    single.update(self._by_origin[self._origins[position]])
             allowed = None
             if labels is not None:
                 allowed = [self._numbers[name] for name in labels[place] if name in self._numbers]
             excluded.append(Excluded(single, self._pool.groups, allowed))
         return excluded
-
-    def add_near(self, vectors: Vectors, excluded: Sequence[Excluded]) -> None:
-        """Add the examples whose similarity reaches the threshold."""
-        if self._threshold is None:
-            return
-        near = self._index.near(vectors, self._threshold)
-        for positions, found in zip(excluded, near, strict=True):
-            positions.update(found.tolist())
-            self._add_same_origin(positions.single)
-
-    def _add_same_origin(self, positions: set[int]) -> None:
-        if self._origins:
-            for position in list(positions):
-                positions.update(self._by_origin[self._origins[position]])

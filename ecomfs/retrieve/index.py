@@ -220,8 +220,6 @@ class VectorIndex(Protocol):
         far_groups: bool = True,
     ) -> list[Hits]: ...
 
-    def near(self, queries: Vectors, threshold: float) -> list[Positions]: ...
-
     def rank(self, query: Vectors, positions: Positions) -> Hits: ...
 
     def updated(self, positions: Positions, new: Vectors) -> VectorIndex: ...
@@ -300,41 +298,27 @@ class DenseIndex:
         list of Hits
             One per query.
         """
+        queries = np.ascontiguousarray(queries, dtype=np.float32)
+        step = max(1, _CELLS // max(1, len(self)))
         found = []
-        for number, query, scores in self._scored(queries):
-            if excluded is not None:
-                scores[Excluded.of(excluded[number]).places()] = -np.inf
-            near = _largest(scores, n)
-            if groups is not None and per_group:
-                wanted = range(len(groups.members)) if far_groups else groups.group_of[near]
-                members = [groups.members[group] for group in np.unique(wanted)]
-                more = [own[_largest(scores[own], per_group)] for own in members]
-                near = np.unique(np.concatenate([near, *more]))
-            hits = self.rank(query, near)
-            found.append(within_reach(hits, n, groups, per_group, far_groups))
-        return found
-
-    def near(self, queries: Vectors, threshold: float) -> list[Positions]:
-        """For each query, the positions whose similarity is at least ``threshold``."""
-        found = []
-        for _, query, scores in self._scored(queries):
-            close = np.flatnonzero(scores >= threshold - 2 * ROUNDING)
-            exact = exact_similarities(self.vectors, close, query)
-            found.append(close[exact >= threshold - ROUNDING])
+        for start in range(0, len(queries), step):
+            block = queries[start : start + step]
+            for number, scores in enumerate(block @ self.vectors.T, start):
+                if excluded is not None:
+                    scores[Excluded.of(excluded[number]).places()] = -np.inf
+                near = _largest(scores, n)
+                if groups is not None and per_group:
+                    wanted = range(len(groups.members)) if far_groups else groups.group_of[near]
+                    members = [groups.members[group] for group in np.unique(wanted)]
+                    more = [own[_largest(scores[own], per_group)] for own in members]
+                    near = np.unique(np.concatenate([near, *more]))
+                hits = self.rank(queries[number], near)
+                found.append(within_reach(hits, n, groups, per_group, far_groups))
         return found
 
     def rank(self, query: Vectors, positions: Positions) -> Hits:
         """Some positions by their exact similarity to one query, shape (dimensions,)."""
         return ranked(self.vectors, positions, query)
-
-    def _scored(self, queries: Vectors) -> Iterator[tuple[int, Vectors, Vectors]]:
-        """Each query's number, vector and similarities up to rounding."""
-        queries = np.ascontiguousarray(queries, dtype=np.float32)
-        step = max(1, _CELLS // max(1, len(self)))
-        for start in range(0, len(queries), step):
-            block = queries[start : start + step]
-            for number, scores in enumerate(block @ self.vectors.T):
-                yield start + number, block[number], scores
 
 
 def exact_similarities(

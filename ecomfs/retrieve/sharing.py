@@ -27,7 +27,7 @@ from ecomfs.errors import ConfigError
 from ecomfs.retrieve.index import Excluded, VectorRows
 from ecomfs.retrieve.queries import Queries
 from ecomfs.retrieve.retriever import Retriever
-from ecomfs.types import Demonstration, Row
+from ecomfs.types import Demonstration
 
 Sharing = Literal["none", "mixed", "cluster", "global"]
 
@@ -71,10 +71,6 @@ class PrefixSharing:
         How many of the k are the row's own in ``mixed``.
     clusters
         How many blocks; ``None`` for one per 16 examples of the pool, from 1 to 64.
-    sample
-        Texts that are clustered, such as the rows to come; ``None``: the pool's.
-    sample_rows
-        Their fields, where the retriever compares fields.
     seed
         Of the clustering.
 
@@ -103,8 +99,6 @@ class PrefixSharing:
         *,
         own: int = 2,
         clusters: int | None = None,
-        sample: Sequence[str] | None = None,
-        sample_rows: Sequence[Row] | None = None,
         seed: int = 0,
     ) -> None:
         if mode not in get_args(Sharing):
@@ -120,10 +114,7 @@ class PrefixSharing:
         wanted = clusters or min(64, max(1, len(retriever) // 16))
         if mode in ("none", "global"):
             wanted = 1
-        seen: VectorRows = retriever.pool.vectors
-        if sample:
-            seen = retriever.embed(sample, sample_rows)
-        self.centres = _centres(seen, wanted, seed)
+        self.centres = _centres(retriever.pool.vectors, wanted, seed)
         self.blocks = tuple(self._block(centre) for centre in self.centres)
 
     def arrange(self, queries: Queries) -> Arrangement:

@@ -114,15 +114,6 @@ def test_identical_rows_are_left_out_with_the_row_itself(mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_the_threshold_of_near_duplicates_is_in_the_mode_s_measure(mode: str) -> None:
-    retriever = make(mode, duplicate_threshold=0.9)
-    row = {"n": 20, "plan": "a"}
-    [near] = retriever.neighbours(["red shoe 20"], 40, rows=[row], leave_self_out=True)
-    assert near.similarities.max() < 0.9
-    assert len(near) < 40
-
-
-@pytest.mark.parametrize("mode", MODES)
 def test_an_updated_pool_is_as_one_built_anew(mode: str) -> None:
     examples, texts = pool(60)
     old = make(mode)

@@ -62,9 +62,6 @@ def test_a_query_gets_the_same_answer_alone_and_in_a_batch(
             alone = index.search(query[None], 7, **options)[0]  # type: ignore[arg-type]
             assert alone.positions.tolist() == together[number].positions.tolist()
             np.testing.assert_array_equal(alone.similarities, together[number].similarities)
-    near = index.near(queries, 0.9)
-    for number, query in enumerate(queries):
-        assert index.near(query[None], 0.9)[0].tolist() == near[number].tolist()
 
 
 def test_large_batches_are_searched_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,12 +88,6 @@ def test_everything_excluded_gives_nothing() -> None:
     index = DenseIndex(np.eye(2, dtype=np.float32))
     hits = index.search(np.eye(2, dtype=np.float32), 3, excluded=[{0, 1}, {0}])
     assert [h.positions.tolist() for h in hits] == [[], [1]]
-
-
-def test_near_finds_all_above_a_threshold() -> None:
-    index = DenseIndex(np.array([[1, 0], [0.8, 0.6], [0, 1]], dtype=np.float32))
-    near = index.near(np.array([[1, 0], [0, 1]], dtype=np.float32), 0.8)
-    assert [n.tolist() for n in near] == [[0, 1], [2]]
 
 
 def test_an_updated_pool() -> None:

@@ -108,15 +108,6 @@ def test_by_default_an_equal_example_is_shown_and_only_named_ids_are_not() -> No
     assert [d.example.id for d in left] == ["e2"]
 
 
-def test_a_threshold_widens_what_counts_as_the_query() -> None:
-    rows = [("red running shoe", "x"), ("red running shoes", "x"), ("blue hat", "y")]
-    query = ["red running shoe"]
-    loose = make(rows).retrieve(query, 3, leave_self_out=True)[0]
-    strict = make(rows, duplicate_threshold=0.7).retrieve(query, 3, leave_self_out=True)[0]
-    assert {d.example.id for d in loose} == {"e1", "e2"}
-    assert {d.example.id for d in strict} == {"e2"}
-
-
 def test_a_query_can_be_held_to_some_labels() -> None:
     retriever = make([("red", "a"), ("red", "b"), ("red", "c"), ("blue", "c")])
     shown = retriever.retrieve(["red", "red"], 2, labels=[["c"], ["a", "b", "unheard of"]])

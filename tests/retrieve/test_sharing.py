@@ -4,7 +4,6 @@ import math
 from collections import Counter
 from typing import get_args
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -97,12 +96,6 @@ def test_the_same_again() -> None:
     assert first.order == second.order
     alone = PrefixSharing(pool(), 6, "mixed", seed=3).arrange(pool().queries(QUERIES[7:8]))
     assert ids(alone.demonstrations(0)) == ids(first.demonstrations(7))
-
-
-def test_clusters_can_be_made_of_the_rows_to_come() -> None:
-    sharing = PrefixSharing(pool(), 4, "cluster", clusters=8, sample=QUERIES[:4] * 3)
-    assert 1 <= len(sharing.centres) <= 4
-    np.testing.assert_allclose(np.linalg.norm(sharing.centres, axis=1), 1, atol=1e-6)
 
 
 def test_more_sharing_is_found_more_often_in_the_cache() -> None:
