@@ -14,7 +14,7 @@ import numpy as np
 
 from ecomfs.ab.rows import TestRows
 from ecomfs.batch.score import Tally
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 from ecomfs.core.progress import Progress, silent
 from ecomfs.pipeline import Case, Pipeline
 from ecomfs.task import label_order
@@ -72,7 +72,7 @@ class Answers:
     def _turn(self, name: str, part: Sequence[int]) -> None:
         rows = [self._test.rows[i] for i in part]
         pipeline = self._pipelines[name]
-        traced = aio.run(pipeline.trace([r.fields for r in rows], [r.id for r in rows]))
+        traced = event_loop.run(pipeline.trace([r.fields for r in rows], [r.id for r in rows]))
         for i, (case, _, prediction) in zip(part, traced, strict=True):
             self._found[name][i] = (case, prediction)
             self.tally.add(prediction)

@@ -12,7 +12,7 @@ from ecomfs.batch.journal import Journal
 from ecomfs.batch.runner import Runner
 from ecomfs.batch.stop import Stop
 from ecomfs.batch.tally import Tally
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 from ecomfs.pipeline import Pipeline
 from ecomfs.task import LabelSpace, TaskCard
 
@@ -80,4 +80,4 @@ class Here:
             self.pipeline, feed, journal, tally, stop, block_rows=block_rows, stages=stages,
             on_progress=on_progress,
         )  # fmt: skip
-        aio.run(runner.run())
+        event_loop.run(runner.run())

@@ -16,7 +16,7 @@ from ecomfs.batch.journal import Journal
 from ecomfs.batch.output import Columns, journal_path
 from ecomfs.batch.runlog import last_rate
 from ecomfs.batch.select import Selection
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 from ecomfs.engine.cached import CachedEngine
 from ecomfs.errors import ConfigError
 from ecomfs.io import IdTracker, TableReader
@@ -190,7 +190,7 @@ def plan_fit(pipeline: Pipeline, readings: int, seed: int) -> FitPlan:
         exclude_ids=[{e.id} for e in examples], leave_self_out=True,
     )  # fmt: skip
     prompted = [case for case in cases if case.prompt is not None]
-    known = aio.run(_known(pipeline, prompted))
+    known = event_loop.run(_known(pipeline, prompted))
     to_ask = [case for case, there in zip(prompted, known, strict=True) if not there]
     tokens = None if pipeline.engine.tokenizer is None else sum(map(_tokens, to_ask))
     return FitPlan(len(prompted), sum(known), tokens)
@@ -212,7 +212,7 @@ def _plan(
 ) -> Plan:
     cases = pipeline.prepare(found.sample, [str(i) for i in range(len(found.sample))])
     prompted = [case for case in cases if case.prompt is not None and not case.skipped]
-    known = aio.run(_known(pipeline, prompted))
+    known = event_loop.run(_known(pipeline, prompted))
     to_ask = [case for case, there in zip(prompted, known, strict=True) if not there]
     whole = len(found.sample) == found.new
     bad = share_of(len(cases) - len(prompted), len(cases), found.new, whole)
@@ -358,9 +358,9 @@ def _rate(pipeline: Pipeline, cases: Sequence[Case], probe: int) -> tuple[float 
         picked = list(cases[:: max(1, len(cases) // (2 * probe))])[: 2 * probe]
         warm, timed = picked[: len(picked) // 2], picked[len(picked) // 2 :]
         if warm:
-            aio.run(pipeline.answer(warm))
+            event_loop.run(pipeline.answer(warm))
         started = time.perf_counter()
-        aio.run(pipeline.answer(timed))
+        event_loop.run(pipeline.answer(timed))
         work = len(timed) if pipeline.engine.tokenizer is None else sum(map(_tokens, timed))
         return work / (time.perf_counter() - started), f"a probe of {len(timed)} rows"
     tokens = pipeline.engine.tokenizer is not None

@@ -84,7 +84,7 @@ def augment(
     """
     from ecomfs.cli.prepare import check_targets
     from ecomfs.cli.present_augment import finish, say_left_out, told
-    from ecomfs.core import aio
+    from ecomfs.core import event_loop
     from ecomfs.engine.shared import shared_engine
     from ecomfs.io import is_stream
     from ecomfs.prepare.augment import Judge, Policy, RewriteSettings, load_prompts, rewrite
@@ -120,7 +120,7 @@ def augment(
         anew = rewrite(
             judge, writer, needs, plan.field or "", settings, prompts, on_round=told
         )  # fmt: skip
-        results.append(aio.run(anew))
+        results.append(event_loop.run(anew))
     finish(clf.pipeline_, pool, results, plan.needs, output, rejected, report)
 
 

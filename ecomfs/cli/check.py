@@ -12,7 +12,7 @@ def check(engine: o.Engine = "auto") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ecomfs.core import aio
+    from ecomfs.core import event_loop
     from ecomfs.engine.canary import canary_each
     from ecomfs.engine.factory import open_engine
     from ecomfs.engine.shared import concede
@@ -20,10 +20,10 @@ def check(engine: o.Engine = "auto") -> None:
 
     opened = open_engine(engine)
     try:
-        reports = aio.run(canary_each(opened))
+        reports = event_loop.run(canary_each(opened))
         concede(opened, reports)
     finally:
-        aio.run(opened.aclose())
+        event_loop.run(opened.aclose())
     console = Console()
     can = opened.capabilities
     console.print(

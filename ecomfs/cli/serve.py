@@ -62,7 +62,7 @@ def serve(
     from rich.console import Console
 
     from ecomfs.ab import TrafficLog
-    from ecomfs.core import aio
+    from ecomfs.core import event_loop
     from ecomfs.errors import ConfigError
     from ecomfs.estimators import FewShotClassifier
 
@@ -121,7 +121,7 @@ def serve(
             )
         finally:
             for each in {id(e): e for e in engines}.values():
-                aio.run(each.aclose())
+                event_loop.run(each.aclose())
 
 
 def _variants(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import weakref
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ecomfs.client import wire
 from ecomfs.client.transport import WRONG_SERVER, Transport, close_soon
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 from ecomfs.errors import ConfigError, EngineResponseError, InputError
 from ecomfs.types import Prediction, Row
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from ecomfs.pipeline import Explanation
 
-T = TypeVar("T")
 REQUEST_ROWS = 64
 """Rows a request: enough to keep a server busy, few enough to be answered before the time-out."""
 
@@ -84,7 +83,7 @@ class Client:
         ids: Sequence[str] | None = None,
     ) -> list[Prediction]:
         """One :class:`~ecomfs.types.Prediction` a row, in order; any number of rows."""
-        return aio.run(self._classify(X, ids))
+        return event_loop.run(self._classify(X, ids))
 
     async def aclassify(
         self,
@@ -92,7 +91,7 @@ class Client:
         ids: Sequence[str] | None = None,
     ) -> list[Prediction]:
         """:meth:`classify` for callers that have an event loop (any)."""
-        return await self._bridge(self._classify(X, ids))
+        return await event_loop.run_async(self._classify(X, ids))
 
     def predict(self, X: pd.DataFrame | Iterable[Any]) -> NDArray[Any]:  # noqa: N803
         """Labels, shape (n,), dtype object; ``None`` for rows without one."""
@@ -115,7 +114,7 @@ class Client:
         """How one row is answered: demonstrations, prompt, reading, prediction."""
         [encoded] = wire.encode_rows([row])
         body = b'{"row":' + encoded + b"}"
-        answer = aio.run(self._transport.request("POST", "/v1/explain", body))
+        answer = event_loop.run(self._transport.request("POST", "/v1/explain", body))
         return wire.explanation(answer, self.url)
 
     @property
@@ -125,15 +124,15 @@ class Client:
 
     def health(self) -> dict[str, Any]:
         """What is served now: task, labels, engine, pool size and version, limits."""
-        return aio.run(self._ask_health())
+        return event_loop.run(self._ask_health())
 
     def close(self) -> None:
         """Close the connections; closing twice is fine, using it again opens new ones."""
-        aio.run(self._transport.close())
+        event_loop.run(self._transport.close())
 
     async def aclose(self) -> None:
         """:meth:`close` for callers that have an event loop."""
-        await self._bridge(self._transport.close())
+        await event_loop.run_async(self._transport.close())
 
     def __enter__(self) -> Self:
         return self
@@ -159,11 +158,6 @@ class Client:
 
     def __repr__(self) -> str:
         return f"Client({self.url!r})"  # never the key
-
-    @staticmethod
-    async def _bridge(work: Coroutine[Any, Any, T]) -> T:
-        """Connections belong to the background loop, whatever loop the caller has."""
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, aio.loop()))
 
     def _known(self) -> dict[str, Any]:
         return self._health if self._health is not None else self.health()

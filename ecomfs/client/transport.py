@@ -1,6 +1,6 @@
 """One request to the service: connection, retries, and every failure as a typed exception.
 
-It belongs to the background loop (:func:`ecomfs.core.aio.loop`).
+It belongs to the background loop (:func:`ecomfs.core.event_loop.loop`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tenacity import (
 )
 
 from ecomfs import errors
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 from ecomfs.errors import (
     ConfigError,
     EcomfsError,
@@ -97,7 +97,7 @@ class Transport:
         loop = asyncio.get_running_loop()
         if self._session is None or self._loop is not loop:
             # A forked process has a loop of its own; the session is still its parent's.
-            aio.leave_behind(self._session)
+            event_loop.abandon(self._session)
             self._loop = loop
             self._session = aiohttp.ClientSession(
                 headers=self._headers, timeout=aiohttp.ClientTimeout(total=self._timeout)
@@ -151,8 +151,8 @@ def close_soon(transport: Transport) -> None:
     """Close the connections of a client that was dropped, from whatever thread drops it."""
     if not transport.is_open:
         return
-    loop = aio.loop()
-    future = asyncio.run_coroutine_threadsafe(transport.close(), loop)
+    loop = event_loop.background_loop()
+    future = event_loop.submit(transport.close())
     try:
         on_loop = asyncio.get_running_loop() is loop
     except RuntimeError:

@@ -4,7 +4,7 @@ An engine answers *questions* about the next token of a prompt. Single-token cod
 question; labels of several tokens are a trie, one question a branching node (see
 ``ecomfs.read``). Everything else (parsing, calibration, labels) is not the engine's business.
 
-The core is asynchronous; :func:`ecomfs.core.aio.run` is the synchronous facade.
+The core is asynchronous; :func:`ecomfs.core.event_loop.run` is the synchronous facade.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
-from ecomfs.core.aio import grouped
+from ecomfs.core.event_loop import gather_groups
 from ecomfs.errors import ConfigError, EngineError
 from ecomfs.types import Generation, Prompt, Question, Reading
 
@@ -184,7 +184,7 @@ async def read_each(
     ) -> Sequence[Reading | EngineError]:
         return await engine.read([prompts[i] for i in places], asked)
 
-    return await grouped([tuple(asked) for asked in questions], ask)
+    return await gather_groups([tuple(asked) for asked in questions], ask)
 
 
 @runtime_checkable

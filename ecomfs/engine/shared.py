@@ -9,7 +9,7 @@ import os
 import threading
 from collections.abc import Sequence
 
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 from ecomfs.engine.cached import CachedEngine, ReadingCache
 from ecomfs.engine.canary import CanaryReport, canary_each
 from ecomfs.engine.factory import open_engine
@@ -45,11 +45,11 @@ def shared_engine(spec: str = "auto") -> Engine:
             if engine.spec.startswith(_CHECKED):
                 # A server may ignore what it does not know and answer all the same: see first.
                 try:
-                    reports = aio.run(canary_each(engine))
+                    reports = event_loop.run(canary_each(engine))
                     _seen[spec] = tuple(report.require() for report in reports)
                     concede(engine, reports)
                 except EcomfsError:
-                    aio.run(engine.aclose())
+                    event_loop.run(engine.aclose())
                     raise
             if not _open:
                 atexit.register(_close_at_exit)
@@ -106,7 +106,7 @@ def close_shared() -> None:
         _seen.clear()
         while _open:
             _, engine = _open.popitem()
-            aio.run(engine.aclose())
+            event_loop.run(engine.aclose())
 
 
 def _close_at_exit() -> None:
@@ -121,7 +121,7 @@ def _after_fork() -> None:
     global _lock
     _lock = threading.Lock()
     for engine in _open.values():
-        aio.leave_behind(engine)
+        event_loop.abandon(engine)
     _open.clear()
     _seen.clear()
 

@@ -15,7 +15,7 @@ from typing import Any, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 from ecomfs.core.progress import LOADING, Progress, showing
 from ecomfs.embed import Embedder, shared_embedder
 from ecomfs.engine.protocol import Engine
@@ -274,7 +274,7 @@ class FewShotClassifier(Estimator):
     ) -> list[Prediction]:
         """One :class:`Prediction` a row, in order, with status, error and demonstrations;
         ``progress`` is as for :meth:`fit`."""
-        return aio.run(self._classify(X, ids, progress))[1]
+        return event_loop.run(self._classify(X, ids, progress))[1]
 
     async def aclassify(
         self,
@@ -282,7 +282,7 @@ class FewShotClassifier(Estimator):
         ids: Sequence[str] | None = None,
     ) -> list[Prediction]:
         """:meth:`classify` for callers that have an event loop."""
-        return (await aio.bridge(self._classify(X, ids)))[1]
+        return (await event_loop.run_async(self._classify(X, ids)))[1]
 
     async def _classify(
         self,
@@ -328,10 +328,10 @@ class FewShotClassifier(Estimator):
         """
         pipeline = self.refresh()
         rows = as_rows(cast(Rows, [row]), pipeline.card, self.fields)
-        [(case, posterior, prediction)] = aio.run(pipeline.trace(rows, ["row"]))
+        [(case, posterior, prediction)] = event_loop.run(pipeline.trace(rows, ["row"]))
         moved = None
         if influence:
-            moved = aio.run(influences(pipeline, rows[0], case, posterior, prediction))
+            moved = event_loop.run(influences(pipeline, rows[0], case, posterior, prediction))
         names = pipeline.space.names
         return Explanation(case, posterior, prediction, names, influences=moved)
 

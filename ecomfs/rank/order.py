@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 from ecomfs.core.progress import READING, Progress, part, showing, silent
 from ecomfs.errors import ConfigError
 from ecomfs.estimators import FewShotClassifier
@@ -117,7 +117,7 @@ def rank_users(
             rows = [pair_row(pipeline.card, user, item) for item in asked]
             ids = [f"{user.id}:{item.id}" for item in asked]
             told = part(progress, READING, done + start, total)
-            answers = iter(aio.run(pipeline.classify(rows, ids, progress=told)))
+            answers = iter(event_loop.run(pipeline.classify(rows, ids, progress=told)))
             for item in chunk:
                 predictions.append(
                     Prediction(f"{user.id}:{item.id}", None, status=Status.FAILED, error=item.error)

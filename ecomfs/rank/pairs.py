@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ecomfs.batch import read_marks
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 from ecomfs.core.progress import READING, Progress, part, silent
 from ecomfs.errors import InputError
 from ecomfs.io import TableReader, TableRow
@@ -111,7 +111,7 @@ def score_pairs(
         asked = [i for i in chunk if not pairs.rows[i].error]
         rows, ids = [pairs.fields[i] for i in asked], [str(i) for i in asked]
         told = part(progress, READING, start, len(pairs.rows))
-        answers = iter(aio.run(pipeline.classify(rows, ids, progress=told)))
+        answers = iter(event_loop.run(pipeline.classify(rows, ids, progress=told)))
         for i in chunk:
             error = pairs.rows[i].error
             out.append(

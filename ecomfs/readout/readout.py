@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, Self
 
-from ecomfs.core.aio import grouped
+from ecomfs.core.event_loop import gather_groups
 from ecomfs.engine import logprobs
 from ecomfs.engine.protocol import Engine, Tokenizer
 from ecomfs.errors import ConfigError, EngineError
@@ -208,7 +208,7 @@ async def read_shortlists(
         few = readout.narrowed(shortlist)
         return await few.read(engine, [prompts[i] for i in places])
 
-    return await grouped(shortlists, ask)
+    return await gather_groups(shortlists, ask)
 
 
 def answer_tokens(tokenizer: Tokenizer, cue: str, answer: str) -> list[int]:

@@ -1,7 +1,7 @@
 """Micro-batching: many small requests become few calls of the size the engine likes.
 
 A request's rows stay together, so one call answers it whole. The batcher lives on one event
-loop (:func:`ecomfs.core.aio.loop`, to which engines are bound) and needs no locks.
+loop (:func:`ecomfs.core.event_loop.loop`, to which engines are bound) and needs no locks.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class MicroBatcher(Generic[T]):
         pending: rows that may wait; more are refused, so that a burst cannot fill the memory.
         in_flight: batches that run at once: while the engine computes one, the next is prepared.
 
-    >>> from ecomfs.core import aio
+    >>> from ecomfs.core import event_loop
     >>> async def lengths(rows, ids):
     ...     return [len(row["text"]) for row in rows]
     >>> batcher = MicroBatcher(lengths, rows=8)
-    >>> aio.run(batcher.submit([{"text": "abc"}, {"text": "de"}], ["1", "2"]))
+    >>> event_loop.run(batcher.submit([{"text": "abc"}, {"text": "de"}], ["1", "2"]))
     [3, 2]
     """
 

@@ -7,11 +7,11 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 from ecomfs.engine.lanes import IN_A_ROW
 from ecomfs.errors import (
     ConfigError,
@@ -27,8 +27,6 @@ from ecomfs.pipeline import Case, Explanation, Pipeline
 from ecomfs.serve import schemas
 from ecomfs.serve.batcher import MicroBatcher
 from ecomfs.types import Demonstration, Posterior, Prediction, Row, Status
-
-T = TypeVar("T")
 
 _RETRY_SECONDS = 10.0
 """Before a version that could not be used is tried again: reading a whole pool takes a while."""
@@ -129,7 +127,7 @@ class Service:
         answers: dict[int, Explanation] = {}
         if good:
             work = self._submit([values[i] for i in good], [ids[i] for i in good])
-            answers = dict(zip(good, await _on_core(work), strict=True))
+            answers = dict(zip(good, await event_loop.run_async(work), strict=True))
         return [
             answers[i] if i in answers else self._failed(ids[i], problems[i])
             for i in range(len(values))
@@ -186,11 +184,6 @@ class Service:
         )
         case = Case(id_, pipeline.language or "en", error=RowError(why))
         return Explanation(case, None, prediction, pipeline.space.names)
-
-
-async def _on_core(work: Coroutine[Any, Any, T]) -> T:
-    """Run on the loop the engines are bound to, and wait here without blocking this one."""
-    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, aio.loop()))
 
 
 def _problem(row: Row) -> str:

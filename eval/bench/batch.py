@@ -131,11 +131,11 @@ def pipeline(url: str, k: int) -> Any:
 
 def run_ecomfs(url: str, source: Path, output: Path, k: int) -> dict[str, Any]:
     from ecomfs.batch import score_table
-    from ecomfs.core import aio
+    from ecomfs.core import event_loop
 
     made = pipeline(url, k)
     tally = score_table(source, output, made).tally
-    aio.run(made.engine.aclose())
+    event_loop.run(made.engine.aclose())
     return {"outside": 1 - tally.reading_seconds / tally.seconds}
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from ecomfs.batch import read_examples
 from ecomfs.calibration import signs
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 from ecomfs.estimators import FewShotClassifier
 from ecomfs.io import fold
 from ecomfs.task import load_task
@@ -49,7 +49,7 @@ def main() -> None:
         novel_below=options.level,
     ).fit(pool)  # fmt: skip
     test = known + strange
-    traces = aio.run(clf.pipeline_.trace([e.fields for e in test], [e.id for e in test]))
+    traces = event_loop.run(clf.pipeline_.trace([e.fields for e in test], [e.id for e in test]))
     new = np.array([0] * len(known) + [1] * len(strange))
     found = [(c, p) for c, _, p in traces]
     table = signs(

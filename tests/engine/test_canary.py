@@ -11,7 +11,7 @@ import pytest
 from fault_server import FaultServer
 from scripted import ScriptedEngine
 
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 from ecomfs.engine.canary import CanaryReport, Check, canary
 from ecomfs.engine.llama.engine import GgufEngine
 from ecomfs.engine.protocol import Engine, Tokenizer
@@ -76,7 +76,7 @@ def renormalised(values: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def report_of(engine: Engine, **options: Any) -> CanaryReport:
-    return aio.run(canary(engine, **options))
+    return event_loop.run(canary(engine, **options))
 
 
 def failed(report: CanaryReport) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from writing import POOL
 
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 from ecomfs.estimators import FewShotClassifier
 from ecomfs.prepare.augment import Judge, Policy, RewriteSettings, rare_labels, rewrite
 
@@ -22,7 +22,7 @@ def test_a_model_writes_and_reads() -> None:
 
     def write() -> list[tuple[str, str]]:
         judge = Judge(clf.pipeline_, "text", Policy(confidence=0.6))
-        result = aio.run(rewrite(judge, clf.engine_, needs, "text", settings))
+        result = event_loop.run(rewrite(judge, clf.engine_, needs, "text", settings))
         # The label lacks one example: no more texts are asked for once there is one.
         assert 1 <= len(result.candidates) <= 4
         assert len(result.kept) + len(result.rejected) == len(result.candidates)

@@ -7,7 +7,6 @@ here needs Ray; :mod:`ecomfs.batch.ray.runner` makes an actor of :class:`Scorer`
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import copy
 import os
@@ -26,7 +25,7 @@ from ecomfs.batch.journal import Entry
 from ecomfs.batch.runner import Runner
 from ecomfs.batch.stop import Stop
 from ecomfs.batch.tally import Tally
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 from ecomfs.pipeline import Pipeline
 from ecomfs.task import LabelSpace, TaskCard
 
@@ -162,7 +161,7 @@ class Desk:
             pipeline, desk, desk, Tally(), desk._stop, block_rows=block_rows, stages=stages,
             on_progress=desk.hand_over,
         )  # fmt: skip
-        desk._run = asyncio.run_coroutine_threadsafe(runner.run(), aio.loop())
+        desk._run = event_loop.submit(runner.run())
         desk._run.add_done_callback(desk.ended)
         return desk
 

@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ecomfs.core.aio import grouped
+from ecomfs.core.event_loop import gather_groups
 from ecomfs.engine.files import folder_digest
 from ecomfs.engine.protocol import Capabilities, Sampling
 from ecomfs.engine.transformers.loading import (
@@ -148,7 +148,7 @@ class TransformersEngine:
             return await self._each([prompts[i] for i in places], look, size=size, room=room)
 
         places = [tuple(dict.fromkeys(q.suffix for q in asked)) for asked in questions]
-        return await grouped(places, ask)
+        return await gather_groups(places, ask)
 
     async def generate(
         self,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs.calibration import Blend, Calibration
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 from ecomfs.core.progress import LOADING, Progress, showing, silent
 from ecomfs.embed import Embedder, shared_embedder
 from ecomfs.engine.protocol import Engine
@@ -216,7 +216,7 @@ class MultiLabelClassifier(Estimator):
             reader = kept.reader(self._own_engine(), report)
         chosen = sample_queries(examples, self.calibration_size, self.seed)
         with showing(progress) as report:
-            reader, thresholds, notes = aio.run(
+            reader, thresholds, notes = event_loop.run(
                 fit_thresholds(reader, chosen, kept.by_id(), report)
             )
         with self._turn():
@@ -252,7 +252,7 @@ class MultiLabelClassifier(Estimator):
         ids: Sequence[str] | None = None,
     ) -> list[MultiLabelPrediction]:
         """One :class:`MultiLabelPrediction` a row, in order."""
-        return aio.run(self._classify(X, ids))
+        return event_loop.run(self._classify(X, ids))
 
     async def aclassify(
         self,
@@ -260,7 +260,7 @@ class MultiLabelClassifier(Estimator):
         ids: Sequence[str] | None = None,
     ) -> list[MultiLabelPrediction]:
         """:meth:`classify` for callers that have an event loop."""
-        return await aio.bridge(self._classify(X, ids))
+        return await event_loop.run_async(self._classify(X, ids))
 
     def predict(self, X: Rows) -> NDArray[Any]:  # noqa: N803
         """The labels of each row as a frozenset, shape (n,), dtype object; ``None`` for a row
