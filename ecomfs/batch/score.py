@@ -18,7 +18,6 @@ from ecomfs.batch.answerer import Answerer, Here
 from ecomfs.batch.examples import read_marks
 from ecomfs.batch.feed import CHUNK_ROWS, Feed
 from ecomfs.batch.files import beside
-from ecomfs.batch.garbage import patient_collector
 from ecomfs.batch.identity import Identity, differences, input_identity
 from ecomfs.batch.journal import Journal, drop_journal
 from ecomfs.batch.merge import Answers, Gold, Merge
@@ -154,7 +153,6 @@ def score_table(
         Journal(journal_path(base)) as journal,
         Stop(on_stop) as stop,
         _kept(journal),
-        patient_collector(),
         showing(progress) as report,
     ):
         identity = run_identity(where, by.identity, columns, selection, input_encoding)
