@@ -12,6 +12,7 @@ from ecomfs.ab.contenders import Contender
 from ecomfs.ab.outcome import Outcome, outcome
 from ecomfs.ab.rows import TestRows
 from ecomfs.ab.watch import watch
+from ecomfs.core.json import plain
 from ecomfs.core.progress import MEASURING, Progress, silent
 from ecomfs.errors import ConfigError
 from ecomfs_eval import Bootstrap, EvalError, Predictions, get_metric
@@ -221,7 +222,7 @@ def _about(
         "variants": {
             c.name: {
                 "source": c.variant.source,
-                "options": {k: _plain(v) for k, v in c.variant.options.items()},
+                "options": plain(c.variant.options),
                 "templates": c.templates,
                 "engine": c.pipeline.engine.spec,
                 "fingerprint": c.pipeline.engine.fingerprint,
@@ -230,9 +231,3 @@ def _about(
             for c in contenders
         },
     }
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    return value if value is None or isinstance(value, str | int | float | bool) else str(value)

@@ -8,10 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from ecomfs.core.json import plain
 from ecomfs.errors import EngineResponseError, RowError
-from ecomfs.task import as_items, is_missing
+from ecomfs.task import as_items
 from ecomfs.types import Demonstration, Example, Posterior, Prediction, Prompt, Status, TemplateRef
 
 if TYPE_CHECKING:
@@ -48,26 +47,11 @@ def encode_rows(rows: Any) -> list[bytes]:
 
 def _encode(item: Any, names: Iterable[str]) -> bytes:
     if isinstance(item, dict):
-        value: Any = {name: _plain(item.get(name)) for name in names}
+        value: Any = {name: plain(item.get(name)) for name in names}
     else:
         value = "" if item is None else item
     # Half a surrogate pair is the service's to refuse: it can name the row.
     return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON says it; what JSON has no word for becomes its text."""
-    if isinstance(value, np.generic | np.ndarray):
-        value = value.tolist()
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    if is_missing(value):
-        return None
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
-    return value if isinstance(value, str | bool | int) else str(value)
 
 
 def requests(

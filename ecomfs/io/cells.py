@@ -8,6 +8,7 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 
+from ecomfs.core.json import is_missing, plain
 from ecomfs.types import InfiniteText
 
 
@@ -27,7 +28,7 @@ def cell_text(value: Any) -> str:
     """
     if isinstance(value, str):
         return value
-    if _missing(value):
+    if is_missing(value):
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -36,7 +37,7 @@ def cell_text(value: Any) -> str:
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
     if isinstance(value, (list, tuple, dict)):
-        return json.dumps(_without_nan(value), ensure_ascii=False, default=cell_text)
+        return json.dumps(plain(value, fallback=cell_text), ensure_ascii=False)
     if isinstance(value, datetime):
         midnight = value.timetz() == time()
         return value.date().isoformat() if midnight else value.isoformat(sep=" ")
@@ -45,18 +46,3 @@ def cell_text(value: Any) -> str:
     if isinstance(value, (bytes, bytearray)):
         return bytes(value).decode("utf-8", errors="backslashreplace")
     return str(value)
-
-
-def _missing(value: Any) -> bool:
-    if isinstance(value, float | Decimal):
-        return math.isnan(value)
-    return value is None or type(value).__name__ in {"NAType", "NaTType"}
-
-
-def _without_nan(value: Any) -> Any:
-    """NaN is no JSON, and inside a list it is as missing as it is alone."""
-    if isinstance(value, dict):
-        return {key: _without_nan(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(inner) for inner in value]
-    return None if _missing(value) else value

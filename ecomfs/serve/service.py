@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ecomfs.core import event_loop
+from ecomfs.core.json import plain
 from ecomfs.engine.lanes import IN_A_ROW
 from ecomfs.errors import (
     ConfigError,
@@ -258,20 +259,6 @@ def _demonstration(d: Demonstration) -> schemas.DemonstrationOut:
         label=d.example.label,
         text=d.text,
         similarity=None if math.isnan(d.similarity) else float(d.similarity),
-        fields={name: _json(value) for name, value in d.example.fields.items()},
+        fields=plain(d.example.fields),
         synthetic=d.example.synthetic,
     )
-
-
-def _json(value: Any) -> Any:
-    """A field value as JSON; what JSON cannot say becomes its text."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if value is None or isinstance(value, str | bool | int | float):
-        return value
-    if isinstance(value, Mapping):
-        return {str(k): _json(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_json(v) for v in value]
-    item = getattr(value, "item", None)  # NumPy scalars
-    return _json(item()) if callable(item) else str(value)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
+from ecomfs.core.json import is_missing
 from ecomfs.errors import ColumnError, RowError
 from ecomfs.io import ColumnNumbers, DecimalMark, evidence, respell, said
 from ecomfs.task.card import TaskCard
@@ -211,18 +212,6 @@ def _mark(column: ColumnNumbers, known: DecimalMark, typed: bool) -> DecimalMark
     if known and (column.unclear or column.mixed):
         return known  # the rows that contradict it fail one by one
     return column.decided()
-
-
-def is_missing(value: Any) -> bool:
-    """``None``, NaN, NaT or ``pandas.NA``: no value was given.
-
-    >>> [is_missing(v) for v in (None, float("nan"), "", 0)]
-    [True, True, False, False]
-    """
-    if value is None or type(value) is str:
-        return value is None
-    equal = value == value  # NaN and NaT differ from themselves; pandas.NA compares to NA
-    return type(equal).__name__ == "NAType" or equal is False or str(equal) == "False"
 
 
 def first_empty(row: Mapping[str, Any], card: TaskCard) -> str | None:

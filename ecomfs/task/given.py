@@ -18,8 +18,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ecomfs.core.json import is_missing
 from ecomfs.errors import ColumnError, ConfigError, InputError
-from ecomfs.task.fields import is_missing
 from ecomfs.task.label_value import label_text
 
 Table: TypeAlias = "tuple[list[str], Iterator[Sequence[Any]]]"

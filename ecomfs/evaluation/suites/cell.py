@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ecomfs.core.json import plain
 from ecomfs.core.progress import MEASURING, READING, Progress, part, silent
 from ecomfs.embed import Embedder
 from ecomfs.engine.protocol import Engine
@@ -85,7 +86,8 @@ def identity(cell: Cell, data: Data, systems: Sequence[str], tools: Tools) -> di
     is another result."""
     pool = data.examples(cell.shots, cell.seed)
     named = ("engine", "embedder", "template")  # told apart by what they are, not how called
-    options = {k: _plain(v) for k, v in sorted(cell.options.items()) if k not in named}
+    chosen = {k: v for k, v in sorted(cell.options.items()) if k not in named}
+    options: dict[str, Any] = plain(chosen, fallback=_name)
     if isinstance(profile := cell.options.get("profile"), str | Path):
         options["profile"] = hash_file(profile).sha256[:16]
     return {
@@ -126,14 +128,11 @@ def _templates(cell: Cell, data: Data) -> dict[str, str]:
     return found
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
+def _name(value: Any) -> str:
+    """What an option without a plain form is called in a cell's identity."""
     if isinstance(value, Path):
         return str(value)
-    return getattr(value, "fingerprint", type(value).__name__)
+    return str(getattr(value, "fingerprint", type(value).__name__))
 
 
 def run_cell(
@@ -178,9 +177,10 @@ def run_cell(
         "pool_version": clf.pipeline_.pool_version,
         "k": clf.pipeline_.k,
         # With the defaults of the day, which the cell's identity does not hold.
-        "parameters": {
-            k: _plain(v) for k, v in clf.get_params().items() if k not in ("task", "fields")
-        },
+        "parameters": plain(
+            {k: v for k, v in clf.get_params().items() if k not in ("task", "fields")},
+            fallback=_name,
+        ),
     }
     return CellResult((*kept, *others), {**partial, **absent}, measured)
 
