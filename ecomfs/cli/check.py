@@ -15,13 +15,13 @@ def check(engine: o.Engine = "auto") -> None:
     from ecomfs.core import event_loop
     from ecomfs.engine.canary import canary_each
     from ecomfs.engine.factory import open_engine
-    from ecomfs.engine.shared import concede
+    from ecomfs.engine.shared import drop_lacking
     from ecomfs.readout import steps
 
     opened = open_engine(engine)
     try:
         reports = event_loop.run(canary_each(opened))
-        concede(opened, reports)
+        drop_lacking(opened, reports)
     finally:
         event_loop.run(opened.aclose())
     console = Console()

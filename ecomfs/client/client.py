@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import os
-import weakref
 from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
+import aiohttp
 import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs.client import wire
-from ecomfs.client.transport import WRONG_SERVER, Transport, close_soon
 from ecomfs.core import event_loop
-from ecomfs.errors import ConfigError, EngineResponseError, InputError
+from ecomfs.core.http import HttpClient
+from ecomfs.core.retry import permanent, retrying
+from ecomfs.errors import (
+    ConfigError,
+    EngineResponseError,
+    EngineTimeoutError,
+    EngineUnavailableError,
+    InputError,
+    ServerStatusError,
+)
 from ecomfs.types import Prediction, Row
 
 if TYPE_CHECKING:
@@ -25,7 +33,8 @@ if TYPE_CHECKING:
     from ecomfs.pipeline import Explanation
 
 REQUEST_ROWS = 64
-"""Rows a request: enough to keep a server busy, few enough to be answered before the time-out."""
+"""Rows per request: enough to keep a server busy, few enough to be answered in time."""
+_FIRST_PAUSE = 0.25  # seconds before the first repetition
 
 
 class Client:
@@ -70,12 +79,15 @@ class Client:
         if concurrency < 1 or retries < 0 or timeout <= 0:
             raise ConfigError("concurrency, retries or timeout out of range")
         self.url = url.rstrip("/")
-        key = api_key or os.environ.get("ECOMFS_API_KEY") or None
-        self._transport = Transport(self.url, key, timeout=timeout, retries=retries)
+        self._http = HttpClient(
+            api_key=api_key or os.environ.get("ECOMFS_API_KEY") or None,
+            timeout=timeout,
+            start_hint="start it with: ecomfs serve --task TASK --examples POOL.csv",
+            slow_hint="send fewer rows at once, or raise timeout=",
+        )
+        self._attempts = retries + 1
         self._slots = asyncio.Semaphore(concurrency)
         self._health: dict[str, Any] | None = None
-        # A client that is dropped without close must not leave its connections behind.
-        self._finalizer = weakref.finalize(self, close_soon, self._transport)
 
     def classify(
         self,
@@ -114,7 +126,7 @@ class Client:
         """How one row is answered: demonstrations, prompt, reading, prediction."""
         [encoded] = wire.encode_rows([row])
         body = b'{"row":' + encoded + b"}"
-        answer = event_loop.run(self._transport.request("POST", "/v1/explain", body))
+        answer = event_loop.run(self._request("POST", "/v1/explain", body))
         return wire.explanation(answer, self.url)
 
     @property
@@ -128,11 +140,11 @@ class Client:
 
     def close(self) -> None:
         """Close the connections; closing twice is fine, using it again opens new ones."""
-        event_loop.run(self._transport.close())
+        event_loop.run(self._http.close())
 
     async def aclose(self) -> None:
         """:meth:`close` for callers that have an event loop."""
-        await event_loop.run_async(self._transport.close())
+        await event_loop.run_async(self._http.close())
 
     def __enter__(self) -> Self:
         return self
@@ -159,14 +171,35 @@ class Client:
     def __repr__(self) -> str:
         return f"Client({self.url!r})"  # never the key
 
+    async def _request(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
+        """The JSON object of a response; requests are repeated while the service is busy or
+        restarting."""
+
+        async def once() -> dict[str, Any]:
+            try:
+                return wire.checked(await self._http.request(method, self.url, path, body))
+            except (EngineTimeoutError, EngineUnavailableError) as error:
+                cause = error.__cause__
+                cut = isinstance(cause, aiohttp.ClientError)
+                if not cut or isinstance(cause, aiohttp.ClientConnectorError):
+                    permanent(error)  # another try would take as long, or find nothing again
+                raise
+
+        try:
+            return await retrying(
+                once, attempts=self._attempts, base=_FIRST_PAUSE, sleep=asyncio.sleep
+            )
+        except ServerStatusError as error:
+            raise EngineUnavailableError(error.message, hint="try again later") from error
+
     def _known(self) -> dict[str, Any]:
         return self._health if self._health is not None else self.health()
 
     async def _ask_health(self) -> dict[str, Any]:
-        answer = await self._transport.request("GET", "/healthz")
+        answer = await self._request("GET", "/healthz")
         if not {"labels", "max_rows", "max_body_bytes"} <= answer.keys():
             raise EngineResponseError(
-                f"{self.url}: /healthz is not that of ecomfs serve", hint=WRONG_SERVER
+                f"{self.url}: /healthz is not that of ecomfs serve", hint=wire.WRONG_SERVER
             )
         self._health = answer
         return answer
@@ -198,7 +231,7 @@ class Client:
         if isinstance(request, Prediction):
             return [request]
         async with self._slots:
-            answer = await self._transport.request("POST", "/v1/classify", request.body)
+            answer = await self._request("POST", "/v1/classify", request.body)
         found = wire.predictions(answer, request.ids, self.url)
         if self._health is not None:
             self._health["labels"] = answer["labels"]  # a new pool may have brought new ones

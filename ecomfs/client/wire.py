@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ecomfs import errors
+from ecomfs.core.http import Response
 from ecomfs.core.json import plain
-from ecomfs.errors import EngineResponseError, RowError
+from ecomfs.core.retry import permanent
+from ecomfs.errors import ConfigError, EngineError, EngineResponseError, InputError, RowError
 from ecomfs.task import as_items
 from ecomfs.types import Demonstration, Example, Posterior, Prediction, Prompt, Status, TemplateRef
 
 if TYPE_CHECKING:
     from ecomfs.pipeline import Explanation
 
+WRONG_SERVER = "is this the address of an ecomfs serve?"
+_BUSY = (429, 502, 503)
 _ENVELOPE = 64  # bytes of a body besides its rows and ids
 
 
@@ -94,6 +100,47 @@ def requests(
         size += cost
     flush()
     return out
+
+
+def checked(response: Response) -> dict[str, Any]:
+    """The JSON object of a response.
+
+    Raises:
+        EcomfsError: see :class:`ecomfs.client.Client`.
+    """
+    url, status = response.url, response.status
+    kind = response.headers.get("Content-Type", "").partition(";")[0]
+    answer = response.json_object() if "json" in kind else None
+    if status == 200 and answer is not None:
+        return answer
+    detail = str((answer or {}).get("detail", "")) or f"HTTP {status}"
+    hint = str((answer or {}).get("hint", ""))
+    if status in _BUSY:
+        raise response.retryable_error(f"{url}: {detail}")
+    if status in (401, 403):
+        raise ConfigError(
+            f"{url}: wrong or missing API key", hint="give api_key=, or set ECOMFS_API_KEY"
+        )
+    if answer is None or "detail" not in answer or status in (404, 405):
+        raise permanent(EngineResponseError(f"{url}: HTTP {status}, {kind}", hint=WRONG_SERVER))
+    if 400 <= status < 500:
+        raise _input_error(str(answer.get("type", "")))(detail, hint=hint)
+    raise EngineError(f"{url}: {detail}", hint=hint)
+
+
+def _input_error(uri: str) -> type[InputError]:
+    """The exception class a problem type names, so that an error is the same near and far.
+
+    >>> [_input_error(u).__name__ for u in ("urn:ecomfs:error:unknown-label", "about:blank")]
+    ['UnknownLabelError', 'InputError']
+    """
+    found = re.fullmatch(r"urn:ecomfs:error:([a-z-]+)", uri)
+    if found:
+        name = "".join(word.capitalize() for word in found[1].split("-")) + "Error"
+        kind = getattr(errors, name, None)
+        if isinstance(kind, type) and issubclass(kind, InputError):
+            return kind
+    return InputError
 
 
 def predictions(answer: Mapping[str, Any], ids: Sequence[str], url: str) -> list[Prediction]:

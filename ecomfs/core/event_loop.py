@@ -54,7 +54,7 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     1
     """
     loop = background_loop()
-    if _is_running_here(loop):
+    if is_running_here(loop):
         loop = _loop("ecomfs-second-loop")
     future = asyncio.run_coroutine_threadsafe(coroutine, loop)
     try:
@@ -65,7 +65,8 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
         raise
 
 
-def _is_running_here(loop: asyncio.AbstractEventLoop) -> bool:
+def is_running_here(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether the caller runs on ``loop``, and so must not block to wait for it."""
     try:
         return asyncio.get_running_loop() is loop
     except RuntimeError:

@@ -19,13 +19,13 @@ from ecomfs.core.cache import ByteCache
 from ecomfs.engine import logprobs
 from ecomfs.engine.protocol import (
     Capabilities,
-    Choosing,
-    Chosen,
+    ChosenAnswer,
     Engine,
-    Listing,
-    Paid,
     Sampling,
     Spending,
+    SupportsChoice,
+    SupportsPricing,
+    SupportsTopTokens,
     Tokenizer,
     TopTokens,
 )
@@ -163,10 +163,9 @@ class CachedEngine:
         )
 
     async def top(self, prompts: Sequence[Prompt]) -> list[TopTokens | EngineError]:
-        """As the engine's (a :class:`Listing`); kept like readings, because they are often paid
-        for."""
+        """As the engine's (:class:`SupportsTopTokens`); kept, because providers charge for them."""
         engine = self.engine
-        if not isinstance(engine, Listing):
+        if not isinstance(engine, SupportsTopTokens):
             raise ConfigError(f"{self.spec} lists no tokens", hint="--readout auto")
         scope = f"top{self.capabilities.top_logprobs}-{self.fingerprint}"
         keys = [hashlib.sha256(p.text.encode()).digest() if p.text else b"" for p in prompts]
@@ -189,20 +188,20 @@ class CachedEngine:
 
     async def choose(
         self, prompts: Sequence[Prompt], answers: Sequence[str]
-    ) -> list[Chosen | EngineError]:
-        """As the engine's (a :class:`Choosing`)."""
-        if not isinstance(self.engine, Choosing):
+    ) -> list[ChosenAnswer | EngineError]:
+        """As the engine's (a :class:`SupportsChoice`)."""
+        if not isinstance(self.engine, SupportsChoice):
             raise ConfigError(f"{self.spec} cannot choose among answers", hint="--readout auto")
         return await self.engine.choose(prompts, answers)
 
     @property
     def spending(self) -> Spending:
         """As the engine's; nothing for engines that cost nothing."""
-        return self.engine.spending if isinstance(self.engine, Paid) else Spending()
+        return self.engine.spending if isinstance(self.engine, SupportsPricing) else Spending()
 
     def price(self, prompt_tokens: int, answer_tokens: int) -> float | None:
         """As the engine's; 0 for engines that cost nothing."""
-        if isinstance(self.engine, Paid):
+        if isinstance(self.engine, SupportsPricing):
             return self.engine.price(prompt_tokens, answer_tokens)
         return 0.0
 

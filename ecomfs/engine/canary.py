@@ -1,8 +1,8 @@
-"""The start-up check: prove on the live engine what every result will rest on.
+"""The canary: checks on the live engine that every result rests on.
 
 Servers drop unknown fields and answer HTTP 200 with unconstrained text; converted tokenizers lose
-their first token and the model babbles; a gateway renormalises log-probabilities. Each is seen
-here, in a second, or later in nobody's results.
+their first token; a gateway renormalises log-probabilities. The canary finds these in about a
+second, before the first row is scored.
 """
 
 from __future__ import annotations
@@ -10,22 +10,24 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from ecomfs.core.retry import permanent
 from ecomfs.engine import logprobs
-from ecomfs.engine.canary_report import CanaryReport, Check
 from ecomfs.engine.protocol import (
-    Choosing,
-    Chosen,
-    Constrained,
+    ChosenAnswer,
     Engine,
-    Listing,
-    Several,
+    SupportsChoice,
+    SupportsPerServer,
+    SupportsTokenConstraint,
+    SupportsTopTokens,
     Tokenizer,
     TopTokens,
 )
 from ecomfs.errors import (
+    CanaryError,
     ContextOverflowError,
     EngineError,
     EngineResponseError,
@@ -34,7 +36,76 @@ from ecomfs.errors import (
 )
 from ecomfs.types import Generation, Prompt, Question, Reading, TemplateRef
 
-__all__ = ["CODES", "CanaryReport", "Check", "canary", "canary_each"]
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        name: what, in two or three words.
+        ok: whether it holds.
+        detail: what was seen.
+        hint: the mend; empty when ok.
+        required: results cannot be trusted without it; otherwise it costs speed or comfort, or
+            one way of reading.
+        lacks: the capability that the engine states and does not have, if that was found.
+    """
+
+    name: str
+    ok: bool
+    detail: str
+    hint: str = ""
+    required: bool = True
+    lacks: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryReport:
+    """What :func:`canary` saw.
+
+    Attributes:
+        engine: the engine's spec.
+        fingerprint: the engine's fingerprint.
+        checks: in the order they were made.
+        moment: when, in UTC (ISO 8601).
+    """
+
+    engine: str
+    fingerprint: str
+    checks: tuple[Check, ...]
+    moment: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the manifest of a run; plain values only.
+
+        >>> report = CanaryReport("gguf:m", "f", (Check("constraint bites", True, "yes"),))
+        >>> report.as_dict()["ok"], report.as_dict()["checks"][0]["name"]
+        (True, 'constraint bites')
+        """
+        return {**asdict(self), "checks": [asdict(c) for c in self.checks], "ok": self.ok}
+
+    @property
+    def ok(self) -> bool:
+        """Every required check holds."""
+        return all(check.ok for check in self.checks if check.required)
+
+    @property
+    def lacking(self) -> frozenset[str]:
+        """Capabilities that the engine states and does not have; see
+        :meth:`ecomfs.engine.protocol.Capabilities.without`."""
+        return frozenset(check.lacks for check in self.checks if check.lacks)
+
+    def require(self) -> CanaryReport:
+        """This report, if scoring can be trusted.
+
+        Raises:
+            CanaryError: the first required check that does not hold, with its mend.
+        """
+        for check in self.checks:
+            if check.required and not check.ok:
+                raise CanaryError(f"{self.engine}: {check.name}: {check.detail}", hint=check.hint)
+        return self
+
 
 CODES = tuple(f" {letter}" for letter in "ABCDEFGHIJ")
 """Answer codes that are checked unless others are given: letters after a space."""
@@ -99,11 +170,11 @@ async def canary(engine: Engine, codes: Sequence[str] | None = None) -> CanaryRe
             )
         )
     exact = engine.capabilities.logprobs and not checks[0].lacks
-    if isinstance(engine, Listing) and engine.capabilities.top_logprobs:
+    if isinstance(engine, SupportsTopTokens) and engine.capabilities.top_logprobs:
         # Where nothing better is there labels are read from them.
         likely = await _guarded("likely tokens", not exact, lambda: _likely(engine), "top_logprobs")
         checks.append(likely)
-    if isinstance(engine, Choosing) and engine.capabilities.choice:
+    if isinstance(engine, SupportsChoice) and engine.capabilities.choice:
         checks.append(await _guarded("choice bites", False, lambda: _choice(engine), "choice"))
     if engine.capabilities.generates:
         checks.append(await _guarded("no thinking", True, lambda: _thinking(engine)))
@@ -115,9 +186,9 @@ async def canary_each(
     engine: Engine, codes: Sequence[str] | None = None
 ) -> tuple[CanaryReport, ...]:
     """:func:`canary` of every server of an engine; of the engine itself if it is one."""
-    if not isinstance(engine, Several):
+    if not isinstance(engine, SupportsPerServer):
         return (await canary(engine, codes),)
-    parts = engine.each()
+    parts = engine.per_server()
     try:
         return tuple([await canary(part, codes) for part in parts])
     finally:
@@ -175,7 +246,7 @@ async def _thinking(engine: Engine) -> _Outcome:
     return not bad, f"answers {said[:40]!r}", "switch thinking off in the model or its template"
 
 
-async def _likely(engine: Listing) -> _Outcome:
+async def _likely(engine: SupportsTopTokens) -> _Outcome:
     """The likeliest next tokens are listed with probabilities that can be."""
     (answer,) = await engine.top([Prompt(f"{_PREFIX}Review: broke at once\n{_CUE}", _TEMPLATE)])
     if not isinstance(answer, TopTokens):
@@ -188,11 +259,11 @@ async def _likely(engine: Listing) -> _Outcome:
     return True, f"{len(answer.logprobs)} tokens, mass {mass:.2f}, first {best!r}", ""
 
 
-async def _choice(engine: Choosing) -> _Outcome:
+async def _choice(engine: SupportsChoice) -> _Outcome:
     """One of the answers comes, even where all of them are unlikely."""
     answers = (" violin", " seventeen")
     (answer,) = await engine.choose([Prompt(_SENTENCE, _TEMPLATE)], answers)
-    if not isinstance(answer, Chosen):
+    if not isinstance(answer, ChosenAnswer):
         raise answer
     said = " ".join(answer.text.split())[:40]
     if answer.text not in answers:
@@ -246,7 +317,7 @@ class _Looker:
     async def constraint(self, codes: Sequence[str]) -> _Outcome:
         """Only an allowed token is sampled, even where all of them are unlikely."""
         engine = self._engine
-        if not isinstance(engine, Constrained):
+        if not isinstance(engine, SupportsTokenConstraint):
             return True, "none is needed: the distribution is read directly", ""
         allowed = {await self._after(_CUE, code) for code in codes}
         picked = await engine.pick(await self._prompt(_SENTENCE), sorted(allowed))

@@ -12,7 +12,13 @@ import math
 from collections.abc import Collection, Sequence
 
 from ecomfs.engine import protocol
-from ecomfs.engine.protocol import Choosing, Chosen, Engine, Listing, TopTokens
+from ecomfs.engine.protocol import (
+    ChosenAnswer,
+    Engine,
+    SupportsChoice,
+    SupportsTopTokens,
+    TopTokens,
+)
 from ecomfs.errors import EngineError, InvalidLogprobsError
 from ecomfs.types import Prompt, Question, Reading
 
@@ -35,15 +41,17 @@ async def read_each(
     return [checked(one, asked) for one, asked in zip(found, questions, strict=True)]
 
 
-async def top(engine: Listing, prompts: Sequence[Prompt]) -> list[TopTokens | EngineError]:
-    """As :meth:`ecomfs.engine.protocol.Listing.top`, with checked lists."""
+async def top(
+    engine: SupportsTopTokens, prompts: Sequence[Prompt]
+) -> list[TopTokens | EngineError]:
+    """As :meth:`ecomfs.engine.protocol.SupportsTopTokens.top`, with checked lists."""
     return [checked_list(listed) for listed in await engine.top(prompts)]
 
 
 async def choose(
-    engine: Choosing, prompts: Sequence[Prompt], answers: Sequence[str]
-) -> list[Chosen | EngineError]:
-    """As :meth:`ecomfs.engine.protocol.Choosing.choose`, with checked alternatives."""
+    engine: SupportsChoice, prompts: Sequence[Prompt], answers: Sequence[str]
+) -> list[ChosenAnswer | EngineError]:
+    """As :meth:`ecomfs.engine.protocol.SupportsChoice.choose`, with checked alternatives."""
     return [checked_choice(choice) for choice in await engine.choose(prompts, answers)]
 
 
@@ -79,7 +87,7 @@ def checked_list(listed: TopTokens | EngineError) -> TopTokens | EngineError:
     return fault(listed.logprobs.values()) or listed
 
 
-def checked_choice(choice: Chosen | EngineError) -> Chosen | EngineError:
+def checked_choice(choice: ChosenAnswer | EngineError) -> ChosenAnswer | EngineError:
     """The choice, or the error that what it lists for a token is no part of a distribution."""
     if isinstance(choice, EngineError):
         return choice

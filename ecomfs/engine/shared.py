@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from ecomfs.core import event_loop
 from ecomfs.engine.cached import CachedEngine, ReadingCache
 from ecomfs.engine.canary import CanaryReport, canary_each
-from ecomfs.engine.factory import open_engine
-from ecomfs.engine.protocol import Conceding, Engine
+from ecomfs.engine.factory import is_served, open_engine
+from ecomfs.engine.protocol import Engine, SupportsDowngrade
 from ecomfs.errors import (
     ConfigError,
     EcomfsError,
@@ -24,7 +24,6 @@ from ecomfs.errors import (
 
 logger = logging.getLogger(__name__)
 
-_CHECKED = ("vllm:", "vllm-local:", "litellm:")
 _lock = threading.Lock()
 _open: dict[str, Engine] = {}
 _seen: dict[str, tuple[CanaryReport, ...]] = {}
@@ -42,12 +41,12 @@ def shared_engine(spec: str = "auto") -> Engine:
     with _lock:
         if spec not in _open:
             engine = open_engine(spec)
-            if engine.spec.startswith(_CHECKED):
+            if is_served(engine):
                 # A server may ignore what it does not know and answer all the same: see first.
                 try:
                     reports = event_loop.run(canary_each(engine))
                     _seen[spec] = tuple(report.require() for report in reports)
-                    concede(engine, reports)
+                    drop_lacking(engine, reports)
                 except EcomfsError:
                     event_loop.run(engine.aclose())
                     raise
@@ -58,7 +57,7 @@ def shared_engine(spec: str = "auto") -> Engine:
         return _open[spec]
 
 
-def concede(engine: Engine, reports: Sequence[CanaryReport]) -> None:
+def drop_lacking(engine: Engine, reports: Sequence[CanaryReport]) -> None:
     """Have an engine state no more than the canary found on all of its servers; what it lacks is
     logged, because labels are then read another way."""
     for report in reports:
@@ -66,8 +65,8 @@ def concede(engine: Engine, reports: Sequence[CanaryReport]) -> None:
             if check.lacks:
                 logger.warning("%s: %s: %s", report.engine, check.name, check.detail)
     lacking = frozenset[str]().union(*(report.lacking for report in reports))
-    if lacking and isinstance(engine, Conceding):
-        engine.concede(lacking)
+    if lacking and isinstance(engine, SupportsDowngrade):
+        engine.drop_capabilities(lacking)
 
 
 def canary_reports(spec: str = "auto") -> tuple[CanaryReport, ...]:
@@ -82,7 +81,7 @@ def canary_reports(spec: str = "auto") -> tuple[CanaryReport, ...]:
         return (*_seen.get(asked, ()), *getattr(inner, "rechecks", ()))
 
 
-def engine_again(spec: str) -> Engine:
+def reopen_engine(spec: str) -> Engine:
     """:func:`shared_engine` for the name of an engine that was an open object in the process that
     a classifier comes from.
 

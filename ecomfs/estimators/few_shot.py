@@ -19,7 +19,7 @@ from ecomfs.core import event_loop
 from ecomfs.core.progress import LOADING, Progress, showing
 from ecomfs.embed import Embedder, shared_embedder
 from ecomfs.engine.protocol import Engine
-from ecomfs.engine.shared import engine_again, shared_engine
+from ecomfs.engine.shared import reopen_engine, shared_engine
 from ecomfs.estimators.answers import accuracy, labels_of, probabilities_of
 from ecomfs.estimators.base import Estimator, OpenedElsewhere
 from ecomfs.estimators.inputs import Examples, Rows, as_rows, columns, given_examples, row_ids
@@ -258,7 +258,7 @@ class FewShotClassifier(Estimator):
 
     def _own_engine(self) -> Engine:
         if isinstance(self.engine, OpenedElsewhere):
-            return engine_again(self.engine)
+            return reopen_engine(self.engine)
         return shared_engine(self.engine) if isinstance(self.engine, str) else self.engine
 
     @staticmethod

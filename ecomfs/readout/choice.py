@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Self
 
 from ecomfs.engine import logprobs
-from ecomfs.engine.protocol import Choosing, Chosen, Engine
+from ecomfs.engine.protocol import ChosenAnswer, Engine, SupportsChoice
 from ecomfs.errors import ConfigError, EngineError
 from ecomfs.readout.likely import bounded
 from ecomfs.readout.readout import Wording
@@ -31,11 +31,11 @@ class ChoiceReadout:
     >>> choice = ChoiceReadout(Verbalizer("words", ("good", "bad", "broken")), " ")
     >>> steps = [(" b", {" good": math.log(0.2), " b": math.log(0.8)}),
     ...          ("ad", {"ad": math.log(0.75), "roken": math.log(0.25)})]
-    >>> [round(p, 2) for p in choice.posterior(Chosen(" bad", tuple(steps)))]
+    >>> [round(p, 2) for p in choice.posterior(ChosenAnswer(" bad", tuple(steps)))]
     [0.2, 0.6, 0.2]
-    >>> choice.posterior(Chosen(" bad"))
+    >>> choice.posterior(ChosenAnswer(" bad"))
     (0.0, 1.0, 0.0)
-    >>> choice.posterior(Chosen(" bad idea"))
+    >>> choice.posterior(ChosenAnswer(" bad idea"))
     ()
     """
 
@@ -69,7 +69,7 @@ class ChoiceReadout:
         self, engine: Engine, prompts: Sequence[Prompt]
     ) -> list[Posterior | EngineError]:
         """See :class:`ecomfs.readout.Readout`."""
-        if not isinstance(engine, Choosing):
+        if not isinstance(engine, SupportsChoice):
             raise ConfigError(f"{engine.spec} cannot choose among answers", hint="--readout auto")
         return [
             choice
@@ -83,7 +83,7 @@ class ChoiceReadout:
             for choice in await logprobs.choose(engine, prompts, self._answers)
         ]
 
-    def posterior(self, choice: Chosen) -> tuple[float, ...]:
+    def posterior(self, choice: ChosenAnswer) -> tuple[float, ...]:
         """Probabilities aligned with the answers (sum one); empty where the constraint did not
         bite."""
         if choice.text not in self._answers:
@@ -97,7 +97,7 @@ class ChoiceReadout:
         total = math.fsum(full)
         return tuple(share / total for share in full)
 
-    def _shares(self, choice: Chosen, drawn: int) -> list[float] | None:
+    def _shares(self, choice: ChosenAnswer, drawn: int) -> list[float] | None:
         """``None`` where the listed texts do not spell the answer (as halves of characters)."""
         if not choice.steps:
             return None

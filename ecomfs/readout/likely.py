@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import ClassVar, Self
 
 from ecomfs.engine import logprobs
-from ecomfs.engine.protocol import Engine, Listing
+from ecomfs.engine.protocol import Engine, SupportsTopTokens
 from ecomfs.errors import ConfigError, EngineError
 from ecomfs.readout.readout import Wording
 from ecomfs.readout.verbalizer import Verbalizer
@@ -87,7 +87,7 @@ class TopReadout:
         self, engine: Engine, prompts: Sequence[Prompt]
     ) -> list[Posterior | EngineError]:
         """See :class:`ecomfs.readout.Readout`."""
-        if not isinstance(engine, Listing):
+        if not isinstance(engine, SupportsTopTokens):
             raise ConfigError(f"{engine.spec} lists no tokens", hint="--readout auto")
         out: list[Posterior | EngineError] = []
         for listed in await logprobs.top(engine, prompts):

@@ -13,7 +13,7 @@ from typing import Any
 
 from ecomfs.core import event_loop
 from ecomfs.core.json import plain
-from ecomfs.engine.lanes import IN_A_ROW
+from ecomfs.engine.servers import IN_A_ROW
 from ecomfs.errors import (
     ConfigError,
     EcomfsError,

@@ -108,7 +108,7 @@ def stats(url: str) -> dict[str, Any]:
 
 def pipeline(url: str, k: int) -> Any:
     from ecomfs.engine.cached import CachedEngine, ReadingCache
-    from ecomfs.engine.vllm.http import VllmEngine
+    from ecomfs.engine.vllm.engine import VllmEngine
     from ecomfs.estimators import FewShotClassifier
 
     # As the engine is opened for a command, without the start-up check, which a server that is no

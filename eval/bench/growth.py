@@ -95,7 +95,7 @@ def measure(point: Point, url: str, folder: Path) -> dict[str, Any]:
     from ecomfs.core import event_loop
     from ecomfs.embed import HashedEmbedder
     from ecomfs.engine.cached import CachedEngine, ReadingCache
-    from ecomfs.engine.vllm.http import VllmEngine
+    from ecomfs.engine.vllm.engine import VllmEngine
     from ecomfs.estimators import FewShotClassifier
 
     names = label_names(point.labels)

@@ -22,7 +22,7 @@ import numpy as np
 from ecomfs.batch import read_examples
 from ecomfs.core import event_loop
 from ecomfs.engine.factory import open_engine
-from ecomfs.engine.vllm.http import VllmEngine
+from ecomfs.engine.vllm.engine import VllmEngine
 from ecomfs.estimators import FewShotClassifier
 from ecomfs.pool import random_examples, sample_examples
 from ecomfs.retrieve import simulate_prefix_cache

@@ -14,7 +14,7 @@ from scripted import classifier
 
 from ecomfs.batch import ScoreResult, score_table
 from ecomfs.core import event_loop
-from ecomfs.engine.vllm.http import VllmEngine
+from ecomfs.engine.vllm.engine import VllmEngine
 from ecomfs.errors import EngineError
 
 ROWS = 150

@@ -15,7 +15,7 @@ from ecomfs.core import event_loop
 from ecomfs.engine.canary import CanaryReport, Check, canary
 from ecomfs.engine.llama.engine import GgufEngine
 from ecomfs.engine.protocol import Engine, Tokenizer
-from ecomfs.engine.vllm.http import VllmEngine
+from ecomfs.engine.vllm.engine import VllmEngine
 from ecomfs.errors import CanaryError, EngineError, EngineUnavailableError
 from ecomfs.types import Generation, Prompt, Question, Reading
 

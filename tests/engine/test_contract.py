@@ -26,13 +26,13 @@ from ecomfs.engine.canary import canary
 from ecomfs.engine.factory import open_engine
 from ecomfs.engine.models import smollm2_model
 from ecomfs.engine.protocol import (
-    Choosing,
-    Chosen,
-    Constrained,
+    ChosenAnswer,
     Engine,
-    Listing,
-    Paid,
     Sampling,
+    SupportsChoice,
+    SupportsPricing,
+    SupportsTokenConstraint,
+    SupportsTopTokens,
     Tokenizer,
     TopTokens,
     encode_all,
@@ -119,7 +119,7 @@ def vllm_local(_: pytest.FixtureRequest) -> Subject:
 @pytest.fixture(scope="session")
 def vllm_url() -> Iterator[str]:
     """A real vLLM server with SmolLM2."""
-    from ecomfs.engine.vllm.up import start_vllm
+    from ecomfs.engine.vllm.server import start_vllm
 
     if url := os.environ.get("ECOMFS_TEST_VLLM_URL"):
         yield url
@@ -213,8 +213,8 @@ class TestIdentity:
 
     def test_what_it_says_it_can_it_has_a_method_for(self, engine: Any) -> None:
         can = engine.capabilities
-        assert isinstance(engine, Listing) or not can.top_logprobs
-        assert isinstance(engine, Choosing) or not can.choice
+        assert isinstance(engine, SupportsTopTokens) or not can.top_logprobs
+        assert isinstance(engine, SupportsChoice) or not can.choice
         assert (engine.tokenizer is not None) or not can.logprobs
 
     def test_the_fingerprint_is_the_same_when_it_is_opened_again(self, subject: Subject) -> None:
@@ -327,7 +327,7 @@ class TestReading:
         assert read(reads, [], Question((1,))) == []
 
     def test_a_pick_is_the_likeliest_of_the_allowed(self, reads: Any) -> None:
-        if not isinstance(reads, Constrained):
+        if not isinstance(reads, SupportsTokenConstraint):
             pytest.skip("reads the distribution itself")
         one, asked = some(reads)[0], codes(reads)
         (answer,) = read(reads, [one], Question(asked))
@@ -391,7 +391,7 @@ class TestGenerating:
     def test_one_of_the_answers(self, chooses: Any) -> None:
         answers = [" positive", " negative", " possible"]
         for choice in event_loop.run(chooses.choose(some(chooses), answers)):
-            assert isinstance(choice, Chosen), choice
+            assert isinstance(choice, ChosenAnswer), choice
             assert choice.text in answers
             assert choice.prompt_tokens > 0
 
@@ -405,7 +405,7 @@ class TestGenerating:
 
 
 def test_what_was_spent_is_counted(engine: Any) -> None:
-    if not isinstance(engine, Paid):
+    if not isinstance(engine, SupportsPricing):
         pytest.skip("costs nothing")
     before = engine.spending
     event_loop.run(engine.generate(some(engine), max_tokens=2))

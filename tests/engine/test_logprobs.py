@@ -24,8 +24,8 @@ from ecomfs.engine import logprobs
 from ecomfs.engine.cached import CachedEngine, ReadingCache
 from ecomfs.engine.canary import canary
 from ecomfs.engine.litellm import wire as litellm_wire
-from ecomfs.engine.protocol import Chosen, TopTokens
-from ecomfs.engine.vllm.http import VllmEngine
+from ecomfs.engine.protocol import ChosenAnswer, TopTokens
+from ecomfs.engine.vllm.engine import VllmEngine
 from ecomfs.errors import EngineError, InvalidLogprobsError
 from ecomfs.readout import ChoiceReadout, LogprobReadout, TopReadout, Verbalizer
 from ecomfs.types import Posterior, Prompt, Question, Reading, Status
@@ -199,8 +199,8 @@ class Lists:
 
     async def choose(
         self, prompts: Sequence[Prompt], answers: Sequence[str]
-    ) -> list[Chosen | EngineError]:
-        return [Chosen(answers[0], ((answers[0], dict(self.said)),)) for _ in prompts]
+    ) -> list[ChosenAnswer | EngineError]:
+        return [ChosenAnswer(answers[0], ((answers[0], dict(self.said)),)) for _ in prompts]
 
     read = generate = aclose = choose
 

@@ -13,9 +13,9 @@ ROOT = Path(__file__).parents[2]
 OPEN = """
 import asyncio, faulthandler, gc, os, signal, sys, threading
 faulthandler.dump_traceback_later(250, exit=True)
-from ecomfs.engine import llama_process
+from ecomfs.engine.llama import process as llama_process
 from ecomfs.engine.factory import open_engine
-from ecomfs.engine.gguf import GgufEngine
+from ecomfs.engine.llama.engine import GgufEngine
 from ecomfs.errors import EngineUnavailableError
 from ecomfs.types import Prompt, Question, TemplateRef
 

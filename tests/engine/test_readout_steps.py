@@ -112,7 +112,7 @@ class TestUntrained:
         clf = classifier(engine)
         assert clf.classify(["a lovely hat"])[0].label is not None
         event_loop.run(server.stop())
-        with pytest.raises(Exception, match="no model server answers"):
+        with pytest.raises(Exception, match="no server answers"):
             clf.classify(["a torn hat"])
         server.ignores = NAMED
         event_loop.run(server.start(port))

@@ -82,7 +82,7 @@ class TestSeveral:
         engine = shared_engine(spec)
         port = int(servers[0].url.rsplit(":", 1)[1])
         event_loop.run(servers[0].stop())
-        with pytest.raises(Exception, match="no model server answers"):
+        with pytest.raises(Exception, match="no server answers"):
             event_loop.run(engine.generate([_prompt()], max_tokens=1))
         event_loop.run(servers[0].start(port))
         event_loop.run(engine.generate([_prompt()], max_tokens=1))

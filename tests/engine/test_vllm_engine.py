@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,8 +12,8 @@ import pytest
 from fault_server import CONTEXT, FaultServer, logprob
 
 from ecomfs.core import event_loop
-from ecomfs.engine.protocol import Constrained, Engine, Sampling
-from ecomfs.engine.vllm.http import VllmEngine
+from ecomfs.engine.protocol import Engine, Sampling, SupportsTokenConstraint
+from ecomfs.engine.vllm.engine import VllmEngine
 from ecomfs.errors import (
     ConfigError,
     ContextOverflowError,
@@ -63,7 +64,7 @@ def expected(*ids: int, codes: tuple[int, ...] = CODES) -> tuple[float, ...]:
 def test_it_is_an_engine(fault_server: FaultServer, engine_at: Open) -> None:
     engine = engine_at(fault_server)
     assert isinstance(engine, Engine)
-    assert isinstance(engine, Constrained)
+    assert isinstance(engine, SupportsTokenConstraint)
     assert engine.spec == f"vllm:{fault_server.url}"
     assert engine.capabilities.context_tokens == CONTEXT
     assert engine.fingerprint.endswith("-0.0.test")
@@ -200,6 +201,14 @@ def test_a_pick_is_the_sampled_token(fault_server: FaultServer, engine_at: Open)
 
 def test_requests_in_flight_are_bounded(fault_server: FaultServer, engine_at: Open) -> None:
     engine = engine_at(fault_server, prompts_per_request=1, concurrency=3)
+    three = asyncio.Event()
+
+    async def waits_for_three(_: object, __: object) -> None:
+        if fault_server.open_now == 3:
+            three.set()
+        await three.wait()
+
+    fault_server.mix = lambda: waits_for_three
     read(engine, *[of_tokens(n) for n in range(30)])
     assert fault_server.most_at_once == 3
 
@@ -359,16 +368,16 @@ class TestNobodyThere:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        with pytest.raises(EngineUnavailableError, match="no model server answers") as caught:
+        with pytest.raises(EngineUnavailableError, match="no server answers") as caught:
             engine_at(f"http://127.0.0.1:{port}")
         assert "ecomfs up" in caught.value.hint
 
     def test_later(self, fault_server: FaultServer, engine_at: Open) -> None:
         engine = engine_at(fault_server, attempts=2)
         fault_server.stop_now()
-        with pytest.raises(EngineUnavailableError, match="no model server answers"):
+        with pytest.raises(EngineUnavailableError, match="no server answers"):
             read(engine, of_tokens(1), of_tokens(2))
-        with pytest.raises(EngineUnavailableError, match="no model server answers"):
+        with pytest.raises(EngineUnavailableError, match="no server answers"):
             event_loop.run(engine.generate([of_tokens(1)], max_tokens=1))
         assert event_loop.run(engine.cache_counters()) is None
 

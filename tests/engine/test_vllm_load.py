@@ -11,7 +11,7 @@ import pytest
 from fault_server import CONTEXT, FaultServer, logprob, mixture
 
 from ecomfs.core import event_loop
-from ecomfs.engine.vllm.http import VllmEngine
+from ecomfs.engine.vllm.engine import VllmEngine
 from ecomfs.errors import CanaryError, EngineError, EngineUnavailableError, ModelError
 from ecomfs.types import Question, Reading
 from prompts import of_tokens
@@ -111,7 +111,7 @@ def test_a_server_that_always_fails_says_so_for_every_row(
 ) -> None:
     fault_server.mix = mixture(0, 1.0, KINDS[1:2])
     answers = read(engine_at(fault_server, attempts=2, prompts_per_request=4), range(8))
-    assert [type(a).__name__ for a in answers] == ["RetryLater"] * 8
+    assert [type(a).__name__ for a in answers] == ["ServerStatusError"] * 8
     assert len(fault_server.bodies) == 2 * (2 + 2)  # tries of a request, and its halves once
 
 
@@ -251,7 +251,7 @@ class TestSeveralServers:
         self, fault_server: FaultServer, other: FaultServer, engine_at: Open
     ) -> None:
         engine = engine_at(fault_server, other, fault_server)
-        first, second = engine.each()
+        first, second = engine.per_server()
         assert (first.spec, second.spec) == (f"vllm:{fault_server.url}", f"vllm:{other.url}")
         assert first.fingerprint == engine.fingerprint
         assert right(read(second, range(3)), range(3))

@@ -17,7 +17,7 @@ import pytest
 
 from ecomfs.core import event_loop
 from ecomfs.engine.factory import open_engine
-from ecomfs.engine.launch import servable
+from ecomfs.engine.models import huggingface_source
 from ecomfs.engine.protocol import Sampling
 from ecomfs.errors import EngineError, EngineResponseError, EngineUnavailableError
 from ecomfs.types import Question, Reading
@@ -40,7 +40,7 @@ def test_vllm_calls_nobody() -> None:
     code = (
         "import os, sys\n"
         "sys.modules['vllm'] = None\n"
-        "from ecomfs.engine import vllm_runtime\n"
+        "from ecomfs.engine.vllm import local as vllm_runtime\n"
         "from ecomfs.errors import EngineUnavailableError\n"
         "try: vllm_runtime.load('.', 1)\n"
         "except EngineUnavailableError: pass\n"
@@ -55,7 +55,7 @@ def engines() -> Iterator[tuple[Any, Any]]:
     if importlib.util.find_spec("vllm") is None:
         pytest.skip("needs an environment with vLLM")
     local = open_engine("vllm-local:smollm2?context=1024&kv_cache_gib=1")
-    plain = open_engine(f"transformers:{servable('smollm2')}?context=1024&device=cpu")
+    plain = open_engine(f"transformers:{huggingface_source('smollm2')}?context=1024&device=cpu")
     yield local, plain
     event_loop.run(local.aclose())
     event_loop.run(plain.aclose())

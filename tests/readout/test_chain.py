@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pytest
 from scripted import ScriptedEngine, examples
 
-from ecomfs.engine.protocol import Chosen, TopTokens
+from ecomfs.engine.protocol import ChosenAnswer, TopTokens
 from ecomfs.errors import ConfigError
 from ecomfs.estimators import FewShotClassifier
 from ecomfs.pipeline import ReadoutChoice
@@ -36,9 +36,9 @@ class ScriptedProvider(ScriptedEngine):
         self.asked += [p.text for p in prompts]
         return [TopTokens(self.listed or {}, 7) for _ in prompts]
 
-    async def choose(self, prompts: list[Prompt], answers: list[str]) -> list[Chosen]:
+    async def choose(self, prompts: list[Prompt], answers: list[str]) -> list[ChosenAnswer]:
         self.asked += [p.text for p in prompts]
-        return [Chosen(self.chosen or "", (), 7) for _ in prompts]
+        return [ChosenAnswer(self.chosen or "", (), 7) for _ in prompts]
 
 
 def fitted(engine: Any, labels: list[str] | None = None, **options: Any) -> Any:

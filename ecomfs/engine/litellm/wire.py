@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from importlib import import_module, metadata
 from typing import Any
 
-from ecomfs.core.retry import BUSY_STATUS, RetryLater, is_retried, permanent, retry_after
+from ecomfs.core.retry import BUSY_STATUS, is_retried, permanent, retry_after
 from ecomfs.engine.logprobs import fault
 from ecomfs.engine.protocol import Spending, TopTokens
-from ecomfs.engine.vllm.wire import RefusedError
 from ecomfs.errors import (
     ConfigError,
     ContextOverflowError,
@@ -21,6 +20,8 @@ from ecomfs.errors import (
     EngineResponseError,
     EngineTimeoutError,
     EngineUnavailableError,
+    RequestRefusedError,
+    ServerStatusError,
 )
 from ecomfs.types import Generation
 
@@ -238,10 +239,10 @@ def translated(error: Exception, spec: str) -> EngineError:
         return permanent(EngineResponseError(f"{spec}: {type(error).__name__}: {said}"))
     message = f"{spec}: the provider answered HTTP {status}: {said}"
     if is_retried(status):
-        return RetryLater(message, seconds=_asked(error), busy=status in BUSY_STATUS)
+        return ServerStatusError(message, seconds=_asked(error), busy=status in BUSY_STATUS)
     if status == 404:
         return permanent(EngineResponseError(message, hint="is this the model's name?"))
-    return RefusedError(message)
+    return RequestRefusedError(message)
 
 
 def _asked(error: Exception) -> float:

@@ -16,20 +16,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from ecomfs.engine import models
 from ecomfs.engine.files import sha256_cached
 from ecomfs.engine.llama.model import BLOCK, LlamaServer, runtime_version
 from ecomfs.engine.llama.tokenizer import LlamaTokenizer
 from ecomfs.engine.protocol import Capabilities, Sampling
-from ecomfs.engine.worker import Worker
-from ecomfs.errors import EngineError, EngineUnavailableError, MissingFileError, ModelError
+from ecomfs.engine.threads import Worker
+from ecomfs.errors import EngineError, EngineUnavailableError
 from ecomfs.types import Generation, Prompt, Question, Reading
 
 T = TypeVar("T")
-
-_MAGIC = b"GGUF"
-_HINT = "a GGUF model starts with the bytes 'GGUF'; see 'ecomfs models'"
 
 
 class GgufEngine:
@@ -59,7 +57,7 @@ class GgufEngine:
         spec: str | None = None,
     ) -> None:
         file = Path(path).expanduser()
-        check_gguf(file)
+        models.check_gguf(file)
         self._spec = spec or f"gguf:{file}"
         self._repeatable = repeatable
         # One worker: there is one model, and the event loop must stay free meanwhile.
@@ -74,6 +72,12 @@ class GgufEngine:
         except BaseException:
             self._server.close()
             raise
+
+    @classmethod
+    def from_name(cls, name: str, spec: str, **options: Any) -> GgufEngine:
+        """The engine of a file, or of a packaged model (``demo``, ``smollm2``)."""
+        path = models.packaged_model(name) if name in models.PACKAGED else name
+        return cls(path, spec=spec, **options)
 
     def _identify(self, file: Path) -> str:
         order = f"block{BLOCK}" if self._repeatable else "free"
@@ -159,26 +163,3 @@ class GgufEngine:
         if server is not None and not self._worker.forked:
             await self._worker.run(lambda _: server.close())
             self._worker.close()
-
-
-def check_gguf(file: Path) -> None:
-    """Refuse what is not a GGUF file, before the C++ side sees it.
-
-    >>> check_gguf(Path("no-such.gguf"))
-    Traceback (most recent call last):
-    ecomfs.errors.MissingFileError: no-such.gguf: no such file (see 'ecomfs models')
-    """
-    if not file.exists():
-        raise MissingFileError(f"{file}: no such file", hint="see 'ecomfs models'")
-    if file.is_dir():
-        raise ModelError(
-            f"{file}: a folder, not a GGUF file",
-            hint=f"for a Hugging Face folder: transformers:{file}",
-        )
-    try:
-        with file.open("rb") as f:
-            magic = f.read(4)
-    except OSError as error:
-        raise ModelError(f"{file}: cannot be read: {error.strerror}", hint=_HINT) from error
-    if magic != _MAGIC:
-        raise ModelError(f"{file}: not a GGUF model", hint=_HINT)

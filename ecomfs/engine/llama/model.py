@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ecomfs.engine.llama.process import open_process
-from ecomfs.engine.openmp import sleeping_threads
 from ecomfs.engine.protocol import Sampling
+from ecomfs.engine.threads import sleeping_threads
 from ecomfs.errors import (
     ContextOverflowError,
     EngineResponseError,

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from ecomfs.engine.worker import check_not_forked
+from ecomfs.engine.threads import check_not_forked
 from ecomfs.errors import EngineResponseError, EngineUnavailableError
 
 

@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 
 from ecomfs.core.event_loop import gather_groups
 from ecomfs.engine.files import folder_digest
+from ecomfs.engine.models import PACKAGED, huggingface_source
 from ecomfs.engine.protocol import Capabilities, Sampling
+from ecomfs.engine.threads import Worker
 from ecomfs.engine.transformers.loading import (
     HfTokenizer,
     check_folder,
@@ -20,7 +22,6 @@ from ecomfs.engine.transformers.loading import (
     runtime,
 )
 from ecomfs.engine.transformers.prefix import PrefixDecoder, groups
-from ecomfs.engine.worker import Worker
 from ecomfs.errors import (
     ContextOverflowError,
     EngineError,
@@ -79,6 +80,12 @@ class TransformersEngine:
         self._worker = Worker("ecomfs-transformers", self._spec)
         self._fingerprint = self._identify(name)
 
+    @classmethod
+    def from_name(cls, name: str, spec: str, **options: Any) -> TransformersEngine:
+        """The engine of a folder or hub id, or of a packaged model, converted once."""
+        model = huggingface_source(name) if name in PACKAGED else name
+        return cls(model, spec=spec, **options)
+
     def _identify(self, name: str) -> str:
         if Path(name).is_dir():
             content = folder_digest(Path(name))[:12]
@@ -120,7 +127,7 @@ class TransformersEngine:
     async def read_each(
         self, prompts: Sequence[Prompt], questions: Sequence[Sequence[Question]]
     ) -> list[Reading | EngineError]:
-        """See :meth:`ecomfs.engine.protocol.Discerning.read_each`."""
+        """See :meth:`ecomfs.engine.protocol.SupportsBatchedQuestions.read_each`."""
         codes = {code for asked in questions for q in asked for code in q.codes}
         if bad := [code for code in codes if not 0 <= code < self._vocabulary]:
             raise EngineResponseError(f"{self._spec}: no token {bad[0]} in the vocabulary")

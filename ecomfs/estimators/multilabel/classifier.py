@@ -16,7 +16,7 @@ from ecomfs.core import event_loop
 from ecomfs.core.progress import LOADING, Progress, showing, silent
 from ecomfs.embed import Embedder, shared_embedder
 from ecomfs.engine.protocol import Engine
-from ecomfs.engine.shared import engine_again, shared_engine
+from ecomfs.engine.shared import reopen_engine, shared_engine
 from ecomfs.errors import InputError
 from ecomfs.estimators.answers import weighted_mean
 from ecomfs.estimators.base import Estimator, OpenedElsewhere
@@ -243,7 +243,7 @@ class MultiLabelClassifier(Estimator):
 
     def _own_engine(self) -> Engine:
         if isinstance(self.engine, OpenedElsewhere):
-            return engine_again(self.engine)
+            return reopen_engine(self.engine)
         return shared_engine(self.engine) if isinstance(self.engine, str) else self.engine
 
     def classify(

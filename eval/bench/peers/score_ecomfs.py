@@ -9,7 +9,7 @@ from pathlib import Path
 from score_worker import Job
 
 from ecomfs.batch import score_table
-from ecomfs.engine.vllm.http import VllmEngine
+from ecomfs.engine.vllm.engine import VllmEngine
 from ecomfs.estimators import FewShotClassifier
 
 PER_REQUEST = 16

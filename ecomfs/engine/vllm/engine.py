@@ -1,9 +1,9 @@
-"""A served engine: one or several vLLM servers over HTTP.
+"""The engine for vLLM servers: one or several of one model, over HTTP.
 
-Many prompts travel in one request, as token ids (the server's own tokenizer has no say in what is
-plain text). One token is sampled under ``allowed_token_ids``, which proves that the constraint
-bites; the log-probabilities come from ``logprob_token_ids`` and are those of the *unmasked*
-distribution (vLLM's ``--logprobs-mode raw_logprobs``, the default).
+Many prompts travel in one request, as token ids. One token is sampled under
+``allowed_token_ids``, which proves that constrained decoding is enforced; the log-probabilities
+come from ``logprob_token_ids`` and are those of the *unmasked* distribution (vLLM's
+``--logprobs-mode raw_logprobs``, the default).
 """
 
 from __future__ import annotations
@@ -11,17 +11,28 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
 from typing import Any
 
-from ecomfs.engine.canary_report import CanaryReport
-from ecomfs.engine.protocol import Capabilities, Chosen, Sampling, Tokenizer, TopTokens
+from ecomfs.core.http import HttpClient
+from ecomfs.engine.canary import CanaryReport, canary
+from ecomfs.engine.protocol import (
+    Capabilities,
+    ChosenAnswer,
+    Engine,
+    Sampling,
+    Tokenizer,
+    TopTokens,
+)
 from ecomfs.engine.vllm import wire
-from ecomfs.engine.vllm.each import read_parts
-from ecomfs.engine.vllm.rejoin import Recheck, Rejoin
 from ecomfs.engine.vllm.requests import Requests, Tokens
-from ecomfs.engine.vllm.served_model import ServedModel, checked_url, served_model
-from ecomfs.engine.vllm.transport import Transport
-from ecomfs.errors import ConfigError, EngineError
+from ecomfs.engine.vllm.served_model import (
+    ServedModel,
+    check_still_served,
+    checked_url,
+    served_model,
+)
+from ecomfs.errors import ConfigError, EngineError, EngineUnavailableError
 from ecomfs.types import Generation, Prompt, Question, Reading
 
 
@@ -78,8 +89,14 @@ class VllmEngine:
         if not self._urls:
             raise ConfigError("vllm: no address given", hint="vllm:http://host:8000")
         self._key = api_key or os.environ.get("ECOMFS_VLLM_API_KEY")
-        self._served = served or served_model(self._urls, model=model, api_key=self._key)
-        self._rejoin = Rejoin(self._served, self._key, self._alone, recheck)
+        self._http = HttpClient(
+            api_key=self._key,
+            timeout=timeout,
+            start_hint="start one with 'ecomfs up --model …', or use --engine gguf:demo",
+            slow_hint="a larger timeout, or fewer prompts in flight",
+        )
+        self._served = served or served_model(self._http, self._urls, model=model)
+        self._rejoin = Rejoin(self._http, self._served, self._alone, recheck)
         self._timeout = timeout
         self._backoff = backoff
         self._sleep = sleep
@@ -87,23 +104,24 @@ class VllmEngine:
         self._concurrency = max(1, concurrency)
         self._top = max(0, top_logprobs)
         self._lacking: frozenset[str] = frozenset()
-        self._transport = Transport(
-            self._urls,
-            api_key=self._key,
-            timeout=timeout,
-            concurrency=self._concurrency,
-            revive=self._rejoin,
-            probe_after=probe_after,
-        )
         self._requests = Requests(
-            self._transport,
+            self._http,
+            self._urls,
             self._served,
             spec=self.spec,
             size=self._per_request,
+            concurrency=self._concurrency,
             attempts=attempts,
             backoff=backoff,
             sleep=sleep,
+            revive=self._rejoin,
+            probe_after=probe_after,
         )
+
+    @classmethod
+    def from_name(cls, name: str, spec: str, **options: Any) -> VllmEngine:
+        """The engine of one address, or of several with commas between."""
+        return cls([url for url in name.split(",") if url], **options)
 
     @property
     def spec(self) -> str:
@@ -132,8 +150,8 @@ class VllmEngine:
     def tokenizer(self) -> Tokenizer:
         return self._served.tokenizer
 
-    def concede(self, lacking: Collection[str]) -> None:
-        """See :class:`ecomfs.engine.protocol.Conceding`."""
+    def drop_capabilities(self, lacking: Collection[str]) -> None:
+        """See :class:`ecomfs.engine.protocol.SupportsDowngrade`."""
         self._lacking |= frozenset(lacking)
 
     async def read(
@@ -148,7 +166,7 @@ class VllmEngine:
 
         async def job(rows: list[Tokens]) -> list[Any]:
             # One part after another: from the second on, the prompts are in the server's cache.
-            looks = [await self._requests.look(rows, part) for part in parts]
+            looks = [await self._requests.read_part(rows, part) for part in parts]
             return [
                 wire.reading(row, [of[n] for of in looks], parts, questions)
                 for n, row in enumerate(rows)
@@ -159,13 +177,15 @@ class VllmEngine:
     async def read_each(
         self, prompts: Sequence[Prompt], questions: Sequence[Sequence[Question]]
     ) -> list[Reading | EngineError]:
-        """See :meth:`ecomfs.engine.protocol.Discerning.read_each`."""
+        """See :meth:`ecomfs.engine.protocol.SupportsBatchedQuestions.read_each`."""
 
         async def ask(part: wire.Part, places: list[int]) -> list[Any]:
             mine = [prompts[place] for place in places]
-            return await self._requests.each(mine, lambda rows: self._requests.look(rows, part))
+            return await self._requests.each(
+                mine, lambda rows: self._requests.read_part(rows, part)
+            )
 
-        return await read_parts(questions, lambda: self._requests.tokens(prompts), ask)
+        return await wire.read_parts(questions, lambda: self._requests.tokens(prompts), ask)
 
     async def generate(
         self,
@@ -186,7 +206,7 @@ class VllmEngine:
         return await self._requests.each(prompts, job)
 
     async def top(self, prompts: Sequence[Prompt]) -> list[TopTokens | EngineError]:
-        """See :meth:`ecomfs.engine.protocol.Listing.top`."""
+        """See :meth:`ecomfs.engine.protocol.SupportsTopTokens.top`."""
 
         async def job(rows: list[Tokens]) -> list[Any]:
             return await self._requests.ask(rows, 1, wire.top_body(self._top), wire.top_tokens)
@@ -195,8 +215,8 @@ class VllmEngine:
 
     async def choose(
         self, prompts: Sequence[Prompt], answers: Sequence[str]
-    ) -> list[Chosen | EngineError]:
-        """See :meth:`ecomfs.engine.protocol.Choosing.choose`."""
+    ) -> list[ChosenAnswer | EngineError]:
+        """See :meth:`ecomfs.engine.protocol.SupportsChoice.choose`."""
         # The constraint works on characters: any spelling by tokens may be taken.
         room = 1 + max(len(answer.encode()) for answer in answers)
         body = wire.choice_body(answers, room, self.capabilities.top_logprobs)
@@ -215,24 +235,26 @@ class VllmEngine:
     async def cache_counters(self) -> tuple[int, int] | None:
         """Prefix-cache (hits, queries) in tokens since the servers started, from all their
         clients together; ``None`` when they do not tell."""
-        texts = [await self._transport.text(url, "/metrics") for url in self._urls]
-        counters = [wire.cache_counters(text) for text in texts if text is not None]
-        known = [c for c in counters if c is not None]
+        known = []
+        for url in self._urls:
+            with suppress(EngineError):
+                page = await self._http.request("GET", url, "/metrics")
+                if counters := wire.cache_counters(page.content.decode("utf-8", "replace")):
+                    known.append(counters)
         if not known:
             return None
         return sum(hits for hits, _ in known), sum(queries for _, queries in known)
 
     async def aclose(self) -> None:
         """Close the connections; closing twice is fine."""
-        self._requests.closed = True
-        await self._transport.aclose()
+        await self._requests.aclose()
 
     @property
     def rechecks(self) -> Sequence[CanaryReport]:
         """Canary reports of servers that came back, in order."""
         return self._rejoin.reports
 
-    def each(self) -> list[VllmEngine]:
+    def per_server(self) -> list[VllmEngine]:
         """An engine for each of the servers alone, to check one by one; to be closed by the
         caller."""
         return [self._alone(url) for url in self._urls]
@@ -250,5 +272,66 @@ class VllmEngine:
             sleep=self._sleep,
             served=self._served,
         )
-        alone.concede(self._lacking)
+        alone.drop_capabilities(self._lacking)
         return alone
+
+
+Recheck = Callable[[Engine], Awaitable[object]]
+"""Checks an engine of one server alone; raises an :class:`EngineError` to keep it out."""
+
+
+class Rejoin:
+    """Called with the address of a server that was gone.
+
+    Args:
+        served: what it served.
+        key: the API key.
+        alone: opens an engine of one server.
+        recheck: what it has to pass beside serving the same; default: the canary.
+
+    Attributes:
+        reports: what the canary saw, in order.
+    """
+
+    def __init__(
+        self,
+        http: HttpClient,
+        served: ServedModel,
+        alone: Callable[[str], Engine],
+        recheck: Recheck | None,
+    ) -> None:
+        self._http = http
+        self._served = served
+        self._alone = alone
+        self._recheck = recheck or self._canary
+        self.reports: list[CanaryReport] = []
+
+    async def __call__(self, url: str) -> None:
+        """
+        Raises:
+            EngineUnavailableError: it is not there, or not what it was.
+        """
+        try:
+            await asyncio.to_thread(check_still_served, self._http, url, self._served)
+            engine = self._alone(url)
+            try:
+                await self._recheck(engine)
+            finally:
+                await engine.aclose()
+        except EngineUnavailableError:
+            raise
+        except EngineError as error:
+            # The rows are not at fault, and the server may be mended.
+            raise EngineUnavailableError(
+                f"{url} is not used: {error.message}", hint=error.hint
+            ) from error
+
+    async def _canary(self, engine: Engine) -> None:
+        report = await canary(engine)
+        self.reports.append(report)
+        report.require()
+        if report.lacking:
+            raise EngineError(
+                f"it lacks what it had: {', '.join(sorted(report.lacking))}",
+                hint="start it as it was, or run again",
+            )

@@ -1,12 +1,13 @@
-"""One thread for blocking work, so that the event loop stays free."""
+"""Blocking work in one thread, and how a runtime's own threads wait."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 from ecomfs.errors import EngineUnavailableError
@@ -70,3 +71,20 @@ class Worker:
         """Take no more jobs."""
         if not self.forked:
             self._pool.shutdown(wait=False)
+
+
+_NAME = "OMP_WAIT_POLICY"
+
+
+@contextmanager
+def sleeping_threads() -> Iterator[None]:
+    """Wraps the import that loads OpenMP, which reads the environment only then. A policy that
+    the user has set stays; the environment is afterwards as it was."""
+    if _NAME in os.environ:
+        yield
+        return
+    os.environ[_NAME] = "PASSIVE"
+    try:
+        yield
+    finally:
+        del os.environ[_NAME]
