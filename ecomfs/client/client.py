@@ -1,4 +1,4 @@
-"""The HTTP client: the classifier's verbs, spoken to an ``ecomfs serve`` elsewhere."""
+"""The client of ``ecomfs serve``, with the methods of the local classifier."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _FIRST_PAUSE = 0.25  # seconds before the first repetition
 
 
 class Client:
-    """A served classifier.
+    """A classifier served by ``ecomfs serve``.
 
     Args:
         url: where ``ecomfs serve`` runs.
@@ -52,7 +52,8 @@ class Client:
 
     Raises:
         ConfigError: the URL is not one, or the key is refused.
-        InputError: the rows are not rows of the served task, as the local classifier says it.
+        InputError: the rows are not rows of the served task; the same class and message as from
+            the local classifier.
         EngineUnavailableError: nothing answers there, or the model behind it does not.
         EngineTimeoutError: no answer within ``timeout``.
         EngineResponseError: something else than ecomfs answers there.
@@ -131,7 +132,7 @@ class Client:
 
     @property
     def classes_(self) -> NDArray[Any]:
-        """Labels, sorted; asked for once."""
+        """Labels, sorted; requested once."""
         return np.array(sorted(self._known()["labels"]), dtype=object)
 
     def health(self) -> dict[str, Any]:
@@ -223,7 +224,7 @@ class Client:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._ask(request)) for request in wanted]
         except BaseExceptionGroup as errors:
-            # One cause is enough for a person; the others were cancelled or say the same.
+            # One cause is enough: the others were cancelled or have the same cause.
             raise errors.exceptions[0] from None
         return [prediction for task in tasks for prediction in task.result()]
 
@@ -234,5 +235,5 @@ class Client:
             answer = await self._request("POST", "/v1/classify", request.body)
         found = wire.predictions(answer, request.ids, self.url)
         if self._health is not None:
-            self._health["labels"] = answer["labels"]  # a new pool may have brought new ones
+            self._health["labels"] = answer["labels"]  # a new pool version may have new ones
         return found

@@ -56,7 +56,7 @@ def _encode(item: Any, names: Iterable[str]) -> bytes:
         value: Any = {name: plain(item.get(name)) for name in names}
     else:
         value = "" if item is None else item
-    # Half a surrogate pair is the service's to refuse: it can name the row.
+    # The service refuses half a surrogate pair, with the number of the row.
     return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
@@ -147,7 +147,7 @@ def predictions(answer: Mapping[str, Any], ids: Sequence[str], url: str) -> list
     """The predictions of a response.
 
     Raises:
-        EngineResponseError: it is not what the service's description promises.
+        EngineResponseError: it is not a response of ``POST /v1/classify``.
     """
     try:
         found = [_prediction(p) for p in answer["predictions"]]
@@ -172,20 +172,20 @@ def explanation(answer: Mapping[str, Any], url: str) -> Explanation:
     try:
         prediction = _prediction(answer["prediction"])
         labels = tuple(answer["labels"])
-        told = answer["prediction"]["explanation"]
-        demonstrations = tuple(_demonstration(d) for d in told["demonstrations"])
+        details = answer["prediction"]["explanation"]
+        demonstrations = tuple(_demonstration(d) for d in details["demonstrations"])
         prompt = None
-        if told["prompt"] is not None and prediction.template is not None:
+        if details["prompt"] is not None and prediction.template is not None:
             prompt = Prompt(
-                told["prompt"]["text"],
+                details["prompt"]["text"],
                 prediction.template,
                 demonstrations=demonstrations,
-                dropped=told["prompt"]["dropped"],
-                cut=told["prompt"]["cut"],
+                dropped=details["prompt"]["dropped"],
+                cut=details["prompt"]["cut"],
             )
         case = Case(
             prediction.id,
-            told["language"],
+            details["language"],
             demonstrations,
             prompt,
             None if prompt is not None else RowError(prediction.error),
@@ -197,7 +197,7 @@ def explanation(answer: Mapping[str, Any], url: str) -> Explanation:
                 if prediction.probabilities
                 else (),
                 prediction.label_mass,
-                told["raw"],
+                details["raw"],
                 prediction.prompt_tokens,
                 prediction.cached_tokens,
             )
@@ -210,7 +210,7 @@ def _prediction(p: Mapping[str, Any]) -> Prediction:
     given = {str(k): math.nan if v is None else float(v) for k, v in p["probabilities"].items()}
     stages = p.get("stages", {})  # services before this field do not send it
     if bad := [label for label, value in given.items() if not math.isfinite(value)]:
-        # JSON has no NaN, and null stands for it. The row has no answer; the others have theirs.
+        # JSON has no NaN: null replaces it. Only this row has no answer.
         why = f"the service gave no probability of {bad[0]!r}"
         p = {**p, "label": None, "status": "failed", "error": why, "prediction_set": []}
         given, stages = {}, {}

@@ -1,8 +1,7 @@
-"""An engine that remembers its readings.
+"""A cache of readings in front of an engine.
 
-A reading depends on the engine's fingerprint, the prompt's tokens and the questions, and on
-nothing else; what was read once need not be read again. That makes a second run, a resumed run
-and an A/B comparison cost only what is new.
+A reading depends only on the engine's fingerprint, the prompt's tokens and the questions. Second
+runs, resumed runs and A/B comparisons so pay only for what is new.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ class CachedEngine:
     """Puts a :class:`ReadingCache` in front of an engine.
 
     Errors and generated text are never kept, nor what is no distribution
-    (:mod:`ecomfs.engine.logprobs`); where older versions kept such, it is asked again. A reading
+    (:mod:`ecomfs.engine.logprobs`); entries of older versions that are none are removed. A reading
     from the cache reports all its prompt tokens as cached.
 
     Attributes:

@@ -39,16 +39,15 @@ from ecomfs.types import Generation, Prompt, Question, Reading, TemplateRef
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at.
+    """The outcome of one check.
 
     Attributes:
-        name: what, in two or three words.
+        name: of the check, in two or three words.
         ok: whether it holds.
-        detail: what was seen.
-        hint: the mend; empty when ok.
-        required: results cannot be trusted without it; otherwise it costs speed or comfort, or
-            one way of reading.
-        lacks: the capability that the engine states and does not have, if that was found.
+        detail: what was measured.
+        hint: how to fix it; empty when ok.
+        required: results cannot be trusted without it.
+        lacks: a capability that the engine states and does not have; empty if none.
     """
 
     name: str
@@ -61,7 +60,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class CanaryReport:
-    """What :func:`canary` saw.
+    """The checks of :func:`canary`.
 
     Attributes:
         engine: the engine's spec.
@@ -76,17 +75,17 @@ class CanaryReport:
     moment: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """For the manifest of a run; plain values only.
+        """Plain values, for the manifest of a run.
 
-        >>> report = CanaryReport("gguf:m", "f", (Check("constraint bites", True, "yes"),))
+        >>> report = CanaryReport("gguf:m", "f", (Check("constraint enforced", True, "yes"),))
         >>> report.as_dict()["ok"], report.as_dict()["checks"][0]["name"]
-        (True, 'constraint bites')
+        (True, 'constraint enforced')
         """
         return {**asdict(self), "checks": [asdict(c) for c in self.checks], "ok": self.ok}
 
     @property
     def ok(self) -> bool:
-        """Every required check holds."""
+        """Whether every required check holds."""
         return all(check.ok for check in self.checks if check.required)
 
     @property
@@ -99,7 +98,7 @@ class CanaryReport:
         """This report, if scoring can be trusted.
 
         Raises:
-            CanaryError: the first required check that does not hold, with its mend.
+            CanaryError: the first required check that does not hold; its hint says how to fix it.
         """
         for check in self.checks:
             if check.required and not check.ok:
@@ -113,8 +112,8 @@ CODES = tuple(f" {letter}" for letter in "ABCDEFGHIJ")
 _TEMPLATE = TemplateRef("canary", "0" * 12)
 _CUE = "Label:"
 _SENTENCE = "The capital of France is"
-# Continuations that any language model of any size knows most of. Gemma 3 270M without BOS gives
-# the surest of them 0.11, with it 0.74; SmolLM2 135M gives 0.77.
+# Most of these continuations any language model predicts. The best has 0.11 with Gemma 3 270M
+# without BOS, 0.74 with it; 0.77 with SmolLM2 135M.
 _CERTAIN = (
     (_SENTENCE, " Paris"),
     ("one two three four five six seven", " eight"),
@@ -139,22 +138,22 @@ async def canary(engine: Engine, codes: Sequence[str] | None = None) -> CanaryRe
             :data:`CODES`.
 
     Raises:
-        EngineUnavailableError: nothing answers at all.
+        EngineUnavailableError: nothing answers.
     """
     codes = CODES if codes is None else codes
     checks: list[Check] = []
     tokenizer = engine.tokenizer
     if tokenizer is not None and engine.capabilities.logprobs:
-        look = _Looker(engine, tokenizer)
-        named = await _guarded("log-probabilities", True, lambda: look.logprobs(codes), "logprobs")
+        probe = _LogprobChecks(engine, tokenizer)
+        named = await _guarded("log-probabilities", True, lambda: probe.logprobs(codes), "logprobs")
         checks.append(named)
         rest: tuple[tuple[str, bool, Callable[[], Awaitable[_Outcome]]], ...] = (
             ("codes are single tokens", True, lambda: _single_tokens(tokenizer, codes)),
-            ("constraint bites", True, lambda: look.constraint(codes)),
-            ("begins as trained", True, look.sense),
-            ("context length", True, look.context),
-            ("repeats itself", False, look.repeats),
-            ("prefix reuse", False, look.prefix),
+            ("constraint enforced", True, lambda: probe.constraint(codes)),
+            ("beginning of sequence", True, probe.sense),
+            ("context length", True, probe.context),
+            ("repeatable", False, probe.repeats),
+            ("prefix reuse", False, probe.prefix),
         )
         for name, required, check in () if named.lacks else rest:
             checks.append(await _guarded(name, required, check))
@@ -175,7 +174,7 @@ async def canary(engine: Engine, codes: Sequence[str] | None = None) -> CanaryRe
         likely = await _guarded("likely tokens", not exact, lambda: _likely(engine), "top_logprobs")
         checks.append(likely)
     if isinstance(engine, SupportsChoice) and engine.capabilities.choice:
-        checks.append(await _guarded("choice bites", False, lambda: _choice(engine), "choice"))
+        checks.append(await _guarded("choice enforced", False, lambda: _choice(engine), "choice"))
     if engine.capabilities.generates:
         checks.append(await _guarded("no thinking", True, lambda: _thinking(engine)))
     moment = datetime.now(UTC).isoformat(timespec="seconds")
@@ -241,9 +240,9 @@ async def _thinking(engine: Engine) -> _Outcome:
     (answer,) = await engine.generate([Prompt(text, _TEMPLATE, token_ids)], max_tokens=8)
     if not isinstance(answer, Generation):
         raise answer
-    said = answer.text.strip()
-    bad = any(mark in said for mark in _THINKING)
-    return not bad, f"answers {said[:40]!r}", "switch thinking off in the model or its template"
+    text = answer.text.strip()
+    bad = any(mark in text for mark in _THINKING)
+    return not bad, f"answers {text[:40]!r}", "switch thinking off in the model or its template"
 
 
 async def _likely(engine: SupportsTopTokens) -> _Outcome:
@@ -265,18 +264,18 @@ async def _choice(engine: SupportsChoice) -> _Outcome:
     (answer,) = await engine.choose([Prompt(_SENTENCE, _TEMPLATE)], answers)
     if not isinstance(answer, ChosenAnswer):
         raise answer
-    said = " ".join(answer.text.split())[:40]
+    text = " ".join(answer.text.split())[:40]
     if answer.text not in answers:
         raise permanent(
             EngineResponseError(
-                f"answers {said!r}, which is none of {len(answers)} answers",
+                f"answers {text!r}, which is none of {len(answers)} answers",
                 hint="the server ignores structured_outputs: update vLLM, or go around the gateway",
             )
         )
-    return True, f"answers {said!r}, one of {len(answers)}", ""
+    return True, f"answers {text!r}, one of {len(answers)}", ""
 
 
-class _Looker:
+class _LogprobChecks:
     """The checks that read log-probabilities."""
 
     def __init__(self, engine: Engine, tokenizer: Tokenizer) -> None:
@@ -301,8 +300,8 @@ class _Looker:
         return answer
 
     async def logprobs(self, codes: Sequence[str]) -> _Outcome:
-        """They arrive, sum to at most one, and are not those of the masked distribution: letters
-        are a most unlikely end of a sentence, but under a mask they would share all of it."""
+        """They arrive, sum to at most one, and are unmasked: letters are an unlikely end of a
+        sentence, but under a mask they would have all of the probability."""
         ids = list(dict.fromkeys([await self._after(_CUE, code) for code in codes]))
         reading = await self._read(await self._prompt(_SENTENCE), ids)
         (values,) = reading.logprobs
@@ -321,15 +320,15 @@ class _Looker:
             return True, "none is needed: the distribution is read directly", ""
         allowed = {await self._after(_CUE, code) for code in codes}
         picked = await engine.pick(await self._prompt(_SENTENCE), sorted(allowed))
-        said = await asyncio.to_thread(self._tokenizer.decode, [picked])
+        text = await asyncio.to_thread(self._tokenizer.decode, [picked])
         return (
             picked in allowed,
-            f"sampled {said!r} under {len(allowed)} allowed codes",
+            f"sampled {text!r} under {len(allowed)} allowed codes",
             "the server ignores allowed_token_ids: update vLLM, or go around the gateway",
         )
 
     async def sense(self) -> _Outcome:
-        """The model knows what comes next in plain text; without its BOS token it would not."""
+        """The model predicts plain text; without its BOS token it would not."""
         best, where = 0.0, ""
         for text, answer in _CERTAIN:
             reading = await self._read(await self._prompt(text), [await self._after(text, answer)])

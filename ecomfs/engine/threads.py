@@ -16,8 +16,8 @@ T = TypeVar("T")
 
 
 def check_not_forked(owner: int, name: str) -> None:
-    """Refuse to use a model that another process loaded: a fork copies its memory and none of its
-    threads, so that every call would wait for ever.
+    """Refuse a model that another process loaded: a fork copies no threads, so every call on it
+    would never return.
 
     Args:
         owner: id of the process that loaded it.
@@ -34,8 +34,8 @@ def check_not_forked(owner: int, name: str) -> None:
 
 
 class Worker:
-    """Runs one job at a time. A job is given an event and must look at it between two steps:
-    it is set when the caller has given up, because a thread cannot be stopped from outside.
+    """Runs one job at a time in one thread. A job gets an event and must check it between steps: it
+    is set when the caller was cancelled, because a thread cannot be stopped from outside.
 
     Args:
         name: of the thread.
@@ -78,8 +78,12 @@ _NAME = "OMP_WAIT_POLICY"
 
 @contextmanager
 def sleeping_threads() -> Iterator[None]:
-    """Wraps the import that loads OpenMP, which reads the environment only then. A policy that
-    the user has set stays; the environment is afterwards as it was."""
+    """Import OpenMP inside the block so that its threads sleep while they wait.
+
+    They spin by default, and take time from the thread that they wait for: with another busy
+    process on two cores a prompt of 300 tokens took 20 to 60 s instead of 3. OpenMP reads the
+    environment at import; a policy that the user has set stays.
+    """
     if _NAME in os.environ:
         yield
         return

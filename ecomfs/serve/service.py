@@ -1,4 +1,4 @@
-"""From a request to the classifier and back."""
+"""Rows of requests to predictions of the classifier."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Served:
     """An explained prediction, and which variant made it where traffic is split."""
 
     explanation: Explanation
@@ -44,12 +44,11 @@ class Answer:
 
 
 class Service:
-    """A fitted classifier, ready to be asked by many at once.
+    """A fitted classifier that answers concurrent requests.
 
-    The classifier's pool is looked up at every call: a request is answered with the examples as
-    they are when its turn comes, whichever process changed them. A version that cannot be used,
-    or a database that cannot be read, does not stop the service: it goes on with the last
-    version that could be used, and :attr:`problem` says why.
+    The pool is looked up at every call, so changes by any process take effect. A version that
+    cannot be used, or a database that cannot be read, does not stop the service: it goes on with
+    the last usable version, and :attr:`problem` has the reason.
 
     Attributes:
         problem: why the pool as it is now is not in use; empty while it is.
@@ -81,15 +80,15 @@ class Service:
         """What answers now."""
         return self._classifier.pipeline_
 
-    async def classify(self, rows: Sequence[Any], ids: Sequence[str] | None) -> list[Answer]:
-        """One explained prediction a row, in order.
+    async def classify(self, rows: Sequence[Any], ids: Sequence[str] | None) -> list[Served]:
+        """One explained prediction per row, in order.
 
         Raises:
             InputError: the rows are not rows of this task.
             EngineError: nothing can be read at all.
         """
         named = ids if ids is not None else [str(i) for i in range(len(rows))]
-        return [Answer(e) for e in await self.answer(self.rows(rows), named)]
+        return [Served(e) for e in await self.answer(self.rows(rows), named)]
 
     explain = classify
 
@@ -110,7 +109,7 @@ class Service:
             return classifier.pipeline_
 
     def _tell(self, problem: str, error: Exception | None = None) -> None:
-        """Log a problem when it comes and when it has gone."""
+        """Log a problem when it starts and when it ends."""
         if problem == self.problem:
             return
         self.problem = problem
@@ -214,7 +213,7 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(inner)
 
 
-def prediction_out(answer: Answer, *, explain: bool) -> schemas.PredictionOut:
+def prediction_out(answer: Served, *, explain: bool) -> schemas.PredictionOut:
     """A prediction as it goes over the wire."""
     explanation = answer.explanation
     p = explanation.prediction

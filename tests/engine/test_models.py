@@ -130,9 +130,7 @@ def test_the_gemma_licence_is_stated() -> None:
     assert "ai.google.dev/gemma/terms" in demo.notice
 
 
-pytestmark = pytest.mark.torch
-
-
+@pytest.mark.torch
 def test_what_is_no_gguf_file(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError):
         to_huggingface(tmp_path / "no.gguf", tmp_path / "out")
@@ -142,6 +140,7 @@ def test_what_is_no_gguf_file(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.torch
 @pytest.mark.model
 def test_a_tokenizer_that_adds_what_the_model_does_not_want_is_seen(tmp_path: Path) -> None:
     folder = tiny_model(tmp_path / "m", bos=True)
@@ -152,6 +151,7 @@ def test_a_tokenizer_that_adds_what_the_model_does_not_want_is_seen(tmp_path: Pa
     check_bos(smollm2_model(), tiny_model(tmp_path / "n", bos=False))
 
 
+@pytest.mark.torch
 @pytest.mark.model
 def test_a_packaged_model_is_opened_by_name_as_a_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -165,6 +165,7 @@ def test_a_packaged_model_is_opened_by_name_as_a_folder(
     asyncio.run(engine.aclose())
 
 
+@pytest.mark.torch
 @pytest.mark.model
 @pytest.mark.vllm
 @pytest.mark.timeout(600)

@@ -284,12 +284,12 @@ def test_a_fault_while_a_version_is_built_leaves_the_last_good_one_in_use(
 
 def test_variants_go_on_with_the_last_good_version_too(tmp_path: Path) -> None:
     from ecomfs.ab import Split, TrafficLog
-    from ecomfs.serve import Arms
+    from ecomfs.serve import SplitService
 
     with Pool.in_memory(stored()) as pool:
         fits = {"A": fitted(pool), "B": fitted(pool, k=2)}
         log = TrafficLog(tmp_path / "log.jsonl")
-        with serving(create_app(Arms(fits, Split({"A": 1, "B": 1}, 0), log))) as url:
+        with serving(create_app(SplitService(fits, Split({"A": 1, "B": 1}, 0), log))) as url:
             misspelt(pool)
             body = {"rows": [QUERY] * 8, "ids": [str(i) for i in range(8)]}
             answer = ask(url, "POST", "/v1/classify", body)

@@ -18,7 +18,7 @@ from ecomfs.cli.ab import ab
 from ecomfs.cli.serve import serve
 from ecomfs.client import Client
 from ecomfs.errors import ConfigError
-from ecomfs.serve import Arms, create_app
+from ecomfs.serve import SplitService, create_app
 
 SPLIT = Split({"A": 1, "B": 1}, seed=4)
 IDS = [f"order-{i}" for i in range(240)]
@@ -32,8 +32,8 @@ def log(tmp_path: Path) -> Iterator[TrafficLog]:
     log.close()
 
 
-def arms(log: TrafficLog, **changes: Any) -> Arms:
-    return Arms(
+def arms(log: TrafficLog, **changes: Any) -> SplitService:
+    return SplitService(
         {"A": classifier(), "B": classifier(template="v2", **changes)}, SPLIT, log,
         sources={"A": "template=v1", "B": "template=v2"},
     )  # fmt: skip
@@ -107,7 +107,7 @@ def test_a_log_that_cannot_be_written_is_counted_and_the_rows_are_answered(
 
 
 def test_one_variants_engine_that_is_gone_is_told(log: TrafficLog) -> None:
-    broken = Arms(
+    broken = SplitService(
         {"A": classifier(), "B": classifier(ScriptedEngine(gone=True), template="v2")}, SPLIT, log
     )
     with serving(create_app(broken)) as url:
@@ -121,11 +121,11 @@ def test_arms_that_do_not_belong_together_are_refused(log: TrafficLog) -> None:
         "product_category", ScriptedEngine(), k=1, embedder="hashed", calibration_size=0
     ).fit(["shoe", "tea"], ["Shoes", "Food"])
     with pytest.raises(ConfigError, match="'B' answers another task"):
-        Arms({"A": classifier(), "B": other}, SPLIT, log)
+        SplitService({"A": classifier(), "B": other}, SPLIT, log)
     with pytest.raises(ConfigError, match="two or more"):
-        Arms({"A": classifier()}, Split({"A": 1}), log)
+        SplitService({"A": classifier()}, Split({"A": 1}), log)
     with pytest.raises(ConfigError, match="two or more"):
-        Arms({"A": classifier(), "C": classifier()}, SPLIT, log)
+        SplitService({"A": classifier(), "C": classifier()}, SPLIT, log)
 
 
 # -- gold labels that come later ---------------------------------------------------------------

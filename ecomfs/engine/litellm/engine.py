@@ -1,8 +1,8 @@
 """A hosted model of any provider, through litellm's library (never its proxy).
 
 Providers name no token ids and show no tokenizer, so labels are read from the likeliest next
-tokens where the provider lists them, and from the generated text elsewhere. litellm translates
-between the providers; patience, limits and retries are this package's own, as for any engine.
+tokens where the provider lists them, else from the generated text. litellm translates between
+providers; time-outs, limits and retries are this package's own.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ class LiteLlmEngine:
 
     Args:
         model: litellm's name of it: provider, slash, model.
-        mode: ``chat``, ``text`` (completions, for base models) or ``auto``: as litellm knows it.
+        mode: ``chat``, ``text`` (completions, for base models) or ``auto``: from litellm's table.
         api_base: the provider's address, for those that are not at their usual one.
-        rpm: requests a minute that the provider allows.
-        tpm: tokens a minute that it allows.
+        rpm: requests per minute that the provider allows.
+        tpm: tokens per minute that it allows.
         timeout: seconds a request may take.
         attempts: how often a request is sent at most.
-        concurrency: requests in flight at most; fewer while the provider says it is busy.
+        concurrency: requests in flight at most; fewer while the provider answers 429 or 503.
         top_logprobs: how many of the likeliest tokens to ask for; default: as many as the
-            provider gives (20 in chats, 5 in completions), 0 where litellm knows that it gives
+            provider gives (20 in chats, 5 in completions), 0 where litellm's table has
             none. 0 reads the text.
-        context: longest prompt plus answer, in tokens; default: what litellm knows.
+        context: longest prompt plus answer, in tokens; default: from litellm's table.
         backoff: first pause before a repetition, in seconds; doubles each time.
         sleep: how to wait.
 
@@ -204,9 +204,9 @@ class LiteLlmEngine:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one(prompt)) for prompt in prompts]
         answers = [task.result() for task in tasks]
-        gone = [a for a in answers if isinstance(a, EngineUnavailableError)]
-        if gone and len(gone) == len(answers):
-            raise gone[0]  # nothing at all could be read: that is no row's fault
+        unavailable = [a for a in answers if isinstance(a, EngineUnavailableError)]
+        if unavailable and len(unavailable) == len(answers):
+            raise unavailable[0]  # nothing could be read: an error of the call, not of its rows
         return answers
 
     async def _call(self, text: str, options: dict[str, Any], parse: Callable[[Any], T]) -> T:
@@ -242,7 +242,7 @@ class LiteLlmEngine:
             "model": self._model,
             "api_base": self._api_base,
             "timeout": self._timeout,
-            # Ours apply: two layers of retries multiply, and litellm's know no budget.
+            # Two layers of retries would multiply.
             "max_retries": 0,
             "num_retries": 0,
             "caching": False,

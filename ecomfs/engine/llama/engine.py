@@ -8,7 +8,7 @@ to 0.3 nats. With plain prefix caching, how many tokens are new depends on what 
 so the same row would get other probabilities in another order. Here every prompt is computed in
 blocks of :data:`BLOCK` tokens counted from its start, and a cached prefix is taken up at a block
 border only: the same arithmetic whatever came before. It costs one decoded token and half a
-block a prompt.
+block per prompt.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class GgufEngine:
         context: longest prompt plus answer, in tokens; cut to what the model was trained for.
         threads: CPU threads; default: the CPUs this process may use.
         repeatable: compute prompts in fixed blocks, so that a reading does not depend on what
-            was read before (see the module). ``False`` saves 50–70 ms a prompt on two cores.
-        spec: the name to answer to; default ``gguf:<path>``.
+            was read before (see the module). ``False`` saves 50–70 ms per prompt on two cores.
+        spec: its name; default ``gguf:<path>``.
 
     Raises:
         MissingFileError: there is no such file.

@@ -45,7 +45,7 @@ class TransformersEngine:
             ``float16``.
         batch: prompts computed at once; halved while the GPU's memory does not suffice.
         context: longest prompt plus answer, in tokens; cut to what the model was trained for.
-        spec: the name to answer to; default ``transformers:<model>``.
+        spec: its name; default ``transformers:<model>``.
 
     Raises:
         MissingFileError, ModelError: it is not a model that transformers can load.

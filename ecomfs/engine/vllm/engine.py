@@ -40,25 +40,22 @@ class VllmEngine:
     """Reads a model served by vLLM.
 
     Args:
-        url: address of a server, or of several that serve the same model: the least busy one
-            gets the next request; when one is gone the others take over its work, and it is
-            probed until it is there again.
+        url: address of a server, or of several that serve the same model. The least busy one
+            gets the next request; an unhealthy one is probed until it recovers.
         model: which served model; default: the only or first one.
         api_key: default ``$ECOMFS_VLLM_API_KEY``.
         timeout: seconds a request may take. A CPU server with many prompts in flight needs
             minutes.
-        attempts: how often a request is sent at most. When it failed as often as that, its
-            halves are tried once more, down to single prompts, so that a prompt on which the
-            server fails costs the others nothing.
+        attempts: how often a request is sent, at most. Then its halves are tried once, down to
+            single prompts, so that a prompt on which the server fails does not cost the others.
         prompts_per_request: prompts in one request.
-        concurrency: requests in flight at once, a server, at most; a server that says it is busy,
-            or is too slow, gets half as many, and one more with every window it answers.
+        concurrency: requests in flight per server, at most; halved when it is busy or too slow,
+            then one more per window of answers.
         top_logprobs: how many of the likeliest tokens it lists (vLLM's ``--max-logprobs``).
         backoff: first pause before a repetition, in seconds; doubles each time.
-        recheck: what a server that was gone has to pass, beside serving the same model, before it
-            is used again: it is called with an engine of that server alone and raises an
-            :class:`EngineError`. Default: the start-up canary.
-        probe_after: seconds until a server that is gone is probed; doubles up to half a minute.
+        recheck: check of a server that was unhealthy, beside that of its model: called with an
+            engine of that server alone; raises an :class:`EngineError`. Default: the canary.
+        probe_after: seconds until an unhealthy server is probed; doubles up to half a minute.
         sleep: how to wait (tests measure it).
 
     Raises:
@@ -159,7 +156,7 @@ class VllmEngine:
     ) -> list[Reading | EngineError]:
         """See :meth:`ecomfs.engine.protocol.Engine.read`.
 
-        vLLM tells the cached tokens of the *last* prompt of a request only; for the others
+        vLLM reports the cached tokens of the *last* prompt of a request only; for the others
         ``cached_tokens`` is 0. :meth:`cache_counters` has the server's own totals.
         """
         parts = wire.parts_of(questions)
@@ -227,14 +224,16 @@ class VllmEngine:
         return await self._requests.each(prompts, job)
 
     async def pick(self, prompt: Prompt, allowed: Sequence[int]) -> int:
-        """The most likely token among ``allowed``: shows whether the server's constraint bites."""
+        """The most likely token among ``allowed``: shows whether constrained decoding is
+        enforced."""
         rows = await self._requests.tokens([prompt])
         body = {"prompt": rows, **wire.question_body(tuple(allowed)[: wire.MAX_CODES])}
         return await self._requests.once(body, wire.sampled)
 
     async def cache_counters(self) -> tuple[int, int] | None:
         """Prefix-cache (hits, queries) in tokens since the servers started, from all their
-        clients together; ``None`` when they do not tell."""
+        clients together; ``None`` when they do not
+        report it."""
         known = []
         for url in self._urls:
             with suppress(EngineError):
@@ -277,11 +276,11 @@ class VllmEngine:
 
 
 Recheck = Callable[[Engine], Awaitable[object]]
-"""Checks an engine of one server alone; raises an :class:`EngineError` to keep it out."""
+"""Checks an engine of one server; raises an :class:`EngineError` if it must not be used."""
 
 
 class Rejoin:
-    """Called with the address of a server that was gone.
+    """Checks a server that was unhealthy, by its address.
 
     Args:
         served: what it served.
@@ -321,7 +320,7 @@ class Rejoin:
         except EngineUnavailableError:
             raise
         except EngineError as error:
-            # The rows are not at fault, and the server may be mended.
+            # Not an error of the rows; the server may be repaired.
             raise EngineUnavailableError(
                 f"{url} is not used: {error.message}", hint=error.hint
             ) from error

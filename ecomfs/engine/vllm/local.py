@@ -74,7 +74,7 @@ def translating(spec: str) -> Iterator[None]:
         if isinstance(error, TypeError):  # a setting that it does not know
             hint = NEEDS
         elif isinstance(error, RuntimeError):
-            hint = "vLLM's own log above says more"
+            hint = "see vLLM's log above"
         else:
             raise
         message = f"{spec}: vLLM failed: {first_line(error)}"
@@ -82,7 +82,7 @@ def translating(spec: str) -> Iterator[None]:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of what an error says.
+    """The first line of an error's message.
 
     >>> first_line(ValueError("too large\\nin detail")), first_line(ValueError())
     ('too large', 'ValueError')
@@ -103,7 +103,7 @@ class VllmLocalEngine:
         context: longest prompt plus answer, in tokens; default: what the model was trained for,
             on CPU at most 4096.
         dtype: vLLM's name of a precision; default: the model's own on a GPU, float32 on CPU.
-        batch: prompts handed over at once.
+        batch: prompts per call.
         kv_cache_gib: room for keys and values on CPU, in GiB.
         gpu_memory: share of the GPU's memory to use.
         tensor_parallel: GPUs that share the model.
@@ -154,7 +154,7 @@ class VllmLocalEngine:
         except Exception as error:  # of many classes, which differ between versions
             raise ModelError(
                 f"{model}: vLLM cannot load this model: {first_line(error)}",
-                hint="its own log above says more; a smaller context or kv_cache_gib needs less",
+                hint="see its log above; a smaller context or kv_cache_gib needs less",
             ) from error
         self._tokenizer = HfTokenizer(transformers.AutoTokenizer.from_pretrained(folder))
         self._batch = max(1, batch)
@@ -243,7 +243,8 @@ class VllmLocalEngine:
         return await self._each(prompts, room, lambda rows: self._chosen(rows, how))
 
     async def pick(self, prompt: Prompt, allowed: Sequence[int]) -> int:
-        """The most likely token among ``allowed``: shows whether the constraint bites."""
+        """The most likely token among ``allowed``: shows whether constrained decoding is
+        enforced."""
         codes = tuple(allowed)[: wire.MAX_CODES]
 
         def job(rows: list[list[int]]) -> list[int]:

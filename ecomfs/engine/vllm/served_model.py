@@ -1,4 +1,4 @@
-"""What a vLLM server says of its model: name, context, fingerprint, tokenizer."""
+"""The model of a vLLM server: name, context, fingerprint, tokenizer."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ class RemoteTokenizer:
 
     @property
     def bos(self) -> tuple[int, ...]:
-        """What the server puts before a text."""
+        """Token ids that the server puts before a text."""
         return self._bos
 
     def encode(self, text: str, *, bos: bool = False) -> list[int]:
@@ -210,7 +210,7 @@ class FileTokenizer:
 
     Args:
         file: the ``tokenizer.json``.
-        bos: what stands before a text.
+        bos: token ids before a text.
     """
 
     def __init__(self, file: Path, bos: Sequence[int] = ()) -> None:

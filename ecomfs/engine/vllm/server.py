@@ -26,7 +26,7 @@ from ecomfs.errors import (
 )
 
 StartProgress = Callable[[str, float], None]
-"""Called while waiting: what the server says last, and seconds since the start."""
+"""Called while waiting, with the last line of the log and the seconds since the start."""
 
 _LAST_LINES = 15
 _ENDING = 2.0  # seconds; killed processes give back memory and ports a moment later
@@ -64,7 +64,8 @@ def start_vllm(
 
     Raises:
         ModelError, MissingFileError: ``model`` is not a model.
-        EngineUnavailableError: vLLM is not installed there, or died; its last words are told.
+        EngineUnavailableError: vLLM is not installed there, or died (the end of its
+            log is in the message).
         EngineTimeoutError: not ready in time (the server is stopped then).
     """
     folder = huggingface_source(model)
@@ -129,7 +130,7 @@ class VllmServer:
 
     Attributes:
         url: where it answers, ``http://127.0.0.1:<port>``.
-        log: the file with all it says.
+        log: the file with its output.
         runtime: what it runs on.
     """
 
@@ -229,8 +230,8 @@ def _free_port() -> int:
 
 _CPU_CONTEXT = 4096
 
-# Runs in the other environment. Only metadata is read, and torch asked for a GPU: importing vllm
-# itself takes half a minute.
+# Runs in the other environment. It reads metadata and looks for a GPU through torch: importing vllm
+# takes half a minute.
 _INSPECT = """
 import importlib.metadata as m, importlib.util as u, json, sys
 from pathlib import Path
@@ -253,7 +254,7 @@ class Runtime:
 
     Attributes:
         python: its interpreter.
-        gpu: whether it shall run on a GPU.
+        gpu: whether it runs on a GPU.
         packaged: the distribution is called ``vllm``; builds of another name cannot run
             ``vllm serve`` and are started through the server's module.
         omp: Intel's OpenMP library of the environment; empty if there is none.
@@ -283,12 +284,12 @@ def inspect(python: str, device: str = "auto") -> Runtime:
         raise ConfigError(f"device {device!r}", hint="one of: auto, gpu, cpu")
     hint = "pip install 'ecomfs[vllm]', or set ECOMFS_VLLM_PYTHON to its environment's python"
     try:
-        said = subprocess.run(
+        output = subprocess.run(
             [python, "-c", _INSPECT], capture_output=True, text=True, timeout=120, check=True
         ).stdout
     except (OSError, subprocess.SubprocessError) as error:
         raise EngineUnavailableError(f"{python} does not run: {error}", hint=hint) from error
-    found = json.loads(said.splitlines()[-1])
+    found = json.loads(output.splitlines()[-1])
     if not found["importable"]:
         raise EngineUnavailableError(f"vLLM is not installed for {python}", hint=hint)
     if device == "gpu" and not found["gpu"]:
@@ -301,7 +302,7 @@ def flags(
     runtime: Runtime, folder: str, *, port: int, name: str, context: int | None
 ) -> Sequence[str]:
     """vLLM's flags. Loopback; log-probabilities before any mask; greedy means greedy (no
-    repetition penalty from the model's ``generation_config``); cached tokens are told."""
+    repetition penalty from the model's ``generation_config``); cached tokens are reported."""
     length = context if context is not None else _context(runtime, folder)
     return [
         *(["--model"] if not runtime.packaged else []),

@@ -41,7 +41,7 @@ class PartAnswer(NamedTuple):
 
 
 def parts_of(questions: Sequence[Question]) -> list[Part]:
-    """Questions with one suffix share their look; codes beyond the limit need more looks.
+    """Questions with one suffix share a pass; codes beyond the limit need more passes.
 
     >>> [len(p.codes) for p in parts_of([Question(tuple(range(200))), Question((1, 999))])]
     [128, 73]
@@ -113,7 +113,7 @@ def part_answers(
 
 
 def part_answer(logprobs: dict[int, float], cached_tokens: int) -> PartAnswer | EngineError:
-    """A look, or the error that it is no part of a distribution."""
+    """An answer, or the error that it is no part of a distribution."""
     return fault(logprobs.values()) or PartAnswer(logprobs, cached_tokens)
 
 
@@ -123,8 +123,8 @@ def reading(
     parts: Sequence[Part],
     questions: Sequence[Question],
 ) -> Reading | EngineError:
-    """One prompt's looks, one a part, put together in the order of the questions; the first
-    error, if there is one."""
+    """Combine one prompt's answers, one per part, in the order of the questions; or the first
+    error."""
     if len(parts) == len(questions) == 1 and isinstance(only := looks[0], PartAnswer):
         values = tuple(map(only.logprobs.__getitem__, questions[0].codes))
         return Reading((values,), len(prompt), min(len(prompt), only.cached_tokens))
@@ -155,7 +155,7 @@ def texts(answer: dict[str, Any], prompts: Sequence[Sequence[int]]) -> list[Gene
 
 
 def choice_body(answers: Sequence[str], max_tokens: int, top: int) -> dict[str, Any]:
-    """The fields of a completion request whose text shall be one of ``answers``, with the
+    """Fields of a completion request whose text must be one of ``answers``, with the
     likeliest tokens in the place of each of its own (vLLM masks before it takes logarithms, so
     that they are shares among the allowed ones)."""
     return {
@@ -289,7 +289,7 @@ def _cached(answer: dict[str, Any]) -> int:
 
 
 Ask = Callable[[Part, list[int]], Awaitable[Sequence[PartAnswer | EngineError]]]
-"""Given a part and the positions of the prompts that need it, one look a prompt."""
+"""Given a part and the positions of the prompts that need it, one answer per prompt."""
 
 
 async def read_parts(
@@ -297,8 +297,10 @@ async def read_parts(
     rows: Callable[[], Awaitable[Sequence[Sequence[int]]]],
     ask: Ask,
 ) -> list[Reading | EngineError]:
-    """Prompts that are asked at the same place travel together and are asked about the codes of
-    all of them, which costs no computation: a look gives the whole distribution anyway.
+    """Read prompts that have questions of their own, in few requests.
+
+    Prompts with questions at the same position share a request about all their codes, which costs
+    no computation: one pass gives the whole distribution anyway.
 
     Args:
         questions: of each prompt.
