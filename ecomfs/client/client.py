@@ -40,29 +40,43 @@ _FIRST_PAUSE = 0.25  # seconds before the first repetition
 class Client:
     """A classifier served by ``ecomfs serve``.
 
-    Args:
-        url: where ``ecomfs serve`` runs.
-        api_key: its key, if it has one; the environment's ``ECOMFS_API_KEY`` by default.
-        timeout: seconds one request may take.
-        retries: how often a busy or restarting service (503, 502, 429, a reset connection) is
-            tried again, with growing pauses or the one it asks for.
-        concurrency: requests at once.
+    Connections open at first use; :meth:`close` (or a ``with`` block) ends them.
 
-    Connections open at first use; ``close`` (or a ``with`` block) ends them.
+    Parameters
+    ----------
+    url : str
+        Where ``ecomfs serve`` runs.
+    api_key : str, optional
+        Its key, if it has one; default ``$ECOMFS_API_KEY``.
+    timeout : float
+        Seconds one request may take.
+    retries : int
+        How often a request is repeated while the service is busy or restarting (429, 502, 503, a
+        broken connection), with growing pauses or the one it asks for (at most a minute).
+    concurrency : int
+        Requests in flight.
 
-    Raises:
-        ConfigError: the URL is not one, or the key is refused.
-        InputError: the rows are not rows of the served task; the same class and message as from
-            the local classifier.
-        EngineUnavailableError: nothing answers there, or the model behind it does not.
-        EngineTimeoutError: no answer within ``timeout``.
-        EngineResponseError: something else than ecomfs answers there.
+    Raises
+    ------
+    ConfigError
+        The URL is invalid, or the key is refused.
+    InputError
+        The rows are not rows of the served task; same class and message as from the local
+        classifier.
+    EngineUnavailableError
+        Nothing answers there, or the model behind it does not.
+    EngineTimeoutError
+        No answer within ``timeout``.
+    EngineResponseError
+        The server is not ``ecomfs serve``.
 
-    Example::
-
-        with Client("http://127.0.0.1:8080") as client:
-            client.predict(["Stopped working within a week"])
-            client.explain("Stopped working within a week")
+    Examples
+    --------
+    >>> with Client("http://127.0.0.1:8080") as client:                  # doctest: +SKIP
+    ...     client.predict(["Stopped working within a week"])
+    array(['negative'], dtype=object)
+    >>> Client("http://127.0.0.1:8080/")
+    Client('http://127.0.0.1:8080')
     """
 
     def __init__(

@@ -59,6 +59,3 @@ class _Waiting:
 
             loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec
-
-
-__all__ = ["when_imported"]

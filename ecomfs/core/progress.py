@@ -81,29 +81,20 @@ def part(progress: Progress, name: str, before: int, of: int) -> Progress:
     return report
 
 
-class Display(Protocol):
-    """Shows progress; ``clear`` makes room for other output until the next report."""
-
-    def __call__(
-        self, phase: str, done: int = 0, total: int | None = None, detail: str = ""
-    ) -> None: ...
-
-    def clear(self) -> None: ...
-
-
-class Nothing:
-    """A display of nothing."""
+class Display:
+    """Shows nothing; its subclasses show progress. ``clear`` makes room for other output until
+    the next report."""
 
     def __call__(
         self, phase: str, done: int = 0, total: int | None = None, detail: str = ""
     ) -> None:
-        """Show nothing."""
+        """Show it."""
 
     def clear(self) -> None:
-        """Nothing is shown."""
+        """Take away what is shown."""
 
 
-class Lines:
+class Lines(Display):
     """Plain lines, for logs and pipes: the first report of a phase at once, then one every ten
     seconds at most. :data:`CHECKING` is no line.
 
@@ -143,11 +134,8 @@ class Lines:
         shown = ", ".join(filter(None, (count(done, total), detail)))
         self._write(f"{phase}: {shown}" if shown else phase)
 
-    def clear(self) -> None:
-        """Lines stay."""
 
-
-class Terminal:
+class Terminal(Display):
     """One line that changes, with a bar and the seconds of the phase, on standard error."""
 
     def __init__(self) -> None:
@@ -191,7 +179,7 @@ class Terminal:
         self._phase = ""
 
 
-class Notebook:
+class Notebook(Display):
     """A bar per phase, by tqdm where it is installed; else by rich."""
 
     def __init__(self) -> None:
@@ -259,7 +247,7 @@ class Phases:
         started: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._display = Nothing() if display is None else display
+        self._display = Display() if display is None else display
         self._clock = clock
         self.started = clock() if started is None else started
         self.seconds: dict[str, float] = {}
@@ -341,28 +329,3 @@ def showing(wanted: Progress | bool | None) -> Iterator[Progress]:
             yield shown
         finally:
             shown.clear()
-
-
-__all__ = [
-    "CHECKING",
-    "EMBEDDING",
-    "FITTING",
-    "LOADING",
-    "MEASURING",
-    "READING",
-    "TUNING",
-    "WRITING",
-    "Display",
-    "Lines",
-    "Notebook",
-    "Phases",
-    "Progress",
-    "Terminal",
-    "count",
-    "display",
-    "in_notebook",
-    "part",
-    "showing",
-    "silent",
-    "within",
-]

@@ -129,16 +129,3 @@ def _error(why: str) -> InvalidLogprobsError:
         f"the log-probabilities are no distribution: {why}",
         hint="the model or its server is broken: run 'ecomfs check', try another precision",
     )
-
-
-__all__ = [
-    "SLACK",
-    "checked",
-    "checked_choice",
-    "checked_list",
-    "choose",
-    "fault",
-    "read",
-    "read_each",
-    "top",
-]

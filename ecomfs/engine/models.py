@@ -81,13 +81,25 @@ PACKAGED = {model.name: model for model in (GEMMA, SMOLLM2)}
 class LocalModel:
     """A model that can be used on this machine.
 
-    Attributes:
-        spec: what ``--engine`` takes.
-        about: one line about it.
-        path: where it lies; ``None`` while its package is not installed or not unpacked.
-        install: what to run first; empty when it is ready.
-        licence: of the weights; empty when unknown.
-        notice: text that its licence requires to be shown.
+    Attributes
+    ----------
+    spec : str
+        Value for ``--engine``.
+    about : str
+        One line about it.
+    path : pathlib.Path or None
+        Its file or folder; ``None`` while its package is not installed or not unpacked.
+    install : str
+        Command to run first; empty when it is ready.
+    licence : str
+        Of the weights; empty when unknown.
+    notice : str
+        Text that its licence requires to be shown.
+
+    Examples
+    --------
+    >>> LocalModel("gguf:m.gguf", "a file", Path("m.gguf")).ready
+    True
     """
 
     spec: str
@@ -159,8 +171,19 @@ def packaged_model(name: str) -> Path:
 
 
 def available_models() -> list[LocalModel]:
-    """What can be used here: packaged models (ready or not), GGUF files and Hugging Face folders
-    in the cache folder, and models in the hub's own cache. Nothing is unpacked or loaded."""
+    """Models on this machine; nothing is unpacked or loaded.
+
+    Returns
+    -------
+    list of LocalModel
+        Packaged models (ready or not), GGUF files and Hugging Face folders in the cache folder,
+        and models in the hub's own cache.
+
+    Examples
+    --------
+    >>> [model.spec for model in available_models()][:2]
+    ['gguf:demo', 'gguf:smollm2']
+    """
     return [*_packaged(), *_unpacked(), *_from_hub()]
 
 

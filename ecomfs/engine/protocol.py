@@ -97,7 +97,18 @@ class Sampling:
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """Converts between text and token ids, as the engine's model does."""
+    """Converts between text and token ids, as the engine's model does.
+
+    Examples
+    --------
+    >>> class Bytes:
+    ...     def encode(self, text, *, bos=False):
+    ...         return list(text.encode())
+    ...     def decode(self, ids):
+    ...         return bytes(ids).decode()
+    >>> isinstance(Bytes(), Tokenizer)
+    True
+    """
 
     def encode(self, text: str, *, bos: bool = False) -> list[int]:
         """Token ids of a text. Text that looks like a control token is ordinary text.
@@ -134,6 +145,8 @@ class Engine(Protocol):
     Examples
     --------
     >>> from ecomfs.engine import open_engine
+    >>> isinstance("gguf:smollm2", Engine)
+    False
     >>> engine = open_engine("gguf:smollm2")                             # doctest: +SKIP
     >>> isinstance(engine, Engine), engine.capabilities.logprobs         # doctest: +SKIP
     (True, True)

@@ -30,13 +30,32 @@ _seen: dict[str, tuple[CanaryReport, ...]] = {}
 
 
 def shared_engine(spec: str = "auto") -> Engine:
-    """The process's engine for ``spec``, opened at first use, with its readings kept in the
-    user's cache folder (``ECOMFS_READING_CACHE=off`` switches that off). A server, or each of
-    several, is checked by the start-up canary before it is used; :func:`canary_reports` has what
-    was seen.
+    """The process's engine for a spec, opened at first use.
 
-    Engines opened here are never closed by their users; they are closed at the end of the
-    process, or by :func:`close_shared`.
+    Its readings are kept in the user's cache folder (``ECOMFS_READING_CACHE=off`` switches that
+    off). Every server is checked by the canary before use (:func:`canary_reports`). Do not close
+    the engine: that happens at exit, or with :func:`close_shared`.
+
+    Parameters
+    ----------
+    spec : str
+        See :func:`open_engine`.
+
+    Returns
+    -------
+    Engine
+        The same object for the same spec.
+
+    Raises
+    ------
+    CanaryError
+        A required check failed; see also :func:`open_engine`.
+
+    Examples
+    --------
+    >>> shared_engine("gpt")
+    Traceback (most recent call last):
+    ecomfs.errors.ConfigError: 'gpt' names no engine (one of: gguf:<file>, ...)
     """
     with _lock:
         if spec not in _open:

@@ -41,25 +41,39 @@ def create_app(
 ) -> FastAPI:
     """A fitted classifier as an HTTP application.
 
-    ``POST /v1/classify`` answers up to 256 rows, ``POST /v1/explain`` explains one,
-    ``GET /healthz`` describes what is served and whether the pool can be used, ``GET /livez``
-    answers while the process runs. Errors are problem documents (RFC 9457) with a ``hint``.
+    ``POST /v1/classify`` classifies up to 256 rows, ``POST /v1/explain`` explains one, ``GET
+    /healthz`` describes what is served and whether the pool can be used, ``GET /livez`` answers
+    while the process runs. Errors are problem documents (RFC 9457) with a ``hint``.
 
-    Args:
-        classifier: fitted; it keeps its engine. Or several of them that share the traffic.
-        api_key: every request but ``/livez`` and the documentation then needs
-            ``Authorization: Bearer KEY``.
-        allowed_hosts: accepted host names; ``None``: any. Without a key give the loopback names, or
-            web pages could reach the service under another name (DNS rebinding).
-        max_body_bytes: larger requests are refused with 413.
+    Parameters
+    ----------
+    classifier : FewShotClassifier or SplitService
+        Fitted; it keeps its engine. Or several that share the traffic.
+    api_key : str, optional
+        Every request but ``/livez`` and the documentation then needs ``Authorization: Bearer KEY``.
+    allowed_hosts : collection of str, optional
+        Accepted host names; ``None``: any. Without a key give the loopback names, or web pages
+        could reach the service under another name (DNS rebinding).
+    max_body_bytes : int
+        Larger requests are refused with 413.
 
-    Raises:
-        ConfigError: the classifier is not fitted.
+    Returns
+    -------
+    fastapi.FastAPI
+        An ASGI application.
 
-    Example::
+    Raises
+    ------
+    ConfigError
+        The classifier is not fitted.
 
-        clf = FewShotClassifier("review_sentiment").fit(texts, labels)
-        uvicorn.run(create_app(clf), port=8080)
+    Examples
+    --------
+    >>> clf = FewShotClassifier("review_sentiment")
+    >>> create_app(clf)
+    Traceback (most recent call last):
+    ecomfs.errors.ConfigError: the classifier has no examples yet (call fit first)
+    >>> app = create_app(clf.fit(texts, labels))                         # doctest: +SKIP
     """
     service = classifier if isinstance(classifier, SplitService) else Service(classifier)
     card = service.pipeline.card

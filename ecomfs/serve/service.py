@@ -217,26 +217,11 @@ def prediction_out(answer: Served, *, explain: bool) -> schemas.PredictionOut:
     """A prediction as it goes over the wire."""
     explanation = answer.explanation
     p = explanation.prediction
+    same = {
+        name: getattr(p, name) for name in schemas.PredictionOut.model_fields if hasattr(p, name)
+    }
     return schemas.PredictionOut(
-        id=p.id,
-        label=p.label,
-        suggestion=p.suggestion,
-        confidence=p.confidence,
-        probabilities=dict(p.probabilities),
-        status=p.status,
-        error=p.error,
-        note=p.note,
-        label_mass=p.label_mass,
-        stages={name: list(values) for name, values in p.stages.items()},
-        source=p.source,
-        prediction_set=list(p.prediction_set),
-        novelty=p.novelty,
-        demonstration_ids=list(p.demonstration_ids),
-        template=str(p.template) if p.template else None,
-        engine=p.engine,
-        pool_version=p.pool_version,
-        prompt_tokens=p.prompt_tokens,
-        cached_tokens=p.cached_tokens,
+        **{**same, "template": str(p.template) if p.template else None},
         variant=answer.variant,
         explanation=_explanation(explanation) if explain else None,
     )

@@ -24,16 +24,29 @@ class SplitService:
     every restart. Predictions are logged before they are returned; a log that cannot be
     written does not stop the service; ``GET /healthz`` counts the lost predictions.
 
-    Args:
-        classifiers: variant → fitted classifier; the first is the one in use.
-        split: weights and seed; the same variants.
-        log: where assignments and predictions go.
-        sources: variant → its description, for the log.
+    Parameters
+    ----------
+    classifiers : mapping of str to FewShotClassifier
+        Variant → fitted classifier; the first is the one in use.
+    split : ecomfs.ab.Split
+        Weights and seed; the same variants.
+    log : ecomfs.ab.TrafficLog
+        Where assignments and predictions go.
+    sources : mapping of str to str, optional
+        Variant → its description, for the log.
 
-    Raises:
-        ConfigError: fewer than two variants, a classifier that is not fitted, or variants that
-            differ in task or labels.
-        OutputError: the log cannot be written.
+    Raises
+    ------
+    ConfigError
+        Fewer than two variants, a classifier that is not fitted, or variants that differ in task
+        or labels.
+    OutputError
+        The log cannot be written.
+
+    Examples
+    --------
+    >>> service = SplitService({"A": one, "B": two}, split, log)         # doctest: +SKIP
+    >>> app = create_app(service)                                        # doctest: +SKIP
     """
 
     def __init__(

@@ -185,8 +185,6 @@ class LiteLlmEngine:
             self._closed = True
             await wire.release(self._library)
 
-    # -- inside -----------------------------------------------------------------------------
-
     async def _each(
         self, prompts: Sequence[Prompt], options: dict[str, Any], parse: Callable[[Any], T]
     ) -> list[T | EngineError]:

@@ -21,7 +21,6 @@ from typing import Any, TypeVar
 from ecomfs.engine import models
 from ecomfs.engine.files import sha256_cached
 from ecomfs.engine.llama.model import BLOCK, LlamaServer, runtime_version
-from ecomfs.engine.llama.tokenizer import LlamaTokenizer
 from ecomfs.engine.protocol import Capabilities, Sampling
 from ecomfs.engine.threads import Worker
 from ecomfs.errors import EngineError, EngineUnavailableError
@@ -58,17 +57,17 @@ class GgufEngine:
     ) -> None:
         file = Path(path).expanduser()
         models.check_gguf(file)
-        self._spec = spec or f"gguf:{file}"
+        self.spec = spec or f"gguf:{file}"
         self._repeatable = repeatable
         # One worker: there is one model, and the event loop must stay free meanwhile.
-        self._worker = Worker("ecomfs-gguf", self._spec)
+        self._worker = Worker("ecomfs-gguf", self.spec)
         self._server: LlamaServer | None = LlamaServer(
             file, context=context, threads=threads, repeatable=repeatable
         )
         self._context = self._server.context_tokens
-        self._tokenizer = self._server.tokenizer
+        self.tokenizer = self._server.tokenizer
         try:
-            self._fingerprint = self._identify(file)
+            self.fingerprint = self._identify(file)
         except BaseException:
             self._server.close()
             raise
@@ -84,14 +83,6 @@ class GgufEngine:
         return f"gguf-{sha256_cached(file)[:12]}-xllamacpp{runtime_version()}-{order}"
 
     @property
-    def spec(self) -> str:
-        return self._spec
-
-    @property
-    def fingerprint(self) -> str:
-        return self._fingerprint
-
-    @property
     def capabilities(self) -> Capabilities:
         return Capabilities(
             logprobs=True,
@@ -100,10 +91,6 @@ class GgufEngine:
             context_tokens=self._context,
             batch=16,
         )
-
-    @property
-    def tokenizer(self) -> LlamaTokenizer:
-        return self._tokenizer
 
     async def read(
         self, prompts: Sequence[Prompt], questions: Sequence[Question]
@@ -136,7 +123,7 @@ class GgufEngine:
         server = self._open_server()
 
         def work(given_up: threading.Event) -> list[T | EngineError]:
-            ids = [p.token_ids or tuple(self._tokenizer.encode(p.text, bos=True)) for p in prompts]
+            ids = [p.token_ids or tuple(self.tokenizer.encode(p.text, bos=True)) for p in prompts]
             answers: dict[int, T | EngineError] = {}
             for i in sorted(range(len(ids)), key=ids.__getitem__):
                 if given_up.is_set():
@@ -152,7 +139,7 @@ class GgufEngine:
     def _open_server(self) -> LlamaServer:
         if self._server is None:
             raise EngineUnavailableError(
-                f"{self._spec}: the engine is closed", hint="open it again with open_engine"
+                f"{self.spec}: the engine is closed", hint="open it again with open_engine"
             )
         return self._server
 

@@ -90,8 +90,6 @@ class LlamaServer:
             self._process.close()
             raise
 
-    # -- reading ----------------------------------------------------------------------------
-
     def read(self, ids: tuple[int, ...], questions: Sequence[Question]) -> Reading:
         """Exact log-probabilities for every question about the prompt ``ids``."""
         wanted: dict[tuple[int, ...], set[int]] = {}
@@ -177,8 +175,6 @@ class LlamaServer:
         # The cache now ends with generated tokens, computed one by one.
         self._held = ids
         return Generation(answer["choices"][0]["text"], len(ids), _cached(answer))
-
-    # -- computing --------------------------------------------------------------------------
 
     def _complete(self, ids: tuple[int, ...], **options: Any) -> dict[str, Any]:
         if len(ids) >= self.context_tokens:

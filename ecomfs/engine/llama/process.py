@@ -126,5 +126,3 @@ def _in_forked_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_in_forked_child)
-
-__all__ = ["LlamaProcess", "open_process"]

@@ -67,18 +67,18 @@ class TransformersEngine:
         check_folder(name)
         torch, transformers = runtime()
         self._device = pick_device(torch, device)
-        self._spec = spec or f"transformers:{name}"
+        self.spec = spec or f"transformers:{name}"
         precision = pick_precision(torch, dtype, self._device)
         self._model = load_model(transformers, name, precision).to(self._device).eval()
-        self._tokenizer = HfTokenizer(transformers.AutoTokenizer.from_pretrained(name))
+        self.tokenizer = HfTokenizer(transformers.AutoTokenizer.from_pretrained(name))
         self._batch = max(1, batch)
         config = self._model.config.get_text_config(decoder=True)
         self._context = min(context, getattr(config, "max_position_embeddings", None) or context)
         self._vocabulary = int(config.vocab_size)
         self._reuses = not getattr(self._model, "_is_stateful", False)
         self._decoder: PrefixDecoder | None = PrefixDecoder(self._model, reuse=self._reuses)
-        self._worker = Worker("ecomfs-transformers", self._spec)
-        self._fingerprint = self._identify(name)
+        self._worker = Worker("ecomfs-transformers", self.spec)
+        self.fingerprint = self._identify(name)
 
     @classmethod
     def from_name(cls, name: str, spec: str, **options: Any) -> TransformersEngine:
@@ -97,14 +97,6 @@ class TransformersEngine:
         return f"transformers-{content}-{precision}-{self._device.type}-{version}"
 
     @property
-    def spec(self) -> str:
-        return self._spec
-
-    @property
-    def fingerprint(self) -> str:
-        return self._fingerprint
-
-    @property
     def capabilities(self) -> Capabilities:
         return Capabilities(
             logprobs=True,
@@ -113,10 +105,6 @@ class TransformersEngine:
             context_tokens=self._context,
             batch=self._batch,
         )
-
-    @property
-    def tokenizer(self) -> HfTokenizer:
-        return self._tokenizer
 
     async def read(
         self, prompts: Sequence[Prompt], questions: Sequence[Question]
@@ -130,7 +118,7 @@ class TransformersEngine:
         """See :meth:`ecomfs.engine.protocol.SupportsBatchedQuestions.read_each`."""
         codes = {code for asked in questions for q in asked for code in q.codes}
         if bad := [code for code in codes if not 0 <= code < self._vocabulary]:
-            raise EngineResponseError(f"{self._spec}: no token {bad[0]} in the vocabulary")
+            raise EngineResponseError(f"{self.spec}: no token {bad[0]} in the vocabulary")
 
         async def ask(
             suffixes: tuple[tuple[int, ...], ...], places: list[int]
@@ -194,14 +182,14 @@ class TransformersEngine:
                     attention_mask=torch.tensor(mask, device=self._device),
                     generation_config=settings,
                 )
-            texts = [self._tokenizer.plain(row[width:].tolist()) for row in output]
+            texts = [self.tokenizer.plain(row[width:].tolist()) for row in output]
             return [Generation(_cut(t, stops), len(i)) for t, i in zip(texts, ids, strict=True)]
 
         return await self._each(prompts, write, size=self._batch, room=max_tokens)
 
     def _opened(self) -> PrefixDecoder:
         if self._decoder is None:
-            raise EngineUnavailableError(f"{self._spec}: the engine is closed")
+            raise EngineUnavailableError(f"{self.spec}: the engine is closed")
         return self._decoder
 
     async def _each(
@@ -216,7 +204,7 @@ class TransformersEngine:
         decoder = self._opened()
 
         def job(given_up: threading.Event) -> list[T | EngineError]:
-            ids = [p.token_ids or tuple(self._tokenizer.encode(p.text, bos=True)) for p in prompts]
+            ids = [p.token_ids or tuple(self.tokenizer.encode(p.text, bos=True)) for p in prompts]
             answers: dict[int, T | EngineError] = {}
             fitting = []
             for i in range(len(ids)):
@@ -237,15 +225,15 @@ class TransformersEngine:
 
     def _misfit(self, ids: tuple[int, ...], room: int) -> EngineError | None:
         if not ids:
-            return EngineResponseError(f"{self._spec}: an empty prompt cannot be read")
+            return EngineResponseError(f"{self.spec}: an empty prompt cannot be read")
         if len(ids) + room > self._context:
             return ContextOverflowError(
-                f"{self._spec}: a prompt of {len(ids)} tokens and {room} to answer do not fit "
+                f"{self.spec}: a prompt of {len(ids)} tokens and {room} to answer do not fit "
                 f"the context of {self._context}",
                 hint="fewer demonstrations (--k), shorter texts, or a larger context",
             )
         if bad := next((i for i in ids if not 0 <= i < self._vocabulary), None):
-            return EngineResponseError(f"{self._spec}: no token {bad} in the vocabulary")
+            return EngineResponseError(f"{self.spec}: no token {bad} in the vocabulary")
         return None
 
     def _within_memory(
@@ -264,7 +252,7 @@ class TransformersEngine:
             if len(ids) == 1:
                 return [
                     EngineResponseError(
-                        f"{self._spec}: out of memory with one prompt of {len(ids[0])} tokens: "
+                        f"{self.spec}: out of memory with one prompt of {len(ids[0])} tokens: "
                         f"{str(error).splitlines()[0]}",
                         hint="a smaller model, dtype=bfloat16, or fewer demonstrations (--k)",
                     )

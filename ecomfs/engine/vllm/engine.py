@@ -35,6 +35,9 @@ from ecomfs.engine.vllm.served_model import (
 from ecomfs.errors import ConfigError, EngineError, EngineUnavailableError
 from ecomfs.types import Generation, Prompt, Question, Reading
 
+Recheck = Callable[[Engine], Awaitable[object]]
+"""Checks an engine of one server; raises an :class:`EngineError` if it must not be used."""
+
 
 class VllmEngine:
     """Reads a model served by vLLM.
@@ -57,6 +60,9 @@ class VllmEngine:
             engine of that server alone; raises an :class:`EngineError`. Default: the canary.
         probe_after: seconds until an unhealthy server is probed; doubles up to half a minute.
         sleep: how to wait (tests measure it).
+
+    Attributes:
+        rechecks: canary reports of servers that recovered, in order.
 
     Raises:
         ConfigError: ``url`` is not an http(s) address.
@@ -93,7 +99,8 @@ class VllmEngine:
             slow_hint="a larger timeout, or fewer prompts in flight",
         )
         self._served = served or served_model(self._http, self._urls, model=model)
-        self._rejoin = Rejoin(self._http, self._served, self._alone, recheck)
+        self._recheck = recheck or self._canary
+        self.rechecks: list[CanaryReport] = []
         self._timeout = timeout
         self._backoff = backoff
         self._sleep = sleep
@@ -111,7 +118,7 @@ class VllmEngine:
             attempts=attempts,
             backoff=backoff,
             sleep=sleep,
-            revive=self._rejoin,
+            revive=self._revive,
             probe_after=probe_after,
         )
 
@@ -232,8 +239,7 @@ class VllmEngine:
 
     async def cache_counters(self) -> tuple[int, int] | None:
         """Prefix-cache (hits, queries) in tokens since the servers started, from all their
-        clients together; ``None`` when they do not
-        report it."""
+        clients together; ``None`` when they do not report it."""
         known = []
         for url in self._urls:
             with suppress(EngineError):
@@ -248,17 +254,10 @@ class VllmEngine:
         """Close the connections; closing twice is fine."""
         await self._requests.aclose()
 
-    @property
-    def rechecks(self) -> Sequence[CanaryReport]:
-        """Canary reports of servers that came back, in order."""
-        return self._rejoin.reports
-
     def per_server(self) -> list[VllmEngine]:
         """An engine for each of the servers alone, to check one by one; to be closed by the
         caller."""
         return [self._alone(url) for url in self._urls]
-
-    # -- inside -----------------------------------------------------------------------------
 
     def _alone(self, url: str) -> VllmEngine:
         alone = VllmEngine(
@@ -274,41 +273,11 @@ class VllmEngine:
         alone.drop_capabilities(self._lacking)
         return alone
 
+    async def _revive(self, url: str) -> None:
+        """Check a server that was unhealthy.
 
-Recheck = Callable[[Engine], Awaitable[object]]
-"""Checks an engine of one server; raises an :class:`EngineError` if it must not be used."""
-
-
-class Rejoin:
-    """Checks a server that was unhealthy, by its address.
-
-    Args:
-        served: what it served.
-        key: the API key.
-        alone: opens an engine of one server.
-        recheck: what it has to pass beside serving the same; default: the canary.
-
-    Attributes:
-        reports: what the canary saw, in order.
-    """
-
-    def __init__(
-        self,
-        http: HttpClient,
-        served: ServedModel,
-        alone: Callable[[str], Engine],
-        recheck: Recheck | None,
-    ) -> None:
-        self._http = http
-        self._served = served
-        self._alone = alone
-        self._recheck = recheck or self._canary
-        self.reports: list[CanaryReport] = []
-
-    async def __call__(self, url: str) -> None:
-        """
         Raises:
-            EngineUnavailableError: it is not there, or not what it was.
+            EngineUnavailableError: it is not reachable, or not what it was.
         """
         try:
             await asyncio.to_thread(check_still_served, self._http, url, self._served)
@@ -327,7 +296,7 @@ class Rejoin:
 
     async def _canary(self, engine: Engine) -> None:
         report = await canary(engine)
-        self.reports.append(report)
+        self.rechecks.append(report)
         report.require()
         if report.lacking:
             raise EngineError(

@@ -124,7 +124,7 @@ class VllmLocalEngine:
         gpu_memory: float = 0.9,
         tensor_parallel: int = 1,
     ) -> None:
-        self._spec = f"vllm-local:{model}"
+        self.spec = f"vllm-local:{model}"
         folder = huggingface_source(str(model))
         check_folder(folder)
         self._vllm, torch, transformers = load(folder, kv_cache_gib)
@@ -156,20 +156,12 @@ class VllmLocalEngine:
                 f"{model}: vLLM cannot load this model: {first_line(error)}",
                 hint="see its log above; a smaller context or kv_cache_gib needs less",
             ) from error
-        self._tokenizer = HfTokenizer(transformers.AutoTokenizer.from_pretrained(folder))
+        self.tokenizer = HfTokenizer(transformers.AutoTokenizer.from_pretrained(folder))
         self._batch = max(1, batch)
-        self._worker = Worker("ecomfs-vllm", self._spec)
+        self._worker = Worker("ecomfs-vllm", self.spec)
         content = folder_digest(Path(folder)) if Path(folder).is_dir() else folder
         name = content[:12] if Path(folder).is_dir() else folder.replace("/", "--")
-        self._fingerprint = f"vllm-local-{name}-{self._dtype}-{self._vllm.__version__}"
-
-    @property
-    def spec(self) -> str:
-        return self._spec
-
-    @property
-    def fingerprint(self) -> str:
-        return self._fingerprint
+        self.fingerprint = f"vllm-local-{name}-{self._dtype}-{self._vllm.__version__}"
 
     @property
     def capabilities(self) -> Capabilities:
@@ -183,10 +175,6 @@ class VllmLocalEngine:
             choice=True,
         )
 
-    @property
-    def tokenizer(self) -> HfTokenizer:
-        return self._tokenizer
-
     async def read(
         self, prompts: Sequence[Prompt], questions: Sequence[Question]
     ) -> list[Reading | EngineError]:
@@ -199,7 +187,7 @@ class VllmLocalEngine:
         """See :meth:`ecomfs.engine.protocol.SupportsBatchedQuestions.read_each`."""
         codes = {code for asked in questions for q in asked for code in q.codes}
         if bad := [code for code in codes if not 0 <= code < self._vocabulary]:
-            raise EngineResponseError(f"{self._spec}: no token {bad[0]} in the vocabulary")
+            raise EngineResponseError(f"{self.spec}: no token {bad[0]} in the vocabulary")
 
         async def ask(part: wire.Part, places: list[int]) -> list[wire.PartAnswer | EngineError]:
             mine = [prompts[place] for place in places]
@@ -267,10 +255,8 @@ class VllmLocalEngine:
         await self._worker.run(shut)
         self._worker.close()
 
-    # -- inside -----------------------------------------------------------------------------
-
     def _params(self, **settings: Any) -> Any:
-        with translating(self._spec):
+        with translating(self.spec):
             return self._vllm.SamplingParams(**settings)
 
     def _asks(self, codes: tuple[int, ...]) -> Any:
@@ -293,7 +279,7 @@ class VllmLocalEngine:
             top = {token: value.logprob for token, value in answer.logprobs[0].items()}
             if not allowed <= top.keys() or answer.token_ids[0] not in allowed:
                 raise EngineResponseError(
-                    f"{self._spec}: vLLM gave no log-probabilities of the codes, or sampled "
+                    f"{self.spec}: vLLM gave no log-probabilities of the codes, or sampled "
                     "another token",
                     hint=NEEDS,
                 )
@@ -325,7 +311,7 @@ class VllmLocalEngine:
 
     def _run(self, rows: list[list[int]], how: Any) -> list[Any]:
         prompts = [{"prompt_token_ids": row} for row in rows]
-        with translating(self._spec):
+        with translating(self.spec):
             answers: list[Any] = self._llm.generate(prompts, how, use_tqdm=False)
             return answers
 
@@ -337,7 +323,7 @@ class VllmLocalEngine:
     ) -> list[T | EngineError]:
         """``job`` for all prompts that fit, a batch at a time; answers in input order."""
         if self._llm is None:
-            raise EngineUnavailableError(f"{self._spec}: the engine is closed")
+            raise EngineUnavailableError(f"{self.spec}: the engine is closed")
 
         def work(given_up: threading.Event) -> list[T | EngineError]:
             rows = self._encoded(prompts)
@@ -356,15 +342,15 @@ class VllmLocalEngine:
         return await self._worker.run(work)
 
     def _encoded(self, prompts: Sequence[Prompt]) -> list[list[int]]:
-        encode = self._tokenizer.encode
+        encode = self.tokenizer.encode
         return [[*(p.token_ids or encode(p.text, bos=True))] for p in prompts]
 
     def _misfit(self, tokens: int, room: int) -> EngineError | None:
         if tokens == 0:
-            return EngineResponseError(f"{self._spec}: an empty prompt cannot be read")
+            return EngineResponseError(f"{self.spec}: an empty prompt cannot be read")
         if tokens + room > self._context:
             return ContextOverflowError(
-                f"{self._spec}: a prompt of {tokens} tokens and {room} to answer do not fit the "
+                f"{self.spec}: a prompt of {tokens} tokens and {room} to answer do not fit the "
                 f"context of {self._context}",
                 hint="fewer demonstrations (--k), shorter texts, or a larger context",
             )
