@@ -15,6 +15,8 @@
     ├── EngineError                a model cannot be read (``retryable`` says if later may help)
     │   ├── EngineUnavailableError nothing answers, or the runtime is not installed
     │   ├── EngineTimeoutError     no answer in time
+    │   ├── ServerStatusError      an HTTP status that may be another one later (429, 5xx)
+    │   ├── RequestRefusedError    the server refuses the request itself (400, 413, 422)
     │   ├── EngineResponseError    an answer that is not what was asked for
     │   │   └── InvalidLogprobsError   log-probabilities that are no distribution
     │   ├── ContextOverflowError   the prompt is longer than the model's context
@@ -27,10 +29,10 @@
         ├── ArgumentError          an argument that a method does not take
         └── NotFittedError         used before ``fit``
 
-``InputError``, ``PoolError`` and ``ConfigError`` are ``ValueError`` too, as everybody who calls an
-estimator expects.
+``InputError``, ``PoolError`` and ``ConfigError`` are ``ValueError`` too, as callers of an
+estimator expect.
 
-A message is one line that says what is wrong and where; ``hint`` is the mend.
+A message is one line that says what is wrong and where; ``hint`` says how to fix it.
 
 >>> str(ColumnError("reviews.csv: no column 'text'", hint="columns are: id, review"))
 "reviews.csv: no column 'text' (columns are: id, review)"
@@ -44,7 +46,7 @@ class EcomfsError(Exception):
 
     Args:
         message: one line: what is wrong, where (file, row, column).
-        hint: what the user does about it; empty when the message says it already.
+        hint: how to fix it; empty when the message says it already.
     """
 
     retryable = False
@@ -124,6 +126,28 @@ class EngineTimeoutError(EngineError):
     """No answer within the time-out."""
 
     retryable = True
+
+
+class ServerStatusError(EngineError):
+    """A server answered with an HTTP status that may be another one later.
+
+    Attributes:
+        seconds: pause that the server asks for; 0 when it names none.
+        busy: the server has too much to do (429, 503); it did not fail.
+    """
+
+    retryable = True
+
+    def __init__(
+        self, message: str, *, hint: str = "", seconds: float = 0.0, busy: bool = False
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.seconds = seconds
+        self.busy = busy
+
+
+class RequestRefusedError(EngineError):
+    """A server refuses the request itself (HTTP 400, 413, 422): repeating would not help."""
 
 
 class EngineResponseError(EngineError):

@@ -249,6 +249,30 @@ class Prediction:
         return max(self.probabilities, key=self.probabilities.__getitem__)
 
 
+def is_missing(value: Any) -> bool:
+    """Whether a value is ``None``, NaN, NaT or ``pandas.NA``.
+
+    Parameters
+    ----------
+    value : object
+        One value, of Python, NumPy or pandas.
+
+    Returns
+    -------
+    bool
+        True when no value was given.
+
+    Examples
+    --------
+    >>> [is_missing(v) for v in (None, float("nan"), "", 0)]
+    [True, True, False, False]
+    """
+    if value is None or type(value) is str:
+        return value is None
+    equal = value == value  # NaN and NaT differ from themselves; pandas.NA compares to NA
+    return type(equal).__name__ == "NAType" or equal is False or str(equal) == "False"
+
+
 def floats(values: Iterable[Any]) -> tuple[float, ...]:
     """Plain Python floats of any numeric sequence (NumPy scalars are not JSON)."""
     return tuple(float(v) for v in values)

@@ -91,12 +91,10 @@ def outcome(
         result = replace(
             result,
             comparisons=tuple(
-                replace(
-                    c, flips=tuple(replace(f, extra_a={}, extra_b={}) for f in c.flips)
-                )
+                replace(c, flips=tuple(replace(f, extra_a={}, extra_b={}) for f in c.flips))
                 for c in result.comparisons
             ),
-        )  # fmt: skip
+        )
     abstains = any("abstained" in s.status for s in systems)
     metrics = {name: get_metric(name) for name in (METRICS | ANSWERED if abstains else METRICS)}
     found = {s.name: scores(metrics, s, how) for s in systems}

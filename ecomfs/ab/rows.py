@@ -78,9 +78,13 @@ def read_test_rows(
     if limit is not None and limit < 1:
         raise ConfigError(f"limit {limit}", hint="one row or more")
     rows = read_examples(
-        path, card, fields=fields, label_column=label_column, id_column=id_column,
+        path,
+        card,
+        fields=fields,
+        label_column=label_column,
+        id_column=id_column,
         encoding=encoding,
-    )[:limit]  # fmt: skip
+    )[:limit]
     refuse_synthetic(rows, path.name)
     space = LabelSpace.resolve(card, (e.label for e in pool))
     gold = tuple(

@@ -18,7 +18,8 @@ from ecomfs.ab.outcome import Outcome, outcome
 from ecomfs.ab.rows import ComparedRows
 from ecomfs.ab.variant import FittedVariant
 from ecomfs.batch import Tally
-from ecomfs.core import aio
+from ecomfs.core import event_loop
+from ecomfs.core.json import plain
 from ecomfs.core.progress import MEASURING, Progress, silent
 from ecomfs.errors import ConfigError
 from ecomfs.pipeline import Pipeline, RowState
@@ -148,7 +149,7 @@ class VariantAnswers:
     def _turn(self, name: str, part: Sequence[int]) -> None:
         rows = [self._test.rows[i] for i in part]
         pipeline = self._pipelines[name]
-        traced = aio.run(pipeline.trace([r.fields for r in rows], [r.id for r in rows]))
+        traced = event_loop.run(pipeline.trace([r.fields for r in rows], [r.id for r in rows]))
         for i, (case, _, prediction) in zip(part, traced, strict=True):
             self._found[name][i] = (case, prediction)
             self.tally.add(prediction)
@@ -473,7 +474,7 @@ def _about(
         "variants": {
             c.name: {
                 "source": c.variant.source,
-                "options": {k: _plain(v) for k, v in c.variant.options.items()},
+                "options": plain(c.variant.options),
                 "templates": c.templates,
                 "engine": c.pipeline.engine.spec,
                 "fingerprint": c.pipeline.engine.fingerprint,
@@ -482,9 +483,3 @@ def _about(
             for c in variants
         },
     }
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    return value if value is None or isinstance(value, str | int | float | bool) else str(value)

@@ -15,7 +15,7 @@ from ecomfs.batch.input import Columns, Selection
 from ecomfs.batch.journal import Journal, row_key
 from ecomfs.batch.output import journal_path
 from ecomfs.batch.runlog import last_rate
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 from ecomfs.engine.cached import CachedEngine
 from ecomfs.errors import ConfigError
 from ecomfs.io import IdTracker, TableReader
@@ -295,11 +295,13 @@ def plan_fit(pipeline: Pipeline, readings: int, seed: int) -> FitCost:
         return FitCost()
     examples = sample_queries(pipeline.retriever.examples, readings, seed)
     cases = pipeline.prepare(
-        [e.fields for e in examples], [e.id for e in examples],
-        exclude_ids=[{e.id} for e in examples], leave_self_out=True,
-    )  # fmt: skip
+        [e.fields for e in examples],
+        [e.id for e in examples],
+        exclude_ids=[{e.id} for e in examples],
+        leave_self_out=True,
+    )
     prompted = [case for case in cases if case.prompt is not None]
-    known = aio.run(_known(pipeline, prompted))
+    known = event_loop.run(_known(pipeline, prompted))
     to_ask = [case for case, there in zip(prompted, known, strict=True) if not there]
     tokens = None if pipeline.engine.tokenizer is None else sum(map(_tokens, to_ask))
     return FitCost(len(prompted), sum(known), tokens)
@@ -321,7 +323,7 @@ def _plan(
 ) -> RunPlan:
     cases = pipeline.prepare(found.sample, [str(i) for i in range(len(found.sample))])
     prompted = [case for case in cases if case.prompt is not None and not case.skipped]
-    known = aio.run(_known(pipeline, prompted))
+    known = event_loop.run(_known(pipeline, prompted))
     to_ask = [case for case, there in zip(prompted, known, strict=True) if not there]
     whole = len(found.sample) == found.new
     bad = _share_of(len(cases) - len(prompted), len(cases), found.new, whole)
@@ -467,9 +469,9 @@ def _rate(pipeline: Pipeline, cases: Sequence[RowState], probe: int) -> tuple[fl
         picked = list(cases[:: max(1, len(cases) // (2 * probe))])[: 2 * probe]
         warm, timed = picked[: len(picked) // 2], picked[len(picked) // 2 :]
         if warm:
-            aio.run(pipeline.answer(warm))
+            event_loop.run(pipeline.answer(warm))
         started = time.perf_counter()
-        aio.run(pipeline.answer(timed))
+        event_loop.run(pipeline.answer(timed))
         work = len(timed) if pipeline.engine.tokenizer is None else sum(map(_tokens, timed))
         return work / (time.perf_counter() - started), f"a probe of {len(timed)} rows"
     tokens = pipeline.engine.tokenizer is not None
@@ -480,9 +482,19 @@ def _rate(pipeline: Pipeline, cases: Sequence[RowState], probe: int) -> tuple[fl
 
 
 _SUMS = (
-    "rows", "left_out", "unusable", "copies", "journaled", "remembered", "asked", "prompt_tokens",
-    "answer_tokens", "sampled", "seconds", "cost",
-)  # fmt: skip
+    "rows",
+    "left_out",
+    "unusable",
+    "copies",
+    "journaled",
+    "remembered",
+    "asked",
+    "prompt_tokens",
+    "answer_tokens",
+    "sampled",
+    "seconds",
+    "cost",
+)
 
 
 def add_plans(plans: Sequence[RunPlan]) -> RunPlan:

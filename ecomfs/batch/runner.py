@@ -24,7 +24,7 @@ from typing import Any, Protocol, Self
 from ecomfs.batch.identity import Identity, pipeline_identity
 from ecomfs.batch.input import Feed, RowBlock, Watermark
 from ecomfs.batch.journal import Entry, Journal, pack
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 from ecomfs.core.progress import READING, Progress
 from ecomfs.engine.cached import CachedEngine
 from ecomfs.errors import EngineError
@@ -515,4 +515,4 @@ class LocalScorer:
 
     def answer(self, *arguments: Any, **options: Any) -> None:
         """See :meth:`RowScorer.answer`."""
-        aio.run(Runner(self._pipeline, *arguments, **options).run())
+        event_loop.run(Runner(self._pipeline, *arguments, **options).run())

@@ -14,7 +14,6 @@ from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
-from ecomfs.batch.garbage import patient_collector
 from ecomfs.batch.identity import Identity, differences, run_identity
 from ecomfs.batch.input import CHUNK_ROWS, Feed, Selection, find_columns, read_marks
 from ecomfs.batch.journal import Journal, drop_journal
@@ -155,7 +154,6 @@ def score_table(
         Journal(journal_path(job.base)) as journal,
         Stop(on_stop) as stop,
         _kept(journal),
-        patient_collector(),
         showing(progress) as report,
     ):
         identity = run_identity(job.source, scorer.identity, columns, selection, input_encoding)
@@ -177,17 +175,30 @@ def score_table(
         tally.report(report)
         with closing(Feed(reader, selected, columns.fields, card, journal)) as feed:
             scorer.answer(
-                feed, journal, tally, stop, block_rows=chunk_rows,
-                stages=gold_column is not None, on_progress=on_commit,
-            )  # fmt: skip
+                feed,
+                journal,
+                tally,
+                stop,
+                block_rows=chunk_rows,
+                stages=gold_column is not None,
+                on_progress=on_commit,
+            )
         check()
         report(WRITING)
         with span("merge", rows=selected.kept):
             result = write_output(
-                job, TableReader(job.source, encoding=input_encoding), columns, card,
-                scorer.space, journal, again, tally,
-                probabilities=probabilities, encoding=encoding, check=check,
-            )  # fmt: skip
+                job,
+                TableReader(job.source, encoding=input_encoding),
+                columns,
+                card,
+                scorer.space,
+                journal,
+                again,
+                tally,
+                probabilities=probabilities,
+                encoding=encoding,
+                check=check,
+            )
         tally.progress, tally.seconds = 1.0, time.monotonic() - started
         if not keep_journal:
             journal.remove()

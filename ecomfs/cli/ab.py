@@ -123,18 +123,34 @@ def ab(
     check_targets(json_path, output, folder=report)
     check_page(output, report_language)
     design = Design(
-        primary=primary, margin=margin, alpha=alpha, sequential=sequential, every=every,
-        failed_as_wrong=failed_as_wrong, seed=seed,
-    )  # fmt: skip
+        primary=primary,
+        margin=margin,
+        alpha=alpha,
+        sequential=sequential,
+        every=every,
+        failed_as_wrong=failed_as_wrong,
+        seed=seed,
+    )
     if from_log is not None:
         _refuse(
-            "with --from-log", templates=templates, variant=variant, data=data, examples=examples,
-            sequential=sequential or None, limit=limit,
-        )  # fmt: skip
+            "with --from-log",
+            templates=templates,
+            variant=variant,
+            data=data,
+            examples=examples,
+            sequential=sequential or None,
+            limit=limit,
+        )
         found = _from_log(
-            from_log, _needed(gold, "--gold"), task, design, id_column, label_column, slices or (),
+            from_log,
+            _needed(gold, "--gold"),
+            task,
+            design,
+            id_column,
+            label_column,
+            slices or (),
             input_encoding,
-        )  # fmt: skip
+        )
         title = f"Variants in use: {found.about['task']}"
     else:
         _refuse("without --from-log", gold=gold)
@@ -143,17 +159,29 @@ def ab(
 
         variants = read_variants(templates or (), variant or ())
         labelled = g.Labelled(
-            task=_needed(task, "--task"), examples=_needed(examples, "--examples"),
-            pool_name=pool_name, label_column=pool_label_column or label_column, field=field,
-            synthetic=synthetic, seed=seed, input_encoding=input_encoding,
-        )  # fmt: skip
+            task=_needed(task, "--task"),
+            examples=_needed(examples, "--examples"),
+            pool_name=pool_name,
+            label_column=pool_label_column or label_column,
+            field=field,
+            synthetic=synthetic,
+            seed=seed,
+            input_encoding=input_encoding,
+        )
         table = _needed(data, "--data")
         name, fields = labelled.task, labelled.fields
         card, full = labelled.load()
         test = read_test_rows(
-            table, card, full, fields=fields, label_column=label_column, id_column=id_column,
-            slice_columns=slices or (), limit=limit, encoding=input_encoding,
-        )  # fmt: skip
+            table,
+            card,
+            full,
+            fields=fields,
+            label_column=label_column,
+            id_column=id_column,
+            slice_columns=slices or (),
+            limit=limit,
+            encoding=input_encoding,
+        )
         common = g.options(labelled, reading, fitting)
         check_variants(variants, common, card, name)
         if not quiet:
@@ -224,9 +252,13 @@ def _from_log(
     log = read_log(path)
     card = load_task(task or log.starts[-1].task)
     labels = read_gold(
-        gold, card, id_column=id_column, label_column=label_column, slice_columns=slices,
+        gold,
+        card,
+        id_column=id_column,
+        label_column=label_column,
+        slice_columns=slices,
         encoding=encoding,
-    )  # fmt: skip
+    )
     return compare_log(log, labels, card, design, where=gold.name)
 
 

@@ -85,10 +85,13 @@ def answering(
     phases(f"{LOADING} and {FITTING} in the actors")
     served = reading.engine.startswith(_SERVED)
     scorer = RayScorer(
-        build, address=cluster.ray_address or None, actors=cluster.actors,
+        build,
+        address=cluster.ray_address or None,
+        actors=cluster.actors,
         gpus=0 if served else None,
-        partition_rows=cluster.partition_rows or PARTITION_ROWS, on_event=note,
-    )  # fmt: skip
+        partition_rows=cluster.partition_rows or PARTITION_ROWS,
+        on_event=note,
+    )
     with scorer as by:
         yield Answering(by, by.facts.k, by.facts.spec, partial(by.call, systems))
 

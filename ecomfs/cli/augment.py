@@ -84,7 +84,7 @@ def augment(
     """
     from ecomfs.cli.prepare import check_targets
     from ecomfs.cli.present_augment import finish, say_left_out, told
-    from ecomfs.core import aio
+    from ecomfs.core import event_loop
     from ecomfs.engine.shared import shared_engine
     from ecomfs.io import is_stream
     from ecomfs.prepare.augment import (
@@ -103,9 +103,14 @@ def augment(
     policy = FilterPolicy(confidence=confidence, near=near)
     settings = RewriteSettings(r.temperature, seed, r.attempts, r.generations, r.max_tokens)
     labelled = g.Labelled(
-        task=task, examples=[source], pool_name=pool_name, label_column=label_column, field=field,
-        seed=seed, input_encoding=input_encoding,
-    )  # fmt: skip
+        task=task,
+        examples=[source],
+        pool_name=pool_name,
+        label_column=label_column,
+        field=field,
+        seed=seed,
+        input_encoding=input_encoding,
+    )
     card, pool = labelled.load(id_column=id_column)
     # Everything that can be wrong without a model is found before one is loaded.
     borrows = borrowing.borrow is not None
@@ -123,10 +128,8 @@ def augment(
     needs = _still_missing(plan.needs, results)
     if r.rewrite and needs and not any(result.error for result in results):
         writer = clf.engine_ if r.writer is None else shared_engine(r.writer)
-        anew = rewrite(
-            checks, writer, needs, plan.field or "", settings, prompts, on_round=told
-        )  # fmt: skip
-        results.append(aio.run(anew))
+        anew = rewrite(checks, writer, needs, plan.field or "", settings, prompts, on_round=told)
+        results.append(event_loop.run(anew))
     finish(clf.pipeline_, pool, results, plan.needs, output, rejected, report)
 
 
@@ -157,9 +160,11 @@ def _plan(
         if only:
             raise ConfigError("--label without --target or --share", hint="say how many it needs")
         rewrites = False  # borrow whatever fits
-    needs = rare_labels(pool, space, target=target, share=share, only=only or ()) if (
-        target is not None or share is not None
-    ) else []  # fmt: skip
+    needs = (
+        rare_labels(pool, space, target=target, share=share, only=only or ())
+        if (target is not None or share is not None)
+        else []
+    )
     if not rewrites and not borrows:
         raise ConfigError("--no-rewrite without --borrow", hint="then there is nothing to do")
     texts = [spec.name for spec in card.fields if spec.kind == "text"]

@@ -36,10 +36,12 @@ class Lent:
 
     def borrow(self, checks: CandidateFilter, needs: list[RareLabel] | None) -> Augmented:
         """CandidateFilter them; those that pass are kept, up to what is needed (``None``: all)."""
-        from ecomfs.core import aio
+        from ecomfs.core import event_loop
         from ecomfs.prepare.augment import borrow
 
-        return aio.run(borrow(checks, self.examples, self.labels, self.fields, self.origin, needs))
+        return event_loop.run(
+            borrow(checks, self.examples, self.labels, self.fields, self.origin, needs)
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,18 +12,18 @@ def check(engine: o.Engine = "auto") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ecomfs.core import aio
+    from ecomfs.core import event_loop
     from ecomfs.engine.canary import canary_each
     from ecomfs.engine.factory import open_engine
-    from ecomfs.engine.shared import concede
+    from ecomfs.engine.shared import drop_lacking
     from ecomfs.readout import steps
 
     opened = open_engine(engine)
     try:
-        reports = aio.run(canary_each(opened))
-        concede(opened, reports)
+        reports = event_loop.run(canary_each(opened))
+        drop_lacking(opened, reports)
     finally:
-        aio.run(opened.aclose())
+        event_loop.run(opened.aclose())
     console = Console()
     can = opened.capabilities
     console.print(

@@ -66,8 +66,10 @@ class Fitting:
     def options(self) -> dict[str, Any]:
         """As the classifier calls them."""
         return {
-            "calibration_size": self.calibrate, "fusion": self.fusion, "profile": self.profile,
-        }  # fmt: skip
+            "calibration_size": self.calibrate,
+            "fusion": self.fusion,
+            "profile": self.profile,
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,8 +66,10 @@ def new_task(
     print(f"{len(labels)} rows, {len(draft.labels)} labels, {len(columns)} columns: {target}")
     for label, others in draft.aliases.items():
         also = ", ".join(map(repr, others))
-        print(f"note: {also} counts as the label {label!r} (aliases); give it an entry of its own "
-              "if it is another label")  # fmt: skip
+        print(
+            f"note: {also} counts as the label {label!r} (aliases); give it an entry of its own "
+            "if it is another label"
+        )
     print(
         f"answer the {draft.questions} questions in {target / 'task.yaml'}, "
         f"then run: ecomfs lint-task {target}"

@@ -85,23 +85,39 @@ def plan(
     numbers: dict[str, str] = {}
     for job in known.jobs:
         columns = find_columns(
-            job.source, known.card, fields=labelled.fields, id_column=table.id_column,
-            gold_column=table.gold, encoding=labelled.input_encoding,
-        )  # fmt: skip
+            job.source,
+            known.card,
+            fields=labelled.fields,
+            id_column=table.id_column,
+            gold_column=table.gold,
+            encoding=labelled.input_encoding,
+        )
         reader = TableReader(job.source, encoding=labelled.input_encoding)
         columns = replace(columns, fields=read_marks(columns.fields, pipeline.card, reader))
         numbers |= columns.fields.conventions(pipeline.card)
         numbers |= known.selection.checked(reader).numbers
         identity = run_identity(
-            job.source, pipeline_identity(pipeline), columns, known.selection,
+            job.source,
+            pipeline_identity(pipeline),
+            columns,
+            known.selection,
             labelled.input_encoding,
-        )  # fmt: skip
+        )
         found = plan_table(
-            job.source, job.base, pipeline, columns, known.selection, identity,
-            prices=prices, probe=0 if plans else probe, block_size=block_size,
-            max_prompts=prompts, seed=labelled.seed, readings=0 if plans else readings,
+            job.source,
+            job.base,
+            pipeline,
+            columns,
+            known.selection,
+            identity,
+            prices=prices,
+            probe=0 if plans else probe,
+            block_size=block_size,
+            max_prompts=prompts,
+            seed=labelled.seed,
+            readings=0 if plans else readings,
             encoding=labelled.input_encoding,
-        )  # fmt: skip
+        )
         plans.append(found)
     shown = Shown(title=f"{len(plans)} input(s) · {pipeline.engine.spec}", show_header=False)
     if pipeline.retriever is not None:

@@ -74,11 +74,22 @@ def clean(
     removed = base.with_name(f"{base.stem}.removed.csv")
     check_targets([source, *([test] if test else [])], [output, removed, report])
     policy = _policy(
-        unicode=unicode, html=html, emoji=emoji, mojibake=mojibake, labels=labels,
-        max_chars=max_chars, near_threshold=near_threshold, empty=empty, over_long=over_long,
-        unlabelled=unlabelled, duplicate=duplicate, near_duplicate=near_duplicate,
-        conflict=conflict, leak=leak, near_leak=near_leak,
-    )  # fmt: skip
+        unicode=unicode,
+        html=html,
+        emoji=emoji,
+        mojibake=mojibake,
+        labels=labels,
+        max_chars=max_chars,
+        near_threshold=near_threshold,
+        empty=empty,
+        over_long=over_long,
+        unlabelled=unlabelled,
+        duplicate=duplicate,
+        near_duplicate=near_duplicate,
+        conflict=conflict,
+        leak=leak,
+        near_leak=near_leak,
+    )
     needed = [name for name in (*text_column, label_column, id_column) if name is not None]
     for path, names in ((source, needed), *([(test, text_column)] if test else [])):
         how = _how(path, input_encoding)
@@ -102,8 +113,10 @@ def clean(
         write_json(report, result.report.to_dict())
     print(result.report)
     for told, rows in Counter(f.detail for f in result.report if f.kind == "label").items():
-        print(f"note: label {told} now, in {rows} row{'s' if rows > 1 else ''} "
-              "(--no-labels keeps both)")  # fmt: skip
+        print(
+            f"note: label {told} now, in {rows} row{'s' if rows > 1 else ''} "
+            "(--no-labels keeps both)"
+        )
     print(f"wrote {output} and {removed}")
 
 

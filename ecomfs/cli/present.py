@@ -185,8 +185,9 @@ def metrics_table(
     if abstains:
         console.print(
             "a row that abstained counts as wrong, but for the precision among the answered",
-            highlight=False, soft_wrap=True,
-        )  # fmt: skip
+            highlight=False,
+            soft_wrap=True,
+        )
     if notes:
         for text, places in said.items():
             named = "; ".join(

@@ -149,9 +149,14 @@ def _print_flips(
             row.append(changed.get(id_, row[0]))
     ordered = sorted(flipped.values(), key=lambda f: rank[f.kind])
     out = Table(
-        "id", "text", "gold", *(escape(s.name) for s in systems), "",
-        title=f"{len(flipped)} rows changed their answer", title_justify="left",
-    )  # fmt: skip
+        "id",
+        "text",
+        "gold",
+        *(escape(s.name) for s in systems),
+        "",
+        title=f"{len(flipped)} rows changed their answer",
+        title_justify="left",
+    )
     for flip in ordered[: max(show, 0)]:
         text = " ".join(flip.extra_a.get("text", "").split())
         short = text if len(text) <= 60 else text[:59] + "…"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from ecomfs.core.progress import Nothing, Phases, display
+from ecomfs.core.progress import Display, Phases, display
 
 clock = time.monotonic
 _began: float | None = None
@@ -26,7 +26,7 @@ def show(phase: str, *, quiet: bool = False) -> Phases:
         phase: the first one.
     """
     global _shown
-    _shown = Phases(Nothing() if quiet else display(), started=_began, clock=clock)
+    _shown = Phases(Display() if quiet else display(), started=_began, clock=clock)
     _shown(phase)
     return _shown
 

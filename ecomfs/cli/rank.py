@@ -22,8 +22,16 @@ if TYPE_CHECKING:
     from ecomfs.types import Prediction
 
 COLUMNS = (
-    "rank", "score", "status", "suggestion", "prediction_set", "novelty", "source", "error", "note",
-)  # fmt: skip
+    "rank",
+    "score",
+    "status",
+    "suggestion",
+    "prediction_set",
+    "novelty",
+    "source",
+    "error",
+    "note",
+)
 TOP = 10
 
 
@@ -108,9 +116,15 @@ def rank(
     tables = pairs = None
     if source is not None and group is not None:
         pairs = read_pairs(
-            source, card, group=group, gold=gold, unit=resample, fields=fields, limit=limit,
+            source,
+            card,
+            group=group,
+            gold=gold,
+            unit=resample,
+            fields=fields,
+            limit=limit,
             encoding=labelled.input_encoding,
-        )  # fmt: skip
+        )
     elif user is not None and items is not None:
         tables = read_users_and_items(
             card,
@@ -131,15 +145,13 @@ def rank(
         clf.fit(shown, progress=phases)
     phases.clear()
     if plan:
-        _plan(
-            clf.pipeline_, pairs, tables, keep_seen, readings, probe, labelled.seed, phases
-        )  # fmt: skip
+        _plan(clf.pipeline_, pairs, tables, keep_seen, readings, probe, labelled.seed, phases)
         return
     g.tell(g.Promises(), clf)
     if pairs is not None:
         _pairs(
             clf.pipeline_, pairs, target, label, top, str(group), len(pool), labelled.seed, phases
-        )  # fmt: skip
+        )
     if tables is not None:
         users, catalogue = tables
         how = {"positive": label, "top": TOP if top is None else top, "keep_seen": keep_seen}
@@ -213,8 +225,12 @@ def _catalogue(
     _said(
         f"{len(users)} users × {len(catalogue.items)} items: {counts['candidates']} pairs read"
         f"{left_out}",
-        counts["failed"], pipeline, how["positive"], n_examples, target,
-    )  # fmt: skip
+        counts["failed"],
+        pipeline,
+        how["positive"],
+        n_examples,
+        target,
+    )
 
 
 def _pairs(
@@ -244,8 +260,12 @@ def _pairs(
     phases.clear()
     _said(
         f"{len(pairs.rows)} rows in {len(set(pairs.lists))} lists by {group!r}",
-        scores.count(None), pipeline, positive, n_examples, target,
-    )  # fmt: skip
+        scores.count(None),
+        pipeline,
+        positive,
+        n_examples,
+        target,
+    )
     if pairs.truth is not None:
         truth = [pipeline.space.true_label(text) for text in pairs.truth]
         if unheard_of := strangers(truth, pipeline.space):
@@ -285,9 +305,7 @@ def _plan(
             unusable += sum(bool(item.error) for item in items)
             rows += [pair_row(card, user, item) for item in items if not item.error]
     phases("counting tokens")
-    found = plan_rows(
-        pipeline, rows, unusable=unusable, probe=probe, seed=seed, readings=readings
-    )  # fmt: skip
+    found = plan_rows(pipeline, rows, unusable=unusable, probe=probe, seed=seed, readings=readings)
     phases.clear()
     shown = Table(title=f"pairs · {pipeline.engine.spec}", show_header=False)
     if left_out:

@@ -139,9 +139,13 @@ def check(sources: list[str], table: Table, labelled: g.MaybeLabelled) -> Checke
         reader = TableReader(job.source, encoding=labelled.input_encoding)
         selection.checked(reader)
         columns = find_columns(
-            job.source, card, fields=labelled.fields, id_column=table.id_column,
-            gold_column=table.gold, reader=reader,
-        )  # fmt: skip
+            job.source,
+            card,
+            fields=labelled.fields,
+            id_column=table.id_column,
+            gold_column=table.gold,
+            reader=reader,
+        )
         read_marks(columns.fields, card.with_rendering(marked), reader)
     return Checked(card, pool, selection, jobs)
 

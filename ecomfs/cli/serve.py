@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ecomfs.core.progress import Phases
     from ecomfs.engine.protocol import Engine
     from ecomfs.pool import Pool
-    from ecomfs.serve import Arms
+    from ecomfs.serve import SplitService
     from ecomfs.task import TaskCard
     from ecomfs.types import Example
 
@@ -62,7 +62,7 @@ def serve(
     from rich.console import Console
 
     from ecomfs.ab import TrafficLog
-    from ecomfs.core import aio
+    from ecomfs.core import event_loop
     from ecomfs.errors import ConfigError
     from ecomfs.estimators import FewShotClassifier
 
@@ -85,7 +85,7 @@ def serve(
         card, pool = labelled.load(id_column=id_column)
         task = labelled.task
         options = g.options(labelled, reading, fitting, promises)
-        served: FewShotClassifier | Arms
+        served: FewShotClassifier | SplitService
         variants = _variants(variant, options, card, task) if variant else []
         traffic = None if log is None else stack.enter_context(closing(TrafficLog(log)))
         examples = stack.enter_context(labelled.to_fit(pool))
@@ -121,7 +121,7 @@ def serve(
             )
         finally:
             for each in {id(e): e for e in engines}.values():
-                aio.run(each.aclose())
+                event_loop.run(each.aclose())
 
 
 def _variants(
@@ -144,19 +144,21 @@ def _split(
     log: TrafficLog,
     seed: int,
     phases: Phases,
-) -> tuple[Arms, list[Engine], str]:
+) -> tuple[SplitService, list[Engine], str]:
     """The variants behind one service, their engines, and a line about the split."""
     from ecomfs.ab import TrafficSplit, fit_variants
-    from ecomfs.serve import Arms
+    from ecomfs.serve import SplitService
 
     contenders = fit_variants(variants, options, task, labelled, progress=phases)
     phases.clear()
     for contender in contenders:
         g.tell(promises, contender.classifier)
     split = TrafficSplit({v.name: v.weight for v in variants}, seed)
-    arms = Arms(
-        {c.name: c.classifier for c in contenders}, split, log,
+    arms = SplitService(
+        {c.name: c.classifier for c in contenders},
+        split,
+        log,
         sources={v.name: v.source for v in variants},
-    )  # fmt: skip
+    )
     told = ", ".join(f"{name} {share:.0%}" for name, share in split.shares.items())
     return arms, [c.classifier.engine_ for c in contenders], f"\nsplit: {told}; log {log.path}"

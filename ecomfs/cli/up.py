@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from ecomfs.engine.vllm.up import VllmServer
+    from ecomfs.engine.vllm.server import VllmServer
 
 
 def up(
@@ -30,7 +30,7 @@ def up(
     """Start a vLLM server on this machine, wait until it is ready, and keep it until Ctrl-C."""
     from rich.console import Console
 
-    from ecomfs.engine.vllm.up import serve_foreground
+    from ecomfs.engine.vllm.server import serve_foreground
 
     console = Console(stderr=True)
     with console.status("starting vLLM …") as status:

@@ -1,9 +1,4 @@
-"""The HTTP client.
-
-client.py     the classifier's verbs
-wire.py       rows and predictions as JSON
-transport.py  one request: connection, retries, errors as exceptions
-"""
+"""The client of ``ecomfs serve``: rows go in over HTTP, predictions come out."""
 
 from ecomfs.client.client import Client
 

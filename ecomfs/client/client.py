@@ -1,22 +1,30 @@
-"""The HTTP client: the classifier's verbs, spoken to an ``ecomfs serve`` elsewhere."""
+"""The client of ``ecomfs serve``, with the methods of the local classifier."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import weakref
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
+import aiohttp
 import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs.client import wire
-from ecomfs.client.transport import WRONG_SERVER, Transport, close_soon
-from ecomfs.core import aio
-from ecomfs.errors import ConfigError, EngineResponseError, InputError
+from ecomfs.core import event_loop
+from ecomfs.core.http import HttpClient
+from ecomfs.core.retry import permanent, retrying
+from ecomfs.errors import (
+    ConfigError,
+    EngineResponseError,
+    EngineTimeoutError,
+    EngineUnavailableError,
+    InputError,
+    ServerStatusError,
+)
 from ecomfs.types import Prediction, Row
 
 if TYPE_CHECKING:
@@ -24,36 +32,51 @@ if TYPE_CHECKING:
 
     from ecomfs.pipeline import Explanation
 
-T = TypeVar("T")
 REQUEST_ROWS = 64
-"""Rows a request: enough to keep a server busy, few enough to be answered before the time-out."""
+"""Rows per request: enough to keep a server busy, few enough to be answered in time."""
+_FIRST_PAUSE = 0.25  # seconds before the first repetition
 
 
 class Client:
-    """A served classifier.
+    """A classifier served by ``ecomfs serve``.
 
-    Args:
-        url: where ``ecomfs serve`` runs.
-        api_key: its key, if it has one; the environment's ``ECOMFS_API_KEY`` by default.
-        timeout: seconds one request may take.
-        retries: how often a busy or restarting service (503, 502, 429, a reset connection) is
-            tried again, with growing pauses or the one it asks for.
-        concurrency: requests at once.
+    Connections open at first use; :meth:`close` (or a ``with`` block) ends them.
 
-    Connections open at first use; ``close`` (or a ``with`` block) ends them.
+    Parameters
+    ----------
+    url : str
+        Where ``ecomfs serve`` runs.
+    api_key : str, optional
+        Its key, if it has one; default ``$ECOMFS_API_KEY``.
+    timeout : float
+        Seconds one request may take.
+    retries : int
+        How often a request is repeated while the service is busy or restarting (429, 502, 503, a
+        broken connection), with growing pauses or the one it asks for (at most a minute).
+    concurrency : int
+        Requests in flight.
 
-    Raises:
-        ConfigError: the URL is not one, or the key is refused.
-        InputError: the rows are not rows of the served task, as the local classifier says it.
-        EngineUnavailableError: nothing answers there, or the model behind it does not.
-        EngineTimeoutError: no answer within ``timeout``.
-        EngineResponseError: something else than ecomfs answers there.
+    Raises
+    ------
+    ConfigError
+        The URL is invalid, or the key is refused.
+    InputError
+        The rows are not rows of the served task; same class and message as from the local
+        classifier.
+    EngineUnavailableError
+        Nothing answers there, or the model behind it does not.
+    EngineTimeoutError
+        No answer within ``timeout``.
+    EngineResponseError
+        The server is not ``ecomfs serve``.
 
-    Example::
-
-        with Client("http://127.0.0.1:8080") as client:
-            client.predict(["Stopped working within a week"])
-            client.explain("Stopped working within a week")
+    Examples
+    --------
+    >>> with Client("http://127.0.0.1:8080") as client:                  # doctest: +SKIP
+    ...     client.predict(["Stopped working within a week"])
+    array(['negative'], dtype=object)
+    >>> Client("http://127.0.0.1:8080/")
+    Client('http://127.0.0.1:8080')
     """
 
     def __init__(
@@ -71,12 +94,15 @@ class Client:
         if concurrency < 1 or retries < 0 or timeout <= 0:
             raise ConfigError("concurrency, retries or timeout out of range")
         self.url = url.rstrip("/")
-        key = api_key or os.environ.get("ECOMFS_API_KEY") or None
-        self._transport = Transport(self.url, key, timeout=timeout, retries=retries)
+        self._http = HttpClient(
+            api_key=api_key or os.environ.get("ECOMFS_API_KEY") or None,
+            timeout=timeout,
+            start_hint="start it with: ecomfs serve --task TASK --examples POOL.csv",
+            slow_hint="send fewer rows at once, or raise timeout=",
+        )
+        self._attempts = retries + 1
         self._slots = asyncio.Semaphore(concurrency)
         self._health: dict[str, Any] | None = None
-        # A client that is dropped without close must not leave its connections behind.
-        self._finalizer = weakref.finalize(self, close_soon, self._transport)
 
     def classify(
         self,
@@ -84,7 +110,7 @@ class Client:
         ids: Sequence[str] | None = None,
     ) -> list[Prediction]:
         """One :class:`~ecomfs.types.Prediction` a row, in order; any number of rows."""
-        return aio.run(self._classify(X, ids))
+        return event_loop.run(self._classify(X, ids))
 
     async def aclassify(
         self,
@@ -92,7 +118,7 @@ class Client:
         ids: Sequence[str] | None = None,
     ) -> list[Prediction]:
         """:meth:`classify` for callers that have an event loop (any)."""
-        return await self._bridge(self._classify(X, ids))
+        return await event_loop.run_async(self._classify(X, ids))
 
     def predict(self, X: pd.DataFrame | Iterable[Any]) -> NDArray[Any]:  # noqa: N803
         """Labels, shape (n,), dtype object; ``None`` for rows without one."""
@@ -115,25 +141,25 @@ class Client:
         """How one row is answered: demonstrations, prompt, reading, prediction."""
         [encoded] = wire.encode_rows([row])
         body = b'{"row":' + encoded + b"}"
-        answer = aio.run(self._transport.request("POST", "/v1/explain", body))
+        answer = event_loop.run(self._request("POST", "/v1/explain", body))
         return wire.explanation(answer, self.url)
 
     @property
     def classes_(self) -> NDArray[Any]:
-        """Labels, sorted; asked for once."""
+        """Labels, sorted; requested once."""
         return np.array(sorted(self._known()["labels"]), dtype=object)
 
     def health(self) -> dict[str, Any]:
         """What is served now: task, labels, engine, pool size and version, limits."""
-        return aio.run(self._ask_health())
+        return event_loop.run(self._ask_health())
 
     def close(self) -> None:
         """Close the connections; closing twice is fine, using it again opens new ones."""
-        aio.run(self._transport.close())
+        event_loop.run(self._http.close())
 
     async def aclose(self) -> None:
         """:meth:`close` for callers that have an event loop."""
-        await self._bridge(self._transport.close())
+        await event_loop.run_async(self._http.close())
 
     def __enter__(self) -> Self:
         return self
@@ -160,19 +186,35 @@ class Client:
     def __repr__(self) -> str:
         return f"Client({self.url!r})"  # never the key
 
-    @staticmethod
-    async def _bridge(work: Coroutine[Any, Any, T]) -> T:
-        """Connections belong to the background loop, whatever loop the caller has."""
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, aio.loop()))
+    async def _request(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
+        """The JSON object of a response; requests are repeated while the service is busy or
+        restarting."""
+
+        async def once() -> dict[str, Any]:
+            try:
+                return wire.checked(await self._http.request(method, self.url, path, body))
+            except (EngineTimeoutError, EngineUnavailableError) as error:
+                cause = error.__cause__
+                cut = isinstance(cause, aiohttp.ClientError)
+                if not cut or isinstance(cause, aiohttp.ClientConnectorError):
+                    permanent(error)  # another try would take as long, or find nothing again
+                raise
+
+        try:
+            return await retrying(
+                once, attempts=self._attempts, base=_FIRST_PAUSE, sleep=asyncio.sleep
+            )
+        except ServerStatusError as error:
+            raise EngineUnavailableError(error.message, hint="try again later") from error
 
     def _known(self) -> dict[str, Any]:
         return self._health if self._health is not None else self.health()
 
     async def _ask_health(self) -> dict[str, Any]:
-        answer = await self._transport.request("GET", "/healthz")
+        answer = await self._request("GET", "/healthz")
         if not {"labels", "max_rows", "max_body_bytes"} <= answer.keys():
             raise EngineResponseError(
-                f"{self.url}: /healthz is not that of ecomfs serve", hint=WRONG_SERVER
+                f"{self.url}: /healthz is not that of ecomfs serve", hint=wire.WRONG_SERVER
             )
         self._health = answer
         return answer
@@ -196,7 +238,7 @@ class Client:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._ask(request)) for request in wanted]
         except BaseExceptionGroup as errors:
-            # One cause is enough for a person; the others were cancelled or say the same.
+            # One cause is enough: the others were cancelled or have the same cause.
             raise errors.exceptions[0] from None
         return [prediction for task in tasks for prediction in task.result()]
 
@@ -204,8 +246,8 @@ class Client:
         if isinstance(request, Prediction):
             return [request]
         async with self._slots:
-            answer = await self._transport.request("POST", "/v1/classify", request.body)
+            answer = await self._request("POST", "/v1/classify", request.body)
         found = wire.predictions(answer, request.ids, self.url)
         if self._health is not None:
-            self._health["labels"] = answer["labels"]  # a new pool may have brought new ones
+            self._health["labels"] = answer["labels"]  # a new pool version may have new ones
         return found

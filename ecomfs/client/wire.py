@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from ecomfs.errors import EngineResponseError, RowError
-from ecomfs.task import as_items, is_missing
+from ecomfs import errors
+from ecomfs.core.http import Response
+from ecomfs.core.json import plain
+from ecomfs.core.retry import permanent
+from ecomfs.errors import ConfigError, EngineError, EngineResponseError, InputError, RowError
+from ecomfs.task import as_items
 from ecomfs.types import Demonstration, Example, Posterior, Prediction, Prompt, Status, TemplateRef
 
 if TYPE_CHECKING:
     from ecomfs.pipeline import Explanation
 
+WRONG_SERVER = "is this the address of an ecomfs serve?"
+_BUSY = (429, 502, 503)
 _ENVELOPE = 64  # bytes of a body besides its rows and ids
 
 
@@ -48,26 +53,11 @@ def encode_rows(rows: Any) -> list[bytes]:
 
 def _encode(item: Any, names: Iterable[str]) -> bytes:
     if isinstance(item, dict):
-        value: Any = {name: _plain(item.get(name)) for name in names}
+        value: Any = {name: plain(item.get(name)) for name in names}
     else:
         value = "" if item is None else item
-    # Half a surrogate pair is the service's to refuse: it can name the row.
+    # The service refuses half a surrogate pair, with the number of the row.
     return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON says it; what JSON has no word for becomes its text."""
-    if isinstance(value, np.generic | np.ndarray):
-        value = value.tolist()
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    if is_missing(value):
-        return None
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
-    return value if isinstance(value, str | bool | int) else str(value)
 
 
 def requests(
@@ -112,11 +102,52 @@ def requests(
     return out
 
 
+def checked(response: Response) -> dict[str, Any]:
+    """The JSON object of a response.
+
+    Raises:
+        EcomfsError: see :class:`ecomfs.client.Client`.
+    """
+    url, status = response.url, response.status
+    kind = response.headers.get("Content-Type", "").partition(";")[0]
+    answer = response.json_object() if "json" in kind else None
+    if status == 200 and answer is not None:
+        return answer
+    detail = str((answer or {}).get("detail", "")) or f"HTTP {status}"
+    hint = str((answer or {}).get("hint", ""))
+    if status in _BUSY:
+        raise response.retryable_error(f"{url}: {detail}")
+    if status in (401, 403):
+        raise ConfigError(
+            f"{url}: wrong or missing API key", hint="give api_key=, or set ECOMFS_API_KEY"
+        )
+    if answer is None or "detail" not in answer or status in (404, 405):
+        raise permanent(EngineResponseError(f"{url}: HTTP {status}, {kind}", hint=WRONG_SERVER))
+    if 400 <= status < 500:
+        raise _input_error(str(answer.get("type", "")))(detail, hint=hint)
+    raise EngineError(f"{url}: {detail}", hint=hint)
+
+
+def _input_error(uri: str) -> type[InputError]:
+    """The exception class a problem type names, so that an error is the same near and far.
+
+    >>> [_input_error(u).__name__ for u in ("urn:ecomfs:error:unknown-label", "about:blank")]
+    ['UnknownLabelError', 'InputError']
+    """
+    found = re.fullmatch(r"urn:ecomfs:error:([a-z-]+)", uri)
+    if found:
+        name = "".join(word.capitalize() for word in found[1].split("-")) + "Error"
+        kind = getattr(errors, name, None)
+        if isinstance(kind, type) and issubclass(kind, InputError):
+            return kind
+    return InputError
+
+
 def predictions(answer: Mapping[str, Any], ids: Sequence[str], url: str) -> list[Prediction]:
     """The predictions of a response.
 
     Raises:
-        EngineResponseError: it is not what the service's description promises.
+        EngineResponseError: it is not a response of ``POST /v1/classify``.
     """
     try:
         found = [_prediction(p) for p in answer["predictions"]]
@@ -141,20 +172,20 @@ def explanation(answer: Mapping[str, Any], url: str) -> Explanation:
     try:
         prediction = _prediction(answer["prediction"])
         labels = tuple(answer["labels"])
-        told = answer["prediction"]["explanation"]
-        demonstrations = tuple(_demonstration(d) for d in told["demonstrations"])
+        details = answer["prediction"]["explanation"]
+        demonstrations = tuple(_demonstration(d) for d in details["demonstrations"])
         prompt = None
-        if told["prompt"] is not None and prediction.template is not None:
+        if details["prompt"] is not None and prediction.template is not None:
             prompt = Prompt(
-                told["prompt"]["text"],
+                details["prompt"]["text"],
                 prediction.template,
                 demonstrations=demonstrations,
-                dropped=told["prompt"]["dropped"],
-                cut=told["prompt"]["cut"],
+                dropped=details["prompt"]["dropped"],
+                cut=details["prompt"]["cut"],
             )
         state = RowState(
             prediction.id,
-            told["language"],
+            details["language"],
             demonstrations,
             prompt,
             None if prompt is not None else RowError(prediction.error),
@@ -166,7 +197,7 @@ def explanation(answer: Mapping[str, Any], url: str) -> Explanation:
                 if prediction.probabilities
                 else (),
                 prediction.label_mass,
-                told["raw"],
+                details["raw"],
                 prediction.prompt_tokens,
                 prediction.cached_tokens,
             )
@@ -179,7 +210,7 @@ def _prediction(p: Mapping[str, Any]) -> Prediction:
     given = {str(k): math.nan if v is None else float(v) for k, v in p["probabilities"].items()}
     stages = p.get("stages", {})  # services before this field do not send it
     if bad := [label for label, value in given.items() if not math.isfinite(value)]:
-        # JSON has no NaN, and null stands for it. The row has no answer; the others have theirs.
+        # JSON has no NaN: null replaces it. Only this row has no answer.
         why = f"the service gave no probability of {bad[0]!r}"
         p = {**p, "label": None, "status": "failed", "error": why, "prediction_set": []}
         given, stages = {}, {}

@@ -1,8 +1,7 @@
-"""Values kept between runs, in one SQLite file of the user's cache folder.
+"""Byte values kept between runs, in one SQLite file of the user's cache folder.
 
-Vectors and readings cost time to compute and are the same every time, so they are kept. A cache
-may always be deleted. It never stops work: when the file cannot be read or written, one warning
-is logged and everything is computed.
+A cache file may always be deleted. It never stops work: when it cannot be read or written, one
+warning is logged and everything is computed.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ def cache_folder() -> Path:
 
 
 class ByteCache:
-    """A file of values, shared by any number of threads and processes.
+    """A file of values, shared by threads and processes.
 
     A value is found by a scope (what computed it) and a key (the hash of what it was computed
     from).
@@ -67,7 +66,7 @@ class ByteCache:
         return cls((folder or cache_folder()) / cls.FILE)
 
     def get(self, scope: str, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        """Stored values by key; absent ones are left out."""
+        """Stored values by key, without the absent ones."""
         found: dict[bytes, bytes] = {}
         with self._lock:
             try:
@@ -86,7 +85,7 @@ class ByteCache:
         return found
 
     def put(self, scope: str, values: Mapping[bytes, bytes]) -> None:
-        """Store values by key; ones that are there already stay."""
+        """Store values by key; existing ones stay."""
         rows = [(scope, key, value) for key, value in values.items()]
         with self._lock:
             try:
@@ -98,7 +97,7 @@ class ByteCache:
                 self._give_up(error)
 
     def discard(self, scope: str, keys: Sequence[bytes]) -> None:
-        """Remove values; ones that are not there do not matter."""
+        """Remove values; absent keys are ignored."""
         with self._lock:
             try:
                 connection = self._open()

@@ -1,7 +1,7 @@
-"""What is done once another package is imported, without importing it.
+"""Callbacks for the import of optional packages.
 
-``import ecomfs`` takes milliseconds; pandas and scikit-learn take seconds and 100 MB and more. What
-ecomfs adds to them is added when the program imports them, before or after ecomfs.
+``import ecomfs`` takes milliseconds; pandas and scikit-learn take seconds and 100 MB and more.
+ecomfs extends them when the program imports them, before or after ecomfs.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from types import ModuleType
 
 
 def when_imported(name: str, then: Callable[[ModuleType], None]) -> None:
-    """Call ``then`` with the module ``name``: now where it is imported already, else as soon as it
-    is.
+    """Call ``then`` with the module ``name``, now or when it is imported.
 
     >>> when_imported("json", lambda module: print(module.__name__))
     json
@@ -28,12 +27,12 @@ def when_imported(name: str, then: Callable[[ModuleType], None]) -> None:
 
 
 class _Waiting:
-    """Finds one module as the other finders do, and has something done after it ran."""
+    """Import hook: finds one module as the other finders do, and calls back after it ran."""
 
     def __init__(self, name: str, then: Callable[[ModuleType], None]) -> None:
         self._name = name
         self._then = then
-        self._asking = False
+        self._searching = False
 
     def find_spec(
         self,
@@ -41,13 +40,13 @@ class _Waiting:
         path: Sequence[str] | None = None,
         target: ModuleType | None = None,
     ) -> ModuleSpec | None:
-        if fullname != self._name or self._asking:
+        if fullname != self._name or self._searching:
             return None
-        self._asking = True
+        self._searching = True
         try:
             spec = importlib.util.find_spec(fullname)
         finally:
-            self._asking = False
+            self._searching = False
         if spec is not None and spec.loader is not None:
             loader, run = spec.loader, spec.loader.exec_module
 
@@ -60,6 +59,3 @@ class _Waiting:
 
             loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec
-
-
-__all__ = ["when_imported"]

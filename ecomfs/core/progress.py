@@ -1,10 +1,10 @@
-"""How far long work is: one protocol, passed down to whatever takes its time, and who shows it.
+"""Progress of long work: one protocol that work calls, and displays that show it.
 
-Work says which phase it is in and how many of how many are done::
+Work reports its phase, and how many steps of how many are done::
 
     progress("fitting", 16, 48)
 
-A phase is reported before its work begins, so that it can be seen from its first second.
+A phase is reported before its work starts.
 :class:`Terminal`, :class:`Lines` and :class:`Notebook` show what is reported; :class:`Phases` also
 times it. Nothing heavy is imported here before it is needed.
 """
@@ -28,7 +28,7 @@ WRITING = "writing"
 MEASURING = "measuring"
 
 LOADED_AT = time.monotonic()
-"""When this module was loaded, by ``time.monotonic``: of a command, as good as its beginning."""
+"""When this module was loaded, by ``time.monotonic``: nearly the start of a command."""
 _EVERY = 10.0
 """Seconds between two plain lines of one phase."""
 
@@ -39,10 +39,10 @@ class Progress(Protocol):
     def __call__(
         self, phase: str, done: int = 0, total: int | None = None, detail: str = ""
     ) -> None:
-        """Say how far it is.
+        """Report progress.
 
         Args:
-            phase: what is being done; another one than before begins a new phase.
+            phase: what is being done; a new name starts a new phase.
             done: steps of it that are done.
             total: steps in all; ``None``: unknown, or nothing to count.
             detail: more to show beside them, such as a speed.
@@ -54,7 +54,7 @@ def silent(phase: str, done: int = 0, total: int | None = None, detail: str = ""
 
 
 def within(progress: Progress, name: str) -> Progress:
-    """A part's progress, its phases named after it.
+    """Progress whose phases have the part's name in front.
 
     >>> within(lambda phase, *_: print(phase), "v2")("fitting", 0, 48)
     v2: fitting
@@ -67,9 +67,9 @@ def within(progress: Progress, name: str) -> Progress:
 
 
 def part(progress: Progress, name: str, before: int, of: int) -> Progress:
-    """The progress of some steps of a phase, counted on from those before them.
+    """Progress of some steps of a phase, counted after the ``before`` earlier ones.
 
-    >>> part(lambda *told: print(*told), "fitting", 32, 48)("fitting", 8, 16)
+    >>> part(lambda *report: print(*report), "fitting", 32, 48)("fitting", 8, 16)
     fitting 40 48
     """
     if progress is silent:
@@ -81,29 +81,20 @@ def part(progress: Progress, name: str, before: int, of: int) -> Progress:
     return report
 
 
-class Display(Protocol):
-    """Shows progress, and can be cleared away for other output; the next report shows it again."""
-
-    def __call__(
-        self, phase: str, done: int = 0, total: int | None = None, detail: str = ""
-    ) -> None: ...
-
-    def clear(self) -> None: ...
-
-
-class Nothing:
-    """A display of nothing."""
+class Display:
+    """Shows nothing; its subclasses show progress. ``clear`` makes room for other output until
+    the next report."""
 
     def __call__(
         self, phase: str, done: int = 0, total: int | None = None, detail: str = ""
     ) -> None:
-        """Show nothing."""
+        """Show it."""
 
     def clear(self) -> None:
-        """Nothing is shown."""
+        """Take away what is shown."""
 
 
-class Lines:
+class Lines(Display):
     """Plain lines, for logs and pipes: the first report of a phase at once, then one every ten
     seconds at most. :data:`CHECKING` is no line.
 
@@ -135,19 +126,16 @@ class Lines:
     ) -> None:
         """Write a line, unless one was written just now."""
         if phase == CHECKING:
-            return  # quick; a command that refuses its input says so in one line
+            return  # quick, and an input error is one line of its own
         now = self._clock()
         if phase == self._phase and now - self._shown < _EVERY:
             return
         self._phase, self._shown = phase, now
-        told = ", ".join(filter(None, (count(done, total), detail)))
-        self._write(f"{phase}: {told}" if told else phase)
-
-    def clear(self) -> None:
-        """Lines stay."""
+        shown = ", ".join(filter(None, (count(done, total), detail)))
+        self._write(f"{phase}: {shown}" if shown else phase)
 
 
-class Terminal:
+class Terminal(Display):
     """One line that changes, with a bar and the seconds of the phase, on standard error."""
 
     def __init__(self) -> None:
@@ -164,9 +152,9 @@ class Terminal:
         if phase != self._phase:
             if self._task is not None:
                 self._bar.remove_task(self._task)
-            self._task, self._phase = self._bar.add_task(phase, total=None, told=""), phase
-        told = ", ".join(filter(None, (count(done, total), detail)))
-        self._bar.update(self._task, completed=done, total=total, told=told)
+            self._task, self._phase = self._bar.add_task(phase, total=None, shown=""), phase
+        shown = ", ".join(filter(None, (count(done, total), detail)))
+        self._bar.update(self._task, completed=done, total=total, shown=shown)
         self._bar.refresh()
 
     def _open(self) -> None:
@@ -176,7 +164,7 @@ class Terminal:
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=20),
-            TextColumn("{task.fields[told]}", markup=False),
+            TextColumn("{task.fields[shown]}", markup=False),
             TimeElapsedColumn(),
             console=Console(stderr=True),
             transient=True,
@@ -191,8 +179,8 @@ class Terminal:
         self._phase = ""
 
 
-class Notebook:
-    """A bar a phase, by tqdm where it is installed; else by rich."""
+class Notebook(Display):
+    """A bar per phase, by tqdm where it is installed; else by rich."""
 
     def __init__(self) -> None:
         self._bar: Any = None
@@ -234,11 +222,11 @@ def count(done: int, total: int | None) -> str:
 
 
 class Phases:
-    """Passes progress on to a display, and keeps how long each phase took.
+    """Passes progress on to a display and times each phase.
 
     Args:
         display: shows it.
-        started: when the whole began, by ``clock``; ``None``: now.
+        started: start of the whole, by ``clock``; ``None``: now.
         clock: seconds that only go up.
 
     >>> now = iter([0.0, 1.0, 3.0, 7.0, 8.0])
@@ -259,7 +247,7 @@ class Phases:
         started: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._display = Nothing() if display is None else display
+        self._display = Display() if display is None else display
         self._clock = clock
         self.started = clock() if started is None else started
         self.seconds: dict[str, float] = {}
@@ -272,7 +260,7 @@ class Phases:
     def __call__(
         self, phase: str, done: int = 0, total: int | None = None, detail: str = ""
     ) -> None:
-        """Show it, and begin to count the phase's time where it is a new one."""
+        """Show it, and time the phase."""
         if phase != self._phase:
             self._turn(phase)
         self._display(phase, done, total, detail)
@@ -282,13 +270,13 @@ class Phases:
         self._display.clear()
 
     def finish(self) -> float:
-        """The whole is done; the wall time of it."""
+        """End the last phase; returns the wall time of the whole."""
         self.total = self._turn("") - self.started
         self.clear()
         return self.total
 
     def text(self) -> str:
-        """How long it took, in one line; the parts that took no time to speak of are left out."""
+        """Total and phases of at least 0.05 s, in one line."""
         total = self.finish() if self.total is None else self.total
         parts = [f"{name} {took:.1f} s" for name, took in self.seconds.items() if took >= 0.05]
         return f"{total:.1f} s in all" + (f": {', '.join(parts)}" if parts else "")
@@ -302,8 +290,7 @@ class Phases:
 
 
 def display() -> Display:
-    """What suits the place: bars in a notebook, a line that changes on a terminal, else lines on
-    standard error."""
+    """Bars in a notebook, a changing line on a terminal, else lines on standard error."""
     if in_notebook():
         from importlib.util import find_spec
 
@@ -324,11 +311,11 @@ def in_notebook() -> bool:
 
 @contextmanager
 def showing(wanted: Progress | bool | None) -> Iterator[Progress]:
-    """The progress that a caller of the library wants to see.
+    """Progress as the caller of the library wants it.
 
     Args:
-        wanted: who is told; ``True``: shown where it suits (:func:`display`); ``False``: nobody;
-            ``None``: shown in notebooks, and nobody is told elsewhere.
+        wanted: what to report to; ``True``: :func:`display`; ``False``: nothing; ``None``: a
+            display in notebooks, nothing elsewhere.
     """
     if wanted is None:
         wanted = in_notebook()
@@ -342,28 +329,3 @@ def showing(wanted: Progress | bool | None) -> Iterator[Progress]:
             yield shown
         finally:
             shown.clear()
-
-
-__all__ = [
-    "CHECKING",
-    "EMBEDDING",
-    "FITTING",
-    "LOADING",
-    "MEASURING",
-    "READING",
-    "TUNING",
-    "WRITING",
-    "Display",
-    "Lines",
-    "Notebook",
-    "Phases",
-    "Progress",
-    "Terminal",
-    "count",
-    "display",
-    "in_notebook",
-    "part",
-    "showing",
-    "silent",
-    "within",
-]

@@ -1,8 +1,8 @@
-"""When a request to a model server is tried again, and how long to wait before.
+"""Which failed requests are repeated, and how long to wait before.
 
-Tried again: 408, 409, 425, 429, every 5xx, connections that broke, time-outs, and answers that are
-not what was asked for (a proxy's error page, JSON cut short). ``Retry-After`` is honoured; a
-server that asks for more patience than allowed is an error at once.
+Repeated: 408, 409, 425, 429, every 5xx, broken connections, time-outs, and answers of the wrong
+shape (a proxy's error page, truncated JSON). ``Retry-After`` is honoured up to
+:data:`MAX_WAIT`; a server that asks for a longer pause is an error at once.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from tenacity import (
     wait_random,
 )
 
-from ecomfs.errors import EngineError, EngineResponseError
+from ecomfs.errors import EngineError, EngineResponseError, ServerStatusError
 
-Item = TypeVar("Item")
+A = TypeVar("A")
 T = TypeVar("T")
 E = TypeVar("E", bound=EngineError)
 
@@ -34,22 +34,8 @@ MAX_WAIT = 60.0
 """Longest pause before a repetition, in seconds."""
 
 
-class RetryLater(EngineError):  # noqa: N818 - a request to wait, not a fault
-    """The server asked to come back after ``seconds``; ``busy``: because it has too much to do,
-    not because it failed."""
-
-    retryable = True
-
-    def __init__(
-        self, message: str, *, hint: str = "", seconds: float = 0.0, busy: bool = False
-    ) -> None:
-        super().__init__(message, hint=hint)
-        self.seconds = seconds
-        self.busy = busy
-
-
 def permanent(error: E) -> E:
-    """Mark an error of a kind that usually passes as one that will not."""
+    """Mark an error of a kind that is usually retried as one that is not."""
     error.retryable = False
     return error
 
@@ -88,23 +74,25 @@ def retry_after(header: str | None, *, now: datetime | None = None) -> float:
 
 
 def may_be_the_prompts(error: EngineError) -> bool:
-    """Whether an error that stays may come from what was asked: a server fails on a prompt, but it
-    is not busy, gone or slow because of one.
+    """Whether an error may be caused by the prompt: a server may fail on one, but it is not busy,
+    unreachable or slow because of one.
 
-    >>> may_be_the_prompts(RetryLater("HTTP 500")), may_be_the_prompts(RetryLater("", busy=True))
-    (True, False)
+    >>> may_be_the_prompts(ServerStatusError("HTTP 500"))
+    True
+    >>> may_be_the_prompts(ServerStatusError("HTTP 429", busy=True))
+    False
     """
-    if isinstance(error, RetryLater):
+    if isinstance(error, ServerStatusError):
         return not error.busy
     return error.retryable and isinstance(error, EngineResponseError)
 
 
 async def isolate(
-    items: Sequence[Item], send: Callable[[list[Item]], Awaitable[list[T]]]
+    items: Sequence[A], send: Callable[[list[A]], Awaitable[list[T]]]
 ) -> list[T | EngineError]:
-    """Answers to items that failed together: halves are sent once each, halves of what fails
-    again, down to single items. When both halves fail alike at the first cut, the server is at
-    fault and not an item, and all get the error.
+    """Send items that failed together again in halves, and halves of halves, down to single items.
+
+    When both first halves fail, the server is at fault and not an item: all get the error.
 
     >>> import asyncio
     >>> async def send(items: list[int]) -> list[int]:
@@ -114,12 +102,11 @@ async def isolate(
     >>> asyncio.run(isolate([1, 2, 3, 4], send))
     [10, 20, EngineError('three is too much'), 40]
     """
-    answers = await _halves(list(items), send, first=True)
-    return answers
+    return await _halves(list(items), send, first=True)
 
 
 async def _halves(
-    items: list[Item], send: Callable[[list[Item]], Awaitable[list[T]]], *, first: bool
+    items: list[A], send: Callable[[list[A]], Awaitable[list[T]]], *, first: bool
 ) -> list[T | EngineError]:
     middle = (len(items) + 1) // 2
     parts = [part for part in (items[:middle], items[middle:]) if part]
@@ -149,20 +136,22 @@ async def retrying(
     base: float,
     sleep: Callable[[float], Awaitable[None]],
 ) -> T:
-    """Await ``call`` until it gives a value, at most ``attempts`` times, pausing about
-    ``base``, 2 ``base``, 4 ``base``… seconds (with jitter, at most :data:`MAX_WAIT`), or as long
-    as the server asked for. The last error is raised as it is."""
+    """Await ``call`` until it succeeds, at most ``attempts`` times.
+
+    Pauses are about ``base``, 2 ``base``, 4 ``base``… seconds (with jitter, at most
+    :data:`MAX_WAIT`), or what the server asks for. The last error is raised unchanged.
+    """
     try:
         return await call()
     except EngineError as error:
-        # Hardly any call fails; only those that do pay for the machinery.
+        # Most calls succeed: only those that fail pay for the retry machinery.
         failed = [error]
 
     backoff = wait_exponential(multiplier=base, max=MAX_WAIT) + wait_random(0, base)
 
     def pause(state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
-        asked = error.seconds if isinstance(error, RetryLater) else 0.0
+        asked = error.seconds if isinstance(error, ServerStatusError) else 0.0
         return max(asked, backoff(state))
 
     retries = AsyncRetrying(
@@ -182,6 +171,6 @@ async def retrying(
 
 
 def _worth_it(error: BaseException) -> bool:
-    if isinstance(error, RetryLater):
+    if isinstance(error, ServerStatusError):
         return error.seconds <= MAX_WAIT
     return isinstance(error, EngineError) and error.retryable

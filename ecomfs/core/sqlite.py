@@ -1,4 +1,4 @@
-"""What every SQLite file of ours needs: write-ahead logging, switched on by whoever comes first."""
+"""Write-ahead logging for SQLite files that several processes open."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 BUSY_SECONDS = 30
-"""How long a writer waits for another one."""
+"""Seconds that a writer waits for another one."""
 
 
 class _Executes(Protocol):
@@ -20,8 +20,8 @@ def write_ahead(connection: _Executes, seconds: float = BUSY_SECONDS) -> None:
     other.
 
     SQLite's own busy time-out does not cover the switch: of two processes that open a new file
-    together, one is refused at once (https://sqlite.org/c3ref/busy_handler.html, "deadlock").
-    It is tried again here.
+    together, one gets an error at once (https://sqlite.org/c3ref/busy_handler.html, "deadlock").
+    This function retries.
 
     Args:
         connection: or a cursor.
@@ -46,6 +46,8 @@ def write_ahead(connection: _Executes, seconds: float = BUSY_SECONDS) -> None:
 
 def _locked(error: BaseException) -> bool:
     code = getattr(error, "sqlite_errorcode", None)
-    return isinstance(error, sqlite3.OperationalError) and code is not None and (
-        code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-    )  # fmt: skip
+    return (
+        isinstance(error, sqlite3.OperationalError)
+        and code is not None
+        and (code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED))
+    )

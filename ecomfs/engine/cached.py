@@ -1,8 +1,7 @@
-"""An engine that remembers its readings.
+"""A cache of readings in front of an engine.
 
-A reading depends on the engine's fingerprint, the prompt's tokens and the questions, and on
-nothing else; what was read once need not be read again. That makes a second run, a resumed run
-and an A/B comparison cost only what is new.
+A reading depends only on the engine's fingerprint, the prompt's tokens and the questions. Second
+runs, resumed runs and A/B comparisons so pay only for what is new.
 """
 
 from __future__ import annotations
@@ -19,20 +18,20 @@ from ecomfs.core.cache import ByteCache
 from ecomfs.engine import logprobs
 from ecomfs.engine.protocol import (
     Capabilities,
-    Choosing,
-    Chosen,
+    ChosenAnswer,
     Engine,
-    Listing,
-    Paid,
     Sampling,
     Spending,
+    SupportsChoice,
+    SupportsPricing,
+    SupportsTopTokens,
     Tokenizer,
     TopTokens,
 )
 from ecomfs.errors import ConfigError, EngineError
 from ecomfs.types import Generation, Prompt, Question, Reading
 
-T = TypeVar("T")
+V = TypeVar("V", Reading, TopTokens)
 
 _TOKENS = struct.Struct("<Q")
 
@@ -47,7 +46,7 @@ class CachedEngine:
     """Puts a :class:`ReadingCache` in front of an engine.
 
     Errors and generated text are never kept, nor what is no distribution
-    (:mod:`ecomfs.engine.logprobs`); where older versions kept such, it is asked again. A reading
+    (:mod:`ecomfs.engine.logprobs`); entries of older versions that are none are removed. A reading
     from the cache reports all its prompt tokens as cached.
 
     Attributes:
@@ -108,20 +107,36 @@ class CachedEngine:
         questions: Callable[[int], Sequence[Question]],
         ask: Callable[[list[int]], Awaitable[list[Reading | EngineError]]],
     ) -> list[Reading | EngineError]:
-        """``ask`` for what is not in the cache; ``packed``: the questions of each prompt."""
-        scope = self.fingerprint
         keys = _keys(prompts, packed)
-        found = await self._known(keys, questions)
-        missing = [i for i in range(len(keys)) if i not in found]
+        return await self._through(
+            self.fingerprint, keys, lambda i, v: _unpack(v, questions(i)), ask, _pack
+        )
+
+    async def _through(
+        self,
+        scope: str,
+        keys: Sequence[bytes],
+        unpack: Callable[[int, bytes], V | None],
+        ask: Callable[[list[int]], Awaitable[list[V | EngineError]]],
+        pack: Callable[[V], bytes],
+    ) -> list[V | EngineError]:
+        """Values from the cache; ``ask`` gives the missing ones, by position. Values without a
+        key are not cached."""
+        known = await self._good(scope, keys, unpack)
+        missing = [i for i in range(len(keys)) if i not in known]
         fresh = await ask(missing) if missing else []
-        answers: dict[int, Reading | EngineError] = dict(zip(missing, fresh, strict=True))
-        kept = {keys[i]: _pack(r) for i, r in answers.items() if keys[i] and isinstance(r, Reading)}
+        answers: dict[int, V | EngineError] = dict(zip(missing, fresh, strict=True))
+        kept = {
+            keys[i]: pack(answer)
+            for i, answer in answers.items()
+            if keys[i] and not isinstance(answer, EngineError)
+        }
         if kept:
             await asyncio.to_thread(self.cache.put, scope, kept)
-        self.hits += len(found)
-        self.hit_tokens += sum(reading.prompt_tokens for reading in found.values())
+        self.hits += len(known)
+        self.hit_tokens += sum(value.prompt_tokens for value in known.values())
         self.misses += len(missing)
-        answers.update(found)
+        answers.update(known)
         return [answers[i] for i in range(len(keys))]
 
     async def known(
@@ -129,18 +144,12 @@ class CachedEngine:
     ) -> list[bool]:
         """For each prompt, whether :meth:`read_each` would find its reading in the cache."""
         keys = _keys(prompts, [_pack_questions(asked) for asked in questions])
-        found = await self._known(keys, questions.__getitem__)
+        found = await self._good(self.fingerprint, keys, lambda i, v: _unpack(v, questions[i]))
         return [i in found for i in range(len(keys))]
 
-    async def _known(
-        self, keys: Sequence[bytes], questions: Callable[[int], Sequence[Question]]
-    ) -> dict[int, Reading]:
-        """Readings in the cache, by place."""
-        return await self._good(self.fingerprint, keys, lambda i, v: _unpack(v, questions(i)))
-
     async def _good(
-        self, scope: str, keys: Sequence[bytes], unpack: Callable[[int, bytes], T | None]
-    ) -> dict[int, T]:
+        self, scope: str, keys: Sequence[bytes], unpack: Callable[[int, bytes], V | None]
+    ) -> dict[int, V]:
         """What ``unpack`` makes of the values in the cache, by place; where it makes nothing of
         one, that is removed."""
         stored = await asyncio.to_thread(self.cache.get, scope, [k for k in keys if k])
@@ -163,46 +172,34 @@ class CachedEngine:
         )
 
     async def top(self, prompts: Sequence[Prompt]) -> list[TopTokens | EngineError]:
-        """As the engine's (a :class:`Listing`); kept like readings, because they are often paid
-        for."""
+        """As the engine's (:class:`SupportsTopTokens`); kept, because providers charge for them."""
         engine = self.engine
-        if not isinstance(engine, Listing):
+        if not isinstance(engine, SupportsTopTokens):
             raise ConfigError(f"{self.spec} lists no tokens", hint="--readout auto")
         scope = f"top{self.capabilities.top_logprobs}-{self.fingerprint}"
         keys = [hashlib.sha256(p.text.encode()).digest() if p.text else b"" for p in prompts]
-        known = await self._good(scope, keys, lambda i, value: _unpack_top(value))
-        missing = [i for i in range(len(keys)) if i not in known]
-        fresh = await logprobs.top(engine, [prompts[i] for i in missing]) if missing else []
-        answers: dict[int, TopTokens | EngineError] = dict(zip(missing, fresh, strict=True))
-        kept = {
-            keys[i]: json.dumps([a.prompt_tokens, list(a.logprobs.items())]).encode()
-            for i, a in answers.items()
-            if keys[i] and isinstance(a, TopTokens)
-        }
-        if kept:
-            await asyncio.to_thread(self.cache.put, scope, kept)
-        answers.update(known)
-        self.hits += len(known)
-        self.hit_tokens += sum(listed.prompt_tokens for listed in known.values())
-        self.misses += len(missing)
-        return [answers[i] for i in range(len(keys))]
+
+        async def ask(missing: list[int]) -> list[TopTokens | EngineError]:
+            return await logprobs.top(engine, [prompts[i] for i in missing])
+
+        return await self._through(scope, keys, lambda i, v: _unpack_top(v), ask, _pack_top)
 
     async def choose(
         self, prompts: Sequence[Prompt], answers: Sequence[str]
-    ) -> list[Chosen | EngineError]:
-        """As the engine's (a :class:`Choosing`)."""
-        if not isinstance(self.engine, Choosing):
+    ) -> list[ChosenAnswer | EngineError]:
+        """As the engine's (a :class:`SupportsChoice`)."""
+        if not isinstance(self.engine, SupportsChoice):
             raise ConfigError(f"{self.spec} cannot choose among answers", hint="--readout auto")
         return await self.engine.choose(prompts, answers)
 
     @property
     def spending(self) -> Spending:
         """As the engine's; nothing for engines that cost nothing."""
-        return self.engine.spending if isinstance(self.engine, Paid) else Spending()
+        return self.engine.spending if isinstance(self.engine, SupportsPricing) else Spending()
 
     def price(self, prompt_tokens: int, answer_tokens: int) -> float | None:
         """As the engine's; 0 for engines that cost nothing."""
-        if isinstance(self.engine, Paid):
+        if isinstance(self.engine, SupportsPricing):
             return self.engine.price(prompt_tokens, answer_tokens)
         return 0.0
 
@@ -250,6 +247,10 @@ def _unpack(value: bytes, questions: Sequence[Question]) -> Reading | None:
         start += len(question.codes)
     found = Reading(tuple(parts), prompt_tokens, cached_tokens=prompt_tokens)
     return None if isinstance(logprobs.checked(found, questions), EngineError) else found
+
+
+def _pack_top(listed: TopTokens) -> bytes:
+    return json.dumps([listed.prompt_tokens, list(listed.logprobs.items())]).encode()
 
 
 def _unpack_top(value: bytes) -> TopTokens | None:

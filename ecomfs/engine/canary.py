@@ -1,8 +1,8 @@
-"""The start-up check: prove on the live engine what every result will rest on.
+"""The canary: checks on the live engine that every result rests on.
 
 Servers drop unknown fields and answer HTTP 200 with unconstrained text; converted tokenizers lose
-their first token and the model babbles; a gateway renormalises log-probabilities. Each is seen
-here, in a second, or later in nobody's results.
+their first token; a gateway renormalises log-probabilities. The canary finds these in about a
+second, before the first row is scored.
 """
 
 from __future__ import annotations
@@ -10,22 +10,24 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from ecomfs.core.retry import permanent
 from ecomfs.engine import logprobs
-from ecomfs.engine.canary_report import CanaryReport, Check
 from ecomfs.engine.protocol import (
-    Choosing,
-    Chosen,
-    Constrained,
+    ChosenAnswer,
     Engine,
-    Listing,
-    Several,
+    SupportsChoice,
+    SupportsPerServer,
+    SupportsTokenConstraint,
+    SupportsTopTokens,
     Tokenizer,
     TopTokens,
 )
 from ecomfs.errors import (
+    CanaryError,
     ContextOverflowError,
     EngineError,
     EngineResponseError,
@@ -34,7 +36,75 @@ from ecomfs.errors import (
 )
 from ecomfs.types import Generation, Prompt, Question, Reading, TemplateRef
 
-__all__ = ["CODES", "CanaryReport", "Check", "canary", "canary_each"]
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """The outcome of one check.
+
+    Attributes:
+        name: of the check, in two or three words.
+        ok: whether it holds.
+        detail: what was measured.
+        hint: how to fix it; empty when ok.
+        required: results cannot be trusted without it.
+        lacks: a capability that the engine states and does not have; empty if none.
+    """
+
+    name: str
+    ok: bool
+    detail: str
+    hint: str = ""
+    required: bool = True
+    lacks: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryReport:
+    """The checks of :func:`canary`.
+
+    Attributes:
+        engine: the engine's spec.
+        fingerprint: the engine's fingerprint.
+        checks: in the order they were made.
+        moment: when, in UTC (ISO 8601).
+    """
+
+    engine: str
+    fingerprint: str
+    checks: tuple[Check, ...]
+    moment: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for the manifest of a run.
+
+        >>> report = CanaryReport("gguf:m", "f", (Check("constraint enforced", True, "yes"),))
+        >>> report.as_dict()["ok"], report.as_dict()["checks"][0]["name"]
+        (True, 'constraint enforced')
+        """
+        return {**asdict(self), "checks": [asdict(c) for c in self.checks], "ok": self.ok}
+
+    @property
+    def ok(self) -> bool:
+        """Whether every required check holds."""
+        return all(check.ok for check in self.checks if check.required)
+
+    @property
+    def lacking(self) -> frozenset[str]:
+        """Capabilities that the engine states and does not have; see
+        :meth:`ecomfs.engine.protocol.Capabilities.without`."""
+        return frozenset(check.lacks for check in self.checks if check.lacks)
+
+    def require(self) -> CanaryReport:
+        """This report, if scoring can be trusted.
+
+        Raises:
+            CanaryError: the first required check that does not hold; its hint says how to fix it.
+        """
+        for check in self.checks:
+            if check.required and not check.ok:
+                raise CanaryError(f"{self.engine}: {check.name}: {check.detail}", hint=check.hint)
+        return self
+
 
 CODES = tuple(f" {letter}" for letter in "ABCDEFGHIJ")
 """Answer codes that are checked unless others are given: letters after a space."""
@@ -42,8 +112,8 @@ CODES = tuple(f" {letter}" for letter in "ABCDEFGHIJ")
 _TEMPLATE = TemplateRef("canary", "0" * 12)
 _CUE = "Label:"
 _SENTENCE = "The capital of France is"
-# Continuations that any language model of any size knows most of. Gemma 3 270M without BOS gives
-# the surest of them 0.11, with it 0.74; SmolLM2 135M gives 0.77.
+# Most of these continuations any language model predicts. The best has 0.11 with Gemma 3 270M
+# without BOS, 0.74 with it; 0.77 with SmolLM2 135M.
 _CERTAIN = (
     (_SENTENCE, " Paris"),
     ("one two three four five six seven", " eight"),
@@ -68,22 +138,22 @@ async def canary(engine: Engine, codes: Sequence[str] | None = None) -> CanaryRe
             :data:`CODES`.
 
     Raises:
-        EngineUnavailableError: nothing answers at all.
+        EngineUnavailableError: nothing answers.
     """
     codes = CODES if codes is None else codes
     checks: list[Check] = []
     tokenizer = engine.tokenizer
     if tokenizer is not None and engine.capabilities.logprobs:
-        look = _Looker(engine, tokenizer)
-        named = await _guarded("log-probabilities", True, lambda: look.logprobs(codes), "logprobs")
+        probe = _LogprobChecks(engine, tokenizer)
+        named = await _guarded("log-probabilities", True, lambda: probe.logprobs(codes), "logprobs")
         checks.append(named)
         rest: tuple[tuple[str, bool, Callable[[], Awaitable[_Outcome]]], ...] = (
             ("codes are single tokens", True, lambda: _single_tokens(tokenizer, codes)),
-            ("constraint bites", True, lambda: look.constraint(codes)),
-            ("begins as trained", True, look.sense),
-            ("context length", True, look.context),
-            ("repeats itself", False, look.repeats),
-            ("prefix reuse", False, look.prefix),
+            ("constraint enforced", True, lambda: probe.constraint(codes)),
+            ("beginning of sequence", True, probe.sense),
+            ("context length", True, probe.context),
+            ("repeatable", False, probe.repeats),
+            ("prefix reuse", False, probe.prefix),
         )
         for name, required, check in () if named.lacks else rest:
             checks.append(await _guarded(name, required, check))
@@ -99,12 +169,12 @@ async def canary(engine: Engine, codes: Sequence[str] | None = None) -> CanaryRe
             )
         )
     exact = engine.capabilities.logprobs and not checks[0].lacks
-    if isinstance(engine, Listing) and engine.capabilities.top_logprobs:
+    if isinstance(engine, SupportsTopTokens) and engine.capabilities.top_logprobs:
         # Where nothing better is there labels are read from them.
         likely = await _guarded("likely tokens", not exact, lambda: _likely(engine), "top_logprobs")
         checks.append(likely)
-    if isinstance(engine, Choosing) and engine.capabilities.choice:
-        checks.append(await _guarded("choice bites", False, lambda: _choice(engine), "choice"))
+    if isinstance(engine, SupportsChoice) and engine.capabilities.choice:
+        checks.append(await _guarded("choice enforced", False, lambda: _choice(engine), "choice"))
     if engine.capabilities.generates:
         checks.append(await _guarded("no thinking", True, lambda: _thinking(engine)))
     moment = datetime.now(UTC).isoformat(timespec="seconds")
@@ -115,9 +185,9 @@ async def canary_each(
     engine: Engine, codes: Sequence[str] | None = None
 ) -> tuple[CanaryReport, ...]:
     """:func:`canary` of every server of an engine; of the engine itself if it is one."""
-    if not isinstance(engine, Several):
+    if not isinstance(engine, SupportsPerServer):
         return (await canary(engine, codes),)
-    parts = engine.each()
+    parts = engine.per_server()
     try:
         return tuple([await canary(part, codes) for part in parts])
     finally:
@@ -170,12 +240,12 @@ async def _thinking(engine: Engine) -> _Outcome:
     (answer,) = await engine.generate([Prompt(text, _TEMPLATE, token_ids)], max_tokens=8)
     if not isinstance(answer, Generation):
         raise answer
-    said = answer.text.strip()
-    bad = any(mark in said for mark in _THINKING)
-    return not bad, f"answers {said[:40]!r}", "switch thinking off in the model or its template"
+    text = answer.text.strip()
+    bad = any(mark in text for mark in _THINKING)
+    return not bad, f"answers {text[:40]!r}", "switch thinking off in the model or its template"
 
 
-async def _likely(engine: Listing) -> _Outcome:
+async def _likely(engine: SupportsTopTokens) -> _Outcome:
     """The likeliest next tokens are listed with probabilities that can be."""
     (answer,) = await engine.top([Prompt(f"{_PREFIX}Review: broke at once\n{_CUE}", _TEMPLATE)])
     if not isinstance(answer, TopTokens):
@@ -188,24 +258,24 @@ async def _likely(engine: Listing) -> _Outcome:
     return True, f"{len(answer.logprobs)} tokens, mass {mass:.2f}, first {best!r}", ""
 
 
-async def _choice(engine: Choosing) -> _Outcome:
+async def _choice(engine: SupportsChoice) -> _Outcome:
     """One of the answers comes, even where all of them are unlikely."""
     answers = (" violin", " seventeen")
     (answer,) = await engine.choose([Prompt(_SENTENCE, _TEMPLATE)], answers)
-    if not isinstance(answer, Chosen):
+    if not isinstance(answer, ChosenAnswer):
         raise answer
-    said = " ".join(answer.text.split())[:40]
+    text = " ".join(answer.text.split())[:40]
     if answer.text not in answers:
         raise permanent(
             EngineResponseError(
-                f"answers {said!r}, which is none of {len(answers)} answers",
+                f"answers {text!r}, which is none of {len(answers)} answers",
                 hint="the server ignores structured_outputs: update vLLM, or go around the gateway",
             )
         )
-    return True, f"answers {said!r}, one of {len(answers)}", ""
+    return True, f"answers {text!r}, one of {len(answers)}", ""
 
 
-class _Looker:
+class _LogprobChecks:
     """The checks that read log-probabilities."""
 
     def __init__(self, engine: Engine, tokenizer: Tokenizer) -> None:
@@ -230,8 +300,8 @@ class _Looker:
         return answer
 
     async def logprobs(self, codes: Sequence[str]) -> _Outcome:
-        """They arrive, sum to at most one, and are not those of the masked distribution: letters
-        are a most unlikely end of a sentence, but under a mask they would share all of it."""
+        """They arrive, sum to at most one, and are unmasked: letters are an unlikely end of a
+        sentence, but under a mask they would have all of the probability."""
         ids = list(dict.fromkeys([await self._after(_CUE, code) for code in codes]))
         reading = await self._read(await self._prompt(_SENTENCE), ids)
         (values,) = reading.logprobs
@@ -246,19 +316,19 @@ class _Looker:
     async def constraint(self, codes: Sequence[str]) -> _Outcome:
         """Only an allowed token is sampled, even where all of them are unlikely."""
         engine = self._engine
-        if not isinstance(engine, Constrained):
+        if not isinstance(engine, SupportsTokenConstraint):
             return True, "none is needed: the distribution is read directly", ""
         allowed = {await self._after(_CUE, code) for code in codes}
         picked = await engine.pick(await self._prompt(_SENTENCE), sorted(allowed))
-        said = await asyncio.to_thread(self._tokenizer.decode, [picked])
+        text = await asyncio.to_thread(self._tokenizer.decode, [picked])
         return (
             picked in allowed,
-            f"sampled {said!r} under {len(allowed)} allowed codes",
+            f"sampled {text!r} under {len(allowed)} allowed codes",
             "the server ignores allowed_token_ids: update vLLM, or go around the gateway",
         )
 
     async def sense(self) -> _Outcome:
-        """The model knows what comes next in plain text; without its BOS token it would not."""
+        """The model predicts plain text; without its BOS token it would not."""
         best, where = 0.0, ""
         for text, answer in _CERTAIN:
             reading = await self._read(await self._prompt(text), [await self._after(text, answer)])

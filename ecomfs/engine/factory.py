@@ -1,14 +1,7 @@
-"""From the string a user writes to an engine.
+"""Opens the engine that a spec names, such as ``gguf:demo?threads=4``.
 
-gguf:<file>                GGUF model in this process (gguf:demo, gguf:smollm2: packaged)
-transformers:<folder|id>   Hugging Face model in this process, CPU or GPU (transformers:demo,
-                           transformers:smollm2: packaged, made into a folder once)
-vllm:<url>[,<url>…]        vLLM servers of one model
-vllm-local:<folder|id>     Hugging Face model in this process, by vLLM
-litellm:<provider>/<model> a hosted model
-auto                       a reachable vLLM server, else gguf:demo
-
-Options follow as in an address: ``gguf:demo?threads=4``, ``litellm:openai/gpt-4o-mini?rpm=60``.
+A spec is a kind, a colon, a name, and options as in a URL. :data:`ENGINES` is the registry of
+kinds; ``auto`` is a reachable vLLM server, else ``gguf:demo``.
 """
 
 from __future__ import annotations
@@ -17,7 +10,7 @@ import http.client
 import importlib
 import logging
 import os
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -26,62 +19,107 @@ from ecomfs.errors import ConfigError, EngineUnavailableError
 
 logger = logging.getLogger(__name__)
 
-_FORMS = (
-    "gguf:<file>, gguf:demo, gguf:smollm2, transformers:<folder or id>, vllm:<url>, "
-    "vllm-local:<folder or id>, litellm:<provider>/<model>, auto"
-)
-_KINDS = ("gguf", "transformers", "vllm", "vllm-local", "litellm")
 _VLLM_DEFAULT = "http://127.0.0.1:8000"
 
 
+@dataclass(frozen=True, slots=True)
+class EngineKind:
+    """An entry of the registry.
+
+    Attributes:
+        adapter: ``module:class`` below ``ecomfs.engine``; imported when such an engine is opened.
+            The class takes the name as its argument and options as keyword arguments, or has
+            a class method ``from_name(name, spec, **options)``.
+        extra: the extra of the package that installs the runtime.
+        forms: specs of this kind, for messages.
+        served: another program runs the model, so the canary checks it before use.
+    """
+
+    adapter: str
+    extra: str
+    forms: str
+    served: bool = False
+
+
+ENGINES = {
+    "gguf": EngineKind("llama.engine:GgufEngine", "local", "gguf:<file>, gguf:demo, gguf:smollm2"),
+    "transformers": EngineKind(
+        "transformers.engine:TransformersEngine", "transformers", "transformers:<folder or id>"
+    ),
+    "vllm": EngineKind("vllm.engine:VllmEngine", "vllm-client", "vllm:<url>", served=True),
+    "vllm-local": EngineKind(
+        "vllm.local:VllmLocalEngine", "vllm", "vllm-local:<folder or id>", served=True
+    ),
+    "litellm": EngineKind(
+        "litellm.engine:LiteLlmEngine", "litellm", "litellm:<provider>/<model>", served=True
+    ),
+}
+"""Kind → how it is opened. A new engine is one line here and its adapter."""
+
+
 def open_engine(spec: str = "auto", **options: Any) -> Engine:
-    """Open the engine that ``spec`` names.
+    """Open the engine that a spec names.
 
-    Args:
-        spec: see the module. ``auto`` takes the vLLM server at ``$ECOMFS_VLLM_URL``, else one at
-            http://127.0.0.1:8000, else the packaged demo model; :attr:`Engine.spec` of the result
-            says which it was.
-        options: passed to the engine's class (such as ``context`` or ``threads``); they go before
-            those of the spec.
+    Parameters
+    ----------
+    spec : str
+        ``kind:name?option=value`` (kinds: :data:`ENGINES`), or ``auto``: the vLLM server at
+        ``$ECOMFS_VLLM_URL``, else one at http://127.0.0.1:8000, else the packaged demo model.
+        :attr:`Engine.spec` of the result says which it was.
+    **options
+        Arguments of the engine's class, such as ``context`` or ``threads``; they override those
+        in the spec.
 
-    Raises:
-        ConfigError: ``spec`` names no engine, or the engine has no such option.
-        EngineUnavailableError: its runtime is not installed, or nothing answers.
-        ModelError, MissingFileError: it is not a model.
+    Returns
+    -------
+    Engine
+        To be closed with :meth:`Engine.aclose`.
 
+    Raises
+    ------
+    ConfigError
+        The spec names no engine, or the engine has no such option.
+    EngineUnavailableError
+        Its runtime is not installed, or nothing answers.
+    ModelError, MissingFileError
+        The name is not a model.
+
+    Examples
+    --------
     >>> open_engine("gpt")
     Traceback (most recent call last):
     ecomfs.errors.ConfigError: 'gpt' names no engine (one of: gguf:<file>, ...)
     """
-    kind, separator, rest = spec.partition(":")
     if spec == "auto":
         spec = _auto()
         logger.info("engine auto: %s", spec)
-        return open_engine(spec, **options)
-    if not separator or not rest or kind not in _KINDS:
-        raise ConfigError(f"{spec!r} names no engine", hint=f"one of: {_FORMS}")
-    rest, given = split_options(rest)
-    options = {**given, **options}
+    kind, _, rest = spec.partition(":")
+    if kind not in ENGINES or not rest:
+        forms = ", ".join(entry.forms for entry in ENGINES.values())
+        raise ConfigError(f"{spec!r} names no engine", hint=f"one of: {forms}, auto")
+    name, given = split_options(rest)
+    adapter = _load(ENGINES[kind])
     try:
-        if kind == "gguf":
-            return _gguf(rest, spec, options)
-        if kind == "transformers":
-            return _transformers(rest, spec, options)
-        if kind == "litellm":
-            return _load("litellm.engine", "LiteLlmEngine", "litellm")(rest, **options)
-        if kind == "vllm-local":
-            return _load("vllm.local", "VllmLocalEngine", "vllm")(rest, **options)
-        urls = [url for url in rest.split(",") if url]
-        return _load("vllm.http", "VllmEngine", "vllm-client")(urls, **options)
+        if hasattr(adapter, "from_name"):
+            engine: Engine = adapter.from_name(name, spec, **{**given, **options})
+        else:
+            engine = adapter(name, **{**given, **options})
     except TypeError as error:
         if "unexpected keyword argument" in str(error):
             raise ConfigError(f"{spec}: {error}", hint="see the engine's class") from error
         raise
+    return engine
+
+
+def is_served(engine: Engine) -> bool:
+    """Whether another program runs an engine's model, so that the canary must check it."""
+    kind = ENGINES.get(engine.spec.partition(":")[0])
+    return kind is not None and kind.served
 
 
 def split_options(rest: str) -> tuple[str, dict[str, Any]]:
-    """A name and the options after its ``?``; whole numbers, numbers, true and false are read as
-    such. A file whose name has a ``?`` keeps it.
+    """A name and the options after its ``?``; numbers, true and false are converted. A file whose
+    name contains ``?`` keeps it.
 
     Raises:
         ConfigError: an option without a value, given twice, or one that is a secret.
@@ -121,57 +159,38 @@ def _value(text: str) -> bool | int | float | str:
     return text
 
 
-def _gguf(rest: str, spec: str, options: dict[str, Any]) -> Engine:
-    from ecomfs.engine import models
-
-    path = models.packaged_model(rest) if rest in models.PACKAGED else rest
-    return _load("llama.engine", "GgufEngine", "local")(path, spec=spec, **options)
-
-
-def _transformers(rest: str, spec: str, options: dict[str, Any]) -> Engine:
-    from ecomfs.engine import models
-
-    if rest in models.PACKAGED:
-        from ecomfs.engine.launch import servable
-
-        rest = servable(rest)
-    return _load("transformers.engine", "TransformersEngine", "transformers")(
-        rest, spec=spec, **options
-    )
-
-
-def _load(module: str, name: str, extra: str) -> Callable[..., Engine]:
-    # Each engine module imports its runtime; the runtimes are optional and heavy.
+def _load(kind: EngineKind) -> Any:
+    # Adapters import their runtimes, which are optional and heavy.
+    module, _, name = kind.adapter.partition(":")
     try:
-        engine: Callable[..., Engine] = getattr(
-            importlib.import_module(f"ecomfs.engine.{module}"), name
-        )
+        return getattr(importlib.import_module(f"ecomfs.engine.{module}"), name)
     except ModuleNotFoundError as error:
         raise EngineUnavailableError(
             f"this engine needs {error.name}, which is not installed",
-            hint=f"pip install 'ecomfs[{extra}]'",
+            hint=f"pip install 'ecomfs[{kind.extra}]'",
         ) from error
-    return engine
 
 
 def _auto() -> str:
     url = os.environ.get("ECOMFS_VLLM_URL")
     if url:
-        # Named by the user: if nothing answers there, another engine would be a surprise.
+        # The user named it: if nothing answers there, another engine would be a surprise.
         return f"vllm:{url}"
-    return f"vllm:{_VLLM_DEFAULT}" if _is_vllm(_VLLM_DEFAULT) else "gguf:demo"
+    # /version is vLLM's own; other programs use port 8000 too.
+    found = b'"version"' in (get_now(_VLLM_DEFAULT, "/version", seconds=1.0) or b"")
+    return f"vllm:{_VLLM_DEFAULT}" if found else "gguf:demo"
 
 
-def _is_vllm(url: str) -> bool:
-    """Whether a vLLM server answers: its ``/version`` is its own, other programs like port 8000
-    too."""
+def get_now(url: str, path: str, *, seconds: float) -> bytes | None:
+    """The beginning of a page, without loading aiohttp; ``None`` unless it comes with status 200
+    in time."""
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=1.0)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=seconds)
     try:
-        connection.request("GET", "/version")
+        connection.request("GET", path)
         response = connection.getresponse()
-        return response.status == 200 and b'"version"' in response.read(4096)
+        return response.read(4096) if response.status == 200 else None
     except (OSError, http.client.HTTPException):
-        return False
+        return None
     finally:
         connection.close()

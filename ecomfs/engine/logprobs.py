@@ -1,9 +1,9 @@
-"""Asking an engine, with its answers checked: every reading passes here before anything uses it.
+"""Calls to an engine whose answers are checked to be distributions.
 
 A model that overflows, a server with a bug or a gateway in between can answer log-probabilities
 that are no distribution: NaN, infinity, -infinity for every token, a probability above one, or
-several that sum to more than one. Such an answer is an error of its row. It is no reading: it is
-never kept in a cache and never becomes a label.
+several that sum to more than one. Such an answer is an error of its row: it is never cached
+and never becomes a label.
 """
 
 from __future__ import annotations
@@ -12,7 +12,13 @@ import math
 from collections.abc import Collection, Sequence
 
 from ecomfs.engine import protocol
-from ecomfs.engine.protocol import Choosing, Chosen, Engine, Listing, TopTokens
+from ecomfs.engine.protocol import (
+    ChosenAnswer,
+    Engine,
+    SupportsChoice,
+    SupportsTopTokens,
+    TopTokens,
+)
 from ecomfs.errors import EngineError, InvalidLogprobsError
 from ecomfs.types import Prompt, Question, Reading
 
@@ -35,15 +41,17 @@ async def read_each(
     return [checked(one, asked) for one, asked in zip(found, questions, strict=True)]
 
 
-async def top(engine: Listing, prompts: Sequence[Prompt]) -> list[TopTokens | EngineError]:
-    """As :meth:`ecomfs.engine.protocol.Listing.top`, with checked lists."""
+async def top(
+    engine: SupportsTopTokens, prompts: Sequence[Prompt]
+) -> list[TopTokens | EngineError]:
+    """As :meth:`ecomfs.engine.protocol.SupportsTopTokens.top`, with checked lists."""
     return [checked_list(listed) for listed in await engine.top(prompts)]
 
 
 async def choose(
-    engine: Choosing, prompts: Sequence[Prompt], answers: Sequence[str]
-) -> list[Chosen | EngineError]:
-    """As :meth:`ecomfs.engine.protocol.Choosing.choose`, with checked alternatives."""
+    engine: SupportsChoice, prompts: Sequence[Prompt], answers: Sequence[str]
+) -> list[ChosenAnswer | EngineError]:
+    """As :meth:`ecomfs.engine.protocol.SupportsChoice.choose`, with checked alternatives."""
     return [checked_choice(choice) for choice in await engine.choose(prompts, answers)]
 
 
@@ -79,11 +87,11 @@ def checked_list(listed: TopTokens | EngineError) -> TopTokens | EngineError:
     return fault(listed.logprobs.values()) or listed
 
 
-def checked_choice(choice: Chosen | EngineError) -> Chosen | EngineError:
+def checked_choice(choice: ChosenAnswer | EngineError) -> ChosenAnswer | EngineError:
     """The choice, or the error that what it lists for a token is no part of a distribution."""
     if isinstance(choice, EngineError):
         return choice
-    return next(filter(None, (fault(said.values()) for _, said in choice.steps)), choice)
+    return next(filter(None, (fault(listed.values()) for _, listed in choice.steps)), choice)
 
 
 def fault(logprobs: Collection[float]) -> InvalidLogprobsError | None:
@@ -121,16 +129,3 @@ def _error(why: str) -> InvalidLogprobsError:
         f"the log-probabilities are no distribution: {why}",
         hint="the model or its server is broken: run 'ecomfs check', try another precision",
     )
-
-
-__all__ = [
-    "SLACK",
-    "checked",
-    "checked_choice",
-    "checked_list",
-    "choose",
-    "fault",
-    "read",
-    "read_each",
-    "top",
-]

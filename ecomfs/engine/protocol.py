@@ -1,10 +1,10 @@
-"""The one protocol behind which every model stands.
+"""The protocol of engines, and what an engine may support beyond it.
 
-An engine answers *questions* about the next token of a prompt. Single-token codes need one
-question; labels of several tokens are a trie, one question a branching node (see
-``ecomfs.read``). Everything else (parsing, calibration, labels) is not the engine's business.
+An engine answers *questions* about the next token of a prompt. A label of one token needs one
+question; labels of several tokens form a trie, with one question per branching node (see
+``ecomfs.readout``). Parsing and calibration are done elsewhere.
 
-The core is asynchronous; :func:`ecomfs.core.aio.run` is the synchronous facade.
+All calls are asynchronous; :func:`ecomfs.core.event_loop.run` calls them from synchronous code.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
-from ecomfs.core.aio import grouped
+from ecomfs.core.event_loop import gather_groups
 from ecomfs.errors import ConfigError, EngineError
 from ecomfs.types import Generation, Prompt, Question, Reading
 
@@ -22,17 +22,30 @@ from ecomfs.types import Generation, Prompt, Question, Reading
 class Capabilities:
     """What an engine can do.
 
-    Attributes:
-        logprobs: it gives the exact log-probability of any named token (:meth:`Engine.read`).
-        generates: it can generate text freely.
-        prefix_reuse: it does not compute a shared prompt prefix twice.
-        context_tokens: longest prompt plus answer, in tokens.
-        batch: how many prompts a call should carry to keep it busy.
-        codes_per_look: so many tokens are asked about in one pass over a prompt; more are asked in
-            parts and put together, which is exact, because log-probabilities are those of the
-            whole vocabulary, and costs a pass each. ``None``: no limit.
-        top_logprobs: so many of the likeliest next tokens it lists (:class:`TopTokens`); 0: none.
-        choice: it can generate one of given answers and nothing else (:class:`Choosing`).
+    Attributes
+    ----------
+    logprobs : bool
+        It gives the exact log-probability of any named token (:meth:`Engine.read`).
+    generates : bool
+        It can generate text freely.
+    prefix_reuse : bool
+        It computes a prompt prefix that several prompts share only once.
+    context_tokens : int
+        Longest prompt plus answer, in tokens.
+    batch : int
+        Prompts per call that keep it busy.
+    codes_per_look : int or None
+        Tokens that one pass over a prompt can be asked about. More are asked in several passes,
+        which is exact: log-probabilities are those of the whole vocabulary. ``None``: no limit.
+    top_logprobs : int
+        How many of the likeliest next tokens it lists (:class:`TopTokens`); 0: none.
+    choice : bool
+        It can generate one of given answers and nothing else (:class:`SupportsChoice`).
+
+    Examples
+    --------
+    >>> Capabilities(True, True, True, 512, top_logprobs=20).without({"top_logprobs"})
+    Capabilities(logprobs=True, ..., top_logprobs=0, choice=False)
     """
 
     logprobs: bool
@@ -45,25 +58,31 @@ class Capabilities:
     choice: bool = False
 
     def without(self, lacking: Collection[str]) -> Capabilities:
-        """These without some of ``logprobs``, ``top_logprobs`` and ``choice``.
-
-        >>> Capabilities(True, True, True, 512, top_logprobs=20).without({"top_logprobs"})
-        Capabilities(logprobs=True, ..., top_logprobs=0, choice=False)
-        """
+        """The same without some of ``logprobs``, ``top_logprobs`` and ``choice``."""
         return replace(self, **{name: type(getattr(self, name))() for name in lacking})
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How a text is drawn; without it, generation is greedy.
+    """How text is sampled; without it, generation is greedy.
 
-    Attributes:
-        temperature: above 0; 1 draws as the model says, less keeps to what is likely.
-        seed: the same prompts with the same seed give the same texts, as far as the engine can
-            repeat itself. A prompt asked twice in one call may get the same text twice.
+    Attributes
+    ----------
+    temperature : float
+        Above 0, at most 5. 1 samples from the model's distribution; less prefers likely tokens.
+    seed : int
+        32-bit. The same prompts and seed give the same texts, as far as the engine is
+        deterministic. A prompt given twice in one call may get the same text twice.
 
-    Raises:
-        ConfigError: a temperature that is not above 0, or a seed that is not a 32-bit number.
+    Raises
+    ------
+    ConfigError
+        Temperature or seed is out of range.
+
+    Examples
+    --------
+    >>> Sampling(temperature=0.8, seed=7)
+    Sampling(temperature=0.8, seed=7)
     """
 
     temperature: float = 1.0
@@ -72,21 +91,30 @@ class Sampling:
     def __post_init__(self) -> None:
         if not 0 < self.temperature <= 5:
             raise ConfigError(f"temperature {self.temperature}", hint="above 0, at most 5")
-        if not 0 <= self.seed < 2**32 - 1:  # llama.cpp takes the last one for "any"
+        if not 0 <= self.seed < 2**32 - 1:  # llama.cpp reads the last one as "any"
             raise ConfigError(f"seed {self.seed}", hint="0 to 4294967294")
 
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """The served model's own tokenizer.
+    """Converts between text and token ids, as the engine's model does.
 
-    Text is always plain text: a string that looks like a control token of the model
-    (``<|im_start|>``) is encoded as ordinary characters, so that a row cannot forge a turn.
+    Examples
+    --------
+    >>> class Bytes:
+    ...     def encode(self, text, *, bos=False):
+    ...         return list(text.encode())
+    ...     def decode(self, ids):
+    ...         return bytes(ids).decode()
+    >>> isinstance(Bytes(), Tokenizer)
+    True
     """
 
     def encode(self, text: str, *, bos: bool = False) -> list[int]:
-        """Token ids of ``text``; ``bos`` puts the beginning-of-sequence token first *if the
-        model wants one*."""
+        """Token ids of a text. Text that looks like a control token is ordinary text.
+
+        ``bos`` puts the beginning-of-sequence token first *if the model was trained with one*.
+        """
         ...
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -95,24 +123,34 @@ class Tokenizer(Protocol):
 
 
 @runtime_checkable
-class Batching(Protocol):
-    """A tokenizer that takes less time for many texts together than for one after another."""
+class SupportsBatchEncoding(Protocol):
+    """A tokenizer that encodes many texts faster together than one after another."""
 
     def encode_all(self, texts: Sequence[str], *, bos: bool = False) -> list[list[int]]:
-        """As :meth:`Tokenizer.encode`, one list a text, in order."""
+        """As :meth:`Tokenizer.encode`, one list per text, in order."""
         ...
 
 
 def encode_all(tokenizer: Tokenizer, texts: Sequence[str], *, bos: bool = False) -> list[list[int]]:
-    """Token ids of many texts, together where the tokenizer can (:class:`Batching`)."""
-    if isinstance(tokenizer, Batching):
+    """Token ids of many texts, in one batch where the tokenizer supports it."""
+    if isinstance(tokenizer, SupportsBatchEncoding):
         return tokenizer.encode_all(texts, bos=bos)
     return [tokenizer.encode(text, bos=bos) for text in texts]
 
 
 @runtime_checkable
 class Engine(Protocol):
-    """A language model that can be read."""
+    """A language model that gives log-probabilities or text.
+
+    Examples
+    --------
+    >>> from ecomfs.engine import open_engine
+    >>> isinstance("gguf:smollm2", Engine)
+    False
+    >>> engine = open_engine("gguf:smollm2")                             # doctest: +SKIP
+    >>> isinstance(engine, Engine), engine.capabilities.logprobs         # doctest: +SKIP
+    (True, True)
+    """
 
     @property
     def spec(self) -> str:
@@ -130,7 +168,7 @@ class Engine(Protocol):
 
     @property
     def tokenizer(self) -> Tokenizer | None:
-        """``None`` for remote providers that do not show theirs."""
+        """``None`` for hosted models, whose tokenizer is not available."""
         ...
 
     async def read(
@@ -138,8 +176,8 @@ class Engine(Protocol):
     ) -> list[Reading | EngineError]:
         """Ask every question about every prompt.
 
-        Returns one entry a prompt, in order: a :class:`Reading`, or the error of that prompt
-        alone. Raises only when nothing can be read at all (engine gone, closed).
+        Returns one entry per prompt, in order: a :class:`Reading`, or the error of that prompt
+        alone. Raises only when nothing can be read at all (engine unreachable or closed).
         """
         ...
 
@@ -151,19 +189,18 @@ class Engine(Protocol):
         stop: Sequence[str] = (),
         sampling: Sampling | None = None,
     ) -> list[Generation | EngineError]:
-        """Generate after every prompt, greedily unless ``sampling`` says otherwise; same rules
-        as :meth:`read`."""
+        """Generate text after every prompt, greedily without ``sampling``; returns and raises as
+        :meth:`read`."""
         ...
 
     async def aclose(self) -> None:
-        """Release the model or the connections; closing twice is fine."""
+        """Free the model or close the connections; a second call does nothing."""
         ...
 
 
 @runtime_checkable
-class Discerning(Protocol):
-    """An engine that takes less time for prompts with questions of their own together than for
-    one after another."""
+class SupportsBatchedQuestions(Protocol):
+    """An engine that reads prompts with different questions faster together."""
 
     async def read_each(
         self, prompts: Sequence[Prompt], questions: Sequence[Sequence[Question]]
@@ -175,8 +212,8 @@ class Discerning(Protocol):
 async def read_each(
     engine: Engine, prompts: Sequence[Prompt], questions: Sequence[Sequence[Question]]
 ) -> list[Reading | EngineError]:
-    """Ask each prompt its own questions, together where the engine can (:class:`Discerning`)."""
-    if isinstance(engine, Discerning):
+    """Ask each prompt its own questions, in one batch where the engine supports it."""
+    if isinstance(engine, SupportsBatchedQuestions):
         return await engine.read_each(prompts, questions)
 
     async def ask(
@@ -184,13 +221,13 @@ async def read_each(
     ) -> Sequence[Reading | EngineError]:
         return await engine.read([prompts[i] for i in places], asked)
 
-    return await grouped([tuple(asked) for asked in questions], ask)
+    return await gather_groups([tuple(asked) for asked in questions], ask)
 
 
 @runtime_checkable
-class Constrained(Protocol):
-    """An engine that asks another program to sample under a constraint, and so has to prove that
-    the constraint bites."""
+class SupportsTokenConstraint(Protocol):
+    """An engine that samples under a constraint in another program, so that a check must prove
+    that constrained decoding is enforced."""
 
     async def pick(self, prompt: Prompt, allowed: Sequence[int]) -> int:
         """The token that is sampled when only ``allowed`` ones may be."""
@@ -202,10 +239,10 @@ class TopTokens:
     """The likeliest tokens after a prompt, as text.
 
     Attributes:
-        logprobs: token text → natural-log probability, likeliest first. Whatever is not in it is
-            less likely than all of it; tokens of one text are put together.
+        logprobs: token text → natural-log probability, likeliest first. Every other token is
+            less likely than all of these; tokens with equal text are summed.
         prompt_tokens: tokens of the prompt.
-        cached_tokens: of these, how many the engine did not compute again.
+        cached_tokens: of these, how many the engine took from its cache.
     """
 
     logprobs: Mapping[str, float]
@@ -214,26 +251,25 @@ class TopTokens:
 
 
 @runtime_checkable
-class Listing(Protocol):
-    """An engine with ``capabilities.top_logprobs``: it cannot be asked about named tokens, but
-    lists the likeliest ones."""
+class SupportsTopTokens(Protocol):
+    """An engine with ``capabilities.top_logprobs``: it lists the likeliest tokens."""
 
     async def top(self, prompts: Sequence[Prompt]) -> list[TopTokens | EngineError]:
-        """The likeliest next tokens of every prompt; same rules as :meth:`Engine.read`."""
+        """The likeliest next tokens of every prompt; returns and raises as :meth:`Engine.read`."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
-    """One of given answers.
+class ChosenAnswer:
+    """One of several given answers.
 
     Attributes:
-        text: the answer; anything else if the constraint did not bite.
-        steps: for every token of the answer its text and the likeliest tokens in its place, text
-            → natural-log probability; empty where the engine does not list them. Whether they are
-            those before or after the constraint differs between engines.
+        text: the answer; any other text if constrained decoding was not enforced.
+        steps: per token of the answer, its text and the likeliest tokens in its place (text →
+            natural-log probability); empty where the engine does not list them. Engines differ
+            in whether these are taken before or after the constraint.
         prompt_tokens: tokens of the prompt.
-        cached_tokens: of these, how many the engine did not compute again.
+        cached_tokens: of these, how many the engine took from its cache.
     """
 
     text: str
@@ -243,44 +279,44 @@ class Chosen:
 
 
 @runtime_checkable
-class Choosing(Protocol):
-    """An engine with ``capabilities.choice``: its answer can be kept to given ones."""
+class SupportsChoice(Protocol):
+    """An engine with ``capabilities.choice``: it can be limited to given answers."""
 
     async def choose(
         self, prompts: Sequence[Prompt], answers: Sequence[str]
-    ) -> list[Chosen | EngineError]:
-        """One of ``answers`` for every prompt, drawn greedily token by token; same rules as
+    ) -> list[ChosenAnswer | EngineError]:
+        """One of ``answers`` per prompt, decoded greedily; returns and raises as
         :meth:`Engine.read`."""
         ...
 
 
 @runtime_checkable
-class Conceding(Protocol):
-    """An engine on another program, which may lack what its kind can do."""
+class SupportsDowngrade(Protocol):
+    """An engine in front of another program, which may lack some capabilities."""
 
-    def concede(self, lacking: Collection[str]) -> None:
-        """From now on state these capabilities no longer (see :meth:`Capabilities.without`)."""
+    def drop_capabilities(self, lacking: Collection[str]) -> None:
+        """Stop stating these capabilities (see :meth:`Capabilities.without`)."""
         ...
 
 
 @runtime_checkable
-class Several(Protocol):
-    """An engine that stands for several equal servers."""
+class SupportsPerServer(Protocol):
+    """An engine on several equal servers."""
 
-    def each(self) -> Sequence[Engine]:
-        """An engine for each of them alone, to be closed by the caller."""
+    def per_server(self) -> Sequence[Engine]:
+        """One engine per server, to be closed by the caller."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Spending:
-    """What a paid engine was used for so far.
+    """Use of a paid engine so far.
 
     Attributes:
         calls: answered calls.
         prompt_tokens, answer_tokens: as the provider counts them.
-        usd: what the priced calls cost, in US dollars.
-        unpriced: calls of which no price is known; ``usd`` lacks them.
+        usd: cost of the calls with a known price, in US dollars.
+        unpriced: calls without a known price, which ``usd`` leaves out.
 
     >>> Spending(2, 20, 2, 0.5, 1) - Spending(1, 10, 1, 0.25, 0)
     Spending(calls=1, prompt_tokens=10, answer_tokens=1, usd=0.25, unpriced=1)
@@ -293,7 +329,7 @@ class Spending:
     unpriced: int = 0
 
     def __sub__(self, earlier: Spending) -> Spending:
-        """What was spent since ``earlier``."""
+        """Use since ``earlier``."""
         return Spending(
             self.calls - earlier.calls,
             self.prompt_tokens - earlier.prompt_tokens,
@@ -304,14 +340,14 @@ class Spending:
 
 
 @runtime_checkable
-class Paid(Protocol):
+class SupportsPricing(Protocol):
     """An engine whose calls cost money."""
 
     @property
     def spending(self) -> Spending:
-        """So far; take it before and after a run and subtract."""
+        """So far; subtract the value from before a run."""
         ...
 
     def price(self, prompt_tokens: int, answer_tokens: int) -> float | None:
-        """What so many tokens would cost, in US dollars; ``None`` when no price is known."""
+        """Cost of so many tokens, in US dollars; ``None`` when no price is known."""
         ...

@@ -1,4 +1,4 @@
-"""One open engine a spec and process: a model is loaded once however many classifiers use it."""
+"""One open engine per spec and process: classifiers share a loaded model."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import os
 import threading
 from collections.abc import Sequence
 
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 from ecomfs.engine.cached import CachedEngine, ReadingCache
 from ecomfs.engine.canary import CanaryReport, canary_each
-from ecomfs.engine.factory import open_engine
-from ecomfs.engine.protocol import Conceding, Engine
+from ecomfs.engine.factory import is_served, open_engine
+from ecomfs.engine.protocol import Engine, SupportsDowngrade
 from ecomfs.errors import (
     ConfigError,
     EcomfsError,
@@ -24,32 +24,50 @@ from ecomfs.errors import (
 
 logger = logging.getLogger(__name__)
 
-_CHECKED = ("vllm:", "vllm-local:", "litellm:")
 _lock = threading.Lock()
 _open: dict[str, Engine] = {}
 _seen: dict[str, tuple[CanaryReport, ...]] = {}
 
 
 def shared_engine(spec: str = "auto") -> Engine:
-    """The process's engine for ``spec``, opened at first use, with its readings kept in the
-    user's cache folder (``ECOMFS_READING_CACHE=off`` switches that off). A server, or each of
-    several, is checked by the start-up canary before it is used; :func:`canary_reports` has what
-    was seen.
+    """The process's engine for a spec, opened at first use.
 
-    Engines opened here are never closed by their users; they are closed at the end of the
-    process, or by :func:`close_shared`.
+    Its readings are kept in the user's cache folder (``ECOMFS_READING_CACHE=off`` switches that
+    off). Every server is checked by the canary before use (:func:`canary_reports`). Do not close
+    the engine: that happens at exit, or with :func:`close_shared`.
+
+    Parameters
+    ----------
+    spec : str
+        See :func:`open_engine`.
+
+    Returns
+    -------
+    Engine
+        The same object for the same spec.
+
+    Raises
+    ------
+    CanaryError
+        A required check failed; see also :func:`open_engine`.
+
+    Examples
+    --------
+    >>> shared_engine("gpt")
+    Traceback (most recent call last):
+    ecomfs.errors.ConfigError: 'gpt' names no engine (one of: gguf:<file>, ...)
     """
     with _lock:
         if spec not in _open:
             engine = open_engine(spec)
-            if engine.spec.startswith(_CHECKED):
-                # A server may ignore what it does not know and answer all the same: see first.
+            if is_served(engine):
+                # A server may ignore unknown fields and answer all the same.
                 try:
-                    reports = aio.run(canary_each(engine))
+                    reports = event_loop.run(canary_each(engine))
                     _seen[spec] = tuple(report.require() for report in reports)
-                    concede(engine, reports)
+                    drop_lacking(engine, reports)
                 except EcomfsError:
-                    aio.run(engine.aclose())
+                    event_loop.run(engine.aclose())
                     raise
             if not _open:
                 atexit.register(_close_at_exit)
@@ -58,23 +76,21 @@ def shared_engine(spec: str = "auto") -> Engine:
         return _open[spec]
 
 
-def concede(engine: Engine, reports: Sequence[CanaryReport]) -> None:
-    """Have an engine state no more than the canary found on all of its servers; what it lacks is
-    logged, because labels are then read another way."""
+def drop_lacking(engine: Engine, reports: Sequence[CanaryReport]) -> None:
+    """Remove from an engine's capabilities what the canary did not find on all of its servers; a
+    warning is logged, because labels are then read another way."""
     for report in reports:
         for check in report.checks:
             if check.lacks:
                 logger.warning("%s: %s: %s", report.engine, check.name, check.detail)
     lacking = frozenset[str]().union(*(report.lacking for report in reports))
-    if lacking and isinstance(engine, Conceding):
-        engine.concede(lacking)
+    if lacking and isinstance(engine, SupportsDowngrade):
+        engine.drop_capabilities(lacking)
 
 
 def canary_reports(spec: str = "auto") -> tuple[CanaryReport, ...]:
-    """What the canary saw of the shared engine ``spec`` (as it was asked for, or as the engine
-    calls itself): one report a server at the start, and
-    one for each time that a server came back. Empty for engines that are not checked at the start
-    (``gguf:`` and ``transformers:``, whose files are the check) and for those not open."""
+    """Canary reports of the shared engine ``spec``: one per server at the start, and one each
+    time a server recovered. Empty for engines that are not open, or load the model themselves."""
     with _lock:
         asked = next((a for a, e in _open.items() if spec in (a, e.spec)), spec)
         engine = _open.get(asked)
@@ -82,9 +98,9 @@ def canary_reports(spec: str = "auto") -> tuple[CanaryReport, ...]:
         return (*_seen.get(asked, ()), *getattr(inner, "rechecks", ()))
 
 
-def engine_again(spec: str) -> Engine:
-    """:func:`shared_engine` for the name of an engine that was an open object in the process that
-    a classifier comes from.
+def reopen_engine(spec: str) -> Engine:
+    """:func:`shared_engine` for a classifier from another process, where the engine was an open
+    object.
 
     Raises:
         EngineUnavailableError: an engine of that name cannot be opened.
@@ -106,22 +122,22 @@ def close_shared() -> None:
         _seen.clear()
         while _open:
             _, engine = _open.popitem()
-            aio.run(engine.aclose())
+            event_loop.run(engine.aclose())
 
 
 def _close_at_exit() -> None:
-    # Connections that are left open are complained of, by aiohttp, to users who opened none.
+    # aiohttp warns of connections that are left open.
     with contextlib.suppress(Exception):
         close_shared()
 
 
 def _after_fork() -> None:
-    """A forked process opens its own engines: no thread or connection of the parent's works
-    here."""
+    """A forked process opens its own engines: the parent's threads and connections are
+    unusable in it."""
     global _lock
     _lock = threading.Lock()
     for engine in _open.values():
-        aio.leave_behind(engine)
+        event_loop.abandon(engine)
     _open.clear()
     _seen.clear()
 

@@ -26,7 +26,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ecomfs.core.aio import leave_behind
+from ecomfs.core.event_loop import abandon
 from ecomfs.core.late import when_imported
 from ecomfs.errors import ArgumentError, ConfigError, NotFittedError
 
@@ -127,12 +127,12 @@ class Estimator(Plain):
             state = self.__dict__
             if state.get("_process") not in (None, os.getpid()):
                 # Threads do not survive a fork, and a lock may be held by one of them.
-                leave_behind(state["_working"])
+                abandon(state["_working"])
                 state.pop("_lock", None)
                 self._working, self._process = None, os.getpid()
                 engine = state["engine"]
                 if not isinstance(engine, str):
-                    leave_behind(engine)
+                    abandon(engine)
                     self.engine = OpenedElsewhere(engine.spec)
             lock: threading.RLock = state.setdefault("_lock", threading.RLock())
             return lock

@@ -15,11 +15,11 @@ from typing import Any, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 from ecomfs.core.progress import LOADING, Progress, showing
 from ecomfs.embed import Embedder, shared_embedder
 from ecomfs.engine.protocol import Engine
-from ecomfs.engine.shared import engine_again, shared_engine
+from ecomfs.engine.shared import reopen_engine, shared_engine
 from ecomfs.estimators.answers import accuracy, labels_of, probabilities_of
 from ecomfs.estimators.base import Estimator, OpenedElsewhere
 from ecomfs.estimators.inputs import Examples, Rows, as_rows, columns, given_examples, row_ids
@@ -191,9 +191,16 @@ class FewShotClassifier(Estimator):
             report(LOADING)
             embedder = self._own_embedder(self.embedder)
             pipeline, options, profile = fit_pipeline(
-                card, stored, self._own_engine(), embedder, options, plan,
-                task=task, pool_version=version, progress=report,
-            )  # fmt: skip
+                card,
+                stored,
+                self._own_engine(),
+                embedder,
+                options,
+                plan,
+                task=task,
+                pool_version=version,
+                progress=report,
+            )
         # All at once, and only now: a service may be answering with what was fitted before.
         with self._turn():
             self.pool_, self.profile_ = pool, profile
@@ -258,7 +265,7 @@ class FewShotClassifier(Estimator):
 
     def _own_engine(self) -> Engine:
         if isinstance(self.engine, OpenedElsewhere):
-            return engine_again(self.engine)
+            return reopen_engine(self.engine)
         return shared_engine(self.engine) if isinstance(self.engine, str) else self.engine
 
     @staticmethod
@@ -274,7 +281,7 @@ class FewShotClassifier(Estimator):
     ) -> list[Prediction]:
         """One :class:`Prediction` a row, in order, with status, error and demonstrations;
         ``progress`` is as for :meth:`fit`."""
-        return aio.run(self._classify(X, ids, progress))[1]
+        return event_loop.run(self._classify(X, ids, progress))[1]
 
     async def aclassify(
         self,
@@ -282,7 +289,7 @@ class FewShotClassifier(Estimator):
         ids: Sequence[str] | None = None,
     ) -> list[Prediction]:
         """:meth:`classify` for callers that have an event loop."""
-        return (await aio.bridge(self._classify(X, ids)))[1]
+        return (await event_loop.run_async(self._classify(X, ids)))[1]
 
     async def _classify(
         self,
@@ -328,10 +335,10 @@ class FewShotClassifier(Estimator):
         """
         pipeline = self.refresh()
         rows = as_rows(cast(Rows, [row]), pipeline.card, self.fields)
-        [(case, posterior, prediction)] = aio.run(pipeline.trace(rows, ["row"]))
+        [(case, posterior, prediction)] = event_loop.run(pipeline.trace(rows, ["row"]))
         moved = None
         if influence:
-            moved = aio.run(influences(pipeline, rows[0], case, posterior, prediction))
+            moved = event_loop.run(influences(pipeline, rows[0], case, posterior, prediction))
         names = pipeline.space.names
         return Explanation(case, posterior, prediction, names, influences=moved)
 

@@ -135,8 +135,10 @@ class FeatureExpert:
         for i, text in enumerate(texts):
             if text not in places:
                 known = ", ".join(self.labels[:8])
-                raise InputError(f"row {i}: label {text!r} is not in the label space",
-                                 hint=f"labels are: {known}")  # fmt: skip
+                raise InputError(
+                    f"row {i}: label {text!r} is not in the label space",
+                    hint=f"labels are: {known}",
+                )
         self._rows = list(rows)
         self._truth = np.array([places[text] for text in texts], dtype=np.int64)
         self._groups = list(range(len(rows))) if groups is None else list(groups)
@@ -241,8 +243,10 @@ class FeatureExpert:
         """
         logistic = self._ready().logistic
         if label not in self.labels:
-            raise InputError(f"label {label!r} is not in the label space",
-                             hint=f"labels are: {', '.join(self.labels[:8])}")  # fmt: skip
+            raise InputError(
+                f"label {label!r} is not in the label space",
+                hint=f"labels are: {', '.join(self.labels[:8])}",
+            )
         place = self.labels.index(label)
         x, z = self._scale.apply(
             self.features.transform([row]), self.label_features.transform([row])

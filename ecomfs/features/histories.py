@@ -86,13 +86,19 @@ class HistoryBlock(Block):
             name = readable(part)
             found.append(Feature(f"{key}.{part}:mean", f"mean {name} in {en}", f"{zh}的{name}平均"))
             found.append(
-                Feature(f"{key}.{part}:mean_rank", f"rank of mean {name} in {en}",
-                        f"{zh}的{name}平均的排名")
-            )  # fmt: skip
+                Feature(
+                    f"{key}.{part}:mean_rank",
+                    f"rank of mean {name} in {en}",
+                    f"{zh}的{name}平均的排名",
+                )
+            )
             found.append(
-                Feature(f"{key}.{part}:last", f"last {name} beside the mean in {en}",
-                        f"{zh}最后的{name}与平均之差")
-            )  # fmt: skip
+                Feature(
+                    f"{key}.{part}:last",
+                    f"last {name} beside the mean in {en}",
+                    f"{zh}最后的{name}与平均之差",
+                )
+            )
         return tuple(found)
 
     def values(self, rows: Sequence[Values]) -> Floats:

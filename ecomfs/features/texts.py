@@ -148,23 +148,35 @@ class TextPairBlock(Block):
         ]
         for n in (1, 2, 3):
             found += [
-                Feature(f"{key}:chars{n}", f"spelling of the {a} in the {b} ({n})",
-                        f"{one}的字见于{two}（{n}）"),
-                Feature(f"{back}:chars{n}", f"spelling of the {b} in the {a} ({n})",
-                        f"{two}的字见于{one}（{n}）"),
-                Feature(f"{both}:chars{n}", f"spelling that {a} and {b} share ({n})",
-                        f"{one}与{two}共有的字（{n}）"),
-            ]  # fmt: skip
+                Feature(
+                    f"{key}:chars{n}",
+                    f"spelling of the {a} in the {b} ({n})",
+                    f"{one}的字见于{two}（{n}）",
+                ),
+                Feature(
+                    f"{back}:chars{n}",
+                    f"spelling of the {b} in the {a} ({n})",
+                    f"{two}的字见于{one}（{n}）",
+                ),
+                Feature(
+                    f"{both}:chars{n}",
+                    f"spelling that {a} and {b} share ({n})",
+                    f"{one}与{two}共有的字（{n}）",
+                ),
+            ]
         found += [
             Feature(f"{key}:codes", f"numbers of the {a} in the {b}", f"{one}的数字型号见于{two}"),
             Feature(f"{back}:codes", f"numbers of the {b} in the {a}", f"{two}的数字型号见于{one}"),
-            Feature(f"{both}:codes_differ", f"{a} and {b} have other numbers",
-                    f"{one}与{two}的数字型号不同"),
+            Feature(
+                f"{both}:codes_differ",
+                f"{a} and {b} have other numbers",
+                f"{one}与{two}的数字型号不同",
+            ),
             Feature(f"{both}:lead", f"{a} and {b} begin alike", f"{one}与{two}开头相同"),
             Feature(f"{key}:lead", f"first word of the {a} in the {b}", f"{one}的首词见于{two}"),
             Feature(f"{back}:lead", f"first word of the {b} in the {a}", f"{two}的首词见于{one}"),
             Feature(f"{both}:length", f"length of the {a} beside the {b}", f"{one}与{two}的长度比"),
-        ]  # fmt: skip
+        ]
         if self.embed is not None:
             found.append(
                 Feature(f"{both}:meaning", f"{a} and {b} mean alike", f"{one}与{two}意思相近")
@@ -265,19 +277,23 @@ class TextHistoryBlock(Block):
                 mine, zh_mine = spoken(spec, "en"), spoken(spec, "zh")
                 for h in self.histories:
                     found.append(
-                        Feature(f"{spec.name}~{h.name}:{key}_{part}",
-                                f"{en} of {mine} like {spoken(h, 'en')} {what}",
-                                f"{zh_mine}与{spoken(h, 'zh')}的{zh}相似（{zh_what}）")
-                    )  # fmt: skip
+                        Feature(
+                            f"{spec.name}~{h.name}:{key}_{part}",
+                            f"{en} of {mine} like {spoken(h, 'en')} {what}",
+                            f"{zh_mine}与{spoken(h, 'zh')}的{zh}相似（{zh_what}）",
+                        )
+                    )
                 for i, j in self._pairs:
                     one, two = self.histories[i], self.histories[j]
                     found.append(
-                        Feature(f"{spec.name}~{one.name}/{two.name}:{key}_{part}",
-                                f"{en} of {mine} nearer to {spoken(one, 'en')} than to "
-                                f"{spoken(two, 'en')} {what}",
-                                f"{zh_mine}在{zh}上更近{spoken(one, 'zh')}"
-                                f"而非{spoken(two, 'zh')}（{zh_what}）")
-                    )  # fmt: skip
+                        Feature(
+                            f"{spec.name}~{one.name}/{two.name}:{key}_{part}",
+                            f"{en} of {mine} nearer to {spoken(one, 'en')} than to "
+                            f"{spoken(two, 'en')} {what}",
+                            f"{zh_mine}在{zh}上更近{spoken(one, 'zh')}"
+                            f"而非{spoken(two, 'zh')}（{zh_what}）",
+                        )
+                    )
         self.features = tuple(found)
 
     def fit(self, rows: Sequence[Values]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast, get_args
 
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 from ecomfs.core.progress import Progress, silent
 from ecomfs.embed import Embedder
 from ecomfs.engine.protocol import Engine
@@ -71,9 +71,15 @@ def fit_pipeline(
 
     def build(with_options: Options) -> Pipeline:
         return build_pipeline(
-            card, examples, engine, embedder, with_options, task=task, pool_version=pool_version,
+            card,
+            examples,
+            engine,
+            embedder,
+            with_options,
+            task=task,
+            pool_version=pool_version,
             progress=progress,
-        )  # fmt: skip
+        )
 
     if plan.profile is not None:
         options = _as_profiled(options, plan.profile)
@@ -84,7 +90,7 @@ def fit_pipeline(
     notes: tuple[str, ...] = ()
     if plan.tune:
         shuffled = sample_queries(examples, len(examples), options.seed)
-        tuned = aio.run(
+        tuned = event_loop.run(
             tune(
                 lambda k, readout: build(replace(options, k=k, readout=_readout(readout))),
                 _candidates(card, options, engine),
@@ -99,7 +105,7 @@ def fit_pipeline(
     chosen = sample_queries(examples, plan.readings, options.seed)
     if not chosen:
         return pipeline, options, None
-    pipeline, fitted = aio.run(fit(pipeline, chosen, plan.guarantees, progress))
+    pipeline, fitted = event_loop.run(fit(pipeline, chosen, plan.guarantees, progress))
     rare = rare_labels(pipeline)
     notes += fitted.notes + ((rare,) if rare else ())
     fitted = replace(fitted, notes=notes)

@@ -15,7 +15,7 @@ from ecomfs.io.numbers import (
     rewrite_number,
 )
 from ecomfs.io.reader import MAX_CELL_CHARS, Frame, TableReader, read_frame, text_encoding
-from ecomfs.io.rows import IdTracker, Place, TableRow, cell_text, is_missing
+from ecomfs.io.rows import IdTracker, Place, TableRow, cell_text
 from ecomfs.io.target import (
     InputFile,
     check_read,
@@ -62,7 +62,6 @@ __all__ = [
     "detect_language",
     "encoding_named",
     "fold",
-    "is_missing",
     "is_standard",
     "is_stream",
     "mark_in_words",

@@ -34,9 +34,15 @@ _READ = {  # chardet's name → the codecs that read such files, the usual one f
     "cp874": ("cp874",),
 }
 _NAMED = {  # known well enough to be named as likely, too rare to be taken on a guess
-    "cp437", "cp850", "cp852", "cp866", "mac-roman", "koi8-u",
-    "iso8859-5", "iso8859-15",
-}  # fmt: skip
+    "cp437",
+    "cp850",
+    "cp852",
+    "cp866",
+    "mac-roman",
+    "koi8-u",
+    "iso8859-5",
+    "iso8859-15",
+}
 _MULTIBYTE = ("gb18030", "cp950", "cp932", "euc_jp", "cp949")
 _ALPHABETS = {"LATIN", "CYRILLIC", "GREEK", "HEBREW", "ARABIC", "THAI"}
 _INSIDE_WORDS = "´·®°™"

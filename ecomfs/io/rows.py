@@ -17,7 +17,7 @@ from decimal import Decimal
 from hashlib import blake2b
 from typing import Any, NamedTuple, Protocol
 
-from ecomfs.types import InfiniteText
+from ecomfs.types import InfiniteText, is_missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,30 +227,6 @@ def cell_text(value: Any) -> str:
     if isinstance(value, (bytes, bytearray)):
         return bytes(value).decode("utf-8", errors="backslashreplace")
     return str(value)
-
-
-def is_missing(value: Any) -> bool:
-    """Whether a value is ``None``, NaN, NaT or ``pandas.NA``.
-
-    Parameters
-    ----------
-    value : object
-        One value, of Python, NumPy or pandas.
-
-    Returns
-    -------
-    bool
-        True when no value was given.
-
-    Examples
-    --------
-    >>> [is_missing(v) for v in (None, float("nan"), "", 0)]
-    [True, True, False, False]
-    """
-    if value is None or type(value) is str:
-        return value is None
-    equal = value == value  # NaN and NaT differ from themselves; pandas.NA compares to NA
-    return type(equal).__name__ == "NAType" or equal is False or str(equal) == "False"
 
 
 def _without_nan(value: Any) -> Any:

@@ -10,9 +10,18 @@ from ecomfs.types import Language
 # Compatibility forms that a reader sees as the plain characters. The others carry meaning of their
 # own: m² is not m2, ① not 1, 1½ not 11/2.
 _LOOKS = {
-    "<wide>", "<narrow>", "<small>", "<vertical>", "<font>", "<compat>", "<noBreak>", "<initial>",
-    "<medial>", "<final>", "<isolated>",
-}  # fmt: skip
+    "<wide>",
+    "<narrow>",
+    "<small>",
+    "<vertical>",
+    "<font>",
+    "<compat>",
+    "<noBreak>",
+    "<initial>",
+    "<medial>",
+    "<final>",
+    "<isolated>",
+}
 _LIKE = {
     **dict.fromkeys("‘’‛ʼ", "'"),
     **dict.fromkeys("“”„‟", '"'),

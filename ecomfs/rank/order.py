@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 from ecomfs.core.progress import READING, Progress, part, showing, silent
 from ecomfs.errors import ConfigError
 from ecomfs.estimators import FewShotClassifier
@@ -140,8 +140,10 @@ def rank_users(
             [f"{user.id}:{item.id}" for item in candidates],
             [pair_row(pipeline.card, user, item) for item in candidates],
             [item.error for item in candidates],
-            progress, done, total,
-        )  # fmt: skip
+            progress,
+            done,
+            total,
+        )
         done += len(candidates)
         progress(READING, done, total)
         scores = [p.probabilities.get(positive) for p in predictions]
@@ -171,7 +173,7 @@ def predict(
         chunk = range(start, min(start + CHUNK, len(rows)))
         usable = [i for i in chunk if not errors[i]]
         found = iter(
-            aio.run(
+            event_loop.run(
                 pipeline.classify(
                     [rows[i] for i in usable],
                     [ids[i] for i in usable],
@@ -292,13 +294,22 @@ def rank(
     pipeline = classifier.refresh()
     label = positive_label(pipeline.space, pipeline.card, positive)
     people, catalogue = read_users_and_items(
-        pipeline.card, users, items, fields=classifier.fields,
-        user_column=user_column, item_column=item_column,
-    )  # fmt: skip
+        pipeline.card,
+        users,
+        items,
+        fields=classifier.fields,
+        user_column=user_column,
+        item_column=item_column,
+    )
     with showing(progress) as report:
         return list(
             rank_users(
-                pipeline, people, catalogue, positive=label, top=top, keep_seen=keep_seen,
+                pipeline,
+                people,
+                catalogue,
+                positive=label,
+                top=top,
+                keep_seen=keep_seen,
                 progress=report,
             )
-        )  # fmt: skip
+        )

@@ -143,8 +143,10 @@ def score_pairs(
         [str(i) for i in range(len(pairs.rows))],
         pairs.fields,
         [row.error for row in pairs.rows],
-        progress, 0, len(pairs.rows),
-    )  # fmt: skip
+        progress,
+        0,
+        len(pairs.rows),
+    )
 
 
 def list_order(

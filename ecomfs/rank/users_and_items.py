@@ -260,11 +260,16 @@ def _long(
 ) -> list[tuple[str, User]]:
     id_column = wanted or _first(people.header, USER_IDS)
     spec = next((spec for spec in histories if spec.rendering.items), None)
-    parts = {} if spec is None else {
-        part.name: column
-        for part in spec.rendering.items
-        if (column := _first(people.header, (part.name, *part.aliases))) not in (None, id_column)
-    }  # fmt: skip
+    parts = (
+        {}
+        if spec is None
+        else {
+            part.name: column
+            for part in spec.rendering.items
+            if (column := _first(people.header, (part.name, *part.aliases)))
+            not in (None, id_column)
+        }
+    )
     if spec is None or not parts:
         names = ", ".join(spec.name for spec in histories) or "user"
         raise ColumnError(

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Self
 
 from ecomfs.engine import logprobs
-from ecomfs.engine.protocol import Choosing, Chosen, Engine, Listing
+from ecomfs.engine.protocol import ChosenAnswer, Engine, SupportsChoice, SupportsTopTokens
 from ecomfs.errors import ConfigError, EngineError
 from ecomfs.readout.logprob import Readout, Wording
 from ecomfs.readout.verbalizer import Verbalizer
@@ -92,7 +92,7 @@ class TopReadout(Readout):
     async def read(
         self, engine: Engine, prompts: Sequence[Prompt]
     ) -> list[Posterior | EngineError]:
-        if not isinstance(engine, Listing):
+        if not isinstance(engine, SupportsTopTokens):
             raise ConfigError(f"{engine.spec} lists no tokens", hint="--readout auto")
         out: list[Posterior | EngineError] = []
         for listed in await logprobs.top(engine, prompts):
@@ -161,11 +161,11 @@ class ChoiceReadout(Readout):
     >>> choice = ChoiceReadout(Verbalizer("words", ("good", "bad", "broken")), " ")
     >>> steps = [(" b", {" good": math.log(0.2), " b": math.log(0.8)}),
     ...          ("ad", {"ad": math.log(0.75), "roken": math.log(0.25)})]
-    >>> [round(p, 2) for p in choice.posterior(Chosen(" bad", tuple(steps)))]
+    >>> [round(p, 2) for p in choice.posterior(ChosenAnswer(" bad", tuple(steps)))]
     [0.2, 0.6, 0.2]
-    >>> choice.posterior(Chosen(" bad"))
+    >>> choice.posterior(ChosenAnswer(" bad"))
     (0.0, 1.0, 0.0)
-    >>> choice.posterior(Chosen(" bad idea"))
+    >>> choice.posterior(ChosenAnswer(" bad idea"))
     ()
     """
 
@@ -191,7 +191,7 @@ class ChoiceReadout(Readout):
     async def read(
         self, engine: Engine, prompts: Sequence[Prompt]
     ) -> list[Posterior | EngineError]:
-        if not isinstance(engine, Choosing):
+        if not isinstance(engine, SupportsChoice):
             raise ConfigError(f"{engine.spec} cannot choose among answers", hint="--readout auto")
         return [
             choice
@@ -205,7 +205,7 @@ class ChoiceReadout(Readout):
             for choice in await logprobs.choose(engine, prompts, self._answers)
         ]
 
-    def posterior(self, choice: Chosen) -> tuple[float, ...]:
+    def posterior(self, choice: ChosenAnswer) -> tuple[float, ...]:
         """Probabilities aligned with the answers (sum one); empty where the constraint was not
         enforced."""
         if choice.text not in self._answers:
@@ -219,7 +219,7 @@ class ChoiceReadout(Readout):
         total = math.fsum(full)
         return tuple(share / total for share in full)
 
-    def _shares(self, choice: Chosen, drawn: int) -> list[float] | None:
+    def _shares(self, choice: ChosenAnswer, drawn: int) -> list[float] | None:
         """Share of each answer; ``None`` where the listed texts do not spell the answer that was
         decoded (as parts of characters do not)."""
         if not choice.steps:

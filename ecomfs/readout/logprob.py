@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from ecomfs.core.aio import grouped
+from ecomfs.core.event_loop import gather_groups
 from ecomfs.engine import logprobs
 from ecomfs.engine.protocol import Engine, Tokenizer
 from ecomfs.errors import ConfigError, EngineError
@@ -121,7 +121,7 @@ class Readout(ABC):
         ) -> Sequence[Posterior | EngineError]:
             return await self.subset(shortlist).read(engine, [prompts[i] for i in places])
 
-        return await grouped(shortlists, ask)
+        return await gather_groups(shortlists, ask)
 
 
 class LogprobReadout(Readout):

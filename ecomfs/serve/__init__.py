@@ -1,16 +1,16 @@
-"""The classifier over HTTP (needs the ``serve`` extra).
+"""The classifier over HTTP (needs the ``serve`` extra): rows in requests, predictions in responses.
 
-app.py       the application: routes and their documentation
-service.py   from a request to the classifier and back
-arms.py      traffic split between several classifiers, and its log
-batcher.py   concurrent small requests become engine-sized calls
+app.py       routes and their documentation
+service.py   requests to the classifier and back
+split.py     traffic split between variants, and its log
+batcher.py   concurrent small requests become calls of the engine's batch size
 schemas.py   request and response bodies
-guard.py     what a request must satisfy before it is read: host, key, media type, size
-problems.py  every error as one shape (RFC 9457)
-server.py    binding a socket safely, running the application on it
+guard.py     checks before a body is read: host, key, media type, size
+problems.py  every error as a problem document (RFC 9457)
+server.py    binding a socket, running the application
 """
 
 from ecomfs.serve.app import create_app
-from ecomfs.serve.arms import Arms
+from ecomfs.serve.split import SplitService
 
-__all__ = ["Arms", "create_app"]
+__all__ = ["SplitService", "create_app"]

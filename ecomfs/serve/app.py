@@ -13,7 +13,6 @@ from fastapi.security import HTTPBearer
 from ecomfs.errors import InputError
 from ecomfs.estimators import FewShotClassifier
 from ecomfs.serve import problems
-from ecomfs.serve.arms import Arms
 from ecomfs.serve.guard import Guard
 from ecomfs.serve.schemas import (
     MAX_ROWS,
@@ -23,17 +22,18 @@ from ecomfs.serve.schemas import (
     ExplainRequest,
     ExplainResponse,
     Health,
-    Pool,
+    PoolOut,
     problem_responses,
 )
 from ecomfs.serve.service import Service, prediction_out
+from ecomfs.serve.split import SplitService
 from ecomfs.task import TaskCard
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 
 
 def create_app(
-    classifier: FewShotClassifier | Arms,
+    classifier: FewShotClassifier | SplitService,
     *,
     api_key: str | None = None,
     allowed_hosts: Collection[str] | None = None,
@@ -41,27 +41,41 @@ def create_app(
 ) -> FastAPI:
     """A fitted classifier as an HTTP application.
 
-    ``POST /v1/classify`` answers up to 256 rows, ``POST /v1/explain`` explains one,
-    ``GET /healthz`` says what is served and whether the pool can be used, ``GET /livez`` that the
-    process answers. Errors are problem documents (RFC 9457) with a ``hint``.
+    ``POST /v1/classify`` classifies up to 256 rows, ``POST /v1/explain`` explains one, ``GET
+    /healthz`` describes what is served and whether the pool can be used, ``GET /livez`` answers
+    while the process runs. Errors are problem documents (RFC 9457) with a ``hint``.
 
-    Args:
-        classifier: fitted; it keeps owning its engine. Or several of them that share the traffic.
-        api_key: every request but ``/livez`` and the documentation then needs
-            ``Authorization: Bearer KEY``.
-        allowed_hosts: host names to answer to; ``None``: any. Give the loopback names when no
-            key is set, so that no web page can reach the service under a name of its own.
-        max_body_bytes: larger requests are refused with 413.
+    Parameters
+    ----------
+    classifier : FewShotClassifier or SplitService
+        Fitted; it keeps its engine. Or several that share the traffic.
+    api_key : str, optional
+        Every request but ``/livez`` and the documentation then needs ``Authorization: Bearer KEY``.
+    allowed_hosts : collection of str, optional
+        Accepted host names; ``None``: any. Without a key give the loopback names, or web pages
+        could reach the service under another name (DNS rebinding).
+    max_body_bytes : int
+        Larger requests are refused with 413.
 
-    Raises:
-        ConfigError: the classifier is not fitted.
+    Returns
+    -------
+    fastapi.FastAPI
+        An ASGI application.
 
-    Example::
+    Raises
+    ------
+    ConfigError
+        The classifier is not fitted.
 
-        clf = FewShotClassifier("review_sentiment").fit(texts, labels)
-        uvicorn.run(create_app(clf), port=8080)
+    Examples
+    --------
+    >>> clf = FewShotClassifier("review_sentiment")
+    >>> create_app(clf)
+    Traceback (most recent call last):
+    ecomfs.errors.ConfigError: the classifier has no examples yet (call fit first)
+    >>> app = create_app(clf.fit(texts, labels))                         # doctest: +SKIP
     """
-    service = classifier if isinstance(classifier, Arms) else Service(classifier)
+    service = classifier if isinstance(classifier, SplitService) else Service(classifier)
     card = service.pipeline.card
     app = FastAPI(
         title=f"ecomfs: {card.title.en}",
@@ -81,12 +95,12 @@ def create_app(
 
     @app.post("/v1/classify", responses=refusals, **documented)
     async def classify(body: ClassifyRequest = classify_body) -> ClassifyResponse:
-        """One prediction a row, in order. A row that cannot be classified has status `failed`
-        and says why; the others are answered."""
+        """One prediction per row, in order. A row that cannot be classified has status `failed`
+        and an `error`; the others are answered."""
         if body.ids is not None and len(body.ids) != len(body.rows):
             raise InputError(
                 f"{len(body.rows)} rows but {len(body.ids)} ids",
-                hint="one id a row, or none at all",
+                hint="one id per row, or none at all",
             )
         answers = await service.classify(body.rows, body.ids)
         return ClassifyResponse(
@@ -118,15 +132,15 @@ def create_app(
             engine=pipeline.engine.spec,
             fingerprint=pipeline.engine.fingerprint,
             k=pipeline.k,
-            pool=Pool(
+            pool=PoolOut(
                 size=0 if pipeline.retriever is None else len(pipeline.retriever.examples),
                 version=pipeline.pool_version,
             ),
             max_rows=MAX_ROWS,
             max_body_bytes=max_body_bytes,
             version=version("ecomfs"),
-            variants=service.variants() if isinstance(service, Arms) else [],
-            unlogged=service.unlogged if isinstance(service, Arms) else 0,
+            variants=service.variants() if isinstance(service, SplitService) else [],
+            unlogged=service.unlogged if isinstance(service, SplitService) else 0,
         )
 
     @app.get("/livez")
@@ -144,7 +158,7 @@ _CELLS: dict[str, Any] = {
     "history": '["first", "latest"]',
     "json": "{}",
 }
-"""What a cell of each kind looks like, for the documentation; text is its field's title."""
+"""Example cell of each kind, for the documentation; text is its field's title."""
 
 
 def _bodies(card: TaskCard) -> tuple[Any, Any]:

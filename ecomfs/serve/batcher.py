@@ -1,7 +1,7 @@
-"""Micro-batching: many small requests become few calls of the size the engine likes.
+"""Micro-batching: many small requests become few calls of the engine's batch size.
 
-A request's rows stay together, so one call answers it whole. The batcher lives on one event
-loop (:func:`ecomfs.core.aio.loop`, to which engines are bound) and needs no locks.
+A request's rows stay in one call. The batcher belongs to the background event loop, as engines do,
+and needs no locks.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ class MicroBatcher(Generic[T]):
     """Collects jobs and runs them together.
 
     Args:
-        call: answers rows, one result a row, in order.
+        call: answers rows, one result per row, in order.
         rows: a batch is full at this many rows.
-        window: seconds the first job of a batch waits for company.
+        window: seconds the first job of a batch waits for more.
         pending: rows that may wait; more are refused, so that a burst cannot fill the memory.
         in_flight: batches that run at once: while the engine computes one, the next is prepared.
 
-    >>> from ecomfs.core import aio
+    >>> from ecomfs.core import event_loop
     >>> async def lengths(rows, ids):
     ...     return [len(row["text"]) for row in rows]
     >>> batcher = MicroBatcher(lengths, rows=8)
-    >>> aio.run(batcher.submit([{"text": "abc"}, {"text": "de"}], ["1", "2"]))
+    >>> event_loop.run(batcher.submit([{"text": "abc"}, {"text": "de"}], ["1", "2"]))
     [3, 2]
     """
 
@@ -108,7 +108,7 @@ class MicroBatcher(Generic[T]):
             return
 
     def _take(self) -> list[_Job[T]]:
-        """Jobs up to a full batch, without those whose asker has gone."""
+        """Jobs up to a full batch, without cancelled ones."""
         batch: list[_Job[T]] = []
         size = 0
         while self._queue and (not batch or size + len(self._queue[0].rows) <= self._rows):

@@ -101,7 +101,7 @@ class Guard:
         return f"the body is larger than {self._max:,} bytes"
 
     def _too_large(self) -> Response:
-        return problem(413, self._limit(), hint="send fewer rows a request")
+        return problem(413, self._limit(), hint="send fewer rows per request")
 
 
 def _host(header: str) -> str:

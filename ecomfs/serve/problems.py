@@ -1,7 +1,6 @@
-"""Every error as ``application/problem+json`` (RFC 9457), with the mend as ``hint``.
+"""Every error as ``application/problem+json`` (RFC 9457), with a ``hint`` how to fix it.
 
-The user's mistakes are told in full. What went wrong inside goes to the log; the caller learns
-only that it did.
+Input errors are described in full. Internal errors go to the log; the caller gets only the status.
 """
 
 from __future__ import annotations
@@ -84,7 +83,7 @@ async def _ecomfs(request: Request, error: Exception) -> JSONResponse:
 
 async def _internal(request: Request, error: Exception) -> JSONResponse:
     # Anything else is logged by the server itself, which sees the exception again.
-    return problem(500, "the request failed inside the service", hint="its log says why")
+    return problem(500, "the request failed inside the service", hint="see its log")
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:

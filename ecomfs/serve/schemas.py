@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 from ecomfs.types import Language, Status
 
 MAX_ROWS = 256
-"""Rows a request."""
+"""Rows per request."""
 
 
 def _whole(text: str) -> str:
@@ -20,11 +20,11 @@ def _whole(text: str) -> str:
     return text
 
 
-Name = Annotated[str, AfterValidator(_whole)]
+EncodableText = Annotated[str, AfterValidator(_whole)]
 """Text that comes back in answers: it must have an encoding."""
 
 RowIn = Annotated[
-    dict[Name, JsonValue] | str,
+    dict[EncodableText, JsonValue] | str,
     Field(description="field name → value; or the text alone for tasks with one field"),
 ]
 
@@ -37,8 +37,8 @@ class ClassifyRequest(_In):
     """Rows to classify: all texts, or all objects."""
 
     rows: list[RowIn] = Field(min_length=1, max_length=MAX_ROWS)
-    ids: list[Name] | None = Field(
-        None, description="one id a row, given back with its prediction; by default 0, 1, 2, …"
+    ids: list[EncodableText] | None = Field(
+        None, description="one id per row, given back with its prediction; by default 0, 1, 2, …"
     )
     explain: bool = Field(False, description="add to each prediction what led to it")
 
@@ -47,7 +47,7 @@ class ExplainRequest(_In):
     """One row to explain."""
 
     row: RowIn
-    id: Name = "row"
+    id: EncodableText = "row"
 
 
 class _Out(BaseModel):
@@ -102,7 +102,7 @@ class PredictionOut(_Out):
         default_factory=dict,
         description="the distribution after each step, in the order of `probabilities`",
     )
-    source: str = Field("", description="who answered: model, fused or experts")
+    source: str = Field("", description="what the answer comes from: model, fused or experts")
     prediction_set: list[str] = Field(
         default_factory=list, description="labels that may be true; empty unless sets were fitted"
     )
@@ -122,7 +122,7 @@ class PredictionOut(_Out):
 
 
 class ClassifyResponse(_Out):
-    """One prediction a row, in order."""
+    """One prediction per row, in order."""
 
     predictions: list[PredictionOut]
     labels: list[str]
@@ -135,7 +135,7 @@ class ExplainResponse(_Out):
     labels: list[str]
 
 
-class Pool(_Out):
+class PoolOut(_Out):
     """The labelled examples in use."""
 
     size: int
@@ -168,8 +168,8 @@ class Health(_Out):
     fields: list[str] = Field(description="field names of a row")
     engine: str
     fingerprint: str
-    k: int = Field(description="demonstrations a prompt")
-    pool: Pool
+    k: int = Field(description="demonstrations per prompt")
+    pool: PoolOut
     max_rows: int
     max_body_bytes: int
     version: str

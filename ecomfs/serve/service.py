@@ -1,4 +1,4 @@
-"""From a request to the classifier and back."""
+"""Rows of requests to predictions of the classifier."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-from ecomfs.core import aio
-from ecomfs.engine.lanes import IN_A_ROW
+from ecomfs.core import event_loop
+from ecomfs.core.json import plain
+from ecomfs.engine.servers import IN_A_ROW
 from ecomfs.errors import (
     ConfigError,
     EcomfsError,
@@ -28,8 +29,6 @@ from ecomfs.serve import schemas
 from ecomfs.serve.batcher import MicroBatcher
 from ecomfs.types import Demonstration, Posterior, Prediction, Row, Status
 
-T = TypeVar("T")
-
 _RETRY_SECONDS = 10.0
 """Before a version that could not be used is tried again: reading a whole pool takes a while."""
 
@@ -37,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Served:
     """An explained prediction, and which variant made it where traffic is split."""
 
     explanation: Explanation
@@ -45,12 +44,11 @@ class Answer:
 
 
 class Service:
-    """A fitted classifier, ready to be asked by many at once.
+    """A fitted classifier that answers concurrent requests.
 
-    The classifier's pool is looked up at every call: a request is answered with the examples as
-    they are when its turn comes, whichever process changed them. A version that cannot be used,
-    or a database that cannot be read, does not stop the service: it goes on with the last
-    version that could be used, and :attr:`problem` says why.
+    The pool is looked up at every call, so changes by any process take effect. A version that
+    cannot be used, or a database that cannot be read, does not stop the service: it goes on with
+    the last usable version, and :attr:`problem` has the reason.
 
     Attributes:
         problem: why the pool as it is now is not in use; empty while it is.
@@ -82,15 +80,15 @@ class Service:
         """What answers now."""
         return self._classifier.pipeline_
 
-    async def classify(self, rows: Sequence[Any], ids: Sequence[str] | None) -> list[Answer]:
-        """One explained prediction a row, in order.
+    async def classify(self, rows: Sequence[Any], ids: Sequence[str] | None) -> list[Served]:
+        """One explained prediction per row, in order.
 
         Raises:
             InputError: the rows are not rows of this task.
             EngineError: nothing can be read at all.
         """
         named = ids if ids is not None else [str(i) for i in range(len(rows))]
-        return [Answer(e) for e in await self.answer(self.rows(rows), named)]
+        return [Served(e) for e in await self.answer(self.rows(rows), named)]
 
     explain = classify
 
@@ -111,7 +109,7 @@ class Service:
             return classifier.pipeline_
 
     def _tell(self, problem: str, error: Exception | None = None) -> None:
-        """Log a problem when it comes and when it has gone."""
+        """Log a problem when it starts and when it ends."""
         if problem == self.problem:
             return
         self.problem = problem
@@ -129,7 +127,7 @@ class Service:
         answers: dict[int, Explanation] = {}
         if good:
             work = self._submit([values[i] for i in good], [ids[i] for i in good])
-            answers = dict(zip(good, await _on_core(work), strict=True))
+            answers = dict(zip(good, await event_loop.run_async(work), strict=True))
         return [
             answers[i] if i in answers else self._failed(ids[i], problems[i])
             for i in range(len(values))
@@ -188,11 +186,6 @@ class Service:
         return Explanation(case, None, prediction, pipeline.space.names)
 
 
-async def _on_core(work: Coroutine[Any, Any, T]) -> T:
-    """Run on the loop the engines are bound to, and wait here without blocking this one."""
-    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, aio.loop()))
-
-
 def _problem(row: Row) -> str:
     """Why a row cannot be read, as the table reader judges cells; empty when it can."""
     for name, value in row.items():
@@ -220,30 +213,15 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(inner)
 
 
-def prediction_out(answer: Answer, *, explain: bool) -> schemas.PredictionOut:
+def prediction_out(answer: Served, *, explain: bool) -> schemas.PredictionOut:
     """A prediction as it goes over the wire."""
     explanation = answer.explanation
     p = explanation.prediction
+    same = {
+        name: getattr(p, name) for name in schemas.PredictionOut.model_fields if hasattr(p, name)
+    }
     return schemas.PredictionOut(
-        id=p.id,
-        label=p.label,
-        suggestion=p.suggestion,
-        confidence=p.confidence,
-        probabilities=dict(p.probabilities),
-        status=p.status,
-        error=p.error,
-        note=p.note,
-        label_mass=p.label_mass,
-        stages={name: list(values) for name, values in p.stages.items()},
-        source=p.source,
-        prediction_set=list(p.prediction_set),
-        novelty=p.novelty,
-        demonstration_ids=list(p.demonstration_ids),
-        template=str(p.template) if p.template else None,
-        engine=p.engine,
-        pool_version=p.pool_version,
-        prompt_tokens=p.prompt_tokens,
-        cached_tokens=p.cached_tokens,
+        **{**same, "template": str(p.template) if p.template else None},
         variant=answer.variant,
         explanation=_explanation(explanation) if explain else None,
     )
@@ -265,20 +243,6 @@ def _demonstration(d: Demonstration) -> schemas.DemonstrationOut:
         label=d.example.label,
         text=d.text,
         similarity=None if math.isnan(d.similarity) else float(d.similarity),
-        fields={name: _json(value) for name, value in d.example.fields.items()},
+        fields=plain(d.example.fields),
         synthetic=d.example.synthetic,
     )
-
-
-def _json(value: Any) -> Any:
-    """A field value as JSON; what JSON cannot say becomes its text."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if value is None or isinstance(value, str | bool | int | float):
-        return value
-    if isinstance(value, Mapping):
-        return {str(k): _json(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_json(v) for v in value]
-    item = getattr(value, "item", None)  # NumPy scalars
-    return _json(item()) if callable(item) else str(value)

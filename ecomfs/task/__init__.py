@@ -1,6 +1,5 @@
 """A task name or folder to a task card: fields, label space, instruction, template versions."""
 
-from ecomfs.io import is_missing
 from ecomfs.task.card import (
     NUMBERS,
     Bilingual,
@@ -24,6 +23,7 @@ from ecomfs.task.registry import (
     task_folder,
     template_source,
 )
+from ecomfs.types import is_missing
 
 __all__ = [
     "NUMBERS",

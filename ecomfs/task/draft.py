@@ -317,13 +317,16 @@ def _columns(card: TaskCard) -> Iterator[LintFinding]:
             other = owner.setdefault(key, field.name)
             if other != field.name:
                 yield LintFinding(
-                    "error", f"fields.{field.name}", f"{name!r} also means field {other!r}",
+                    "error",
+                    f"fields.{field.name}",
+                    f"{name!r} also means field {other!r}",
                     "a column can be one field only",
-                )  # fmt: skip
+                )
     for name in card.label_column:
         if plain_key(name) in owner:
             yield LintFinding(
-                "error", "label_column",
+                "error",
+                "label_column",
                 f"column {name!r} is also field {owner[plain_key(name)]!r}",
                 "the label would stand in the prompt",
-            )  # fmt: skip
+            )

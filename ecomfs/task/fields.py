@@ -12,12 +12,12 @@ from ecomfs.errors import ColumnError, RowError
 from ecomfs.io import (
     ColumnNumbers,
     DecimalMark,
-    is_missing,
     mark_in_words,
     possible_marks,
     rewrite_number,
 )
 from ecomfs.task.card import NUMBERS, TaskCard
+from ecomfs.types import is_missing
 
 _WITH_MARK = re.compile(r"(?P<column>.*):(?P<mark>comma|point)", re.S)
 

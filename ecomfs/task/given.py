@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs.errors import ColumnError, ConfigError, InputError
-from ecomfs.io import is_missing
 from ecomfs.task.label_value import label_text
+from ecomfs.types import is_missing
 
 Table: TypeAlias = "tuple[list[str], Iterator[Sequence[Any]]]"
 """Names of the columns, and the rows."""

@@ -38,9 +38,13 @@ def main(arguments: list[str] | None = None) -> None:
             if true is None:
                 continue
             found = simulate(
-                trials=given.trials, rows=given.rows, every=given.every, discordance=discordance,
-                effect=true, seed=given.seed,
-            )  # fmt: skip
+                trials=given.trials,
+                rows=given.rows,
+                every=given.every,
+                discordance=discordance,
+                effect=true,
+                seed=given.seed,
+            )
             print(_line(discordance, found), flush=True)
 
 

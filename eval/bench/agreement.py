@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import mean
 
 from ecomfs.batch import read_examples
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 from ecomfs.engine.factory import open_engine
 from ecomfs.estimators import FewShotClassifier
 from ecomfs.pool import sample_examples
@@ -46,11 +46,13 @@ def main() -> None:
         started = time.monotonic()
         predictions = clf.classify([e.fields for e in rows], [e.id for e in rows])
         seconds = time.monotonic() - started
-        aio.run(engine.aclose())
+        event_loop.run(engine.aclose())
         answers[spec] = [(p.label, p.confidence or 0.0) for p in predictions]
         space = clf.pipeline_.space
-        right = [p.label == space.names[space.require(e.label, e.id)]
-                 for p, e in zip(predictions, rows, strict=True)]  # fmt: skip
+        right = [
+            p.label == space.names[space.require(e.label, e.id)]
+            for p, e in zip(predictions, rows, strict=True)
+        ]
         cached = sum(p.cached_tokens for p in predictions)
         tokens = sum(p.prompt_tokens for p in predictions)
         interval = wilson(sum(right), len(right))

@@ -108,7 +108,7 @@ def stats(url: str) -> dict[str, Any]:
 
 def pipeline(url: str, k: int) -> Any:
     from ecomfs.engine.cached import CachedEngine, ReadingCache
-    from ecomfs.engine.vllm.http import VllmEngine
+    from ecomfs.engine.vllm.engine import VllmEngine
     from ecomfs.estimators import FewShotClassifier
 
     # As the engine is opened for a command, without the start-up check, which a server that is no
@@ -131,11 +131,11 @@ def pipeline(url: str, k: int) -> Any:
 
 def run_ecomfs(url: str, source: Path, output: Path, k: int) -> dict[str, Any]:
     from ecomfs.batch import score_table
-    from ecomfs.core import aio
+    from ecomfs.core import event_loop
 
     made = pipeline(url, k)
     tally = score_table(source, output, made).tally
-    aio.run(made.engine.aclose())
+    event_loop.run(made.engine.aclose())
     return {"outside": 1 - tally.reading_seconds / tally.seconds}
 
 
@@ -167,9 +167,12 @@ def run_aiohttp_tokens(url: str, source: Path, output: Path, k: int) -> dict[str
 
     def prompt(row: list[str]) -> list[int]:
         text = template.render(
-            instruction=card.instruction.get("en"), labels=labels, demonstrations=[],
-            row={"text": row[1]}, text=row[1],
-        )  # fmt: skip
+            instruction=card.instruction.get("en"),
+            labels=labels,
+            demonstrations=[],
+            row={"text": row[1]},
+            text=row[1],
+        )
         return list(tokenizer.encode(text.rstrip(), add_special_tokens=False).ids)
 
     asyncio.run(_plain(url, source, output, prompt))
@@ -185,10 +188,15 @@ async def _plain(url: str, source: Path, output: Path, prompt: Callable[[list[st
     async def ask(session: aiohttp.ClientSession, part: list[list[str]]) -> list[list[str]]:
         prompts = [prompt(row) for row in part]
         body = {
-            "model": "loopback", "prompt": prompts, "max_tokens": 1, "temperature": 0,
-            "logprobs": 2, "logprob_token_ids": codes, "allowed_token_ids": codes,
+            "model": "loopback",
+            "prompt": prompts,
+            "max_tokens": 1,
+            "temperature": 0,
+            "logprobs": 2,
+            "logprob_token_ids": codes,
+            "allowed_token_ids": codes,
             "return_tokens_as_token_ids": True,
-        }  # fmt: skip
+        }
         try:
             async with session.post(f"{url}/v1/completions", json=body) as response:
                 answer = await response.json()

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ecomfs.batch import read_examples
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 from ecomfs.estimators import FewShotClassifier
 from ecomfs.pool import random_examples
 from ecomfs.task import load_task
@@ -55,8 +55,8 @@ def main() -> None:
         fields = [e.fields for e in test]
         full = replace(pipeline, policy=replace(pipeline.policy, skip_from=None))
         answers = {
-            "every row read": aio.run(full.classify(fields, ids)),
-            "sure rows skip": aio.run(pipeline.classify(fields, ids)),
+            "every row read": event_loop.run(full.classify(fields, ids)),
+            "sure rows skip": event_loop.run(pipeline.classify(fields, ids)),
         }
         space = sorted({*pipeline.space.names, *(e.label for e in test)})
         systems = [

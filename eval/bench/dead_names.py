@@ -35,8 +35,10 @@ ALLOWED: dict[str, str] = {
     "predict": "scikit-learn and users call it",
     "emit": "logging calls it",
 }
-DECORATED = re.compile(r"\.(command|callback|get|post|put|delete|middleware|exception_handler"
-                       r"|listens_for|websocket)\b|validator|on_event")  # fmt: skip
+DECORATED = re.compile(
+    r"\.(command|callback|get|post|put|delete|middleware|exception_handler"
+    r"|listens_for|websocket)\b|validator|on_event"
+)
 
 
 def strip(source: str) -> str:
@@ -75,8 +77,10 @@ def dead() -> list[str]:
                 copy.write_text(strip(path.read_text(encoding="utf-8")), encoding="utf-8")
         found = subprocess.run(
             [sys.executable, "-m", "vulture", folder, "--min-confidence", "60", "--sort-by-size"],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if found.returncode not in (0, 3):
             sys.exit(found.stderr or found.stdout)
     lines = []

@@ -78,14 +78,15 @@ def _accepted_before(row: Row) -> str:
 
 SETS = (
     Set("multicpr_query_item_zh", "query_relevance", 80, (32, 96), _half_of_query, "query"),
-    Set("tallrec_movie_preference_en", "product_preference", "test.csv", (64, 128, 512),
-        _more_liked),
+    Set(
+        "tallrec_movie_preference_en", "product_preference", "test.csv", (64, 128, 512), _more_liked
+    ),
     Set("uci_online_shoppers_intention", "purchase_intent", 1000, (32, 128, 512), _paid_pages),
     Set("ifood_campaign_response", "ad_response", 600, (32, 128, 512), _accepted_before),
     Set("eshop_next_category", "next_category", 1000, (16, 32, 128), _last),
     Set("eshop_next_category", "next_category", "test_balanced.csv", (128,), _last),
     Set("rees46_next_category", "next_category", "test.csv", (32, 128), _last, "session_id"),
-)  # fmt: skip
+)
 
 
 def main() -> None:

@@ -92,10 +92,10 @@ def label_names(count: int) -> list[str]:
 def measure(point: Point, url: str, folder: Path) -> dict[str, Any]:
     """Fit, warm up, score."""
     from ecomfs.batch import score_table
-    from ecomfs.core import aio
+    from ecomfs.core import event_loop
     from ecomfs.embed import HashedEmbedder
     from ecomfs.engine.cached import CachedEngine, ReadingCache
-    from ecomfs.engine.vllm.http import VllmEngine
+    from ecomfs.engine.vllm.engine import VllmEngine
     from ecomfs.estimators import FewShotClassifier
 
     names = label_names(point.labels)
@@ -119,7 +119,7 @@ def measure(point: Point, url: str, folder: Path) -> dict[str, Any]:
     cpu, wall = _cpu(), time.perf_counter()
     result = score_table(source, folder / "out.csv", made)
     wall, cpu = time.perf_counter() - wall, _cpu() - cpu
-    aio.run(made.engine.aclose())
+    event_loop.run(made.engine.aclose())
     ok = result.tally.status["ok"]
     if ok != point.rows:
         raise SystemExit(f"{point}: {ok} of {point.rows} rows ok")

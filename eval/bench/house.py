@@ -272,9 +272,13 @@ def one_row() -> dict[str, Any]:
     texts = [f"review {i}: it {'broke at once' if i % 2 else 'works very well'}" for i in range(24)]
     labels = ["negative" if i % 2 else "positive" for i in range(24)]
     clf = FewShotClassifier(
-        "review_sentiment", "gguf:smollm2", k=4, embedder="hashed", language="en",
+        "review_sentiment",
+        "gguf:smollm2",
+        k=4,
+        embedder="hashed",
+        language="en",
         calibration_size=12,
-    ).fit(texts, labels)  # fmt: skip
+    ).fit(texts, labels)
     traces = []
     with tempfile.TemporaryDirectory() as folder:
         for number, rows in enumerate((["warm up"], ["a lovely hat"], ["a sad hat", "a new coat"])):

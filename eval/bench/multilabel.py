@@ -106,9 +106,13 @@ def ecomfs(
     options: argparse.Namespace,
 ) -> Table:
     clf = MultiLabelClassifier(
-        options.task, options.engine, k=options.k, embedder=options.embedder, seed=options.seed,
+        options.task,
+        options.engine,
+        k=options.k,
+        embedder=options.embedder,
+        seed=options.seed,
         fusion=not options.no_fusion,
-    ).fit(pool)  # fmt: skip
+    ).fit(pool)
     for note in clf.notes_:
         print(f"  {note}")
     given = clf.predict([e.fields for e in test])

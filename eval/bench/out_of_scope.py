@@ -17,7 +17,7 @@ import numpy as np
 
 from ecomfs.batch import read_examples
 from ecomfs.calibration import signs
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 from ecomfs.estimators import FewShotClassifier
 from ecomfs.io import fold
 from ecomfs.task import load_task
@@ -45,11 +45,14 @@ def main() -> None:
     known = rng.sample([e for e in fresh if e.label not in unknown], options.rows)
     strange = rng.sample([e for e in fresh if e.label in unknown], options.rows)
     clf = FewShotClassifier(
-        "customer_intent", options.engine, k=options.k, seed=options.seed,
+        "customer_intent",
+        options.engine,
+        k=options.k,
+        seed=options.seed,
         novel_below=options.level,
-    ).fit(pool)  # fmt: skip
+    ).fit(pool)
     test = known + strange
-    traces = aio.run(clf.pipeline_.trace([e.fields for e in test], [e.id for e in test]))
+    traces = event_loop.run(clf.pipeline_.trace([e.fields for e in test], [e.id for e in test]))
     new = np.array([0] * len(known) + [1] * len(strange))
     found = [(c, p) for c, _, p in traces]
     table = signs(

@@ -70,8 +70,17 @@ def main() -> None:
         f"fail in {options.delta:.0%} · sets promised to cover {options.coverage:.0%} on average",
         title_justify="left",
     )
-    for column in ("cell", "n", "kind", "promised", "below", "accepted", "precision", "covered",
-                   "labels a set"):  # fmt: skip
+    for column in (
+        "cell",
+        "n",
+        "kind",
+        "promised",
+        "below",
+        "accepted",
+        "precision",
+        "covered",
+        "labels a set",
+    ):
         table.add_column(column, no_wrap=True)
     below: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for stored in ResultsFolder(options.results).cells():
@@ -112,9 +121,12 @@ def halves(
         fit, held = order[: len(p) // 2], order[len(p) // 2 :]
         for kind, kept in kinds.items():
             found = accept_threshold(
-                confidence[fit], right[fit], options.precision, options.delta,
+                confidence[fit],
+                right[fit],
+                options.precision,
+                options.delta,
                 batch=confidence[held] if kind == "batch" else None,
-            )  # fmt: skip
+            )
             if found is None:
                 continue
             reached = right[held][confidence[held] >= found.value]

@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from ecomfs.batch import read_examples
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 from ecomfs.engine.factory import open_engine
-from ecomfs.engine.vllm.http import VllmEngine
+from ecomfs.engine.vllm.engine import VllmEngine
 from ecomfs.estimators import FewShotClassifier
 from ecomfs.pool import random_examples, sample_examples
 from ecomfs.retrieve import simulate_prefix_cache
@@ -67,11 +67,16 @@ def main() -> None:
     engine.read = told  # type: ignore[method-assign]
     classifiers = {
         mode: FewShotClassifier(
-            options.task, engine, k=options.k, sharing=mode, seed=options.seed,
-            calibration_size=32, fusion=options.fusion,
+            options.task,
+            engine,
+            k=options.k,
+            sharing=mode,
+            seed=options.seed,
+            calibration_size=32,
+            fusion=options.fusion,
         ).fit(pool)
         for mode in MODES
-    }  # fmt: skip
+    }
     seconds = dict.fromkeys(MODES, 0.0)
     counted = {mode: [0, 0] for mode in MODES}
     expected = {mode: [0, 0] for mode in MODES}
@@ -91,11 +96,11 @@ def main() -> None:
             after = simulate_prefix_cache(sent, block_size=options.block_size)
             expected[mode][0] += after.cached_tokens - before.cached_tokens
             expected[mode][1] += after.tokens - before.tokens
-            hits = aio.run(_counters(engine))
+            hits = event_loop.run(_counters(engine))
             began = time.perf_counter()
-            answers[mode] += [p for _, _, p in aio.run(clf.pipeline_.answer(cases))]
+            answers[mode] += [p for _, _, p in event_loop.run(clf.pipeline_.answer(cases))]
             seconds[mode] += time.perf_counter() - began
-            now = aio.run(_counters(engine))
+            now = event_loop.run(_counters(engine))
             counted[mode][0] += now[0] - hits[0]
             counted[mode][1] += now[1] - hits[1]
     print(
@@ -114,7 +119,7 @@ def main() -> None:
         )
     for mode in MODES[1:]:
         print(compare(systems["none"], systems[mode], metrics=["accuracy", "log_loss"]).to_text())
-    aio.run(engine.aclose())
+    event_loop.run(engine.aclose())
 
 
 async def _counters(engine: VllmEngine) -> tuple[int, int]:

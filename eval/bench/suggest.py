@@ -124,9 +124,11 @@ def interval(values: np.ndarray, *, sign: bool = False) -> str:
     half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
     mean = float(values.mean())
     shown = f"{mean:+.3f}" if sign else f"{mean:.3f}"
-    return f"{shown} [{mean - half:+.3f}, {mean + half:+.3f}]" if sign else (
-        f"{shown} [{mean - half:.3f}, {mean + half:.3f}]"
-    )  # fmt: skip
+    return (
+        f"{shown} [{mean - half:+.3f}, {mean + half:+.3f}]"
+        if sign
+        else (f"{shown} [{mean - half:.3f}, {mean + half:.3f}]")
+    )
 
 
 if __name__ == "__main__":

@@ -60,10 +60,11 @@ def main() -> None:
     )
     across = flat.classify(rows, ids)
     answers = {
-        "flat": [(p, {whole[name]: value for name, value in p.probabilities.items()})
-                 for p in across],
+        "flat": [
+            (p, {whole[name]: value for name, value in p.probabilities.items()}) for p in across
+        ],
         "two levels": [(p, dict(p.probabilities)) for p in down],
-    }  # fmt: skip
+    }
     gold, space = [e.label for e in test], sorted({*whole.values(), *(e.label for e in test)})
     leaves, parents = [], []
     for name, found in answers.items():

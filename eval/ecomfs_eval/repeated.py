@@ -149,9 +149,15 @@ def _difference(
     x, y = means
     reasons = [f"{p.name}: {s.reason}" for s, p in zip(means, pairs[0], strict=True) if s.reason]
     base = Difference(
-        metric.name, metric.title, metric.unit, metric.higher_is_better, x, y, None,
+        metric.name,
+        metric.title,
+        metric.unit,
+        metric.higher_is_better,
+        x,
+        y,
+        None,
         note="; ".join(reasons),
-    )  # fmt: skip
+    )
     if x.value is None or y.value is None:
         return base
     both = [

@@ -167,8 +167,9 @@ def test_failed_rows_are_not_evidence() -> None:
     heard: list[tuple[str, str]] = []
     engine = Recording(heard, "B", fails_on="x 5")
     pipelines = {
-        "A": classifier().pipeline_, "B": classifier(engine, template="v2").pipeline_,
-    }  # fmt: skip
+        "A": classifier().pipeline_,
+        "B": classifier(engine, template="v2").pipeline_,
+    }
     answers = VariantAnswers(rows(60), pipelines)
     [state] = watch(answers, 1, alpha=0.001, every=10)
     failed = sum(s == "failed" for s in answers.predictions()[1].status)

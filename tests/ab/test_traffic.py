@@ -24,9 +24,14 @@ START = LoggedStart(
 
 def entry(id_: str, variant: str = "A", label: str = "pos") -> LoggedPrediction:
     prediction = Prediction(
-        id_, label, {"pos": 0.75, "neg": 0.25}, template=TemplateRef("t/en.v1", "abc"),
-        prompt_tokens=90, engine="e", pool_version=2,
-    )  # fmt: skip
+        id_,
+        label,
+        {"pos": 0.75, "neg": 0.25},
+        template=TemplateRef("t/en.v1", "abc"),
+        prompt_tokens=90,
+        engine="e",
+        pool_version=2,
+    )
     return LoggedPrediction.of(variant, "en", prediction)
 
 

@@ -39,11 +39,17 @@ def test_words_that_name_templates(files: Path) -> None:
         ("few: k=4", "few", {"k": 4}),
         ("k=4 template=v2", "A", {"k": 4, "template": "v2"}),
         ("in use:", "in use", {}),
-        ("m: engine=vllm:http://h:8000,http://g:8000", "m",
-         {"engine": "vllm:http://h:8000,http://g:8000"}),
+        (
+            "m: engine=vllm:http://h:8000,http://g:8000",
+            "m",
+            {"engine": "vllm:http://h:8000,http://g:8000"},
+        ),
         ("engine=vllm:http://h:8000", "A", {"engine": "vllm:http://h:8000"}),
-        ("x: readout=codes strategy=top_k embedder=st:org/model", "x",
-         {"readout": "codes", "strategy": "top_k", "embedder": "st:org/model"}),
+        (
+            "x: readout=codes strategy=top_k embedder=st:org/model",
+            "x",
+            {"readout": "codes", "strategy": "top_k", "embedder": "st:org/model"},
+        ),
         ("x: template=en=v1,zh=v2 k=none", "x", None),
         ("x: template=en=v1,zh=v2 k=null", "x", {"template": {"en": "v1", "zh": "v2"}, "k": None}),
         ("x: 'engine=gguf:my model.gguf'", "x", {"engine": "gguf:my model.gguf"}),
@@ -51,7 +57,7 @@ def test_words_that_name_templates(files: Path) -> None:
         ("x: profile=fit.json max_loss=0.01", "x", {"profile": "fit.json", "max_loss": 0.01}),
         ("对照: k=2", "对照", {"k": 2}),
     ],
-)  # fmt: skip
+)
 def test_variants_of_any_option(text: str, name: str, options: dict[str, Any] | None) -> None:
     if options is None:
         with pytest.raises(ConfigError, match="k = 'none'"):

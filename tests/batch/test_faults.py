@@ -13,8 +13,8 @@ import pytest
 from scripted import classifier
 
 from ecomfs.batch import ScoreResult, score_table
-from ecomfs.core import aio
-from ecomfs.engine.vllm.http import VllmEngine
+from ecomfs.core import event_loop
+from ecomfs.engine.vllm.engine import VllmEngine
 from ecomfs.errors import EngineError
 
 ROWS = 150
@@ -42,9 +42,9 @@ KINDS = [
 def server() -> Iterator[faults.FaultServer]:
     made = faults.FaultServer()
     made.models[0]["max_model_len"] = 8192
-    aio.run(made.start())
+    event_loop.run(made.start())
     yield made
-    aio.run(made.stop())
+    event_loop.run(made.stop())
 
 
 async def no_pause(_: float) -> None:
@@ -89,7 +89,7 @@ def pipeline(server: faults.FaultServer) -> Iterator[Callable[[int], Any]]:
 
     yield make
     for engine in opened:
-        aio.run(engine.aclose())
+        event_loop.run(engine.aclose())
 
 
 def until_done(source: Path, output: Path, pipeline: Any) -> ScoreResult:

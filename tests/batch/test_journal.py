@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import gc
 import sqlite3
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecomfs.batch.garbage import patient_collector
 from ecomfs.batch.journal import Entry, Journal, drop_journal, pack, row_key, unpack
 from ecomfs.errors import JournalError
-from ecomfs.types import Prediction, Status
+from ecomfs.types import Prediction
 
 CELLS = st.one_of(
     st.text(st.characters()), st.integers(), st.floats(), st.none(), st.lists(st.text())
@@ -33,48 +30,6 @@ def test_rows_share_a_key_only_when_they_are_identical(one: dict, other: dict) -
 def test_half_a_surrogate_pair_has_a_key_of_its_own() -> None:
     keys = {row_key({"text": text}) for text in ("\ud83d", "\ude00", "\\ud83d", "?", "")}
     assert len(keys) == 5
-
-
-def test_the_collector_gets_its_pace_back() -> None:
-    before = gc.get_threshold()
-    try:
-        gc.set_threshold(700, 10, 10)
-        with patient_collector():
-            assert gc.get_threshold()[0] > 700
-        assert gc.get_threshold() == (700, 10, 10)
-        gc.set_threshold(0)
-        with patient_collector():
-            assert gc.get_threshold()[0] == 0  # switched off by the program: it stays off
-    finally:
-        gc.set_threshold(*before)
-
-
-FINITE = st.floats(0, 1)
-
-
-@given(
-    st.one_of(st.none(), st.text()),
-    st.lists(FINITE, min_size=3, max_size=3),
-    st.sampled_from(Status),
-    st.text(),
-    st.lists(st.text(), max_size=3),
-    st.booleans(),
-)
-def test_an_answer_comes_back_as_it_went_in(
-    label: str | None,
-    values: list[float],
-    status: Status,
-    error: str,
-    shown: list[str],
-    stages: bool,
-) -> None:
-    names = ["a", "b", "c"]
-    one = Prediction(
-        "r1", label, dict(zip(names, values, strict=True)), status=status, error=error,
-        demonstration_ids=tuple(shown), stages={"read": tuple(values[::-1])},
-    )  # fmt: skip
-    back = unpack(*pack(one, names, stages=stages), names, "r2")
-    assert back == replace(one, id="r2", stages=one.stages if stages else {})
 
 
 def test_an_answer_over_other_labels_is_refused() -> None:

@@ -171,9 +171,11 @@ def test_rows_come_out_in_order_with_their_own_answer_or_that_of_their_copy(tmp_
     result = written(source, answers, gold="stars", probabilities=True)
     rows = [row.cells for row in TableReader(result.output).rows()]
     assert [(r["id"], r["predicted"], r["status"]) for r in rows] == [
-        ("a", "positive", "ok"), ("b", "", "failed"), ("c", "positive", "ok"),
+        ("a", "positive", "ok"),
+        ("b", "", "failed"),
+        ("c", "positive", "ok"),
         ("d", "", "abstained"),
-    ]  # fmt: skip
+    ]
     assert rows[3]["suggestion"] == "positive"
     assert (result.tally.rows, result.tally.status["ok"]) == (4, 2)
     assert (result.answers.labels["positive"], result.answers.review) == (2, 2)

@@ -42,9 +42,12 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Plain:
     folder = tmp_path_factory.mktemp("plain")
     victim.make_table(folder / "in.csv")
     score_table(
-        folder / "in.csv", folder / "out.csv", ray_job.build(folder), chunk_rows=16,
+        folder / "in.csv",
+        folder / "out.csv",
+        ray_job.build(folder),
+        chunk_rows=16,
         probabilities=True,
-    )  # fmt: skip
+    )
     output, failed = (folder / name for name in ("out.csv", "out.failed.csv"))
     return Plain(
         folder / "in.csv", output.read_bytes(), failed.read_bytes(), victim.asked(folder / "asked")
@@ -167,17 +170,33 @@ def test_the_command_gives_the_same_bytes_with_a_real_model(tmp_path: Path) -> N
     source.write_text("id,text\n" + "".join(f"{i},{t}\n" for i, t in enumerate(texts)))
     pool.write_text("text,label\ngood value,positive\nit leaks,negative\n")
     common = [
-        str(Path(sys.executable).with_name("ecomfs")), "score", str(source),
-        "-t", "review_sentiment", "-e", str(pool), "--engine", "gguf:demo?threads=1",
-        "--embedder", "hashed", "--calibrate", "0", "--k", "2", "-q",
-    ]  # fmt: skip
+        str(Path(sys.executable).with_name("ecomfs")),
+        "score",
+        str(source),
+        "-t",
+        "review_sentiment",
+        "-e",
+        str(pool),
+        "--engine",
+        "gguf:demo?threads=1",
+        "--embedder",
+        "hashed",
+        "--calibrate",
+        "0",
+        "--k",
+        "2",
+        "-q",
+    ]
     env = {**os.environ, "ECOMFS_READING_CACHE": "off", "RAY_ADDRESS": ""}
     ray = ["--runner", "ray", "--actors", "2", "--partition-rows", "2"]
     for name, more in (("plain.csv", []), ("ray.csv", ray)):
         done = subprocess.run(
             [*common, "-o", str(tmp_path / name), *more],
-            env=env, capture_output=True, text=True, timeout=240,
-        )  # fmt: skip
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "ray.csv").read_bytes() == (tmp_path / "plain.csv").read_bytes()
     assert "5 read by the model" in done.stderr

@@ -37,9 +37,14 @@ class Rows:
         self.given += len(taken)
         copied = int(self.number % 3 == 2)
         block = RowBlock(
-            self.number, self.given, taken, len(taken) + copied, copied,
-            self.given / len(self.rows), [0, self.given, self.number],
-        )  # fmt: skip
+            self.number,
+            self.given,
+            taken,
+            len(taken) + copied,
+            copied,
+            self.given / len(self.rows),
+            [0, self.given, self.number],
+        )
         self.number += 1
         return block
 

@@ -65,9 +65,13 @@ def run(templates: list[str], pool: Path, data: Path, **options: Any) -> dict[st
     """``ecomfs ab`` on a scripted engine; gives what ``--json`` wrote."""
     out = pool.with_name("out.json")
     options = {
-        "engine": ScriptedEngine(), "embedder": "hashed", "k": 2, "quiet": True, "json_path": out,
+        "engine": ScriptedEngine(),
+        "embedder": "hashed",
+        "k": 2,
+        "quiet": True,
+        "json_path": out,
         **options,
-    }  # fmt: skip
+    }
     ab(templates=templates, task="review_sentiment", examples=pool, data=data, **options)
     found: dict[str, Any] = json.loads(options["json_path"].read_text(encoding="utf-8"))
     return found
@@ -136,8 +140,10 @@ def test_variants_that_are_the_same_are_refused(
     copy.write_text(SHORT, encoding="utf-8")
     engine = ScriptedEngine()
     for templates, variant in (
-        (["v1", "v1"], None), ([short, str(copy)], None), (["v1"], ["same: k=2 template=v1"]),
-    ):  # fmt: skip
+        (["v1", "v1"], None),
+        ([short, str(copy)], None),
+        (["v1"], ["same: k=2 template=v1"]),
+    ):
         with pytest.raises(ConfigError, match=r"variants 'A' and '\w+' are the same"):
             run(templates, pool, data, variant=variant, engine=engine)
     assert engine.calls == []
@@ -426,9 +432,13 @@ def test_bad_tables_and_targets_are_told(
     ],
 )
 def test_bad_options_are_told_before_anything_is_read(
-    options: dict[str, Any], error: type[Exception], message: str, short: str, pool: Path,
+    options: dict[str, Any],
+    error: type[Exception],
+    message: str,
+    short: str,
+    pool: Path,
     data: Path,
-) -> None:  # fmt: skip
+) -> None:
     engine = ScriptedEngine()
     with pytest.raises(error, match=message):
         run(["v1", short], pool, data, engine=engine, **options)
@@ -496,11 +506,24 @@ def test_open_tasks_know_the_pools_labels_only(tmp_path: Path) -> None:
 def test_the_command_ends_with_one_line_and_a_code(pool: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [
-            sys.executable, "-c", "from ecomfs.cli import main; main()", "ab", "v1", "no.jinja",
-            "--task", "review_sentiment", "--examples", str(pool), "--data", str(pool),
+            sys.executable,
+            "-c",
+            "from ecomfs.cli import main; main()",
+            "ab",
+            "v1",
+            "no.jinja",
+            "--task",
+            "review_sentiment",
+            "--examples",
+            str(pool),
+            "--data",
+            str(pool),
         ],
-        capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr == "error: no.jinja: no such template file\n"
@@ -510,9 +533,14 @@ def test_the_command_ends_with_one_line_and_a_code(pool: Path, tmp_path: Path) -
 def test_shipped_templates_on_the_samples_with_a_real_model(tmp_path: Path, short: str) -> None:
     samples = SAMPLES / "review_sentiment"
     told = run(
-        ["v1", short], samples / "pool.csv", samples / "test.csv",
-        engine="gguf:demo", limit=8, calibrate=0, json_path=tmp_path / "out.json",
-    )  # fmt: skip
+        ["v1", short],
+        samples / "pool.csv",
+        samples / "test.csv",
+        engine="gguf:demo",
+        limit=8,
+        calibrate=0,
+        json_path=tmp_path / "out.json",
+    )
     assert told["rows"] == 8
     assert told["systems"][0]["scores"]["accuracy"]["value"] is not None
 

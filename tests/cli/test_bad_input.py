@@ -127,10 +127,24 @@ def test_fit_knows_before_it_reads_that_it_cannot_write(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["prepare", "clean", "pool.csv", "--text-column", "txt", "-o", "o.csv"],
-         "pool.csv: no column 'txt'"),
-        (["prepare", "clean", "pool.csv", "--text-column", "label", "-o", "o.csv",
-          "--test", "in.csv"], "in.csv: no column 'label'"),
+        (
+            ["prepare", "clean", "pool.csv", "--text-column", "txt", "-o", "o.csv"],
+            "pool.csv: no column 'txt'",
+        ),
+        (
+            [
+                "prepare",
+                "clean",
+                "pool.csv",
+                "--text-column",
+                "label",
+                "-o",
+                "o.csv",
+                "--test",
+                "in.csv",
+            ],
+            "in.csv: no column 'label'",
+        ),
         (["eval", "score", "pool.csv"], "name it with --predicted-column"),
         (["score", "missing.csv", "-t", "review_sentiment"], "missing.csv: no such file"),
         (["score", "folder", "-t", "review_sentiment"], "folder: this is a folder, not a file ("),
@@ -139,14 +153,16 @@ def test_fit_knows_before_it_reads_that_it_cannot_write(
         (["plan", "in.csv", "-t", "review_sentiment", "--strategy", "best"], "choose adaptive, "),
         (["rank", "-t", "product_preference"], "nothing to rank (give --user and --items"),
         (["examples", "stats", "-p", "folder"], "folder: this is a folder, not a database ("),
-        (["examples", "add", "x", "-l", "positive", "-t", "review_sentiment", "-p", "folder"],
-         "folder: this is a folder, not a database (name a file in it)"),
+        (
+            ["examples", "add", "x", "-l", "positive", "-t", "review_sentiment", "-p", "folder"],
+            "folder: this is a folder, not a database (name a file in it)",
+        ),
         (["examples", "stats", "-p", "in.csv"], "the file is not SQLite; give another path"),
         (["runs", "show", "nothing"], "see: ecomfs runs list"),
         (["check", "--engine", "gpt"], "'gpt' names no engine (one of: "),
         (["eval", "run", "broken/task.yaml"], "broken/task.yaml: not valid YAML: line 3, column 1"),
     ],
-)  # fmt: skip
+)
 def test_other_verbs_name_the_file_and_the_option(
     folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:

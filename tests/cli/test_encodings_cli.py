@@ -23,13 +23,36 @@ POOL = "id,text,label\n" + "".join(
     for i in range(8)
 )
 READ_TABLES = [
-    "score", "plan", "explain", "rank", "serve", "fit", "ab", "eval score", "suggest",
-    "examples import", "prepare clean", "prepare augment", "new-task", "lint-task",
-]  # fmt: skip
+    "score",
+    "plan",
+    "explain",
+    "rank",
+    "serve",
+    "fit",
+    "ab",
+    "eval score",
+    "suggest",
+    "examples import",
+    "prepare clean",
+    "prepare augment",
+    "new-task",
+    "lint-task",
+]
 SCORE = [
-    "score", "in.csv", "-t", "review_sentiment", "-e", "pool.csv", "--embedder", "hashed", "-q",
-    "--calibrate", "0", "--k", "2",
-]  # fmt: skip
+    "score",
+    "in.csv",
+    "-t",
+    "review_sentiment",
+    "-e",
+    "pool.csv",
+    "--embedder",
+    "hashed",
+    "-q",
+    "--calibrate",
+    "0",
+    "--k",
+    "2",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -103,17 +126,22 @@ PREDICTIONS = "id,label,predicted\n1,schön,schön\n2,übel,schön\n3,übel,übe
     [
         ("semicolons.csv", PREDICTIONS.replace(",", ";").encode()),
         ("carets.csv", PREDICTIONS.replace(",", "^").encode()),
-        ("spaced.csv", PREDICTIONS.replace(",", ', "').replace("\n", '"\n').encode()
+        (
+            "spaced.csv",
+            PREDICTIONS.replace(",", ', "')
+            .replace("\n", '"\n')
+            .encode()
             .replace(b'id, "label, "predicted"', b'id, "label", "predicted"')
             .replace("schön, ".encode(), 'schön", '.encode())
-            .replace("übel, ".encode(), 'übel", '.encode())),
+            .replace("übel, ".encode(), 'übel", '.encode()),
+        ),
         ("utf16.csv", PREDICTIONS.encode("utf-16")),
         ("two-marks.csv", ("\ufeff\ufeff" + PREDICTIONS).encode()),
         ("excel.csv", PREDICTIONS.replace("\n", ",,\n").encode()),
         ("packed.csv.gz", gzip.compress(PREDICTIONS.encode())),
         ("tabs.tsv", PREDICTIONS.replace(",", "\t").encode()),
     ],
-)  # fmt: skip
+)
 def test_eval_score_reads_what_score_reads(
     name: str, raw: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -189,10 +217,20 @@ def test_cards_and_templates_of_a_task(
         ["lint-task", "mine"],
         ["explain", "gut", "-t", "review_sentiment", "--template", "bad.jinja"],
         ["eval", "run", "bad.yaml"],
-        ["ab", "v1", "-t", "review_sentiment", "-e", "pool.csv", "-d", "pool.csv", "--variant",
-         "bad.yaml"],
+        [
+            "ab",
+            "v1",
+            "-t",
+            "review_sentiment",
+            "-e",
+            "pool.csv",
+            "-d",
+            "pool.csv",
+            "--variant",
+            "bad.yaml",
+        ],
     ],
-)  # fmt: skip
+)
 def test_a_file_that_cannot_be_decoded_is_one_line(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -222,8 +260,10 @@ def test_characters_that_a_stream_lacks_are_replaced(
     Path("p.csv").write_text(PREDICTIONS.replace("schön", "好评"), encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-m", "ecomfs", *arguments],
-        capture_output=True, timeout=120, env={**os.environ, "PYTHONIOENCODING": encoding},
-    )  # fmt: skip
+        capture_output=True,
+        timeout=120,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+    )
     assert done.returncode == (2 if "没有.csv" in arguments else 0), done.stderr
     assert b"Error" not in done.stderr
     assert b"Traceback" not in done.stderr

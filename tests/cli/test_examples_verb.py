@@ -76,8 +76,10 @@ def test_replace_relabels_what_changed(filled: Path, capsys: pytest.CaptureFixtu
     assert load("second.csv", "--replace") == 0
     assert "1 added · 1 unchanged · 1 changed: version 3" in capsys.readouterr().out
     assert {i: label for i, (_, label) in held(filled).items()} == {
-        "a": "negative", "b": "negative", "c": "positive",
-    }  # fmt: skip
+        "a": "negative",
+        "b": "negative",
+        "c": "positive",
+    }
 
 
 def test_replace_makes_one_version_of_all_new_labels(

@@ -11,8 +11,21 @@ from scripted import ScriptedEngine
 from ecomfs.cli import run
 from ecomfs.pool import Pool
 
-WORDS = ["-t", "product_category", "--engine", "scripted", "--embedder", "hashed", "--k", "2",
-         "--calibrate", "0", "--language", "en", "--quiet"]  # fmt: skip
+WORDS = [
+    "-t",
+    "product_category",
+    "--engine",
+    "scripted",
+    "--embedder",
+    "hashed",
+    "--k",
+    "2",
+    "--calibrate",
+    "0",
+    "--language",
+    "en",
+    "--quiet",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -128,8 +141,13 @@ def test_a_draft_tells_which_spellings_it_takes_for_one(
 def test_cleaning_tells_which_labels_it_spells_anew_and_keeps_signs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    rows = ["one thing,Apple", "two others,apple", "third row here,Apple", "fourth one,M²",
-            "fifth and last,M2"]  # fmt: skip
+    rows = [
+        "one thing,Apple",
+        "two others,apple",
+        "third row here,Apple",
+        "fourth one,M²",
+        "fifth and last,M2",
+    ]
     write("rows.csv", "text,label\n" + "\n".join(rows) + "\n")
     command = ["prepare", "clean", "rows.csv", "--text-column", "text", "--label-column", "label"]
     assert run([*command, "-o", "a.csv"]) == 0

@@ -110,8 +110,11 @@ def test_every_verb_that_fits_shows_its_phases(
     engine: ScriptedEngine, capsys: pytest.CaptureFixture[str], verb: str
 ) -> None:
     write("short.csv", [["text", "label"], ["it broke", "negative"], ["it works", "positive"]])
-    Path("s.jinja").write_text("{% for d in demonstrations %}{{ d.row.text }}: {{ d.answer }}\n"
-                               "{% endfor %}{{ row.text }}:", encoding="utf-8")  # fmt: skip
+    Path("s.jinja").write_text(
+        "{% for d in demonstrations %}{{ d.row.text }}: {{ d.answer }}\n"
+        "{% endfor %}{{ row.text }}:",
+        encoding="utf-8",
+    )
     arguments = {
         "ab": ["v1", "s.jinja", "--data", "short.csv", "--calibrate", "8"],
         "fit": ["-o", "p.json", "--calibrate", "8", "--budget", "8"],
@@ -159,15 +162,41 @@ def test_a_terminal_sees_each_phase_before_its_work_begins(tmp_path: Path) -> No
     state = tmp_path / "state"
     process = subprocess.Popen(
         [
-            sys.executable, "-c", GATED, str(gate), "score", "in.csv", "-t", "review_sentiment",
-            "-e", "pool.csv", "--engine", "gguf:smollm2", "--embedder", "hashed", "--k", "1",
-            "--calibrate", "4", "-o", "out.csv",
+            sys.executable,
+            "-c",
+            GATED,
+            str(gate),
+            "score",
+            "in.csv",
+            "-t",
+            "review_sentiment",
+            "-e",
+            "pool.csv",
+            "--engine",
+            "gguf:smollm2",
+            "--embedder",
+            "hashed",
+            "--k",
+            "1",
+            "--calibrate",
+            "4",
+            "-o",
+            "out.csv",
         ],
-        cwd=tmp_path, stdin=inside, stdout=inside, stderr=inside, pass_fds=[gate],
-        env=os.environ | {"ECOMFS_STATE": str(state), "ECOMFS_CACHE": str(tmp_path / "cache"),
-                          "XDG_CACHE_HOME": str(tmp_path / "cache"), "TERM": "xterm",
-                          "COLUMNS": "200"},
-    )  # fmt: skip
+        cwd=tmp_path,
+        stdin=inside,
+        stdout=inside,
+        stderr=inside,
+        pass_fds=[gate],
+        env=os.environ
+        | {
+            "ECOMFS_STATE": str(state),
+            "ECOMFS_CACHE": str(tmp_path / "cache"),
+            "XDG_CACHE_HOME": str(tmp_path / "cache"),
+            "TERM": "xterm",
+            "COLUMNS": "200",
+        },
+    )
     os.close(inside)
     said = ""
 
@@ -248,8 +277,10 @@ def test_rare_labels_of_a_pool_are_named_also_without_a_fit(
     engine: ScriptedEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     texts = [f"fine thing {i}" for i in range(18)] + ["broke at once", "arrived broken"]
-    write("pool.csv", [["text", "label"], *zip(texts, ["positive"] * 18 + ["negative"] * 2,
-                                               strict=True)])  # fmt: skip
+    write(
+        "pool.csv",
+        [["text", "label"], *zip(texts, ["positive"] * 18 + ["negative"] * 2, strict=True)],
+    )
     for size in ("0", "8"):
         more = ["--calibrate", size, "--restart", "-q"]
         assert run(["score", "in.csv", "-e", "pool.csv", *COMMON, *more]) == 0
@@ -262,9 +293,7 @@ def test_a_model_that_adds_nothing_is_told_with_what_the_experts_give(
 ) -> None:
     """The engine guesses, and the words of the pool tell everything."""
     words = {"positive": "lovely soft warm", "negative": "broken torn useless"}
-    rows = [
-        [f"{words[label]} thing {i}", label] for i in range(20) for label in words
-    ]  # fmt: skip
+    rows = [[f"{words[label]} thing {i}", label] for i in range(20) for label in words]
     write("pool.csv", [["text", "label"], *rows])
     assert run(["score", "in.csv", "-e", "pool.csv", *COMMON, "--calibrate", "40", "-q"]) == 0
     said = capsys.readouterr().err

@@ -44,9 +44,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def scored(source: str, **options: Any) -> list[dict[str, str]]:
     context: Any = SimpleNamespace(obj=None)
     score(
-        ctx=context, sources=["in.csv"], task=TASK, examples=source, output=Path("out.csv"),
-        embedder="hashed", k=4, quiet=True, calibrate=0, engine=ScriptedEngine(), **options,
-    )  # fmt: skip
+        ctx=context,
+        sources=["in.csv"],
+        task=TASK,
+        examples=source,
+        output=Path("out.csv"),
+        embedder="hashed",
+        k=4,
+        quiet=True,
+        calibrate=0,
+        engine=ScriptedEngine(),
+        **options,
+    )
     with Path("out.csv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
@@ -66,10 +75,18 @@ def test_ab_takes_a_pool(folder: Path, capsys: pytest.CaptureFixture[str]) -> No
     told = []
     for source in ("shop.db", "pool.csv"):
         ab(
-            templates=["v1", "v2"], task=TASK, examples=source, data=Path("pool.csv"),
-            embedder="hashed", k=2, quiet=True, calibrate=0, engine=ScriptedEngine(),
-            json_path=Path("ab.json"), pool_name="reviews",
-        )  # fmt: skip
+            templates=["v1", "v2"],
+            task=TASK,
+            examples=source,
+            data=Path("pool.csv"),
+            embedder="hashed",
+            k=2,
+            quiet=True,
+            calibrate=0,
+            engine=ScriptedEngine(),
+            json_path=Path("ab.json"),
+            pool_name="reviews",
+        )
         told.append(json.loads(Path("ab.json").read_text(encoding="utf-8")))
     assert told[0] == told[1]
     assert "12 labelled examples" in capsys.readouterr().out
@@ -117,8 +134,14 @@ def test_serve_follows_the_pool(
 
     monkeypatch.setattr(server, "run", instead)
     serve(
-        task=TASK, examples="shop.db", pool_name="reviews", port=0, embedder="hashed", k=2,
-        calibrate=0, engine=ScriptedEngine(),
-    )  # fmt: skip
+        task=TASK,
+        examples="shop.db",
+        pool_name="reviews",
+        port=0,
+        embedder="hashed",
+        k=2,
+        calibrate=0,
+        engine=ScriptedEngine(),
+    )
     assert seen == [3, 4]
     assert "changes of the pool count at the next request" in capsys.readouterr().err

@@ -48,9 +48,21 @@ def test_a_list_for_each_user(folder: Path, capsys: pytest.CaptureFixture[str]) 
     assert both("--top", "2", "-o", "out.csv") == 0
     table = read_frame("out.csv").data
     assert list(table.columns) == [
-        "user", "rank_2", "score", "item_id", "title", "price", "rank", "status",
-        "suggestion", "prediction_set", "novelty", "source", "error", "note",
-    ]  # fmt: skip
+        "user",
+        "rank_2",
+        "score",
+        "item_id",
+        "title",
+        "price",
+        "rank",
+        "status",
+        "suggestion",
+        "prediction_set",
+        "novelty",
+        "source",
+        "error",
+        "note",
+    ]
     assert table["user"].to_list() == ["u1"] * 3 + ["u2"] * 3
     assert table["rank_2"].to_list() == ["1", "2", ""] * 2
     for _, one in table.groupby("user"):

@@ -33,14 +33,30 @@ def test_bad_pools_and_tasks_are_told() -> None:
 def test_the_command_serves_until_it_is_interrupted() -> None:
     process = subprocess.Popen(
         [
-            sys.executable, "-c", "from ecomfs.cli import main; main()", "serve",
-            "--task", "review_sentiment", "--examples", str(SAMPLES / "pool.csv"),
-            "--engine", "gguf:demo", "--embedder", "hashed", "--k", "2", "--port", "0",
-            "--calibrate", "0",
+            sys.executable,
+            "-c",
+            "from ecomfs.cli import main; main()",
+            "serve",
+            "--task",
+            "review_sentiment",
+            "--examples",
+            str(SAMPLES / "pool.csv"),
+            "--engine",
+            "gguf:demo",
+            "--embedder",
+            "hashed",
+            "--k",
+            "2",
+            "--port",
+            "0",
+            "--calibrate",
+            "0",
         ],
-        stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
         env={k: v for k, v in os.environ.items() if k != "ECOMFS_API_KEY"},
-    )  # fmt: skip
+    )
     try:
         assert process.stderr is not None
         found = None
@@ -66,14 +82,32 @@ def test_the_command_splits_traffic_and_the_log_is_compared(tmp_path: Path) -> N
     command = [sys.executable, "-c", "from ecomfs.cli import main; main()"]
     process = subprocess.Popen(
         [
-            *command, "serve", "--task", "review_sentiment",
-            "--examples", str(SAMPLES / "pool.csv"), "--engine", "gguf:demo",
-            "--embedder", "hashed", "--port", "0", "--calibrate", "0", "--log", str(log),
-            "--variant", "few: k=1", "--variant", "more: k=2 template=v2",
+            *command,
+            "serve",
+            "--task",
+            "review_sentiment",
+            "--examples",
+            str(SAMPLES / "pool.csv"),
+            "--engine",
+            "gguf:demo",
+            "--embedder",
+            "hashed",
+            "--port",
+            "0",
+            "--calibrate",
+            "0",
+            "--log",
+            str(log),
+            "--variant",
+            "few: k=1",
+            "--variant",
+            "more: k=2 template=v2",
         ],
-        stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
         env={k: v for k, v in os.environ.items() if k != "ECOMFS_API_KEY"},
-    )  # fmt: skip
+    )
     ids = [f"r{i}" for i in range(8)]
     told = ""
     try:
@@ -93,8 +127,11 @@ def test_the_command_splits_traffic_and_the_log_is_compared(tmp_path: Path) -> N
     gold.write_text("id,label\n" + "".join(f"{i},negative\n" for i in ids), encoding="utf-8")
     done = subprocess.run(
         [*command, "ab", "--from-log", str(log), "--gold", str(gold)],
-        capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
     assert done.returncode == 0, done.stderr
     assert "Unpaired: each row was answered by one variant" in done.stdout
     assert "8 rows compared" in done.stdout

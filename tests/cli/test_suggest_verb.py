@@ -14,11 +14,19 @@ from ecomfs.task import load_task
 
 POOL = "id,text,label\np1,lovely soft shirt,positive\np2,the parcel arrived broken,negative\n"
 WORDS = [
-    "lovely soft shirt", "so lovely and soft", "a soft lovely coat", "parcel came broken",
-    "broken parcel again", "the parcel was broken", "battery lasts two days",
-    "battery lasts three days", "battery is empty at once", "colour faded when washed",
-    "Colour  FADED when washed!", "zip came off",
-]  # fmt: skip
+    "lovely soft shirt",
+    "so lovely and soft",
+    "a soft lovely coat",
+    "parcel came broken",
+    "broken parcel again",
+    "the parcel was broken",
+    "battery lasts two days",
+    "battery lasts three days",
+    "battery is empty at once",
+    "colour faded when washed",
+    "Colour  FADED when washed!",
+    "zip came off",
+]
 
 
 @pytest.fixture

@@ -128,16 +128,22 @@ def test_nothing_is_overwritten(folder: Path, capsys: pytest.CaptureFixture[str]
         (["new-task", "Gift", "--from", "data.csv", "--label-column", "mood"], "task's name"),
         (["new-task", "gift", "--from", "none.csv", "--label-column", "mood"], "none.csv"),
         (["new-task", "gift", "--from", "data.csv", "--label-column", "mod"], "mood"),
-        (["new-task", "gift", "--from", "one.csv", "--label-column", "b"],
-         "one.csv: column 'b' holds one label"),
-        (["new-task", "gift", "--from", "one.csv", "--label-column", "b", "--column", "b"],
-         "is the label"),
-        (["new-task", "gift", "--from", "one.csv", "--label-column", "b", "--language", "fr"],
-         "auto, en or zh"),
+        (
+            ["new-task", "gift", "--from", "one.csv", "--label-column", "b"],
+            "one.csv: column 'b' holds one label",
+        ),
+        (
+            ["new-task", "gift", "--from", "one.csv", "--label-column", "b", "--column", "b"],
+            "is the label",
+        ),
+        (
+            ["new-task", "gift", "--from", "one.csv", "--label-column", "b", "--language", "fr"],
+            "auto, en or zh",
+        ),
         (["lint-task", "nowhere"], "no task 'nowhere'"),
         (["lint-task", "no/where"], "no task.yaml"),
     ],
-)  # fmt: skip
+)
 def test_mistakes_are_one_line(
     folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:

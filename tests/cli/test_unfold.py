@@ -110,9 +110,14 @@ def test_every_option_of_a_group_is_one_of_the_classifier() -> None:
     )
     shown = clf.get_params()
     wanted = {
-        "k": 3, "passes": 2, "calibration_size": 5, "coverage": 0.9, "tune": 8, "seed": 7,
+        "k": 3,
+        "passes": 2,
+        "calibration_size": 5,
+        "coverage": 0.9,
+        "tune": 8,
+        "seed": 7,
         "fields": {"text": "review"},
-    }  # fmt: skip
+    }
     assert {name: shown[name] for name in wanted} == wanted
 
 

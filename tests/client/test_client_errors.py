@@ -94,11 +94,20 @@ HEALTH = {"labels": ["no", "yes"], "max_rows": 256, "max_body_bytes": 100_000}
 
 def answer_to(ids: list[str]) -> dict[str, Any]:
     one = {
-        "label": "yes", "confidence": 1.0, "probabilities": {"no": 0.0, "yes": 1.0},
-        "status": "ok", "error": "", "note": "", "label_mass": 1.0, "demonstration_ids": [],
-        "template": None, "engine": "e", "pool_version": 1, "prompt_tokens": 1,
+        "label": "yes",
+        "confidence": 1.0,
+        "probabilities": {"no": 0.0, "yes": 1.0},
+        "status": "ok",
+        "error": "",
+        "note": "",
+        "label_mass": 1.0,
+        "demonstration_ids": [],
+        "template": None,
+        "engine": "e",
+        "pool_version": 1,
+        "prompt_tokens": 1,
         "cached_tokens": 0,
-    }  # fmt: skip
+    }
     return {"predictions": [{"id": id_, **one} for id_ in ids], "labels": ["no", "yes"]}
 
 
@@ -221,8 +230,12 @@ def test_a_row_without_numbers_fails_and_the_others_are_answered(bad: float | No
 def test_a_row_without_confidence_is_a_row(status: str) -> None:
     answer = answer_to(["0"])
     answer["predictions"][0] |= {
-        "label": None, "confidence": None, "probabilities": {}, "status": status, "error": "why",
-    }  # fmt: skip
+        "label": None,
+        "confidence": None,
+        "probabilities": {},
+        "status": status,
+        "error": "why",
+    }
     body = json.dumps(answer).encode()
     with scripted_service(lambda n, asked: (200, {}, body)) as (url, _), Client(url) as client:
         [found] = client.classify(["a"])

@@ -26,9 +26,13 @@ def listening(told: Told) -> Any:
 
 def fitted(progress: Any = None, size: int = 8) -> FewShotClassifier:
     clf = FewShotClassifier(
-        "review_sentiment", ScriptedEngine(), k=2, embedder="hashed", language="en",
+        "review_sentiment",
+        ScriptedEngine(),
+        k=2,
+        embedder="hashed",
+        language="en",
         calibration_size=size,
-    )  # fmt: skip
+    )
     return clf.fit(*examples(), progress=progress)
 
 
@@ -57,12 +61,16 @@ def test_every_phase_is_told_before_its_work() -> None:
     told: Told = []
     clf = fitted(listening(told))
     assert list(dict.fromkeys(phase for phase, _, _ in told)) == [
-        "loading the model", "embedding", "fitting",
-    ]  # fmt: skip
+        "loading the model",
+        "embedding",
+        "fitting",
+    ]
     assert ("embedding", 0, 12) in told
     assert [t for t in told if t[0] == "fitting"] == [
-        ("fitting", 0, 8), ("fitting", 4, 8), ("fitting", 8, 8),
-    ]  # fmt: skip
+        ("fitting", 0, 8),
+        ("fitting", 4, 8),
+        ("fitting", 8, 8),
+    ]
     told.clear()
     rows = [f"row {i}" for i in range(20)]
     found = clf.classify(rows, progress=listening(told))

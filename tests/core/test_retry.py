@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecomfs.core.retry import MAX_WAIT, RetryLater, permanent, retry_after, retrying
+from ecomfs.core.retry import MAX_WAIT, ServerStatusError, permanent, retry_after, retrying
 from ecomfs.errors import EngineError, EngineTimeoutError, EngineUnavailableError, ModelError
 
 
@@ -44,13 +44,13 @@ def test_pauses_grow() -> None:
 
 @given(asked=st.floats(0, MAX_WAIT))
 def test_the_server_is_not_asked_earlier_than_it_said(asked: float) -> None:
-    _, (pause,) = run([RetryLater("busy", seconds=asked), None])
+    _, (pause,) = run([ServerStatusError("busy", seconds=asked), None])
     assert pause >= asked
 
 
 def test_too_much_patience_is_an_error_at_once() -> None:
-    with pytest.raises(RetryLater):
-        run([RetryLater("busy", seconds=MAX_WAIT + 1), None])
+    with pytest.raises(ServerStatusError):
+        run([ServerStatusError("busy", seconds=MAX_WAIT + 1), None])
 
 
 def test_the_last_error_is_raised_as_it_is() -> None:

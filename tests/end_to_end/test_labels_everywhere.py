@@ -141,8 +141,10 @@ def test_a_cell_of_text_that_says_nan_stays_text_unless_the_others_are_numbers(
     path.write_text("title,label\nnan,nan\nNA,NA\nNaN,roti\n", encoding="utf-8")
     found = read_examples(path, CATEGORY)
     assert [(e.fields["title"], e.label) for e in found] == [
-        ("nan", "nan"), ("NA", "NA"), ("NaN", "roti"),
-    ]  # fmt: skip
+        ("nan", "nan"),
+        ("NA", "NA"),
+        ("NaN", "roti"),
+    ]
     path.write_text("title,label\na,1\nb,nan\nc,0\n", encoding="utf-8")
     with pytest.raises(InputError, match="line 3: column 'label' is empty"):
         read_examples(path, CATEGORY)

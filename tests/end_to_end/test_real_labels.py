@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 from ecomfs.estimators import FewShotClassifier
 from ecomfs.types import Prompt, Question, Reading, Status
 
@@ -36,7 +36,9 @@ def stepwise(clf: FewShotClassifier, prompt: Prompt, language: str) -> list[floa
         p = 1.0
         for depth, token in enumerate(sequence):
             allowed = tuple({s[depth]: None for s in whole if s[:depth] == sequence[:depth]})
-            (reading,) = aio.run(engine.read([prompt], [Question(allowed, sequence[:depth])]))
+            (reading,) = event_loop.run(
+                engine.read([prompt], [Question(allowed, sequence[:depth])])
+            )
             assert isinstance(reading, Reading)
             shares = [math.exp(v) for v in reading.logprobs[0]]
             p *= shares[allowed.index(token)] / sum(shares)
@@ -93,9 +95,36 @@ def test_labels_in_chinese(readout: Any) -> None:
         assert found.prediction.label == "手表"
 
 
-THINGS = [f"{colour} {thing}" for colour in ("red", "blue", "green", "black", "white", "pink",
-          "brown", "grey", "gold", "silver") for thing in ("lamp", "chair", "table", "sofa", "bed",
-          "shelf", "mirror", "carpet", "clock", "vase", "desk", "stool", "bench")]  # fmt: skip
+THINGS = [
+    f"{colour} {thing}"
+    for colour in (
+        "red",
+        "blue",
+        "green",
+        "black",
+        "white",
+        "pink",
+        "brown",
+        "grey",
+        "gold",
+        "silver",
+    )
+    for thing in (
+        "lamp",
+        "chair",
+        "table",
+        "sofa",
+        "bed",
+        "shelf",
+        "mirror",
+        "carpet",
+        "clock",
+        "vase",
+        "desk",
+        "stool",
+        "bench",
+    )
+]
 
 
 @pytest.mark.parametrize(

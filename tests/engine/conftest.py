@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from fault_server import FaultServer
 
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 from ecomfs.engine.llama.engine import GgufEngine
 from ecomfs.engine.models import demo_model, smollm2_model
 
@@ -33,6 +33,6 @@ def gemma() -> Iterator[GgufEngine]:
 def fault_server() -> Iterator[FaultServer]:
     """A server that speaks vLLM's protocol, on the background loop."""
     server = FaultServer()
-    aio.run(server.start())
+    event_loop.run(server.start())
     yield server
-    aio.run(server.stop())
+    event_loop.run(server.stop())

@@ -11,11 +11,11 @@ import pytest
 from fault_server import FaultServer
 from scripted import ScriptedEngine
 
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 from ecomfs.engine.canary import CanaryReport, Check, canary
 from ecomfs.engine.llama.engine import GgufEngine
 from ecomfs.engine.protocol import Engine, Tokenizer
-from ecomfs.engine.vllm.http import VllmEngine
+from ecomfs.engine.vllm.engine import VllmEngine
 from ecomfs.errors import CanaryError, EngineError, EngineUnavailableError
 from ecomfs.types import Generation, Prompt, Question, Reading
 
@@ -76,7 +76,7 @@ def renormalised(values: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def report_of(engine: Engine, **options: Any) -> CanaryReport:
-    return aio.run(canary(engine, **options))
+    return event_loop.run(canary(engine, **options))
 
 
 def failed(report: CanaryReport) -> list[str]:
@@ -122,7 +122,7 @@ def test_what_is_no_log_probability_is_seen(value: float, smollm2: GgufEngine) -
 @model
 def test_a_lost_beginning_of_sequence_is_seen(gemma: GgufEngine) -> None:
     report = report_of(Spoiled(gemma, tokenizer=WithoutBos(gemma.tokenizer)))
-    assert "begins as trained" in failed(report)
+    assert "beginning of sequence" in failed(report)
     with pytest.raises(CanaryError) as caught:
         report.require()
     assert "add_bos_token" in caught.value.hint
@@ -146,7 +146,7 @@ def test_codes_of_a_real_tokenizer(smollm2: GgufEngine) -> None:
 def test_unsteady_readings_are_told_but_allowed(smollm2: GgufEngine) -> None:
     turns = iter(range(1000))
     report = report_of(Spoiled(smollm2, lambda vs: tuple(v - 0.1 * next(turns) for v in vs)))
-    (check,) = [c for c in report.checks if c.name == "repeats itself"]
+    (check,) = [c for c in report.checks if c.name == "repeatable"]
     assert not check.ok
     assert not check.required
     assert check.hint
@@ -170,12 +170,12 @@ def test_a_constraint_that_does_not_bite_is_seen() -> None:
             assert self.tokenizer is not None
             return self.tokenizer.encode(self.word)[0]
 
-    (check,) = [c for c in report_of(Sampling(" Paris")).checks if c.name == "constraint bites"]
+    (check,) = [c for c in report_of(Sampling(" Paris")).checks if c.name == "constraint enforced"]
     assert not check.ok
     assert check.required
     assert check.detail == "sampled ' Paris' under 10 allowed codes"
     assert "allowed_token_ids" in check.hint
-    assert "constraint bites" not in failed(report_of(Sampling(" C")))
+    assert "constraint enforced" not in failed(report_of(Sampling(" C")))
 
 
 @model
@@ -218,7 +218,7 @@ def test_a_server_that_is_no_model_fails(fault_server: FaultServer) -> None:
     # The canary tokenizes where it runs: not on the loop of the server that is asked.
     report = asyncio.run(look())
     assert not report.ok
-    assert "begins as trained" in failed(report)
+    assert "beginning of sequence" in failed(report)
 
 
 def test_the_first_required_failure_is_raised() -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ecomfs.engine import factory
 from ecomfs.engine.factory import open_engine
 from ecomfs.engine.llama.engine import GgufEngine
-from ecomfs.engine.vllm.http import VllmEngine
+from ecomfs.engine.vllm.engine import VllmEngine
 from ecomfs.errors import ConfigError, EngineUnavailableError, MissingFileError
 
 
@@ -115,7 +115,7 @@ class TestAuto:
 
     def test_a_named_server_that_is_gone_is_an_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("ECOMFS_VLLM_URL", f"http://127.0.0.1:{closed_port()}")
-        with pytest.raises(EngineUnavailableError, match="no model server answers"):
+        with pytest.raises(EngineUnavailableError, match="no server answers"):
             open_engine()
 
     def test_the_usual_port(

@@ -320,7 +320,7 @@ def test_it_says_nothing_on_the_terminal(capfd: pytest.CaptureFixture[str]) -> N
 
 
 def test_the_users_openmp_policy_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    from ecomfs.engine.openmp import sleeping_threads
+    from ecomfs.engine.threads import sleeping_threads
 
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     with sleeping_threads():

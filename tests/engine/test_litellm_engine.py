@@ -16,7 +16,7 @@ import pytest
 import scripted
 from fault_server import FaultServer
 
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 from ecomfs.engine.cached import CachedEngine, ReadingCache
 from ecomfs.engine.factory import open_engine
 from ecomfs.engine.litellm import wire as litellm_wire
@@ -84,17 +84,17 @@ class TestWithLitellm:
 
         yield at
         for engine in opened:
-            aio.run(engine.aclose())
+            event_loop.run(engine.aclose())
 
     def test_what_the_request_asks_for(self, fault_server: FaultServer, engine_at: Open) -> None:
-        (answer,) = aio.run(engine_at().generate([ask("a b")], max_tokens=3, stop=["\n"]))
+        (answer,) = event_loop.run(engine_at().generate([ask("a b")], max_tokens=3, stop=["\n"]))
         assert answer == Generation("text of 'a b'", 3, 0)
         (body,) = fault_server.bodies
         assert body["messages"] == [{"role": "user", "content": "a b"}]
         assert (body["max_tokens"], body["temperature"], body["stop"]) == (3, 0, ["\n"])
 
     def test_likely_tokens(self, fault_server: FaultServer, engine_at: Open) -> None:
-        (answer,) = aio.run(engine_at().top([ask("a")]))
+        (answer,) = event_loop.run(engine_at().top([ask("a")]))
         assert answer == TopTokens({" yes": -0.2, " no": -1.9}, 1, 0)
         assert fault_server.bodies[0]["top_logprobs"] == 20
         assert fault_server.bodies[0]["max_tokens"] == 1
@@ -103,7 +103,7 @@ class TestWithLitellm:
         self, fault_server: FaultServer, engine_at: Open, pauses: list[float]
     ) -> None:
         fault_server.faults = [faults.spoils(lambda a: a["choices"][0].pop("logprobs"))]
-        (answer,) = aio.run(engine_at().top([ask("a")]))
+        (answer,) = event_loop.run(engine_at().top([ask("a")]))
         assert isinstance(answer, EngineResponseError)
         assert "top_logprobs=0" in answer.hint
         assert pauses == []
@@ -112,7 +112,7 @@ class TestWithLitellm:
         engine = engine_at("anthropic/claude-3-5-haiku-20241022")
         assert engine.capabilities.top_logprobs == 0
         with pytest.raises(ConfigError):
-            aio.run(engine.top([ask("a")]))
+            event_loop.run(engine.top([ask("a")]))
 
     @pytest.mark.parametrize(
         "fault",
@@ -128,7 +128,7 @@ class TestWithLitellm:
         self, fault: Any, fault_server: FaultServer, engine_at: Open, pauses: list[float]
     ) -> None:
         fault_server.faults = [fault, fault]
-        (answer,) = aio.run(engine_at().generate([ask("a")], max_tokens=1))
+        (answer,) = event_loop.run(engine_at().generate([ask("a")], max_tokens=1))
         assert isinstance(answer, Generation), answer
         # Each fault met one request: litellm did not repeat it by itself.
         assert len(fault_server.bodies) == 3
@@ -141,7 +141,7 @@ class TestWithLitellm:
         kinds = [faults.says(429, "{}"), faults.says(500, "{}"), faults.resets, faults.cut_short]
         fault_server.mix = faults.mixture(seed, 0.3, kinds)
         prompts = [ask(f"row {n}") for n in range(60)]
-        answers = aio.run(engine_at().generate(prompts, max_tokens=1))
+        answers = event_loop.run(engine_at().generate(prompts, max_tokens=1))
         for prompt, answer in zip(prompts, answers, strict=True):
             if isinstance(answer, Generation):
                 assert answer.text == f"text of {prompt.text!r}"
@@ -190,14 +190,14 @@ class TestWithLitellm:
         self, fault_server: FaultServer, engine_at: Open, pauses: list[float]
     ) -> None:
         fault_server.faults = [faults.says(429, "{}", Retry_After="17")]
-        (answer,) = aio.run(engine_at().generate([ask("a")], max_tokens=1))
+        (answer,) = event_loop.run(engine_at().generate([ask("a")], max_tokens=1))
         assert isinstance(answer, Generation)
         assert 17 <= pauses[0] < 18
 
     def test_a_time_out(self, fault_server: FaultServer, engine_at: Open) -> None:
         fault_server.faults = [faults.hangs]
         engine = engine_at(timeout=0.3, attempts=1)
-        (answer,) = aio.run(engine.generate([ask("a")], max_tokens=1))
+        (answer,) = event_loop.run(engine.generate([ask("a")], max_tokens=1))
         assert isinstance(answer, EngineTimeoutError)
 
     def test_a_refused_key_is_told_without_the_key(
@@ -205,7 +205,7 @@ class TestWithLitellm:
     ) -> None:
         fault_server.key = "another"
         with pytest.raises(EngineUnavailableError, match="refuses the API key") as caught:
-            aio.run(engine_at().generate([ask("a")], max_tokens=1))
+            event_loop.run(engine_at().generate([ask("a")], max_tokens=1))
         assert "sk-of-the-test" not in str(caught.value)
         assert pauses == []
 
@@ -213,7 +213,9 @@ class TestWithLitellm:
         message = "This model's maximum context length is 64 tokens."
         error = {"error": {"message": message, "code": "context_length_exceeded"}}
         fault_server.faults = [faults.answers(400, error)]
-        answers = aio.run(engine_at(concurrency=1).generate([ask("a"), ask("b")], max_tokens=1))
+        answers = event_loop.run(
+            engine_at(concurrency=1).generate([ask("a"), ask("b")], max_tokens=1)
+        )
         assert isinstance(answers[0], ContextOverflowError)
         assert isinstance(answers[1], Generation)
 
@@ -221,14 +223,14 @@ class TestWithLitellm:
         self, fault_server: FaultServer, engine_at: Open, pauses: list[float]
     ) -> None:
         fault_server.faults = [faults.answers(400, {"error": {"message": "bad"}})]
-        (answer,) = aio.run(engine_at().generate([ask("a")], max_tokens=1))
+        (answer,) = event_loop.run(engine_at().generate([ask("a")], max_tokens=1))
         assert isinstance(answer, EngineError)
         assert not answer.retryable
         assert pauses == []
 
     def test_requests_are_spaced(self, engine_at: Open, pauses: list[float]) -> None:
         engine = engine_at(rpm=60, concurrency=1)
-        aio.run(engine.generate([ask("a")] * 3, max_tokens=1))
+        event_loop.run(engine.generate([ask("a")] * 3, max_tokens=1))
         # The clock runs on while nobody sleeps: a little less than a second each, added up.
         assert len(pauses) == 2
         assert 0 < pauses[0] <= 1
@@ -236,13 +238,13 @@ class TestWithLitellm:
 
     def test_tokens_are_spaced(self, engine_at: Open, pauses: list[float]) -> None:
         engine = engine_at(tpm=60, concurrency=1)
-        aio.run(engine.generate([ask("x" * 1000), ask("y" * 1000)], max_tokens=1))
+        event_loop.run(engine.generate([ask("x" * 1000), ask("y" * 1000)], max_tokens=1))
         assert len(pauses) == 1
         assert pauses[0] > 500  # the stand-in counts a token a character
 
     def test_what_a_priced_model_costs(self, engine_at: Open) -> None:
         engine = engine_at("openai/gpt-4o-mini")
-        aio.run(engine.generate([ask("x" * 1000), ask("y" * 500)], max_tokens=2))
+        event_loop.run(engine.generate([ask("x" * 1000), ask("y" * 500)], max_tokens=2))
         assert engine.spending.usd == pytest.approx(engine.price(1500, 2))
         assert engine.spending.calls == 2
         assert engine.spending.unpriced == 0
@@ -252,14 +254,14 @@ class TestWithLitellm:
         self, fault_server: FaultServer, engine_at: Open, tmp_path: Any
     ) -> None:
         engine = CachedEngine(engine_at(), ReadingCache(tmp_path / "readings.sqlite"))
-        first = aio.run(engine.top([ask("a"), ask("b")]))
-        again = aio.run(engine.top([ask("b"), ask("c"), ask("a")]))
+        first = event_loop.run(engine.top([ask("a"), ask("b")]))
+        again = event_loop.run(engine.top([ask("b"), ask("c"), ask("a")]))
         assert [a.logprobs for a in again] == [first[0].logprobs] * 3
         assert len(fault_server.bodies) == 3
         assert (engine.hits, engine.misses) == (2, 3)
         assert engine.spending.calls == 3
         fewer = CachedEngine(engine_at(top_logprobs=1), engine.cache)
-        aio.run(fewer.top([ask("a")]))  # another question
+        event_loop.run(fewer.top([ask("a")]))  # another question
         assert (fewer.hits, fewer.misses) == (0, 1)
 
     @pytest.mark.parametrize("options", ["?rpm=0", "?tpm=-1", "?mode=poem", "?api_key=sk"])

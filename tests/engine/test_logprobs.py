@@ -19,13 +19,13 @@ from scripted import ScriptedEngine, classifier
 
 from ecomfs.batch import score_table
 from ecomfs.cli import run as command
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 from ecomfs.engine import logprobs
 from ecomfs.engine.cached import CachedEngine, ReadingCache
 from ecomfs.engine.canary import canary
 from ecomfs.engine.litellm import wire as litellm_wire
-from ecomfs.engine.protocol import Chosen, TopTokens
-from ecomfs.engine.vllm.http import VllmEngine
+from ecomfs.engine.protocol import ChosenAnswer, TopTokens
+from ecomfs.engine.vllm.engine import VllmEngine
 from ecomfs.errors import EngineError, InvalidLogprobsError
 from ecomfs.readout import ChoiceReadout, LogprobReadout, TopReadout, Verbalizer
 from ecomfs.types import Posterior, Prompt, Question, Reading, Status
@@ -199,8 +199,8 @@ class Lists:
 
     async def choose(
         self, prompts: Sequence[Prompt], answers: Sequence[str]
-    ) -> list[Chosen | EngineError]:
-        return [Chosen(answers[0], ((answers[0], dict(self.said)),)) for _ in prompts]
+    ) -> list[ChosenAnswer | EngineError]:
+        return [ChosenAnswer(answers[0], ((answers[0], dict(self.said)),)) for _ in prompts]
 
     read = generate = aclose = choose
 
@@ -239,9 +239,12 @@ class TestCache:
     @kinds
     @pytest.mark.parametrize("short", [False, True], ids=["whole", "cut short"])
     def test_what_older_versions_kept_is_not_used_and_is_replaced(
-        self, says: tuple[float, ...], short: bool, cache: ReadingCache,
+        self,
+        says: tuple[float, ...],
+        short: bool,
+        cache: ReadingCache,
         monkeypatch: pytest.MonkeyPatch,
-    ) -> None:  # fmt: skip
+    ) -> None:
         with monkeypatch.context() as unchecked:
             unchecked.setattr(logprobs, "checked", lambda reading, questions: reading)
             old = CachedEngine(Broken(says), cache)
@@ -324,7 +327,7 @@ class TestServer:
 
         yield at
         for engine in opened:
-            aio.run(engine.aclose())
+            event_loop.run(engine.aclose())
 
     @wire
     def test_one_bad_reading_costs_the_others_of_its_request_nothing(
@@ -332,7 +335,7 @@ class TestServer:
     ) -> None:
         fault_server.faults = [spoil(says, lambda n: n == 1)]
         prompts = [of_tokens(n + 1) for n in range(3)]
-        found = aio.run(engine_at(fault_server).read(prompts, [Question((11, 12))]))
+        found = event_loop.run(engine_at(fault_server).read(prompts, [Question((11, 12))]))
         assert [type(f) for f in found] == [Reading, InvalidLogprobsError, Reading]
         assert len(fault_server.bodies) == 1  # the same prompt would overflow again
 
@@ -342,19 +345,22 @@ class TestServer:
     ) -> None:
         fault_server.mix = lambda: spoil(says)
         asked = [[Question((11, 12))], [Question((11, 13)), Question((5, 6), suffix=(9,))]]
-        found = aio.run(engine_at(fault_server).read_each([of_tokens(1), of_tokens(2)], asked))
+        found = event_loop.run(
+            engine_at(fault_server).read_each([of_tokens(1), of_tokens(2)], asked)
+        )
         assert [type(f) for f in found] == [InvalidLogprobsError] * 2
 
     def test_three_bad_readings_in_a_row_take_a_server_out_and_the_other_one_takes_over(
         self, fault_server: FaultServer, engine_at: Any
     ) -> None:
         other = FaultServer()
-        aio.run(other.start())
+        event_loop.run(other.start())
         try:
             fault_server.mix = lambda: spoil((NAN, -1.0))
             engine = engine_at(fault_server, other, prompts_per_request=1, concurrency=1)
             found = [
-                aio.run(engine.read([of_tokens(n + 1)], [Question((11, 12))]))[0] for n in range(12)
+                event_loop.run(engine.read([of_tokens(n + 1)], [Question((11, 12))]))[0]
+                for n in range(12)
             ]
             bad = [isinstance(f, InvalidLogprobsError) for f in found]
             # The third one is asked of the other server at once.
@@ -362,38 +368,43 @@ class TestServer:
             assert not any(bad[-5:])
             assert len(fault_server.bodies) == 3
         finally:
-            aio.run(other.stop())
+            event_loop.run(other.stop())
 
     def test_a_good_reading_in_between_keeps_a_server_in(
         self, fault_server: FaultServer, engine_at: Any
     ) -> None:
         other = FaultServer()
-        aio.run(other.start())
+        event_loop.run(other.start())
         try:
             every_third = [lambda: spoil((NAN,)), lambda: spoil((NAN,)), lambda: None]
             turns = iter(every_third * 20)
             fault_server.mix = lambda: next(turns)()
             engine = engine_at(fault_server, other, prompts_per_request=1, concurrency=1)
             for n in range(30):
-                aio.run(engine.read([of_tokens(n + 1)], [Question((11, 12))]))
+                event_loop.run(engine.read([of_tokens(n + 1)], [Question((11, 12))]))
             assert len(fault_server.bodies) > 10
         finally:
-            aio.run(other.stop())
+            event_loop.run(other.stop())
 
     @wire
     def test_the_canary_names_it_a_fault_and_not_a_lack(
         self, says: Any, fault_server: FaultServer, engine_at: Any
     ) -> None:
         fault_server.mix = lambda: spoil(says)
-        report = aio.run(canary(engine_at(fault_server, attempts=1), ["A", "B"]))
+        report = event_loop.run(canary(engine_at(fault_server, attempts=1), ["A", "B"]))
         check = next(c for c in report.checks if c.name == "log-probabilities")
         assert (check.ok, check.required, check.lacks) == (False, True, "")
 
     @wire
     def test_a_batch_of_bad_readings_ends_with_all_rows_failed(
-        self, says: Any, fault_server: FaultServer, engine_at: Any, tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-    ) -> None:  # fmt: skip
+        self,
+        says: Any,
+        fault_server: FaultServer,
+        engine_at: Any,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
         fault_server.models[0]["max_model_len"] = 8192
         fault_server.mix = lambda: spoil(says)
         engine = CachedEngine(engine_at(fault_server), ReadingCache(tmp_path / "cache.sqlite"))

@@ -15,7 +15,7 @@ import asyncio, faulthandler, gc, os, signal, sys, threading
 faulthandler.dump_traceback_later(250, exit=True)
 from ecomfs.engine.llama import process as llama_process
 from ecomfs.engine.factory import open_engine
-from ecomfs.engine.gguf import GgufEngine
+from ecomfs.engine.llama.engine import GgufEngine
 from ecomfs.errors import EngineUnavailableError
 from ecomfs.types import Prompt, Question, TemplateRef
 

@@ -12,7 +12,7 @@ from pools import reviews
 from stand_in_model import ModelServer, serving
 from tiny import tiny_model
 
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 from ecomfs.engine import canary as canary_module
 from ecomfs.engine.factory import open_engine
 from ecomfs.engine.llama.engine import GgufEngine
@@ -58,8 +58,8 @@ class TestUntrained:
         monkeypatch.setattr(canary_module, "_SURE", 0.0)
         monkeypatch.setattr(canary_module, "CODES", tuple("ABCDEFGHIJ"))
         yield server
-        aio.run(server.stop())
-        aio.run(engine.aclose())
+        event_loop.run(server.stop())
+        event_loop.run(engine.aclose())
 
     @pytest.mark.parametrize(
         ("ignores", "taken", "lacking"),
@@ -111,11 +111,11 @@ class TestUntrained:
         port = int(server.url.rsplit(":", 1)[1])
         clf = classifier(engine)
         assert clf.classify(["a lovely hat"])[0].label is not None
-        aio.run(server.stop())
-        with pytest.raises(Exception, match="no model server answers"):
+        event_loop.run(server.stop())
+        with pytest.raises(Exception, match="no server answers"):
             clf.classify(["a torn hat"])
         server.ignores = NAMED
-        aio.run(server.start(port))
+        event_loop.run(server.start(port))
         with pytest.raises(Exception, match="lacks what it had: logprobs"):
             clf.classify(["a torn hat"])
 
@@ -125,7 +125,7 @@ class TestUntrained:
         engine = open_engine(f"vllm:{server.url}")
         exact = classifier(engine, readout="words").classify(rows)
         drawn = classifier(engine, readout="choice").classify(rows)
-        aio.run(engine.aclose())
+        event_loop.run(engine.aclose())
         for one, other in zip(exact, drawn, strict=True):
             assert other.label == one.label
             assert dict(other.probabilities) == pytest.approx(dict(one.probabilities), abs=1e-3)
@@ -150,7 +150,7 @@ def test_the_steps_agree_on_a_real_model(
         names = ("words", "top-words", "choice", "codes", "top-codes")
         found = {name: classifier(engine, readout=name).classify(rows) for name in names}
     finally:
-        aio.run(server.stop())
+        event_loop.run(server.stop())
     for exact, listed, drawn in zip(
         found["words"], found["top-words"], found["choice"], strict=True
     ):
@@ -177,4 +177,4 @@ def engine_of() -> Iterator[Callable[[str], Any]]:
 
     yield at
     for engine in opened:
-        aio.run(engine.aclose())
+        event_loop.run(engine.aclose())

@@ -14,7 +14,7 @@ from fault_server import FaultServer
 from stand_in_model import serving
 from tiny import tiny_model
 
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 from ecomfs.engine import canary as canary_module
 from ecomfs.engine.cached import CachedEngine
 from ecomfs.engine.factory import open_engine
@@ -49,8 +49,8 @@ class TestSeveral:
         monkeypatch.setattr(canary_module, "CODES", tuple("ABCDEFGHIJ"))
         yield servers
         for server in servers:
-            aio.run(server.stop())
-        aio.run(engine.aclose())
+            event_loop.run(server.stop())
+        event_loop.run(engine.aclose())
 
     def test_each_server_is_checked_and_told(self, servers: list[Any]) -> None:
         spec = f"vllm:{servers[0].url},{servers[1].url}"
@@ -81,11 +81,11 @@ class TestSeveral:
         spec = f"vllm:{servers[0].url}?attempts=1"
         engine = shared_engine(spec)
         port = int(servers[0].url.rsplit(":", 1)[1])
-        aio.run(servers[0].stop())
-        with pytest.raises(Exception, match="no model server answers"):
-            aio.run(engine.generate([_prompt()], max_tokens=1))
-        aio.run(servers[0].start(port))
-        aio.run(engine.generate([_prompt()], max_tokens=1))
+        event_loop.run(servers[0].stop())
+        with pytest.raises(Exception, match="no server answers"):
+            event_loop.run(engine.generate([_prompt()], max_tokens=1))
+        event_loop.run(servers[0].start(port))
+        event_loop.run(engine.generate([_prompt()], max_tokens=1))
         first, again = canary_reports(spec)
         assert first.engine == again.engine
         assert again.ok

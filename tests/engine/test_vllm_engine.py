@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,9 +11,9 @@ import fault_server as faults
 import pytest
 from fault_server import CONTEXT, FaultServer, logprob
 
-from ecomfs.core import aio
-from ecomfs.engine.protocol import Constrained, Engine, Sampling
-from ecomfs.engine.vllm.http import VllmEngine
+from ecomfs.core import event_loop
+from ecomfs.engine.protocol import Engine, Sampling, SupportsTokenConstraint
+from ecomfs.engine.vllm.engine import VllmEngine
 from ecomfs.errors import (
     ConfigError,
     ContextOverflowError,
@@ -49,11 +50,11 @@ def engine_at(pauses: list[float]) -> Iterator[Open]:
 
     yield at
     for engine in opened:
-        aio.run(engine.aclose())
+        event_loop.run(engine.aclose())
 
 
 def read(engine: VllmEngine, *prompts: Prompt, codes: tuple[int, ...] = CODES) -> list[Any]:
-    return aio.run(engine.read(prompts, [Question(codes)]))
+    return event_loop.run(engine.read(prompts, [Question(codes)]))
 
 
 def expected(*ids: int, codes: tuple[int, ...] = CODES) -> tuple[float, ...]:
@@ -63,7 +64,7 @@ def expected(*ids: int, codes: tuple[int, ...] = CODES) -> tuple[float, ...]:
 def test_it_is_an_engine(fault_server: FaultServer, engine_at: Open) -> None:
     engine = engine_at(fault_server)
     assert isinstance(engine, Engine)
-    assert isinstance(engine, Constrained)
+    assert isinstance(engine, SupportsTokenConstraint)
     assert engine.spec == f"vllm:{fault_server.url}"
     assert engine.capabilities.context_tokens == CONTEXT
     assert engine.fingerprint.endswith("-0.0.test")
@@ -108,7 +109,7 @@ def test_prompts_with_codes_of_their_own_travel_together(
     prompts = [of_tokens(n + 1) for n in range(8)]
     own = [[Question((20 + n, 30 + n))] for n in range(7)]
     own.append([Question((20, 27)), Question((5, 6), suffix=(9,))])
-    answers = aio.run(engine.read_each(prompts, own))
+    answers = event_loop.run(engine.read_each(prompts, own))
     for answer, prompt, asked in zip(answers, prompts, own, strict=True):
         assert isinstance(answer, Reading), answer
         for found, question in zip(answer.logprobs, asked, strict=True):
@@ -123,7 +124,7 @@ def test_a_prompt_that_fails_leaves_the_others_their_answers(
     engine = engine_at(fault_server)
     prompts = [of_tokens(1), of_tokens(*[2] * CONTEXT), of_tokens(3)]
     own = [[Question((20,))], [Question((21,))], [Question((22,), suffix=(7,))]]
-    first, long, last = aio.run(engine.read_each(prompts, own))
+    first, long, last = event_loop.run(engine.read_each(prompts, own))
     assert isinstance(long, ContextOverflowError)
     assert isinstance(first, Reading)
     assert isinstance(last, Reading)
@@ -140,7 +141,7 @@ def test_many_codes_need_several_looks(fault_server: FaultServer, engine_at: Ope
 def test_questions_with_and_without_suffix(fault_server: FaultServer, engine_at: Open) -> None:
     engine = engine_at(fault_server)
     questions = [Question((11, 12)), Question((13,), (7, 8)), Question((12,))]
-    (answer,) = aio.run(engine.read([of_tokens(5)], questions))
+    (answer,) = event_loop.run(engine.read([of_tokens(5)], questions))
     assert answer == Reading(
         (expected(5, codes=(11, 12)), expected(5, 7, 8, codes=(13,)), expected(5, codes=(12,))),
         prompt_tokens=1,
@@ -155,7 +156,7 @@ def test_cached_tokens_are_the_last_prompts_of_a_request(
     engine = engine_at(fault_server)
     answers = read(engine, of_tokens(*range(20)), of_tokens(*range(21)))
     assert [a.cached_tokens for a in answers] == [0, 16]
-    assert aio.run(engine.cache_counters()) == (75, 100)
+    assert event_loop.run(engine.cache_counters()) == (75, 100)
 
 
 def test_nothing_to_read(fault_server: FaultServer, engine_at: Open) -> None:
@@ -166,7 +167,7 @@ def test_nothing_to_read(fault_server: FaultServer, engine_at: Open) -> None:
 def test_generation(fault_server: FaultServer, engine_at: Open) -> None:
     engine = engine_at(fault_server)
     prompts = [of_tokens(1, 2, 3), of_tokens(4), of_tokens(*[1] * CONTEXT)]
-    answers = aio.run(engine.generate(prompts, max_tokens=4, stop=["\n"]))
+    answers = event_loop.run(engine.generate(prompts, max_tokens=4, stop=["\n"]))
     assert answers[:2] == [Generation(" text 3", 3, 0), Generation(" text 1", 1, 16)] or answers[
         :2
     ] == [Generation(" text 3", 3, 16), Generation(" text 1", 1, 0)]
@@ -179,7 +180,9 @@ def test_a_drawn_text_names_temperature_and_seed(
     fault_server: FaultServer, engine_at: Open
 ) -> None:
     sampling = Sampling(temperature=0.8, seed=7)
-    aio.run(engine_at(fault_server).generate([of_tokens(1)], max_tokens=4, sampling=sampling))
+    event_loop.run(
+        engine_at(fault_server).generate([of_tokens(1)], max_tokens=4, sampling=sampling)
+    )
     (body,) = fault_server.bodies
     assert (body["temperature"], body["seed"]) == (0.8, 7)
 
@@ -192,12 +195,20 @@ def test_sampling_that_cannot_be(temperature: float, seed: int) -> None:
 
 def test_a_pick_is_the_sampled_token(fault_server: FaultServer, engine_at: Open) -> None:
     engine = engine_at(fault_server)
-    picked = aio.run(engine.pick(of_tokens(1), CODES))
+    picked = event_loop.run(engine.pick(of_tokens(1), CODES))
     assert picked == max(CODES, key=lambda code: logprob((1,), code))
 
 
 def test_requests_in_flight_are_bounded(fault_server: FaultServer, engine_at: Open) -> None:
     engine = engine_at(fault_server, prompts_per_request=1, concurrency=3)
+    three = asyncio.Event()
+
+    async def waits_for_three(_: object, __: object) -> None:
+        if fault_server.open_now == 3:
+            three.set()
+        await three.wait()
+
+    fault_server.mix = lambda: waits_for_three
     read(engine, *[of_tokens(n) for n in range(30)])
     assert fault_server.most_at_once == 3
 
@@ -357,22 +368,22 @@ class TestNobodyThere:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        with pytest.raises(EngineUnavailableError, match="no model server answers") as caught:
+        with pytest.raises(EngineUnavailableError, match="no server answers") as caught:
             engine_at(f"http://127.0.0.1:{port}")
         assert "ecomfs up" in caught.value.hint
 
     def test_later(self, fault_server: FaultServer, engine_at: Open) -> None:
         engine = engine_at(fault_server, attempts=2)
         fault_server.stop_now()
-        with pytest.raises(EngineUnavailableError, match="no model server answers"):
+        with pytest.raises(EngineUnavailableError, match="no server answers"):
             read(engine, of_tokens(1), of_tokens(2))
-        with pytest.raises(EngineUnavailableError, match="no model server answers"):
-            aio.run(engine.generate([of_tokens(1)], max_tokens=1))
-        assert aio.run(engine.cache_counters()) is None
+        with pytest.raises(EngineUnavailableError, match="no server answers"):
+            event_loop.run(engine.generate([of_tokens(1)], max_tokens=1))
+        assert event_loop.run(engine.cache_counters()) is None
 
     def test_one_of_two(self, fault_server: FaultServer, engine_at: Open) -> None:
         other = FaultServer()
-        aio.run(other.start())
+        event_loop.run(other.start())
         engine = engine_at(other, fault_server, prompts_per_request=1)
         other.stop_now()
         answers = read(engine, *[of_tokens(n) for n in range(12)])
@@ -385,15 +396,15 @@ class TestNobodyThere:
     def test_closed(self, fault_server: FaultServer, engine_at: Open) -> None:
         engine = engine_at(fault_server)
         read(engine, of_tokens(1))
-        aio.run(engine.aclose())
-        aio.run(engine.aclose())
+        event_loop.run(engine.aclose())
+        event_loop.run(engine.aclose())
         with pytest.raises(EngineUnavailableError, match="closed"):
             read(engine, of_tokens(1))
 
 
 def test_both_of_two_servers_are_used(fault_server: FaultServer, engine_at: Open) -> None:
     other = FaultServer()
-    aio.run(other.start())
+    event_loop.run(other.start())
     try:
         engine = engine_at(fault_server, other, prompts_per_request=1, concurrency=4)
         read(engine, *[of_tokens(n) for n in range(20)])
@@ -403,7 +414,7 @@ def test_both_of_two_servers_are_used(fault_server: FaultServer, engine_at: Open
         with pytest.raises(ModelError, match="different models"):
             engine_at(fault_server, other)
     finally:
-        aio.run(other.stop())
+        event_loop.run(other.stop())
 
 
 class TestModel:

@@ -10,8 +10,8 @@ import fault_server as faults
 import pytest
 from fault_server import CONTEXT, FaultServer, logprob, mixture
 
-from ecomfs.core import aio
-from ecomfs.engine.vllm.http import VllmEngine
+from ecomfs.core import event_loop
+from ecomfs.engine.vllm.engine import VllmEngine
 from ecomfs.errors import CanaryError, EngineError, EngineUnavailableError, ModelError
 from ecomfs.types import Question, Reading
 from prompts import of_tokens
@@ -34,9 +34,9 @@ KINDS = [
 def other() -> Iterator[FaultServer]:
     """A second server."""
     server = FaultServer()
-    aio.run(server.start())
+    event_loop.run(server.start())
     yield server
-    aio.run(server.stop())
+    event_loop.run(server.stop())
 
 
 @pytest.fixture
@@ -57,11 +57,11 @@ def engine_at() -> Iterator[Open]:
 
     yield at
     for engine in opened:
-        aio.run(engine.aclose())
+        event_loop.run(engine.aclose())
 
 
 def read(engine: VllmEngine, numbers: range) -> list[Reading | EngineError]:
-    return aio.run(engine.read([of_tokens(n % 7, n) for n in numbers], [Question(CODES)]))
+    return event_loop.run(engine.read([of_tokens(n % 7, n) for n in numbers], [Question(CODES)]))
 
 
 def right(answers: list[Any], numbers: range) -> bool:
@@ -100,7 +100,7 @@ def test_a_mix_on_two_servers_of_which_one_dies(
         await other.stop()
         return await reading
 
-    answers = aio.run(halfway())
+    answers = event_loop.run(halfway())
     assert right(answers, range(200))
     assert all(a.retryable for a in answers if isinstance(a, EngineError))
     assert sum(isinstance(a, EngineError) for a in answers) <= 4
@@ -111,7 +111,7 @@ def test_a_server_that_always_fails_says_so_for_every_row(
 ) -> None:
     fault_server.mix = mixture(0, 1.0, KINDS[1:2])
     answers = read(engine_at(fault_server, attempts=2, prompts_per_request=4), range(8))
-    assert [type(a).__name__ for a in answers] == ["RetryLater"] * 8
+    assert [type(a).__name__ for a in answers] == ["ServerStatusError"] * 8
     assert len(fault_server.bodies) == 2 * (2 + 2)  # tries of a request, and its halves once
 
 
@@ -251,13 +251,13 @@ class TestSeveralServers:
         self, fault_server: FaultServer, other: FaultServer, engine_at: Open
     ) -> None:
         engine = engine_at(fault_server, other, fault_server)
-        first, second = engine.each()
+        first, second = engine.per_server()
         assert (first.spec, second.spec) == (f"vllm:{fault_server.url}", f"vllm:{other.url}")
         assert first.fingerprint == engine.fingerprint
         assert right(read(second, range(3)), range(3))
         assert (len(fault_server.bodies), len(other.bodies)) == (0, 1)
         for one in (first, second):
-            aio.run(one.aclose())
+            event_loop.run(one.aclose())
 
 
 def until(condition: Callable[[], Any], tries: int = 200) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scripted import ScriptedEngine, classifier, examples
 
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 from ecomfs.engine import shared
 from ecomfs.errors import EngineUnavailableError
 from ecomfs.estimators import FewShotClassifier
@@ -77,8 +77,8 @@ async def _one() -> int:
 
 
 def test_the_loop_is_the_childs_own() -> None:
-    assert aio.run(_one()) == 1
-    assert in_child(lambda _: aio.run(_one()), None) == 1
+    assert event_loop.run(_one()) == 1
+    assert in_child(lambda _: event_loop.run(_one()), None) == 1
 
 
 @pytest.mark.model

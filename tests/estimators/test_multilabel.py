@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from scripted import ScriptedEngine
 
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 from ecomfs.engine.factory import open_engine
 from ecomfs.errors import ConfigError, EcomfsError, InputError, PoolError, UnknownLabelError
 from ecomfs.estimators.multilabel import MultiLabelClassifier
@@ -302,7 +302,7 @@ def test_a_real_model_reads_every_label_of_two_rows_and_each_row_once() -> None:
         ).fit(list(texts), list(sets))
         found = clf.classify(["order 40: came late and arrived broken", "order 41: all is fine"])
     finally:
-        aio.run(engine.aclose())
+        event_loop.run(engine.aclose())
     for p in found:
         assert p.status is Status.OK
         assert p.label_mass is not None

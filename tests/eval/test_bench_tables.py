@@ -17,8 +17,11 @@ BENCH = Path(__file__).parents[2] / "eval" / "bench"
 def script(name: str, *arguments: str | Path) -> str:
     done = subprocess.run(
         [sys.executable, str(BENCH / name), *map(str, arguments)],
-        capture_output=True, text=True, check=True, timeout=120,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
     return done.stdout
 
 

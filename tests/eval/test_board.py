@@ -48,9 +48,11 @@ def board(**options: object) -> Board:
 def test_runs_are_grouped_by_data_set_and_size() -> None:
     found = board()
     assert [(g.name, g.size, g.runs, g.rows) for g in found.groups] == [
-        ("商店|A", 8, 2, 50), ("商店|A", 32, 2, 50), ("shop <B>", 8, 2, 50),
+        ("商店|A", 8, 2, 50),
+        ("商店|A", 32, 2, 50),
+        ("shop <B>", 8, 2, 50),
         ("shop <B>", 32, 2, 50),
-    ]  # fmt: skip
+    ]
     group = found.groups[0]
     assert list(group.differences) == ["ours:read", group.best_baseline]
     assert group.best_baseline in ("majority", "linear")
@@ -71,8 +73,10 @@ def test_the_means_over_tables_are_plain_means() -> None:
         for g, gain in zip(found.groups, gains, strict=True)
     ]
     assert (tally.better, tally.clearly_better, tally.of) == (
-        sum(g > 0 for g in gains), sum(clear), 4,
-    )  # fmt: skip
+        sum(g > 0 for g in gains),
+        sum(clear),
+        4,
+    )
 
 
 def test_a_system_that_one_run_lacks_is_left_out() -> None:

@@ -124,9 +124,13 @@ def test_a_margin_allows_to_say_equivalent() -> None:
 def test_among_equals_the_cheaper_is_shipped() -> None:
     a, b = two(300, cost=np.full(300, 0.002))
     cheap = Predictions.of(
-        b.gold, b.predicted, b.probabilities, labels=b.labels, name="B",
+        b.gold,
+        b.predicted,
+        b.probabilities,
+        labels=b.labels,
+        name="B",
         cost=np.linspace(0.0005, 0.001, 300),
-    )  # fmt: skip
+    )
     c = compare(a, cheap, margin=0.2, how=Bootstrap(resamples=300))
     assert c.decision.verdict == "equivalent"
     assert c.decision.text.endswith("B costs less; ship B.")
@@ -141,9 +145,13 @@ def test_among_equals_the_cheaper_is_shipped() -> None:
 def test_a_saving_that_is_the_same_on_every_row_is_a_saving() -> None:
     a, b = two(300, prompt_tokens=np.linspace(80, 120, 300))
     short = Predictions.of(
-        b.gold, b.predicted, b.probabilities, labels=b.labels, name="B",
+        b.gold,
+        b.predicted,
+        b.probabilities,
+        labels=b.labels,
+        name="B",
         prompt_tokens=np.linspace(80, 120, 300) - 12,
-    )  # fmt: skip
+    )
     c = compare(a, short, how=Bootstrap(resamples=300))
     assert c["prompt_tokens"].delta == pytest.approx(-12)
     assert c["prompt_tokens"].interval is None

@@ -13,8 +13,12 @@ SCRIPT = Path(__file__).parents[2] / "eval" / "bench" / "encodings.py"
 def test_no_table_of_any_encoding_is_read_wrongly() -> None:
     done = subprocess.run(
         [sys.executable, str(SCRIPT), "--rows", "20"],
-        capture_output=True, text=True, encoding="utf-8", check=True, timeout=250,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=True,
+        timeout=250,
+    )
     told = done.stdout.splitlines()[-1]
     found = re.fullmatch(
         r"(\d+) tables: (\d+) right, (\d+) refused, (\d+) wrong, noted, (\d+) wrong, silent", told

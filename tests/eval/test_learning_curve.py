@@ -63,10 +63,18 @@ def test_runs_on_different_rows_are_resampled_apart() -> None:
     # Five folds with rows of their own: the mean of independent folds has a narrower band.
     shared = [run(8, 0.7, s, n=100) for s in range(5)]
     folds = [
-        Run(8, Predictions.of(r.predictions.gold, r.predictions.predicted, labels=["a", "b"],
-                              ids=[f"{r.seed}-{i}" for i in range(100)]), r.seed)
+        Run(
+            8,
+            Predictions.of(
+                r.predictions.gold,
+                r.predictions.predicted,
+                labels=["a", "b"],
+                ids=[f"{r.seed}-{i}" for i in range(100)],
+            ),
+            r.seed,
+        )
         for r in shared
-    ]  # fmt: skip
+    ]
     one = learning_curve(shared, "accuracy", how=FAST).points[0]
     two = learning_curve(folds, "accuracy", how=FAST).points[0]
     assert one.value == two.value
@@ -101,9 +109,14 @@ def test_baselines_on_growing_parts() -> None:
         return LabelledRows.of(labels, texts=[f"{rng.choice(words[x])} thing" for x in labels])
 
     curves = baseline_curves(
-        rows(60), rows(80), [1, 4, 40], "accuracy", seeds=(0, 1),
-        names=["majority", "tfidf_logistic", "knn"], how=FAST,
-    )  # fmt: skip
+        rows(60),
+        rows(80),
+        [1, 4, 40],
+        "accuracy",
+        seeds=(0, 1),
+        names=["majority", "tfidf_logistic", "knn"],
+        how=FAST,
+    )
     assert curves["knn"] == Undefined("no vectors were given")
     majority, linear = curves["majority"], curves["tfidf_logistic"]
     assert not isinstance(majority, Undefined)

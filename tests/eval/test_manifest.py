@@ -45,8 +45,20 @@ def test_what_is_written_reads_back(tmp_path: Path, table: Literal["csv", "parqu
     found = read_results(tmp_path / "run")
     assert found.manifest == written
     for before, after in zip(systems(), found.systems, strict=True):
-        for name in ("ids", "labels", "gold", "predicted", "status", "positive", "groups",
-                     "queries", "slices", "extra", "currency", "name"):  # fmt: skip
+        for name in (
+            "ids",
+            "labels",
+            "gold",
+            "predicted",
+            "status",
+            "positive",
+            "groups",
+            "queries",
+            "slices",
+            "extra",
+            "currency",
+            "name",
+        ):
             assert getattr(after, name) == getattr(before, name)
         for name in ("probabilities", "latency", "cost"):
             x, y = getattr(before, name), getattr(after, name)
@@ -85,10 +97,13 @@ def test_two_runs_are_compared_by_causes_and_effects(tmp_path: Path) -> None:
         summary = summarise(p, ["accuracy", "roc_auc"], how=Bootstrap(resamples=100))
         manifests.append(
             write_results(
-                tmp_path / str(k), [p], settings={"k": k, "seed": 0}, inputs={"data": data},
+                tmp_path / str(k),
+                [p],
+                settings={"k": k, "seed": 0},
+                inputs={"data": data},
                 summaries=[summary],
             )
-        )  # fmt: skip
+        )
     found = {(c.what, c.name): (c.old, c.new) for c in compare_manifests(*manifests)}
     assert set(found) == {
         ("input", "data"),

@@ -161,10 +161,16 @@ def test_columns_can_be_named(tmp_path: Path) -> None:
     p = from_frame(
         frame,
         Columns(
-            id="key", gold="truth", predicted="guess", probability_prefix="prob:",
-            group="user", query="list", latency="secs", extra=("text",),
+            id="key",
+            gold="truth",
+            predicted="guess",
+            probability_prefix="prob:",
+            group="user",
+            query="list",
+            latency="secs",
+            extra=("text",),
         ),
-    )  # fmt: skip
+    )
     assert p.labels == ("a", "b")
     assert (p.groups, p.queries, p.extra) == (("u", "v"), ("l", "l"), {"text": ("x", "y")})
     assert p.latency is not None

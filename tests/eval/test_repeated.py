@@ -61,10 +61,11 @@ def test_rows_that_seeds_share_are_not_counted_twice() -> None:
 
 def test_folds_on_other_rows_add_rows() -> None:
     folds = [
-        Predictions.of(p.gold, probabilities=p.probabilities, labels=p.labels,
-                       ids=[f"{k}-{i}" for i in p.ids])
+        Predictions.of(
+            p.gold, probabilities=p.probabilities, labels=p.labels, ids=[f"{k}-{i}" for i in p.ids]
+        )
         for k, p in enumerate(runs(4))
-    ]  # fmt: skip
+    ]
     found = average(folds, ["accuracy"], HOW)["accuracy"].score
     alone = average(folds[:1], ["accuracy"], HOW)["accuracy"].score
     assert found.n == 240

@@ -127,8 +127,20 @@ def test_the_page_holds_every_part(language: Language) -> None:
     tags = parsed(render_html(report))
     text = "".join(tags.text)
     words = ZH if language == "zh" else EN
-    for key in ("decision", "summary", "systems", "curves", "learning", "slices", "flips",
-                "classes", "confusion", "top_confusions", "worst", "definitions"):  # fmt: skip
+    for key in (
+        "decision",
+        "summary",
+        "systems",
+        "curves",
+        "learning",
+        "slices",
+        "flips",
+        "classes",
+        "confusion",
+        "top_confusions",
+        "worst",
+        "definitions",
+    ):
         assert words[key] in text
     assert [a["lang"] for t, a in tags.seen if t == "html"] == [
         "zh-CN" if language == "zh" else "en"
@@ -217,9 +229,13 @@ def test_summary_sentences_follow_the_numbers() -> None:
     answer = np.where(wrong, 1, 0)
     table = np.where(np.arange(2) == answer[:, None], sure[:, None], 1 - sure[:, None])
     p = Predictions.of(
-        gold, answer, table, labels=["0", "1"], name="S",
+        gold,
+        answer,
+        table,
+        labels=["0", "1"],
+        name="S",
         slices={"kind": tuple("bad" if w else "good" for w in wrong)},
-    )  # fmt: skip
+    )
     text = render_markdown(build_report([p], how=HOW))
     assert "S is right on 60.0 %" in text
     assert "S is too sure of itself: its mean confidence is 91.4 %" in text
@@ -272,9 +288,13 @@ def test_arms_and_running_tests_say_how_they_were_compared(language: Language) -
     state = SequentialTest().update(right[1] - right[0])
     watched = decided_by(compare(a, b, how=HOW), state)
     other = Predictions.of(
-        b.gold, b.predicted, b.probabilities, labels=b.labels, name="B",
+        b.gold,
+        b.predicted,
+        b.probabilities,
+        labels=b.labels,
+        name="B",
         ids=[f"b{i}" for i in range(len(b))],
-    )  # fmt: skip
+    )
     arms = compare_arms([a, other], how=HOW)
     told = {"en": ("confidence sequence", "different rows"), "zh": ("置信序列", "不成对")}[language]
     for comparison, words in ((watched, told[0]), (arms, told[1])):

@@ -83,12 +83,23 @@ def measure(folder: Path, page: str, width: int) -> dict[str, Any]:
     # Chromium will not start its sandbox as root, as in a container; the page is our own.
     done = subprocess.run(
         [
-            BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-            f"--user-data-dir={folder / 'profile'}", "--window-size=1400,1000",
-            "--virtual-time-budget=10000", "--dump-dom", (folder / "outer.html").as_uri(),
+            BROWSER,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            f"--user-data-dir={folder / 'profile'}",
+            "--window-size=1400,1000",
+            "--virtual-time-budget=10000",
+            "--dump-dom",
+            (folder / "outer.html").as_uri(),
         ],
-        capture_output=True, text=True, encoding="utf-8", timeout=120, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
+        check=True,
+    )
     found = re.search(r'<pre id="measured">(.+?)</pre>', done.stdout, re.DOTALL)
     assert found is not None, done.stderr[-2000:]
     data: dict[str, Any] = json.loads(html.unescape(found[1]))

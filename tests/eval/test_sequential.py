@@ -152,8 +152,15 @@ def test_the_script_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     main(["--trials", "20", "--rows", "100", "--effects", "0", "0.1"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[2].split() == [
-        "true", "difference", "fixed", "peeking", "sequential", "rows", "used", "covered",
-    ]  # fmt: skip
+        "true",
+        "difference",
+        "fixed",
+        "peeking",
+        "sequential",
+        "rows",
+        "used",
+        "covered",
+    ]
     assert len(lines) == 5
 
 

@@ -37,9 +37,15 @@ def arm(name: str, n: int, share: float, seed: int) -> Predictions:
     sure = rng.uniform(0.5, 0.99, n)
     table = np.where(answer[:, None] == np.arange(2), sure[:, None], 1 - sure[:, None])
     return Predictions.of(
-        gold, answer, table, labels=["0", "1"], name=name, ids=[f"{name}{i}" for i in range(n)],
-        slices={"lang": ("en",) * (n - 5) + ("zh",) * 5}, prompt_tokens=rng.normal(90, 5, n),
-    )  # fmt: skip
+        gold,
+        answer,
+        table,
+        labels=["0", "1"],
+        name=name,
+        ids=[f"{name}{i}" for i in range(n)],
+        slices={"lang": ("en",) * (n - 5) + ("zh",) * 5},
+        prompt_tokens=rng.normal(90, 5, n),
+    )
 
 
 def test_a_better_arm_is_found() -> None:
@@ -51,8 +57,11 @@ def test_a_better_arm_is_found() -> None:
     assert c.flips == ()
     assert c.rows == 700
     assert c["accuracy"].test == "fisher"
-    right = [round(x.value * n) for x, n in ((c["accuracy"].a, 400), (c["accuracy"].b, 300))
-             if x.value is not None]  # fmt: skip
+    right = [
+        round(x.value * n)
+        for x, n in ((c["accuracy"].a, 400), (c["accuracy"].b, 300))
+        if x.value is not None
+    ]
     assert c.p_value == two_proportions_p(right[0], 400, right[1], 300)
     for metric in ("f1_macro", "roc_auc", "log_loss", "prompt_tokens"):
         d = c[metric]
@@ -109,10 +118,11 @@ def test_one_class_in_gold_leaves_the_auc_undefined() -> None:
     gold = ["1"] * 40
     table = [[0.2, 0.8]] * 40
     arms = [
-        Predictions.of(gold, None, table, labels=["0", "1"], ids=[f"{n}{i}" for i in range(40)],
-                       name=n)
+        Predictions.of(
+            gold, None, table, labels=["0", "1"], ids=[f"{n}{i}" for i in range(40)], name=n
+        )
         for n in "AB"
-    ]  # fmt: skip
+    ]
     [c] = compare_arms(arms, metrics=["accuracy", "roc_auc"], how=HOW).comparisons
     assert c["roc_auc"].delta is None
     assert c["roc_auc"].note

@@ -25,9 +25,12 @@ assert ecomfs.evaluation.accessor  # registers it
 TEXTS, LABELS = examples()
 POOL = pd.DataFrame({"text": TEXTS, "label": LABELS})
 OPTIONS: dict[str, Any] = {
-    "engine": ScriptedEngine(), "k": 4, "embedder": "hashed", "language": "en",
+    "engine": ScriptedEngine(),
+    "k": 4,
+    "embedder": "hashed",
+    "language": "en",
     "calibration_size": 0,
-}  # fmt: skip
+}
 
 
 def frame(**more: Any) -> pd.DataFrame:
@@ -118,8 +121,10 @@ def test_rows_that_abstain_keep_suggestion_and_confidence_and_are_measured_apart
     p = out[["p_negative", "p_positive"]].to_numpy()
     assert out["confidence"].to_list() == p.max(axis=1).tolist()
     assert out["suggestion"].to_list() == [["negative", "positive"][i] for i in p.argmax(axis=1)]
-    assert all(json.loads(cell)[0] == s for cell, s in
-               zip(out["prediction_set"], out["suggestion"], strict=True))  # fmt: skip
+    assert all(
+        json.loads(cell)[0] == s
+        for cell, s in zip(out["prediction_set"], out["suggestion"], strict=True)
+    )
     assert set(out["note"]) == {"abstained: needs review"}
     found = data.ecomfs.evaluate("truth", "review_sentiment", POOL, **options)
     mine = found[found["system"] == "ecomfs"].set_index("metric")
@@ -141,12 +146,16 @@ def test_what_is_not_defined_is_missing_with_a_reason() -> None:
     [
         (frame().rename(columns={"text": "words"}), {}, ColumnError, "no column 'text'"),
         (frame().rename(columns={"shop": "text"}), {}, ColumnError, "2 columns are called 'text'"),
-        (pd.DataFrame([[1]], columns=pd.MultiIndex.from_tuples([("a", "b")])), {}, ColumnError,
-         "several levels"),
+        (
+            pd.DataFrame([[1]], columns=pd.MultiIndex.from_tuples([("a", "b")])),
+            {},
+            ColumnError,
+            "several levels",
+        ),
         (frame(), {"label_column": "y"}, ColumnError, "examples: no column 'y'"),
         (frame(), {"k": -1}, ConfigError, "k is 0"),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_is_said(
     data: pd.DataFrame, options: dict[str, Any], kind: type[Exception], message: str
 ) -> None:

@@ -55,8 +55,13 @@ def test_the_suites_that_ship_are_valid(name: str) -> None:
 def test_all_data_sets_of_the_first_seed_come_first(tmp_path: Path) -> None:
     cells = plan(load_suite(write(tmp_path)))
     assert [(c.dataset.name, c.shots, c.seed) for c in cells] == [
-        ("a", 8, 0), ("a", "all", 0), ("b", 8, 0), ("b", "all", 0), ("a", 8, 1), ("a", "all", 1),
-    ]  # fmt: skip
+        ("a", 8, 0),
+        ("a", "all", 0),
+        ("b", 8, 0),
+        ("b", "all", 0),
+        ("a", 8, 1),
+        ("a", "all", 1),
+    ]
     assert len({c.folder for c in cells}) == len(cells)
 
 
@@ -100,13 +105,16 @@ def test_a_part_of_the_plan_can_be_chosen(tmp_path: Path) -> None:
         ({"datasets": dataset(test={"rows": 3, "label": "y"})}, "datasets.a.test", "of its own"),
         ({"datasets": dataset(pool={"path": "a.csv"})}, "datasets.a.pool.file", "required"),
         (
-            {"datasets": dataset(published=[{"system": "x", "value": 1, "source": "y",
-                                             "metric": "acc"}])},
+            {
+                "datasets": dataset(
+                    published=[{"system": "x", "value": 1, "source": "y", "metric": "acc"}]
+                )
+            },
             "suite",
             "no metric is called 'acc'",
         ),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_suite_names_its_file_and_key(
     tmp_path: Path, changes: dict[str, Any], key: str, says: str
 ) -> None:

@@ -59,14 +59,16 @@ def test_one_run_says_what_the_harness_says(results: Path) -> None:
 def test_seeds_are_averaged_and_paired(results: Path) -> None:
     board = suite_board(results, only=["reviews"], how=HOW)
     assert [(g.name, g.size, g.runs, g.rows) for g in board.groups] == [
-        ("reviews", 8, 2, 12), ("reviews", 16, 2, 12),
-    ]  # fmt: skip
+        ("reviews", 8, 2, 12),
+        ("reviews", 16, 2, 12),
+    ]
     group = board.groups[1]
     cells = [cell(results, f"reviews/n16-s{seed}") for seed in (0, 1)]
     ours = [c["ecomfs"] for c in cells]
     assert group.averages["ecomfs"] == average(ours, board.metrics, HOW)
-    mean = np.mean([np.mean([a == b for a, b in zip(p.predicted, p.gold, strict=True)])
-                    for p in ours])  # fmt: skip
+    mean = np.mean(
+        [np.mean([a == b for a, b in zip(p.predicted, p.gold, strict=True)]) for p in ours]
+    )
     assert group.averages["ecomfs"]["accuracy"].score.value == pytest.approx(mean)
     knn = [c["knn"] for c in cells]
     if "knn" in group.differences:
@@ -117,13 +119,17 @@ def test_two_results_are_compared_cell_by_cell(
     data = changed.model_dump()
     data["options"]["k"] = 0
     run_suite(
-        Suite.model_validate(data), tmp_path, data=SAMPLES, engine=ScriptedEngine(),
+        Suite.model_validate(data),
+        tmp_path,
+        data=SAMPLES,
+        engine=ScriptedEngine(),
         only=["reviews"],
-    )  # fmt: skip
+    )
     found = compare_results(tmp_path, results, how=HOW)
     assert [(c.name, c.shots, c.runs) for c in found.changed] == [
-        ("reviews", 16, 2), ("reviews", 8, 2),
-    ]  # fmt: skip
+        ("reviews", 16, 2),
+        ("reviews", 8, 2),
+    ]
     assert found.only_new == ()
     assert found.only_old == ("cells/next/n16-s0", "cells/next/n8-s0")
     one = found.changed[0]
@@ -230,13 +236,16 @@ def test_folds_of_a_series_are_averaged_together(tmp_path: Path) -> None:
     (data / "dev.csv").write_text("\n".join([lines[0], *lines[25:]]) + "\n")
     folds = [
         {
-            "name": f"fold{k}", "series": "folds", "task": "review_sentiment", "shots": ["all"],
+            "name": f"fold{k}",
+            "series": "folds",
+            "task": "review_sentiment",
+            "shots": ["all"],
             "pool": {"file": "pool.csv", "filter": {"fold": k}},
             "test": {"file": "dev.csv", "filter": {"fold": k}},
             "published": PUBLISHED if k == 0 else [],
         }
         for k in (0, 1)
-    ]  # fmt: skip
+    ]
     run_suite(
         small(seeds=[0], datasets=folds), tmp_path / "out", data=data, engine=ScriptedEngine()
     )

@@ -32,8 +32,11 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_every_cell_leaves_all_its_systems_on_the_same_rows(tmp_path: Path) -> None:
     outcome = go(small(systems=SYSTEMS), tmp_path / "out")
     assert [c.folder for c in outcome.run] == [
-        "cells/reviews/n16-s0", "cells/next/n16-s0", "cells/reviews/n16-s1", "cells/next/n16-s1",
-    ]  # fmt: skip
+        "cells/reviews/n16-s0",
+        "cells/next/n16-s0",
+        "cells/reviews/n16-s1",
+        "cells/next/n16-s1",
+    ]
     for cell in outcome.run:
         found = read_results(tmp_path / "out" / cell.folder)
         names = [p.name for p in found.systems]
@@ -187,8 +190,9 @@ def test_variants_are_cells_of_their_own(tmp_path: Path) -> None:
     suite = small(seeds=[0], variants={"two": {"k": 2}, "none": {"k": 0}})
     outcome = go(suite, tmp_path, only=["reviews"])
     assert [c.folder for c in outcome.run] == [
-        "cells/reviews/n16-s0-two", "cells/reviews/n16-s0-none",
-    ]  # fmt: skip
+        "cells/reviews/n16-s0-two",
+        "cells/reviews/n16-s0-none",
+    ]
     stored = {c.identity["variant"]: c for c in ResultsFolder(tmp_path).cells()}
     assert stored["two"].measured["k"] == 2
     assert stored["none"].measured["k"] == 0
@@ -205,12 +209,18 @@ def test_stages_that_a_row_skipped_stand_as_they_were() -> None:
     names = pipeline.space.names
     assert set(names) == set(base)
     found = [
-        Prediction("a", "positive", base, stages={"read": read, "calibrated": (0.3, 0.7),
-                                                  "fused": fused}),
-        Prediction("b", None, base, status=Status.ABSTAINED, stages={"read": read, "fused": fused,
-                                                                     "experts": (0.5, 0.5)}),
+        Prediction(
+            "a", "positive", base, stages={"read": read, "calibrated": (0.3, 0.7), "fused": fused}
+        ),
+        Prediction(
+            "b",
+            None,
+            base,
+            status=Status.ABSTAINED,
+            stages={"read": read, "fused": fused, "experts": (0.5, 0.5)},
+        ),
         Prediction("c", None, status=Status.FAILED, error="gone"),
-    ]  # fmt: skip
+    ]
     systems, absent = answers(ScoredRows(pipeline, test, None), found, stages=True)
     by_name = {p.name: p for p in systems}
     assert list(by_name) == ["ecomfs", "ecomfs:read", "ecomfs:calibrated", "ecomfs:fused"]

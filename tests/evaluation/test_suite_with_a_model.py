@@ -18,10 +18,25 @@ def test_the_sample_suite_runs_and_is_not_run_twice(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = [
-        "eval", "run", "samples", "-o", str(tmp_path), "--data", str(SAMPLES), "--engine",
-        "gguf:demo", "--embedder", "hashed", "--only", "review_sentiment", "--shots", "16",
-        "--rows", "6", "-q",
-    ]  # fmt: skip
+        "eval",
+        "run",
+        "samples",
+        "-o",
+        str(tmp_path),
+        "--data",
+        str(SAMPLES),
+        "--engine",
+        "gguf:demo",
+        "--embedder",
+        "hashed",
+        "--only",
+        "review_sentiment",
+        "--shots",
+        "16",
+        "--rows",
+        "6",
+        "-q",
+    ]
     assert cli(command) == 0
     [cell] = ResultsFolder(tmp_path).cells()
     assert cell.measured["status"] == {"ok": 6}
@@ -30,8 +45,9 @@ def test_the_sample_suite_runs_and_is_not_run_twice(
     systems = {p.name: p for p in cell.results.systems}
     assert {"ecomfs", "ecomfs:read", "knn", "tfidf_logistic"} <= set(systems)
     group = suite_board(tmp_path, how=Bootstrap(resamples=200)).groups[0]
-    right = [a == b for a, b in zip(systems["ecomfs"].predicted, systems["ecomfs"].gold,
-                                    strict=True)]  # fmt: skip
+    right = [
+        a == b for a, b in zip(systems["ecomfs"].predicted, systems["ecomfs"].gold, strict=True)
+    ]
     assert group.averages["ecomfs"]["accuracy"].score.value == pytest.approx(sum(right) / 6)
     capsys.readouterr()
     assert cli(command) == 0

@@ -70,8 +70,9 @@ def test_leave_one_out_of_a_row_does_not_depend_on_its_own_label(
 def test_leave_one_out_does_not_depend_on_the_own_label_where_trees_compete() -> None:
     pytest.importorskip("sklearn")
     rows, labels = ages(104)
-    changed = ["old" if labels[5] == "young" else "young" if i == 5 else x
-               for i, x in enumerate(labels)]  # fmt: skip
+    changed = [
+        "old" if labels[5] == "young" else "young" if i == 5 else x for i, x in enumerate(labels)
+    ]
     changed = [*labels[:5], changed[5], *labels[6:]]
     one = FeatureExpert(AGES, ["old", "young"]).fit(rows, labels).leave_one_out()
     two = FeatureExpert(AGES, ["old", "young"]).fit(rows, changed).leave_one_out()

@@ -12,7 +12,7 @@ from pools import ROWS, reviews
 from scripted import ScriptedEngine
 
 from ecomfs.calibration import prior_fusion
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 from ecomfs.errors import ConfigError, MissingFileError
 from ecomfs.estimators import FewShotClassifier
 from ecomfs.fit import Candidate, Profile, ProfileWarning, tune
@@ -227,11 +227,11 @@ def test_a_better_candidate_is_chosen_and_a_broken_one_is_told() -> None:
             raise ConfigError("no codes here")
         return clf.pipeline_
 
-    found = aio.run(
+    found = event_loop.run(
         tune(build, [Candidate(8, "words"), Candidate(8, "codes"), Candidate(4, "words")], pool, 60)
     )
     assert found.readings == 20
     assert found.chosen.k == 8  # the other words candidate reads the same
     assert found.tried[1].why == "no codes here"
     with pytest.raises(ConfigError, match="no candidate"):
-        aio.run(tune(build, [], pool, 60))
+        event_loop.run(tune(build, [], pool, 60))

@@ -107,8 +107,9 @@ def test_spaces_after_the_delimiter(tmp_path: Path, text: str) -> None:
 
 def test_spaces_that_belong_to_cells_stay(tmp_path: Path) -> None:
     assert table(tmp_path / "in.csv", "id,text\n1,  indented\n2, so\n")[1:] == [
-        ["1", "  indented"], ["2", " so"],
-    ]  # fmt: skip
+        ["1", "  indented"],
+        ["2", " so"],
+    ]
 
 
 @pytest.mark.parametrize("mark", ["^", "~", "\x01", "\x1f", "¦", "#", "*"])

@@ -61,8 +61,11 @@ def test_a_symbolic_link_stays_and_its_file_is_replaced(tmp_path: Path, write: W
     assert middle.is_symlink()
     assert real.read_text() == ROWS
     assert sorted(p.name for p in tmp_path.rglob("*")) == [
-        "link.csv", "middle.csv", "real.csv", "there",
-    ]  # fmt: skip
+        "link.csv",
+        "middle.csv",
+        "real.csv",
+        "there",
+    ]
 
 
 @every_writer

@@ -9,7 +9,7 @@ import pytest
 from intents import messages
 from scripted import ScriptedEngine, classifier
 
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 from ecomfs.estimators import FewShotClassifier
 from ecomfs.types import Posterior, Prompt
 
@@ -18,7 +18,7 @@ def reread(clf: FewShotClassifier, text: str) -> tuple[float, ...]:
     """What the engine says of a prompt's text."""
     pipeline = clf.pipeline_
     readout = pipeline.setups["en"].readout
-    [found] = aio.run(readout.read(pipeline.engine, [Prompt(text, None)]))  # type: ignore[arg-type]
+    [found] = event_loop.run(readout.read(pipeline.engine, [Prompt(text, None)]))  # type: ignore[arg-type]
     assert isinstance(found, Posterior)
     return found.probabilities
 
@@ -139,6 +139,8 @@ def test_a_label_that_the_model_was_not_asked_about_has_no_influence() -> None:
     from ecomfs.pipeline import influences
 
     other = replace(told.prediction, label=off, probabilities={off: 1.0})
-    found = aio.run(influences(clf.pipeline_, {"text": "x"}, told.state, told.posterior, other))
+    found = event_loop.run(
+        influences(clf.pipeline_, {"text": "x"}, told.state, told.posterior, other)
+    )
     assert found.of == ()
     assert "was not put to the model" in found.note

@@ -9,7 +9,7 @@ import pytest
 from pools import ROWS, reviews
 from scripted import LABEL_MASS, ScriptedEngine
 
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 from ecomfs.errors import ConfigError
 from ecomfs.estimators import FewShotClassifier
 from ecomfs.types import Status
@@ -49,7 +49,7 @@ def test_the_mean_is_that_of_the_passes() -> None:
     for case in cases:
         setup = alone.pipeline_.setups["en"]
         asked = [p for p in (case.prompt, *case.extra_passes) if p is not None]
-        found = aio.run(setup.readout.read(alone.engine_, asked))
+        found = event_loop.run(setup.readout.read(alone.engine_, asked))
         want.append(np.mean([p.probabilities for p in found], axis=0))  # type: ignore[union-attr]
     got = [list(p.probabilities.values()) for p in clf.classify(ROWS)]
     np.testing.assert_allclose(got, want)

@@ -16,11 +16,20 @@ ROWS = ["a lovely soft hat", "broken and ugly coat", "great perfect shirt", "lat
 
 def prompts(mode: str, **options: Any) -> list[str]:
     clf = FewShotClassifier(
-        "review_sentiment", ScriptedEngine(), embedder="hashed", language="en", sharing=mode,
-        k=4, calibration_size=0, **options,
-    ).fit(reviews())  # fmt: skip
-    return [p.text for c in clf.pipeline_.prepare([{"text": r} for r in ROWS], ROWS)
-            if (p := c.prompt) is not None]  # fmt: skip
+        "review_sentiment",
+        ScriptedEngine(),
+        embedder="hashed",
+        language="en",
+        sharing=mode,
+        k=4,
+        calibration_size=0,
+        **options,
+    ).fit(reviews())
+    return [
+        p.text
+        for c in clf.pipeline_.prepare([{"text": r} for r in ROWS], ROWS)
+        if (p := c.prompt) is not None
+    ]
 
 
 def blocks(text: str) -> list[str]:
@@ -49,9 +58,14 @@ def test_none_is_the_default() -> None:
 def test_what_is_read_leave_one_out_is_not_in_its_own_block() -> None:
     pool = reviews()
     clf = FewShotClassifier(
-        "review_sentiment", ScriptedEngine(), embedder="hashed", language="en", sharing="global",
-        k=4, calibration_size=0,
-    ).fit(pool)  # fmt: skip
+        "review_sentiment",
+        ScriptedEngine(),
+        embedder="hashed",
+        language="en",
+        sharing="global",
+        k=4,
+        calibration_size=0,
+    ).fit(pool)
     cases = clf.pipeline_.prepare(
         [e.fields for e in pool],
         [e.id for e in pool],
@@ -65,9 +79,14 @@ def test_what_is_read_leave_one_out_is_not_in_its_own_block() -> None:
 def test_a_changed_pool_gets_new_blocks() -> None:
     pool = reviews()
     clf = FewShotClassifier(
-        "review_sentiment", ScriptedEngine(), embedder="hashed", language="en", sharing="global",
-        k=4, calibration_size=0,
-    ).fit(pool)  # fmt: skip
+        "review_sentiment",
+        ScriptedEngine(),
+        embedder="hashed",
+        language="en",
+        sharing="global",
+        k=4,
+        calibration_size=0,
+    ).fit(pool)
     shown = set(clf.classify(ROWS)[0].demonstration_ids)
     clf.pool_.retire(sorted(shown))
     again = set(clf.classify(ROWS)[0].demonstration_ids)

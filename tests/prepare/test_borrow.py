@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 from writing import Writer, checks
 
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 from ecomfs.errors import ConfigError, UnknownLabelError
 from ecomfs.prepare.augment import Augmented, RareLabel, borrow, map_fields, map_labels
 from ecomfs.task import LabelSpace, load_task
@@ -22,7 +22,9 @@ def lend(rows: Sequence[tuple[str, str]], *needs: RareLabel) -> Augmented:
     examples = [Example(f"b{i}", {"title": t}, y) for i, (t, y) in enumerate(rows)]
     found = checks(Writer(lambda source, seed: ""))
     fields = {"text": "title"}
-    return aio.run(borrow(found, examples, LABELS, fields, "titles:other.csv", needs or None))
+    return event_loop.run(
+        borrow(found, examples, LABELS, fields, "titles:other.csv", needs or None)
+    )
 
 
 def test_what_the_classifier_reads_as_mapped_is_kept_and_marked() -> None:
@@ -68,7 +70,7 @@ def test_rare_labels_take_as_many_as_they_lack() -> None:
 def test_synthetic_examples_are_not_lent() -> None:
     made = Example("s", {"title": "a wheel broke on the first trip"}, "returned", synthetic=True)
     found = checks(Writer(lambda source, seed: ""))
-    result = aio.run(borrow(found, [made], LABELS, {"text": "title"}, "t:f"))
+    result = event_loop.run(borrow(found, [made], LABELS, {"text": "title"}, "t:f"))
     assert [c.reason for c in result.candidates] == ["not_needed"]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from writing import POOL
 
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 from ecomfs.estimators import FewShotClassifier
 from ecomfs.prepare.augment import (
     CandidateFilter,
@@ -20,15 +20,19 @@ pytestmark = pytest.mark.model
 
 def test_a_model_writes_and_reads() -> None:
     clf = FewShotClassifier(
-        "review_sentiment", "gguf:smollm2", k=4, embedder="hashed", language="en",
+        "review_sentiment",
+        "gguf:smollm2",
+        k=4,
+        embedder="hashed",
+        language="en",
         calibration_size=0,
-    ).fit(POOL)  # fmt: skip
+    ).fit(POOL)
     needs = rare_labels(POOL, clf.pipeline_.space, target=4)
     settings = RewriteSettings(attempts=2, generations=4, seed=1, max_tokens=40)
 
     def write() -> list[tuple[str, str]]:
         checks = CandidateFilter(clf.pipeline_, "text", FilterPolicy(confidence=0.6))
-        result = aio.run(rewrite(checks, clf.engine_, needs, "text", settings))
+        result = event_loop.run(rewrite(checks, clf.engine_, needs, "text", settings))
         # The label lacks one example: no more texts are asked for once there is one.
         assert 1 <= len(result.candidates) <= 4
         assert len(result.kept) + len(result.rejected) == len(result.candidates)

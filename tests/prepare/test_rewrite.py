@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from writing import POOL, SOURCE, Writer, by_words, checks
 
 from ecomfs.calibration import Blend, DecisionPolicy, Fusion
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 from ecomfs.errors import ConfigError, EngineUnavailableError, MissingFileError, PoolError
 from ecomfs.experts import Experts
 from ecomfs.prepare.augment import (
@@ -36,7 +36,7 @@ GOOD = "within a minute the band was loose and now the thing is broken"
 def write(writer: Writer, *needs: RareLabel, **options: object) -> Augmented:
     """Rewrites of the first example only, unless told otherwise."""
     chosen = RewriteSettings(**{"attempts": 1, "generations": 1, **options})  # type: ignore[arg-type]
-    return aio.run(rewrite(checks(writer), writer, needs or (ONE,), "text", chosen))
+    return event_loop.run(rewrite(checks(writer), writer, needs or (ONE,), "text", chosen))
 
 
 def test_a_good_rewrite_is_kept_and_marked() -> None:
@@ -97,7 +97,7 @@ def test_what_an_example_says_itself_is_no_leak() -> None:
     pool = [Example("n", {"text": "a negative surprise, it broke at once"}, "negative"), *POOL[3:]]
     writer = Writer(lambda source, seed: "negative to me: within a day the thing was broken")
     chosen = RewriteSettings(attempts=1)
-    made = aio.run(
+    made = event_loop.run(
         rewrite(checks(writer, pool), writer, [RareLabel("negative", 1, 2)], "text", chosen)
     )
     assert len(made.kept) == 1
@@ -115,7 +115,9 @@ def test_the_classifier_does_not_see_the_source() -> None:
     kin = Example("k", {"text": "the band gave way, broken too"}, "negative", True, "n1", "rewrite")
     writer = Writer(lambda source, seed: GOOD)
     found = checks(writer, [*POOL, kin])
-    aio.run(rewrite(found, writer, [ONE], "text", RewriteSettings(attempts=1, generations=1)))
+    event_loop.run(
+        rewrite(found, writer, [ONE], "text", RewriteSettings(attempts=1, generations=1))
+    )
     assert writer.asked
     for prompt in writer.asked:
         assert "came off" not in prompt
@@ -135,7 +137,7 @@ def test_experts_that_know_the_source_have_no_say() -> None:
         policy=DecisionPolicy(fusion=Blend((Fusion({"probe": 100.0}),), (1.0,))),
     )
     chosen = RewriteSettings(attempts=1, generations=1)
-    made = aio.run(rewrite(CandidateFilter(fused, "text"), writer, [ONE], "text", chosen))
+    made = event_loop.run(rewrite(CandidateFilter(fused, "text"), writer, [ONE], "text", chosen))
     assert [c.reason for c in made.candidates] == ["other_label"]
 
 
@@ -143,7 +145,7 @@ def test_synthetic_examples_are_not_rewritten() -> None:
     kin = Example("k", {"text": "the band gave way, broken too"}, "negative", True, "n1", "rewrite")
     writer = Writer(lambda source, seed: "in a minute it broke " + str(len(source)))
     chosen = RewriteSettings(attempts=1)
-    made = aio.run(
+    made = event_loop.run(
         rewrite(
             checks(writer, [*POOL, kin]), writer, [RareLabel("negative", 4, 90)], "text", chosen
         )

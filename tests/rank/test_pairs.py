@@ -125,10 +125,13 @@ def test_a_bad_row_stands_last_and_counts(tmp_path: Path) -> None:
     expected = roc_auc_score(truth, [scores[i] for i in rows])
     alone = Predictions.of(
         ["yes" if t else "no" for t in truth],
-        probabilities=[[1 - scores[i], scores[i]] if scores[i] >= 0 else [np.nan] * 2
-                       for i in rows],
-        labels=["no", "yes"], status=["ok"] * 4 + ["failed"] * 2, queries=("a",) * 6,
-    )  # fmt: skip
+        probabilities=[
+            [1 - scores[i], scores[i]] if scores[i] >= 0 else [np.nan] * 2 for i in rows
+        ],
+        labels=["no", "yes"],
+        status=["ok"] * 4 + ["failed"] * 2,
+        queries=("a",) * 6,
+    )
     assert get_metric("query_auc")(alone).value == pytest.approx(expected)
 
 
@@ -144,15 +147,19 @@ def test_three_labels_are_one_against_the_rest(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "options", "kind", "message"),
     [
-        ("user,target\na,x\n,y\n", {}, InputError,
-         "pairs.csv, line 3: column 'user' is empty (every row belongs to a list)"),
+        (
+            "user,target\na,x\n,y\n",
+            {},
+            InputError,
+            "pairs.csv, line 3: column 'user' is empty (every row belongs to a list)",
+        ),
         ("user,target\na,x\n", {"group": "usr"}, ColumnError, "no column 'usr' (did you mean"),
         ("user,target\na,x\n", {"gold": "truth"}, ColumnError, "no column 'truth'"),
         ("user,target\na,x\n", {"unit": "shop"}, ColumnError, "no column 'shop'"),
         ("user,name\na,x\n", {}, ColumnError, "pairs.csv: no column 'item'"),
         ("user,target\n", {}, EmptyInputError, "pairs.csv"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_ranked(
     tmp_path: Path, text: str, options: dict[str, Any], kind: type[Exception], message: str
 ) -> None:

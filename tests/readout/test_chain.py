@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pytest
 from scripted import ScriptedEngine, examples
 
-from ecomfs.engine.protocol import Chosen, TopTokens
+from ecomfs.engine.protocol import ChosenAnswer, TopTokens
 from ecomfs.errors import ConfigError
 from ecomfs.estimators import FewShotClassifier
 from ecomfs.pipeline import ReadoutChoice
@@ -36,9 +36,9 @@ class ScriptedProvider(ScriptedEngine):
         self.asked += [p.text for p in prompts]
         return [TopTokens(self.listed or {}, 7) for _ in prompts]
 
-    async def choose(self, prompts: list[Prompt], answers: list[str]) -> list[Chosen]:
+    async def choose(self, prompts: list[Prompt], answers: list[str]) -> list[ChosenAnswer]:
         self.asked += [p.text for p in prompts]
-        return [Chosen(self.chosen or "", (), 7) for _ in prompts]
+        return [ChosenAnswer(self.chosen or "", (), 7) for _ in prompts]
 
 
 def fitted(engine: Any, labels: list[str] | None = None, **options: Any) -> Any:
@@ -115,8 +115,11 @@ def test_labels_with_one_first_word_are_read_as_codes() -> None:
 
 
 def test_many_labels_of_a_provider_have_a_shortlist() -> None:
-    labels = [f"{verb} {noun}" for verb in ("cancel", "track", "change", "pay", "return")
-              for noun in ("order", "parcel", "refund", "invoice", "address")]  # fmt: skip
+    labels = [
+        f"{verb} {noun}"
+        for verb in ("cancel", "track", "change", "pay", "return")
+        for noun in ("order", "parcel", "refund", "invoice", "address")
+    ]
     texts = [f"please {label} {n}" for label in labels for n in range(3)]
     engine = ScriptedProvider({f" {c}": -1.0 - n for n, c in enumerate("ABCDEFGHIJKLMNOPQRST")})
     clf = FewShotClassifier(
@@ -125,8 +128,13 @@ def test_many_labels_of_a_provider_have_a_shortlist() -> None:
     (found,) = clf.classify(["please track my parcel"])
     assert sum(found.probabilities.values()) == pytest.approx(1)
     assert set(found.probabilities) == set(labels)
-    assert sum(f": {label}\n" in engine.asked[-1] or f" = {label}\n" in engine.asked[-1]
-               for label in labels) <= 8  # fmt: skip
+    assert (
+        sum(
+            f": {label}\n" in engine.asked[-1] or f" = {label}\n" in engine.asked[-1]
+            for label in labels
+        )
+        <= 8
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ecomfs.engine.protocol import Chosen
+from ecomfs.engine.protocol import ChosenAnswer
 from ecomfs.errors import ConfigError
 from ecomfs.readout import AnswerTrie, ChoiceReadout, TopReadout, Verbalizer, codes
 from ecomfs.task import Label, LabelSpace
@@ -187,7 +187,7 @@ def exact(seed: int, answers: list[str], answer: str) -> float:
     return p
 
 
-def drawn(seed: int, answers: list[str], separator: str = "") -> Chosen:
+def drawn(seed: int, answers: list[str], separator: str = "") -> ChosenAnswer:
     """Greedy constrained decoding, spelt out, with the alternatives of every character."""
     said, steps = "", []
     while True:
@@ -199,7 +199,7 @@ def drawn(seed: int, answers: list[str], separator: str = "") -> Chosen:
         else:
             steps.append((token, listed))
         if token == END:
-            return Chosen(separator + said, tuple(steps))
+            return ChosenAnswer(separator + said, tuple(steps))
         said += token
 
 
@@ -235,24 +235,26 @@ def test_the_order_of_the_labels_does_not_change_a_choice(
 def test_without_probabilities_it_is_the_one_drawn(answers: list[str], data: st.DataObject) -> None:
     readout = ChoiceReadout(Verbalizer("words", tuple(answers)), " ")
     answer = data.draw(st.sampled_from(answers))
-    assert readout.posterior(Chosen(f" {answer}")) == tuple(float(a == answer) for a in answers)
+    assert readout.posterior(ChosenAnswer(f" {answer}")) == tuple(
+        float(a == answer) for a in answers
+    )
 
 
 @given(st.text(max_size=8), ANSWERS)
 def test_text_that_is_no_answer_is_none(text: str, answers: list[str]) -> None:
     readout = ChoiceReadout(Verbalizer("words", tuple(answers)), " ")
-    assert bool(readout.posterior(Chosen(text))) is (text in [f" {a}" for a in answers])
+    assert bool(readout.posterior(ChosenAnswer(text))) is (text in [f" {a}" for a in answers])
 
 
 def test_halves_of_characters_tell_nothing() -> None:
     readout = ChoiceReadout(Verbalizer("words", ("好评", "差评")), "")
     steps = (("\ufffd", {"\ufffd": -0.1}), ("\ufffd", {"\ufffd": -0.1}))
-    assert readout.posterior(Chosen("好评", steps)) == (1.0, 0.0)
+    assert readout.posterior(ChosenAnswer("好评", steps)) == (1.0, 0.0)
 
 
 def test_a_label_off_a_full_list_is_bounded() -> None:
     readout = ChoiceReadout(Verbalizer("words", ("a", "b", "c")), "")
     listed = {"a": math.log(0.7), "b": math.log(0.2)}
-    p = readout.posterior(Chosen("a", (("a", listed),)))
+    p = readout.posterior(ChosenAnswer("a", (("a", listed),)))
     assert p[0] > p[1] > p[2] > 0
     assert p[2] == pytest.approx(0.05, abs=0.01)

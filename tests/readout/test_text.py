@@ -44,9 +44,19 @@ def test_tolerant(text: str, label: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "   ", "...", "C", "I cannot tell", "positive or negative?", "not positive", "A or B",
-     "Positivity", "不是好评"],
-)  # fmt: skip
+    [
+        "",
+        "   ",
+        "...",
+        "C",
+        "I cannot tell",
+        "positive or negative?",
+        "not positive",
+        "A or B",
+        "Positivity",
+        "不是好评",
+    ],
+)
 def test_never_guesses(text: str) -> None:
     assert PARSER.parse(text) is None
 

@@ -31,9 +31,12 @@ def stored(n: int = 12) -> list[Example]:
 
 def fitted(pool: Any, task: str = "review_sentiment", **options: Any) -> FewShotClassifier:
     defaults: dict[str, Any] = {
-        "k": 4, "embedder": "hashed", "language": "en", "calibration_size": 0,
+        "k": 4,
+        "embedder": "hashed",
+        "language": "en",
+        "calibration_size": 0,
         "strategy": "top_k",
-    }  # fmt: skip
+    }
     return FewShotClassifier(task, ScriptedEngine(), **(defaults | options)).fit(pool)
 
 
@@ -204,9 +207,17 @@ def test_a_service_sees_what_another_process_did(tmp_path: Path) -> None:
             labels = {d["id"]: d["label"] for d in after["explanation"]["demonstrations"]}
             assert labels["e1"] == "positive"
             elsewhere(
-                "add", QUERY + "!", "--label", "negative", "--id", "late",
-                "--task", "review_sentiment", "--pool", str(file),
-            )  # fmt: skip
+                "add",
+                QUERY + "!",
+                "--label",
+                "negative",
+                "--id",
+                "late",
+                "--task",
+                "review_sentiment",
+                "--pool",
+                str(file),
+            )
             assert "late" in asked(url)["demonstration_ids"]
 
 
@@ -284,12 +295,12 @@ def test_a_fault_while_a_version_is_built_leaves_the_last_good_one_in_use(
 
 def test_variants_go_on_with_the_last_good_version_too(tmp_path: Path) -> None:
     from ecomfs.ab import TrafficLog, TrafficSplit
-    from ecomfs.serve import Arms
+    from ecomfs.serve import SplitService
 
     with Pool.in_memory(stored()) as pool:
         fits = {"A": fitted(pool), "B": fitted(pool, k=2)}
         log = TrafficLog(tmp_path / "log.jsonl")
-        with serving(create_app(Arms(fits, TrafficSplit({"A": 1, "B": 1}, 0), log))) as url:
+        with serving(create_app(SplitService(fits, TrafficSplit({"A": 1, "B": 1}, 0), log))) as url:
             misspelt(pool)
             body = {"rows": [QUERY] * 8, "ids": [str(i) for i in range(8)]}
             answer = ask(url, "POST", "/v1/classify", body)

@@ -18,7 +18,7 @@ from ecomfs.cli.ab import ab
 from ecomfs.cli.serve import serve
 from ecomfs.client import Client
 from ecomfs.errors import ConfigError
-from ecomfs.serve import Arms, create_app
+from ecomfs.serve import SplitService, create_app
 
 SPLIT = TrafficSplit({"A": 1, "B": 1}, seed=4)
 IDS = [f"order-{i}" for i in range(240)]
@@ -32,11 +32,13 @@ def log(tmp_path: Path) -> Iterator[TrafficLog]:
     log.close()
 
 
-def arms(log: TrafficLog, **changes: Any) -> Arms:
-    return Arms(
-        {"A": classifier(), "B": classifier(template="v2", **changes)}, SPLIT, log,
+def arms(log: TrafficLog, **changes: Any) -> SplitService:
+    return SplitService(
+        {"A": classifier(), "B": classifier(template="v2", **changes)},
+        SPLIT,
+        log,
         sources={"A": "template=v1", "B": "template=v2"},
-    )  # fmt: skip
+    )
 
 
 def test_every_row_goes_where_its_id_says_and_is_logged(log: TrafficLog) -> None:
@@ -107,7 +109,7 @@ def test_a_log_that_cannot_be_written_is_counted_and_the_rows_are_answered(
 
 
 def test_one_variants_engine_that_is_gone_is_told(log: TrafficLog) -> None:
-    broken = Arms(
+    broken = SplitService(
         {"A": classifier(), "B": classifier(ScriptedEngine(gone=True), template="v2")}, SPLIT, log
     )
     with serving(create_app(broken)) as url:
@@ -121,11 +123,11 @@ def test_arms_that_do_not_belong_together_are_refused(log: TrafficLog) -> None:
         "product_category", ScriptedEngine(), k=1, embedder="hashed", calibration_size=0
     ).fit(["shoe", "tea"], ["Shoes", "Food"])
     with pytest.raises(ConfigError, match="'B' answers another task"):
-        Arms({"A": classifier(), "B": other}, SPLIT, log)
+        SplitService({"A": classifier(), "B": other}, SPLIT, log)
     with pytest.raises(ConfigError, match="two or more"):
-        Arms({"A": classifier()}, TrafficSplit({"A": 1}), log)
+        SplitService({"A": classifier()}, TrafficSplit({"A": 1}), log)
     with pytest.raises(ConfigError, match="two or more"):
-        Arms({"A": classifier(), "C": classifier()}, SPLIT, log)
+        SplitService({"A": classifier(), "C": classifier()}, SPLIT, log)
 
 
 # -- gold labels that come later ---------------------------------------------------------------
@@ -142,8 +144,10 @@ def served(log: TrafficLog) -> Path:
 
 
 def gold_file(path: Path, labels: dict[str, str], header: str = "id,label,shop") -> Path:
-    lines = [f"{id_},{label},{'north' if n % 3 else 'south'}"
-             for n, (id_, label) in enumerate(labels.items())]  # fmt: skip
+    lines = [
+        f"{id_},{label},{'north' if n % 3 else 'south'}"
+        for n, (id_, label) in enumerate(labels.items())
+    ]
     path.write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
     return path
 
@@ -156,8 +160,9 @@ def test_the_arms_are_compared_when_labels_have_come(
     swap = {"positive": "negative", "negative": "positive"}
     labels = {
         e.id: e.label if e.variant == "B" or n % 2 else swap[e.label]
-        for n, e in enumerate(entries) if e.label is not None
-    }  # fmt: skip
+        for n, e in enumerate(entries)
+        if e.label is not None
+    }
     del labels[IDS[0]]
     labels |= {"elsewhere": "pos", IDS[1]: ""}
     gold = gold_file(tmp_path / "gold.csv", labels)

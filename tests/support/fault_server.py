@@ -14,7 +14,7 @@ from typing import Any
 
 from aiohttp import web
 
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 
 Fault = Callable[[web.Request, dict[str, Any]], Awaitable[web.StreamResponse | None]]
 
@@ -91,11 +91,11 @@ class FaultServer:
 
     def start_again(self) -> None:
         """Listen at the old address, from a test."""
-        aio.run(self.start(int(self.url.rsplit(":", 1)[1])))
+        event_loop.run(self.start(int(self.url.rsplit(":", 1)[1])))
 
     def stop_now(self) -> None:
         """Stop listening, from a test."""
-        aio.run(self.stop())
+        event_loop.run(self.stop())
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:

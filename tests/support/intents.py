@@ -6,8 +6,11 @@ import random
 
 from ecomfs.types import Example
 
-LABELS = [f"{a} {b}" for a in ("cancel", "change", "track", "return", "ask about", "pay for")
-          for b in ("order", "parcel", "refund", "invoice", "address")]  # fmt: skip
+LABELS = [
+    f"{a} {b}"
+    for a in ("cancel", "change", "track", "return", "ask about", "pay for")
+    for b in ("order", "parcel", "refund", "invoice", "address")
+]
 
 
 def messages(each: int = 3, seed: int = 0) -> list[Example]:

@@ -54,8 +54,19 @@ def server(binaries: Path) -> Iterator[str]:
             raise RuntimeError(f"{program}: {done.stderr}{told}")
 
     try:
-        run("initdb", "-U", _OWNER, "-A", "scram-sha-256", "--pwfile", str(folder / "password"),
-            "-E", "UTF8", "--no-locale", "--no-sync")  # fmt: skip
+        run(
+            "initdb",
+            "-U",
+            _OWNER,
+            "-A",
+            "scram-sha-256",
+            "--pwfile",
+            str(folder / "password"),
+            "-E",
+            "UTF8",
+            "--no-locale",
+            "--no-sync",
+        )
         port = _free_port()
         options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories=''"
         run("pg_ctl", "-w", "-l", str(folder / "log"), "-o", options, "start")

@@ -19,6 +19,11 @@ POOL = [
 
 def fitted(engine: ScriptedEngine | None = None, **options: Any) -> FewShotClassifier:
     return FewShotClassifier(
-        "product_preference", engine or ScriptedEngine(), k=2, embedder="hashed", language="en",
-        calibration_size=0, **options,
-    ).fit(POOL)  # fmt: skip
+        "product_preference",
+        engine or ScriptedEngine(),
+        k=2,
+        embedder="hashed",
+        language="en",
+        calibration_size=0,
+        **options,
+    ).fit(POOL)

@@ -18,8 +18,13 @@ def small(**changes: Any) -> Suite:
         "shots": [16],
         "seeds": [0, 1],
         "systems": ["ecomfs", "stages", "knn", "majority", "repeat_last"],
-        "options": {"k": 2, "embedder": "hashed", "language": "en", "calibration_size": 0,
-                    "fusion": False},
+        "options": {
+            "k": 2,
+            "embedder": "hashed",
+            "language": "en",
+            "calibration_size": 0,
+            "fusion": False,
+        },
         "datasets": [
             {
                 "name": "reviews",
@@ -35,7 +40,7 @@ def small(**changes: Any) -> Suite:
             },
         ],
         **changes,
-    }  # fmt: skip
+    }
     return Suite.model_validate(data)
 
 

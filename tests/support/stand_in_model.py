@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 from ecomfs.errors import EngineError
 from ecomfs.types import Generation, Question, Reading
 from prompts import of_tokens
@@ -215,7 +215,7 @@ def _usage(rows: list[Ids], answered: int) -> dict[str, Any]:
 
 
 def serving(engine: Any, folder: Path, vocabulary: int) -> ModelServer:
-    """A server that has started; stop it with ``aio.run(server.stop())``."""
+    """A server that has started; stop it with ``event_loop.run(server.stop())``."""
     server = ModelServer(engine, folder, vocabulary)
-    aio.run(server.start())
+    event_loop.run(server.start())
     return server

@@ -71,8 +71,15 @@ def test_every_column_is_its_texts(form: str) -> None:
 
 def test_what_is_missing_is_missing_and_a_value_is_its_text() -> None:
     assert as_items([None, float("nan"), pd.NA, pd.NaT, 1, 2.5, True, date(2026, 1, 2)]) == [
-        None, None, None, None, "1", "2.5", "True", "2026-01-02",
-    ]  # fmt: skip
+        None,
+        None,
+        None,
+        None,
+        "1",
+        "2.5",
+        "True",
+        "2026-01-02",
+    ]
     assert as_items([None, {"text": "a"}]) == [{}, {"text": "a"}]
     assert as_items(np.ma.masked_array(["a", "b"], [False, True])) == ["a", None]
     assert as_items([]) == []
@@ -102,11 +109,14 @@ def test_what_is_missing_is_missing_and_a_value_is_its_text() -> None:
         (np.array("a"), InputError, "of type ndarray"),
         (pd.DataFrame([["a", "b"]], columns=["text", "text"]), ColumnError, "2 columns are called"),
         (pd.DataFrame([["a", "b"]], columns=[1, "1"]), ColumnError, "2 columns are called '1'"),
-        (pd.DataFrame([[1]], columns=pd.MultiIndex.from_tuples([("a", "b")])), ColumnError,
-         "several levels"),
+        (
+            pd.DataFrame([[1]], columns=pd.MultiIndex.from_tuples([("a", "b")])),
+            ColumnError,
+            "several levels",
+        ),
         (pa.Table.from_arrays([pa.array(["a"])] * 2, names=["t", "t"]), ColumnError, "2 columns"),
     ],
-)  # fmt: skip
+)
 def test_what_has_no_one_meaning_is_named_on_one_line(
     rows: Any, kind: type[EcomfsError], why: str
 ) -> None:

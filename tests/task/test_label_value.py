@@ -24,10 +24,35 @@ class Mood(enum.Enum):
 
 
 VALUES: list[Any] = [
-    "好评", " a ", "", "nan", "1.0", 0, 1, -1, 1.0, -0.0, 0.5, 1e20, True, False, None, math.nan,
-    np.int64(3), np.float32(2), np.float64("nan"), np.bool_(True), np.str_("x"), pd.NA, pd.NaT,
-    Decimal("1.00"), Decimal("NaN"), date(2024, 5, 1), datetime(2024, 5, 1), Mood.GOOD,
-]  # fmt: skip
+    "好评",
+    " a ",
+    "",
+    "nan",
+    "1.0",
+    0,
+    1,
+    -1,
+    1.0,
+    -0.0,
+    0.5,
+    1e20,
+    True,
+    False,
+    None,
+    math.nan,
+    np.int64(3),
+    np.float32(2),
+    np.float64("nan"),
+    np.bool_(True),
+    np.str_("x"),
+    pd.NA,
+    pd.NaT,
+    Decimal("1.00"),
+    Decimal("NaN"),
+    date(2024, 5, 1),
+    datetime(2024, 5, 1),
+    Mood.GOOD,
+]
 
 
 @pytest.mark.parametrize("value", VALUES, ids=repr)

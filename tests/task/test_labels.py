@@ -136,9 +136,19 @@ def test_matching_never_drops_a_character_that_carries_meaning(
 
 
 @pytest.mark.parametrize(
-    "pair", [("Apple", "apple"), ("polish", "Polish"), ("M²", "M2"), ("1", "1.0"), ("ＡＢ", "AB"),
-             ("é", "e\u0301"), ("ß", "ss"), ("a b", "ab"), ("Top_up", "Top up")]
-)  # fmt: skip
+    "pair",
+    [
+        ("Apple", "apple"),
+        ("polish", "Polish"),
+        ("M²", "M2"),
+        ("1", "1.0"),
+        ("ＡＢ", "AB"),
+        ("é", "e\u0301"),
+        ("ß", "ss"),
+        ("a b", "ab"),
+        ("Top_up", "Top up"),
+    ],
+)
 def test_pool_labels_that_differ_in_case_width_or_form_stay_two(pair: tuple[str, str]) -> None:
     space = LabelSpace.resolve(CATEGORY, [*pair, "third"])
     assert set(space.names) == {*pair, "third"}

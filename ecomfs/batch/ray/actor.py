@@ -1,13 +1,11 @@
-"""One worker of a cluster: it holds a pipeline, and answers the partitions it is handed.
+"""One worker of a cluster: it holds a pipeline and classifies partitions of rows.
 
-Its runner (:class:`ecomfs.batch.runner.Runner`) is the one of a run on one machine, and lives as
-long as the worker: it goes from partition to partition without running dry in between. Nothing
-here needs Ray; :mod:`ecomfs.batch.ray.runner` makes an actor of :class:`Scorer`.
+The worker keeps one :class:`ecomfs.batch.runner.Runner` busy across partitions. Nothing here needs
+Ray; :mod:`ecomfs.batch.ray.actor_pool` makes an actor of :class:`Scorer`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import copy
 import os
@@ -24,7 +22,7 @@ from ecomfs.batch.identity import Identity, pipeline_identity
 from ecomfs.batch.input import PendingRow, RowBlock
 from ecomfs.batch.journal import Entry
 from ecomfs.batch.runner import Runner, Stop, Tally
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 from ecomfs.pipeline import Pipeline
 from ecomfs.task import LabelSpace, TaskCard
 
@@ -34,7 +32,7 @@ QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "VLLM_NO_USAGE_STATS": "1",
 }
-"""Nothing that we start reports to anybody."""
+"""Telemetry off in everything that is started."""
 
 _IDLE_SECONDS = 0.2
 Build = Callable[[], Pipeline]
@@ -43,7 +41,7 @@ Done = tuple[list[Entry], Tally]
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a worker says of its pipeline.
+    """Facts about a worker's pipeline.
 
     Attributes:
         spec: of the engine.
@@ -61,11 +59,11 @@ class Facts:
 
 
 class Scorer:
-    """Answers partitions with a pipeline of its own; methods may be called from several threads.
+    """Classifies partitions with a pipeline of its own; its methods are thread-safe.
 
     Args:
         build: makes the pipeline.
-        folder: relative paths start here, where the machine has it.
+        folder: working directory for relative paths, where the machine has it.
     """
 
     def __init__(self, build: Build, folder: str) -> None:
@@ -73,13 +71,13 @@ class Scorer:
         self._folder = folder
         self._lock = threading.Lock()
         self._pipeline: Pipeline | None = None
-        self._desks: dict[bool, Desk] = {}
+        self._queues: dict[bool, PartitionQueue] = {}
 
     def start(self) -> Facts:
-        """Load the model and fit.
+        """Build the pipeline: load the model and fit.
 
         Raises:
-            EcomfsError: anything that the options get wrong on this machine.
+            EcomfsError: the options cannot be used on this machine.
         """
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
@@ -97,25 +95,25 @@ class Scorer:
         )
 
     def answer(self, asked: Sequence[PendingRow], block_rows: int, stages: bool) -> Done:
-        """The answers of a partition, and what this worker did so far.
+        """The predictions of a partition, and this worker's totals so far.
 
         Raises:
-            EngineError: the engine is gone.
+            EngineError: the engine is unavailable.
         """
         with self._lock:
-            if stages not in self._desks:
-                self._desks[stages] = Desk.of(self._started, block_rows, stages)
-            desk = self._desks[stages]
-        return desk.put(asked).result()
+            if stages not in self._queues:
+                self._queues[stages] = PartitionQueue.of(self._started, block_rows, stages)
+            queue = self._queues[stages]
+        return queue.put(asked).result()
 
     def close(self) -> None:
-        """End the runners; what was handed in and is not answered is given up."""
+        """End the runners; unanswered partitions fail."""
         with self._lock:
-            while self._desks:
-                self._desks.popitem()[1].close()
+            while self._queues:
+                self._queues.popitem()[1].close()
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """What a function says of the pipeline and these arguments."""
+        """The result of ``function(pipeline, *arguments)``."""
         return function(self._started, *arguments)
 
     @property
@@ -132,11 +130,9 @@ class _Work:
     entries: list[Entry] = field(default_factory=list)
 
 
-class Desk:
-    """Both ends of a runner whose input does not end: partitions come in at any time, and each
-    one's answers go out when they are all there.
-
-    Its journal is the caller's, on another machine: nothing is stored here.
+class PartitionQueue:
+    """Feed and journal of a runner without an end: partitions arrive at any time, and each
+    partition's predictions are returned together. Nothing is stored: the journal is the driver's.
     """
 
     through = 0
@@ -153,25 +149,31 @@ class Desk:
         self._run: Future[None] | None = None
 
     @classmethod
-    def of(cls, pipeline: Pipeline, block_rows: int, stages: bool) -> Desk:
-        """A desk with its runner, running."""
-        desk = cls()
+    def of(cls, pipeline: Pipeline, block_rows: int, stages: bool) -> PartitionQueue:
+        """A queue whose runner has started."""
+        queue = cls()
         runner = Runner(
-            pipeline, desk, desk, Tally(), desk._stop, block_rows=block_rows, stages=stages,
-            on_progress=desk.hand_over,
-        )  # fmt: skip
-        desk._run = asyncio.run_coroutine_threadsafe(runner.run(), aio.loop())
-        desk._run.add_done_callback(desk.ended)
-        return desk
+            pipeline,
+            queue,
+            queue,
+            Tally(),
+            queue._stop,
+            block_rows=block_rows,
+            stages=stages,
+            on_progress=queue.deliver,
+        )
+        queue._run = event_loop.submit(runner.run())
+        queue._run.add_done_callback(queue.ended)
+        return queue
 
     def close(self) -> None:
-        """End the runner, and wait until it has."""
+        """Stop the runner and wait for its end."""
         self._stop.request()
         if self._run is not None:
             wait([self._run])
 
     def put(self, asked: Sequence[PendingRow]) -> Future[Done]:
-        """Hand in a partition; its rows' positions are of no other that is being answered."""
+        """Add a partition; no other one in the queue has rows with the same positions."""
         work = _Work(list(asked))
         with self._lock:
             if self._error is not None:
@@ -182,10 +184,8 @@ class Desk:
         return work.future
 
     def next(self, size: int) -> RowBlock:
-        """Waits a moment for rows; a block is of one partition, and empty when there is none.
-
-        It must not wait for ever: a runner that gives up waits for this to return.
-        """
+        """Up to ``size`` rows of one partition; an empty block after a moment without rows,
+        because a runner that stops waits for this call."""
         if not self._rest:
             with contextlib.suppress(Empty):
                 self._rest = self._waiting.get(timeout=_IDLE_SECONDS).asked
@@ -195,10 +195,10 @@ class Desk:
         return block
 
     def forget(self, keys: Iterable[bytes]) -> None:
-        """Whoever hands in rows knows which of them are identical."""
+        """Nothing to forget: the driver finds identical rows."""
 
     def commit(self, entries: Iterable[Entry], through: int, **values: Any) -> None:
-        """Put answers to the partitions they are of."""
+        """Add predictions to their partitions."""
         with self._lock:
             for entry in entries:
                 work = self._open.pop(entry.position)
@@ -206,15 +206,15 @@ class Desk:
                 if len(work.entries) == len(work.asked):
                     self._whole.append(work)
 
-    def hand_over(self, tally: Tally) -> None:
-        """Give away the partitions that are whole."""
+    def deliver(self, tally: Tally) -> None:
+        """Return the partitions that are complete."""
         with self._lock:
             whole, self._whole = self._whole, []
         for work in whole:
             work.future.set_result((work.entries, copy.deepcopy(tally)))
 
     def ended(self, run: Future[None]) -> None:
-        """The runner gave up: so do all who wait."""
+        """The runner ended: all waiting partitions fail with its error."""
         error = run.exception() if not run.cancelled() else None
         with self._lock:
             self._error = error or RuntimeError("the runner ended")

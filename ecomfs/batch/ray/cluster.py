@@ -1,4 +1,4 @@
-"""Joining a Ray cluster, or starting one here, without Ray's telemetry."""
+"""Connecting to a Ray cluster, or starting one on this machine, without telemetry."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ADDRESS = re.compile(r"^(?P<host>\[[0-9a-fA-F:]+\]|[^:/\s]+):(?P<port>\d{1,5})$
 
 @contextmanager
 def cluster(address: str | None = None) -> Iterator[Any]:
-    """The module ``ray``, joined to a cluster for as long as the block lasts.
+    """The module ``ray``, connected to a cluster inside the block.
 
     Args:
         address: ``host:port`` of its head, or ``auto`` for the one that runs on this machine;
@@ -40,7 +40,7 @@ def cluster(address: str | None = None) -> Iterator[Any]:
         ) from error
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if head is None:
-        # No dashboard and no metrics agent: nobody would look, and nothing listens for them.
+        # No dashboard and no metrics agent for a cluster that lives as long as the run.
         os.environ.setdefault("RAY_enable_metrics_collection", "0")
         options |= {
             "address": "local",
@@ -64,13 +64,13 @@ def cluster(address: str | None = None) -> Iterator[Any]:
 
 
 _HINT = (
-    "ray status on its head says whether it runs; versions of Ray and Python must be equal, and "
+    "run 'ray status' on its head; versions of Ray and Python must be equal, and "
     "RAY_AUTH_MODE and RAY_AUTH_TOKEN those of the cluster"
 )
 
 
 def _checked(address: str) -> str:
-    """An address that something answers at: Ray itself would try for minutes."""
+    """An address that accepts connections: Ray itself would try for minutes."""
     if address == "auto":
         return address
     match = _ADDRESS.match(address)
@@ -80,7 +80,7 @@ def _checked(address: str) -> str:
             f"--ray-address {address!r}",
             hint="run the command on a machine of the cluster, with HOST:PORT of its head"
             if client
-            else "write HOST:PORT of the head (6379 unless it was told another), auto, or nothing",
+            else "write HOST:PORT of the head (default 6379), auto, or nothing",
         )
     try:
         place = (match["host"].strip("[]"), int(match["port"]))

@@ -1,11 +1,9 @@
-"""A table scored by many machines: one actor a GPU (or machine), each with the model loaded once.
+"""Scoring one table on many machines: one actor per GPU (or machine), each loads the model once.
 
-The driver reads the table, finds identical rows, and hands out partitions of the rows that have
-to be asked; an actor's answers to a partition come back as one, and go into the journal of the
-run in one transaction. Input, journal and output are the driver's alone, so that a run is the
-same as on one machine: it can be killed, gone on with, and merged in the same way.
-
-An actor that dies is replaced, and what it was answering is asked again.
+The driver reads the table, finds identical rows and assigns partitions to actors. The predictions
+of a partition go into the run's journal in one transaction. Only the driver has input, journal and
+output, so a run can be killed, resumed and merged as on one machine. An actor that dies is
+replaced, and its partitions are repeated.
 """
 
 from __future__ import annotations
@@ -22,8 +20,8 @@ from ecomfs.batch.identity import Identity
 from ecomfs.batch.input import Feed, Watermark
 from ecomfs.batch.journal import Entry, Journal
 from ecomfs.batch.ray.actor import Build, Facts
+from ecomfs.batch.ray.actor_pool import ActorPool, Partition
 from ecomfs.batch.ray.cluster import cluster
-from ecomfs.batch.ray.crew import Crew, Partition
 from ecomfs.batch.runner import Stop, Tally
 from ecomfs.errors import ConfigError
 from ecomfs.task import LabelSpace, TaskCard
@@ -34,19 +32,19 @@ _LOOK_SECONDS = 0.5
 
 
 class RayScorer:
-    """Answers rows on a Ray cluster; goes to :func:`ecomfs.batch.score_table` in place of a
+    """Classifies rows on a Ray cluster; passed to :func:`ecomfs.batch.score_table` in place of a
     pipeline.
 
-    Use it as a context, which has the actors; after an error it cannot be used again.
+    A context manager that owns the actors; after an error it cannot be used again.
 
     Args:
         build: makes the pipeline, in every actor anew; must be importable there.
         address: see :func:`ecomfs.batch.ray.cluster.cluster`.
-        actors: how many; default: one a GPU, or without GPUs one a machine. Those for which the
-            cluster has room begin, the others join when there is some.
+        actors: how many; default: one per GPU, or without GPUs one per machine. Work starts with
+            those for which the cluster has room; the others start when there is more.
         gpus: GPUs of an actor; default: one where the cluster has any.
-        partition_rows: rows to ask in one partition; the death of an actor costs two at most.
-        on_event: called with what a person should know: an actor died, resources are awaited.
+        partition_rows: rows per partition; an actor that dies loses two partitions at most.
+        on_event: called with a line for the user: an actor died, resources are missing.
 
     Raises:
         ConfigError: a number below 1, or see :func:`ecomfs.batch.ray.cluster.cluster`.
@@ -80,12 +78,16 @@ class RayScorer:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             ray = stack.enter_context(cluster(self._address))
-            self._crew = Crew(
-                ray, self._build, Path.cwd(), actors=self._actors, gpus=self._gpus,
+            self._pool = ActorPool(
+                ray,
+                self._build,
+                Path.cwd(),
+                actors=self._actors,
+                gpus=self._gpus,
                 on_event=self._on_event,
-            )  # fmt: skip
-            stack.callback(self._crew.dismiss)
-            self.facts = self._crew.wait_for_one()
+            )
+            stack.callback(self._pool.close)
+            self.facts = self._pool.wait_for_one()
             self._stack = stack.pop_all()
         return self
 
@@ -104,12 +106,12 @@ class RayScorer:
 
     @property
     def identity(self) -> Identity:
-        """What decides the answers."""
+        """Everything that determines the predictions."""
         return self.facts.identity
 
     def call(self, function: Callable[..., T], *arguments: object) -> T:
-        """What ``function(pipeline, *arguments)`` gives in an actor."""
-        found: T = self._crew.call(function, arguments)
+        """The result of ``function(pipeline, *arguments)`` in an actor."""
+        found: T = self._pool.call(function, arguments)
         return found
 
     def answer(
@@ -126,15 +128,15 @@ class RayScorer:
         """See :class:`ecomfs.batch.RowScorer`.
 
         Raises:
-            EngineError: an engine is gone, or actors die again and again.
+            EngineError: an engine is unavailable, or actors die repeatedly.
         """
         store = _Store(feed, journal, tally, Watermark(journal.through))
-        before = _sum(self._crew.told)
+        before = _sum(self._pool.stats)
         started = time.monotonic()
         again: deque[Partition] = deque()
 
         def following() -> Partition | None:
-            """A partition to hand out."""
+            """The next partition to assign."""
             while not stop.requested:
                 if again:
                     return again.popleft()
@@ -147,15 +149,15 @@ class RayScorer:
             return None
 
         while True:
-            handed = self._crew.hand_out(following, (block_rows, stages))
-            if not self._crew.busy and (stop.requested or not handed):
+            handed = self._pool.assign(following, (block_rows, stages))
+            if not self._pool.busy and (stop.requested or not handed):
                 return
-            for part, done in self._crew.turn(_LOOK_SECONDS):
+            for part, done in self._pool.poll(_LOOK_SECONDS):
                 if done is None:
                     again.append(part)
                 else:
                     store.add(part, done[0])
-            now = _sum(self._crew.told)
+            now = _sum(self._pool.stats)
             for name in _SUMMED:
                 setattr(tally, name, getattr(now, name) - getattr(before, name))
             tally.seconds = tally.reading_seconds = time.monotonic() - started
@@ -164,7 +166,7 @@ class RayScorer:
 
 @dataclass(slots=True)
 class _Store:
-    """Takes answers, in any order of the partitions, into the journal and the tally."""
+    """Writes predictions to journal and tally, partitions in any order."""
 
     feed: Feed
     journal: Journal
@@ -182,9 +184,9 @@ class _Store:
 _SUMMED = ("prompt_tokens", "cached_tokens", "read", "remembered")
 
 
-def _sum(told: list[Tally]) -> Tally:
+def _sum(tallies: list[Tally]) -> Tally:
     total = Tally()
-    for tally in told:
+    for tally in tallies:
         for name in _SUMMED:
             setattr(total, name, getattr(total, name) + getattr(tally, name))
     return total

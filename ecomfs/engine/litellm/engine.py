@@ -1,8 +1,8 @@
 """A hosted model of any provider, through litellm's library (never its proxy).
 
 Providers name no token ids and show no tokenizer, so labels are read from the likeliest next
-tokens where the provider lists them, and from the generated text elsewhere. litellm translates
-between the providers; patience, limits and retries are this package's own, as for any engine.
+tokens where the provider lists them, else from the generated text. litellm translates between
+providers; time-outs, limits and retries are this package's own.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Literal, TypeVar, get_args
 from weakref import WeakKeyDictionary
 
-from ecomfs.core.retry import RetryLater, permanent, retrying
-from ecomfs.engine.lanes import Lanes
+from ecomfs.core.retry import permanent, retrying
 from ecomfs.engine.litellm import wire
-from ecomfs.engine.pace import Pace
 from ecomfs.engine.protocol import Capabilities, Sampling, Spending, TopTokens
+from ecomfs.engine.servers import RateLimit, ServerPool
 from ecomfs.errors import (
     ConfigError,
     EngineError,
     EngineResponseError,
     EngineTimeoutError,
     EngineUnavailableError,
+    ServerStatusError,
 )
 from ecomfs.types import Generation, Prompt, Question, Reading
 
 T = TypeVar("T")
-Mode = Literal["auto", "chat", "text"]
+ApiMode = Literal["auto", "chat", "text"]
 
 _CONTEXT = 8192  # tokens, of models that litellm does not know
 
@@ -39,17 +39,17 @@ class LiteLlmEngine:
 
     Args:
         model: litellm's name of it: provider, slash, model.
-        mode: ``chat``, ``text`` (completions, for base models) or ``auto``: as litellm knows it.
+        mode: ``chat``, ``text`` (completions, for base models) or ``auto``: from litellm's table.
         api_base: the provider's address, for those that are not at their usual one.
-        rpm: requests a minute that the provider allows.
-        tpm: tokens a minute that it allows.
+        rpm: requests per minute that the provider allows.
+        tpm: tokens per minute that it allows.
         timeout: seconds a request may take.
         attempts: how often a request is sent at most.
-        concurrency: requests in flight at most; fewer while the provider says it is busy.
+        concurrency: requests in flight at most; fewer while the provider answers 429 or 503.
         top_logprobs: how many of the likeliest tokens to ask for; default: as many as the
-            provider gives (20 in chats, 5 in completions), 0 where litellm knows that it gives
+            provider gives (20 in chats, 5 in completions), 0 where litellm's table has
             none. 0 reads the text.
-        context: longest prompt plus answer, in tokens; default: what litellm knows.
+        context: longest prompt plus answer, in tokens; default: from litellm's table.
         backoff: first pause before a repetition, in seconds; doubles each time.
         sleep: how to wait.
 
@@ -62,7 +62,7 @@ class LiteLlmEngine:
         self,
         model: str,
         *,
-        mode: Mode = "auto",
+        mode: ApiMode = "auto",
         api_base: str | None = None,
         rpm: float | None = None,
         tpm: float | None = None,
@@ -74,8 +74,8 @@ class LiteLlmEngine:
         backoff: float = 0.5,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        if mode not in get_args(Mode):
-            raise ConfigError(f"mode {mode!r}", hint=f"one of: {', '.join(get_args(Mode))}")
+        if mode not in get_args(ApiMode):
+            raise ConfigError(f"mode {mode!r}", hint=f"one of: {', '.join(get_args(ApiMode))}")
         for name, limit in (("rpm", rpm), ("tpm", tpm)):
             if limit is not None and not limit > 0:
                 raise ConfigError(f"{name} = {limit}", hint="above 0")
@@ -94,10 +94,10 @@ class LiteLlmEngine:
         self._backoff = backoff
         self._sleep = sleep
         self._concurrency = max(1, concurrency)
-        self._requests = Pace(rpm, sleep=sleep)
-        self._tokens = Pace(tpm, sleep=sleep)
+        self._requests = RateLimit(rpm, sleep=sleep)
+        self._tokens = RateLimit(tpm, sleep=sleep)
         self._tokens_a_byte = 0.3  # corrected by every answer
-        self._lanes: WeakKeyDictionary[asyncio.AbstractEventLoop, Lanes] = WeakKeyDictionary()
+        self._pools: WeakKeyDictionary[asyncio.AbstractEventLoop, ServerPool] = WeakKeyDictionary()
         self._spending = Spending()
         self._closed = False
         wire.hold()
@@ -125,8 +125,8 @@ class LiteLlmEngine:
             top_logprobs=self._top,
         ).without(self._lacking)
 
-    def concede(self, lacking: Collection[str]) -> None:
-        """See :class:`ecomfs.engine.protocol.Conceding`."""
+    def drop_capabilities(self, lacking: Collection[str]) -> None:
+        """See :class:`ecomfs.engine.protocol.SupportsDowngrade`."""
         self._lacking |= frozenset(lacking)
 
     @property
@@ -135,11 +135,11 @@ class LiteLlmEngine:
 
     @property
     def spending(self) -> Spending:
-        """See :class:`ecomfs.engine.protocol.Paid`."""
+        """See :class:`ecomfs.engine.protocol.SupportsPricing`."""
         return self._spending
 
     def price(self, prompt_tokens: int, answer_tokens: int) -> float | None:
-        """See :class:`ecomfs.engine.protocol.Paid`; prices of the table that litellm carries."""
+        """See :class:`ecomfs.engine.protocol.SupportsPricing`; by the price table of litellm."""
         return wire.price(self._library, self._model, prompt_tokens, answer_tokens)
 
     async def read(
@@ -154,7 +154,7 @@ class LiteLlmEngine:
         return [error for _ in prompts]
 
     async def top(self, prompts: Sequence[Prompt]) -> list[TopTokens | EngineError]:
-        """See :class:`ecomfs.engine.protocol.Listing`."""
+        """See :class:`ecomfs.engine.protocol.SupportsTopTokens`."""
         if not self._top:
             raise ConfigError(f"{self.spec} lists no tokens", hint="--readout auto")
         options = {"max_tokens": 1, "temperature": 0, **wire.asks_for_top(self._top, self._text)}
@@ -185,8 +185,6 @@ class LiteLlmEngine:
             self._closed = True
             await wire.release(self._library)
 
-    # -- inside -----------------------------------------------------------------------------
-
     async def _each(
         self, prompts: Sequence[Prompt], options: dict[str, Any], parse: Callable[[Any], T]
     ) -> list[T | EngineError]:
@@ -204,9 +202,9 @@ class LiteLlmEngine:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one(prompt)) for prompt in prompts]
         answers = [task.result() for task in tasks]
-        gone = [a for a in answers if isinstance(a, EngineUnavailableError)]
-        if gone and len(gone) == len(answers):
-            raise gone[0]  # nothing at all could be read: that is no row's fault
+        unavailable = [a for a in answers if isinstance(a, EngineUnavailableError)]
+        if unavailable and len(unavailable) == len(answers):
+            raise unavailable[0]  # nothing could be read: an error of the call, not of its rows
         return answers
 
     async def _call(self, text: str, options: dict[str, Any], parse: Callable[[Any], T]) -> T:
@@ -214,8 +212,8 @@ class LiteLlmEngine:
             raise permanent(EngineUnavailableError(f"{self.spec}: the engine is closed"))
         size = len(text.encode())
         expected = size * self._tokens_a_byte + options["max_tokens"]
-        lanes = self._lanes_here()
-        lane, sent = await lanes.take()
+        pool = self._pool()
+        provider, sent = await pool.acquire()
         try:
             await self._requests.take(1)
             await self._tokens.take(expected)
@@ -227,22 +225,22 @@ class LiteLlmEngine:
             self._spending = wire.spent(self._library, self._model, answer, self._spending)
             value = parse(answer)
         except EngineError as error:
-            busy = isinstance(error, RetryLater) and error.busy
+            busy = isinstance(error, ServerStatusError) and error.busy
             if busy or isinstance(error, EngineTimeoutError):
-                lane.window.overloaded(sent)
+                provider.window.overloaded(sent)
             raise
         else:
-            lanes.works(lane)
+            pool.succeeded(provider)
             return value
         finally:
-            lanes.give(lane)
+            pool.release(provider)
 
     async def _send(self, text: str, options: dict[str, Any]) -> Any:
         given = {
             "model": self._model,
             "api_base": self._api_base,
             "timeout": self._timeout,
-            # Ours apply: two layers of retries multiply, and litellm's know no budget.
+            # Two layers of retries would multiply.
             "max_retries": 0,
             "num_retries": 0,
             "caching": False,
@@ -256,12 +254,12 @@ class LiteLlmEngine:
         except Exception as error:
             raise wire.translated(error, self.spec) from error
 
-    def _lanes_here(self) -> Lanes:
+    def _pool(self) -> ServerPool:
         loop = asyncio.get_running_loop()
-        if loop not in self._lanes:
-            self._lanes[loop] = Lanes([self._model], self._concurrency, _no_probe, 0.0)
-        return self._lanes[loop]
+        if loop not in self._pools:
+            self._pools[loop] = ServerPool([self._model], self._concurrency, _no_probe, 0.0)
+        return self._pools[loop]
 
 
 async def _no_probe(_: str) -> None:
-    """A provider is never taken out: there is no other one."""
+    """A provider is never marked unhealthy: there is no other one."""

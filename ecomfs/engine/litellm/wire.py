@@ -1,4 +1,4 @@
-"""litellm's side: which versions may run, what it knows of a model, what its answers mean."""
+"""litellm's interface: allowed versions, its table of models, reading its answers."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from importlib import import_module, metadata
 from typing import Any
 
-from ecomfs.core.retry import BUSY_STATUS, RetryLater, is_retried, permanent, retry_after
+from ecomfs.core.retry import BUSY_STATUS, is_retried, permanent, retry_after
 from ecomfs.engine.logprobs import fault
 from ecomfs.engine.protocol import Spending, TopTokens
-from ecomfs.engine.vllm.wire import RefusedError
 from ecomfs.errors import (
     ConfigError,
     ContextOverflowError,
@@ -21,6 +20,8 @@ from ecomfs.errors import (
     EngineResponseError,
     EngineTimeoutError,
     EngineUnavailableError,
+    RequestRefusedError,
+    ServerStatusError,
 )
 from ecomfs.types import Generation
 
@@ -33,7 +34,7 @@ _INSTALL = "pip install 'ecomfs[litellm]'"
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What litellm knows of a model.
+    """A model in litellm's table.
 
     Attributes:
         text: it completes texts and does not chat.
@@ -59,8 +60,8 @@ def installed_version() -> str:
 
 
 def library() -> Any:
-    """litellm, imported with its network habits off: the price table it carries instead of the
-    one on the web, no ``.env`` file, no telemetry.
+    """litellm, imported without network access: its packaged price table, no ``.env`` file, no
+    telemetry.
 
     Raises:
         EngineUnavailableError: it is not installed, or a release that must not be imported.
@@ -83,8 +84,8 @@ def library() -> Any:
             ) from error
     litellm.telemetry = False  # releases before 1.60 sent some
     litellm.suppress_debug_info = True  # it prints advertisements to stdout on errors
-    litellm.disable_aiohttp_transport = True  # its sessions are left open, and say so at the end
-    litellm.drop_params = False  # a setting that a provider lacks is an error, not a surprise
+    litellm.disable_aiohttp_transport = True  # it leaves sessions open, which warn at exit
+    litellm.drop_params = False  # a setting that a provider lacks is an error
     return litellm
 
 
@@ -105,16 +106,16 @@ async def release(litellm: Any) -> None:
 
 
 def known(litellm: Any, model: str) -> Known:
-    """What litellm knows of ``model``.
+    """Facts about ``model`` from litellm's table.
 
     Raises:
-        ConfigError: it knows no such provider.
+        ConfigError: it has no such provider.
     """
     try:
         name, provider, _, _ = litellm.get_llm_provider(model)
     except Exception as error:
         raise ConfigError(
-            f"litellm knows no provider of {model!r}",
+            f"litellm has no provider of {model!r}",
             hint="litellm:PROVIDER/MODEL, such as litellm:openai/gpt-4o-mini",
         ) from error
     given = litellm.get_supported_openai_params(name, custom_llm_provider=provider) or []
@@ -172,8 +173,8 @@ def top_tokens(answer: Any, text: bool) -> TopTokens:
 def generation(answer: Any, text: bool) -> Generation:
     """The text of an answer; empty when there is none."""
     choice = _choice(answer)
-    said = choice.text if text else choice.message.content
-    return Generation(said or "", *_prompt_tokens(answer))
+    content = choice.text if text else choice.message.content
+    return Generation(content or "", *_prompt_tokens(answer))
 
 
 def used(answer: Any) -> tuple[int, int] | None:
@@ -216,7 +217,7 @@ def translated(error: Exception, spec: str) -> EngineError:
     """litellm's exceptions, all of which carry an HTTP status, in this package's classes."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
     status = getattr(error, "status_code", None)
-    said = " ".join(str(error).split())[:200]
+    reason = " ".join(str(error).split())[:200]
     if "ContextWindowExceededError" in kinds:
         return ContextOverflowError(
             f"{spec}: the prompt does not fit the model's context",
@@ -233,15 +234,15 @@ def translated(error: Exception, spec: str) -> EngineError:
     if "Timeout" in kinds or isinstance(error, TimeoutError):
         return EngineTimeoutError(f"{spec}: no answer in time", hint="?timeout=SECONDS")
     if "APIConnectionError" in kinds:
-        return EngineUnavailableError(f"{spec}: no connection: {said}", hint="is it reachable?")
+        return EngineUnavailableError(f"{spec}: no connection: {reason}", hint="is it reachable?")
     if not isinstance(status, int):
-        return permanent(EngineResponseError(f"{spec}: {type(error).__name__}: {said}"))
-    message = f"{spec}: the provider answered HTTP {status}: {said}"
+        return permanent(EngineResponseError(f"{spec}: {type(error).__name__}: {reason}"))
+    message = f"{spec}: the provider answered HTTP {status}: {reason}"
     if is_retried(status):
-        return RetryLater(message, seconds=_asked(error), busy=status in BUSY_STATUS)
+        return ServerStatusError(message, seconds=_asked(error), busy=status in BUSY_STATUS)
     if status == 404:
         return permanent(EngineResponseError(message, hint="is this the model's name?"))
-    return RefusedError(message)
+    return RequestRefusedError(message)
 
 
 def _asked(error: Exception) -> float:

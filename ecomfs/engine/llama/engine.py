@@ -8,7 +8,7 @@ to 0.3 nats. With plain prefix caching, how many tokens are new depends on what 
 so the same row would get other probabilities in another order. Here every prompt is computed in
 blocks of :data:`BLOCK` tokens counted from its start, and a cached prefix is taken up at a block
 border only: the same arithmetic whatever came before. It costs one decoded token and half a
-block a prompt.
+block per prompt.
 """
 
 from __future__ import annotations
@@ -16,20 +16,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from ecomfs.engine import models
 from ecomfs.engine.files import sha256_cached
 from ecomfs.engine.llama.model import BLOCK, LlamaServer, runtime_version
-from ecomfs.engine.llama.tokenizer import LlamaTokenizer
 from ecomfs.engine.protocol import Capabilities, Sampling
-from ecomfs.engine.worker import Worker
-from ecomfs.errors import EngineError, EngineUnavailableError, MissingFileError, ModelError
+from ecomfs.engine.threads import Worker
+from ecomfs.errors import EngineError, EngineUnavailableError
 from ecomfs.types import Generation, Prompt, Question, Reading
 
 T = TypeVar("T")
-
-_MAGIC = b"GGUF"
-_HINT = "a GGUF model starts with the bytes 'GGUF'; see 'ecomfs models'"
 
 
 class GgufEngine:
@@ -40,8 +37,8 @@ class GgufEngine:
         context: longest prompt plus answer, in tokens; cut to what the model was trained for.
         threads: CPU threads; default: the CPUs this process may use.
         repeatable: compute prompts in fixed blocks, so that a reading does not depend on what
-            was read before (see the module). ``False`` saves 50–70 ms a prompt on two cores.
-        spec: the name to answer to; default ``gguf:<path>``.
+            was read before (see the module). ``False`` saves 50–70 ms per prompt on two cores.
+        spec: its name; default ``gguf:<path>``.
 
     Raises:
         MissingFileError: there is no such file.
@@ -59,33 +56,31 @@ class GgufEngine:
         spec: str | None = None,
     ) -> None:
         file = Path(path).expanduser()
-        check_gguf(file)
-        self._spec = spec or f"gguf:{file}"
+        models.check_gguf(file)
+        self.spec = spec or f"gguf:{file}"
         self._repeatable = repeatable
         # One worker: there is one model, and the event loop must stay free meanwhile.
-        self._worker = Worker("ecomfs-gguf", self._spec)
+        self._worker = Worker("ecomfs-gguf", self.spec)
         self._server: LlamaServer | None = LlamaServer(
             file, context=context, threads=threads, repeatable=repeatable
         )
         self._context = self._server.context_tokens
-        self._tokenizer = self._server.tokenizer
+        self.tokenizer = self._server.tokenizer
         try:
-            self._fingerprint = self._identify(file)
+            self.fingerprint = self._identify(file)
         except BaseException:
             self._server.close()
             raise
 
+    @classmethod
+    def from_name(cls, name: str, spec: str, **options: Any) -> GgufEngine:
+        """The engine of a file, or of a packaged model (``demo``, ``smollm2``)."""
+        path = models.packaged_model(name) if name in models.PACKAGED else name
+        return cls(path, spec=spec, **options)
+
     def _identify(self, file: Path) -> str:
         order = f"block{BLOCK}" if self._repeatable else "free"
         return f"gguf-{sha256_cached(file)[:12]}-xllamacpp{runtime_version()}-{order}"
-
-    @property
-    def spec(self) -> str:
-        return self._spec
-
-    @property
-    def fingerprint(self) -> str:
-        return self._fingerprint
 
     @property
     def capabilities(self) -> Capabilities:
@@ -96,10 +91,6 @@ class GgufEngine:
             context_tokens=self._context,
             batch=16,
         )
-
-    @property
-    def tokenizer(self) -> LlamaTokenizer:
-        return self._tokenizer
 
     async def read(
         self, prompts: Sequence[Prompt], questions: Sequence[Question]
@@ -132,7 +123,7 @@ class GgufEngine:
         server = self._open_server()
 
         def work(given_up: threading.Event) -> list[T | EngineError]:
-            ids = [p.token_ids or tuple(self._tokenizer.encode(p.text, bos=True)) for p in prompts]
+            ids = [p.token_ids or tuple(self.tokenizer.encode(p.text, bos=True)) for p in prompts]
             answers: dict[int, T | EngineError] = {}
             for i in sorted(range(len(ids)), key=ids.__getitem__):
                 if given_up.is_set():
@@ -148,7 +139,7 @@ class GgufEngine:
     def _open_server(self) -> LlamaServer:
         if self._server is None:
             raise EngineUnavailableError(
-                f"{self._spec}: the engine is closed", hint="open it again with open_engine"
+                f"{self.spec}: the engine is closed", hint="open it again with open_engine"
             )
         return self._server
 
@@ -159,26 +150,3 @@ class GgufEngine:
         if server is not None and not self._worker.forked:
             await self._worker.run(lambda _: server.close())
             self._worker.close()
-
-
-def check_gguf(file: Path) -> None:
-    """Refuse what is not a GGUF file, before the C++ side sees it.
-
-    >>> check_gguf(Path("no-such.gguf"))
-    Traceback (most recent call last):
-    ecomfs.errors.MissingFileError: no-such.gguf: no such file (see 'ecomfs models')
-    """
-    if not file.exists():
-        raise MissingFileError(f"{file}: no such file", hint="see 'ecomfs models'")
-    if file.is_dir():
-        raise ModelError(
-            f"{file}: a folder, not a GGUF file",
-            hint=f"for a Hugging Face folder: transformers:{file}",
-        )
-    try:
-        with file.open("rb") as f:
-            magic = f.read(4)
-    except OSError as error:
-        raise ModelError(f"{file}: cannot be read: {error.strerror}", hint=_HINT) from error
-    if magic != _MAGIC:
-        raise ModelError(f"{file}: not a GGUF model", hint=_HINT)

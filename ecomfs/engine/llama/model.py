@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ecomfs.engine.llama.process import open_process
-from ecomfs.engine.openmp import sleeping_threads
 from ecomfs.engine.protocol import Sampling
+from ecomfs.engine.threads import sleeping_threads
 from ecomfs.errors import (
     ContextOverflowError,
     EngineResponseError,
@@ -25,7 +25,7 @@ BLOCK = 32
 """Tokens computed at once. Larger blocks prefill faster (512: 15–20 % on two cores) but leave
 more of a shared prefix to be computed again."""
 
-_TOP = 512  # top tokens asked for at first: 3 ms dearer than one, and nearly always enough
+_TOP = 512  # top tokens asked for at first: 3 ms more than one, and nearly always enough
 _BIAS = 100.0  # nats; lifts the wanted tokens above all others
 _AHEAD = 25.0  # nats; lifts the reference above the wanted tokens
 _HTTP_SECONDS = 30
@@ -58,7 +58,7 @@ class LlamaServer:
         params.cache_ram_mib = 0  # 8 GiB by default
         params.warmup = False
         params.verbosity = -1
-        # llama.cpp always opens an HTTP port (loopback, a free one). Nobody else may use it.
+        # llama.cpp always opens an HTTP port (loopback, a free one). The key keeps others out.
         params.hostnames = ["127.0.0.1"]
         params.port = 0
         params.api_keys = [key]
@@ -66,7 +66,7 @@ class LlamaServer:
         params.endpoint_slots = False
         params.endpoint_props = False
         params.endpoint_metrics = False
-        # An hour by default: closing waits for whoever is in the middle of a request.
+        # An hour by default: closing waits for requests in progress.
         params.timeout_read = params.timeout_write = _HTTP_SECONDS
 
         def start() -> Any:
@@ -90,8 +90,6 @@ class LlamaServer:
             self._process.close()
             raise
 
-    # -- reading ----------------------------------------------------------------------------
-
     def read(self, ids: tuple[int, ...], questions: Sequence[Question]) -> Reading:
         """Exact log-probabilities for every question about the prompt ``ids``."""
         wanted: dict[tuple[int, ...], set[int]] = {}
@@ -112,8 +110,8 @@ class LlamaServer:
         for code in codes:
             if not 0 <= code < self.vocabulary:
                 raise EngineResponseError(f"{self._name}: no token {code} in the vocabulary")
-        # llama.cpp tells nothing about a token that is no whole character, so a plain one is made
-        # to be sampled; a bias does not change the log-probabilities that are told.
+        # llama.cpp reports nothing when the sampled token is no whole character, so a bias forces
+        # a plain one; it does not change the reported log-probabilities.
         answer = self._complete(
             ids, n_predict=1, n_probs=_TOP, logit_bias=[[self._plain, 10 * _BIAS]]
         )
@@ -177,8 +175,6 @@ class LlamaServer:
         # The cache now ends with generated tokens, computed one by one.
         self._held = ids
         return Generation(answer["choices"][0]["text"], len(ids), _cached(answer))
-
-    # -- computing --------------------------------------------------------------------------
 
     def _complete(self, ids: tuple[int, ...], **options: Any) -> dict[str, Any]:
         if len(ids) >= self.context_tokens:

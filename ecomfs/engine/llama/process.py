@@ -1,16 +1,15 @@
-"""The life of llama.cpp's server object: when it may be used, and when it may be destroyed.
+"""When llama.cpp's server object may be used, and when it may be destroyed.
 
-xllamacpp's destructor tells the main loop of llama.cpp to end and joins its thread, all the while
-holding Python's lock. The constructor returns *before* that loop has begun, and a loop that begins
-forgets what it was told: a server destroyed too early is waited for without end, and because of
-the lock neither Ctrl-C, nor a signal, nor another thread can do anything about it. The same join
-waits for ever in a forked child, which has none of the threads.
+xllamacpp's destructor signals llama.cpp's main loop to end and joins its thread while it holds
+Python's lock. The constructor returns *before* that loop runs, and a starting loop resets the
+signal: the destructor of a server that is destroyed too early never returns, and the lock blocks
+Ctrl-C, signals and all other threads. In a forked child, which has no such thread, the join never
+returns either.
 
-So the destructor runs at one place only, :func:`_destroy`, and only when it is known to end: in
-the process that made the server, after its loop has answered. Until then the object has one
-reference more than Python knows of, which neither an exception, nor the garbage collector, nor the
-end of the interpreter gives back. If the loop does not answer, the object is left alone: memory
-that stays until the process ends is better than a process that does not end.
+So only :func:`_destroy` runs the destructor, in the process that made the server and after its loop
+has answered. Until then an extra reference keeps the object alive through exceptions, garbage
+collection and interpreter exit. If the loop does not answer, the memory is leaked until the
+process ends.
 """
 
 from __future__ import annotations
@@ -60,7 +59,7 @@ class LlamaProcess:
                 hint="start again; if it stays so, try a smaller context",
             )
         self._held = [server]
-        # Also for an engine that nobody closed: on garbage collection, and when Python ends.
+        # Also for an engine that was not closed: on garbage collection and at exit.
         self._end = weakref.finalize(self, _destroy, self._held, self.http, name, os.getpid())
 
     def complete(self, request: dict[str, Any]) -> Any:
@@ -75,7 +74,7 @@ class LlamaProcess:
 def open_process(start: Callable[[], Any], name: str, key: str) -> LlamaProcess:
     """A :class:`LlamaProcess`, made in a thread: Ctrl-C raises in the main thread only, where it
     could drop a server between its construction and the next line. When the caller gives up, the
-    thread goes on, and frees what nobody waits for."""
+    thread goes on and frees the server."""
     outcome: Future[LlamaProcess] = Future()
 
     def run() -> None:
@@ -91,7 +90,7 @@ def open_process(start: Callable[[], Any], name: str, key: str) -> LlamaProcess:
 
 
 def _destroy(held: list[Any], http: LlamaTokenizer, name: str, owner: int) -> None:
-    """Run the destructor, if it is known to end; ``held``: the only reference to the server."""
+    """Run the destructor if it will return; ``held``: the only reference to the server."""
     if os.getpid() != owner:
         return
     # A connection that stays open, or a call on it, is something the destructor would wait for.
@@ -127,5 +126,3 @@ def _in_forked_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_in_forked_child)
-
-__all__ = ["LlamaProcess", "open_process"]

@@ -1,5 +1,5 @@
-"""llama.cpp's tokenizer, which xllamacpp shows only through the HTTP port it opens: loopback, a
-free port, locked with a key of this process."""
+"""llama.cpp's tokenizer, which xllamacpp offers only over HTTP: on loopback, a free port, with a
+key of this process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from ecomfs.engine.worker import check_not_forked
+from ecomfs.engine.threads import check_not_forked
 from ecomfs.errors import EngineResponseError, EngineUnavailableError
 
 
@@ -49,7 +49,7 @@ class LlamaTokenizer:
         return text
 
     def model_meta(self) -> dict[str, Any]:
-        """What the model's file says of it: ``n_vocab``, ``n_ctx``, ``n_ctx_train``…"""
+        """Metadata of the model file: ``n_vocab``, ``n_ctx``, ``n_ctx_train``…"""
         meta: dict[str, Any] = self._call("GET", "/v1/models", None)["data"][0]["meta"]
         return meta
 

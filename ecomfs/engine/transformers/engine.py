@@ -8,9 +8,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ecomfs.core.aio import grouped
+from ecomfs.core.event_loop import gather_groups
 from ecomfs.engine.files import folder_digest
+from ecomfs.engine.models import PACKAGED, huggingface_source
 from ecomfs.engine.protocol import Capabilities, Sampling
+from ecomfs.engine.threads import Worker
 from ecomfs.engine.transformers.loading import (
     HfTokenizer,
     check_folder,
@@ -20,7 +22,6 @@ from ecomfs.engine.transformers.loading import (
     runtime,
 )
 from ecomfs.engine.transformers.prefix import PrefixDecoder, groups
-from ecomfs.engine.worker import Worker
 from ecomfs.errors import (
     ContextOverflowError,
     EngineError,
@@ -44,7 +45,7 @@ class TransformersEngine:
             ``float16``.
         batch: prompts computed at once; halved while the GPU's memory does not suffice.
         context: longest prompt plus answer, in tokens; cut to what the model was trained for.
-        spec: the name to answer to; default ``transformers:<model>``.
+        spec: its name; default ``transformers:<model>``.
 
     Raises:
         MissingFileError, ModelError: it is not a model that transformers can load.
@@ -66,18 +67,24 @@ class TransformersEngine:
         check_folder(name)
         torch, transformers = runtime()
         self._device = pick_device(torch, device)
-        self._spec = spec or f"transformers:{name}"
+        self.spec = spec or f"transformers:{name}"
         precision = pick_precision(torch, dtype, self._device)
         self._model = load_model(transformers, name, precision).to(self._device).eval()
-        self._tokenizer = HfTokenizer(transformers.AutoTokenizer.from_pretrained(name))
+        self.tokenizer = HfTokenizer(transformers.AutoTokenizer.from_pretrained(name))
         self._batch = max(1, batch)
         config = self._model.config.get_text_config(decoder=True)
         self._context = min(context, getattr(config, "max_position_embeddings", None) or context)
         self._vocabulary = int(config.vocab_size)
         self._reuses = not getattr(self._model, "_is_stateful", False)
         self._decoder: PrefixDecoder | None = PrefixDecoder(self._model, reuse=self._reuses)
-        self._worker = Worker("ecomfs-transformers", self._spec)
-        self._fingerprint = self._identify(name)
+        self._worker = Worker("ecomfs-transformers", self.spec)
+        self.fingerprint = self._identify(name)
+
+    @classmethod
+    def from_name(cls, name: str, spec: str, **options: Any) -> TransformersEngine:
+        """The engine of a folder or hub id, or of a packaged model, converted once."""
+        model = huggingface_source(name) if name in PACKAGED else name
+        return cls(model, spec=spec, **options)
 
     def _identify(self, name: str) -> str:
         if Path(name).is_dir():
@@ -90,14 +97,6 @@ class TransformersEngine:
         return f"transformers-{content}-{precision}-{self._device.type}-{version}"
 
     @property
-    def spec(self) -> str:
-        return self._spec
-
-    @property
-    def fingerprint(self) -> str:
-        return self._fingerprint
-
-    @property
     def capabilities(self) -> Capabilities:
         return Capabilities(
             logprobs=True,
@@ -106,10 +105,6 @@ class TransformersEngine:
             context_tokens=self._context,
             batch=self._batch,
         )
-
-    @property
-    def tokenizer(self) -> HfTokenizer:
-        return self._tokenizer
 
     async def read(
         self, prompts: Sequence[Prompt], questions: Sequence[Question]
@@ -120,10 +115,10 @@ class TransformersEngine:
     async def read_each(
         self, prompts: Sequence[Prompt], questions: Sequence[Sequence[Question]]
     ) -> list[Reading | EngineError]:
-        """See :meth:`ecomfs.engine.protocol.Discerning.read_each`."""
+        """See :meth:`ecomfs.engine.protocol.SupportsBatchedQuestions.read_each`."""
         codes = {code for asked in questions for q in asked for code in q.codes}
         if bad := [code for code in codes if not 0 <= code < self._vocabulary]:
-            raise EngineResponseError(f"{self._spec}: no token {bad[0]} in the vocabulary")
+            raise EngineResponseError(f"{self.spec}: no token {bad[0]} in the vocabulary")
 
         async def ask(
             suffixes: tuple[tuple[int, ...], ...], places: list[int]
@@ -148,7 +143,7 @@ class TransformersEngine:
             return await self._each([prompts[i] for i in places], look, size=size, room=room)
 
         places = [tuple(dict.fromkeys(q.suffix for q in asked)) for asked in questions]
-        return await grouped(places, ask)
+        return await gather_groups(places, ask)
 
     async def generate(
         self,
@@ -187,14 +182,14 @@ class TransformersEngine:
                     attention_mask=torch.tensor(mask, device=self._device),
                     generation_config=settings,
                 )
-            texts = [self._tokenizer.plain(row[width:].tolist()) for row in output]
+            texts = [self.tokenizer.plain(row[width:].tolist()) for row in output]
             return [Generation(_cut(t, stops), len(i)) for t, i in zip(texts, ids, strict=True)]
 
         return await self._each(prompts, write, size=self._batch, room=max_tokens)
 
     def _opened(self) -> PrefixDecoder:
         if self._decoder is None:
-            raise EngineUnavailableError(f"{self._spec}: the engine is closed")
+            raise EngineUnavailableError(f"{self.spec}: the engine is closed")
         return self._decoder
 
     async def _each(
@@ -209,7 +204,7 @@ class TransformersEngine:
         decoder = self._opened()
 
         def job(given_up: threading.Event) -> list[T | EngineError]:
-            ids = [p.token_ids or tuple(self._tokenizer.encode(p.text, bos=True)) for p in prompts]
+            ids = [p.token_ids or tuple(self.tokenizer.encode(p.text, bos=True)) for p in prompts]
             answers: dict[int, T | EngineError] = {}
             fitting = []
             for i in range(len(ids)):
@@ -230,15 +225,15 @@ class TransformersEngine:
 
     def _misfit(self, ids: tuple[int, ...], room: int) -> EngineError | None:
         if not ids:
-            return EngineResponseError(f"{self._spec}: an empty prompt cannot be read")
+            return EngineResponseError(f"{self.spec}: an empty prompt cannot be read")
         if len(ids) + room > self._context:
             return ContextOverflowError(
-                f"{self._spec}: a prompt of {len(ids)} tokens and {room} to answer do not fit "
+                f"{self.spec}: a prompt of {len(ids)} tokens and {room} to answer do not fit "
                 f"the context of {self._context}",
                 hint="fewer demonstrations (--k), shorter texts, or a larger context",
             )
         if bad := next((i for i in ids if not 0 <= i < self._vocabulary), None):
-            return EngineResponseError(f"{self._spec}: no token {bad} in the vocabulary")
+            return EngineResponseError(f"{self.spec}: no token {bad} in the vocabulary")
         return None
 
     def _within_memory(
@@ -257,7 +252,7 @@ class TransformersEngine:
             if len(ids) == 1:
                 return [
                     EngineResponseError(
-                        f"{self._spec}: out of memory with one prompt of {len(ids[0])} tokens: "
+                        f"{self.spec}: out of memory with one prompt of {len(ids[0])} tokens: "
                         f"{str(error).splitlines()[0]}",
                         hint="a smaller model, dtype=bfloat16, or fewer demonstrations (--k)",
                     )

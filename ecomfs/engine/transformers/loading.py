@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ecomfs.engine.openmp import sleeping_threads
+from ecomfs.engine.threads import sleeping_threads
 from ecomfs.errors import ConfigError, EngineUnavailableError, MissingFileError, ModelError
 
 _PRECISIONS = ("auto", "float32", "bfloat16", "float16")
@@ -97,7 +97,7 @@ class HfTokenizer:
         return self.encode_all([text], bos=bos)[0]
 
     def encode_all(self, texts: Sequence[str], *, bos: bool = False) -> list[list[int]]:
-        """See :meth:`ecomfs.engine.protocol.Batching.encode_all`."""
+        """See :meth:`ecomfs.engine.protocol.SupportsBatchEncoding.encode_all`."""
         if not texts:
             return []
         options = {"add_special_tokens": False, "split_special_tokens": True}

@@ -1,7 +1,7 @@
 """A decoder that computes what prompts share only once (torch and transformers).
 
-The keys and values of the shared prefix are kept, one tensor pair a layer, and handed to every row
-of a batch as views; between batches they are cut to what is still shared and grown from there.
+The keys and values of the shared prefix are kept, one tensor pair per layer, and passed to every
+row of a batch as views; between batches they are cut to what is still shared and extended.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ class PrefixDecoder:
 
         tails = [row[shared:] for row in rows]
         width = max(map(len, tails))
-        # Padding stands on the right: causal attention never looks at it from a real token.
+        # Padding is on the right: causal attention never reaches it from a real token.
         ids = torch.tensor([(*t, *(0,) * (width - len(t))) for t in tails], device=self._device)
         places = torch.arange(shared, shared + width, device=self._device).expand(len(rows), -1)
         last = torch.tensor([len(t) - 1 for t in tails], device=self._device)

@@ -1,33 +1,94 @@
-"""vLLM in this process: no server between, for a whole table on one machine.
+"""vLLM in this process, without HTTP: for a whole table on one machine.
 
-The same questions as to a served vLLM (see :mod:`ecomfs.engine.vllm.http`), handed over as token
-ids in large batches, which vLLM schedules itself. The cached tokens of every prompt are told.
+The same questions as to a served vLLM (:mod:`ecomfs.engine.vllm.engine`), as token ids in large
+batches, which vLLM schedules itself. Cached tokens are known for every prompt.
 """
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ecomfs.core.retry import permanent
 from ecomfs.engine.files import folder_digest
-from ecomfs.engine.launch import servable
-from ecomfs.engine.protocol import Capabilities, Chosen, Sampling
+from ecomfs.engine.models import huggingface_source
+from ecomfs.engine.protocol import Capabilities, ChosenAnswer, Sampling
+from ecomfs.engine.threads import Worker
 from ecomfs.engine.transformers.loading import HfTokenizer, check_folder
 from ecomfs.engine.vllm import wire
-from ecomfs.engine.vllm.each import read_parts
-from ecomfs.engine.vllm.runtime import NEEDS, first_line, load, translating
-from ecomfs.engine.worker import Worker
+from ecomfs.engine.vllm.server import cpu_settings, private
 from ecomfs.errors import (
     ContextOverflowError,
     EngineError,
     EngineResponseError,
     EngineUnavailableError,
     ModelError,
+    RequestRefusedError,
 )
 from ecomfs.types import Generation, Prompt, Question, Reading
+
+NEEDS = "pip install 'ecomfs[vllm]' (0.15 or newer)"
+
+
+def load(folder: str, kv_cache_gib: int) -> tuple[Any, Any, Any]:
+    """vLLM, torch and transformers, imported under vLLM's own settings: no telemetry, no second
+    process (whose start would run the user's script again), all cores.
+
+    Raises:
+        EngineUnavailableError: one of them is not installed.
+    """
+    os.environ.update(private(folder))
+    os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    for name, value in cpu_settings(kv_cache_gib).items():
+        os.environ.setdefault(name, value)
+    try:
+        vllm = import_module("vllm")
+        return vllm, import_module("torch"), import_module("transformers")
+    except ImportError as error:
+        raise EngineUnavailableError(
+            f"this engine needs {error.name}, which is not installed", hint=NEEDS
+        ) from error
+
+
+@contextmanager
+def translating(spec: str) -> Iterator[None]:
+    """vLLM's exceptions, whose classes differ between versions, in this package's.
+
+    >>> with translating("vllm-local:x"):
+    ...     raise ValueError("temperature must be in [0, 2]")
+    Traceback (most recent call last):
+    ecomfs.errors.RequestRefusedError: vllm-local:x: vLLM refuses: temperature must be in [0, 2]
+    """
+    try:
+        yield
+    except Exception as error:
+        kinds = {kind.__name__ for kind in type(error).__mro__}
+        if kinds & {"ValueError", "VLLMClientError"}:
+            raise RequestRefusedError(f"{spec}: vLLM refuses: {error}") from error
+        if isinstance(error, TypeError):  # a setting that it does not know
+            hint = NEEDS
+        elif isinstance(error, RuntimeError):
+            hint = "see vLLM's log above"
+        else:
+            raise
+        message = f"{spec}: vLLM failed: {first_line(error)}"
+        raise permanent(EngineUnavailableError(message, hint=hint)) from error
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message.
+
+    >>> first_line(ValueError("too large\\nin detail")), first_line(ValueError())
+    ('too large', 'ValueError')
+    """
+    return (str(error) or type(error).__name__).splitlines()[0]
+
 
 T = TypeVar("T")
 
@@ -42,7 +103,7 @@ class VllmLocalEngine:
         context: longest prompt plus answer, in tokens; default: what the model was trained for,
             on CPU at most 4096.
         dtype: vLLM's name of a precision; default: the model's own on a GPU, float32 on CPU.
-        batch: prompts handed over at once.
+        batch: prompts per call.
         kv_cache_gib: room for keys and values on CPU, in GiB.
         gpu_memory: share of the GPU's memory to use.
         tensor_parallel: GPUs that share the model.
@@ -63,8 +124,8 @@ class VllmLocalEngine:
         gpu_memory: float = 0.9,
         tensor_parallel: int = 1,
     ) -> None:
-        self._spec = f"vllm-local:{model}"
-        folder = servable(str(model))
+        self.spec = f"vllm-local:{model}"
+        folder = huggingface_source(str(model))
         check_folder(folder)
         self._vllm, torch, transformers = load(folder, kv_cache_gib)
         gpu = bool(torch.cuda.is_available())
@@ -93,22 +154,14 @@ class VllmLocalEngine:
         except Exception as error:  # of many classes, which differ between versions
             raise ModelError(
                 f"{model}: vLLM cannot load this model: {first_line(error)}",
-                hint="its own log above says more; a smaller context or kv_cache_gib needs less",
+                hint="see its log above; a smaller context or kv_cache_gib needs less",
             ) from error
-        self._tokenizer = HfTokenizer(transformers.AutoTokenizer.from_pretrained(folder))
+        self.tokenizer = HfTokenizer(transformers.AutoTokenizer.from_pretrained(folder))
         self._batch = max(1, batch)
-        self._worker = Worker("ecomfs-vllm", self._spec)
+        self._worker = Worker("ecomfs-vllm", self.spec)
         content = folder_digest(Path(folder)) if Path(folder).is_dir() else folder
         name = content[:12] if Path(folder).is_dir() else folder.replace("/", "--")
-        self._fingerprint = f"vllm-local-{name}-{self._dtype}-{self._vllm.__version__}"
-
-    @property
-    def spec(self) -> str:
-        return self._spec
-
-    @property
-    def fingerprint(self) -> str:
-        return self._fingerprint
+        self.fingerprint = f"vllm-local-{name}-{self._dtype}-{self._vllm.__version__}"
 
     @property
     def capabilities(self) -> Capabilities:
@@ -122,10 +175,6 @@ class VllmLocalEngine:
             choice=True,
         )
 
-    @property
-    def tokenizer(self) -> HfTokenizer:
-        return self._tokenizer
-
     async def read(
         self, prompts: Sequence[Prompt], questions: Sequence[Question]
     ) -> list[Reading | EngineError]:
@@ -135,19 +184,21 @@ class VllmLocalEngine:
     async def read_each(
         self, prompts: Sequence[Prompt], questions: Sequence[Sequence[Question]]
     ) -> list[Reading | EngineError]:
-        """See :meth:`ecomfs.engine.protocol.Discerning.read_each`."""
+        """See :meth:`ecomfs.engine.protocol.SupportsBatchedQuestions.read_each`."""
         codes = {code for asked in questions for q in asked for code in q.codes}
         if bad := [code for code in codes if not 0 <= code < self._vocabulary]:
-            raise EngineResponseError(f"{self._spec}: no token {bad[0]} in the vocabulary")
+            raise EngineResponseError(f"{self.spec}: no token {bad[0]} in the vocabulary")
 
-        async def ask(part: wire.Part, places: list[int]) -> list[wire.Look | EngineError]:
+        async def ask(part: wire.Part, places: list[int]) -> list[wire.PartAnswer | EngineError]:
             mine = [prompts[place] for place in places]
-            return await self._each(mine, 1 + len(part.suffix), lambda rows: self._look(rows, part))
+            return await self._each(
+                mine, 1 + len(part.suffix), lambda rows: self._read_part(rows, part)
+            )
 
         async def rows() -> list[list[int]]:
             return self._encoded(prompts)
 
-        return await read_parts(questions, rows, ask)
+        return await wire.read_parts(questions, rows, ask)
 
     async def generate(
         self,
@@ -166,8 +217,8 @@ class VllmLocalEngine:
 
     async def choose(
         self, prompts: Sequence[Prompt], answers: Sequence[str]
-    ) -> list[Chosen | EngineError]:
-        """See :meth:`ecomfs.engine.protocol.Choosing.choose`."""
+    ) -> list[ChosenAnswer | EngineError]:
+        """See :meth:`ecomfs.engine.protocol.SupportsChoice.choose`."""
         # The constraint works on characters: any spelling by tokens may be taken.
         room = 1 + max(len(answer.encode()) for answer in answers)
         params = import_module("vllm.sampling_params")
@@ -180,7 +231,8 @@ class VllmLocalEngine:
         return await self._each(prompts, room, lambda rows: self._chosen(rows, how))
 
     async def pick(self, prompt: Prompt, allowed: Sequence[int]) -> int:
-        """The most likely token among ``allowed``: shows whether the constraint bites."""
+        """The most likely token among ``allowed``: shows whether constrained decoding is
+        enforced."""
         codes = tuple(allowed)[: wire.MAX_CODES]
 
         def job(rows: list[list[int]]) -> list[int]:
@@ -203,10 +255,8 @@ class VllmLocalEngine:
         await self._worker.run(shut)
         self._worker.close()
 
-    # -- inside -----------------------------------------------------------------------------
-
     def _params(self, **settings: Any) -> Any:
-        with translating(self._spec):
+        with translating(self.spec):
             return self._vllm.SamplingParams(**settings)
 
     def _asks(self, codes: tuple[int, ...]) -> Any:
@@ -218,8 +268,10 @@ class VllmLocalEngine:
             detokenize=False,
         )
 
-    def _look(self, rows: list[list[int]], part: wire.Part) -> list[wire.Look | EngineError]:
-        found: list[wire.Look | EngineError] = []
+    def _read_part(
+        self, rows: list[list[int]], part: wire.Part
+    ) -> list[wire.PartAnswer | EngineError]:
+        found: list[wire.PartAnswer | EngineError] = []
         allowed = set(part.codes)
         asked = [[*row, *part.suffix] for row in rows]
         for out in self._run(asked, self._asks(part.codes)):
@@ -227,12 +279,12 @@ class VllmLocalEngine:
             top = {token: value.logprob for token, value in answer.logprobs[0].items()}
             if not allowed <= top.keys() or answer.token_ids[0] not in allowed:
                 raise EngineResponseError(
-                    f"{self._spec}: vLLM gave no log-probabilities of the codes, or sampled "
+                    f"{self.spec}: vLLM gave no log-probabilities of the codes, or sampled "
                     "another token",
                     hint=NEEDS,
                 )
             values = {code: float(top[code]) for code in part.codes}
-            found.append(wire.look(values, int(out.num_cached_tokens or 0)))
+            found.append(wire.part_answer(values, int(out.num_cached_tokens or 0)))
         return found
 
     def _texts(self, rows: list[list[int]], how: Any) -> list[Generation]:
@@ -241,7 +293,7 @@ class VllmLocalEngine:
             for row, out in zip(rows, self._run(rows, how), strict=True)
         ]
 
-    def _chosen(self, rows: list[list[int]], how: Any) -> list[Chosen]:
+    def _chosen(self, rows: list[list[int]], how: Any) -> list[ChosenAnswer]:
         found = []
         for row, out in zip(rows, self._run(rows, how), strict=True):
             answer = out.outputs[0]
@@ -252,12 +304,14 @@ class VllmLocalEngine:
                 )
                 for token, listed in zip(answer.token_ids, answer.logprobs or (), strict=False)
             )
-            found.append(Chosen(answer.text, steps, len(row), int(out.num_cached_tokens or 0)))
+            found.append(
+                ChosenAnswer(answer.text, steps, len(row), int(out.num_cached_tokens or 0))
+            )
         return found
 
     def _run(self, rows: list[list[int]], how: Any) -> list[Any]:
         prompts = [{"prompt_token_ids": row} for row in rows]
-        with translating(self._spec):
+        with translating(self.spec):
             answers: list[Any] = self._llm.generate(prompts, how, use_tqdm=False)
             return answers
 
@@ -269,7 +323,7 @@ class VllmLocalEngine:
     ) -> list[T | EngineError]:
         """``job`` for all prompts that fit, a batch at a time; answers in input order."""
         if self._llm is None:
-            raise EngineUnavailableError(f"{self._spec}: the engine is closed")
+            raise EngineUnavailableError(f"{self.spec}: the engine is closed")
 
         def work(given_up: threading.Event) -> list[T | EngineError]:
             rows = self._encoded(prompts)
@@ -288,15 +342,15 @@ class VllmLocalEngine:
         return await self._worker.run(work)
 
     def _encoded(self, prompts: Sequence[Prompt]) -> list[list[int]]:
-        encode = self._tokenizer.encode
+        encode = self.tokenizer.encode
         return [[*(p.token_ids or encode(p.text, bos=True))] for p in prompts]
 
     def _misfit(self, tokens: int, room: int) -> EngineError | None:
         if tokens == 0:
-            return EngineResponseError(f"{self._spec}: an empty prompt cannot be read")
+            return EngineResponseError(f"{self.spec}: an empty prompt cannot be read")
         if tokens + room > self._context:
             return ContextOverflowError(
-                f"{self._spec}: a prompt of {tokens} tokens and {room} to answer do not fit the "
+                f"{self.spec}: a prompt of {tokens} tokens and {room} to answer do not fit the "
                 f"context of {self._context}",
                 hint="fewer demonstrations (--k), shorter texts, or a larger context",
             )

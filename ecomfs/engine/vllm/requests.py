@@ -1,5 +1,4 @@
-"""Prompts to requests, and answers back to prompts: how many travel together, what is tried again,
-and whose failure it is."""
+"""Prompts to requests and answers back to prompts: batching, retries, choice of the server."""
 
 from __future__ import annotations
 
@@ -7,11 +6,23 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
-from ecomfs.core.retry import isolate, may_be_the_prompts, permanent, retrying
+import aiohttp
+
+from ecomfs.core.http import HttpClient, Response
+from ecomfs.core.retry import is_retried, isolate, may_be_the_prompts, permanent, retrying
+from ecomfs.engine.servers import Revive, Server, ServerPool
 from ecomfs.engine.vllm import wire
-from ecomfs.engine.vllm.served_model import ServedModel
-from ecomfs.engine.vllm.transport import Transport
-from ecomfs.errors import ContextOverflowError, EngineError, EngineUnavailableError
+from ecomfs.engine.vllm.served_model import ServedModel, key_refused
+from ecomfs.errors import (
+    ContextOverflowError,
+    EngineError,
+    EngineResponseError,
+    EngineTimeoutError,
+    EngineUnavailableError,
+    InvalidLogprobsError,
+    RequestRefusedError,
+    ServerStatusError,
+)
 from ecomfs.types import Prompt
 
 T = TypeVar("T")
@@ -22,34 +33,47 @@ class Requests:
     """Completion requests to the servers of one model.
 
     Args:
-        transport: who carries them.
+        http: sends them.
+        urls: the servers.
         served: the model.
         spec: the engine's name, for errors.
-        size: prompts in one request.
+        size: prompts per request.
+        concurrency: requests in flight per server, at most.
         attempts, backoff, sleep: of repetitions, see :func:`ecomfs.core.retry.retrying`.
+        revive: checks a server that was unhealthy.
+        probe_after: seconds until an unhealthy server is probed.
 
     Attributes:
-        closed: nothing is sent any more.
+        closed: no more requests are sent.
     """
 
     def __init__(
         self,
-        transport: Transport,
+        http: HttpClient,
+        urls: Sequence[str],
         served: ServedModel,
         *,
         spec: str,
         size: int,
+        concurrency: int,
         attempts: int,
         backoff: float,
         sleep: Callable[[float], Awaitable[None]],
+        revive: Revive,
+        probe_after: float,
     ) -> None:
-        self._transport = transport
+        self._http = http
+        self._urls = urls
         self._served = served
         self._spec = spec
         self._size = size
+        self._concurrency = concurrency
         self._attempts = attempts
         self._backoff = backoff
         self._sleep = sleep
+        self._revive = revive
+        self._probe_after = probe_after
+        self._pools: dict[asyncio.AbstractEventLoop, ServerPool] = {}
         self.closed = False
 
     async def each(
@@ -57,13 +81,13 @@ class Requests:
         prompts: Sequence[Prompt],
         job: Callable[[list[Tokens]], Coroutine[Any, Any, list[Any]]],
     ) -> list[Any]:
-        """``job`` for all prompts, a request's worth at a time; answers in input order."""
+        """``job`` for all prompts, one request's worth at a time; answers in input order."""
         rows = await self.tokens(prompts)
         # Equal prefixes in one request: the server computes them once and keeps them.
         order = sorted(range(len(rows)), key=rows.__getitem__)
         size = self._size
         batches = [order[i : i + size] for i in range(0, len(order), size)]
-        # A task group cancels the rest when one job fails or the caller gives up.
+        # A task group cancels the rest when one job fails or the caller is cancelled.
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(job([rows[i] for i in batch])) for batch in batches]
         answers = dict(
@@ -73,14 +97,13 @@ class Requests:
         )
         results = [answers[i] for i in range(len(rows))]
         if results and all(isinstance(r, EngineUnavailableError) for r in results):
-            # Nothing at all could be read: that is the caller's error, not the rows'.
-            raise results[0]
+            raise results[0]  # nothing could be read: an error of the call, not of its rows
         return results
 
     async def tokens(self, prompts: Sequence[Prompt]) -> list[Tokens]:
-        """Their token ids, as they are or by the served model's tokenizer."""
+        """Token ids of prompts; those without are encoded by the served model's tokenizer."""
         rows = [[*p.token_ids] for p in prompts]
-        # A remote tokenizer asks its server; the event loop must stay free meanwhile.
+        # A remote tokenizer calls its server and blocks; the event loop must stay free.
         return rows if all(rows) else await asyncio.to_thread(self._encoded, prompts)
 
     def _encoded(self, prompts: Sequence[Prompt]) -> list[Tokens]:
@@ -99,13 +122,15 @@ class Requests:
             for row in rows
         ]
 
-    async def look(self, rows: Sequence[Tokens], part: wire.Part) -> list[wire.Look | EngineError]:
-        """One look at each prompt of a request."""
+    async def read_part(
+        self, rows: Sequence[Tokens], part: wire.Part
+    ) -> list[wire.PartAnswer | EngineError]:
+        """One part's log-probabilities for each prompt of a request."""
         return await self.ask(
             [[*row, *part.suffix] for row in rows],
             1,
             wire.question_body(part.codes),
-            lambda answer, prompts: wire.looks(answer, prompts, part.codes),
+            lambda answer, prompts: wire.part_answers(answer, prompts, part.codes),
         )
 
     async def ask(
@@ -120,8 +145,8 @@ class Requests:
         Args:
             rows: token ids of the prompts.
             room: tokens an answer may take.
-            body: what the request asks for, beside its prompts.
-            parse: the server's answer as one entry a prompt.
+            body: fields of the request beside its prompts.
+            parse: reads the server's answer; gives one entry per prompt.
         """
         asked = self._fitting(rows, room)
         good = [i for i, ids in enumerate(asked) if not isinstance(ids, EngineError)]
@@ -137,12 +162,8 @@ class Requests:
         return results
 
     async def once(self, body: dict[str, Any], parse: Callable[[dict[str, Any]], T]) -> T:
-        """A request as it is."""
-
-        async def send() -> T:
-            return await self._post(body, parse)
-
-        return await self._retry(send)
+        """One request with ``body`` as it is."""
+        return await self._retry(lambda: self._post(body, parse))
 
     async def _together(
         self, prompts: list[Tokens], send: Callable[[list[Tokens]], Awaitable[list[Any]]]
@@ -150,22 +171,105 @@ class Requests:
         try:
             return [*await self._retry(lambda: send(prompts))]
         except EngineError as error:
-            refused = isinstance(error, wire.RefusedError)
+            refused = isinstance(error, RequestRefusedError)
             if len(prompts) == 1 or not (refused or may_be_the_prompts(error)):
                 return [error] * len(prompts)
         if not refused:
             return await isolate(prompts, send)
-        # A refusal is not repeated, so all that is repeated is the others' bad luck.
+        # Refusals are not retried, so only other failures of the halves are.
         return await isolate(prompts, lambda part: self._retry(lambda: send(part)))
 
     async def _retry(self, call: Callable[[], Awaitable[T]]) -> T:
         return await retrying(call, attempts=self._attempts, base=self._backoff, sleep=self._sleep)
 
     async def _post(self, body: dict[str, Any], parse: Callable[[dict[str, Any]], T]) -> T:
+        """What ``parse`` makes of a server's answer. When a server is unreachable, or is marked
+        unhealthy because of this answer, the next healthy one is asked at once."""
         if self.closed:
             raise permanent(EngineUnavailableError(f"{self._spec}: the engine is closed"))
         whole = {"model": self._served.name, **body}
-        return await self._transport.post("/v1/completions", whole, parse)
+        pool = self._pool()
+        others = len(self._urls) - 1
+        while True:
+            server, sent = await pool.acquire()
+            try:
+                response = await self._http.request("POST", server.url, "/v1/completions", whole)
+                answer = parse(_checked(response))
+            except EngineError as error:
+                _note_failure(pool, server, sent, error)
+                if server.unhealthy is None or not others or not pool.healthy:
+                    raise
+            else:
+                if _note_answer(pool, server, answer) or server.unhealthy is None:
+                    return answer
+                if not others or not pool.healthy:
+                    return answer
+            finally:
+                pool.release(server)
+            others -= 1
+
+    def _pool(self) -> ServerPool:
+        loop = asyncio.get_running_loop()
+        for old in [known for known in self._pools if known.is_closed()]:
+            del self._pools[old]
+        if loop not in self._pools:
+            self._pools[loop] = ServerPool(
+                self._urls, self._concurrency, self._revive, self._probe_after
+            )
+        return self._pools[loop]
+
+    async def aclose(self) -> None:
+        """Send no more, end the probes and close the connections."""
+        self.closed = True
+        if pool := self._pools.pop(asyncio.get_running_loop(), None):
+            await pool.aclose()
+        await self._http.close()
 
 
-__all__ = ["Requests", "Tokens"]
+def _checked(response: Response) -> dict[str, Any]:
+    """The JSON object of a response.
+
+    Raises:
+        EngineError: another status than 200, or no JSON object.
+    """
+    url, status = response.url, response.status
+    if status == 200:
+        answer = response.json_object()
+        if answer is None:
+            raise EngineResponseError(f"{url}: the answer is not a JSON object")
+        return answer
+    if status in (401, 403):
+        raise key_refused(url, status)
+    message = f"{url} answered HTTP {status}: {response.text}"
+    if is_retried(status):
+        raise response.retryable_error(message)
+    if status == 404:
+        hint = "is this a vLLM server? does it serve this model?"
+        raise permanent(EngineResponseError(message, hint=hint))
+    raise RequestRefusedError(message)
+
+
+def _note_answer(pool: ServerPool, server: Server, answer: object) -> bool:
+    """Whether all readings of an answer are distributions. One that is not counts as a failure
+    of the server; the next good one resets the count."""
+    well = True
+    for reading in answer if isinstance(answer, list) else [answer]:
+        if isinstance(reading, InvalidLogprobsError):
+            pool.failed(server, reading, unreachable=False)
+            well = False
+        else:
+            server.failures = 0
+    server.window.answered()
+    return well
+
+
+def _note_failure(pool: ServerPool, server: Server, sent: int, error: EngineError) -> None:
+    if isinstance(error, EngineTimeoutError) or (
+        isinstance(error, ServerStatusError) and error.busy
+    ):
+        server.window.overloaded(sent)
+    if error.retryable:
+        unreachable = isinstance(error.__cause__, aiohttp.ClientConnectorError)
+        pool.failed(server, error, unreachable=unreachable)
+    else:
+        server.failures = 0  # it answered: the request or the key is at fault

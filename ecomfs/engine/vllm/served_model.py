@@ -1,21 +1,26 @@
-"""What a vLLM server says of itself before the first prompt."""
+"""The model of a vLLM server: name, context, fingerprint, tokenizer."""
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ecomfs.engine.files import folder_digest
+from ecomfs.core import event_loop
+from ecomfs.core.http import HttpClient
+from ecomfs.core.retry import permanent
+from ecomfs.engine.files import folder_digest, hub_cache
 from ecomfs.engine.protocol import Tokenizer
-from ecomfs.engine.vllm.served_tokenizer import PROBE, RemoteTokenizer, ServerApi, served_tokenizer
-from ecomfs.errors import ConfigError, EngineResponseError, ModelError
+from ecomfs.errors import ConfigError, EngineResponseError, EngineUnavailableError, ModelError
 
-_CONTEXT = 2048  # tokens, of servers that do not tell
+_CONTEXT = 2048  # tokens, of servers that do not say
+_API_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +40,9 @@ class ServedModel:
     fingerprint: str
 
 
-def served_model(urls: Sequence[str], *, model: str | None, api_key: str | None) -> ServedModel:
-    """Ask the servers; see :class:`ecomfs.engine.vllm.http.VllmEngine` for the errors."""
-    apis = [ServerApi(url, api_key=api_key) for url in urls]
+def served_model(http: HttpClient, urls: Sequence[str], *, model: str | None) -> ServedModel:
+    """Ask the servers; see :class:`ecomfs.engine.vllm.engine.VllmEngine` for the errors."""
+    apis = [ServerApi(http, url) for url in urls]
     cards = [_card(api, model) for api in apis]
     if len({card["id"] for card in cards}) > 1:
         raise ModelError(
@@ -56,14 +61,14 @@ def served_model(urls: Sequence[str], *, model: str | None, api_key: str | None)
     return served
 
 
-def check_still_served(url: str, served: ServedModel, *, api_key: str | None) -> None:
-    """Whether the server at ``url``, which was gone, serves what it served.
+def check_still_served(http: HttpClient, url: str, served: ServedModel) -> None:
+    """Check that the server at ``url``, which was unhealthy, still serves the same.
 
     Raises:
         EngineUnavailableError: nothing answers yet.
         ModelError: it is another model now, another vLLM, or has a shorter context.
     """
-    api = ServerApi(url, api_key=api_key)
+    api = ServerApi(http, url)
     _require_same(api, _card(api, served.name), served)
 
 
@@ -116,3 +121,139 @@ def _fingerprint(api: ServerApi, model: str, root: str | None) -> str:
     else:
         content = hashlib.sha256(json.dumps([model, root]).encode()).hexdigest()
     return f"vllm-{content[:12]}-{version}"
+
+
+PROBE = "Review: très bien, 很好!  7/10\nLabel: positive"
+"""A text that tokenizers which differ would tokenize differently."""
+# What control tokens look like: <|im_start|>, <bos>, </s>, <start_of_turn>, [INST], <|eot_id|>
+_CONTROL = re.compile(r"<[^<>\s]{1,40}>|\[/?[A-Z_]{2,20}\]")
+
+
+class ServerApi:
+    """A model server's blocking calls: at the start, and for tokenizing."""
+
+    def __init__(self, http: HttpClient, url: str) -> None:
+        self.url = url
+        self._http = http
+
+    def call(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The JSON object that GET, or POST with a body, returns.
+
+        Raises:
+            EngineUnavailableError: nothing answers, or the key is refused.
+            EngineTimeoutError: no answer within half a minute.
+            EngineResponseError: another status, or no JSON object.
+        """
+        method = "GET" if body is None else "POST"
+        request = self._http.request(method, self.url, path, body, timeout=_API_SECONDS)
+        response = event_loop.run(request)
+        if response.status in (401, 403):
+            raise key_refused(self.url, response.status)
+        if response.status != 200:
+            raise EngineResponseError(
+                f"{self.url}{path} answered HTTP {response.status}",
+                hint="is this a vLLM server? its address has no path: http://host:8000",
+            )
+        answer = response.json_object()
+        if answer is None:
+            raise EngineResponseError(f"{self.url}{path}: the answer is not a JSON object")
+        return answer
+
+
+def key_refused(url: str, status: int) -> EngineUnavailableError:
+    """The error for a server that wants another API key; repeating would not help."""
+    return permanent(
+        EngineUnavailableError(
+            f"{url} refuses the API key (HTTP {status})", hint="set ECOMFS_VLLM_API_KEY"
+        )
+    )
+
+
+class RemoteTokenizer:
+    """Tokenizes through the server. Text that looks like a control token is cut after its first
+    character and tokenized in parts, because the server cannot be asked to read it as text."""
+
+    def __init__(self, api: ServerApi, model: str) -> None:
+        self._api = api
+        self._model = model
+        self._bos = tuple(self._ids("a", special=True)[: -len(self._ids("a")) or None])
+
+    @property
+    def bos(self) -> tuple[int, ...]:
+        """Token ids that the server puts before a text."""
+        return self._bos
+
+    def encode(self, text: str, *, bos: bool = False) -> list[int]:
+        ids = list(self._bos) if bos else []
+        start = 0
+        for match in _CONTROL.finditer(text):
+            cut = match.start() + 1
+            ids += self._ids(text[start:cut])
+            start = cut
+        return ids + (self._ids(text[start:]) if text[start:] else [])
+
+    def decode(self, ids: Sequence[int]) -> str:
+        body = {"model": self._model, "tokens": list(ids)}
+        return str(self._api.call("/detokenize", body)["prompt"])
+
+    def _ids(self, text: str, *, special: bool = False) -> list[int]:
+        body = {"model": self._model, "prompt": text, "add_special_tokens": special}
+        answer = self._api.call("/tokenize", body)
+        try:
+            return [int(i) for i in answer["tokens"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise EngineResponseError(f"{self._api.url}/tokenize gave no tokens") from error
+
+
+class FileTokenizer:
+    """A ``tokenizer.json``, through the ``tokenizers`` library.
+
+    Args:
+        file: the ``tokenizer.json``.
+        bos: token ids before a text.
+    """
+
+    def __init__(self, file: Path, bos: Sequence[int] = ()) -> None:
+        from tokenizers import Tokenizer as FastTokenizer
+
+        self._tokenizer = FastTokenizer.from_file(str(file))
+        # Control tokens in a text are then encoded as ordinary characters.
+        self._tokenizer.encode_special_tokens = True
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self._bos = list(bos)
+
+    def encode(self, text: str, *, bos: bool = False) -> list[int]:
+        return self.encode_all([text], bos=bos)[0]
+
+    def encode_all(self, texts: Sequence[str], *, bos: bool = False) -> list[list[int]]:
+        """See :meth:`ecomfs.engine.protocol.SupportsBatchEncoding.encode_all`: Python's lock is
+        taken once, and the texts are shared among the cores."""
+        # The fast call keeps no offsets: a quarter less time.
+        found = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [[*self._bos, *one.ids] if bos else one.ids for one in found]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))
+
+
+def served_tokenizer(api: ServerApi, *, model: str, root: str | None) -> Tokenizer:
+    """The tokenizer of ``model``: from its file if there is one here and the server agrees with
+    it, else remote."""
+    remote = RemoteTokenizer(api, model)
+    file = tokenizer_file(root) if root else None
+    if file is None or importlib.util.find_spec("tokenizers") is None:
+        return remote
+    local = FileTokenizer(file, remote.bos)
+    # A file of that name need not be the file the server reads.
+    return local if local.encode(PROBE) == remote.encode(PROBE) else remote
+
+
+def tokenizer_file(root: str) -> Path | None:
+    """``tokenizer.json`` of a model folder or of a hub id in the hub's cache, if it is here."""
+    direct = Path(root) / "tokenizer.json"
+    if direct.is_file():
+        return direct
+    folder = hub_cache() / f"models--{root.strip('/').replace('/', '--')}" / "snapshots"
+    found = sorted(folder.glob("*/tokenizer.json"), key=lambda f: f.stat().st_mtime)
+    return found[-1] if found else None

@@ -1,16 +1,17 @@
-"""What goes over the wire to vLLM, and what its answers mean (no input or output here)."""
+"""Request bodies for vLLM, and how its answers are read (no input or output here)."""
 
 from __future__ import annotations
 
+import asyncio
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ecomfs.core.retry import permanent
 from ecomfs.engine.logprobs import checked_choice, checked_list, fault
-from ecomfs.engine.protocol import Chosen, TopTokens
+from ecomfs.engine.protocol import ChosenAnswer, TopTokens
 from ecomfs.errors import EngineError, EngineResponseError
 from ecomfs.types import Generation, Question, Reading
 
@@ -24,10 +25,6 @@ another."""
 _TOO_OLD = "vLLM 0.15 or newer is needed: older ones ignore logprob_token_ids"
 
 
-class RefusedError(EngineError):
-    """The server refuses the request itself (HTTP 400, 413, 422): repeating would not help."""
-
-
 @dataclass(frozen=True, slots=True)
 class Part:
     """One request's share of the questions: codes (at most :data:`MAX_CODES`) after a suffix."""
@@ -36,7 +33,7 @@ class Part:
     codes: tuple[int, ...]
 
 
-class Look(NamedTuple):
+class PartAnswer(NamedTuple):
     """One prompt's answer to one :class:`Part`."""
 
     logprobs: dict[int, float]
@@ -44,7 +41,7 @@ class Look(NamedTuple):
 
 
 def parts_of(questions: Sequence[Question]) -> list[Part]:
-    """Questions with one suffix share their look; codes beyond the limit need more looks.
+    """Questions with one suffix share a pass; codes beyond the limit need more passes.
 
     >>> [len(p.codes) for p in parts_of([Question(tuple(range(200))), Question((1, 999))])]
     [128, 73]
@@ -82,16 +79,16 @@ def question_body(codes: tuple[int, ...]) -> dict[str, Any]:
     }
 
 
-def looks(
+def part_answers(
     answer: dict[str, Any], prompts: Sequence[Sequence[int]], codes: tuple[int, ...]
-) -> list[Look | EngineError]:
+) -> list[PartAnswer | EngineError]:
     """Log-probabilities of ``codes`` for every prompt of a request, or the error that they are no
     distribution.
 
     Raises:
         EngineResponseError: a choice or a code is missing, or the constraint was ignored.
     """
-    found: list[Look | EngineError] = []
+    found: list[PartAnswer | EngineError] = []
     allowed = set(codes)
     cached = _cached(answer)
     for choice in _choices(answer, len(prompts)):
@@ -111,24 +108,24 @@ def looks(
                 )
             )
         last = len(found) == len(prompts) - 1
-        found.append(look({code: top[code] for code in codes}, cached if last else 0))
+        found.append(part_answer({code: top[code] for code in codes}, cached if last else 0))
     return found
 
 
-def look(logprobs: dict[int, float], cached_tokens: int) -> Look | EngineError:
-    """A look, or the error that it is no part of a distribution."""
-    return fault(logprobs.values()) or Look(logprobs, cached_tokens)
+def part_answer(logprobs: dict[int, float], cached_tokens: int) -> PartAnswer | EngineError:
+    """An answer, or the error that it is no part of a distribution."""
+    return fault(logprobs.values()) or PartAnswer(logprobs, cached_tokens)
 
 
 def reading(
     prompt: Sequence[int],
-    looks: Sequence[Look | EngineError],
+    looks: Sequence[PartAnswer | EngineError],
     parts: Sequence[Part],
     questions: Sequence[Question],
 ) -> Reading | EngineError:
-    """One prompt's looks, one a part, put together in the order of the questions; the first
-    error, if there is one."""
-    if len(parts) == len(questions) == 1 and isinstance(only := looks[0], Look):
+    """Combine one prompt's answers, one per part, in the order of the questions; or the first
+    error."""
+    if len(parts) == len(questions) == 1 and isinstance(only := looks[0], PartAnswer):
         values = tuple(map(only.logprobs.__getitem__, questions[0].codes))
         return Reading((values,), len(prompt), min(len(prompt), only.cached_tokens))
     known: dict[tuple[int, ...], dict[int, float]] = {}
@@ -158,7 +155,7 @@ def texts(answer: dict[str, Any], prompts: Sequence[Sequence[int]]) -> list[Gene
 
 
 def choice_body(answers: Sequence[str], max_tokens: int, top: int) -> dict[str, Any]:
-    """The fields of a completion request whose text shall be one of ``answers``, with the
+    """Fields of a completion request whose text must be one of ``answers``, with the
     likeliest tokens in the place of each of its own (vLLM masks before it takes logarithms, so
     that they are shares among the allowed ones)."""
     return {
@@ -169,14 +166,16 @@ def choice_body(answers: Sequence[str], max_tokens: int, top: int) -> dict[str, 
     }
 
 
-def chosen(answer: dict[str, Any], prompts: Sequence[Sequence[int]]) -> list[Chosen | EngineError]:
+def chosen(
+    answer: dict[str, Any], prompts: Sequence[Sequence[int]]
+) -> list[ChosenAnswer | EngineError]:
     """The answers of a request, with what was likely in the place of their tokens where the
     server lists it."""
     cached = _cached(answer)
     last = len(prompts) - 1
     return [
         checked_choice(
-            Chosen(
+            ChosenAnswer(
                 str(choice.get("text", "")),
                 _steps(choice.get("logprobs")),
                 len(prompt),
@@ -287,3 +286,41 @@ def _cached(answer: dict[str, Any]) -> int:
     usage = answer.get("usage") or {}
     details = usage.get("prompt_tokens_details") or {}
     return int(details.get("cached_tokens") or 0)
+
+
+Ask = Callable[[Part, list[int]], Awaitable[Sequence[PartAnswer | EngineError]]]
+"""Given a part and the positions of the prompts that need it, one answer per prompt."""
+
+
+async def read_parts(
+    questions: Sequence[Sequence[Question]],
+    rows: Callable[[], Awaitable[Sequence[Sequence[int]]]],
+    ask: Ask,
+) -> list[Reading | EngineError]:
+    """Read prompts that have questions of their own, in few requests.
+
+    Prompts with questions at the same position share a request about all their codes, which costs
+    no computation: one pass gives the whole distribution anyway.
+
+    Args:
+        questions: of each prompt.
+        rows: gives the token ids of the prompts.
+        ask: puts one part to some of the prompts.
+    """
+    parts = parts_of([question for asked in questions for question in asked])
+    needs = parts_for(parts, questions)
+    looks: list[dict[int, PartAnswer | EngineError]] = [{} for _ in questions]
+
+    async def put(number: int) -> None:
+        places = [place for place, own in enumerate(needs) if number in own]
+        for place, look in zip(places, await ask(parts[number], places), strict=True):
+            looks[place][number] = look
+
+    # First right after the prompts, which are in the server's cache from then on.
+    for later in (False, True):
+        mine = [n for n, part in enumerate(parts) if bool(part.suffix) is later]
+        await asyncio.gather(*(put(number) for number in mine))
+    return [
+        reading(row, [*own.values()], [parts[number] for number in own], asked)
+        for row, own, asked in zip(await rows(), looks, questions, strict=True)
+    ]

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs.calibration import Blend, Calibration
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 from ecomfs.core.progress import LOADING, Progress, showing, silent
 from ecomfs.embed import Embedder, shared_embedder
 from ecomfs.engine.protocol import Engine
-from ecomfs.engine.shared import engine_again, shared_engine
+from ecomfs.engine.shared import reopen_engine, shared_engine
 from ecomfs.errors import InputError
 from ecomfs.estimators.answers import weighted_mean
 from ecomfs.estimators.base import Estimator, OpenedElsewhere
@@ -207,16 +207,20 @@ class MultiLabelClassifier(Estimator):
         version, examples, cells, given = as_labelled(X, y, card, self.fields)
         labels, sets = label_space(card, examples, cells)
         options = Options(
-            k=self.k, language=self.language, similarity=self.similarity,
-            rendering=self.rendering, budget=self.budget, seed=self.seed,
-        )  # fmt: skip
+            k=self.k,
+            language=self.language,
+            similarity=self.similarity,
+            rendering=self.rendering,
+            budget=self.budget,
+            seed=self.seed,
+        )
         kept = _Kept(card, examples, labels, sets, options, self.embedder, self.fusion)
         with showing(progress) as report:
             report(LOADING)
             reader = kept.reader(self._own_engine(), report)
         chosen = sample_queries(examples, self.calibration_size, self.seed)
         with showing(progress) as report:
-            reader, thresholds, notes = aio.run(
+            reader, thresholds, notes = event_loop.run(
                 fit_thresholds(reader, chosen, kept.by_id(), report)
             )
         with self._turn():
@@ -243,7 +247,7 @@ class MultiLabelClassifier(Estimator):
 
     def _own_engine(self) -> Engine:
         if isinstance(self.engine, OpenedElsewhere):
-            return engine_again(self.engine)
+            return reopen_engine(self.engine)
         return shared_engine(self.engine) if isinstance(self.engine, str) else self.engine
 
     def classify(
@@ -252,7 +256,7 @@ class MultiLabelClassifier(Estimator):
         ids: Sequence[str] | None = None,
     ) -> list[MultiLabelPrediction]:
         """One :class:`MultiLabelPrediction` a row, in order."""
-        return aio.run(self._classify(X, ids))
+        return event_loop.run(self._classify(X, ids))
 
     async def aclassify(
         self,
@@ -260,7 +264,7 @@ class MultiLabelClassifier(Estimator):
         ids: Sequence[str] | None = None,
     ) -> list[MultiLabelPrediction]:
         """:meth:`classify` for callers that have an event loop."""
-        return await aio.bridge(self._classify(X, ids))
+        return await event_loop.run_async(self._classify(X, ids))
 
     def predict(self, X: Rows) -> NDArray[Any]:  # noqa: N803
         """The labels of each row as a frozenset, shape (n,), dtype object; ``None`` for a row

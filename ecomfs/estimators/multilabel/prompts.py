@@ -113,11 +113,19 @@ def label_prompts(
     answers = tuple(label.word(language) for label in YES_NO.labels)
     return [
         LabelPrompts(
-            card, YES_NO, template, language, answers, rows,
-            labels=labels, words=words, sets=sets, asked=asked,
+            card,
+            YES_NO,
+            template,
+            language,
+            answers,
+            rows,
+            labels=labels,
+            words=words,
+            sets=sets,
+            asked=asked,
         )
         for asked in range(len(labels))
-    ]  # fmt: skip
+    ]
 
 
 __all__ = ["NO", "YES", "YES_NO", "LabelPrompts", "label_prompts", "label_template"]

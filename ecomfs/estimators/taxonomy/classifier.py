@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs.calibration import MINIMUM
-from ecomfs.core import aio
+from ecomfs.core import event_loop
 from ecomfs.core.progress import Progress, showing, within
 from ecomfs.embed import Embedder
 from ecomfs.engine.protocol import Engine
@@ -241,7 +241,7 @@ class TaxonomyClassifier(Estimator):
         ``stages`` are the distribution after level one (children by their shares in the pool) and
         after level two. A row that fails at either level fails: no part of it is guessed.
         """
-        return aio.run(self._classify(X, ids))
+        return event_loop.run(self._classify(X, ids))
 
     async def aclassify(
         self,
@@ -249,7 +249,7 @@ class TaxonomyClassifier(Estimator):
         ids: Sequence[str] | None = None,
     ) -> list[Prediction]:
         """:meth:`classify` for callers that have an event loop."""
-        return await aio.bridge(self._classify(X, ids))
+        return await event_loop.run_async(self._classify(X, ids))
 
     def predict(self, X: Rows) -> NDArray[Any]:  # noqa: N803
         """Whole labels, shape (n,); where a row is without an answer it has ``None``, and the

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ecomfs.core.json import plain
 from ecomfs.core.progress import MEASURING, READING, Progress, part, silent
 from ecomfs.embed import Embedder
 from ecomfs.engine.protocol import Engine
@@ -92,7 +93,8 @@ def identity(cell: Cell, data: Data, systems: Sequence[str], tools: Tools) -> di
     """Everything that decides the result of a cell, as plain values."""
     pool = data.examples(cell.shots, cell.seed)
     named = ("engine", "embedder", "template")  # identified by content, not by name
-    options = {k: _plain(v) for k, v in sorted(cell.options.items()) if k not in named}
+    chosen = {k: v for k, v in sorted(cell.options.items()) if k not in named}
+    options: dict[str, Any] = plain(chosen, fallback=_name)
     if isinstance(profile := cell.options.get("profile"), str | Path):
         options["profile"] = hash_file(profile).sha256[:16]
     return {
@@ -133,14 +135,11 @@ def _templates(cell: Cell, data: Data) -> dict[str, str]:
     return found
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
+def _name(value: Any) -> str:
+    """What an option without a plain form is called in a cell's identity."""
     if isinstance(value, Path):
         return str(value)
-    return getattr(value, "fingerprint", type(value).__name__)
+    return str(getattr(value, "fingerprint", type(value).__name__))
 
 
 def run_cell(
@@ -162,8 +161,11 @@ def run_cell(
     """
     pool = data.examples(cell.shots, cell.seed)
     chosen = {
-        **cell.options, "engine": tools.engine, "embedder": tools.embedder, "seed": cell.seed,
-    }  # fmt: skip
+        **cell.options,
+        "engine": tools.engine,
+        "embedder": tools.embedder,
+        "seed": cell.seed,
+    }
     clf = FewShotClassifier(task_of(cell.dataset), **chosen)
     started = time.monotonic()
     clf.fit(pool, progress=progress)
@@ -185,9 +187,10 @@ def run_cell(
         "pool_version": clf.pipeline_.pool_version,
         "k": clf.pipeline_.k,
         # With the defaults of the day, which the cell's identity does not hold.
-        "parameters": {
-            k: _plain(v) for k, v in clf.get_params().items() if k not in ("task", "fields")
-        },
+        "parameters": plain(
+            {k: v for k, v in clf.get_params().items() if k not in ("task", "fields")},
+            fallback=_name,
+        ),
     }
     return CellResult((*kept, *others), {**partial, **absent}, measured)
 

@@ -107,8 +107,11 @@ def _changed(
 
     for name, shots, variant in dict.fromkeys(key(new) for new, _ in pairs):
         mine = [pair for pair in pairs if key(pair[0]) == (name, shots, variant)]
-        causes = [c for new, old in mine for c in changes(old.results.manifest, new.identity,
-                                                          new.results.manifest.inputs)]  # fmt: skip
+        causes = [
+            c
+            for new, old in mine
+            for c in changes(old.results.manifest, new.identity, new.results.manifest.inputs)
+        ]
         news = [_system(new, system) for new, _ in mine]
         olds = [replace(_system(old, system), name=f"{system} (old)") for _, old in mine]
         note, found = "", {}

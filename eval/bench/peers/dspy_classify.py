@@ -40,10 +40,15 @@ def main() -> None:
     labels = sorted({row["label"] for row in pool})
     dspy.configure(
         lm=dspy.LM(
-            f"openai/{options.model}", api_base=options.url, api_key="none", cache=False,
-            temperature=0.0, max_tokens=40, num_retries=0,
+            f"openai/{options.model}",
+            api_base=options.url,
+            api_key="none",
+            cache=False,
+            temperature=0.0,
+            max_tokens=40,
+            num_retries=0,
         )
-    )  # fmt: skip
+    )
     question = dspy.Signature("text -> label", f"Answer with one of: {', '.join(labels)}.")
     few_shot = dspy.LabeledFewShot(k=options.k)
     program = few_shot.compile(dspy.Predict(question), trainset=examples)

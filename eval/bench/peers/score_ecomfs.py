@@ -9,7 +9,7 @@ from pathlib import Path
 from score_worker import Job
 
 from ecomfs.batch import score_table
-from ecomfs.engine.vllm.http import VllmEngine
+from ecomfs.engine.vllm.engine import VllmEngine
 from ecomfs.estimators import FewShotClassifier
 
 PER_REQUEST = 16
@@ -24,9 +24,14 @@ def classifier(job_url: str, model: str, in_flight: int, k: int, examples: list[
         concurrency=max(1, in_flight // PER_REQUEST),
     )
     made = FewShotClassifier(
-        "review_sentiment", engine, k=k, embedder="hashed", language="en", calibration_size=0,
+        "review_sentiment",
+        engine,
+        k=k,
+        embedder="hashed",
+        language="en",
+        calibration_size=0,
         similarity="text",
-    )  # fmt: skip
+    )
     return made.fit([text for text, _ in examples], [label for _, label in examples])
 
 

@@ -64,8 +64,11 @@ class Chat(Generator):
     def body(self, prompts: list[str]) -> dict[str, Any]:
         message = {"role": "user", "content": prompts[0]}
         return {
-            "model": self._job.model, "messages": [message], "temperature": 0, "max_tokens": 4,
-        }  # fmt: skip
+            "model": self._job.model,
+            "messages": [message],
+            "temperature": 0,
+            "max_tokens": 4,
+        }
 
     def read(self, answer: dict[str, Any]) -> list[str]:
         return [answer["choices"][0]["message"]["content"]]

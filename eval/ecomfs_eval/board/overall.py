@@ -71,11 +71,13 @@ def _overall(size: int | None, groups: Sequence[Group], metrics: Sequence[str]) 
     return Overall(
         size,
         len(groups),
-        {s: {m: _mean([g.averages[s][m].score.value for g in groups]) for m in metrics}
-         for s in systems},
+        {
+            s: {m: _mean([g.averages[s][m].score.value for g in groups]) for m in metrics}
+            for s in systems
+        },
         {s: {m: tally([g.differences[s][m] for g in groups]) for m in metrics} for s in parts},
         {m: tally([d[m] for d in best]) for m in metrics},
-    )  # fmt: skip
+    )
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -56,8 +56,9 @@ def complete(systems: Sequence[Predictions]) -> tuple[tuple[Predictions, ...], E
     >>> a.ids, out.ids, out.by
     (('1',), ('2',), {'A': 0, 'B': 1})
     """
-    failed = {s.name: [i for i, t in zip(s.ids, s.status, strict=True) if t == "failed"]
-              for s in systems}  # fmt: skip
+    failed = {
+        s.name: [i for i, t in zip(s.ids, s.status, strict=True) if t == "failed"] for s in systems
+    }
     out = frozenset(id_ for ids in failed.values() for id_ in ids)
     rows = len(systems[0]) if systems else 0
     excluded = Excluded(
@@ -69,9 +70,13 @@ def complete(systems: Sequence[Predictions]) -> tuple[tuple[Predictions, ...], E
         return tuple(systems), excluded
     if rows and all(i in out for i in systems[0].ids):
         first = next(
-            (s.extra["error"][s.ids.index(ids[0])] for s in systems
-             if (ids := failed[s.name]) and "error" in s.extra), "",
-        )  # fmt: skip
+            (
+                s.extra["error"][s.ids.index(ids[0])]
+                for s in systems
+                if (ids := failed[s.name]) and "error" in s.extra
+            ),
+            "",
+        )
         raise EmptyDataError(
             f"no row is left to compare: {excluded.text()}; {some(excluded.ids, 3)}",
             hint=first or "see what the rows failed of",

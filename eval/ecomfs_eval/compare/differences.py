@@ -123,9 +123,15 @@ def point(
     reasons = {s.reason: p.name for s, p in ((left, a), (right, b)) if s.value is None}
     note = "; ".join(f"{name}: {reason}" for reason, name in reasons.items())
     return Difference(
-        metric.name, metric.title, metric.unit, metric.higher_is_better, left, right, delta,
+        metric.name,
+        metric.title,
+        metric.unit,
+        metric.higher_is_better,
+        left,
+        right,
+        delta,
         note=note,
-    )  # fmt: skip
+    )
 
 
 def _bootstrapped(

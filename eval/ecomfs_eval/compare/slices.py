@@ -96,9 +96,12 @@ def too_few(n: int, min_rows: int) -> str:
 
 
 def _point(
-    slicing: str, value: str, mask: np.ndarray[tuple[int], np.dtype[np.bool_]],
-    x: FloatArray, y: FloatArray,
-) -> SliceDifference:  # fmt: skip
+    slicing: str,
+    value: str,
+    mask: np.ndarray[tuple[int], np.dtype[np.bool_]],
+    x: FloatArray,
+    y: FloatArray,
+) -> SliceDifference:
     a, b = float(x[mask].mean()), float(y[mask].mean())
     return SliceDifference(slicing, value, int(mask.sum()), a, b, b - a)
 

@@ -144,9 +144,8 @@ def design(c: Comparison, words: Words) -> list[str]:
         )
     if s is not None:
         found.append(
-            words("sequential", rows=f"{s.rows:,}", level=f"{100 * s.level:g}",
-                  p=p_text(s.p_value))
-        )  # fmt: skip
+            words("sequential", rows=f"{s.rows:,}", level=f"{100 * s.level:g}", p=p_text(s.p_value))
+        )
     elif c.minimum_effect is not None:
         key = "effect_note" if m is not None else "effect_note_unpaired"
         found.append(words(key, effect=f"{100 * c.minimum_effect:.1f}"))

@@ -1,4 +1,4 @@
-"""The actors of a run on Ray: who is free, who answered, who died and is replaced."""
+"""The actors of a run on Ray: assigns partitions, and replaces actors that died."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from ecomfs.batch.runner import Tally
 from ecomfs.errors import ConfigError, EcomfsError, EngineUnavailableError
 
 IN_FLIGHT = 2
-"""Partitions an actor has at a time: it begins the next while it ends one."""
+"""Partitions in flight per actor: the next is there when one is done."""
 _DEATHS = 3
 _PATIENCE_SECONDS = 30.0
 
 
 @dataclass(slots=True)
 class Partition:
-    """Rows that one actor answers.
+    """Rows that one actor classifies.
 
     Attributes:
-        deaths: of actors that were answering it.
+        deaths: actors that died while they had it.
     """
 
     block: RowBlock
@@ -38,34 +38,34 @@ class Partition:
 
 
 @dataclass(slots=True, eq=False)
-class _Seat:
-    """A place for an actor; when one dies, another takes it.
+class _Slot:
+    """One actor at a time: when it dies, another replaces it.
 
     Attributes:
-        flying: what it was asked and has not answered; its own start has ``None``.
-        told: what the actor did so far, by its own count.
-        unborn: actors that died here before they were ready.
+        in_flight: calls that are not answered; ``None`` for its own start.
+        stats: the actor's totals, by its own count.
+        failed_starts: consecutive actors that died before they were ready.
     """
 
     actor: Any = None
-    flying: dict[Any, Partition | None] = field(default_factory=dict)
+    in_flight: dict[Any, Partition | None] = field(default_factory=dict)
     ready: bool = False
-    told: Tally = field(default_factory=Tally)
-    unborn: int = 0
+    stats: Tally = field(default_factory=Tally)
+    failed_starts: int = 0
 
 
-class Crew:
-    """Actors on a cluster that is joined.
+class ActorPool:
+    """The actors of a connected cluster.
 
     Args:
         ray: the module.
         build, folder: see :class:`ecomfs.batch.ray.actor.Scorer`.
-        actors: how many; default: one a GPU, or without GPUs one a machine.
+        actors: how many; default: one per GPU, or without GPUs one per machine.
         gpus: GPUs of an actor; default: one where the cluster has any.
-        on_event: called with what a person should know.
+        on_event: called with a line for the user.
 
     Attributes:
-        facts: what the first actor that got ready says of its pipeline.
+        facts: about the pipeline of the first actor that was ready.
     """
 
     facts: Facts | None = None
@@ -81,95 +81,94 @@ class Crew:
         on_event: Callable[[str], None],
     ) -> None:
         self._ray = ray
-        self._told: list[Tally] = []  # by actors that are dead
-        self._say = on_event
+        self._past_stats: list[Tally] = []  # by actors that are dead
+        self._report = on_event
         actors, options = _resources(ray, actors, gpus)
         remote: Any = ray.remote(Scorer)
         self._make: Callable[[], Any] = lambda: remote.options(**options).remote(build, str(folder))
-        self._seats = [_Seat() for _ in range(actors)]
-        for seat in self._seats:
-            self._fill(seat)
+        self._slots = [_Slot() for _ in range(actors)]
+        for slot in self._slots:
+            self._start_actor(slot)
 
     def wait_for_one(self) -> Facts:
-        """Until the first actor is ready.
+        """Wait for the first actor.
 
         Raises:
-            EcomfsError: it cannot get ready.
+            EcomfsError: it cannot start.
         """
-        waited = False
+        self.poll(_PATIENCE_SECONDS)
+        if self.facts is None:
+            free = self._ray.available_resources()
+            shown = ", ".join(f"{free.get(k, 0):g} {k}" for k in ("CPU", "GPU"))
+            self._report(f"waiting for the first actor to load its model; free: {shown}")
         while self.facts is None:
-            if not self.turn(_PATIENCE_SECONDS if not waited else None) and self.facts is None:
-                if not waited:
-                    free = self._ray.available_resources()
-                    shown = ", ".join(f"{free.get(k, 0):g} {k}" for k in ("CPU", "GPU"))
-                    self._say(f"waiting for the first actor to load its model; free: {shown}")
-                waited = True
+            self.poll(None)
         return self.facts
 
-    def hand_out(self, partition: Callable[[], Partition | None], arguments: Sequence[Any]) -> bool:
-        """Give partitions to those who have less than they can; whether there were enough."""
+    def assign(self, partition: Callable[[], Partition | None], arguments: Sequence[Any]) -> bool:
+        """Assign partitions to actors with room; ``False`` when the partitions ran out."""
         while True:
-            ready = [s for s in self._seats if s.ready and len(s.flying) < IN_FLIGHT]
+            ready = [s for s in self._slots if s.ready and len(s.in_flight) < IN_FLIGHT]
             if not ready:
                 return True
-            seat = min(ready, key=lambda s: len(s.flying))
+            slot = min(ready, key=lambda s: len(s.in_flight))
             part = partition()
             if part is None:
                 return False
-            seat.flying[seat.actor.answer.remote(part.block.asked, *arguments)] = part
+            slot.in_flight[slot.actor.answer.remote(part.block.asked, *arguments)] = part
 
     @property
     def busy(self) -> bool:
-        """Somebody is answering."""
-        return any(part for seat in self._seats for part in seat.flying.values())
+        """Whether any partition is in flight."""
+        return any(part for slot in self._slots for part in slot.in_flight.values())
 
     @property
-    def told(self) -> list[Tally]:
-        """What each actor did so far, also those that died."""
-        return [*self._told, *(seat.told for seat in self._seats)]
+    def stats(self) -> list[Tally]:
+        """Totals of each actor, also of those that died."""
+        return [*self._past_stats, *(slot.stats for slot in self._slots)]
 
-    def turn(self, seconds: float | None) -> list[tuple[Partition, Done | None]]:
-        """Wait for news: partitions that are answered, and those (``None``) whose actor died.
+    def poll(self, seconds: float | None) -> list[tuple[Partition, Done | None]]:
+        """Wait; returns partitions with their results, or ``None`` where the actor died.
 
         Raises:
             EcomfsError: of an actor's start or engine.
             EngineUnavailableError: actors die again and again.
         """
-        owners = {ref: seat for seat in self._seats for ref in seat.flying}
+        owners = {ref: slot for slot in self._slots for ref in slot.in_flight}
         refs, _ = self._ray.wait(list(owners), num_returns=1, timeout=seconds)
         news: list[tuple[Partition, Done | None]] = []
         for ref in refs:
-            seat = owners[ref]
+            slot = owners[ref]
             try:
                 found = self._get(ref)
             except _deaths(self._ray) as death:
-                news += [(part, None) for part in self._replace(seat, death)]
+                news += [(part, None) for part in self._replace(slot, death)]
                 continue
-            part = seat.flying.pop(ref)
+            part = slot.in_flight.pop(ref)
             if part is None:
-                self._join(seat, found)
+                self._mark_ready(slot, found)
             else:
-                seat.told = found[1]
+                slot.stats = found[1]
                 news.append((part, found))
         return news
 
     def call(self, function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
-        """See :meth:`ecomfs.batch.ray.actor.Scorer.call`; by an actor that is ready."""
-        seat = next(seat for seat in self._seats if seat.ready)
-        return self._get(seat.actor.call.remote(function, *arguments))
+        """See :meth:`ecomfs.batch.ray.actor.Scorer.call`; on any ready actor."""
+        slot = next(slot for slot in self._slots if slot.ready)
+        return self._get(slot.actor.call.remote(function, *arguments))
 
-    def dismiss(self) -> None:
-        """End all actors, whatever they are at."""
-        for seat in self._seats:
-            with suppress(Exception):  # it is dead, or the cluster is gone
-                self._ray.kill(seat.actor)
+    def close(self) -> None:
+        """Kill all actors."""
+        for slot in self._slots:
+            with suppress(Exception):  # it is dead, or the cluster has ended
+                self._ray.kill(slot.actor)
 
-    def _fill(self, seat: _Seat) -> None:
-        seat.actor = self._make()
-        seat.ready, seat.told = False, Tally()
-        seat.flying = {seat.actor.start.remote(): None}
+    def _start_actor(self, slot: _Slot) -> None:
+        slot.actor = self._make()
+        slot.ready, slot.stats = False, Tally()
+        slot.in_flight = {slot.actor.start.remote(): None}
 
-    def _join(self, seat: _Seat, facts: Facts) -> None:
+    def _mark_ready(self, slot: _Slot, facts: Facts) -> None:
         if facts.version != (here := version("ecomfs")):
             raise ConfigError(
                 f"{facts.node} has ecomfs {facts.version}, here it is {here}",
@@ -183,32 +182,31 @@ class Crew:
                 f"{self.facts.node} and {facts.node}",
                 hint="give all machines the same files; ecomfs fit and --profile fix the rest",
             )
-        seat.ready, seat.unborn = True, 0
+        slot.ready, slot.failed_starts = True, 0
 
-    def _replace(self, seat: _Seat, death: Exception) -> list[Partition]:
-        """A new actor in place of a dead one; gives what that one was answering."""
-        lost = [part for part in seat.flying.values() if part is not None]
-        if not seat.ready:
-            seat.unborn += 1
-            if seat.unborn >= _DEATHS:
+    def _replace(self, slot: _Slot, death: Exception) -> list[Partition]:
+        """Start a new actor for a dead one; returns the partitions to assign again."""
+        lost = [part for part in slot.in_flight.values() if part is not None]
+        if not slot.ready:
+            slot.failed_starts += 1
+            if slot.failed_starts >= _DEATHS:
                 raise EngineUnavailableError(
-                    f"{_DEATHS} actors died one after the other before they were ready: "
-                    f"{_reason(death)}",
-                    hint="a model that does not fit into memory looks like this",
+                    f"{_DEATHS} actors in a row died before they were ready: {_reason(death)}",
+                    hint="the model may not fit into memory",
                 ) from death
         for part in lost:
             part.deaths += 1
             if part.deaths >= _DEATHS:
                 raise EngineUnavailableError(
                     f"{_DEATHS} actors died while they answered {part}: {_reason(death)}",
-                    hint="smaller --partition-rows and fewer actors a machine need less memory",
+                    hint="smaller --partition-rows and fewer actors per machine need less memory",
                 ) from death
-        with suppress(Exception):  # it may only be out of reach: two must not answer
-            self._ray.kill(seat.actor)
-        what = f"{len(lost)} partitions are asked again" if lost else "it had nothing to answer"
-        self._say(f"an actor died and is replaced; {what} ({_reason(death)})")
-        self._told.append(seat.told)
-        self._fill(seat)
+        with suppress(Exception):  # it may only be unreachable: two must not answer
+            self._ray.kill(slot.actor)
+        what = f"{len(lost)} partitions are repeated" if lost else "no rows are repeated"
+        self._report(f"an actor died and is replaced; {what} ({_reason(death)})")
+        self._past_stats.append(slot.stats)
+        self._start_actor(slot)
         return lost
 
     def _get(self, ref: Any) -> Any:
@@ -221,19 +219,19 @@ class Crew:
 
 
 def _deaths(ray: Any) -> tuple[type[Exception], ...]:
-    """What a call of a dead actor, or an answer on a lost machine, raises."""
+    """Exceptions of calls to dead actors and lost machines."""
     errors = ray.exceptions
     return (errors.RayActorError, errors.ObjectLostError, errors.NodeDiedError)
 
 
 def _reason(death: Exception) -> str:
     lines = [line.strip() for line in str(death).splitlines() if line.strip()]
-    told = [line for line in lines if "death" in line.casefold() or "exit" in line.casefold()]
-    return (told or lines or [type(death).__name__])[-1][:200]
+    named = [line for line in lines if "death" in line.casefold() or "exit" in line.casefold()]
+    return (named or lines or [type(death).__name__])[-1][:200]
 
 
 def _resources(ray: Any, actors: int | None, gpus: float | None) -> tuple[int, dict[str, Any]]:
-    """How many actors, and what each one gets.
+    """Number of actors, and the resources of each.
 
     Raises:
         ConfigError: no machine has that much.
@@ -246,13 +244,13 @@ def _resources(ray: Any, actors: int | None, gpus: float | None) -> tuple[int, d
         raise ConfigError(f"no machine of the cluster has {gpus:g} GPUs", hint=f"{total:g} in all")
     if actors is None:
         actors = max(1, int(total // gpus)) if gpus else len(machines)
-    # Ray tells numeric libraries to use as many threads as an actor has CPUs.
+    # Ray limits numeric libraries to as many threads as an actor has CPUs.
     per_machine = -(-actors // len(machines))
     cpus = min(machine.get("CPU", 1) for machine in machines)
     return actors, {
         "num_cpus": max(1, int(cpus // per_machine)) if not gpus else 1,
         "num_gpus": gpus,
-        "max_restarts": 0,  # replaced by us, who know what it was answering
+        "max_restarts": 0,  # the pool replaces it and repeats its partitions
         "max_concurrency": IN_FLIGHT + 1,
         "scheduling_strategy": "SPREAD",
     }

@@ -12,28 +12,41 @@ from ecomfs.errors import ConfigError, InputError, OutputError
 from ecomfs.estimators import FewShotClassifier
 from ecomfs.pipeline import Pipeline
 from ecomfs.serve import schemas
-from ecomfs.serve.service import Answer, Service
+from ecomfs.serve.service import Served, Service
 
 _log = logging.getLogger(__name__)
 
 
-class Arms:
+class SplitService:
     """Several fitted classifiers of one task behind one service.
 
     A row's variant is drawn by a hash of its id, so it is the same at every request and after
-    every restart. What was answered is logged before the answer goes out; a log that cannot be
-    written does not stop the service, but is counted and told by ``GET /healthz``.
+    every restart. Predictions are logged before they are returned; a log that cannot be
+    written does not stop the service; ``GET /healthz`` counts the lost predictions.
 
-    Args:
-        classifiers: variant → fitted classifier; the first is the one in use.
-        split: weights and seed; the same variants.
-        log: where assignments and predictions go.
-        sources: variant → what it is, in words, for the log.
+    Parameters
+    ----------
+    classifiers : mapping of str to FewShotClassifier
+        Variant → fitted classifier; the first is the one in use.
+    split : ecomfs.ab.Split
+        Weights and seed; the same variants.
+    log : ecomfs.ab.TrafficLog
+        Where assignments and predictions go.
+    sources : mapping of str to str, optional
+        Variant → its description, for the log.
 
-    Raises:
-        ConfigError: fewer than two variants, a classifier that is not fitted, or variants that
-            differ in task or labels.
-        OutputError: the log cannot be written.
+    Raises
+    ------
+    ConfigError
+        Fewer than two variants, a classifier that is not fitted, or variants that differ in task
+        or labels.
+    OutputError
+        The log cannot be written.
+
+    Examples
+    --------
+    >>> service = SplitService({"A": one, "B": two}, split, log)         # doctest: +SKIP
+    >>> app = create_app(service)                                        # doctest: +SKIP
     """
 
     def __init__(
@@ -93,12 +106,12 @@ class Arms:
             service.refresh()
         return self.pipeline
 
-    async def classify(self, rows: Sequence[Any], ids: Sequence[str] | None) -> list[Answer]:
-        """One answer a row, in order, each by the variant of its id; all are logged.
+    async def classify(self, rows: Sequence[Any], ids: Sequence[str] | None) -> list[Served]:
+        """One answer per row, in order, each by the variant of its id; all are logged.
 
         Raises:
             InputError: no ids; or the rows are not rows of this task.
-            EngineError: a variant's engine is gone; nothing of the request is logged.
+            EngineError: a variant's engine is unavailable; nothing of the request is logged.
         """
         if ids is None:
             raise InputError(
@@ -120,7 +133,7 @@ class Arms:
             self.unlogged += len(entries)
         return answers
 
-    async def explain(self, rows: Sequence[Any], ids: Sequence[str]) -> list[Answer]:
+    async def explain(self, rows: Sequence[Any], ids: Sequence[str]) -> list[Served]:
         """As :meth:`classify`, but nothing is logged."""
         first = next(iter(self._services.values()))
         values = first.rows(rows)
@@ -133,10 +146,10 @@ class Arms:
                 for name, at in mine.items()
             )
         )
-        answers: dict[int, Answer] = {}
+        answers: dict[int, Served] = {}
         for (name, at), explanations in zip(mine.items(), found, strict=True):
             for i, explanation in zip(at, explanations, strict=True):
-                answers[i] = Answer(explanation, name)
+                answers[i] = Served(explanation, name)
         return [answers[i] for i in range(len(ids))]
 
     @property
@@ -145,7 +158,7 @@ class Arms:
         return next((s.engine_error for s in self._services.values() if s.engine_error), "")
 
     def variants(self) -> list[schemas.VariantOut]:
-        """What ``GET /healthz`` tells of them."""
+        """The variants as in ``GET /healthz``."""
         shares = self._split.shares
         return [
             schemas.VariantOut(

@@ -15,7 +15,7 @@ from scripted import ScriptedEngine, classifier
 from ecomfs.batch import pipeline_identity
 from ecomfs.batch.input import PendingRow
 from ecomfs.batch.journal import row_key, unpack
-from ecomfs.batch.ray.actor import Desk, Scorer
+from ecomfs.batch.ray.actor import PartitionQueue, Scorer
 from ecomfs.batch.ray.cluster import cluster
 from ecomfs.batch.ray.runner import RayScorer
 from ecomfs.errors import ConfigError, EngineUnavailableError
@@ -71,11 +71,11 @@ def test_an_engine_that_is_gone_ends_what_waits_and_what_comes() -> None:
                 scorer.answer(partition(first, [f"row {i}" for i in range(20)]), 8, False)
 
 
-def test_a_closed_desk_gives_up_what_waits_and_leaves_no_runner() -> None:
-    desk = Desk.of(build(ScriptedEngine()), 8, False)
-    desk.close()
+def test_a_closed_queue_gives_up_what_waits_and_leaves_no_runner() -> None:
+    queue = PartitionQueue.of(build(ScriptedEngine()), 8, False)
+    queue.close()
     with pytest.raises(RuntimeError, match="ended"):
-        desk.put(partition(0, ["a row"])).result()
+        queue.put(partition(0, ["a row"])).result()
     with started(ScriptedEngine()) as scorer:
         scorer.answer(partition(0, ["a row"]), 8, False)
     assert not [thread for thread in threading.enumerate() if "ecomfs-rows" in thread.name]

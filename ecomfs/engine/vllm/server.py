@@ -1,13 +1,9 @@
-"""Starting a vLLM server of one's own: loopback only, the right flags, ready when it returns.
-
-vLLM lives best in an environment of its own; ``python`` (or ``$ECOMFS_VLLM_PYTHON``) names that
-environment's interpreter.
-"""
+"""Start a vLLM server: its command, flags and environment, on loopback, ready when it returns."""
 
 from __future__ import annotations
 
 import atexit
-import http.client
+import json
 import os
 import signal
 import socket
@@ -15,16 +11,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
 
-from ecomfs.engine.files import cache_dir
-from ecomfs.engine.launch import Runtime, environment, flags, inspect, servable
-from ecomfs.errors import EngineTimeoutError, EngineUnavailableError
+from ecomfs.core.cache import cache_folder
+from ecomfs.engine.factory import get_now
+from ecomfs.engine.models import huggingface_source
+from ecomfs.errors import (
+    ConfigError,
+    EngineTimeoutError,
+    EngineUnavailableError,
+)
 
-Progress = Callable[[str, float], None]
-"""Called while waiting: what the server says last, and seconds since the start."""
+StartProgress = Callable[[str, float], None]
+"""Called while waiting, with the last line of the log and the seconds since the start."""
 
 _LAST_LINES = 15
 _ENDING = 2.0  # seconds; killed processes give back memory and ports a moment later
@@ -41,7 +43,7 @@ def start_vllm(
     served_name: str | None = None,
     arguments: Sequence[str] = (),
     timeout: float = 900.0,
-    progress: Progress | None = None,
+    progress: StartProgress | None = None,
 ) -> VllmServer:
     """Start vLLM and wait until it is ready.
 
@@ -62,10 +64,11 @@ def start_vllm(
 
     Raises:
         ModelError, MissingFileError: ``model`` is not a model.
-        EngineUnavailableError: vLLM is not installed there, or died; its last words are told.
+        EngineUnavailableError: vLLM is not installed there, or died (the end of its
+            log is in the message).
         EngineTimeoutError: not ready in time (the server is stopped then).
     """
-    folder = servable(model)
+    folder = huggingface_source(model)
     interpreter = str(python or os.environ.get("ECOMFS_VLLM_PYTHON") or sys.executable)
     runtime = inspect(interpreter, device)
     port = port or _free_port()
@@ -74,7 +77,7 @@ def start_vllm(
         *flags(runtime, folder, port=port, name=served_name or _name(folder), context=context),
         *arguments,
     ]
-    log = cache_dir() / "logs" / f"vllm-{port}.log"
+    log = cache_folder() / "logs" / f"vllm-{port}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -127,7 +130,7 @@ class VllmServer:
 
     Attributes:
         url: where it answers, ``http://127.0.0.1:<port>``.
-        log: the file with all it says.
+        log: the file with its output.
         runtime: what it runs on.
     """
 
@@ -145,10 +148,10 @@ class VllmServer:
         """Process id, which is its group's id too."""
         return self._process.pid
 
-    def wait_ready(self, timeout: float, progress: Progress | None = None) -> None:
+    def wait_ready(self, timeout: float, progress: StartProgress | None = None) -> None:
         """Return when ``/health`` answers; see :func:`start_vllm` for the errors."""
         started = time.monotonic()
-        while not _healthy(self.url):
+        while get_now(self.url, "/health", seconds=5.0) is None:
             seconds = time.monotonic() - started
             if self._process.poll() is not None:
                 raise EngineUnavailableError(
@@ -225,12 +228,154 @@ def _free_port() -> int:
         return port
 
 
-def _healthy(url: str) -> bool:
-    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=5)
+_CPU_CONTEXT = 4096
+
+# Runs in the other environment. It reads metadata and looks for a GPU through torch: importing vllm
+# takes half a minute.
+_INSPECT = """
+import importlib.metadata as m, importlib.util as u, json, sys
+from pathlib import Path
+def version(name):
+    try: return m.version(name)
+    except m.PackageNotFoundError: return None
+gpu = False
+if u.find_spec("torch"):
+    import torch
+    gpu = bool(torch.cuda.is_available())
+omp = [str(p) for p in (Path(sys.prefix) / "lib").glob("libiomp5.so")]
+print(json.dumps({"vllm": version("vllm"), "importable": u.find_spec("vllm") is not None,
+                  "gpu": gpu, "omp": omp[0] if omp else ""}))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """A vLLM installation.
+
+    Attributes:
+        python: its interpreter.
+        gpu: whether it runs on a GPU.
+        packaged: the distribution is called ``vllm``; builds of another name cannot run
+            ``vllm serve`` and are started through the server's module.
+        omp: Intel's OpenMP library of the environment; empty if there is none.
+    """
+
+    python: str
+    gpu: bool
+    packaged: bool
+    omp: str = ""
+
+    @property
+    def command(self) -> list[str]:
+        """The command up to its flags."""
+        if self.packaged:
+            return [self.python, "-m", "vllm.entrypoints.cli.main", "serve"]
+        return [self.python, "-m", "vllm.entrypoints.openai.api_server"]
+
+
+def inspect(python: str, device: str = "auto") -> Runtime:
+    """What can run in the environment of ``python``.
+
+    Raises:
+        ConfigError: no such device, or ``gpu`` where there is none.
+        EngineUnavailableError: the interpreter does not run, or vLLM is not installed there.
+    """
+    if device not in ("auto", "gpu", "cpu"):
+        raise ConfigError(f"device {device!r}", hint="one of: auto, gpu, cpu")
+    hint = "pip install 'ecomfs[vllm]', or set ECOMFS_VLLM_PYTHON to its environment's python"
     try:
-        connection.request("GET", "/health")
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
+        output = subprocess.run(
+            [python, "-c", _INSPECT], capture_output=True, text=True, timeout=120, check=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        raise EngineUnavailableError(f"{python} does not run: {error}", hint=hint) from error
+    found = json.loads(output.splitlines()[-1])
+    if not found["importable"]:
+        raise EngineUnavailableError(f"vLLM is not installed for {python}", hint=hint)
+    if device == "gpu" and not found["gpu"]:
+        raise ConfigError("no GPU is visible to vLLM's environment", hint="--device cpu")
+    gpu = found["gpu"] if device == "auto" else device == "gpu"
+    return Runtime(python, gpu=gpu, packaged=found["vllm"] is not None, omp=found["omp"])
+
+
+def flags(
+    runtime: Runtime, folder: str, *, port: int, name: str, context: int | None
+) -> Sequence[str]:
+    """vLLM's flags. Loopback; log-probabilities before any mask; greedy means greedy (no
+    repetition penalty from the model's ``generation_config``); cached tokens are reported."""
+    length = context if context is not None else _context(runtime, folder)
+    return [
+        *(["--model"] if not runtime.packaged else []),
+        folder,
+        *("--served-model-name", name),
+        *("--host", "127.0.0.1"),
+        *("--port", str(port)),
+        *("--generation-config", "vllm"),
+        *("--logprobs-mode", "raw_logprobs"),
+        "--enable-prefix-caching",
+        "--enable-prompt-tokens-details",
+        *(("--max-model-len", str(length)) if length else ()),
+        # bfloat16 is eight times slower on CPUs without AVX-512, compiling costs minutes, and
+        # the default key/value block of 128 tokens is longer than most fixed prefixes.
+        *(() if runtime.gpu else ("--dtype", "float32", "--enforce-eager", "--block-size", "32")),
+    ]
+
+
+def environment(runtime: Runtime, folder: str, *, kv_cache_gib: int) -> dict[str, str]:
+    """The environment of the server: this one's, telemetry off, and CPU settings."""
+    variables = {**os.environ, **private(folder)}
+    if not runtime.gpu:
+        variables |= cpu_settings(kv_cache_gib)
+        if runtime.omp:
+            loaded = [runtime.omp, os.environ.get("LD_PRELOAD", "")]
+            variables["LD_PRELOAD"] = ":".join(part for part in loaded if part)
+    return variables
+
+
+def private(folder: str) -> dict[str, str]:
+    """Environment variables that keep vLLM from calling home, and from the model hub when the
+    model is here."""
+    variables = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+    if Path(folder).is_dir():
+        variables["HF_HUB_OFFLINE"] = "1"
+    return variables
+
+
+def cpu_settings(kv_cache_gib: int) -> dict[str, str]:
+    """Environment variables of vLLM on CPU: all cores (the default binds one), and the cache."""
+    return {
+        "VLLM_CPU_OMP_THREADS_BIND": cpu_ranges(_usable_cpus()),
+        "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
+        "VLLM_CPU_KVCACHE_SPACE": str(kv_cache_gib),
+    }
+
+
+def cpu_ranges(cpus: Sequence[int]) -> str:
+    """CPU numbers as the kernel writes them.
+
+    >>> cpu_ranges([0, 1, 2, 5])
+    '0-2,5'
+    """
+    ranges: list[list[int]] = []
+    for cpu in sorted(cpus):
+        if ranges and cpu == ranges[-1][1] + 1:
+            ranges[-1][1] = cpu
+        else:
+            ranges.append([cpu, cpu])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges)
+
+
+def _context(runtime: Runtime, folder: str) -> int | None:
+    if runtime.gpu:
+        return None
+    config = Path(folder) / "config.json"
+    if not config.is_file():
+        return None
+    trained = json.loads(config.read_text(encoding="utf-8")).get("max_position_embeddings")
+    return min(_CPU_CONTEXT, int(trained)) if trained else _CPU_CONTEXT
+
+
+def _usable_cpus() -> list[int]:
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from ecomfs.core.cache import cache_folder
 from ecomfs.engine import files
-from ecomfs.engine.files import cache_dir, folder_digest, hub_cache, replacing, sha256_cached
+from ecomfs.engine.files import folder_digest, hub_cache, replacing, sha256_cached
 
 
 @pytest.fixture(autouse=True)
@@ -21,10 +22,10 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_cache_is_the_users_unless_named(
     own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert cache_dir() == own_cache
+    assert cache_folder() == own_cache
     monkeypatch.delenv("ECOMFS_CACHE")
-    assert cache_dir().name == "ecomfs"
-    assert cache_dir().is_absolute()
+    assert cache_folder().name == "ecomfs"
+    assert cache_folder().is_absolute()
 
 
 def test_the_hubs_cache_follows_its_own_variables(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,9 +60,9 @@ def test_a_touched_file_of_equal_size_is_read_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"a": 1}', "\xff"])
-def test_a_broken_ledger_is_only_slower(own_cache: Path, tmp_path: Path, content: str) -> None:
+def test_a_broken_cache_is_only_slower(own_cache: Path, tmp_path: Path, content: str) -> None:
     own_cache.mkdir()
-    (own_cache / "sha256.json").write_text(content, encoding="latin-1")
+    (own_cache / "sha256.sqlite").write_text(content, encoding="latin-1")
     file = tmp_path / "model"
     file.write_bytes(b"one")
     assert sha256_cached(file) == hashlib.sha256(b"one").hexdigest()

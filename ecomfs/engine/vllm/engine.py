@@ -1,9 +1,9 @@
-"""A served engine: one or several vLLM servers over HTTP.
+"""The engine for vLLM servers: one or several of one model, over HTTP.
 
-Many prompts travel in one request, as token ids (the server's own tokenizer has no say in what is
-plain text). One token is sampled under ``allowed_token_ids``, which proves that the constraint
-bites; the log-probabilities come from ``logprob_token_ids`` and are those of the *unmasked*
-distribution (vLLM's ``--logprobs-mode raw_logprobs``, the default).
+Many prompts travel in one request, as token ids. One token is sampled under
+``allowed_token_ids``, which proves that constrained decoding is enforced; the log-probabilities
+come from ``logprob_token_ids`` and are those of the *unmasked* distribution (vLLM's
+``--logprobs-mode raw_logprobs``, the default).
 """
 
 from __future__ import annotations
@@ -11,44 +11,58 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
 from typing import Any
 
-from ecomfs.engine.canary_report import CanaryReport
-from ecomfs.engine.protocol import Capabilities, Chosen, Sampling, Tokenizer, TopTokens
+from ecomfs.core.http import HttpClient
+from ecomfs.engine.canary import CanaryReport, canary
+from ecomfs.engine.protocol import (
+    Capabilities,
+    ChosenAnswer,
+    Engine,
+    Sampling,
+    Tokenizer,
+    TopTokens,
+)
 from ecomfs.engine.vllm import wire
-from ecomfs.engine.vllm.each import read_parts
-from ecomfs.engine.vllm.rejoin import Recheck, Rejoin
 from ecomfs.engine.vllm.requests import Requests, Tokens
-from ecomfs.engine.vllm.served_model import ServedModel, checked_url, served_model
-from ecomfs.engine.vllm.transport import Transport
-from ecomfs.errors import ConfigError, EngineError
+from ecomfs.engine.vllm.served_model import (
+    ServedModel,
+    check_still_served,
+    checked_url,
+    served_model,
+)
+from ecomfs.errors import ConfigError, EngineError, EngineUnavailableError
 from ecomfs.types import Generation, Prompt, Question, Reading
+
+Recheck = Callable[[Engine], Awaitable[object]]
+"""Checks an engine of one server; raises an :class:`EngineError` if it must not be used."""
 
 
 class VllmEngine:
     """Reads a model served by vLLM.
 
     Args:
-        url: address of a server, or of several that serve the same model: the least busy one
-            gets the next request; when one is gone the others take over its work, and it is
-            probed until it is there again.
+        url: address of a server, or of several that serve the same model. The least busy one
+            gets the next request; an unhealthy one is probed until it recovers.
         model: which served model; default: the only or first one.
         api_key: default ``$ECOMFS_VLLM_API_KEY``.
         timeout: seconds a request may take. A CPU server with many prompts in flight needs
             minutes.
-        attempts: how often a request is sent at most. When it failed as often as that, its
-            halves are tried once more, down to single prompts, so that a prompt on which the
-            server fails costs the others nothing.
+        attempts: how often a request is sent, at most. Then its halves are tried once, down to
+            single prompts, so that a prompt on which the server fails does not cost the others.
         prompts_per_request: prompts in one request.
-        concurrency: requests in flight at once, a server, at most; a server that says it is busy,
-            or is too slow, gets half as many, and one more with every window it answers.
+        concurrency: requests in flight per server, at most; halved when it is busy or too slow,
+            then one more per window of answers.
         top_logprobs: how many of the likeliest tokens it lists (vLLM's ``--max-logprobs``).
         backoff: first pause before a repetition, in seconds; doubles each time.
-        recheck: what a server that was gone has to pass, beside serving the same model, before it
-            is used again: it is called with an engine of that server alone and raises an
-            :class:`EngineError`. Default: the start-up canary.
-        probe_after: seconds until a server that is gone is probed; doubles up to half a minute.
+        recheck: check of a server that was unhealthy, beside that of its model: called with an
+            engine of that server alone; raises an :class:`EngineError`. Default: the canary.
+        probe_after: seconds until an unhealthy server is probed; doubles up to half a minute.
         sleep: how to wait (tests measure it).
+
+    Attributes:
+        rechecks: canary reports of servers that recovered, in order.
 
     Raises:
         ConfigError: ``url`` is not an http(s) address.
@@ -78,8 +92,15 @@ class VllmEngine:
         if not self._urls:
             raise ConfigError("vllm: no address given", hint="vllm:http://host:8000")
         self._key = api_key or os.environ.get("ECOMFS_VLLM_API_KEY")
-        self._served = served or served_model(self._urls, model=model, api_key=self._key)
-        self._rejoin = Rejoin(self._served, self._key, self._alone, recheck)
+        self._http = HttpClient(
+            api_key=self._key,
+            timeout=timeout,
+            start_hint="start one with 'ecomfs up --model …', or use --engine gguf:demo",
+            slow_hint="a larger timeout, or fewer prompts in flight",
+        )
+        self._served = served or served_model(self._http, self._urls, model=model)
+        self._recheck = recheck or self._canary
+        self.rechecks: list[CanaryReport] = []
         self._timeout = timeout
         self._backoff = backoff
         self._sleep = sleep
@@ -87,23 +108,24 @@ class VllmEngine:
         self._concurrency = max(1, concurrency)
         self._top = max(0, top_logprobs)
         self._lacking: frozenset[str] = frozenset()
-        self._transport = Transport(
-            self._urls,
-            api_key=self._key,
-            timeout=timeout,
-            concurrency=self._concurrency,
-            revive=self._rejoin,
-            probe_after=probe_after,
-        )
         self._requests = Requests(
-            self._transport,
+            self._http,
+            self._urls,
             self._served,
             spec=self.spec,
             size=self._per_request,
+            concurrency=self._concurrency,
             attempts=attempts,
             backoff=backoff,
             sleep=sleep,
+            revive=self._revive,
+            probe_after=probe_after,
         )
+
+    @classmethod
+    def from_name(cls, name: str, spec: str, **options: Any) -> VllmEngine:
+        """The engine of one address, or of several with commas between."""
+        return cls([url for url in name.split(",") if url], **options)
 
     @property
     def spec(self) -> str:
@@ -132,8 +154,8 @@ class VllmEngine:
     def tokenizer(self) -> Tokenizer:
         return self._served.tokenizer
 
-    def concede(self, lacking: Collection[str]) -> None:
-        """See :class:`ecomfs.engine.protocol.Conceding`."""
+    def drop_capabilities(self, lacking: Collection[str]) -> None:
+        """See :class:`ecomfs.engine.protocol.SupportsDowngrade`."""
         self._lacking |= frozenset(lacking)
 
     async def read(
@@ -141,14 +163,14 @@ class VllmEngine:
     ) -> list[Reading | EngineError]:
         """See :meth:`ecomfs.engine.protocol.Engine.read`.
 
-        vLLM tells the cached tokens of the *last* prompt of a request only; for the others
+        vLLM reports the cached tokens of the *last* prompt of a request only; for the others
         ``cached_tokens`` is 0. :meth:`cache_counters` has the server's own totals.
         """
         parts = wire.parts_of(questions)
 
         async def job(rows: list[Tokens]) -> list[Any]:
             # One part after another: from the second on, the prompts are in the server's cache.
-            looks = [await self._requests.look(rows, part) for part in parts]
+            looks = [await self._requests.read_part(rows, part) for part in parts]
             return [
                 wire.reading(row, [of[n] for of in looks], parts, questions)
                 for n, row in enumerate(rows)
@@ -159,13 +181,15 @@ class VllmEngine:
     async def read_each(
         self, prompts: Sequence[Prompt], questions: Sequence[Sequence[Question]]
     ) -> list[Reading | EngineError]:
-        """See :meth:`ecomfs.engine.protocol.Discerning.read_each`."""
+        """See :meth:`ecomfs.engine.protocol.SupportsBatchedQuestions.read_each`."""
 
         async def ask(part: wire.Part, places: list[int]) -> list[Any]:
             mine = [prompts[place] for place in places]
-            return await self._requests.each(mine, lambda rows: self._requests.look(rows, part))
+            return await self._requests.each(
+                mine, lambda rows: self._requests.read_part(rows, part)
+            )
 
-        return await read_parts(questions, lambda: self._requests.tokens(prompts), ask)
+        return await wire.read_parts(questions, lambda: self._requests.tokens(prompts), ask)
 
     async def generate(
         self,
@@ -186,7 +210,7 @@ class VllmEngine:
         return await self._requests.each(prompts, job)
 
     async def top(self, prompts: Sequence[Prompt]) -> list[TopTokens | EngineError]:
-        """See :meth:`ecomfs.engine.protocol.Listing.top`."""
+        """See :meth:`ecomfs.engine.protocol.SupportsTopTokens.top`."""
 
         async def job(rows: list[Tokens]) -> list[Any]:
             return await self._requests.ask(rows, 1, wire.top_body(self._top), wire.top_tokens)
@@ -195,8 +219,8 @@ class VllmEngine:
 
     async def choose(
         self, prompts: Sequence[Prompt], answers: Sequence[str]
-    ) -> list[Chosen | EngineError]:
-        """See :meth:`ecomfs.engine.protocol.Choosing.choose`."""
+    ) -> list[ChosenAnswer | EngineError]:
+        """See :meth:`ecomfs.engine.protocol.SupportsChoice.choose`."""
         # The constraint works on characters: any spelling by tokens may be taken.
         room = 1 + max(len(answer.encode()) for answer in answers)
         body = wire.choice_body(answers, room, self.capabilities.top_logprobs)
@@ -207,37 +231,33 @@ class VllmEngine:
         return await self._requests.each(prompts, job)
 
     async def pick(self, prompt: Prompt, allowed: Sequence[int]) -> int:
-        """The most likely token among ``allowed``: shows whether the server's constraint bites."""
+        """The most likely token among ``allowed``: shows whether constrained decoding is
+        enforced."""
         rows = await self._requests.tokens([prompt])
         body = {"prompt": rows, **wire.question_body(tuple(allowed)[: wire.MAX_CODES])}
         return await self._requests.once(body, wire.sampled)
 
     async def cache_counters(self) -> tuple[int, int] | None:
         """Prefix-cache (hits, queries) in tokens since the servers started, from all their
-        clients together; ``None`` when they do not tell."""
-        texts = [await self._transport.text(url, "/metrics") for url in self._urls]
-        counters = [wire.cache_counters(text) for text in texts if text is not None]
-        known = [c for c in counters if c is not None]
+        clients together; ``None`` when they do not report it."""
+        known = []
+        for url in self._urls:
+            with suppress(EngineError):
+                page = await self._http.request("GET", url, "/metrics")
+                if counters := wire.cache_counters(page.content.decode("utf-8", "replace")):
+                    known.append(counters)
         if not known:
             return None
         return sum(hits for hits, _ in known), sum(queries for _, queries in known)
 
     async def aclose(self) -> None:
         """Close the connections; closing twice is fine."""
-        self._requests.closed = True
-        await self._transport.aclose()
+        await self._requests.aclose()
 
-    @property
-    def rechecks(self) -> Sequence[CanaryReport]:
-        """Canary reports of servers that came back, in order."""
-        return self._rejoin.reports
-
-    def each(self) -> list[VllmEngine]:
+    def per_server(self) -> list[VllmEngine]:
         """An engine for each of the servers alone, to check one by one; to be closed by the
         caller."""
         return [self._alone(url) for url in self._urls]
-
-    # -- inside -----------------------------------------------------------------------------
 
     def _alone(self, url: str) -> VllmEngine:
         alone = VllmEngine(
@@ -250,5 +270,36 @@ class VllmEngine:
             sleep=self._sleep,
             served=self._served,
         )
-        alone.concede(self._lacking)
+        alone.drop_capabilities(self._lacking)
         return alone
+
+    async def _revive(self, url: str) -> None:
+        """Check a server that was unhealthy.
+
+        Raises:
+            EngineUnavailableError: it is not reachable, or not what it was.
+        """
+        try:
+            await asyncio.to_thread(check_still_served, self._http, url, self._served)
+            engine = self._alone(url)
+            try:
+                await self._recheck(engine)
+            finally:
+                await engine.aclose()
+        except EngineUnavailableError:
+            raise
+        except EngineError as error:
+            # Not an error of the rows; the server may be repaired.
+            raise EngineUnavailableError(
+                f"{url} is not used: {error.message}", hint=error.hint
+            ) from error
+
+    async def _canary(self, engine: Engine) -> None:
+        report = await canary(engine)
+        self.rechecks.append(report)
+        report.require()
+        if report.lacking:
+            raise EngineError(
+                f"it lacks what it had: {', '.join(sorted(report.lacking))}",
+                hint="start it as it was, or run again",
+            )

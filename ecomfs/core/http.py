@@ -1,0 +1,168 @@
+"""JSON over HTTP for engines and the client: sessions, time-outs, failures as exceptions.
+
+Retries are in :mod:`ecomfs.core.retry`. A session belongs to one event loop and one process, so a
+client keeps one per loop and starts anew after a fork.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import weakref
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+from pydantic_core import from_json, to_json
+
+from ecomfs.core import event_loop
+from ecomfs.core.retry import BUSY_STATUS, retry_after
+from ecomfs.errors import EngineTimeoutError, EngineUnavailableError, ServerStatusError
+
+_CONNECT_SECONDS = 10.0
+_Sessions = dict[asyncio.AbstractEventLoop, aiohttp.ClientSession]
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A whole HTTP response.
+
+    Attributes:
+        url: address of the server, without the path.
+        status: HTTP status.
+        headers: header names in any case → values.
+        content: the body.
+    """
+
+    url: str
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+    def json_object(self) -> dict[str, Any] | None:
+        """The body as a JSON object; ``None`` when it is anything else.
+
+        >>> Response("http://x", 200, {}, b'{"a": 1}').json_object()
+        {'a': 1}
+        """
+        try:
+            value = from_json(self.content)
+        except ValueError:
+            return None
+        return value if isinstance(value, dict) else None
+
+    @property
+    def text(self) -> str:
+        """The beginning of the body on one line, for error messages."""
+        return " ".join(self.content.decode("utf-8", "replace").split())[:200]
+
+    def retryable_error(self, message: str) -> ServerStatusError:
+        """The exception for a status that may be another one later."""
+        seconds = retry_after(self.headers.get("Retry-After"))
+        return ServerStatusError(message, seconds=seconds, busy=self.status in BUSY_STATUS)
+
+
+class HttpClient:
+    """Sends requests; usable from any event loop, and in a forked process.
+
+    Args:
+        api_key: sent as bearer token; ``None``: none.
+        timeout: seconds one request may take.
+        start_hint: how to start the server, for the error when nothing listens.
+        slow_hint: how to avoid a time-out.
+    """
+
+    def __init__(
+        self, *, api_key: str | None, timeout: float, start_hint: str, slow_hint: str
+    ) -> None:
+        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._timeout = timeout
+        self._start_hint = start_hint
+        self._slow_hint = slow_hint
+        self._sessions: _Sessions = {}
+        self._owner = os.getpid()
+        # A client that is dropped without close must not leave connections open.
+        weakref.finalize(self, _close_dropped, self._sessions, self._owner)
+
+    async def request(
+        self, method: str, url: str, path: str, body: Any = None, *, timeout: float | None = None
+    ) -> Response:
+        """Send one request and read the whole response, whatever its status.
+
+        Args:
+            method: such as ``"POST"``.
+            url: address of the server, without a trailing slash.
+            path: path below it.
+            body: sent as JSON; ``bytes`` are sent as they are; ``None``: no body.
+            timeout: seconds; default: the client's.
+
+        Raises:
+            EngineUnavailableError: nothing listens there (its cause is aiohttp's
+                ``ClientConnectorError``), or the connection broke.
+            EngineTimeoutError: no whole response in time.
+        """
+        seconds = self._timeout if timeout is None else timeout
+        # pydantic's encoder takes a third of json's time: prompts are thousands of token ids.
+        data = body if body is None or isinstance(body, bytes) else to_json(body)
+        try:
+            async with self._session().request(
+                method,
+                url + path,
+                data=data,
+                headers={} if data is None else {"Content-Type": "application/json"},
+                timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=_CONNECT_SECONDS),
+                allow_redirects=False,
+            ) as response:
+                content = await response.read()
+                return Response(url, response.status, response.headers, content)
+        except aiohttp.ClientConnectorError as error:
+            reason = error.os_error.strerror or error
+            raise EngineUnavailableError(
+                f"no server answers at {url}: {reason}", hint=self._start_hint
+            ) from error
+        except TimeoutError as error:
+            raise EngineTimeoutError(
+                f"{url}: no answer within {seconds:g} s", hint=self._slow_hint
+            ) from error
+        except aiohttp.ClientError as error:
+            raise EngineUnavailableError(
+                f"{url}: the connection broke: {error}", hint=self._start_hint
+            ) from error
+
+    def _session(self) -> aiohttp.ClientSession:
+        if self._owner != os.getpid():
+            event_loop.abandon(self._sessions)  # the parent's: closing would end its connections
+            self._sessions, self._owner = {}, os.getpid()
+            weakref.finalize(self, _close_dropped, self._sessions, self._owner)
+        loop = asyncio.get_running_loop()
+        for old in [known for known in self._sessions if known.is_closed()]:
+            del self._sessions[old]
+        if loop not in self._sessions:
+            # Callers limit requests in flight themselves, per server.
+            connector = aiohttp.TCPConnector(limit=0)
+            self._sessions[loop] = aiohttp.ClientSession(headers=self._headers, connector=connector)
+        return self._sessions[loop]
+
+    async def close(self) -> None:
+        """Close all connections; the next request opens new ones."""
+        current = asyncio.get_running_loop()
+        while self._owner == os.getpid() and self._sessions:
+            loop, session = self._sessions.popitem()
+            if loop is current:
+                await session.close()
+            elif loop.is_running():
+                closing = asyncio.run_coroutine_threadsafe(session.close(), loop)
+                await asyncio.wrap_future(closing)
+
+
+def _close_dropped(sessions: _Sessions, owner: int) -> None:
+    """Close the sessions of a client that was dropped, from whatever thread drops it."""
+    while owner == os.getpid() and sessions:
+        loop, session = sessions.popitem()
+        if loop.is_running():
+            closing = asyncio.run_coroutine_threadsafe(session.close(), loop)
+            if not event_loop.is_running_here(loop):  # waiting for the loop on it would never end
+                with suppress(TimeoutError):
+                    closing.result(timeout=1)
