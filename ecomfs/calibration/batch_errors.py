@@ -59,9 +59,12 @@ def most_errors(labelled: int, batch: int, most: int, delta: float) -> tuple[int
     def tails(x: int) -> NDArray[np.float64]:
         """That more than y balls of the batch come before the labelled one of place x + 1."""
         log = (
-            gammaln(m + 1) - gammaln(y + 1) - gammaln(m - y + 1)
-            + betaln(y + x + 1, m - y + n - x) - betaln(x + 1, n - x)
-        )  # fmt: skip
+            gammaln(m + 1)
+            - gammaln(y + 1)
+            - gammaln(m - y + 1)
+            + betaln(y + x + 1, m - y + n - x)
+            - betaln(x + 1, n - x)
+        )
         # Rounded down by less than counts could differ: 1/10 is not above a delta of 0.1.
         return np.asarray(1 - np.cumsum(np.exp(log)) - ROUNDING)
 

@@ -39,6 +39,9 @@ class Threshold:
         share: share of the labelled rows that reach it.
         error: share of wrong ones among these.
         rows: number of labelled rows it was chosen on.
+
+    >>> Threshold(0.9, share=0.5, error=0.02, rows=100).value
+    0.9
     """
 
     value: float

@@ -32,6 +32,9 @@ class Decision:
         accepted: whether the confidence reaches the fitted threshold.
         prediction_set: positions of the labels that may be true; empty unless sets were fitted.
         novelty: p-value of "this row belongs to one of the labels"; ``None`` unless fitted.
+
+    >>> Decision((0.8, 0.2)).source
+    'model'
     """
 
     probabilities: tuple[float, ...]

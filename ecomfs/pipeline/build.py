@@ -198,7 +198,12 @@ def check_templates(card: TaskCard, options: Options, task: str | Path) -> None:
 
 
 def prompt_languages(card: TaskCard, options: Options) -> tuple[Language, ...]:
-    """The languages that prompts are written in: one, or both where each row has its own."""
+    """The languages that prompts are written in: one, or both where each row has its own.
+
+    >>> from ecomfs.task import load_task
+    >>> prompt_languages(load_task("review_sentiment"), Options(language="auto"))
+    ('en', 'zh')
+    """
     language = card.language if options.language is None else options.language
     return (language,) if language != "auto" else ("en", "zh")
 
