@@ -42,7 +42,8 @@ class Options:
             have fields to compare (:func:`ecomfs.retrieve.choose_similarity`), else their text.
         rendering: rows with numbers, categories or histories in ``words``, or ``raw``: their
             cells as they are.
-        shortlist: how many labels are put to the model, the likeliest by the experts; 0: all; ``None``: all up to 20, else 8.
+        shortlist: how many labels are put to the model, the likeliest by the experts; 0: all;
+            ``None``: all up to 20, else 8.
         sharing: demonstrations that prompts have in common, so that a server computes them once:
             ``none``, ``mixed``, ``cluster`` or ``global`` (:mod:`ecomfs.retrieve.sharing`). Not
             together with a shortlist, which chooses demonstrations by their labels.
