@@ -1,6 +1,6 @@
 """Calibration of label bias and confidence, without gradients.
 
-A language model prefers some answers whatever the row says: common words, words that stand last
+A language model prefers some answers, whatever the row: common words, words that stand last
 in the prompt. The bias shows as a mean posterior that differs from the share of the labels. One
 offset per label, added to the log-probabilities, makes the two agree; how much of it is applied
 is chosen by held-out log loss. Then one temperature corrects the confidence.
@@ -36,7 +36,7 @@ class Calibration:
     """Offsets on log-probabilities, and a temperature.
 
     Attributes:
-        offsets: one a label, in nats, already scaled by ``strength``.
+        offsets: one per label, in nats, already scaled by ``strength``.
         strength: share of the estimated bias that is taken off, 0 to 1.
         readings: how many readings it was estimated on.
         temperature: what the log-probabilities are divided by; above 1 where the model is

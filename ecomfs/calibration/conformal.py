@@ -152,7 +152,7 @@ def _lowest_for(
     if batch.ndim != 1 or np.isnan(batch).any() or np.isnan(score).any():
         raise ConfigError(
             "the batch is no list of confidences",
-            hint="give one number a row, and leave rows without an answer out, of both groups",
+            hint="give one number per row, and leave rows without an answer out, of both groups",
         )
     if not len(batch) or not len(score):
         return None

@@ -57,7 +57,7 @@ class DecisionPolicy:
         accept_from: confidence below which a row abstains; ``None``: none does.
         set_from: probability from which on a label belongs to the prediction set; ``None``: no
             sets are made.
-        novelty: tells rows that belong to no label; ``None``: not looked at.
+        novelty: p-values of rows that belong to no label; ``None``: none are computed.
         novel_below: p-value below which such a row abstains.
 
     >>> policy = DecisionPolicy(accept_from=0.8)

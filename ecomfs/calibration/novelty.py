@@ -1,7 +1,7 @@
 """Novelty: does a row belong to any of the labels at all?
 
 Three signs that it does not: no labelled example is like it, the answer is spread over many
-labels, and the model would rather not answer with a label. Each is measured against the
+labels, and the model puts little probability on any label. Each is measured against the
 leave-one-out rows of the pool, which do belong; their sum is turned into a conformal p-value
 (Bates, Candès, Lei, Romano, Sesia 2023, *Annals of Statistics* 51(1), arXiv:2104.08279): among
 rows that belong, at most a share ``a`` has a p-value of ``a`` or less.
@@ -17,7 +17,7 @@ import numpy as np
 from ecomfs.calibration.calibrate import FloatArray
 
 MINIMUM = 20
-"""Fewer rows cannot tell one new row in twenty."""
+"""Fewer rows give no p-value of 1 in 20."""
 
 
 @dataclass(frozen=True, slots=True)

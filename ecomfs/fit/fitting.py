@@ -53,7 +53,7 @@ class Fitted:
             cross-fitted.
         accuracy: share of right answers after each step.
         skip, accept: thresholds, with what was seen; ``None``: not asked for, or not supported.
-        notes: what the user should know, one line each.
+        notes: for the user, one line each.
 
     >>> Fitted(16, {"read": 0.7}).skip is None
     True

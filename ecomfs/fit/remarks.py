@@ -73,7 +73,7 @@ def rare_labels(pipeline: Pipeline) -> str:
 
 
 def rare(labels: Sequence[str], names: Sequence[str]) -> str:
-    """One line that says which labels the examples make unlikely; empty when there are none.
+    """One line that names the labels that the examples make unlikely; empty when there are none.
 
     Answers lean to labels with many examples: these are shown more often, and the shares of the
     labels count where neither model nor experts are sure.

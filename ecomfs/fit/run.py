@@ -37,7 +37,7 @@ class FitPlan:
         guarantees: what it shall provide.
         readings: examples to read leave-one-out at most; 0: nothing is fitted.
         tune: readings to spend on choosing what the options leave open of k (the task's default,
-            its half, its double) and read-out (words, codes); 0: they are as the options say.
+            its half, its double) and read-out (words, codes); 0: they are as in the options.
         profile: what was fitted before, to be used as it is: nothing is read.
 
     >>> FitPlan(readings=16).guarantees.fusion

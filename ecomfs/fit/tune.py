@@ -29,7 +29,7 @@ class TuneCandidate:
     """One way to ask.
 
     Attributes:
-        k: demonstrations a prompt.
+        k: demonstrations per prompt.
         readout: a step of the read-out chain.
         loss: mean log loss of its calibrated leave-one-out readings; ``None`` before it was
             tried, or when it cannot be used (see ``why``).

@@ -292,7 +292,7 @@ class Retriever:
 
         Args:
             queries: the rows to classify, rendered as text.
-            k: demonstrations a query, at least 0; fewer only when the pool holds fewer or the
+            k: demonstrations per query, at least 0; fewer only when the pool holds fewer or the
                 strategy wants fewer.
             rows: the queries' fields, which modes ``tabular`` and ``mixed`` compare; a value
                 that is not of its field's kind counts as missing.
@@ -346,7 +346,7 @@ class Retriever:
         """The ``n`` nearest examples of each query, most relevant first: positions in
         :attr:`examples` and cosines. Arguments as for :meth:`retrieve`."""
         if n < 1:
-            raise ConfigError(f"{n} neighbours were asked for", hint="use 1 or more")
+            raise ConfigError(f"{n} neighbours", hint="use 1 or more")
         return self.queries(
             queries,
             rows=rows,
