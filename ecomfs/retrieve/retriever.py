@@ -254,11 +254,14 @@ class Retriever:
         counts = [len(self.labels)] * len(queries)
         found: list[Hits | None] = []
         again: dict[Reach, list[int]] = {}
+        reaches: dict[int, Reach] = {}  # by the number of labels that may be shown
         for row, few in enumerate(allowed):
             if few is not None:
                 counts[row] = len(few)
                 excluded[row] = Excluded(excluded[row].single, self.pool.groups, few)
-            reach = self.strategy.reach(k, counts[row])
+            if counts[row] not in reaches:
+                reaches[counts[row]] = self.strategy.reach(k, counts[row])
+            reach = reaches[counts[row]]
             trims = self._by_similarity or (few is None and reach == queries.reach)
             found.append(queries.trimmed(row, reach, numbers, few) if trims else None)
             if found[row] is None:
