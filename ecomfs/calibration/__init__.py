@@ -4,7 +4,7 @@ from ecomfs.calibration.blend import MODEL_ALONE, Blend, cross_fitted, fit_blend
 from ecomfs.calibration.calibrate import (
     MINIMUM,
     Calibration,
-    Floats,
+    FloatArray,
     cross_calibrated,
     fit_calibration,
     log_scores,
@@ -26,7 +26,7 @@ __all__ = [
     "Decision",
     "DecisionPolicy",
     "Evidence",
-    "Floats",
+    "FloatArray",
     "Fusion",
     "Novelty",
     "Threshold",

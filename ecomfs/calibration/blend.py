@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ecomfs.calibration.calibrate import FLOOR, MINIMUM, Floats, halves
+from ecomfs.calibration.calibrate import FLOOR, MINIMUM, FloatArray, halves
 from ecomfs.calibration.fusion import MODEL, Evidence, Fusion, fit_fusion
 
 MODEL_ALONE = Fusion({MODEL: 1.0})
@@ -50,7 +50,7 @@ class Blend:
     weights: tuple[float, ...]
     shares: tuple[float, ...] = ()
 
-    def apply(self, evidence: Evidence) -> Floats:
+    def apply(self, evidence: Evidence) -> FloatArray:
         """Averaged distributions, shape (n, L). Sources that no component uses may be absent."""
         out = np.zeros(evidence.shape)
         for component, weight in zip(self.components, self.weights, strict=False):
@@ -80,6 +80,11 @@ def fit_blend(
         others: further components, as they are.
         usable: as for :func:`~ecomfs.calibration.fusion.fit_fusion`; where they are too few, the
             first component has all the weight, and its prior.
+
+    >>> p = np.array([[0.8, 0.2], [0.2, 0.8]] * 20)
+    >>> blend = fit_blend(Evidence({"model": np.log(p)}), [0, 1] * 20, (0.5, 0.5), MODEL_ALONE)
+    >>> blend.weights[0] > 0.9
+    True
     """
     truth = np.asarray(labels, dtype=np.int64)
     rows = np.arange(len(truth)) if usable is None else np.flatnonzero(usable)
@@ -128,9 +133,15 @@ def cross_fitted(
     prior: Fusion,
     others: Sequence[Fusion] = (),
     usable: NDArray[np.bool_] | None = None,
-) -> Floats:
+) -> FloatArray:
     """Answers for the labelled examples themselves, shape (n, L): each half by what was fitted on
-    the other, so that thresholds may be chosen on them."""
+    the other, so that thresholds may be chosen on them. Arguments as for :func:`fit_blend`.
+
+    >>> p = np.array([[0.8, 0.2], [0.2, 0.8]] * 20)
+    >>> evidence = Evidence({"model": np.log(p)})
+    >>> cross_fitted(evidence, [0, 1] * 20, (0.5, 0.5), MODEL_ALONE).shape
+    (40, 2)
+    """
     truth = np.asarray(labels, dtype=np.int64)
     out = np.empty(evidence.shape)
     pair = halves(truth)

@@ -1,6 +1,6 @@
 """Calibration of label bias and confidence, without gradients.
 
-A language model prefers some answers whatever the row says: common words, words that stand last
+A language model prefers some answers, whatever the row: common words, words that stand last
 in the prompt. The bias shows as a mean posterior that differs from the share of the labels. One
 offset per label, added to the log-probabilities, makes the two agree; how much of it is applied
 is chosen by held-out log loss. Then one temperature corrects the confidence.
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Floats = NDArray[np.float64]
+FloatArray = NDArray[np.float64]
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 FLOOR = 1e-9
@@ -36,7 +36,7 @@ class Calibration:
     """Offsets on log-probabilities, and a temperature.
 
     Attributes:
-        offsets: one a label, in nats, already scaled by ``strength``.
+        offsets: one per label, in nats, already scaled by ``strength``.
         strength: share of the estimated bias that is taken off, 0 to 1.
         readings: how many readings it was estimated on.
         temperature: what the log-probabilities are divided by; above 1 where the model is
@@ -53,7 +53,7 @@ class Calibration:
     readings: int
     temperature: float = 1.0
 
-    def apply(self, probabilities: ArrayLike) -> Floats:
+    def apply(self, probabilities: ArrayLike) -> FloatArray:
         """Calibrated distributions of one row, shape (L,), or of many, shape (n, L)."""
         return softmax((log_scores(probabilities) + np.array(self.offsets)) / self.temperature)
 
@@ -91,9 +91,13 @@ def fit_calibration(
     return Calibration(tuple(offsets.tolist()), strength, len(truth), temperature)
 
 
-def cross_calibrated(posteriors: Sequence[Sequence[float]], labels: Sequence[int]) -> Floats:
+def cross_calibrated(posteriors: Sequence[Sequence[float]], labels: Sequence[int]) -> FloatArray:
     """Calibrated distributions of labelled examples, shape (n, L): each half by what was estimated
-    on the other, so that they look no better than those of new rows."""
+    on the other, so that they look no better than those of new rows.
+
+    >>> cross_calibrated([(0.9, 0.1), (0.2, 0.8)] * 10, [0, 1] * 10).shape
+    (20, 2)
+    """
     read, truth = np.asarray(posteriors, dtype=np.float64), np.asarray(labels)
     out = read.copy()
     pair = halves(truth)
@@ -104,7 +108,7 @@ def cross_calibrated(posteriors: Sequence[Sequence[float]], labels: Sequence[int
     return out
 
 
-def _temperature(log_p: Floats, truth: NDArray[np.int64]) -> float:
+def _temperature(log_p: FloatArray, truth: NDArray[np.int64]) -> float:
     """Brent's method, which needs no derivative; the prior on log T is normal around 0."""
     from scipy.optimize import minimize_scalar  # a fifth of a second that only a fit needs
 
@@ -116,7 +120,7 @@ def _temperature(log_p: Floats, truth: NDArray[np.int64]) -> float:
     return float(np.exp(minimize_scalar(loss, bounds=(-1.5, 1.5), method="bounded").x))
 
 
-def _choose_strength(log_p: Floats, truth: NDArray[np.int64]) -> float:
+def _choose_strength(log_p: FloatArray, truth: NDArray[np.int64]) -> float:
     pair = halves(truth)
     loss = dict.fromkeys(STRENGTHS, 0.0)
     for fitted, held in (pair, pair[::-1]):
@@ -134,7 +138,7 @@ def halves(truth: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int6
     return order[::2], order[1::2]
 
 
-def _offsets(log_p: Floats, truth: NDArray[np.int64]) -> Floats:
+def _offsets(log_p: FloatArray, truth: NDArray[np.int64]) -> FloatArray:
     """Offsets under which the mean posterior equals the label shares (with one example of every
     label added to both, so that a label seen rarely is not pushed to an extreme)."""
     n, size = log_p.shape
@@ -149,12 +153,16 @@ def _offsets(log_p: Floats, truth: NDArray[np.int64]) -> Floats:
     return np.asarray(offsets - offsets.mean())
 
 
-def log_scores(probabilities: ArrayLike) -> Floats:
-    """Logarithms of probabilities, of which none is taken to be below 1e-9."""
+def log_scores(probabilities: ArrayLike) -> FloatArray:
+    """Logarithms of probabilities, of which none is taken to be below 1e-9.
+
+    >>> log_scores([1.0, 0.0]).round(1).tolist()
+    [0.0, -20.7]
+    """
     return np.log(np.maximum(np.asarray(probabilities, dtype=np.float64), FLOOR))
 
 
-def softmax(log_p: ArrayLike) -> Floats:
+def softmax(log_p: ArrayLike) -> FloatArray:
     """Distributions of unnormalised log-probabilities, along the last axis.
 
     >>> softmax([0.0, 0.0]).tolist()

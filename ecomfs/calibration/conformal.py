@@ -39,6 +39,9 @@ class Threshold:
         share: share of the labelled rows that reach it.
         error: share of wrong ones among these.
         rows: number of labelled rows it was chosen on.
+
+    >>> Threshold(0.9, share=0.5, error=0.02, rows=100).value
+    0.9
     """
 
     value: float
@@ -149,7 +152,7 @@ def _lowest_for(
     if batch.ndim != 1 or np.isnan(batch).any() or np.isnan(score).any():
         raise ConfigError(
             "the batch is no list of confidences",
-            hint="give one number a row, and leave rows without an answer out, of both groups",
+            hint="give one number per row, and leave rows without an answer out, of both groups",
         )
     if not len(batch) or not len(score):
         return None

@@ -32,6 +32,9 @@ class Decision:
         accepted: whether the confidence reaches the fitted threshold.
         prediction_set: positions of the labels that may be true; empty unless sets were fitted.
         novelty: p-value of "this row belongs to one of the labels"; ``None`` unless fitted.
+
+    >>> Decision((0.8, 0.2)).source
+    'model'
     """
 
     probabilities: tuple[float, ...]
@@ -54,7 +57,7 @@ class DecisionPolicy:
         accept_from: confidence below which a row abstains; ``None``: none does.
         set_from: probability from which on a label belongs to the prediction set; ``None``: no
             sets are made.
-        novelty: tells rows that belong to no label; ``None``: not looked at.
+        novelty: p-values of rows that belong to no label; ``None``: none are computed.
         novel_below: p-value below which such a row abstains.
 
     >>> policy = DecisionPolicy(accept_from=0.8)

@@ -21,7 +21,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ecomfs.calibration.calibrate import FLOOR, MINIMUM, Floats, log_scores, softmax
+from ecomfs.calibration.calibrate import FLOOR, MINIMUM, FloatArray, log_scores, softmax
 from ecomfs.types import Opinion
 
 MODEL = "model"
@@ -70,7 +70,7 @@ class Evidence:
             is absent where it was not asked.
     """
 
-    scores: Mapping[str, Floats]
+    scores: Mapping[str, FloatArray]
 
     @classmethod
     def of(cls, opinions: Sequence[Opinion], model: ArrayLike | None = None) -> Self:
@@ -112,7 +112,7 @@ class Fusion:
     weights: Mapping[str, float]
     readings: int = 0
 
-    def apply(self, evidence: Evidence) -> Floats:
+    def apply(self, evidence: Evidence) -> FloatArray:
         """Fused distributions, shape (n, L). Sources of weight 0 may be absent.
 
         Raises:
@@ -163,13 +163,13 @@ def fit_fusion(
     start = np.array([prior.weights[name] for name in free])
     spread = np.array([PRIORS.get(name, OTHER_PRIOR).spread for name in free])
 
-    def weights(moves: Floats) -> dict[str, float]:
+    def weights(moves: FloatArray) -> dict[str, float]:
         """From moves in standard deviations; the last one is the scale's."""
         moved = np.maximum(start + spread * moves[:-1], 0.0)
         found = (moved * float(np.exp(SCALE_SPREAD * moves[-1]))).tolist()
         return {**prior.weights, **dict(zip(free, found, strict=True))}
 
-    def loss(moves: Floats) -> float:
+    def loss(moves: FloatArray) -> float:
         p = softmax(_logits(weights(moves), evidence))[np.arange(len(truth)), truth]
         away = (moves**2).sum() / (2 * len(truth))
         return float(away - np.log(np.maximum(p, FLOOR)).mean())
@@ -182,7 +182,7 @@ def fit_fusion(
     return Fusion(weights(found.x), len(truth))
 
 
-def _logits(weights: Mapping[str, float], evidence: Evidence) -> Floats:
+def _logits(weights: Mapping[str, float], evidence: Evidence) -> FloatArray:
     out = np.zeros(evidence.shape)
     for name, weight in weights.items():
         if weight:

@@ -61,7 +61,7 @@ class ExpertData:
     @cached_property
     def places(self) -> NDArray[np.int64]:
         """Positions of the examples that are answered leave-one-out, m of them: of the sample,
-        without synthetic ones, which say nothing of new rows."""
+        without synthetic ones, which are not like new rows."""
         real = [p for p in self.sample.tolist() if not self.retriever.examples[p].synthetic]
         return _drawn(np.array(real, dtype=np.int64), OWN_EXAMPLES)
 

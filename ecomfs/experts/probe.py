@@ -38,8 +38,8 @@ class RidgeProbe:
     """The expert ``probe``: scores of a :class:`LinearProbe`, solved when they are first needed.
 
     It sees the retriever's vectors and, for a small pool, how the texts are spelled, each on the
-    scale of the pool. An embedder of meaning does not tell model numbers and brands apart; titles
-    of products are sorted by them.
+    scale of the pool. An embedder of meaning does not separate model numbers and brands, which
+    decide the category of many products.
 
     >>> from ecomfs.embed import HashedEmbedder
     >>> from ecomfs.retrieve import Retriever

@@ -5,15 +5,15 @@ from ecomfs.fit.guarantees import Guarantees
 from ecomfs.fit.profile import Profile
 from ecomfs.fit.remarks import rare_labels
 from ecomfs.fit.run import FitPlan, ProfileWarning, fit_pipeline
-from ecomfs.fit.tune import Candidate, tune
+from ecomfs.fit.tune import TuneCandidate, tune
 
 __all__ = [
-    "Candidate",
     "FitPlan",
     "Fitted",
     "Guarantees",
     "Profile",
     "ProfileWarning",
+    "TuneCandidate",
     "calibrate",
     "fit",
     "fit_pipeline",

@@ -22,7 +22,7 @@ from ecomfs.calibration import (
     Blend,
     DecisionPolicy,
     Evidence,
-    Floats,
+    FloatArray,
     Threshold,
     cross_calibrated,
     cross_fitted,
@@ -53,7 +53,10 @@ class Fitted:
             cross-fitted.
         accuracy: share of right answers after each step.
         skip, accept: thresholds, with what was seen; ``None``: not asked for, or not supported.
-        notes: what the user should know, one line each.
+        notes: for the user, one line each.
+
+    >>> Fitted(16, {"read": 0.7}).skip is None
+    True
     """
 
     readings: int
@@ -145,7 +148,9 @@ async def read_left_out(
     return out, float(np.mean(tokens)) if tokens else 0.0
 
 
-def _calibrated(pipeline: Pipeline, readings: Sequence[LeftOut]) -> tuple[Pipeline, Floats, Floats]:
+def _calibrated(
+    pipeline: Pipeline, readings: Sequence[LeftOut]
+) -> tuple[Pipeline, FloatArray, FloatArray]:
     """Each language's calibration, the calibrated distributions of the readings, and the same
     with each half of them calibrated by the other half, as new rows are."""
     setups = dict(pipeline.setups)
@@ -169,7 +174,7 @@ def _shares(labels: NDArray[np.int64], size: int) -> tuple[NDArray[np.int64], li
     return counts, ((counts + 1.0) / (counts + 1.0).sum()).tolist()
 
 
-def _experts_alone(experts: Experts) -> tuple[Blend, Floats, NDArray[np.int64]]:
+def _experts_alone(experts: Experts) -> tuple[Blend, FloatArray, NDArray[np.int64]]:
     """How the experts answer without the model, their cross-fitted leave-one-out answers for the
     pool's own examples, and the labels of these."""
     scores, labels = experts.own()
@@ -185,10 +190,10 @@ def _fused(
     experts: Experts,
     cheap: Blend,
     readings: Sequence[LeftOut],
-    model: Floats,
+    model: FloatArray,
     truth: NDArray[np.int64],
     notes: list[str],
-) -> tuple[Blend, Floats]:
+) -> tuple[Blend, FloatArray]:
     """How model and experts answer together, and cross-fitted distributions of the readings."""
     _, labels = experts.own()
     counts, shares = _shares(labels, len(experts.data.labels))
@@ -208,8 +213,8 @@ def _fused(
 
 
 def _answers_for(
-    experts: Experts, cheap: Blend, answers: Floats, readings: Sequence[LeftOut]
-) -> Floats:
+    experts: Experts, cheap: Blend, answers: FloatArray, readings: Sequence[LeftOut]
+) -> FloatArray:
     """The experts' leave-one-out answers without the model for the readings: cross-fitted where
     the example is one that they were weighed on."""
     out = cheap.apply(Evidence.of([r.state.opinion for r in readings if r.state.opinion]))
@@ -221,11 +226,11 @@ def _answers_for(
     return out
 
 
-def _loss(p: Floats, truth: NDArray[np.int64]) -> float:
+def _loss(p: FloatArray, truth: NDArray[np.int64]) -> float:
     return float(-np.log(np.maximum(p[np.arange(len(truth)), truth], 1e-9)).mean())
 
 
-def _right(p: Floats, truth: NDArray[np.int64]) -> float:
+def _right(p: FloatArray, truth: NDArray[np.int64]) -> float:
     return float((p.argmax(axis=1) == truth).mean())
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ecomfs.calibration import (
     DecisionPolicy,
-    Floats,
+    FloatArray,
     Novelty,
     Threshold,
     accept_threshold,
@@ -74,7 +74,7 @@ class Guarantees:
 
 def skip_by(
     guarantees: Guarantees,
-    answers: Floats,
+    answers: FloatArray,
     labels: NDArray[np.int64],
     notes: list[str],
 ) -> Threshold | None:
@@ -102,7 +102,7 @@ def skip_by(
 def with_thresholds(
     policy: DecisionPolicy,
     readings: Sequence[LeftOut],
-    fused: Floats,
+    fused: FloatArray,
     truth: NDArray[np.int64],
     guarantees: Guarantees,
     notes: list[str],

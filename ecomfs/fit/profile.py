@@ -124,12 +124,12 @@ class Profile(_Strict):
         format: of this file.
         task: the card's name.
         fitted_on: see :class:`FittedOn`.
-        k: demonstrations a prompt.
+        k: demonstrations per prompt.
         readout: language → how the answer is read.
         calibration: by language; absent where too little was read.
         fusion, cheap, skip_from, accept_from, set_from, novelty, novel_below: see
             :class:`ecomfs.calibration.decision.DecisionPolicy`.
-        guarantees: what was asked for.
+        guarantees: that were asked for.
         found: readings, log loss and accuracy after each step, notes.
     """
 

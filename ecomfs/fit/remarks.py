@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ecomfs.calibration import MINIMUM, MODEL, Blend, Floats
+from ecomfs.calibration import MINIMUM, MODEL, Blend, FloatArray
 from ecomfs.pipeline import Pipeline
 
 RARE = 1 / 3
@@ -18,7 +18,9 @@ _NAMED = 6
 """Most rare labels that are named."""
 
 
-def adds_nothing(fusion: Blend, experts: Floats, fused: Floats, truth: NDArray[np.int64]) -> str:
+def adds_nothing(
+    fusion: Blend, experts: FloatArray, fused: FloatArray, truth: NDArray[np.int64]
+) -> str:
     """One line when readings do not show that the model is worth its cost; else empty.
 
     It adds something when the log loss of the common answer is lower than that of the experts
@@ -57,7 +59,7 @@ def adds_nothing(fusion: Blend, experts: Floats, fused: Floats, truth: NDArray[n
     )
 
 
-def _shown(gain: Floats) -> bool:
+def _shown(gain: FloatArray) -> bool:
     """Whether a mean gain is more than its standard error."""
     error = float(gain.std(ddof=1)) / math.sqrt(len(gain))
     return bool(gain.mean() > error)
@@ -71,7 +73,7 @@ def rare_labels(pipeline: Pipeline) -> str:
 
 
 def rare(labels: Sequence[str], names: Sequence[str]) -> str:
-    """One line that says which labels the examples make unlikely; empty when there are none.
+    """One line that names the labels that the examples make unlikely; empty when there are none.
 
     Answers lean to labels with many examples: these are shown more often, and the shares of the
     labels count where neither model nor experts are sure.

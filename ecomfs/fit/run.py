@@ -17,7 +17,7 @@ from ecomfs.fit.fitting import fit
 from ecomfs.fit.guarantees import Guarantees
 from ecomfs.fit.profile import Profile
 from ecomfs.fit.remarks import rare_labels
-from ecomfs.fit.tune import Candidate, tune
+from ecomfs.fit.tune import TuneCandidate, tune
 from ecomfs.pipeline import Options, Pipeline, ReadoutChoice, build_pipeline
 from ecomfs.pool import sample_queries
 from ecomfs.readout import chain
@@ -37,8 +37,11 @@ class FitPlan:
         guarantees: what it shall provide.
         readings: examples to read leave-one-out at most; 0: nothing is fitted.
         tune: readings to spend on choosing what the options leave open of k (the task's default,
-            its half, its double) and read-out (words, codes); 0: they are as the options say.
+            its half, its double) and read-out (words, codes); 0: they are as in the options.
         profile: what was fitted before, to be used as it is: nothing is read.
+
+    >>> FitPlan(readings=16).guarantees.fusion
+    True
     """
 
     guarantees: Guarantees = field(default_factory=Guarantees)
@@ -112,14 +115,14 @@ def fit_pipeline(
     return pipeline, options, Profile.of(pipeline, fitted, plan.guarantees)
 
 
-def _candidates(card: TaskCard, options: Options, engine: Engine) -> list[Candidate]:
+def _candidates(card: TaskCard, options: Options, engine: Engine) -> list[TuneCandidate]:
     """Every k with every read-out that the options leave open; the default first."""
     k = card.default_k if options.k is None else options.k
     ks = (k, k // 2, 2 * k) if options.k is None and k > 1 else (k,)
     allowed = chain.steps(engine, options.readout)
     # What reads alike competes; a step further down is for engines that do not give more.
     readouts = [step.name for step in allowed if step.readout is allowed[0].readout]
-    found = [Candidate(n, readout) for readout in readouts for n in dict.fromkeys(ks)]
+    found = [TuneCandidate(n, readout) for readout in readouts for n in dict.fromkeys(ks)]
     return sorted(found, key=lambda c: (c.k != k, c.readout != readouts[0]))
 
 

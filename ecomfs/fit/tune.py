@@ -25,16 +25,19 @@ LEAST = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class TuneCandidate:
     """One way to ask.
 
     Attributes:
-        k: demonstrations a prompt.
+        k: demonstrations per prompt.
         readout: a step of the read-out chain.
         loss: mean log loss of its calibrated leave-one-out readings; ``None`` before it was
             tried, or when it cannot be used (see ``why``).
         accuracy: of these readings.
         tokens: mean prompt tokens.
+
+    >>> TuneCandidate(4, "words").loss is None
+    True
     """
 
     k: int
@@ -56,8 +59,8 @@ class Tuned:
         note: why it was chosen.
     """
 
-    chosen: Candidate
-    tried: tuple[Candidate, ...]
+    chosen: TuneCandidate
+    tried: tuple[TuneCandidate, ...]
     readings: int
     note: str
 
@@ -75,7 +78,7 @@ class Tuned:
 
 async def tune(
     build: Callable[[int, str], Pipeline],
-    candidates: Sequence[Candidate],
+    candidates: Sequence[TuneCandidate],
     examples: Sequence[Example],
     budget: int,
     progress: Progress = silent,
@@ -105,7 +108,7 @@ async def tune(
         )
         return Tuned(candidates[0], tuple(candidates), 0, note)
     losses: list[NDArray[np.float64] | None] = []
-    tried: list[Candidate] = []
+    tried: list[TuneCandidate] = []
     for done, candidate in enumerate(candidates):
         inner = part(progress, TUNING, done * n, n * len(candidates))
         outcome, loss = await _try(build, candidate, examples[:n], inner)
@@ -118,31 +121,31 @@ async def tune(
 
 async def _try(
     build: Callable[[int, str], Pipeline],
-    candidate: Candidate,
+    candidate: TuneCandidate,
     examples: Sequence[Example],
     progress: Progress,
-) -> tuple[Candidate, NDArray[np.float64] | None]:
+) -> tuple[TuneCandidate, NDArray[np.float64] | None]:
     """How a candidate did, and its log loss on each example (infinite where it gave no answer)."""
     try:
         pipeline = build(candidate.k, candidate.readout)
         kept, tokens = await read_left_out(pipeline, examples, progress)
     except EcomfsError as error:
-        return Candidate(candidate.k, candidate.readout, why=str(error)), None
+        return TuneCandidate(candidate.k, candidate.readout, why=str(error)), None
     answered = [item for item in kept if item is not None]
     if len(answered) < len(examples):
         why = f"{len(examples) - len(answered)} of {len(examples)} readings gave no distribution"
-        return Candidate(candidate.k, candidate.readout, why=why), None
+        return TuneCandidate(candidate.k, candidate.readout, why=why), None
     truth = np.array([reading.label for reading in answered])
     read = [reading.posterior.probabilities for reading in answered]
     calibration = fit_calibration(read, truth.tolist())
     p = np.array(read) if calibration is None else calibration.apply(read)
     loss = -np.log(np.maximum(p[np.arange(len(truth)), truth], 1e-9))
     right = float((p.argmax(axis=1) == truth).mean())
-    return Candidate(candidate.k, candidate.readout, float(loss.mean()), right, tokens), loss
+    return TuneCandidate(candidate.k, candidate.readout, float(loss.mean()), right, tokens), loss
 
 
 def _best(
-    tried: Sequence[Candidate], losses: Sequence[NDArray[np.float64] | None]
+    tried: Sequence[TuneCandidate], losses: Sequence[NDArray[np.float64] | None]
 ) -> tuple[int, str]:
     """The default, unless another is better by more than one standard error of the difference."""
     usable = [i for i, loss in enumerate(losses) if loss is not None]
@@ -166,4 +169,4 @@ def _best(
     return best, f"log loss lower than the default's by {gain:.3f} on {len(base)} examples"
 
 
-__all__ = ["LEAST", "Candidate", "Tuned", "tune"]
+__all__ = ["LEAST", "TuneCandidate", "Tuned", "tune"]

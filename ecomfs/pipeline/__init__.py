@@ -8,8 +8,7 @@ from ecomfs.pipeline.build import (
     prompt_languages,
     scores,
 )
-from ecomfs.pipeline.explain import Explanation
-from ecomfs.pipeline.influence import influences
+from ecomfs.pipeline.explain import Explanation, influences
 from ecomfs.pipeline.language_setup import LabelShortlist, LanguageSetup
 from ecomfs.pipeline.options import (
     LanguageChoice,

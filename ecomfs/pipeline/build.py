@@ -61,13 +61,13 @@ def build_pipeline(
         EcomfsError: labels, template, or engine do not fit together.
     """
     space = LabelSpace.resolve(card, (e.label for e in examples), where)
-    # Predictions, votes and demonstrations all use one spelling a label: the first the pool had.
+    # Predictions, votes and demonstrations all use one spelling per label: the first the pool had.
     examples = [
         replace(e, label=space.names[space.require(e.label, f"{where}: example {e.id!r}")])
         for e in examples
     ]
     k = card.default_k if options.k is None else options.k
-    spoken = prompt_languages(card, options)
+    languages = prompt_languages(card, options)
     rows, retriever = build_retriever(card, examples, embedder, options, where, progress)
     card = rows.card  # with what was learned of its columns from the pool
     label_shortlist, experts = None, None
@@ -83,7 +83,9 @@ def build_pipeline(
     def setups(seed: int) -> dict[Language, LanguageSetup]:
         mine = replace(options, seed=seed)
         few = label_shortlist is not None
-        return {lang: _setup(card, space, engine, mine, lang, task, rows, few) for lang in spoken}
+        return {
+            lang: _setup(card, space, engine, mine, lang, task, rows, few) for lang in languages
+        }
 
     return Pipeline(
         card=card,
@@ -95,7 +97,7 @@ def build_pipeline(
         rows=rows,
         retriever=retriever,
         k=k,
-        language=None if len(spoken) > 1 else spoken[0],
+        language=None if len(languages) > 1 else languages[0],
         budget=limit if options.budget is None else min(options.budget, limit),
         pool_version=pool_version,
         experts=experts,
@@ -203,7 +205,12 @@ def check_templates(card: TaskCard, options: Options, task: str | Path) -> None:
 
 
 def prompt_languages(card: TaskCard, options: Options) -> tuple[Language, ...]:
-    """The languages that prompts are written in: one, or both where each row has its own."""
+    """The languages that prompts are written in: one, or both where each row has its own.
+
+    >>> from ecomfs.task import load_task
+    >>> prompt_languages(load_task("review_sentiment"), Options(language="auto"))
+    ('en', 'zh')
+    """
     language = card.language if options.language is None else options.language
     return (language,) if language != "auto" else ("en", "zh")
 
@@ -219,11 +226,11 @@ def _setup(
     narrowed: bool,
 ) -> LanguageSetup:
     template = load_template(card, options.template, language, task)
-    spoken = words(space, language)
-    separator = PromptBuilder(card, space, template, language, spoken.answers, rows).separator()
+    verbalizer = words(space, language)
+    separator = PromptBuilder(card, space, template, language, verbalizer.answers, rows).separator()
 
     def make(step: Step) -> tuple[LanguageSetup, Readout]:
-        answers = spoken
+        answers = verbalizer
         if step.kind == "codes":
             answers = codes(space, engine.tokenizer, separator, options.seed)
         builder = PromptBuilder(card, space, template, language, answers.answers, rows)

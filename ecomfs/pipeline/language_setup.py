@@ -57,6 +57,12 @@ class LabelShortlist:
         recall: how often the true label is on it, leave-one-out on the pool, of labels with two
             examples or more. What is missing from 1 is the probability that labels off the list
             keep.
+
+    >>> shortlist = LabelShortlist(2, 0.9)
+    >>> shortlist.choose([Opinion({"vote": (-2.0, -0.3, -1.0)})])
+    [(1, 2)]
+    >>> shortlist.widen(Posterior((0.5, 0.5)), (1, 2), labels=3).probabilities
+    (0.09999999999999998, 0.45, 0.45)
     """
 
     size: int

@@ -31,7 +31,7 @@ class Options:
     """What a user may decide about a run.
 
     Attributes:
-        k: demonstrations a prompt; ``None``: the card's default.
+        k: demonstrations per prompt; ``None``: the card's default.
         language: ``auto`` (each row's own), ``en`` or ``zh``; ``None``: the card's.
         template: a version ("v1"), a template file, or one of either per language; ``None``: the
             card's version.
@@ -42,15 +42,24 @@ class Options:
             have fields to compare (:func:`ecomfs.retrieve.choose_similarity`), else their text.
         rendering: rows with numbers, categories or histories in ``words``, or ``raw``: their
             cells as they are.
-        shortlist: how many labels are put to the model, the likeliest by the neighbours' vote and
-            the linear probe; 0: all; ``None``: all up to 20, else 8.
+        shortlist: how many labels are put to the model, the likeliest by the experts; 0: all;
+            ``None``: all up to 20, else 8.
         sharing: demonstrations that prompts have in common, so that a server computes them once:
             ``none``, ``mixed``, ``cluster`` or ``global`` (:mod:`ecomfs.retrieve.sharing`). Not
             together with a shortlist, which chooses demonstrations by their labels.
         passes: how often a row is read, with demonstrations in other orders and other codes, the
-            posteriors averaged (:mod:`ecomfs.pipeline.asking`).
+            posteriors averaged (:mod:`ecomfs.pipeline.pipeline`).
         budget: most prompt tokens; ``None``: what the model's context holds.
         seed: code permutation and tie-breaking.
+
+    Raises:
+        ConfigError: a value out of range, or a name that is none of its choices.
+
+    >>> Options(k=4, readout="codes").passes
+    1
+    >>> Options(k=-1)
+    Traceback (most recent call last):
+    ecomfs.errors.ConfigError: k = -1 (k is 0 (zero-shot) or more)
     """
 
     k: int | None = None

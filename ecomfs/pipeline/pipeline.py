@@ -61,6 +61,9 @@ class RowState:
         skipped: the experts are sure enough for the model not to be asked.
         shortlist: positions of the labels that are put to the model; empty for all.
         extra_passes: the prompts of further passes.
+
+    >>> RowState("r1", "en", error=RowError("field 'text' is empty")).prompt is None
+    True
     """
 
     id: str

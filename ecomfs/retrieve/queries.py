@@ -61,7 +61,7 @@ class Queries:
         allowed: Collection[int] | None = None,
     ) -> Hits | None:
         """What a search with another reach would have found for a row; ``None`` where the hits
-        do not tell.
+        do not reach as far.
 
         Args:
             row: its position.

@@ -224,11 +224,14 @@ class Retriever:
         counts = [len(self.labels)] * len(queries)
         found: list[Hits | None] = []
         again: dict[Reach, list[int]] = {}
+        reaches: dict[int, Reach] = {}  # by the number of labels that may be shown
         for row, few in enumerate(allowed):
             if few is not None:
                 counts[row] = len(few)
                 excluded[row] = Excluded(excluded[row].single, self.pool.groups, few)
-            reach = self.strategy.reach(k, counts[row])
+            if counts[row] not in reaches:
+                reaches[counts[row]] = self.strategy.reach(k, counts[row])
+            reach = reaches[counts[row]]
             found.append(queries.trimmed(row, reach, numbers, few))
             if found[row] is None:
                 again.setdefault(reach, []).append(row)
@@ -261,7 +264,7 @@ class Retriever:
 
         Args:
             queries: the rows to classify, rendered as text.
-            k: demonstrations a query, at least 0; fewer only when the pool holds fewer or the
+            k: demonstrations per query, at least 0; fewer only when the pool holds fewer or the
                 strategy wants fewer.
             rows: the queries' fields, which modes ``tabular`` and ``mixed`` compare; a value
                 that is not of its field's kind counts as missing.
@@ -315,7 +318,7 @@ class Retriever:
         """The ``n`` nearest examples of each query, most relevant first: positions in
         :attr:`examples` and cosines. Arguments as for :meth:`retrieve`."""
         if n < 1:
-            raise ConfigError(f"{n} neighbours were asked for", hint="use 1 or more")
+            raise ConfigError(f"{n} neighbours", hint="use 1 or more")
         return self.queries(
             queries,
             rows=rows,

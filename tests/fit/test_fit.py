@@ -15,7 +15,7 @@ from ecomfs.calibration import prior_fusion
 from ecomfs.core import event_loop
 from ecomfs.errors import ConfigError, MissingFileError
 from ecomfs.estimators import FewShotClassifier
-from ecomfs.fit import Candidate, Profile, ProfileWarning, tune
+from ecomfs.fit import Profile, ProfileWarning, TuneCandidate, tune
 from ecomfs.types import Example, Status
 
 
@@ -228,7 +228,12 @@ def test_a_better_candidate_is_chosen_and_a_broken_one_is_told() -> None:
         return clf.pipeline_
 
     found = event_loop.run(
-        tune(build, [Candidate(8, "words"), Candidate(8, "codes"), Candidate(4, "words")], pool, 60)
+        tune(
+            build,
+            [TuneCandidate(8, "words"), TuneCandidate(8, "codes"), TuneCandidate(4, "words")],
+            pool,
+            60,
+        )
     )
     assert found.readings == 20
     assert found.chosen.k == 8  # the other words candidate reads the same

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from ecomfs.errors import EcomfsError
 from ecomfs.estimators.multilabel.neighbours import evidence
 from ecomfs.estimators.multilabel.prompts import YES
-from ecomfs.estimators.multilabel.reader import Read, Reader, RowPrompts, YesNoSetup
+from ecomfs.estimators.multilabel.reader import LabelReadings, Reader, RowPrompts, YesNoSetup
 from ecomfs.types import Posterior, Prompt, Status, TemplateRef, floats
 
 
@@ -47,7 +47,7 @@ class MultiLabelPrediction:
 
 
 def answer(
-    reader: Reader, asked: RowPrompts, read: Read, thresholds: Mapping[str, float]
+    reader: Reader, asked: RowPrompts, read: LabelReadings, thresholds: Mapping[str, float]
 ) -> MultiLabelPrediction:
     """The answer for one row.
 

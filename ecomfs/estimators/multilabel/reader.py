@@ -79,7 +79,7 @@ class RowPrompts:
     votes: tuple[float, ...] = ()
 
 
-Read = tuple[Posterior | EcomfsError, ...]
+LabelReadings = tuple[Posterior | EcomfsError, ...]
 """What is read of one row, a label each; empty where it could not be asked."""
 
 
@@ -120,7 +120,7 @@ class Reader:
         *,
         exclude_ids: Sequence[Collection[str]] | None = None,
         leave_self_out: bool = False,
-    ) -> list[tuple[RowPrompts, Read]]:
+    ) -> list[tuple[RowPrompts, LabelReadings]]:
         """Read every label of every row. A row's failure is that row's; only an engine that is
         gone altogether raises.
 
@@ -129,7 +129,7 @@ class Reader:
             leave_self_out: rows come from the pool; no copy of a row may stand in its prompts.
         """
         step = max(1, PROMPTS // len(self.labels))
-        out: list[tuple[RowPrompts, Read]] = []
+        out: list[tuple[RowPrompts, LabelReadings]] = []
         for start in range(0, len(rows), step):
             part = slice(start, start + step)
             # Embedding and rendering are work of the CPU: the event loop stays free for others.
@@ -207,7 +207,7 @@ class Reader:
             return RowPrompts(asked.id, asked.language, error=error)
         return replace(asked, prompts=tuple(prompts))
 
-    async def _read(self, asked: Sequence[RowPrompts]) -> list[Read]:
+    async def _read(self, asked: Sequence[RowPrompts]) -> list[LabelReadings]:
         found: list[dict[int, Posterior | EcomfsError]] = [{} for _ in asked]
 
         async def read(language: Language, readout: Readout, labels: Sequence[int]) -> None:
@@ -235,4 +235,4 @@ class Reader:
         return [tuple(row[label] for label in sorted(row)) for row in found]
 
 
-__all__ = ["Read", "Reader", "RowPrompts", "YesNoSetup"]
+__all__ = ["LabelReadings", "Reader", "RowPrompts", "YesNoSetup"]
