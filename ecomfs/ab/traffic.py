@@ -202,7 +202,7 @@ class TrafficLog:
         self._lock = threading.Lock()
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
         try:
-            # Ids and answers are private to the owner of the file.
+            # Ids and answers are readable by this user only.
             self._file = os.open(self.path, flags, 0o600)
             self._end_line()
         except OSError as error:

@@ -147,7 +147,8 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         detail = ""
         if isinstance(before, dict) or isinstance(after, dict):
             # A digest tells the reader nothing.
-            detail = "" if name == "input" else _parts(before or {}, after or {})
+            parts = (part if isinstance(part, dict) else {} for part in (before, after))
+            detail = "" if name == "input" else _parts(*parts)
         elif _short(before) and _short(after):
             detail = f"{_said(before)} → {_said(after)}"
         found.append(f"the {name}" + (f" ({detail})" if detail else ""))

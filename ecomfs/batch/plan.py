@@ -146,7 +146,7 @@ class FitCost:
 
     Attributes:
         examples: to read leave-one-out.
-        remembered: of these, how many the reading cache knows.
+        remembered: how many of these are in the reading cache.
         tokens: of the prompts of the others; ``None`` where the model shows no tokenizer.
     """
 
@@ -436,7 +436,7 @@ class _Sample:
 
 
 async def _known(pipeline: Pipeline, cases: Sequence[Case]) -> list[bool]:
-    """Which prompts the reading cache knows the answers of."""
+    """Which prompts have their reading in the cache."""
     out = [False] * len(cases)
     if not isinstance(pipeline.engine, CachedEngine):
         return out

@@ -291,14 +291,14 @@ def rank(
     """
     pipeline = classifier.refresh()
     label = positive_label(pipeline.space, pipeline.card, positive)
-    people, catalogue = read_users_and_items(
+    found, catalogue = read_users_and_items(
         pipeline.card, users, items, fields=classifier.fields,
         user_column=user_column, item_column=item_column,
     )  # fmt: skip
     with showing(progress) as report:
         return list(
             rank_users(
-                pipeline, people, catalogue, positive=label, top=top, keep_seen=keep_seen,
+                pipeline, found, catalogue, positive=label, top=top, keep_seen=keep_seen,
                 progress=report,
             )
         )  # fmt: skip
