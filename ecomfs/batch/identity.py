@@ -118,6 +118,18 @@ def run_identity(
     -------
     dict
         Part of the run → plain values; a journal of another identity is refused.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ecomfs.batch.input import find_columns
+    >>> from ecomfs.task import load_task
+    >>> path = Path(tempfile.mkdtemp()) / "in.csv"
+    >>> _ = path.write_text("text\\nfits well\\n")
+    >>> columns = find_columns(path, load_task("review_sentiment"))
+    >>> identity = run_identity(str(path), {"model": "m"}, columns, Selection(limit=9))
+    >>> identity["model"], identity["columns"], identity["selection"]["limit"]
+    ('m', {'text': 'text'}, 9)
     """
     return {
         "input": input_identity(source),

@@ -497,6 +497,12 @@ def add_plans(plans: Sequence[RunPlan]) -> RunPlan:
     ------
     ConfigError
         No plan.
+
+    Examples
+    --------
+    >>> add_plans([])
+    Traceback (most recent call last):
+    ecomfs.errors.ConfigError: nothing to plan
     """
     if not plans:
         raise ConfigError("nothing to plan")

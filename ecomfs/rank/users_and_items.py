@@ -64,6 +64,11 @@ class Item:
         Its row of the catalogue as it came.
     error : str
         Why the row cannot be read; empty when it can.
+
+    Examples
+    --------
+    >>> Item("c1", {"item": "Mug"}, {"item_id": "c1", "title": "Mug"}).error
+    ''
     """
 
     id: str
