@@ -1,4 +1,4 @@
-"""What a comparison found: one value for the terminal, the JSON file and the report."""
+"""The outcome of a comparison: one value for the terminal, the JSON file and the report."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Outcome:
     notes: sentences on how it was made: what was compared, on which rows, what was kept out.
     about: the same for programs.
     texts: whether rows and prompts may stand in what is written.
-    model_alone: the same comparison by the model alone, before the experts are heard; ``None``
-        where no experts are.
+    model_alone: the same comparison by the model alone, before fusion; ``None`` without
+        experts.
     """
 
     systems: tuple[Predictions, ...]
@@ -47,7 +47,7 @@ class Outcome:
 
     @property
     def decision(self) -> str:
-        """The line for people; of one comparison it says more than the summary of several."""
+        """The decision in words; for one comparison more than the summary of several."""
         if len(self.result.comparisons) == 1:
             return self.result.comparisons[0].decision.text
         return self.result.decision

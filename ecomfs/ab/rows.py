@@ -157,6 +157,16 @@ def read_gold(
         The file, its columns or a row; an id that is there twice.
     EmptyInputError
         No row has a label.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ecomfs.task import load_task
+    >>> path = Path(tempfile.mkdtemp()) / "gold.csv"
+    >>> _ = path.write_text("id,label\\nr1,positive\\nr2,\\n")
+    >>> gold = read_gold(path, load_task("review_sentiment"))
+    >>> dict(gold.labels), gold.unlabelled
+    ({'r1': 'positive'}, 1)
     """
     reader = TableReader(path, encoding=text_encoding(path, encoding))
     name = path.name

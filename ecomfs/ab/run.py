@@ -63,6 +63,14 @@ class Design:
     ------
     ConfigError
         Values out of range, or a running test of another metric than accuracy.
+
+    Examples
+    --------
+    >>> Design(primary="log_loss", margin=0.01).how.level
+    0.95
+    >>> Design(primary="log_loss", sequential=True)
+    Traceback (most recent call last):
+    ecomfs.errors.ConfigError: a sequential test of log_loss (only accuracy can be watched ...
     """
 
     primary: str = "accuracy"

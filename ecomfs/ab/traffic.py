@@ -115,6 +115,11 @@ class LoggedStart(_Line):
         Name → what the user wrote for it.
     time : str
         UTC, ISO 8601.
+
+    Examples
+    --------
+    >>> LoggedStart(task="t", labels=("a", "b"), weights={"A": 1, "B": 1}, seed=0).kind
+    'start'
     """
 
     kind: Literal["start"] = "start"
@@ -141,6 +146,12 @@ class LoggedPrediction(_Line):
         pool_version, prompt_tokens, cached_tokens: as in :class:`~ecomfs.types.Prediction`.
     time : str
         UTC, ISO 8601.
+
+    Examples
+    --------
+    >>> found = Prediction("r1", "a", {"a": 0.75, "b": 0.25})
+    >>> LoggedPrediction.of("A", "en", found).probabilities
+    {'a': 0.75, 'b': 0.25}
     """
 
     kind: Literal["prediction"] = "prediction"
@@ -179,7 +190,11 @@ class LoggedPrediction(_Line):
 
 
 def now() -> str:
-    """The time in UTC, to the millisecond."""
+    """The time in UTC, to the millisecond.
+
+    >>> len(now())
+    29
+    """
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
@@ -195,6 +210,17 @@ class TrafficLog:
     ------
     OutputError
         It cannot be opened.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> log = TrafficLog(Path(tempfile.mkdtemp()) / "traffic.jsonl")
+    >>> start = LoggedStart(task="t", labels=("a", "b"), weights={"A": 1, "B": 1}, seed=0)
+    >>> found = Prediction("r1", "a", {"a": 0.75, "b": 0.25})
+    >>> log.write([start, LoggedPrediction.of("A", "en", found)])
+    >>> log.close()
+    >>> [entry.id for entry in read_log(log.path).entries]
+    ['r1']
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -202,7 +228,7 @@ class TrafficLog:
         self._lock = threading.Lock()
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
         try:
-            # Ids and answers are private to the owner of the file.
+            # Ids and answers are readable by this user only.
             self._file = os.open(self.path, flags, 0o600)
             self._end_line()
         except OSError as error:

@@ -46,6 +46,11 @@ class Variant:
     weight : float
         Its share of the traffic of a service, relative to the others'; not used where all variants
         answer the same rows.
+
+    Examples
+    --------
+    >>> Variant("B", "k=4", {"k": 4}, weight=0.1).options
+    {'k': 4}
     """
 
     name: str

@@ -118,6 +118,18 @@ def run_identity(
     -------
     dict
         Part of the run → plain values; a journal of another identity is refused.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ecomfs.batch.input import find_columns
+    >>> from ecomfs.task import load_task
+    >>> path = Path(tempfile.mkdtemp()) / "in.csv"
+    >>> _ = path.write_text("text\\nfits well\\n")
+    >>> columns = find_columns(path, load_task("review_sentiment"))
+    >>> identity = run_identity(str(path), {"model": "m"}, columns, Selection(limit=9))
+    >>> identity["model"], identity["columns"], identity["selection"]["limit"]
+    ('m', {'text': 'text'}, 9)
     """
     return {
         "input": input_identity(source),
@@ -147,7 +159,8 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         detail = ""
         if isinstance(before, dict) or isinstance(after, dict):
             # A digest tells the reader nothing.
-            detail = "" if name == "input" else _parts(before or {}, after or {})
+            parts = (part if isinstance(part, dict) else {} for part in (before, after))
+            detail = "" if name == "input" else _parts(*parts)
         elif _short(before) and _short(after):
             detail = f"{_said(before)} → {_said(after)}"
         found.append(f"the {name}" + (f" ({detail})" if detail else ""))

@@ -576,8 +576,10 @@ class Watermark:
             self._next += 1
 
     def known(self) -> dict[str, Any]:
-        """What a journal keeps, to resume from there."""
-        known: dict[str, Any] = {"chosen": self.state}
+        """What a journal keeps, to resume from there; nothing before the first block is done."""
+        known: dict[str, Any] = {}
+        if self.state is not None:
+            known["chosen"] = self.state
         if self.place is not None:
             known["place"] = [self.place.row, self.place.byte, self.place.line]
         return known

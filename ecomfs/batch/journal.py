@@ -192,34 +192,31 @@ class Journal:
             )
             try:
                 # No other process may write the same output; a killed one leaves no lock behind.
-                self._run("PRAGMA locking_mode = EXCLUSIVE")
+                self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
                 write_ahead(self._connection, _IN_USE_SECONDS)
-                self._run("PRAGMA synchronous = FULL")
-                self._run(f"PRAGMA cache_size = -{_CACHE_KIB}")
-                self._run(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
-                self._run("BEGIN IMMEDIATE")
+                self._connection.execute("PRAGMA synchronous = FULL")
+                self._connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+                self._connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
+                self._connection.execute("BEGIN IMMEDIATE")
                 self._check(found)
                 for statement in _SCHEMA.split(";"):
-                    self._run(statement)
-                self._run("COMMIT")
+                    self._connection.execute(statement)
+                self._connection.execute("COMMIT")
             except BaseException:
                 self._connection.close()
                 raise
         self.through = int(self.get("through") or 0)
 
     def get(self, name: str) -> Any:
-        """A value kept with :meth:`put`; ``None`` when there is none."""
+        """A value kept with :meth:`commit`; ``None`` when there is none."""
         with self._opened():
-            row = self._run("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+            row = self._connection.execute(
+                "SELECT value FROM meta WHERE name = ?", (name,)
+            ).fetchone()
         try:
             return None if row is None else json.loads(row[0])
         except ValueError as error:
             raise self._damaged(f"{name} is not readable") from error
-
-    def put(self, **values: Any) -> None:
-        """Keep JSON values by name."""
-        with self._opened(write=True):
-            self._put(values)
 
     def known(self, keys: Sequence[bytes]) -> set[bytes]:
         """Which of these keys have an answer."""
@@ -228,18 +225,22 @@ class Journal:
             for start in range(0, len(keys), _LOOKUP):
                 part = keys[start : start + _LOOKUP]
                 marks = ",".join("?" * len(part))
-                rows = self._run(f"SELECT key FROM answer WHERE key IN ({marks})", part)
+                rows = self._connection.execute(
+                    f"SELECT key FROM answer WHERE key IN ({marks})", part
+                )
                 found.update(row[0] for row in rows)
         return found
 
     def commit(self, entries: Iterable[Entry], through: int, **values: Any) -> None:
-        """Store answers, that every row before position ``through`` is done, and values as
-        :meth:`put` does, in one transaction that is on the disk when this returns."""
+        """Store answers, that every row before position ``through`` is done, and JSON values by
+        name, in one transaction that is on the disk when this returns."""
         rows = [(*entry, entry.checksum()) for entry in entries]
+        named = [
+            (name, json.dumps(value)) for name, value in (values | {"through": through}).items()
+        ]
         with self._opened(write=True):
             self._connection.executemany("INSERT OR IGNORE INTO answer VALUES (?,?,?,?,?)", rows)
-            if through != self.through:
-                self._put({"through": through, **values})
+            self._connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", named)
         self.through = through
 
     def between(self, start: int, stop: int) -> list[Entry]:
@@ -257,7 +258,7 @@ class Journal:
 
     def __len__(self) -> int:
         with self._opened():
-            return int(self._run("SELECT count(*) FROM answer").fetchone()[0])
+            return int(self._connection.execute("SELECT count(*) FROM answer").fetchone()[0])
 
     def close(self) -> None:
         """Close the file; closing twice is fine."""
@@ -277,7 +278,7 @@ class Journal:
 
     def _select(self, where: str, values: Sequence[Any]) -> list[Entry]:
         with self._opened():
-            rows = self._run(
+            rows = self._connection.execute(
                 f"SELECT position, key, text, numbers, crc FROM answer WHERE {where}", values
             ).fetchall()
         entries = []
@@ -288,35 +289,26 @@ class Journal:
             entries.append(entry)
         return entries
 
-    def _run(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
-        return self._connection.execute(statement, values)
-
-    def _put(self, values: dict[str, Any]) -> None:
-        self._connection.executemany(
-            "INSERT OR REPLACE INTO meta VALUES (?, ?)",
-            [(name, json.dumps(value)) for name, value in values.items()],
-        )
-
     def _check(self, found: bool) -> None:
         """Refuse a file that is there and is not a whole journal of this format."""
-        tables = {row[0] for row in self._run("SELECT name FROM sqlite_master")}
+        tables = {row[0] for row in self._connection.execute("SELECT name FROM sqlite_master")}
         if not found or (not tables and self._wal_started()):
-            self._run(f"PRAGMA user_version = {FORMAT}")
+            self._connection.execute(f"PRAGMA user_version = {FORMAT}")
             return
-        version = self._run("PRAGMA user_version").fetchone()[0]
+        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
         if version != FORMAT or not {"meta", "answer", "answer_key"} <= tables:
             raise JournalError(
                 f"{self.path}: this is no journal of this version of ecomfs",
                 hint="move it away, or give --restart to replace it",
             )
         # quick_check leaves the index out; an answer under a wrong key is found by its checksum.
-        said = self._run("PRAGMA quick_check(1)").fetchone()[0]
+        said = self._connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if said != "ok":
             raise self._damaged(str(said).splitlines()[-1])
 
     def _wal_started(self) -> bool:
         """Whether the file is no more than SQLite's first page: a run killed at its very start."""
-        return bool(self._run("PRAGMA page_count").fetchone()[0] <= 1)
+        return bool(self._connection.execute("PRAGMA page_count").fetchone()[0] <= 1)
 
     @contextmanager
     def _opened(self, *, write: bool = False) -> Iterator[None]:
@@ -325,14 +317,14 @@ class Journal:
         with self._lock:
             try:
                 if write:
-                    self._run("BEGIN IMMEDIATE")
+                    self._connection.execute("BEGIN IMMEDIATE")
                 yield
                 if write:
-                    self._run("COMMIT")
+                    self._connection.execute("COMMIT")
             except BaseException as error:
                 if write:
                     with contextlib.suppress(sqlite3.Error):
-                        self._run("ROLLBACK")
+                        self._connection.execute("ROLLBACK")
                 if isinstance(error, sqlite3.Error):
                     raise self._meaning(error) from error
                 raise

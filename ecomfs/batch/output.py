@@ -428,6 +428,7 @@ def write_output(
     selected: SelectedRows,
     tally: Tally,
     *,
+    rows: int,
     probabilities: bool = False,
     encoding: OutputEncoding = "utf-8",
     check: Callable[[], None] = lambda: None,
@@ -438,6 +439,7 @@ def write_output(
     Args:
         selected: at the first row.
         tally: gets the rows by status.
+        rows: how many rows were selected when the input was answered.
         check: called between chunks of rows; raises to give up.
 
     Raises:
@@ -476,6 +478,11 @@ def write_output(
                     where = f"{reader.name}, line {row.line}, column {columns.gold!r}"
                     gold.add(prediction, values, space.true_label(row.cells[columns.gold], where))
             check()
+        if selected.kept != rows:
+            raise InputError(
+                f"{reader.name}: {selected.kept:,} rows, and {rows:,} when it was scored",
+                hint="--restart starts the run anew",
+            )
         failed.commit()
         writer.commit()
     tally.status = status

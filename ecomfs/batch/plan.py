@@ -146,7 +146,7 @@ class FitCost:
 
     Attributes:
         examples: to read leave-one-out.
-        remembered: of these, how many the reading cache knows.
+        remembered: how many of these are in the reading cache.
         tokens: of the prompts of the others; ``None`` where the model shows no tokenizer.
     """
 
@@ -438,7 +438,7 @@ class _Sample:
 
 
 async def _known(pipeline: Pipeline, cases: Sequence[RowState]) -> list[bool]:
-    """Which prompts the reading cache knows the answers of."""
+    """Which prompts have their reading in the cache."""
     out = [False] * len(cases)
     if not isinstance(pipeline.engine, CachedEngine):
         return out
@@ -509,6 +509,12 @@ def add_plans(plans: Sequence[RunPlan]) -> RunPlan:
     ------
     ConfigError
         No plan.
+
+    Examples
+    --------
+    >>> add_plans([])
+    Traceback (most recent call last):
+    ecomfs.errors.ConfigError: nothing to plan
     """
     if not plans:
         raise ConfigError("nothing to plan")

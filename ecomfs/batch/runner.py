@@ -441,7 +441,7 @@ class Runner:
 
 
 async def _ends_with(storing: asyncio.Task[None]) -> None:
-    """Wait for the end of the storing stage without being its owner."""
+    """Wait for the end of the storing stage; cancelling this does not cancel it."""
     await asyncio.wait([storing])
     if (error := storing.exception()) is not None:
         raise error

@@ -34,6 +34,8 @@ from ecomfs.pipeline import Pipeline
 _PASSING = (EngineError, OutputError, StoppedError, KeyboardInterrupt)
 """Errors that the same command may not meet again; after others, the input or an option has to
 change, which makes another run."""
+_WRITTEN_ROWS = 1000
+"""Rows per look into the journal when the output is written."""
 
 
 def score_table(
@@ -185,16 +187,18 @@ def score_table(
             )
         check()
         report(WRITING)
+        reader.chunk_rows = _WRITTEN_ROWS
         with span("merge", rows=selected.kept):
             result = write_output(
                 job,
-                TableReader(job.source, encoding=input_encoding),
+                reader,
                 columns,
                 card,
                 scorer.space,
                 journal,
                 again,
                 tally,
+                rows=selected.kept,
                 probabilities=probabilities,
                 encoding=encoding,
                 check=check,
@@ -229,7 +233,7 @@ def _adopt(journal: Journal, identity: Identity) -> None:
     """Give a new journal its identity, or refuse one of another run."""
     known = journal.get("identity")
     if known is None:
-        journal.put(identity=identity)
+        journal.commit([], journal.through, identity=identity)
         return
     changed = differences(known, identity)
     if changed:

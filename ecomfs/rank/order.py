@@ -293,7 +293,7 @@ def rank(
     """
     pipeline = classifier.refresh()
     label = positive_label(pipeline.space, pipeline.card, positive)
-    people, catalogue = read_users_and_items(
+    found, catalogue = read_users_and_items(
         pipeline.card,
         users,
         items,
@@ -305,7 +305,7 @@ def rank(
         return list(
             rank_users(
                 pipeline,
-                people,
+                found,
                 catalogue,
                 positive=label,
                 top=top,

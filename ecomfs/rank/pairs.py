@@ -95,6 +95,16 @@ def read_pairs(
         The file; a row that is in no list.
     ColumnError
         A column that is not there.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ecomfs.task import load_task
+    >>> path = Path(tempfile.mkdtemp()) / "pairs.csv"
+    >>> _ = path.write_text('user,liked,item\\nu1,"[""Go""]",Mug\\nu1,"[""Go""]",Chess\\n')
+    >>> pairs = read_pairs(path, load_task("product_preference"), group="user")
+    >>> pairs.lists, pairs.truth
+    (['u1', 'u1'], None)
     """
     reader = TableReader(source, encoding=encoding)
     reader.require(*(name for name in (group, gold, unit) if name is not None))

@@ -63,6 +63,11 @@ class Item:
         Its row of the catalogue as it came.
     error : str
         Why the row cannot be read; empty when it can.
+
+    Examples
+    --------
+    >>> Item("c1", {"item": "Mug"}, {"item_id": "c1", "title": "Mug"}).error
+    ''
     """
 
     id: str
@@ -127,8 +132,8 @@ def read_users_and_items(
     >>> catalogue.items[0].fields
     {'item': 'Grinder'}
     """
-    people = _Records.read(users, "users", encoding)
-    things = _Records.read(items, "items", encoding)
+    user_table = _Records.read(users, "users", encoding)
+    item_table = _Records.read(items, "items", encoding)
     explicit = dict(fields or {})
     known = {spec.name for spec in card.fields}
     for name in explicit:
@@ -138,34 +143,36 @@ def read_users_and_items(
     of_items = {
         spec.name: column
         for spec in card.fields
-        if spec.kind != "history" and (column := _column(spec, things.header, explicit)) is not None
+        if spec.kind != "history"
+        and (column := _column(spec, item_table.header, explicit)) is not None
     }
     of_users = {
         spec.name: column
         for spec in card.fields
         if spec.name not in of_items
-        and (column := _column(spec, people.header, explicit)) is not None
+        and (column := _column(spec, user_table.header, explicit)) is not None
     }
     for name in explicit:
         if name not in of_items and name not in of_users:
             raise ColumnError(
-                f"{things.name} and {people.name}: no column {explicit[name]!r} for {name!r}",
-                hint=f"columns are: {', '.join((*things.header, *people.header))}",
+                f"{item_table.name} and {user_table.name}: no column {explicit[name]!r} for "
+                f"{name!r}",
+                hint=f"columns are: {', '.join((*item_table.header, *user_table.header))}",
             )
     for spec in card.fields:
         if spec.required and spec.name not in of_items and spec.name not in of_users:
             raise ColumnError(
-                f"{things.name}: no column {spec.name!r}",
-                hint=f"columns are: {', '.join(things.header)}; name it with "
+                f"{item_table.name}: no column {spec.name!r}",
+                hint=f"columns are: {', '.join(item_table.header)}; name it with "
                 f"--field {spec.name}=COLUMN",
             )
     if not of_items:
         raise ColumnError(
-            f"{things.name}: no column that describes an item",
-            hint=f"columns are: {', '.join(things.header)}; name one with --field FIELD=COLUMN",
+            f"{item_table.name}: no column that describes an item",
+            hint=f"columns are: {', '.join(item_table.header)}; name one with --field FIELD=COLUMN",
         )
-    catalogue = _catalogue(things, of_items, item_column)
-    return _users(card, people, of_users, user_column), catalogue
+    catalogue = _catalogue(item_table, of_items, item_column)
+    return _users(card, user_table, of_users, user_column), catalogue
 
 
 def _column(spec: CardField, header: tuple[str, ...], explicit: Mapping[str, str]) -> str | None:
@@ -182,13 +189,13 @@ def _first(header: tuple[str, ...], names: tuple[str, ...]) -> str | None:
         return None
 
 
-def _catalogue(things: _Records, columns: Mapping[str, str], wanted: str | None) -> Catalogue:
+def _catalogue(item_table: _Records, columns: Mapping[str, str], wanted: str | None) -> Catalogue:
     if wanted is not None:
-        find_column(things.header, wanted, (), things.name, "--item-column ")
-    id_column = wanted or _first(things.header, (*ITEM_IDS, "id"))
+        find_column(item_table.header, wanted, (), item_table.name, "--item-column ")
+    id_column = wanted or _first(item_table.header, (*ITEM_IDS, "id"))
     items: list[Item] = []
     lines: dict[str, str] = {}
-    for number, record in enumerate(things.rows, 1):
+    for number, record in enumerate(item_table.rows, 1):
         id_ = _text(record.cells.get(id_column)) if id_column else str(number)
         if not record.error:
             if not id_:
@@ -201,20 +208,22 @@ def _catalogue(things: _Records, columns: Mapping[str, str], wanted: str | None)
             lines[id_] = record.where
         values = {name: _value(record, column) for name, column in columns.items()}
         items.append(Item(id_, values, record.cells, record.error))
-    return Catalogue(things.header, tuple(items))
+    return Catalogue(item_table.header, tuple(items))
 
 
 def _users(
-    card: TaskCard, people: _Records, columns: Mapping[str, str], wanted: str | None
+    card: TaskCard, user_table: _Records, columns: Mapping[str, str], wanted: str | None
 ) -> list[User]:
-    for record in people.rows:
+    for record in user_table.rows:
         if record.error:
-            raise InputError(f"{people.name}, {record.error}")
+            raise InputError(f"{user_table.name}, {record.error}")
     if wanted is not None:
-        find_column(people.header, wanted, (), people.name, "--user-column ")
+        find_column(user_table.header, wanted, (), user_table.name, "--user-column ")
     histories = [spec for spec in card.fields if spec.kind == "history"]
     wide = any(spec.name in columns for spec in histories) or (columns and not histories)
-    users = _wide(card, people, columns, wanted) if wide else _long(people, histories, wanted)
+    users = (
+        _wide(card, user_table, columns, wanted) if wide else _long(user_table, histories, wanted)
+    )
     words = RowText(card)
     for where, user in users:
         if any(not _empty(value) for value in user.fields.values()):
@@ -226,14 +235,14 @@ def _users(
 
 
 def _wide(
-    card: TaskCard, people: _Records, columns: Mapping[str, str], wanted: str | None
+    card: TaskCard, user_table: _Records, columns: Mapping[str, str], wanted: str | None
 ) -> list[tuple[str, User]]:
-    id_column = wanted or _first(people.header, (*USER_IDS, "id"))
+    id_column = wanted or _first(user_table.header, (*USER_IDS, "id"))
     users: list[tuple[str, User]] = []
     seen: dict[str, str] = {}
-    known = [{n: _value(record, c) for n, c in columns.items()} for record in people.rows]
+    known = [{n: _value(record, c) for n, c in columns.items()} for record in user_table.rows]
     specs = with_decimals([spec.rendering for spec in card.fields], known, strict=False)
-    for number, record in enumerate(people.rows, 1):
+    for number, record in enumerate(user_table.rows, 1):
         id_ = _text(record.cells.get(id_column)) if id_column else str(number)
         if not id_:
             raise InputError(f"{record.where}: column {id_column!r} is empty")
@@ -256,31 +265,24 @@ def _wide(
 
 
 def _long(
-    people: _Records, histories: list[CardField], wanted: str | None
+    user_table: _Records, histories: list[CardField], wanted: str | None
 ) -> list[tuple[str, User]]:
-    id_column = wanted or _first(people.header, USER_IDS)
+    id_column = wanted or _first(user_table.header, USER_IDS)
     spec = next((spec for spec in histories if spec.rendering.items), None)
-    parts = (
-        {}
-        if spec is None
-        else {
-            part.name: column
-            for part in spec.rendering.items
-            if (column := _first(people.header, (part.name, *part.aliases)))
-            not in (None, id_column)
-        }
-    )
+    known = [] if spec is None else spec.rendering.items
+    found = {p.name: _first(user_table.header, (p.name, *p.aliases)) for p in known}
+    parts = {name: c for name, c in found.items() if c not in (None, id_column)}
     if spec is None or not parts:
         names = ", ".join(spec.name for spec in histories) or "user"
         raise ColumnError(
-            f"{people.name}: no column that describes a user ({names})",
-            hint=f"columns are: {', '.join(people.header)}; name one with --field FIELD=COLUMN",
+            f"{user_table.name}: no column that describes a user ({names})",
+            hint=f"columns are: {', '.join(user_table.header)}; name one with --field FIELD=COLUMN",
         )
-    id_part = _first(people.header, ITEM_IDS)
+    id_part = _first(user_table.header, ITEM_IDS)
     if id_part is not None:
         parts.setdefault("item_id", id_part)  # never shown; for history_keys
     events_of: dict[str, tuple[str, list[dict[str, Any]]]] = {}
-    for record in people.rows:
+    for record in user_table.rows:
         id_ = _text(record.cells.get(id_column)) if id_column else "1"
         if not id_:
             raise InputError(f"{record.where}: column {id_column!r} is empty")

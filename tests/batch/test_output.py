@@ -150,7 +150,15 @@ def written(source: Path, answers: dict[int, Prediction], **options: Any) -> Sco
             journal.commit([Entry(at, row_key({"text": rows[at].cells["text"]}), *packed)], at + 1)
         try:
             return write_output(
-                job, reader, columns, CARD, SPACE, journal, selected, Tally(), **options
+                job,
+                reader,
+                columns,
+                CARD,
+                SPACE,
+                journal,
+                selected,
+                Tally(),
+                **{"rows": len(rows), **options},
             )
         finally:
             journal.remove()
@@ -188,7 +196,7 @@ def test_rows_come_out_in_order_with_their_own_answer_or_that_of_their_copy(tmp_
 
 def test_a_selection_is_written_alone_and_counted(tmp_path: Path) -> None:
     source = table(tmp_path / "in.csv")
-    result = written(source, {0: answer("positive")}, selection=Selection(limit=1))
+    result = written(source, {0: answer("positive")}, selection=Selection(limit=1), rows=1)
     assert [row.cells["id"] for row in TableReader(result.output).rows()] == ["1"]
     assert (result.tally.rows, result.failed) == (1, None)
 
@@ -206,6 +214,13 @@ def test_a_row_without_an_answer_writes_nothing_and_keeps_the_old_files(
         written(source, answers)
     assert (tmp_path / "out.csv").read_text() == "old\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv", "out.csv"]
+
+
+def test_an_input_that_lost_rows_while_it_was_scored_writes_nothing(tmp_path: Path) -> None:
+    source = table(tmp_path / "in.csv")
+    with pytest.raises(InputError, match=r"in\.csv: 3 rows, and 4 when it was scored"):
+        written(source, dict.fromkeys(range(3), answer("positive")), rows=4)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
 
 
 def test_giving_up_between_chunks_writes_nothing(tmp_path: Path) -> None:

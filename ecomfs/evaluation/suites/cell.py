@@ -61,7 +61,7 @@ class Cell:
 
     @property
     def title(self) -> str:
-        """For people."""
+        """As shown in progress and reports."""
         variant = f" · {self.variant}" if self.variant else ""
         return f"{self.dataset.name} · {self.shots} labelled · seed {self.seed}{variant}"
 

@@ -54,6 +54,13 @@ def plan(
     ------
     ConfigError
         The suite has no such data set, or nothing is left.
+
+    Examples
+    --------
+    >>> from ecomfs.evaluation.suites import available_suites, load_suite
+    >>> suite = load_suite(next(iter(available_suites())))
+    >>> plan(suite)[0].seed == suite.seeds[0]
+    True
     """
     known = {name for d in suite.datasets for name in (d.name, d.series) if name}
     for name in only:

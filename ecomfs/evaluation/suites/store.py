@@ -64,6 +64,12 @@ class ResultsFolder:
     ----------
     folder : str or Path
         Made when something is written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> list(ResultsFolder(tempfile.mkdtemp()).cells())
+    []
     """
 
     def __init__(self, folder: str | Path) -> None:

@@ -1,0 +1,80 @@
+"""The log of runs: what is written is read back, whatever cut it short."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ecomfs.batch import Run, RunLog, Tally, compare_runs, find_run, last_resumable, list_runs
+from ecomfs.errors import InputError, JournalError, StoppedError
+
+ERRORS = {
+    "stopped": StoppedError("stopped", signal=15),
+    "refused": JournalError("another run's"),
+    "failed": ValueError("sql://me:secret@host/db"),
+}
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ECOMFS_STATE", str(tmp_path / "state"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "state"
+
+
+def logged(command: str, output: str, error: str = "") -> Run:
+    log = RunLog.start(["score", command])
+    try:
+        with log.ending():
+            log.input(Path(output), {"model": "m"})
+            log.progress(Tally(rows=1))
+            if error:
+                raise ERRORS[error]
+            log.output(Path(output), Tally(rows=2))
+    except type(ERRORS.get(error)):
+        pass
+    return find_run(log.id)
+
+
+@pytest.mark.parametrize("error", ["", *ERRORS])
+def test_a_run_is_read_back_with_its_end(error: str) -> None:
+    run = logged("sql://me:secret@host/db", "out.csv", error)
+    assert run.state == (error or "finished")
+    assert run.resumable == (error in ("stopped", "failed"))
+    assert run.outputs["out.csv"]["rows"] == (1 if error else 2)
+    assert "secret" not in str(run)
+    assert list_runs() == [run]
+
+
+def test_the_newest_run_whose_command_or_output_did_not_come_again_is_resumed() -> None:
+    with pytest.raises(InputError, match="no run is logged"):
+        last_resumable()
+    first = logged("a.csv", "a.out", "stopped")
+    logged("b.csv", "b.out", "failed")
+    logged("b.csv", "b.out")
+    assert last_resumable() == first
+    logged("c.csv", "a.out")
+    with pytest.raises(InputError, match="none of 4 runs"):
+        last_resumable()
+    assert ("state", "stopped", "finished") in compare_runs(first, list_runs()[-1])
+
+
+def test_a_log_that_is_cut_or_garbled_is_read_as_far_as_it_goes(state: Path) -> None:
+    run = logged("a.csv", "a.out")
+    path = state / "runs" / f"{run.id}.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:2]) + b'\xff{"event": 3}\n[]\n' + lines[2][:9])
+    cut = find_run(run.id)
+    assert cut.command == ["score", "a.csv"]
+    assert cut.state == "running"  # this process is alive
+    path.write_bytes(b"")
+    assert not find_run(run.id).resumable
+
+
+def test_a_folder_that_cannot_be_written_costs_the_log_only(state: Path) -> None:
+    state.write_text("a file, not a folder")
+    log = RunLog.start(["score"])
+    with log.ending():
+        log.progress(Tally())
+    assert log.path is None
