@@ -22,12 +22,12 @@ from ecomfs.errors import ColumnError, ConfigError, InputError
 from ecomfs.task.label_value import label_text
 from ecomfs.types import is_missing
 
-Table: TypeAlias = "tuple[list[str], Iterator[Sequence[Any]]]"
+GivenTable: TypeAlias = "tuple[list[str], Iterator[Sequence[Any]]]"
 """Names of the columns, and the rows."""
 _COPIES = "give a list, a Series, a one-dimensional array or a table"
 
 
-def as_table(given: Any, where: str) -> Table | None:
+def as_table(given: Any, where: str) -> GivenTable | None:
     """A table: a DataFrame of pandas or polars, a pyarrow table, a NumPy array of records.
     ``None`` for what is none.
 
@@ -40,7 +40,7 @@ def as_table(given: Any, where: str) -> Table | None:
 
     Returns
     -------
-    Table | None
+    GivenTable | None
         The names of the columns and the rows; ``None`` for what is no table.
 
     Raises
@@ -322,6 +322,3 @@ def _kind(value: Any) -> type:
 
 def _order(value: Any) -> Any:
     return value.value if isinstance(value, enum.Enum) else value
-
-
-__all__ = ["GivenLabels", "Table", "as_column", "as_items", "as_table", "is_scalar"]

@@ -201,6 +201,3 @@ def _infinite(value: Any, where: str) -> InputError:
         f"{where}: {value!r} is an infinite number, not a label",
         hint="give a finite number, or text",
     )
-
-
-__all__ = ["column_labels", "is_missing_number", "label_number", "label_order", "label_text"]
