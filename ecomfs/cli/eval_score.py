@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ecomfs_eval import Predictions
-    from ecomfs_eval.columns import Columns
+    from ecomfs_eval.columns import ColumnNames
     from ecomfs_eval.compare import Comparisons
 
 
@@ -65,10 +65,10 @@ def score(
 
     from ecomfs.cli.present import SHOWN, metrics_table
     from ecomfs_eval import Bootstrap, EvalError, compare_many, get_metric
-    from ecomfs_eval.columns import Columns
+    from ecomfs_eval.columns import ColumnNames
     from ecomfs_eval.report import build_report, write_report
 
-    columns = Columns(
+    columns = ColumnNames(
         id=id_column,
         gold=gold_column,
         predicted=predicted_column,
@@ -95,13 +95,13 @@ def score(
             written = write_report(page, report)
             Console(stderr=True).print(f"wrote {written[0]}", highlight=False)
     except EvalError as error:
-        hint = error.hint.replace("Columns(predicted=...)", "--predicted-column")
+        hint = error.hint.replace("ColumnNames(predicted=...)", "--predicted-column")
         raise InputError(error.message, hint=hint) from error
 
 
 def _read(
     files: Sequence[str],
-    columns: Columns,
+    columns: ColumnNames,
     positive: str | None,
     encoding: str | None,
     *,

@@ -15,7 +15,7 @@ from ecomfs.compare.watch import watch
 from ecomfs.errors import ConfigError
 from ecomfs.progress import MEASURING, Progress, silent
 from ecomfs_eval import Bootstrap, EvalError, Predictions, get_metric
-from ecomfs_eval.compare import Comparisons, Plan, compare_many, complete, plan
+from ecomfs_eval.compare import Comparisons, PowerPlan, compare_many, complete, plan
 from ecomfs_eval.sequential import SequentialState, all_decided_by
 
 
@@ -63,7 +63,7 @@ class Design:
                 hint="only accuracy can be watched row by row; leave out --primary",
             )
 
-    def plan(self, rows: int, challengers: int) -> Plan:
+    def plan(self, rows: int, challengers: int) -> PowerPlan:
         """What these rows can show; the margin is the effect that rows are counted for."""
         effect = self.margin if self.primary == "accuracy" else None
         return plan(rows, challengers=challengers, effect=effect, alpha=self.alpha)

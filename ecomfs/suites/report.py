@@ -10,8 +10,8 @@ from ecomfs.errors import InputError, MissingFileError, OutputError
 from ecomfs.suites.config import Dataset, Suite
 from ecomfs.suites.store import ResultsFolder, Stored
 from ecomfs_eval import Bootstrap, EvalError, compare
-from ecomfs_eval.board import Board, Entry, Published, build_board
-from ecomfs_eval.errors import OutputError as HarnessOutputError
+from ecomfs_eval.board import Board, BoardEntry, PublishedResult, build_board
+from ecomfs_eval.errors import WriteError
 from ecomfs_eval.report import build_report, write_report
 
 
@@ -71,7 +71,7 @@ def write_details(
             who = cell.identity
             first.setdefault((who["dataset"], who["shots"], who["variant"]), cell)
         return [_detail(cell, Path(folder), main or suite.main, how) for cell in first.values()]
-    except HarnessOutputError as error:
+    except WriteError as error:
         raise OutputError(error.message, hint=error.hint) from error
     except EvalError as error:
         raise InputError(error.message, hint=error.hint) from error
@@ -147,9 +147,9 @@ def _group(dataset: Dataset) -> str:
     return dataset.series or dataset.name
 
 
-def _entry(cell: Stored, dataset: Dataset) -> Entry:
+def _entry(cell: Stored, dataset: Dataset) -> BoardEntry:
     who = cell.identity
-    return Entry(
+    return BoardEntry(
         _group(dataset),
         who["pool_rows"],
         cell.results.systems,
@@ -159,11 +159,11 @@ def _entry(cell: Stored, dataset: Dataset) -> Entry:
     )
 
 
-def _published(suite: Suite) -> dict[str, list[Published]]:
-    found: dict[str, list[Published]] = {}
+def _published(suite: Suite) -> dict[str, list[PublishedResult]]:
+    found: dict[str, list[PublishedResult]] = {}
     for dataset in suite.datasets:
         for p in dataset.published:
-            row = Published(p.system, p.metric, p.value, str(p.shots), p.source, p.note)
+            row = PublishedResult(p.system, p.metric, p.value, str(p.shots), p.source, p.note)
             found.setdefault(_group(dataset), []).append(row)
     return found
 

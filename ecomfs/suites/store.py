@@ -26,7 +26,7 @@ from ecomfs_eval import EvalError
 from ecomfs_eval.manifest import (
     FileHash,
     Manifest,
-    Results,
+    StoredResults,
     hash_file,
     load_manifest,
     read_results,
@@ -42,7 +42,7 @@ class Stored:
     """A cell's results, read back."""
 
     folder: Path
-    results: Results
+    results: StoredResults
 
     @property
     def identity(self) -> Mapping[str, Any]:

@@ -13,13 +13,13 @@ how good it is, how sure that is, and whether another one is better. It imports 
 
 from __future__ import annotations
 
-from ecomfs_eval.columns import Columns
-from ecomfs_eval.compare import Comparison, compare, compare_many
+from ecomfs_eval.columns import ColumnNames
+from ecomfs_eval.compare import PairwiseComparison, compare, compare_many
 from ecomfs_eval.errors import EvalError
 from ecomfs_eval.intervals import Bootstrap, score, scores, wilson
 from ecomfs_eval.metrics import (
     METRICS,
-    Interval,
+    ConfidenceInterval,
     Metric,
     Score,
     Undefined,
@@ -39,11 +39,11 @@ from ecomfs_eval.summary import Summary, summarise
 __all__ = [
     "METRICS",
     "Bootstrap",
-    "Columns",
-    "Comparison",
+    "ColumnNames",
+    "ConfidenceInterval",
     "EvalError",
-    "Interval",
     "Metric",
+    "PairwiseComparison",
     "Predictions",
     "Score",
     "Summary",

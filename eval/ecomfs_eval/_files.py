@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from ecomfs_eval.errors import OutputError
+from ecomfs_eval.errors import WriteError
 
 
 def replace(made: Path, path: Path) -> None:
@@ -22,7 +22,7 @@ def write_texts(folder: str | Path, texts: Mapping[str, str]) -> tuple[Path, ...
     """Write files (name → text) into a folder, made if need be.
 
     Raises:
-        OutputError: the folder cannot be written.
+        WriteError: the folder cannot be written.
     """
     folder = Path(folder)
     written = []
@@ -33,7 +33,7 @@ def write_texts(folder: str | Path, texts: Mapping[str, str]) -> tuple[Path, ...
             path.write_text(text, encoding="utf-8")
             written.append(path)
     except OSError as error:
-        raise OutputError(
+        raise WriteError(
             f"{folder}: cannot write the report: {error.strerror or error}",
             hint="choose a folder you may write to",
         ) from error

@@ -15,7 +15,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from ecomfs_eval.errors import RowError
+from ecomfs_eval.errors import DataError
 
 _NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]*)?(\.[0-9]+)?(e[+-][0-9]{1,3})?")
 _WHOLE_FLOAT = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+")
@@ -27,7 +27,7 @@ def label_text(value: Any, where: str = "label") -> str:
     """The text of a label; empty when it is missing (``None``, NaN, NaT, blank text).
 
     Raises:
-        RowError: the value is not one label: bytes, a list, an infinite number.
+        DataError: the value is not one label: bytes, a list, an infinite number.
 
     >>> [label_text(v) for v in ("好评", 1, 1.0, 0.5, True, None, float("nan"))]
     ['好评', '1', '1', '0.5', 'true', '', '']
@@ -42,7 +42,7 @@ def label_text(value: Any, where: str = "label") -> str:
         isinstance(value, Iterable) and getattr(value, "shape", None) != ()
     ):
         kind = type(value).__name__
-        raise RowError(f"{where}: {value!r:.60} is of type {kind}", hint="give one label a row")
+        raise DataError(f"{where}: {value!r:.60} is of type {kind}", hint="give one label a row")
     if isinstance(getattr(value, "shape", None), tuple) and hasattr(value, "item"):
         value = value.item()
     if isinstance(value, bool):
@@ -92,7 +92,7 @@ def column_labels(cells: Sequence[Any], where: Sequence[str]) -> list[str]:
         where: how a message names each row and the column.
 
     Raises:
-        RowError: see :func:`label_text`.
+        DataError: see :func:`label_text`.
 
     >>> column_labels(["1.0", "nan"], ["row 1", "row 2"])
     ['1.0', '']
@@ -155,8 +155,8 @@ def aligned(labels: Sequence[str], known: Iterable[str]) -> list[str]:
     return [spelt[label] for label in labels]
 
 
-def _infinite(value: Any, where: str) -> RowError:
-    return RowError(
+def _infinite(value: Any, where: str) -> DataError:
+    return DataError(
         f"{where}: {str(value)!r} is an infinite number, not a label",
         hint="give a finite number, or text",
     )

@@ -9,8 +9,8 @@ import numpy as np
 
 from ecomfs_eval import _check
 from ecomfs_eval._labels import aligned, column_labels, label_text
-from ecomfs_eval.columns import USUAL, Columns
-from ecomfs_eval.errors import ColumnError, RowError, RowsDifferError, UnknownLabelError
+from ecomfs_eval.columns import USUAL, ColumnNames
+from ecomfs_eval.errors import DataError, RowsDifferError
 from ecomfs_eval.predictions import FloatArray
 
 if TYPE_CHECKING:
@@ -31,21 +31,21 @@ def _text(value: object) -> str:
     return "" if text in ("<NA>", "NaT") else text
 
 
-class Reader:
+class FrameReader:
     """One frame, read column by column."""
 
-    def __init__(self, frame: pd.DataFrame, columns: Columns, source: str) -> None:
+    def __init__(self, frame: pd.DataFrame, columns: ColumnNames, source: str) -> None:
         self.frame, self.columns, self.source = frame, columns, source
         self.names_here = [str(c) for c in frame.columns]
         doubled = sorted({c for c in self.names_here if self.names_here.count(c) > 1})
         if doubled:
-            raise ColumnError(
+            raise DataError(
                 f"{source}: column {doubled[0]!r} stands twice", hint="rename one of them"
             )
 
     def column(self, name: str) -> list[str]:
         if name not in self.names_here:
-            raise ColumnError(
+            raise DataError(
                 f"{self.source}: no column {name!r}",
                 hint=f"columns are: {_check.some(self.names_here, 20)}",
             )
@@ -70,15 +70,15 @@ class Reader:
         if not self.columns.id:
             return [str(i) for i in range(1, len(self.frame) + 1)]
         if self.columns.id not in self.names_here:
-            raise ColumnError(
+            raise DataError(
                 f"{self.source}: no column {self.columns.id!r}",
-                hint="name the id column with Columns(id=...), or Columns(id='') to number rows; "
+                hint="name the id column with ColumnNames(id=...), or ColumnNames(id='') to number rows; "
                 f"columns are: {_check.some(self.names_here, 20)}",
             )
         ids = self.column(self.columns.id)
         for row, value in enumerate(ids):
             if not value:
-                raise RowError(
+                raise DataError(
                     f"{self.source}: row {row + 1} has no id in column {self.columns.id!r}",
                     hint="give every row its own id",
                 )
@@ -96,15 +96,15 @@ class Reader:
             return [label_text(given[i], f"gold label of {i!r}") for i in ids]
         name = self.find("gold")
         if name is None:
-            raise ColumnError(
+            raise DataError(
                 f"{self.source}: no column of gold labels",
-                hint="name it with Columns(gold=...); "
+                hint="name it with ColumnNames(gold=...); "
                 f"columns are: {_check.some(self.names_here, 20)}",
             )
         values = self.labels(name)
         for row, value in enumerate(values):
             if not value:
-                raise RowError(
+                raise DataError(
                     f"{self.source}: row {row + 1} (id {ids[row]!r}) has no gold label "
                     f"in column {name!r}",
                     hint="label the row, or leave it out",
@@ -124,13 +124,13 @@ class Reader:
         if labels is not None and set(found) != set(space):
             strangers = [f for f in found if f not in space]
             if strangers:
-                raise UnknownLabelError(
+                raise DataError(
                     f"{self.source}: column {prefix + strangers[0]!r} belongs to no label",
                     hint=f"labels are: {_check.some(space)}; "
-                    "or set Columns(probability_prefix=...)",
+                    "or set ColumnNames(probability_prefix=...)",
                 )
             lost = [s for s in space if s not in found]
-            raise ColumnError(
+            raise DataError(
                 f"{self.source}: no column {prefix + lost[0]!r}",
                 hint="give a probability column for every label, or for none",
             )
@@ -142,9 +142,9 @@ class Reader:
         if name is not None:
             return self.labels(name)
         if table is None or space is None:
-            raise ColumnError(
+            raise DataError(
                 f"{self.source}: neither a column of predicted labels nor of probabilities",
-                hint="name it with Columns(predicted=...), or write columns p_<label>; "
+                hint="name it with ColumnNames(predicted=...), or write columns p_<label>; "
                 f"columns are: {_check.some(self.names_here, 20)}",
             )
         return [a or "" for a in _check.most_probable(table, space, self.source)]
@@ -178,7 +178,7 @@ class Reader:
         values = self.column(column)
         for row, value in enumerate(values):
             if not value:
-                raise RowError(
+                raise DataError(
                     f"{self.source}: row {row + 1} has nothing in column {column!r}",
                     hint="every row needs its group",
                 )
@@ -202,7 +202,7 @@ class Reader:
             try:
                 values[row] = float(text)
             except ValueError as error:
-                raise RowError(
+                raise DataError(
                     f"{self.source}: row {row + 1}, column {name!r}: {text!r} is not a number",
                     hint="write a plain number, or leave it empty",
                 ) from error

@@ -9,19 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ecomfs_eval.errors import (
-    ColumnError,
+    DataError,
     EmptyDataError,
-    FileFormatError,
-    MissingFileError,
     MissingLibraryError,
+    NoSuchFileError,
     OptionError,
 )
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Kind = Literal["csv", "jsonl", "parquet"]
-SUFFIXES: dict[str, Kind] = {
+FileKind = Literal["csv", "jsonl", "parquet"]
+SUFFIXES: dict[str, FileKind] = {
     ".csv": "csv",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
@@ -29,7 +28,7 @@ SUFFIXES: dict[str, Kind] = {
 }
 
 
-def read_table(path: str | Path, kind: Kind | None = None) -> pd.DataFrame:
+def read_table(path: str | Path, kind: FileKind | None = None) -> pd.DataFrame:
     """A file as a frame, one row a record, columns as they are named in the file.
 
     CSV values stay text (an empty field is ``""``, ``NA`` is the text ``NA``); JSON and Parquet
@@ -40,12 +39,12 @@ def read_table(path: str | Path, kind: Kind | None = None) -> pd.DataFrame:
         kind: by default told by the suffix.
 
     Raises:
-        MissingFileError, EmptyDataError, FileFormatError, ColumnError, OptionError,
+        NoSuchFileError, EmptyDataError, DataError, DataError, OptionError,
         MissingLibraryError: each names the file, and the line where there is one.
     """
     path = Path(path)
     if not path.is_file():
-        raise MissingFileError(f"{path}: no such file", hint="check the path")
+        raise NoSuchFileError(f"{path}: no such file", hint="check the path")
     if kind is None:
         kind = SUFFIXES.get(path.suffix.lower())
         if kind is None:
@@ -68,7 +67,7 @@ def decode(raw: bytes, path: Path) -> str:
             return raw.decode(encoding)
         except UnicodeDecodeError:
             continue
-    raise FileFormatError(f"{path}: neither UTF-8 nor GB18030 text", hint="save the file as UTF-8")
+    raise DataError(f"{path}: neither UTF-8 nor GB18030 text", hint="save the file as UTF-8")
 
 
 def _csv(path: Path, text: str) -> pd.DataFrame:
@@ -84,14 +83,14 @@ def _csv(path: Path, text: str) -> pd.DataFrame:
             if not row:
                 continue
             if len(row) != len(header):
-                raise FileFormatError(
+                raise DataError(
                     f"{path}: row {len(rows) + 1} (line {reader.line_num}) has {len(row)} fields, "
                     f"the header {len(header)}",
                     hint="quote fields that hold commas or line breaks",
                 )
             rows.append(row)
     except csv.Error as error:
-        raise FileFormatError(
+        raise DataError(
             f"{path}: broken quoting near line {reader.line_num}: {error}",
             hint="close every quote, and double quotes inside quoted fields",
         ) from error
@@ -99,7 +98,7 @@ def _csv(path: Path, text: str) -> pd.DataFrame:
         csv.field_size_limit(before)
     doubled = sorted({c for c in header if header.count(c) > 1})
     if doubled:
-        raise ColumnError(
+        raise DataError(
             f"{path}: column {doubled[0]!r} stands twice in the header", hint="rename one of them"
         )
     return pd.DataFrame(rows, columns=header, dtype=str)
@@ -115,11 +114,11 @@ def _jsonl(path: Path, text: str) -> pd.DataFrame:
         try:
             record = json.loads(line)
         except json.JSONDecodeError as error:
-            raise FileFormatError(
+            raise DataError(
                 f"{path}: line {number} is not JSON: {error.msg}", hint="write one object a line"
             ) from error
         if not isinstance(record, dict):
-            raise FileFormatError(
+            raise DataError(
                 f"{path}: line {number} is not a JSON object", hint="write one object a line"
             )
         records.append(record)
@@ -137,6 +136,6 @@ def _parquet(path: Path) -> pd.DataFrame:
         ) from error
     except (ValueError, OSError) as error:
         detail = str(error).splitlines()[0]
-        raise FileFormatError(
+        raise DataError(
             f"{path}: not a Parquet file: {detail}", hint="write the file again"
         ) from error

@@ -8,7 +8,7 @@ MEASUREMENTS = ("latency", "prompt_tokens", "completion_tokens", "cached_tokens"
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
+class ColumnNames:
     """Which column holds what.
 
     A column named here must be in the file; a field left at ``None`` is looked for under its

@@ -22,8 +22,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ecomfs_eval.errors import OptionError
-from ecomfs_eval.metrics.base import Metric, Statistic, Weights
-from ecomfs_eval.metrics.score import Interval, Score, Undefined
+from ecomfs_eval.metrics.base import Metric, RowWeights, Statistic
+from ecomfs_eval.metrics.score import ConfidenceInterval, Score, Undefined
 from ecomfs_eval.predictions import FloatArray, IntArray, Predictions
 
 HEAVY_RESAMPLES = 500
@@ -69,7 +69,7 @@ class Bootstrap:
             raise OptionError(f"level={self.level}", hint="between 0.5 and 1, such as 0.95")
 
 
-def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
+def wilson(successes: int, n: int, level: float = 0.95) -> ConfidenceInterval:
     """Wilson's score interval of a proportion.
 
     Source: Wilson 1927, doi:10.1080/01621459.1927.10502953; computed by scipy.
@@ -81,7 +81,7 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
     from scipy.stats import binomtest
 
     ci = binomtest(successes, n).proportion_ci(level, method="wilson")
-    return Interval(float(ci.low), float(ci.high), level, "wilson")
+    return ConfidenceInterval(float(ci.low), float(ci.high), level, "wilson")
 
 
 def unit_codes(p: Predictions, units: IntArray | None = None) -> IntArray | None:
@@ -91,7 +91,9 @@ def unit_codes(p: Predictions, units: IntArray | None = None) -> IntArray | None
     return np.unique(np.array(p.groups), return_inverse=True)[1].astype(np.int64)
 
 
-def resamples(n: int, codes: IntArray | None, how: Bootstrap, start: int = 0) -> Iterator[Weights]:
+def resamples(
+    n: int, codes: IntArray | None, how: Bootstrap, start: int = 0
+) -> Iterator[RowWeights]:
     """Row weights of bootstrap draws, in pieces of B × n; rows of one code share a weight."""
     rng = np.random.default_rng([how.seed, start])
     units = n if codes is None else int(codes.max()) + 1
@@ -104,7 +106,7 @@ def resamples(n: int, codes: IntArray | None, how: Bootstrap, start: int = 0) ->
         left -= b
 
 
-def leave_out(n: int, codes: IntArray | None, seed: int = 0) -> Iterator[Weights]:
+def leave_out(n: int, codes: IntArray | None, seed: int = 0) -> Iterator[RowWeights]:
     """Row weights of the jackknife: each unit (or block of units) left out once."""
     units = n if codes is None else int(codes.max()) + 1
     blocks = min(units, BLOCKS)
@@ -164,7 +166,7 @@ class Replicates:
         return float((gap**3).sum()) / (6 * spread) if spread > 0 else 0.0
 
 
-Evaluate = Callable[[Weights], FloatArray]
+Evaluate = Callable[[RowWeights], FloatArray]
 
 
 def replicate(
@@ -260,9 +262,9 @@ def _with_interval(
         return result.noted(f"no interval: {r.reason}")
     low, high = r.bounds(level)
     if codes is None:
-        return replace(result, interval=Interval(low, high, level, "bca"))
+        return replace(result, interval=ConfidenceInterval(low, high, level, "bca"))
     groups = int(codes.max()) + 1
-    result = replace(result, interval=Interval(low, high, level, "bca cluster"))
+    result = replace(result, interval=ConfidenceInterval(low, high, level, "bca cluster"))
     return result.noted(
         f"{groups} groups resampled" + (", too few to trust" if groups < 20 else "")
     )

@@ -8,7 +8,7 @@ Source of the two-way resampling: Owen 2007, doi:10.1214/07-AOAS122 (pigeonhole 
 
 >>> from ecomfs_eval import Predictions
 >>> gold = ["a", "b"] * 30
->>> runs = [Run(n, Predictions.of(gold, gold[:k] + ["a"] * (60 - k)), seed)
+>>> runs = [LearningRun(n, Predictions.of(gold, gold[:k] + ["a"] * (60 - k)), seed)
 ...         for n, ks in ((8, (20, 24)), (32, (50, 54))) for seed, k in enumerate(ks)]
 >>> curve = learning_curve(runs, "accuracy")
 >>> [(p.size, p.runs, round(p.value, 3)) for p in curve.points]
@@ -34,7 +34,7 @@ from ecomfs_eval.predictions import FloatArray, Predictions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Run:
+class LearningRun:
     """One run of a system.
 
     Attributes:
@@ -91,7 +91,7 @@ class LearningCurve:
 
 
 def learning_curve(
-    runs: Iterable[Run],
+    runs: Iterable[LearningRun],
     metric: str | Metric,
     *,
     system: str | None = None,
@@ -113,7 +113,7 @@ def learning_curve(
     """
     how = how or Bootstrap()
     chosen = get_metric(metric)
-    by_size: dict[int, list[Run]] = {}
+    by_size: dict[int, list[LearningRun]] = {}
     for run in runs:
         by_size.setdefault(run.size, []).append(run)
     if not by_size:
@@ -137,7 +137,7 @@ def learning_curve(
     )
 
 
-def _point(size: int, runs: Sequence[Run], metric: Metric, how: Bootstrap) -> CurvePoint:
+def _point(size: int, runs: Sequence[LearningRun], metric: Metric, how: Bootstrap) -> CurvePoint:
     systems = [r.predictions for r in runs]
     prepared = [metric.prepare(p) for p in systems]
     scores = [metric.score(s, len(p)) for s, p in zip(prepared, systems, strict=True)]
@@ -224,7 +224,7 @@ def baseline_curves(
             raise OptionError(
                 f"{size} of {len(train)} labelled rows", hint=f"sizes are 1 to {len(train)}"
             )
-    runs: dict[str, list[Run]] = {}
+    runs: dict[str, list[LearningRun]] = {}
     reasons: dict[str, Undefined] = {}
     for seed in seeds:
         order = nested_order(train.labels, seed)
@@ -234,7 +234,7 @@ def baseline_curves(
                 if isinstance(p, Undefined):
                     reasons.setdefault(name, p)
                 else:
-                    runs.setdefault(name, []).append(Run(size, p, seed))
+                    runs.setdefault(name, []).append(LearningRun(size, p, seed))
     curves: dict[str, LearningCurve | Undefined] = {}
     for name in [*runs, *(r for r in reasons if r not in runs)]:
         curves[name] = (

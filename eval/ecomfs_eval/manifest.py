@@ -29,13 +29,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ecomfs_eval._files import replace
 from ecomfs_eval._tables import read_table
-from ecomfs_eval.columns import Columns
+from ecomfs_eval.columns import ColumnNames
 from ecomfs_eval.errors import (
-    FileFormatError,
-    MissingFileError,
+    DataError,
     MissingLibraryError,
+    NoSuchFileError,
     OptionError,
-    OutputError,
+    WriteError,
 )
 from ecomfs_eval.predictions import Predictions
 from ecomfs_eval.reading import from_frame
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 NAME = "manifest.json"
-Table = Literal["parquet", "csv"]
+TableFormat = Literal["parquet", "csv"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class Manifest:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Results:
+class StoredResults:
     """A results folder, read and checked."""
 
     manifest: Manifest
@@ -117,11 +117,11 @@ def hash_file(path: str | Path, *, name: str | None = None) -> FileHash:
         name: what to call it; by default its name without the folder.
 
     Raises:
-        MissingFileError: it is not there.
+        NoSuchFileError: it is not there.
     """
     path = Path(path)
     if not path.is_file():
-        raise MissingFileError(f"{path}: no such file", hint="check the path")
+        raise NoSuchFileError(f"{path}: no such file", hint="check the path")
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return FileHash(name if name is not None else path.name, digest, path.stat().st_size)
@@ -134,7 +134,7 @@ def write_results(
     settings: Mapping[str, Any] | None = None,
     inputs: Mapping[str, str | Path] | None = None,
     summaries: Sequence[Summary] = (),
-    table: Table | None = None,
+    table: TableFormat | None = None,
 ) -> Manifest:
     """Write predictions and their manifest into a folder, made if need be.
 
@@ -151,9 +151,9 @@ def write_results(
 
     Raises:
         OptionError: no systems, two of one name, or settings that JSON cannot hold.
-        MissingFileError: an input is not there.
+        NoSuchFileError: an input is not there.
         MissingLibraryError: Parquet was asked for and pyarrow is absent.
-        OutputError: the folder cannot be written.
+        WriteError: the folder cannot be written.
     """
     names = [p.name for p in systems]
     if not names or len(set(names)) != len(names):
@@ -165,7 +165,7 @@ def write_results(
             f"settings cannot be written as JSON: {error}", hint="use text, numbers, lists, maps"
         ) from error
     folder = Path(folder)
-    kind: Table = table or ("parquet" if find_spec("pyarrow") else "csv")
+    kind: TableFormat = table or ("parquet" if find_spec("pyarrow") else "csv")
     if kind == "parquet" and not find_spec("pyarrow"):
         raise MissingLibraryError("writing Parquet needs pyarrow", hint="pip install pyarrow")
     hashed = {k: hash_file(v) for k, v in (inputs or {}).items()}
@@ -181,7 +181,7 @@ def write_results(
         text = json.dumps(manifest.to_dict(), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
         _replace(folder / NAME, text.encode())
     except OSError as error:
-        raise OutputError(
+        raise WriteError(
             f"{folder}: cannot write results: {error.strerror or error}",
             hint="choose a folder you may write to, with space left",
         ) from error
@@ -192,26 +192,26 @@ def load_manifest(folder: str | Path) -> Manifest:
     """The manifest of a results folder, without a look at the predictions.
 
     Raises:
-        MissingFileError: there is none.
-        FileFormatError: it is not one.
+        NoSuchFileError: there is none.
+        DataError: it is not one.
     """
     path = Path(folder) / NAME
     if not path.is_file():
-        raise MissingFileError(f"{path}: no such file", hint="the run did not finish, or elsewhere")
+        raise NoSuchFileError(f"{path}: no such file", hint="the run did not finish, or elsewhere")
     try:
         return _parse(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, KeyError, TypeError) as error:
-        raise FileFormatError(
+        raise DataError(
             f"{path}: not a manifest of format {FORMAT}: {error}", hint="write the results again"
         ) from error
 
 
-def read_results(folder: str | Path) -> Results:
+def read_results(folder: str | Path) -> StoredResults:
     """Read a results folder and check every hash.
 
     Raises:
-        MissingFileError: no manifest, or a file of it is gone.
-        FileFormatError: the manifest is not one, or a file is not the one it names.
+        NoSuchFileError: no manifest, or a file of it is gone.
+        DataError: the manifest is not one, or a file is not the one it names.
     """
     folder = Path(folder)
     manifest = load_manifest(folder)
@@ -219,11 +219,11 @@ def read_results(folder: str | Path) -> Results:
     for entry in manifest.systems:
         file = folder / entry.file.path
         if hash_file(file).sha256 != entry.file.sha256:
-            raise FileFormatError(
+            raise DataError(
                 f"{file}: the file is not the one the manifest names",
                 hint="it was changed after the run; run again",
             )
-        columns = Columns(
+        columns = ColumnNames(
             group=entry.columns.get("group"),
             query=entry.columns.get("query"),
             slices=tuple(entry.columns["slices"]),
@@ -240,7 +240,7 @@ def read_results(folder: str | Path) -> Results:
                 source=str(file),
             )
         )
-    return Results(manifest, tuple(systems))
+    return StoredResults(manifest, tuple(systems))
 
 
 def _slug(name: str) -> str:
@@ -259,7 +259,7 @@ def _entry(
     return SystemEntry(p.name, len(p), p.labels, p.positive, p.currency, file, columns, scores)
 
 
-def _write_table(frame: pd.DataFrame, path: Path, kind: Table) -> None:
+def _write_table(frame: pd.DataFrame, path: Path, kind: TableFormat) -> None:
     passing = path.with_name(path.name + ".partial")
     if kind == "parquet":
         frame.to_parquet(passing, index=False)

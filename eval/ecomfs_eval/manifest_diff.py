@@ -9,7 +9,7 @@ from ecomfs_eval.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ManifestChange:
     """One thing that differs between two manifests.
 
     Attributes:
@@ -24,7 +24,7 @@ class Change:
     new: Any
 
 
-def compare_manifests(old: Manifest, new: Manifest) -> tuple[Change, ...]:
+def compare_manifests(old: Manifest, new: Manifest) -> tuple[ManifestChange, ...]:
     """What differs: inputs and settings first (the causes), then systems (the effects).
 
     >>> from ecomfs_eval.manifest import Manifest
@@ -36,7 +36,7 @@ def compare_manifests(old: Manifest, new: Manifest) -> tuple[Change, ...]:
 
     def note(what: str, name: str, before: Any, after: Any) -> None:
         if before != after:
-            changes.append(Change(what, name, before, after))
+            changes.append(ManifestChange(what, name, before, after))
 
     for name in dict.fromkeys([*old.inputs, *new.inputs]):
         before, after = (m.inputs[name].sha256 if name in m.inputs else None for m in (old, new))

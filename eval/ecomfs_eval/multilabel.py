@@ -19,7 +19,7 @@ import numpy as np
 
 from ecomfs_eval.intervals import Bootstrap, replicate, wilson
 from ecomfs_eval.metrics.label_sets import METRICS, LabelSets, SetMetric, exact
-from ecomfs_eval.metrics.score import Interval, Score, Undefined
+from ecomfs_eval.metrics.score import ConfidenceInterval, Score, Undefined
 
 
 def score_label_sets(
@@ -50,7 +50,9 @@ def score_label_sets(
             found[name] = found[name].noted(f"no interval: {r.reason}")
         else:
             low, high = r.bounds(how.level)
-            found[name] = replace(found[name], interval=Interval(low, high, how.level, "bca"))
+            found[name] = replace(
+                found[name], interval=ConfidenceInterval(low, high, how.level, "bca")
+            )
     for name, metric in METRICS.items():
         if metric.proportion:
             interval = wilson(int(exact(rows).sum()), n, how.level)

@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 
 from ecomfs_eval import _check
 from ecomfs_eval._labels import aligned, label_order, label_text
-from ecomfs_eval.errors import RowError
+from ecomfs_eval.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ecomfs_eval.columns import Columns
+    from ecomfs_eval.columns import ColumnNames
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-Status = Literal["ok", "abstained", "invalid", "failed"]
-STATUSES: tuple[str, ...] = get_args(Status)
+RowStatus = Literal["ok", "abstained", "invalid", "failed"]
+STATUSES: tuple[str, ...] = get_args(RowStatus)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,8 +53,8 @@ class Predictions:
         source: where the rows came from, for error messages.
 
     Raises:
-        EmptyDataError, ColumnError, RowError, UnknownLabelError, ProbabilityError,
-        DuplicateIdError: from the checks; each names the row and the mend.
+        EmptyDataError, DataError, DataError, DataError, DataError,
+        DataError: from the checks; each names the row and the mend.
 
     >>> p = Predictions.of(["yes", "no", "no"], ["yes", "no", None])
     >>> len(p), p.labels, p.positive, p.status
@@ -119,7 +119,7 @@ class Predictions:
         """
         names = [label_text(g, f"gold label {n}") for n, g in enumerate(gold, 1)]
         if "" in names:
-            raise RowError(
+            raise DataError(
                 f"row {names.index('') + 1} has no gold label",
                 hint="label the row, or leave it out",
             )
@@ -149,7 +149,7 @@ class Predictions:
 
     @classmethod
     def from_frame(
-        cls, frame: pd.DataFrame, columns: Columns | None = None, **options: Any
+        cls, frame: pd.DataFrame, columns: ColumnNames | None = None, **options: Any
     ) -> Predictions:
         """Predictions from a pandas frame; see :func:`ecomfs_eval.reading.from_frame`."""
         from ecomfs_eval import reading
@@ -158,7 +158,7 @@ class Predictions:
 
     @classmethod
     def from_csv(
-        cls, path: str | Path, columns: Columns | None = None, **options: Any
+        cls, path: str | Path, columns: ColumnNames | None = None, **options: Any
     ) -> Predictions:
         """Predictions from a CSV file; see :func:`ecomfs_eval.reading.from_file`."""
         from ecomfs_eval import reading
@@ -167,7 +167,7 @@ class Predictions:
 
     @classmethod
     def from_jsonl(
-        cls, path: str | Path, columns: Columns | None = None, **options: Any
+        cls, path: str | Path, columns: ColumnNames | None = None, **options: Any
     ) -> Predictions:
         """Predictions from JSON lines; see :func:`ecomfs_eval.reading.from_file`."""
         from ecomfs_eval import reading
@@ -176,7 +176,7 @@ class Predictions:
 
     @classmethod
     def from_parquet(
-        cls, path: str | Path, columns: Columns | None = None, **options: Any
+        cls, path: str | Path, columns: ColumnNames | None = None, **options: Any
     ) -> Predictions:
         """Predictions from Parquet (needs pyarrow); see :func:`ecomfs_eval.reading.from_file`."""
         from ecomfs_eval import reading
@@ -193,7 +193,7 @@ class Predictions:
         (probability zero).
 
         Raises:
-            ColumnError: ``predict_proba`` gave a table that does not fit ``classes_`` and ``rows``.
+            DataError: ``predict_proba`` gave a table that does not fit ``classes_`` and ``rows``.
         """
         classes = [label_text(c) for c in estimator.classes_]
         table = np.asarray(estimator.predict_proba(rows), dtype=np.float64)

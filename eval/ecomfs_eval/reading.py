@@ -20,12 +20,11 @@ import numpy as np
 
 from ecomfs_eval import _check
 from ecomfs_eval._labels import aligned, label_order, label_text, whole
-from ecomfs_eval._reader import Reader
-from ecomfs_eval._tables import Kind, read_table
-from ecomfs_eval.columns import MEASUREMENTS, USUAL, Columns
+from ecomfs_eval._reader import FrameReader
+from ecomfs_eval._tables import FileKind, read_table
+from ecomfs_eval.columns import MEASUREMENTS, USUAL, ColumnNames
 from ecomfs_eval.errors import (
-    ColumnError,
-    DuplicateIdError,
+    DataError,
     EmptyDataError,
     OptionError,
     RowsDifferError,
@@ -37,7 +36,11 @@ if TYPE_CHECKING:
 
 
 def from_file(
-    path: str | Path, columns: Columns | None = None, *, kind: Kind | None = None, **options: Any
+    path: str | Path,
+    columns: ColumnNames | None = None,
+    *,
+    kind: FileKind | None = None,
+    **options: Any,
 ) -> Predictions:
     """Predictions from a CSV, JSON-lines or Parquet file.
 
@@ -48,8 +51,8 @@ def from_file(
         options: as for :func:`from_frame`.
 
     Raises:
-        MissingFileError, EmptyDataError, FileFormatError, ColumnError, RowError,
-        DuplicateIdError, RowsDifferError: each names the file, row and column.
+        NoSuchFileError, EmptyDataError, DataError, DataError, DataError,
+        DataError, RowsDifferError: each names the file, row and column.
     """
     options.setdefault("name", Path(path).stem)
     options.setdefault("source", str(path))
@@ -58,7 +61,7 @@ def from_file(
 
 def from_frame(
     frame: pd.DataFrame,
-    columns: Columns | None = None,
+    columns: ColumnNames | None = None,
     *,
     labels: Sequence[str] | None = None,
     gold: Mapping[str, str] | None = None,
@@ -90,12 +93,12 @@ def from_frame(
         source: how messages call the data.
 
     Raises:
-        EmptyDataError, ColumnError, RowError, UnknownLabelError, ProbabilityError,
-        DuplicateIdError, RowsDifferError, OptionError.
+        EmptyDataError, DataError, DataError, DataError, DataError,
+        DataError, RowsDifferError, OptionError.
     """
     if len(frame.columns) == 0 or len(frame) == 0:
         raise EmptyDataError(f"{source}: no rows", hint="a metric needs at least one row")
-    reader = Reader(frame, columns or Columns(), source)
+    reader = FrameReader(frame, columns or ColumnNames(), source)
     ids = reader.ids()
     golds = reader.gold(ids, gold)
     space, table = reader.probabilities(labels)
@@ -141,7 +144,7 @@ def to_frame(p: Predictions) -> pd.DataFrame:
     """The rows as a frame that :func:`from_frame` reads back.
 
     Raises:
-        ColumnError: a slicing or extra column is called as one of the columns it needs itself.
+        DataError: a slicing or extra column is called as one of the columns it needs itself.
     """
     import pandas as pd
 
@@ -164,7 +167,7 @@ def to_frame(p: Predictions) -> pd.DataFrame:
     for column, values in (*p.slices.items(), *p.extra.items()):
         again = column in data and column not in taken and data[column] != list(values)
         if column in taken or again or column.startswith("p_"):
-            raise ColumnError(
+            raise DataError(
                 f"{p.source}: column {column!r} would be read back as something else",
                 hint="rename the slicing or the extra column",
             )
@@ -230,17 +233,15 @@ def gold_from_file(path: str | Path, *, id: str = "id", label: str = "label") ->
     """id → gold label from a labelled file, for :func:`from_frame`'s ``gold``.
 
     Raises:
-        DuplicateIdError: an id stands twice.
-        RowError: a row without id or label.
+        DataError: an id stands twice.
+        DataError: a row without id or label.
     """
-    reader = Reader(read_table(path), Columns(id=id, gold=label), str(path))
+    reader = FrameReader(read_table(path), ColumnNames(id=id, gold=label), str(path))
     ids = reader.ids()
     golds = reader.gold(ids, None)
     labelled: dict[str, str] = {}
     for row, (key, value) in enumerate(zip(ids, golds, strict=True)):
         if key in labelled:
-            raise DuplicateIdError(
-                f"{path}: row {row + 1} repeats id {key!r}", hint="keep one row an id"
-            )
+            raise DataError(f"{path}: row {row + 1} repeats id {key!r}", hint="keep one row an id")
         labelled[key] = value
     return labelled

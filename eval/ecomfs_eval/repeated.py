@@ -25,8 +25,8 @@ from ecomfs_eval.compare.pairing import pair
 from ecomfs_eval.errors import EmptyDataError, OptionError
 from ecomfs_eval.intervals import Bootstrap, Replicates, replicate, scores
 from ecomfs_eval.metrics import get_metric
-from ecomfs_eval.metrics.base import Metric, Statistic, Weights
-from ecomfs_eval.metrics.score import Interval, Score, Undefined
+from ecomfs_eval.metrics.base import Metric, RowWeights, Statistic
+from ecomfs_eval.metrics.score import ConfidenceInterval, Score, Undefined
 from ecomfs_eval.predictions import FloatArray, IntArray, Predictions
 
 
@@ -129,7 +129,7 @@ def _averaged(runs: Sequence[Predictions], metric: Metric, how: Bootstrap) -> Av
         score = score.noted(f"no interval: {replicates.reason}")
     else:
         low, high = replicates.bounds(how.level)
-        score = replace(score, interval=Interval(low, high, how.level, "bca cluster"))
+        score = replace(score, interval=ConfidenceInterval(low, high, how.level, "bca cluster"))
     return Average(score, len(runs), float(np.std(numbers, ddof=1)), values)
 
 
@@ -168,14 +168,14 @@ def _difference(
     low, high = drawn.bounds(how.level)
     return replace(
         base,
-        interval=Interval(low, high, how.level, "bca paired cluster"),
+        interval=ConfidenceInterval(low, high, how.level, "bca paired cluster"),
         p_value=drawn.p_value(),
         test="bootstrap",
     )
 
 
 def _minus(x: Statistic, y: Statistic) -> Statistic:
-    def evaluate(weights: Weights) -> FloatArray:
+    def evaluate(weights: RowWeights) -> FloatArray:
         return y.evaluate(weights) - x.evaluate(weights)
 
     return replace(x, evaluate=evaluate, heavy=x.heavy or y.heavy, successes=None)
@@ -197,7 +197,7 @@ def _replicate(
 ) -> Replicates | Undefined:
     """Replicates of the mean over runs."""
 
-    def mean(weights: Weights) -> FloatArray:
+    def mean(weights: RowWeights) -> FloatArray:
         values = [s.evaluate(weights[:, c]) for s, c in zip(statistics, codes, strict=True)]
         return np.asarray(np.mean(values, axis=0), dtype=np.float64)
 

@@ -29,15 +29,15 @@ from typing import Literal
 
 import numpy as np
 
-from ecomfs_eval.compare.comparison import Comparison, Comparisons, overall
-from ecomfs_eval.compare.decision import Decision as Line
+from ecomfs_eval.compare.comparison import Comparisons, PairwiseComparison, overall
+from ecomfs_eval.compare.decision import Decision
 from ecomfs_eval.compare.pairing import pair
-from ecomfs_eval.errors import OptionError, RowError
+from ecomfs_eval.errors import DataError, OptionError
 from ecomfs_eval.metrics.accuracy import correct
-from ecomfs_eval.metrics.score import Interval
+from ecomfs_eval.metrics.score import ConfidenceInterval
 from ecomfs_eval.predictions import FloatArray, Predictions
 
-Decision = Literal["b better", "a better", "equivalent", "continue"]
+SequentialVerdict = Literal["b better", "a better", "equivalent", "continue"]
 
 STAKES: FloatArray = np.geomspace(0.01, 0.95, 60)
 """Shares of the wealth that are wagered, from careful (long tests, small effects) to bold; equal
@@ -66,7 +66,7 @@ class SequentialState:
     e_value: float
     p_value: float
     level: float
-    decision: Decision
+    decision: SequentialVerdict
 
     def text(self, a: str = "A", b: str = "B") -> str:
         """The state in plain words.
@@ -118,12 +118,12 @@ class SequentialTest:
             differences: B − A of each new row, in [−1, 1].
 
         Raises:
-            RowError: a difference outside [−1, 1].
+            DataError: a difference outside [−1, 1].
         """
         for d in differences:
             value = float(d)
             if not -1 <= value <= 1:
-                raise RowError(
+                raise DataError(
                     f"difference {value:g} of row {self.rows + 1} is outside [−1, 1]",
                     hint="scale the metric of each row to [0, 1] first",
                 )
@@ -152,7 +152,7 @@ class SequentialTest:
             self._decide(low, high),
         )
 
-    def _decide(self, low: float, high: float) -> Decision:
+    def _decide(self, low: float, high: float) -> SequentialVerdict:
         if self._margin is not None and max(-low, high) <= self._margin:
             return "equivalent"
         if low > 0:
@@ -160,11 +160,11 @@ class SequentialTest:
         return "a better" if high < 0 else "continue"
 
 
-Counts = tuple[tuple[float, int], ...]
+_Counts = tuple[tuple[float, int], ...]
 """(difference, how many rows have it)."""
 
 
-def _measure(counts: Counts, level: float) -> tuple[float, float, float]:
+def _measure(counts: _Counts, level: float) -> tuple[float, float, float]:
     """Bounds of the mean at this look, and the log e-value against "no difference"."""
     threshold = math.log(2 / (1 - level))
     low, high = _lower(counts, threshold, 1), -_lower(counts, threshold, -1)
@@ -176,7 +176,7 @@ def _measure(counts: Counts, level: float) -> tuple[float, float, float]:
 _cached = lru_cache(maxsize=1 << 16)(_measure)
 
 
-def _wealth(counts: Counts, means: FloatArray, sign: int) -> FloatArray:
+def _wealth(counts: _Counts, means: FloatArray, sign: int) -> FloatArray:
     """Log wealth of the wagers that the mean of sign·d is larger than each of ``means``."""
     log = np.zeros((means.size, STAKES.size))
     for d, count in counts:
@@ -187,7 +187,7 @@ def _wealth(counts: Counts, means: FloatArray, sign: int) -> FloatArray:
     return wealth
 
 
-def _lower(counts: Counts, threshold: float, sign: int) -> float:
+def _lower(counts: _Counts, threshold: float, sign: int) -> float:
     """The largest mean of sign·d that is still refuted as too small: the wealth falls as m
     grows, so the bracket can be cut into 16 parts at a time."""
     rows = max(1, sum(c for _, c in counts))
@@ -248,7 +248,7 @@ def sequential_compare(
     return tuple(states)
 
 
-def decided_by(c: Comparison, state: SequentialState) -> Comparison:
+def decided_by(c: PairwiseComparison, state: SequentialState) -> PairwiseComparison:
     """A comparison whose accuracy was watched as its rows came: the running test decides.
 
     The accuracy's interval becomes the confidence sequence and its p-value the anytime-valid one:
@@ -262,7 +262,7 @@ def decided_by(c: Comparison, state: SequentialState) -> Comparison:
             f"a running test of {state.rows} rows decides no {c.primary} on {c.rows} rows",
             hint="compare the accuracy on the rows that the test has seen",
         )
-    interval = Interval(state.low, state.high, state.level, "confidence sequence")
+    interval = ConfidenceInterval(state.low, state.high, state.level, "confidence sequence")
     first, *others = c.differences
     first = replace(first, interval=interval, p_value=state.p_value, test="e-process")
     verdict = "undecided" if state.decision == "continue" else state.decision
@@ -270,7 +270,7 @@ def decided_by(c: Comparison, state: SequentialState) -> Comparison:
         c,
         differences=(first, *others),
         p_value=state.p_value,
-        decision=Line(verdict, state.text(c.a, c.b)),
+        decision=Decision(verdict, state.text(c.a, c.b)),
         sequential=state,
     )
 

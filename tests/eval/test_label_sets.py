@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score
 
 from ecomfs_eval import score_label_sets
-from ecomfs_eval.errors import ColumnError, EmptyDataError, UnknownLabelError
+from ecomfs_eval.errors import DataError, EmptyDataError
 from ecomfs_eval.metrics.label_sets import METRICS, LabelSets
 
 from .strategies import quick
@@ -92,9 +92,9 @@ def test_intervals_hold_the_value() -> None:
 def test_what_cannot_be_scored() -> None:
     with pytest.raises(EmptyDataError):
         score_label_sets([], [])
-    with pytest.raises(ColumnError, match="2 rows but 1 answers"):
+    with pytest.raises(DataError, match="2 rows but 1 answers"):
         score_label_sets([{"a"}, {"b"}], [{"a"}])
-    with pytest.raises(ColumnError, match="row 0: answer 'ab' is a text"):
+    with pytest.raises(DataError, match="row 0: answer 'ab' is a text"):
         score_label_sets([{"a"}], ["ab"])
-    with pytest.raises(UnknownLabelError, match="row 1: no label 'z'"):
+    with pytest.raises(DataError, match="row 1: no label 'z'"):
         score_label_sets([{"a"}, {"z"}], [{"a"}, None], labels=["a"])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ecomfs_eval import METRICS, Bootstrap, Predictions
 from ecomfs_eval.baselines import LabelledRows
 from ecomfs_eval.errors import EmptyDataError, OptionError
-from ecomfs_eval.learning_curve import Run, baseline_curves, learning_curve, nested_order
+from ecomfs_eval.learning_curve import LearningRun, baseline_curves, learning_curve, nested_order
 from ecomfs_eval.metrics import Undefined
 
 from .strategies import quick
@@ -20,10 +20,10 @@ from .strategies import quick
 FAST = Bootstrap(resamples=400)
 
 
-def run(size: int, share: float, seed: int, n: int = 200) -> Run:
+def run(size: int, share: float, seed: int, n: int = 200) -> LearningRun:
     rng = np.random.default_rng([seed, size])
     right = rng.random(n) < share
-    return Run(size, Predictions.of(["a"] * n, np.where(right, "a", "b"), name="s"), seed)
+    return LearningRun(size, Predictions.of(["a"] * n, np.where(right, "a", "b"), name="s"), seed)
 
 
 def test_points_are_means_over_runs_in_order_of_size() -> None:
@@ -64,7 +64,7 @@ def test_runs_on_different_rows_are_resampled_apart() -> None:
     # Five folds with rows of their own: the mean of independent folds has a narrower band.
     shared = [run(8, 0.7, s, n=100) for s in range(5)]
     folds = [
-        Run(8, Predictions.of(r.predictions.gold, r.predictions.predicted, labels=["a", "b"],
+        LearningRun(8, Predictions.of(r.predictions.gold, r.predictions.predicted, labels=["a", "b"],
                               ids=[f"{r.seed}-{i}" for i in range(100)]), r.seed)
         for r in shared
     ]  # fmt: skip

@@ -11,11 +11,10 @@ import pytest
 
 from ecomfs_eval import Bootstrap, Predictions, summarise
 from ecomfs_eval.errors import (
-    ColumnError,
-    FileFormatError,
-    MissingFileError,
+    DataError,
+    NoSuchFileError,
     OptionError,
-    OutputError,
+    WriteError,
 )
 from ecomfs_eval.manifest import read_results, write_results
 from ecomfs_eval.manifest_diff import compare_manifests
@@ -60,19 +59,19 @@ def test_a_changed_file_is_refused(tmp_path: Path) -> None:
     write_results(tmp_path, systems(), table="csv")
     path = tmp_path / "predictions/02-model-b.csv"
     path.write_text(path.read_text().replace("1,1,1", "1,1,0"))
-    with pytest.raises(FileFormatError, match="not the one the manifest names"):
+    with pytest.raises(DataError, match="not the one the manifest names"):
         read_results(tmp_path)
     path.unlink()
-    with pytest.raises(MissingFileError, match="02-model-b"):
+    with pytest.raises(NoSuchFileError, match="02-model-b"):
         read_results(tmp_path)
 
 
 def test_a_folder_without_a_manifest_did_not_finish(tmp_path: Path) -> None:
-    with pytest.raises(MissingFileError, match="no such file"):
+    with pytest.raises(NoSuchFileError, match="no such file"):
         read_results(tmp_path)
     for text in ("{", "[]", "{}", '{"format": 99, "systems": [], "inputs": {}, "settings": {}}'):
         (tmp_path / "manifest.json").write_text(text)
-        with pytest.raises(FileFormatError, match="not a manifest"):
+        with pytest.raises(DataError, match="not a manifest"):
             read_results(tmp_path)
 
 
@@ -117,12 +116,12 @@ def test_senseless_input_is_refused(tmp_path: Path) -> None:
         write_results(tmp_path, [p, p])
     with pytest.raises(OptionError, match="settings cannot be written"):
         write_results(tmp_path, [p], settings={"when": object()})
-    with pytest.raises(MissingFileError):
+    with pytest.raises(NoSuchFileError):
         write_results(tmp_path, [p], inputs={"data": tmp_path / "none.csv"})
     (tmp_path / "file").write_text("x")
-    with pytest.raises(OutputError, match="cannot write results"):
+    with pytest.raises(WriteError, match="cannot write results"):
         write_results(tmp_path / "file", [p])
     for name in ("gold", "p_text", "latency"):
         clash = Predictions.of(["1"], ["1"], labels=["0", "1"], extra={name: ("text",)})
-        with pytest.raises(ColumnError, match=f"column '{name}' would be read back as"):
+        with pytest.raises(DataError, match=f"column '{name}' would be read back as"):
             write_results(tmp_path, [clash])

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ecomfs_eval import Bootstrap, Predictions, compare, compare_many
-from ecomfs_eval.errors import OptionError, RowError, RowsDifferError
+from ecomfs_eval.errors import DataError, OptionError, RowsDifferError
 from ecomfs_eval.sequential import (
     SequentialTest,
     all_decided_by,
@@ -135,9 +135,9 @@ def test_replaying_two_systems() -> None:
 
 
 def test_senseless_input_is_refused() -> None:
-    with pytest.raises(RowError, match=r"difference 1.5 of row 2"):
+    with pytest.raises(DataError, match=r"difference 1.5 of row 2"):
         SequentialTest().update([0.0, 1.5])
-    with pytest.raises(RowError):
+    with pytest.raises(DataError):
         SequentialTest().update([float("nan")])
     with pytest.raises(OptionError):
         SequentialTest(level=0.2)

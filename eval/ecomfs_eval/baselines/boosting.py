@@ -19,7 +19,7 @@ import numpy as np
 
 from ecomfs_eval.baselines.base import Baseline, one_class
 from ecomfs_eval.baselines.data import LabelledRows, need_sklearn
-from ecomfs_eval.errors import ColumnError
+from ecomfs_eval.errors import DataError
 from ecomfs_eval.metrics.score import Undefined
 from ecomfs_eval.predictions import FloatArray
 
@@ -34,12 +34,12 @@ def features(train: pd.DataFrame, test: pd.DataFrame) -> tuple[pd.DataFrame, pd.
     """Both tables as numbers and categories, decided on the labelled rows alone.
 
     Raises:
-        ColumnError: the tables have different columns.
+        DataError: the tables have different columns.
     """
     import pandas as pd
 
     if list(train.columns) != list(test.columns):
-        raise ColumnError(
+        raise DataError(
             f"columns differ: {list(train.columns)} and {list(test.columns)}",
             hint="give both tables the same features",
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ecomfs_eval._labels import label_text
-from ecomfs_eval.errors import ColumnError, EmptyDataError, MissingLibraryError, RowError
+from ecomfs_eval.errors import DataError, EmptyDataError, MissingLibraryError
 from ecomfs_eval.predictions import FloatArray
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class LabelledRows:
 
     Raises:
         EmptyDataError: no rows.
-        ColumnError: a column of another length.
+        DataError: a column of another length.
 
     >>> rows = LabelledRows.of(["good", "bad"], texts=["I like it", "broken"])
     >>> len(rows), rows.ids
@@ -52,7 +52,7 @@ class LabelledRows:
         for name in ("labels", "texts", "vectors", "table"):
             values = getattr(self, name)
             if values is not None and len(values) != n:
-                raise ColumnError(
+                raise DataError(
                     f"{name} has {len(values)} values for {n} rows", hint="give one value a row"
                 )
 
@@ -70,11 +70,11 @@ class LabelledRows:
         """Rows from plain sequences; ids are ``1`` … ``n`` unless given.
 
         Raises:
-            RowError: a row without a label.
+            DataError: a row without a label.
         """
         names = [label_text(x, f"label {n}") for n, x in enumerate(labels, 1)]
         if "" in names:
-            raise RowError(
+            raise DataError(
                 f"row {names.index('') + 1} has no label", hint="label it, or leave it out"
             )
         return cls(

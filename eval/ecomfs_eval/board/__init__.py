@@ -3,7 +3,7 @@
 >>> from ecomfs_eval import Predictions
 >>> gold = ["a", "b"] * 20
 >>> entries = [
-...     Entry("shop", 8, [Predictions.of(gold, gold[:k] + ["a"] * (40 - k), name=name)
+...     BoardEntry("shop", 8, [Predictions.of(gold, gold[:k] + ["a"] * (40 - k), name=name)
 ...                       for name, k in (("ours", 36), ("majority", 0))], seed=seed)
 ...     for seed in (0, 1)]
 >>> board = build_board(entries, metrics=["accuracy"], main="ours", title="Shops")
@@ -19,13 +19,13 @@ True
 from ecomfs_eval.board.files import render_json, write_board
 from ecomfs_eval.board.html import render_html
 from ecomfs_eval.board.markdown import render_markdown
-from ecomfs_eval.board.model import Board, Entry, Group, Published, build_board
+from ecomfs_eval.board.model import Board, BoardEntry, Group, PublishedResult, build_board
 
 __all__ = [
     "Board",
-    "Entry",
+    "BoardEntry",
     "Group",
-    "Published",
+    "PublishedResult",
     "build_board",
     "render_html",
     "render_json",

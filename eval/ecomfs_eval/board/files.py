@@ -20,7 +20,7 @@ def write_board(board: Board, folder: str | Path, stem: str = "report") -> tuple
     """Write ``stem.html``, ``stem.md`` and ``stem.json`` into a folder, made if need be.
 
     Raises:
-        OutputError: the folder cannot be written.
+        WriteError: the folder cannot be written.
     """
     return write_texts(
         folder,

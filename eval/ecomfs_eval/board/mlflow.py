@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ecomfs_eval.board.model import Board, Group
-from ecomfs_eval.errors import MissingLibraryError, OutputError
+from ecomfs_eval.errors import MissingLibraryError, WriteError
 
 
 def log_board(
@@ -29,7 +29,7 @@ def log_board(
 
     Raises:
         MissingLibraryError: MLflow is not installed.
-        OutputError: the server does not take it.
+        WriteError: the server does not take it.
     """
     if not find_spec("mlflow"):
         raise MissingLibraryError("logging needs MLflow", hint="pip install 'ecomfs[mlflow]'")
@@ -58,7 +58,7 @@ def log_board(
         return str(whole.info.run_id)
     except mlflow.exceptions.MlflowException as error:
         first = str(error).strip().splitlines()[0]
-        raise OutputError(f"MLflow at {uri}: {first}", hint="check the address") from error
+        raise WriteError(f"MLflow at {uri}: {first}", hint="check the address") from error
 
 
 def numbers(group: Group) -> dict[str, float]:

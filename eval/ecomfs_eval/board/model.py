@@ -10,7 +10,7 @@ from ecomfs_eval.board.overall import Overall, overall
 from ecomfs_eval.compare.differences import Difference
 from ecomfs_eval.errors import EmptyDataError, OptionError
 from ecomfs_eval.intervals import Bootstrap
-from ecomfs_eval.learning_curve import LearningCurve, Run, learning_curve
+from ecomfs_eval.learning_curve import LearningCurve, LearningRun, learning_curve
 from ecomfs_eval.metrics import get_metric
 from ecomfs_eval.predictions import Predictions
 from ecomfs_eval.repeated import Average, average, average_difference
@@ -19,7 +19,7 @@ METRICS = ("accuracy", "f1_macro", "roc_auc", "log_loss", "ece_adaptive")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class BoardEntry:
     """One run.
 
     Attributes:
@@ -40,7 +40,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class PublishedResult:
     """A published result that stands beside ours: what it is called, ``metric`` and ``value`` in
     the metric's unit, what it was given, where it stands, and what differs."""
 
@@ -101,7 +101,7 @@ class Board:
     groups: tuple[Group, ...]
     overall: tuple[Overall, ...]
     curves: Mapping[str, tuple[LearningCurve, ...]]
-    published: Mapping[str, tuple[Published, ...]]
+    published: Mapping[str, tuple[PublishedResult, ...]]
     notes: Mapping[str, tuple[str, ...]]
 
     def to_dict(self) -> dict[str, Any]:
@@ -141,12 +141,12 @@ class Board:
 
 
 def build_board(
-    entries: Sequence[Entry],
+    entries: Sequence[BoardEntry],
     *,
     metrics: Sequence[str] = METRICS,
     main: str = "ecomfs",
     title: str = "Evaluation",
-    published: Mapping[str, Sequence[Published]] | None = None,
+    published: Mapping[str, Sequence[PublishedResult]] | None = None,
     notes: Mapping[str, Sequence[str]] | None = None,
     how: Bootstrap | None = None,
 ) -> Board:
@@ -189,7 +189,9 @@ def build_board(
     )
 
 
-def _group(entries: Sequence[Entry], metrics: Sequence[str], main: str, how: Bootstrap) -> Group:
+def _group(
+    entries: Sequence[BoardEntry], metrics: Sequence[str], main: str, how: Bootstrap
+) -> Group:
     systems = _systems(entries)
     if main not in systems:
         raise OptionError(
@@ -219,7 +221,7 @@ def _group(entries: Sequence[Entry], metrics: Sequence[str], main: str, how: Boo
     )
 
 
-def _systems(entries: Sequence[Entry]) -> dict[str, list[Predictions]]:
+def _systems(entries: Sequence[BoardEntry]) -> dict[str, list[Predictions]]:
     """The systems that every run has: an average over some of the runs would not compare."""
     found: dict[str, list[Predictions]] = {}
     for entry in entries:
@@ -241,7 +243,7 @@ def _best(
 
 
 def _curves(
-    entries: Sequence[Entry], metric: str, main: str, how: Bootstrap
+    entries: Sequence[BoardEntry], metric: str, main: str, how: Bootstrap
 ) -> dict[str, tuple[LearningCurve, ...]]:
     """Of each data set that was run with several budgets, the curves of main and the systems
     that are no part of it."""
@@ -250,12 +252,12 @@ def _curves(
         mine = [e for e in entries if (e.group, e.variant) == (group, variant)]
         if len({e.size for e in mine}) < 2:
             continue
-        runs: dict[str, list[Run]] = {}
+        runs: dict[str, list[LearningRun]] = {}
         for number, entry in enumerate(mine):
             for p in entry.systems:
                 if ":" not in p.name or p.name == main:
                     # Folds share their seeds; a run's number tells them apart.
-                    runs.setdefault(p.name, []).append(Run(entry.size, p, number))
+                    runs.setdefault(p.name, []).append(LearningRun(entry.size, p, number))
         name = f"{group} · {variant}" if variant else group
         out[name] = tuple(learning_curve(r, metric, how=how) for r in runs.values())
     return out

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class WinCounts:
     """In how many data sets main is better, and in how many its interval leaves out zero."""
 
     better: int
@@ -26,7 +26,7 @@ class Tally:
     def text(self) -> str:
         """For people.
 
-        >>> Tally(6, 4, 1, 8).text()
+        >>> WinCounts(6, 4, 1, 8).text()
         '6/8 (4 clear, 1 worse)'
         """
         shown = f"{self.better}/{self.of} ({self.clearly_better} clear, {self.clearly_worse} worse)"
@@ -47,8 +47,8 @@ class Overall:
     size: int | None
     tables: int
     means: Mapping[str, Mapping[str, float | None]]
-    against: Mapping[str, Mapping[str, Tally]]
-    best: Mapping[str, Tally]
+    against: Mapping[str, Mapping[str, WinCounts]]
+    best: Mapping[str, WinCounts]
 
 
 def overall(groups: Sequence[Group], metrics: Sequence[str]) -> tuple[Overall, ...]:
@@ -83,11 +83,13 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return float(np.mean(known)) if len(known) == len(values) else None
 
 
-def tally(differences: Sequence[Difference]) -> Tally:
+def tally(differences: Sequence[Difference]) -> WinCounts:
     """Counts over the tables in which there is a difference to speak of."""
     gains = [d.gain for d in differences if d.gain is not None]
     verdicts = [clear(d) for d in differences]
-    return Tally(sum(g > 0 for g in gains), verdicts.count(True), verdicts.count(False), len(gains))
+    return WinCounts(
+        sum(g > 0 for g in gains), verdicts.count(True), verdicts.count(False), len(gains)
+    )
 
 
 def clear(d: Difference) -> bool | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ecomfs_eval.board.model import Board, Group, Published
+from ecomfs_eval.board.model import Board, Group, PublishedResult
 from ecomfs_eval.board.overall import Overall, clear
 from ecomfs_eval.metrics import get_metric
 from ecomfs_eval.metrics.score import Score, format_value
@@ -50,11 +50,11 @@ def verdict(group: Group, metric: str) -> str:
     """Main against the best baseline, in words.
 
     >>> from ecomfs_eval import Predictions
-    >>> from ecomfs_eval.board import Entry, build_board
+    >>> from ecomfs_eval.board import BoardEntry, build_board
     >>> gold = ["a", "b"] * 30
     >>> ours = Predictions.of(gold, gold, name="ours")
     >>> other = Predictions.of(gold, ["a"] * 60, name="majority")
-    >>> board = build_board([Entry("x", 8, [ours, other])], metrics=["accuracy"], main="ours")
+    >>> board = build_board([BoardEntry("x", 8, [ours, other])], metrics=["accuracy"], main="ours")
     >>> verdict(board.groups[0], "accuracy")
     'ours beats the best baseline, majority, in accuracy: +50.0 [+38.3, +63.3]'
     """
@@ -149,5 +149,5 @@ def published_rows(board: Board, name: str) -> list[Row]:
     return rows
 
 
-def _source(p: Published) -> str:
+def _source(p: PublishedResult) -> str:
     return f"{p.source}; {p.note}" if p.note else p.source

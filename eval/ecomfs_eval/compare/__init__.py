@@ -4,34 +4,34 @@ from __future__ import annotations
 
 from ecomfs_eval.compare.comparison import (
     COMPARED,
-    Comparison,
     Comparisons,
+    PairwiseComparison,
     compare,
     compare_many,
 )
-from ecomfs_eval.compare.complete import Excluded, complete
+from ecomfs_eval.compare.complete import ExcludedRows, complete
 from ecomfs_eval.compare.decision import Decision, decide
 from ecomfs_eval.compare.differences import Difference, differences
 from ecomfs_eval.compare.flips import Flip, flips
 from ecomfs_eval.compare.holm import holm
 from ecomfs_eval.compare.mcnemar import McNemar, exact_p, mcnemar
 from ecomfs_eval.compare.pairing import pair
-from ecomfs_eval.compare.plan import Plan, PlanLine, plan
+from ecomfs_eval.compare.plan import PowerPlan, PowerPlanLine, plan
 from ecomfs_eval.compare.power import minimum_detectable_effect, rows_needed
 from ecomfs_eval.compare.slices import SliceDifference, slice_differences
 from ecomfs_eval.compare.unpaired import compare_arms, newcombe, two_proportions_p
 
 __all__ = [
     "COMPARED",
-    "Comparison",
     "Comparisons",
     "Decision",
     "Difference",
-    "Excluded",
+    "ExcludedRows",
     "Flip",
     "McNemar",
-    "Plan",
-    "PlanLine",
+    "PairwiseComparison",
+    "PowerPlan",
+    "PowerPlanLine",
     "SliceDifference",
     "compare",
     "compare_arms",

@@ -45,7 +45,7 @@ COMPARED = (
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Comparison:
+class PairwiseComparison:
     """Two systems on the same rows, or (``mcnemar`` is ``None``) on rows of their own.
 
     Attributes:
@@ -111,7 +111,7 @@ def compare(
     metrics: Sequence[str | Metric] | None = None,
     margin: float | None = None,
     how: Bootstrap | None = None,
-) -> Comparison:
+) -> PairwiseComparison:
     """Compare B with A on the same rows.
 
     Args:
@@ -153,7 +153,7 @@ def compare(
     effect = None
     if a.groups is None and table.discordance > 0:
         effect = minimum_detectable_effect(len(a), table.discordance, level=how.level)
-    result = Comparison(
+    result = PairwiseComparison(
         a=a.name,
         b=b.name,
         rows=len(a),
@@ -170,8 +170,8 @@ def compare(
 
 
 def decided(
-    c: Comparison, p_value: float | None, margin: float | None, how: Bootstrap
-) -> Comparison:
+    c: PairwiseComparison, p_value: float | None, margin: float | None, how: Bootstrap
+) -> PairwiseComparison:
     """The comparison with its decision at this p-value."""
     needed = None
     table = c.mcnemar
@@ -192,7 +192,7 @@ def decided(
     return replace(c, p_value=p_value, decision=decision)
 
 
-def _cheaper(c: Comparison) -> str | None:
+def _cheaper(c: PairwiseComparison) -> str | None:
     """The system that costs less beyond doubt, by cost, else by prompt tokens."""
     for name in ("cost_per_1000", "prompt_tokens"):
         for d in c.differences:
@@ -216,7 +216,7 @@ class Comparisons:
     """
 
     baseline: str
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[PairwiseComparison, ...]
     decision: str
 
     def to_dict(self) -> dict[str, Any]:
@@ -260,7 +260,7 @@ def compare_many(
 
 
 def together(
-    base: str, found: Sequence[Comparison], margin: float | None, how: Bootstrap
+    base: str, found: Sequence[PairwiseComparison], margin: float | None, how: Bootstrap
 ) -> Comparisons:
     """Challengers of one baseline, decided anew with Holm's correction over them."""
     tested = [c.p_value for c in found if c.p_value is not None]
@@ -271,9 +271,9 @@ def together(
     return Comparisons(base, done, overall(base, done))
 
 
-def overall(base: str, found: Sequence[Comparison]) -> str:
+def overall(base: str, found: Sequence[PairwiseComparison]) -> str:
     """One line for several challengers."""
-    by: dict[str, list[Comparison]] = {}
+    by: dict[str, list[PairwiseComparison]] = {}
     for c in found:
         by.setdefault(c.decision.verdict, []).append(c)
     winners = sorted(by.get("b better", []), key=lambda c: -(c.differences[0].gain or 0.0))

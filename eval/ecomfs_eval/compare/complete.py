@@ -15,7 +15,7 @@ from ecomfs_eval.predictions import Predictions
 
 
 @dataclass(frozen=True, slots=True)
-class Excluded:
+class ExcludedRows:
     """What was kept out.
 
     Attributes:
@@ -31,7 +31,7 @@ class Excluded:
     def text(self) -> str:
         """One line for people; empty when nothing was kept out.
 
-        >>> Excluded(60, ("r7", "r9"), {"A": 0, "B": 2}).text()
+        >>> ExcludedRows(60, ("r7", "r9"), {"A": 0, "B": 2}).text()
         '2 of 60 rows kept out of the comparison, because a variant failed on them (A 0, B 2)'
         """
         if not self.ids:
@@ -43,7 +43,7 @@ class Excluded:
         )
 
 
-def complete(systems: Sequence[Predictions]) -> tuple[tuple[Predictions, ...], Excluded]:
+def complete(systems: Sequence[Predictions]) -> tuple[tuple[Predictions, ...], ExcludedRows]:
     """The systems on the rows in which none of them failed.
 
     Raises:
@@ -60,7 +60,7 @@ def complete(systems: Sequence[Predictions]) -> tuple[tuple[Predictions, ...], E
               for s in systems}  # fmt: skip
     out = frozenset(id_ for ids in failed.values() for id_ in ids)
     rows = len(systems[0]) if systems else 0
-    excluded = Excluded(
+    excluded = ExcludedRows(
         rows,
         tuple(i for i in (systems[0].ids if systems else ()) if i in out),
         {name: len(ids) for name, ids in failed.items()},

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ecomfs_eval.intervals import Bootstrap, Evaluate, Replicates, replicate, unit_codes
-from ecomfs_eval.metrics.base import Metric, Statistic, Weights
-from ecomfs_eval.metrics.score import Interval, Score, Undefined, Unit, format_value
+from ecomfs_eval.metrics.base import Metric, RowWeights, Statistic
+from ecomfs_eval.metrics.score import ConfidenceInterval, Score, Undefined, Unit, format_value
 from ecomfs_eval.predictions import FloatArray, IntArray, Predictions
 
 
@@ -33,7 +33,7 @@ class Difference:
     a: Score
     b: Score
     delta: float | None
-    interval: Interval | None = None
+    interval: ConfidenceInterval | None = None
     p_value: float | None = None
     test: str = ""
     note: str = ""
@@ -102,7 +102,7 @@ def differences(
 
 
 def _minus(x: Statistic, y: Statistic) -> Evaluate:
-    def evaluate(weights: Weights) -> FloatArray:
+    def evaluate(weights: RowWeights) -> FloatArray:
         return y.evaluate(weights) - x.evaluate(weights)
 
     return evaluate
@@ -143,7 +143,7 @@ def _bootstrapped(
         low, high = r.bounds(how.level)
         results[name] = replace(
             found[name],
-            interval=Interval(low, high, how.level, method),
+            interval=ConfidenceInterval(low, high, how.level, method),
             p_value=r.p_value(),
             test="bootstrap",
         )

@@ -17,7 +17,7 @@ EFFECT = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class PlanLine:
+class PowerPlanLine:
     """Attributes:
     discordance: assumed share of rows that exactly one of the two has right.
     detectable: smallest accuracy difference the rows show with the power; ``None``: none.
@@ -30,7 +30,7 @@ class PlanLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class PowerPlan:
     """What an A/B test on some rows can show.
 
     Attributes:
@@ -48,7 +48,7 @@ class Plan:
     effect: float
     alpha: float
     power: float
-    lines: tuple[PlanLine, ...]
+    lines: tuple[PowerPlanLine, ...]
 
     def text(self) -> str:
         """The plan for people.
@@ -83,7 +83,7 @@ def plan(
     alpha: float = 0.05,
     power: float = 0.8,
     discordances: Sequence[float] = DISCORDANCES,
-) -> Plan:
+) -> PowerPlan:
     """Plan a comparison by exact McNemar (see :mod:`ecomfs_eval.compare.power`).
 
     Raises:
@@ -99,11 +99,11 @@ def plan(
     wanted = EFFECT if effect is None else effect
     level = 1 - alpha / challengers
     lines = tuple(
-        PlanLine(
+        PowerPlanLine(
             d,
             minimum_detectable_effect(rows, d, level=level, power=power),
             rows_needed(wanted, d, level=level, power=power),
         )
         for d in discordances
     )
-    return Plan(rows, challengers, wanted, alpha, power, lines)
+    return PowerPlan(rows, challengers, wanted, alpha, power, lines)

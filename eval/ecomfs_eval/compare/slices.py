@@ -11,7 +11,7 @@ from ecomfs_eval.compare.mcnemar import exact_p
 from ecomfs_eval.intervals import Bootstrap, Evaluate, replicate, unit_codes
 from ecomfs_eval.metrics.accuracy import correct
 from ecomfs_eval.metrics.base import mean_of
-from ecomfs_eval.metrics.score import Interval, Undefined
+from ecomfs_eval.metrics.score import ConfidenceInterval, Undefined
 from ecomfs_eval.predictions import FloatArray, Predictions
 
 CLASS = "class"
@@ -45,7 +45,7 @@ class SliceDifference:
     a: float
     b: float
     delta: float
-    interval: Interval | None = None
+    interval: ConfidenceInterval | None = None
     p_value: float | None = None
     p_adjusted: float | None = None
     note: str = ""
@@ -82,7 +82,7 @@ def slice_differences(
                 row = replace(row, note=f"no interval: {r.reason}")
             else:
                 low, high = r.bounds(how.level)
-                row = replace(row, interval=Interval(low, high, how.level, "bca paired"))
+                row = replace(row, interval=ConfidenceInterval(low, high, how.level, "bca paired"))
                 if codes is not None:
                     row = replace(row, p_value=r.p_value())
             rows.append(row)

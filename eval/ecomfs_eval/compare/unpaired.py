@@ -25,7 +25,7 @@ import numpy as np
 
 from ecomfs_eval._check import some
 from ecomfs_eval._labels import label_order
-from ecomfs_eval.compare.comparison import COMPARED, Comparison, Comparisons, together
+from ecomfs_eval.compare.comparison import COMPARED, Comparisons, PairwiseComparison, together
 from ecomfs_eval.compare.decision import Decision
 from ecomfs_eval.compare.differences import Difference, point
 from ecomfs_eval.compare.pairing import over
@@ -35,7 +35,7 @@ from ecomfs_eval.intervals import Bootstrap, Replicates, replicate, unit_codes, 
 from ecomfs_eval.metrics import get_metric
 from ecomfs_eval.metrics.accuracy import correct
 from ecomfs_eval.metrics.base import Metric, Statistic
-from ecomfs_eval.metrics.score import Interval, Undefined
+from ecomfs_eval.metrics.score import ConfidenceInterval, Undefined
 from ecomfs_eval.predictions import Predictions
 
 
@@ -105,7 +105,7 @@ def compare_arms(
         if metrics is None:
             deltas = tuple(d for d in deltas if d.delta is not None or d.metric == first.name)
         found.append(
-            Comparison(
+            PairwiseComparison(
                 a=a.name,
                 b=b.name,
                 rows=len(a) + len(b),
@@ -163,7 +163,7 @@ def _differences(
         # No jackknife: the bounds are corrected for bias, not for skewness.
         both = Replicates(d.delta, y.bootstrap[:n] - x.bootstrap[:n], np.zeros(2))
         low, high = both.bounds(how.level)
-        interval = Interval(low, high, how.level, "bootstrap of each arm")
+        interval = ConfidenceInterval(low, high, how.level, "bootstrap of each arm")
         found[name] = replace(d, interval=interval, p_value=both.p_value(), test="bootstrap")
     return tuple(found.values())
 
@@ -183,7 +183,7 @@ def _replicates(
 
 def _accuracy(d: Difference, a: Predictions, b: Predictions, level: float) -> Difference:
     counts = int(correct(a).sum()), len(a), int(correct(b).sum()), len(b)
-    interval = Interval(*newcombe(*counts, level), level, "newcombe")
+    interval = ConfidenceInterval(*newcombe(*counts, level), level, "newcombe")
     return replace(d, interval=interval, p_value=two_proportions_p(*counts), test="fisher")
 
 
@@ -206,7 +206,7 @@ def _slices(
                 rows.append(replace(row, note=too_few(min(len(i), len(j)), min_rows)))
                 continue
             counts = int(i.sum()), len(i), int(j.sum()), len(j)
-            interval = Interval(*newcombe(*counts, level), level, "newcombe")
+            interval = ConfidenceInterval(*newcombe(*counts, level), level, "newcombe")
             rows.append(replace(row, interval=interval, p_value=two_proportions_p(*counts)))
         found[slicing] = adjusted(rows)
     return found

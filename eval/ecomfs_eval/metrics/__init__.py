@@ -52,7 +52,7 @@ from ecomfs_eval.metrics.precision_recall_f1 import (
 from ecomfs_eval.metrics.ranking import hit_at, mrr, ndcg_at, query_auc
 from ecomfs_eval.metrics.rates import abstained_rate, answered_rate, failed_rate, invalid_rate
 from ecomfs_eval.metrics.roc import RocCurve, roc_auc, roc_curve
-from ecomfs_eval.metrics.score import Interval, Score, Undefined
+from ecomfs_eval.metrics.score import ConfidenceInterval, Score, Undefined
 from ecomfs_eval.metrics.selective import RiskCoverage, aurc, risk_coverage_curve
 from ecomfs_eval.metrics.usage import cache_share, completion_tokens, cost_per_1000, prompt_tokens
 
@@ -140,8 +140,8 @@ def get_metric(name: str | Metric) -> Metric:
 __all__ = [
     "METRICS",
     "ClassScores",
+    "ConfidenceInterval",
     "ConfusionMatrix",
-    "Interval",
     "Metric",
     "PrecisionRecallCurve",
     "ReliabilityBin",

@@ -19,7 +19,7 @@ from ecomfs_eval.predictions import FloatArray, IntArray, Predictions
 MANY_LABELS = 10
 """Above this, a statistic that takes a pass a label is heavy."""
 
-Weights = FloatArray
+RowWeights = FloatArray
 """B × n row weights, none negative: B weightings of n rows."""
 
 
@@ -38,7 +38,7 @@ class Statistic:
             from fewer resamples.
     """
 
-    evaluate: Callable[[Weights], FloatArray]
+    evaluate: Callable[[RowWeights], FloatArray]
     n: int
     note: str = ""
     successes: int | None = None
@@ -113,7 +113,7 @@ def mean_of(values: FloatArray, note: str = "", *, proportion: bool = False) -> 
     there = (~np.isnan(values)).astype(np.float64)
     filled = np.where(there > 0, values, 0.0)
 
-    def evaluate(weights: Weights) -> FloatArray:
+    def evaluate(weights: RowWeights) -> FloatArray:
         return ratio(weights @ filled, weights @ there)
 
     count = int(there.sum())

@@ -23,13 +23,13 @@ from ecomfs_eval.errors import OptionError
 from ecomfs_eval.metrics.base import (
     MANY_LABELS,
     Metric,
+    RowWeights,
     Statistic,
-    Weights,
     ratio,
     with_distribution,
 )
 from ecomfs_eval.metrics.ranked import Ranking
-from ecomfs_eval.metrics.score import Interval, Undefined
+from ecomfs_eval.metrics.score import ConfidenceInterval, Undefined
 from ecomfs_eval.predictions import FloatArray, IntArray, Predictions
 
 BINS = 15
@@ -70,7 +70,7 @@ def _width(p: Predictions) -> Statistic | Undefined:
     confidence, right, rows, note = got
     at = _width_bins(confidence, BINS)
 
-    def evaluate(weights: Weights) -> FloatArray:
+    def evaluate(weights: RowWeights) -> FloatArray:
         picked = weights[:, rows]
         return _binned_error(picked * (confidence - right), at, BINS, picked.sum(axis=1))
 
@@ -84,7 +84,7 @@ def _mass(p: Predictions) -> Statistic | Undefined:
     confidence, right, rows, note = got
     ranking = Ranking(confidence, rows, descending=False)
 
-    def evaluate(weights: Weights) -> FloatArray:
+    def evaluate(weights: RowWeights) -> FloatArray:
         mass = ranking.sums(weights)
         gap = ranking.sums(weights, confidence - right)
         total = mass.sum(axis=1)
@@ -104,7 +104,7 @@ def _classwise(p: Predictions) -> Statistic | Undefined:
     truth = np.eye(len(p.labels))[p.gold_index[rows]]
     at = _width_bins(table, BINS)
 
-    def evaluate(weights: Weights) -> FloatArray:
+    def evaluate(weights: RowWeights) -> FloatArray:
         picked = weights[:, rows]
         total = picked.sum(axis=1)
         errors = [
@@ -157,7 +157,7 @@ class ReliabilityBin:
     n: int
     confidence: float
     accuracy: float
-    interval: Interval
+    interval: ConfidenceInterval
 
 
 def reliability_curve(

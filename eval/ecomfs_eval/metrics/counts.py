@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ecomfs_eval.metrics.base import Weights
+from ecomfs_eval.metrics.base import RowWeights
 from ecomfs_eval.predictions import FloatArray, Predictions
 
 
@@ -37,7 +37,7 @@ class Counter:
         self._answer = (answer == classes).astype(np.float64)
         self._hit = self._gold * self._answer
 
-    def __call__(self, weights: Weights) -> Counts:
+    def __call__(self, weights: RowWeights) -> Counts:
         return Counts(
             weights @ self._hit,
             weights @ self._gold,

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs_eval._labels import label_order
-from ecomfs_eval.errors import ColumnError, EmptyDataError, UnknownLabelError
-from ecomfs_eval.metrics.base import Weights, ratio
+from ecomfs_eval.errors import DataError, EmptyDataError
+from ecomfs_eval.metrics.base import RowWeights, ratio
 from ecomfs_eval.predictions import FloatArray
 
 _F1 = "van Rijsbergen 1979, Information Retrieval, ch. 7; averages: Sokolova & Lapalme 2009"
@@ -59,18 +59,18 @@ class LabelSets:
 
         Raises:
             EmptyDataError: no rows.
-            ColumnError: not one answer a row, or a row that is a text and no set.
-            UnknownLabelError: a label outside ``labels``.
+            DataError: not one answer a row, or a row that is a text and no set.
+            DataError: a label outside ``labels``.
         """
         if not len(gold):
             raise EmptyDataError("no rows")
         if len(given) != len(gold):
-            raise ColumnError(f"{len(gold)} rows but {len(given)} answers")
+            raise DataError(f"{len(gold)} rows but {len(given)} answers")
         answers = [() if own is None else own for own in given]
         for name, column in (("gold", gold), ("answer", answers)):
             for at, own in enumerate(column):
                 if isinstance(own, str):
-                    raise ColumnError(f"row {at}: {name} {own!r} is a text", hint="give a set")
+                    raise DataError(f"row {at}: {name} {own!r} is a text", hint="give a set")
         if labels is None:
             labels = label_order({label for own in [*gold, *answers] for label in own})
         place = {label: at for at, label in enumerate(labels)}
@@ -80,7 +80,7 @@ class LabelSets:
             for at, own in enumerate(column):
                 for label in own:
                     if label not in place:
-                        raise UnknownLabelError(
+                        raise DataError(
                             f"row {at}: no label {label!r}", hint=f"labels are: {', '.join(place)}"
                         )
                     out[at, place[label]] = True
@@ -105,7 +105,7 @@ class SetMetric:
     title: str
     definition: str
     source: str
-    evaluate: Callable[[LabelSets, Weights], FloatArray]
+    evaluate: Callable[[LabelSets, RowWeights], FloatArray]
     undefined: str = "no row has a label, in gold or among the answers"
     proportion: bool = False
 
@@ -116,23 +116,23 @@ def exact(rows: LabelSets) -> NDArray[np.bool_]:
     return np.asarray(same & rows.answered)
 
 
-def _counts(rows: LabelSets, weights: Weights) -> tuple[FloatArray, FloatArray]:
+def _counts(rows: LabelSets, weights: RowWeights) -> tuple[FloatArray, FloatArray]:
     """B × L: hits, and rows with the label in gold plus rows given it."""
     hit = weights @ (rows.gold & rows.given).astype(np.float64)
     return hit, weights @ (rows.gold.astype(np.float64) + rows.given)
 
 
-def _micro(rows: LabelSets, weights: Weights) -> FloatArray:
+def _micro(rows: LabelSets, weights: RowWeights) -> FloatArray:
     hit, seen = _counts(rows, weights)
     return ratio(2 * hit.sum(axis=1), seen.sum(axis=1))
 
 
-def _macro(rows: LabelSets, weights: Weights) -> FloatArray:
+def _macro(rows: LabelSets, weights: RowWeights) -> FloatArray:
     hit, seen = _counts(rows, weights)
     return ratio(np.nan_to_num(ratio(2 * hit, seen)).sum(axis=1), (seen > 0).sum(axis=1))
 
 
-def _exact(rows: LabelSets, weights: Weights) -> FloatArray:
+def _exact(rows: LabelSets, weights: RowWeights) -> FloatArray:
     return ratio(weights @ exact(rows).astype(np.float64), weights.sum(axis=1))
 
 

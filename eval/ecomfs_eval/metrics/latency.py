@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from ecomfs_eval.errors import OptionError
-from ecomfs_eval.metrics.base import Metric, Statistic, Weights
+from ecomfs_eval.metrics.base import Metric, RowWeights, Statistic
 from ecomfs_eval.metrics.score import Undefined
 from ecomfs_eval.predictions import FloatArray, Predictions
 
@@ -29,7 +29,7 @@ def _prepare(p: Predictions, q: float) -> Statistic | Undefined:
     gaps = len(p) - rows.size
     note = f"{gaps} of {len(p)} rows have no latency and are left out" if gaps else ""
 
-    def evaluate(weights: Weights) -> FloatArray:
+    def evaluate(weights: RowWeights) -> FloatArray:
         below = weights[:, order].cumsum(axis=1)
         total = below[:, -1:]
         # A hair under q keeps rounding of the sums from skipping a row.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ecomfs_eval.metrics.base import Metric, Statistic, Weights, ratio, with_distribution
+from ecomfs_eval.metrics.base import Metric, RowWeights, Statistic, ratio, with_distribution
 from ecomfs_eval.metrics.ranked import Ranking
 from ecomfs_eval.metrics.roc import one_vs_rest
 from ecomfs_eval.metrics.score import Undefined
@@ -37,7 +37,7 @@ class PrecisionRecallCurve:
     prevalence: float
 
 
-def average_precision(ranking: Ranking, positive: FloatArray, weights: Weights) -> FloatArray:
+def average_precision(ranking: Ranking, positive: FloatArray, weights: RowWeights) -> FloatArray:
     """B values of Σ (recall step) · precision over the distinct scores, highest first."""
     up, at = ranking.of_some(weights, positive)
     called = ranking.sums(weights).cumsum(axis=1)[:, at]

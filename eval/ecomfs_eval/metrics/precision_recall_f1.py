@@ -21,14 +21,14 @@ from typing import Literal
 
 import numpy as np
 
-from ecomfs_eval.errors import UnknownLabelError
-from ecomfs_eval.metrics.base import Metric, Statistic, Weights, ratio
+from ecomfs_eval.errors import DataError
+from ecomfs_eval.metrics.base import Metric, RowWeights, Statistic, ratio
 from ecomfs_eval.metrics.counts import Counter, Counts
 from ecomfs_eval.metrics.score import Score, Undefined
 from ecomfs_eval.predictions import FloatArray, Predictions
 
 _SOURCE = "van Rijsbergen 1979, Information Retrieval, ch. 7; averages: Sokolova & Lapalme 2009"
-Part = Literal["precision", "recall", "f1"]
+_Part = Literal["precision", "recall", "f1"]
 _FORMULA = {
     "precision": "right rows of the class / rows answered with it",
     "recall": "right rows of the class / rows of the class in gold",
@@ -36,7 +36,7 @@ _FORMULA = {
 }
 
 
-def _per_class(c: Counts, part: Part) -> FloatArray:
+def _per_class(c: Counts, part: _Part) -> FloatArray:
     if part == "precision":
         return ratio(c.hit, c.predicted)
     if part == "recall":
@@ -44,16 +44,16 @@ def _per_class(c: Counts, part: Part) -> FloatArray:
     return ratio(2 * c.hit, c.predicted + c.gold)
 
 
-def _macro(c: Counts, part: Part) -> FloatArray:
+def _macro(c: Counts, part: _Part) -> FloatArray:
     seen = (c.gold + c.predicted) > 0
     return ratio(np.nan_to_num(_per_class(c, part)).sum(axis=1), seen.sum(axis=1))
 
 
-def _weighted(c: Counts, part: Part) -> FloatArray:
+def _weighted(c: Counts, part: _Part) -> FloatArray:
     return ratio((np.nan_to_num(_per_class(c, part)) * c.gold).sum(axis=1), c.gold.sum(axis=1))
 
 
-def _micro(c: Counts, part: Part) -> FloatArray:
+def _micro(c: Counts, part: _Part) -> FloatArray:
     hit = c.hit.sum(axis=1)
     if part == "precision":
         return ratio(hit, c.predicted.sum(axis=1))
@@ -62,13 +62,13 @@ def _micro(c: Counts, part: Part) -> FloatArray:
     return ratio(2 * hit, c.predicted.sum(axis=1) + c.gold.sum(axis=1))
 
 
-def _average(name: str, part: Part, over: Callable[[Counts, Part], FloatArray]) -> Metric:
+def _average(name: str, part: _Part, over: Callable[[Counts, _Part], FloatArray]) -> Metric:
     def prepare(p: Predictions) -> Statistic | Undefined:
         if part == "precision" and not p.answered.any():
             return Undefined("no row was answered")
         counter = Counter(p)
 
-        def evaluate(weights: Weights) -> FloatArray:
+        def evaluate(weights: RowWeights) -> FloatArray:
             return over(counter(weights), part)
 
         return Statistic(evaluate, len(p))
@@ -99,10 +99,10 @@ f1_micro = _average("micro", "f1", _micro)
 f1_weighted = _average("weighted", "f1", _weighted)
 
 
-def _of_class(label: str, part: Part) -> Metric:
+def _of_class(label: str, part: _Part) -> Metric:
     def prepare(p: Predictions) -> Statistic | Undefined:
         if label not in p.labels:
-            raise UnknownLabelError(
+            raise DataError(
                 f"{p.source}: no class {label!r}", hint=f"labels are: {', '.join(p.labels)}"
             )
         at = p.labels.index(label)
@@ -117,7 +117,7 @@ def _of_class(label: str, part: Part) -> Metric:
             return Undefined(f"class {label!r} is neither in gold nor among the answers")
         counter = Counter(p)
 
-        def evaluate(weights: Weights) -> FloatArray:
+        def evaluate(weights: RowWeights) -> FloatArray:
             return _per_class(counter(weights), part)[:, at]
 
         n = {"precision": answers, "recall": golds, "f1": len(p)}[part]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ecomfs_eval.metrics.base import Weights
+from ecomfs_eval.metrics.base import RowWeights
 from ecomfs_eval.predictions import FloatArray, IntArray
 
 
@@ -23,14 +23,14 @@ class Ranking:
         self._rows = rows[order]
         self.values: FloatArray = ordered[self._starts]
 
-    def sums(self, weights: Weights, row_values: FloatArray | None = None) -> FloatArray:
+    def sums(self, weights: RowWeights, row_values: FloatArray | None = None) -> FloatArray:
         """B × U sums of weight (times a value of each of the ranked rows) over each group."""
         picked = weights[:, self._rows]
         if row_values is not None:
             picked *= row_values[self._order]  # a fancy index copies, so this is ours to change
         return np.add.reduceat(picked, self._starts, axis=1)
 
-    def of_some(self, weights: Weights, chosen: FloatArray) -> tuple[FloatArray, IntArray]:
+    def of_some(self, weights: RowWeights, chosen: FloatArray) -> tuple[FloatArray, IntArray]:
         """Sums over the chosen rows alone: B × V, and the V groups they are of, in order.
 
         With few chosen rows (one label of many) this is far cheaper than a sum over all.

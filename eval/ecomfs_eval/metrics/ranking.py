@@ -22,7 +22,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ecomfs_eval.errors import OptionError
-from ecomfs_eval.metrics.base import Metric, Statistic, Weights, ratio
+from ecomfs_eval.metrics.base import Metric, RowWeights, Statistic, ratio
 from ecomfs_eval.metrics.score import Undefined
 from ecomfs_eval.predictions import FloatArray, IntArray, Predictions
 
@@ -118,7 +118,7 @@ def _prepared(
     what = "only relevant or no relevant rows" if both else "no relevant row"
     note = f"{empty} of {lists} queries have {what} and are left out" if empty else ""
 
-    def evaluate(weights: Weights) -> FloatArray:
+    def evaluate(weights: RowWeights) -> FloatArray:
         # Whole lists are drawn, so the first row of a list carries the weight of the list.
         picked = weights[:, leader]
         return ratio(picked @ of_query, picked.sum(axis=1))

@@ -19,8 +19,8 @@ import numpy as np
 from ecomfs_eval.metrics.base import (
     MANY_LABELS,
     Metric,
+    RowWeights,
     Statistic,
-    Weights,
     ratio,
     with_distribution,
 )
@@ -29,7 +29,7 @@ from ecomfs_eval.metrics.ranked import Ranking
 from ecomfs_eval.metrics.score import Undefined
 from ecomfs_eval.predictions import FloatArray, IntArray, Predictions
 
-AreaFunction = Callable[[Ranking, FloatArray, Weights], FloatArray]
+AreaFunction = Callable[[Ranking, FloatArray, RowWeights], FloatArray]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,7 +48,7 @@ class RocCurve:
     auc: float
 
 
-def area(ranking: Ranking, positive: FloatArray, weights: Weights) -> FloatArray:
+def area(ranking: Ranking, positive: FloatArray, weights: RowWeights) -> FloatArray:
     """B areas: the chance that a positive outranks a negative, half for a tie."""
     every = ranking.sums(weights)
     up, at = ranking.of_some(weights, positive)
@@ -115,7 +115,7 @@ def one_vs_rest(
         extra = f"{absent} labels are not in gold and are left out of the mean"
         note = "; ".join(x for x in (note, extra) if x)
 
-    def evaluate(weights: Weights) -> FloatArray:
+    def evaluate(weights: RowWeights) -> FloatArray:
         areas = np.stack([area_of(r, positive, weights) for r, positive in rankings])
         there = ~np.isnan(areas)
         return ratio(np.where(there, areas, 0).sum(axis=0), there.sum(axis=0))

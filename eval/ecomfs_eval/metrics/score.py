@@ -9,7 +9,7 @@ Unit = Literal["share", "score", "nats", "seconds", "tokens", "money"]
 
 
 @dataclass(frozen=True, slots=True)
-class Interval:
+class ConfidenceInterval:
     """A confidence interval.
 
     Attributes:
@@ -52,7 +52,7 @@ class Score:
 
     >>> Score("mcc", None, reason="only one class in gold").text()
     'undefined: only one class in gold'
-    >>> i = Interval(0.49, 0.94, 0.95, "wilson")
+    >>> i = ConfidenceInterval(0.49, 0.94, 0.95, "wilson")
     >>> Score("accuracy", 0.8, n=10, unit="share", interval=i).text()
     '80.0 % [49.0, 94.0]'
     """
@@ -63,7 +63,7 @@ class Score:
     n: int = 0
     unit: Unit = "score"
     higher_is_better: bool | None = True
-    interval: Interval | None = None
+    interval: ConfidenceInterval | None = None
     note: str = ""
 
     def noted(self, note: str) -> Score:

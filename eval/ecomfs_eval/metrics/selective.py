@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ecomfs_eval.metrics.base import Metric, Statistic, Weights, ratio, with_distribution
+from ecomfs_eval.metrics.base import Metric, RowWeights, Statistic, ratio, with_distribution
 from ecomfs_eval.metrics.ranked import Ranking
 from ecomfs_eval.metrics.score import Undefined
 from ecomfs_eval.predictions import FloatArray, IntArray, Predictions
@@ -83,7 +83,7 @@ def _prepare(p: Predictions) -> Statistic | Undefined:
     confidence, wrong, rows, note = got
     ranking = Ranking(confidence, rows)
 
-    def evaluate(weights: Weights) -> FloatArray:
+    def evaluate(weights: RowWeights) -> FloatArray:
         from scipy.special import digamma
 
         size = ranking.sums(weights)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ecomfs_eval.metrics.base import Metric, Statistic, Weights, mean_of, ratio
+from ecomfs_eval.metrics.base import Metric, RowWeights, Statistic, mean_of, ratio
 from ecomfs_eval.metrics.score import Undefined, Unit
 from ecomfs_eval.predictions import FloatArray, Predictions
 
@@ -60,7 +60,7 @@ def _cache(p: Predictions) -> Statistic | Undefined:
     if whole.sum() == 0:
         return Undefined("no prompt tokens were read")
 
-    def evaluate(weights: Weights) -> FloatArray:
+    def evaluate(weights: RowWeights) -> FloatArray:
         return ratio(weights @ cached, weights @ whole)
 
     return Statistic(evaluate, int(there.sum()))

@@ -17,7 +17,7 @@ from ecomfs_eval._files import write_texts
 from ecomfs_eval.report.html import render_html
 from ecomfs_eval.report.markdown import render_markdown
 from ecomfs_eval.report.model import Report, SystemReport, WrongRow, build_report
-from ecomfs_eval.report.strings import Language
+from ecomfs_eval.report.strings import ReportLanguage
 
 
 def render_json(report: Report) -> str:
@@ -29,7 +29,7 @@ def write_report(report: Report, folder: str | Path, stem: str = "report") -> tu
     """Write ``stem.html``, ``stem.md`` and ``stem.json`` into a folder, made if need be.
 
     Raises:
-        OutputError: the folder cannot be written.
+        WriteError: the folder cannot be written.
     """
     return write_texts(
         folder,
@@ -42,8 +42,8 @@ def write_report(report: Report, folder: str | Path, stem: str = "report") -> tu
 
 
 __all__ = [
-    "Language",
     "Report",
+    "ReportLanguage",
     "SystemReport",
     "WrongRow",
     "build_report",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from ecomfs_eval.compare.comparison import Comparison
+from ecomfs_eval.compare.comparison import PairwiseComparison
 from ecomfs_eval.compare.differences import p_text, signed
 from ecomfs_eval.compare.slices import SliceDifference
 from ecomfs_eval.learning_curve import LearningCurve
@@ -82,7 +82,7 @@ def render_markdown(report: Report) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _comparison(c: Comparison, words: Words) -> list[str]:
+def _comparison(c: PairwiseComparison, words: Words) -> list[str]:
     kinds = [f.kind for f in c.flips]
     lines = [f"## {cell(words('comparison', a=c.a, b=c.b))}", ""]
     for line in design(c, words):
@@ -127,7 +127,7 @@ def _comparison(c: Comparison, words: Words) -> list[str]:
     return lines
 
 
-def _flips(c: Comparison, words: Words) -> list[str]:
+def _flips(c: PairwiseComparison, words: Words) -> list[str]:
     """What the page lists, as a table; then the prompts of the first of them."""
     shown = listed(c.flips)
     if not shown:

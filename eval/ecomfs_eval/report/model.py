@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ecomfs_eval.compare.comparison import Comparison, Comparisons
+from ecomfs_eval.compare.comparison import Comparisons, PairwiseComparison
 from ecomfs_eval.compare.flips import answer_text, gold_probability
 from ecomfs_eval.errors import OptionError
 from ecomfs_eval.intervals import Bootstrap
@@ -26,7 +26,7 @@ from ecomfs_eval.metrics import (
 )
 from ecomfs_eval.metrics.score import Undefined
 from ecomfs_eval.predictions import Predictions
-from ecomfs_eval.report.strings import STRINGS, Language
+from ecomfs_eval.report.strings import STRINGS, ReportLanguage
 from ecomfs_eval.summary import Summary, summarise
 
 
@@ -92,9 +92,9 @@ class Report:
     """
 
     title: str
-    language: Language
+    language: ReportLanguage
     systems: tuple[SystemReport, ...]
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[PairwiseComparison, ...]
     curves: tuple[LearningCurve, ...]
     metrics: tuple[str, ...]
     level: float
@@ -172,10 +172,10 @@ SHOWN = (
 def build_report(
     systems: Sequence[Predictions],
     *,
-    comparisons: Sequence[Comparison] | Comparison | Comparisons = (),
+    comparisons: Sequence[PairwiseComparison] | PairwiseComparison | Comparisons = (),
     curves: Sequence[LearningCurve] = (),
     title: str = "Evaluation",
-    language: Language = "en",
+    language: ReportLanguage = "en",
     metrics: Sequence[str] | None = None,
     how: Bootstrap | None = None,
     worst: int = 20,
@@ -205,8 +205,8 @@ def build_report(
     if language not in STRINGS:
         raise OptionError(f"language {language!r}", hint="one of: " + ", ".join(STRINGS))
     how = how or Bootstrap()
-    if isinstance(comparisons, Comparison):
-        pairs: tuple[Comparison, ...] = (comparisons,)
+    if isinstance(comparisons, PairwiseComparison):
+        pairs: tuple[PairwiseComparison, ...] = (comparisons,)
     elif isinstance(comparisons, Comparisons):
         pairs = comparisons.comparisons
     else:

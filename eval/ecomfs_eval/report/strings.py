@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-Language = Literal["en", "zh"]
+ReportLanguage = Literal["en", "zh"]
 
 EN: dict[str, str] = {
     "subtitle": "{rows} rows, {labels} labels: {names}",
@@ -218,7 +218,7 @@ METRICS_ZH: dict[str, str] = {
     "latency_p99": "延迟（99 分位）",
 }
 
-STRINGS: dict[Language, dict[str, str]] = {"en": EN, "zh": ZH}
+STRINGS: dict[ReportLanguage, dict[str, str]] = {"en": EN, "zh": ZH}
 
 
 class Words:
@@ -228,7 +228,7 @@ class Words:
     '按 语言'
     """
 
-    def __init__(self, language: Language) -> None:
+    def __init__(self, language: ReportLanguage) -> None:
         self.language = language
         self._strings = STRINGS[language]
 

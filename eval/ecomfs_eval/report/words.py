@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ecomfs_eval.compare.comparison import Comparison
+from ecomfs_eval.compare.comparison import PairwiseComparison
 from ecomfs_eval.compare.differences import p_text, signed
 from ecomfs_eval.metrics.confusion import NO_ANSWER
 from ecomfs_eval.metrics.score import Undefined, format_value
@@ -121,7 +121,7 @@ def _weakest(s: SystemReport, words: Words) -> list[str]:
     ]
 
 
-def design(c: Comparison, words: Words) -> list[str]:
+def design(c: PairwiseComparison, words: Words) -> list[str]:
     """How the two were compared: the paired table, or that there is none; the looks; the effect
     these rows can show."""
     found = []
@@ -153,7 +153,7 @@ def design(c: Comparison, words: Words) -> list[str]:
     return found
 
 
-def decision(c: Comparison, words: Words) -> str:
+def decision(c: PairwiseComparison, words: Words) -> str:
     """The decision line in the report's language."""
     if words.language == "en":
         return c.decision.text
