@@ -147,6 +147,7 @@ class EcomfsAccessor:
         """
         from ecomfs.batch import Gold
         from ecomfs.batch.evaluate import ANSWERED, strangers, systems
+        from ecomfs.batch.harness import harness_errors
         from ecomfs.data import as_rows
         from ecomfs.errors import EmptyInputError
         from ecomfs.task import find_column
@@ -171,7 +172,8 @@ class EcomfsAccessor:
         # Where rows abstain, accuracy alone would hide how right the answered ones are.
         abstain = any("abstained" in predictions.status for predictions in found.values())
         names = [*metrics, *(ANSWERED if abstain else ())]
-        wanted = {name: get_metric(name) for name in dict.fromkeys(names)}
+        with harness_errors():
+            wanted = {name: get_metric(name) for name in dict.fromkeys(names)}
         out: list[dict[str, Any]] = []
         for system, predictions in found.items():
             for name, score in scores(wanted, predictions, Bootstrap(seed=seed)).items():

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ecomfs.batch.evaluate import ANSWERED
 from ecomfs.compare.outcome import METRICS, Outcome
-from ecomfs_eval.compare import PairwiseComparison, Comparisons, Flip
+from ecomfs_eval.compare import Comparisons, Flip, PairwiseComparison
 from ecomfs_eval.compare.differences import p_text, signed
 from ecomfs_eval.metrics import Score
 from ecomfs_eval.predictions import Predictions

@@ -8,19 +8,19 @@ that fills) falls on all alike. Readings that the cache holds are not asked agai
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from ecomfs import aio
+from ecomfs.batch.harness import at_stage, to_harness
 from ecomfs.batch.score import Tally
 from ecomfs.compare.rows import TestRows
 from ecomfs.pipeline import Case, Pipeline
 from ecomfs.progress import Progress, silent
 from ecomfs.task import label_order
-from ecomfs.types import Prediction, Status
+from ecomfs.types import Prediction
 from ecomfs_eval import Predictions
-from ecomfs_eval.slicing import by_length
+from ecomfs_eval.compare import by_length
 
 CHUNK = 64
 """Rows after which the variants' turn changes."""
@@ -90,7 +90,7 @@ class Answers:
         """The same systems as their models answered before the experts were heard; none where no
         experts are heard. A row that skipped the model has the answer that it got."""
         sources = {p.source for rows in self._found.values() for _, p in rows.values()}
-        return self._systems(model_alone) if sources & {"fused", "experts"} else []
+        return self._systems(_model_alone) if sources & {"fused", "experts"} else []
 
     def _systems(self, stage: Callable[[Prediction], Prediction]) -> list[Predictions]:
         asked = sorted(self._order[: self.asked].tolist())
@@ -109,17 +109,11 @@ class Answers:
         names = pipeline.space.names
         labels = [*names, *label_order(set(gold) - set(names))]
         texts = tuple(pipeline.text(row.fields) for row in rows)
-        prompt_tokens = _counts([p.prompt_tokens for p in found])
-        return Predictions.of(
+        return to_harness(
+            found,
             gold,
-            [p.label for p in found],
-            [
-                [p.probabilities.get(n, 0.0) if p.probabilities else np.nan for n in labels]
-                for p in found
-            ],
-            labels=labels,
+            labels,
             ids=[row.id for row in rows],
-            status=[str(p.status) for p in found],
             positive=_positive(pipeline),
             slices=self._slices(asked, [case.language for case in cases], texts),
             extra={
@@ -127,10 +121,6 @@ class Answers:
                 "prompt": tuple(case.prompt.text if case.prompt else "" for case in cases),
                 "error": tuple(p.error for p in found),
             },
-            prompt_tokens=prompt_tokens,
-            cached_tokens=np.where(
-                np.isnan(prompt_tokens), np.nan, [float(p.cached_tokens) for p in found]
-            ),
             name=name,
         )
 
@@ -148,19 +138,8 @@ class Answers:
         return slices
 
 
-def model_alone(prediction: Prediction) -> Prediction:
-    """A prediction as it was before the experts were heard: calibrated, and never abstained.
-
-    >>> p = Prediction("1", "b", {"a": 0.4, "b": 0.6}, stages={"calibrated": (0.7, 0.3)})
-    >>> model_alone(p).label, model_alone(p).probabilities
-    ('a', {'a': 0.7, 'b': 0.3})
-    """
-    found = prediction.stages.get("calibrated", prediction.stages.get("read"))
-    if found is None:
-        return prediction
-    alone = dict(zip(prediction.probabilities, found, strict=True))
-    label = max(alone, key=alone.__getitem__)
-    return replace(prediction, label=label, probabilities=alone, status=Status.OK)
+def _model_alone(prediction: Prediction) -> Prediction:
+    return at_stage(prediction, ("calibrated", "read"))
 
 
 def _positive(pipeline: Pipeline) -> str | None:
@@ -170,8 +149,3 @@ def _positive(pipeline: Pipeline) -> str | None:
         return None
     at = pipeline.space.index(wanted)
     return None if at is None else names[at]
-
-
-def _counts(tokens: Sequence[int]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Zero means that no prompt was read: unknown, not free."""
-    return np.array([float(n) if n else np.nan for n in tokens], dtype=np.float64)

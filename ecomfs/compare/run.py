@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ecomfs.batch.harness import harness_errors
 from ecomfs.compare.answers import Answers
 from ecomfs.compare.contenders import Contender
 from ecomfs.compare.outcome import Outcome, outcome
@@ -14,7 +15,7 @@ from ecomfs.compare.rows import TestRows
 from ecomfs.compare.watch import watch
 from ecomfs.errors import ConfigError
 from ecomfs.progress import MEASURING, Progress, silent
-from ecomfs_eval import Bootstrap, EvalError, Predictions, get_metric
+from ecomfs_eval import Bootstrap, Predictions, get_metric
 from ecomfs_eval.compare import Comparisons, PowerPlan, compare_many, complete, plan
 from ecomfs_eval.sequential import SequentialState, all_decided_by
 
@@ -47,10 +48,8 @@ class Design:
     def __post_init__(self) -> None:
         if not 0 < self.alpha < 0.5:
             raise ConfigError(f"alpha {self.alpha}", hint="between 0 and 0.5, such as 0.05")
-        try:
+        with harness_errors():
             unit = get_metric(self.primary).unit
-        except EvalError as error:
-            raise ConfigError(error.message, hint=error.hint) from error
         most = 1.0 if unit == "share" else math.inf
         if self.margin is not None and not 0 < self.margin < most:
             hint = "between 0 and 1; 0.01 is one point" if unit == "share" else "more than 0"
@@ -74,6 +73,7 @@ class Design:
         return Bootstrap(level=1 - self.alpha, seed=self.seed)
 
 
+@harness_errors()
 def run(
     contenders: Sequence[Contender],
     test: TestRows,
@@ -92,44 +92,41 @@ def run(
         on_look: called at each look of a sequential run.
 
     Raises:
-        ConfigError: the harness refuses the design or the rows.
+        InputError, ConfigError: the harness refuses the rows, or the design.
         EngineError: an engine is gone.
     """
     pipelines = {c.name: c.pipeline for c in contenders}
     answers = Answers(test, pipelines, seed=design.seed, progress=progress)
     states: list[SequentialState] = []
-    try:
-        if design.sequential:
-            states = watch(
-                answers,
-                len(contenders) - 1,
-                alpha=design.alpha,
-                margin=design.margin,
-                every=design.every,
-                failed_as_wrong=design.failed_as_wrong,
-                on_look=on_look,
-            )
-        else:
-            answers.ask()
-        progress(MEASURING)
-        systems: Sequence[Predictions] = answers.predictions()
-        left_out = ""
-        if not design.failed_as_wrong:
-            systems, excluded = complete(systems)
-            left_out = excluded.text()
-        result = compare_many(systems, primary=design.primary, margin=design.margin, how=design.how)
-        if states:
-            result = all_decided_by(result, states)
-        alone: Sequence[Predictions] = answers.model_alone()
-        if alone and not design.failed_as_wrong:
-            alone, _ = complete(alone)
-        behind = (
-            compare_many(alone, primary=design.primary, margin=design.margin, how=design.how)
-            if alone
-            else None
+    if design.sequential:
+        states = watch(
+            answers,
+            len(contenders) - 1,
+            alpha=design.alpha,
+            margin=design.margin,
+            every=design.every,
+            failed_as_wrong=design.failed_as_wrong,
+            on_look=on_look,
         )
-    except EvalError as error:
-        raise ConfigError(error.message, hint=error.hint) from error
+    else:
+        answers.ask()
+    progress(MEASURING)
+    systems: Sequence[Predictions] = answers.predictions()
+    left_out = ""
+    if not design.failed_as_wrong:
+        systems, excluded = complete(systems)
+        left_out = excluded.text()
+    result = compare_many(systems, primary=design.primary, margin=design.margin, how=design.how)
+    if states:
+        result = all_decided_by(result, states)
+    alone: Sequence[Predictions] = answers.model_alone()
+    if alone and not design.failed_as_wrong:
+        alone, _ = complete(alone)
+    behind = (
+        compare_many(alone, primary=design.primary, margin=design.margin, how=design.how)
+        if alone
+        else None
+    )
     notes = [
         *(c.describe() for c in contenders),
         _labelled(contenders),

@@ -37,7 +37,7 @@ def rankings(
     whose rows all tie: the metrics give ties their expectation.
 
     Raises:
-        EvalError: no pair has a true label.
+        EmptyInputError: no pair has a true label.
     """
     space = pipeline.space
     names = [space.true_label(text) for text in pairs.truth or []]

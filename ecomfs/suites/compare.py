@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ecomfs.batch.harness import harness_errors
 from ecomfs.errors import InputError
 from ecomfs.suites.store import ResultsFolder, Stored, changes
-from ecomfs_eval import Bootstrap, EvalError, Predictions
+from ecomfs_eval import Bootstrap, Predictions
 from ecomfs_eval.compare import Difference
 from ecomfs_eval.errors import RowsDifferError
 from ecomfs_eval.repeated import average_difference
@@ -54,6 +55,7 @@ class ResultsDiff:
     only_new: tuple[str, ...]
 
 
+@harness_errors()
 def compare_results(
     new: str | Path,
     old: str | Path,
@@ -75,20 +77,17 @@ def compare_results(
     """
     suite = ResultsFolder(new).suite()
     ResultsFolder(old).suite()
-    try:
-        now, was = (_by_folder(ResultsFolder(x)) for x in (new, old))
-        common = [key for key in now if key in was]
-        if not common:
-            raise InputError(f"{new} and {old} share no cell", hint="compare runs of one suite")
-        pairs = [(now[key], was[key]) for key in common]
-        changed = _changed(pairs, system or suite.main, tuple(metrics) or suite.metrics, how)
-        return ResultsDiff(
-            tuple(changed),
-            tuple(key for key in was if key not in now),
-            tuple(key for key in now if key not in was),
-        )
-    except EvalError as error:
-        raise InputError(error.message, hint=error.hint) from error
+    now, was = (_by_folder(ResultsFolder(x)) for x in (new, old))
+    common = [key for key in now if key in was]
+    if not common:
+        raise InputError(f"{new} and {old} share no cell", hint="compare runs of one suite")
+    pairs = [(now[key], was[key]) for key in common]
+    changed = _changed(pairs, system or suite.main, tuple(metrics) or suite.metrics, how)
+    return ResultsDiff(
+        tuple(changed),
+        tuple(key for key in was if key not in now),
+        tuple(key for key in now if key not in was),
+    )
 
 
 def _by_folder(results: ResultsFolder) -> dict[str, Stored]:

@@ -18,21 +18,21 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from ecomfs.batch.harness import harness_errors
 from ecomfs.errors import ConfigError, InputError, MissingFileError, OutputError
 from ecomfs.suites.cell import Cell, CellResult
 from ecomfs.suites.config import Suite
 from ecomfs.table.target import write_text
-from ecomfs_eval import EvalError
 from ecomfs_eval.manifest import (
     FileHash,
     Manifest,
     StoredResults,
+    compare_manifests,
     hash_file,
     load_manifest,
     read_results,
     write_results,
 )
-from ecomfs_eval.manifest_diff import compare_manifests
 
 SUITE = "suite.json"
 
@@ -135,10 +135,8 @@ class ResultsFolder:
         except OSError as error:
             raise OutputError(f"{folder}: {error.strerror or error}") from error
         settings = {"cell": identity, "measured": result.measured, "absent": result.absent}
-        try:
+        with harness_errors():
             write_results(folder, result.systems, settings=settings, inputs=inputs)
-        except EvalError as error:
-            raise OutputError(error.message, hint=error.hint) from error
 
     def cells(self) -> Iterator[Stored]:
         """Every whole cell, in the order of their names; files that are not what their manifest
@@ -171,9 +169,5 @@ def read_manifest(folder: Path) -> Manifest:
     Raises:
         MissingFileError: there is none.
     """
-    try:
+    with harness_errors():
         return load_manifest(folder)
-    except EvalError as error:
-        if (folder / "manifest.json").is_file():
-            raise InputError(error.message, hint=error.hint) from error
-        raise MissingFileError(error.message, hint=error.hint) from error

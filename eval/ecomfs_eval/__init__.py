@@ -13,7 +13,6 @@ how good it is, how sure that is, and whether another one is better. It imports 
 
 from __future__ import annotations
 
-from ecomfs_eval.columns import ColumnNames
 from ecomfs_eval.compare import PairwiseComparison, compare, compare_many
 from ecomfs_eval.errors import EvalError
 from ecomfs_eval.intervals import Bootstrap, score, scores, wilson
@@ -31,9 +30,8 @@ from ecomfs_eval.metrics import (
     risk_coverage_curve,
     roc_curve,
 )
-from ecomfs_eval.multilabel import score_label_sets
 from ecomfs_eval.predictions import Predictions
-from ecomfs_eval.reading import gold_from_file
+from ecomfs_eval.reading import ColumnNames
 from ecomfs_eval.summary import Summary, summarise
 
 __all__ = [
@@ -52,14 +50,12 @@ __all__ = [
     "compare_many",
     "confusion_matrix",
     "get_metric",
-    "gold_from_file",
     "per_class",
     "precision_recall_curve",
     "reliability_curve",
     "risk_coverage_curve",
     "roc_curve",
     "score",
-    "score_label_sets",
     "scores",
     "summarise",
     "wilson",

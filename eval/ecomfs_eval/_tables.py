@@ -1,4 +1,4 @@
-"""Files as frames of text: CSV in the encodings of the field, JSON lines, Parquet."""
+"""Files in (CSV, JSON lines, Parquet), frames out."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ SUFFIXES: dict[str, FileKind] = {
 
 
 def read_table(path: str | Path, kind: FileKind | None = None) -> pd.DataFrame:
-    """A file as a frame, one row a record, columns as they are named in the file.
+    """A file as a frame: one row per record, columns named as in the file.
 
     CSV values stay text (an empty field is ``""``, ``NA`` is the text ``NA``); JSON and Parquet
     keep their types.
 
     Args:
         path: the file.
-        kind: by default told by the suffix.
+        kind: by default from the suffix.
 
     Raises:
-        NoSuchFileError, EmptyDataError, DataError, DataError, OptionError,
-        MissingLibraryError: each names the file, and the line where there is one.
+        NoSuchFileError, EmptyDataError, DataError, OptionError, MissingLibraryError: the message
+            names the file, and the line where there is one.
     """
     path = Path(path)
     if not path.is_file():
@@ -71,7 +71,7 @@ def decode(raw: bytes, path: Path) -> str:
 
 
 def _csv(path: Path, text: str) -> pd.DataFrame:
-    # pandas pads short rows and cuts long ones without a word, so the rows are counted here.
+    # pandas silently pads short rows and cuts long ones, so the fields are counted here.
     import pandas as pd
 
     before = csv.field_size_limit(len(text) + 1)
@@ -99,7 +99,7 @@ def _csv(path: Path, text: str) -> pd.DataFrame:
     doubled = sorted({c for c in header if header.count(c) > 1})
     if doubled:
         raise DataError(
-            f"{path}: column {doubled[0]!r} stands twice in the header", hint="rename one of them"
+            f"{path}: column {doubled[0]!r} occurs twice in the header", hint="rename one of them"
         )
     return pd.DataFrame(rows, columns=header, dtype=str)
 
@@ -115,11 +115,11 @@ def _jsonl(path: Path, text: str) -> pd.DataFrame:
             record = json.loads(line)
         except json.JSONDecodeError as error:
             raise DataError(
-                f"{path}: line {number} is not JSON: {error.msg}", hint="write one object a line"
+                f"{path}: line {number} is not JSON: {error.msg}", hint="write one object per line"
             ) from error
         if not isinstance(record, dict):
             raise DataError(
-                f"{path}: line {number} is not a JSON object", hint="write one object a line"
+                f"{path}: line {number} is not a JSON object", hint="write one object per line"
             )
         records.append(record)
     return pd.DataFrame.from_records(records).astype(object)

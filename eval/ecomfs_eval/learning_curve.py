@@ -23,14 +23,15 @@ from typing import Any
 
 import numpy as np
 
-from ecomfs_eval.baselines import LabelledRows, run_baselines
-from ecomfs_eval.baselines.base import Baseline
 from ecomfs_eval.errors import EmptyDataError, OptionError
 from ecomfs_eval.intervals import Bootstrap, resamples, unit_codes
 from ecomfs_eval.metrics import get_metric
 from ecomfs_eval.metrics.base import Metric, Statistic
 from ecomfs_eval.metrics.score import Undefined, Unit
 from ecomfs_eval.predictions import FloatArray, Predictions
+
+AXIS = "labelled examples"
+"""What the horizontal axis counts, unless another name is given."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,7 +96,7 @@ def learning_curve(
     metric: str | Metric,
     *,
     system: str | None = None,
-    axis: str = "labelled examples",
+    axis: str = AXIS,
     how: Bootstrap | None = None,
 ) -> LearningCurve:
     """The curve of one system.
@@ -170,74 +171,3 @@ def _replicates(
         draws = resamples(len(p), unit_codes(p, s.units), how, 0 if together else number)
         rows.append(np.concatenate([s.evaluate(w) for w in draws]))
     return np.stack(rows)
-
-
-def nested_order(labels: Sequence[str], seed: int = 0) -> tuple[int, ...]:
-    """An order of labelled rows whose every beginning is balanced over the labels.
-
-    Taking the first n of it for growing n gives nested few-shot sets: each holds the one before.
-
-    >>> order = nested_order(["a"] * 6 + ["b"] * 2)
-    >>> sorted(order) == list(range(8)), sorted("aaaaaabb"[i] for i in order[:4])
-    (True, ['a', 'a', 'b', 'b'])
-    """
-    rng = np.random.default_rng(seed)
-    place: dict[str, int] = {}
-    keyed = []
-    for i in rng.permutation(len(labels)):
-        label = labels[i]
-        keyed.append((place.get(label, 0), int(rng.integers(2**32)), int(i)))
-        place[label] = place.get(label, 0) + 1
-    return tuple(i for _, _, i in sorted(keyed))
-
-
-def baseline_curves(
-    train: LabelledRows,
-    test: LabelledRows,
-    sizes: Sequence[int],
-    metric: str | Metric,
-    *,
-    seeds: Sequence[int] = (0, 1, 2),
-    names: Sequence[str | Baseline] | None = None,
-    how: Bootstrap | None = None,
-) -> dict[str, LearningCurve | Undefined]:
-    """Curves of the baselines on nested, balanced parts of the labelled rows.
-
-    Args:
-        train: all labelled rows there are.
-        test: the rows that are scored.
-        sizes: how many of ``train`` to use.
-        metric: a name or a metric.
-        seeds: one draw of labelled rows each.
-        names: which baselines; by default all.
-        how: resamples, level and seed of the bands.
-
-    Returns:
-        name → curve, or why there is none at any size. Sizes at which a baseline cannot be
-        fitted (one class only) are left out of its curve.
-
-    Raises:
-        OptionError: a size that is not positive, or more than there are labelled rows.
-    """
-    for size in sizes:
-        if not 1 <= size <= len(train):
-            raise OptionError(
-                f"{size} of {len(train)} labelled rows", hint=f"sizes are 1 to {len(train)}"
-            )
-    runs: dict[str, list[LearningRun]] = {}
-    reasons: dict[str, Undefined] = {}
-    for seed in seeds:
-        order = nested_order(train.labels, seed)
-        for size in sizes:
-            part = train.take(order[:size])
-            for name, p in run_baselines(part, test, names, seed=seed).items():
-                if isinstance(p, Undefined):
-                    reasons.setdefault(name, p)
-                else:
-                    runs.setdefault(name, []).append(LearningRun(size, p, seed))
-    curves: dict[str, LearningCurve | Undefined] = {}
-    for name in [*runs, *(r for r in reasons if r not in runs)]:
-        curves[name] = (
-            learning_curve(runs[name], metric, how=how) if name in runs else reasons[name]
-        )
-    return curves

@@ -20,16 +20,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, fields
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ecomfs_eval._files import replace
 from ecomfs_eval._tables import read_table
-from ecomfs_eval.columns import ColumnNames
 from ecomfs_eval.errors import (
     DataError,
     MissingLibraryError,
@@ -38,8 +38,7 @@ from ecomfs_eval.errors import (
     WriteError,
 )
 from ecomfs_eval.predictions import Predictions
-from ecomfs_eval.reading import from_frame
-from ecomfs_eval.summary import Summary
+from ecomfs_eval.reading import ColumnNames, from_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,7 +65,6 @@ class SystemEntry:
         name, rows, labels, positive, currency: as in its predictions.
         file: its predictions file, relative to the folder.
         columns: which columns hold groups, queries, slices and extra texts.
-        scores: metric name → value, ``None`` where undefined.
     """
 
     name: str
@@ -76,7 +74,6 @@ class SystemEntry:
     currency: str
     file: FileHash
     columns: Mapping[str, Any]
-    scores: Mapping[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +130,6 @@ def write_results(
     *,
     settings: Mapping[str, Any] | None = None,
     inputs: Mapping[str, str | Path] | None = None,
-    summaries: Sequence[Summary] = (),
     table: TableFormat | None = None,
 ) -> Manifest:
     """Write predictions and their manifest into a folder, made if need be.
@@ -146,7 +142,6 @@ def write_results(
         systems: predictions, each under its own name.
         settings: plain values that say how the results were made.
         inputs: name → file to record by its hash.
-        summaries: scores to record, matched to the systems by name.
         table: file type; by default Parquet where pyarrow is installed, else CSV.
 
     Raises:
@@ -169,17 +164,18 @@ def write_results(
     if kind == "parquet" and not find_spec("pyarrow"):
         raise MissingLibraryError("writing Parquet needs pyarrow", hint="pip install pyarrow")
     hashed = {k: hash_file(v) for k, v in (inputs or {}).items()}
-    values = {s.name: {name: score.value for name, score in s.scores.items()} for s in summaries}
     try:
         (folder / "predictions").mkdir(parents=True, exist_ok=True)
         entries = []
         for number, p in enumerate(systems, start=1):
             relative = f"predictions/{number:02d}-{_slug(p.name)}.{kind}"
             _write_table(p.to_frame(), folder / relative, kind)
-            entries.append(_entry(p, folder, relative, values.get(p.name, {})))
+            entries.append(_entry(p, folder, relative))
         manifest = Manifest(dict(settings or {}), hashed, tuple(entries))
         text = json.dumps(manifest.to_dict(), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
-        _replace(folder / NAME, text.encode())
+        part = folder / f"{NAME}.partial"
+        part.write_text(text, encoding="utf-8")
+        _replace(part, folder / NAME)
     except OSError as error:
         raise WriteError(
             f"{folder}: cannot write results: {error.strerror or error}",
@@ -247,39 +243,79 @@ def _slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "system"
 
 
-def _entry(
-    p: Predictions, folder: Path, relative: str, scores: Mapping[str, float | None]
-) -> SystemEntry:
+def _entry(p: Predictions, folder: Path, relative: str) -> SystemEntry:
     columns: dict[str, Any] = {"slices": list(p.slices), "extra": list(p.extra)}
     if p.groups is not None:
         columns["group"] = "group"
     if p.queries is not None:
         columns["query"] = "query"
     file = hash_file(folder / relative, name=relative)
-    return SystemEntry(p.name, len(p), p.labels, p.positive, p.currency, file, columns, scores)
+    return SystemEntry(p.name, len(p), p.labels, p.positive, p.currency, file, columns)
 
 
 def _write_table(frame: pd.DataFrame, path: Path, kind: TableFormat) -> None:
-    passing = path.with_name(path.name + ".partial")
+    part = path.with_name(path.name + ".partial")
     if kind == "parquet":
-        frame.to_parquet(passing, index=False)
+        frame.to_parquet(part, index=False)
     else:
-        frame.to_csv(passing, index=False, lineterminator="\n")
-    replace(passing, path)
+        frame.to_csv(part, index=False, lineterminator="\n")
+    _replace(part, path)
 
 
-def _replace(path: Path, content: bytes) -> None:
-    passing = path.with_name(path.name + ".partial")
-    passing.write_bytes(content)
-    replace(passing, path)
+def _replace(part: Path, path: Path) -> None:
+    """Move a finished file to its place; a link stays a link, and the mode of the file stays."""
+    path = Path(os.path.realpath(path))
+    if path.exists():
+        shutil.copymode(path, part)
+    os.replace(part, path)
 
 
 def _parse(data: Mapping[str, Any]) -> Manifest:
     if data["format"] != FORMAT:
         raise ValueError(f"format {data['format']!r}")
+    names = [f.name for f in fields(SystemEntry)]
     systems = tuple(
-        SystemEntry(**{**s, "labels": tuple(s["labels"]), "file": FileHash(**s["file"])})
+        SystemEntry(
+            **{k: s[k] for k in names}
+            | {"labels": tuple(s["labels"]), "file": FileHash(**s["file"])}
+        )
         for s in data["systems"]
     )
     inputs = {k: FileHash(**v) for k, v in data["inputs"].items()}
     return Manifest(data["settings"], inputs, systems)
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestChange:
+    """One difference between what two manifests were made from.
+
+    Attributes:
+        what: ``input`` or ``setting``.
+        name: which, such as ``test.csv`` or ``k``.
+        old, new: the values; ``None`` where there is none.
+    """
+
+    what: Literal["input", "setting"]
+    name: str
+    old: Any
+    new: Any
+
+
+def compare_manifests(old: Manifest, new: Manifest) -> tuple[ManifestChange, ...]:
+    """The inputs and settings that differ.
+
+    >>> a = Manifest({"k": 4}, {}, ())
+    >>> compare_manifests(a, Manifest({"k": 8}, {}, ()))
+    (ManifestChange(what='setting', name='k', old=4, new=8),)
+    """
+    hashes = [{name: file.sha256 for name, file in m.inputs.items()} for m in (old, new)]
+    sides: tuple[tuple[Literal["input", "setting"], Mapping[str, Any], Mapping[str, Any]], ...] = (
+        ("input", hashes[0], hashes[1]),
+        ("setting", old.settings, new.settings),
+    )
+    return tuple(
+        ManifestChange(what, name, before.get(name), after.get(name))
+        for what, before, after in sides
+        for name in dict.fromkeys([*before, *after])
+        if before.get(name) != after.get(name)
+    )

@@ -31,11 +31,9 @@ import numpy as np
 
 from ecomfs_eval.compare.comparison import Comparisons, PairwiseComparison, overall
 from ecomfs_eval.compare.decision import Decision
-from ecomfs_eval.compare.pairing import pair
 from ecomfs_eval.errors import DataError, OptionError
-from ecomfs_eval.metrics.accuracy import correct
 from ecomfs_eval.metrics.score import ConfidenceInterval
-from ecomfs_eval.predictions import FloatArray, Predictions
+from ecomfs_eval.predictions import FloatArray
 
 SequentialVerdict = Literal["b better", "a better", "equivalent", "continue"]
 
@@ -203,49 +201,6 @@ def _lower(counts: _Counts, threshold: float, sign: int) -> float:
             float(means[min(refuted, 15)]),
         )
     return low
-
-
-def sequential_compare(
-    a: Predictions,
-    b: Predictions,
-    *,
-    every: int = 20,
-    level: float = 0.95,
-    margin: float | None = None,
-    seed: int = 0,
-) -> tuple[SequentialState, ...]:
-    """Replay two systems' rows in random order, looking every so often, until decided.
-
-    Args:
-        a, b: the same rows; accuracy is what is compared.
-        every: rows between looks.
-        level, margin: as for :class:`SequentialTest`.
-        seed: of the order. A running test must draw its rows in random order too: a sorted file
-            would make the first rows say nothing of the rest.
-
-    Returns:
-        One state a look; the last one is decided, or holds all rows.
-
-    Raises:
-        RowsDifferError: not the same rows.
-        OptionError: rows are grouped (they are not independent), or ``every`` is not positive.
-    """
-    if every < 1:
-        raise OptionError(f"every={every}", hint="one or more")
-    a, b = pair(a, b)
-    if a.groups is not None:
-        raise OptionError(
-            "rows are grouped, so one row does not follow the next independently",
-            hint="compare one row a group, or use compare() with all rows",
-        )
-    d = (correct(b) - correct(a))[np.random.default_rng(seed).permutation(len(a))]
-    test = SequentialTest(level, margin)
-    states = []
-    for start in range(0, len(d), every):
-        states.append(test.update(d[start : start + every]))
-        if states[-1].decision != "continue":
-            break
-    return tuple(states)
 
 
 def decided_by(c: PairwiseComparison, state: SequentialState) -> PairwiseComparison:

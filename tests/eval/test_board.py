@@ -7,17 +7,10 @@ import numpy as np
 import pytest
 
 from ecomfs_eval import Bootstrap, Predictions
-from ecomfs_eval.board import (
-    Board,
-    BoardEntry,
-    PublishedResult,
-    build_board,
-    render_html,
-    render_json,
-    render_markdown,
-    write_board,
-)
+from ecomfs_eval.board import Board, BoardEntry, PublishedResult, build_board
 from ecomfs_eval.errors import EmptyDataError, OptionError, WriteError
+from ecomfs_eval.report import render_html, render_json, render_markdown, write_report
+from ecomfs_eval.report.words import ZH
 
 HOW = Bootstrap(resamples=200)
 SKILL = {"ours": 1.2, "ours:read": 0.8, "majority": 0.0, "linear": 1.0}
@@ -119,12 +112,12 @@ def test_json_holds_every_number_and_reason(tmp_path: Path) -> None:
     assert (loss["value"], loss["reason"]) == (None, "no row has probabilities")
     assert "no row has probabilities" in render_html(found)
     assert "no row has probabilities" in render_markdown(found)
-    written = write_board(found, tmp_path / "new", "board")
+    written = write_report(found, tmp_path / "new", "board")
     assert [p.name for p in written] == ["board.html", "board.md", "board.json"]
     assert json.loads(written[2].read_text(encoding="utf-8")) == data
     (tmp_path / "file").write_text("x")
     with pytest.raises(WriteError, match="cannot write the report"):
-        write_board(found, tmp_path / "file" / "below")
+        write_report(found, tmp_path / "file" / "below")
 
 
 def test_nothing_to_show_is_refused() -> None:
@@ -132,3 +125,15 @@ def test_nothing_to_show_is_refused() -> None:
         build_board([])
     with pytest.raises(OptionError, match="acuracy"):
         build_board([BoardEntry("a", 8, systems(0))], metrics=["acuracy"])
+    with pytest.raises(OptionError, match="language 'fr'"):
+        build_board([BoardEntry("a", 8, systems(0))], main="ours", language="fr")  # type: ignore[arg-type]
+
+
+def test_a_board_in_chinese_has_chinese_words_and_metrics() -> None:
+    row = PublishedResult("theirs", "accuracy", 0.5, "8", "a paper")
+    found = board(language="zh", published={"shop <B>": [row]})
+    for text in (render_html(found), render_markdown(found)):
+        for key in ("in_short", "learning", "definitions", "published", "this_run", "mean"):
+            assert ZH[key] in text
+        assert "对数损失" in text
+        assert "labelled examples" not in text

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ecomfs_eval.board import PublishedResult, render_html
+from ecomfs_eval.board import PublishedResult
+from ecomfs_eval.report import render_html
 
 from .test_board import board
 from .test_report_in_a_browser import BROWSER, measure

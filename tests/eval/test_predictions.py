@@ -125,14 +125,13 @@ def test_take_keeps_every_column_in_step() -> None:
     assert p.latency.tolist() == [0.2]
 
 
-def test_any_estimator_with_predict_proba_can_be_scored() -> None:
-    from sklearn.linear_model import LogisticRegression
-
-    rows = np.array([[0.0], [1.0], [2.0], [3.0]])
-    model = LogisticRegression().fit(rows, ["no", "no", "yes", "yes"])
-    p = Predictions.from_estimator(model, rows, ["no", "no", "yes", "maybe"], name="lr")
-    assert p.labels == ("no", "yes", "maybe")
-    assert p.predicted == ("no", "no", "yes", "yes")
-    assert p.name == "lr"
-    with pytest.raises(e.DataError, match=r"shape \(4, 2\) for 3 rows"):
-        Predictions.from_estimator(model, rows, ["no"] * 3)
+def test_a_larger_label_space_adds_labels_with_probability_zero() -> None:
+    p = Predictions.of(["no", "yes"], probabilities=[[0.9, 0.1], [np.nan, np.nan]],
+                       predicted=["no", "yes"])  # fmt: skip
+    wide = p.with_labels(["maybe", "no", "yes"])
+    assert wide.labels == ("maybe", "no", "yes")
+    assert wide.probabilities is not None
+    assert wide.probabilities[0].tolist() == [0.0, 0.9, 0.1]
+    assert np.isnan(wide.probabilities[1]).all()
+    assert (wide.predicted, wide.gold, wide.positive) == (p.predicted, p.gold, None)
+    assert p.with_labels(p.labels) is p

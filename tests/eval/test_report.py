@@ -25,7 +25,7 @@ from ecomfs_eval.report import (
     render_markdown,
     write_report,
 )
-from ecomfs_eval.report.strings import EN, METRICS_ZH, ZH
+from ecomfs_eval.report.words import EN, METRICS_ZH, ZH
 from ecomfs_eval.sequential import SequentialTest, decided_by
 
 HOW = Bootstrap(resamples=200)
@@ -222,7 +222,7 @@ def test_summary_sentences_follow_the_numbers() -> None:
     )  # fmt: skip
     text = render_markdown(build_report([p], how=HOW))
     assert "S is right on 60.0 %" in text
-    assert "S is too sure of itself: its mean confidence is 91.4 %" in text
+    assert "S is overconfident: its mean confidence is 91.4 %" in text
     assert "Answering only the 60.0 % of rows with confidence of 99.0 % or more" in text
     assert "S is weakest where kind is bad: 0.0 %" in text
     assert "The most frequent error of S: 0 answered as 1, 160 rows." in text

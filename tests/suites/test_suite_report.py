@@ -211,9 +211,9 @@ def test_a_system_of_another_library_is_compared_by_its_file(results: Path, tmp_
     for i, label in enumerate(model.classes_):
         table[f"p_{label}"] = model.predict_proba(texts)[:, i]
     table.to_csv(tmp_path / "other.csv", index=False)
-    theirs = Predictions.from_csv(tmp_path / "other.csv", name="other")
+    theirs = Predictions.from_file(tmp_path / "other.csv", name="other")
     file = next((results / "cells/reviews/n16-s0/predictions").glob("01-*.parquet"))
-    ours = Predictions.from_parquet(file, name="ecomfs")
+    ours = Predictions.from_file(file, name="ecomfs")
     found = compare(theirs, ours, metrics=["accuracy", "log_loss"], how=HOW)
     assert found.rows == 12
     assert found["log_loss"].delta is not None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -88,20 +88,6 @@ class LabelledRows:
 
     def __len__(self) -> int:
         return len(self.ids)
-
-    def take(self, rows: Iterable[int]) -> LabelledRows:
-        """Some of the rows, in the order given; ``columns`` are left out, since only the scored
-        rows carry them."""
-        keep = np.array(list(rows), dtype=np.int64)
-        return replace(
-            self,
-            ids=tuple(self.ids[i] for i in keep),
-            labels=tuple(self.labels[i] for i in keep),
-            texts=None if self.texts is None else tuple(self.texts[i] for i in keep),
-            vectors=None if self.vectors is None else self.vectors[keep],
-            table=None if self.table is None else self.table.iloc[keep],
-            columns={},
-        )
 
 
 def need_sklearn() -> None:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ecomfs_eval.board.overall import Overall, overall
+import numpy as np
+
 from ecomfs_eval.compare.differences import Difference
 from ecomfs_eval.errors import EmptyDataError, OptionError
 from ecomfs_eval.intervals import Bootstrap
@@ -14,6 +15,8 @@ from ecomfs_eval.learning_curve import LearningCurve, LearningRun, learning_curv
 from ecomfs_eval.metrics import get_metric
 from ecomfs_eval.predictions import Predictions
 from ecomfs_eval.repeated import Average, average, average_difference
+from ecomfs_eval.report.document import Document, ReportLanguage
+from ecomfs_eval.report.words import STRINGS
 
 METRICS = ("accuracy", "f1_macro", "roc_auc", "log_loss", "ece_adaptive")
 
@@ -82,6 +85,34 @@ class Group:
     absent: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class WinCounts:
+    """In how many data sets main is better, and in how many its interval leaves out zero."""
+
+    better: int
+    clearly_better: int
+    clearly_worse: int
+    of: int
+
+
+@dataclass(frozen=True, slots=True)
+class Overall:
+    """Attributes:
+    size: labelled examples of the tables it is over; ``None``: of every size.
+    tables: how many.
+    means: system → metric → mean over the tables, every table with the same weight; ``None``
+        where a table has no value. Systems that a table lacks are left out.
+    against: part of main → metric → tally of main against it; of parts that all tables have.
+    best: metric → tally of main against each table's best baseline.
+    """
+
+    size: int | None
+    tables: int
+    means: Mapping[str, Mapping[str, float | None]]
+    against: Mapping[str, Mapping[str, WinCounts]]
+    best: Mapping[str, WinCounts]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Board:
     """Attributes:
@@ -103,6 +134,13 @@ class Board:
     curves: Mapping[str, tuple[LearningCurve, ...]]
     published: Mapping[str, tuple[PublishedResult, ...]]
     notes: Mapping[str, tuple[str, ...]]
+    language: ReportLanguage = "en"
+
+    def document(self) -> Document:
+        """The board as blocks, for the renderers of :mod:`ecomfs_eval.report`."""
+        from ecomfs_eval.board.page import board_document
+
+        return board_document(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -149,6 +187,7 @@ def build_board(
     published: Mapping[str, Sequence[PublishedResult]] | None = None,
     notes: Mapping[str, Sequence[str]] | None = None,
     how: Bootstrap | None = None,
+    language: ReportLanguage = "en",
 ) -> Board:
     """Average the runs of each data set and label budget, and compare.
 
@@ -166,6 +205,8 @@ def build_board(
     """
     if not entries:
         raise EmptyDataError("no runs", hint="a board needs at least one")
+    if language not in STRINGS:
+        raise OptionError(f"language {language!r}", hint="one of: " + ", ".join(STRINGS))
     for name in metrics:
         get_metric(name)
     how = how or Bootstrap()
@@ -186,6 +227,7 @@ def build_board(
         _curves(entries, metrics[0], main, how),
         {name: tuple(rows) for name, rows in (published or {}).items() if rows},
         {name: tuple(lines) for name, lines in (notes or {}).items() if lines},
+        language,
     )
 
 
@@ -261,3 +303,52 @@ def _curves(
         name = f"{group} · {variant}" if variant else group
         out[name] = tuple(learning_curve(r, metric, how=how) for r in runs.values())
     return out
+
+
+def overall(groups: Sequence[Group], metrics: Sequence[str]) -> tuple[Overall, ...]:
+    """One for each size that several tables have, and one over all tables of several sizes."""
+    sizes = sorted({g.size for g in groups})
+    parts: list[tuple[int | None, list[Group]]] = [
+        (size, [g for g in groups if g.size == size]) for size in sizes
+    ]
+    if len(sizes) > 1:
+        parts.append((None, list(groups)))
+    return tuple(_overall(size, part, metrics) for size, part in parts if len(part) > 1)
+
+
+def _overall(size: int | None, groups: Sequence[Group], metrics: Sequence[str]) -> Overall:
+    systems = [s for s in groups[0].averages if all(s in g.averages for g in groups)]
+    parts = [
+        s for s in groups[0].differences if ":" in s and all(s in g.differences for g in groups)
+    ]
+    best = [g.differences[g.best_baseline] for g in groups if g.best_baseline is not None]
+    return Overall(
+        size,
+        len(groups),
+        {s: {m: _mean([g.averages[s][m].score.value for g in groups]) for m in metrics}
+         for s in systems},
+        {s: {m: tally([g.differences[s][m] for g in groups]) for m in metrics} for s in parts},
+        {m: tally([d[m] for d in best]) for m in metrics},
+    )  # fmt: skip
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return float(np.mean(known)) if len(known) == len(values) else None
+
+
+def tally(differences: Sequence[Difference]) -> WinCounts:
+    """Counts over the tables in which there is a difference to speak of."""
+    gains = [d.gain for d in differences if d.gain is not None]
+    verdicts = [clear(d) for d in differences]
+    return WinCounts(
+        sum(g > 0 for g in gains), verdicts.count(True), verdicts.count(False), len(gains)
+    )
+
+
+def clear(d: Difference) -> bool | None:
+    """Whether the difference is a gain (``True``) or a loss beyond its interval; ``None``: it may
+    be nothing."""
+    if d.interval is None or not d.gain or 0 in d.interval:
+        return None
+    return d.gain > 0

@@ -9,16 +9,19 @@ from ecomfs_eval.compare.comparison import (
     compare,
     compare_many,
 )
-from ecomfs_eval.compare.complete import ExcludedRows, complete
 from ecomfs_eval.compare.decision import Decision, decide
 from ecomfs_eval.compare.differences import Difference, differences
 from ecomfs_eval.compare.flips import Flip, flips
-from ecomfs_eval.compare.holm import holm
-from ecomfs_eval.compare.mcnemar import McNemar, exact_p, mcnemar
-from ecomfs_eval.compare.pairing import pair
-from ecomfs_eval.compare.plan import PowerPlan, PowerPlanLine, plan
-from ecomfs_eval.compare.power import minimum_detectable_effect, rows_needed
-from ecomfs_eval.compare.slices import SliceDifference, slice_differences
+from ecomfs_eval.compare.mcnemar import McNemar, exact_p, holm, mcnemar
+from ecomfs_eval.compare.pairing import ExcludedRows, complete, pair
+from ecomfs_eval.compare.plan import (
+    PowerPlan,
+    PowerPlanLine,
+    minimum_detectable_effect,
+    plan,
+    rows_needed,
+)
+from ecomfs_eval.compare.slices import SliceDifference, by_length, slice_differences
 from ecomfs_eval.compare.unpaired import compare_arms, newcombe, two_proportions_p
 
 __all__ = [
@@ -33,6 +36,7 @@ __all__ = [
     "PowerPlan",
     "PowerPlanLine",
     "SliceDifference",
+    "by_length",
     "compare",
     "compare_arms",
     "compare_many",

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 from ecomfs_eval.compare.decision import Decision, decide
 from ecomfs_eval.compare.differences import Difference, differences, p_text
 from ecomfs_eval.compare.flips import Flip, flips
-from ecomfs_eval.compare.holm import holm
-from ecomfs_eval.compare.mcnemar import McNemar, mcnemar
+from ecomfs_eval.compare.mcnemar import McNemar, holm, mcnemar
 from ecomfs_eval.compare.pairing import pair
-from ecomfs_eval.compare.power import minimum_detectable_effect, rows_needed
+from ecomfs_eval.compare.plan import minimum_detectable_effect, rows_needed
 from ecomfs_eval.compare.slices import SliceDifference, slice_differences
 from ecomfs_eval.errors import OptionError
 from ecomfs_eval.intervals import CONSTANT, Bootstrap

@@ -28,7 +28,6 @@ from ecomfs_eval._labels import label_order
 from ecomfs_eval.compare.comparison import COMPARED, Comparisons, PairwiseComparison, together
 from ecomfs_eval.compare.decision import Decision
 from ecomfs_eval.compare.differences import Difference, point
-from ecomfs_eval.compare.pairing import over
 from ecomfs_eval.compare.slices import CLASS, MIN_ROWS, SliceDifference, adjusted, too_few
 from ecomfs_eval.errors import OptionError, RowsDifferError
 from ecomfs_eval.intervals import Bootstrap, Replicates, replicate, unit_codes, wilson
@@ -131,7 +130,7 @@ def _aligned(a: Predictions, b: Predictions) -> tuple[Predictions, Predictions]:
         )
     space = (*a.labels, *label_order(set(b.labels) - set(a.labels)))
     positive = a.positive if a.positive == b.positive else None
-    return over(a, space, positive), over(b, space, positive)
+    return a.with_labels(space, positive), b.with_labels(space, positive)
 
 
 def _plain(a: Predictions, b: Predictions) -> bool:

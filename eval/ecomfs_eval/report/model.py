@@ -26,7 +26,8 @@ from ecomfs_eval.metrics import (
 )
 from ecomfs_eval.metrics.score import Undefined
 from ecomfs_eval.predictions import Predictions
-from ecomfs_eval.report.strings import STRINGS, ReportLanguage
+from ecomfs_eval.report.document import Document, ReportLanguage
+from ecomfs_eval.report.words import STRINGS
 from ecomfs_eval.summary import Summary, summarise
 
 
@@ -99,6 +100,12 @@ class Report:
     metrics: tuple[str, ...]
     level: float
     notes: tuple[str, ...] = ()
+
+    def document(self) -> Document:
+        """The report as blocks, for the renderers."""
+        from ecomfs_eval.report.page import report_document
+
+        return report_document(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
