@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ecomfs.batch.harness import harness_errors
-from ecomfs.errors import InputError
+from ecomfs.errors import ConfigError, InputError
 from ecomfs.suites.store import ResultsFolder, Stored, changes
 from ecomfs_eval import Bootstrap, Predictions
 from ecomfs_eval.compare import Difference
@@ -73,7 +73,8 @@ def compare_results(
 
     Raises:
         MissingFileError: one of them holds no results.
-        InputError: no cell is in both, one has no such system, or a file is damaged.
+        InputError: no cell is in both, or a file is damaged.
+        ConfigError: one has no such system, or an unknown metric.
     """
     suite = ResultsFolder(new).suite()
     ResultsFolder(old).suite()
@@ -123,4 +124,4 @@ def _system(cell: Stored, name: str) -> Predictions:
         if p.name == name:
             return p
     have = ", ".join(p.name for p in cell.results.systems)
-    raise InputError(f"{cell.folder}: no system {name!r}", hint=f"there are: {have}")
+    raise ConfigError(f"{cell.folder}: no system {name!r}", hint=f"there are: {have}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ecomfs.batch.harness import harness_errors
-from ecomfs.errors import InputError, MissingFileError
+from ecomfs.errors import ConfigError, MissingFileError
 from ecomfs.suites.config import Dataset, Suite
 from ecomfs.suites.store import ResultsFolder, Stored
 from ecomfs_eval import Bootstrap, compare
@@ -79,7 +79,7 @@ def _detail(cell: Stored, folder: Path, main: str, how: Bootstrap | None) -> Pat
     ours = next((p for p in cell.results.systems if p.name == main), None)
     if ours is None:
         have = ", ".join(p.name for p in cell.results.systems)
-        raise InputError(f"{cell.folder}: no system {main!r}", hint=f"there are: {have}")
+        raise ConfigError(f"{cell.folder}: no system {main!r}", hint=f"there are: {have}")
     others = [p for p in cell.results.systems if ":" not in p.name and p.name != main]
     pairs = [compare(p, ours, how=how) for p in others]
     title = f"{who['dataset']}: {who['pool_rows']} labelled examples, seed {who['seed']}"

@@ -10,14 +10,14 @@ from ecomfs_eval.metrics import get_metric
 from ecomfs_eval.metrics.score import Score, format_value
 from ecomfs_eval.report import charts
 from ecomfs_eval.report.document import (
-    Block,
-    Cell,
     Document,
+    DocumentBlock,
     FigureGrid,
     Heading,
     Paragraph,
     Section,
     TableBlock,
+    TableCell,
 )
 from ecomfs_eval.report.page import metric_definitions
 from ecomfs_eval.report.words import ReportWords
@@ -32,7 +32,9 @@ def board_document(board: Board) -> Document:
     titles = [words.metric(m) for m in board.metrics]
     sections = [Section(words("in_short"), _short(board, titles, words))]
     for name in dict.fromkeys(g.name for g in board.groups):
-        blocks: list[Block] = [Paragraph(note, "soft") for note in board.notes.get(name, ())]
+        blocks: list[DocumentBlock] = [
+            Paragraph(note, "soft") for note in board.notes.get(name, ())
+        ]
         for group in board.groups:
             if group.name == name:
                 blocks += _group(group, board, titles, words)
@@ -50,14 +52,14 @@ def board_document(board: Board) -> Document:
     return Document(board.title, board.language, board.notes.get("", ()), sections)
 
 
-def _short(board: Board, titles: Sequence[str], words: ReportWords) -> list[Block]:
+def _short(board: Board, titles: Sequence[str], words: ReportWords) -> list[DocumentBlock]:
     """One row per table in the first metric; then all tables together."""
     metric = board.metrics[0]
-    rows: list[list[str | Cell]] = []
+    rows: list[list[str | TableCell]] = []
     for group in board.groups:
         best, ours = group.best_baseline, group.averages[group.main][metric].score
         name = f"{group.name} · {group.variant}" if group.variant else group.name
-        there: list[str | Cell] = [NONE, NONE]
+        there: list[str | TableCell] = [NONE, NONE]
         if best is not None:
             theirs = group.averages[best][metric].score
             there = [f"{best}: {_bare(theirs)}", _difference(group.differences[best][metric])]
@@ -65,7 +67,7 @@ def _short(board: Board, titles: Sequence[str], words: ReportWords) -> list[Bloc
         rows.append([name, *numbers, _bare(ours), *there])
     header = ("data_set", "labelled", "rows", "runs", "main", "best_baseline", "difference")
     title = words("in_short")
-    blocks: list[Block] = [
+    blocks: list[DocumentBlock] = [
         TableBlock(title, [*map(words, header)], rows, titles[0], text_columns=(0, 5))
     ]
     for found in board.overall:
@@ -82,18 +84,20 @@ def _short(board: Board, titles: Sequence[str], words: ReportWords) -> list[Bloc
     return [*blocks, Paragraph(words("spread_note", level=level), "soft")]
 
 
-def _group(group: Group, board: Board, titles: Sequence[str], words: ReportWords) -> list[Block]:
+def _group(
+    group: Group, board: Board, titles: Sequence[str], words: ReportWords
+) -> list[DocumentBlock]:
     name = heading(group, words)
     systems = list(group.averages)
     rows = [[s, *cells(group, s, board.metrics)] for s in systems]
     main = (systems.index(group.main),)
-    blocks: list[Block] = [
+    blocks: list[DocumentBlock] = [
         Heading(name),
         TableBlock(name, [words("system"), *titles], rows, main_rows=main),
     ]
     if group.differences:
         caption = words("paired", main=group.main)
-        found = [
+        found: list[list[str | TableCell]] = [
             [s, *(_difference(d[m]) for m in board.metrics)] for s, d in group.differences.items()
         ]
         header = [words("difference"), *titles]
@@ -135,8 +139,8 @@ def _bare(score: Score) -> str:
     return NONE if score.value is None else format_value(score.value, score.unit)
 
 
-def _difference(d: Difference) -> Cell:
-    return Cell(NONE if d.delta is None else d.text(), mark=MARKS[clear(d)])
+def _difference(d: Difference) -> TableCell:
+    return TableCell(NONE if d.delta is None else d.text(), mark=MARKS[clear(d)])
 
 
 def heading(group: Group, words: ReportWords) -> str:

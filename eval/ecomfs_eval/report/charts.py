@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 from ecomfs_eval.learning_curve import AXIS, LearningCurve
 from ecomfs_eval.metrics.score import Undefined, format_value

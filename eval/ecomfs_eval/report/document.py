@@ -44,7 +44,7 @@ class TermList:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class TableCell:
     """A table cell.
 
     Attributes:
@@ -78,15 +78,15 @@ class TableBlock:
 
     label: str
     header: Sequence[str]
-    rows: Sequence[Sequence[str | Cell]]
+    rows: Sequence[Sequence[str | TableCell]]
     caption: str = ""
     text_columns: Collection[int] = (0,)
     main_rows: Collection[int] = ()
     matrix: bool = False
 
-    def cells(self) -> list[list[Cell]]:
+    def cells(self) -> list[list[TableCell]]:
         """The rows, each text made a cell."""
-        return [[Cell(c) if isinstance(c, str) else c for c in row] for row in self.rows]
+        return [[TableCell(c) if isinstance(c, str) else c for c in row] for row in self.rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ class Details:
     """Blocks under a title that opens and closes."""
 
     title: str
-    blocks: Sequence[Block]
+    blocks: Sequence[DocumentBlock]
     open: bool = False
 
 
@@ -159,7 +159,9 @@ class RowList:
     entries: Sequence[RowEntry]
 
 
-Block = Heading | Paragraph | BulletList | TermList | TableBlock | FigureGrid | Details | RowList
+DocumentBlock = (
+    Heading | Paragraph | BulletList | TermList | TableBlock | FigureGrid | Details | RowList
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,7 @@ class Section:
     """Blocks under a heading."""
 
     title: str
-    blocks: Sequence[Block]
+    blocks: Sequence[DocumentBlock]
 
 
 @dataclass(frozen=True, slots=True)

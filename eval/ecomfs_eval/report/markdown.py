@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Sequence
 
 from ecomfs_eval.report.document import (
-    Block,
     BulletList,
     Details,
+    DocumentBlock,
     FigureGrid,
     Heading,
     Paragraph,
@@ -65,11 +65,11 @@ def escape(text: str) -> str:
     return flat.replace("<", "&lt;")
 
 
-def _blocks(blocks: Iterable[Block]) -> list[str]:
+def _blocks(blocks: Iterable[DocumentBlock]) -> list[str]:
     return [line for block in blocks for line in _block(block)]
 
 
-def _block(block: Block) -> list[str]:
+def _block(block: DocumentBlock) -> list[str]:
     if isinstance(block, Heading):
         return [f"### {escape(block.text)}", ""]
     if isinstance(block, Paragraph):

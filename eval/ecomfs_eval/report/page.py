@@ -6,18 +6,17 @@ from collections.abc import Mapping, Sequence
 
 from ecomfs_eval.compare.comparison import PairwiseComparison
 from ecomfs_eval.compare.differences import p_text, signed
-from ecomfs_eval.compare.flips import Flip
+from ecomfs_eval.compare.flips import Flip, FlipKind
 from ecomfs_eval.compare.slices import SliceDifference
 from ecomfs_eval.metrics import METRICS, get_metric
 from ecomfs_eval.metrics.confusion import NO_ANSWER, ConfusionMatrix
 from ecomfs_eval.metrics.score import Score, Undefined, format_value
 from ecomfs_eval.report import charts
 from ecomfs_eval.report.document import (
-    Block,
     BulletList,
-    Cell,
     Details,
     Document,
+    DocumentBlock,
     FigureGrid,
     Heading,
     Panel,
@@ -26,6 +25,7 @@ from ecomfs_eval.report.document import (
     RowList,
     Section,
     TableBlock,
+    TableCell,
     TermList,
 )
 from ecomfs_eval.report.model import Report, SystemReport, WrongRow
@@ -40,7 +40,7 @@ OPEN_ROWS = 12
 ONLY_WITH_GAPS = frozenset({"accuracy_answered", "abstained_rate", "invalid_rate", "failed_rate"})
 """Left out of the table where every system answered every row."""
 
-FLIPS = {"broken": 30, "fixed": 30, "changed": 10}
+FLIPS: dict[FlipKind, int] = {"broken": 30, "fixed": 30, "changed": 10}
 """Most rows of each kind that are listed for a comparison."""
 
 
@@ -89,10 +89,10 @@ def metric_definitions(metrics: Sequence[str], words: ReportWords) -> TermList:
     return TermList([(words.metric(m.name), f"{m.definition}.", m.source) for m in found])
 
 
-def _systems(report: Report, words: ReportWords, level: str) -> list[Block]:
+def _systems(report: Report, words: ReportWords, level: str) -> list[DocumentBlock]:
     """One row for each metric that at least one system has; then why the others are missing."""
     all_answered = all(s.summary["answered_rate"].value == 1 for s in report.systems)
-    rows: list[list[str | Cell]] = []
+    rows: list[list[str | TableCell]] = []
     reasons: dict[str, list[str]] = {}
     for name in dict.fromkeys([*report.metrics, *METRICS]):
         scores = [s.summary[name] for s in report.systems]
@@ -102,16 +102,16 @@ def _systems(report: Report, words: ReportWords, level: str) -> list[Block]:
             rows.append([words.metric(name), *(_score(s, words) for s in scores)])
     title, caption = words("systems"), words("interval_note", level=level)
     header = [words("metric"), *(s.name for s in report.systems)]
-    blocks: list[Block] = [TableBlock(title, header, rows, caption)]
+    blocks: list[DocumentBlock] = [TableBlock(title, header, rows, caption)]
     if reasons:
         terms = [(reason, ", ".join(titles), "") for reason, titles in reasons.items()]
         blocks.append(Details(words("undefined"), [TermList(terms)]))
     return blocks
 
 
-def _score(score: Score, words: ReportWords) -> Cell:
+def _score(score: Score, words: ReportWords) -> TableCell:
     value, bracket, interval = words.score(score).partition(" [")
-    return Cell(value, bracket.strip() + interval, score.reason or score.note)
+    return TableCell(value, bracket.strip() + interval, score.reason or score.note)
 
 
 def _percent(value: float | None) -> str:
@@ -122,16 +122,18 @@ def _p(value: float | None) -> str:
     return "" if value is None else p_text(value)
 
 
-def _comparison(c: PairwiseComparison, line: str, title: str, words: ReportWords) -> list[Block]:
+def _comparison(
+    c: PairwiseComparison, line: str, title: str, words: ReportWords
+) -> list[DocumentBlock]:
     header = [words("metric"), c.a, c.b, words("difference"), words("p")]
-    rows: list[list[str | Cell]] = []
+    rows: list[list[str | TableCell]] = []
     for d in c.differences:
         name = words.metric(d.metric, d.title)
         if d.delta is None:
-            rows.append([name, Cell("", d.note, span=4)])
+            rows.append([name, TableCell("", d.note, span=4)])
         else:
             rows.append([name, d.a.text(), d.b.text(), d.text(), _p(d.p_value)])
-    blocks: list[Block] = [
+    blocks: list[DocumentBlock] = [
         Paragraph(line, "decision"),
         *map(Paragraph, design(c, words)),
         TableBlock(title, header, rows),
@@ -159,20 +161,27 @@ def _slices(
     name: str, found: Sequence[SliceDifference], c: PairwiseComparison, words: ReportWords
 ) -> Details:
     header = [words("value"), words("rows"), c.a, c.b, words("difference"), words("p_adjusted")]
-    rows: list[list[str | Cell]] = []
+    rows: list[list[str | TableCell]] = []
     for r in found:
         delta = signed(r.delta, "share")
         if r.interval is not None:
             low, high = signed(r.interval.low, "share"), signed(r.interval.high, "share")
             delta += f" [{low}, {high}]"
         rows.append(
-            [r.value, str(r.n), _percent(r.a), _percent(r.b), Cell(delta, r.note), _p(r.p_adjusted)]
+            [
+                r.value,
+                str(r.n),
+                _percent(r.a),
+                _percent(r.b),
+                TableCell(delta, r.note),
+                _p(r.p_adjusted),
+            ]
         )
     title = words("by", name=words("class") if name == "class" else name)
     return _details(title, [TableBlock(title, header, rows)], len(found), opened=True)
 
 
-def _details(title: str, blocks: Sequence[Block], rows: int, *, opened: bool) -> Details:
+def _details(title: str, blocks: Sequence[DocumentBlock], rows: int, *, opened: bool) -> Details:
     return Details(f"{title} ({rows})", blocks, opened and rows <= OPEN_ROWS)
 
 
@@ -189,28 +198,30 @@ def _gold_probability(p: float | None, words: ReportWords) -> str:
     return "" if p is None else f"{words('p_gold')}: {_percent(p)}"
 
 
-def _more(n: int, words: ReportWords) -> list[Block]:
+def _more(n: int, words: ReportWords) -> list[DocumentBlock]:
     return [Paragraph(words("more", n=n), "soft")] if n > 0 else []
 
 
-def _system(s: SystemReport, words: ReportWords, *, is_first: bool) -> list[Block]:
-    classes: list[list[str | Cell]] = []
+def _system(s: SystemReport, words: ReportWords, *, is_first: bool) -> list[DocumentBlock]:
+    classes: list[list[str | TableCell]] = []
     for c in s.summary.classes:
         scores = [
-            Cell(words.score(x), tip=x.reason or x.note) for x in (c.precision, c.recall, c.f1)
+            TableCell(words.score(x), tip=x.reason or x.note) for x in (c.precision, c.recall, c.f1)
         ]
         classes.append([c.label, str(c.support), str(c.answered), *scores])
     header = ("label", "rows", "answered_with", "precision", "recall")
     table = TableBlock(words("classes"), [*map(words, header), "F1"], classes)
-    blocks: list[Block] = [_details(words("classes"), [table], len(classes), opened=is_first)]
+    blocks: list[DocumentBlock] = [
+        _details(words("classes"), [table], len(classes), opened=is_first)
+    ]
     matrix = s.summary.confusion
     if len(matrix.labels) <= MATRIX_LABELS:
         blocks.append(Details(words("confusion"), [_matrix(matrix, words)], is_first))
     if confusions := matrix.top_confusions():
         title = words("top_confusions")
         pairs = [[gold, _answer(answer, words), str(n)] for gold, answer, n in confusions]
-        header = ("gold", "answer", "rows")
-        table = TableBlock(title, [*map(words, header)], pairs, text_columns=(0, 1))
+        columns = [words("gold"), words("answer"), words("rows")]
+        table = TableBlock(title, columns, pairs, text_columns=(0, 1))
         blocks.append(Details(title, [table]))
     blocks += [_values(name, v, words, is_first) for name, v in s.summary.slices.items()]
     blocks.append(Heading(words("worst")))
@@ -227,8 +238,8 @@ def _values(
     """The scores of each value of a slicing."""
     metrics = next(iter(values.values()))
     header = [words("value"), *(words.metric(m) for m in metrics)]
-    rows: list[list[str | Cell]] = [
-        [value, *(Cell(words.score(x), tip=x.reason) for x in scores.values())]
+    rows: list[list[str | TableCell]] = [
+        [value, *(TableCell(words.score(x), tip=x.reason) for x in scores.values())]
         for value, scores in values.items()
     ]
     title = words("by", name=name)
@@ -247,13 +258,15 @@ def _answer(answer: str, words: ReportWords) -> str:
 def _matrix(m: ConfusionMatrix, words: ReportWords) -> TableBlock:
     """The counts, each shaded by its share of the row."""
     columns = m.columns if m.counts[:, -1].any() else m.labels
-    rows: list[list[str | Cell]] = []
+    rows: list[list[str | TableCell]] = []
     for i, label in enumerate(m.labels):
         total = max(1, int(m.counts[i].sum()))
         cells = []
         for j, n in enumerate(m.counts[i, : len(columns)].tolist()):
             shade = min(4, -(-4 * n // total))
-            cells.append(Cell(str(n), mark=f"{'hit' if i == j else 'miss'}{shade}" if n else ""))
+            cells.append(
+                TableCell(str(n), mark=f"{'hit' if i == j else 'miss'}{shade}" if n else "")
+            )
         rows.append([label, *cells])
     header = ["", *(_answer(c, words) for c in columns)]
     title, note = words("confusion"), words("confusion_note")

@@ -113,8 +113,8 @@ EN: dict[str, str] = {
     "axis": "labelled examples",
     "against": "Against",
     "the_best_baseline": "the best baseline",
-    "win_note": "In how many tables {main} is better; in brackets, in how many its interval "
-    "leaves out zero, and in how many it is clearly worse.",
+    "win_note": "In how many tables {main} is better. In brackets: in how many it is clearly "
+    "better and clearly worse (the interval leaves out zero).",
     "wins": "{better}/{of} ({clear} clear, {worse} worse)",
     "spread_note": "Intervals are {level} %; ± is the standard deviation over the runs. The best "
     "baseline is chosen on the same rows, which favours it.",
@@ -229,7 +229,7 @@ ZH: dict[str, str] = {
     "axis": "标注示例数",
     "against": "对比",
     "the_best_baseline": "最佳基线",
-    "win_note": "{main} 在多少个表中更好；括号内为区间不含零而更好、以及明显更差的表数。",
+    "win_note": "{main} 在多少个表中更好；括号内为明显更好与明显更差的表数（区间不含零）。",
     "wins": "{better}/{of}（{clear} 明显更好，{worse} 明显更差）",
     "spread_note": "区间为 {level}%；± 为各次运行的标准差。最佳基线在同样的行上选出，对其有利。",
     "published": "已发表的结果",
