@@ -1,7 +1,7 @@
-"""ecomfs_eval: score, compare and report predictions of any classifier.
+"""ecomfs_eval: predictions of any classifier in; scores, comparisons and reports out.
 
-It reads a predictions file that any system wrote, or any object with ``predict_proba``, and says
-how good it is, how sure that is, and whether another one is better. It imports nothing of ecomfs.
+Predictions come from a file, a frame or plain sequences. Every score has a confidence interval or
+the reason why there is none. The package imports nothing of ecomfs.
 
 >>> from ecomfs_eval import Predictions, summarise
 >>> table = [[.1, .9], [.7, .3], [.6, .4], [.8, .2]]

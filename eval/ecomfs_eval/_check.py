@@ -1,4 +1,4 @@
-"""Checks of one Predictions value: shapes, labels, distributions, measurements."""
+"""Checks of predictions: shapes, labels, distributions, measurements."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from ecomfs_eval.predictions import Predictions
 
 SUM_TOLERANCE = 0.01
-"""How far a row's probabilities may be from summing to one. Files often hold rounded numbers;
-over a hundred labels at four decimals the rounding alone can reach half of this."""
+"""Largest accepted distance of a row's sum from one. Files often hold rounded numbers; with a
+hundred labels and four decimals, rounding alone reaches half of this."""
 
 _STATUSES = ("ok", "abstained", "invalid", "failed")
 _MEASUREMENTS = ("latency", "prompt_tokens", "completion_tokens", "cached_tokens", "cost")
 
 
 def where(p: Predictions, row: int) -> str:
-    """How a message names a row: file, row number (from 1), id."""
+    """The name of a row in messages: file, row number (from 1), id."""
     return f"{p.source}: row {row + 1} (id {p.ids[row]!r})"
 
 
@@ -56,15 +56,15 @@ def shape(p: Predictions) -> None:
         if values is not None and len(values) != n:
             raise DataError(
                 f"{p.source}: {name} has {len(values)} values for {n} rows",
-                hint="give one value a row, in the order of the ids",
+                hint="give one value per row, in the order of the ids",
             )
     doubled = [i for i, count in Counter(p.ids).items() if count > 1]
     if doubled:
         rows = [k + 1 for k, i in enumerate(p.ids) if i == doubled[0]]
         raise DataError(
             f"{p.source}: id {doubled[0]!r} names rows {rows[0]} and {rows[1]}"
-            + (f", and {len(doubled) - 1} other ids are doubled too" if len(doubled) > 1 else ""),
-            hint="keep one row an id",
+            + (f", and {len(doubled) - 1} other ids occur twice" if len(doubled) > 1 else ""),
+            hint="keep one row per id",
         )
 
 
@@ -72,7 +72,7 @@ def labels(p: Predictions) -> None:
     """The label space is a set; gold and predicted labels are in it; statuses are known."""
     if len(set(p.labels)) != len(p.labels) or any(not x.strip() for x in p.labels):
         raise DataError(
-            f"{p.source}: the label space {p.labels!r} has an empty or doubled label",
+            f"{p.source}: the label space {p.labels!r} has an empty or repeated label",
             hint="name every label once",
         )
     known = set(p.labels)
@@ -106,7 +106,7 @@ def labels(p: Predictions) -> None:
 
 
 def measurements(p: Predictions) -> None:
-    """Times, token counts and costs are not negative; cached tokens are some of the prompt's."""
+    """No measurement is negative; cached tokens are part of the prompt tokens."""
     for name in _MEASUREMENTS:
         values = getattr(p, name)
         if values is None:
@@ -124,7 +124,7 @@ def measurements(p: Predictions) -> None:
             raise DataError(
                 f"{where(p, row)}: {p.cached_tokens[row]:g} cached tokens of "
                 f"{p.prompt_tokens[row]:g} prompt tokens",
-                hint="cached tokens are counted among the prompt's",
+                hint="cached tokens are part of the prompt tokens",
             )
 
 
@@ -137,7 +137,7 @@ def distribution(p: Predictions) -> NDArray[np.float64] | None:
     if table.ndim != 2 or table.shape[1] != len(p.labels):
         raise DataError(
             f"{p.source}: probabilities have shape {table.shape} for {len(p.labels)} labels",
-            hint="one column a label, in the order of the label space",
+            hint="one column per label, in the order of the label space",
         )
     empty = np.isnan(table)
     absent = empty.all(axis=1)
@@ -156,7 +156,7 @@ def distribution(p: Predictions) -> NDArray[np.float64] | None:
         column = int(np.flatnonzero((table[row] < 0) | (table[row] > 1 + SUM_TOLERANCE))[0])
         raise DataError(
             f"{where(p, row)}: probability {table[row, column]:g} of label {p.labels[column]!r}",
-            hint="probabilities lie between 0 and 1; scores need a softmax first",
+            hint="probabilities lie between 0 and 1; apply a softmax to scores",
         )
     sums = table.sum(axis=1)
     off = np.flatnonzero(~absent & (np.abs(sums - 1) > SUM_TOLERANCE))
@@ -164,12 +164,12 @@ def distribution(p: Predictions) -> NDArray[np.float64] | None:
         row = int(off[0])
         raise DataError(
             f"{where(p, row)}: probabilities sum to {sums[row]:.4g}, not 1"
-            + (f"; so do {off.size - 1} other rows" if off.size > 1 else ""),
+            + (f"; {off.size - 1} other rows do not either" if off.size > 1 else ""),
             hint="write a probability for every label, normalised over the label space",
         )
     if absent.all():
         return None
-    # A sum that is one but for rounding stays: dividing by it would split ties between rows.
+    # A sum that is one up to rounding stays: dividing by it would break ties between rows.
     rounded = ~absent & (np.abs(sums - 1) > 1e-9)
     table[rounded] /= sums[rounded, None]
     return table
@@ -187,7 +187,7 @@ def most_probable(
     if table.ndim != 2 or table.shape[1] != len(space):
         raise DataError(
             f"{source}: probabilities have shape {table.shape} for {len(space)} labels",
-            hint="one column a label, in the order of the label space",
+            hint="one column per label, in the order of the label space",
         )
     return [None if np.isnan(row).any() else space[int(np.argmax(row))] for row in table]
 
@@ -195,11 +195,11 @@ def most_probable(
 def widen(
     table: NDArray[np.float64], have: Sequence[str], want: Sequence[str], *, rows: int
 ) -> NDArray[np.float64]:
-    """A table over ``have`` as one over ``want``; labels that were not there get zero."""
+    """A table over the labels ``have`` as one over ``want``; added labels get zero."""
     if table.shape != (rows, len(have)):
         raise DataError(
             f"probabilities have shape {table.shape} for {rows} rows and {len(have)} classes",
-            hint="predict_proba returns one row an input and one column a class",
+            hint="predict_proba returns one row per input and one column per class",
         )
     wide = np.zeros((rows, len(want)))
     wide[:, [list(want).index(label) for label in have]] = table

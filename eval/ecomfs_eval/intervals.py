@@ -1,10 +1,11 @@
-"""Confidence intervals: Wilson for plain proportions, BCa bootstrap for everything else.
+"""Metrics and predictions in, scores with confidence intervals out.
 
-Where the predictions name groups (user, query, item), whole groups are drawn: rows of one user
-are not independent, and an interval that treats them so is too narrow.
+Plain proportions have Wilson intervals, everything else BCa bootstrap intervals. Where the
+predictions name groups (user, query, item), whole groups are resampled: rows of one user are not
+independent, and an interval that treats them as independent is too narrow.
 
-The bootstrap is computed from row weights shared by all metrics (and, in comparisons, by both
-systems), which ``scipy.stats.bootstrap`` cannot do; the tests hold the two to the same bounds.
+All metrics (and, in comparisons, both systems) share the same resamples, as row weights.
+``scipy.stats.bootstrap`` cannot do that; tests check that both give the same bounds.
 
 >>> from ecomfs_eval import Predictions, get_metric
 >>> p = Predictions.of(["a", "b"] * 10, ["a", "b"] * 8 + ["b", "b"] * 2)
@@ -27,35 +28,46 @@ from ecomfs_eval.metrics.score import ConfidenceInterval, Score, Undefined
 from ecomfs_eval.predictions import FloatArray, IntArray, Predictions
 
 HEAVY_RESAMPLES = 500
-"""Most resamples of a statistic that takes a pass over the rows for each of many labels."""
+"""Most resamples of a statistic that needs one pass over the rows per label."""
 
 SKEWED = 0.10
-"""Smallest share of resamples on either side of the value. Beyond it the statistic is biased by
-resampling itself (calibration error is: it counts noise as error), and the bounds of BCa, which
-correct for small biases, would mislead."""
+"""Smallest share of resamples on either side of the value. Below it, resampling itself biases the
+statistic (calibration error counts noise as error), and BCa, which corrects small biases only,
+gives misleading bounds."""
 
-CONSTANT = "every resample gives the same value, which says nothing of its spread"
+CONSTANT = "every resample gives the same value, so its spread is unknown"
 """Why a statistic without spread has no interval."""
 
 CELLS = 2_000_000
-"""Weights held at once; the bootstrap works in pieces of this size."""
+"""Most weights in memory; the bootstrap works in pieces of this size."""
 
 BLOCKS = 200
-"""Most jackknife evaluations; above it, blocks of rows are left out instead of single rows. The
-acceleration of BCa is the same in expectation."""
+"""Most jackknife evaluations. With more units, blocks of units are left out instead of single ones;
+the acceleration of BCa is the same in expectation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bootstrap:
-    """How to resample.
+    """Settings of the bootstrap.
 
-    Attributes:
-        resamples: bootstrap replicates.
-        level: nominal coverage.
-        seed: of the random generator; the same seed gives the same interval.
+    Attributes
+    ----------
+    resamples
+        Number of bootstrap replicates.
+    level
+        Nominal coverage.
+    seed
+        Of the random generator; the same seed gives the same interval.
 
-    Raises:
-        OptionError: fewer than 100 resamples, or a level outside (0.5, 1).
+    Raises
+    ------
+    OptionError
+        Fewer than 100 resamples, or a level outside (0.5, 1).
+
+    Examples
+    --------
+    >>> Bootstrap(level=0.9).resamples
+    2000
     """
 
     resamples: int = 2000
@@ -72,8 +84,19 @@ class Bootstrap:
 def wilson(successes: int, n: int, level: float = 0.95) -> ConfidenceInterval:
     """Wilson's score interval of a proportion.
 
+    Parameters
+    ----------
+    successes, n
+        Counts: successes out of n trials.
+    level
+        Nominal coverage.
+
+    Notes
+    -----
     Source: Wilson 1927, doi:10.1080/01621459.1927.10502953; computed by scipy.
 
+    Examples
+    --------
     >>> i = wilson(8, 10)
     >>> round(i.low, 3), round(i.high, 3)
     (0.49, 0.943)
@@ -139,13 +162,13 @@ class Replicates:
         return float(low), float(high)
 
     def p_value(self, null: float = 0.0) -> float:
-        """Two-sided p-value of ``null``: one minus the level of the BCa interval that just
-        reaches it, never below one in the number of resamples."""
+        """Two-sided p-value of ``null``: one minus the level of the BCa interval that ends at
+        it; at least 1 / resamples."""
         from scipy.special import ndtr, ndtri
 
         draws = self.bootstrap.size
         below = float(np.mean(self.bootstrap < null) + 0.5 * np.mean(self.bootstrap == null))
-        if below in (0.0, 1.0):  # no interval of any level reaches it
+        if below in (0.0, 1.0):  # no interval of any level contains it
             return 1 / draws
         at = ndtri(np.clip(below, 0.5 / draws, 1 - 0.5 / draws))
         z0, a = self._bias(), self._acceleration()
@@ -176,10 +199,10 @@ def replicate(
     how: Bootstrap,
     heavy: Container[str] = (),
 ) -> dict[str, Replicates | Undefined]:
-    """Replicates of several statistics on the same draws; of the heavy ones, on fewer.
+    """Replicates of several statistics on the same draws; fewer draws for the heavy ones.
 
-    Undefined where the draws cannot tell: one unit only, more than one draw in a hundred without
-    a value, every draw the same value, or nearly all draws on one side of the value.
+    Undefined with one unit only, with more than one draw in a hundred without a value, with the
+    same value in every draw, or with nearly all draws on one side of the value.
     """
     units = n if codes is None else int(codes.max()) + 1
     if units < 2:
@@ -224,15 +247,28 @@ def _judge(point: float, drawn: FloatArray, kept: FloatArray) -> Replicates | Un
 def scores(
     metrics: Mapping[str, Metric], p: Predictions, how: Bootstrap | None = None
 ) -> dict[str, Score]:
-    """Several metrics, each with its interval where there is one, on shared resamples.
+    """Several metrics with their intervals, on shared resamples.
 
-    Args:
-        metrics: key → metric.
-        p: the predictions.
-        how: resamples, level and seed.
+    Parameters
+    ----------
+    metrics
+        Key → metric.
+    p
+        The predictions.
+    how
+        Resamples, level and seed.
 
-    Returns:
-        key → score; where an interval cannot be had, the note says why.
+    Returns
+    -------
+    dict
+        Key → score. Without an interval, the note says why.
+
+    Examples
+    --------
+    >>> from ecomfs_eval import METRICS, Predictions
+    >>> p = Predictions.of(["a", "b"] * 10, ["a", "b"] * 8 + ["b", "b"] * 2)
+    >>> scores({"acc": METRICS["accuracy"]}, p)["acc"].text()
+    '90.0 % [69.9, 97.2]'
     """
     how = how or Bootstrap()
     n = len(p)
@@ -271,5 +307,12 @@ def _with_interval(
 
 
 def score(metric: Metric, p: Predictions, how: Bootstrap | None = None) -> Score:
-    """One metric with its interval; see :func:`scores`."""
+    """One metric with its interval; see :func:`scores`.
+
+    Examples
+    --------
+    >>> from ecomfs_eval import Predictions, get_metric
+    >>> score(get_metric("accuracy"), Predictions.of(["a", "b"] * 4, ["a"] * 8)).text()
+    '50.0 % [21.5, 78.5]'
+    """
     return scores({metric.name: metric}, p, how)[metric.name]

@@ -1,8 +1,8 @@
-"""A metric against the number of labelled examples, or against k, with bands.
+"""Runs with different numbers of labelled examples (or k) in, a metric's curve with bands out.
 
-The band of a point holds two kinds of luck: which rows were tested (rows, or groups, are
-resampled) and which examples were labelled (the runs with different seeds are resampled too).
-With one run a point, only the first is known, and the note says so.
+The band of a point covers two sources of variation: the test rows (rows, or groups, are
+resampled) and the draw of labelled examples (runs with different seeds are resampled). With one
+run per point, only the first is known, and the note says so.
 
 Source of the two-way resampling: Owen 2007, doi:10.1214/07-AOAS122 (pigeonhole bootstrap).
 
@@ -54,9 +54,9 @@ class CurvePoint:
     """Attributes:
     size: labelled examples, or k.
     value: mean of the metric over the runs; ``None`` when it is undefined in one of them.
-    low, high: the band; ``None`` when it cannot be told.
+    low, high: the band; ``None`` when it is unknown.
     runs: how many runs.
-    note: what a reader must know.
+    note: a caveat.
     """
 
     size: int
@@ -70,9 +70,9 @@ class CurvePoint:
 @dataclass(frozen=True, slots=True)
 class LearningCurve:
     """Attributes:
-    system, metric, title: whose curve, of what.
+    system, metric, title: the system and the metric.
     unit, higher_is_better: as in the metric.
-    axis: what ``size`` counts, for people.
+    axis: what ``size`` counts.
     level: nominal coverage of each point's band.
     points: by growing size.
     """
@@ -102,9 +102,9 @@ def learning_curve(
     """The curve of one system.
 
     Args:
-        runs: any number of runs a size.
+        runs: any number of runs per size.
         metric: a name or a metric.
-        system: what reports call it; by default the name of the first run's predictions.
+        system: name in reports; by default that of the first run's predictions.
         axis: what ``size`` counts.
         how: resamples, level and seed of the bands.
 

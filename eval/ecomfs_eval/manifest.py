@@ -1,10 +1,10 @@
-"""A folder of results that says what it was made from, and can be read, checked and compared.
+"""Predictions in, a results folder with a manifest out; and back.
 
     results/
-      manifest.json            what, from which inputs, with which settings; written last
-      predictions/01-bm25.csv  one file a system, Parquet where pyarrow is installed
+      manifest.json            inputs, settings and files; written last
+      predictions/01-bm25.csv  one file per system, Parquet where pyarrow is installed
 
-Every file is named with its SHA-256, so that a changed byte is an error and not another result.
+The manifest holds the SHA-256 of every file, so that a changed file is an error.
 
 >>> import tempfile
 >>> from ecomfs_eval import Predictions
@@ -81,9 +81,8 @@ class Manifest:
     """What a results folder was made from.
 
     Attributes:
-        settings: whatever the maker wants to be compared later (seed, k, template, model and
-            engine fingerprint, pool version).
-        inputs: name → file it was made from (data, templates).
+        settings: plain values to compare later (seed, k, template, fingerprints, pool version).
+        inputs: name → file the results were made from (data, templates).
         systems: the systems, in order.
         format: version of this layout.
     """
@@ -100,7 +99,7 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredResults:
-    """A results folder, read and checked."""
+    """A results folder that was read and checked."""
 
     manifest: Manifest
     systems: tuple[Predictions, ...]
@@ -111,7 +110,7 @@ def hash_file(path: str | Path, *, name: str | None = None) -> FileHash:
 
     Args:
         path: the file.
-        name: what to call it; by default its name without the folder.
+        name: to record; by default the name without the folder.
 
     Raises:
         NoSuchFileError: it is not there.
@@ -132,27 +131,29 @@ def write_results(
     inputs: Mapping[str, str | Path] | None = None,
     table: TableFormat | None = None,
 ) -> Manifest:
-    """Write predictions and their manifest into a folder, made if need be.
+    """Write predictions and their manifest into a folder, created if it does not exist.
 
-    Files are written under a passing name and renamed; the manifest comes last, so a folder with
-    a manifest is whole.
+    Files are written under a temporary name and renamed. The manifest comes last, so a folder with
+    a manifest is complete.
 
     Args:
         folder: where.
         systems: predictions, each under its own name.
-        settings: plain values that say how the results were made.
+        settings: plain values on how the results were made.
         inputs: name → file to record by its hash.
         table: file type; by default Parquet where pyarrow is installed, else CSV.
 
     Raises:
         OptionError: no systems, two of one name, or settings that JSON cannot hold.
         NoSuchFileError: an input is not there.
-        MissingLibraryError: Parquet was asked for and pyarrow is absent.
+        MissingLibraryError: ``table="parquet"`` without pyarrow.
         WriteError: the folder cannot be written.
     """
     names = [p.name for p in systems]
     if not names or len(set(names)) != len(names):
-        raise OptionError(f"systems are named {names}", hint="one or more, each with its own name=")
+        raise OptionError(
+            f"systems are named {names}", hint="give one or more, each with its own name="
+        )
     try:
         json.dumps(dict(settings or {}), allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -185,7 +186,7 @@ def write_results(
 
 
 def load_manifest(folder: str | Path) -> Manifest:
-    """The manifest of a results folder, without a look at the predictions.
+    """The manifest of a results folder, without reading the predictions.
 
     Raises:
         NoSuchFileError: there is none.
@@ -193,7 +194,9 @@ def load_manifest(folder: str | Path) -> Manifest:
     """
     path = Path(folder) / NAME
     if not path.is_file():
-        raise NoSuchFileError(f"{path}: no such file", hint="the run did not finish, or elsewhere")
+        raise NoSuchFileError(
+            f"{path}: no such file", hint="check the folder; an unfinished run has no manifest"
+        )
     try:
         return _parse(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, KeyError, TypeError) as error:
@@ -206,8 +209,8 @@ def read_results(folder: str | Path) -> StoredResults:
     """Read a results folder and check every hash.
 
     Raises:
-        NoSuchFileError: no manifest, or a file of it is gone.
-        DataError: the manifest is not one, or a file is not the one it names.
+        NoSuchFileError: the manifest or a file of it is missing.
+        DataError: the manifest is damaged, or a file differs from it.
     """
     folder = Path(folder)
     manifest = load_manifest(folder)
@@ -216,7 +219,7 @@ def read_results(folder: str | Path) -> StoredResults:
         file = folder / entry.file.path
         if hash_file(file).sha256 != entry.file.sha256:
             raise DataError(
-                f"{file}: the file is not the one the manifest names",
+                f"{file}: the file differs from the one in the manifest",
                 hint="it was changed after the run; run again",
             )
         columns = ColumnNames(

@@ -1,9 +1,9 @@
-"""A metric averaged over several runs, and its difference between two systems.
+"""Several runs in, the averages of metrics and of paired differences out.
 
 Runs differ in their draw of labelled examples (seeds) or in their fold. Seeds predict the same
 rows, so a row is one unit however many runs predict it: rows (or groups, where they are named)
-are resampled, and with each draw the metric of every run is computed anew and averaged. The
-interval holds the luck of the test rows; the luck of the draw of examples shows in ``spread``.
+are resampled, and for each draw the metric of every run is recomputed and averaged. The interval
+covers the variation of the test rows; ``spread`` is the variation over the draws of examples.
 
 >>> from ecomfs_eval import Predictions
 >>> gold = ["a", "b"] * 30

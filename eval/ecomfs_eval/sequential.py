@@ -1,15 +1,15 @@
-"""A/B tests that may stop at any look, with the error rate they promise.
+"""Paired differences in, an A/B test that may stop at any look out.
 
-Looking at a test again and again until p < 0.05 is wrong far more often than one time in twenty.
-Here the evidence is a wager: a gambler who bets on the paired differences at fair odds under "no
-difference" cannot expect to gain. If the stake has grown twentyfold at *any* moment, no difference
-is refuted at 5 %, however often one looked and whatever made one stop (Ville's inequality).
+Repeating an ordinary test until p < 0.05 gives far more than 5 % false decisions. This test uses
+betting: a bettor on the paired differences, at odds that are fair under "no difference", cannot
+expect to gain. If the wealth has grown twentyfold at *any* time, "no difference" is rejected at
+5 %, for any number of looks and any stopping rule (Ville's inequality).
 
-For every candidate mean m of the differences d in [−1, 1] there is such a wager, with wealth
-Π (1 − θ + θ·(1 + d)/(1 + m)) averaged over stakes θ; one bets on a larger mean, one (mirrored) on
-a smaller. The means that neither wager has refuted form the confidence sequence: an interval that
-holds the true mean at all looks together with the stated probability. The wager against m = 0 is
-the e-value of the test.
+For each candidate mean m of the differences d in [−1, 1], the wealth is
+Π (1 − θ + θ·(1 + d)/(1 + m)), averaged over stakes θ. One bet is on a larger mean, a mirrored one
+on a smaller mean. The means that neither bet rejects form the confidence sequence: an interval
+that contains the true mean at all looks together with the stated probability. The e-value of the
+test is the wealth of the bet against m = 0.
 
 Source: Waudby-Smith & Ramdas 2024, doi:10.1093/jrsssb/qkad009 (betting); Ville 1939.
 
@@ -38,19 +38,19 @@ from ecomfs_eval.predictions import FloatArray
 SequentialVerdict = Literal["b better", "a better", "equivalent", "continue"]
 
 STAKES: FloatArray = np.geomspace(0.01, 0.95, 60)
-"""Shares of the wealth that are wagered, from careful (long tests, small effects) to bold; equal
-parts of the starting wealth go to each."""
+"""Shares of the wealth that are bet, from small (long tests, small effects) to large; each starts
+with an equal part of the wealth."""
 
 
 @dataclass(frozen=True, slots=True)
 class SequentialState:
-    """What is known after a look.
+    """The result of a look.
 
     Attributes:
         rows: paired rows so far.
         mean: mean difference B − A.
-        low, high: confidence sequence of the mean: it holds at all looks together.
-        e_value: evidence against "no difference": the wager's wealth.
+        low, high: confidence sequence of the mean, valid at all looks together.
+        e_value: evidence against "no difference": the wealth of the bet.
         p_value: anytime-valid p-value: 1 / the largest e-value so far, at most 1.
         level: coverage of the sequence.
         decision: ``b better``, ``a better``, ``equivalent`` (the interval lies within the
@@ -77,18 +77,19 @@ class SequentialState:
         what = {
             "b better": f"{b} is better than {a} by {points} {shown}; stop and ship {b}",
             "a better": f"{b} is worse than {a} by {points} {shown}; stop and keep {a}",
-            "equivalent": f"no difference above the margin {shown}; stop, either may ship",
+            "equivalent": f"no difference above the margin {shown}; stop, either can ship",
             "continue": f"nothing is decided, {b} − {a} lies in {shown} points; continue",
         }[self.decision]
         return f"After {self.rows:,} rows {what}."
 
 
 class SequentialTest:
-    """A running test on paired differences in [−1, 1], such as right(B) − right(A).
+    """A sequential test on paired differences in [−1, 1], such as right(B) − right(A).
 
     Args:
         level: coverage of the confidence sequence; false decisions stay under 1 − level.
-        margin: the smallest mean difference that matters; allows to stop as ``equivalent``.
+        margin: the smallest mean difference that matters; with it, the test can stop as
+            ``equivalent``.
 
     Raises:
         OptionError: a level outside (0.5, 1), or a margin that is not positive.
@@ -110,7 +111,7 @@ class SequentialTest:
         return sum(self._counts.values())
 
     def update(self, differences: Iterable[float]) -> SequentialState:
-        """Take more rows and look.
+        """Add rows and look.
 
         Args:
             differences: B − A of each new row, in [−1, 1].
@@ -129,11 +130,11 @@ class SequentialTest:
         return self.look()
 
     def look(self) -> SequentialState:
-        """The state now; looking costs nothing."""
+        """The state now; more looks do not raise the error rate."""
         counts = tuple(sorted(self._counts.items()))
-        few = len(counts) <= 3  # right or wrong: simulations meet the same few counts again
+        few = len(counts) <= 3  # right or wrong: simulations repeat the same few counts
         low, high, log_e = (_cached if few else _measure)(counts, self._level)
-        # Each look's interval is valid by itself; so is what all of them have in common.
+        # The intervals of all looks are valid together; so is their intersection.
         low, high = max(self._bounds[0], low), min(self._bounds[1], high)
         self._bounds = (low, high)
         self._largest = max(self._largest, log_e)
@@ -175,7 +176,7 @@ _cached = lru_cache(maxsize=1 << 16)(_measure)
 
 
 def _wealth(counts: _Counts, means: FloatArray, sign: int) -> FloatArray:
-    """Log wealth of the wagers that the mean of sign·d is larger than each of ``means``."""
+    """Log wealth of the bets that the mean of sign·d is larger than each of ``means``."""
     log = np.zeros((means.size, STAKES.size))
     for d, count in counts:
         gain = (1 + sign * d) / (1 + means[:, None]) - 1
@@ -186,8 +187,8 @@ def _wealth(counts: _Counts, means: FloatArray, sign: int) -> FloatArray:
 
 
 def _lower(counts: _Counts, threshold: float, sign: int) -> float:
-    """The largest mean of sign·d that is still refuted as too small: the wealth falls as m
-    grows, so the bracket can be cut into 16 parts at a time."""
+    """The largest mean of sign·d that is rejected as too small. The wealth falls as m grows, so
+    the bracket is searched in 16 parts at a time."""
     rows = max(1, sum(c for _, c in counts))
     mean = sign * sum(d * c for d, c in counts) / rows
     low, high = -1.0, mean
@@ -195,27 +196,27 @@ def _lower(counts: _Counts, threshold: float, sign: int) -> float:
         return low
     for _ in range(6):
         means = np.linspace(low, high, 17)[1:]
-        refuted = int((_wealth(counts, means, sign) >= threshold).sum())
+        rejected = int((_wealth(counts, means, sign) >= threshold).sum())
         low, high = (
-            float(means[refuted - 1]) if refuted else low,
-            float(means[min(refuted, 15)]),
+            float(means[rejected - 1]) if rejected else low,
+            float(means[min(rejected, 15)]),
         )
     return low
 
 
 def decided_by(c: PairwiseComparison, state: SequentialState) -> PairwiseComparison:
-    """A comparison whose accuracy was watched as its rows came: the running test decides.
+    """A comparison whose accuracy was tested sequentially, decided by that test.
 
-    The accuracy's interval becomes the confidence sequence and its p-value the anytime-valid one:
-    those of a test that looks once would be wrong too often after many looks.
+    The interval of the accuracy becomes the confidence sequence and its p-value the anytime-valid
+    one, because those of a test that looks once are wrong too often after many looks.
 
     Raises:
         OptionError: the comparison is of another metric, or of other rows.
     """
     if c.primary != "accuracy" or c.rows != state.rows:
         raise OptionError(
-            f"a running test of {state.rows} rows decides no {c.primary} on {c.rows} rows",
-            hint="compare the accuracy on the rows that the test has seen",
+            f"a sequential test of {state.rows} rows cannot decide {c.primary} on {c.rows} rows",
+            hint="compare the accuracy on the rows of the test",
         )
     interval = ConfidenceInterval(state.low, state.high, state.level, "confidence sequence")
     first, *others = c.differences
@@ -231,6 +232,6 @@ def decided_by(c: PairwiseComparison, state: SequentialState) -> PairwiseCompari
 
 
 def all_decided_by(found: Comparisons, states: Iterable[SequentialState]) -> Comparisons:
-    """Several comparisons with their running tests, one each, at levels that add up."""
+    """Several comparisons, each decided by its sequential test, at levels that add up."""
     done = tuple(decided_by(c, s) for c, s in zip(found.comparisons, states, strict=True))
     return Comparisons(found.baseline, done, overall(found.baseline, done))

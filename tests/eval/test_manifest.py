@@ -57,7 +57,7 @@ def test_a_changed_file_is_refused(tmp_path: Path) -> None:
     write_results(tmp_path, systems(), table="csv")
     path = tmp_path / "predictions/02-model-b.csv"
     path.write_text(path.read_text().replace("1,1,1", "1,1,0"))
-    with pytest.raises(DataError, match="not the one the manifest names"):
+    with pytest.raises(DataError, match="differs from the one in the manifest"):
         read_results(tmp_path)
     path.unlink()
     with pytest.raises(NoSuchFileError, match="02-model-b"):

@@ -163,7 +163,7 @@ def test_a_running_test_decides_a_comparison() -> None:
     both = all_decided_by(compare_many([a, b], how=Bootstrap(resamples=200)), [state])
     assert both.decision == state.text("A", "B")
     json.dumps(both.to_dict(), allow_nan=False)
-    with pytest.raises(OptionError, match="300 rows decides no f1_macro"):
+    with pytest.raises(OptionError, match="300 rows cannot decide f1_macro"):
         decided_by(compare(a, b, primary="f1_macro", how=Bootstrap(resamples=200)), state)
     with pytest.raises(OptionError, match="100 rows"):
         decided_by(once, SequentialTest().update([0.0] * 100))

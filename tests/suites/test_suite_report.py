@@ -164,7 +164,7 @@ def test_a_changed_file_is_not_reported(results: Path, tmp_path: Path) -> None:
     run_suite(suite(), tmp_path, data=SAMPLES, engine=ScriptedEngine(), only=["next"], shots=[8])
     table = next(tmp_path.glob("cells/next/n8-s0/predictions/01*"))
     table.write_bytes(table.read_bytes() + b"x")
-    with pytest.raises(InputError, match="not the one the manifest names"):
+    with pytest.raises(InputError, match="differs from the one in the manifest"):
         suite_board(tmp_path, how=HOW)
 
 

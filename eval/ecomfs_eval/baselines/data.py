@@ -1,4 +1,4 @@
-"""Labelled rows as baselines need them: text, vectors or a table, whichever there is."""
+"""Labelled rows for baselines: text, vectors, a table, or several of them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class LabelledRows:
         texts: n texts, or ``None``.
         vectors: n × d embeddings, or ``None``.
         table: n feature rows (numbers, or text that is categories or numbers), or ``None``.
-        columns: what else the predictions should carry, by the names of
+        columns: other attributes of the predictions, by the names of
             :class:`~ecomfs_eval.Predictions` (``groups``, ``queries``, ``slices``, ``extra``).
 
     Raises:
@@ -53,7 +53,7 @@ class LabelledRows:
             values = getattr(self, name)
             if values is not None and len(values) != n:
                 raise DataError(
-                    f"{name} has {len(values)} values for {n} rows", hint="give one value a row"
+                    f"{name} has {len(values)} values for {n} rows", hint="give one value per row"
                 )
 
     @classmethod
@@ -91,10 +91,10 @@ class LabelledRows:
 
 
 def need_sklearn() -> None:
-    """Raise what to install where scikit-learn is absent.
+    """Check that scikit-learn is installed.
 
     Raises:
-        MissingLibraryError
+        MissingLibraryError: it is not.
     """
     try:
         import sklearn  # noqa: F401

@@ -1,4 +1,4 @@
-"""Everything a board shows, computed from predictions."""
+"""The board: averages, paired differences and learning curves of a suite's runs."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class BoardEntry:
     """One run.
 
     Attributes:
-        group: what it is averaged with: the data set, or the series of folds.
-        size: labelled examples.
+        group: runs of one group are averaged: the data set, or the series of folds.
+        size: number of labelled examples.
         systems: predictions of every system on the same rows, each under its own name.
-        seed: which draw of the labelled examples.
+        seed: of the draw of labelled examples.
         variant: of the options; runs of different variants are not averaged.
-        absent: system → why it is not there.
+        absent: system → why it is missing.
     """
 
     group: str
@@ -44,8 +44,15 @@ class BoardEntry:
 
 @dataclass(frozen=True, slots=True)
 class PublishedResult:
-    """A published result that stands beside ours: what it is called, ``metric`` and ``value`` in
-    the metric's unit, what it was given, where it stands, and what differs."""
+    """A published result to show beside ours.
+
+    Attributes:
+        system: its name.
+        metric, value: in the unit of the metric.
+        shots: the labelled examples it had.
+        source: of the result.
+        note: what differs from our conditions.
+    """
 
     system: str
     metric: str
@@ -61,16 +68,16 @@ class Group:
 
     Attributes:
         name, size, variant: as of its entries.
-        runs: how many, over seeds and folds.
+        runs: number of runs, over seeds and folds.
         rows: distinct test rows.
         averages: system → metric → average.
         main: the system that the others are compared with.
         best_baseline: of the systems that are neither ``main`` nor a part of it (``main:part``),
-            the one with the best value of the first metric; ``None`` when there is none. Chosen
-            on the same rows, so it has luck on its side.
+            the one with the best value of the first metric; ``None`` when there is none. It is
+            chosen on the same rows, which favours it.
         differences: system → metric → main − system, paired: for every part of main and for the
             best baseline.
-        absent: system → why it is not there.
+        absent: system → why it is missing.
     """
 
     name: str
@@ -87,7 +94,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class WinCounts:
-    """In how many data sets main is better, and in how many its interval leaves out zero."""
+    """Number of data sets in which main is better, and in which its interval excludes zero."""
 
     better: int
     clearly_better: int
@@ -98,12 +105,12 @@ class WinCounts:
 @dataclass(frozen=True, slots=True)
 class Overall:
     """Attributes:
-    size: labelled examples of the tables it is over; ``None``: of every size.
-    tables: how many.
-    means: system → metric → mean over the tables, every table with the same weight; ``None``
-        where a table has no value. Systems that a table lacks are left out.
-    against: part of main → metric → tally of main against it; of parts that all tables have.
-    best: metric → tally of main against each table's best baseline.
+    size: labelled examples of its tables; ``None``: every size.
+    tables: number of tables.
+    means: system → metric → mean over the tables, with equal weights; ``None`` where a table
+        has no value. Systems that a table lacks are left out.
+    against: part of main → metric → wins of main against it; of parts that all tables have.
+    best: metric → wins of main against each table's best baseline.
     """
 
     size: int | None
@@ -117,13 +124,13 @@ class Overall:
 class Board:
     """Attributes:
     title: of the page.
-    metrics: columns of the tables; the first one decides which baseline is best.
+    metrics: columns of the tables; the first chooses the best baseline.
     level: of the intervals.
     groups: the tables.
     overall: all tables together, where there are several.
     curves: group name → learning curves of the first metric, where there are several budgets.
-    published: group name → results of others.
-    notes: group name → what a reader must know; under the empty name, of the whole.
+    published: group name → published results.
+    notes: group name → caveats; under the empty name, of the whole board.
     """
 
     title: str
@@ -192,16 +199,17 @@ def build_board(
     """Average the runs of each data set and label budget, and compare.
 
     Args:
-        entries: the runs, in the order the board shows them.
-        metrics: names; the first decides which baseline is best.
+        entries: the runs, in the order of the board.
+        metrics: names; the first chooses the best baseline.
         main: the system that others are compared with.
         title: of the page.
-        published, notes: group name → what stands under its tables.
+        published, notes: group name → what follows its tables.
         how: resamples, level and seed of the intervals.
+        language: ``en`` or ``zh``.
 
     Raises:
         EmptyDataError: no entries.
-        OptionError: an unknown metric, or a system that is not there.
+        OptionError: an unknown metric or language, or a main system that a run lacks.
     """
     if not entries:
         raise EmptyDataError("no runs", hint="a board needs at least one")
@@ -264,7 +272,7 @@ def _group(
 
 
 def _systems(entries: Sequence[BoardEntry]) -> dict[str, list[Predictions]]:
-    """The systems that every run has: an average over some of the runs would not compare."""
+    """The systems that every run has; averages over different runs would not be comparable."""
     found: dict[str, list[Predictions]] = {}
     for entry in entries:
         for p in entry.systems:
@@ -287,8 +295,7 @@ def _best(
 def _curves(
     entries: Sequence[BoardEntry], metric: str, main: str, how: Bootstrap
 ) -> dict[str, tuple[LearningCurve, ...]]:
-    """Of each data set that was run with several budgets, the curves of main and the systems
-    that are no part of it."""
+    """Learning curves of main and the baselines, for each data set with several budgets."""
     out: dict[str, tuple[LearningCurve, ...]] = {}
     for group, variant in dict.fromkeys((e.group, e.variant) for e in entries):
         mine = [e for e in entries if (e.group, e.variant) == (group, variant)]
@@ -298,7 +305,7 @@ def _curves(
         for number, entry in enumerate(mine):
             for p in entry.systems:
                 if ":" not in p.name or p.name == main:
-                    # Folds share their seeds; a run's number tells them apart.
+                    # Folds share their seeds, so the number of the run is its seed here.
                     runs.setdefault(p.name, []).append(LearningRun(entry.size, p, number))
         name = f"{group} · {variant}" if variant else group
         out[name] = tuple(learning_curve(r, metric, how=how) for r in runs.values())
@@ -306,7 +313,7 @@ def _curves(
 
 
 def overall(groups: Sequence[Group], metrics: Sequence[str]) -> tuple[Overall, ...]:
-    """One for each size that several tables have, and one over all tables of several sizes."""
+    """One for each size that several tables have, and one for all tables when sizes differ."""
     sizes = sorted({g.size for g in groups})
     parts: list[tuple[int | None, list[Group]]] = [
         (size, [g for g in groups if g.size == size]) for size in sizes
@@ -327,8 +334,8 @@ def _overall(size: int | None, groups: Sequence[Group], metrics: Sequence[str]) 
         len(groups),
         {s: {m: _mean([g.averages[s][m].score.value for g in groups]) for m in metrics}
          for s in systems},
-        {s: {m: tally([g.differences[s][m] for g in groups]) for m in metrics} for s in parts},
-        {m: tally([d[m] for d in best]) for m in metrics},
+        {s: {m: win_counts([g.differences[s][m] for g in groups]) for m in metrics} for s in parts},
+        {m: win_counts([d[m] for d in best]) for m in metrics},
     )  # fmt: skip
 
 
@@ -337,8 +344,8 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return float(np.mean(known)) if len(known) == len(values) else None
 
 
-def tally(differences: Sequence[Difference]) -> WinCounts:
-    """Counts over the tables in which there is a difference to speak of."""
+def win_counts(differences: Sequence[Difference]) -> WinCounts:
+    """Counts over the tables in which the difference has a direction."""
     gains = [d.gain for d in differences if d.gain is not None]
     verdicts = [clear(d) for d in differences]
     return WinCounts(
@@ -347,8 +354,8 @@ def tally(differences: Sequence[Difference]) -> WinCounts:
 
 
 def clear(d: Difference) -> bool | None:
-    """Whether the difference is a gain (``True``) or a loss beyond its interval; ``None``: it may
-    be nothing."""
+    """Whether the difference is a gain (``True``) or a loss (``False``) whose interval excludes
+    zero; ``None``: neither."""
     if d.interval is None or not d.gain or 0 in d.interval:
         return None
     return d.gain > 0

@@ -1,4 +1,4 @@
-"""Two or more systems on the same rows: exact tests, paired intervals, flips, a decision."""
+"""Predictions of two or more systems in; tests, paired intervals, flips and a decision out."""
 
 from __future__ import annotations
 

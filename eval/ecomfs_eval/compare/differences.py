@@ -1,4 +1,4 @@
-"""B minus A in any metric: value, paired bootstrap interval, p-value."""
+"""Two systems and metrics in; B − A with paired bootstrap intervals and p-values out."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Difference:
         p_value: two-sided p-value of "no difference", by the bootstrap; for accuracy on
             ungrouped rows by the exact McNemar test.
         test: ``mcnemar``, ``bootstrap`` or empty.
-        note: why something is missing.
+        note: why a value is missing.
     """
 
     metric: str
@@ -40,7 +40,8 @@ class Difference:
 
     @property
     def gain(self) -> float | None:
-        """Delta so that positive means B is better; ``None`` where neither way is better."""
+        """Delta with the sign changed so that positive means B is better; ``None`` where neither
+        direction is better."""
         if self.delta is None or self.higher_is_better is None:
             return None
         return self.delta if self.higher_is_better else -self.delta
@@ -69,7 +70,7 @@ def signed(value: float, unit: Unit) -> str:
 
 
 def p_text(p_value: float) -> str:
-    """A p-value for people.
+    """A p-value as text.
 
     >>> p_text(0.0312), p_text(1e-9)
     ('p = 0.031', 'p < 0.0001')

@@ -1,4 +1,4 @@
-"""Rows that the two systems answer differently."""
+"""Two systems in, the rows that they answer differently out."""
 
 from __future__ import annotations
 

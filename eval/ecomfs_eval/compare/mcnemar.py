@@ -19,8 +19,8 @@ class McNemar:
         both: rows that both have right.
         only_a, only_b: rows that one alone has right (the discordant rows).
         neither: rows that both have wrong.
-        p_value: two-sided exact p-value that the discordant rows fall either way alike; 1 when
-            there are none.
+        p_value: two-sided exact p-value of "discordant rows are equally likely either way"; 1
+            when there are none.
     """
 
     both: int
@@ -70,7 +70,7 @@ def mcnemar(a: Predictions, b: Predictions) -> McNemar:
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
-    """Adjusted p-values, in the order given: compare each with the level of the whole family.
+    """P-values adjusted by Holm's step-down correction, in the order given.
 
     Source: Holm 1979, Scandinavian Journal of Statistics 6:65–70.
 

@@ -14,8 +14,8 @@ from ecomfs_eval.predictions import Predictions
 def pair(a: Predictions, b: Predictions) -> tuple[Predictions, Predictions]:
     """``a``, and ``b`` in the order of ``a``, over one label space.
 
-    A label that only one system knows is added to the other with probability zero. Groups,
-    queries and slices named in one only hold for both.
+    A label that only one system has is added to the other with probability zero. Groups, queries
+    and slices that only one system has hold for both.
 
     Raises:
         RowsDifferError: ids, gold labels, groups or queries differ.
@@ -29,7 +29,7 @@ def pair(a: Predictions, b: Predictions) -> tuple[Predictions, Predictions]:
     """
     if a.name == b.name:
         raise OptionError(
-            f"both systems are called {a.name!r}", hint="give each Predictions its own name="
+            f"both systems are named {a.name!r}", hint="give each Predictions its own name="
         )
     only_a = [i for i in a.ids if i not in set(b.ids)]
     only_b = [i for i in b.ids if i not in set(a.ids)]
@@ -52,7 +52,7 @@ def pair(a: Predictions, b: Predictions) -> tuple[Predictions, Predictions]:
         x, y = getattr(a, what), getattr(b, what)
         if x is not None and y is not None and x != y:
             raise RowsDifferError(
-                f"{a.name} and {b.name} name different {what} for the same rows",
+                f"{a.name} and {b.name} have different {what} for the same rows",
                 hint="use one column for both",
             )
     slices = {**b.slices, **a.slices}
@@ -67,10 +67,13 @@ def pair(a: Predictions, b: Predictions) -> tuple[Predictions, Predictions]:
 
 @dataclass(frozen=True, slots=True)
 class ExcludedRows:
-    """What was kept out.
+    """The rows left out of a comparison because a system failed on them.
+
+    A failed row (no answer from the engine) contains no information about a prompt, so its pair
+    contains none about the difference. An invalid answer stays in and is wrong.
 
     Attributes:
-        rows: rows there were.
+        rows: rows before.
         ids: rows in which at least one system failed.
         by: system → its failed rows.
     """
@@ -80,22 +83,22 @@ class ExcludedRows:
     by: Mapping[str, int]
 
     def text(self) -> str:
-        """One line for people; empty when nothing was kept out.
+        """One line; empty when no row was left out.
 
         >>> ExcludedRows(60, ("r7", "r9"), {"A": 0, "B": 2}).text()
-        '2 of 60 rows kept out of the comparison, because a variant failed on them (A 0, B 2)'
+        '2 of 60 rows left out of the comparison, because a variant failed on them (A 0, B 2)'
         """
         if not self.ids:
             return ""
         counts = ", ".join(f"{name} {n}" for name, n in self.by.items())
         return (
-            f"{len(self.ids):,} of {self.rows:,} rows kept out of the comparison, because a "
+            f"{len(self.ids):,} of {self.rows:,} rows left out of the comparison, because a "
             f"variant failed on them ({counts})"
         )
 
 
 def complete(systems: Sequence[Predictions]) -> tuple[tuple[Predictions, ...], ExcludedRows]:
-    """The systems on the rows in which none of them failed.
+    """The systems on the rows on which none of them failed.
 
     Raises:
         EmptyDataError: no such row is left.
@@ -125,6 +128,6 @@ def complete(systems: Sequence[Predictions]) -> tuple[tuple[Predictions, ...], E
         )  # fmt: skip
         raise EmptyDataError(
             f"no row is left to compare: {excluded.text()}; {some(excluded.ids, 3)}",
-            hint=first or "see what the rows failed of",
+            hint=first or "look up the errors of the failed rows",
         )
     return tuple(s.take(k for k, i in enumerate(s.ids) if i not in out) for s in systems), excluded

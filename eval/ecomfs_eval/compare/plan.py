@@ -17,18 +17,18 @@ from ecomfs_eval.errors import OptionError
 
 DISCORDANCES = (0.05, 0.10, 0.20)
 """Shares of rows that exactly one variant has right: two wordings of one prompt, two prompts,
-two models. Nobody knows it beforehand, so a plan shows all three."""
+two models. It is unknown before the test, so a plan shows all three."""
 
 EFFECT = 0.02
-"""The difference that rows are counted for when the user names none."""
+"""The difference that rows are counted for by default."""
 
 
 @dataclass(frozen=True, slots=True)
 class PowerPlanLine:
     """Attributes:
     discordance: assumed share of rows that exactly one of the two has right.
-    detectable: smallest accuracy difference the rows show with the power; ``None``: none.
-    needed: rows to show ``effect``; ``None``: it is larger than the discordance, impossible.
+    detectable: smallest accuracy difference that the rows detect; ``None``: none.
+    needed: rows to detect ``effect``; ``None``: impossible, it exceeds the discordance.
     """
 
     discordance: float
@@ -38,16 +38,16 @@ class PowerPlanLine:
 
 @dataclass(frozen=True, slots=True)
 class PowerPlan:
-    """What an A/B test on some rows can show.
+    """What an A/B test on some rows can detect.
 
     Attributes:
-        rows: paired rows at hand.
+        rows: paired rows.
         challengers: variants compared with the first; the level is divided by them, which is
             the hardest step of Holm's correction.
         effect: the accuracy difference that rows are counted for.
         alpha: rate of false decisions, over all challengers.
-        power: chance to show what is there.
-        lines: one an assumed discordance.
+        power: probability to detect a difference that exists.
+        lines: one per assumed discordance.
     """
 
     rows: int
@@ -58,11 +58,11 @@ class PowerPlan:
     lines: tuple[PowerPlanLine, ...]
 
     def text(self) -> str:
-        """The plan for people.
+        """The plan as text.
 
         >>> print(plan(500).text())
         Plan: 500 rows, two-sided 5 % level, power 80 %. The smallest accuracy difference they
-        would show, and the rows to show 2.0 points, if the variants differ in right or wrong on
+        detect, and the rows to detect 2.0 points, if the variants differ in right or wrong on
           5 % of the rows: 2.8 points; 979 rows
           10 % of the rows: 4.0 points; 1,960 rows
           20 % of the rows: 5.6 points; 3,923 rows
@@ -70,8 +70,8 @@ class PowerPlan:
         shared = f" divided by {self.challengers} challengers" if self.challengers > 1 else ""
         head = (
             f"Plan: {self.rows:,} rows, two-sided {100 * self.alpha:g} % level{shared}, power "
-            f"{100 * self.power:g} %. The smallest accuracy difference they\nwould show, and the "
-            f"rows to show {100 * self.effect:.1f} points, if the variants differ in right or "
+            f"{100 * self.power:g} %. The smallest accuracy difference they\ndetect, and the "
+            f"rows to detect {100 * self.effect:.1f} points, if the variants differ in right or "
             "wrong on"
         )
         out = [head]
@@ -135,10 +135,10 @@ def _check(discordance: float) -> None:
 def rows_needed(
     effect: float, discordance: float, *, level: float = 0.95, power: float = 0.8
 ) -> int | None:
-    """Rows to show an accuracy difference of ``effect`` with probability ``power``.
+    """Rows to detect an accuracy difference of ``effect`` with probability ``power``.
 
     Returns:
-        The rows; ``None`` when the effect is larger than the discordance, which cannot be.
+        The rows; ``None`` when the effect is larger than the discordance, which is impossible.
 
     Raises:
         OptionError: a share outside its range.
@@ -159,11 +159,11 @@ def rows_needed(
 def minimum_detectable_effect(
     rows: int, discordance: float, *, level: float = 0.95, power: float = 0.8
 ) -> float | None:
-    """The smallest accuracy difference that ``rows`` show with probability ``power``.
+    """The smallest accuracy difference that ``rows`` detect with probability ``power``.
 
     Returns:
         The difference; ``None`` when even a difference as large as the discordance (every
-        discordant row one way) would not be shown.
+        discordant row one way) is not detected.
 
     Raises:
         OptionError: a share outside its range, or no rows.

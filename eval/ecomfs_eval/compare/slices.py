@@ -1,4 +1,4 @@
-"""Where the difference sits: accuracy of both systems per class and per slice."""
+"""Two systems in, their accuracy per class and per slice out."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ CLASS = "class"
 """The slicing by gold label, where accuracy is the recall of the class."""
 
 MIN_ROWS = 20
-"""With fewer rows a slice has no interval and no test: it could show nothing, and would only take
-power from the other values in Holm's correction."""
+"""With fewer rows, a slice has no interval and no test: it could detect nothing, and would only
+reduce the power of the others in Holm's correction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class SliceDifference:
         delta: b − a.
         interval: paired bootstrap interval of delta.
         p_value: exact McNemar on these rows; by the bootstrap when rows are grouped; ``None``
-            when the bootstrap cannot tell, or for fewer than :data:`MIN_ROWS` rows.
+            when the bootstrap is undefined, or for fewer than :data:`MIN_ROWS` rows.
         p_adjusted: the same after Holm over the values of the slicing.
         note: why there is no interval or no test.
     """
@@ -116,8 +116,8 @@ def by_length(texts: Sequence[str]) -> tuple[str, ...] | None:
     """Thirds of the rows by the number of characters of their text.
 
     Returns:
-        One name a row, which names its bounds; ``None`` when the lengths are too alike to be
-        cut in three.
+        One name per row, with its bounds; ``None`` when the lengths are too similar for three
+        parts.
 
     >>> by_length(["a" * n for n in (1, 2, 3, 4, 5, 6)])
     ('1: up to 2 characters', '1: up to 2 characters', '2: 3 to 4 characters',

@@ -1,8 +1,8 @@
-"""Systems that answered different rows: the arms of a traffic split.
+"""Systems on different rows (arms of a traffic split) in, unpaired comparisons out.
 
-Each row went to one system only, so nothing pairs up, and the test has less power than a paired
-one on as many rows. Accuracy is two proportions: Fisher's exact test and Newcombe's interval of
-their difference. Other metrics: each arm is resampled by itself.
+Each row went to one system only, so the test is unpaired and has less power than a paired one on
+as many rows. Accuracy is a difference of two proportions: Fisher's exact test and Newcombe's
+interval. For other metrics, each arm is resampled separately.
 
 Source: Newcombe 1998, doi:10.1002/(SICI)1097-0258(19980430)17:8<873::AID-SIM779>3.0.CO;2-I
 (method 10).
@@ -74,7 +74,7 @@ def compare_arms(
     how: Bootstrap | None = None,
     min_rows: int = MIN_ROWS,
 ) -> Comparisons:
-    """Compare every arm with the first, each on rows of its own.
+    """Compare every arm with the first, each on its own rows.
 
     Args:
         systems: the arms; no row may be in two.
@@ -212,8 +212,8 @@ def _slices(
 
 
 def _effect(a: Predictions, b: Predictions, level: float, power: float = 0.8) -> float | None:
-    """The smallest accuracy difference that arms of this size show with the power, by the normal
-    approximation at the accuracy found; ``None`` where every row is right, or wrong."""
+    """The smallest accuracy difference that arms of this size detect with the power, by the normal
+    approximation at the observed accuracy; ``None`` where every row is right, or wrong."""
     from scipy.special import ndtri
 
     if not _plain(a, b):

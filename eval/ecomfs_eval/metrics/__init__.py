@@ -1,5 +1,6 @@
-"""Metrics, one idea a file. Each is a :class:`Metric`: call it on predictions, get a
-:class:`Score` (a value, or ``None`` with the reason).
+"""Predictions in, a :class:`Score` out: a value, or ``None`` with the reason.
+
+Each :class:`Metric` is callable; one file per idea.
 
 >>> get_metric("brier").definition
 'mean of Σ over labels (probability − truth)²; halved for two labels'
@@ -115,11 +116,23 @@ _OF: tuple[tuple[str, Callable[[str], Metric]], ...] = (
 
 
 def get_metric(name: str | Metric) -> Metric:
-    """The metric of a name: one of :data:`METRICS`, ``ndcg@k``, ``hit@k``, ``latency_pQ``, or
-    ``precision[label]``, ``recall[label]``, ``f1[label]``.
+    """The metric of a name.
 
-    Raises:
-        OptionError: no metric is called that.
+    Parameters
+    ----------
+    name
+        One of :data:`METRICS`, ``ndcg@k``, ``hit@k``, ``latency_pQ``, ``precision[label]``,
+        ``recall[label]`` or ``f1[label]``. A metric is returned as it is.
+
+    Raises
+    ------
+    OptionError
+        No metric has this name.
+
+    Examples
+    --------
+    >>> get_metric("latency_p90").unit, get_metric("recall[好评]").title
+    ('seconds', 'Recall of 好评')
     """
     if isinstance(name, Metric):
         return name
@@ -132,7 +145,7 @@ def get_metric(name: str | Metric) -> Metric:
         if match := re.fullmatch(pattern, name):
             return of(match[1])
     raise OptionError(
-        f"no metric is called {name!r}",
+        f"no metric is named {name!r}",
         hint="one of: " + ", ".join(METRICS) + ", f1[label], precision[label], recall[label]",
     )
 

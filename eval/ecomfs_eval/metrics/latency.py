@@ -1,7 +1,7 @@
 """Latency percentiles, in seconds.
 
-The q-th percentile is the smallest measured time that at least q % of the rows do not exceed (a
-time that did occur, never one between two).
+The q-th percentile is the smallest measured time that at least q % of the rows do not exceed,
+without interpolation.
 
 >>> import numpy as np
 >>> from ecomfs_eval import Predictions
@@ -32,7 +32,7 @@ def _prepare(p: Predictions, q: float) -> Statistic | Undefined:
     def evaluate(weights: RowWeights) -> FloatArray:
         below = weights[:, order].cumsum(axis=1)
         total = below[:, -1:]
-        # A hair under q keeps rounding of the sums from skipping a row.
+        # Slightly less than q, so that rounding of the sums cannot skip a row.
         at = (below >= q / 100 * total * (1 - 1e-12)).argmax(axis=1)
         return np.where(total[:, 0] > 0, times[at], np.nan)
 

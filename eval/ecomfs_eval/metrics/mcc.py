@@ -1,6 +1,6 @@
 """Matthews correlation coefficient, for any number of classes.
 
-Rows without an answer count as answered with one more class, which no row has in gold.
+Rows without an answer form one more class of answers, which does not occur in gold.
 
 >>> from ecomfs_eval import Predictions
 >>> round(mcc(Predictions.of(["a", "a", "b", "b"], ["a", "a", "b", "a"])).value, 3)

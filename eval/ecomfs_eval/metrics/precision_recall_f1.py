@@ -2,8 +2,7 @@
 
 Averages run over the classes that occur in gold or among the answers. In an average, a class
 that was never answered has precision 0 and a class absent from gold has recall 0 (scikit-learn's
-``zero_division=0``): such a class was missed, or was answered for nothing. Alone, the same value
-is undefined and is ``None``.
+``zero_division=0``). For a single class, the same value is undefined and is ``None``.
 
 >>> from ecomfs_eval import Predictions
 >>> p = Predictions.of(["a", "a", "b", "c"], ["a", "b", "b", "b"])
@@ -158,6 +157,13 @@ class ClassScores:
 def per_class(p: Predictions) -> tuple[ClassScores, ...]:
     """Precision, recall and F1 of every label, without intervals.
 
+    Returns
+    -------
+    tuple of ClassScores
+        One per label, in the order of the label space.
+
+    Examples
+    --------
     >>> from ecomfs_eval import Predictions
     >>> row = per_class(Predictions.of(["a", "b"], ["a", "a"]))[0]
     >>> row.label, row.support, row.answered, row.precision.value, row.recall.value

@@ -1,4 +1,4 @@
-"""Rows sorted by a score with ties kept together: what ROC, PR and calibration need."""
+"""Rows sorted by a score in groups of ties, for ROC, PR and calibration."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Ranking:
         """B × U sums of weight (times a value of each of the ranked rows) over each group."""
         picked = weights[:, self._rows]
         if row_values is not None:
-            picked *= row_values[self._order]  # a fancy index copies, so this is ours to change
+            picked *= row_values[self._order]  # fancy indexing copied the weights
         return np.add.reduceat(picked, self._starts, axis=1)
 
     def of_some(self, weights: RowWeights, chosen: FloatArray) -> tuple[FloatArray, IntArray]:
-        """Sums over the chosen rows alone: B × V, and the V groups they are of, in order.
+        """Sums over the chosen rows only: B × V, and their V groups, in order.
 
         With few chosen rows (one label of many) this is far cheaper than a sum over all.
         """
