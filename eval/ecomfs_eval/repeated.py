@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ecomfs_eval.compare.differences import Difference, differences
+from ecomfs_eval.compare.differences import Difference, differences, minus
 from ecomfs_eval.compare.pairing import pair
 from ecomfs_eval.errors import EmptyDataError, OptionError
 from ecomfs_eval.intervals import Bootstrap, Replicates, replicate, scores
@@ -155,7 +155,7 @@ def _difference(
     if x.value is None or y.value is None:
         return base
     both = [
-        _minus(s, t)
+        replace(s, evaluate=minus(s, t), heavy=s.heavy or t.heavy, successes=None)
         for s, t in zip(*sides, strict=True)
         if isinstance(s, Statistic) and isinstance(t, Statistic)
     ]
@@ -172,13 +172,6 @@ def _difference(
         p_value=drawn.p_value(),
         test="bootstrap",
     )
-
-
-def _minus(x: Statistic, y: Statistic) -> Statistic:
-    def evaluate(weights: RowWeights) -> FloatArray:
-        return y.evaluate(weights) - x.evaluate(weights)
-
-    return replace(x, evaluate=evaluate, heavy=x.heavy or y.heavy, successes=None)
 
 
 def _units(runs: Sequence[Predictions], statistics: Sequence[Statistic]) -> list[IntArray]:
@@ -203,6 +196,3 @@ def _replicate(
 
     heavy = {"mean"} if any(s.heavy for s in statistics) else set()
     return replicate({"mean": mean}, units, None, how, heavy)["mean"]
-
-
-__all__ = ["Average", "average", "average_difference"]

@@ -55,7 +55,7 @@ def run_baselines(
     for name in names if names is not None else BASELINES.values():
         if isinstance(name, str) and name not in BASELINES:
             raise OptionError(
-                f"no baseline is named {name!r}", hint="one of: " + ", ".join(BASELINES)
+                f"no baseline is called {name!r}", hint="one of: " + ", ".join(BASELINES)
             )
         chosen.append(BASELINES[name] if isinstance(name, str) else name)
     return {b.name: b(train, test, seed) for b in chosen}
@@ -63,13 +63,8 @@ def run_baselines(
 
 __all__ = [
     "BASELINES",
-    "Baseline",
     "LabelledRows",
-    "embedding_logistic",
     "gradient_boosting",
     "knn",
-    "majority",
-    "prior_random",
     "run_baselines",
-    "tfidf_logistic",
 ]

@@ -60,7 +60,6 @@ class Baseline:
             labels=space,
             name=self.name,
             source=f"baseline {self.name}",
-            **test.columns,
         )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,8 +26,6 @@ class LabelledRows:
         texts: n texts, or ``None``.
         vectors: n × d embeddings, or ``None``.
         table: n feature rows (numbers, or text that is categories or numbers), or ``None``.
-        columns: other attributes of the predictions, by the names of
-            :class:`~ecomfs_eval.Predictions` (``groups``, ``queries``, ``slices``, ``extra``).
 
     Raises:
         EmptyDataError: no rows.
@@ -43,7 +41,6 @@ class LabelledRows:
     texts: tuple[str, ...] | None = None
     vectors: FloatArray | None = None
     table: pd.DataFrame | None = None
-    columns: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -65,7 +62,6 @@ class LabelledRows:
         texts: Sequence[str] | None = None,
         vectors: Any = None,
         table: pd.DataFrame | None = None,
-        **columns: Any,
     ) -> LabelledRows:
         """Rows from plain sequences; ids are ``1`` … ``n`` unless given.
 
@@ -83,7 +79,6 @@ class LabelledRows:
             None if texts is None else tuple(texts),
             None if vectors is None else np.asarray(vectors, dtype=np.float64),
             table,
-            columns,
         )
 
     def __len__(self) -> int:

@@ -19,6 +19,6 @@ Write one with :func:`ecomfs_eval.report.write_report`.
 True
 """
 
-from ecomfs_eval.board.model import Board, BoardEntry, Group, PublishedResult, build_board
+from ecomfs_eval.board.model import Board, BoardEntry, PublishedResult, build_board
 
-__all__ = ["Board", "BoardEntry", "Group", "PublishedResult", "build_board"]
+__all__ = ["Board", "BoardEntry", "PublishedResult", "build_board"]

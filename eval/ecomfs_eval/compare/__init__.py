@@ -3,39 +3,31 @@
 from __future__ import annotations
 
 from ecomfs_eval.compare.comparison import (
-    COMPARED,
     Comparisons,
     PairwiseComparison,
     compare,
     compare_many,
 )
-from ecomfs_eval.compare.decision import Decision, decide
+from ecomfs_eval.compare.decision import decide
 from ecomfs_eval.compare.differences import Difference, differences
 from ecomfs_eval.compare.flips import Flip, flips
-from ecomfs_eval.compare.mcnemar import McNemar, exact_p, holm, mcnemar
-from ecomfs_eval.compare.pairing import ExcludedRows, complete, pair
+from ecomfs_eval.compare.mcnemar import exact_p, holm, mcnemar
+from ecomfs_eval.compare.pairing import complete, pair
 from ecomfs_eval.compare.plan import (
     PowerPlan,
-    PowerPlanLine,
     minimum_detectable_effect,
     plan,
     rows_needed,
 )
-from ecomfs_eval.compare.slices import SliceDifference, by_length, slice_differences
+from ecomfs_eval.compare.slices import by_length
 from ecomfs_eval.compare.unpaired import compare_arms, newcombe, two_proportions_p
 
 __all__ = [
-    "COMPARED",
     "Comparisons",
-    "Decision",
     "Difference",
-    "ExcludedRows",
     "Flip",
-    "McNemar",
     "PairwiseComparison",
     "PowerPlan",
-    "PowerPlanLine",
-    "SliceDifference",
     "by_length",
     "compare",
     "compare_arms",
@@ -52,6 +44,5 @@ __all__ = [
     "pair",
     "plan",
     "rows_needed",
-    "slice_differences",
     "two_proportions_p",
 ]

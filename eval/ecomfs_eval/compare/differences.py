@@ -94,7 +94,7 @@ def differences(
         if found[metric.name].delta is not None:
             codes = unit_codes(a, x.units)
             key = b"" if codes is None else codes.tobytes()
-            wanted.setdefault(key, (codes, {}))[1][metric.name] = _minus(x, y)
+            wanted.setdefault(key, (codes, {}))[1][metric.name] = minus(x, y)
             if x.heavy or y.heavy:
                 heavy.add(metric.name)
     for codes, statistics in wanted.values():
@@ -102,7 +102,9 @@ def differences(
     return tuple(found.values())
 
 
-def _minus(x: Statistic, y: Statistic) -> Evaluate:
+def minus(x: Statistic, y: Statistic) -> Evaluate:
+    """The statistic of B minus that of A, on the same weights."""
+
     def evaluate(weights: RowWeights) -> FloatArray:
         return y.evaluate(weights) - x.evaluate(weights)
 

@@ -25,7 +25,7 @@ from ecomfs_eval.metrics.calibration import (
     ece_classwise,
     reliability_curve,
 )
-from ecomfs_eval.metrics.confusion import ConfusionMatrix, confusion_matrix
+from ecomfs_eval.metrics.confusion import confusion_matrix
 from ecomfs_eval.metrics.latency import latency_at
 from ecomfs_eval.metrics.log_loss import log_loss
 from ecomfs_eval.metrics.mcc import mcc
@@ -145,7 +145,7 @@ def get_metric(name: str | Metric) -> Metric:
         if match := re.fullmatch(pattern, name):
             return of(match[1])
     raise OptionError(
-        f"no metric is named {name!r}",
+        f"no metric is called {name!r}",
         hint="one of: " + ", ".join(METRICS) + ", f1[label], precision[label], recall[label]",
     )
 
@@ -154,7 +154,6 @@ __all__ = [
     "METRICS",
     "ClassScores",
     "ConfidenceInterval",
-    "ConfusionMatrix",
     "Metric",
     "PrecisionRecallCurve",
     "ReliabilityBin",
