@@ -30,7 +30,7 @@ def make(**changes: Any) -> Predictions:
         ({"predicted": ["a"]}, e.DataError, "predicted has 1 values for 2 rows"),
         ({"gold": ["a", "z"]}, e.DataError, r"row 2 \(id 'r2'\): gold label 'z'"),
         ({"predicted": ["z", "a"]}, e.DataError, r"row 1 \(id 'r1'\): predicted label 'z'"),
-        ({"labels": ["a", "b", "a"]}, e.DataError, "empty or doubled label"),
+        ({"labels": ["a", "b", "a"]}, e.DataError, "empty or repeated label"),
         ({"positive": "z"}, e.DataError, "positive class 'z'"),
         ({"status": ["ok", "great"]}, e.DataError, "row 2 .*status 'great' is not known"),
         (

@@ -29,7 +29,7 @@ def pair(a: Predictions, b: Predictions) -> tuple[Predictions, Predictions]:
     """
     if a.name == b.name:
         raise OptionError(
-            f"both systems are named {a.name!r}", hint="give each Predictions its own name="
+            f"both systems are called {a.name!r}", hint="give each Predictions its own name="
         )
     only_a = [i for i in a.ids if i not in set(b.ids)]
     only_b = [i for i in b.ids if i not in set(a.ids)]
