@@ -181,7 +181,7 @@ def rankings(
 
     Raises
     ------
-    EvalError
+    EmptyInputError
         No pair has a true label.
     """
     space = pipeline.space
