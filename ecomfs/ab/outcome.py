@@ -9,6 +9,7 @@ from typing import Any
 
 from ecomfs.errors import ConfigError, OutputError
 from ecomfs.evaluation.evaluate import ANSWERED
+from ecomfs.evaluation.harness import harness_errors
 from ecomfs.io import check_target, is_standard, write_text
 from ecomfs_eval import Bootstrap, Predictions, get_metric, scores
 from ecomfs_eval.compare import Comparisons
@@ -160,7 +161,6 @@ def write_pages(
     """
     if page is None and folder is None:
         return ()
-    from ecomfs_eval import EvalError
     from ecomfs_eval.report import build_report, render_html, render_markdown, write_report
 
     report = build_report(
@@ -177,8 +177,6 @@ def write_pages(
         write_text(page, (render_markdown if in_markdown else render_html)(report))
         written.append(page)
     if folder is not None:
-        try:
+        with harness_errors():
             written += write_report(report, folder)
-        except EvalError as error:
-            raise OutputError(error.message, hint=error.hint) from error
     return tuple(written)

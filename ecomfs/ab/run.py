@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -22,11 +22,12 @@ from ecomfs.core import event_loop
 from ecomfs.core.json import plain
 from ecomfs.core.progress import MEASURING, Progress, silent
 from ecomfs.errors import ConfigError
+from ecomfs.evaluation.harness import at_stage, harness_errors, to_harness
 from ecomfs.pipeline import Pipeline, RowState
 from ecomfs.task import label_order
-from ecomfs.types import Prediction, Status
-from ecomfs_eval import Bootstrap, EvalError, Predictions, get_metric
-from ecomfs_eval.compare import Comparisons, Plan, compare_many, complete, plan
+from ecomfs.types import Prediction
+from ecomfs_eval import Bootstrap, Predictions, get_metric
+from ecomfs_eval.compare import Comparisons, PowerPlan, by_length, compare_many, complete, plan
 from ecomfs_eval.errors import EmptyDataError
 from ecomfs_eval.metrics.accuracy import correct
 from ecomfs_eval.sequential import (
@@ -34,7 +35,6 @@ from ecomfs_eval.sequential import (
     SequentialTest,
     all_decided_by,
 )
-from ecomfs_eval.slicing import by_length
 
 CHUNK = 64
 """Rows after which the variants' turn changes."""
@@ -84,10 +84,8 @@ class Design:
     def __post_init__(self) -> None:
         if not 0 < self.alpha < 0.5:
             raise ConfigError(f"alpha {self.alpha}", hint="between 0 and 0.5, such as 0.05")
-        try:
+        with harness_errors():
             unit = get_metric(self.primary).unit
-        except EvalError as error:
-            raise ConfigError(error.message, hint=error.hint) from error
         most = 1.0 if unit == "share" else math.inf
         if self.margin is not None and not 0 < self.margin < most:
             hint = "between 0 and 1; 0.01 is one point" if unit == "share" else "more than 0"
@@ -100,7 +98,7 @@ class Design:
                 hint="only accuracy can be watched row by row; leave out --primary",
             )
 
-    def plan(self, rows: int, challengers: int) -> Plan:
+    def plan(self, rows: int, challengers: int) -> PowerPlan:
         """What these rows can show; the margin is the effect that rows are counted for."""
         effect = self.margin if self.primary == "accuracy" else None
         return plan(rows, challengers=challengers, effect=effect, alpha=self.alpha)
@@ -175,7 +173,7 @@ class VariantAnswers:
         """The same systems by the model alone, before fusion; none where no experts are used.
         A row that skipped the model keeps its answer."""
         sources = {p.source for rows in self._found.values() for _, p in rows.values()}
-        return self._systems(model_alone) if sources & {"fused", "experts"} else []
+        return self._systems(_model_alone) if sources & {"fused", "experts"} else []
 
     def _systems(self, stage: Callable[[Prediction], Prediction]) -> list[Predictions]:
         asked = sorted(self._order[: self.asked].tolist())
@@ -194,17 +192,11 @@ class VariantAnswers:
         names = pipeline.space.names
         labels = [*names, *label_order(set(gold) - set(names))]
         texts = tuple(pipeline.text(row.fields) for row in rows)
-        prompt_tokens = _counts([p.prompt_tokens for p in found])
-        return Predictions.of(
+        return to_harness(
+            found,
             gold,
-            [p.label for p in found],
-            [
-                [p.probabilities.get(n, 0.0) if p.probabilities else np.nan for n in labels]
-                for p in found
-            ],
-            labels=labels,
+            labels,
             ids=[row.id for row in rows],
-            status=[str(p.status) for p in found],
             positive=_positive(pipeline),
             slices=self._slices(asked, [case.language for case in cases], texts),
             extra={
@@ -212,10 +204,6 @@ class VariantAnswers:
                 "prompt": tuple(case.prompt.text if case.prompt else "" for case in cases),
                 "error": tuple(p.error for p in found),
             },
-            prompt_tokens=prompt_tokens,
-            cached_tokens=np.where(
-                np.isnan(prompt_tokens), np.nan, [float(p.cached_tokens) for p in found]
-            ),
             name=name,
         )
 
@@ -233,19 +221,8 @@ class VariantAnswers:
         return slices
 
 
-def model_alone(prediction: Prediction) -> Prediction:
-    """A prediction by the model alone: calibrated, before fusion, and never abstained.
-
-    >>> p = Prediction("1", "b", {"a": 0.4, "b": 0.6}, stages={"calibrated": (0.7, 0.3)})
-    >>> model_alone(p).label, model_alone(p).probabilities
-    ('a', {'a': 0.7, 'b': 0.3})
-    """
-    found = prediction.stages.get("calibrated", prediction.stages.get("read"))
-    if found is None:
-        return prediction
-    alone = dict(zip(prediction.probabilities, found, strict=True))
-    label = max(alone, key=alone.__getitem__)
-    return replace(prediction, label=label, probabilities=alone, status=Status.OK)
+def _model_alone(prediction: Prediction) -> Prediction:
+    return at_stage(prediction, ("calibrated", "read"))
 
 
 def _positive(pipeline: Pipeline) -> str | None:
@@ -255,11 +232,6 @@ def _positive(pipeline: Pipeline) -> str | None:
         return None
     at = pipeline.space.index(wanted)
     return None if at is None else names[at]
-
-
-def _counts(tokens: Sequence[int]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Zero means that no prompt was read: unknown, not free."""
-    return np.array([float(n) if n else np.nan for n in tokens], dtype=np.float64)
 
 
 def watch(
@@ -323,6 +295,7 @@ def _counted(answers: VariantAnswers, failed_as_wrong: bool) -> Sequence[Predict
         return ()
 
 
+@harness_errors()
 def run(
     variants: Sequence[FittedVariant],
     test: ComparedRows,
@@ -347,46 +320,43 @@ def run(
 
     Raises
     ------
-    ConfigError
-        The harness refuses the design or the rows.
+    InputError, ConfigError
+        The harness refuses the rows, or the design.
     EngineError
         An engine is gone.
     """
     pipelines = {c.name: c.pipeline for c in variants}
     answers = VariantAnswers(test, pipelines, seed=design.seed, progress=progress)
     states: list[SequentialState] = []
-    try:
-        if design.sequential:
-            states = watch(
-                answers,
-                len(variants) - 1,
-                alpha=design.alpha,
-                margin=design.margin,
-                every=design.every,
-                failed_as_wrong=design.failed_as_wrong,
-                on_look=on_look,
-            )
-        else:
-            answers.ask()
-        progress(MEASURING)
-        systems: Sequence[Predictions] = answers.predictions()
-        left_out = ""
-        if not design.failed_as_wrong:
-            systems, excluded = complete(systems)
-            left_out = excluded.text()
-        result = compare_many(systems, primary=design.primary, margin=design.margin, how=design.how)
-        if states:
-            result = all_decided_by(result, states)
-        alone: Sequence[Predictions] = answers.model_alone()
-        if alone and not design.failed_as_wrong:
-            alone, _ = complete(alone)
-        behind = (
-            compare_many(alone, primary=design.primary, margin=design.margin, how=design.how)
-            if alone
-            else None
+    if design.sequential:
+        states = watch(
+            answers,
+            len(variants) - 1,
+            alpha=design.alpha,
+            margin=design.margin,
+            every=design.every,
+            failed_as_wrong=design.failed_as_wrong,
+            on_look=on_look,
         )
-    except EvalError as error:
-        raise ConfigError(error.message, hint=error.hint) from error
+    else:
+        answers.ask()
+    progress(MEASURING)
+    systems: Sequence[Predictions] = answers.predictions()
+    left_out = ""
+    if not design.failed_as_wrong:
+        systems, excluded = complete(systems)
+        left_out = excluded.text()
+    result = compare_many(systems, primary=design.primary, margin=design.margin, how=design.how)
+    if states:
+        result = all_decided_by(result, states)
+    alone: Sequence[Predictions] = answers.model_alone()
+    if alone and not design.failed_as_wrong:
+        alone, _ = complete(alone)
+    behind = (
+        compare_many(alone, primary=design.primary, margin=design.margin, how=design.how)
+        if alone
+        else None
+    )
     notes = [
         *(c.describe() for c in variants),
         _labelled(variants),

@@ -19,7 +19,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ecomfs.ab.outcome import Outcome, outcome
@@ -32,9 +31,10 @@ from ecomfs.errors import (
     MissingFileError,
     OutputError,
 )
+from ecomfs.evaluation.harness import harness_errors, to_harness
 from ecomfs.task import LabelSpace, TaskCard
 from ecomfs.types import Language, Prediction, Status
-from ecomfs_eval import EvalError, Predictions
+from ecomfs_eval import Predictions
 from ecomfs_eval.compare import compare_arms
 
 UNLIKELY = 0.001
@@ -348,6 +348,7 @@ def _line(raw: bytes) -> LoggedStart | LoggedPrediction | None:
         return None
 
 
+@harness_errors()
 def compare_log(
     log: TrafficRecord, gold: GoldLabels, card: TaskCard, design: Design, *, where: str = "gold"
 ) -> Outcome:
@@ -368,8 +369,8 @@ def compare_log(
         A true label that the service did not know.
     EmptyInputError
         No logged row has a true label, or only one variant's have.
-    ConfigError
-        The harness refuses the design or the rows.
+    InputError, ConfigError
+        The harness refuses the rows, or the design.
     """
     last = log.starts[-1]
     # A pool that grew while it was served may have brought labels that the start did not know.
@@ -390,15 +391,10 @@ def compare_log(
             f"{where}: no gold labels for rows that {', '.join(empty)} answered",
             hint="a comparison needs labelled rows of two variants",
         )
-    try:
-        systems = [
-            _arm(name, entries, gold, space, design, where)
-            for name, entries in by.items()
-            if entries
-        ]
-        result = compare_arms(systems, primary=design.primary, margin=design.margin, how=design.how)
-    except EvalError as error:
-        raise ConfigError(error.message, hint=error.hint) from error
+    systems = [
+        _arm(name, entries, gold, space, design, where) for name, entries in by.items() if entries
+    ]
+    result = compare_arms(systems, primary=design.primary, margin=design.margin, how=design.how)
     notes = _notes(log, gold, by, design)
     about = {
         "design": "unpaired",
@@ -429,29 +425,16 @@ def _arm(
         space.names[space.require(gold.labels[e.id], f"{where}, row {e.id!r}")] for e in entries
     ]
     names = space.names
-    languages = tuple(e.language for e in entries)
-    tokens = np.array([float(e.prompt_tokens) or np.nan for e in entries])
-    cached = np.array([float(e.cached_tokens) for e in entries])
-    return Predictions.of(
+    return to_harness(
+        entries,
         truth,
-        [e.label for e in entries],
-        [
-            [e.probabilities.get(n, 0.0) if e.probabilities else np.nan for n in names]
-            for e in entries
-        ],
-        labels=names,
+        names,
         ids=[e.id for e in entries],
-        status=[str(e.status) for e in entries],
         slices={
-            "language": languages,
-            **{
-                column: tuple(values[e.id] for e in entries)
-                for column, values in gold.slices.items()
-            },
+            "language": tuple(e.language for e in entries),
+            **{c: tuple(values[e.id] for e in entries) for c, values in gold.slices.items()},
         },
         extra={"error": tuple(e.error for e in entries)},
-        prompt_tokens=tokens,
-        cached_tokens=np.where(np.isnan(tokens), np.nan, cached),
         name=name,
     )
 

@@ -12,7 +12,7 @@ import typer
 from ecomfs.cli import eval_score
 from ecomfs.cli.progress import show
 from ecomfs.core.progress import CHECKING
-from ecomfs.errors import ConfigError, OutputError
+from ecomfs.errors import ConfigError
 
 if TYPE_CHECKING:
     from ecomfs.evaluation.suites.config import Shots
@@ -133,6 +133,7 @@ def report(
     details: Annotated[
         bool, typer.Option("--details", help="also a full report of each data set's first seed")
     ] = False,
+    report_language: Annotated[str, typer.Option(help="words of the report: en, zh")] = "en",
     mlflow: Annotated[
         str | None, typer.Option(metavar="URI", help="also log to this MLflow server or database")
     ] = None,
@@ -140,19 +141,27 @@ def report(
     """Print the tables of a suite's results, and write them as HTML, Markdown and JSON."""
     from rich.console import Console
 
+    from ecomfs.evaluation.harness import harness_errors
     from ecomfs.evaluation.suites import suite_board, write_details
-    from ecomfs_eval import Bootstrap, EvalError
-    from ecomfs_eval.board import write_board
+    from ecomfs_eval import Bootstrap
     from ecomfs_eval.board.mlflow import log_board
+    from ecomfs_eval.report import write_report
 
     how = Bootstrap(resamples=resamples, seed=seed)
-    board = suite_board(results, only=only or (), main=main, metrics=metric or (), how=how)
-    try:
-        written = write_board(board, output or results / "report")
+    if report_language not in ("en", "zh"):
+        raise ConfigError(f"--report-language {report_language!r}", hint="en or zh")
+    board = suite_board(
+        results,
+        only=only or (),
+        main=main,
+        metrics=metric or (),
+        how=how,
+        language="zh" if report_language == "zh" else "en",
+    )
+    with harness_errors():
+        written = write_report(board, output or results / "report")
         if mlflow is not None:
             log_board(board, mlflow, files=written)
-    except EvalError as error:
-        raise OutputError(error.message, hint=error.hint) from error
     _print(board)
     console = Console(stderr=True, highlight=False)
     console.print(f"wrote {written[0]}")
@@ -167,18 +176,11 @@ def _print(board: Board) -> None:
 
     from ecomfs.cli.present import SHOWN
     from ecomfs_eval import get_metric
-    from ecomfs_eval.board.words import (
-        TALLY,
-        cells,
-        heading,
-        overall_heading,
-        overall_rows,
-        tally_rows,
-        undefined,
-        verdict,
-    )
+    from ecomfs_eval.board import page
+    from ecomfs_eval.report.words import ReportWords
 
     console = Console()
+    words = ReportWords(board.language)
     short = {**SHOWN, "ece_adaptive": "ECE"}
     titles = [short.get(name, get_metric(name).title) for name in board.metrics]
 
@@ -196,18 +198,25 @@ def _print(board: Board) -> None:
             console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     for group in board.groups:
-        systems = ((s, *cells(group, s, board.metrics)) for s in group.averages)
-        show(heading(group), "system", systems)
+        systems = ((s, *page.cells(group, s, board.metrics)) for s in group.averages)
+        show(page.heading(group, words), words("system"), systems)
         minus = (
             (s, *("–" if d[m].delta is None else d[m].text() for m in board.metrics))
             for s, d in group.differences.items()
         )
-        show(f"paired: {group.main} minus", "", minus)
-        say((verdict(group, board.metrics[0]), *undefined(group, board.metrics), ""))
+        show(words("paired", main=group.main), "", minus)
+        say(
+            (
+                page.verdict(group, board.metrics[0], words),
+                *page.undefined(group, board.metrics),
+                "",
+            )
+        )
     for found in board.overall:
-        show(overall_heading(found), "mean", overall_rows(found, board.metrics))
-        show("", "against", tally_rows(found, board.metrics))
-        say((TALLY.format(main=board.groups[0].main), ""))
+        means = page.overall_rows(found, board.metrics)
+        show(page.overall_heading(found, words), words("mean"), means)
+        show("", words("against"), page.win_rows(found, board.metrics, words))
+        say((words("win_note", main=board.groups[0].main), ""))
 
 
 @app.command("compare")

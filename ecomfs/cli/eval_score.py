@@ -14,9 +14,18 @@ from ecomfs.errors import ConfigError, InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ecomfs_eval import Predictions
-    from ecomfs_eval.columns import Columns
+    from ecomfs_eval import ColumnNames, Predictions
     from ecomfs_eval.compare import Comparisons
+
+
+HINTS = {
+    "ColumnNames(id=...), or ColumnNames(id='')": "--id-column, or --id-column ''",
+    "ColumnNames(gold=...)": "--gold-column",
+    "ColumnNames(predicted=...)": "--predicted-column",
+    "set ColumnNames(probability_prefix=...)": "set --prefix",
+    "read the file with unknown_predicted='invalid'": "use --invalid",
+}
+"""Hint of the harness → the option of this command."""
 
 
 def score(
@@ -64,11 +73,11 @@ def score(
     from rich.console import Console
 
     from ecomfs.cli.present import SHOWN, metrics_table
-    from ecomfs_eval import Bootstrap, EvalError, compare_many, get_metric
-    from ecomfs_eval.columns import Columns
+    from ecomfs.evaluation.harness import harness_errors
+    from ecomfs_eval import Bootstrap, ColumnNames, compare_many, get_metric
     from ecomfs_eval.report import build_report, write_report
 
-    columns = Columns(
+    columns = ColumnNames(
         id=id_column,
         gold=gold_column,
         predicted=predicted_column,
@@ -77,7 +86,7 @@ def score(
         slices=tuple(slice_columns or ()),
     )
     how = Bootstrap(resamples=resamples, seed=seed)
-    try:
+    with harness_errors(HINTS):
         systems = _read(files, columns, positive, input_encoding, invalid=invalid)
         shown = {name: get_metric(name).title for name in metric} if metric else SHOWN
         found = compare_many(systems, metrics=tuple(shown), how=how) if len(systems) > 1 else None
@@ -94,14 +103,11 @@ def score(
             )
             written = write_report(page, report)
             Console(stderr=True).print(f"wrote {written[0]}", highlight=False)
-    except EvalError as error:
-        hint = error.hint.replace("Columns(predicted=...)", "--predicted-column")
-        raise InputError(error.message, hint=hint) from error
 
 
 def _read(
     files: Sequence[str],
-    columns: Columns,
+    columns: ColumnNames,
     positive: str | None,
     encoding: str | None,
     *,
@@ -131,7 +137,7 @@ def _frame(file: str, encoding: str | None) -> pd.DataFrame:
 
     frame = read_frame(file, encoding=text_encoding(file, encoding))
     for error in frame.errors.values():
-        raise InputError(f"{file}: {error}", hint="mend that line, and score again")
+        raise InputError(f"{file}: {error}", hint="correct that line, and score again")
     return frame.data
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ecomfs.ab import METRICS, Outcome
 from ecomfs.evaluation.evaluate import ANSWERED
-from ecomfs_eval.compare import Comparison, Comparisons, Flip
+from ecomfs_eval.compare import Comparisons, Flip, PairwiseComparison
 from ecomfs_eval.compare.differences import p_text, signed
 from ecomfs_eval.metrics import Score
 from ecomfs_eval.predictions import Predictions
@@ -92,7 +92,7 @@ def _print_differences(console: Console, result: Comparisons) -> None:
         )
 
 
-def _test(c: Comparison, many: int) -> str:
+def _test(c: PairwiseComparison, many: int) -> str:
     p = "p undefined" if c.p_value is None else p_text(c.p_value)
     corrected = f", Holm over {many}" if many > 1 and c.sequential is None else ""
     if c.mcnemar is None:

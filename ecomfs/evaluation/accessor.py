@@ -148,6 +148,7 @@ class EcomfsAccessor:
         from ecomfs.errors import EmptyInputError
         from ecomfs.estimators import as_rows
         from ecomfs.evaluation.evaluate import ANSWERED, strangers, systems
+        from ecomfs.evaluation.harness import harness_errors
         from ecomfs.task import find_column
         from ecomfs_eval import Bootstrap, get_metric, scores
 
@@ -170,7 +171,8 @@ class EcomfsAccessor:
         # Where rows abstain, accuracy alone would hide how right the answered ones are.
         abstain = any("abstained" in predictions.status for predictions in found.values())
         names = [*metrics, *(ANSWERED if abstain else ())]
-        wanted = {name: get_metric(name) for name in dict.fromkeys(names)}
+        with harness_errors():
+            wanted = {name: get_metric(name) for name in dict.fromkeys(names)}
         out: list[dict[str, Any]] = []
         for system, predictions in found.items():
             for name, score in scores(wanted, predictions, Bootstrap(seed=seed)).items():

@@ -1,7 +1,7 @@
-"""What stands beside every result: its parts, and the baselines.
+"""Predictions with true labels in; the system, its parts and simple baselines out.
 
-The model alone, the cheap experts alone, kNN-only and majority answer the same rows with the same
-labelled examples. If the model adds nothing to them, the table shows it.
+The model alone, the experts alone, the neighbours' vote and the majority label are scored on the
+same rows with the same labelled examples, so that the table shows what the model adds.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from ecomfs.batch import Gold
 from ecomfs.errors import ConfigError
+from ecomfs.evaluation.harness import at_stage, harness_errors, to_harness
 from ecomfs.pipeline import Pipeline
 from ecomfs.task import LabelSpace, label_order
-from ecomfs.types import Prediction, Row
+from ecomfs.types import Row
 from ecomfs_eval import Predictions
 
 KNN_NEIGHBOURS = 8
@@ -32,8 +33,8 @@ EXPERTS_ALONE = "without LLM"
 
 
 def strangers(gold: Iterable[str], space: LabelSpace) -> str:
-    """What a person should know of true labels that are no label of the run: every answer to
-    their rows counts as wrong. Empty when there are none.
+    """A note on true labels outside the label space, whose rows always count as wrong; empty when
+    there are none.
 
     >>> from ecomfs.task import Label
     >>> strangers(["a", "c", "b", "c", ""], LabelSpace([Label("a"), Label("b")]))
@@ -52,12 +53,16 @@ def strangers(gold: Iterable[str], space: LabelSpace) -> str:
     return f"{rows:,} {what} that no labelled example has, and {count} as wrong: {shown}"
 
 
+@harness_errors()
 def systems(gold: Gold, pipeline: Pipeline) -> dict[str, Predictions]:
     """The predictions, their parts and the baselines, on the rows that have a true label.
 
-    Where model and experts spoke together the answer is called ``ecomfs``, and the calibrated
-    model stands beside it as ``LLM alone``, the experts as ``without LLM``; a row that skipped
-    the model counts for both with the answer it got. Where only the model spoke it is ``LLM``.
+    A model with experts is called ``ecomfs``; the calibrated model alone is ``LLM alone`` and the
+    experts alone ``without LLM``. A row that skipped the model has its final answer in both. A
+    model without experts is ``LLM``.
+
+    Raises:
+        EmptyInputError: no row has a true label.
     """
     kept = [i for i, label in enumerate(gold.labels) if label]
     truth = [gold.labels[i] for i in kept]
@@ -65,35 +70,13 @@ def systems(gold: Gold, pipeline: Pipeline) -> dict[str, Predictions]:
     names = list(pipeline.space.names)
     space = names + label_order(set(truth) - set(names))
     predictions = [gold.predictions[i] for i in kept]
-    rows = [[p.probabilities.get(label, 0.0) for label in space] for p in predictions]
     together = any(p.source in ("fused", "experts") for p in predictions)
     name = "ecomfs" if together else "LLM"
-    status = [str(p.status) for p in predictions]
-    out = {
-        name: Predictions.of(
-            truth,
-            [p.label for p in predictions],
-            [row if sum(row) else [np.nan] * len(space) for row in rows],
-            labels=space,
-            ids=ids,
-            status=status,
-            name=name,
-        )
-    }
+    out = {name: to_harness(predictions, truth, space, ids=ids, name=name)}
     for part, stages in ((MODEL_ALONE, ("calibrated", "read")), (EXPERTS_ALONE, ("experts",))):
-        if not together:
-            break
-        parts = [_part(p, stages, len(space)) for p in predictions]
-        out[part] = Predictions.of(
-            truth,
-            [space[int(np.argmax(row))] if sum(row) > 0 else None for row in parts],
-            parts,
-            labels=space,
-            ids=ids,
-            # A row that abstained had an answer at every stage.
-            status=["ok" if sum(r) > 0 else s for r, s in zip(parts, status, strict=True)],
-            name=part,
-        )
+        if together:
+            then = [at_stage(p, stages) for p in predictions]
+            out[part] = to_harness(then, truth, space, tokens=False, ids=ids, name=part)
     if pipeline.retriever is not None:
         texts = [pipeline.text(gold.rows[i]) for i in kept]
         table = vote(pipeline, texts, space, [gold.rows[i] for i in kept])
@@ -104,18 +87,10 @@ def systems(gold: Gold, pipeline: Pipeline) -> dict[str, Predictions]:
     return out
 
 
-def _part(prediction: Prediction, stages: Sequence[str], size: int) -> list[float]:
-    """The distribution after the first of some stages that a row has, over the whole space; its
-    answer where it has none of them, NaN where it failed."""
-    found = next((prediction.stages[s] for s in stages if s in prediction.stages), None)
-    values = list(prediction.probabilities.values() if found is None else found)
-    return values + [0.0] * (size - len(values)) if values else [np.nan] * size
-
-
 def vote(
     pipeline: Pipeline, texts: Sequence[str], labels: Sequence[str], rows: Sequence[Row]
 ) -> NDArray[np.float64]:
-    """The neighbours' own answer, shape (texts, labels), for a pipeline that has examples."""
+    """The vote of the nearest examples, shape (texts, labels), for a pipeline with examples."""
     if pipeline.retriever is None:
         raise ConfigError("no labelled examples to vote", hint="fit on examples")
     votes = pipeline.retriever.vote(texts, KNN_NEIGHBOURS, rows=rows)
@@ -132,7 +107,7 @@ def _baseline(
     space: Sequence[str],
     name: str,
 ) -> Predictions:
-    """Predictions of a baseline over the whole space; labels it never saw have probability 0."""
+    """A baseline over the whole space; labels without an example have probability 0."""
     full = np.zeros((len(truth), len(space)))
     full[:, : scores.shape[1]] = scores / scores.sum(axis=1, keepdims=True)
     return Predictions.of(truth, None, full, labels=space, ids=ids, name=name)

@@ -1,20 +1,18 @@
-"""Baselines that are trained on the labelled examples: linear models, gradient boosting.
-
-The harness fits them; here the rows of a task become what it takes.
-"""
+"""Labelled examples and test rows in, baselines trained by the harness out: linear models and
+gradient boosting."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from importlib.util import find_spec
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from ecomfs.batch import Gold
 from ecomfs.errors import RowError
+from ecomfs.evaluation.harness import harness_errors
 from ecomfs.features import measured, read_cell
 from ecomfs.pipeline import Pipeline
 from ecomfs.task import NUMBERS, TaskCard, label_order
@@ -27,6 +25,7 @@ _CELLS = ("number", "category", "price", "date")
 _SHOWN = {"tfidf_logistic": "TF-IDF + LR", "gradient_boosting": "boosting"}
 
 
+@harness_errors()
 def trained(gold: Gold, pipeline: Pipeline, seed: int = 0) -> dict[str, Predictions]:
     """TF-IDF with logistic regression, and for tables gradient boosting, on the rows that have a
     true label; ids as in :func:`ecomfs.evaluation.evaluate.systems`. Nothing without labelled
@@ -47,15 +46,12 @@ def trained(gold: Gold, pipeline: Pipeline, seed: int = 0) -> dict[str, Predicti
     for name, got in run_baselines(labelled, test, list(_SHOWN), seed=seed).items():
         if isinstance(got, Predictions):
             shown = _SHOWN[name]
-            out[shown] = Predictions.of(
-                test.labels, got.predicted, over(got, space), labels=space, ids=test.ids, name=shown
-            )
+            out[shown] = replace(got.with_labels(space), name=shown)
     return out
 
 
 def raw_columns(card: TaskCard, pool: Sequence[Example]) -> list[str]:
-    """The fields of a tabular task whose raw cells are features; none where a row is a text or a
-    history."""
+    """The fields of a tabular task whose cells are features; none for tasks of text or history."""
     if any(f.kind in ("text", "history") and f.required for f in card.fields):
         return []
     names = [f.name for f in card.fields if f.kind in _CELLS]
@@ -69,7 +65,7 @@ def labelled_rows(
     columns: Sequence[str] = (),
     vectors: bool = False,
 ) -> LabelledRows:
-    """Rows as the harness takes them: texts as the retriever sees them, labels in the pool's
+    """Rows in the form of the harness: the texts that are retrieved by, labels in the pool's
     spelling.
 
     Args:
@@ -93,17 +89,6 @@ def labelled_rows(
     )
 
 
-def over(got: Predictions, labels: Sequence[str]) -> NDArray[np.float64]:
-    """Its probabilities over a wider label space, shape (rows, labels); labels it never saw have
-    probability 0."""
-    place = {label: i for i, label in enumerate(got.labels)}
-    table = np.zeros((len(got), len(labels)))
-    for i, label in enumerate(labels):
-        if got.probabilities is not None and label in place:
-            table[:, i] = got.probabilities[:, place[label]]
-    return table
-
-
 def _cell(spec: RenderSpec, value: object) -> str:
     """A number as the harness reads it, by its column's decimal mark; others as they are."""
     if spec.kind not in NUMBERS:
@@ -118,4 +103,4 @@ def _spelling(pipeline: Pipeline, label: str) -> str:
     return label if found is None else pipeline.space.names[found]
 
 
-__all__ = ["labelled_rows", "over", "raw_columns", "trained"]
+__all__ = ["labelled_rows", "raw_columns", "trained"]

@@ -193,7 +193,7 @@ def rankings(
 
     Raises
     ------
-    EvalError
+    EmptyInputError
         No pair has a true label.
     """
     space = pipeline.space

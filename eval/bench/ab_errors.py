@@ -1,10 +1,10 @@
-"""How often is an A/B test wrong, and how often does it find what it was planned to find?
+"""Error rate and power of A/B tests: fixed, peeking and sequential.
 
     python eval/bench/ab_errors.py [--trials 2000] [--rows 500] [--every 50]
 
-For each assumed discordance (share of rows that exactly one of two prompts has right): tests
-without any difference, whose decisions are all false; and tests with the difference that the plan
-of ``ecomfs ab`` calls detectable with these rows, whose decisions are finds. ``fixed`` looks once
+For each assumed discordance (share of rows that exactly one of two prompts has right), tests
+without a difference (every decision is false) and tests with the difference that the plan of
+``ecomfs ab`` calls detectable with these rows. ``fixed`` looks once
 at the end (exact McNemar), ``peeking`` looks every few rows with the same test and stops when
 p <= 0.05, ``sequential`` looks as often with the e-process of ``ecomfs ab --sequential``.
 """
@@ -12,9 +12,101 @@ p <= 0.05, ``sequential`` looks as often with the e-process of ``ecomfs ab --seq
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
+from functools import cache
 
-from ecomfs_eval.compare import minimum_detectable_effect
-from ecomfs_eval.simulate import Simulated, simulate
+import numpy as np
+
+from ecomfs_eval.compare import exact_p, minimum_detectable_effect
+from ecomfs_eval.predictions import FloatArray
+from ecomfs_eval.sequential import SequentialTest
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """Share of the tests that declared a difference, by way of deciding.
+
+    Attributes:
+        trials: simulated tests.
+        rows: rows of each.
+        effect: the true accuracy difference; with 0, the shares are error rates.
+        fixed, peeking, sequential: share of tests that declared a difference.
+        sequential_rows: mean rows at which the sequential tests stopped.
+        covered: share of tests whose confidence sequence held the true difference at all looks.
+    """
+
+    trials: int
+    rows: int
+    effect: float
+    fixed: float
+    peeking: float
+    sequential: float
+    sequential_rows: float
+    covered: float
+
+
+def simulate(
+    *,
+    trials: int = 2000,
+    rows: int = 1000,
+    every: int = 50,
+    discordance: float = 0.15,
+    effect: float = 0.0,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Simulated:
+    """Simulate A/B tests.
+
+    Args:
+        trials: how many.
+        rows: rows of each.
+        every: rows between looks.
+        discordance: share of rows that exactly one system has right.
+        effect: accuracy of B minus accuracy of A.
+        level: one minus the error rate aimed at.
+        seed: of the random generator.
+
+    Raises:
+        ValueError: an effect larger than the discordance, or ``every`` larger than ``rows``.
+    """
+    if abs(effect) > discordance or not 0 < discordance <= 1:
+        raise ValueError(f"effect={effect} is larger than discordance={discordance}")
+    if not 0 < every <= rows or trials < 1:
+        raise ValueError(f"every={every} of rows={rows}: there is no look")
+    rng = np.random.default_rng(seed)
+    shares = [(discordance - effect) / 2, 1 - discordance, (discordance + effect) / 2]
+    fixed = peeking = sequential = covered = 0
+    stopped = []
+    for _ in range(trials):
+        d = rng.choice([-1.0, 0.0, 1.0], size=rows, p=shares)
+        stages = [d[start : start + every] for start in range(0, rows, every)]
+        fixed += _rejects(d, level)
+        peeking += any(_rejects(d[: (k + 1) * every], level) for k in range(len(stages)))
+        test, first = SequentialTest(level), 0
+        for stage in stages:
+            state = test.update(stage)
+            if state.decision != "continue" and not first:
+                first = state.rows
+        sequential += first > 0
+        stopped.append(first or rows)
+        covered += state.low <= effect <= state.high
+    return Simulated(
+        trials,
+        rows,
+        effect,
+        fixed / trials,
+        peeking / trials,
+        sequential / trials,
+        float(np.mean(stopped)),
+        covered / trials,
+    )
+
+
+_p = cache(exact_p)  # the same few splits occur again and again
+
+
+def _rejects(d: FloatArray, level: float) -> bool:
+    return _p(int((d < 0).sum()), int((d > 0).sum())) <= 1 - level
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,7 +1,7 @@
-"""ecomfs_eval: score, compare and report predictions of any classifier.
+"""ecomfs_eval: predictions of any classifier in; scores, comparisons and reports out.
 
-It reads a predictions file that any system wrote, or any object with ``predict_proba``, and says
-how good it is, how sure that is, and whether another one is better. It imports nothing of ecomfs.
+Predictions come from a file, a frame or plain sequences. Every score has a confidence interval or
+the reason why there is none. The package imports nothing of ecomfs.
 
 >>> from ecomfs_eval import Predictions, summarise
 >>> table = [[.1, .9], [.7, .3], [.6, .4], [.8, .2]]
@@ -13,13 +13,12 @@ how good it is, how sure that is, and whether another one is better. It imports 
 
 from __future__ import annotations
 
-from ecomfs_eval.columns import Columns
-from ecomfs_eval.compare import Comparison, compare, compare_many
+from ecomfs_eval.compare import PairwiseComparison, compare, compare_many
 from ecomfs_eval.errors import EvalError
 from ecomfs_eval.intervals import Bootstrap, score, scores, wilson
 from ecomfs_eval.metrics import (
     METRICS,
-    Interval,
+    ConfidenceInterval,
     Metric,
     Score,
     Undefined,
@@ -31,19 +30,18 @@ from ecomfs_eval.metrics import (
     risk_coverage_curve,
     roc_curve,
 )
-from ecomfs_eval.multilabel import score_label_sets
 from ecomfs_eval.predictions import Predictions
-from ecomfs_eval.reading import gold_from_file
+from ecomfs_eval.reading import ColumnNames
 from ecomfs_eval.summary import Summary, summarise
 
 __all__ = [
     "METRICS",
     "Bootstrap",
-    "Columns",
-    "Comparison",
+    "ColumnNames",
+    "ConfidenceInterval",
     "EvalError",
-    "Interval",
     "Metric",
+    "PairwiseComparison",
     "Predictions",
     "Score",
     "Summary",
@@ -52,14 +50,12 @@ __all__ = [
     "compare_many",
     "confusion_matrix",
     "get_metric",
-    "gold_from_file",
     "per_class",
     "precision_recall_curve",
     "reliability_curve",
     "risk_coverage_curve",
     "roc_curve",
     "score",
-    "score_label_sets",
     "scores",
     "summarise",
     "wilson",

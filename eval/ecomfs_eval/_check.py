@@ -1,4 +1,4 @@
-"""Checks of one Predictions value: shapes, labels, distributions, measurements."""
+"""Checks of predictions: shapes, labels, distributions, measurements."""
 
 from __future__ import annotations
 
@@ -10,27 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs_eval.errors import (
-    ColumnError,
-    DuplicateIdError,
+    DataError,
     EmptyDataError,
-    ProbabilityError,
-    RowError,
-    UnknownLabelError,
 )
 
 if TYPE_CHECKING:
     from ecomfs_eval.predictions import Predictions
 
 SUM_TOLERANCE = 0.01
-"""How far a row's probabilities may be from summing to one. Files often hold rounded numbers;
-over a hundred labels at four decimals the rounding alone can reach half of this."""
+"""Largest accepted distance of a row's sum from one. Files often hold rounded numbers; with a
+hundred labels and four decimals, rounding alone reaches half of this."""
 
 _STATUSES = ("ok", "abstained", "invalid", "failed")
 _MEASUREMENTS = ("latency", "prompt_tokens", "completion_tokens", "cached_tokens", "cost")
 
 
 def where(p: Predictions, row: int) -> str:
-    """How a message names a row: file, row number (from 1), id."""
+    """The name of a row in messages: file, row number (from 1), id."""
     return f"{p.source}: row {row + 1} (id {p.ids[row]!r})"
 
 
@@ -58,66 +54,66 @@ def shape(p: Predictions) -> None:
     }
     for name, values in columns.items():
         if values is not None and len(values) != n:
-            raise ColumnError(
+            raise DataError(
                 f"{p.source}: {name} has {len(values)} values for {n} rows",
-                hint="give one value a row, in the order of the ids",
+                hint="give one value per row, in the order of the ids",
             )
     doubled = [i for i, count in Counter(p.ids).items() if count > 1]
     if doubled:
         rows = [k + 1 for k, i in enumerate(p.ids) if i == doubled[0]]
-        raise DuplicateIdError(
+        raise DataError(
             f"{p.source}: id {doubled[0]!r} names rows {rows[0]} and {rows[1]}"
-            + (f", and {len(doubled) - 1} other ids are doubled too" if len(doubled) > 1 else ""),
-            hint="keep one row an id",
+            + (f", and {len(doubled) - 1} other ids occur twice" if len(doubled) > 1 else ""),
+            hint="keep one row per id",
         )
 
 
 def labels(p: Predictions) -> None:
     """The label space is a set; gold and predicted labels are in it; statuses are known."""
     if len(set(p.labels)) != len(p.labels) or any(not x.strip() for x in p.labels):
-        raise ColumnError(
-            f"{p.source}: the label space {p.labels!r} has an empty or doubled label",
+        raise DataError(
+            f"{p.source}: the label space {p.labels!r} has an empty or repeated label",
             hint="name every label once",
         )
     known = set(p.labels)
     for row, (gold, answer, status) in enumerate(zip(p.gold, p.predicted, p.status, strict=True)):
         if status not in _STATUSES:
-            raise RowError(
+            raise DataError(
                 f"{where(p, row)}: status {status!r} is not known",
                 hint="one of: " + ", ".join(_STATUSES),
             )
         if gold not in known:
-            raise UnknownLabelError(
+            raise DataError(
                 f"{where(p, row)}: gold label {gold!r} is not in the label space",
                 hint=f"labels are: {some(p.labels)}",
             )
         if answer is not None and answer not in known:
-            raise UnknownLabelError(
+            raise DataError(
                 f"{where(p, row)}: predicted label {answer!r} is not in the label space",
                 hint=f"labels are: {some(p.labels)}; or read the file with "
                 "unknown_predicted='invalid' to count such rows as invalid",
             )
         if answer is None and status == "ok":
-            raise RowError(
+            raise DataError(
                 f"{where(p, row)}: status is ok but there is no predicted label",
                 hint="give the label, or a status of abstained, invalid or failed",
             )
     if p.positive is not None and p.positive not in known:
-        raise UnknownLabelError(
+        raise DataError(
             f"{p.source}: positive class {p.positive!r} is not in the label space",
             hint=f"labels are: {some(p.labels)}",
         )
 
 
 def measurements(p: Predictions) -> None:
-    """Times, token counts and costs are not negative; cached tokens are some of the prompt's."""
+    """No measurement is negative; cached tokens are part of the prompt tokens."""
     for name in _MEASUREMENTS:
         values = getattr(p, name)
         if values is None:
             continue
         bad = np.flatnonzero((values < 0) | np.isinf(values))
         if bad.size:
-            raise RowError(
+            raise DataError(
                 f"{where(p, int(bad[0]))}: {name} is {values[bad[0]]:g}",
                 hint="leave it empty where it was not measured",
             )
@@ -125,10 +121,10 @@ def measurements(p: Predictions) -> None:
         bad = np.flatnonzero(p.cached_tokens > p.prompt_tokens)
         if bad.size:
             row = int(bad[0])
-            raise RowError(
+            raise DataError(
                 f"{where(p, row)}: {p.cached_tokens[row]:g} cached tokens of "
                 f"{p.prompt_tokens[row]:g} prompt tokens",
-                hint="cached tokens are counted among the prompt's",
+                hint="cached tokens are part of the prompt tokens",
             )
 
 
@@ -139,9 +135,9 @@ def distribution(p: Predictions) -> NDArray[np.float64] | None:
         return None
     table = np.array(table, dtype=np.float64)
     if table.ndim != 2 or table.shape[1] != len(p.labels):
-        raise ColumnError(
+        raise DataError(
             f"{p.source}: probabilities have shape {table.shape} for {len(p.labels)} labels",
-            hint="one column a label, in the order of the label space",
+            hint="one column per label, in the order of the label space",
         )
     empty = np.isnan(table)
     absent = empty.all(axis=1)
@@ -149,7 +145,7 @@ def distribution(p: Predictions) -> NDArray[np.float64] | None:
     if partly.size:
         row = int(partly[0])
         gap = p.labels[int(np.flatnonzero(empty[row])[0])]
-        raise ProbabilityError(
+        raise DataError(
             f"{where(p, row)}: no probability for label {gap!r}",
             hint="give a probability for every label of the row, or for none",
         )
@@ -158,22 +154,22 @@ def distribution(p: Predictions) -> NDArray[np.float64] | None:
     if outside.size:
         row = int(outside[0])
         column = int(np.flatnonzero((table[row] < 0) | (table[row] > 1 + SUM_TOLERANCE))[0])
-        raise ProbabilityError(
+        raise DataError(
             f"{where(p, row)}: probability {table[row, column]:g} of label {p.labels[column]!r}",
-            hint="probabilities lie between 0 and 1; scores need a softmax first",
+            hint="probabilities lie between 0 and 1; apply a softmax to scores",
         )
     sums = table.sum(axis=1)
     off = np.flatnonzero(~absent & (np.abs(sums - 1) > SUM_TOLERANCE))
     if off.size:
         row = int(off[0])
-        raise ProbabilityError(
+        raise DataError(
             f"{where(p, row)}: probabilities sum to {sums[row]:.4g}, not 1"
-            + (f"; so do {off.size - 1} other rows" if off.size > 1 else ""),
+            + (f"; {off.size - 1} other rows do not either" if off.size > 1 else ""),
             hint="write a probability for every label, normalised over the label space",
         )
     if absent.all():
         return None
-    # A sum that is one but for rounding stays: dividing by it would split ties between rows.
+    # A sum that is one up to rounding stays: dividing by it would break ties between rows.
     rounded = ~absent & (np.abs(sums - 1) > 1e-9)
     table[rounded] /= sums[rounded, None]
     return table
@@ -184,14 +180,14 @@ def most_probable(
 ) -> list[str | None]:
     """The label with the highest probability of each row; ``None`` for rows without any."""
     if table is None:
-        raise ColumnError(
+        raise DataError(
             f"{source}: neither predicted labels nor probabilities",
             hint="give predicted labels, probabilities, or both",
         )
     if table.ndim != 2 or table.shape[1] != len(space):
-        raise ColumnError(
+        raise DataError(
             f"{source}: probabilities have shape {table.shape} for {len(space)} labels",
-            hint="one column a label, in the order of the label space",
+            hint="one column per label, in the order of the label space",
         )
     return [None if np.isnan(row).any() else space[int(np.argmax(row))] for row in table]
 
@@ -199,11 +195,11 @@ def most_probable(
 def widen(
     table: NDArray[np.float64], have: Sequence[str], want: Sequence[str], *, rows: int
 ) -> NDArray[np.float64]:
-    """A table over ``have`` as one over ``want``; labels that were not there get zero."""
+    """A table over the labels ``have`` as one over ``want``; added labels get zero."""
     if table.shape != (rows, len(have)):
-        raise ColumnError(
+        raise DataError(
             f"probabilities have shape {table.shape} for {rows} rows and {len(have)} classes",
-            hint="predict_proba returns one row an input and one column a class",
+            hint="predict_proba returns one row per input and one column per class",
         )
     wide = np.zeros((rows, len(want)))
     wide[:, [list(want).index(label) for label in have]] = table

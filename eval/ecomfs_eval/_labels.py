@@ -1,7 +1,7 @@
-"""The rule for labels, whatever they come in.
+"""Label values of any type in, the text of the label out.
 
-The harness stands alone, so the rule of ``ecomfs.task.label_value`` is written here again; a test
-compares the two.
+The same rule as ``ecomfs.task.label_value``, repeated because the harness imports nothing of
+ecomfs; a test compares the two.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from ecomfs_eval.errors import RowError
+from ecomfs_eval.errors import DataError
 
 _NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]*)?(\.[0-9]+)?(e[+-][0-9]{1,3})?")
 _WHOLE_FLOAT = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+")
@@ -27,7 +27,7 @@ def label_text(value: Any, where: str = "label") -> str:
     """The text of a label; empty when it is missing (``None``, NaN, NaT, blank text).
 
     Raises:
-        RowError: the value is not one label: bytes, a list, an infinite number.
+        DataError: the value is not one label: bytes, a list, an infinite number.
 
     >>> [label_text(v) for v in ("好评", 1, 1.0, 0.5, True, None, float("nan"))]
     ['好评', '1', '1', '0.5', 'true', '', '']
@@ -42,7 +42,7 @@ def label_text(value: Any, where: str = "label") -> str:
         isinstance(value, Iterable) and getattr(value, "shape", None) != ()
     ):
         kind = type(value).__name__
-        raise RowError(f"{where}: {value!r:.60} is of type {kind}", hint="give one label a row")
+        raise DataError(f"{where}: {value!r:.60} is of type {kind}", hint="give one label per row")
     if isinstance(getattr(value, "shape", None), tuple) and hasattr(value, "item"):
         value = value.item()
     if isinstance(value, bool):
@@ -63,7 +63,7 @@ def label_text(value: Any, where: str = "label") -> str:
 
 
 def label_number(text: str) -> Decimal | None:
-    """The number that a label is written as; ``None`` when it is no plain number.
+    """The number that a label is; ``None`` when its text is not a plain number.
 
     >>> label_number("1.0") == label_number("1"), label_number("10%"), label_number("007")
     (True, None, None)
@@ -85,14 +85,14 @@ def label_order(labels: Iterable[str]) -> list[str]:
 
 
 def column_labels(cells: Sequence[Any], where: Sequence[str]) -> list[str]:
-    """The labels of a column, empty where one is missing. Where all others are numbers, a cell
-    of text that says ``nan`` is missing too.
+    """The labels of a column, empty where one is missing. Where all other cells are numbers, the
+    text ``nan`` is a missing label, too.
 
     Args:
-        where: how a message names each row and the column.
+        where: the name of each cell in messages.
 
     Raises:
-        RowError: see :func:`label_text`.
+        DataError: see :func:`label_text`.
 
     >>> column_labels(["1.0", "nan"], ["row 1", "row 2"])
     ['1.0', '']
@@ -112,7 +112,7 @@ def column_labels(cells: Sequence[Any], where: Sequence[str]) -> list[str]:
 def whole(*spaces: Iterable[str]) -> dict[str, str]:
     """Spelling → label: ``1.0``, which pandas makes of 1 in a column with a gap, is ``1``.
 
-    Nothing is rewritten where one of the spaces has both spellings as labels of their own.
+    Empty where one of the spaces has both spellings as different labels.
 
     >>> whole(["1.0", "0.0", "x"], ["1"]), whole(["1", "1.0"])
     ({'1.0': '1', '0.0': '0'}, {})
@@ -128,8 +128,8 @@ def whole(*spaces: Iterable[str]) -> dict[str, str]:
 
 
 def aligned(labels: Sequence[str], known: Iterable[str]) -> list[str]:
-    """The labels as ``known`` spells them: by exact text, else by number where only one of the
-    known labels is that number. All others stay. A ``nan`` among numbers is missing.
+    """The labels in the spelling of ``known``: matched by exact text, else by number where exactly
+    one known label is that number. Others stay as they are. A ``nan`` among numbers is missing.
 
     >>> aligned(["1.0", "1", "10", "nan", ""], ["0", "1"])
     ['1', '1', '10', '', '']
@@ -155,8 +155,8 @@ def aligned(labels: Sequence[str], known: Iterable[str]) -> list[str]:
     return [spelt[label] for label in labels]
 
 
-def _infinite(value: Any, where: str) -> RowError:
-    return RowError(
+def _infinite(value: Any, where: str) -> DataError:
+    return DataError(
         f"{where}: {str(value)!r} is an infinite number, not a label",
         hint="give a finite number, or text",
     )

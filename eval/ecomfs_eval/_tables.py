@@ -1,4 +1,4 @@
-"""Files as frames of text: CSV in the encodings of the field, JSON lines, Parquet."""
+"""Files in (CSV, JSON lines, Parquet), frames out."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ecomfs_eval.errors import (
-    ColumnError,
+    DataError,
     EmptyDataError,
-    FileFormatError,
-    MissingFileError,
     MissingLibraryError,
+    NoSuchFileError,
     OptionError,
 )
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Kind = Literal["csv", "jsonl", "parquet"]
-SUFFIXES: dict[str, Kind] = {
+FileKind = Literal["csv", "jsonl", "parquet"]
+SUFFIXES: dict[str, FileKind] = {
     ".csv": "csv",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
@@ -30,23 +29,23 @@ SUFFIXES: dict[str, Kind] = {
 }
 
 
-def read_table(path: str | Path, kind: Kind | None = None) -> pd.DataFrame:
-    """A file as a frame, one row a record, columns as they are named in the file.
+def read_table(path: str | Path, kind: FileKind | None = None) -> pd.DataFrame:
+    """A file as a frame: one row per record, columns named as in the file.
 
     CSV values stay text (an empty field is ``""``, ``NA`` is the text ``NA``); JSON and Parquet
     keep their types.
 
     Args:
         path: the file.
-        kind: by default told by the suffix.
+        kind: by default from the suffix.
 
     Raises:
-        MissingFileError, EmptyDataError, FileFormatError, ColumnError, OptionError,
-        MissingLibraryError: each names the file, and the line where there is one.
+        NoSuchFileError, EmptyDataError, DataError, OptionError, MissingLibraryError: the message
+            names the file, and the line where there is one.
     """
     path = Path(path)
     if not path.is_file():
-        raise MissingFileError(f"{path}: no such file", hint="check the path")
+        raise NoSuchFileError(f"{path}: no such file", hint="check the path")
     if kind is None:
         kind = SUFFIXES.get(path.suffix.lower())
         if kind is None:
@@ -80,14 +79,14 @@ def decode(raw: bytes, path: Path) -> str:
             return raw.decode("gb18030")
         except UnicodeDecodeError:
             pass
-    raise FileFormatError(
+    raise DataError(
         f"{path}: neither UTF-8 nor GB18030 text" + (f", but perhaps {likely}" if likely else ""),
         hint="save the file as UTF-8, or name its encoding: ecomfs eval score --input-encoding",
     )
 
 
 def _csv(path: Path, text: str) -> pd.DataFrame:
-    # pandas pads short rows and cuts long ones without a word, so the rows are counted here.
+    # pandas silently pads short rows and cuts long ones, so the fields are counted here.
     import pandas as pd
 
     before = csv.field_size_limit(len(text) + 1)
@@ -99,14 +98,14 @@ def _csv(path: Path, text: str) -> pd.DataFrame:
             if not row:
                 continue
             if len(row) != len(header):
-                raise FileFormatError(
+                raise DataError(
                     f"{path}: row {len(rows) + 1} (line {reader.line_num}) has {len(row)} fields, "
                     f"the header {len(header)}",
                     hint="quote fields that hold commas or line breaks",
                 )
             rows.append(row)
     except csv.Error as error:
-        raise FileFormatError(
+        raise DataError(
             f"{path}: broken quoting near line {reader.line_num}: {error}",
             hint="close every quote, and double quotes inside quoted fields",
         ) from error
@@ -114,8 +113,8 @@ def _csv(path: Path, text: str) -> pd.DataFrame:
         csv.field_size_limit(before)
     doubled = sorted({c for c in header if header.count(c) > 1})
     if doubled:
-        raise ColumnError(
-            f"{path}: column {doubled[0]!r} stands twice in the header", hint="rename one of them"
+        raise DataError(
+            f"{path}: column {doubled[0]!r} occurs twice in the header", hint="rename one of them"
         )
     return pd.DataFrame(rows, columns=header, dtype=str)
 
@@ -130,12 +129,12 @@ def _jsonl(path: Path, text: str) -> pd.DataFrame:
         try:
             record = json.loads(line)
         except json.JSONDecodeError as error:
-            raise FileFormatError(
-                f"{path}: line {number} is not JSON: {error.msg}", hint="write one object a line"
+            raise DataError(
+                f"{path}: line {number} is not JSON: {error.msg}", hint="write one object per line"
             ) from error
         if not isinstance(record, dict):
-            raise FileFormatError(
-                f"{path}: line {number} is not a JSON object", hint="write one object a line"
+            raise DataError(
+                f"{path}: line {number} is not a JSON object", hint="write one object per line"
             )
         records.append(record)
     return pd.DataFrame.from_records(records).astype(object)
@@ -152,6 +151,6 @@ def _parquet(path: Path) -> pd.DataFrame:
         ) from error
     except (ValueError, OSError) as error:
         detail = str(error).splitlines()[0]
-        raise FileFormatError(
+        raise DataError(
             f"{path}: not a Parquet file: {detail}", hint="write the file again"
         ) from error

@@ -1,10 +1,11 @@
-"""Confidence intervals: Wilson for plain proportions, BCa bootstrap for everything else.
+"""Metrics and predictions in, scores with confidence intervals out.
 
-Where the predictions name groups (user, query, item), whole groups are drawn: rows of one user
-are not independent, and an interval that treats them so is too narrow.
+Plain proportions have Wilson intervals, everything else BCa bootstrap intervals. Where the
+predictions name groups (user, query, item), whole groups are resampled: rows of one user are not
+independent, and an interval that treats them as independent is too narrow.
 
-The bootstrap is computed from row weights shared by all metrics (and, in comparisons, by both
-systems), which ``scipy.stats.bootstrap`` cannot do; the tests hold the two to the same bounds.
+All metrics (and, in comparisons, both systems) share the same resamples, as row weights.
+``scipy.stats.bootstrap`` cannot do that; tests check that both give the same bounds.
 
 >>> from ecomfs_eval import Predictions, get_metric
 >>> p = Predictions.of(["a", "b"] * 10, ["a", "b"] * 8 + ["b", "b"] * 2)
@@ -22,40 +23,51 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ecomfs_eval.errors import OptionError
-from ecomfs_eval.metrics.base import Metric, Statistic, Weights
-from ecomfs_eval.metrics.score import Interval, Score, Undefined
+from ecomfs_eval.metrics.base import Metric, RowWeights, Statistic
+from ecomfs_eval.metrics.score import ConfidenceInterval, Score, Undefined
 from ecomfs_eval.predictions import FloatArray, IntArray, Predictions
 
 HEAVY_RESAMPLES = 500
-"""Most resamples of a statistic that takes a pass over the rows for each of many labels."""
+"""Most resamples of a statistic that needs one pass over the rows per label."""
 
 SKEWED = 0.10
-"""Smallest share of resamples on either side of the value. Beyond it the statistic is biased by
-resampling itself (calibration error is: it counts noise as error), and the bounds of BCa, which
-correct for small biases, would mislead."""
+"""Smallest share of resamples on either side of the value. Below it, resampling itself biases the
+statistic (calibration error counts noise as error), and BCa, which corrects small biases only,
+gives misleading bounds."""
 
-CONSTANT = "every resample gives the same value, which says nothing of its spread"
+CONSTANT = "every resample gives the same value, so its spread is unknown"
 """Why a statistic without spread has no interval."""
 
 CELLS = 2_000_000
-"""Weights held at once; the bootstrap works in pieces of this size."""
+"""Most weights in memory; the bootstrap works in pieces of this size."""
 
 BLOCKS = 200
-"""Most jackknife evaluations; above it, blocks of rows are left out instead of single rows. The
-acceleration of BCa is the same in expectation."""
+"""Most jackknife evaluations. With more units, blocks of units are left out instead of single ones;
+the acceleration of BCa is the same in expectation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bootstrap:
-    """How to resample.
+    """Settings of the bootstrap.
 
-    Attributes:
-        resamples: bootstrap replicates.
-        level: nominal coverage.
-        seed: of the random generator; the same seed gives the same interval.
+    Attributes
+    ----------
+    resamples
+        Number of bootstrap replicates.
+    level
+        Nominal coverage.
+    seed
+        Of the random generator; the same seed gives the same interval.
 
-    Raises:
-        OptionError: fewer than 100 resamples, or a level outside (0.5, 1).
+    Raises
+    ------
+    OptionError
+        Fewer than 100 resamples, or a level outside (0.5, 1).
+
+    Examples
+    --------
+    >>> Bootstrap(level=0.9).resamples
+    2000
     """
 
     resamples: int = 2000
@@ -69,11 +81,22 @@ class Bootstrap:
             raise OptionError(f"level={self.level}", hint="between 0.5 and 1, such as 0.95")
 
 
-def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
+def wilson(successes: int, n: int, level: float = 0.95) -> ConfidenceInterval:
     """Wilson's score interval of a proportion.
 
+    Parameters
+    ----------
+    successes, n
+        Counts: successes out of n trials.
+    level
+        Nominal coverage.
+
+    Notes
+    -----
     Source: Wilson 1927, doi:10.1080/01621459.1927.10502953; computed by scipy.
 
+    Examples
+    --------
     >>> i = wilson(8, 10)
     >>> round(i.low, 3), round(i.high, 3)
     (0.49, 0.943)
@@ -81,7 +104,7 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
     from scipy.stats import binomtest
 
     ci = binomtest(successes, n).proportion_ci(level, method="wilson")
-    return Interval(float(ci.low), float(ci.high), level, "wilson")
+    return ConfidenceInterval(float(ci.low), float(ci.high), level, "wilson")
 
 
 def unit_codes(p: Predictions, units: IntArray | None = None) -> IntArray | None:
@@ -91,7 +114,9 @@ def unit_codes(p: Predictions, units: IntArray | None = None) -> IntArray | None
     return np.unique(np.array(p.groups), return_inverse=True)[1].astype(np.int64)
 
 
-def resamples(n: int, codes: IntArray | None, how: Bootstrap, start: int = 0) -> Iterator[Weights]:
+def resamples(
+    n: int, codes: IntArray | None, how: Bootstrap, start: int = 0
+) -> Iterator[RowWeights]:
     """Row weights of bootstrap draws, in pieces of B × n; rows of one code share a weight."""
     rng = np.random.default_rng([how.seed, start])
     units = n if codes is None else int(codes.max()) + 1
@@ -104,7 +129,7 @@ def resamples(n: int, codes: IntArray | None, how: Bootstrap, start: int = 0) ->
         left -= b
 
 
-def leave_out(n: int, codes: IntArray | None, seed: int = 0) -> Iterator[Weights]:
+def leave_out(n: int, codes: IntArray | None, seed: int = 0) -> Iterator[RowWeights]:
     """Row weights of the jackknife: each unit (or block of units) left out once."""
     units = n if codes is None else int(codes.max()) + 1
     blocks = min(units, BLOCKS)
@@ -137,13 +162,13 @@ class Replicates:
         return float(low), float(high)
 
     def p_value(self, null: float = 0.0) -> float:
-        """Two-sided p-value of ``null``: one minus the level of the BCa interval that just
-        reaches it, never below one in the number of resamples."""
+        """Two-sided p-value of ``null``: one minus the level of the BCa interval that ends at
+        it; at least 1 / resamples."""
         from scipy.special import ndtr, ndtri
 
         draws = self.bootstrap.size
         below = float(np.mean(self.bootstrap < null) + 0.5 * np.mean(self.bootstrap == null))
-        if below in (0.0, 1.0):  # no interval of any level reaches it
+        if below in (0.0, 1.0):  # no interval of any level contains it
             return 1 / draws
         at = ndtri(np.clip(below, 0.5 / draws, 1 - 0.5 / draws))
         z0, a = self._bias(), self._acceleration()
@@ -164,7 +189,7 @@ class Replicates:
         return float((gap**3).sum()) / (6 * spread) if spread > 0 else 0.0
 
 
-Evaluate = Callable[[Weights], FloatArray]
+Evaluate = Callable[[RowWeights], FloatArray]
 
 
 def replicate(
@@ -174,10 +199,10 @@ def replicate(
     how: Bootstrap,
     heavy: Container[str] = (),
 ) -> dict[str, Replicates | Undefined]:
-    """Replicates of several statistics on the same draws; of the heavy ones, on fewer.
+    """Replicates of several statistics on the same draws; fewer draws for the heavy ones.
 
-    Undefined where the draws cannot tell: one unit only, more than one draw in a hundred without
-    a value, every draw the same value, or nearly all draws on one side of the value.
+    Undefined with one unit only, with more than one draw in a hundred without a value, with the
+    same value in every draw, or with nearly all draws on one side of the value.
     """
     units = n if codes is None else int(codes.max()) + 1
     if units < 2:
@@ -222,15 +247,28 @@ def _judge(point: float, drawn: FloatArray, kept: FloatArray) -> Replicates | Un
 def scores(
     metrics: Mapping[str, Metric], p: Predictions, how: Bootstrap | None = None
 ) -> dict[str, Score]:
-    """Several metrics, each with its interval where there is one, on shared resamples.
+    """Several metrics with their intervals, on shared resamples.
 
-    Args:
-        metrics: key → metric.
-        p: the predictions.
-        how: resamples, level and seed.
+    Parameters
+    ----------
+    metrics
+        Key → metric.
+    p
+        The predictions.
+    how
+        Resamples, level and seed.
 
-    Returns:
-        key → score; where an interval cannot be had, the note says why.
+    Returns
+    -------
+    dict
+        Key → score. Without an interval, the note says why.
+
+    Examples
+    --------
+    >>> from ecomfs_eval import METRICS, Predictions
+    >>> p = Predictions.of(["a", "b"] * 10, ["a", "b"] * 8 + ["b", "b"] * 2)
+    >>> scores({"acc": METRICS["accuracy"]}, p)["acc"].text()
+    '90.0 % [69.9, 97.2]'
     """
     how = how or Bootstrap()
     n = len(p)
@@ -260,14 +298,21 @@ def _with_interval(
         return result.noted(f"no interval: {r.reason}")
     low, high = r.bounds(level)
     if codes is None:
-        return replace(result, interval=Interval(low, high, level, "bca"))
+        return replace(result, interval=ConfidenceInterval(low, high, level, "bca"))
     groups = int(codes.max()) + 1
-    result = replace(result, interval=Interval(low, high, level, "bca cluster"))
+    result = replace(result, interval=ConfidenceInterval(low, high, level, "bca cluster"))
     return result.noted(
         f"{groups} groups resampled" + (", too few to trust" if groups < 20 else "")
     )
 
 
 def score(metric: Metric, p: Predictions, how: Bootstrap | None = None) -> Score:
-    """One metric with its interval; see :func:`scores`."""
+    """One metric with its interval; see :func:`scores`.
+
+    Examples
+    --------
+    >>> from ecomfs_eval import Predictions, get_metric
+    >>> score(get_metric("accuracy"), Predictions.of(["a", "b"] * 4, ["a"] * 8)).text()
+    '50.0 % [21.5, 78.5]'
+    """
     return scores({metric.name: metric}, p, how)[metric.name]

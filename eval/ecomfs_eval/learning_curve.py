@@ -1,14 +1,14 @@
-"""A metric against the number of labelled examples, or against k, with bands.
+"""Runs with different numbers of labelled examples (or k) in, a metric's curve with bands out.
 
-The band of a point holds two kinds of luck: which rows were tested (rows, or groups, are
-resampled) and which examples were labelled (the runs with different seeds are resampled too).
-With one run a point, only the first is known, and the note says so.
+The band of a point covers two sources of variation: the test rows (rows, or groups, are
+resampled) and the draw of labelled examples (runs with different seeds are resampled). With one
+run per point, only the first is known, and the note says so.
 
 Source of the two-way resampling: Owen 2007, doi:10.1214/07-AOAS122 (pigeonhole bootstrap).
 
 >>> from ecomfs_eval import Predictions
 >>> gold = ["a", "b"] * 30
->>> runs = [Run(n, Predictions.of(gold, gold[:k] + ["a"] * (60 - k)), seed)
+>>> runs = [LearningRun(n, Predictions.of(gold, gold[:k] + ["a"] * (60 - k)), seed)
 ...         for n, ks in ((8, (20, 24)), (32, (50, 54))) for seed, k in enumerate(ks)]
 >>> curve = learning_curve(runs, "accuracy")
 >>> [(p.size, p.runs, round(p.value, 3)) for p in curve.points]
@@ -23,8 +23,6 @@ from typing import Any
 
 import numpy as np
 
-from ecomfs_eval.baselines import LabelledRows, run_baselines
-from ecomfs_eval.baselines.base import Baseline
 from ecomfs_eval.errors import EmptyDataError, OptionError
 from ecomfs_eval.intervals import Bootstrap, resamples, unit_codes
 from ecomfs_eval.metrics import get_metric
@@ -32,9 +30,12 @@ from ecomfs_eval.metrics.base import Metric, Statistic
 from ecomfs_eval.metrics.score import Undefined, Unit
 from ecomfs_eval.predictions import FloatArray, Predictions
 
+AXIS = "labelled examples"
+"""What the horizontal axis counts, unless another name is given."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Run:
+class LearningRun:
     """One run of a system.
 
     Attributes:
@@ -53,9 +54,9 @@ class CurvePoint:
     """Attributes:
     size: labelled examples, or k.
     value: mean of the metric over the runs; ``None`` when it is undefined in one of them.
-    low, high: the band; ``None`` when it cannot be told.
+    low, high: the band; ``None`` when it is unknown.
     runs: how many runs.
-    note: what a reader must know.
+    note: a caveat.
     """
 
     size: int
@@ -69,9 +70,9 @@ class CurvePoint:
 @dataclass(frozen=True, slots=True)
 class LearningCurve:
     """Attributes:
-    system, metric, title: whose curve, of what.
+    system, metric, title: the system and the metric.
     unit, higher_is_better: as in the metric.
-    axis: what ``size`` counts, for people.
+    axis: what ``size`` counts.
     level: nominal coverage of each point's band.
     points: by growing size.
     """
@@ -91,19 +92,19 @@ class LearningCurve:
 
 
 def learning_curve(
-    runs: Iterable[Run],
+    runs: Iterable[LearningRun],
     metric: str | Metric,
     *,
     system: str | None = None,
-    axis: str = "labelled examples",
+    axis: str = AXIS,
     how: Bootstrap | None = None,
 ) -> LearningCurve:
     """The curve of one system.
 
     Args:
-        runs: any number of runs a size.
+        runs: any number of runs per size.
         metric: a name or a metric.
-        system: what reports call it; by default the name of the first run's predictions.
+        system: name in reports; by default that of the first run's predictions.
         axis: what ``size`` counts.
         how: resamples, level and seed of the bands.
 
@@ -113,7 +114,7 @@ def learning_curve(
     """
     how = how or Bootstrap()
     chosen = get_metric(metric)
-    by_size: dict[int, list[Run]] = {}
+    by_size: dict[int, list[LearningRun]] = {}
     for run in runs:
         by_size.setdefault(run.size, []).append(run)
     if not by_size:
@@ -137,7 +138,7 @@ def learning_curve(
     )
 
 
-def _point(size: int, runs: Sequence[Run], metric: Metric, how: Bootstrap) -> CurvePoint:
+def _point(size: int, runs: Sequence[LearningRun], metric: Metric, how: Bootstrap) -> CurvePoint:
     systems = [r.predictions for r in runs]
     prepared = [metric.prepare(p) for p in systems]
     scores = [metric.score(s, len(p)) for s, p in zip(prepared, systems, strict=True)]
@@ -170,74 +171,3 @@ def _replicates(
         draws = resamples(len(p), unit_codes(p, s.units), how, 0 if together else number)
         rows.append(np.concatenate([s.evaluate(w) for w in draws]))
     return np.stack(rows)
-
-
-def nested_order(labels: Sequence[str], seed: int = 0) -> tuple[int, ...]:
-    """An order of labelled rows whose every beginning is balanced over the labels.
-
-    Taking the first n of it for growing n gives nested few-shot sets: each holds the one before.
-
-    >>> order = nested_order(["a"] * 6 + ["b"] * 2)
-    >>> sorted(order) == list(range(8)), sorted("aaaaaabb"[i] for i in order[:4])
-    (True, ['a', 'a', 'b', 'b'])
-    """
-    rng = np.random.default_rng(seed)
-    place: dict[str, int] = {}
-    keyed = []
-    for i in rng.permutation(len(labels)):
-        label = labels[i]
-        keyed.append((place.get(label, 0), int(rng.integers(2**32)), int(i)))
-        place[label] = place.get(label, 0) + 1
-    return tuple(i for _, _, i in sorted(keyed))
-
-
-def baseline_curves(
-    train: LabelledRows,
-    test: LabelledRows,
-    sizes: Sequence[int],
-    metric: str | Metric,
-    *,
-    seeds: Sequence[int] = (0, 1, 2),
-    names: Sequence[str | Baseline] | None = None,
-    how: Bootstrap | None = None,
-) -> dict[str, LearningCurve | Undefined]:
-    """Curves of the baselines on nested, balanced parts of the labelled rows.
-
-    Args:
-        train: all labelled rows there are.
-        test: the rows that are scored.
-        sizes: how many of ``train`` to use.
-        metric: a name or a metric.
-        seeds: one draw of labelled rows each.
-        names: which baselines; by default all.
-        how: resamples, level and seed of the bands.
-
-    Returns:
-        name → curve, or why there is none at any size. Sizes at which a baseline cannot be
-        fitted (one class only) are left out of its curve.
-
-    Raises:
-        OptionError: a size that is not positive, or more than there are labelled rows.
-    """
-    for size in sizes:
-        if not 1 <= size <= len(train):
-            raise OptionError(
-                f"{size} of {len(train)} labelled rows", hint=f"sizes are 1 to {len(train)}"
-            )
-    runs: dict[str, list[Run]] = {}
-    reasons: dict[str, Undefined] = {}
-    for seed in seeds:
-        order = nested_order(train.labels, seed)
-        for size in sizes:
-            part = train.take(order[:size])
-            for name, p in run_baselines(part, test, names, seed=seed).items():
-                if isinstance(p, Undefined):
-                    reasons.setdefault(name, p)
-                else:
-                    runs.setdefault(name, []).append(Run(size, p, seed))
-    curves: dict[str, LearningCurve | Undefined] = {}
-    for name in [*runs, *(r for r in reasons if r not in runs)]:
-        curves[name] = (
-            learning_curve(runs[name], metric, how=how) if name in runs else reasons[name]
-        )
-    return curves

@@ -1,10 +1,10 @@
-"""A folder of results that says what it was made from, and can be read, checked and compared.
+"""Predictions in, a results folder with a manifest out; and back.
 
     results/
-      manifest.json            what, from which inputs, with which settings; written last
-      predictions/01-bm25.csv  one file a system, Parquet where pyarrow is installed
+      manifest.json            inputs, settings and files; written last
+      predictions/01-bm25.csv  one file per system, Parquet where pyarrow is installed
 
-Every file is named with its SHA-256, so that a changed byte is an error and not another result.
+The manifest holds the SHA-256 of every file, so that a changed file is an error.
 
 >>> import tempfile
 >>> from ecomfs_eval import Predictions
@@ -20,33 +20,32 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, fields
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ecomfs_eval._files import replace
 from ecomfs_eval._tables import read_table
-from ecomfs_eval.columns import Columns
 from ecomfs_eval.errors import (
-    FileFormatError,
-    MissingFileError,
+    DataError,
     MissingLibraryError,
+    NoSuchFileError,
     OptionError,
-    OutputError,
+    WriteError,
 )
 from ecomfs_eval.predictions import Predictions
-from ecomfs_eval.reading import from_frame
-from ecomfs_eval.summary import Summary
+from ecomfs_eval.reading import ColumnNames, from_frame
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = 1
 NAME = "manifest.json"
-Table = Literal["parquet", "csv"]
+TableFormat = Literal["parquet", "csv"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,6 @@ class SystemEntry:
         name, rows, labels, positive, currency: as in its predictions.
         file: its predictions file, relative to the folder.
         columns: which columns hold groups, queries, slices and extra texts.
-        scores: metric name → value, ``None`` where undefined.
     """
 
     name: str
@@ -76,7 +74,6 @@ class SystemEntry:
     currency: str
     file: FileHash
     columns: Mapping[str, Any]
-    scores: Mapping[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +81,8 @@ class Manifest:
     """What a results folder was made from.
 
     Attributes:
-        settings: whatever the maker wants to be compared later (seed, k, template, model and
-            engine fingerprint, pool version).
-        inputs: name → file it was made from (data, templates).
+        settings: plain values to compare later (seed, k, template, fingerprints, pool version).
+        inputs: name → file the results were made from (data, templates).
         systems: the systems, in order.
         format: version of this layout.
     """
@@ -102,8 +98,8 @@ class Manifest:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Results:
-    """A results folder, read and checked."""
+class StoredResults:
+    """A results folder that was read and checked."""
 
     manifest: Manifest
     systems: tuple[Predictions, ...]
@@ -114,14 +110,14 @@ def hash_file(path: str | Path, *, name: str | None = None) -> FileHash:
 
     Args:
         path: the file.
-        name: what to call it; by default its name without the folder.
+        name: to record; by default the name without the folder.
 
     Raises:
-        MissingFileError: it is not there.
+        NoSuchFileError: it is not there.
     """
     path = Path(path)
     if not path.is_file():
-        raise MissingFileError(f"{path}: no such file", hint="check the path")
+        raise NoSuchFileError(f"{path}: no such file", hint="check the path")
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return FileHash(name if name is not None else path.name, digest, path.stat().st_size)
@@ -133,31 +129,31 @@ def write_results(
     *,
     settings: Mapping[str, Any] | None = None,
     inputs: Mapping[str, str | Path] | None = None,
-    summaries: Sequence[Summary] = (),
-    table: Table | None = None,
+    table: TableFormat | None = None,
 ) -> Manifest:
-    """Write predictions and their manifest into a folder, made if need be.
+    """Write predictions and their manifest into a folder, created if it does not exist.
 
-    Files are written under a passing name and renamed; the manifest comes last, so a folder with
-    a manifest is whole.
+    Files are written under a temporary name and renamed. The manifest comes last, so a folder with
+    a manifest is complete.
 
     Args:
         folder: where.
         systems: predictions, each under its own name.
-        settings: plain values that say how the results were made.
+        settings: plain values on how the results were made.
         inputs: name → file to record by its hash.
-        summaries: scores to record, matched to the systems by name.
         table: file type; by default Parquet where pyarrow is installed, else CSV.
 
     Raises:
         OptionError: no systems, two of one name, or settings that JSON cannot hold.
-        MissingFileError: an input is not there.
-        MissingLibraryError: Parquet was asked for and pyarrow is absent.
-        OutputError: the folder cannot be written.
+        NoSuchFileError: an input is not there.
+        MissingLibraryError: ``table="parquet"`` without pyarrow.
+        WriteError: the folder cannot be written.
     """
     names = [p.name for p in systems]
     if not names or len(set(names)) != len(names):
-        raise OptionError(f"systems are named {names}", hint="one or more, each with its own name=")
+        raise OptionError(
+            f"systems are named {names}", hint="give one or more, each with its own name="
+        )
     try:
         json.dumps(dict(settings or {}), allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -165,23 +161,24 @@ def write_results(
             f"settings cannot be written as JSON: {error}", hint="use text, numbers, lists, maps"
         ) from error
     folder = Path(folder)
-    kind: Table = table or ("parquet" if find_spec("pyarrow") else "csv")
+    kind: TableFormat = table or ("parquet" if find_spec("pyarrow") else "csv")
     if kind == "parquet" and not find_spec("pyarrow"):
         raise MissingLibraryError("writing Parquet needs pyarrow", hint="pip install pyarrow")
     hashed = {k: hash_file(v) for k, v in (inputs or {}).items()}
-    values = {s.name: {name: score.value for name, score in s.scores.items()} for s in summaries}
     try:
         (folder / "predictions").mkdir(parents=True, exist_ok=True)
         entries = []
         for number, p in enumerate(systems, start=1):
             relative = f"predictions/{number:02d}-{_slug(p.name)}.{kind}"
             _write_table(p.to_frame(), folder / relative, kind)
-            entries.append(_entry(p, folder, relative, values.get(p.name, {})))
+            entries.append(_entry(p, folder, relative))
         manifest = Manifest(dict(settings or {}), hashed, tuple(entries))
         text = json.dumps(manifest.to_dict(), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
-        _replace(folder / NAME, text.encode())
+        part = folder / f"{NAME}.partial"
+        part.write_text(text, encoding="utf-8")
+        _replace(part, folder / NAME)
     except OSError as error:
-        raise OutputError(
+        raise WriteError(
             f"{folder}: cannot write results: {error.strerror or error}",
             hint="choose a folder you may write to, with space left",
         ) from error
@@ -189,29 +186,31 @@ def write_results(
 
 
 def load_manifest(folder: str | Path) -> Manifest:
-    """The manifest of a results folder, without a look at the predictions.
+    """The manifest of a results folder, without reading the predictions.
 
     Raises:
-        MissingFileError: there is none.
-        FileFormatError: it is not one.
+        NoSuchFileError: there is none.
+        DataError: it is not one.
     """
     path = Path(folder) / NAME
     if not path.is_file():
-        raise MissingFileError(f"{path}: no such file", hint="the run did not finish, or elsewhere")
+        raise NoSuchFileError(
+            f"{path}: no such file", hint="check the folder; an unfinished run has no manifest"
+        )
     try:
         return _parse(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, KeyError, TypeError) as error:
-        raise FileFormatError(
+        raise DataError(
             f"{path}: not a manifest of format {FORMAT}: {error}", hint="write the results again"
         ) from error
 
 
-def read_results(folder: str | Path) -> Results:
+def read_results(folder: str | Path) -> StoredResults:
     """Read a results folder and check every hash.
 
     Raises:
-        MissingFileError: no manifest, or a file of it is gone.
-        FileFormatError: the manifest is not one, or a file is not the one it names.
+        NoSuchFileError: the manifest or a file of it is missing.
+        DataError: the manifest is damaged, or a file differs from it.
     """
     folder = Path(folder)
     manifest = load_manifest(folder)
@@ -219,11 +218,11 @@ def read_results(folder: str | Path) -> Results:
     for entry in manifest.systems:
         file = folder / entry.file.path
         if hash_file(file).sha256 != entry.file.sha256:
-            raise FileFormatError(
-                f"{file}: the file is not the one the manifest names",
+            raise DataError(
+                f"{file}: the file differs from the one in the manifest",
                 hint="it was changed after the run; run again",
             )
-        columns = Columns(
+        columns = ColumnNames(
             group=entry.columns.get("group"),
             query=entry.columns.get("query"),
             slices=tuple(entry.columns["slices"]),
@@ -240,46 +239,86 @@ def read_results(folder: str | Path) -> Results:
                 source=str(file),
             )
         )
-    return Results(manifest, tuple(systems))
+    return StoredResults(manifest, tuple(systems))
 
 
 def _slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "system"
 
 
-def _entry(
-    p: Predictions, folder: Path, relative: str, scores: Mapping[str, float | None]
-) -> SystemEntry:
+def _entry(p: Predictions, folder: Path, relative: str) -> SystemEntry:
     columns: dict[str, Any] = {"slices": list(p.slices), "extra": list(p.extra)}
     if p.groups is not None:
         columns["group"] = "group"
     if p.queries is not None:
         columns["query"] = "query"
     file = hash_file(folder / relative, name=relative)
-    return SystemEntry(p.name, len(p), p.labels, p.positive, p.currency, file, columns, scores)
+    return SystemEntry(p.name, len(p), p.labels, p.positive, p.currency, file, columns)
 
 
-def _write_table(frame: pd.DataFrame, path: Path, kind: Table) -> None:
-    passing = path.with_name(path.name + ".partial")
+def _write_table(frame: pd.DataFrame, path: Path, kind: TableFormat) -> None:
+    part = path.with_name(path.name + ".partial")
     if kind == "parquet":
-        frame.to_parquet(passing, index=False)
+        frame.to_parquet(part, index=False)
     else:
-        frame.to_csv(passing, index=False, lineterminator="\n")
-    replace(passing, path)
+        frame.to_csv(part, index=False, lineterminator="\n")
+    _replace(part, path)
 
 
-def _replace(path: Path, content: bytes) -> None:
-    passing = path.with_name(path.name + ".partial")
-    passing.write_bytes(content)
-    replace(passing, path)
+def _replace(part: Path, path: Path) -> None:
+    """Move a finished file to its place; a link stays a link, and the mode of the file stays."""
+    path = Path(os.path.realpath(path))
+    if path.exists():
+        shutil.copymode(path, part)
+    os.replace(part, path)
 
 
 def _parse(data: Mapping[str, Any]) -> Manifest:
     if data["format"] != FORMAT:
         raise ValueError(f"format {data['format']!r}")
+    names = [f.name for f in fields(SystemEntry)]
     systems = tuple(
-        SystemEntry(**{**s, "labels": tuple(s["labels"]), "file": FileHash(**s["file"])})
+        SystemEntry(
+            **{k: s[k] for k in names}
+            | {"labels": tuple(s["labels"]), "file": FileHash(**s["file"])}
+        )
         for s in data["systems"]
     )
     inputs = {k: FileHash(**v) for k, v in data["inputs"].items()}
     return Manifest(data["settings"], inputs, systems)
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestChange:
+    """One difference between what two manifests were made from.
+
+    Attributes:
+        what: ``input`` or ``setting``.
+        name: which, such as ``test.csv`` or ``k``.
+        old, new: the values; ``None`` where there is none.
+    """
+
+    what: Literal["input", "setting"]
+    name: str
+    old: Any
+    new: Any
+
+
+def compare_manifests(old: Manifest, new: Manifest) -> tuple[ManifestChange, ...]:
+    """The inputs and settings that differ.
+
+    >>> a = Manifest({"k": 4}, {}, ())
+    >>> compare_manifests(a, Manifest({"k": 8}, {}, ()))
+    (ManifestChange(what='setting', name='k', old=4, new=8),)
+    """
+    hashes = [{name: file.sha256 for name, file in m.inputs.items()} for m in (old, new)]
+    sides: tuple[tuple[Literal["input", "setting"], Mapping[str, Any], Mapping[str, Any]], ...] = (
+        ("input", hashes[0], hashes[1]),
+        ("setting", old.settings, new.settings),
+    )
+    return tuple(
+        ManifestChange(what, name, before.get(name), after.get(name))
+        for what, before, after in sides
+        for name in dict.fromkeys([*before, *after])
+        if before.get(name) != after.get(name)
+    )

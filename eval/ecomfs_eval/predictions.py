@@ -1,61 +1,83 @@
-"""The one value everything here scores: what some system predicted for rows with gold labels."""
+"""The predictions of a system for rows with gold labels: what every metric takes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs_eval import _check
 from ecomfs_eval._labels import aligned, label_order, label_text
-from ecomfs_eval.errors import RowError
+from ecomfs_eval.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ecomfs_eval.columns import Columns
+    from ecomfs_eval.reading import ColumnNames
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-Status = Literal["ok", "abstained", "invalid", "failed"]
-STATUSES: tuple[str, ...] = get_args(Status)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Predictions:
     """Predictions of one system for n rows over L labels; checked when made.
 
-    Attributes:
-        ids: n row ids, each once.
-        labels: the label space, in a fixed order.
-        gold: n gold labels, each in ``labels``.
-        predicted: n predicted labels; ``None`` where the system gave none.
-        status: ``ok``; ``abstained`` (the system declined); ``invalid`` (it answered with
-            something that is not a label); ``failed`` (no answer at all). A row that is not ok
-            counts as wrong in every metric of right and wrong.
-        probabilities: n × L, each row sums to one, or is all ``nan`` where the system gave no
-            distribution; ``None`` when no row has one.
-        positive: the positive class of binary metrics. By default the label that sorts last
-            (``yes``, ``positive``, ``1``: the convention of scikit-learn).
-        groups: n names of the unit that was sampled (user, query, item) where rows of one unit
-            resemble each other; intervals then resample whole groups.
-        queries: n names of the list a row belongs to, for ranking metrics.
-        slices: name of a slicing (language, category, length) → n values.
-        extra: any other text column (prompt, demonstrations, input) → n values.
-        latency: n seconds; ``nan`` where not measured.
-        prompt_tokens, completion_tokens, cached_tokens: n token counts; ``nan`` where unknown.
-        cost: n costs in ``currency``; ``nan`` where unknown.
-        name: what reports call the system.
-        source: where the rows came from, for error messages.
+    Attributes
+    ----------
+    ids
+        n row ids, each unique.
+    labels
+        The label space, in a fixed order.
+    gold
+        n gold labels, each in ``labels``.
+    predicted
+        n predicted labels; ``None`` where the system gave none.
+    status
+        n of ``ok``, ``abstained`` (the system declined), ``invalid`` (the answer is not a label)
+        and ``failed`` (no answer). A row that is not ok counts as wrong in accuracy, F1 and MCC.
+    probabilities
+        n × L; each row sums to one, or is all NaN where the system gave no distribution. ``None``
+        when no row has one.
+    positive
+        The positive class of binary metrics. By default the label that sorts last (``yes``,
+        ``positive``, ``1``), as in scikit-learn.
+    groups
+        n names of the sampled unit (user, query, item), where rows of one unit resemble each
+        other. Intervals then resample whole groups.
+    queries
+        n names of the list a row belongs to, for ranking metrics.
+    slices
+        Name of a slicing (language, category, length) → n values.
+    extra
+        Any other text column (prompt, demonstrations, input) → n values.
+    latency
+        n seconds; NaN where not measured.
+    prompt_tokens, completion_tokens, cached_tokens
+        n token counts; NaN where unknown.
+    cost
+        n costs in ``currency``; NaN where unknown.
+    currency
+        Of the costs.
+    name
+        The name of the system in reports.
+    source
+        Where the rows came from, for error messages.
 
-    Raises:
-        EmptyDataError, ColumnError, RowError, UnknownLabelError, ProbabilityError,
-        DuplicateIdError: from the checks; each names the row and the mend.
+    Raises
+    ------
+    EmptyDataError
+        No rows.
+    DataError
+        A column of the wrong length, an id that occurs twice, a label outside ``labels``,
+        probabilities that are not a distribution, or a negative measurement.
 
+    Examples
+    --------
     >>> p = Predictions.of(["yes", "no", "no"], ["yes", "no", None])
     >>> len(p), p.labels, p.positive, p.status
     (3, ('no', 'yes'), 'yes', ('ok', 'ok', 'invalid'))
@@ -103,23 +125,38 @@ class Predictions:
     ) -> Predictions:
         """Predictions from plain sequences.
 
-        Args:
-            gold: n gold labels: text, numbers (whole floats are their integer), booleans.
-            predicted: n labels or ``None`` (NaN counts as ``None``); when left out, the most
-                probable label of each row (the first of ``labels`` on a tie).
-            probabilities: n × L numbers in the order of ``labels``.
-            labels: the label space; when left out, every label seen, sorted (numbers by value).
-            ids: by default ``1`` … ``n``.
-            status: by default ``ok``, and ``invalid`` where ``predicted`` is ``None``.
-            columns: the other attributes, by their names.
+        Parameters
+        ----------
+        gold
+            n gold labels: text, numbers (a whole float is its integer) or booleans.
+        predicted
+            n labels or ``None`` (NaN counts as ``None``). Without it, the most probable label of
+            each row (the first of ``labels`` on a tie).
+        probabilities
+            n × L numbers in the order of ``labels``.
+        labels
+            The label space; by default every label seen, sorted (numbers by value).
+        ids
+            By default ``1`` … ``n``.
+        status
+            By default ``ok``, and ``invalid`` where ``predicted`` is ``None``.
+        columns
+            The other attributes, by name.
 
+        Raises
+        ------
+        DataError
+            A row without a gold label, or as for the class.
+
+        Examples
+        --------
         >>> p = Predictions.of([0, 1], probabilities=[[0.9, 0.1], [0.2, 0.8]])
         >>> p.predicted
         ('0', '1')
         """
         names = [label_text(g, f"gold label {n}") for n, g in enumerate(gold, 1)]
         if "" in names:
-            raise RowError(
+            raise DataError(
                 f"row {names.index('') + 1} has no gold label",
                 hint="label the row, or leave it out",
             )
@@ -149,62 +186,79 @@ class Predictions:
 
     @classmethod
     def from_frame(
-        cls, frame: pd.DataFrame, columns: Columns | None = None, **options: Any
+        cls, frame: pd.DataFrame, columns: ColumnNames | None = None, **options: Any
     ) -> Predictions:
-        """Predictions from a pandas frame; see :func:`ecomfs_eval.reading.from_frame`."""
+        """Predictions from a frame with one row per prediction.
+
+        Parameters
+        ----------
+        frame
+            The rows. A whole float is its integer (``1.0`` is label ``1``), because pandas turns
+            a column of integers with a gap into floats; text ``1.0`` too, unless both spellings
+            are labels. Other labels are compared as exact text.
+        columns
+            Which column holds what.
+        options
+            ``labels``: the label space; by default that of the probability columns, else every
+            gold and predicted label, sorted (numbers by value).
+            ``unknown_predicted``: ``"error"`` (default), or ``"invalid"`` to count an answer that
+            is not a label as invalid and keep its text in ``extra["answer"]``.
+            ``positive``, ``currency``, ``name``, ``source``: as the attributes.
+
+        Raises
+        ------
+        EmptyDataError
+            No rows.
+        DataError
+            A column is missing, or a row cannot be used; the message names row and column.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> frame = pd.DataFrame({"id": ["r1", "r2"], "label": ["no", "yes"],
+        ...                       "p_no": [0.8, 0.6], "p_yes": [0.2, 0.4]})
+        >>> Predictions.from_frame(frame).predicted
+        ('no', 'no')
+        """
         from ecomfs_eval import reading
 
         return reading.from_frame(frame, columns, **options)
 
     @classmethod
-    def from_csv(
-        cls, path: str | Path, columns: Columns | None = None, **options: Any
+    def from_file(
+        cls, path: str | Path, columns: ColumnNames | None = None, **options: Any
     ) -> Predictions:
-        """Predictions from a CSV file; see :func:`ecomfs_eval.reading.from_file`."""
-        from ecomfs_eval import reading
+        """Predictions from a CSV, JSON-lines or Parquet file (Parquet needs pyarrow).
 
-        return reading.from_file(path, columns, kind="csv", **options)
+        Parameters
+        ----------
+        path
+            The file. Its name without folder and suffix is the default ``name``.
+        columns
+            Which column holds what.
+        options
+            ``kind``: ``"csv"``, ``"jsonl"`` or ``"parquet"``; by default from the suffix. Others
+            as for :meth:`from_frame`.
 
-    @classmethod
-    def from_jsonl(
-        cls, path: str | Path, columns: Columns | None = None, **options: Any
-    ) -> Predictions:
-        """Predictions from JSON lines; see :func:`ecomfs_eval.reading.from_file`."""
-        from ecomfs_eval import reading
+        Raises
+        ------
+        NoSuchFileError, EmptyDataError, DataError
+            The message names the file, and row and column where there are any.
+        MissingLibraryError
+            Parquet without pyarrow.
 
-        return reading.from_file(path, columns, kind="jsonl", **options)
-
-    @classmethod
-    def from_parquet(
-        cls, path: str | Path, columns: Columns | None = None, **options: Any
-    ) -> Predictions:
-        """Predictions from Parquet (needs pyarrow); see :func:`ecomfs_eval.reading.from_file`."""
-        from ecomfs_eval import reading
-
-        return reading.from_file(path, columns, kind="parquet", **options)
-
-    @classmethod
-    def from_estimator(
-        cls, estimator: Any, rows: Any, gold: Sequence[object], **columns: Any
-    ) -> Predictions:
-        """Score a fitted object with ``predict_proba`` and ``classes_`` (as in scikit-learn).
-
-        The label space is ``classes_`` and, after them, gold labels the estimator never saw
-        (probability zero).
-
-        Raises:
-            ColumnError: ``predict_proba`` gave a table that does not fit ``classes_`` and ``rows``.
+        Examples
+        --------
+        >>> import tempfile
+        >>> with tempfile.NamedTemporaryFile("w", suffix=".csv") as file:
+        ...     _ = file.write("id,gold,predicted\\n1,yes,no\\n")
+        ...     file.flush()
+        ...     Predictions.from_file(file.name).predicted
+        ('no',)
         """
-        classes = [label_text(c) for c in estimator.classes_]
-        table = np.asarray(estimator.predict_proba(rows), dtype=np.float64)
-        known = aligned([label_text(g) for g in gold], classes)
-        space = [*classes, *label_order(set(known) - {*classes, ""})]
-        return cls.of(
-            gold,
-            probabilities=_check.widen(table, classes, space, rows=len(gold)),
-            labels=space,
-            **columns,
-        )
+        from ecomfs_eval import reading
+
+        return reading.from_file(path, columns, **options)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -271,8 +325,38 @@ class Predictions:
             cost=pick_array(self.cost),
         )
 
+    def with_labels(self, labels: Sequence[str], positive: str | None = None) -> Predictions:
+        """The same predictions over a larger label space; added labels have probability 0.
+
+        Parameters
+        ----------
+        labels
+            The new space; it holds every label of the old one.
+        positive
+            The positive class in it.
+
+        Examples
+        --------
+        >>> p = Predictions.of(["a", "b"], probabilities=[[0.9, 0.1], [0.2, 0.8]])
+        >>> p.with_labels(["b", "a", "c"]).probabilities.tolist()
+        [[0.1, 0.9, 0.0], [0.8, 0.2, 0.0]]
+        """
+        if self.labels == tuple(labels):
+            return self
+        table = self.probabilities
+        if table is not None:
+            table = _check.widen(table, self.labels, labels, rows=len(self))
+            table[~self.has_distribution] = np.nan
+        return replace(self, labels=tuple(labels), probabilities=table, positive=positive)
+
     def to_frame(self) -> pd.DataFrame:
-        """The rows as a frame that :meth:`from_frame` reads back (``p_<label>`` columns)."""
+        """The rows as a frame that :meth:`from_frame` reads back (``p_<label>`` columns).
+
+        Raises
+        ------
+        DataError
+            A slicing or extra column has the name of a column of another meaning.
+        """
         from ecomfs_eval import reading
 
         return reading.to_frame(self)

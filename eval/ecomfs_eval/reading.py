@@ -1,56 +1,100 @@
-"""Predictions files of any system, as :class:`~ecomfs_eval.predictions.Predictions`.
+"""Tables of predictions in, :class:`~ecomfs_eval.predictions.Predictions` out.
 
-A file holds one row a prediction: an id, the gold label, the predicted label, and, where the
-system gives them, one probability column a label (``p_<label>``). Everything else is optional.
-
->>> import pandas as pd
->>> frame = pd.DataFrame({"id": ["r1", "r2"], "label": ["no", "yes"], "predicted": ["no", "no"],
-...                       "p_no": [0.8, 0.6], "p_yes": [0.2, 0.4]})
->>> from_frame(frame).labels
-('no', 'yes')
+A table has one row per prediction: an id, the gold label, the predicted label, and optionally one
+probability column per label (``p_<label>``). Everything else is optional.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from ecomfs_eval import _check
-from ecomfs_eval._labels import aligned, label_order, label_text, whole
-from ecomfs_eval._reader import Reader
-from ecomfs_eval._tables import Kind, read_table
-from ecomfs_eval.columns import MEASUREMENTS, USUAL, Columns
-from ecomfs_eval.errors import (
-    ColumnError,
-    DuplicateIdError,
-    EmptyDataError,
-    OptionError,
-    RowsDifferError,
-)
+from ecomfs_eval._labels import aligned, column_labels, label_order, label_text, whole
+from ecomfs_eval._tables import FileKind, read_table
+from ecomfs_eval.errors import DataError, EmptyDataError
 from ecomfs_eval.predictions import FloatArray, Predictions
 
 if TYPE_CHECKING:
     import pandas as pd
 
+MEASUREMENTS = ("latency", "prompt_tokens", "completion_tokens", "cached_tokens", "cost")
+USUAL: dict[str, tuple[str, ...]] = {
+    "gold": ("gold", "label"),
+    "predicted": ("predicted", "prediction", "predicted_label"),
+    "status": ("status",),
+    "latency": ("latency", "latency_s"),
+    **{name: (name,) for name in MEASUREMENTS if name != "latency"},
+}
+"""Attribute of :class:`ColumnNames` → the names it is found under."""
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnNames:
+    """Which column of a table holds what.
+
+    A column named here must exist. An attribute that is ``None`` is looked up under its usual
+    names and may be missing, except gold labels and answers.
+
+    Attributes
+    ----------
+    id
+        Row id; ``""`` numbers the rows 1 … n.
+    gold
+        Gold label; usual names ``gold``, ``label``.
+    predicted
+        Answer; usual names ``predicted``, ``prediction``, ``predicted_label``.
+    probability_prefix
+        A column that starts with it holds the probability of the label that follows.
+    status
+        Status of the row; usual name ``status``.
+    group
+        The sampled unit (user, query, item). No usual name, because it changes the intervals.
+    query
+        The ranked list of the row. No usual name.
+    slices
+        Columns to slice by.
+    extra
+        Text columns to keep for the report (input, prompt, demonstrations).
+    latency
+        Seconds; usual names ``latency``, ``latency_s``.
+    prompt_tokens, completion_tokens, cached_tokens, cost
+        Counts and cost; found under these names.
+
+    Examples
+    --------
+    >>> ColumnNames(id="row", gold="truth", slices=("language",)).predicted is None
+    True
+    """
+
+    id: str = "id"
+    gold: str | None = None
+    predicted: str | None = None
+    probability_prefix: str = "p_"
+    status: str | None = None
+    group: str | None = None
+    query: str | None = None
+    slices: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
+    latency: str | None = None
+    prompt_tokens: str | None = None
+    completion_tokens: str | None = None
+    cached_tokens: str | None = None
+    cost: str | None = None
+
 
 def from_file(
-    path: str | Path, columns: Columns | None = None, *, kind: Kind | None = None, **options: Any
+    path: str | Path,
+    columns: ColumnNames | None = None,
+    *,
+    kind: FileKind | None = None,
+    **options: Any,
 ) -> Predictions:
-    """Predictions from a CSV, JSON-lines or Parquet file.
-
-    Args:
-        path: the file; also the default ``name`` (without folder and suffix).
-        columns: which column holds what.
-        kind: by default told by the suffix.
-        options: as for :func:`from_frame`.
-
-    Raises:
-        MissingFileError, EmptyDataError, FileFormatError, ColumnError, RowError,
-        DuplicateIdError, RowsDifferError: each names the file, row and column.
-    """
+    """See :meth:`ecomfs_eval.Predictions.from_file`."""
     options.setdefault("name", Path(path).stem)
     options.setdefault("source", str(path))
     return from_frame(read_table(path, kind), columns, **options)
@@ -58,49 +102,24 @@ def from_file(
 
 def from_frame(
     frame: pd.DataFrame,
-    columns: Columns | None = None,
+    columns: ColumnNames | None = None,
     *,
     labels: Sequence[str] | None = None,
-    gold: Mapping[str, str] | None = None,
-    missing: Literal["error", "failed"] = "error",
     unknown_predicted: Literal["error", "invalid"] = "error",
     positive: str | None = None,
     currency: str = "USD",
     name: str = "system",
     source: str = "frame",
 ) -> Predictions:
-    """Predictions from a frame with one row a prediction.
-
-    Args:
-        frame: the rows. Whole numbers stored as floats are read as whole (``1.0`` is label
-            ``1``), since a column of integers with a gap becomes floats in pandas; text ``1.0``
-            too, unless both spellings are labels. Other labels are compared as exact text.
-        columns: which column holds what.
-        labels: the label space; by default that of the probability columns, else every gold and
-            predicted label, sorted (numbers by value).
-        gold: id → gold label from elsewhere (labels that came later); then no gold column is
-            read, and the rows must be exactly these ids.
-        missing: what to do with ids of ``gold`` that the frame lacks: an error, or count them
-            as failed rows.
-        unknown_predicted: what to do with a predicted text that is not a label: an error, or
-            count the row as invalid and keep the text in ``extra["answer"]``.
-        positive: the positive class of binary metrics.
-        currency: of the cost column.
-        name: what reports call the system.
-        source: how messages call the data.
-
-    Raises:
-        EmptyDataError, ColumnError, RowError, UnknownLabelError, ProbabilityError,
-        DuplicateIdError, RowsDifferError, OptionError.
-    """
+    """See :meth:`ecomfs_eval.Predictions.from_frame`."""
     if len(frame.columns) == 0 or len(frame) == 0:
         raise EmptyDataError(f"{source}: no rows", hint="a metric needs at least one row")
-    reader = Reader(frame, columns or Columns(), source)
+    reader = FrameReader(frame, columns or ColumnNames(), source)
     ids = reader.ids()
-    golds = reader.gold(ids, gold)
+    golds = reader.gold(ids)
     space, table = reader.probabilities(labels)
     answers = reader.predicted(table, space)
-    # What one file writes 1.0 another writes 1: both are one label, as they are in a frame.
+    # What one column writes as 1.0 another writes as 1: both are one label.
     plain = whole(golds, space or ())
     if space is not None:
         space = tuple(plain.get(label, label) for label in space)
@@ -109,11 +128,11 @@ def from_frame(
     if space is None:
         seen = {*golds, *(a for a in answers if a)} if unknown_predicted == "error" else {*golds}
         space = tuple(label_order(seen))
-    statuses, clean, raw = reader.statuses(ids, answers, space, unknown_predicted)
+    statuses, clean, raw = reader.statuses(answers, space, unknown_predicted)
     extra = reader.texts(reader.columns.extra)
     if any(raw):
         extra = {**extra, "answer": tuple(raw)}
-    result = Predictions(
+    return Predictions(
         ids=tuple(ids),
         labels=space,
         gold=tuple(golds),
@@ -134,15 +153,10 @@ def from_frame(
         cached_tokens=reader.numbers("cached_tokens"),
         cost=reader.numbers("cost"),
     )
-    return result if gold is None else _complete(result, gold, missing)
 
 
 def to_frame(p: Predictions) -> pd.DataFrame:
-    """The rows as a frame that :func:`from_frame` reads back.
-
-    Raises:
-        ColumnError: a slicing or extra column is called as one of the columns it needs itself.
-    """
+    """See :meth:`ecomfs_eval.Predictions.to_frame`."""
     import pandas as pd
 
     data: dict[str, Any] = {
@@ -164,7 +178,7 @@ def to_frame(p: Predictions) -> pd.DataFrame:
     for column, values in (*p.slices.items(), *p.extra.items()):
         again = column in data and column not in taken and data[column] != list(values)
         if column in taken or again or column.startswith("p_"):
-            raise ColumnError(
+            raise DataError(
                 f"{p.source}: column {column!r} would be read back as something else",
                 hint="rename the slicing or the extra column",
             )
@@ -172,75 +186,191 @@ def to_frame(p: Predictions) -> pd.DataFrame:
     return pd.DataFrame(data)
 
 
-def _complete(
-    p: Predictions, gold: Mapping[str, str], missing: Literal["error", "failed"]
-) -> Predictions:
-    """Add the ids of ``gold`` that have no prediction as failed rows, or refuse."""
-    have = set(p.ids)
-    lost = [i for i in gold if i not in have]
-    if not lost:
-        return p
-    if missing == "error":
-        raise RowsDifferError(
-            f"{p.source}: {len(lost)} of {len(gold)} labelled rows have no prediction: "
-            f"{_check.some(lost)}",
-            hint="predict them, or count them as failed with missing='failed'",
-        )
-    for what in ("groups", "queries"):
-        if getattr(p, what) is not None:
-            raise OptionError(
-                f"{p.source}: rows without a prediction have no value for {what}",
-                hint="write the missing rows with status failed",
+def _text(value: object) -> str:
+    """A cell as text; missing values of any kind are empty."""
+    if value is None:
+        return ""
+    if isinstance(value, (float, np.floating)):
+        if np.isnan(value):
+            return ""
+        return str(int(value)) if float(value).is_integer() else repr(float(value))
+    if isinstance(value, str):
+        return value
+    text = str(value)
+    return "" if text in ("<NA>", "NaT") else text
+
+
+class FrameReader:
+    """Reads a frame column by column; its errors name row and column."""
+
+    def __init__(self, frame: pd.DataFrame, columns: ColumnNames, source: str) -> None:
+        self.frame, self.columns, self.source = frame, columns, source
+        self.header = [str(c) for c in frame.columns]
+        doubled = sorted({c for c in self.header if self.header.count(c) > 1})
+        if doubled:
+            raise DataError(
+                f"{source}: column {doubled[0]!r} occurs twice", hint="rename one of them"
             )
-    extra = len(lost)
 
-    def pad(values: FloatArray | None) -> FloatArray | None:
-        return None if values is None else np.concatenate([values, np.full(extra, np.nan)])
+    def cells(self, name: str) -> list[Any]:
+        """The values of a column as they are."""
+        if name not in self.header:
+            raise DataError(f"{self.source}: no column {name!r}", hint=self._have())
+        values: list[Any] = self.frame.iloc[:, self.header.index(name)].tolist()
+        return values
 
-    table = p.probabilities
-    if table is not None:
-        table = np.vstack([table, np.full((extra, len(p.labels)), np.nan)])
-    space = p.labels
-    late = aligned([label_text(gold[i], f"gold label of {i!r}") for i in lost], space)
-    strangers = set(late) - set(space)
-    if strangers and table is None:
-        space = tuple(label_order({*space, *strangers}))
-    return Predictions(
-        ids=(*p.ids, *lost),
-        labels=space,
-        gold=(*p.gold, *late),
-        predicted=(*p.predicted, *([None] * extra)),
-        status=(*p.status, *(["failed"] * extra)),
-        probabilities=table,
-        positive=p.positive if len(space) == len(p.labels) else None,
-        slices={k: (*v, *([""] * extra)) for k, v in p.slices.items()},
-        extra={k: (*v, *([""] * extra)) for k, v in p.extra.items()},
-        currency=p.currency,
-        name=p.name,
-        source=p.source,
-        latency=pad(p.latency),
-        prompt_tokens=pad(p.prompt_tokens),
-        completion_tokens=pad(p.completion_tokens),
-        cached_tokens=pad(p.cached_tokens),
-        cost=pad(p.cost),
-    )
+    def _have(self) -> str:
+        return f"columns are: {_check.some(self.header, 20)}"
 
+    def column(self, name: str) -> list[str]:
+        """A column as text."""
+        return [_text(v) for v in self.cells(name)]
 
-def gold_from_file(path: str | Path, *, id: str = "id", label: str = "label") -> dict[str, str]:
-    """id → gold label from a labelled file, for :func:`from_frame`'s ``gold``.
+    def labels(self, name: str) -> list[str]:
+        """The labels of a column, empty where one is missing."""
+        cells = self.cells(name)
+        where = [f"{self.source}: row {row}, column {name!r}" for row in range(1, len(cells) + 1)]
+        return column_labels(cells, where)
 
-    Raises:
-        DuplicateIdError: an id stands twice.
-        RowError: a row without id or label.
-    """
-    reader = Reader(read_table(path), Columns(id=id, gold=label), str(path))
-    ids = reader.ids()
-    golds = reader.gold(ids, None)
-    labelled: dict[str, str] = {}
-    for row, (key, value) in enumerate(zip(ids, golds, strict=True)):
-        if key in labelled:
-            raise DuplicateIdError(
-                f"{path}: row {row + 1} repeats id {key!r}", hint="keep one row an id"
+    def find(self, what: str) -> str | None:
+        """The column of an attribute of :class:`ColumnNames`, if there is one."""
+        named: str | None = getattr(self.columns, what)
+        if named is not None:
+            return named
+        return next((c for c in USUAL[what] if c in self.header), None)
+
+    def ids(self) -> list[str]:
+        """The row ids."""
+        name = self.columns.id
+        if not name:
+            return [str(i) for i in range(1, len(self.frame) + 1)]
+        if name not in self.header:
+            raise DataError(
+                f"{self.source}: no column {name!r}",
+                hint="name the id column with ColumnNames(id=...), or ColumnNames(id='') to "
+                f"number the rows; {self._have()}",
             )
-        labelled[key] = value
-    return labelled
+        ids = self.column(name)
+        if "" in ids:
+            raise DataError(
+                f"{self.source}: row {ids.index('') + 1} has no id in column {name!r}",
+                hint="give every row an id of its own",
+            )
+        return ids
+
+    def gold(self, ids: list[str]) -> list[str]:
+        """The gold labels; every row has one."""
+        name = self.find("gold")
+        if name is None:
+            raise DataError(
+                f"{self.source}: no column of gold labels",
+                hint=f"name it with ColumnNames(gold=...); {self._have()}",
+            )
+        values = self.labels(name)
+        if "" in values:
+            row = values.index("")
+            raise DataError(
+                f"{self.source}: row {row + 1} (id {ids[row]!r}) has no gold label "
+                f"in column {name!r}",
+                hint="label the row, or leave it out",
+            )
+        return values
+
+    def probabilities(
+        self, labels: Sequence[str] | None
+    ) -> tuple[tuple[str, ...] | None, FloatArray | None]:
+        """The label space, where it is known, and the n × L probabilities, where there are any."""
+        prefix = self.columns.probability_prefix
+        columns = [c for c in self.header if prefix and c.startswith(prefix)]
+        found = [c.removeprefix(prefix).strip() for c in columns]
+        space = tuple(map(label_text, labels)) if labels is not None else tuple(found) or None
+        if not found or space is None:
+            return space, None
+        found = aligned(found, space)
+        if labels is not None and set(found) != set(space):
+            unknown = [f for f in found if f not in space]
+            if unknown:
+                raise DataError(
+                    f"{self.source}: column {prefix + unknown[0]!r} belongs to no label",
+                    hint=f"labels are: {_check.some(space)}; "
+                    "or set ColumnNames(probability_prefix=...)",
+                )
+            lost = [s for s in space if s not in found]
+            raise DataError(
+                f"{self.source}: no column {prefix + lost[0]!r}",
+                hint="give a probability column for every label, or for none",
+            )
+        column = dict(zip(found, columns, strict=True))
+        return space, np.column_stack([self.floats(column[label]) for label in space])
+
+    def predicted(self, table: FloatArray | None, space: tuple[str, ...] | None) -> list[str]:
+        """The answers, else the most probable labels."""
+        name = self.find("predicted")
+        if name is not None:
+            return self.labels(name)
+        if table is None or space is None:
+            raise DataError(
+                f"{self.source}: neither a column of predicted labels nor of probabilities",
+                hint="name it with ColumnNames(predicted=...), or write columns p_<label>; "
+                f"{self._have()}",
+            )
+        return [a or "" for a in _check.most_probable(table, space, self.source)]
+
+    def statuses(
+        self, answers: list[str], space: tuple[str, ...], unknown: Literal["error", "invalid"]
+    ) -> tuple[list[str], list[str | None], list[str]]:
+        """The status of each row, its answer, and the text of an answer that is no label."""
+        name = self.find("status")
+        written = self.column(name) if name is not None else [""] * len(answers)
+        known = set(space)
+        statuses: list[str] = []
+        clean: list[str | None] = []
+        raw = [""] * len(answers)
+        for row, (answer, status) in enumerate(zip(answers, written, strict=True)):
+            if answer and answer not in known and unknown == "invalid":
+                statuses.append("invalid")
+                clean.append(None)
+                raw[row] = answer
+                continue
+            clean.append(answer or None)
+            statuses.append(status or ("ok" if answer else "invalid"))
+        return statuses, clean, raw
+
+    def names(self, column: str | None) -> tuple[str, ...] | None:
+        """A column in which every row has a value."""
+        if column is None:
+            return None
+        values = self.column(column)
+        if "" in values:
+            raise DataError(
+                f"{self.source}: row {values.index('') + 1} has nothing in column {column!r}",
+                hint="give every row a value",
+            )
+        return tuple(values)
+
+    def texts(self, columns: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """Text columns by name."""
+        return {c: tuple(self.column(c)) for c in columns}
+
+    def numbers(self, what: str) -> FloatArray | None:
+        """A measurement, where there is one."""
+        name = self.find(what)
+        if name is None:
+            return None
+        values = self.floats(name)
+        return None if np.isnan(values).all() else values
+
+    def floats(self, name: str) -> FloatArray:
+        """A column as numbers, NaN where it is empty."""
+        values = np.full(len(self.frame), np.nan)
+        for row, text in enumerate(self.column(name)):
+            if not text:
+                continue
+            try:
+                values[row] = float(text)
+            except ValueError as error:
+                raise DataError(
+                    f"{self.source}: row {row + 1}, column {name!r}: {text!r} is not a number",
+                    hint="write a plain number, or leave it empty",
+                ) from error
+        return values

@@ -1,9 +1,9 @@
-"""A metric averaged over several runs, and its difference between two systems.
+"""Several runs in, the averages of metrics and of paired differences out.
 
 Runs differ in their draw of labelled examples (seeds) or in their fold. Seeds predict the same
 rows, so a row is one unit however many runs predict it: rows (or groups, where they are named)
-are resampled, and with each draw the metric of every run is computed anew and averaged. The
-interval holds the luck of the test rows; the luck of the draw of examples shows in ``spread``.
+are resampled, and for each draw the metric of every run is recomputed and averaged. The interval
+covers the variation of the test rows; ``spread`` is the variation over the draws of examples.
 
 >>> from ecomfs_eval import Predictions
 >>> gold = ["a", "b"] * 30
@@ -20,13 +20,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ecomfs_eval.compare.differences import Difference, differences
+from ecomfs_eval.compare.differences import Difference, differences, minus
 from ecomfs_eval.compare.pairing import pair
 from ecomfs_eval.errors import EmptyDataError, OptionError
 from ecomfs_eval.intervals import Bootstrap, Replicates, replicate, scores
 from ecomfs_eval.metrics import get_metric
-from ecomfs_eval.metrics.base import Metric, Statistic, Weights
-from ecomfs_eval.metrics.score import Interval, Score, Undefined
+from ecomfs_eval.metrics.base import Metric, RowWeights, Statistic
+from ecomfs_eval.metrics.score import ConfidenceInterval, Score, Undefined
 from ecomfs_eval.predictions import FloatArray, IntArray, Predictions
 
 
@@ -129,7 +129,7 @@ def _averaged(runs: Sequence[Predictions], metric: Metric, how: Bootstrap) -> Av
         score = score.noted(f"no interval: {replicates.reason}")
     else:
         low, high = replicates.bounds(how.level)
-        score = replace(score, interval=Interval(low, high, how.level, "bca cluster"))
+        score = replace(score, interval=ConfidenceInterval(low, high, how.level, "bca cluster"))
     return Average(score, len(runs), float(np.std(numbers, ddof=1)), values)
 
 
@@ -161,7 +161,7 @@ def _difference(
     if x.value is None or y.value is None:
         return base
     both = [
-        _minus(s, t)
+        replace(s, evaluate=minus(s, t), heavy=s.heavy or t.heavy, successes=None)
         for s, t in zip(*sides, strict=True)
         if isinstance(s, Statistic) and isinstance(t, Statistic)
     ]
@@ -174,17 +174,10 @@ def _difference(
     low, high = drawn.bounds(how.level)
     return replace(
         base,
-        interval=Interval(low, high, how.level, "bca paired cluster"),
+        interval=ConfidenceInterval(low, high, how.level, "bca paired cluster"),
         p_value=drawn.p_value(),
         test="bootstrap",
     )
-
-
-def _minus(x: Statistic, y: Statistic) -> Statistic:
-    def evaluate(weights: Weights) -> FloatArray:
-        return y.evaluate(weights) - x.evaluate(weights)
-
-    return replace(x, evaluate=evaluate, heavy=x.heavy or y.heavy, successes=None)
 
 
 def _units(runs: Sequence[Predictions], statistics: Sequence[Statistic]) -> list[IntArray]:
@@ -203,12 +196,9 @@ def _replicate(
 ) -> Replicates | Undefined:
     """Replicates of the mean over runs."""
 
-    def mean(weights: Weights) -> FloatArray:
+    def mean(weights: RowWeights) -> FloatArray:
         values = [s.evaluate(weights[:, c]) for s, c in zip(statistics, codes, strict=True)]
         return np.asarray(np.mean(values, axis=0), dtype=np.float64)
 
     heavy = {"mean"} if any(s.heavy for s in statistics) else set()
     return replicate({"mean": mean}, units, None, how, heavy)["mean"]
-
-
-__all__ = ["Average", "average", "average_difference"]

@@ -1,15 +1,15 @@
-"""A/B tests that may stop at any look, with the error rate they promise.
+"""Paired differences in, an A/B test that may stop at any look out.
 
-Looking at a test again and again until p < 0.05 is wrong far more often than one time in twenty.
-Here the evidence is a wager: a gambler who bets on the paired differences at fair odds under "no
-difference" cannot expect to gain. If the stake has grown twentyfold at *any* moment, no difference
-is refuted at 5 %, however often one looked and whatever made one stop (Ville's inequality).
+Repeating an ordinary test until p < 0.05 gives far more than 5 % false decisions. This test uses
+betting: a bettor on the paired differences, at odds that are fair under "no difference", cannot
+expect to gain. If the wealth has grown twentyfold at *any* time, "no difference" is rejected at
+5 %, for any number of looks and any stopping rule (Ville's inequality).
 
-For every candidate mean m of the differences d in [−1, 1] there is such a wager, with wealth
-Π (1 − θ + θ·(1 + d)/(1 + m)) averaged over stakes θ; one bets on a larger mean, one (mirrored) on
-a smaller. The means that neither wager has refuted form the confidence sequence: an interval that
-holds the true mean at all looks together with the stated probability. The wager against m = 0 is
-the e-value of the test.
+For each candidate mean m of the differences d in [−1, 1], the wealth is
+Π (1 − θ + θ·(1 + d)/(1 + m)), averaged over stakes θ. One bet is on a larger mean, a mirrored one
+on a smaller mean. The means that neither bet rejects form the confidence sequence: an interval
+that contains the true mean at all looks together with the stated probability. The e-value of the
+test is the wealth of the bet against m = 0.
 
 Source: Waudby-Smith & Ramdas 2024, doi:10.1093/jrsssb/qkad009 (betting); Ville 1939.
 
@@ -29,30 +29,28 @@ from typing import Literal
 
 import numpy as np
 
-from ecomfs_eval.compare.comparison import Comparison, Comparisons, overall
-from ecomfs_eval.compare.decision import Decision as Line
-from ecomfs_eval.compare.pairing import pair
-from ecomfs_eval.errors import OptionError, RowError
-from ecomfs_eval.metrics.accuracy import correct
-from ecomfs_eval.metrics.score import Interval
-from ecomfs_eval.predictions import FloatArray, Predictions
+from ecomfs_eval.compare.comparison import Comparisons, PairwiseComparison, overall
+from ecomfs_eval.compare.decision import Decision
+from ecomfs_eval.errors import DataError, OptionError
+from ecomfs_eval.metrics.score import ConfidenceInterval
+from ecomfs_eval.predictions import FloatArray
 
-Decision = Literal["b better", "a better", "equivalent", "continue"]
+SequentialVerdict = Literal["b better", "a better", "equivalent", "continue"]
 
 STAKES: FloatArray = np.geomspace(0.01, 0.95, 60)
-"""Shares of the wealth that are wagered, from careful (long tests, small effects) to bold; equal
-parts of the starting wealth go to each."""
+"""Shares of the wealth that are bet, from small (long tests, small effects) to large; each starts
+with an equal part of the wealth."""
 
 
 @dataclass(frozen=True, slots=True)
 class SequentialState:
-    """What is known after a look.
+    """The result of a look.
 
     Attributes:
         rows: paired rows so far.
         mean: mean difference B − A.
-        low, high: confidence sequence of the mean: it holds at all looks together.
-        e_value: evidence against "no difference": the wager's wealth.
+        low, high: confidence sequence of the mean, valid at all looks together.
+        e_value: evidence against "no difference": the wealth of the bet.
         p_value: anytime-valid p-value: 1 / the largest e-value so far, at most 1.
         level: coverage of the sequence.
         decision: ``b better``, ``a better``, ``equivalent`` (the interval lies within the
@@ -66,7 +64,7 @@ class SequentialState:
     e_value: float
     p_value: float
     level: float
-    decision: Decision
+    decision: SequentialVerdict
 
     def text(self, a: str = "A", b: str = "B") -> str:
         """The state in plain words.
@@ -79,18 +77,19 @@ class SequentialState:
         what = {
             "b better": f"{b} is better than {a} by {points} {shown}; stop and ship {b}",
             "a better": f"{b} is worse than {a} by {points} {shown}; stop and keep {a}",
-            "equivalent": f"no difference above the margin {shown}; stop, either may ship",
+            "equivalent": f"no difference above the margin {shown}; stop, either can ship",
             "continue": f"nothing is decided, {b} − {a} lies in {shown} points; continue",
         }[self.decision]
         return f"After {self.rows:,} rows {what}."
 
 
 class SequentialTest:
-    """A running test on paired differences in [−1, 1], such as right(B) − right(A).
+    """A sequential test on paired differences in [−1, 1], such as right(B) − right(A).
 
     Args:
         level: coverage of the confidence sequence; false decisions stay under 1 − level.
-        margin: the smallest mean difference that matters; allows to stop as ``equivalent``.
+        margin: the smallest mean difference that matters; with it, the test can stop as
+            ``equivalent``.
 
     Raises:
         OptionError: a level outside (0.5, 1), or a margin that is not positive.
@@ -112,18 +111,18 @@ class SequentialTest:
         return sum(self._counts.values())
 
     def update(self, differences: Iterable[float]) -> SequentialState:
-        """Take more rows and look.
+        """Add rows and look.
 
         Args:
             differences: B − A of each new row, in [−1, 1].
 
         Raises:
-            RowError: a difference outside [−1, 1].
+            DataError: a difference outside [−1, 1].
         """
         for d in differences:
             value = float(d)
             if not -1 <= value <= 1:
-                raise RowError(
+                raise DataError(
                     f"difference {value:g} of row {self.rows + 1} is outside [−1, 1]",
                     hint="scale the metric of each row to [0, 1] first",
                 )
@@ -131,11 +130,11 @@ class SequentialTest:
         return self.look()
 
     def look(self) -> SequentialState:
-        """The state now; looking costs nothing."""
+        """The state now; more looks do not raise the error rate."""
         counts = tuple(sorted(self._counts.items()))
-        few = len(counts) <= 3  # right or wrong: simulations meet the same few counts again
+        few = len(counts) <= 3  # right or wrong: simulations repeat the same few counts
         low, high, log_e = (_cached if few else _measure)(counts, self._level)
-        # Each look's interval is valid by itself; so is what all of them have in common.
+        # The intervals of all looks are valid together; so is their intersection.
         low, high = max(self._bounds[0], low), min(self._bounds[1], high)
         self._bounds = (low, high)
         self._largest = max(self._largest, log_e)
@@ -152,7 +151,7 @@ class SequentialTest:
             self._decide(low, high),
         )
 
-    def _decide(self, low: float, high: float) -> Decision:
+    def _decide(self, low: float, high: float) -> SequentialVerdict:
         if self._margin is not None and max(-low, high) <= self._margin:
             return "equivalent"
         if low > 0:
@@ -160,11 +159,11 @@ class SequentialTest:
         return "a better" if high < 0 else "continue"
 
 
-Counts = tuple[tuple[float, int], ...]
+_Counts = tuple[tuple[float, int], ...]
 """(difference, how many rows have it)."""
 
 
-def _measure(counts: Counts, level: float) -> tuple[float, float, float]:
+def _measure(counts: _Counts, level: float) -> tuple[float, float, float]:
     """Bounds of the mean at this look, and the log e-value against "no difference"."""
     threshold = math.log(2 / (1 - level))
     low, high = _lower(counts, threshold, 1), -_lower(counts, threshold, -1)
@@ -176,8 +175,8 @@ def _measure(counts: Counts, level: float) -> tuple[float, float, float]:
 _cached = lru_cache(maxsize=1 << 16)(_measure)
 
 
-def _wealth(counts: Counts, means: FloatArray, sign: int) -> FloatArray:
-    """Log wealth of the wagers that the mean of sign·d is larger than each of ``means``."""
+def _wealth(counts: _Counts, means: FloatArray, sign: int) -> FloatArray:
+    """Log wealth of the bets that the mean of sign·d is larger than each of ``means``."""
     log = np.zeros((means.size, STAKES.size))
     for d, count in counts:
         gain = (1 + sign * d) / (1 + means[:, None]) - 1
@@ -187,9 +186,9 @@ def _wealth(counts: Counts, means: FloatArray, sign: int) -> FloatArray:
     return wealth
 
 
-def _lower(counts: Counts, threshold: float, sign: int) -> float:
-    """The largest mean of sign·d that is still refuted as too small: the wealth falls as m
-    grows, so the bracket can be cut into 16 parts at a time."""
+def _lower(counts: _Counts, threshold: float, sign: int) -> float:
+    """The largest mean of sign·d that is rejected as too small. The wealth falls as m grows, so
+    the bracket is searched in 16 parts at a time."""
     rows = max(1, sum(c for _, c in counts))
     mean = sign * sum(d * c for d, c in counts) / rows
     low, high = -1.0, mean
@@ -197,72 +196,29 @@ def _lower(counts: Counts, threshold: float, sign: int) -> float:
         return low
     for _ in range(6):
         means = np.linspace(low, high, 17)[1:]
-        refuted = int((_wealth(counts, means, sign) >= threshold).sum())
+        rejected = int((_wealth(counts, means, sign) >= threshold).sum())
         low, high = (
-            float(means[refuted - 1]) if refuted else low,
-            float(means[min(refuted, 15)]),
+            float(means[rejected - 1]) if rejected else low,
+            float(means[min(rejected, 15)]),
         )
     return low
 
 
-def sequential_compare(
-    a: Predictions,
-    b: Predictions,
-    *,
-    every: int = 20,
-    level: float = 0.95,
-    margin: float | None = None,
-    seed: int = 0,
-) -> tuple[SequentialState, ...]:
-    """Replay two systems' rows in random order, looking every so often, until decided.
+def decided_by(c: PairwiseComparison, state: SequentialState) -> PairwiseComparison:
+    """A comparison whose accuracy was tested sequentially, decided by that test.
 
-    Args:
-        a, b: the same rows; accuracy is what is compared.
-        every: rows between looks.
-        level, margin: as for :class:`SequentialTest`.
-        seed: of the order. A running test must draw its rows in random order too: a sorted file
-            would make the first rows say nothing of the rest.
-
-    Returns:
-        One state a look; the last one is decided, or holds all rows.
-
-    Raises:
-        RowsDifferError: not the same rows.
-        OptionError: rows are grouped (they are not independent), or ``every`` is not positive.
-    """
-    if every < 1:
-        raise OptionError(f"every={every}", hint="one or more")
-    a, b = pair(a, b)
-    if a.groups is not None:
-        raise OptionError(
-            "rows are grouped, so one row does not follow the next independently",
-            hint="compare one row a group, or use compare() with all rows",
-        )
-    d = (correct(b) - correct(a))[np.random.default_rng(seed).permutation(len(a))]
-    test = SequentialTest(level, margin)
-    states = []
-    for start in range(0, len(d), every):
-        states.append(test.update(d[start : start + every]))
-        if states[-1].decision != "continue":
-            break
-    return tuple(states)
-
-
-def decided_by(c: Comparison, state: SequentialState) -> Comparison:
-    """A comparison whose accuracy was watched as its rows came: the running test decides.
-
-    The accuracy's interval becomes the confidence sequence and its p-value the anytime-valid one:
-    those of a test that looks once would be wrong too often after many looks.
+    The interval of the accuracy becomes the confidence sequence and its p-value the anytime-valid
+    one, because those of a test that looks once are wrong too often after many looks.
 
     Raises:
         OptionError: the comparison is of another metric, or of other rows.
     """
     if c.primary != "accuracy" or c.rows != state.rows:
         raise OptionError(
-            f"a running test of {state.rows} rows decides no {c.primary} on {c.rows} rows",
-            hint="compare the accuracy on the rows that the test has seen",
+            f"a sequential test of {state.rows} rows cannot decide {c.primary} on {c.rows} rows",
+            hint="compare the accuracy on the rows of the test",
         )
-    interval = Interval(state.low, state.high, state.level, "confidence sequence")
+    interval = ConfidenceInterval(state.low, state.high, state.level, "confidence sequence")
     first, *others = c.differences
     first = replace(first, interval=interval, p_value=state.p_value, test="e-process")
     verdict = "undecided" if state.decision == "continue" else state.decision
@@ -270,12 +226,12 @@ def decided_by(c: Comparison, state: SequentialState) -> Comparison:
         c,
         differences=(first, *others),
         p_value=state.p_value,
-        decision=Line(verdict, state.text(c.a, c.b)),
+        decision=Decision(verdict, state.text(c.a, c.b)),
         sequential=state,
     )
 
 
 def all_decided_by(found: Comparisons, states: Iterable[SequentialState]) -> Comparisons:
-    """Several comparisons with their running tests, one each, at levels that add up."""
+    """Several comparisons, each decided by its sequential test, at levels that add up."""
     done = tuple(decided_by(c, s) for c, s in zip(found.comparisons, states, strict=True))
     return Comparisons(found.baseline, done, overall(found.baseline, done))

@@ -1,4 +1,4 @@
-"""Everything that can be said of one set of predictions, each number with its interval.
+"""Predictions in, every metric with its interval out.
 
 >>> from ecomfs_eval import Predictions, summarise
 >>> s = summarise(Predictions.of(["a", "b", "b", "b"] * 5, ["a", "b", "b", "a"] * 5))
@@ -30,23 +30,40 @@ from ecomfs_eval.metrics.score import Score
 from ecomfs_eval.predictions import Predictions
 
 CLASSES_WITH_INTERVALS = 30
-"""With more labels than this the per-class table has no intervals: they would be too wide to
-read and take longer than everything else."""
+"""With more labels, the per-class table has no intervals: they would be too wide to be useful and
+take longer than all other metrics."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Summary:
     """The scores of one system.
 
-    Attributes:
-        name, source: as in the predictions.
-        rows: number of rows.
-        labels: the label space.
-        positive: the positive class of binary metrics, or ``None``.
-        scores: metric name → score, in the order reports show them.
-        classes: per-class precision, recall and F1.
-        slices: slicing → value → metric name → score.
-        confusion: the confusion matrix.
+    Attributes
+    ----------
+    name, source
+        As in the predictions.
+    rows
+        Number of rows.
+    labels
+        The label space.
+    positive
+        The positive class of binary metrics, or ``None``.
+    scores
+        Metric name → score, in the order of the reports.
+    classes
+        Per-class precision, recall and F1.
+    slices
+        Slicing → value → metric name → score.
+    confusion
+        The confusion matrix.
+
+    Examples
+    --------
+    >>> from ecomfs_eval import Predictions
+    >>> s = summarise(Predictions.of(["a", "b"] * 5, ["a", "b"] * 5), ["accuracy"])
+    >>> print(s.to_text())
+    system: 10 rows, 2 labels
+      Accuracy  100.0 % [72.2, 100.0]
     """
 
     name: str
@@ -118,14 +135,28 @@ def summarise(
 ) -> Summary:
     """Score predictions.
 
-    Args:
-        p: the predictions.
-        metrics: names or metrics; by default every one in :data:`~ecomfs_eval.METRICS`.
-        how: resamples, level and seed of the intervals.
-        slice_metrics: what to report for each slice of ``p.slices``.
+    Parameters
+    ----------
+    p
+        The predictions.
+    metrics
+        Names or metrics; by default all of :data:`~ecomfs_eval.METRICS`.
+    how
+        Resamples, level and seed of the intervals.
+    slice_metrics
+        Names or metrics for each slice of ``p.slices``.
 
-    Raises:
-        OptionError: an unknown metric, or none.
+    Raises
+    ------
+    OptionError
+        An unknown metric, or none.
+
+    Examples
+    --------
+    >>> from ecomfs_eval import Predictions
+    >>> s = summarise(Predictions.of(["a", "b"] * 5, ["a", "b"] * 5))
+    >>> s["f1_macro"].value, s["roc_auc"].reason
+    (1.0, 'no row has probabilities')
     """
     chosen = [get_metric(m) for m in (metrics if metrics is not None else METRICS.values())]
     if not chosen:

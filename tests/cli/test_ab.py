@@ -202,7 +202,7 @@ def test_rows_that_fail_keep_their_pair_out(
     assert [s["rows"] for s in told["systems"]] == [59, 59]
     table = told["comparisons"][0]["mcnemar"]
     assert sum(table[k] for k in ("both", "only_a", "only_b", "neither")) == 59
-    words = "1 of 60 rows kept out of the comparison, because a variant failed on them (A 0, B 1)"
+    words = "1 of 60 rows left out of the comparison, because a variant failed on them (A 0, B 1)"
     assert told["kept_out"] == words
     assert words in " ".join(capsys.readouterr().out.split())
     # Or they count as wrong, where the user wants it so.
@@ -215,7 +215,8 @@ def test_a_variant_that_fails_on_every_row_leaves_nothing_to_compare(
     short: str, pool: Path, data: Path
 ) -> None:
     engine = ScriptedEngine(fails_on="Customer: thing")
-    with pytest.raises(ConfigError, match=r"60 of 60 rows.*A 0, B 60.*no answer for this prompt"):
+    message = r"60 of 60 rows.*A 0, B 60.*no answer for this prompt"
+    with pytest.raises(EmptyInputError, match=message):
         run(["v1", short], pool, data, engine=engine)
 
 
@@ -271,7 +272,7 @@ def test_the_plan_is_printed_before(
     assert [line["discordance"] for line in found["plan"]["lines"]] == [0.05, 0.1, 0.2]
     told = " ".join(capsys.readouterr().err.split())
     assert "Plan: 60 rows, two-sided 10 % level, power 80 %" in told
-    assert "rows to show 5.0 points" in told
+    assert "rows to detect 5.0 points" in told
 
 
 def test_a_sequential_run_may_stop_early(

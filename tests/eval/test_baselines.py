@@ -8,7 +8,7 @@ import pytest
 
 from ecomfs_eval import Predictions
 from ecomfs_eval.baselines import BASELINES, LabelledRows, gradient_boosting, knn, run_baselines
-from ecomfs_eval.errors import ColumnError, EmptyDataError, OptionError
+from ecomfs_eval.errors import DataError, EmptyDataError, OptionError
 from ecomfs_eval.metrics import Undefined
 
 WORDS = {"good": ["excellent", "love it", "works great"], "bad": ["broken", "awful", "refund"]}
@@ -119,7 +119,7 @@ def test_a_category_never_seen_counts_as_missing() -> None:
 def test_senseless_input_is_refused() -> None:
     with pytest.raises(EmptyDataError):
         LabelledRows.of([])
-    with pytest.raises(ColumnError, match="texts has 1 values for 2 rows"):
+    with pytest.raises(DataError, match="texts has 1 values for 2 rows"):
         LabelledRows.of(["a", "b"], texts=["x"])
     with pytest.raises(OptionError, match="no baseline is called 'best'"):
         run_baselines(LabelledRows.of(["a"]), LabelledRows.of(["a"]), ["best"])
@@ -127,5 +127,5 @@ def test_senseless_input_is_refused() -> None:
         knn(0)
     table = pd.DataFrame({"a": ["1", "2"]})
     other = LabelledRows.of(["x", "y"], table=table.rename(columns={"a": "b"}))
-    with pytest.raises(ColumnError, match="columns differ"):
+    with pytest.raises(DataError, match="columns differ"):
         gradient_boosting(LabelledRows.of(["x", "y"], table=table), other)

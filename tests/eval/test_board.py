@@ -7,17 +7,10 @@ import numpy as np
 import pytest
 
 from ecomfs_eval import Bootstrap, Predictions
-from ecomfs_eval.board import (
-    Board,
-    Entry,
-    Published,
-    build_board,
-    render_html,
-    render_json,
-    render_markdown,
-    write_board,
-)
-from ecomfs_eval.errors import EmptyDataError, OptionError, OutputError
+from ecomfs_eval.board import Board, BoardEntry, PublishedResult, build_board
+from ecomfs_eval.errors import EmptyDataError, OptionError, WriteError
+from ecomfs_eval.report import render_html, render_json, render_markdown, write_report
+from ecomfs_eval.report.words import ZH
 
 HOW = Bootstrap(resamples=200)
 SKILL = {"ours": 1.2, "ours:read": 0.8, "majority": 0.0, "linear": 1.0}
@@ -36,7 +29,7 @@ def systems(seed: int, rows: int = 50, **skill: float) -> list[Predictions]:
 
 def board(**options: object) -> Board:
     entries = [
-        Entry(name, size, systems(seed + size), seed, absent={"boosting": "no <b>table</b>"})
+        BoardEntry(name, size, systems(seed + size), seed, absent={"boosting": "no <b>table</b>"})
         for name in ("商店|A", "shop <B>")
         for size in (32, 8)
         for seed in (0, 1)
@@ -80,7 +73,7 @@ def test_the_means_over_tables_are_plain_means() -> None:
 
 
 def test_a_system_that_one_run_lacks_is_left_out() -> None:
-    entries = [Entry("a", 8, systems(0), 0), Entry("a", 8, systems(1)[:3], 1)]
+    entries = [BoardEntry("a", 8, systems(0), 0), BoardEntry("a", 8, systems(1)[:3], 1)]
     found = build_board(entries, metrics=["accuracy"], main="ours", how=HOW)
     assert list(found.groups[0].averages) == ["ours", "ours:read", "majority"]
     with pytest.raises(OptionError, match="no system 'linear' in every run"):
@@ -88,13 +81,13 @@ def test_a_system_that_one_run_lacks_is_left_out() -> None:
 
 
 def test_variants_are_not_averaged() -> None:
-    entries = [Entry("a", 8, systems(n), 0, variant=v) for n, v in enumerate(("x", "y"))]
+    entries = [BoardEntry("a", 8, systems(n), 0, variant=v) for n, v in enumerate(("x", "y"))]
     found = build_board(entries, metrics=["accuracy"], main="ours", how=HOW)
     assert [(g.variant, g.runs) for g in found.groups] == [("x", 1), ("y", 1)]
 
 
 def test_published_rows_stand_beside_ours() -> None:
-    row = Published("Theirs | tuned", "f1_macro", 0.5, "8", "a <paper>", "other rows")
+    row = PublishedResult("Theirs | tuned", "f1_macro", 0.5, "8", "a <paper>", "other rows")
     found = board(published={"shop <B>": [row]}, notes={"": ["all"], "shop <B>": ["one"]})
     for text in (render_html(found), render_markdown(found)):
         assert "50.0 %" in text
@@ -117,22 +110,34 @@ def test_texts_cannot_break_out_of_the_page() -> None:
 
 def test_json_holds_every_number_and_reason(tmp_path: Path) -> None:
     bare = [Predictions.of(p.gold, p.predicted, labels=p.labels, name=p.name) for p in systems(0)]
-    found = build_board([Entry("a", 8, bare)], main="ours", how=HOW)
+    found = build_board([BoardEntry("a", 8, bare)], main="ours", how=HOW)
     data = json.loads(render_json(found))
     loss = data["groups"][0]["systems"]["ours"]["log_loss"]["score"]
     assert (loss["value"], loss["reason"]) == (None, "no row has probabilities")
     assert "no row has probabilities" in render_html(found)
     assert "no row has probabilities" in render_markdown(found)
-    written = write_board(found, tmp_path / "new", "board")
+    written = write_report(found, tmp_path / "new", "board")
     assert [p.name for p in written] == ["board.html", "board.md", "board.json"]
     assert json.loads(written[2].read_text(encoding="utf-8")) == data
     (tmp_path / "file").write_text("x")
-    with pytest.raises(OutputError, match="cannot write the report"):
-        write_board(found, tmp_path / "file" / "below")
+    with pytest.raises(WriteError, match="cannot write the report"):
+        write_report(found, tmp_path / "file" / "below")
 
 
 def test_nothing_to_show_is_refused() -> None:
     with pytest.raises(EmptyDataError):
         build_board([])
     with pytest.raises(OptionError, match="acuracy"):
-        build_board([Entry("a", 8, systems(0))], metrics=["acuracy"])
+        build_board([BoardEntry("a", 8, systems(0))], metrics=["acuracy"])
+    with pytest.raises(OptionError, match="language 'fr'"):
+        build_board([BoardEntry("a", 8, systems(0))], main="ours", language="fr")  # type: ignore[arg-type]
+
+
+def test_a_board_in_chinese_has_chinese_words_and_metrics() -> None:
+    row = PublishedResult("theirs", "accuracy", 0.5, "8", "a paper")
+    found = board(language="zh", published={"shop <B>": [row]})
+    for text in (render_html(found), render_markdown(found)):
+        for key in ("in_short", "learning", "definitions", "published", "this_run", "mean"):
+            assert ZH[key] in text
+        assert "对数损失" in text
+        assert "labelled examples" not in text

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ecomfs_eval.board import Published, render_html
+from ecomfs_eval.board import PublishedResult
+from ecomfs_eval.report import render_html
 
 from .test_board import board
 from .test_report_in_a_browser import BROWSER, measure
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.mark.parametrize("width", [360, 1280])
 def test_nothing_overflows_and_every_glyph_is_there(tmp_path: Path, width: int) -> None:
-    row = Published("theirs", "accuracy", 0.9, "8", "a paper of a long name, table 3")
+    row = PublishedResult("theirs", "accuracy", 0.9, "8", "a paper of a long name, table 3")
     page = render_html(board(published={"商店|A": [row]}, notes={"": ["各店的结果" * 30]}))
     found = measure(tmp_path, page, width)
     assert found["width"] == width

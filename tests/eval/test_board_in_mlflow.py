@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ecomfs_eval.board.mlflow import log_board, numbers
-from ecomfs_eval.errors import MissingLibraryError, OutputError
+from ecomfs_eval.errors import MissingLibraryError, WriteError
 
 from .test_board import board
 
@@ -54,5 +54,5 @@ def test_a_board_is_logged_and_read_back(tmp_path: Path, monkeypatch: pytest.Mon
 @needs_mlflow
 @pytest.mark.filterwarnings("ignore")
 def test_an_address_that_is_none_is_an_error() -> None:
-    with pytest.raises(OutputError, match="MLflow at nowhere:"):
+    with pytest.raises(WriteError, match="MLflow at nowhere:"):
         log_board(board(), "nowhere://x")

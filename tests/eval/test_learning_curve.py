@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from strategies import quick
 
 from ecomfs_eval import METRICS, Bootstrap, Predictions
-from ecomfs_eval.baselines import LabelledRows
 from ecomfs_eval.errors import EmptyDataError, OptionError
-from ecomfs_eval.learning_curve import Run, baseline_curves, learning_curve, nested_order
-from ecomfs_eval.metrics import Undefined
+from ecomfs_eval.learning_curve import LearningRun, learning_curve
 
 FAST = Bootstrap(resamples=400)
 
 
-def run(size: int, share: float, seed: int, n: int = 200) -> Run:
+def run(size: int, share: float, seed: int, n: int = 200) -> LearningRun:
     rng = np.random.default_rng([seed, size])
     right = rng.random(n) < share
-    return Run(size, Predictions.of(["a"] * n, np.where(right, "a", "b"), name="s"), seed)
+    return LearningRun(size, Predictions.of(["a"] * n, np.where(right, "a", "b"), name="s"), seed)
 
 
 def test_points_are_means_over_runs_in_order_of_size() -> None:
@@ -63,15 +58,8 @@ def test_runs_on_different_rows_are_resampled_apart() -> None:
     # Five folds with rows of their own: the mean of independent folds has a narrower band.
     shared = [run(8, 0.7, s, n=100) for s in range(5)]
     folds = [
-        Run(
-            8,
-            Predictions.of(
-                r.predictions.gold,
-                r.predictions.predicted,
-                labels=["a", "b"],
-                ids=[f"{r.seed}-{i}" for i in range(100)],
-            ),
-            r.seed,
+        LearningRun(
+            8, replace(r.predictions, ids=tuple(f"{r.seed}-{i}" for i in range(100))), r.seed
         )
         for r in shared
     ]
@@ -87,52 +75,8 @@ def test_an_undefined_point_says_why() -> None:
     assert point.note == "undefined in a run: no row has probabilities"
 
 
-@quick
-@given(labels=st.lists(st.sampled_from("abc"), min_size=1, max_size=40), seed=st.integers(0, 9))
-def test_every_beginning_of_the_order_is_balanced(labels: list[str], seed: int) -> None:
-    order = nested_order(labels, seed)
-    assert sorted(order) == list(range(len(labels)))
-    whole = Counter(labels)
-    for n in range(1, len(labels) + 1):
-        part = Counter(labels[i] for i in order[:n])
-        most = max(part.values())
-        # A label may lag only when it has no rows left, or by the one of the current round.
-        assert all(part[x] >= min(most - 1, whole[x]) for x in whole)
-
-
-def test_baselines_on_growing_parts() -> None:
-    rng = np.random.default_rng(0)
-
-    def rows(n: int) -> LabelledRows:
-        labels = rng.choice(["good", "bad"], n)
-        words = {"good": ["nice", "great", "fine", "best"], "bad": ["bad", "poor", "worst", "ugly"]}
-        return LabelledRows.of(labels, texts=[f"{rng.choice(words[x])} thing" for x in labels])
-
-    curves = baseline_curves(
-        rows(60),
-        rows(80),
-        [1, 4, 40],
-        "accuracy",
-        seeds=(0, 1),
-        names=["majority", "tfidf_logistic", "knn"],
-        how=FAST,
-    )
-    assert curves["knn"] == Undefined("no vectors were given")
-    majority, linear = curves["majority"], curves["tfidf_logistic"]
-    assert not isinstance(majority, Undefined)
-    assert not isinstance(linear, Undefined)
-    assert [p.size for p in majority.points] == [1, 4, 40]
-    assert [p.size for p in linear.points] == [4, 40]  # one row has one class
-    assert linear.points[-1].value is not None
-    assert linear.points[0].value is not None
-    assert linear.points[-1].value > linear.points[0].value
-
-
 def test_senseless_input_is_refused() -> None:
     with pytest.raises(EmptyDataError):
         learning_curve([], "accuracy")
     with pytest.raises(OptionError, match="same seed"):
         learning_curve([run(8, 0.5, 0), run(8, 0.5, 0)], "accuracy")
-    rows = LabelledRows.of(["a", "b"])
-    with pytest.raises(OptionError, match="3 of 2 labelled rows"):
-        baseline_curves(rows, rows, [3], "accuracy")

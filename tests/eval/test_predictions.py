@@ -26,43 +26,43 @@ def make(**changes: Any) -> Predictions:
     ("changes", "error", "message"),
     [
         ({"gold": [], "predicted": [], "ids": []}, e.EmptyDataError, "no rows"),
-        ({"ids": ["r1", "r1"]}, e.DuplicateIdError, "id 'r1' names rows 1 and 2"),
-        ({"predicted": ["a"]}, e.ColumnError, "predicted has 1 values for 2 rows"),
-        ({"gold": ["a", "z"]}, e.UnknownLabelError, r"row 2 \(id 'r2'\): gold label 'z'"),
-        ({"predicted": ["z", "a"]}, e.UnknownLabelError, r"row 1 \(id 'r1'\): predicted label 'z'"),
-        ({"labels": ["a", "b", "a"]}, e.ColumnError, "empty or doubled label"),
-        ({"positive": "z"}, e.UnknownLabelError, "positive class 'z'"),
-        ({"status": ["ok", "great"]}, e.RowError, "row 2 .*status 'great' is not known"),
+        ({"ids": ["r1", "r1"]}, e.DataError, "id 'r1' names rows 1 and 2"),
+        ({"predicted": ["a"]}, e.DataError, "predicted has 1 values for 2 rows"),
+        ({"gold": ["a", "z"]}, e.DataError, r"row 2 \(id 'r2'\): gold label 'z'"),
+        ({"predicted": ["z", "a"]}, e.DataError, r"row 1 \(id 'r1'\): predicted label 'z'"),
+        ({"labels": ["a", "b", "a"]}, e.DataError, "empty or repeated label"),
+        ({"positive": "z"}, e.DataError, "positive class 'z'"),
+        ({"status": ["ok", "great"]}, e.DataError, "row 2 .*status 'great' is not known"),
         (
             {"predicted": ["a", None], "status": ["ok", "ok"]},
-            e.RowError,
+            e.DataError,
             "status is ok but there is no predicted label",
         ),
-        ({"latency": np.array([0.1, -1.0])}, e.RowError, "row 2 .*latency is -1"),
-        ({"cost": np.array([0.1, np.inf])}, e.RowError, "cost is inf"),
+        ({"latency": np.array([0.1, -1.0])}, e.DataError, "row 2 .*latency is -1"),
+        ({"cost": np.array([0.1, np.inf])}, e.DataError, "cost is inf"),
         (
             {"prompt_tokens": np.array([5.0, 5]), "cached_tokens": np.array([5.0, 6])},
-            e.RowError,
+            e.DataError,
             "6 cached tokens of 5 prompt tokens",
         ),
-        ({"slices": {"lang": ("en",)}}, e.ColumnError, r"slices\['lang'\] has 1 values"),
+        ({"slices": {"lang": ("en",)}}, e.DataError, r"slices\['lang'\] has 1 values"),
         (
             {"probabilities": [[0.5, 0.4], [0.5, 0.5]]},
-            e.ProbabilityError,
+            e.DataError,
             r"row 1 \(id 'r1'\): probabilities sum to 0.9, not 1",
         ),
         (
             {"probabilities": [[0.5, 0.5], [1.5, -0.5]]},
-            e.ProbabilityError,
+            e.DataError,
             "row 2 .*probability 1.5 of label 'a'",
         ),
         (
             {"probabilities": [[0.5, 0.5], [1.0, np.nan]]},
-            e.ProbabilityError,
+            e.DataError,
             "row 2 .*no probability for label 'b'",
         ),
-        ({"probabilities": [[1.0], [1.0]]}, e.ColumnError, r"shape \(2, 1\) for 2 labels"),
-        ({"predicted": None}, e.ColumnError, "neither predicted labels nor probabilities"),
+        ({"probabilities": [[1.0], [1.0]]}, e.DataError, r"shape \(2, 1\) for 2 labels"),
+        ({"predicted": None}, e.DataError, "neither predicted labels nor probabilities"),
     ],
 )
 def test_bad_rows_are_typed_errors(
@@ -75,9 +75,9 @@ def test_bad_rows_are_typed_errors(
 
 
 def test_errors_survive_a_process_border() -> None:
-    error = e.ColumnError("no column", hint="add it")
+    error = e.DataError("no column", hint="add it")
     copy = pickle.loads(pickle.dumps(error))
-    assert (type(copy), str(copy)) == (e.ColumnError, str(error))
+    assert (type(copy), str(copy)) == (e.DataError, str(error))
 
 
 def test_rounded_probabilities_are_normalised() -> None:
@@ -125,14 +125,14 @@ def test_take_keeps_every_column_in_step() -> None:
     assert p.latency.tolist() == [0.2]
 
 
-def test_any_estimator_with_predict_proba_can_be_scored() -> None:
-    from sklearn.linear_model import LogisticRegression
-
-    rows = np.array([[0.0], [1.0], [2.0], [3.0]])
-    model = LogisticRegression().fit(rows, ["no", "no", "yes", "yes"])
-    p = Predictions.from_estimator(model, rows, ["no", "no", "yes", "maybe"], name="lr")
-    assert p.labels == ("no", "yes", "maybe")
-    assert p.predicted == ("no", "no", "yes", "yes")
-    assert p.name == "lr"
-    with pytest.raises(e.ColumnError, match=r"shape \(4, 2\) for 3 rows"):
-        Predictions.from_estimator(model, rows, ["no"] * 3)
+def test_a_larger_label_space_adds_labels_with_probability_zero() -> None:
+    p = Predictions.of(
+        ["no", "yes"], probabilities=[[0.9, 0.1], [np.nan, np.nan]], predicted=["no", "yes"]
+    )
+    wide = p.with_labels(["maybe", "no", "yes"])
+    assert wide.labels == ("maybe", "no", "yes")
+    assert wide.probabilities is not None
+    assert wide.probabilities[0].tolist() == [0.0, 0.9, 0.1]
+    assert np.isnan(wide.probabilities[1]).all()
+    assert (wide.predicted, wide.gold, wide.positive) == (p.predicted, p.gold, None)
+    assert p.with_labels(p.labels) is p

@@ -13,24 +13,24 @@ import pytest
 
 from ecomfs_eval import Bootstrap, Predictions, compare, compare_many
 from ecomfs_eval.compare import compare_arms
-from ecomfs_eval.errors import OptionError, OutputError
-from ecomfs_eval.learning_curve import Run, learning_curve
+from ecomfs_eval.errors import OptionError, WriteError
+from ecomfs_eval.learning_curve import LearningRun, learning_curve
 from ecomfs_eval.metrics import METRICS
 from ecomfs_eval.report import (
-    Language,
     Report,
+    ReportLanguage,
     build_report,
     render_html,
     render_json,
     render_markdown,
     write_report,
 )
-from ecomfs_eval.report.strings import EN, METRICS_ZH, ZH
+from ecomfs_eval.report.words import EN, METRICS_ZH, ZH
 from ecomfs_eval.sequential import SequentialTest, decided_by
 
 HOW = Bootstrap(resamples=200)
 HOSTILE = '<script>alert("x")</script> | *bold* 差评 {{ 7 * 7 }}'
-LANGUAGES: tuple[Language, ...] = ("en", "zh")
+LANGUAGES: tuple[ReportLanguage, ...] = ("en", "zh")
 
 
 def system(name: str, share: float, seed: int, n: int = 120, labels: int = 2) -> Predictions:
@@ -53,9 +53,9 @@ def system(name: str, share: float, seed: int, n: int = 120, labels: int = 2) ->
     )
 
 
-def full(language: Language = "en") -> Report:
+def full(language: ReportLanguage = "en") -> Report:
     a, b = system("short prompt", 0.7, 0), system("长提示", 0.9, 1)
-    runs = [Run(n, system("long", s, n), 0) for n, s in ((8, 0.6), (32, 0.8), (128, 0.9))]
+    runs = [LearningRun(n, system("long", s, n), 0) for n, s in ((8, 0.6), (32, 0.8), (128, 0.9))]
     return build_report(
         [b, a],
         comparisons=compare(a, b, how=HOW),
@@ -101,7 +101,7 @@ def parsed(page: str) -> Tags:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_the_page_is_whole_and_loads_nothing(language: Language) -> None:
+def test_the_page_is_whole_and_loads_nothing(language: ReportLanguage) -> None:
     page = render_html(full(language))
     tags = parsed(page)
     names = [tag for tag, _ in tags.seen]
@@ -122,7 +122,7 @@ def test_texts_of_the_data_are_shown_and_never_run() -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_the_page_holds_every_part(language: Language) -> None:
+def test_the_page_holds_every_part(language: ReportLanguage) -> None:
     report = full(language)
     tags = parsed(render_html(report))
     text = "".join(tags.text)
@@ -165,7 +165,7 @@ def test_the_accuracy_on_the_page_is_the_accuracy() -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_markdown_tables_are_whole(language: Language) -> None:
+def test_markdown_tables_are_whole(language: ReportLanguage) -> None:
     text = render_markdown(full(language))
     width = None
     for line in text.splitlines():
@@ -238,7 +238,7 @@ def test_summary_sentences_follow_the_numbers() -> None:
     )
     text = render_markdown(build_report([p], how=HOW))
     assert "S is right on 60.0 %" in text
-    assert "S is too sure of itself: its mean confidence is 91.4 %" in text
+    assert "S is overconfident: its mean confidence is 91.4 %" in text
     assert "Answering only the 60.0 % of rows with confidence of 99.0 % or more" in text
     assert "S is weakest where kind is bad: 0.0 %" in text
     assert "The most frequent error of S: 0 answered as 1, 160 rows." in text
@@ -260,7 +260,7 @@ def test_files_are_written(tmp_path: Path) -> None:
     paths = write_report(full(), tmp_path / "new", "ab")
     assert [p.name for p in paths] == ["ab.html", "ab.md", "ab.json"]
     assert all(p.stat().st_size > 1000 for p in paths)
-    with pytest.raises(OutputError, match="cannot write the report"):
+    with pytest.raises(WriteError, match="cannot write the report"):
         write_report(full(), paths[0])
 
 
@@ -282,7 +282,7 @@ def test_both_languages_have_every_word_with_the_same_blanks() -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_arms_and_running_tests_say_how_they_were_compared(language: Language) -> None:
+def test_arms_and_running_tests_say_how_they_were_compared(language: ReportLanguage) -> None:
     a, b = system("A", 0.6, 0), system("B", 0.9, 1)
     right = [(p.gold_index == p.predicted_index).astype(float) for p in (a, b)]
     state = SequentialTest().update(right[1] - right[0])

@@ -21,7 +21,7 @@ import pytest
 
 from ecomfs_eval import compare
 from ecomfs_eval.compare import compare_arms
-from ecomfs_eval.report import Language, build_report, render_html
+from ecomfs_eval.report import ReportLanguage, build_report, render_html
 from ecomfs_eval.sequential import SequentialTest, decided_by
 
 from .test_report import HOW, LANGUAGES, full, system
@@ -109,7 +109,7 @@ def measure(folder: Path, page: str, width: int) -> dict[str, Any]:
 @pytest.mark.parametrize("width", [360, 1280])
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_nothing_overflows_and_every_glyph_is_there(
-    tmp_path: Path, language: Language, width: int
+    tmp_path: Path, language: ReportLanguage, width: int
 ) -> None:
     found = measure(tmp_path, render_html(full(language)), width)
     assert found["width"] == width
@@ -131,7 +131,9 @@ def test_the_measuring_finds_what_is_wrong(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_pages_of_arms_and_running_tests_fit_a_phone(tmp_path: Path, language: Language) -> None:
+def test_pages_of_arms_and_running_tests_fit_a_phone(
+    tmp_path: Path, language: ReportLanguage
+) -> None:
     a, b = system("in use", 0.6, 0), system("短提示 with a long name", 0.9, 1)
     right = [(p.gold_index == p.predicted_index).astype(float) for p in (a, b)]
     watched = decided_by(compare(a, b, how=HOW), SequentialTest().update(right[1] - right[0]))

@@ -10,7 +10,7 @@ from scripted import ScriptedEngine
 from small_suite import SAMPLES, small
 
 from ecomfs.cli import run as cli
-from ecomfs.errors import InputError, MissingFileError
+from ecomfs.errors import ConfigError, InputError, MissingFileError
 from ecomfs.evaluation.suites import Suite, compare_results, run_suite, suite_board, write_details
 from ecomfs.evaluation.suites.data import read_data
 from ecomfs_eval import METRICS, Bootstrap, Predictions, scores
@@ -80,9 +80,9 @@ def test_seeds_are_averaged_and_paired(results: Path) -> None:
 def test_another_system_can_be_the_main_one(results: Path) -> None:
     board = suite_board(results, main="knn", metrics=["log_loss"], how=HOW)
     assert {g.main for g in board.groups} == {"knn"}
-    with pytest.raises(InputError, match="no system 'svm' in every run"):
+    with pytest.raises(ConfigError, match="no system 'svm' in every run"):
         suite_board(results, main="svm", how=HOW)
-    with pytest.raises(InputError, match="acuracy"):
+    with pytest.raises(ConfigError, match="acuracy"):
         suite_board(results, metrics=["acuracy"], how=HOW)
     with pytest.raises(MissingFileError, match="no finished cell"):
         suite_board(results, only=["nothing"], how=HOW)
@@ -147,7 +147,7 @@ def test_two_results_are_compared_cell_by_cell(
     same = compare_results(results, results, how=HOW)
     assert all(c.causes == () for c in same.changed)
     assert {d.delta for c in same.changed for d in c.differences.values() if not d.note} <= {0.0}
-    with pytest.raises(InputError, match="no system 'svm'"):
+    with pytest.raises(ConfigError, match="no system 'svm'"):
         compare_results(results, results, system="svm", how=HOW)
 
 
@@ -162,7 +162,7 @@ def test_details_are_full_reports_of_the_first_seed(
     found = json.loads((tmp_path / "reviews-n16-s0.json").read_text(encoding="utf-8"))
     assert found["systems"][0]["name"] == "ecomfs"
     assert found["systems"][0]["worst"]
-    with pytest.raises(InputError, match="no system 'svm'"):
+    with pytest.raises(ConfigError, match="no system 'svm'"):
         write_details(results, tmp_path, main="svm")
 
 
@@ -170,7 +170,7 @@ def test_a_changed_file_is_not_reported(results: Path, tmp_path: Path) -> None:
     run_suite(suite(), tmp_path, data=SAMPLES, engine=ScriptedEngine(), only=["next"], shots=[8])
     table = next(tmp_path.glob("cells/next/n8-s0/predictions/01*"))
     table.write_bytes(table.read_bytes() + b"x")
-    with pytest.raises(InputError, match="not the one the manifest names"):
+    with pytest.raises(InputError, match="differs from the one in the manifest"):
         suite_board(tmp_path, how=HOW)
 
 
@@ -217,9 +217,9 @@ def test_a_system_of_another_library_is_compared_by_its_file(results: Path, tmp_
     for i, label in enumerate(model.classes_):
         table[f"p_{label}"] = model.predict_proba(texts)[:, i]
     table.to_csv(tmp_path / "other.csv", index=False)
-    theirs = Predictions.from_csv(tmp_path / "other.csv", name="other")
+    theirs = Predictions.from_file(tmp_path / "other.csv", name="other")
     file = next((results / "cells/reviews/n16-s0/predictions").glob("01-*.parquet"))
-    ours = Predictions.from_parquet(file, name="ecomfs")
+    ours = Predictions.from_file(file, name="ecomfs")
     found = compare(theirs, ours, metrics=["accuracy", "log_loss"], how=HOW)
     assert found.rows == 12
     assert found["log_loss"].delta is not None

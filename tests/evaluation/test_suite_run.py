@@ -230,7 +230,7 @@ def test_stages_that_a_row_skipped_stand_as_they_were() -> None:
     at = list(base).index("negative")
     assert by_name["ecomfs:calibrated"].probabilities[0, column] == pytest.approx((0.3, 0.7)[at])
     assert by_name["ecomfs:calibrated"].probabilities[1, column] == pytest.approx(read[at])
-    assert absent == {"ecomfs:experts": "some rows were answered without it"}
+    assert absent == {"ecomfs:experts": "some rows were answered without this step"}
 
 
 def test_the_plain_record_of_a_run_can_be_read_by_people(tmp_path: Path) -> None:

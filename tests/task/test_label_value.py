@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from ecomfs.errors import InputError
 from ecomfs.task import column_labels, label_number, label_order, label_text
 from ecomfs_eval import _labels as harness
+from ecomfs_eval.errors import DataError
 
 
 class Mood(enum.Enum):
@@ -72,7 +73,7 @@ def test_the_harness_has_the_same_numbers_order_and_columns(labels: list[str]) -
     try:
         found = [label or "" for label in column_labels(labels)]
     except InputError:
-        with pytest.raises(harness.RowError, match="infinite"):
+        with pytest.raises(DataError, match="infinite"):
             harness.column_labels(labels, labels)
     else:
         assert harness.column_labels(labels, labels) == found
@@ -80,7 +81,7 @@ def test_the_harness_has_the_same_numbers_order_and_columns(labels: list[str]) -
 
 @pytest.mark.parametrize("value", [math.inf, -math.inf, np.float64("inf")])
 def test_an_infinite_number_is_no_label(value: float) -> None:
-    for rule, error in ((label_text, InputError), (harness.label_text, harness.RowError)):
+    for rule, error in ((label_text, InputError), (harness.label_text, DataError)):
         with pytest.raises(error, match="infinite number"):
             rule(value)
 

@@ -13,17 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ecomfs.core.json import plain
 from ecomfs.core.progress import MEASURING, READING, Progress, part, silent
 from ecomfs.embed import Embedder
 from ecomfs.engine.protocol import Engine
 from ecomfs.estimators import FewShotClassifier
 from ecomfs.evaluation.evaluate import strangers, vote
+from ecomfs.evaluation.harness import at_stage, to_harness
 from ecomfs.evaluation.suites.config import Dataset, Shots
 from ecomfs.evaluation.suites.data import Data, rows_hash, task_of
-from ecomfs.evaluation.trained import labelled_rows, over, raw_columns
+from ecomfs.evaluation.trained import labelled_rows, raw_columns
 from ecomfs.pipeline import Pipeline, load_template
 from ecomfs.task import label_order
 from ecomfs.types import Example, Language, Prediction
@@ -238,74 +237,41 @@ class ScoredRows:
 def answers(
     scored: ScoredRows, found: Sequence[Prediction], *, stages: bool
 ) -> tuple[list[Predictions], dict[str, str]]:
-    """The final answers, and one system per stage that the predictions have; and why a stage is
-    absent. Rows that failed stay in, as failed."""
-    tokens = np.array([float(p.prompt_tokens) or np.nan for p in found])
-    final = scored.of(
-        MAIN,
-        [p.label for p in found],
-        [_row(p.probabilities, scored.labels) for p in found],
-        status=[str(p.status) for p in found],
-        prompt_tokens=tokens,
-        cached_tokens=np.where(np.isnan(tokens), np.nan, [float(p.cached_tokens) for p in found]),
+    """The final answers, and one system for each stage of the predictions; and why a stage is
+    absent. Failed rows stay in, as failed."""
+    final = to_harness(
+        found,
+        scored.gold,
+        name=MAIN,
         extra={
             "text": tuple(scored.pipeline.text(row.fields) for row in scored.test),
             "error": tuple(p.error for p in found),
             "note": tuple(p.note for p in found),
             "demonstrations": tuple(" ".join(p.demonstration_ids) for p in found),
         },
+        **scored.common,
     )
     if not stages:
         return [final], {}
     systems, absent = [final], {}
     for name in dict.fromkeys(name for p in found for name in p.stages):
-        values = [_stage_of(p, name) for p in found]
-        if any(v is None and p.probabilities for v, p in zip(values, found, strict=True)):
-            absent[f"{MAIN}:{name}"] = "some rows were answered without it"
-        else:
-            systems.append(_stage(scored, found, name, values))
+        title, chain = f"{MAIN}:{name}", _chain(name)
+        if any(p.probabilities and not set(chain) & set(p.stages) for p in found):
+            absent[title] = "some rows were answered without this step"
+            continue
+        then = [at_stage(p, chain) for p in found]
+        systems.append(to_harness(then, scored.gold, tokens=False, name=title, **scored.common))
     return systems, absent
 
 
 _BEFORE = {"fused": "calibrated", "calibrated": "read"}
-"""A step that a row did not take left the distribution as it was (a language may have too few
+"""A row that skipped a step has the distribution of the step before (a language may have too few
 examples to calibrate)."""
 
 
-def _stage_of(p: Prediction, name: str | None) -> tuple[float, ...] | None:
-    while name is not None and name not in p.stages:
-        name = _BEFORE.get(name)
-    return None if name is None else p.stages[name]
-
-
-def _stage(
-    scored: ScoredRows,
-    found: Sequence[Prediction],
-    name: str,
-    values: Sequence[tuple[float, ...] | None],
-) -> Predictions:
-    """One stage as a system. A row that abstained in the end has an answer at every stage; one
-    that failed has none."""
-    tables = [
-        _row({} if v is None else dict(zip(p.probabilities, v, strict=True)), scored.labels)
-        for p, v in zip(found, values, strict=True)
-    ]
-    answered = [v is not None for v in values]
-    return scored.of(
-        f"{MAIN}:{name}",
-        [
-            scored.labels[int(np.argmax(row))] if there else None
-            for row, there in zip(tables, answered, strict=True)
-        ],
-        tables,
-        status=["ok" if there else str(p.status) for p, there in zip(found, answered, strict=True)],
-    )
-
-
-def _row(probabilities: Mapping[str, float], labels: Sequence[str]) -> list[float]:
-    if not probabilities:
-        return [np.nan] * len(labels)
-    return [probabilities.get(label, 0.0) for label in labels]
+def _chain(name: str) -> list[str]:
+    """A step and those before it."""
+    return [name, *(_chain(_BEFORE[name]) if name in _BEFORE else ())]
 
 
 def baselines(
@@ -328,7 +294,9 @@ def baselines(
             found[name] = (
                 got
                 if isinstance(got, Undefined)
-                else scored.of(name, list(got.predicted), over(got, scored.labels))
+                else scored.of(
+                    name, list(got.predicted), got.with_labels(scored.labels).probabilities
+                )
             )
     if "repeat_last" in wanted:
         found["repeat_last"] = _repeat_last(scored)

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ecomfs.errors import InputError
+from ecomfs.errors import ConfigError, InputError
+from ecomfs.evaluation.harness import harness_errors
 from ecomfs.evaluation.suites.store import ResultsFolder, Stored, changes
-from ecomfs_eval import Bootstrap, EvalError, Predictions
+from ecomfs_eval import Bootstrap, Predictions
 from ecomfs_eval.compare import Difference
 from ecomfs_eval.errors import RowsDifferError
 from ecomfs_eval.repeated import average_difference
@@ -54,6 +55,7 @@ class ResultsDiff:
     only_new: tuple[str, ...]
 
 
+@harness_errors()
 def compare_results(
     new: str | Path,
     old: str | Path,
@@ -71,24 +73,22 @@ def compare_results(
 
     Raises:
         MissingFileError: one of them holds no results.
-        InputError: no cell is in both, one has no such system, or a file is damaged.
+        InputError: no cell is in both, or a file is damaged.
+        ConfigError: one has no such system, or an unknown metric.
     """
     suite = ResultsFolder(new).suite()
     ResultsFolder(old).suite()
-    try:
-        now, was = (_by_folder(ResultsFolder(x)) for x in (new, old))
-        common = [key for key in now if key in was]
-        if not common:
-            raise InputError(f"{new} and {old} share no cell", hint="compare runs of one suite")
-        pairs = [(now[key], was[key]) for key in common]
-        changed = _changed(pairs, system or suite.main, tuple(metrics) or suite.metrics, how)
-        return ResultsDiff(
-            tuple(changed),
-            tuple(key for key in was if key not in now),
-            tuple(key for key in now if key not in was),
-        )
-    except EvalError as error:
-        raise InputError(error.message, hint=error.hint) from error
+    now, was = (_by_folder(ResultsFolder(x)) for x in (new, old))
+    common = [key for key in now if key in was]
+    if not common:
+        raise InputError(f"{new} and {old} share no cell", hint="compare runs of one suite")
+    pairs = [(now[key], was[key]) for key in common]
+    changed = _changed(pairs, system or suite.main, tuple(metrics) or suite.metrics, how)
+    return ResultsDiff(
+        tuple(changed),
+        tuple(key for key in was if key not in now),
+        tuple(key for key in now if key not in was),
+    )
 
 
 def _by_folder(results: ResultsFolder) -> dict[str, Stored]:
@@ -127,4 +127,4 @@ def _system(cell: Stored, name: str) -> Predictions:
         if p.name == name:
             return p
     have = ", ".join(p.name for p in cell.results.systems)
-    raise InputError(f"{cell.folder}: no system {name!r}", hint=f"there are: {have}")
+    raise ConfigError(f"{cell.folder}: no system {name!r}", hint=f"there are: {have}")

@@ -6,15 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ecomfs.errors import InputError, MissingFileError, OutputError
+from ecomfs.errors import ConfigError, MissingFileError
+from ecomfs.evaluation.harness import harness_errors
 from ecomfs.evaluation.suites.config import Dataset, Suite
 from ecomfs.evaluation.suites.store import ResultsFolder, Stored
-from ecomfs_eval import Bootstrap, EvalError, compare
-from ecomfs_eval.board import Board, Entry, Published, build_board
-from ecomfs_eval.errors import OutputError as HarnessOutputError
-from ecomfs_eval.report import build_report, write_report
+from ecomfs_eval import Bootstrap, compare
+from ecomfs_eval.board import Board, BoardEntry, PublishedResult, build_board
+from ecomfs_eval.report import ReportLanguage, build_report, write_report
 
 
+@harness_errors()
 def suite_board(
     results: str | Path,
     *,
@@ -22,8 +23,9 @@ def suite_board(
     main: str | None = None,
     metrics: Sequence[str] = (),
     how: Bootstrap | None = None,
+    language: ReportLanguage = "en",
 ) -> Board:
-    """What a results folder says.
+    """The board of a results folder.
 
     Args:
         results: folder that :func:`ecomfs.evaluation.suites.run_suite` wrote.
@@ -31,17 +33,17 @@ def suite_board(
         main: the system that others are compared with; by default the suite's.
         metrics: instead of the suite's; the first decides which baseline is best.
         how: resamples, level and seed of the intervals.
+        language: of the report, ``en`` or ``zh``.
 
     Raises:
         MissingFileError: no results, or none of these.
-        InputError: a file is not what its manifest says, or an unknown system or metric.
+        InputError: a file differs from its manifest.
+        ConfigError: an unknown system, metric or language.
     """
-    try:
-        return _board(ResultsFolder(results), set(only), main, metrics, how)
-    except EvalError as error:
-        raise InputError(error.message, hint=error.hint) from error
+    return _board(ResultsFolder(results), set(only), main, metrics, how, language)
 
 
+@harness_errors()
 def write_details(
     results: str | Path,
     folder: str | Path,
@@ -61,20 +63,15 @@ def write_details(
         The HTML files.
 
     Raises:
-        MissingFileError, InputError: as :func:`suite_board`.
+        MissingFileError, InputError, ConfigError: as :func:`suite_board`.
         OutputError: a file cannot be written.
     """
-    try:
-        suite, stored = _stored(ResultsFolder(results), set(only))
-        first: dict[tuple[Any, ...], Stored] = {}
-        for cell in stored:
-            who = cell.identity
-            first.setdefault((who["dataset"], who["shots"], who["variant"]), cell)
-        return [_detail(cell, Path(folder), main or suite.main, how) for cell in first.values()]
-    except HarnessOutputError as error:
-        raise OutputError(error.message, hint=error.hint) from error
-    except EvalError as error:
-        raise InputError(error.message, hint=error.hint) from error
+    suite, stored = _stored(ResultsFolder(results), set(only))
+    first: dict[tuple[Any, ...], Stored] = {}
+    for cell in stored:
+        who = cell.identity
+        first.setdefault((who["dataset"], who["shots"], who["variant"]), cell)
+    return [_detail(cell, Path(folder), main or suite.main, how) for cell in first.values()]
 
 
 def _detail(cell: Stored, folder: Path, main: str, how: Bootstrap | None) -> Path:
@@ -82,7 +79,7 @@ def _detail(cell: Stored, folder: Path, main: str, how: Bootstrap | None) -> Pat
     ours = next((p for p in cell.results.systems if p.name == main), None)
     if ours is None:
         have = ", ".join(p.name for p in cell.results.systems)
-        raise InputError(f"{cell.folder}: no system {main!r}", hint=f"there are: {have}")
+        raise ConfigError(f"{cell.folder}: no system {main!r}", hint=f"there are: {have}")
     others = [p for p in cell.results.systems if ":" not in p.name and p.name != main]
     pairs = [compare(p, ours, how=how) for p in others]
     title = f"{who['dataset']}: {who['pool_rows']} labelled examples, seed {who['seed']}"
@@ -103,6 +100,7 @@ def _board(
     main: str | None,
     metrics: Sequence[str],
     how: Bootstrap | None,
+    language: ReportLanguage,
 ) -> Board:
     suite, stored = _stored(folder, wanted)
     datasets = {dataset.name: dataset for dataset in suite.datasets}
@@ -114,6 +112,7 @@ def _board(
         published=_published(suite),
         notes=_notes(suite, stored),
         how=how,
+        language=language,
     )
 
 
@@ -147,9 +146,9 @@ def _group(dataset: Dataset) -> str:
     return dataset.series or dataset.name
 
 
-def _entry(cell: Stored, dataset: Dataset) -> Entry:
+def _entry(cell: Stored, dataset: Dataset) -> BoardEntry:
     who = cell.identity
-    return Entry(
+    return BoardEntry(
         _group(dataset),
         who["pool_rows"],
         cell.results.systems,
@@ -159,11 +158,11 @@ def _entry(cell: Stored, dataset: Dataset) -> Entry:
     )
 
 
-def _published(suite: Suite) -> dict[str, list[Published]]:
-    found: dict[str, list[Published]] = {}
+def _published(suite: Suite) -> dict[str, list[PublishedResult]]:
+    found: dict[str, list[PublishedResult]] = {}
     for dataset in suite.datasets:
         for p in dataset.published:
-            row = Published(p.system, p.metric, p.value, str(p.shots), p.source, p.note)
+            row = PublishedResult(p.system, p.metric, p.value, str(p.shots), p.source, p.note)
             found.setdefault(_group(dataset), []).append(row)
     return found
 

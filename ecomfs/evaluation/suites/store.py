@@ -19,20 +19,20 @@ from typing import Any
 from pydantic import ValidationError
 
 from ecomfs.errors import ConfigError, InputError, MissingFileError, OutputError
+from ecomfs.evaluation.harness import harness_errors
 from ecomfs.evaluation.suites.cell import Cell, CellResult
 from ecomfs.evaluation.suites.config import Suite
 from ecomfs.io import write_text
-from ecomfs_eval import EvalError
 from ecomfs_eval.manifest import (
     FileHash,
     Manifest,
-    Results,
+    StoredResults,
+    compare_manifests,
     hash_file,
     load_manifest,
     read_results,
     write_results,
 )
-from ecomfs_eval.manifest_diff import compare_manifests
 
 SUITE = "suite.json"
 
@@ -42,7 +42,7 @@ class Stored:
     """A cell's results, read back."""
 
     folder: Path
-    results: Results
+    results: StoredResults
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -151,10 +151,8 @@ class ResultsFolder:
         except OSError as error:
             raise OutputError(f"{folder}: {error.strerror or error}") from error
         settings = {"cell": identity, "measured": result.measured, "absent": result.absent}
-        try:
+        with harness_errors():
             write_results(folder, result.systems, settings=settings, inputs=inputs)
-        except EvalError as error:
-            raise OutputError(error.message, hint=error.hint) from error
 
     def cells(self) -> Iterator[Stored]:
         """Every whole cell, in the order of their names; files that are not what their manifest
@@ -187,9 +185,5 @@ def read_manifest(folder: Path) -> Manifest:
     Raises:
         MissingFileError: there is none.
     """
-    try:
+    with harness_errors():
         return load_manifest(folder)
-    except EvalError as error:
-        if (folder / "manifest.json").is_file():
-            raise InputError(error.message, hint=error.hint) from error
-        raise MissingFileError(error.message, hint=error.hint) from error

@@ -1,4 +1,4 @@
-"""Baselines on the same labelled rows: the bar that every report shows beside a system.
+"""Labelled rows in, predictions of simple methods out.
 
 >>> train = LabelledRows.of(["good", "bad"] * 4, texts=["works well", "broke at once"] * 4)
 >>> found = run_baselines(train, LabelledRows.of(["good"], texts=["works"]))
@@ -39,17 +39,17 @@ def run_baselines(
     """Fit baselines on the labelled rows and predict the others.
 
     Args:
-        train: the labelled rows the system also has.
-        test: the rows that are scored; their labels are used as gold only.
-        names: which; by default all.
-        seed: of whatever is random.
+        train: the labelled rows, the same as for the system.
+        test: the rows to predict; their labels are only used as gold labels.
+        names: of the baselines; by default all.
+        seed: of the random ones.
 
     Returns:
         name → predictions, or why there are none.
 
     Raises:
-        OptionError: no baseline is called that.
-        MissingLibraryError: scikit-learn is absent.
+        OptionError: no baseline has this name.
+        MissingLibraryError: scikit-learn is not installed.
     """
     chosen = []
     for name in names if names is not None else BASELINES.values():
@@ -63,13 +63,8 @@ def run_baselines(
 
 __all__ = [
     "BASELINES",
-    "Baseline",
     "LabelledRows",
-    "embedding_logistic",
     "gradient_boosting",
     "knn",
-    "majority",
-    "prior_random",
     "run_baselines",
-    "tfidf_logistic",
 ]

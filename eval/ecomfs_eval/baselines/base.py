@@ -1,4 +1,4 @@
-"""What a baseline is: labelled rows in, predictions for other rows out."""
+"""The baseline: labelled rows in, predictions for other rows out."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Baseline:
     """A named baseline.
 
     Attributes:
-        name: how options, files and reports call it.
-        title: for people.
-        definition: what is fitted, with every setting that matters.
+        name: in options, files and reports.
+        title: in text.
+        definition: the method and its settings.
         fit: see :data:`Fit`; it never sees the labels of the rows to predict.
     """
 
@@ -45,7 +45,7 @@ class Baseline:
             class only).
 
         Raises:
-            MissingLibraryError: scikit-learn is absent.
+            MissingLibraryError: scikit-learn is not installed.
         """
         with one_thread():
             got = self.fit(train, test, seed)
@@ -60,14 +60,13 @@ class Baseline:
             labels=space,
             name=self.name,
             source=f"baseline {self.name}",
-            **test.columns,
         )
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Linear algebra on one thread: few-shot matrices are too small to share, and threads that
-    wait for each other on a busy machine make a fit many times slower."""
+    """Linear algebra on one thread: for few-shot matrices, several threads on a busy machine make a
+    fit many times slower."""
     if find_spec("threadpoolctl") is None:  # it comes with scikit-learn
         yield
         return

@@ -19,7 +19,7 @@ import numpy as np
 
 from ecomfs_eval.baselines.base import Baseline, one_class
 from ecomfs_eval.baselines.data import LabelledRows, need_sklearn
-from ecomfs_eval.errors import ColumnError
+from ecomfs_eval.errors import DataError
 from ecomfs_eval.metrics.score import Undefined
 from ecomfs_eval.predictions import FloatArray
 
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_CATEGORIES = 255
-"""The histogram model takes no more; rarer categories of a column count as missing."""
+"""Limit of the histogram model; rarer categories of a column count as missing."""
 
 
 def features(train: pd.DataFrame, test: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Both tables as numbers and categories, decided on the labelled rows alone.
+    """Both tables as numbers and categories, chosen by the labelled rows only.
 
     Raises:
-        ColumnError: the tables have different columns.
+        DataError: the tables have different columns.
     """
     import pandas as pd
 
     if list(train.columns) != list(test.columns):
-        raise ColumnError(
+        raise DataError(
             f"columns differ: {list(train.columns)} and {list(test.columns)}",
             hint="give both tables the same features",
         )
@@ -73,7 +73,7 @@ def _fit(
     need_sklearn()
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    # The default of 20 rows a leaf would leave a few-shot table without a single split.
+    # The default of 20 rows per leaf allows no split of a few-shot table.
     leaf = max(1, min(20, len(train) // 10))
     model = HistGradientBoostingClassifier(
         min_samples_leaf=leaf, categorical_features="from_dtype", random_state=seed
@@ -87,6 +87,6 @@ def _fit(
 gradient_boosting = Baseline(
     "gradient_boosting",
     "Gradient boosting",
-    "histogram gradient boosting, 100 trees, at most 20 rows a leaf (a tenth of few rows)",
+    "histogram gradient boosting, 100 trees, at most 20 rows per leaf (a tenth of few rows)",
     _fit,
 )

@@ -1,15 +1,15 @@
-"""Labelled rows as baselines need them: text, vectors or a table, whichever there is."""
+"""Labelled rows for baselines: text, vectors, a table, or several of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ecomfs_eval._labels import label_text
-from ecomfs_eval.errors import ColumnError, EmptyDataError, MissingLibraryError, RowError
+from ecomfs_eval.errors import DataError, EmptyDataError, MissingLibraryError
 from ecomfs_eval.predictions import FloatArray
 
 if TYPE_CHECKING:
@@ -26,12 +26,10 @@ class LabelledRows:
         texts: n texts, or ``None``.
         vectors: n × d embeddings, or ``None``.
         table: n feature rows (numbers, or text that is categories or numbers), or ``None``.
-        columns: what else the predictions should carry, by the names of
-            :class:`~ecomfs_eval.Predictions` (``groups``, ``queries``, ``slices``, ``extra``).
 
     Raises:
         EmptyDataError: no rows.
-        ColumnError: a column of another length.
+        DataError: a column of another length.
 
     >>> rows = LabelledRows.of(["good", "bad"], texts=["I like it", "broken"])
     >>> len(rows), rows.ids
@@ -43,7 +41,6 @@ class LabelledRows:
     texts: tuple[str, ...] | None = None
     vectors: FloatArray | None = None
     table: pd.DataFrame | None = None
-    columns: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -52,8 +49,8 @@ class LabelledRows:
         for name in ("labels", "texts", "vectors", "table"):
             values = getattr(self, name)
             if values is not None and len(values) != n:
-                raise ColumnError(
-                    f"{name} has {len(values)} values for {n} rows", hint="give one value a row"
+                raise DataError(
+                    f"{name} has {len(values)} values for {n} rows", hint="give one value per row"
                 )
 
     @classmethod
@@ -65,16 +62,15 @@ class LabelledRows:
         texts: Sequence[str] | None = None,
         vectors: Any = None,
         table: pd.DataFrame | None = None,
-        **columns: Any,
     ) -> LabelledRows:
         """Rows from plain sequences; ids are ``1`` … ``n`` unless given.
 
         Raises:
-            RowError: a row without a label.
+            DataError: a row without a label.
         """
         names = [label_text(x, f"label {n}") for n, x in enumerate(labels, 1)]
         if "" in names:
-            raise RowError(
+            raise DataError(
                 f"row {names.index('') + 1} has no label", hint="label it, or leave it out"
             )
         return cls(
@@ -83,32 +79,17 @@ class LabelledRows:
             None if texts is None else tuple(texts),
             None if vectors is None else np.asarray(vectors, dtype=np.float64),
             table,
-            columns,
         )
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def take(self, rows: Iterable[int]) -> LabelledRows:
-        """Some of the rows, in the order given; ``columns`` are left out, since only the scored
-        rows carry them."""
-        keep = np.array(list(rows), dtype=np.int64)
-        return replace(
-            self,
-            ids=tuple(self.ids[i] for i in keep),
-            labels=tuple(self.labels[i] for i in keep),
-            texts=None if self.texts is None else tuple(self.texts[i] for i in keep),
-            vectors=None if self.vectors is None else self.vectors[keep],
-            table=None if self.table is None else self.table.iloc[keep],
-            columns={},
-        )
-
 
 def need_sklearn() -> None:
-    """Raise what to install where scikit-learn is absent.
+    """Check that scikit-learn is installed.
 
     Raises:
-        MissingLibraryError
+        MissingLibraryError: it is not.
     """
     try:
         import sklearn  # noqa: F401

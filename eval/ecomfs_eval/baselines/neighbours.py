@@ -1,4 +1,4 @@
-"""kNN vote over given vectors: what retrieval alone achieves, before any model reads.
+"""kNN vote over given vectors: what retrieval achieves without a model.
 
 >>> from ecomfs_eval.baselines import LabelledRows
 >>> train = LabelledRows.of(["a", "b", "b"], vectors=[[1, 0], [0, 1], [0.1, 1]])
@@ -17,7 +17,7 @@ from ecomfs_eval.metrics.score import Undefined
 from ecomfs_eval.predictions import FloatArray
 
 TEMPERATURE = 0.05
-"""Spread of the vote: a neighbour whose cosine is lower by this much weighs e times less."""
+"""A neighbour whose cosine is lower by this much has 1/e of the weight."""
 
 
 def _weights(distance: FloatArray) -> FloatArray:

@@ -1,4 +1,4 @@
-"""Baselines that read nothing: the most frequent label, and labels drawn from the priors.
+"""Baselines that ignore the row: the most frequent label, and labels drawn from the priors.
 
 >>> from ecomfs_eval.baselines import LabelledRows
 >>> train = LabelledRows.of(["good", "good", "bad"])
@@ -32,7 +32,7 @@ majority = Baseline(
 
 
 class _Random(Baseline):
-    """The priors as probabilities, but the answer drawn from them."""
+    """The priors as probabilities; the answer is drawn from them."""
 
     __slots__ = ()
 

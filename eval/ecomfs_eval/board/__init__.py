@@ -1,10 +1,13 @@
-"""A board: several data sets and label budgets, one table each, averaged over runs.
+"""Boards: runs of several data sets and label budgets in, one table for each out.
+
+Write one with :func:`ecomfs_eval.report.write_report`.
 
 >>> from ecomfs_eval import Predictions
+>>> from ecomfs_eval.report import render_markdown
 >>> gold = ["a", "b"] * 20
 >>> entries = [
-...     Entry("shop", 8, [Predictions.of(gold, gold[:k] + ["a"] * (40 - k), name=name)
-...                       for name, k in (("ours", 36), ("majority", 0))], seed=seed)
+...     BoardEntry("shop", 8, [Predictions.of(gold, gold[:k] + ["a"] * (40 - k), name=name)
+...                            for name, k in (("ours", 36), ("majority", 0))], seed=seed)
 ...     for seed in (0, 1)]
 >>> board = build_board(entries, metrics=["accuracy"], main="ours", title="Shops")
 >>> group = board.groups[0]
@@ -16,19 +19,6 @@
 True
 """
 
-from ecomfs_eval.board.files import render_json, write_board
-from ecomfs_eval.board.html import render_html
-from ecomfs_eval.board.markdown import render_markdown
-from ecomfs_eval.board.model import Board, Entry, Group, Published, build_board
+from ecomfs_eval.board.model import Board, BoardEntry, PublishedResult, build_board
 
-__all__ = [
-    "Board",
-    "Entry",
-    "Group",
-    "Published",
-    "build_board",
-    "render_html",
-    "render_json",
-    "render_markdown",
-    "write_board",
-]
+__all__ = ["Board", "BoardEntry", "PublishedResult", "build_board"]

@@ -1,4 +1,4 @@
-"""The board in MLflow: one run for the whole, one nested run a table."""
+"""A board in, MLflow runs out: one for the whole board, one nested run per table."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ecomfs_eval.board.model import Board, Group
-from ecomfs_eval.errors import MissingLibraryError, OutputError
+from ecomfs_eval.errors import MissingLibraryError, WriteError
 
 
 def log_board(
@@ -15,21 +15,21 @@ def log_board(
 ) -> str:
     """Log a board.
 
-    The metrics of a table's run are called ``SYSTEM/METRIC``, with ``/low`` and ``/high`` for the
-    interval (a colon in a system's name becomes a point); its parameters say which data set, how
-    many labelled examples, test rows and runs.
+    The metrics of a table's run are named ``SYSTEM/METRIC``, with ``/low`` and ``/high`` for the
+    interval (a colon in a system's name becomes a full stop). Its parameters are the data set and
+    the numbers of labelled examples, test rows and runs.
 
     Args:
         uri: of the tracking server or database.
-        experiment: made if need be.
-        files: kept with the run of the whole, such as the report.
+        experiment: created if it does not exist.
+        files: attached to the run of the whole board, such as the report.
 
     Returns:
-        The id of the run of the whole.
+        The id of the run of the whole board.
 
     Raises:
         MissingLibraryError: MLflow is not installed.
-        OutputError: the server does not take it.
+        WriteError: the server refuses it.
     """
     if not find_spec("mlflow"):
         raise MissingLibraryError("logging needs MLflow", hint="pip install 'ecomfs[mlflow]'")
@@ -58,15 +58,15 @@ def log_board(
         return str(whole.info.run_id)
     except mlflow.exceptions.MlflowException as error:
         first = str(error).strip().splitlines()[0]
-        raise OutputError(f"MLflow at {uri}: {first}", hint="check the address") from error
+        raise WriteError(f"MLflow at {uri}: {first}", hint="check the address") from error
 
 
 def numbers(group: Group) -> dict[str, float]:
-    """What a table says, by name; undefined metrics are left out."""
+    """The numbers of a table by name; undefined metrics are left out."""
     out: dict[str, float] = {}
     for system, found in group.averages.items():
         for metric, average in found.items():
-            # MLflow keeps @ and : out of names.
+            # MLflow does not allow @ and : in names.
             name = f"{system.replace(':', '.')}/{metric.replace('@', '_at_')}"
             if average.score.value is not None:
                 out[name] = average.score.value

@@ -1,4 +1,4 @@
-"""Everything a board shows, computed from predictions."""
+"""The board: averages, paired differences and learning curves of a suite's runs."""
 
 from __future__ import annotations
 
@@ -6,29 +6,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ecomfs_eval.board.overall import Overall, overall
+import numpy as np
+
 from ecomfs_eval.compare.differences import Difference
 from ecomfs_eval.errors import EmptyDataError, OptionError
 from ecomfs_eval.intervals import Bootstrap
-from ecomfs_eval.learning_curve import LearningCurve, Run, learning_curve
+from ecomfs_eval.learning_curve import LearningCurve, LearningRun, learning_curve
 from ecomfs_eval.metrics import get_metric
 from ecomfs_eval.predictions import Predictions
 from ecomfs_eval.repeated import Average, average, average_difference
+from ecomfs_eval.report.document import Document, ReportLanguage
+from ecomfs_eval.report.words import STRINGS
 
 METRICS = ("accuracy", "f1_macro", "roc_auc", "log_loss", "ece_adaptive")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class BoardEntry:
     """One run.
 
     Attributes:
-        group: what it is averaged with: the data set, or the series of folds.
-        size: labelled examples.
+        group: runs of one group are averaged: the data set, or the series of folds.
+        size: number of labelled examples.
         systems: predictions of every system on the same rows, each under its own name.
-        seed: which draw of the labelled examples.
+        seed: of the draw of labelled examples.
         variant: of the options; runs of different variants are not averaged.
-        absent: system → why it is not there.
+        absent: system → why it is missing.
     """
 
     group: str
@@ -40,9 +43,16 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
-    """A published result that stands beside ours: what it is called, ``metric`` and ``value`` in
-    the metric's unit, what it was given, where it stands, and what differs."""
+class PublishedResult:
+    """A published result to show beside ours.
+
+    Attributes:
+        system: its name.
+        metric, value: in the unit of the metric.
+        shots: the labelled examples it had.
+        source: of the result.
+        note: what differs from our conditions.
+    """
 
     system: str
     metric: str
@@ -58,16 +68,16 @@ class Group:
 
     Attributes:
         name, size, variant: as of its entries.
-        runs: how many, over seeds and folds.
+        runs: number of runs, over seeds and folds.
         rows: distinct test rows.
         averages: system → metric → average.
         main: the system that the others are compared with.
         best_baseline: of the systems that are neither ``main`` nor a part of it (``main:part``),
-            the one with the best value of the first metric; ``None`` when there is none. Chosen
-            on the same rows, so it has luck on its side.
+            the one with the best value of the first metric; ``None`` when there is none. It is
+            chosen on the same rows, which favours it.
         differences: system → metric → main − system, paired: for every part of main and for the
             best baseline.
-        absent: system → why it is not there.
+        absent: system → why it is missing.
     """
 
     name: str
@@ -82,17 +92,45 @@ class Group:
     absent: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class WinCounts:
+    """Number of data sets in which main is better, and in which its interval excludes zero."""
+
+    better: int
+    clearly_better: int
+    clearly_worse: int
+    of: int
+
+
+@dataclass(frozen=True, slots=True)
+class Overall:
+    """Attributes:
+    size: labelled examples of its tables; ``None``: every size.
+    tables: number of tables.
+    means: system → metric → mean over the tables, with equal weights; ``None`` where a table
+        has no value. Systems that a table lacks are left out.
+    against: part of main → metric → wins of main against it; of parts that all tables have.
+    best: metric → wins of main against each table's best baseline.
+    """
+
+    size: int | None
+    tables: int
+    means: Mapping[str, Mapping[str, float | None]]
+    against: Mapping[str, Mapping[str, WinCounts]]
+    best: Mapping[str, WinCounts]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Board:
     """Attributes:
     title: of the page.
-    metrics: columns of the tables; the first one decides which baseline is best.
+    metrics: columns of the tables; the first chooses the best baseline.
     level: of the intervals.
     groups: the tables.
     overall: all tables together, where there are several.
     curves: group name → learning curves of the first metric, where there are several budgets.
-    published: group name → results of others.
-    notes: group name → what a reader must know; under the empty name, of the whole.
+    published: group name → published results.
+    notes: group name → caveats; under the empty name, of the whole board.
     """
 
     title: str
@@ -101,8 +139,15 @@ class Board:
     groups: tuple[Group, ...]
     overall: tuple[Overall, ...]
     curves: Mapping[str, tuple[LearningCurve, ...]]
-    published: Mapping[str, tuple[Published, ...]]
+    published: Mapping[str, tuple[PublishedResult, ...]]
     notes: Mapping[str, tuple[str, ...]]
+    language: ReportLanguage = "en"
+
+    def document(self) -> Document:
+        """The board as blocks, for the renderers of :mod:`ecomfs_eval.report`."""
+        from ecomfs_eval.board.page import board_document
+
+        return board_document(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -141,31 +186,35 @@ class Board:
 
 
 def build_board(
-    entries: Sequence[Entry],
+    entries: Sequence[BoardEntry],
     *,
     metrics: Sequence[str] = METRICS,
     main: str = "ecomfs",
     title: str = "Evaluation",
-    published: Mapping[str, Sequence[Published]] | None = None,
+    published: Mapping[str, Sequence[PublishedResult]] | None = None,
     notes: Mapping[str, Sequence[str]] | None = None,
     how: Bootstrap | None = None,
+    language: ReportLanguage = "en",
 ) -> Board:
     """Average the runs of each data set and label budget, and compare.
 
     Args:
-        entries: the runs, in the order the board shows them.
-        metrics: names; the first decides which baseline is best.
+        entries: the runs, in the order of the board.
+        metrics: names; the first chooses the best baseline.
         main: the system that others are compared with.
         title: of the page.
-        published, notes: group name → what stands under its tables.
+        published, notes: group name → what follows its tables.
         how: resamples, level and seed of the intervals.
+        language: ``en`` or ``zh``.
 
     Raises:
         EmptyDataError: no entries.
-        OptionError: an unknown metric, or a system that is not there.
+        OptionError: an unknown metric or language, or a main system that a run lacks.
     """
     if not entries:
         raise EmptyDataError("no runs", hint="a board needs at least one")
+    if language not in STRINGS:
+        raise OptionError(f"language {language!r}", hint="one of: " + ", ".join(STRINGS))
     for name in metrics:
         get_metric(name)
     how = how or Bootstrap()
@@ -186,10 +235,13 @@ def build_board(
         _curves(entries, metrics[0], main, how),
         {name: tuple(rows) for name, rows in (published or {}).items() if rows},
         {name: tuple(lines) for name, lines in (notes or {}).items() if lines},
+        language,
     )
 
 
-def _group(entries: Sequence[Entry], metrics: Sequence[str], main: str, how: Bootstrap) -> Group:
+def _group(
+    entries: Sequence[BoardEntry], metrics: Sequence[str], main: str, how: Bootstrap
+) -> Group:
     systems = _systems(entries)
     if main not in systems:
         raise OptionError(
@@ -219,8 +271,8 @@ def _group(entries: Sequence[Entry], metrics: Sequence[str], main: str, how: Boo
     )
 
 
-def _systems(entries: Sequence[Entry]) -> dict[str, list[Predictions]]:
-    """The systems that every run has: an average over some of the runs would not compare."""
+def _systems(entries: Sequence[BoardEntry]) -> dict[str, list[Predictions]]:
+    """The systems that every run has; averages over different runs would not be comparable."""
     found: dict[str, list[Predictions]] = {}
     for entry in entries:
         for p in entry.systems:
@@ -241,21 +293,71 @@ def _best(
 
 
 def _curves(
-    entries: Sequence[Entry], metric: str, main: str, how: Bootstrap
+    entries: Sequence[BoardEntry], metric: str, main: str, how: Bootstrap
 ) -> dict[str, tuple[LearningCurve, ...]]:
-    """Of each data set that was run with several budgets, the curves of main and the systems
-    that are no part of it."""
+    """Learning curves of main and the baselines, for each data set with several budgets."""
     out: dict[str, tuple[LearningCurve, ...]] = {}
     for group, variant in dict.fromkeys((e.group, e.variant) for e in entries):
         mine = [e for e in entries if (e.group, e.variant) == (group, variant)]
         if len({e.size for e in mine}) < 2:
             continue
-        runs: dict[str, list[Run]] = {}
+        runs: dict[str, list[LearningRun]] = {}
         for number, entry in enumerate(mine):
             for p in entry.systems:
                 if ":" not in p.name or p.name == main:
-                    # Folds share their seeds; a run's number tells them apart.
-                    runs.setdefault(p.name, []).append(Run(entry.size, p, number))
+                    # Folds share their seeds, so the number of the run is its seed here.
+                    runs.setdefault(p.name, []).append(LearningRun(entry.size, p, number))
         name = f"{group} · {variant}" if variant else group
         out[name] = tuple(learning_curve(r, metric, how=how) for r in runs.values())
     return out
+
+
+def overall(groups: Sequence[Group], metrics: Sequence[str]) -> tuple[Overall, ...]:
+    """One for each size that several tables have, and one for all tables when sizes differ."""
+    sizes = sorted({g.size for g in groups})
+    parts: list[tuple[int | None, list[Group]]] = [
+        (size, [g for g in groups if g.size == size]) for size in sizes
+    ]
+    if len(sizes) > 1:
+        parts.append((None, list(groups)))
+    return tuple(_overall(size, part, metrics) for size, part in parts if len(part) > 1)
+
+
+def _overall(size: int | None, groups: Sequence[Group], metrics: Sequence[str]) -> Overall:
+    systems = [s for s in groups[0].averages if all(s in g.averages for g in groups)]
+    parts = [
+        s for s in groups[0].differences if ":" in s and all(s in g.differences for g in groups)
+    ]
+    best = [g.differences[g.best_baseline] for g in groups if g.best_baseline is not None]
+    return Overall(
+        size,
+        len(groups),
+        {
+            s: {m: _mean([g.averages[s][m].score.value for g in groups]) for m in metrics}
+            for s in systems
+        },
+        {s: {m: win_counts([g.differences[s][m] for g in groups]) for m in metrics} for s in parts},
+        {m: win_counts([d[m] for d in best]) for m in metrics},
+    )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return float(np.mean(known)) if len(known) == len(values) else None
+
+
+def win_counts(differences: Sequence[Difference]) -> WinCounts:
+    """Counts over the tables in which the difference has a direction."""
+    gains = [d.gain for d in differences if d.gain is not None]
+    verdicts = [clear(d) for d in differences]
+    return WinCounts(
+        sum(g > 0 for g in gains), verdicts.count(True), verdicts.count(False), len(gains)
+    )
+
+
+def clear(d: Difference) -> bool | None:
+    """Whether the difference is a gain (``True``) or a loss (``False``) whose interval excludes
+    zero; ``None``: neither."""
+    if d.interval is None or not d.gain or 0 in d.interval:
+        return None
+    return d.gain > 0

@@ -1,38 +1,34 @@
-"""Two or more systems on the same rows: exact tests, paired intervals, flips, a decision."""
+"""Predictions of two or more systems in; tests, paired intervals, flips and a decision out."""
 
 from __future__ import annotations
 
 from ecomfs_eval.compare.comparison import (
-    COMPARED,
-    Comparison,
     Comparisons,
+    PairwiseComparison,
     compare,
     compare_many,
 )
-from ecomfs_eval.compare.complete import Excluded, complete
-from ecomfs_eval.compare.decision import Decision, decide
+from ecomfs_eval.compare.decision import decide
 from ecomfs_eval.compare.differences import Difference, differences
 from ecomfs_eval.compare.flips import Flip, flips
-from ecomfs_eval.compare.holm import holm
-from ecomfs_eval.compare.mcnemar import McNemar, exact_p, mcnemar
-from ecomfs_eval.compare.pairing import pair
-from ecomfs_eval.compare.plan import Plan, PlanLine, plan
-from ecomfs_eval.compare.power import minimum_detectable_effect, rows_needed
-from ecomfs_eval.compare.slices import SliceDifference, slice_differences
+from ecomfs_eval.compare.mcnemar import exact_p, holm, mcnemar
+from ecomfs_eval.compare.pairing import complete, pair
+from ecomfs_eval.compare.plan import (
+    PowerPlan,
+    minimum_detectable_effect,
+    plan,
+    rows_needed,
+)
+from ecomfs_eval.compare.slices import by_length
 from ecomfs_eval.compare.unpaired import compare_arms, newcombe, two_proportions_p
 
 __all__ = [
-    "COMPARED",
-    "Comparison",
     "Comparisons",
-    "Decision",
     "Difference",
-    "Excluded",
     "Flip",
-    "McNemar",
-    "Plan",
-    "PlanLine",
-    "SliceDifference",
+    "PairwiseComparison",
+    "PowerPlan",
+    "by_length",
     "compare",
     "compare_arms",
     "compare_many",
@@ -48,6 +44,5 @@ __all__ = [
     "pair",
     "plan",
     "rows_needed",
-    "slice_differences",
     "two_proportions_p",
 ]

@@ -1,4 +1,4 @@
-"""Is B better than A? On the same rows, with the uncertainty, and where they differ."""
+"""Predictions of systems on the same rows in, their paired comparisons and decisions out."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 from ecomfs_eval.compare.decision import Decision, decide
 from ecomfs_eval.compare.differences import Difference, differences, p_text
 from ecomfs_eval.compare.flips import Flip, flips
-from ecomfs_eval.compare.holm import holm
-from ecomfs_eval.compare.mcnemar import McNemar, mcnemar
+from ecomfs_eval.compare.mcnemar import McNemar, holm, mcnemar
 from ecomfs_eval.compare.pairing import pair
-from ecomfs_eval.compare.power import minimum_detectable_effect, rows_needed
+from ecomfs_eval.compare.plan import minimum_detectable_effect, rows_needed
 from ecomfs_eval.compare.slices import SliceDifference, slice_differences
 from ecomfs_eval.errors import OptionError
 from ecomfs_eval.intervals import CONSTANT, Bootstrap
@@ -41,28 +40,49 @@ COMPARED = (
     "cache_share",
     "cost_per_1000",
 )
-"""What a comparison reports unless told otherwise."""
+"""Metrics of a comparison by default."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Comparison:
-    """Two systems on the same rows, or (``mcnemar`` is ``None``) on rows of their own.
+class PairwiseComparison:
+    """Two systems on the same rows or, when ``mcnemar`` is ``None``, each on rows of its own.
 
-    Attributes:
-        a, b: their names; B is the challenger.
-        rows: rows compared; of both together where each has its own.
-        primary: the metric that decides.
-        differences: B − A in every metric, the primary first.
-        mcnemar: the paired table and its exact test; its p-value assumes independent rows, so
-            it does not decide where rows are grouped. ``None``: the rows are not paired.
-        p_value: of the primary difference, after Holm where several variants are compared.
-        slices: ``class`` and every slicing → its values.
-        flips: rows answered differently.
-        minimum_effect: the smallest accuracy difference these rows would show in four tests of
-            five, at the discordance found; ``None`` where that cannot be told.
-        decision: the line in plain words.
-        sequential: the running test that decided, where rows were looked at as they came;
-            p-values and intervals of the other metrics do not know of the looks.
+    Attributes
+    ----------
+    a, b
+        Names of the systems; B is the challenger.
+    rows
+        Rows compared; of both systems together when each has its own.
+    primary
+        The metric that decides.
+    differences
+        B − A in every metric, the primary first.
+    mcnemar
+        The paired table and its exact test. The p-value assumes independent rows, so it does not
+        decide where rows are grouped. ``None``: the rows are not paired.
+    p_value
+        Of the primary difference, after Holm's correction when several variants are compared.
+    slices
+        ``class`` and every slicing → its values.
+    flips
+        Rows with different answers.
+    minimum_effect
+        The smallest accuracy difference that these rows detect with 80 % power, at the observed
+        discordance; ``None`` where it is unknown.
+    decision
+        The decision in plain words.
+    sequential
+        The sequential test that decided, if there was one. P-values and intervals of the other
+        metrics are not corrected for its looks.
+
+    Examples
+    --------
+    >>> from ecomfs_eval import Predictions
+    >>> gold = ["x", "y"] * 50
+    >>> a = Predictions.of(gold, ["x"] * 100, name="A")
+    >>> c = compare(a, Predictions.of(gold, gold, name="B"), metrics=["accuracy"])
+    >>> c["accuracy"].text(), c.mcnemar.only_b
+    ('+50.0 [+41.0, +60.0]', 50)
     """
 
     a: str
@@ -111,22 +131,34 @@ def compare(
     metrics: Sequence[str | Metric] | None = None,
     margin: float | None = None,
     how: Bootstrap | None = None,
-) -> Comparison:
+) -> PairwiseComparison:
     """Compare B with A on the same rows.
 
-    Args:
-        a: the system in use.
-        b: the challenger; its rows may be in another order.
-        primary: the metric that decides; choose it before looking.
-        metrics: what else to report; by default :data:`COMPARED`, those that are defined.
-        margin: the smallest difference that matters, in the primary metric's unit (0.01 is one
-            point of accuracy); allows the verdict ``equivalent``.
-        how: resamples, level and seed; the decision is taken at 1 − level.
+    Parameters
+    ----------
+    a
+        The system in use.
+    b
+        The challenger; its rows may be in another order.
+    primary
+        The metric that decides; choose it before the comparison.
+    metrics
+        Other metrics to report; by default those of :data:`COMPARED` that are defined.
+    margin
+        The smallest difference that matters, in the unit of the primary metric (0.01 is one
+        point of accuracy). With it, the verdict can be ``equivalent``.
+    how
+        Resamples, level and seed; the decision is taken at 1 − level.
 
-    Raises:
-        RowsDifferError: the two do not hold the same rows and gold labels.
-        OptionError: same names, unknown metric, margin not positive.
+    Raises
+    ------
+    RowsDifferError
+        The two do not have the same rows and gold labels.
+    OptionError
+        Equal names, an unknown metric, or a margin that is not positive.
 
+    Examples
+    --------
     >>> from ecomfs_eval import Predictions
     >>> gold = ["x", "y"] * 50
     >>> a = Predictions.of(gold, ["x"] * 100, name="A")
@@ -153,7 +185,7 @@ def compare(
     effect = None
     if a.groups is None and table.discordance > 0:
         effect = minimum_detectable_effect(len(a), table.discordance, level=how.level)
-    result = Comparison(
+    result = PairwiseComparison(
         a=a.name,
         b=b.name,
         rows=len(a),
@@ -170,8 +202,8 @@ def compare(
 
 
 def decided(
-    c: Comparison, p_value: float | None, margin: float | None, how: Bootstrap
-) -> Comparison:
+    c: PairwiseComparison, p_value: float | None, margin: float | None, how: Bootstrap
+) -> PairwiseComparison:
     """The comparison with its decision at this p-value."""
     needed = None
     table = c.mcnemar
@@ -192,8 +224,8 @@ def decided(
     return replace(c, p_value=p_value, decision=decision)
 
 
-def _cheaper(c: Comparison) -> str | None:
-    """The system that costs less beyond doubt, by cost, else by prompt tokens."""
+def _cheaper(c: PairwiseComparison) -> str | None:
+    """The system that clearly costs less, by cost, else by prompt tokens; ``None``: neither."""
     for name in ("cost_per_1000", "prompt_tokens"):
         for d in c.differences:
             if d.metric != name or not d.delta:
@@ -207,16 +239,20 @@ def _cheaper(c: Comparison) -> str | None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Comparisons:
-    """Several challengers against one baseline.
+    """Several challengers compared with one system.
 
-    Attributes:
-        baseline: name of the system in use.
-        comparisons: one a challenger; p-values and decisions corrected by Holm.
-        decision: the line for all of them.
+    Attributes
+    ----------
+    baseline
+        Name of the system in use.
+    comparisons
+        One per challenger; p-values and decisions after Holm's correction.
+    decision
+        One line for all of them.
     """
 
     baseline: str
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[PairwiseComparison, ...]
     decision: str
 
     def to_dict(self) -> dict[str, Any]:
@@ -234,10 +270,22 @@ def compare_many(
 ) -> Comparisons:
     """Compare every system with the first, with Holm's correction over the challengers.
 
-    Raises:
-        OptionError: fewer than two systems, or two of one name.
-        RowsDifferError: as :func:`compare`.
+    Parameters
+    ----------
+    systems
+        Predictions on the same rows; the first is the system in use.
+    primary, metrics, margin, how
+        As for :func:`compare`.
 
+    Raises
+    ------
+    OptionError
+        Fewer than two systems, or two with one name; or as :func:`compare`.
+    RowsDifferError
+        As :func:`compare`.
+
+    Examples
+    --------
     >>> from ecomfs_eval import Predictions
     >>> gold = ["x", "y"] * 50
     >>> systems = [Predictions.of(gold, ["x"] * k + gold[k:], name=f"v{k}") for k in (60, 20, 58)]
@@ -260,9 +308,9 @@ def compare_many(
 
 
 def together(
-    base: str, found: Sequence[Comparison], margin: float | None, how: Bootstrap
+    base: str, found: Sequence[PairwiseComparison], margin: float | None, how: Bootstrap
 ) -> Comparisons:
-    """Challengers of one baseline, decided anew with Holm's correction over them."""
+    """Challengers of one system, with decisions after Holm's correction."""
     tested = [c.p_value for c in found if c.p_value is not None]
     adjusted = iter(holm(tested))
     done = tuple(
@@ -271,9 +319,9 @@ def together(
     return Comparisons(base, done, overall(base, done))
 
 
-def overall(base: str, found: Sequence[Comparison]) -> str:
+def overall(base: str, found: Sequence[PairwiseComparison]) -> str:
     """One line for several challengers."""
-    by: dict[str, list[Comparison]] = {}
+    by: dict[str, list[PairwiseComparison]] = {}
     for c in found:
         by.setdefault(c.decision.verdict, []).append(c)
     winners = sorted(by.get("b better", []), key=lambda c: -(c.differences[0].gain or 0.0))

@@ -1,4 +1,4 @@
-"""One line in plain words: which system to ship, and why."""
+"""A difference with its p-value in, one line on which system to ship out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Decision:
     """Attributes:
     verdict: ``b better``, ``a better``, ``equivalent`` (no difference above the margin) or
         ``undecided``.
-    text: the line for people.
+    text: one line in plain words.
     """
 
     verdict: Verdict
@@ -39,7 +39,7 @@ def _bracket(low: float, high: float, unit: Unit) -> str:
 
 
 def _but(d: Difference, b: str, cheaper: str | None) -> str:
-    """That the challenger would save something, and what it might cost in quality."""
+    """A cheaper challenger and its largest plausible loss."""
     if cheaper != b or d.interval is None or d.higher_is_better is None:
         return ""
     worst = d.interval.low if d.higher_is_better else -d.interval.high
@@ -63,9 +63,9 @@ def decide(
 ) -> Decision:
     """The decision on one primary difference.
 
-    A system is called better only when the p-value is at most ``alpha`` and the interval leaves
-    out zero. Systems are called equivalent only when a margin was given beforehand and the whole
-    interval lies within it; only then may the cheaper one be shipped for being cheaper.
+    A system is better only when the p-value is at most ``alpha`` and the interval excludes zero.
+    Systems are equivalent only when a margin was given and the whole interval lies within it; only
+    then is the cheaper one shipped for its cost.
 
     Args:
         d: the difference in the primary metric.
@@ -75,8 +75,8 @@ def decide(
         margin: the smallest difference that matters, in the metric's unit.
         cheaper: the name of the system that costs less, if one does.
         rows: rows compared.
-        needed: rows that a difference of ``margin`` would take.
-        same_rows_right: the two are right on the same rows, so that nothing can be tested.
+        needed: rows needed to detect a difference of ``margin``.
+        same_rows_right: both are right on the same rows, so there is nothing to test.
     """
     metric = d.title.lower() if d.title not in ("ROC AUC", "MCC") else d.title
     if d.delta is None:

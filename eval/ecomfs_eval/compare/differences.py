@@ -1,4 +1,4 @@
-"""B minus A in any metric: value, paired bootstrap interval, p-value."""
+"""Two systems and metrics in; B − A with paired bootstrap intervals and p-values out."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ecomfs_eval.intervals import Bootstrap, Evaluate, Replicates, replicate, unit_codes
-from ecomfs_eval.metrics.base import Metric, Statistic, Weights
-from ecomfs_eval.metrics.score import Interval, Score, Undefined, Unit, format_value
+from ecomfs_eval.metrics.base import Metric, RowWeights, Statistic
+from ecomfs_eval.metrics.score import ConfidenceInterval, Score, Undefined, Unit, format_value
 from ecomfs_eval.predictions import FloatArray, IntArray, Predictions
 
 
@@ -23,7 +23,7 @@ class Difference:
         p_value: two-sided p-value of "no difference", by the bootstrap; for accuracy on
             ungrouped rows by the exact McNemar test.
         test: ``mcnemar``, ``bootstrap`` or empty.
-        note: why something is missing.
+        note: why a value is missing.
     """
 
     metric: str
@@ -33,14 +33,15 @@ class Difference:
     a: Score
     b: Score
     delta: float | None
-    interval: Interval | None = None
+    interval: ConfidenceInterval | None = None
     p_value: float | None = None
     test: str = ""
     note: str = ""
 
     @property
     def gain(self) -> float | None:
-        """Delta so that positive means B is better; ``None`` where neither way is better."""
+        """Delta with the sign changed so that positive means B is better; ``None`` where neither
+        direction is better."""
         if self.delta is None or self.higher_is_better is None:
             return None
         return self.delta if self.higher_is_better else -self.delta
@@ -69,7 +70,7 @@ def signed(value: float, unit: Unit) -> str:
 
 
 def p_text(p_value: float) -> str:
-    """A p-value for people.
+    """A p-value as text.
 
     >>> p_text(0.0312), p_text(1e-9)
     ('p = 0.031', 'p < 0.0001')
@@ -93,7 +94,7 @@ def differences(
         if found[metric.name].delta is not None:
             codes = unit_codes(a, x.units)
             key = b"" if codes is None else codes.tobytes()
-            wanted.setdefault(key, (codes, {}))[1][metric.name] = _minus(x, y)
+            wanted.setdefault(key, (codes, {}))[1][metric.name] = minus(x, y)
             if x.heavy or y.heavy:
                 heavy.add(metric.name)
     for codes, statistics in wanted.values():
@@ -101,8 +102,10 @@ def differences(
     return tuple(found.values())
 
 
-def _minus(x: Statistic, y: Statistic) -> Evaluate:
-    def evaluate(weights: Weights) -> FloatArray:
+def minus(x: Statistic, y: Statistic) -> Evaluate:
+    """The statistic of B minus that of A, on the same weights."""
+
+    def evaluate(weights: RowWeights) -> FloatArray:
         return y.evaluate(weights) - x.evaluate(weights)
 
     return evaluate
@@ -149,7 +152,7 @@ def _bootstrapped(
         low, high = r.bounds(how.level)
         results[name] = replace(
             found[name],
-            interval=Interval(low, high, how.level, method),
+            interval=ConfidenceInterval(low, high, how.level, method),
             p_value=r.p_value(),
             test="bootstrap",
         )

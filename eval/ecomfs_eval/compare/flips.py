@@ -1,4 +1,4 @@
-"""Rows that the two systems answer differently."""
+"""Two systems in, the rows that they answer differently out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 from ecomfs_eval.predictions import Predictions
 
-Kind = Literal["fixed", "broken", "changed"]
+FlipKind = Literal["fixed", "broken", "changed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Flip:
 
     id: str
     gold: str
-    kind: Kind
+    kind: FlipKind
     a: str
     b: str
     p_a: float | None
@@ -59,14 +59,14 @@ def flips(a: Predictions, b: Predictions) -> tuple[Flip, ...]:
     >>> [(f.id, f.kind) for f in flips(a, b)]
     [('1', 'broken'), ('2', 'fixed'), ('3', 'changed')]
     """
-    found: dict[Kind, list[Flip]] = {"broken": [], "fixed": [], "changed": []}
+    found: dict[FlipKind, list[Flip]] = {"broken": [], "fixed": [], "changed": []}
     left, right = a.predicted_index, b.predicted_index
     gold = a.gold_index
     for row in range(len(a)):
         x, y = answer_text(a, row), answer_text(b, row)
         if x == y:
             continue
-        kind: Kind = "changed"
+        kind: FlipKind = "changed"
         if left[row] == gold[row]:
             kind = "broken"
         elif right[row] == gold[row]:

@@ -1,25 +1,25 @@
-"""Where the difference sits: accuracy of both systems per class and per slice."""
+"""Two systems in, their accuracy per class and per slice out."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ecomfs_eval.compare.holm import holm
-from ecomfs_eval.compare.mcnemar import exact_p
+from ecomfs_eval.compare.mcnemar import exact_p, holm
 from ecomfs_eval.intervals import Bootstrap, Evaluate, replicate, unit_codes
 from ecomfs_eval.metrics.accuracy import correct
 from ecomfs_eval.metrics.base import mean_of
-from ecomfs_eval.metrics.score import Interval, Undefined
+from ecomfs_eval.metrics.score import ConfidenceInterval, Undefined
 from ecomfs_eval.predictions import FloatArray, Predictions
 
 CLASS = "class"
 """The slicing by gold label, where accuracy is the recall of the class."""
 
 MIN_ROWS = 20
-"""With fewer rows a slice has no interval and no test: it could show nothing, and would only take
-power from the other values in Holm's correction."""
+"""With fewer rows, a slice has no interval and no test: it could detect nothing, and would only
+reduce the power of the others in Holm's correction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class SliceDifference:
         delta: b − a.
         interval: paired bootstrap interval of delta.
         p_value: exact McNemar on these rows; by the bootstrap when rows are grouped; ``None``
-            when the bootstrap cannot tell, or for fewer than :data:`MIN_ROWS` rows.
+            when the bootstrap is undefined, or for fewer than :data:`MIN_ROWS` rows.
         p_adjusted: the same after Holm over the values of the slicing.
         note: why there is no interval or no test.
     """
@@ -45,7 +45,7 @@ class SliceDifference:
     a: float
     b: float
     delta: float
-    interval: Interval | None = None
+    interval: ConfidenceInterval | None = None
     p_value: float | None = None
     p_adjusted: float | None = None
     note: str = ""
@@ -82,7 +82,7 @@ def slice_differences(
                 row = replace(row, note=f"no interval: {r.reason}")
             else:
                 low, high = r.bounds(how.level)
-                row = replace(row, interval=Interval(low, high, how.level, "bca paired"))
+                row = replace(row, interval=ConfidenceInterval(low, high, how.level, "bca paired"))
                 if codes is not None:
                     row = replace(row, p_value=r.p_value())
             rows.append(row)
@@ -113,3 +113,30 @@ def adjusted(rows: list[SliceDifference]) -> tuple[SliceDifference, ...]:
         r.value: p for r, p in zip(tested, holm([r.p_value or 0.0 for r in tested]), strict=True)
     }
     return tuple(replace(r, p_adjusted=values.get(r.value)) for r in rows)
+
+
+def by_length(texts: Sequence[str]) -> tuple[str, ...] | None:
+    """Thirds of the rows by the number of characters of their text.
+
+    Returns:
+        One name per row, with its bounds; ``None`` when the lengths are too similar for three
+        parts.
+
+    >>> by_length(["a" * n for n in (1, 2, 3, 4, 5, 6)])
+    ('1: up to 2 characters', '1: up to 2 characters', '2: 3 to 4 characters',
+     '2: 3 to 4 characters', '3: 5 characters or more', '3: 5 characters or more')
+    >>> by_length(["same", "size"]) is None
+    True
+    """
+    if not texts:
+        return None
+    lengths = np.array([len(t) for t in texts])
+    low, high = (int(x) for x in np.quantile(lengths, [1 / 3, 2 / 3], method="lower"))
+    if not lengths.min() <= low < high < lengths.max():
+        return None
+    names = (
+        f"1: up to {low} characters",
+        f"2: {low + 1} to {high} characters",
+        f"3: {high + 1} characters or more",
+    )
+    return tuple(names[int(n > low) + int(n > high)] for n in lengths)

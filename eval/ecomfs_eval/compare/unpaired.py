@@ -1,8 +1,8 @@
-"""Systems that answered different rows: the arms of a traffic split.
+"""Systems on different rows (arms of a traffic split) in, unpaired comparisons out.
 
-Each row went to one system only, so nothing pairs up, and the test has less power than a paired
-one on as many rows. Accuracy is two proportions: Fisher's exact test and Newcombe's interval of
-their difference. Other metrics: each arm is resampled by itself.
+Each row went to one system only, so the test is unpaired and has less power than a paired one on
+as many rows. Accuracy is a difference of two proportions: Fisher's exact test and Newcombe's
+interval. For other metrics, each arm is resampled separately.
 
 Source: Newcombe 1998, doi:10.1002/(SICI)1097-0258(19980430)17:8<873::AID-SIM779>3.0.CO;2-I
 (method 10).
@@ -25,17 +25,16 @@ import numpy as np
 
 from ecomfs_eval._check import some
 from ecomfs_eval._labels import label_order
-from ecomfs_eval.compare.comparison import COMPARED, Comparison, Comparisons, together
+from ecomfs_eval.compare.comparison import COMPARED, Comparisons, PairwiseComparison, together
 from ecomfs_eval.compare.decision import Decision
 from ecomfs_eval.compare.differences import Difference, point
-from ecomfs_eval.compare.pairing import over
 from ecomfs_eval.compare.slices import CLASS, MIN_ROWS, SliceDifference, adjusted, too_few
 from ecomfs_eval.errors import OptionError, RowsDifferError
 from ecomfs_eval.intervals import Bootstrap, Replicates, replicate, unit_codes, wilson
 from ecomfs_eval.metrics import get_metric
 from ecomfs_eval.metrics.accuracy import correct
 from ecomfs_eval.metrics.base import Metric, Statistic
-from ecomfs_eval.metrics.score import Interval, Undefined
+from ecomfs_eval.metrics.score import ConfidenceInterval, Undefined
 from ecomfs_eval.predictions import Predictions
 
 
@@ -75,7 +74,7 @@ def compare_arms(
     how: Bootstrap | None = None,
     min_rows: int = MIN_ROWS,
 ) -> Comparisons:
-    """Compare every arm with the first, each on rows of its own.
+    """Compare every arm with the first, each on its own rows.
 
     Args:
         systems: the arms; no row may be in two.
@@ -105,7 +104,7 @@ def compare_arms(
         if metrics is None:
             deltas = tuple(d for d in deltas if d.delta is not None or d.metric == first.name)
         found.append(
-            Comparison(
+            PairwiseComparison(
                 a=a.name,
                 b=b.name,
                 rows=len(a) + len(b),
@@ -131,7 +130,7 @@ def _aligned(a: Predictions, b: Predictions) -> tuple[Predictions, Predictions]:
         )
     space = (*a.labels, *label_order(set(b.labels) - set(a.labels)))
     positive = a.positive if a.positive == b.positive else None
-    return over(a, space, positive), over(b, space, positive)
+    return a.with_labels(space, positive), b.with_labels(space, positive)
 
 
 def _plain(a: Predictions, b: Predictions) -> bool:
@@ -163,7 +162,7 @@ def _differences(
         # No jackknife: the bounds are corrected for bias, not for skewness.
         both = Replicates(d.delta, y.bootstrap[:n] - x.bootstrap[:n], np.zeros(2))
         low, high = both.bounds(how.level)
-        interval = Interval(low, high, how.level, "bootstrap of each arm")
+        interval = ConfidenceInterval(low, high, how.level, "bootstrap of each arm")
         found[name] = replace(d, interval=interval, p_value=both.p_value(), test="bootstrap")
     return tuple(found.values())
 
@@ -183,7 +182,7 @@ def _replicates(
 
 def _accuracy(d: Difference, a: Predictions, b: Predictions, level: float) -> Difference:
     counts = int(correct(a).sum()), len(a), int(correct(b).sum()), len(b)
-    interval = Interval(*newcombe(*counts, level), level, "newcombe")
+    interval = ConfidenceInterval(*newcombe(*counts, level), level, "newcombe")
     return replace(d, interval=interval, p_value=two_proportions_p(*counts), test="fisher")
 
 
@@ -206,15 +205,15 @@ def _slices(
                 rows.append(replace(row, note=too_few(min(len(i), len(j)), min_rows)))
                 continue
             counts = int(i.sum()), len(i), int(j.sum()), len(j)
-            interval = Interval(*newcombe(*counts, level), level, "newcombe")
+            interval = ConfidenceInterval(*newcombe(*counts, level), level, "newcombe")
             rows.append(replace(row, interval=interval, p_value=two_proportions_p(*counts)))
         found[slicing] = adjusted(rows)
     return found
 
 
 def _effect(a: Predictions, b: Predictions, level: float, power: float = 0.8) -> float | None:
-    """The smallest accuracy difference that arms of this size show with the power, by the normal
-    approximation at the accuracy found; ``None`` where every row is right, or wrong."""
+    """The smallest accuracy difference that arms of this size detect with the power, by the normal
+    approximation at the observed accuracy; ``None`` where every row is right, or wrong."""
     from scipy.special import ndtri
 
     if not _plain(a, b):

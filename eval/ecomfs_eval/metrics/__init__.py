@@ -1,5 +1,6 @@
-"""Metrics, one idea a file. Each is a :class:`Metric`: call it on predictions, get a
-:class:`Score` (a value, or ``None`` with the reason).
+"""Predictions in, a :class:`Score` out: a value, or ``None`` with the reason.
+
+Each :class:`Metric` is callable; one file per idea.
 
 >>> get_metric("brier").definition
 'mean of Σ over labels (probability − truth)²; halved for two labels'
@@ -24,7 +25,7 @@ from ecomfs_eval.metrics.calibration import (
     ece_classwise,
     reliability_curve,
 )
-from ecomfs_eval.metrics.confusion import ConfusionMatrix, confusion_matrix
+from ecomfs_eval.metrics.confusion import confusion_matrix
 from ecomfs_eval.metrics.latency import latency_at
 from ecomfs_eval.metrics.log_loss import log_loss
 from ecomfs_eval.metrics.mcc import mcc
@@ -52,7 +53,7 @@ from ecomfs_eval.metrics.precision_recall_f1 import (
 from ecomfs_eval.metrics.ranking import hit_at, mrr, ndcg_at, query_auc
 from ecomfs_eval.metrics.rates import abstained_rate, answered_rate, failed_rate, invalid_rate
 from ecomfs_eval.metrics.roc import RocCurve, roc_auc, roc_curve
-from ecomfs_eval.metrics.score import Interval, Score, Undefined
+from ecomfs_eval.metrics.score import ConfidenceInterval, Score, Undefined
 from ecomfs_eval.metrics.selective import RiskCoverage, aurc, risk_coverage_curve
 from ecomfs_eval.metrics.usage import cache_share, completion_tokens, cost_per_1000, prompt_tokens
 
@@ -115,11 +116,23 @@ _OF: tuple[tuple[str, Callable[[str], Metric]], ...] = (
 
 
 def get_metric(name: str | Metric) -> Metric:
-    """The metric of a name: one of :data:`METRICS`, ``ndcg@k``, ``hit@k``, ``latency_pQ``, or
-    ``precision[label]``, ``recall[label]``, ``f1[label]``.
+    """The metric of a name.
 
-    Raises:
-        OptionError: no metric is called that.
+    Parameters
+    ----------
+    name
+        One of :data:`METRICS`, ``ndcg@k``, ``hit@k``, ``latency_pQ``, ``precision[label]``,
+        ``recall[label]`` or ``f1[label]``. A metric is returned as it is.
+
+    Raises
+    ------
+    OptionError
+        No metric has this name.
+
+    Examples
+    --------
+    >>> get_metric("latency_p90").unit, get_metric("recall[好评]").title
+    ('seconds', 'Recall of 好评')
     """
     if isinstance(name, Metric):
         return name
@@ -140,8 +153,7 @@ def get_metric(name: str | Metric) -> Metric:
 __all__ = [
     "METRICS",
     "ClassScores",
-    "ConfusionMatrix",
-    "Interval",
+    "ConfidenceInterval",
     "Metric",
     "PrecisionRecallCurve",
     "ReliabilityBin",

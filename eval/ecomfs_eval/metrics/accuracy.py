@@ -1,7 +1,7 @@
 """Accuracy, over all rows and over the answered ones.
 
-Convention: a row that is abstained, invalid or failed is wrong. ``accuracy_answered`` leaves
-such rows out and is only honest beside ``answered_rate``.
+An abstained, invalid or failed row is wrong. ``accuracy_answered`` leaves such rows out; report it
+together with ``answered_rate``.
 
 >>> from ecomfs_eval import Predictions
 >>> p = Predictions.of(["a", "b", "b", "a"], ["a", "b", "a", None])

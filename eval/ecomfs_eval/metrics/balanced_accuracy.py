@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ecomfs_eval.metrics.base import Metric, Statistic, Weights, ratio
+from ecomfs_eval.metrics.base import Metric, RowWeights, Statistic, ratio
 from ecomfs_eval.metrics.counts import Counter, classes_seen, one_class
 from ecomfs_eval.metrics.score import Undefined
 from ecomfs_eval.predictions import FloatArray, Predictions
@@ -22,7 +22,7 @@ def _prepare(p: Predictions) -> Statistic | Undefined:
         return Undefined(one_class(p))
     counter = Counter(p)
 
-    def evaluate(weights: Weights) -> FloatArray:
+    def evaluate(weights: RowWeights) -> FloatArray:
         c = counter(weights)
         recall = ratio(c.hit, c.gold)
         return ratio(np.nansum(recall, axis=1), (c.gold > 0).sum(axis=1))

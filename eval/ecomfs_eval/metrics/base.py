@@ -1,9 +1,9 @@
-"""How a metric is made, so that one definition gives the value, its bootstrap and its comparisons.
+"""The metric: one definition for the value, its bootstrap and its comparisons.
 
 A metric turns predictions into a :class:`Statistic`: a function from row weights to values.
-Weights of one give the metric itself; weights that count how often a row was drawn give a
-bootstrap replicate; a zero leaves a row out. Many weightings are computed in one call, which is
-what makes 2,000 replicates of thirty metrics a matter of seconds.
+Weights of one give the metric itself; counts of how often a row was drawn give a bootstrap
+replicate; a zero leaves a row out. One call computes many weightings, so 2,000 replicates of
+thirty metrics take seconds.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from ecomfs_eval.metrics.score import Score, Undefined, Unit
 from ecomfs_eval.predictions import FloatArray, IntArray, Predictions
 
 MANY_LABELS = 10
-"""Above this, a statistic that takes a pass a label is heavy."""
+"""With more labels, a statistic that needs one pass per label is heavy."""
 
-Weights = FloatArray
+RowWeights = FloatArray
 """B × n row weights, none negative: B weightings of n rows."""
 
 
@@ -30,15 +30,15 @@ class Statistic:
     Attributes:
         evaluate: B × n weights → B values, ``nan`` where the weighted rows leave it undefined.
         n: rows, or ranked lists, it is computed on.
-        note: what a reader must know, such as rows left out.
+        note: a caveat, such as rows left out.
         successes: the count of hits when the value is a plain proportion of ``n`` rows (then
             the Wilson interval applies); else ``None``.
-        units: n codes of what was sampled, when that is never the row (ranked lists).
-        heavy: it takes a pass over the rows for each of many labels; its interval then comes
-            from fewer resamples.
+        units: n codes of the sampled unit, when that is never the row (ranked lists).
+        heavy: it needs one pass over the rows for each of many labels, so its interval uses
+            fewer resamples.
     """
 
-    evaluate: Callable[[Weights], FloatArray]
+    evaluate: Callable[[RowWeights], FloatArray]
     n: int
     note: str = ""
     successes: int | None = None
@@ -50,15 +50,29 @@ class Statistic:
 class Metric:
     """A named metric; call it on predictions.
 
-    Attributes:
-        name: how options, files and reports call it.
-        title: for people.
-        definition: one sentence, with the formula.
-        source: where the definition comes from.
-        prepare: predictions → the statistic, or why there is none.
-        unit, higher_is_better: see :class:`~ecomfs_eval.metrics.score.Score`.
-        needs: what the predictions must hold, for listing: ``labels``, ``probabilities``,
-            ``queries``, ``measurements``.
+    Attributes
+    ----------
+    name
+        In options and files.
+    title
+        In reports.
+    definition
+        One sentence, with the formula.
+    source
+        Of the definition.
+    prepare
+        Predictions → the statistic, or why there is none.
+    unit, higher_is_better
+        As in :class:`~ecomfs_eval.metrics.score.Score`.
+    needs
+        What the predictions must have: ``labels``, ``probabilities``, ``queries`` or
+        ``measurements``.
+
+    Examples
+    --------
+    >>> from ecomfs_eval import METRICS, Predictions
+    >>> METRICS["accuracy"](Predictions.of(["a", "b"], ["a", "a"])).value
+    0.5
     """
 
     name: str
@@ -91,7 +105,7 @@ class Metric:
         )
 
     def undefined(self, reason: str) -> Score:
-        """The score that says why there is no value."""
+        """A score without a value, with the reason."""
         return Score(
             name=self.name,
             value=None,
@@ -113,7 +127,7 @@ def mean_of(values: FloatArray, note: str = "", *, proportion: bool = False) -> 
     there = (~np.isnan(values)).astype(np.float64)
     filled = np.where(there > 0, values, 0.0)
 
-    def evaluate(weights: Weights) -> FloatArray:
+    def evaluate(weights: RowWeights) -> FloatArray:
         return ratio(weights @ filled, weights @ there)
 
     count = int(there.sum())
@@ -121,8 +135,8 @@ def mean_of(values: FloatArray, note: str = "", *, proportion: bool = False) -> 
 
 
 def with_distribution(p: Predictions) -> tuple[FloatArray, IntArray, str] | Undefined:
-    """Positions of the rows that have probabilities, those probabilities, and the note on rows
-    left out; or why there are none."""
+    """Positions of the rows with probabilities, these probabilities, and a note on rows left
+    out; or why there are none."""
     rows = np.flatnonzero(p.has_distribution)
     if p.probabilities is None or rows.size == 0:
         return Undefined("no row has probabilities")

@@ -2,7 +2,7 @@
 
 The confidence of a row is its highest probability; it is right when that label is the gold one.
 ``ece`` uses 15 bins of equal width, ``ece_adaptive`` 15 bins of equal rows, ``ece_classwise``
-averages over the labels the error of each label's own probability. All three are biased upward
+averages the error of each label's own probability over the labels. All three are biased upward
 on few rows: a perfectly calibrated system does not score 0.
 
 >>> from ecomfs_eval import Predictions
@@ -23,13 +23,13 @@ from ecomfs_eval.errors import OptionError
 from ecomfs_eval.metrics.base import (
     MANY_LABELS,
     Metric,
+    RowWeights,
     Statistic,
-    Weights,
     ratio,
     with_distribution,
 )
 from ecomfs_eval.metrics.ranked import Ranking
-from ecomfs_eval.metrics.score import Interval, Undefined
+from ecomfs_eval.metrics.score import ConfidenceInterval, Undefined
 from ecomfs_eval.predictions import FloatArray, IntArray, Predictions
 
 BINS = 15
@@ -38,8 +38,8 @@ BINS = 15
 def _width_bins(values: FloatArray, bins: int) -> IntArray:
     """Bin of each value in (0, 1], equal width, upper edge included.
 
-    A value within 1e-9 above an edge is on it: 0.6 that came from a division must not land in
-    another bin than 0.6 that was written down.
+    A value up to 1e-9 above an edge belongs to the bin below: 0.6 from a division must be in the
+    same bin as a literal 0.6.
     """
     at: IntArray = np.clip(np.ceil(values * bins - 1e-9) - 1, 0, bins - 1).astype(np.int64)
     return at
@@ -70,7 +70,7 @@ def _width(p: Predictions) -> Statistic | Undefined:
     confidence, right, rows, note = got
     at = _width_bins(confidence, BINS)
 
-    def evaluate(weights: Weights) -> FloatArray:
+    def evaluate(weights: RowWeights) -> FloatArray:
         picked = weights[:, rows]
         return _binned_error(picked * (confidence - right), at, BINS, picked.sum(axis=1))
 
@@ -84,11 +84,11 @@ def _mass(p: Predictions) -> Statistic | Undefined:
     confidence, right, rows, note = got
     ranking = Ranking(confidence, rows, descending=False)
 
-    def evaluate(weights: Weights) -> FloatArray:
+    def evaluate(weights: RowWeights) -> FloatArray:
         mass = ranking.sums(weights)
         gap = ranking.sums(weights, confidence - right)
         total = mass.sum(axis=1)
-        # Rows of equal confidence share a bin, so that the order of the file cannot matter.
+        # Rows of equal confidence share a bin, so the order of the file does not matter.
         middle = ratio(mass.cumsum(axis=1) - mass / 2, total[:, None])
         at = np.clip((np.nan_to_num(middle) * BINS).astype(np.int64), 0, BINS - 1)
         return _binned_error(gap, at, BINS, total)
@@ -104,7 +104,7 @@ def _classwise(p: Predictions) -> Statistic | Undefined:
     truth = np.eye(len(p.labels))[p.gold_index[rows]]
     at = _width_bins(table, BINS)
 
-    def evaluate(weights: Weights) -> FloatArray:
+    def evaluate(weights: RowWeights) -> FloatArray:
         picked = weights[:, rows]
         total = picked.sum(axis=1)
         errors = [
@@ -157,16 +157,34 @@ class ReliabilityBin:
     n: int
     confidence: float
     accuracy: float
-    interval: Interval
+    interval: ConfidenceInterval
 
 
 def reliability_curve(
     p: Predictions, bins: int = 10, level: float = 0.95
 ) -> tuple[ReliabilityBin, ...] | Undefined:
-    """Share right against mean confidence in equal-width bins; empty bins are left out.
+    """Accuracy against mean confidence in equal-width bins; empty bins are left out.
 
-    Raises:
-        OptionError: fewer than one bin.
+    Parameters
+    ----------
+    p
+        The predictions.
+    bins
+        Number of bins.
+    level
+        Nominal coverage of the Wilson interval of each bin.
+
+    Raises
+    ------
+    OptionError
+        Fewer than one bin.
+
+    Examples
+    --------
+    >>> from ecomfs_eval import Predictions
+    >>> p = Predictions.of(["a", "b"], probabilities=[[0.9, 0.1], [0.8, 0.2]])
+    >>> [(b.n, round(b.confidence, 2), b.accuracy) for b in reliability_curve(p, bins=2)]
+    [(2, 0.85, 0.5)]
     """
     from ecomfs_eval.intervals import wilson
 

@@ -53,7 +53,19 @@ class ConfusionMatrix:
 
 
 def confusion_matrix(p: Predictions) -> ConfusionMatrix:
-    """Count every pair of gold label and answer."""
+    """Count every pair of gold label and answer.
+
+    Returns
+    -------
+    ConfusionMatrix
+        L × (L + 1) counts; the last column counts rows without an answer.
+
+    Examples
+    --------
+    >>> from ecomfs_eval import Predictions
+    >>> confusion_matrix(Predictions.of(["a", "b"], ["a", None])).counts.tolist()
+    [[1, 0, 0], [0, 0, 1]]
+    """
     width = len(p.labels) + 1
     answer = np.where(p.predicted_index < 0, width - 1, p.predicted_index)
     flat = np.bincount(p.gold_index * width + answer, minlength=len(p.labels) * width)

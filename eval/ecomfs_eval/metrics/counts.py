@@ -1,4 +1,4 @@
-"""Weighted counts of a classification: the common ground of F1, MCC and their kin."""
+"""Weighted counts of a classification, for F1, MCC and balanced accuracy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ecomfs_eval.metrics.base import Weights
+from ecomfs_eval.metrics.base import RowWeights
 from ecomfs_eval.predictions import FloatArray, Predictions
 
 
@@ -28,7 +28,7 @@ class Counts:
 
 
 class Counter:
-    """Predictions reduced to indicator columns, so that counting is three matrix products."""
+    """Predictions as indicator columns, so that counting is three matrix products."""
 
     def __init__(self, p: Predictions) -> None:
         classes = np.arange(len(p.labels))
@@ -37,7 +37,7 @@ class Counter:
         self._answer = (answer == classes).astype(np.float64)
         self._hit = self._gold * self._answer
 
-    def __call__(self, weights: Weights) -> Counts:
+    def __call__(self, weights: RowWeights) -> Counts:
         return Counts(
             weights @ self._hit,
             weights @ self._gold,
@@ -52,5 +52,5 @@ def classes_seen(p: Predictions) -> int:
 
 
 def one_class(p: Predictions) -> str:
-    """The reason that goes with a single class in gold."""
+    """Why a metric is undefined with a single class in gold."""
     return f"only one class in gold ({p.gold[0]!r})"

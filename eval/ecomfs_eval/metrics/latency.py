@@ -1,7 +1,7 @@
 """Latency percentiles, in seconds.
 
-The q-th percentile is the smallest measured time that at least q % of the rows do not exceed (a
-time that did occur, never one between two).
+The q-th percentile is the smallest measured time that at least q % of the rows do not exceed,
+without interpolation.
 
 >>> import numpy as np
 >>> from ecomfs_eval import Predictions
@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from ecomfs_eval.errors import OptionError
-from ecomfs_eval.metrics.base import Metric, Statistic, Weights
+from ecomfs_eval.metrics.base import Metric, RowWeights, Statistic
 from ecomfs_eval.metrics.score import Undefined
 from ecomfs_eval.predictions import FloatArray, Predictions
 
@@ -29,10 +29,10 @@ def _prepare(p: Predictions, q: float) -> Statistic | Undefined:
     gaps = len(p) - rows.size
     note = f"{gaps} of {len(p)} rows have no latency and are left out" if gaps else ""
 
-    def evaluate(weights: Weights) -> FloatArray:
+    def evaluate(weights: RowWeights) -> FloatArray:
         below = weights[:, order].cumsum(axis=1)
         total = below[:, -1:]
-        # A hair under q keeps rounding of the sums from skipping a row.
+        # Slightly less than q, so that rounding of the sums cannot skip a row.
         at = (below >= q / 100 * total * (1 - 1e-12)).argmax(axis=1)
         return np.where(total[:, 0] > 0, times[at], np.nan)
 

@@ -1,7 +1,7 @@
 """Cross-entropy: the mean of −ln(probability of the gold label), in nats.
 
-A probability of zero would make it infinite; it is raised to 2.2e-16 (machine precision, as in
-scikit-learn) and the note says how often.
+A probability of zero would make it infinite, so it is raised to 2.2e-16 (machine precision, as in
+scikit-learn). The note counts such rows.
 
 >>> from ecomfs_eval import Predictions
 >>> p = Predictions.of(["a", "b"], probabilities=[[0.5, 0.5], [0.75, 0.25]])

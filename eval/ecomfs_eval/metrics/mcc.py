@@ -1,6 +1,6 @@
 """Matthews correlation coefficient, for any number of classes.
 
-Rows without an answer count as answered with one more class, which no row has in gold.
+Rows without an answer form one more class of answers, which does not occur in gold.
 
 >>> from ecomfs_eval import Predictions
 >>> round(mcc(Predictions.of(["a", "a", "b", "b"], ["a", "a", "b", "a"])).value, 3)
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ecomfs_eval.metrics.base import Metric, Statistic, Weights, ratio
+from ecomfs_eval.metrics.base import Metric, RowWeights, Statistic, ratio
 from ecomfs_eval.metrics.counts import Counter, classes_seen, one_class
 from ecomfs_eval.metrics.score import Undefined
 from ecomfs_eval.predictions import FloatArray, Predictions
@@ -26,7 +26,7 @@ def _prepare(p: Predictions) -> Statistic | Undefined:
         return Undefined("every row got the same answer")
     counter = Counter(p)
 
-    def evaluate(weights: Weights) -> FloatArray:
+    def evaluate(weights: RowWeights) -> FloatArray:
         c = counter(weights)
         s = c.total
         silent = s - c.predicted.sum(axis=1)

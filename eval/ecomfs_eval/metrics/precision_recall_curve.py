@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ecomfs_eval.metrics.base import Metric, Statistic, Weights, ratio, with_distribution
+from ecomfs_eval.metrics.base import Metric, RowWeights, Statistic, ratio, with_distribution
 from ecomfs_eval.metrics.ranked import Ranking
 from ecomfs_eval.metrics.roc import one_vs_rest
 from ecomfs_eval.metrics.score import Undefined
@@ -23,7 +23,7 @@ from ecomfs_eval.predictions import FloatArray, Predictions
 class PrecisionRecallCurve:
     """Attributes:
     label: the class that counts as positive.
-    recall, precision: one point a distinct score, from the highest score down.
+    recall, precision: one point per distinct score, from the highest score down.
     thresholds: the score at or above which a row is called positive.
     average_precision: area under the steps of the curve.
     prevalence: share of the class in gold: the precision of a random order.
@@ -37,7 +37,7 @@ class PrecisionRecallCurve:
     prevalence: float
 
 
-def average_precision(ranking: Ranking, positive: FloatArray, weights: Weights) -> FloatArray:
+def average_precision(ranking: Ranking, positive: FloatArray, weights: RowWeights) -> FloatArray:
     """B values of Σ (recall step) · precision over the distinct scores, highest first."""
     up, at = ranking.of_some(weights, positive)
     called = ranking.sums(weights).cumsum(axis=1)[:, at]
@@ -48,10 +48,21 @@ def average_precision(ranking: Ranking, positive: FloatArray, weights: Weights) 
 def precision_recall_curve(
     p: Predictions, label: str | None = None
 ) -> PrecisionRecallCurve | Undefined:
-    """The curve of one class against the rest.
+    """The precision–recall curve of one class against the rest.
 
-    Args:
-        label: the positive class; by default that of the predictions.
+    Parameters
+    ----------
+    p
+        The predictions.
+    label
+        The positive class; by default that of the predictions.
+
+    Examples
+    --------
+    >>> from ecomfs_eval import Predictions
+    >>> p = Predictions.of([0, 1], probabilities=[[0.9, 0.1], [0.2, 0.8]])
+    >>> precision_recall_curve(p).average_precision
+    1.0
     """
     label = label if label is not None else p.positive
     if label is None:

@@ -2,8 +2,7 @@
 
 Averages run over the classes that occur in gold or among the answers. In an average, a class
 that was never answered has precision 0 and a class absent from gold has recall 0 (scikit-learn's
-``zero_division=0``): such a class was missed, or was answered for nothing. Alone, the same value
-is undefined and is ``None``.
+``zero_division=0``). For a single class, the same value is undefined and is ``None``.
 
 >>> from ecomfs_eval import Predictions
 >>> p = Predictions.of(["a", "a", "b", "c"], ["a", "b", "b", "b"])
@@ -21,14 +20,14 @@ from typing import Literal
 
 import numpy as np
 
-from ecomfs_eval.errors import UnknownLabelError
-from ecomfs_eval.metrics.base import Metric, Statistic, Weights, ratio
+from ecomfs_eval.errors import DataError
+from ecomfs_eval.metrics.base import Metric, RowWeights, Statistic, ratio
 from ecomfs_eval.metrics.counts import Counter, Counts
 from ecomfs_eval.metrics.score import Score, Undefined
 from ecomfs_eval.predictions import FloatArray, Predictions
 
 _SOURCE = "van Rijsbergen 1979, Information Retrieval, ch. 7; averages: Sokolova & Lapalme 2009"
-Part = Literal["precision", "recall", "f1"]
+_Part = Literal["precision", "recall", "f1"]
 _FORMULA = {
     "precision": "right rows of the class / rows answered with it",
     "recall": "right rows of the class / rows of the class in gold",
@@ -36,7 +35,7 @@ _FORMULA = {
 }
 
 
-def _per_class(c: Counts, part: Part) -> FloatArray:
+def _per_class(c: Counts, part: _Part) -> FloatArray:
     if part == "precision":
         return ratio(c.hit, c.predicted)
     if part == "recall":
@@ -44,16 +43,16 @@ def _per_class(c: Counts, part: Part) -> FloatArray:
     return ratio(2 * c.hit, c.predicted + c.gold)
 
 
-def _macro(c: Counts, part: Part) -> FloatArray:
+def _macro(c: Counts, part: _Part) -> FloatArray:
     seen = (c.gold + c.predicted) > 0
     return ratio(np.nan_to_num(_per_class(c, part)).sum(axis=1), seen.sum(axis=1))
 
 
-def _weighted(c: Counts, part: Part) -> FloatArray:
+def _weighted(c: Counts, part: _Part) -> FloatArray:
     return ratio((np.nan_to_num(_per_class(c, part)) * c.gold).sum(axis=1), c.gold.sum(axis=1))
 
 
-def _micro(c: Counts, part: Part) -> FloatArray:
+def _micro(c: Counts, part: _Part) -> FloatArray:
     hit = c.hit.sum(axis=1)
     if part == "precision":
         return ratio(hit, c.predicted.sum(axis=1))
@@ -62,13 +61,13 @@ def _micro(c: Counts, part: Part) -> FloatArray:
     return ratio(2 * hit, c.predicted.sum(axis=1) + c.gold.sum(axis=1))
 
 
-def _average(name: str, part: Part, over: Callable[[Counts, Part], FloatArray]) -> Metric:
+def _average(name: str, part: _Part, over: Callable[[Counts, _Part], FloatArray]) -> Metric:
     def prepare(p: Predictions) -> Statistic | Undefined:
         if part == "precision" and not p.answered.any():
             return Undefined("no row was answered")
         counter = Counter(p)
 
-        def evaluate(weights: Weights) -> FloatArray:
+        def evaluate(weights: RowWeights) -> FloatArray:
             return over(counter(weights), part)
 
         return Statistic(evaluate, len(p))
@@ -99,10 +98,10 @@ f1_micro = _average("micro", "f1", _micro)
 f1_weighted = _average("weighted", "f1", _weighted)
 
 
-def _of_class(label: str, part: Part) -> Metric:
+def _of_class(label: str, part: _Part) -> Metric:
     def prepare(p: Predictions) -> Statistic | Undefined:
         if label not in p.labels:
-            raise UnknownLabelError(
+            raise DataError(
                 f"{p.source}: no class {label!r}", hint=f"labels are: {', '.join(p.labels)}"
             )
         at = p.labels.index(label)
@@ -117,7 +116,7 @@ def _of_class(label: str, part: Part) -> Metric:
             return Undefined(f"class {label!r} is neither in gold nor among the answers")
         counter = Counter(p)
 
-        def evaluate(weights: Weights) -> FloatArray:
+        def evaluate(weights: RowWeights) -> FloatArray:
             return _per_class(counter(weights), part)[:, at]
 
         n = {"precision": answers, "recall": golds, "f1": len(p)}[part]
@@ -158,6 +157,13 @@ class ClassScores:
 def per_class(p: Predictions) -> tuple[ClassScores, ...]:
     """Precision, recall and F1 of every label, without intervals.
 
+    Returns
+    -------
+    tuple of ClassScores
+        One per label, in the order of the label space.
+
+    Examples
+    --------
     >>> from ecomfs_eval import Predictions
     >>> row = per_class(Predictions.of(["a", "b"], ["a", "a"]))[0]
     >>> row.label, row.support, row.answered, row.precision.value, row.recall.value

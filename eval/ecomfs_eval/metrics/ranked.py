@@ -1,10 +1,10 @@
-"""Rows sorted by a score with ties kept together: what ROC, PR and calibration need."""
+"""Rows sorted by a score in groups of ties, for ROC, PR and calibration."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ecomfs_eval.metrics.base import Weights
+from ecomfs_eval.metrics.base import RowWeights
 from ecomfs_eval.predictions import FloatArray, IntArray
 
 
@@ -23,15 +23,15 @@ class Ranking:
         self._rows = rows[order]
         self.values: FloatArray = ordered[self._starts]
 
-    def sums(self, weights: Weights, row_values: FloatArray | None = None) -> FloatArray:
+    def sums(self, weights: RowWeights, row_values: FloatArray | None = None) -> FloatArray:
         """B × U sums of weight (times a value of each of the ranked rows) over each group."""
         picked = weights[:, self._rows]
         if row_values is not None:
-            picked *= row_values[self._order]  # a fancy index copies, so this is ours to change
+            picked *= row_values[self._order]  # fancy indexing copied the weights
         return np.add.reduceat(picked, self._starts, axis=1)
 
-    def of_some(self, weights: Weights, chosen: FloatArray) -> tuple[FloatArray, IntArray]:
-        """Sums over the chosen rows alone: B × V, and the V groups they are of, in order.
+    def of_some(self, weights: RowWeights, chosen: FloatArray) -> tuple[FloatArray, IntArray]:
+        """Sums over the chosen rows only: B × V, and their V groups, in order.
 
         With few chosen rows (one label of many) this is far cheaper than a sum over all.
         """

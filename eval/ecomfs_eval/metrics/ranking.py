@@ -1,8 +1,8 @@
 """Ranking metrics over lists (``queries``): NDCG@k, Hit@k, MRR, AUC.
 
 Within a query, rows are ranked by the probability of the positive class; a row is relevant when
-its gold label is that class. Rows without probabilities stand last. Equal scores are taken in
-random order and the expectation is computed, so that the order of the file never decides.
+its gold label is that class. Rows without probabilities come last. For equal scores, the
+expectation over random orders is computed, so the order of the file does not matter.
 Queries without a relevant row have no value and are left out (for AUC also those without an
 irrelevant one); the note counts them.
 
@@ -22,7 +22,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ecomfs_eval.errors import OptionError
-from ecomfs_eval.metrics.base import Metric, Statistic, Weights, ratio
+from ecomfs_eval.metrics.base import Metric, RowWeights, Statistic, ratio
 from ecomfs_eval.metrics.score import Undefined
 from ecomfs_eval.predictions import FloatArray, IntArray, Predictions
 
@@ -50,7 +50,7 @@ def _ndcg(groups: Tied, k: int) -> float:
 
 
 def _none_of_first(m: int, r: int, s: int) -> float:
-    """Chance that none of r relevant among m tied rows is within the first s of a random order."""
+    """Probability that none of r relevant among m tied rows is in the first s of a random order."""
     if s > m - r:
         return 0.0
     return float(np.prod([(m - r - j) / (m - j) for j in range(s)]))
@@ -79,7 +79,7 @@ def _reciprocal(groups: Tied, _: int) -> float:
 
 
 def _area(groups: Tied, _: int) -> float:
-    """Chance that a relevant row is above an irrelevant one, half for a tie."""
+    """Probability that a relevant row is above an irrelevant one; a tie counts half."""
     below = sum(m - r for m, r in groups)
     pairs = below * sum(r for _, r in groups)
     won = 0.0
@@ -95,7 +95,7 @@ def _prepared(
     if p.queries is None:
         return Undefined("no query column: the rows form no ranked lists")
     if p.positive is None:
-        return Undefined("no positive class is named, so no row is relevant")
+        return Undefined("no positive class, so no row is relevant")
     if p.probabilities is None:
         return Undefined("no row has probabilities to rank by")
     at = p.labels.index(p.positive)
@@ -118,7 +118,7 @@ def _prepared(
     what = "only relevant or no relevant rows" if both else "no relevant row"
     note = f"{empty} of {lists} queries have {what} and are left out" if empty else ""
 
-    def evaluate(weights: Weights) -> FloatArray:
+    def evaluate(weights: RowWeights) -> FloatArray:
         # Whole lists are drawn, so the first row of a list carries the weight of the list.
         picked = weights[:, leader]
         return ratio(picked @ of_query, picked.sum(axis=1))

@@ -1,4 +1,4 @@
-"""How many rows were answered, abstained on, answered with no label, or not answered at all.
+"""Shares of answered, abstained, invalid and failed rows.
 
 >>> from ecomfs_eval import Predictions
 >>> p = Predictions.of(["a", "b", "b"], ["a", None, None], status=["ok", "abstained", "failed"])

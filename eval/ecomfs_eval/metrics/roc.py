@@ -19,8 +19,8 @@ import numpy as np
 from ecomfs_eval.metrics.base import (
     MANY_LABELS,
     Metric,
+    RowWeights,
     Statistic,
-    Weights,
     ratio,
     with_distribution,
 )
@@ -29,14 +29,14 @@ from ecomfs_eval.metrics.ranked import Ranking
 from ecomfs_eval.metrics.score import Undefined
 from ecomfs_eval.predictions import FloatArray, IntArray, Predictions
 
-AreaFunction = Callable[[Ranking, FloatArray, Weights], FloatArray]
+AreaFunction = Callable[[Ranking, FloatArray, RowWeights], FloatArray]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RocCurve:
     """Attributes:
     label: the class that counts as positive.
-    fpr, tpr: false and true positive rates from (0, 0) to (1, 1), one point a distinct score.
+    fpr, tpr: false and true positive rates from (0, 0) to (1, 1), one point per distinct score.
     thresholds: the score at or above which a row is called positive; ``inf`` for the first.
     auc: area under the curve.
     """
@@ -48,8 +48,8 @@ class RocCurve:
     auc: float
 
 
-def area(ranking: Ranking, positive: FloatArray, weights: Weights) -> FloatArray:
-    """B areas: the chance that a positive outranks a negative, half for a tie."""
+def area(ranking: Ranking, positive: FloatArray, weights: RowWeights) -> FloatArray:
+    """B areas: the probability that a positive ranks above a negative; a tie counts half."""
     every = ranking.sums(weights)
     up, at = ranking.of_some(weights, positive)
     above = every.cumsum(axis=1)
@@ -61,10 +61,21 @@ def area(ranking: Ranking, positive: FloatArray, weights: Weights) -> FloatArray
 
 
 def roc_curve(p: Predictions, label: str | None = None) -> RocCurve | Undefined:
-    """The curve of one class against the rest.
+    """The ROC curve of one class against the rest.
 
-    Args:
-        label: the positive class; by default that of the predictions.
+    Parameters
+    ----------
+    p
+        The predictions.
+    label
+        The positive class; by default that of the predictions.
+
+    Examples
+    --------
+    >>> from ecomfs_eval import Predictions
+    >>> p = Predictions.of([0, 1], probabilities=[[0.9, 0.1], [0.2, 0.8]])
+    >>> roc_curve(p).auc
+    1.0
     """
     label = label if label is not None else p.positive
     if label is None:
@@ -97,7 +108,7 @@ def one_vs_rest(
     note: str,
     area_of: AreaFunction,
 ) -> Statistic | Undefined:
-    """The mean of an area over the classes in gold (binary: of the positive class alone)."""
+    """The mean of an area over the classes in gold (binary: of the positive class only)."""
     gold = p.gold_index[rows]
     present = np.unique(gold)
     if present.size < 2:
@@ -115,7 +126,7 @@ def one_vs_rest(
         extra = f"{absent} labels are not in gold and are left out of the mean"
         note = "; ".join(x for x in (note, extra) if x)
 
-    def evaluate(weights: Weights) -> FloatArray:
+    def evaluate(weights: RowWeights) -> FloatArray:
         areas = np.stack([area_of(r, positive, weights) for r, positive in rankings])
         there = ~np.isnan(areas)
         return ratio(np.where(there, areas, 0).sum(axis=0), there.sum(axis=0))

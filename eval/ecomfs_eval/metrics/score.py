@@ -1,4 +1,4 @@
-"""What a metric returns: a value with its interval, or ``None`` with the reason."""
+"""The result of a metric: a value with its interval, or ``None`` with the reason."""
 
 from __future__ import annotations
 
@@ -9,14 +9,23 @@ Unit = Literal["share", "score", "nats", "seconds", "tokens", "money"]
 
 
 @dataclass(frozen=True, slots=True)
-class Interval:
+class ConfidenceInterval:
     """A confidence interval.
 
-    Attributes:
-        low, high: the bounds, in the metric's unit.
-        level: nominal coverage, such as 0.95.
-        method: how it was made: ``wilson``, ``bca``, ``percentile``, with ``cluster`` added
-            where whole groups were resampled.
+    Attributes
+    ----------
+    low, high
+        The bounds, in the unit of the metric.
+    level
+        Nominal coverage, such as 0.95.
+    method
+        ``wilson``, ``bca``, ``newcombe``, ``confidence sequence``, …; ``cluster`` is added where
+        whole groups were resampled.
+
+    Examples
+    --------
+    >>> 0.9 in ConfidenceInterval(0.7, 0.97, 0.95, "wilson")
+    True
     """
 
     low: float
@@ -30,7 +39,19 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Undefined:
-    """Why there is no value."""
+    """The result where there is no value.
+
+    Attributes
+    ----------
+    reason
+        Why there is none.
+
+    Examples
+    --------
+    >>> from ecomfs_eval import Predictions, roc_curve
+    >>> roc_curve(Predictions.of(["a", "b"], ["a", "b"]))
+    Undefined(reason='no row has probabilities')
+    """
 
     reason: str
 
@@ -39,20 +60,30 @@ class Undefined:
 class Score:
     """One metric of one set of predictions.
 
-    Attributes:
-        name: the metric's name, such as ``f1_macro``.
-        value: the value; ``None`` when it is undefined, never a stand-in.
-        reason: why ``value`` is ``None``; empty otherwise.
-        n: rows (or ranked lists) the value is computed on.
-        unit: ``share`` (0 to 1), ``score`` (no unit), ``nats``, ``seconds``, ``tokens``,
-            ``money``.
-        higher_is_better: ``None`` where neither direction is better.
-        interval: confidence interval; ``None`` when not asked for or not to be had.
-        note: what a reader must know: rows left out, why there is no interval.
+    Attributes
+    ----------
+    name
+        Of the metric, such as ``f1_macro``.
+    value
+        ``None`` when it is undefined.
+    reason
+        Why ``value`` is ``None``; empty otherwise.
+    n
+        Rows (or ranked lists) that the value is computed on.
+    unit
+        ``share`` (0 to 1), ``score`` (no unit), ``nats``, ``seconds``, ``tokens`` or ``money``.
+    higher_is_better
+        ``None`` where neither direction is better.
+    interval
+        Confidence interval; ``None`` when it was not computed or is undefined.
+    note
+        Caveats: rows left out, why there is no interval.
 
+    Examples
+    --------
     >>> Score("mcc", None, reason="only one class in gold").text()
     'undefined: only one class in gold'
-    >>> i = Interval(0.49, 0.94, 0.95, "wilson")
+    >>> i = ConfidenceInterval(0.49, 0.94, 0.95, "wilson")
     >>> Score("accuracy", 0.8, n=10, unit="share", interval=i).text()
     '80.0 % [49.0, 94.0]'
     """
@@ -63,7 +94,7 @@ class Score:
     n: int = 0
     unit: Unit = "score"
     higher_is_better: bool | None = True
-    interval: Interval | None = None
+    interval: ConfidenceInterval | None = None
     note: str = ""
 
     def noted(self, note: str) -> Score:
@@ -71,7 +102,7 @@ class Score:
         return replace(self, note="; ".join(x for x in (self.note, note) if x))
 
     def text(self) -> str:
-        """The value for a person, with its interval, or the reason."""
+        """The value with its interval, or the reason, as text."""
         if self.value is None:
             return f"undefined: {self.reason}"
         shown = format_value(self.value, self.unit).replace("-", "−")
@@ -89,7 +120,7 @@ class Score:
 
 
 def format_value(value: float, unit: Unit) -> str:
-    """A value as people read it: shares as per cent, counts without decimals.
+    """A value as text: shares in per cent, counts without decimals.
 
     >>> format_value(0.1234, "share"), format_value(0.1234, "score"), format_value(1234.5, "tokens")
     ('12.3 %', '0.123', '1,234')

@@ -1,9 +1,9 @@
-"""Risk–coverage curve and the area under it: what abstaining on unsure rows would buy.
+"""Risk–coverage curve and the area under it: error rate against the share of answered rows.
 
 Rows are taken from the most to the least confident (highest probability). At coverage c the risk
-is the error rate of the rows taken so far. Rows of equal confidence are taken in random order, of
-which the expectation is computed. A row counts as wrong when its answer (or, where the system
-abstained, its most probable label) is not the gold one.
+is the error rate of the rows taken so far. For rows of equal confidence, the expectation over
+random orders is computed. A row counts as wrong when its answer (or, where the system abstained,
+its most probable label) is not the gold one.
 
 >>> from ecomfs_eval import Predictions
 >>> p = Predictions.of(["a", "a", "a", "b"], probabilities=[[.9, .1], [.8, .2], [.3, .7], [.4, .6]])
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ecomfs_eval.metrics.base import Metric, Statistic, Weights, ratio, with_distribution
+from ecomfs_eval.metrics.base import Metric, RowWeights, Statistic, ratio, with_distribution
 from ecomfs_eval.metrics.ranked import Ranking
 from ecomfs_eval.metrics.score import Undefined
 from ecomfs_eval.predictions import FloatArray, IntArray, Predictions
@@ -30,7 +30,7 @@ _SOURCE = "El-Yaniv & Wiener 2010; Geifman & El-Yaniv 2017, arXiv:1705.08500"
 @dataclass(frozen=True, slots=True, eq=False)
 class RiskCoverage:
     """Attributes:
-    coverage: share of rows taken, one point a distinct confidence.
+    coverage: share of rows taken, one point per distinct confidence.
     risk: error rate among them.
     thresholds: the confidence at or above which rows are taken.
     """
@@ -64,7 +64,16 @@ def _errors(p: Predictions) -> tuple[FloatArray, FloatArray, IntArray, str] | Un
 
 
 def risk_coverage_curve(p: Predictions) -> RiskCoverage | Undefined:
-    """The curve, one point a distinct confidence (all rows of that confidence taken)."""
+    """The curve: one point per distinct confidence.
+
+    Examples
+    --------
+    >>> from ecomfs_eval import Predictions
+    >>> p = Predictions.of(["a", "b"], probabilities=[[0.9, 0.1], [0.6, 0.4]])
+    >>> curve = risk_coverage_curve(p)
+    >>> curve.coverage.tolist(), curve.risk.tolist()
+    ([0.5, 1.0], [0.0, 0.5])
+    """
     got = _errors(p)
     if isinstance(got, Undefined):
         return got
@@ -83,7 +92,7 @@ def _prepare(p: Predictions) -> Statistic | Undefined:
     confidence, wrong, rows, note = got
     ranking = Ranking(confidence, rows)
 
-    def evaluate(weights: Weights) -> FloatArray:
+    def evaluate(weights: RowWeights) -> FloatArray:
         from scipy.special import digamma
 
         size = ranking.sums(weights)

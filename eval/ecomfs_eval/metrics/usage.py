@@ -1,4 +1,4 @@
-"""What the answers took: tokens, the share read from the prefix cache, money.
+"""Tokens, the share of them read from the prefix cache, and cost.
 
 >>> import numpy as np
 >>> from ecomfs_eval import Predictions
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ecomfs_eval.metrics.base import Metric, Statistic, Weights, mean_of, ratio
+from ecomfs_eval.metrics.base import Metric, RowWeights, Statistic, mean_of, ratio
 from ecomfs_eval.metrics.score import Undefined, Unit
 from ecomfs_eval.predictions import FloatArray, Predictions
 
@@ -42,9 +42,11 @@ def _mean(
     )
 
 
-prompt_tokens = _mean("prompt_tokens", "Prompt tokens a row", "mean tokens of the prompt", "tokens")
+prompt_tokens = _mean(
+    "prompt_tokens", "Prompt tokens per row", "mean tokens of the prompt", "tokens"
+)
 completion_tokens = _mean(
-    "completion_tokens", "Generated tokens a row", "mean tokens generated", "tokens"
+    "completion_tokens", "Generated tokens per row", "mean tokens generated", "tokens"
 )
 cost_per_1000 = _mean(
     "cost", "Cost of 1,000 rows", "mean cost · 1,000", "money", name="cost_per_1000", scale=1000
@@ -60,7 +62,7 @@ def _cache(p: Predictions) -> Statistic | Undefined:
     if whole.sum() == 0:
         return Undefined("no prompt tokens were read")
 
-    def evaluate(weights: Weights) -> FloatArray:
+    def evaluate(weights: RowWeights) -> FloatArray:
         return ratio(weights @ cached, weights @ whole)
 
     return Statistic(evaluate, int(there.sum()))

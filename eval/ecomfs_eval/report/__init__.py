@@ -1,4 +1,7 @@
-"""A report on one or several systems: one HTML file, Markdown, JSON.
+"""Reports: results in, one HTML file, Markdown and JSON out.
+
+A report (:func:`build_report`) describes one or several systems on the same rows. A suite's board
+(:mod:`ecomfs_eval.board`) is written by the same functions.
 
 >>> from ecomfs_eval import Predictions
 >>> table = [[0.8, 0.2], [0.3, 0.7], [0.6, 0.4]]
@@ -13,39 +16,87 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ecomfs_eval._files import write_texts
+from ecomfs_eval.errors import WriteError
+from ecomfs_eval.report.document import ReportLanguage, SupportsDocument
 from ecomfs_eval.report.html import render_html
 from ecomfs_eval.report.markdown import render_markdown
-from ecomfs_eval.report.model import Report, SystemReport, WrongRow, build_report
-from ecomfs_eval.report.strings import Language
+from ecomfs_eval.report.model import Report, build_report
 
 
-def render_json(report: Report) -> str:
-    """The report as JSON text: every number, with undefined ones as ``null`` and a reason."""
+def render_json(report: SupportsDocument) -> str:
+    """A report as JSON text: every number; undefined ones are ``null`` with a reason.
+
+    Parameters
+    ----------
+    report
+        A :class:`Report` or a :class:`~ecomfs_eval.board.Board`.
+
+    Examples
+    --------
+    >>> from ecomfs_eval import Bootstrap, Predictions
+    >>> p = Predictions.of(["a", "b"] * 5, ["a", "b"] * 5)
+    >>> text = render_json(build_report([p], how=Bootstrap(resamples=100)))
+    >>> json.loads(text)["systems"][0]["scores"]["accuracy"]["value"]
+    1.0
+    """
     return json.dumps(report.to_dict(), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
 
 
-def write_report(report: Report, folder: str | Path, stem: str = "report") -> tuple[Path, ...]:
-    """Write ``stem.html``, ``stem.md`` and ``stem.json`` into a folder, made if need be.
+def write_report(
+    report: SupportsDocument, folder: str | Path, stem: str = "report"
+) -> tuple[Path, ...]:
+    """Write ``stem.html``, ``stem.md`` and ``stem.json``.
 
-    Raises:
-        OutputError: the folder cannot be written.
+    Parameters
+    ----------
+    report
+        A :class:`Report` or a :class:`~ecomfs_eval.board.Board`.
+    folder
+        Where to write; created if it does not exist.
+    stem
+        Name of the files without the suffix.
+
+    Returns
+    -------
+    tuple of Path
+        The three files.
+
+    Raises
+    ------
+    WriteError
+        The folder cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ecomfs_eval import Bootstrap, Predictions
+    >>> p = Predictions.of(["a", "b"] * 5, ["a", "b"] * 5)
+    >>> report = build_report([p], how=Bootstrap(resamples=100))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     [path.name for path in write_report(report, folder)]
+    ['report.html', 'report.md', 'report.json']
     """
-    return write_texts(
-        folder,
-        {
-            f"{stem}.html": render_html(report),
-            f"{stem}.md": render_markdown(report),
-            f"{stem}.json": render_json(report),
-        },
-    )
+    folder = Path(folder)
+    texts = {
+        f"{stem}.html": render_html(report),
+        f"{stem}.md": render_markdown(report),
+        f"{stem}.json": render_json(report),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise WriteError(
+            f"{folder}: cannot write the report: {error.strerror or error}",
+            hint="choose a folder you may write to",
+        ) from error
+    return tuple(folder / name for name in texts)
 
 
 __all__ = [
-    "Language",
     "Report",
-    "SystemReport",
-    "WrongRow",
+    "ReportLanguage",
     "build_report",
     "render_html",
     "render_json",

@@ -1,30 +1,17 @@
-"""The drawings of a report."""
+"""The figures of a report."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from ecomfs_eval.learning_curve import LearningCurve
-from ecomfs_eval.metrics.score import Undefined
+from ecomfs_eval.learning_curve import AXIS, LearningCurve
+from ecomfs_eval.metrics.score import Undefined, format_value
+from ecomfs_eval.report.document import Figure, TableBlock
 from ecomfs_eval.report.model import Report
-from ecomfs_eval.report.strings import Words
 from ecomfs_eval.report.svg import Axis, Series, chart, round_ticks
+from ecomfs_eval.report.words import ReportWords
 
 QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Drawing:
-    """Attributes:
-    title: above the drawing.
-    svg: the drawing.
-    legend: (style, name) of what is in it.
-    """
-
-    title: str
-    svg: str
-    legend: tuple[tuple[int, str], ...]
 
 
 def _share(label: str, high: float = 1.0) -> Axis:
@@ -32,19 +19,25 @@ def _share(label: str, high: float = 1.0) -> Axis:
     return Axis(label, 0, high, percent=True, ticks=ticks)
 
 
-def _drawing(
-    title: str, words: Words, x: Axis, y: Axis, series: Sequence[Series], *, diagonal: bool = False
-) -> list[Drawing]:
+def _figure(
+    title: str,
+    words: ReportWords,
+    x: Axis,
+    y: Axis,
+    series: Sequence[Series],
+    *,
+    diagonal: bool = False,
+    table: TableBlock | None = None,
+    note: str = "",
+) -> list[Figure]:
     if not series:
         return []
-    names = ", ".join(s.name for s in series)
-    svg = chart(
-        title, words("alt_curve", title=title, names=names), x, y, series, diagonal=diagonal
-    )
-    return [Drawing(title, svg, tuple((s.style, s.name) for s in series))]
+    description = words("alt_curve", title=title, names=", ".join(s.name for s in series))
+    svg = chart(title, description, x, y, series, diagonal=diagonal)
+    return [Figure(title, svg, [(s.style, s.name) for s in series], table, note)]
 
 
-def curves(report: Report, words: Words) -> list[Drawing]:
+def curves(report: Report, words: ReportWords) -> list[Figure]:
     """ROC, precision–recall, reliability and risk–coverage, all systems in each."""
     roc, pr, reliable, risk = [], [], [], []
     positive = report.systems[0].summary.positive
@@ -74,11 +67,11 @@ def curves(report: Report, words: Words) -> list[Drawing]:
     of = f" ({words('of_class', label=positive)})" if positive is not None else ""
     top = max((max(s.ys) for s in risk), default=1.0)
     return [
-        *_drawing(
+        *_figure(
             words("roc") + of, words, _share(words("fpr")), _share(words("tpr")), roc, diagonal=True
         ),
-        *_drawing(words("pr") + of, words, _share(words("recall")), _share(words("precision")), pr),
-        *_drawing(
+        *_figure(words("pr") + of, words, _share(words("recall")), _share(words("precision")), pr),
+        *_figure(
             words("reliability"),
             words,
             _share(words("mean_confidence")),
@@ -86,7 +79,7 @@ def curves(report: Report, words: Words) -> list[Drawing]:
             reliable,
             diagonal=True,
         ),
-        *_drawing(
+        *_figure(
             words("risk"),
             words,
             _share(words("coverage")),
@@ -96,26 +89,24 @@ def curves(report: Report, words: Words) -> list[Drawing]:
     ]
 
 
-def learning(report: Report, words: Words) -> list[Drawing]:
-    """The report's learning curves; a system looks as it does in the other drawings."""
-    return learning_curves(report.curves, words, [s.name for s in report.systems])
-
-
 def learning_curves(
-    curves: Sequence[LearningCurve], words: Words, first: Sequence[str] = ()
-) -> list[Drawing]:
-    """One drawing for each metric and axis, all systems in each.
+    curves: Sequence[LearningCurve],
+    words: ReportWords,
+    first: Sequence[str] = (),
+    note: str = "",
+) -> list[Figure]:
+    """One figure for each metric and axis, with all systems.
 
     Args:
-        first: systems that have the first styles.
+        first: systems that take the first styles, so that a system looks the same in all figures.
+        note: a line above each figure.
     """
     found: dict[tuple[str, str], list[LearningCurve]] = {}
     styles = {name: i for i, name in enumerate(first)}
     for c in curves:
         styles.setdefault(c.system, len(styles))
-    for c in curves:
         found.setdefault((c.metric, c.axis), []).append(c)
-    drawings = []
+    figures = []
     for (metric, axis), group in found.items():
         series = []
         for c in group:
@@ -141,12 +132,36 @@ def learning_curves(
         lows = [v for s in series for v in (*s.ys, *s.low)]
         highs = [v for s in series for v in (*s.ys, *s.high)]
         percent = group[0].unit == "share"
-        low, high = min(lows), max(highs)
-        y = Axis(f"{title}, %" if percent else title, low, high, percent=percent)
+        y = Axis(f"{title}, %" if percent else title, min(lows), max(highs), percent=percent)
         spread = sizes[0] > 0 and sizes[-1] / sizes[0] >= 8
-        x = Axis(axis, sizes[0], sizes[-1], "log" if spread else "linear", ticks=_some(sizes))
-        drawings += _drawing(title, words, x, y, series)
-    return drawings
+        x = Axis(
+            _axis(axis, words),
+            sizes[0],
+            sizes[-1],
+            "log" if spread else "linear",
+            ticks=_some(sizes),
+        )
+        table = _points(group, title, words)
+        figures += _figure(title, words, x, y, series, table=table, note=note)
+    return figures
+
+
+def _points(curves: Sequence[LearningCurve], title: str, words: ReportWords) -> TableBlock:
+    """The points of the curves as a table."""
+    rows = []
+    for c in curves:
+        for p in c.points:
+            value = words("undefined_value") if p.value is None else format_value(p.value, c.unit)
+            band = ""
+            if p.low is not None and p.high is not None:
+                band = f"[{format_value(p.low, c.unit)}, {format_value(p.high, c.unit)}]"
+            rows.append([c.system, str(p.size), value, band])
+    header = [words("system"), _axis(curves[0].axis, words), title, f"{100 * curves[0].level:g} %"]
+    return TableBlock(title, header, rows)
+
+
+def _axis(axis: str, words: ReportWords) -> str:
+    return words("axis") if axis == AXIS else axis
 
 
 def _some(sizes: Sequence[float], most: int = 7) -> tuple[float, ...]:

@@ -1,4 +1,4 @@
-"""What a report holds, before it becomes HTML, Markdown or JSON."""
+"""The report: scores, curves, worst errors and comparisons of systems."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ecomfs_eval.compare.comparison import Comparison, Comparisons
+from ecomfs_eval.compare.comparison import Comparisons, PairwiseComparison
 from ecomfs_eval.compare.flips import answer_text, gold_probability
 from ecomfs_eval.errors import OptionError
 from ecomfs_eval.intervals import Bootstrap
@@ -26,13 +26,14 @@ from ecomfs_eval.metrics import (
 )
 from ecomfs_eval.metrics.score import Undefined
 from ecomfs_eval.predictions import Predictions
-from ecomfs_eval.report.strings import STRINGS, Language
+from ecomfs_eval.report.document import Document, ReportLanguage
+from ecomfs_eval.report.words import STRINGS
 from ecomfs_eval.summary import Summary, summarise
 
 
 @dataclass(frozen=True, slots=True)
 class WrongRow:
-    """A row that was answered wrongly.
+    """A row with a wrong answer.
 
     Attributes:
         id, gold, answer, status: of the row.
@@ -52,7 +53,7 @@ class WrongRow:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SystemReport:
-    """One system: its scores, its curves, its worst errors.
+    """One system: scores, curves, worst errors.
 
     Attributes:
         summary: every metric.
@@ -60,7 +61,7 @@ class SystemReport:
         reliability, risk: calibration and selective prediction.
         mean_confidence: mean of the highest probabilities; ``None`` without distributions.
         worst: wrong rows, the most confident first.
-        wrong: how many rows are wrong in all.
+        wrong: number of wrong rows.
     """
 
     summary: Summary
@@ -82,23 +83,29 @@ class SystemReport:
 class Report:
     """Attributes:
     title: of the page.
-    language: of its words; labels and texts stay as they are.
-    systems: the first is the one the report is about; baselines follow.
+    language: of its words, not of labels and texts.
+    systems: the first is the subject of the report; baselines follow.
     comparisons: pairs, with their decisions.
     curves: learning curves.
     metrics: names of the metrics in the table.
     level: of the intervals.
-    notes: sentences to put under the summary (the command that made it, the model).
+    notes: sentences for the summary (the command, the model).
     """
 
     title: str
-    language: Language
+    language: ReportLanguage
     systems: tuple[SystemReport, ...]
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[PairwiseComparison, ...]
     curves: tuple[LearningCurve, ...]
     metrics: tuple[str, ...]
     level: float
     notes: tuple[str, ...] = ()
+
+    def document(self) -> Document:
+        """The report as blocks, for the renderers."""
+        from ecomfs_eval.report.page import report_document
+
+        return report_document(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -166,25 +173,25 @@ SHOWN = (
     "cache_share",
     "cost_per_1000",
 )
-"""Metrics of the table unless told otherwise; those that no system has are left out of it."""
+"""Metrics of the table by default; those that no system has are left out."""
 
 
 def build_report(
     systems: Sequence[Predictions],
     *,
-    comparisons: Sequence[Comparison] | Comparison | Comparisons = (),
+    comparisons: Sequence[PairwiseComparison] | PairwiseComparison | Comparisons = (),
     curves: Sequence[LearningCurve] = (),
     title: str = "Evaluation",
-    language: Language = "en",
+    language: ReportLanguage = "en",
     metrics: Sequence[str] | None = None,
     how: Bootstrap | None = None,
     worst: int = 20,
     notes: Sequence[str] = (),
 ) -> Report:
-    """Compute everything a report shows.
+    """Compute a report.
 
     Args:
-        systems: predictions of one or several systems; the first is the one it is about.
+        systems: predictions of one or several systems; the first is the subject of the report.
         comparisons: from :func:`~ecomfs_eval.compare` or :func:`~ecomfs_eval.compare_many`.
         curves: from :func:`~ecomfs_eval.learning_curve.learning_curve`.
         title: of the page.
@@ -192,21 +199,21 @@ def build_report(
         metrics: names for the table; by default :data:`SHOWN`.
         how: resamples, level and seed of the intervals.
         worst: how many wrong rows to list for each system.
-        notes: sentences to put under the summary.
+        notes: sentences for the summary.
 
     Raises:
-        OptionError: no systems, two of one name, an unknown language.
+        OptionError: no systems, two with one name, or an unknown language.
     """
     if not systems:
-        raise OptionError("no systems", hint="a report needs at least one Predictions")
+        raise OptionError("no systems", hint="give at least one Predictions")
     names = [p.name for p in systems]
     if len(set(names)) != len(names):
         raise OptionError(f"systems share a name: {names}", hint="give each its own name=")
     if language not in STRINGS:
         raise OptionError(f"language {language!r}", hint="one of: " + ", ".join(STRINGS))
     how = how or Bootstrap()
-    if isinstance(comparisons, Comparison):
-        pairs: tuple[Comparison, ...] = (comparisons,)
+    if isinstance(comparisons, PairwiseComparison):
+        pairs: tuple[PairwiseComparison, ...] = (comparisons,)
     elif isinstance(comparisons, Comparisons):
         pairs = comparisons.comparisons
     else:
@@ -244,7 +251,7 @@ def _system(p: Predictions, metrics: Sequence[str], how: Bootstrap, worst: int) 
 
 
 def wrong_rows(p: Predictions) -> tuple[WrongRow, ...]:
-    """Every row that is not right: the most confident first, rows without confidence last.
+    """Every wrong row: the most confident first, rows without confidence last.
 
     >>> from ecomfs_eval import Predictions
     >>> p = Predictions.of(["a", "b", "b"], probabilities=[[.4, .6], [.9, .1], [.2, .8]])

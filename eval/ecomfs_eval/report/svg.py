@@ -1,8 +1,8 @@
 """Small charts as inline SVG: lines, steps, bands, points with error bars.
 
-Colours, strokes and text sizes come from the page's style sheet (classes ``s0`` … ``s7``), so that
-one drawing serves light and dark. A library would draw more than this and could do neither that
-nor selectable text. Every drawing carries a title and a description for screen readers.
+Colours, strokes and text sizes come from the style sheet of the page (classes ``s0`` … ``s7``), so
+one chart works in light and dark mode and its text can be selected; plotting libraries offer
+neither. Every chart has a title and a description for screen readers.
 
 >>> line = Series("A", (0.0, 0.5, 1.0), (0.0, 0.8, 1.0))
 >>> drawing = chart("ROC", "one curve", Axis("fpr", 0, 1), Axis("tpr", 0, 1), [line])
@@ -21,7 +21,7 @@ from typing import Literal
 WIDTH, HEIGHT = 360, 300
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 46
 POINTS = 240
-"""Most corners of a line; more cannot be seen."""
+"""Most points of a line; more are not visible."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Axis:
     low, high: its range.
     scale: ``linear`` or ``log``.
     percent: write ticks as per cent.
-    ticks: where; by default round numbers.
+    ticks: positions; by default round numbers.
     """
 
     label: str
@@ -42,7 +42,7 @@ class Axis:
     ticks: tuple[float, ...] = ()
 
     def at(self, value: float) -> float:
-        """Where a value lies, from 0 (low) to 1 (high)."""
+        """Position of a value, from 0 (low) to 1 (high)."""
         low, high = self.low, self.high
         if self.scale == "log":
             value, low, high = math.log(value), math.log(low), math.log(high)
@@ -107,14 +107,14 @@ def chart(
     *,
     diagonal: bool = False,
 ) -> str:
-    """One drawing.
+    """One chart.
 
     Args:
-        title: read out first.
+        title: for screen readers.
         description: what it shows, in a sentence.
         x, y: the axes.
-        series: what is drawn, back to front.
-        diagonal: draw the line from corner to corner.
+        series: drawn in this order.
+        diagonal: also draw the diagonal.
     """
     parts = [
         f'<svg role="img" viewBox="0 0 {WIDTH} {HEIGHT}" class="chart">',
@@ -194,7 +194,7 @@ def _points(x: Axis, y: Axis, s: Series) -> list[str]:
 
 
 def _marker(x: float, y: float, style: int) -> str:
-    """Shapes differ as colours do, for readers who do not see colours."""
+    """Shapes differ like the colours, for readers who cannot tell these apart."""
     kind = f'class="mark s{style % 8}"'
     if style % 3 == 0:
         return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" {kind}/>'

@@ -1,180 +1,304 @@
-"""The summary in sentences, and decisions in the report's language."""
+"""Every word of the reports, in English and Chinese, under the same keys."""
 
 from __future__ import annotations
 
-from ecomfs_eval.compare.comparison import Comparison
-from ecomfs_eval.compare.differences import p_text, signed
-from ecomfs_eval.metrics.confusion import NO_ANSWER
-from ecomfs_eval.metrics.score import Undefined, format_value
-from ecomfs_eval.report.model import Report, SystemReport
-from ecomfs_eval.report.strings import Words
+from ecomfs_eval.metrics import get_metric
+from ecomfs_eval.metrics.score import Score
+from ecomfs_eval.report.document import ReportLanguage
+
+EN: dict[str, str] = {
+    "subtitle": "{rows} rows, {labels} labels: {names}",
+    "summary": "Summary",
+    "decision": "Decision",
+    "systems": "Systems",
+    "metric": "Metric",
+    "interval_note": "In brackets: {level} % confidence interval.",
+    "curves": "Curves",
+    "learning": "Learning curves",
+    "band_note": "Bands: {level} % interval over test rows and draws of examples.",
+    "comparison": "{b} against {a}",
+    "difference": "Difference",
+    "p": "p-value",
+    "paired_table": "Right in both {both}, in {a} only {only_a}, in {b} only {only_b}, in neither "
+    "{neither}. Exact McNemar {p}.",
+    "effect_note": "With these rows and this share of discordant rows, a test detects a difference "
+    "of {effect} points of accuracy with 80 % power.",
+    "effect_note_unpaired": "With arms of this size, a test detects a difference of {effect} "
+    "points of accuracy with 80 % power.",
+    "paired_counts": "Right in both {both}, in {a} only {only_a}, in {b} only {only_b}, in neither "
+    "{neither}.",
+    "unpaired": "{a} and {b} answered different rows, so they are compared unpaired: accuracy by "
+    "Fisher's exact test and Newcombe's interval, other metrics by a bootstrap of each arm.",
+    "sequential": "Sequential test, stopped after {rows} rows: the interval of the accuracy is a "
+    "{level} % confidence sequence, and its p-value ({p}) is valid at every look. The other "
+    "intervals and p-values are not corrected for repeated looks.",
+    "slices": "Slices",
+    "by": "By {name}",
+    "class": "class",
+    "value": "Value",
+    "rows": "Rows",
+    "p_adjusted": "p (Holm)",
+    "flips": "Rows answered differently",
+    "flips_count": "{broken} broken, {fixed} fixed, {changed} wrong in both but differently.",
+    "broken": "broken",
+    "fixed": "fixed",
+    "changed": "changed",
+    "more": "{n} more are not shown here.",
+    "classes": "Classes",
+    "label": "Label",
+    "answered_with": "Answered",
+    "confusion": "Confusion matrix",
+    "confusion_note": "Rows are gold labels, columns are answers.",
+    "top_confusions": "Most frequent confusions",
+    "gold": "Gold",
+    "answer": "Answer",
+    "no_answer": "no answer",
+    "worst": "Most confident errors",
+    "no_errors": "No row is wrong.",
+    "confidence": "Confidence",
+    "p_gold": "Probability of gold",
+    "undefined": "Not defined here",
+    "definitions": "Definitions of the metrics",
+    "roc": "ROC",
+    "fpr": "False positive rate, %",
+    "tpr": "True positive rate, %",
+    "of_class": "class {label}",
+    "pr": "Precision–recall",
+    "recall": "Recall, %",
+    "precision": "Precision, %",
+    "reliability": "Reliability",
+    "mean_confidence": "Confidence, %",
+    "share_right": "Share right, %",
+    "risk": "Risk–coverage",
+    "coverage": "Coverage, %",
+    "error_rate": "Error rate, %",
+    "alt_curve": "{title} of {names}",
+    "status": "Status",
+    "s_best": "{name} is right on {value} of {rows} rows.",
+    "s_worse_than": "{name} is right on {value}.",
+    "s_unanswered": "{name} gave no usable answer on {n} rows ({parts}).",
+    "s_abstained": "abstained {n}",
+    "s_invalid": "invalid {n}",
+    "s_failed": "failed {n}",
+    "s_confident": "{name} is overconfident: its mean confidence is {confidence}, its accuracy "
+    "{accuracy}.",
+    "s_modest": "{name} is underconfident: its mean confidence is {confidence}, its accuracy "
+    "{accuracy}.",
+    "s_coverage": "Answering only the {coverage} of rows with confidence of {threshold} or more, "
+    "{name} would be wrong on {risk} of them instead of {all} of all.",
+    "s_confusion": "The most frequent error of {name}: {gold} answered as {answer}, {n} rows.",
+    "s_slice": "{name} is weakest where {slicing} is {value}: {score} on {n} rows.",
+    "d_better": "{winner} is better than {loser} by {size} {interval}; ship {winner}.",
+    "d_equivalent": "No difference between {a} and {b} above the margin {interval}.",
+    "d_undecided": "No difference shown between {b} and {a} {interval}; keep {a}.",
+    "points_of": "{value} points of {metric}",
+    "value_of": "{value} of {metric}",
+    "undefined_value": "undefined",
+    "in_short": "In short",
+    "data_set": "Data set",
+    "labelled": "Labelled",
+    "runs": "Runs",
+    "main": "Main",
+    "best_baseline": "Best baseline",
+    "system": "System",
+    "source": "Source",
+    "one_run": "1 run",
+    "mean_of_runs": "mean of {n} runs",
+    "group": "{name}: {size} labelled examples, {rows} test rows, {runs}",
+    "paired": "Paired: {main} minus each",
+    "all_tables": "All {n} tables, {size}",
+    "all_sizes": "all sizes",
+    "examples": "{n} labelled examples",
+    "mean": "Mean",
+    "axis": "labelled examples",
+    "against": "Against",
+    "the_best_baseline": "the best baseline",
+    "win_note": "In how many tables {main} is better. In brackets: in how many it is clearly "
+    "better and clearly worse (the interval leaves out zero).",
+    "wins": "{better}/{of} ({clear} clear, {worse} worse)",
+    "spread_note": "Intervals are {level} %; ± is the standard deviation over the runs. The best "
+    "baseline is chosen on the same rows, which favours it.",
+    "published": "Published results",
+    "this_run": "this run",
+    "no_baseline": "{main} has no baseline to compare with",
+    "beats": "{main} beats the best baseline, {best}, in {metric}: {difference}",
+    "loses": "{main} loses to the best baseline, {best}, in {metric}: {difference}",
+    "ties": "{main} does not clearly differ from the best baseline, {best}, in {metric}: "
+    "{difference}",
+}
+
+ZH: dict[str, str] = {
+    "subtitle": "{rows} 行，{labels} 个标签：{names}",
+    "summary": "小结",
+    "decision": "结论",
+    "systems": "各系统",
+    "metric": "指标",
+    "interval_note": "方括号内为 {level}% 置信区间。",
+    "curves": "曲线",
+    "learning": "学习曲线",
+    "band_note": "色带：对测试行与示例抽样的 {level}% 区间。",
+    "comparison": "{b} 对比 {a}",
+    "difference": "差值",
+    "p": "p 值",
+    "paired_table": "两者都对 {both} 行，仅 {a} 对 {only_a} 行，仅 {b} 对 {only_b} 行，都错 "
+    "{neither} 行。精确 McNemar 检验 {p}。",
+    "effect_note": "以现有行数与分歧程度，{effect} 个百分点的准确率差异有五分之四的机会被检出。",
+    "effect_note_unpaired": "以现有各组行数，{effect} 个百分点的准确率差异有五分之四的机会被检出。",
+    "paired_counts": "两者都对 {both} 行，仅 {a} 对 {only_a} 行，仅 {b} 对 {only_b} 行，都错 "
+    "{neither} 行。",
+    "unpaired": "{a} 与 {b} 回答的是不同的行，因此不成对：准确率用 Fisher 精确检验与 Newcombe "
+    "区间，其他指标用各组分别自助抽样。",
+    "sequential": "边出结果边检验，在 {rows} 行后停止：准确率的区间是 {level} % 置信序列，其 p 值"
+    "（{p}）在任何时刻都有效。其他区间与 p 值未考虑多次查看。",
+    "slices": "切片",
+    "by": "按 {name}",
+    "class": "类别",
+    "value": "取值",
+    "rows": "行数",
+    "p_adjusted": "p（Holm）",
+    "flips": "回答不同的行",
+    "flips_count": "改坏 {broken} 行，改好 {fixed} 行，两者都错但不同 {changed} 行。",
+    "broken": "改坏",
+    "fixed": "改好",
+    "changed": "变化",
+    "more": "另有 {n} 行未列出。",
+    "classes": "各类别",
+    "label": "标签",
+    "answered_with": "回答数",
+    "confusion": "混淆矩阵",
+    "confusion_note": "行为真实标签，列为回答。",
+    "top_confusions": "最常见的混淆",
+    "gold": "真实标签",
+    "answer": "回答",
+    "no_answer": "无回答",
+    "worst": "最自信的错误",
+    "no_errors": "没有错误的行。",
+    "confidence": "置信度",
+    "p_gold": "真实标签的概率",
+    "undefined": "此处无定义",
+    "definitions": "指标如何计算",
+    "roc": "ROC 曲线",
+    "fpr": "假正率，%",
+    "tpr": "真正率，%",
+    "of_class": "类别 {label}",
+    "pr": "精确率–召回率",
+    "recall": "召回率，%",
+    "precision": "精确率，%",
+    "reliability": "可靠性",
+    "mean_confidence": "置信度，%",
+    "share_right": "正确比例，%",
+    "risk": "风险–覆盖率",
+    "coverage": "覆盖率，%",
+    "error_rate": "错误率，%",
+    "alt_curve": "{names} 的{title}",
+    "status": "状态",
+    "s_best": "{name} 在 {rows} 行中答对 {value}。",
+    "s_worse_than": "{name} 答对 {value}。",
+    "s_unanswered": "{name} 有 {n} 行没有可用的回答（{parts}）。",
+    "s_abstained": "弃答 {n}",
+    "s_invalid": "无效 {n}",
+    "s_failed": "失败 {n}",
+    "s_confident": "{name} 置信度过高：平均置信度 {confidence}，准确率 {accuracy}。",
+    "s_modest": "{name} 置信度过低：平均置信度 {confidence}，准确率 {accuracy}。",
+    "s_coverage": "若只回答置信度不低于 {threshold} 的 {coverage} 的行，{name} 的错误率为 {risk}，"
+    "全部回答时为 {all}。",
+    "s_confusion": "{name} 最常见的错误：把 {gold} 答成 {answer}，共 {n} 行。",
+    "s_slice": "{name} 最弱之处：{slicing} 为 {value} 时，{n} 行中答对 {score}。",
+    "d_better": "{winner} 优于 {loser}，相差 {size} {interval}；采用 {winner}。",
+    "d_equivalent": "{a} 与 {b} 的差异不超过界限 {interval}。",
+    "d_undecided": "未显示 {b} 与 {a} 有差异 {interval}；保留 {a}。",
+    "points_of": "{metric} {value} 个百分点",
+    "value_of": "{metric} {value}",
+    "undefined_value": "无定义",
+    "in_short": "概要",
+    "data_set": "数据集",
+    "labelled": "标注数",
+    "runs": "运行数",
+    "main": "主系统",
+    "best_baseline": "最佳基线",
+    "system": "系统",
+    "source": "来源",
+    "one_run": "1 次运行",
+    "mean_of_runs": "{n} 次运行的均值",
+    "group": "{name}：{size} 个标注示例，{rows} 个测试行，{runs}",
+    "paired": "成对差值：{main} 减去各系统",
+    "all_tables": "全部 {n} 个表，{size}",
+    "all_sizes": "所有标注数",
+    "examples": "{n} 个标注示例",
+    "mean": "均值",
+    "axis": "标注示例数",
+    "against": "对比",
+    "the_best_baseline": "最佳基线",
+    "win_note": "{main} 在多少个表中更好；括号内为明显更好与明显更差的表数（区间不含零）。",
+    "wins": "{better}/{of}（{clear} 明显更好，{worse} 明显更差）",
+    "spread_note": "区间为 {level}%；± 为各次运行的标准差。最佳基线在同样的行上选出，对其有利。",
+    "published": "已发表的结果",
+    "this_run": "本次运行",
+    "no_baseline": "{main} 没有可对比的基线",
+    "beats": "{main} 的 {metric} 优于最佳基线 {best}：{difference}",
+    "loses": "{main} 的 {metric} 不如最佳基线 {best}：{difference}",
+    "ties": "{main} 的 {metric} 与最佳基线 {best} 无明显差异：{difference}",
+}
+
+METRICS_ZH: dict[str, str] = {
+    "accuracy": "准确率",
+    "accuracy_answered": "已回答行的准确率",
+    "balanced_accuracy": "平衡准确率",
+    "precision_macro": "精确率（宏平均）",
+    "recall_macro": "召回率（宏平均）",
+    "f1_macro": "F1（宏平均）",
+    "precision_micro": "精确率（微平均）",
+    "recall_micro": "召回率（微平均）",
+    "f1_micro": "F1（微平均）",
+    "precision_weighted": "精确率（加权）",
+    "recall_weighted": "召回率（加权）",
+    "f1_weighted": "F1（加权）",
+    "mcc": "马修斯相关系数",
+    "roc_auc": "ROC AUC",
+    "pr_auc": "PR AUC（平均精确率）",
+    "log_loss": "对数损失",
+    "brier": "Brier 分数",
+    "ece": "校准误差（ECE）",
+    "ece_adaptive": "校准误差（自适应）",
+    "ece_classwise": "校准误差（逐类）",
+    "aurc": "风险–覆盖率曲线下面积",
+    "answered_rate": "回答率",
+    "abstained_rate": "弃答率",
+    "invalid_rate": "无效率",
+    "failed_rate": "失败率",
+    "mrr": "平均倒数排名",
+    "query_auc": "列表内 AUC 均值",
+    "prompt_tokens": "每行提示词元数",
+    "completion_tokens": "每行生成词元数",
+    "cache_share": "提示词元缓存占比",
+    "cost_per_1000": "每千行费用",
+    "latency_p50": "延迟（50 分位）",
+    "latency_p95": "延迟（95 分位）",
+    "latency_p99": "延迟（99 分位）",
+}
+
+STRINGS: dict[ReportLanguage, dict[str, str]] = {"en": EN, "zh": ZH}
 
 
-def sentences(report: Report) -> list[str]:
-    """What the numbers say, most important first; the decisions are separate."""
-    words = Words(report.language)
-    first = report.systems[0]
-    found = [
-        words(
-            "s_best",
-            name=first.name,
-            value=first.summary["accuracy"].text(),
-            rows=f"{first.summary.rows:,}",
-        )
-    ]
-    found += [
-        words("s_worse_than", name=s.name, value=s.summary["accuracy"].text())
-        for s in report.systems[1:]
-    ]
-    for system in report.systems[:1]:
-        found += _unanswered(system, words)
-        found += _sureness(system, words)
-        found += _coverage(system, words)
-        found += _weakest(system, words)
-        top = system.summary.confusion.top_confusions(1)
-        if top:
-            gold, answer, n = top[0]
-            found.append(
-                words(
-                    "s_confusion",
-                    name=system.name,
-                    gold=gold,
-                    answer=words("no_answer") if answer == NO_ANSWER else answer,
-                    n=n,
-                )
-            )
-    return found
+class ReportWords:
+    """The words of one language.
 
+    >>> ReportWords("zh")("by", name="语言")
+    '按 语言'
+    """
 
-def _percent(value: float) -> str:
-    return format_value(value, "share")
+    def __init__(self, language: ReportLanguage) -> None:
+        self.language = language
+        self._strings = STRINGS[language]
 
+    def __call__(self, key: str, /, **values: object) -> str:
+        return self._strings[key].format(**values)
 
-def _unanswered(s: SystemReport, words: Words) -> list[str]:
-    counts = {
-        status: round((s.summary[f"{status}_rate"].value or 0.0) * s.summary.rows)
-        for status in ("abstained", "invalid", "failed")
-    }
-    total = sum(counts.values())
-    if not total:
-        return []
-    parts = ", ".join(words(f"s_{status}", n=n) for status, n in counts.items() if n)
-    return [words("s_unanswered", name=s.name, n=total, parts=parts)]
+    def metric(self, name: str, title: str = "") -> str:
+        """The title of a metric; ``title`` is for metrics that are not registered."""
+        title = title or get_metric(name).title
+        return METRICS_ZH.get(name, title) if self.language == "zh" else title
 
-
-def _sureness(s: SystemReport, words: Words) -> list[str]:
-    """Only where the gap is larger than the interval of the accuracy."""
-    accuracy = s.summary["accuracy_answered"]
-    if s.mean_confidence is None or accuracy.value is None or accuracy.interval is None:
-        return []
-    if s.mean_confidence in accuracy.interval:
-        return []
-    key = "s_confident" if s.mean_confidence > accuracy.value else "s_modest"
-    return [
-        words(
-            key,
-            name=s.name,
-            confidence=_percent(s.mean_confidence),
-            accuracy=_percent(accuracy.value),
-        )
-    ]
-
-
-def _coverage(s: SystemReport, words: Words) -> list[str]:
-    """What abstaining would buy at half the error rate."""
-    if isinstance(s.risk, Undefined):
-        return []
-    whole = float(s.risk.risk[-1])
-    found = s.risk.coverage_at(whole / 2)
-    if whole == 0 or found is None or found[0] < 0.1:
-        return []
-    coverage, threshold = found
-    at = int((s.risk.coverage <= coverage + 1e-12).sum()) - 1
-    return [
-        words(
-            "s_coverage",
-            name=s.name,
-            coverage=_percent(coverage),
-            threshold=_percent(threshold),
-            risk=_percent(float(s.risk.risk[at])),
-            all=_percent(whole),
-        )
-    ]
-
-
-def _weakest(s: SystemReport, words: Words) -> list[str]:
-    """The slice with the lowest accuracy, where its interval lies below the whole."""
-    whole = s.summary["accuracy"].value
-    found = []
-    for slicing, values in s.summary.slices.items():
-        for value, scores in values.items():
-            score = scores.get("accuracy")
-            if score is None or score.value is None or score.interval is None or whole is None:
-                continue
-            if score.interval.high < whole:
-                found.append((score.value, slicing, value, score))
-    if not found:
-        return []
-    _, slicing, value, score = min(found, key=lambda x: x[0])
-    return [
-        words("s_slice", name=s.name, slicing=slicing, value=value, score=score.text(), n=score.n)
-    ]
-
-
-def design(c: Comparison, words: Words) -> list[str]:
-    """How the two were compared: the paired table, or that there is none; the looks; the effect
-    these rows can show."""
-    found = []
-    m, s = c.mcnemar, c.sequential
-    if m is None:
-        found.append(words("unpaired", a=c.a, b=c.b))
-    else:
-        key = "paired_table" if s is None else "paired_counts"
-        found.append(
-            words(
-                key,
-                a=c.a,
-                b=c.b,
-                both=m.both,
-                only_a=m.only_a,
-                only_b=m.only_b,
-                neither=m.neither,
-                p=p_text(m.p_value),
-            )
-        )
-    if s is not None:
-        found.append(
-            words("sequential", rows=f"{s.rows:,}", level=f"{100 * s.level:g}", p=p_text(s.p_value))
-        )
-    elif c.minimum_effect is not None:
-        key = "effect_note" if m is not None else "effect_note_unpaired"
-        found.append(words(key, effect=f"{100 * c.minimum_effect:.1f}"))
-    return found
-
-
-def decision(c: Comparison, words: Words) -> str:
-    """The decision line in the report's language."""
-    if words.language == "en":
-        return c.decision.text
-    d = c.differences[0]
-    if d.delta is None or d.interval is None:
-        return c.decision.text
-    metric = words.metric(d.metric, d.title)
-    edges = [signed(x, d.unit).replace("+", "") for x in (d.interval.low, d.interval.high)]
-    interval = f"[{edges[0]}, {edges[1]}]"
-    if c.decision.verdict == "equivalent":
-        return words("d_equivalent", a=c.a, b=c.b, interval=interval)
-    if c.decision.verdict == "undecided":
-        return words("d_undecided", a=c.a, b=c.b, interval=interval)
-    winner, loser = (c.b, c.a) if c.decision.verdict == "b better" else (c.a, c.b)
-    low, high = sorted((abs(d.interval.low), abs(d.interval.high)))
-    edges = [signed(x, d.unit).replace("+", "") for x in (low, high)]
-    value = signed(abs(d.delta), d.unit).replace("+", "")
-    key = "points_of" if d.unit == "share" else "value_of"
-    return words(
-        "d_better",
-        winner=winner,
-        loser=loser,
-        size=words(key, value=value, metric=metric),
-        interval=f"[{edges[0]}, {edges[1]}]",
-    )
+    def score(self, score: Score) -> str:
+        """A score for people, without the reason where it is undefined."""
+        return self("undefined_value") if score.value is None else score.text()
