@@ -119,7 +119,7 @@ class AtomicWriter:
             raise
         try:
             # Names that look like another delimiter, a mark or a "sep=" line would mislead readers.
-            self._put(self._record(header, re.compile(r'[,;|\t"\r\n\ufeff]|^sep=', re.I)))
+            self._put(self._record(header, re.compile(r'[,;|\t"\r\n\ufeff]|^sep=|^ ', re.I)))
         except OutputError:
             self._keep()
             raise

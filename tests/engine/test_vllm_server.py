@@ -255,7 +255,10 @@ def test_a_cpu_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert option(short, "--max-model-len") == "1024"
 
 
-def test_a_gpu_server_keeps_vllms_own_choices(tmp_path: Path) -> None:
+def test_a_gpu_server_keeps_vllms_own_choices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("VLLM_CPU_KVCACHE_SPACE", raising=False)  # of an engine in this process
     arguments = list(flags(GPU, "Qwen/Qwen3-8B", port=1, name="m", context=None))
     assert not {"--dtype", "--enforce-eager", "--block-size", "--max-model-len", "--model"} & set(
         arguments
