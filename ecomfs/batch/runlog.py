@@ -68,9 +68,9 @@ class RunLog:
     def start(cls, command: Sequence[str]) -> RunLog:
         """A new log; passwords inside addresses are masked."""
         now = datetime.now(UTC)
-        # Milliseconds before the random part: runs of one second must sort as they came.
-        ms = f"{now.microsecond // 1000:03d}"
-        log = cls(state_folder(), f"{now:%Y%m%d-%H%M%S}-{ms}{secrets.token_hex(1)}")
+        # Microseconds before the random part: runs that follow each other sort as they came.
+        id_ = f"{now:%Y%m%d-%H%M%S}-{now.microsecond:06d}{secrets.token_hex(1)}"
+        log = cls(state_folder(), id_)
         masked = [_PASSWORD.sub(r"\1:***@", word) for word in command]
         log.write("start", command=masked, folder=str(Path.cwd()), process=os.getpid())
         return log
