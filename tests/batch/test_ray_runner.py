@@ -159,7 +159,7 @@ def test_a_model_that_kills_its_actor_ends_the_run(plain: Plain, tmp_path: Path)
     process = start(plain, tmp_path, "never")
     said, _ = process.communicate(timeout=240)
     assert process.returncode
-    assert "3 actors died one after the other before they were ready" in said
+    assert "3 actors in a row died before they were ready" in said
     assert not (tmp_path / "out.csv").exists()
 
 

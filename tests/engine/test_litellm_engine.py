@@ -271,7 +271,7 @@ class TestWithLitellm:
 
     @pytest.mark.parametrize("model", ["gpt-of-nobody", "nobody/gpt"])
     def test_an_unknown_provider(self, model: str) -> None:
-        with pytest.raises(ConfigError, match="knows no provider"):
+        with pytest.raises(ConfigError, match="has no provider"):
             open_engine(f"litellm:{model}")
 
     def test_importing_it_asks_nobody(self) -> None:
