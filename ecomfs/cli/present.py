@@ -20,8 +20,8 @@ def note(text: str) -> None:
     Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def promised(found: Mapping[str, Any]) -> list[str]:
-    """Which thresholds keep what was asked to be promised.
+def guarantee_lines(found: Mapping[str, Any]) -> list[str]:
+    """The thresholds of the guarantees, one line each.
 
     Args:
         found: of a profile.

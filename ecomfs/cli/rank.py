@@ -10,9 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ecomfs.cli import groups as g
+from ecomfs.cli import options as o
+from ecomfs.cli.classifier import (
+    MaybeLabelled,
+    classifier,
+    is_pool,
+    print_notes,
+    without_fit,
+)
 from ecomfs.cli.progress import show
-from ecomfs.cli.unfold import unfolded
 from ecomfs.core.progress import CHECKING, LOADING, Phases
 from ecomfs.errors import ConfigError
 
@@ -27,11 +33,10 @@ COLUMNS = (
 TOP = 10
 
 
-@unfolded
+@o.flatten_options
 def rank(
-    labelled: g.MaybeLabelled,
-    reading: g.Reading,
-    fitting: g.Fitting,
+    labelled: MaybeLabelled,
+    settings: o.Fitting,
     source: Annotated[
         Path | None,
         typer.Argument(metavar="[PAIRS.csv]", help="rows that are user and item already"),
@@ -66,9 +71,7 @@ def rank(
     group: Annotated[
         str | None, typer.Option(help="column of PAIRS that names the list of a row (the user)")
     ] = None,
-    gold: Annotated[
-        str | None, typer.Option(help="column of PAIRS with true labels: prints metrics")
-    ] = None,
+    gold_column: o.GoldColumn = None,
     resample: Annotated[
         str | None,
         typer.Option(
@@ -80,13 +83,13 @@ def rank(
         int | None, typer.Option(help="only the first rows of PAIRS, or the first items")
     ] = None,
     plan: Annotated[
-        bool, typer.Option("--plan", help="say what it would read and how long; rank nothing")
+        bool, typer.Option("--plan", help="print the number of readings and the time; rank nothing")
     ] = False,
     probe: Annotated[
         int,
-        typer.Option(help="with --plan: pairs that the model reads now, to time it"),
+        typer.Option(help="with --plan: pairs that the model reads now, to measure its speed"),
     ] = 0,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress bar")] = False,
+    quiet: o.Quiet = False,
 ) -> None:
     """Rank the items of a catalogue for each user, or rows that are pairs already.
 
@@ -103,12 +106,12 @@ def rank(
     check_top(top)
     fields = labelled.fields
     card, pool = labelled.load(_of_pool(labelled, fields))
-    # A model takes a while to load; a wrong column should not wait for it.
+    # A wrong column is found before the model is loaded.
     label = positive_label(LabelSpace.resolve(card, (e.label for e in pool)), card, positive)
     parties = pairs = None
     if source is not None and group is not None:
         pairs = read_pairs(
-            source, card, group=group, gold=gold, unit=resample, fields=fields, limit=limit,
+            source, card, group=group, gold=gold_column, unit=resample, fields=fields, limit=limit,
             encoding=labelled.input_encoding,
         )  # fmt: skip
     elif user is not None and items is not None:
@@ -124,9 +127,9 @@ def rank(
     if parties is not None:
         parties = parties[0], replace(parties[1], items=parties[1].items[:limit])
     phases(LOADING)
-    # A plan reads nothing leave-one-out, and counts what would be.
-    readings = 0 if fitting.profile else fitting.calibrate
-    clf = g.classifier(labelled, reading, replace(fitting, calibrate=0) if plan else fitting)
+    # A plan counts the leave-one-out readings, and makes none.
+    readings = 0 if settings["profile"] else settings["calibration_size"]
+    clf = classifier(labelled, without_fit(settings) if plan else settings)
     with labelled.to_fit(pool) as shown:
         clf.fit(shown, progress=phases)
     phases.clear()
@@ -135,7 +138,7 @@ def rank(
             clf.pipeline_, pairs, parties, keep_seen, readings, probe, labelled.seed, phases
         )  # fmt: skip
         return
-    g.tell(g.Promises(), clf)
+    print_notes(clf, settings)
     if pairs is not None:
         _pairs(
             clf.pipeline_, pairs, target, label, top, str(group), len(pool), labelled.seed, phases
@@ -173,13 +176,13 @@ def _target(
     return target
 
 
-def _of_pool(labelled: g.MaybeLabelled, fields: dict[str, str]) -> dict[str, str]:
+def _of_pool(labelled: MaybeLabelled, fields: dict[str, str]) -> dict[str, str]:
     """The entries of --field whose column the pool has."""
     from ecomfs.io import TableReader, text_encoding
 
     header: set[str] = set()
     for path in labelled.sources:
-        if not g.is_pool(path):
+        if not is_pool(path):
             encoding = text_encoding(path, labelled.input_encoding)
             header |= set(TableReader(path, encoding=encoding).header)
     return {name: column for name, column in fields.items() if column in header}
@@ -248,8 +251,8 @@ def _pairs(
     )  # fmt: skip
     if pairs.truth is not None:
         truth = [pipeline.space.true_label(text) for text in pairs.truth]
-        if unheard_of := strangers(truth, pipeline.space):
-            note(f"note: {unheard_of}")
+        if unknown := strangers(truth, pipeline.space):
+            note(f"note: {unknown}")
         found = rankings(pairs, predictions, pipeline, positive)
         metrics_table(found, n_examples, seed=seed, shown=METRICS, notes=True)
 

@@ -169,7 +169,7 @@ def test_the_command_gives_the_same_bytes_with_a_real_model(tmp_path: Path) -> N
     common = [
         str(Path(sys.executable).with_name("ecomfs")), "score", str(source),
         "-t", "review_sentiment", "-e", str(pool), "--engine", "gguf:demo?threads=1",
-        "--embedder", "hashed", "--calibrate", "0", "--k", "2", "-q",
+        "--embedder", "hashed", "--calibration-size", "0", "--k", "2", "-q",
     ]  # fmt: skip
     env = {**os.environ, "ECOMFS_READING_CACHE": "off", "RAY_ADDRESS": ""}
     ray = ["--runner", "ray", "--actors", "2", "--partition-rows", "2"]

@@ -122,7 +122,7 @@ def test_long_texts_are_shortened_and_markup_is_text(
     data = tmp_path / "long.csv"
     rows = [f"[red]x{i}[/] {'word ' * 40},pos" for i in range(20)]
     data.write_text("\n".join(["text,label", *rows]), encoding="utf-8")
-    told = run(["v1", short], pool, data, calibrate=0)
+    told = run(["v1", short], pool, data, calibration_size=0)
     shown = capsys.readouterr().out
     assert told["comparisons"][0]["flips"]
     assert "[red]x" in shown
@@ -218,7 +218,7 @@ def test_a_variant_that_fails_on_every_row_leaves_nothing_to_compare(
 
 def test_any_option_can_be_compared(pool: Path, data: Path, tmp_path: Path) -> None:
     spec = tmp_path / "variants.yaml"
-    spec.write_text("many: {k: 6}\ncodes: {readout: codes, calibrate: 0}\n", encoding="utf-8")
+    spec.write_text("many: {k: 6}\ncodes: {readout: codes, calibration_size: 0}\n", encoding="utf-8")
     told = run(["v1"], pool, data, variant=[str(spec), "fewer: k=1 strategy=top_k"])
     assert [s["name"] for s in told["systems"]] == ["A", "many", "codes", "fewer"]
     assert [s["k"] for s in told["systems"]] == [2, 6, 2, 1]
@@ -511,7 +511,7 @@ def test_shipped_templates_on_the_samples_with_a_real_model(tmp_path: Path, shor
     samples = SAMPLES / "review_sentiment"
     told = run(
         ["v1", short], samples / "pool.csv", samples / "test.csv",
-        engine="gguf:demo", limit=8, calibrate=0, json_path=tmp_path / "out.json",
+        engine="gguf:demo", limit=8, calibration_size=0, json_path=tmp_path / "out.json",
     )  # fmt: skip
     assert told["rows"] == 8
     assert told["systems"][0]["scores"]["accuracy"]["value"] is not None
@@ -540,7 +540,7 @@ def test_the_model_alone_stands_beside_the_answers_where_experts_are_heard(
 def test_without_fusion_there_is_nothing_behind_the_answers(
     short: str, pool: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = run(["v1", short], pool, data, calibrate=12, fusion=False)
+    told = run(["v1", short], pool, data, calibration_size=12, fusion=False)
     assert "model_alone" not in told
     assert "the model alone" not in capsys.readouterr().out
 

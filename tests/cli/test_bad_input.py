@@ -57,7 +57,7 @@ def score(*arguments: str) -> int:
         (["-t", "review_sentimnet"], "did you mean 'review_sentiment'"),
         (["--field", "text=review"], "no column 'review'"),
         (["--field", "text"], "write --field NAME=COLUMN"),
-        (["--gold", "truth"], "no column 'truth'"),
+        (["--gold-column", "truth"], "no column 'truth'"),
         (["--id-column", "key"], "no column 'key'"),
         (["--template", "broken.jinja"], "broken.jinja, line 2"),
         (["--template", "nowhere.jinja"], "nowhere.jinja"),

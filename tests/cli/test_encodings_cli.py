@@ -28,14 +28,14 @@ READ_TABLES = [
 ]  # fmt: skip
 SCORE = [
     "score", "in.csv", "-t", "review_sentiment", "-e", "pool.csv", "--embedder", "hashed", "-q",
-    "--calibrate", "0", "--k", "2",
+    "--calibration-size", "0", "--k", "2",
 ]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ecomfs.estimators.few_shot.shared_engine", lambda spec: ScriptedEngine())
+    monkeypatch.setattr("ecomfs.estimators.base.shared_engine", lambda spec: ScriptedEngine())
     return tmp_path
 
 

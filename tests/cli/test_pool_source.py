@@ -45,7 +45,7 @@ def scored(source: str, **options: Any) -> list[dict[str, str]]:
     context: Any = SimpleNamespace(obj=None)
     score(
         ctx=context, sources=["in.csv"], task=TASK, examples=source, output=Path("out.csv"),
-        embedder="hashed", k=4, quiet=True, calibrate=0, engine=ScriptedEngine(), **options,
+        embedder="hashed", k=4, quiet=True, calibration_size=0, engine=ScriptedEngine(), **options,
     )  # fmt: skip
     with Path("out.csv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
@@ -67,7 +67,7 @@ def test_ab_takes_a_pool(folder: Path, capsys: pytest.CaptureFixture[str]) -> No
     for source in ("shop.db", "pool.csv"):
         ab(
             templates=["v1", "v2"], task=TASK, examples=source, data=Path("pool.csv"),
-            embedder="hashed", k=2, quiet=True, calibrate=0, engine=ScriptedEngine(),
+            embedder="hashed", k=2, quiet=True, calibration_size=0, engine=ScriptedEngine(),
             json_path=Path("ab.json"), pool_name="reviews",
         )  # fmt: skip
         told.append(json.loads(Path("ab.json").read_text(encoding="utf-8")))
@@ -118,7 +118,7 @@ def test_serve_follows_the_pool(
     monkeypatch.setattr(server, "run", instead)
     serve(
         task=TASK, examples="shop.db", pool_name="reviews", port=0, embedder="hashed", k=2,
-        calibrate=0, engine=ScriptedEngine(),
+        calibration_size=0, engine=ScriptedEngine(),
     )  # fmt: skip
     assert seen == [3, 4]
     assert "changes of the pool count at the next request" in capsys.readouterr().err

@@ -36,7 +36,7 @@ def test_the_command_serves_until_it_is_interrupted() -> None:
             sys.executable, "-c", "from ecomfs.cli import main; main()", "serve",
             "--task", "review_sentiment", "--examples", str(SAMPLES / "pool.csv"),
             "--engine", "gguf:demo", "--embedder", "hashed", "--k", "2", "--port", "0",
-            "--calibrate", "0",
+            "--calibration-size", "0",
         ],
         stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         env={k: v for k, v in os.environ.items() if k != "ECOMFS_API_KEY"},
@@ -68,7 +68,7 @@ def test_the_command_splits_traffic_and_the_log_is_compared(tmp_path: Path) -> N
         [
             *command, "serve", "--task", "review_sentiment",
             "--examples", str(SAMPLES / "pool.csv"), "--engine", "gguf:demo",
-            "--embedder", "hashed", "--port", "0", "--calibrate", "0", "--log", str(log),
+            "--embedder", "hashed", "--port", "0", "--calibration-size", "0", "--log", str(log),
             "--variant", "few: k=1", "--variant", "more: k=2 template=v2",
         ],
         stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,

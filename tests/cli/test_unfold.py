@@ -8,11 +8,11 @@ from typing import Annotated, ClassVar
 
 import pytest
 import typer
+from ecomfs.cli.unfold import unfolded
 from typer.testing import CliRunner
 
 from ecomfs.cli import groups as g
 from ecomfs.cli import options as o
-from ecomfs.cli.unfold import unfolded
 from ecomfs.errors import ConfigError
 
 
@@ -121,7 +121,7 @@ def test_every_option_of_a_group_is_one_of_the_classifier() -> None:
     [
         ({"examples": "p.csv"}, {"profile": "x.json"}, "--max-loss beside --profile x.json"),
         ({}, {}, "--max-loss without --examples"),
-        ({"examples": "p.csv"}, {"calibrate": 0}, "--max-loss with --calibrate 0"),
+        ({"examples": "p.csv"}, {"calibrate": 0}, "--max-loss with --calibration-size 0"),
     ],
 )
 def test_a_promise_that_nothing_is_fitted_for_is_refused(

@@ -33,7 +33,7 @@ TASKS = sorted(
     path.parent.name for path in PROMPTS.glob("*/task.yaml") if not path.parent.name.startswith("_")
 )
 ROWS = 12
-QUICK = ["--engine", "scripted", "--embedder", "hashed", "--calibrate", "0", "--k", "2"]
+QUICK = ["--engine", "scripted", "--embedder", "hashed", "--calibration-size", "0", "--k", "2"]
 
 
 # -- tables of a task, made from its card ---------------------------------------------------------
@@ -83,7 +83,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patched.setenv("ECOMFS_CACHE", str(folder / "cache"))
         patched.setenv("ECOMFS_STATE", str(folder / "state"))
         engine = ScriptedEngine(answer="a thing that works well")
-        for name in ("classifier", "engine.shared", "suites.run"):
+        for name in ("estimators.base", "engine.shared", "evaluation.suites.run"):
             patched.setattr(f"ecomfs.{name}.shared_engine", lambda spec: engine)
         patched.setattr("ecomfs.engine.factory.open_engine", lambda spec: ScriptedEngine())
         # A service is built, says that it is ready, and ends.
@@ -158,7 +158,7 @@ def verbs_of(task: str) -> dict[str, tuple[list[str], int]]:
         "plan": (["plan", rows, *of], 0),
         "serve": (["serve", *of, "--port", "0"], 0),
         "fit": (
-            ["fit", *of, "-o", f"{task}/profile.json", "--budget", "8", "--calibrate", "4"], 0
+            ["fit", *of, "-o", f"{task}/profile.json", "--tune", "4", "--calibration-size", "4"], 0
         ),
         "ab": (
             ["ab", "--variant", "A: k=1", "--variant", "B: k=2", "-t", task, "-e", pool,
@@ -249,7 +249,7 @@ BASE: dict[str, list[str]] = {
     "rank": [f"{_PREFERENCE}/pool.csv", "-t", _PREFERENCE, "-e", f"{_PREFERENCE}/pool.csv",
              *QUICK, "--group", "id", "-q"],
     "serve": [*_OF, "--port", "0"],
-    "fit": [*_OF, "--budget", "8", "--calibrate", "4"],
+    "fit": [*_OF, "--tune", "4", "--calibration-size", "4"],
     "ab": ["--variant", "A: k=1", "--variant", "B: k=2", "-t", TASK, "-e", f"{TASK}/pool.csv",
            "-d", f"{TASK}/pool.csv", *QUICK, "-q"],
     "suggest": [f"{TASK}/rows.csv", "-t", TASK, "-o", "suggested.csv", "--embedder", "hashed"],
@@ -280,16 +280,16 @@ BASE: dict[str, list[str]] = {
 """A command of every verb that ends with code 0, but for :data:`ENDS`. ``NEW`` is a new name,
 ``NEXT`` an id of the pool."""
 
-_PROMISE = ["--calibrate", "8"]
+_PROMISE = ["--calibration-size", "8"]
 VALUES: dict[str, list[str]] = {
     "--task": [TASK], "--examples": [f"{TASK}/pool.csv"], "--pool-name": ["default"],
     "--label-column": ["label"], "--field": ["text=text"], "--shots": ["4"], "--seed": ["3"],
-    "--output": ["out.csv"], "--gold": ["label"], "--id-column": ["id"],
+    "--output": ["out.csv"], "--gold-column": ["label"], "--id-column": ["id"],
     "--encoding": ["utf-8-sig"], "--limit": ["3"], "--sample": ["3"], "--where": ["id!=r1"],
     "--engine": ["scripted"], "--k": ["3"], "--embedder": ["hashed"], "--language": ["zh"],
     "--readout": ["codes"], "--strategy": ["mmr"], "--similarity": ["text"],
     "--sharing": ["global"], "--shortlist": ["2"], "--passes": ["2"], "--template": ["v2"],
-    "--calibrate": ["4"], "--profile": ["profile.json"],
+    "--calibration-size": ["4"], "--profile": ["profile.json"],
     "--precision": ["0.9", *_PROMISE], "--coverage": ["0.9", *_PROMISE],
     "--max-loss": ["0.1", *_PROMISE], "--novel-below": ["0.05", *_PROMISE],
     "--runner": ["plain"], "--ray-address": ["auto"], "--actors": ["1"],
@@ -298,7 +298,8 @@ VALUES: dict[str, list[str]] = {
     "--prompts": ["4"], "--row": ["1"], "--host": ["127.0.0.1"], "--port": ["0"],
     "--api-key": ["secret"], "--variant": ["A: k=1", "--variant", "B: k=2", "--log", "t.jsonl"],
     "--log": ["u.jsonl", "--variant", "A: k=1", "--variant", "B: k=2"], "--split-seed": ["2"],
-    "--budget": ["8"], "--top": ["3"], "--positive": ["like"], "--group": ["id"],
+    "--budget": ["2048"], "--tune": ["8"], "--rendering": ["raw"],
+    "--input-encoding": ["utf-8"], "--top": ["3"], "--positive": ["like"], "--group": ["id"],
     "--resample": ["id"], "--data": [f"{TASK}/pool.csv"], "--pool-label-column": ["label"],
     "--primary": ["f1_macro"], "--margin": ["0.01"], "--alpha": ["0.1"],
     "--every": ["5", "--sequential"], "--slice": ["label"], "--report": ["report"],
@@ -308,7 +309,7 @@ VALUES: dict[str, list[str]] = {
     "--predicted-column": ["predicted"], "--prefix": ["p_"], "--metric": ["accuracy"],
     "--resamples": ["100"], "--only": ["reviews"], "--rows": ["4"], "--main": ["majority"],
     "--system": ["majority"], "--pool": ["pool.db"], "--label": ["positive"],
-    "--set": ["text=fine"], "--id": ["NEW"], "--name": ["default"], "--note": ["why"],
+    "--set": ["text=fine"], "--id": ["NEW"], "--note": ["why"],
     "--version": ["1"], "--text-column": ["text"], "--test": [f"{TASK}/rows.csv"],
     "--unicode": ["NFKC"], "--html": ["keep"], "--emoji": ["drop"], "--max-chars": ["100"],
     "--near-threshold": ["0.9"], "--empty": ["report"], "--over-long": ["remove"],
@@ -424,7 +425,7 @@ def walk(place: Path) -> Path:
     scored = ["score", f"{TASK}/pool.csv", *_OF, "-q", "--probabilities", "-o", "predicted.csv"]
     assert run(scored) == 0
     Path("few.csv").write_text("text,label\nfine,positive\npoor,negative\n", encoding="utf-8")
-    fit = ["fit", *QUICK, "--calibrate", "8", "--budget", "8"]
+    fit = ["fit", *QUICK, "--calibration-size", "8", "--tune", "0"]
     for task, name in ((TASK, "profile"), (_PREFERENCE, "preference")):
         assert run([*fit, "-t", task, "-e", f"{task}/pool.csv", "-o", f"{name}.json"]) == 0
     assert run(["eval", "run", *BASE["eval run"]]) == 0
