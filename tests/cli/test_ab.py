@@ -218,7 +218,9 @@ def test_a_variant_that_fails_on_every_row_leaves_nothing_to_compare(
 
 def test_any_option_can_be_compared(pool: Path, data: Path, tmp_path: Path) -> None:
     spec = tmp_path / "variants.yaml"
-    spec.write_text("many: {k: 6}\ncodes: {readout: codes, calibration_size: 0}\n", encoding="utf-8")
+    spec.write_text(
+        "many: {k: 6}\ncodes: {readout: codes, calibration_size: 0}\n", encoding="utf-8"
+    )
     told = run(["v1"], pool, data, variant=[str(spec), "fewer: k=1 strategy=top_k"])
     assert [s["name"] for s in told["systems"]] == ["A", "many", "codes", "fewer"]
     assert [s["k"] for s in told["systems"]] == [2, 6, 2, 1]

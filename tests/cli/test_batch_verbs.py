@@ -241,7 +241,15 @@ def test_promises_are_fitted_in_the_same_run(
     engine: ScriptedEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The engine guesses: no precision can be shown, and any label may be true."""
-    promises = ["--precision", "0.95", "--coverage", "0.99", "--calibration-size", "16", "--no-fusion"]
+    promises = [
+        "--precision",
+        "0.95",
+        "--coverage",
+        "0.99",
+        "--calibration-size",
+        "16",
+        "--no-fusion",
+    ]
     assert run(["score", "in/a.csv", *COMMON, "-q", *promises, "-o", "out.csv"]) == 0
     said = " ".join(capsys.readouterr().err.split())
     assert "readings do not show a precision of 95% at any threshold" in said
@@ -257,7 +265,10 @@ def test_promises_are_fitted_in_the_same_run(
     [
         (["--precision", "0.9"], "--precision with --calibration-size 0"),
         (["--max-loss", "0.01", "--profile", "p.json"], "--max-loss beside --profile p.json"),
-        (["--coverage", "1.5", "--calibration-size", "4"], "coverage is 1.5 (use a number between 0 and"),
+        (
+            ["--coverage", "1.5", "--calibration-size", "4"],
+            "--coverage = 1.5 (--coverage is a number between 0 and 1)",
+        ),
     ],
 )
 @pytest.mark.parametrize("verb", ["score", "plan"])
@@ -278,7 +289,7 @@ def test_a_plan_says_what_it_cannot_know_of_promises(
     engine: ScriptedEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["plan", "in/a.csv", *COMMON, "--calibration-size", "8", "--max-loss", "0.01"]) == 0
-    assert "of these not asked (--max-loss)" in capsys.readouterr().out
+    assert "of these not read by the model (--max-loss)" in capsys.readouterr().out
     assert not engine.calls
 
 

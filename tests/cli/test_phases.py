@@ -229,7 +229,10 @@ def test_a_promised_precision_is_shown_among_the_answered_rows(
     engine: ScriptedEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     promises = ["--precision", "0.95", "--calibration-size", "12"]
-    assert run(["score", "in.csv", "-e", "pool.csv", *COMMON, *promises, "--gold-column", "label"]) == 0
+    assert (
+        run(["score", "in.csv", "-e", "pool.csv", *COMMON, *promises, "--gold-column", "label"])
+        == 0
+    )
     said = " ".join(capsys.readouterr().out.split())
     assert "answered" in said
     assert "precision among answered" in said
@@ -266,7 +269,9 @@ def test_a_model_that_adds_nothing_is_told_with_what_the_experts_give(
         [f"{words[label]} thing {i}", label] for i in range(20) for label in words
     ]  # fmt: skip
     write("pool.csv", [["text", "label"], *rows])
-    assert run(["score", "in.csv", "-e", "pool.csv", *COMMON, "--calibration-size", "40", "-q"]) == 0
+    assert (
+        run(["score", "in.csv", "-e", "pool.csv", *COMMON, "--calibration-size", "40", "-q"]) == 0
+    )
     said = capsys.readouterr().err
     assert "40 readings do not show that the model adds anything here: weight " in said
     found = re.search(r"the experts alone, who cost nothing, ([\d.]+)% and ([\d.]+)", said)
