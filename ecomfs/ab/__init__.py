@@ -2,6 +2,7 @@
 
 from ecomfs.ab.arms import compare_log, read_gold
 from ecomfs.ab.contenders import Contender, check_variants, fit_variants
+from ecomfs.ab.on_rows import compare
 from ecomfs.ab.outcome import METRICS, Outcome, check_page, check_targets, write_json, write_pages
 from ecomfs.ab.rows import TestRows, read_test_rows
 from ecomfs.ab.run import Design, run
@@ -24,6 +25,7 @@ __all__ = [
     "check_page",
     "check_targets",
     "check_variants",
+    "compare",
     "compare_log",
     "fit_variants",
     "now",

@@ -37,6 +37,7 @@ from ecomfs.errors import (
     OutputError,
     StoppedError,
 )
+from ecomfs.estimators.few_shot import FewShotClassifier
 from ecomfs.io import (
     OutputEncoding,
     Read,
@@ -76,7 +77,7 @@ class ScoreResult:
 def score_table(
     source: str | PathLike[str],
     output: str | PathLike[str],
-    pipeline: Pipeline | Answerer,
+    pipeline: FewShotClassifier | Pipeline | Answerer,
     *,
     fields: Mapping[str, str] | None = None,
     id_column: str | None = None,
@@ -104,7 +105,8 @@ def score_table(
         source: anything :class:`ecomfs.io.TableReader` reads.
         output: ``.csv`` or ``.tsv``, also packed (``.gz``, ``.zst``), or ``.parquet``; or ``-``,
             standard output.
-        pipeline: what answers a row; or who does (:mod:`ecomfs.batch.answerer`).
+        pipeline: a fitted classifier, its pipeline, or a runner
+            (:mod:`ecomfs.batch.answerer`).
         fields: card field → column, where names differ.
         gold_column: column with the true labels; collected for the harness, never shown to the
             model.
@@ -128,8 +130,16 @@ def score_table(
         EngineError: the engine is gone; what is answered is kept in the journal.
         OutputError: journal or output cannot be written.
         StoppedError: SIGINT or SIGTERM came; what is answered is kept in the journal.
+
+    Example (reads a model, so it is not run here):
+
+    >>> from ecomfs import FewShotClassifier, score_table
+    >>> clf = FewShotClassifier("review_sentiment").fit(texts, labels)  # doctest: +SKIP
+    >>> score_table("reviews.csv", "scored.csv", clf).tally.rows  # doctest: +SKIP
     """
     where, target = str(source), Path(output)
+    if isinstance(pipeline, FewShotClassifier):
+        pipeline = pipeline.refresh()
     by = Here(pipeline) if isinstance(pipeline, Pipeline) else pipeline
     if limit is not None:
         if selection is not None:

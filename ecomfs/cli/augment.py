@@ -12,7 +12,7 @@ import typer
 from ecomfs.cli import options as o
 from ecomfs.cli import progress
 from ecomfs.cli.classifier import Labelled, classifier, is_pool, parse_pairs
-from ecomfs.cli.prepare import JsonReport, check_targets, write_json
+from ecomfs.cli.prepare import JsonReport, beside, check_targets, write_json
 from ecomfs.core.options import DEFAULTS
 from ecomfs.core.progress import LOADING
 from ecomfs.errors import ConfigError
@@ -170,8 +170,7 @@ def augment(
     from ecomfs.prepare.augment import Judge, Policy, RewriteSettings, load_prompts, rewrite
 
     r = rewriting
-    base = Path(source) if is_stream(output) else output
-    rejected = base.with_name(f"{base.stem}.rejected.csv")
+    rejected = beside(Path(source) if is_stream(output) else output, "rejected")
     inputs = [Path(source), *(path for path in (borrowing.borrow, r.prompt) if path)]
     check_targets(inputs, [output, rejected, report])
     policy = Policy(confidence=confidence, near=near)

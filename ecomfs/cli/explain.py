@@ -53,6 +53,8 @@ def explain(
     from ecomfs.errors import ConfigError
     from ecomfs.estimators import as_rows
 
+    if at is not None and not row:
+        raise ConfigError("ROW is empty", hint="with --row, name a table")
     given = as_row(row) if at is None else None
     if at is None and id_column is not None:
         raise ConfigError("--id-column without --row", hint="say which row: --row ID")

@@ -1,5 +1,5 @@
-"""What every verb does with its outputs: none is a file that the command reads, and ``-`` is
-standard output."""
+"""Rules for the options of every verb: no output is a file that the command reads, ``-`` is
+standard output, and an empty value is an error where it means nothing."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import typer
 
 _OUTPUTS = {"output", "report", "json_path", "log"}
 """Names of the parameters, of all verbs, that name what is written."""
+_MAY_BE_EMPTY = {"id_column", "label", "note", "prefix", "row", "text", "values"}
+"""Names of the parameters, of all verbs, for which an empty text is a value."""
 
 
 def guarded(app: typer.Typer) -> Any:
@@ -25,6 +27,9 @@ def guarded(app: typer.Typer) -> Any:
 def _guard(command: Any) -> None:
     for verb in getattr(command, "commands", {}).values():
         _guard(verb)
+    for parameter in command.params:
+        if parameter.name not in _MAY_BE_EMPTY:
+            _refuse_empty(parameter)
     if any(p.name in _OUTPUTS for p in command.params):
         inner = command.invoke
 
@@ -34,6 +39,22 @@ def _guard(command: Any) -> None:
                 return inner(context)
 
         command.invoke = invoking
+
+
+def _refuse_empty(parameter: Any) -> None:
+    """Before ``Path("")`` becomes the current folder."""
+    inner = parameter.process_value
+
+    def processing(context: typer.Context, value: Any) -> Any:
+        from ecomfs.errors import ConfigError
+
+        if value == "" or (isinstance(value, list | tuple) and "" in value):
+            raise ConfigError(
+                f"{_option(parameter)} is empty", hint="give a value, or leave it out"
+            )
+        return inner(context, value)
+
+    parameter.process_value = processing
 
 
 def _enter(stack: ExitStack, context: typer.Context) -> None:
@@ -108,7 +129,7 @@ def _of_task(name: str) -> Iterator[Path]:
     try:
         folder = task_folder(name)
     except EcomfsError:
-        return  # told by the verb
+        return  # the verb raises it
     yield from folder.glob("*.*")
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ecomfs.cli import options as o
-from ecomfs.errors import ConfigError, OutputError
+from ecomfs.errors import ConfigError, MissingFileError, OutputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,8 +74,7 @@ def clean(
     from ecomfs.io import TableReader, is_stream, read_frame
     from ecomfs.prepare.clean import clean as clean_frame
 
-    base = source if is_stream(output) else output
-    removed = base.with_name(f"{base.stem}.removed.csv")
+    removed = beside(source if is_stream(output) else output, "removed")
     check_targets([source, *([test] if test else [])], [output, removed, report])
     policy = _policy(
         unicode=unicode, html=html, emoji=emoji, mojibake=mojibake, labels=labels,
@@ -134,6 +133,20 @@ def _policy(**options: Any) -> CleanPolicy:
         name = str(first["loc"][0])
         hint = first["msg"][:1].lower() + first["msg"][1:]
         raise ConfigError(f"--{name.replace('_', '-')} {options[name]!r}", hint=hint) from error
+
+
+def beside(path: Path, what: str) -> Path:
+    """``OUT.csv`` → ``OUT.<what>.csv``.
+
+    Raises:
+        MissingFileError: the path is a folder.
+
+    >>> beside(Path("out/a.csv.gz"), "ranked").as_posix()
+    'out/a.csv.ranked.csv'
+    """
+    if path.is_dir():
+        raise MissingFileError(f"{path}: this is a folder, not a file", hint="name a file in it")
+    return path.with_name(f"{path.stem}.{what}.csv")
 
 
 def check_targets(sources: list[Path], targets: list[Path | None]) -> None:

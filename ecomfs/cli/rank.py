@@ -169,9 +169,9 @@ def _target(
         )
     main = source or items
     assert main is not None
-    from ecomfs.cli.prepare import check_targets
+    from ecomfs.cli.prepare import beside, check_targets
 
-    target = out or main.with_name(f"{main.stem}.ranked.csv")
+    target = out or beside(main, "ranked")
     check_targets([path for path in (source, user, items) if path], [target])
     return target
 

@@ -117,7 +117,7 @@ class Option:
             low, high = self.least, self.most
             fits = isinstance(value, Integral) and (low is None or int(value) >= low)
             return fits and (high is None or int(value) <= high)
-        return not isinstance(value, Number) and value != ""
+        return not isinstance(value, Number) and not (isinstance(value, str) and value == "")
 
     def read(self, value: Any, where: str) -> Any:
         """The value of the option from a word of a variant or a YAML value. A word is read as

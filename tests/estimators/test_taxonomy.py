@@ -184,9 +184,8 @@ def test_examples_with_a_parent_only_are_named() -> None:
     [
         ([], {}, PoolError, "no labelled examples"),
         (pool({"A": {"b": 2}}), {}, PoolError, "all labelled examples have the label 'A > b'"),
-        (pool(), {"beam": 0}, ConfigError, "a beam of 0"),
+        (pool(), {"beam": 0}, ConfigError, "beam = 0"),
         (pool(), {"separator": " "}, ConfigError, "separator"),
-        (pool(), {"coverage": 0.9}, ConfigError, "coverage is fitted for one set of labels"),
     ],
 )
 def test_what_cannot_be_fitted(
