@@ -263,16 +263,23 @@ class TaxonomyClassifier(Estimator):
         NotFittedError
             Before ``fit``.
         """
-        [prediction] = self.classify(cast(Rows, [row]))
+        if not self.__sklearn_is_fitted__():
+            raise self._not_fitted()
         [fields] = as_rows(cast(Rows, [row]), self.card_, self.fields)
         root = None if self.root_ is None else self.root_.explain(fields)
-        beam = beam_of(None if root is None else root.prediction, self.branches_, self.beam)
+        top = None if root is None else root.prediction
+        beam = beam_of(top, self.branches_, self.beam)
         below = {
-            branch.name: branch.classifier.explain(fields)
+            at: branch.classifier.explain(fields)
             for at, branch in enumerate(self.branches_)
             if at in beam and branch.classifier is not None
         }
-        return TaxonomyExplanation(replace(prediction, id="row"), root, below)
+        whole = combine(self.branches_, top, {at: e.prediction for at, e in below.items()})
+        return TaxonomyExplanation(
+            replace(whole, pool_version=self.pool_version_),
+            root,
+            {self.branches_[at].name: found for at, found in below.items()},
+        )
 
     async def _classify(self, X: Rows, ids: Sequence[str] | None) -> list[Prediction]:  # noqa: N803
         if not self.__sklearn_is_fitted__():
