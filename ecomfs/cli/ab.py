@@ -221,12 +221,12 @@ def _from_log(
 
 
 def _print_plan(rows: int, challengers: int, design: Design) -> None:
-    from rich.console import Console
+    from ecomfs.cli.present import note
 
     text = design.plan(rows, challengers).text()
     if design.sequential:
         text += "\nA sequential test may stop much earlier, and needs more rows when it does not."
-    Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)
+    note(text)
 
 
 def _sample(pool: list[Example], shots: int, seed: int) -> list[Example]:

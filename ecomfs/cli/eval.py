@@ -125,7 +125,7 @@ def report(
     main: Annotated[
         str | None, typer.Option(help="the system that the others are compared with [the suite's]")
     ] = None,
-    metric: o.Metrics = None,
+    metric: eval_score.Metrics = None,
     resamples: eval_score.Resamples = eval_score.RESAMPLES,
     seed: o.Seed = DEFAULTS["seed"],
     details: Annotated[
@@ -214,7 +214,7 @@ def compare(
     results: Results,
     old: Annotated[Path, typer.Argument(metavar="OLD", help="results of an earlier run")],
     system: Annotated[str | None, typer.Option(help="which system [the suite's main]")] = None,
-    metric: o.Metrics = None,
+    metric: eval_score.Metrics = None,
     resamples: eval_score.Resamples = eval_score.RESAMPLES,
 ) -> None:
     """Compare two results of a suite: what they were made from, and new − old, paired."""

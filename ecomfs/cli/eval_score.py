@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 Resamples = Annotated[int, typer.Option(help="bootstrap resamples", min=100)]
 RESAMPLES = 2000
+Metrics = Annotated[
+    list[str] | None, typer.Option("--metric", help="instead of the usual ones (repeatable)")
+]
 
 
 def score(
@@ -51,7 +54,7 @@ def score(
     invalid: Annotated[
         bool, typer.Option("--invalid", help="answers that are no label count as invalid")
     ] = False,
-    metric: o.Metrics = None,
+    metric: Metrics = None,
     resamples: Resamples = RESAMPLES,
     seed: o.Seed = DEFAULTS["seed"],
     report: o.ReportFolder = None,

@@ -58,7 +58,7 @@ def print_profile(profile: Profile) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ecomfs.cli.present import guarantee_lines
+    from ecomfs.cli.present import guarantee_lines, plain
 
     found = profile.found
     console = Console()
@@ -88,4 +88,4 @@ def print_profile(profile: Profile) -> None:
             highlight=False,
         )
     for line in (*guarantee_lines(found), *(f"note: {text}" for text in found["notes"])):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        plain(line)

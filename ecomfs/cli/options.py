@@ -14,10 +14,10 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import typer
 from typer.models import OptionInfo
 
+from ecomfs.cli.outputs import known_encoding
 from ecomfs.core.options import CHOOSING, FITTING, GUARANTEES, OPTIONS, READING, options_of
 
-FIRST = "Options"
-"""The panel of ``--help`` that comes first, whichever group an option belongs to."""
+FIRST = "Options"  # the first panel of --help
 POOL_NAME = "default"
 
 
@@ -30,10 +30,6 @@ class Settings(dict[str, Any]):
 
     def __missing__(self, name: str) -> Any:
         return OPTIONS[name].default
-
-    def but(self, **changes: Any) -> Settings:
-        """A copy with some options changed."""
-        return Settings({**self, **changes})
 
     @property
     def guarantees(self) -> list[str]:
@@ -75,34 +71,19 @@ class Group:
             if o.name not in self.without
         ]
 
-    def collect(self, values: dict[str, Any]) -> Settings:
-        """The values of the options, checked.
-
-        Raises:
-            ConfigError: a value does not fit its option.
-        """
+    def collect(self, **values: Any) -> Settings:
+        """The values of the options; one that does not fit is a ConfigError."""
         for name, value in values.items():
             OPTIONS[name].check(value, OPTIONS[name].cli)
         return Settings(values)
 
 
-Reading = Annotated[Settings, Group((READING,))]
 Fitting = Annotated[Settings, Group((READING, FITTING))]
 Answering = Annotated[Settings, Group((READING, FITTING, GUARANTEES))]
 Comparing = Annotated[Settings, Group((READING, FITTING), without=("template",))]
 Choosing = Annotated[
     Settings, Group((READING, FITTING, CHOOSING, GUARANTEES), ("profile",), (("tune", 192),))
 ]
-
-
-def _known_encoding(name: str | None) -> str | None:
-    if name is not None:
-        from ecomfs.io import encoding_named
-
-        encoding_named(name)
-    return name
-
-
 Engine = Annotated[str, from_table("engine")]
 Embedder = Annotated[str, from_table("embedder")]
 Fields = Annotated[list[str] | None, from_table("fields")]
@@ -135,7 +116,7 @@ Synthetic = Annotated[
 InputEncoding = Annotated[
     str | None,
     typer.Option(
-        callback=_known_encoding,
+        callback=known_encoding,
         help="of tables that are not UTF-8: cp1252, gbk, big5, shift_jis … [detected]",
     ),
 ]
@@ -143,9 +124,6 @@ Limit = Annotated[int | None, typer.Option(help="only the first rows")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress bar")]
 Slices = Annotated[
     list[str] | None, typer.Option("--slice", help="column to compare by (repeatable)")
-]
-Metrics = Annotated[
-    list[str] | None, typer.Option("--metric", help="instead of the usual ones (repeatable)")
 ]
 ReportFolder = Annotated[
     Path | None, typer.Option("--report", help="folder for report.html, .md and .json")
@@ -172,15 +150,16 @@ def flatten_options(command: Callable[..., None]) -> Callable[..., None]:
     6 cm²
     """
     hints = get_type_hints(command, include_extras=True)
-    groups: dict[str, tuple[Callable[[dict[str, Any]], Any], list[str]]] = {}
+    groups: dict[str, tuple[Callable[..., Any], list[str]]] = {}
     parameters: list[Parameter] = []
     for parameter in inspect.signature(command).parameters.values():
         hint = hints[parameter.name]
         found = next((part for part in get_args(hint) if isinstance(part, Group)), None)
+        make: Callable[..., Any]
         if found is not None:
             make, members = found.collect, found.parameters()
         elif isinstance(hint, type) and is_dataclass(hint):
-            make, members = functools.partial(_instance, hint), [*_parameters(hint)]
+            make, members = hint, [*_parameters(hint)]
         else:
             parameters.append(parameter.replace(annotation=hint, kind=Parameter.KEYWORD_ONLY))
             continue
@@ -194,16 +173,12 @@ def flatten_options(command: Callable[..., None]) -> Callable[..., None]:
         bound.apply_defaults()
         values = dict(bound.arguments)
         for name, (make, members) in groups.items():
-            values[name] = make({member: values.pop(member) for member in members})
+            values[name] = make(**{member: values.pop(member) for member in members})
         command(**values)
 
     collecting.__signature__ = signature  # type: ignore[attr-defined]
     collecting.__annotations__ = {p.name: p.annotation for p in parameters}
     return collecting
-
-
-def _instance(group: type, values: dict[str, Any]) -> Any:
-    return group(**values)
 
 
 @functools.cache  # many verbs have the same groups, and every start of the command pays for it

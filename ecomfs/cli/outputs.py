@@ -57,6 +57,19 @@ def _refuse_empty(parameter: Any) -> None:
     parameter.process_value = processing
 
 
+def known_encoding(name: str | None) -> str | None:
+    """The name of an encoding that there is.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if name is not None:
+        from ecomfs.io import encoding_named
+
+        encoding_named(name)
+    return name
+
+
 def _enter(stack: ExitStack, context: typer.Context) -> None:
     from ecomfs.errors import ConfigError
     from ecomfs.io import Read, check_read, check_target, is_standard, reading, standard_output
@@ -133,4 +146,4 @@ def _of_task(name: str) -> Iterator[Path]:
     yield from folder.glob("*.*")
 
 
-__all__ = ["guarded"]
+__all__ = ["guarded", "known_encoding"]

@@ -213,7 +213,7 @@ def _catalogue(
             writer.flush()
     phases.clear()
     left_out = "" if how["keep_seen"] else f" · {counts['seen']} already in a history, left out"
-    _said(
+    _print_summary(
         f"{len(users)} users × {len(catalogue.items)} items: {counts['candidates']} pairs read"
         f"{left_out}",
         counts["failed"], pipeline, how["positive"], n_examples, target,
@@ -245,7 +245,7 @@ def _pairs(
             cells = (pairs.rows[i].cells[name] for name in pairs.header)
             writer.write([[*place, *cells, *tail]])
     phases.clear()
-    _said(
+    _print_summary(
         f"{len(pairs.rows)} rows in {len(set(pairs.lists))} lists by {group!r}",
         scores.count(None), pipeline, positive, n_examples, target,
     )  # fmt: skip
@@ -310,18 +310,13 @@ def _cells(
     return place, [str(prediction.status), *detail_cells(prediction), prediction.error, notes]
 
 
-def _said(
+def _print_summary(
     what: str, failed: int, pipeline: Pipeline, positive: str, n_examples: int, target: Path
 ) -> None:
-    from rich.console import Console
-
-    from ecomfs.cli.present import labelled
+    from ecomfs.cli.present import labelled, note
 
     bad = f" · {failed} without a score, at the end of their lists" if failed else ""
-    Console(stderr=True).print(
+    note(
         f"{what}{bad}\nscore = P({positive}) · {labelled(n_examples)} · "
-        f"{pipeline.engine.spec} · wrote {target}",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
+        f"{pipeline.engine.spec} · wrote {target}"
     )

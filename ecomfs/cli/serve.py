@@ -56,9 +56,8 @@ def serve(
 ) -> None:
     """Serve the classifier over HTTP until Ctrl-C; ecomfs.Client is the Python client."""
     phases = show(CHECKING)
-    from rich.console import Console
-
     from ecomfs.ab import TrafficLog
+    from ecomfs.cli.present import note
     from ecomfs.core import aio
     from ecomfs.errors import ConfigError
     from ecomfs.estimators import FewShotClassifier
@@ -98,23 +97,24 @@ def serve(
                 variants, settings, options, task, examples, traffic, split_seed, phases
             )
         live = (
-            "" if isinstance(examples, list) else "\nchanges of the pool count at the next request"
+            ""
+            if isinstance(examples, list)
+            else "\nchanges of the pool count from the next request"
         )
         open_to = None if api_key else server.LOOPBACK_HOSTS
         app = create_app(served, api_key=api_key, allowed_hosts=open_to)
         url = server.url_of(sock)
-        told = (
+        text = (
             f"{task} · {len(pool)} labelled examples · "
             f"{', '.join(dict.fromkeys(e.spec for e in engines))}{split}\n"
             f"serving at {url} (try {url}/docs), stop with Ctrl-C{live}"
         )
-        told += f"\nready after {phases.text()}"
-        console = Console(stderr=True)
+        text += f"\nready after {phases.text()}"
         try:
             server.run(
                 app,
                 sock,
-                on_ready=lambda: console.print(told, highlight=False, soft_wrap=True, markup=False),
+                on_ready=lambda: note(text),
             )
         finally:
             for each in {id(e): e for e in engines}.values():
@@ -155,5 +155,5 @@ def _split(
         {c.name: c.classifier for c in contenders}, split, log,
         sources={v.name: v.source for v in variants},
     )  # fmt: skip
-    told = ", ".join(f"{name} {share:.0%}" for name, share in split.shares.items())
-    return arms, [c.classifier.engine_ for c in contenders], f"\nsplit: {told}; log {log.path}"
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in split.shares.items())
+    return arms, [c.classifier.engine_ for c in contenders], f"\nsplit: {shares}; log {log.path}"

@@ -34,7 +34,6 @@ class Option:
     Attributes:
         name: of the constructor's parameter, and the key in suites and variants.
         kind: ``str``, ``int``, ``bool``, ``dict``, or ``float``: a share between 0 and 1.
-        group: heading in ``--help`` and in docs/options.md.
         choices: all allowed values, where it is one of a few words.
         least, most: range of a whole number, both ends allowed.
         unset: what holds while the value is ``None``.
@@ -58,11 +57,7 @@ class Option:
 
     @property
     def allowed(self) -> str:
-        """Its values in words.
-
-        >>> OPTIONS["passes"].allowed, OPTIONS["language"].allowed
-        ('a whole number from 1 to 32', 'one of auto, en, zh')
-        """
+        """Its values in words."""
         if self.choices:
             return f"one of {', '.join(self.choices)}"
         if self.kind is float:

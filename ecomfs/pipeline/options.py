@@ -33,8 +33,6 @@ class Options:
     Raises:
         ConfigError: a value out of range, or options that exclude each other.
 
-    >>> Options(passes=2).passes
-    2
     >>> Options(passes=0)
     Traceback (most recent call last):
     ecomfs.errors.ConfigError: passes = 0 (passes is a whole number from 1 to 32)

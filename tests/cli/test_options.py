@@ -146,7 +146,7 @@ Own = Annotated[o.Settings, o.Group((READING,), ("template",), (("k", 7),))]
 def test_a_value_out_of_range_is_one_line_that_names_the_option(name: str, value: object) -> None:
     option = OPTIONS[name]
     with pytest.raises(ConfigError, match=r"= .* \(--.* is (a|one|text|yes)") as caught:
-        o.Group((option.group,)).collect({name: value})
+        o.Group((option.group,)).collect(**{name: value})
     assert str(caught.value).startswith(f"{option.cli} = ")
 
 

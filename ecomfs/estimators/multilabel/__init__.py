@@ -1,7 +1,7 @@
 """Tasks whose rows may have several labels: one yes/no reading per label, all in one batch.
 
 cells        several labels in one cell of a table
-labelled     examples with several labels, and their label space
+examples     examples with several labels, and their label space
 select       examples that serve all labels of a row
 prompts      the prompt, its label last
 reader       rows × labels, read

@@ -22,9 +22,9 @@ from ecomfs.estimators.answers import weighted_mean
 from ecomfs.estimators.base import Estimator
 from ecomfs.estimators.inputs import Examples, Rows, as_rows, columns, row_ids
 from ecomfs.estimators.multilabel.cells import read_labels
+from ecomfs.estimators.multilabel.examples import as_labelled, as_sets, label_space
 from ecomfs.estimators.multilabel.explain import MultiLabelExplanation, explanation
 from ecomfs.estimators.multilabel.fit import fit_thresholds
-from ecomfs.estimators.multilabel.labelled import as_labelled, as_sets, label_space
 from ecomfs.estimators.multilabel.prediction import MultiLabelPrediction, answer
 from ecomfs.estimators.multilabel.prompts import label_prompts
 from ecomfs.estimators.multilabel.reader import Reader, Speaker

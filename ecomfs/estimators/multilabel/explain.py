@@ -13,8 +13,8 @@ from ecomfs.types import Demonstration, Posterior
 
 
 @dataclass(frozen=True, slots=True)
-class LabelReading:
-    """One label of one row.
+class LabelResult:
+    """What was found for one label of one row.
 
     Attributes:
         read: probability of yes, as the model gave it; ``None``: it could not be read.
@@ -49,7 +49,7 @@ class MultiLabelExplanation:
 
     prediction: MultiLabelPrediction
     language: str
-    labels: Mapping[str, LabelReading]
+    labels: Mapping[str, LabelResult]
     demonstrations: tuple[Demonstration, ...]
     prompt: str | None
 
@@ -122,7 +122,7 @@ def explanation(
     for place, name in enumerate(reader.labels.names):
         found = read[place] if place < len(read) else None
         whole = isinstance(found, Posterior) and bool(found.probabilities)
-        labels[name] = LabelReading(
+        labels[name] = LabelResult(
             found.probabilities[YES] if whole and isinstance(found, Posterior) else None,
             asked.votes[place] if asked.votes else None,
             prediction.probabilities.get(name),
@@ -138,4 +138,4 @@ def explanation(
     )
 
 
-__all__ = ["LabelReading", "MultiLabelExplanation", "explanation"]
+__all__ = ["LabelResult", "MultiLabelExplanation", "explanation"]
