@@ -74,14 +74,24 @@ def _enter(stack: ExitStack, context: typer.Context) -> None:
     from ecomfs.errors import ConfigError
     from ecomfs.io import Read, check_read, check_target, is_standard, reading, standard_output
 
-    reads: list[Read] = []
-    writes: list[tuple[str, Path]] = []
-    for parameter in context.command.params:
-        name, value = str(parameter.name), context.params.get(str(parameter.name))
-        if name in _OUTPUTS and value is not None:
-            writes.append((_option(parameter), Path(value)))
-        elif name not in _OUTPUTS:
-            reads += [Read(_option(parameter), path) for path in _files(name, value)]
+    given = {
+        str(p.name): (_option(p), context.params.get(str(p.name))) for p in context.command.params
+    }
+    writes = [
+        (option, Path(value))
+        for name, (option, value) in given.items()
+        if name in _OUTPUTS and value is not None
+    ]
+    reads = [
+        Read(option, path)
+        for name, (option, value) in given.items()
+        if name not in _OUTPUTS
+        for path in _files(value)
+    ]
+    # Looking a task up loads NumPy, so only where an output may be one of its files.
+    if "task" in given and any(_in_a_task(path) for _, path in writes):
+        option, value = given["task"]
+        reads += [Read(option, path) for path in _of_task(str(value))]
     stack.enter_context(reading(reads))
     standard = [option for option, path in writes if is_standard(path)]
     if len(standard) > 1:
@@ -108,12 +118,12 @@ def _option(parameter: Any) -> str:
     return min(named, key=len) if "-o" in named else max(named, key=len, default=shown)
 
 
-def _files(name: str, value: Any) -> Iterator[Path]:
+def _files(value: Any) -> Iterator[Path]:
     """The files that the value of an option names: a path, a pattern, a URL of SQLite, a model as
-    in ``gguf:FILE``, a pair as in ``NAME=FILE``, the folder of a task."""
+    in ``gguf:FILE``, a pair as in ``NAME=FILE``."""
     if isinstance(value, list | tuple):
         for part in value:
-            yield from _files(name, part)
+            yield from _files(part)
         return
     if not isinstance(value, str | Path) or not str(value):
         return
@@ -123,8 +133,6 @@ def _files(name: str, value: Any) -> Iterator[Path]:
         ends.add(text.partition("///")[2].partition("?")[0])
     if glob.has_magic(text):
         ends.update(glob.glob(text, recursive=True))
-    if name == "task":
-        ends.update(map(str, _of_task(text)))
     yield from (path for path in map(Path, ends - {""}) if _is_file(path))
 
 
@@ -132,6 +140,13 @@ def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
     except (OSError, ValueError):
+        return False
+
+
+def _in_a_task(path: Path) -> bool:
+    try:
+        return any(_is_file(p.parent / "task.yaml") for p in (path, path.resolve()))
+    except (OSError, ValueError, RuntimeError):
         return False
 
 
@@ -143,7 +158,7 @@ def _of_task(name: str) -> Iterator[Path]:
         folder = task_folder(name)
     except EcomfsError:
         return  # the verb raises it
-    yield from folder.glob("*.*")
+    yield from filter(_is_file, folder.glob("*.*"))
 
 
 __all__ = ["guarded", "known_encoding"]

@@ -254,9 +254,11 @@ def test_readings_that_are_known_are_not_asked_again(
 
 
 def test_an_error_of_one_variant_names_it(pool: Path, data: Path) -> None:
-    with pytest.raises(ConfigError, match="k = -1") as caught:
+    with pytest.raises(ConfigError, match="--variant 'odd: k=-1': k = '-1'"):
         run(["v1"], pool, data, variant=["odd: k=-1"])
-    assert caught.value.__notes__ == ["variant 'odd': odd: k=-1"]
+    with pytest.raises(ConfigError, match="a shortlist of 1") as caught:
+        run(["v1"], pool, data, variant=["odd: shortlist=1"])
+    assert caught.value.__notes__ == ["variant 'odd': odd: shortlist=1"]
 
 
 def test_the_plan_is_printed_before(

@@ -116,14 +116,14 @@ def test_what_is_borrowed_need_not_be_written(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "--target or --share"),
+        ([], "--target and --share are missing"),
         (["--target", "2"], "no label has fewer than 2 examples"),
         (["--target", "9", "--label", "neutral-ish"], "unknown label 'neutral-ish'"),
         (["--target", "9", "--temperature", "0"], "temperature 0.0"),
         (["--target", "9", "--confidence", "2"], "--confidence 2.0"),
         (["--target", "9", "--near", "0.1"], "--near 0.1"),
         (["--target", "9", "--rewrite-field", "body"], "no text field 'body'"),
-        (["--target", "9", "--no-rewrite"], "nothing to do"),
+        (["--target", "9", "--no-rewrite"], "--no-rewrite without --borrow (leave out"),
         (["--target", "9", "--prompt", "none.jinja"], "none.jinja"),
         (["--target", "9", "--map", "a=b"], "need --borrow"),
         (["--borrow", "titles.csv", "--borrow-task", "no_task"], "no task 'no_task'"),
