@@ -101,37 +101,68 @@ def score_table(
     ``<output>.journal``; calling again with the same input, pipeline and selection goes on from
     it.
 
-    Args:
-        source: anything :class:`ecomfs.io.TableReader` reads.
-        output: ``.csv`` or ``.tsv``, also packed (``.gz``, ``.zst``), or ``.parquet``; or ``-``,
-            standard output.
-        pipeline: a fitted classifier, its pipeline, or a runner
-            (:mod:`ecomfs.batch.answerer`).
-        fields: card field → column, where names differ.
-        gold_column: column with the true labels; collected for the harness, never shown to the
-            model.
-        probabilities: add a column ``p_<label>`` for every label.
-        encoding: of the output.
-        input_encoding: of a source that is not UTF-8; found out by default.
-        chunk_rows: most rows in one call of the engine.
-        limit: only the first rows; short for ``selection=Selection(limit=…)``.
-        selection: which rows are scored.
-        restart: drop the journal of an earlier run instead of going on from it.
-        keep_journal: leave the journal when all is done.
-        progress: who is told how far it is (:mod:`ecomfs.core.progress`); ``True``: it is shown;
-            ``None``: in notebooks only.
-        on_progress: called after every commit, and when the input was read to its end.
-        on_stop: called once, with the signal's number, when a signal asks the run to stop.
-        on_identity: called with what decides the answers (:mod:`ecomfs.batch.identity`).
+    Parameters
+    ----------
+    source : str or Path
+        Anything :class:`ecomfs.io.TableReader` reads.
+    output : str or Path
+        ``.csv`` or ``.tsv``, also packed (``.gz``, ``.zst``), or ``.parquet``; or ``-``, standard
+        output.
+    pipeline : FewShotClassifier, Pipeline or Answerer
+        A fitted classifier, its pipeline, or a runner (:mod:`ecomfs.batch.answerer`).
+    fields : mapping of str to str, optional
+        Task field → column, where names differ.
+    id_column : str, optional
+        Column with unique ids. By default ``id``.
+    gold_column : str, optional
+        Column with the true labels; collected for the harness, never shown to the model.
+    probabilities : bool, default False
+        Add a column ``p_<label>`` for every label.
+    encoding : {"utf-8", "utf-8-sig"}, default "utf-8"
+        Of the output.
+    input_encoding : str, optional
+        Of a source that is not UTF-8. By default detected.
+    chunk_rows : int
+        Most rows in one call of the engine.
+    limit : int, optional
+        Only the first rows; short for ``selection=Selection(limit=…)``.
+    selection : Selection, optional
+        Which rows are scored. By default all.
+    restart : bool, default False
+        Drop the journal of an earlier run instead of resuming it.
+    keep_journal : bool, default False
+        Keep the journal after the run.
+    progress : callable or bool, optional
+        Receives the progress (:mod:`ecomfs.core.progress`); ``True``: shown; ``None``: shown in
+        notebooks only.
+    on_progress : callable
+        Called after every commit, and when the input was read to its end.
+    on_stop : callable
+        Called once, with the signal's number, when a signal stops the run.
+    on_identity : callable
+        Called with what decides the answers (:mod:`ecomfs.batch.identity`).
 
-    Raises:
-        InputError: the file or its columns; nothing is written then.
-        JournalError: there is a journal, and it is damaged, in use, or another run's.
-        EngineError: the engine is gone; what is answered is kept in the journal.
-        OutputError: journal or output cannot be written.
-        StoppedError: SIGINT or SIGTERM came; what is answered is kept in the journal.
+    Returns
+    -------
+    ScoreResult
+        The output file, counts of rows by status, and the true labels where they were named.
 
-    Example (reads a model, so it is not run here):
+    Raises
+    ------
+    InputError
+        The file or its columns; nothing is written then.
+    JournalError
+        There is a journal, and it is damaged, in use, or another run's.
+    EngineError
+        The engine is lost; finished rows are kept in the journal.
+    OutputError
+        Journal or output cannot be written.
+    StoppedError
+        SIGINT or SIGTERM came; finished rows are kept in the journal.
+
+    Examples
+    --------
+    Reads a model, so it is not run here:
 
     >>> from ecomfs import FewShotClassifier, score_table
     >>> clf = FewShotClassifier("review_sentiment").fit(texts, labels)  # doctest: +SKIP
