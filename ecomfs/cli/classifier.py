@@ -50,7 +50,7 @@ class MaybeLabelled:
 
     @property
     def sources(self) -> list[str]:
-        """What ``--examples`` named, once or several times.
+        """The values of ``--examples``.
 
         Raises:
             ConfigError: a pool, and something beside it.
@@ -153,7 +153,7 @@ class MaybeLabelled:
 
 @dataclass(frozen=True, slots=True)
 class Labelled(MaybeLabelled):
-    """The task and its labelled examples, which have to be there."""
+    """The task and its labelled examples, which are required."""
 
     examples: o.Examples
 

@@ -1,4 +1,4 @@
-"""``ecomfs eval score``: predictions files of any system, measured and compared."""
+"""``ecomfs eval score``: metrics and comparisons of predictions of any system."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def score(
         list[str],
         typer.Argument(
             metavar="PREDICTIONS",
-            help="tables that score reads, a row a prediction: id, label (the true one), "
+            help="tables with one prediction per row: id, label (the true one), "
             "predicted, and where there are any p_LABEL; several hold the same rows",
         ),
     ],
@@ -52,7 +52,7 @@ def score(
         str | None, typer.Option(help="the positive label, for AUC and the like")
     ] = None,
     invalid: Annotated[
-        bool, typer.Option("--invalid", help="answers that are no label count as invalid")
+        bool, typer.Option("--invalid", help="predictions that are no label count as invalid")
     ] = False,
     metric: Metrics = None,
     resamples: Resamples = RESAMPLES,
@@ -60,8 +60,8 @@ def score(
     report: o.ReportFolder = None,
     report_language: o.ReportLanguage = "en",
 ) -> None:
-    """Metrics of predictions that any system wrote, with intervals; of several on the same rows
-    also the paired differences from the first."""
+    """Print metrics of the predictions of any system, with intervals; for several systems on the
+    same rows also the paired differences from the first."""
     from rich.console import Console
 
     from ecomfs.cli.present import SHOWN, metrics_table

@@ -1,4 +1,4 @@
-"""``ecomfs lint-task``: is a task card complete, unambiguous and usable?"""
+"""``ecomfs lint-task``: check a task card, its templates and examples."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def lint_task(
         str | None, typer.Option(help="count tokens as this model does, within its context")
     ] = None,
 ) -> None:
-    """Check a card, its templates and its examples; exit code 1 when something is wrong."""
+    """Check a card, its templates and its examples; exit code 1 where there are errors."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table

@@ -45,8 +45,8 @@ def rank(
         Path | None,
         typer.Option(
             "--user",
-            help="table of users: a row a user with the history as a JSON list, or a row for "
-            "each thing they did, oldest first",
+            help="table of users: one row per user with the history as a JSON list, or one row "
+            "per event, oldest first",
         ),
     ] = None,
     items: Annotated[Path | None, typer.Option("--items", help="table of candidates")] = None,

@@ -63,6 +63,17 @@ def test_columns_order_and_answers(tmp_path: Path) -> None:
         assert row["template"].startswith("review_sentiment/en.v1@")
 
 
+def test_a_fitted_classifier_scores_as_its_pipeline_and_as_its_pool_is_now(tmp_path: Path) -> None:
+    source = table(tmp_path / "in.csv", [["7", "fine"], ["3", "bad"]])
+    clf = classifier()
+    score_table(source, tmp_path / "a.csv", clf.pipeline_)
+    score_table(source, tmp_path / "b.csv", clf)
+    assert read(tmp_path / "a.csv") == read(tmp_path / "b.csv")
+    clf.pool_.retire([clf.pool_.examples()[0].id])
+    score_table(source, tmp_path / "c.csv", clf)
+    assert {row["pool_version"] for row in read(tmp_path / "c.csv")} == {str(clf.pool_.version)}
+
+
 def test_every_bad_row_keeps_its_place(tmp_path: Path) -> None:
     source = tmp_path / "in.csv"
     source.write_bytes(
