@@ -107,7 +107,7 @@ def ecomfs(
 ) -> Table:
     clf = MultiLabelClassifier(
         options.task, options.engine, k=options.k, embedder=options.embedder, seed=options.seed,
-        fusion=not options.no_fusion,
+        fusion=not options.no_fusion, calibration_size=32,
     ).fit(pool)  # fmt: skip
     for note in clf.notes_:
         print(f"  {note}")

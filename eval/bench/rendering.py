@@ -68,7 +68,7 @@ def measure(folder: str, task: str, options: argparse.Namespace) -> None:
             k=options.k,
             embedder=options.embedder,
             language=options.language,
-            calibration_size=options.calibrate,
+            calibration_size=options.calibration_size,
             seed=options.seed,
             **settings,
         ).fit(pool)

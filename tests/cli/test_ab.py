@@ -535,7 +535,7 @@ def test_the_model_alone_stands_beside_the_answers_where_experts_are_heard(
     assert [s["name"] for s in alone["systems"]] == names
     assert alone["comparisons"][0]["rows"] == told["comparisons"][0]["rows"] == 60
     said = " ".join(capsys.readouterr().out.split())
-    assert "the model alone, before the experts are heard:" in said
+    assert "the model alone, without the experts:" in said
     assert f"{names[1]} and {names[0]} answer " in said
     note = next(n for n in told["notes"] if "by the model alone" in n)
     assert said.count(note) == 1

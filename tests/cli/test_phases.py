@@ -236,7 +236,7 @@ def test_a_promised_precision_is_shown_among_the_answered_rows(
     said = " ".join(capsys.readouterr().out.split())
     assert "answered" in said
     assert "precision among answered" in said
-    assert "a row that abstained counts as wrong" in said
+    assert "rows that abstained count as wrong" in said
 
 
 def test_where_no_row_abstains_the_table_has_no_column_for_it(

@@ -121,4 +121,4 @@ def test_serve_follows_the_pool(
         calibration_size=0, engine=ScriptedEngine(),
     )  # fmt: skip
     assert seen == [3, 4]
-    assert "changes of the pool count at the next request" in capsys.readouterr().err
+    assert "changes of the pool count from the next request" in capsys.readouterr().err

@@ -130,7 +130,7 @@ def test_what_makes_pairs_alike_can_be_chosen(folder: Path) -> None:
         (["pairs.csv", "--group", "user", "--positive", "love"], "unknown label 'love'"),
         (
             ["pairs.csv", "--group", "user", "--similarity", "looks"],
-            "use auto, text, tabular, mixed",
+            "--similarity is one of auto, text, tabular, mixed",
         ),
         (["none.csv", "--group", "user"], "none.csv: no such file"),
         (["--user", "history.csv", "--items", "history.csv"], "history.csv: no column 'item'"),

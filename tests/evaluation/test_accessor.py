@@ -144,7 +144,7 @@ def test_what_is_not_defined_is_missing_with_a_reason() -> None:
         (pd.DataFrame([[1]], columns=pd.MultiIndex.from_tuples([("a", "b")])), {}, ColumnError,
          "several levels"),
         (frame(), {"label_column": "y"}, ColumnError, "examples: no column 'y'"),
-        (frame(), {"k": -1}, ConfigError, "k is 0"),
+        (frame(), {"k": -1}, ConfigError, "k = -1"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said(
