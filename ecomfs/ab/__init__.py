@@ -1,5 +1,6 @@
 """Variants of a classifier on the same rows, or on split live traffic, to a decision."""
 
+from ecomfs.ab.on_rows import compare
 from ecomfs.ab.outcome import METRICS, Outcome, check_page, check_targets, write_json, write_pages
 from ecomfs.ab.rows import ComparedRows, read_gold, read_test_rows
 from ecomfs.ab.run import Design, run
@@ -29,6 +30,7 @@ __all__ = [
     "check_page",
     "check_targets",
     "check_variants",
+    "compare",
     "compare_log",
     "fit_variants",
     "now",

@@ -85,13 +85,25 @@ def read_test_rows(
         id_column=id_column,
         encoding=encoding,
     )[:limit]
-    refuse_synthetic(rows, path.name)
+    gold = in_labels_of(pool, rows, card, path.name)
+    return ComparedRows(gold, _slices_of(path, slice_columns, len(rows), encoding))
+
+
+def in_labels_of(
+    pool: Sequence[Example], rows: Sequence[Example], card: TaskCard, where: str
+) -> tuple[Example, ...]:
+    """Rows with their true labels as the pool spells them.
+
+    Raises:
+        InputError: a synthetic row.
+        UnknownLabelError: a true label that the pool does not have.
+    """
+    refuse_synthetic(rows, where)
     space = LabelSpace.resolve(card, (e.label for e in pool))
-    gold = tuple(
-        replace(row, label=space.names[space.require(row.label, f"{path.name}, row {row.id!r}")])
+    return tuple(
+        replace(row, label=space.names[space.require(row.label, f"{where}, row {row.id!r}")])
         for row in rows
     )
-    return ComparedRows(gold, _slices_of(path, slice_columns, len(rows), encoding))
 
 
 def _slices_of(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 import re
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ecomfs.ab.options import check_option, option_names
+from ecomfs.core.options import OPTIONS, option_named
 from ecomfs.core.progress import Progress, silent, within
 from ecomfs.errors import ConfigError, EcomfsError, MissingFileError
 from ecomfs.estimators import FewShotClassifier
@@ -25,7 +24,6 @@ from ecomfs.types import Example, Language
 
 SUFFIXES = (".jinja", ".j2")
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
-ALIASES = {"calibrate": "calibration_size"}
 _MOST = len(string.ascii_uppercase)
 _NAMED = re.compile(r"\s*([^:=]{1,40}?)\s*:(?:\s+|$)(.*)", re.DOTALL)
 
@@ -215,14 +213,7 @@ def _from_yaml(path: Path) -> list[_Written]:
 
 
 def _put(options: dict[str, Any], key: str, value: Any, where: str) -> None:
-    name = ALIASES.get(key, key)
-    known = [*option_names(), "weight"]
-    if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        did = f"did you mean {close[0]!r}? " if close else ""
-        raise ConfigError(
-            f"{where}: no option {key!r}", hint=f"{did}options are: {', '.join(sorted(known))}"
-        )
+    name = option_named(key, where, also=["weight"])
     if name in options:
         raise ConfigError(f"{where}: {key} is given twice", hint="give each option once")
     if name == "template":
@@ -233,7 +224,7 @@ def _put(options: dict[str, Any], key: str, value: Any, where: str) -> None:
     elif name == "weight":
         options[name] = _weight(value, where)
     else:
-        options[name] = check_option(name, value, where)
+        options[name] = OPTIONS[name].read(value, where)
 
 
 def _weight(value: Any, where: str) -> float:

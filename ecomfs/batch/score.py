@@ -28,6 +28,7 @@ from ecomfs.errors import (
     OutputError,
     StoppedError,
 )
+from ecomfs.estimators.few_shot import FewShotClassifier
 from ecomfs.io import OutputEncoding, TableReader
 from ecomfs.pipeline import Pipeline
 
@@ -41,7 +42,7 @@ _WRITTEN_ROWS = 1000
 def score_table(
     source: str | PathLike[str],
     output: str | PathLike[str],
-    pipeline: Pipeline | RowScorer,
+    pipeline: FewShotClassifier | Pipeline | RowScorer,
     *,
     fields: Mapping[str, str] | None = None,
     id_column: str | None = None,
@@ -71,17 +72,18 @@ def score_table(
     output : str or path
         ``.csv`` or ``.tsv``, also packed (``.gz``, ``.zst``), or ``.parquet``; or ``-``, standard
         output.
-    pipeline : Pipeline or RowScorer
-        What answers the rows; for many machines :class:`ecomfs.batch.ray.runner.RayScorer`.
-    fields : mapping, optional
-        Card field → column, where names differ.
+    pipeline : FewShotClassifier, Pipeline or RowScorer
+        A fitted classifier, its pipeline, or for many machines
+        :class:`ecomfs.batch.ray.runner.RayScorer`.
+    fields : mapping of str to str, optional
+        Task field → column, where names differ.
     id_column : str, optional
-        Column of ids; ``id`` by default, else rows are numbered.
+        Column of unique ids; ``id`` by default, else rows are numbered.
     gold_column : str, optional
         Column with the true labels; collected for metrics, never shown to the model.
-    probabilities : bool
+    probabilities : bool, default False
         Add a column ``p_<label>`` for every label.
-    encoding : {"utf-8", "utf-8-sig"}
+    encoding : {"utf-8", "utf-8-sig"}, default "utf-8"
         Of the output.
     input_encoding : str, optional
         Of a source that is not UTF-8; detected by default.
@@ -90,11 +92,11 @@ def score_table(
     limit : int, optional
         Only the first rows; short for ``selection=Selection(limit=…)``.
     selection : Selection, optional
-        Which rows are scored.
-    restart : bool
+        Which rows are scored. By default all.
+    restart : bool, default False
         Drop the journal of an earlier run instead of resuming it.
-    keep_journal : bool
-        Leave the journal when all is done.
+    keep_journal : bool, default False
+        Keep the journal after the run.
     progress : Progress or bool, optional
         Called with the progress (:mod:`ecomfs.core.progress`); ``True``: shown; ``None``: shown in
         notebooks only.
@@ -108,7 +110,7 @@ def score_table(
     Returns
     -------
     ScoreResult
-        Paths, counts, and gold labels where the input has them.
+        The output file, counts of rows by status, and the true labels where they were named.
 
     Raises
     ------
@@ -117,21 +119,23 @@ def score_table(
     JournalError
         There is a journal, and it is damaged, in use, or another run's.
     EngineError
-        The engine is gone; what is answered is kept in the journal.
+        The engine is lost; finished rows are kept in the journal.
     OutputError
         Journal or output cannot be written.
     StoppedError
-        SIGINT or SIGTERM came; what is answered is kept in the journal.
+        SIGINT or SIGTERM came; finished rows are kept in the journal.
 
     Examples
     --------
-    With a fitted classifier (reads a model)::
+    Reads a model, so it is not run here:
 
-        clf = FewShotClassifier("review_sentiment").fit(texts, labels)
-        result = score_table("reviews.csv", "scored.csv", clf.pipeline_)
-        print(result.tally.status)
+    >>> from ecomfs import FewShotClassifier, score_table
+    >>> clf = FewShotClassifier("review_sentiment").fit(texts, labels)  # doctest: +SKIP
+    >>> score_table("reviews.csv", "scored.csv", clf).tally.rows  # doctest: +SKIP
     """
     job = Job(str(source), Path(output))
+    if isinstance(pipeline, FewShotClassifier):
+        pipeline = pipeline.refresh()
     scorer = LocalScorer(pipeline) if isinstance(pipeline, Pipeline) else pipeline
     if limit is not None:
         if selection is not None:

@@ -110,7 +110,7 @@ def run(arguments: Sequence[str], *, began: float | None = None) -> int:
 
 def _show_all_characters() -> None:
     """Characters that a stream has no bytes for are replaced (Windows consoles, pipes in ASCII):
-    what a run says must not end it, after all its work."""
+    a message must not stop a run after all its work."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
             stream.reconfigure(errors="replace")
@@ -123,7 +123,7 @@ class _Notes(logging.Handler):
 
 @contextlib.contextmanager
 def _notes() -> Iterator[None]:
-    """What is to be known about input files, on standard error."""
+    """Print notes about input files on standard error."""
     log, handler = logging.getLogger("ecomfs.io.files"), _Notes()
     log.addHandler(handler)
     try:

@@ -1,4 +1,4 @@
-"""``ecomfs ab``: which variant is better, and is that shown?"""
+"""``ecomfs ab``: which variant is better?"""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from ecomfs.cli import groups as g
 from ecomfs.cli import options as o
 from ecomfs.cli import progress
-from ecomfs.cli.unfold import unfolded
+from ecomfs.cli.classifier import Labelled
+from ecomfs.core.options import DEFAULTS
 from ecomfs.core.progress import CHECKING, LOADING, Phases
 
 if TYPE_CHECKING:
@@ -23,10 +23,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@unfolded
+@o.flatten_options
 def ab(
-    reading: g.AnyTemplate,
-    fitting: g.Fitting,
+    settings: o.Comparing,
     templates: Annotated[
         list[str] | None,
         typer.Argument(
@@ -36,7 +35,7 @@ def ab(
             show_default=False,
         ),
     ] = None,
-    task: Annotated[str | None, typer.Option("--task", "-t", help="task name or folder")] = None,
+    task: Annotated[str | None, typer.Option("--task", "-t", help="task [of the log]")] = None,
     examples: o.MaybeExamples = None,
     data: Annotated[
         Path | None, typer.Option("--data", "-d", help="table of rows with true labels")
@@ -49,20 +48,17 @@ def ab(
             "that maps names to options (repeatable)",
         ),
     ] = None,
-    label_column: Annotated[
-        str | None,
-        typer.Option(help="column that holds the label in both tables [by the task's names]"),
-    ] = None,
+    label_column: o.LabelColumn = None,
     pool_label_column: Annotated[
-        str | None, typer.Option(help="the pool's, where it differs")
+        str | None, typer.Option(help="column of the pool that holds the label [--label-column]")
     ] = None,
     input_encoding: o.InputEncoding = None,
     field: o.Fields = None,
     id_column: o.IdColumn = None,
-    pool_name: o.PoolName = "default",
+    pool_name: o.PoolName = o.POOL_NAME,
     shots: o.Shots = None,
     synthetic: o.Synthetic = True,
-    seed: o.Seed = 0,
+    seed: o.Seed = DEFAULTS["seed"],
     limit: o.Limit = None,
     primary: Annotated[
         str, typer.Option(help="metric that decides: accuracy, f1_macro, roc_auc, log_loss, …")
@@ -75,22 +71,20 @@ def ab(
     ] = None,
     alpha: Annotated[float, typer.Option(help="rate of false decisions")] = 0.05,
     sequential: Annotated[
-        bool, typer.Option("--sequential", help="look as rows come, and stop when it is decided")
+        bool, typer.Option("--sequential", help="test as rows come, and stop at a decision")
     ] = False,
-    every: Annotated[int, typer.Option(help="rows between looks of --sequential")] = 50,
-    slices: Annotated[
-        list[str] | None, typer.Option("--slice", help="column to compare by (repeatable)")
-    ] = None,
+    every: Annotated[int, typer.Option(help="rows between tests of --sequential")] = 50,
+    slices: o.Slices = None,
     failed_as_wrong: Annotated[
         bool,
         typer.Option(
             "--failed-as-wrong",
-            help="rows a variant failed on count as wrong; else they are left out",
+            help="rows on which a variant failed count as wrong; else they are left out",
         ),
     ] = False,
     from_log: Annotated[
         Path | None,
-        typer.Option(help="compare the variants of a live split: what ecomfs serve --log wrote"),
+        typer.Option(help="compare the variants of a live split: the file of ecomfs serve --log"),
     ] = None,
     gold: Annotated[
         Path | None, typer.Option(help="with --from-log: table of ids and true labels")
@@ -98,20 +92,17 @@ def ab(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="write the report here (.html or .md)")
     ] = None,
-    report: Annotated[
-        Path | None,
-        typer.Option("--report", help="write report.html, .md and .json into this folder"),
-    ] = None,
-    report_language: Annotated[str, typer.Option(help="words of the report: en or zh")] = "en",
+    report: o.ReportFolder = None,
+    report_language: o.ReportLanguage = "en",
     texts: Annotated[
         bool,
-        typer.Option("--texts/--no-texts", help="rows and prompts may stand in what is written"),
+        typer.Option("--texts/--no-texts", help="write texts of rows and prompts into the reports"),
     ] = True,
-    show: Annotated[int, typer.Option(help="rows to show that changed their answer")] = 20,
+    show: Annotated[int, typer.Option(help="most rows to list whose prediction changed")] = 20,
     json_path: Annotated[
         Path | None, typer.Option("--json", help="write the whole comparison here")
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress bar, no plan")] = False,
+    quiet: o.Quiet = False,
 ) -> None:
     """Score variants on the same rows, or on the arms of a live split, and test whether they
     differ."""
@@ -154,11 +145,10 @@ def ab(
         title = f"Variants in use: {found.about['task']}"
     else:
         _refuse("without --from-log", gold=gold)
-        # What can be wrong without a model comes first.
         from ecomfs.ab import check_variants, read_test_rows, read_variants
 
         variants = read_variants(templates or (), variant or ())
-        labelled = g.Labelled(
+        labelled = Labelled(
             task=_needed(task, "--task"),
             examples=_needed(examples, "--examples"),
             pool_name=pool_name,
@@ -182,7 +172,7 @@ def ab(
             limit=limit,
             encoding=input_encoding,
         )
-        common = g.options(labelled, reading, fitting)
+        common = {**settings, "seed": seed}
         check_variants(variants, common, card, name)
         if not quiet:
             phases.clear()
@@ -222,7 +212,7 @@ def _run(
     phases(LOADING)
     contenders = fit_variants(variants, common, task, pool, progress=phases)
     phases.clear()
-    # Variants share their examples, and so mostly what there is to say of them.
+    # Variants share their examples, and so most of their notes.
     for line in dict.fromkeys(line for c in contenders for line in notes_of(c.classifier)):
         note(line)
     console = Console(stderr=True)
@@ -263,12 +253,12 @@ def _from_log(
 
 
 def _print_plan(rows: int, challengers: int, design: Design) -> None:
-    from rich.console import Console
+    from ecomfs.cli.present import note
 
     text = design.plan(rows, challengers).text()
     if design.sequential:
         text += "\nA sequential test may stop much earlier, and needs more rows when it does not."
-    Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)
+    note(text)
 
 
 def _sample(pool: list[Example], shots: int, seed: int) -> list[Example]:
@@ -286,7 +276,7 @@ def _needed(value: T | None, option: str) -> T:
 
 
 def _refuse(when: str, **options: object) -> None:
-    """Options that mean nothing in this mode are told, not ignored."""
+    """Refuse options that mean nothing in this mode."""
     from ecomfs.errors import ConfigError
 
     for name, value in options.items():

@@ -1,40 +1,39 @@
-"""``ecomfs prepare augment``: more examples of rare labels, each checked and marked synthetic."""
+"""``ecomfs prepare augment``: more examples of rare labels, checked and marked synthetic."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
-from ecomfs.cli import groups as g
 from ecomfs.cli import options as o
 from ecomfs.cli import progress
-from ecomfs.cli.borrowing import Borrowing
-from ecomfs.cli.unfold import unfolded
+from ecomfs.cli.classifier import Labelled, classifier, is_pool, parse_pairs
+from ecomfs.cli.prepare import JsonReport, beside, check_targets, write_json
+from ecomfs.core.options import DEFAULTS
 from ecomfs.core.progress import LOADING
 from ecomfs.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ecomfs.prepare.augment import Augmented, RareLabel
+    from ecomfs.pipeline import Pipeline
+    from ecomfs.prepare.augment import Augmented, Candidate, CandidateFilter, RareLabel
     from ecomfs.task import LabelSpace, TaskCard
     from ecomfs.types import Example
 
 
 @dataclass(frozen=True, slots=True)
 class Rewriting:
-    """Who rewrites examples, and how."""
+    """Which engine rewrites examples, and how."""
 
     PANEL: ClassVar[str] = "Rewrites"
 
     rewrite: Annotated[
         bool, typer.Option("--rewrite/--no-rewrite", help="let a model rewrite rare examples")
     ] = True
-    writer: Annotated[
-        str | None, typer.Option(help="engine that writes [the one that reads, --engine]")
-    ] = None
+    writer: Annotated[str | None, typer.Option(help="engine that writes [--engine]")] = None
     prompt: Annotated[
         Path | None, typer.Option(help="template that asks for a rewrite [the shipped one]")
     ] = None
@@ -47,10 +46,95 @@ class Rewriting:
     max_tokens: Annotated[int, typer.Option(help="tokens of a rewrite at most")] = 256
 
 
-@unfolded
+@dataclass(frozen=True, slots=True)
+class Borrowed:
+    """Examples of another table, and how its labels and fields map to those of the pool.
+
+    Attributes:
+        examples: of the table, as its own task reads them.
+        labels: label there → label here.
+        fields: field here → field there.
+        origin: task and file, written into every borrowed example.
+    """
+
+    examples: list[Example]
+    labels: dict[str, str]
+    fields: dict[str, str]
+    origin: str
+
+    def borrow(self, checks: CandidateFilter, needs: list[RareLabel] | None) -> Augmented:
+        """Check them with the classifier; those that pass are kept, up to what is needed
+        (``None``: all)."""
+        from ecomfs.core import event_loop
+        from ecomfs.prepare.augment import borrow
+
+        return event_loop.run(
+            borrow(checks, self.examples, self.labels, self.fields, self.origin, needs)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Borrowing:
+    """From which table examples are borrowed, and how its labels and fields are read."""
+
+    PANEL: ClassVar[str] = "Borrowed examples"
+
+    borrow: Annotated[
+        Path | None, typer.Option(help="labelled table of a related task or the other language")
+    ] = None
+    borrow_task: Annotated[
+        str | None, typer.Option(help="task of that table [the same as --task]")
+    ] = None
+    map_: Annotated[
+        list[str] | None, typer.Option("--map", help="label there=label here (repeatable)")
+    ] = None
+    borrow_field: Annotated[
+        list[str] | None, typer.Option(help="field here=field there (repeatable)")
+    ] = None
+    borrow_label_column: Annotated[str | None, typer.Option(help="its label column")] = None
+    borrow_limit: Annotated[
+        int, typer.Option(min=1, help="of a longer table, a seeded sample of so many rows")
+    ] = 200
+
+    def load(self, card: TaskCard, space: LabelSpace, labelled: Labelled) -> Borrowed | None:
+        """The examples with their labels and fields, checked; ``None`` without ``--borrow``.
+
+        Args:
+            space: labels of the pool that borrows.
+            labelled: the options of the pool: its task, unless ``borrow_task`` names another,
+                its encoding and the seed.
+
+        Raises:
+            EcomfsError: the table, or a label or field of it, does not fit.
+        """
+        from ecomfs.batch import read_examples
+        from ecomfs.pool import sample_examples
+        from ecomfs.prepare.augment import map_fields, map_labels
+        from ecomfs.task import load_task
+
+        labels = parse_pairs(self.map_, "--map")
+        fields = parse_pairs(self.borrow_field, "--borrow-field")
+        path = self.borrow
+        if path is None:
+            if labels or fields:
+                raise ConfigError("--map and --borrow-field need --borrow", hint="name the table")
+            return None
+        other = load_task(self.borrow_task or labelled.task)
+        examples = read_examples(
+            path, other, label_column=self.borrow_label_column, encoding=labelled.input_encoding
+        )
+        meanings = map_labels(labels, [e.label for e in examples], space, path.name)
+        if len(examples) > self.borrow_limit:
+            part = f"a sample of {self.borrow_limit} of {len(examples)} rows (--borrow-limit)"
+            print(f"{path.name}: {part}")
+            examples = sample_examples(examples, self.borrow_limit, labelled.seed)
+        mapped = map_fields(card, other, fields)
+        return Borrowed(examples, meanings, mapped, f"{other.name}:{path.name}")
+
+
+@o.flatten_options
 def augment(
-    reading: g.Reading,
-    fitting: g.Fitting,
+    settings: o.Fitting,
     borrowing: Borrowing,
     rewriting: Rewriting,
     source: Annotated[str, typer.Argument(metavar="POOL", help="labelled table, or a pool (.db)")],
@@ -69,21 +153,19 @@ def augment(
     near: Annotated[
         float, typer.Option(help="shingle similarity from which texts are near copies, 0.5 to 1")
     ] = 0.7,
-    report: Annotated[Path | None, typer.Option(help="write the report here (.json)")] = None,
+    report: JsonReport = None,
     field: o.Fields = None,
     label_column: o.LabelColumn = None,
     input_encoding: o.InputEncoding = None,
     id_column: o.IdColumn = None,
-    pool_name: o.PoolName = "default",
-    seed: o.Seed = 0,
+    pool_name: o.PoolName = o.POOL_NAME,
+    seed: o.Seed = DEFAULTS["seed"],
 ) -> None:
     """Add rewrites and borrowed examples to rare labels, each checked by the classifier.
 
     Rejected texts are written to OUT.rejected.csv with their reasons. Every new example is marked
     synthetic; --no-synthetic leaves them out again.
     """
-    from ecomfs.cli.prepare import check_targets
-    from ecomfs.cli.present_augment import finish, say_left_out, told
     from ecomfs.core import event_loop
     from ecomfs.engine.shared import shared_engine
     from ecomfs.io import is_stream
@@ -96,13 +178,12 @@ def augment(
     )
 
     r = rewriting
-    base = Path(source) if is_stream(output) else output
-    rejected = base.with_name(f"{base.stem}.rejected.csv")
+    rejected = beside(Path(source) if is_stream(output) else output, "rejected")
     inputs = [Path(source), *(path for path in (borrowing.borrow, r.prompt) if path)]
     check_targets(inputs, [output, rejected, report])
     policy = FilterPolicy(confidence=confidence, near=near)
-    settings = RewriteSettings(r.temperature, seed, r.attempts, r.generations, r.max_tokens)
-    labelled = g.Labelled(
+    how = RewriteSettings(r.temperature, seed, r.attempts, r.generations, r.max_tokens)
+    labelled = Labelled(
         task=task,
         examples=[source],
         pool_name=pool_name,
@@ -112,23 +193,23 @@ def augment(
         input_encoding=input_encoding,
     )
     card, pool = labelled.load(id_column=id_column)
-    # Everything that can be wrong without a model is found before one is loaded.
+    # Errors that need no model are found before it is loaded.
     borrows = borrowing.borrow is not None
     plan = _plan(card, pool, target, share, label, borrows, r.rewrite, r.rewrite_field)
     prompts = load_prompts(r.prompt)
-    say_left_out(labelled, card, id_column)
-    lent = borrowing.load(card, plan.space, labelled)
+    print_left_out(labelled, card, id_column)
+    borrowed = borrowing.load(card, plan.space, labelled)
     phases = progress.show(LOADING)
-    clf = g.classifier(labelled, reading, fitting).fit(pool, progress=phases)
+    clf = classifier(labelled, settings).fit(pool, progress=phases)
     phases.clear()
     checks = CandidateFilter(clf.pipeline_, plan.field, policy)
     results: list[Augmented] = []
-    if lent is not None:
-        results.append(lent.borrow(checks, plan.needs or None))
+    if borrowed is not None:
+        results.append(borrowed.borrow(checks, plan.needs or None))
     needs = _still_missing(plan.needs, results)
     if r.rewrite and needs and not any(result.error for result in results):
         writer = clf.engine_ if r.writer is None else shared_engine(r.writer)
-        anew = rewrite(checks, writer, needs, plan.field or "", settings, prompts, on_round=told)
+        anew = rewrite(checks, writer, needs, plan.field or "", how, prompts, on_round=print_round)
         results.append(event_loop.run(anew))
     finish(clf.pipeline_, pool, results, plan.needs, output, rejected, report)
 
@@ -156,9 +237,9 @@ def _plan(
     space = LabelSpace.resolve(card, (e.label for e in pool))
     if target is None and share is None:
         if not borrows:
-            raise ConfigError("what is a rare label?", hint="give --target or --share")
+            raise ConfigError("--target and --share are missing", hint="give one of them")
         if only:
-            raise ConfigError("--label without --target or --share", hint="say how many it needs")
+            raise ConfigError("--label without --target or --share", hint="give one of them")
         rewrites = False  # borrow whatever fits
     needs = (
         rare_labels(pool, space, target=target, share=share, only=only or ())
@@ -166,7 +247,10 @@ def _plan(
         else []
     )
     if not rewrites and not borrows:
-        raise ConfigError("--no-rewrite without --borrow", hint="then there is nothing to do")
+        raise ConfigError(
+            "--no-rewrite without --borrow",
+            hint="leave out --no-rewrite, or name a table to borrow from",
+        )
     texts = [spec.name for spec in card.fields if spec.kind == "text"]
     if rewrites or field is not None:
         return _Plan(space, needs, text_field(card, field))
@@ -174,8 +258,97 @@ def _plan(
 
 
 def _still_missing(needs: Sequence[RareLabel], results: Sequence[Augmented]) -> list[RareLabel]:
-    from dataclasses import replace
-
     added = [e.label for result in results for e in result.kept]
     left = [replace(n, present=n.present + added.count(n.label)) for n in needs]
     return [need for need in left if need.missing > 0]
+
+
+def print_left_out(labelled: Labelled, card: TaskCard, id_column: str | None) -> None:
+    """Print the columns that are not in the result, because the task has no such field."""
+    from ecomfs.io import TableReader, text_encoding
+    from ecomfs.task import FieldMap, find_column
+
+    (source,) = labelled.sources
+    if is_pool(source):
+        return
+    header = TableReader(source, encoding=text_encoding(source, labelled.input_encoding)).header
+    used = {*FieldMap.resolve(card, header, labelled.fields).columns.values(), id_column}
+    used.add(
+        find_column(header, labelled.label_column, card.label_column, source, "--label-column ")
+    )
+    known = {"id", "synthetic", "source_id", "method"}
+    left = [name for name in header if name not in used and name.casefold() not in known]
+    if left:
+        print(f"note: columns that are none of the task's are left out: {', '.join(left)}")
+
+
+def print_round(found: Sequence[Candidate]) -> None:
+    """Print one round of rewrites."""
+    from rich.console import Console
+
+    kept = sum(not c.reason for c in found)
+    Console(stderr=True).print(f"{len(found)} written, {kept} kept", highlight=False)
+
+
+def finish(
+    pipeline: Pipeline,
+    pool: Sequence[Example],
+    results: Sequence[Augmented],
+    needs: Sequence[RareLabel],
+    output: Path,
+    rejected: Path,
+    report: Path | None,
+) -> None:
+    """Write the results, also when the engine failed on the way; then raise its error."""
+    from ecomfs.batch import write_examples
+    from ecomfs.prepare.augment import Augmented
+
+    candidates = [c for result in results for c in result.candidates]
+    about = {
+        "engine": pipeline.engine.fingerprint,
+        "steps": [{**dict(r.about), "candidates": len(r.candidates)} for r in results],
+    }
+    error = next((r.error for r in results if r.error is not None), None)
+    whole = Augmented(candidates, needs, about, error)
+    _write_rejected(rejected, whole.rejected, [spec.name for spec in pipeline.card.fields])
+    write_examples(output, [*pool, *whole.kept])
+    if report is not None:
+        write_json(report, whole.to_dict())
+    _print_result(whole)
+    print(f"wrote {output} and {rejected}")
+    if error is not None:
+        raise error
+
+
+def _print_result(result: Augmented) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from ecomfs.prepare.augment import REASONS
+
+    console = Console(highlight=False)
+    console.print(f"{len(result.candidates)} candidates, {len(result.kept)} kept")
+    table = Table("rejected because", "candidates")
+    for reason, count in result.counts().items():
+        if count:
+            table.add_row(REASONS[reason], str(count))  # type: ignore[index]
+    if table.row_count:
+        console.print(table)
+    for name, counts in result.to_dict()["labels"].items():
+        shown = ", ".join(f"{what.replace('_', ' ')} {count}" for what, count in counts.items())
+        console.print(escape(f"{name}: {shown}"))
+
+
+def _write_rejected(path: Path, rejected: Sequence[Candidate], fields: Sequence[str]) -> None:
+    from ecomfs.io import AtomicWriter, added_columns
+
+    names = ["id", "source_id", "method", "label", "reason", "detail", "read_as", "confidence"]
+    added = added_columns(names, fields)
+    with AtomicWriter(path, [*names[:4], *added, *names[4:]]) as out:
+        for c in rejected:
+            e = c.example
+            confidence = "" if c.confidence is None else f"{c.confidence:.4f}"
+            cells = [str(e.fields.get(name, "")) for name in fields]
+            head = [e.id, e.source_id, e.method, e.label]
+            out.write([[*head, *cells, c.reason, c.detail, c.read_as, confidence]])

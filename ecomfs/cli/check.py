@@ -1,14 +1,15 @@
-"""``ecomfs check``: can this engine be trusted to read labels?"""
+"""``ecomfs check``: run the canary of an engine."""
 
 from __future__ import annotations
 
 import typer
 
 from ecomfs.cli import options as o
+from ecomfs.core.options import DEFAULTS
 
 
-def check(engine: o.Engine = "auto") -> None:
-    """Run the start-up canary on an engine and print what it can do."""
+def check(engine: o.Engine = DEFAULTS["engine"]) -> None:
+    """Run the start-up canary on an engine and print what the engine supports."""
     from rich.console import Console
     from rich.table import Table
 

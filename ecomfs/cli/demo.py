@@ -1,4 +1,4 @@
-"""``ecomfs demo``: the whole way on the samples, with a real model."""
+"""``ecomfs demo``: score the sample tables with a real model."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from ecomfs.cli import groups as g
 from ecomfs.cli import options as o
+from ecomfs.cli.classifier import MaybeLabelled, classifier
 from ecomfs.cli.progress import show
+from ecomfs.core.options import DEFAULTS
 from ecomfs.core.progress import CHECKING, LOADING, MEASURING
 
 _TASKS = ("review_sentiment", "product_category")
@@ -20,9 +21,9 @@ def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="folder for results")] = Path(
         "out"
     ),
-    engine: o.Engine = "auto",
-    k: Annotated[int, typer.Option(help="demonstrations a prompt; more take longer")] = 4,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress bar")] = False,
+    engine: o.Engine = DEFAULTS["engine"],
+    k: Annotated[int, typer.Option(help="demonstrations per prompt; more take longer")] = 4,
+    quiet: o.Quiet = False,
 ) -> None:
     """Score the sample reviews and product titles, and print how well it went."""
     phases = show(CHECKING, quiet=quiet)
@@ -48,7 +49,7 @@ def demo(
         card = load_task(task)
         pool = read_examples(samples / task / "pool.csv", card)
         phases(LOADING)
-        clf = g.classifier(g.MaybeLabelled(task=task), g.Reading(engine=engine, k=k))
+        clf = classifier(MaybeLabelled(task=task), o.Settings(engine=engine, k=k))
         clf.fit(pool, progress=phases)
         phases.clear()
         console.print(f"\n[bold]{task}[/]: {card.description.en}")

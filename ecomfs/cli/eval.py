@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ecomfs.cli import eval_score
+from ecomfs.cli import options as o
 from ecomfs.cli.progress import show
+from ecomfs.core.options import DEFAULTS, OPTIONS
 from ecomfs.core.progress import CHECKING
 from ecomfs.errors import ConfigError
 
@@ -24,6 +26,7 @@ app = typer.Typer(
 )
 app.command("score")(eval_score.score)
 
+Only = Annotated[list[str] | None, typer.Option(help="only this data set or series (repeatable)")]
 Results = Annotated[Path, typer.Argument(metavar="RESULTS", help="folder that eval run wrote")]
 
 
@@ -57,29 +60,28 @@ def run(
     ] = None,
     engine: Annotated[
         str | None,
-        typer.Option(help="instead of the suite's: gguf:demo, …", envvar="ECOMFS_ENGINE"),
+        typer.Option(help="engine instead of the suite's", envvar=OPTIONS["engine"].env),
     ] = None,
     embedder: Annotated[
-        str | None, typer.Option(help="instead of the suite's", envvar="ECOMFS_EMBEDDER")
+        str | None,
+        typer.Option(help="embedder instead of the suite's", envvar=OPTIONS["embedder"].env),
     ] = None,
-    only: Annotated[
-        list[str] | None, typer.Option(help="this data set or series alone (repeatable)")
-    ] = None,
+    only: Only = None,
     shots: Annotated[
-        list[str] | None, typer.Option(help="of the suite's budgets, this alone (repeatable)")
+        list[str] | None, typer.Option(help="only this label budget of the suite (repeatable)")
     ] = None,
     seed: Annotated[
-        list[int] | None, typer.Option(help="of the suite's seeds, this alone (repeatable)")
+        list[int] | None, typer.Option(help="only this seed of the suite (repeatable)")
     ] = None,
     rows: Annotated[
-        int | None, typer.Option(help="at most this many test rows a data set, for a look", min=1)
+        int | None, typer.Option(help="most test rows per data set, for a quick run", min=1)
     ] = None,
     redo: Annotated[
         bool, typer.Option("--redo", help="run cells again whose inputs or options changed")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress bar")] = False,
+    quiet: o.Quiet = False,
 ) -> None:
-    """Run every cell of a suite that is not done yet; started again, it goes on."""
+    """Run every cell of a suite that is not done yet; the same command resumes it."""
     phases = show(CHECKING, quiet=quiet)
     from rich.console import Console
 
@@ -119,19 +121,16 @@ def report(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="folder of the files [RESULTS/report]")
     ] = None,
-    only: Annotated[
-        list[str] | None, typer.Option(help="this data set or series alone (repeatable)")
-    ] = None,
+    only: Only = None,
     main: Annotated[
         str | None, typer.Option(help="the system that the others are compared with [the suite's]")
     ] = None,
-    metric: Annotated[
-        list[str] | None, typer.Option(help="instead of the suite's (repeatable)")
-    ] = None,
-    resamples: Annotated[int, typer.Option(help="bootstrap resamples", min=100)] = 2000,
-    seed: Annotated[int, typer.Option(help="of the resamples")] = 0,
+    metric: eval_score.Metrics = None,
+    resamples: eval_score.Resamples = eval_score.RESAMPLES,
+    seed: o.Seed = DEFAULTS["seed"],
     details: Annotated[
-        bool, typer.Option("--details", help="also a full report of each data set's first seed")
+        bool,
+        typer.Option("--details", help="also a full report of the first seed of each data set"),
     ] = False,
     report_language: Annotated[str, typer.Option(help="words of the report: en, zh")] = "en",
     mlflow: Annotated[
@@ -193,7 +192,7 @@ def _print(board: Board) -> None:
             table.add_row(*row)
         console.print(table)
 
-    def say(lines: Iterable[str]) -> None:
+    def print_lines(lines: Iterable[str]) -> None:
         for line in lines:
             console.print(line, highlight=False, markup=False, soft_wrap=True)
 
@@ -205,7 +204,7 @@ def _print(board: Board) -> None:
             for s, d in group.differences.items()
         )
         show(words("paired", main=group.main), "", minus)
-        say(
+        print_lines(
             (
                 page.verdict(group, board.metrics[0], words),
                 *page.undefined(group, board.metrics),
@@ -216,7 +215,7 @@ def _print(board: Board) -> None:
         means = page.overall_rows(found, board.metrics)
         show(page.overall_heading(found, words), words("mean"), means)
         show("", words("against"), page.win_rows(found, board.metrics, words))
-        say((words("win_note", main=board.groups[0].main), ""))
+        print_lines((words("win_note", main=board.groups[0].main), ""))
 
 
 @app.command("compare")
@@ -224,13 +223,10 @@ def compare(
     results: Results,
     old: Annotated[Path, typer.Argument(metavar="OLD", help="results of an earlier run")],
     system: Annotated[str | None, typer.Option(help="which system [the suite's main]")] = None,
-    metric: Annotated[
-        list[str] | None, typer.Option(help="instead of the suite's (repeatable)")
-    ] = None,
-    resamples: Annotated[int, typer.Option(help="bootstrap resamples", min=100)] = 2000,
+    metric: eval_score.Metrics = None,
+    resamples: eval_score.Resamples = eval_score.RESAMPLES,
 ) -> None:
-    """What two results of a suite were made from, and how much better the new one is (new − old,
-    paired)."""
+    """Compare two results of a suite: what they were made from, and new − old, paired."""
     from rich.console import Console
 
     from ecomfs.evaluation.suites import compare_results

@@ -1,4 +1,4 @@
-"""``ecomfs eval score``: predictions files of any system, measured and compared."""
+"""``ecomfs eval score``: metrics and comparisons of predictions of any system."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ecomfs.cli import options as o
+from ecomfs.core.options import DEFAULTS
 from ecomfs.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
 
     from ecomfs_eval import ColumnNames, Predictions
     from ecomfs_eval.compare import Comparisons
+
+Resamples = Annotated[int, typer.Option(help="bootstrap resamples", min=100)]
+RESAMPLES = 2000
+Metrics = Annotated[
+    list[str] | None, typer.Option("--metric", help="instead of the usual ones (repeatable)")
+]
 
 
 HINTS = {
@@ -33,7 +40,7 @@ def score(
         list[str],
         typer.Argument(
             metavar="PREDICTIONS",
-            help="tables that score reads, a row a prediction: id, label (the true one), "
+            help="tables with one prediction per row: id, label (the true one), "
             "predicted, and where there are any p_LABEL; several hold the same rows",
         ),
     ],
@@ -48,28 +55,22 @@ def score(
     group: Annotated[
         str | None, typer.Option(help="column of what was sampled (a user): intervals resample it")
     ] = None,
-    slice_columns: Annotated[
-        list[str] | None, typer.Option("--slice", help="column to compare by (repeatable)")
-    ] = None,
+    slice_columns: o.Slices = None,
     input_encoding: o.InputEncoding = None,
     positive: Annotated[
         str | None, typer.Option(help="the positive label, for AUC and the like")
     ] = None,
     invalid: Annotated[
-        bool, typer.Option("--invalid", help="answers that are no label count as invalid")
+        bool, typer.Option("--invalid", help="predictions that are no label count as invalid")
     ] = False,
-    metric: Annotated[
-        list[str] | None, typer.Option(help="instead of the usual ones (repeatable)")
-    ] = None,
-    resamples: Annotated[int, typer.Option(help="bootstrap resamples", min=100)] = 2000,
-    seed: Annotated[int, typer.Option(help="of the resamples")] = 0,
-    report: Annotated[
-        Path | None, typer.Option(help="write report.html, .md and .json into this folder")
-    ] = None,
-    report_language: Annotated[str, typer.Option(help="words of the report: en, zh")] = "en",
+    metric: Metrics = None,
+    resamples: Resamples = RESAMPLES,
+    seed: o.Seed = DEFAULTS["seed"],
+    report: o.ReportFolder = None,
+    report_language: o.ReportLanguage = "en",
 ) -> None:
-    """Metrics of predictions that any system wrote, with intervals; of several on the same rows
-    also the paired differences from the first."""
+    """Print metrics of the predictions of any system, with intervals; for several systems on the
+    same rows also the paired differences from the first."""
     from rich.console import Console
 
     from ecomfs.cli.present import SHOWN, metrics_table
@@ -98,7 +99,7 @@ def score(
                 systems,
                 comparisons=found or (),
                 title=" · ".join(p.name for p in systems),
-                language="zh" if _known(report_language) == "zh" else "en",
+                language="zh" if _language(report_language) == "zh" else "en",
                 how=how,
             )
             written = write_report(page, report)
@@ -132,7 +133,7 @@ def _read(
 
 
 def _frame(file: str, encoding: str | None) -> pd.DataFrame:
-    """A table as every other verb reads it; a row that cannot be read is not left out."""
+    """A table as every other verb reads it; a row that cannot be read is an error."""
     from ecomfs.io import read_frame, text_encoding
 
     frame = read_frame(file, encoding=text_encoding(file, encoding))
@@ -147,7 +148,7 @@ def _words(found: Comparisons | None) -> Iterable[str]:
             yield comparison.to_text()
 
 
-def _known(language: str) -> str:
+def _language(language: str) -> str:
     if language not in ("en", "zh"):
         raise ConfigError(f"--report-language {language!r}", hint="en or zh")
     return language

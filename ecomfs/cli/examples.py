@@ -1,4 +1,4 @@
-"""``ecomfs examples``: the labelled examples of a pool, kept and corrected."""
+"""``ecomfs examples``: add, correct and export the labelled examples of a pool."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ecomfs.cli import options as o
+from ecomfs.cli.classifier import parse_fields, parse_pairs
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from ecomfs.pool import Pool
 
 app = typer.Typer(
-    help="Labelled examples in a database: every change is a version, none is lost.",
+    help="Labelled examples in a database; every version is kept.",
     no_args_is_help=True,
 )
 
@@ -31,8 +32,7 @@ Where = Annotated[
         show_default=False,
     ),
 ]
-Name = Annotated[str, typer.Option("--name", help="the pool's name in the database")]
-Note = Annotated[str, typer.Option("--note", help="why; kept in the history")]
+Note = Annotated[str, typer.Option("--note", help="reason, kept in the history")]
 NewLabel = Annotated[
     bool,
     typer.Option("--new-label", help="allow a label that the pool (and an open task) lacks so far"),
@@ -52,7 +52,7 @@ def add(
     ] = None,
     id_: Annotated[str | None, typer.Option("--id", help="its id [made from its fields]")] = None,
     new_label: NewLabel = False,
-    name: Name = "default",
+    pool_name: o.PoolName = o.POOL_NAME,
     note: Note = "",
 ) -> None:
     """Add one example."""
@@ -60,8 +60,8 @@ def add(
     from ecomfs.task import load_task
 
     card = load_task(task)
-    example = make_example(card, text, _values(values), label, id_)
-    with _open(pool, name, create=True) as opened:
+    example = make_example(card, text, parse_pairs(values, "--set", "FIELD=VALUE"), label, id_)
+    with _open(pool, pool_name, create=True) as opened:
         if not new_label:
             refuse_new_labels(opened, {"the example": example.label}, card)
         version = opened.add([example], note)
@@ -73,7 +73,7 @@ def import_(
     source: Annotated[str, typer.Argument(metavar="FILE.csv", help="table of labelled examples")],
     pool: Where,
     task: o.Task,
-    name: Name = "default",
+    pool_name: o.PoolName = o.POOL_NAME,
     field: o.Fields = None,
     label_column: o.LabelColumn = None,
     id_column: o.IdColumn = None,
@@ -83,7 +83,7 @@ def import_(
     ] = False,
     new_label: NewLabel = False,
     note: Annotated[
-        str | None, typer.Option("--note", help="why; kept in the history [the file's name]")
+        str | None, typer.Option("--note", help="reason, kept in the history [the file's name]")
     ] = None,
 ) -> None:
     """Add the examples of a table; those the pool holds already are left alone, and rows without
@@ -95,7 +95,7 @@ def import_(
     found, blank = read_labelled_so_far(
         source,
         card,
-        fields=o.parse_fields(field),
+        fields=parse_fields(field),
         label_column=label_column,
         id_column=id_column,
         encoding=input_encoding,
@@ -103,7 +103,7 @@ def import_(
     for example in found:
         check_cells(card, example.fields, f"{Path(source).name}: example {example.id!r}")
     why = f"import of {Path(source).name}" if note is None else note
-    with _open(pool, name, create=True) as opened:
+    with _open(pool, pool_name, create=True) as opened:
         if not new_label:
             where = {f"{Path(source).name}: example {e.id!r}": e.label for e in found}
             refuse_new_labels(opened, where, card)
@@ -125,7 +125,7 @@ def relabel(
         typer.Option("--task", "-t", help="whose labels count [those that the pool has]"),
     ] = None,
     new_label: NewLabel = False,
-    name: Name = "default",
+    pool_name: o.PoolName = o.POOL_NAME,
     note: Note = "",
 ) -> None:
     """Give an example another label, of those that its pool or task has."""
@@ -135,7 +135,7 @@ def relabel(
 
     card = None if task is None else load_task(task)
     label = label_text(label) or ""  # an empty one is refused by the pool
-    with _open(pool, name) as opened:
+    with _open(pool, pool_name) as opened:
         if label and (not new_label or (card is not None and card.label_space == "closed")):
             refuse_new_labels(opened, {f"example {id_!r}": label}, card)
         print(f"{id_} is {label!r}: version {opened.relabel(id_, label, note)}")
@@ -148,27 +148,29 @@ def relabel(
 def retire(
     ids: Annotated[list[str], typer.Argument(metavar="ID…")],
     pool: Where,
-    name: Name = "default",
+    pool_name: o.PoolName = o.POOL_NAME,
     note: Note = "",
 ) -> None:
-    """Take examples out; older versions keep them."""
-    with _open(pool, name) as opened:
+    """Retire examples; older versions keep them."""
+    with _open(pool, pool_name) as opened:
         version = opened.retire(ids, note)
     print(f"retired {len(set(ids))}: version {version}")
 
 
 @app.command()
 def history(
-    id_: Annotated[str, typer.Argument(metavar="ID")], pool: Where, name: Name = "default"
+    id_: Annotated[str, typer.Argument(metavar="ID")],
+    pool: Where,
+    pool_name: o.PoolName = o.POOL_NAME,
 ) -> None:
-    """Every state that an example ever had, oldest first."""
+    """Every version of an example, oldest first."""
     from ecomfs.errors import PoolError
 
-    with _open(pool, name) as opened:
+    with _open(pool, pool_name) as opened:
         revisions = opened.history(id_)
     if not revisions:
-        raise PoolError(f"pool {name!r} never held example {id_!r}", hint="check the id")
-    for r in revisions:  # not a table: a narrow terminal would cut what matters
+        raise PoolError(f"pool {pool_name!r} never held example {id_!r}", hint="check the id")
+    for r in revisions:  # in lines: a narrow terminal would cut a table
         last = "now" if r.retired_in is None else str(r.retired_in - 1)
         note = f" · {r.note}" if r.note else ""
         print(f"version {r.added_in} to {last} · {r.example.label} · {r.at}{note}")
@@ -180,13 +182,13 @@ def history(
 def export(
     output: Annotated[Path, typer.Argument(metavar="OUT.csv", help="table to write")],
     pool: Where,
-    name: Name = "default",
+    pool_name: o.PoolName = o.POOL_NAME,
     version: Annotated[int | None, typer.Option(help="an older version [the current one]")] = None,
 ) -> None:
     """Write the examples of a version as a table."""
     from ecomfs.batch import export_examples
 
-    with _open(pool, name) as opened:
+    with _open(pool, pool_name) as opened:
         version, count = export_examples(opened, output, version)
     print(f"wrote {output}: {count} examples of version {version}")
 
@@ -194,14 +196,14 @@ def export(
 @app.command()
 def stats(
     pool: Where,
-    name: Name = "default",
+    pool_name: o.PoolName = o.POOL_NAME,
     last: Annotated[int, typer.Option(min=0, help="how many of the latest versions to show")] = 10,
 ) -> None:
     """Labels, counts and versions."""
     from rich.markup import escape
     from rich.table import Column, Table
 
-    with _open(pool, name) as opened:
+    with _open(pool, pool_name) as opened:
         found, changes = opened.stats(), opened.changes()
     console = _console()
     made_up = f" ({found.synthetic} synthetic)" if found.synthetic else ""
@@ -230,7 +232,7 @@ def _console() -> Console:
 
 @contextmanager
 def _open(url: str, name: str, *, create: bool = False) -> Iterator[Pool]:
-    """A pool for one command; one that must be there already unless ``create``."""
+    """A pool for one command; it must exist unless ``create``."""
     from ecomfs.errors import PoolError
     from ecomfs.pool import Pool
 
@@ -238,18 +240,6 @@ def _open(url: str, name: str, *, create: bool = False) -> Iterator[Pool]:
         if not create and not opened.version:
             raise PoolError(
                 f"{opened.url} has no pool {name!r}",
-                hint="check --pool and --name; ecomfs examples import makes one",
+                hint="check --pool and --pool-name; ecomfs examples import makes one",
             )
         yield opened
-
-
-def _values(entries: list[str] | None) -> dict[str, str]:
-    from ecomfs.errors import ConfigError
-
-    out: dict[str, str] = {}
-    for entry in entries or ():
-        field, equals, value = entry.partition("=")
-        if not equals or not field:
-            raise ConfigError(f"--set {entry!r}", hint="write --set FIELD=VALUE")
-        out[field.strip()] = value
-    return out

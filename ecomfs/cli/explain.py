@@ -1,4 +1,4 @@
-"""``ecomfs explain``: how one row is answered, step by step."""
+"""``ecomfs explain``: how one row is classified, step by step."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ecomfs.cli import groups as g
 from ecomfs.cli import options as o
 from ecomfs.cli import progress
-from ecomfs.cli.unfold import unfolded
+from ecomfs.cli.classifier import MaybeLabelled, check_guarantees, classifier, print_notes
 from ecomfs.core.progress import LOADING
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from ecomfs.types import Row
 
 
-@unfolded
+@o.flatten_options
 def explain(
     row: Annotated[
         str,
@@ -26,10 +25,8 @@ def explain(
             metavar="ROW", help="the row: its text, a JSON object, or (with --row) a table"
         ),
     ],
-    labelled: g.MaybeLabelled,
-    reading: g.Reading,
-    fitting: g.Fitting,
-    promises: g.Promises,
+    labelled: MaybeLabelled,
+    settings: o.Answering,
     at: Annotated[
         str | None,
         typer.Option(
@@ -40,7 +37,8 @@ def explain(
     influence: Annotated[
         bool,
         typer.Option(
-            "--influence", help="read it again without each demonstration: which ones mattered"
+            "--influence",
+            help="also read it without each demonstration, to see which ones changed the answer",
         ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
@@ -55,25 +53,27 @@ def explain(
     from ecomfs.errors import ConfigError
     from ecomfs.estimators import as_rows
 
+    if at is not None and not row:
+        raise ConfigError("ROW is empty", hint="with --row, name a table")
     given = as_row(row) if at is None else None
     if at is None and id_column is not None:
         raise ConfigError("--id-column without --row", hint="say which row: --row ID")
-    promises.check(labelled, fitting)
+    check_guarantees(settings, labelled)
     card, pool = labelled.load()
-    # A wrong row does not wait for the model.
+    # A wrong row is found before the model is loaded.
     if given is None:
-        given = _row_of_table(row, str(at), card, labelled.fields, id_column)
+        given = _row_of_table(row, str(at), card, labelled, id_column)
     elif isinstance(given, str):
         _check_text(given, card)
     as_rows([given], card, labelled.fields)
     phases = progress.show(LOADING)
-    clf = g.classifier(labelled, reading, fitting, promises)
+    clf = classifier(labelled, settings)
     with labelled.to_fit(pool) as examples:
         clf.fit(examples, progress=phases)
         phases.clear()
-        g.tell(promises, clf)
-        told = clf.explain(given, influence=influence)
-    print(json.dumps(told.to_dict(), ensure_ascii=False, indent=2) if as_json else told)
+        print_notes(clf, settings)
+        found = clf.explain(given, influence=influence)
+    print(json.dumps(found.to_dict(), ensure_ascii=False, indent=2) if as_json else found)
 
 
 def as_row(text: str) -> str | Row:
@@ -129,7 +129,7 @@ def _check_text(text: str, card: TaskCard) -> None:
 
 
 def _row_of_table(
-    source: str, id_: str, card: TaskCard, fields: dict[str, str], id_column: str | None
+    source: str, id_: str, card: TaskCard, labelled: MaybeLabelled, id_column: str | None
 ) -> dict[str, Any]:
     """The cells of one row of a table.
 
@@ -141,8 +141,10 @@ def _row_of_table(
     from ecomfs.errors import DuplicateIdError, InputError
     from ecomfs.io import TableReader
 
-    reader = TableReader(source)
-    column = find_columns(source, card, fields=fields, id_column=id_column, reader=reader).id
+    reader = TableReader(source, encoding=labelled.input_encoding)
+    column = find_columns(
+        source, card, fields=labelled.fields, id_column=id_column, reader=reader
+    ).id
     found = [
         row
         for number, row in enumerate(reader.rows(), 1)
@@ -157,7 +159,7 @@ def _row_of_table(
             hint="name a column of unique ids with --id-column",
         )
     if found[0].error:
-        raise InputError(f"{reader.name}, {found[0].error}", hint="mend that line")
+        raise InputError(f"{reader.name}, {found[0].error}", hint="correct that line")
     return dict(found[0].cells)
 
 

@@ -1,4 +1,4 @@
-"""``ecomfs fit``: find out on the pool how far the model can be trusted, and keep it in a file."""
+"""``ecomfs fit``: choose and calibrate on the pool, and save the result as a profile."""
 
 from __future__ import annotations
 
@@ -7,47 +7,38 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ecomfs.cli import groups as g
 from ecomfs.cli import options as o
+from ecomfs.cli.classifier import Labelled, check_guarantees, classifier, is_pool
 from ecomfs.cli.progress import show
-from ecomfs.cli.unfold import unfolded
 from ecomfs.core.progress import CHECKING
 
 if TYPE_CHECKING:
     from ecomfs.fit import Profile
 
 
-@unfolded
+@o.flatten_options
 def fit(
-    labelled: g.Labelled,
-    reading: g.Reading,
-    promises: g.Promises,
+    labelled: Labelled,
+    settings: o.Choosing,
     output: Annotated[Path, typer.Option("--output", "-o", help="the profile")] = Path(
         "profile.json"
     ),
-    budget: Annotated[
-        int, typer.Option(help="most readings in all; what was read before costs nothing")
-    ] = 240,
-    calibrate: o.Calibrate = 48,
-    fusion: o.Fusion = True,
 ) -> None:
-    """Choose k and read-out, calibrate, weigh the model against the cheap experts, and fit the
-    thresholds for what is asked to be promised: leave-one-out on the pool, with no gradients."""
+    """Choose k and the read-out, calibrate, weigh the model against the experts, and fit the
+    thresholds of the guarantees: leave-one-out on the pool, without gradients.
+
+    It takes at most --tune + --calibration-size readings; cached readings are free."""
     phases = show(CHECKING)
     from ecomfs.cli.prepare import check_targets
     from ecomfs.cli.present import note
     from ecomfs.errors import ConfigError
 
-    if calibrate < 1 or budget < calibrate:
-        raise ConfigError(
-            f"a budget of {budget} readings, {calibrate} of them to calibrate",
-            hint="use --calibrate of 1 or more, and a --budget of at least that",
-        )
-    # A fit takes a while; that it cannot be written is told now.
-    check_targets([Path(s) for s in labelled.sources if not g.is_pool(s)], [output])
+    if settings["calibration_size"] < 1:
+        raise ConfigError("--calibration-size 0: nothing to fit", hint="use 1 or more")
+    check_guarantees(settings, labelled)
+    check_targets([Path(s) for s in labelled.sources if not is_pool(s)], [output])
     _, pool = labelled.load()
-    fitting = g.Fitting(calibrate, fusion)
-    clf = g.classifier(labelled, reading, fitting, promises, tune=budget - calibrate)
+    clf = classifier(labelled, settings)
     with labelled.to_fit(pool) as examples:
         clf.fit(examples, progress=phases)
     phases.clear()
@@ -67,7 +58,7 @@ def print_profile(profile: Profile) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ecomfs.cli.present import promised
+    from ecomfs.cli.present import guarantee_lines, plain
 
     found = profile.found
     console = Console()
@@ -90,11 +81,11 @@ def print_profile(profile: Profile) -> None:
             "weights: " + ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items()),
             highlight=False,
         )
-        components = ("all together", "the experts alone", "the model alone", "the label shares")
-        averaged = zip(components, profile.fusion.weights, strict=True)
+        names = ("model and experts", "experts alone", "model alone", "label shares alone")
+        shares = zip(names, profile.fusion.weights, strict=True)
         console.print(
-            "averaged: " + ", ".join(f"{name} {weight:.0%}" for name, weight in averaged),
+            "fusion components: " + ", ".join(f"{name} {share:.0%}" for name, share in shares),
             highlight=False,
         )
-    for line in (*promised(found), *(f"note: {text}" for text in found["notes"])):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    for line in (*guarantee_lines(found), *(f"note: {text}" for text in found["notes"])):
+        plain(line)

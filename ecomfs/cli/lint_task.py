@@ -1,4 +1,4 @@
-"""``ecomfs lint-task``: is a task card complete, unambiguous and usable?"""
+"""``ecomfs lint-task``: check a task card, its templates and examples."""
 
 from __future__ import annotations
 
@@ -27,16 +27,14 @@ def lint_task(
         list[Path] | None,
         typer.Option("--examples", "-e", help="check these examples against the card too"),
     ] = None,
-    label_column: Annotated[str | None, typer.Option(help="column with the label")] = None,
+    label_column: o.LabelColumn = None,
     input_encoding: o.InputEncoding = None,
-    budget: Annotated[
-        int, typer.Option(help="tokens a prompt may have, where no engine is given")
-    ] = 2048,
+    budget: Annotated[int, typer.Option(help="most tokens per prompt, without --engine")] = 2048,
     engine: Annotated[
         str | None, typer.Option(help="count tokens as this model does, within its context")
     ] = None,
 ) -> None:
-    """Check a card, its templates and its examples; exit code 1 when something is wrong."""
+    """Check a card, its templates and its examples; exit code 1 where there are errors."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -46,7 +44,7 @@ def lint_task(
     if not findings:
         console.print(f"{name}: nothing wrong", highlight=False, markup=False)
         return
-    table = Table("", "where", "what", "mend")
+    table = Table("", "where", "what", "how to fix it")
     for f in findings:
         colour = "red" if f.level == "error" else "yellow"
         cells = (escape(text) for text in (f.where, f.what, f.hint))

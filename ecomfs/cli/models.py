@@ -1,4 +1,4 @@
-"""``ecomfs models``: which models are here, and how to name any other."""
+"""``ecomfs models``: the models on this machine, and how to name any other."""
 
 from __future__ import annotations
 

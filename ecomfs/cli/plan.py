@@ -1,4 +1,4 @@
-"""``ecomfs plan``: what a run would do and cost, before anything is spent."""
+"""``ecomfs plan``: what a run would do and cost."""
 
 from __future__ import annotations
 
@@ -7,45 +7,45 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ecomfs.cli import groups as g
+from ecomfs.cli import options as o
+from ecomfs.cli.classifier import MaybeLabelled, check_guarantees, fitted, without_fit
 from ecomfs.cli.progress import show
-from ecomfs.cli.scoring import Cluster, Sources, Table, check, fitted
-from ecomfs.cli.unfold import unfolded
+from ecomfs.cli.scoring import Cluster, Sources, Table, check
 from ecomfs.core.progress import CHECKING
 
 if TYPE_CHECKING:
     from ecomfs.batch import Interval, RunPlan
 
 
-@unfolded
+@o.flatten_options
 def plan(
     sources: Sources,
-    labelled: g.MaybeLabelled,
+    labelled: MaybeLabelled,
     table: Table,
-    reading: g.Reading,
-    fitting: g.Fitting,
-    promises: g.Promises,
+    settings: o.Answering,
     cluster: Cluster,
     price: Annotated[
         float | None, typer.Option(help="of a million prompt tokens, in any currency")
     ] = None,
     price_cached: Annotated[
-        float | None, typer.Option(help="of a million prompt tokens the provider had in its cache")
+        float | None, typer.Option(help="of a million prompt tokens from the provider's cache")
     ] = None,
     price_answer: Annotated[float, typer.Option(help="of a million answer tokens")] = 0.0,
     probe: Annotated[
         int,
-        typer.Option(help="rows that the model reads now, to time it; 0: as fast as its last run"),
+        typer.Option(
+            help="rows that the model reads now, to measure its speed; 0: the speed of its last run"
+        ),
     ] = 0,
     block_size: Annotated[
-        int, typer.Option(help="tokens a block of the prefix cache: 16 on GPUs, 128 on CPUs")
+        int, typer.Option(help="tokens per block of the prefix cache: 16 on GPUs, 128 on CPUs")
     ] = 16,
     prompts: Annotated[
         int, typer.Option(help="most prompts that are rendered to count tokens")
     ] = 500,
 ) -> None:
-    """Say what ``ecomfs score`` would do with the same options: rows, copies, what is known
-    already, prompt tokens, time and cost."""
+    """Print what ``ecomfs score`` would do with the same options: rows, duplicates, cached
+    readings, prompt tokens, time and cost."""
     phases = show(CHECKING)
     from rich.console import Console
     from rich.table import Table as Shown
@@ -69,17 +69,17 @@ def plan(
     if probe < 0 or block_size < 1 or prompts < 1:
         raise ConfigError("--probe is 0 or more, --block-size and --prompts are 1 or more")
     prices = None if price is None else Prices(price, price_cached, price_answer)
-    promises.check(labelled, fitting)
+    check_guarantees(settings, labelled)
     skips, readings = False, 0
     jobs = name_outputs(find_inputs(sources), table.output)
     if not any(journal_path(job.base).exists() for job in jobs):
-        # A plan reads nothing leave-one-out. Where a run was interrupted, it has done so, the
-        # reading cache knows the answers, and its journal fits no other calibration.
-        skips = promises.max_loss is not None
-        readings = 0 if fitting.profile else fitting.calibrate
-        fitting, promises = replace(fitting, calibrate=0), g.Promises()
+        # A plan reads nothing leave-one-out. An interrupted run has read these examples already:
+        # they are in the reading cache, and its journal fits no other calibration.
+        skips = settings["max_loss"] is not None
+        readings = 0 if settings["profile"] else settings["calibration_size"]
+        settings = without_fit(settings)
     known = check(sources, table, labelled)
-    pipeline = fitted(labelled, reading, fitting, promises, known.pool, phases)
+    pipeline = fitted(labelled, settings, known.pool, phases)
     plans: list[RunPlan] = []
     phases("counting tokens")
     numbers: dict[str, str] = {}
@@ -89,7 +89,7 @@ def plan(
             known.card,
             fields=labelled.fields,
             id_column=table.id_column,
-            gold_column=table.gold,
+            gold_column=table.gold_column,
             encoding=labelled.input_encoding,
         )
         reader = TableReader(job.source, encoding=labelled.input_encoding)
@@ -127,7 +127,9 @@ def plan(
     for name, value in plan_lines(add_plans(plans)):
         shown.add_row(name, value)
     if skips:
-        shown.add_row("of these not asked (--max-loss)", "known once the run has fitted it")
+        shown.add_row(
+            "of these not read by the model (--max-loss)", "known after the fit of the run"
+        )
     phases.clear()
     Console().print(shown)
 

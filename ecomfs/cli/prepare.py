@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ecomfs.cli import options as o
-from ecomfs.errors import ConfigError, OutputError
+from ecomfs.errors import ConfigError, MissingFileError, OutputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ecomfs.prepare.clean import CleanPolicy
 
+JsonReport = Annotated[Path | None, typer.Option(help="write the report here (.json)")]
+ACTIONS = "remove, report, ignore"
 app = typer.Typer(help="Prepare tables of examples.", no_args_is_help=True)
 
 _MAX_CELL_CHARS = 4_000_000
@@ -34,17 +36,19 @@ def clean(
     text_column: Annotated[
         list[str], typer.Option("--text-column", help="column with text (repeatable)")
     ],
-    label_column: Annotated[str | None, typer.Option(help="column with the label")] = None,
-    id_column: Annotated[str | None, typer.Option(help="column with ids")] = None,
+    label_column: o.LabelColumn = None,
+    id_column: o.IdColumn = None,
     input_encoding: o.InputEncoding = None,
     test: Annotated[
         Path | None, typer.Option(help="table whose texts IN must not share (leakage)")
     ] = None,
-    report: Annotated[Path | None, typer.Option(help="write all findings here (.json)")] = None,
+    report: JsonReport = None,
     unicode: Annotated[str, typer.Option(help="normal form: NFC, NFKC, keep")] = "NFC",
     html: Annotated[str, typer.Option(help="strip, unescape, keep")] = "strip",
     emoji: Annotated[str, typer.Option(help="keep, name, drop")] = "keep",
-    mojibake: Annotated[bool, typer.Option(help="mend text decoded in a wrong encoding")] = True,
+    mojibake: Annotated[
+        bool, typer.Option(help="correct text that was decoded in a wrong encoding")
+    ] = True,
     labels: Annotated[bool, typer.Option(help="make spellings of one label equal")] = True,
     max_chars: Annotated[int, typer.Option(help="longer texts are over-long")] = 4000,
     near_threshold: Annotated[
@@ -53,25 +57,24 @@ def clean(
     empty: Annotated[str, typer.Option(help="rows without text: remove, report, ignore")] = (
         "remove"
     ),
-    over_long: Annotated[str, typer.Option(help="remove, report, ignore")] = "report",
-    unlabelled: Annotated[str, typer.Option(help="remove, report, ignore")] = "remove",
-    duplicate: Annotated[str, typer.Option(help="remove, report, ignore")] = "remove",
-    near_duplicate: Annotated[str, typer.Option(help="remove, report, ignore")] = "remove",
+    over_long: Annotated[str, typer.Option(help=ACTIONS)] = "report",
+    unlabelled: Annotated[str, typer.Option(help=ACTIONS)] = "remove",
+    duplicate: Annotated[str, typer.Option(help=ACTIONS)] = "remove",
+    near_duplicate: Annotated[str, typer.Option(help=ACTIONS)] = "remove",
     conflict: Annotated[
         str, typer.Option(help="one text, several labels: remove, majority, report, ignore")
     ] = "remove",
-    leak: Annotated[str, typer.Option(help="remove, report, ignore")] = "remove",
-    near_leak: Annotated[str, typer.Option(help="remove, report, ignore")] = "remove",
+    leak: Annotated[str, typer.Option(help=ACTIONS)] = "remove",
+    near_leak: Annotated[str, typer.Option(help=ACTIONS)] = "remove",
 ) -> None:
-    """Mend the texts of a table and take out rows that cannot serve, each with its reason.
+    """Correct the texts of a table and remove unusable rows, each with its reason.
 
-    Removed rows are written to OUT.removed.csv; originals stay beside what was changed.
+    Removed rows are written to OUT.removed.csv; changed cells keep their originals.
     """
     from ecomfs.io import TableReader, is_stream, read_frame
     from ecomfs.prepare.clean import clean as clean_frame
 
-    base = source if is_stream(output) else output
-    removed = base.with_name(f"{base.stem}.removed.csv")
+    removed = beside(source if is_stream(output) else output, "removed")
     check_targets([source, *([test] if test else [])], [output, removed, report])
     policy = _policy(
         unicode=unicode,
@@ -106,15 +109,15 @@ def clean(
         errors=dict[Hashable, str](frame.errors.items()),
         notes=dict[Hashable, str](frame.notes.items()),
     )
-    # The removed rows first: should writing fail between the two, nothing is missing unseen.
+    # The removed rows first: if writing fails between the two, no row is lost.
     _write(removed, result.removed, line=True)
     _write(output, result.frame)
     if report is not None:
         write_json(report, result.report.to_dict())
     print(result.report)
-    for told, rows in Counter(f.detail for f in result.report if f.kind == "label").items():
+    for detail, rows in Counter(f.detail for f in result.report if f.kind == "label").items():
         print(
-            f"note: label {told} now, in {rows} row{'s' if rows > 1 else ''} "
+            f"note: label {detail} now, in {rows} row{'s' if rows > 1 else ''} "
             "(--no-labels keeps both)"
         )
     print(f"wrote {output} and {removed}")
@@ -145,8 +148,26 @@ def _policy(**options: Any) -> CleanPolicy:
         raise ConfigError(f"--{name.replace('_', '-')} {options[name]!r}", hint=hint) from error
 
 
+def beside(path: Path, what: str) -> Path:
+    """``OUT.csv`` → ``OUT.<what>.csv``.
+
+    Raises:
+        MissingFileError: the path is a folder.
+
+    >>> beside(Path("out/a.csv.gz"), "ranked").as_posix()
+    'out/a.csv.ranked.csv'
+    """
+    if path.is_dir():
+        raise MissingFileError(f"{path}: this is a folder, not a file", hint="name a file in it")
+    return path.with_name(f"{path.stem}.{what}.csv")
+
+
 def check_targets(sources: list[Path], targets: list[Path | None]) -> None:
-    """Before any work is done: an input must not be written over, nor one result by another."""
+    """Refuse outputs that would overwrite an input or another output.
+
+    Raises:
+        OutputError: they would, or their folder does not exist.
+    """
     from ecomfs.io import InputFile, check_target, is_standard, reading
 
     taken = [InputFile(f"the input {path.name}", path) for path in sources]

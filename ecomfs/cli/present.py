@@ -1,4 +1,4 @@
-"""How results look on a terminal."""
+"""Results on the terminal."""
 
 from __future__ import annotations
 
@@ -15,13 +15,18 @@ if TYPE_CHECKING:
     from ecomfs_eval import Predictions
 
 
+def plain(text: str, *, stderr: bool = False) -> None:
+    """Print text as it is: without markup, colours and added line breaks."""
+    Console(stderr=stderr).print(text, highlight=False, markup=False, soft_wrap=True)
+
+
 def note(text: str) -> None:
-    """What a person should know while a run goes on, on standard error."""
-    Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)
+    """Print text on standard error (standard output stays free for pipes)."""
+    plain(text, stderr=True)
 
 
-def promised(found: Mapping[str, Any]) -> list[str]:
-    """Which thresholds keep what was asked to be promised.
+def guarantee_lines(found: Mapping[str, Any]) -> list[str]:
+    """The thresholds of the guarantees, one line each.
 
     Args:
         found: of a profile.
@@ -38,8 +43,7 @@ def promised(found: Mapping[str, Any]) -> list[str]:
 
 
 def notes_of(fitted: FewShotClassifier) -> list[str]:
-    """What its user should hear of a classifier: what its fit noted, and labels that the examples
-    make unlikely, which no fit is needed to see."""
+    """The notes of a fit, and labels that the examples make unlikely, one line each."""
     from ecomfs.fit import rare_labels
 
     profile = fitted.profile_
@@ -48,13 +52,12 @@ def notes_of(fitted: FewShotClassifier) -> list[str]:
 
 
 def summary(result: ScoreResult, n_examples: int, k: int, spec: str) -> None:
-    """What was done, on standard error (standard output stays free for pipes).
+    """Print the summary of a run on standard error.
 
     Args:
-        k: demonstrations a prompt.
+        k: demonstrations per prompt.
         spec: of the engine.
     """
-    console = Console(stderr=True)
     tally = result.tally
     counts = " · ".join(f"{n} {name}" for name, n in tally.status.items() if n)
     lines = [f"{tally.rows} rows ({counts})", *_sources(tally), _answers(result.answers)]
@@ -62,11 +65,11 @@ def summary(result: ScoreResult, n_examples: int, k: int, spec: str) -> None:
     lines += marks(result.numbers)
     if result.failed is not None:
         lines += [f"failed rows, with the reason: {result.failed} (ecomfs score takes that table)"]
-    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+    note("\n".join(lines))
 
 
 def _answers(answers: AnswerCounts) -> str:
-    """How many rows were given each label, how sure the answers are, and what is left to do."""
+    """Rows per label, mean confidence, and rows that need review."""
     most = answers.labels.most_common()
     parts = [", ".join(f"{label} {n}" for label, n in most[:LABELS_SHOWN]) or "no row has a label"]
     if len(most) > LABELS_SHOWN:
@@ -86,13 +89,13 @@ def marks(numbers: Mapping[str, str]) -> list[str]:
     columns: dict[str, list[str]] = {}
     for column, mark in numbers.items():
         columns.setdefault(mark, []).append(column)
-    said = "; ".join(f"{mark} in {', '.join(names)}" for mark, names in columns.items())
-    return [f"numbers: {said}"] if said else []
+    found = "; ".join(f"{mark} in {', '.join(names)}" for mark, names in columns.items())
+    return [f"numbers: {found}"] if found else []
 
 
 def _sources(tally: Tally) -> list[str]:
-    """Where the answers came from. Only what the engine read counts in its speed; a reading from
-    the cache of readings is no prompt token that the engine reused."""
+    """Where the answers came from. The speed counts only what the engine read; cached readings
+    are not tokens that the engine reused."""
     parts = []
     if tally.read:
         parts.append(f"{tally.read} read by the model")
@@ -112,17 +115,15 @@ def _sources(tally: Tally) -> list[str]:
 
 
 def stopping(number: int | None, error: StoppedError | None = None) -> None:
-    """What a person sees who stops a run: at once, and when it has stopped."""
-    console = Console(stderr=True)
+    """Print that a run is stopping, or, with its error, that it has stopped."""
     if error is None:
-        text = "stopping: what the model is reading is waited for (Ctrl-C again: at once)"
+        note("stopping after the prompts in flight (Ctrl-C again: at once)")
     else:
-        text = "\n".join(["stopped", *getattr(error, "__notes__", ())])
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
+        note("\n".join(["stopped", *getattr(error, "__notes__", ())]))
 
 
 def labelled(n_examples: int) -> str:
-    """How many examples a result had; that it had none is said aloud.
+    """How many examples a result had, or that it is zero-shot.
 
     >>> labelled(0), labelled(16)
     ('zero-shot: no labelled examples', '16 labelled examples')
@@ -149,13 +150,13 @@ def metrics_table(
     shown: Mapping[str, str] = SHOWN,
     notes: bool = False,
 ) -> None:
-    """The main metrics with 95 % intervals, one line a system, on standard output.
+    """Print the main metrics with 95 % intervals, one line per system.
 
     Args:
-        n_examples: how many labelled examples they had; ``None``: nobody knows.
+        n_examples: how many labelled examples they had; ``None``: unknown.
         shown: metric of the harness → its title.
-        notes: also print, once each, what the metrics say of their values: rows left out, units
-            resampled, why there is no value.
+        notes: also print the notes of the metrics: rows left out, units resampled, why a value
+            is undefined.
     """
     from ecomfs.evaluation.evaluate import ANSWERED
     from ecomfs_eval import METRICS, Bootstrap, scores
@@ -163,7 +164,7 @@ def metrics_table(
     first = next(iter(systems.values()))
     abstains = any("abstained" in p.status for p in systems.values())
     if abstains:
-        # Accuracy alone would call a promise broken that is kept on every row that was answered.
+        # A guarantee of precision holds for the rows that were answered, not for all.
         shown = {**shown, **ANSWERED}
     had = "" if n_examples is None else f" · {labelled(n_examples)}"
     table = Table(
@@ -173,27 +174,22 @@ def metrics_table(
     for column in ("system", *shown.values()):
         table.add_column(column)
     how = Bootstrap(seed=seed)
-    said: dict[str, dict[str, list[str]]] = {}  # note → metric → systems
+    remarks: dict[str, dict[str, list[str]]] = {}  # note → metric → systems
     for name, predictions in systems.items():
         found = scores({key: METRICS[key] for key in shown}, predictions, how)
         table.add_row(name, *(found[key].text() for key in shown))
         for key, score in found.items():
             for text in filter(None, [score.reason, *score.note.split("; ")]):
-                said.setdefault(text, {}).setdefault(shown[key], []).append(name)
-    console = Console()
-    console.print(table)
+                remarks.setdefault(text, {}).setdefault(shown[key], []).append(name)
+    Console().print(table)
     if abstains:
-        console.print(
-            "a row that abstained counts as wrong, but for the precision among the answered",
-            highlight=False,
-            soft_wrap=True,
-        )
+        plain("rows that abstained count as wrong, except in the precision among the answered")
     if notes:
-        for text, places in said.items():
+        for text, places in remarks.items():
             named = "; ".join(
                 metric if len(names) == len(systems) else f"{metric} of {', '.join(names)}"
                 for metric, names in places.items()
             )
             everywhere = named == "; ".join(shown.values())
             where = "" if everywhere else f" ({named})"
-            console.print(f"note: {text}{where}", highlight=False, markup=False, soft_wrap=True)
+            plain(f"note: {text}{where}")

@@ -1,4 +1,4 @@
-"""How a comparison looks on a terminal."""
+"""An A/B comparison on the terminal."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ecomfs.ab import METRICS, Outcome
+from ecomfs.cli.present import plain
 from ecomfs.evaluation.evaluate import ANSWERED
 from ecomfs_eval.compare import Comparisons, Flip, PairwiseComparison
 from ecomfs_eval.compare.differences import p_text, signed
@@ -18,34 +19,34 @@ from ecomfs_eval.predictions import Predictions
 
 
 def print_outcome(found: Outcome, show: int, written: Sequence[Path] = ()) -> None:
-    """Everything, the decision last.
+    """Print everything, the decision last.
 
     Args:
-        show: most rows to list that changed their answer.
+        show: most rows to list whose prediction changed.
         written: files to name.
     """
     console = Console()
     first = found.result.comparisons[0]
     level = 100 * (1 - float(found.about["alpha"]))
     console.print(f"{first.rows:,} rows compared · {level:g} % intervals", highlight=False)
-    behind = () if found.model_alone is None else found.model_alone.notes
+    of_model = () if found.model_alone is None else found.model_alone.notes
     for note in found.notes:
-        if note in behind:
-            continue  # it stands beside the table of the model alone
-        console.print(note, highlight=False, markup=False, soft_wrap=True)
+        if note in of_model:
+            continue  # printed with the table of the model alone
+        plain(note)
     _print_scores(console, found)
     _print_differences(console, found.result)
     if found.model_alone is not None:
-        console.print("\nthe model alone, before the experts are heard:")
+        console.print("\nthe model alone, without the experts:")
         for note in found.model_alone.notes:
-            console.print(note, highlight=False, markup=False, soft_wrap=True)
+            plain(note)
         _print_scores(console, found.model_alone)
         _print_differences(console, found.model_alone.result)
     _print_slices(console, found.result)
     if first.mcnemar is not None:
         _print_flips(console, found.systems, found.result, show)
     for path in written:
-        console.print(f"wrote {path}", highlight=False, markup=False)
+        plain(f"wrote {path}")
     console.print(f"\n[bold]{escape(found.decision)}[/]", highlight=False, soft_wrap=True)
 
 
@@ -63,7 +64,7 @@ def _print_scores(console: Console, found: Outcome) -> None:
                 gaps[f"{title} of {system.name} is undefined: {scores[metric].reason}"] = None
     console.print(out)
     for gap in gaps:
-        console.print(gap, highlight=False, markup=False, soft_wrap=True)
+        plain(gap)
 
 
 def _cell(score: Score) -> str:
@@ -71,7 +72,7 @@ def _cell(score: Score) -> str:
 
 
 def _print_differences(console: Console, result: Comparisons) -> None:
-    """In lines, not in a table: a narrow terminal would cut the intervals."""
+    """In lines: a narrow terminal would cut the intervals of a table."""
     many = len(result.comparisons)
     paired = result.comparisons[0].mcnemar is not None
     console.print(
@@ -84,12 +85,7 @@ def _print_differences(console: Console, result: Comparisons) -> None:
         deltas = " · ".join(
             f"{METRICS.get(m, shown[m].title)} {shown[m].text()}" for m in order if m in shown
         )
-        console.print(
-            f"  {c.b} − {c.a}: {deltas}\n         {_test(c, many)}",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
+        plain(f"  {c.b} − {c.a}: {deltas}\n         {_test(c, many)}")
 
 
 def _test(c: PairwiseComparison, many: int) -> str:
@@ -108,7 +104,7 @@ def _test(c: PairwiseComparison, many: int) -> str:
 
 
 def _print_slices(console: Console, result: Comparisons) -> None:
-    """Where the difference sits; long slicings are in the report."""
+    """Differences by slice; long slicings are in the report only."""
     for c in result.comparisons:
         for slicing, rows in c.slices.items():
             if len(rows) > 8:
@@ -120,18 +116,13 @@ def _print_slices(console: Console, result: Comparisons) -> None:
                     + (f" {p_text(r.p_adjusted)}" if r.p_adjusted is not None else "")
                     for r in rows
                 )
-            console.print(
-                f"  {c.b} − {c.a} by {slicing}: {line}",
-                highlight=False,
-                markup=False,
-                soft_wrap=True,
-            )
+            plain(f"  {c.b} − {c.a} by {slicing}: {line}")
 
 
 def _print_flips(
     console: Console, systems: Sequence[Predictions], result: Comparisons, show: int
 ) -> None:
-    """One line a row that some challenger answers differently: what it broke first."""
+    """One line per row whose prediction differs; rows that became wrong first."""
     rank = {"broken": 0, "fixed": 1, "changed": 2}
     flipped: dict[str, Flip] = {}
     for c in result.comparisons:

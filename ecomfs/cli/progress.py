@@ -1,4 +1,4 @@
-"""What a person sees of a command while it works, and how long it took."""
+"""Progress of a command on standard error, and its duration."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def begin(at: float | None = None) -> None:
 
 def show(phase: str, *, quiet: bool = False) -> Phases:
     """Show the phases of a command on standard error (nothing with ``quiet``), and time them from
-    the beginning of the command. A verb calls this before it loads anything that takes its time;
-    what is shown is cleared away when the verb returns or fails.
+    the beginning of the command. A verb calls this before any slow import;
+    the display is cleared when the verb returns or fails.
 
     Args:
         phase: the first one.
@@ -32,7 +32,7 @@ def show(phase: str, *, quiet: bool = False) -> Phases:
 
 
 def clear() -> None:
-    """Make room for other output."""
+    """Clear the display for other output."""
     if _shown is not None:
         _shown.clear()
 

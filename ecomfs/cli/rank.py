@@ -10,9 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ecomfs.cli import groups as g
+from ecomfs.cli import options as o
+from ecomfs.cli.classifier import (
+    MaybeLabelled,
+    classifier,
+    is_pool,
+    print_notes,
+    without_fit,
+)
 from ecomfs.cli.progress import show
-from ecomfs.cli.unfold import unfolded
 from ecomfs.core.progress import CHECKING, LOADING, Phases
 from ecomfs.errors import ConfigError
 
@@ -35,11 +41,10 @@ COLUMNS = (
 TOP = 10
 
 
-@unfolded
+@o.flatten_options
 def rank(
-    labelled: g.MaybeLabelled,
-    reading: g.Reading,
-    fitting: g.Fitting,
+    labelled: MaybeLabelled,
+    settings: o.Fitting,
     source: Annotated[
         Path | None,
         typer.Argument(metavar="[PAIRS.csv]", help="rows that are user and item already"),
@@ -48,8 +53,8 @@ def rank(
         Path | None,
         typer.Option(
             "--user",
-            help="table of users: a row a user with the history as a JSON list, or a row for "
-            "each thing they did, oldest first",
+            help="table of users: one row per user with the history as a JSON list, or one row "
+            "per event, oldest first",
         ),
     ] = None,
     items: Annotated[Path | None, typer.Option("--items", help="table of candidates")] = None,
@@ -74,9 +79,7 @@ def rank(
     group: Annotated[
         str | None, typer.Option(help="column of PAIRS that names the list of a row (the user)")
     ] = None,
-    gold: Annotated[
-        str | None, typer.Option(help="column of PAIRS with true labels: prints metrics")
-    ] = None,
+    gold_column: o.GoldColumn = None,
     resample: Annotated[
         str | None,
         typer.Option(
@@ -88,13 +91,13 @@ def rank(
         int | None, typer.Option(help="only the first rows of PAIRS, or the first items")
     ] = None,
     plan: Annotated[
-        bool, typer.Option("--plan", help="say what it would read and how long; rank nothing")
+        bool, typer.Option("--plan", help="print the number of readings and the time; rank nothing")
     ] = False,
     probe: Annotated[
         int,
-        typer.Option(help="with --plan: pairs that the model reads now, to time it"),
+        typer.Option(help="with --plan: pairs that the model reads now, to measure its speed"),
     ] = 0,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress bar")] = False,
+    quiet: o.Quiet = False,
 ) -> None:
     """Rank the items of a catalogue for each user, or rows that are pairs already.
 
@@ -111,7 +114,7 @@ def rank(
     check_top(top)
     fields = labelled.fields
     card, pool = labelled.load(_of_pool(labelled, fields))
-    # A model takes a while to load; a wrong column should not wait for it.
+    # A wrong column is found before the model is loaded.
     label = positive_label(LabelSpace.resolve(card, (e.label for e in pool)), card, positive)
     tables = pairs = None
     if source is not None and group is not None:
@@ -119,7 +122,7 @@ def rank(
             source,
             card,
             group=group,
-            gold=gold,
+            gold=gold_column,
             unit=resample,
             fields=fields,
             limit=limit,
@@ -138,16 +141,16 @@ def rank(
     if tables is not None:
         tables = tables[0], replace(tables[1], items=tables[1].items[:limit])
     phases(LOADING)
-    # A plan reads nothing leave-one-out, and counts what would be.
-    readings = 0 if fitting.profile else fitting.calibrate
-    clf = g.classifier(labelled, reading, replace(fitting, calibrate=0) if plan else fitting)
+    # A plan counts the leave-one-out readings, and makes none.
+    readings = 0 if settings["profile"] else settings["calibration_size"]
+    clf = classifier(labelled, without_fit(settings) if plan else settings)
     with labelled.to_fit(pool) as shown:
         clf.fit(shown, progress=phases)
     phases.clear()
     if plan:
         _plan(clf.pipeline_, pairs, tables, keep_seen, readings, probe, labelled.seed, phases)
         return
-    g.tell(g.Promises(), clf)
+    print_notes(clf, settings)
     if pairs is not None:
         _pairs(
             clf.pipeline_, pairs, target, label, top, str(group), len(pool), labelled.seed, phases
@@ -178,20 +181,20 @@ def _target(
         )
     main = source or items
     assert main is not None
-    from ecomfs.cli.prepare import check_targets
+    from ecomfs.cli.prepare import beside, check_targets
 
-    target = out or main.with_name(f"{main.stem}.ranked.csv")
+    target = out or beside(main, "ranked")
     check_targets([path for path in (source, user, items) if path], [target])
     return target
 
 
-def _of_pool(labelled: g.MaybeLabelled, fields: dict[str, str]) -> dict[str, str]:
+def _of_pool(labelled: MaybeLabelled, fields: dict[str, str]) -> dict[str, str]:
     """The entries of --field whose column the pool has."""
     from ecomfs.io import TableReader, text_encoding
 
     header: set[str] = set()
     for path in labelled.sources:
-        if not g.is_pool(path):
+        if not is_pool(path):
             encoding = text_encoding(path, labelled.input_encoding)
             header |= set(TableReader(path, encoding=encoding).header)
     return {name: column for name, column in fields.items() if column in header}
@@ -222,7 +225,7 @@ def _catalogue(
             writer.flush()
     phases.clear()
     left_out = "" if how["keep_seen"] else f" · {counts['seen']} already in a history, left out"
-    _said(
+    _print_summary(
         f"{len(users)} users × {len(catalogue.items)} items: {counts['candidates']} pairs read"
         f"{left_out}",
         counts["failed"],
@@ -258,7 +261,7 @@ def _pairs(
             cells = (pairs.rows[i].cells[name] for name in pairs.header)
             writer.write([[*place, *cells, *tail]])
     phases.clear()
-    _said(
+    _print_summary(
         f"{len(pairs.rows)} rows in {len(set(pairs.lists))} lists by {group!r}",
         scores.count(None),
         pipeline,
@@ -268,8 +271,8 @@ def _pairs(
     )
     if pairs.truth is not None:
         truth = [pipeline.space.true_label(text) for text in pairs.truth]
-        if unheard_of := strangers(truth, pipeline.space):
-            note(f"note: {unheard_of}")
+        if unknown := strangers(truth, pipeline.space):
+            note(f"note: {unknown}")
         found = rankings(pairs, predictions, pipeline, positive)
         metrics_table(found, n_examples, seed=seed, shown=METRICS, notes=True)
 
@@ -325,18 +328,13 @@ def _cells(
     return place, [str(prediction.status), *detail_cells(prediction), prediction.error, notes]
 
 
-def _said(
+def _print_summary(
     what: str, failed: int, pipeline: Pipeline, positive: str, n_examples: int, target: Path
 ) -> None:
-    from rich.console import Console
-
-    from ecomfs.cli.present import labelled
+    from ecomfs.cli.present import labelled, note
 
     bad = f" · {failed} without a score, at the end of their lists" if failed else ""
-    Console(stderr=True).print(
+    note(
         f"{what}{bad}\nscore = P({positive}) · {labelled(n_examples)} · "
-        f"{pipeline.engine.spec} · wrote {target}",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
+        f"{pipeline.engine.spec} · wrote {target}"
     )

@@ -1,4 +1,4 @@
-"""``ecomfs runs``: what was run, how it went, and going on with what was interrupted."""
+"""``ecomfs runs``: list, compare and resume scoring runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="its id, the beginning of 
 
 @app.command("list")
 def list_(
-    most: Annotated[int, typer.Option("--last", min=1, help="only so many, the newest")] = 20,
+    most: Annotated[int, typer.Option("--last", min=1, help="most runs to list, newest last")] = 20,
 ) -> None:
     """Runs of this user, oldest first."""
     from rich.console import Console
@@ -41,7 +41,7 @@ def list_(
 
 @app.command()
 def show(id_: Id) -> None:
-    """Everything a run's log says, as YAML."""
+    """Print the whole log of a run as YAML."""
     import yaml
 
     from ecomfs.batch import find_run
@@ -54,7 +54,7 @@ def show(id_: Id) -> None:
 
 @app.command()
 def compare(first: Id, second: Id) -> None:
-    """What differs between two runs: input, model, examples, options, results."""
+    """Compare two runs: input, model, examples, options, results."""
     from rich.console import Console
     from rich.table import Table
 
@@ -80,7 +80,7 @@ def resume(
         bool, typer.Option("--print", help="print the command, do not run it")
     ] = False,
 ) -> None:
-    """Run an interrupted run's command again, in its folder: it goes on from its journal."""
+    """Resume an interrupted run: its command runs again in its folder, from its journal."""
     from ecomfs.batch import find_run, last_resumable
     from ecomfs.errors import ConfigError
 
@@ -93,7 +93,7 @@ def resume(
         raise ConfigError(f"run {run.id} is {run.state}", hint="see the command with --print")
     if any("***@" in word for word in run.command):
         raise ConfigError(
-            f"run {run.id} had a password in its command, which its log does not hold",
+            f"run {run.id} had a password in its command, which is not in its log",
             hint=f"give the command again: {line}",
         )
     from ecomfs.cli import run as run_command

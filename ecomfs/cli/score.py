@@ -7,43 +7,41 @@ from typing import Annotated
 
 import typer
 
-from ecomfs.cli import groups as g
+from ecomfs.cli import options as o
+from ecomfs.cli.classifier import MaybeLabelled
 from ecomfs.cli.progress import show
-from ecomfs.cli.scoring import Cluster, Sources, Table, check
-from ecomfs.cli.unfold import unfolded
+from ecomfs.cli.scoring import Cluster, Sources, Table, check, row_classifier
 from ecomfs.core.progress import CHECKING, MEASURING
 
 
-@unfolded
+@o.flatten_options
 def score(
     ctx: typer.Context,
     sources: Sources,
-    labelled: g.MaybeLabelled,
+    labelled: MaybeLabelled,
     table: Table,
-    reading: g.Reading,
-    fitting: g.Fitting,
-    promises: g.Promises,
+    settings: o.Answering,
     cluster: Cluster,
     restart: Annotated[
-        bool, typer.Option("--restart", help="drop what an interrupted run has, and begin anew")
+        bool,
+        typer.Option("--restart", help="drop the journal of an interrupted run and start again"),
     ] = False,
     keep_journal: Annotated[
-        bool, typer.Option("--keep-journal", help="leave OUT.journal when all is done")
+        bool, typer.Option("--keep-journal", help="keep OUT.journal after the run")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress bar")] = False,
+    quiet: o.Quiet = False,
 ) -> None:
     """Classify every row of a table; the result keeps all its columns and its order.
 
-    Promises (--precision, …) are fitted in the same run, on examples that are read leave-one-out;
-    ecomfs fit keeps them, with all else that it finds, for the --profile of later runs.
+    Guarantees (--precision, …) are fitted in the same run, on examples that are read
+    leave-one-out. ecomfs fit saves them with everything else that it finds, for --profile.
 
-    A run that is killed or stopped (Ctrl-C) goes on with the same command. Exit codes: 0 done
+    The same command resumes a run that was killed or stopped (Ctrl-C). Exit codes: 0 done
     (failed rows are in OUT.failed.csv), 2 an error, 130 stopped by Ctrl-C, 143 by SIGTERM.
     """
-    # Before anything is loaded that takes its time.
+    # Shown before the slow imports.
     phases = show(CHECKING, quiet=quiet)
     from ecomfs.batch import RunLog, score_table
-    from ecomfs.cli.answering import answering
     from ecomfs.cli.present import metrics_table, note, stopping, summary
     from ecomfs.engine.shared import canary_reports
     from ecomfs.errors import StoppedError
@@ -57,9 +55,7 @@ def score(
         stopping(number)
 
     try:
-        with answering(
-            cluster, known.pool, labelled, reading, fitting, promises, phases
-        ) as answerer:
+        with row_classifier(cluster, known.pool, labelled, settings, phases) as answerer:
             log = RunLog.start(ctx.obj or ["score", *sources])
             log.engine(answerer.spec, [r.as_dict() for r in canary_reports(answerer.spec)])
             with log.ending():
@@ -70,7 +66,7 @@ def score(
                         answerer.by,
                         fields=labelled.fields,
                         id_column=table.id_column,
-                        gold_column=table.gold,
+                        gold_column=table.gold_column,
                         probabilities=table.probabilities,
                         input_encoding=labelled.input_encoding,
                         encoding="utf-8-sig" if table.encoding == "utf-8-sig" else "utf-8",
@@ -87,8 +83,8 @@ def score(
                     summary(result, n_examples, answerer.k, answerer.spec)
                     if result.gold is not None:
                         phases(MEASURING)
-                        if unheard_of := strangers(result.gold.labels, answerer.by.space):
-                            note(f"note: {unheard_of}")
+                        if unknown := strangers(result.gold.labels, answerer.by.space):
+                            note(f"note: {unknown}")
                         systems = answerer.systems(result.gold, labelled.seed)
                         phases.clear()
                         metrics_table(systems, n_examples, seed=labelled.seed)

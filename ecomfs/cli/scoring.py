@@ -1,22 +1,27 @@
-"""What ``score`` and ``plan`` have in common: from options to inputs, outputs and a pipeline."""
+"""What ``score`` and ``plan`` share: inputs and outputs, checked, and what classifies the rows."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
-from ecomfs.cli import groups as g
 from ecomfs.cli import options as o
-from ecomfs.core.progress import LOADING, Phases
+from ecomfs.cli.classifier import MaybeLabelled, check_guarantees, fitted
+from ecomfs.core.progress import FITTING, LOADING
 
 if TYPE_CHECKING:
-    from ecomfs.batch import Job, Selection
+    from ecomfs.batch import Gold, Job, RowScorer, Selection
+    from ecomfs.core.progress import Phases
     from ecomfs.pipeline import Pipeline
     from ecomfs.task import TaskCard
     from ecomfs.types import Example
+    from ecomfs_eval import Predictions
 
 Sources = Annotated[
     list[str],
@@ -35,14 +40,12 @@ class Table:
         typer.Option(
             "--output",
             "-o",
-            help="result [IN.scored.csv]: .csv, .tsv, packed (.gz, .zst), .parquet; for several "
+            help="result [IN.scored.csv]: .csv, .tsv, .gz and .zst of these, .parquet; for several "
             "inputs a folder [scored]",
             rich_help_panel=o.FIRST,
         ),
     ] = None
-    gold: Annotated[
-        str | None, typer.Option(help="column of IN with true labels: prints metrics")
-    ] = None
+    gold_column: o.GoldColumn = None
     id_column: o.IdColumn = None
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="add a column p_LABEL for every label")
@@ -64,13 +67,11 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Who asks the model."""
+    """Where the model runs."""
 
     PANEL: ClassVar[str] = "Where the model runs"
 
-    runner: Annotated[
-        str, typer.Option(help="who asks the model: plain (this process), or ray (a cluster)")
-    ] = "plain"
+    runner: Annotated[str, typer.Option(help="plain: in this process; ray: on a cluster")] = "plain"
     ray_address: Annotated[
         str | None,
         typer.Option(
@@ -80,10 +81,10 @@ class Cluster:
     ] = None
     actors: Annotated[
         int | None,
-        typer.Option(help="with ray: copies of the model [one a GPU, or one a machine]"),
+        typer.Option(help="with ray: copies of the model [one per GPU, or per machine]"),
     ] = None
     partition_rows: Annotated[
-        int | None, typer.Option(help="with ray: rows that an actor is handed at a time [1024]")
+        int | None, typer.Option(help="with ray: rows per partition [1024]")
     ] = None
 
 
@@ -102,12 +103,11 @@ class Checked:
     jobs: list[Job]
 
 
-def check(sources: list[str], table: Table, labelled: g.MaybeLabelled) -> Checked:
-    """Check files, columns and conditions: a model takes a while to load, and a wrong column
-    should not wait for it.
+def check(sources: list[str], table: Table, labelled: MaybeLabelled) -> Checked:
+    """Check files, columns and conditions before a model is loaded.
 
     Raises:
-        EcomfsError: anything that the options get wrong.
+        EcomfsError: a wrong option, file or column.
     """
     from ecomfs.batch import (
         Condition,
@@ -143,41 +143,91 @@ def check(sources: list[str], table: Table, labelled: g.MaybeLabelled) -> Checke
             card,
             fields=labelled.fields,
             id_column=table.id_column,
-            gold_column=table.gold,
+            gold_column=table.gold_column,
             reader=reader,
         )
         read_marks(columns.fields, card.with_rendering(marked), reader)
     return Checked(card, pool, selection, jobs)
 
 
-def fitted(
-    labelled: g.MaybeLabelled,
-    reading: g.Reading,
-    fitting: g.Fitting,
-    promises: g.Promises,
-    pool: list[Example] | None = None,
-    phases: Phases | None = None,
-) -> Pipeline:
-    """Load the model and fit it on the labelled examples; say what of the promises can be kept.
+RUNNERS = ("plain", "ray")
+_SERVED = ("vllm:", "litellm:")
+"""Engines whose model is not in the process: an actor needs no GPU for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowClassifier:
+    """What classifies the rows: a pipeline in this process, or actors on a Ray cluster.
+
+    Attributes:
+        by: goes to :func:`ecomfs.batch.score_table`.
+        k: demonstrations per prompt.
+        spec: of the engine.
+        systems: the predictions and the baselines beside them, for true labels and a seed.
+    """
+
+    by: Pipeline | RowScorer
+    k: int
+    spec: str
+    systems: Callable[[Gold, int], dict[str, Predictions]]
+
+
+@contextmanager
+def row_classifier(
+    cluster: Cluster,
+    pool: list[Example],
+    labelled: MaybeLabelled,
+    settings: o.Settings,
+    phases: Phases,
+) -> Iterator[RowClassifier]:
+    """Load the model in this process, or in the actors of a cluster.
 
     Args:
-        pool: the examples, when they are read already.
-        phases: are told how far it is; ``None``: nobody is.
+        pool: the labelled examples, read already.
+        phases: show the progress.
 
     Raises:
-        EcomfsError: anything that the options get wrong.
+        ConfigError: an unknown runner, or options of Ray without it.
+        EcomfsError: other wrong options.
     """
-    promises.check(labelled, fitting)
-    if pool is None:
-        _, pool = labelled.load()
-    phases = phases or Phases()
-    phases(LOADING)
-    clf = g.classifier(labelled, reading, fitting, promises)
-    with labelled.to_fit(pool) as examples:
-        clf.fit(examples, progress=phases)
-    phases.clear()
-    g.tell(promises, clf)
-    return clf.pipeline_
+    from ecomfs.errors import ConfigError
+
+    if cluster.runner not in RUNNERS:
+        raise ConfigError(f"--runner {cluster.runner!r}", hint="use plain or ray")
+    check_guarantees(settings, labelled)
+    if cluster.runner == "plain":
+        # The address may come from the environment of a cluster's machines.
+        for name, given in (
+            ("--actors", cluster.actors),
+            ("--partition-rows", cluster.partition_rows),
+        ):
+            if given is not None:
+                raise ConfigError(f"{name} without --runner ray", hint="leave one out")
+        pipeline = fitted(labelled, settings, pool, phases)
+        yield RowClassifier(pipeline, pipeline.k, pipeline.engine.spec, partial(systems, pipeline))
+        return
+    from ecomfs.batch.ray.runner import PARTITION_ROWS, RayScorer
+    from ecomfs.cli.present import note
+
+    # Every actor reads the labelled examples itself: a pool in a database has its version.
+    build = partial(fitted, labelled, settings)
+    phases(f"{LOADING} and {FITTING} in the actors")
+    served = settings["engine"].startswith(_SERVED)
+    scorer = RayScorer(
+        build,
+        address=cluster.ray_address or None,
+        actors=cluster.actors,
+        gpus=0 if served else None,
+        partition_rows=cluster.partition_rows or PARTITION_ROWS,
+        on_event=note,
+    )
+    with scorer as by:
+        yield RowClassifier(by, by.facts.k, by.facts.spec, partial(by.call, systems))
 
 
-__all__ = ["Checked", "Cluster", "Sources", "Table", "check", "fitted"]
+def systems(pipeline: Pipeline, gold: Gold, seed: int) -> dict[str, Predictions]:
+    """The model and all baselines on the rows that have a true label."""
+    from ecomfs.evaluation.evaluate import systems as with_votes
+    from ecomfs.evaluation.trained import trained
+
+    return with_votes(gold, pipeline) | trained(gold, pipeline, seed)

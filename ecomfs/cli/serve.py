@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ecomfs.cli import groups as g
 from ecomfs.cli import options as o
+from ecomfs.cli.classifier import Labelled, check_guarantees, print_notes
 from ecomfs.cli.progress import show
-from ecomfs.cli.unfold import unfolded
 from ecomfs.core.progress import CHECKING, LOADING
 
 if TYPE_CHECKING:
@@ -26,12 +25,10 @@ if TYPE_CHECKING:
     from ecomfs.types import Example
 
 
-@unfolded
+@o.flatten_options
 def serve(
-    labelled: g.Labelled,
-    reading: g.Reading,
-    fitting: g.Fitting,
-    promises: g.Promises,
+    labelled: Labelled,
+    settings: o.Answering,
     host: Annotated[str, typer.Option(help="address; beyond this machine a key is needed")] = (
         "127.0.0.1"
     ),
@@ -57,11 +54,10 @@ def serve(
         int, typer.Option(help="of the assignment of ids to variants; change it per experiment")
     ] = 0,
 ) -> None:
-    """Serve the classifier over HTTP until Ctrl-C; ecomfs.Client speaks to it."""
+    """Serve the classifier over HTTP until Ctrl-C; ecomfs.Client is the Python client."""
     phases = show(CHECKING)
-    from rich.console import Console
-
     from ecomfs.ab import TrafficLog
+    from ecomfs.cli.present import note
     from ecomfs.core import event_loop
     from ecomfs.errors import ConfigError
     from ecomfs.estimators import FewShotClassifier
@@ -76,15 +72,15 @@ def serve(
         given, missing = ("--variant", "--log") if variant else ("--log", "--variant")
         raise ConfigError(
             f"{given} without {missing}",
-            hint="a split is worth nothing unless it is logged, and only a split is",
+            hint="a split needs a log, and only a split has one",
         )
-    # Before the model is loaded: a refused address should not take a minute to be refused.
+    # An address that is refused is found before the model is loaded.
     sock = server.bind(host, port, api_key=api_key)
     with sock, ExitStack() as stack:
-        promises.check(labelled, fitting)
+        check_guarantees(settings, labelled)
         card, pool = labelled.load(id_column=id_column)
         task = labelled.task
-        options = g.options(labelled, reading, fitting, promises)
+        options = {**settings, "seed": labelled.seed}
         served: FewShotClassifier | SplitService
         variants = _variants(variant, options, card, task) if variant else []
         traffic = None if log is None else stack.enter_context(closing(TrafficLog(log)))
@@ -95,29 +91,30 @@ def serve(
             clf = FewShotClassifier(task, **options).fit(examples, progress=phases)
             phases.clear()
             served, engines, split = clf, [clf.engine_], ""
-            g.tell(promises, clf)
+            print_notes(clf, settings)
         else:
             served, engines, split = _split(
-                variants, options, promises, task, examples, traffic, split_seed, phases
+                variants, settings, options, task, examples, traffic, split_seed, phases
             )
         live = (
-            "" if isinstance(examples, list) else "\nchanges of the pool count at the next request"
+            ""
+            if isinstance(examples, list)
+            else "\nchanges of the pool count from the next request"
         )
         open_to = None if api_key else server.LOOPBACK_HOSTS
         app = create_app(served, api_key=api_key, allowed_hosts=open_to)
         url = server.url_of(sock)
-        told = (
+        text = (
             f"{task} · {len(pool)} labelled examples · "
             f"{', '.join(dict.fromkeys(e.spec for e in engines))}{split}\n"
             f"serving at {url} (try {url}/docs), stop with Ctrl-C{live}"
         )
-        told += f"\nready after {phases.text()}"
-        console = Console(stderr=True)
+        text += f"\nready after {phases.text()}"
         try:
             server.run(
                 app,
                 sock,
-                on_ready=lambda: console.print(told, highlight=False, soft_wrap=True, markup=False),
+                on_ready=lambda: note(text),
             )
         finally:
             for each in {id(e): e for e in engines}.values():
@@ -137,8 +134,8 @@ def _variants(
 
 def _split(
     variants: Sequence[Variant],
+    settings: o.Settings,
     options: dict[str, Any],
-    promises: g.Promises,
     task: str,
     labelled: Pool | list[Example],
     log: TrafficLog,
@@ -152,7 +149,7 @@ def _split(
     contenders = fit_variants(variants, options, task, labelled, progress=phases)
     phases.clear()
     for contender in contenders:
-        g.tell(promises, contender.classifier)
+        print_notes(contender.classifier, settings)
     split = TrafficSplit({v.name: v.weight for v in variants}, seed)
     arms = SplitService(
         {c.name: c.classifier for c in contenders},
@@ -160,5 +157,5 @@ def _split(
         log,
         sources={v.name: v.source for v in variants},
     )
-    told = ", ".join(f"{name} {share:.0%}" for name, share in split.shares.items())
-    return arms, [c.classifier.engine_ for c in contenders], f"\nsplit: {told}; log {log.path}"
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in split.shares.items())
+    return arms, [c.classifier.engine_ for c in contenders], f"\nsplit: {shares}; log {log.path}"

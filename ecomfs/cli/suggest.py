@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ecomfs.cli import groups as g
 from ecomfs.cli import options as o
 from ecomfs.cli import progress
+from ecomfs.cli.classifier import MaybeLabelled, classifier
+from ecomfs.core.options import DEFAULTS
 from ecomfs.core.progress import LOADING
 from ecomfs.errors import ConfigError, DuplicateIdError, EmptyInputError, RowError
 
@@ -24,34 +25,23 @@ if TYPE_CHECKING:
 _READ_FOR_EACH = 8  # rows the model reads for each that is suggested
 
 
+@o.flatten_options
 def suggest(
     source: Annotated[Path, typer.Argument(metavar="UNLABELLED.csv", help="table of rows")],
-    task: o.Task,
+    labelled: MaybeLabelled,
     output: Annotated[Path, typer.Option("--output", "-o", help="table to fill in")],
     n: Annotated[int, typer.Option("-n", help="how many rows to label")] = 50,
-    examples: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--examples",
-            "-e",
-            help="what is labelled already: a table (repeatable), or a pool (FILE.db)",
-        ),
-    ] = None,
     engine: Annotated[
         str | None,
         typer.Option(help="take the uncertainty from this model, not from the neighbours' vote"),
     ] = None,
-    embedder: o.Embedder = "auto",
-    input_encoding: o.InputEncoding = None,
-    field: o.Fields = None,
-    label_column: o.LabelColumn = None,
+    embedder: o.Embedder = DEFAULTS["embedder"],
     id_column: o.IdColumn = None,
     candidates: Annotated[
         int, typer.Option(help="of a larger table, look at a seeded sample of so many rows")
     ] = 20_000,
-    seed: o.Seed = 0,
 ) -> None:
-    """Choose rows that stand for many others and that the pool cannot answer yet.
+    """Choose rows that represent many others and that the pool cannot classify yet.
 
     Fill in the label column of the result; it can then be given to --examples.
     """
@@ -63,21 +53,13 @@ def suggest(
 
     if n < 1 or candidates < n:
         raise ConfigError(f"-n {n} of --candidates {candidates}", hint="use 1 ≤ n ≤ candidates")
-    labelled = g.MaybeLabelled(
-        task=task,
-        examples=examples,
-        label_column=label_column,
-        field=field,
-        seed=seed,
-        input_encoding=input_encoding,
-    )
     check_targets([source, *(Path(path) for path in labelled.sources)], [output])
-    fields = labelled.fields
-    card = load_task(task)
+    fields, seed = labelled.fields, labelled.seed
+    card = load_task(labelled.task)
     pool: list[Example] = []
     if labelled.sources:
         card, pool = labelled.load()
-    rows = _read(source, card, fields, id_column, pool, input_encoding)
+    rows = _read(source, card, fields, id_column, pool, labelled.input_encoding)
     if len(rows) > candidates:
         keep = np.sort(np.random.default_rng(seed).choice(len(rows), candidates, replace=False))
         print(f"{source.name}: looked at a sample of {candidates} of {len(rows)} rows")
@@ -94,7 +76,7 @@ def suggest(
     if engine is not None:
         places = [s.position for s in chosen]
         rows, vectors = [rows[i] for i in places], vectors[places]
-        vote = _read_by_model(rows, pool, labelled, g.Reading(engine=engine, embedder=embedder))
+        vote = _read_by_model(rows, pool, labelled, o.Settings(engine=engine, embedder=embedder))
         chosen, how = _choose(rows, n, vectors, vote, options)
         how = f"{how}, {engine}, which read {len(rows)} rows"
     if not chosen:
@@ -130,7 +112,7 @@ def _read(
     pool: Sequence[Example],
     encoding: str | None,
 ) -> list[_Unlabelled]:
-    """The rows that can be labelled; those that cannot are counted aloud."""
+    """The rows that can be labelled; the number of the others is printed."""
     from ecomfs.batch import read_marks
     from ecomfs.features import RowText
     from ecomfs.io import TableReader
@@ -192,7 +174,7 @@ def _vote(
 
 
 def _entropy(shares: Sequence[float]) -> float:
-    """Shannon entropy in units of its maximum, log L: 0 is sure, 1 is no idea."""
+    """Shannon entropy in units of its maximum, log L: 0 is certain, 1 is uniform."""
     import math
 
     if len(shares) < 2:
@@ -204,20 +186,20 @@ def _entropy(shares: Sequence[float]) -> float:
 def _read_by_model(
     rows: Sequence[_Unlabelled],
     pool: Sequence[Example],
-    labelled: g.MaybeLabelled,
-    reading: g.Reading,
+    labelled: MaybeLabelled,
+    settings: o.Settings,
 ) -> _Vote:
-    """The classifier's own answers; a row it cannot answer is as uncertain as can be."""
+    """The classifier's predictions; a row without one has the highest uncertainty."""
     phases = progress.show(LOADING)
-    clf = g.classifier(labelled, reading).fit(list(pool), progress=phases)
+    clf = classifier(labelled, settings).fit(list(pool), progress=phases)
     found = clf.classify([row.fields for row in rows], [row.id for row in rows], progress=phases)
     phases.clear()
     unread = [p for p in found if not p.probabilities]
     if unread:
         why = unread[0].error or unread[0].status
         print(f"{len(unread)} rows got no answer and count as uncertain; {unread[0].id}: {why}")
-    doubt = [_entropy([*p.probabilities.values()]) if p.probabilities else 1.0 for p in found]
-    return _Vote([p.label or "" for p in found], doubt)
+    uncertainty = [_entropy([*p.probabilities.values()]) if p.probabilities else 1.0 for p in found]
+    return _Vote([p.label or "" for p in found], uncertainty)
 
 
 def _choose(
@@ -248,6 +230,6 @@ def _write(
         for s in chosen:
             row = rows[s.position]
             cells = [str(row.fields[name]) for name in names]
-            doubt = "" if s.uncertainty is None else f"{s.uncertainty:.4f}"
-            tail = [s.group or "", doubt, str(s.stands_for), s.why]
+            uncertainty = "" if s.uncertainty is None else f"{s.uncertainty:.4f}"
+            tail = [s.group or "", uncertainty, str(s.stands_for), s.why]
             out.write([[row.id, *cells, "", *tail]])

@@ -1,4 +1,4 @@
-"""``ecomfs tasks``: what can be classified."""
+"""``ecomfs tasks``: list the tasks, or explain one."""
 
 from __future__ import annotations
 

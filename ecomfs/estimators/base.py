@@ -20,6 +20,7 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
+from dataclasses import fields
 from functools import cache
 from types import ModuleType
 from typing import Any, Self
@@ -28,7 +29,13 @@ import numpy as np
 
 from ecomfs.core.event_loop import abandon
 from ecomfs.core.late import when_imported
+from ecomfs.core.options import OPTIONS
+from ecomfs.embed import Embedder, shared_embedder
+from ecomfs.engine.protocol import Engine
+from ecomfs.engine.shared import reopen_engine, shared_engine
 from ecomfs.errors import ArgumentError, ConfigError, NotFittedError
+from ecomfs.pipeline import Options
+from ecomfs.task import TaskCard, load_task
 
 
 class Plain:
@@ -85,7 +92,35 @@ class Estimator(Plain):
     and made again by :meth:`_reopen` in a process that does not have it.
     """
 
+    task: Any
     engine: Any
+    embedder: Any
+
+    def _card(self) -> TaskCard:
+        """The task card."""
+        return self.task if isinstance(self.task, TaskCard) else load_task(self.task)
+
+    def _options(self) -> Options:
+        """The options of the pipeline, all options of the classifier checked.
+
+        Raises:
+            ConfigError: a value does not fit its option.
+        """
+        params = self.get_params(deep=False)
+        for name, option in OPTIONS.items():
+            if name in params:
+                option.check(params[name])
+        return Options(**{f.name: params[f.name] for f in fields(Options) if f.name in params})
+
+    def _own_engine(self) -> Engine:
+        """The engine of this process."""
+        if isinstance(self.engine, OpenedElsewhere):
+            return reopen_engine(self.engine)
+        return shared_engine(self.engine) if isinstance(self.engine, str) else self.engine
+
+    @staticmethod
+    def _own_embedder(embedder: str | Embedder) -> Embedder:
+        return shared_embedder(embedder) if isinstance(embedder, str) else embedder
 
     def set_params(self, **params: Any) -> Self:
         """Change constructor parameters; takes effect at the next ``fit``.

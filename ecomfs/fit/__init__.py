@@ -1,6 +1,6 @@
 """A pool to a fitted pipeline: choices made leave-one-out, and the profile that keeps them."""
 
-from ecomfs.fit.fitting import Fitted, calibrate, fit
+from ecomfs.fit.fitting import Fitted, fit
 from ecomfs.fit.guarantees import Guarantees
 from ecomfs.fit.profile import Profile
 from ecomfs.fit.remarks import rare_labels
@@ -14,7 +14,6 @@ __all__ = [
     "Profile",
     "ProfileWarning",
     "TuneCandidate",
-    "calibrate",
     "fit",
     "fit_pipeline",
     "rare_labels",

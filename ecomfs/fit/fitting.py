@@ -67,11 +67,6 @@ class Fitted:
     notes: tuple[str, ...] = ()
 
 
-async def calibrate(pipeline: Pipeline, examples: Sequence[Example]) -> Pipeline:
-    """:func:`fit` of each language's calibration and the fusion, without guarantees."""
-    return (await fit(pipeline, examples, Guarantees()))[0]
-
-
 async def fit(
     pipeline: Pipeline,
     examples: Sequence[Example],
@@ -234,4 +229,4 @@ def _right(p: FloatArray, truth: NDArray[np.int64]) -> float:
     return float((p.argmax(axis=1) == truth).mean())
 
 
-__all__ = ["Fitted", "calibrate", "fit"]
+__all__ = ["Fitted", "fit"]

@@ -20,6 +20,7 @@ from ecomfs.calibration import (
     skip_threshold,
 )
 from ecomfs.calibration.novelty import MINIMUM
+from ecomfs.core.options import OPTIONS
 from ecomfs.errors import ConfigError
 from ecomfs.pipeline import RowState
 from ecomfs.types import Posterior
@@ -65,9 +66,7 @@ class Guarantees:
 
     def __post_init__(self) -> None:
         for name in ("max_loss", "precision", "coverage", "novel_below"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < 1:
-                raise ConfigError(f"{name} is {value}", hint="use a number between 0 and 1")
+            OPTIONS[name].check(getattr(self, name))
         if self.max_loss is not None and not self.fusion:
             raise ConfigError("max_loss needs the experts", hint="leave fusion on")
 

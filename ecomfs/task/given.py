@@ -13,14 +13,17 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, time
-from typing import Any, TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ecomfs.errors import ColumnError, ConfigError, InputError
 from ecomfs.task.label_value import label_text
 from ecomfs.types import is_missing
+
+# NumPy is imported where values are looked at: the command line imports this package early, and
+# says what it does before anything heavy is loaded.
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 GivenTable: TypeAlias = "tuple[list[str], Iterator[Sequence[Any]]]"
 """Names of the columns, and the rows."""
@@ -50,10 +53,13 @@ def as_table(given: Any, where: str) -> GivenTable | None:
 
     Examples
     --------
+    >>> import numpy as np
     >>> names, rows = as_table(np.array([("a", 1)], dtype=[("text", "U1"), ("n", "i8")]), "rows")
     >>> names, list(rows)
     (['text', 'n'], [('a', 1)])
     """
+    import numpy as np
+
     pandas = sys.modules.get("pandas")  # whoever has a DataFrame has imported it
     rows: Iterator[Sequence[Any]]
     if pandas is not None and isinstance(given, pandas.DataFrame):
@@ -87,9 +93,12 @@ def as_column(given: Any, where: str) -> list[Any]:
     Raises:
         InputError: a text, a mapping, a set, an array of several columns, no values at all.
 
+    >>> import numpy as np
     >>> as_column(np.array([[1], [2]], dtype=object), "rows"), as_column([["a"], ("b",)], "rows")
     ([1, 2], ['a', 'b'])
     """
+    import numpy as np
+
     kind = type(given).__name__
     shape = getattr(given, "shape", None) if hasattr(given, "ndim") else None
     if isinstance(given, str | bytes | bytearray | memoryview | Mapping | set | frozenset):
@@ -114,6 +123,8 @@ def as_column(given: Any, where: str) -> list[Any]:
 
 def _alone(item: Any) -> bool:
     """A list or array of one value."""
+    import numpy as np
+
     if isinstance(item, np.ndarray):
         return bool(item.shape == (1,))
     return isinstance(item, list | tuple) and len(item) == 1 and not hasattr(item, "_asdict")
@@ -231,9 +242,12 @@ def is_scalar(value: Any) -> bool:
 
     Examples
     --------
+    >>> import numpy as np
     >>> [is_scalar(v) for v in ("a", 1, np.float32(1), None, b"a", ["a"], object())]
     [True, True, True, True, False, False, False]
     """
+    import numpy as np
+
     if isinstance(value, np.generic):
         return not isinstance(value, np.void | np.bytes_)
     return isinstance(value, str | numbers.Number | date | time) or is_missing(value)
@@ -271,6 +285,8 @@ class GivenLabels:
         Raises:
             InputError: several columns, or a value that is no label.
         """
+        import numpy as np
+
         table = as_table(y, where)
         if table is not None:
             if len(table[0]) != 1:
@@ -298,6 +314,8 @@ class GivenLabels:
 
     def array(self, values: Sequence[Any]) -> NDArray[Any]:
         """Labels of these as an array of their own type; dtype object where types are mixed."""
+        import numpy as np
+
         kinds = {_kind(value) for value in values}
         if kinds <= {int, float} or (len(kinds) == 1 and kinds <= {bool, str}):
             made = np.array(values)
@@ -309,6 +327,8 @@ class GivenLabels:
 
 
 def _plain(value: Any) -> Any:
+    import numpy as np
+
     if isinstance(value, enum.Enum) and isinstance(value, str | int | float):
         return value.value
     if isinstance(value, np.generic) and not isinstance(value, np.datetime64 | np.timedelta64):

@@ -28,6 +28,7 @@ ALLOWED: dict[str, str] = {
     "EcomfsAccessor": "pandas registers it",
     "MultiLabelClassifier": "users import it",
     "TaxonomyClassifier": "users import it",
+    "compare": "users import it",
     "GgufEngine": "the engine factory loads it by name",
     "LiteLlmEngine": "the engine factory loads it by name",
     "TransformersEngine": "the engine factory loads it by name",

@@ -112,6 +112,7 @@ def ecomfs(
         embedder=options.embedder,
         seed=options.seed,
         fusion=not options.no_fusion,
+        calibration_size=32,
     ).fit(pool)
     for note in clf.notes_:
         print(f"  {note}")

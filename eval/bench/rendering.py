@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--engine", default="gguf:demo")
     parser.add_argument("--embedder", default="auto")
     parser.add_argument("--language", default="en")
-    parser.add_argument("--calibrate", type=int, default=48)
+    parser.add_argument("--calibration-size", type=int, default=48)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     for folder, task in TASKS.items():
@@ -68,7 +68,7 @@ def measure(folder: str, task: str, options: argparse.Namespace) -> None:
             k=options.k,
             embedder=options.embedder,
             language=options.language,
-            calibration_size=options.calibrate,
+            calibration_size=options.calibration_size,
             seed=options.seed,
             **settings,
         ).fit(pool)

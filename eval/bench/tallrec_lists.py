@@ -3,7 +3,7 @@ one list.
 
     python eval/bench/tallrec_lists.py DATA/tallrec_movie_preference_en/test.csv -o lists.csv
     ecomfs rank lists.csv -t product_preference -e DATA/tallrec_movie_preference_en/train.csv \\
-        --group list --resample user --gold label --shots 64
+        --group list --resample user --gold-column label --shots 64
 
 The table (columns liked, disliked, target, label) names no user. Its rows are windows over the
 ratings of one user after another: the next row of the same user has this row's target in its own

@@ -53,7 +53,7 @@ def test_words_that_name_templates(files: Path) -> None:
         ("x: template=en=v1,zh=v2 k=none", "x", None),
         ("x: template=en=v1,zh=v2 k=null", "x", {"template": {"en": "v1", "zh": "v2"}, "k": None}),
         ("x: 'engine=gguf:my model.gguf'", "x", {"engine": "gguf:my model.gguf"}),
-        ("x: calibrate=0 fusion=no", "x", {"calibration_size": 0, "fusion": False}),
+        ("x: calibration_size=0 fusion=no", "x", {"calibration_size": 0, "fusion": False}),
         ("x: profile=fit.json max_loss=0.01", "x", {"profile": "fit.json", "max_loss": 0.01}),
         ("对照: k=2", "对照", {"k": 2}),
     ],
@@ -76,7 +76,7 @@ def test_templates_and_variants_together_are_named_in_order() -> None:
 def test_a_file_of_variants(files: Path) -> None:
     Path("variants.yaml").write_text(
         "A: {template: v1, weight: 3}\nB:\n  template: {en: short.jinja}\n  k: 4\n"
-        "C: {calibrate: 0, fusion: no, readout: codes}\nD:\n",
+        "C: {calibration_size: 0, fusion: no, readout: codes}\nD:\n",
         encoding="utf-8",
     )
     found = read_variants([], ["variants.yaml"])
@@ -108,7 +108,7 @@ def test_a_file_of_variants(files: Path) -> None:
         (["v1"], ["B: k=1.5"], ConfigError, "k = '1.5'"),
         (["v1"], ["B: k=yes"], ConfigError, "k = 'yes'"),
         (["v1"], ["B: readout=letters"], ConfigError, "one of auto, words, codes, top-words"),
-        (["v1"], ["B: k=1 calibrate=0 k=2"], ConfigError, "k is given twice"),
+        (["v1"], ["B: k=1 calibration_size=0 k=2"], ConfigError, "k is given twice"),
         (["v1"], ["B: v2"], ConfigError, "'v2' is no option"),
         (["v1"], ["B: 'k=4"], ConfigError, "No closing quotation"),
         (["v1"], [""], ConfigError, "empty"),

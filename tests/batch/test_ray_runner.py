@@ -181,7 +181,7 @@ def test_the_command_gives_the_same_bytes_with_a_real_model(tmp_path: Path) -> N
         "gguf:demo?threads=1",
         "--embedder",
         "hashed",
-        "--calibrate",
+        "--calibration-size",
         "0",
         "--k",
         "2",

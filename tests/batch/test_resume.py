@@ -314,7 +314,7 @@ def test_a_signal_drains_says_how_to_go_on_and_ends_with_its_code(
     )
     output, log, said = tmp_path / "out.csv", tmp_path / "log", tmp_path / "said"
     arguments = ["score", str(source), "-t", "review_sentiment", "-e", str(pool), "-o", str(output)]
-    arguments += ["--k", "2", "--calibrate", "0", "--embedder", "hashed", "--language", "en"]
+    arguments += ["--k", "2", "--calibration-size", "0", "--embedder", "hashed", "--language", "en"]
     arguments += ["--engine", "scripted", "--quiet"]
     process = victim.start(victim.command, arguments, log, 0.4, said)
     while not victim.asked(log):

@@ -63,6 +63,18 @@ def test_columns_order_and_answers(tmp_path: Path) -> None:
         assert row["template"].startswith("review_sentiment/en.v1@")
 
 
+def test_a_fitted_classifier_scores_as_its_pipeline_and_as_its_pool_is_now(tmp_path: Path) -> None:
+    source = table(tmp_path / "in.csv", [["7", "fine"], ["3", "bad"]])
+    clf = classifier()
+    score_table(source, tmp_path / "a.csv", clf.pipeline_)
+    score_table(source, tmp_path / "b.csv", clf)
+    assert read(tmp_path / "a.csv") == read(tmp_path / "b.csv")
+    shown = read(tmp_path / "a.csv")[0]["demonstration_ids"].split()[0]
+    clf.pool_.retire([shown])
+    score_table(source, tmp_path / "c.csv", clf)
+    assert shown not in read(tmp_path / "c.csv")[0]["demonstration_ids"].split()
+
+
 def test_every_bad_row_keeps_its_place(tmp_path: Path) -> None:
     source = tmp_path / "in.csv"
     source.write_bytes(

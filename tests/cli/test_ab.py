@@ -126,7 +126,7 @@ def test_long_texts_are_shortened_and_markup_is_text(
     data = tmp_path / "long.csv"
     rows = [f"[red]x{i}[/] {'word ' * 40},pos" for i in range(20)]
     data.write_text("\n".join(["text,label", *rows]), encoding="utf-8")
-    told = run(["v1", short], pool, data, calibrate=0)
+    told = run(["v1", short], pool, data, calibration_size=0)
     shown = capsys.readouterr().out
     assert told["comparisons"][0]["flips"]
     assert "[red]x" in shown
@@ -225,7 +225,9 @@ def test_a_variant_that_fails_on_every_row_leaves_nothing_to_compare(
 
 def test_any_option_can_be_compared(pool: Path, data: Path, tmp_path: Path) -> None:
     spec = tmp_path / "variants.yaml"
-    spec.write_text("many: {k: 6}\ncodes: {readout: codes, calibrate: 0}\n", encoding="utf-8")
+    spec.write_text(
+        "many: {k: 6}\ncodes: {readout: codes, calibration_size: 0}\n", encoding="utf-8"
+    )
     told = run(["v1"], pool, data, variant=[str(spec), "fewer: k=1 strategy=top_k"])
     assert [s["name"] for s in told["systems"]] == ["A", "many", "codes", "fewer"]
     assert [s["k"] for s in told["systems"]] == [2, 6, 2, 1]
@@ -259,9 +261,11 @@ def test_readings_that_are_known_are_not_asked_again(
 
 
 def test_an_error_of_one_variant_names_it(pool: Path, data: Path) -> None:
-    with pytest.raises(ConfigError, match="k = -1") as caught:
+    with pytest.raises(ConfigError, match="--variant 'odd: k=-1': k = '-1'"):
         run(["v1"], pool, data, variant=["odd: k=-1"])
-    assert caught.value.__notes__ == ["variant 'odd': odd: k=-1"]
+    with pytest.raises(ConfigError, match="a shortlist of 1") as caught:
+        run(["v1"], pool, data, variant=["odd: shortlist=1"])
+    assert caught.value.__notes__ == ["variant 'odd': odd: shortlist=1"]
 
 
 def test_the_plan_is_printed_before(
@@ -539,7 +543,7 @@ def test_shipped_templates_on_the_samples_with_a_real_model(tmp_path: Path, shor
         samples / "test.csv",
         engine="gguf:demo",
         limit=8,
-        calibrate=0,
+        calibration_size=0,
         json_path=tmp_path / "out.json",
     )
     assert told["rows"] == 8
@@ -560,7 +564,7 @@ def test_the_model_alone_stands_beside_the_answers_where_experts_are_heard(
     assert [s["name"] for s in alone["systems"]] == names
     assert alone["comparisons"][0]["rows"] == told["comparisons"][0]["rows"] == 60
     said = " ".join(capsys.readouterr().out.split())
-    assert "the model alone, before the experts are heard:" in said
+    assert "the model alone, without the experts:" in said
     assert f"{names[1]} and {names[0]} answer " in said
     note = next(n for n in told["notes"] if "by the model alone" in n)
     assert said.count(note) == 1
@@ -569,7 +573,7 @@ def test_the_model_alone_stands_beside_the_answers_where_experts_are_heard(
 def test_without_fusion_there_is_nothing_behind_the_answers(
     short: str, pool: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = run(["v1", short], pool, data, calibrate=12, fusion=False)
+    told = run(["v1", short], pool, data, calibration_size=12, fusion=False)
     assert "model_alone" not in told
     assert "the model alone" not in capsys.readouterr().out
 

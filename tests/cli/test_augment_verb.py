@@ -29,7 +29,7 @@ TEXTS = [
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     writer = Writer(lambda source, seed: TEXTS[(seed + len(source)) % len(TEXTS)])
-    monkeypatch.setattr("ecomfs.estimators.few_shot.shared_engine", lambda spec: writer)
+    monkeypatch.setattr("ecomfs.estimators.base.shared_engine", lambda spec: writer)
     monkeypatch.setattr("ecomfs.engine.shared.shared_engine", lambda spec: writer)
     write_examples("pool.csv", POOL)
     Path("titles.csv").write_text(
@@ -41,7 +41,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def augment(*arguments: str, source: str = "pool.csv") -> int:
     base = ["prepare", "augment", source, "--task", TASK, "-o", "out.csv", "--engine", "scripted"]
-    return run([*base, "--calibrate", "0", "--embedder", "hashed", *arguments])
+    return run([*base, "--calibration-size", "0", "--embedder", "hashed", *arguments])
 
 
 def rejected() -> list[dict[str, str]]:
@@ -116,14 +116,14 @@ def test_what_is_borrowed_need_not_be_written(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "--target or --share"),
+        ([], "--target and --share are missing"),
         (["--target", "2"], "no label has fewer than 2 examples"),
         (["--target", "9", "--label", "neutral-ish"], "unknown label 'neutral-ish'"),
         (["--target", "9", "--temperature", "0"], "temperature 0.0"),
         (["--target", "9", "--confidence", "2"], "--confidence 2.0"),
         (["--target", "9", "--near", "0.1"], "--near 0.1"),
         (["--target", "9", "--rewrite-field", "body"], "no text field 'body'"),
-        (["--target", "9", "--no-rewrite"], "nothing to do"),
+        (["--target", "9", "--no-rewrite"], "--no-rewrite without --borrow (leave out"),
         (["--target", "9", "--prompt", "none.jinja"], "none.jinja"),
         (["--target", "9", "--map", "a=b"], "need --borrow"),
         (["--borrow", "titles.csv", "--borrow-task", "no_task"], "no task 'no_task'"),
@@ -155,7 +155,7 @@ def test_true_labels_of_synthetic_rows_are_refused(
 ) -> None:
     write_examples("test.csv", [*POOL, Example("s", {"text": "bad"}, "negative", True, "n1")])
     words = ["--task", TASK, "--examples", "pool.csv", "--engine", "scripted"]
-    assert run(["score", "test.csv", *words, "--gold", "label"]) == 2
+    assert run(["score", "test.csv", *words, "--gold-column", "label"]) == 2
     assert "test.csv, line 9: a synthetic example cannot be tested on" in capsys.readouterr().err
     assert run(["ab", "v1", "v2", "--data", "test.csv", *words]) == 2
     assert "'s' is synthetic and cannot be tested on" in capsys.readouterr().err

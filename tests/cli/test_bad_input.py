@@ -44,9 +44,9 @@ def score(*arguments: str) -> int:
     [
         (["-e", "nowhere.csv"], "nowhere.csv"),
         (["-e", "empty.csv"], "empty.csv"),
-        (["-e", "one.csv"], "one.csv: all labelled examples have the label 'positive'"),
+        (["-e", "one.csv"], "one.csv, line 2: id '1' is already used in pool.csv, line 2"),
         (["-e", "odd.csv"], "odd.csv, line 3: unknown label 'meh'"),
-        (["-e", "open.csv"], "a quote that opens in it is never closed (mend that line"),
+        (["-e", "open.csv"], "a quote that opens in it is never closed (correct that line"),
         (["-e", "folder"], "folder: this is a folder, not a file"),
         (["-e", "bytes.csv"], "save it as UTF-8: iconv"),
         (["-t", "folder"], "the folder folder has no task.yaml (make a task with ecomfs new-task"),
@@ -57,15 +57,18 @@ def score(*arguments: str) -> int:
         (["-t", "review_sentimnet"], "did you mean 'review_sentiment'"),
         (["--field", "text=review"], "no column 'review'"),
         (["--field", "text"], "write --field NAME=COLUMN"),
-        (["--gold", "truth"], "no column 'truth'"),
+        (["--gold-column", "truth"], "no column 'truth'"),
         (["--id-column", "key"], "no column 'key'"),
         (["--template", "broken.jinja"], "broken.jinja, line 2"),
         (["--template", "nowhere.jinja"], "nowhere.jinja"),
         (["--template", "v99"], "en.v99.jinja"),
         (["--shots", "50"], "50 examples wanted, the pool has 2"),
-        (["--k", "-1"], "k is 0 (zero-shot) or more"),
-        (["--readout", "magic"], "use auto, words, codes, top-words, top-codes, choice, text"),
-        (["--language", "fr"], "use auto, en or zh"),
+        (["--k", "-1"], "--k = -1 (--k is a whole number, 0 or more)"),
+        (
+            ["--readout", "magic"],
+            "--readout is one of auto, words, codes, top-words",
+        ),
+        (["--language", "fr"], "--language is one of auto, en, zh"),
         (["--strategy", "magic", "--engine", "gguf:smollm2"], "magic"),
         (["--embedder", "magic", "--engine", "gguf:smollm2"], "magic"),
         (["--engine", "gpt"], "names no engine"),
@@ -88,6 +91,53 @@ def test_one_line_and_exit_code_2(
     assert message in errors[0]
     assert Path("in.csv").read_bytes() == before
     assert not Path("in.scored.csv").exists()
+
+
+def test_examples_of_one_label_are_too_few(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["score", "in.csv", "-t", "review_sentiment", "-e", "one.csv"]) == 2
+    assert "one.csv: all labelled examples have the label 'positive'" in capsys.readouterr().err
+
+
+_EMPTY = [
+    (["score", "", "-t", "review_sentiment"], "IN.csv … is empty"),
+    (["score", "in.csv", "-t", "review_sentiment", "-e", ""], "--examples is empty"),
+    (["score", "in.csv", "-t", "review_sentiment", "-e", "pool.csv", "-e", ""], "--examples is"),
+    (["score", "in.csv", "-t", "review_sentiment", "-o", ""], "-o is empty"),
+    (["score", "in.csv", "-t", "review_sentiment", "--gold-column", ""], "--gold-column is empty"),
+    (["plan", "", "-t", "review_sentiment"], "IN.csv … is empty"),
+    (["explain", "", "--row", "1", "-t", "review_sentiment"], "ROW is empty"),
+    (["rank", "", "--group", "g", "-t", "product_preference"], "PAIRS.csv] is empty"),
+    (["rank", ".", "--group", "g", "-t", "product_preference"], ".: this is a folder"),
+    (["rank", "--user", "", "--items", "i.csv", "-t", "product_preference"], "--user is empty"),
+    (["suggest", "", "-t", "review_sentiment", "-o", "s.csv"], "UNLABELLED.csv is empty"),
+    (["fit", "-t", "review_sentiment", "-e", "pool.csv", "-o", ""], "-o is empty"),
+    (["ab", "v1", "-t", "review_sentiment", "-e", "pool.csv", "-d", ""], "--data is empty"),
+    (["serve", "-t", "review_sentiment", "-e", "pool.csv", "--api-key", ""], "--api-key is empty"),
+    (["examples", "import", "", "-p", "a.db", "-t", "review_sentiment"], "FILE.csv is empty"),
+    (["examples", "stats", "-p", ""], "--pool is empty"),
+    (["prepare", "clean", "", "-o", "c.csv", "--text-column", "text"], "IN.csv is empty"),
+    (["prepare", "clean", ".", "-o", "-", "--text-column", "text"], ".: this is a folder"),
+    (["prepare", "augment", "", "-t", "review_sentiment", "-o", "a.csv"], "POOL is empty"),
+    (["eval", "score", ""], "PREDICTIONS is empty"),
+    (["eval", "score", "folder"], "folder: this is a folder, not a file"),
+    (["eval", "run", ""], "suite is empty"),
+    (["eval", "report", ""], "RESULTS is empty"),
+    (["lint-task", ""], "NAME_OR_FOLDER is empty"),
+    (["new-task", "n", "--from", "", "--label-column", "label"], "--from is empty"),
+    (["demo", "--samples", ""], "--samples is empty"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), _EMPTY, ids=lambda v: str(v)[:40])
+def test_an_empty_path_is_no_current_folder(
+    folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert run(arguments) == 2
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert message in errors[0]
 
 
 def test_missing_input_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -150,7 +200,7 @@ def test_fit_knows_before_it_reads_that_it_cannot_write(
         (["score", "folder", "-t", "review_sentiment"], "folder: this is a folder, not a file ("),
         (["score", "empty.csv", "-t", "review_sentiment"], "empty.csv: the file is empty ("),
         (["score", "in.csv", "-t", "reviews"], "no task 'reviews' (did you mean 'review_sent"),
-        (["plan", "in.csv", "-t", "review_sentiment", "--strategy", "best"], "choose adaptive, "),
+        (["plan", "in.csv", "-t", "review_sentiment", "--strategy", "best"], "--strategy is one"),
         (["rank", "-t", "product_preference"], "nothing to rank (give --user and --items"),
         (["examples", "stats", "-p", "folder"], "folder: this is a folder, not a database ("),
         (
@@ -174,7 +224,7 @@ def test_other_verbs_name_the_file_and_the_option(
 def test_a_warning_is_one_line_without_the_code_it_comes_from(folder: Path) -> None:
     code = (
         "import warnings, ecomfs.cli as cli\n"
-        "cli.run = lambda _: warnings.warn('fit again') or 0\n"
+        "cli.run = lambda *_, **__: warnings.warn('fit again') or 0\n"
         "cli.main()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

@@ -20,7 +20,7 @@ PROMPTS = Path(__file__).parents[2] / "prompts"
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ecomfs.estimators.few_shot.shared_engine", lambda spec: ScriptedEngine())
+    monkeypatch.setattr("ecomfs.estimators.base.shared_engine", lambda spec: ScriptedEngine())
     write("pool.csv", HEADER, *VISITS)
     return tmp_path
 
@@ -31,7 +31,7 @@ def write(name: str, *lines: str) -> None:
 
 def score(*arguments: str, task: str = "purchase_intent") -> int:
     base = ["score", "in.csv", "-t", task, "-e", "pool.csv", "--embedder", "hashed", "-q"]
-    return run([*base, "--calibrate", "0", "--k", "2", *arguments])
+    return run([*base, "--calibration-size", "0", "--k", "2", *arguments])
 
 
 def scored() -> list[dict[str, str]]:
@@ -52,7 +52,7 @@ def test_cells_of_a_visit(capsys: pytest.CaptureFixture[str]) -> None:
         "h,7,May,",  # no true label
         "h,8,May,0",  # an id that comes twice
     )
-    assert score("--gold", "label") == 0
+    assert score("--gold-column", "label") == 0
     rows = scored()
     assert [r["id"] for r in rows] == ["a", "b", "c", "d", "e", "f", "g", "h", "h"]
     said = {r["id"]: (r["status"], r["error"]) for r in rows}
@@ -72,13 +72,11 @@ def test_cells_of_a_visit(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_column_with_two_readings_stops_before_a_model_is_loaded(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(
-        "ecomfs.estimators.few_shot.shared_engine", lambda spec: pytest.fail("loaded")
-    )
+    monkeypatch.setattr("ecomfs.estimators.base.shared_engine", lambda spec: pytest.fail("loaded"))
     write("in.csv", HEADER, 'f,"1,200",Nov,0', "g,7,May,1")
     assert score() == 2
     assert "in.csv: column 'ProductRelated': '1,200' is 1200 or 1.2" in capsys.readouterr().err
-    monkeypatch.setattr("ecomfs.estimators.few_shot.shared_engine", lambda spec: ScriptedEngine())
+    monkeypatch.setattr("ecomfs.estimators.base.shared_engine", lambda spec: ScriptedEngine())
     assert score("--field", "product_pages=ProductRelated:point") == 0
     assert [row["status"] for row in scored()] == ["ok", "ok"]
 
@@ -112,12 +110,12 @@ def test_labels_and_headers_that_differ_in_case_and_space(
     lines = [v[:-1] + (" BUY " if v.endswith("1") else "Leave") for v in VISITS]
     write("pool.csv", "ID, productrelated ,MONTH, Label ", *lines)
     write("in.csv", "id,ProductRelated,Month,truth", *(f"{v[:-1]}buy" for v in VISITS[:3]))
-    assert score("--gold", "truth") == 0
+    assert score("--gold-column", "truth") == 0
     assert {r["predicted"] for r in scored()} <= {"BUY", "Leave"}
     assert "accuracy" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("option", ["--label-column", "--id-column", "--gold"])
+@pytest.mark.parametrize("option", ["--label-column", "--id-column", "--gold-column"])
 def test_a_named_column_of_another_case_is_suggested(
     capsys: pytest.CaptureFixture[str], option: str
 ) -> None:

@@ -13,7 +13,7 @@ from scripted import ScriptedEngine, examples
 from ecomfs.cli import run
 
 COMMON = ["-t", "review_sentiment", "-e", "pool.csv", "--embedder", "hashed", "--language", "en"]
-COMMON += ["--calibrate", "0", "--k", "2", "--engine", "scripted"]
+COMMON += ["--calibration-size", "0", "--k", "2", "--engine", "scripted"]
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ScriptedEngine:
     monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.setenv("ECOMFS_STATE", str(tmp_path / "state"))
     engine = ScriptedEngine()
-    monkeypatch.setattr("ecomfs.estimators.few_shot.shared_engine", lambda spec: engine)
+    monkeypatch.setattr("ecomfs.estimators.base.shared_engine", lambda spec: engine)
     texts, labels = examples()
     write("pool.csv", [["text", "label"], *zip(texts, labels, strict=True)])
     for name in ("a", "b"):
@@ -241,7 +241,15 @@ def test_promises_are_fitted_in_the_same_run(
     engine: ScriptedEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The engine guesses: no precision can be shown, and any label may be true."""
-    promises = ["--precision", "0.95", "--coverage", "0.99", "--calibrate", "16", "--no-fusion"]
+    promises = [
+        "--precision",
+        "0.95",
+        "--coverage",
+        "0.99",
+        "--calibration-size",
+        "16",
+        "--no-fusion",
+    ]
     assert run(["score", "in/a.csv", *COMMON, "-q", *promises, "-o", "out.csv"]) == 0
     said = " ".join(capsys.readouterr().err.split())
     assert "readings do not show a precision of 95% at any threshold" in said
@@ -255,9 +263,12 @@ def test_promises_are_fitted_in_the_same_run(
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--precision", "0.9"], "--precision with --calibrate 0"),
+        (["--precision", "0.9"], "--precision with --calibration-size 0"),
         (["--max-loss", "0.01", "--profile", "p.json"], "--max-loss beside --profile p.json"),
-        (["--coverage", "1.5", "--calibrate", "4"], "coverage is 1.5 (use a number between 0 and"),
+        (
+            ["--coverage", "1.5", "--calibration-size", "4"],
+            "--coverage = 1.5 (--coverage is a number between 0 and 1)",
+        ),
     ],
 )
 @pytest.mark.parametrize("verb", ["score", "plan"])
@@ -277,8 +288,8 @@ def test_promises_that_cannot_be_fitted(
 def test_a_plan_says_what_it_cannot_know_of_promises(
     engine: ScriptedEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["plan", "in/a.csv", *COMMON, "--calibrate", "8", "--max-loss", "0.01"]) == 0
-    assert "of these not asked (--max-loss)" in capsys.readouterr().out
+    assert run(["plan", "in/a.csv", *COMMON, "--calibration-size", "8", "--max-loss", "0.01"]) == 0
+    assert "of these not read by the model (--max-loss)" in capsys.readouterr().out
     assert not engine.calls
 
 

@@ -48,7 +48,7 @@ SCORE = [
     "--embedder",
     "hashed",
     "-q",
-    "--calibrate",
+    "--calibration-size",
     "0",
     "--k",
     "2",
@@ -58,7 +58,7 @@ SCORE = [
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ecomfs.estimators.few_shot.shared_engine", lambda spec: ScriptedEngine())
+    monkeypatch.setattr("ecomfs.estimators.base.shared_engine", lambda spec: ScriptedEngine())
     return tmp_path
 
 

@@ -104,7 +104,7 @@ def test_another_text_under_a_known_id_is_refused(
 
 def test_a_field_can_be_named(folder: Path) -> None:
     Path("odd.csv").write_text("id,words,label\na,fine,positive\n", encoding="utf-8")
-    assert load("odd.csv", "--field", "text=words", "--name", "shop") == 0
+    assert load("odd.csv", "--field", "text=words", "--pool-name", "shop") == 0
     assert held(folder / "pool.db", "shop") == {"a": ("fine", "positive")}
 
 
@@ -206,7 +206,7 @@ def test_export_of_values_that_are_no_text(tmp_path: Path) -> None:
         (["relabel", "zz", "positive"], "holds no example 'zz'"),
         (["retire", "a", "zz"], "holds no example 'zz'"),
         (["history", "zz"], "never held example 'zz'"),
-        (["stats", "--name", "other"], "has no pool 'other'"),
+        (["stats", "--pool-name", "other"], "has no pool 'other'"),
         (["export", "no/such/out.csv"], "mkdir -p no/such"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,

@@ -14,7 +14,7 @@ from ecomfs.cli import run
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ecomfs.estimators.few_shot.shared_engine", lambda spec: ScriptedEngine())
+    monkeypatch.setattr("ecomfs.estimators.base.shared_engine", lambda spec: ScriptedEngine())
     rows = [f"{i},{t},{y}" for i, (t, y) in enumerate(zip(*examples(), strict=True))]
     Path("pool.csv").write_text("\n".join(["id,text,label", *rows, ""]), encoding="utf-8")
     return tmp_path

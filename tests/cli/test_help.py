@@ -23,12 +23,12 @@ def test_what_stands_in_brackets_is_shown(
     assert "p_LABEL" in shown
 
 
-def test_score_says_how_to_get_promises(capsys: pytest.CaptureFixture[str]) -> None:
+def test_score_says_how_to_get_guarantees(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["score", "--help"]) == 0
     shown = capsys.readouterr().out
-    assert "Promises (--precision, …) are fitted in the same run" in shown
-    assert shown.index("─ Promises ─") < shown.index("--max-loss")
-    assert "--profile of" in " ".join(shown.split())
+    assert "Guarantees (--precision, …) are fitted in the same run" in shown
+    assert shown.index("─ Guarantees ─") < shown.index("--max-loss")
+    assert "for --profile" in " ".join(shown.split())
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ WORDS = [
     "hashed",
     "--k",
     "2",
-    "--calibrate",
+    "--calibration-size",
     "0",
     "--language",
     "en",
@@ -33,7 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
     engine = ScriptedEngine()
-    monkeypatch.setattr("ecomfs.estimators.few_shot.shared_engine", lambda spec: engine)
+    monkeypatch.setattr("ecomfs.estimators.base.shared_engine", lambda spec: engine)
     return tmp_path
 
 
@@ -109,7 +109,7 @@ def test_true_labels_that_no_example_has_are_named_in_the_summary(
 ) -> None:
     write("pool.csv", "title,label\na,1\nb,2\nc,10\n")
     write("in.csv", "title,truth\na,1.0\nb,-1\nc,10%\nd,-1\ne,\nf,nan\n")
-    assert run(["score", "in.csv", *WORDS, "-e", "pool.csv", "--gold", "truth"]) == 0
+    assert run(["score", "in.csv", *WORDS, "-e", "pool.csv", "--gold-column", "truth"]) == 0
     captured = capsys.readouterr()
     assert (
         "note: 3 rows have a true label that no labelled example has, and count as wrong: "

@@ -17,7 +17,7 @@ from ecomfs.cli import run
 
 TASK = ["-t", "review_sentiment"]
 READING = ["--embedder", "hashed", "--language", "en", "--k", "2", "--engine", "scripted"]
-SCORE = ["score", "in.csv", *TASK, *READING, "--calibrate", "0", "-q"]
+SCORE = ["score", "in.csv", *TASK, *READING, "--calibration-size", "0", "-q"]
 CLEAN = ["prepare", "clean", "in.csv", "--text-column", "text"]
 SUGGEST = ["suggest", "in.csv", *TASK, "-e", "pool.csv", "--embedder", "hashed", "-n", "2"]
 EXPORT = ["examples", "export", "--pool", "pool.db"]
@@ -28,7 +28,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "300")
     monkeypatch.setenv("ECOMFS_STATE", str(tmp_path / "state"))
-    monkeypatch.setattr("ecomfs.estimators.few_shot.shared_engine", lambda spec: ScriptedEngine())
+    monkeypatch.setattr("ecomfs.estimators.base.shared_engine", lambda spec: ScriptedEngine())
     texts, labels = examples()
     write("pool.csv", [["id", "text", "label"], *zip(range(12), texts, labels, strict=True)])
     write("in.csv", [["id", "text", "true"], *([i, f"thing {i}", "positive"] for i in range(4))])
@@ -49,7 +49,7 @@ def table(text: str) -> list[dict[str, str]]:
     ("command", "rows"),
     [
         ([*SCORE, "-e", "pool.csv", "-o", "-"], 4),
-        ([*SCORE, "-e", "pool.csv", "-o", "-", "--gold", "true"], 4),
+        ([*SCORE, "-e", "pool.csv", "-o", "-", "--gold-column", "true"], 4),
         ([*CLEAN, "-o", "-"], 4),
         ([*SUGGEST, "-o", "-"], 2),
         ([*EXPORT, "-"], 12),

@@ -30,7 +30,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ScriptedEngine:
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("ECOMFS_STATE", str(tmp_path / "state"))
     engine = ScriptedEngine()
-    monkeypatch.setattr("ecomfs.estimators.few_shot.shared_engine", lambda spec: engine)
+    monkeypatch.setattr("ecomfs.estimators.base.shared_engine", lambda spec: engine)
     texts, labels = examples()
     write("pool.csv", [["text", "label"], *zip(texts, labels, strict=True)])
     write("in.csv", [["id", "text", "label"], *([i, f"thing {i}", "negative"] for i in range(9))])
@@ -59,7 +59,7 @@ def said_total(text: str) -> str:
 def test_without_a_terminal_every_phase_of_score_is_a_plain_line(
     engine: ScriptedEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["score", "in.csv", "-e", "pool.csv", *COMMON, "--calibrate", "8"]) == 0
+    assert run(["score", "in.csv", "-e", "pool.csv", *COMMON, "--calibration-size", "8"]) == 0
     said = capsys.readouterr()
     assert said.out == ""
     lines = said.err.splitlines()
@@ -78,7 +78,7 @@ def test_the_fit_is_in_the_total_by_the_clock(
 ) -> None:
     """The clock goes on by a thousand seconds with every reading of the engine."""
     monkeypatch.setattr("ecomfs.cli.progress.clock", lambda: 1000.0 * sum(engine.calls))
-    assert run(["score", "in.csv", "-e", "pool.csv", *COMMON, "--calibrate", "8", "-q"]) == 0
+    assert run(["score", "in.csv", "-e", "pool.csv", *COMMON, "--calibration-size", "8", "-q"]) == 0
     assert sum(engine.calls) == 8 + 9
     said = capsys.readouterr().err
     assert said_total(said) == "17000.0"
@@ -89,7 +89,7 @@ def test_the_fit_is_in_the_total_by_the_clock(
 def test_quiet_shows_no_phase_and_still_the_total(
     engine: ScriptedEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["score", "in.csv", "-e", "pool.csv", *COMMON, "--calibrate", "8", "-q"]) == 0
+    assert run(["score", "in.csv", "-e", "pool.csv", *COMMON, "--calibration-size", "8", "-q"]) == 0
     lines = capsys.readouterr().err.splitlines()
     assert not set(PHASES) & set(lines)
     assert " s in all" in lines[-1]
@@ -116,10 +116,10 @@ def test_every_verb_that_fits_shows_its_phases(
         encoding="utf-8",
     )
     arguments = {
-        "ab": ["v1", "s.jinja", "--data", "short.csv", "--calibrate", "8"],
-        "fit": ["-o", "p.json", "--calibrate", "8", "--budget", "8"],
+        "ab": ["v1", "s.jinja", "--data", "short.csv", "--calibration-size", "8"],
+        "fit": ["-o", "p.json", "--calibration-size", "8", "--tune", "0"],
         "plan": ["in.csv"],
-        "rank": ["in.csv", "--group", "id", "--positive", "positive", "--calibrate", "8"],
+        "rank": ["in.csv", "--group", "id", "--positive", "positive", "--calibration-size", "8"],
     }[verb]
     assert run([verb, *arguments, "-e", "pool.csv", *COMMON]) == 0
     lines = capsys.readouterr().err.splitlines()
@@ -178,7 +178,7 @@ def test_a_terminal_sees_each_phase_before_its_work_begins(tmp_path: Path) -> No
             "hashed",
             "--k",
             "1",
-            "--calibrate",
+            "--calibration-size",
             "4",
             "-o",
             "out.csv",
@@ -244,7 +244,7 @@ def test_a_terminal_sees_each_phase_before_its_work_begins(tmp_path: Path) -> No
 def test_without_gold_the_summary_counts_labels_confidence_and_what_needs_review(
     engine: ScriptedEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["score", "in.csv", "-e", "pool.csv", *COMMON, "--calibrate", "0", "-q"]) == 0
+    assert run(["score", "in.csv", "-e", "pool.csv", *COMMON, "--calibration-size", "0", "-q"]) == 0
     said = capsys.readouterr().err
     rows = read("in.scored.csv")
     counts = pd.Series([row["predicted"] for row in rows]).value_counts()
@@ -257,18 +257,21 @@ def test_without_gold_the_summary_counts_labels_confidence_and_what_needs_review
 def test_a_promised_precision_is_shown_among_the_answered_rows(
     engine: ScriptedEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    promises = ["--precision", "0.95", "--calibrate", "12"]
-    assert run(["score", "in.csv", "-e", "pool.csv", *COMMON, *promises, "--gold", "label"]) == 0
+    promises = ["--precision", "0.95", "--calibration-size", "12"]
+    assert (
+        run(["score", "in.csv", "-e", "pool.csv", *COMMON, *promises, "--gold-column", "label"])
+        == 0
+    )
     said = " ".join(capsys.readouterr().out.split())
     assert "answered" in said
     assert "precision among answered" in said
-    assert "a row that abstained counts as wrong" in said
+    assert "rows that abstained count as wrong" in said
 
 
 def test_where_no_row_abstains_the_table_has_no_column_for_it(
     engine: ScriptedEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    more = ["--calibrate", "0", "--gold", "label"]
+    more = ["--calibration-size", "0", "--gold-column", "label"]
     assert run(["score", "in.csv", "-e", "pool.csv", *COMMON, *more]) == 0
     assert "precision" not in capsys.readouterr().out
 
@@ -282,7 +285,7 @@ def test_rare_labels_of_a_pool_are_named_also_without_a_fit(
         [["text", "label"], *zip(texts, ["positive"] * 18 + ["negative"] * 2, strict=True)],
     )
     for size in ("0", "8"):
-        more = ["--calibrate", size, "--restart", "-q"]
+        more = ["--calibration-size", size, "--restart", "-q"]
         assert run(["score", "in.csv", "-e", "pool.csv", *COMMON, *more]) == 0
         said = capsys.readouterr().err
         assert said.count("unlikely answers: 'negative' (2, 10 %)") == 1
@@ -295,10 +298,12 @@ def test_a_model_that_adds_nothing_is_told_with_what_the_experts_give(
     words = {"positive": "lovely soft warm", "negative": "broken torn useless"}
     rows = [[f"{words[label]} thing {i}", label] for i in range(20) for label in words]
     write("pool.csv", [["text", "label"], *rows])
-    assert run(["score", "in.csv", "-e", "pool.csv", *COMMON, "--calibrate", "40", "-q"]) == 0
+    assert (
+        run(["score", "in.csv", "-e", "pool.csv", *COMMON, "--calibration-size", "40", "-q"]) == 0
+    )
     said = capsys.readouterr().err
     assert "40 readings do not show that the model adds anything here: weight " in said
-    found = re.search(r"the experts alone, who cost nothing, ([\d.]+)% and ([\d.]+)", said)
+    found = re.search(r"the experts alone, at no cost, ([\d.]+)% and ([\d.]+)", said)
     assert found is not None
     assert float(found[1]) == 100
 
@@ -309,7 +314,7 @@ def test_a_model_that_adds_nothing_is_told_with_what_the_experts_give(
 def test_rows_that_abstain_keep_suggestion_confidence_and_set_in_columns(
     engine: ScriptedEngine,
 ) -> None:
-    promises = ["--precision", "0.95", "--coverage", "0.9", "--calibrate", "12"]
+    promises = ["--precision", "0.95", "--coverage", "0.9", "--calibration-size", "12"]
     base = ["score", "in.csv", "-e", "pool.csv", *COMMON, *promises, "--probabilities"]
     assert run([*base, "-o", "out.csv"]) == 0
     rows = read("out.csv")
@@ -336,7 +341,7 @@ def test_a_plan_counts_what_the_fit_reads(
     engine: ScriptedEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Prompts and tokens are those of the run, the fit's with them; time goes by tokens."""
-    base = ["in.csv", "-e", "pool.csv", *COMMON, "--calibrate", "8"]
+    base = ["in.csv", "-e", "pool.csv", *COMMON, "--calibration-size", "8"]
     assert run(["plan", *base]) == 0
     said = capsys.readouterr().out
     assert engine.calls == []
@@ -370,7 +375,7 @@ def test_a_plan_of_rank_counts_the_pairs_that_rank_reads(
     engine: ScriptedEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     base = ["rank", "in.csv", "--group", "id", "--positive", "positive", "-e", "pool.csv", *COMMON]
-    base += ["--calibrate", "8", "-q"]
+    base += ["--calibration-size", "8", "-q"]
     assert run([*base, "--plan"]) == 0
     said = capsys.readouterr().out
     assert engine.calls == []

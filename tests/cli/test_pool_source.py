@@ -52,7 +52,7 @@ def scored(source: str, **options: Any) -> list[dict[str, str]]:
         embedder="hashed",
         k=4,
         quiet=True,
-        calibrate=0,
+        calibration_size=0,
         engine=ScriptedEngine(),
         **options,
     )
@@ -82,7 +82,7 @@ def test_ab_takes_a_pool(folder: Path, capsys: pytest.CaptureFixture[str]) -> No
             embedder="hashed",
             k=2,
             quiet=True,
-            calibrate=0,
+            calibration_size=0,
             engine=ScriptedEngine(),
             json_path=Path("ab.json"),
             pool_name="reviews",
@@ -140,8 +140,8 @@ def test_serve_follows_the_pool(
         port=0,
         embedder="hashed",
         k=2,
-        calibrate=0,
+        calibration_size=0,
         engine=ScriptedEngine(),
     )
     assert seen == [3, 4]
-    assert "changes of the pool count at the next request" in capsys.readouterr().err
+    assert "changes of the pool count from the next request" in capsys.readouterr().err

@@ -27,7 +27,7 @@ PAIRS = "key,user,title,label\n" + "".join(
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     engine = ScriptedEngine(fails_on="thing 4")
-    monkeypatch.setattr("ecomfs.estimators.few_shot.shared_engine", lambda spec: engine)
+    monkeypatch.setattr("ecomfs.estimators.base.shared_engine", lambda spec: engine)
     Path("pool.csv").write_text(POOL, "utf-8")
     Path("catalogue.csv").write_text(CATALOGUE, "utf-8")
     Path("history.csv").write_text(HISTORY, "utf-8")
@@ -37,7 +37,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def rank(*arguments: str, pool: bool = True) -> int:
     base = ["rank", *arguments, "-t", "product_preference", "-q", "--embedder", "hashed"]
-    return run([*base, *(["-e", "pool.csv"] if pool else []), "--calibrate", "0"])
+    return run([*base, *(["-e", "pool.csv"] if pool else []), "--calibration-size", "0"])
 
 
 def both(*arguments: str, pool: bool = True) -> int:
@@ -94,7 +94,7 @@ def test_zero_shot_says_so(folder: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_pairs_with_gold(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert rank("pairs.csv", "--group", "user", "--gold", "label") == 0
+    assert rank("pairs.csv", "--group", "user", "--gold-column", "label") == 0
     table = read_frame("pairs.ranked.csv").data
     assert len(table) == 9
     assert table["user"].to_list() == ["u0"] * 3 + ["u1"] * 3 + ["u2"] * 3
@@ -142,7 +142,7 @@ def test_what_makes_pairs_alike_can_be_chosen(folder: Path) -> None:
         (["pairs.csv", "--group", "user", "--positive", "love"], "unknown label 'love'"),
         (
             ["pairs.csv", "--group", "user", "--similarity", "looks"],
-            "use auto, text, tabular, mixed",
+            "--similarity is one of auto, text, tabular, mixed",
         ),
         (["none.csv", "--group", "user"], "none.csv: no such file"),
         (["--user", "history.csv", "--items", "history.csv"], "history.csv: no column 'item'"),
@@ -178,7 +178,7 @@ def test_bad_tables_stop_before_the_model_is_loaded(
     def loaded(spec: str) -> None:
         raise AssertionError(spec)
 
-    monkeypatch.setattr("ecomfs.estimators.few_shot.shared_engine", loaded)
+    monkeypatch.setattr("ecomfs.estimators.base.shared_engine", loaded)
     Path(name).write_text(text, "utf-8")
     assert both() == 2
     assert message in capsys.readouterr().err

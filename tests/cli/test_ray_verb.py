@@ -13,8 +13,8 @@ from ecomfs.cli import run
     ("more", "says"),
     [
         (["--runner", "spark"], "use plain or ray"),
-        (["--actors", "2"], "--actors is of --runner ray"),
-        (["--partition-rows", "9"], "--partition-rows is of --runner ray"),
+        (["--actors", "2"], "--actors without --runner ray"),
+        (["--partition-rows", "9"], "--partition-rows without --runner ray"),
         (["--runner", "ray", "--actors", "0"], "--actors 0"),
         (["--runner", "ray", "--ray-address", "nobody"], "HOST:PORT"),
         (["--runner", "ray", "--ray-address", "127.0.0.1:1"], "no Ray cluster answers"),

@@ -74,7 +74,7 @@ def test_a_model_may_say_what_is_uncertain(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     engine = ScriptedEngine(fails_on="Review: zip came off\nSentiment:")
-    monkeypatch.setattr("ecomfs.estimators.few_shot.shared_engine", lambda spec: engine)
+    monkeypatch.setattr("ecomfs.estimators.base.shared_engine", lambda spec: engine)
     assert suggest("-n", "4", "-e", "pool.csv", "--engine", "scripted") == 0
     assert "scripted, which read 10 rows" in capsys.readouterr().out
     table = read_frame("todo.csv").data

@@ -138,7 +138,7 @@ def test_nothing_is_overwritten(folder: Path, capsys: pytest.CaptureFixture[str]
         ),
         (
             ["new-task", "gift", "--from", "one.csv", "--label-column", "b", "--language", "fr"],
-            "auto, en or zh",
+            "one of auto, en, zh",
         ),
         (["lint-task", "nowhere"], "no task 'nowhere'"),
         (["lint-task", "no/where"], "no task.yaml"),

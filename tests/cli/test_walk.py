@@ -33,7 +33,7 @@ TASKS = sorted(
     path.parent.name for path in PROMPTS.glob("*/task.yaml") if not path.parent.name.startswith("_")
 )
 ROWS = 12
-QUICK = ["--engine", "scripted", "--embedder", "hashed", "--calibrate", "0", "--k", "2"]
+QUICK = ["--engine", "scripted", "--embedder", "hashed", "--calibration-size", "0", "--k", "2"]
 
 
 # -- tables of a task, made from its card ---------------------------------------------------------
@@ -83,7 +83,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patched.setenv("ECOMFS_CACHE", str(folder / "cache"))
         patched.setenv("ECOMFS_STATE", str(folder / "state"))
         engine = ScriptedEngine(answer="a thing that works well")
-        for name in ("classifier", "engine.shared", "suites.run"):
+        for name in ("estimators.base", "engine.shared", "evaluation.suites.run"):
             patched.setattr(f"ecomfs.{name}.shared_engine", lambda spec: engine)
         patched.setattr("ecomfs.engine.factory.open_engine", lambda spec: ScriptedEngine())
         # A service is built, says that it is ready, and ends.
@@ -158,7 +158,10 @@ def verbs_of(task: str) -> dict[str, tuple[list[str], int]]:
         ),
         "plan": (["plan", rows, *of], 0),
         "serve": (["serve", *of, "--port", "0"], 0),
-        "fit": (["fit", *of, "-o", f"{task}/profile.json", "--budget", "8", "--calibrate", "4"], 0),
+        "fit": (
+            ["fit", *of, "-o", f"{task}/profile.json", "--tune", "4", "--calibration-size", "4"],
+            0,
+        ),
         "ab": (
             [
                 "ab",
@@ -294,7 +297,7 @@ BASE: dict[str, list[str]] = {
         "-q",
     ],
     "serve": [*_OF, "--port", "0"],
-    "fit": [*_OF, "--budget", "8", "--calibrate", "4"],
+    "fit": [*_OF, "--tune", "4", "--calibration-size", "4"],
     "ab": [
         "--variant",
         "A: k=1",
@@ -347,7 +350,7 @@ BASE: dict[str, list[str]] = {
 """A command of every verb that ends with code 0, but for :data:`ENDS`. ``NEW`` is a new name,
 ``NEXT`` an id of the pool."""
 
-_PROMISE = ["--calibrate", "8"]
+_PROMISE = ["--calibration-size", "8"]
 VALUES: dict[str, list[str]] = {
     "--task": [TASK],
     "--examples": [f"{TASK}/pool.csv"],
@@ -357,7 +360,7 @@ VALUES: dict[str, list[str]] = {
     "--shots": ["4"],
     "--seed": ["3"],
     "--output": ["out.csv"],
-    "--gold": ["label"],
+    "--gold-column": ["label"],
     "--id-column": ["id"],
     "--encoding": ["utf-8-sig"],
     "--limit": ["3"],
@@ -374,7 +377,7 @@ VALUES: dict[str, list[str]] = {
     "--shortlist": ["2"],
     "--passes": ["2"],
     "--template": ["v2"],
-    "--calibrate": ["4"],
+    "--calibration-size": ["4"],
     "--profile": ["profile.json"],
     "--precision": ["0.9", *_PROMISE],
     "--coverage": ["0.9", *_PROMISE],
@@ -397,7 +400,10 @@ VALUES: dict[str, list[str]] = {
     "--variant": ["A: k=1", "--variant", "B: k=2", "--log", "t.jsonl"],
     "--log": ["u.jsonl", "--variant", "A: k=1", "--variant", "B: k=2"],
     "--split-seed": ["2"],
-    "--budget": ["8"],
+    "--budget": ["2048"],
+    "--tune": ["8"],
+    "--rendering": ["raw"],
+    "--input-encoding": ["utf-8"],
     "--top": ["3"],
     "--positive": ["like"],
     "--group": ["id"],
@@ -419,7 +425,6 @@ VALUES: dict[str, list[str]] = {
     "--column": ["text"],
     "--samples": ["samples"],
     "--last": ["2"],
-    "--gold-column": ["label"],
     "--predicted-column": ["predicted"],
     "--prefix": ["p_"],
     "--metric": ["accuracy"],
@@ -432,7 +437,6 @@ VALUES: dict[str, list[str]] = {
     "--label": ["positive"],
     "--set": ["text=fine"],
     "--id": ["NEW"],
-    "--name": ["default"],
     "--note": ["why"],
     "--version": ["1"],
     "--text-column": ["text"],
@@ -540,6 +544,8 @@ OF_VERB: dict[tuple[str, str], list[str]] = {
     ("explain", "--id-column"): ["id", "--row", "r1"],
     ("explain", "--row"): ["r1"],
     ("score", "--actors"): ["1", "--runner", "ray", "--ray-address", "ray://nowhere:1"],
+    ("score", "--examples"): ["few.csv"],
+    ("rank", "--probe"): ["2", "--plan"],
     ("rank", "--task"): [_PREFERENCE],
     ("rank", "--examples"): [f"{_PREFERENCE}/pool.csv"],
     ("rank", "--field"): ["item=item"],
@@ -622,7 +628,7 @@ def walk(place: Path) -> Path:
     scored = ["score", f"{TASK}/pool.csv", *_OF, "-q", "--probabilities", "-o", "predicted.csv"]
     assert run(scored) == 0
     Path("few.csv").write_text("text,label\nfine,positive\npoor,negative\n", encoding="utf-8")
-    fit = ["fit", *QUICK, "--calibrate", "8", "--budget", "8"]
+    fit = ["fit", *QUICK, "--calibration-size", "8", "--tune", "0"]
     for task, name in ((TASK, "profile"), (_PREFERENCE, "preference")):
         assert run([*fit, "-t", task, "-e", f"{task}/pool.csv", "-o", f"{name}.json"]) == 0
     assert run(["eval", "run", *BASE["eval run"]]) == 0

@@ -14,7 +14,7 @@ from ecomfs.io import read_frame
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ecomfs.estimators.few_shot.shared_engine", lambda spec: ScriptedEngine())
+    monkeypatch.setattr("ecomfs.estimators.base.shared_engine", lambda spec: ScriptedEngine())
     Path("in.csv").write_text("id,text,label\n1,good,positive\n2,poor,negative\n", "utf-8")
     Path("pool.csv").write_text("id,text,label\n1,fine,positive\n2,bad,negative\n", "utf-8")
     return tmp_path
@@ -27,7 +27,7 @@ def score(*arguments: str, task: str = "review_sentiment") -> int:
 def test_rows_are_answered_and_the_summary_says_how(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert score("--gold", "label") == 0
+    assert score("--gold-column", "label") == 0
     said = capsys.readouterr()
     assert "zero-shot: no labelled examples" in said.err
     assert "k = 8" not in said.err  # nothing could stand in a prompt

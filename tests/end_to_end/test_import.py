@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 import sys
@@ -45,6 +46,26 @@ def test_every_public_name_is_there() -> None:
         assert name in dir(ecomfs)
     with pytest.raises(AttributeError, match="no attribute 'Clasifier'"):
         ecomfs.Clasifier  # noqa: B018
+
+
+HEADLINE = [
+    "FewShotClassifier",
+    "MultiLabelClassifier",
+    "TaxonomyClassifier",
+    "score_table",
+    "compare",
+]
+
+
+@pytest.mark.parametrize("name", HEADLINE)
+def test_the_headline_uses_are_public_and_have_an_example(name: str) -> None:
+    import ecomfs
+
+    assert name in ecomfs.__all__
+    doc = inspect.getdoc(getattr(ecomfs, name)) or ""
+    assert "Parameters\n----------" in doc
+    assert "Examples\n--------" in doc
+    assert f"import {name}" in doc or f", {name}" in doc
 
 
 @pytest.mark.parametrize(

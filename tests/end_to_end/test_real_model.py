@@ -62,8 +62,16 @@ def test_score_writes_a_table_and_prints_the_baselines(
     folder = SAMPLES / "review_sentiment"
     out = tmp_path / "out.csv"
     command = ["score", str(folder / "test.csv"), "-t", "review_sentiment", "-o", str(out)]
-    options = ["-e", str(folder / "pool.csv"), "--embedder", "hashed", "--gold", "label", "-q"]
-    model = ["--engine", "gguf:smollm2", "--k", "2", "--limit", "6", "--calibrate", "8"]
+    options = [
+        "-e",
+        str(folder / "pool.csv"),
+        "--embedder",
+        "hashed",
+        "--gold-column",
+        "label",
+        "-q",
+    ]
+    model = ["--engine", "gguf:smollm2", "--k", "2", "--limit", "6", "--calibration-size", "8"]
     assert run([*command, *options, *model]) == 0
     with out.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))

@@ -409,11 +409,13 @@ class TestServer:
         fault_server.mix = lambda: spoil(says)
         engine = CachedEngine(engine_at(fault_server), ReadingCache(tmp_path / "cache.sqlite"))
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr("ecomfs.estimators.few_shot.shared_engine", lambda spec: engine)
+        monkeypatch.setattr("ecomfs.estimators.base.shared_engine", lambda spec: engine)
         Path("in.csv").write_text("id,text\n" + "".join(f"{n},row {n}\n" for n in range(40)))
         Path("pool.csv").write_text("text,label\ngood,positive\nbad,negative\n")
         arguments = "score in.csv -t review_sentiment -e pool.csv --embedder hashed --k 0 -q"
-        code = command([*arguments.split(), "--calibrate", "0", "--engine", "x", "-o", "out.csv"])
+        code = command(
+            [*arguments.split(), "--calibration-size", "0", "--engine", "x", "-o", "out.csv"]
+        )
         said = capsys.readouterr().err
         assert code == 0  # done, as docs/batch.md says: the failed rows are in their own table
         assert "40 failed" in said

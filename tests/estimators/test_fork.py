@@ -60,7 +60,9 @@ def test_an_engine_with_a_name_is_opened_again_in_the_child(
     monkeypatch.setattr(shared, "open_engine", lambda spec: ScriptedEngine())
     monkeypatch.setenv("ECOMFS_READING_CACHE", "off")
     shared.close_shared()
-    made = [Example(str(i), {"text": t}, y) for i, (t, y) in enumerate(zip(TEXTS, LABELS, strict=True))]  # noqa: E501 # fmt: skip
+    made = [
+        Example(str(i), {"text": t}, y) for i, (t, y) in enumerate(zip(TEXTS, LABELS, strict=True))
+    ]
     pool = Pool.open(tmp_path / "pool.db") if stored else Pool.in_memory()
     pool.add(made)
     clf = FewShotClassifier("review_sentiment", "scripted", **OPTIONS).fit(pool)

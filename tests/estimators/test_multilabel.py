@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,14 @@ from scripted import ScriptedEngine
 
 from ecomfs.core import event_loop
 from ecomfs.engine.factory import open_engine
-from ecomfs.errors import ConfigError, EcomfsError, InputError, PoolError, UnknownLabelError
+from ecomfs.errors import (
+    ConfigError,
+    EcomfsError,
+    InputError,
+    NotFittedError,
+    PoolError,
+    UnknownLabelError,
+)
 from ecomfs.estimators.multilabel import MultiLabelClassifier
 from ecomfs.pool import Pool
 from ecomfs.task import TaskCard
@@ -311,3 +320,31 @@ def test_a_real_model_reads_every_label_of_two_rows_and_each_row_once() -> None:
         # Two of a row's three prompts begin as the first one does.
         assert p.cached_tokens > p.prompt_tokens / 3
     assert found[0].probabilities["late"] > found[1].probabilities["late"]
+
+
+def test_a_row_is_explained_as_it_is_classified() -> None:
+    clf = fitted(calibration_size=8)
+    row = "it came late and arrived broken"
+    [expected] = clf.classify([row], ids=["row"])
+    found = clf.explain(row)
+    assert found.prediction == replace(expected, pool_version=found.prediction.pool_version)
+    plain = json.loads(json.dumps(found.to_dict()))
+    assert set(plain["labels"]) == set(expected.labels or ())
+    assert {name for name, r in plain["readings"].items() if r["given"]} == set(plain["labels"])
+    for name, reading in plain["readings"].items():
+        assert reading["probability"] == expected.probabilities[name]
+        assert reading["threshold"] == clf.thresholds_[name].value
+        assert reading["read"] is not None
+    assert row in plain["prompt"]
+    shown = str(found)
+    assert shown.startswith("labels: ")
+    assert all(name in shown for name in expected.probabilities)
+
+
+def test_an_explanation_needs_a_fit_and_a_failed_row_says_why() -> None:
+    with pytest.raises(NotFittedError):
+        MultiLabelClassifier("customer_intent", ScriptedEngine()).explain("late")
+    found = fitted().explain("")
+    assert found.prompt is None
+    assert found.to_dict()["labels"] is None
+    assert "is empty" in str(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted import ScriptedEngine
 
-from ecomfs.errors import ConfigError, EcomfsError, PoolError, UnknownLabelError
+from ecomfs.errors import ConfigError, EcomfsError, NotFittedError, PoolError, UnknownLabelError
 from ecomfs.estimators.taxonomy import TaxonomyClassifier
 from ecomfs.pool import Pool
 from ecomfs.types import Example, Status
@@ -184,9 +185,8 @@ def test_examples_with_a_parent_only_are_named() -> None:
     [
         ([], {}, PoolError, "no labelled examples"),
         (pool({"A": {"b": 2}}), {}, PoolError, "all labelled examples have the label 'A > b'"),
-        (pool(), {"beam": 0}, ConfigError, "a beam of 0"),
+        (pool(), {"beam": 0}, ConfigError, "beam = 0"),
         (pool(), {"separator": " "}, ConfigError, "separator"),
-        (pool(), {"coverage": 0.9}, ConfigError, "coverage is fitted for one set of labels"),
     ],
 )
 def test_what_cannot_be_fitted(
@@ -258,3 +258,31 @@ def test_a_pool_is_read_once_and_its_version_kept() -> None:
         "product_category", ScriptedEngine(), embedder="hashed", k=4, calibration_size=0
     ).fit(stored)
     assert clf.classify(["lamp"])[0].pool_version == stored.version > 0
+
+
+@pytest.mark.parametrize("beam", [1, 4])
+def test_a_row_is_explained_level_by_level_and_as_it_is_classified(beam: int) -> None:
+    clf = fitted(beam=beam)
+    for row in ROWS:
+        found = clf.explain(row)
+        [expected] = clf.classify([row])
+        assert found.prediction.probabilities == expected.probabilities
+        assert found.prediction.label == expected.label
+        assert found.parents is not None
+        best = found.parents.prediction.label
+        assert best in found.children or best == "Food"  # an only child is not read
+        plain = json.loads(json.dumps(found.to_dict()))
+        assert plain["label"] == expected.label
+        assert plain["parents"]["demonstrations"]
+        assert {*plain["children"]} == {*found.children}
+        assert str(found).startswith(f"label: {expected.label}  (ok)")
+        assert "level one: parents" in str(found)
+
+
+def test_an_explanation_needs_a_fit_and_a_failed_row_says_why() -> None:
+    with pytest.raises(NotFittedError):
+        TaxonomyClassifier("product_category", ScriptedEngine()).explain("a lamp")
+    found = fitted().explain({"title": ""})
+    assert found.prediction.status is Status.FAILED
+    assert "field 'title' is empty" in str(found)
+    assert found.to_dict()["label"] is None

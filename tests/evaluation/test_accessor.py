@@ -77,7 +77,9 @@ def test_names_that_are_taken_get_a_suffix() -> None:
 
 @pytest.mark.parametrize("form", ["frame", "file", "pool", "objects"])
 def test_every_form_of_examples(tmp_path: Path, form: str) -> None:
-    made = [Example(str(i), {"text": t}, y) for i, (t, y) in enumerate(zip(*examples(), strict=True))]  # noqa: E501 # fmt: skip
+    made = [
+        Example(str(i), {"text": t}, y) for i, (t, y) in enumerate(zip(*examples(), strict=True))
+    ]
     path = tmp_path / "pool.csv"
     POOL.to_csv(path, index=False)
     forms = {"frame": POOL, "file": path, "pool": Pool.in_memory(made), "objects": made}
@@ -153,7 +155,7 @@ def test_what_is_not_defined_is_missing_with_a_reason() -> None:
             "several levels",
         ),
         (frame(), {"label_column": "y"}, ColumnError, "examples: no column 'y'"),
-        (frame(), {"k": -1}, ConfigError, "k is 0"),
+        (frame(), {"k": -1}, ConfigError, "k = -1"),
     ],
 )
 def test_what_is_wrong_is_said(

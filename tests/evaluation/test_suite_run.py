@@ -177,7 +177,7 @@ def test_a_cell_that_cannot_run_does_not_stop_the_others(tmp_path: Path) -> None
     outcome = go(suite, tmp_path)
     assert [c.dataset.name for c in outcome.run] == ["next"]
     [(cell, error)] = outcome.failed
-    assert (cell.dataset.name, str(error)) == ("reviews", "k = -1 (k is 0 (zero-shot) or more)")
+    assert (cell.dataset.name, str(error)) == ("reviews", "k = -1 (k is a whole number, 0 or more)")
 
 
 def test_an_engine_that_is_gone_stops_the_run_and_says_where(tmp_path: Path) -> None:

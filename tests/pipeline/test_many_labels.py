@@ -77,7 +77,7 @@ def test_few_labels_and_zero_put_all_to_the_model() -> None:
 
 
 def test_a_shortlist_of_one_is_refused() -> None:
-    with pytest.raises(ConfigError, match="a shortlist of 1 labels"):
+    with pytest.raises(ConfigError, match="a shortlist of 1 label"):
         classifier(shortlist=1).fit(messages())
 
 

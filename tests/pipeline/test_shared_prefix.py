@@ -95,7 +95,7 @@ def test_a_changed_pool_gets_new_blocks() -> None:
 
 
 def test_unknown_modes_and_shortlists_beside_it_are_refused() -> None:
-    with pytest.raises(ConfigError, match="sharing 'some'"):
+    with pytest.raises(ConfigError, match="sharing = 'some'"):
         prompts("some")
     with pytest.raises(ConfigError, match="with a shortlist"):
         prompts("global", shortlist=5)

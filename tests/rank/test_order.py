@@ -32,7 +32,12 @@ def test_scores_are_those_of_the_pairs_and_stand_in_order() -> None:
     assert [r.rank for r in second.items] == list(range(1, 9))
     for found, user in ((first, USERS[0]), (second, USERS[1])):
         for r in found.items:
-            pair = {"liked": user["liked"], "disliked": "", "history": "", "item": r.item.fields["item"]}  # noqa: E501 # fmt: skip
+            pair = {
+                "liked": user["liked"],
+                "disliked": "",
+                "history": "",
+                "item": r.item.fields["item"],
+            }
             [alone] = clf.classify([pair])
             assert r.score == pytest.approx(alone.probabilities["Yes"])
 

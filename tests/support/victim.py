@@ -102,7 +102,7 @@ def command(arguments: list[str], log: Path, seconds: float, said: Path) -> None
     from ecomfs.cli import run
 
     engine = SlowEngine(log, seconds)
-    ecomfs.estimators.few_shot.shared_engine = lambda spec: engine  # type: ignore[attr-defined]
+    ecomfs.estimators.base.shared_engine = lambda spec: engine  # type: ignore[attr-defined]
     code = run(arguments)
     sys.stdout.flush()
     sys.stderr.flush()

@@ -1,24 +1,27 @@
-"""Tasks whose rows may have several labels: one yes/no reading a label, all in one batch.
+"""Tasks whose rows may have several labels: one yes/no reading per label, all in one batch.
 
 cells        several labels in one cell of a table
-labelled     examples with several labels, and their label space
+examples     examples with several labels, and their label space
 select       examples that serve all labels of a row
 prompts      the prompt, its label last
 reader       rows × labels, read
 threshold    from which probability on a label is given
 fit          thresholds and calibration, leave-one-out
 prediction   readings to labels
+explain      what led to the labels of one row
 classifier   MultiLabelClassifier
 """
 
 from ecomfs.estimators.multilabel.cells import read_labels, write_labels
 from ecomfs.estimators.multilabel.classifier import MultiLabelClassifier
+from ecomfs.estimators.multilabel.explain import MultiLabelExplanation
 from ecomfs.estimators.multilabel.prediction import MultiLabelPrediction
 from ecomfs.estimators.multilabel.threshold import LabelThreshold, fit_threshold
 
 __all__ = [
     "LabelThreshold",
     "MultiLabelClassifier",
+    "MultiLabelExplanation",
     "MultiLabelPrediction",
     "fit_threshold",
     "read_labels",

@@ -13,17 +13,18 @@ from numpy.typing import NDArray
 
 from ecomfs.calibration import Blend, Calibration
 from ecomfs.core import event_loop
+from ecomfs.core.options import documented
 from ecomfs.core.progress import LOADING, Progress, showing, silent
-from ecomfs.embed import Embedder, shared_embedder
+from ecomfs.embed import Embedder
 from ecomfs.engine.protocol import Engine
-from ecomfs.engine.shared import reopen_engine, shared_engine
 from ecomfs.errors import InputError
 from ecomfs.estimators.answers import weighted_mean
-from ecomfs.estimators.base import Estimator, OpenedElsewhere
+from ecomfs.estimators.base import Estimator
 from ecomfs.estimators.inputs import Examples, Rows, as_rows, columns, row_ids
 from ecomfs.estimators.multilabel.cells import read_labels
+from ecomfs.estimators.multilabel.examples import as_labelled, as_sets, label_space
+from ecomfs.estimators.multilabel.explain import MultiLabelExplanation, explanation
 from ecomfs.estimators.multilabel.fit import fit_thresholds
-from ecomfs.estimators.multilabel.labelled import as_labelled, as_sets, label_space
 from ecomfs.estimators.multilabel.prediction import MultiLabelPrediction, answer
 from ecomfs.estimators.multilabel.prompts import label_prompts
 from ecomfs.estimators.multilabel.reader import Reader, YesNoSetup
@@ -39,8 +40,8 @@ from ecomfs.pipeline import (
 )
 from ecomfs.pool import sample_queries
 from ecomfs.readout import words
-from ecomfs.task import LabelSpace, TaskCard, label_text, load_task
-from ecomfs.types import Example, Language
+from ecomfs.task import LabelSpace, TaskCard, label_text
+from ecomfs.types import Example, Language, Row
 
 MOST = 32
 """Most demonstrations that ``k=None`` shows."""
@@ -64,9 +65,7 @@ class _Kept:
     def reader(self, engine: Engine, progress: Progress = silent) -> Reader:
         """The reader, with what was fitted."""
         card, labels, options = self.card, self.labels, self.options
-        embedder = self.embedder
-        if isinstance(embedder, str):
-            embedder = shared_embedder(embedder)
+        embedder = Estimator._own_embedder(self.embedder)
         rows, retriever = build_retriever(card, self.examples, embedder, options, progress=progress)
         spoken = prompt_languages(card, options)
         setups = {
@@ -114,37 +113,48 @@ class _Kept:
         )
 
 
+@documented
 class MultiLabelClassifier(Estimator):
-    """Finds the labels of each row by one yes/no reading a label.
+    """Finds the labels of each row by one yes/no reading per label.
 
-    The prompts of a row differ in their last line only, where the label stands, and all labels of
-    all rows are read in one batch. The examples that stand in them are like the row and, as far as
-    ``k`` allows, show every label; each label is told of as many that have it as of ones that
-    lack it. The readings are calibrated together, and each label has a threshold of its own with
-    the best F1 leave-one-out, drawn towards 0.5 where few examples have the label.
+    The prompts of a row differ in their last line only, where the label is, and all labels of all
+    rows are read in one batch. The demonstrations are similar to the row and, as far as ``k``
+    allows, show every label, with as many examples that have it as examples that lack it. The
+    readings are calibrated together. Each label has a threshold of its own: the best F1
+    leave-one-out, shrunk towards 0.5 where few examples have the label.
 
-    Args:
-        task: task name, folder or card. With a closed label space the labels are the card's.
-        engine, embedder, language, similarity, rendering, budget, seed, fields: as for
-            :class:`~ecomfs.estimators.few_shot.FewShotClassifier`.
-        k: examples a row's prompts show; ``None``: the task's default, and at least one a label
-            (up to 32); 0: zero-shot.
-        calibration_size: examples read leave-one-out, each once a label; 0: none, every
-            threshold is 0.5, and the model answers alone.
-        fusion: whether the neighbours' labels count beside the model, as far as the examples that
-            are read leave-one-out bear them out.
+    ``k=None`` is the task's default and at least one per label, up to 32. With a
+    ``calibration_size`` of 0 every threshold is 0.5, and the model is not fused.
 
-    Attributes (after ``fit``):
-        classes_: the labels as they were given, in NumPy's order; the columns of
-            ``predict_proba``.
-        thresholds_: label → :class:`~ecomfs.estimators.multilabel.threshold.LabelThreshold`.
-        notes_: what the user should know of the fit, one line each.
+    Parameters
+    ----------
+    task : str, Path or TaskCard, default "customer_intent"
+        Task name, path of a task folder, or a card. With a closed label space the labels are the
+        card's.
+    {options}
 
-    Example (reads the packaged demo model)::
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels as they were given, in NumPy's order; the columns of ``predict_proba``.
+    thresholds_ : dict
+        Label → :class:`~ecomfs.estimators.multilabel.threshold.LabelThreshold`.
+    engine_ : Engine
+        The open engine.
+    notes_ : tuple of str
+        Notes of the fit, one line each.
 
-        clf = MultiLabelClassifier("customer_intent")
-        clf.fit(["Where is it? I want my money back", …], [{"track order", "refund"}, …])
-        clf.predict(["Cancel it, and send me the invoice"])  # sets of labels
+    Examples
+    --------
+    Reads the packaged demo model:
+
+    >>> from ecomfs import MultiLabelClassifier
+    >>> clf = MultiLabelClassifier("customer_intent")
+    >>> clf.get_params()["fusion"]
+    True
+    >>> rows = ["Where is my parcel?", "I want my money back", "It is late, refund me"]
+    >>> clf.fit(rows, [{"track order"}, {"refund"}, {"track order", "refund"}])  # doctest: +SKIP
+    >>> clf.predict(["Cancel it, and send me the invoice"])  # doctest: +SKIP
     """
 
     def __init__(
@@ -159,7 +169,7 @@ class MultiLabelClassifier(Estimator):
         rendering: Rendering = "words",
         budget: int | None = None,
         seed: int = 0,
-        calibration_size: int = 32,
+        calibration_size: int = 48,
         fusion: bool = True,
         fields: Mapping[str, str] | None = None,
     ) -> None:
@@ -202,18 +212,10 @@ class MultiLabelClassifier(Estimator):
             ArgumentError: an argument that fit does not take, such as ``sample_weight``.
         """
         self._refuse(refused)
-        card = self.task if isinstance(self.task, TaskCard) else load_task(self.task)
+        card, options = self._card(), self._options()
         header = columns(X)
         version, examples, cells, given = as_labelled(X, y, card, self.fields)
         labels, sets = label_space(card, examples, cells)
-        options = Options(
-            k=self.k,
-            language=self.language,
-            similarity=self.similarity,
-            rendering=self.rendering,
-            budget=self.budget,
-            seed=self.seed,
-        )
         kept = _Kept(card, examples, labels, sets, options, self.embedder, self.fusion)
         with showing(progress) as report:
             report(LOADING)
@@ -239,16 +241,11 @@ class MultiLabelClassifier(Estimator):
 
     @property
     def engine_(self) -> Engine:
-        """The engine that answers."""
+        """The open engine."""
         return self.reader_.engine
 
     def _reopen(self) -> Reader:
         return self._kept.reader(self._own_engine())
-
-    def _own_engine(self) -> Engine:
-        if isinstance(self.engine, OpenedElsewhere):
-            return reopen_engine(self.engine)
-        return shared_engine(self.engine) if isinstance(self.engine, str) else self.engine
 
     def classify(
         self,
@@ -297,6 +294,21 @@ class MultiLabelClassifier(Estimator):
             for p, own in zip(found, truth, strict=True)
         ]
         return weighted_mean(right, sample_weight)
+
+    def explain(self, row: str | Row) -> MultiLabelExplanation:
+        """How one row is classified: demonstrations, prompt, and each label from its reading to
+        its threshold.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        """
+        reader = cast(Reader, self._at_work())
+        rows = as_rows(cast(Rows, [row]), reader.card, self.fields)
+        [(asked, read)] = event_loop.run(reader.read(rows, ["row"]))
+        values = {name: threshold.value for name, threshold in self.thresholds_.items()}
+        return explanation(reader, asked, read, values)
 
     async def _classify(
         self,

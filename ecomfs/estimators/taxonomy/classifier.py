@@ -13,67 +13,74 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs.calibration import MINIMUM
 from ecomfs.core import event_loop
+from ecomfs.core.options import documented
 from ecomfs.core.progress import Progress, showing, within
 from ecomfs.embed import Embedder
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import ConfigError
 from ecomfs.estimators.answers import accuracy, labels_of, probabilities_of
 from ecomfs.estimators.base import Estimator
-from ecomfs.estimators.few_shot import CALIBRATION_SIZE, FewShotClassifier
+from ecomfs.estimators.few_shot import FewShotClassifier
 from ecomfs.estimators.inputs import Examples, Rows, as_rows, columns, given_examples, row_ids
-from ecomfs.estimators.taxonomy.descent import beam_of, combine
+from ecomfs.estimators.taxonomy.descent import TaxonomyExplanation, beam_of, combine
 from ecomfs.estimators.taxonomy.tree import Branch, grow
 from ecomfs.features import Rendering
-from ecomfs.fit import Profile
 from ecomfs.pipeline import LanguageChoice, ReadoutChoice, SimilarityChoice, TemplateChoice
 from ecomfs.pool import Pool
 from ecomfs.retrieve import Sharing
-from ecomfs.task import GivenLabels, TaskCard, load_task
+from ecomfs.task import GivenLabels, TaskCard
 from ecomfs.types import Prediction, Row
 
-_ONE_LEVEL = ("profile", "max_loss", "precision", "coverage", "novel_below")
 
-
+@documented
 class TaxonomyClassifier(Estimator):
     """Classifies rows into a taxonomy of two levels.
 
-    Level one tells the parents apart; level two, for each row, the children of the ``beam``
+    Level one separates the parents; level two, for each row, the children of the ``beam``
     likeliest parents. Probabilities multiply and sum to one: a parent outside the beam keeps its
-    own probability and spreads it over its children by their shares in the pool. An only child
-    has all of its parent's probability and costs no reading.
+    own probability, spread over its children by their shares in the pool. An only child has all
+    of its parent's probability and needs no reading.
 
-    Args:
-        task: a task with an open label space: name, folder or card.
-        engine: as for :class:`~ecomfs.estimators.few_shot.FewShotClassifier`.
-        separator: what stands between parent and child, with or without the spaces around it;
-            what follows the first one is the child.
-        beam: parents whose children are read, at least 1.
-        k, embedder, language, template, readout, strategy, similarity, rendering, shortlist,
-            sharing, passes, budget, seed, calibration_size, tune, fusion, fields: of
-            :class:`~ecomfs.estimators.few_shot.FewShotClassifier`, for both levels.
-            ``calibration_size`` and ``tune`` are spent on level one, and once more on level two,
-            where the parents share them evenly (8 leave-one-out readings each, at least).
-        max_loss, precision, coverage, novel_below, profile: are fitted for one set of labels, and
-            refused in ``fit``.
+    ``calibration_size`` and ``tune`` are spent on level one, and once more on level two, where
+    the parents share them evenly (at least 8 leave-one-out readings each). What follows the first
+    ``separator`` of a label is the child; spaces around it do not count.
 
-    Attributes (after ``fit``):
-        classes_: whole labels, in NumPy's order; the columns of ``predict_proba``.
-        branches_: the parents, in the order of their first example.
-        root_: the classifier of level one; ``None`` where there is one parent only.
-        engine_: the engine of both levels.
+    Parameters
+    ----------
+    task : str, Path or TaskCard, default "product_category"
+        A task with an open label space: name, folder or card.
+    {options}
 
-    Example (reads the packaged demo model)::
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Whole labels, in NumPy's order; the columns of ``predict_proba``.
+    branches_ : tuple of Branch
+        The parents, in the order of their first example.
+    root_ : FewShotClassifier or None
+        The classifier of level one; ``None`` where there is one parent only.
+    engine_ : Engine
+        The open engine of both levels.
 
-        clf = TaxonomyClassifier("product_category")
-        clf.fit(titles, ["Electronics > Phones", "Electronics > Cameras", "Home > Lamps", …])
-        clf.predict(["desk light with USB port"])          # array(['Home > Lamps'], dtype='<U…')
+    Examples
+    --------
+    Reads the packaged demo model:
+
+    >>> from ecomfs import TaxonomyClassifier
+    >>> clf = TaxonomyClassifier("product_category", beam=1)
+    >>> clf.get_params()["beam"]
+    1
+    >>> titles = ["Phone with two cameras", "Zoom camera", "Brass desk lamp"]
+    >>> labels = ["Electronics > Phones", "Electronics > Cameras", "Home > Lamps"]
+    >>> clf.fit(titles, labels).predict(["desk light with USB port"])  # doctest: +SKIP
+    array(['Home > Lamps'], dtype='<U21')
     """
 
     def __init__(
@@ -96,15 +103,10 @@ class TaxonomyClassifier(Estimator):
         passes: int = 1,
         budget: int | None = None,
         seed: int = 0,
-        calibration_size: int = CALIBRATION_SIZE,
+        calibration_size: int = 48,
         tune: int = 0,
         fusion: bool = True,
         fields: Mapping[str, str] | None = None,
-        max_loss: float | None = None,
-        precision: float | None = None,
-        coverage: float | None = None,
-        novel_below: float | None = None,
-        profile: str | Path | Profile | None = None,
     ) -> None:
         # The scikit-learn contract: parameters are stored as given and checked in fit.
         self.task = task
@@ -128,11 +130,6 @@ class TaxonomyClassifier(Estimator):
         self.tune = tune
         self.fusion = fusion
         self.fields = fields
-        self.max_loss = max_loss
-        self.precision = precision
-        self.coverage = coverage
-        self.novel_below = novel_below
-        self.profile = profile
 
     def fit(
         self,
@@ -156,17 +153,9 @@ class TaxonomyClassifier(Estimator):
             InputError, EngineError, ArgumentError: as :meth:`FewShotClassifier.fit`.
         """
         self._refuse(refused)
-        for name in _ONE_LEVEL:
-            if getattr(self, name) is not None:
-                raise ConfigError(
-                    f"{name} is fitted for one set of labels, and a taxonomy has several",
-                    hint="use FewShotClassifier with whole labels",
-                )
-        if self.beam < 1:
-            raise ConfigError(f"a beam of {self.beam} parents", hint="use 1 or more")
+        card, _ = self._card(), self._options()
         if not self.separator.strip():
             raise ConfigError("the separator is empty", hint="use a mark such as '>'")
-        card = self.task if isinstance(self.task, TaskCard) else load_task(self.task)
         if card.label_space == "closed":
             raise ConfigError(
                 f"task {card.name!r} has a closed label space, which knows no parents",
@@ -201,7 +190,7 @@ class TaxonomyClassifier(Estimator):
                 branches.append(branch)
         leaves = [leaf for branch in branches for leaf in branch.leaves]
         with self._turn():
-            self._card, self.pool_version_ = card, version
+            self.card_, self.pool_version_ = card, version
             self.root_: FewShotClassifier | None = root
             self.branches_ = tuple(branches)
             self._classes = given.classes(leaves)
@@ -265,10 +254,37 @@ class TaxonomyClassifier(Estimator):
         """Accuracy over whole labels; rows without a label count as wrong."""
         return accuracy(self.classify(X), self._classes, y, sample_weight)
 
+    def explain(self, row: str | Row) -> TaxonomyExplanation:
+        """How one row is classified: the explanation of level one, and that of each parent in the
+        beam.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        """
+        if not self.__sklearn_is_fitted__():
+            raise self._not_fitted()
+        [fields] = as_rows(cast(Rows, [row]), self.card_, self.fields)
+        root = None if self.root_ is None else self.root_.explain(fields)
+        top = None if root is None else root.prediction
+        beam = beam_of(top, self.branches_, self.beam)
+        below = {
+            at: branch.classifier.explain(fields)
+            for at, branch in enumerate(self.branches_)
+            if at in beam and branch.classifier is not None
+        }
+        whole = combine(self.branches_, top, {at: e.prediction for at, e in below.items()})
+        return TaxonomyExplanation(
+            replace(whole, pool_version=self.pool_version_),
+            root,
+            {self.branches_[at].name: found for at, found in below.items()},
+        )
+
     async def _classify(self, X: Rows, ids: Sequence[str] | None) -> list[Prediction]:  # noqa: N803
         if not self.__sklearn_is_fitted__():
             raise self._not_fitted()
-        rows = as_rows(X, self._card, self.fields)
+        rows = as_rows(X, self.card_, self.fields)
         names = row_ids(rows, ids)
         tops: list[Prediction | None] = [None] * len(rows)
         if self.root_ is not None:

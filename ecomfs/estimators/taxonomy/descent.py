@@ -9,10 +9,56 @@ shares in the pool.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 from ecomfs.estimators.taxonomy.tree import Branch
+from ecomfs.pipeline import Explanation
 from ecomfs.types import Prediction, Status
+
+
+@dataclass(frozen=True, slots=True)
+class TaxonomyExplanation:
+    """What led to the whole label of one row. ``print`` it, or take :meth:`to_dict`.
+
+    Attributes:
+        prediction: the answer over whole labels.
+        parents: the explanation of level one; ``None`` where there is one parent only.
+        children: parent → the explanation of level two, for the parents in the beam that have
+            several children.
+    """
+
+    prediction: Prediction
+    parents: Explanation | None
+    children: Mapping[str, Explanation]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        p = self.prediction
+        return {
+            "label": p.label,
+            "status": str(p.status),
+            "error": p.error,
+            "note": p.note,
+            "confidence": p.confidence,
+            "probabilities": dict(p.probabilities),
+            "label_mass": p.label_mass,
+            "prompt_tokens": p.prompt_tokens,
+            "cached_tokens": p.cached_tokens,
+            "parents": None if self.parents is None else self.parents.to_dict(),
+            "children": {name: found.to_dict() for name, found in self.children.items()},
+        }
+
+    def __str__(self) -> str:
+        p = self.prediction
+        lines = [f"label: {p.label}  ({p.status}{': ' + p.error if p.error else ''})"]
+        ranked = sorted(p.probabilities.items(), key=lambda item: -item[1])[:8]
+        lines += [f"  {value:6.3f}  {name}" for name, value in ranked]
+        if self.parents is not None:
+            lines += ["", "level one: parents", str(self.parents)]
+        for name, found in self.children.items():
+            lines += ["", f"level two: children of {name!r}", str(found)]
+        return "\n".join(lines)
 
 
 def beam_of(top: Prediction | None, branches: Sequence[Branch], width: int) -> set[int]:
@@ -98,4 +144,4 @@ def _product(masses: Sequence[float | None]) -> float | None:
     return out if masses else None
 
 
-__all__ = ["beam_of", "combine"]
+__all__ = ["TaxonomyExplanation", "beam_of", "combine"]

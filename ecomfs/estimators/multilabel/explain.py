@@ -1,0 +1,141 @@
+"""The explanation of one row of a multi-label task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ecomfs.estimators.multilabel.prediction import MultiLabelPrediction, answer
+from ecomfs.estimators.multilabel.prompts import YES
+from ecomfs.estimators.multilabel.reader import LabelReadings, Reader, RowPrompts
+from ecomfs.types import Demonstration, Posterior
+
+
+@dataclass(frozen=True, slots=True)
+class LabelResult:
+    """What was found for one label of one row.
+
+    Attributes:
+        read: probability of yes, as the model gave it; ``None``: it could not be read.
+        votes: the neighbours' probability of the label; ``None``: they were not used.
+        probability: after calibration and fusion.
+        threshold: the label is given from this probability on.
+    """
+
+    read: float | None
+    votes: float | None
+    probability: float | None
+    threshold: float
+
+    @property
+    def given(self) -> bool:
+        """Whether the row has the label."""
+        return self.probability is not None and self.probability >= self.threshold
+
+
+@dataclass(frozen=True, slots=True)
+class MultiLabelExplanation:
+    """What led to the labels of one row. ``print`` it, or take :meth:`to_dict`.
+
+    Attributes:
+        prediction: the answer.
+        language: of the prompts.
+        labels: label → its reading, in the order of the label space.
+        demonstrations: as they are in the prompts.
+        prompt: of the first label; the others differ in their last line. ``None`` when the row
+            failed before it was asked.
+    """
+
+    prediction: MultiLabelPrediction
+    language: str
+    labels: Mapping[str, LabelResult]
+    demonstrations: tuple[Demonstration, ...]
+    prompt: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        p = self.prediction
+        return {
+            "labels": None if p.labels is None else list(p.labels),
+            "status": str(p.status),
+            "error": p.error,
+            "note": p.note,
+            "probabilities": dict(p.probabilities),
+            "readings": {
+                name: {
+                    "read": label.read,
+                    "votes": label.votes,
+                    "probability": label.probability,
+                    "threshold": label.threshold,
+                    "given": label.given,
+                }
+                for name, label in self.labels.items()
+            },
+            "label_mass": p.label_mass,
+            "language": self.language,
+            "template": str(p.template) if p.template else None,
+            "engine": p.engine,
+            "demonstrations": [
+                {
+                    "id": d.example.id,
+                    "label": d.example.label,
+                    "text": d.text,
+                    "similarity": d.similarity,
+                }
+                for d in self.demonstrations
+            ],
+            "prompt": self.prompt,
+            "prompt_tokens": p.prompt_tokens,
+            "cached_tokens": p.cached_tokens,
+        }
+
+    def __str__(self) -> str:
+        p = self.prediction
+        shown = "none" if p.labels is None else ", ".join(p.labels) or "no label"
+        lines = [f"labels: {shown}  ({p.status}{': ' + p.error if p.error else ''})"]
+        lines.append("    read   votes   final  threshold")
+        for name, label in self.labels.items():
+            values = (label.read, label.votes, label.probability)
+            cells = "  ".join("     –" if v is None else f"{v:6.3f}" for v in values)
+            lines.append(f"  {cells}     {label.threshold:.3f}  {name}")
+        lines.append(f"demonstrations ({len(self.demonstrations)}, in their order):")
+        for d in self.demonstrations:
+            text = " ".join(d.text.split())
+            short = text if len(text) <= 72 else text[:71] + "…"
+            lines.append(f"  {d.similarity:6.3f}  [{d.example.label}] {d.example.id}: {short}")
+        if self.prompt is not None:
+            lines += [f"prompt of the first label ({p.template}):", self.prompt]
+        return "\n".join(lines)
+
+
+def explanation(
+    reader: Reader, asked: RowPrompts, read: LabelReadings, thresholds: Mapping[str, float]
+) -> MultiLabelExplanation:
+    """The explanation of one row that was read.
+
+    Args:
+        thresholds: label → probability from which on it is given.
+    """
+    prediction = answer(reader, asked, read, thresholds)
+    labels = {}
+    for place, name in enumerate(reader.labels.names):
+        found = read[place] if place < len(read) else None
+        whole = isinstance(found, Posterior) and bool(found.probabilities)
+        labels[name] = LabelResult(
+            found.probabilities[YES] if whole and isinstance(found, Posterior) else None,
+            asked.votes[place] if asked.votes else None,
+            prediction.probabilities.get(name),
+            thresholds[name],
+        )
+    first = asked.prompts[0] if asked.prompts else None
+    return MultiLabelExplanation(
+        prediction,
+        asked.language,
+        labels,
+        () if first is None else tuple(first.demonstrations),
+        None if first is None else first.text,
+    )
+
+
+__all__ = ["LabelResult", "MultiLabelExplanation", "explanation"]

@@ -1,0 +1,136 @@
+"""The table of options, and everything that is made of it or must agree with it."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import subprocess
+import sys
+import types
+import typing
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ecomfs.core.options import OPTIONS, SHARED, Option, option_named, options_of
+from ecomfs.errors import ConfigError
+from ecomfs.estimators import FewShotClassifier, MultiLabelClassifier, TaxonomyClassifier
+from ecomfs.pipeline import Options
+from ecomfs.retrieve.strategies import STRATEGIES
+
+ROOT = Path(__file__).parents[2]
+CLASSIFIERS = (FewShotClassifier, MultiLabelClassifier, TaxonomyClassifier)
+
+
+def parts(hint: Any) -> list[Any]:
+    """The members of a union, and the values of its literals."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return [part for arg in typing.get_args(hint) for part in parts(arg)]
+    if typing.get_origin(hint) is typing.Literal:
+        return list(typing.get_args(hint))
+    return [typing.get_origin(hint) or hint]
+
+
+@pytest.mark.parametrize("kind", CLASSIFIERS)
+def test_constructors_agree_with_the_table(kind: type) -> None:
+    signature = inspect.signature(kind).parameters
+    assert {*signature} - {"task"} == {option.name for option in options_of(kind.__name__)}
+    hints = typing.get_type_hints(kind.__init__)
+    for option in options_of(kind.__name__):
+        assert signature[option.name].default == option.default, option.name
+        found = parts(hints[option.name])
+        assert (type(None) in found) is (option.default is None), option.name
+        if option.choices and option.name != "strategy":
+            assert {p for p in found if isinstance(p, str)} == {*option.choices}, option.name
+        elif option.kind is not dict:
+            assert option.kind in found, option.name
+        assert option._fits(option.default), option.name
+
+
+@pytest.mark.parametrize("kind", CLASSIFIERS)
+def test_docstrings_have_every_parameter_with_its_default(kind: type) -> None:
+    doc = inspect.getdoc(kind) or ""
+    assert "{options}" not in doc
+    entries = doc.partition("Parameters\n----------\n")[2].partition("\n\nAttributes\n")[0]
+    named = [line.partition(" : ")[0] for line in entries.splitlines() if " : " in line[:30]]
+    assert named == ["task", *(option.name for option in options_of(kind.__name__))]
+    for option in options_of(kind.__name__):
+        if option.default is not None:
+            assert f"{option.name} : {option.kind.__name__}, default {option.default!r}" in entries
+    assert "Examples\n--------" in doc
+
+
+def test_the_options_of_a_pipeline_are_in_the_table() -> None:
+    for name, field in Options.__dataclass_fields__.items():
+        assert field.default == OPTIONS[name].default
+
+
+def test_every_selection_strategy_is_a_choice() -> None:
+    assert {*OPTIONS["strategy"].choices} == {*STRATEGIES}
+
+
+@pytest.mark.parametrize("classifier", CLASSIFIERS)
+def test_every_value_out_of_range_is_refused_before_a_model_is_loaded(classifier: type) -> None:
+    for option in options_of(classifier.__name__):
+        wrong = {str: 3, int: -1, float: 1.0, bool: "yes", dict: 3}[option.kind]
+        if option.least is None and option.kind is int:
+            continue
+        clf = classifier(**{"engine": "no such engine", option.name: wrong})
+        with pytest.raises(ConfigError) as caught:
+            clf.fit(["a", "b"], ["x", "y"])
+        assert str(caught.value) == f"{option.name} = {wrong!r} ({option.name} is {option.allowed})"
+
+
+@given(st.sampled_from([o for o in OPTIONS.values() if o.kind in (int, float, bool)]), st.data())
+def test_a_word_is_read_as_its_value(option: Option, data: st.DataObject) -> None:
+    values: dict[type, st.SearchStrategy[Any]] = {
+        int: st.integers(option.least or 0, option.most or 10**9),
+        float: st.floats(0, 1, exclude_min=True, exclude_max=True).filter(lambda x: x > 1e-4),
+        bool: st.booleans(),
+    }
+    value = data.draw(values[option.kind])
+    for written in (value, str(value)):
+        read = option.read(written, "B")
+        assert read == value
+        assert type(read) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("k", np.int64(4)), ("precision", np.float32(0.5)), ("fusion", np.bool_(False)), ("k", None)],
+)
+def test_numpy_scalars_are_values(name: str, value: Any) -> None:
+    OPTIONS[name].check(value)
+
+
+@pytest.mark.parametrize("name", ["kk", "calibrate", "Fusion", "task", *SHARED, "beam"])
+def test_an_unknown_key_names_the_closest_and_all(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"B: no option '{name}'") as caught:
+        option_named(name, "B")
+    assert "calibration_size" in str(caught.value)
+
+
+def test_the_reference_page_is_up_to_date() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "eval" / "bench" / "options_page.py", "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_help_text_is_written_twice() -> None:
+    texts: Counter[str] = Counter(option.help for option in OPTIONS.values())
+    for path in (ROOT / "ecomfs" / "cli").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.keyword) and node.arg == "help":
+                with_text = isinstance(node.value, ast.Constant)
+                texts[node.value.value if with_text else ""] += 1  # type: ignore[attr-defined]
+    del texts[""]
+    assert [text for text, times in texts.items() if times > 1] == []
