@@ -28,7 +28,6 @@ from ecomfs.errors import (
     OutputError,
     StoppedError,
 )
-from ecomfs.estimators.few_shot import FewShotClassifier
 from ecomfs.io import OutputEncoding, TableReader
 from ecomfs.pipeline import Pipeline
 
@@ -39,10 +38,19 @@ _WRITTEN_ROWS = 1000
 """Rows per look into the journal when the output is written."""
 
 
+@runtime_checkable
+class SupportsRefresh(Protocol):
+    """A fitted classifier, such as :class:`ecomfs.FewShotClassifier`."""
+
+    def refresh(self) -> Pipeline:
+        """The pipeline for the pool as it is now."""
+        ...
+
+
 def score_table(
     source: str | PathLike[str],
     output: str | PathLike[str],
-    pipeline: FewShotClassifier | Pipeline | RowScorer,
+    pipeline: SupportsRefresh | Pipeline | RowScorer,
     *,
     fields: Mapping[str, str] | None = None,
     id_column: str | None = None,
@@ -134,7 +142,7 @@ def score_table(
     >>> score_table("reviews.csv", "scored.csv", clf).tally.rows  # doctest: +SKIP
     """
     job = Job(str(source), Path(output))
-    if isinstance(pipeline, FewShotClassifier):
+    if isinstance(pipeline, SupportsRefresh):
         pipeline = pipeline.refresh()
     scorer = LocalScorer(pipeline) if isinstance(pipeline, Pipeline) else pipeline
     if limit is not None:
