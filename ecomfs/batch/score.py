@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from ecomfs.batch.identity import Identity, differences, run_identity
 from ecomfs.batch.input import CHUNK_ROWS, Feed, Selection, find_columns, read_marks
