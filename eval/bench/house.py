@@ -23,7 +23,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "ecomfs"
-OPTION_FILES = re.compile(r"(^|/)(options|option|groups|unfold|flatten_options|labelled)\.py$")
+OPTION_FILES = re.compile(
+    r"(^|/)(options|option|groups|flatten_options|unfold|labelled|cli/classifier)\.py$"
+)
 
 
 def modules(folder: Path = PACKAGE) -> dict[str, Path]:
