@@ -65,7 +65,7 @@ bench-peers: $(VENV)/.dev
 
 # Every example in the docstrings runs, and every command the README names exists.
 docs: $(VENV)/.dev
-	$(BIN)/python -m pytest ecomfs eval/ecomfs_eval tests/test_docs.py
+	$(BIN)/python -m pytest ecomfs eval/ecomfs_eval tests/end_to_end/test_docs.py
 
 # docs/options.md, from the table of options and the command line.
 options: $(VENV)/.dev
