@@ -35,7 +35,6 @@ ALLOWED: dict[str, str] = {
     "VllmLocalEngine": "the engine factory loads it by name",
     "predict": "scikit-learn and users call it",
     "emit": "logging calls it",
-    "learner": "eval/bench/features.py counts which learner the feature expert chose",
     "retrieve": "users, benches and tests look up demonstrations in one call",
 }
 DECORATED = re.compile(
