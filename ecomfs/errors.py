@@ -44,9 +44,20 @@ from __future__ import annotations
 class EcomfsError(Exception):
     """Base of all errors of ecomfs.
 
-    Args:
-        message: one line: what is wrong, where (file, row, column).
-        hint: how to fix it; empty when the message says it already.
+    Parameters
+    ----------
+    message : str
+        One line: what is wrong, where (file, row, column).
+    hint : str
+        How to fix it; empty when the message says it already.
+
+    Examples
+    --------
+    >>> try:
+    ...     raise ColumnError("in.csv: no column 'text'", hint="columns are: id, review")
+    ... except EcomfsError as error:
+    ...     print(error.message, "|", error.hint, "|", error.retryable)
+    in.csv: no column 'text' | columns are: id, review | False
     """
 
     retryable = False

@@ -28,14 +28,27 @@ class InfiniteText(str):
 class Example:
     """One labelled example of the pool.
 
-    Attributes:
-        id: unique within its pool.
-        fields: the row, field name → value, as the task card names the fields.
-        label: the label in the pool's own spelling.
-        synthetic: made by augmentation; never allowed in a test set.
-        source_id: what a synthetic example was made from: the id of another example of its pool,
-            or where it was borrowed; empty when it was made from nothing.
-        method: how a synthetic example was made, such as ``rewrite`` or ``borrow``.
+    Attributes
+    ----------
+    id : str
+        Unique within its pool.
+    fields : Row
+        The row, field name → value, as the task card names the fields.
+    label : str
+        The label in the pool's own spelling.
+    synthetic : bool
+        Made by augmentation; never allowed in a test set.
+    source_id : str
+        What a synthetic example was made from: the id of another example of its pool, or where it
+        was borrowed; empty when it was made from nothing.
+    method : str
+        How a synthetic example was made, such as ``rewrite`` or ``borrow``.
+
+    Examples
+    --------
+    >>> example = Example("r1", {"text": "fits well"}, "positive")
+    >>> example.fields["text"], example.label, example.synthetic
+    ('fits well', 'positive', False)
     """
 
     id: str
@@ -171,7 +184,13 @@ class Opinion:
 
 
 class Status(StrEnum):
-    """How a row ended."""
+    """How a row ended.
+
+    Examples
+    --------
+    >>> Status("ok") is Status.OK, [str(status) for status in Status]
+    (True, ['ok', 'abstained', 'invalid', 'failed'])
+    """
 
     OK = "ok"
     ABSTAINED = "abstained"

@@ -91,9 +91,13 @@ def compare(
 
     Examples
     --------
-    Reads the packaged demo model, so it is not run here:
-
     >>> from ecomfs import compare
+    >>> compare({"few": {"k": 2}}, "pool.csv", "test.csv", task="review_sentiment")
+    Traceback (most recent call last):
+    ecomfs.errors.ConfigError: 1 variants to compare (name two or more)
+
+    Two variants read the packaged demo model, so they are not run here:
+
     >>> found = compare(  # doctest: +SKIP
     ...     {"few": {"k": 2}, "many": {"k": 8}},
     ...     "samples/review_sentiment/pool.csv",

@@ -27,15 +27,36 @@ METRICS = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """Attributes:
-    systems: each variant's answers on the rows that were compared; the first is the one in use.
-    result: the comparisons with the first.
-    scores: variant → metric → score.
-    notes: sentences on how it was made: what was compared, on which rows, what was kept out.
-    about: the same for programs.
-    texts: whether rows and prompts may stand in what is written.
-    model_alone: the same comparison by the model alone, before fusion; ``None`` without
-        experts.
+    """What a comparison of variants found.
+
+    Attributes
+    ----------
+    systems : tuple of Predictions
+        Each variant's answers on the rows that were compared; the first is the one in use.
+    result : Comparisons
+        The comparisons with the first.
+    scores : mapping
+        Variant → metric → score.
+    notes : tuple of str
+        Sentences on how it was made: what was compared, on which rows, what was kept out.
+    about : mapping
+        The same for programs.
+    texts : bool
+        Whether rows and prompts may stand in what is written.
+    model_alone : Outcome, optional
+        The same comparison by the model alone, before fusion; ``None`` without experts.
+
+    Examples
+    --------
+    >>> from ecomfs_eval.compare import compare_many
+    >>> gold = ["good", "bad"] * 20
+    >>> a = Predictions.of(gold, ["good"] * 40, labels=["good", "bad"], name="A")
+    >>> b = Predictions.of(gold, gold, labels=["good", "bad"], name="B")
+    >>> found = Outcome((a, b), compare_many([a, b]), {"A": {}, "B": {}}, ("40 rows.",), {})
+    >>> found.decision
+    'B ...'
+    >>> [system["rows"] for system in found.to_dict()["systems"]]
+    [40, 40]
     """
 
     systems: tuple[Predictions, ...]
@@ -105,8 +126,23 @@ def outcome(
 def check_targets(*paths: Path | None, folder: Path | None = None) -> None:
     """Refuse files that cannot be written, before any time is spent.
 
-    Raises:
-        OutputError: a path is a folder, or lies in none; the folder is a file.
+    Parameters
+    ----------
+    *paths : Path or None
+        Files that will be written.
+    folder : Path, optional
+        Folder of the report; it may be missing.
+
+    Raises
+    ------
+    OutputError
+        A path is a folder, or lies in none; the folder is a file.
+
+    Examples
+    --------
+    >>> check_targets(Path("no-such-folder/ab.json"))
+    Traceback (most recent call last):
+    ecomfs.errors.OutputError: no-such-folder/ab.json: no folder no-such-folder (name a file in ...
     """
     if folder is not None and folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder}: is no folder", hint="name a folder for the report")
@@ -122,8 +158,24 @@ def check_targets(*paths: Path | None, folder: Path | None = None) -> None:
 def check_page(path: Path | None, language: str = "en") -> None:
     """Refuse a page whose name does not say what it is, or a language without words.
 
-    Raises:
-        ConfigError: neither ``.html`` nor ``.md``; neither ``en`` nor ``zh``.
+    Parameters
+    ----------
+    path : Path, optional
+        The page; ``-`` is standard output.
+    language : str
+        Of the report.
+
+    Raises
+    ------
+    ConfigError
+        Neither ``.html`` nor ``.md``; neither ``en`` nor ``zh``.
+
+    Examples
+    --------
+    >>> check_page(Path("ab.html"), "zh")
+    >>> check_page(Path("ab.pdf"))
+    Traceback (most recent call last):
+    ecomfs.errors.ConfigError: -o ab.pdf (name a .html or a .md file, or use --report FOLDER)
     """
     if language not in ("en", "zh"):
         raise ConfigError(f"report language {language!r}", hint="en or zh")
@@ -136,8 +188,28 @@ def check_page(path: Path | None, language: str = "en") -> None:
 def write_json(path: Path, found: Outcome) -> None:
     """The whole comparison as JSON; the file is whole or not there.
 
-    Raises:
-        OutputError: it cannot be written.
+    Parameters
+    ----------
+    path : Path
+        The file.
+    found : Outcome
+        The comparison.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+
+    Examples
+    --------
+    >>> import json, tempfile
+    >>> from ecomfs_eval.compare import compare_many
+    >>> gold = ["good", "bad"] * 20
+    >>> a, b = (Predictions.of(gold, gold, labels=["good", "bad"], name=name) for name in "AB")
+    >>> path = Path(tempfile.mkdtemp()) / "ab.json"
+    >>> write_json(path, Outcome((a, b), compare_many([a, b]), {"A": {}, "B": {}}, (), {}))
+    >>> json.loads(path.read_text())["systems"][0]["name"]
+    'A'
     """
     import json
 
@@ -156,8 +228,43 @@ def write_pages(
 ) -> tuple[Path, ...]:
     """The report: one page (HTML or Markdown), or a folder with HTML, Markdown and JSON.
 
-    Raises:
-        OutputError: it cannot be written.
+    Parameters
+    ----------
+    found : Outcome
+        The comparison.
+    page : Path, optional
+        One page: ``.html``, ``.md``, or ``-`` for Markdown on standard output.
+    folder : Path, optional
+        Folder of ``report.html``, ``report.md`` and ``report.json``.
+    title : str
+        Of the report.
+    language : str
+        ``en`` or ``zh``.
+    how : Bootstrap
+        Resamples, level and seed of the intervals.
+
+    Returns
+    -------
+    tuple of Path
+        The files that were written; none when neither page nor folder is named.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ecomfs_eval.compare import compare_many
+    >>> gold = ["good", "bad"] * 20
+    >>> a, b = (Predictions.of(gold, gold, labels=["good", "bad"], name=name) for name in "AB")
+    >>> found = Outcome((a, b), compare_many([a, b]), {"A": {}, "B": {}}, (), {})
+    >>> page = Path(tempfile.mkdtemp()) / "ab.md"
+    >>> [path.name for path in write_pages(found, page=page, title="A, B", how=Bootstrap())]
+    ['ab.md']
+    >>> page.read_text().splitlines()[0]
+    '# A, B'
     """
     if page is None and folder is None:
         return ()

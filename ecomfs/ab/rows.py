@@ -53,7 +53,7 @@ def read_test_rows(
     limit: int | None = None,
     encoding: str | None = None,
 ) -> ComparedRows:
-    """The rows to compare on.
+    r"""The rows to compare on.
 
     Parameters
     ----------
@@ -74,6 +74,18 @@ def read_test_rows(
         A true label that the pool does not have.
     ConfigError
         A slice column with too many values, or a limit below 1.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ecomfs.task import load_task
+    >>> path = Path(tempfile.mkdtemp()) / "test.csv"
+    >>> _ = path.write_text("text,label,shop\nfits well,Positive,A\nbroke at once,negative,B\n")
+    >>> pool = [Example("p", {"text": "soft"}, "positive"),
+    ...         Example("n", {"text": "torn"}, "negative")]
+    >>> test = read_test_rows(path, load_task("review_sentiment"), pool, slice_columns=["shop"])
+    >>> [row.label for row in test.rows], test.slices
+    (['positive', 'negative'], {'shop': ('A', 'B')})
     """
     if limit is not None and limit < 1:
         raise ConfigError(f"limit {limit}", hint="one row or more")

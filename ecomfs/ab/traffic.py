@@ -293,6 +293,16 @@ class TrafficRecord:
 def read_log(path: str | Path) -> TrafficRecord:
     """Read a log.
 
+    Parameters
+    ----------
+    path : str or Path
+        What :class:`TrafficLog` wrote.
+
+    Returns
+    -------
+    TrafficRecord
+        Starts of the service, and the first prediction of each id.
+
     Raises
     ------
     MissingFileError
@@ -301,6 +311,19 @@ def read_log(path: str | Path) -> TrafficRecord:
         It holds no prediction.
     InputError
         It is no traffic log.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> log = TrafficLog(Path(tempfile.mkdtemp()) / "traffic.jsonl")
+    >>> log.write([LoggedStart(task="t", labels=("a", "b"), weights={"A": 1, "B": 1}, seed=0)])
+    >>> for variant in ("A", "B"):  # the weights were changed: the id went both ways
+    ...     log.write([LoggedPrediction.of(variant, "en", Prediction("r1", "a", {"a": 1.0}))])
+    >>> log.write([LoggedPrediction.of("A", "en", Prediction("r2", "b", {"b": 1.0}))])
+    >>> log.close()
+    >>> found = read_log(log.path)
+    >>> [entry.id for entry in found.entries], found.crossed
+    (['r2'], 1)
     """
     path = Path(path)
     starts: list[LoggedStart] = []
@@ -371,6 +394,21 @@ def compare_log(
         No logged row has a true label, or only one variant's have.
     InputError, ConfigError
         The harness refuses the rows, or the design.
+
+    Examples
+    --------
+    >>> from ecomfs.task import load_task
+    >>> labels = ("positive", "negative")
+    >>> start = LoggedStart(task="t", labels=labels, weights={"A": 1, "B": 1}, seed=0)
+    >>> sure = {"positive": 1.0}
+    >>> entries = tuple(
+    ...     LoggedPrediction.of("AB"[i % 2], "en", Prediction(str(i), "positive", sure))
+    ...     for i in range(40))
+    >>> gold = GoldLabels({str(i): "positive" if i % 2 else "negative" for i in range(40)}, {}, 0)
+    >>> found = compare_log(TrafficRecord((start,), entries, 0, 0, 0), gold,
+    ...                     load_task("review_sentiment"), Design())
+    >>> {name: scores["accuracy"].value for name, scores in found.scores.items()}
+    {'A': 0.0, 'B': 1.0}
     """
     last = log.starts[-1]
     # A pool that grew while it was served may have brought labels that the start did not know.

@@ -288,6 +288,14 @@ def check_variants(
         The task has no such version.
     ConfigError
         Two variants do not differ.
+
+    Examples
+    --------
+    >>> from ecomfs.task import load_task
+    >>> same = [Variant("A", "k=4", {"k": 4}), Variant("B", "k=4", {"k": 4})]
+    >>> check_variants(same, {}, load_task("review_sentiment"), "review_sentiment")
+    Traceback (most recent call last):
+    ecomfs.errors.ConfigError: variants 'A' and 'B' are the same (they build the same prompts; ...
     """
     seen: dict[tuple[Any, ...], str] = {}
     for variant in variants:
@@ -329,6 +337,15 @@ def fit_variants(
     ------
     EcomfsError
         As :meth:`FewShotClassifier.fit`, naming the variant.
+
+    Examples
+    --------
+    >>> wrong = Variant("few", "k=-1", {"k": -1})
+    >>> try:
+    ...     fit_variants([wrong], {}, "review_sentiment", [])
+    ... except ConfigError as error:
+    ...     print(error, error.__notes__)
+    k = -1 (k is a whole number, 0 or more) ["variant 'few': k=-1"]
     """
     found = []
     for variant in variants:

@@ -408,6 +408,14 @@ class ScoreResult:
         Table of the rows that failed or whose answer is invalid; ``None`` without any.
     numbers : mapping
         Column → decimal mark of its numbers, in words, where it makes a difference.
+
+    Examples
+    --------
+    >>> tally = Tally(rows=2, status={"ok": 1, "failed": 1})
+    >>> failed = Path("scored.failed.csv")
+    >>> result = ScoreResult(Path("scored.csv"), tally, AnswerCounts(), None, failed)
+    >>> result.tally.status["failed"], result.failed.name
+    (1, 'scored.failed.csv')
     """
 
     output: Path

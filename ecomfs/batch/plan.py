@@ -119,6 +119,17 @@ class RunPlan:
         Model time, and its price in the currency of the prices, with those of the fit.
     fit : FitCost
         What is read before the first row.
+
+    Examples
+    --------
+    >>> none, all_rows = Interval(0, 0, 0), Interval(100, 100, 100)
+    >>> plan = RunPlan(
+    ...     rows=120, left_out=0, unusable=2, copies=18, journaled=0, journal="", remembered=none,
+    ...     asked=all_rows, prompt_tokens=None, answer_tokens=None, shared=None, sampled=0,
+    ...     rate=None, rate_from="", seconds=None, cost=None,
+    ...     fit=FitCost(examples=48, remembered=40))
+    >>> plan.asked.value, plan.fit.asked
+    (100, 8)
     """
 
     rows: int
@@ -189,7 +200,7 @@ def plan_table(
     readings: int = 0,
     encoding: str | None = None,
 ) -> RunPlan:
-    """Look at every row, render the prompts of all or of a sample, and add up.
+    r"""Look at every row, render the prompts of all or of a sample, and add up.
 
     Parameters
     ----------
@@ -230,6 +241,30 @@ def plan_table(
         The input cannot be read.
     EngineError
         The probe fails.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> from ecomfs.embed import HashedEmbedder
+    >>> from ecomfs.engine import Capabilities
+    >>> from ecomfs.pipeline import Options, build_pipeline
+    >>> from ecomfs.task import load_task
+    >>> from ecomfs.types import Example
+    >>> engine = SimpleNamespace(  # nothing is read here, so it only says what it can do
+    ...     spec="none", fingerprint="0", tokenizer=None,
+    ...     capabilities=Capabilities(False, True, False, context_tokens=512))
+    >>> pool = [Example("1", {"text": "broke at once"}, "negative"),
+    ...         Example("2", {"text": "fits well"}, "positive")]
+    >>> pipeline = build_pipeline(load_task("review_sentiment"), pool, engine, HashedEmbedder(),
+    ...                           Options(k=1, language="en"), task="review_sentiment")
+    >>> import tempfile
+    >>> from ecomfs.batch import find_columns
+    >>> source = Path(tempfile.mkdtemp()) / "in.csv"
+    >>> _ = source.write_text("text\nso soft\ntorn\ntorn\n")
+    >>> plan = plan_table(str(source), source.with_suffix(".scored.csv"), pipeline,
+    ...                   find_columns(source, pipeline.card), Selection(), {})
+    >>> plan.rows, plan.copies, plan.asked.value
+    (3, 1, 2)
     """
     journal, why = _journal(journal_path(output), identity)
     try:
@@ -276,6 +311,25 @@ def plan_rows(
     ------
     EngineError
         The probe fails.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> from ecomfs.embed import HashedEmbedder
+    >>> from ecomfs.engine import Capabilities
+    >>> from ecomfs.pipeline import Options, build_pipeline
+    >>> from ecomfs.task import load_task
+    >>> from ecomfs.types import Example
+    >>> engine = SimpleNamespace(  # nothing is read here, so it only says what it can do
+    ...     spec="none", fingerprint="0", tokenizer=None,
+    ...     capabilities=Capabilities(False, True, False, context_tokens=512))
+    >>> pool = [Example("1", {"text": "broke at once"}, "negative"),
+    ...         Example("2", {"text": "fits well"}, "positive")]
+    >>> pipeline = build_pipeline(load_task("review_sentiment"), pool, engine, HashedEmbedder(),
+    ...                           Options(k=1, language="en"), task="review_sentiment")
+    >>> plan = plan_rows(pipeline, [{"text": "so soft"}, {"text": "torn"}], unusable=1)
+    >>> plan.rows, plan.unusable, plan.asked.value
+    (3, 1, 2)
     """
     sample = _Sample(max_prompts, seed)
     for row in rows:

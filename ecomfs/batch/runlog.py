@@ -211,7 +211,25 @@ def read_run(path: Path) -> Run:
 
 
 def list_runs() -> list[Run]:
-    """All runs, oldest first."""
+    """All runs, oldest first.
+
+    Returns
+    -------
+    list of Run
+        None where no run was logged, or logs are switched off.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from unittest import mock
+    >>> with mock.patch.dict(os.environ, ECOMFS_STATE=tempfile.mkdtemp()):
+    ...     log = RunLog(state_folder(), "20260501-091200-000ab")
+    ...     log.write("start", command=["score", "in.csv"], folder="/tmp", process=0)
+    ...     with log.ending():
+    ...         log.time(2.5, {"reading": 2.0})
+    ...     [(run.id, run.state) for run in list_runs()]
+    [('20260501-091200-000ab', 'finished')]
+    """
     folder = state_folder()
     if folder is None or not folder.is_dir():
         return []
@@ -250,13 +268,28 @@ def find_run(id_: str) -> Run:
 
 
 def last_resumable() -> Run:
-    """The newest run that can be resumed: it was stopped, failed or was killed, its folder is
-    there, and no later run had the same command or wrote the same output.
+    """The newest run that can be resumed.
+
+    It was stopped, failed or was killed, its folder is there, and no later run had the same command
+    or wrote the same output.
+
+    Returns
+    -------
+    Run
+        Its command and folder are what ``ecomfs score --resume`` gives again.
 
     Raises
     ------
     InputError
         There is none.
+
+    Examples
+    --------
+    >>> from unittest import mock
+    >>> with mock.patch.dict(os.environ, ECOMFS_STATE="off"):
+    ...     last_resumable()
+    Traceback (most recent call last):
+    ecomfs.errors.InputError: no run is logged: ECOMFS_STATE switches logs off (give the command ...
     """
     runs = list_runs()
     later: set[tuple[str, ...]] = set()

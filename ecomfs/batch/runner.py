@@ -470,7 +470,27 @@ def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
 
 class RowScorer(Protocol):
     """Answers all rows of a table: in this process (:class:`LocalScorer`) or on a cluster
-    (:class:`ecomfs.batch.ray.runner.RayScorer`)."""
+    (:class:`ecomfs.batch.ray.runner.RayScorer`).
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> from ecomfs.embed import HashedEmbedder
+    >>> from ecomfs.engine import Capabilities
+    >>> from ecomfs.pipeline import Options, build_pipeline
+    >>> from ecomfs.task import load_task
+    >>> from ecomfs.types import Example
+    >>> engine = SimpleNamespace(  # nothing is read here, so it only says what it can do
+    ...     spec="none", fingerprint="0", tokenizer=None,
+    ...     capabilities=Capabilities(False, True, False, context_tokens=512))
+    >>> pool = [Example("1", {"text": "broke at once"}, "negative"),
+    ...         Example("2", {"text": "fits well"}, "positive")]
+    >>> pipeline = build_pipeline(load_task("review_sentiment"), pool, engine, HashedEmbedder(),
+    ...                           Options(k=1, language="en"), task="review_sentiment")
+    >>> scorer: RowScorer = LocalScorer(pipeline)
+    >>> scorer.card.name, scorer.space.names
+    ('review_sentiment', ('positive', 'negative'))
+    """
 
     @property
     def card(self) -> TaskCard:

@@ -136,9 +136,13 @@ def score_table(
 
     Examples
     --------
-    Reads a model, so it is not run here:
-
     >>> from ecomfs import FewShotClassifier, score_table
+    >>> score_table("reviews.csv", "scored.csv", FewShotClassifier("review_sentiment"))
+    Traceback (most recent call last):
+    ecomfs.errors.NotFittedError: ...
+
+    A fitted classifier reads a model, so it is not run here:
+
     >>> clf = FewShotClassifier("review_sentiment").fit(texts, labels)  # doctest: +SKIP
     >>> score_table("reviews.csv", "scored.csv", clf).tally.rows  # doctest: +SKIP
     """

@@ -36,7 +36,7 @@ def ab(
         ),
     ] = None,
     task: Annotated[str | None, typer.Option("--task", "-t", help="task [of the log]")] = None,
-    examples: o.MaybeExamples = None,
+    examples: o.MaybeExamplesOption = None,
     data: Annotated[
         Path | None, typer.Option("--data", "-d", help="table of rows with true labels")
     ] = None,
@@ -56,7 +56,7 @@ def ab(
     field: o.Fields = None,
     id_column: o.IdColumn = None,
     pool_name: o.PoolName = o.POOL_NAME,
-    shots: o.Shots = None,
+    shots: o.ShotsOption = None,
     synthetic: o.Synthetic = True,
     seed: o.Seed = DEFAULTS["seed"],
     limit: o.Limit = None,

@@ -8,7 +8,7 @@ from ecomfs.cli import options as o
 from ecomfs.core.options import DEFAULTS
 
 
-def check(engine: o.Engine = DEFAULTS["engine"]) -> None:
+def check(engine: o.EngineOption = DEFAULTS["engine"]) -> None:
     """Run the start-up canary on an engine and print what the engine supports."""
     from rich.console import Console
     from rich.table import Table

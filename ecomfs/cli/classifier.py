@@ -30,12 +30,12 @@ class MaybeLabelled:
     PANEL: ClassVar[str] = "Labelled examples"
 
     task: o.Task
-    examples: o.MaybeExamples = None
+    examples: o.MaybeExamplesOption = None
     pool_name: o.PoolName = o.POOL_NAME
     label_column: o.LabelColumn = None
     input_encoding: o.InputEncoding = None
     field: o.Fields = None
-    shots: o.Shots = None
+    shots: o.ShotsOption = None
     synthetic: o.Synthetic = True
     seed: o.Seed = DEFAULTS["seed"]
 
@@ -155,7 +155,7 @@ class MaybeLabelled:
 class Labelled(MaybeLabelled):
     """The task and its labelled examples, which are required."""
 
-    examples: o.Examples
+    examples: o.ExamplesOption
 
 
 def is_pool(source: str | Path) -> bool:

@@ -21,7 +21,7 @@ def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="folder for results")] = Path(
         "out"
     ),
-    engine: o.Engine = DEFAULTS["engine"],
+    engine: o.EngineOption = DEFAULTS["engine"],
     k: Annotated[int, typer.Option(help="demonstrations per prompt; more take longer")] = 4,
     quiet: o.Quiet = False,
 ) -> None:

@@ -84,8 +84,8 @@ Comparing = Annotated[Settings, Group((READING, FITTING), without=("template",))
 Choosing = Annotated[
     Settings, Group((READING, FITTING, CHOOSING, GUARANTEES), ("profile",), (("tune", 192),))
 ]
-Engine = Annotated[str, from_table("engine")]
-Embedder = Annotated[str, from_table("embedder")]
+EngineOption = Annotated[str, from_table("engine")]
+EmbedderOption = Annotated[str, from_table("embedder")]
 Fields = Annotated[list[str] | None, from_table("fields")]
 Seed = Annotated[int, from_table("seed")]
 Task = Annotated[
@@ -99,15 +99,15 @@ _EXAMPLES = typer.Option(
     help="labelled examples: a table (repeatable: several are put together), or a pool: FILE.db, "
     "sqlite:///FILE, postgresql://… [zero-shot, where examples are not needed]",
 )
-Examples = Annotated[list[str], _EXAMPLES]
-MaybeExamples = Annotated[list[str] | None, _EXAMPLES]
+ExamplesOption = Annotated[list[str], _EXAMPLES]
+MaybeExamplesOption = Annotated[list[str] | None, _EXAMPLES]
 PoolName = Annotated[str, typer.Option("--pool-name", help="the pool's name in its database")]
 LabelColumn = Annotated[
     str | None, typer.Option(help="column that holds the label [by the task's names]")
 ]
 IdColumn = Annotated[str | None, typer.Option(help="column with unique ids [id]")]
 GoldColumn = Annotated[str | None, typer.Option(help="column with true labels: prints metrics")]
-Shots = Annotated[
+ShotsOption = Annotated[
     int | None,
     typer.Option(min=1, help="use a seeded sample of this many examples, spread over the labels"),
 ]

@@ -10,7 +10,7 @@ import typer
 from ecomfs.cli import options as o
 from ecomfs.cli.classifier import MaybeLabelled, check_guarantees, fitted, without_fit
 from ecomfs.cli.progress import show
-from ecomfs.cli.scoring import Cluster, Sources, Table, check
+from ecomfs.cli.scoring import Cluster, RowOptions, Sources, check
 from ecomfs.core.progress import CHECKING
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def plan(
     sources: Sources,
     labelled: MaybeLabelled,
-    table: Table,
+    table: RowOptions,
     settings: o.Answering,
     cluster: Cluster,
     price: Annotated[

@@ -10,7 +10,7 @@ import typer
 from ecomfs.cli import options as o
 from ecomfs.cli.classifier import MaybeLabelled
 from ecomfs.cli.progress import show
-from ecomfs.cli.scoring import Cluster, Sources, Table, check, row_classifier
+from ecomfs.cli.scoring import Cluster, RowOptions, Sources, check, row_classifier
 from ecomfs.core.progress import CHECKING, MEASURING
 
 
@@ -19,7 +19,7 @@ def score(
     ctx: typer.Context,
     sources: Sources,
     labelled: MaybeLabelled,
-    table: Table,
+    table: RowOptions,
     settings: o.Answering,
     cluster: Cluster,
     restart: Annotated[

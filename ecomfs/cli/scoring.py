@@ -30,7 +30,7 @@ Sources = Annotated[
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class RowOptions:
     """Which rows are classified, and what the result looks like."""
 
     PANEL: ClassVar[str] = "Rows and results"
@@ -103,7 +103,7 @@ class Checked:
     jobs: list[Job]
 
 
-def check(sources: list[str], table: Table, labelled: MaybeLabelled) -> Checked:
+def check(sources: list[str], table: RowOptions, labelled: MaybeLabelled) -> Checked:
     """Check files, columns and conditions before a model is loaded.
 
     Raises:

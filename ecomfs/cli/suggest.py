@@ -35,7 +35,7 @@ def suggest(
         str | None,
         typer.Option(help="take the uncertainty from this model, not from the neighbours' vote"),
     ] = None,
-    embedder: o.Embedder = DEFAULTS["embedder"],
+    embedder: o.EmbedderOption = DEFAULTS["embedder"],
     id_column: o.IdColumn = None,
     candidates: Annotated[
         int, typer.Option(help="of a larger table, look at a seeded sample of so many rows")

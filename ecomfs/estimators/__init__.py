@@ -2,14 +2,13 @@
 
 from ecomfs.estimators.few_shot import FewShotClassifier
 from ecomfs.estimators.inputs import Examples, as_rows, columns
-from ecomfs.estimators.multilabel import MultiLabelClassifier, MultiLabelPrediction
+from ecomfs.estimators.multilabel import MultiLabelClassifier
 from ecomfs.estimators.taxonomy import TaxonomyClassifier
 
 __all__ = [
     "Examples",
     "FewShotClassifier",
     "MultiLabelClassifier",
-    "MultiLabelPrediction",
     "TaxonomyClassifier",
     "as_rows",
     "columns",

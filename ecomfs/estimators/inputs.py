@@ -35,13 +35,41 @@ Examples: TypeAlias = "Rows | Pool | Sequence[Example]"
 
 
 def as_rows(X: Rows, card: TaskCard, fields: Mapping[str, str] | None = None) -> list[Row]:  # noqa: N803 (the scikit-learn name)
-    """Rows as mappings from the card's field names to values. Empty required fields pass: they
-    become the status of their row.
+    """Rows as mappings from the card's field names to values.
 
-    Raises:
-        ColumnError: a required field has no column, or two columns share a name.
-        ConfigError: plain texts for a task of several fields, or a single string.
-        InputError: what is neither a text nor a row; see :func:`ecomfs.task.as_items`.
+    Empty required fields pass: they become the status of their row.
+
+    Parameters
+    ----------
+    X : DataFrame, sequence of mapping, or sequence of str
+        The rows; plain texts for a task of one required field.
+    card : TaskCard
+        The task.
+    fields : mapping of str to str, optional
+        Task field → column, where names differ.
+
+    Returns
+    -------
+    list of Row
+        One per row, in order.
+
+    Raises
+    ------
+    ColumnError
+        A required field has no column, or two columns share a name.
+    ConfigError
+        Plain texts for a task of several fields, or a single string.
+    InputError
+        What is neither a text nor a row; see :func:`ecomfs.task.as_items`.
+
+    Examples
+    --------
+    >>> from ecomfs.task import load_task
+    >>> card = load_task("review_sentiment")
+    >>> as_rows(["fits well", None], card)
+    [{'text': 'fits well'}, {'text': ''}]
+    >>> as_rows([{"id": 7, "Opinion": "torn"}], card, fields={"text": "Opinion"})
+    [{'text': 'torn'}]
     """
     table = as_table(X, "DataFrame")
     if table is not None:

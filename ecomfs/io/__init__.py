@@ -14,7 +14,7 @@ from ecomfs.io.numbers import (
     read_number,
     rewrite_number,
 )
-from ecomfs.io.reader import MAX_CELL_CHARS, Frame, TableReader, read_frame, text_encoding
+from ecomfs.io.reader import MAX_CELL_CHARS, TableReader, read_frame, text_encoding
 from ecomfs.io.rows import IdTracker, Place, TableRow, cell_text
 from ecomfs.io.target import (
     InputFile,
@@ -27,14 +27,7 @@ from ecomfs.io.target import (
     write_text,
 )
 from ecomfs.io.text import detect_language, fold, same_text, squeeze, visible
-from ecomfs.io.writer import (
-    AtomicWriter,
-    OutputEncoding,
-    TableWriter,
-    added_columns,
-    check_output,
-    open_writer,
-)
+from ecomfs.io.writer import AtomicWriter, OutputEncoding, added_columns, check_output, open_writer
 
 __all__ = [
     "DECIMAL_HINT",
@@ -43,7 +36,6 @@ __all__ = [
     "AtomicWriter",
     "ColumnNumbers",
     "DecimalMark",
-    "Frame",
     "IdTracker",
     "InputFile",
     "Number",
@@ -52,7 +44,6 @@ __all__ = [
     "Place",
     "TableReader",
     "TableRow",
-    "TableWriter",
     "added_columns",
     "cell_text",
     "check_output",

@@ -29,7 +29,6 @@ __all__ = [
     "Options",
     "Pipeline",
     "ReadoutChoice",
-    "RowReading",
     "RowState",
     "SimilarityChoice",
     "StoredPipeline",

@@ -50,15 +50,55 @@ def build_pipeline(
     where: str = "pool",
     progress: Progress = silent,
 ) -> Pipeline:
-    """Assemble a pipeline.
+    """Assemble a pipeline from a task, labelled examples and an engine.
 
-    Args:
-        task: where the card came from (templates are beside it).
-        where: what to call the pool in errors.
-        progress: called with how many examples are embedded.
+    Parameters
+    ----------
+    card : TaskCard
+        The task.
+    examples : sequence of Example
+        The labelled examples; none for zero-shot.
+    engine : Engine
+        Reads the prompts.
+    embedder : Embedder
+        Of the retriever.
+    options : Options
+        What a user chose.
+    task : str or Path
+        Where the card came from (templates are beside it).
+    pool_version : int
+        Of the examples.
+    where : str
+        What to call the pool in errors.
+    progress : Progress
+        Called with how many examples are embedded.
 
-    Raises:
-        EcomfsError: labels, template, or engine do not fit together.
+    Returns
+    -------
+    Pipeline
+        Not fitted: nothing has been read.
+
+    Raises
+    ------
+    EcomfsError
+        Labels, template, or engine do not fit together.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> from ecomfs.embed import HashedEmbedder
+    >>> from ecomfs.engine import Capabilities
+    >>> from ecomfs.task import load_task
+    >>> from ecomfs.types import Example
+    >>> engine = SimpleNamespace(  # nothing is read here, so it only says what it can do
+    ...     spec="none", fingerprint="0", tokenizer=None,
+    ...     capabilities=Capabilities(False, True, False, context_tokens=512))
+    >>> pool = [Example("1", {"text": "broke at once"}, "negative"),
+    ...         Example("2", {"text": "fits well"}, "positive")]
+    >>> pipeline = build_pipeline(load_task("review_sentiment"), pool, engine, HashedEmbedder(),
+    ...                           Options(k=1, language="en"), task="review_sentiment")
+    >>> len(pipeline.retriever), pipeline.space.names, pipeline.setups["en"].readout.name
+    (2, ('positive', 'negative'), 'text')
     """
     space = LabelSpace.resolve(card, (e.label for e in examples), where)
     # Predictions, votes and demonstrations all use one spelling per label: the first the pool had.
@@ -114,10 +154,44 @@ def build_retriever(
     where: str = "pool",
     progress: Progress = silent,
 ) -> tuple[RowText, Retriever | None]:
-    """What puts rows into words, and what finds examples like a row; ``None`` without examples.
+    """What puts rows into words, and what finds examples like a row.
 
-    Raises:
-        PoolError: an example cannot be put into words.
+    Parameters
+    ----------
+    card : TaskCard
+        The task.
+    examples : sequence of Example
+        The labelled examples.
+    embedder : Embedder
+        Of their texts.
+    options : Options
+        Similarity, selection strategy, rendering and seed.
+    where : str
+        What to call the pool in errors.
+    progress : Progress
+        Called with how many examples are embedded.
+
+    Returns
+    -------
+    tuple of RowText and Retriever
+        The retriever is ``None`` without examples.
+
+    Raises
+    ------
+    PoolError
+        An example cannot be put into words.
+
+    Examples
+    --------
+    >>> from ecomfs.embed import HashedEmbedder
+    >>> from ecomfs.task import load_task
+    >>> pool = [Example("1", {"text": "broke at once"}, "negative"),
+    ...         Example("2", {"text": "fits well"}, "positive")]
+    >>> card = load_task("review_sentiment")
+    >>> rows, retriever = build_retriever(card, pool, HashedEmbedder(), Options())
+    >>> (shown,) = retriever.retrieve([rows.render({"text": "it broke"}, "en")], k=1)
+    >>> shown[0].example.label
+    'negative'
     """
     rows, texts = _worded(card, examples, where, options.rendering)
     card = rows.card
@@ -188,11 +262,33 @@ def _worded(
 def check_templates(card: TaskCard, options: Options, task: str | Path) -> None:
     """Compile the templates a run will use.
 
-    Raises:
-        TemplateError: see :func:`load_template`.
+    Parameters
+    ----------
+    card : TaskCard
+        The task.
+    options : Options
+        Template and language.
+    task : str or Path
+        Where the card came from.
 
-    Warns:
-        TemplateWarning: a template does not show a field of the rows.
+    Raises
+    ------
+    TemplateError
+        See :func:`load_template`.
+
+    Warns
+    -----
+    TemplateWarning
+        A template does not show a field of the rows.
+
+    Examples
+    --------
+    >>> from ecomfs.task import load_task
+    >>> card = load_task("review_sentiment")
+    >>> check_templates(card, Options(language="en"), "review_sentiment")
+    >>> check_templates(card, Options(language="en", template="v9"), "review_sentiment")
+    Traceback (most recent call last):
+    ecomfs.errors.TaskError: ...
     """
     for language in prompt_languages(card, options):
         template = load_template(card, options.template, language, task)
@@ -242,7 +338,26 @@ def _setup(
 
 
 def scores(engine: Engine) -> bool:
-    """Whether an engine gives the log-probabilities of named tokens."""
+    """Whether an engine gives the log-probabilities of named tokens.
+
+    Parameters
+    ----------
+    engine : Engine
+        Any engine.
+
+    Returns
+    -------
+    bool
+        ``False`` where answers are read as text.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> from ecomfs.engine import Capabilities
+    >>> text_only = Capabilities(False, True, False, context_tokens=512)
+    >>> scores(SimpleNamespace(tokenizer=None, capabilities=text_only))
+    False
+    """
     return LogprobReadout.supported(engine)
 
 
@@ -251,9 +366,38 @@ def load_template(
 ) -> Template:
     """The template of a language: the card's version, another version, or a user's file.
 
-    Raises:
-        TemplateError: it does not compile, does not render, or does not show the rows.
-        MissingFileError: a named file is not there.
+    Parameters
+    ----------
+    card : TaskCard
+        The task.
+    choice : str, Path, mapping, or None
+        A version, a file, or one of either per language; ``None``: the card's.
+    language : {"en", "zh"}
+        Of the prompt.
+    task : str or Path
+        Where the card came from.
+
+    Returns
+    -------
+    Template
+        Compiled, and rendered once.
+
+    Raises
+    ------
+    TemplateError
+        It does not compile, does not render, or does not show the rows.
+    MissingFileError
+        A named file is not there.
+
+    Examples
+    --------
+    >>> from ecomfs.task import load_task
+    >>> card = load_task("review_sentiment")
+    >>> load_template(card, None, "zh", "review_sentiment").ref.name
+    'review_sentiment/zh.v1'
+    >>> load_template(card, "mine.jinja", "en", "review_sentiment")
+    Traceback (most recent call last):
+    ecomfs.errors.MissingFileError: mine.jinja: No such file or directory
     """
     if isinstance(choice, Mapping):
         choice = choice.get(language)

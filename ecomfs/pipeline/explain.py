@@ -53,15 +53,47 @@ async def influences(
     posterior: Posterior | None,
     prediction: Prediction,
 ) -> Influences:
-    """Leave-one-demonstration-out readings of a row that was read: as many prompts as it has
-    demonstrations, in one engine call.
+    """Which demonstrations moved the answer: leave-one-demonstration-out readings of a row.
 
-    The experts' opinions stay as they are: only what the model is shown changes. A demonstration
-    that the token budget left out does not come back when another one leaves.
+    As many prompts as the row has demonstrations are read, in one engine call. The experts'
+    opinions stay as they are: only what the model is shown changes. A demonstration that the token
+    budget left out does not come back when another one leaves.
 
-    Args:
-        row: the card's fields.
-        state, posterior, prediction: of the row, as :meth:`Pipeline.trace` gives them.
+    Parameters
+    ----------
+    pipeline : Pipeline
+        That read the row.
+    row : Row
+        The card's fields.
+    state, posterior, prediction
+        Of the row, as :meth:`Pipeline.trace` gives them.
+
+    Returns
+    -------
+    Influences
+        One per demonstration, in prompt order; or none, and why in its ``note``.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> from ecomfs.embed import HashedEmbedder
+    >>> from ecomfs.engine import Capabilities
+    >>> from ecomfs.pipeline import Options, build_pipeline
+    >>> from ecomfs.task import load_task
+    >>> from ecomfs.types import Example
+    >>> engine = SimpleNamespace(  # nothing is read here, so it only says what it can do
+    ...     spec="none", fingerprint="0", tokenizer=None,
+    ...     capabilities=Capabilities(False, True, False, context_tokens=512))
+    >>> pool = [Example("1", {"text": "broke at once"}, "negative"),
+    ...         Example("2", {"text": "fits well"}, "positive")]
+    >>> pipeline = build_pipeline(load_task("review_sentiment"), pool, engine, HashedEmbedder(),
+    ...                           Options(k=1, language="en"), task="review_sentiment")
+    >>> from ecomfs.core import event_loop
+    >>> row = {"text": "it broke"}
+    >>> (state,) = pipeline.prepare([row], ["r1"])
+    >>> failed = Prediction("r1", None, error="no answer in time")
+    >>> event_loop.run(influences(pipeline, row, state, None, failed)).note
+    'the row has no answer'
     """
     label = prediction.suggestion
     note = _impossible(state, posterior, label)
@@ -133,6 +165,20 @@ class Explanation:
         prediction: the answer; its ``stages`` are the distributions after each step.
         labels: the label space, aligned with the posterior.
         influences: which demonstrations moved the answer; ``None`` when that was not asked for.
+
+    Examples
+    --------
+    >>> read = (0.8, 0.2)
+    >>> prediction = Prediction("r1", "good", {"good": 0.8, "bad": 0.2}, stages={"read": read})
+    >>> posterior = Posterior(read, label_mass=0.9)
+    >>> found = Explanation(RowState("r1", "en"), posterior, prediction, ("good", "bad"))
+    >>> found.stages
+    {'read': {'good': 0.8, 'bad': 0.2}}
+    >>> found.to_dict()["as_read"]
+    {'good': 0.8, 'bad': 0.2}
+    >>> print(found)
+    label: good  (ok)
+    ...
     """
 
     state: RowState

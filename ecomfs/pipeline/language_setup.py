@@ -20,10 +20,36 @@ from ecomfs.types import Opinion, Posterior, Prompt
 class LanguageSetup:
     """How rows of one language are read.
 
-    Attributes:
-        builder: makes the prompts.
-        readout: makes distributions of the engine's answers.
-        calibration: of these distributions; ``None``: they stand as they are read.
+    Attributes
+    ----------
+    builder : PromptBuilder
+        Makes the prompts.
+    readout : Readout
+        Makes distributions of the engine's answers.
+    calibration : Calibration, optional
+        Of these distributions; ``None``: they stand as they are read.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> from ecomfs.embed import HashedEmbedder
+    >>> from ecomfs.engine import Capabilities
+    >>> from ecomfs.pipeline import Options, build_pipeline
+    >>> from ecomfs.task import load_task
+    >>> from ecomfs.types import Example
+    >>> engine = SimpleNamespace(  # nothing is read here, so it only says what it can do
+    ...     spec="none", fingerprint="0", tokenizer=None,
+    ...     capabilities=Capabilities(False, True, False, context_tokens=512))
+    >>> pool = [Example("1", {"text": "broke at once"}, "negative"),
+    ...         Example("2", {"text": "fits well"}, "positive")]
+    >>> pipeline = build_pipeline(load_task("review_sentiment"), pool, engine, HashedEmbedder(),
+    ...                           Options(k=1, language="en"), task="review_sentiment")
+    >>> setup = pipeline.setups["en"]
+    >>> setup.readout.name, setup.builder.answers, setup.calibration
+    ('text', ('positive', 'negative'), None)
+    >>> (prompt,) = setup.prompts([PromptInput({"text": "it broke"}, ())], engine, budget=None)
+    >>> prompt.text.splitlines()[-2:]
+    ['Review: it broke', 'Sentiment:']
     """
 
     builder: PromptBuilder

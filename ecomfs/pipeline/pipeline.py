@@ -79,22 +79,65 @@ class RowState:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """Everything decided for one run.
+    """Everything decided for one run: prompts, engine, read-out, calibration.
 
-    Attributes:
-        setups: prompt, read-out and calibration by language.
-        rows: puts rows into words, fitted on the pool.
-        language: fixed language, or ``None`` to follow each row's own.
-        retriever: ``None`` for zero-shot.
-        k: demonstrations per prompt.
-        budget: most prompt tokens.
-        experts: of the pool, where the policy or the shortlist uses them.
-        policy: how readings and opinions become predictions.
-        label_shortlist: how a shortlist is made of many labels; ``None``: all are put to the
-            model.
-        sharing: demonstrations that many prompts have in common; ``None``: every row has its own.
-        extra_passes: setups of further passes, whose posteriors are averaged with the first one's.
-        seed: of the orders of further passes.
+    Attributes
+    ----------
+    card, space, engine : TaskCard, LabelSpace, Engine
+        The task, its labels, and what reads the prompts.
+    setups : dict
+        Language → prompt, read-out and calibration.
+    rows : RowText
+        Puts rows into words, fitted on the pool.
+    retriever : Retriever, optional
+        ``None`` for zero-shot.
+    k : int
+        Demonstrations per prompt.
+    language : str, optional
+        Fixed language, or ``None`` to follow each row's own.
+    budget : int, optional
+        Most prompt tokens.
+    pool_version : int
+        Of the examples.
+    experts : Experts, optional
+        Of the pool, where the policy or the shortlist uses them.
+    policy : DecisionPolicy
+        How readings and opinions become predictions.
+    label_shortlist : LabelShortlist, optional
+        How a shortlist is made of many labels; ``None``: all are put to the model.
+    sharing : PrefixSharing, optional
+        Demonstrations that many prompts have in common; ``None``: every row has its own.
+    extra_passes : tuple of dict
+        Setups of further passes, whose posteriors are averaged with the first one's.
+    seed : int
+        Of the orders of further passes.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> from ecomfs.embed import HashedEmbedder
+    >>> from ecomfs.engine import Capabilities
+    >>> from ecomfs.pipeline import Options, build_pipeline
+    >>> from ecomfs.task import load_task
+    >>> from ecomfs.types import Example
+    >>> engine = SimpleNamespace(  # nothing is read here, so it only says what it can do
+    ...     spec="none", fingerprint="0", tokenizer=None,
+    ...     capabilities=Capabilities(False, True, False, context_tokens=512))
+    >>> pool = [Example("1", {"text": "broke at once"}, "negative"),
+    ...         Example("2", {"text": "fits well"}, "positive")]
+    >>> pipeline = build_pipeline(load_task("review_sentiment"), pool, engine, HashedEmbedder(),
+    ...                           Options(k=1, language="en"), task="review_sentiment")
+    >>> (state,) = pipeline.prepare([{"text": "it broke"}], ["r1"])  # what an engine would read
+    >>> [shown.example.id for shown in state.demonstrations]
+    ['1']
+    >>> print(state.prompt.text)
+    Decide whether each product review is positive or negative overall.
+    ...
+    Review: broke at once
+    Sentiment: negative
+    <BLANKLINE>
+    Review: it broke
+    Sentiment:
     """
 
     card: TaskCard

@@ -32,12 +32,47 @@ def refreshed(
 ) -> Pipeline:
     """The pipeline of the pool's current version; ``old`` goes on working.
 
-    Args:
-        embedder, options, task: what ``old`` was built with.
+    Parameters
+    ----------
+    old : Pipeline
+        Of an earlier version.
+    pool : Pool
+        The labelled examples.
+    embedder, options, task
+        What ``old`` was built with.
 
-    Raises:
-        PoolError: the examples are of no use any more (none or one label left, a label that is
-            not on a closed card), or the database cannot be read.
+    Returns
+    -------
+    Pipeline
+        With the engine, the calibration and the policy of ``old``.
+
+    Raises
+    ------
+    PoolError
+        The examples are of no use any more (none or one label left, a label that is not on a closed
+        card), or the database cannot be read.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> from ecomfs.embed import HashedEmbedder
+    >>> from ecomfs.engine import Capabilities
+    >>> from ecomfs.pipeline import Options, build_pipeline
+    >>> from ecomfs.task import load_task
+    >>> from ecomfs.types import Example
+    >>> engine = SimpleNamespace(  # nothing is read here, so it only says what it can do
+    ...     spec="none", fingerprint="0", tokenizer=None,
+    ...     capabilities=Capabilities(False, True, False, context_tokens=512))
+    >>> pool = [Example("1", {"text": "broke at once"}, "negative"),
+    ...         Example("2", {"text": "fits well"}, "positive")]
+    >>> pipeline = build_pipeline(load_task("review_sentiment"), pool, engine, HashedEmbedder(),
+    ...                           Options(k=1, language="en"), task="review_sentiment")
+    >>> with Pool.in_memory(pool) as examples:
+    ...     version = examples.add([Example("3", {"text": "torn sleeve"}, "negative")])
+    ...     new = refreshed(pipeline, examples, HashedEmbedder(), Options(k=1, language="en"),
+    ...                     "review_sentiment")
+    >>> len(pipeline.retriever), len(new.retriever), new.pool_version == version
+    (2, 3, True)
     """
     version, examples = pool.snapshot()
     where = f"pool {pool.name!r}, version {version}"
@@ -78,10 +113,46 @@ def refreshed(
 class StoredPipeline:
     """What a pipeline is made of, without what belongs to one process: it can be stored.
 
-    Attributes:
-        calibrations: by language.
-        fingerprint: of the engine that was read.
-        experts: whether the experts are asked.
+    Attributes
+    ----------
+    card : TaskCard
+        With what was learned of its columns.
+    pool_version : int
+        Of the examples.
+    fingerprint : str
+        Of the engine that was read.
+    calibrations : mapping
+        Language → calibration.
+    policy : DecisionPolicy
+        Fusion and thresholds.
+    experts : bool
+        Whether the experts are asked.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> from ecomfs.embed import HashedEmbedder
+    >>> from ecomfs.engine import Capabilities
+    >>> from ecomfs.pipeline import Options, build_pipeline
+    >>> from ecomfs.task import load_task
+    >>> from ecomfs.types import Example
+    >>> engine = SimpleNamespace(  # nothing is read here, so it only says what it can do
+    ...     spec="none", fingerprint="0", tokenizer=None,
+    ...     capabilities=Capabilities(False, True, False, context_tokens=512))
+    >>> pool = [Example("1", {"text": "broke at once"}, "negative"),
+    ...         Example("2", {"text": "fits well"}, "positive")]
+    >>> pipeline = build_pipeline(load_task("review_sentiment"), pool, engine, HashedEmbedder(),
+    ...                           Options(k=1, language="en"), task="review_sentiment")
+    >>> import pickle
+    >>> stored = pickle.loads(pickle.dumps(StoredPipeline.of(pipeline)))
+    >>> stored.fingerprint, stored.experts
+    ('0', False)
+    >>> with Pool.in_memory(pool) as examples:
+    ...     old = StoredPipeline.of(replace(pipeline, pool_version=1))
+    ...     made = old.pipeline(examples, engine, HashedEmbedder(), Options(k=1, language="en"),
+    ...                         "review_sentiment")
+    >>> made.space.names == pipeline.space.names
+    True
     """
 
     card: TaskCard
@@ -134,8 +205,24 @@ class StoredPipeline:
 def same_engine(engine: Engine, fingerprint: str) -> None:
     """Refuse an engine that what was fitted does not belong to.
 
-    Raises:
-        ConfigError: its fingerprint is another one.
+    Parameters
+    ----------
+    engine : Engine
+        Of this process.
+    fingerprint : str
+        Of the engine that was read in ``fit``.
+
+    Raises
+    ------
+    ConfigError
+        The engine's fingerprint is another one.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> same_engine(SimpleNamespace(spec="gguf:small", fingerprint="b2"), "a1")
+    Traceback (most recent call last):
+    ecomfs.errors.ConfigError: the classifier was fitted with the engine a1, and gguf:small is ...
     """
     if engine.fingerprint != fingerprint:
         raise ConfigError(

@@ -3,7 +3,7 @@
 from ecomfs.readout.chain import CHAIN, Step, StepName, steps
 from ecomfs.readout.listed import ChoiceReadout, TopReadout
 from ecomfs.readout.logprob import AnswerTrie, LogprobReadout, Readout, Wording
-from ecomfs.readout.text import LabelParser, TextReadout
+from ecomfs.readout.text import LabelParser
 from ecomfs.readout.verbalizer import Verbalizer, codes, words
 
 __all__ = [
@@ -15,7 +15,6 @@ __all__ = [
     "Readout",
     "Step",
     "StepName",
-    "TextReadout",
     "TopReadout",
     "Verbalizer",
     "Wording",

@@ -28,7 +28,7 @@ class SplitService:
     ----------
     classifiers : mapping of str to FewShotClassifier
         Variant → fitted classifier; the first is the one in use.
-    split : ecomfs.ab.Split
+    split : ecomfs.ab.TrafficSplit
         Weights and seed; the same variants.
     log : ecomfs.ab.TrafficLog
         Where assignments and predictions go.
@@ -45,6 +45,13 @@ class SplitService:
 
     Examples
     --------
+    >>> import os
+    >>> SplitService({}, TrafficSplit({"A": 1}), TrafficLog(os.devnull))
+    Traceback (most recent call last):
+    ecomfs.errors.ConfigError: variants  with weights of A (two or more variants, each with a ...
+
+    Fitted classifiers hold a model, so they are not made here:
+
     >>> service = SplitService({"A": one, "B": two}, split, log)         # doctest: +SKIP
     >>> app = create_app(service)                                        # doctest: +SKIP
     """

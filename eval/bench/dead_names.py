@@ -35,6 +35,7 @@ ALLOWED: dict[str, str] = {
     "VllmLocalEngine": "the engine factory loads it by name",
     "predict": "scikit-learn and users call it",
     "emit": "logging calls it",
+    "retrieve": "users, benches and tests look up demonstrations in one call",
 }
 DECORATED = re.compile(
     r"\.(command|callback|get|post|put|delete|middleware|exception_handler"

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+
+pytest.importorskip("sklearn")
+
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
+import pkgutil
 import subprocess
 import sys
 
@@ -46,6 +48,23 @@ def test_every_public_name_is_there() -> None:
         assert name in dir(ecomfs)
     with pytest.raises(AttributeError, match="no attribute 'Clasifier'"):
         ecomfs.Clasifier  # noqa: B018
+
+
+def rooms() -> list[str]:
+    import ecomfs
+
+    found = pkgutil.walk_packages(ecomfs.__path__, "ecomfs.")
+    return ["ecomfs", *(one.name for one in found if one.ispkg)]
+
+
+@pytest.mark.parametrize("room", rooms())
+def test_every_name_that_a_room_exports_is_there_once(room: str) -> None:
+    if room == "ecomfs.serve":
+        pytest.importorskip("fastapi")
+    module = importlib.import_module(room)
+    names = getattr(module, "__all__", [])
+    assert len(set(names)) == len(names)
+    assert [name for name in names if not hasattr(module, name)] == []
 
 
 HEADLINE = [

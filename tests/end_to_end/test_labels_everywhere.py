@@ -8,10 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import openpyxl
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,6 +25,10 @@ from ecomfs.serve import create_app
 from ecomfs.task import load_task
 from ecomfs.types import Example
 from ecomfs_eval.reading import from_file
+
+openpyxl = pytest.importorskip("openpyxl")
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
 
 CATEGORY = load_task("product_category")
 FORMATS = (".csv", ".jsonl", ".parquet", ".xlsx", ".db")

@@ -8,6 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from scripted import ScriptedEngine, classifier, examples
+
+pytest.importorskip("sklearn")
+
 from sklearn.base import clone, is_classifier
 from sklearn.model_selection import cross_val_predict
 

@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 from scripted import ScriptedEngine
+
+pytest.importorskip("sklearn")
+
 from sklearn.exceptions import SkipTestWarning
 from sklearn.utils.estimator_checks import estimator_checks_generator
 from sklearn.utils.validation import check_is_fitted, validate_data

@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+pytest.importorskip("sklearn")
+
 from sklearn.metrics import f1_score
 
 from ecomfs.estimators.multilabel import fit_threshold

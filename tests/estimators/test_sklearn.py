@@ -10,6 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from scripted import ScriptedEngine
+
+pytest.importorskip("sklearn")
+
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import StackingClassifier, VotingClassifier

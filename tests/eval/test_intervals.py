@@ -7,6 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+
+pytest.importorskip("statsmodels")
+
 from statsmodels.stats.proportion import proportion_confint
 from strategies import quick
 

@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+pytest.importorskip("sklearn")
+
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import ndcg_score, roc_auc_score
 from strategies import predictions, quick, weights_for

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
+pytest.importorskip("sklearn")
+
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 
 from ecomfs_eval import METRICS, Bootstrap, Predictions, scores

@@ -9,6 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
+
+pytest.importorskip("statsmodels")
+
 from statsmodels.stats.proportion import confint_proportions_2indep
 from strategies import quick
 

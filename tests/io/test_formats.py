@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 import sqlite3
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import datasets
-import openpyxl
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from backports import zstd
 
 from ecomfs.errors import ConfigError, EmptyInputError, InputError, MissingFileError
 from ecomfs.io import TableReader, read_frame
@@ -31,9 +27,25 @@ RECORDS = [
 CSV = 'id,text,price\n1,"好, ""评""",12.5\n2,"two\nlines",\n3,😀,7\n'
 
 
+def needs(module: str) -> Any:
+    """A package of the ``formats`` extra; the test is skipped where it is not installed."""
+    return pytest.importorskip(module, reason="needs the formats extra")
+
+
+def write_parquet(records: list[dict[str, Any]], path: Path) -> None:
+    table = needs("pyarrow").Table.from_pylist(records)
+    needs("pyarrow.parquet").write_table(table, path)
+
+
+def zst(data: bytes) -> bytes:
+    module = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
+    packed: bytes = needs(module).compress(data)
+    return packed
+
+
 def _csv_zst(folder: Path) -> str:
     path = folder / "in.csv.zst"
-    path.write_bytes(zstd.compress(CSV.encode()))
+    path.write_bytes(zst(CSV.encode()))
     return str(path)
 
 
@@ -55,12 +67,12 @@ def _json_lines_called_json(folder: Path) -> str:
 
 def _parquet(folder: Path) -> str:
     path = folder / "in.parquet"
-    pq.write_table(pa.Table.from_pylist(RECORDS), path)
+    write_parquet(RECORDS, path)
     return str(path)
 
 
 def _excel(folder: Path) -> str:
-    book = openpyxl.Workbook()
+    book = needs("openpyxl").Workbook()
     book.create_sheet("Reviews")
     for row in [HEADER, *[list(r.values()) for r in RECORDS]]:
         book["Reviews"].append(row)
@@ -69,7 +81,7 @@ def _excel(folder: Path) -> str:
 
 
 def _saved(folder: Path) -> str:
-    datasets.Dataset.from_list(RECORDS).save_to_disk(folder / "saved")
+    needs("datasets").Dataset.from_list(RECORDS).save_to_disk(folder / "saved")
     return str(folder / "saved")
 
 
@@ -105,7 +117,7 @@ def test_values_become_text_the_same_way_everywhere(tmp_path: Path) -> None:
         "nested": {"x": [1, None]},
         "big": 12345678901234567,
     }
-    pq.write_table(pa.Table.from_pylist([values]), tmp_path / "x.parquet")
+    write_parquet([values], tmp_path / "x.parquet")
     (row,) = TableReader(tmp_path / "x.parquet").rows()
     assert dict(row.cells) == {
         "flag": "true",
@@ -146,6 +158,9 @@ def test_keys_that_come_late_are_kept_and_noted(tmp_path: Path) -> None:
     )
 
 
+PACKAGES = {"x.parquet": "pyarrow", "x.xlsx": "openpyxl"}
+
+
 @pytest.mark.parametrize(
     ("name", "content", "problem", "message"),
     [
@@ -162,6 +177,8 @@ def test_keys_that_come_late_are_kept_and_noted(tmp_path: Path) -> None:
 def test_files_that_are_not_what_they_are_called(
     tmp_path: Path, name: str, content: str, problem: type[Exception], message: str
 ) -> None:
+    if name in PACKAGES:
+        needs(PACKAGES[name])
     (tmp_path / name).write_text(content)
     with pytest.raises(problem, match=message):
         TableReader(tmp_path / name)
@@ -174,7 +191,7 @@ def test_missing_files_of_every_format(tmp_path: Path, name: str) -> None:
 
 
 def test_a_damaged_zst_file(tmp_path: Path) -> None:
-    packed = zstd.compress(CSV.encode() * 100)
+    packed = zst(CSV.encode() * 100)
     for damaged in (packed[:-3], packed[:6] + b"\xff" * 9 + packed[15:]):
         (tmp_path / "in.csv.zst").write_bytes(damaged)
         with pytest.raises(InputError, match="damaged"):
@@ -190,7 +207,7 @@ def test_sheets(tmp_path: Path) -> None:
 
 
 def test_excel_rows_keep_their_numbers_and_a_stray_cell_is_reported(tmp_path: Path) -> None:
-    book = openpyxl.Workbook()
+    book = needs("openpyxl").Workbook()
     for row in (["id", "text", None], [], ["1", "x"], ["2", "y", "stray"]):
         book.active.append(row)
     book.save(tmp_path / "in.xlsx")
@@ -201,6 +218,7 @@ def test_excel_rows_keep_their_numbers_and_a_stray_cell_is_reported(tmp_path: Pa
 
 
 def test_splits_and_class_names_of_a_data_set(tmp_path: Path) -> None:
+    datasets = needs("datasets")
     features = datasets.Features(
         {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["neg", "pos"])}
     )
@@ -219,6 +237,7 @@ def test_splits_and_class_names_of_a_data_set(tmp_path: Path) -> None:
 
 
 def test_a_data_set_that_cannot_be_loaded(tmp_path: Path) -> None:
+    needs("datasets")
     with pytest.raises(InputError, match="cannot be loaded"):
         TableReader(f"hf:{tmp_path / 'nowhere'}")
 
@@ -280,6 +299,7 @@ def test_a_whole_table_in_memory(tmp_path: Path) -> None:
 
 
 def test_a_row_that_a_data_set_marks_as_unlabelled_has_no_label(tmp_path: Path) -> None:
+    datasets = needs("datasets")
     features = datasets.Features(
         {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["neg", "pos"])}
     )
@@ -294,7 +314,6 @@ def test_nan_inside_a_list_is_null_and_a_missing_cell_is_empty(tmp_path: Path) -
     path.write_text('{"text": NaN, "history": [1.0, NaN, {"a": NaN}], "n": Infinity}\n')
     [row] = TableReader(path).rows()
     assert row.cells == {"text": "", "history": '[1.0, null, {"a": null}]', "n": "inf"}
-    table = pa.table({"text": ["x", None], "n": [float("nan"), 2.0]})
-    pq.write_table(table, tmp_path / "t.parquet")
+    write_parquet([{"text": "x", "n": math.nan}, {"text": None, "n": 2.0}], tmp_path / "t.parquet")
     rows = list(TableReader(tmp_path / "t.parquet").rows())
     assert [dict(row.cells) for row in rows] == [{"text": "x", "n": ""}, {"text": "", "n": "2"}]

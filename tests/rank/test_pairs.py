@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 from ranked import fitted
 from scripted import ScriptedEngine
+
+pytest.importorskip("sklearn")
+
 from sklearn.metrics import ndcg_score, roc_auc_score
 
 from ecomfs.errors import ColumnError, EmptyInputError, InputError

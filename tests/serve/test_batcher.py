@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+pytest.importorskip("fastapi")
+
 from ecomfs.errors import EngineUnavailableError
 from ecomfs.serve.batcher import MicroBatcher
 from ecomfs.types import Row

@@ -4,6 +4,8 @@ import socket
 
 import pytest
 
+pytest.importorskip("uvicorn")
+
 from ecomfs.errors import ConfigError
 from ecomfs.serve.server import bind, is_loopback, url_of
 

@@ -11,6 +11,11 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+import pytest
+
+pytest.importorskip("fastapi")
+pytest.importorskip("uvicorn")
+
 import uvicorn
 
 from ecomfs.serve.server import bind, url_of

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ecomfs.errors import ColumnError, ConfigError, EcomfsError, InputError
 from ecomfs.task import GivenLabels, as_items
+
+pa = pytest.importorskip("pyarrow")
 
 Record = namedtuple("Record", "text")
 

@@ -14,14 +14,11 @@ classifier   MultiLabelClassifier
 
 from ecomfs.estimators.multilabel.cells import read_labels, write_labels
 from ecomfs.estimators.multilabel.classifier import MultiLabelClassifier
-from ecomfs.estimators.multilabel.explain import MultiLabelExplanation
 from ecomfs.estimators.multilabel.prediction import MultiLabelPrediction
-from ecomfs.estimators.multilabel.threshold import LabelThreshold, fit_threshold
+from ecomfs.estimators.multilabel.threshold import fit_threshold
 
 __all__ = [
-    "LabelThreshold",
     "MultiLabelClassifier",
-    "MultiLabelExplanation",
     "MultiLabelPrediction",
     "fit_threshold",
     "read_labels",

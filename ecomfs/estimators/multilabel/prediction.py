@@ -14,21 +14,37 @@ from ecomfs.types import Posterior, Prompt, Status, TemplateRef, floats
 
 @dataclass(frozen=True, slots=True)
 class MultiLabelPrediction:
-    """The answer for one row.
+    """The answer for one row of a task whose rows may have several labels.
 
-    Attributes:
-        id: the row's id.
-        labels: the labels it has, perhaps none, in the order of the label space; ``None`` unless
-            ``status`` is ok.
-        probabilities: label → probability that the row has it, each read by itself: they do not
-            sum to one. Empty when there are none.
-        status: ok, invalid or failed; one label that cannot be read fails the row.
-        error: one line for a person; empty when ok.
-        note: what was left out to fit the context; empty when nothing was.
-        label_mass: the least probability, of all labels, that the model puts on yes or no.
-        demonstration_ids: examples that stand in the prompts, in their order.
-        template, engine, pool_version, prompt_tokens, cached_tokens: as in
-            :class:`ecomfs.types.Prediction`; tokens are those of all labels' prompts.
+    Attributes
+    ----------
+    id : str
+        The row's id.
+    labels : tuple of str, optional
+        The labels it has, perhaps none, in the order of the label space; ``None`` unless ``status``
+        is ok.
+    probabilities : mapping
+        Label → probability that the row has it, each read by itself: they do not sum to one. Empty
+        when there are none.
+    status : Status
+        Ok, invalid or failed; one label that cannot be read fails the row.
+    error : str
+        One line for a person; empty when ok.
+    note : str
+        What was left out to fit the context; empty when nothing was.
+    label_mass : float, optional
+        The least probability, of all labels, that the model puts on yes or no.
+    demonstration_ids : tuple of str
+        Examples that stand in the prompts, in their order.
+    template, engine, pool_version, prompt_tokens, cached_tokens
+        As in :class:`ecomfs.types.Prediction`; tokens are those of all labels' prompts.
+
+    Examples
+    --------
+    >>> each = {"price": 0.9, "size": 0.7, "smell": 0.1}
+    >>> found = MultiLabelPrediction("r1", ("price", "size"), each)
+    >>> found.labels, str(found.status)
+    (('price', 'size'), 'ok')
     """
 
     id: str

@@ -5,6 +5,6 @@ classifier   TaxonomyClassifier: two levels of FewShotClassifier, one engine
 """
 
 from ecomfs.estimators.taxonomy.classifier import TaxonomyClassifier
-from ecomfs.estimators.taxonomy.tree import Branch, grow
+from ecomfs.estimators.taxonomy.tree import grow
 
-__all__ = ["Branch", "TaxonomyClassifier", "grow"]
+__all__ = ["TaxonomyClassifier", "grow"]

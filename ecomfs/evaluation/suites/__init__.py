@@ -1,6 +1,6 @@
 """Suites: several data sets, label budgets and seeds, run once and reported together."""
 
-from ecomfs.evaluation.suites.compare import ResultsDiff, compare_results
+from ecomfs.evaluation.suites.compare import compare_results
 from ecomfs.evaluation.suites.config import Dataset, Suite, available_suites, load_suite
 from ecomfs.evaluation.suites.report import suite_board, write_details
 from ecomfs.evaluation.suites.run import SuiteRun, plan, run_suite
@@ -8,7 +8,6 @@ from ecomfs.evaluation.suites.store import ResultsFolder
 
 __all__ = [
     "Dataset",
-    "ResultsDiff",
     "ResultsFolder",
     "Suite",
     "SuiteRun",
