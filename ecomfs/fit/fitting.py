@@ -91,7 +91,7 @@ async def fit(
     """
     experts = None
     if guarantees.fusion and pipeline.retriever is not None:
-        experts = Experts(pipeline.retriever, pipeline.space.names)
+        experts = Experts(pipeline.retriever, pipeline.space.names, pipeline.card)
     bare = replace(pipeline, experts=experts or pipeline.experts, policy=DecisionPolicy())
     found, _ = await read_left_out(bare, examples, progress)
     readings = [reading for reading in found if reading is not None]
@@ -178,12 +178,18 @@ def _experts_alone(experts: Experts) -> tuple[Blend, FloatArray, NDArray[np.int6
     """How the experts answer without the model, their cross-fitted leave-one-out answers for the
     pool's own examples, and the labels of these."""
     scores, labels = experts.own()
-    counts, shares = _shares(labels, len(experts.data.labels))
-    usable = (counts >= PER_LABEL)[labels]
-    prior = prior_fusion(experts.names, model=False)
-    cheap = fit_blend(Evidence(scores), labels, shares, prior, usable=usable)
-    answers = cross_fitted(Evidence(scores), labels, shares, prior, usable=usable)
+    size = len(experts.data.labels)
+    cheap = weigh_experts(Evidence(scores), labels, size)
+    answers = np.empty((len(labels), size))
     return cheap, answers, labels
+
+
+def weigh_experts(evidence: Evidence, labels: NDArray[np.int64], size: int) -> Blend:
+    """How experts answer without the model."""
+    counts, shares = _shares(labels, size)
+    usable = (counts >= PER_LABEL)[labels]
+    prior = prior_fusion(evidence.scores, model=False)
+    return fit_blend(evidence, labels, shares, prior, usable=usable)
 
 
 def _fused(
