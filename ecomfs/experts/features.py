@@ -8,8 +8,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ecomfs.experts.expert import ExpertData
 from ecomfs.errors import ConfigError
+from ecomfs.experts.expert import ExpertData
 from ecomfs.features import FeatureExpert, has_features
 from ecomfs.retrieve import Queries
 from ecomfs.task import TaskCard

@@ -26,9 +26,11 @@ from ecomfs.calibration import (
     Threshold,
     cross_calibrated,
     cross_fitted,
+    expert_priors,
     fit_blend,
     fit_calibration,
     prior_fusion,
+    usable_rows,
 )
 from ecomfs.core.progress import FITTING, Progress, silent
 from ecomfs.experts import Experts
@@ -178,18 +180,13 @@ def _experts_alone(experts: Experts) -> tuple[Blend, FloatArray, NDArray[np.int6
     """How the experts answer without the model, their cross-fitted leave-one-out answers for the
     pool's own examples, and the labels of these."""
     scores, labels = experts.own()
-    size = len(experts.data.labels)
-    cheap = weigh_experts(Evidence(scores), labels, size)
-    answers = np.empty((len(labels), size))
+    counts, shares = _shares(labels, len(experts.data.labels))
+    usable = usable_rows(counts, labels)
+    evidence = Evidence(scores)
+    (prior, _), *more = expert_priors(experts.names)
+    cheap = fit_blend(evidence, labels, shares, prior, usable=usable, alternatives=more)
+    answers = cross_fitted(evidence, labels, shares, prior, usable=usable, alternatives=more)
     return cheap, answers, labels
-
-
-def weigh_experts(evidence: Evidence, labels: NDArray[np.int64], size: int) -> Blend:
-    """How experts answer without the model."""
-    counts, shares = _shares(labels, size)
-    usable = (counts >= PER_LABEL)[labels]
-    prior = prior_fusion(evidence.scores, model=False)
-    return fit_blend(evidence, labels, shares, prior, usable=usable)
 
 
 def _fused(
@@ -203,7 +200,7 @@ def _fused(
     """How model and experts answer together, and cross-fitted distributions of the readings."""
     _, labels = experts.own()
     counts, shares = _shares(labels, len(experts.data.labels))
-    usable = (counts >= PER_LABEL)[truth]
+    usable = usable_rows(counts, truth)
     if usable.sum() < MINIMUM:
         notes.append(
             f"{usable.sum()} readings of labels with {PER_LABEL} examples or more are too "
@@ -211,7 +208,10 @@ def _fused(
         )
     opinions = [r.state.opinion for r in readings if r.state.opinion is not None]
     evidence = Evidence.of(opinions, model)
-    prior, others = prior_fusion(experts.names), (cheap.components[0], MODEL_ALONE)
+    # The experts are weighed among themselves on the whole pool, which costs no reading.
+    best = int(np.argmax(cheap.weights[: len(cheap.components)]))
+    prior = prior_fusion(cheap.components[best].weights)
+    others = (*cheap.components, MODEL_ALONE)
     fusion = fit_blend(evidence, truth, shares, prior, others, usable)
     if not readings:
         return fusion, model

@@ -25,14 +25,13 @@ import pandas as pd
 from features import SETS, Set, read, spelt
 from numpy.typing import NDArray
 
-from ecomfs.calibration import Evidence
+from ecomfs.calibration import Blend, Evidence, expert_priors, fit_blend, usable_rows
 from ecomfs.embed import Embedder, open_embedder
 from ecomfs.evaluation.suites import Dataset
 from ecomfs.evaluation.suites.config import Table, TestRows
 from ecomfs.evaluation.suites.data import Data, read_data
 from ecomfs.evaluation.trained import over, raw_columns
 from ecomfs.experts import NEIGHBOURS, Experts
-from ecomfs.fit.fitting import weigh_experts
 from ecomfs.pipeline import Options, build_retriever
 from ecomfs.task import LabelSpace
 from ecomfs.types import Example
@@ -101,9 +100,11 @@ def main() -> None:
 
 
 def cut(data: Data, rows: int) -> Data:
-    """At most so many test rows."""
-    groups = None if data.groups is None else data.groups[:rows]
-    return replace(data, test=data.test[:rows], groups=groups)
+    """At most so many test rows, drawn at random; the same ones for every seed of a test file."""
+    size = len(data.test)
+    kept = np.sort(np.random.default_rng(0).permutation(size)[:rows])
+    groups = None if data.groups is None else tuple(data.groups[i] for i in kept)
+    return replace(data, test=tuple(data.test[i] for i in kept), groups=groups)
 
 
 def read_text_set(folder: str, task: str, group: str | None, data: Path, rows: int) -> Data:
@@ -136,12 +137,9 @@ def measure(
         experts = Experts(retriever, space.names, rows.card)
         started = time.process_time()
         scores, truth = experts.own()
-        blends = {FUSED: weigh_experts(Evidence(scores), truth, len(space))}
-        if task is not None or len(scores) > 1:
-            blends |= {
-                name: weigh_experts(Evidence({name: table}), truth, len(space))
-                for name, table in scores.items()
-            }
+        blends = {FUSED: weighed(Evidence(scores), truth, len(space))}
+        for name, table in scores.items():
+            blends[name] = weighed(Evidence({name: table}), truth, len(space))
         found.fit_seconds.append(time.process_time() - started)
         texts = [rows.render(e.fields, "en") for e in data.test]
         evidence, vectors = asked(experts, data, texts, found)
@@ -154,11 +152,20 @@ def measure(
             counts = Counter(e.label for e in pool)
             answers["rule"] = [spelt(space, task.rule(e.fields), counts) for e in data.test]
         for name, given in answers.items():
-            found.runs.setdefault(name, []).append(predictions(data, labels, given, space))
+            found.runs.setdefault(name, []).append(predictions(data, labels, given, space, name))
         for name, got in baselines(data, texts, experts, vectors, seed).items():
             p = over(got, labels)
-            found.runs.setdefault(name, []).append(predictions(data, labels, p, space))
+            found.runs.setdefault(name, []).append(predictions(data, labels, p, space, name))
     return found
+
+
+def weighed(evidence: Evidence, truth: NDArray[np.int64], size: int) -> Blend:
+    """Experts weighed on the labelled examples, as a fit does."""
+    counts = np.bincount(truth, minlength=size)
+    shares = ((counts + 1) / (counts + 1).sum()).tolist()
+    (prior, _), *more = expert_priors(evidence.scores)
+    usable = usable_rows(counts, truth)
+    return fit_blend(evidence, truth, shares, prior, usable=usable, alternatives=more)
 
 
 def asked(
@@ -224,7 +231,9 @@ def predictions(
     labels: list[str],
     answers: NDArray[np.float64] | list[str],
     space: LabelSpace,
+    name: str,
 ) -> Predictions:
+    """What a system answers, as the harness takes it."""
     ruled = isinstance(answers, list)
     place = space.index(data.card.positive) if data.card.positive is not None else None
     return Predictions.of(
@@ -235,6 +244,7 @@ def predictions(
         ids=[e.id for e in data.test],
         positive=space.names[place] if place is not None and len(labels) == 2 else None,
         groups=data.groups,
+        name=name,
     )
 
 
