@@ -36,6 +36,7 @@ from ecomfs.pipeline import (
     StoredPipeline,
     TemplateChoice,
     check_templates,
+    facts,
     influences,
     refreshed,
 )
@@ -340,7 +341,8 @@ class FewShotClassifier(Estimator):
         if influence:
             moved = event_loop.run(influences(pipeline, rows[0], case, posterior, prediction))
         names = pipeline.space.names
-        return Explanation(case, posterior, prediction, names, influences=moved)
+        said = facts(pipeline, rows[0], case)
+        return Explanation(case, posterior, prediction, names, influences=moved, facts=said)
 
     def _card(self) -> TaskCard:
         return self.task if isinstance(self.task, TaskCard) else load_task(self.task)
