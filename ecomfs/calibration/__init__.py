@@ -12,7 +12,16 @@ from ecomfs.calibration.calibrate import (
 )
 from ecomfs.calibration.conformal import Threshold, accept_threshold, set_threshold, skip_threshold
 from ecomfs.calibration.decision import Decision, DecisionPolicy
-from ecomfs.calibration.fusion import MODEL, PER_LABEL, PRIORS, Evidence, Fusion, prior_fusion
+from ecomfs.calibration.fusion import (
+    MODEL,
+    PER_LABEL,
+    PRIORS,
+    Evidence,
+    Fusion,
+    expert_priors,
+    prior_fusion,
+    usable_rows,
+)
 from ecomfs.calibration.novelty import Novelty, signs
 
 __all__ = [
@@ -33,6 +42,7 @@ __all__ = [
     "accept_threshold",
     "cross_calibrated",
     "cross_fitted",
+    "expert_priors",
     "fit_blend",
     "fit_calibration",
     "log_scores",
@@ -41,4 +51,5 @@ __all__ = [
     "signs",
     "skip_threshold",
     "softmax",
+    "usable_rows",
 ]

@@ -2,10 +2,12 @@
 
 Weights that fuse model and experts (:mod:`ecomfs.calibration.fusion`) assume that each of them is
 informative. A small model may be at chance on a task where the neighbours are good, or the other
-way round, or none may be informative. So four components are averaged: model and experts
-together, the experts alone, the model alone, and the shares of the labels alone. The weight of
-each is proportional to its likelihood on examples that were read leave-one-out (Hoeting et al.
-1999, *Statistical Science* 14(4)).
+way round, or none may be informative. So components are averaged: model and experts
+together, the experts alone, the model alone, and the shares of the labels alone. Where there is a
+feature model, the experts are three components: all, the feature model alone, and those without it
+(:func:`~ecomfs.calibration.fusion.expert_priors`). The weight of each is proportional to its
+likelihood on examples that were read leave-one-out (Hoeting et al. 1999, *Statistical Science*
+14(4)).
 
 The weights end at 0 and 1 as if the best component were never wrong. So its error rate is
 estimated too (:func:`error_rate`), and moves to the label shares.
@@ -68,9 +70,12 @@ def fit_blend(
     prior: Fusion,
     others: Sequence[Fusion] = (),
     usable: NDArray[np.bool_] | None = None,
+    *,
+    alternatives: Sequence[tuple[Fusion, float]] = (),
 ) -> Blend:
     """Fit the first component, and weigh it, the others and the label shares by the likelihood of
-    the labels, less the error rate. Before any reading all have the same weight.
+    the labels, less the error rate. Before any reading all have the same weight, but for the
+    alternatives.
 
     Args:
         evidence: leave-one-out, of labelled examples.
@@ -80,6 +85,8 @@ def fit_blend(
         others: further components, as they are.
         usable: as for :func:`~ecomfs.calibration.fusion.fit_fusion`; where they are too few, the
             first component has all the weight, and its prior.
+        alternatives: components that are fitted as the first is, and stand after it: the prior of
+            each, and the logarithm of its odds against the others before any reading.
 
     >>> p = np.array([[0.8, 0.2], [0.2, 0.8]] * 20)
     >>> blend = fit_blend(Evidence({"model": np.log(p)}), [0, 1] * 20, (0.5, 0.5), MODEL_ALONE)
@@ -88,13 +95,15 @@ def fit_blend(
     """
     truth = np.asarray(labels, dtype=np.int64)
     rows = np.arange(len(truth)) if usable is None else np.flatnonzero(usable)
-    components = (fit_fusion(evidence, truth, prior, usable), *others)
+    priors = (prior, *(given for given, _ in alternatives))
+    components = (*(fit_fusion(evidence, truth, given, usable) for given in priors), *others)
     if len(rows) < MINIMUM:
         return Blend(components, (1.0,) + (0.0,) * len(components), tuple(shares))
     seen = evidence.part(rows)
     given = [component.apply(seen)[np.arange(len(rows)), truth[rows]] for component in components]
     given.append(np.asarray(shares)[truth[rows]])
     likelihood = np.array([np.log(np.maximum(p, FLOOR)).sum() for p in given])
+    likelihood[1 : len(priors)] += [odds for _, odds in alternatives]
     weights = np.exp(likelihood - likelihood.max())
     weights /= weights.sum()
     wrong = error_rate(weights @ np.array(given), given[-1])
@@ -133,6 +142,8 @@ def cross_fitted(
     prior: Fusion,
     others: Sequence[Fusion] = (),
     usable: NDArray[np.bool_] | None = None,
+    *,
+    alternatives: Sequence[tuple[Fusion, float]] = (),
 ) -> FloatArray:
     """Answers for the labelled examples themselves, shape (n, L): each half by what was fitted on
     the other, so that thresholds may be chosen on them. Arguments as for :func:`fit_blend`.
@@ -147,7 +158,15 @@ def cross_fitted(
     pair = halves(truth)
     for held, fitted in (pair, pair[::-1]):
         counting = None if usable is None else usable[fitted]
-        blend = fit_blend(evidence.part(fitted), truth[fitted], shares, prior, others, counting)
+        blend = fit_blend(
+            evidence.part(fitted),
+            truth[fitted],
+            shares,
+            prior,
+            others,
+            counting,
+            alternatives=alternatives,
+        )
         out[held] = blend.apply(evidence.part(held))
     return out
 

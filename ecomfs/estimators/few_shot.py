@@ -34,6 +34,7 @@ from ecomfs.pipeline import (
     StoredPipeline,
     TemplateChoice,
     check_templates,
+    facts,
     influences,
     refreshed,
 )
@@ -327,7 +328,8 @@ class FewShotClassifier(Estimator):
         if influence:
             moved = event_loop.run(influences(pipeline, rows[0], case, posterior, prediction))
         names = pipeline.space.names
-        return Explanation(case, posterior, prediction, names, influences=moved)
+        said = facts(pipeline, rows[0], case)
+        return Explanation(case, posterior, prediction, names, influences=moved, facts=said)
 
     def _plan(self) -> FitPlan:
         profile = self.profile

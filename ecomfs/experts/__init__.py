@@ -2,6 +2,7 @@
 
 from ecomfs.experts.expert import NEIGHBOURS, Expert, ExpertData
 from ecomfs.experts.experts import EXPERTS, Experts
+from ecomfs.experts.features import FeatureModel
 from ecomfs.experts.probe import RidgeProbe
 from ecomfs.experts.vote import NeighbourVote
 
@@ -11,6 +12,7 @@ __all__ = [
     "Expert",
     "ExpertData",
     "Experts",
+    "FeatureModel",
     "NeighbourVote",
     "RidgeProbe",
 ]

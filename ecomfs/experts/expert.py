@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ecomfs.io import same_text
 from ecomfs.retrieve import Queries, Retriever
+from ecomfs.task import TaskCard
 
 NEIGHBOURS = 8
 """Nearest examples that vote."""
@@ -32,6 +33,8 @@ class ExpertData:
         Searches the pool.
     labels
         Names of the label space, L of them; labels without an example are allowed.
+    card
+        Of the task, with the fields of the rows; ``None``: only their texts are known.
 
     Attributes
     ----------
@@ -46,8 +49,10 @@ class ExpertData:
     ([1, 0], [0, 1])
     """
 
-    def __init__(self, retriever: Retriever, labels: Sequence[str]) -> None:
-        self.retriever = retriever
+    def __init__(
+        self, retriever: Retriever, labels: Sequence[str], card: TaskCard | None = None
+    ) -> None:
+        self.retriever, self.card = retriever, card
         self.labels = tuple(labels)
         column = {label: place for place, label in enumerate(self.labels)}
         columns = np.array([column[label] for label in retriever.labels], dtype=np.int64)

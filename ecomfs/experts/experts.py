@@ -9,13 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs.experts.expert import Expert, ExpertData
+from ecomfs.experts.features import FeatureModel
 from ecomfs.experts.probe import RidgeProbe
 from ecomfs.experts.vote import NeighbourVote
 from ecomfs.retrieve import Queries, Retriever
-from ecomfs.types import Opinion
+from ecomfs.task import TaskCard
+from ecomfs.types import Language, Opinion, Row
 
-EXPERTS: tuple[Callable[[ExpertData], Expert | None], ...] = (NeighbourVote, RidgeProbe)
-"""Every expert there is; ``None``: it has nothing to look at in this pool."""
+EXPERTS: tuple[Callable[[ExpertData], Expert | None], ...] = (
+    NeighbourVote,
+    RidgeProbe,
+    FeatureModel.of,
+)
+"""Every expert there is; ``None``: it has nothing to look at in rows of this task."""
 
 
 class Experts:
@@ -27,6 +33,8 @@ class Experts:
         Searches the pool.
     labels
         Names of the label space. A label without an example is unlikely for every expert.
+    card
+        Of the task. Without it there is no expert on the features of the rows.
 
     >>> from ecomfs.embed import HashedEmbedder
     >>> from ecomfs.types import Example
@@ -40,8 +48,10 @@ class Experts:
     ['vote', 'probe']
     """
 
-    def __init__(self, retriever: Retriever, labels: Sequence[str]) -> None:
-        self.data = ExpertData(retriever, labels)
+    def __init__(
+        self, retriever: Retriever, labels: Sequence[str], card: TaskCard | None = None
+    ) -> None:
+        self.data = ExpertData(retriever, labels, card)
         made = (make(self.data) for make in EXPERTS)
         self.list: tuple[Expert, ...] = tuple(expert for expert in made if expert is not None)
 
@@ -73,6 +83,15 @@ class Experts:
             Column of each example's label, shape (m,).
         """
         return self._own, self.data.columns[self.data.places]
+
+    def facts(self, row: Row, language: Language) -> list[str]:
+        """What the features say of a row, one phrase each; none where no expert uses features."""
+        return [
+            phrase
+            for expert in self.list
+            if isinstance(expert, FeatureModel)
+            for phrase in expert.facts(row, language)
+        ]
 
     @cached_property
     def _own(self) -> dict[str, NDArray[np.float64]]:

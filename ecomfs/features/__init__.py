@@ -3,7 +3,7 @@
 from ecomfs.features.block import Embed, Feature
 from ecomfs.features.cells import CURRENCIES, read_cell, with_decimals
 from ecomfs.features.expert import FeatureExpert, Reason
-from ecomfs.features.feature_set import FeatureSet
+from ecomfs.features.feature_set import FeatureSet, has_features
 from ecomfs.features.gower import GowerSpace, ReadRow
 from ecomfs.features.label_features import LabelFeatures
 from ecomfs.features.measure import NUMERIC, measured
@@ -22,6 +22,7 @@ __all__ = [
     "Reason",
     "Rendering",
     "RowText",
+    "has_features",
     "measured",
     "read_cell",
     "with_decimals",

@@ -4,31 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from ecomfs.errors import ConfigError, InputError
-from ecomfs.features import trees
 from ecomfs.features.block import Embed, Floats
 from ecomfs.features.feature_set import FeatureSet
 from ecomfs.features.label_features import LabelFeatures
-from ecomfs.features.logistic import FLOOR, Logistic, fit_logistic
+from ecomfs.features.logistic import Logistic, fit_logistic
 from ecomfs.task import TaskCard, label_text
 from ecomfs.types import Language, Row
 
 MOST_EXAMPLES = 2_000
-"""It is fitted on at most this many examples, spread evenly over the pool."""
+"""It is fitted on at most this many examples, drawn at random."""
 MOST_SCORES = 20_000
 """And on fewer where there are many labels: so many examples times labels at most."""
 FOLDS = 20
 """For leave-one-out: up to so many examples it is exact, of more a part is left out at once."""
 FEW = 200
 """With more examples than that, half as many parts do."""
-_RACE_FOLDS = 4
-_CHOICES = 5  # so many times the learner is chosen anew for leave-one-out, without a fifth
-_CLEARLY = 2.0  # standard errors by which trees must be better
-_MOST_COLUMNS = 200  # of row and label together, for trees
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +46,7 @@ class Reason:
 class FeatureExpert:
     """A ridge-penalised logistic regression on the features of a task card.
 
-    From 100 examples on, gradient-boosted trees compete in cross-validation when scikit-learn is
-    installed, and answer instead when they are clearly better. The same pool always gives the
-    same expert.
+    The same pool always gives the same expert.
 
     Parameters
     ----------
@@ -62,8 +56,6 @@ class FeatureExpert:
         The label space, in the order of the columns; by default the pool's labels, sorted.
     embed : Embed, optional
         Texts to vectors, for features of meaning.
-    use_trees : bool
-        Whether trees may compete.
 
     Examples
     --------
@@ -85,11 +77,10 @@ class FeatureExpert:
         labels: Sequence[str] | None = None,
         *,
         embed: Embed | None = None,
-        use_trees: bool = True,
     ) -> None:
-        self.card, self.embed, self.use_trees = card, embed, use_trees
+        self.card, self.embed = card, embed
         self._given = None if labels is None else tuple(labels)
-        self._model: _Model | None = None
+        self._model: Logistic | None = None
 
     def fit(
         self,
@@ -107,7 +98,7 @@ class FeatureExpert:
             One a row.
         groups : sequence, optional
             One a row; rows of one group (copies, rewrites, rows of one user) are left out
-            together by :meth:`leave_one_out` and in the competition with trees.
+            together by :meth:`leave_one_out`.
 
         Returns
         -------
@@ -143,21 +134,18 @@ class FeatureExpert:
         self._truth = np.array([places[text] for text in texts], dtype=np.int64)
         self._groups = list(range(len(rows))) if groups is None else list(groups)
         most = max(1, min(MOST_EXAMPLES, MOST_SCORES // len(self.labels)))
-        self._sample = np.arange(0, len(rows), max(1, -(-len(rows) // most)))
+        self._sample = np.arange(len(rows))
+        if len(rows) > most:  # not every n-th: labels may take turns
+            self._sample = np.sort(np.random.default_rng(0).choice(len(rows), most, replace=False))
         sample = [self._rows[i] for i in self._sample]
         self.features = FeatureSet(self.card, self.embed).fit(sample)
         self.label_features = LabelFeatures(self.card, self.labels).fit(sample)
         x, z = self.features.transform(sample), self.label_features.transform(sample)
         self._scale = _Scale.of(x, z, self.features.together)
         self._x, self._z = self._scale.apply(x, z)
-        everyone = np.arange(len(sample))
-        self._model = self._learned(everyone, self._trees_win(everyone, len(everyone)))
+        self._model = self._learned(np.arange(len(sample)))
+        self.__dict__.pop("_without", None)  # of an earlier fit
         return self
-
-    @property
-    def learner(self) -> str:
-        """Who answers: ``logistic`` or ``trees``."""
-        return "trees" if self._ready().trees is not None else "logistic"
 
     def predict_proba(self, rows: Sequence[Row]) -> Floats:
         """Distributions over the label space.
@@ -177,41 +165,37 @@ class FeatureExpert:
         ConfigError
             Not fitted.
         """
-        model = self._ready()
-        x, z = self.features.transform(rows), self.label_features.transform(rows)
-        return model.probabilities(*self._scale.apply(x, z))
+        return self._ready().probabilities(*self._scaled(rows))
 
-    def leave_one_out(self) -> Floats:
+    def leave_one_out(self, places: Sequence[int] | None = None) -> Floats:
         """Distributions of the pool's own rows, each by an expert that did not see its label.
 
-        Penalty, weights and the choice between logistic regression and trees are all made
-        without it. Up to 20 examples (or groups) one is left out at a time, of more a twentieth
-        at once, of more than 200 a tenth. Examples beyond those it was fitted on are predicted as
-        new rows are.
+        Penalty and weights are chosen without it and without its group. Up to 20 examples (or
+        groups) one is left out at a time, of more a twentieth at once, of more than 200 a tenth.
+        Examples beyond those it was fitted on are predicted as new rows are, also without their
+        group.
+
+        Parameters
+        ----------
+        places : sequence of int, optional
+            Positions among the rows of :meth:`fit`; by default all.
 
         Returns
         -------
-        ndarray of float64, shape (rows, labels)
-            In the order of the rows of :meth:`fit`.
+        ndarray of float64, shape (places, labels)
 
         Raises
         ------
         ConfigError
             Not fitted.
         """
-        self._ready()
-        out = np.zeros((len(self._rows), len(self.labels)))
-        rest = np.setdiff1d(np.arange(len(self._rows)), self._sample)
-        if len(rest):
-            out[rest] = self.predict_proba([self._rows[i] for i in rest])
-        everyone = np.arange(len(self._sample))
-        parts = self._folds(everyone, FOLDS if len(everyone) <= FEW else FOLDS // 2)
-        for first in range(min(_CHOICES, len(parts))):
-            unseen = np.concatenate(parts[first::_CHOICES])
-            use_trees = self._trees_win(np.setdiff1d(everyone, unseen), len(everyone))
-            for part in parts[first::_CHOICES]:
-                model = self._learned(np.setdiff1d(everyone, part), use_trees)
-                out[self._sample[part]] = model.probabilities(self._x[part], self._z[part])
+        model = self._ready()
+        asked = range(len(self._rows)) if places is None else places
+        x, z = self._scaled([self._rows[i] for i in asked])
+        out = model.probabilities(x, z)
+        for groups, model in self._without:
+            mine = [n for n, i in enumerate(asked) if self._groups[i] in groups]
+            out[mine] = model.probabilities(x[mine], z[mine])
         return out
 
     def reasons(self, row: Row, label: str, language: Language, most: int = 3) -> list[Reason]:
@@ -241,16 +225,14 @@ class FeatureExpert:
         InputError
             The label is not in the label space.
         """
-        logistic = self._ready().logistic
+        logistic = self._ready()
         if label not in self.labels:
             raise InputError(
                 f"label {label!r} is not in the label space",
                 hint=f"labels are: {', '.join(self.labels[:8])}",
             )
         place = self.labels.index(label)
-        x, z = self._scale.apply(
-            self.features.transform([row]), self.label_features.transform([row])
-        )
+        x, z = self._scaled([row])
         here = z[0, place] - z[0].mean(axis=0)
         weights = np.concatenate(
             [x[0] * logistic.row_weights[:, place], here * logistic.shared]
@@ -264,60 +246,38 @@ class FeatureExpert:
         found = sorted(total.items(), key=lambda pair: -abs(pair[1]))[:most]
         return [Reason(phrase, weight) for phrase, weight in found if weight]
 
-    def _ready(self) -> _Model:
+    def _ready(self) -> Logistic:
         if self._model is None:
             raise ConfigError("the feature expert knows no pool yet", hint="call fit first")
         return self._model
 
-    def _learned(self, rows: np.ndarray, use_trees: bool) -> _Model:
+    def _scaled(self, rows: Sequence[Row]) -> tuple[Floats, Floats]:
+        """Features of rows, and of rows and labels, on the scale of the penalty."""
+        x, z = self.features.transform(rows), self.label_features.transform(rows)
+        return self._scale.apply(x, z)
+
+    def _learned(self, rows: np.ndarray) -> Logistic:
         """A model of some of the sample."""
-        x, z, truth = self._x[rows], self._z[rows], self._own(rows)
-        logistic = fit_logistic(x, z, truth)
-        grown = trees.fit_trees(_wide(x, z), truth, len(self.labels)) if use_trees else None
-        return _Model(logistic, grown)
+        return fit_logistic(self._x[rows], self._z[rows], self._truth[self._sample[rows]])
 
-    def _trees_win(self, rows: np.ndarray, total: int) -> bool:
-        """Whether trees are clearly better in cross-validation on some of the sample."""
-        if not self.use_trees or total < trees.LEAST_EXAMPLES or not trees.available():
-            return False
-        gains: list[float] = []
-        for part in self._folds(rows, _RACE_FOLDS):
-            model = self._learned(np.setdiff1d(rows, part), True)
-            if model.trees is None:
-                return False
-            x, z, truth = self._x[part], self._z[part], self._own(part)
-            own, theirs = model.logistic.probabilities(x, z), model.probabilities(x, z)
-            gains += (_log(theirs, truth) - _log(own, truth)).tolist()
-        error = float(np.std(gains)) / max(1, len(gains)) ** 0.5
-        return float(np.mean(gains)) > _CLEARLY * error if gains else False
-
-    def _own(self, rows: np.ndarray) -> np.ndarray:
-        return np.asarray(self._truth[self._sample[rows]])
-
-    def _folds(self, rows: np.ndarray, most: int) -> list[np.ndarray]:
-        """Parts of rows of the sample, groups whole; they do not depend on any label."""
-        names: dict[Hashable, list[int]] = {}
-        for i in rows.tolist():
-            names.setdefault(self._groups[self._sample[i]], []).append(i)
-        order = np.random.default_rng(0).permutation(len(names))
-        units = list(names.values())
-        parts: list[list[int]] = [[] for _ in range(min(most, len(units)))]
-        for place, unit in enumerate(order.tolist()):
-            parts[place % len(parts)] += units[unit]
-        return [np.array(sorted(part), dtype=np.int64) for part in parts]
-
-
-@dataclass(frozen=True, slots=True)
-class _Model:
-    """Logistic regression, and the trees that answer in its place if there are any."""
-
-    logistic: Logistic
-    trees: trees.Trees | None = None
-
-    def probabilities(self, x: Floats, z: Floats) -> Floats:
-        if self.trees is not None:
-            return self.trees.probabilities(_wide(x, z))
-        return self.logistic.probabilities(x, z)
+    @cached_property
+    def _without(self) -> list[tuple[set[Hashable], Logistic]]:
+        """Groups of rows, and a model without them. The groups do not depend on any label."""
+        numbers: dict[Hashable, int] = {}
+        for place in self._sample.tolist():
+            numbers.setdefault(self._groups[place], len(numbers))
+        parts = min(FOLDS if len(self._sample) <= FEW else FOLDS // 2, len(numbers))
+        order = np.random.default_rng(0).permutation(len(numbers))
+        part_of = np.empty(len(numbers), dtype=np.int64)
+        part_of[order] = np.arange(len(numbers)) % max(1, parts)
+        mine = part_of[[numbers[self._groups[place]] for place in self._sample]]
+        return [
+            (
+                {name for name, number in numbers.items() if part_of[number] == part},
+                self._learned(np.flatnonzero(mine != part)),
+            )
+            for part in range(parts)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,17 +301,6 @@ class _Scale:
 
     def apply(self, x: Floats, z: Floats) -> tuple[Floats, Floats]:
         return (x - self.mean) / self.width, z / self.label_width
-
-
-def _wide(x: Floats, z: Floats) -> Floats:
-    """Features of the row, and of row and label where they are not too many, side by side."""
-    if z.shape[1] * z.shape[2] > _MOST_COLUMNS:
-        return x
-    return np.hstack([x, z.reshape(len(z), z.shape[1] * z.shape[2])])
-
-
-def _log(p: Floats, truth: np.ndarray) -> Floats:
-    return np.asarray(np.log(np.maximum(p[np.arange(len(truth)), truth], FLOOR)))
 
 
 def _label_texts(labels: Sequence[Any]) -> list[str]:

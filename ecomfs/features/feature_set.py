@@ -174,6 +174,29 @@ class FeatureSet:
         return self._kept
 
 
+def has_features(card: TaskCard) -> bool:
+    """Whether the fields of a task have any features but being there: a number, date, category or
+    history, or two texts.
+
+    Parameters
+    ----------
+    card : TaskCard
+        Of the task.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> from ecomfs.task import load_task
+    >>> has_features(load_task("review_sentiment")), has_features(load_task("same_product"))
+    (False, True)
+    """
+    blocks = _blocks(ValueReader(card).specs, None)
+    return any(not isinstance(block, MissingBlock) for block in blocks)
+
+
 def _blocks(specs: Sequence[FieldSpec], embed: Embed | None) -> list[Block]:
     of = {"number": NumberBlock, "price": NumberBlock, "date": DateBlock}
     of |= {"category": CategoryBlock, "history": HistoryBlock}
@@ -200,4 +223,4 @@ def _first_of_equal(columns: Floats) -> np.ndarray:
     return np.array(sorted(set(first.values())), dtype=np.int64)
 
 
-__all__ = ["FeatureSet"]
+__all__ = ["FeatureSet", "has_features"]

@@ -26,9 +26,11 @@ from ecomfs.calibration import (
     Threshold,
     cross_calibrated,
     cross_fitted,
+    expert_priors,
     fit_blend,
     fit_calibration,
     prior_fusion,
+    usable_rows,
 )
 from ecomfs.core.progress import FITTING, Progress, silent
 from ecomfs.experts import Experts
@@ -86,7 +88,7 @@ async def fit(
     """
     experts = None
     if guarantees.fusion and pipeline.retriever is not None:
-        experts = Experts(pipeline.retriever, pipeline.space.names)
+        experts = Experts(pipeline.retriever, pipeline.space.names, pipeline.card)
     bare = replace(pipeline, experts=experts or pipeline.experts, policy=DecisionPolicy())
     found, _ = await read_left_out(bare, examples, progress)
     readings = [reading for reading in found if reading is not None]
@@ -174,10 +176,11 @@ def _experts_alone(experts: Experts) -> tuple[Blend, FloatArray, NDArray[np.int6
     pool's own examples, and the labels of these."""
     scores, labels = experts.own()
     counts, shares = _shares(labels, len(experts.data.labels))
-    usable = (counts >= PER_LABEL)[labels]
-    prior = prior_fusion(experts.names, model=False)
-    cheap = fit_blend(Evidence(scores), labels, shares, prior, usable=usable)
-    answers = cross_fitted(Evidence(scores), labels, shares, prior, usable=usable)
+    usable = usable_rows(counts, labels)
+    evidence = Evidence(scores)
+    (prior, _), *more = expert_priors(experts.names)
+    cheap = fit_blend(evidence, labels, shares, prior, usable=usable, alternatives=more)
+    answers = cross_fitted(evidence, labels, shares, prior, usable=usable, alternatives=more)
     return cheap, answers, labels
 
 
@@ -192,7 +195,7 @@ def _fused(
     """How model and experts answer together, and cross-fitted distributions of the readings."""
     _, labels = experts.own()
     counts, shares = _shares(labels, len(experts.data.labels))
-    usable = (counts >= PER_LABEL)[truth]
+    usable = usable_rows(counts, truth)
     if usable.sum() < MINIMUM:
         notes.append(
             f"{usable.sum()} readings of labels with {PER_LABEL} examples or more are too "
@@ -200,7 +203,10 @@ def _fused(
         )
     opinions = [r.state.opinion for r in readings if r.state.opinion is not None]
     evidence = Evidence.of(opinions, model)
-    prior, others = prior_fusion(experts.names), (cheap.components[0], MODEL_ALONE)
+    # The experts are weighed among themselves on the whole pool, which costs no reading.
+    best = int(np.argmax(cheap.weights[: len(cheap.components)]))
+    prior = prior_fusion(cheap.components[best].weights)
+    others = (*cheap.components, MODEL_ALONE)
     fusion = fit_blend(evidence, truth, shares, prior, others, usable)
     if not readings:
         return fusion, model

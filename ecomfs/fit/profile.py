@@ -276,7 +276,7 @@ class Profile(_Strict):
             )
         experts = pipeline.experts
         if self.fusion is not None and pipeline.retriever is not None:
-            experts = Experts(pipeline.retriever, names)
+            experts = Experts(pipeline.retriever, names, pipeline.card)
             used = {
                 name for b in (self.fusion, self.cheap) if b is not None for name in b.sources()
             }

@@ -8,7 +8,7 @@ from ecomfs.pipeline.build import (
     prompt_languages,
     scores,
 )
-from ecomfs.pipeline.explain import Explanation, influences
+from ecomfs.pipeline.explain import Explanation, facts, influences
 from ecomfs.pipeline.language_setup import LabelShortlist, LanguageSetup
 from ecomfs.pipeline.options import (
     LanguageChoice,
@@ -36,6 +36,7 @@ __all__ = [
     "build_pipeline",
     "build_retriever",
     "check_templates",
+    "facts",
     "influences",
     "load_template",
     "prompt_languages",

@@ -113,7 +113,7 @@ def build_pipeline(
     label_shortlist, experts = None, None
     size = _shortlist(options, space)
     if size and retriever is not None:
-        experts = Experts(retriever, space.names)
+        experts = Experts(retriever, space.names, card)
         label_shortlist = LabelShortlist.fit(experts, size)
     sharing = None
     if options.sharing != "none" and retriever is not None:

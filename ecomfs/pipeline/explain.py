@@ -155,6 +155,14 @@ def _influence(
     return Influence(left_out.example.id, without, before - without, after.suggestion)
 
 
+def facts(pipeline: Pipeline, row: Row, state: RowState) -> tuple[str, ...]:
+    """What the features say of a row that was answered, in its language; none where the row has
+    failed or no expert uses features."""
+    if pipeline.experts is None or state.opinion is None:
+        return ()
+    return tuple(pipeline.experts.facts(row, state.language))
+
+
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """What led to one prediction. ``print`` it, or take :meth:`to_dict`.
@@ -165,6 +173,8 @@ class Explanation:
         prediction: the answer; its ``stages`` are the distributions after each step.
         labels: the label space, aligned with the posterior.
         influences: which demonstrations moved the answer; ``None`` when that was not asked for.
+        facts: what the features say of the row, such as "liked 7 of 10, disliked 3"; none where
+            no expert uses features.
 
     Examples
     --------
@@ -186,6 +196,7 @@ class Explanation:
     prediction: Prediction
     labels: tuple[str, ...]
     influences: Influences | None = field(default=None, kw_only=True)
+    facts: tuple[str, ...] = field(default=(), kw_only=True)
 
     @property
     def stages(self) -> dict[str, dict[str, float]]:
@@ -231,6 +242,7 @@ class Explanation:
             "shortlist": list(self.shortlist),
             "nearest": None if opinion is None else _number(opinion.similarity),
             "experts": self.experts,
+            "facts": list(self.facts),
             "language": self.state.language,
             "template": str(prediction.template) if prediction.template else None,
             "engine": prediction.engine,
@@ -320,6 +332,8 @@ class Explanation:
             ranked = sorted(given.items(), key=lambda item: -item[1])[:3]
             best = ", ".join(f"{label} {p:.3f}" for label, p in ranked if p > 0.0005)
             lines.append(f"expert {expert}: {best}")
+        if self.facts:
+            lines.append(f"facts: {'; '.join(self.facts)}")
         return lines
 
 
@@ -327,4 +341,4 @@ def _number(value: float) -> float | None:
     return None if math.isnan(value) else round(value, 4)
 
 
-__all__ = ["Explanation", "Influence", "Influences", "influences"]
+__all__ = ["Explanation", "Influence", "Influences", "facts", "influences"]

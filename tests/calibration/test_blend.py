@@ -20,7 +20,7 @@ from ecomfs.calibration import (
     prior_fusion,
 )
 from ecomfs.calibration.blend import error_rate
-from ecomfs.calibration.fusion import fit_fusion
+from ecomfs.calibration.fusion import expert_priors, fit_fusion, usable_rows
 
 EVEN = (1 / 3,) * 3
 PRIOR = prior_fusion(["vote", "probe"])
@@ -135,3 +135,43 @@ def test_few_right_rows_support_little_certainty() -> None:
     confidence = blend.apply(evidence).max(axis=1)
     assert (confidence < 1 - 1 / 128).all()
     assert (confidence > 1 - 1 / 16).all()
+
+
+def related(n: int, seed: int, skill: float) -> tuple[Evidence, np.ndarray]:
+    """Vote and probe as they come, and a feature model of some skill."""
+    evidence, truth = experts(n, (0.0, 0.0, 0.0), seed)
+    other, _ = experts(n, (skill, 0.0, 0.0), seed + 1000)
+    other_truth = experts(n, (skill, 0.0, 0.0), seed + 1000)[1]
+    order = np.empty(n, dtype=np.int64)
+    order[np.argsort(truth, kind="stable")] = np.argsort(other_truth, kind="stable")
+    scores = {name: evidence.scores[name] for name in ("vote", "probe")}
+    return Evidence({**scores, "features": other.scores[MODEL][order]}), truth
+
+
+def test_where_only_the_feature_model_knows_it_answers_alone() -> None:
+    (prior, _), *more = expert_priors(["vote", "probe", "features"])
+    evidence, truth = related(120, 1, 4.0)
+    blend = fit_blend(evidence, truth, EVEN, prior, alternatives=more)
+    assert blend.weights[1] > 0.9
+    new, new_truth = related(900, 2, 4.0)
+    alone = Fusion({"features": 1.0}).apply(new)
+    assert loss(blend.apply(new), new_truth) < loss(alone, new_truth) + 0.02
+
+
+def test_where_the_feature_model_knows_nothing_the_others_answer_without_it() -> None:
+    (prior, _), *more = expert_priors(["vote", "probe", "features"])
+    evidence, truth = experts(200, (0.0, 3.0, 3.0), seed=9)
+    noise, _ = experts(200, (0.0, 0.0, 0.0), seed=10)
+    scores = {name: evidence.scores[name] for name in ("vote", "probe")}
+    blend = fit_blend(
+        Evidence({**scores, "features": noise.scores[MODEL]}), truth, EVEN, prior, alternatives=more
+    )
+    assert blend.weights[1] < 0.01
+    assert blend.weights[2] > blend.weights[0]
+
+
+def test_weights_are_not_fitted_on_the_rows_of_one_label() -> None:
+    labels = np.array([0] * 30 + [1] * 3)
+    assert usable_rows(np.bincount(labels), labels).all()
+    labels = np.array([0] * 30 + [1] * 6 + [2])
+    assert usable_rows(np.bincount(labels), labels).sum() == 36

@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from pools import ROWS, reviews
 from scripted import ScriptedEngine
@@ -240,3 +241,35 @@ def test_a_better_candidate_is_chosen_and_a_broken_one_is_told() -> None:
     assert found.tried[1].why == "no codes here"
     with pytest.raises(ConfigError, match="no candidate"):
         event_loop.run(tune(build, [], pool, 60))
+
+
+def pairs() -> pd.DataFrame:
+    words = [f"thing{i} kind{i * 7}" for i in range(24)]
+    rows = [
+        (q, f"{words[(i + shift) % 24]} for sale") for i, q in enumerate(words) for shift in (0, 5)
+    ]
+    frame = pd.DataFrame(rows, columns=["query", "product"])
+    frame["label"] = ["relevant", "irrelevant"] * 24
+    return frame
+
+
+def test_a_profile_keeps_and_applies_the_weights_of_the_feature_model(tmp_path: Path) -> None:
+    how: dict[str, Any] = {"embedder": "hashed", "language": "en", "k": 2}
+    first = FewShotClassifier("query_relevance", ScriptedEngine(), calibration_size=12, **how)
+    first.fit(pairs())
+    first.profile_.save(tmp_path / "p.json")
+    kept = Profile.load(tmp_path / "p.json")
+    assert kept.cheap is not None
+    assert kept.cheap.weights[1] > 0.5  # the features alone: words say nothing of a new pair
+    second = FewShotClassifier(
+        "query_relevance", ScriptedEngine(), profile=tmp_path / "p.json", **how
+    ).fit(pairs())
+    assert second.pipeline_.policy == first.pipeline_.policy
+    new = pd.DataFrame(
+        {"query": ["green lamp", "green lamp"], "product": ["a green lamp", "an oak table"]}
+    )
+    assert second.classify(new) == first.classify(new)
+    stages = [p.stages["experts"] for p in first.classify(new)]
+    place = first.pipeline_.space.names.index("relevant")
+    assert stages[0][place] > 0.7
+    assert stages[1][place] < 0.3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pandas as pd
 import pytest
 from intents import messages
 from scripted import ScriptedEngine, classifier
@@ -144,3 +145,30 @@ def test_a_label_that_the_model_was_not_asked_about_has_no_influence() -> None:
     )
     assert found.of == ()
     assert "was not put to the model" in found.note
+
+
+def test_what_the_features_say_of_a_row_is_told() -> None:
+    pool = pd.DataFrame(
+        {
+            "liked": ['["Heat", "Alien", "Up"]', '["Up"]', '["Heat"]', '["Alien", "Heat"]'],
+            "disliked": ['["Cars"]', '["Heat", "Cars"]', '["Up", "Cars"]', '["Up"]'],
+            "item": ["Aliens", "Coco", "Ronin", "Moon"],
+            "label": ["like", "dislike", "dislike", "like"],
+        }
+    )
+    clf = FewShotClassifier(
+        "product_preference", ScriptedEngine(), embedder="hashed", language="en", k=2
+    ).fit(pool)
+    row = {"liked": '["Heat", "Up", "Moon"]', "disliked": '["Cars"]', "item": "Alien"}
+    told = clf.explain(row)
+    plain = json.loads(json.dumps(told.to_dict()))
+    assert sum(plain["experts"]["features"].values()) == pytest.approx(1)
+    assert any("liked 3 of 4" in fact for fact in plain["facts"])
+    assert "expert features: " in str(told)
+    assert f"facts: {'; '.join(plain['facts'])}" in str(told)
+
+
+def test_a_single_text_has_no_facts() -> None:
+    told = classifier().explain("review 3 works")
+    assert told.facts == ()
+    assert "facts:" not in str(told)
