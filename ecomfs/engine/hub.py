@@ -415,6 +415,8 @@ def _list_huggingface(model: HubModel) -> Listing:
         raise _status_error(model, api.endpoint, error.response.status_code) from error
     except (HTTPError, OSError) as error:
         raise _unreachable(model, api.endpoint, error) from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise _no_listing(model, api.endpoint) from error
     files = [
         ModelFile(s.rfilename, s.lfs.size, s.lfs.sha256)
         if s.lfs
@@ -430,25 +432,30 @@ def _list_modelscope(model: HubModel) -> Listing:
     query = urlencode({"Revision": "master", "Recursive": "true"})
     url = f"{site}/api/v1/models/{model.repo}/repo/files?{query}"
     status, content = event_loop.run(_get(model, url))
+    if status not in (200, 404):
+        raise _status_error(model, site, status)
     try:
         answer = from_json(content)
-        files = answer["Data"]["Files"] if answer.get("Success", True) else None
-    except (ValueError, TypeError, KeyError, AttributeError):
-        answer, files = {}, None
-    if status == 404 or (status == 200 and files is None and answer):
-        raise ModelError(
-            f"{model.repository}: {site} has no repository {model.repo}: "
-            f"{answer.get('Message', 'HTTP 404')}",
-            hint="check the name; only public repositories can be read",
-        )
-    if status != 200 or files is None:
-        raise _status_error(model, site, status)
-    found = [
-        ModelFile(str(file["Path"]), int(file["Size"]), str(file.get("Sha256") or ""))
-        for file in files
-        if file.get("Type") != "tree"
-    ]
+        if answer["Code"] != 200:
+            raise ModelError(
+                f"{model.repository}: {site} has no repository {model.repo}: {answer['Message']}",
+                hint="check the name; only public repositories can be read",
+            )
+        found = [
+            ModelFile(file["Path"], int(file["Size"]), (file.get("Sha256") or "").lower())
+            for file in answer["Data"]["Files"]
+            if file.get("Type") != "tree"
+        ]
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise _no_listing(model, site) from error
     return _listing(model, found, revision="master")
+
+
+def _no_listing(model: HubModel, site: str) -> ModelError:
+    return ModelError(
+        f"{model.repository}: {_host(site)} answers with something else than a list of files",
+        hint="check the address of the hub or mirror, and whether a proxy or login page answers",
+    )
 
 
 def _listing(

@@ -561,7 +561,7 @@ def huggingface_source(model: str) -> str:
     if path.exists() or not _HUB_ID.fullmatch(model):
         raise MissingFileError(
             f"{model}: no such folder",
-            hint="a Hugging Face folder, a hub id such as Qwen/Qwen3-8B, or demo or smollm2",
+            hint=f"a Hugging Face folder, a hub id such as Qwen/Qwen3-8B, or {', '.join(PACKAGED)}",
         )
     return model
 

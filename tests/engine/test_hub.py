@@ -293,6 +293,15 @@ def test_offline(hub: Hub, monkeypatch: pytest.MonkeyPatch, prefix: str) -> None
     assert "modelscope" in caught.value.hint
 
 
+@pytest.mark.parametrize("prefix", ["", "modelscope:"])
+@pytest.mark.parametrize("page", [b"<html>log in</html>", b"[1]", b'{"Code": 200}', b"\xff"])
+def test_a_page_that_is_no_listing(hub: Hub, prefix: str, page: bytes) -> None:
+    hub.page = page
+    with pytest.raises(ModelError, match="something else than a list") as caught:
+        gguf_file(f"{prefix}{REPO}")
+    assert "login page" in caught.value.hint
+
+
 def test_offline_by_wish(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(EngineUnavailableError, match="HF_HUB_OFFLINE is set"):

@@ -26,6 +26,7 @@ class Hub:
         cut: bytes after which the next downloads break off, one number a download.
         ranges: whether downloads may begin in the middle.
         status: HTTP status of everything, if set; ``error_code`` goes with it.
+        page: content of every answer, if set, as from a login page.
         cdn: address that downloads are redirected to, if set.
         requests: path and headers of every request.
     """
@@ -36,6 +37,7 @@ class Hub:
     ranges: bool = True
     status: int = 0
     error_code: str = ""
+    page: bytes = b""
     cdn: str = ""
     url: str = ""
     requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
@@ -64,6 +66,9 @@ def serving_hub(**files: bytes) -> Iterator[Hub]:
             query = {key: values[0] for key, values in parse_qs(parts.query).items()}
             if hub.status:
                 self._head(hub.status, {"X-Error-Code": hub.error_code, "Content-Length": "0"})
+            elif hub.page:
+                self._head(200, {"Content-Length": str(len(hub.page))})
+                self.wfile.write(hub.page)
             elif parts.path == f"/api/models/{REPO}":
                 self._json(200, _huggingface(hub))
             elif parts.path == f"/api/v1/models/{REPO}/repo/files":
