@@ -49,7 +49,7 @@ app = typer.Typer(
 )
 
 _PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
-    "Begin here": {"demo": demo.demo, "tasks": tasks.tasks, "models": models.models},
+    "Begin here": {"demo": demo.demo, "tasks": tasks.tasks, "models": models.app},
     "Answer rows": {
         "score": score.score,
         "plan": plan.plan,

@@ -42,7 +42,9 @@ class EngineKind:
 
 
 ENGINES = {
-    "gguf": EngineKind("llama.engine:GgufEngine", "local", "gguf:<file>, gguf:demo, gguf:smollm2"),
+    "gguf": EngineKind(
+        "llama.engine:GgufEngine", "local", "gguf:<file>, gguf:<org>/<repo>[:<quant>], gguf:demo"
+    ),
     "transformers": EngineKind(
         "transformers.engine:TransformersEngine", "transformers", "transformers:<folder or id>"
     ),

@@ -282,6 +282,7 @@ BASE: dict[str, list[str]] = {
     "demo": ["--samples", "samples", "-o", "demo", "--engine", "scripted", "-q"],
     "tasks": [],
     "models": [],
+    "models get": ["smollm2"],
     "score": [f"{TASK}/pool.csv", *_OF, "-q"],
     "plan": [f"{TASK}/pool.csv", *_OF],
     "explain": ["it broke", *_OF],

@@ -10,13 +10,13 @@ from fault_server import FaultServer
 
 from ecomfs.core import event_loop
 from ecomfs.engine.llama.engine import GgufEngine
-from ecomfs.engine.models import demo_model, smollm2_model
+from ecomfs.engine.models import packaged_model
 
 
 @pytest.fixture(scope="session")
 def smollm2() -> Iterator[GgufEngine]:
     """SmolLM2 135M, read by llama.cpp."""
-    engine = GgufEngine(smollm2_model(), context=1024)
+    engine = GgufEngine(packaged_model("smollm2"), context=1024)
     yield engine
     asyncio.run(engine.aclose())
 
@@ -24,7 +24,7 @@ def smollm2() -> Iterator[GgufEngine]:
 @pytest.fixture(scope="session")
 def gemma() -> Iterator[GgufEngine]:
     """Gemma 3 270M, which wants BOS, read by llama.cpp."""
-    engine = GgufEngine(demo_model(), context=1024)
+    engine = GgufEngine(packaged_model("demo"), context=1024)
     yield engine
     asyncio.run(engine.aclose())
 

@@ -24,7 +24,7 @@ from tiny import tiny_model
 from ecomfs.core import event_loop
 from ecomfs.engine.canary import canary
 from ecomfs.engine.factory import open_engine
-from ecomfs.engine.models import smollm2_model
+from ecomfs.engine.models import packaged_model
 from ecomfs.engine.protocol import (
     ChosenAnswer,
     Engine,
@@ -66,7 +66,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Any]]
 
 
 def gguf(_: pytest.FixtureRequest) -> Subject:
-    spec = f"gguf:{smollm2_model()}?context=1024"
+    spec = f"gguf:{packaged_model('smollm2')}?context=1024"
     return Subject(open_engine(spec), lambda: open_engine(spec), None, sensible=True)
 
 

@@ -139,7 +139,8 @@ class TestAuto:
 def test_importing_the_factory_loads_no_runtime() -> None:
     code = (
         "import sys, ecomfs.engine.factory, ecomfs.engine.models, ecomfs.engine.canary\n"
-        "heavy = {'torch', 'transformers', 'vllm', 'litellm', 'xllamacpp', 'aiohttp', 'gguf'}\n"
+        "heavy = {'torch', 'transformers', 'vllm', 'litellm', 'xllamacpp', 'aiohttp', 'gguf', "
+        "'huggingface_hub'}\n"
         "sys.exit(', '.join(heavy & sys.modules.keys()) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from ecomfs.engine.llama.engine import GgufEngine
-from ecomfs.engine.models import smollm2_model
+from ecomfs.engine.models import packaged_model
 from ecomfs.engine.protocol import Engine, Sampling
 from ecomfs.errors import (
     ContextOverflowError,
@@ -124,7 +124,7 @@ def test_a_reading_does_not_depend_on_what_was_read_before(
 def test_threads_and_context_do_not_change_a_reading(smollm2: GgufEngine) -> None:
     question = Question(codes_of(smollm2, " positive", " negative"))
     prompt = review(smollm2.tokenizer, REVIEWS[0])
-    other = GgufEngine(smollm2_model(), context=512, threads=1)
+    other = GgufEngine(packaged_model("smollm2"), context=512, threads=1)
     try:
         assert other.fingerprint == smollm2.fingerprint
         (here,), (there,) = (read(e, [prompt], question) for e in (smollm2, other))
@@ -134,7 +134,7 @@ def test_threads_and_context_do_not_change_a_reading(smollm2: GgufEngine) -> Non
 
 
 def test_free_order_has_a_fingerprint_of_its_own(smollm2: GgufEngine) -> None:
-    free = GgufEngine(smollm2_model(), context=512, repeatable=False)
+    free = GgufEngine(packaged_model("smollm2"), context=512, repeatable=False)
     try:
         assert free.fingerprint != smollm2.fingerprint
         (reading,) = read(free, [review(free.tokenizer, "fine")], Question((1, 2)))
@@ -183,7 +183,7 @@ def test_one_bad_prompt_fails_alone(smollm2: GgufEngine) -> None:
 
 
 def test_a_prompt_that_just_fits_is_read() -> None:
-    engine = GgufEngine(smollm2_model(), context=256)
+    engine = GgufEngine(packaged_model("smollm2"), context=256)
     try:
         answers = asyncio.run(
             engine.read([of_tokens(*[5] * n) for n in (255, 256)], [Question((5,))])
@@ -302,7 +302,7 @@ def test_its_http_port_is_locked_and_on_loopback(smollm2: GgufEngine) -> None:
 
 
 def test_a_closed_engine_says_so(tmp_path: Path) -> None:
-    engine = GgufEngine(smollm2_model(), context=256)
+    engine = GgufEngine(packaged_model("smollm2"), context=256)
     asyncio.run(engine.aclose())
     asyncio.run(engine.aclose())
     with pytest.raises(EngineUnavailableError, match="closed"):
@@ -312,7 +312,7 @@ def test_a_closed_engine_says_so(tmp_path: Path) -> None:
 
 
 def test_it_says_nothing_on_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
-    engine = GgufEngine(smollm2_model(), context=256)
+    engine = GgufEngine(packaged_model("smollm2"), context=256)
     read(engine, [review(engine.tokenizer, "fine", prefix="")], Question((1,)))
     asyncio.run(engine.aclose())
     said = capfd.readouterr()
@@ -356,7 +356,7 @@ class TestFilesThatAreNoModels:
 
     def test_cut_short(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
         file = tmp_path / "short.gguf"
-        with smollm2_model().open("rb") as whole:
+        with packaged_model("smollm2").open("rb") as whole:
             file.write_bytes(whole.read(3_000_000))
         with pytest.raises(ModelError, match=r"cannot load this model \(.*cut short"):
             GgufEngine(file)

@@ -17,8 +17,7 @@ def commands() -> Iterator[tuple[str, Any]]:
 
 def nested(command: Any, *names: str) -> Iterator[tuple[str, Any]]:
     inner = getattr(command, "commands", None)
-    if inner is None:
+    if inner is None or command.invoke_without_command:
         yield " ".join(names), command
-        return
-    for name, each in inner.items():
+    for name, each in (inner or {}).items():
         yield from nested(each, *names, name)

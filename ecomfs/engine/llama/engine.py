@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ecomfs.engine import models
 from ecomfs.engine.files import sha256_cached
+from ecomfs.engine.hub import split_parts
 from ecomfs.engine.llama.model import BLOCK, LlamaServer, runtime_version
 from ecomfs.engine.protocol import Capabilities, Sampling
 from ecomfs.engine.threads import Worker
@@ -33,7 +35,8 @@ class GgufEngine:
     """Reads a GGUF model in this process.
 
     Args:
-        path: the model file.
+        path: the model file; of a split model the first part, beside which llama.cpp finds the
+            others.
         context: longest prompt plus answer, in tokens; cut to what the model was trained for.
         threads: CPU threads; default: the CPUs this process may use.
         repeatable: compute prompts in fixed blocks, so that a reading does not depend on what
@@ -57,6 +60,7 @@ class GgufEngine:
     ) -> None:
         file = Path(path).expanduser()
         models.check_gguf(file)
+        split_parts(file)
         self.spec = spec or f"gguf:{file}"
         self._repeatable = repeatable
         # One worker: there is one model, and the event loop must stay free meanwhile.
@@ -74,13 +78,14 @@ class GgufEngine:
 
     @classmethod
     def from_name(cls, name: str, spec: str, **options: Any) -> GgufEngine:
-        """The engine of a file, or of a packaged model (``demo``, ``smollm2``)."""
-        path = models.packaged_model(name) if name in models.PACKAGED else name
-        return cls(path, spec=spec, **options)
+        """The engine of a name as :func:`ecomfs.engine.models.gguf_file` takes it."""
+        return cls(models.gguf_file(name), spec=spec, **options)
 
     def _identify(self, file: Path) -> str:
         order = f"block{BLOCK}" if self._repeatable else "free"
-        return f"gguf-{sha256_cached(file)[:12]}-xllamacpp{runtime_version()}-{order}"
+        hashes = [sha256_cached(part) for part in split_parts(file)]
+        content = hashes[0] if len(hashes) == 1 else sha256("".join(hashes).encode()).hexdigest()
+        return f"gguf-{content[:12]}-xllamacpp{runtime_version()}-{order}"
 
     @property
     def capabilities(self) -> Capabilities:
