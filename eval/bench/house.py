@@ -176,14 +176,18 @@ def exported() -> dict[str, list[str]]:
 def without_example() -> list[str]:
     """Exported classes and functions whose docstring has no example that runs (``>>>``).
 
-    A class counts as shown when its own docstring or that of one of its methods has one.
+    A class counts as shown when its own docstring or that of one of its methods has one. An
+    import alone is no example, and neither is what is marked ``+SKIP``. Aliases and constants need
+    none.
     """
+    runs = re.compile(r"^\s*>>> (?!from |import )(?!.*\+SKIP)", re.MULTILINE)
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef
     shown: dict[str, bool] = {}
     for path in modules().values():
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                inner = [node, *(n for n in ast.walk(node) if isinstance(n, ast.FunctionDef))]
-                has = any(">>>" in (ast.get_docstring(n) or "") for n in inner)
+            if isinstance(node, ast.ClassDef | kinds):
+                inner = [node, *(n for n in ast.walk(node) if isinstance(n, kinds))]
+                has = any(runs.search(ast.get_docstring(n) or "") for n in inner)
                 shown[node.name] = shown.get(node.name, False) or has
     names = {name for names in exported().values() for name in names}
     return sorted(name for name in names if name in shown and not shown[name])
