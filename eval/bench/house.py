@@ -197,7 +197,7 @@ def untested() -> list[str]:
     """Modules that no test imports, by their own name or through the package that exports them.
 
     A name that a test imports from a room counts for the module that defines it, through every
-    ``__init__`` on the way.
+    ``__init__`` on the way. A verb of the command line that a test runs counts for its module.
     """
     known = modules()
     defined = {module: _definitions(path, known) for module, path in known.items()}
@@ -219,7 +219,22 @@ def untested() -> list[str]:
             if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "ecomfs":
                 for alias in node.names:
                     use(str(node.module), alias.name)
+            elif "ecomfs.cli" in text:
+                for name in _verbs(node):
+                    if f"ecomfs.cli.{name}" in known:
+                        use(f"ecomfs.cli.{name}")
     return sorted(m for m in known if m not in seen and known[m].name != "__init__.py")
+
+
+def _verbs(node: ast.AST) -> list[str]:
+    """Names of the modules behind a command line: a list of words, or the words of a call."""
+    given = node.elts if isinstance(node, ast.List) else getattr(node, "args", None)
+    words = [
+        word.value.replace("-", "_")
+        for word in (given if isinstance(given, list) else [])[:2]
+        if isinstance(word, ast.Constant) and isinstance(word.value, str)
+    ]
+    return [*words, "_".join(words)]
 
 
 def _definitions(path: Path, known: dict[str, Path]) -> dict[str, tuple[str, str]]:
