@@ -106,6 +106,30 @@ class Expert(Protocol):
 
     To add one, write a class that takes :class:`ExpertData` and list it in
     :data:`ecomfs.experts.experts.EXPERTS`.
+
+    Examples
+    --------
+    >>> class Shares:
+    ...     '''The labels' shares of the pool, for every row.'''
+    ...     name = "shares"
+    ...     def __init__(self, data):
+    ...         counts = np.bincount(data.columns, minlength=len(data.labels)) + 1.0
+    ...         others = counts - np.eye(len(counts))[data.columns[data.places]]
+    ...         self.all = np.log(counts / counts.sum())
+    ...         self.own = np.log(others / others.sum(axis=1, keepdims=True))
+    ...     def scores(self, queries):
+    ...         return np.tile(self.all, (len(queries), 1))
+    ...     def leave_one_out(self):
+    ...         return self.own
+    >>> from ecomfs.embed import HashedEmbedder
+    >>> from ecomfs.types import Example
+    >>> pool = [Example("1", {}, "bad"), Example("2", {}, "good"), Example("3", {}, "good")]
+    >>> retriever = Retriever(pool, ["torn", "soft", "fits"], HashedEmbedder())
+    >>> expert: Expert = Shares(ExpertData(retriever, ["good", "bad"]))
+    >>> np.exp(expert.scores(retriever.queries(["so soft"]))).round(2).tolist()
+    [[0.6, 0.4]]
+    >>> np.exp(expert.leave_one_out()).round(2).tolist()
+    [[0.75, 0.25], [0.5, 0.5], [0.5, 0.5]]
     """
 
     @property

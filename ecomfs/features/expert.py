@@ -37,6 +37,11 @@ class Reason:
         What a reader is told, such as ``"liked 7 of 10, disliked 3"``.
     weight : float
         Log-odds it adds to the label, against the mean of all labels and a usual row.
+
+    Examples
+    --------
+    >>> Reason("liked 7 of 10, disliked 3", weight=0.8).phrase
+    'liked 7 of 10, disliked 3'
     """
 
     phrase: str

@@ -77,14 +77,44 @@ async def fit(
 ) -> tuple[Pipeline, Fitted]:
     """Read examples leave-one-out and fit calibration, fusion and thresholds.
 
-    Args:
-        examples: of the pool; one reading each. Readings that fail, and text read-outs (which
-            give no probabilities of the other labels), are left out.
-        guarantees: what the fit shall provide.
-        progress: called with readings done and to do.
+    Parameters
+    ----------
+    pipeline : Pipeline
+        Not fitted yet.
+    examples : sequence of Example
+        Of the pool; one reading each. Readings that fail, and text read-outs (which give no
+        probabilities of the other labels), are left out.
+    guarantees : Guarantees
+        What the fit shall provide.
+    progress : Progress
+        Called with readings done and to do.
 
-    Returns:
+    Returns
+    -------
+    tuple of Pipeline and Fitted
         The pipeline with everything applied, and what was found.
+
+    Examples
+    --------
+    Without examples to read, only the experts are fitted, and no model is asked:
+
+    >>> from types import SimpleNamespace
+    >>> from ecomfs.embed import HashedEmbedder
+    >>> from ecomfs.engine import Capabilities
+    >>> from ecomfs.pipeline import Options, build_pipeline
+    >>> from ecomfs.task import load_task
+    >>> from ecomfs.types import Example
+    >>> engine = SimpleNamespace(  # nothing is read here, so it only says what it can do
+    ...     spec="none", fingerprint="0", tokenizer=None,
+    ...     capabilities=Capabilities(False, True, False, context_tokens=512))
+    >>> pool = [Example("1", {"text": "broke at once"}, "negative"),
+    ...         Example("2", {"text": "fits well"}, "positive")]
+    >>> pipeline = build_pipeline(load_task("review_sentiment"), pool, engine, HashedEmbedder(),
+    ...                           Options(k=1, language="en"), task="review_sentiment")
+    >>> from ecomfs.core import event_loop
+    >>> fitted, found = event_loop.run(fit(pipeline, [], Guarantees()))
+    >>> found.readings, fitted.policy.cheap is not None
+    (0, True)
     """
     experts = None
     if guarantees.fusion and pipeline.retriever is not None:

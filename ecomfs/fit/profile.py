@@ -118,19 +118,50 @@ class NoveltyReference(_Strict):
 
 
 class Profile(_Strict):
-    """What a fit found.
+    """What a fit found; a file of JSON.
 
-    Attributes:
-        format: of this file.
-        task: the card's name.
-        fitted_on: see :class:`FittedOn`.
-        k: demonstrations per prompt.
-        readout: language → how the answer is read.
-        calibration: by language; absent where too little was read.
-        fusion, cheap, skip_from, accept_from, set_from, novelty, novel_below: see
-            :class:`ecomfs.calibration.decision.DecisionPolicy`.
-        guarantees: that were asked for.
-        found: readings, log loss and accuracy after each step, notes.
+    Attributes
+    ----------
+    format : int
+        Of this file.
+    task : str
+        The card's name.
+    fitted_on : FittedOn
+        Engine, templates and pool.
+    k : int
+        Demonstrations per prompt.
+    readout : dict
+        Language → how the answer is read.
+    calibration : dict
+        By language; absent where too little was read.
+    fusion, cheap, skip_from, accept_from, set_from, novelty, novel_below
+        See :class:`ecomfs.calibration.decision.DecisionPolicy`.
+    guarantees : dict
+        That were asked for.
+    found : dict
+        Readings, log loss and accuracy after each step, notes.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> from ecomfs.embed import HashedEmbedder
+    >>> from ecomfs.engine import Capabilities
+    >>> from ecomfs.pipeline import Options, build_pipeline
+    >>> from ecomfs.task import load_task
+    >>> from ecomfs.types import Example
+    >>> engine = SimpleNamespace(  # nothing is read here, so it only says what it can do
+    ...     spec="none", fingerprint="0", tokenizer=None,
+    ...     capabilities=Capabilities(False, True, False, context_tokens=512))
+    >>> pool = [Example("1", {"text": "broke at once"}, "negative"),
+    ...         Example("2", {"text": "fits well"}, "positive")]
+    >>> pipeline = build_pipeline(load_task("review_sentiment"), pool, engine, HashedEmbedder(),
+    ...                           Options(k=1, language="en"), task="review_sentiment")
+    >>> import tempfile
+    >>> profile = Profile.of(pipeline, Fitted(0, {}, {}), Guarantees())
+    >>> path = Path(tempfile.mkdtemp()) / "profile.json"
+    >>> profile.save(path)
+    >>> Profile.load(path) == profile, profile.readout
+    (True, {'en': 'text'})
     """
 
     format: Literal[3] = 3

@@ -26,7 +26,13 @@ from ecomfs.types import Example
 
 
 class ProfileWarning(UserWarning):
-    """A profile is used with something it was not fitted on."""
+    """A profile is used with something it was not fitted on.
+
+    Examples
+    --------
+    >>> issubclass(ProfileWarning, UserWarning)  # so that a filter can make it an error
+    True
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +70,43 @@ def fit_pipeline(
 ) -> tuple[Pipeline, Options, Profile | None]:
     """Build a pipeline and fit it as planned.
 
-    Returns:
+    Parameters
+    ----------
+    card, examples, engine, embedder, options, task, pool_version
+        As for :func:`ecomfs.pipeline.build_pipeline`.
+    plan : FitPlan
+        Guarantees, and how many examples are read.
+    progress : Progress
+        Called with the progress.
+
+    Returns
+    -------
+    tuple of Pipeline, Options and Profile
         The pipeline; the options with what was chosen; the profile, ``None`` when nothing was
         fitted.
 
-    Raises:
-        EcomfsError: see :func:`ecomfs.pipeline.build.build_pipeline`.
+    Raises
+    ------
+    EcomfsError
+        See :func:`ecomfs.pipeline.build_pipeline`.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> from ecomfs.embed import HashedEmbedder
+    >>> from ecomfs.engine import Capabilities
+    >>> from ecomfs.task import load_task
+    >>> from ecomfs.types import Example
+    >>> engine = SimpleNamespace(  # nothing is read here, so it only says what it can do
+    ...     spec="none", fingerprint="0", tokenizer=None,
+    ...     capabilities=Capabilities(False, True, False, context_tokens=512))
+    >>> pool = [Example("1", {"text": "broke at once"}, "negative"),
+    ...         Example("2", {"text": "fits well"}, "positive")]
+    >>> pipeline, options, profile = fit_pipeline(
+    ...     load_task("review_sentiment"), pool, engine, HashedEmbedder(), Options(language="en"),
+    ...     FitPlan(readings=0), task="review_sentiment")
+    >>> pipeline.space.names, profile
+    (('positive', 'negative'), None)
     """
 
     def build(with_options: Options) -> Pipeline:

@@ -83,18 +83,41 @@ async def tune(
     budget: int,
     progress: Progress = silent,
 ) -> Tuned:
-    """Try candidates on the pool's own examples.
+    """Try numbers of demonstrations and read-outs on the pool's own examples.
 
-    Args:
-        build: a pipeline for k and read-out.
-        candidates: the first is the default.
-        examples: to read, in a random order; each candidate reads the first
-            ``budget // len(candidates)`` of them.
-        budget: most readings in all.
-        progress: called with readings done and to do.
+    Parameters
+    ----------
+    build : callable
+        A pipeline for k and read-out.
+    candidates : sequence of TuneCandidate
+        The first is the default.
+    examples : sequence of Example
+        To read, in a random order; each candidate reads the first ``budget // len(candidates)`` of
+        them.
+    budget : int
+        Most readings in all.
+    progress : Progress
+        Called with readings done and to do.
 
-    Raises:
-        ConfigError: no candidate.
+    Returns
+    -------
+    Tuned
+        The candidate to use, and how all did.
+
+    Raises
+    ------
+    ConfigError
+        No candidate.
+
+    Examples
+    --------
+    Too small a budget keeps the default, and reads nothing:
+
+    >>> from ecomfs.core import event_loop
+    >>> tried = [TuneCandidate(4, "words"), TuneCandidate(8, "words")]
+    >>> found = event_loop.run(tune(lambda k, readout: None, tried, [], budget=10))
+    >>> found.chosen.k, found.readings
+    (4, 0)
     """
     if not candidates:
         raise ConfigError("no candidate to choose from", hint="name at least one k and read-out")

@@ -121,7 +121,25 @@ def rank_users(
     keep_seen: bool = False,
     progress: Progress = silent,
 ) -> Iterator[UserRanking]:
-    """One list per user, as soon as it is ready; for arguments see :func:`rank`.
+    """One list per user, as soon as it is ready.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        Of a task whose rows are pairs of a user and an item.
+    users : sequence of User
+        With their histories.
+    catalogue : Catalogue
+        The candidates.
+    positive : str
+        The label that is the score, in the pool's spelling.
+    top, keep_seen, progress
+        As for :func:`rank`.
+
+    Yields
+    ------
+    UserRanking
+        In the order of ``users``.
 
     Raises
     ------
@@ -129,6 +147,30 @@ def rank_users(
         The engine is gone.
     ConfigError
         ``top`` below 1.
+
+    Examples
+    --------
+    A row of the catalogue that cannot be read has no score, and needs no model:
+
+    >>> from types import SimpleNamespace
+    >>> from ecomfs.embed import HashedEmbedder
+    >>> from ecomfs.engine import Capabilities
+    >>> from ecomfs.pipeline import Options, build_pipeline
+    >>> from ecomfs.task import load_task
+    >>> from ecomfs.types import Example
+    >>> engine = SimpleNamespace(  # nothing is read here, so it only says what it can do
+    ...     spec="none", fingerprint="0", tokenizer=None,
+    ...     capabilities=Capabilities(False, True, False, context_tokens=512))
+    >>> card = load_task("product_preference")
+    >>> pool = [Example("1", {"liked": "", "item": "Mug"}, "Yes"),
+    ...         Example("2", {"liked": "", "item": "Rug"}, "No")]
+    >>> pipeline = build_pipeline(card, pool, engine, HashedEmbedder(), Options(),
+    ...                           task="product_preference")
+    >>> mug = Item("c1", {"item": "Mug"}, {"title": "Mug"}, error="line 2: 3 cells")
+    >>> (found,) = rank_users(pipeline, [User("u1", {"liked": ""})], Catalogue(("title",), (mug,)),
+    ...                       positive="Yes")
+    >>> [(r.item.id, r.rank, r.prediction.error) for r in found.items], found.failed
+    ([('c1', None, 'line 2: 3 cells')], 1)
     """
     check_top(top)
     total, done = len(users) * len(catalogue.items), 0
@@ -273,7 +315,7 @@ def rank(
 
     Returns
     -------
-    ?
+    list of UserRanking
         One list per user, in the order of ``users``. Candidates without a score stand at its end.
 
     Raises
@@ -285,11 +327,17 @@ def rank(
     EngineError
         The engine is gone.
 
-    Example (reads the packaged demo model)::
+    Examples
+    --------
+    >>> rank(FewShotClassifier("product_preference"), "history.csv", "catalogue.csv")
+    Traceback (most recent call last):
+    ecomfs.errors.NotFittedError: ...
 
-        clf = FewShotClassifier("product_preference").fit(pd.read_csv("pool.csv"))
-        for r in rank(clf, "history.csv", "catalogue.csv", top=5)[0].items:
-            print(r.rank, f"{r.score:.2f}", r.item.cells["title"])
+    A fitted classifier reads a model, so it is not run here:
+
+    >>> clf = FewShotClassifier("product_preference").fit(pool)  # doctest: +SKIP
+    >>> for r in rank(clf, "history.csv", "catalogue.csv", top=5)[0].items:  # doctest: +SKIP
+    ...     print(r.rank, f"{r.score:.2f}", r.item.cells["title"])
     """
     pipeline = classifier.refresh()
     label = positive_label(pipeline.space, pipeline.card, positive)

@@ -51,6 +51,13 @@ class PairTable:
     truth : list of str, optional
         True label as the table spells it, empty where it is missing; ``None`` when no column holds
         it.
+
+    Examples
+    --------
+    >>> row = TableRow(2, {"user": "u1", "item": "Mug"})
+    >>> pairs = PairTable(("user", "item"), [row], [{"item": "Mug"}], ["u1"], ["u1"], truth=None)
+    >>> pairs.lists, pairs.fields
+    (['u1'], [{'item': 'Mug'}])
     """
 
     header: tuple[str, ...]
@@ -147,6 +154,29 @@ def score_pairs(
     ------
     EngineError
         The engine is gone.
+
+    Examples
+    --------
+    A row that cannot be read is a failed one, and needs no model:
+
+    >>> from types import SimpleNamespace
+    >>> from ecomfs.embed import HashedEmbedder
+    >>> from ecomfs.engine import Capabilities
+    >>> from ecomfs.pipeline import Options, build_pipeline
+    >>> from ecomfs.task import load_task
+    >>> from ecomfs.types import Example
+    >>> engine = SimpleNamespace(  # nothing is read here, so it only says what it can do
+    ...     spec="none", fingerprint="0", tokenizer=None,
+    ...     capabilities=Capabilities(False, True, False, context_tokens=512))
+    >>> card = load_task("product_preference")
+    >>> pool = [Example("1", {"liked": "", "item": "Mug"}, "Yes"),
+    ...         Example("2", {"liked": "", "item": "Rug"}, "No")]
+    >>> pipeline = build_pipeline(card, pool, engine, HashedEmbedder(), Options(),
+    ...                           task="product_preference")
+    >>> row = TableRow(2, {"user": "u1", "item": "Mug"}, error="line 2: 3 cells")
+    >>> pairs = PairTable(("user", "item"), [row], [{"item": "Mug"}], ["u1"], ["u1"], truth=None)
+    >>> [(str(p.status), p.error) for p in score_pairs(pipeline, pairs)]
+    [('failed', 'line 2: 3 cells')]
     """
     return predict(
         pipeline,
@@ -195,6 +225,33 @@ def rankings(
     ------
     EmptyInputError
         No pair has a true label.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> from ecomfs.embed import HashedEmbedder
+    >>> from ecomfs.engine import Capabilities
+    >>> from ecomfs.pipeline import Options, build_pipeline
+    >>> from ecomfs.task import load_task
+    >>> from ecomfs.types import Example
+    >>> engine = SimpleNamespace(  # nothing is read here, so it only says what it can do
+    ...     spec="none", fingerprint="0", tokenizer=None,
+    ...     capabilities=Capabilities(False, True, False, context_tokens=512))
+    >>> card = load_task("product_preference")
+    >>> pool = [Example("1", {"liked": "", "item": "Mug"}, "Yes"),
+    ...         Example("2", {"liked": "", "item": "Rug"}, "No")]
+    >>> pipeline = build_pipeline(card, pool, engine, HashedEmbedder(), Options(),
+    ...                           task="product_preference")
+    >>> rows = [TableRow(i, {"user": "u1", "item": name}) for i, name in enumerate(["Go", "Ludo"])]
+    >>> fields = [{"liked": "", "item": row.cells["item"]} for row in rows]
+    >>> pairs = PairTable(("user", "item"), rows, fields, ["u1"] * 2, ["u1"] * 2, ["yes", "no"])
+    >>> answers = [Prediction("0", "Yes", {"Yes": 0.9, "No": 0.1}),
+    ...            Prediction("1", "No", {"Yes": 0.3, "No": 0.7})]
+    >>> found = rankings(pairs, answers, pipeline, "Yes")
+    >>> list(found)
+    ['LLM', 'kNN only', 'random order']
+    >>> found["LLM"].probabilities[:, 1].tolist(), found["LLM"].queries
+    ([0.9, 0.3], ('u1', 'u1'))
     """
     space = pipeline.space
     names = [space.true_label(text) for text in pairs.truth or []]

@@ -178,14 +178,18 @@ def exported() -> dict[str, list[str]]:
 def without_example() -> list[str]:
     """Exported classes and functions whose docstring has no example that runs (``>>>``).
 
-    A class counts as shown when its own docstring or that of one of its methods has one.
+    A class counts as shown when its own docstring or that of one of its methods has one. An
+    import alone is no example, and neither is what is marked ``+SKIP``. Aliases and constants need
+    none.
     """
+    runs = re.compile(r"^\s*>>> (?!from |import )(?!.*\+SKIP)", re.MULTILINE)
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef
     shown: dict[str, bool] = {}
     for path in modules().values():
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                inner = [node, *(n for n in ast.walk(node) if isinstance(n, ast.FunctionDef))]
-                has = any(">>>" in (ast.get_docstring(n) or "") for n in inner)
+            if isinstance(node, ast.ClassDef | kinds):
+                inner = [node, *(n for n in ast.walk(node) if isinstance(n, kinds))]
+                has = any(runs.search(ast.get_docstring(n) or "") for n in inner)
                 shown[node.name] = shown.get(node.name, False) or has
     names = {name for names in exported().values() for name in names}
     return sorted(name for name in names if name in shown and not shown[name])
@@ -195,7 +199,7 @@ def untested() -> list[str]:
     """Modules that no test imports, by their own name or through the package that exports them.
 
     A name that a test imports from a room counts for the module that defines it, through every
-    ``__init__`` on the way.
+    ``__init__`` on the way. A verb of the command line that a test runs counts for its module.
     """
     known = modules()
     defined = {module: _definitions(path, known) for module, path in known.items()}
@@ -217,7 +221,22 @@ def untested() -> list[str]:
             if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "ecomfs":
                 for alias in node.names:
                     use(str(node.module), alias.name)
+            elif "ecomfs.cli" in text:
+                for name in _verbs(node):
+                    if f"ecomfs.cli.{name}" in known:
+                        use(f"ecomfs.cli.{name}")
     return sorted(m for m in known if m not in seen and known[m].name != "__init__.py")
+
+
+def _verbs(node: ast.AST) -> list[str]:
+    """Names of the modules behind a command line: a list of words, or the words of a call."""
+    given = node.elts if isinstance(node, ast.List) else getattr(node, "args", None)
+    words = [
+        word.value.replace("-", "_")
+        for word in (given if isinstance(given, list) else [])[:2]
+        if isinstance(word, ast.Constant) and isinstance(word.value, str)
+    ]
+    return [*words, "_".join(words)]
 
 
 def _definitions(path: Path, known: dict[str, Path]) -> dict[str, tuple[str, str]]:

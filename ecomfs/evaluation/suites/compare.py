@@ -66,15 +66,36 @@ def compare_results(
 ) -> ResultsDiff:
     """Compare two folders of results, cell by cell.
 
-    Args:
-        system: which; by default the main one of the new results' suite.
-        metrics: instead of the suite's.
-        how: resamples, level and seed of the intervals.
+    Parameters
+    ----------
+    new, old : str or Path
+        Folders that :func:`ecomfs.evaluation.suites.run_suite` wrote.
+    system : str, optional
+        Which; by default the main one of the new results' suite.
+    metrics : sequence of str
+        Instead of the suite's.
+    how : Bootstrap, optional
+        Resamples, level and seed of the intervals.
 
-    Raises:
-        MissingFileError: one of them holds no results.
-        InputError: no cell is in both, or a file is damaged.
-        ConfigError: one has no such system, or an unknown metric.
+    Returns
+    -------
+    ResultsDiff
+        The cells that both have, with paired differences; and those that one has alone.
+
+    Raises
+    ------
+    MissingFileError
+        One of them holds no results.
+    InputError
+        No cell is in both, or a file is damaged.
+    ConfigError
+        One has no such system, or an unknown metric.
+
+    Examples
+    --------
+    >>> compare_results("no-such-folder", "old")
+    Traceback (most recent call last):
+    ecomfs.errors.MissingFileError: no-such-folder/suite.json: no such file (name the folder ...
     """
     suite = ResultsFolder(new).suite()
     ResultsFolder(old).suite()

@@ -112,17 +112,32 @@ class Published(_Strict):
 class Dataset(_Strict):
     """One data set of a suite.
 
-    Attributes:
-        name: unique in the suite; data sets of one ``series`` are averaged in the report (folds).
-        task: name of a task, or its folder, relative to the suite's file.
-        pool, test: where labelled examples and test rows come from.
-        shots, seeds: instead of the suite's.
-        draw: labelled examples are drawn ``even`` over the labels, as a few-shot benchmark
-            does, or at ``random``, as a shop that labels what comes: then their label shares are
-            those of the test rows, which calibration relies on where labels are skewed.
-        options: of :class:`~ecomfs.FewShotClassifier`, beside the suite's.
-        published: results of others on the same data.
-        note: what a reader of the results must know.
+    Attributes
+    ----------
+    name : str
+        Unique in the suite; data sets of one ``series`` are averaged in the report (folds).
+    task : str
+        Name of a task, or its folder, relative to the suite's file.
+    pool, test : Table, TestRows
+        Where labelled examples and test rows come from.
+    shots, seeds : tuple, optional
+        Instead of the suite's.
+    draw : {"even", "random"}
+        Labelled examples are drawn ``even`` over the labels, as a few-shot benchmark does, or at
+        ``random``, as a shop that labels what comes: then their label shares are those of the test
+        rows, which calibration relies on where labels are skewed.
+    options : dict
+        Of :class:`~ecomfs.FewShotClassifier`, beside the suite's.
+    published : tuple of Published
+        Results of others on the same data.
+    note : str
+        What a reader of the results must know.
+
+    Examples
+    --------
+    >>> Dataset(name="shop", task="review_sentiment", pool={"file": "pool.csv"},
+    ...         test={"file": "test.csv"}).draw
+    'even'
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
@@ -145,17 +160,35 @@ class Dataset(_Strict):
 
 
 class Suite(_Strict):
-    """A suite.
+    """Data sets, label budgets and seeds that are run once and reported together.
 
-    Attributes:
-        name, title, description: for people; ``name`` is also that of the results.
-        datasets: what is run.
-        shots, seeds: label budgets and draws of them; every data set is run with each pair.
-        options: of :class:`~ecomfs.FewShotClassifier` (``engine``, ``embedder``, ``k``, …).
-        variants: name → further options; every cell is run with each. Empty: one, of no name.
-        systems: which systems a cell scores; by default all that the data allow.
-        metrics: what the report shows.
-        main: the system that others are compared with.
+    Attributes
+    ----------
+    name, title, description : str
+        For people; ``name`` is also that of the results.
+    datasets : tuple of Dataset
+        What is run.
+    shots, seeds : tuple
+        Label budgets and draws of them; every data set is run with each pair.
+    options : dict
+        Of :class:`~ecomfs.FewShotClassifier` (``engine``, ``embedder``, ``k``, …).
+    variants : dict
+        Name → further options; every cell is run with each. Empty: one, of no name.
+    systems : tuple of str
+        Which systems a cell scores; by default all that the data allow.
+    metrics : tuple of str
+        What the report shows.
+    main : str
+        The system that others are compared with.
+
+    Examples
+    --------
+    >>> from ecomfs.evaluation.suites import plan
+    >>> shop = Dataset(name="shop", task="review_sentiment", pool={"file": "pool.csv"},
+    ...                test={"file": "test.csv"})
+    >>> suite = Suite(name="mine", datasets=(shop,), shots=(8, 32), seeds=(0, 1))
+    >>> len(plan(suite))
+    4
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
@@ -219,7 +252,18 @@ def _known(name: str, known: tuple[str, ...], what: str) -> None:
 
 
 def available_suites() -> dict[str, Path]:
-    """Name → file of every suite that ships."""
+    """Name → file of every suite that ships.
+
+    Returns
+    -------
+    dict
+        By name.
+
+    Examples
+    --------
+    >>> all(load_suite(name).name == name for name in available_suites())
+    True
+    """
     found: dict[str, Path] = {}
     for root in _SHIPPED:
         for path in sorted(root.glob("*.yaml")):
@@ -247,9 +291,34 @@ def find_suite(name: str | Path) -> Path:
 def load_suite(name: str | Path) -> Suite:
     """A suite from its YAML file; tasks named by a folder are found beside it.
 
-    Raises:
-        MissingFileError: no such file or suite.
-        ConfigError: the file is not a suite; the message names the key.
+    Parameters
+    ----------
+    name : str or Path
+        The file, or the name of a suite that ships.
+
+    Returns
+    -------
+    Suite
+        Checked.
+
+    Raises
+    ------
+    MissingFileError
+        No such file or suite.
+    ConfigError
+        The file is not a suite; the message names the key.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "mine.yaml"
+    >>> _ = path.write_text('''
+    ... name: mine
+    ... datasets:
+    ...   - {name: shop, task: review_sentiment, pool: {file: a.csv}, test: {file: b.csv}}
+    ... ''')
+    >>> load_suite(path).datasets[0].name
+    'shop'
     """
     path = find_suite(name)
     try:

@@ -25,20 +25,42 @@ def suite_board(
     how: Bootstrap | None = None,
     language: ReportLanguage = "en",
 ) -> Board:
-    """The board of a results folder.
+    """The board of a results folder: every data set and label budget, beside the baselines.
 
-    Args:
-        results: folder that :func:`ecomfs.evaluation.suites.run_suite` wrote.
-        only: names of data sets or series.
-        main: the system that others are compared with; by default the suite's.
-        metrics: instead of the suite's; the first decides which baseline is best.
-        how: resamples, level and seed of the intervals.
-        language: of the report, ``en`` or ``zh``.
+    Parameters
+    ----------
+    results : str or Path
+        Folder that :func:`ecomfs.evaluation.suites.run_suite` wrote.
+    only : iterable of str
+        Names of data sets or series.
+    main : str, optional
+        The system that others are compared with; by default the suite's.
+    metrics : sequence of str
+        Instead of the suite's; the first decides which baseline is best.
+    how : Bootstrap, optional
+        Resamples, level and seed of the intervals.
+    language : {"en", "zh"}
+        Of the report.
 
-    Raises:
-        MissingFileError: no results, or none of these.
-        InputError: a file differs from its manifest.
-        ConfigError: an unknown system, metric or language.
+    Returns
+    -------
+    Board
+        What :mod:`ecomfs_eval.board` renders.
+
+    Raises
+    ------
+    MissingFileError
+        No results, or none of these.
+    InputError
+        A file differs from its manifest.
+    ConfigError
+        An unknown system, metric or language.
+
+    Examples
+    --------
+    >>> suite_board("no-such-folder")
+    Traceback (most recent call last):
+    ecomfs.errors.MissingFileError: no-such-folder/suite.json: no such file (name the folder ...
     """
     return _board(ResultsFolder(results), set(only), main, metrics, how, language)
 
@@ -52,19 +74,37 @@ def write_details(
     main: str | None = None,
     how: Bootstrap | None = None,
 ) -> list[Path]:
-    """A full report (confusion, reliability, ROC, worst errors) of the first seed of each data
-    set and label budget: the main system, and what each baseline differs in.
+    """A full report of the first seed of each data set and label budget.
 
-    Args:
-        folder: of the files, one stem a cell.
-        results, only, main, how: as for :func:`suite_board`.
+    It has confusion, reliability, ROC and worst errors of the main system, and what each baseline
+    differs in.
 
-    Returns:
+    Parameters
+    ----------
+    results : str or Path
+        Folder that :func:`ecomfs.evaluation.suites.run_suite` wrote.
+    folder : str or Path
+        Of the files, one stem per cell.
+    only, main, how
+        As for :func:`suite_board`.
+
+    Returns
+    -------
+    list of Path
         The HTML files.
 
-    Raises:
-        MissingFileError, InputError, ConfigError: as :func:`suite_board`.
-        OutputError: a file cannot be written.
+    Raises
+    ------
+    MissingFileError, InputError, ConfigError
+        As :func:`suite_board`.
+    OutputError
+        A file cannot be written.
+
+    Examples
+    --------
+    >>> write_details("no-such-folder", "details")
+    Traceback (most recent call last):
+    ecomfs.errors.MissingFileError: no-such-folder/suite.json: no such file (name the folder ...
     """
     suite, stored = _stored(ResultsFolder(results), set(only))
     first: dict[tuple[Any, ...], Stored] = {}

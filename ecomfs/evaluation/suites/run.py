@@ -134,6 +134,14 @@ def run_suite(
         The engine is gone; finished cells are kept.
     OutputError
         The folder cannot be written.
+
+    Examples
+    --------
+    >>> from ecomfs.evaluation.suites import available_suites, load_suite
+    >>> suite = load_suite(next(iter(available_suites())))
+    >>> run_suite(suite, "results", only=["no-such-data"])
+    Traceback (most recent call last):
+    ecomfs.errors.ConfigError: suite ... has no data set 'no-such-data' (it has: ...
     """
     overrides = {k: v for k, v in (("engine", engine), ("embedder", embedder)) if v is not None}
     cells = plan(suite, only=only, shots=shots, seeds=seeds, options=overrides)

@@ -162,6 +162,27 @@ async def borrow(
     ------
     EngineError
         The engine is gone before there is any candidate.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> from ecomfs.embed import HashedEmbedder
+    >>> from ecomfs.engine import Capabilities
+    >>> from ecomfs.pipeline import Options, build_pipeline
+    >>> from ecomfs.task import load_task
+    >>> engine = SimpleNamespace(  # nothing is read here, so it only says what it can do
+    ...     spec="none", fingerprint="0", tokenizer=None,
+    ...     capabilities=Capabilities(False, True, False, context_tokens=512))
+    >>> pool = [Example("1", {"text": "broke at once"}, "negative"),
+    ...         Example("2", {"text": "fits well"}, "positive")]
+    >>> pipeline = build_pipeline(load_task("review_sentiment"), pool, engine, HashedEmbedder(),
+    ...                           Options(k=1, language="en"), task="review_sentiment")
+    >>> from ecomfs.core import event_loop
+    >>> other = [Example("a", {"text": "arrived late"}, "delivery")]
+    >>> found = event_loop.run(
+    ...     borrow(CandidateFilter(pipeline, "text"), other, {}, {"text": "text"}, "other.csv"))
+    >>> [(c.reason, c.detail) for c in found.candidates]
+    [('no_label', "label 'delivery'")]
     """
     missing = None if needs is None else Counter({need.label: need.missing for need in needs})
     here = [spec.name for spec in checks.pipeline.card.fields]

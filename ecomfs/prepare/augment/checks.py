@@ -80,6 +80,27 @@ class CandidateFilter:
     ------
     PoolError
         The pipeline has no examples.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> from ecomfs.embed import HashedEmbedder
+    >>> from ecomfs.engine import Capabilities
+    >>> from ecomfs.pipeline import Options, build_pipeline
+    >>> from ecomfs.task import load_task
+    >>> from ecomfs.types import Example
+    >>> engine = SimpleNamespace(  # nothing is read here, so it only says what it can do
+    ...     spec="none", fingerprint="0", tokenizer=None,
+    ...     capabilities=Capabilities(False, True, False, context_tokens=512))
+    >>> pool = [Example("1", {"text": "broke at once"}, "negative"),
+    ...         Example("2", {"text": "fits well"}, "positive")]
+    >>> pipeline = build_pipeline(load_task("review_sentiment"), pool, engine, HashedEmbedder(),
+    ...                           Options(k=1, language="en"), task="review_sentiment")
+    >>> checks = CandidateFilter(pipeline, "text")
+    >>> checks.check_text(Example("3", {"text": "Broke, at once!"}, "negative"))
+    ('near_copy', "example '1', similarity 1.00")
+    >>> checks.check_text(Example("4", {"text": "the sleeve is torn"}, "negative")) is None
+    True
     """
 
     def __init__(
