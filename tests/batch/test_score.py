@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import gc
 import os
 import tempfile
 from pathlib import Path
@@ -259,3 +260,17 @@ def test_input_columns_round_trip_whatever_they_hold(
     assert [(r["text"], r["more"]) for r in out] == rows
     for row, (text, _) in zip(out, rows, strict=True):
         assert row["status"] == ("ok" if text.strip() else "failed")
+
+
+def test_the_collector_has_its_threshold_again_after_a_run(tmp_path: Path) -> None:
+    before = gc.get_threshold()
+    (tmp_path / "in.csv").write_text("text\nlovely hat\n", encoding="utf-8")
+    seen: list[int] = []
+    score_table(
+        str(tmp_path / "in.csv"),
+        tmp_path / "out.csv",
+        classifier().pipeline_,
+        on_progress=lambda tally: seen.append(gc.get_threshold()[0]),
+    )
+    assert max(seen) > before[0]
+    assert gc.get_threshold() == before
