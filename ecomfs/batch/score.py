@@ -141,9 +141,12 @@ def score_table(
     Examples
     --------
     >>> from ecomfs import FewShotClassifier, score_table
-    >>> score_table("reviews.csv", "scored.csv", FewShotClassifier("review_sentiment"))
-    Traceback (most recent call last):
-    ecomfs.errors.NotFittedError: ...
+    >>> from ecomfs.errors import NotFittedError
+    >>> try:
+    ...     score_table("reviews.csv", "scored.csv", FewShotClassifier("review_sentiment"))
+    ... except NotFittedError as error:
+    ...     print(error)
+    the classifier has no examples yet (call fit first)
 
     A fitted classifier reads a model, so it is not run here:
 

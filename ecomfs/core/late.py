@@ -51,7 +51,7 @@ class _Waiting:
             loader, run = spec.loader, spec.loader.exec_module
 
             def exec_module(module: ModuleType) -> None:
-                del loader.exec_module
+                vars(loader).pop("exec_module", None)  # gone already where several wait
                 run(module)
                 if self in sys.meta_path:
                     sys.meta_path.remove(self)

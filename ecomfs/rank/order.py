@@ -329,9 +329,12 @@ def rank(
 
     Examples
     --------
-    >>> rank(FewShotClassifier("product_preference"), "history.csv", "catalogue.csv")
-    Traceback (most recent call last):
-    ecomfs.errors.NotFittedError: ...
+    >>> from ecomfs.errors import NotFittedError
+    >>> try:
+    ...     rank(FewShotClassifier("product_preference"), "history.csv", "catalogue.csv")
+    ... except NotFittedError as error:
+    ...     print(error)
+    the classifier has no examples yet (call fit first)
 
     A fitted classifier reads a model, so it is not run here:
 

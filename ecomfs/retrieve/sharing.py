@@ -86,7 +86,8 @@ class PrefixSharing:
     >>> texts = ["red shoe", "blue shoe", "warm coat", "soft coat"]
     >>> pool = [Example(str(i), {"text": t}, "ab"[i % 2]) for i, t in enumerate(texts)]
     >>> retriever = Retriever(pool, texts, HashedEmbedder(256))
-    >>> arranged = PrefixSharing(retriever, 3, "mixed", own=1).arrange(["green shoe"])
+    >>> queries = retriever.queries(["green shoe"])
+    >>> arranged = PrefixSharing(retriever, 3, "mixed", own=1).arrange(queries)
     >>> len(arranged.shared[0]), len(arranged.own[0]), len(arranged.demonstrations(0))
     (2, 1, 3)
     """

@@ -160,8 +160,10 @@ def test_eval_score_reads_tables_that_are_not_text(
 
     frame = pd.read_csv(io.StringIO(PREDICTIONS))
     if name.endswith("parquet"):
+        pytest.importorskip("pyarrow")
         frame.to_parquet(name)
     elif name.endswith("xlsx"):
+        pytest.importorskip("openpyxl")
         frame.to_excel(name, index=False)
     else:
         frame.to_json(name, orient="records", lines=True, force_ascii=False)

@@ -328,6 +328,7 @@ def test_rows_that_abstain_keep_suggestion_confidence_and_set_in_columns(
         assert labels[0] == row["suggestion"]
         assert row["source"] in ("fused", "model")
         assert row["note"] == "abstained: needs review"
+    pytest.importorskip("pyarrow")
     assert run([*base, "-o", "out.parquet"]) == 0
     frame = pd.read_parquet("out.parquet")
     assert frame["confidence"].dtype == frame["novelty"].dtype == "float64"

@@ -43,6 +43,7 @@ def test_csv_in_the_encodings_of_the_field(tmp_path: Path, encoding: str) -> Non
 
 
 def test_the_three_formats_give_the_same_predictions(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
     frame = pd.read_csv(write(tmp_path / "a.csv", CSV))
     lines = "".join(json.dumps(r) + "\n" for r in frame.to_dict("records"))
     write(tmp_path / "a.jsonl", lines)
@@ -115,6 +116,8 @@ def test_bad_files_are_typed_errors(
 def test_broken_files(
     tmp_path: Path, name: str, content: bytes, error: type[EvalError], message: str
 ) -> None:
+    if name.endswith("parquet"):
+        pytest.importorskip("pyarrow")
     (tmp_path / name).write_bytes(content)
     with pytest.raises(error, match=message):
         from_file(tmp_path / name)
@@ -203,6 +206,7 @@ def test_a_given_label_space_must_fit(
 
 
 def test_a_scikit_learn_pipeline_writes_a_file_that_is_scored_without_code(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.naive_bayes import MultinomialNB
     from sklearn.pipeline import make_pipeline

@@ -197,6 +197,7 @@ def test_the_command_runs_a_suite_file(
 
 
 def test_a_system_of_another_library_is_compared_by_its_file(results: Path, tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
     import pandas as pd
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression

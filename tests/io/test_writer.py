@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ecomfs.errors import OutputError
-from ecomfs.io import AtomicWriter, TableReader, added_columns
+from ecomfs.io import AtomicWriter, TableReader, added_columns, open_writer
 
 unicode_cells = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
     [
@@ -150,3 +150,35 @@ def test_added_columns_never_collide() -> None:
         "label_4",
         "status",
     )
+
+
+@settings(deadline=None)
+@given(tables())
+def test_a_parquet_file_holds_the_same_cells_and_is_whole_or_absent(
+    data: tuple[list[str], list[list[str]]],
+) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="needs the formats extra")
+    header, rows = data
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "out.parquet"
+        out = open_writer(path, header)
+        out.write(rows)
+        assert list(Path(folder).glob("*.parquet")) == []
+        out.commit()
+        out.discard()  # does nothing any more
+        assert [list(row.values()) for row in parquet.read_table(path).to_pylist()] == rows
+        assert out.rows == len(rows)
+        given_up = open_writer(Path(folder) / "other.parquet", header)
+        given_up.write(rows)
+        given_up.discard()
+        assert [p.name for p in Path(folder).iterdir()] == ["out.parquet"]
+
+
+def test_numbers_of_a_parquet_file_are_numbers_and_empty_ones_are_null(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="needs the formats extra")
+    out = open_writer(tmp_path / "o.parquet", ["id", "p"], numbers=["p"])
+    out.write([["007", "0.25"], ["\ud800", ""]])
+    out.commit()
+    table = parquet.read_table(tmp_path / "o.parquet")
+    assert [str(kind) for kind in table.schema.types] == ["string", "double"]
+    assert table.to_pylist() == [{"id": "007", "p": 0.25}, {"id": "\\ud800", "p": None}]

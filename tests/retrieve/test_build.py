@@ -89,6 +89,7 @@ def test_texts_that_stand_twice_are_all_found_after_an_update(index: str) -> Non
 
 
 def test_the_kind_follows_the_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("faiss")
     monkeypatch.setattr(build, "EXACT_UP_TO", len(TEXTS))
     retriever = make(TEXTS, FixedEmbedder())
     assert isinstance(retriever.index, DenseIndex)
