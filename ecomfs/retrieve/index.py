@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Protocol, SupportsIndex
 
 import numpy as np
@@ -34,9 +35,12 @@ __all__ = [
 
 Positions = NDArray[np.int64]
 
+Pairs = tuple[Positions, Positions]
+"""Rows of a block of queries, and positions of the pool: one candidate each."""
+
 ROUNDING = 4e-6
 """Largest error of a float32 product of unit vectors, with a margin."""
-_CELLS = 1 << 24  # similarities held at a time: 64 MB
+_CELLS = 1 << 23  # similarities held at a time: 32 MB, and as much to find the largest
 _PAIRS = 4096  # pairs of vectors compared at a time
 
 
@@ -300,21 +304,49 @@ class DenseIndex:
         """
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         step = max(1, _CELLS // max(1, len(self)))
-        found = []
+        found: list[Hits] = []
         for start in range(0, len(queries), step):
             block = queries[start : start + step]
-            for number, scores in enumerate(block @ self.vectors.T, start):
-                if excluded is not None:
-                    scores[Excluded.of(excluded[number]).places()] = -np.inf
-                near = _largest(scores, n)
-                if groups is not None and per_group:
-                    wanted = range(len(groups.members)) if far_groups else groups.group_of[near]
-                    members = [groups.members[group] for group in np.unique(wanted)]
-                    more = [own[_largest(scores[own], per_group)] for own in members]
-                    near = np.unique(np.concatenate([near, *more]))
-                hits = self.rank(queries[number], near)
-                found.append(within_reach(hits, n, groups, per_group, far_groups))
+            scores = block @ self.vectors.T
+            if excluded is not None:
+                for row, places in enumerate(excluded[start : start + step]):
+                    scores[row, Excluded.of(places).places()] = -np.inf
+            near = _largest(scores, n)
+            if groups is not None and per_group:
+                near = _with_groups(scores, near, groups, per_group, far_groups)
+            found += self._ranked(block, near, n, groups, per_group, far_groups)
         return found
+
+    def _ranked(
+        self,
+        block: Vectors,
+        candidates: Pairs,
+        n: int,
+        groups: Groups | None,
+        per_group: int,
+        far_groups: bool,
+    ) -> list[Hits]:
+        """Candidates of a block of queries as the hits of each query."""
+        rows, positions = candidates
+        similarities = np.empty(len(rows), dtype=np.float64)
+        for start in range(0, len(rows), _PAIRS):
+            part = slice(start, start + _PAIRS)
+            similarities[part] = np.vecdot(self.vectors[positions[part]], block[rows[part]])
+        order = np.lexsort((positions, -similarities, rows))
+        rows, positions, similarities = rows[order], positions[order], similarities[order]
+        kept = np.arange(len(rows)) - np.searchsorted(rows, rows) < n
+        if groups is not None and per_group:
+            group = groups.group_of[positions]
+            wanted = np.full((len(block), len(groups.members)), far_groups)
+            wanted[rows[kept], group[kept]] = True
+            pair = rows * len(groups.members) + group
+            by_pair = np.argsort(pair, kind="stable")  # within a pair still the best first
+            rank = np.empty(len(rows), dtype=np.int64)
+            rank[by_pair] = np.arange(len(rows)) - np.searchsorted(pair[by_pair], pair[by_pair])
+            kept |= wanted[rows, group] & (rank < per_group)
+        bounds = np.searchsorted(rows[kept], np.arange(len(block) + 1)).tolist()
+        positions, similarities = positions[kept], similarities[kept]
+        return [Hits(positions[a:b], similarities[a:b]) for a, b in pairwise(bounds)]
 
     def rank(self, query: Vectors, positions: Positions) -> Hits:
         """Some positions by their exact similarity to one query, shape (dimensions,)."""
@@ -374,13 +406,32 @@ def top(group_of: Positions, n: int, per_group: int, wanted: Iterable[int]) -> P
     return np.flatnonzero(keep)
 
 
-def _largest(scores: Vectors, n: int) -> Positions:
-    """Positions of the ``n`` largest scores and of all that differ from the last of them by no more
-    than rounding, ascending; never of -inf, which marks excluded positions."""
-    size = len(scores)
-    if n <= 0:
-        return np.empty(0, dtype=np.int64)
-    least = np.finfo(np.float32).min
+def _largest(scores: Vectors, n: int) -> Pairs:
+    """Rows and columns of the ``n`` largest scores of each row and of all that differ from the last
+    of them by no more than rounding; never of -inf, which marks excluded positions."""
+    size = scores.shape[1]
+    if n <= 0 or not size:
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+    least = np.full(len(scores), np.finfo(np.float32).min, dtype=np.float32)
     if n < size:
-        least = max(least, np.partition(scores, size - n)[size - n] - np.float32(ROUNDING))
-    return np.flatnonzero(scores >= least)
+        last = np.partition(scores, size - n, axis=1)[:, size - n]
+        least = np.maximum(least, last - np.float32(ROUNDING))
+    rows, columns = np.nonzero(scores >= least[:, None])
+    return rows, columns
+
+
+def _with_groups(
+    scores: Vectors, near: Pairs, groups: Groups, per_group: int, far_groups: bool
+) -> Pairs:
+    """The candidates, and those of the largest scores of each group: of all groups, or of those
+    that the candidates of a row are from."""
+    rows, columns = near
+    wanted = np.full((len(scores), len(groups.members)), far_groups)
+    wanted[rows, groups.group_of[columns]] = True
+    pairs = [rows * scores.shape[1] + columns]
+    for group in np.flatnonzero(wanted.any(axis=0)).tolist():
+        own, mine = groups.members[group], np.flatnonzero(wanted[:, group])
+        some, best = _largest(scores[np.ix_(mine, own)], per_group)
+        pairs.append(mine[some] * scores.shape[1] + own[best])
+    both = np.unique(np.concatenate(pairs))
+    return both // scores.shape[1], both % scores.shape[1]
