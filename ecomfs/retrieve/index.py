@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Any, Protocol, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from ecomfs.embed import Vectors
 
@@ -41,6 +43,7 @@ Pairs = tuple[Positions, Positions]
 ROUNDING = 4e-6
 """Largest error of a float32 product of unit vectors, with a margin."""
 _CELLS = 1 << 23  # similarities held at a time: 32 MB, and as much to find the largest
+_SMALL_PRODUCT = 1 << 29  # multiplications
 _PAIRS = 4096  # pairs of vectors compared at a time
 
 
@@ -307,7 +310,7 @@ class DenseIndex:
         found: list[Hits] = []
         for start in range(0, len(queries), step):
             block = queries[start : start + step]
-            scores = block @ self.vectors.T
+            scores = _product(block, self.vectors)
             if excluded is not None:
                 for row, places in enumerate(excluded[start : start + step]):
                     scores[row, Excluded.of(places).places()] = -np.inf
@@ -404,6 +407,20 @@ def top(group_of: Positions, n: int, per_group: int, wanted: Iterable[int]) -> P
     for group in wanted:
         keep[np.flatnonzero(group_of == group)[:per_group]] = True
     return np.flatnonzero(keep)
+
+
+def _product(block: Vectors, vectors: Vectors) -> Vectors:
+    """Inner products, shape (queries, size). Small products stay on one thread: others would be
+    woken and wait, which costs more CPU than the product."""
+    if block.size * len(vectors) > _SMALL_PRODUCT:
+        return np.asarray(block @ vectors.T)
+    with _blas().limit(limits=1, user_api="blas"):
+        return np.asarray(block @ vectors.T)
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 def _largest(scores: Vectors, n: int) -> Pairs:
