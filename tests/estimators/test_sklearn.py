@@ -34,6 +34,8 @@ from ecomfs.errors import ArgumentError, ConfigError, EngineUnavailableError, In
 from ecomfs.estimators import FewShotClassifier
 from ecomfs.estimators.multilabel import MultiLabelClassifier
 from ecomfs.estimators.taxonomy import TaxonomyClassifier
+from ecomfs.pool import Pool
+from ecomfs.types import Example
 
 TEXTS = [f"review {i}: it {'broke at once' if i % 3 else 'works very well'}" for i in range(18)]
 GOOD = [i % 3 == 0 for i in range(18)]
@@ -376,3 +378,13 @@ def test_two_processes_of_joblib_answer_as_one(monkeypatch: pytest.MonkeyPatch) 
     for part, probabilities in zip(parts, found, strict=True):
         np.testing.assert_array_equal(probabilities, clf.predict_proba(part))
     shared.close_shared()
+
+
+@pytest.mark.parametrize("kind", [FewShotClassifier, MultiLabelClassifier, TaxonomyClassifier])
+@pytest.mark.parametrize("given", ["a pool", "Example objects"])
+def test_labels_beside_examples_that_have_their_own_are_refused(kind: Any, given: str) -> None:
+    names = labels("str")
+    found = [Example(str(i), {"text": t}, names[i]) for i, t in enumerate(TEXTS)]
+    X = Pool.in_memory(found) if given == "a pool" else found  # noqa: N806
+    with pytest.raises(InputError, match=f"y is given beside {given}"):
+        kind("product_category", ScriptedEngine(), embedder="hashed").fit(X, names)
