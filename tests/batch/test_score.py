@@ -22,6 +22,7 @@ from ecomfs.errors import (
     ConfigError,
     EngineResponseError,
     EngineUnavailableError,
+    MissingFileError,
     OutputError,
 )
 from ecomfs.estimators import FewShotClassifier
@@ -259,3 +260,16 @@ def test_input_columns_round_trip_whatever_they_hold(
     assert [(r["text"], r["more"]) for r in out] == rows
     for row, (text, _) in zip(out, rows, strict=True):
         assert row["status"] == ("ok" if text.strip() else "failed")
+
+
+@pytest.mark.parametrize("empty", ["", "."])
+def test_an_empty_name_is_no_table_and_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = table(tmp_path / "in.csv", [["1", "fine"]])
+    with pytest.raises(OutputError, match="this is a folder"):
+        score_table(source, empty, classifier())
+    with pytest.raises((ConfigError, MissingFileError), match="input is empty|this is a folder"):
+        score_table(empty, "out.csv", classifier())
+    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
