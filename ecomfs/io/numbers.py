@@ -8,6 +8,7 @@ decided over a column (:func:`decimal_mark`), and its cells are read by it (:fun
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -120,11 +121,12 @@ def read_number(text: str, decimal: DecimalMark = "") -> Number:
     (Number(value=9.99, before='', after='€'), Number(value=-5.0, before='$', after=''))
     """
     if decimal != "comma" and _PLAIN.fullmatch(text):
-        return Number(float(text), "", "")
+        return Number(_finite(float(text), text), "", "")
     shape = _shape(text)
     if shape is None:
         raise NumberError(text)
-    return Number(_value(shape, _digits(shape, decimal, text)), shape.before, shape.after)
+    value = _finite(_value(shape, _digits(shape, decimal, text)), text)
+    return Number(value, shape.before, shape.after)
 
 
 def possible_marks(text: str) -> tuple[str, ...]:
@@ -346,6 +348,13 @@ def _digits(shape: _Shape, decimal: DecimalMark, text: str) -> str:
             raise NumberError(text, unclear=True)
         return readings["point"]
     return next(iter(readings.values()))
+
+
+def _finite(value: float, text: str) -> float:
+    """Refuse 1e999, which a float holds as infinite only."""
+    if math.isinf(value):
+        raise NumberError(text)
+    return value
 
 
 def _value(shape: _Shape, digits: str) -> float:
