@@ -270,6 +270,6 @@ def test_an_empty_name_is_no_table_and_no_result(
     source = table(tmp_path / "in.csv", [["1", "fine"]])
     with pytest.raises(OutputError, match="this is a folder"):
         score_table(source, empty, classifier())
-    with pytest.raises((ConfigError, MissingFileError), match="input is empty|this is a folder"):
+    with pytest.raises((ConfigError, MissingFileError), match=r"input is empty|this is a folder"):
         score_table(empty, "out.csv", classifier())
     assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]

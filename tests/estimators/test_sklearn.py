@@ -388,3 +388,25 @@ def test_labels_beside_examples_that_have_their_own_are_refused(kind: Any, given
     X = Pool.in_memory(found) if given == "a pool" else found  # noqa: N806
     with pytest.raises(InputError, match=f"y is given beside {given}"):
         kind("product_category", ScriptedEngine(), embedder="hashed").fit(X, names)
+
+
+@pytest.mark.parametrize("pair", [(1, "1"), (True, 1), (0, False), ("true", True), (2.0, "2")])
+def test_labels_of_two_types_that_would_be_one_are_refused(pair: tuple[Any, Any]) -> None:
+    y = [pair[good] for good in GOOD]
+    y[0] = "third"
+    with pytest.raises(InputError, match="give all labels in one type"):
+        new("product_category").fit(TEXTS, y)
+
+
+def test_floats_of_32_bits_are_labels_that_match_their_digits() -> None:
+    y = np.array([0.1 if good else 0.2 for good in GOOD], dtype=np.float32)
+    clf = new("product_category").fit(TEXTS, y)
+    assert list(clf.meanings_.values()) == ["0.1", "0.2"]
+    assert clf.classes_.dtype == clf.predict(TEXTS).dtype == np.float32
+    series = new("product_category").fit(pd.DataFrame({"title": TEXTS, "label": y}))
+    assert list(series.meanings_.values()) == ["0.1", "0.2"]
+    assert (
+        clf.score(TEXTS, y)
+        == clf.score(TEXTS, pd.Series(y))
+        == clf.score(TEXTS, [0.1 if g else 0.2 for g in GOOD])
+    )
