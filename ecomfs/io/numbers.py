@@ -8,7 +8,6 @@ decided over a column (:func:`decimal_mark`), and its cells are read by it (:fun
 
 from __future__ import annotations
 
-import math
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -121,12 +120,11 @@ def read_number(text: str, decimal: DecimalMark = "") -> Number:
     (Number(value=9.99, before='', after='€'), Number(value=-5.0, before='$', after=''))
     """
     if decimal != "comma" and _PLAIN.fullmatch(text):
-        return Number(_finite(float(text), text), "", "")
+        return Number(float(text), "", "")
     shape = _shape(text)
     if shape is None:
         raise NumberError(text)
-    value = _finite(_value(shape, _digits(shape, decimal, text)), text)
-    return Number(value, shape.before, shape.after)
+    return Number(_value(shape, _digits(shape, decimal, text)), shape.before, shape.after)
 
 
 def possible_marks(text: str) -> tuple[str, ...]:
@@ -348,13 +346,6 @@ def _digits(shape: _Shape, decimal: DecimalMark, text: str) -> str:
             raise NumberError(text, unclear=True)
         return readings["point"]
     return next(iter(readings.values()))
-
-
-def _finite(value: float, text: str) -> float:
-    """Refuse 1e999, which a float holds as infinite only."""
-    if math.isinf(value):
-        raise NumberError(text)
-    return value
 
 
 def _value(shape: _Shape, digits: str) -> float:
