@@ -299,7 +299,9 @@ class GivenLabels:
             dtype = getattr(y, "dtype", None)
             y = as_column(y, where)
         known = isinstance(dtype, np.dtype) and dtype.kind in "biuf"
-        if known and dtype.kind == "f":  # a Series gives Python's floats, with digits of its own
+        if (
+            isinstance(dtype, np.dtype) and dtype.kind == "f"
+        ):  # a Series gives Python's floats, with digits of its own
             y = [dtype.type(value) for value in y]
         texts = [label_text(value, f"{where}[{place}]") for place, value in enumerate(y)]
         _refuse_mixed(y, texts, where)
@@ -365,7 +367,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, enum.Enum) and isinstance(value, str | int | float):
         return value.value
     if isinstance(value, np.generic) and not isinstance(value, np.datetime64 | np.timedelta64):
-        return value.item()
+        # Floats of fewer bits are their digits, as in label_text.
+        short = isinstance(value, np.floating) and value.itemsize < 8
+        return float(str(value)) if short else value.item()
     return value
 
 

@@ -56,7 +56,8 @@ def label_text(value: Any, where: str = "label") -> str:
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
-        if type(value).__str__ is object.__str__:  # an address or its parts, no text of its own
+        own: object = type(value).__str__
+        if own is object.__str__:  # an address or its parts, no text of its own
             kind = type(value).__name__
             raise DataError(
                 f"{where}: {value!r:.60} is of type {kind}", hint="give its text"

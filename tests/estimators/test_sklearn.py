@@ -405,8 +405,7 @@ def test_floats_of_32_bits_are_labels_that_match_their_digits() -> None:
     assert clf.classes_.dtype == clf.predict(TEXTS).dtype == np.float32
     series = new("product_category").fit(pd.DataFrame({"title": TEXTS, "label": y}))
     assert list(series.meanings_.values()) == ["0.1", "0.2"]
-    assert (
-        clf.score(TEXTS, y)
-        == clf.score(TEXTS, pd.Series(y))
-        == clf.score(TEXTS, [0.1 if g else 0.2 for g in GOOD])
-    )
+    right = float(np.mean(clf.predict(TEXTS) == y))
+    assert right > 0
+    for truth in (y, pd.Series(y), [0.1 if good else 0.2 for good in GOOD]):
+        assert clf.score(TEXTS, truth) == right
