@@ -24,6 +24,12 @@ class InfiniteText(str):
     __slots__ = ()
 
 
+class NestedText(str):
+    """The JSON text of a cell that holds a list or an object: no label, and no single text."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Example:
     """One labelled example of the pool.

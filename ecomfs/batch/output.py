@@ -214,6 +214,10 @@ def check_paths(source: str, output: Path) -> None:
     Traceback (most recent call last):
     ecomfs.errors.ConfigError: -o reviews.csv and the input are the same file ...
     """
+    if not source:
+        raise ConfigError("the input is empty", hint="name a table")
+    if not output.name:  # Path("") is the current folder
+        raise OutputError(f"-o {output}: this is a folder", hint="name a file in it")
     check_output(output)
     base = Job(source, output).base
     failed, journal = failed_path(base), journal_path(base)

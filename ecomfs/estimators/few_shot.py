@@ -21,7 +21,15 @@ from ecomfs.embed import Embedder
 from ecomfs.engine.protocol import Engine
 from ecomfs.estimators.answers import accuracy, labels_of, probabilities_of
 from ecomfs.estimators.base import Estimator
-from ecomfs.estimators.inputs import Examples, Rows, as_rows, columns, given_examples, row_ids
+from ecomfs.estimators.inputs import (
+    Examples,
+    Rows,
+    as_rows,
+    columns,
+    given_examples,
+    refuse_other_labels,
+    row_ids,
+)
 from ecomfs.estimators.meaning import LabelReading, numbered_by_sklearn
 from ecomfs.features import Rendering
 from ecomfs.fit import FitPlan, Guarantees, Profile, fit_pipeline
@@ -168,6 +176,7 @@ class FewShotClassifier(Estimator):
             ArgumentError: an argument that fit does not take, such as ``sample_weight``.
         """
         self._refuse(refused)
+        refuse_other_labels(X, y)
         card, options, plan = self._card(), self._options(), self._plan()
         task = card.name if isinstance(self.task, TaskCard) else self.task
         # Errors that need no model are found before it is loaded.

@@ -152,6 +152,28 @@ def given_examples(
     return _unique(out), given
 
 
+def refuse_other_labels(X: Any, y: Any) -> None:  # noqa: N803
+    """Refuse ``y`` beside examples that have labels of their own.
+
+    Raises:
+        InputError: ``X`` is a pool, or :class:`Example` objects, and there is a ``y``.
+
+    >>> refuse_other_labels([Example("1", {"text": "fine"}, "good")], ["bad"])
+    Traceback (most recent call last):
+    ecomfs.errors.InputError: y is given beside Example objects, which have labels ...
+    """
+    if y is None:
+        return
+    pool = isinstance(X, Pool)
+    if pool or (isinstance(X, Sequence) and len(X) > 0 and isinstance(X[0], Example)):
+        what = "a pool" if pool else "Example objects"
+        which = "has" if pool else "have"
+        raise InputError(
+            f"y is given beside {what}, which {which} labels",
+            hint="leave y out, or give the rows without labels",
+        )
+
+
 def columns(X: Any) -> list[str] | None:  # noqa: N803
     """Names of a table's columns; ``None`` for what is no table."""
     table = as_table(X, "DataFrame")

@@ -158,7 +158,7 @@ class EcomfsAccessor:
         space = clf.pipeline_.space
         truth = [
             space.true_label(clf._text_of(value, f"row {row}, column {gold!r}"))
-            for row, value in enumerate(self._frame.iloc[:, column])
+            for row, value in enumerate(self._frame.iloc[:, column].array)  # with their own type
         ]
         if not any(truth):
             raise EmptyInputError(f"DataFrame: column {gold!r} holds no true label")

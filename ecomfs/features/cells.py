@@ -276,7 +276,8 @@ def _read_price(spec: FieldSpec, value: object) -> Price | None:
     if (found.before and found.after) or " " in found.before + found.after:
         raise _wrong(spec, value, "a price")
     named = _currency(found.before or found.after)
-    return Price(found.value, named or default)
+    amount = _finite(spec, found.value)
+    return None if amount is None else Price(amount, named or default)
 
 
 def _currency(name: str) -> str:

@@ -13,7 +13,7 @@ from ecomfs.features.phrases import history_phrase, value_phrase
 from ecomfs.features.quantiles import Quantiles
 from ecomfs.io import detect_language, squeeze
 from ecomfs.task import CardField, FieldSpec, TaskCard, is_scalar, short_repr
-from ecomfs.types import Language, Row
+from ecomfs.types import Language, NestedText, Row
 
 Rendering = Literal["words", "raw"]
 
@@ -268,10 +268,11 @@ class FeatureRenderer:
 def _check(spec: CardField, value: Any) -> None:
     """Refuse bytes, and a list or mapping in a field of one value."""
     one = spec.kind in {"text", "category", "id"}
-    if isinstance(value, bytes | bytearray) or (one and not is_scalar(value)):
+    nested = isinstance(value, NestedText)
+    if isinstance(value, bytes | bytearray) or (one and (nested or not is_scalar(value))):
+        kind = "list or object" if nested else type(value).__name__
         raise RowError(
-            f"column {spec.name!r}: {short_repr(value)} is of type {type(value).__name__}, not a "
-            f"{spec.kind}",
+            f"column {spec.name!r}: {short_repr(value)} is of type {kind}, not a {spec.kind}",
             hint="decode it" if isinstance(value, bytes | bytearray) else "give one value",
         )
 

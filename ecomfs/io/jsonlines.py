@@ -94,7 +94,11 @@ class JsonArraySource:
             raise InputError(f"{path.name}: a JSON array of more than 256 MB", hint=hint)
         lines = read_lines(io.BytesIO(data), found)
         try:
-            rows = json.loads("".join(line.text for line in lines))
+            rows = json.loads("".join(line.text for line in lines), object_pairs_hook=_object)
+        except _RepeatedKeyError as problem:
+            raise InputError(
+                f"{path.name}: an object has {problem} twice", hint="give each key once"
+            ) from problem
         except json.JSONDecodeError as problem:
             at = f"line {problem.lineno}, column {problem.colno}"
             raise InputError(f"{path.name}: not JSON at {at}: {problem.msg}") from problem
@@ -126,9 +130,23 @@ def is_array(path: Path) -> bool:
     return head.replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n").startswith(b"[")
 
 
+class _RepeatedKeyError(Exception):
+    """An object has one key twice: of two columns of one name, neither is the right one."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _RepeatedKeyError(repr(next(key for key in keys if keys.count(key) > 1)))
+    return found
+
+
 def _parsed(text: str) -> dict[str, Any] | str:
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=_object)
+    except _RepeatedKeyError as problem:
+        return f"the object has {problem} twice"
     except (json.JSONDecodeError, RecursionError) as problem:
         at = f" at column {problem.colno}" if isinstance(problem, json.JSONDecodeError) else ""
         return f"not JSON{at}"

@@ -17,7 +17,7 @@ from decimal import Decimal
 from hashlib import blake2b
 from typing import Any, NamedTuple, Protocol
 
-from ecomfs.types import InfiniteText, is_missing
+from ecomfs.types import InfiniteText, NestedText, is_missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +218,7 @@ def cell_text(value: Any) -> str:
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
     if isinstance(value, (list, tuple, dict)):
-        return json.dumps(_without_nan(value), ensure_ascii=False, default=cell_text)
+        return NestedText(json.dumps(_without_nan(value), ensure_ascii=False, default=cell_text))
     if isinstance(value, datetime):
         midnight = value.timetz() == time()
         return value.date().isoformat() if midnight else value.isoformat(sep=" ")

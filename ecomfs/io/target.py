@@ -186,13 +186,13 @@ def check_target(path: Path, what: str = "output") -> None:
     except OSError as problem:
         raise output_failure(path, problem) from problem
     check_read(path, what)
-    if there is None or is_stream(path):
+    if is_stream(path):
         return
-    if stat.S_ISDIR(there.st_mode):
+    if there is not None and stat.S_ISDIR(there.st_mode):
         raise OutputError(f"{path}: this is a folder", hint="name a file in it")
-    if not stat.S_ISREG(there.st_mode):
+    if there is not None and not stat.S_ISREG(there.st_mode):
         raise OutputError(f"{path}: neither a file nor a pipe", hint="name a file")
-    if _is_database(path):
+    if _is_database(path):  # its log need not be there to be the database's
         raise OutputError(
             f"{what} {path} is a database, such as a pool of labelled examples",
             hint="choose another name for the result",

@@ -142,8 +142,9 @@ def hidden_fields(template: Template, card: TaskCard, fixed: Mapping[str, Any]) 
             f"template {template.ref.name} is empty", hint="print at least {{ text }}"
         )
     names = [spec.name for spec in card.fields]
+    # Texts that a length, a first word or a last one does not tell apart: it does not show them.
     pairs = {
-        spec.name: _PAIRS.get(spec.kind, (f"qz{i}qz word", f"xj{i}xj other words"))
+        spec.name: _PAIRS.get(spec.kind, (f"a qz{i}qz word", f"a xj{i}xj word"))
         for i, spec in enumerate(card.fields)
     }
     one = {name: pairs[name][0] for name in names}

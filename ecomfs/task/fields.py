@@ -22,11 +22,19 @@ from ecomfs.types import is_missing
 _WITH_MARK = re.compile(r"(?P<column>.*):(?P<mark>comma|point)", re.S)
 
 
-def _find(header: Sequence[str], names: Sequence[str]) -> str | None:
-    by_key = {column.strip().casefold(): column for column in reversed(header)}
+def _find(header: Sequence[str], names: Sequence[str], where: str, option: str) -> str | None:
+    by_key: dict[str, list[str]] = {}
+    for column in header:
+        by_key.setdefault(column.strip().casefold(), []).append(column)
     for name in names:
-        if name.casefold() in by_key:
-            return by_key[name.casefold()]
+        same = by_key.get(name.casefold(), [])
+        if name in same or len(same) == 1:
+            return name if name in same else same[0]
+        if same:
+            raise ColumnError(
+                f"{where}: the columns {', '.join(map(repr, same))} may each be {name!r}",
+                hint=f"name one with {option}COLUMN",
+            )
     return None
 
 
@@ -66,7 +74,8 @@ def find_column(
     Raises
     ------
     ColumnError
-        Neither is there; the hint lists the columns and names ``option``.
+        Neither is there, and the hint lists the columns and names ``option``; or several columns
+        differ from a conventional name in case only.
 
     Examples
     --------
@@ -77,7 +86,7 @@ def find_column(
         if wanted in header:
             return wanted
         raise _missing(where, wanted, header, option)
-    found = _find(header, names)
+    found = _find(header, names, where, option)
     if found is None:
         raise _missing(where, names[0], header, option)
     return found
@@ -156,7 +165,7 @@ class FieldMap:
                 known = (spec.name, *spec.aliases)
                 columns[spec.name] = find_column(header, wanted, known, where, option)
             else:
-                found = _find(header, (spec.name, *spec.aliases))
+                found = _find(header, (spec.name, *spec.aliases), where, option)
                 if found is not None:
                     columns[spec.name] = found
         if header and not columns:

@@ -283,7 +283,8 @@ class GivenLabels:
         column.
 
         Raises:
-            InputError: several columns, or a value that is no label.
+            InputError: several columns, a value that is no label, or labels of two types that
+                would be one (``1`` and ``"1"``, or ``1`` and ``True``).
         """
         import numpy as np
 
@@ -298,7 +299,12 @@ class GivenLabels:
             dtype = getattr(y, "dtype", None)
             y = as_column(y, where)
         known = isinstance(dtype, np.dtype) and dtype.kind in "biuf"
+        if (
+            isinstance(dtype, np.dtype) and dtype.kind == "f"
+        ):  # a Series gives Python's floats, with digits of its own
+            y = [dtype.type(value) for value in y]
         texts = [label_text(value, f"{where}[{place}]") for place, value in enumerate(y)]
+        _refuse_mixed(y, texts, where)
         return cls([_plain(value) for value in y], texts, dtype if known else None)
 
     def classes(self, names: Iterable[str]) -> dict[str, Any]:
@@ -326,13 +332,44 @@ class GivenLabels:
         return out
 
 
+def _refuse_mixed(values: Sequence[Any], texts: Sequence[str | None], where: str) -> None:
+    """Refuse labels that are one and the same by their text or to Python, and of two types."""
+    by_text: dict[Any, int] = {}
+    by_value: dict[Any, int] = {}
+    for place, (value, text) in enumerate(zip(values, texts, strict=True)):
+        if text is None:
+            continue
+        for seen, key in ((by_text, text), (by_value, value)):
+            other = seen.setdefault(key, place)
+            if _family(values[other]) != _family(value):
+                raise InputError(
+                    f"{where}: {values[other]!r} (place {other}) is a {_family(values[other])}, "
+                    f"{value!r} (place {place}) a {_family(value)}",
+                    hint="give all labels in one type",
+                )
+
+
+def _family(value: Any) -> str:
+    import numpy as np
+
+    if isinstance(value, enum.Enum):
+        value = value.value
+    if isinstance(value, bool | np.bool_):
+        return "boolean"
+    if isinstance(value, numbers.Number):
+        return "number"
+    return "text" if isinstance(value, str) else type(value).__name__
+
+
 def _plain(value: Any) -> Any:
     import numpy as np
 
     if isinstance(value, enum.Enum) and isinstance(value, str | int | float):
         return value.value
     if isinstance(value, np.generic) and not isinstance(value, np.datetime64 | np.timedelta64):
-        return value.item()
+        # Floats of fewer bits are their digits, as in label_text.
+        short = isinstance(value, np.floating) and value.itemsize < 8
+        return float(str(value)) if short else value.item()
     return value
 
 

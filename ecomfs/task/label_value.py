@@ -17,7 +17,7 @@ from decimal import Decimal
 from typing import Any
 
 from ecomfs.errors import InputError
-from ecomfs.types import InfiniteText
+from ecomfs.types import InfiniteText, NestedText
 
 # As Python, NumPy and pandas write numbers. A leading zero is part of a code ("007"), and "1e3"
 # is one too: exponents are written with a sign.
@@ -47,7 +47,8 @@ def label_text(value: Any, where: str = "label") -> str | None:
     Raises
     ------
     InputError
-        The value is not one label: bytes, a list, a mapping, an array, an infinite number.
+        The value is not one label: bytes, a list, a mapping, an array, an infinite number, an
+        object that has no text.
 
     Examples
     --------
@@ -58,6 +59,11 @@ def label_text(value: Any, where: str = "label") -> str | None:
         value = value.value
     if isinstance(value, InfiniteText):
         raise _infinite(value, where)
+    if isinstance(value, NestedText):
+        raise InputError(
+            f"{where}: {value!r:.60} is a list or an object, not one label",
+            hint="give one label per row",
+        )
     if isinstance(value, str):
         return str(value).strip() or None
     if value is None or type(value).__name__ in {"NAType", "NaTType"}:
@@ -69,7 +75,9 @@ def label_text(value: Any, where: str = "label") -> str | None:
         how = "decode it" if kind in {"bytes", "bytearray"} else "give one label per row"
         raise InputError(f"{where}: {value!r:.60} is of type {kind}, not one label", hint=how)
     if isinstance(getattr(value, "shape", None), tuple) and hasattr(value, "item"):
-        value = value.item()  # a NumPy scalar as a Python one
+        # A NumPy scalar as a Python one; of fewer bits than Python's floats have, by its digits.
+        short = value.dtype.kind == "f" and value.itemsize < 8
+        value = float(str(value)) if short else value.item()
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, numbers.Integral):
@@ -79,6 +87,12 @@ def label_text(value: Any, where: str = "label") -> str | None:
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
+        own: object = type(value).__str__
+        if own is object.__str__:  # an address or its parts, no text of its own
+            kind = type(value).__name__
+            raise InputError(
+                f"{where}: {value!r:.60} is of type {kind}, not one label", hint="give its text"
+            ) from None
         return str(value).strip() or None
     if math.isnan(number):
         return None

@@ -44,7 +44,9 @@ def label_text(value: Any, where: str = "label") -> str:
         kind = type(value).__name__
         raise DataError(f"{where}: {value!r:.60} is of type {kind}", hint="give one label per row")
     if isinstance(getattr(value, "shape", None), tuple) and hasattr(value, "item"):
-        value = value.item()
+        # Of fewer bits than Python's floats have, by its digits.
+        short = value.dtype.kind == "f" and value.itemsize < 8
+        value = float(str(value)) if short else value.item()
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, numbers.Integral):
@@ -54,6 +56,12 @@ def label_text(value: Any, where: str = "label") -> str:
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
+        own: object = type(value).__str__
+        if own is object.__str__:  # an address or its parts, no text of its own
+            kind = type(value).__name__
+            raise DataError(
+                f"{where}: {value!r:.60} is of type {kind}", hint="give its text"
+            ) from None
         return str(value).strip()
     if math.isnan(number):
         return ""
@@ -129,10 +137,13 @@ def whole(*spaces: Iterable[str]) -> dict[str, str]:
 
 def aligned(labels: Sequence[str], known: Iterable[str]) -> list[str]:
     """The labels in the spelling of ``known``: matched by exact text, else by number where exactly
-    one known label is that number. Others stay as they are. A ``nan`` among numbers is missing.
+    one known label is that number, else by case where one spelling stands on each side. Others
+    stay as they are. A ``nan`` among numbers is missing.
 
     >>> aligned(["1.0", "1", "10", "nan", ""], ["0", "1"])
     ['1', '1', '10', '', '']
+    >>> aligned(["true", "false"], ["False", "True"]), aligned(["apple", "Apple"], ["Apple"])
+    (['True', 'False'], ['apple', 'Apple'])
     """
     space = list(dict.fromkeys(known))
     owners: dict[Decimal, list[str]] = {}
@@ -141,6 +152,9 @@ def aligned(labels: Sequence[str], known: Iterable[str]) -> list[str]:
             owners.setdefault(number, []).append(label)
     only_numbers = bool(space) and sum(map(len, owners.values())) == len(space)
     exact = set(space)
+    by_case: dict[str, set[str]] = {}
+    for label in (*space, *labels):
+        by_case.setdefault(label.casefold(), set()).add(label)
 
     def one(label: str) -> str:
         if label in exact or not label:
@@ -149,7 +163,13 @@ def aligned(labels: Sequence[str], known: Iterable[str]) -> list[str]:
         if number is not None:
             same = owners.get(number, [])
             return same[0] if len(same) == 1 else label
-        return "" if only_numbers and label.casefold() in _NAN else label
+        if only_numbers and label.casefold() in _NAN:
+            return ""
+        pair = by_case[label.casefold()]
+        mine = pair & exact if len(pair) == 2 else ()
+        # Two spellings among the labels themselves are two labels, as in ``known``.
+        other = mine and not mine & set(labels)
+        return next(iter(mine)) if other else label
 
     spelt = {label: one(label) for label in set(labels)}
     return [spelt[label] for label in labels]

@@ -23,6 +23,7 @@ from ecomfs.errors import (
     ConfigError,
     EngineResponseError,
     EngineUnavailableError,
+    MissingFileError,
     OutputError,
 )
 from ecomfs.estimators import FewShotClassifier
@@ -274,3 +275,16 @@ def test_the_collector_has_its_threshold_again_after_a_run(tmp_path: Path) -> No
     )
     assert max(seen) > before[0]
     assert gc.get_threshold() == before
+
+
+@pytest.mark.parametrize("empty", ["", "."])
+def test_an_empty_name_is_no_table_and_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = table(tmp_path / "in.csv", [["1", "fine"]])
+    with pytest.raises(OutputError, match="this is a folder"):
+        score_table(source, empty, classifier())
+    with pytest.raises((ConfigError, MissingFileError), match=r"input is empty|this is a folder"):
+        score_table(empty, "out.csv", classifier())
+    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]

@@ -269,3 +269,48 @@ def test_characters_that_a_stream_lacks_are_replaced(
     assert done.returncode == (2 if "没有.csv" in arguments else 0), done.stderr
     assert b"Error" not in done.stderr
     assert b"Traceback" not in done.stderr
+
+
+EXPLAIN = [*SCORE[2:8], "--calibration-size", "0", "--k", "2"]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "texts"),
+    [
+        ("cp1252", ["Hemd Größe 40, fällt kleiner aus", "Die Hose ist mir zu groß"]),
+        ("cp1252", ["Ótima proteção, recomendo", "Não é bom, a peça veio rasgada"]),
+        ("cp949", ["정말 예쁜 그릇이에요", "배송 중에 깨졌어요"]),
+        ("cp1253", ["Πολύ καλό προϊόν", "Χάλασε την πρώτη μέρα"]),
+        ("gbk", ["杯子很漂亮，值得买", "碎了，要求退款"]),
+    ],
+)
+@pytest.mark.parametrize("delimiter", [";", ","])
+def test_a_row_before_unicode_is_explained_as_its_text_and_never_as_another(
+    encoding: str,
+    texts: list[str],
+    delimiter: str,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    lines = [f'{number}{delimiter}"{text}"' for number, text in enumerate(texts, 1)]
+    table = "\n".join([f"id{delimiter}text", *lines, ""])
+    Path("in.csv").write_bytes(table.encode(encoding))
+    Path("pool.csv").write_text(POOL, encoding="utf-8")
+    for number, text in enumerate(texts, 1):
+        assert run(["explain", "in.csv", "--row", str(number), *EXPLAIN]) == 0
+        assert text in capsys.readouterr().out
+        assert "if that is wrong, name the encoding with --input-encoding" in caplog.text
+
+
+@pytest.mark.parametrize("word", ["Größe", "café", "naïve", "5°C", "it’s", "100 €"])
+def test_one_word_before_unicode_is_read_right_or_refused_and_named(
+    word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("in.csv").write_bytes(f"id,text\n1,nice and {word}\n2,good\n".encode("cp1252"))
+    Path("pool.csv").write_text(POOL, encoding="utf-8")
+    if run(["explain", "in.csv", "--row", "1", *EXPLAIN]) == 0:
+        assert word in capsys.readouterr().out
+    else:
+        assert "likely are" in capsys.readouterr().err
+    assert run(["explain", "in.csv", "--row", "1", *EXPLAIN, "--input-encoding", "cp1252"]) == 0
+    assert word in capsys.readouterr().out

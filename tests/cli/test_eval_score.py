@@ -91,3 +91,30 @@ def test_other_rows_are_refused(
     (tmp_path / "fewer.csv").write_text("".join(lines[:-3]), encoding="utf-8")
     assert run(["eval", "score", str(written["c1"]), str(tmp_path / "fewer.csv")]) == 2
     assert "3 rows are in c1 only" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("gold", "predicted", "accuracy"),
+    [
+        (["True", "False"], ["true", "false"], "100.0 %"),  # of pandas, and of Parquet or JSON
+        (["Good", "BAD"], ["good", "Bad"], "100.0 %"),
+        (["Apple", "apple"], ["apple", "apple"], "50.0 %"),
+        (["Apple", "Apple"], ["apple", "Apple"], "50.0 %"),  # two labels: both are predicted
+        (["Apple", "apple"], ["APPLE", "apple"], "50.0 %"),
+    ],
+)
+def test_a_label_matches_by_case_where_one_label_has_it(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    gold: list[str],
+    predicted: list[str],
+    accuracy: str,
+) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text(
+        "id,label,predicted\n1,{},{}\n2,{},{}\n".format(
+            *[v for p in zip(gold, predicted, strict=True) for v in p]
+        )
+    )
+    assert run(["eval", "score", str(path), "--resamples", "100"]) == 0
+    assert f" {accuracy} " in capsys.readouterr().out

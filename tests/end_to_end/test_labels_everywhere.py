@@ -220,3 +220,19 @@ def test_labels_of_a_predictions_file_that_differ_by_a_sign_or_case_stay_apart(
     found = from_file(write(tmp_path / "p.csv", columns))
     assert set(found.labels) == set(gold)
     assert not any(g == p for g, p in zip(found.gold, found.predicted, strict=True))
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_a_list_or_an_object_in_a_file_is_no_label_and_no_text(tmp_path: Path, suffix: str) -> None:
+    for name, odd in (("list", ["a"]), ("object", {"a": 1})):
+        titles = ["x", "y"]
+        pool = write(
+            tmp_path / f"{name}{suffix}", {"id": [1, 2], "title": titles, "label": [odd] * 2}
+        )
+        with pytest.raises(InputError, match=r"column 'label'.* is a list or an object"):
+            read_examples(pool, CATEGORY)
+        source = write(tmp_path / f"in-{name}{suffix}", {"id": [1, 2], "title": [odd] * 2})
+        score_table(source, tmp_path / "out.csv", fitted(["a", "b"]))
+        out = pd.read_csv(tmp_path / "out.csv")
+        assert list(out["status"]) == ["failed"] * 2
+        assert out["error"].str.contains("of type list or object, not a text").all()

@@ -34,6 +34,8 @@ from ecomfs.errors import ArgumentError, ConfigError, EngineUnavailableError, In
 from ecomfs.estimators import FewShotClassifier
 from ecomfs.estimators.multilabel import MultiLabelClassifier
 from ecomfs.estimators.taxonomy import TaxonomyClassifier
+from ecomfs.pool import Pool
+from ecomfs.types import Example
 
 TEXTS = [f"review {i}: it {'broke at once' if i % 3 else 'works very well'}" for i in range(18)]
 GOOD = [i % 3 == 0 for i in range(18)]
@@ -376,3 +378,34 @@ def test_two_processes_of_joblib_answer_as_one(monkeypatch: pytest.MonkeyPatch) 
     for part, probabilities in zip(parts, found, strict=True):
         np.testing.assert_array_equal(probabilities, clf.predict_proba(part))
     shared.close_shared()
+
+
+@pytest.mark.parametrize("kind", [FewShotClassifier, MultiLabelClassifier, TaxonomyClassifier])
+@pytest.mark.parametrize("given", ["a pool", "Example objects"])
+def test_labels_beside_examples_that_have_their_own_are_refused(kind: Any, given: str) -> None:
+    names = labels("str")
+    found = [Example(str(i), {"text": t}, names[i]) for i, t in enumerate(TEXTS)]
+    X = Pool.in_memory(found) if given == "a pool" else found  # noqa: N806
+    with pytest.raises(InputError, match=f"y is given beside {given}"):
+        kind("product_category", ScriptedEngine(), embedder="hashed").fit(X, names)
+
+
+@pytest.mark.parametrize("pair", [(1, "1"), (True, 1), (0, False), ("true", True), (2.0, "2")])
+def test_labels_of_two_types_that_would_be_one_are_refused(pair: tuple[Any, Any]) -> None:
+    y = [pair[good] for good in GOOD]
+    y[0] = "third"
+    with pytest.raises(InputError, match="give all labels in one type"):
+        new("product_category").fit(TEXTS, y)
+
+
+def test_floats_of_32_bits_are_labels_that_match_their_digits() -> None:
+    y = np.array([0.1 if good else 0.2 for good in GOOD], dtype=np.float32)
+    clf = new("product_category").fit(TEXTS, y)
+    assert list(clf.meanings_.values()) == ["0.1", "0.2"]
+    assert clf.classes_.dtype == clf.predict(TEXTS).dtype == np.float32
+    series = new("product_category").fit(pd.DataFrame({"title": TEXTS, "label": y}))
+    assert list(series.meanings_.values()) == ["0.1", "0.2"]
+    right = float(np.mean(clf.predict(TEXTS) == y))
+    assert right > 0
+    for truth in (y, pd.Series(y), [0.1 if good else 0.2 for good in GOOD]):
+        assert clf.score(TEXTS, truth) == right

@@ -196,3 +196,14 @@ def test_when_it_is_registered(statement: str, there: bool) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
     )
     assert done.stdout.strip() == str(there)
+
+
+def test_true_labels_of_32_bits_are_those_of_the_pool() -> None:
+    y = np.array([0.1 if label == "positive" else 0.2 for label in LABELS], dtype=np.float32)
+    data = pd.DataFrame({"title": TEXTS, "label": y})
+    clf = FewShotClassifier("product_category", **OPTIONS).fit(data)
+    # A true label that no example has would be a warning, which is an error here.
+    found = data.ecomfs.evaluate("label", clf, metrics=["accuracy"])
+    model = found[found["system"] == "LLM"].iloc[0]
+    assert model["n"] == len(TEXTS)
+    assert model["value"] == clf.score(TEXTS, y) > 0

@@ -189,3 +189,10 @@ def test_words_for_both_languages() -> None:
     assert Bilingual.model_validate({"en": "years", "zh": "岁"}).get("zh") == "岁"
     with pytest.raises(ValidationError):
         Bilingual.model_validate({"en": "years"})
+
+
+@pytest.mark.parametrize("kind", ["number", "price"])
+@pytest.mark.parametrize("cell", ["1e999", "-1e999", float("inf")])
+def test_an_infinite_amount_is_the_failure_of_its_row(kind: Any, cell: Any) -> None:
+    with pytest.raises(RowError, match="is not a finite number"):
+        read_cell(FieldSpec(name="paid", kind=kind), cell)

@@ -317,3 +317,25 @@ def test_nan_inside_a_list_is_null_and_a_missing_cell_is_empty(tmp_path: Path) -
     write_parquet([{"text": "x", "n": math.nan}, {"text": None, "n": 2.0}], tmp_path / "t.parquet")
     rows = list(TableReader(tmp_path / "t.parquet").rows())
     assert [dict(row.cells) for row in rows] == [{"text": "x", "n": ""}, {"text": "", "n": "2"}]
+
+
+def test_a_key_that_an_object_has_twice_is_named(tmp_path: Path) -> None:
+    lines, array = tmp_path / "in.jsonl", tmp_path / "in.json"
+    lines.write_text('{"id": 1, "text": "a"}\n{"id": 2, "text": "b", "text": "c"}\n')
+    first, second = TableReader(lines).rows()
+    assert (first.error, second.error) == ("", "line 2: the object has 'text' twice")
+    array.write_text('[{"id": 1, "text": "a", "text": "c"}]')
+    with pytest.raises(InputError, match=r"in\.json: an object has 'text' twice"):
+        TableReader(array)
+
+
+@pytest.mark.parametrize("kind", ["float32", "float16"])
+def test_floats_of_few_bits_are_read_by_their_digits(tmp_path: Path, kind: str) -> None:
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    cells = pa.array(np.array([0.1, 3, np.nan], dtype=kind))
+    pq.write_table(pa.table({"label": cells}), tmp_path / "in.parquet")
+    rows = TableReader(tmp_path / "in.parquet").rows()
+    assert [row.cells["label"] for row in rows] == ["0.1", "3", ""]

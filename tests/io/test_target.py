@@ -161,6 +161,19 @@ def test_a_dash_is_standard_output(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", ["pool.db-wal", "pool.db-shm", "pool.db-journal"])
+@every_writer
+def test_a_log_that_a_database_may_write_is_no_output(
+    tmp_path: Path, write: Write, name: str
+) -> None:
+    with sqlite3.connect(tmp_path / "pool.db") as connection:
+        connection.execute("CREATE TABLE example (id)")
+    connection.close()
+    with pytest.raises(OutputError, match="is a database"):
+        write(tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["pool.db"]
+
+
 @pytest.mark.parametrize("name", ["pool.db", "table.csv", "link.csv", "pool.db-wal"])
 @every_writer
 def test_a_database_is_never_replaced(tmp_path: Path, write: Write, name: str) -> None:

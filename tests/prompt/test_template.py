@@ -74,6 +74,8 @@ def check(tmp_path: Path, source: str, task: str = "review_sentiment") -> None:
         ("{{ instruction }}\nSentiment:", "text of the row does not stand in the prompt"),
         (SHOWN + "Sentiment:", "text of the row does not stand in the prompt"),
         ("{{ instruction }}{{ text | length > 9000 }}", "text of the row does not stand"),
+        ("Length {{ text | length }}\nSentiment:", "text of the row does not stand in the prompt"),
+        ("{{ text | wordcount }} {{ text[0] }}", "text of the row does not stand in the prompt"),
         ("{# {{ text }} #}Sentiment:", "text of the row does not stand in the prompt"),
         ("{% if demonstrations %}x{% else %}{{ text }}{% endif %}", "text of the row does not"),
         ("", "is empty"),

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from ecomfs.errors import ColumnError, TaskError
-from ecomfs.task import FieldMap, available_tasks, load_task, template_source
+from ecomfs.task import FieldMap, available_tasks, find_column, load_task, template_source
 
 SOURCE = Path(__file__).parents[2] / "prompts" / "review_sentiment"
 
@@ -71,6 +71,23 @@ def test_columns_match_by_alias_and_case() -> None:
     card = load_task("review_sentiment")
     assert FieldMap.resolve(card, ["ID", "Review"]).columns == {"text": "Review"}
     assert FieldMap.resolve(card, ["a", "b"], {"text": "b"}).columns == {"text": "b"}
+
+
+@pytest.mark.parametrize(
+    "header", [["Text", "TEXT"], ["id", " text", "Text"], ["Review", "REVIEW"]]
+)
+def test_columns_that_differ_in_case_only_are_not_chosen_from_in_silence(
+    header: list[str],
+) -> None:
+    card = load_task("review_sentiment")
+    with pytest.raises(
+        ColumnError, match=r"the columns .* may each be '(text|review)'.*--field text="
+    ):
+        FieldMap.resolve(card, header)
+    assert FieldMap.resolve(card, [*header, "text"]).columns == {"text": "text"}
+    assert FieldMap.resolve(card, header, {"text": header[-1]}).columns == {"text": header[-1]}
+    with pytest.raises(ColumnError, match="may each be 'label'"):
+        find_column(["Label", "LABEL"], None, ["label"], "pool.csv", "--label-column ")
 
 
 def test_missing_column_lists_those_there() -> None:

@@ -43,6 +43,8 @@ VALUES: list[Any] = [
     math.nan,
     np.int64(3),
     np.float32(2),
+    np.float32(0.1),
+    np.float16(0.1),
     np.float64("nan"),
     np.bool_(True),
     np.str_("x"),
@@ -121,3 +123,15 @@ def test_nan_among_numbers_is_missing_and_elsewhere_a_word() -> None:
     assert column_labels(["NA", "inf", "x"]) == ["NA", "inf", "x"]
     with pytest.raises(InputError, match=r"p.csv, line 3, column 'y': 'inf' is an infinite"):
         column_labels(["1", "inf"], ["p.csv, line 2", "p.csv, line 3"], "y")
+
+
+@pytest.mark.parametrize("value", [object(), 1j, len, Mood], ids=repr)
+def test_an_object_without_a_text_is_no_label_here_nor_in_the_harness(value: Any) -> None:
+    with pytest.raises(InputError, match=r"row 7: .* is of type"):
+        label_text(value, "row 7")
+    with pytest.raises(DataError, match=r"row 7: .* is of type"):
+        harness.label_text(value, "row 7")
+
+
+def test_a_float_of_few_bits_is_the_digits_that_it_is_written_with() -> None:
+    assert label_text(np.float32(0.1)) == label_text(0.1) == "0.1"

@@ -20,7 +20,7 @@ from ecomfs.engine.protocol import Engine
 from ecomfs.errors import InputError
 from ecomfs.estimators.answers import weighted_mean
 from ecomfs.estimators.base import Estimator
-from ecomfs.estimators.inputs import Examples, Rows, as_rows, columns, row_ids
+from ecomfs.estimators.inputs import Examples, Rows, as_rows, columns, refuse_other_labels, row_ids
 from ecomfs.estimators.multilabel.cells import read_labels
 from ecomfs.estimators.multilabel.examples import as_labelled, as_sets, label_space
 from ecomfs.estimators.multilabel.explain import MultiLabelExplanation, explanation
@@ -212,6 +212,7 @@ class MultiLabelClassifier(Estimator):
             ArgumentError: an argument that fit does not take, such as ``sample_weight``.
         """
         self._refuse(refused)
+        refuse_other_labels(X, y)
         card, options = self._card(), self._options()
         header = columns(X)
         version, examples, cells, given = as_labelled(X, y, card, self.fields)

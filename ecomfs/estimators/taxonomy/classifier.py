@@ -28,7 +28,15 @@ from ecomfs.errors import ConfigError
 from ecomfs.estimators.answers import accuracy, labels_of, probabilities_of
 from ecomfs.estimators.base import Estimator
 from ecomfs.estimators.few_shot import FewShotClassifier
-from ecomfs.estimators.inputs import Examples, Rows, as_rows, columns, given_examples, row_ids
+from ecomfs.estimators.inputs import (
+    Examples,
+    Rows,
+    as_rows,
+    columns,
+    given_examples,
+    refuse_other_labels,
+    row_ids,
+)
 from ecomfs.estimators.taxonomy.descent import TaxonomyExplanation, beam_of, combine
 from ecomfs.estimators.taxonomy.tree import Branch, grow
 from ecomfs.features import Rendering
@@ -153,6 +161,7 @@ class TaxonomyClassifier(Estimator):
             InputError, EngineError, ArgumentError: as :meth:`FewShotClassifier.fit`.
         """
         self._refuse(refused)
+        refuse_other_labels(X, y)
         card, _ = self._card(), self._options()
         if not self.separator.strip():
             raise ConfigError("the separator is empty", hint="use a mark such as '>'")
