@@ -81,8 +81,9 @@ def print_profile(profile: Profile) -> None:
             "weights: " + ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items()),
             highlight=False,
         )
-        names = ("model and experts", "experts alone", "model alone", "label shares alone")
-        shares = zip(names, profile.fusion.weights, strict=True)
+        used = [[n for n, w in c.weights.items() if w] for c in profile.fusion.components]
+        names = [*(" + ".join(sources) for sources in used), "label shares"]
+        shares = zip(names, profile.fusion.weights, strict=False)
         console.print(
             "fusion components: " + ", ".join(f"{name} {share:.0%}" for name, share in shares),
             highlight=False,

@@ -412,7 +412,7 @@ def top(group_of: Positions, n: int, per_group: int, wanted: Iterable[int]) -> P
 def _product(block: Vectors, vectors: Vectors) -> Vectors:
     """Inner products, shape (queries, size). Small products stay on one thread: others would be
     woken and wait, which costs more CPU than the product."""
-    if block.size * len(vectors) > _SMALL_PRODUCT:
+    if len(block) == 1 or block.size * len(vectors) > _SMALL_PRODUCT:
         return np.asarray(block @ vectors.T)
     with _blas().limit(limits=1, user_api="blas"):
         return np.asarray(block @ vectors.T)
