@@ -156,8 +156,29 @@ def _influence(
 
 
 def facts(pipeline: Pipeline, row: Row, state: RowState) -> tuple[str, ...]:
-    """What the features say of a row that was answered, in its language; none where the row has
-    failed or no expert uses features."""
+    """What the features say of a row that was answered, in its language.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        The pipeline that answered.
+    row : Row
+        The row's fields.
+    state : RowState
+        How far the row came; one that failed has no opinion and no facts.
+
+    Returns
+    -------
+    tuple of str
+        Such as ``("liked 7 of 10, disliked 3",)``; empty where no expert uses features.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> without_experts = SimpleNamespace(experts=None)
+    >>> facts(without_experts, {"text": "soft"}, RowState("r1", "en"))
+    ()
+    """
     if pipeline.experts is None or state.opinion is None:
         return ()
     return tuple(pipeline.experts.facts(row, state.language))
