@@ -331,10 +331,13 @@ class DenseIndex:
     ) -> list[Hits]:
         """Candidates of a block of queries as the hits of each query."""
         rows, positions = candidates
-        similarities = np.empty(len(rows), dtype=np.float64)
-        for start in range(0, len(rows), _PAIRS):
-            part = slice(start, start + _PAIRS)
-            similarities[part] = np.vecdot(self.vectors[positions[part]], block[rows[part]])
+        # Row by row: the vectors of one row's candidates fit into the processor's cache.
+        ends = np.searchsorted(rows, np.arange(len(block) + 1)).tolist()
+        parts = [
+            exact_similarities(self.vectors, positions[a:b], query)
+            for query, (a, b) in zip(block, pairwise(ends), strict=True)
+        ]
+        similarities = np.concatenate(parts)
         order = np.lexsort((positions, -similarities, rows))
         rows, positions, similarities = rows[order], positions[order], similarities[order]
         kept = np.arange(len(rows)) - np.searchsorted(rows, rows) < n
