@@ -41,7 +41,7 @@ def explain(
             help="also read it without each demonstration, to see which ones changed the answer",
         ),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    as_json: o.AsJson = False,
 ) -> None:
     """Explain one row: the distribution after each step, the demonstrations, the prompt.
 

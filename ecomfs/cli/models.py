@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ecomfs.cli import options as o
+
 if TYPE_CHECKING:
     from ecomfs.engine import LocalModel
 
@@ -15,7 +17,7 @@ app = typer.Typer(help="List the models and how to get and use them; download on
 @app.callback(invoke_without_command=True)
 def models(
     context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    as_json: o.AsJson = False,
 ) -> None:
     """List the models on this machine and those that one command gets."""
     if context.invoked_subcommand is not None:

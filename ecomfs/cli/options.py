@@ -101,6 +101,7 @@ _EXAMPLES = typer.Option(
 )
 ExamplesOption = Annotated[list[str], _EXAMPLES]
 MaybeExamplesOption = Annotated[list[str] | None, _EXAMPLES]
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 PoolName = Annotated[str, typer.Option("--pool-name", help="the pool's name in its database")]
 LabelColumn = Annotated[
     str | None, typer.Option(help="column that holds the label [by the task's names]")
