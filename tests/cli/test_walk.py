@@ -354,7 +354,7 @@ BASE: dict[str, list[str]] = {
 _PROMISE = ["--calibration-size", "8"]
 VALUES: dict[str, list[str]] = {
     "--task": [TASK],
-    "--examples": [f"{TASK}/pool.csv"],
+    "--examples": ["few.csv"],  # beside the pool of BASE: one file twice is refused
     "--pool-name": ["default"],
     "--label-column": ["label"],
     "--field": ["text=text"],
@@ -545,15 +545,13 @@ OF_VERB: dict[tuple[str, str], list[str]] = {
     ("explain", "--id-column"): ["id", "--row", "r1"],
     ("explain", "--row"): ["r1"],
     ("score", "--actors"): ["1", "--runner", "ray", "--ray-address", "ray://nowhere:1"],
-    ("score", "--examples"): ["few.csv"],
     ("rank", "--probe"): ["2", "--plan"],
     ("rank", "--task"): [_PREFERENCE],
-    ("rank", "--examples"): [f"{_PREFERENCE}/pool.csv"],
+    ("rank", "--examples"): ["few_preferences.csv"],
     ("rank", "--field"): ["item=item"],
     ("rank", "--template"): ["v1"],
     ("rank", "--profile"): ["preference.json"],
     ("ab", "--variant"): ["C: k=3"],
-    ("suggest", "--examples"): ["few.csv"],
     ("suggest", "--label-column"): ["label", "--examples", "few.csv"],
     ("eval score", "--positive"): ["positive"],
     ("eval run", "--rows"): ["4", "--redo"],
@@ -629,6 +627,13 @@ def walk(place: Path) -> Path:
     scored = ["score", f"{TASK}/pool.csv", *_OF, "-q", "--probabilities", "-o", "predicted.csv"]
     assert run(scored) == 0
     Path("few.csv").write_text("text,label\nfine,positive\npoor,negative\n", encoding="utf-8")
+    card = load_task(_PREFERENCE)
+    with Path("few_preferences.csv").open("w", newline="", encoding="utf-8") as file:
+        out = csv.writer(file)
+        out.writerow([*(spec.name for spec in card.fields), "label"])
+        for i, label in enumerate(labels(card)):
+            cells = row(card, i).values()
+            out.writerow([*(v if isinstance(v, str) else json.dumps(v) for v in cells), label])
     fit = ["fit", *QUICK, "--calibration-size", "8", "--tune", "0"]
     for task, name in ((TASK, "profile"), (_PREFERENCE, "preference")):
         assert run([*fit, "-t", task, "-e", f"{task}/pool.csv", "-o", f"{name}.json"]) == 0
