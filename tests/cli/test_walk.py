@@ -534,6 +534,7 @@ OF_VERB: dict[tuple[str, str], list[str]] = {
     ("eval run", "--shots"): ["4"],
     ("eval run", "--seed"): ["0"],
     ("eval report", "--output"): ["report2"],
+    ("eval report", "--report-language"): ["zh"],
     ("demo", "--output"): ["demo"],
     ("ab", "--gold"): [f"{TASK}/pool.csv"],
     ("prepare clean", "--label-column"): ["label"],
