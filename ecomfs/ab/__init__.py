@@ -1,29 +1,17 @@
 """Variants of a classifier on the same rows, or on split live traffic, to a decision."""
 
+from ecomfs.ab.logged import compare_log
 from ecomfs.ab.on_rows import compare
 from ecomfs.ab.outcome import METRICS, Outcome, check_page, check_targets, write_json, write_pages
 from ecomfs.ab.rows import ComparedRows, read_gold, read_test_rows
 from ecomfs.ab.run import Design, run
-from ecomfs.ab.traffic import (
-    LoggedPrediction,
-    LoggedStart,
-    TrafficLog,
-    TrafficSplit,
-    compare_log,
-    now,
-    read_log,
-)
 from ecomfs.ab.variant import Variant, check_variants, fit_variants, read_variants
 
 __all__ = [
     "METRICS",
     "ComparedRows",
     "Design",
-    "LoggedPrediction",
-    "LoggedStart",
     "Outcome",
-    "TrafficLog",
-    "TrafficSplit",
     "Variant",
     "check_page",
     "check_targets",
@@ -31,9 +19,7 @@ __all__ = [
     "compare",
     "compare_log",
     "fit_variants",
-    "now",
     "read_gold",
-    "read_log",
     "read_test_rows",
     "read_variants",
     "run",

@@ -236,8 +236,9 @@ def _from_log(
     slices: Sequence[str],
     encoding: str | None,
 ) -> Outcome:
-    from ecomfs.ab import compare_log, read_gold, read_log
+    from ecomfs.ab import compare_log, read_gold
     from ecomfs.task import load_task
+    from ecomfs.traffic import read_log
 
     log = read_log(path)
     card = load_task(task or log.starts[-1].task)

@@ -16,12 +16,13 @@ from ecomfs.core.progress import CHECKING, LOADING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ecomfs.ab import TrafficLog, Variant
+    from ecomfs.ab import Variant
     from ecomfs.core.progress import Phases
     from ecomfs.engine.protocol import Engine
     from ecomfs.pool import Pool
     from ecomfs.serve import SplitService
     from ecomfs.task import TaskCard
+    from ecomfs.traffic import TrafficLog
     from ecomfs.types import Example
 
 
@@ -56,11 +57,11 @@ def serve(
 ) -> None:
     """Serve the classifier over HTTP until Ctrl-C; ecomfs.Client is the Python client."""
     phases = show(CHECKING)
-    from ecomfs.ab import TrafficLog
     from ecomfs.cli.present import note
     from ecomfs.core import event_loop
     from ecomfs.errors import ConfigError
     from ecomfs.estimators import FewShotClassifier
+    from ecomfs.traffic import TrafficLog
 
     try:
         from ecomfs.serve import create_app, server
@@ -143,8 +144,9 @@ def _split(
     phases: Phases,
 ) -> tuple[SplitService, list[Engine], str]:
     """The variants behind one service, their engines, and a line about the split."""
-    from ecomfs.ab import TrafficSplit, fit_variants
+    from ecomfs.ab import fit_variants
     from ecomfs.serve import SplitService
+    from ecomfs.traffic import TrafficSplit
 
     contenders = fit_variants(variants, options, task, labelled, progress=phases)
     phases.clear()

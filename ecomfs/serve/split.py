@@ -7,12 +7,12 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ecomfs.ab import LoggedPrediction, LoggedStart, TrafficLog, TrafficSplit, now
 from ecomfs.errors import ConfigError, InputError, OutputError
 from ecomfs.estimators import FewShotClassifier
 from ecomfs.pipeline import Pipeline
 from ecomfs.serve import schemas
 from ecomfs.serve.service import Served, Service
+from ecomfs.traffic import LoggedPrediction, LoggedStart, TrafficLog, TrafficSplit, now
 
 _log = logging.getLogger(__name__)
 
@@ -28,9 +28,9 @@ class SplitService:
     ----------
     classifiers : mapping of str to FewShotClassifier
         Variant → fitted classifier; the first is the one in use.
-    split : ecomfs.ab.TrafficSplit
+    split : ecomfs.traffic.TrafficSplit
         Weights and seed; the same variants.
-    log : ecomfs.ab.TrafficLog
+    log : ecomfs.traffic.TrafficLog
         Where assignments and predictions go.
     sources : mapping of str to str, optional
         Variant → its description, for the log.

@@ -294,8 +294,8 @@ def test_a_fault_while_a_version_is_built_leaves_the_last_good_one_in_use(
 
 
 def test_variants_go_on_with_the_last_good_version_too(tmp_path: Path) -> None:
-    from ecomfs.ab import TrafficLog, TrafficSplit
     from ecomfs.serve import SplitService
+    from ecomfs.traffic import TrafficLog, TrafficSplit
 
     with Pool.in_memory(stored()) as pool:
         fits = {"A": fitted(pool), "B": fitted(pool, k=2)}

@@ -13,12 +13,12 @@ import pytest
 from scripted import ScriptedEngine, classifier
 from serving import ask, serving
 
-from ecomfs.ab import TrafficLog, TrafficSplit, read_log
 from ecomfs.cli.ab import ab
 from ecomfs.cli.serve import serve
 from ecomfs.client import Client
 from ecomfs.errors import ConfigError
 from ecomfs.serve import SplitService, create_app
+from ecomfs.traffic import TrafficLog, TrafficSplit, read_log
 
 SPLIT = TrafficSplit({"A": 1, "B": 1}, seed=4)
 IDS = [f"order-{i}" for i in range(240)]

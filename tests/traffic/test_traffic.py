@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, chi2_contingency
 
-from ecomfs.ab import LoggedPrediction, LoggedStart, TrafficLog, TrafficSplit, read_log
 from ecomfs.errors import ConfigError, EmptyInputError, InputError, MissingFileError, OutputError
+from ecomfs.traffic import LoggedPrediction, LoggedStart, TrafficLog, TrafficSplit, read_log
 from ecomfs.types import Prediction, Status, TemplateRef
 
 START = LoggedStart(
@@ -148,7 +148,7 @@ def test_every_id_has_one_variant(weights: dict[str, float], seed: int, id_: str
 
 def test_another_process_assigns_the_same() -> None:
     code = (
-        "from ecomfs.ab import TrafficSplit; "
+        "from ecomfs.traffic import TrafficSplit; "
         "print(''.join(TrafficSplit({'A': 1, 'B': 2}, 5).of(str(i)) for i in range(200)))"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,0 +1,295 @@
+"""The log of live traffic: JSON lines, one per start of the service and one per prediction.
+
+Rows themselves are not logged: ids join the log with the true labels that come later.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ecomfs.errors import EmptyInputError, InputError, MissingFileError, OutputError
+from ecomfs.types import Language, Prediction, Status
+
+
+class _Line(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class LoggedStart(_Line):
+    """A service began to split traffic.
+
+    Attributes
+    ----------
+    task : str
+        The task's name.
+    labels : tuple of str
+        The label space.
+    weights, seed : dict, int
+        Of the split.
+    variants : dict
+        Name → what the user wrote for it.
+    time : str
+        UTC, ISO 8601.
+
+    Examples
+    --------
+    >>> LoggedStart(task="t", labels=("a", "b"), weights={"A": 1, "B": 1}, seed=0).kind
+    'start'
+    """
+
+    kind: Literal["start"] = "start"
+    version: Literal[1] = 1
+    task: str
+    labels: tuple[str, ...]
+    weights: dict[str, float]
+    seed: int
+    variants: dict[str, str] = Field(default_factory=dict)
+    time: str = ""
+
+
+class LoggedPrediction(_Line):
+    """One prediction.
+
+    Attributes
+    ----------
+    id : str
+        Of the row; it decided the variant.
+    variant : str
+        Which variant answered.
+    language : Language
+        The row's prompt language. label, probabilities, status, error, engine, template,
+        pool_version, prompt_tokens, cached_tokens: as in :class:`~ecomfs.types.Prediction`.
+    time : str
+        UTC, ISO 8601.
+
+    Examples
+    --------
+    >>> found = Prediction("r1", "a", {"a": 0.75, "b": 0.25})
+    >>> LoggedPrediction.of("A", "en", found).probabilities
+    {'a': 0.75, 'b': 0.25}
+    """
+
+    kind: Literal["prediction"] = "prediction"
+    id: str
+    variant: str
+    language: Language
+    label: str | None
+    probabilities: dict[str, float]
+    status: Status
+    error: str = ""
+    engine: str = ""
+    template: str | None = None
+    pool_version: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    time: str = ""
+
+    @classmethod
+    def of(cls, variant: str, language: Language, p: Prediction) -> Self:
+        """The entry of a prediction, now."""
+        return cls(
+            id=p.id,
+            variant=variant,
+            language=language,
+            label=p.label,
+            probabilities=dict(p.probabilities),
+            status=p.status,
+            error=p.error,
+            engine=p.engine,
+            template=str(p.template) if p.template else None,
+            pool_version=p.pool_version,
+            prompt_tokens=p.prompt_tokens,
+            cached_tokens=p.cached_tokens,
+            time=now(),
+        )
+
+
+def now() -> str:
+    """The time in UTC, to the millisecond.
+
+    >>> len(now())
+    29
+    """
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+class TrafficLog:
+    """Appends to a log; safe for threads, and for several processes on one file.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file; it is made if need be, in a folder that exists.
+
+    Raises
+    ------
+    OutputError
+        It cannot be opened.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> log = TrafficLog(Path(tempfile.mkdtemp()) / "traffic.jsonl")
+    >>> start = LoggedStart(task="t", labels=("a", "b"), weights={"A": 1, "B": 1}, seed=0)
+    >>> found = Prediction("r1", "a", {"a": 0.75, "b": 0.25})
+    >>> log.write([start, LoggedPrediction.of("A", "en", found)])
+    >>> log.close()
+    >>> [entry.id for entry in read_log(log.path).entries]
+    ['r1']
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._lock = threading.Lock()
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+        try:
+            # Ids and answers are readable by this user only.
+            self._file = os.open(self.path, flags, 0o600)
+            self._end_line()
+        except OSError as error:
+            why = "is a folder" if self.path.is_dir() else error.strerror
+            raise OutputError(f"{self.path}: {why}", hint="name a file for the log") from error
+
+    def write(self, lines: Iterable[LoggedStart | LoggedPrediction]) -> None:
+        """Append, and hand it to the system before returning.
+
+        Raises
+        ------
+        OutputError
+            The disk is full, or gone.
+        """
+        data = "".join(line.model_dump_json() + "\n" for line in lines).encode()
+        try:
+            with self._lock:
+                while data:
+                    data = data[os.write(self._file, data) :]
+        except OSError as error:
+            raise OutputError(f"{self.path}: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            if self._file >= 0:
+                os.close(self._file)
+                self._file = -1
+
+    def _end_line(self) -> None:
+        """End a line that a killed service left half written."""
+        size = os.fstat(self._file).st_size
+        if size and os.pread(self._file, 1, size - 1) != b"\n":
+            os.write(self._file, b"\n")
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficRecord:
+    """A log that was read.
+
+    Attributes
+    ----------
+    starts : tuple of LoggedStart
+        Every start of the service, in order.
+    entries : tuple of LoggedPrediction
+        The first prediction of each id that one variant only answered.
+    repeated : int
+        Later predictions of an id by the same variant (a caller that tried again).
+    crossed : int
+        Ids that several variants answered, because weights or seed were changed; they are left out.
+    unreadable : int
+        Lines that are no record (a service that was killed in the middle of one).
+    """
+
+    starts: tuple[LoggedStart, ...]
+    entries: tuple[LoggedPrediction, ...]
+    repeated: int
+    crossed: int
+    unreadable: int
+
+
+def read_log(path: str | Path) -> TrafficRecord:
+    """Read a log.
+
+    Parameters
+    ----------
+    path : str or Path
+        What :class:`TrafficLog` wrote.
+
+    Returns
+    -------
+    TrafficRecord
+        Starts of the service, and the first prediction of each id.
+
+    Raises
+    ------
+    MissingFileError
+        It is not there.
+    EmptyInputError
+        It holds no prediction.
+    InputError
+        It is no traffic log.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> log = TrafficLog(Path(tempfile.mkdtemp()) / "traffic.jsonl")
+    >>> log.write([LoggedStart(task="t", labels=("a", "b"), weights={"A": 1, "B": 1}, seed=0)])
+    >>> for variant in ("A", "B"):  # the weights were changed: the id went both ways
+    ...     log.write([LoggedPrediction.of(variant, "en", Prediction("r1", "a", {"a": 1.0}))])
+    >>> log.write([LoggedPrediction.of("A", "en", Prediction("r2", "b", {"b": 1.0}))])
+    >>> log.close()
+    >>> found = read_log(log.path)
+    >>> [entry.id for entry in found.entries], found.crossed
+    (['r2'], 1)
+    """
+    path = Path(path)
+    starts: list[LoggedStart] = []
+    first: dict[str, LoggedPrediction] = {}
+    crossed: set[str] = set()
+    repeated = unreadable = lines = 0
+    try:
+        with path.open("rb") as file:
+            for raw in file:
+                if not raw.strip():
+                    continue
+                lines += 1
+                line = _line(raw)
+                if line is None:
+                    unreadable += 1
+                elif isinstance(line, LoggedStart):
+                    starts.append(line)
+                elif (known := first.setdefault(line.id, line)) is not line:
+                    if known.variant != line.variant:
+                        crossed.add(line.id)
+                    else:
+                        repeated += 1
+    except OSError as error:
+        raise MissingFileError(f"{path}: {error.strerror}") from error
+    if not lines:
+        raise EmptyInputError(f"{path}: empty", hint="has the service answered anything?")
+    if not starts:
+        raise InputError(
+            f"{path}: no traffic log", hint="name what ecomfs serve --variant … --log wrote"
+        )
+    if not first:
+        raise EmptyInputError(f"{path}: no predictions", hint="has the service answered anything?")
+    entries = tuple(e for id_, e in first.items() if id_ not in crossed)
+    return TrafficRecord(tuple(starts), entries, repeated, len(crossed), unreadable)
+
+
+def _line(raw: bytes) -> LoggedStart | LoggedPrediction | None:
+    try:
+        data: Any = json.loads(raw)
+        if not isinstance(data, Mapping):
+            return None
+        kind = LoggedStart if data.get("kind") == "start" else LoggedPrediction
+        return kind.model_validate_json(raw)
+    except (ValueError, ValidationError, RecursionError):
+        return None
