@@ -56,6 +56,10 @@ SAMPLE_SETS = [
     Sample("purchase_intent", SESSION, 2, None),
     Sample("next_category", ("history", "device"), 6, None),
     Sample("ad_response", PERSON, 2, None),
+    Sample("return_reason", ("text",), 6, (0.45, 0.55)),
+    Sample("fake_review", ("text",), 3, (0.45, 0.55)),
+    Sample("address_quality", ("address",), 3, (0.45, 0.55)),
+    Sample("support_priority", ("text",), 3, (0.45, 0.55)),
 ]
 every_task = pytest.mark.parametrize("sample", SAMPLE_SETS, ids=lambda s: s.task)
 every_part = pytest.mark.parametrize("part", ["pool", "test"])
@@ -129,6 +133,10 @@ def test_every_sample_folder_is_checked_here() -> None:
         ("product_preference", "like", 0.5),
         ("purchase_intent", "buy", 0.354),
         ("ad_response", "responds", 0.25),
+        ("return_reason", "wrong_size", 1 / 6),
+        ("fake_review", "fake", 1 / 3),
+        ("address_quality", "invalid", 1 / 3),
+        ("support_priority", "urgent", 1 / 3),
     ],
 )
 @every_part
