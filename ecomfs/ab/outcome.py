@@ -168,21 +168,22 @@ def check_page(path: Path | None, language: str = "en") -> None:
     Raises
     ------
     ConfigError
-        Neither ``.html`` nor ``.md``; neither ``en`` nor ``zh``.
+        None of ``.html``, ``.md`` and ``.json``; neither ``en`` nor ``zh``.
 
     Examples
     --------
     >>> check_page(Path("ab.html"), "zh")
     >>> check_page(Path("ab.pdf"))
     Traceback (most recent call last):
-    ecomfs.errors.ConfigError: -o ab.pdf (name a .html or a .md file, or use --report FOLDER)
+    ecomfs.errors.ConfigError: -o ab.pdf (name a .html, .md or .json file, or use --report FOLDER)
     """
     if language not in ("en", "zh"):
         raise ConfigError(f"report language {language!r}", hint="en or zh")
     if path is None or is_standard(path):  # Markdown
         return
-    if path.suffix.lower() not in (".html", ".htm", ".md"):
-        raise ConfigError(f"-o {path}", hint="name a .html or a .md file, or use --report FOLDER")
+    if path.suffix.lower() not in (".html", ".htm", ".md", ".json"):
+        hint = "name a .html, .md or .json file, or use --report FOLDER"
+        raise ConfigError(f"-o {path}", hint=hint)
 
 
 def write_json(path: Path, found: Outcome) -> None:
@@ -233,7 +234,8 @@ def write_pages(
     found : Outcome
         The comparison.
     page : Path, optional
-        One page: ``.html``, ``.md``, or ``-`` for Markdown on standard output.
+        One page: ``.html``, ``.md``, ``.json`` (the whole comparison), or ``-`` for Markdown on
+        standard output.
     folder : Path, optional
         Folder of ``report.html``, ``report.md`` and ``report.json``.
     title : str
@@ -266,6 +268,12 @@ def write_pages(
     >>> page.read_text().splitlines()[0]
     '# A, B'
     """
+    if page is not None and page.suffix.lower() == ".json" and not is_standard(page):
+        write_json(page, found)
+        if folder is None:
+            return (page,)
+        rest = write_pages(found, folder=folder, title=title, language=language, how=how)
+        return (page, *rest)
     if page is None and folder is None:
         return ()
     from ecomfs_eval.report import build_report, render_html, render_markdown, write_report

@@ -9,6 +9,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated, Any
 
 import typer
 
@@ -35,6 +36,8 @@ from ecomfs.cli import (
     up,
 )
 from ecomfs.cli import eval as eval_
+from ecomfs.cli.habits import Verbs, add_habits
+from ecomfs.cli.json_result import JsonRun, json_run
 from ecomfs.cli.outputs import guarded
 from ecomfs.core.progress import LOADED_AT
 from ecomfs.errors import EcomfsError
@@ -42,8 +45,9 @@ from ecomfs.errors import EcomfsError
 app = typer.Typer(
     name="ecomfs",
     help="Few-shot classification for e-commerce with an open model and no fine-tuning.",
+    cls=Verbs,
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",  # in the other mode [id] would be read as a style, and vanish
 )
@@ -74,6 +78,37 @@ for _panel, _verbs in _PANELS.items():
             app.add_typer(_verb, name=_name, rich_help_panel=_panel)
         else:
             app.command(_name, rich_help_panel=_panel)(_verb)
+add_habits(app)
+
+EXIT_CODES = {
+    0: "done; rows that failed are in the result, with the reason",
+    1: "a check that failed: lint-task, check, eval run",
+    2: "an error of the command line, the input or the engine: one line on standard error",
+    130: "stopped by Ctrl-C; score keeps the finished rows",
+    141: "the program that read the output ended",
+    143: "stopped by SIGTERM; score keeps the finished rows",
+}
+"""Exit code → what it means, of every verb (docs/cli.md)."""
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        from ecomfs import __version__
+
+        print(f"ecomfs {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_show_version, help="the version, and exit"
+        ),
+    ] = False,
+) -> None:
+    """Few-shot classification for e-commerce with an open model and no fine-tuning."""
 
 
 def run(arguments: Sequence[str], *, began: float | None = None) -> int:
@@ -82,20 +117,27 @@ def run(arguments: Sequence[str], *, began: float | None = None) -> int:
     Args:
         began: when the command began, by ``time.monotonic``; ``None``: now.
 
-    0 is success; 1 a check that failed; 2 an error of the user's input or of the engine, one
-    line on standard error; 130 Ctrl-C.
+    The codes are those of :data:`EXIT_CODES`.
     """
     _show_all_characters()
     progress.begin(began)
+    with json_run(arguments) as outcome:
+        code = _run(arguments, outcome)
+        outcome.print(code)
+    return code
+
+
+def _run(arguments: Sequence[str], outcome: JsonRun) -> int:
     try:
         try:
             with _notes():
-                guarded(app)(list(arguments), prog_name="ecomfs", obj=list(arguments))
+                _parse_and_run(arguments, outcome)
         finally:
             progress.clear()
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else 1
     except EcomfsError as error:
+        outcome.fail(error)
         print(f"error: {error}", file=sys.stderr)
         for note in getattr(error, "__notes__", ()):
             print(f"note: {note}", file=sys.stderr)
@@ -106,6 +148,27 @@ def run(arguments: Sequence[str], *, began: float | None = None) -> int:
     except BrokenPipeError:
         return 141
     return 0
+
+
+def _parse_and_run(arguments: Sequence[str], outcome: JsonRun) -> None:
+    command = guarded(app)
+    options: dict[str, Any] = {"prog_name": "ecomfs", "obj": list(arguments)}
+    if not outcome.wanted:
+        command(list(arguments), **options)
+        return
+    try:
+        code = command(list(arguments), **options, standalone_mode=False)
+    except Exception as caught:
+        error: Any = caught
+        # Typer has no public name for the errors of its parser.
+        if not hasattr(error, "format_message"):
+            raise
+        from typer.rich_utils import rich_format_error
+
+        outcome.fail(error)
+        rich_format_error(error)
+        raise SystemExit(2) from caught
+    raise SystemExit(code if isinstance(code, int) else 0)
 
 
 def _show_all_characters() -> None:

@@ -10,6 +10,7 @@ import typer
 from ecomfs.cli import options as o
 from ecomfs.cli import progress
 from ecomfs.cli.classifier import Labelled
+from ecomfs.cli.json_result import set_result
 from ecomfs.core.options import DEFAULTS
 from ecomfs.core.progress import CHECKING, LOADING, Phases
 
@@ -50,7 +51,8 @@ def ab(
     ] = None,
     label_column: o.LabelColumn = None,
     pool_label_column: Annotated[
-        str | None, typer.Option(help="column of the pool that holds the label [--label-column]")
+        str | None,
+        typer.Option(hidden=True, help="column of the pool that holds the label [--label-column]"),
     ] = None,
     input_encoding: o.InputEncoding = None,
     field: o.Fields = None,
@@ -69,16 +71,19 @@ def ab(
             help="smallest difference that matters, in the metric's unit (0.01: one point)"
         ),
     ] = None,
-    alpha: Annotated[float, typer.Option(help="rate of false decisions")] = 0.05,
+    alpha: Annotated[float, typer.Option(hidden=True, help="rate of false decisions")] = 0.05,
     sequential: Annotated[
         bool, typer.Option("--sequential", help="test as rows come, and stop at a decision")
     ] = False,
-    every: Annotated[int, typer.Option(help="rows between tests of --sequential")] = 50,
+    every: Annotated[
+        int, typer.Option(hidden=True, help="rows between tests of --sequential")
+    ] = 50,
     slices: o.Slices = None,
     failed_as_wrong: Annotated[
         bool,
         typer.Option(
             "--failed-as-wrong",
+            hidden=True,
             help="rows on which a variant failed count as wrong; else they are left out",
         ),
     ] = False,
@@ -90,28 +95,32 @@ def ab(
         Path | None, typer.Option(help="with --from-log: table of ids and true labels")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="write the report here (.html or .md)")
+        Path | None,
+        typer.Option("--output", "-o", help="write the report here (.html, .md, or .json)"),
     ] = None,
     report: o.ReportFolder = None,
     report_language: o.ReportLanguage = "en",
     texts: Annotated[
         bool,
-        typer.Option("--texts/--no-texts", help="write texts of rows and prompts into the reports"),
+        typer.Option(
+            "--texts/--no-texts",
+            hidden=True,
+            help="write texts of rows and prompts into the reports",
+        ),
     ] = True,
-    show: Annotated[int, typer.Option(help="most rows to list whose prediction changed")] = 20,
-    json_path: Annotated[
-        Path | None, typer.Option("--json", help="write the whole comparison here")
-    ] = None,
+    show: Annotated[
+        int, typer.Option(hidden=True, help="most rows to list whose prediction changed")
+    ] = 20,
     quiet: o.Quiet = False,
 ) -> None:
     """Score variants on the same rows, or on the arms of a live split, and test whether they
     differ."""
     phases = progress.show(CHECKING, quiet=quiet)
-    from ecomfs.ab import Design, check_page, check_targets, write_json, write_pages
+    from ecomfs.ab import Design, check_page, check_targets, write_pages
     from ecomfs.cli.present import note
     from ecomfs.cli.present_ab import print_outcome
 
-    check_targets(json_path, output, folder=report)
+    check_targets(output, folder=report)
     check_page(output, report_language)
     design = Design(
         primary=primary,
@@ -182,8 +191,7 @@ def ab(
             variants, common, name, pool, test, design, texts=texts, phases=phases, quiet=quiet
         )
         title = f"A/B: {card.name}, {table.name}"
-    if json_path is not None:
-        write_json(json_path, found)
+    set_result(found.to_dict)
     written = write_pages(
         found, page=output, folder=report, title=title, language=report_language, how=design.how
     )

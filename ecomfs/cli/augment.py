@@ -12,6 +12,7 @@ import typer
 from ecomfs.cli import options as o
 from ecomfs.cli import progress
 from ecomfs.cli.classifier import Labelled, classifier, is_pool, parse_pairs
+from ecomfs.cli.json_result import set_result
 from ecomfs.cli.prepare import JsonReport, beside, check_targets, write_json
 from ecomfs.core.options import DEFAULTS
 from ecomfs.core.progress import LOADING
@@ -33,17 +34,22 @@ class Rewriting:
     rewrite: Annotated[
         bool, typer.Option("--rewrite/--no-rewrite", help="let a model rewrite rare examples")
     ] = True
-    writer: Annotated[str | None, typer.Option(help="engine that writes [--engine]")] = None
+    writer: Annotated[
+        str | None, typer.Option(hidden=True, help="engine that writes [--engine]")
+    ] = None
     prompt: Annotated[
-        Path | None, typer.Option(help="template that asks for a rewrite [the shipped one]")
+        Path | None,
+        typer.Option(hidden=True, help="template that asks for a rewrite [the shipped one]"),
     ] = None
     rewrite_field: Annotated[
-        str | None, typer.Option(help="text field that is rewritten [the only one]")
+        str | None, typer.Option(hidden=True, help="text field that is rewritten [the only one]")
     ] = None
-    temperature: Annotated[float, typer.Option(help="of the rewrites, above 0")] = 0.8
-    attempts: Annotated[int, typer.Option(help="rewrites of one example at most")] = 4
-    generations: Annotated[int | None, typer.Option(help="rewrites in all at most")] = None
-    max_tokens: Annotated[int, typer.Option(help="tokens of a rewrite at most")] = 256
+    temperature: Annotated[float, typer.Option(hidden=True, help="of the rewrites, above 0")] = 0.8
+    attempts: Annotated[int, typer.Option(hidden=True, help="rewrites of one example at most")] = 4
+    generations: Annotated[
+        int | None, typer.Option(hidden=True, help="rewrites in all at most")
+    ] = None
+    max_tokens: Annotated[int, typer.Option(hidden=True, help="tokens of a rewrite at most")] = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +89,20 @@ class Borrowing:
         Path | None, typer.Option(help="labelled table of a related task or the other language")
     ] = None
     borrow_task: Annotated[
-        str | None, typer.Option(help="task of that table [the same as --task]")
+        str | None, typer.Option(hidden=True, help="task of that table [the same as --task]")
     ] = None
     map_: Annotated[
         list[str] | None, typer.Option("--map", help="label there=label here (repeatable)")
     ] = None
     borrow_field: Annotated[
-        list[str] | None, typer.Option(help="field here=field there (repeatable)")
+        list[str] | None, typer.Option(hidden=True, help="field here=field there (repeatable)")
     ] = None
-    borrow_label_column: Annotated[str | None, typer.Option(help="its label column")] = None
+    borrow_label_column: Annotated[
+        str | None, typer.Option(hidden=True, help="its label column")
+    ] = None
     borrow_limit: Annotated[
-        int, typer.Option(min=1, help="of a longer table, a seeded sample of so many rows")
+        int,
+        typer.Option(min=1, hidden=True, help="of a longer table, a seeded sample of so many rows"),
     ] = 200
 
     def load(self, card: TaskCard, space: LabelSpace, labelled: Labelled) -> Borrowed | None:
@@ -148,10 +157,16 @@ def augment(
         list[str] | None, typer.Option("--label", help="only this label (repeatable)")
     ] = None,
     confidence: Annotated[
-        float, typer.Option(help="least probability of the label, as the classifier reads it")
+        float,
+        typer.Option(
+            hidden=True, help="least probability of the label, as the classifier reads it"
+        ),
     ] = 0.7,
     near: Annotated[
-        float, typer.Option(help="shingle similarity from which texts are near copies, 0.5 to 1")
+        float,
+        typer.Option(
+            hidden=True, help="shingle similarity from which texts are near copies, 0.5 to 1"
+        ),
     ] = 0.7,
     report: JsonReport = None,
     field: o.Fields = None,
@@ -314,6 +329,7 @@ def finish(
     write_examples(output, [*pool, *whole.kept])
     if report is not None:
         write_json(report, whole.to_dict())
+    set_result(lambda: {"output": output, "rejected": rejected, "report": whole.to_dict()})
     _print_result(whole)
     print(f"wrote {output} and {rejected}")
     if error is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from ecomfs.cli import options as o
+from ecomfs.cli.json_result import set_result
 from ecomfs.core.options import DEFAULTS
 
 
@@ -27,6 +28,24 @@ def check(engine: o.EngineOption = DEFAULTS["engine"]) -> None:
         event_loop.run(opened.aclose())
     console = Console()
     can = opened.capabilities
+    set_result(
+        {
+            "engine": opened.spec,
+            "fingerprint": opened.fingerprint,
+            "capabilities": can,
+            "readouts": [step.name for step in steps(opened)],
+            "servers": [
+                {
+                    "engine": report.engine,
+                    "checks": [
+                        {"name": c.name, "ok": c.ok, "detail": c.detail, "hint": c.hint}
+                        for c in report.checks
+                    ],
+                }
+                for report in reports
+            ],
+        }
+    )
     console.print(
         f"[bold]{opened.spec}[/]  fingerprint {opened.fingerprint}\n"
         f"log-probabilities {'yes' if can.logprobs else 'no'} · "

@@ -9,6 +9,7 @@ import typer
 
 from ecomfs.cli import options as o
 from ecomfs.cli.classifier import MaybeLabelled, classifier
+from ecomfs.cli.json_result import set_result
 from ecomfs.cli.progress import show
 from ecomfs.core.options import DEFAULTS
 from ecomfs.core.progress import CHECKING, LOADING, MEASURING
@@ -30,7 +31,7 @@ def demo(
     from rich.console import Console
 
     from ecomfs.batch import read_examples, score_table
-    from ecomfs.cli.present import metrics_table, note, summary
+    from ecomfs.cli.present import counts, metrics_table, note, summary
     from ecomfs.errors import MissingFileError, OutputError
     from ecomfs.evaluation.evaluate import systems
     from ecomfs.evaluation.trained import trained
@@ -45,6 +46,7 @@ def demo(
     except OSError as error:
         raise OutputError(f"{output}: {error.strerror}") from error
     console = Console()
+    tables: dict[str, dict[str, object]] = {}
     for task in _TASKS:
         card = load_task(task)
         pool = read_examples(samples / task / "pool.csv", card)
@@ -64,9 +66,11 @@ def demo(
         )
         phases.clear()
         summary(result, len(pool), clf.pipeline_.k, clf.pipeline_.engine.spec)
+        tables[task] = counts(result)
         if result.gold is not None:
             phases(MEASURING)
             named = systems(result.gold, clf.pipeline_) | trained(result.gold, clf.pipeline_)
             phases.clear()
-            metrics_table(named, len(pool))
+            tables[task]["metrics"] = metrics_table(named, len(pool))
     note(phases.text())
+    set_result({"tasks": tables, "seconds": phases.seconds})

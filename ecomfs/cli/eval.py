@@ -11,6 +11,7 @@ import typer
 
 from ecomfs.cli import eval_score
 from ecomfs.cli import options as o
+from ecomfs.cli.json_result import set_result
 from ecomfs.cli.progress import show
 from ecomfs.core.options import DEFAULTS, OPTIONS
 from ecomfs.core.progress import CHECKING
@@ -41,10 +42,21 @@ def list_suites() -> None:
     table = Table()
     for column in ("suite", "data sets", "shots", "seeds", "what"):
         table.add_column(column)
+    found = []
     for name, path in available_suites().items():
         suite = load_suite(path)
+        found.append(
+            {
+                "name": name,
+                "title": suite.title,
+                "data_sets": len(suite.datasets),
+                "shots": suite.shots,
+                "seeds": suite.seeds,
+            }
+        )
         shots, seeds = (" ".join(map(str, v)) for v in (suite.shots, suite.seeds))
         table.add_row(name, str(len(suite.datasets)), shots, seeds, suite.title)
+    set_result({"suites": found})
     Console().print(table)
 
 
@@ -64,16 +76,18 @@ def run(
     ] = None,
     embedder: Annotated[
         str | None,
-        typer.Option(help="embedder instead of the suite's", envvar=OPTIONS["embedder"].env),
+        typer.Option(
+            hidden=True, help="embedder instead of the suite's", envvar=OPTIONS["embedder"].env
+        ),
     ] = None,
     only: Only = None,
     shots: Annotated[
         list[str] | None, typer.Option(help="only this label budget of the suite (repeatable)")
     ] = None,
     seed: Annotated[
-        list[int] | None, typer.Option(help="only this seed of the suite (repeatable)")
+        list[int] | None, typer.Option(hidden=True, help="only this seed of the suite (repeatable)")
     ] = None,
-    rows: Annotated[
+    limit: Annotated[
         int | None, typer.Option(help="most test rows per data set, for a quick run", min=1)
     ] = None,
     redo: Annotated[
@@ -98,11 +112,19 @@ def run(
         only=only or (),
         shots=[_shots(s) for s in shots or ()],
         seeds=seed or (),
-        rows=rows,
+        rows=limit,
         redo=redo,
         progress=phases,
     )
     phases.clear()
+    set_result(
+        {
+            "output": target,
+            "run": len(outcome.run),
+            "kept": len(outcome.kept),
+            "failed": [{"cell": cell.title, "error": str(e)} for cell, e in outcome.failed],
+        }
+    )
     kept = f", {len(outcome.kept)} were done" if outcome.kept else ""
     Console(stderr=True).print(
         f"{len(outcome.run)} cells run{kept} in {phases.finish():.1f} s · wrote {target} · "
@@ -161,6 +183,7 @@ def report(
         written = write_report(board, output or results / "report")
         if mlflow is not None:
             log_board(board, mlflow, files=written)
+    set_result(lambda: {"files": written, "board": board.to_dict()})
     _print(board)
     console = Console(stderr=True, highlight=False)
     console.print(f"wrote {written[0]}")
@@ -235,6 +258,7 @@ def compare(
     found = compare_results(
         results, old, system=system, metrics=metric or (), how=Bootstrap(resamples=resamples)
     )
+    set_result({"changed": found.changed, "only_old": found.only_old, "only_new": found.only_new})
     console = Console(highlight=False, soft_wrap=True, markup=False)
     for cell in found.changed:
         console.print(cell.title)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ecomfs.cli import options as o
+from ecomfs.cli.json_result import set_result
 from ecomfs.core.options import DEFAULTS
 from ecomfs.errors import ConfigError, InputError
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from ecomfs_eval import ColumnNames, Predictions
     from ecomfs_eval.compare import Comparisons
 
-Resamples = Annotated[int, typer.Option(help="bootstrap resamples", min=100)]
+Resamples = Annotated[int, typer.Option(hidden=True, help="bootstrap resamples", min=100)]
 RESAMPLES = 2000
 Metrics = Annotated[
     list[str] | None, typer.Option("--metric", help="instead of the usual ones (repeatable)")
@@ -51,9 +52,12 @@ def score(
     predicted_column: Annotated[
         str | None, typer.Option(help="column with answers [predicted, prediction, …]")
     ] = None,
-    prefix: Annotated[str, typer.Option(help="of the columns with probabilities")] = "p_",
-    group: Annotated[
-        str | None, typer.Option(help="column of what was sampled (a user): intervals resample it")
+    prefix: Annotated[
+        str, typer.Option(hidden=True, help="of the columns with probabilities")
+    ] = "p_",
+    resample: Annotated[
+        str | None,
+        typer.Option(help="column whose values are drawn for the intervals, such as the user"),
     ] = None,
     slice_columns: o.Slices = None,
     input_encoding: o.InputEncoding = None,
@@ -61,7 +65,10 @@ def score(
         str | None, typer.Option(help="the positive label, for AUC and the like")
     ] = None,
     invalid: Annotated[
-        bool, typer.Option("--invalid", help="predictions that are no label count as invalid")
+        bool,
+        typer.Option(
+            "--invalid", hidden=True, help="predictions that are no label count as invalid"
+        ),
     ] = False,
     metric: Metrics = None,
     resamples: Resamples = RESAMPLES,
@@ -83,7 +90,7 @@ def score(
         gold=gold_column,
         predicted=predicted_column,
         probability_prefix=prefix,
-        group=group,
+        group=resample,
         slices=tuple(slice_columns or ()),
     )
     how = Bootstrap(resamples=resamples, seed=seed)
@@ -91,7 +98,16 @@ def score(
         systems = _read(files, columns, positive, input_encoding, invalid=invalid)
         shown = {name: get_metric(name).title for name in metric} if metric else SHOWN
         found = compare_many(systems, metrics=tuple(shown), how=how) if len(systems) > 1 else None
-        metrics_table({p.name: p for p in systems}, None, seed=seed, shown=shown, notes=True)
+        scores = metrics_table(
+            {p.name: p for p in systems}, None, seed=seed, shown=shown, notes=True
+        )
+        set_result(
+            lambda: {
+                "metrics": scores,
+                "comparisons": None if found is None else found.to_dict(),
+                "report": report,
+            }
+        )
         for line in _words(found):
             Console().print(line, highlight=False, markup=False, soft_wrap=True)
         if report is not None:

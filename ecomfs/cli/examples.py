@@ -11,6 +11,7 @@ import typer
 
 from ecomfs.cli import options as o
 from ecomfs.cli.classifier import parse_fields, parse_pairs
+from ecomfs.cli.json_result import set_result
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -65,6 +66,7 @@ def add(
         if not new_label:
             refuse_new_labels(opened, {"the example": example.label}, card)
         version = opened.add([example], note)
+        set_result({"id": example.id, "label": label, "version": version})
         print(f"added {example.id} as {label!r}: version {version}")
 
 
@@ -108,6 +110,15 @@ def import_(
             where = {f"{Path(source).name}: example {e.id!r}": e.label for e in found}
             refuse_new_labels(opened, where, card)
         done = import_examples(opened, found, replace=replace, note=why)
+    set_result(
+        {
+            "added": done.added,
+            "unchanged": done.unchanged,
+            "changed": done.changed,
+            "unlabelled": blank,
+            "version": done.version,
+        }
+    )
     print(
         f"{done.added} added · {done.unchanged} unchanged · {done.changed} changed"
         + (f" · {blank} without a label yet, left out" if blank else "")
@@ -138,7 +149,9 @@ def relabel(
     with _open(pool, pool_name) as opened:
         if label and (not new_label or (card is not None and card.label_space == "closed")):
             refuse_new_labels(opened, {f"example {id_!r}": label}, card)
-        print(f"{id_} is {label!r}: version {opened.relabel(id_, label, note)}")
+        version = opened.relabel(id_, label, note)
+        print(f"{id_} is {label!r}: version {version}")
+        set_result({"id": id_, "label": label, "version": version})
         made = [e.id for e in opened.examples() if e.source_id == id_ and e.label != label]
         if made:
             print(f"note: {few(made)} made from it keep their label: relabel or retire them too")
@@ -154,6 +167,7 @@ def retire(
     """Retire examples; older versions keep them."""
     with _open(pool, pool_name) as opened:
         version = opened.retire(ids, note)
+    set_result({"retired": [*dict.fromkeys(ids)], "version": version})
     print(f"retired {len(set(ids))}: version {version}")
 
 
@@ -170,6 +184,7 @@ def history(
         revisions = opened.history(id_)
     if not revisions:
         raise PoolError(f"pool {pool_name!r} never held example {id_!r}", hint="check the id")
+    set_result({"id": id_, "versions": revisions})
     for r in revisions:  # in lines: a narrow terminal would cut a table
         last = "now" if r.retired_in is None else str(r.retired_in - 1)
         note = f" · {r.note}" if r.note else ""
@@ -190,6 +205,7 @@ def export(
 
     with _open(pool, pool_name) as opened:
         version, count = export_examples(opened, output, version)
+    set_result({"output": output, "examples": count, "version": version})
     print(f"wrote {output}: {count} examples of version {version}")
 
 
@@ -205,6 +221,7 @@ def stats(
 
     with _open(pool, pool_name) as opened:
         found, changes = opened.stats(), opened.changes()
+    set_result({"pool": found, "changes": changes[-last:] if last else []})
     console = _console()
     made_up = f" ({found.synthetic} synthetic)" if found.synthetic else ""
     console.print(

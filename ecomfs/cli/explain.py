@@ -10,6 +10,7 @@ import typer
 from ecomfs.cli import options as o
 from ecomfs.cli import progress
 from ecomfs.cli.classifier import MaybeLabelled, check_guarantees, classifier, print_notes
+from ecomfs.cli.json_result import set_result
 from ecomfs.core.progress import LOADING
 
 if TYPE_CHECKING:
@@ -41,15 +42,12 @@ def explain(
             help="also read it without each demonstration, to see which ones changed the answer",
         ),
     ] = False,
-    as_json: o.AsJson = False,
 ) -> None:
     """Explain one row: the distribution after each step, the demonstrations, the prompt.
 
     ecomfs explain "broke after a day" -t TASK; ecomfs explain '{"query": "…", "product": "…"}'
     -t TASK; ecomfs explain reviews.csv --row 17 -t TASK.
     """
-    import json
-
     from ecomfs.errors import ConfigError
     from ecomfs.estimators import as_rows
 
@@ -73,7 +71,8 @@ def explain(
         phases.clear()
         print_notes(clf, settings)
         found = clf.explain(given, influence=influence)
-    print(json.dumps(found.to_dict(), ensure_ascii=False, indent=2) if as_json else found)
+    set_result(found.to_dict())
+    print(found)
 
 
 def as_row(text: str) -> str | Row:

@@ -9,6 +9,7 @@ import typer
 
 from ecomfs.cli import options as o
 from ecomfs.cli.classifier import Labelled, check_guarantees, classifier, is_pool
+from ecomfs.cli.json_result import set_result
 from ecomfs.cli.progress import show
 from ecomfs.core.progress import CHECKING
 
@@ -49,6 +50,7 @@ def fit(
         )
     profile.save(output)
     print_profile(profile)
+    set_result({"output": output, "profile": profile.model_dump(mode="json")})
     note(f"wrote {output}: use it with --profile {output}")
     note(phases.text())
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ecomfs.cli import options as o
+from ecomfs.cli.json_result import set_result
 from ecomfs.errors import EcomfsError, TaskError
 
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ def lint_task(
     ] = None,
     label_column: o.LabelColumn = None,
     input_encoding: o.InputEncoding = None,
-    budget: Annotated[int, typer.Option(help="most tokens per prompt, without --engine")] = 2048,
+    budget: Annotated[
+        int, typer.Option(hidden=True, help="most tokens per prompt, without --engine")
+    ] = 2048,
     engine: Annotated[
         str | None, typer.Option(help="count tokens as this model does, within its context")
     ] = None,
@@ -41,6 +44,7 @@ def lint_task(
 
     findings = _lint(name, examples, label_column, input_encoding, engine, budget)
     console = Console()
+    set_result({"task": name, "findings": findings})
     if not findings:
         console.print(f"{name}: nothing wrong", highlight=False, markup=False)
         return

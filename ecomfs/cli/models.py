@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ecomfs.cli import options as o
+from ecomfs.cli.json_result import set_result
 
 if TYPE_CHECKING:
     from ecomfs.engine import LocalModel
@@ -15,21 +15,14 @@ app = typer.Typer(help="List the models and how to get and use them; download on
 
 
 @app.callback(invoke_without_command=True)
-def models(
-    context: typer.Context,
-    as_json: o.AsJson = False,
-) -> None:
+def models(context: typer.Context) -> None:
     """List the models on this machine and those that one command gets."""
     if context.invoked_subcommand is not None:
         return
     from ecomfs.engine import available_models
 
     found = available_models()
-    if as_json:
-        import json
-
-        print(json.dumps([_plain(model) for model in found], ensure_ascii=False, indent=2))
-        return
+    set_result({"models": [_plain(model) for model in found]})
     _show(found)
 
 
@@ -45,13 +38,18 @@ def get(
     ],
 ) -> None:
     """Download a model. After an interruption the same command goes on where it stopped."""
+    from ecomfs.cli.progress import is_quiet
     from ecomfs.core.progress import showing
     from ecomfs.engine.models import get_model
 
+    ready = []
     for name in names:
-        with showing(True) as progress:
+        with showing(not is_quiet()) as progress:
             path = get_model(name, progress=progress)
-        print(f"ready: --engine gguf:{name.removeprefix('gguf:')} ({path})")
+        spec = f"gguf:{name.removeprefix('gguf:')}"
+        ready.append({"engine": spec, "path": path})
+        print(f"ready: --engine {spec} ({path})")
+    set_result({"models": ready})
 
 
 def _plain(model: LocalModel) -> dict[str, Any]:

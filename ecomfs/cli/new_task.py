@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ecomfs.cli import options as o
+from ecomfs.cli.json_result import set_result
 from ecomfs.core.options import OPTIONS
 from ecomfs.errors import ColumnError, InputError, OutputError, TaskError
 
@@ -61,6 +62,16 @@ def new_task(
         (target / "task.yaml").write_text(draft.card, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{target}: {error.strerror}") from error
+    set_result(
+        {
+            "folder": target,
+            "rows": len(labels),
+            "labels": [*draft.labels],
+            "columns": columns,
+            "aliases": {label: [*others] for label, others in draft.aliases.items()},
+            "questions": draft.questions,
+        }
+    )
     print(f"{len(labels)} rows, {len(draft.labels)} labels, {len(columns)} columns: {target}")
     for label, others in draft.aliases.items():
         also = ", ".join(map(repr, others))

@@ -42,7 +42,14 @@ def from_table(name: str, **more: Any) -> Any:
     """The option of the command line for an option of the table."""
     option = OPTIONS[name]
     flag = f"{option.cli}/--no-{name}" if option.kind is bool else option.cli
-    return typer.Option(flag, help=option.text, envvar=option.env or None, **more)
+    return typer.Option(
+        flag,
+        help=option.text,
+        envvar=option.env or None,
+        hidden=option.advanced,
+        autocompletion=(lambda: list(option.choices)) if option.choices else None,
+        **more,
+    )
 
 
 @dataclass(frozen=True)
@@ -88,9 +95,23 @@ EngineOption = Annotated[str, from_table("engine")]
 EmbedderOption = Annotated[str, from_table("embedder")]
 Fields = Annotated[list[str] | None, from_table("fields")]
 Seed = Annotated[int, from_table("seed")]
+
+
+def _tasks() -> list[str]:
+    from ecomfs.task import available_tasks
+
+    return [*available_tasks()]
+
+
 Task = Annotated[
     str,
-    typer.Option("--task", "-t", help="task name or folder (ecomfs tasks)", rich_help_panel=FIRST),
+    typer.Option(
+        "--task",
+        "-t",
+        help="task name or folder (ecomfs tasks)",
+        rich_help_panel=FIRST,
+        autocompletion=_tasks,
+    ),
 ]
 _EXAMPLES = typer.Option(
     "--examples",
@@ -101,8 +122,15 @@ _EXAMPLES = typer.Option(
 )
 ExamplesOption = Annotated[list[str], _EXAMPLES]
 MaybeExamplesOption = Annotated[list[str] | None, _EXAMPLES]
-AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
-PoolName = Annotated[str, typer.Option("--pool-name", help="the pool's name in its database")]
+AsJson = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="print the result as one JSON document (docs/cli.md)", rich_help_panel=FIRST
+    ),
+]
+PoolName = Annotated[
+    str, typer.Option("--pool-name", hidden=True, help="the pool's name in its database")
+]
 LabelColumn = Annotated[
     str | None, typer.Option(help="column that holds the label [by the task's names]")
 ]
@@ -114,17 +142,45 @@ ShotsOption = Annotated[
 ]
 Synthetic = Annotated[
     bool,
-    typer.Option("--synthetic/--no-synthetic", help="use synthetic examples (prepare augment) too"),
+    typer.Option(
+        "--synthetic/--no-synthetic",
+        hidden=True,
+        help="use synthetic examples (prepare augment) too",
+    ),
 ]
 InputEncoding = Annotated[
     str | None,
     typer.Option(
         callback=known_encoding,
+        hidden=True,
         help="of tables that are not UTF-8: cp1252, gbk, big5, shift_jis … [detected]",
     ),
 ]
 Limit = Annotated[int | None, typer.Option(help="only the first rows")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress bar")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="no progress bar", rich_help_panel=FIRST)
+]
+
+
+def _show_all(context: typer.Context, value: bool) -> None:
+    if value:
+        for parameter in context.command.params:
+            if hasattr(parameter, "hidden"):
+                parameter.hidden = False
+        print(context.get_help(), end="")
+        raise typer.Exit
+
+
+HelpAll = Annotated[
+    bool,
+    typer.Option(
+        "--help-all",
+        help="this message with every option, and exit",
+        is_eager=True,
+        callback=_show_all,
+        rich_help_panel=FIRST,
+    ),
+]
 Slices = Annotated[
     list[str] | None, typer.Option("--slice", help="column to compare by (repeatable)")
 ]

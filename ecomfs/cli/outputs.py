@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-_OUTPUTS = {"output", "report", "json_path", "log"}
+_OUTPUTS = {"output", "report", "log"}
 """Names of the parameters, of all verbs, that name what is written."""
 _MAY_BE_EMPTY = {"id_column", "label", "note", "prefix", "row", "text", "values"}
 """Names of the parameters, of all verbs, for which an empty text is a value."""
@@ -98,6 +98,8 @@ def _enter(stack: ExitStack, context: typer.Context) -> None:
         raise ConfigError(
             f"{standard[0]} and {standard[1]} are both standard output", hint="name a file"
         )
+    if standard and context.params.get("as_json"):
+        raise ConfigError(f"{standard[0]} and --json are both standard output", hint="name a file")
     if standard:
         stack.enter_context(standard_output())
     for number, (option, path) in enumerate(writes):

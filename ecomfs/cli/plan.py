@@ -9,6 +9,7 @@ import typer
 
 from ecomfs.cli import options as o
 from ecomfs.cli.classifier import MaybeLabelled, check_guarantees, fitted, without_fit
+from ecomfs.cli.json_result import set_result
 from ecomfs.cli.progress import show
 from ecomfs.cli.scoring import Cluster, RowOptions, Sources, check
 from ecomfs.core.progress import CHECKING
@@ -30,7 +31,9 @@ def plan(
     price_cached: Annotated[
         float | None, typer.Option(help="of a million prompt tokens from the provider's cache")
     ] = None,
-    price_answer: Annotated[float, typer.Option(help="of a million answer tokens")] = 0.0,
+    price_answer: Annotated[
+        float, typer.Option(hidden=True, help="of a million answer tokens")
+    ] = 0.0,
     probe: Annotated[
         int,
         typer.Option(
@@ -38,10 +41,13 @@ def plan(
         ),
     ] = 0,
     block_size: Annotated[
-        int, typer.Option(help="tokens per block of the prefix cache: 16 on GPUs, 128 on CPUs")
+        int,
+        typer.Option(
+            hidden=True, help="tokens per block of the prefix cache: 16 on GPUs, 128 on CPUs"
+        ),
     ] = 16,
     prompts: Annotated[
-        int, typer.Option(help="most prompts that are rendered to count tokens")
+        int, typer.Option(hidden=True, help="most prompts that are rendered to count tokens")
     ] = 500,
 ) -> None:
     """Print what ``ecomfs score`` would do with the same options: rows, duplicates, cached
@@ -119,6 +125,14 @@ def plan(
             encoding=labelled.input_encoding,
         )
         plans.append(found)
+    set_result(
+        {
+            "inputs": [job.source for job in known.jobs],
+            "engine": pipeline.engine.spec,
+            "plan": add_plans(plans),
+            "numbers": numbers,
+        }
+    )
     shown = Shown(title=f"{len(plans)} input(s) · {pipeline.engine.spec}", show_header=False)
     if pipeline.retriever is not None:
         shown.add_row("labelled examples", pipeline.retriever.index.description)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ecomfs.cli import options as o
+from ecomfs.cli.json_result import set_result
 from ecomfs.errors import ConfigError, MissingFileError, OutputError
 
 if TYPE_CHECKING:
@@ -43,29 +44,34 @@ def clean(
         Path | None, typer.Option(help="table whose texts IN must not share (leakage)")
     ] = None,
     report: JsonReport = None,
-    unicode: Annotated[str, typer.Option(help="normal form: NFC, NFKC, keep")] = "NFC",
-    html: Annotated[str, typer.Option(help="strip, unescape, keep")] = "strip",
-    emoji: Annotated[str, typer.Option(help="keep, name, drop")] = "keep",
+    unicode: Annotated[str, typer.Option(hidden=True, help="normal form: NFC, NFKC, keep")] = "NFC",
+    html: Annotated[str, typer.Option(hidden=True, help="strip, unescape, keep")] = "strip",
+    emoji: Annotated[str, typer.Option(hidden=True, help="keep, name, drop")] = "keep",
     mojibake: Annotated[
-        bool, typer.Option(help="correct text that was decoded in a wrong encoding")
+        bool, typer.Option(hidden=True, help="correct text that was decoded in a wrong encoding")
     ] = True,
-    labels: Annotated[bool, typer.Option(help="make spellings of one label equal")] = True,
-    max_chars: Annotated[int, typer.Option(help="longer texts are over-long")] = 4000,
+    labels: Annotated[
+        bool, typer.Option(hidden=True, help="make spellings of one label equal")
+    ] = True,
+    max_chars: Annotated[int, typer.Option(hidden=True, help="longer texts are over-long")] = 4000,
     near_threshold: Annotated[
-        float, typer.Option(help="shingle similarity of near duplicates, 0.5 to 1")
+        float, typer.Option(hidden=True, help="shingle similarity of near duplicates, 0.5 to 1")
     ] = 0.8,
-    empty: Annotated[str, typer.Option(help="rows without text: remove, report, ignore")] = (
-        "remove"
-    ),
-    over_long: Annotated[str, typer.Option(help=ACTIONS)] = "report",
-    unlabelled: Annotated[str, typer.Option(help=ACTIONS)] = "remove",
-    duplicate: Annotated[str, typer.Option(help=ACTIONS)] = "remove",
-    near_duplicate: Annotated[str, typer.Option(help=ACTIONS)] = "remove",
+    empty: Annotated[
+        str, typer.Option(hidden=True, help="rows without text: remove, report, ignore")
+    ] = ("remove"),
+    over_long: Annotated[str, typer.Option(hidden=True, help=ACTIONS)] = "report",
+    unlabelled: Annotated[str, typer.Option(hidden=True, help=ACTIONS)] = "remove",
+    duplicate: Annotated[str, typer.Option(hidden=True, help=ACTIONS)] = "remove",
+    near_duplicate: Annotated[str, typer.Option(hidden=True, help=ACTIONS)] = "remove",
     conflict: Annotated[
-        str, typer.Option(help="one text, several labels: remove, majority, report, ignore")
+        str,
+        typer.Option(
+            hidden=True, help="one text, several labels: remove, majority, report, ignore"
+        ),
     ] = "remove",
-    leak: Annotated[str, typer.Option(help=ACTIONS)] = "remove",
-    near_leak: Annotated[str, typer.Option(help=ACTIONS)] = "remove",
+    leak: Annotated[str, typer.Option(hidden=True, help=ACTIONS)] = "remove",
+    near_leak: Annotated[str, typer.Option(hidden=True, help=ACTIONS)] = "remove",
 ) -> None:
     """Correct the texts of a table and remove unusable rows, each with its reason.
 
@@ -114,6 +120,7 @@ def clean(
     _write(output, result.frame)
     if report is not None:
         write_json(report, result.report.to_dict())
+    set_result(lambda: {"output": output, "removed": removed, "report": result.report.to_dict()})
     print(result.report)
     for detail, rows in Counter(f.detail for f in result.report if f.kind == "label").items():
         print(

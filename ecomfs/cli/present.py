@@ -149,7 +149,7 @@ def metrics_table(
     seed: int = 0,
     shown: Mapping[str, str] = SHOWN,
     notes: bool = False,
-) -> None:
+) -> dict[str, dict[str, Any]]:
     """Print the main metrics with 95 % intervals, one line per system.
 
     Args:
@@ -157,6 +157,9 @@ def metrics_table(
         shown: metric of the harness → its title.
         notes: also print the notes of the metrics: rows left out, units resampled, why a value
             is undefined.
+
+    Returns:
+        System → metric → value, interval and the like, for ``--json``.
     """
     from ecomfs.evaluation.evaluate import ANSWERED
     from ecomfs_eval import METRICS, Bootstrap, scores
@@ -175,8 +178,10 @@ def metrics_table(
         table.add_column(column)
     how = Bootstrap(seed=seed)
     remarks: dict[str, dict[str, list[str]]] = {}  # note → metric → systems
+    out: dict[str, dict[str, Any]] = {}
     for name, predictions in systems.items():
         found = scores({key: METRICS[key] for key in shown}, predictions, how)
+        out[name] = {key: score.to_dict() for key, score in found.items()}
         table.add_row(name, *(found[key].text() for key in shown))
         for key, score in found.items():
             for text in filter(None, [score.reason, *score.note.split("; ")]):
@@ -193,3 +198,23 @@ def metrics_table(
             everywhere = named == "; ".join(shown.values())
             where = "" if everywhere else f" ({named})"
             plain(f"note: {text}{where}")
+    return out
+
+
+def counts(result: ScoreResult) -> dict[str, Any]:
+    """What one table came to, for ``--json``."""
+    tally, answers = result.tally, result.answers
+    return {
+        "output": result.output,
+        "rows": tally.rows,
+        "status": dict(tally.status),
+        "labels": dict(answers.labels),
+        "confidence": answers.confidence,
+        "review": answers.review,
+        "read": tally.read,
+        "from_cache": tally.remembered,
+        "copied": tally.copied,
+        "resumed": tally.resumed,
+        "left_out": tally.left_out,
+        "failed": result.failed,
+    }

@@ -9,12 +9,25 @@ from ecomfs.core.progress import Display, Phases, display
 clock = time.monotonic
 _began: float | None = None
 _shown: Phases | None = None
+_quiet = False
 
 
 def begin(at: float | None = None) -> None:
     """Note when the command began, by :data:`clock`: now, or earlier."""
-    global _began
+    global _began, _quiet
     _began = clock() if at is None else at
+    _quiet = False
+
+
+def be_quiet(*, quiet: bool) -> None:
+    """Whether the command shows its progress (``--quiet``)."""
+    global _quiet
+    _quiet = quiet
+
+
+def is_quiet() -> bool:
+    """Whether the command shows no progress."""
+    return _quiet
 
 
 def show(phase: str, *, quiet: bool = False) -> Phases:
@@ -26,7 +39,7 @@ def show(phase: str, *, quiet: bool = False) -> Phases:
         phase: the first one.
     """
     global _shown
-    _shown = Phases(Display() if quiet else display(), started=_began, clock=clock)
+    _shown = Phases(Display() if quiet or _quiet else display(), started=_began, clock=clock)
     _shown(phase)
     return _shown
 
@@ -37,4 +50,4 @@ def clear() -> None:
         _shown.clear()
 
 
-__all__ = ["begin", "clear", "show"]
+__all__ = ["be_quiet", "begin", "clear", "is_quiet", "show"]

@@ -18,6 +18,7 @@ from ecomfs.cli.classifier import (
     print_notes,
     without_fit,
 )
+from ecomfs.cli.json_result import set_result
 from ecomfs.cli.progress import show
 from ecomfs.core.progress import CHECKING, LOADING, Phases
 from ecomfs.errors import ConfigError
@@ -83,8 +84,9 @@ def rank(
     resample: Annotated[
         str | None,
         typer.Option(
+            hidden=True,
             help="column of PAIRS whose values are drawn for the intervals, where a user has "
-            "several lists [--group]"
+            "several lists [--group]",
         ),
     ] = None,
     limit: Annotated[
@@ -224,6 +226,16 @@ def _catalogue(
                 writer.write([[one.user.id, *place, *cells, *tail]])
             writer.flush()
     phases.clear()
+    set_result(
+        {
+            "output": target,
+            "pairs": counts["candidates"],
+            "lists": len(users),
+            "failed": counts["failed"],
+            "positive": how["positive"],
+            "engine": pipeline.engine.spec,
+        }
+    )
     left_out = "" if how["keep_seen"] else f" · {counts['seen']} already in a history, left out"
     _print_summary(
         f"{len(users)} users × {len(catalogue.items)} items: {counts['candidates']} pairs read"
@@ -269,12 +281,22 @@ def _pairs(
         n_examples,
         target,
     )
+    result = {
+        "output": target,
+        "pairs": len(pairs.rows),
+        "lists": len(set(pairs.lists)),
+        "failed": scores.count(None),
+        "positive": positive,
+        "engine": pipeline.engine.spec,
+    }
     if pairs.truth is not None:
         truth = [pipeline.space.true_label(text) for text in pairs.truth]
         if unknown := strangers(truth, pipeline.space):
             note(f"note: {unknown}")
         found = rankings(pairs, predictions, pipeline, positive)
-        metrics_table(found, n_examples, seed=seed, shown=METRICS, notes=True)
+        metrics = metrics_table(found, n_examples, seed=seed, shown=METRICS, notes=True)
+        result["metrics"] = metrics
+    set_result(result)
 
 
 def _plan(
@@ -310,6 +332,7 @@ def _plan(
     phases("counting tokens")
     found = plan_rows(pipeline, rows, unusable=unusable, probe=probe, seed=seed, readings=readings)
     phases.clear()
+    set_result({"plan": found, "engine": pipeline.engine.spec, "left_out": left_out})
     shown = Table(title=f"pairs · {pipeline.engine.spec}", show_header=False)
     if left_out:
         shown.add_row("already in a history, left out", f"{left_out:,}")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ecomfs.cli.json_result import set_result
+
 if TYPE_CHECKING:
     from ecomfs.batch import Run
 
@@ -30,7 +32,9 @@ def list_(
     for column, width in (("run", 20), ("state", 8), ("rows", 7), ("read", 7), ("rows/s", 6)):
         table.add_column(column, no_wrap=True, min_width=width)
     table.add_column("command", no_wrap=True, overflow="ellipsis", ratio=1)
-    for run in list_runs()[-most:]:
+    runs = list_runs()[-most:]
+    set_result({"runs": [_plain(run) for run in runs]})
+    for run in runs:
         rows, read, seconds = (_sum(run, key) for key in ("rows", "read", "reading_seconds"))
         rate = f"{read / seconds:.1f}" if read and seconds else ""
         table.add_row(
@@ -47,6 +51,7 @@ def show(id_: Id) -> None:
     from ecomfs.batch import find_run
 
     run = find_run(id_)
+    set_result({"run": _plain(run)})
     shown = {name: getattr(run, name) for name in run.__slots__}
     shown["command"] = shlex.join(run.command)
     print(yaml.safe_dump(shown, allow_unicode=True, sort_keys=False), end="")
@@ -62,7 +67,9 @@ def compare(first: Id, second: Id) -> None:
 
     one, other = find_run(first), find_run(second)
     table = Table("", one.id, other.id)
-    for row in compare_runs(one, other):
+    rows = [*compare_runs(one, other)]
+    set_result({"runs": [one.id, other.id], "rows": rows})
+    for row in rows:
         table.add_row(*row)
     Console().print(table)
 
@@ -86,6 +93,7 @@ def resume(
 
     run = last_resumable() if id_ == "last" else find_run(id_)
     line = f"cd {shlex.quote(run.folder)} && ecomfs {shlex.join(run.command)}"
+    set_result({"run": run.id, "command": line})
     if show_only:
         print(line)
         return
@@ -104,6 +112,11 @@ def resume(
     except OSError as error:
         raise ConfigError(f"{run.folder}: {error.strerror}") from error
     raise typer.Exit(run_command(run.command))
+
+
+def _plain(run: Run) -> dict[str, Any]:
+    named = {name: getattr(run, name) for name in run.__slots__}
+    return {**named, "command": shlex.join(run.command)}
 
 
 def _sum(run: Run, key: str) -> float:

@@ -9,6 +9,7 @@ import typer
 
 from ecomfs.cli import options as o
 from ecomfs.cli.classifier import MaybeLabelled
+from ecomfs.cli.json_result import set_result
 from ecomfs.cli.progress import show
 from ecomfs.cli.scoring import Cluster, RowOptions, Sources, check, row_classifier
 from ecomfs.core.progress import CHECKING, MEASURING
@@ -27,7 +28,7 @@ def score(
         typer.Option("--restart", help="drop the journal of an interrupted run and start again"),
     ] = False,
     keep_journal: Annotated[
-        bool, typer.Option("--keep-journal", help="keep OUT.journal after the run")
+        bool, typer.Option("--keep-journal", hidden=True, help="keep OUT.journal after the run")
     ] = False,
     quiet: o.Quiet = False,
 ) -> None:
@@ -42,13 +43,14 @@ def score(
     # Shown before the slow imports.
     phases = show(CHECKING, quiet=quiet)
     from ecomfs.batch import RunLog, score_table
-    from ecomfs.cli.present import metrics_table, note, stopping, summary
+    from ecomfs.cli.present import counts, metrics_table, note, stopping, summary
     from ecomfs.engine.shared import canary_reports
     from ecomfs.errors import StoppedError
     from ecomfs.evaluation.evaluate import strangers
 
     known = check(sources, table, labelled)
     n_examples = len(known.pool)
+    tables: list[dict[str, object]] = []
 
     def stop(number: int) -> None:
         phases.clear()
@@ -81,15 +83,26 @@ def score(
                     log.output(job.output, result.tally)
                     phases.clear()
                     summary(result, n_examples, answerer.k, answerer.spec)
+                    tables.append({"input": job.source, **counts(result)})
                     if result.gold is not None:
                         phases(MEASURING)
                         if unknown := strangers(result.gold.labels, answerer.by.space):
                             note(f"note: {unknown}")
                         systems = answerer.systems(result.gold, labelled.seed)
                         phases.clear()
-                        metrics_table(systems, n_examples, seed=labelled.seed)
+                        found = metrics_table(systems, n_examples, seed=labelled.seed)
+                        tables[-1]["metrics"] = found
                 log.time(phases.finish(), phases.seconds)
                 note(phases.text())
+                set_result(
+                    {
+                        "tables": tables,
+                        "examples": n_examples,
+                        "k": answerer.k,
+                        "engine": answerer.spec,
+                        "seconds": phases.seconds,
+                    }
+                )
     except StoppedError as error:
         phases.clear()
         stopping(None, error)

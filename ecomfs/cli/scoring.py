@@ -51,12 +51,12 @@ class RowOptions:
         bool, typer.Option("--probabilities", help="add a column p_LABEL for every label")
     ] = False
     encoding: Annotated[
-        str, typer.Option(help="of the result: utf-8, or utf-8-sig for spreadsheets")
+        str, typer.Option(hidden=True, help="of the result: utf-8, or utf-8-sig for spreadsheets")
     ] = "utf-8"
     limit: o.Limit = None
-    sample: Annotated[int | None, typer.Option(help="only this many rows, drawn with --seed")] = (
-        None
-    )
+    sample: Annotated[
+        int | None, typer.Option(hidden=True, help="only this many rows, drawn with --seed")
+    ] = None
     where: Annotated[
         list[str] | None,
         typer.Option(
@@ -71,20 +71,25 @@ class Cluster:
 
     PANEL: ClassVar[str] = "Where the model runs"
 
-    runner: Annotated[str, typer.Option(help="plain: in this process; ray: on a cluster")] = "plain"
+    runner: Annotated[
+        str, typer.Option(hidden=True, help="plain: in this process; ray: on a cluster")
+    ] = "plain"
     ray_address: Annotated[
         str | None,
         typer.Option(
+            hidden=True,
             help="HOST:PORT of the cluster's head, or auto [one is started here]",
             envvar="RAY_ADDRESS",
         ),
     ] = None
     actors: Annotated[
         int | None,
-        typer.Option(help="with ray: copies of the model [one per GPU, or per machine]"),
+        typer.Option(
+            hidden=True, help="with ray: copies of the model [one per GPU, or per machine]"
+        ),
     ] = None
     partition_rows: Annotated[
-        int | None, typer.Option(help="with ray: rows per partition [1024]")
+        int | None, typer.Option(hidden=True, help="with ray: rows per partition [1024]")
     ] = None
 
 

@@ -10,6 +10,7 @@ import typer
 
 from ecomfs.cli import options as o
 from ecomfs.cli.classifier import Labelled, check_guarantees, print_notes
+from ecomfs.cli.json_result import print_result, set_result
 from ecomfs.cli.progress import show
 from ecomfs.core.progress import CHECKING, LOADING
 
@@ -52,7 +53,10 @@ def serve(
         typer.Option(help="with --variant: append assignments and predictions to this file"),
     ] = None,
     split_seed: Annotated[
-        int, typer.Option(help="of the assignment of ids to variants; change it per experiment")
+        int,
+        typer.Option(
+            hidden=True, help="of the assignment of ids to variants; change it per experiment"
+        ),
     ] = 0,
 ) -> None:
     """Serve the classifier over HTTP until Ctrl-C; ecomfs.Client is the Python client."""
@@ -111,11 +115,25 @@ def serve(
             f"serving at {url} (try {url}/docs), stop with Ctrl-C{live}"
         )
         text += f"\nready after {phases.text()}"
+        set_result(
+            {
+                "url": url,
+                "task": task,
+                "examples": len(pool),
+                "engines": [*dict.fromkeys(e.spec for e in engines)],
+                "log": log,
+            }
+        )
+
+        def on_ready() -> None:
+            note(text)
+            print_result()
+
         try:
             server.run(
                 app,
                 sock,
-                on_ready=lambda: note(text),
+                on_ready=on_ready,
             )
         finally:
             for each in {id(e): e for e in engines}.values():

@@ -12,6 +12,7 @@ import typer
 from ecomfs.cli import options as o
 from ecomfs.cli import progress
 from ecomfs.cli.classifier import MaybeLabelled, classifier
+from ecomfs.cli.json_result import set_result
 from ecomfs.core.options import DEFAULTS
 from ecomfs.core.progress import LOADING
 from ecomfs.errors import ConfigError, DuplicateIdError, EmptyInputError, RowError
@@ -30,7 +31,7 @@ def suggest(
     source: Annotated[Path, typer.Argument(metavar="UNLABELLED.csv", help="table of rows")],
     labelled: MaybeLabelled,
     output: Annotated[Path, typer.Option("--output", "-o", help="table to fill in")],
-    n: Annotated[int, typer.Option("-n", help="how many rows to label")] = 50,
+    n: Annotated[int, typer.Option("--rows", "-n", help="how many rows to label")] = 50,
     engine: Annotated[
         str | None,
         typer.Option(help="take the uncertainty from this model, not from the neighbours' vote"),
@@ -38,7 +39,10 @@ def suggest(
     embedder: o.EmbedderOption = DEFAULTS["embedder"],
     id_column: o.IdColumn = None,
     candidates: Annotated[
-        int, typer.Option(help="of a larger table, look at a seeded sample of so many rows")
+        int,
+        typer.Option(
+            hidden=True, help="of a larger table, look at a seeded sample of so many rows"
+        ),
     ] = 20_000,
 ) -> None:
     """Choose rows that represent many others and that the pool cannot classify yet.
@@ -82,6 +86,7 @@ def suggest(
     if not chosen:
         raise EmptyInputError(f"{source}: every row is in the pool already")
     _write(output, card, rows, chosen)
+    set_result({"output": output, "rows": len(chosen), "of": len(rows), "chosen_by": how})
     print(f"{len(chosen)} of {len(rows)} rows to label, chosen by {how}: {output}")
     if len(chosen) < n:
         print(f"note: only {len(chosen)} rows are different and not in the pool")

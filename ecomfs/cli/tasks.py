@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from ecomfs.cli.json_result import set_result
+
 MOST_FIELDS = 6
 """Fields of a task that the list names; the task's own page has them all."""
 
@@ -21,6 +23,21 @@ def tasks(
 
     console = Console()
     if name is None:
+        set_result(
+            {
+                "tasks": [
+                    {
+                        "name": each,
+                        "question": card.description.en,
+                        "labels": [s.name for s in card.labels if not s.optional],
+                        "label_space": card.label_space,
+                        "fields": [f.name for f in card.fields],
+                    }
+                    for each in available_tasks()
+                    for card in [load_task(each)]
+                ]
+            }
+        )
         table = Table("task", "question", "labels", "fields")
         for each in available_tasks():
             card = load_task(each)
@@ -36,6 +53,7 @@ def tasks(
         console.print(table)
         return
     card = load_task(name)
+    set_result({"task": card.model_dump(mode="json")})
     console.print(f"[bold]{card.name}[/]: {card.description.en}\n{card.description.zh}\n")
     fields_table = Table("field", "kind", "columns that mean it", "required")
     for spec in card.fields:

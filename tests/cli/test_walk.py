@@ -10,11 +10,13 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 from scripted import ScriptedEngine
@@ -419,7 +421,6 @@ VALUES: dict[str, list[str]] = {
     "--report": ["report"],
     "--report-language": ["zh", "--report", "report"],
     "--show": ["3"],
-    "--json": ["out.json"],
     "-n": ["3"],
     "--candidates": ["100"],
     "--from": [f"{TASK}/pool.csv"],
@@ -431,7 +432,7 @@ VALUES: dict[str, list[str]] = {
     "--metric": ["accuracy"],
     "--resamples": ["100"],
     "--only": ["reviews"],
-    "--rows": ["4"],
+    "--rows": ["4"],  # of suggest
     "--main": ["majority"],
     "--system": ["majority"],
     "--pool": ["pool.db"],
@@ -555,7 +556,7 @@ OF_VERB: dict[tuple[str, str], list[str]] = {
     ("ab", "--variant"): ["C: k=3"],
     ("suggest", "--label-column"): ["label", "--examples", "few.csv"],
     ("eval score", "--positive"): ["positive"],
-    ("eval run", "--rows"): ["4", "--redo"],
+    ("eval run", "--limit"): ["4", "--redo"],
     ("prepare augment", "--prompt"): [f"{PROMPTS}/_augment/en.v1.jinja"],
 }
 BESIDE = {"--user", "--items", "--user-column", "--item-column", "--keep-seen"}
@@ -578,6 +579,10 @@ ENDS = {
 """Exit codes of options that are a mistake as they stand here, or find one; ``up`` has no vLLM."""
 
 
+OF_EVERY = ("help", "help_all", "as_json", "quiet")
+"""Options that every verb has, which have tests of their own."""
+
+
 def options() -> list[Any]:
     """Every option of every verb, as it is written. Those that ``score`` has too, and the slower
     verbs, are walked with the slow tests."""
@@ -594,7 +599,7 @@ def options() -> list[Any]:
         )
         for name, parameters in every.items()
         for parameter in parameters
-        if parameter.param_type_name == "option" and parameter.name != "help"
+        if parameter.param_type_name == "option" and parameter.name not in OF_EVERY
     ]
 
 
@@ -650,7 +655,7 @@ def command_of(verb: str, *more: str) -> list[str]:
     base = BASE[verb]
     if "--row" in more:
         base = [f"{TASK}/pool.csv" if word == "it broke" else word for word in base]
-    if verb == "rank" and more[0] in BESIDE:
+    if verb == "rank" and more and more[0] in BESIDE:
         base = ["--user", "users.csv", "--items", "items.csv", *base[1:-3], "-q"]
     held = f"r{next(_held)}" if "NEXT" in base else ""
     words = {"NEW": name, "NEXT": held}
@@ -681,3 +686,124 @@ def test_every_option_of_every_verb_ends_well(
         value = [] if parameter.is_flag else OF_VERB.get((verb, written)) or VALUES[written]
         code, said = ended(command_of(verb, written, *value), capsys)
         assert code == ENDS.get((verb, written), 2 if verb == "up" else 0), said
+
+
+# -- what every verb has --------------------------------------------------------------------------
+
+PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
+SCHEMA = json.loads(PAGE.partition("```json\n")[2].partition("```")[0])
+VERBS = [
+    pytest.param(verb, marks=[pytest.mark.slow] if verb in SLOW else []) for verb in sorted(BASE)
+]
+PART = {"explain", "ab"}
+"""Verbs of whose result the page names some keys."""
+MISSING: dict[str, list[str]] = {
+    "score": ["none.csv", *_OF],
+    "plan": ["none.csv", *_OF],
+    "explain": ["none.csv", "--row", "1", *_OF],
+    "rank": ["none.csv", "-t", _PREFERENCE, "--group", "id", *QUICK],
+    "serve": ["-t", TASK, "-e", "none.csv", *QUICK],
+    "fit": ["-t", TASK, "-e", "none.csv", *QUICK, "--calibration-size", "8"],
+    "ab": ["v1", "v2", "-t", TASK, "-e", f"{TASK}/pool.csv", "-d", "none.csv", *QUICK],
+    "suggest": ["none.csv", "-t", TASK, "-o", "suggested.csv"],
+    "new-task": ["unheard_of", "--from", "none.csv", "--label-column", "label"],
+    "lint-task": [TASK, "-e", "none.csv"],
+    "demo": ["--samples", "none.csv"],
+    "eval score": ["none.csv"],
+    "eval run": ["none.yaml"],
+    "eval report": ["none.csv"],
+    "eval compare": ["none.csv", "none.csv"],
+    "examples import": ["none.csv", "-t", TASK, *_DB],
+    "examples add": ["a text", "-l", "positive", "-t", "none.csv", *_DB],
+    "examples relabel": ["r0", "positive", "--pool", "none.db"],
+    "examples retire": ["r0", "--pool", "none.db"],
+    "examples history": ["r0", "--pool", "none.db"],
+    "examples export": ["exported.csv", "--pool", "none.db"],
+    "examples stats": ["--pool", "none.db"],
+    "prepare clean": ["none.csv", "--text-column", "text", "-o", "clean.csv"],
+    "prepare augment": ["none.csv", "-t", TASK, "-o", "augmented.csv", *QUICK],
+}
+"""A command that reads a file which is not there; the other verbs read none."""
+READS_NONE = {
+    *("tasks", "models", "models get", "check", "up", "eval list"),
+    *("runs list", "runs show", "runs compare", "runs resume"),
+}
+
+
+def keys_of(verb: str) -> set[str]:
+    """The keys of a verb's result, as the page has them."""
+    [row] = [line for line in PAGE.splitlines() if line.startswith(f"| `{verb}` |")]
+    return set(re.findall(r"`(\w+)`", re.sub(r"\([^()]*\)", "", row.split("|")[2])))
+
+
+@pytest.mark.filterwarnings("ignore::ecomfs.fit.ProfileWarning")
+@pytest.mark.parametrize("verb", VERBS)
+def test_json_is_one_document_of_one_schema(
+    walk: Path, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    capsys.readouterr()
+    code = run([*command_of(verb), "--json"])
+    document = json.loads(capsys.readouterr().out)
+    jsonschema.validate(document, SCHEMA)
+    assert (document["command"], document["exit_code"]) == (verb, code)
+    if code == 2:
+        assert verb in ("up", "runs resume"), document
+        assert document["result"] is None
+        assert document["error"]["message"]
+        return
+    wanted, found = keys_of(verb), set(document["result"])
+    assert document["error"] is None
+    assert found
+    assert wanted <= found if verb in PART else found <= wanted
+
+
+@pytest.mark.filterwarnings("ignore::ecomfs.fit.ProfileWarning")
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_quiet_verb_shows_no_progress(
+    walk: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    verb: str,
+) -> None:
+    def shown() -> Any:
+        raise AssertionError("progress is shown")
+
+    monkeypatch.setattr("ecomfs.cli.progress.display", shown)
+    monkeypatch.setattr("ecomfs.core.progress.display", shown)
+    code, said = ended([*command_of(verb), "--quiet"], capsys)
+    assert code == (2 if verb in ("up", "runs resume") else 1 if verb == "check" else 0), said
+
+
+@pytest.mark.parametrize("verb", [*BASE])
+@pytest.mark.parametrize("more", [[], ["--json"]], ids=["text", "json"])
+def test_a_wrong_option_is_named_before_anything_is_done(
+    walk: Path, capsys: pytest.CaptureFixture[str], verb: str, more: list[str]
+) -> None:
+    capsys.readouterr()
+    assert run([*verb.split(), "--no-such-option", *more]) == 2
+    said = capsys.readouterr()
+    assert "No such option: --no-such-option" in said.err
+    assert f"Try 'ecomfs {verb} --help' for help." in said.err
+    if not more:
+        assert said.out == ""
+        return
+    document = json.loads(said.out)
+    jsonschema.validate(document, SCHEMA)
+    assert "--no-such-option" in document["error"]["message"]
+
+
+@pytest.mark.parametrize("verb", [*MISSING])
+def test_a_missing_file_is_one_line_that_names_it(
+    walk: Path, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    code, said = ended([*verb.split(), *MISSING[verb]], capsys)
+    assert code == (1 if verb == "lint-task" else 2)
+    told = capsys.readouterr().out + said
+    if verb != "lint-task":  # it is among the findings
+        [line] = [line for line in told.splitlines() if line.startswith("error: ")]
+        assert "none." in line
+        run([*verb.split(), *MISSING[verb], "--json"])
+        document = json.loads(capsys.readouterr().out)
+        jsonschema.validate(document, SCHEMA)
+        assert f"error: {document['error']['message']}" in line
+    assert set(MISSING) | READS_NONE == set(BASE)

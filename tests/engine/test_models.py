@@ -204,7 +204,9 @@ def test_an_absent_package_names_the_command(
 
 def test_the_list_as_json(own_cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["models", "--json"]) == 0
-    listed = {model["engine"]: model for model in json.loads(capsys.readouterr().out)}
+    listed = {
+        model["engine"]: model for model in json.loads(capsys.readouterr().out)["result"]["models"]
+    }
     for model in available_models():
         found = listed[model.spec]
         assert found["installed"] == (not found["command"]) == model.ready
