@@ -170,10 +170,11 @@ class VariantAnswers:
         return self._systems(lambda prediction: prediction)
 
     def model_alone(self) -> list[Predictions]:
-        """The same systems by the model alone, before fusion; none where no experts are used.
-        A row that skipped the model keeps its answer."""
+        """The same systems by the model alone, before fusion; none where no experts are used, or
+        a variant has no model. A row that skipped the model keeps its answer."""
         sources = {p.source for rows in self._found.values() for _, p in rows.values()}
-        return self._systems(_model_alone) if sources & {"fused", "experts"} else []
+        models = all(pipeline.has_model for pipeline in self._pipelines.values())
+        return self._systems(_model_alone) if models and sources & {"fused", "experts"} else []
 
     def _systems(self, stage: Callable[[Prediction], Prediction]) -> list[Predictions]:
         asked = sorted(self._order[: self.asked].tolist())

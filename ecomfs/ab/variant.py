@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ecomfs.core.options import OPTIONS, option_named
+from ecomfs.core.options import NO_MODEL, OF_PROMPTS, OPTIONS, option_named
 from ecomfs.core.progress import Progress, silent, within
 from ecomfs.errors import ConfigError, EcomfsError, MissingFileError
 from ecomfs.estimators import FewShotClassifier
@@ -263,6 +263,8 @@ class FittedVariant:
     def describe(self) -> str:
         """Name, what the user wrote, and what it became, for reports."""
         templates = ", ".join(f"{lang} {ref}" for lang, ref in self.templates.items())
+        if not self.pipeline.has_model:
+            return f"{self.name}: {self.variant.source}; no model, the experts alone"
         return (
             f"{self.name}: {self.variant.source}; template {templates}; "
             f"k = {self.pipeline.k}; engine {self.pipeline.engine.spec}"
@@ -308,11 +310,17 @@ def check_variants(
         )
         k = card.default_k if options.get("k") is None else options["k"]
         rest = {**options, "language": chosen, "template": shas, "k": k}
+        without = options.get("engine") in (None, NO_MODEL) and "engine" in options
+        if without:
+            rest = {name: value for name, value in rest.items() if name not in OF_PROMPTS}
         key = tuple((name, str(value)) for name, value in sorted(rest.items()))
         if key in seen:
+            why = "they build the same prompts"
+            if without:
+                why = "without a model (engine none) no prompt is read"
             raise ConfigError(
                 f"variants {seen[key]!r} and {variant.name!r} are the same",
-                hint="they build the same prompts; change one of them",
+                hint=f"{why}; change one of them",
             )
         seen[key] = variant.name
 

@@ -104,6 +104,8 @@ class RunPlan:
         Why the journal that is there could not be used; empty otherwise.
     remembered, asked : Interval
         Rows whose reading is in the reading cache, and rows that the model would read.
+    skipped : Interval
+        Rows that the experts answer alone.
     prompt_tokens, answer_tokens : Interval, optional
         Of all rows the model would read; ``None`` for a model that does not show its tokenizer.
     shared : float, optional
@@ -149,6 +151,7 @@ class RunPlan:
     seconds: Interval | None
     cost: Interval | None
     fit: FitCost
+    skipped: Interval = Interval(0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,7 +348,7 @@ def plan_fit(pipeline: Pipeline, readings: int, seed: int) -> FitCost:
         pipeline: not fitted yet.
         seed: of the draw of examples.
     """
-    if pipeline.retriever is None or not readings:
+    if pipeline.retriever is None or not readings or not pipeline.has_model:
         return FitCost()
     examples = sample_queries(pipeline.retriever.examples, readings, seed)
     cases = pipeline.prepare(
@@ -380,11 +383,12 @@ def _plan(
     known = event_loop.run(_known(pipeline, prompted))
     to_ask = [case for case, there in zip(prompted, known, strict=True) if not there]
     whole = len(found.sample) == found.new
-    bad = _share_of(len(cases) - len(prompted), len(cases), found.new, whole)
+    alone = sum(case.skipped for case in cases)
+    bad = _share_of(len(cases) - len(prompted) - alone, len(cases), found.new, whole)
     remembered = _share_of(sum(known), len(cases), found.new, whole)
     asked = _share_of(len(to_ask), len(cases), found.new, whole)
     prompt_tokens = None
-    if pipeline.engine.tokenizer is not None:
+    if pipeline.engine.tokenizer is not None or not pipeline.has_model:
         prompt_tokens = _total_of([_tokens(c) for c in to_ask], asked, whole)
     answer_tokens = asked * (_looks(pipeline) or _ANSWER_TOKENS)
     ids = [c.prompt.token_ids for c in to_ask if c.prompt and c.prompt.token_ids]
@@ -413,6 +417,7 @@ def _plan(
         seconds=work * (1 / rate) if rate else None,
         cost=_cost_of(prices, spent, answer_tokens, shared),
         fit=fit,
+        skipped=_share_of(alone, len(cases), found.new, whole),
     )
 
 
@@ -528,6 +533,8 @@ def _rate(pipeline: Pipeline, cases: Sequence[RowState], probe: int) -> tuple[fl
         event_loop.run(pipeline.answer(timed))
         work = len(timed) if pipeline.engine.tokenizer is None else sum(map(_tokens, timed))
         return work / (time.perf_counter() - started), f"a probe of {len(timed)} rows"
+    if not pipeline.has_model:
+        return None, "no model is asked: the time to embed the rows"
     tokens = pipeline.engine.tokenizer is not None
     rate = last_rate(pipeline.engine.fingerprint, "prompt_tokens" if tokens else "read")
     if rate is not None:
@@ -548,6 +555,7 @@ _SUMS = (
     "sampled",
     "seconds",
     "cost",
+    "skipped",
 )
 
 

@@ -6,7 +6,8 @@ import typer
 
 from ecomfs.cli import options as o
 from ecomfs.cli.json_result import set_result
-from ecomfs.core.options import DEFAULTS
+from ecomfs.core.options import DEFAULTS, NO_MODEL
+from ecomfs.errors import ConfigError
 
 
 def check(engine: o.EngineOption = DEFAULTS["engine"]) -> None:
@@ -20,6 +21,8 @@ def check(engine: o.EngineOption = DEFAULTS["engine"]) -> None:
     from ecomfs.engine.shared import drop_lacking
     from ecomfs.readout import steps
 
+    if engine == NO_MODEL:
+        raise ConfigError("--engine none is no model: nothing to check", hint="name a model")
     opened = open_engine(engine)
     try:
         reports = event_loop.run(canary_each(opened))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ecomfs.cli import options as o
-from ecomfs.core.options import DEFAULTS, GUARANTEES, OPTIONS
+from ecomfs.core.options import DEFAULTS, GUARANTEES, NO_MODEL, OPTIONS
 from ecomfs.core.progress import LOADING, Phases
 from ecomfs.errors import ConfigError
 
@@ -265,7 +265,8 @@ def fitted(
     if pool is None:
         _, pool = labelled.load()
     phases = phases or Phases()
-    phases(LOADING)
+    if settings["engine"] != NO_MODEL:
+        phases(LOADING)
     clf = classifier(labelled, settings)
     with labelled.to_fit(pool) as examples:
         clf.fit(examples, progress=phases)

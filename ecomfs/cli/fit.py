@@ -64,10 +64,12 @@ def print_profile(profile: Profile) -> None:
 
     found = profile.found
     console = Console()
+    how = f"{found['readings']} answered leave-one-out by the experts, without a model"
+    if profile.readout:
+        read = ", ".join(sorted(set(profile.readout.values())))
+        how = f"{found['readings']} read leave-one-out · k = {profile.k} · {read}"
     console.print(
-        f"{profile.task} · {profile.fitted_on.examples} labelled examples, "
-        f"{found['readings']} read leave-one-out · k = {profile.k} · "
-        + ", ".join(sorted(set(profile.readout.values()))),
+        f"{profile.task} · {profile.fitted_on.examples} labelled examples, {how}",
         highlight=False,
         soft_wrap=True,
     )
@@ -77,15 +79,16 @@ def print_profile(profile: Profile) -> None:
     for step, loss in found["loss"].items():
         table.add_row(step, f"{loss:.3f}", f"{found['accuracy'][step]:.1%}")
     console.print(table)
-    if profile.fusion is not None:
-        weights = profile.fusion.components[0].weights
+    blend = profile.fusion or profile.cheap
+    if blend is not None:
+        weights = blend.components[0].weights
         console.print(
             "weights: " + ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items()),
             highlight=False,
         )
-        used = [[n for n, w in c.weights.items() if w] for c in profile.fusion.components]
+        used = [[n for n, w in c.weights.items() if w] for c in blend.components]
         names = [*(" + ".join(sources) for sources in used), "label shares"]
-        shares = zip(names, profile.fusion.weights, strict=False)
+        shares = zip(names, blend.weights, strict=False)
         console.print(
             "fusion components: " + ", ".join(f"{name} {share:.0%}" for name, share in shares),
             highlight=False,

@@ -68,7 +68,7 @@ def plan(
         read_marks,
         run_identity,
     )
-    from ecomfs.cli.present import marks
+    from ecomfs.cli.present import marks, note, without_model
     from ecomfs.errors import ConfigError
     from ecomfs.io import TableReader
 
@@ -146,10 +146,14 @@ def plan(
         )
     phases.clear()
     Console().print(shown)
+    if not pipeline.has_model:
+        note(without_model(settings["profile"], add_plans(plans).rows))
 
 
 def plan_lines(plan: RunPlan) -> list[tuple[str, str]]:
     """A plan as names and values."""
+    from ecomfs.cli.present import duration
+
     lines = [("rows", f"{plan.rows:,}")]
     for name, number in (
         ("left out by --where or --sample", plan.left_out),
@@ -161,6 +165,8 @@ def plan_lines(plan: RunPlan) -> list[tuple[str, str]]:
             lines.append((name, f"{number:,}"))
     if plan.journal:
         lines.append(("journal that is not used", plan.journal))
+    if plan.skipped.value:
+        lines.append(("answered by the experts, without the model", _number(plan.skipped)))
     lines += [
         ("in the reading cache", _number(plan.remembered)),
         ("to be read by the model", _number(plan.asked)),
@@ -182,12 +188,12 @@ def plan_lines(plan: RunPlan) -> list[tuple[str, str]]:
         unit = "rows" if plan.prompt_tokens is None else "tokens"
         fit = ", the fit with it" if plan.fit.asked else ""
         rate = f"{plan.rate:,.1f} {unit}/s ({plan.rate_from})"
-        lines.append(("time", f"{_time(plan.seconds)}{fit} at {rate}"))
+        lines.append(("time", f"{duration(plan.seconds.value)}{fit} at {rate}"))
     else:
         lines.append(("time", plan.rate_from))
     if plan.cost is not None:
         lines.append(("cost", _number(plan.cost, ",.4g" if plan.cost.value < 100 else ",.0f")))
-    else:
+    elif plan.asked.value or plan.remembered.value:
         lines.append(("cost", "give --price (of a million prompt tokens)"))
     return lines
 
@@ -197,10 +203,3 @@ def _number(interval: Interval, form: str = ",.0f") -> str:
     if interval.exact:
         return text
     return f"{text} ({format(interval.low, form)} – {format(interval.high, form)})"
-
-
-def _time(seconds: Interval) -> str:
-    if seconds.value < 120:
-        return f"{seconds.value:.0f} s"
-    minutes = seconds.value / 60
-    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from ecomfs.core.options import NO_MODEL
+
 if TYPE_CHECKING:
     from ecomfs.batch import AnswerCounts, ScoreResult, Tally
     from ecomfs.errors import StoppedError
@@ -61,11 +63,57 @@ def summary(result: ScoreResult, n_examples: int, k: int, spec: str) -> None:
     tally = result.tally
     counts = " · ".join(f"{n} {name}" for name, n in tally.status.items() if n)
     lines = [f"{tally.rows} rows ({counts})", *_sources(tally), _answers(result.answers)]
-    lines += [f"{_shots(n_examples, k)} · {spec} · wrote {result.output}"]
+    how = f"{_shots(n_examples, k)} · {spec}"
+    if spec == NO_MODEL:
+        how = f"{labelled(n_examples)} · no model, the experts alone"
+    lines += [f"{how} · wrote {result.output}"]
     lines += marks(result.numbers)
     if result.failed is not None:
         lines += [f"failed rows, with the reason: {result.failed} (ecomfs score takes that table)"]
     note("\n".join(lines))
+
+
+def without_model(profile: str | None, rows: int) -> str:
+    """One line on what the model would cost and was worth, as far as a profile knows it.
+
+    Args:
+        profile: file of a fit; ``None``: there is none.
+        rows: that would be read.
+    """
+    from ecomfs.batch.runlog import last_rate
+    from ecomfs.fit import Profile
+
+    fitted = None if profile is None else Profile.load(profile)
+    if fitted is None or "fused" not in fitted.found["loss"]:
+        return (
+            "no model: no profile of a fit with one says what it would add "
+            "(ecomfs fit, and then --profile)"
+        )
+    found = fitted.found
+    with_it, alone = (
+        f"accuracy {found['accuracy'][step]:.1%} and log loss {found['loss'][step]:.3f}"
+        for step in ("fused", "experts")
+    )
+    rate = found.get("rate") or last_rate(fitted.fitted_on.engine, "read")
+    cost = "how long it would take is not known"
+    if rate:
+        cost = f"it would read {rows:,} rows in about {duration(rows / rate)} ({rate:.1f} rows/s)"
+    return (
+        f"no model: in the fit, on {found['readings']} examples left out, the experts alone had "
+        f"{alone}, with {found.get('engine') or 'the model'} {with_it}; {cost}"
+    )
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours, in a few characters.
+
+    >>> duration(80), duration(600), duration(9000)
+    ('80 s', '10 min', '2.5 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
 
 
 def _answers(answers: AnswerCounts) -> str:

@@ -12,6 +12,7 @@ from ecomfs.cli.classifier import MaybeLabelled
 from ecomfs.cli.json_result import set_result
 from ecomfs.cli.progress import show
 from ecomfs.cli.scoring import Cluster, RowOptions, Sources, check, row_classifier
+from ecomfs.core.options import NO_MODEL
 from ecomfs.core.progress import CHECKING, MEASURING
 
 
@@ -43,7 +44,14 @@ def score(
     # Shown before the slow imports.
     phases = show(CHECKING, quiet=quiet)
     from ecomfs.batch import RunLog, score_table
-    from ecomfs.cli.present import counts, metrics_table, note, stopping, summary
+    from ecomfs.cli.present import (
+        counts,
+        metrics_table,
+        note,
+        stopping,
+        summary,
+        without_model,
+    )
     from ecomfs.engine.shared import canary_reports
     from ecomfs.errors import StoppedError
     from ecomfs.evaluation.evaluate import strangers
@@ -84,6 +92,8 @@ def score(
                     phases.clear()
                     summary(result, n_examples, answerer.k, answerer.spec)
                     tables.append({"input": job.source, **counts(result)})
+                    if answerer.spec == NO_MODEL:
+                        note(without_model(settings["profile"], result.tally.rows))
                     if result.gold is not None:
                         phases(MEASURING)
                         if unknown := strangers(result.gold.labels, answerer.by.space):

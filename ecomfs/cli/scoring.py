@@ -13,6 +13,7 @@ import typer
 
 from ecomfs.cli import options as o
 from ecomfs.cli.classifier import MaybeLabelled, check_guarantees, fitted
+from ecomfs.core.options import NO_MODEL
 from ecomfs.core.progress import FITTING, LOADING
 
 if TYPE_CHECKING:
@@ -156,8 +157,8 @@ def check(sources: list[str], table: RowOptions, labelled: MaybeLabelled) -> Che
 
 
 RUNNERS = ("plain", "ray")
-_SERVED = ("vllm:", "litellm:")
-"""Engines whose model is not in the process: an actor needs no GPU for them."""
+_NO_GPU = ("vllm:", "litellm:", NO_MODEL)
+"""Engines without a model in the process: an actor needs no GPU for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,12 +218,12 @@ def row_classifier(
     # Every actor reads the labelled examples itself: a pool in a database has its version.
     build = partial(fitted, labelled, settings)
     phases(f"{LOADING} and {FITTING} in the actors")
-    served = settings["engine"].startswith(_SERVED)
+    elsewhere = settings["engine"].startswith(_NO_GPU)
     scorer = RayScorer(
         build,
         address=cluster.ray_address or None,
         actors=cluster.actors,
-        gpus=0 if served else None,
+        gpus=0 if elsewhere else None,
         partition_rows=cluster.partition_rows or PARTITION_ROWS,
         on_event=note,
     )

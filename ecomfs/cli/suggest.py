@@ -13,7 +13,7 @@ from ecomfs.cli import options as o
 from ecomfs.cli import progress
 from ecomfs.cli.classifier import MaybeLabelled, classifier
 from ecomfs.cli.json_result import set_result
-from ecomfs.core.options import DEFAULTS
+from ecomfs.core.options import DEFAULTS, NO_MODEL
 from ecomfs.core.progress import LOADING
 from ecomfs.errors import ConfigError, DuplicateIdError, EmptyInputError, RowError
 
@@ -82,7 +82,8 @@ def suggest(
         rows, vectors = [rows[i] for i in places], vectors[places]
         vote = _read_by_model(rows, pool, labelled, o.Settings(engine=engine, embedder=embedder))
         chosen, how = _choose(rows, n, vectors, vote, options)
-        how = f"{how}, {engine}, which read {len(rows)} rows"
+        by = "the experts" if engine == NO_MODEL else engine
+        how = f"{how} by {by}, of {len(rows)} rows that were classified"
     if not chosen:
         raise EmptyInputError(f"{source}: every row is in the pool already")
     _write(output, card, rows, chosen)

@@ -24,6 +24,8 @@ EXAMPLES = "Labelled examples"
 TAXONOMY = "Taxonomy"
 _FEW, _MULTI, _TREE = "FewShotClassifier", "MultiLabelClassifier", "TaxonomyClassifier"
 _ALL, _ONE_LABEL = (_FEW, _MULTI, _TREE), (_FEW, _TREE)
+NO_MODEL = "none"
+"""The engine that is no model: the experts answer alone."""
 _WORDS = {str: "text", int: "a whole number", bool: "yes or no", dict: "pairs"}
 
 
@@ -41,6 +43,7 @@ class Option:
         flag: as the command line writes it, if not ``--name``; empty: it is not there.
         of: the classifiers that have it.
         advanced: ``--help`` leaves it to ``--help-all``.
+        nullable: ``None`` is a value of it, though not its default.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Option:
     flag: str | None = None
     of: tuple[str, ...] = _ALL
     advanced: bool = False
+    nullable: bool = False
 
     @property
     def allowed(self) -> str:
@@ -102,7 +106,7 @@ class Option:
 
     def _fits(self, value: Any) -> bool:
         if value is None:
-            return self.default is None
+            return self.nullable or self.default is None
         if self.choices:
             return isinstance(value, str) and value in self.choices
         kind = getattr(getattr(value, "dtype", None), "kind", "")  # of NumPy's scalars
@@ -144,8 +148,9 @@ _TABLE = (
         "auto",
         READING,
         "model: auto, gguf:demo, gguf:FILE, transformers:MODEL, "
-        "vllm:URL, litellm:PROVIDER/MODEL (ecomfs models)",
+        "vllm:URL, litellm:PROVIDER/MODEL (ecomfs models); none: no model, the experts alone",
         env="ECOMFS_ENGINE",
+        nullable=True,
     ),
     Option(
         "k",
@@ -373,6 +378,20 @@ _TABLE = (
 OPTIONS: Mapping[str, Option] = {option.name: option for option in _TABLE}
 """Name → option, in the order of docs/options.md."""
 DEFAULTS: Mapping[str, Any] = {option.name: option.default for option in _TABLE}
+OF_PROMPTS = (
+    "k",
+    "language",
+    "template",
+    "readout",
+    "strategy",
+    "shortlist",
+    "sharing",
+    "passes",
+    "budget",
+    "calibration_size",
+    "tune",
+)
+"""Options of what the model is asked: they have no effect without one (engine ``none``)."""
 SHARED = ("fields", "label_names", "seed")
 """Options that the variants of a comparison have in common, and that a suite sets itself."""
 

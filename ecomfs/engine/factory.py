@@ -1,7 +1,7 @@
 """Opens the engine that a spec names, such as ``gguf:demo?threads=4``.
 
 A spec is a kind, a colon, a name, and options as in a URL. :data:`ENGINES` is the registry of
-kinds; ``auto`` is a reachable vLLM server, else ``gguf:demo``.
+kinds; ``auto`` is a reachable vLLM server, else ``gguf:demo``; ``none`` is no model.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from ecomfs.core.options import NO_MODEL
+from ecomfs.engine.none import NoEngine
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import ConfigError, EngineUnavailableError
 
@@ -67,7 +69,7 @@ def open_engine(spec: str = "auto", **options: Any) -> Engine:
     spec : str
         ``kind:name?option=value`` (kinds: :data:`ENGINES`), or ``auto``: the vLLM server at
         ``$ECOMFS_VLLM_URL``, else one at http://127.0.0.1:8000, else the packaged demo model.
-        :attr:`Engine.spec` of the result says which it was.
+        :attr:`Engine.spec` of the result says which it was. Or ``none``: no model.
     **options
         Arguments of the engine's class, such as ``context`` or ``threads``; they override those
         in the spec.
@@ -95,10 +97,12 @@ def open_engine(spec: str = "auto", **options: Any) -> Engine:
     if spec == "auto":
         spec = _auto()
         logger.info("engine auto: %s", spec)
+    if spec == NO_MODEL:
+        return NoEngine()
     kind, _, rest = spec.partition(":")
     if kind not in ENGINES or not rest:
         forms = ", ".join(entry.forms for entry in ENGINES.values())
-        raise ConfigError(f"{spec!r} names no engine", hint=f"one of: {forms}, auto")
+        raise ConfigError(f"{spec!r} names no engine", hint=f"one of: {forms}, auto, none")
     name, given = split_options(rest)
     adapter = _load(ENGINES[kind])
     try:

@@ -13,6 +13,7 @@ from ecomfs.core import event_loop
 from ecomfs.engine.cached import CachedEngine, ReadingCache
 from ecomfs.engine.canary import CanaryReport, canary_each
 from ecomfs.engine.factory import is_served, open_engine
+from ecomfs.engine.none import has_model
 from ecomfs.engine.protocol import Engine, SupportsDowngrade
 from ecomfs.errors import (
     ConfigError,
@@ -72,7 +73,8 @@ def shared_engine(spec: str = "auto") -> Engine:
             if not _open:
                 atexit.register(_close_at_exit)
             off = os.environ.get("ECOMFS_READING_CACHE", "").casefold() in ("0", "off", "no")
-            _open[spec] = engine if off else CachedEngine(engine, ReadingCache.open())
+            cached = has_model(engine) and not off
+            _open[spec] = CachedEngine(engine, ReadingCache.open()) if cached else engine
         return _open[spec]
 
 

@@ -29,7 +29,7 @@ import numpy as np
 
 from ecomfs.core.event_loop import abandon
 from ecomfs.core.late import when_imported
-from ecomfs.core.options import OPTIONS
+from ecomfs.core.options import NO_MODEL, OPTIONS
 from ecomfs.embed import Embedder, shared_embedder
 from ecomfs.engine.protocol import Engine
 from ecomfs.engine.shared import reopen_engine, shared_engine
@@ -114,6 +114,8 @@ class Estimator(Plain):
 
     def _own_engine(self) -> Engine:
         """The engine of this process."""
+        if self.engine is None:
+            return shared_engine(NO_MODEL)
         if isinstance(self.engine, OpenedElsewhere):
             return reopen_engine(self.engine)
         return shared_engine(self.engine) if isinstance(self.engine, str) else self.engine
@@ -166,7 +168,7 @@ class Estimator(Plain):
                 state.pop("_lock", None)
                 self._working, self._process = None, os.getpid()
                 engine = state["engine"]
-                if not isinstance(engine, str):
+                if not isinstance(engine, str | None):
                     abandon(engine)
                     self.engine = OpenedElsewhere(engine.spec)
             lock: threading.RLock = state.setdefault("_lock", threading.RLock())
@@ -241,7 +243,7 @@ class Estimator(Plain):
         state = {k: v for k, v in self.__dict__.items() if k not in ("_lock", "_process")}
         if "_working" in state:
             state["_working"] = None
-        if not isinstance(engine := state["engine"], str):
+        if not isinstance(engine := state["engine"], str | None):
             state["engine"] = OpenedElsewhere(engine.spec)
         return state
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs.core import event_loop
-from ecomfs.core.options import documented
+from ecomfs.core.options import NO_MODEL, documented
 from ecomfs.core.progress import LOADING, Progress, showing
 from ecomfs.embed import Embedder
 from ecomfs.engine.protocol import Engine
@@ -94,12 +94,17 @@ class FewShotClassifier(Estimator):
     >>> clf.fit(texts, labels).predict(["Stopped working within a week"])  # doctest: +SKIP
     array(['negative'], dtype='<U8')
     >>> print(clf.explain("Stopped working within a week"))  # doctest: +SKIP
+
+    Without a model, the experts answer alone:
+
+    >>> FewShotClassifier(engine=None).fit(texts, labels).predict(["It broke"]).tolist()
+    ['negative']
     """
 
     def __init__(
         self,
         task: str | Path | TaskCard = "review_sentiment",
-        engine: str | Engine = "auto",
+        engine: str | Engine | None = "auto",
         *,
         k: int | None = None,
         embedder: str | Embedder = "auto",
@@ -194,7 +199,8 @@ class FewShotClassifier(Estimator):
         version, stored = pool.snapshot()
         LabelSpace.resolve(card, (e.label for e in stored))
         with showing(progress) as report:
-            report(LOADING)
+            if self.engine not in (None, NO_MODEL):
+                report(LOADING)
             embedder = self._own_embedder(self.embedder)
             pipeline, options, profile = fit_pipeline(
                 card,

@@ -59,7 +59,7 @@ def systems(gold: Gold, pipeline: Pipeline) -> dict[str, Predictions]:
 
     A model with experts is called ``ecomfs``; the calibrated model alone is ``LLM alone`` and the
     experts alone ``without LLM``. A row that skipped the model has its final answer in both. A
-    model without experts is ``LLM``.
+    model without experts is ``LLM``, experts without a model are ``without LLM``.
 
     Raises:
         EmptyInputError: no row has a true label.
@@ -72,6 +72,8 @@ def systems(gold: Gold, pipeline: Pipeline) -> dict[str, Predictions]:
     predictions = [gold.predictions[i] for i in kept]
     together = any(p.source in ("fused", "experts") for p in predictions)
     name = "ecomfs" if together else "LLM"
+    if not pipeline.has_model:
+        name, together = EXPERTS_ALONE, False
     out = {name: to_harness(predictions, truth, space, ids=ids, name=name)}
     for part, stages in ((MODEL_ALONE, ("calibrated", "read")), (EXPERTS_ALONE, ("experts",))):
         if together:

@@ -9,6 +9,7 @@ the pool. The readings give the model's label bias and its confidence
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -33,6 +34,8 @@ from ecomfs.calibration import (
     usable_rows,
 )
 from ecomfs.core.progress import FITTING, Progress, silent
+from ecomfs.engine.cached import CachedEngine
+from ecomfs.errors import ConfigError
 from ecomfs.experts import Experts
 from ecomfs.fit.guarantees import Guarantees, LeftOut, skip_by, with_thresholds
 from ecomfs.fit.remarks import adds_nothing
@@ -48,7 +51,7 @@ class Fitted:
     """What a fit found, for people and for the profile.
 
     Attributes:
-        readings: examples that were read leave-one-out.
+        readings: examples that were answered leave-one-out; read by the model, where there is one.
         loss: mean log loss on them after each step, by the step's name; ``experts`` are those
             that cost no reading, alone. The calibrated ones were fitted on these readings and
             look a little better than they are; those of the experts and the fused ones are
@@ -56,6 +59,8 @@ class Fitted:
         accuracy: share of right answers after each step.
         skip, accept: thresholds, with what was seen; ``None``: not asked for, or not supported.
         notes: for the user, one line each.
+        engine: spec of the engine that read them.
+        rate: readings per second of it; ``None`` where all came from a cache.
 
     >>> Fitted(16, {"read": 0.7}).skip is None
     True
@@ -67,6 +72,8 @@ class Fitted:
     skip: Threshold | None = None
     accept: Threshold | None = None
     notes: tuple[str, ...] = ()
+    engine: str = ""
+    rate: float | None = None
 
 
 async def fit(
@@ -83,7 +90,8 @@ async def fit(
         Not fitted yet.
     examples : sequence of Example
         Of the pool; one reading each. Readings that fail, and text read-outs (which give no
-        probabilities of the other labels), are left out.
+        probabilities of the other labels), are left out. Without a model none are read: the
+        experts answer the pool's own examples.
     guarantees : Guarantees
         What the fit shall provide.
     progress : Progress
@@ -116,11 +124,16 @@ async def fit(
     >>> found.readings, fitted.policy.cheap is not None
     (0, True)
     """
+    if not pipeline.has_model:
+        return _without_model(pipeline, guarantees)
     experts = None
     if guarantees.fusion and pipeline.retriever is not None:
         experts = Experts(pipeline.retriever, pipeline.space.names, pipeline.card)
     bare = replace(pipeline, experts=experts or pipeline.experts, policy=DecisionPolicy())
+    before, started = _read_so_far(bare), time.monotonic()
     found, _ = await read_left_out(bare, examples, progress)
+    seconds = time.monotonic() - started
+    asked = len(found) if before is None else (_read_so_far(bare) or 0) - before
     readings = [reading for reading in found if reading is not None]
     truth = np.array([reading.label for reading in readings], dtype=np.int64)
     calibrated, model, unseen = _calibrated(bare, readings)
@@ -139,9 +152,64 @@ async def fit(
         policy = replace(policy, skip_from=None if skip is None else skip.value)
     loss = {name: _loss(p, truth) for name, p in steps.items() if readings}
     right = {name: _right(p, truth) for name, p in steps.items() if readings}
-    policy, accept = with_thresholds(policy, readings, fused, truth, guarantees, notes)
-    report = Fitted(len(readings), loss, right, skip, accept, tuple(notes))
+    similar = [r.state.opinion.similarity for r in readings if r.state.opinion is not None]
+    masses = [r.posterior.label_mass for r in readings]
+    policy, accept = with_thresholds(policy, fused, truth, similar, masses, guarantees, notes)
+    report = Fitted(
+        len(readings),
+        loss,
+        right,
+        skip,
+        accept,
+        tuple(notes),
+        engine=pipeline.engine.spec,
+        rate=asked / seconds if asked and seconds else None,
+    )
     return replace(calibrated, policy=policy), report
+
+
+def _without_model(pipeline: Pipeline, guarantees: Guarantees) -> tuple[Pipeline, Fitted]:
+    """Weigh the experts and fit the thresholds on the pool's own examples; nothing is read."""
+    experts = pipeline.experts
+    if experts is None or not guarantees.fusion:
+        raise ConfigError(
+            "no model (--engine none) and no experts (--no-fusion): nothing can answer",
+            hint="leave one of them out",
+        )
+    if guarantees.max_loss is not None:
+        raise ConfigError(
+            "--max-loss without a model (--engine none), which no row is asked",
+            hint="leave one of them out",
+        )
+    cheap, answers, truth = _experts_alone(experts)
+    notes: list[str] = []
+    similar = [float(hits.similarities[0]) for hits in experts.data.queries.hits if len(hits)]
+    policy, accept = with_thresholds(
+        DecisionPolicy(cheap=cheap),
+        answers,
+        truth,
+        similar,
+        [None] * len(truth),
+        guarantees,
+        notes,
+        "examples",
+    )
+    measured = {"experts": answers} if len(truth) else {}
+    found = Fitted(
+        len(truth),
+        {name: _loss(p, truth) for name, p in measured.items()},
+        {name: _right(p, truth) for name, p in measured.items()},
+        accept=accept,
+        notes=tuple(notes),
+        engine=pipeline.engine.spec,
+    )
+    return replace(pipeline, policy=policy), found
+
+
+def _read_so_far(pipeline: Pipeline) -> int | None:
+    """Readings of the engine that did not come from the cache; ``None`` without a cache."""
+    engine = pipeline.engine
+    return engine.misses if isinstance(engine, CachedEngine) else None
 
 
 async def read_left_out(

@@ -100,18 +100,23 @@ def skip_by(
 
 def with_thresholds(
     policy: DecisionPolicy,
-    readings: Sequence[LeftOut],
-    fused: FloatArray,
+    answers: FloatArray,
     truth: NDArray[np.int64],
+    similarities: Sequence[float],
+    masses: Sequence[float | None],
     guarantees: Guarantees,
     notes: list[str],
+    what: str = "readings",
 ) -> tuple[DecisionPolicy, Threshold | None]:
-    """Thresholds that are chosen on readings.
+    """Thresholds that are chosen on examples answered leave-one-out.
 
     Args:
-        fused: distributions of the readings by weights that did not see them, shape (n, L).
+        answers: their distributions by weights that did not see them, shape (n, L).
         truth: positions of their true labels.
+        similarities: of the nearest example of each; fewer where some have none.
+        masses: label mass of each; ``None``: unknown.
         notes: what could not be guaranteed is added here.
+        what: the notes call the examples.
 
     Returns:
         The policy with its thresholds, and that of acceptance with what was seen.
@@ -119,29 +124,25 @@ def with_thresholds(
     accept = None
     if guarantees.precision is not None:
         accept = accept_threshold(
-            fused.max(axis=1, initial=0.0), fused.argmax(axis=1) == truth, guarantees.precision
+            answers.max(axis=1, initial=0.0), answers.argmax(axis=1) == truth, guarantees.precision
         )
         if accept is None:
             notes.append(
-                f"{len(truth)} readings do not show a precision of {guarantees.precision:.0%} at "
+                f"{len(truth)} {what} do not show a precision of {guarantees.precision:.0%} at "
                 "any threshold: every row abstains and needs review; label more, or ask for less"
             )
         policy = replace(policy, accept_from=NEVER if accept is None else accept.value)
     if guarantees.coverage is not None:
-        true = fused[np.arange(len(truth)), truth]
+        true = answers[np.arange(len(truth)), truth]
         policy = replace(policy, set_from=set_threshold(true, guarantees.coverage))
-    opinions = [r.state.opinion for r in readings if r.state.opinion is not None]
-    if len(opinions) < len(readings) or len(readings) < MINIMUM:
+    if len(similarities) < len(truth) or len(truth) < MINIMUM:
         if guarantees.novel_below is not None:
             notes.append(
-                f"{len(opinions)} readings with neighbours are too few to tell rows that belong "
+                f"{len(similarities)} {what} with neighbours are too few to tell rows that belong "
                 f"to no label (at least {MINIMUM})"
             )
         return policy, accept
-    masses = [r.posterior.label_mass for r in readings]
-    known = signs(
-        [o.similarity for o in opinions], fused, [np.nan if m is None else m for m in masses]
-    )
+    known = signs(similarities, answers, [np.nan if m is None else m for m in masses])
     return replace(policy, novelty=Novelty.fit(known), novel_below=guarantees.novel_below), accept
 
 

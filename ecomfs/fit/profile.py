@@ -23,6 +23,7 @@ from ecomfs.calibration import (
     Fusion,
     Novelty,
 )
+from ecomfs.core.options import GUARANTEES, NO_MODEL, options_of
 from ecomfs.errors import ConfigError, MissingFileError
 from ecomfs.experts import Experts
 from ecomfs.fit.fitting import Fitted
@@ -31,6 +32,8 @@ from ecomfs.io import read_text, write_text
 from ecomfs.pipeline import Pipeline
 from ecomfs.readout import CHAIN, StepName
 from ecomfs.types import Example, Language
+
+_GUARANTEES = tuple(option.name for option in options_of(groups=[GUARANTEES]))
 
 
 class _Strict(BaseModel):
@@ -250,8 +253,10 @@ class Profile(_Strict):
         text = json.dumps(self.model_dump(mode="json"), ensure_ascii=False, indent=2)
         write_text(Path(path), text + "\n")
 
-    def readout_choice(self) -> StepName:
+    def readout_choice(self) -> Literal["auto"] | StepName:
         """The read-out as an option of a run: of several, the one that stands lowest."""
+        if not self.readout:
+            return "auto"  # it was fitted without a model
         names = {name.removeprefix("logprob-") for name in self.readout.values()}
         found: list[StepName] = [step.name for step in CHAIN if step.name in names]
         if not found:
@@ -267,7 +272,7 @@ class Profile(_Strict):
         out = []
         if self.task != pipeline.card.name:
             out.append(f"fitted for task {self.task}, used for {pipeline.card.name}")
-        if then.engine != now.engine:
+        if then.engine != now.engine and pipeline.has_model:
             out.append(f"fitted on engine {then.engine}, used with {now.engine}")
         for language, template in now.templates.items():
             if then.templates.get(language, template) != template:
@@ -279,7 +284,7 @@ class Profile(_Strict):
             out.append(f"fitted on {then.examples} examples, used with {now.examples} others")
         if then.similarity != now.similarity:
             out.append(f"fitted with similarity {then.similarity}, used with {now.similarity}")
-        if self.k != pipeline.k:
+        if self.k != pipeline.k and pipeline.has_model:
             out.append(f"fitted with k = {self.k}, used with k = {pipeline.k}")
         for language, setup in pipeline.setups.items():
             if self.readout.get(language, setup.readout.name) != setup.readout.name:
@@ -292,8 +297,11 @@ class Profile(_Strict):
         """The pipeline with what the profile holds.
 
         Raises:
-            ConfigError: the profile gives weight to an expert that this pool does not have.
+            ConfigError: the profile gives weight to an expert that this pool does not have; it
+                was fitted with a model and is used without one, or the other way round, and does
+                not hold there.
         """
+        self._require_fit_for(pipeline)
         names = pipeline.space.names
         setups = dict(pipeline.setups)
         for language, setup in pipeline.setups.items():
@@ -306,7 +314,8 @@ class Profile(_Strict):
                 calibration=Calibration(offsets, kept.strength, kept.readings, kept.temperature),
             )
         experts = pipeline.experts
-        if self.fusion is not None and pipeline.retriever is not None:
+        weighed = self.fusion is not None or not pipeline.has_model
+        if weighed and pipeline.retriever is not None:
             experts = Experts(pipeline.retriever, names, pipeline.card)
             used = {
                 name for b in (self.fusion, self.cheap) if b is not None for name in b.sources()
@@ -316,9 +325,13 @@ class Profile(_Strict):
                     f"the profile weighs the expert {absent[0]!r}, which this pool does not have",
                     hint="fit again on this pool",
                 )
+        cheap = None if self.cheap is None else self.cheap.read(names)
+        if not pipeline.has_model and self.fitted_on.engine != NO_MODEL:
+            # What was fitted on answers with the model does not hold for those without it.
+            return replace(pipeline, experts=experts, policy=DecisionPolicy(cheap=cheap))
         policy = DecisionPolicy(
             fusion=None if self.fusion is None else self.fusion.read(names),
-            cheap=None if self.cheap is None else self.cheap.read(names),
+            cheap=cheap,
             skip_from=self.skip_from,
             accept_from=self.accept_from,
             set_from=self.set_from,
@@ -326,6 +339,30 @@ class Profile(_Strict):
             novel_below=self.novel_below,
         )
         return replace(pipeline, setups=setups, experts=experts, policy=policy)
+
+    def _require_fit_for(self, pipeline: Pipeline) -> None:
+        """Refuse a profile that cannot hold for a pipeline with a model, or without one."""
+        without = self.fitted_on.engine == NO_MODEL
+        if pipeline.has_model and without:
+            raise ConfigError(
+                "the profile was fitted without a model and does not weigh one",
+                hint="fit again with the engine, or use the profile with --engine none",
+            )
+        if pipeline.has_model or without:
+            return
+        if self.cheap is None:
+            raise ConfigError(
+                "the profile was fitted without the experts (--no-fusion), and --engine none has "
+                "no other answers",
+                hint="fit again: ecomfs fit --engine none",
+            )
+        kept = [name for name in _GUARANTEES if self.guarantees.get(name) is not None]
+        if kept:
+            raise ConfigError(
+                f"the profile guarantees {kept[0]} = {self.guarantees[kept[0]]} for answers with "
+                "the model, which does not hold without it (--engine none)",
+                hint="fit again: ecomfs fit --engine none",
+            )
 
 
 def _format(text: str) -> Any:

@@ -11,6 +11,7 @@ from typing import cast, get_args
 from ecomfs.core import event_loop
 from ecomfs.core.progress import Progress, silent
 from ecomfs.embed import Embedder
+from ecomfs.engine.none import has_model
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import ConfigError
 from ecomfs.fit.fitting import fit
@@ -124,11 +125,12 @@ def fit_pipeline(
     if plan.profile is not None:
         options = _as_profiled(options, plan.profile)
         pipeline = build(options)
+        fitted = plan.profile.apply(pipeline)
         for difference in plan.profile.differences(pipeline):
             warnings.warn(f"profile: {difference}; fit again", ProfileWarning, stacklevel=3)
-        return plan.profile.apply(pipeline), options, plan.profile
+        return fitted, options, plan.profile
     notes: tuple[str, ...] = ()
-    if plan.tune:
+    if plan.tune and has_model(engine):
         shuffled = sample_queries(examples, len(examples), options.seed)
         tuned = event_loop.run(
             tune(
@@ -143,13 +145,13 @@ def fit_pipeline(
         notes = (tuned.text(),)
     pipeline = build(options)
     chosen = sample_queries(examples, plan.readings, options.seed)
-    if not chosen:
+    if not chosen and pipeline.has_model:
         return pipeline, options, None
-    pipeline, fitted = event_loop.run(fit(pipeline, chosen, plan.guarantees, progress))
+    pipeline, found = event_loop.run(fit(pipeline, chosen, plan.guarantees, progress))
     rare = rare_labels(pipeline)
-    notes += fitted.notes + ((rare,) if rare else ())
-    fitted = replace(fitted, notes=notes)
-    return pipeline, options, Profile.of(pipeline, fitted, plan.guarantees)
+    notes += found.notes + ((rare,) if rare else ())
+    found = replace(found, notes=notes)
+    return pipeline, options, Profile.of(pipeline, found, plan.guarantees)
 
 
 def _candidates(card: TaskCard, options: Options, engine: Engine) -> list[TuneCandidate]:

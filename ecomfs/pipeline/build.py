@@ -11,10 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ecomfs.calibration import Blend, DecisionPolicy, expert_priors
 from ecomfs.core.progress import EMBEDDING, Progress, silent
 from ecomfs.embed import Embedder
+from ecomfs.engine.none import has_model
 from ecomfs.engine.protocol import Engine
-from ecomfs.errors import MissingFileError, PoolError, RowError
+from ecomfs.errors import ConfigError, MissingFileError, PoolError, RowError
 from ecomfs.experts import Experts
 from ecomfs.features import Rendering, RowText
 from ecomfs.io import read_text
@@ -59,7 +61,7 @@ def build_pipeline(
     examples : sequence of Example
         The labelled examples; none for zero-shot.
     engine : Engine
-        Reads the prompts.
+        Reads the prompts; with the engine ``none`` the experts answer alone.
     embedder : Embedder
         Of the retriever.
     options : Options
@@ -110,6 +112,29 @@ def build_pipeline(
     languages = prompt_languages(card, options)
     rows, retriever = build_retriever(card, examples, embedder, options, where, progress)
     card = rows.card  # with what was learned of its columns from the pool
+    if not has_model(engine):
+        if retriever is None:
+            raise ConfigError(
+                "no model (--engine none) and no labelled examples: nothing can answer",
+                hint="give labelled examples (--examples), or name a model: --engine auto",
+            )
+        only = Experts(retriever, space.names, card)
+        # What they count before they are weighed on the pool (ecomfs.fit).
+        alone = Blend((expert_priors(only.names)[0][0],), (1.0,))
+        return Pipeline(
+            card=card,
+            space=space,
+            engine=engine,
+            setups={},
+            seed=options.seed,
+            rows=rows,
+            retriever=retriever,
+            k=k,
+            language=None if len(languages) > 1 else languages[0],
+            pool_version=pool_version,
+            experts=only,
+            policy=DecisionPolicy(cheap=alone),
+        )
     label_shortlist, experts = None, None
     size = _shortlist(options, space)
     if size and retriever is not None:

@@ -121,7 +121,7 @@ async def influences(
 
 def _impossible(state: RowState, posterior: Posterior | None, label: str | None) -> str:
     if state.skipped:
-        return "the model was not asked: the experts were sure enough"
+        return "the model was not asked"
     if posterior is None or label is None:
         return "the row has no answer"
     if posterior.label_mass is None and max(posterior.probabilities) == 1:
@@ -276,6 +276,10 @@ class Explanation:
                 }
                 for d in self.state.demonstrations
             ],
+            "nearest_examples": [
+                {"id": d.example.id, "label": d.example.label, "similarity": _number(d.similarity)}
+                for d in self.state.nearest
+            ],
             "influence": self._influence(),
             "prompt": self.state.prompt.text if self.state.prompt else None,
             "prompt_tokens": prediction.prompt_tokens,
@@ -311,9 +315,12 @@ class Explanation:
                 + ", ".join(self.shortlist)
             )
         lines += self._experts()
-        lines.append(f"demonstrations ({len(self.state.demonstrations)}, as they stand):")
+        if self.state.skipped:
+            lines.append(f"nearest examples ({len(self.state.nearest)}; the model was not asked):")
+        else:
+            lines.append(f"demonstrations ({len(self.state.demonstrations)}, as they stand):")
         moved = {i.example_id: i for i in self.influences.of} if self.influences else {}
-        for d in self.state.demonstrations:
+        for d in self.state.nearest or self.state.demonstrations:
             text = " ".join(d.text.split())
             short = text if len(text) <= 72 else text[:71] + "…"
             lines.append(f"  {d.similarity:6.3f}  [{d.example.label}] {d.example.id}: {short}")

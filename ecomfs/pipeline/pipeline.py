@@ -18,15 +18,16 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ecomfs.calibration import Decision, DecisionPolicy
+from ecomfs.calibration import Calibration, Decision, DecisionPolicy
 from ecomfs.core.progress import READING, Progress, silent
+from ecomfs.engine.none import has_model
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import EcomfsError, RowError
 from ecomfs.experts import NEIGHBOURS, Experts
 from ecomfs.features import RowText
 from ecomfs.pipeline.language_setup import LabelShortlist, LanguageSetup
 from ecomfs.prompt import PromptInput
-from ecomfs.retrieve import PrefixSharing, Queries, Retriever
+from ecomfs.retrieve import Hits, PrefixSharing, Queries, Retriever
 from ecomfs.task import LabelSpace, TaskCard, first_empty
 from ecomfs.types import (
     Demonstration,
@@ -58,7 +59,8 @@ class RowState:
         prompt: of the first pass; ``None`` where the model is not asked.
         error: why there is no prompt.
         opinion: the experts'.
-        skipped: the experts are sure enough for the model not to be asked.
+        skipped: the model is not asked: the experts are sure enough, or there is no model.
+        nearest: where it is not asked, the nearest examples, whose labels vote; the nearest first.
         shortlist: positions of the labels that are put to the model; empty for all.
         extra_passes: the prompts of further passes.
 
@@ -73,6 +75,7 @@ class RowState:
     error: EcomfsError | None = None
     opinion: Opinion | None = None
     skipped: bool = False
+    nearest: tuple[Demonstration, ...] = ()
     shortlist: tuple[int, ...] = ()
     extra_passes: tuple[Prompt, ...] = ()
 
@@ -86,7 +89,7 @@ class Pipeline:
     card, space, engine : TaskCard, LabelSpace, Engine
         The task, its labels, and what reads the prompts.
     setups : dict
-        Language → prompt, read-out and calibration.
+        Language → prompt, read-out and calibration; empty without a model.
     rows : RowText
         Puts rows into words, fitted on the pool.
     retriever : Retriever, optional
@@ -156,6 +159,11 @@ class Pipeline:
     sharing: PrefixSharing | None = None
     extra_passes: tuple[dict[Language, LanguageSetup], ...] = ()
     seed: int = 0
+
+    @property
+    def has_model(self) -> bool:
+        """Whether rows can be read by a model; without one the experts answer alone."""
+        return has_model(self.engine)
 
     async def classify(
         self,
@@ -248,18 +256,19 @@ class Pipeline:
                 rows=[rows[i] for i in good],
                 exclude_ids=None if exclude_ids is None else [exclude_ids[i] for i in good],
                 leave_self_out=leave_self_out,
-                k=0 if self.sharing is not None else self.k,
+                k=0 if self.sharing is not None or not self.has_model else self.k,
                 neighbours=0 if self.experts is None else NEIGHBOURS,
             )
         if self.experts is not None and queries is not None:
             opinions = self.experts.opinions(queries)
-            skipped = self.policy.skips(opinions)
+            skipped = self.policy.skips(opinions) if self.has_model else [True] * len(opinions)
             shortlists = self.label_shortlist.choose(opinions) if self.label_shortlist else []
             for n, place in enumerate(good):
                 states[place] = replace(
                     states[place],
                     opinion=opinions[n],
                     skipped=skipped[n],
+                    nearest=self._nearest(queries.hits[n]) if skipped[n] else (),
                     shortlist=shortlists[n] if shortlists else (),
                 )
         shown = self._demonstrations(queries, [states[i].shortlist for i in good])
@@ -273,6 +282,14 @@ class Pipeline:
             states[place] = self._prompted(states[place], asked[place], prompt)
         return states
 
+    def _nearest(self, hits: Hits) -> tuple[Demonstration, ...]:
+        """The examples that vote on a row."""
+        if self.retriever is None:
+            return ()
+        examples, texts = self.retriever.examples, self.retriever.texts
+        pairs = zip(hits.positions[:NEIGHBOURS], hits.similarities[:NEIGHBOURS], strict=True)
+        return tuple(Demonstration(examples[p], texts[p], float(s)) for p, s in pairs)
+
     def _worded(self, row: Row) -> str | RowError:
         empty = first_empty(row, self.card)
         if empty is not None:
@@ -285,7 +302,7 @@ class Pipeline:
     def _demonstrations(
         self, queries: Queries | None, shortlists: Sequence[tuple[int, ...]]
     ) -> list[list[Demonstration]]:
-        if queries is None or self.retriever is None or not self.k:
+        if queries is None or self.retriever is None or not self.k or not self.has_model:
             return [[] for _ in shortlists]
         if self.sharing is not None:
             found = self.sharing.arrange(queries)
@@ -409,11 +426,14 @@ class Pipeline:
         decisions = self.policy.decide(
             [reading for _, reading in read],
             [states[place].opinion for place, _ in read],
-            [self.setups[states[place].language].calibration for place, _ in read],
+            [self._calibration(states[place].language) for place, _ in read],
         )
         for (place, _), decision in zip(read, decisions, strict=True):
             out[place] = self._decided(out[place], decision)
         return out
+
+    def _calibration(self, language: Language) -> Calibration | None:
+        return self.setups[language].calibration if language in self.setups else None
 
     def _decided(self, prediction: Prediction, decision: Decision) -> Prediction:
         """The prediction with its answer."""

@@ -44,7 +44,7 @@ def test_constructors_agree_with_the_table(kind: type) -> None:
     for option in options_of(kind.__name__):
         assert signature[option.name].default == option.default, option.name
         found = parts(hints[option.name])
-        assert (type(None) in found) is (option.default is None), option.name
+        assert (type(None) in found) is (option.nullable or option.default is None), option.name
         if option.choices and option.name != "strategy":
             assert {p for p in found if isinstance(p, str)} == {*option.choices}, option.name
         elif option.kind is not dict:

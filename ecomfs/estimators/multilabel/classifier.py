@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from ecomfs.calibration import Blend, Calibration
 from ecomfs.core import event_loop
-from ecomfs.core.options import documented
+from ecomfs.core.options import NO_MODEL, documented
 from ecomfs.core.progress import LOADING, Progress, showing, silent
 from ecomfs.embed import Embedder
 from ecomfs.engine.protocol import Engine
-from ecomfs.errors import InputError
+from ecomfs.errors import ConfigError, InputError
 from ecomfs.estimators.answers import weighted_mean
 from ecomfs.estimators.base import Estimator
 from ecomfs.estimators.inputs import Examples, Rows, as_rows, columns, refuse_other_labels, row_ids
@@ -160,7 +160,7 @@ class MultiLabelClassifier(Estimator):
     def __init__(
         self,
         task: str | Path | TaskCard = "customer_intent",
-        engine: str | Engine = "auto",
+        engine: str | Engine | None = "auto",
         *,
         k: int | None = None,
         embedder: str | Embedder = "auto",
@@ -206,7 +206,7 @@ class MultiLabelClassifier(Estimator):
         Raises:
             InputError: rows and labels differ in number, an empty cell (``[]`` is a row with none
                 of the labels), a label that a closed task does not know.
-            ConfigError: only one label.
+            ConfigError: only one label; the engine is ``none``.
             PoolError: no example has any label, and the task names none.
             EngineError: the engine cannot be opened.
             ArgumentError: an argument that fit does not take, such as ``sample_weight``.
@@ -214,6 +214,11 @@ class MultiLabelClassifier(Estimator):
         self._refuse(refused)
         refuse_other_labels(X, y)
         card, options = self._card(), self._options()
+        if self.engine in (None, NO_MODEL):
+            raise ConfigError(
+                "several labels per row cannot be classified without a model (engine none)",
+                hint="name a model, such as engine='auto'",
+            )
         header = columns(X)
         version, examples, cells, given = as_labelled(X, y, card, self.fields)
         labels, sets = label_space(card, examples, cells)

@@ -94,7 +94,7 @@ class TaxonomyClassifier(Estimator):
     def __init__(
         self,
         task: str | Path | TaskCard = "product_category",
-        engine: str | Engine = "auto",
+        engine: str | Engine | None = "auto",
         *,
         separator: str = " > ",
         beam: int = 2,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ecomfs.core.options import NO_MODEL
 from ecomfs.core.progress import LOADING, Progress, silent, within
 from ecomfs.embed import Embedder, open_embedder
 from ecomfs.engine.protocol import Engine
@@ -197,6 +198,7 @@ class _Opened:
 
     def tools(self, cell: Cell) -> Tools:
         engine = cell.options.get("engine", "auto")
+        engine = NO_MODEL if engine is None else engine
         embedder = cell.options.get("embedder", "auto")
         if isinstance(embedder, str):
             if embedder not in self._embedders:
