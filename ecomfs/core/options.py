@@ -213,7 +213,8 @@ _TABLE = (
         str,
         "auto",
         READING,
-        "what makes two rows similar; tabular compares fields, auto chooses on the pool",
+        "what makes two rows similar; tabular compares fields and their relations, auto "
+        "chooses on the pool",
         ("auto", "text", "tabular", "mixed"),
         advanced=True,
     ),

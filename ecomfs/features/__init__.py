@@ -7,6 +7,7 @@ from ecomfs.features.feature_set import FeatureSet, has_features
 from ecomfs.features.gower import GowerSpace, ReadRow
 from ecomfs.features.label_features import LabelFeatures
 from ecomfs.features.measure import NUMERIC, measured
+from ecomfs.features.relations import Relations
 from ecomfs.features.row_text import Rendering, RowText
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "LabelFeatures",
     "ReadRow",
     "Reason",
+    "Relations",
     "Rendering",
     "RowText",
     "has_features",

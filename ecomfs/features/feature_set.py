@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
 
 import numpy as np
 
 from ecomfs.errors import ConfigError
 from ecomfs.features.block import Block, Embed, Feature, Floats
-from ecomfs.features.histories import HistoryBlock, HistoryPairBlock
+from ecomfs.features.histories import HistoryBlock
 from ecomfs.features.reading import ValueReader
+from ecomfs.features.relations import relation_blocks
 from ecomfs.features.scalars import CategoryBlock, DateBlock, MissingBlock, NumberBlock
-from ecomfs.features.texts import TextHistoryBlock, TextPairBlock
 from ecomfs.task import FieldSpec, TaskCard
 from ecomfs.types import Language, Row
 
@@ -53,7 +52,7 @@ class FeatureSet:
 
     def __init__(self, card: TaskCard, embed: Embed | None = None) -> None:
         self.card = card
-        self._reader = ValueReader(card)
+        self._reader = ValueReader(card.specs)
         self._blocks = _blocks(self._reader.specs, embed)
         self._kept: np.ndarray | None = None
 
@@ -193,22 +192,16 @@ def has_features(card: TaskCard) -> bool:
     >>> has_features(load_task("review_sentiment")), has_features(load_task("same_product"))
     (False, True)
     """
-    blocks = _blocks(ValueReader(card).specs, None)
+    blocks = _blocks(ValueReader(card.specs).specs, None)
     return any(not isinstance(block, MissingBlock) for block in blocks)
 
 
 def _blocks(specs: Sequence[FieldSpec], embed: Embed | None) -> list[Block]:
     of = {"number": NumberBlock, "price": NumberBlock, "date": DateBlock}
     of |= {"category": CategoryBlock, "history": HistoryBlock}
-    texts = [spec for spec in specs if spec.kind == "text"]
-    histories = [spec for spec in specs if spec.kind == "history"]
-    blocks: list[Block] = [TextPairBlock(a, b, embed) for a, b in combinations(texts, 2)]
-    blocks += [HistoryPairBlock(a, b) for a, b in combinations(histories, 2)]
-    blocks += [of[spec.kind](spec) for spec in specs if spec.kind in of]
-    if histories:
-        named = [spec for spec in specs if spec.kind in {"text", "category"}]
-        blocks += [TextHistoryBlock(spec, histories, embed) for spec in named]
-    return [*blocks, MissingBlock(specs)]
+    pairs, beside_histories = relation_blocks(specs, embed)
+    alone = [of[spec.kind](spec) for spec in specs if spec.kind in of]
+    return [*pairs, *alone, *beside_histories, MissingBlock(specs)]
 
 
 def _first_of_equal(columns: Floats) -> np.ndarray:

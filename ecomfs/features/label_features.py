@@ -59,7 +59,7 @@ class LabelFeatures:
         self.labels = tuple(labels)
         self._keys = [matched(label) for label in labels]
         self._words = [frozenset(words(label)) for label in labels]
-        self._reader = ValueReader(card)
+        self._reader = ValueReader(card.specs)
         self._histories: list[tuple[FieldSpec, str]] = []
         self._fields: list[FieldSpec] = []
         self._kept = np.zeros(0, dtype=np.int64)

@@ -8,7 +8,7 @@ from typing import Any
 from ecomfs.errors import RowError
 from ecomfs.features.block import Values
 from ecomfs.features.cells import guess_day_first, read_cell
-from ecomfs.task import FieldSpec, TaskCard, is_missing
+from ecomfs.task import FieldSpec, is_missing
 from ecomfs.types import Row
 
 
@@ -20,21 +20,19 @@ class ValueReader:
 
     Parameters
     ----------
-    card : TaskCard
-        Its fields are read; ids and JSON are not.
+    specs : sequence of FieldSpec
+        The fields of a task; ids and JSON are not read.
 
     Examples
     --------
     >>> from ecomfs.task import load_task
-    >>> reader = ValueReader(load_task("product_preference")).fit([])
+    >>> reader = ValueReader(load_task("product_preference").specs).fit([])
     >>> reader.read([{"liked": '["a"]', "item": "b"}])[0]
     {'liked': ['a'], 'disliked': None, 'history': None, 'item': 'b'}
     """
 
-    def __init__(self, card: TaskCard) -> None:
-        self.specs: tuple[FieldSpec, ...] = tuple(
-            f.rendering for f in card.fields if f.kind not in {"id", "json"}
-        )
+    def __init__(self, specs: Sequence[FieldSpec]) -> None:
+        self.specs = tuple(spec for spec in specs if spec.kind not in {"id", "json"})
         self._day_first: dict[str, bool | None] = {}
 
     def fit(self, rows: Sequence[Row]) -> ValueReader:

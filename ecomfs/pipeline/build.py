@@ -18,7 +18,7 @@ from ecomfs.engine.none import has_model
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import ConfigError, MissingFileError, PoolError, RowError
 from ecomfs.experts import Experts
-from ecomfs.features import Rendering, RowText
+from ecomfs.features import Rendering, RowText, has_features
 from ecomfs.io import read_text
 from ecomfs.pipeline.language_setup import LabelShortlist, LanguageSetup
 from ecomfs.pipeline.options import MAX_LABELS, SHORTLIST, Options, SimilarityChoice, TemplateChoice
@@ -231,7 +231,7 @@ def build_retriever(
         mode=choice.mode,
         strategy=options.strategy,
         seed=options.seed,
-        fields=tuple(spec.rendering for spec in card.fields),
+        fields=card.specs,
         tabular_weight=choice.weight,
         choice=choice,
         progress=progress,
@@ -256,11 +256,10 @@ def _similarity(
     wanted: SimilarityChoice,
 ) -> ChosenSimilarity:
     """The similarity a user asked for, or what the pool says for itself."""
-    if wanted == "text" or (wanted == "auto" and not card.tabular):
+    if wanted == "text" or (wanted == "auto" and not has_features(card)):
         return ChosenSimilarity("dense", 0.0, "the rows' texts")
     if wanted == "auto":
-        fields = [spec.rendering for spec in card.fields]
-        return choose_similarity(examples, texts, embedder, fields)
+        return choose_similarity(examples, texts, embedder, card.specs)
     return ChosenSimilarity(wanted, 1.0 if wanted == "tabular" else DEFAULT_WEIGHT, "as asked for")
 
 

@@ -31,6 +31,9 @@ WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Weights of the fields that are tried."""
 DEFAULT_WEIGHT = 0.5
 """Fields and text count alike: the choice where a pool cannot decide."""
+RELATED_WEIGHT = 1.0
+"""The same where a text stands beside another text or a history: such rows are alike when their
+fields agree in the same way, whatever their words."""
 LEAST_EXAMPLES = 16
 """With fewer examples the default is taken."""
 _FOLDS = 8
@@ -89,7 +92,7 @@ def choose_similarity(
     fields: Sequence[FieldSpec],
     *,
     weights: Sequence[float] = WEIGHTS,
-    default: float = DEFAULT_WEIGHT,
+    default: float | None = None,
 ) -> ChosenSimilarity:
     """Choose the fields' weight for a pool.
 
@@ -106,7 +109,8 @@ def choose_similarity(
     weights
         Candidates; ``default`` is added.
     default
-        Kept unless another is better by more than a standard error.
+        Kept unless another is better by more than a standard error; ``None``: 1 where a text stands
+        beside another text or a history, else 0.5.
 
     Raises
     ------
@@ -126,6 +130,8 @@ def choose_similarity(
         raise ConfigError(f"{len(examples)} examples but {len(texts)} texts")
     # A synthetic example reveals the label of the one it was made from.
     real = [p for p, example in enumerate(examples) if not example.synthetic]
+    if default is None:
+        default = default_weight(fields)
     tried = sorted({*weights, default})
     if not all(0 <= weight <= 1 for weight in tried):
         raise ConfigError("a weight of the fields is between 0 and 1")
@@ -160,6 +166,20 @@ def choose_similarity(
     elif chosen is not found[best]:
         reason = "nearest to the default within a standard error of the least log loss"
     return ChosenSimilarity(mode_of(chosen.weight), chosen.weight, reason, len(places), found)
+
+
+def default_weight(fields: Sequence[FieldSpec]) -> float:
+    """The fields' weight where a pool cannot decide.
+
+    >>> default_weight([FieldSpec(name="q", kind="text"), FieldSpec(name="title", kind="text")])
+    1.0
+    >>> default_weight([FieldSpec(name="age", kind="number"), FieldSpec(name="note", kind="text")])
+    0.5
+    """
+    kinds = [spec.kind for spec in fields]
+    texts = kinds.count("text")
+    related = texts > 1 or (texts and "history" in kinds)
+    return RELATED_WEIGHT if related else DEFAULT_WEIGHT
 
 
 def mode_of(weight: float) -> str:

@@ -8,7 +8,9 @@ categories and weights), so that rows use the same index, strategies and vote as
 - a category becomes one of as many places as the pool has categories, one more being for all
   others;
 - a history becomes its set of kinds (cosine in place of Jaccard) and its last kind, half each; an
-  empty one counts as missing.
+  empty one counts as missing;
+- the relations between fields (:class:`ecomfs.features.Relations`), such as what two texts share,
+  are further numbers.
 
 A field without a value adds nothing, and rows are scaled to length one. A pair that lacks some
 fields is thus divided by the geometric mean of the two rows' weights where Gower divides by the
@@ -24,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs.embed import Vectors, unit_rows
-from ecomfs.features import NUMERIC, GowerSpace, ReadRow
+from ecomfs.features import NUMERIC, GowerSpace, ReadRow, Relations
 from ecomfs.task import FieldSpec
 from ecomfs.types import Row
 
@@ -40,7 +42,7 @@ class TabularSpace:
     Parameters
     ----------
     specs
-        The fields; texts, JSON and ids are not compared.
+        The fields; JSON and ids are not compared, and texts only beside others or histories.
 
     Raises
     ------
@@ -57,11 +59,12 @@ class TabularSpace:
     """
 
     def __init__(self, specs: Sequence[FieldSpec]) -> None:
-        self._space = GowerSpace(specs, strict=False)
+        self._relations = Relations(specs)
+        self._space = GowerSpace([*specs, *self._relations.specs], strict=False)
 
     def fit(self, rows: Sequence[Row], labels: Sequence[str] | None = None) -> Self:
         """Learn scales and categories from the pool, and with its labels the fields' weights."""
-        self._space.fit(rows, labels)
+        self._space.fit(self._related(rows), labels)
         return self
 
     @property
@@ -78,11 +81,11 @@ class TabularSpace:
         ConfigError
             Not fitted.
         """
-        return self.embed_read(self._space.read(rows))
+        return self.embed_read(self.read(rows))
 
     def read(self, rows: Sequence[Row]) -> list[ReadRow]:
         """See :meth:`ecomfs.features.GowerSpace.read`."""
-        return self._space.read(rows)
+        return self._space.read(self._related(rows))
 
     def fit_read(self, rows: Sequence[ReadRow], labels: Sequence[str] | None = None) -> Self:
         """:meth:`fit` on rows that are read."""
@@ -93,6 +96,11 @@ class TabularSpace:
         """:meth:`embed` of rows that are read."""
         parts = [self._embed(rows[at : at + _BATCH]) for at in range(0, len(rows), _BATCH)]
         return np.concatenate(parts) if parts else self._embed([])
+
+    def _related(self, rows: Sequence[Row]) -> list[Row]:
+        """The rows with their relations as further fields."""
+        found = self._relations.read(rows)
+        return [{**row, **own} for row, own in zip(rows, found, strict=True)]
 
     def _embed(self, rows: Sequence[ReadRow]) -> Vectors:
         space = self._space

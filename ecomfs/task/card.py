@@ -367,6 +367,11 @@ class TaskCard(_Strict):
         return self
 
     @property
+    def specs(self) -> tuple[FieldSpec, ...]:
+        """How the cells of each field are read, in the order of the fields."""
+        return tuple(f.rendering for f in self.fields)
+
+    @property
     def tabular(self) -> bool:
         """Whether a row has fields of other kinds than text, which must be put into words
         (:class:`ecomfs.features.RowText`)."""

@@ -30,7 +30,7 @@ from ecomfs.embed import Embedder, open_embedder
 from ecomfs.evaluation.suites import Dataset
 from ecomfs.evaluation.suites.config import Table, TestRows
 from ecomfs.evaluation.suites.data import Data, read_data
-from ecomfs.evaluation.trained import over, raw_columns
+from ecomfs.evaluation.trained import raw_columns
 from ecomfs.experts import NEIGHBOURS, Experts
 from ecomfs.pipeline import Options, build_retriever
 from ecomfs.task import LabelSpace
@@ -154,7 +154,8 @@ def measure(
         for name, given in answers.items():
             found.runs.setdefault(name, []).append(predictions(data, labels, given, space, name))
         for name, got in baselines(data, texts, experts, vectors, seed).items():
-            p = over(got, labels)
+            p = got.with_labels(labels).probabilities
+            assert p is not None
             found.runs.setdefault(name, []).append(predictions(data, labels, p, space, name))
     return found
 

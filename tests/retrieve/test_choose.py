@@ -122,3 +122,25 @@ def test_bad_arguments_are_said() -> None:
         choose_similarity(examples, [], HashedEmbedder(256), FIELDS)
     with pytest.raises(ConfigError, match="between 0 and 1"):
         choose_similarity(examples, ["x"], HashedEmbedder(256), FIELDS, default=1.5)
+
+
+def test_a_pool_of_pairs_chooses_their_relation_when_the_words_say_nothing() -> None:
+    rng = random.Random(0)
+    fields = [FieldSpec(name="query", kind="text"), FieldSpec(name="product", kind="text")]
+    examples, texts = [], []
+    for i in range(48):
+        query, other = rng.sample(NOUNS, 2)
+        label = rng.choice(["match", "other"])
+        product = f"new {query if label == 'match' else other} {rng.randrange(10**6)}"
+        examples.append(Example(str(i), {"query": query, "product": product}, label))
+        texts.append(f"{query}; {product}")
+    found = choose_similarity(examples, texts, HashedEmbedder(512), fields)
+    by_weight = {trial.weight: trial for trial in found.trials}
+    assert found.weight >= 0.75
+    assert by_weight[1.0].accuracy > 0.9 > by_weight[0.0].accuracy
+
+
+def test_a_pool_of_pairs_that_is_too_small_compares_their_relation() -> None:
+    fields = [FieldSpec(name="query", kind="text"), FieldSpec(name="product", kind="text")]
+    pool = [Example("1", {"query": "mug", "product": "mug"}, "match")]
+    assert choose_similarity(pool, ["mug; mug"], HashedEmbedder(), fields).mode == "tabular"

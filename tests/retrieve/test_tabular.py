@@ -145,3 +145,19 @@ def test_large_catalogues_take_bounded_memory() -> None:
 def test_texts_alone_cannot_be_compared() -> None:
     with pytest.raises(ConfigError, match="no field can be compared"):
         TabularSpace([FIELDS[5]])
+
+
+PAIR = [FieldSpec(name="query", kind="text"), FieldSpec(name="product", kind="text")]
+
+
+def test_pairs_are_alike_that_agree_in_the_same_way_whatever_their_words() -> None:
+    pool = [
+        {"query": "red mug", "product": "red mug 300 ml"},
+        {"query": "red mug", "product": "garden hose"},
+        {"query": "wool socks", "product": "wool socks grey"},
+        {"query": "wool socks", "product": "steel pan 28"},
+    ]
+    vectors = TabularSpace(PAIR).fit(pool, ["yes", "no", "yes", "no"]).embed(pool)
+    similar = vectors @ vectors.T
+    assert similar[0, 2] > similar[0, 1] + 0.2  # another query that the product has, not the words
+    assert similar[1, 3] > similar[1, 0] + 0.2

@@ -1,0 +1,113 @@
+"""Relations between the fields of a row as numbers: what two texts share, how two histories stand
+to each other, how near a text is to the items of a history.
+
+Two pairs are alike when they agree in the same way, whatever their words: a query whose words all
+stand in the product is like another such query, of another product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+
+from ecomfs.features.block import Block, Embed
+from ecomfs.features.histories import HistoryPairBlock
+from ecomfs.features.reading import ValueReader
+from ecomfs.features.texts import TextHistoryBlock, TextPairBlock
+from ecomfs.task import FieldSpec
+from ecomfs.types import Row
+
+
+def relation_blocks(
+    specs: Sequence[FieldSpec], embed: Embed | None = None
+) -> tuple[list[Block], list[Block]]:
+    """The features that need two fields or more.
+
+    Parameters
+    ----------
+    specs : sequence of FieldSpec
+        The fields of a task.
+    embed : Embed, optional
+        Texts to vectors, for cosines of meaning.
+
+    Returns
+    -------
+    tuple of two lists of Block
+        Of pairs of texts and pairs of histories; of a text or category beside all histories.
+
+    Examples
+    --------
+    >>> from ecomfs.task import load_task
+    >>> pairs, beside = relation_blocks(load_task("query_relevance").specs)
+    >>> len(pairs), len(beside)
+    (1, 0)
+    """
+    texts = [spec for spec in specs if spec.kind == "text"]
+    histories = [spec for spec in specs if spec.kind == "history"]
+    pairs: list[Block] = [TextPairBlock(a, b, embed) for a, b in combinations(texts, 2)]
+    pairs += [HistoryPairBlock(a, b) for a, b in combinations(histories, 2)]
+    beside: list[Block] = []
+    if histories:
+        named = [spec for spec in specs if spec.kind in {"text", "category"}]
+        beside = [TextHistoryBlock(spec, histories, embed) for spec in named]
+    return pairs, beside
+
+
+class Relations:
+    """The relations of a task's fields, each as a field of numbers of its own.
+
+    Parameters
+    ----------
+    specs : sequence of FieldSpec
+        The fields of the task.
+
+    Attributes
+    ----------
+    specs : tuple of FieldSpec
+        One number a relation; those that measure the same two fields weigh together as much as one
+        field.
+
+    Examples
+    --------
+    >>> relations = Relations([FieldSpec(name="query", kind="text"),
+    ...                        FieldSpec(name="title", kind="text")])
+    >>> relations.specs[0].name
+    'query>title:words'
+    >>> relations.read([{"query": "red mug", "title": "Mug, blue"}])[0]["query>title:words"]
+    0.5
+    """
+
+    def __init__(self, specs: Sequence[FieldSpec]) -> None:
+        pairs, beside = relation_blocks(specs)
+        self._reader = ValueReader(specs)
+        self._blocks = [*pairs, *beside]
+        self.specs: tuple[FieldSpec, ...] = tuple(
+            FieldSpec(name=feature.name, kind="number", weight=1 / len(block.features))
+            for block in self._blocks
+            for feature in block.features
+        )
+
+    def read(self, rows: Sequence[Row]) -> list[dict[str, float]]:
+        """The relations of rows; nothing is learned from other rows.
+
+        Parameters
+        ----------
+        rows : sequence of Row
+            Field → cell. A cell that is not of its field's kind counts as missing.
+
+        Returns
+        -------
+        list of dict
+            Name of each of :attr:`specs` → number.
+        """
+        if not self.specs:
+            return [{} for _ in rows]
+        values = self._reader.read(rows)
+        table = np.hstack([block.values(values) for block in self._blocks]).tolist()
+        names = [spec.name for spec in self.specs]
+        return [dict(zip(names, numbers, strict=True)) for numbers in table]
+
+
+__all__ = ["Relations", "relation_blocks"]
