@@ -1,9 +1,9 @@
-"""Which similarity finds the better neighbours of a pair, of a query and a product, of two listings,
-of a user's history and a film? No language model is asked.
+"""Which similarity finds the better neighbours of a pair? No language model is asked.
 
     python eval/bench/pair_similarity.py "$ECOMFS_DATA"
 
-The neighbours' vote (k = 8) by the words of the row, by the relation of its fields (what two texts
+Pairs are of a query and a product, of two listings, of a history and a film. The neighbours'
+vote (k = 8) by the words of the row, by the relation of its fields (what two texts
 share, how near an item is to a history), by both, and by what `--similarity auto` chooses on the
 pool. Every seed draws other labelled examples, balanced over the labels, and other test rows; no
 query, product or user window is in both. Intervals of 95 % resample the test rows, "±" is the

@@ -1,4 +1,4 @@
-"""The relations of a row's fields: the same for pairs that agree in the same way, whatever words."""
+"""The relations of fields: the same for pairs that agree in the same way, whatever their words."""
 
 from __future__ import annotations
 
