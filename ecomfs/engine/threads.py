@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import TypeVar
 
 from ecomfs.errors import EngineUnavailableError
@@ -71,24 +70,3 @@ class Worker:
         """Take no more jobs."""
         if not self.forked:
             self._pool.shutdown(wait=False)
-
-
-_NAME = "OMP_WAIT_POLICY"
-
-
-@contextmanager
-def sleeping_threads() -> Iterator[None]:
-    """Import OpenMP inside the block so that its threads sleep while they wait.
-
-    They spin by default, and take time from the thread that they wait for: with another busy
-    process on two cores a prompt of 300 tokens took 20 to 60 s instead of 3. OpenMP reads the
-    environment at import; a policy that the user has set stays.
-    """
-    if _NAME in os.environ:
-        yield
-        return
-    os.environ[_NAME] = "PASSIVE"
-    try:
-        yield
-    finally:
-        del os.environ[_NAME]

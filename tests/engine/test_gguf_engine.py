@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -317,19 +316,6 @@ def test_it_says_nothing_on_the_terminal(capfd: pytest.CaptureFixture[str]) -> N
     asyncio.run(engine.aclose())
     said = capfd.readouterr()
     assert (said.out, said.err) == ("", "")
-
-
-def test_the_users_openmp_policy_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    from ecomfs.engine.threads import sleeping_threads
-
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    with sleeping_threads():
-        assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
-    assert "OMP_WAIT_POLICY" not in os.environ
-    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
-    with sleeping_threads():
-        assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
-    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
 
 
 class TestFilesThatAreNoModels:

@@ -10,9 +10,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from ecomfs.core.openmp import sleeping_threads
 from ecomfs.engine.llama.process import open_process
 from ecomfs.engine.protocol import Sampling
-from ecomfs.engine.threads import sleeping_threads
 from ecomfs.errors import (
     ContextOverflowError,
     EngineResponseError,

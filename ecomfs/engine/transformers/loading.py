@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ecomfs.engine.threads import sleeping_threads
+from ecomfs.core.openmp import sleeping_threads
 from ecomfs.errors import ConfigError, EngineUnavailableError, MissingFileError, ModelError
 
 _PRECISIONS = ("auto", "float32", "bfloat16", "float16")
