@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+import postgres
 import pytest
 from hypothesis import settings
 from watchdog import Watchdog
@@ -26,3 +27,15 @@ def _runs_are_logged_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iter
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("ECOMFS_STATE", str(tmp_path_factory.mktemp("state")))
         yield
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A PostgreSQL server of this run; :func:`postgres.new_database` makes databases on it."""
+    binaries = postgres.programs()
+    if binaries is None:
+        if os.environ.get("CI"):
+            pytest.fail("PostgreSQL is not installed: apt-get install postgresql")
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    with postgres.server(binaries) as url:
+        yield url

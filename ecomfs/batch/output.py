@@ -20,6 +20,8 @@ from ecomfs.io import (
     IdTracker,
     InputFile,
     OutputEncoding,
+    OutputFormat,
+    SqlTable,
     TableReader,
     TableRow,
     added_columns,
@@ -29,6 +31,7 @@ from ecomfs.io import (
     is_stream,
     open_writer,
     reading,
+    split_book,
 )
 from ecomfs.task import LabelSpace, TaskCard
 from ecomfs.types import Prediction, Row, Status
@@ -50,8 +53,12 @@ COLUMNS = (
 NUMBERS = ("confidence", "novelty")
 """Those of :data:`COLUMNS` that hold numbers."""
 FAILED_COLUMNS = ("failed_status", "failed_reason")
-_FORMATS = {".csv", ".tsv", ".tab", ".txt", ".parquet", ".pq", ".gz", ".zst", ".zstd"}
-_SPREAD = (".jsonl", ".ndjson", ".json", ".xlsx", ".xlsm", ".xls")
+_FORMATS = {
+    *(".csv", ".tsv", ".tab", ".txt", ".parquet", ".pq", ".gz", ".zst", ".zstd"),
+    *(".jsonl", ".ndjson", ".json", ".xlsx", ".xlsm", ".xls"),
+}
+Output = Path | SqlTable
+"""A file, standard output, or a table of a database."""
 _RESULTS = (".scored", ".failed")
 
 
@@ -67,12 +74,15 @@ class Job:
     """
 
     source: str
-    output: Path
+    output: Output
 
     @property
     def base(self) -> Path:
         """The name that a run's other files are derived from: the output's; of standard output, a
-        pipe or a device, which have no place in a folder, that of the input's usual result."""
+        pipe or a device, which have no place in a folder, that of the input's usual result; of a
+        table of a database, its name, in the working folder."""
+        if isinstance(self.output, SqlTable):
+            return Path(f"{self.output.table}.table")
         if is_stream(self.output):
             return _folder(self.source) / f"{_name(self.source)}.scored.csv"
         return self.output
@@ -118,16 +128,46 @@ def find_inputs(words: Sequence[str]) -> list[str]:
     return found
 
 
-def name_outputs(inputs: Sequence[str], output: Path | None) -> list[Job]:
+def read_output(text: str | os.PathLike[str] | SqlTable) -> Output:
+    """An output, as a user writes it.
+
+    Parameters
+    ----------
+    text : str, path or SqlTable
+        A file, ``-``, or ``sql:URL#TABLE``.
+
+    Raises
+    ------
+    ConfigError
+        A table that cannot be one (:class:`ecomfs.io.SqlTable`).
+
+    Examples
+    --------
+    >>> read_output("sql:duckdb:///shop.duckdb#scored").name, read_output("out.csv").name
+    ('scored', 'out.csv')
+    """
+    if isinstance(text, SqlTable):
+        return text
+    written = os.fspath(text)
+    return SqlTable.parse(written) if written.startswith("sql:") else Path(written)
+
+
+def name_outputs(
+    inputs: Sequence[str],
+    output: str | os.PathLike[str] | None,
+    form: OutputFormat | None = None,
+) -> list[Job]:
     """Where each result goes.
 
     Parameters
     ----------
     inputs : sequence of str
         From :func:`find_inputs`.
-    output : Path, optional
+    output : str or path, optional
         Of one input: its result; by default beside it as ``<name>.scored.csv``. Of several: the
         folder of the results, which is made; by default ``scored`` beside the first.
+    form : OutputFormat, optional
+        Of the results that are named here; CSV by default.
 
     Raises
     ------
@@ -140,12 +180,23 @@ def name_outputs(inputs: Sequence[str], output: Path | None) -> list[Job]:
     --------
     >>> name_outputs(["in/a.csv"], None)[0].output.as_posix()
     'in/a.scored.csv'
-    >>> [job.output.as_posix() for job in name_outputs(["hf:owner/reviews@test"], None)]
-    ['reviews@test.scored.csv']
+    >>> [job.output.as_posix() for job in name_outputs(["hf:owner/reviews@test"], None, "jsonl")]
+    ['reviews@test.scored.jsonl']
     """
-    names = [f"{_name(source)}.scored.csv" for source in inputs]
-    if len(inputs) == 1 and not (output is not None and output.is_dir()):
-        return [Job(inputs[0], output or _folder(inputs[0]) / names[0])]
+    names = [f"{_name(source)}.scored.{form or 'csv'}" for source in inputs]
+    target = None if output is None else read_output(output)
+    if isinstance(target, SqlTable):
+        if len(inputs) == 1:
+            return [Job(inputs[0], target)]
+        raise ConfigError(
+            f"-o {target}: {len(inputs)} inputs, and one table", hint="score them one by one"
+        )
+    if len(inputs) == 1 and not (target is not None and target.is_dir()):
+        return [Job(inputs[0], target or _folder(inputs[0]) / names[0])]
+    return _in_a_folder(inputs, names, target)
+
+
+def _in_a_folder(inputs: Sequence[str], names: Sequence[str], output: Path | None) -> list[Job]:
     if output is not None and is_stream(output):
         raise ConfigError(
             f"{output}: {len(inputs)} inputs, and one output", hint="name a folder with -o"
@@ -155,7 +206,7 @@ def name_outputs(inputs: Sequence[str], output: Path | None) -> list[Job]:
         raise ConfigError(
             f"{folder}: {len(inputs)} inputs, and one output file", hint="name a folder with -o"
         )
-    if not folder.exists() and folder.suffix.lower() in (".csv", ".tsv", ".parquet", ".gz", ".zst"):
+    if not folder.exists() and folder.suffix.lower() in _FORMATS:
         raise ConfigError(
             f"{folder}: {len(inputs)} inputs go into a folder, this looks like a file"
         )
@@ -190,15 +241,25 @@ def failed_path(output: Path) -> Path:
     return output.with_name(f"{_stem(output)}.failed.csv")
 
 
-def check_paths(source: str, output: Path) -> None:
+def check_paths(
+    source: str,
+    output: Output,
+    form: OutputFormat | None = None,
+    *,
+    replace_table: bool = False,
+) -> None:
     """Refuse an output that would replace the input, before any work.
 
     Parameters
     ----------
     source : str
         The input.
-    output : Path
+    output : Path or SqlTable
         The result.
+    form : OutputFormat, optional
+        The format that the user named.
+    replace_table : bool
+        Whether a table of a database may be replaced.
 
     Raises
     ------
@@ -216,13 +277,23 @@ def check_paths(source: str, output: Path) -> None:
     """
     if not source:
         raise ConfigError("the input is empty", hint="name a table")
-    if not output.name:  # Path("") is the current folder
-        raise OutputError(f"-o {output}: this is a folder", hint="name a file in it")
-    check_output(output)
     base = Job(source, output).base
     failed, journal = failed_path(base), journal_path(base)
-    with reading([InputFile("the input", Path(source))]):
-        check_target(output, "-o")
+    if isinstance(output, SqlTable):
+        if form is not None:
+            raise ConfigError(f"-o {output}, and --format {form}", hint="leave one out")
+        output.check(source, replace=replace_table)
+    elif not output.name:  # Path("") is the current folder
+        raise OutputError(f"-o {output}: this is a folder", hint="name a file in it")
+    else:
+        check_output(output, form)
+        if replace_table:
+            raise ConfigError(
+                f"-o {output} is no table of a database", hint="leave --replace-table out"
+            )
+    with reading([InputFile("the input", Path(split_book(source)[0]))]):
+        if isinstance(output, Path):
+            check_target(output, "-o")
         check_target(failed, "the table of failed rows")
         if journal.exists():
             check_read(journal, "the journal")
@@ -252,12 +323,16 @@ def _stem(path: Path) -> str:
 def _name(source: str) -> str:
     if source.startswith("sql:"):
         return "query"
-    path = Path(source.removeprefix("hf:").replace("#", "-"))
-    return _stem(path).removesuffix(path.suffix) if path.suffix in _SPREAD else _stem(path)
+    if source == "-":
+        return "stdin"
+    book, sheets = split_book(source)
+    if sheets:
+        return "-".join([_stem(Path(book)), *(s for s in sheets if s != "*")])
+    return _stem(Path(source.removeprefix("hf:").replace("#", "-")))
 
 
 def _folder(source: str) -> Path:
-    return Path() if source.startswith(("hf:", "sql:")) else Path(source).parent
+    return Path() if source.startswith(("hf:", "sql:")) else Path(split_book(source)[0]).parent
 
 
 # Cells
@@ -323,6 +398,18 @@ def _prediction_cells(
 def _beyond(row: TableRow) -> str:
     """The cells of a row that have no column."""
     return f"cells beyond the header: {json.dumps(row.extra, ensure_ascii=False)}"
+
+
+def columns_beside(header: Sequence[str], shown: Sequence[str]) -> tuple[str, ...]:
+    """The columns that scoring adds, under free names.
+
+    Args:
+        shown: labels whose probability has a column.
+
+    >>> columns_beside(["text", "status"], ["yes"])[:3], columns_beside([], ["yes"])[-1]
+    (('predicted', 'confidence', 'status_2'), 'p_yes')
+    """
+    return added_columns(header, [*COLUMNS, *(f"p_{n}" for n in shown)])
 
 
 # Writing
@@ -400,7 +487,7 @@ class ScoreResult:
 
     Attributes
     ----------
-    output : Path
+    output : Path or SqlTable
         The result table.
     tally : Tally
         Counts of the run.
@@ -422,7 +509,7 @@ class ScoreResult:
     (1, 'scored.failed.csv')
     """
 
-    output: Path
+    output: Output
     tally: Tally
     answers: AnswerCounts
     gold: Gold | None
@@ -443,6 +530,8 @@ def write_output(
     rows: int,
     probabilities: bool = False,
     encoding: OutputEncoding = "utf-8",
+    form: OutputFormat | None = None,
+    replace_table: bool = False,
     check: Callable[[], None] = lambda: None,
 ) -> ScoreResult:
     """Write all selected rows with their answers, and the failed ones beside them, in one pass;
@@ -461,17 +550,26 @@ def write_output(
     """
     header = reader.header
     shown = space.names if probabilities else ()
-    added = added_columns(header, [*COLUMNS, *(f"p_{n}" for n in shown)])
+    added = columns_beside(header, shown)
     numbers = [*(added[COLUMNS.index(n)] for n in NUMBERS), *added[len(COLUMNS) :]]
     status, answers = {str(s): 0 for s in Status}, AnswerCounts()
     gold = Gold() if columns.gold is not None else None
     failed = _FailedTable(failed_path(job.base), header)
     seen = IdTracker()
     for path in (job.output, failed.path):
-        _remove_leftovers(path)
+        if isinstance(path, Path):
+            _remove_leftovers(path)
     with contextlib.ExitStack() as stack:
         # What is not committed is discarded: the journal has everything.
-        writer = open_writer(job.output, [*header, *added], encoding=encoding, numbers=numbers)
+        writer = open_writer(
+            job.output,
+            [*header, *added],
+            encoding=encoding,
+            numbers=numbers,
+            form=form,
+            kinds=lambda: reader.kinds,
+            replace=replace_table,
+        )
         stack.callback(writer.discard)
         stack.callback(failed.discard)
         for chunk in reader:

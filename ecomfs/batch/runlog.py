@@ -23,6 +23,7 @@ from platformdirs import user_state_dir
 
 from ecomfs.batch.runner import Tally
 from ecomfs.errors import InputError, JournalError, StoppedError
+from ecomfs.io import SqlTable
 
 _EVERY = 10.0
 """Seconds between two lines of progress."""
@@ -87,11 +88,11 @@ class RunLog:
         except OSError:
             self.path = None
 
-    def input(self, output: Path, identity: Mapping[str, Any]) -> None:
+    def input(self, output: Path | SqlTable, identity: Mapping[str, Any]) -> None:
         """Log what an output is made of."""
         self.write("input", output=str(output), identity=identity)
 
-    def output(self, output: Path, tally: Tally) -> None:
+    def output(self, output: Path | SqlTable, tally: Tally) -> None:
         """Log that an output is done."""
         self.write("output", output=str(output), tally=asdict(tally))
 

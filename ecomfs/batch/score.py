@@ -13,13 +13,20 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from os import PathLike
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from ecomfs.batch.identity import Identity, differences, run_identity
 from ecomfs.batch.input import CHUNK_ROWS, Feed, Selection, find_columns, read_marks
 from ecomfs.batch.journal import Journal, drop_journal
-from ecomfs.batch.output import Job, ScoreResult, check_paths, journal_path, write_output
+from ecomfs.batch.output import (
+    Job,
+    ScoreResult,
+    check_paths,
+    columns_beside,
+    journal_path,
+    read_output,
+    write_output,
+)
 from ecomfs.batch.runner import BLOCK_ROWS, LocalScorer, RowScorer, Stop, Tally, span
 from ecomfs.core.progress import WRITING, Progress, showing
 from ecomfs.errors import (
@@ -30,7 +37,7 @@ from ecomfs.errors import (
     OutputError,
     StoppedError,
 )
-from ecomfs.io import OutputEncoding, TableReader
+from ecomfs.io import OutputEncoding, OutputFormat, SqlTable, TableReader
 from ecomfs.pipeline import Pipeline
 
 _COLLECT_AFTER = 50_000
@@ -54,7 +61,7 @@ class SupportsRefresh(Protocol):
 
 def score_table(
     source: str | PathLike[str],
-    output: str | PathLike[str],
+    output: str | PathLike[str] | SqlTable,
     pipeline: SupportsRefresh | Pipeline | RowScorer,
     *,
     fields: Mapping[str, str] | None = None,
@@ -62,6 +69,8 @@ def score_table(
     gold_column: str | None = None,
     probabilities: bool = False,
     encoding: OutputEncoding = "utf-8",
+    form: OutputFormat | None = None,
+    replace_table: bool = False,
     input_encoding: str | None = None,
     chunk_rows: int = BLOCK_ROWS,
     limit: int | None = None,
@@ -82,9 +91,10 @@ def score_table(
     ----------
     source : str or path
         Anything :class:`ecomfs.io.TableReader` reads.
-    output : str or path
-        ``.csv`` or ``.tsv``, also packed (``.gz``, ``.zst``), or ``.parquet``; or ``-``, standard
-        output.
+    output : str, path or SqlTable
+        ``.csv``, ``.tsv`` or ``.jsonl``, also packed (``.gz``, ``.zst``), ``.parquet`` or
+        ``.xlsx``; ``-``, standard output; or ``sql:URL#TABLE``, a table of PostgreSQL, DuckDB or
+        SQLite, which is made in one transaction.
     pipeline : FewShotClassifier, Pipeline or RowScorer
         A fitted classifier, its pipeline, or for many machines
         :class:`ecomfs.batch.ray.runner.RayScorer`.
@@ -98,6 +108,10 @@ def score_table(
         Add a column ``p_<label>`` for every label.
     encoding : {"utf-8", "utf-8-sig"}, default "utf-8"
         Of the output.
+    form : {"csv", "tsv", "jsonl", "parquet", "xlsx"}, optional
+        Format of an output whose name does not say it.
+    replace_table : bool, default False
+        Replace a table of a database that is there; otherwise it is an error.
     input_encoding : str, optional
         Of a source that is not UTF-8; detected by default.
     chunk_rows : int
@@ -153,7 +167,7 @@ def score_table(
     >>> clf = FewShotClassifier("review_sentiment").fit(texts, labels)  # doctest: +SKIP
     >>> score_table("reviews.csv", "scored.csv", clf).tally.rows  # doctest: +SKIP
     """
-    job = Job(str(source), Path(output))
+    job = Job(str(source), read_output(output))
     if isinstance(pipeline, SupportsRefresh):
         pipeline = pipeline.refresh()
     scorer = LocalScorer(pipeline) if isinstance(pipeline, Pipeline) else pipeline
@@ -161,7 +175,7 @@ def score_table(
         if selection is not None:
             raise ConfigError("limit and selection", hint="put the limit into the selection")
         selection = Selection(limit=limit)
-    check_paths(job.source, job.output)
+    check_paths(job.source, job.output, form, replace_table=replace_table)
     reader = TableReader(
         job.source, encoding=input_encoding, chunk_rows=min(CHUNK_ROWS, chunk_rows)
     )
@@ -170,6 +184,9 @@ def score_table(
         job.source, card, fields=fields, id_column=id_column, gold_column=gold_column, reader=reader
     )
     columns = replace(columns, fields=read_marks(columns.fields, card, reader))
+    if isinstance(job.output, SqlTable):
+        shown = scorer.space.names if probabilities else ()
+        job.output.check_columns([*reader.header, *columns_beside(reader.header, shown)])
     selection = selection or Selection()
     selected = selection.over(reader)
     if restart:
@@ -226,6 +243,8 @@ def score_table(
                 rows=selected.kept,
                 probabilities=probabilities,
                 encoding=encoding,
+                form=form,
+                replace_table=replace_table,
                 check=check,
             )
         tally.progress, tally.seconds = 1.0, time.monotonic() - started

@@ -80,7 +80,8 @@ def _enter(stack: ExitStack, context: typer.Context) -> None:
     writes = [
         (option, Path(value))
         for name, (option, value) in given.items()
-        if name in _OUTPUTS and value is not None
+        # A table of a database (sql:…) is no file.
+        if name in _OUTPUTS and value is not None and not str(value).startswith("sql:")
     ]
     reads = [
         InputFile(option, path)

@@ -11,7 +11,7 @@ from ecomfs.cli import options as o
 from ecomfs.cli.classifier import MaybeLabelled, check_guarantees, fitted, without_fit
 from ecomfs.cli.json_result import set_result
 from ecomfs.cli.progress import show
-from ecomfs.cli.scoring import Cluster, RowOptions, Sources, check
+from ecomfs.cli.scoring import Cluster, RowOptions, Sources, check, jobs_of
 from ecomfs.core.progress import CHECKING
 
 if TYPE_CHECKING:
@@ -60,9 +60,7 @@ def plan(
         Prices,
         add_plans,
         find_columns,
-        find_inputs,
         journal_path,
-        name_outputs,
         pipeline_identity,
         plan_table,
         read_marks,
@@ -77,7 +75,7 @@ def plan(
     prices = None if price is None else Prices(price, price_cached, price_answer)
     check_guarantees(settings, labelled)
     skips, readings = False, 0
-    jobs = name_outputs(find_inputs(sources), table.output)
+    jobs = jobs_of(sources, table)
     if not any(journal_path(job.base).exists() for job in jobs):
         # A plan reads nothing leave-one-out. An interrupted run has read these examples already:
         # they are in the reading cache, and its journal fits no other calibration.

@@ -11,7 +11,7 @@ from ecomfs.cli import options as o
 from ecomfs.cli.classifier import MaybeLabelled
 from ecomfs.cli.json_result import set_result
 from ecomfs.cli.progress import show
-from ecomfs.cli.scoring import Cluster, RowOptions, Sources, check, row_classifier
+from ecomfs.cli.scoring import Cluster, RowOptions, Sources, check, output_format, row_classifier
 from ecomfs.core.options import NO_MODEL
 from ecomfs.core.progress import CHECKING, MEASURING
 
@@ -80,6 +80,8 @@ def score(
                         probabilities=table.probabilities,
                         input_encoding=labelled.input_encoding,
                         encoding="utf-8-sig" if table.encoding == "utf-8-sig" else "utf-8",
+                        form=output_format(table),
+                        replace_table=table.replace_table,
                         selection=known.selection,
                         restart=restart,
                         keep_journal=keep_journal,

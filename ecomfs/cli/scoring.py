@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, cast
 
 import typer
 
@@ -19,14 +18,19 @@ from ecomfs.core.progress import FITTING, LOADING
 if TYPE_CHECKING:
     from ecomfs.batch import Gold, Job, RowScorer, Selection
     from ecomfs.core.progress import Phases
+    from ecomfs.io import OutputFormat
     from ecomfs.pipeline import Pipeline
     from ecomfs.task import TaskCard
     from ecomfs.types import Example
     from ecomfs_eval import Predictions
 
+FORMATS = ("csv", "tsv", "jsonl", "parquet", "xlsx")
+
 Sources = Annotated[
     list[str],
-    typer.Argument(metavar="IN.csv …", help="tables to classify, or a pattern: 'in/*.csv'"),
+    typer.Argument(
+        metavar="IN.csv …", help="tables to classify, a pattern 'in/*.csv', or - for a pipe"
+    ),
 ]
 
 
@@ -37,14 +41,28 @@ class RowOptions:
     PANEL: ClassVar[str] = "Rows and results"
 
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--output",
             "-o",
-            help="result [IN.scored.csv]: .csv, .tsv, .gz and .zst of these, .parquet; for several "
-            "inputs a folder [scored]",
+            help="result [IN.scored.csv]: .csv, .tsv, .jsonl, .gz and .zst of these, .parquet, "
+            ".xlsx; - for standard output; a table sql:URL#TABLE; for several inputs a folder "
+            "[scored]",
             rich_help_panel=o.FIRST,
         ),
+    ] = None
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format", help="of the result, where its name does not say it: " + ", ".join(FORMATS)
+        ),
+    ] = None
+    replace_table: Annotated[
+        bool, typer.Option("--replace-table", help="with -o sql:…: a table that is there may go")
+    ] = False
+    sheet: Annotated[
+        list[str] | None,
+        typer.Option(help="sheet of the workbooks [the first], * for all (repeatable)"),
     ] = None
     gold_column: o.GoldColumn = None
     id_column: o.IdColumn = None
@@ -109,6 +127,42 @@ class Checked:
     jobs: list[Job]
 
 
+def output_format(table: RowOptions) -> OutputFormat | None:
+    """The format that ``--format`` names.
+
+    Raises:
+        ConfigError: there is no such format.
+    """
+    from ecomfs.errors import ConfigError
+
+    if table.form is not None and table.form not in FORMATS:
+        raise ConfigError(f"--format {table.form!r}", hint=f"use one of {', '.join(FORMATS)}")
+    return cast("OutputFormat | None", table.form)
+
+
+def jobs_of(sources: list[str], table: RowOptions) -> list[Job]:
+    """Inputs, with the sheets of workbooks, and where their results go.
+
+    Raises:
+        EcomfsError: a pattern without files, ``--sheet`` without a workbook, an output that cannot
+            be one.
+    """
+    from ecomfs.batch import find_inputs, name_outputs
+    from ecomfs.errors import ConfigError
+    from ecomfs.io import is_workbook
+
+    inputs = find_inputs(sources)
+    if table.sheet:
+        for source in inputs:
+            if not is_workbook(source):
+                raise ConfigError(
+                    f"--sheet, and {source} is no workbook, or names its sheets itself",
+                    hint="leave --sheet out, or score the workbooks by themselves",
+                )
+        inputs = [f"{source}#{'/'.join(table.sheet)}" for source in inputs]
+    return name_outputs(inputs, table.output, output_format(table))
+
+
 def check(sources: list[str], table: RowOptions, labelled: MaybeLabelled) -> Checked:
     """Check files, columns and conditions before a model is loaded.
 
@@ -120,8 +174,6 @@ def check(sources: list[str], table: RowOptions, labelled: MaybeLabelled) -> Che
         Selection,
         check_paths,
         find_columns,
-        find_inputs,
-        name_outputs,
         read_marks,
     )
     from ecomfs.errors import ConfigError
@@ -137,11 +189,11 @@ def check(sources: list[str], table: RowOptions, labelled: MaybeLabelled) -> Che
         table.limit,
         labelled.seed,
     )
-    jobs = name_outputs(find_inputs(sources), table.output)
+    jobs = jobs_of(sources, table)
     specs = [spec.rendering for spec in card.fields]
     marked = with_decimals(specs, [e.fields for e in pool], strict=False)
     for job in jobs:
-        check_paths(job.source, job.output)
+        check_paths(job.source, job.output, output_format(table), replace_table=table.replace_table)
         reader = TableReader(job.source, encoding=labelled.input_encoding)
         selection.checked(reader)
         columns = find_columns(

@@ -2,6 +2,7 @@
 
 from ecomfs.io.encoding import encoding_named
 from ecomfs.io.files import YAML_HINT, optional_module, read_text, yaml_problem
+from ecomfs.io.formats import is_workbook, split_book
 from ecomfs.io.numbers import (
     DECIMAL_HINT,
     ColumnNumbers,
@@ -16,6 +17,7 @@ from ecomfs.io.numbers import (
 )
 from ecomfs.io.reader import MAX_CELL_CHARS, TableReader, read_frame, text_encoding
 from ecomfs.io.rows import IdTracker, Place, TableRow, cell_text
+from ecomfs.io.sql_table import SqlTable
 from ecomfs.io.target import (
     InputFile,
     check_read,
@@ -27,7 +29,14 @@ from ecomfs.io.target import (
     write_text,
 )
 from ecomfs.io.text import detect_language, fold, same_text, squeeze, visible
-from ecomfs.io.writer import AtomicWriter, OutputEncoding, added_columns, check_output, open_writer
+from ecomfs.io.writer import (
+    AtomicWriter,
+    OutputEncoding,
+    OutputFormat,
+    added_columns,
+    check_output,
+    open_writer,
+)
 
 __all__ = [
     "DECIMAL_HINT",
@@ -41,7 +50,9 @@ __all__ = [
     "Number",
     "NumberError",
     "OutputEncoding",
+    "OutputFormat",
     "Place",
+    "SqlTable",
     "TableReader",
     "TableRow",
     "added_columns",
@@ -55,6 +66,7 @@ __all__ = [
     "fold",
     "is_standard",
     "is_stream",
+    "is_workbook",
     "mark_in_words",
     "open_writer",
     "optional_module",
@@ -65,6 +77,7 @@ __all__ = [
     "reading",
     "rewrite_number",
     "same_text",
+    "split_book",
     "squeeze",
     "standard_output",
     "text_encoding",

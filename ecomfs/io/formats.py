@@ -3,55 +3,146 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
-from ecomfs.errors import ConfigError, EmptyInputError, InputError
+from ecomfs.errors import ColumnError, ConfigError, EmptyInputError, InputError
 from ecomfs.io.files import check_file, optional_module
 from ecomfs.io.rows import RawRow, TypedSource, cell_text
+from ecomfs.io.sql_table import SQL, ColumnKinds
+
+BOOKS = frozenset({".xlsx", ".xlsm", ".xls"})
+SHEET = "sheet"
+"""Column that names the sheet of a row, where several are read."""
+
+
+def split_book(where: str) -> tuple[str, tuple[str, ...]]:
+    """A workbook and its sheets, which stand after ``#``, between ``/`` (no name of a sheet has
+    one); ``*`` is all of them.
+
+    Parameters
+    ----------
+    where : str
+        The input.
+
+    Returns
+    -------
+    tuple[str, tuple[str, ...]]
+        Its file, and the sheets that are named; another input as it is, and none.
+
+    Examples
+    --------
+    >>> split_book("book.xlsx#May/June"), split_book("a#b.csv")
+    (('book.xlsx', ('May', 'June')), ('a#b.csv', ()))
+    """
+    book, mark, sheets = where.partition("#")
+    if not mark or Path(book).suffix.lower() not in BOOKS:
+        return where, ()
+    return book, tuple(name for name in sheets.split("/") if name)
+
+
+def is_workbook(where: str) -> bool:
+    """Whether an input is a workbook, no sheet of it named.
+
+    Parameters
+    ----------
+    where : str
+        The input.
+
+    Returns
+    -------
+    bool
+        True for a name that ends like a workbook's.
+
+    Examples
+    --------
+    >>> is_workbook("book.xlsx"), is_workbook("book.xlsx#May"), is_workbook("a.csv")
+    (True, False, False)
+    """
+    return Path(where).suffix.lower() in BOOKS
 
 
 class ExcelSource(TypedSource):
-    """One sheet of a workbook; the first row with a value is the header.
+    """Sheets of a workbook; the first row of a sheet with a value is its header.
 
-    Formulas count with the value last computed. Rows without any value are no rows.
+    Formulas count with the value last computed. Rows without any value are no rows. Several sheets
+    must have the same columns, in any order; their rows come one sheet after the other, and the
+    column ``sheet`` says from which, unless they have a column of that name.
 
     Args:
-        sheet: its name; the first sheet by default.
+        sheets: their names; ``*`` is all; the first sheet by default.
 
     Raises:
         InputError: it is not such a workbook.
         EmptyInputError: the sheet is empty.
+        ColumnError: two sheets have other columns.
         ConfigError: no sheet of that name, or openpyxl is not installed.
     """
 
-    def __init__(self, path: Path, *, sheet: str | None = None) -> None:
+    def __init__(self, path: Path, *, sheets: Sequence[str] = ()) -> None:
         check_file(path)
         if path.suffix.lower() == ".xls":
             hint = "save it as .xlsx or CSV"
             raise InputError(f"{path.name}: the old .xls format is not read", hint=hint)
         self._excel = optional_module("openpyxl", need="reading Excel files")
         self._path = path
-        self._sheet = sheet
-        first = next(self._rows(), None)
-        if first is None:
-            raise EmptyInputError(f"{path.name}: the sheet is empty")
-        super().__init__(tuple(_without_tail(first[1])))
+        with self._open() as book:
+            self._sheets = self._named(book.sheetnames, book.worksheets[0].title, sheets)
+        headers: list[tuple[str, ...]] = []
+        for sheet in self._sheets:
+            first = next(self._rows(sheet), None)
+            if first is None:
+                called = f" {sheet!r}" if len(self._sheets) > 1 else ""
+                raise EmptyInputError(f"{path.name}: the sheet{called} is empty")
+            headers.append(tuple(_without_tail(first[1])))
+        self._headers = headers
+        self._columns = headers[0]
+        for sheet, header in zip(self._sheets, headers, strict=True):
+            if sorted(header) != sorted(self._columns):
+                other = ", ".join(sorted(set(header) ^ set(self._columns))) or "one of them twice"
+                raise ColumnError(
+                    f"{path.name}: sheets {self._sheets[0]!r} and {sheet!r} have other columns: "
+                    f"{other}",
+                    hint="name sheets with the same columns, or score them one by one",
+                )
+        several = len(self._sheets) > 1 and SHEET not in self._columns
+        self._tells_sheet = several
+        super().__init__((*self._columns, SHEET) if several else self._columns)
 
     def records(self) -> Generator[RawRow]:
         """The rows below the header; ``line`` is the row number that Excel shows."""
-        width = len(self.header)
-        for index, (number, cells) in enumerate(self._rows()):
-            if index:
-                padded = cells + [""] * (width - len(cells))
-                yield RawRow(number, [*padded[:width], *_without_tail(padded[width:])])
+        width = len(self._columns)
+        for sheet, header in zip(self._sheets, self._headers, strict=True):
+            order = [header.index(name) for name in self._columns]
+            moved = order != sorted(order)
+            for index, (number, cells) in enumerate(self._rows(sheet)):
+                if index:
+                    padded = cells + [""] * (width - len(cells))
+                    own = [padded[i] for i in order] if moved else padded[:width]
+                    extra = _without_tail(padded[width:])
+                    if self._tells_sheet:
+                        yield RawRow(number, [*own, sheet], extra=tuple(extra))
+                    else:
+                        yield RawRow(number, [*own, *extra])
 
-    def _rows(self) -> Iterator[tuple[int, list[str]]]:
-        with self._open() as sheet:
-            for number, values in enumerate(sheet.iter_rows(values_only=True), 1):
+    def _named(self, names: list[str], first: str, wanted: Sequence[str]) -> tuple[str, ...]:
+        if not wanted:
+            return (first,)
+        if "*" in wanted:
+            return tuple(names)
+        for name in wanted:
+            if name not in names:
+                raise ConfigError(
+                    f"{self._path.name}: no sheet {name!r}", hint=f"sheets are: {', '.join(names)}"
+                )
+        return tuple(dict.fromkeys(wanted))
+
+    def _rows(self, sheet: str) -> Iterator[tuple[int, list[str]]]:
+        with self._open() as book:
+            for number, values in enumerate(book[sheet].iter_rows(values_only=True), 1):
                 if any(value is not None for value in values):
                     yield number, [cell_text(value) for value in values]
 
@@ -62,15 +153,7 @@ class ExcelSource(TypedSource):
         except (BadZipFile, KeyError, OSError, ValueError) as problem:
             raise InputError(f"{self._path.name}: this is not an Excel workbook") from problem
         try:
-            if self._sheet is None:
-                yield book.worksheets[0]
-            elif self._sheet in book.sheetnames:
-                yield book[self._sheet]
-            else:
-                names = ", ".join(book.sheetnames)
-                raise ConfigError(
-                    f"{self._path.name}: no sheet {self._sheet!r}", hint=f"sheets are: {names}"
-                )
+            yield book
         finally:
             book.close()
 
@@ -215,7 +298,6 @@ def _split(spec: str, loaded: Any, split: str) -> Any:
     return loaded[split]
 
 
-SQL = "sql:"
 FETCH_ROWS = 1000
 _READ_ONLY = {  # PostgreSQL has an execution option
     "sqlite": "PRAGMA query_only = ON",
@@ -228,9 +310,9 @@ class SqlSource(TypedSource):
     """``sql:URL#QUERY``, such as ``sql:sqlite:///shop.db#SELECT id, text FROM reviews``.
 
     Only a query that reads is accepted (SELECT, WITH, VALUES, TABLE), on a connection that is set
-    to read only where the database has such a setting (SQLite, PostgreSQL, MySQL) and rolled back
-    everywhere. The query runs anew for every pass: give it an ORDER BY if the order matters.
-    Rows are fetched as they are needed where the driver can.
+    to read only where the database has such a setting (SQLite, DuckDB, PostgreSQL, MySQL) and
+    rolled back everywhere. The query runs anew for every pass: give it an ORDER BY if the order
+    matters. Rows are fetched as they are needed where the driver can.
 
     Raises:
         ConfigError: no query, one that does not read, or a URL that is none.
@@ -254,6 +336,7 @@ class SqlSource(TypedSource):
         self._query = query
         with self._result() as (names, _):
             super().__init__(names)
+        self._kinds = ColumnKinds(self.header)
         if not self.header:
             raise EmptyInputError(f"{self.name}: the query gives no columns")
 
@@ -261,35 +344,45 @@ class SqlSource(TypedSource):
         """The rows; ``line`` is the row's number, counted from 1."""
         with self._result() as (_, rows):
             for number, row in enumerate(rows, 1):
+                self._kinds.add(row)
                 yield RawRow(number, [cell_text(value) for value in row])
+
+    @property
+    def kinds(self) -> Mapping[str, type]:
+        """Column → the type of its values, as far as they were read."""
+        return self._kinds.found()
 
     @contextmanager
     def _result(self) -> Iterator[tuple[tuple[str, ...], Iterator[tuple[object, ...]]]]:
         from sqlalchemy import create_engine, text
-        from sqlalchemy.exc import SQLAlchemyError
+        from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 
-        missing = self._url.get_backend_name() == "sqlite" and self._missing_file()
-        if missing:
+        backend = self._url.get_backend_name()
+        if backend in ("sqlite", "duckdb") and self._missing_file():
             raise InputError(f"{self.name}: no such database file")
+        readonly = {"read_only": True} if backend == "duckdb" else {}
         try:
-            engine = create_engine(self._url)
+            engine = create_engine(self._url, connect_args=readonly)
             try:
                 options = {"yield_per": FETCH_ROWS, "postgresql_readonly": True}
                 with engine.connect().execution_options(**options) as connection:
-                    if setting := _READ_ONLY.get(self._url.get_backend_name()):
+                    if setting := _READ_ONLY.get(backend):
                         connection.execute(text(setting))
-                    result = connection.execute(text(self._query))
-                    yield tuple(result.keys()), (tuple(row) for row in result)
+                    with connection.execute(text(self._query)) as result:
+                        yield tuple(result.keys()), (tuple(row) for row in result)
             finally:
                 engine.dispose()
-        except (SQLAlchemyError, ImportError) as problem:
+        except (NoSuchModuleError, ImportError) as problem:
+            extra = "postgres" if backend == "postgresql" else backend
+            raise ConfigError(
+                f"{self.name}: {problem}", hint=f"pip install 'ecomfs[{extra}]'"
+            ) from problem
+        except SQLAlchemyError as problem:
             reason = str(getattr(problem, "orig", None) or problem).splitlines()[0]
             raise InputError(f"{self.name}: {reason}") from problem
 
     def _missing_file(self) -> bool:
-        """SQLite would create the file, and a typing error would look like an empty database."""
-        from pathlib import Path
-
+        """The file would be made, and a typing error would look like an empty database."""
         name = self._url.database
         memory = not name or name == ":memory:" or name.startswith("file:")
         return not memory and not Path(str(name)).is_file()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -15,16 +15,19 @@ from typing import TYPE_CHECKING
 from ecomfs.errors import ColumnError, ConfigError, EmptyInputError
 from ecomfs.io.delimited import DelimitedSource
 from ecomfs.io.formats import (
+    BOOKS,
     HUB,
-    SQL,
     ExcelSource,
     HubSource,
     ParquetSource,
     SqlSource,
     is_saved_folder,
+    split_book,
 )
 from ecomfs.io.jsonlines import JsonArraySource, JsonLinesSource, is_array
-from ecomfs.io.rows import Chunk, Dialect, Place, RawRow, Source, TableRow
+from ecomfs.io.rows import Chunk, Dialect, Place, RawRow, Source, TableRow, TypedSource
+from ecomfs.io.sql_table import SQL
+from ecomfs.io.standard_input import STANDARD, standard_input
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,9 +42,11 @@ class TableReader:
     """A table, streamed in chunks of rows.
 
     It reads CSV and TSV, JSON Lines (``.jsonl``), a JSON array (``.json``), Parquet, Excel
-    (``book.xlsx`` or ``book.xlsx#Sheet2``), the text formats also packed with gzip or zstd, a
-    Hugging Face data set (``hf:owner/name#config@split``, or a saved folder) and a SQL query
-    (``sql:sqlite:///shop.db#SELECT id, text FROM reviews``).
+    (``book.xlsx``, ``book.xlsx#Sheet2``, several sheets ``book.xlsx#May/June`` or ``#*``), the text
+    formats also packed with gzip or zstd, a Hugging Face data set
+    (``hf:owner/name#config@split``, or a saved folder), a SQL query
+    (``sql:sqlite:///shop.db#SELECT id, text FROM reviews``) and, in any of the formats of files,
+    standard input (``-``).
 
     Iterating gives :class:`Chunk` after chunk and can be done again; memory does not grow with
     the number of rows. Cells are text exactly as in the file, empty cells are ``""``. A row that
@@ -122,7 +127,11 @@ class TableReader:
         self.allow_nul = allow_nul
         self._source = open_source(where, encoding=encoding, delimiter=delimiter)
         self.name: str = getattr(self._source, "name", "") or (
-            where if where.startswith("hf:") else self.path.name
+            "standard input"
+            if where == STANDARD
+            else where
+            if where.startswith("hf:")
+            else self.path.name
         )
         with closing(self._source.records()) as records:
             first = list(islice(records, _FIRST_RECORDS))
@@ -153,6 +162,12 @@ class TableReader:
     def dialect(self) -> Dialect:
         """How the file is written."""
         return self._source.dialect
+
+    @property
+    def kinds(self) -> Mapping[str, type]:
+        """Column → the type of its values, where the input has types and all that were read so far
+        have one."""
+        return self._source.kinds if isinstance(self._source, TypedSource) else {}
 
     def require(self, *columns: str) -> None:
         """Raise :class:`ColumnError` unless every named column is there."""
@@ -280,12 +295,14 @@ _COMPRESSED = {".gz", ".zst", ".zstd"}
 def open_source(where: str, *, encoding: str | None = None, delimiter: str | None = None) -> Source:
     """The source for a path, ``hf:...`` or ``sql:...``.
 
-    A sheet of a workbook is named after ``#``: ``book.xlsx#Sheet2``.
+    Sheets of a workbook are named after ``#``: ``book.xlsx#Sheet2``, ``book.xlsx#May/June``.
 
     Raises:
         ConfigError: an encoding or delimiter for a format that has none.
         Others: see :class:`ecomfs.io.TableReader`.
     """
+    if where == STANDARD:
+        where = str(standard_input())
     if typed := _typed_source(where):
         if encoding or delimiter:
             raise ConfigError(f"{where}: this format has no encoding and no delimiter to choose")
@@ -325,7 +342,9 @@ def text_encoding(where: str | PathLike[str], encoding: str | None) -> str | Non
     """
     text = str(where)
     typed = text.startswith((SQL, HUB)) or is_saved_folder(Path(text))
-    binary = _format(text.partition("#")[0]) in {".parquet", ".pq", ".xlsx", ".xlsm", ".xls"}
+    if text == STANDARD:
+        text = str(standard_input())
+    binary = _format(split_book(text)[0]) in {".parquet", ".pq", *BOOKS}
     return None if typed or binary else encoding
 
 
@@ -336,9 +355,9 @@ def _typed_source(where: str) -> Source | None:
         return HubSource(where)
     if _format(where) in {".parquet", ".pq"}:
         return ParquetSource(Path(where))
-    book, _, sheet = where.partition("#")
-    if _format(book) in {".xlsx", ".xlsm", ".xls"}:
-        return ExcelSource(Path(book), sheet=sheet or None)
+    book, sheets = split_book(where)
+    if _format(book) in BOOKS:
+        return ExcelSource(Path(book), sheets=sheets)
     return None
 
 

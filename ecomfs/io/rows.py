@@ -176,6 +176,11 @@ class TypedSource:
     dialect = Dialect(delimiter="")
     size: int | None = None
 
+    @property
+    def kinds(self) -> Mapping[str, type]:
+        """Column → the type of its values, as far as they were read, where it is known."""
+        return {}
+
     def __init__(self, header: tuple[str, ...]) -> None:
         self.header = header
 

@@ -1,13 +1,14 @@
-"""Write a table, as text or Parquet, so that the file is complete or not there."""
+"""Write a table, in the format that its name says, so that the file is complete or not there."""
 
 from __future__ import annotations
 
 import contextlib
 import gzip
 import io
+import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +16,9 @@ from typing import Any, BinaryIO, Literal, Protocol, Self, cast
 
 from ecomfs.errors import ConfigError, OutputError
 from ecomfs.io.files import optional_module, zstd_module
+from ecomfs.io.sql_table import SqlTable, SqlTableWriter
 from ecomfs.io.target import Target, output_failure
+from ecomfs.io.workbook import ExcelWriter
 
 OutputEncoding = Literal["utf-8", "utf-8-sig"]
 
@@ -118,8 +121,7 @@ class AtomicWriter:
             self._target.discard()
             raise
         try:
-            # Names that look like another delimiter, a mark or a "sep=" line would mislead readers.
-            self._put(self._record(header, re.compile(r'[,;|\t"\r\n\ufeff]|^sep=|^ ', re.I)))
+            self._begin(header)
         except OutputError:
             self._keep()
             raise
@@ -202,6 +204,10 @@ class AtomicWriter:
         self._close()
         return self._target.keep()
 
+    def _begin(self, header: Sequence[str]) -> None:
+        # Names that look like another delimiter, a mark or a "sep=" line would mislead readers.
+        self._put(self._record(header, re.compile(r'[,;|\t"\r\n\ufeff]|^sep=|^ ', re.I)))
+
     def _put(self, text: str) -> None:
         try:
             self._file.write(text)
@@ -224,6 +230,31 @@ class AtomicWriter:
 
     def _failure(self, problem: OSError) -> OutputError:
         return output_failure(self.path, problem)
+
+
+class JsonLinesWriter(AtomicWriter):
+    """JSON Lines: one object per row, its keys in the order of the columns. Cells are text, those
+    of columns in ``numbers`` numbers, with null for an empty one.
+
+    Raises:
+        ConfigError, OutputError: see :class:`AtomicWriter`.
+    """
+
+    def __init__(
+        self, path: str | PathLike[str], header: Sequence[str], *, numbers: Sequence[str] = ()
+    ) -> None:
+        self._names, self._numbers = tuple(header), frozenset(numbers)
+        super().__init__(path, header)
+
+    def _begin(self, header: Sequence[str]) -> None:
+        """Every row names its columns."""
+
+    def _record(self, cells: Sequence[str], also: re.Pattern[str] | None = None) -> str:
+        values: dict[str, str | float | None] = dict(zip(self._names, cells, strict=True))
+        for name in self._numbers:
+            cell = values[name]
+            values[name] = float(cell) if cell else None
+        return json.dumps(values, ensure_ascii=False) + "\n"
 
 
 def _packed(raw: BinaryIO, suffix: str) -> BinaryIO:
@@ -310,8 +341,22 @@ class ParquetWriter:
         return self._arrow.array(safe, "string")
 
 
-_OTHERS = {".jsonl", ".ndjson", ".json", ".xlsx", ".xlsm", ".xls"}
-_TABS = {".tsv", ".tab"}
+OutputFormat = Literal["csv", "tsv", "jsonl", "parquet", "xlsx"]
+"""How a result is written; by its name, where nothing else is said."""
+_FORMATS: dict[str, OutputFormat] = {
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".xlsx": "xlsx",
+}
+_UNWRITTEN = {
+    ".json": "use .jsonl, one object per line",
+    ".xls": "use .xlsx",
+    ".xlsm": "use .xlsx",
+}
 _PACKED = {".gz", ".zst", ".zstd"}
 
 
@@ -335,24 +380,34 @@ class TableWriter(Protocol):
 
 
 def open_writer(
-    path: Path,
+    path: Path | SqlTable,
     header: Sequence[str],
     *,
     encoding: OutputEncoding = "utf-8",
     numbers: Sequence[str] = (),
+    form: OutputFormat | None = None,
+    kinds: Callable[[], Mapping[str, type]] = dict,
+    replace: bool = False,
 ) -> TableWriter:
-    """CSV, TSV (``.tsv``), either packed (``.gz``, ``.zst``), or Parquet (``.parquet``).
+    """CSV, TSV or JSON Lines, packed or not (``.gz``, ``.zst``), Parquet, Excel, or a table of a
+    database.
 
     Parameters
     ----------
-    path : Path
+    path : Path or SqlTable
         The output.
     header : Sequence[str]
         Column names.
     encoding : OutputEncoding
         Of a text file; ``utf-8-sig`` writes the mark that Excel needs.
     numbers : Sequence[str]
-        Columns that Parquet keeps as numbers.
+        Columns that are kept as numbers where the format has any.
+    form : OutputFormat, optional
+        The format, for a name that does not say it, such as ``-``.
+    kinds : callable
+        Of a table of a database: column → type of its values in the input.
+    replace : bool
+        Whether a table of a database may be replaced.
 
     Returns
     -------
@@ -368,45 +423,62 @@ def open_writer(
 
     Examples
     --------
-    >>> check_output(Path("out.xlsx"))
+    >>> check_output(Path("out.json"))
     Traceback (most recent call last):
-    ecomfs.errors.ConfigError: out.xlsx: .xlsx is not written (use .csv, .csv.gz, ... or .parquet)
+    ecomfs.errors.ConfigError: out.json: .json is not written (use .jsonl, one object per line)
     """
-    if check_output(path) == "parquet":
+    if isinstance(path, SqlTable):
+        return SqlTableWriter(path, header, numbers=numbers, kinds=kinds, replace=replace)
+    kind = check_output(path, form)
+    if kind == "parquet":
         return ParquetWriter(path, header, numbers=numbers)
-    delimiter = "\t" if _kind(path) in _TABS else ","
+    if kind == "xlsx":
+        return ExcelWriter(path, header, numbers=numbers)
+    if kind == "jsonl":
+        return JsonLinesWriter(path, header, numbers=numbers)
+    delimiter = "\t" if kind == "tsv" else ","
     return AtomicWriter(path, header, encoding=encoding, delimiter=delimiter)
 
 
-def check_output(path: Path) -> str:
-    """``parquet`` or ``text``, by the name.
+def check_output(path: Path, form: OutputFormat | None = None) -> OutputFormat:
+    """The format of an output, by its name unless it is given.
 
     Parameters
     ----------
     path : Path
         The output.
+    form : OutputFormat, optional
+        The format that the user named.
 
     Returns
     -------
-    str
-        ``"parquet"`` or ``"text"``.
+    OutputFormat
+        ``csv`` for names that say nothing, such as ``-``.
 
     Raises
     ------
     ConfigError
-        A format that is not written.
+        A format that is not written, that cannot be packed, or that is not the one of the name.
 
     Examples
     --------
     >>> check_output(Path("out.csv.gz")), check_output(Path("out.parquet"))
-    ('text', 'parquet')
+    ('csv', 'parquet')
+    >>> check_output(Path("-"), "jsonl")
+    'jsonl'
     """
     kind = _kind(path)
-    if kind in _OTHERS:
+    if kind in _UNWRITTEN:
+        raise ConfigError(f"{path}: {kind} is not written", hint=_UNWRITTEN[kind])
+    named = _FORMATS.get(kind) or ("csv" if kind == ".csv" else None)
+    if form is not None and named is not None and form != named:
+        raise ConfigError(f"{path}: named like {named}, and --format {form}", hint="leave one out")
+    found = form or named or "csv"
+    if found in ("parquet", "xlsx") and path.suffix.lower() in _PACKED:
         raise ConfigError(
-            f"{path}: {kind} is not written", hint="use .csv, .csv.gz, .csv.zst, .tsv or .parquet"
+            f"{path}: {found} is packed already", hint=f"leave {path.suffix} out of the name"
         )
-    return "parquet" if kind in (".parquet", ".pq") else "text"
+    return found
 
 
 def _kind(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -35,11 +36,17 @@ def table(path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "name", ["o.csv", "o.tsv", "o.csv.gz", "o.csv.zst", "o.tsv.gz", "o.parquet"]
+    "name",
+    [
+        *("o.csv", "o.tsv", "o.csv.gz", "o.csv.zst", "o.tsv.gz", "o.parquet"),
+        *("o.jsonl", "o.ndjson.gz", "o.xlsx"),
+    ],
 )
 def test_every_format_holds_the_same_rows(tmp_path: Path, name: str) -> None:
     if name.endswith("parquet"):
         pytest.importorskip("pyarrow")
+    if name.endswith("xlsx"):
+        pytest.importorskip("openpyxl")
     if name.endswith("zst") and sys.version_info < (3, 14):
         pytest.importorskip("backports.zstd")
     source = table(tmp_path / "in.csv")
@@ -57,7 +64,8 @@ def test_every_format_holds_the_same_rows(tmp_path: Path, name: str) -> None:
                 assert other[column] == cell
     first = (tmp_path / name).read_bytes()
     score_table(source, tmp_path / name, pipeline, probabilities=True)
-    assert (tmp_path / name).read_bytes() == first
+    # A workbook has the time at which it was made.
+    assert (tmp_path / name).read_bytes() == first or name == "o.xlsx"
 
 
 def test_parquet_keeps_numbers_as_numbers(tmp_path: Path) -> None:
@@ -72,9 +80,46 @@ def test_parquet_keeps_numbers_as_numbers(tmp_path: Path) -> None:
     assert column[0] > 0
 
 
-def test_formats_that_are_not_written(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"\.xlsx is not written"):
-        score_table(table(tmp_path / "in.csv"), tmp_path / "o.xlsx", classifier(k=0).pipeline_)
+@pytest.mark.parametrize(
+    ("name", "form", "message"),
+    [
+        ("o.json", None, r"\.json is not written \(use \.jsonl"),
+        ("o.xls", None, r"\.xls is not written \(use \.xlsx"),
+        ("o.xlsx.gz", None, "xlsx is packed already"),
+        ("o.parquet", "csv", "named like parquet, and --format csv"),
+    ],
+)
+def test_formats_that_are_not_written(tmp_path: Path, name: str, form: Any, message: str) -> None:
+    source = table(tmp_path / "in.csv")
+    with pytest.raises(ConfigError, match=message):
+        score_table(source, tmp_path / name, classifier(k=0).pipeline_, form=form)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+
+
+def test_json_lines_keep_numbers_as_numbers(tmp_path: Path) -> None:
+    score_table(table(tmp_path / "in.csv"), tmp_path / "o.jsonl", classifier(k=0).pipeline_)
+    first, second, _ = map(json.loads, (tmp_path / "o.jsonl").read_text("utf-8").splitlines())
+    assert first["text"] == 'good, and "soft"'
+    assert isinstance(first["confidence"], float)
+    assert second["confidence"] is None
+    assert second["status"] == "failed"
+
+
+def test_a_workbook_is_not_its_own_result(tmp_path: Path) -> None:
+    excel = pytest.importorskip("openpyxl")
+    book = excel.Workbook()
+    book.active.title = "May"
+    book.active.append(["text"])
+    book.active.append(["fine"])
+    book.save(tmp_path / "in.xlsx")
+    with pytest.raises(ConfigError, match="are the same file"):
+        score_table(f"{tmp_path / 'in.xlsx'}#May", tmp_path / "in.xlsx", classifier(k=0).pipeline_)
+
+
+def test_results_of_sheets_and_pipes_lie_beside_their_inputs() -> None:
+    named = [name_outputs([source], None)[0].output for source in ("in/b.xlsx#A/B", "in/b.xlsx#*")]
+    assert [str(path) for path in named] == ["in/b-A-B.scored.csv", "in/b.scored.csv"]
+    assert str(name_outputs(["-"], None)[0].output) == "stdin.scored.csv"
 
 
 def test_compressed_input_and_output(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import stat
 import threading
@@ -14,6 +15,7 @@ import pytest
 from scripted import ScriptedEngine, examples
 
 from ecomfs.cli import run
+from ecomfs.io import TableReader
 
 TASK = ["-t", "review_sentiment"]
 READING = ["--embedder", "hashed", "--language", "en", "--k", "2", "--engine", "scripted"]
@@ -187,3 +189,45 @@ def test_several_inputs_need_a_folder(capsys: pytest.CaptureFixture[str]) -> Non
     Path("b.csv").write_bytes(Path("in.csv").read_bytes())
     command = ["score", "in.csv", "b.csv", *SCORE[2:], "-e", "pool.csv", "-o", "-"]
     refused(command, capsys, "2 inputs, and one output")
+
+
+def test_a_table_of_a_database_is_made_and_not_replaced_unasked(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [*SCORE, "-e", "pool.csv", "-o", f"sql:sqlite:///{folder / 'shop.db'}#scored"]
+    assert run(command) == 0
+    rows = TableReader(f"sql:sqlite:///{folder / 'shop.db'}#SELECT * FROM scored").rows()
+    assert [row.cells["text"] for row in rows] == [f"thing {i}" for i in range(4)]
+    assert run(command) == 2
+    assert "--replace-table" in capsys.readouterr().err
+    assert run([*command, "--replace-table"]) == 0
+    assert run([*command[:-1], "out.csv", "--replace-table"]) == 2
+    assert "is no table of a database" in capsys.readouterr().err
+
+
+def test_a_format_for_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert run([*SCORE, "-e", "pool.csv", "-o", "-", "--format", "jsonl"]) == 0
+    out = capsys.readouterr().out
+    assert [json.loads(line)["text"] for line in out.splitlines()] == [
+        f"thing {i}" for i in range(4)
+    ]
+    assert run([*SCORE, "-e", "pool.csv", "--format", "ods"]) == 2
+    assert "use one of csv, tsv, jsonl" in capsys.readouterr().err
+
+
+def test_sheets_are_named_for_every_workbook(capsys: pytest.CaptureFixture[str]) -> None:
+    excel = pytest.importorskip("openpyxl")
+    book = excel.Workbook()
+    book.active.title = "May"
+    for sheet in (book.active, book.create_sheet("June")):
+        sheet.append(["text"])
+        sheet.append([f"thing of {sheet.title}"])
+    book.save("book.xlsx")
+    command = ["score", "book.xlsx", *SCORE[2:], "-e", "pool.csv"]
+    assert run([*command, "--sheet", "May", "--sheet", "June", "-o", "out.xlsx"]) == 0
+    assert [dict(row.cells)["sheet"] for row in TableReader("out.xlsx").rows()] == ["May", "June"]
+    assert run([*command, "--sheet", "*"]) == 0
+    assert len(list(TableReader("book.scored.csv").rows())) == 2
+    assert run([*SCORE, "-e", "pool.csv", "--sheet", "May"]) == 2
+    assert "in.csv is no workbook" in capsys.readouterr().err

@@ -14,7 +14,13 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from ecomfs.errors import ConfigError, EmptyInputError, InputError, MissingFileError
+from ecomfs.errors import (
+    ColumnError,
+    ConfigError,
+    EmptyInputError,
+    InputError,
+    MissingFileError,
+)
 from ecomfs.io import TableReader, read_frame
 
 HEADER = ["id", "text", "price"]
@@ -339,3 +345,48 @@ def test_floats_of_few_bits_are_read_by_their_digits(tmp_path: Path, kind: str) 
     pq.write_table(pa.table({"label": cells}), tmp_path / "in.parquet")
     rows = TableReader(tmp_path / "in.parquet").rows()
     assert [row.cells["label"] for row in rows] == ["0.1", "3", ""]
+
+
+def workbook(path: Path, sheets: dict[str, list[list[Any]]]) -> str:
+    excel = pytest.importorskip("openpyxl")
+    book = excel.Workbook()
+    book.remove(book.active)
+    for name, rows in sheets.items():
+        sheet = book.create_sheet(name)
+        for row in rows:
+            sheet.append(row)
+    book.save(path)
+    return str(path)
+
+
+def test_several_sheets_are_one_table_that_names_them(tmp_path: Path) -> None:
+    book = workbook(
+        tmp_path / "in.xlsx",
+        {
+            "May": [["id", "text"], [1, "good"]],
+            "June": [["text", "id"], ["bad", 2], ["odd", 3, "more"]],
+            "Notes": [["anything"], ["x"]],
+        },
+    )
+    reader = TableReader(f"{book}#May/June")
+    rows = list(reader.rows())
+    assert reader.header == ("id", "text", "sheet")
+    assert [tuple(r.cells.values()) for r in rows] == [
+        ("1", "good", "May"),
+        ("2", "bad", "June"),
+        ("3", "odd", "June"),
+    ]
+    assert rows[2].extra == ("more",)
+    assert TableReader(f"{book}#June").header == ("text", "id")
+    with pytest.raises(ColumnError, match="'May' and 'Notes' have other columns: anything, id"):
+        TableReader(f"{book}#*")
+    with pytest.raises(ConfigError, match=r"no sheet 'July' \(sheets are: May, June, Notes"):
+        TableReader(f"{book}#May/July")
+
+
+def test_a_column_called_sheet_stays_the_tables_own(tmp_path: Path) -> None:
+    rows = [["sheet", "text"], ["A4", "white"]]
+    book = workbook(tmp_path / "in.xlsx", {"May": rows, "June": rows})
+    reader = TableReader(f"{book}#*")
+    assert reader.header == ("sheet", "text")
+    assert [row.cells["sheet"] for row in reader.rows()] == ["A4", "A4"]

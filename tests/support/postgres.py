@@ -15,6 +15,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
+
+import sqlalchemy as sa
 
 _OWNER = "ecomfs"
 
@@ -24,6 +27,16 @@ def programs() -> Path | None:
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), reverse=True)
     on_path = shutil.which("initdb")
     return found[0].parent if found else Path(on_path).parent if on_path else None
+
+
+def new_database(server: str) -> str:
+    """The URL of a new database on a server."""
+    name = f"made_{uuid4().hex}"
+    engine = sa.create_engine(server + "postgres", isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE template0"))
+    engine.dispose()
+    return server + name
 
 
 @contextmanager
