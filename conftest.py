@@ -10,6 +10,7 @@ import pytest
 
 from ecomfs.errors import ConfigError
 
+collect_ignore_glob = ["ecomfs/serve/migrations/*"]  # Alembic runs them, with a database
 collect_ignore = [] if find_spec("fastapi") and find_spec("uvicorn") else ["ecomfs/serve"]
 
 

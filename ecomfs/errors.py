@@ -8,10 +8,13 @@
     │   ├── DecodingError          the bytes are in no supported encoding
     │   ├── DuplicateIdError       one id names two rows
     │   ├── UnknownLabelError      a label outside the label space
+    │   ├── ConflictError          changed by somebody else meanwhile, or done already
+    │   ├── NotFoundError          nothing of this name or id
     │   └── RowError               one row cannot be used (kept as that row's status)
     ├── TaskError                  a task card is wrong, or there is none of that name
     │   └── TemplateError          a template does not compile or render
     ├── PoolError                  the labelled examples cannot be used or stored
+    │   └── DatabaseError          the database does not answer, or is full
     ├── EngineError                a model cannot be read (``retryable`` says if later may help)
     │   ├── EngineUnavailableError nothing answers, or the runtime is not installed
     │   ├── EngineTimeoutError     no answer in time
@@ -111,6 +114,14 @@ class RowError(InputError):
     """One row that cannot be classified; becomes that row's ``failed`` status."""
 
 
+class ConflictError(InputError):
+    """What is to be changed was changed by somebody else meanwhile, or is done already."""
+
+
+class NotFoundError(InputError):
+    """There is nothing of this name or id."""
+
+
 class TaskError(EcomfsError):
     """A task card that is wrong, or a task that does not exist."""
 
@@ -121,6 +132,11 @@ class TemplateError(TaskError):
 
 class PoolError(EcomfsError, ValueError):
     """Labelled examples that cannot be stored, or cannot serve as a pool."""
+
+
+class DatabaseError(PoolError):
+    """The database does not answer, is full or may not be written; nothing of the change is
+    stored."""
 
 
 class EngineError(EcomfsError):

@@ -170,23 +170,14 @@ def _vote(
 ) -> _Vote:
     import numpy as np
 
+    from ecomfs.prepare.suggest import normalised_entropy
     from ecomfs.retrieve import Retriever
 
     retriever = Retriever(pool, known, embedder, seed=seed)
     shares = retriever.vote([row.text for row in rows])
     best = shares.argmax(axis=1)
-    entropy = [_entropy(row) for row in np.asarray(shares).tolist()]
+    entropy = [normalised_entropy(row) for row in np.asarray(shares).tolist()]
     return _Vote([retriever.labels[i] for i in best], entropy)
-
-
-def _entropy(shares: Sequence[float]) -> float:
-    """Shannon entropy in units of its maximum, log L: 0 is certain, 1 is uniform."""
-    import math
-
-    if len(shares) < 2:
-        return 0.0
-    entropy = -sum(p * math.log(p) for p in shares if p > 0) / math.log(len(shares))
-    return min(max(entropy, 0.0), 1.0)
 
 
 def _read_by_model(
@@ -204,7 +195,10 @@ def _read_by_model(
     if unread:
         why = unread[0].error or unread[0].status
         print(f"{len(unread)} rows got no answer and count as uncertain; {unread[0].id}: {why}")
-    uncertainty = [_entropy([*p.probabilities.values()]) if p.probabilities else 1.0 for p in found]
+    from ecomfs.prepare.suggest import normalised_entropy
+
+    shares = [[*p.probabilities.values()] for p in found]
+    uncertainty = [normalised_entropy(p) if p else 1.0 for p in shares]
     return _Vote([p.label or "" for p in found], uncertainty)
 
 

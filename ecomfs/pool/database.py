@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.pool import StaticPool
 
 from ecomfs.core.sqlite import write_ahead
-from ecomfs.errors import ConfigError, PoolError
+from ecomfs.errors import ConfigError, DatabaseError, PoolError
 from ecomfs.pool.tables import metadata
 
 BUSY_SECONDS = 60
@@ -75,6 +75,7 @@ class Database:
         self._turn: AbstractContextManager[Any] = threading.RLock() if memory else nullcontext()
         self._create = create
         self._memory = memory
+        self._open = threading.local()  # this thread's write transaction, while it runs
         self._process = os.getpid()
         self._engine = self._make_engine(memory)
         with self._explained():
@@ -165,19 +166,46 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
-        """A transaction that only reads."""
+        """A transaction that only reads; inside :meth:`writing` of this thread, that one."""
         self._after_fork()
+        if (outer := self._outer) is not None:
+            yield outer
+            return
         with self._turn, self._explained(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
-        """A transaction that writes: all of it is stored, or nothing."""
+        """A transaction that writes: all of it is stored, or nothing. Inside another one of this
+        thread it is part of that one, so that changes of several tables are stored together.
+
+        >>> from ecomfs.pool import Pool
+        >>> from ecomfs.types import Example
+        >>> pool = Pool.in_memory([Example("a", {"text": "fine"}, "x")])
+        >>> try:
+        ...     with pool.database.writing():
+        ...         _ = pool.relabel("a", "y")
+        ...         raise KeyError("what else belongs to it cannot be stored")
+        ... except KeyError:
+        ...     pool.version
+        1
+        """
         self._after_fork()
+        if (outer := self._outer) is not None:
+            yield outer
+            return
         with self._turn, self._explained(), self._engine.connect() as connection:
             connection = connection.execution_options(ecomfs_writes=True)
             with connection.begin():
-                yield connection
+                self._open.connection = connection
+                try:
+                    yield connection
+                finally:
+                    self._open.connection = None
+
+    @property
+    def _outer(self) -> sa.Connection | None:
+        return getattr(self._open, "connection", None)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -191,6 +219,7 @@ class Database:
         this process's own copy."""
         if self._process != os.getpid():
             self._process = os.getpid()
+            self._open = threading.local()
             if self._memory:
                 self._turn = threading.RLock()
             else:
@@ -218,7 +247,7 @@ def _in_memory(content: bytes) -> Database:
     return database
 
 
-def explain(error: Exception, where: str) -> PoolError:
+def explain(error: Exception, where: str) -> DatabaseError:
     """A database's exception as one line and a hint.
 
     >>> str(explain(OSError("database or disk is full"), "sqlite:///pool.db")).splitlines()
@@ -230,7 +259,7 @@ def explain(error: Exception, where: str) -> PoolError:
     reason = lines[0] if lines else type(cause).__name__
     text = str(cause).lower()
     hint = next((hint for words, hint in _HINTS if words in text), "")
-    return PoolError(f"{where}: {reason}", hint=hint)
+    return DatabaseError(f"{where}: {reason}", hint=hint)
 
 
 def _identity(file: Path) -> tuple[int, int] | None:

@@ -94,6 +94,11 @@ class Pool:
         return self._database.name
 
     @property
+    def database(self) -> Database:
+        """The database, for what is kept beside the pool and changes with it."""
+        return self._database
+
+    @property
     def version(self) -> int:
         """The current version; 0 while nothing was ever added."""
         with self._database.reading() as connection:

@@ -11,6 +11,7 @@ and their rank in uncertainty; where groups are given (predicted labels), they t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -128,6 +129,18 @@ def suggest(
         is_open[best] = False
         turns.took(best)
     return chosen
+
+
+def normalised_entropy(shares: Sequence[float]) -> float:
+    """Shannon entropy in units of its maximum, log L: 0 is certain, 1 is uniform.
+
+    >>> normalised_entropy([0.5, 0.5]), round(normalised_entropy([0.9, 0.1]), 3)
+    (1.0, 0.469)
+    """
+    if len(shares) < 2:
+        return 0.0
+    entropy = -sum(p * math.log(p) for p in shares if p > 0) / math.log(len(shares))
+    return min(max(entropy, 0.0), 1.0)
 
 
 class _Graph:
