@@ -17,6 +17,7 @@
     │   └── DatabaseError          the database does not answer, or is full
     ├── EngineError                a model cannot be read (``retryable`` says if later may help)
     │   ├── EngineUnavailableError nothing answers, or the runtime is not installed
+    │   ├── OverloadedError        more rows wait already than may wait
     │   ├── EngineTimeoutError     no answer in time
     │   ├── ServerStatusError      an HTTP status that may be another one later (429, 5xx)
     │   ├── RequestRefusedError    the server refuses the request itself (400, 413, 422)
@@ -145,6 +146,12 @@ class EngineError(EcomfsError):
 
 class EngineUnavailableError(EngineError):
     """Nothing answers at the address, or the runtime is not installed."""
+
+    retryable = True
+
+
+class OverloadedError(EngineError):
+    """More rows wait already than may wait."""
 
     retryable = True
 

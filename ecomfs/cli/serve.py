@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ecomfs.cli import options as o
-from ecomfs.cli.classifier import Labelled, check_guarantees, print_notes
+from ecomfs.cli.classifier import MaybeLabelled, check_guarantees, print_notes
 from ecomfs.cli.json_result import print_result, set_result
 from ecomfs.cli.progress import show
 from ecomfs.core.progress import CHECKING, LOADING
@@ -20,21 +22,51 @@ if TYPE_CHECKING:
     from ecomfs.ab import Variant
     from ecomfs.core.progress import Phases
     from ecomfs.engine.protocol import Engine
+    from ecomfs.estimators import FewShotClassifier
     from ecomfs.pool import Pool
     from ecomfs.serve import SplitService
+    from ecomfs.serve.config import ServiceConfig
     from ecomfs.task import TaskCard
     from ecomfs.traffic import TrafficLog
     from ecomfs.types import Example
 
 
+HOST, PORT, DEADLINE = "127.0.0.1", 8080, 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Labelled(MaybeLabelled):
+    """The task and its labelled examples, unless a configuration names them."""
+
+    task: Annotated[
+        str,
+        typer.Option(
+            "--task",
+            "-t",
+            help="task name or folder (ecomfs tasks), unless there is an ecomfs.yaml",
+            rich_help_panel=o.FIRST,
+            show_default=False,
+        ),
+    ] = ""
+
+
 @o.flatten_options
 def serve(
-    labelled: Labelled,
+    labelled: _Labelled,
     settings: o.Answering,
-    host: Annotated[str, typer.Option(help="address; beyond this machine a key is needed")] = (
-        "127.0.0.1"
-    ),
-    port: Annotated[int, typer.Option(help="port; 0 takes a free one")] = 8080,
+    config: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[ECOMFS.yaml]",
+            help="tasks, pools, engine and keys of a service with several tasks (docs/serve.md)",
+            show_default=False,
+        ),
+    ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option(help="address; beyond this machine a key is needed [127.0.0.1]"),
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="port; 0 takes a free one [8080]")] = None,
     api_key: Annotated[
         str | None,
         typer.Option(help="key callers must send", envvar="ECOMFS_API_KEY", show_default=False),
@@ -58,8 +90,17 @@ def serve(
             hidden=True, help="of the assignment of ids to variants; change it per experiment"
         ),
     ] = 0,
+    review_below: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="queue predictions with less confidence for review [none are]"
+        ),
+    ] = None,
+    deadline: Annotated[
+        float | None, typer.Option(min=0.1, help="seconds that predictions may take [60]")
+    ] = None,
 ) -> None:
-    """Serve the classifier over HTTP until Ctrl-C; ecomfs.Client is the Python client."""
+    """Serve classifiers over HTTP, and the pages where people correct them, until Ctrl-C."""
     phases = show(CHECKING)
     from ecomfs.cli.present import note
     from ecomfs.core import event_loop
@@ -79,8 +120,20 @@ def serve(
             f"{given} without {missing}",
             hint="a split needs a log, and only a split has one",
         )
+    if config is not None:
+        beside = {"--task": labelled.task, "--examples": labelled.examples, "--variant": variant}
+        for flag, value in beside.items():
+            if value:
+                raise ConfigError(f"{flag} beside {config}", hint="put it into the file")
+        _configured(config, settings, host, port, api_key, review_below, deadline, phases)
+        return
+    if not labelled.task or not labelled.sources:
+        flag = "--examples" if labelled.task else "--task"
+        raise ConfigError(
+            f"{flag} is missing", hint="ecomfs serve --task TASK --examples POOL, or ECOMFS.yaml"
+        )
     # An address that is refused is found before the model is loaded.
-    sock = server.bind(host, port, api_key=api_key)
+    sock = server.bind(host or HOST, PORT if port is None else port, api_key=api_key)
     with sock, ExitStack() as stack:
         check_guarantees(settings, labelled)
         card, pool = labelled.load(id_column=id_column)
@@ -107,12 +160,19 @@ def serve(
             else "\nchanges of the pool count from the next request"
         )
         open_to = None if api_key else server.LOOPBACK_HOSTS
-        app = create_app(served, api_key=api_key, allowed_hosts=open_to)
+        app = create_app(
+            served,
+            api_key=api_key,
+            allowed_hosts=open_to,
+            review_below=review_below,
+            deadline=deadline or DEADLINE,
+        )
         url = server.url_of(sock)
+        kept = "" if live else "\ndecisions are kept until it stops: give --examples FILE.db"
         text = (
             f"{task} · {len(pool)} labelled examples · "
             f"{', '.join(dict.fromkeys(e.spec for e in engines))}{split}\n"
-            f"serving at {url} (try {url}/docs), stop with Ctrl-C{live}"
+            f"serving at {url} (try {url}/docs), stop with Ctrl-C{live}{kept}"
         )
         text += f"\nready after {phases.text()}"
         set_result(
@@ -138,6 +198,92 @@ def serve(
         finally:
             for each in {id(e): e for e in engines}.values():
                 event_loop.run(each.aclose())
+
+
+def _configured(
+    path: Path,
+    settings: o.Settings,
+    host: str | None,
+    port: int | None,
+    api_key: str | None,
+    review_below: float | None,
+    deadline: float | None,
+    phases: Phases,
+) -> None:
+    """Serve what a file describes. Options of the command line count for tasks that do not name
+    them."""
+    from ecomfs.cli.present import note
+    from ecomfs.core import event_loop
+    from ecomfs.core.options import DEFAULTS
+    from ecomfs.serve import create_app, server
+    from ecomfs.serve.config import read_config
+
+    config = read_config(path)
+    keys = [each.key for each in config.keys]
+    sock = server.bind(
+        host or config.host,
+        config.port if port is None else port,
+        api_key=api_key or (keys[0].digest if keys else None),
+    )
+    changed = {n: v for n, v in settings.items() if v != DEFAULTS[n]}
+    with sock, ExitStack() as stack:
+        served = {name: _fitted(config, name, changed, stack, phases) for name in config.tasks}
+        phases.clear()
+        below = {
+            name: review_below or task.review_below or config.review_below
+            for name, task in config.tasks.items()
+        }
+        app = create_app(
+            served,
+            api_key=api_key,
+            keys=keys,
+            allowed_hosts=None if api_key or keys else server.LOOPBACK_HOSTS,
+            review_below=below,
+            deadline=deadline or config.deadline,
+        )
+        url = server.url_of(sock)
+        lines = [
+            f"{name} · {clf.pool_.stats().examples} labelled examples · {clf.engine_.spec}"
+            for name, clf in served.items()
+        ]
+        lines += [f"serving at {url} (try {url}/docs), stop with Ctrl-C"]
+        lines += ["changes of a pool count from the next request", f"ready after {phases.text()}"]
+        served_tasks = {n: clf.pool_.stats().examples for n, clf in served.items()}
+        set_result({"url": url, "tasks": served_tasks, "database": config.database})
+
+        def on_ready() -> None:
+            note("\n".join(lines))
+            print_result()
+
+        try:
+            server.run(app, sock, on_ready=on_ready)
+        finally:
+            for each in {id(c.engine_): c.engine_ for c in served.values()}.values():
+                event_loop.run(each.aclose())
+
+
+def _fitted(
+    config: ServiceConfig, name: str, changed: dict[str, Any], stack: ExitStack, phases: Phases
+) -> FewShotClassifier:
+    """The classifier of one task of a configuration, on its pool."""
+    from ecomfs.batch import import_examples, read_several
+    from ecomfs.core.options import OPTIONS
+    from ecomfs.estimators import FewShotClassifier
+    from ecomfs.pool import Pool
+    from ecomfs.task import load_task
+
+    task = config.tasks[name]
+    card = load_task(task.task or name)
+    pool = stack.enter_context(Pool.open(config.database, task.pool or name))
+    if task.tables and not pool.version:
+        tables = ", ".join(os.path.basename(t) for t in task.tables)
+        columns = {"label_column": task.label_column, "id_column": task.id_column}
+        found = read_several(task.tables, card, **columns)
+        import_examples(pool, found, note=f"import of {tables}")
+    given = config.options_of(name)
+    options = {n: OPTIONS[n].read(value, f"tasks.{name}") for n, value in given.items()}
+    phases(LOADING)
+    return FewShotClassifier(task.task or name, **{**changed, **options}).fit(pool, progress=phases)
 
 
 def _variants(

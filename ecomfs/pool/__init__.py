@@ -1,7 +1,7 @@
 """Labelled examples in SQL, with every version kept."""
 
 from ecomfs.pool.database import Database
-from ecomfs.pool.records import Change, PoolStats, Revision, few
+from ecomfs.pool.records import Change, few
 from ecomfs.pool.sample import (
     random_examples,
     real_examples,
@@ -15,8 +15,6 @@ __all__ = [
     "Change",
     "Database",
     "Pool",
-    "PoolStats",
-    "Revision",
     "few",
     "random_examples",
     "real_examples",

@@ -1,13 +1,23 @@
 """The classifier over HTTP (needs the ``serve`` extra): rows in requests, predictions in responses.
 
-app.py       routes and their documentation
-service.py   requests to the classifier and back
-split.py     traffic split between variants, and its log
-batcher.py   concurrent small requests become calls of the engine's batch size
-schemas.py   request and response bodies
-guard.py     checks before a body is read: host, key, media type, size
-problems.py  every error as a problem document (RFC 9457)
-server.py    binding a socket, running the application
+app.py          the application: what is mounted where
+config.py       ecomfs.yaml
+tasks.py        the tasks of a service: classifier, pool and reviews of each
+service.py      rows of requests to the classifier and back
+split.py        traffic split between variants, and its log
+batcher.py      concurrent small requests become calls of the engine's batch size
+reviews.py      rows that wait for a person, and what people decided
+idempotency.py  writes that can be sent again
+tables.py       the tables beside the pool; migrations/ makes them
+keys.py         keys of callers, scopes, rates, signed-in browsers
+guard.py        checks before a body is read: host, key, origin, media type, size
+observer.py     request ids, log lines, times
+metrics.py      counts for Prometheus
+schemas.py      bodies that several routes share
+problems.py     every error as a problem document (RFC 9457)
+server.py       binding a socket, running the application
+api/            routes under /v1/, one module for each noun
+pages/          HTML pages
 """
 
 from ecomfs.serve.app import create_app

@@ -2,60 +2,69 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import Body, FastAPI, Security
+from fastapi import FastAPI, Security
 from fastapi.security import HTTPBearer
+from fastapi.staticfiles import StaticFiles
 
-from ecomfs.errors import InputError
+from ecomfs.errors import ConfigError
 from ecomfs.estimators import FewShotClassifier
 from ecomfs.serve import problems
+from ecomfs.serve.api import examples, predict, reviews
+from ecomfs.serve.api.context import Context
 from ecomfs.serve.guard import Guard
-from ecomfs.serve.schemas import (
-    MAX_ROWS,
-    Alive,
-    ClassifyRequest,
-    ClassifyResponse,
-    ExplainRequest,
-    ExplainResponse,
-    Health,
-    PoolOut,
-    problem_responses,
-)
-from ecomfs.serve.service import Service, prediction_out
+from ecomfs.serve.keys import SCOPES, ApiKey, Keys, digest_of
+from ecomfs.serve.metrics import ServiceMetrics
+from ecomfs.serve.observer import Observer
+from ecomfs.serve.pages import reference
+from ecomfs.serve.pages.render import HERE
+from ecomfs.serve.schemas import MAX_ROWS
 from ecomfs.serve.split import SplitService
-from ecomfs.task import TaskCard
+from ecomfs.serve.tasks import ServedTask, Tasks
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
+MAX_UPLOAD_BYTES = 256 * 1024 * 1024
 
 
 def create_app(
-    classifier: FewShotClassifier | SplitService,
+    classifier: FewShotClassifier | SplitService | Mapping[str, FewShotClassifier | SplitService],
     *,
     api_key: str | None = None,
+    keys: Collection[ApiKey] = (),
     allowed_hosts: Collection[str] | None = None,
     max_body_bytes: int = MAX_BODY_BYTES,
+    max_upload_bytes: int = MAX_UPLOAD_BYTES,
+    deadline: float = 60.0,
+    review_below: float | Mapping[str, float | None] | None = None,
 ) -> FastAPI:
-    """A fitted classifier as an HTTP application.
+    """Fitted classifiers as an HTTP application, with the pages where people correct them.
 
-    ``POST /v1/classify`` classifies up to 256 rows, ``POST /v1/explain`` explains one, ``GET
-    /healthz`` describes what is served and whether the pool can be used, ``GET /livez`` answers
-    while the process runs. Errors are problem documents (RFC 9457) with a ``hint``.
+    ``POST /v1/classify`` classifies up to 256 rows, ``/v1/reviews`` are the rows that wait for a
+    person, ``/v1/examples`` the labelled examples; ``GET /docs`` describes all of it. Errors are
+    problem documents (RFC 9457) with a ``hint``.
 
     Parameters
     ----------
-    classifier : FewShotClassifier or SplitService
-        Fitted; it keeps its engine. Or several that share the traffic.
+    classifier : FewShotClassifier, SplitService, or a mapping of str to these
+        Fitted; it keeps its engine. Several by the name that callers use for the task.
     api_key : str, optional
-        Every request but ``/livez`` and the documentation then needs ``Authorization: Bearer KEY``.
+        A key that may do everything. With it, or with ``keys``, every request but ``/livez``,
+        ``/readyz`` and the documentation needs ``Authorization: Bearer KEY``.
+    keys : collection of ApiKey
+        Further keys with their scopes and tasks; only their hashes are known.
     allowed_hosts : collection of str, optional
         Accepted host names; ``None``: any. Without a key give the loopback names, or web pages
         could reach the service under another name (DNS rebinding).
-    max_body_bytes : int
-        Larger requests are refused with 413.
+    max_body_bytes, max_upload_bytes : int
+        Larger requests, and larger files of runs, are refused with 413.
+    deadline : float
+        Seconds that predictions of a request may take; then the answer is 504.
+    review_below : float, or a mapping of task to float, optional
+        Queue predictions with less confidence for review, and those that abstained. By default
+        only what is sent to ``POST /v1/reviews`` is queued.
 
     Returns
     -------
@@ -65,7 +74,7 @@ def create_app(
     Raises
     ------
     ConfigError
-        The classifier is not fitted.
+        A classifier is not fitted, there is none, or a key is wrong.
 
     Examples
     --------
@@ -75,100 +84,69 @@ def create_app(
     ecomfs.errors.ConfigError: the classifier has no examples yet (call fit first)
     >>> app = create_app(clf.fit(texts, labels))                         # doctest: +SKIP
     """
-    service = classifier if isinstance(classifier, SplitService) else Service(classifier)
-    card = service.pipeline.card
+    tasks = _tasks(classifier, deadline, review_below)
+    mine = [*([_operator(api_key)] if api_key else []), *keys]
+    known = Keys(mine) if mine else None
+    metrics = ServiceMetrics()
+    context = Context(tasks, metrics, MAX_ROWS, max_body_bytes, known)
+    first = next(iter(tasks))
+    several = len(list(tasks)) > 1
+    card = first.card
     app = FastAPI(
-        title=f"ecomfs: {card.title.en}",
-        description=f"{card.description.en}\n\n{card.description.zh}",
+        title="ecomfs" if several else f"ecomfs: {card.title.en}",
+        description="Labels of rows, and the labelled examples they come from."
+        if several
+        else f"{card.description.en}\n\n{card.description.zh}",
         version=version("ecomfs"),
+        docs_url=None,
+        redoc_url=None,
     )
     problems.install(app)
     app.add_middleware(
-        Guard, api_key=api_key, allowed_hosts=allowed_hosts, max_body_bytes=max_body_bytes
+        Guard,
+        keys=known,
+        allowed_hosts=allowed_hosts,
+        max_body_bytes=max_body_bytes,
+        max_upload_bytes=max_upload_bytes,
     )
+    app.add_middleware(Observer, metrics=metrics)
     # The guard checks the key; this only documents it.
-    locked = [Security(HTTPBearer(auto_error=False))] if api_key else []
+    locked = [Security(HTTPBearer(auto_error=False))] if known else []
     documented: dict[str, Any] = {"dependencies": locked}
-    keyed = problem_responses(401) if api_key else {}
-    refusals = keyed | problem_responses(400, 413, 415, 422, 500, 503)
-    classify_body, explain_body = _bodies(card)
-
-    @app.post("/v1/classify", responses=refusals, **documented)
-    async def classify(body: ClassifyRequest = classify_body) -> ClassifyResponse:
-        """One prediction per row, in order. A row that cannot be classified has status `failed`
-        and an `error`; the others are answered."""
-        if body.ids is not None and len(body.ids) != len(body.rows):
-            raise InputError(
-                f"{len(body.rows)} rows but {len(body.ids)} ids",
-                hint="one id per row, or none at all",
-            )
-        answers = await service.classify(body.rows, body.ids)
-        return ClassifyResponse(
-            predictions=[prediction_out(a, explain=body.explain) for a in answers],
-            labels=list(answers[0].explanation.labels),
-        )
-
-    @app.post("/v1/explain", responses=refusals, **documented)
-    async def explain(body: ExplainRequest = explain_body) -> ExplainResponse:
-        """How one row is answered: demonstrations, prompt, reading, prediction."""
-        [answer] = await service.explain([body.row], [body.id])
-        return ExplainResponse(
-            prediction=prediction_out(answer, explain=True),
-            labels=list(answer.explanation.labels),
-        )
-
-    @app.get("/healthz", responses=keyed, **documented)
-    async def healthz() -> Health:
-        """What is served: task, labels, engine, pool, limits."""
-        pipeline = await asyncio.to_thread(service.refresh)
-        problem = service.problem
-        return Health(
-            status="unhealthy" if service.engine_error else "stale" if problem else "ok",
-            problem=problem,
-            engine_error=service.engine_error,
-            task=pipeline.card.name,
-            labels=list(pipeline.space.names),
-            fields=[spec.name for spec in pipeline.card.fields],
-            engine=pipeline.engine.spec,
-            fingerprint=pipeline.engine.fingerprint,
-            k=pipeline.k,
-            pool=PoolOut(
-                size=0 if pipeline.retriever is None else len(pipeline.retriever.examples),
-                version=pipeline.pool_version,
-            ),
-            max_rows=MAX_ROWS,
-            max_body_bytes=max_body_bytes,
-            version=version("ecomfs"),
-            variants=service.variants() if isinstance(service, SplitService) else [],
-            unlogged=service.unlogged if isinstance(service, SplitService) else 0,
-        )
-
-    @app.get("/livez")
-    async def livez() -> Alive:
-        """The process answers; needs no key."""
-        return Alive(status="ok")
-
+    app.include_router(predict.routes(context, card), **documented)
+    app.include_router(reviews.routes(context, card), **documented)
+    app.include_router(examples.routes(context, card), **documented)
+    app.include_router(predict.health_routes(context))
+    app.include_router(reference.routes(app))
+    app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     return app
 
 
-_CELLS: dict[str, Any] = {
-    "number": 1,
-    "price": 9.99,
-    "date": "2026-01-31",
-    "history": '["first", "latest"]',
-    "json": "{}",
-}
-"""Example cell of each kind, for the documentation; text is its field's title."""
+def _operator(api_key: str) -> ApiKey:
+    return ApiKey("admin", digest_of(api_key), frozenset(SCOPES))
 
 
-def _bodies(card: TaskCard) -> tuple[Any, Any]:
-    """The two request bodies, with examples of this task to try out in the documentation."""
-    row = {spec.name: _CELLS.get(spec.kind, spec.title.en) for spec in card.fields}
-    classify: dict[str, Any] = {"objects": {"value": {"rows": [row], "ids": ["r1"]}}}
-    needed = [spec for spec in card.fields if spec.required]
-    if len(needed) == 1 and needed[0].kind == "text":
-        classify["texts"] = {"value": {"rows": [needed[0].title.en], "explain": True}}
-    return (
-        Body(openapi_examples=classify),
-        Body(openapi_examples={"object": {"value": {"row": row}}}),
+def _tasks(
+    given: FewShotClassifier | SplitService | Mapping[str, FewShotClassifier | SplitService],
+    deadline: float,
+    review_below: float | Mapping[str, float | None] | None,
+) -> Tasks:
+    if not isinstance(given, Mapping):
+        given = {_name(given): given}
+    if not given:
+        raise ConfigError("no task to serve", hint="give a fitted classifier")
+    if not isinstance(review_below, Mapping):
+        review_below = dict.fromkeys(given, review_below)
+    below = review_below
+    return Tasks(
+        ServedTask(name, served, deadline=deadline, review_below=below.get(name))
+        for name, served in given.items()
     )
+
+
+def _name(served: FewShotClassifier | SplitService) -> str:
+    if isinstance(served, SplitService):
+        return served.pipeline.card.name
+    if getattr(served, "pipeline_", None) is None:
+        raise ConfigError("the classifier has no examples yet", hint="call fit first")
+    return served.pipeline_.card.name

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from ecomfs.errors import EngineError, EngineUnavailableError
+from ecomfs.errors import EngineError, OverloadedError
 from ecomfs.types import Row
 
 T = TypeVar("T")
@@ -65,16 +65,21 @@ class MicroBatcher(Generic[T]):
         self._collector: asyncio.Task[None] | None = None
         self._running: set[asyncio.Task[None]] = set()
 
+    @property
+    def waiting(self) -> int:
+        """Rows that wait."""
+        return self._waiting
+
     async def submit(self, rows: Sequence[Row], ids: Sequence[str]) -> list[T]:
         """The results of these rows, once the batch they travel in is answered.
 
         Raises:
-            EngineUnavailableError: too many rows wait already.
+            OverloadedError: too many rows wait already.
             Exception: whatever the call raised.
         """
         # An empty queue takes a job of any size, or a large one could never be answered.
         if self._queue and self._waiting + len(rows) > self._limit:
-            raise EngineUnavailableError(
+            raise OverloadedError(
                 f"{self._waiting} rows wait already", hint="send fewer at a time, or try later"
             )
         loop = asyncio.get_running_loop()

@@ -1,47 +1,59 @@
 """What a request must satisfy before any of its body is read.
 
 A service on loopback is reachable from every web page the user opens: the host check stops DNS
-rebinding, the media-type check stops cross-site form posts. The key is compared in constant
-time. A body is counted as it arrives, whatever its header claims.
+rebinding; the check of media type and origin stops what another site's page sends. A key comes
+in ``Authorization: Bearer``, or in the cookie that the sign-in page sets. A body is counted as it
+arrives, whatever its header claims.
 """
 
 from __future__ import annotations
 
-import hmac
+import math
 from collections.abc import Collection
+from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.requests import cookie_parser
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ecomfs.serve.keys import LOCAL, Caller, Keys
 from ecomfs.serve.problems import problem
 
-OPEN_PATHS = frozenset({"/livez", "/docs", "/redoc", "/openapi.json"})
+OPEN_PATHS = frozenset({"/livez", "/readyz", "/docs", "/openapi.json", "/login"})
 """Paths that need no key: they show nothing of the data."""
+OPEN_FOLDER = "/static/"
+UPLOADS = frozenset({"/v1/runs", "/runs"})
+"""Paths that take a file."""
+COOKIE = "ecomfs_session"
+_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
 class Guard:
-    """ASGI middleware.
+    """ASGI middleware. The caller of a request is in its ``state.caller``.
 
     Args:
-        api_key: bearer key every request needs; ``None``: none.
+        keys: of callers; ``None``: the service has none.
         allowed_hosts: names that may stand in ``Host``; ``None``: any.
         max_body_bytes: largest body.
+        max_upload_bytes: largest file of a run.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         *,
-        api_key: str | None,
+        keys: Keys | None,
         allowed_hosts: Collection[str] | None,
         max_body_bytes: int,
+        max_upload_bytes: int,
     ) -> None:
         self.app = app
-        self._key = api_key.encode() if api_key else None
+        self._keys = keys
         self._hosts = None if allowed_hosts is None else {h.casefold() for h in allowed_hosts}
         self._max = max_body_bytes
+        self._max_upload = max_upload_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -51,7 +63,7 @@ class Guard:
         if refusal is not None:
             await refusal(scope, receive, send)
             return
-        await self.app(scope, self._counted(receive), send)
+        await self.app(scope, self._counted(receive, self._limit(scope)), send)
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
@@ -61,29 +73,45 @@ class Guard:
                 "this host name is not served here",
                 hint=f"use {', '.join(sorted(self._hosts))}",
             )
-        if self._key is not None and scope["path"] not in OPEN_PATHS:
-            scheme, _, given = headers.get("authorization", "").partition(" ")
-            # Header bytes arrive as Latin-1 text; the key is compared as the bytes it was sent.
-            same = hmac.compare_digest(given.strip().encode("latin-1"), self._key)
-            if scheme.casefold() != "bearer" or not same:
+        path = scope["path"]
+        caller, by_cookie = self._caller(headers)
+        is_open = path in OPEN_PATHS or path.startswith(OPEN_FOLDER)
+        if caller is None and not is_open:
+            return _who(scope, headers)
+        scope.setdefault("state", {})["caller"] = caller
+        if caller is not None and self._keys is not None and not is_open:
+            wait = self._keys.wait(caller.name)
+            if wait:
                 return problem(
-                    401,
-                    "wrong or missing API key",
-                    hint="send it as Authorization: Bearer KEY",
-                    headers={"WWW-Authenticate": "Bearer"},
+                    429,
+                    f"key {caller.name!r} has sent its requests of this minute",
+                    hint="wait as long as Retry-After says",
+                    headers={"Retry-After": str(math.ceil(wait))},
                 )
-        if scope["method"] == "POST":
-            media = headers.get("content-type", "").partition(";")[0].strip().casefold()
-            if media != "application/json":
-                return problem(
-                    415, "the body must be JSON", hint="send Content-Type: application/json"
-                )
+        if scope["method"] not in ("GET", "HEAD", "OPTIONS"):
+            refusal = _cross_site(scope, headers, by_cookie)
+            if refusal is not None:
+                return refusal
         length = headers.get("content-length", "")
-        if length.isdecimal() and int(length) > self._max:
-            return self._too_large()
+        if length.isdecimal() and int(length) > self._limit(scope):
+            return problem(413, _too_large(self._limit(scope)), hint="send less at once")
         return None
 
-    def _counted(self, receive: Receive) -> Receive:
+    def _caller(self, headers: Headers) -> tuple[Caller | None, bool]:
+        """Who it is, and whether a cookie says so."""
+        if self._keys is None:
+            return LOCAL, False
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if scheme.casefold() == "bearer":
+            # Header bytes arrive as Latin-1 text; the key is compared as the bytes it was sent.
+            return self._keys.find(given.strip().encode("latin-1")), False
+        cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE)
+        return (None if cookie is None else self._keys.of_session(cookie)), True
+
+    def _limit(self, scope: Scope) -> int:
+        return self._max_upload if scope["path"] in UPLOADS else self._max
+
+    def _counted(self, receive: Receive, limit: int) -> Receive:
         seen = 0
 
         async def counted() -> Message:
@@ -91,17 +119,48 @@ class Guard:
             message = await receive()
             if message["type"] == "http.request":
                 seen += len(message.get("body", b""))
-                if seen > self._max:
-                    raise HTTPException(413, self._limit())
+                if seen > limit:
+                    raise HTTPException(413, _too_large(limit))
             return message
 
         return counted
 
-    def _limit(self) -> str:
-        return f"the body is larger than {self._max:,} bytes"
 
-    def _too_large(self) -> Response:
-        return problem(413, self._limit(), hint="send fewer rows per request")
+def _too_large(limit: int) -> str:
+    return f"the body is larger than {limit:,} bytes"
+
+
+def _who(scope: Scope, headers: Headers) -> Response:
+    """The answer to a caller without a key: a browser is sent to the sign-in page."""
+    if scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
+        return RedirectResponse(f"/login?next={quote(scope['path'], safe='/')}", 303)
+    return problem(
+        401,
+        "wrong or missing API key",
+        hint="send it as Authorization: Bearer KEY",
+        headers={"WWW-Authenticate": "Bearer"},
+    )
+
+
+def _cross_site(scope: Scope, headers: Headers, by_cookie: bool) -> Response | None:
+    """Refuse what a page of another site can make a browser send."""
+    path, media = scope["path"], headers.get("content-type", "").partition(";")[0].strip()
+    media = media.casefold()
+    takes_forms = path in UPLOADS or not path.startswith("/v1/")
+    if scope["method"] == "POST" and media != "application/json":
+        if not takes_forms:
+            return problem(415, "the body must be JSON", hint="send Content-Type: application/json")
+        if media not in _FORMS:
+            return problem(415, "the body must be a form", hint=f"send it as {_FORMS[1]}")
+    if media == "application/json" and not by_cookie:
+        return None  # a browser asks first before it sends JSON elsewhere, and is refused
+    origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+    same = origin is None or urlsplit(origin).netloc == headers.get("host", "")
+    if not same or site not in (None, "same-origin", "none"):
+        return problem(
+            403, "this was sent by a page of another site", hint="open the service's own page"
+        )
+    return None
 
 
 def _host(header: str) -> str:

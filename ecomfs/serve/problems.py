@@ -16,7 +16,18 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from ecomfs.errors import EcomfsError, EngineUnavailableError, InputError
+from ecomfs.errors import (
+    ConflictError,
+    DatabaseError,
+    DuplicateIdError,
+    EcomfsError,
+    EngineTimeoutError,
+    EngineUnavailableError,
+    InputError,
+    NotFoundError,
+    OverloadedError,
+    PoolError,
+)
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
@@ -65,9 +76,28 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _internal)
 
 
+_STATUS: tuple[tuple[type[EcomfsError], int], ...] = (
+    (ConflictError, 409),
+    (NotFoundError, 404),
+    (DuplicateIdError, 409),
+    (InputError, 422),
+    (DatabaseError, 503),
+    (PoolError, 422),
+    (OverloadedError, 429),
+    (EngineTimeoutError, 504),
+)
+"""The first that fits decides. A caller gets the messages of these errors as they are."""
+
+
 async def _ecomfs(request: Request, error: Exception) -> JSONResponse:
-    if isinstance(error, InputError):
-        return problem(422, error.message, hint=error.hint, kind=type_uri(type(error)))
+    for kind, status in _STATUS:
+        if isinstance(error, kind):
+            later = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status in (429, 503, 504) else None
+            told = error.message
+            if kind is DatabaseError:  # its message names the server
+                _log.error("database: %s", error)
+                told = "the database cannot be used now; nothing of this request was stored"
+            return problem(status, told, hint=error.hint, kind=type_uri(type(error)), headers=later)
     if isinstance(error, EngineUnavailableError):
         _log.error("engine unavailable: %s", error)
         return problem(
@@ -89,11 +119,12 @@ async def _internal(request: Request, error: Exception) -> JSONResponse:
 async def _http(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         return await _internal(request, error)
-    detail = str(error.detail)
-    hint = ""
+    detail, hint = str(error.detail), ""
+    if error.status_code == 403:
+        hint = "use a key that has this scope"
     if error.status_code in (404, 405):
         detail = f"{request.method} {request.url.path} is not here"
-        hint = "POST /v1/classify, POST /v1/explain, GET /healthz; all are described at /docs"
+        hint = "POST /v1/classify, GET /v1/reviews, GET /healthz …; all are described at /docs"
     return problem(error.status_code, detail, hint=hint, headers=error.headers)
 
 
@@ -115,7 +146,7 @@ async def _validation(request: Request, error: Exception) -> JSONResponse:
     return problem(
         422,
         f"{place}: {message}{more}",
-        hint='the body is {"rows": [...]}; see /docs',
+        hint="what each request takes is described at /docs",
         kind=type_uri(InputError),
         errors=[{"where": where, "message": text} for where, text in errors[:20]],
     )

@@ -331,7 +331,7 @@ class Reviews:
             reviews.c.task == self._task, reviews.c.state == "decided", reviews.c.row_id != ""
         )
         with self._pool.database.reading() as connection:
-            return {row_id: label for row_id, label in connection.execute(query)}
+            return {row.row_id: row.label for row in connection.execute(query)}
 
     def agreement(self) -> Agreement:
         """How two people agree on the rows that both labelled."""

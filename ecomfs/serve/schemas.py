@@ -20,8 +20,16 @@ def _whole(text: str) -> str:
     return text
 
 
+def _storable(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("a NUL character")
+    return _whole(text)
+
+
 EncodableText = Annotated[str, AfterValidator(_whole)]
 """Text that comes back in answers: it must have an encoding."""
+StorableText = Annotated[str, AfterValidator(_storable)]
+"""Text that goes into a database."""
 
 RowIn = Annotated[
     dict[EncodableText, JsonValue] | str,
@@ -29,13 +37,22 @@ RowIn = Annotated[
 ]
 
 
-class _In(BaseModel):
+class In(BaseModel):
+    """A request body: unknown fields are refused."""
+
     model_config = ConfigDict(extra="forbid")
 
 
-class ClassifyRequest(_In):
+TaskName = Annotated[
+    EncodableText | None,
+    Field(description="which task, where the service has several; see `GET /v1/tasks`"),
+]
+
+
+class ClassifyRequest(In):
     """Rows to classify: all texts, or all objects."""
 
+    task: TaskName = None
     rows: list[RowIn] = Field(min_length=1, max_length=MAX_ROWS)
     ids: list[EncodableText] | None = Field(
         None, description="one id per row, given back with its prediction; by default 0, 1, 2, …"
@@ -43,18 +60,21 @@ class ClassifyRequest(_In):
     explain: bool = Field(False, description="add to each prediction what led to it")
 
 
-class ExplainRequest(_In):
+class ExplainRequest(In):
     """One row to explain."""
 
+    task: TaskName = None
     row: RowIn
     id: EncodableText = "row"
 
 
-class _Out(BaseModel):
+class Out(BaseModel):
+    """A response body."""
+
     model_config = ConfigDict(from_attributes=True)
 
 
-class DemonstrationOut(_Out):
+class DemonstrationOut(Out):
     """A labelled example that stood in the prompt."""
 
     id: str
@@ -65,7 +85,7 @@ class DemonstrationOut(_Out):
     synthetic: bool
 
 
-class PromptOut(_Out):
+class PromptOut(Out):
     """What the model read."""
 
     text: str
@@ -73,16 +93,22 @@ class PromptOut(_Out):
     cut: int = Field(description="characters of the row left out to fit the context")
 
 
-class ExplanationOut(_Out):
+class ExplanationOut(Out):
     """What led to a prediction."""
 
     language: Language
     demonstrations: list[DemonstrationOut] = Field(description="in prompt order")
     prompt: PromptOut | None = Field(description="null when none could be made")
     raw: str | None = Field(description="the generated text, when the answer was read from text")
+    experts: dict[str, dict[str, float]] = Field(
+        default_factory=dict, description="expert → label → probability; empty if none was asked"
+    )
+    nearest: float | None = Field(
+        None, description="similarity of the most similar example; null if no expert was asked"
+    )
 
 
-class PredictionOut(_Out):
+class PredictionOut(Out):
     """The answer for one row."""
 
     id: str
@@ -121,28 +147,28 @@ class PredictionOut(_Out):
     explanation: ExplanationOut | None = None
 
 
-class ClassifyResponse(_Out):
+class ClassifyResponse(Out):
     """One prediction per row, in order."""
 
     predictions: list[PredictionOut]
     labels: list[str]
 
 
-class ExplainResponse(_Out):
+class ExplainResponse(Out):
     """One prediction with its explanation."""
 
     prediction: PredictionOut
     labels: list[str]
 
 
-class PoolOut(_Out):
+class PoolOut(Out):
     """The labelled examples in use."""
 
     size: int
     version: int
 
 
-class VariantOut(_Out):
+class VariantOut(Out):
     """One of the variants that traffic is split between."""
 
     name: str
@@ -152,7 +178,7 @@ class VariantOut(_Out):
     templates: dict[Language, str] = Field(description="language → name@sha")
 
 
-class Health(_Out):
+class Health(Out):
     """What is served."""
 
     status: str = Field(
@@ -179,7 +205,7 @@ class Health(_Out):
     unlogged: int = Field(0, description="predictions that could not be written to the traffic log")
 
 
-class Alive(_Out):
+class Alive(Out):
     """The process answers."""
 
     status: str

@@ -25,6 +25,7 @@ from ecomfs.errors import (
 from ecomfs.estimators import FewShotClassifier, as_rows
 from ecomfs.io import MAX_CELL_CHARS
 from ecomfs.pipeline import Explanation, Pipeline, RowState
+from ecomfs.pool import Pool
 from ecomfs.serve import schemas
 from ecomfs.serve.batcher import MicroBatcher
 from ecomfs.types import Demonstration, Posterior, Prediction, Row, Status
@@ -76,21 +77,29 @@ class Service:
         return bad[-1].message if len(bad) >= IN_A_ROW else ""
 
     @property
+    def waiting(self) -> int:
+        """Rows that wait for the engine."""
+        return 0 if self._batcher is None else self._batcher.waiting
+
+    @property
     def pipeline(self) -> Pipeline:
         """What answers now."""
         return self._classifier.pipeline_
 
-    async def classify(self, rows: Sequence[Any], ids: Sequence[str] | None) -> list[Served]:
-        """One explained prediction per row, in order.
+    @property
+    def pool(self) -> Pool:
+        """The labelled examples."""
+        return self._classifier.pool_
+
+    async def answers(self, rows: Sequence[Row], ids: Sequence[str]) -> list[Served]:
+        """One explained prediction per row that :meth:`rows` has read, in order.
 
         Raises:
-            InputError: the rows are not rows of this task.
             EngineError: nothing can be read at all.
         """
-        named = ids if ids is not None else [str(i) for i in range(len(rows))]
-        return [Served(e) for e in await self.answer(self.rows(rows), named)]
+        return [Served(e) for e in await self.answer(rows, ids)]
 
-    explain = classify
+    logged = answers
 
     def refresh(self) -> Pipeline:
         """What answers now, made from the pool as it is now where that can be used."""
@@ -121,7 +130,7 @@ class Service:
         _log.error("pool unusable, version %d stays in use: %s", version, problem, exc_info=fault)
 
     async def answer(self, values: Sequence[Row], ids: Sequence[str]) -> list[Explanation]:
-        """As :meth:`classify`, for rows that :meth:`rows` has read."""
+        """As :meth:`answers`, without the variant."""
         problems = [_problem(value) for value in values]
         good = [i for i, problem in enumerate(problems) if not problem]
         answers: dict[int, Explanation] = {}
@@ -169,7 +178,8 @@ class Service:
             elif isinstance(posterior, Posterior):
                 self._bad_readings = []
             read = posterior if isinstance(posterior, Posterior) else None
-            answers.append(Explanation(case, read, prediction, pipeline.space.names))
+            names = pipeline.space.names
+            answers.append(Explanation(case, read, prediction, names))
         return answers
 
     def _failed(self, id_: str, why: str) -> Explanation:
@@ -234,6 +244,8 @@ def _explanation(explanation: Explanation) -> schemas.ExplanationOut:
         demonstrations=[_demonstration(d) for d in case.demonstrations],
         prompt=schemas.PromptOut.model_validate(case.prompt) if case.prompt else None,
         raw=posterior.raw if posterior else None,
+        experts=explanation.experts,
+        nearest=_number(None if case.opinion is None else case.opinion.similarity),
     )
 
 
@@ -242,7 +254,11 @@ def _demonstration(d: Demonstration) -> schemas.DemonstrationOut:
         id=d.example.id,
         label=d.example.label,
         text=d.text,
-        similarity=None if math.isnan(d.similarity) else float(d.similarity),
+        similarity=_number(d.similarity),
         fields=plain(d.example.fields),
         synthetic=d.example.synthetic,
     )
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else float(value)

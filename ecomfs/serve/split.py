@@ -7,12 +7,14 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ecomfs.errors import ConfigError, InputError, OutputError
+from ecomfs.errors import ConfigError, OutputError
 from ecomfs.estimators import FewShotClassifier
 from ecomfs.pipeline import Pipeline
+from ecomfs.pool import Pool
 from ecomfs.serve import schemas
 from ecomfs.serve.service import Served, Service
 from ecomfs.traffic import LoggedPrediction, LoggedStart, TrafficLog, TrafficSplit, now
+from ecomfs.types import Row
 
 _log = logging.getLogger(__name__)
 
@@ -98,6 +100,11 @@ class SplitService:
         )
 
     @property
+    def waiting(self) -> int:
+        """Rows that wait for the engines."""
+        return sum(service.waiting for service in self._services.values())
+
+    @property
     def pipeline(self) -> Pipeline:
         """The first variant's."""
         return next(iter(self._services.values())).pipeline
@@ -113,19 +120,22 @@ class SplitService:
             service.refresh()
         return self.pipeline
 
-    async def classify(self, rows: Sequence[Any], ids: Sequence[str] | None) -> list[Served]:
+    @property
+    def pool(self) -> Pool:
+        """The labelled examples, which the variants share."""
+        return next(iter(self._services.values())).pool
+
+    def rows(self, rows: Sequence[Any]) -> list[Row]:
+        """The rows of a request as rows of the task; see :meth:`Service.rows`."""
+        return next(iter(self._services.values())).rows(rows)
+
+    async def logged(self, rows: Sequence[Row], ids: Sequence[str]) -> list[Served]:
         """One answer per row, in order, each by the variant of its id; all are logged.
 
         Raises:
-            InputError: no ids; or the rows are not rows of this task.
             EngineError: a variant's engine is unavailable; nothing of the request is logged.
         """
-        if ids is None:
-            raise InputError(
-                "this service splits its traffic between variants by the ids of rows",
-                hint="send ids: they decide the variant, and join the log with gold labels",
-            )
-        answers = await self.explain(rows, ids)
+        answers = await self.answers(rows, ids)
         entries = [
             LoggedPrediction.of(
                 a.variant or "", a.explanation.state.language, a.explanation.prediction
@@ -140,16 +150,14 @@ class SplitService:
             self.unlogged += len(entries)
         return answers
 
-    async def explain(self, rows: Sequence[Any], ids: Sequence[str]) -> list[Served]:
-        """As :meth:`classify`, but nothing is logged."""
-        first = next(iter(self._services.values()))
-        values = first.rows(rows)
+    async def answers(self, rows: Sequence[Row], ids: Sequence[str]) -> list[Served]:
+        """As :meth:`logged`, but nothing is logged."""
         mine: dict[str, list[int]] = {}
         for i, id_ in enumerate(ids):
             mine.setdefault(self._split.of(id_), []).append(i)
         found = await asyncio.gather(
             *(
-                self._services[name].answer([values[i] for i in at], [ids[i] for i in at])
+                self._services[name].answer([rows[i] for i in at], [ids[i] for i in at])
                 for name, at in mine.items()
             )
         )

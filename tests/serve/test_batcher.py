@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("fastapi")
 
-from ecomfs.errors import EngineUnavailableError
+from ecomfs.errors import EngineUnavailableError, OverloadedError
 from ecomfs.serve.batcher import MicroBatcher
 from ecomfs.types import Row
 
@@ -130,7 +130,7 @@ def test_rows_beyond_the_limit_are_refused_and_the_rest_answered() -> None:
         tasks += [asyncio.create_task(batcher.submit(*job(i))) for i in range(1, 4)]
         await settle()
         assert call.sizes == [1]
-        with pytest.raises(EngineUnavailableError, match="3 rows wait"):
+        with pytest.raises(OverloadedError, match="3 rows wait"):
             await batcher.submit(*job(9))
         call.open.set()
         assert await asyncio.gather(*tasks) == [[(i, f"id{i}")] for i in range(4)]

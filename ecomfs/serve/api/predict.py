@@ -1,0 +1,241 @@
+"""``/v1/classify``, ``/v1/explain``, ``/v1/tasks`` and the health of the service."""
+
+from __future__ import annotations
+
+import asyncio
+from importlib.metadata import version
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Depends, Query, Request, Response
+from pydantic import Field
+
+from ecomfs.errors import EcomfsError, InputError
+from ecomfs.serve.api.context import Context, needs
+from ecomfs.serve.keys import Caller
+from ecomfs.serve.problems import problem
+from ecomfs.serve.schemas import (
+    Alive,
+    ClassifyRequest,
+    ClassifyResponse,
+    ExplainRequest,
+    ExplainResponse,
+    Health,
+    Out,
+    PoolOut,
+    StorableText,
+    problem_responses,
+)
+from ecomfs.serve.service import prediction_out
+from ecomfs.serve.tasks import ServedTask
+from ecomfs.task import TaskCard
+
+Predicts = Annotated[Caller, Depends(needs("classify"))]
+
+
+class QueueOut(Out):
+    """Rows for people."""
+
+    open: int
+    decided: int
+
+
+class TaskOut(Out):
+    """One task of the service."""
+
+    name: str
+    card: str = Field(description="name of its task card")
+    title: dict[str, str] = Field(description="language → title")
+    fields: list[str] = Field(description="field names of a row")
+    labels: list[str]
+    engine: str
+    k: int = Field(description="demonstrations per prompt")
+    pool: PoolOut
+    reviews: QueueOut
+    problem: str = Field(description="why the pool as it is now is not in use; empty while it is")
+
+
+class TasksOut(Out):
+    """The tasks that the caller may see."""
+
+    tasks: list[TaskOut]
+
+
+def routes(context: Context, card: TaskCard) -> APIRouter:
+    """The routes; ``card`` gives the examples of the documentation."""
+    router = APIRouter(responses=context.refusals(504), tags=["predictions"])
+    classify_body, explain_body = _bodies(card)
+
+    @router.post("/v1/classify")
+    async def classify(
+        request: Request, caller: Predicts, body: ClassifyRequest = classify_body
+    ) -> ClassifyResponse:
+        """One prediction per row, in order. A row that cannot be classified has status `failed`
+        and an `error`; the others are answered."""
+        task = context.task(body.task, request)
+        if body.ids is not None and len(body.ids) != len(body.rows):
+            raise InputError(
+                f"{len(body.rows)} rows but {len(body.ids)} ids",
+                hint="one id per row, or none at all",
+            )
+        if body.ids is None and task.split is not None:
+            raise InputError(
+                "this service splits its traffic between variants by the ids of rows",
+                hint="send ids: they decide the variant, and join the log with gold labels",
+            )
+        ids = body.ids if body.ids is not None else [str(i) for i in range(len(body.rows))]
+        rows = task.rows(body.rows)
+        answers = await task.answer(rows, ids, log=True)
+        context.metrics.answered(task.name, answers)
+        unsure = [i for i, queued in enumerate(task.unsure(answers)) if queued]
+        if unsure:
+            await asyncio.to_thread(
+                task.reviews.add,
+                [rows[i] for i in unsure],
+                [answers[i].explanation.prediction for i in unsure],
+                source="classify",
+                by=caller.name,
+                row_ids=[ids[i] for i in unsure] if body.ids is not None else None,
+            )
+        return ClassifyResponse(
+            predictions=[prediction_out(a, explain=body.explain) for a in answers],
+            labels=list(answers[0].explanation.labels),
+        )
+
+    @router.post("/v1/explain")
+    async def explain(
+        request: Request, caller: Predicts, body: ExplainRequest = explain_body
+    ) -> ExplainResponse:
+        """How one row is answered: demonstrations, prompt, reading, prediction."""
+        task = context.task(body.task, request)
+        [answer] = await task.answer(task.rows([body.row]), [body.id])
+        context.metrics.answered(task.name, [answer])
+        return ExplainResponse(
+            prediction=prediction_out(answer, explain=True),
+            labels=list(answer.explanation.labels),
+        )
+
+    @router.get("/v1/tasks")
+    def tasks(request: Request, caller: Predicts) -> TasksOut:
+        """The tasks of this service that the caller may see."""
+        return TasksOut(tasks=[task_out(task) for task in context.tasks.visible(caller)])
+
+    return router
+
+
+def health_routes(context: Context) -> APIRouter:
+    """What tells whether the service works."""
+    router = APIRouter(tags=["health"])
+    keyed = problem_responses(401, 403, 429) if context.keys is not None else {}
+
+    @router.get("/healthz", responses={**keyed, **problem_responses(404, 422, 503)})
+    async def healthz(
+        request: Request,
+        caller: Predicts,
+        task: Annotated[StorableText | None, Query(description="which task")] = None,
+    ) -> Health:
+        """What is served: task, labels, engine, pool, limits."""
+        served = context.task(task, request)
+        service = served.service
+        pipeline = await asyncio.to_thread(service.refresh)
+        problem = service.problem
+        return Health(
+            status="unhealthy" if service.engine_error else "stale" if problem else "ok",
+            problem=problem,
+            engine_error=service.engine_error,
+            task=pipeline.card.name,
+            labels=list(pipeline.space.names),
+            fields=[spec.name for spec in pipeline.card.fields],
+            engine=pipeline.engine.spec,
+            fingerprint=pipeline.engine.fingerprint,
+            k=pipeline.k,
+            pool=_pool(served),
+            max_rows=context.max_rows,
+            max_body_bytes=context.max_body_bytes,
+            version=version("ecomfs"),
+            variants=served.split.variants() if served.split else [],
+            unlogged=served.split.unlogged if served.split else 0,
+        )
+
+    @router.get("/livez")
+    async def livez() -> Alive:
+        """The process answers; needs no key."""
+        return Alive(status="ok")
+
+    @router.get("/readyz", response_model=Alive, responses=problem_responses(503))
+    def readyz() -> Any:
+        """Every task can be answered now; needs no key, and names no task."""
+        for task in context.tasks:
+            try:
+                task.reviews.counts()
+            except EcomfsError:
+                return problem(503, "a database cannot be read", hint="see the log")
+            if task.service.engine_error:
+                return problem(503, "an engine is unhealthy", hint="see GET /healthz")
+        return Alive(status="ok")
+
+    @router.get(
+        "/metrics",
+        response_class=Response,
+        responses={
+            **keyed,
+            **problem_responses(503),
+            200: {"content": {"text/plain": {"schema": {"type": "string"}}}},
+        },
+    )
+    def metrics(caller: Annotated[Caller, Depends(needs("admin"))]) -> Response:
+        """Counts and times for Prometheus."""
+        text = context.metrics.text(context.tasks)
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return router
+
+
+def task_out(task: ServedTask) -> TaskOut:
+    """A task as ``GET /v1/tasks`` gives it."""
+    pipeline = task.pipeline
+    return TaskOut(
+        name=task.name,
+        card=pipeline.card.name,
+        title={"en": pipeline.card.title.en, "zh": pipeline.card.title.zh},
+        fields=[spec.name for spec in pipeline.card.fields],
+        labels=list(pipeline.space.names),
+        engine=pipeline.engine.spec,
+        k=pipeline.k,
+        pool=_pool(task),
+        reviews=QueueOut.model_validate(task.reviews.counts()),
+        problem=task.service.problem,
+    )
+
+
+def _pool(task: ServedTask) -> PoolOut:
+    pipeline = task.pipeline
+    size = 0 if pipeline.retriever is None else len(pipeline.retriever.examples)
+    return PoolOut(size=size, version=pipeline.pool_version)
+
+
+_CELLS: dict[str, Any] = {
+    "number": 1,
+    "price": 9.99,
+    "date": "2026-01-31",
+    "history": '["first", "latest"]',
+    "json": "{}",
+}
+"""Example cell of each kind, for the documentation; text is its field's title."""
+
+
+def example_row(card: TaskCard) -> dict[str, Any]:
+    """A row of a task, for the documentation."""
+    return {spec.name: _CELLS.get(spec.kind, spec.title.en) for spec in card.fields}
+
+
+def _bodies(card: TaskCard) -> tuple[Any, Any]:
+    """The two request bodies, with examples of this task to try out."""
+    row = example_row(card)
+    classify: dict[str, Any] = {"objects": {"value": {"rows": [row], "ids": ["r1"]}}}
+    needed = [spec for spec in card.fields if spec.required]
+    if len(needed) == 1 and needed[0].kind == "text":
+        classify["texts"] = {"value": {"rows": [needed[0].title.en], "explain": True}}
+    return (
+        Body(openapi_examples=classify),
+        Body(openapi_examples={"object": {"value": {"row": row}}}),
+    )

@@ -1,0 +1,151 @@
+"""``ecomfs.yaml``: the tasks of a service, their pools, engine and keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ecomfs.core.options import OPTIONS, option_named
+from ecomfs.errors import ConfigError, MissingFileError
+from ecomfs.serve.keys import ApiKey, Scope
+
+_Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class KeyConfig(_Part):
+    """One key: ``ecomfs key NAME`` prints it with its hash."""
+
+    name: Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f]+$")]
+    hash: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    scopes: Annotated[list[Scope], Field(min_length=1)]
+    tasks: list[str] | None = None
+    per_minute: Annotated[int | None, Field(ge=1)] = None
+
+    @property
+    def key(self) -> ApiKey:
+        """As the service uses it."""
+        tasks = None if self.tasks is None else frozenset(self.tasks)
+        return ApiKey(self.name, self.hash, frozenset(self.scopes), tasks, self.per_minute)
+
+
+class TaskConfig(_Part):
+    """One task.
+
+    Attributes:
+        task: name or folder of its card; by default the name that callers use.
+        pool: name of its pool in the database; by default the name that callers use.
+        examples: tables that fill a pool that is empty.
+        options: of the classifier (docs/options.md).
+        review_below: predictions with less confidence are queued for review.
+    """
+
+    task: str | None = None
+    pool: str | None = None
+    examples: str | list[str] | None = None
+    label_column: str | None = None
+    id_column: str | None = None
+    options: dict[str, Any] = {}
+    review_below: _Share | None = None
+
+    @property
+    def tables(self) -> list[str]:
+        """The tables of :attr:`examples`."""
+        given = self.examples
+        return [] if given is None else [given] if isinstance(given, str) else given
+
+
+class ServiceConfig(_Part):
+    """A whole service.
+
+    Attributes:
+        database: where pools, reviews and runs are kept: ``FILE.db`` or ``postgresql://…``.
+        options: of every classifier; a task's own count more.
+        deadline: seconds that predictions of a request may take.
+        review_below: of every task that has none of its own.
+    """
+
+    database: str
+    tasks: Annotated[dict[str, TaskConfig], Field(min_length=1)]
+    keys: list[KeyConfig] = []
+    options: dict[str, Any] = {}
+    host: str = "127.0.0.1"
+    port: int = 8080
+    deadline: Annotated[float, Field(gt=0)] = 60.0
+    review_below: _Share | None = None
+
+    def options_of(self, name: str) -> dict[str, Any]:
+        """The options of a task's classifier, those of the service included."""
+        return {**self.options, **self.tasks[name].options}
+
+
+def read_config(path: str | Path) -> ServiceConfig:
+    """A service's configuration; paths in it begin at its own folder.
+
+    Raises:
+        MissingFileError: there is no such file.
+        ConfigError: it is not YAML, or not a configuration; the message says where.
+
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+    ...     _ = file.write("database: a.db\\ntasks: {reviews: {opts: {}}}")
+    ...     file.flush()
+    ...     read_config(file.name)
+    Traceback (most recent call last):
+    ecomfs.errors.ConfigError: ...yaml: tasks.reviews.opts: Extra inputs are not permitted ...
+    """
+    file = Path(path)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise MissingFileError(f"{file}: {error.strerror}", hint="name an ecomfs.yaml") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: not UTF-8", hint="save it as UTF-8") from error
+    try:
+        given = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        place = getattr(error, "problem_mark", None)
+        where = f", line {place.line + 1}" if place else ""
+        raise ConfigError(f"{file}{where}: not YAML", hint="see docs/serve.md") from error
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"{file}: no tasks", hint="see docs/serve.md")
+    try:
+        config = ServiceConfig.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"{file}: {where}: {first['msg']}", hint="see docs/serve.md") from error
+    for name in config.tasks:
+        checked = config.options_of(name)
+        for option, value in checked.items():
+            where = f"{file}: tasks.{name}.options"
+            OPTIONS[option_named(option, where)].read(value, where)
+    unknown = [t for k in config.keys for t in k.tasks or () if t not in config.tasks]
+    if unknown:
+        raise ConfigError(
+            f"{file}: keys: no task {unknown[0]!r}", hint=f"tasks are: {', '.join(config.tasks)}"
+        )
+    return _from_here(config, file.absolute().parent)
+
+
+def _from_here(config: ServiceConfig, folder: Path) -> ServiceConfig:
+    def path(text: str) -> str:
+        return text if "://" in text or Path(text).is_absolute() else str(folder / text)
+
+    def card(text: str | None) -> str | None:
+        return str(folder / text) if text is not None and (folder / text).is_dir() else text
+
+    tasks = {
+        name: task.model_copy(
+            update={"task": card(task.task), "examples": [path(t) for t in task.tables] or None}
+        )
+        for name, task in config.tasks.items()
+    }
+    return config.model_copy(update={"database": path(config.database), "tasks": tasks})

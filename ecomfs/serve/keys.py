@@ -1,0 +1,185 @@
+"""Keys of callers: hashed at rest, with scopes, tasks and a rate.
+
+A key is 32 random bytes, so its SHA-256 cannot be turned back and needs no slow hash; only the hash
+is stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Literal, get_args
+
+from itsdangerous import BadData, URLSafeTimedSerializer
+
+from ecomfs.errors import ConfigError
+
+Scope = Literal["classify", "label", "admin"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+SESSION_SECONDS = 12 * 3600
+"""How long a browser stays signed in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sends a request.
+
+    Attributes:
+        name: of the key; ``local`` where the service has no keys.
+        scopes: ``classify``: predictions and runs; ``label``: examples and reviews too;
+            ``admin``: everything.
+        tasks: the tasks it may see; ``None``: all.
+        anonymous: the service has no keys.
+    """
+
+    name: str
+    scopes: frozenset[Scope]
+    tasks: frozenset[str] | None = None
+    anonymous: bool = False
+
+    def may(self, scope: Scope) -> bool:
+        """Whether the caller has a scope.
+
+        >>> labeller = Caller("wen", frozenset(["label"]))
+        >>> labeller.may("classify"), labeller.may("label"), labeller.may("admin")
+        (True, True, False)
+        """
+        has = self.scopes
+        return scope in has or "admin" in has or (scope == "classify" and "label" in has)
+
+
+LOCAL = Caller("local", frozenset(SCOPES), anonymous=True)
+"""The caller of a service without keys, which only its own machine can reach."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """One key as the configuration has it.
+
+    Attributes:
+        name: who it is for; it stands in logs and beside decisions.
+        digest: SHA-256 of the key in hex.
+        per_minute: most requests a minute; ``None``: any number.
+    """
+
+    name: str
+    digest: str
+    scopes: frozenset[Scope]
+    tasks: frozenset[str] | None = None
+    per_minute: int | None = None
+
+    @property
+    def caller(self) -> Caller:
+        """Whom it stands for."""
+        return Caller(self.name, self.scopes, self.tasks)
+
+
+def new_key() -> tuple[str, str]:
+    """A new key, and its digest to keep.
+
+    >>> key, digest = new_key()
+    >>> digest_of(key) == digest
+    True
+    """
+    key = f"ecomfs_{secrets.token_urlsafe(32)}"
+    return key, digest_of(key)
+
+
+def digest_of(key: str) -> str:
+    """SHA-256 of a key, in hex."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+@dataclass(slots=True)
+class _Bucket:
+    tokens: float
+    at: float
+
+
+@dataclass(slots=True)
+class Keys:
+    """The keys of a service.
+
+    Raises:
+        ConfigError: two keys of one name, a digest that is none, an unknown scope.
+
+    >>> key, digest = new_key()
+    >>> keys = Keys([ApiKey("shop", digest, frozenset(["classify"]))])
+    >>> keys.find(key).name, keys.find("wrong")
+    ('shop', None)
+    >>> keys.of_session(keys.session("shop")).name
+    'shop'
+    """
+
+    keys: Collection[ApiKey]
+    _buckets: dict[str, _Bucket] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
+
+    def __post_init__(self) -> None:
+        names = [key.name for key in self.keys]
+        for key in self.keys:
+            if names.count(key.name) > 1:
+                raise ConfigError(f"two keys are named {key.name!r}", hint="name each once")
+            if len(key.digest) != 64 or not all(c in "0123456789abcdef" for c in key.digest):
+                raise ConfigError(
+                    f"key {key.name!r}: its hash is not a SHA-256 in hex",
+                    hint=f"ecomfs key {key.name} makes a key and its hash",
+                )
+            if unknown := set(key.scopes) - set(SCOPES):
+                raise ConfigError(
+                    f"key {key.name!r}: unknown scope {min(unknown)!r}",
+                    hint=f"scopes are {', '.join(SCOPES)}",
+                )
+
+    def find(self, key: str | bytes) -> Caller | None:
+        """The caller of a key; every hash is compared, in constant time."""
+        raw = key.encode() if isinstance(key, str) else key
+        digest = hashlib.sha256(raw).hexdigest()
+        found = None
+        for known in self.keys:
+            if hmac.compare_digest(known.digest, digest):
+                found = known.caller
+        return found
+
+    def session(self, name: str) -> str:
+        """What a browser keeps after signing in. It is signed with the key's hash, so it is good in
+        every process of the service and ends with the key."""
+        return self._signer(self._named(name)).dumps(name)
+
+    def of_session(self, value: str) -> Caller | None:
+        """The caller of a browser's cookie; ``None``: none, or it is too old."""
+        for known in self.keys:
+            try:
+                name = self._signer(known).loads(value, max_age=SESSION_SECONDS)
+            except BadData:
+                continue
+            if name == known.name:
+                return known.caller
+        return None
+
+    def wait(self, name: str) -> float:
+        """Seconds until a key may send its next request; 0: now, and the request is counted."""
+        limit = self._named(name).per_minute
+        if limit is None:
+            return 0.0
+        moment = time.monotonic()
+        with self._lock:
+            bucket = self._buckets.setdefault(name, _Bucket(float(limit), moment))
+            refill = (moment - bucket.at) * limit / 60
+            bucket.tokens, bucket.at = min(float(limit), bucket.tokens + refill), moment
+            if bucket.tokens >= 1:
+                bucket.tokens -= 1
+                return 0.0
+            return (1 - bucket.tokens) * 60 / limit
+
+    def _named(self, name: str) -> ApiKey:
+        return next(key for key in self.keys if key.name == name)
+
+    @staticmethod
+    def _signer(key: ApiKey) -> URLSafeTimedSerializer:
+        return URLSafeTimedSerializer(key.digest, salt="ecomfs-session")

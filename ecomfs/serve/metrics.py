@@ -1,0 +1,151 @@
+"""Counts and times for Prometheus. Labels of metrics are names of the configuration: never ids,
+never text of rows."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from ecomfs.serve.service import Served
+from ecomfs.serve.tasks import ServedTask
+
+_LATEST = 1000
+"""Predictions whose labels are compared with the pool's."""
+_PARTS = (0.01, 0.03, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99, 1.0)
+_SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+
+
+@dataclass(slots=True)
+class Today:
+    """What one task has done since the service started; the overview shows it."""
+
+    predictions: int = 0
+    status: dict[str, int] = field(default_factory=dict)
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    labels: deque[str] = field(default_factory=lambda: deque(maxlen=_LATEST))
+    nearest: deque[float] = field(default_factory=lambda: deque(maxlen=_LATEST))
+
+
+class ServiceMetrics:
+    """The metrics of one application."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        registry = self.registry
+        self._seconds = Histogram(
+            "ecomfs_request_seconds",
+            "time of a request",
+            ["route", "method", "status"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._predictions = Counter(
+            "ecomfs_predictions", "predictions", ["task", "status", "label"], registry=registry
+        )
+        self._tokens = Counter(
+            "ecomfs_prompt_tokens",
+            "prompt tokens; cached ones were not computed again",
+            ["task", "kind"],
+            registry=registry,
+        )
+        self._mass = Histogram(
+            "ecomfs_label_mass",
+            "probability that the model gives to any valid answer",
+            ["task"],
+            buckets=_PARTS,
+            registry=registry,
+        )
+        self._confidence = Histogram(
+            "ecomfs_confidence",
+            "probability of the likeliest label",
+            ["task"],
+            buckets=_PARTS,
+            registry=registry,
+        )
+        self._nearest = Gauge(
+            "ecomfs_nearest_similarity",
+            "mean similarity of the latest rows to their nearest example: a fall is new text",
+            ["task"],
+            registry=registry,
+        )
+        self._drift = Gauge(
+            "ecomfs_label_drift",
+            "total variation distance of the latest predicted labels from the pool's: 0 to 1",
+            ["task"],
+            registry=registry,
+        )
+        self._pool = Gauge("ecomfs_pool_examples", "labelled examples", ["task"], registry=registry)
+        self._version = Gauge(
+            "ecomfs_pool_version", "version of the pool in use", ["task"], registry=registry
+        )
+        self._waiting = Gauge(
+            "ecomfs_rows_waiting", "rows that wait for the engine", ["task"], registry=registry
+        )
+        self._queue = Gauge(
+            "ecomfs_reviews", "rows for people", ["task", "state"], registry=registry
+        )
+        self._stale = Gauge(
+            "ecomfs_pool_stale", "1: the pool as it is cannot be used", ["task"], registry=registry
+        )
+        self.today: dict[str, Today] = {}
+
+    def request(self, route: str, method: str, status: int, seconds: float) -> None:
+        """One request that was answered."""
+        self._seconds.labels(route, method, str(status)).observe(seconds)
+
+    def answered(self, task: str, answers: Iterable[Served]) -> None:
+        """Predictions that a caller got."""
+        today = self.today.setdefault(task, Today())
+        for answer in answers:
+            p, opinion = answer.explanation.prediction, answer.explanation.state.opinion
+            self._predictions.labels(task, str(p.status), p.label or "").inc()
+            self._tokens.labels(task, "computed").inc(p.prompt_tokens - p.cached_tokens)
+            self._tokens.labels(task, "cached").inc(p.cached_tokens)
+            if p.label_mass is not None:
+                self._mass.labels(task).observe(p.label_mass)
+            if p.confidence is not None:
+                self._confidence.labels(task).observe(p.confidence)
+            today.predictions += 1
+            today.status[str(p.status)] = today.status.get(str(p.status), 0) + 1
+            today.prompt_tokens += p.prompt_tokens
+            today.cached_tokens += p.cached_tokens
+            if p.suggestion is not None:
+                today.labels.append(p.suggestion)
+            if opinion is not None:
+                today.nearest.append(float(opinion.similarity))
+
+    def text(self, tasks: Iterable[ServedTask]) -> bytes:
+        """All metrics in the format of Prometheus."""
+        for task in tasks:
+            name, today = task.name, self.today.get(task.name, Today())
+            version, examples = task.examples()
+            self._pool.labels(name).set(len(examples))
+            self._version.labels(name).set(task.pipeline.pool_version)
+            self._stale.labels(name).set(bool(task.service.problem) or version < 0)
+            self._waiting.labels(name).set(task.service.waiting)
+            for state, n in task.reviews.counts().items():
+                self._queue.labels(name, state).set(n)
+            if today.nearest:
+                self._nearest.labels(name).set(float(np.mean(today.nearest)))
+            if today.labels:
+                self._drift.labels(name).set(label_drift(today.labels, [e.label for e in examples]))
+        return generate_latest(self.registry)
+
+
+def label_drift(predicted: Iterable[str], labelled: Iterable[str]) -> float:
+    """Total variation distance of two samples of labels: 0 is the same shares, 1 no label in
+    common.
+
+    >>> label_drift(["a", "a", "b", "b"], ["a", "b"]), label_drift(["a"], ["b"])
+    (0.0, 1.0)
+    """
+    one, two = list(predicted), list(labelled)
+    if not one or not two:
+        return 0.0
+    names = set(one) | set(two)
+    return 0.5 * sum(abs(one.count(n) / len(one) - two.count(n) / len(two)) for n in names)

@@ -1,0 +1,6 @@
+"""The pages of the service: HTML made on the server, with htmx for what changes on them.
+
+words.py      every text on the pages, English and Chinese
+render.py     templates, language, headers
+reference.py  /docs, made from the OpenAPI document
+"""
