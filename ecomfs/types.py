@@ -273,6 +273,24 @@ class Prediction:
             return self.label
         return max(self.probabilities, key=self.probabilities.__getitem__)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from ecomfs_eval.html_view import bars, paragraph, view
+
+        parts = [paragraph(self.error), bars(self.probabilities, self.suggestion)]
+        if self.prediction_set:
+            parts.append(paragraph(f"may be: {', '.join(self.prediction_set)}"))
+        how = [f"answered by: {self.source}"] if self.source else []
+        if self.label_mass is not None:
+            how.append(f"label mass {self.label_mass:.3f}")
+        if self.novelty is not None:
+            how.append(f"novelty {self.novelty:.3f}")
+        if self.demonstration_ids:
+            how.append(f"demonstrations: {', '.join(self.demonstration_ids)}")
+        parts += [paragraph(self.note, note=True), paragraph(" · ".join(how), note=True)]
+        label = "no label" if self.label is None else self.label
+        return view(f"{self.id}: {label} ({self.status})", *parts)
+
 
 def is_missing(value: Any) -> bool:
     """Whether a value is ``None``, NaN, NaT or ``pandas.NA``.

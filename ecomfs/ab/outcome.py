@@ -74,6 +74,20 @@ class Outcome:
             return self.result.comparisons[0].decision.text
         return self.result.decision
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the decision, every variant's scores, the differences."""
+        from ecomfs_eval.html_view import paragraph, table, view
+
+        shown = [name for name in METRICS if any(name in found for found in self.scores.values())]
+        titles = ["variant", *(METRICS[name] for name in shown)]
+        found = [
+            [name, *(scores[m].text() if m in scores else "–" for m in shown)]
+            for name, scores in self.scores.items()
+        ]
+        pairs = [c._repr_html_() for c in self.result.comparisons]
+        notes = [paragraph(note, note=True) for note in self.notes]
+        return view(self.decision, table(titles, found) if shown else "", *pairs, *notes)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
         systems = [

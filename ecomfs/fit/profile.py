@@ -253,6 +253,52 @@ class Profile(_Strict):
         text = json.dumps(self.model_dump(mode="json"), ensure_ascii=False, indent=2)
         write_text(Path(path), text + "\n")
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from ecomfs_eval.html_view import paragraph, table, view
+
+        on = self.fitted_on
+        parts = [
+            paragraph(
+                f"fitted on {on.examples} examples of {len(on.labels)} labels, k = {self.k}, "
+                f"similarity {on.similarity}"
+            )
+        ]
+        if self.calibration:
+            kept = [
+                [language, self.readout.get(language), c.readings, c.temperature, c.strength]
+                for language, c in self.calibration.items()
+            ]
+            parts.append(
+                table(["language", "read-out", "readings", "temperature", "bias taken out"], kept)
+            )
+        if self.fusion is not None:
+            parts.append(
+                table(
+                    ["component", "weight", "sources"],
+                    [
+                        [at, weight, ", ".join(f"{n} {w:.2f}" for n, w in c.weights.items())]
+                        for at, (c, weight) in enumerate(
+                            zip(self.fusion.components, self.fusion.weights, strict=True), 1
+                        )
+                    ],
+                )
+            )
+        thresholds = {
+            "the model is not asked from": self.skip_from,
+            "a label is given from": self.accept_from,
+            "a label is in the prediction set from": self.set_from,
+            "novel below": self.novel_below,
+        }
+        found = [[name, value] for name, value in thresholds.items() if value is not None]
+        if found:
+            parts.append(table(["threshold", "probability"], found))
+        asked = [[name, str(value)] for name, value in self.guarantees.items() if value is not None]
+        if asked:
+            parts.append(table(["guarantee", "asked for"], asked))
+        parts.append(paragraph(f"engine {on.engine}", note=True))
+        return view(f"profile of {self.task}", *parts)
+
     def readout_choice(self) -> Literal["auto"] | StepName:
         """The read-out as an option of a run: of several, the one that stands lowest."""
         if not self.readout:

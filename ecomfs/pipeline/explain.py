@@ -303,6 +303,41 @@ class Explanation:
             ],
         }
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the distribution after each step, the examples, the prompt."""
+        from ecomfs_eval.html_view import bars, folded, paragraph, table, view
+
+        p, steps = self.prediction, self.stages
+        ranked = sorted(p.probabilities, key=lambda name: -p.probabilities[name])
+        parts = [paragraph(p.error), bars(p.probabilities, p.suggestion)]
+        if len(steps) > 1:
+            values = [[name, *(steps[step][name] for step in steps)] for name in ranked[:SHOWN]]
+            parts.append(table(["after", *steps], values))
+        given = [
+            [expert, *(found[n] for n in ranked[:3])] for expert, found in self.experts.items()
+        ]
+        if given:
+            parts.append(table(["expert", *ranked[:3]], given))
+        if self.facts:
+            parts.append(paragraph(f"facts: {'; '.join(self.facts)}"))
+        moved = {i.example_id: i.fall for i in self.influences.of} if self.influences else {}
+        shown = self.state.nearest or self.state.demonstrations
+        examples = [
+            [d.example.id, d.example.label, _number(d.similarity), " ".join(d.text.split())]
+            + ([moved.get(d.example.id)] if moved else [])
+            for d in shown
+        ]
+        if examples:
+            what = "nearest example" if self.state.skipped else "demonstration"
+            titles = [what, "label", "similarity", "text", *(["fall without it"] if moved else [])]
+            parts.append(table(titles, examples))
+        if self.shortlist:
+            parts.append(paragraph(f"put to the model: {', '.join(self.shortlist)}", note=True))
+        if self.state.prompt:
+            title = f"prompt ({p.prompt_tokens} tokens, {p.template})"
+            parts.append(folded(title, self.state.prompt.text))
+        return view(f"label: {p.label} ({p.status})", *parts)
+
     def __str__(self) -> str:
         p = self.prediction
         lines = [f"label: {p.label}  ({p.status}{': ' + p.error if p.error else ''})"]

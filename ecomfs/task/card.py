@@ -371,6 +371,28 @@ class TaskCard(_Strict):
         """How the cells of each field are read, in the order of the fields."""
         return tuple(f.rendering for f in self.fields)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from ecomfs_eval.html_view import paragraph, table, view
+
+        fields = [
+            [f.name, f.kind, f"{f.title.en} / {f.title.zh}", "yes" if f.required else "no"]
+            for f in self.fields
+        ]
+        labels = [
+            [x.name, f"{x.words.en} / {x.words.zh}", x.definition.en, x.definition.zh]
+            for x in self.labels
+        ]
+        kind = "exactly these" if self.label_space == "closed" else "those of the examples"
+        return view(
+            f"{self.name}: {self.title.en} / {self.title.zh}",
+            paragraph(self.description.en),
+            paragraph(self.description.zh),
+            table(["field", "kind", "title", "required"], fields),
+            table(["label", "words", "definition", "定义"], labels) if labels else "",
+            paragraph(f"labels: {kind} · {self.default_k} demonstrations by default", note=True),
+        )
+
     @property
     def tabular(self) -> bool:
         """Whether a row has fields of other kinds than text, which must be put into words

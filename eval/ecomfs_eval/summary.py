@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ecomfs_eval.errors import OptionError
+from ecomfs_eval.html_view import paragraph, table, view
 from ecomfs_eval.intervals import Bootstrap, scores
 from ecomfs_eval.metrics import METRICS, get_metric
 from ecomfs_eval.metrics.base import Metric
@@ -108,6 +109,31 @@ class Summary:
             },
             "confusion": self.confusion.to_dict(),
         }
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        defined = [
+            [METRICS[k].title if k in METRICS else k, s.text(), s.note]
+            for k, s in self.scores.items()
+            if s.value is not None
+        ]
+        classes = [
+            [c.label, c.support, c.precision.value, c.recall.value, c.f1.value]
+            for c in self.classes
+        ]
+        absent: dict[str, list[str]] = {}
+        for k, s in self.scores.items():
+            if s.value is None:
+                absent.setdefault(s.reason, []).append(METRICS[k].title if k in METRICS else k)
+        return view(
+            f"{self.name}: {self.rows:,} rows, {len(self.labels)} labels",
+            table(["metric", "value", ""], defined),
+            table(["label", "rows", "precision", "recall", "F1"], classes) if classes else "",
+            *(
+                paragraph(f"undefined, {why}: {', '.join(n)}", note=True)
+                for why, n in absent.items()
+            ),
+        )
 
     def to_text(self) -> str:
         """A plain table: defined metrics first, then the undefined ones with their reasons."""

@@ -90,6 +90,26 @@ class MultiLabelExplanation:
             "cached_tokens": p.cached_tokens,
         }
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from ecomfs_eval.html_view import folded, paragraph, table, view
+
+        p = self.prediction
+        shown = "none" if p.labels is None else ", ".join(p.labels) or "no label"
+        found = [[n, x.read, x.votes, x.probability, x.threshold] for n, x in self.labels.items()]
+        marks = [at for at, x in enumerate(self.labels.values()) if x.given]
+        examples = [
+            [d.example.id, d.example.label, d.similarity, " ".join(d.text.split())]
+            for d in self.demonstrations
+        ]
+        return view(
+            f"labels: {shown} ({p.status})",
+            paragraph(p.error),
+            table(["label", "read", "votes", "final", "threshold"], found, chosen=marks),
+            table(["demonstration", "labels", "similarity", "text"], examples) if examples else "",
+            folded("prompt of the first label", self.prompt) if self.prompt else "",
+        )
+
     def __str__(self) -> str:
         p = self.prediction
         shown = "none" if p.labels is None else ", ".join(p.labels) or "no label"

@@ -61,6 +61,21 @@ class MultiLabelPrediction:
     prompt_tokens: int = 0
     cached_tokens: int = 0
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from ecomfs_eval.html_view import paragraph, table, view
+
+        own = self.labels or ()
+        ranked = sorted(self.probabilities.items(), key=lambda item: -item[1])
+        marks = [at for at, (name, _) in enumerate(ranked) if name in own]
+        shown = "none" if self.labels is None else ", ".join(own) or "no label"
+        return view(
+            f"{self.id}: {shown} ({self.status})",
+            paragraph(self.error),
+            table(["label", "probability"], ranked, chosen=marks) if ranked else "",
+            paragraph(self.note, note=True),
+        )
+
 
 def answer(
     reader: Reader, asked: RowPrompts, read: LabelReadings, thresholds: Mapping[str, float]

@@ -14,6 +14,7 @@ from ecomfs_eval.compare.pairing import pair
 from ecomfs_eval.compare.plan import minimum_detectable_effect, rows_needed
 from ecomfs_eval.compare.slices import SliceDifference, slice_differences
 from ecomfs_eval.errors import OptionError
+from ecomfs_eval.html_view import paragraph, table, view
 from ecomfs_eval.intervals import CONSTANT, Bootstrap
 from ecomfs_eval.metrics import get_metric
 from ecomfs_eval.metrics.base import Metric
@@ -41,6 +42,8 @@ COMPARED = (
     "cost_per_1000",
 )
 """Metrics of a comparison by default."""
+_MOST_FLIPS = 10
+"""Changed rows that a notebook shows."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,6 +106,32 @@ class PairwiseComparison:
             if d.metric == metric:
                 return d
         raise KeyError(metric)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        rows = [
+            [d.title, d.text(), p_text(d.p_value) if d.p_value is not None else ""]
+            for d in self.differences
+        ]
+        parts = [table(["", f"{self.b} − {self.a}", ""], rows)]
+        if (found := self.mcnemar) is not None:
+            parts.append(
+                table(
+                    ["right in", "rows"],
+                    [
+                        [f"{self.a} only", found.only_a],
+                        [f"{self.b} only", found.only_b],
+                        ["both", found.both],
+                        ["neither", found.neither],
+                    ],
+                )
+            )
+        changed = [[f.id, f.gold, f.a, f.b] for f in self.flips[:_MOST_FLIPS]]
+        if changed:
+            parts.append(table(["row", "true label", self.a, self.b], changed))
+        rest = len(self.flips) - len(changed)
+        parts.append(paragraph(f"and {rest} more changed rows" if rest else "", note=True))
+        return view(f"{self.decision.text} ({self.rows:,} rows)", *parts)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -254,6 +283,10 @@ class Comparisons:
     baseline: str
     comparisons: tuple[PairwiseComparison, ...]
     decision: str
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return view(self.decision, *(c._repr_html_() for c in self.comparisons))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
