@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Language = Literal["en", "zh"]
 Row = Mapping[str, Any]
@@ -93,15 +93,30 @@ class TemplateRef:
         return f"{self.name}@{self.sha}"
 
 
+class Turn(NamedTuple):
+    """One turn of a prompt in chat format: who speaks (``system``, ``user``, ``assistant``), and
+    what is said.
+
+    >>> Turn("user", "Review: works well").role
+    'user'
+    """
+
+    role: str
+    text: str
+
+
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """A rendered prompt, ready for any engine.
 
     Attributes:
-        text: the whole prompt; ends with the answer cue, without trailing white space.
+        text: the whole prompt; ends with the answer cue, without trailing white space. In chat
+            format: with the frame of the model's chat template, up to the header of the answer.
         token_ids: ``text`` under the engine's tokenizer (with BOS where the model wants one);
-            empty for engines without a tokenizer.
+            empty for engines without a tokenizer. In chat format only the frame is read as
+            control tokens.
         template: which template rendered it.
+        turns: in chat format, the turns in the frame; empty for a completion.
         demonstrations: the demonstrations that stand in it, in prompt order.
         dropped: how many retrieved demonstrations the token budget left out.
         cut: how many characters of the row's own text the budget left out.
@@ -113,6 +128,7 @@ class Prompt:
     demonstrations: tuple[Demonstration, ...] = ()
     dropped: int = 0
     cut: int = 0
+    turns: tuple[Turn, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

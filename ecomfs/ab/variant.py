@@ -256,8 +256,7 @@ class FittedVariant:
     def templates(self) -> dict[str, str]:
         """Language → template with its hash."""
         return {
-            language: str(setup.builder.template.ref)
-            for language, setup in self.pipeline.setups.items()
+            language: str(setup.builder.ref) for language, setup in self.pipeline.setups.items()
         }
 
     def describe(self) -> str:

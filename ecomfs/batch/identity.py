@@ -81,7 +81,7 @@ def pipeline_identity(pipeline: Pipeline) -> Identity:
     retriever = pipeline.retriever
     setups = {
         language: {
-            "template": str(setup.builder.template.ref),
+            "template": str(setup.builder.ref),
             "answers": list(setup.builder.answers),
             "readout": setup.readout.name,
         }

@@ -189,6 +189,16 @@ _TABLE = (
         of=_ONE_LABEL,
     ),
     Option(
+        "format",
+        str,
+        "auto",
+        READING,
+        "prompts as one text to complete, or as turns in the model's own chat template; auto "
+        "chooses on the examples",
+        ("auto", "completion", "chat"),
+        of=_ONE_LABEL,
+    ),
+    Option(
         "readout",
         str,
         "auto",

@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from ecomfs.core.cache import ByteCache
 from ecomfs.engine import logprobs
+from ecomfs.engine.chat import ChatModel, chat_model
 from ecomfs.engine.protocol import (
     Capabilities,
     ChosenAnswer,
@@ -76,6 +77,11 @@ class CachedEngine:
     @property
     def tokenizer(self) -> Tokenizer | None:
         return self.engine.tokenizer
+
+    @property
+    def chat(self) -> ChatModel | None:
+        """As the engine's."""
+        return chat_model(self.engine)
 
     async def read(
         self, prompts: Sequence[Prompt], questions: Sequence[Question]
@@ -177,7 +183,7 @@ class CachedEngine:
         if not isinstance(engine, SupportsTopTokens):
             raise ConfigError(f"{self.spec} lists no tokens", hint="--readout auto")
         scope = f"top{self.capabilities.top_logprobs}-{self.fingerprint}"
-        keys = [hashlib.sha256(p.text.encode()).digest() if p.text else b"" for p in prompts]
+        keys = [_text_key(prompt) for prompt in prompts]
 
         async def ask(missing: list[int]) -> list[TopTokens | EngineError]:
             return await logprobs.top(engine, [prompts[i] for i in missing])
@@ -221,6 +227,14 @@ def _keys(prompts: Sequence[Prompt], packed: Sequence[bytes]) -> list[bytes]:
         _key(prompt, asked) if prompt.token_ids else b""
         for prompt, asked in zip(prompts, packed, strict=True)
     ]
+
+
+def _text_key(prompt: Prompt) -> bytes:
+    """The key of a prompt that has no token ids; turns of different prompts may show alike."""
+    if not prompt.text:
+        return b""
+    text = json.dumps(prompt.turns) if prompt.turns else prompt.text
+    return hashlib.sha256(text.encode()).digest()
 
 
 def _key(prompt: Prompt, asked: bytes) -> bytes:

@@ -35,6 +35,7 @@ from ecomfs.features import Rendering
 from ecomfs.fit import FitPlan, Guarantees, Profile, fit_pipeline
 from ecomfs.pipeline import (
     Explanation,
+    FormatChoice,
     LanguageChoice,
     Pipeline,
     ReadoutChoice,
@@ -110,6 +111,7 @@ class FewShotClassifier(Estimator):
         embedder: str | Embedder = "auto",
         language: LanguageChoice | None = None,
         template: TemplateChoice = None,
+        format: FormatChoice = "auto",
         readout: ReadoutChoice = "auto",
         strategy: str = "balanced",
         similarity: SimilarityChoice = "auto",
@@ -137,6 +139,7 @@ class FewShotClassifier(Estimator):
         self.embedder = embedder
         self.language = language
         self.template = template
+        self.format = format
         self.readout = readout
         self.strategy = strategy
         self.similarity = similarity

@@ -135,6 +135,8 @@ class Profile(_Strict):
         Demonstrations per prompt.
     readout : dict
         Language → how the answer is read.
+    prompt_format : {"completion", "chat"}
+        How prompts are written.
     calibration : dict
         By language; absent where too little was read.
     fusion, cheap, skip_from, accept_from, set_from, novelty, novel_below
@@ -172,6 +174,7 @@ class Profile(_Strict):
     fitted_on: FittedOn
     k: int = Field(ge=0)
     readout: dict[Language, str]
+    prompt_format: Literal["completion", "chat"] = "completion"
     calibration: dict[Language, LanguageCalibration] = {}
     fusion: BlendWeights | None = None
     cheap: BlendWeights | None = None
@@ -202,6 +205,7 @@ class Profile(_Strict):
             fitted_on=_fitted_on(pipeline),
             k=pipeline.k,
             readout={language: setup.readout.name for language, setup in pipeline.setups.items()},
+            prompt_format=pipeline.format,
             calibration=calibration,
             fusion=BlendWeights.of(policy.fusion, names),
             cheap=BlendWeights.of(policy.cheap, names),
@@ -433,9 +437,7 @@ def _fitted_on(pipeline: Pipeline) -> FittedOn:
     examples = pipeline.retriever.examples if pipeline.retriever is not None else ()
     return FittedOn(
         engine=pipeline.engine.fingerprint,
-        templates={
-            language: str(setup.builder.template.ref) for language, setup in pipeline.setups.items()
-        },
+        templates={language: str(setup.builder.ref) for language, setup in pipeline.setups.items()},
         pool=pool_hash(examples),
         examples=len(examples),
         labels=pipeline.space.names,

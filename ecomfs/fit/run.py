@@ -11,19 +11,24 @@ from typing import cast, get_args
 from ecomfs.core import event_loop
 from ecomfs.core.progress import Progress, silent
 from ecomfs.embed import Embedder
+from ecomfs.engine.chat import chat_model
 from ecomfs.engine.none import has_model
-from ecomfs.engine.protocol import Engine
+from ecomfs.engine.protocol import Engine, SupportsPricing
 from ecomfs.errors import ConfigError
 from ecomfs.fit.fitting import fit
 from ecomfs.fit.guarantees import Guarantees
 from ecomfs.fit.profile import Profile
 from ecomfs.fit.remarks import rare_labels
 from ecomfs.fit.tune import TuneCandidate, tune
-from ecomfs.pipeline import Options, Pipeline, ReadoutChoice, build_pipeline
+from ecomfs.pipeline import FormatChoice, Options, Pipeline, ReadoutChoice, build_pipeline
 from ecomfs.pool import sample_queries
 from ecomfs.readout import chain
 from ecomfs.task import TaskCard
 from ecomfs.types import Example
+
+FORMAT_READINGS = 24
+"""Examples that each format reads where nothing else is tuned. Those of the format that is chosen
+are not read twice: they are in the cache of readings."""
 
 
 class ProfileWarning(UserWarning):
@@ -44,7 +49,8 @@ class FitPlan:
         guarantees: what it shall provide.
         readings: examples to read leave-one-out at most; 0: nothing is fitted.
         tune: readings to spend on choosing what the options leave open of k (the task's default,
-            its half, its double) and read-out (words, codes); 0: they are as in the options.
+            its half, its double), read-out (words, codes) and format (completion, chat); 0: only
+            the format is chosen, by 24 readings of each.
         profile: what was fitted before, to be used as it is: nothing is read.
 
     >>> FitPlan(readings=16).guarantees.fusion
@@ -130,19 +136,20 @@ def fit_pipeline(
             warnings.warn(f"profile: {difference}; fit again", ProfileWarning, stacklevel=3)
         return fitted, options, plan.profile
     notes: tuple[str, ...] = ()
-    if plan.tune and has_model(engine):
-        shuffled = sample_queries(examples, len(examples), options.seed)
+    candidates = _candidates(card, options, engine, plan) if has_model(engine) else []
+    if len(candidates) > 1:
+        each = plan.tune // len(candidates) if plan.tune else min(FORMAT_READINGS, plan.readings)
+        drawn = sample_queries(examples, each, options.seed)
         tuned = event_loop.run(
             tune(
-                lambda k, readout: build(replace(options, k=k, readout=_readout(readout))),
-                _candidates(card, options, engine),
-                shuffled,
-                plan.tune,
+                lambda candidate: build(_with(options, candidate)),
+                candidates,
+                drawn,
+                plan.tune or each * len(candidates),
                 progress,
             )
         )
-        options = replace(options, k=tuned.chosen.k, readout=_readout(tuned.chosen.readout))
-        notes = (tuned.text(),)
+        options, notes = _with(options, tuned.chosen), (tuned.text(),)
     pipeline = build(options)
     chosen = sample_queries(examples, plan.readings, options.seed)
     if not chosen and pipeline.has_model:
@@ -154,15 +161,41 @@ def fit_pipeline(
     return pipeline, options, Profile.of(pipeline, found, plan.guarantees)
 
 
-def _candidates(card: TaskCard, options: Options, engine: Engine) -> list[TuneCandidate]:
-    """Every k with every read-out that the options leave open; the default first."""
+def _with(options: Options, chosen: TuneCandidate) -> Options:
+    """The options with what was chosen."""
+    return replace(options, k=chosen.k, readout=_readout(chosen.readout), format=chosen.format)
+
+
+def _candidates(
+    card: TaskCard, options: Options, engine: Engine, plan: FitPlan
+) -> list[TuneCandidate]:
+    """Every k, read-out and format that the options leave open; the default first. Without a
+    budget to tune by, the formats alone."""
     k = card.default_k if options.k is None else options.k
+    formats = _formats(engine, options, plan)
+    if not plan.tune:
+        return [TuneCandidate(k, options.readout, name) for name in formats]
     ks = (k, k // 2, 2 * k) if options.k is None and k > 1 else (k,)
     allowed = chain.steps(engine, options.readout)
     # What reads alike competes; a step further down is for engines that do not give more.
     readouts = [step.name for step in allowed if step.readout is allowed[0].readout]
-    found = [TuneCandidate(n, readout) for readout in readouts for n in dict.fromkeys(ks)]
-    return sorted(found, key=lambda c: (c.k != k, c.readout != readouts[0]))
+    found = [
+        TuneCandidate(n, readout, name)
+        for name in formats
+        for readout in readouts
+        for n in dict.fromkeys(ks)
+    ]
+    return sorted(found, key=lambda c: (c.k != k, c.readout != readouts[0], c.format != formats[0]))
+
+
+def _formats(engine: Engine, options: Options, plan: FitPlan) -> list[FormatChoice]:
+    """The formats that compete; the default first. Readings that cost money are spent on them only
+    where there is a budget to tune by."""
+    cheap = not isinstance(engine, SupportsPricing) or engine.price(1000, 1) == 0
+    reads = plan.tune or (plan.readings and cheap)
+    if options.format != "auto" or not reads or chat_model(engine) is None:
+        return [options.format]
+    return ["completion", "chat"]
 
 
 def _as_profiled(options: Options, profile: Profile) -> Options:
@@ -171,6 +204,7 @@ def _as_profiled(options: Options, profile: Profile) -> Options:
         options,
         k=profile.k if options.k is None else options.k,
         readout=profile.readout_choice() if options.readout == "auto" else options.readout,
+        format=profile.prompt_format if options.format == "auto" else options.format,
     )
 
 

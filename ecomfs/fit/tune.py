@@ -1,4 +1,5 @@
-"""Choosing how many demonstrations are shown and how the answer is read, within a budget.
+"""Choosing how many demonstrations are shown, in which format, and how the answer is read, within a
+budget.
 
 Every candidate reads the same labelled examples leave-one-out. One is preferred to the default
 only where it is better by more than chance would make it: small pools keep the default.
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from ecomfs.calibration import fit_calibration
 from ecomfs.core.progress import TUNING, Progress, part, silent
 from ecomfs.errors import ConfigError, EcomfsError
 from ecomfs.fit.fitting import read_left_out
-from ecomfs.pipeline import Pipeline
+from ecomfs.pipeline import FormatChoice, Pipeline
 from ecomfs.types import Example
 
 LEAST = 12
@@ -31,6 +32,7 @@ class TuneCandidate:
     Attributes:
         k: demonstrations per prompt.
         readout: a step of the read-out chain.
+        format: of the prompts.
         loss: mean log loss of its calibrated leave-one-out readings; ``None`` before it was
             tried, or when it cannot be used (see ``why``).
         accuracy: of these readings.
@@ -42,10 +44,16 @@ class TuneCandidate:
 
     k: int
     readout: str
+    format: FormatChoice = "auto"
     loss: float | None = None
     accuracy: float | None = None
     tokens: float | None = None
     why: str = ""
+
+    def named(self) -> str:
+        """What is chosen, in words."""
+        parts = [f"k {self.k}", self.readout, self.format]
+        return ", ".join(part for part in parts if part != "auto")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,29 +74,29 @@ class Tuned:
 
     def text(self) -> str:
         """One line for a person."""
-        chosen = f"k {self.chosen.k}, {self.chosen.readout}: {self.note}"
+        chosen = f"{self.chosen.named()}: {self.note}"
         if not self.readings:
             return chosen
         tried = ", ".join(
-            f"k {c.k} {c.readout}: " + (c.why if c.loss is None else f"{c.loss:.3f}")
+            f"{c.named().replace(',', '')}: " + (c.why if c.loss is None else f"{c.loss:.3f}")
             for c in self.tried
         )
         return f"{chosen} (log loss of each: {tried})"
 
 
 async def tune(
-    build: Callable[[int, str], Pipeline],
+    build: Callable[[TuneCandidate], Pipeline],
     candidates: Sequence[TuneCandidate],
     examples: Sequence[Example],
     budget: int,
     progress: Progress = silent,
 ) -> Tuned:
-    """Try numbers of demonstrations and read-outs on the pool's own examples.
+    """Try numbers of demonstrations, read-outs and formats on the pool's own examples.
 
     Parameters
     ----------
     build : callable
-        A pipeline for k and read-out.
+        The pipeline of a candidate.
     candidates : sequence of TuneCandidate
         The first is the default.
     examples : sequence of Example
@@ -115,7 +123,7 @@ async def tune(
 
     >>> from ecomfs.core import event_loop
     >>> tried = [TuneCandidate(4, "words"), TuneCandidate(8, "words")]
-    >>> found = event_loop.run(tune(lambda k, readout: None, tried, [], budget=10))
+    >>> found = event_loop.run(tune(lambda candidate: None, tried, [], budget=10))
     >>> found.chosen.k, found.readings
     (4, 0)
     """
@@ -143,28 +151,29 @@ async def tune(
 
 
 async def _try(
-    build: Callable[[int, str], Pipeline],
+    build: Callable[[TuneCandidate], Pipeline],
     candidate: TuneCandidate,
     examples: Sequence[Example],
     progress: Progress,
 ) -> tuple[TuneCandidate, NDArray[np.float64] | None]:
     """How a candidate did, and its log loss on each example (infinite where it gave no answer)."""
     try:
-        pipeline = build(candidate.k, candidate.readout)
+        pipeline = build(candidate)
         kept, tokens = await read_left_out(pipeline, examples, progress)
     except EcomfsError as error:
-        return TuneCandidate(candidate.k, candidate.readout, why=str(error)), None
+        return replace(candidate, why=str(error)), None
     answered = [item for item in kept if item is not None]
     if len(answered) < len(examples):
         why = f"{len(examples) - len(answered)} of {len(examples)} readings gave no distribution"
-        return TuneCandidate(candidate.k, candidate.readout, why=why), None
+        return replace(candidate, why=why), None
     truth = np.array([reading.label for reading in answered])
     read = [reading.posterior.probabilities for reading in answered]
     calibration = fit_calibration(read, truth.tolist())
     p = np.array(read) if calibration is None else calibration.apply(read)
     loss = -np.log(np.maximum(p[np.arange(len(truth)), truth], 1e-9))
     right = float((p.argmax(axis=1) == truth).mean())
-    return TuneCandidate(candidate.k, candidate.readout, float(loss.mean()), right, tokens), loss
+    found = replace(candidate, loss=float(loss.mean()), accuracy=right, tokens=tokens)
+    return found, loss
 
 
 def _best(

@@ -11,6 +11,7 @@ from ecomfs.pipeline.build import (
 from ecomfs.pipeline.explain import Explanation, facts, influences
 from ecomfs.pipeline.language_setup import LabelShortlist, LanguageSetup
 from ecomfs.pipeline.options import (
+    FormatChoice,
     LanguageChoice,
     Options,
     ReadoutChoice,
@@ -23,6 +24,7 @@ from ecomfs.pipeline.refresh import StoredPipeline, refreshed, same_engine
 __all__ = [
     "ANSWER_TOKENS",
     "Explanation",
+    "FormatChoice",
     "LabelShortlist",
     "LanguageChoice",
     "LanguageSetup",

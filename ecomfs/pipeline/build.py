@@ -14,6 +14,7 @@ from pathlib import Path
 from ecomfs.calibration import Blend, DecisionPolicy, expert_priors
 from ecomfs.core.progress import EMBEDDING, Progress, silent
 from ecomfs.embed import Embedder
+from ecomfs.engine.chat import chat_model
 from ecomfs.engine.none import has_model
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import ConfigError, MissingFileError, PoolError, RowError
@@ -21,10 +22,17 @@ from ecomfs.experts import Experts
 from ecomfs.features import Rendering, RowText, has_features
 from ecomfs.io import read_text
 from ecomfs.pipeline.language_setup import LabelShortlist, LanguageSetup
-from ecomfs.pipeline.options import MAX_LABELS, SHORTLIST, Options, SimilarityChoice, TemplateChoice
+from ecomfs.pipeline.options import (
+    MAX_LABELS,
+    SHORTLIST,
+    FormatChoice,
+    Options,
+    SimilarityChoice,
+    TemplateChoice,
+)
 from ecomfs.pipeline.pipeline import ANSWER_TOKENS, Pipeline
-from ecomfs.prompt import PromptBuilder, Template
-from ecomfs.readout import LogprobReadout, Readout, Step, Wording, chain, codes, words
+from ecomfs.prompt import ChatFormat, PromptBuilder, Template
+from ecomfs.readout import LogprobReadout, Readout, Step, Verbalizer, Wording, chain, codes, words
 from ecomfs.retrieve import (
     DEFAULT_WEIGHT,
     ChosenSimilarity,
@@ -143,13 +151,15 @@ def build_pipeline(
     sharing = None
     if options.sharing != "none" and retriever is not None:
         sharing = PrefixSharing(retriever, k, options.sharing, seed=options.seed)
+    chat = chat_format(engine, options.format)
     limit = engine.capabilities.context_tokens - ANSWER_TOKENS
 
     def setups(seed: int) -> dict[Language, LanguageSetup]:
         mine = replace(options, seed=seed)
         few = label_shortlist is not None
         return {
-            lang: _setup(card, space, engine, mine, lang, task, rows, few) for lang in languages
+            lang: _setup(card, space, engine, mine, lang, task, rows, few, chat)
+            for lang in languages
         }
 
     return Pipeline(
@@ -344,21 +354,70 @@ def _setup(
     task: str | Path,
     rows: RowText,
     narrowed: bool,
+    chat: ChatFormat | None,
 ) -> LanguageSetup:
     template = load_template(card, options.template, language, task)
     verbalizer = words(space, language)
-    separator = PromptBuilder(card, space, template, language, verbalizer.answers, rows).separator()
+
+    def builder_of(answers: Verbalizer) -> PromptBuilder:
+        return PromptBuilder(card, space, template, language, answers.answers, rows, chat)
+
+    separator = builder_of(verbalizer).separator()
 
     def make(step: Step) -> tuple[LanguageSetup, Readout]:
         answers = verbalizer
         if step.kind == "codes":
             answers = codes(space, engine.tokenizer, separator, options.seed)
-        builder = PromptBuilder(card, space, template, language, answers.answers, rows)
-        wording = Wording(space, answers, builder.cue(), builder.separator())
+        builder = builder_of(answers)
+        end = None if chat is None else chat.end
+        wording = Wording(space, answers, builder.cue(), builder.separator(), end)
         readout = step.readout.of(wording, engine)
         return LanguageSetup(builder, readout), readout
 
     return chain.first(chain.steps(engine, options.readout), make, shortlisted=narrowed)
+
+
+def chat_format(engine: Engine, choice: FormatChoice) -> ChatFormat | None:
+    """The frame in which prompts are written.
+
+    Parameters
+    ----------
+    engine : Engine
+        Whose model has a chat template, or not.
+    choice : {"auto", "completion", "chat"}
+        ``auto``: completion, where nothing was fitted.
+
+    Returns
+    -------
+    ChatFormat
+        ``None``: prompts are completions.
+
+    Raises
+    ------
+    ConfigError
+        ``chat``, and the model has no chat template.
+    ModelError
+        ``chat``, and the template cannot hold demonstrations.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> base = SimpleNamespace(spec="gguf:demo", chat=None)
+    >>> chat_format(base, "auto") is None
+    True
+    >>> chat_format(base, "chat")
+    Traceback (most recent call last):
+    ecomfs.errors.ConfigError: gguf:demo: the model has no chat template ...
+    """
+    if choice != "chat":
+        return None
+    model = chat_model(engine)
+    if model is not None:
+        return ChatFormat(engine.spec, model.identity, model.render, model.encode)
+    raise ConfigError(
+        f"{engine.spec}: the model has no chat template: it is a base model, or its files lack one",
+        hint="use --format completion, or an instruct model (ecomfs models)",
+    )
 
 
 def scores(engine: Engine) -> bool:
@@ -453,6 +512,7 @@ __all__ = [
     "TemplateWarning",
     "build_pipeline",
     "build_retriever",
+    "chat_format",
     "check_templates",
     "load_template",
     "prompt_languages",

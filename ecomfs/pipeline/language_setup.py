@@ -65,7 +65,7 @@ class LanguageSetup:
             asked,
             encode_all=None
             if tokenizer is None
-            else lambda texts: encode_all(tokenizer, texts, bos=True),
+            else lambda texts: encode_all(tokenizer, texts, bos=self.builder.chat is None),
             budget=budget,
         )
 

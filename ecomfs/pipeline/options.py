@@ -16,6 +16,7 @@ from ecomfs.retrieve import Sharing
 ReadoutChoice = Literal["auto", StepName]
 LanguageChoice = Literal["auto", "en", "zh"]
 SimilarityChoice = Literal["auto", "text", "tabular", "mixed"]
+FormatChoice = Literal["auto", "completion", "chat"]
 TemplateChoice = str | Path | Mapping[str, str | Path] | None
 
 MAX_LABELS = 20
@@ -43,6 +44,7 @@ class Options:
     k: int | None = DEFAULTS["k"]
     language: LanguageChoice | None = DEFAULTS["language"]
     template: TemplateChoice = DEFAULTS["template"]
+    format: FormatChoice = DEFAULTS["format"]
     readout: ReadoutChoice = DEFAULTS["readout"]
     strategy: str = DEFAULTS["strategy"]
     similarity: SimilarityChoice = DEFAULTS["similarity"]

@@ -17,6 +17,7 @@ import random
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from ecomfs.calibration import Calibration, Decision, DecisionPolicy
 from ecomfs.core.progress import READING, Progress, silent
@@ -164,6 +165,11 @@ class Pipeline:
     def has_model(self) -> bool:
         """Whether rows can be read by a model; without one the experts answer alone."""
         return has_model(self.engine)
+
+    @property
+    def format(self) -> Literal["completion", "chat"]:
+        """How prompts are written: as one text to complete, or as turns of a chat."""
+        return "chat" if any(s.builder.chat for s in self.setups.values()) else "completion"
 
     async def classify(
         self,

@@ -6,6 +6,7 @@ text; the instruction and the labels are never cut. The prompt records what was 
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -13,11 +14,16 @@ from typing import Any, NamedTuple
 from ecomfs.errors import ContextOverflowError, EcomfsError, TemplateError
 from ecomfs.features import RowText
 from ecomfs.io import squeeze
+from ecomfs.prompt.chat import ChatFormat, EncodeAll
 from ecomfs.prompt.template import PROBE, Template, hidden_fields
 from ecomfs.task import LabelSpace, TaskCard
-from ecomfs.types import Demonstration, Language, Prompt, Row
+from ecomfs.types import Demonstration, Language, Prompt, Row, TemplateRef, Turn
 
 Encode = Callable[[str], list[int]]
+
+_MARK = f"\ue000{secrets.token_hex(8)}\ue001"
+"""Stands for a demonstration's answer where a prompt is cut into turns. Nobody who writes a row can
+know it."""
 
 
 class PromptInput(NamedTuple):
@@ -37,6 +43,13 @@ class PromptInput(NamedTuple):
     shortlist: Sequence[int] = ()
 
 
+class Draft(NamedTuple):
+    """A prompt that is not tokenized yet; without turns it is a completion."""
+
+    text: str
+    turns: tuple[Turn, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class PromptBuilder:
     """Builds prompts of one template over one label space.
@@ -45,6 +58,8 @@ class PromptBuilder:
         answers: the model's answer for each label, in the label space's order (label words, or
             codes).
         rows: renders rows as text; ``None``: without statistics of a pool.
+        chat: the frame of the model's chat template, in which every demonstration is a user turn
+            and an assistant turn; ``None``: prompts are completions.
 
     >>> from ecomfs.task import load_task
     >>> card = load_task("review_sentiment")
@@ -61,7 +76,9 @@ class PromptBuilder:
     language: Language
     answers: tuple[str, ...]
     rows: RowText | None = None
+    chat: ChatFormat | None = None
     _fixed: dict[str, Any] = field(init=False, repr=False, compare=False)
+    _heads: dict[tuple[int, ...], str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """The context that all prompts share is made once."""
@@ -80,6 +97,7 @@ class PromptBuilder:
             ],
         }
         object.__setattr__(self, "_fixed", fixed)
+        object.__setattr__(self, "_heads", {})
 
     def build(
         self,
@@ -97,8 +115,9 @@ class PromptBuilder:
         row, demonstrations, shortlist
             See :class:`PromptInput`.
         encode
-            The engine's tokenizer (with BOS); ``None`` when it has none: then the budget is not
-            checked here, and the engine reports an overflow.
+            The engine's tokenizer (with BOS; in chat format without, the frame has it); ``None``
+            when it has none: then the budget is not checked here, and the engine reports an
+            overflow.
         budget
             Most tokens that the prompt may have.
 
@@ -112,68 +131,81 @@ class PromptBuilder:
             The template does not render.
         """
         asked = PromptInput(row, demonstrations, shortlist)
-        text = self._render(asked)
-        return self._within(budget, asked, text, encode(text) if encode else [], encode)
+        one = None if encode is None else lambda texts: [encode(text) for text in texts]
+        draft = self._draft(asked)
+        return self._within(budget, asked, draft, self._encoded([draft], one)[0], one)
 
     def build_all(
         self,
         asked: Sequence[PromptInput],
         *,
-        encode_all: Callable[[Sequence[str]], list[list[int]]] | None = None,
+        encode_all: EncodeAll | None = None,
         budget: int | None = None,
     ) -> list[Prompt | EcomfsError]:
         """Prompts of many rows, tokenized together; in the place of one that cannot be built, its
         error. Arguments as of :meth:`build`."""
         out: list[Prompt | EcomfsError] = []
-        texts: list[str | EcomfsError] = []
+        drafts: list[Draft | EcomfsError] = []
         for one in asked:
             try:
-                texts.append(self._render(one))
+                drafts.append(self._draft(one))
             except EcomfsError as error:
-                texts.append(error)
-        good = [text for text in texts if isinstance(text, str)]
-        tokens = iter(encode_all(good) if encode_all and good else [])
-
-        def encode(text: str) -> list[int]:
-            return encode_all([text])[0] if encode_all else []
-
-        for one, text in zip(asked, texts, strict=True):
-            if isinstance(text, EcomfsError):
-                out.append(text)
+                drafts.append(error)
+        good = [draft for draft in drafts if isinstance(draft, Draft)]
+        tokens = iter(self._encoded(good, encode_all))
+        for one, draft in zip(asked, drafts, strict=True):
+            if isinstance(draft, EcomfsError):
+                out.append(draft)
                 continue
             try:
-                out.append(self._within(budget, one, text, next(tokens, []), encode))
+                out.append(self._within(budget, one, draft, next(tokens), encode_all))
             except EcomfsError as error:
                 out.append(error)
         return out
+
+    def _encoded(self, drafts: Sequence[Draft], encode_all: EncodeAll | None) -> list[list[int]]:
+        """Token ids of drafts; none without a tokenizer."""
+        if encode_all is None or not drafts:
+            return [[] for _ in drafts]
+        if self.chat is None:
+            return encode_all([draft.text for draft in drafts])
+        return self.chat.encode_all([draft.turns for draft in drafts], encode_all)
 
     def _within(
         self,
         budget: int | None,
         asked: PromptInput,
-        text: str,
+        draft: Draft,
         ids: Sequence[int],
-        encode: Encode | None,
+        encode_all: EncodeAll | None,
     ) -> Prompt:
-        """The prompt of this text, or of a shorter one that fits the budget."""
+        """The prompt of this draft, or of a shorter one that fits the budget."""
         kept, cut = list(asked.demonstrations), 0
         while budget is not None and len(ids) > budget and kept:
             del kept[min(range(len(kept)), key=lambda i: _rank(kept[i]))]
-            text = self._render(asked._replace(demonstrations=kept))
-            ids = encode(text) if encode else []
+            draft = self._draft(asked._replace(demonstrations=kept))
+            (ids,) = self._encoded([draft], encode_all)
         if budget is not None and len(ids) > budget:
-            text, ids, cut = self._cut(asked, encode, budget)
+            draft, ids, cut = self._cut(asked, encode_all, budget)
         return Prompt(
-            text=text,
-            template=self.template.ref,
+            text=draft.text,
+            template=self.ref,
             token_ids=tuple(ids),
             demonstrations=tuple(kept),
             dropped=len(asked.demonstrations) - len(kept),
             cut=cut,
+            turns=draft.turns,
         )
+
+    @property
+    def ref(self) -> TemplateRef:
+        """What its prompts are called."""
+        return self.template.ref if self.chat is None else self.chat.ref(self.template.ref)
 
     def separator(self) -> str:
         """The text between the answer cue and the answer in this template."""
+        if self.chat is not None:
+            return self.chat.separator
         context = self._trial()
         probe = [{"row": context["row"], "text": "x", "answer": PROBE}]
         return self.template.answer_separator(context | {"demonstrations": probe})
@@ -189,7 +221,10 @@ class PromptBuilder:
         return hidden_fields(self.template, self.card, self._fixed)
 
     def cue(self) -> str:
-        """The last line of every prompt, right before the answer."""
+        """The last line of every prompt, right before the answer. In chat format a line break: what
+        stands there is frame, and answers are tokenized apart from it."""
+        if self.chat is not None:
+            return "\n"
         text = self.template.render(self._trial() | {"demonstrations": []})
         return text.rsplit("\n", 1)[-1]
 
@@ -204,12 +239,58 @@ class PromptBuilder:
     def _text(self, row: Row) -> str:
         return (self.rows or RowText(self.card)).render(row, self.language)
 
-    def _render(self, asked: PromptInput) -> str:
+    def _draft(self, asked: PromptInput) -> Draft:
         context = self._context(asked.row, self._text(asked.row))
         context["demonstrations"] = self._shown(asked.demonstrations)
         if asked.shortlist:
             context["labels"] = [context["labels"][i] for i in asked.shortlist]
-        return self.template.render(context)
+        if self.chat is None:
+            return Draft(self.template.render(context))
+        turns = self._turns(self.chat, context, tuple(asked.shortlist))
+        return Draft(self.chat.text(turns), turns)
+
+    def _turns(
+        self, chat: ChatFormat, context: dict[str, Any], shortlist: tuple[int, ...]
+    ) -> tuple[Turn, ...]:
+        """The template's text, cut into turns: what stands before the demonstrations is the system
+        turn; every demonstration is a user turn, and its answer an assistant turn."""
+        shown = context["demonstrations"]
+        marked = [one | {"answer": _MARK} for one in shown]
+        text = self.template.render(context | {"demonstrations": marked})
+        head = self._heads.get(shortlist)
+        if head is None:
+            head = self._heads[shortlist] = self._head(context)
+        if not text.startswith(head):
+            head = ""
+        said = text[len(head) :].split(_MARK)
+        if len(said) not in (1, len(shown) + 1):
+            raise TemplateError(
+                f"template {self.template.ref.name} shows answers of demonstrations "
+                f"{len(said) - 1} times, and there are {len(shown)}: it cannot be cut into turns",
+                hint="show every demonstration with its answer once, or use --format completion",
+            )
+        instruction, turns = head.strip(), []
+        if instruction and chat.system:
+            turns.append(Turn("system", instruction))
+        elif instruction:
+            said[0] = f"{instruction}\n\n{said[0].strip()}"
+        for part, one in zip(said, shown, strict=False):
+            turns += [Turn("user", part.strip()), Turn("assistant", one["answer"])]
+        if len(said) == 1:  # without demonstrations, or a template that shows none
+            turns = [turn for turn in turns if turn.role == "system"]
+        return (*turns, Turn("user", said[-1].strip()))
+
+    def _head(self, context: dict[str, Any]) -> str:
+        """What the template shows before its demonstrations; empty where it cannot be told from
+        them."""
+        trial = self._trial() | {"labels": context["labels"]}
+        row = {"row": trial["row"], "text": trial["text"], "answer": _MARK}
+        text = self.template.render(trial | {"demonstrations": [row, row]})
+        first, *more = text.split(_MARK)
+        if len(more) != 2:
+            return ""
+        block = more[0].lstrip()
+        return first.removesuffix(block) if block and first.endswith(block) else ""
 
     def _shown(self, demonstrations: Sequence[Demonstration]) -> list[dict[str, Any]]:
         """Demonstrations as the template sees them."""
@@ -230,12 +311,12 @@ class PromptBuilder:
         return self._fixed | {"row": _values(row, self.card), "text": text}
 
     def _cut(
-        self, asked: PromptInput, encode: Encode | None, budget: int
-    ) -> tuple[str, list[int], int]:
+        self, asked: PromptInput, encode_all: EncodeAll | None, budget: int
+    ) -> tuple[Draft, list[int], int]:
         """Shorten the row's longest text from its end, by bisection on characters."""
         row, bare = asked.row, asked._replace(demonstrations=())
         values = {k: str(row.get(k, "")) for k in self._texts()}
-        best: tuple[str, list[int]] | None = None
+        best: tuple[Draft, list[int]] | None = None
         full = ""
         if values:
             name = max(values, key=lambda k: len(values[k]))
@@ -243,10 +324,10 @@ class PromptBuilder:
             low, high = 0, len(full)
             while low < high:
                 middle = (low + high) // 2
-                text = self._render(bare._replace(row={**row, **values, name: full[:middle]}))
-                ids = encode(text) if encode else []
+                draft = self._draft(bare._replace(row={**row, **values, name: full[:middle]}))
+                (ids,) = self._encoded([draft], encode_all)
                 if len(ids) <= budget:
-                    low, best, kept = middle + 1, (text, ids), middle
+                    low, best, kept = middle + 1, (draft, ids), middle
                 else:
                     high = middle
         if best is None:

@@ -43,6 +43,7 @@ class Wording:
         verbalizer: their answers.
         cue: last line of the prompts (the tokens of an answer depend on the text before it).
         separator: the text between cue and answer.
+        end: the token that ends an answer; ``None``: that of a line break.
 
     >>> from ecomfs.task import Label
     >>> space = LabelSpace([Label("good"), Label("bad")])
@@ -54,6 +55,7 @@ class Wording:
     verbalizer: Verbalizer
     cue: str
     separator: str
+    end: int | None = None
 
 
 class Readout(ABC):
@@ -133,7 +135,7 @@ class LogprobReadout(Readout):
         The answers.
     tokenizer
         The served model's tokenizer.
-    cue, separator
+    cue, separator, end
         As of :class:`Wording`.
 
     Examples
@@ -150,13 +152,18 @@ class LogprobReadout(Readout):
     needs = "log-probabilities of named tokens"
 
     def __init__(
-        self, verbalizer: Verbalizer, tokenizer: Tokenizer, cue: str, separator: str
+        self,
+        verbalizer: Verbalizer,
+        tokenizer: Tokenizer,
+        cue: str,
+        separator: str,
+        end: int | None = None,
     ) -> None:
         self.name = f"logprob-{verbalizer.kind}"
         self._sequences = [
             answer_tokens(tokenizer, cue, separator + answer) for answer in verbalizer.answers
         ]
-        self._end = answer_tokens(tokenizer, cue, "\n")[0]
+        self._end = answer_tokens(tokenizer, cue, "\n")[0] if end is None else end
         self._trie = AnswerTrie(self._sequences, self._end)
 
     @staticmethod
@@ -167,7 +174,9 @@ class LogprobReadout(Readout):
     def of(cls, wording: Wording, engine: Engine) -> Self:
         if engine.tokenizer is None:
             raise ConfigError(f"engine {engine.spec} shows no tokenizer", hint="--readout auto")
-        return cls(wording.verbalizer, engine.tokenizer, wording.cue, wording.separator)
+        return cls(
+            wording.verbalizer, engine.tokenizer, wording.cue, wording.separator, wording.end
+        )
 
     def suits(self, shortlisted: bool) -> bool:
         """A shortlist always; else where few distributions per row are enough."""

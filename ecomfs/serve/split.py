@@ -182,7 +182,7 @@ class SplitService:
                 engine=service.pipeline.engine.spec,
                 k=service.pipeline.k,
                 templates={
-                    language: str(setup.builder.template.ref)
+                    language: str(setup.builder.ref)
                     for language, setup in service.pipeline.setups.items()
                 },
             )

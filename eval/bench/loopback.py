@@ -81,6 +81,8 @@ class Loopback:
 
     async def _tokenize(self, request: web.Request) -> web.Response:
         body = await request.json()
+        if "messages" in body:  # as a server of a base model answers
+            return web.json_response({"error": "no chat template"}, status=400)
         ids = self._tokenizer.encode(body["prompt"], add_special_tokens=False).ids
         return web.json_response({"tokens": ids})
 

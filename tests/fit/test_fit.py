@@ -223,8 +223,8 @@ def test_a_better_candidate_is_chosen_and_a_broken_one_is_told() -> None:
     pool = reviews()
     clf = classifier(calibration_size=0).fit(pool)
 
-    def build(k: int, readout: str) -> Any:
-        if readout == "codes":
+    def build(candidate: TuneCandidate) -> Any:
+        if candidate.readout == "codes":
             raise ConfigError("no codes here")
         return clf.pipeline_
 

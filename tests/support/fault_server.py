@@ -118,6 +118,8 @@ class FaultServer:
 
     async def _tokenize(self, request: web.Request) -> web.Response:
         body = await request.json()
+        if "messages" in body:  # it serves a base model
+            return web.json_response({"error": "no chat template"}, status=400)
         ids = [ord(c) + 10 for c in body["prompt"]]
         if "<bos>" in body["prompt"]:
             ids = [1, *ids]  # a served tokenizer reads control tokens

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from ecomfs.core import event_loop
 from ecomfs.errors import EngineError
-from ecomfs.types import Generation, Question, Reading
+from ecomfs.types import Generation, Question, Reading, Turn
 from prompts import of_tokens
 
 Ids = tuple[int, ...]
@@ -26,6 +26,7 @@ class ModelServer:
     Attributes:
         vocabulary: its tokens are 0 to this.
         keys: API keys that came, in order.
+        chats: token ids of what was asked in turns, in order.
         ignores: fields of a completion request that it drops, as an older server or a gateway
             does.
     """
@@ -36,6 +37,7 @@ class ModelServer:
         self.folder = folder
         self.vocabulary = vocabulary
         self.keys: list[str] = []
+        self.chats: list[Ids] = []
         self.url = ""
         self._runner: web.AppRunner | None = None
 
@@ -66,8 +68,16 @@ class ModelServer:
 
     async def _tokenize(self, request: web.Request) -> web.Response:
         body = await request.json()
-        ids = self.engine.tokenizer.encode(body["prompt"], bos=body["add_special_tokens"])
-        return web.json_response({"tokens": ids})
+        if "messages" in body:
+            return web.json_response({"tokens": self._chat_ids(body["messages"])})
+        # Like vLLM, which reads control tokens in any text.
+        ids = self.engine.tokenizer.encode_control(body["prompt"])
+        bos = self.engine.tokenizer.encode("", bos=True) if body["add_special_tokens"] else []
+        return web.json_response({"tokens": [*bos, *ids]})
+
+    def _chat_ids(self, messages: list[dict[str, str]]) -> list[int]:
+        turns = [Turn(message["role"], message["content"]) for message in messages]
+        return list(self.engine.chat.encode(self.engine.chat.render(turns)))
 
     async def _detokenize(self, request: web.Request) -> web.Response:
         body = await request.json()
@@ -102,7 +112,8 @@ class ModelServer:
     async def _chat(self, request: web.Request) -> web.Response:
         self.keys.append(request.headers.get("Authorization", ""))
         body = await request.json()
-        ids = tuple(self.engine.tokenizer.encode(body["messages"][-1]["content"], bos=True))
+        ids = tuple(self._chat_ids(body["messages"]))
+        self.chats.append(ids)
         text = await self._text(ids, body)
         choice: dict[str, Any] = {
             "index": 0,

@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+CHAT = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<eos>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 WINDOW = 24  # of the sliding-window model, shorter than the test prompts
 
 
@@ -36,6 +40,7 @@ def tiny_model(folder: Path, *, kind: str = "llama", bos: bool = True, context: 
         eos_token="<eos>",
         additional_special_tokens=special[2:],
     )
+    tokenizer.chat_template = CHAT
     common: dict[str, Any] = {
         "vocab_size": len(vocabulary),
         "hidden_size": 32,

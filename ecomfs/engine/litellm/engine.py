@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar, get_args
 from weakref import WeakKeyDictionary
 
 from ecomfs.core.retry import permanent, retrying
+from ecomfs.engine.chat import ChatModel, without_control
 from ecomfs.engine.litellm import wire
 from ecomfs.engine.protocol import Capabilities, Sampling, Spending, TopTokens
 from ecomfs.engine.servers import RateLimit, ServerPool
@@ -25,7 +26,7 @@ from ecomfs.errors import (
     EngineUnavailableError,
     ServerStatusError,
 )
-from ecomfs.types import Generation, Prompt, Question, Reading
+from ecomfs.types import Generation, Prompt, Question, Reading, Turn
 
 T = TypeVar("T")
 ApiMode = Literal["auto", "chat", "text"]
@@ -130,6 +131,12 @@ class LiteLlmEngine:
         self._lacking |= frozenset(lacking)
 
     @property
+    def chat(self) -> ChatModel | None:
+        """Turns are sent as messages, which the provider puts into its model's frame; a model that
+        completes texts takes none."""
+        return None if self._text else ChatModel("messages")
+
+    @property
     def tokenizer(self) -> None:
         return None
 
@@ -190,7 +197,7 @@ class LiteLlmEngine:
     ) -> list[T | EngineError]:
         async def one(prompt: Prompt) -> T | EngineError:
             async def once() -> T:
-                return await self._call(prompt.text, options, parse)
+                return await self._call(prompt, options, parse)
 
             try:
                 return await retrying(
@@ -207,17 +214,17 @@ class LiteLlmEngine:
             raise unavailable[0]  # nothing could be read: an error of the call, not of its rows
         return answers
 
-    async def _call(self, text: str, options: dict[str, Any], parse: Callable[[Any], T]) -> T:
+    async def _call(self, prompt: Prompt, options: dict[str, Any], parse: Callable[[Any], T]) -> T:
         if self._closed:
             raise permanent(EngineUnavailableError(f"{self.spec}: the engine is closed"))
-        size = len(text.encode())
+        size = len(prompt.text.encode())
         expected = size * self._tokens_a_byte + options["max_tokens"]
         pool = self._pool()
         provider, sent = await pool.acquire()
         try:
             await self._requests.take(1)
             await self._tokens.take(expected)
-            answer = await self._send(text, options)
+            answer = await self._send(prompt, options)
             used = wire.used(answer)
             if used is not None:
                 self._tokens_a_byte = used[0] / max(size, 1)
@@ -235,7 +242,7 @@ class LiteLlmEngine:
         finally:
             pool.release(provider)
 
-    async def _send(self, text: str, options: dict[str, Any]) -> Any:
+    async def _send(self, prompt: Prompt, options: dict[str, Any]) -> Any:
         given = {
             "model": self._model,
             "api_base": self._api_base,
@@ -248,8 +255,10 @@ class LiteLlmEngine:
         }
         try:
             if self._text:
+                text = without_control(prompt.text)
                 return await self._library.atext_completion(prompt=text, **given)
-            messages = [{"role": "user", "content": text}]
+            turns = prompt.turns or (Turn("user", prompt.text),)
+            messages = [{"role": t.role, "content": without_control(t.text)} for t in turns]
             return await self._library.acompletion(messages=messages, **given)
         except Exception as error:
             raise wire.translated(error, self.spec) from error

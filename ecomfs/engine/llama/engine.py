@@ -20,8 +20,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ecomfs.engine import models
+from ecomfs.engine.chat import ChatModel, ChatTemplate
 from ecomfs.engine.files import sha256_cached
 from ecomfs.engine.hub import split_parts
+from ecomfs.engine.llama.metadata import header_texts
 from ecomfs.engine.llama.model import BLOCK, LlamaServer, runtime_version
 from ecomfs.engine.protocol import Capabilities, Sampling
 from ecomfs.engine.threads import Worker
@@ -29,6 +31,7 @@ from ecomfs.errors import EngineError, EngineUnavailableError
 from ecomfs.types import Generation, Prompt, Question, Reading
 
 T = TypeVar("T")
+_TEMPLATE = "tokenizer.chat_template"
 
 
 class GgufEngine:
@@ -72,6 +75,7 @@ class GgufEngine:
         self.tokenizer = self._server.tokenizer
         try:
             self.fingerprint = self._identify(file)
+            self.chat = self._chat_model(file)
         except BaseException:
             self._server.close()
             raise
@@ -86,6 +90,15 @@ class GgufEngine:
         hashes = [sha256_cached(part) for part in split_parts(file)]
         content = hashes[0] if len(hashes) == 1 else sha256("".join(hashes).encode()).hexdigest()
         return f"gguf-{content[:12]}-xllamacpp{runtime_version()}-{order}"
+
+    def _chat_model(self, file: Path) -> ChatModel | None:
+        """How the model is asked in turns. (llama.cpp itself falls back to a frame that a base
+        model has never seen.)"""
+        source = header_texts(file, [_TEMPLATE]).get(_TEMPLATE)
+        if not source:
+            return None
+        template = ChatTemplate(source, self.tokenizer.control_tokens(), self.spec)
+        return ChatModel(template.identity, template.render, self.tokenizer.encode_control)
 
     @property
     def capabilities(self) -> Capabilities:

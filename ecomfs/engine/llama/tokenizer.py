@@ -43,6 +43,12 @@ class LlamaTokenizer:
         ids: list[int] = self._call("POST", "/tokenize", body)["tokens"]
         return ids
 
+    def encode_control(self, text: str) -> list[int]:
+        """Token ids of a part of a chat template's frame: control tokens in it are parsed."""
+        body = {"content": text, "add_special": False, "parse_special": True}
+        ids: list[int] = self._call("POST", "/tokenize", body)["tokens"]
+        return ids
+
     def decode(self, ids: Sequence[int]) -> str:
         """Text of token ids."""
         text: str = self._call("POST", "/detokenize", {"tokens": list(ids)})["content"]
@@ -52,6 +58,11 @@ class LlamaTokenizer:
         """Metadata of the model file: ``n_vocab``, ``n_ctx``, ``n_ctx_train``…"""
         meta: dict[str, Any] = self._call("GET", "/v1/models", None)["data"][0]["meta"]
         return meta
+
+    def control_tokens(self) -> dict[str, str]:
+        """Text of the control tokens that a chat template may name."""
+        props = self._call("GET", "/props", None)
+        return {name: str(props.get(name) or "") for name in ("bos_token", "eos_token")}
 
     def loop_answers(self, seconds: float) -> bool:
         """Whether llama.cpp's main loop answers a tiny request within ``seconds``; on a

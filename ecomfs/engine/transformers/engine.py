@@ -71,6 +71,7 @@ class TransformersEngine:
         precision = pick_precision(torch, dtype, self._device)
         self._model = load_model(transformers, name, precision).to(self._device).eval()
         self.tokenizer = HfTokenizer(transformers.AutoTokenizer.from_pretrained(name))
+        self.chat = self.tokenizer.chat_model(self.spec)
         self._batch = max(1, batch)
         config = self._model.config.get_text_config(decoder=True)
         self._context = min(context, getattr(config, "max_position_embeddings", None) or context)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ecomfs.core.openmp import sleeping_threads
+from ecomfs.engine.chat import ChatModel, ChatTemplate
 from ecomfs.errors import ConfigError, EngineUnavailableError, MissingFileError, ModelError
 
 _PRECISIONS = ("auto", "float32", "bfloat16", "float16")
@@ -103,6 +104,22 @@ class HfTokenizer:
         options = {"add_special_tokens": False, "split_special_tokens": True}
         found = self._tokenizer(list(texts), **options)["input_ids"]
         return [[*self._bos, *ids] if bos else list(ids) for ids in found]
+
+    def encode_control(self, text: str) -> list[int]:
+        """Token ids of a part of a chat template's frame: control tokens in it are parsed."""
+        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def chat_model(self, where: str) -> ChatModel | None:
+        """How the model is asked in turns; ``None``: its folder has no chat template."""
+        source = getattr(self._tokenizer, "chat_template", None)
+        if isinstance(source, dict):  # several, by use
+            source = source.get("default")
+        if not source:
+            return None
+        named = self._tokenizer.special_tokens_map
+        tokens = {name: str(token) for name, token in named.items() if name.endswith("_token")}
+        template = ChatTemplate(source, tokens, where)
+        return ChatModel(template.identity, template.render, self.encode_control)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of token ids, control tokens included."""

@@ -16,6 +16,7 @@ from typing import Any
 
 from ecomfs.core.http import HttpClient
 from ecomfs.engine.canary import CanaryReport, canary
+from ecomfs.engine.chat import ChatModel
 from ecomfs.engine.protocol import (
     Capabilities,
     ChosenAnswer,
@@ -30,6 +31,7 @@ from ecomfs.engine.vllm.served_model import (
     ServedModel,
     check_still_served,
     checked_url,
+    served_chat,
     served_model,
 )
 from ecomfs.errors import ConfigError, EngineError, EngineUnavailableError
@@ -108,6 +110,7 @@ class VllmEngine:
         self._concurrency = max(1, concurrency)
         self._top = max(0, top_logprobs)
         self._lacking: frozenset[str] = frozenset()
+        self._chat: tuple[ChatModel | None, ...] = ()
         self._requests = Requests(
             self._http,
             self._urls,
@@ -153,6 +156,13 @@ class VllmEngine:
     @property
     def tokenizer(self) -> Tokenizer:
         return self._served.tokenizer
+
+    @property
+    def chat(self) -> ChatModel | None:
+        """How the served model is asked in turns; the server is asked for it the first time."""
+        if not self._chat:
+            self._chat = (served_chat(self._http, self._urls[0], self._served),)
+        return self._chat[0]
 
     def drop_capabilities(self, lacking: Collection[str]) -> None:
         """See :class:`ecomfs.engine.protocol.SupportsDowngrade`."""

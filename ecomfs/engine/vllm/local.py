@@ -157,6 +157,7 @@ class VllmLocalEngine:
                 hint="see its log above; a smaller context or kv_cache_gib needs less",
             ) from error
         self.tokenizer = HfTokenizer(transformers.AutoTokenizer.from_pretrained(folder))
+        self.chat = self.tokenizer.chat_model(self.spec)
         self._batch = max(1, batch)
         self._worker = Worker("ecomfs-vllm", self.spec)
         content = folder_digest(Path(folder)) if Path(folder).is_dir() else folder

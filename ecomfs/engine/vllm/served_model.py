@@ -1,11 +1,10 @@
-"""The model of a vLLM server: name, context, fingerprint, tokenizer."""
+"""The model of a vLLM server: name, context, fingerprint, tokenizer, chat template."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,11 @@ from urllib.parse import urlsplit
 from ecomfs.core import event_loop
 from ecomfs.core.http import HttpClient
 from ecomfs.core.retry import permanent
+from ecomfs.engine.chat import CONTROL, SWITCHES, ChatModel, ChatTemplate
 from ecomfs.engine.files import folder_digest, hub_cache
 from ecomfs.engine.protocol import Tokenizer
 from ecomfs.errors import ConfigError, EngineResponseError, EngineUnavailableError, ModelError
+from ecomfs.types import Turn
 
 _CONTEXT = 2048  # tokens, of servers that do not say
 _API_SECONDS = 30.0
@@ -32,12 +33,14 @@ class ServedModel:
         context: longest prompt plus answer that all the servers take, in tokens.
         tokenizer: its tokenizer.
         fingerprint: model, its content where its folder is on this machine, and vLLM's version.
+        root: folder or hub id that it is served from, where the server says it.
     """
 
     name: str
     context: int
     tokenizer: Tokenizer
     fingerprint: str
+    root: str | None = None
 
 
 def served_model(http: HttpClient, urls: Sequence[str], *, model: str | None) -> ServedModel:
@@ -55,6 +58,7 @@ def served_model(http: HttpClient, urls: Sequence[str], *, model: str | None) ->
         context=min(int(card.get("max_model_len") or _CONTEXT) for card in cards),
         tokenizer=served_tokenizer(apis[0], model=name, root=root),
         fingerprint=_fingerprint(apis[0], name, root),
+        root=root,
     )
     for api, card in zip(apis[1:], cards[1:], strict=True):
         _require_same(api, card, served)
@@ -125,8 +129,6 @@ def _fingerprint(api: ServerApi, model: str, root: str | None) -> str:
 
 PROBE = "Review: très bien, 很好!  7/10\nLabel: positive"
 """A text that tokenizers which differ would tokenize differently."""
-# What control tokens look like: <|im_start|>, <bos>, </s>, <start_of_turn>, [INST], <|eot_id|>
-_CONTROL = re.compile(r"<[^<>\s]{1,40}>|\[/?[A-Z_]{2,20}\]")
 
 
 class ServerApi:
@@ -144,11 +146,25 @@ class ServerApi:
             EngineTimeoutError: no answer within half a minute.
             EngineResponseError: another status, or no JSON object.
         """
+        answer = self._answer(path, body, refused=())
+        if answer is None:
+            raise EngineResponseError(f"{self.url}{path} answered nothing")
+        return answer
+
+    def call_or_refused(self, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
+        """As :meth:`call`; ``None`` where the server cannot do what is asked."""
+        return self._answer(path, body, refused=(400, 404, 405, 422, 501))
+
+    def _answer(
+        self, path: str, body: dict[str, Any] | None, refused: Sequence[int]
+    ) -> dict[str, Any] | None:
         method = "GET" if body is None else "POST"
         request = self._http.request(method, self.url, path, body, timeout=_API_SECONDS)
         response = event_loop.run(request)
         if response.status in (401, 403):
             raise key_refused(self.url, response.status)
+        if response.status in refused:
+            return None
         if response.status != 200:
             raise EngineResponseError(
                 f"{self.url}{path} answered HTTP {response.status}",
@@ -186,11 +202,15 @@ class RemoteTokenizer:
     def encode(self, text: str, *, bos: bool = False) -> list[int]:
         ids = list(self._bos) if bos else []
         start = 0
-        for match in _CONTROL.finditer(text):
+        for match in CONTROL.finditer(text):
             cut = match.start() + 1
             ids += self._ids(text[start:cut])
             start = cut
         return ids + (self._ids(text[start:]) if text[start:] else [])
+
+    def encode_control(self, text: str) -> list[int]:
+        """Token ids of a part of a chat template's frame: control tokens in it are parsed."""
+        return self._ids(text)
 
     def decode(self, ids: Sequence[int]) -> str:
         body = {"model": self._model, "tokens": list(ids)}
@@ -235,6 +255,65 @@ class FileTokenizer:
 
     def decode(self, ids: Sequence[int]) -> str:
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))
+
+
+def served_chat(http: HttpClient, url: str, served: ServedModel) -> ChatModel | None:
+    """How the model of a server is asked in turns: by the server's own chat template, which its
+    tokenizer renders; where it cannot, by the one in the model's folder, if that is here.
+
+    Returns:
+        ``None``: there is no chat template.
+
+    Raises:
+        EngineError: nothing answers, or the folder's template fails.
+    """
+    api = ServerApi(http, url)
+    remote = RemoteTokenizer(api, served.name)
+
+    def tokens(turns: Sequence[Turn]) -> list[int] | None:
+        body = {
+            "model": served.name,
+            "messages": [{"role": turn.role, "content": turn.text} for turn in turns],
+            "add_generation_prompt": True,
+            "chat_template_kwargs": dict(SWITCHES),
+        }
+        answer = api.call_or_refused("/tokenize", body)
+        return None if answer is None else [int(i) for i in answer["tokens"]]
+
+    def render(turns: Sequence[Turn]) -> str:
+        ids = tokens(turns)
+        if ids is None:
+            raise ModelError(f"{url}: its chat template refuses the turns", hint=_COMPLETION)
+        return remote.decode(ids)
+
+    trial = tokens([Turn("user", "a")])
+    if trial is not None and remote.encode_control(text := remote.decode(trial)) == trial:
+        identity = hashlib.sha256(text.encode()).hexdigest()[:12]
+        return ChatModel(identity, render, remote.encode_control)
+    template = None if served.root is None else _folder_template(Path(served.root))
+    if template is None:
+        return None
+    return ChatModel(template.identity, template.render, remote.encode_control)
+
+
+_COMPLETION = "use --format completion"
+
+
+def _folder_template(folder: Path) -> ChatTemplate | None:
+    """The chat template in a model folder; ``None`` where there is none."""
+    file, config = folder / "chat_template.jinja", folder / "tokenizer_config.json"
+    try:
+        named = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
+        source = file.read_text(encoding="utf-8") if file.is_file() else named.get("chat_template")
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder}: its tokenizer's files cannot be read: {error}") from error
+    if isinstance(source, list):  # several, by use
+        source = next((one["template"] for one in source if one.get("name") == "default"), None)
+    if not source:
+        return None
+    tokens = {name: value for name, value in named.items() if name.endswith("_token")}
+    texts = {n: v["content"] if isinstance(v, dict) else str(v or "") for n, v in tokens.items()}
+    return ChatTemplate(source, texts, str(folder))
 
 
 def served_tokenizer(api: ServerApi, *, model: str, root: str | None) -> Tokenizer:

@@ -40,7 +40,13 @@ from ecomfs.estimators.inputs import (
 from ecomfs.estimators.taxonomy.descent import TaxonomyExplanation, beam_of, combine
 from ecomfs.estimators.taxonomy.tree import Branch, grow
 from ecomfs.features import Rendering
-from ecomfs.pipeline import LanguageChoice, ReadoutChoice, SimilarityChoice, TemplateChoice
+from ecomfs.pipeline import (
+    FormatChoice,
+    LanguageChoice,
+    ReadoutChoice,
+    SimilarityChoice,
+    TemplateChoice,
+)
 from ecomfs.pool import Pool
 from ecomfs.retrieve import Sharing
 from ecomfs.task import GivenLabels, TaskCard
@@ -102,6 +108,7 @@ class TaxonomyClassifier(Estimator):
         embedder: str | Embedder = "auto",
         language: LanguageChoice | None = None,
         template: TemplateChoice = None,
+        format: FormatChoice = "auto",
         readout: ReadoutChoice = "auto",
         strategy: str = "balanced",
         similarity: SimilarityChoice = "auto",
@@ -125,6 +132,7 @@ class TaxonomyClassifier(Estimator):
         self.embedder = embedder
         self.language = language
         self.template = template
+        self.format = format
         self.readout = readout
         self.strategy = strategy
         self.similarity = similarity
