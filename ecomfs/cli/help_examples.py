@@ -78,6 +78,10 @@ EXAMPLES: Mapping[str, tuple[str, str]] = {
         "ecomfs runs resume last",
         "ecomfs runs resume last --print",
     ),
+    "key": (
+        "ecomfs key storefront --scope classify",
+        "ecomfs key wen --scope label",
+    ),
     "fit": (
         f"ecomfs fit {_SENTIMENT} -o profile.json",
         f"ecomfs fit {_SENTIMENT} --precision 0.9 --tune 64 -o precise.json",

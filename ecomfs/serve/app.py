@@ -19,7 +19,7 @@ from ecomfs.serve.guard import Guard
 from ecomfs.serve.keys import SCOPES, ApiKey, Keys, digest_of
 from ecomfs.serve.metrics import ServiceMetrics
 from ecomfs.serve.observer import Observer
-from ecomfs.serve.pages import reference
+from ecomfs.serve.pages import reference, views
 from ecomfs.serve.pages.render import HERE
 from ecomfs.serve.schemas import MAX_ROWS
 from ecomfs.serve.split import SplitService
@@ -117,6 +117,7 @@ def create_app(
     app.include_router(reviews.routes(context, card), **documented)
     app.include_router(examples.routes(context, card), **documented)
     app.include_router(predict.health_routes(context))
+    app.include_router(views.routes(context))
     app.include_router(reference.routes(app))
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     return app

@@ -89,26 +89,37 @@ _STATUS: tuple[tuple[type[EcomfsError], int], ...] = (
 """The first that fits decides. A caller gets the messages of these errors as they are."""
 
 
-async def _ecomfs(request: Request, error: Exception) -> JSONResponse:
+def told(error: EcomfsError) -> tuple[int, str, str]:
+    """Status, message and hint of an error, as its caller may see them. What is not the caller's
+    fault is logged, and the message says no more than that.
+
+    >>> told(ConflictError("decided already", hint="undo it"))
+    (409, 'decided already', 'undo it')
+    """
     for kind, status in _STATUS:
-        if isinstance(error, kind):
-            later = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status in (429, 503, 504) else None
-            told = error.message
-            if kind is DatabaseError:  # its message names the server
-                _log.error("database: %s", error)
-                told = "the database cannot be used now; nothing of this request was stored"
-            return problem(status, told, hint=error.hint, kind=type_uri(type(error)), headers=later)
+        if not isinstance(error, kind):
+            continue
+        if kind is DatabaseError:  # its message names the server
+            _log.error("database: %s", error)
+            unstored = "the database cannot be used now; nothing of this request was stored"
+            return status, unstored, error.hint
+        return status, error.message, error.hint
     if isinstance(error, EngineUnavailableError):
         _log.error("engine unavailable: %s", error)
-        return problem(
-            503,
-            "the model behind this service cannot be read now",
-            hint="try again after the time in Retry-After",
-            kind=type_uri(EngineUnavailableError),
-            headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
-        )
+        gone = "the model behind this service cannot be read now"
+        return 503, gone, "try again after the time in Retry-After"
     _log.error("request failed: %s", error, exc_info=error)
-    return await _internal(request, error)
+    return 500, "the request failed inside the service", "see its log"
+
+
+async def _ecomfs(request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, EcomfsError):
+        return await _internal(request, error)
+    status, message, hint = told(error)
+    if status == 500:
+        return await _internal(request, error)
+    later = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status in (429, 503, 504) else None
+    return problem(status, message, hint=hint, kind=type_uri(type(error)), headers=later)
 
 
 async def _internal(request: Request, error: Exception) -> JSONResponse:

@@ -164,7 +164,7 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
         made = made_examples(served, body)
 
         def write() -> dict[str, Any]:
-            return {"version": served.pool.add(made, note=_note(body.note, caller))}
+            return {"version": served.pool.add(made, note=noted(body.note, caller))}
 
         done = served.repeats.once(caller.name, key, {"add": body.model_dump()}, write)
         return ChangedPool(version=done["version"], ids=[e.id for e in made])
@@ -182,7 +182,7 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
 
         def write() -> dict[str, Any]:
             unchanged_since(served, [body.id], body.version)
-            return {"version": served.pool.relabel(body.id, label, _note(body.note, caller))}
+            return {"version": served.pool.relabel(body.id, label, noted(body.note, caller))}
 
         done = served.repeats.once(caller.name, key, {"relabel": body.model_dump()}, write)
         return ChangedPool(version=done["version"], ids=[body.id])
@@ -196,7 +196,7 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
 
         def write() -> dict[str, Any]:
             unchanged_since(served, body.ids, body.version)
-            return {"version": served.pool.retire(body.ids, _note(body.note, caller))}
+            return {"version": served.pool.retire(body.ids, noted(body.note, caller))}
 
         done = served.repeats.once(caller.name, key, {"retire": body.model_dump()}, write)
         return ChangedPool(version=done["version"], ids=list(dict.fromkeys(body.ids)))
@@ -296,7 +296,7 @@ def _example(e: Example) -> ExampleOut:
     )
 
 
-def _note(note: str, caller: Caller) -> str:
+def noted(note: str, caller: Caller) -> str:
     """The reason with who gave it."""
     by = "" if caller.anonymous else f"by {caller.name}"
     return ": ".join(filter(None, [by, note]))

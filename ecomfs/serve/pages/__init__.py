@@ -2,5 +2,7 @@
 
 words.py      every text on the pages, English and Chinese
 render.py     templates, language, headers
+views.py      overview, try it, review, examples, sign in
+quality.py    examples that contradict or repeat each other
 reference.py  /docs, made from the OpenAPI document
 """

@@ -1,15 +1,21 @@
-"""Templates to responses: language, escaping, headers."""
+"""Templates to responses: language, escaping, headers, errors."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
-from fastapi import Request
+from fastapi import HTTPException, Request, Response
 from fastapi.responses import HTMLResponse
+from fastapi.routing import APIRoute
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from ecomfs.errors import EcomfsError
 from ecomfs.serve.pages.words import WORDS
+from ecomfs.serve.problems import told
 from ecomfs.types import Language
 
 HERE = Path(__file__).parent
@@ -34,6 +40,33 @@ def percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f} %"
 
 
+def ranked(probabilities: dict[str, float]) -> list[tuple[str, float]]:
+    """Labels with their probabilities, the likeliest first.
+
+    >>> ranked({"a": 0.2, "b": 0.8})
+    [('b', 0.8), ('a', 0.2)]
+    """
+    return sorted(probabilities.items(), key=lambda item: -item[1])
+
+
+def moment(at: str) -> str:
+    """A time for a page.
+
+    >>> moment("2026-01-31T09:05:07.123+00:00")
+    '2026-01-31 09:05:07'
+    """
+    return at[:19].replace("T", " ")
+
+
+def digest(id: str) -> str:
+    """An id of any characters as part of an element's id.
+
+    >>> digest("a b")
+    'c8687a08aa5d'
+    """
+    return hashlib.sha256(id.encode()).hexdigest()[:12]
+
+
 _templates = Environment(
     loader=FileSystemLoader(HERE / "templates"),
     autoescape=True,
@@ -41,7 +74,7 @@ _templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_templates.filters["percent"] = percent
+_templates.filters.update(percent=percent, ranked=ranked, moment=moment, digest=digest)
 
 
 def language_of(request: Request) -> Language:
@@ -61,10 +94,39 @@ def page(request: Request, template: str, *, status: int = 200, **values: Any) -
         text = WORDS[key][0 if language == "en" else 1]
         return text.format(**more) if more else text
 
+    def query(**changed: Any) -> str:
+        return "?" + urlencode({**request.query_params, **changed})
+
     html = _templates.get_template(template).render(
-        t=t, language=language, path=request.url.path, **values
+        t=t,
+        language=language,
+        path=request.url.path,
+        query=query,
+        caller=getattr(request.state, "caller", None),
+        **values,
     )
     response = HTMLResponse(html, status, headers=_HEADERS)
     if request.query_params.get("lang") == language:
         response.set_cookie(LANGUAGE_COOKIE, language, samesite="strict", max_age=31_536_000)
     return response
+
+
+class PageRoute(APIRoute):
+    """A route whose errors are HTML: part of the page where htmx asked, else a page."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler with the errors caught."""
+        handler = super().get_route_handler()
+
+        async def handling(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except HTTPException as error:
+                status, message, hint = error.status_code, str(error.detail), ""
+            except EcomfsError as error:
+                status, message, hint = told(error)
+            part = "hx-request" in request.headers
+            template = "error_part.html" if part else "error.html"
+            return page(request, template, status=status, message=message, hint=hint)
+
+        return handling
