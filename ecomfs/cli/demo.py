@@ -31,9 +31,9 @@ def demo(
     from rich.console import Console
 
     from ecomfs.batch import read_examples, score_table
-    from ecomfs.cli.present import counts, metrics_table, note, summary
+    from ecomfs.cli.present import counts, metrics_table, note, plain, summary
     from ecomfs.errors import MissingFileError, OutputError
-    from ecomfs.evaluation.evaluate import systems
+    from ecomfs.evaluation.evaluate import model_adds, systems
     from ecomfs.evaluation.trained import trained
     from ecomfs.task import load_task
 
@@ -72,5 +72,8 @@ def demo(
             named = systems(result.gold, clf.pipeline_) | trained(result.gold, clf.pipeline_)
             phases.clear()
             tables[task]["metrics"] = metrics_table(named, len(pool))
+            if line := model_adds(named):
+                plain(line)
+                tables[task]["model_adds"] = line
     note(phases.text())
     set_result({"tasks": tables, "seconds": phases.seconds})

@@ -229,6 +229,7 @@ def _print(board: Board) -> None:
         show(words("paired", main=group.main), "", minus)
         print_lines(
             (
+                *page.said(group, board, words),
                 page.verdict(group, board.metrics[0], words),
                 *page.undefined(group, board.metrics),
                 "",

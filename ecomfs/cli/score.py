@@ -48,13 +48,14 @@ def score(
         counts,
         metrics_table,
         note,
+        plain,
         stopping,
         summary,
         without_model,
     )
     from ecomfs.engine.shared import canary_reports
     from ecomfs.errors import StoppedError
-    from ecomfs.evaluation.evaluate import strangers
+    from ecomfs.evaluation.evaluate import model_adds, strangers
 
     known = check(sources, table, labelled)
     n_examples = len(known.pool)
@@ -104,6 +105,9 @@ def score(
                         phases.clear()
                         found = metrics_table(systems, n_examples, seed=labelled.seed)
                         tables[-1]["metrics"] = found
+                        if line := model_adds(systems, seed=labelled.seed):
+                            plain(line)
+                            tables[-1]["model_adds"] = line
                 log.time(phases.finish(), phases.seconds)
                 note(phases.text())
                 set_result(

@@ -7,7 +7,7 @@ same rows with the same labelled examples, so that the table shows what the mode
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,16 @@ from numpy.typing import NDArray
 from ecomfs.batch import Gold
 from ecomfs.errors import ConfigError
 from ecomfs.evaluation.harness import at_stage, harness_errors, to_harness
+from ecomfs.evaluation.rules import MAJORITY, trivial_rule
 from ecomfs.pipeline import Pipeline
 from ecomfs.task import LabelSpace, label_order
 from ecomfs.types import Row
-from ecomfs_eval import Predictions
+from ecomfs_eval import Bootstrap, Predictions, get_metric
+from ecomfs_eval.compare import differences
+from ecomfs_eval.report import ReportLanguage
+from ecomfs_eval.report.contribution import METRICS as CONTRIBUTED
+from ecomfs_eval.report.contribution import contribution
+from ecomfs_eval.report.words import ReportWords
 
 KNN_NEIGHBOURS = 8
 MOST_NAMED = 12
@@ -30,6 +36,8 @@ ANSWERED = {"answered_rate": "answered", "accuracy_answered": "precision among a
 harness → title."""
 MODEL_ALONE = "LLM alone"
 EXPERTS_ALONE = "without LLM"
+RULE = "rule: "
+"""Before the name of the trivial rule of the task."""
 
 
 def strangers(gold: Iterable[str], space: LabelSpace) -> str:
@@ -58,8 +66,9 @@ def systems(gold: Gold, pipeline: Pipeline) -> dict[str, Predictions]:
     """The predictions, their parts and the baselines, on the rows that have a true label.
 
     A model with experts is called ``ecomfs``; the calibrated model alone is ``LLM alone`` and the
-    experts alone ``without LLM``. A row that skipped the model has its final answer in both. A
-    model without experts is ``LLM``, experts without a model are ``without LLM``.
+    experts alone ``without LLM``; the trivial rule of the task (:mod:`ecomfs.evaluation.rules`),
+    where it is not the majority, ``rule: NAME``. A row that skipped the model has its final answer
+    in both. A model without experts is ``LLM``, experts without a model are ``without LLM``.
 
     Raises:
         EmptyInputError: no row has a true label.
@@ -86,7 +95,34 @@ def systems(gold: Gold, pipeline: Pipeline) -> dict[str, Predictions]:
         shares = Counter(e.label for e in pipeline.retriever.examples)
         prior = np.array([[shares[label] for label in names]] * len(truth), dtype=np.float64)
         out["majority"] = _baseline(prior, truth, ids, space, "majority")
+        rule = trivial_rule(pipeline, [gold.rows[i] for i in kept])
+        if rule.name != MAJORITY:
+            named = f"{RULE}{rule.name}"
+            out[named] = _baseline(rule.probabilities, truth, ids, space, named)
+            if not rule.scored:
+                answers = list(out[named].predicted)
+                out[named] = Predictions.of(truth, answers, None, labels=space, ids=ids, name=named)
     return out
+
+
+@harness_errors()
+def model_adds(
+    systems: Mapping[str, Predictions], language: ReportLanguage = "en", seed: int = 0
+) -> str:
+    """One line that says whether the model adds anything, from what :func:`systems` gives; empty
+    where the model or the experts did not answer.
+
+    Args:
+        language: of the line.
+        seed: of the resampling.
+    """
+    if "ecomfs" not in systems or EXPERTS_ALONE not in systems:
+        return ""
+    both, experts = systems["ecomfs"], systems[EXPERTS_ALONE]
+    metrics = [get_metric(name) for name in CONTRIBUTED]
+    found = differences(experts, both, metrics, Bootstrap(seed=seed))
+    words = ReportWords(language)
+    return contribution(found, len(both), words, main="ecomfs", without=EXPERTS_ALONE)
 
 
 def vote(

@@ -13,7 +13,7 @@ import pandas as pd
 from ecomfs.batch import Gold
 from ecomfs.errors import RowError
 from ecomfs.evaluation.harness import harness_errors
-from ecomfs.features import measured, read_cell
+from ecomfs.features import FeatureSet, has_features, measured, read_cell
 from ecomfs.pipeline import Pipeline
 from ecomfs.task import NUMBERS, TaskCard, label_order
 from ecomfs.task import FieldSpec as RenderSpec
@@ -22,14 +22,20 @@ from ecomfs_eval import Predictions
 from ecomfs_eval.baselines import LabelledRows, run_baselines
 
 _CELLS = ("number", "category", "price", "date")
-_SHOWN = {"tfidf_logistic": "TF-IDF + LR", "gradient_boosting": "boosting"}
+_SHOWN = {
+    "tfidf_logistic": "TF-IDF + LR",
+    "gradient_boosting": "boosting",
+    "features_logistic": "features + LR",
+    "features_boosting": "features + boosting",
+}
 
 
 @harness_errors()
 def trained(gold: Gold, pipeline: Pipeline, seed: int = 0) -> dict[str, Predictions]:
-    """TF-IDF with logistic regression, and for tables gradient boosting, on the rows that have a
-    true label; ids as in :func:`ecomfs.evaluation.evaluate.systems`. Nothing without labelled
-    examples, or where scikit-learn is not installed."""
+    """TF-IDF with logistic regression, for tables gradient boosting, and where the task has
+    features (:mod:`ecomfs.features`) both on these, on the rows that have a true label; ids as in
+    :func:`ecomfs.evaluation.evaluate.systems`. Nothing without labelled examples, or where
+    scikit-learn is not installed."""
     if pipeline.retriever is None or find_spec("sklearn") is None:
         return {}
     kept = [i for i, label in enumerate(gold.labels) if label]
@@ -38,8 +44,9 @@ def trained(gold: Gold, pipeline: Pipeline, seed: int = 0) -> dict[str, Predicti
     pool = pipeline.retriever.examples
     rows = [Example(f"{i}:{gold.ids[i]}", gold.rows[i], gold.labels[i]) for i in kept]
     columns = raw_columns(pipeline.card, pool)
-    labelled = labelled_rows(pipeline, pool, columns=columns)
-    test = labelled_rows(pipeline, rows, columns=columns)
+    features = feature_set(pipeline.card, pool)
+    labelled = labelled_rows(pipeline, pool, columns=columns, features=features)
+    test = labelled_rows(pipeline, rows, columns=columns, features=features)
     names = list(pipeline.space.names)
     space = names + label_order(set(test.labels) - set(names))
     out = {}
@@ -58,12 +65,22 @@ def raw_columns(card: TaskCard, pool: Sequence[Example]) -> list[str]:
     return [n for n in names if any(str(row.fields.get(n, "")).strip() for row in pool)]
 
 
+def feature_set(card: TaskCard, pool: Sequence[Example]) -> FeatureSet | None:
+    """The features of a task, scaled on the labelled examples; ``None`` where the task has none,
+    or where they are the same for all examples."""
+    if not has_features(card):
+        return None
+    found = FeatureSet(card).fit([e.fields for e in pool])
+    return found if found.names else None
+
+
 def labelled_rows(
     pipeline: Pipeline,
     rows: Sequence[Example],
     *,
     columns: Sequence[str] = (),
     vectors: bool = False,
+    features: FeatureSet | None = None,
 ) -> LabelledRows:
     """Rows in the form of the harness: the texts that are retrieved by, labels in the pool's
     spelling.
@@ -71,6 +88,7 @@ def labelled_rows(
     Args:
         columns: fields whose cells are features.
         vectors: embed the texts too.
+        features: makes numbers from the rows.
     """
     texts = [pipeline.text(row.fields) for row in rows]
     embedded = table = None
@@ -86,6 +104,7 @@ def labelled_rows(
         texts=texts,
         vectors=embedded,
         table=table,
+        features=None if features is None else features.transform([r.fields for r in rows]),
     )
 
 
@@ -103,4 +122,4 @@ def _spelling(pipeline: Pipeline, label: str) -> str:
     return label if found is None else pipeline.space.names[found]
 
 
-__all__ = ["labelled_rows", "raw_columns", "trained"]
+__all__ = ["feature_set", "labelled_rows", "raw_columns", "trained"]

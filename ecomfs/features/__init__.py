@@ -5,10 +5,13 @@ from ecomfs.features.cells import CURRENCIES, read_cell, with_decimals
 from ecomfs.features.expert import FeatureExpert, Reason
 from ecomfs.features.feature_set import FeatureSet, has_features
 from ecomfs.features.gower import GowerSpace, ReadRow
+from ecomfs.features.items import item_kind, matched
 from ecomfs.features.label_features import LabelFeatures
 from ecomfs.features.measure import NUMERIC, measured
+from ecomfs.features.reading import ValueReader
 from ecomfs.features.relations import Relations
 from ecomfs.features.row_text import Rendering, RowText
+from ecomfs.features.texts import contained, grams
 
 __all__ = [
     "CURRENCIES",
@@ -24,7 +27,12 @@ __all__ = [
     "Relations",
     "Rendering",
     "RowText",
+    "ValueReader",
+    "contained",
+    "grams",
     "has_features",
+    "item_kind",
+    "matched",
     "measured",
     "read_cell",
     "with_decimals",

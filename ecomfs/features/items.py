@@ -72,7 +72,13 @@ def item_texts(spec: FieldSpec, item: Any) -> list[str]:
 
 
 def item_kind(spec: FieldSpec, item: Any) -> str:
-    """What an item is counted by: the first of its texts, empty when it has none."""
+    """What an item is counted by: the first of its texts, empty when it has none.
+
+    Examples
+    --------
+    >>> item_kind(FieldSpec(name="h", kind="history"), "bags")
+    'bags'
+    """
     return next(iter(item_texts(spec, item)), "")
 
 

@@ -38,7 +38,7 @@ from ecomfs.engine.cached import CachedEngine
 from ecomfs.errors import ConfigError
 from ecomfs.experts import Experts
 from ecomfs.fit.guarantees import Guarantees, LeftOut, skip_by, with_thresholds
-from ecomfs.fit.remarks import adds_nothing
+from ecomfs.fit.remarks import model_adds
 from ecomfs.pipeline import Pipeline
 from ecomfs.types import Example
 
@@ -146,7 +146,7 @@ async def fit(
         policy = DecisionPolicy(fusion=fusion, cheap=cheap)
         if readings:
             steps |= {"experts": _answers_for(experts, cheap, answers, readings), "fused": fused}
-            remark = adds_nothing(fusion, steps["experts"], fused, truth)
+            remark = model_adds(steps["experts"], fused, truth)
             notes += [remark] if remark else []
         skip = skip_by(guarantees, answers, labels, notes)
         policy = replace(policy, skip_from=None if skip is None else skip.value)

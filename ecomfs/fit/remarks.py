@@ -1,15 +1,14 @@
-"""Notes of a fit: a model that adds nothing, labels that the pool makes unlikely."""
+"""Notes of a fit: whether the model adds anything, labels that the pool makes unlikely."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ecomfs.calibration import MINIMUM, MODEL, Blend, FloatArray
+from ecomfs.calibration import MINIMUM, FloatArray
 from ecomfs.pipeline import Pipeline
 
 RARE = 1 / 3
@@ -18,51 +17,37 @@ _NAMED = 6
 """Most rare labels that are named."""
 
 
-def adds_nothing(
-    fusion: Blend, experts: FloatArray, fused: FloatArray, truth: NDArray[np.int64]
-) -> str:
-    """One line when readings do not show that the model is worth its cost; else empty.
-
-    It adds something when the log loss of the common answer is lower than that of the experts
-    alone by more than one standard error of the difference, or its accuracy is higher by more
-    than one.
+def model_adds(experts: FloatArray, fused: FloatArray, truth: NDArray[np.int64]) -> str:
+    """One line on what the model adds to the experts alone, in accuracy and log loss, with 95 %
+    intervals; empty with too few readings.
 
     Args:
-        fusion: its weights.
         experts: answers of the experts alone to examples left out, shape (n, L).
         fused: of model and experts together, shape (n, L).
         truth: positions of the true labels, shape (n,).
 
     >>> truth = np.tile([0, 1], 8)
     >>> sure = np.where(np.eye(2)[truth] > 0, 0.9, 0.1)
-    >>> weights = Blend((), (1.0,))
-    >>> adds_nothing(weights, np.full((16, 2), 0.5), sure, truth)
-    ''
-    >>> adds_nothing(weights, sure, sure, truth).split(":")[0]
-    '16 readings do not show that the model adds anything here'
+    >>> model_adds(np.full((16, 2), 0.5), sure, truth).split(":")[0]
+    'Does the model add anything? Yes'
+    >>> model_adds(sure, sure, truth).split(",")[0]
+    'Does the model add anything? Not shown: common answer minus experts alone'
     """
     if len(truth) < MINIMUM:
         return ""
-    rows = np.arange(len(truth))
-    losses = [-np.log(np.maximum(p[rows, truth], 1e-9)) for p in (experts, fused)]
-    right = [(p.argmax(axis=1) == truth).astype(np.float64) for p in (experts, fused)]
-    if _shown(losses[0] - losses[1]) or _shown(right[1] - right[0]):
-        return ""
-    weight = ""
-    if fusion.components:
-        weight = f"weight {fusion.components[0].weights.get(MODEL, 0.0):.2f}; "
-    return (
-        f"{len(truth)} readings do not show that the model adds anything here: {weight}"
-        f"leave-one-out the common answer has accuracy {right[1].mean():.1%} and log loss "
-        f"{losses[1].mean():.3f}, the experts alone, at no cost, {right[0].mean():.1%} and "
-        f"{losses[0].mean():.3f}"
+    # The harness and its intervals are needed by a fit only.
+    from ecomfs_eval import Bootstrap, Predictions, get_metric
+    from ecomfs_eval.compare import differences
+    from ecomfs_eval.report.contribution import METRICS, contribution
+    from ecomfs_eval.report.words import ReportWords
+
+    labels = [str(place) for place in range(experts.shape[1])]
+    gold = [labels[place] for place in truth]
+    alone, both = (Predictions.of(gold, None, p, labels=labels) for p in (experts, fused))
+    found = differences(alone, both, [get_metric(name) for name in METRICS], Bootstrap())
+    return contribution(
+        found, len(truth), ReportWords("en"), main="common answer", without="experts alone"
     )
-
-
-def _shown(gain: FloatArray) -> bool:
-    """Whether a mean gain is more than its standard error."""
-    error = float(gain.std(ddof=1)) / math.sqrt(len(gain))
-    return bool(gain.mean() > error)
 
 
 def rare_labels(pipeline: Pipeline) -> str:
@@ -100,4 +85,4 @@ def rare(labels: Sequence[str], names: Sequence[str]) -> str:
     )
 
 
-__all__ = ["RARE", "adds_nothing", "rare", "rare_labels"]
+__all__ = ["RARE", "model_adds", "rare", "rare_labels"]

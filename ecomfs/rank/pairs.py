@@ -11,7 +11,7 @@ import numpy as np
 from ecomfs.batch import Gold, read_marks
 from ecomfs.core.progress import Progress, silent
 from ecomfs.errors import InputError
-from ecomfs.evaluation.evaluate import systems
+from ecomfs.evaluation.evaluate import RULE, systems
 from ecomfs.io import TableReader, TableRow
 from ecomfs.pipeline import Pipeline
 from ecomfs.rank.order import places, predict
@@ -267,7 +267,7 @@ def rankings(
     found = {
         name: _two_classes(p, positive, name)
         for name, p in systems(gold, pipeline).items()
-        if name != "majority"
+        if name != "majority" and not name.startswith(RULE)
     }
     model = next(iter(found.values()))
     found[RANDOM] = Predictions.of(

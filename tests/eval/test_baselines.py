@@ -30,6 +30,7 @@ def rows(n: int, seed: int, *, flip: bool = False) -> LabelledRows:
                 "note": rng.choice(["", "7"], size=n),
             }
         ),
+        features=np.column_stack([rng.normal(size=n), 3.0 * sign]),
     )
 
 
@@ -90,6 +91,8 @@ def test_what_cannot_be_fitted_says_why() -> None:
         "tfidf_logistic": "the labelled rows have one class only ('a')",
         "embedding_logistic": "no vectors were given",
         "gradient_boosting": "no table of features was given",
+        "features_logistic": "no features were given",
+        "features_boosting": "no features were given",
     }
     empty = LabelledRows.of(["a", "b"], texts=["", " "])
     found = run_baselines(empty, test, ["tfidf_logistic"])

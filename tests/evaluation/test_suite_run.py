@@ -238,7 +238,7 @@ def test_the_plain_record_of_a_run_can_be_read_by_people(tmp_path: Path) -> None
     manifest = json.loads((tmp_path / "cells/reviews/n16-s0/manifest.json").read_text())
     assert manifest["settings"]["measured"]["status"] == {"ok": 12}
     assert manifest["settings"]["measured"]["parameters"]["strategy"] == "balanced"
-    assert manifest["settings"]["absent"]["repeat_last"]
+    assert manifest["settings"]["absent"] == {}
     assert ResultsFolder(tmp_path).suite() == small(seeds=[0])
 
 

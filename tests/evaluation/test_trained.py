@@ -31,7 +31,7 @@ def gold(task: str, n: int = 20) -> Gold:
 def test_texts_have_a_linear_model_and_tables_have_boosting_too() -> None:
     assert list(trained(gold("review_sentiment"), pipeline("review_sentiment"))) == ["TF-IDF + LR"]
     found = trained(gold("purchase_intent"), pipeline("purchase_intent"))
-    assert list(found) == ["TF-IDF + LR", "boosting"]
+    assert list(found) == ["TF-IDF + LR", "boosting", "features + LR", "features + boosting"]
     for p in found.values():
         assert len(p) == 20
         assert p.probabilities is not None

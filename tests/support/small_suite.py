@@ -17,7 +17,7 @@ def small(**changes: Any) -> Suite:
         "name": "small",
         "shots": [16],
         "seeds": [0, 1],
-        "systems": ["ecomfs", "stages", "knn", "majority", "repeat_last"],
+        "systems": ["ecomfs", "stages", "knn", "majority", "rule"],
         "options": {
             "k": 2,
             "embedder": "hashed",

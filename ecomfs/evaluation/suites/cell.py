@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import json
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ecomfs.core.json import plain
 from ecomfs.core.progress import MEASURING, READING, Progress, part, silent
@@ -20,9 +21,10 @@ from ecomfs.engine.protocol import Engine
 from ecomfs.estimators import FewShotClassifier
 from ecomfs.evaluation.evaluate import strangers, vote
 from ecomfs.evaluation.harness import at_stage, to_harness
+from ecomfs.evaluation.rules import RuleAnswers, trivial_rule
 from ecomfs.evaluation.suites.config import Dataset, Shots
 from ecomfs.evaluation.suites.data import Data, rows_hash, task_of
-from ecomfs.evaluation.trained import labelled_rows, raw_columns
+from ecomfs.evaluation.trained import feature_set, labelled_rows, raw_columns
 from ecomfs.pipeline import Pipeline, load_template
 from ecomfs.task import label_order
 from ecomfs.types import Example, Language, Prediction
@@ -288,8 +290,12 @@ def baselines(
     if names and pool:
         columns = raw_columns(pipeline.card, pool) if "gradient_boosting" in wanted else []
         vectors = "embedding_logistic" in wanted
-        train = labelled_rows(pipeline, pool, columns=columns, vectors=vectors)
-        test = labelled_rows(pipeline, scored.test, columns=columns, vectors=vectors)
+        made = {"features_logistic", "features_boosting"} & set(wanted)
+        features = feature_set(pipeline.card, pool) if made else None
+        train = labelled_rows(pipeline, pool, columns=columns, vectors=vectors, features=features)
+        test = labelled_rows(
+            pipeline, scored.test, columns=columns, vectors=vectors, features=features
+        )
         for name, got in run_baselines(train, test, names, seed=seed).items():
             found[name] = (
                 got
@@ -298,39 +304,23 @@ def baselines(
                     name, list(got.predicted), got.with_labels(scored.labels).probabilities
                 )
             )
-    if "repeat_last" in wanted:
-        found["repeat_last"] = _repeat_last(scored)
+    if "rule" in wanted and pipeline.retriever is not None:
+        rule = trivial_rule(pipeline, [row.fields for row in scored.test])
+        if rule.name not in found:
+            found[rule.name] = _ruled(scored, rule)
     systems = [p for p in found.values() if isinstance(p, Predictions)]
     return systems, {n: u.reason for n, u in found.items() if isinstance(u, Undefined)}
 
 
-def _repeat_last(scored: ScoredRows) -> Predictions | Undefined:
-    """The label that the last step of a history names: the bar of next-step tasks."""
-    card = scored.pipeline.card
-    if card.name != "next_category":
-        return Undefined("the task does not predict a next step")
-    field = next(f for f in card.fields if f.kind == "history")
-    items = field.rendering.items
-    keys = next((k.name, *k.aliases) for k in items if k.name == "category")
-    predicted = []
-    for row in scored.test:
-        last = _last(row.fields.get(field.name, ""), keys)
-        predicted.append(None if last is None else scored.pipeline.space.index(last))
+def _ruled(scored: ScoredRows, rule: RuleAnswers) -> Predictions:
+    """The trivial rule as a system; without probabilities where it only names labels."""
     names = scored.pipeline.space.names
-    return scored.of("repeat_last", [None if i is None else names[i] for i in predicted], None)
-
-
-def _last(cell: Any, keys: Iterable[str]) -> str | None:
-    try:
-        steps = json.loads(cell) if isinstance(cell, str) else cell
-    except ValueError:
-        return None
-    if not isinstance(steps, list) or not steps:
-        return None
-    last = steps[-1]
-    if isinstance(last, Mapping):
-        return next((str(last[k]) for k in keys if last.get(k)), None)
-    return str(last)
+    answers = [names[place] for place in rule.probabilities.argmax(axis=1)]
+    if not rule.scored:
+        return scored.of(rule.name, answers, None)
+    table = np.zeros((len(answers), len(scored.labels)))
+    table[:, : len(names)] = rule.probabilities
+    return scored.of(rule.name, answers, table)
 
 
 def _positive(pipeline: Pipeline, labels: Sequence[str]) -> str | None:

@@ -27,7 +27,9 @@ SYSTEMS = (
     "tfidf_logistic",
     "embedding_logistic",
     "gradient_boosting",
-    "repeat_last",
+    "features_logistic",
+    "features_boosting",
+    "rule",
 )
 _HERE = Path(__file__).resolve().parent
 # Installed, and in a checkout.

@@ -8,6 +8,7 @@ from typing import Any
 
 from ecomfs.errors import ConfigError, MissingFileError
 from ecomfs.evaluation.harness import harness_errors
+from ecomfs.evaluation.rules import MAJORITY, RULES
 from ecomfs.evaluation.suites.config import Dataset, Suite
 from ecomfs.evaluation.suites.store import ResultsFolder, Stored
 from ecomfs_eval import Bootstrap, compare
@@ -153,6 +154,7 @@ def _board(
         notes=_notes(suite, stored),
         how=how,
         language=language,
+        without=f"{main or suite.main}:experts",
     )
 
 
@@ -195,7 +197,14 @@ def _entry(cell: Stored, dataset: Dataset) -> BoardEntry:
         who["seed"],
         who["variant"],
         cell.results.manifest.settings["absent"],
+        _rule(cell),
     )
+
+
+def _rule(cell: Stored) -> str:
+    """The system that is the trivial rule of the task: the majority where there is no other."""
+    names = [p.name for p in cell.results.systems if p.name in RULES]
+    return next((name for name in names if name != MAJORITY), MAJORITY if names else "")
 
 
 def _published(suite: Suite) -> dict[str, list[PublishedResult]]:

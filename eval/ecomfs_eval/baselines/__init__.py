@@ -13,9 +13,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ecomfs_eval.baselines.base import Baseline
-from ecomfs_eval.baselines.boosting import gradient_boosting
+from ecomfs_eval.baselines.boosting import features_boosting, gradient_boosting
 from ecomfs_eval.baselines.data import LabelledRows
-from ecomfs_eval.baselines.linear import embedding_logistic, tfidf_logistic
+from ecomfs_eval.baselines.linear import (
+    embedding_logistic,
+    features_logistic,
+    tfidf_logistic,
+)
 from ecomfs_eval.baselines.neighbours import knn
 from ecomfs_eval.baselines.simple import majority, prior_random
 from ecomfs_eval.errors import OptionError
@@ -24,7 +28,16 @@ from ecomfs_eval.predictions import Predictions
 
 BASELINES: dict[str, Baseline] = {
     b.name: b
-    for b in (majority, prior_random, knn(), tfidf_logistic, embedding_logistic, gradient_boosting)
+    for b in (
+        majority,
+        prior_random,
+        knn(),
+        tfidf_logistic,
+        embedding_logistic,
+        gradient_boosting,
+        features_logistic,
+        features_boosting,
+    )
 }
 """Every baseline by name."""
 

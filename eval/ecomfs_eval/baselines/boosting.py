@@ -1,4 +1,4 @@
-"""Gradient boosting for tabular rows.
+"""Gradient boosting on raw cells, and on features made from them.
 
 Columns whose every value is a number (or empty) are numbers; all others are categories. A
 category that the labelled rows lack is treated as missing.
@@ -13,7 +13,7 @@ category that the labelled rows lack is treated as missing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -71,6 +71,22 @@ def _fit(
     if (why := one_class(train)) is not None:
         return why
     need_sklearn()
+    a, b = features(train.table, test.table)
+    return _boosted(a, b, train, seed)
+
+
+def _on_features(
+    train: LabelledRows, test: LabelledRows, seed: int
+) -> tuple[list[str], FloatArray] | Undefined:
+    if train.features is None or test.features is None:
+        return Undefined("no features were given")
+    if (why := one_class(train)) is not None:
+        return why
+    need_sklearn()
+    return _boosted(train.features, test.features, train, seed)
+
+
+def _boosted(a: Any, b: Any, train: LabelledRows, seed: int) -> tuple[list[str], FloatArray]:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     # The default of 20 rows per leaf allows no split of a few-shot table.
@@ -78,7 +94,6 @@ def _fit(
     model = HistGradientBoostingClassifier(
         min_samples_leaf=leaf, categorical_features="from_dtype", random_state=seed
     )
-    a, b = features(train.table, test.table)
     model.fit(a, np.array(train.labels))
     table: FloatArray = model.predict_proba(b)
     return [str(c) for c in model.classes_], table
@@ -89,4 +104,10 @@ gradient_boosting = Baseline(
     "Gradient boosting",
     "histogram gradient boosting, 100 trees, at most 20 rows per leaf (a tenth of few rows)",
     _fit,
+)
+features_boosting = Baseline(
+    "features_boosting",
+    "Features + gradient boosting",
+    "the same model on the given features",
+    _on_features,
 )

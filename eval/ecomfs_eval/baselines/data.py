@@ -1,4 +1,4 @@
-"""Labelled rows for baselines: text, vectors, a table, or several of them."""
+"""Labelled rows for baselines: text, vectors, a table, features, or several of them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ class LabelledRows:
         labels: n gold labels.
         texts: n texts, or ``None``.
         vectors: n × d embeddings, or ``None``.
-        table: n feature rows (numbers, or text that is categories or numbers), or ``None``.
+        table: n rows of raw cells (numbers, or text that is categories or numbers), or ``None``.
+        features: n × d numbers that were made from the rows, or ``None``.
 
     Raises:
         EmptyDataError: no rows.
@@ -41,12 +42,13 @@ class LabelledRows:
     texts: tuple[str, ...] | None = None
     vectors: FloatArray | None = None
     table: pd.DataFrame | None = None
+    features: FloatArray | None = None
 
     def __post_init__(self) -> None:
         n = len(self.ids)
         if n == 0:
             raise EmptyDataError("no labelled rows", hint="a baseline needs at least one")
-        for name in ("labels", "texts", "vectors", "table"):
+        for name in ("labels", "texts", "vectors", "table", "features"):
             values = getattr(self, name)
             if values is not None and len(values) != n:
                 raise DataError(
@@ -62,6 +64,7 @@ class LabelledRows:
         texts: Sequence[str] | None = None,
         vectors: Any = None,
         table: pd.DataFrame | None = None,
+        features: Any = None,
     ) -> LabelledRows:
         """Rows from plain sequences; ids are ``1`` … ``n`` unless given.
 
@@ -79,6 +82,7 @@ class LabelledRows:
             None if texts is None else tuple(texts),
             None if vectors is None else np.asarray(vectors, dtype=np.float64),
             table,
+            None if features is None else np.asarray(features, dtype=np.float64),
         )
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""Linear models on the same labels: TF-IDF or embeddings, then logistic regression.
+"""Linear models on the same labels: TF-IDF, embeddings or features, then logistic regression.
 
 >>> from ecomfs_eval.baselines import LabelledRows
 >>> texts = ["很好用", "坏了", "喜欢", "质量差", "好看", "差评"]
@@ -19,13 +19,13 @@ from ecomfs_eval.metrics.score import Undefined
 from ecomfs_eval.predictions import FloatArray
 
 C = 10.0
-"""Inverse regularisation of both models; weak, as is usual for short texts on few labels."""
+"""Inverse regularisation on texts; weak, as is usual for short texts on few labels."""
 
 
-def _logistic(seed: int) -> Any:
+def _logistic(seed: int, c: float = C) -> Any:
     from sklearn.linear_model import LogisticRegression
 
-    return LogisticRegression(C=C, max_iter=2000, random_state=seed)
+    return LogisticRegression(C=c, max_iter=2000, random_state=seed)
 
 
 def _tfidf(
@@ -73,6 +73,24 @@ def _embedding(
     return [str(c) for c in pipeline.classes_], table
 
 
+def _features(
+    train: LabelledRows, test: LabelledRows, seed: int
+) -> tuple[list[str], FloatArray] | Undefined:
+    if train.features is None or test.features is None:
+        return Undefined("no features were given")
+    if (why := one_class(train)) is not None:
+        return why
+    need_sklearn()
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    # Scikit-learn's default: features are few and on one scale.
+    pipeline = make_pipeline(StandardScaler(), _logistic(seed, 1.0))
+    pipeline.fit(train.features, np.array(train.labels))
+    table: FloatArray = pipeline.predict_proba(test.features)
+    return [str(c) for c in pipeline.classes_], table
+
+
 tfidf_logistic = Baseline(
     "tfidf_logistic",
     "TF-IDF + logistic regression",
@@ -84,4 +102,10 @@ embedding_logistic = Baseline(
     "Embedding + logistic regression",
     "unit vectors of the given embedder, logistic regression with C = 10",
     _embedding,
+)
+features_logistic = Baseline(
+    "features_logistic",
+    "Features + logistic regression",
+    "the given features, standardised, logistic regression with C = 1",
+    _features,
 )

@@ -32,6 +32,7 @@ class BoardEntry:
         seed: of the draw of labelled examples.
         variant: of the options; runs of different variants are not averaged.
         absent: system → why it is missing.
+        rule: the system that is the trivial rule of the task; empty: none is known.
     """
 
     group: str
@@ -40,6 +41,7 @@ class BoardEntry:
     seed: int = 0
     variant: str = ""
     absent: Mapping[str, str] = field(default_factory=dict)
+    rule: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +77,10 @@ class Group:
         best_baseline: of the systems that are neither ``main`` nor a part of it (``main:part``),
             the one with the best value of the first metric; ``None`` when there is none. It is
             chosen on the same rows, which favours it.
-        differences: system → metric → main − system, paired: for every part of main and for the
-            best baseline.
+        differences: system → metric → main − system, paired: for every part of main, for the
+            trivial rule and for the best baseline.
         absent: system → why it is missing.
+        rule: the system that is the trivial rule of the task; empty: none is known.
     """
 
     name: str
@@ -90,6 +93,7 @@ class Group:
     best_baseline: str | None
     differences: Mapping[str, Mapping[str, Difference]]
     absent: Mapping[str, str]
+    rule: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +135,7 @@ class Board:
     curves: group name → learning curves of the first metric, where there are several budgets.
     published: group name → published results.
     notes: group name → caveats; under the empty name, of the whole board.
+    without: the part of main that answers without the model; empty: there is none.
     """
 
     title: str
@@ -142,6 +147,7 @@ class Board:
     published: Mapping[str, tuple[PublishedResult, ...]]
     notes: Mapping[str, tuple[str, ...]]
     language: ReportLanguage = "en"
+    without: str = ""
 
     def document(self) -> Document:
         """The board as blocks, for the renderers of :mod:`ecomfs_eval.report`."""
@@ -173,6 +179,7 @@ class Board:
                         for s, found in g.differences.items()
                     },
                     "absent": dict(g.absent),
+                    "rule": g.rule,
                 }
                 for g in self.groups
             ],
@@ -195,6 +202,7 @@ def build_board(
     notes: Mapping[str, Sequence[str]] | None = None,
     how: Bootstrap | None = None,
     language: ReportLanguage = "en",
+    without: str = "",
 ) -> Board:
     """Average the runs of each data set and label budget, and compare.
 
@@ -206,6 +214,7 @@ def build_board(
         published, notes: group name → what follows its tables.
         how: resamples, level and seed of the intervals.
         language: ``en`` or ``zh``.
+        without: the part of main that answers without the model.
 
     Raises:
         EmptyDataError: no entries.
@@ -236,6 +245,7 @@ def build_board(
         {name: tuple(rows) for name, rows in (published or {}).items() if rows},
         {name: tuple(lines) for name, lines in (notes or {}).items() if lines},
         language,
+        without,
     )
 
 
@@ -252,7 +262,8 @@ def _group(
     own = main.split(":")[0]
     parts = [s for s in systems if s != main and s.split(":")[0] == own]
     best = _best([s for s in systems if s.split(":")[0] != own], averages, metrics[0])
-    against = [*parts, *([best] if best else [])]
+    rule = next((e.rule for e in entries if e.rule in systems and e.rule != main), "")
+    against = dict.fromkeys([*parts, *filter(None, [rule, best])])
     absent: dict[str, str] = {}
     for entry in entries:
         absent |= entry.absent
@@ -268,6 +279,7 @@ def _group(
         best,
         {s: average_difference(systems[s], systems[main], metrics, how) for s in against},
         absent,
+        rule,
     )
 
 

@@ -9,6 +9,7 @@ from ecomfs_eval.compare.differences import Difference
 from ecomfs_eval.metrics import get_metric
 from ecomfs_eval.metrics.score import Score, format_value
 from ecomfs_eval.report import charts
+from ecomfs_eval.report.contribution import contribution
 from ecomfs_eval.report.document import (
     Document,
     DocumentBlock,
@@ -20,7 +21,7 @@ from ecomfs_eval.report.document import (
     TableCell,
 )
 from ecomfs_eval.report.page import metric_definitions
-from ecomfs_eval.report.words import ReportWords
+from ecomfs_eval.report.words import EN, ReportWords
 
 NONE = "–"
 MARKS = {True: "won", False: "lost", None: ""}
@@ -102,6 +103,7 @@ def _group(
         ]
         header = [words("difference"), *titles]
         blocks.append(TableBlock(f"{caption}, {name}", header, found, caption))
+        blocks += [Paragraph(line) for line in said(group, board, words)]
     absent = [f"{system}: {reason}" for system, reason in group.absent.items()]
     remarks = [*undefined(group, board.metrics), *absent]
     return [*blocks, *(Paragraph(line, "soft") for line in remarks)]
@@ -195,6 +197,23 @@ def verdict(group: Group, metric: str, words: ReportWords) -> str:
     key = {True: "beats", False: "loses", None: "ties"}[clear(d)]
     best = group.best_baseline
     return words(key, main=group.main, best=best, metric=title, difference=d.text())
+
+
+def said(group: Group, board: Board, words: ReportWords) -> list[str]:
+    """What a reader asks first, one line each: does the model add anything, and is the answer
+    better than the trivial rule of the task?"""
+    lines = []
+    if board.without in group.differences:
+        found = group.differences[board.without].values()
+        lines.append(contribution(found, group.rows, words, main=group.main, without=board.without))
+    if group.rule:
+        metric = board.metrics[0]
+        d = group.differences[group.rule][metric]
+        title = words.metric(d.metric, d.title)
+        rule = words(f"rule_{group.rule}") if f"rule_{group.rule}" in EN else group.rule
+        difference = f"{title[0].lower() + title[1:]} {d.text()}"
+        lines.append(words("rule", rule=rule, main=group.main, differences=difference))
+    return [line for line in lines if line]
 
 
 def overall_heading(found: Overall, words: ReportWords) -> str:

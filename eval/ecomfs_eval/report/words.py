@@ -125,6 +125,18 @@ EN: dict[str, str] = {
     "loses": "{main} loses to the best baseline, {best}, in {metric}: {difference}",
     "ties": "{main} does not clearly differ from the best baseline, {best}, in {metric}: "
     "{difference}",
+    "contribution": "Does the model add anything? {answer}: {main} minus {without}, {rows} rows: "
+    "{differences}",
+    "adds": "Yes",
+    "adds_not_shown": "Not shown",
+    "adds_harm": "No, it harms",
+    "adds_mixed": "Better in one, worse in the other",
+    "and": ", ",
+    "rule": "Trivial rule of the task: {rule}; {main} minus it: {differences}",
+    "rule_majority": "majority (the most frequent label)",
+    "rule_repeat_last": "repeat_last (the last step again)",
+    "rule_like_ratio": "like_ratio (which of two histories is longer)",
+    "rule_field_similarity": "field_similarity (half of the characters of one text in the other)",
 }
 
 ZH: dict[str, str] = {
@@ -238,6 +250,17 @@ ZH: dict[str, str] = {
     "beats": "{main} 的 {metric} 优于最佳基线 {best}：{difference}",
     "loses": "{main} 的 {metric} 不如最佳基线 {best}：{difference}",
     "ties": "{main} 的 {metric} 与最佳基线 {best} 无明显差异：{difference}",
+    "contribution": "模型有没有贡献？{answer}：{main} 减去 {without}，{rows} 行：{differences}",
+    "adds": "有",
+    "adds_not_shown": "未显示",
+    "adds_harm": "没有，反而更差",
+    "adds_mixed": "一项更好，另一项更差",
+    "and": "，",
+    "rule": "任务的简单规则：{rule}；{main} 减去它：{differences}",
+    "rule_majority": "majority（最常见的标签）",
+    "rule_repeat_last": "repeat_last（重复最后一步）",
+    "rule_like_ratio": "like_ratio（两段历史中哪段更长）",
+    "rule_field_similarity": "field_similarity（一段文字的一半字符出现在另一段中）",
 }
 
 METRICS_ZH: dict[str, str] = {

@@ -1,0 +1,62 @@
+"""Does the model add anything? One line, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ecomfs_eval.compare.differences import Difference
+from ecomfs_eval.report.words import ReportWords
+
+METRICS = ("accuracy", "log_loss")
+"""What a model may add: right answers, and better probabilities."""
+
+
+def contribution(
+    differences: Iterable[Difference], rows: int, words: ReportWords, *, main: str, without: str
+) -> str:
+    """One line on what a model adds to the same system without it; empty where neither accuracy
+    nor log loss is known.
+
+    It adds something where one of the two is clearly better (the interval leaves out zero) and the
+    other is not clearly worse.
+
+    Args:
+        differences: with the model − without it, paired.
+        rows: how many were compared.
+        words: of the report.
+        main, without: what the systems are called.
+
+    >>> from ecomfs_eval import Bootstrap, Predictions
+    >>> from ecomfs_eval.compare import differences
+    >>> from ecomfs_eval.metrics import get_metric
+    >>> gold = ["a", "b"] * 20
+    >>> both, experts = Predictions.of(gold, gold), Predictions.of(gold, ["a"] * 30 + ["b"] * 10)
+    >>> found = differences(experts, both, [get_metric("accuracy")], Bootstrap())
+    >>> contribution(found, 40, ReportWords("en"), main="both", without="experts")
+    'Does the model add anything? Yes: both minus experts, 40 rows: accuracy +50.0 [+35.0, +65.0]'
+    """
+    known = [d for d in differences if d.metric in METRICS and d.delta is not None]
+    if not known:
+        return ""
+    clear = {d.gain > 0 for d in known if d.gain and d.interval and 0 not in d.interval}
+    key = {
+        frozenset(): "adds_not_shown",
+        frozenset({True}): "adds",
+        frozenset({False}): "adds_harm",
+        frozenset({True, False}): "adds_mixed",
+    }[frozenset(clear)]
+    shown = []
+    for d in known:
+        title = words.metric(d.metric, d.title)
+        shown.append(f"{title[0].lower() + title[1:]} {d.text()}")
+    return words(
+        "contribution",
+        answer=words(key),
+        main=main,
+        without=without,
+        rows=rows,
+        differences=words("and").join(shown),
+    )
+
+
+__all__ = ["METRICS", "contribution"]
