@@ -21,7 +21,6 @@ from ecomfs.task import LabelSpace, label_order
 from ecomfs.types import Row
 from ecomfs_eval import Bootstrap, Predictions, get_metric
 from ecomfs_eval.compare import differences
-from ecomfs_eval.report import ReportLanguage
 from ecomfs_eval.report.contribution import METRICS as CONTRIBUTED
 from ecomfs_eval.report.contribution import contribution
 from ecomfs_eval.report.words import ReportWords
@@ -106,14 +105,11 @@ def systems(gold: Gold, pipeline: Pipeline) -> dict[str, Predictions]:
 
 
 @harness_errors()
-def model_adds(
-    systems: Mapping[str, Predictions], language: ReportLanguage = "en", seed: int = 0
-) -> str:
+def model_adds(systems: Mapping[str, Predictions], seed: int = 0) -> str:
     """One line that says whether the model adds anything, from what :func:`systems` gives; empty
     where the model or the experts did not answer.
 
     Args:
-        language: of the line.
         seed: of the resampling.
     """
     if "ecomfs" not in systems or EXPERTS_ALONE not in systems:
@@ -121,7 +117,7 @@ def model_adds(
     both, experts = systems["ecomfs"], systems[EXPERTS_ALONE]
     metrics = [get_metric(name) for name in CONTRIBUTED]
     found = differences(experts, both, metrics, Bootstrap(seed=seed))
-    words = ReportWords(language)
+    words = ReportWords("en")
     return contribution(found, len(both), words, main="ecomfs", without=EXPERTS_ALONE)
 
 
