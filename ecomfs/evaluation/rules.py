@@ -158,7 +158,7 @@ def _shared(pipeline: Pipeline, rows: Sequence[Row]) -> NDArray[np.float64] | No
 
 def _values(pipeline: Pipeline, rows: Sequence[Row]) -> list[Mapping[str, Any]]:
     """Typed values of the fields of rows; ``None`` for a cell that is missing."""
-    return list(ValueReader(pipeline.card).read(rows))
+    return list(ValueReader(pipeline.card.specs).read(rows))
 
 
 __all__ = ["LAST", "LIKED", "MAJORITY", "RULES", "SIMILAR", "RuleAnswers", "trivial_rule"]
