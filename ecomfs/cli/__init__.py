@@ -21,6 +21,7 @@ from ecomfs.cli import (
     examples,
     explain,
     fit,
+    init,
     key,
     lint_task,
     models,
@@ -54,7 +55,12 @@ app = typer.Typer(
 )
 
 _PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
-    "Begin here": {"demo": demo.demo, "tasks": tasks.tasks, "models": models.app},
+    "Begin here": {
+        "demo": demo.demo,
+        "init": init.init,
+        "tasks": tasks.tasks,
+        "models": models.app,
+    },
     "Answer rows": {
         "score": score.score,
         "plan": plan.plan,

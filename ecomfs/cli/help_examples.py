@@ -23,6 +23,10 @@ EXAMPLES: Mapping[str, tuple[str, str]] = {
         "ecomfs demo",
         "ecomfs demo --engine gguf:demo --k 8 -o results",
     ),
+    "init": (
+        f"ecomfs init {_REVIEWS}/pool.csv --yes --engine none -o first",
+        f"ecomfs init {_TITLES}/pool.csv --shots 40 --test-rows 20",
+    ),
     "tasks": (
         "ecomfs tasks",
         "ecomfs tasks review_sentiment --json",

@@ -8,6 +8,7 @@ from ecomfs.pool.sample import (
     refuse_synthetic,
     sample_examples,
     sample_queries,
+    split_examples,
 )
 from ecomfs.pool.store import Pool
 
@@ -21,4 +22,5 @@ __all__ = [
     "refuse_synthetic",
     "sample_examples",
     "sample_queries",
+    "split_examples",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from ecomfs.errors import InputError
@@ -171,3 +171,59 @@ def sample_examples(examples: Sequence[Example], n: int, seed: int) -> list[Exam
     # Pool order is the file's order: a sample must not group labels.
     position = {example.id: i for i, example in enumerate(examples)}
     return sorted(chosen, key=lambda e: position[e.id])
+
+
+LEAST_OF_LABEL = 2
+"""Examples of each label in the pool of a split, where there are so many."""
+
+
+def split_examples(
+    examples: Sequence[Example], shots: int, test: int, seed: int
+) -> tuple[list[Example], list[Example]]:
+    """A pool and a test part that have no example in common, drawn at random: the shares of the
+    labels are those of the examples, which calibration expects of a pool. A label of which the
+    pool has fewer than two examples gets them from the rest, beyond ``shots``.
+
+    Parameters
+    ----------
+    examples : Sequence[Example]
+        Labelled rows, no two with the same fields.
+    shots : int
+        Size of the pool.
+    test : int
+        Size of the test part.
+    seed : int
+        Of the random draw.
+
+    Returns
+    -------
+    tuple[list[Example], list[Example]]
+        The pool and the test part, each in the order of the examples.
+
+    Raises
+    ------
+    InputError
+        There are fewer than ``shots + test``.
+
+    Examples
+    --------
+    >>> rows = [Example(str(i), {"text": str(i)}, "ab"[i == 9]) for i in range(10)]
+    >>> pool, test = split_examples(rows, 4, 3, seed=0)
+    >>> len(pool), len(test), {e.id for e in pool} & {e.id for e in test}
+    (4, 3, set())
+    """
+    if shots + test > len(examples):
+        raise InputError(
+            f"{shots} examples and {test} test rows wanted, and there are {len(examples)} "
+            "different labelled rows",
+            hint="lower --shots or --test-rows",
+        )
+    held = {e.id for e in random_examples(examples, test, seed)}
+    rest = [e for e in examples if e.id not in held]
+    chosen = {e.id for e in random_examples(rest, shots, seed + 1)}
+    counts = Counter(e.label for e in rest if e.id in chosen)
+    for example in rest:
+        if example.id not in chosen and counts[example.label] < LEAST_OF_LABEL:
+            chosen.add(example.id)
+            counts[example.label] += 1
+    return [e for e in rest if e.id in chosen], [e for e in examples if e.id in held]

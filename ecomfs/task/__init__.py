@@ -15,6 +15,14 @@ from ecomfs.task.fields import FieldMap, find_column, first_empty
 from ecomfs.task.given import GivenLabels, as_items, as_table, is_scalar, short_repr
 from ecomfs.task.label_value import column_labels, label_number, label_order, label_text
 from ecomfs.task.labels import Label, LabelSpace
+from ecomfs.task.propose import (
+    TaskProposal,
+    answered_card,
+    label_columns,
+    only_texts,
+    propose_tasks,
+    text_columns,
+)
 from ecomfs.task.registry import (
     available_tasks,
     common_template,
@@ -37,6 +45,8 @@ __all__ = [
     "LabelSpec",
     "LintFinding",
     "TaskCard",
+    "TaskProposal",
+    "answered_card",
     "as_items",
     "as_table",
     "available_tasks",
@@ -47,14 +57,18 @@ __all__ = [
     "first_empty",
     "is_missing",
     "is_scalar",
+    "label_columns",
     "label_number",
     "label_order",
     "label_text",
     "lint_card",
     "load_task",
+    "only_texts",
     "plain_key",
+    "propose_tasks",
     "readable",
     "short_repr",
     "task_folder",
     "template_source",
+    "text_columns",
 ]

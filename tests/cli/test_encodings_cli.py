@@ -37,6 +37,7 @@ READ_TABLES = [
     "prepare augment",
     "new-task",
     "lint-task",
+    "init",
 ]
 SCORE = [
     "score",

@@ -282,6 +282,16 @@ _PREFERENCE = "product_preference"
 
 BASE: dict[str, list[str]] = {
     "demo": ["--samples", "samples", "-o", "demo", "--engine", "scripted", "-q"],
+    "init": [
+        f"{TASK}/pool.csv",
+        "-o",
+        "NEW",
+        "--engine",
+        "none",
+        "--embedder",
+        "hashed",
+        "--yes",
+    ],
     "tasks": [],
     "models": [],
     "models get": ["smollm2"],
@@ -526,6 +536,8 @@ VALUES: dict[str, list[str]] = {
     "--mlflow": ["none://nowhere"],
     "--user": ["users.csv"],
     "--items": ["items.csv"],
+    "--new-task": ["NEW"],
+    "--test-rows": ["3"],
 }
 """A value of every option, and the other options that it needs."""
 
@@ -540,6 +552,8 @@ OF_VERB: dict[tuple[str, str], list[str]] = {
     ("ab", "--gold"): [f"{TASK}/pool.csv"],
     ("prepare clean", "--label-column"): ["label"],
     ("new-task", "--prompts"): ["made"],
+    ("init", "--output"): ["NEW"],
+    ("init", "--column"): ["text", "--new-task", "NEW"],
     ("fit", "--output"): ["profile2.json"],
     ("ab", "--output"): ["out.md"],
     ("prepare clean", "--report"): ["report.json"],
@@ -709,6 +723,7 @@ MISSING: dict[str, list[str]] = {
     "new-task": ["unheard_of", "--from", "none.csv", "--label-column", "label"],
     "lint-task": [TASK, "-e", "none.csv"],
     "demo": ["--samples", "none.csv"],
+    "init": ["none.csv"],
     "eval score": ["none.csv"],
     "eval run": ["none.yaml"],
     "eval report": ["none.csv"],

@@ -1,0 +1,544 @@
+"""``ecomfs init``: from a table with labels to first results, in one command."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import re
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ecomfs.cli import options as o
+from ecomfs.cli.classifier import parse_fields
+from ecomfs.cli.json_result import set_result
+from ecomfs.cli.progress import show
+from ecomfs.core.options import DEFAULTS, NO_MODEL, OPTIONS
+from ecomfs.core.progress import CHECKING
+from ecomfs.errors import (
+    ColumnError,
+    ConfigError,
+    DuplicateIdError,
+    EmptyInputError,
+    InputError,
+    OutputError,
+    RowError,
+)
+
+if TYPE_CHECKING:
+    from ecomfs.io import TableReader, TableRow
+    from ecomfs.task import FieldMap, TaskCard
+    from ecomfs.types import Example
+
+LABELLED, PER_LABEL, TESTED, FEWEST = 128, 5, 100, 6
+"""Labelled examples without ``--shots``, or as many of each label if these are more; most test rows
+without ``--test-rows``; fewest labelled rows of a table."""
+_FILES = ("pool.csv", "test.csv", "commands.sh", "task")
+
+
+def init(
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="table with labelled rows")],
+    task: Annotated[str | None, typer.Option("--task", "-t", help="task name or folder")] = None,
+    new_task: Annotated[
+        str | None, typer.Option("--new-task", metavar="NAME", help="make a task from the table")
+    ] = None,
+    label_column: o.LabelColumn = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="with a new task: column to classify by (repeatable) [those of texts]"),
+    ] = None,
+    field: o.Fields = None,
+    id_column: o.IdColumn = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="folder for what is made [FILE without its ending]"),
+    ] = None,
+    shots: Annotated[
+        int | None,
+        typer.Option(min=2, help="labelled examples [128, or 5 per label; at most two thirds]"),
+    ] = None,
+    test_rows: Annotated[int | None, typer.Option(min=1, help="rows to test on [100]")] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            "--engine",
+            help=f"{OPTIONS['engine'].help} [one that is installed]",
+            envvar=OPTIONS["engine"].env,
+        ),
+    ] = None,
+    embedder: o.EmbedderOption = DEFAULTS["embedder"],
+    seed: o.Seed = DEFAULTS["seed"],
+    input_encoding: o.InputEncoding = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="ask nothing")] = False,
+    quiet: o.Quiet = False,
+    as_json: o.AsJson = False,
+) -> None:
+    """Begin with a table of labelled rows: find its columns and task, and score some of its rows.
+
+    Proposes a task (one that ships, or a new one), draws a labelled pool and a test part, scores
+    the test part without a model and then with one, and writes down the commands. What the table
+    leaves open is asked; without a terminal, or with --yes, it is an error that names the option.
+    """
+    phases = show(CHECKING, quiet=quiet)
+    import yaml
+
+    from ecomfs.pool import split_examples
+    from ecomfs.task import TaskCard, load_task
+
+    if task is not None and new_task is not None:
+        raise ConfigError("--task beside --new-task", hint="leave one of them out")
+    if column and task is not None:
+        raise ConfigError("--column beside --task", hint="say which field it is: --field F=COLUMN")
+    ask = Questions(asking=not yes and _on_terminal())
+    table = Table.read(source, input_encoding)
+    phases.clear()
+    label = _label_column(table, label_column, ask)
+    folder = output or Path(re.split(r"\.(?=\w)", source.name)[0] or "init")
+    _refuse_files(folder)
+    named = task if new_task is None else None
+    why = ""
+    if named is None and new_task is None:
+        named, why = _task(table, label, ask)
+    drafted = None
+    if named is None:
+        name = new_task or _task_name(table.name)
+        drafted = _draft(table, label, name, column)
+        where, card = str(folder / "task"), TaskCard.model_validate(yaml.safe_load(drafted))
+    else:
+        where, card = named, load_task(named)
+    mapping = table.fields(card, label, parse_fields(field))
+    found = _examples(table, card, mapping, label, id_column)
+    if drafted is not None:
+        why = f"new, classified by {', '.join(mapping.columns.values())}"
+    n, kinds = len(found.examples), len(found.labels)
+    size = shots or max(2, min(max(LABELLED, PER_LABEL * kinds), 2 * n // 3))
+    tested = test_rows or max(1, min(TESTED, n - size))
+    pool, test = split_examples(found.examples, size, tested, seed)
+    lines = [
+        f"{table.name}: {len(table.rows) + len(table.bad)} rows{found.left_out(table.bad)}",
+        f"label: column {label!r}, {kinds} labels: {_counts(found.labels)}",
+        f"task: {card.name}{f' ({why})' if why else ''}",
+        f"by seed {seed}: {len(pool)} labelled examples, {len(test)} rows to test on"
+        + (f", {n - len(pool) - len(test)} rows not used" if n > len(pool) + len(test) else ""),
+    ]
+    print("\n".join(lines))
+    ask.confirm(f"write them to {folder}?")
+    _write(folder, drafted, pool, test)
+    words = [f"{folder / 'test.csv'}", "-t", where, "-e", f"{folder / 'pool.csv'}"]
+    words += [] if embedder == DEFAULTS["embedder"] else ["--embedder", embedder]
+    words += ["--seed", str(seed)] if seed else []
+    gold = ["--gold-column", "label"]
+    runs = Commands(quiet=quiet, as_json=as_json)
+    runs.do(["score", *words, *gold, "--engine", NO_MODEL, "-o", f"{folder / 'experts.csv'}"])
+    model = _model() if engine is None else engine
+    if model != NO_MODEL:
+        runs.do(["plan", *words, "--engine", model, "--probe", "4"])
+        if ask.agree(f"read the {len(test)} rows with {model} too?"):
+            runs.do(["score", *words, *gold, "--engine", model, "-o", f"{folder / 'scored.csv'}"])
+    own = ["init", str(source), *(["--task", named] if named else ["--new-task", card.name])]
+    own += ["--label-column", label, "--shots", str(size), "--test-rows", str(len(test))]
+    own += ["--seed", str(seed), "--yes", "--engine", model, "-o", str(folder)]
+    for option, values in (("--field", field), ("--column", column)):
+        own += [word for value in values or () for word in (option, value)]
+    runs.write(folder / "commands.sh", own)
+    set_result(
+        {
+            "folder": folder,
+            "task": where,
+            "label_column": label,
+            "columns": dict(mapping.columns),
+            "labels": dict(found.labels),
+            "examples": len(pool),
+            "test_rows": len(test),
+            "commands": [shlex.join(["ecomfs", *words]) for words in runs.done],
+            "results": runs.results,
+        }
+    )
+    print(f"\nthe commands: {folder / 'commands.sh'}")
+    print(f"your own rows: {shlex.join(['ecomfs', 'score', 'ROWS.csv', *words[1:]])}")
+    if drafted is not None:
+        print(f"say what the labels mean in {folder / 'task' / 'task.yaml'}: a model reads it")
+
+
+def _on_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """What a table leaves open, asked on a terminal, and elsewhere an error.
+
+    Attributes:
+        asking: whether a person answers.
+    """
+
+    asking: bool
+
+    def choose(self, question: str, choices: Mapping[str, str], options: Sequence[str]) -> str:
+        """One of several choices.
+
+        Args:
+            choices: value → what speaks for it.
+            options: of the command line, that would have answered.
+
+        Raises:
+            ConfigError: nobody is asked.
+        """
+        if not self.asking:
+            shown = "; ".join(f"{value} ({text})" for value, text in choices.items())
+            raise ConfigError(f"{question} {shown}", hint=f"say it: {', '.join(options)}")
+        values = [*choices]
+        width = max(map(len, values))
+        typer.echo(question, err=True)
+        for number, (value, text) in enumerate(choices.items(), 1):
+            typer.echo(f"  {number}  {value:{width}}  {text}", err=True)
+        while True:
+            given: int = typer.prompt("number", default=1, type=int, err=True)
+            if 1 <= given <= len(values):
+                return values[given - 1]
+            typer.echo(f"a number from 1 to {len(values)}", err=True)
+
+    def agree(self, question: str) -> bool:
+        """Whether to go on; yes where nobody is asked."""
+        return not self.asking or typer.confirm(question, default=True, err=True)
+
+    def confirm(self, question: str) -> None:
+        """End the command where a person says no."""
+        if not self.agree(question):
+            raise typer.Exit(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The table.
+
+    Attributes:
+        reader: to read it again.
+        rows: those that can be read.
+        bad: why the others cannot.
+    """
+
+    reader: TableReader
+    rows: list[TableRow]
+    bad: list[str]
+
+    @classmethod
+    def read(cls, source: Path, encoding: str | None) -> Table:
+        """All rows of it.
+
+        Raises:
+            EmptyInputError: it has none.
+            InputError: it cannot be read.
+        """
+        from ecomfs.io import TableReader
+
+        reader = TableReader(source, encoding=encoding)
+        rows = list(reader.rows())
+        bad = [f"{row.error}" for row in rows if row.error]
+        good = [row for row in rows if not row.error]
+        if not good:
+            raise EmptyInputError(f"{source}: no row can be read", hint=bad[0] if bad else "")
+        return cls(reader, good, bad)
+
+    @property
+    def name(self) -> str:
+        return self.reader.name
+
+    @property
+    def cells(self) -> dict[str, list[str]]:
+        """Column → its cells."""
+        return {name: [row.cells[name] for row in self.rows] for name in self.reader.header}
+
+    def kinds(self, column: str) -> Counter[str]:
+        """The different values of a column, the most frequent first."""
+        values = (row.cells[column].strip() for row in self.rows)
+        return Counter(value for value in values if value)
+
+    def fields(self, card: TaskCard, label: str, given: Mapping[str, str]) -> FieldMap:
+        """Which column is which field of a card; the label is none.
+
+        Raises:
+            ColumnError: a required field has no column.
+        """
+        from ecomfs.batch import read_marks
+        from ecomfs.task import FieldMap
+
+        others = [name for name in self.reader.header if name != label]
+        found = FieldMap.resolve(card, others, given, self.name)
+        return read_marks(found, card, self.reader)
+
+
+def _label_column(table: Table, given: str | None, ask: Questions) -> str:
+    from ecomfs.task import label_columns
+
+    if given is not None:
+        table.reader.require(given)
+        return given
+    found = label_columns(table.cells)
+    if not found:
+        raise ColumnError(
+            f"{table.name}: no column looks like labels",
+            hint=f"name it: --label-column COLUMN; columns are: {', '.join(table.reader.header)}",
+        )
+    if len(found) == 1:
+        return found[0]
+    choices = {name: _counts(table.kinds(name)) for name in found}
+    options = [f"--label-column {shlex.quote(name)}" for name in found]
+    return ask.choose(f"{table.name}: which column holds the label?", choices, options)
+
+
+_NEW = "new"
+
+
+def _task(table: Table, label: str, ask: Questions) -> tuple[str | None, str]:
+    """The name of a task and what speaks for it; ``None`` for a new one."""
+    from ecomfs.task import load_task, only_texts, propose_tasks
+
+    found = propose_tasks(table.reader.header, label, [*table.kinds(label)])
+    if not found:
+        return None, ""
+    if len(found) == 1 and not only_texts(found):
+        return found[0].task, found[0].why
+    choices = {p.task: load_task(p.task).description.en for p in found}
+    choices[_NEW] = "a task of its own, with the labels of the table"
+    options = [*(f"--task {p.task}" for p in found), f"--new-task {_task_name(table.name)}"]
+    chosen = ask.choose(f"{table.name}: which task is it?", choices, options)
+    why = next((p.why for p in found if p.task == chosen), "")
+    return (None if chosen == _NEW else chosen), why
+
+
+def _task_name(file: str) -> str:
+    """A name for a new task.
+
+    >>> _task_name("Gift notes-2024.csv"), _task_name("评论.csv")
+    ('gift_notes_2024', 'my_task')
+    """
+    from ecomfs.task import available_tasks
+
+    name = re.sub(r"[^a-z0-9]+", "_", file.split(".")[0].casefold()).strip("_")
+    name = name if re.match(r"[a-z]", name) else "my_task"
+    return f"my_{name}" if name in available_tasks() else name
+
+
+def _draft(table: Table, label: str, name: str, given: Sequence[str] | None) -> str:
+    """The card of a new task, as YAML."""
+    from ecomfs.task import answered_card, available_tasks, draft_task, text_columns
+
+    if name in available_tasks():
+        raise ConfigError(f"task {name!r} is there already", hint=f"use it: --task {name}")
+    if given:
+        table.reader.require(*given)
+    columns = [*given] if given else text_columns(table.cells, label)
+    if not columns or label in columns:
+        raise ColumnError(
+            f"{table.name}: no column to classify by beside {label!r}"
+            if not columns
+            else f"column {label!r} is the label",
+            hint=f"name another: --column COLUMN; columns are: {', '.join(table.reader.header)}",
+        )
+    labels = [row.cells[label] for row in table.rows]
+    draft = draft_task(name, columns, labels, label_column=label, where=table.name)
+    for one, others in draft.aliases.items():
+        typer.echo(f"note: {', '.join(map(repr, others))} counts as the label {one!r}", err=True)
+    return answered_card(draft.card, table.cells)
+
+
+@dataclass(frozen=True, slots=True)
+class _Examples:
+    """The labelled rows of a table, no two with the same fields.
+
+    Attributes:
+        examples: these rows.
+        labels: label → how many of them.
+        unlabelled, copies: rows without a label; rows like an earlier one.
+        contradicting: copies with another label than the first.
+        unusable: why rows cannot be examples.
+    """
+
+    examples: list[Example]
+    labels: Counter[str]
+    unlabelled: int
+    copies: int
+    contradicting: int
+    unusable: list[str]
+
+    def left_out(self, unread: Sequence[str]) -> str:
+        """What is not among the examples, in words."""
+        bad = [*unread, *self.unusable]
+        copies = f"{self.copies} copies of another row"
+        if self.contradicting:
+            copies += f", {self.contradicting} of these with another label"
+        parts = [
+            f"{self.unlabelled} without a label" if self.unlabelled else "",
+            copies if self.copies else "",
+            f"{len(bad)} that cannot be used, such as {bad[0]}" if bad else "",
+        ]
+        shown = "; ".join(filter(None, parts))
+        return f" ({shown})" if shown else ""
+
+
+def _examples(
+    table: Table, card: TaskCard, mapping: FieldMap, label: str, id_column: str | None
+) -> _Examples:
+    """The examples of a table.
+
+    Raises:
+        InputError: a label that the task does not know, too few examples or labels.
+    """
+    from ecomfs.features import RowText
+    from ecomfs.task import LabelSpace, column_labels, first_empty
+    from ecomfs.types import Example
+
+    places = [f"{table.name}, line {row.line}" for row in table.rows]
+    labels = column_labels([row.cells[label] for row in table.rows], places, label)
+    ids = _ids(table, id_column)
+    words = RowText(card)
+    seen: dict[str, Example] = {}
+    bad: list[str] = []
+    copies = contradicting = 0
+    for row, place, id_, text in zip(table.rows, places, ids, labels, strict=True):
+        if text is None:
+            continue
+        values = mapping.fields(row.cells, card)
+        empty = first_empty(values, card)
+        try:
+            rendered = "" if empty is not None else words.render(values, "en")
+        except RowError as error:
+            bad.append(f"{place}: {error.message}")
+            continue
+        if empty is not None:
+            bad.append(f"{place}: column {mapping.columns[empty]!r} is empty")
+        elif rendered in seen:
+            copies += 1
+            contradicting += seen[rendered].label != text
+        else:
+            seen[rendered] = Example(id_, values, text)
+    examples = [*seen.values()]
+    if len(examples) < FEWEST:
+        why = f": {bad[0]}" if bad else ""
+        raise InputError(
+            f"{table.name}: {len(examples)} different rows with a label{why}",
+            hint=f"label some more, {FEWEST} at least",
+        )
+    LabelSpace.resolve(card, (e.label for e in examples), table.name)
+    counts = Counter(e.label for e in examples)
+    return _Examples(examples, counts, labels.count(None), copies, contradicting, bad)
+
+
+def _ids(table: Table, given: str | None) -> list[str]:
+    """The ids of the rows; lines, where the table has no column of them, or it repeats some."""
+    if given is not None:
+        table.reader.require(given)
+    own = given or next((c for c in table.reader.header if c.strip().casefold() == "id"), None)
+    lines = [f"line{row.line}" for row in table.rows]
+    if own is None:
+        return lines
+    ids = [row.cells[own].strip() for row in table.rows]
+    if len({*ids}) == len(ids) and all(ids):
+        return ids
+    if given is not None:
+        raise DuplicateIdError(
+            f"{table.name}: column {own!r} repeats an id, or has an empty one",
+            hint="name a column of unique ids with --id-column",
+        )
+    typer.echo(f"note: column {own!r} repeats ids: rows are named by their lines", err=True)
+    return lines
+
+
+def _counts(labels: Counter[str]) -> str:
+    shown = ", ".join(f"{name} {count}" for name, count in labels.most_common(6))
+    return shown + (f" and {len(labels) - 6} more" if len(labels) > 6 else "")
+
+
+def _refuse_files(folder: Path) -> None:
+    """Nothing is overwritten.
+
+    Raises:
+        OutputError: the folder holds one of the files that are made.
+    """
+    there = next((folder / name for name in _FILES if (folder / name).exists()), None)
+    if folder.is_file() or there is not None:
+        raise OutputError(f"{there or folder} is there already", hint="name another folder: -o")
+
+
+def _write(folder: Path, card: str | None, pool: list[Example], test: list[Example]) -> None:
+    from ecomfs.batch import write_examples
+    from ecomfs.io import write_text
+
+    try:
+        (folder if card is None else folder / "task").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: {error.strerror}") from error
+    if card is not None:
+        write_text(folder / "task" / "task.yaml", card)
+    write_examples(folder / "pool.csv", pool)
+    write_examples(folder / "test.csv", test)
+
+
+def _model() -> str:
+    """A model that is ready on this machine, the demo model first; else none."""
+    from ecomfs.engine import available_models
+
+    ready = [m.spec for m in available_models() if m.ready and m.spec.startswith("gguf:")]
+    return next(iter(ready), NO_MODEL)
+
+
+class Commands:
+    """Commands that are run in this process, and written down.
+
+    Args:
+        quiet, as_json: of the command that runs them.
+
+    Attributes:
+        done: the words of each.
+        results: with ``as_json``, what each gave.
+    """
+
+    def __init__(self, *, quiet: bool, as_json: bool) -> None:
+        self.done: list[list[str]] = []
+        self.results: list[Any] = []
+        self._more = [*(["--quiet"] if quiet else []), *(["--json"] if as_json else [])]
+        self._as_json = as_json
+
+    def do(self, words: list[str]) -> None:
+        """Run one command line.
+
+        Raises:
+            typer.Exit: it failed; its error is on standard error.
+        """
+        from ecomfs.cli import run
+
+        print(f"\n$ {shlex.join(['ecomfs', *words])}", flush=True)
+        if not self._as_json:
+            code = run([*words, *self._more])
+        else:
+            with contextlib.redirect_stdout(io.StringIO()) as printed:
+                code = run([*words, *self._more])
+            self.results.append(json.loads(printed.getvalue())["result"])
+        if code:
+            raise typer.Exit(code)
+        self.done.append(words)
+
+    def write(self, path: Path, own: list[str]) -> None:
+        """Write them as a shell script, below the command that made the tables."""
+        from ecomfs.io import write_text
+
+        head = [
+            "#!/bin/sh",
+            "# The commands of ecomfs init, to be run in the folder in which it ran. This one made",
+            "# the tables (it overwrites nothing, so name another folder to run it again):",
+            f"# {shlex.join(['ecomfs', *own])}",
+            "set -e",
+        ]
+        lines = [shlex.join(["ecomfs", *words]) for words in self.done]
+        write_text(path, "\n".join([*head, *lines, ""]))
+
+
+__all__ = ["init"]
