@@ -37,6 +37,7 @@ from ecomfs.pipeline import (
     Explanation,
     FormatChoice,
     LanguageChoice,
+    LayoutChoice,
     Pipeline,
     ReadoutChoice,
     SimilarityChoice,
@@ -48,7 +49,6 @@ from ecomfs.pipeline import (
     refreshed,
 )
 from ecomfs.pool import Pool
-from ecomfs.retrieve import Sharing
 from ecomfs.task import GivenLabels, LabelSpace, TaskCard, label_text
 from ecomfs.types import Prediction, Row
 
@@ -117,7 +117,7 @@ class FewShotClassifier(Estimator):
         similarity: SimilarityChoice = "auto",
         rendering: Rendering = "words",
         shortlist: int | None = None,
-        sharing: Sharing = "none",
+        layout: LayoutChoice = "auto",
         passes: int = 1,
         budget: int | None = None,
         seed: int = 0,
@@ -145,7 +145,7 @@ class FewShotClassifier(Estimator):
         self.similarity = similarity
         self.rendering = rendering
         self.shortlist = shortlist
-        self.sharing = sharing
+        self.layout = layout
         self.passes = passes
         self.budget = budget
         self.seed = seed

@@ -31,6 +31,7 @@ from ecomfs.fit.guarantees import Guarantees
 from ecomfs.io import read_text, write_text
 from ecomfs.pipeline import Pipeline
 from ecomfs.readout import CHAIN, StepName
+from ecomfs.retrieve import Layout
 from ecomfs.types import Example, Language
 
 _GUARANTEES = tuple(option.name for option in options_of(groups=[GUARANTEES]))
@@ -133,6 +134,10 @@ class Profile(_Strict):
         Engine, templates and pool.
     k : int
         Demonstrations per prompt.
+    layout : {"retrieved", "shared", "both"}
+        How they are laid out.
+    block : tuple of str
+        Ids of those that all rows share, in prompt order.
     readout : dict
         Language → how the answer is read.
     prompt_format : {"completion", "chat"}
@@ -173,6 +178,8 @@ class Profile(_Strict):
     task: str
     fitted_on: FittedOn
     k: int = Field(ge=0)
+    layout: Layout = "retrieved"
+    block: tuple[str, ...] = ()
     readout: dict[Language, str]
     prompt_format: Literal["completion", "chat"] = "completion"
     calibration: dict[Language, LanguageCalibration] = {}
@@ -204,6 +211,8 @@ class Profile(_Strict):
             task=pipeline.card.name,
             fitted_on=_fitted_on(pipeline),
             k=pipeline.k,
+            layout="retrieved" if pipeline.layout is None else pipeline.layout.name,
+            block=() if pipeline.layout is None else pipeline.layout.block,
             readout={language: setup.readout.name for language, setup in pipeline.setups.items()},
             prompt_format=pipeline.format,
             calibration=calibration,
@@ -336,6 +345,16 @@ class Profile(_Strict):
             out.append(f"fitted with similarity {then.similarity}, used with {now.similarity}")
         if self.k != pipeline.k and pipeline.has_model:
             out.append(f"fitted with k = {self.k}, used with k = {pipeline.k}")
+        if pipeline.layout is not None and self.k:
+            if self.layout != pipeline.layout.name:
+                out.append(
+                    f"fitted with layout {self.layout}, used with layout {pipeline.layout.name}"
+                )
+            elif gone := len(set(self.block) - set(pipeline.layout.block)):
+                out.append(
+                    f"{gone} of the {len(self.block)} shared demonstrations it was fitted with "
+                    "are not in the pool; others stand in their place"
+                )
         for language, setup in pipeline.setups.items():
             if self.readout.get(language, setup.readout.name) != setup.readout.name:
                 out.append(

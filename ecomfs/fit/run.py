@@ -116,7 +116,7 @@ def fit_pipeline(
     (('positive', 'negative'), None)
     """
 
-    def build(with_options: Options) -> Pipeline:
+    def build(with_options: Options, block: Sequence[str] = ()) -> Pipeline:
         return build_pipeline(
             card,
             examples,
@@ -125,12 +125,13 @@ def fit_pipeline(
             with_options,
             task=task,
             pool_version=pool_version,
+            block=block,
             progress=progress,
         )
 
     if plan.profile is not None:
         options = _as_profiled(options, plan.profile)
-        pipeline = build(options)
+        pipeline = build(options, plan.profile.block)
         fitted = plan.profile.apply(pipeline)
         for difference in plan.profile.differences(pipeline):
             warnings.warn(f"profile: {difference}; fit again", ProfileWarning, stacklevel=3)
@@ -203,6 +204,7 @@ def _as_profiled(options: Options, profile: Profile) -> Options:
     return replace(
         options,
         k=profile.k if options.k is None else options.k,
+        layout=profile.layout if options.layout == "auto" else options.layout,
         readout=profile.readout_choice() if options.readout == "auto" else options.readout,
         format=profile.prompt_format if options.format == "auto" else options.format,
     )

@@ -13,6 +13,7 @@ from ecomfs.pipeline.language_setup import LabelShortlist, LanguageSetup
 from ecomfs.pipeline.options import (
     FormatChoice,
     LanguageChoice,
+    LayoutChoice,
     Options,
     ReadoutChoice,
     SimilarityChoice,
@@ -28,6 +29,7 @@ __all__ = [
     "LabelShortlist",
     "LanguageChoice",
     "LanguageSetup",
+    "LayoutChoice",
     "Options",
     "Pipeline",
     "ReadoutChoice",

@@ -36,7 +36,8 @@ from ecomfs.readout import LogprobReadout, Readout, Step, Verbalizer, Wording, c
 from ecomfs.retrieve import (
     DEFAULT_WEIGHT,
     ChosenSimilarity,
-    PrefixSharing,
+    DemonstrationLayout,
+    Layout,
     Retriever,
     choose_similarity,
 )
@@ -58,6 +59,8 @@ def build_pipeline(
     task: str | Path,
     pool_version: int = 0,
     where: str = "pool",
+    block: Sequence[str] = (),
+    variant: int = 0,
     progress: Progress = silent,
 ) -> Pipeline:
     """Assemble a pipeline from a task, labelled examples and an engine.
@@ -80,6 +83,9 @@ def build_pipeline(
         Of the examples.
     where : str
         What to call the pool in errors.
+    block, variant
+        The demonstrations that all rows share, as for
+        :class:`ecomfs.retrieve.DemonstrationLayout`.
     progress : Progress
         Called with how many examples are embedded.
 
@@ -148,9 +154,12 @@ def build_pipeline(
     if size and retriever is not None:
         experts = Experts(retriever, space.names, card)
         label_shortlist = LabelShortlist.fit(experts, size)
-    sharing = None
-    if options.sharing != "none" and retriever is not None:
-        sharing = PrefixSharing(retriever, k, options.sharing, seed=options.seed)
+    layout = None
+    if k and retriever is not None:
+        name = choose_layout(len(space)) if options.layout == "auto" else options.layout
+        layout = DemonstrationLayout(
+            retriever, k, name, block=block, variant=variant, seed=options.seed
+        )
     chat = chat_format(engine, options.format)
     limit = engine.capabilities.context_tokens - ANSWER_TOKENS
 
@@ -177,7 +186,7 @@ def build_pipeline(
         pool_version=pool_version,
         experts=experts,
         label_shortlist=label_shortlist,
-        sharing=sharing,
+        layout=layout,
     )
 
 
@@ -248,10 +257,17 @@ def build_retriever(
     )
 
 
+def choose_layout(labels: int) -> Layout:
+    """The layout of demonstrations where neither the user nor a fit chooses.
+
+    >>> choose_layout(77)
+    'retrieved'
+    """
+    return "retrieved"
+
+
 def _shortlist(options: Options, space: LabelSpace) -> int:
     """How many of the labels are put to the model; 0 for all of them."""
-    if options.sharing != "none":
-        return 0
     wanted = options.shortlist
     if wanted is None:
         wanted = SHORTLIST if len(space) > MAX_LABELS else 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -107,7 +106,7 @@ async def influences(
     shown = state.demonstrations
     asked: list[RowState] = []
     for at in range(len(shown)):
-        asked.append(_without(pipeline, row, state, [*shown[:at], *shown[at + 1 :]]))
+        asked.append(_without(pipeline, row, state, at))
     before = posterior.probabilities[place]
     return Influences(
         tuple(
@@ -131,10 +130,9 @@ def _impossible(state: RowState, posterior: Posterior | None, label: str | None)
     return ""
 
 
-def _without(
-    pipeline: Pipeline, row: Row, state: RowState, kept: Sequence[Demonstration]
-) -> RowState:
-    asked = PromptInput(row, kept, state.shortlist)
+def _without(pipeline: Pipeline, row: Row, state: RowState, left_out: int) -> RowState:
+    kept = [d for at, d in enumerate(state.demonstrations) if at != left_out]
+    asked = PromptInput(row, kept, state.shortlist, state.shared - (left_out < state.shared))
     setup = pipeline.setups[state.language]
     (prompt,) = setup.prompts([asked], pipeline.engine, pipeline.budget)
     if isinstance(prompt, EcomfsError):

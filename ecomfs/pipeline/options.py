@@ -11,12 +11,13 @@ from ecomfs.core.options import DEFAULTS, OPTIONS
 from ecomfs.errors import ConfigError
 from ecomfs.features import Rendering
 from ecomfs.readout import StepName
-from ecomfs.retrieve import Sharing
+from ecomfs.retrieve import Layout
 
 ReadoutChoice = Literal["auto", StepName]
 LanguageChoice = Literal["auto", "en", "zh"]
 SimilarityChoice = Literal["auto", "text", "tabular", "mixed"]
 FormatChoice = Literal["auto", "completion", "chat"]
+LayoutChoice = Literal["auto", Layout]
 TemplateChoice = str | Path | Mapping[str, str | Path] | None
 
 MAX_LABELS = 20
@@ -50,7 +51,7 @@ class Options:
     similarity: SimilarityChoice = DEFAULTS["similarity"]
     rendering: Rendering = DEFAULTS["rendering"]
     shortlist: int | None = DEFAULTS["shortlist"]
-    sharing: Sharing = DEFAULTS["sharing"]
+    layout: LayoutChoice = DEFAULTS["layout"]
     passes: int = DEFAULTS["passes"]
     budget: int | None = DEFAULTS["budget"]
     seed: int = DEFAULTS["seed"]
@@ -60,7 +61,3 @@ class Options:
             OPTIONS[field.name].check(getattr(self, field.name))
         if self.shortlist == 1:
             raise ConfigError("a shortlist of 1 label", hint="use 2 or more, or 0 for all")
-        if self.sharing != "none" and self.shortlist:
-            raise ConfigError(
-                f"sharing {self.sharing!r} with a shortlist", hint="leave one of them out"
-            )

@@ -28,7 +28,7 @@ from ecomfs.experts import NEIGHBOURS, Experts
 from ecomfs.features import RowText
 from ecomfs.pipeline.language_setup import LabelShortlist, LanguageSetup
 from ecomfs.prompt import PromptInput
-from ecomfs.retrieve import Hits, PrefixSharing, Queries, Retriever
+from ecomfs.retrieve import DemonstrationLayout, Hits, LaidOut, Queries, Retriever
 from ecomfs.task import LabelSpace, TaskCard, first_empty
 from ecomfs.types import (
     Demonstration,
@@ -57,6 +57,7 @@ class RowState:
         id: the row's id.
         language: of its prompt.
         demonstrations: those that stand in the prompt, in its order.
+        shared: how many of them, from the first on, all rows share.
         prompt: of the first pass; ``None`` where the model is not asked.
         error: why there is no prompt.
         opinion: the experts'.
@@ -79,6 +80,7 @@ class RowState:
     nearest: tuple[Demonstration, ...] = ()
     shortlist: tuple[int, ...] = ()
     extra_passes: tuple[Prompt, ...] = ()
+    shared: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +111,8 @@ class Pipeline:
         How readings and opinions become predictions.
     label_shortlist : LabelShortlist, optional
         How a shortlist is made of many labels; ``None``: all are put to the model.
-    sharing : PrefixSharing, optional
-        Demonstrations that many prompts have in common; ``None``: every row has its own.
+    layout : DemonstrationLayout, optional
+        Which demonstrations rows share, and which are their own; ``None`` for zero-shot.
     extra_passes : tuple of dict
         Setups of further passes, whose posteriors are averaged with the first one's.
     seed : int
@@ -157,7 +159,7 @@ class Pipeline:
     experts: Experts | None = None
     policy: DecisionPolicy = field(default_factory=DecisionPolicy)
     label_shortlist: LabelShortlist | None = None
-    sharing: PrefixSharing | None = None
+    layout: DemonstrationLayout | None = None
     extra_passes: tuple[dict[Language, LanguageSetup], ...] = ()
     seed: int = 0
 
@@ -262,7 +264,7 @@ class Pipeline:
                 rows=[rows[i] for i in good],
                 exclude_ids=None if exclude_ids is None else [exclude_ids[i] for i in good],
                 leave_self_out=leave_self_out,
-                k=0 if self.sharing is not None or not self.has_model else self.k,
+                k=0 if self.layout is None else self.layout.looks_up,
                 neighbours=0 if self.experts is None else NEIGHBOURS,
             )
         if self.experts is not None and queries is not None:
@@ -279,8 +281,10 @@ class Pipeline:
                 )
         shown = self._demonstrations(queries, [states[i].shortlist for i in good])
         asked = {
-            place: PromptInput(rows[place], demonstrations, states[place].shortlist)
-            for place, demonstrations in zip(good, shown, strict=True)
+            place: PromptInput(
+                rows[place], found.together, states[place].shortlist, len(found.shared)
+            )
+            for place, found in zip(good, shown, strict=True)
             if not states[place].skipped
         }
         prompts = self._prompts(self.setups, states, asked)
@@ -307,17 +311,14 @@ class Pipeline:
 
     def _demonstrations(
         self, queries: Queries | None, shortlists: Sequence[tuple[int, ...]]
-    ) -> list[list[Demonstration]]:
-        if queries is None or self.retriever is None or not self.k or not self.has_model:
-            return [[] for _ in shortlists]
-        if self.sharing is not None:
-            found = self.sharing.arrange(queries)
-            return [list(found.demonstrations(row)) for row in range(len(queries))]
+    ) -> list[LaidOut]:
+        if queries is None or self.layout is None:
+            return [LaidOut() for _ in shortlists]
         if self.label_shortlist is None:
-            return self.retriever.demonstrations(queries, self.k)
+            return self.layout.demonstrations(queries)
         names = self.space.names
         labels = [[names[i] for i in places] for places in shortlists]
-        return self.retriever.demonstrations(queries, self.k, labels)
+        return self.layout.demonstrations(queries, labels)
 
     def _prompts(
         self, setups: LanguageSetups, states: Sequence[RowState], asked: Mapping[int, PromptInput]
@@ -339,19 +340,28 @@ class Pipeline:
         if isinstance(prompt, EcomfsError):
             return replace(state, demonstrations=tuple(asked.demonstrations), error=prompt)
         more: list[Prompt] = []
-        # Other orders of the demonstrations that found room, the same ones for the same prompt.
+        block = {d.example.id for d in asked.demonstrations[: asked.shared]}
+        shared = [d for d in prompt.demonstrations if d.example.id in block]
+        # Other orders of the demonstrations that found room, the same ones for the same prompt;
+        # those that all rows share have one order per pass.
         draws = random.Random(f"{self.seed}/{prompt.text}") if self.extra_passes else None
-        for setups in self.extra_passes:
-            order = list(prompt.demonstrations)
+        for number, setups in enumerate(self.extra_passes):
+            order = [d for d in prompt.demonstrations if d.example.id not in block]
             if draws is not None:
                 draws.shuffle(order)
-            again = asked._replace(demonstrations=order)
+            first = list(shared)
+            random.Random(f"{self.seed}/{number}").shuffle(first)
+            again = asked._replace(demonstrations=[*first, *order], shared=len(first))
             found = self._prompts(setups, [state], {0: again})[0]
             if isinstance(found, EcomfsError):
                 return replace(state, demonstrations=tuple(asked.demonstrations), error=found)
             more.append(found)
         return replace(
-            state, demonstrations=prompt.demonstrations, prompt=prompt, extra_passes=tuple(more)
+            state,
+            demonstrations=prompt.demonstrations,
+            shared=len(shared),
+            prompt=prompt,
+            extra_passes=tuple(more),
         )
 
     async def _read(self, states: Sequence[RowState]) -> list[RowReading]:

@@ -81,12 +81,11 @@ def refreshed(
     try:
         space = LabelSpace.resolve(old.card, (e.label for e in examples), where)
         same = space.labels == old.space.labels
-        plain = old.retriever is not None and old.sharing is None and old.label_shortlist is None
+        plain = old.retriever is not None and old.label_shortlist is None
         if same and examples and plain and not old.card.tabular:
             return _updated(old, examples, version)
-        # Other labels are other answers to read; how a tabular row is put into words, shared
-        # demonstrations and the recall of shortlists are learnt from the whole pool. All change
-        # what is built on them.
+        # Other labels are other answers to read; how a tabular row is put into words and the
+        # recall of shortlists are learnt from the whole pool. All change what is built on them.
         new = build_pipeline(
             old.card,
             examples,
@@ -96,6 +95,7 @@ def refreshed(
             task=task,
             pool_version=version,
             where=where,
+            block=_block(old),
         )
     except InputError as error:
         # The caller's rows are not at fault.
@@ -127,6 +127,8 @@ class StoredPipeline:
         Fusion and thresholds.
     experts : bool
         Whether the experts are asked.
+    block : tuple of str
+        Ids of the demonstrations that all rows share.
 
     Examples
     --------
@@ -161,6 +163,7 @@ class StoredPipeline:
     calibrations: Mapping[Language, Calibration | None]
     policy: DecisionPolicy
     experts: bool
+    block: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> Self:
@@ -172,6 +175,7 @@ class StoredPipeline:
             {language: setup.calibration for language, setup in pipeline.setups.items()},
             pipeline.policy,
             pipeline.experts is not None,
+            _block(pipeline),
         )
 
     def pipeline(
@@ -191,6 +195,7 @@ class StoredPipeline:
             options,
             task=task,
             pool_version=self.pool_version,
+            block=self.block,
         )
         setups = {
             language: replace(setup, calibration=self.calibrations[language])
@@ -237,8 +242,15 @@ def _updated(old: Pipeline, examples: Sequence[Example], version: int) -> Pipeli
     named = [replace(e, label=names[old.space.require(e.label, e.id)]) for e in examples]
     texts = [old.rows.render(e.fields, "en") for e in named]
     retriever = None if old.retriever is None else old.retriever.updated(named, texts)
-    new = replace(old, retriever=retriever, pool_version=version)
+    layout = old.layout
+    if layout is not None and retriever is not None:
+        layout = layout.updated(retriever)
+    new = replace(old, retriever=retriever, layout=layout, pool_version=version)
     return replace(new, experts=_experts(old, new))
+
+
+def _block(pipeline: Pipeline) -> tuple[str, ...]:
+    return () if pipeline.layout is None else pipeline.layout.block
 
 
 def _experts(old: Pipeline, new: Pipeline) -> Experts | None:

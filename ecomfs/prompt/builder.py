@@ -33,6 +33,8 @@ class PromptInput(NamedTuple):
         row: the card's fields.
         demonstrations: in prompt order, least to most similar.
         shortlist: positions of the labels that the prompt names; empty for all.
+        shared: how many of the demonstrations, from the first on, the prompts of all rows begin
+            with. They stand before a shortlist, which is the row's own.
 
     >>> PromptInput({"text": "works well"}, shortlist=(0, 2)).shortlist
     (0, 2)
@@ -41,6 +43,7 @@ class PromptInput(NamedTuple):
     row: Row
     demonstrations: Sequence[Demonstration] = ()
     shortlist: Sequence[int] = ()
+    shared: int = 0
 
 
 class Draft(NamedTuple):
@@ -78,13 +81,14 @@ class PromptBuilder:
     rows: RowText | None = None
     chat: ChatFormat | None = None
     _fixed: dict[str, Any] = field(init=False, repr=False, compare=False)
-    _heads: dict[tuple[int, ...], str] = field(init=False, repr=False, compare=False)
+    _heads: dict[tuple[bool, tuple[int, ...]], str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """The context that all prompts share is made once."""
         alone = len(self.card.fields) == 1 and not self.card.tabular
         fixed = {
             "instruction": self.card.instruction.get(self.language),
+            "shared": [],
             "title": self.card.fields[0].title.get(self.language) if alone else "",
             "label_title": self.card.label_title.get(self.language),
             "labels": [
@@ -180,10 +184,12 @@ class PromptBuilder:
         encode_all: EncodeAll | None,
     ) -> Prompt:
         """The prompt of this draft, or of a shorter one that fits the budget."""
-        kept, cut = list(asked.demonstrations), 0
+        kept, shared, cut = list(asked.demonstrations), asked.shared, 0
         while budget is not None and len(ids) > budget and kept:
-            del kept[min(range(len(kept)), key=lambda i: _rank(kept[i]))]
-            draft = self._draft(asked._replace(demonstrations=kept))
+            dropped = min(range(len(kept)), key=lambda i: _rank(kept[i]))
+            del kept[dropped]
+            shared -= dropped < shared
+            draft = self._draft(asked._replace(demonstrations=kept, shared=shared))
             (ids,) = self._encoded([draft], encode_all)
         if budget is not None and len(ids) > budget:
             draft, ids, cut = self._cut(asked, encode_all, budget)
@@ -241,7 +247,10 @@ class PromptBuilder:
 
     def _draft(self, asked: PromptInput) -> Draft:
         context = self._context(asked.row, self._text(asked.row))
-        context["demonstrations"] = self._shown(asked.demonstrations)
+        shown = self._shown(asked.demonstrations)
+        # Where labels are the row's own, what all rows share stands before them.
+        first = asked.shared if asked.shortlist and self.template.shows_shared else 0
+        context["shared"], context["demonstrations"] = shown[:first], shown[first:]
         if asked.shortlist:
             context["labels"] = [context["labels"][i] for i in asked.shortlist]
         if self.chat is None:
@@ -254,12 +263,16 @@ class PromptBuilder:
     ) -> tuple[Turn, ...]:
         """The template's text, cut into turns: what stands before the demonstrations is the system
         turn; every demonstration is a user turn, and its answer an assistant turn."""
-        shown = context["demonstrations"]
+        block = context["shared"]
+        shown = [*block, *context["demonstrations"]]
         marked = [one | {"answer": _MARK} for one in shown]
-        text = self.template.render(context | {"demonstrations": marked})
-        head = self._heads.get(shortlist)
+        said_as = {"shared": marked[: len(block)], "demonstrations": marked[len(block) :]}
+        text = self.template.render(context | said_as)
+        kind = (bool(block), shortlist)
+        head = self._heads.get(kind)
         if head is None:
-            head = self._heads[shortlist] = self._head(context)
+            name = "shared" if block else "demonstrations"
+            head = self._heads[kind] = self._head(context, name)
         if not text.startswith(head):
             head = ""
         said = text[len(head) :].split(_MARK)
@@ -280,12 +293,12 @@ class PromptBuilder:
             turns = [turn for turn in turns if turn.role == "system"]
         return (*turns, Turn("user", said[-1].strip()))
 
-    def _head(self, context: dict[str, Any]) -> str:
-        """What the template shows before its demonstrations; empty where it cannot be told from
-        them."""
+    def _head(self, context: dict[str, Any], name: str) -> str:
+        """What the template shows before the demonstrations of a name; empty where it cannot be
+        told from them."""
         trial = self._trial() | {"labels": context["labels"]}
         row = {"row": trial["row"], "text": trial["text"], "answer": _MARK}
-        text = self.template.render(trial | {"demonstrations": [row, row]})
+        text = self.template.render(trial | {"demonstrations": [], name: [row, row]})
         first, *more = text.split(_MARK)
         if len(more) != 2:
             return ""
@@ -314,7 +327,7 @@ class PromptBuilder:
         self, asked: PromptInput, encode_all: EncodeAll | None, budget: int
     ) -> tuple[Draft, list[int], int]:
         """Shorten the row's longest text from its end, by bisection on characters."""
-        row, bare = asked.row, asked._replace(demonstrations=())
+        row, bare = asked.row, asked._replace(demonstrations=(), shared=0)
         values = {k: str(row.get(k, "")) for k in self._texts()}
         best: tuple[Draft, list[int]] | None = None
         full = ""

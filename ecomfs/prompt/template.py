@@ -1,7 +1,9 @@
 """Prompt templates: Jinja in its immutable sandbox, every name strict.
 
 A template sees ``instruction``, ``labels``, ``demonstrations``, ``row`` (its fields) and ``text``
-(the whole row as text), and nothing else. Row text is always a *value*: it is never compiled, so
+(the whole row as text), and little else. ``shared`` are demonstrations that stand before the labels
+where each row has a shortlist of its own, and none elsewhere; in a template without ``shared`` they
+are the first of ``demonstrations``. Row text is always a *value*: it is never compiled, so
 ``{{ … }}`` in a review is printed, not run. A name that does not exist is an error, not an empty
 string.
 """
@@ -13,7 +15,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError
+from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError, meta
 from jinja2.exceptions import SecurityError, TemplateRuntimeError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -42,7 +44,7 @@ _ENVIRONMENT = _Environment(
     lstrip_blocks=True,
     autoescape=False,  # prompts are plain text, not HTML
 )
-_NAMES = "instruction, labels, demonstrations, row, text"
+_NAMES = "instruction, labels, shared, demonstrations, row, text"
 _BRACES = re.compile(r"(?<!\{)\{ *(?:demonstration\.)?(?:row\.\w+|text|answer) *\}(?!\})")
 _PAIRS: Mapping[str, tuple[str, str]] = {
     # Far apart, since a template may print "above 100"; and of the kind that a filter expects.
@@ -84,6 +86,8 @@ class Template:
             self._compiled = _ENVIRONMENT.from_string(source)
         except TemplateSyntaxError as error:
             raise TemplateError(f"template {name}, line {error.lineno}: {error.message}") from error
+        names = meta.find_undeclared_variables(_ENVIRONMENT.parse(source))
+        self.shows_shared = "shared" in names
         # Every rendering copies them, which is slow for the chain of mappings that they are.
         self._compiled.globals = dict(self._compiled.globals)
 

@@ -200,7 +200,12 @@ class Retriever:
         return Queries(texts, rows, vectors, excluded, hits, reach, tuple(own))
 
     def demonstrations(
-        self, queries: Queries, k: int, labels: Sequence[Collection[str]] | None = None
+        self,
+        queries: Queries,
+        k: int,
+        labels: Sequence[Collection[str]] | None = None,
+        *,
+        without: Collection[int] = (),
     ) -> list[list[Demonstration]]:
         """The demonstrations of rows that were looked up, in prompt order.
 
@@ -212,6 +217,8 @@ class Retriever:
             k: demonstrations per row; fewer only when the pool holds fewer or the strategy wants
                 fewer.
             labels: for each row, the only labels whose examples may be shown; ``None``: all.
+            without: positions of examples that no row is shown, such as those that stand in every
+                prompt already; rows are then searched for again.
 
         Raises:
             ConfigError: ``labels`` is not aligned with the rows.
@@ -220,7 +227,7 @@ class Retriever:
         if k == 0:
             return [[] for _ in queries.texts]
         numbers = self.pool.labels
-        excluded = list(queries.excluded)
+        excluded = [banned | without if without else banned for banned in queries.excluded]
         counts = [len(self.labels)] * len(queries)
         found: list[Hits | None] = []
         again: dict[Reach, list[int]] = {}
@@ -232,7 +239,7 @@ class Retriever:
             if counts[row] not in reaches:
                 reaches[counts[row]] = self.strategy.reach(k, counts[row])
             reach = reaches[counts[row]]
-            found.append(queries.trimmed(row, reach, numbers, few))
+            found.append(None if without else queries.trimmed(row, reach, numbers, few))
             if found[row] is None:
                 again.setdefault(reach, []).append(row)
         for reach, mine in again.items():
@@ -294,17 +301,6 @@ class Retriever:
             )
             result += self.demonstrations(looked_up, k, None if labels is None else labels[part])
         return result
-
-    def choose(
-        self, queries: Sequence[str], vectors: Vectors, k: int, excluded: Sequence[Excluded]
-    ) -> list[list[Demonstration]]:
-        """Demonstrations of queries that are vectors already, with exclusions of their own."""
-        reach = self.strategy.reach(k, len(self.labels))
-        found = self._search(queries, vectors, reach, excluded)
-        return [
-            self._select(query, vector, hits, k, banned, len(self.labels))
-            for query, vector, hits, banned in zip(queries, vectors, found, excluded, strict=True)
-        ]
 
     def neighbours(
         self,

@@ -386,7 +386,7 @@ VALUES: dict[str, list[str]] = {
     "--readout": ["codes"],
     "--strategy": ["mmr"],
     "--similarity": ["text"],
-    "--sharing": ["global"],
+    "--layout": ["shared"],
     "--shortlist": ["2"],
     "--passes": ["2"],
     "--template": ["v2"],

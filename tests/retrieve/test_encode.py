@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ecomfs.embed import HashedEmbedder
 from ecomfs.errors import ConfigError
-from ecomfs.retrieve import PrefixSharing, Retriever
+from ecomfs.retrieve import DemonstrationLayout, Retriever
 from ecomfs.retrieve.strategies import STRATEGIES
 from ecomfs.task import FieldSpec
 from ecomfs.types import Example, Row
@@ -127,13 +127,13 @@ def test_an_updated_pool_is_as_one_built_anew(mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_sharing_takes_rows(mode: str) -> None:
+def test_a_shared_block_takes_rows(mode: str) -> None:
     retriever = make(mode)
     rows: list[Row] = [{"n": 1, "plan": "a"}, {"n": 39, "plan": "a"}]
     queries = ["red shoe", "red shoe"]
     looked_up = retriever.queries(queries, rows=rows)
-    arranged = PrefixSharing(retriever, 4, clusters=2).arrange(looked_up)
-    assert all(len(arranged.demonstrations(row)) == 4 for row in (0, 1))
+    found = DemonstrationLayout(retriever, 4, "both").demonstrations(looked_up)
+    assert [len(row.together) for row in found] == [4, 4]
 
 
 @pytest.mark.parametrize("mode", MODES)

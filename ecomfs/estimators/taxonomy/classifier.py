@@ -43,12 +43,12 @@ from ecomfs.features import Rendering
 from ecomfs.pipeline import (
     FormatChoice,
     LanguageChoice,
+    LayoutChoice,
     ReadoutChoice,
     SimilarityChoice,
     TemplateChoice,
 )
 from ecomfs.pool import Pool
-from ecomfs.retrieve import Sharing
 from ecomfs.task import GivenLabels, TaskCard
 from ecomfs.types import Prediction, Row
 
@@ -114,7 +114,7 @@ class TaxonomyClassifier(Estimator):
         similarity: SimilarityChoice = "auto",
         rendering: Rendering = "words",
         shortlist: int | None = None,
-        sharing: Sharing = "none",
+        layout: LayoutChoice = "auto",
         passes: int = 1,
         budget: int | None = None,
         seed: int = 0,
@@ -138,7 +138,7 @@ class TaxonomyClassifier(Estimator):
         self.similarity = similarity
         self.rendering = rendering
         self.shortlist = shortlist
-        self.sharing = sharing
+        self.layout = layout
         self.passes = passes
         self.budget = budget
         self.seed = seed

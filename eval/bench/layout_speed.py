@@ -1,12 +1,12 @@
 """What do shared demonstrations save on a real vLLM server, and what do they cost in accuracy?
 
     ecomfs up --model FOLDER --port 8011 &
-    python eval/bench/sharing.py TEST.csv TRAIN.csv --task review_sentiment --url http://127.0.0.1:8011
+    python eval/bench/layout_speed.py TEST.csv TRAIN.csv --task review_sentiment --url http://127.0.0.1:8011
 
-All modes answer the same rows with the same labelled examples, taking turns in parts so that
+All layouts answer the same rows with the same labelled examples, taking turns in parts so that
 noise is shared. Printed for each: rows/s, the share of prompt tokens that the server's own counters
 say it found in its cache, the share that the simulator expects for the same prompts in the same
-order, and accuracy with its difference from no sharing, paired. Readings are not kept: every
+order, and accuracy with its difference from retrieved, paired. Readings are not kept: every
 prompt is computed.
 """
 
@@ -29,7 +29,7 @@ from ecomfs.retrieve import simulate_prefix_cache
 from ecomfs.task import load_task
 from ecomfs_eval import Predictions, compare
 
-MODES = ("none", "mixed", "cluster", "global")
+LAYOUTS = ("retrieved", "both", "shared")
 
 
 def main() -> None:
@@ -66,59 +66,66 @@ def main() -> None:
 
     engine.read = told  # type: ignore[method-assign]
     classifiers = {
-        mode: FewShotClassifier(
+        layout: FewShotClassifier(
             options.task,
             engine,
             k=options.k,
-            sharing=mode,
+            layout=layout,
             seed=options.seed,
             calibration_size=32,
             fusion=options.fusion,
         ).fit(pool)
-        for mode in MODES
+        for layout in LAYOUTS
     }
-    seconds = dict.fromkeys(MODES, 0.0)
-    counted = {mode: [0, 0] for mode in MODES}
-    expected = {mode: [0, 0] for mode in MODES}
-    answers: dict[str, list[object]] = {mode: [] for mode in MODES}
+    seconds = dict.fromkeys(LAYOUTS, 0.0)
+    counted = {layout: [0, 0] for layout in LAYOUTS}
+    expected = {layout: [0, 0] for layout in LAYOUTS}
+    answers: dict[str, list[object]] = {layout: [] for layout in LAYOUTS}
     engine.read = read  # type: ignore[method-assign]
     for start in range(0, len(test), options.part):
         part = test[start : start + options.part]
         rows, ids = [e.fields for e in part], [e.id for e in part]
-        # Who comes later finds more in the cache: each mode is first in its turn.
-        first = start // options.part % len(MODES)
-        for mode in MODES[first:] + MODES[:first]:
-            clf = classifiers[mode]
+        # Who comes later finds more in the cache: each layout is first in its turn.
+        first = start // options.part % len(LAYOUTS)
+        for layout in LAYOUTS[first:] + LAYOUTS[:first]:
+            clf = classifiers[layout]
             cases = clf.pipeline_.prepare(rows, ids)
             prompts = sorted((p.text, p.token_ids) for c in cases if (p := c.prompt) is not None)
             before = simulate_prefix_cache(sent, block_size=options.block_size)
             sent += [tokens for _, tokens in prompts]
             after = simulate_prefix_cache(sent, block_size=options.block_size)
-            expected[mode][0] += after.cached_tokens - before.cached_tokens
-            expected[mode][1] += after.tokens - before.tokens
+            expected[layout][0] += after.cached_tokens - before.cached_tokens
+            expected[layout][1] += after.tokens - before.tokens
             hits = event_loop.run(_counters(engine))
             began = time.perf_counter()
-            answers[mode] += [p for _, _, p in event_loop.run(clf.pipeline_.answer(cases))]
-            seconds[mode] += time.perf_counter() - began
+            answers[layout] += [p for _, _, p in event_loop.run(clf.pipeline_.answer(cases))]
+            seconds[layout] += time.perf_counter() - began
             now = event_loop.run(_counters(engine))
-            counted[mode][0] += now[0] - hits[0]
-            counted[mode][1] += now[1] - hits[1]
+            counted[layout][0] += now[0] - hits[0]
+            counted[layout][1] += now[1] - hits[1]
     print(
         f"{options.data.parent.name}: {len(pool)} labelled examples, {len(test)} rows, "
         f"k = {options.k}, {engine.spec}, blocks of {options.block_size} tokens"
     )
-    systems = {mode: _predictions(classifiers[mode], test, answers[mode], mode) for mode in MODES}
-    for mode in MODES:
-        p = systems[mode]
+    systems = {
+        layout: _predictions(classifiers[layout], test, answers[layout], layout)
+        for layout in LAYOUTS
+    }
+    for layout in LAYOUTS:
+        p = systems[layout]
         right = np.mean([a == b for a, b in zip(p.gold, p.predicted, strict=True)])
         print(
-            f"  {mode:8} {len(test) / seconds[mode]:6.2f} rows/s "
-            f"({seconds['none'] / seconds[mode]:.2f} x)  cached: server "
-            f"{counted[mode][0] / max(counted[mode][1], 1):.1%}, simulator "
-            f"{expected[mode][0] / max(expected[mode][1], 1):.1%}  accuracy {right:.1%}"
+            f"  {layout:9} {len(test) / seconds[layout]:6.2f} rows/s "
+            f"({seconds['none'] / seconds[layout]:.2f} x)  cached: server "
+            f"{counted[layout][0] / max(counted[layout][1], 1):.1%}, simulator "
+            f"{expected[layout][0] / max(expected[layout][1], 1):.1%}  accuracy {right:.1%}"
         )
-    for mode in MODES[1:]:
-        print(compare(systems["none"], systems[mode], metrics=["accuracy", "log_loss"]).to_text())
+    for layout in LAYOUTS[1:]:
+        print(
+            compare(
+                systems["retrieved"], systems[layout], metrics=["accuracy", "log_loss"]
+            ).to_text()
+        )
     event_loop.run(engine.aclose())
 
 
