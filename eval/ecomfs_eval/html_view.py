@@ -16,10 +16,12 @@ STYLE = """
 .ecomfs-view{font:inherit;color:inherit;line-height:1.45;max-width:64em}
 .ecomfs-view>header{font-weight:600;margin:.2em 0}
 .ecomfs-view p{margin:.25em 0}
-.ecomfs-view table{border-collapse:collapse;margin:.4em 0;color:inherit;background:none;border:0}
+.ecomfs-view table{border-collapse:collapse;margin:.4em 0;font:inherit;color:inherit;
+background:none;border:0}
 .ecomfs-view th,.ecomfs-view td{padding:.2em .9em .2em 0;text-align:left;vertical-align:top;
 border:0;border-bottom:1px solid rgba(128,128,128,.4);background:none;color:inherit;
-white-space:normal;overflow-wrap:anywhere}
+white-space:normal;overflow-wrap:break-word}
+.ecomfs-view td:last-child{overflow-wrap:anywhere}
 .ecomfs-view th{font-weight:600}
 .ecomfs-view .n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .ecomfs-view .w{width:12em;min-width:6em}
