@@ -310,7 +310,8 @@ _TABLE = (
         int,
         0,
         CHOOSING,
-        "most readings spent on choosing k and the read-out leave-one-out; 0: none",
+        "most readings spent on choosing layout, format, k, read-out and shared block "
+        "leave-one-out; 0: none",
         least=0,
         of=_ONE_LABEL,
     ),

@@ -5,9 +5,10 @@ from ecomfs.fit.guarantees import Guarantees
 from ecomfs.fit.profile import Profile
 from ecomfs.fit.remarks import rare_labels
 from ecomfs.fit.run import FitPlan, ProfileWarning, fit_pipeline
-from ecomfs.fit.tune import TuneCandidate, tune
+from ecomfs.fit.tune import Factor, TuneCandidate, tune
 
 __all__ = [
+    "Factor",
     "FitPlan",
     "Fitted",
     "Guarantees",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -19,16 +20,27 @@ from ecomfs.fit.fitting import fit
 from ecomfs.fit.guarantees import Guarantees
 from ecomfs.fit.profile import Profile
 from ecomfs.fit.remarks import rare_labels
-from ecomfs.fit.tune import TuneCandidate, tune
-from ecomfs.pipeline import FormatChoice, Options, Pipeline, ReadoutChoice, build_pipeline
+from ecomfs.fit.tune import Factor, TuneCandidate, tune
+from ecomfs.pipeline import (
+    FormatChoice,
+    Options,
+    Pipeline,
+    ReadoutChoice,
+    build_pipeline,
+    choose_layout,
+)
 from ecomfs.pool import sample_queries
 from ecomfs.readout import chain
-from ecomfs.task import TaskCard
+from ecomfs.retrieve import Layout
+from ecomfs.task import LabelSpace, TaskCard
 from ecomfs.types import Example
 
 FORMAT_READINGS = 24
 """Examples that each format reads where nothing else is tuned. Those of the format that is chosen
 are not read twice: they are in the cache of readings."""
+
+BLOCKS = (1, 2)
+"""Numbers of the shared blocks that are tried beside the first."""
 
 
 class ProfileWarning(UserWarning):
@@ -48,9 +60,10 @@ class FitPlan:
     Attributes:
         guarantees: what it shall provide.
         readings: examples to read leave-one-out at most; 0: nothing is fitted.
-        tune: readings to spend on choosing what the options leave open of k (the task's default,
-            its half, its double), read-out (words, codes) and format (completion, chat); 0: only
-            the format is chosen, by 24 readings of each.
+        tune: readings to spend on choosing what the options leave open of layout and shared block,
+            format (completion, chat), k (the task's default, its half, its double) and read-out
+            (words, codes), one after another; 0: only the format is chosen, by 24 readings of
+            each.
         profile: what was fitted before, to be used as it is: nothing is read.
 
     >>> FitPlan(readings=16).guarantees.fusion
@@ -116,7 +129,7 @@ def fit_pipeline(
     (('positive', 'negative'), None)
     """
 
-    def build(with_options: Options, block: Sequence[str] = ()) -> Pipeline:
+    def build(with_options: Options, block: Sequence[str] = (), variant: int = 0) -> Pipeline:
         return build_pipeline(
             card,
             examples,
@@ -126,6 +139,7 @@ def fit_pipeline(
             task=task,
             pool_version=pool_version,
             block=block,
+            variant=variant,
             progress=progress,
         )
 
@@ -137,21 +151,25 @@ def fit_pipeline(
             warnings.warn(f"profile: {difference}; fit again", ProfileWarning, stacklevel=3)
         return fitted, options, plan.profile
     notes: tuple[str, ...] = ()
-    candidates = _candidates(card, options, engine, plan) if has_model(engine) else []
-    if len(candidates) > 1:
-        each = plan.tune // len(candidates) if plan.tune else min(FORMAT_READINGS, plan.readings)
+    variant = 0
+    factors = _factors(card, examples, options, engine, plan) if has_model(engine) else []
+    if factors:
+        each = len(examples) if plan.tune else min(FORMAT_READINGS, plan.readings)
         drawn = sample_queries(examples, each, options.seed)
+        random.Random(f"tune/{options.seed}").shuffle(drawn)
         tuned = event_loop.run(
             tune(
-                lambda candidate: build(_with(options, candidate)),
-                candidates,
+                lambda candidate: build(_with(options, candidate), variant=candidate.block),
+                _default(card, examples, options, engine, plan),
+                factors,
                 drawn,
-                plan.tune or each * len(candidates),
+                plan.tune or 2 * each,
                 progress,
             )
         )
-        options, notes = _with(options, tuned.chosen), (tuned.text(),)
-    pipeline = build(options)
+        options, variant = _with(options, tuned.chosen), tuned.chosen.block
+        notes = (tuned.text(),)
+    pipeline = build(options, variant=variant)
     chosen = sample_queries(examples, plan.readings, options.seed)
     if not chosen and pipeline.has_model:
         return pipeline, options, None
@@ -164,29 +182,54 @@ def fit_pipeline(
 
 def _with(options: Options, chosen: TuneCandidate) -> Options:
     """The options with what was chosen."""
-    return replace(options, k=chosen.k, readout=_readout(chosen.readout), format=chosen.format)
+    return replace(
+        options,
+        k=chosen.k,
+        readout=_readout(chosen.readout),
+        format=chosen.format,
+        layout=chosen.layout,
+    )
 
 
-def _candidates(
-    card: TaskCard, options: Options, engine: Engine, plan: FitPlan
-) -> list[TuneCandidate]:
-    """Every k, read-out and format that the options leave open; the default first. Without a
-    budget to tune by, the formats alone."""
-    k = card.default_k if options.k is None else options.k
-    formats = _formats(engine, options, plan)
+def _default(
+    card: TaskCard, examples: Sequence[Example], options: Options, engine: Engine, plan: FitPlan
+) -> TuneCandidate:
+    """What holds where nothing is better."""
+    space = LabelSpace.resolve(card, (e.label for e in examples))
+    return TuneCandidate(
+        card.default_k if options.k is None else options.k,
+        _readouts(engine, options)[0] if plan.tune else options.readout,
+        _formats(engine, options, plan)[0],
+        choose_layout(len(space)) if options.layout == "auto" else options.layout,
+    )
+
+
+def _factors(
+    card: TaskCard, examples: Sequence[Example], options: Options, engine: Engine, plan: FitPlan
+) -> list[Factor]:
+    """What the options leave open, and its values beside the default; the most important first.
+    Without a budget to tune by, the format alone."""
+    default = _default(card, examples, options, engine, plan)
+    formats = Factor("format", tuple(_formats(engine, options, plan)[1:]))
     if not plan.tune:
-        return [TuneCandidate(k, options.readout, name) for name in formats]
-    ks = (k, k // 2, 2 * k) if options.k is None and k > 1 else (k,)
-    allowed = chain.steps(engine, options.readout)
-    # What reads alike competes; a step further down is for engines that do not give more.
-    readouts = [step.name for step in allowed if step.readout is allowed[0].readout]
-    found = [
-        TuneCandidate(n, readout, name)
-        for name in formats
-        for readout in readouts
-        for n in dict.fromkeys(ks)
+        return [formats] if formats.values else []
+    layouts: tuple[Layout, ...] = get_args(Layout)
+    choice = options.layout == "auto" and default.k > 0
+    ks = (default.k // 2, 2 * default.k) if options.k is None and default.k > 1 else ()
+    return [
+        Factor("layout", tuple(n for n in layouts if choice and n != default.layout)),
+        formats,
+        Factor("k", ks),
+        Factor("readout", tuple(_readouts(engine, options)[1:])),
+        Factor("block", BLOCKS if default.k and (choice or default.layout != "retrieved") else ()),
     ]
-    return sorted(found, key=lambda c: (c.k != k, c.readout != readouts[0], c.format != formats[0]))
+
+
+def _readouts(engine: Engine, options: Options) -> list[str]:
+    """The read-outs that compete; the default first. A step further down the chain is for engines
+    that do not give more."""
+    allowed = chain.steps(engine, options.readout)
+    return [step.name for step in allowed if step.readout is allowed[0].readout]
 
 
 def _formats(engine: Engine, options: Options, plan: FitPlan) -> list[FormatChoice]:

@@ -13,10 +13,9 @@ from pools import ROWS, reviews
 from scripted import ScriptedEngine
 
 from ecomfs.calibration import prior_fusion
-from ecomfs.core import event_loop
 from ecomfs.errors import ConfigError, MissingFileError
 from ecomfs.estimators import FewShotClassifier
-from ecomfs.fit import Profile, ProfileWarning, TuneCandidate, tune
+from ecomfs.fit import Profile, ProfileWarning
 from ecomfs.types import Example, Status
 
 
@@ -208,39 +207,6 @@ def test_weights_go_on_when_the_pool_changes() -> None:
     assert found.label == "positive"
     assert clf.pipeline_.policy.fusion.components[0].readings == 40
     assert found.source == "fused"
-
-
-def test_k_and_readout_are_chosen_within_the_budget() -> None:
-    engine = ScriptedEngine()
-    clf = classifier(engine=engine, calibration_size=10, tune=90).fit(reviews())
-    assert sum(engine.calls) <= 100
-    assert clf.pipeline_.k in (4, 8, 16)
-    assert "log loss" in clf.profile_.found["notes"][0]
-    assert clf.profile_.k == clf.pipeline_.k
-
-
-def test_a_better_candidate_is_chosen_and_a_broken_one_is_told() -> None:
-    pool = reviews()
-    clf = classifier(calibration_size=0).fit(pool)
-
-    def build(candidate: TuneCandidate) -> Any:
-        if candidate.readout == "codes":
-            raise ConfigError("no codes here")
-        return clf.pipeline_
-
-    found = event_loop.run(
-        tune(
-            build,
-            [TuneCandidate(8, "words"), TuneCandidate(8, "codes"), TuneCandidate(4, "words")],
-            pool,
-            60,
-        )
-    )
-    assert found.readings == 20
-    assert found.chosen.k == 8  # the other words candidate reads the same
-    assert found.tried[1].why == "no codes here"
-    with pytest.raises(ConfigError, match="no candidate"):
-        event_loop.run(tune(build, [], pool, 60))
 
 
 def pairs() -> pd.DataFrame:

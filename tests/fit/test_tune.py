@@ -1,0 +1,97 @@
+"""Choosing how the model is asked, one factor after another, within a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from pools import reviews
+from scripted import ScriptedEngine
+
+from ecomfs.core import event_loop
+from ecomfs.engine.protocol import Engine
+from ecomfs.errors import ConfigError, EngineError
+from ecomfs.estimators import FewShotClassifier
+from ecomfs.fit import Factor, TuneCandidate, tune
+from ecomfs.fit.tune import LEAST
+from ecomfs.types import Prompt, Question, Reading
+
+
+class RowsOnly(ScriptedEngine):
+    """Its readings depend on the row alone, whatever stands before it."""
+
+    async def read(
+        self, prompts: Sequence[Prompt], questions: Sequence[Question]
+    ) -> list[Reading | EngineError]:
+        return await super().read(
+            [replace(p, text=p.text.rsplit("\n\n", 1)[-1]) for p in prompts], questions
+        )
+
+
+class Copying(ScriptedEngine):
+    """Answers with the label of the last demonstration."""
+
+    def _weight(self, prompt: Prompt, question: Question, code: int) -> float:
+        answers = [line for line in prompt.text.splitlines() if line.startswith("Sentiment: ")]
+        said = answers[-1].removeprefix("Sentiment:") if answers else ""
+        return 20.0 if said == self._text([code]) else 1.0
+
+
+def classifier(engine: Engine, **options: Any) -> FewShotClassifier:
+    return FewShotClassifier(
+        "review_sentiment", engine, embedder="hashed", language="en", **options
+    )
+
+
+def test_factors_are_chosen_within_the_budget() -> None:
+    engine = ScriptedEngine()
+    clf = classifier(engine, calibration_size=10, tune=150).fit(reviews())
+    assert sum(engine.calls) <= 160
+    assert clf.pipeline_.k in (4, 8, 16)
+    assert "log loss" in clf.profile_.found["notes"][0]
+    assert clf.profile_.k == clf.pipeline_.k
+
+
+def test_of_layouts_that_read_alike_the_cheapest_is_taken() -> None:
+    clf = classifier(RowsOnly(), k=4, readout="words", calibration_size=10, tune=120)
+    clf.fit(reviews())
+    assert clf.profile_.layout == "shared"
+    assert len(clf.profile_.block) == 4
+    assert "layout: the fewest tokens to compute" in clf.profile_.found["notes"][0]
+    assert clf.refresh().layout.block == clf.profile_.block
+
+
+def test_a_layout_that_reads_clearly_better_is_taken_whatever_it_costs() -> None:
+    clf = classifier(Copying(), k=4, readout="words", calibration_size=10, tune=240)
+    clf.fit(reviews(80))
+    assert clf.profile_.layout in ("retrieved", "both")
+    assert clf.profile_.block == () or clf.profile_.layout == "both"
+
+
+def test_what_the_user_chose_is_not_tried() -> None:
+    clf = classifier(
+        RowsOnly(), k=4, layout="retrieved", readout="words", calibration_size=10, tune=120
+    ).fit(reviews())
+    assert clf.profile_.layout == "retrieved"
+    assert clf.profile_.block == ()
+
+
+def test_a_candidate_that_reads_alike_stops_early_and_a_broken_one_is_told() -> None:
+    pool = reviews()
+    clf = classifier(ScriptedEngine(), calibration_size=0).fit(pool)
+
+    def build(candidate: TuneCandidate) -> Any:
+        if candidate.readout == "codes":
+            raise ConfigError("no codes here")
+        return clf.pipeline_
+
+    factors = [Factor("k", (4,)), Factor("readout", ("codes",))]
+    found = event_loop.run(tune(build, TuneCandidate(8, "words"), factors, pool, 60))
+    assert found.chosen.k == 8
+    assert found.tried[2].why == "no codes here"
+    # The other k reads the same: that is known before all of its 20 examples are read.
+    assert found.readings == 20 + LEAST
+    few = event_loop.run(tune(build, TuneCandidate(8, "words"), factors, pool, 30))
+    assert few.readings == 15 + LEAST
+    assert "not compared within 30 readings: readout" in few.note
