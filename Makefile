@@ -73,9 +73,11 @@ docs: $(VENV)/.notebooks
 notebooks: $(VENV)/.notebooks
 	$(BIN)/python -m pytest tests/end_to_end/test_notebooks.py
 
-# docs/options.md, from the table of options and the command line.
+# docs/options.md, from the table of options and the command line; docs/howto/task_yaml.md, from the
+# schema of the task card.
 options: $(VENV)/.dev
 	$(BIN)/python eval/bench/options_page.py
+	$(BIN)/python eval/bench/task_reference.py
 
 clean:
 	rm -rf $(VENV) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -285,6 +285,8 @@ class TaskCard(_Strict):
         For people.
     fields : tuple[CardField, ...]
         The fields of a row, in reading order.
+    labels : tuple[LabelSpec, ...]
+        The labels with their words and definitions.
     label_title : Bilingual
         What the answer is called in the prompt ("Sentiment").
     label_column : tuple[str, ...]

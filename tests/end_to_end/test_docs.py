@@ -11,6 +11,7 @@ from ecomfs.cli import app
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES += sorted((ROOT / "docs" / "howto").glob("*.md"))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
@@ -27,7 +28,7 @@ def test_commands_exist(page: Path) -> None:
     )
     verbs = {command.name for command in app.registered_commands}
     verbs |= {group.name for group in app.registered_groups}
-    for verb in re.findall(r"^`?ecomfs ([a-z-]+)", text, re.MULTILINE):
+    for verb in re.findall(r"^`?ecomfs ([a-z][a-z-]*)", text, re.MULTILINE):
         assert verb in verbs, verb
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
     for target in re.findall(r"^`?make ([a-z-]+)", text, re.MULTILINE):
