@@ -166,6 +166,7 @@ def serve(
             allowed_hosts=open_to,
             review_below=review_below,
             deadline=deadline or DEADLINE,
+            runs_folder=_runs_folder(labelled.sources[0]) if live else None,
         )
         url = server.url_of(sock)
         kept = "" if live else "\ndecisions are kept until it stops: give --examples FILE.db"
@@ -240,6 +241,7 @@ def _configured(
             allowed_hosts=None if api_key or keys else server.LOOPBACK_HOSTS,
             review_below=below,
             deadline=deadline or config.deadline,
+            runs_folder=config.runs or _runs_folder(config.database),
         )
         url = server.url_of(sock)
         lines = [
@@ -260,6 +262,16 @@ def _configured(
         finally:
             for each in {id(c.engine_): c.engine_ for c in served.values()}.values():
                 event_loop.run(each.aclose())
+
+
+def _runs_folder(database: str) -> Path:
+    """Where uploaded tables are kept: beside a database that is a file, else where the log of runs
+    is."""
+    from ecomfs.batch.runlog import state_folder
+
+    if "://" not in database:
+        return Path(f"{database}.runs")
+    return (state_folder() or Path.cwd()) / "service-runs"
 
 
 def _fitted(

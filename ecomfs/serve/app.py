@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Security
@@ -13,7 +17,7 @@ from fastapi.staticfiles import StaticFiles
 from ecomfs.errors import ConfigError
 from ecomfs.estimators import FewShotClassifier
 from ecomfs.serve import problems
-from ecomfs.serve.api import examples, predict, reviews
+from ecomfs.serve.api import examples, predict, reviews, runs
 from ecomfs.serve.api.context import Context
 from ecomfs.serve.guard import Guard
 from ecomfs.serve.keys import SCOPES, ApiKey, Keys, digest_of
@@ -21,6 +25,7 @@ from ecomfs.serve.metrics import ServiceMetrics
 from ecomfs.serve.observer import Observer
 from ecomfs.serve.pages import reference, views
 from ecomfs.serve.pages.render import HERE
+from ecomfs.serve.runs import Runs, RunWorker, drop
 from ecomfs.serve.schemas import MAX_ROWS
 from ecomfs.serve.split import SplitService
 from ecomfs.serve.tasks import ServedTask, Tasks
@@ -39,6 +44,7 @@ def create_app(
     max_upload_bytes: int = MAX_UPLOAD_BYTES,
     deadline: float = 60.0,
     review_below: float | Mapping[str, float | None] | None = None,
+    runs_folder: str | Path | None = None,
 ) -> FastAPI:
     """Fitted classifiers as an HTTP application, with the pages where people correct them.
 
@@ -65,6 +71,8 @@ def create_app(
     review_below : float, or a mapping of task to float, optional
         Queue predictions with less confidence for review, and those that abstained. By default
         only what is sent to ``POST /v1/reviews`` is queued.
+    runs_folder : str or Path, optional
+        Where uploaded tables and their results are kept; by default until the service stops.
 
     Returns
     -------
@@ -88,7 +96,12 @@ def create_app(
     mine = [*([_operator(api_key)] if api_key else []), *keys]
     known = Keys(mine) if mine else None
     metrics = ServiceMetrics()
-    context = Context(tasks, metrics, MAX_ROWS, max_body_bytes, known)
+    folder = Path(runs_folder or tempfile.mkdtemp(prefix="ecomfs-runs-"))
+    stores = {task.name: Runs(task.pool.database, folder) for task in tasks}
+    workers = {
+        task.name: RunWorker(stores[task.name], {task.name: task.service.refresh}) for task in tasks
+    }
+    context = Context(tasks, metrics, MAX_ROWS, max_body_bytes, stores, workers, known)
     first = next(iter(tasks))
     several = len(list(tasks)) > 1
     card = first.card
@@ -100,6 +113,7 @@ def create_app(
         version=version("ecomfs"),
         docs_url=None,
         redoc_url=None,
+        lifespan=_working(workers, None if runs_folder else folder),
     )
     problems.install(app)
     app.add_middleware(
@@ -116,11 +130,32 @@ def create_app(
     app.include_router(predict.routes(context, card), **documented)
     app.include_router(reviews.routes(context, card), **documented)
     app.include_router(examples.routes(context, card), **documented)
+    app.include_router(runs.routes(context), **documented)
     app.include_router(predict.health_routes(context))
     app.include_router(views.routes(context))
     app.include_router(reference.routes(app))
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     return app
+
+
+def _working(
+    workers: Mapping[str, RunWorker], temporary: Path | None
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """Runs are scored while the application is up."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        for worker in workers.values():
+            worker.start()
+        try:
+            yield
+        finally:
+            for worker in workers.values():
+                await asyncio.to_thread(worker.stop)
+            if temporary is not None:
+                drop(temporary)
+
+    return lifespan
 
 
 def _operator(api_key: str) -> ApiKey:

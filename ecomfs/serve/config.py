@@ -68,6 +68,8 @@ class ServiceConfig(_Part):
     Attributes:
         database: where pools, reviews and runs are kept: ``FILE.db`` or ``postgresql://…``.
         options: of every classifier; a task's own count more.
+        runs: folder of uploaded tables; by default beside a database that is a file. Several
+            processes on one database need a folder that all can read.
         deadline: seconds that predictions of a request may take.
         review_below: of every task that has none of its own.
     """
@@ -76,6 +78,7 @@ class ServiceConfig(_Part):
     tasks: Annotated[dict[str, TaskConfig], Field(min_length=1)]
     keys: list[KeyConfig] = []
     options: dict[str, Any] = {}
+    runs: str | None = None
     host: str = "127.0.0.1"
     port: int = 8080
     deadline: Annotated[float, Field(gt=0)] = 60.0
@@ -148,4 +151,10 @@ def _from_here(config: ServiceConfig, folder: Path) -> ServiceConfig:
         )
         for name, task in config.tasks.items()
     }
-    return config.model_copy(update={"database": path(config.database), "tasks": tasks})
+    return config.model_copy(
+        update={
+            "database": path(config.database),
+            "runs": None if config.runs is None else path(config.runs),
+            "tasks": tasks,
+        }
+    )

@@ -24,7 +24,7 @@ from ecomfs.serve.problems import problem
 OPEN_PATHS = frozenset({"/livez", "/readyz", "/docs", "/openapi.json", "/login"})
 """Paths that need no key: they show nothing of the data."""
 OPEN_FOLDER = "/static/"
-UPLOADS = frozenset({"/v1/runs", "/runs"})
+UPLOADS = frozenset({"/v1/runs"})
 """Paths that take a file."""
 COOKIE = "ecomfs_session"
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
@@ -146,14 +146,16 @@ def _cross_site(scope: Scope, headers: Headers, by_cookie: bool) -> Response | N
     """Refuse what a page of another site can make a browser send."""
     path, media = scope["path"], headers.get("content-type", "").partition(";")[0].strip()
     media = media.casefold()
-    takes_forms = path in UPLOADS or not path.startswith("/v1/")
-    if scope["method"] == "POST" and media != "application/json":
-        if not takes_forms:
+    if path in UPLOADS and media != "application/octet-stream":
+        hint = "send the file itself, with Content-Type: application/octet-stream"
+        return problem(415, "the body must be a file", hint=hint)
+    if scope["method"] == "POST" and media != "application/json" and path not in UPLOADS:
+        if path.startswith("/v1/"):
             return problem(415, "the body must be JSON", hint="send Content-Type: application/json")
         if media not in _FORMS:
             return problem(415, "the body must be a form", hint=f"send it as {_FORMS[1]}")
-    if media == "application/json" and not by_cookie:
-        return None  # a browser asks first before it sends JSON elsewhere, and is refused
+    if media not in _FORMS and not by_cookie:
+        return None  # a browser asks first before it sends these elsewhere, and is refused
     origin, site = headers.get("origin"), headers.get("sec-fetch-site")
     same = origin is None or urlsplit(origin).netloc == headers.get("host", "")
     if not same or site not in (None, "same-origin", "none"):

@@ -25,6 +25,7 @@ from ecomfs.errors import (
     EngineUnavailableError,
     InputError,
     NotFoundError,
+    OutputError,
     OverloadedError,
     PoolError,
 )
@@ -83,6 +84,7 @@ _STATUS: tuple[tuple[type[EcomfsError], int], ...] = (
     (InputError, 422),
     (DatabaseError, 503),
     (PoolError, 422),
+    (OutputError, 507),
     (OverloadedError, 429),
     (EngineTimeoutError, 504),
 )

@@ -20,7 +20,7 @@ from ecomfs.serve.keys import ApiKey, digest_of
 from ecomfs.serve.pages.words import WORDS
 from ecomfs.types import Example
 
-PAGES = ["/", "/try", "/review", "/examples"]
+PAGES = ["/", "/try", "/review", "/examples", "/runs"]
 TASK = "review_sentiment"
 
 
@@ -76,7 +76,9 @@ def test_every_text_is_there_in_both_languages_and_is_used() -> None:
         assert en
         assert zh
         assert set(re.findall(r"{\w+}", en)) == set(re.findall(r"{\w+}", zh)), key
-        assert f'"{key}"' in source or f"'{key}'" in source or key.startswith("action_"), key
+        assert (
+            f'"{key}"' in source or f"'{key}'" in source or key.startswith(("action_", "state_"))
+        ), key
 
 
 def test_try_a_row_and_send_it_to_review(url: str) -> None:

@@ -29,7 +29,7 @@ from ecomfs.task import load_task  # noqa: E402
 ROOT = Path(__file__).parents[2]
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 AXE = Path(os.environ.get("ECOMFS_AXE", ROOT / "node_modules/axe-core/axe.min.js"))
-PAGES = ["/", "/try", "/review", "/examples", "/docs", "/login"]
+PAGES = ["/", "/try", "/review", "/examples", "/runs", "/docs", "/login"]
 ROW = "Not bad for the price, though the strap feels cheap"
 ALIKE = "Good for the price, though the strap feels rather cheap"
 
@@ -73,6 +73,8 @@ def size(browser: webdriver.Chrome, width: int, height: int = 900) -> None:
 
 def found(browser: webdriver.Chrome, css: str, seconds: float = 60) -> Any:
     WebDriverWait(browser, seconds).until(lambda d: d.find_elements(By.CSS_SELECTOR, css))
+    busy = "return document.querySelector('.htmx-request, .htmx-swapping, .htmx-settling') === null"
+    WebDriverWait(browser, seconds).until(lambda d: d.execute_script(busy))
     return browser.find_element(By.CSS_SELECTOR, css)
 
 
@@ -138,6 +140,35 @@ def test_a_label_by_the_keyboard_changes_the_prediction_of_its_neighbour(
     WebDriverWait(browser, 60).until(
         lambda d: "Skipped" in d.find_element(By.CSS_SELECTOR, "#last").text
     )
+
+
+def test_a_table_is_uploaded_watched_and_downloaded(
+    browser: webdriver.Chrome, url: str, tmp_path: Path
+) -> None:
+    size(browser, 1200)
+    file = tmp_path / "reviews.csv"
+    file.write_text("id,text\n" + "".join(f'r{i},"{ROW} {i}"\n' for i in range(6)))
+    browser.get(f"{url}/runs?lang=en")
+    found(browser, "#file").send_keys(str(file))
+    found(browser, "#upload button").click()
+    found(browser, '#run-rows tr[data-state="waiting"], #run-rows tr[data-state="running"]')
+    row = found(browser, '#run-rows tr[data-state="done"]', 120)
+    assert "ok 6" in row.text
+    shot(browser, "runs-en")
+    folder = {"behavior": "allow", "downloadPath": str(tmp_path)}
+    browser.execute_cdp_cmd("Browser.setDownloadBehavior", folder)
+    row.find_element(By.CSS_SELECTOR, "a[download]").click()
+    scored = tmp_path / "reviews.scored.csv"
+    WebDriverWait(browser, 30).until(lambda _: scored.is_file())
+    assert scored.read_text("utf-8").count("\n") == 7
+    wrong = tmp_path / "prices.csv"
+    wrong.write_text("price\n1\n")
+    found(browser, "#file").send_keys(str(wrong))
+    found(browser, "#upload button").click()
+    WebDriverWait(browser, 30).until(
+        lambda d: "no column" in d.find_element(By.ID, "upload-note").text
+    )
+    browser.get_log("browser")  # the refusal is an error to it: what comes next begins empty
 
 
 @pytest.mark.parametrize("width", [360, 1280])

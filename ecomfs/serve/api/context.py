@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -11,6 +11,7 @@ from pydantic import Field
 
 from ecomfs.serve.keys import Caller, Keys, Scope
 from ecomfs.serve.metrics import ServiceMetrics
+from ecomfs.serve.runs import Runs, RunWorker
 from ecomfs.serve.schemas import StorableText, problem_responses
 from ecomfs.serve.tasks import ServedTask, Tasks
 
@@ -41,6 +42,7 @@ class Context:
 
     Attributes:
         max_rows, max_body_bytes: limits of a request.
+        runs, workers: of each task, by its name.
         keys: of callers; ``None``: the service has none.
     """
 
@@ -48,6 +50,8 @@ class Context:
     metrics: ServiceMetrics
     max_rows: int
     max_body_bytes: int
+    runs: Mapping[str, Runs]
+    workers: Mapping[str, RunWorker]
     keys: Keys | None = None
 
     def task(self, name: str | None, request: Request) -> ServedTask:

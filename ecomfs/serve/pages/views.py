@@ -20,12 +20,14 @@ from ecomfs.serve.api.examples import (
     unchanged_since,
 )
 from ecomfs.serve.api.reviews import add_reviews
+from ecomfs.serve.api.runs import find
 from ecomfs.serve.guard import COOKIE
 from ecomfs.serve.keys import SESSION_SECONDS, Caller
 from ecomfs.serve.metrics import Today, label_drift
 from ecomfs.serve.pages import quality
 from ecomfs.serve.pages.render import PageRoute, page
 from ecomfs.serve.reviews import Review
+from ecomfs.serve.runs import SUFFIXES
 from ecomfs.serve.tasks import ServedTask
 
 Visitor = Annotated[Caller, Depends(needs("classify"))]
@@ -231,6 +233,27 @@ def routes(context: Context) -> APIRouter:
         made = await asyncio.to_thread(made_examples, served, body)
         new = await asyncio.to_thread(served.pool.add, made, noted("", caller))
         return page(request, "example_row.html", task=served, e=made[0], version=new, action="add")
+
+    # -- runs --------------------------------------------------------------------------------------
+
+    @router.get("/runs")
+    def listed(request: Request, caller: Visitor, task: TaskQuery = None) -> HTMLResponse:
+        """Uploaded tables, and how far they are."""
+        values = shared(request, task, "runs")
+        served = values["task"]
+        found = context.runs[served.name].latest(served.name, 50)
+        return page(request, "runs.html", **values, runs=found, suffixes=SUFFIXES)
+
+    @router.get("/runs/{id}")
+    def run_row(request: Request, caller: Visitor, id: str) -> HTMLResponse:
+        """One run's row of the table."""
+        return page(request, "run_row.html", run=find(context, caller, id)[1])
+
+    @router.post("/runs/{id}/cancel")
+    def cancelled(request: Request, caller: Visitor, id: str) -> HTMLResponse:
+        """Stop a run; its row of the table."""
+        store, run = find(context, caller, id)
+        return page(request, "run_row.html", run=store.cancel(run.id))
 
     # -- sign in -----------------------------------------------------------------------------------
 

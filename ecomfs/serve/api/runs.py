@@ -1,0 +1,216 @@
+"""``/v1/runs``: upload a table, watch it, download it."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi.responses import FileResponse
+from pydantic import Field
+from sse_starlette import EventSourceResponse
+from starlette.requests import ClientDisconnect
+
+from ecomfs.batch import find_columns
+from ecomfs.errors import ConflictError, InputError, NotFoundError, OutputError
+from ecomfs.io import TableReader
+from ecomfs.serve.api.context import Context, TaskQuery, needs
+from ecomfs.serve.keys import Caller
+from ecomfs.serve.runs import FINAL, Runs, RunState, ServiceRun, drop, suffix_of
+from ecomfs.serve.schemas import Out, StorableText, problem_responses
+from ecomfs.serve.tasks import ServedTask
+
+Runner = Annotated[Caller, Depends(needs("classify"))]
+RunId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="of the run")]
+_EVERY_SECONDS = 1.0
+
+
+class RunOut(Out):
+    """One uploaded table."""
+
+    id: str
+    task: str
+    name: str
+    state: RunState
+    counts: dict[str, int] = Field(description="status → rows so far")
+    progress: float | None = Field(description="share of the table, 0 to 1")
+    error: str
+    added_by: str
+    added_at: str
+    changed_at: str
+
+
+class RunsOut(Out):
+    """The latest runs, the newest first."""
+
+    runs: list[RunOut]
+
+
+def routes(context: Context) -> APIRouter:
+    """The routes."""
+    router = APIRouter(prefix="/v1/runs", responses=context.refusals(), tags=["runs"])
+    table: dict[str, Any] = {
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/octet-stream": {"schema": {"type": "string", "format": "binary"}}
+            },
+        }
+    }
+
+    @router.get("")
+    def latest(
+        request: Request,
+        caller: Runner,
+        task: TaskQuery = None,
+        limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    ) -> RunsOut:
+        """The latest runs of a task."""
+        served = context.task(task, request)
+        found = context.runs[served.name].latest(served.name, limit)
+        return RunsOut(runs=[run_out(run) for run in found])
+
+    @router.post("", status_code=201, openapi_extra=table, responses=problem_responses(507))
+    async def upload(
+        request: Request,
+        caller: Runner,
+        name: Annotated[
+            StorableText,
+            Query(max_length=200, description="of the file; its end is the format, as reviews.csv"),
+        ],
+        task: TaskQuery = None,
+    ) -> RunOut:
+        """Score a table: the body is the file itself. It is queued when it is complete and its
+        columns are those of the task."""
+        return run_out(await uploaded(context, context.task(task, request), request, name, caller))
+
+    @router.get("/{id}")
+    def one(request: Request, caller: Runner, id: RunId) -> RunOut:
+        """How far a run is."""
+        return run_out(find(context, caller, id)[1])
+
+    @router.get(
+        "/{id}/events",
+        response_class=EventSourceResponse,
+        responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+    )
+    async def events(request: Request, caller: Runner, id: RunId) -> EventSourceResponse:
+        """How far a run is, as server-sent events: one at every change, until it has ended."""
+        store, _ = await asyncio.to_thread(find, context, caller, id)
+        return EventSourceResponse(_changes(store, id))
+
+    @router.get(
+        "/{id}/result",
+        response_class=FileResponse,
+        responses={
+            **problem_responses(409),
+            200: {"content": {"text/csv": {"schema": {"type": "string"}}}},
+        },
+    )
+    def result(request: Request, caller: Runner, id: RunId) -> FileResponse:
+        """The table with its predictions."""
+        store, run = find(context, caller, id)
+        if run.state != "done":
+            raise ConflictError(f"run {id} is {run.state}", hint="it can be loaded when it is done")
+        file = store.result_of(run)
+        if not file.is_file():
+            raise NotFoundError(f"the result of run {id} is gone", hint="send the table again")
+        stem = run.name.removesuffix(suffix_of(run.name))
+        return FileResponse(file, media_type="text/csv", filename=f"{stem}.scored.csv")
+
+    @router.post("/{id}/cancel", responses=problem_responses(409))
+    def cancel(request: Request, caller: Runner, id: RunId) -> RunOut:
+        """Stop a run."""
+        store, run = find(context, caller, id)
+        return run_out(store.cancel(run.id))
+
+    return router
+
+
+def find(context: Context, caller: Caller, id: str) -> tuple[Runs, ServiceRun]:
+    """A run that the caller may see, and where it is kept.
+
+    Raises:
+        NotFoundError: there is none, or its task is not served any more.
+    """
+    seen = {task.name: task for task in context.tasks.visible(caller)}
+    for store in context.runs.values():
+        try:
+            run = store.get(id)
+        except NotFoundError:
+            continue
+        if run.task in seen:
+            return store, run
+        if caller.tasks is None and run.task not in context.runs:
+            raise NotFoundError(
+                f"run {id} is of task {run.task!r}, which is not served any more",
+                hint="serve the task again; the files of the run are kept",
+            )
+    raise NotFoundError(f"there is no run {id!r}", hint="GET /v1/runs lists them")
+
+
+async def uploaded(
+    context: Context, task: ServedTask, request: Request, name: str, caller: Caller
+) -> ServiceRun:
+    """Store the body of a request as the table of a new run.
+
+    Raises:
+        InputError: it is no table of the task; nothing is kept.
+        OutputError: it cannot be stored.
+    """
+    store = context.runs[task.name]
+    end, id = suffix_of(name), store.new_id()
+    folder = store.folder_of(id)
+    file = folder / f"upload{end}"
+    try:
+        folder.mkdir(parents=True)
+        with file.open("xb") as out:
+            async for chunk in request.stream():
+                await asyncio.to_thread(out.write, chunk)
+        await asyncio.to_thread(_check, task, str(file), name)
+        run = await asyncio.to_thread(store.add, id, task.name, name, caller.name)
+    except ClientDisconnect:
+        drop(folder)
+        raise InputError("the upload was cut short", hint="send it again") from None
+    except OSError as error:
+        drop(folder)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise OutputError(
+            "the disk of the service is full" if full else "the table cannot be stored",
+            hint="nothing of it was kept; try again later",
+        ) from error
+    except BaseException:
+        drop(folder)
+        raise
+    context.workers[task.name].wake()
+    return run
+
+
+def _check(task: ServedTask, file: str, name: str) -> None:
+    try:
+        reader = TableReader(file)
+        find_columns(file, task.card, reader=reader)
+    except InputError as error:
+        told = error.message.replace(file, name).replace(file.rpartition("/")[2], name)
+        raise type(error)(told, hint=error.hint) from error
+
+
+async def _changes(store: Runs, id: str) -> AsyncIterator[dict[str, str]]:
+    last = None
+    while True:
+        run = await asyncio.to_thread(store.get, id)
+        told = run_out(run).model_dump()
+        if told != last:
+            last = told
+            yield {"event": "run", "data": json.dumps(told)}
+        if run.state in FINAL:
+            return
+        await asyncio.sleep(_EVERY_SECONDS)
+
+
+def run_out(run: ServiceRun) -> RunOut:
+    """A run as it goes over the wire."""
+    return RunOut.model_validate(run)
