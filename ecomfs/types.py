@@ -244,6 +244,9 @@ class Prediction:
         template: the template that made the prompt.
         engine: fingerprint of the engine that read it.
         pool_version: version of the pool the demonstrations came from.
+        labels: of a task whose rows may have several: those that the row has, perhaps none;
+            ``label`` is then the cell that holds them, and each has a probability of its own.
+            ``None`` for other tasks, and without an answer.
     """
 
     id: str
@@ -263,6 +266,7 @@ class Prediction:
     pool_version: int = 0
     prompt_tokens: int = 0
     cached_tokens: int = 0
+    labels: tuple[str, ...] | None = None
 
     @property
     def confidence(self) -> float | None:
@@ -273,7 +277,17 @@ class Prediction:
         0.9
         >>> Prediction("r1", None, {"yes": 0.6, "no": 0.4}, Status.ABSTAINED).confidence
         0.6
+
+        Where a row may have several labels, the probability of the least certain decision for a
+        label:
+
+        >>> Prediction("r1", "a", {"a": 0.9, "b": 0.2}, labels=("a",)).confidence
+        0.8
         """
+        if self.labels is not None:
+            given = {*self.labels}
+            sure = (p if name in given else 1 - p for name, p in self.probabilities.items())
+            return min(sure, default=None)
         suggestion = self.label if self.label is not None else self.suggestion
         return None if suggestion is None else self.probabilities.get(suggestion)
 
@@ -285,7 +299,7 @@ class Prediction:
         >>> Prediction("r1", None, {"yes": 0.6, "no": 0.4}, Status.ABSTAINED).suggestion
         'yes'
         """
-        if not self.probabilities:
+        if not self.probabilities or self.labels is not None:
             return self.label
         return max(self.probabilities, key=self.probabilities.__getitem__)
 

@@ -239,7 +239,8 @@ class _Labelled:
                 self.blank += 1
                 continue
             if known is not None:
-                known.require(text, where)
+                for label in self._card.labels_of(text, where):
+                    known.require(label, where)
             values = self._mapping.fields(row.cells, self._card)
             empty = first_empty(values, self._card)
             if empty is not None:
@@ -327,7 +328,8 @@ def make_example(
         raise InputError("the label is empty", hint="every example is labelled")
     known = _known_labels(card)
     if known is not None:
-        known.require(named, "the example")
+        for each in card.labels_of(named, "the example"):
+            known.require(each, "the example")
     digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
     return Example(f"x-{digest[:12]}" if id is None else id, fields, named)
 
@@ -483,7 +485,14 @@ def refuse_new_labels(pool: Pool, labels: Mapping[str, str], card: TaskCard | No
     closed = card is not None and card.label_space == "closed"
     if not closed and not held:
         return
-    for where, label in labels.items():
+    if card is not None and card.several_labels:
+        held = list({each for cell in held for each in card.labels_of(cell, "the pool")})
+    parts = [
+        (where, label)
+        for where, cell in labels.items()
+        for label in (card.labels_of(cell, where) if card is not None else (cell,))
+    ]
+    for where, label in parts:
         if closed:
             space.require(label, where)
         elif label not in held and space.index(label) is None:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from pydantic import BaseModel
 
 from ecomfs.batch.input import Columns, Selection
+from ecomfs.engine.protocol import Engine
 from ecomfs.errors import MissingFileError
 from ecomfs.io import TableReader
 from ecomfs.pipeline import LanguageSetup, Pipeline
+from ecomfs.task import LabelSpace, TaskCard
+from ecomfs.types import Prediction, Row
 
 Identity = dict[str, Any]
 _NAMED = {"card", "space", "engine", "setups", "rows", "retriever", "k", "pool_version", "experts"}
@@ -108,6 +111,52 @@ def pipeline_identity(pipeline: Pipeline) -> Identity:
         },
         # The experts are fitted on the examples, the same way every time.
         "options": {"experts": pipeline.experts is not None, **_rest(pipeline, _NAMED)},
+    }
+
+
+class RowAnswers(Protocol):
+    """What answers rows where the task is not one label of a flat list: a taxonomy, or several
+    labels a row. A pipeline has the same methods."""
+
+    @property
+    def card(self) -> TaskCard:
+        """The task."""
+
+    @property
+    def space(self) -> LabelSpace:
+        """The labels."""
+
+    @property
+    def engine(self) -> Engine:
+        """What reads the prompts."""
+
+    @property
+    def levels(self) -> Mapping[str, Pipeline]:
+        """The pipelines that it is made of."""
+        ...
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What else decides the answers."""
+        ...
+
+    def prepare(self, rows: Sequence[Row], ids: Sequence[str]) -> Sequence[Any]:
+        """The first half, without asking the engine."""
+        ...
+
+    async def answer(self, states: Sequence[Any]) -> Sequence[tuple[Any, object, Prediction]]:
+        """The second half: each state with the error of its reading, and its prediction."""
+        ...
+
+
+def answers_identity(answers: RowAnswers) -> Identity:
+    """What decides the answers of a taxonomy, or of several labels a row."""
+    levels = {name: pipeline_identity(level) for name, level in answers.levels.items()}
+    return {
+        "model": answers.engine.fingerprint,
+        "task": _digest([answers.card.model_dump(mode="json"), answers.space.names]),
+        "levels": {name or "parents": _digest(level) for name, level in levels.items()},
+        "fit": _digest(_plain(answers.facts)),
     }
 
 

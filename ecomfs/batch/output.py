@@ -469,6 +469,8 @@ class AnswerCounts:
         """Count a row."""
         if prediction.label is None:
             self.review += 1
+        elif prediction.labels is not None:
+            self.labels.update(prediction.labels)
         else:
             self.labels[prediction.label] += 1
         if prediction.confidence is not None:

@@ -21,14 +21,14 @@ from functools import cache
 from types import FrameType
 from typing import Any, Protocol, Self
 
-from ecomfs.batch.identity import Identity, pipeline_identity
+from ecomfs.batch.identity import Identity, RowAnswers, answers_identity, pipeline_identity
 from ecomfs.batch.input import Feed, RowBlock, Watermark
 from ecomfs.batch.journal import Entry, Journal, pack
 from ecomfs.core import event_loop
 from ecomfs.core.progress import READING, Progress
 from ecomfs.engine.cached import CachedEngine
 from ecomfs.errors import EngineError
-from ecomfs.pipeline import Pipeline, RowState
+from ecomfs.pipeline import Pipeline
 from ecomfs.task import LabelSpace, TaskCard
 from ecomfs.types import Prediction, Status
 
@@ -215,6 +215,7 @@ def span(name: str, **attributes: str | int | float) -> AbstractContextManager[A
 
 
 _Blocks = asyncio.Queue[RowBlock | None]
+_Prepared = asyncio.Queue[tuple[RowBlock, Sequence[Any]] | None]
 
 
 class BlockSource(Protocol):
@@ -247,7 +248,7 @@ class Runner:
 
     def __init__(
         self,
-        pipeline: Pipeline,
+        pipeline: Pipeline | RowAnswers,
         feed: BlockSource,
         journal: AnswerStore,
         tally: Tally,
@@ -284,7 +285,7 @@ class Runner:
             InputError, OutputError: the input or the journal gave up.
         """
         read: _Blocks = asyncio.Queue(1)
-        prepared: asyncio.Queue[tuple[RowBlock, list[RowState]] | None] = asyncio.Queue(1)
+        prepared: _Prepared = asyncio.Queue(1)
         # A disk that is slower than the engine holds its blocks back.
         finished: _Blocks = asyncio.Queue(self._at_once)
         with (
@@ -326,14 +327,14 @@ class Runner:
     async def _prepare(
         self,
         blocks: _Blocks,
-        out: asyncio.Queue[tuple[RowBlock, list[RowState]] | None],
+        out: _Prepared,
         thread: ThreadPoolExecutor,
     ) -> None:
         loop = asyncio.get_running_loop()
         while (block := await blocks.get()) is not None:
             values = [asked.values for asked in block.asked]
             ids = [str(asked.position) for asked in block.asked]
-            cases: list[RowState] = []
+            cases: Sequence[Any] = []
             if values and not self._stop.requested:
                 with span("prepare", rows=len(values)):
                     cases = await loop.run_in_executor(thread, self._pipeline.prepare, values, ids)
@@ -342,7 +343,7 @@ class Runner:
 
     async def _ask_all(
         self,
-        prepared: asyncio.Queue[tuple[RowBlock, list[RowState]] | None],
+        prepared: _Prepared,
         out: _Blocks,
     ) -> None:
         slots = asyncio.Semaphore(self._at_once)
@@ -361,7 +362,7 @@ class Runner:
     async def _ask(
         self,
         block: RowBlock,
-        cases: list[RowState],
+        cases: Sequence[Any],
         slots: asyncio.Semaphore,
         out: _Blocks,
     ) -> None:
@@ -454,7 +455,7 @@ def _require_engine(found: Sequence[object]) -> None:
         raise errors[0]
 
 
-def _cache_counts(pipeline: Pipeline) -> tuple[int, int]:
+def _cache_counts(pipeline: Pipeline | RowAnswers) -> tuple[int, int]:
     """Readings, and their tokens, that came from the reading cache so far."""
     engine = pipeline.engine
     return (engine.hits, engine.hit_tokens) if isinstance(engine, CachedEngine) else (0, 0)
@@ -525,13 +526,16 @@ class RowScorer(Protocol):
 
 
 class LocalScorer:
-    """A pipeline in this process, as :class:`RowScorer`."""
+    """A pipeline in this process, or what answers for another task, as :class:`RowScorer`."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline | RowAnswers) -> None:
         self._pipeline = pipeline
         self.card = pipeline.card
         self.space = pipeline.space
-        self.identity = pipeline_identity(pipeline)
+        if isinstance(pipeline, Pipeline):
+            self.identity = pipeline_identity(pipeline)
+        else:
+            self.identity = answers_identity(pipeline)
 
     def answer(self, *arguments: Any, **options: Any) -> None:
         """See :meth:`RowScorer.answer`."""

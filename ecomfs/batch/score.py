@@ -15,7 +15,7 @@ from dataclasses import replace
 from os import PathLike
 from typing import Protocol, runtime_checkable
 
-from ecomfs.batch.identity import Identity, differences, run_identity
+from ecomfs.batch.identity import Identity, RowAnswers, differences, run_identity
 from ecomfs.batch.input import CHUNK_ROWS, Feed, Selection, find_columns, read_marks
 from ecomfs.batch.journal import Journal, drop_journal
 from ecomfs.batch.output import (
@@ -54,8 +54,8 @@ _WRITTEN_ROWS = 1000
 class SupportsRefresh(Protocol):
     """A fitted classifier, such as :class:`ecomfs.FewShotClassifier`."""
 
-    def refresh(self) -> Pipeline:
-        """The pipeline for the pool as it is now."""
+    def refresh(self) -> Pipeline | RowAnswers:
+        """What answers, for the pool as it is now."""
         ...
 
 
@@ -95,7 +95,7 @@ def score_table(
         ``.csv``, ``.tsv`` or ``.jsonl``, also packed (``.gz``, ``.zst``), ``.parquet`` or
         ``.xlsx``; ``-``, standard output; or ``sql:URL#TABLE``, a table of PostgreSQL, DuckDB or
         SQLite, which is made in one transaction.
-    pipeline : FewShotClassifier, Pipeline or RowScorer
+    pipeline : FewShotClassifier, TaxonomyClassifier, MultiLabelClassifier, Pipeline or RowScorer
         A fitted classifier, its pipeline, or for many machines
         :class:`ecomfs.batch.ray.runner.RayScorer`.
     fields : mapping of str to str, optional
@@ -169,7 +169,7 @@ def score_table(
     """
     job = Job(str(source), read_output(output))
     if isinstance(pipeline, SupportsRefresh):
-        pipeline = pipeline.refresh()
+        pipeline = LocalScorer(pipeline.refresh())
     scorer = LocalScorer(pipeline) if isinstance(pipeline, Pipeline) else pipeline
     if limit is not None:
         if selection is not None:

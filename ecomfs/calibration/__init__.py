@@ -10,7 +10,13 @@ from ecomfs.calibration.calibrate import (
     log_scores,
     softmax,
 )
-from ecomfs.calibration.conformal import Threshold, accept_threshold, set_threshold, skip_threshold
+from ecomfs.calibration.conformal import (
+    Threshold,
+    accept_threshold,
+    prediction_set,
+    set_threshold,
+    skip_threshold,
+)
 from ecomfs.calibration.decision import Decision, DecisionPolicy
 from ecomfs.calibration.fusion import (
     MODEL,
@@ -46,6 +52,7 @@ __all__ = [
     "fit_blend",
     "fit_calibration",
     "log_scores",
+    "prediction_set",
     "prior_fusion",
     "set_threshold",
     "signs",

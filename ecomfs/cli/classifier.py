@@ -8,15 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from ecomfs.cli import options as o
-from ecomfs.core.options import DEFAULTS, GUARANTEES, NO_MODEL, OPTIONS
+from ecomfs.core.options import DEFAULTS, GUARANTEES, NO_MODEL, OPTIONS, options_of
 from ecomfs.core.progress import LOADING, Phases
 from ecomfs.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ecomfs.estimators import FewShotClassifier
+    from ecomfs.estimators import FewShotClassifier, MultiLabelClassifier, TaxonomyClassifier
     from ecomfs.pipeline import Pipeline
     from ecomfs.pool import Pool
     from ecomfs.task import TaskCard
@@ -109,7 +109,9 @@ class MaybeLabelled:
                 id_column=id_column,
                 encoding=self.input_encoding,
             )
-        space = LabelSpace.resolve(card, (e.label for e in found), where)
+        refuse_composite_labels(card, [e.label for e in found], where)
+        named = [label for e in found for label in card.labels_of(e.label, f"example {e.id!r}")]
+        space = LabelSpace.resolve(card, named, where)
         for name, others in space.merged.items():
             also = ", ".join(map(repr, others))
             print(f"note: {where}: {also} counts as the label {name!r}", file=sys.stderr)
@@ -156,6 +158,37 @@ class Labelled(MaybeLabelled):
     """The task and its labelled examples, which are required."""
 
     examples: o.ExamplesOption
+
+
+def refuse_composite_labels(card: TaskCard, labels: Sequence[str], where: str) -> None:
+    """Refuse labels such as ``late|broken`` where the task has one label a row: each combination
+    would silently become a label of its own. Labels that look like a taxonomy are named on
+    standard error.
+
+    Raises:
+        InputError: they look like several labels in one cell.
+    """
+    from ecomfs.errors import InputError
+    from ecomfs.task import composite_separator, tree_separator
+
+    if card.label_separator is not None or card.hierarchy is not None:
+        return
+    mark = composite_separator(labels)
+    if mark is not None:
+        example = next(label for label in labels if mark in label)
+        raise InputError(
+            f"{where}: labels such as {example!r} look like several labels in one cell, and task "
+            f"{card.name!r} has one label a row",
+            hint=f'in its task.yaml write label_separator: "{mark}" (several labels a row), or '
+            'label_separator: "" (that is one label)',
+        )
+    tree = tree_separator(labels)
+    if tree is not None and card.label_space == "open":
+        print(
+            f"note: {where}: labels such as {labels[0]!r} look like a taxonomy; with hierarchy: "
+            f'"{tree}" in task.yaml rows are classified by parent, then by child',
+            file=sys.stderr,
+        )
 
 
 def is_pool(source: str | Path) -> bool:
@@ -241,9 +274,56 @@ def classifier(labelled: MaybeLabelled, settings: o.Settings, **more: Any) -> Fe
         more: options that are not in ``settings``, or other values than theirs.
     """
     from ecomfs.estimators import FewShotClassifier
+    from ecomfs.task import load_task
 
+    if load_task(labelled.task).several_labels:
+        raise ConfigError(
+            f"task {labelled.task!r} has several labels a row, and this command takes one",
+            hint="use score, explain, fit, serve or eval score",
+        )
     given = {"seed": labelled.seed, "fields": labelled.fields, **settings, **more}
     return FewShotClassifier(labelled.task, **given)
+
+
+Classifier: TypeAlias = "FewShotClassifier | TaxonomyClassifier | MultiLabelClassifier"
+
+
+def classifier_of_task(labelled: MaybeLabelled, settings: o.Settings) -> Classifier:
+    """The classifier that the task's card asks for: of one label a row, of a hierarchy, or of
+    several labels a row.
+
+    Raises:
+        ConfigError: no examples, or an option that this classifier does not have.
+    """
+    from ecomfs.estimators import MultiLabelClassifier, TaxonomyClassifier
+    from ecomfs.task import load_task
+
+    card = load_task(labelled.task)
+    if card.hierarchy is None and not card.several_labels:
+        return classifier(labelled, settings)
+    if not labelled.sources:
+        raise ConfigError(
+            f"task {card.name!r} needs labelled examples", hint="name them with --examples"
+        )
+    kind = MultiLabelClassifier if card.several_labels else TaxonomyClassifier
+    what = "several labels a row" if card.several_labels else "a hierarchy"
+    if settings["engine"] == NO_MODEL and card.several_labels:
+        raise ConfigError(
+            f"--engine {NO_MODEL} with task {card.name!r}, which has {what}",
+            hint="name a model: each label is a question to it",
+        )
+    own = {option.name for option in options_of(kind.__name__)}
+    for name, value in settings.items():
+        if name not in own and value != DEFAULTS[name] and name != "tune":
+            raise ConfigError(
+                f"{OPTIONS[name].cli} with task {card.name!r}, which has {what}",
+                hint="leave it out",
+            )
+    given = {name: value for name, value in settings.items() if name in own}
+    given |= {"seed": labelled.seed, "fields": labelled.fields}
+    if card.hierarchy is not None:
+        given["separator"] = card.hierarchy
+    return kind(labelled.task, **given)
 
 
 def fitted(
@@ -252,6 +332,29 @@ def fitted(
     pool: list[Example] | None = None,
     phases: Phases | None = None,
 ) -> Pipeline:
+    """The pipeline of :func:`fitted_classifier`, for a command that knows one label a row only.
+
+    Raises:
+        ConfigError: the task has several labels a row, or a hierarchy.
+    """
+    from ecomfs.estimators import FewShotClassifier
+
+    clf = fitted_classifier(labelled, settings, pool, phases)
+    if not isinstance(clf, FewShotClassifier):
+        raise ConfigError(
+            f"task {labelled.task!r} has several labels a row, or a hierarchy, and this command "
+            "takes neither",
+            hint="use score, explain, fit, serve or eval score",
+        )
+    return clf.pipeline_
+
+
+def fitted_classifier(
+    labelled: MaybeLabelled,
+    settings: o.Settings,
+    pool: list[Example] | None = None,
+    phases: Phases | None = None,
+) -> Classifier:
     """Load the model, fit the classifier, and print what the fit found.
 
     Args:
@@ -267,15 +370,15 @@ def fitted(
     phases = phases or Phases()
     if settings["engine"] != NO_MODEL:
         phases(LOADING)
-    clf = classifier(labelled, settings)
+    clf = classifier_of_task(labelled, settings)
     with labelled.to_fit(pool) as examples:
         clf.fit(examples, progress=phases)
     phases.clear()
     print_notes(clf, settings)
-    return clf.pipeline_
+    return clf
 
 
-def print_notes(fitted: FewShotClassifier, settings: o.Settings) -> None:
+def print_notes(fitted: Classifier, settings: o.Settings) -> None:
     """Print which guarantees hold and which do not, and what else the fit found: labels that the
     examples make unlikely, a model that adds nothing to the experts."""
     from ecomfs.cli.present import guarantee_lines, note, notes_of

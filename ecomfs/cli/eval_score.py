@@ -16,8 +16,10 @@ from ecomfs.errors import ConfigError, InputError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ecomfs.task import TaskCard
     from ecomfs_eval import ColumnNames, Predictions
     from ecomfs_eval.compare import Comparisons
+    from ecomfs_eval.label_sets import LabelSets
 
 Resamples = Annotated[int, typer.Option(hidden=True, help="bootstrap resamples", min=100)]
 RESAMPLES = 2000
@@ -45,6 +47,15 @@ def score(
             "predicted, and where there are any p_LABEL; several hold the same rows",
         ),
     ],
+    task: Annotated[
+        str | None,
+        typer.Option(
+            "--task",
+            "-t",
+            help="task whose card says that a row has several labels, or that labels have parents",
+            rich_help_panel=o.FIRST,
+        ),
+    ] = None,
     id_column: Annotated[str, typer.Option(help="column with unique ids; '' numbers them")] = "id",
     gold_column: Annotated[
         str | None, typer.Option(help="column with true labels [gold or label]")
@@ -94,6 +105,25 @@ def score(
         slices=tuple(slice_columns or ()),
     )
     how = Bootstrap(resamples=resamples, seed=seed)
+    card = None
+    if task is not None:
+        from ecomfs.task import load_task
+
+        card = load_task(task)
+    if card is not None and card.several_labels:
+        refused = {"--metric": metric, "--report": report, "--slice": slice_columns}
+        for flag, value in refused.items():
+            if value:
+                raise ConfigError(
+                    f"{flag} with task {card.name!r}, which has several labels a row",
+                    hint="leave it out",
+                )
+        from ecomfs.cli.present_several import set_table
+
+        with harness_errors(HINTS):
+            sets = _read_sets(files, columns, card, input_encoding)
+            set_result({"metrics": set_table(sets, how)})
+        return
     with harness_errors(HINTS):
         systems = _read(files, columns, positive, input_encoding, invalid=invalid)
         shown = {name: get_metric(name).title for name in metric} if metric else SHOWN
@@ -108,6 +138,13 @@ def score(
                 "report": report,
             }
         )
+        if card is not None and card.hierarchy is not None:
+            from ecomfs.cli.present import plain
+            from ecomfs.evaluation.several import parents
+
+            plain("parents:")
+            named = parents({p.name: p for p in systems}, card.hierarchy)
+            metrics_table(named, None, seed=seed, shown=shown)
         for line in _words(found):
             Console().print(line, highlight=False, markup=False, soft_wrap=True)
         if report is not None:
@@ -145,6 +182,61 @@ def _read(
             unknown_predicted="invalid" if invalid else "error",
         )
         for file, name in zip(files, names, strict=True)
+    ]
+
+
+def _read_sets(
+    files: Sequence[str], columns: ColumnNames, card: TaskCard, encoding: str | None
+) -> list[LabelSets]:
+    """Label sets of each table. A row without an answer has an empty prediction; one with none of
+    the labels has ``[]``."""
+    from ecomfs.task import Label, LabelSpace, find_column
+    from ecomfs_eval.label_sets import LabelSets
+
+    read: list[tuple[str, list[tuple[str, ...]], list[tuple[str, ...] | None]]] = []
+    ids: list[str] | None = None
+    for file in files:
+        frame = _frame(file, encoding)
+        header = [str(name) for name in frame.columns]
+        gold = find_column(
+            header, columns.gold, ("gold", *card.label_column), file, "--gold-column "
+        )
+        given = find_column(
+            header, columns.predicted, ("predicted", "prediction"), file, "--predicted-column "
+        )
+        own = [str(v) for v in frame[columns.id]] if columns.id in header else None
+        if ids is not None and own != ids:
+            raise InputError(
+                f"{file}: other ids than {files[0]}", hint="give tables of the same rows"
+            )
+        ids = own
+        cells = zip(frame[gold], frame[given], strict=True)
+        truth: list[tuple[str, ...]] = []
+        answers: list[tuple[str, ...] | None] = []
+        for row, (true, answer) in enumerate(cells, 1):
+            where = f"{file}, row {row}"
+            truth.append(card.labels_of(str(true), f"{where}, column {gold!r}"))
+            empty = answer is None or answer != answer or not str(answer).strip()
+            answers.append(
+                None if empty else card.labels_of(str(answer), f"{where}, column {given!r}")
+            )
+        read.append((Path(file).stem, truth, answers))
+    seen = {
+        label for _, truth, answers in read for own in (*truth, *answers) for label in own or ()
+    }
+    space = LabelSpace([Label(spec.name, spec) for spec in card.labels])
+    known = {
+        label: (label if (i := space.index(label)) is None else space.names[i]) for label in seen
+    }
+    labels = [*dict.fromkeys([*space.names, *sorted({*known.values()})])]
+    return [
+        LabelSets.of(
+            [[known[x] for x in own] for own in truth],
+            [None if own is None else [known[x] for x in own] for own in answers],
+            labels,
+            name=name,
+        )
+        for name, truth, answers in read
     ]
 
 

@@ -9,7 +9,7 @@ import typer
 
 from ecomfs.cli import options as o
 from ecomfs.cli import progress
-from ecomfs.cli.classifier import MaybeLabelled, check_guarantees, classifier, print_notes
+from ecomfs.cli.classifier import MaybeLabelled, check_guarantees, classifier_of_task, print_notes
 from ecomfs.cli.json_result import set_result
 from ecomfs.core.progress import LOADING
 
@@ -49,7 +49,7 @@ def explain(
     -t TASK; ecomfs explain reviews.csv --row 17 -t TASK.
     """
     from ecomfs.errors import ConfigError
-    from ecomfs.estimators import as_rows
+    from ecomfs.estimators import FewShotClassifier, as_rows
 
     if at is not None and not row:
         raise ConfigError("ROW is empty", hint="with --row, name a table")
@@ -65,12 +65,18 @@ def explain(
         _check_text(given, card)
     as_rows([given], card, labelled.fields)
     phases = progress.show(LOADING)
-    clf = classifier(labelled, settings)
+    clf = classifier_of_task(labelled, settings)
+    if influence and not isinstance(clf, FewShotClassifier):
+        raise ConfigError(
+            f"--influence with task {card.name!r}, which has several labels a row or a hierarchy",
+            hint="leave it out",
+        )
     with labelled.to_fit(pool) as examples:
         clf.fit(examples, progress=phases)
         phases.clear()
         print_notes(clf, settings)
-        found = clf.explain(given, influence=influence)
+        how = {"influence": influence} if isinstance(clf, FewShotClassifier) else {}
+        found = clf.explain(given, **how)
     set_result(found.to_dict())
     print(found)
 

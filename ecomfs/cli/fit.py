@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ecomfs.cli import options as o
-from ecomfs.cli.classifier import Labelled, check_guarantees, classifier, is_pool
+from ecomfs.cli.classifier import Labelled, check_guarantees, classifier_of_task, is_pool
 from ecomfs.cli.json_result import set_result
 from ecomfs.cli.progress import show
 from ecomfs.core.progress import CHECKING
@@ -31,15 +31,16 @@ def fit(
     It takes at most --tune + --calibration-size readings; cached readings are free."""
     phases = show(CHECKING)
     from ecomfs.cli.prepare import check_targets
-    from ecomfs.cli.present import note
+    from ecomfs.cli.present import guarantee_lines, note, notes_of, plain
     from ecomfs.errors import ConfigError
+    from ecomfs.fit import Profile
 
     if settings["calibration_size"] < 1:
         raise ConfigError("--calibration-size 0: nothing to fit", hint="use 1 or more")
     check_guarantees(settings, labelled)
     check_targets([Path(s) for s in labelled.sources if not is_pool(s)], [output])
     _, pool = labelled.load()
-    clf = classifier(labelled, settings)
+    clf = classifier_of_task(labelled, settings)
     with labelled.to_fit(pool) as examples:
         clf.fit(examples, progress=phases)
     phases.clear()
@@ -49,7 +50,12 @@ def fit(
             f"{', '.join(labelled.sources)}: no example to read", hint="add labelled examples"
         )
     profile.save(output)
-    print_profile(profile)
+    if isinstance(profile, Profile):
+        print_profile(profile)
+    else:
+        plain(f"{profile.task} ({profile.kind}) · {len(pool)} labelled examples")
+        for line in (*guarantee_lines(profile.found), *notes_of(clf)):
+            plain(line)
     set_result({"output": output, "profile": profile.model_dump(mode="json")})
     note(f"wrote {output}: use it with --profile {output}")
     note(phases.text())

@@ -13,7 +13,10 @@ import typer
 
 _OUTPUTS = {"output", "report", "log"}
 """Names of the parameters, of all verbs, that name what is written."""
-_MAY_BE_EMPTY = {"id_column", "label", "note", "prefix", "row", "text", "values"}
+_MAY_BE_EMPTY = {
+    *("hierarchy", "id_column", "label", "label_separator", "note", "prefix", "row", "text"),
+    "values",
+}
 """Names of the parameters, of all verbs, for which an empty text is a value."""
 
 

@@ -12,8 +12,8 @@ from ecomfs.core.options import NO_MODEL
 
 if TYPE_CHECKING:
     from ecomfs.batch import AnswerCounts, ScoreResult, Tally
+    from ecomfs.cli.classifier import Classifier
     from ecomfs.errors import StoppedError
-    from ecomfs.estimators import FewShotClassifier
     from ecomfs_eval import Predictions
 
 
@@ -44,10 +44,13 @@ def guarantee_lines(found: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def notes_of(fitted: FewShotClassifier) -> list[str]:
+def notes_of(fitted: Classifier) -> list[str]:
     """The notes of a fit, and labels that the examples make unlikely, one line each."""
+    from ecomfs.estimators import FewShotClassifier
     from ecomfs.fit import rare_labels
 
+    if not isinstance(fitted, FewShotClassifier):
+        return [f"note: {line}" for line in fitted.notes_]
     profile = fitted.profile_
     noted = [] if profile is None else [*profile.found["notes"]]
     return [f"note: {n}" for n in dict.fromkeys([*noted, rare_labels(fitted.pipeline_)]) if n]

@@ -46,16 +46,13 @@ def score(
     from ecomfs.batch import RunLog, score_table
     from ecomfs.cli.present import (
         counts,
-        metrics_table,
         note,
-        plain,
         stopping,
         summary,
         without_model,
     )
     from ecomfs.engine.shared import canary_reports
     from ecomfs.errors import StoppedError
-    from ecomfs.evaluation.evaluate import model_adds, strangers
 
     known = check(sources, table, labelled)
     n_examples = len(known.pool)
@@ -99,15 +96,9 @@ def score(
                         note(without_model(settings["profile"], result.tally.rows))
                     if result.gold is not None:
                         phases(MEASURING)
-                        if unknown := strangers(result.gold.labels, answerer.by.space):
-                            note(f"note: {unknown}")
-                        systems = answerer.systems(result.gold, labelled.seed)
-                        phases.clear()
-                        found = metrics_table(systems, n_examples, seed=labelled.seed)
-                        tables[-1]["metrics"] = found
-                        if line := model_adds(systems, seed=labelled.seed):
-                            plain(line)
-                            tables[-1]["model_adds"] = line
+                        tables[-1]["metrics"] = answerer.measure(
+                            result.gold, n_examples, labelled.seed, phases
+                        )
                 log.time(phases.finish(), phases.seconds)
                 note(phases.text())
                 set_result(

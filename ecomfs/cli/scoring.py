@@ -6,18 +6,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, ClassVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 
 import typer
 
 from ecomfs.cli import options as o
-from ecomfs.cli.classifier import MaybeLabelled, check_guarantees, fitted
+from ecomfs.cli.classifier import MaybeLabelled, check_guarantees, fitted, fitted_classifier
 from ecomfs.core.options import NO_MODEL
 from ecomfs.core.progress import FITTING, LOADING
 
 if TYPE_CHECKING:
     from ecomfs.batch import Gold, Job, RowScorer, Selection
     from ecomfs.core.progress import Phases
+    from ecomfs.estimators.multilabel.rows import MultiLabelRows
+    from ecomfs.estimators.taxonomy.rows import TaxonomyRows
     from ecomfs.io import OutputFormat
     from ecomfs.pipeline import Pipeline
     from ecomfs.task import TaskCard
@@ -222,12 +224,38 @@ class RowClassifier:
         k: demonstrations per prompt.
         spec: of the engine.
         systems: the predictions and the baselines beside them, for true labels and a seed.
+        several: what answers a task with several labels a row, or a hierarchy.
     """
 
     by: Pipeline | RowScorer
     k: int
     spec: str
     systems: Callable[[Gold, int], dict[str, Predictions]]
+    several: MultiLabelRows | TaxonomyRows | None = None
+
+    def measure(self, gold: Gold, n_examples: int, seed: int, phases: Phases) -> dict[str, Any]:
+        """Print metrics on the rows that have true labels, and give them for ``--json``."""
+        from ecomfs.cli.present import metrics_table, note, plain
+        from ecomfs.cli.present_several import print_set_metrics, print_tree_metrics
+        from ecomfs.estimators.multilabel.rows import MultiLabelRows
+        from ecomfs.evaluation.evaluate import model_adds, strangers
+
+        named = gold.labels
+        if self.several is not None:
+            named = [n for c in gold.labels if c for n in self.several.card.labels_of(c, c)]
+        if unknown := strangers(named, self.by.space):
+            note(f"note: {unknown}")
+        if self.several is None:
+            systems = self.systems(gold, seed)
+            phases.clear()
+            found: dict[str, Any] = metrics_table(systems, n_examples, seed=seed)
+            if line := model_adds(systems, seed=seed):
+                plain(line)
+                found["model_adds"] = line
+            return found
+        if isinstance(self.several, MultiLabelRows):
+            return print_set_metrics(gold, self.several, n_examples, seed, phases)
+        return print_tree_metrics(gold, self.several, n_examples, seed, phases)
 
 
 @contextmanager
@@ -249,6 +277,8 @@ def row_classifier(
         EcomfsError: other wrong options.
     """
     from ecomfs.errors import ConfigError
+    from ecomfs.pipeline import Pipeline
+    from ecomfs.task import load_task
 
     if cluster.runner not in RUNNERS:
         raise ConfigError(f"--runner {cluster.runner!r}", hint="use plain or ray")
@@ -261,9 +291,25 @@ def row_classifier(
         ):
             if given is not None:
                 raise ConfigError(f"{name} without --runner ray", hint="leave one out")
-        pipeline = fitted(labelled, settings, pool, phases)
-        yield RowClassifier(pipeline, pipeline.k, pipeline.engine.spec, partial(systems, pipeline))
+        clf = fitted_classifier(labelled, settings, pool, phases)
+        pipeline = clf.pipeline_
+        if isinstance(pipeline, Pipeline):
+            spec = pipeline.engine.spec
+            yield RowClassifier(pipeline, pipeline.k, spec, partial(systems, pipeline))
+            return
+        from ecomfs.batch.runner import LocalScorer
+
+        answers = pipeline
+        yield RowClassifier(
+            LocalScorer(answers), answers.k, answers.engine.spec, lambda *_: {}, answers
+        )
         return
+    card = load_task(labelled.task)
+    if card.several_labels or card.hierarchy is not None:
+        raise ConfigError(
+            f"--runner ray with task {card.name!r}, which has several labels a row or a hierarchy",
+            hint="use --runner plain",
+        )
     from ecomfs.batch.ray.runner import PARTITION_ROWS, RayScorer
     from ecomfs.cli.present import note
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ecomfs.cli import options as o
-from ecomfs.cli.classifier import MaybeLabelled, check_guarantees, print_notes
+from ecomfs.cli.classifier import (
+    MaybeLabelled,
+    check_guarantees,
+    classifier_of_task,
+    print_notes,
+)
 from ecomfs.cli.json_result import print_result, set_result
 from ecomfs.cli.progress import show
 from ecomfs.core.progress import CHECKING, LOADING
@@ -105,7 +110,6 @@ def serve(
     from ecomfs.cli.present import note
     from ecomfs.core import event_loop
     from ecomfs.errors import ConfigError
-    from ecomfs.estimators import FewShotClassifier
     from ecomfs.traffic import TrafficLog
 
     try:
@@ -146,7 +150,8 @@ def serve(
         if traffic is None:
             # --field is of the table: a request has the task's names.
             phases(LOADING)
-            clf = FewShotClassifier(task, **options).fit(examples, progress=phases)
+            of_task = classifier_of_task(replace(labelled, field=None), settings)
+            clf: Any = of_task.fit(examples, progress=phases)
             phases.clear()
             served, engines, split = clf, [clf.engine_], ""
             print_notes(clf, settings)
@@ -279,8 +284,8 @@ def _fitted(
 ) -> FewShotClassifier:
     """The classifier of one task of a configuration, on its pool."""
     from ecomfs.batch import import_examples, read_several
-    from ecomfs.core.options import OPTIONS
-    from ecomfs.estimators import FewShotClassifier
+    from ecomfs.core.options import OPTIONS, options_of
+    from ecomfs.estimators import FewShotClassifier, MultiLabelClassifier, TaxonomyClassifier
     from ecomfs.pool import Pool
     from ecomfs.task import load_task
 
@@ -295,7 +300,15 @@ def _fitted(
     given = config.options_of(name)
     options = {n: OPTIONS[n].read(value, f"tasks.{name}") for n, value in given.items()}
     phases(LOADING)
-    return FewShotClassifier(task.task or name, **{**changed, **options}).fit(pool, progress=phases)
+    kind: Any = FewShotClassifier
+    if card.several_labels:
+        kind = MultiLabelClassifier
+    elif card.hierarchy is not None:
+        kind, options = TaxonomyClassifier, {**options, "separator": card.hierarchy}
+    own = {option.name for option in options_of(kind.__name__)}
+    inherited = {n: value for n, value in changed.items() if n in own}
+    clf: FewShotClassifier = kind(task.task or name, **{**inherited, **options})
+    return clf.fit(pool, progress=phases)
 
 
 def _variants(

@@ -303,7 +303,7 @@ _TABLE = (
         None,
         FITTING,
         "result of an earlier fit, used as it is: nothing is read leave-one-out",
-        of=(_FEW,),
+        of=_ALL,
     ),
     Option(
         "tune",
@@ -321,7 +321,7 @@ _TABLE = (
         None,
         GUARANTEES,
         "guaranteed precision of accepted rows, such as 0.95; other rows abstain",
-        of=(_FEW,),
+        of=_ALL,
     ),
     Option(
         "coverage",
@@ -329,7 +329,7 @@ _TABLE = (
         None,
         GUARANTEES,
         "guaranteed coverage of prediction sets, such as 0.9; adds the sets",
-        of=(_FEW,),
+        of=_ONE_LABEL,
     ),
     Option(
         "max_loss",
@@ -345,7 +345,7 @@ _TABLE = (
         None,
         GUARANTEES,
         "abstain on rows whose novelty p-value is below this, such as 0.05",
-        of=(_FEW,),
+        of=_ONE_LABEL,
     ),
     Option(
         "seed",

@@ -19,6 +19,7 @@ from ecomfs.core.options import NO_MODEL, documented
 from ecomfs.core.progress import LOADING, Progress, showing
 from ecomfs.embed import Embedder
 from ecomfs.engine.protocol import Engine
+from ecomfs.errors import ConfigError
 from ecomfs.estimators.answers import accuracy, labels_of, probabilities_of
 from ecomfs.estimators.base import Estimator
 from ecomfs.estimators.inputs import (
@@ -188,6 +189,10 @@ class FewShotClassifier(Estimator):
         card, options, plan = self._card(), self._options(), self._plan()
         task = card.name if isinstance(self.task, TaskCard) else self.task
         # Errors that need no model are found before it is loaded.
+        if card.several_labels:
+            raise ConfigError(
+                f"task {card.name!r} has several labels a row", hint="use MultiLabelClassifier"
+            )
         check_templates(card, options, task)
         header = columns(X)
         if isinstance(X, Pool):

@@ -1,22 +1,34 @@
 """A pool to a fitted pipeline: choices made leave-one-out, and the profile that keeps them."""
 
 from ecomfs.fit.fitting import Fitted, fit
-from ecomfs.fit.guarantees import Guarantees
-from ecomfs.fit.profile import Profile
+from ecomfs.fit.guarantees import NEVER, Guarantees, with_thresholds
+from ecomfs.fit.profile import (
+    BlendWeights,
+    LanguageCalibration,
+    Profile,
+    pool_hash,
+    read_profile,
+)
 from ecomfs.fit.remarks import rare_labels
 from ecomfs.fit.run import FitPlan, ProfileWarning, fit_pipeline
 from ecomfs.fit.tune import Factor, TuneCandidate, tune
 
 __all__ = [
+    "NEVER",
+    "BlendWeights",
     "Factor",
     "FitPlan",
     "Fitted",
     "Guarantees",
+    "LanguageCalibration",
     "Profile",
     "ProfileWarning",
     "TuneCandidate",
     "fit",
     "fit_pipeline",
+    "pool_hash",
     "rare_labels",
+    "read_profile",
     "tune",
+    "with_thresholds",
 ]

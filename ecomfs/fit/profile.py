@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -235,27 +235,7 @@ class Profile(_Strict):
             MissingFileError: it is not there.
             ConfigError: it is not a profile.
         """
-        path = Path(path)
-        try:
-            text = read_text(path)
-        except OSError as error:
-            raise MissingFileError(
-                f"{path}: {error.strerror}", hint="make a profile with: ecomfs fit"
-            ) from error
-        try:
-            return cls.model_validate_json(text)
-        except ValidationError as error:
-            if (older := _format(text)) not in (None, 3):
-                raise ConfigError(
-                    f"{path}: a profile of format {older}, and this version reads format 3",
-                    hint="fit again: ecomfs fit",
-                ) from error
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
-            raise ConfigError(
-                f"{path}: {key or 'not a profile'}: {first['msg']}",
-                hint="make a profile with: ecomfs fit",
-            ) from error
+        return read_profile(path, cls)
 
     def save(self, path: str | Path) -> None:
         """Write the profile as JSON.
@@ -434,13 +414,58 @@ class Profile(_Strict):
             )
 
 
-def _format(text: str) -> Any:
-    """The format that a file names; ``None``: none is given."""
+P = TypeVar("P", bound=BaseModel)
+
+
+def read_profile(path: str | Path, kind: type[P]) -> P:
+    """Read a profile of one kind.
+
+    Raises:
+        MissingFileError: it is not there.
+        ConfigError: it is no profile of that kind.
+
+    >>> read_profile("none.json", Profile)
+    Traceback (most recent call last):
+    ecomfs.errors.MissingFileError: none.json: No such file or directory (make a profile with: ...
+    """
+    path = Path(path)
+    known = kind.model_fields["format"].default
+    try:
+        text = read_text(path)
+    except OSError as error:
+        raise MissingFileError(
+            f"{path}: {error.strerror}", hint="make a profile with: ecomfs fit"
+        ) from error
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        wanted = kind.model_fields["kind"].default if "kind" in kind.model_fields else None
+        if (other := _named(text, "kind")) != wanted:
+            of = f"a profile of a task with {other}" if other else "a profile of one label a row"
+            raise ConfigError(
+                f"{path}: {of}, and this task has {wanted or 'one label a row'}",
+                hint="fit again: ecomfs fit",
+            ) from error
+        if (older := _named(text, "format")) not in (None, known):
+            raise ConfigError(
+                f"{path}: a profile of format {older}, and this version reads format {known}",
+                hint="fit again: ecomfs fit",
+            ) from error
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(
+            f"{path}: {key or 'not a profile'}: {first['msg']}",
+            hint="make a profile with: ecomfs fit",
+        ) from error
+
+
+def _named(text: str, key: str) -> Any:
+    """What a file says of itself; ``None``: nothing."""
     try:
         found = json.loads(text)
     except ValueError:
         return None
-    return found.get("format") if isinstance(found, dict) else None
+    return found.get(key) if isinstance(found, dict) else None
 
 
 def pool_hash(examples: Iterable[Example]) -> str:
@@ -464,4 +489,4 @@ def _fitted_on(pipeline: Pipeline) -> FittedOn:
     )
 
 
-__all__ = ["Profile", "pool_hash"]
+__all__ = ["BlendWeights", "LanguageCalibration", "Profile", "pool_hash", "read_profile"]

@@ -113,6 +113,11 @@ class PredictionOut(Out):
 
     id: str
     label: str | None = Field(description="null unless status is ok")
+    labels: list[str] | None = Field(
+        None,
+        description="of a task whose rows may have several labels: those of this row; `label` is "
+        "then the cell that holds them",
+    )
     suggestion: str | None = Field(
         None, description="the likeliest label, also of a row that abstained"
     )

@@ -21,7 +21,7 @@ from ecomfs.serve.keys import Caller
 from ecomfs.serve.reviews import Review, Reviews
 from ecomfs.serve.service import Served, Service
 from ecomfs.serve.split import SplitService
-from ecomfs.task import TaskCard
+from ecomfs.task import TaskCard, one_cell
 from ecomfs.types import Example, Prediction, Row, Status
 
 ALIKE = 5
@@ -131,7 +131,15 @@ class ServedTask:
         """
         if not spelling.strip():
             raise InputError(f"{where}: the label is empty", hint="name one of the labels")
-        space = self.pipeline.space
+        space, mark = self.pipeline.space, self.card.label_separator
+        if mark:
+            named = [
+                text.strip()
+                if new and space.index(text) is None and self.card.label_space == "open"
+                else space.names[space.require(text, where)]
+                for text in self.card.labels_of(spelling, where)
+            ]
+            return one_cell(named, mark)
         found = space.index(spelling)
         if found is None and new and self.card.label_space == "open":
             return spelling.strip()

@@ -10,6 +10,14 @@ from ecomfs.task.card import (
     plain_key,
     readable,
 )
+from ecomfs.task.cells import (
+    composite_separator,
+    given_labels,
+    one_cell,
+    read_labels,
+    tree_separator,
+    write_labels,
+)
 from ecomfs.task.draft import QUESTION, LintFinding, draft_task, lint_card
 from ecomfs.task.fields import FieldMap, find_column, first_empty
 from ecomfs.task.given import GivenLabels, as_items, as_table, is_scalar, short_repr
@@ -52,9 +60,11 @@ __all__ = [
     "available_tasks",
     "column_labels",
     "common_template",
+    "composite_separator",
     "draft_task",
     "find_column",
     "first_empty",
+    "given_labels",
     "is_missing",
     "is_scalar",
     "label_columns",
@@ -63,12 +73,16 @@ __all__ = [
     "label_text",
     "lint_card",
     "load_task",
+    "one_cell",
     "only_texts",
     "plain_key",
     "propose_tasks",
+    "read_labels",
     "readable",
     "short_repr",
     "task_folder",
     "template_source",
     "text_columns",
+    "tree_separator",
+    "write_labels",
 ]

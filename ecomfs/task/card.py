@@ -14,6 +14,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ecomfs.io import DecimalMark, squeeze, visible
+from ecomfs.task.cells import read_labels
 from ecomfs.types import Language, Row
 
 FieldKind = Literal["text", "number", "category", "history", "json", "price", "date", "id"]
@@ -294,6 +295,12 @@ class TaskCard(_Strict):
     label_space : {"closed", "open"}
         ``closed``: exactly ``labels``; the pool's labels must be among them. ``open``: whatever
         labels the pool has; ``labels`` may add words and definitions.
+    label_separator : str | None
+        What stands between the labels of a cell, such as ``|``: a row may have several. Empty: a
+        row has one label, even where it looks like several. ``None``: a row has one label.
+    hierarchy : str | None
+        What stands between parent and child in a label, such as `` > `` in ``Home > Lamps``: rows
+        are classified first by parent, then by child. ``None``: labels have no parents.
     positive : str | None
         The label that rankings put first and binary metrics are about.
     instruction : Bilingual
@@ -326,6 +333,8 @@ class TaskCard(_Strict):
     label_column: tuple[str, ...] = ("label",)
     label_space: Literal["closed", "open"]
     labels: tuple[LabelSpec, ...] = ()
+    label_separator: str | None = None
+    hierarchy: str | None = None
     positive: str | None = None
     instruction: Bilingual
     default_k: int = Field(default=8, ge=0, le=256)
@@ -338,6 +347,14 @@ class TaskCard(_Strict):
     def _consistent(self) -> Self:
         if self.label_space == "closed" and len(self.labels) < 2:
             raise ValueError("a closed label space needs at least two labels")
+        if self.label_separator and self.hierarchy is not None:
+            raise ValueError("a task has several labels a row, or a hierarchy, not both")
+        if self.hierarchy is not None and not self.hierarchy.strip():
+            raise ValueError("hierarchy: name a mark such as ' > '")
+        if self.hierarchy is not None and self.label_space == "closed":
+            raise ValueError("a hierarchy needs label_space: open; the pool has its labels")
+        if self.label_separator and not self.label_separator.strip():
+            raise ValueError("label_separator: name a mark such as '|'")
         names = [f.name for f in self.fields]
         if len(set(names)) != len(names):
             raise ValueError("two fields have the same name")
@@ -400,6 +417,21 @@ class TaskCard(_Strict):
         """Whether a row has fields of other kinds than text, which must be put into words
         (:class:`ecomfs.features.RowText`)."""
         return any(spec.kind != "text" for spec in self.fields)
+
+    @property
+    def several_labels(self) -> bool:
+        """Whether a row may have several labels."""
+        return bool(self.label_separator)
+
+    def labels_of(self, cell: str, where: str) -> tuple[str, ...]:
+        """The labels that a cell of this task holds: several only where the card says so.
+
+        Raises:
+            InputError: see :func:`ecomfs.task.read_labels`.
+        """
+        if not self.label_separator:
+            return (cell,)
+        return read_labels(cell, where, self.label_separator)
 
     def with_rendering(self, specs: Sequence[FieldSpec]) -> TaskCard:
         """The same task, its fields rendered by other specs, one per field."""

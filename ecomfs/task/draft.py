@@ -18,6 +18,7 @@ import yaml
 from ecomfs.errors import TaskError
 from ecomfs.io import detect_language
 from ecomfs.task.card import Bilingual, TaskCard, plain_key
+from ecomfs.task.cells import read_labels
 
 QUESTION = "???"
 MAX_LISTED = 50
@@ -54,6 +55,8 @@ def draft_task(
     *,
     label_column: str = "label",
     language: Literal["auto", "en", "zh"] = "auto",
+    label_separator: str | None = None,
+    hierarchy: str | None = None,
     where: str = "the data",
 ) -> Draft:
     """A card for a person to edit.
@@ -70,6 +73,8 @@ def draft_task(
         What its column is called.
     language : {"auto", "en", "zh"}
         Of the prompts; ``auto`` follows each row.
+    label_separator, hierarchy : str, optional
+        As in :class:`TaskCard`; with a separator, ``labels`` are cells of several labels.
     where : str
         The data come from, for the message of an error.
 
@@ -96,6 +101,9 @@ def draft_task(
         )
     if not columns:
         raise TaskError("no column is left to classify by", hint="name one with --column")
+    if label_separator:
+        cells = [cell for cell in labels if cell.strip()]
+        labels = [x for cell in cells for x in read_labels(cell, where, label_separator)]
     spellings: dict[str, list[str]] = {}
     for label in labels:
         if label.strip():
@@ -108,7 +116,9 @@ def draft_task(
             "needs two",
             hint="name another with --label-column",
         )
-    card = _card(name, columns, list(spellings.values()), label_column, language)
+    several = {"label_separator": label_separator, "hierarchy": hierarchy}
+    declared = {key: value for key, value in several.items() if value is not None}
+    card = _card(name, columns, list(spellings.values()), label_column, language, declared)
     TaskCard.model_validate(card)
     text = yaml.safe_dump(card, allow_unicode=True, sort_keys=False, width=96)
     head = (
@@ -129,8 +139,9 @@ def _card(
     spellings: list[list[str]],
     label_column: str,
     language: str,
+    declared: Mapping[str, str],
 ) -> dict[str, Any]:
-    listed = len(spellings) <= MAX_LISTED
+    listed = len(spellings) <= MAX_LISTED and not declared.get("hierarchy")
     title = name.replace("_", " ").capitalize()
     card: dict[str, Any] = {
         "name": name,
@@ -140,6 +151,7 @@ def _card(
         "label_title": _titles(label_column, "Label", "标签"),
         "label_column": [label_column, *({"label"} - {label_column, *columns})],
         "label_space": "closed" if listed else "open",
+        **declared,
     }
     if listed:
         taken = {plain_key(each[0]) for each in spellings}

@@ -31,9 +31,10 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import MultiLabelBinarizer
 
 from ecomfs.embed import open_embedder
-from ecomfs.estimators.multilabel import MultiLabelClassifier, read_labels, write_labels
+from ecomfs.estimators.multilabel import MultiLabelClassifier
 from ecomfs.io import read_frame
 from ecomfs.pool import random_examples
+from ecomfs.task import read_labels, write_labels
 from ecomfs.types import Example
 from ecomfs_eval import wilson
 

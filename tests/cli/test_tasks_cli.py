@@ -36,6 +36,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def new(*arguments: str) -> int:
+    both = [] if "--language" in arguments else ["--language", "auto"]
+    return drafted(*both, *arguments)
+
+
+def drafted(*arguments: str) -> int:
     return run(["new-task", "gift", "--from", "data.csv", "--label-column", "mood", *arguments])
 
 
@@ -252,3 +257,89 @@ def test_every_draft_is_a_valid_card(labels: list[str], columns: list[str]) -> N
     card = TaskCard.model_validate(yaml.safe_load(draft.card))
     assert len(draft.labels) >= 2
     assert sum("question" in finding.what for finding in lint_card(card)) == draft.questions
+
+
+# -- what the data say ----------------------------------------------------------------------------
+
+SEVERAL = "id,note,mood\n1,a,late\n2,b,broken\n3,c,late|broken\n"
+TREE = "id,note,mood\n1,a,Home > Lamps\n2,b,Home > Chairs\n3,c,Toys > Games\n"
+
+
+def card_of(text: str, *arguments: str) -> dict[str, Any]:
+    Path("data.csv").write_text(text, encoding="utf-8")
+    assert drafted(*arguments) == 0
+    return dict(yaml.safe_load(Path("prompts/gift/task.yaml").read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "other"),
+    [
+        (DATA, "en", "Chinese"),
+        ("id,note,mood\n1,包装精美,喜欢\n2,没有发票,不喜欢\n", "zh", "English"),
+        ("id,note,mood\n1,包装精美,喜欢\n2,no receipt,不喜欢\n", "auto", ""),
+    ],
+)
+def test_a_card_asks_for_the_language_of_the_rows_only(
+    folder: Path, text: str, language: str, other: str
+) -> None:
+    card = card_of(text)
+    assert card["language"] == language
+    written = Path("prompts/gift/task.yaml").read_text(encoding="utf-8")
+    questions = re.findall(r"\?\?\? [^\n]*", written.partition("\nname:")[2])
+    assert questions
+    assert not other or not any(other in question for question in questions)
+
+
+def test_several_labels_and_hierarchies_are_declared(folder: Path) -> None:
+    card = card_of(SEVERAL, "--label-separator", "|")
+    assert (card["label_separator"], [label["name"] for label in card["labels"]]) == (
+        "|",
+        ["late", "broken"],
+    )
+    Path("prompts/gift/task.yaml").unlink()
+    Path("prompts/gift").rmdir()
+    card = card_of(TREE, "--hierarchy", " > ")
+    assert (card["hierarchy"], card["label_space"], "labels" in card) == (" > ", "open", False)
+
+
+@pytest.mark.parametrize(
+    ("text", "flag"), [(SEVERAL, "--label-separator '|'"), (TREE, "--hierarchy ' > '")]
+)
+def test_what_looks_so_is_asked_and_needs_a_flag_without_a_terminal(
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+    flag: str,
+) -> None:
+    Path("data.csv").write_text(text, encoding="utf-8")
+    assert drafted() == 2
+    assert flag in capsys.readouterr().err
+    assert not Path("prompts").exists()
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    asked: list[str] = []
+    monkeypatch.setattr("typer.confirm", lambda question, **_: not asked.append(question))
+    assert drafted() == 0
+    card = yaml.safe_load(Path("prompts/gift/task.yaml").read_text(encoding="utf-8"))
+    assert len(asked) == 1
+    assert card.get("label_separator") == ("|" if text == SEVERAL else None)
+    assert card.get("hierarchy") == (None if text == SEVERAL else " > ")
+
+
+def test_an_empty_flag_says_that_a_row_has_one_label(folder: Path) -> None:
+    card = card_of(SEVERAL, "--label-separator", "")
+    assert card["label_separator"] == ""
+    assert [label["name"] for label in card["labels"]] == ["late", "broken", "late|broken"]
+
+
+def test_combinations_are_never_labels_in_silence(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("pool.csv").write_text(
+        "id,text,label\n1,a,late\n2,b,broken\n3,c,late|broken\n", encoding="utf-8"
+    )
+    for verb in (["score", "pool.csv"], ["fit"], ["explain", "a text"], ["serve"]):
+        assert run([*verb, "-t", "customer_intent", "-e", "pool.csv"]) == 2
+        [line] = capsys.readouterr().err.splitlines()
+        assert "labels such as 'late|broken' look like several labels in one cell" in line
+        assert 'label_separator: "|"' in line

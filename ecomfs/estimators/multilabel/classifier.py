@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ecomfs.calibration import Blend, Calibration
+from ecomfs.calibration import Blend, Calibration, Threshold
 from ecomfs.core import event_loop
 from ecomfs.core.options import NO_MODEL, documented
 from ecomfs.core.progress import LOADING, Progress, showing, silent
@@ -19,16 +20,19 @@ from ecomfs.embed import Embedder
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import ConfigError, InputError
 from ecomfs.estimators.answers import weighted_mean
-from ecomfs.estimators.base import Estimator
+from ecomfs.estimators.base import Estimator, take_up
 from ecomfs.estimators.inputs import Examples, Rows, as_rows, columns, refuse_other_labels, row_ids
-from ecomfs.estimators.multilabel.cells import read_labels
 from ecomfs.estimators.multilabel.examples import as_labelled, as_sets, label_space
 from ecomfs.estimators.multilabel.explain import MultiLabelExplanation, explanation
-from ecomfs.estimators.multilabel.fit import fit_thresholds
+from ecomfs.estimators.multilabel.fit import fit_acceptance, fit_thresholds
 from ecomfs.estimators.multilabel.prediction import MultiLabelPrediction, answer
+from ecomfs.estimators.multilabel.profile import MultiLabelProfile
 from ecomfs.estimators.multilabel.prompts import label_prompts
 from ecomfs.estimators.multilabel.reader import Reader, YesNoSetup
+from ecomfs.estimators.multilabel.rows import MultiLabelRows
+from ecomfs.estimators.multilabel.threshold import LabelThreshold
 from ecomfs.features import Rendering
+from ecomfs.fit import NEVER, ProfileWarning
 from ecomfs.pipeline import (
     ANSWER_TOKENS,
     LanguageChoice,
@@ -38,9 +42,9 @@ from ecomfs.pipeline import (
     prompt_languages,
     same_engine,
 )
-from ecomfs.pool import sample_queries
+from ecomfs.pool import Pool, sample_queries
 from ecomfs.readout import words
-from ecomfs.task import LabelSpace, TaskCard, label_text
+from ecomfs.task import LabelSpace, TaskCard, label_text, read_labels
 from ecomfs.types import Example, Language, Row
 
 MOST = 32
@@ -124,7 +128,9 @@ class MultiLabelClassifier(Estimator):
     leave-one-out, shrunk towards 0.5 where few examples have the label.
 
     ``k=None`` is the task's default and at least one per label, up to 32. With a
-    ``calibration_size`` of 0 every threshold is 0.5, and the model is not fused.
+    ``calibration_size`` of 0 every threshold is 0.5, and the model is not fused. ``precision`` is
+    a guarantee for whole rows: of those that do not abstain, so many have exactly the right
+    labels. Tables and services keep it; ``predict`` and ``classify`` give every row its labels.
 
     Parameters
     ----------
@@ -143,6 +149,10 @@ class MultiLabelClassifier(Estimator):
         The open engine.
     notes_ : tuple of str
         Notes of the fit, one line each.
+    pool_ : Pool
+        The labelled examples.
+    profile_ : MultiLabelProfile or None
+        What was fitted (``profile_.save(path)``); ``None`` when nothing was.
 
     Examples
     --------
@@ -171,6 +181,8 @@ class MultiLabelClassifier(Estimator):
         seed: int = 0,
         calibration_size: int = 48,
         fusion: bool = True,
+        precision: float | None = None,
+        profile: str | Path | MultiLabelProfile | None = None,
         fields: Mapping[str, str] | None = None,
     ) -> None:
         # The scikit-learn contract: parameters are stored as given and checked in fit.
@@ -185,6 +197,8 @@ class MultiLabelClassifier(Estimator):
         self.seed = seed
         self.calibration_size = calibration_size
         self.fusion = fusion
+        self.precision = precision
+        self.profile = profile
         self.fields = fields
 
     def fit(
@@ -199,8 +213,9 @@ class MultiLabelClassifier(Estimator):
 
         Args:
             X: rows with ``y``; or a DataFrame with a label column; or ``Example`` objects or a
-                ``Pool`` whose labels are such cells. A pool is read once.
-            y: the labels of each row, see :func:`ecomfs.estimators.multilabel.cells.read_labels`.
+                ``Pool`` whose labels are such cells. Changes of a pool count from the next
+                :meth:`refresh` on, as tables and services call it.
+            y: the labels of each row, see :func:`ecomfs.task.read_labels`.
             progress: as for :meth:`FewShotClassifier.fit`.
 
         Raises:
@@ -226,19 +241,89 @@ class MultiLabelClassifier(Estimator):
         with showing(progress) as report:
             report(LOADING)
             reader = kept.reader(self._own_engine(), report)
-        chosen = sample_queries(examples, self.calibration_size, self.seed)
-        with showing(progress) as report:
-            reader, thresholds, notes = event_loop.run(
-                fit_thresholds(reader, chosen, kept.by_id(), report)
-            )
+        profile = self.profile
+        if isinstance(profile, str | Path):
+            profile = MultiLabelProfile.load(profile)
+        made: MultiLabelProfile | None = profile
+        if profile is not None:
+            reader, thresholds, notes = _as_profiled(kept, reader, profile)
+        else:
+            with showing(progress) as report:
+                reader, thresholds, notes, made = self._fitted(kept, reader, report)
         with self._turn():
             self._kept, self.thresholds_, self.notes_ = kept.fitted(reader), thresholds, notes
-            self.pool_version_ = version
+            self.profile_, self.pool_ = made, X if isinstance(X, Pool) else Pool.in_memory(examples)
+            self.pool_version_ = version or self.pool_.version
             self._classes = given.classes(labels.names)
             self.classes_ = given.array(list(self._classes.values()))
             self._features(header, labelled=y is None)
             self._work_with(reader)
         return self
+
+    def _fitted(
+        self, kept: _Kept, reader: Reader, progress: Progress
+    ) -> tuple[Reader, dict[str, LabelThreshold], tuple[str, ...], MultiLabelProfile | None]:
+        examples, size = kept.examples, self.calibration_size
+        chosen = sample_queries(examples, size, self.seed)
+        reader, thresholds, notes = event_loop.run(
+            fit_thresholds(reader, chosen, kept.by_id(), progress)
+        )
+        accept: Threshold | None = None
+        never = None if self.precision is None else NEVER
+        if self.precision is not None:
+            # Of examples that thresholds were not chosen on, where there are enough of them.
+            read = {e.id for e in chosen}
+            unread = [e for e in examples if e.id not in read]
+            judged = sample_queries(unread if len(unread) >= size else examples, size, self.seed)
+            values = {name: t.value for name, t in thresholds.items()}
+            rows = MultiLabelRows(reader, values, None, {})
+            accept, missing = event_loop.run(
+                fit_acceptance(rows, judged, kept.by_id(), self.precision, progress)
+            )
+            notes = (*missing, *notes)
+        if not chosen:
+            return reader, thresholds, notes, None
+        made = MultiLabelProfile.of(
+            reader,
+            examples,
+            thresholds,
+            accept_from=never if accept is None else accept.value,
+            guarantees={"precision": self.precision},
+            found={"notes": notes, "accept": None if accept is None else asdict(accept)},
+        )
+        return reader, thresholds, notes, made
+
+    def row_answers(self) -> MultiLabelRows:
+        """What answers the rows of tables and requests.
+
+        Raises:
+            NotFittedError: not fitted.
+        """
+        reader = cast(Reader, self._at_work())
+        values = {name: threshold.value for name, threshold in self.thresholds_.items()}
+        accept = None if self.profile_ is None else self.profile_.accept_from
+        facts = {"kept": self._kept, "thresholds": values, "accept": accept, "k": reader.k}
+        return MultiLabelRows(reader, values, accept, facts, self.pool_version_)
+
+    @property
+    def pipeline_(self) -> MultiLabelRows:
+        """What answers the rows of tables and requests."""
+        return self.row_answers()
+
+    def refresh(self) -> MultiLabelRows:
+        """What answers, for the pool as it is now: where the pool changed, both its examples and
+        their labels are taken up, and calibration and thresholds stay as ``fit`` made them.
+
+        Raises:
+            NotFittedError: not fitted.
+            PoolError: the pool can be used no more, or not be read; the last version stays.
+        """
+        with self._turn():
+            if not self.__sklearn_is_fitted__():
+                raise self._not_fitted()
+            if self.pool_.version != self.pool_version_:
+                take_up(self, self.pool_)
+            return self.row_answers()
 
     @property
     def reader_(self) -> Reader:
@@ -329,6 +414,21 @@ class MultiLabelClassifier(Estimator):
             replace(answer(reader, asked, read, values), pool_version=self.pool_version_)
             for asked, read in await reader.read(rows, row_ids(rows, ids))
         ]
+
+
+def _as_profiled(
+    kept: _Kept, reader: Reader, profile: MultiLabelProfile
+) -> tuple[Reader, dict[str, LabelThreshold], tuple[str, ...]]:
+    """What the profile holds, applied; what is no longer as it was is warned of."""
+    for difference in profile.differences(reader, kept.examples):
+        warnings.warn(f"profile: {difference}; fit again", ProfileWarning, stacklevel=3)
+    calibrations = profile.calibrations()
+    setups = {
+        language: replace(setup, calibration=calibrations.get(language))
+        for language, setup in reader.setups.items()
+    }
+    reader = replace(reader, setups=setups, blend=profile.own_blend())
+    return reader, profile.own_thresholds(reader.labels.names), ()
 
 
 __all__ = ["MOST", "MultiLabelClassifier"]

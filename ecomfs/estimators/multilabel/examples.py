@@ -8,9 +8,18 @@ from typing import Any
 
 from ecomfs.errors import ConfigError, InputError, PoolError
 from ecomfs.estimators.inputs import Examples, as_examples, columns
-from ecomfs.estimators.multilabel.cells import given_labels, read_labels, write_labels
 from ecomfs.pool import Pool
-from ecomfs.task import GivenLabels, LabelSpace, TaskCard, as_table, find_column
+from ecomfs.task import (
+    GivenLabels,
+    LabelSpace,
+    TaskCard,
+    as_table,
+    find_column,
+    given_labels,
+    read_labels,
+    write_labels,
+)
+from ecomfs.task.cells import SEPARATOR
 from ecomfs.types import Example
 
 
@@ -25,14 +34,15 @@ def as_labelled(
 
     Raises:
         InputError: see :func:`ecomfs.estimators.inputs.as_examples` and
-            :func:`ecomfs.estimators.multilabel.cells.read_labels`.
+            :func:`ecomfs.task.read_labels`.
     """
+    mark = card.label_separator or SEPARATOR
     if y is None and (header := columns(X)) is not None:
         column = find_column(header, None, card.label_column, "DataFrame", "label_column=")
         table = as_table(X, "DataFrame")
         y = [row[header.index(column)] for row in table[1]] if table else []
     if y is not None:
-        given = as_sets(y, "example")
+        given = as_sets(y, "example", mark)
         cells = [read_labels(own, f"example {at}") for at, own in enumerate(given)]
         flat = GivenLabels.of([label for own in given for label in own], "y")
         named = as_examples(X, [write_labels(own) for own in cells], card, fields=fields)
@@ -42,12 +52,12 @@ def as_labelled(
         version, found = X.snapshot()
     else:
         found = as_examples(X, None, card)
-    cells = [read_labels(e.label, f"example {e.id!r}") for e in found]
+    cells = [read_labels(e.label, f"example {e.id!r}", mark) for e in found]
     named = [replace(e, label=write_labels(own)) for e, own in zip(found, cells, strict=True)]
     return version, named, cells, GivenLabels()
 
 
-def as_sets(y: Iterable[Any], where: str) -> list[list[Any]]:
+def as_sets(y: Iterable[Any], where: str, separator: str = SEPARATOR) -> list[list[Any]]:
     """The labels of each row as they were given.
 
     Raises:
@@ -59,7 +69,7 @@ def as_sets(y: Iterable[Any], where: str) -> list[list[Any]]:
     """
     matrix = hasattr(y, "shape") and getattr(y, "ndim", 1) != 1
     if not matrix and not isinstance(y, str | bytes | Mapping):
-        given = [given_labels(cell, f"{where} {at}") for at, cell in enumerate(y)]
+        given = [given_labels(cell, f"{where} {at}", separator) for at, cell in enumerate(y)]
         # [1, 0, 1] is no set: it says which columns of a matrix hold.
         marks = all(label in (0, 1) for own in given for label in own)
         if not marks or all(len(set(own)) == len(own) for own in given):

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from ecomfs.calibration import Blend, fit_calibration
+from ecomfs.calibration import Blend, Threshold, accept_threshold, fit_calibration
 from ecomfs.core.progress import FITTING, Progress, silent
 from ecomfs.estimators.multilabel.neighbours import fit_cells
-from ecomfs.estimators.multilabel.prediction import calibrated, yes
+from ecomfs.estimators.multilabel.prediction import answer, calibrated, yes
 from ecomfs.estimators.multilabel.prompts import NO, YES
 from ecomfs.estimators.multilabel.reader import Reader, YesNoSetup
+from ecomfs.estimators.multilabel.rows import MultiLabelRows
 from ecomfs.estimators.multilabel.threshold import PRIOR, LabelThreshold, fit_threshold
 from ecomfs.types import Example, Language, Posterior
 
@@ -85,6 +86,45 @@ async def fit_thresholds(
     return reader, thresholds, _notes(thresholds, len(examples))
 
 
+async def fit_acceptance(
+    rows: MultiLabelRows,
+    examples: Sequence[Example],
+    sets: Mapping[str, frozenset[int]],
+    precision: float,
+    progress: Progress = silent,
+) -> tuple[Threshold | None, tuple[str, ...]]:
+    """From which confidence on rows have exactly the right labels so often, and a note where no
+    confidence shows it.
+
+    Args:
+        examples: of the pool; each is read as if it were new.
+        sets: example id → positions of its labels.
+    """
+    reader, names = rows.reader, rows.reader.labels.names
+    confidence, right = [], []
+    for start in range(0, len(examples), CHUNK):
+        progress(FITTING, start, len(examples))
+        part = examples[start : start + CHUNK]
+        answered = await reader.read(
+            [e.fields for e in part],
+            [e.id for e in part],
+            exclude_ids=[{e.id} for e in part],
+            leave_self_out=True,
+        )
+        for example, (asked, read) in zip(part, answered, strict=True):
+            found = rows.prediction(answer(reader, asked, read, rows.thresholds))
+            if found.labels is not None and found.confidence is not None:
+                confidence.append(found.confidence)
+                right.append({*found.labels} == {names[i] for i in sets[example.id]})
+    accept = accept_threshold(confidence, right, precision)
+    if accept is not None:
+        return accept, ()
+    return None, (
+        f"{len(right)} examples do not show a precision of {precision:.0%} at any threshold: "
+        "every row abstains and needs review; label more, or ask for less",
+    )
+
+
 def _blend(setups: Mapping[Language, YesNoSetup], found: Sequence[_Cell]) -> Blend | None:
     asked = [cell for cell in found if cell.vote is not None]
     if not asked:
@@ -116,4 +156,4 @@ def _notes(thresholds: Mapping[str, LabelThreshold], read: int) -> tuple[str, ..
     return tuple(out)
 
 
-__all__ = ["fit_thresholds"]
+__all__ = ["fit_acceptance", "fit_thresholds"]

@@ -18,7 +18,7 @@ from typing import Any, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ecomfs.calibration import MINIMUM
+from ecomfs.calibration import MINIMUM, DecisionPolicy
 from ecomfs.core import event_loop
 from ecomfs.core.options import documented
 from ecomfs.core.progress import Progress, showing, within
@@ -26,7 +26,7 @@ from ecomfs.embed import Embedder
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import ConfigError
 from ecomfs.estimators.answers import accuracy, labels_of, probabilities_of
-from ecomfs.estimators.base import Estimator
+from ecomfs.estimators.base import Estimator, take_up
 from ecomfs.estimators.few_shot import FewShotClassifier
 from ecomfs.estimators.inputs import (
     Examples,
@@ -38,8 +38,11 @@ from ecomfs.estimators.inputs import (
     row_ids,
 )
 from ecomfs.estimators.taxonomy.descent import TaxonomyExplanation, beam_of, combine
-from ecomfs.estimators.taxonomy.tree import Branch, grow
+from ecomfs.estimators.taxonomy.profile import TaxonomyProfile
+from ecomfs.estimators.taxonomy.rows import LeafSpace, TaxonomyRows
+from ecomfs.estimators.taxonomy.tree import grow
 from ecomfs.features import Rendering
+from ecomfs.fit import Guarantees
 from ecomfs.pipeline import (
     FormatChoice,
     LanguageChoice,
@@ -48,9 +51,9 @@ from ecomfs.pipeline import (
     SimilarityChoice,
     TemplateChoice,
 )
-from ecomfs.pool import Pool
+from ecomfs.pool import Pool, sample_queries
 from ecomfs.task import GivenLabels, TaskCard
-from ecomfs.types import Prediction, Row
+from ecomfs.types import Example, Prediction, Row
 
 
 @documented
@@ -65,6 +68,10 @@ class TaxonomyClassifier(Estimator):
     ``calibration_size`` and ``tune`` are spent on level one, and once more on level two, where
     the parents share them evenly (at least 8 leave-one-out readings each). What follows the first
     ``separator`` of a label is the child; spaces around it do not count.
+
+    ``precision`` and ``coverage`` are guarantees over whole labels: both levels answer up to
+    ``calibration_size`` more examples leave-one-out for them. A row that belongs to no parent with
+    a p-value below ``novel_below`` abstains.
 
     Parameters
     ----------
@@ -82,6 +89,12 @@ class TaxonomyClassifier(Estimator):
         The classifier of level one; ``None`` where there is one parent only.
     engine_ : Engine
         The open engine of both levels.
+    pool_ : Pool
+        The labelled examples.
+    profile_ : TaxonomyProfile or None
+        What was fitted (``profile_.save(path)``); ``None`` when nothing was.
+    notes_ : tuple of str
+        Notes of the fit, one line each.
 
     Examples
     --------
@@ -121,6 +134,10 @@ class TaxonomyClassifier(Estimator):
         calibration_size: int = 48,
         tune: int = 0,
         fusion: bool = True,
+        precision: float | None = None,
+        coverage: float | None = None,
+        novel_below: float | None = None,
+        profile: str | Path | TaxonomyProfile | None = None,
         fields: Mapping[str, str] | None = None,
     ) -> None:
         # The scikit-learn contract: parameters are stored as given and checked in fit.
@@ -145,6 +162,10 @@ class TaxonomyClassifier(Estimator):
         self.calibration_size = calibration_size
         self.tune = tune
         self.fusion = fusion
+        self.precision = precision
+        self.coverage = coverage
+        self.novel_below = novel_below
+        self.profile = profile
         self.fields = fields
 
     def fit(
@@ -158,8 +179,8 @@ class TaxonomyClassifier(Estimator):
         """Store the labelled examples and fit both levels.
 
         Args:
-            X, y: as for :meth:`FewShotClassifier.fit`, with whole labels. A pool is read once:
-                what is added to it later counts from the next ``fit`` on.
+            X, y: as for :meth:`FewShotClassifier.fit`, with whole labels. Changes of a pool count
+                from the next :meth:`refresh` on, as tables and services call it.
             progress: as for :meth:`FewShotClassifier.fit`; phases are named after the level.
 
         Raises:
@@ -178,22 +199,28 @@ class TaxonomyClassifier(Estimator):
                 f"task {card.name!r} has a closed label space, which knows no parents",
                 hint="use a task with label_space: open",
             )
-        version, header = 0, columns(X)
+        header, given = columns(X), GivenLabels()
         if isinstance(X, Pool):
-            (version, examples), given = X.snapshot(), GivenLabels()
+            pool = X
         else:
             examples, given = given_examples(X, y, card, fields=self.fields)
+            pool = Pool.in_memory(examples)
+        version, examples = pool.snapshot()
         grouped = grow(examples, self.separator)
         # Rows and examples bear the card's own field names from here on.
-        own_only = ("separator", "beam", "fields")
+        own_only = ("separator", "beam", "fields", *_WHOLE)
         shared = {n: v for n, v in self.get_params(deep=False).items() if n not in own_only}
         several = [b for b, _ in grouped if len(b.leaves) > 1]
         root = None
         below = {**shared, **self._spending(len(several))}
+        profile = self.profile
+        if isinstance(profile, str | Path):
+            profile = TaxonomyProfile.load(profile)
         branches = []
         with showing(progress) as report:
             if len(grouped) > 1:
-                root = FewShotClassifier(**shared)
+                level = {**shared, "novel_below": None if profile else self.novel_below}
+                root = FewShotClassifier(**{**level, **_kept(profile, None)})
                 parent = {e.id: branch.name for branch, own in grouped for e in own}
                 root.fit(
                     [replace(e, label=parent[e.id]) for e in examples],
@@ -201,12 +228,24 @@ class TaxonomyClassifier(Estimator):
                 )
             for branch, own in grouped:
                 if len(branch.leaves) > 1:
-                    classifier = FewShotClassifier(**below)
+                    classifier = FewShotClassifier(**{**below, **_kept(profile, branch.name)})
                     classifier.fit(own, progress=within(report, branch.name))
                     branch = replace(branch, classifier=classifier)
                 branches.append(branch)
         leaves = [leaf for branch in branches for leaf in branch.leaves]
+        rows = TaxonomyRows(
+            card,
+            LeafSpace(leaves, self.separator),
+            tuple(branches),
+            None if root is None else root.pipeline_,
+            {at: b.classifier.pipeline_ for at, b in enumerate(branches) if b.classifier},
+            self.beam,
+            version,
+        )
+        with showing(progress) as report:
+            policy, made = self._guaranteed(rows, examples, root, profile, report)
         with self._turn():
+            self._policy, self.profile_, self.pool_ = policy, made, pool
             self.card_, self.pool_version_ = card, version
             self.root_: FewShotClassifier | None = root
             self.branches_ = tuple(branches)
@@ -214,6 +253,98 @@ class TaxonomyClassifier(Estimator):
             self.classes_ = given.array(list(self._classes.values()))
             self._features(header, labelled=y is None)
         return self
+
+    def _guaranteed(
+        self,
+        rows: TaxonomyRows,
+        examples: Sequence[Example],
+        root: FewShotClassifier | None,
+        profile: TaxonomyProfile | None,
+        progress: Progress,
+    ) -> tuple[DecisionPolicy, TaxonomyProfile | None]:
+        """Thresholds over whole labels, and the profile; both from the profile, where there is
+        one. They are chosen on examples that level one was not calibrated on, where the pool has
+        enough of them."""
+        if profile is not None:
+            kept = DecisionPolicy(accept_from=profile.accept_from, set_from=profile.set_from)
+            return kept, profile
+        wanted = Guarantees(precision=self.precision, coverage=self.coverage)
+        found: dict[str, Any] = {}
+        if self.precision is not None or self.coverage is not None:
+            size = self.calibration_size
+            read = {e.id for e in sample_queries(examples, size, self.seed)}
+            unread = [e for e in examples if e.id not in read]
+            chosen = sample_queries(unread if len(unread) >= size else examples, size, self.seed)
+            answers = event_loop.run(rows.left_out(chosen, within(progress, "guarantees")))
+            rows, found = rows.guaranteed(answers, chosen, wanted)
+        if self.calibration_size < 1:
+            return rows.policy, None
+        named = {b.name: b.classifier.profile_ for b in rows.branches if b.classifier}
+        return rows.policy, TaxonomyProfile(
+            task=rows.card.name,
+            separator=self.separator,
+            parents=None if root is None else root.profile_,
+            children={name: made for name, made in named.items() if made is not None},
+            accept_from=rows.policy.accept_from,
+            set_from=rows.policy.set_from,
+            guarantees={name: getattr(self, name) for name in _WHOLE if name != "profile"},
+            found=found,
+        )
+
+    def row_answers(self) -> TaxonomyRows:
+        """What answers the rows of tables and requests.
+
+        Raises:
+            NotFittedError: not fitted.
+        """
+        if not self.__sklearn_is_fitted__():
+            raise self._not_fitted()
+        branches = self.branches_
+        return TaxonomyRows(
+            self.card_,
+            LeafSpace([leaf for b in branches for leaf in b.leaves], self.separator),
+            branches,
+            None if self.root_ is None else self.root_.pipeline_,
+            {at: b.classifier.pipeline_ for at, b in enumerate(branches) if b.classifier},
+            self.beam,
+            self.pool_version_,
+            self._policy,
+        )
+
+    @property
+    def pipeline_(self) -> TaxonomyRows:
+        """What answers the rows of tables and requests."""
+        return self.row_answers()
+
+    def refresh(self) -> TaxonomyRows:
+        """What answers, for the pool as it is now: where the pool changed, both its examples and
+        their labels are taken up, and calibration and thresholds stay as ``fit`` made them.
+
+        Raises:
+            NotFittedError: not fitted.
+            PoolError: the pool can be used no more, or not be read; the last version stays.
+        """
+        with self._turn():
+            if not self.__sklearn_is_fitted__():
+                raise self._not_fitted()
+            if self.pool_.version != self.pool_version_:
+                take_up(self, self.pool_)
+            return self.row_answers()
+
+    @property
+    def notes_(self) -> tuple[str, ...]:
+        """Notes of the fit, one line each."""
+        made = self.profile_
+        if made is None:
+            return ()
+        named = {"": made.parents, **made.children}
+        found = [
+            f"{name}: {note}" if name else note
+            for name, profile in named.items()
+            if profile is not None
+            for note in profile.found["notes"]
+        ]
+        return tuple(dict.fromkeys([*made.found.get("notes", ()), *found]))
 
     def set_params(self, **params: Any) -> Self:
         """As of every classifier; an engine is that of both levels, where they have to open one."""
@@ -292,52 +423,30 @@ class TaxonomyClassifier(Estimator):
             if at in beam and branch.classifier is not None
         }
         whole = combine(self.branches_, top, {at: e.prediction for at, e in below.items()})
+        decided = self.row_answers().decided(whole)
         return TaxonomyExplanation(
-            replace(whole, pool_version=self.pool_version_),
+            replace(decided, pool_version=self.pool_version_),
             root,
             {self.branches_[at].name: found for at, found in below.items()},
         )
 
     async def _classify(self, X: Rows, ids: Sequence[str] | None) -> list[Prediction]:  # noqa: N803
-        if not self.__sklearn_is_fitted__():
-            raise self._not_fitted()
+        answers = await asyncio.to_thread(self.row_answers)
         rows = as_rows(X, self.card_, self.fields)
-        names = row_ids(rows, ids)
-        tops: list[Prediction | None] = [None] * len(rows)
-        if self.root_ is not None:
-            tops = list(await self.root_.aclassify(rows, names))
-        beams = [beam_of(top, self.branches_, self.beam) for top in tops]
-        found = await asyncio.gather(
-            *(
-                self._level_two(at, branch, rows, names, beams)
-                for at, branch in enumerate(self.branches_)
-            )
-        )
-        return [
-            replace(
-                combine(
-                    self.branches_, top, {at: p[row] for at, p in enumerate(found) if row in p}
-                ),
-                id=name,
-                pool_version=self.pool_version_,
-            )
-            for row, (name, top) in enumerate(zip(names, tops, strict=True))
-        ]
+        states = await asyncio.to_thread(answers.prepare, rows, row_ids(rows, ids))
+        return [prediction for _, _, prediction in await answers.answer(states)]
 
-    async def _level_two(
-        self,
-        at: int,
-        branch: Branch,
-        rows: Sequence[Row],
-        names: Sequence[str],
-        beams: Sequence[set[int]],
-    ) -> dict[int, Prediction]:
-        """Row → what is read of a parent's children, for the rows that have it in their beam."""
-        mine = [row for row, beam in enumerate(beams) if at in beam]
-        if branch.classifier is None or not mine:
-            return {}
-        found = await branch.classifier.aclassify([rows[r] for r in mine], [names[r] for r in mine])
-        return dict(zip(mine, found, strict=True))
+
+_WHOLE = ("precision", "coverage", "novel_below", "profile")
+"""Options of the taxonomy as a whole, which its levels do not have."""
+
+
+def _kept(profile: TaxonomyProfile | None, parent: str | None) -> dict[str, Any]:
+    """How a level is fitted by a profile: as it says, or not at all."""
+    if profile is None:
+        return {}
+    own = profile.parents if parent is None else profile.children.get(parent)
+    return {"calibration_size": 0, "tune": 0} if own is None else {"profile": own}
 
 
 __all__ = ["TaxonomyClassifier"]

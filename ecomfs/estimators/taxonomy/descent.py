@@ -114,11 +114,14 @@ def combine(
         last += [p * share for share in within]
         owner += [at] * len(branch.leaves)
     best = max(range(len(last)), key=last.__getitem__)
+    # A row that belongs to no parent is refused at level one.
+    refused = top is not None and top.status is Status.ABSTAINED
     masses = [p.label_mass for p in (top, below.get(owner[best])) if p is not None]
     return replace(
         base,
-        label=leaves[best],
-        status=Status.OK,
+        label=None if refused else leaves[best],
+        status=Status.ABSTAINED if refused else Status.OK,
+        novelty=None if top is None else top.novelty,
         probabilities=dict(zip(leaves, last, strict=True)),
         stages={"level one": tuple(first), "level two": tuple(last)},
         label_mass=_product(masses),

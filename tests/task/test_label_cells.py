@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ecomfs.errors import InputError
-from ecomfs.estimators.multilabel import read_labels, write_labels
+from ecomfs.task import read_labels, write_labels
 
 LABELS = st.text(min_size=1).map(str.strip).filter(bool)
 

@@ -1,0 +1,162 @@
+"""A fitted multi-label classifier as what answers the rows of tables and requests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ecomfs.engine.protocol import Engine
+from ecomfs.errors import EcomfsError
+from ecomfs.estimators.multilabel.prediction import MultiLabelPrediction, answer
+from ecomfs.estimators.multilabel.reader import Reader
+from ecomfs.pipeline import Pipeline, RowState
+from ecomfs.retrieve import Retriever
+from ecomfs.task import Label, LabelSpace, TaskCard, one_cell, read_labels
+from ecomfs.task.cells import SEPARATOR
+from ecomfs.types import Language, Prediction, Row, Status
+
+
+class CellSpace(LabelSpace):
+    """Labels of which a cell may hold several.
+
+    >>> from ecomfs.task import Label
+    >>> space = CellSpace([Label("late"), Label("broken")], "|")
+    >>> space.true_label("Broken|late"), space.true_label("[]"), space.true_label(" ")
+    ('late|broken', '[]', '')
+    """
+
+    def __init__(self, labels: Sequence[Label], separator: str) -> None:
+        super().__init__(labels)
+        self.separator = separator
+
+    def true_label(self, value: Any, where: str = "the true label") -> str:
+        """True labels as one cell, in the order of the label space; empty where they are missing.
+        One that is no label of this space stays, and is always wrong.
+
+        Raises:
+            InputError: the value is no list of labels.
+        """
+        if isinstance(value, str) and not value.strip():
+            return ""
+        found = read_labels(value, where, self.separator)
+        known = {self.index(text): text for text in found}
+        ordered = [self.names[i] for i in sorted(i for i in known if i is not None)]
+        strangers = [text for text in found if self.index(text) is None]
+        return one_cell([*ordered, *strangers], self.separator)
+
+
+@dataclass(frozen=True, slots=True)
+class MultiLabelRows:
+    """A fitted reader with its thresholds, for rows of tables and requests.
+
+    Attributes:
+        thresholds: label → probability from which on it is given.
+        accept_from: confidence below which a row abstains; ``None``: none does.
+        facts: what decides the answers.
+    """
+
+    reader: Reader
+    thresholds: Mapping[str, float]
+    accept_from: float | None
+    facts: Mapping[str, Any]
+    pool_version: int = 0
+
+    @property
+    def card(self) -> TaskCard:
+        """The task."""
+        return self.reader.card
+
+    @property
+    def space(self) -> CellSpace:
+        """The labels."""
+        return CellSpace(self.reader.labels.labels, self.separator)
+
+    @property
+    def separator(self) -> str:
+        """What stands between the labels of a cell."""
+        return self.card.label_separator or SEPARATOR
+
+    @property
+    def engine(self) -> Engine:
+        """What reads the prompts."""
+        return self.reader.engine
+
+    @property
+    def k(self) -> int:
+        """Demonstrations per prompt."""
+        return self.reader.k
+
+    @property
+    def language(self) -> Language | None:
+        """Of all prompts; ``None``: each row's own."""
+        return self.reader.language
+
+    @property
+    def retriever(self) -> Retriever | None:
+        """Of the examples."""
+        return self.reader.retriever
+
+    @property
+    def levels(self) -> Mapping[str, Pipeline]:
+        """None: all labels are read by themselves."""
+        return {}
+
+    def text(self, row: Row) -> str:
+        """A row as the retriever sees it."""
+        return self.reader.rows.render(row, "en")
+
+    def prepare(self, rows: Sequence[Row], ids: Sequence[str]) -> list[tuple[Row, str]]:
+        """Rows with their ids: prompts of all labels are made when they are read."""
+        return list(zip(rows, ids, strict=True))
+
+    async def answer(
+        self, states: Sequence[tuple[Row, str]]
+    ) -> list[tuple[RowState, object, Prediction]]:
+        """Each row with its state, the reading of its first label or the error of one, and its
+        answer."""
+        rows, ids = [row for row, _ in states], [id_ for _, id_ in states]
+        out: list[tuple[RowState, object, Prediction]] = []
+        for asked, read in await self.reader.read(rows, ids):
+            error = next((each for each in read if isinstance(each, EcomfsError)), None)
+            reading = error or (read[0] if read else None)
+            first = asked.prompts[0] if asked.prompts else None
+            state = RowState(
+                asked.id,
+                asked.language,
+                () if first is None else tuple(first.demonstrations),
+                first,
+                asked.error,
+            )
+            found = answer(self.reader, asked, read, self.thresholds)
+            out.append((state, reading, self.prediction(found)))
+        return out
+
+    def prediction(self, found: MultiLabelPrediction) -> Prediction:
+        """The answer in the form that every task has: the labels as one cell, and apart."""
+        labels = found.labels
+        whole = Prediction(
+            found.id,
+            None if labels is None else one_cell(labels, self.separator),
+            probabilities=found.probabilities,
+            status=found.status,
+            error=found.error,
+            note=found.note,
+            label_mass=found.label_mass,
+            source="" if labels is None else "model" if self.reader.blend is None else "fused",
+            demonstration_ids=found.demonstration_ids,
+            template=found.template,
+            engine=found.engine,
+            pool_version=self.pool_version,
+            prompt_tokens=found.prompt_tokens,
+            cached_tokens=found.cached_tokens,
+            labels=labels,
+        )
+        sure = self.accept_from is None or (whole.confidence or 0.0) >= self.accept_from
+        if labels is None or sure:
+            return whole
+        note = "; ".join(filter(None, [whole.note, "abstained: needs review"]))
+        return replace(whole, label=None, status=Status.ABSTAINED, note=note)
+
+
+__all__ = ["CellSpace", "MultiLabelRows"]

@@ -1,0 +1,62 @@
+"""What was fitted on a taxonomy, in a file: the profiles of both levels, and the thresholds of the
+guarantees over whole labels."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict
+
+from ecomfs.fit import Profile, read_profile
+from ecomfs.io import write_text
+
+
+class TaxonomyProfile(BaseModel):
+    """What a fit found on a taxonomy; a file of JSON.
+
+    Attributes:
+        parents: of level one; ``None`` where there is one parent, or nothing was read.
+        children: parent → of its level two.
+        accept_from, set_from: see :class:`ecomfs.calibration.DecisionPolicy`, over whole labels.
+        found: readings of the guarantees, the threshold of acceptance, notes.
+
+    >>> TaxonomyProfile(task="product_category", separator=" > ").accept_from is None
+    True
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal[1] = 1
+    kind: Literal["taxonomy"] = "taxonomy"
+    task: str
+    separator: str
+    parents: Profile | None = None
+    children: dict[str, Profile] = {}
+    accept_from: float | None = None
+    set_from: float | None = None
+    guarantees: dict[str, Any] = {}
+    found: dict[str, Any] = {}
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a profile.
+
+        Raises:
+            MissingFileError: it is not there.
+            ConfigError: it is no profile of a taxonomy.
+        """
+        return read_profile(path, cls)
+
+    def save(self, path: str | Path) -> None:
+        """Write the profile as JSON.
+
+        Raises:
+            OutputError: it cannot be written there.
+        """
+        text = json.dumps(self.model_dump(mode="json"), ensure_ascii=False, indent=2)
+        write_text(Path(path), text + "\n")
+
+
+__all__ = ["TaxonomyProfile"]

@@ -1,0 +1,247 @@
+"""A fitted taxonomy as what answers the rows of tables and requests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from ecomfs.calibration import DecisionPolicy, prediction_set
+from ecomfs.core.progress import FITTING, Progress, silent
+from ecomfs.engine.protocol import Engine
+from ecomfs.errors import EcomfsError
+from ecomfs.estimators.taxonomy.descent import beam_of, combine
+from ecomfs.estimators.taxonomy.tree import Branch, plain_leaf
+from ecomfs.fit import Guarantees, with_thresholds
+from ecomfs.pipeline import Pipeline, RowState
+from ecomfs.retrieve import Retriever
+from ecomfs.task import Label, LabelSpace, TaskCard
+from ecomfs.types import Example, Language, Prediction, Row, Status
+
+
+class LeafSpace(LabelSpace):
+    """Whole labels; spaces around the mark between parent and child do not count.
+
+    >>> space = LeafSpace(["Home > Lamps", "Toys > Games"], " > ")
+    >>> space.true_label("home>lamps"), space.parent("Toys > Games")
+    ('Home > Lamps', 'Toys')
+    """
+
+    def __init__(self, leaves: Sequence[str], separator: str) -> None:
+        super().__init__([Label(leaf) for leaf in leaves])
+        self.separator = separator
+        self._leaves = {plain_leaf(leaf, separator): leaf for leaf in leaves}
+
+    def true_label(self, value: Any, where: str = "the true label") -> str:
+        """As of every label space."""
+        found = super().true_label(value, where)
+        return found and self._leaves.get(plain_leaf(found, self.separator), found)
+
+    def parent(self, leaf: str) -> str:
+        """The parent of a whole label."""
+        return leaf.partition(self.separator.strip())[0].strip()
+
+
+@dataclass(frozen=True, slots=True)
+class TaxonomyRows:
+    """Both levels of a fitted taxonomy, for rows of tables and requests.
+
+    Attributes:
+        card, space: the task, and whole labels.
+        root: level one; ``None`` where there is one parent only.
+        below: position of a parent → level two of its children.
+        policy: thresholds of guarantees over whole labels.
+    """
+
+    card: TaskCard
+    space: LeafSpace
+    branches: tuple[Branch, ...]
+    root: Pipeline | None
+    below: Mapping[int, Pipeline]
+    beam: int
+    pool_version: int = 0
+    policy: DecisionPolicy = field(default_factory=DecisionPolicy)
+
+    @property
+    def levels(self) -> dict[str, Pipeline]:
+        """Every pipeline, by the name of its parent."""
+        named = {self.branches[at].name: pipeline for at, pipeline in self.below.items()}
+        return {**({} if self.root is None else {"": self.root}), **named}
+
+    @property
+    def first(self) -> Pipeline:
+        """Level one, or the only level there is."""
+        return next(iter(self.levels.values()))
+
+    @property
+    def engine(self) -> Engine:
+        """Of both levels."""
+        return self.first.engine
+
+    @property
+    def k(self) -> int:
+        """Demonstrations per prompt."""
+        return self.first.k
+
+    @property
+    def language(self) -> Language | None:
+        """Of all prompts; ``None``: each row's own."""
+        return self.first.language
+
+    @property
+    def retriever(self) -> Retriever | None:
+        """Of level one."""
+        return self.first.retriever
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What decides the answers, beside the levels."""
+        return {"beam": self.beam, "shares": [b.shares for b in self.branches], **_of(self.policy)}
+
+    def text(self, row: Row) -> str:
+        """A row as the retriever sees it."""
+        return self.first.text(row)
+
+    def prepare(self, rows: Sequence[Row], ids: Sequence[str]) -> list[tuple[Row, RowState]]:
+        """Demonstrations and prompts of level one."""
+        return list(zip(rows, self.first.prepare(rows, ids), strict=True))
+
+    async def answer(
+        self, states: Sequence[tuple[Row, RowState]]
+    ) -> list[tuple[RowState, object, Prediction]]:
+        """Each row with its state at level one, the reading there or the error of one, and its
+        answer."""
+        rows, prepared = [row for row, _ in states], [state for _, state in states]
+        found = await self._descend(rows, [s.id for s in prepared], prepared)
+        return [
+            # The experts of level one know parents, not whole labels.
+            (
+                replace(state, opinion=None, shortlist=()),
+                reading,
+                self.decided(replace(whole, id=state.id)),
+            )
+            for state, (reading, whole) in zip(prepared, found, strict=True)
+        ]
+
+    async def left_out(
+        self, examples: Sequence[Example], progress: Progress = silent
+    ) -> list[Prediction]:
+        """Examples of the pool, answered as if they were new."""
+        out: list[Prediction] = []
+        for start in range(0, len(examples), 16):
+            progress(FITTING, start, len(examples))
+            part = examples[start : start + 16]
+            found = await self._descend(
+                [e.fields for e in part], [e.id for e in part], exclude=[{e.id} for e in part]
+            )
+            out += [whole for _, whole in found]
+        return out
+
+    async def _descend(
+        self,
+        rows: Sequence[Row],
+        ids: Sequence[str],
+        prepared: Sequence[RowState] | None = None,
+        exclude: Sequence[Collection[str]] | None = None,
+    ) -> list[tuple[object, Prediction]]:
+        readings: list[object] = [None] * len(rows)
+
+        async def read(
+            pipeline: Pipeline, mine: Sequence[int], states: Sequence[RowState] | None = None
+        ) -> dict[int, Prediction]:
+            if states is None:
+                states = await asyncio.to_thread(
+                    pipeline.prepare,
+                    [rows[i] for i in mine],
+                    [ids[i] for i in mine],
+                    exclude_ids=None if exclude is None else [exclude[i] for i in mine],
+                    leave_self_out=exclude is not None,
+                )
+            out = {}
+            for row, (_, reading, prediction) in zip(
+                mine, await pipeline.answer(states), strict=True
+            ):
+                out[row] = prediction
+                if readings[row] is None or isinstance(reading, EcomfsError):
+                    readings[row] = reading
+            return out
+
+        every = range(len(rows))
+        tops = {} if self.root is None else await read(self.root, every, prepared)
+        beams = [beam_of(tops.get(i), self.branches, self.beam) for i in every]
+        # With one parent its children are level one.
+        ready = prepared if self.root is None else None
+        below = await asyncio.gather(
+            *(
+                read(pipeline, mine, ready)
+                for at, pipeline in self.below.items()
+                if (mine := [i for i in every if at in beams[i]])
+            )
+        )
+        asked = [at for at in self.below if any(at in beam for beam in beams)]
+        return [
+            (
+                readings[i],
+                replace(
+                    combine(
+                        self.branches,
+                        tops.get(i),
+                        {
+                            at: found[i]
+                            for at, found in zip(asked, below, strict=True)
+                            if i in found
+                        },
+                    ),
+                    pool_version=self.pool_version,
+                ),
+            )
+            for i in every
+        ]
+
+    def decided(self, whole: Prediction) -> Prediction:
+        """With the guarantees over whole labels."""
+        policy, names = self.policy, list(whole.probabilities)
+        if not names:
+            return whole
+        p = list(whole.probabilities.values())
+        if policy.set_from is not None:
+            chosen = tuple(names[i] for i in prediction_set(p, policy.set_from))
+            whole = replace(whole, prediction_set=chosen)
+        if policy.accept_from is None or max(p) >= policy.accept_from or whole.label is None:
+            return whole
+        note = "; ".join(filter(None, [whole.note, "abstained: needs review"]))
+        return replace(whole, label=None, status=Status.ABSTAINED, note=note)
+
+    def guaranteed(
+        self,
+        answers: Sequence[Prediction],
+        examples: Sequence[Example],
+        guarantees: Guarantees,
+    ) -> tuple[TaxonomyRows, dict[str, Any]]:
+        """The rows with thresholds over whole labels, and what was found.
+
+        Args:
+            answers: to the examples, leave-one-out.
+        """
+        names = self.space.names
+        kept = [(a, e) for a, e in zip(answers, examples, strict=True) if a.probabilities]
+        p = np.array([[a.probabilities[n] for n in names] for a, _ in kept]).reshape(-1, len(names))
+        truth = np.array(
+            [names.index(self.space.true_label(e.label)) for _, e in kept], dtype=np.int64
+        )
+        notes: list[str] = []
+        policy, accept = with_thresholds(
+            DecisionPolicy(), p, truth, (), (), guarantees, notes, "examples"
+        )
+        found = {"accept": None if accept is None else _of(accept), "notes": notes}
+        return replace(self, policy=policy), {**found, "readings": len(kept)}
+
+
+def _of(value: Any) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in value.__slots__}
+
+
+__all__ = ["LeafSpace", "TaxonomyRows"]
