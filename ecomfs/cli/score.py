@@ -96,9 +96,10 @@ def score(
                         note(without_model(settings["profile"], result.tally.rows))
                     if result.gold is not None:
                         phases(MEASURING)
-                        tables[-1]["metrics"] = answerer.measure(
-                            result.gold, n_examples, labelled.seed, phases
-                        )
+                        found = answerer.measure(result.gold, n_examples, labelled.seed, phases)
+                        if line := found.pop("model_adds", None):
+                            tables[-1]["model_adds"] = line
+                        tables[-1]["metrics"] = found
                 log.time(phases.finish(), phases.seconds)
                 note(phases.text())
                 set_result(

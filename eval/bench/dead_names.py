@@ -34,6 +34,7 @@ ALLOWED: dict[str, str] = {
     "TransformersEngine": "the engine factory loads it by name",
     "VllmLocalEngine": "the engine factory loads it by name",
     "predict": "scikit-learn and users call it",
+    "aclassify": "users with an event loop of their own call it",
     "emit": "logging calls it",
     "retrieve": "users, benches and tests look up demonstrations in one call",
 }
