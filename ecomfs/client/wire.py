@@ -15,7 +15,16 @@ from ecomfs.core.json import plain
 from ecomfs.core.retry import permanent
 from ecomfs.errors import ConfigError, EngineError, EngineResponseError, InputError, RowError
 from ecomfs.task import as_items
-from ecomfs.types import Demonstration, Example, Posterior, Prediction, Prompt, Status, TemplateRef
+from ecomfs.types import (
+    Demonstration,
+    Example,
+    Posterior,
+    Prediction,
+    Prompt,
+    Status,
+    TemplateRef,
+    Turn,
+)
 
 if TYPE_CHECKING:
     from ecomfs.pipeline import Explanation
@@ -182,6 +191,7 @@ def explanation(answer: Mapping[str, Any], url: str) -> Explanation:
                 demonstrations=demonstrations,
                 dropped=details["prompt"]["dropped"],
                 cut=details["prompt"]["cut"],
+                turns=tuple(Turn(**turn) for turn in details["prompt"].get("turns", ())),
             )
         state = RowState(
             prediction.id,

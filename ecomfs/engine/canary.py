@@ -16,6 +16,7 @@ from typing import Any
 
 from ecomfs.core.retry import permanent
 from ecomfs.engine import logprobs
+from ecomfs.engine.chat import chat_model, frame_checked
 from ecomfs.engine.protocol import (
     ChosenAnswer,
     Engine,
@@ -168,6 +169,7 @@ async def canary(engine: Engine, codes: Sequence[str] | None = None) -> CanaryRe
                 required=False,
             )
         )
+    checks.append(await _guarded("chat frame", False, lambda: _chat_frame(engine)))
     exact = engine.capabilities.logprobs and not checks[0].lacks
     if isinstance(engine, SupportsTopTokens) and engine.capabilities.top_logprobs:
         # Where nothing better is there labels are read from them.
@@ -243,6 +245,19 @@ async def _thinking(engine: Engine) -> _Outcome:
     text = answer.text.strip()
     bad = any(mark in text for mark in _THINKING)
     return not bad, f"answers {text[:40]!r}", "switch thinking off in the model or its template"
+
+
+async def _chat_frame(engine: Engine) -> _Outcome:
+    """Control tokens of the chat template are single tokens, and plain characters in a row."""
+
+    def look() -> _Outcome:  # a server renders its template; rows may be in flight
+        model = chat_model(engine)
+        if model is None:
+            return True, "no chat template: prompts are completions", ""
+        ok, seen = frame_checked(model, engine.tokenizer)
+        return ok, seen, "use --format completion"
+
+    return await asyncio.to_thread(look)
 
 
 async def _likely(engine: SupportsTopTokens) -> _Outcome:

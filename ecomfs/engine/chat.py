@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import pairwise
 from typing import Any, Protocol, runtime_checkable
 
 import jinja2
@@ -21,7 +22,7 @@ from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from ecomfs.engine.protocol import Engine
+from ecomfs.engine.protocol import Engine, Tokenizer
 from ecomfs.errors import ModelError
 from ecomfs.types import Turn
 
@@ -73,6 +74,35 @@ def chat_model(engine: Engine) -> ChatModel | None:
     True
     """
     return engine.chat if isinstance(engine, SupportsChat) else None
+
+
+def frame_checked(model: ChatModel, tokenizer: Tokenizer | None) -> tuple[bool, str]:
+    """Whether every border between turns has a control token that a row's text cannot become, and
+    what was seen.
+
+    Args:
+        model: what renders and encodes the frame.
+        tokenizer: what encodes the rows.
+
+    >>> frame_checked(ChatModel("0"), None)
+    (True, 'turns are sent as messages')
+    """
+    if model.render is None or model.encode is None or tokenizer is None:
+        return True, "turns are sent as messages"
+    marks = ("QZX0XZQ", "QZX1XZQ", "QZX2XZQ")
+    roles = ("user", "assistant", "user")
+    rest = model.render([Turn(role, mark) for role, mark in zip(roles, marks, strict=True)])
+    seen = ""
+    for before, after in pairwise(marks):
+        border = rest.partition(before)[2].partition(after)[0]
+        as_frame, as_row = model.encode(border), tokenizer.encode(border)
+        control = [code for code in as_frame if code not in as_row]
+        if not control:
+            return False, f"a row can hold {border.strip()[:40]!r}, which ends a turn"
+        name = tokenizer.decode(control[:1])
+        plain = len(tokenizer.encode(name))
+        seen = seen or f"{name!r} is 1 token in the frame, {plain} in a row"
+    return True, seen
 
 
 def without_control(text: str) -> str:
@@ -176,5 +206,6 @@ __all__ = [
     "ChatTemplate",
     "SupportsChat",
     "chat_model",
+    "frame_checked",
     "without_control",
 ]

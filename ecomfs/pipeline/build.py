@@ -14,10 +14,10 @@ from pathlib import Path
 from ecomfs.calibration import Blend, DecisionPolicy, expert_priors
 from ecomfs.core.progress import EMBEDDING, Progress, silent
 from ecomfs.embed import Embedder
-from ecomfs.engine.chat import chat_model
+from ecomfs.engine.chat import chat_model, frame_checked
 from ecomfs.engine.none import has_model
 from ecomfs.engine.protocol import Engine
-from ecomfs.errors import ConfigError, MissingFileError, PoolError, RowError
+from ecomfs.errors import ConfigError, MissingFileError, ModelError, PoolError, RowError
 from ecomfs.experts import Experts
 from ecomfs.features import Rendering, RowText, has_features
 from ecomfs.io import read_text
@@ -413,7 +413,7 @@ def chat_format(engine: Engine, choice: FormatChoice) -> ChatFormat | None:
     ConfigError
         ``chat``, and the model has no chat template.
     ModelError
-        ``chat``, and the template cannot hold demonstrations.
+        ``chat``, and the template cannot hold demonstrations, or rows could imitate its frame.
 
     Examples
     --------
@@ -429,6 +429,9 @@ def chat_format(engine: Engine, choice: FormatChoice) -> ChatFormat | None:
         return None
     model = chat_model(engine)
     if model is not None:
+        safe, seen = frame_checked(model, engine.tokenizer)
+        if not safe:
+            raise ModelError(f"{engine.spec}: {seen}", hint="use --format completion")
         return ChatFormat(engine.spec, model.identity, model.render, model.encode)
     raise ConfigError(
         f"{engine.spec}: the model has no chat template: it is a base model, or its files lack one",

@@ -280,6 +280,9 @@ class Explanation:
             ],
             "influence": self._influence(),
             "prompt": self.state.prompt.text if self.state.prompt else None,
+            "turns": [turn._asdict() for turn in self.state.prompt.turns]
+            if self.state.prompt
+            else [],
             "prompt_tokens": prediction.prompt_tokens,
             "cached_tokens": prediction.cached_tokens,
         }
@@ -332,8 +335,7 @@ class Explanation:
         if self.shortlist:
             parts.append(paragraph(f"put to the model: {', '.join(self.shortlist)}", note=True))
         if self.state.prompt:
-            title = f"prompt ({p.prompt_tokens} tokens, {p.template})"
-            parts.append(folded(title, self.state.prompt.text))
+            parts.append(folded(self._prompt_title(), self.state.prompt.text))
         return view(f"label: {p.label} ({p.status})", *parts)
 
     def __str__(self) -> str:
@@ -369,8 +371,14 @@ class Explanation:
         if self.influences and self.influences.note:
             lines.append(f"no influences: {self.influences.note}")
         if self.state.prompt:
-            lines += [f"prompt ({p.prompt_tokens} tokens, {p.template}):", self.state.prompt.text]
+            lines += [f"{self._prompt_title()}:", self.state.prompt.text]
         return "\n".join(lines)
+
+    def _prompt_title(self) -> str:
+        p = self.prediction
+        turns = len(self.state.prompt.turns) if self.state.prompt else 0
+        chat = f"; {turns} turns, all text in them is plain" if turns else ""
+        return f"prompt ({p.prompt_tokens} tokens, {p.template}{chat})"
 
     def _steps(self) -> list[str]:
         """The likeliest labels, a column for the distribution after each step."""

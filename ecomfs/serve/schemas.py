@@ -85,12 +85,22 @@ class DemonstrationOut(Out):
     synthetic: bool
 
 
+class TurnOut(Out):
+    """One turn of a prompt in chat format."""
+
+    role: str = Field(description="system, user or assistant")
+    text: str
+
+
 class PromptOut(Out):
     """What the model read."""
 
     text: str
     dropped: int = Field(description="demonstrations left out to fit the context")
     cut: int = Field(description="characters of the row left out to fit the context")
+    turns: list[TurnOut] = Field(
+        default_factory=list, description="in the frame of the chat template; empty: a completion"
+    )
 
 
 class ExplanationOut(Out):

@@ -36,6 +36,19 @@ class ScriptedTokenizer:
             out.append(self._ids[piece])
         return out
 
+    def encode_control(self, text: str) -> list[int]:
+        """As a frame: <|…|> is one token of its own."""
+        out = []
+        for part in filter(None, re.split(r"(<\|\w+\|>)", text)):
+            if not part.startswith("<|"):
+                out += self.encode(part)
+                continue
+            if f"control {part}" not in self._ids:
+                self._ids[f"control {part}"] = len(self._pieces)
+                self._pieces.append(part)
+            out.append(self._ids[f"control {part}"])
+        return out
+
     def decode(self, ids: Sequence[int]) -> str:
         return "".join(self._pieces[i] for i in ids if i)
 

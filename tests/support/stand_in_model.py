@@ -28,7 +28,7 @@ class ModelServer:
         keys: API keys that came, in order.
         chats: token ids of what was asked in turns, in order.
         ignores: fields of a completion request that it drops, as an older server or a gateway
-            does.
+            does; ``messages``: it renders no turns.
     """
 
     def __init__(self, engine: Any, folder: Path, vocabulary: int) -> None:
@@ -68,6 +68,8 @@ class ModelServer:
 
     async def _tokenize(self, request: web.Request) -> web.Response:
         body = await request.json()
+        if "messages" in body and "messages" in self.ignores:
+            return web.json_response({"error": "no chat template"}, status=400)
         if "messages" in body:
             return web.json_response({"tokens": self._chat_ids(body["messages"])})
         # Like vLLM, which reads control tokens in any text.
