@@ -96,7 +96,7 @@ def build(data: Data, engine: Engine, language: str, k: int, form: FormatChoice)
         data.examples(SHOTS, 0),
         engine,
         HashedEmbedder(),
-        Options(k=k, sharing="global", language=language, format=form),  # type: ignore[arg-type]
+        Options(k=k, layout="shared", language=language, format=form),  # type: ignore[arg-type]
         task="review_sentiment",
     )
 

@@ -40,7 +40,7 @@ def pipeline(engine: Any, k: int = 2) -> Pipeline:
         POOL,
         engine,
         HashedEmbedder(),
-        Options(k=k, language="en", sharing="global", format="chat"),
+        Options(k=k, language="en", layout="shared", format="chat"),
         task="review_sentiment",
     )
 

@@ -59,8 +59,10 @@ def test_the_format_that_reads_better_is_chosen_and_kept(sense: str, tmp_path: P
     engine = ChatEngine(sense)
     clf = fitted(engine, calibration_size=24)
     assert clf.pipeline_.format == clf.profile_.prompt_format == sense
-    assert f"k 2 {sense}: " in clf.profile_.found["notes"][0]
-    assert sum(engine.calls) == 3 * 24  # each format, and then the fit (a cache would know it)
+    note = clf.profile_.found["notes"][0]
+    assert note.startswith(f"k 2 {sense} retrieved: format: ")
+    # Each format at most, and then the fit (a cache would know some of it).
+    assert sum(engine.calls) <= 3 * 24
 
     clf.profile_.save(tmp_path / "p.json")
     again = fitted(ChatEngine(sense), profile=tmp_path / "p.json")
