@@ -92,6 +92,12 @@ def _lint(
     for language in _LANGUAGES:
         spoken = card.language in ("auto", language)
         try:
+            if card.several_labels:
+                # The common template asks about each label; see ecomfs.estimators.multilabel.
+                if pool and spoken:
+                    asking = _asking(card, language, pool)
+                    findings += _fits(asking, pool, count, limit)
+                continue
             builder = _builder(card, name, language, pool)
             findings += _shows_everything(builder)
             if pool and spoken:
@@ -123,6 +129,23 @@ def _builder(
     rows = RowText(card).fit([e.fields for e in pool], [e.label for e in pool])
     answers = tuple(label.word(language) for label in space.labels)
     return PromptBuilder(card, space, template, language, answers, rows)
+
+
+def _asking(card: TaskCard, language: Language, pool: Sequence[Example]) -> PromptBuilder:
+    """The prompt that asks about the first label of a row that may have several."""
+    from ecomfs.estimators.multilabel.prompts import label_prompts
+    from ecomfs.features import RowText
+    from ecomfs.readout import words
+    from ecomfs.task import LabelSpace
+
+    own = {e.id: card.labels_of(e.label, f"example {e.id!r}") for e in pool}
+    space = LabelSpace.resolve(card, [label for labels in own.values() for label in labels])
+    sets = {
+        id_: frozenset(space.require(label, f"example {id_!r}") for label in labels)
+        for id_, labels in own.items()
+    }
+    rows = RowText(card).fit([e.fields for e in pool], [e.label for e in pool])
+    return label_prompts(card, space, words(space, language).answers, sets, language, rows)[0]
 
 
 def _shows_everything(builder: PromptBuilder) -> list[LintFinding]:

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import pandas as pd
 import pytest
 
+from ecomfs.task import load_task
+
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 HAN = re.compile(r"[\u4e00-\u9fff]")
 SESSION = (
@@ -60,6 +62,7 @@ SAMPLE_SETS = [
     Sample("fake_review", ("text",), 3, (0.45, 0.55)),
     Sample("address_quality", ("address",), 3, (0.45, 0.55)),
     Sample("support_priority", ("text",), 3, (0.45, 0.55)),
+    Sample("review_aspects", ("text",), 8, (0.45, 0.55)),
 ]
 every_task = pytest.mark.parametrize("sample", SAMPLE_SETS, ids=lambda s: s.task)
 every_part = pytest.mark.parametrize("part", ["pool", "test"])
@@ -90,11 +93,17 @@ def test_columns_counts_and_ids(sample: Sample, part: str) -> None:
     assert not frame.apply(lambda column: column != column.str.strip()).any(axis=None)
 
 
+def labels(task: str, frame: pd.DataFrame) -> set[str]:
+    """All labels of a table; a row may have several, or none."""
+    card = load_task(task)
+    return {label for cell in frame["label"] for label in card.labels_of(cell, "row")}
+
+
 @every_task
 def test_labels(sample: Sample) -> None:
     pool, test = read(sample.task, "pool"), read(sample.task, "test")
-    assert pool["label"].nunique() == sample.labels
-    assert set(test["label"]) <= set(pool["label"])
+    assert len(labels(sample.task, pool)) == sample.labels
+    assert labels(sample.task, test) <= labels(sample.task, pool)
 
 
 @every_task
@@ -116,8 +125,8 @@ def test_both_languages(sample: Sample, part: str) -> None:
     low, high = sample.zh
     assert low <= chinese.mean() <= high
     # Each label is seen in each language, so a model cannot read the label off the script.
-    assert set(frame.loc[chinese, "label"]) == set(frame["label"])
-    assert set(frame.loc[~chinese, "label"]) == set(frame["label"])
+    every = labels(sample.task, frame)
+    assert labels(sample.task, frame[chinese]) == labels(sample.task, frame[~chinese]) == every
 
 
 def test_every_sample_folder_is_checked_here() -> None:
@@ -157,6 +166,17 @@ def test_preference_histories(part: str) -> None:
     assert (by_user["history"].nunique() == 1).all()
     # A user with one label only has no AUC, and ranking metrics say nothing about them.
     assert (by_user["label"].nunique() == 2).all()
+
+
+@every_part
+def test_rows_with_several_aspects(part: str) -> None:
+    card, frame = load_task("review_aspects"), read("review_aspects", part)
+    sizes = [len(card.labels_of(cell, "row")) for cell in frame["label"]]
+    assert {0, 1, 2, 3} == set(sizes)
+    assert 1.5 <= sum(sizes) / len(sizes) <= 2
+    for cell in frame["label"]:  # nobody praises and blames one aspect in one sentence here
+        aspects = [label.partition("_")[0] for label in card.labels_of(cell, "row")]
+        assert len(set(aspects)) == len(aspects)
 
 
 def test_users_and_queries_are_not_shared() -> None:

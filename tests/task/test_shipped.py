@@ -10,6 +10,7 @@ import pytest
 from scripted import ScriptedEngine
 
 from ecomfs.estimators import FewShotClassifier
+from ecomfs.estimators.multilabel import MultiLabelClassifier
 from ecomfs.task import FieldMap, LabelSpace, available_tasks, find_column, load_task
 from ecomfs.types import Status
 
@@ -132,8 +133,32 @@ def read(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
+SEVERAL = [task for task in available_tasks() if load_task(task).several_labels]
+
+
 @pytest.mark.parametrize("language", ["en", "zh"])
-@pytest.mark.parametrize("task", available_tasks())
+@pytest.mark.parametrize("task", SEVERAL)
+def test_sample_pool_of_several_labels_makes_prompts(task: str, language: str) -> None:
+    clf = MultiLabelClassifier(
+        task,
+        ScriptedEngine(),
+        k=8,
+        language=language,  # type: ignore[arg-type]
+        embedder="hashed",
+        calibration_size=0,
+    ).fit(read(POOLS[task]))
+    assert len(clf.classes_) == len(load_task(task).labels)
+    for row in read(TESTS[task]).head(3)["text"]:
+        found = clf.explain(row)
+        assert found.prediction.status == Status.OK, found.prediction.error
+        assert found.prompt is not None
+        assert not LEFT_OVER.search(found.prompt)
+        for label in load_task(task).labels:
+            assert f"- {label.words.get(language)}" in found.prompt  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("task", [task for task in available_tasks() if task not in SEVERAL])
 def test_sample_pool_makes_prompts(task: str, language: str) -> None:
     clf = FewShotClassifier(
         task,
@@ -162,8 +187,9 @@ def test_sample_pool_makes_prompts(task: str, language: str) -> None:
 @pytest.mark.parametrize("task", available_tasks())
 def test_sample_labels_and_columns_are_the_cards(task: str) -> None:
     card, frame = load_task(task), read(POOLS[task])
-    space = LabelSpace.resolve(card, frame["label"])
-    assert len(space) == frame["label"].nunique()
+    labels = [own for cell in frame["label"] for own in card.labels_of(cell, "row")]
+    space = LabelSpace.resolve(card, labels)
+    assert len(space) == len(set(labels))
     mapped = FieldMap.resolve(card, list(frame.columns)).columns
     assert set(frame.columns) - {"id", "user", "label"} == set(mapped.values())
 
