@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs.client import wire
+from ecomfs.client.corrections import Corrections
 from ecomfs.core import event_loop
-from ecomfs.core.http import HttpClient
+from ecomfs.core.http import HttpClient, Response
 from ecomfs.core.retry import permanent, retrying
 from ecomfs.errors import (
     ConfigError,
@@ -48,6 +50,8 @@ class Client:
         Where ``ecomfs serve`` runs.
     api_key : str, optional
         Its key, if it has one; default ``$ECOMFS_API_KEY``.
+    task : str, optional
+        Which task, where the service has several (:meth:`tasks` lists them).
     timeout : float
         Seconds one request may take.
     retries : int
@@ -62,7 +66,7 @@ class Client:
         The URL is invalid, or the key is refused.
     InputError
         The rows are not rows of the served task; same class and message as from the local
-        classifier.
+        classifier. A change that comes too late is a ``ConflictError``.
     EngineUnavailableError
         Nothing answers there, or the model behind it does not.
     EngineTimeoutError
@@ -84,6 +88,7 @@ class Client:
         url: str = "http://127.0.0.1:8080",
         api_key: str | None = None,
         *,
+        task: str | None = None,
         timeout: float = 300.0,
         retries: int = 4,
         concurrency: int = 2,
@@ -100,6 +105,8 @@ class Client:
             start_hint="start it with: ecomfs serve --task TASK --examples POOL.csv",
             slow_hint="send fewer rows at once, or raise timeout=",
         )
+        self._task = task
+        self._corrections = Corrections(self._send, task)
         self._attempts = retries + 1
         self._slots = asyncio.Semaphore(concurrency)
         self._health: dict[str, Any] | None = None
@@ -140,7 +147,7 @@ class Client:
     def explain(self, row: str | Row) -> Explanation:
         """How one row is answered: demonstrations, prompt, reading, prediction."""
         [encoded] = wire.encode_rows([row])
-        body = b'{"row":' + encoded + b"}"
+        body = b"{" + wire.task_field(self._task) + b'"row":' + encoded + b"}"
         answer = event_loop.run(self._request("POST", "/v1/explain", body))
         return wire.explanation(answer, self.url)
 
@@ -152,6 +159,132 @@ class Client:
     def health(self) -> dict[str, Any]:
         """What is served now: task, labels, engine, pool size and version, limits."""
         return event_loop.run(self._ask_health())
+
+    # -- what people correct -------------------------------------------------------------------
+
+    def tasks(self) -> list[dict[str, Any]]:
+        """The tasks that the key may see, with their labels and open reviews."""
+        return event_loop.run(self._corrections.tasks())
+
+    def send_to_review(
+        self,
+        X: pd.DataFrame | Iterable[Any],  # noqa: N803
+        ids: Sequence[str] | None = None,
+    ) -> pd.DataFrame:
+        """Queue rows for a person; one row of the result a review."""
+        return event_loop.run(self._corrections.send_to_review(X, ids))
+
+    async def asend_to_review(
+        self,
+        X: pd.DataFrame | Iterable[Any],  # noqa: N803
+        ids: Sequence[str] | None = None,
+    ) -> pd.DataFrame:
+        """:meth:`send_to_review` for callers that have an event loop."""
+        return await event_loop.run_async(self._corrections.send_to_review(X, ids))
+
+    def reviews(self, n: int = 50, *, state: str = "open") -> pd.DataFrame:
+        """The rows that wait, the most uncertain first; or with ``state="decided"`` those that were
+        labelled, the latest first."""
+        return event_loop.run(self._corrections.reviews(n, state))
+
+    async def areviews(self, n: int = 50, *, state: str = "open") -> pd.DataFrame:
+        """:meth:`reviews` for callers that have an event loop."""
+        return await event_loop.run_async(self._corrections.reviews(n, state))
+
+    def decide(
+        self, id: str, label: str, *, version: int | None = None, reviewer: str | None = None
+    ) -> dict[str, Any]:
+        """Label a review: it is an example of the pool at once. Gives the review, and new
+        predictions of it and of the open rows most like it.
+
+        Args:
+            version: of the review as you saw it; a change since is a ``ConflictError``.
+            reviewer: who decides, where the service has no keys.
+        """
+        return event_loop.run(self._decided(id, label, version, reviewer))
+
+    async def adecide(
+        self, id: str, label: str, *, version: int | None = None, reviewer: str | None = None
+    ) -> dict[str, Any]:
+        """:meth:`decide` for callers that have an event loop."""
+        return await event_loop.run_async(self._decided(id, label, version, reviewer))
+
+    async def _decided(
+        self, id: str, label: str, version: int | None, reviewer: str | None
+    ) -> dict[str, Any]:
+        given = {"label": label, "version": version, "reviewer": reviewer}
+        return await self._corrections.change(id, "decide", **given)
+
+    def undo(self, id: str, *, version: int | None = None) -> dict[str, Any]:
+        """Take a decision back."""
+        return event_loop.run(self._corrections.change(id, "undo", version=version))
+
+    async def aundo(self, id: str, *, version: int | None = None) -> dict[str, Any]:
+        """:meth:`undo` for callers that have an event loop."""
+        return await event_loop.run_async(self._corrections.change(id, "undo", version=version))
+
+    def skip(self, id: str) -> dict[str, Any]:
+        """Pass a review over: it comes again after the others."""
+        return event_loop.run(self._corrections.change(id, "skip"))
+
+    def second_opinion(self, id: str, label: str, *, reviewer: str | None = None) -> dict[str, Any]:
+        """Another person's label of a decided review; the pool keeps the first."""
+        given = {"label": label, "reviewer": reviewer}
+        return event_loop.run(self._corrections.change(id, "second", **given))
+
+    def examples(self, *, label: str | None = None, q: str | None = None) -> pd.DataFrame:
+        """The labelled examples, or those with a label or some text."""
+        return event_loop.run(self._corrections.examples(label, q))
+
+    async def aexamples(self, *, label: str | None = None, q: str | None = None) -> pd.DataFrame:
+        """:meth:`examples` for callers that have an event loop."""
+        return await event_loop.run_async(self._corrections.examples(label, q))
+
+    def add_examples(
+        self,
+        X: pd.DataFrame | Iterable[Any],  # noqa: N803
+        y: Iterable[Any],
+        ids: Sequence[str] | None = None,
+        *,
+        note: str = "",
+        new_label: bool = False,
+    ) -> int:
+        """Add labelled examples; the pool's version. They count from the next prediction on."""
+        return event_loop.run(self._corrections.add_examples(X, y, ids, note, new_label))
+
+    def relabel(self, id: str, label: str, *, version: int | None = None, note: str = "") -> int:
+        """Give an example another label; the pool's version."""
+        return event_loop.run(self._corrections.relabel(id, label, version, note))
+
+    async def arelabel(
+        self, id: str, label: str, *, version: int | None = None, note: str = ""
+    ) -> int:
+        """:meth:`relabel` for callers that have an event loop."""
+        return await event_loop.run_async(self._corrections.relabel(id, label, version, note))
+
+    def retire(self, ids: Iterable[str], *, note: str = "") -> int:
+        """Take examples out; the pool's version."""
+        return event_loop.run(self._corrections.retire(ids, note))
+
+    def history(self, id: str) -> pd.DataFrame:
+        """Every state that an example ever had, the oldest first."""
+        return event_loop.run(self._corrections.history(id))
+
+    def score_table(
+        self,
+        source: str | Path,
+        output: str | Path,
+        *,
+        on_progress: Callable[[dict[str, Any]], None] | None = None,
+        every: float = 1.0,
+    ) -> dict[str, Any]:
+        """Upload a table, wait until the service has scored it, and write the result to ``output``;
+        the run with its counts.
+
+        Args:
+            on_progress: called with the run, every ``every`` seconds.
+        """
+        return event_loop.run(self._corrections.score_table(source, output, every, on_progress))
 
     def close(self) -> None:
         """Close the connections; closing twice is fine, using it again opens new ones."""
@@ -187,12 +320,37 @@ class Client:
         return f"Client({self.url!r})"  # never the key
 
     async def _request(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
-        """The JSON object of a response; requests are repeated while the service is busy or
-        restarting."""
+        """The JSON object of a response."""
+        return wire.checked(await self._response(method, path, body))
 
-        async def once() -> dict[str, Any]:
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """The JSON object of a response, or the bytes of a file."""
+        response = await self._response(method, path, body, headers)
+        is_file = response.headers.get("Content-Type", "").startswith("text/csv")
+        return response.content if response.status == 200 and is_file else wire.checked(response)
+
+    async def _response(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
+        """A response; requests are repeated while the service is busy or restarting. An upload is
+        sent once: it would be two runs."""
+
+        async def once() -> Response:
             try:
-                return wire.checked(await self._http.request(method, self.url, path, body))
+                got = await self._http.request(method, self.url, path, body, headers=headers)
+                if got.status not in (200, 201):
+                    raise wire.refused(got)
+                return got
             except (EngineTimeoutError, EngineUnavailableError) as error:
                 cause = error.__cause__
                 cut = isinstance(cause, aiohttp.ClientError)
@@ -200,9 +358,13 @@ class Client:
                     permanent(error)  # another try would take as long, or find nothing again
                 raise
 
+        upload = method == "POST" and path.startswith("/v1/runs?")
         try:
             return await retrying(
-                once, attempts=self._attempts, base=_FIRST_PAUSE, sleep=asyncio.sleep
+                once,
+                attempts=1 if upload else self._attempts,
+                base=_FIRST_PAUSE,
+                sleep=asyncio.sleep,
             )
         except ServerStatusError as error:
             raise EngineUnavailableError(error.message, hint="try again later") from error
@@ -211,7 +373,8 @@ class Client:
         return self._health if self._health is not None else self.health()
 
     async def _ask_health(self) -> dict[str, Any]:
-        answer = await self._request("GET", "/healthz")
+        query = "" if self._task is None else f"?task={quote(self._task, safe='')}"
+        answer = await self._request("GET", f"/healthz{query}")
         if not {"labels", "max_rows", "max_body_bytes"} <= answer.keys():
             raise EngineResponseError(
                 f"{self.url}: /healthz is not that of ecomfs serve", hint=wire.WRONG_SERVER
@@ -232,6 +395,7 @@ class Client:
             names,
             most_rows=min(REQUEST_ROWS, int(limits["max_rows"])),
             most_bytes=int(limits["max_body_bytes"]),
+            task=self._task,
         )
         tasks: list[asyncio.Task[list[Prediction]]] = []
         try:

@@ -13,7 +13,16 @@ from ecomfs import errors
 from ecomfs.core.http import Response
 from ecomfs.core.json import plain
 from ecomfs.core.retry import permanent
-from ecomfs.errors import ConfigError, EngineError, EngineResponseError, InputError, RowError
+from ecomfs.errors import (
+    ConfigError,
+    EcomfsError,
+    EngineError,
+    EngineResponseError,
+    EngineTimeoutError,
+    InputError,
+    NotFoundError,
+    RowError,
+)
 from ecomfs.task import as_items
 from ecomfs.types import (
     Demonstration,
@@ -70,7 +79,12 @@ def _encode(item: Any, names: Iterable[str]) -> bytes:
 
 
 def requests(
-    rows: Sequence[bytes], ids: Sequence[str], *, most_rows: int, most_bytes: int
+    rows: Sequence[bytes],
+    ids: Sequence[str],
+    *,
+    most_rows: int,
+    most_bytes: int,
+    task: str | None = None,
 ) -> list[Request | Prediction]:
     """Requests within the service's limits, in order. A row too large for any request is answered
     at once, as failed.
@@ -81,6 +95,7 @@ def requests(
     out: list[Request | Prediction] = []
     batch: list[tuple[bytes, str, bytes]] = []
     size = _ENVELOPE
+    named = task_field(task)
 
     def flush() -> None:
         nonlocal size
@@ -89,7 +104,7 @@ def requests(
             out.append(
                 Request(
                     tuple(id_ for _, id_, _ in batch),
-                    b'{"rows":[%b],"ids":[%b]}' % joined,
+                    b'{%b"rows":[%b],"ids":[%b]}' % (named, *joined),
                 )
             )
         batch.clear()
@@ -111,37 +126,62 @@ def requests(
     return out
 
 
+def task_field(task: str | None) -> bytes:
+    """The beginning of a body that names a task.
+
+    >>> task_field("reviews"), task_field(None)
+    (b'"task":"reviews",', b'')
+    """
+    return b"" if task is None else b'"task":%b,' % json.dumps(task).encode()
+
+
 def checked(response: Response) -> dict[str, Any]:
     """The JSON object of a response.
 
     Raises:
         EcomfsError: see :class:`ecomfs.client.Client`.
     """
-    url, status = response.url, response.status
-    kind = response.headers.get("Content-Type", "").partition(";")[0]
-    answer = response.json_object() if "json" in kind else None
-    if status == 200 and answer is not None:
+    answer = _object(response)
+    if response.status in (200, 201) and answer is not None:
         return answer
-    detail = str((answer or {}).get("detail", "")) or f"HTTP {status}"
-    hint = str((answer or {}).get("hint", ""))
+    raise refused(response)
+
+
+def refused(response: Response) -> EcomfsError:
+    """The error that a response stands for."""
+    url, status, answer = response.url, response.status, _object(response)
+    kind = response.headers.get("Content-Type", "").partition(";")[0]
+    told = answer or {}
+    detail, hint = str(told.get("detail", "")) or f"HTTP {status}", str(told.get("hint", ""))
+    own = _error_class(str(told.get("type", "")))
     if status in _BUSY:
-        raise response.retryable_error(f"{url}: {detail}")
+        return response.retryable_error(f"{url}: {detail}")
+    if status == 403 and "detail" in told:
+        return ConfigError(f"{url}: {detail}", hint=hint)
     if status in (401, 403):
-        raise ConfigError(
+        return ConfigError(
             f"{url}: wrong or missing API key", hint="give api_key=, or set ECOMFS_API_KEY"
         )
-    if answer is None or "detail" not in answer or status in (404, 405):
-        raise permanent(EngineResponseError(f"{url}: HTTP {status}, {kind}", hint=WRONG_SERVER))
+    if "detail" not in told or (status in (404, 405) and own is not NotFoundError):
+        return permanent(EngineResponseError(f"{url}: HTTP {status}, {kind}", hint=WRONG_SERVER))
     if 400 <= status < 500:
-        raise _input_error(str(answer.get("type", "")))(detail, hint=hint)
-    raise EngineError(f"{url}: {detail}", hint=hint)
+        return (own or InputError)(detail, hint=hint)
+    if status == 504:
+        return permanent(EngineTimeoutError(f"{url}: {detail}", hint=hint))
+    return EngineError(f"{url}: {detail}", hint=hint)
 
 
-def _input_error(uri: str) -> type[InputError]:
-    """The exception class a problem type names, so that an error is the same near and far.
+def _object(response: Response) -> dict[str, Any] | None:
+    kind = response.headers.get("Content-Type", "").partition(";")[0]
+    return response.json_object() if "json" in kind else None
 
-    >>> [_input_error(u).__name__ for u in ("urn:ecomfs:error:unknown-label", "about:blank")]
-    ['UnknownLabelError', 'InputError']
+
+def _error_class(uri: str) -> type[InputError] | None:
+    """The exception class a problem type names, so that an error is the same near and far;
+    ``None``: it names none.
+
+    >>> _error_class("urn:ecomfs:error:unknown-label").__name__, _error_class("about:blank")
+    ('UnknownLabelError', None)
     """
     found = re.fullmatch(r"urn:ecomfs:error:([a-z-]+)", uri)
     if found:
@@ -149,7 +189,7 @@ def _input_error(uri: str) -> type[InputError]:
         kind = getattr(errors, name, None)
         if isinstance(kind, type) and issubclass(kind, InputError):
             return kind
-    return InputError
+    return None
 
 
 def predictions(answer: Mapping[str, Any], ids: Sequence[str], url: str) -> list[Prediction]:

@@ -64,6 +64,9 @@ class Response:
         return ServerStatusError(message, seconds=seconds, busy=self.status in BUSY_STATUS)
 
 
+_JSON = {"Content-Type": "application/json"}
+
+
 class HttpClient:
     """Sends requests; usable from any event loop, and in a forked process.
 
@@ -87,7 +90,14 @@ class HttpClient:
         weakref.finalize(self, _close_dropped, self._sessions, self._owner)
 
     async def request(
-        self, method: str, url: str, path: str, body: Any = None, *, timeout: float | None = None
+        self,
+        method: str,
+        url: str,
+        path: str,
+        body: Any = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
     ) -> Response:
         """Send one request and read the whole response, whatever its status.
 
@@ -96,6 +106,7 @@ class HttpClient:
             url: address of the server, without a trailing slash.
             path: path below it.
             body: sent as JSON; ``bytes`` are sent as they are; ``None``: no body.
+            headers: further ones; ``Content-Type`` of a body is JSON unless it is among them.
             timeout: seconds; default: the client's.
 
         Raises:
@@ -111,7 +122,7 @@ class HttpClient:
                 method,
                 url + path,
                 data=data,
-                headers={} if data is None else {"Content-Type": "application/json"},
+                headers={**({} if data is None else _JSON), **(headers or {})},
                 timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=_CONNECT_SECONDS),
                 allow_redirects=False,
             ) as response:

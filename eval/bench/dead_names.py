@@ -36,6 +36,13 @@ ALLOWED: dict[str, str] = {
     "predict": "scikit-learn and users call it",
     "aclassify": "users with an event loop of their own call it",
     "emit": "logging calls it",
+    "adecide": "users call it, as the client's other verbs",
+    "aexamples": "users call it, as the client's other verbs",
+    "arelabel": "users call it, as the client's other verbs",
+    "areviews": "users call it, as the client's other verbs",
+    "asend_to_review": "users call it, as the client's other verbs",
+    "aundo": "users call it, as the client's other verbs",
+    "second_opinion": "users call it, as the client's other verbs",
     "retrieve": "users, benches and tests look up demonstrations in one call",
 }
 DECORATED = re.compile(

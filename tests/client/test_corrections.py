@@ -1,0 +1,103 @@
+"""The client's verbs for reviews, examples and runs, against a real service."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from scripted import classifier
+from serving import serving
+
+from ecomfs.client import Client
+from ecomfs.errors import ConflictError, InputError, NotFoundError, UnknownLabelError
+from ecomfs.serve import create_app
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    with serving(create_app({"reviews": classifier(), "other": classifier()})) as url:
+        yield url
+
+
+@pytest.fixture
+def client(url: str) -> Iterator[Client]:
+    with Client(url, task="reviews") as client:
+        yield client
+
+
+def test_the_review_loop_with_tables(client: Client) -> None:
+    sent = client.send_to_review(pd.DataFrame({"text": ["so so", "so so indeed"]}), ["a", "b"])
+    assert list(sent["row_id"]) == ["a", "b"]
+    waiting = client.reviews()
+    assert set(waiting["text"]) == {"so so", "so so indeed"}
+    first = waiting.iloc[0]
+    done = client.decide(first["id"], "negative", version=first["version"], reviewer="wen")
+    assert done["review"]["reviewer"] == "wen"
+    assert done["predictions"][0]["similarity"] == 1
+    assert first["example_id"] in set(client.examples(label="negative")["id"])
+    with pytest.raises(ConflictError, match="decided already"):
+        client.decide(first["id"], "positive")
+    client.second_opinion(first["id"], "positive", reviewer="ana")
+    assert client.undo(first["id"], version=3)["review"]["state"] == "open"
+    assert client.skip(first["id"])["review"]["skips"] == 1
+    assert client.reviews(state="decided").empty
+    with pytest.raises(UnknownLabelError, match="postive"):
+        client.decide(first["id"], "postive")
+    with pytest.raises(NotFoundError, match="no review"):
+        client.decide("0" * 32, "positive")
+
+
+def test_examples_with_tables(client: Client) -> None:
+    before = client.examples()
+    rows = pd.DataFrame({"text": [f"new thing {i}" for i in range(3)]})
+    version = client.add_examples(rows, ["positive"] * 3, ["n0", "n1", "n2"], note="from a table")
+    assert len(client.examples()) == len(before) + 3
+    assert client.relabel("n1", "negative", version=version) == version + 1
+    with pytest.raises(ConflictError, match="was changed"):
+        client.relabel("n1", "positive", version=version)
+    assert client.retire(["n0", "n2"]) == version + 2
+    assert list(client.history("n1")["label"]) == ["positive", "negative"]
+    assert list(client.examples(q="NEW THING")["id"]) == ["n1"]
+    with pytest.raises(InputError, match="2 labels"):
+        client.add_examples(rows, ["positive"] * 2)
+
+
+def test_a_task_of_its_own(client: Client, url: str) -> None:
+    assert [t["name"] for t in client.tasks()] == ["reviews", "other"]
+    assert client.classify(["fine"])[0].label in ("positive", "negative")
+    assert client.explain("fine").prediction.label in ("positive", "negative")
+    with Client(url) as unnamed, pytest.raises(InputError, match="several tasks"):
+        unnamed.classify(["fine"])
+    with Client(url, task="nope") as wrong, pytest.raises(NotFoundError, match="no task 'nope'"):
+        wrong.classify(["fine"])
+
+
+def test_a_table_is_scored_by_the_service(client: Client, tmp_path: Path) -> None:
+    source, output = tmp_path / "in.csv", tmp_path / "out.csv"
+    pd.DataFrame({"id": ["x", "y"], "text": ["fine", "bad"]}).to_csv(source, index=False)
+    seen: list[Any] = []
+    run = client.score_table(source, output, on_progress=seen.append, every=0.05)
+    assert run["counts"]["ok"] == 2
+    assert list(pd.read_csv(output)["id"]) == ["x", "y"]
+    assert seen
+    pd.DataFrame({"price": [1]}).to_csv(source, index=False)
+    with pytest.raises(InputError, match="no column"):
+        client.score_table(source, output)
+
+
+def test_the_same_without_blocking(url: str) -> None:
+    async def loop() -> tuple[str, int]:
+        async with Client(url, task="reviews") as client:
+            await client.asend_to_review(["so so"])
+            [id_] = (await client.areviews())["id"]
+            decided = await client.adecide(id_, "negative")
+            await client.arelabel(decided["review"]["example_id"], "positive")
+            with pytest.raises(ConflictError, match="relabelled"):
+                await client.aundo(id_)
+            return decided["review"]["state"], len(await client.aexamples(label="positive"))
+
+    assert asyncio.run(loop()) == ("decided", 7)
