@@ -18,9 +18,9 @@ from ecomfs.batch.runlog import last_rate
 from ecomfs.core import event_loop
 from ecomfs.engine.cached import CachedEngine
 from ecomfs.errors import ConfigError
+from ecomfs.experts import Experts
 from ecomfs.io import IdTracker, TableReader
-from ecomfs.pipeline import Pipeline, RowState
-from ecomfs.pool import sample_queries
+from ecomfs.pipeline import Pipeline, RowState, draw_left_out
 from ecomfs.readout import LogprobReadout, TopReadout
 from ecomfs.retrieve import simulate_prefix_cache
 from ecomfs.types import Row
@@ -159,7 +159,7 @@ class FitCost:
     """What a fit would read.
 
     Attributes:
-        examples: to read leave-one-out.
+        examples: to read leave-one-out, at most: a fit stops when more would gain little.
         remembered: how many of these are in the reading cache.
         tokens: of the prompts of the others; ``None`` where the model shows no tokenizer.
     """
@@ -201,6 +201,7 @@ def plan_table(
     max_prompts: int = MAX_PROMPTS,
     seed: int = 0,
     readings: int = 0,
+    alike: bool = False,
     encoding: str | None = None,
 ) -> RunPlan:
     r"""Look at every row, render the prompts of all or of a sample, and add up.
@@ -229,7 +230,9 @@ def plan_table(
     max_prompts : int
         Most prompts that are rendered; above, a sample is drawn with ``seed``.
     readings : int
-        Examples that the run reads leave-one-out before its first row.
+        Examples that the run reads leave-one-out before its first row, at most.
+    alike : bool
+        They are drawn alike (:func:`ecomfs.pipeline.draws_alike`).
     encoding : str, optional
         Of a source that is not UTF-8; detected by default.
 
@@ -276,9 +279,8 @@ def plan_table(
     finally:
         if journal is not None:
             journal.close()
-    return _plan(
-        pipeline, found, why, prices, probe, block_size, plan_fit(pipeline, readings, seed)
-    )
+    fit = plan_fit(pipeline, readings, seed, alike=alike)
+    return _plan(pipeline, found, why, prices, probe, block_size, fit)
 
 
 def plan_rows(
@@ -291,6 +293,7 @@ def plan_rows(
     max_prompts: int = MAX_PROMPTS,
     seed: int = 0,
     readings: int = 0,
+    alike: bool = False,
 ) -> RunPlan:
     """:func:`plan_table` for rows in memory, each of which is put to the model.
 
@@ -302,7 +305,7 @@ def plan_rows(
         Field → cell.
     left_out, unusable : int
         Rows that are not among ``rows``: not wanted, or not readable.
-    probe, max_prompts, seed, readings
+    probe, max_prompts, seed, readings, alike
         As for :func:`plan_table`.
 
     Returns
@@ -338,19 +341,24 @@ def plan_rows(
     for row in rows:
         sample.add(row)
     found = _Rows(sample.seen + unusable, left_out, unusable, 0, 0, sample.seen, sample.rows)
-    return _plan(pipeline, found, "", None, probe, 16, plan_fit(pipeline, readings, seed))
+    fit = plan_fit(pipeline, readings, seed, alike=alike)
+    return _plan(pipeline, found, "", None, probe, 16, fit)
 
 
-def plan_fit(pipeline: Pipeline, readings: int, seed: int) -> FitCost:
-    """What a fit of this many readings would read.
+def plan_fit(pipeline: Pipeline, readings: int, seed: int, *, alike: bool = False) -> FitCost:
+    """What a fit of this many readings would read, if it does not stop before.
 
     Args:
         pipeline: not fitted yet.
         seed: of the draw of examples.
+        alike: as for :func:`plan_table`.
     """
     if pipeline.retriever is None or not readings or not pipeline.has_model:
         return FitCost()
-    examples = sample_queries(pipeline.retriever.examples, readings, seed)
+    experts = None
+    if not alike:
+        experts = Experts(pipeline.retriever, pipeline.space.names, pipeline.card)
+    examples = draw_left_out(pipeline.retriever.examples, readings, seed, experts).examples
     cases = pipeline.prepare(
         [e.fields for e in examples],
         [e.id for e in examples],

@@ -9,6 +9,7 @@ from ecomfs.calibration.calibrate import (
     fit_calibration,
     log_scores,
     softmax,
+    weights_of,
 )
 from ecomfs.calibration.conformal import (
     Threshold,
@@ -59,4 +60,5 @@ __all__ = [
     "skip_threshold",
     "softmax",
     "usable_rows",
+    "weights_of",
 ]

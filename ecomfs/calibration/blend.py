@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ecomfs.calibration.calibrate import FLOOR, MINIMUM, FloatArray, halves
+from ecomfs.calibration.calibrate import FLOOR, MINIMUM, FloatArray, halves, weights_of
 from ecomfs.calibration.fusion import MODEL, Evidence, Fusion, fit_fusion
 
 MODEL_ALONE = Fusion({MODEL: 1.0})
@@ -72,6 +72,7 @@ def fit_blend(
     usable: NDArray[np.bool_] | None = None,
     *,
     alternatives: Sequence[tuple[Fusion, float]] = (),
+    weights: ArrayLike | None = None,
 ) -> Blend:
     """Fit the first component, and weigh it, the others and the label shares by the likelihood of
     the labels, less the error rate. Before any reading all have the same weight, but for the
@@ -87,6 +88,7 @@ def fit_blend(
             first component has all the weight, and its prior.
         alternatives: components that are fitted as the first is, and stand after it: the prior of
             each, and the logarithm of its odds against the others before any reading.
+        weights: how many examples each row stands for; ``None``: itself.
 
     >>> p = np.array([[0.8, 0.2], [0.2, 0.8]] * 20)
     >>> blend = fit_blend(Evidence({"model": np.log(p)}), [0, 1] * 20, (0.5, 0.5), MODEL_ALONE)
@@ -96,23 +98,26 @@ def fit_blend(
     truth = np.asarray(labels, dtype=np.int64)
     rows = np.arange(len(truth)) if usable is None else np.flatnonzero(usable)
     priors = (prior, *(given for given, _ in alternatives))
-    components = (*(fit_fusion(evidence, truth, given, usable) for given in priors), *others)
+    each = weights_of(weights, len(truth))
+    fitted = (fit_fusion(evidence, truth, given, usable, weights=each) for given in priors)
+    components = (*fitted, *others)
+    each = weights_of(each[rows], len(rows))
     if len(rows) < MINIMUM:
         return Blend(components, (1.0,) + (0.0,) * len(components), tuple(shares))
     seen = evidence.part(rows)
     given = [component.apply(seen)[np.arange(len(rows)), truth[rows]] for component in components]
     given.append(np.asarray(shares)[truth[rows]])
-    likelihood = np.array([np.log(np.maximum(p, FLOOR)).sum() for p in given])
+    likelihood = np.array([each @ np.log(np.maximum(p, FLOOR)) for p in given])
     likelihood[1 : len(priors)] += [odds for _, odds in alternatives]
-    weights = np.exp(likelihood - likelihood.max())
-    weights /= weights.sum()
-    wrong = error_rate(weights @ np.array(given), given[-1])
-    weights *= 1 - wrong
-    weights[-1] += wrong
-    return Blend(components, tuple(weights.tolist()), tuple(shares))
+    shared = np.exp(likelihood - likelihood.max())
+    shared /= shared.sum()
+    wrong = error_rate(shared @ np.array(given), given[-1], each)
+    shared *= 1 - wrong
+    shared[-1] += wrong
+    return Blend(components, tuple(shared.tolist()), tuple(shares))
 
 
-def error_rate(given: ArrayLike, base: ArrayLike) -> float:
+def error_rate(given: ArrayLike, base: ArrayLike, weights: ArrayLike | None = None) -> float:
     """The share of rows for which the average is no better than the label shares.
 
     Its posterior mean, with Jeffreys' prior of a share. Where n rows of two labels were all right
@@ -121,6 +126,7 @@ def error_rate(given: ArrayLike, base: ArrayLike) -> float:
     Args:
         given: probability given to the true label of each example.
         base: the share of that label in the pool.
+        weights: how many examples each stands for; ``None``: itself.
 
     >>> round(error_rate([0.999] * 32, [0.5] * 32), 3)
     0.032
@@ -129,7 +135,8 @@ def error_rate(given: ArrayLike, base: ArrayLike) -> float:
     """
     p, q = np.asarray(given, dtype=np.float64), np.asarray(base, dtype=np.float64)
     share = (np.arange(1000) + 0.5) / 1000
-    likelihood = np.log(np.maximum(np.outer(1 - share, p) + np.outer(share, q), FLOOR)).sum(axis=1)
+    mixed = np.log(np.maximum(np.outer(1 - share, p) + np.outer(share, q), FLOOR))
+    likelihood = mixed @ weights_of(weights, len(p))
     likelihood -= 0.5 * np.log(share * (1 - share))
     weight = np.exp(likelihood - likelihood.max())
     return float(share @ weight / weight.sum())
@@ -144,6 +151,7 @@ def cross_fitted(
     usable: NDArray[np.bool_] | None = None,
     *,
     alternatives: Sequence[tuple[Fusion, float]] = (),
+    weights: ArrayLike | None = None,
 ) -> FloatArray:
     """Answers for the labelled examples themselves, shape (n, L): each half by what was fitted on
     the other, so that thresholds may be chosen on them. Arguments as for :func:`fit_blend`.
@@ -154,7 +162,7 @@ def cross_fitted(
     (40, 2)
     """
     truth = np.asarray(labels, dtype=np.int64)
-    out = np.empty(evidence.shape)
+    each, out = weights_of(weights, len(truth)), np.empty(evidence.shape)
     pair = halves(truth)
     for held, fitted in (pair, pair[::-1]):
         counting = None if usable is None else usable[fitted]
@@ -166,6 +174,7 @@ def cross_fitted(
             others,
             counting,
             alternatives=alternatives,
+            weights=each[fitted],
         )
         out[held] = blend.apply(evidence.part(held))
     return out

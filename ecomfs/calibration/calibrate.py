@@ -59,7 +59,9 @@ class Calibration:
 
 
 def fit_calibration(
-    posteriors: Sequence[Sequence[float]], labels: Sequence[int]
+    posteriors: Sequence[Sequence[float]],
+    labels: Sequence[int],
+    weights: ArrayLike | None = None,
 ) -> Calibration | None:
     """The bias and the temperature seen in leave-one-out posteriors of labelled examples.
 
@@ -71,6 +73,7 @@ def fit_calibration(
     Args:
         posteriors: n × L, each row sums to one.
         labels: n positions of the true labels.
+        weights: how many examples each stands for (see :func:`weights_of`); ``None``: itself.
 
     Returns:
         ``None`` when there are fewer than :data:`MINIMUM` readings.
@@ -84,14 +87,32 @@ def fit_calibration(
         return None
     log_p = log_scores(posteriors)
     truth = np.asarray(labels)
+    w = weights_of(weights, len(truth))
     enough = len(truth) >= PER_LABEL * log_p.shape[1]
-    strength = _choose_strength(log_p, truth) if enough else 0.0
-    offsets = strength * _offsets(log_p, truth) if strength else np.zeros(log_p.shape[1])
-    temperature = _temperature(log_p + offsets, truth)
+    strength = _choose_strength(log_p, truth, w) if enough else 0.0
+    offsets = strength * _offsets(log_p, truth, w) if strength else np.zeros(log_p.shape[1])
+    temperature = _temperature(log_p + offsets, truth, w)
     return Calibration(tuple(offsets.tolist()), strength, len(truth), temperature)
 
 
-def cross_calibrated(posteriors: Sequence[Sequence[float]], labels: Sequence[int]) -> FloatArray:
+def weights_of(weights: ArrayLike | None, n: int) -> FloatArray:
+    """How many examples each of n stands for, n in all: where hard ones are read more often, each
+    counts by the inverse of its probability.
+
+    >>> weights_of(None, 2).tolist(), weights_of([1, 3], 2).tolist()
+    ([1.0, 1.0], [0.5, 1.5])
+    """
+    if weights is None:
+        return np.ones(n)
+    w = np.asarray(weights, dtype=np.float64)
+    return w * (n / w.sum()) if n else w
+
+
+def cross_calibrated(
+    posteriors: Sequence[Sequence[float]],
+    labels: Sequence[int],
+    weights: ArrayLike | None = None,
+) -> FloatArray:
     """Calibrated distributions of labelled examples, shape (n, L): each half by what was estimated
     on the other, so that they look no better than those of new rows.
 
@@ -99,35 +120,36 @@ def cross_calibrated(posteriors: Sequence[Sequence[float]], labels: Sequence[int
     (20, 2)
     """
     read, truth = np.asarray(posteriors, dtype=np.float64), np.asarray(labels)
-    out = read.copy()
+    w, out = weights_of(weights, len(truth)), read.copy()
     pair = halves(truth)
     for fitted, held in (pair, pair[::-1]):
-        found = fit_calibration(read[fitted].tolist(), truth[fitted].tolist())
+        found = fit_calibration(read[fitted].tolist(), truth[fitted].tolist(), w[fitted])
         if found is not None:
             out[held] = found.apply(read[held])
     return out
 
 
-def _temperature(log_p: FloatArray, truth: NDArray[np.int64]) -> float:
+def _temperature(log_p: FloatArray, truth: NDArray[np.int64], w: FloatArray) -> float:
     """Brent's method, which needs no derivative; the prior on log T is normal around 0."""
     from scipy.optimize import minimize_scalar  # a fifth of a second that only a fit needs
 
     def loss(log_t: float) -> float:
         p = softmax(log_p / np.exp(log_t))[np.arange(len(truth)), truth]
         prior = (log_t / TEMPERATURE_SPREAD) ** 2 / (2 * len(truth))
-        return float(prior - np.log(np.maximum(p, FLOOR)).mean())
+        return float(prior - (w * np.log(np.maximum(p, FLOOR))).mean())
 
     return float(np.exp(minimize_scalar(loss, bounds=(-1.5, 1.5), method="bounded").x))
 
 
-def _choose_strength(log_p: FloatArray, truth: NDArray[np.int64]) -> float:
+def _choose_strength(log_p: FloatArray, truth: NDArray[np.int64], w: FloatArray) -> float:
     pair = halves(truth)
     loss = dict.fromkeys(STRENGTHS, 0.0)
     for fitted, held in (pair, pair[::-1]):
-        offsets = _offsets(log_p[fitted], truth[fitted])
+        offsets = _offsets(log_p[fitted], truth[fitted], w[fitted])
         for strength in STRENGTHS:
             p = softmax(log_p[held] + strength * offsets)
-            loss[strength] -= float(np.log(p[np.arange(len(held)), truth[held]]).sum())
+            given = p[np.arange(len(held)), truth[held]]
+            loss[strength] -= float((w[held] * np.log(given)).sum())
     return min(STRENGTHS, key=lambda s: (loss[s], s))
 
 
@@ -138,14 +160,14 @@ def halves(truth: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int6
     return order[::2], order[1::2]
 
 
-def _offsets(log_p: FloatArray, truth: NDArray[np.int64]) -> FloatArray:
+def _offsets(log_p: FloatArray, truth: NDArray[np.int64], w: FloatArray) -> FloatArray:
     """Offsets under which the mean posterior equals the label shares (with one example of every
     label added to both, so that a label seen rarely is not pushed to an extreme)."""
-    n, size = log_p.shape
-    share = (np.bincount(truth, minlength=size) + 1.0) / (n + size)
+    n, size = w.sum(), log_p.shape[1]
+    share = (np.bincount(truth, weights=w, minlength=size) + 1.0) / (n + size)
     offsets = np.zeros(size)
     for _ in range(200):
-        mean = (softmax(log_p + offsets).sum(axis=0) + 1.0) / (n + size)
+        mean = (w @ softmax(log_p + offsets) + 1.0) / (n + size)
         step = np.log(share) - np.log(mean)
         offsets += 0.5 * step
         if np.abs(step).max() < 1e-6:

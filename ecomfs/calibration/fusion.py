@@ -21,7 +21,14 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ecomfs.calibration.calibrate import FLOOR, MINIMUM, FloatArray, log_scores, softmax
+from ecomfs.calibration.calibrate import (
+    FLOOR,
+    MINIMUM,
+    FloatArray,
+    log_scores,
+    softmax,
+    weights_of,
+)
 from ecomfs.types import Opinion
 
 MODEL = "model"
@@ -190,6 +197,8 @@ def fit_fusion(
     labels: Sequence[int] | NDArray[np.int64],
     prior: Fusion,
     usable: NDArray[np.bool_] | None = None,
+    *,
+    weights: ArrayLike | None = None,
 ) -> Fusion:
     """The weights with the least log loss under the prior, none below 0.
 
@@ -202,35 +211,38 @@ def fit_fusion(
         prior: of the weights.
         usable: which rows count (see :data:`PER_LABEL`); ``None``: all. With fewer than
             :data:`~ecomfs.calibration.calibrate.MINIMUM` of them the weights are the prior's.
+        weights: how many examples each row stands for; ``None``: itself.
     """
     from scipy.optimize import minimize  # a fifth of a second that only a fit needs
 
     truth = np.asarray(labels, dtype=np.int64)
+    each = weights_of(weights, len(truth))
     if usable is not None:
         evidence, truth = evidence.part(np.flatnonzero(usable)), truth[usable]
+        each = weights_of(each[usable], len(truth))
     if len(truth) < MINIMUM:
         return prior
     free = [name for name, weight in prior.weights.items() if weight > 0]
     start = np.array([prior.weights[name] for name in free])
     spread = np.array([PRIORS.get(name, OTHER_PRIOR).spread for name in free])
 
-    def weights(moves: FloatArray) -> dict[str, float]:
+    def moved_by(moves: FloatArray) -> dict[str, float]:
         """From moves in standard deviations; the last one is the scale's."""
         moved = np.maximum(start + spread * moves[:-1], 0.0)
         found = (moved * float(np.exp(SCALE_SPREAD * moves[-1]))).tolist()
         return {**prior.weights, **dict(zip(free, found, strict=True))}
 
     def loss(moves: FloatArray) -> float:
-        p = softmax(_logits(weights(moves), evidence))[np.arange(len(truth)), truth]
+        p = softmax(_logits(moved_by(moves), evidence))[np.arange(len(truth)), truth]
         away = (moves**2).sum() / (2 * len(truth))
-        return float(away - np.log(np.maximum(p, FLOOR)).mean())
+        return float(away - (each * np.log(np.maximum(p, FLOOR))).mean())
 
     size = len(free) + 1
     # A first simplex of half a standard deviation per side: from zeros the default is tiny.
     simplex = np.vstack([np.zeros(size), 0.5 * np.eye(size)])
     options = {"xatol": 1e-3, "fatol": 1e-6, "initial_simplex": simplex}
     found = minimize(loss, np.zeros(size), method="Nelder-Mead", options=options)
-    return Fusion(weights(found.x), len(truth))
+    return Fusion(moved_by(found.x), len(truth))
 
 
 def _logits(weights: Mapping[str, float], evidence: Evidence) -> FloatArray:

@@ -69,12 +69,13 @@ def plan(
     from ecomfs.cli.present import marks, note, without_model
     from ecomfs.errors import ConfigError
     from ecomfs.io import TableReader
+    from ecomfs.pipeline import draws_alike
 
     if probe < 0 or block_size < 1 or prompts < 1:
         raise ConfigError("--probe is 0 or more, --block-size and --prompts are 1 or more")
     prices = None if price is None else Prices(price, price_cached, price_answer)
     check_guarantees(settings, labelled)
-    skips, readings = False, 0
+    skips, readings, alike = False, 0, draws_alike(settings)
     jobs = jobs_of(sources, table)
     if not any(journal_path(job.base).exists() for job in jobs):
         # A plan reads nothing leave-one-out. An interrupted run has read these examples already:
@@ -120,6 +121,7 @@ def plan(
             max_prompts=prompts,
             seed=labelled.seed,
             readings=0 if plans else readings,
+            alike=alike,
             encoding=labelled.input_encoding,
         )
         plans.append(found)

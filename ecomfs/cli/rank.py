@@ -107,6 +107,7 @@ def rank(
     """
     phases = show(CHECKING, quiet=quiet)
     from ecomfs.cli.present import note
+    from ecomfs.pipeline import draws_alike
     from ecomfs.rank import check_top, positive_label, read_pairs, read_users_and_items
     from ecomfs.task import LabelSpace
 
@@ -150,7 +151,10 @@ def rank(
         clf.fit(shown, progress=phases)
     phases.clear()
     if plan:
-        _plan(clf.pipeline_, pairs, tables, keep_seen, readings, probe, labelled.seed, phases)
+        alike = draws_alike(settings)
+        _plan(
+            clf.pipeline_, pairs, tables, keep_seen, readings, alike, probe, labelled.seed, phases
+        )
         return
     print_notes(clf, settings)
     if pairs is not None:
@@ -305,6 +309,7 @@ def _plan(
     tables: tuple[list[User], Catalogue] | None,
     keep_seen: bool,
     readings: int,
+    alike: bool,
     probe: int,
     seed: int,
     phases: Phases,
@@ -330,7 +335,15 @@ def _plan(
             unusable += sum(bool(item.error) for item in items)
             rows += [pair_row(card, user, item) for item in items if not item.error]
     phases("counting tokens")
-    found = plan_rows(pipeline, rows, unusable=unusable, probe=probe, seed=seed, readings=readings)
+    found = plan_rows(
+        pipeline,
+        rows,
+        unusable=unusable,
+        probe=probe,
+        seed=seed,
+        readings=readings,
+        alike=alike,
+    )
     phases.clear()
     set_result({"plan": found, "engine": pipeline.engine.spec, "left_out": left_out})
     shown = Table(title=f"pairs · {pipeline.engine.spec}", show_header=False)

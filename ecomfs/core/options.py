@@ -285,7 +285,7 @@ _TABLE = (
         int,
         48,
         FITTING,
-        "examples read leave-one-out to correct label bias and confidence; 0: none",
+        "most examples read leave-one-out to correct label bias and confidence; 0: none",
         least=0,
         advanced=True,
     ),

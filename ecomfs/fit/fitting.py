@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from ecomfs.calibration import (
     DecisionPolicy,
     Evidence,
     FloatArray,
+    Fusion,
     Threshold,
     cross_calibrated,
     cross_fitted,
@@ -32,14 +34,16 @@ from ecomfs.calibration import (
     fit_calibration,
     prior_fusion,
     usable_rows,
+    weights_of,
 )
-from ecomfs.core.progress import FITTING, Progress, silent
+from ecomfs.core.progress import FITTING, Progress, part, silent
 from ecomfs.engine.cached import CachedEngine
 from ecomfs.errors import ConfigError
 from ecomfs.experts import Experts
 from ecomfs.fit.guarantees import Guarantees, LeftOut, skip_by, with_thresholds
 from ecomfs.fit.remarks import model_adds
-from ecomfs.pipeline import Pipeline
+from ecomfs.fit.stopping import FIRST, GAIN, STEP, HeldLoss, gain_left
+from ecomfs.pipeline import LeftOutDraw, Pipeline, draw_left_out
 from ecomfs.types import Example
 
 CHUNK = 16
@@ -78,20 +82,25 @@ class Fitted:
 
 async def fit(
     pipeline: Pipeline,
-    examples: Sequence[Example],
+    most: int,
     guarantees: Guarantees,
     progress: Progress = silent,
 ) -> tuple[Pipeline, Fitted]:
     """Read examples leave-one-out and fit calibration, fusion and thresholds.
 
+    Examples that the experts find hard are read more often, and count by the inverse of their
+    probability (:mod:`ecomfs.pipeline.left_out`); reading stops when more would gain little
+    (:mod:`ecomfs.fit.stopping`). Guarantees need readings that are like new rows, and all of them:
+    with these, examples are drawn alike, and nothing stops early.
+
     Parameters
     ----------
     pipeline : Pipeline
         Not fitted yet.
-    examples : sequence of Example
-        Of the pool; one reading each. Readings that fail, and text read-outs (which give no
-        probabilities of the other labels), are left out. Without a model none are read: the
-        experts answer the pool's own examples.
+    most : int
+        Most examples of the pool that are read, one reading each. Readings that fail, and text
+        read-outs (which give no probabilities of the other labels), are left out. Without a model
+        none are read: the experts answer the pool's own examples.
     guarantees : Guarantees
         What the fit shall provide.
     progress : Progress
@@ -120,7 +129,7 @@ async def fit(
     >>> pipeline = build_pipeline(load_task("review_sentiment"), pool, engine, HashedEmbedder(),
     ...                           Options(k=1, language="en"), task="review_sentiment")
     >>> from ecomfs.core import event_loop
-    >>> fitted, found = event_loop.run(fit(pipeline, [], Guarantees()))
+    >>> fitted, found = event_loop.run(fit(pipeline, 0, Guarantees()))
     >>> found.readings, fitted.policy.cheap is not None
     (0, True)
     """
@@ -131,30 +140,35 @@ async def fit(
         experts = Experts(pipeline.retriever, pipeline.space.names, pipeline.card)
     bare = replace(pipeline, experts=experts or pipeline.experts, policy=DecisionPolicy())
     before, started = _read_so_far(bare), time.monotonic()
-    found, _ = await read_left_out(bare, examples, progress)
+    cheap, answers, labels = None, np.empty((0, 0)), np.empty(0, dtype=np.int64)
+    if experts is not None:
+        cheap, answers, labels = _experts_alone(experts)
+    readings, weights, tried = await _read_enough(bare, cheap, most, guarantees, progress)
     seconds = time.monotonic() - started
-    asked = len(found) if before is None else (_read_so_far(bare) or 0) - before
-    readings = [reading for reading in found if reading is not None]
+    asked = tried if before is None else (_read_so_far(bare) or 0) - before
     truth = np.array([reading.label for reading in readings], dtype=np.int64)
-    calibrated, model, unseen = _calibrated(bare, readings)
+    calibrated, model, unseen = _calibrated(bare, readings, weights)
     steps = {"read": np.array([r.posterior.probabilities for r in readings]), "calibrated": model}
+    like = _like_new_rows(weights)
     notes: list[str] = []
     policy, fused, skip = DecisionPolicy(), model, None
-    if experts is not None and (len(readings) or not examples):
-        cheap, answers, labels = _experts_alone(experts)
-        fusion, fused = _fused(experts, cheap, readings, unseen, truth, notes)
+    if experts is not None and cheap is not None and (len(readings) or not tried):
+        fusion, fused = _fused(experts, cheap, readings, unseen, truth, weights, notes)
         policy = DecisionPolicy(fusion=fusion, cheap=cheap)
         if readings:
             steps |= {"experts": _answers_for(experts, cheap, answers, readings), "fused": fused}
-            remark = model_adds(steps["experts"], fused, truth)
+            remark = model_adds(steps["experts"][like], fused[like], truth[like])
             notes += [remark] if remark else []
         skip = skip_by(guarantees, answers, labels, notes)
         policy = replace(policy, skip_from=None if skip is None else skip.value)
-    loss = {name: _loss(p, truth) for name, p in steps.items() if readings}
-    right = {name: _right(p, truth) for name, p in steps.items() if readings}
-    similar = [r.state.opinion.similarity for r in readings if r.state.opinion is not None]
-    masses = [r.posterior.label_mass for r in readings]
-    policy, accept = with_thresholds(policy, fused, truth, similar, masses, guarantees, notes)
+    loss = {name: _loss(p, truth, weights) for name, p in steps.items() if readings}
+    right = {name: _right(p, truth, weights) for name, p in steps.items() if readings}
+    alike = [readings[i] for i in like]
+    similar = [r.state.opinion.similarity for r in alike if r.state.opinion is not None]
+    masses = [r.posterior.label_mass for r in alike]
+    policy, accept = with_thresholds(
+        policy, fused[like], truth[like], similar, masses, guarantees, notes
+    )
     report = Fitted(
         len(readings),
         loss,
@@ -212,6 +226,84 @@ def _read_so_far(pipeline: Pipeline) -> int | None:
     return engine.misses if isinstance(engine, CachedEngine) else None
 
 
+async def _read_enough(
+    bare: Pipeline, cheap: Blend | None, most: int, guarantees: Guarantees, progress: Progress
+) -> tuple[list[LeftOut], FloatArray, int]:
+    """Read at most so many examples leave-one-out, fewer where more would gain little: the
+    readings, how many examples each stands for, and how many examples were read."""
+    retriever = bare.retriever
+    if retriever is None or not most:
+        return [], np.empty(0), 0
+    experts = None if guarantees.draws_alike else bare.experts
+    draw = draw_left_out(retriever.examples, most, bare.seed, experts)
+    bound, done = len(draw.examples), 0
+    found: list[LeftOut | None] = []
+    while done < bound:
+        size = bound - done if guarantees.draws_alike else FIRST if not done else STEP
+        some = draw.examples[done : done + size]
+        found += (await read_left_out(bare, some, part(progress, FITTING, done, bound)))[0]
+        done += len(some)
+        if guarantees.draws_alike or done >= bound:
+            continue
+        readings, weights = _given(found, draw)
+        truth = np.array([reading.label for reading in readings], dtype=np.int64)
+        if len(readings) >= FIRST and (
+            gain_left(
+                _learning(bare, cheap, readings, truth, weights), truth, weights, bound, bare.seed
+            )
+            < GAIN
+        ):
+            break
+    readings, weights = _given(found, draw)
+    return readings, weights, len(found)
+
+
+def _given(found: Sequence[LeftOut | None], draw: LeftOutDraw) -> tuple[list[LeftOut], FloatArray]:
+    """The readings that gave a distribution, and their weights."""
+    kept = [i for i, reading in enumerate(found) if reading is not None]
+    weights = weights_of(draw.weights(len(found))[kept], len(kept))
+    return [reading for reading in found if reading is not None], weights
+
+
+def _learning(
+    bare: Pipeline,
+    cheap: Blend | None,
+    readings: Sequence[LeftOut],
+    truth: NDArray[np.int64],
+    weights: FloatArray,
+) -> HeldLoss:
+    """Fits on some of the readings, and judges others."""
+    read = np.array([r.posterior.probabilities for r in readings])
+    spoken = np.array([r.state.language for r in readings])
+
+    def held_loss(fitted: NDArray[np.int64], held: NDArray[np.int64]) -> FloatArray:
+        model = read.copy()
+        for language in bare.setups:
+            mine, other = fitted[spoken[fitted] == language], held[spoken[held] == language]
+            rows, labels = read[mine].tolist(), truth[mine].tolist()
+            calibration = fit_calibration(rows, labels, weights[mine])
+            if calibration is not None:
+                model[other] = calibration.apply(read[other])
+                model[mine] = cross_calibrated(rows, labels, weights[mine])
+        if bare.experts is not None and cheap is not None:
+            together = _Together.of(bare.experts, cheap, readings, model, truth, weights)
+            model[held] = together.fit(fitted).apply(together.evidence.part(held))
+        given = model[held, truth[held]]
+        return np.asarray(-np.log(np.maximum(given, 1e-9)))
+
+    return held_loss
+
+
+def _like_new_rows(weights: FloatArray) -> NDArray[np.int64]:
+    """Positions of readings, each as often as it counts: what stands for new rows where hard
+    examples are read more often."""
+    n = len(weights)
+    if not n or np.ptp(weights) == 0:
+        return np.arange(n)
+    steps = np.cumsum(weights) * (n / weights.sum())
+    return np.asarray(np.searchsorted(steps, np.arange(n) + 0.5).clip(0, n - 1))
+
+
 async def read_left_out(
     pipeline: Pipeline,
     examples: Sequence[Example],
@@ -244,7 +336,7 @@ async def read_left_out(
 
 
 def _calibrated(
-    pipeline: Pipeline, readings: Sequence[LeftOut]
+    pipeline: Pipeline, readings: Sequence[LeftOut], weights: FloatArray
 ) -> tuple[Pipeline, FloatArray, FloatArray]:
     """Each language's calibration, the calibrated distributions of the readings, and the same
     with each half of them calibrated by the other half, as new rows are."""
@@ -255,11 +347,11 @@ def _calibrated(
         mine = [i for i, reading in enumerate(readings) if reading.state.language == language]
         read = [readings[i].posterior.probabilities for i in mine]
         labels = [readings[i].label for i in mine]
-        found = fit_calibration(read, labels)
+        found = fit_calibration(read, labels, weights[mine])
         setups[language] = replace(setup, calibration=found)
         if mine:
             model[mine] = read if found is None else found.apply(read)
-            unseen[mine] = cross_calibrated(read, labels)
+            unseen[mine] = cross_calibrated(read, labels, weights[mine])
     return replace(pipeline, setups=setups), model, unseen
 
 
@@ -288,27 +380,78 @@ def _fused(
     readings: Sequence[LeftOut],
     model: FloatArray,
     truth: NDArray[np.int64],
+    weights: FloatArray,
     notes: list[str],
 ) -> tuple[Blend, FloatArray]:
     """How model and experts answer together, and cross-fitted distributions of the readings."""
     _, labels = experts.own()
-    counts, shares = _shares(labels, len(experts.data.labels))
+    counts, _ = _shares(labels, len(experts.data.labels))
     usable = usable_rows(counts, truth)
     if usable.sum() < MINIMUM:
         notes.append(
             f"{usable.sum()} readings of labels with {PER_LABEL} examples or more are too "
             "few to weigh the experts: they have the weights that were best on development sets"
         )
-    opinions = [r.state.opinion for r in readings if r.state.opinion is not None]
-    evidence = Evidence.of(opinions, model)
-    # The experts are weighed among themselves on the whole pool, which costs no reading.
-    best = int(np.argmax(cheap.weights[: len(cheap.components)]))
-    prior = prior_fusion(cheap.components[best].weights)
-    others = (*cheap.components, MODEL_ALONE)
-    fusion = fit_blend(evidence, truth, shares, prior, others, usable)
-    if not readings:
-        return fusion, model
-    return fusion, cross_fitted(evidence, truth, shares, prior, others, usable)
+    together = _Together.of(experts, cheap, readings, model, truth, weights)
+    fusion = together.fit(np.arange(len(truth)))
+    return fusion, together.crossed() if readings else model
+
+
+@dataclass(frozen=True, slots=True)
+class _Together:
+    """What model and experts are fused by."""
+
+    evidence: Evidence
+    truth: NDArray[np.int64]
+    shares: list[float]
+    prior: Fusion
+    others: tuple[Fusion, ...]
+    usable: NDArray[np.bool_]
+    weights: FloatArray
+
+    @classmethod
+    def of(
+        cls,
+        experts: Experts,
+        cheap: Blend,
+        readings: Sequence[LeftOut],
+        model: FloatArray,
+        truth: NDArray[np.int64],
+        weights: FloatArray,
+    ) -> Self:
+        """Of readings, with the model's distributions as they are calibrated."""
+        counts, shares = _shares(experts.own()[1], len(experts.data.labels))
+        opinions = [r.state.opinion for r in readings if r.state.opinion is not None]
+        # The experts are weighed among themselves on the whole pool, which costs no reading.
+        best = int(np.argmax(cheap.weights[: len(cheap.components)]))
+        prior = prior_fusion(cheap.components[best].weights)
+        others = (*cheap.components, MODEL_ALONE)
+        usable = usable_rows(counts, truth)
+        return cls(Evidence.of(opinions, model), truth, shares, prior, others, usable, weights)
+
+    def fit(self, rows: NDArray[np.int64]) -> Blend:
+        """Fitted on some of the readings."""
+        return fit_blend(
+            self.evidence.part(rows),
+            self.truth[rows],
+            self.shares,
+            self.prior,
+            self.others,
+            self.usable[rows],
+            weights=self.weights[rows],
+        )
+
+    def crossed(self) -> FloatArray:
+        """Cross-fitted distributions of the readings."""
+        return cross_fitted(
+            self.evidence,
+            self.truth,
+            self.shares,
+            self.prior,
+            self.others,
+            self.usable,
+            weights=self.weights,
+        )
 
 
 def _answers_for(
@@ -325,12 +468,13 @@ def _answers_for(
     return out
 
 
-def _loss(p: FloatArray, truth: NDArray[np.int64]) -> float:
-    return float(-np.log(np.maximum(p[np.arange(len(truth)), truth], 1e-9)).mean())
+def _loss(p: FloatArray, truth: NDArray[np.int64], weights: FloatArray | None = None) -> float:
+    given = np.maximum(p[np.arange(len(truth)), truth], 1e-9)
+    return float(-np.average(np.log(given), weights=weights))
 
 
-def _right(p: FloatArray, truth: NDArray[np.int64]) -> float:
-    return float((p.argmax(axis=1) == truth).mean())
+def _right(p: FloatArray, truth: NDArray[np.int64], weights: FloatArray | None = None) -> float:
+    return float(np.average(p.argmax(axis=1) == truth, weights=weights))
 
 
 __all__ = ["Fitted", "fit"]

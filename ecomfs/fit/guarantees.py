@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +22,7 @@ from ecomfs.calibration import (
 from ecomfs.calibration.novelty import MINIMUM
 from ecomfs.core.options import OPTIONS
 from ecomfs.errors import ConfigError
-from ecomfs.pipeline import RowState
+from ecomfs.pipeline import RowState, draws_alike
 from ecomfs.types import Posterior
 
 NEVER = 2.0
@@ -63,6 +63,11 @@ class Guarantees:
     precision: float | None = None
     coverage: float | None = None
     novel_below: float | None = None
+
+    @property
+    def draws_alike(self) -> bool:
+        """Whether the examples that are read have to be drawn alike."""
+        return draws_alike(asdict(self))
 
     def __post_init__(self) -> None:
         for name in ("max_loss", "precision", "coverage", "novel_below"):

@@ -29,7 +29,7 @@ from ecomfs.pipeline import (
     build_pipeline,
     choose_layout,
 )
-from ecomfs.pool import sample_queries
+from ecomfs.pool import real_examples, sample_queries
 from ecomfs.readout import chain
 from ecomfs.retrieve import Layout
 from ecomfs.task import LabelSpace, TaskCard
@@ -170,10 +170,10 @@ def fit_pipeline(
         options, variant = _with(options, tuned.chosen), tuned.chosen.block
         notes = (tuned.text(),)
     pipeline = build(options, variant=variant)
-    chosen = sample_queries(examples, plan.readings, options.seed)
-    if not chosen and pipeline.has_model:
+    readings = min(plan.readings, len(real_examples(examples)))
+    if not readings and pipeline.has_model:
         return pipeline, options, None
-    pipeline, found = event_loop.run(fit(pipeline, chosen, plan.guarantees, progress))
+    pipeline, found = event_loop.run(fit(pipeline, readings, plan.guarantees, progress))
     rare = rare_labels(pipeline)
     notes += found.notes + ((rare,) if rare else ())
     found = replace(found, notes=notes)

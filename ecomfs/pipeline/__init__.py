@@ -11,6 +11,7 @@ from ecomfs.pipeline.build import (
 )
 from ecomfs.pipeline.explain import Explanation, facts, influences
 from ecomfs.pipeline.language_setup import LabelShortlist, LanguageSetup
+from ecomfs.pipeline.left_out import LeftOutDraw, draw_left_out, draws_alike
 from ecomfs.pipeline.options import (
     FormatChoice,
     LanguageChoice,
@@ -31,6 +32,7 @@ __all__ = [
     "LanguageChoice",
     "LanguageSetup",
     "LayoutChoice",
+    "LeftOutDraw",
     "Options",
     "Pipeline",
     "ReadoutChoice",
@@ -42,6 +44,8 @@ __all__ = [
     "build_retriever",
     "check_templates",
     "choose_layout",
+    "draw_left_out",
+    "draws_alike",
     "facts",
     "influences",
     "load_template",
