@@ -113,6 +113,7 @@ def init(
         where, card = str(folder / "task"), TaskCard.model_validate(yaml.safe_load(drafted))
     else:
         where, card = named, load_task(named)
+    _refuse_several(table, card, label)
     mapping = table.fields(card, label, parse_fields(field))
     found = _examples(table, card, mapping, label, id_column)
     if drafted is not None:
@@ -312,6 +313,25 @@ def _task(table: Table, label: str, ask: Questions) -> tuple[str | None, str]:
     chosen = ask.choose(f"{table.name}: which task is it?", choices, options)
     why = next((p.why for p in found if p.task == chosen), "")
     return (None if chosen == _NEW else chosen), why
+
+
+def _refuse_several(table: Table, card: TaskCard, label: str) -> None:
+    """Refuse cells of several labels: this command is for one label per row.
+
+    Raises:
+        InputError: cells look so, or the task has such cells.
+    """
+    from ecomfs.task import composite_separator
+
+    kinds = table.kinds(label)
+    mark = card.label_separator or composite_separator(kinds)
+    if mark and card.label_separator != "":
+        shown = next((cell for cell in kinds if mark in cell), "")
+        raise InputError(
+            f"{table.name}: column {label!r} holds several labels per row, such as {shown!r}",
+            hint=f"make a task of it: ecomfs new-task NAME --from {table.name} --label-column "
+            f"{shlex.quote(label)} --label-separator {shlex.quote(mark)}; then ecomfs score",
+        )
 
 
 def _task_name(file: str) -> str:

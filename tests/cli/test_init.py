@@ -157,6 +157,12 @@ def test_labels_of_its_own_beside_a_text_are_asked_about(
 @pytest.mark.parametrize(
     ("header", "rows", "more", "said"),
     [
+        (
+            "text,label",
+            [[text, ["a", "b", "a|b"][i % 3]] for i, (_, text, _) in enumerate(REVIEWS)],
+            ["--new-task", "gift"],
+            "several labels per row, such as 'a|b'",
+        ),
         ("text,price", [["a b", i] for i in range(9)], [], "no column looks like labels"),
         (
             "text,label",
