@@ -88,10 +88,7 @@ def without_model(profile: str | None, rows: int) -> str:
 
     fitted = None if profile is None else Profile.load(profile)
     if fitted is None or "fused" not in fitted.found["loss"]:
-        return (
-            "no model: no profile of a fit with one says what it would add "
-            "(ecomfs fit, and then --profile)"
-        )
+        return "what a model would add and cost: ecomfs fit, and then --profile with its result"
     found = fitted.found
     with_it, alone = (
         f"accuracy {found['accuracy'][step]:.1%} and log loss {found['loss'][step]:.3f}"

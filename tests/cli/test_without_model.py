@@ -47,7 +47,7 @@ def test_score_says_what_the_model_would_cost_and_was_worth(
     assert run(score) == 0
     shown = capsys.readouterr()
     assert "40 labelled examples · no model, the experts alone" in shown.err
-    assert "no profile of a fit with one says what it would add" in shown.err
+    assert "what a model would add and cost: ecomfs fit, and then --profile" in shown.err
     assert "without LLM" in shown.out
     assert "LLM alone" not in shown.out
     with Path("out.csv").open(newline="", encoding="utf-8") as file:
