@@ -281,7 +281,7 @@ def check_paths(
     failed, journal = failed_path(base), journal_path(base)
     if isinstance(output, SqlTable):
         if form is not None:
-            raise ConfigError(f"-o {output}, and --format {form}", hint="leave one out")
+            raise ConfigError(f"-o {output}, and --output-format {form}", hint="leave one out")
         output.check(source, replace=replace_table)
     elif not output.name:  # Path("") is the current folder
         raise OutputError(f"-o {output}: this is a folder", hint="name a file in it")

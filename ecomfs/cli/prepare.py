@@ -156,7 +156,7 @@ def _policy(**options: Any) -> CleanPolicy:
 
 
 def beside(path: Path, what: str) -> Path:
-    """``OUT.csv`` → ``OUT.<what>.csv``.
+    """``OUT.csv`` → ``OUT.<what>.csv``; of standard input, ``stdin.<what>.csv``.
 
     Raises:
         MissingFileError: the path is a folder.
@@ -166,7 +166,8 @@ def beside(path: Path, what: str) -> Path:
     """
     if path.is_dir():
         raise MissingFileError(f"{path}: this is a folder, not a file", hint="name a file in it")
-    return path.with_name(f"{path.stem}.{what}.csv")
+    stem = "stdin" if path == Path("-") else path.stem
+    return path.with_name(f"{stem}.{what}.csv")
 
 
 def check_targets(sources: list[Path], targets: list[Path | None]) -> None:

@@ -56,7 +56,8 @@ class RowOptions:
     form: Annotated[
         str | None,
         typer.Option(
-            "--format", help="of the result, where its name does not say it: " + ", ".join(FORMATS)
+            "--output-format",
+            help="of the result, where its name does not say it: " + ", ".join(FORMATS),
         ),
     ] = None
     replace_table: Annotated[
@@ -130,7 +131,7 @@ class Checked:
 
 
 def output_format(table: RowOptions) -> OutputFormat | None:
-    """The format that ``--format`` names.
+    """The format that ``--output-format`` names.
 
     Raises:
         ConfigError: there is no such format.
@@ -138,7 +139,9 @@ def output_format(table: RowOptions) -> OutputFormat | None:
     from ecomfs.errors import ConfigError
 
     if table.form is not None and table.form not in FORMATS:
-        raise ConfigError(f"--format {table.form!r}", hint=f"use one of {', '.join(FORMATS)}")
+        raise ConfigError(
+            f"--output-format {table.form!r}", hint=f"use one of {', '.join(FORMATS)}"
+        )
     return cast("OutputFormat | None", table.form)
 
 

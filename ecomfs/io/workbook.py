@@ -42,6 +42,7 @@ class ExcelWriter:
         self._header = list(header)
         self._numbers = frozenset(numbers)
         self._target = Target(self.path)
+        self._saved = False
         self._book = excel.Workbook(write_only=True)  # rows go to a temporary file
         self._sheet = self._book.create_sheet("scored")
         self._sheet.append([self._text(name, name) for name in self._header])
@@ -74,6 +75,7 @@ class ExcelWriter:
     def commit(self) -> None:
         """Make the file appear under its name."""
         try:
+            self._saved = True
             self._book.save(self._target.raw)
             self._target.publish()
         except BrokenPipeError:
@@ -84,7 +86,9 @@ class ExcelWriter:
 
     def discard(self) -> None:
         """Give up and keep nothing; does nothing after :meth:`commit`."""
-        self._book.close()
+        if not self._saved:
+            self._sheet.close()  # else its half-written rows complain when they are collected
+            self._saved = True
         self._target.discard()
 
     def _text(self, cell: str, column: str) -> Any:

@@ -472,7 +472,9 @@ def check_output(path: Path, form: OutputFormat | None = None) -> OutputFormat:
         raise ConfigError(f"{path}: {kind} is not written", hint=_UNWRITTEN[kind])
     named = _FORMATS.get(kind) or ("csv" if kind == ".csv" else None)
     if form is not None and named is not None and form != named:
-        raise ConfigError(f"{path}: named like {named}, and --format {form}", hint="leave one out")
+        raise ConfigError(
+            f"{path}: named like {named}, and --output-format {form}", hint="leave one out"
+        )
     found = form or named or "csv"
     if found in ("parquet", "xlsx") and path.suffix.lower() in _PACKED:
         raise ConfigError(

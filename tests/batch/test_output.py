@@ -86,7 +86,7 @@ def test_parquet_keeps_numbers_as_numbers(tmp_path: Path) -> None:
         ("o.json", None, r"\.json is not written \(use \.jsonl"),
         ("o.xls", None, r"\.xls is not written \(use \.xlsx"),
         ("o.xlsx.gz", None, "xlsx is packed already"),
-        ("o.parquet", "csv", "named like parquet, and --format csv"),
+        ("o.parquet", "csv", "named like parquet, and --output-format csv"),
     ],
 )
 def test_formats_that_are_not_written(tmp_path: Path, name: str, form: Any, message: str) -> None:

@@ -207,12 +207,12 @@ def test_a_table_of_a_database_is_made_and_not_replaced_unasked(
 
 def test_a_format_for_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
-    assert run([*SCORE, "-e", "pool.csv", "-o", "-", "--format", "jsonl"]) == 0
+    assert run([*SCORE, "-e", "pool.csv", "-o", "-", "--output-format", "jsonl"]) == 0
     out = capsys.readouterr().out
     assert [json.loads(line)["text"] for line in out.splitlines()] == [
         f"thing {i}" for i in range(4)
     ]
-    assert run([*SCORE, "-e", "pool.csv", "--format", "ods"]) == 2
+    assert run([*SCORE, "-e", "pool.csv", "--output-format", "ods"]) == 2
     assert "use one of csv, tsv, jsonl" in capsys.readouterr().err
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import tempfile
 from pathlib import Path
 
@@ -182,3 +183,53 @@ def test_numbers_of_a_parquet_file_are_numbers_and_empty_ones_are_null(tmp_path:
     table = parquet.read_table(tmp_path / "o.parquet")
     assert [str(kind) for kind in table.schema.types] == ["string", "double"]
     assert table.to_pylist() == [{"id": "007", "p": 0.25}, {"id": "\\ud800", "p": None}]
+
+
+@settings(deadline=None, max_examples=40)
+@given(tables())
+def test_json_lines_and_workbooks_read_back_equal(data: tuple[list[str], list[list[str]]]) -> None:
+    pytest.importorskip("openpyxl", reason="needs the formats extra")
+    header, rows = data
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("out.jsonl", "out.xlsx"):
+            path = Path(folder) / name
+            out = open_writer(path, header)
+            out.write(rows)
+            assert not path.exists()
+            out.commit()
+            out.discard()  # does nothing any more
+        lines = (Path(folder) / "out.jsonl").read_text("utf-8").split("\n")[:-1]
+        assert [list(json.loads(line).values()) for line in lines] == rows
+        assert all(list(json.loads(line)) == header for line in lines)
+        assert sorted(p.name for p in Path(folder).iterdir()) == ["out.jsonl", "out.xlsx"]
+
+
+def test_a_workbook_holds_texts_as_texts_and_numbers_as_numbers(tmp_path: Path) -> None:
+    excel = pytest.importorskip("openpyxl", reason="needs the formats extra")
+    out = open_writer(tmp_path / "o.xlsx", ["id", "p"], numbers=["p"])
+    cells = ["007", "=1+1", "#N/A", "+49 30", "a\tb\nc", "\x01\ud800"]
+    out.write([cell, "0.25"] for cell in cells)
+    out.write([["", "0.5"], ["last", ""]])
+    out.commit()
+    sheet = excel.load_workbook(tmp_path / "o.xlsx").active
+    read = [[cell.value for cell in row] for row in sheet.iter_rows(min_row=2)]
+    assert [row[0] for row in read] == [*cells[:-1], "\\x01\\ud800", None, "last"]
+    assert [row[1] for row in read] == [*[0.25] * len(cells), 0.5, None]
+    assert {cell.data_type for cell in sheet["A"][1:-2]} <= {"s", "inlineStr"}  # no formula
+
+
+def test_what_is_too_large_for_a_workbook_is_refused_and_not_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openpyxl", reason="needs the formats extra")
+    out = open_writer(tmp_path / "o.xlsx", ["id", "text"])
+    with pytest.raises(OutputError, match=r"row 2, column 'text': 32,768 characters"):
+        out.write([["1", "x" * 32_768]])
+    out.discard()
+    monkeypatch.setattr("ecomfs.io.workbook.MAX_ROWS", 3)
+    out = open_writer(tmp_path / "o.xlsx", ["id"])
+    out.write([["1"], ["2"]])
+    with pytest.raises(OutputError, match="a sheet holds 3 rows, header included"):
+        out.write([["3"]])
+    out.discard()
+    assert list(tmp_path.iterdir()) == []
