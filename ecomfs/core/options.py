@@ -395,6 +395,7 @@ OF_PROMPTS = (
     "k",
     "language",
     "template",
+    "format",
     "readout",
     "strategy",
     "shortlist",

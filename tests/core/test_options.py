@@ -17,7 +17,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecomfs.core.options import OPTIONS, SHARED, Option, option_named, options_of
+from ecomfs.core.options import (
+    OF_PROMPTS,
+    OPTIONS,
+    READING,
+    SHARED,
+    Option,
+    option_named,
+    options_of,
+)
 from ecomfs.errors import ConfigError
 from ecomfs.estimators import FewShotClassifier, MultiLabelClassifier, TaxonomyClassifier
 from ecomfs.pipeline import Options
@@ -134,3 +142,8 @@ def test_no_help_text_is_written_twice() -> None:
                 texts[node.value.value if with_text else ""] += 1  # type: ignore[attr-defined]
     del texts[""]
     assert [text for text, times in texts.items() if times > 1] == []
+
+
+def test_every_option_of_reading_is_known_to_count_without_a_model_or_not() -> None:
+    reading = {option.name for option in options_of(groups=[READING])}
+    assert reading - {*OF_PROMPTS} == {"engine", "embedder", "similarity", "rendering"}
