@@ -16,6 +16,7 @@ import typer
 from ecomfs.cli import (
     ab,
     augment,
+    backup,
     check,
     demo,
     examples,
@@ -68,6 +69,8 @@ _PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "rank": rank.rank,
         "serve": serve.serve,
         "key": key.key,
+        "backup": backup.backup,
+        "restore": backup.restore,
         "runs": runs.app,
     },
     "How good, and how sure": {"fit": fit.fit, "ab": ab.ab, "eval": eval_.app},

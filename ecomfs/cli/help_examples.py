@@ -82,6 +82,14 @@ EXAMPLES: Mapping[str, tuple[str, str]] = {
         "ecomfs runs resume last",
         "ecomfs runs resume last --print",
     ),
+    "backup": (
+        "ecomfs backup shop.db shop-2026-05-01.db",
+        "ecomfs backup /var/lib/ecomfs/shop.db /backup/shop.db",
+    ),
+    "restore": (
+        "ecomfs restore shop-2026-05-01.db shop.db",
+        "ecomfs restore shop-2026-05-01.db shop.db --replace",
+    ),
     "key": (
         "ecomfs key storefront --scope classify",
         "ecomfs key wen --scope label",

@@ -22,7 +22,7 @@ from ecomfs.cli.progress import show
 from ecomfs.core.progress import CHECKING, LOADING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ecomfs.ab import Variant
     from ecomfs.core.progress import Phases
@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from ecomfs.pool import Pool
     from ecomfs.serve import SplitService
     from ecomfs.serve.config import ServiceConfig
+    from ecomfs.serve.split import Compared
     from ecomfs.task import TaskCard
-    from ecomfs.traffic import TrafficLog
+    from ecomfs.traffic import TrafficLog, TrafficRecord
     from ecomfs.types import Example
 
 
@@ -172,6 +173,7 @@ def serve(
             review_below=review_below,
             deadline=deadline or DEADLINE,
             runs_folder=_runs_folder(labelled.sources[0]) if live else None,
+            compare=compared,
         )
         url = server.url_of(sock)
         kept = "" if live else "\ndecisions are kept until it stops: give --examples FILE.db"
@@ -267,6 +269,21 @@ def _configured(
         finally:
             for each in {id(c.engine_): c.engine_ for c in served.values()}.values():
                 event_loop.run(each.aclose())
+
+
+def compared(log: TrafficRecord, labels: Mapping[str, str], card: TaskCard) -> Compared:
+    """The variants of a log, compared on the rows that people labelled."""
+    from ecomfs.ab import METRICS, Design
+    from ecomfs.ab.logged import compare_log
+    from ecomfs.ab.rows import GoldLabels
+    from ecomfs.serve.split import Compared
+
+    found = compare_log(log, GoldLabels(labels, {}, 0), card, Design(), where="reviews")
+    scores = {
+        variant: {METRICS[name]: score.text() for name, score in by.items() if name in METRICS}
+        for variant, by in found.scores.items()
+    }
+    return Compared(scores, found.decision, found.notes)
 
 
 def _runs_folder(database: str) -> Path:

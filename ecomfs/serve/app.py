@@ -17,7 +17,7 @@ from fastapi.staticfiles import StaticFiles
 from ecomfs.errors import ConfigError
 from ecomfs.estimators import FewShotClassifier
 from ecomfs.serve import problems
-from ecomfs.serve.api import examples, predict, reviews, runs
+from ecomfs.serve.api import ab, examples, predict, rank, reviews, runs
 from ecomfs.serve.api.context import Context
 from ecomfs.serve.guard import Guard
 from ecomfs.serve.keys import SCOPES, ApiKey, Keys, digest_of
@@ -27,7 +27,7 @@ from ecomfs.serve.pages import reference, views
 from ecomfs.serve.pages.render import HERE
 from ecomfs.serve.runs import Runs, RunWorker, drop
 from ecomfs.serve.schemas import MAX_ROWS
-from ecomfs.serve.split import SplitService
+from ecomfs.serve.split import Compare, SplitService
 from ecomfs.serve.tasks import ServedTask, Tasks
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
@@ -45,6 +45,7 @@ def create_app(
     deadline: float = 60.0,
     review_below: float | Mapping[str, float | None] | None = None,
     runs_folder: str | Path | None = None,
+    compare: Compare | None = None,
 ) -> FastAPI:
     """Fitted classifiers as an HTTP application, with the pages where people correct them.
 
@@ -73,6 +74,9 @@ def create_app(
         only what is sent to ``POST /v1/reviews`` is queued.
     runs_folder : str or Path, optional
         Where uploaded tables and their results are kept; by default until the service stops.
+    compare : callable, optional
+        How variants of split traffic are compared on labelled rows; ``ecomfs serve`` gives
+        ``ecomfs.ab.compare_log``.
 
     Returns
     -------
@@ -101,7 +105,7 @@ def create_app(
     workers = {
         task.name: RunWorker(stores[task.name], {task.name: task.service.refresh}) for task in tasks
     }
-    context = Context(tasks, metrics, MAX_ROWS, max_body_bytes, stores, workers, known)
+    context = Context(tasks, metrics, MAX_ROWS, max_body_bytes, stores, workers, known, compare)
     first = next(iter(tasks))
     several = len(list(tasks)) > 1
     card = first.card
@@ -130,6 +134,8 @@ def create_app(
     app.include_router(predict.routes(context, card), **documented)
     app.include_router(reviews.routes(context, card), **documented)
     app.include_router(examples.routes(context, card), **documented)
+    app.include_router(rank.routes(context), **documented)
+    app.include_router(ab.routes(context), **documented)
     app.include_router(runs.routes(context), **documented)
     app.include_router(predict.health_routes(context))
     app.include_router(views.routes(context))

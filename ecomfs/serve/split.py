@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from ecomfs.errors import ConfigError, OutputError
 from ecomfs.estimators import FewShotClassifier
@@ -13,7 +14,16 @@ from ecomfs.pipeline import Pipeline
 from ecomfs.pool import Pool
 from ecomfs.serve import schemas
 from ecomfs.serve.service import Served, Service
-from ecomfs.traffic import LoggedPrediction, LoggedStart, TrafficLog, TrafficSplit, now
+from ecomfs.task import TaskCard
+from ecomfs.traffic import (
+    LoggedPrediction,
+    LoggedStart,
+    TrafficLog,
+    TrafficRecord,
+    TrafficSplit,
+    now,
+    read_log,
+)
 from ecomfs.types import Row
 
 _log = logging.getLogger(__name__)
@@ -172,6 +182,14 @@ class SplitService:
         """Of the first variant whose engine counts as unhealthy (:attr:`Service.engine_error`)."""
         return next((s.engine_error for s in self._services.values() if s.engine_error), "")
 
+    def record(self) -> TrafficRecord:
+        """What was logged so far.
+
+        Raises:
+            InputError: the log cannot be read.
+        """
+        return read_log(self._traffic.path)
+
     def variants(self) -> list[schemas.VariantOut]:
         """The variants as in ``GET /healthz``."""
         shares = self._split.shares
@@ -188,3 +206,28 @@ class SplitService:
             )
             for name, service in self._services.items()
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Variants compared on labelled rows.
+
+    Attributes:
+        scores: variant → metric → score in words.
+        decision: in words.
+        notes: how it was made.
+    """
+
+    scores: Mapping[str, Mapping[str, str]]
+    decision: str
+    notes: tuple[str, ...]
+
+
+class Compare(Protocol):
+    """Compares the variants of a log; ``ecomfs serve`` gives :func:`ecomfs.ab.compare_log`."""
+
+    def __call__(
+        self, log: TrafficRecord, labels: Mapping[str, str], card: TaskCard, /
+    ) -> Compared:
+        """Compare on the rows that have labels, by id."""
+        ...

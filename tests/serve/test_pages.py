@@ -20,7 +20,7 @@ from ecomfs.serve.keys import ApiKey, digest_of
 from ecomfs.serve.pages.words import WORDS
 from ecomfs.types import Example
 
-PAGES = ["/", "/try", "/review", "/examples", "/runs"]
+PAGES = ["/", "/try", "/review", "/examples", "/runs", "/ab"]
 TASK = "review_sentiment"
 
 

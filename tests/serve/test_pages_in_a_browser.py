@@ -29,7 +29,7 @@ from ecomfs.task import load_task  # noqa: E402
 ROOT = Path(__file__).parents[2]
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 AXE = Path(os.environ.get("ECOMFS_AXE", ROOT / "node_modules/axe-core/axe.min.js"))
-PAGES = ["/", "/try", "/review", "/examples", "/runs", "/docs", "/login"]
+PAGES = ["/", "/try", "/review", "/examples", "/runs", "/ab", "/docs", "/login"]
 ROW = "Not bad for the price, though the strap feels cheap"
 ALIKE = "Good for the price, though the strap feels rather cheap"
 

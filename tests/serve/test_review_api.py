@@ -305,3 +305,55 @@ def test_the_reference_needs_no_other_server(url: str) -> None:
     assert "https://" not in text
     assert "default-src 'none'" in page.headers["content-security-policy"]
     assert ask(url, "GET", "/static/app.css").status == 200
+
+
+# -- ranked items, split traffic -------------------------------------------------------------------
+
+
+def test_items_are_ranked_by_the_probability_of_the_positive_label(url: str) -> None:
+    items = [{"id": f"i{n}", "fields": {"text": f"thing {n}"}} for n in range(5)]
+    items.append({"id": "empty", "fields": {"text": ""}})
+    found = post(url, "/v1/rank", {"user": {}, "items": items}).json
+    assert found["positive"] == "positive"
+    scores = [place["score"] for place in found["items"][:5]]
+    assert scores == sorted(scores, reverse=True)
+    assert [place["rank"] for place in found["items"]] == [1, 2, 3, 4, 5, None]
+    assert found["items"][5]["status"] == "failed"
+    one = post(url, "/v1/classify", {"rows": ["thing 2"]}).json["predictions"][0]
+    mine = next(place for place in found["items"] if place["id"] == "i2")
+    assert mine["score"] == one["probabilities"]["positive"]
+    top = post(url, "/v1/rank", {"user": {}, "items": items[:5], "top": 2, "positive": "neg"}).json
+    assert (top["positive"], len(top["items"])) == ("negative", 2)
+    problem(post(url, "/v1/rank", {"user": {"txt": 1}, "items": items}), 422, "no field 'txt'")
+    problem(post(url, "/v1/rank", {"user": {}, "items": [items[0]] * 2}), 422, "same id")
+
+
+def test_variants_are_compared_on_rows_that_people_labelled(pool: Pool, tmp_path: Path) -> None:
+    from ecomfs.cli.serve import compared
+    from ecomfs.serve import SplitService
+    from ecomfs.traffic import TrafficLog, TrafficSplit
+
+    fits = {"A": fitted(pool), "B": fitted(pool, k=2)}
+    log = TrafficLog(tmp_path / "log.jsonl")
+    split = SplitService(fits, TrafficSplit({"A": 1, "B": 1}, 0), log)
+    with serving(create_app(split, compare=compared)) as url:
+        rows, ids = [f"thing {i}" for i in range(40)], [f"r{i}" for i in range(40)]
+        post(url, "/v1/classify", {"rows": rows, "ids": ids})
+        early = ask(url, "GET", "/v1/ab").json
+        assert (early["decided"], early["labelled"]) == (False, 0)
+        assert early["decision"].startswith("No comparison yet")
+        assert sum(early["predictions"].values()) == 40
+        queued = post(url, "/v1/reviews", {"rows": rows, "ids": ids}).json["reviews"]
+        for i, review in enumerate(queued):
+            label = "positive" if i % 2 else "negative"
+            pool_only = {"label": label, "reviewer": "wen"}
+            assert post(url, f"/v1/reviews/{review['id']}/decide", pool_only).status == 200
+        found = ask(url, "GET", "/v1/ab").json
+        assert (found["decided"], found["labelled"]) == (True, 40)
+        assert found["decision"]
+        assert set(found["scores"]) == {"A", "B"}
+        page = ask(url, "GET", "/ab").body.decode()
+        assert "40 logged rows were labelled" in page
+    log.close()
+    with serving(create_app(classifier())) as alone:
+        problem(ask(alone, "GET", "/v1/ab"), 404, "is not split")

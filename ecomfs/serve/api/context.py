@@ -13,6 +13,7 @@ from ecomfs.serve.keys import Caller, Keys, Scope
 from ecomfs.serve.metrics import ServiceMetrics
 from ecomfs.serve.runs import Runs, RunWorker
 from ecomfs.serve.schemas import StorableText, problem_responses
+from ecomfs.serve.split import Compare
 from ecomfs.serve.tasks import ServedTask, Tasks
 
 IdempotencyKey = Annotated[
@@ -44,6 +45,7 @@ class Context:
         max_rows, max_body_bytes: limits of a request.
         runs, workers: of each task, by its name.
         keys: of callers; ``None``: the service has none.
+        compare: how variants of split traffic are compared.
     """
 
     tasks: Tasks
@@ -53,6 +55,7 @@ class Context:
     runs: Mapping[str, Runs]
     workers: Mapping[str, RunWorker]
     keys: Keys | None = None
+    compare: Compare | None = None
 
     def task(self, name: str | None, request: Request) -> ServedTask:
         """The task that a request is for.

@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from ecomfs.errors import InputError, NotFoundError
 from ecomfs.pipeline import Explanation
+from ecomfs.serve.api.ab import results
 from ecomfs.serve.api.context import Context, Labeller, TaskQuery, named, needs
 from ecomfs.serve.api.examples import (
     AddExamples,
@@ -254,6 +255,15 @@ def routes(context: Context) -> APIRouter:
         """Stop a run; its row of the table."""
         store, run = find(context, caller, id)
         return page(request, "run_row.html", run=store.cancel(run.id))
+
+    # -- a/b ---------------------------------------------------------------------------------------
+
+    @router.get("/ab")
+    def variants(request: Request, caller: Visitor, task: TaskQuery = None) -> HTMLResponse:
+        """The variants that share the traffic, and which is better so far."""
+        values = shared(request, task, "ab")
+        found = results(context, values["task"]) if values["task"].split else None
+        return page(request, "ab.html", **values, found=found)
 
     # -- sign in -----------------------------------------------------------------------------------
 

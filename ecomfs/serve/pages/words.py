@@ -194,4 +194,18 @@ WORDS: dict[str, tuple[str, str]] = {
     "state_done": ("done", "已完成"),
     "state_failed": ("failed", "失败"),
     "state_cancelled": ("cancelled", "已取消"),
+    # a/b
+    "ab": ("A/B", "A/B 测试"),
+    "no_split": (
+        "The traffic of this task is not split between variants. To split it:",
+        "此任务的流量未在多个变体间分配。如需分配：",
+    ),
+    "decision": ("Decision", "结论"),
+    "labelled_rows": (
+        "{n} logged rows were labelled in reviews.",
+        "日志中有 {n} 行已通过审核标注。",
+    ),
+    "variant": ("Variant", "变体"),
+    "share": ("Share", "占比"),
+    "scores": ("Scores", "得分"),
 }

@@ -1,0 +1,82 @@
+"""``/v1/ab``: the variants that share a task's traffic, and which is better so far."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+from pydantic import Field
+
+from ecomfs.errors import EmptyInputError, NotFoundError
+from ecomfs.serve.api.context import Context, TaskQuery, needs
+from ecomfs.serve.keys import Caller
+from ecomfs.serve.schemas import Out, VariantOut
+from ecomfs.serve.tasks import ServedTask
+
+
+class AbOut(Out):
+    """A split of traffic and its results."""
+
+    variants: list[VariantOut]
+    predictions: dict[str, int] = Field(description="variant → logged predictions")
+    labelled: int = Field(description="logged rows that were labelled in a review")
+    scores: dict[str, dict[str, str]] = Field(description="variant → metric → score")
+    decision: str = Field(description="in words; why there is none yet, where there is none")
+    decided: bool = Field(description="whether there were enough labels to compare at all")
+    notes: list[str]
+
+
+def routes(context: Context) -> APIRouter:
+    """The route."""
+    router = APIRouter(responses=context.refusals(), tags=["a/b"])
+
+    @router.get("/v1/ab")
+    def ab(
+        request: Request,
+        caller: Annotated[Caller, Depends(needs("classify"))],
+        task: TaskQuery = None,
+    ) -> AbOut:
+        """The variants, and how they compare on the rows that people labelled in reviews; a row is
+        found by the id that its caller gave it."""
+        return results(context, context.task(task, request))
+
+    return router
+
+
+def results(context: Context, task: ServedTask) -> AbOut:
+    """The results of a split.
+
+    Raises:
+        NotFoundError: the task's traffic is not split.
+    """
+    if task.split is None or context.compare is None:
+        raise NotFoundError(
+            f"the traffic of task {task.name!r} is not split",
+            hint="ecomfs serve --variant … --variant … --log FILE",
+        )
+    log = task.split.record()
+    gold = task.reviews.labelled()
+    counts = {v.name: 0 for v in task.split.variants()}
+    for entry in log.entries:
+        counts[entry.variant] = counts.get(entry.variant, 0) + 1
+    out = AbOut(
+        variants=task.split.variants(),
+        predictions=counts,
+        labelled=sum(entry.id in gold for entry in log.entries),
+        scores={},
+        decision="",
+        decided=False,
+        notes=["Labels are of rows that were sent to review, which need not be a fair sample."],
+    )
+    try:
+        found = context.compare(log, gold, task.card)
+    except EmptyInputError as error:
+        return out.model_copy(update={"decision": f"No comparison yet: {error.message}."})
+    return out.model_copy(
+        update={
+            "scores": {variant: dict(scores) for variant, scores in found.scores.items()},
+            "decision": found.decision,
+            "decided": True,
+            "notes": [*out.notes, *found.notes],
+        }
+    )
