@@ -248,6 +248,7 @@ def write_pages(
     title: str,
     language: str = "en",
     how: Bootstrap,
+    source: Mapping[str, str] | None = None,
 ) -> tuple[Path, ...]:
     """The report: one page (HTML or Markdown), or a folder with HTML, Markdown and JSON.
 
@@ -266,6 +267,8 @@ def write_pages(
         ``en`` or ``zh``.
     how : Bootstrap
         Resamples, level and seed of the intervals.
+    source : mapping, optional
+        Where the numbers come from (:func:`ecomfs.evaluation.source.numbers_source`).
 
     Returns
     -------
@@ -294,11 +297,19 @@ def write_pages(
         write_json(page, found)
         if folder is None:
             return (page,)
-        rest = write_pages(found, folder=folder, title=title, language=language, how=how)
+        rest = write_pages(
+            found, folder=folder, title=title, language=language, how=how, source=source
+        )
         return (page, *rest)
     if page is None and folder is None:
         return ()
-    from ecomfs_eval.report import build_report, render_html, render_markdown, write_report
+    from ecomfs_eval.report import (
+        build_report,
+        render_html,
+        render_markdown,
+        write_figures,
+        write_report,
+    )
 
     report = build_report(
         found.systems,
@@ -307,6 +318,7 @@ def write_pages(
         language="zh" if language == "zh" else "en",
         how=how,
         notes=found.notes,
+        source=source,
     )
     written: list[Path] = []
     if page is not None:
@@ -316,4 +328,5 @@ def write_pages(
     if folder is not None:
         with harness_errors():
             written += write_report(report, folder)
+            written += write_figures(report, folder / "figures")
     return tuple(written)

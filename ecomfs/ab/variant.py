@@ -24,6 +24,8 @@ from ecomfs.types import Example, Language
 
 SUFFIXES = (".jinja", ".j2")
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
+_LONGEST = 24
+"""Longest text of options that serves as a name."""
 _MOST = len(string.ascii_uppercase)
 _NAMED = re.compile(r"\s*([^:=]{1,40}?)\s*:(?:\s+|$)(.*)", re.DOTALL)
 
@@ -64,8 +66,9 @@ def read_variants(templates: Sequence[str], written: Sequence[str] = ()) -> list
     ----------
     templates : sequence of str
         Each a version (``v1``), a template file, or one of either per language
-        (``en=A.jinja,zh=v1``). A file serves every language, unless its name starts with ``en.`` or
-        ``zh.``: then the other language keeps the card's template.
+        (``en=A.jinja,zh=v1``). The version, or the name of the file, is the variant's name; where
+        there is none, or two are equal, it is a letter. A file serves every language, unless its
+        name starts with ``en.`` or ``zh.``: then the other language keeps the card's template.
     written : sequence of str
         Each ``name: option=value …`` (the name may be left out), or a YAML file that maps names to
         options.
@@ -82,8 +85,8 @@ def read_variants(templates: Sequence[str], written: Sequence[str] = ()) -> list
     --------
     >>> for v in read_variants(["v1", "en=v2"], ["more: k=16 engine=vllm:http://127.0.0.1:8000"]):
     ...     print(v.name, v.options)
-    A {'template': 'v1'}
-    B {'template': {'en': 'v2'}}
+    v1 {'template': 'v1'}
+    A {'template': {'en': 'v2'}}
     more {'k': 16, 'engine': 'vllm:http://127.0.0.1:8000'}
     """
     found = [_Written(None, word, {"template": _template(word)}) for word in templates]
@@ -98,12 +101,18 @@ def read_variants(templates: Sequence[str], written: Sequence[str] = ()) -> list
         )
     if len(found) > _MOST:
         raise ConfigError(f"{len(found)} variants to compare", hint=f"at most {_MOST}")
-    taken = [w.name for w in found if w.name is not None]
-    letters = iter(c for c in string.ascii_uppercase if c not in taken)
+    own = [w.name if w.name is not None else _called(w) for w in found]
+    given = [w.name for w in found if w.name is not None]
+    # Only a name that somebody wrote may be had twice, which is an error.
+    names = [
+        name if w.name is not None or (own.count(name) == 1 and name not in given) else ""
+        for w, name in zip(found, own, strict=True)
+    ]
+    letters = iter(c for c in string.ascii_uppercase if c not in names)
     variants = []
-    for w in found:
+    for w, known in zip(found, names, strict=True):
         options = dict(w.options)
-        name = w.name if w.name is not None else next(letters)
+        name = known or next(letters)
         weight = options.pop("weight", 1.0)
         variants.append(Variant(name, w.source, options, weight))
     names = [v.name for v in variants]
@@ -118,6 +127,15 @@ class _Written:
     name: str | None
     source: str
     options: Mapping[str, Any]
+
+
+def _called(written: _Written) -> str:
+    """What a variant without a name is called: by its template, or by its options where these are
+    short; empty for neither."""
+    if not written.source or "=" not in written.source:
+        return Path(written.source).name.removesuffix(".jinja")
+    by_language = isinstance(written.options.get("template"), Mapping)
+    return "" if by_language or len(written.source) > _LONGEST else written.source
 
 
 def _template(word: str) -> TemplateChoice:

@@ -11,7 +11,7 @@ from ecomfs.batch.examples import (
     refuse_new_labels,
     write_examples,
 )
-from ecomfs.batch.identity import pipeline_identity, run_identity
+from ecomfs.batch.identity import input_identity, pipeline_identity, run_identity
 from ecomfs.batch.input import Condition, Selection, find_columns, read_marks
 from ecomfs.batch.output import (
     COLUMNS,
@@ -29,7 +29,15 @@ from ecomfs.batch.output import (
     set_cell,
 )
 from ecomfs.batch.plan import Interval, Prices, RunPlan, add_plans, plan_rows, plan_table
-from ecomfs.batch.runlog import Run, RunLog, compare_runs, find_run, last_resumable, list_runs
+from ecomfs.batch.runlog import (
+    Run,
+    RunLog,
+    compare_runs,
+    find_run,
+    last_resumable,
+    list_runs,
+    without_passwords,
+)
 from ecomfs.batch.runner import RowScorer, Tally
 from ecomfs.batch.score import score_table
 
@@ -59,6 +67,7 @@ __all__ = [
     "find_inputs",
     "find_run",
     "import_examples",
+    "input_identity",
     "journal_path",
     "last_resumable",
     "list_runs",
@@ -76,5 +85,6 @@ __all__ = [
     "run_identity",
     "score_table",
     "set_cell",
+    "without_passwords",
     "write_examples",
 ]

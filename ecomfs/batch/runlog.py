@@ -38,6 +38,15 @@ def state_folder() -> Path | None:
     return Path(named or user_state_dir("ecomfs")) / "runs"
 
 
+def without_passwords(words: Sequence[str]) -> list[str]:
+    """Words of a command, with the passwords inside addresses masked.
+
+    >>> without_passwords(["score", "sql:postgresql://me:secret@host/shop#t"])
+    ['score', 'sql:postgresql://me:***@host/shop#t']
+    """
+    return [_PASSWORD.sub(r"\1:***@", word) for word in words]
+
+
 class RunLog:
     """The log of one run; where the folder cannot be written, the run goes on without a log.
 
@@ -72,7 +81,7 @@ class RunLog:
         # Microseconds before the random part: runs that follow each other sort as they came.
         id_ = f"{now:%Y%m%d-%H%M%S}-{now.microsecond:06d}{secrets.token_hex(1)}"
         log = cls(state_folder(), id_)
-        masked = [_PASSWORD.sub(r"\1:***@", word) for word in command]
+        masked = without_passwords(command)
         log.write("start", command=masked, folder=str(Path.cwd()), process=os.getpid())
         return log
 

@@ -10,7 +10,7 @@ import typer
 from ecomfs.cli import options as o
 from ecomfs.cli import progress
 from ecomfs.cli.classifier import Labelled
-from ecomfs.cli.json_result import set_result
+from ecomfs.cli.json_result import arguments, set_result
 from ecomfs.core.options import DEFAULTS
 from ecomfs.core.progress import CHECKING, LOADING, Phases
 
@@ -119,6 +119,7 @@ def ab(
     from ecomfs.ab import Design, check_page, check_targets, write_pages
     from ecomfs.cli.present import note
     from ecomfs.cli.present_ab import print_outcome
+    from ecomfs.evaluation.source import numbers_source
 
     check_targets(output, folder=report)
     check_page(output, report_language)
@@ -192,8 +193,15 @@ def ab(
         )
         title = f"A/B: {card.name}, {table.name}"
     set_result(found.to_dict)
+    read = [*(examples or ()), data, from_log, gold]
     written = write_pages(
-        found, page=output, folder=report, title=title, language=report_language, how=design.how
+        found,
+        page=output,
+        folder=report,
+        title=title,
+        language=report_language,
+        how=design.how,
+        source=numbers_source(arguments(), [each for each in read if each is not None]),
     )
     phases.clear()
     print_outcome(found, show, written)

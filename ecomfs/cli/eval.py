@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,7 @@ import typer
 
 from ecomfs.cli import eval_score
 from ecomfs.cli import options as o
-from ecomfs.cli.json_result import set_result
+from ecomfs.cli.json_result import arguments, set_result
 from ecomfs.cli.progress import show
 from ecomfs.core.options import DEFAULTS, OPTIONS
 from ecomfs.core.progress import CHECKING
@@ -163,10 +164,11 @@ def report(
     from rich.console import Console
 
     from ecomfs.evaluation.harness import harness_errors
+    from ecomfs.evaluation.source import numbers_source
     from ecomfs.evaluation.suites import suite_board, write_details
     from ecomfs_eval import Bootstrap
     from ecomfs_eval.board.mlflow import log_board
-    from ecomfs_eval.report import write_report
+    from ecomfs_eval.report import settings, write_figures, write_report
 
     how = Bootstrap(resamples=resamples, seed=seed)
     if report_language not in ("en", "zh"):
@@ -179,8 +181,11 @@ def report(
         how=how,
         language="zh" if report_language == "zh" else "en",
     )
+    source = numbers_source(arguments(), [results / "suite.json"])
+    board = replace(board, source={**source, "settings": settings(how)})
     with harness_errors():
         written = write_report(board, output or results / "report")
+        write_figures(board, written[0].parent / "figures")
         if mlflow is not None:
             log_board(board, mlflow, files=written)
     set_result(lambda: {"files": written, "board": board.to_dict()})
@@ -222,11 +227,11 @@ def _print(board: Board) -> None:
     for group in board.groups:
         systems = ((s, *page.cells(group, s, board.metrics)) for s in group.averages)
         show(page.heading(group, words), words("system"), systems)
-        minus = (
+        differences = (
             (s, *("–" if d[m].delta is None else d[m].text() for m in board.metrics))
             for s, d in group.differences.items()
         )
-        show(words("paired", main=group.main), "", minus)
+        show(words("paired", main=group.main), words("versus", main=group.main), differences)
         print_lines(
             (
                 *page.said(group, board, words),

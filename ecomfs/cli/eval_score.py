@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ecomfs.cli import options as o
-from ecomfs.cli.json_result import set_result
+from ecomfs.cli.json_result import arguments, set_result
 from ecomfs.core.options import DEFAULTS
 from ecomfs.errors import ConfigError, InputError
 
@@ -93,8 +93,9 @@ def score(
 
     from ecomfs.cli.present import SHOWN, metrics_table
     from ecomfs.evaluation.harness import harness_errors
+    from ecomfs.evaluation.source import numbers_source
     from ecomfs_eval import Bootstrap, ColumnNames, compare_many, get_metric
-    from ecomfs_eval.report import build_report, write_report
+    from ecomfs_eval.report import build_report, write_figures, write_report
 
     columns = ColumnNames(
         id=id_column,
@@ -154,8 +155,10 @@ def score(
                 title=" · ".join(p.name for p in systems),
                 language="zh" if _language(report_language) == "zh" else "en",
                 how=how,
+                source=numbers_source(arguments(), files),
             )
             written = write_report(page, report)
+            write_figures(page, report / "figures")
             Console(stderr=True).print(f"wrote {written[0]}", highlight=False)
 
 

@@ -34,6 +34,7 @@ class JsonRun:
         error: why it ended.
         printed: the document is out.
         stdout: where it goes.
+        arguments: the words of the command line.
     """
 
     wanted: bool
@@ -42,6 +43,7 @@ class JsonRun:
     error: dict[str, Any] | None = None
     printed: bool = False
     stdout: TextIO = field(default_factory=lambda: sys.stdout)
+    arguments: tuple[str, ...] = ()
 
     def fail(self, error: BaseException) -> None:
         """Keep the error that the verb ended with."""
@@ -93,7 +95,7 @@ def json_run(arguments: Sequence[str]) -> Iterator[JsonRun]:
     outer = _now
     words = list(arguments)
     known = words[: words.index("--")] if "--" in words else words
-    _now = JsonRun(wanted="--json" in known)
+    _now = JsonRun(wanted="--json" in known, arguments=tuple(words))
     try:
         yield _now
     finally:
@@ -133,6 +135,11 @@ def set_result(result: Result | Callable[[], Result]) -> None:
     """
     if _now.wanted:
         _now.result = result() if callable(result) else result
+
+
+def arguments() -> tuple[str, ...]:
+    """The words of the command line that runs; none where a verb is called from Python."""
+    return _now.arguments
 
 
 def print_result() -> None:

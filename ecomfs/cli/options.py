@@ -185,7 +185,10 @@ Slices = Annotated[
     list[str] | None, typer.Option("--slice", help="column to compare by (repeatable)")
 ]
 ReportFolder = Annotated[
-    Path | None, typer.Option("--report", help="folder for report.html, .md and .json")
+    Path | None,
+    typer.Option(
+        "--report", help="folder for report.html, .md and .json, and the drawings as SVG and PNG"
+    ),
 ]
 ReportLanguage = Annotated[str, typer.Option(help="language of the report: en or zh")]
 

@@ -31,7 +31,7 @@ def model_adds(experts: FloatArray, fused: FloatArray, truth: NDArray[np.int64])
     >>> model_adds(np.full((16, 2), 0.5), sure, truth).split(":")[0]
     'Does the model add anything? Yes'
     >>> model_adds(sure, sure, truth).split(",")[0]
-    'Does the model add anything? Not shown: common answer minus experts alone'
+    'Does the model add anything? Not shown: common answer compared with experts alone'
     """
     if len(truth) < MINIMUM:
         return ""

@@ -26,10 +26,10 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_words_that_name_templates(files: Path) -> None:
     words = ["v1", "short.jinja", "en.mine.jinja", "en=en.mine.jinja, zh=v1"]
     assert [(v.name, v.options) for v in read_variants(words)] == [
-        ("A", {"template": "v1"}),
-        ("B", {"template": Path("short.jinja")}),
-        ("C", {"template": {"en": Path("en.mine.jinja")}}),
-        ("D", {"template": {"en": Path("en.mine.jinja"), "zh": "v1"}}),
+        ("v1", {"template": "v1"}),
+        ("short", {"template": Path("short.jinja")}),
+        ("en.mine", {"template": {"en": Path("en.mine.jinja")}}),
+        ("A", {"template": {"en": Path("en.mine.jinja"), "zh": "v1"}}),
     ]
 
 
@@ -37,14 +37,14 @@ def test_words_that_name_templates(files: Path) -> None:
     ("text", "name", "options"),
     [
         ("few: k=4", "few", {"k": 4}),
-        ("k=4 template=v2", "A", {"k": 4, "template": "v2"}),
+        ("k=4 template=v2", "k=4 template=v2", {"k": 4, "template": "v2"}),
         ("in use:", "in use", {}),
         (
             "m: engine=vllm:http://h:8000,http://g:8000",
             "m",
             {"engine": "vllm:http://h:8000,http://g:8000"},
         ),
-        ("engine=vllm:http://h:8000", "A", {"engine": "vllm:http://h:8000"}),
+        ("engine=vllm:http://h:8000/v1", "A", {"engine": "vllm:http://h:8000/v1"}),
         (
             "x: readout=codes strategy=top_k embedder=st:org/model",
             "x",
@@ -69,8 +69,10 @@ def test_variants_of_any_option(text: str, name: str, options: dict[str, Any] | 
 
 def test_templates_and_variants_together_are_named_in_order() -> None:
     found = read_variants(["v1", "v2"], ["k=1", "B1: k=2", "k=3"])
-    assert [v.name for v in found] == ["A", "B", "C", "B1", "D"]
-    assert [v.name for v in read_variants(["v1"], ["A: k=2"])] == ["B", "A"]
+    assert [v.name for v in found] == ["v1", "v2", "k=1", "B1", "k=3"]
+    assert [v.name for v in read_variants(["v1", "v1"])] == ["A", "B"]
+    assert [v.name for v in read_variants(["v1"], ["v1: k=2"])] == ["A", "v1"]
+    assert [v.name for v in read_variants(["v1", "v1"], ["A: k=2"])] == ["B", "C", "A"]
 
 
 def test_a_file_of_variants(files: Path) -> None:

@@ -86,7 +86,7 @@ def test_two_templates_on_the_same_rows(
     told = run(["v1", short], pool, data)
     shown = capsys.readouterr().out
     assert told["rows"] == 60
-    assert [s["name"] for s in told["systems"]] == ["A", "B"]
+    assert [s["name"] for s in told["systems"]] == ["v1", "short"]
     assert [s["source"] for s in told["systems"]] == ["v1", short]
     [comparison] = told["comparisons"]
     table = comparison["mcnemar"]
@@ -160,7 +160,7 @@ def test_three_templates_are_corrected_by_holm(
     assert adjusted[0] == pytest.approx(min(1.0, 2 * raw[0]))
     shown = capsys.readouterr().out
     assert "Holm" in shown
-    assert "B − A" in shown
+    assert "short − v1" in shown
     assert "C − A" in shown
 
 
@@ -229,7 +229,7 @@ def test_any_option_can_be_compared(pool: Path, data: Path, tmp_path: Path) -> N
         "many: {k: 6}\ncodes: {readout: codes, calibration_size: 0}\n", encoding="utf-8"
     )
     told = run(["v1"], pool, data, variant=[str(spec), "fewer: k=1 strategy=top_k"])
-    assert [s["name"] for s in told["systems"]] == ["A", "many", "codes", "fewer"]
+    assert [s["name"] for s in told["systems"]] == ["v1", "many", "codes", "fewer"]
     assert [s["k"] for s in told["systems"]] == [2, 6, 2, 1]
     assert told["systems"][2]["options"] == {"readout": "codes", "calibration_size": 0}
     assert [c["b"] for c in told["comparisons"]] == ["many", "codes", "fewer"]
@@ -373,7 +373,7 @@ def test_gold_with_one_class_leaves_the_auc_undefined(
     told = run(["v1", short], pool, data)
     assert told["systems"][0]["scores"]["roc_auc"]["value"] is None
     assert told["systems"][0]["scores"]["roc_auc"]["reason"]
-    assert "AUC of A is undefined" in " ".join(capsys.readouterr().out.split())
+    assert "AUC of v1 is undefined" in " ".join(capsys.readouterr().out.split())
 
 
 # -- bad input ---------------------------------------------------------------------------------

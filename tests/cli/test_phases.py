@@ -302,7 +302,7 @@ def test_a_model_that_adds_nothing_is_told_with_what_the_experts_give(
         run(["score", "in.csv", "-e", "pool.csv", *COMMON, "--calibration-size", "40", "-q"]) == 0
     )
     said = capsys.readouterr().err
-    found = re.search(r"Does the model add anything\? (.*): common answer minus (.*)", said)
+    found = re.search(r"Does the model add anything\? (.*): common answer compared with (.*)", said)
     assert found is not None
     assert found[1] in ("Not shown", "No, it harms")
     assert found[2].startswith("experts alone, 40 rows: accuracy 0.0, log loss ")

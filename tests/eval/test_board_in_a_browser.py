@@ -25,6 +25,7 @@ def test_nothing_overflows_and_every_glyph_is_there(tmp_path: Path, width: int) 
     assert found["width"] == width
     assert found["scrolls"] <= width
     assert found["wide"] == []
+    assert found["scrolled"] == []
     assert found["cut"] == []
     assert found["missing"] == []
     assert len(found["charts"]) == 2

@@ -41,13 +41,15 @@ def test_the_answer_follows_the_intervals(
     without: Predictions, main: Predictions, answer: str
 ) -> None:
     said = line(without, main)
-    assert said.startswith(f"Does the model add anything? {answer}: both minus experts, 200 rows:")
+    assert said.startswith(
+        f"Does the model add anything? {answer}: both compared with experts, 200 rows:"
+    )
     assert said.count("[") == 2
 
 
 def test_it_is_said_in_chinese_too() -> None:
     said = line(answers(0.6, 0.6, 0), answers(0.95, 0.9, 1), "zh")
-    assert said.startswith("模型有没有贡献？有：both 减去 experts，200 行：准确率 +")
+    assert said.startswith("模型有没有贡献？有：both 与 experts 相比，200 行：准确率 +")
 
 
 def test_without_probabilities_only_accuracy_is_compared() -> None:

@@ -146,8 +146,9 @@ def test_the_page_holds_every_part(language: ReportLanguage) -> None:
         "zh-CN" if language == "zh" else "en"
     ]
     charts = [a for t, a in tags.seen if t == "svg" and a.get("role") == "img"]
-    assert len(charts) == 5  # ROC, PR, reliability, risk–coverage, learning curve
-    assert sum(t == "desc" for t, _ in tags.seen) == 5
+    # ROC, PR, reliability of each system, risk–coverage, learning curve
+    assert len(charts) == 6
+    assert sum(t == "desc" for t, _ in tags.seen) == 6
 
 
 def test_a_decision_is_said_in_both_languages() -> None:

@@ -17,9 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from ecomfs_eval import compare
+from ecomfs_eval import Predictions, compare
 from ecomfs_eval.compare import compare_arms
 from ecomfs_eval.report import ReportLanguage, build_report, render_html
 from ecomfs_eval.sequential import SequentialTest, decided_by
@@ -61,7 +62,10 @@ addEventListener("load", () => {
     return b.left < a.left - 1 || b.right > a.right + 1 || b.bottom > a.bottom + 1;
   }).map((t) => t.textContent));
   const size = (e) => parseFloat(getComputedStyle(e).fontSize);
+  const scrolled = [...document.querySelectorAll(".scroll")].filter(
+    (e) => e.scrollWidth > e.clientWidth + 1);
   parent.postMessage(JSON.stringify({
+    scrolled: scrolled.map((e) => e.getAttribute("aria-label")),
     width: innerWidth,
     scrolls: document.documentElement.scrollWidth,
     wide: wide.map((e) => e.tagName + " " + e.textContent.slice(0, 40)),
@@ -106,7 +110,7 @@ def measure(folder: Path, page: str, width: int) -> dict[str, Any]:
     return data
 
 
-@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize("width", [360, 390, 1280])
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_nothing_overflows_and_every_glyph_is_there(
     tmp_path: Path, language: ReportLanguage, width: int
@@ -115,10 +119,11 @@ def test_nothing_overflows_and_every_glyph_is_there(
     assert found["width"] == width
     assert found["scrolls"] <= width
     assert found["wide"] == []
+    assert found["scrolled"] == []
     assert found["cut"] == []
     assert found["missing"] == []
     assert found["glyphs"] > 80
-    assert len(found["charts"]) == 5
+    assert len(found["charts"]) == 6  # the reliability of each of two systems
     assert min(found["charts"]) >= 200
     assert found["smallest"] >= 13
 
@@ -142,5 +147,29 @@ def test_pages_of_arms_and_running_tests_fit_a_phone(
         report = build_report([a, other], comparisons=comparison, language=language, how=HOW)
         found = measure(tmp_path, render_html(report), 360)
         assert found["scrolls"] <= 360
+        assert found["scrolled"] == []
         assert found["wide"] == []
         assert found["missing"] == []
+
+
+def many(labels: int, systems: int) -> list[Predictions]:
+    names = [f"category with a name {i:02d}" for i in range(labels)]
+    rng = np.random.default_rng(0)
+    gold = rng.choice(names, size=200).tolist()
+    found = []
+    for i in range(systems):
+        scores = rng.normal(size=(200, labels))
+        scores[np.arange(200), [names.index(g) for g in gold]] += 2
+        p = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+        found.append(Predictions.of(gold, None, p, labels=names, name=f"a long name {i}"))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize(("labels", "systems"), [(2, 3), (20, 2), (12, 8)])
+def test_no_table_is_cut(tmp_path: Path, labels: int, systems: int, width: int) -> None:
+    found = measure(tmp_path, render_html(build_report(many(labels, systems), how=HOW)), width)
+    assert found["scrolls"] <= width
+    assert found["wide"] == []
+    assert found["scrolled"] == []

@@ -135,6 +135,7 @@ class Board:
     curves: group name → learning curves of the first metric, where there are several budgets.
     published: group name → published results.
     notes: group name → caveats; under the empty name, of the whole board.
+    source: where the numbers come from: ``command``, ``data``, ``versions``.
     without: the part of main that answers without the model; empty: there is none.
     """
 
@@ -148,6 +149,7 @@ class Board:
     notes: Mapping[str, tuple[str, ...]]
     language: ReportLanguage = "en"
     without: str = ""
+    source: Mapping[str, str] = field(default_factory=dict)
 
     def document(self) -> Document:
         """The board as blocks, for the renderers of :mod:`ecomfs_eval.report`."""
@@ -161,6 +163,7 @@ class Board:
             "title": self.title,
             "metrics": list(self.metrics),
             "level": self.level,
+            "source": dict(self.source),
             "groups": [
                 {
                     "name": g.name,

@@ -20,7 +20,7 @@ from ecomfs_eval.report.document import (
     TableBlock,
     TableCell,
 )
-from ecomfs_eval.report.page import metric_definitions
+from ecomfs_eval.report.page import metric_definitions, numbers
 from ecomfs_eval.report.words import EN, ReportWords
 
 NONE = "–"
@@ -50,6 +50,7 @@ def board_document(board: Board) -> Document:
     if figures:
         sections.append(Section(words("learning"), [FigureGrid(figures)]))
     sections.append(Section(words("definitions"), [metric_definitions(board.metrics, words)]))
+    sections += numbers(board.source, words)
     return Document(board.title, board.language, board.notes.get("", ()), sections)
 
 
@@ -66,11 +67,16 @@ def _short(board: Board, titles: Sequence[str], words: ReportWords) -> list[Docu
             there = [f"{best}: {_bare(theirs)}", _difference(group.differences[best][metric])]
         numbers = [str(group.size), str(group.rows), str(group.runs)]
         rows.append([name, *numbers, _bare(ours), *there])
-    header = ("data_set", "labelled", "rows", "runs", "main", "best_baseline", "difference")
-    title = words("in_short")
-    blocks: list[DocumentBlock] = [
-        TableBlock(title, [*map(words, header)], rows, titles[0], text_columns=(0, 5))
+    mains = list(dict.fromkeys(g.main for g in board.groups))
+    main = mains[0] if len(mains) == 1 else words("system")
+    header = [
+        *map(words, ("data_set", "labelled", "rows", "runs")),
+        main,
+        words("best_baseline"),
+        words("difference"),
     ]
+    title = words("in_short")
+    blocks: list[DocumentBlock] = [TableBlock(title, header, rows, titles[0], text_columns=(0, 5))]
     for found in board.overall:
         name = overall_heading(found, words)
         note = words("win_note", main=board.groups[0].main)
@@ -101,7 +107,7 @@ def _group(
         found: list[list[str | TableCell]] = [
             [s, *(_difference(d[m]) for m in board.metrics)] for s, d in group.differences.items()
         ]
-        header = [words("difference"), *titles]
+        header = [words("versus", main=group.main), *titles]
         blocks.append(TableBlock(f"{caption}, {name}", header, found, caption))
         blocks += [Paragraph(line) for line in said(group, board, words)]
     absent = [f"{system}: {reason}" for system, reason in group.absent.items()]

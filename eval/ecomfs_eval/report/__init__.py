@@ -18,9 +18,10 @@ from pathlib import Path
 
 from ecomfs_eval.errors import WriteError
 from ecomfs_eval.report.document import ReportLanguage, SupportsDocument
+from ecomfs_eval.report.figures import write_figures
 from ecomfs_eval.report.html import render_html
 from ecomfs_eval.report.markdown import render_markdown
-from ecomfs_eval.report.model import Report, build_report
+from ecomfs_eval.report.model import Report, build_report, settings
 
 
 def render_json(report: SupportsDocument) -> str:
@@ -101,5 +102,7 @@ __all__ = [
     "render_html",
     "render_json",
     "render_markdown",
+    "settings",
+    "write_figures",
     "write_report",
 ]

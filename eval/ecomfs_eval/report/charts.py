@@ -38,7 +38,7 @@ def _figure(
 
 
 def curves(report: Report, words: ReportWords) -> list[Figure]:
-    """ROC, precision–recall, reliability and risk–coverage, all systems in each."""
+    """ROC, precision–recall and risk–coverage, all systems in each; reliability, one each."""
     roc, pr, reliable, risk = [], [], [], []
     positive = report.systems[0].summary.positive
     for i, s in enumerate(report.systems):
@@ -71,13 +71,20 @@ def curves(report: Report, words: ReportWords) -> list[Figure]:
             words("roc") + of, words, _share(words("fpr")), _share(words("tpr")), roc, diagonal=True
         ),
         *_figure(words("pr") + of, words, _share(words("recall")), _share(words("precision")), pr),
-        *_figure(
-            words("reliability"),
-            words,
-            _share(words("mean_confidence")),
-            _share(words("share_right")),
-            reliable,
-            diagonal=True,
+        *(
+            figure
+            for one in reliable
+            for figure in _figure(
+                # Error bars of several systems hide each other: one drawing each.
+                words("reliability_of", name=one.name)
+                if len(reliable) > 1
+                else words("reliability"),
+                words,
+                _share(words("mean_confidence")),
+                _share(words("share_right")),
+                [one],
+                diagonal=True,
+            )
         ),
         *_figure(
             words("risk"),

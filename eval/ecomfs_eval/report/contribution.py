@@ -32,8 +32,9 @@ def contribution(
     >>> gold = ["a", "b"] * 20
     >>> both, experts = Predictions.of(gold, gold), Predictions.of(gold, ["a"] * 30 + ["b"] * 10)
     >>> found = differences(experts, both, [get_metric("accuracy")], Bootstrap())
-    >>> contribution(found, 40, ReportWords("en"), main="both", without="experts")
-    'Does the model add anything? Yes: both minus experts, 40 rows: accuracy +50.0 [+35.0, +65.0]'
+    >>> line = contribution(found, 40, ReportWords("en"), main="both", without="experts")
+    >>> line.partition("? ")[2]
+    'Yes: both compared with experts, 40 rows: accuracy +50.0 [+35.0, +65.0]'
     """
     known = [d for d in differences if d.metric in METRICS and d.delta is not None]
     if not known:

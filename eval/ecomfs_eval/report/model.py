@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -89,7 +89,8 @@ class Report:
     curves: learning curves.
     metrics: names of the metrics in the table.
     level: of the intervals.
-    notes: sentences for the summary (the command, the model).
+    notes: sentences for the summary.
+    source: where the numbers come from: ``command``, ``data``, ``versions``, or other words.
     """
 
     title: str
@@ -100,6 +101,7 @@ class Report:
     metrics: tuple[str, ...]
     level: float
     notes: tuple[str, ...] = ()
+    source: Mapping[str, str] = field(default_factory=dict)
 
     def document(self) -> Document:
         """The report as blocks, for the renderers."""
@@ -114,6 +116,7 @@ class Report:
             "language": self.language,
             "level": self.level,
             "notes": list(self.notes),
+            "source": dict(self.source),
             "systems": [
                 {
                     **s.summary.to_dict(),
@@ -187,6 +190,7 @@ def build_report(
     how: Bootstrap | None = None,
     worst: int = 20,
     notes: Sequence[str] = (),
+    source: Mapping[str, str] | None = None,
 ) -> Report:
     """Compute a report.
 
@@ -200,6 +204,8 @@ def build_report(
         how: resamples, level and seed of the intervals.
         worst: how many wrong rows to list for each system.
         notes: sentences for the summary.
+        source: where the numbers come from (``command``, ``data``, ``versions``); the last
+            section. Settings of the intervals are added.
 
     Raises:
         OptionError: no systems, two with one name, or an unknown language.
@@ -229,7 +235,17 @@ def build_report(
         tuple(wanted),
         how.level,
         tuple(notes),
+        {**(source or {}), "settings": settings(how)},
     )
+
+
+def settings(how: Bootstrap) -> str:
+    """The settings of the intervals, in a line.
+
+    >>> settings(Bootstrap())
+    '95 %, 2,000 resamples, seed 0'
+    """
+    return f"{100 * how.level:g} %, {how.resamples:,} resamples, seed {how.seed}"
 
 
 def _system(p: Predictions, metrics: Sequence[str], how: Bootstrap, worst: int) -> SystemReport:

@@ -74,6 +74,7 @@ def report_document(report: Report) -> Document:
     definitions = metric_definitions(report.metrics, words)
     title = f"{words('metric')} ({len(definitions.items)})"
     sections.append(Section(words("definitions"), [Details(title, [definitions])]))
+    sections += numbers(report.source, words)
     intro = words(
         "subtitle",
         rows=f"{first.rows:,}",
@@ -81,6 +82,13 @@ def report_document(report: Report) -> Document:
         names=", ".join(s.name for s in report.systems),
     )
     return Document(report.title, report.language, (intro,), sections)
+
+
+def numbers(source: Mapping[str, str], words: ReportWords) -> list[Section]:
+    """Where the numbers come from, as the last section; nothing where nobody said it."""
+    known = ("command", "data", "versions", "settings")
+    terms = [(words(k) if k in known else k, text, "") for k, text in source.items() if text]
+    return [Section(words("numbers"), [TermList(terms)])] if terms else []
 
 
 def metric_definitions(metrics: Sequence[str], words: ReportWords) -> TermList:
@@ -125,7 +133,7 @@ def _p(value: float | None) -> str:
 def _comparison(
     c: PairwiseComparison, line: str, title: str, words: ReportWords
 ) -> list[DocumentBlock]:
-    header = [words("metric"), c.a, c.b, words("difference"), words("p")]
+    header = [words("metric"), c.a, c.b, words("compared", a=c.a, b=c.b), words("p")]
     rows: list[list[str | TableCell]] = []
     for d in c.differences:
         name = words.metric(d.metric, d.title)
@@ -160,7 +168,8 @@ def _comparison(
 def _slices(
     name: str, found: Sequence[SliceDifference], c: PairwiseComparison, words: ReportWords
 ) -> Details:
-    header = [words("value"), words("rows"), c.a, c.b, words("difference"), words("p_adjusted")]
+    difference = words("compared", a=c.a, b=c.b)
+    header = [words("value"), words("rows"), c.a, c.b, difference, words("p_adjusted")]
     rows: list[list[str | TableCell]] = []
     for r in found:
         delta = signed(r.delta, "share")

@@ -1,0 +1,59 @@
+"""Where the numbers of a report come from: the command, the data, the versions."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+from collections.abc import Iterable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from ecomfs.batch import input_identity, without_passwords
+
+_PACKAGES = ("ecomfs", "numpy", "scipy", "scikit-learn")
+
+
+def numbers_source(command: Sequence[str], files: Iterable[str | Path]) -> dict[str, str]:
+    """What the last section of a report says.
+
+    Parameters
+    ----------
+    command : sequence of str
+        Words after ``ecomfs``; none for a call in Python. Passwords in addresses are masked.
+    files : iterable of str or Path
+        What was read; of a file its size and the beginning of its SHA-256 are named.
+
+    Returns
+    -------
+    dict
+        ``command``, ``data`` and ``versions``, as
+        :func:`ecomfs_eval.report.build_report` takes them.
+
+    Examples
+    --------
+    >>> found = numbers_source(["ab", "v1", "v2"], [])
+    >>> found["command"], found["versions"].split(",")[0].startswith("ecomfs ")
+    ('ecomfs ab v1 v2', True)
+    """
+    data = []
+    for source in dict.fromkeys(str(file) for file in files):
+        [name] = without_passwords([source])
+        if Path(source).is_file():
+            found = input_identity(source)
+            name += f" ({found['bytes']:,} bytes, SHA-256 {found['sha256'][:12]})"
+        data.append(name)
+    line = shlex.join(["ecomfs", *without_passwords(command)]) if command else ""
+    return {"command": line, "data": "; ".join(data), "versions": _versions()}
+
+
+def _versions() -> str:
+    found = []
+    for name in _PACKAGES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:  # of an extra, or ecomfs as a folder
+            continue
+    return ", ".join([*found, f"Python {platform.python_version()}"])
+
+
+__all__ = ["numbers_source"]
