@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from scripted import ScriptedEngine, classifier, examples
 
 from ecomfs import MultiLabelClassifier, Prediction, compare, load_task
+from ecomfs.estimators.multilabel import MultiLabelProfile
+from ecomfs.estimators.multilabel.profile import KeptThreshold
 from ecomfs.fit import Guarantees, Profile
 from ecomfs.fit.fitting import Fitted
 from ecomfs.types import Status
@@ -115,6 +117,11 @@ def test_several_labels() -> None:
     assert "threshold" in shown(clf.explain(EVIL))
     assert EVIL in shown(clf.explain(EVIL))
     assert "row" in shown(clf.classify([EVIL], ids=["row"])[0])
+    kept = KeptThreshold(value=0.25, best=None, f1=None, yes=2, readings=4)
+    profile = MultiLabelProfile(
+        task="t", engine="e", pool="p", examples=4, k=2, thresholds={EVIL: kept}
+    )
+    assert f"{EVIL} 0.250 – 2 4" in shown(profile)
 
 
 def test_comparisons_and_evaluations() -> None:

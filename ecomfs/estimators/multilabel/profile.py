@@ -62,6 +62,18 @@ class MultiLabelProfile(BaseModel):
     guarantees: dict[str, Any] = {}
     found: dict[str, Any] = {}
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from ecomfs_eval.html_view import paragraph, table, view
+
+        rows = [[name, t.value, t.f1, t.yes, t.readings] for name, t in self.thresholds.items()]
+        return view(
+            f"profile of {self.task}",
+            paragraph(f"fitted on {self.examples} examples, several labels a row, k = {self.k}"),
+            table(["label", "given from", "F1 read", "with it", "read"], rows) if rows else "",
+            paragraph(f"engine {self.engine}", note=True),
+        )
+
     @classmethod
     def of(
         cls,
