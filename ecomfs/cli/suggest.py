@@ -82,8 +82,8 @@ def suggest(
         rows, vectors = [rows[i] for i in places], vectors[places]
         vote = _read_by_model(rows, pool, labelled, o.Settings(engine=engine, embedder=embedder))
         chosen, how = _choose(rows, n, vectors, vote, options)
-        by = "the experts" if engine == NO_MODEL else engine
-        how = f"{how} by {by}, of {len(rows)} rows that were classified"
+        by = "the experts, who answered" if engine == NO_MODEL else f"{engine}, which read"
+        how = f"{how}, {by} {len(rows)} rows"
     if not chosen:
         raise EmptyInputError(f"{source}: every row is in the pool already")
     _write(output, card, rows, chosen)

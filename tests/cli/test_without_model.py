@@ -100,7 +100,7 @@ def test_errors(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_suggest_takes_the_uncertainty_from_the_experts(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["suggest", "test.csv", *COMMON, "--engine", "none", "-n", "3", "-o", "s.csv"]) == 0
-    assert "by the experts, of 24 rows that were classified" in capsys.readouterr().out
+    assert "the experts, who answered 24 rows" in capsys.readouterr().out
 
 
 def test_a_service_answers_and_explains() -> None:
