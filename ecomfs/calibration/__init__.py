@@ -1,6 +1,6 @@
 """A posterior to a calibrated, fused and guaranteed distribution, and the decision."""
 
-from ecomfs.calibration.blend import MODEL_ALONE, Blend, cross_fitted, fit_blend
+from ecomfs.calibration.blend import EXPERTS_ALONE, MODEL_ALONE, Blend, cross_fitted, fit_blend
 from ecomfs.calibration.calibrate import (
     MINIMUM,
     Calibration,
@@ -20,6 +20,7 @@ from ecomfs.calibration.conformal import (
 )
 from ecomfs.calibration.decision import Decision, DecisionPolicy
 from ecomfs.calibration.fusion import (
+    EXPERTS,
     MODEL,
     PER_LABEL,
     PRIORS,
@@ -32,6 +33,8 @@ from ecomfs.calibration.fusion import (
 from ecomfs.calibration.novelty import Novelty, signs
 
 __all__ = [
+    "EXPERTS",
+    "EXPERTS_ALONE",
     "MINIMUM",
     "MODEL",
     "MODEL_ALONE",

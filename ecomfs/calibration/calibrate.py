@@ -27,6 +27,14 @@ MINIMUM = 8
 PER_LABEL = 2
 """With fewer readings per label no bias is estimated: on 77 labels 48 readings made it worse."""
 
+FOLDS = 8
+"""Parts that are judged by what was fitted on the others. What is fitted on half of 32 examples is
+worse than what new rows get, more so for the model than for the experts, which it would cost
+weight."""
+
+MANY = 200
+"""From so many examples on two parts do."""
+
 TEMPERATURE_SPREAD = 0.35
 """Standard deviation of the prior on the log of the temperature."""
 
@@ -113,16 +121,15 @@ def cross_calibrated(
     labels: Sequence[int],
     weights: ArrayLike | None = None,
 ) -> FloatArray:
-    """Calibrated distributions of labelled examples, shape (n, L): each half by what was estimated
-    on the other, so that they look no better than those of new rows.
+    """Calibrated distributions of labelled examples, shape (n, L): each part by what was estimated
+    on the others, so that they look neither better nor worse than those of new rows.
 
     >>> cross_calibrated([(0.9, 0.1), (0.2, 0.8)] * 10, [0, 1] * 10).shape
     (20, 2)
     """
     read, truth = np.asarray(posteriors, dtype=np.float64), np.asarray(labels)
     w, out = weights_of(weights, len(truth)), read.copy()
-    pair = halves(truth)
-    for fitted, held in (pair, pair[::-1]):
+    for held, fitted in folds(truth):
         found = fit_calibration(read[fitted].tolist(), truth[fitted].tolist(), w[fitted])
         if found is not None:
             out[held] = found.apply(read[held])
@@ -158,6 +165,21 @@ def halves(truth: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int6
     judged on the other."""
     order = np.argsort(truth, kind="stable")
     return order[::2], order[1::2]
+
+
+def folds(truth: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """:data:`FOLDS` parts of the rows with the same mix of labels (of :data:`MANY` rows, two), each
+    with all other rows: what is fitted on these is judged on the part.
+
+    >>> [(held.tolist(), len(fitted)) for held, fitted in folds(np.array([0, 1] * 8))][:2]
+    [([0, 1], 14), ([2, 3], 14)]
+    """
+    order = np.argsort(truth, kind="stable")
+    size = min(FOLDS if len(order) < MANY else 2, len(order))
+    return [
+        (np.sort(order[part::size]), np.sort(np.delete(order, np.s_[part::size])))
+        for part in range(size)
+    ]
 
 
 def _offsets(log_p: FloatArray, truth: NDArray[np.int64], w: FloatArray) -> FloatArray:

@@ -129,16 +129,18 @@ class DecisionPolicy:
             answers[i] = stages[i]["experts"]
         if self.fusion is not None and fused:
             model = [answers[i] for i in fused]
-            table = self.fusion.apply(Evidence.of([o for i in fused if (o := opinions[i])], model))
+            together = [stages[i]["experts"] for i in fused] if self.cheap is not None else None
+            evidence = Evidence.of([o for i in fused if (o := opinions[i])], model, together)
+            table = self.fusion.apply(evidence)
             for i, p in zip(fused, table.tolist(), strict=True):
                 answers[i] = stages[i]["fused"] = tuple(p)
         novelty = self._novelty(answers, posteriors, opinions)
-        together = set(fused)
+        both_asked = set(fused)
         return [
             Decision(
                 answers[i],
                 stages[i],
-                "fused" if i in together else "model" if posteriors[i] else "experts",
+                "fused" if i in both_asked else "model" if posteriors[i] else "experts",
                 accepted=self._accepts(max(answers[i]), novelty[i]),
                 prediction_set=()
                 if self.set_from is None

@@ -1,9 +1,12 @@
 """Fusion: the language model's answer and those of the experts, as one distribution.
 
 The model reads the row and its demonstrations; the experts see where the row lies among all
-labelled examples. Their log-probabilities are added with weights (a logarithmic opinion pool,
-Genest and Zidek 1986, *Statistical Science* 1(1)), which is also the form of Bayes' rule for
-sources that err independently.
+labelled examples. Log-probabilities are added with weights (a logarithmic opinion pool, Genest and
+Zidek 1986, *Statistical Science* 1(1)), which is also the form of Bayes' rule for sources that err
+independently. The experts are weighed among themselves on the whole pool, which costs no reading;
+their common answer is then one source beside the model. Neither of the two has a head start: both
+have the same weight before any reading, since which of them leads depends on the model and the
+task.
 
 The weights have a prior, found on development sets, and move from it as far as leave-one-out
 readings of the pool support. Few readings hardly move them, and none leave them as they are. One
@@ -33,35 +36,32 @@ from ecomfs.types import Opinion
 
 MODEL = "model"
 """Name of the language model among the sources."""
+EXPERTS = "experts"
+"""Name of the experts' common answer among the sources."""
 FEATURES = "features"
 """Name of the feature model among the sources."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prior:
-    """Of a source's weight.
+    """Of a source's weight: its mean and standard deviation."""
 
-    Attributes:
-        beside: weight beside the model.
-        alone: weight among the experts alone.
-        spread: standard deviation of the weight.
-    """
-
-    beside: float
-    alone: float
+    weight: float
     spread: float
 
 
 PRIORS = {
-    MODEL: Prior(0.7, 0.0, 0.15),
-    "vote": Prior(0.5, 0.7, 0.15),
-    "probe": Prior(4.0, 5.0, 1.0),
-    FEATURES: Prior(0.7, 1.0, 0.3),
+    MODEL: Prior(0.7, 0.3),
+    EXPERTS: Prior(0.7, 0.3),
+    "vote": Prior(0.7, 0.15),
+    "probe": Prior(5.0, 1.0),
+    FEATURES: Prior(1.0, 0.3),
 }
-"""The weights before any reading: the best of a few on six development sets with 32 labels, of the
-feature model on five with 32 and with 96 or 128."""
+"""The weights before any reading, of the model beside the experts and of each expert among them:
+the best of a few on development sets with 32 labels (docs/reading.md), of the feature model on
+five with 32 and with 96 or 128."""
 
-OTHER_PRIOR = Prior(0.5, 0.7, 0.15)
+OTHER_PRIOR = Prior(0.7, 0.15)
 """Of an expert that is not in :data:`PRIORS`."""
 
 FEATURES_ODDS = 4.0
@@ -90,13 +90,20 @@ class Evidence:
     scores: Mapping[str, FloatArray]
 
     @classmethod
-    def of(cls, opinions: Sequence[Opinion], model: ArrayLike | None = None) -> Self:
-        """From the experts' opinions on rows and the model's calibrated probabilities.
+    def of(
+        cls,
+        opinions: Sequence[Opinion],
+        model: ArrayLike | None = None,
+        experts: ArrayLike | None = None,
+    ) -> Self:
+        """From the experts' opinions on rows, the model's calibrated probabilities and those that
+        the experts give together.
 
         >>> Evidence.of([Opinion({"vote": (0.0, -1.0)})], [[0.5, 0.5]]).scores["vote"].shape
         (1, 2)
         """
-        scores = {} if model is None else {MODEL: log_scores(model)}
+        given = {MODEL: model, EXPERTS: experts}
+        scores = {name: log_scores(p) for name, p in given.items() if p is not None}
         for name in opinions[0].scores if opinions else ():
             scores[name] = np.array([opinion.scores[name] for opinion in opinions])
         return cls(scores)
@@ -138,17 +145,15 @@ class Fusion:
         return softmax(_logits(self.weights, evidence))
 
 
-def prior_fusion(experts: Iterable[str], *, model: bool = True) -> Fusion:
-    """The weights before any reading, of the model with some experts or of these alone.
+def prior_fusion(sources: Iterable[str]) -> Fusion:
+    """The weights of some sources before any reading.
 
     >>> prior_fusion(["vote", "probe"])
-    Fusion(weights={'model': 0.7, 'vote': 0.5, 'probe': 4.0}, readings=0)
-    >>> prior_fusion(["vote", "probe"], model=False).weights
-    {'vote': 0.7, 'probe': 5.0}
+    Fusion(weights={'vote': 0.7, 'probe': 5.0}, readings=0)
+    >>> prior_fusion([MODEL, EXPERTS]).weights
+    {'model': 0.7, 'experts': 0.7}
     """
-    names = [MODEL, *experts] if model else experts
-    priors = {name: PRIORS.get(name, OTHER_PRIOR) for name in names}
-    return Fusion({name: p.beside if model else p.alone for name, p in priors.items()})
+    return Fusion({name: PRIORS.get(name, OTHER_PRIOR).weight for name in sources})
 
 
 def expert_priors(experts: Iterable[str]) -> list[tuple[Fusion, float]]:
@@ -169,7 +174,7 @@ def expert_priors(experts: Iterable[str]) -> list[tuple[Fusion, float]]:
     found = [(names, 0.0)]
     if rest and len(rest) < len(names):
         found += [((FEATURES,), FEATURES_ODDS), (tuple(rest), 0.0)]
-    return [(prior_fusion(some, model=False), odds) for some, odds in found]
+    return [(prior_fusion(some), odds) for some, odds in found]
 
 
 def usable_rows(counts: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -254,6 +259,7 @@ def _logits(weights: Mapping[str, float], evidence: Evidence) -> FloatArray:
 
 
 __all__ = [
+    "EXPERTS",
     "FEATURES",
     "MODEL",
     "PER_LABEL",

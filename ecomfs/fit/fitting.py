@@ -18,7 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs.calibration import (
+    EXPERTS,
+    EXPERTS_ALONE,
     MINIMUM,
+    MODEL,
     MODEL_ALONE,
     PER_LABEL,
     Blend,
@@ -143,7 +146,7 @@ async def fit(
     cheap, answers, labels = None, np.empty((0, 0)), np.empty(0, dtype=np.int64)
     if experts is not None:
         cheap, answers, labels = _experts_alone(experts)
-    readings, weights, tried = await _read_enough(bare, cheap, most, guarantees, progress)
+    readings, weights, tried = await _read_enough(bare, cheap, answers, most, guarantees, progress)
     seconds = time.monotonic() - started
     asked = tried if before is None else (_read_so_far(bare) or 0) - before
     truth = np.array([reading.label for reading in readings], dtype=np.int64)
@@ -153,11 +156,12 @@ async def fit(
     notes: list[str] = []
     policy, fused, skip = DecisionPolicy(), model, None
     if experts is not None and cheap is not None and (len(readings) or not tried):
-        fusion, fused = _fused(experts, cheap, readings, unseen, truth, weights, notes)
+        alone = _answers_for(experts, cheap, answers, readings)
+        fusion, fused = _fused(experts, alone, unseen, truth, weights, notes)
         policy = DecisionPolicy(fusion=fusion, cheap=cheap)
         if readings:
-            steps |= {"experts": _answers_for(experts, cheap, answers, readings), "fused": fused}
-            remark = model_adds(steps["experts"][like], fused[like], truth[like])
+            steps |= {"experts": alone, "fused": fused}
+            remark = model_adds(alone[like], fused[like], truth[like])
             notes += [remark] if remark else []
         skip = skip_by(guarantees, answers, labels, notes)
         policy = replace(policy, skip_from=None if skip is None else skip.value)
@@ -227,7 +231,12 @@ def _read_so_far(pipeline: Pipeline) -> int | None:
 
 
 async def _read_enough(
-    bare: Pipeline, cheap: Blend | None, most: int, guarantees: Guarantees, progress: Progress
+    bare: Pipeline,
+    cheap: Blend | None,
+    answers: FloatArray,
+    most: int,
+    guarantees: Guarantees,
+    progress: Progress,
 ) -> tuple[list[LeftOut], FloatArray, int]:
     """Read at most so many examples leave-one-out, fewer where more would gain little: the
     readings, how many examples each stands for, and how many examples were read."""
@@ -247,12 +256,13 @@ async def _read_enough(
             continue
         readings, weights = _given(found, draw)
         truth = np.array([reading.label for reading in readings], dtype=np.int64)
-        if len(readings) >= FIRST and (
-            gain_left(
-                _learning(bare, cheap, readings, truth, weights), truth, weights, bound, bare.seed
-            )
-            < GAIN
-        ):
+        if len(readings) < FIRST:
+            continue
+        alone = None
+        if bare.experts is not None and cheap is not None:
+            alone = _answers_for(bare.experts, cheap, answers, readings)
+        learning = _learning(bare, alone, readings, truth, weights)
+        if gain_left(learning, truth, weights, bound, bare.seed) < GAIN:
             break
     readings, weights = _given(found, draw)
     return readings, weights, len(found)
@@ -267,7 +277,7 @@ def _given(found: Sequence[LeftOut | None], draw: LeftOutDraw) -> tuple[list[Lef
 
 def _learning(
     bare: Pipeline,
-    cheap: Blend | None,
+    alone: FloatArray | None,
     readings: Sequence[LeftOut],
     truth: NDArray[np.int64],
     weights: FloatArray,
@@ -285,8 +295,8 @@ def _learning(
             if calibration is not None:
                 model[other] = calibration.apply(read[other])
                 model[mine] = cross_calibrated(rows, labels, weights[mine])
-        if bare.experts is not None and cheap is not None:
-            together = _Together.of(bare.experts, cheap, readings, model, truth, weights)
+        if bare.experts is not None and alone is not None:
+            together = _Together.of(bare.experts, alone, model, truth, weights)
             model[held] = together.fit(fitted).apply(together.evidence.part(held))
         given = model[held, truth[held]]
         return np.asarray(-np.log(np.maximum(given, 1e-9)))
@@ -339,7 +349,7 @@ def _calibrated(
     pipeline: Pipeline, readings: Sequence[LeftOut], weights: FloatArray
 ) -> tuple[Pipeline, FloatArray, FloatArray]:
     """Each language's calibration, the calibrated distributions of the readings, and the same
-    with each half of them calibrated by the other half, as new rows are."""
+    with each part of them calibrated by the other parts, as new rows are."""
     setups = dict(pipeline.setups)
     model = np.empty((len(readings), len(pipeline.space)))
     unseen = model.copy()
@@ -376,14 +386,18 @@ def _experts_alone(experts: Experts) -> tuple[Blend, FloatArray, NDArray[np.int6
 
 def _fused(
     experts: Experts,
-    cheap: Blend,
-    readings: Sequence[LeftOut],
+    alone: FloatArray,
     model: FloatArray,
     truth: NDArray[np.int64],
     weights: FloatArray,
     notes: list[str],
 ) -> tuple[Blend, FloatArray]:
-    """How model and experts answer together, and cross-fitted distributions of the readings."""
+    """How model and experts answer together, and cross-fitted distributions of the readings.
+
+    Args:
+        alone: what the experts answer for the readings without the model.
+        model: what the calibrated model answers.
+    """
     _, labels = experts.own()
     counts, _ = _shares(labels, len(experts.data.labels))
     usable = usable_rows(counts, truth)
@@ -392,9 +406,9 @@ def _fused(
             f"{usable.sum()} readings of labels with {PER_LABEL} examples or more are too "
             "few to weigh the experts: they have the weights that were best on development sets"
         )
-    together = _Together.of(experts, cheap, readings, model, truth, weights)
+    together = _Together.of(experts, alone, model, truth, weights)
     fusion = together.fit(np.arange(len(truth)))
-    return fusion, together.crossed() if readings else model
+    return fusion, together.crossed() if len(truth) else model
 
 
 @dataclass(frozen=True, slots=True)
@@ -413,21 +427,17 @@ class _Together:
     def of(
         cls,
         experts: Experts,
-        cheap: Blend,
-        readings: Sequence[LeftOut],
+        alone: FloatArray,
         model: FloatArray,
         truth: NDArray[np.int64],
         weights: FloatArray,
     ) -> Self:
-        """Of readings, with the model's distributions as they are calibrated."""
+        """Of readings: what the experts answer without the model, and the model as it is
+        calibrated."""
         counts, shares = _shares(experts.own()[1], len(experts.data.labels))
-        opinions = [r.state.opinion for r in readings if r.state.opinion is not None]
-        # The experts are weighed among themselves on the whole pool, which costs no reading.
-        best = int(np.argmax(cheap.weights[: len(cheap.components)]))
-        prior = prior_fusion(cheap.components[best].weights)
-        others = (*cheap.components, MODEL_ALONE)
+        prior, others = prior_fusion((MODEL, EXPERTS)), (EXPERTS_ALONE, MODEL_ALONE)
         usable = usable_rows(counts, truth)
-        return cls(Evidence.of(opinions, model), truth, shares, prior, others, usable, weights)
+        return cls(Evidence.of((), model, alone), truth, shares, prior, others, usable, weights)
 
     def fit(self, rows: NDArray[np.int64]) -> Blend:
         """Fitted on some of the readings."""
@@ -459,7 +469,9 @@ def _answers_for(
 ) -> FloatArray:
     """The experts' leave-one-out answers without the model for the readings: cross-fitted where
     the example is one that they were weighed on."""
-    out = cheap.apply(Evidence.of([r.state.opinion for r in readings if r.state.opinion]))
+    out = np.empty((len(readings), len(experts.data.labels)))
+    if readings:
+        out = cheap.apply(Evidence.of([r.state.opinion for r in readings if r.state.opinion]))
     examples = experts.data.retriever.examples
     rows = {examples[p].id: row for row, p in enumerate(experts.data.places.tolist())}
     for place, reading in enumerate(readings):

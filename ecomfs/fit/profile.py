@@ -16,6 +16,7 @@ from typing import Any, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ecomfs.calibration import (
+    EXPERTS,
     MODEL,
     Blend,
     Calibration,
@@ -369,7 +370,7 @@ class Profile(_Strict):
             used = {
                 name for b in (self.fusion, self.cheap) if b is not None for name in b.sources()
             }
-            if absent := sorted(used - {MODEL, *experts.names}):
+            if absent := sorted(used - {MODEL, EXPERTS, *experts.names}):
                 raise ConfigError(
                     f"the profile weighs the expert {absent[0]!r}, which this pool does not have",
                     hint="fit again on this pool",

@@ -98,7 +98,7 @@ class LabelShortlist:
     def fit(cls, experts: Experts, size: int) -> LabelShortlist:
         """Measure the recall of shortlists of a size on the experts' own pool."""
         scores, truth = experts.own()
-        p = prior_fusion(scores, model=False).apply(Evidence(scores))
+        p = prior_fusion(scores).apply(Evidence(scores))
         rank = (p > p[np.arange(len(truth)), truth][:, None]).sum(axis=1)
         # The only example of a label cannot be found by others; new rows of that label can.
         shown = np.bincount(truth, minlength=p.shape[1])[truth] > 1
@@ -114,7 +114,7 @@ class LabelShortlist:
         order by likelihood would show the model the experts' answer)."""
         if not opinions:
             return []
-        p = prior_fusion(opinions[0].scores, model=False).apply(Evidence.of(opinions))
+        p = prior_fusion(opinions[0].scores).apply(Evidence.of(opinions))
         best = np.sort(np.argsort(-p, axis=1, kind="stable")[:, : self.size], axis=1)
         return [tuple(places) for places in best.tolist()]
 

@@ -110,7 +110,7 @@ def _hardness(examples: Sequence[Example], experts: Experts) -> NDArray[np.float
     """What the experts' answer lacks, leave-one-out; of examples that they were not asked about,
     the mean."""
     scores, labels = experts.own()
-    p = prior_fusion(scores, model=False).apply(Evidence(scores))
+    p = prior_fusion(scores).apply(Evidence(scores))
     lacking = 1 - p[np.arange(len(labels)), labels]
     pool = experts.data.retriever.examples
     known = {pool[place].id: lacking[row] for row, place in enumerate(experts.data.places)}

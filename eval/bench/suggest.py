@@ -106,7 +106,7 @@ def answered(
     retriever = Retriever(pool, known, embedder)
     experts = Experts(retriever, sorted({row.label for row in pool}))
     opinions = experts.opinions(retriever.queries(texts, neighbours=NEIGHBOURS))
-    return prior_fusion(experts.names, model=False).apply(Evidence.of(opinions))
+    return prior_fusion(experts.names).apply(Evidence.of(opinions))
 
 
 def accuracy(

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opinions import experts, loss
 
-from ecomfs.calibration import MODEL, Evidence, Fusion, prior_fusion
+from ecomfs.calibration import EXPERTS, MODEL, Evidence, Fusion, prior_fusion
 from ecomfs.calibration.fusion import fit_fusion
 
-PRIOR = prior_fusion(["vote", "probe"])
+PRIOR = Fusion({"model": 0.7, "vote": 0.5, "probe": 4.0})
 
 
 def without_model(evidence: Evidence) -> Evidence:
@@ -65,9 +65,9 @@ def test_a_source_without_weight_may_be_absent_and_one_with_weight_may_not() -> 
 def test_the_same_rows_have_the_same_weights_as_in_earlier_versions() -> None:
     evidence, truth = experts(60, (0.8, 1.5, 0.4), seed=5)
     fusion = fit_fusion(evidence, truth, PRIOR)
-    expected = {"model": 1.0449338712606515, "vote": 1.2055727661072702, "probe": 3.392423846619448}
+    expected = {"model": 0.9892515937046796, "vote": 1.2678434056917578, "probe": 3.386421831941823}
     assert fusion.weights == pytest.approx(expected, rel=1e-9)
-    alone = fit_fusion(without_model(evidence), truth, prior_fusion(["vote", "probe"], model=False))
+    alone = fit_fusion(without_model(evidence), truth, prior_fusion(["vote", "probe"]))
     assert alone.weights == pytest.approx(
         {"vote": 1.349565874751308, "probe": 3.1228084291694995}, rel=1e-9
     )
@@ -77,7 +77,7 @@ def test_an_expert_of_any_name_joins_and_is_weighed() -> None:
     evidence, truth = experts(200, (0.0, 3.0, 0.0), seed=8)
     scores = dict(evidence.scores)
     scores["features"] = scores.pop("vote")
-    fusion = fit_fusion(Evidence(scores), truth, prior_fusion(["probe", "features"]))
+    fusion = fit_fusion(Evidence(scores), truth, prior_fusion(["model", "probe", "features"]))
     assert list(fusion.weights) == ["model", "probe", "features"]
     assert fusion.weights["features"] > 2 * fusion.weights["model"]
 
@@ -97,3 +97,19 @@ def test_distributions_that_follow_the_labels_when_these_change_places(
     np.testing.assert_allclose(fused.sum(axis=1), 1)
     moved = Evidence({name: table[:, order] for name, table in evidence.scores.items()})
     np.testing.assert_allclose(fusion.apply(moved), fused[:, order], atol=1e-12)
+
+
+def test_model_and_experts_are_sources_with_the_same_start() -> None:
+    prior = prior_fusion([MODEL, EXPERTS])
+    assert prior.weights[MODEL] == prior.weights[EXPERTS]
+    table = np.array([[0.8, 0.2], [0.3, 0.7]] * 20)
+    chance = np.full((40, 2), 0.5)
+    truth = np.array([0, 1] * 20)
+    for leads, evidence in (
+        (MODEL, Evidence.of((), table, chance)),
+        (EXPERTS, Evidence.of((), chance, table)),
+    ):
+        weights = fit_fusion(evidence, truth, prior).weights
+        assert weights[leads] > prior.weights[leads]
+        follows = EXPERTS if leads == MODEL else MODEL
+        assert weights[leads] > weights[follows]

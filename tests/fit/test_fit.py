@@ -12,7 +12,6 @@ import pytest
 from pools import ROWS, reviews
 from scripted import ScriptedEngine
 
-from ecomfs.calibration import prior_fusion
 from ecomfs.errors import ConfigError, MissingFileError
 from ecomfs.estimators import FewShotClassifier
 from ecomfs.fit import Profile, ProfileWarning
@@ -35,11 +34,10 @@ def test_experts_that_know_outvote_a_model_that_does_not() -> None:
     found = clf.profile_.found
     assert 16 <= found["readings"] <= 40
     assert found["loss"]["fused"] < found["loss"]["calibrated"]
-    # The scripted engine is at chance: it loses weight beside the vote, and has none alone.
-    together, _, _ = clf.profile_.fusion.components
-    prior = prior_fusion(["vote", "probe"]).weights
-    now = together.weights
-    assert now["model"] / now["vote"] < prior["model"] / prior["vote"]
+    # The scripted engine is at chance: it loses weight beside the experts, and has none alone.
+    together, experts, model = clf.profile_.fusion.components
+    assert together.weights["model"] < together.weights["experts"]
+    assert (experts.weights, model.weights) == ({"experts": 1.0}, {"model": 1.0})
     assert clf.profile_.fusion.weights[2] < 0.05
     assert {p.source for p in clf.classify(ROWS)} == {"fused"}
 
