@@ -21,7 +21,9 @@ from ecomfs.task import LabelSpace, TaskCard
 from ecomfs.types import Prediction, Row
 
 Identity = dict[str, Any]
-_NAMED = {"card", "space", "engine", "setups", "rows", "retriever", "k", "pool_version", "experts"}
+_NAMED = {"card", "space", "engine", "setups", "rows", "pool_version", "experts"} | {
+    *("retriever", "layout", "k")
+}
 _IN_SETUP = {"builder", "readout"}
 
 
@@ -103,6 +105,7 @@ def pipeline_identity(pipeline: Pipeline) -> Identity:
         if retriever is None
         else {
             "k": pipeline.k,
+            **_layout(pipeline),
             "embedder": retriever.embedder.fingerprint,
             **{name: _plain(value) for name, value in sorted(retriever.options.items())},
         },
@@ -112,6 +115,11 @@ def pipeline_identity(pipeline: Pipeline) -> Identity:
         # The experts are fitted on the examples, the same way every time.
         "options": {"experts": pipeline.experts is not None, **_rest(pipeline, _NAMED)},
     }
+
+
+def _layout(pipeline: Pipeline) -> dict[str, Any]:
+    layout = pipeline.layout
+    return {} if layout is None else {"layout": layout.name, "block": list(layout.block)}
 
 
 class RowAnswers(Protocol):
