@@ -59,6 +59,7 @@ def main() -> None:
     parser.add_argument("--engine", default="gguf:qwen2.5-coder-0.5b")
     parser.add_argument("--only", nargs="*", choices=[*SETS], default=[*SETS])
     parser.add_argument("--k", nargs="*", type=int, default=[0, 4])
+    parser.add_argument("--format", nargs="*", choices=FORMATS, default=FORMATS)
     parser.add_argument("--rows", type=int, default=100, help="test rows at most")
     parser.add_argument("--forge", action="store_true", help="rows that hold control tokens")
     options = parser.parse_args()
@@ -85,7 +86,7 @@ def main() -> None:
             Dataset(name=name, task="review_sentiment", pool=pool, test=spec), options.data
         )
         for k in options.k:
-            pipelines = [build(data, engine, language, k, form) for form in FORMATS]
+            pipelines = [build(data, engine, language, k, form) for form in options.format]
             (forge if options.forge else compare)(data, pipelines)
 
 
@@ -129,6 +130,8 @@ def compare(data: Data, pipelines: Sequence[Pipeline]) -> None:
             f"| {values[-1][3].mean():.3f} | {mass:.2f} | {tokens:.0f} |",
             flush=True,
         )
+    if len(values) != len(FORMATS):
+        return
     change = values[1] - values[0]
     print(
         f"| {data.dataset.name} | {pipelines[0].k} | chat − completion | {len(truth)} "
