@@ -95,7 +95,12 @@ def pipeline_identity(pipeline: Pipeline) -> Identity:
     return {
         "model": pipeline.engine.fingerprint,
         "task": _digest(
-            [pipeline.card.model_dump(mode="json"), pipeline.space.names, pipeline.rows.rendering]
+            [
+                pipeline.card.model_dump(mode="json"),
+                pipeline.space.names,
+                pipeline.rows.rendering,
+                pipeline.rows.with_facts,
+            ]
         ),
         "template": setups,
         "examples": None

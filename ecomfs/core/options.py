@@ -238,6 +238,16 @@ _TABLE = (
         advanced=True,
     ),
     Option(
+        "facts",
+        bool,
+        True,
+        READING,
+        "say in the prompt what is known of two fields beside each other, such as how many words "
+        "of the query the product has",
+        of=_ONE_LABEL,
+        advanced=True,
+    ),
+    Option(
         "shortlist",
         int,
         None,

@@ -117,6 +117,7 @@ class FewShotClassifier(Estimator):
         strategy: str = "balanced",
         similarity: SimilarityChoice = "auto",
         rendering: Rendering = "words",
+        facts: bool = True,
         shortlist: int | None = None,
         layout: LayoutChoice = "auto",
         passes: int = 1,
@@ -145,6 +146,7 @@ class FewShotClassifier(Estimator):
         self.strategy = strategy
         self.similarity = similarity
         self.rendering = rendering
+        self.facts = facts
         self.shortlist = shortlist
         self.layout = layout
         self.passes = passes

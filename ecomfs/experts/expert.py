@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ecomfs.io import same_text
 from ecomfs.retrieve import Queries, Retriever
-from ecomfs.task import TaskCard
+from ecomfs.task import TaskCard, is_missing
 
 NEIGHBOURS = 8
 """Nearest examples that vote."""
@@ -22,6 +22,9 @@ FIT_EXAMPLES = 20_000
 OWN_EXAMPLES = 1_000
 """Weights and thresholds of the experts are fitted on at most this many examples: each is a query
 that has to be embedded."""
+
+LEAST_USERS = 5
+"""Of fewer users, leaving one out would leave too little."""
 
 
 class ExpertData:
@@ -85,20 +88,31 @@ class ExpertData:
     @cached_property
     def families(self) -> list[int]:
         """One number per example of the sample; copies, and rewrites with their source, have the
-        same. Leaving an example out leaves its family out."""
+        same. Leaving an example out leaves its family out. Where the card names the user and there
+        are :data:`LEAST_USERS` or more, so have the rows of one user: their histories overlap."""
         first: dict[str, int] = {}
+        users = self._users()
         parent: dict[int, int] = {}
         for p in self.sample.tolist():
             example = self.retriever.examples[p]
-            names = (
+            names = [
                 f"text {same_text(self.retriever.texts[p])}",
                 f"id {example.id}",
                 f"id {example.source_id or example.id}",
-            )
+                *([f"user {users[p]}"] if p in users else []),
+            ]
             roots = {_root(parent, first.setdefault(name, p)) for name in names} | {p}
             for root in roots:
                 parent[root] = min(roots)
         return [_root(parent, p) for p in self.sample.tolist()]
+
+    def _users(self) -> dict[int, str]:
+        """Position of an example → its user, where enough users are named."""
+        if self.card is None or self.card.user is None:
+            return {}
+        cells = {p: self.retriever.examples[p].fields.get(self.card.user) for p in self.sample}
+        users = {int(p): str(user) for p, user in cells.items() if not is_missing(user)}
+        return users if len(set(users.values())) >= LEAST_USERS else {}
 
 
 class Expert(Protocol):

@@ -148,8 +148,9 @@ class FeatureExpert:
         x, z = self.features.transform(sample), self.label_features.transform(sample)
         self._scale = _Scale.of(x, z, self.features.together)
         self._x, self._z = self._scale.apply(x, z)
+        for name in ("_without", "_numbers"):  # of an earlier fit
+            self.__dict__.pop(name, None)
         self._model = self._learned(np.arange(len(sample)))
-        self.__dict__.pop("_without", None)  # of an earlier fit
         return self
 
     def predict_proba(self, rows: Sequence[Row]) -> Floats:
@@ -263,22 +264,33 @@ class FeatureExpert:
 
     def _learned(self, rows: np.ndarray) -> Logistic:
         """A model of some of the sample."""
-        return fit_logistic(self._x[rows], self._z[rows], self._truth[self._sample[rows]])
+        return fit_logistic(
+            self._x[rows],
+            self._z[rows],
+            self._truth[self._sample[rows]],
+            groups=self._numbers[rows],
+        )
+
+    @cached_property
+    def _numbers(self) -> np.ndarray:
+        """The group of each row of the sample, as a number."""
+        numbers: dict[Hashable, int] = {}
+        for place in self._sample.tolist():
+            numbers.setdefault(self._groups[place], len(numbers))
+        return np.array([numbers[self._groups[place]] for place in self._sample], dtype=np.int64)
 
     @cached_property
     def _without(self) -> list[tuple[set[Hashable], Logistic]]:
         """Groups of rows, and a model without them. The groups do not depend on any label."""
-        numbers: dict[Hashable, int] = {}
-        for place in self._sample.tolist():
-            numbers.setdefault(self._groups[place], len(numbers))
-        parts = min(FOLDS if len(self._sample) <= FEW else FOLDS // 2, len(numbers))
-        order = np.random.default_rng(0).permutation(len(numbers))
-        part_of = np.empty(len(numbers), dtype=np.int64)
-        part_of[order] = np.arange(len(numbers)) % max(1, parts)
-        mine = part_of[[numbers[self._groups[place]] for place in self._sample]]
+        names = list(dict.fromkeys(self._groups[place] for place in self._sample.tolist()))
+        parts = min(FOLDS if len(self._sample) <= FEW else FOLDS // 2, len(names))
+        order = np.random.default_rng(0).permutation(len(names))
+        part_of = np.empty(len(names), dtype=np.int64)
+        part_of[order] = np.arange(len(names)) % max(1, parts)
+        mine = part_of[self._numbers]
         return [
             (
-                {name for name, number in numbers.items() if part_of[number] == part},
+                {name for name, own in zip(names, part_of, strict=True) if own == part},
                 self._learned(np.flatnonzero(mine != part)),
             )
             for part in range(parts)

@@ -8,6 +8,7 @@ import numpy as np
 
 from ecomfs.errors import ConfigError
 from ecomfs.features.block import Block, Embed, Feature, Floats
+from ecomfs.features.collaborative import OtherUsersBlock
 from ecomfs.features.histories import HistoryBlock
 from ecomfs.features.reading import ValueReader
 from ecomfs.features.relations import relation_blocks
@@ -21,7 +22,8 @@ class FeatureSet:
 
     Which features there are follows from the kinds of the card's fields: numbers, prices, dates
     and categories one by one, histories one by one and in pairs, every text beside every other
-    text and beside every history. Features that are the same for the whole pool are left out.
+    text and beside every history, and where the card names the user, items in the histories of
+    other users. Features that are the same for the whole pool are left out.
     No label is seen, and a row's features do not depend on the rows beside it.
 
     Parameters
@@ -52,7 +54,7 @@ class FeatureSet:
 
     def __init__(self, card: TaskCard, embed: Embed | None = None) -> None:
         self.card = card
-        self._reader = ValueReader(card.specs)
+        self._reader = ValueReader(card.specs, card.user)
         self._blocks = _blocks(self._reader.specs, embed)
         self._kept: np.ndarray | None = None
 
@@ -201,7 +203,16 @@ def _blocks(specs: Sequence[FieldSpec], embed: Embed | None) -> list[Block]:
     of |= {"category": CategoryBlock, "history": HistoryBlock}
     pairs, beside_histories = relation_blocks(specs, embed)
     alone = [of[spec.kind](spec) for spec in specs if spec.kind in of]
-    return [*pairs, *alone, *beside_histories, MissingBlock(specs)]
+    histories = [spec for spec in specs if spec.kind == "history"]
+    others = [
+        OtherUsersBlock(user, spec, histories)
+        for user in specs
+        if user.kind == "id"  # the user's: other ids are not read
+        for spec in specs
+        if spec.kind in {"text", "category"} and histories
+    ]
+    cells = [spec for spec in specs if spec.kind != "id"]
+    return [*pairs, *alone, *beside_histories, *others, MissingBlock(cells)]
 
 
 def _first_of_equal(columns: Floats) -> np.ndarray:

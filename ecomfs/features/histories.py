@@ -193,7 +193,9 @@ class HistoryPairBlock(Block):
         return [ratio, len(a & b) / max(1, len(a | b))]
 
     def phrases(self, row: Values, language: Language) -> list[str]:
-        one, two = (len(row[spec.name] or []) for spec in (self.first, self.second))
+        if row[self.first.name] is None or row[self.second.name] is None:
+            return ["", ""]  # of a missing history nothing is known
+        one, two = (len(row[spec.name]) for spec in (self.first, self.second))
         if not one + two:
             return ["", ""]
         a, b = (spoken(spec, language) for spec in (self.first, self.second))

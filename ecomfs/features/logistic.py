@@ -7,11 +7,12 @@ divided evenly over the labels, keeps every label possible, however few examples
 
 The penalty is the one with the least leave-one-out log loss in closed form: one Newton step from
 the solution to the one without the row (Rad and Maleki 2020, *Journal of the Royal Statistical
-Society B* 82(4)).
+Society B* 82(4)), or without its group, by the same identity for several rows at once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,9 @@ half a unit of log-odds between the label and the mean for a usual row)."""
 MOST_WEIGHTS = 150
 """Weights of features times labels that are solved for at once; of more, the directions in which
 the pool varies most stay."""
+MOST_TOGETHER = 1_000
+"""Rows times labels of a group that are left out at once when the penalty is chosen; of a larger
+group so many at a time."""
 FLOOR = 1e-12
 _STEPS = 50
 
@@ -91,7 +95,11 @@ def softmax(scores: Floats) -> Floats:
 
 
 def fit_logistic(
-    x: Floats, z: Floats, labels: np.ndarray, penalties: tuple[float, ...] = PENALTIES
+    x: Floats,
+    z: Floats,
+    labels: np.ndarray,
+    penalties: tuple[float, ...] = PENALTIES,
+    groups: np.ndarray | None = None,
 ) -> Logistic:
     """Fit, with the penalty that has the least approximate leave-one-out log loss.
 
@@ -105,6 +113,8 @@ def fit_logistic(
         Positions of the true labels; a label may have no row, and there may be no row at all.
     penalties : tuple of float
         Tried in this order; the first of equally good ones is taken.
+    groups : ndarray of int, shape (rows,), optional
+        Rows with one number are left out together.
 
     Returns
     -------
@@ -113,14 +123,20 @@ def fit_logistic(
     with threadpool_limits(1):  # small matrices: threads would only wait for each other
         axes = _main_axes(x, MOST_WEIGHTS // max(1, z.shape[1] - 1))
         design, targets, offsets = _design(x @ axes, z, labels)
-        loss, penalty, weights = _best(design, targets, offsets, penalties)
+        most = max(1, MOST_TOGETHER // z.shape[1])
+        parts = _parts(np.arange(len(x)) if groups is None else groups, most)
+        loss, penalty, weights = _best(design, targets, offsets, penalties, parts)
     shared, contrasts = z.shape[2], helmert(z.shape[1]).T
     rows = weights[shared:].reshape(1 + axes.shape[1], z.shape[1] - 1) @ contrasts.T
     return Logistic(axes @ rows[1:], weights[:shared], rows[0], penalty, loss)
 
 
 def _best(
-    design: Floats, targets: Floats, offsets: np.ndarray, penalties: tuple[float, ...]
+    design: Floats,
+    targets: Floats,
+    offsets: np.ndarray,
+    penalties: tuple[float, ...],
+    parts: Sequence[np.ndarray],
 ) -> tuple[float, float, Floats]:
     """Loss, penalty and weights of the best penalty; the last row is the pseudo-row."""
     best: tuple[float, float, Floats] | None = None
@@ -128,7 +144,7 @@ def _best(
     for penalty in penalties:
         ridge = penalty * np.where(offsets, 1e-6, 1.0)  # the pseudo-row holds the offsets
         weights, inverse = _solve(design, targets, ridge, weights)
-        loss = _moved_loss(design[:-1], targets[:-1], weights, inverse)
+        loss = _moved_loss(design[:-1], targets[:-1], weights, inverse, parts)
         if best is None or loss < best[0] - 1e-9:
             best = (loss, penalty, weights)
     assert best is not None  # there are penalties
@@ -201,18 +217,46 @@ def _curvature(design: Floats, p: Floats, ridge: Floats) -> Floats:
     return np.asarray(flat.T @ flat - mean.T @ mean + np.diag(ridge))
 
 
-def _moved_loss(design: Floats, targets: Floats, weights: Floats, inverse: Floats) -> float:
-    """Mean log loss of the rows, each under one Newton step away from its own label."""
+def _parts(groups: np.ndarray, most: int) -> list[np.ndarray]:
+    """Positions of the rows that are left out together, in parts of equal size: each of shape
+    (groups of that size, rows of a group)."""
+    _, sizes = np.unique(groups, return_counts=True)
+    members = np.split(np.argsort(groups, kind="stable"), np.cumsum(sizes)[:-1])
+    members = [m[at : at + most] for m in members for at in range(0, len(m), most)]
+    by_size: dict[int, list[np.ndarray]] = {}
+    for own in members:
+        by_size.setdefault(len(own), []).append(own)
+    return [np.array(alike) for alike in by_size.values()]
+
+
+def _moved_loss(
+    design: Floats,
+    targets: Floats,
+    weights: Floats,
+    inverse: Floats,
+    parts: Sequence[np.ndarray],
+) -> float:
+    """Mean log loss of the rows, each under one Newton step away from the labels of its group."""
     if not design.size:
         return 0.0  # without rows, or weights, every penalty is as good
     scores = design @ weights
     p = softmax(scores)
-    spread = np.matmul(design @ inverse, design.transpose(0, 2, 1))  # (rows, labels, labels)
-    eye = np.eye(p.shape[1])
-    curve = p[:, :, None] * eye - p[:, :, None] * p[:, None, :]
-    moved = np.linalg.solve(eye - curve @ spread, (p - targets)[:, :, None])
-    left_out = softmax(scores + (spread @ moved)[:, :, 0])
-    return float(-np.log(np.maximum((left_out * targets).sum(axis=1), FLOOR)).mean())
+    labels = p.shape[1]
+    curve = p[:, :, None] * np.eye(labels) - p[:, :, None] * p[:, None, :]
+    left_out = np.empty_like(p)
+    for rows in parts:  # (groups, rows of a group)
+        count, size = rows.shape
+        own = design[rows].reshape(count, size * labels, -1)
+        spread = np.matmul(own @ inverse, own.transpose(0, 2, 1))
+        blocks = np.zeros((count, size, labels, size, labels))
+        at = np.arange(size)
+        blocks[:, at, :, at, :] = curve[rows].transpose(1, 0, 2, 3)
+        bent = blocks.reshape(count, size * labels, size * labels)
+        away = (p - targets)[rows].reshape(count, size * labels, 1)
+        moved = np.linalg.solve(np.eye(size * labels) - bent @ spread, away)
+        left_out[rows] = scores[rows] + (spread @ moved).reshape(count, size, labels)
+    found = softmax(left_out)
+    return float(-np.log(np.maximum((found * targets).sum(axis=1), FLOOR)).mean())
 
 
 __all__ = ["PENALTIES", "Logistic", "fit_logistic", "softmax"]

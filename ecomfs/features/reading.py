@@ -21,7 +21,9 @@ class ValueReader:
     Parameters
     ----------
     specs : sequence of FieldSpec
-        The fields of a task; ids and JSON are not read.
+        The fields of a task; JSON is not read, and of ids only the user's.
+    user : str, optional
+        Name of the field that names the user.
 
     Examples
     --------
@@ -31,8 +33,10 @@ class ValueReader:
     {'liked': ['a'], 'disliked': None, 'history': None, 'item': 'b'}
     """
 
-    def __init__(self, specs: Sequence[FieldSpec]) -> None:
-        self.specs = tuple(spec for spec in specs if spec.kind not in {"id", "json"})
+    def __init__(self, specs: Sequence[FieldSpec], user: str | None = None) -> None:
+        self.specs = tuple(
+            spec for spec in specs if spec.kind not in {"id", "json"} or spec.name == user
+        )
         self._day_first: dict[str, bool | None] = {}
 
     def fit(self, rows: Sequence[Row]) -> ValueReader:

@@ -17,7 +17,7 @@ from ecomfs.features.histories import HistoryPairBlock
 from ecomfs.features.reading import ValueReader
 from ecomfs.features.texts import TextHistoryBlock, TextPairBlock
 from ecomfs.task import FieldSpec
-from ecomfs.types import Row
+from ecomfs.types import Language, Row
 
 
 def relation_blocks(
@@ -77,12 +77,14 @@ class Relations:
     'query>title:words'
     >>> relations.read([{"query": "red mug", "title": "Mug, blue"}])[0]["query>title:words"]
     0.5
+    >>> relations.phrases({"query": "red mug", "title": "Mug, blue"}, "zh")
+    ['query的2个词中有1个见于title']
     """
 
     def __init__(self, specs: Sequence[FieldSpec]) -> None:
-        pairs, beside = relation_blocks(specs)
+        self._pairs, beside = relation_blocks(specs)
         self._reader = ValueReader(specs)
-        self._blocks = [*pairs, *beside]
+        self._blocks = [*self._pairs, *beside]
         self.specs: tuple[FieldSpec, ...] = tuple(
             FieldSpec(name=feature.name, kind="number", weight=1 / len(block.features))
             for block in self._blocks
@@ -108,6 +110,29 @@ class Relations:
         table = np.hstack([block.values(values) for block in self._blocks]).tolist()
         names = [spec.name for spec in self.specs]
         return [dict(zip(names, numbers, strict=True)) for numbers in table]
+
+    def phrases(self, row: Row, language: Language) -> list[str]:
+        """What a reader is told of pairs of texts and pairs of histories.
+
+        What is nearest in a history is not said: a reader sees the history.
+
+        Parameters
+        ----------
+        row : Row
+            Field → cell.
+        language : {"en", "zh"}
+            Of the phrases.
+
+        Returns
+        -------
+        list of str
+            Each thing once, such as ``"3 of 3 query words in the product"``.
+        """
+        if not self._pairs:
+            return []
+        [values] = self._reader.read([row])
+        said = [phrase for block in self._pairs for phrase in block.phrases(values, language)]
+        return [phrase for phrase in dict.fromkeys(said) if phrase]
 
 
 __all__ = ["Relations", "relation_blocks"]

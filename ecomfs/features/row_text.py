@@ -11,6 +11,7 @@ from ecomfs.features.cells import Price, guess_day_first, read_cell, with_decima
 from ecomfs.features.measure import information, measured
 from ecomfs.features.phrases import history_phrase, value_phrase
 from ecomfs.features.quantiles import Quantiles
+from ecomfs.features.relations import Relations
 from ecomfs.io import detect_language, squeeze
 from ecomfs.task import CardField, FieldSpec, TaskCard, is_scalar, short_repr
 from ecomfs.types import Language, NestedText, Row
@@ -33,6 +34,8 @@ class RowText:
     rendering : Rendering
         ``words``; or ``raw``: the cells of such rows as ``name=value``, with the card's names, as a
         comparison.
+    with_facts : bool
+        Whether :meth:`facts` says what is known of a row's fields beside each other.
 
     Examples
     --------
@@ -43,11 +46,15 @@ class RowText:
     History: 2 items, most recent last: shoes → bags
     """
 
-    def __init__(self, card: TaskCard, rendering: Rendering = "words") -> None:
+    def __init__(
+        self, card: TaskCard, rendering: Rendering = "words", with_facts: bool = False
+    ) -> None:
         if rendering not in get_args(Rendering):
             raise ConfigError(f"rendering {rendering!r}", hint="use words or raw")
         self.card = card
         self.rendering = rendering
+        self.with_facts = with_facts
+        self._relations = Relations(card.specs)
         self.renderer = self._renderer(known=False) if card.tabular else None
 
     def fit(self, rows: Sequence[Row], labels: Sequence[str]) -> Self:
@@ -88,6 +95,17 @@ class RowText:
         if not words.isascii() and any("\ud800" <= c <= "\udfff" for c in words):
             raise RowError("the row holds half a character (a lone surrogate)")
         return words
+
+    def facts(self, row: Row, language: Language) -> list[str]:
+        """What is known of a row's fields beside each other, in words for the prompt; nothing
+        without ``with_facts``.
+
+        >>> from ecomfs.task import load_task
+        >>> rows = RowText(load_task("query_relevance"), with_facts=True)
+        >>> rows.facts({"query": "red mug", "product": "Mug, red"}, "en")
+        ['2 of 2 query words in the product']
+        """
+        return self._relations.phrases(row, language) if self.with_facts else []
 
     def language(self, row: Row) -> Language:
         """The language of the words in a row's own cells, titles of fields left out.

@@ -19,7 +19,7 @@ from ecomfs.engine.none import has_model
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import ConfigError, MissingFileError, ModelError, PoolError, RowError
 from ecomfs.experts import Experts
-from ecomfs.features import Rendering, RowText, has_features
+from ecomfs.features import RowText, has_features
 from ecomfs.io import read_text
 from ecomfs.pipeline.language_setup import LabelShortlist, LanguageSetup
 from ecomfs.pipeline.options import (
@@ -237,7 +237,7 @@ def build_retriever(
     >>> shown[0].example.label
     'negative'
     """
-    rows, texts = _worded(card, examples, where, options.rendering)
+    rows, texts = _worded(card, examples, where, options)
     card = rows.card
     if not examples:
         return rows, None
@@ -290,10 +290,10 @@ def _similarity(
 
 
 def _worded(
-    card: TaskCard, examples: Sequence[Example], where: str, rendering: Rendering
+    card: TaskCard, examples: Sequence[Example], where: str, options: Options
 ) -> tuple[RowText, list[str]]:
     """What puts rows into words, and the examples' texts."""
-    rows, texts = RowText(card, rendering), []
+    rows, texts = RowText(card, options.rendering, options.facts), []
     try:
         rows.fit([e.fields for e in examples], [e.label for e in examples])
     except RowError as error:

@@ -50,6 +50,7 @@ class Options:
     strategy: str = DEFAULTS["strategy"]
     similarity: SimilarityChoice = DEFAULTS["similarity"]
     rendering: Rendering = DEFAULTS["rendering"]
+    facts: bool = DEFAULTS["facts"]
     shortlist: int | None = DEFAULTS["shortlist"]
     layout: LayoutChoice = DEFAULTS["layout"]
     passes: int = DEFAULTS["passes"]

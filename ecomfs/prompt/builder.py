@@ -213,7 +213,7 @@ class PromptBuilder:
         if self.chat is not None:
             return self.chat.separator
         context = self._trial()
-        probe = [{"row": context["row"], "text": "x", "answer": PROBE}]
+        probe = [{"row": context["row"], "text": "x", "facts": [], "answer": PROBE}]
         return self.template.answer_separator(context | {"demonstrations": probe})
 
     def hidden_fields(self) -> tuple[str, ...]:
@@ -244,6 +244,9 @@ class PromptBuilder:
 
     def _text(self, row: Row) -> str:
         return (self.rows or RowText(self.card)).render(row, self.language)
+
+    def _facts(self, row: Row) -> list[str]:
+        return self.rows.facts(row, self.language) if self.rows else []
 
     def _draft(self, asked: PromptInput) -> Draft:
         context = self._context(asked.row, self._text(asked.row))
@@ -297,7 +300,7 @@ class PromptBuilder:
         """What the template shows before the demonstrations of a name; empty where it cannot be
         told from them."""
         trial = self._trial() | {"labels": context["labels"]}
-        row = {"row": trial["row"], "text": trial["text"], "answer": _MARK}
+        row = {"row": trial["row"], "text": trial["text"], "facts": [], "answer": _MARK}
         text = self.template.render(trial | {"demonstrations": [], name: [row, row]})
         first, *more = text.split(_MARK)
         if len(more) != 2:
@@ -311,6 +314,7 @@ class PromptBuilder:
             {
                 "row": _values(d.example.fields, self.card),
                 "text": self._text(d.example.fields),
+                "facts": self._facts(d.example.fields),
                 "answer": self.answers[self._position(d)],
             }
             for d in demonstrations
@@ -321,7 +325,8 @@ class PromptBuilder:
         return self.space.require(example.label, f"example {example.id!r}")
 
     def _context(self, row: Row, text: str) -> dict[str, Any]:
-        return self._fixed | {"row": _values(row, self.card), "text": text}
+        values = {"row": _values(row, self.card), "text": text, "facts": self._facts(row)}
+        return self._fixed | values
 
     def _cut(
         self, asked: PromptInput, encode_all: EncodeAll | None, budget: int

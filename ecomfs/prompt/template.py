@@ -3,7 +3,8 @@
 A template sees ``instruction``, ``labels``, ``demonstrations``, ``row`` (its fields) and ``text``
 (the whole row as text), and little else. ``shared`` are demonstrations that stand before the labels
 where each row has a shortlist of its own, and none elsewhere; in a template without ``shared`` they
-are the first of ``demonstrations``. Row text is always a *value*: it is never compiled, so
+are the first of ``demonstrations``. ``facts`` are phrases on the row's fields beside each other,
+empty unless they are wanted. Row text is always a *value*: it is never compiled, so
 ``{{ … }}`` in a review is printed, not run. A name that does not exist is an error, not an empty
 string.
 """
@@ -44,7 +45,7 @@ _ENVIRONMENT = _Environment(
     lstrip_blocks=True,
     autoescape=False,  # prompts are plain text, not HTML
 )
-_NAMES = "instruction, labels, shared, demonstrations, row, text"
+_NAMES = "instruction, labels, shared, demonstrations, row, text, facts"
 _BRACES = re.compile(r"(?<!\{)\{ *(?:demonstration\.)?(?:row\.\w+|text|answer) *\}(?!\})")
 _PAIRS: Mapping[str, tuple[str, str]] = {
     # Far apart, since a template may print "above 100"; and of the kind that a filter expects.
@@ -180,7 +181,7 @@ def hidden_fields(template: Template, card: TaskCard, fixed: Mapping[str, Any]) 
 
 
 def _seen(row: Mapping[str, str]) -> dict[str, Any]:
-    return {"row": dict(row), "text": "; ".join(row.values())}
+    return {"row": dict(row), "text": "; ".join(row.values()), "facts": []}
 
 
 def _incomplete(template: Template, what: str, fix: str) -> TemplateError:

@@ -260,9 +260,11 @@ def pair_row(card: TaskCard, user: User, item: Item) -> Row:
     >>> from ecomfs.task import load_task
     >>> card = load_task("product_preference")
     >>> pair_row(card, User("u1", {"liked": '["Go"]'}), Item("c1", {"item": "Mug"}, {}))
-    {'liked': '["Go"]', 'disliked': '', 'history': '', 'item': 'Mug'}
+    {'user': 'u1', 'liked': '["Go"]', 'disliked': '', 'history': '', 'item': 'Mug'}
     """
-    return {spec.name: "" for spec in card.fields} | dict(user.fields) | dict(item.fields)
+    named = {} if card.user is None else {card.user: user.id}
+    empty = {spec.name: "" for spec in card.fields}
+    return empty | dict(user.fields) | dict(item.fields) | named
 
 
 def check_top(top: int | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,8 +16,9 @@ from ecomfs.evaluation.evaluate import RULE, systems
 from ecomfs.io import TableReader, TableRow
 from ecomfs.pipeline import Pipeline
 from ecomfs.rank.order import places, predict
+from ecomfs.rank.users_and_items import history_keys, item_keys
 from ecomfs.task import FieldMap, TaskCard, column_labels
-from ecomfs.types import Prediction, Row
+from ecomfs.types import Example, Prediction, Row
 from ecomfs_eval import Predictions
 
 METRICS = {
@@ -30,6 +32,7 @@ METRICS = {
 """Metric of the harness → its title in a table."""
 
 RANDOM = "random order"
+POPULARITY = "item popularity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,8 +221,9 @@ def rankings(
     """Predictions of each system on the pairs with a true label, as two classes (positive or
     not), with their lists and the units to resample.
 
-    The systems are the model, the neighbours' vote (not for zero-shot), and the random order,
-    whose rows all tie: the metrics give ties their expectation.
+    The systems are the model, the neighbours' vote (not for zero-shot), the item's popularity
+    among the labelled examples (:func:`popularity`), and the random order, whose rows all tie: the
+    metrics give ties their expectation.
 
     Raises
     ------
@@ -249,7 +253,7 @@ def rankings(
     ...            Prediction("1", "No", {"Yes": 0.3, "No": 0.7})]
     >>> found = rankings(pairs, answers, pipeline, "Yes")
     >>> list(found)
-    ['LLM', 'kNN only', 'random order']
+    ['LLM', 'kNN only', 'item popularity', 'random order']
     >>> found["LLM"].probabilities[:, 1].tolist(), found["LLM"].queries
     ([0.9, 0.3], ('u1', 'u1'))
     """
@@ -270,16 +274,52 @@ def rankings(
         if name != "majority" and not name.startswith(RULE)
     }
     model = next(iter(found.values()))
-    found[RANDOM] = Predictions.of(
-        model.gold,
-        None,
-        np.full((len(model), 2), 0.5),
-        labels=model.labels,
-        ids=model.ids,
-        positive=positive,
-        name=RANDOM,
-    )
+    scores = {RANDOM: [0.5] * len(model)}
+    if pipeline.retriever is not None:
+        counts = popularity(
+            pipeline.retriever.examples, [pairs.fields[i] for i in kept], pipeline.card, positive
+        )
+        most = max(counts) + 1
+        scores = {POPULARITY: [n / most for n in counts], **scores}
+    for name, score in scores.items():
+        found[name] = Predictions.of(
+            model.gold,
+            None,
+            np.column_stack([1 - np.array(score), score]),
+            labels=model.labels,
+            ids=model.ids,
+            positive=positive,
+            name=name,
+        )
     return {name: replace(p, queries=lists, groups=units) for name, p in found.items()}
+
+
+def popularity(
+    examples: Sequence[Example], rows: Sequence[Row], card: TaskCard, positive: str
+) -> list[int]:
+    """For each row, the number of labelled examples that have its item in a history, or are about
+    it and have the positive label: the rule that a recommender has to beat.
+
+    Examples
+    --------
+    >>> from ecomfs.task import load_task
+    >>> card = load_task("product_preference")
+    >>> pool = [Example("1", {"liked": '["Go", "Mug"]', "item": "Chess"}, "Yes"),
+    ...         Example("2", {"liked": '["Go"]', "item": "Chess"}, "No")]
+    >>> popularity(pool, [{"item": "Go"}, {"item": "chess"}, {"item": "Rug"}], card, "Yes")
+    [2, 1, 0]
+    """
+    texts = [spec.name for spec in card.fields if spec.kind == "text"]
+
+    def own(row: Row) -> frozenset[str]:
+        return item_keys("", [str(row.get(name, "")) for name in texts])
+
+    counts: Counter[str] = Counter()
+    for example in examples:
+        held = history_keys(example.fields, card)
+        counts.update(held | own(example.fields) if example.label == positive else held)
+    nothing = item_keys("", [])  # of an item without an id
+    return [max((counts[key] for key in own(row) - nothing), default=0) for row in rows]
 
 
 def _two_classes(p: Predictions, positive: str, name: str) -> Predictions:

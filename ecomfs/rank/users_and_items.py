@@ -144,12 +144,14 @@ def read_users_and_items(
         spec.name: column
         for spec in card.fields
         if spec.kind != "history"
+        and spec.name != card.user  # each user's own id stands there
         and (column := _column(spec, item_table.header, explicit)) is not None
     }
     of_users = {
         spec.name: column
         for spec in card.fields
         if spec.name not in of_items
+        and spec.name != card.user
         and (column := _column(spec, user_table.header, explicit)) is not None
     }
     for name in explicit:

@@ -303,6 +303,9 @@ class TaskCard(_Strict):
         are classified first by parent, then by child. ``None``: labels have no parents.
     positive : str | None
         The label that rankings put first and binary metrics are about.
+    user : str | None
+        The field of kind ``id`` that names the user of a row; it is not shown to the model. With
+        it, features may say what other users did with an item.
     instruction : Bilingual
         The first lines of every prompt.
     default_k : int
@@ -336,6 +339,7 @@ class TaskCard(_Strict):
     label_separator: str | None = None
     hierarchy: str | None = None
     positive: str | None = None
+    user: str | None = None
     instruction: Bilingual
     default_k: int = Field(default=8, ge=0, le=256)
     layout: Literal["line", "lines"] = "line"
@@ -378,6 +382,10 @@ class TaskCard(_Strict):
             raise ValueError("two labels have the same name")
         if self.positive is not None and self.positive not in (x.name for x in self.labels):
             raise ValueError(f"positive: {self.positive!r} is none of the labels")
+        if self.user is not None and (self.user, "id") not in [
+            (f.name, f.kind) for f in self.fields
+        ]:
+            raise ValueError(f"user: {self.user!r} is no field of kind id")
         for language in ("en", "zh"):
             words = Counter(label.words.get(language) for label in self.labels)
             twice = [w for w, n in words.items() if n > 1]

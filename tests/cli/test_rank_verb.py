@@ -116,8 +116,8 @@ def test_field_names_a_column_of_whichever_table_has_it(folder: Path) -> None:
 def test_what_makes_pairs_alike_can_be_chosen(folder: Path) -> None:
     """The likest of the pool by its words is not the likest by its fields."""
     Path("pool.csv").write_text(
-        "id,liked,item,label\n"
-        '1,"[""Tea"", ""Mud"", ""Nail""]",thing 9,like\n2,"[""Thing 2""]",Cup,dislike\n',
+        "id,liked,history,item,label\n"
+        '1,"[""Tea"", ""Mud"", ""Nail""]",,thing 9,like\n2,,"[""Thing 2""]",Cup,dislike\n',
         "utf-8",
     )
     found = {}

@@ -51,17 +51,22 @@ def test_users_are_found_again(tmp_path: Path) -> None:
     said = script("tallrec_lists.py", tmp_path / "in.csv", "-o", tmp_path / "out.csv")
     assert "54 rows, 3 users of 9 to 28 rows (median 17), 4 lists" in said
     out = pd.read_csv(tmp_path / "out.csv")
-    assert out[list(rows[0])].equals(pd.DataFrame(rows))
+    same = [name for name in rows[0] if name not in ("liked", "disliked")]
+    assert out[same].equals(pd.DataFrame(rows)[same])
+    # A list is made at one moment: later rows do not show the answers of those before them.
+    assert (out.groupby("list")[["liked", "disliked"]].nunique() == 1).all(axis=None)
+    first = out.groupby("list").head(1)
+    assert first["liked"].tolist() == pd.DataFrame(rows)["liked"][first.index].tolist()
     assert (out.groupby("who")["user"].nunique() == 1).all()
     assert (out.groupby("user")["who"].nunique() == 1).all()
     assert out.groupby("list").size().tolist() == [10, 18, 9, 17]
 
 
-def test_rows_out_of_order_are_no_user(tmp_path: Path) -> None:
+def test_rows_out_of_order_are_one_user_all_the_same(tmp_path: Path) -> None:
     rows = windows("ann", 20, 5, 0)
     pd.DataFrame(rows[::-1]).to_csv(tmp_path / "in.csv", index=False)
     said = script("tallrec_lists.py", tmp_path / "in.csv", "-o", tmp_path / "out.csv")
-    assert "15 users of 1 to 1 rows" in said
+    assert "1 users of 15 to 15 rows" in said
 
 
 @pytest.mark.parametrize("group", [False, True])

@@ -134,7 +134,7 @@ def test_a_text_is_compared_with_every_history_and_with_an_embedder_also_by_mean
         {"liked": ["Star Wars (1977)"], "disliked": ["Heat"], "item": "Star Wars (1997)"},
         {"liked": ["Casino"], "disliked": ["Star Wars (1977)"], "item": "Star Wars (1997)"},
     ]
-    liked, disliked, _, item = (field.rendering for field in task.fields)
+    _, liked, disliked, _, item = task.specs
     plain = TextHistoryBlock(item, [liked, disliked])
     nearer = [measured(plain, row, "item~liked/disliked:chars_most") for row in pool]
     assert nearer[0] > 0.5

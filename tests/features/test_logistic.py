@@ -65,3 +65,31 @@ def test_more_features_than_examples_and_many_labels_stay_solvable() -> None:
     assert np.isfinite(p).all()
     assert p.sum(axis=1) == pytest.approx(1)
     assert (p[:, 30] > 0).all()
+
+
+def test_a_penalty_chosen_by_groups_does_not_trust_rows_that_repeat() -> None:
+    rng = np.random.default_rng(3)
+    groups = np.repeat(np.arange(12), 10)
+    # A feature for each group: rows of a group tell each other's label, and nothing of new ones.
+    x = np.eye(12)[groups] - 1 / 12
+    labels = (rng.random(12) < 0.5).astype(np.int64)[groups]
+    z = np.zeros((len(x), 2, 0))
+    by_row = fit_logistic(x, z, labels)
+    by_group = fit_logistic(x, z, labels, groups=groups)
+    assert by_row.penalty < by_group.penalty
+    assert by_row.loss < 0.2 < by_group.loss
+
+
+def test_the_loss_without_a_group_is_close_to_that_of_fitting_without_it() -> None:
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(40, 3)) / 2
+    groups = np.repeat(np.arange(10), 4)
+    labels = (x[:, 0] + rng.normal(size=40) / 2 > 0).astype(np.int64)
+    z = np.zeros((40, 2, 0))
+    found = fit_logistic(x, z, labels, (3.0,), groups)
+    losses = []
+    for group in range(10):
+        rest = groups != group
+        p = fit_logistic(x[rest], z[rest], labels[rest], (3.0,)).probabilities(x[~rest], z[~rest])
+        losses += (-np.log(p[np.arange(4), labels[~rest]])).tolist()
+    assert abs(found.loss - np.mean(losses)) < 0.02

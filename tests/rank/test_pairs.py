@@ -16,7 +16,7 @@ from sklearn.metrics import ndcg_score, roc_auc_score
 
 from ecomfs.errors import ColumnError, EmptyInputError, InputError
 from ecomfs.rank import PairTable, list_order, positive_label, rankings, read_pairs, score_pairs
-from ecomfs.rank.pairs import RANDOM
+from ecomfs.rank.pairs import POPULARITY, RANDOM
 from ecomfs.task import load_task
 from ecomfs.types import Status
 from ecomfs_eval import Predictions, get_metric, score
@@ -60,7 +60,7 @@ def by_hand(p: Predictions, pairs: PairTable, metric: Any) -> float:
 def test_metrics_are_means_over_users(tmp_path: Path) -> None:
     pairs, predictions, systems = found(tmp_path)
     assert [p.status for p in predictions] == [Status.OK] * 11
-    assert list(systems) == ["LLM", "kNN only", RANDOM]
+    assert list(systems) == ["LLM", "kNN only", POPULARITY, RANDOM]
     for p in (systems["LLM"], systems["kNN only"]):
         auc = get_metric("query_auc")(p)
         assert auc.value == pytest.approx(by_hand(p, pairs, roc_auc_score))

@@ -126,6 +126,7 @@ class TaxonomyClassifier(Estimator):
         strategy: str = "balanced",
         similarity: SimilarityChoice = "auto",
         rendering: Rendering = "words",
+        facts: bool = True,
         shortlist: int | None = None,
         layout: LayoutChoice = "auto",
         passes: int = 1,
@@ -154,6 +155,7 @@ class TaxonomyClassifier(Estimator):
         self.strategy = strategy
         self.similarity = similarity
         self.rendering = rendering
+        self.facts = facts
         self.shortlist = shortlist
         self.layout = layout
         self.passes = passes

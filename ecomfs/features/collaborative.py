@@ -1,0 +1,166 @@
+"""What other users did with an item: how many have it in a history, and whether they are like the
+user of the row.
+
+Leakage. Tables of users are often windows over one list of events: what is asked in one row stands
+in the history of a later row of the same user, on the side that its label says. A count over all
+histories would read the label there. So no row of the same user ever counts, earlier or later, and
+a row that names no user has no such features, since any history might be its own later one. Labels
+of the pool are not used at all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+
+from ecomfs.features.block import Block, Feature, Floats, Values, columns, spoken
+from ecomfs.features.items import item_kind, matched
+from ecomfs.io import squeeze
+from ecomfs.task import FieldSpec
+from ecomfs.types import Language
+
+_COMMON = 5.0
+"""Items in common from which the histories of two users say much: agreement is divided by their
+number and so many more."""
+_SURE = 0.5
+"""The same of the users who have an item, by how much they agree."""
+
+_Items = tuple[frozenset[str], ...]  # of one user, by history
+
+
+class OtherUsersBlock(Block):
+    """An item in the histories of other users of the pool.
+
+    Parameters
+    ----------
+    user : FieldSpec
+        Names the user of a row.
+    item : FieldSpec
+        Of kind ``text`` or ``category``.
+    histories : sequence of FieldSpec
+        Of kind ``history``, such as liked and disliked.
+
+    Examples
+    --------
+    >>> block = OtherUsersBlock(FieldSpec(name="user", kind="id"),
+    ...                         FieldSpec(name="item", kind="text"),
+    ...                         [FieldSpec(name="liked", kind="history"),
+    ...                          FieldSpec(name="disliked", kind="history")])
+    >>> block.fit([{"user": "u1", "item": "x", "liked": ["Heat"], "disliked": []},
+    ...            {"user": "u2", "item": "x", "liked": ["Heat"], "disliked": ["Jaws"]}])
+    >>> row = {"user": "u1", "item": "Heat", "liked": ["Alien"], "disliked": []}
+    >>> block.phrases(row, "en")[0]  # u1's own history does not count
+    'of 1 other user, 1 has the item in liked, 0 in disliked'
+    """
+
+    def __init__(self, user: FieldSpec, item: FieldSpec, histories: Sequence[FieldSpec]) -> None:
+        self.user, self.item, self.histories = user, item, tuple(histories)
+        count = len(self.histories)
+        self._pairs = [(i, j) for i in range(count) for j in range(i + 1, count)]
+        en, zh = spoken(item, "en"), spoken(item, "zh")
+        found = []
+        for h in self.histories:
+            a, b = spoken(h, "en"), spoken(h, "zh")
+            key = f"{item.name}@{h.name}"
+            found += [
+                Feature(f"{key}:users", f"other users with {en} in {a}", f"{b}含{zh}的其他用户数"),
+                Feature(
+                    f"{key}:alike",
+                    f"other users with {en} in {a} who are alike",
+                    f"{b}含{zh}的相似用户",
+                ),
+            ]
+        for i, j in self._pairs:
+            one, two = self.histories[i], self.histories[j]
+            key = f"{item.name}@{one.name}/{two.name}"
+            a, b = (f"{spoken(one, x)}/{spoken(two, x)}" for x in ("en", "zh"))
+            found += [
+                Feature(f"{key}:users", f"{en} in {a} of other users", f"其他用户{b}含{zh}之比"),
+                Feature(f"{key}:alike", f"{en} in {a} of users alike", f"相似用户{b}含{zh}之比"),
+            ]
+        self.features = tuple(found)
+
+    def fit(self, rows: Sequence[Values]) -> None:
+        known: dict[str, list[set[str]]] = {}
+        for row in rows:
+            if row[self.user.name] is not None:
+                sets = known.setdefault(row[self.user.name], [set() for _ in self.histories])
+                for items, found in zip(sets, self._items(row), strict=True):
+                    items |= found
+        self._known: dict[str, _Items] = {
+            user: tuple(frozenset(items) for items in sets) for user, sets in known.items()
+        }
+        self._with: defaultdict[str, list[str]] = defaultdict(list)
+        for user, own in self._known.items():
+            for key in sorted(frozenset().union(*own)):
+                self._with[key].append(user)
+
+    def values(self, rows: Sequence[Values]) -> Floats:
+        return columns([self._values(row) for row in rows], len(self.features))
+
+    def _values(self, row: Values) -> list[float]:
+        others = self._others(row)
+        own = self._items(row)
+        counts, alike = [0] * len(self.histories), [0.0] * len(self.histories)
+        for user, places in others:
+            near = _agreement(own, self._known[user])
+            for place in places:
+                counts[place] += 1
+                alike[place] += near
+        out: list[float] = []
+        for n, near in zip(counts, alike, strict=True):
+            out += [math.log1p(n), near]
+        for i, j in self._pairs:
+            out.append(math.log((counts[i] + 1) / (counts[j] + 1)))
+            out.append((alike[i] - alike[j]) / (_SURE + alike[i] + alike[j]))
+        return out
+
+    def _others(self, row: Values) -> list[tuple[str, list[int]]]:
+        """Other users who have the item, and in which histories."""
+        me, key = row[self.user.name], matched(squeeze(row[self.item.name] or ""))
+        if me is None or not key:
+            return []
+        found = []
+        for user in self._with.get(key, ()):
+            if user != me:
+                own = self._known[user]
+                found.append((user, [i for i, items in enumerate(own) if key in items]))
+        return found
+
+    def _items(self, row: Values) -> _Items:
+        return tuple(
+            frozenset(matched(item_kind(h, item)) for item in row[h.name] or []) - {""}
+            for h in self.histories
+        )
+
+    def phrases(self, row: Values, language: Language) -> list[str]:
+        others = self._others(row)
+        if not others:
+            return [""] * len(self.features)
+        of = len(self._known.keys() - {row[self.user.name]})
+        sides = range(len(self.histories))
+        counts = [sum(side in found for _, found in others) for side in sides]
+        item = spoken(self.item, language)
+        titles = [spoken(h, language) for h in self.histories]
+        if language == "zh":
+            parts = [f"{n}位的{title}含{item}" for n, title in zip(counts, titles, strict=True)]
+            said = f"其他{of}位用户中，{'，'.join(parts)}"
+        else:
+            have = "has" if counts[0] == 1 else "have"
+            first = f"{counts[0]} {have} the {item} in {titles[0]}"
+            rest = [f"{n} in {title}" for n, title in zip(counts[1:], titles[1:], strict=True)]
+            users = "user" if of == 1 else "users"
+            said = f"of {of} other {users}, {', '.join([first, *rest])}"
+        return [said] * len(self.features)
+
+
+def _agreement(one: _Items, other: _Items) -> float:
+    """How much two users agree: items in the same history less those in another one, over all that
+    they have in common and a few more; 0 where they disagree."""
+    same = sum(len(a & b) for a, b in zip(one, other, strict=True))
+    apart = sum(len(a & b) for i, a in enumerate(one) for j, b in enumerate(other) if i != j)
+    return max(0, same - apart) / (_COMMON + same + apart)
+
+
+__all__ = ["OtherUsersBlock"]
