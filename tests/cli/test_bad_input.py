@@ -199,7 +199,7 @@ def test_fit_knows_before_it_reads_that_it_cannot_write(
         (["score", "missing.csv", "-t", "review_sentiment"], "missing.csv: no such file"),
         (["score", "folder", "-t", "review_sentiment"], "folder: this is a folder, not a file ("),
         (["score", "empty.csv", "-t", "review_sentiment"], "empty.csv: the file is empty ("),
-        (["score", "in.csv", "-t", "reviews"], "no task 'reviews' (did you mean 'review_sent"),
+        (["score", "in.csv", "-t", "reviews"], "no task 'reviews' (did you mean 'review_"),
         (["plan", "in.csv", "-t", "review_sentiment", "--strategy", "best"], "--strategy is one"),
         (["rank", "-t", "product_preference"], "nothing to rank (give --user and --items"),
         (["examples", "stats", "-p", "folder"], "folder: this is a folder, not a database ("),
