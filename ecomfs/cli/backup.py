@@ -11,11 +11,11 @@ from typing import Annotated
 
 import typer
 
-Database = Annotated[Path, typer.Argument(metavar="FILE.db", help="database of pools and reviews")]
+DatabaseFile = Annotated[Path, typer.Argument(metavar="FILE.db", help="of pools and reviews")]
 
 
 def backup(
-    database: Database,
+    database: DatabaseFile,
     output: Annotated[Path, typer.Argument(metavar="BACKUP.db", help="file to write")],
 ) -> None:
     """Copy a database while it is in use: the copy is of one moment, whole, and checked."""
@@ -28,7 +28,7 @@ def backup(
 
 def restore(
     backup_file: Annotated[Path, typer.Argument(metavar="BACKUP.db", help="what backup wrote")],
-    database: Database,
+    database: DatabaseFile,
     replace: Annotated[
         bool,
         typer.Option("--replace", help="replace a database that is there (it is kept beside it)"),

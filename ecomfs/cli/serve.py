@@ -44,6 +44,7 @@ HOST, PORT, DEADLINE = "127.0.0.1", 8080, 60.0
 class _Labelled(MaybeLabelled):
     """The task and its labelled examples, unless a configuration names them."""
 
+    # A configuration names the task of each classifier; without one the verb asks for --task.
     task: Annotated[
         str,
         typer.Option(
@@ -53,7 +54,7 @@ class _Labelled(MaybeLabelled):
             rich_help_panel=o.FIRST,
             show_default=False,
         ),
-    ] = ""
+    ] = None  # type: ignore[assignment]
 
 
 @o.flatten_options

@@ -17,7 +17,7 @@ from ecomfs.errors import EngineError, InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-Ask = Callable[..., Awaitable[Any]]
+Send = Callable[..., Awaitable[Any]]
 PAGE = 500
 """Reviews or examples asked for at a time."""
 _PART = 128  # rows or examples in one request
@@ -33,7 +33,7 @@ class Corrections:
         task: which task, where the service has several.
     """
 
-    def __init__(self, ask: Ask, task: str | None) -> None:
+    def __init__(self, ask: Send, task: str | None) -> None:
         self._ask = ask
         self._task = task
 

@@ -14,21 +14,21 @@ from ecomfs.serve.schemas import MAX_ROWS, EncodableText, In, Out, TaskName
 from ecomfs.serve.tasks import ServedTask
 from ecomfs.types import Status
 
-Fields = dict[EncodableText, JsonValue]
+RowFields = dict[EncodableText, JsonValue]
 
 
 class RankedItem(In):
     """An item to rank."""
 
     id: EncodableText
-    fields: Fields = Field(description="the fields of the task that describe the item")
+    fields: RowFields = Field(description="the fields of the task that describe the item")
 
 
 class RankRequest(In):
     """A user and the items to choose from."""
 
     task: TaskName = None
-    user: Fields = Field(description="the fields of the task that describe the user")
+    user: RowFields = Field(description="the fields of the task that describe the user")
     items: list[RankedItem] = Field(min_length=1, max_length=MAX_ROWS)
     positive: EncodableText | None = Field(
         None, description="the label whose probability is the score; by default the card's"
@@ -69,7 +69,7 @@ def routes(context: Context) -> APIRouter:
         ids = [item.id for item in body.items]
         if len(set(ids)) < len(ids):
             raise InputError("two items have the same id", hint="every item needs its own")
-        empty: Fields = {spec.name: "" for spec in task.card.fields}
+        empty: RowFields = {spec.name: "" for spec in task.card.fields}
         rows = [empty | _own(task, body.user | item.fields) for item in body.items]
         answers = await task.answer(task.rows(rows), ids)
         context.metrics.answered(task.name, answers)
@@ -101,7 +101,7 @@ def _positive(task: ServedTask, wanted: str | None) -> str:
     return task.label(name, "the positive label")
 
 
-def _own(task: ServedTask, given: Fields) -> Fields:
+def _own(task: ServedTask, given: RowFields) -> RowFields:
     """The fields, none of which the task does not have: a misspelt one would not count."""
     names = [spec.name for spec in task.card.fields]
     for name in given:

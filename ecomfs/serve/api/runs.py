@@ -23,7 +23,7 @@ from ecomfs.serve.runs import FINAL, Runs, RunState, ServiceRun, drop, suffix_of
 from ecomfs.serve.schemas import Out, StorableText, problem_responses
 from ecomfs.serve.tasks import ServedTask
 
-Runner = Annotated[Caller, Depends(needs("classify"))]
+RunsCaller = Annotated[Caller, Depends(needs("classify"))]
 RunId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="of the run")]
 _EVERY_SECONDS = 1.0
 
@@ -64,7 +64,7 @@ def routes(context: Context) -> APIRouter:
     @router.get("")
     def latest(
         request: Request,
-        caller: Runner,
+        caller: RunsCaller,
         task: TaskQuery = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
     ) -> RunsOut:
@@ -76,7 +76,7 @@ def routes(context: Context) -> APIRouter:
     @router.post("", status_code=201, openapi_extra=table, responses=problem_responses(507))
     async def upload(
         request: Request,
-        caller: Runner,
+        caller: RunsCaller,
         name: Annotated[
             StorableText,
             Query(max_length=200, description="of the file; its end is the format, as reviews.csv"),
@@ -88,7 +88,7 @@ def routes(context: Context) -> APIRouter:
         return run_out(await uploaded(context, context.task(task, request), request, name, caller))
 
     @router.get("/{id}")
-    def one(request: Request, caller: Runner, id: RunId) -> RunOut:
+    def one(request: Request, caller: RunsCaller, id: RunId) -> RunOut:
         """How far a run is."""
         return run_out(find(context, caller, id)[1])
 
@@ -97,7 +97,7 @@ def routes(context: Context) -> APIRouter:
         response_class=EventSourceResponse,
         responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
     )
-    async def events(request: Request, caller: Runner, id: RunId) -> EventSourceResponse:
+    async def events(request: Request, caller: RunsCaller, id: RunId) -> EventSourceResponse:
         """How far a run is, as server-sent events: one at every change, until it has ended."""
         store, _ = await asyncio.to_thread(find, context, caller, id)
         return EventSourceResponse(_changes(store, id))
@@ -110,7 +110,7 @@ def routes(context: Context) -> APIRouter:
             200: {"content": {"text/csv": {"schema": {"type": "string"}}}},
         },
     )
-    def result(request: Request, caller: Runner, id: RunId) -> FileResponse:
+    def result(request: Request, caller: RunsCaller, id: RunId) -> FileResponse:
         """The table with its predictions."""
         store, run = find(context, caller, id)
         if run.state != "done":
@@ -122,7 +122,7 @@ def routes(context: Context) -> APIRouter:
         return FileResponse(file, media_type="text/csv", filename=f"{stem}.scored.csv")
 
     @router.post("/{id}/cancel", responses=problem_responses(409))
-    def cancel(request: Request, caller: Runner, id: RunId) -> RunOut:
+    def cancel(request: Request, caller: RunsCaller, id: RunId) -> RunOut:
         """Stop a run."""
         store, run = find(context, caller, id)
         return run_out(store.cancel(run.id))
