@@ -310,10 +310,10 @@ class Reviews:
     def predicted(self, predictions: Mapping[str, Prediction]) -> None:
         """Keep newer predictions of reviews, by review id."""
         with self._pool.database.writing() as connection:
-            for id, prediction in predictions.items():
-                connection.execute(
-                    sa.update(reviews).where(reviews.c.id == id).values(**_predicted(prediction))
-                )
+            # In one order: two transactions that lock the same rows must not wait for each other.
+            for id in sorted(predictions):
+                values = _predicted(predictions[id])
+                connection.execute(sa.update(reviews).where(reviews.c.id == id).values(**values))
 
     def log(self, n: int, *, review: str | None = None) -> list[Decided]:
         """The latest decisions, the newest first; of one review, or of all."""
