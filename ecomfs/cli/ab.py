@@ -193,7 +193,8 @@ def ab(
         )
         title = f"A/B: {card.name}, {table.name}"
     set_result(found.to_dict)
-    read = [*(examples or ()), data, from_log, gold]
+    pool_of = [examples] if isinstance(examples, str | Path) else examples or ()
+    read = [*pool_of, data, from_log, gold]
     written = write_pages(
         found,
         page=output,
