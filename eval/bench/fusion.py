@@ -141,7 +141,7 @@ def read(task: Set, options: argparse.Namespace) -> None:
         block if options.k else data.pool,
         shared_engine(options.engine),
         open_embedder("hashed"),
-        Options(k=options.k, sharing="global" if options.k else "none"),
+        Options(k=options.k, layout="shared" if options.k else "retrieved", format="completion"),
         task=task.task,
     )
     if pipeline.space.names != space.names:
