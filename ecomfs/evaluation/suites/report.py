@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ecomfs.core.options import NO_MODEL
 from ecomfs.errors import ConfigError, MissingFileError
 from ecomfs.evaluation.harness import harness_errors
 from ecomfs.evaluation.rules import MAJORITY, RULES
@@ -154,8 +155,15 @@ def _board(
         notes=_notes(suite, stored),
         how=how,
         language=language,
-        without=f"{main or suite.main}:experts",
+        without=_without(main or suite.main, stored),
     )
+
+
+def _without(main: str, stored: Sequence[Stored]) -> str:
+    """The part of the main system that answers without the model; empty where no model was asked
+    at all."""
+    asked = any(cell.identity["engine"] != NO_MODEL for cell in stored)
+    return f"{main}:experts" if asked else ""
 
 
 def _stored(folder: ResultsFolder, wanted: set[str]) -> tuple[Suite, list[Stored]]:
