@@ -213,7 +213,7 @@ _TABLE = (
         str,
         "balanced",
         READING,
-        "how demonstrations are selected",
+        "how each row's own demonstrations are selected",
         ("balanced", "top_k", "mmr", "dpp", "adaptive", "reweighted", "random", "fixed"),
         of=_ONE_LABEL,
         advanced=True,

@@ -196,11 +196,13 @@ def _default(
 ) -> TuneCandidate:
     """What holds where nothing is better."""
     space = LabelSpace.resolve(card, (e.label for e in examples))
+    k = card.default_k if options.k is None else options.k
+    layout = choose_layout(card, len(space), k)
     return TuneCandidate(
-        card.default_k if options.k is None else options.k,
+        k,
         _readouts(engine, options)[0] if plan.tune else options.readout,
         _formats(engine, options, plan)[0],
-        choose_layout(len(space)) if options.layout == "auto" else options.layout,
+        layout if options.layout == "auto" else options.layout,
     )
 
 

@@ -156,7 +156,8 @@ def build_pipeline(
         label_shortlist = LabelShortlist.fit(experts, size)
     layout = None
     if k and retriever is not None:
-        name = choose_layout(len(space)) if options.layout == "auto" else options.layout
+        chosen = choose_layout(card, len(space), k)
+        name = chosen if options.layout == "auto" else options.layout
         layout = DemonstrationLayout(
             retriever, k, name, block=block, variant=variant, seed=options.seed
         )
@@ -257,13 +258,32 @@ def build_retriever(
     )
 
 
-def choose_layout(labels: int) -> Layout:
-    """The layout of demonstrations where neither the user nor a fit chooses.
+def choose_layout(card: TaskCard, labels: int, k: int) -> Layout:
+    """The layout of demonstrations where neither the user nor a fit chooses (measured in
+    ``docs/retrieval.md``): rows of one text share a block that shows every label twice, where k
+    examples can; with more labels they share half a block. Rows of several fields have their own.
 
-    >>> choose_layout(77)
+    Parameters
+    ----------
+    card : TaskCard
+        The task.
+    labels : int
+        How many labels there are.
+    k : int
+        Demonstrations per prompt.
+
+    Examples
+    --------
+    >>> from ecomfs.task import load_task
+    >>> card = load_task("review_sentiment")
+    >>> choose_layout(card, 2, 4), choose_layout(card, 77, 8)
+    ('shared', 'both')
+    >>> choose_layout(load_task("purchase_intent"), 2, 8)
     'retrieved'
     """
-    return "retrieved"
+    if card.tabular or len(card.fields) > 1:
+        return "retrieved"
+    return "shared" if 2 * labels <= k else "both"
 
 
 def _shortlist(options: Options, space: LabelSpace) -> int:

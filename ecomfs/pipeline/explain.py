@@ -358,7 +358,8 @@ class Explanation:
         for d in self.state.nearest or self.state.demonstrations:
             text = " ".join(d.text.split())
             short = text if len(text) <= 72 else text[:71] + "…"
-            lines.append(f"  {d.similarity:6.3f}  [{d.example.label}] {d.example.id}: {short}")
+            near = "shared" if math.isnan(d.similarity) else f"{d.similarity:6.3f}"
+            lines.append(f"  {near}  [{d.example.label}] {d.example.id}: {short}")
             if d.example.id in moved:
                 i = moved[d.example.id]
                 change = (

@@ -95,7 +95,7 @@ def refreshed(
             task=task,
             pool_version=version,
             where=where,
-            block=_block(old),
+            block=_kept_block(old),
         )
     except InputError as error:
         # The caller's rows are not at fault.
@@ -244,9 +244,16 @@ def _updated(old: Pipeline, examples: Sequence[Example], version: int) -> Pipeli
     retriever = None if old.retriever is None else old.retriever.updated(named, texts)
     layout = old.layout
     if layout is not None and retriever is not None:
-        layout = layout.updated(retriever)
+        layout = layout.updated(retriever, _kept_block(old))
     new = replace(old, retriever=retriever, layout=layout, pool_version=version)
     return replace(new, experts=_experts(old, new))
+
+
+def _kept_block(old: Pipeline) -> tuple[str, ...]:
+    """The shared demonstrations that go on: those that something was fitted with. Where nothing
+    was, they are chosen anew, as they would be in another process."""
+    fitted = old.policy != DecisionPolicy() or any(s.calibration for s in old.setups.values())
+    return _block(old) if fitted else ()
 
 
 def _block(pipeline: Pipeline) -> tuple[str, ...]:

@@ -116,12 +116,11 @@ class DemonstrationLayout:
         self._block = chosen
         self._reserve = [p for p in order if p not in chosen]
 
-    def updated(self, retriever: Retriever) -> DemonstrationLayout:
-        """The same for another version of the pool; the block stays as far as its examples do."""
+    def updated(self, retriever: Retriever, block: Sequence[str] = ()) -> DemonstrationLayout:
+        """The same for another version of the pool, with a block that stays as far as its examples
+        do; without one, it is chosen anew."""
         k, variant, seed = self._given
-        return DemonstrationLayout(
-            retriever, k, self.name, block=self.block, variant=variant, seed=seed
-        )
+        return DemonstrationLayout(retriever, k, self.name, block=block, variant=variant, seed=seed)
 
     @property
     def block(self) -> tuple[str, ...]:

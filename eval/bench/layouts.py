@@ -20,7 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs.batch import read_examples
-from ecomfs.calibration import DecisionPolicy, Evidence, cross_calibrated, prior_fusion
+from ecomfs.calibration import (
+    EXPERTS,
+    MODEL,
+    DecisionPolicy,
+    Evidence,
+    cross_calibrated,
+    prior_fusion,
+)
 from ecomfs.core import event_loop
 from ecomfs.embed import open_embedder
 from ecomfs.engine.shared import shared_engine
@@ -119,7 +126,8 @@ def one(
     read_as = np.array([p.probabilities for p in posteriors])
     calibrated = cross_calibrated(read_as.tolist(), truth.tolist())
     opinions = [s.opinion for s in states if s.opinion is not None]
-    fused = prior_fusion(experts.names).apply(Evidence.of(opinions, calibrated))
+    alone = prior_fusion(experts.names).apply(Evidence.of(opinions))
+    fused = prior_fusion((MODEL, EXPERTS)).apply(Evidence.of((), calibrated, alone))
     losses = [losses_of(p, truth) for p in (read_as, calibrated, fused)]
     said = "  ".join(
         f"{title} {100 * (p.argmax(axis=1) == truth).mean():5.1f} / {loss.mean():.3f}"

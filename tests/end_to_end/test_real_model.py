@@ -23,13 +23,22 @@ POOL = [
 ]
 
 
+def classifier() -> FewShotClassifier:
+    """Each row has its own demonstrations: the labels of similar examples decide."""
+    return FewShotClassifier(
+        "review_sentiment",
+        "gguf:smollm2",
+        k=4,
+        layout="retrieved",
+        embedder="hashed",
+        calibration_size=0,
+    )
+
+
 @pytest.fixture(scope="module")
 def reviews() -> FewShotClassifier:
     texts, labels = zip(*POOL, strict=True)
-    clf = FewShotClassifier(
-        "review_sentiment", "gguf:smollm2", k=4, embedder="hashed", calibration_size=0
-    )
-    return clf.fit(texts, labels)
+    return classifier().fit(texts, labels)
 
 
 def test_a_model_reads_clear_reviews(reviews: FewShotClassifier) -> None:
@@ -49,9 +58,7 @@ def test_changing_a_label_changes_the_next_prediction(reviews: FewShotClassifier
     before = reviews.explain(text).prediction.probabilities["positive"]
     swapped = {"positive": "negative", "negative": "positive"}
     texts, labels = zip(*POOL, strict=True)
-    turned = FewShotClassifier(
-        "review_sentiment", "gguf:smollm2", k=4, embedder="hashed", calibration_size=0
-    ).fit(texts, [swapped[label] for label in labels])
+    turned = classifier().fit(texts, [swapped[label] for label in labels])
     assert turned.explain(text).prediction.probabilities["positive"] < before - 0.2
 
 

@@ -22,7 +22,7 @@ def classifier(**options: Any) -> FewShotClassifier:
 
 
 def test_only_a_shortlist_is_put_to_the_model() -> None:
-    clf = classifier(calibration_size=0).fit(messages())
+    clf = classifier(calibration_size=0, layout="retrieved").fit(messages())
     found = clf.explain("hello how do I cancel my parcel")
     assert found.state.prompt is not None
     listed = [label for label in LABELS if f"- {label}" in found.state.prompt.text]

@@ -119,7 +119,7 @@ def test_a_block_is_kept_as_far_as_its_examples_are_there() -> None:
     layout = DemonstrationLayout(pool(), 4, "shared", variant=2)
     kept = DemonstrationLayout(pool(), 4, "shared", block=layout.block)
     assert kept.block == layout.block
-    larger = layout.updated(pool(80))
+    larger = layout.updated(pool(80), layout.block)
     assert larger.block == layout.block
     gone = DemonstrationLayout(pool(), 4, "shared", block=("gone", *layout.block[1:]))
     assert set(layout.block[1:]) < set(gone.block)
