@@ -45,7 +45,7 @@ from ecomfs.errors import ConfigError
 from ecomfs.experts import Experts
 from ecomfs.fit.guarantees import Guarantees, LeftOut, skip_by, with_thresholds
 from ecomfs.fit.remarks import model_adds
-from ecomfs.fit.stopping import FIRST, GAIN, STEP, HeldLoss, gain_left
+from ecomfs.fit.stopping import FIRST, GAIN, LOOKS, STEP, HeldLoss, gain_left
 from ecomfs.pipeline import LeftOutDraw, Pipeline, draw_left_out
 from ecomfs.types import Example
 
@@ -245,7 +245,7 @@ async def _read_enough(
         return [], np.empty(0), 0
     experts = None if guarantees.draws_alike else bare.experts
     draw = draw_left_out(retriever.examples, most, bare.seed, experts)
-    bound, done = len(draw.examples), 0
+    bound, done, small = len(draw.examples), 0, 0
     found: list[LeftOut | None] = []
     while done < bound:
         size = bound - done if guarantees.draws_alike else FIRST if not done else STEP
@@ -262,7 +262,9 @@ async def _read_enough(
         if bare.experts is not None and cheap is not None:
             alone = _answers_for(bare.experts, cheap, answers, readings)
         learning = _learning(bare, alone, readings, truth, weights)
-        if gain_left(learning, truth, weights, bound, bare.seed) < GAIN:
+        gain = gain_left(learning, truth, weights, bound, bare.seed)
+        small = small + 1 if gain < GAIN else 0
+        if small == LOOKS:
             break
     readings, weights = _given(found, draw)
     return readings, weights, len(found)

@@ -21,8 +21,9 @@ FIRST = 16
 STEP = 8
 """Readings between two looks."""
 GAIN = 0.005
-"""Nats of log loss that are not worth further readings: on development sets stopping here changed
-the final log loss by less than that (docs/reading.md)."""
+"""Nats of log loss that are not worth further readings (docs/reading.md)."""
+LOOKS = 2
+"""Looks in a row that have to say so: a single one is small by chance too often."""
 _PARTS = 8
 
 
@@ -65,4 +66,4 @@ def _held_back(
     return float(np.average(loss, weights=weights))
 
 
-__all__ = ["FIRST", "GAIN", "STEP", "gain_left"]
+__all__ = ["FIRST", "GAIN", "LOOKS", "STEP", "gain_left"]

@@ -47,7 +47,7 @@ def main() -> None:
     pool, others = read(options.data / "eprstmt_zh")
     test = random_examples(others, options.rows, options.seed)
     engine = shared_engine(options.engine)
-    given = Options(k=options.k, language="zh", seed=options.seed)
+    given = Options(k=options.k, language="zh", layout="retrieved", seed=options.seed)
     pipeline = build_pipeline(
         load_task(TASK), pool, engine, open_embedder("auto"), given, task=TASK
     )

@@ -41,7 +41,7 @@ from ecomfs.core import event_loop
 from ecomfs.embed import open_embedder
 from ecomfs.engine.shared import shared_engine
 from ecomfs.experts import NEIGHBOURS, Experts
-from ecomfs.fit.stopping import FIRST, GAIN, STEP, gain_left
+from ecomfs.fit.stopping import FIRST, GAIN, LOOKS, STEP, gain_left
 from ecomfs.pipeline import Options, build_pipeline, build_retriever, draw_left_out
 from ecomfs.pool import random_examples
 from ecomfs.task import load_task
@@ -139,11 +139,12 @@ def replay(
         chosen = np.array([place[e.id] for e in draw.examples])
         for size in SIZES:
             found[f"{title}, {size}"].append((fits.loss(chosen[:size], draw.weights(size)), size))
-        size = FIRST
-        while (
-            size < SIZES[-1]
-            and fits.gain(chosen[:size], draw.weights(size), SIZES[-1], seed) >= GAIN
-        ):
+        size, small = FIRST, 0
+        while size < SIZES[-1]:
+            gain = fits.gain(chosen[:size], draw.weights(size), SIZES[-1], seed)
+            small = small + 1 if gain < GAIN else 0
+            if small == LOOKS:
+                break
             size += STEP
         found[f"{title}, stopping"].append((fits.loss(chosen[:size], draw.weights(size)), size))
     everything = np.arange(len(truth))
