@@ -5,9 +5,9 @@
 The 32 labelled rows of EPRSTMT's first fold are the pool; rows of the other folds are read without
 demonstrations, with similar ones in two orders, with the label of the last one held to each of the
 two labels, with examples drawn at random, and with one block for all rows. Printed for each:
-accuracy and log loss as read, and after a bias and a temperature that are estimated on the other
-half of the rows. Then the log-odds as read are explained by least squares: by the log-odds without
-demonstrations, by the label of the last demonstration, and by the label of the nearest one.
+accuracy and log loss as read, and after a bias and a temperature that are estimated on other rows.
+Then the log-odds as read are explained by least squares: by the log-odds without demonstrations, by
+the label of the last demonstration, and by the label of the nearest one.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 
 On each data set the same rows are read with each layout, with the same labelled examples. Printed:
 accuracy and log loss of the model as read, of the model with a bias and a temperature that are
-estimated on the other half of the rows, and of model and experts with the weights that hold before
+estimated on other rows, and of model and experts with the weights that hold before
 any fit; prompt tokens per row, and how many of them are left to compute where a prefix is shared.
 The differences of log loss from ``retrieved`` are paired, with 95 % intervals.
 """
