@@ -225,7 +225,7 @@ def test_logs_can_be_switched_off(engine: ScriptedEngine, monkeypatch: pytest.Mo
         (["--where", "stars"], "COLUMN OP VALUE"),
         (["--where", "start>1"], "did you mean 'stars'"),
         (["--sample", "0"], "1 or more"),
-        (["-o", "out.xlsx"], ".xlsx is not written"),
+        (["-o", "out.xls"], ".xls is not written"),
         (["-o", "in/a.csv"], "same file"),
     ],
 )
