@@ -19,7 +19,7 @@ good weights apart.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -63,6 +63,18 @@ class Blend:
         if self.shares:
             out += self.weights[-1] * np.array(self.shares)
         return out
+
+    def relabelled(self, before: Sequence[str], after: Sequence[str]) -> Blend:
+        """The same for other labels, by their names: a label that is new has the least share.
+
+        >>> Blend((MODEL_ALONE,), (0.5, 0.5), (0.75, 0.25)).relabelled("ab", "abc").shares
+        (0.6, 0.2, 0.2)
+        """
+        if not self.shares or list(before) == list(after):
+            return self
+        known = dict(zip(before, self.shares, strict=True))
+        shares = [known.get(name, min(self.shares)) for name in after]
+        return replace(self, shares=tuple(share / sum(shares) for share in shares))
 
 
 def fit_blend(

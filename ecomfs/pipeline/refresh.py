@@ -106,7 +106,8 @@ def refreshed(
     }
     # The experts' weights and the thresholds do not name labels: they go on. The probe is solved
     # again on the new pool when it is first asked.
-    return replace(new, setups=setups, policy=old.policy, experts=_experts(old, new))
+    policy = _relabelled(old.policy, old.space.names, new.space.names)
+    return replace(new, setups=setups, policy=policy, experts=_experts(old, new))
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +236,18 @@ def same_engine(engine: Engine, fingerprint: str) -> None:
             f"{engine.fingerprint} here",
             hint="fit again, or name the engine that it was fitted with",
         )
+
+
+def _relabelled(
+    policy: DecisionPolicy, before: Sequence[str], after: Sequence[str]
+) -> DecisionPolicy:
+    """The policy with the label shares of its blends for other labels."""
+    fusion, cheap = policy.fusion, policy.cheap
+    return replace(
+        policy,
+        fusion=None if fusion is None else fusion.relabelled(before, after),
+        cheap=None if cheap is None else cheap.relabelled(before, after),
+    )
 
 
 def _updated(old: Pipeline, examples: Sequence[Example], version: int) -> Pipeline:

@@ -365,3 +365,19 @@ def test_a_misspelt_label_of_another_process_is_refused_and_the_service_goes_on(
             failing(url, "unknown label 'postive' (did you mean 'positive'?", version=1)
             elsewhere("relabel", "e1", "positive", "--pool", str(file))
             well(url, version=3)
+
+
+def test_a_label_that_is_new_to_an_open_task_is_answered_at_once() -> None:
+    """What was fitted on the shares of the labels goes on with one label more."""
+    kinds = ["kettle", "phone"] * 12
+    rows = [Example(f"t{i}", {"title": f"{k} no {i}"}, f"{k}s") for i, k in enumerate(kinds)]
+    options: dict[str, Any] = {"embedder": "hashed", "calibration_size": 12}
+    with Pool.in_memory(rows) as pool:
+        clf = FewShotClassifier("product_category", None, **options).fit(pool)
+        pool.add([Example("new", {"title": "a red dress"}, "dresses")])
+        [found] = clf.classify([{"title": "a red dress"}])
+        assert set(found.probabilities) == {"phones", "kettles", "dresses"}
+        assert abs(sum(found.probabilities.values()) - 1) < 1e-9
+        pool.retire([f"t{i}" for i in range(0, 24, 2)])
+        [found] = clf.classify([{"title": "a red dress"}])
+        assert set(found.probabilities) == {"phones", "dresses"}
