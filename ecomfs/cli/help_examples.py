@@ -83,12 +83,12 @@ EXAMPLES: Mapping[str, tuple[str, str]] = {
         "ecomfs runs resume last --print",
     ),
     "backup": (
-        "ecomfs backup shop.db shop-2026-05-01.db",
-        "ecomfs backup /var/lib/ecomfs/shop.db /backup/shop.db",
+        "ecomfs backup pool.db pool-2026-05-01.db",
+        "ecomfs backup pool.db pool-2026-05-02.db --json",
     ),
     "restore": (
-        "ecomfs restore shop-2026-05-01.db shop.db",
-        "ecomfs restore shop-2026-05-01.db shop.db --replace",
+        "ecomfs restore pool-2026-05-01.db restored.db",
+        "ecomfs restore pool-2026-05-02.db restored.db --replace",
     ),
     "key": (
         "ecomfs key storefront --scope classify",
