@@ -31,6 +31,7 @@ def stored(n: int = 12) -> list[Example]:
 
 def fitted(pool: Any, task: str = "review_sentiment", **options: Any) -> FewShotClassifier:
     defaults: dict[str, Any] = {
+        "layout": "retrieved",
         "k": 4,
         "embedder": "hashed",
         "language": "en",
