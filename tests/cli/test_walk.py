@@ -328,6 +328,9 @@ BASE: dict[str, list[str]] = {
     "suggest": [f"{TASK}/rows.csv", "-t", TASK, "-o", "suggested.csv", "--embedder", "hashed"],
     "new-task": ["NEW", "--from", f"{TASK}/pool.csv", "--label-column", "label"],
     "lint-task": [TASK],
+    "backup": ["pool.db", "NEW"],
+    "restore": ["kept.db", "NEW"],
+    "key": ["storefront", "--scope", "classify"],
     "check": ["--engine", "scripted"],
     "up": ["--model", "no/such/folder", "--python", "/no/python", "--timeout", "1"],
     "runs list": [],
@@ -431,7 +434,6 @@ VALUES: dict[str, list[str]] = {
     "--report": ["report"],
     "--report-language": ["zh", "--report", "report"],
     "--show": ["3"],
-    "-n": ["3"],
     "--candidates": ["100"],
     "--from": [f"{TASK}/pool.csv"],
     "--column": ["text"],
@@ -534,7 +536,15 @@ VALUES: dict[str, list[str]] = {
     "--item-column": ["id"],
     "--user-column": ["id"],
     "--mlflow": ["none://nowhere"],
+    "--scope": ["classify"],
     "--user": ["users.csv"],
+    "--deadline": ["30"],
+    "--review-below": ["0.5"],
+    "--format": ["completion"],
+    "--output-format": ["jsonl"],
+    "--sheet": ["one"],
+    "--hierarchy": [" > "],
+    "--label-separator": ["|"],
     "--items": ["items.csv"],
     "--new-task": ["NEW"],
     "--test-rows": ["3"],
@@ -582,6 +592,8 @@ ENDS = {
     ("score", "--partition-rows"): 2,  # of a cluster
     ("plan", "--actors"): 0,
     ("plan", "--partition-rows"): 0,
+    ("score", "--sheet"): 2,  # of a workbook
+    ("plan", "--sheet"): 2,
     ("ab", "--from-log"): 2,
     ("ab", "--gold"): 2,  # of a live split
     ("prepare augment", "--no-rewrite"): 2,  # nothing would be left to do
@@ -642,6 +654,7 @@ def walk(place: Path) -> Path:
         from ecomfs.batch import read_examples
 
         pool.add(read_examples(f"{TASK}/pool.csv", load_task(TASK)))
+    assert run(["backup", "pool.db", "kept.db"]) == 0
     Path("users.csv").write_text('id,liked\nu1,["cup"]\n', encoding="utf-8")
     Path("items.csv").write_text("id,item\ni1,mug\ni2,hat\n", encoding="utf-8")
     scored = ["score", f"{TASK}/pool.csv", *_OF, "-q", "--probabilities", "-o", "predicted.csv"]
@@ -735,12 +748,14 @@ MISSING: dict[str, list[str]] = {
     "examples history": ["r0", "--pool", "none.db"],
     "examples export": ["exported.csv", "--pool", "none.db"],
     "examples stats": ["--pool", "none.db"],
+    "backup": ["none.db", "out.db"],
+    "restore": ["none.db", "out.db"],
     "prepare clean": ["none.csv", "--text-column", "text", "-o", "clean.csv"],
     "prepare augment": ["none.csv", "-t", TASK, "-o", "augmented.csv", *QUICK],
 }
 """A command that reads a file which is not there; the other verbs read none."""
 READS_NONE = {
-    *("tasks", "models", "models get", "check", "up", "eval list"),
+    *("key", "tasks", "models", "models get", "check", "up", "eval list"),
     *("runs list", "runs show", "runs compare", "runs resume"),
 }
 
