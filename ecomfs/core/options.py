@@ -405,6 +405,7 @@ OF_PROMPTS = (
     "k",
     "language",
     "template",
+    "facts",
     "format",
     "readout",
     "strategy",
