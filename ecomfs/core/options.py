@@ -411,6 +411,7 @@ OF_PROMPTS = (
     "strategy",
     "shortlist",
     "layout",
+    "facts",
     "passes",
     "budget",
     "calibration_size",
