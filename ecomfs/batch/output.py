@@ -277,8 +277,6 @@ def check_paths(
     """
     if not source:
         raise ConfigError("the input is empty", hint="name a table")
-    base = Job(source, output).base
-    failed, journal = failed_path(base), journal_path(base)
     if isinstance(output, SqlTable):
         if form is not None:
             raise ConfigError(f"-o {output}, and --output-format {form}", hint="leave one out")
@@ -291,6 +289,8 @@ def check_paths(
             raise ConfigError(
                 f"-o {output} is no table of a database", hint="leave --replace-table out"
             )
+    base = Job(source, output).base
+    failed, journal = failed_path(base), journal_path(base)
     with reading([InputFile("the input", Path(split_book(source)[0]))]):
         if isinstance(output, Path):
             check_target(output, "-o")

@@ -80,7 +80,7 @@ def test_a_changed_input_is_refused_and_restart_begins_anew(source: Path) -> Non
 @pytest.mark.parametrize(
     ("options", "what"),
     [
-        ({"k": 2}, r"the retrieval \(k: 4 → 2\)"),
+        ({"k": 2}, r"the retrieval \(k: 4 → 2, layout: shared → both, block\)"),
         ({"language": "auto"}, r"the template \(zh\), .*the options \(language: en → none\)"),
         ({"selection": Selection(limit=50)}, r"the selection \(limit: none → 50\)"),
         ({"selection": Selection(where=(Condition.parse("id>3"),))}, r"the selection \(where\)"),
