@@ -100,9 +100,9 @@ def test_the_command_prints_and_writes_the_same_numbers(
     assert len(found["groups"]) == 4
     for group in found["groups"]:
         score = group["systems"]["ecomfs"]["accuracy"]["score"]
-        shown = f"{100 * score['value']:.1f} % [{100 * score['interval']['low']:.1f}, "
-        assert shown in page
-        assert shown.replace("[", "\\[") in text
+        value, low = f"{100 * score['value']:.1f} %", f"{100 * score['interval']['low']:.1f}, "
+        assert f'{value}<span class="soft">[{low}' in page
+        assert f"{value} \\[{low}" in text
         assert f"{group['name']}: {group['size']} labelled examples" in printed
     assert list(found["learning_curves"]) == ["reviews", "next"]
     for where in (page, text):

@@ -33,7 +33,7 @@ def test_the_sample_suite_runs_and_is_not_run_twice(
         "review_sentiment",
         "--shots",
         "16",
-        "--rows",
+        "--limit",
         "6",
         "-q",
     ]

@@ -60,7 +60,7 @@ def test_the_format_that_reads_better_is_chosen_and_kept(sense: str, tmp_path: P
     clf = fitted(engine, calibration_size=24)
     assert clf.pipeline_.format == clf.profile_.prompt_format == sense
     note = clf.profile_.found["notes"][0]
-    assert note.startswith(f"k 2 {sense} retrieved: format: ")
+    assert note.startswith(f"k 2 {sense} both: format: ")
     # Each format at most, and then the fit (a cache would know some of it).
     assert sum(engine.calls) <= 3 * 24
 

@@ -168,7 +168,8 @@ def test_the_arms_are_compared_when_labels_have_come(
     gold = gold_file(tmp_path / "gold.csv", labels)
     out = tmp_path / "out.json"
     page = tmp_path / "report.html"
-    ab(from_log=served, gold=gold, slices=["shop"], json_path=out, output=page)
+    ab(from_log=served, gold=gold, slices=["shop"], output=page)
+    ab(from_log=served, gold=gold, slices=["shop"], output=out)
     told = json.loads(out.read_text(encoding="utf-8"))
     assert told["design"] == "unpaired"
     [c] = told["comparisons"]
