@@ -443,7 +443,7 @@ def chat_format(engine: Engine, choice: FormatChoice) -> ChatFormat | None:
     True
     >>> chat_format(base, "chat")
     Traceback (most recent call last):
-    ecomfs.errors.ConfigError: gguf:demo: the model has no chat template ...
+    ecomfs.errors.ConfigError: gguf:demo: the model has no chat template: ...
     """
     if choice != "chat":
         return None
