@@ -32,6 +32,14 @@ def input_identity(source: str) -> Identity:
     data set, which is read once for it.
 
     The time of the last change is kept for information only, since copying a file changes it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "in.csv"
+    >>> _ = path.write_text("text\\n")
+    >>> input_identity(str(path))["bytes"]
+    5
     """
     path = Path(source)
     if path.is_file():

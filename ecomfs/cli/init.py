@@ -97,7 +97,7 @@ def init(
     if column and task is not None:
         raise ConfigError("--column beside --task", hint="say which field it is: --field F=COLUMN")
     ask = Questions(asking=not yes and _on_terminal())
-    table = Table.read(source, input_encoding)
+    table = LabelledTable.read(source, input_encoding)
     phases.clear()
     label = _label_column(table, label_column, ask)
     folder = output or Path(re.split(r"\.(?=\w)", source.name)[0] or "init")
@@ -217,7 +217,7 @@ class Questions:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class LabelledTable:
     """The table.
 
     Attributes:
@@ -231,7 +231,7 @@ class Table:
     bad: list[str]
 
     @classmethod
-    def read(cls, source: Path, encoding: str | None) -> Table:
+    def read(cls, source: Path, encoding: str | None) -> LabelledTable:
         """All rows of it.
 
         Raises:
@@ -276,7 +276,7 @@ class Table:
         return read_marks(found, card, self.reader)
 
 
-def _label_column(table: Table, given: str | None, ask: Questions) -> str:
+def _label_column(table: LabelledTable, given: str | None, ask: Questions) -> str:
     from ecomfs.task import label_columns
 
     if given is not None:
@@ -298,7 +298,7 @@ def _label_column(table: Table, given: str | None, ask: Questions) -> str:
 _NEW = "new"
 
 
-def _task(table: Table, label: str, ask: Questions) -> tuple[str | None, str]:
+def _task(table: LabelledTable, label: str, ask: Questions) -> tuple[str | None, str]:
     """The name of a task and what speaks for it; ``None`` for a new one."""
     from ecomfs.task import load_task, only_texts, propose_tasks
 
@@ -315,7 +315,7 @@ def _task(table: Table, label: str, ask: Questions) -> tuple[str | None, str]:
     return (None if chosen == _NEW else chosen), why
 
 
-def _refuse_several(table: Table, card: TaskCard, label: str) -> None:
+def _refuse_several(table: LabelledTable, card: TaskCard, label: str) -> None:
     """Refuse cells of several labels: this command is for one label per row.
 
     Raises:
@@ -347,7 +347,7 @@ def _task_name(file: str) -> str:
     return f"my_{name}" if name in available_tasks() else name
 
 
-def _draft(table: Table, label: str, name: str, given: Sequence[str] | None) -> str:
+def _draft(table: LabelledTable, label: str, name: str, given: Sequence[str] | None) -> str:
     """The card of a new task, as YAML."""
     from ecomfs.task import answered_card, available_tasks, draft_task, text_columns
 
@@ -405,7 +405,7 @@ class _Examples:
 
 
 def _examples(
-    table: Table, card: TaskCard, mapping: FieldMap, label: str, id_column: str | None
+    table: LabelledTable, card: TaskCard, mapping: FieldMap, label: str, id_column: str | None
 ) -> _Examples:
     """The examples of a table.
 
@@ -452,7 +452,7 @@ def _examples(
     return _Examples(examples, counts, labels.count(None), copies, contradicting, bad)
 
 
-def _ids(table: Table, given: str | None) -> list[str]:
+def _ids(table: LabelledTable, given: str | None) -> list[str]:
     """The ids of the rows; lines, where the table has no column of them, or it repeats some."""
     if given is not None:
         table.reader.require(given)

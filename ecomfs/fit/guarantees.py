@@ -125,6 +125,15 @@ def with_thresholds(
 
     Returns:
         The policy with its thresholds, and that of acceptance with what was seen.
+
+    Examples
+    --------
+    >>> answers, notes = np.tile([0.9, 0.1], (40, 1)), []
+    >>> policy, accept = with_thresholds(
+    ...     DecisionPolicy(), answers, np.zeros(40, dtype=np.int64), [0.9] * 40, [None] * 40,
+    ...     Guarantees(precision=0.8), notes)
+    >>> float(accept.value), notes
+    (0.9, [])
     """
     accept = None
     if guarantees.precision is not None:

@@ -63,7 +63,15 @@ class FittedOn(_Strict):
 
 
 class LanguageCalibration(_Strict):
-    """Calibration of one language's posteriors; offsets in nats by label."""
+    """Calibration of one language's posteriors; offsets in nats by label.
+
+    Examples
+    --------
+    >>> found = LanguageCalibration(offsets={"a": 0.2, "b": -0.2}, strength=1.0, temperature=1.5,
+    ...                             readings=32)
+    >>> found.temperature
+    1.5
+    """
 
     offsets: dict[str, float]
     strength: float
@@ -79,7 +87,13 @@ class FusionWeights(_Strict):
 
 
 class BlendWeights(_Strict):
-    """See :class:`ecomfs.calibration.blend.Blend`. Shares by label."""
+    """See :class:`ecomfs.calibration.blend.Blend`. Shares by label.
+
+    Examples
+    --------
+    >>> BlendWeights(components=(), weights=(), shares={"a": 0.5, "b": 0.5}).shares["a"]
+    0.5
+    """
 
     components: tuple[FusionWeights, ...]
     weights: tuple[float, ...]
@@ -470,7 +484,14 @@ def _named(text: str, key: str) -> Any:
 
 
 def pool_hash(examples: Iterable[Example]) -> str:
-    """Hash of labelled examples, whatever their order and ids: 16 hex digits."""
+    """Hash of labelled examples, whatever their order and ids: 16 hex digits.
+
+    Examples
+    --------
+    >>> pool = [Example("1", {"text": "fits"}, "positive"), Example("2", {"text": "broke"}, "no")]
+    >>> pool_hash(pool) == pool_hash(pool[::-1]), len(pool_hash(pool))
+    (True, 16)
+    """
     lines = sorted(
         json.dumps([dict(e.fields), e.label], sort_keys=True, ensure_ascii=False, default=str)
         for e in examples

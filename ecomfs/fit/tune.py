@@ -87,6 +87,11 @@ class Factor:
     Attributes:
         name: of the attribute of :class:`TuneCandidate`.
         values: to try.
+
+    Examples
+    --------
+    >>> Factor("k", (2, 4)).values
+    (2, 4)
     """
 
     name: Literal["layout", "block", "k", "readout", "format"]

@@ -46,7 +46,7 @@ class PromptInput(NamedTuple):
     shared: int = 0
 
 
-class Draft(NamedTuple):
+class PromptDraft(NamedTuple):
     """A prompt that is not tokenized yet; without turns it is a completion."""
 
     text: str
@@ -149,13 +149,13 @@ class PromptBuilder:
         """Prompts of many rows, tokenized together; in the place of one that cannot be built, its
         error. Arguments as of :meth:`build`."""
         out: list[Prompt | EcomfsError] = []
-        drafts: list[Draft | EcomfsError] = []
+        drafts: list[PromptDraft | EcomfsError] = []
         for one in asked:
             try:
                 drafts.append(self._draft(one))
             except EcomfsError as error:
                 drafts.append(error)
-        good = [draft for draft in drafts if isinstance(draft, Draft)]
+        good = [draft for draft in drafts if isinstance(draft, PromptDraft)]
         tokens = iter(self._encoded(good, encode_all))
         for one, draft in zip(asked, drafts, strict=True):
             if isinstance(draft, EcomfsError):
@@ -167,7 +167,9 @@ class PromptBuilder:
                 out.append(error)
         return out
 
-    def _encoded(self, drafts: Sequence[Draft], encode_all: EncodeAll | None) -> list[list[int]]:
+    def _encoded(
+        self, drafts: Sequence[PromptDraft], encode_all: EncodeAll | None
+    ) -> list[list[int]]:
         """Token ids of drafts; none without a tokenizer."""
         if encode_all is None or not drafts:
             return [[] for _ in drafts]
@@ -179,7 +181,7 @@ class PromptBuilder:
         self,
         budget: int | None,
         asked: PromptInput,
-        draft: Draft,
+        draft: PromptDraft,
         ids: Sequence[int],
         encode_all: EncodeAll | None,
     ) -> Prompt:
@@ -248,7 +250,7 @@ class PromptBuilder:
     def _facts(self, row: Row) -> list[str]:
         return self.rows.facts(row, self.language) if self.rows else []
 
-    def _draft(self, asked: PromptInput) -> Draft:
+    def _draft(self, asked: PromptInput) -> PromptDraft:
         context = self._context(asked.row, self._text(asked.row))
         shown = self._shown(asked.demonstrations)
         # Where labels are the row's own, what all rows share stands before them.
@@ -257,9 +259,9 @@ class PromptBuilder:
         if asked.shortlist:
             context["labels"] = [context["labels"][i] for i in asked.shortlist]
         if self.chat is None:
-            return Draft(self.template.render(context))
+            return PromptDraft(self.template.render(context))
         turns = self._turns(self.chat, context, tuple(asked.shortlist))
-        return Draft(self.chat.text(turns), turns)
+        return PromptDraft(self.chat.text(turns), turns)
 
     def _turns(
         self, chat: ChatFormat, context: dict[str, Any], shortlist: tuple[int, ...]
@@ -330,11 +332,11 @@ class PromptBuilder:
 
     def _cut(
         self, asked: PromptInput, encode_all: EncodeAll | None, budget: int
-    ) -> tuple[Draft, list[int], int]:
+    ) -> tuple[PromptDraft, list[int], int]:
         """Shorten the row's longest text from its end, by bisection on characters."""
         row, bare = asked.row, asked._replace(demonstrations=(), shared=0)
         values = {k: str(row.get(k, "")) for k in self._texts()}
-        best: tuple[Draft, list[int]] | None = None
+        best: tuple[PromptDraft, list[int]] | None = None
         full = ""
         if values:
             name = max(values, key=lambda k: len(values[k]))

@@ -205,6 +205,12 @@ class TrafficRecord:
         Ids that several variants answered, because weights or seed were changed; they are left out.
     unreadable : int
         Lines that are no record (a service that was killed in the middle of one).
+
+    Examples
+    --------
+    >>> start = LoggedStart(task="t", labels=("a", "b"), weights={"A": 1, "B": 1}, seed=0)
+    >>> TrafficRecord((start,), (), repeated=0, crossed=0, unreadable=0).entries
+    ()
     """
 
     starts: tuple[LoggedStart, ...]
