@@ -26,7 +26,7 @@ from typing import Any, NamedTuple, Self
 
 from pydantic_core import from_json, to_json
 
-from ecomfs.core.sqlite import write_ahead
+from ecomfs.core.sqlite import make_private, write_ahead
 from ecomfs.errors import JournalError, OutputError
 from ecomfs.types import Prediction, Row, Status, TemplateRef
 
@@ -186,6 +186,7 @@ class Journal:
         wal = path.with_name(f"{path.name}-wal")
         if not found and wal.exists() and wal.stat().st_size > 0:
             raise self._damaged("it is empty, its write-ahead log is not")  # SQLite would drop it
+        make_private(path)
         with self._opened():
             self._connection = sqlite3.connect(
                 path, timeout=_IN_USE_SECONDS, isolation_level=None, check_same_thread=False
@@ -360,16 +361,34 @@ def drop_journal(path: Path) -> None:
     """Delete a journal, whole or damaged, unless a living run has it open.
 
     Raises:
-        JournalError: another run has it open.
+        JournalError: another run has it open, or it is a database of another kind.
         OutputError: it cannot be deleted.
     """
     if path.exists():
+        if _is_other_database(path):
+            raise JournalError(
+                f"{path}: a database, such as a pool, and no journal",
+                hint="move it away, or choose another -o",
+            )
         try:
             Journal(path).close()
         except JournalError as error:
             if _code(error.__cause__) in _LOCKED:
                 raise
     remove_journal(path)
+
+
+def _is_other_database(path: Path) -> bool:
+    """Whether a file is a whole database without the tables of any version of a journal."""
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+        ) as connection:
+            found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            tables = {name for (name,) in found}
+    except sqlite3.Error:  # damaged, or open in another run
+        return False
+    return bool(tables) and "meta" not in tables
 
 
 _LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)

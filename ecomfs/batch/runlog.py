@@ -91,8 +91,11 @@ class RunLog:
             return
         line = {"event": event, "at": datetime.now(UTC).isoformat(timespec="seconds"), **values}
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="utf-8") as file:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # A command and a reason may hold the text of a row.
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+            handle = os.open(self.path, flags, 0o600)
+            with os.fdopen(handle, "a", encoding="utf-8") as file:
                 file.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
         except OSError:
             self.path = None

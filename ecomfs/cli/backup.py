@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import tempfile
 from contextlib import closing
 from pathlib import Path
@@ -51,6 +52,11 @@ def _copy(source: Path, target: Path, *, replace: bool) -> None:
     if target.exists() and (not replace or not target.is_file()):
         hint = "name another file, or give --replace" if target.is_file() else "name a file in it"
         raise ConfigError(f"{target}: is there already", hint=hint)
+    if target.exists():
+        if target.samefile(source):
+            raise ConfigError(f"{target} and the backup are the same file", hint="name another")
+        if not _is_sqlite(target):
+            raise ConfigError(f"{target}: is no SQLite database", hint="name the one to replace")
     try:
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.absolute().parent)
     except OSError as error:
@@ -68,10 +74,12 @@ def _copy(source: Path, target: Path, *, replace: bool) -> None:
             if found != "ok":
                 raise PoolError(f"{source}: damaged: {found}", hint="restore an older backup")
         if target.exists():
+            part.chmod(stat.S_IMODE(target.stat().st_mode))
+            kept = _free(target)
             for end in ("", "-wal", "-shm"):
                 beside = target.with_name(target.name + end)
                 if beside.exists():
-                    beside.replace(target.with_name(f"{target.name}.old{end}"))
+                    beside.replace(kept.with_name(kept.name + end))
         part.replace(target)
     except sqlite3.Error as error:
         raise PoolError(f"{source}: {error}", hint="is it an SQLite database?") from error
@@ -79,3 +87,16 @@ def _copy(source: Path, target: Path, *, replace: bool) -> None:
         raise OutputError(f"{target}: {error.strerror}", hint="nothing was replaced") from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def _is_sqlite(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(16) in (b"", b"SQLite format 3\0")
+
+
+def _free(target: Path) -> Path:
+    """Where a replaced database is kept: what was kept before stays."""
+    kept, number = target.with_name(f"{target.name}.old"), 2
+    while kept.exists():
+        kept, number = target.with_name(f"{target.name}.old{number}"), number + 1
+    return kept

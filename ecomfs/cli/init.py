@@ -497,7 +497,7 @@ def _write(folder: Path, card: str | None, pool: list[Example], test: list[Examp
     except OSError as error:
         raise OutputError(f"{folder}: {error.strerror}") from error
     if card is not None:
-        write_text(folder / "task" / "task.yaml", card)
+        write_text(folder / "task" / "task.yaml", card, private=False)
     write_examples(folder / "pool.csv", pool)
     write_examples(folder / "test.csv", test)
 

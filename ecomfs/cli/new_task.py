@@ -51,7 +51,7 @@ def new_task(
     folder: Annotated[Path, typer.Option("--prompts", help="folder of tasks")] = Path("prompts"),
 ) -> None:
     """Write the draft of a task card and its templates, to be edited; nothing is overwritten."""
-    from ecomfs.io import TableReader
+    from ecomfs.io import TableReader, write_text
     from ecomfs.task import available_tasks, column_labels, draft_task
 
     if language is not None:
@@ -91,7 +91,7 @@ def new_task(
     )
     try:
         target.mkdir(parents=True)
-        (target / "task.yaml").write_text(draft.card, encoding="utf-8")
+        write_text(target / "task.yaml", draft.card, private=False)
     except OSError as error:
         raise OutputError(f"{target}: {error.strerror}") from error
     set_result(

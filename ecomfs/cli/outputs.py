@@ -12,7 +12,8 @@ from typing import Any
 import typer
 
 _OUTPUTS = {"output", "report", "log"}
-"""Names of the parameters, of all verbs, that name what is written."""
+"""Names of the parameters, of all verbs, that name what is written. The verbs whose other outputs
+get their names from these (tables of removed or rejected rows) check them themselves."""
 _MAY_BE_EMPTY = {
     *("hierarchy", "id_column", "label", "label_separator", "note", "prefix", "row", "text"),
     "values",

@@ -16,7 +16,7 @@ from typing import Self
 
 from platformdirs import user_cache_dir
 
-from ecomfs.core.sqlite import BUSY_SECONDS, write_ahead
+from ecomfs.core.sqlite import BUSY_SECONDS, make_private, write_ahead
 
 _log = logging.getLogger(__name__)
 _LOOKUP = 400  # keys in one SELECT
@@ -135,7 +135,8 @@ class ByteCache:
             # A forked child must not touch its parent's connection, not even to close it.
             self._inherited, self._connection = self._connection, None
         if self._connection is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(self.path)
             connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, check_same_thread=False)
             try:
                 write_ahead(connection)

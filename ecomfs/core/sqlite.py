@@ -1,8 +1,12 @@
-"""Write-ahead logging for SQLite files that several processes open."""
+"""SQLite files: made for their user alone; write-ahead logging for those that several processes
+open."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
+from pathlib import Path
 from typing import Protocol
 
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
@@ -13,6 +17,25 @@ BUSY_SECONDS = 30
 
 class _Executes(Protocol):
     def execute(self, sql: str, /) -> object: ...
+
+
+def make_private(path: Path) -> None:
+    """Make a new file that only its user may read; one that is there stays as it is.
+
+    SQLite would follow the umask. It gives the logs beside a file the mode of the file. Where the
+    file cannot be made, nothing happens: SQLite's own error says why.
+
+    Args:
+        path: of the SQLite file.
+
+    >>> import stat, tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "cache.sqlite"
+    >>> make_private(path)
+    >>> oct(stat.S_IMODE(path.stat().st_mode))
+    '0o600'
+    """
+    with contextlib.suppress(OSError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
 def write_ahead(connection: _Executes, seconds: float = BUSY_SECONDS) -> None:

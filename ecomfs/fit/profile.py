@@ -259,7 +259,7 @@ class Profile(_Strict):
             OutputError: it cannot be written there.
         """
         text = json.dumps(self.model_dump(mode="json"), ensure_ascii=False, indent=2)
-        write_text(Path(path), text + "\n")
+        write_text(Path(path), text + "\n", private=False)
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""

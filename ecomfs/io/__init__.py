@@ -20,10 +20,12 @@ from ecomfs.io.rows import IdTracker, Place, TableRow, cell_text
 from ecomfs.io.sql_table import SqlTable
 from ecomfs.io.target import (
     InputFile,
+    Target,
     check_read,
     check_target,
     is_standard,
     is_stream,
+    output_failure,
     reading,
     standard_output,
     write_text,
@@ -55,6 +57,7 @@ __all__ = [
     "SqlTable",
     "TableReader",
     "TableRow",
+    "Target",
     "added_columns",
     "cell_text",
     "check_output",
@@ -70,6 +73,7 @@ __all__ = [
     "mark_in_words",
     "open_writer",
     "optional_module",
+    "output_failure",
     "possible_marks",
     "read_frame",
     "read_number",

@@ -15,6 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ecomfs.core.sqlite import make_private
 from ecomfs.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ BACKENDS = ("postgresql", "duckdb", "sqlite")
 _BATCH_ROWS = 1000
 _NAME_BYTES = 63  # PostgreSQL cuts longer names without an error
 _MAX_INT = 1 << 63
+_OWN = "ecomfs_"
+"""How the names of the tables of pools and reviews begin."""
 _HINT = "write sql:URL#TABLE, for example sql:postgresql+psycopg://me@host/shop#scored_reviews"
 
 
@@ -79,6 +82,11 @@ class SqlTable:
         schema, _, table = name.strip().rpartition(".")
         if not table or re.search(r"\s|;|\"", name.strip()):
             raise ConfigError(f"-o: {name.strip()!r} is not the name of a table", hint=_HINT)
+        if table.casefold().startswith(_OWN):
+            raise ConfigError(
+                f"-o: {table!r}: tables named {_OWN}… are those of pools and reviews",
+                hint="name another table",
+            )
         return cls(url, table, schema or None)
 
     @property
@@ -160,6 +168,15 @@ class SqlTable:
                     f"-o {self}: columns {other!r} and {name!r} are one to this database",
                     hint="rename one of them, or write a file",
                 )
+
+    @property
+    def file(self) -> Path | None:
+        """The file of the database; ``None`` for a server."""
+        from sqlalchemy.engine import make_url
+
+        url = make_url(self.url)
+        here = url.get_backend_name() != "postgresql" and url.database
+        return Path(url.database) if here and url.database else None
 
     def _begun(self) -> bool:
         """Whether the database is there; a file is made when the table is written."""
@@ -309,7 +326,13 @@ class SqlTableWriter:
 
         kinds = {**self._kinds(), **dict.fromkeys(self._numbers, float)}
         target = self.target
+        new = target.file
+        new = new if new is not None and not new.exists() else None
+        if new is not None and target.url.startswith("sqlite"):
+            make_private(new)
         with target._transaction() as connection:
+            if new is not None:  # DuckDB makes its file itself
+                new.chmod(0o600)
             backend = connection.dialect.name
             types = {name: _column_type(kinds.get(name), backend) for name in self._header}
             there = target._refuse_existing(connection, self._replace)

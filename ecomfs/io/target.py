@@ -7,8 +7,9 @@ Every output of ecomfs is written here, so that all of them keep the same rules:
 - A named pipe or a character device is written through when the result is whole. Other nodes are
   refused.
 - Symbolic links are followed: the file they name is replaced, the link stays.
-- A file that exists keeps its mode; one with several names (hard links) keeps them all. A new file
-  follows the umask.
+- A new file is for its user alone (mode 0600), because results hold the text of rows; a file that
+  exists keeps its mode. One with several names (hard links) keeps them all.
+- A temporary file has a random name, is made new (``O_EXCL``) and follows no link.
 - A file that the run reads is never written (:func:`reading`), nor is a database.
 """
 
@@ -17,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 import shutil
 import stat
 import sys
@@ -30,8 +32,12 @@ from typing import BinaryIO, NamedTuple, TextIO
 from ecomfs.errors import ConfigError, OutputError
 
 _STANDARD = {"-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"}
-_DATABASE = b"SQLite format 3\0"
-_BESIDE_DATABASE = ("-wal", "-shm", "-journal")
+_SQLITE = b"SQLite format 3\0"
+_DUCKDB = (8, b"DUCK")
+"""Where a file of DuckDB has its mark."""
+_BESIDE_DATABASE = ("-wal", "-shm", "-journal", ".wal")
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 
 class InputFile(NamedTuple):
@@ -234,12 +240,13 @@ class Target:
 
     Args:
         path: as the user gave it.
+        private: a new file is for its user alone; without it, it follows the umask.
 
     Raises:
         ConfigError, OutputError: see :func:`check_target`; or its folder cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, private: bool = True) -> None:
         check_target(path)
         self.path = path
         self._stream = is_stream(path)
@@ -249,12 +256,10 @@ class Target:
                 handle, name = tempfile.mkstemp(prefix="ecomfs-")
                 self.temporary = Path(name)
             else:
-                self.temporary = self._file.with_name(f".{self._file.name}.{os.getpid()}.tmp")
-                self.temporary.unlink(missing_ok=True)
+                self.temporary = temporary_name(self._file)
                 # Who may not read the old file must not read the new one while it is made.
-                mode = 0o600 if self._file.exists() else 0o666
-                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-                handle = os.open(self.temporary, flags, mode)
+                mode = 0o600 if private or self._file.exists() else 0o666
+                handle = os.open(self.temporary, _NEW | _NO_LINK, mode)
         except OSError as problem:
             raise output_failure(path, problem) from problem
         self.raw: BinaryIO = os.fdopen(handle, "wb")
@@ -279,11 +284,12 @@ class Target:
                 _pour(whole, self.path)
             self.temporary.unlink(missing_ok=True)
             return
-        check_target(self.path)  # what stands there may have changed since
+        check_target(self._file)  # what stands there may have changed since
         old = self._file.stat() if self._file.exists() else None
         if old is not None and old.st_nlink > 1:
             # A rename would leave its other names with the old content.
-            with self.temporary.open("rb") as whole, self._file.open("wb") as file:
+            handle = os.open(self._file, os.O_WRONLY | os.O_TRUNC | _NO_LINK)
+            with self.temporary.open("rb") as whole, os.fdopen(handle, "wb") as file:
                 shutil.copyfileobj(whole, file)
                 file.flush()
                 os.fsync(file.fileno())
@@ -322,7 +328,29 @@ class Target:
         self.temporary.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> None:
+def temporary_name(path: Path) -> Path:
+    """A name beside a file that nobody can guess, for what will take its place.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    Path
+        In the same folder; hidden, and ending with ``.tmp``.
+
+    Examples
+    --------
+    >>> name = temporary_name(Path("out/scored.csv")).name
+    >>> name.startswith(".scored.csv."), name.endswith(".tmp"), len(name)
+    (True, True, 32)
+    """
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+
+
+def write_text(path: Path, text: str, *, private: bool = True) -> None:
     """Write a whole text file, by the rules of every output; lone surrogates are escaped.
 
     Parameters
@@ -331,6 +359,8 @@ def write_text(path: Path, text: str) -> None:
         The file, or ``-`` for standard output.
     text : str
         Its content.
+    private : bool
+        Whether a new file is for its user alone; without it, it follows the umask.
 
     Raises
     ------
@@ -344,7 +374,7 @@ def write_text(path: Path, text: str) -> None:
     >>> path.read_text()
     'done'
     """
-    target = Target(path)
+    target = Target(path, private=private)
     try:
         target.raw.write(text.encode("utf-8", "backslashreplace"))
         target.publish()
@@ -404,11 +434,21 @@ def _same(path: Path, read: Path) -> bool:
 def _is_database(path: Path) -> bool:
     name = os.path.realpath(path)
     for end in ("", *_BESIDE_DATABASE):
-        if name.endswith(end):
-            with contextlib.suppress(OSError), open(name.removesuffix(end), "rb") as file:
-                if file.read(len(_DATABASE)) == _DATABASE:
-                    return True
+        if name.endswith(end) and _holds_database(Path(name.removesuffix(end))):
+            return True
     return False
+
+
+def _holds_database(path: Path) -> bool:
+    """Whether a file is one of SQLite or DuckDB, or an empty one whose rows are in its log."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(32)
+        if not head:
+            return path.with_name(f"{path.name}-wal").stat().st_size > 0
+    except OSError:
+        return False
+    return head.startswith(_SQLITE) or head.startswith(_DUCKDB[1], _DUCKDB[0])
 
 
 __all__ = [
@@ -421,5 +461,6 @@ __all__ = [
     "output_failure",
     "reading",
     "standard_output",
+    "temporary_name",
     "write_text",
 ]

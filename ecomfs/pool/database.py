@@ -18,7 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.pool import StaticPool
 
-from ecomfs.core.sqlite import write_ahead
+from ecomfs.core.sqlite import make_private, write_ahead
 from ecomfs.errors import ConfigError, DatabaseError, PoolError
 from ecomfs.pool.tables import metadata
 
@@ -124,6 +124,8 @@ class Database:
         @sa.event.listens_for(engine, "do_connect")
         def _connect(_dialect: Any, record: Any, arguments: list[Any], options: Any) -> None:
             file = Path(arguments[0])
+            if self._create:
+                make_private(file)
             arguments[0] = f"{file.absolute().as_uri()}?mode={'rwc' if self._create else 'rw'}"
             options["uri"] = True
             record.info["path"] = file

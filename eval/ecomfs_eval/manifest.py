@@ -20,9 +20,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from importlib.util import find_spec
@@ -37,6 +35,7 @@ from ecomfs_eval.errors import (
     OptionError,
     WriteError,
 )
+from ecomfs_eval.files import whole_file
 from ecomfs_eval.predictions import Predictions
 from ecomfs_eval.reading import ColumnNames, from_frame
 
@@ -174,9 +173,8 @@ def write_results(
             entries.append(_entry(p, folder, relative))
         manifest = Manifest(dict(settings or {}), hashed, tuple(entries))
         text = json.dumps(manifest.to_dict(), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
-        part = folder / f"{NAME}.partial"
-        part.write_text(text, encoding="utf-8")
-        _replace(part, folder / NAME)
+        with whole_file(folder / NAME) as part:
+            part.write_text(text, encoding="utf-8")
     except OSError as error:
         raise WriteError(
             f"{folder}: cannot write results: {error.strerror or error}",
@@ -257,20 +255,11 @@ def _entry(p: Predictions, folder: Path, relative: str) -> SystemEntry:
 
 
 def _write_table(frame: pd.DataFrame, path: Path, kind: TableFormat) -> None:
-    part = path.with_name(path.name + ".partial")
-    if kind == "parquet":
-        frame.to_parquet(part, index=False)
-    else:
-        frame.to_csv(part, index=False, lineterminator="\n")
-    _replace(part, path)
-
-
-def _replace(part: Path, path: Path) -> None:
-    """Move a finished file to its place; a link stays a link, and the mode of the file stays."""
-    path = Path(os.path.realpath(path))
-    if path.exists():
-        shutil.copymode(path, part)
-    os.replace(part, path)
+    with whole_file(path) as part:
+        if kind == "parquet":
+            frame.to_parquet(part, index=False)
+        else:
+            frame.to_csv(part, index=False, lineterminator="\n")
 
 
 def _parse(data: Mapping[str, Any]) -> Manifest:

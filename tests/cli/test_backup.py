@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import threading
 from pathlib import Path
 
@@ -57,3 +58,25 @@ def test_what_cannot_be_copied(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "--replace" in capsys.readouterr().err
     assert run(["backup", str(tmp_path / "good.db"), str(tmp_path / "no" / "x.db")]) == 2
     assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith(".")) == []
+
+
+def test_only_a_database_is_replaced_and_what_was_kept_stays(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, kept = tmp_path / "shop.db", tmp_path / "kept.db"
+    with Pool.open(file) as pool:
+        added(pool, "a")
+    assert run(["backup", str(file), str(kept)]) == 0
+    (tmp_path / "rows.csv").write_text("text\nfine\n")
+    assert run(["restore", str(kept), str(tmp_path / "rows.csv"), "--replace"]) == 2
+    assert "is no SQLite database" in capsys.readouterr().err
+    assert (tmp_path / "rows.csv").read_text() == "text\nfine\n"
+    (tmp_path / "link.db").symlink_to(kept)
+    assert run(["restore", str(kept), str(tmp_path / "link.db"), "--replace"]) == 2
+    assert "the same file" in capsys.readouterr().err
+    file.chmod(0o640)
+    for _ in range(2):
+        assert run(["restore", str(kept), str(file), "--replace"]) == 0
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
+    assert (tmp_path / "shop.db.old").is_file()
+    assert (tmp_path / "shop.db.old2").is_file()

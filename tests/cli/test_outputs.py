@@ -181,6 +181,46 @@ def test_a_template_of_the_task_is_no_output(capsys: pytest.CaptureFixture[str])
             refused([*command, "-o", str(task / file)], capsys, "--task")
 
 
+def test_a_table_of_a_pool_is_no_output(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("ecomfs_example", "ECOMFS_POOL"):
+        output = f"sql:sqlite:///pool.db#{name}"
+        command = [*SCORE, "-e", "pool.csv", "-o", output, "--replace-table"]
+        refused(command, capsys, "those of pools and reviews")
+
+
+def test_a_pool_is_no_journal_to_drop(capsys: pytest.CaptureFixture[str]) -> None:
+    before = Path("pool.db").read_bytes()
+    Path("out.csv.journal").write_bytes(before)
+    assert run([*SCORE, "-e", "pool.csv", "-o", "out.csv", "--restart"]) == 2
+    assert "a database, such as a pool, and no journal" in capsys.readouterr().err
+    assert Path("out.csv.journal").read_bytes() == before
+    assert not Path("out.csv").exists()
+
+
+def test_what_holds_row_text_is_for_its_user_alone(folder: Path) -> None:
+    """Results, failed rows, journals, pools with their logs, run logs and caches."""
+    old = os.umask(0o022)
+    try:
+        write("in.csv", [["id", "text"], [1, "fine"], [2, ""]])
+        assert run([*SCORE, "-e", "pool.csv", "-o", "out.csv", "--keep-journal"]) == 0
+        assert run([*SCORE, "-e", "pool.csv", "-o", f"sql:sqlite:///{folder}/shop.db#scored"]) == 0
+        assert run([*CLEAN, "-o", "clean.csv", "--report", "clean.json"]) == 0
+        assert run([*SUGGEST, "-o", "suggest.csv"]) == 0
+        assert run([*EXPORT, "export.csv"]) == 0
+        assert run(["backup", "pool.db", "kept.db"]) == 0
+        assert run(["examples", "import", "pool.csv", *TASK, "--pool", "new.db"]) == 0
+    finally:
+        os.umask(old)
+    given = {"in.csv", "pool.csv"}
+    made = {p for p in folder.rglob("*") if p.is_file() and p.name not in given}
+    for name in ("out.csv", "out.failed.csv", "out.csv.journal", "shop.db", "clean.removed.csv"):
+        assert folder / name in made
+    assert any(p.suffix == ".jsonl" for p in made), "no run was logged"
+    assert {p.name: oct(stat.S_IMODE(p.stat().st_mode)) for p in made} == {
+        p.name: "0o600" for p in made
+    }
+
+
 def test_two_results_on_standard_output_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     refused([*CLEAN, "-o", "-", "--report", "-"], capsys, "-o and --report")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import socket
 import sqlite3
 import stat
@@ -25,6 +26,7 @@ from ecomfs.io import (
     standard_output,
     write_text,
 )
+from ecomfs.io.target import temporary_name
 
 ROWS = "id,text\n1,fine\n"
 
@@ -90,13 +92,50 @@ def test_the_mode_of_a_file_is_kept(tmp_path: Path, write: Write, mode: int) -> 
 
 
 @every_writer
-def test_a_new_file_follows_the_umask(tmp_path: Path, write: Write) -> None:
-    old = os.umask(0o027)
+def test_a_new_file_is_for_its_user_alone(tmp_path: Path, write: Write) -> None:
+    old = os.umask(0o022)
     try:
         write(tmp_path / "out.csv")
+        write_text(tmp_path / "card.yaml", "no row text", private=False)
     finally:
         os.umask(old)
-    assert stat.S_IMODE((tmp_path / "out.csv").stat().st_mode) == 0o640
+    assert stat.S_IMODE((tmp_path / "out.csv").stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "card.yaml").stat().st_mode) == 0o644
+
+
+@every_writer
+def test_a_link_under_a_guessed_temporary_name_is_not_followed(
+    tmp_path: Path, write: Write
+) -> None:
+    """The names that a reader of the source could guess: the process, a counter, none."""
+    victim = tmp_path / "victim"
+    victim.write_text("kept")
+    for guess in (str(os.getpid()), "0", "1", "tmp"):
+        for end in ("tmp", "part", "partial"):
+            (tmp_path / f".out.csv.{guess}.{end}").symlink_to(victim)
+    write(tmp_path / "out.csv")
+    assert victim.read_text() == "kept"
+    assert not (tmp_path / "out.csv").is_symlink()
+
+
+def test_temporary_names_cannot_be_guessed(tmp_path: Path) -> None:
+    names = {temporary_name(tmp_path / "out.csv").name for _ in range(100)}
+    assert len(names) == 100
+    assert all(re.fullmatch(r"\.out\.csv\.[0-9a-f]{16}\.tmp", name) for name in names)
+
+
+def test_a_link_laid_under_the_drawn_name_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("kept")
+    laid = tmp_path / ".out.csv.drawn.tmp"
+    laid.symlink_to(victim)
+    monkeypatch.setattr("ecomfs.io.target.temporary_name", lambda path: laid)
+    with pytest.raises(OutputError, match="cannot be written: File exists"):
+        by_text(tmp_path / "out.csv")
+    assert victim.read_text() == "kept"
+    assert laid.is_symlink()
 
 
 def test_what_replaces_a_private_file_is_private_while_it_is_made(tmp_path: Path) -> None:
@@ -188,6 +227,28 @@ def test_a_database_is_never_replaced(tmp_path: Path, write: Write, name: str) -
     with pytest.raises(OutputError, match="is a database"):
         write(tmp_path / name)
     assert (tmp_path / name).read_bytes() == before
+
+
+@every_writer
+def test_a_database_of_duckdb_is_never_replaced(tmp_path: Path, write: Write) -> None:
+    duckdb = pytest.importorskip("duckdb")
+    path = tmp_path / "shop.csv"
+    with duckdb.connect(path) as connection:
+        connection.execute("CREATE TABLE sold (id INTEGER)")
+    before = path.read_bytes()
+    with pytest.raises(OutputError, match="is a database"):
+        write(path)
+    assert path.read_bytes() == before
+
+
+@every_writer
+def test_a_pool_whose_rows_are_all_in_its_log_is_never_replaced(
+    tmp_path: Path, write: Write
+) -> None:
+    (tmp_path / "pool.db").touch()
+    (tmp_path / "pool.db-wal").write_bytes(b"rows")
+    with pytest.raises(OutputError, match="is a database"):
+        write(tmp_path / "pool.db")
 
 
 @pytest.mark.parametrize("kind", ["itself", "symbolic link", "hard link", "other spelling"])

@@ -78,8 +78,11 @@ def start_vllm(
         *arguments,
     ]
     log = cache_folder() / "logs" / f"vllm-{port}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as output:
+    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    log.unlink(missing_ok=True)
+    # vLLM may log prompts: the file is for its user alone.
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "wb") as output:
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

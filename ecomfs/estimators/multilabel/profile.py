@@ -127,7 +127,7 @@ class MultiLabelProfile(BaseModel):
             OutputError: it cannot be written there.
         """
         text = json.dumps(self.model_dump(mode="json"), ensure_ascii=False, indent=2)
-        write_text(Path(path), text + "\n")
+        write_text(Path(path), text + "\n", private=False)
 
     def differences(self, reader: Reader, examples: list[Example]) -> list[str]:
         """What is no longer as it was when the profile was fitted, one line each."""

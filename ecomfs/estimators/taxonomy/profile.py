@@ -56,7 +56,7 @@ class TaxonomyProfile(BaseModel):
             OutputError: it cannot be written there.
         """
         text = json.dumps(self.model_dump(mode="json"), ensure_ascii=False, indent=2)
-        write_text(Path(path), text + "\n")
+        write_text(Path(path), text + "\n", private=False)
 
 
 __all__ = ["TaxonomyProfile"]

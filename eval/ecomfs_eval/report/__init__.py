@@ -17,6 +17,7 @@ import json
 from pathlib import Path
 
 from ecomfs_eval.errors import WriteError
+from ecomfs_eval.files import whole_file
 from ecomfs_eval.report.document import ReportLanguage, SupportsDocument
 from ecomfs_eval.report.figures import write_figures
 from ecomfs_eval.report.html import render_html
@@ -86,7 +87,8 @@ def write_report(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
-            (folder / name).write_text(text, encoding="utf-8")
+            with whole_file(folder / name) as part:
+                part.write_text(text, encoding="utf-8")
     except OSError as error:
         raise WriteError(
             f"{folder}: cannot write the report: {error.strerror or error}",

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ecomfs_eval.errors import WriteError
+from ecomfs_eval.files import whole_file
 from ecomfs_eval.report.document import (
     Details,
     DocumentBlock,
@@ -90,11 +91,13 @@ def write_figures(report: SupportsDocument, folder: str | Path) -> tuple[Path, .
             text = standalone_svg(figure)
             slug = re.sub(r"[^\w]+", "-", f"{figure.note} {figure.title}".strip().lower())
             path = folder / f"{number:02d}-{slug.strip('-')[:60]}.svg"
-            path.write_text(text, encoding="utf-8")
+            with whole_file(path) as part:
+                part.write_text(text, encoding="utf-8")
             written.append(path)
             if find_spec("resvg_py") is not None:
                 picture = path.with_suffix(".png")
-                picture.write_bytes(_png(text))
+                with whole_file(picture) as part:
+                    part.write_bytes(_png(text))
                 written.append(picture)
     except OSError as error:
         raise WriteError(
