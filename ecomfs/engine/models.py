@@ -13,7 +13,8 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -452,31 +453,81 @@ def to_huggingface(gguf: Path, folder: Path) -> Path:
 
 
 def _convert(gguf: Path, work: Path) -> None:
+    transformers = _transformers()
+    import torch
+
+    source: dict[str, Any] = {"gguf_file": gguf.name, "local_files_only": True}
+    with _reading(gguf):
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            str(gguf.parent),
+            dtype=torch.float32,
+            # Without it the model keeps quantised tensors, which cannot be saved.
+            quantization_config=transformers.GgufConfig(dequantize=True),
+            **source,
+        )
+    model.save_pretrained(work)
+    tokenizer_to_huggingface(gguf, work)
+
+
+def tokenizer_to_huggingface(gguf: Path, folder: Path) -> Path:
+    """Write the tokenizer of a GGUF model into a folder, as Hugging Face's programs read it.
+
+    Parameters
+    ----------
+    gguf
+        The model file.
+    folder
+        Where to write; made if need be.
+
+    Returns
+    -------
+    Path
+        ``folder``.
+
+    Raises
+    ------
+    MissingFileError, ModelError
+        ``gguf`` is not a model, or transformers does not know its architecture.
+    EngineUnavailableError
+        The ``transformers`` extra is not installed.
+
+    Examples
+    --------
+    >>> tokenizer_to_huggingface(Path("no-such.gguf"), Path("out"))
+    Traceback (most recent call last):
+    ecomfs.errors.MissingFileError: no-such.gguf: no such file (see 'ecomfs models')
+    """
+    check_gguf(gguf)
+    transformers = _transformers()
+    with _reading(gguf):
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
+            str(gguf.parent), gguf_file=gguf.name, local_files_only=True
+        )
+    tokenizer.save_pretrained(folder)
+    _restore_bos(gguf, folder)
+    return folder
+
+
+def _transformers() -> Any:
     try:
-        import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+        import torch  # noqa: F401
+        import transformers
     except ImportError as error:
         raise EngineUnavailableError(
             f"converting a GGUF model needs {error.name}, which is not installed", hint=_INSTALL
         ) from error
-    source: dict[str, Any] = {"gguf_file": gguf.name, "local_files_only": True}
+    return transformers
+
+
+@contextmanager
+def _reading(gguf: Path) -> Iterator[None]:
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), **source)
-        model = AutoModelForCausalLM.from_pretrained(
-            str(gguf.parent),
-            dtype=torch.float32,
-            # Without it the model keeps quantised tensors, which cannot be saved.
-            quantization_config=GgufConfig(dequantize=True),
-            **source,
-        )
+        yield
     except (ValueError, KeyError, NotImplementedError) as error:
         raise ModelError(
             f"{gguf}: transformers cannot read this GGUF model: {str(error).splitlines()[0]}",
             hint="use gguf:<file> itself, or the model's original Hugging Face folder",
         ) from error
-    model.save_pretrained(work)
-    tokenizer.save_pretrained(work)
-    _restore_bos(gguf, work)
 
 
 def _restore_bos(gguf: Path, folder: Path) -> None:

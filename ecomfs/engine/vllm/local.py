@@ -107,6 +107,8 @@ class VllmLocalEngine:
         kv_cache_gib: room for keys and values on CPU, in GiB.
         gpu_memory: share of the GPU's memory to use.
         tensor_parallel: GPUs that share the model.
+        load_format: vLLM's name of how weights are read; ``dummy``: random ones, to measure
+            speed with a folder that has only a configuration and a tokenizer.
 
     Raises:
         EngineUnavailableError: vLLM is not installed, or too old.
@@ -123,6 +125,7 @@ class VllmLocalEngine:
         kv_cache_gib: int = 2,
         gpu_memory: float = 0.9,
         tensor_parallel: int = 1,
+        load_format: str = "auto",
     ) -> None:
         self.spec = f"vllm-local:{model}"
         folder = huggingface_source(str(model))
@@ -144,6 +147,7 @@ class VllmLocalEngine:
             "logprobs_mode": "raw_logprobs",  # before any mask
             "trust_remote_code": False,
             "tensor_parallel_size": tensor_parallel,
+            "load_format": load_format,
         }
         if gpu:
             settings["gpu_memory_utilization"] = gpu_memory
@@ -162,7 +166,8 @@ class VllmLocalEngine:
         self._worker = Worker("ecomfs-vllm", self.spec)
         content = folder_digest(Path(folder)) if Path(folder).is_dir() else folder
         name = content[:12] if Path(folder).is_dir() else folder.replace("/", "--")
-        self.fingerprint = f"vllm-local-{name}-{self._dtype}-{self._vllm.__version__}"
+        weights = "" if load_format == "auto" else f"-{load_format}"
+        self.fingerprint = f"vllm-local-{name}-{self._dtype}{weights}-{self._vllm.__version__}"
 
     @property
     def capabilities(self) -> Capabilities:
