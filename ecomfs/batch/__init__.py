@@ -11,7 +11,7 @@ from ecomfs.batch.examples import (
     refuse_new_labels,
     write_examples,
 )
-from ecomfs.batch.identity import input_identity, pipeline_identity, run_identity
+from ecomfs.batch.identity import identity_of, input_identity, pipeline_identity, run_identity
 from ecomfs.batch.input import Condition, Selection, find_columns, read_marks
 from ecomfs.batch.output import (
     COLUMNS,
@@ -66,6 +66,7 @@ __all__ = [
     "find_columns",
     "find_inputs",
     "find_run",
+    "identity_of",
     "import_examples",
     "input_identity",
     "journal_path",

@@ -16,7 +16,7 @@ from ecomfs.batch.input import Columns, Selection
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import MissingFileError
 from ecomfs.io import TableReader
-from ecomfs.pipeline import LanguageSetup, Pipeline
+from ecomfs.pipeline import LanguageSetup, Pipeline, RowAsk
 from ecomfs.task import LabelSpace, TaskCard
 from ecomfs.types import Prediction, Row
 
@@ -152,6 +152,11 @@ class RowAnswers(Protocol):
         """What reads the prompts."""
 
     @property
+    def has_model(self) -> bool:
+        """Whether a model is asked."""
+        ...
+
+    @property
     def levels(self) -> Mapping[str, Pipeline]:
         """The pipelines that it is made of."""
         ...
@@ -168,6 +173,40 @@ class RowAnswers(Protocol):
     async def answer(self, states: Sequence[Any]) -> Sequence[tuple[Any, object, Prediction]]:
         """The second half: each state with the error of its reading, and its prediction."""
         ...
+
+    async def asks(self, rows: Sequence[Row], ids: Sequence[str]) -> list[RowAsk]:
+        """What each row would put to the model."""
+        ...
+
+    async def fit_asks(self, readings: int, seed: int, *, alike: bool = False) -> list[RowAsk]:
+        """What a fit of this many readings would put to it."""
+        ...
+
+
+def identity_of(answers: Pipeline | RowAnswers) -> Identity:
+    """What decides the answer of a row, of any task.
+
+    Parameters
+    ----------
+    answers : Pipeline or RowAnswers
+        Of one label a row, of a hierarchy, or of several labels a row.
+
+    Returns
+    -------
+    dict
+        Part of the run → plain values; goes to :func:`run_identity`.
+
+    Examples
+    --------
+    >>> from ecomfs.estimators import FewShotClassifier
+    >>> clf = FewShotClassifier(engine=None, embedder="hashed", calibration_size=0)
+    >>> _ = clf.fit(["broke at once", "fits well"], ["negative", "positive"])
+    >>> identity_of(clf.pipeline_)["model"]
+    'none'
+    """
+    if isinstance(answers, Pipeline):
+        return pipeline_identity(answers)
+    return answers_identity(answers)
 
 
 def answers_identity(answers: RowAnswers) -> Identity:

@@ -10,25 +10,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ecomfs.batch.identity import Identity, differences
+from ecomfs.batch.identity import Identity, RowAnswers, differences
 from ecomfs.batch.input import Columns, Selection
 from ecomfs.batch.journal import Journal, row_key
 from ecomfs.batch.output import journal_path
 from ecomfs.batch.runlog import last_rate
 from ecomfs.core import event_loop
-from ecomfs.engine.cached import CachedEngine
 from ecomfs.errors import ConfigError
-from ecomfs.experts import Experts
 from ecomfs.io import IdTracker, TableReader
-from ecomfs.pipeline import Pipeline, RowState, draw_left_out
-from ecomfs.readout import LogprobReadout, TopReadout
+from ecomfs.pipeline import Pipeline, RowAsk, fit_asks, row_asks
 from ecomfs.retrieve import simulate_prefix_cache
 from ecomfs.types import Row
 
 MAX_PROMPTS = 500
 """Above this many rows without an answer, prompts are counted on a sample."""
-_ANSWER_TOKENS = 24
-"""Most tokens of an answer that is generated, not read (:class:`ecomfs.readout.TextReadout`)."""
 _Z = 1.96  # 95 %
 
 
@@ -190,7 +185,7 @@ class _Rows:
 def plan_table(
     source: str,
     output: Path,
-    pipeline: Pipeline,
+    pipeline: Pipeline | RowAnswers,
     columns: Columns,
     selection: Selection,
     identity: Identity,
@@ -212,8 +207,9 @@ def plan_table(
         The input.
     output : Path
         The result; the journal beside it is counted as done.
-    pipeline : Pipeline
-        Of the run.
+    pipeline : Pipeline or RowAnswers
+        Of the run; of a hierarchy or several labels a row what answers there. Which parents of a
+        hierarchy a row would be read under is estimated by its neighbours.
     columns : Columns
         From :func:`find_columns`.
     selection : Selection
@@ -284,7 +280,7 @@ def plan_table(
 
 
 def plan_rows(
-    pipeline: Pipeline,
+    pipeline: Pipeline | RowAnswers,
     rows: Iterable[Row],
     *,
     left_out: int = 0,
@@ -299,7 +295,7 @@ def plan_rows(
 
     Parameters
     ----------
-    pipeline : Pipeline
+    pipeline : Pipeline or RowAnswers
         Of the run.
     rows : iterable of Row
         Field → cell.
@@ -345,40 +341,36 @@ def plan_rows(
     return _plan(pipeline, found, "", None, probe, 16, fit)
 
 
-def plan_fit(pipeline: Pipeline, readings: int, seed: int, *, alike: bool = False) -> FitCost:
+def _asks(answers: Pipeline | RowAnswers, rows: Sequence[Row]) -> list[RowAsk]:
+    ids = [str(i) for i in range(len(rows))]
+    if isinstance(answers, Pipeline):
+        return event_loop.run(row_asks(answers, answers.prepare(rows, ids)))
+    return event_loop.run(answers.asks(rows, ids))
+
+
+def plan_fit(
+    answers: Pipeline | RowAnswers, readings: int, seed: int, *, alike: bool = False
+) -> FitCost:
     """What a fit of this many readings would read, if it does not stop before.
 
     Args:
-        pipeline: not fitted yet.
+        answers: not fitted yet.
         seed: of the draw of examples.
         alike: as for :func:`plan_table`.
     """
-    if pipeline.retriever is None or not readings or not pipeline.has_model:
+    if isinstance(answers, Pipeline):
+        asks = event_loop.run(fit_asks(answers, readings, seed, alike=alike))
+    else:
+        asks = event_loop.run(answers.fit_asks(readings, seed, alike=alike))
+    if not asks:
         return FitCost()
-    experts = None
-    if not alike:
-        experts = Experts(pipeline.retriever, pipeline.space.names, pipeline.card)
-    examples = draw_left_out(pipeline.retriever.examples, readings, seed, experts).examples
-    cases = pipeline.prepare(
-        [e.fields for e in examples],
-        [e.id for e in examples],
-        exclude_ids=[{e.id} for e in examples],
-        leave_self_out=True,
-    )
-    prompted = [case for case in cases if case.prompt is not None]
-    known = event_loop.run(_known(pipeline, prompted))
-    to_ask = [case for case, there in zip(prompted, known, strict=True) if not there]
-    tokens = None if pipeline.engine.tokenizer is None else sum(map(_tokens, to_ask))
-    return FitCost(len(prompted), sum(known), tokens)
-
-
-def _tokens(case: RowState) -> int:
-    """Of the prompts of all passes."""
-    return sum(len(p.token_ids) for p in (case.prompt, *case.extra_passes) if p is not None)
+    known = sum(not ask.asked for ask in asks)
+    tokens = None if answers.engine.tokenizer is None else sum(ask.tokens for ask in asks)
+    return FitCost(len(asks), known, tokens)
 
 
 def _plan(
-    pipeline: Pipeline,
+    answers: Pipeline | RowAnswers,
     found: _Rows,
     why: str,
     prices: Prices | None,
@@ -386,22 +378,21 @@ def _plan(
     block_size: int,
     fit: FitCost,
 ) -> RunPlan:
-    cases = pipeline.prepare(found.sample, [str(i) for i in range(len(found.sample))])
-    prompted = [case for case in cases if case.prompt is not None and not case.skipped]
-    known = event_loop.run(_known(pipeline, prompted))
-    to_ask = [case for case, there in zip(prompted, known, strict=True) if not there]
+    asks = _asks(answers, found.sample)
+    to_ask = [ask for ask in asks if ask.asked]
     whole = len(found.sample) == found.new
-    alone = sum(case.skipped for case in cases)
-    bad = _share_of(len(cases) - len(prompted) - alone, len(cases), found.new, whole)
-    remembered = _share_of(sum(known), len(cases), found.new, whole)
-    asked = _share_of(len(to_ask), len(cases), found.new, whole)
+    alone = sum(ask.alone for ask in asks)
+    remembered_rows = sum(ask.usable and not ask.alone and not ask.asked for ask in asks)
+    bad = _share_of(sum(not ask.usable for ask in asks), len(asks), found.new, whole)
+    remembered = _share_of(remembered_rows, len(asks), found.new, whole)
+    asked = _share_of(len(to_ask), len(asks), found.new, whole)
     prompt_tokens = None
-    if pipeline.engine.tokenizer is not None or not pipeline.has_model:
-        prompt_tokens = _total_of([_tokens(c) for c in to_ask], asked, whole)
-    answer_tokens = asked * (_looks(pipeline) or _ANSWER_TOKENS)
-    ids = [c.prompt.token_ids for c in to_ask if c.prompt and c.prompt.token_ids]
+    if answers.engine.tokenizer is not None or not answers.has_model:
+        prompt_tokens = _total_of([ask.tokens for ask in to_ask], asked, whole)
+    answer_tokens = _total_of([ask.answer_tokens for ask in to_ask], asked, whole)
+    ids = [p.token_ids for ask in to_ask for p in ask.prompts if p.token_ids]
     shared = simulate_prefix_cache(ids, block_size=block_size).hit_rate
-    rate, rate_from = _rate(pipeline, to_ask, probe)
+    rate, rate_from = _rate(answers, to_ask, probe)
     # Prompts differ in length, by k and by field: time goes by tokens where they can be counted.
     work = asked + Interval(fit.asked, fit.asked, fit.asked)
     spent = prompt_tokens
@@ -419,13 +410,13 @@ def _plan(
         prompt_tokens=prompt_tokens,
         answer_tokens=answer_tokens,
         shared=shared,
-        sampled=len(cases),
+        sampled=len(asks),
         rate=rate,
         rate_from=rate_from,
         seconds=work * (1 / rate) if rate else None,
         cost=_cost_of(prices, spent, answer_tokens, shared),
         fit=fit,
-        skipped=_share_of(alone, len(cases), found.new, whole),
+        skipped=_share_of(alone, len(asks), found.new, whole),
     )
 
 
@@ -444,7 +435,7 @@ def _journal(path: Path, identity: Identity) -> tuple[Journal | None, str]:
 
 def _scan(
     reader: TableReader,
-    pipeline: Pipeline,
+    pipeline: Pipeline | RowAnswers,
     columns: Columns,
     selection: Selection,
     journal: Journal | None,
@@ -504,50 +495,31 @@ class _Sample:
         return [row for _, row in sorted(self._kept, key=lambda item: item[0])]
 
 
-async def _known(pipeline: Pipeline, cases: Sequence[RowState]) -> list[bool]:
-    """Which prompts have their reading in the cache."""
-    out = [False] * len(cases)
-    if not isinstance(pipeline.engine, CachedEngine):
-        return out
-    for language, setup in pipeline.setups.items():
-        if isinstance(setup.readout, LogprobReadout):
-            mine = [i for i, c in enumerate(cases) if c.language == language and c.prompt]
-            prompts = [p for i in mine if (p := cases[i].prompt) is not None]
-            asked = [setup.readout.questions_of(cases[i].shortlist) for i in mine]
-            known = await pipeline.engine.known(prompts, asked)
-            for i, there in zip(mine, known, strict=True):
-                out[i] = there
-    return out
-
-
-def _looks(pipeline: Pipeline) -> int | None:
-    """Answer tokens per row: one per position that is read; ``None`` for generated answers."""
-    looks = [
-        v.readout.reads_per_row
-        for v in pipeline.setups.values()
-        if isinstance(v.readout, LogprobReadout | TopReadout)
-    ]
-    return max(looks) if looks else None
-
-
-def _rate(pipeline: Pipeline, cases: Sequence[RowState], probe: int) -> tuple[float | None, str]:
-    if probe and cases:
+def _rate(
+    answers: Pipeline | RowAnswers, asks: Sequence[RowAsk], probe: int
+) -> tuple[float | None, str]:
+    if probe and asks:
         # Two halves: the first one also warms the model up and is not timed.
-        picked = list(cases[:: max(1, len(cases) // (2 * probe))])[: 2 * probe]
+        picked = list(asks[:: max(1, len(asks) // (2 * probe))])[: 2 * probe]
         warm, timed = picked[: len(picked) // 2], picked[len(picked) // 2 :]
         if warm:
-            event_loop.run(pipeline.answer(warm))
+            event_loop.run(_answered(answers, warm))
         started = time.perf_counter()
-        event_loop.run(pipeline.answer(timed))
-        work = len(timed) if pipeline.engine.tokenizer is None else sum(map(_tokens, timed))
+        event_loop.run(_answered(answers, timed))
+        counted = answers.engine.tokenizer is not None
+        work = sum(ask.tokens for ask in timed) if counted else len(timed)
         return work / (time.perf_counter() - started), f"a probe of {len(timed)} rows"
-    if not pipeline.has_model:
+    if not answers.has_model:
         return None, "no model is asked: the time to embed the rows"
-    tokens = pipeline.engine.tokenizer is not None
-    rate = last_rate(pipeline.engine.fingerprint, "prompt_tokens" if tokens else "read")
+    tokens = answers.engine.tokenizer is not None
+    rate = last_rate(answers.engine.fingerprint, "prompt_tokens" if tokens else "read")
     if rate is not None:
         return rate, "the last run with this model"
     return None, "no run with this model yet: --probe 16 times it"
+
+
+async def _answered(answers: Pipeline | RowAnswers, asks: Sequence[RowAsk]) -> None:
+    await answers.answer([ask.state for ask in asks])
 
 
 _SUMS = (

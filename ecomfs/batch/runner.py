@@ -21,7 +21,7 @@ from functools import cache
 from types import FrameType
 from typing import Any, Protocol, Self
 
-from ecomfs.batch.identity import Identity, RowAnswers, answers_identity, pipeline_identity
+from ecomfs.batch.identity import Identity, RowAnswers, identity_of
 from ecomfs.batch.input import Feed, RowBlock, Watermark
 from ecomfs.batch.journal import Entry, Journal, pack
 from ecomfs.core import event_loop
@@ -532,10 +532,7 @@ class LocalScorer:
         self._pipeline = pipeline
         self.card = pipeline.card
         self.space = pipeline.space
-        if isinstance(pipeline, Pipeline):
-            self.identity = pipeline_identity(pipeline)
-        else:
-            self.identity = answers_identity(pipeline)
+        self.identity = identity_of(pipeline)
 
     def answer(self, *arguments: Any, **options: Any) -> None:
         """See :meth:`RowScorer.answer`."""

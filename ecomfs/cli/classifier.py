@@ -307,11 +307,6 @@ def classifier_of_task(labelled: MaybeLabelled, settings: o.Settings) -> Classif
         )
     kind = MultiLabelClassifier if card.several_labels else TaxonomyClassifier
     what = "several labels a row" if card.several_labels else "a hierarchy"
-    if settings["engine"] == NO_MODEL and card.several_labels:
-        raise ConfigError(
-            f"--engine {NO_MODEL} with task {card.name!r}, which has {what}",
-            hint="name a model: each label is a question to it",
-        )
     own = {option.name for option in options_of(kind.__name__)}
     for name, value in settings.items():
         if name not in own and value != DEFAULTS[name] and name != "tune":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ecomfs.cli import options as o
-from ecomfs.cli.classifier import MaybeLabelled, check_guarantees, fitted, without_fit
+from ecomfs.cli.classifier import MaybeLabelled, check_guarantees, fitted_classifier, without_fit
 from ecomfs.cli.json_result import set_result
 from ecomfs.cli.progress import show
 from ecomfs.cli.scoring import Cluster, RowOptions, Sources, check, jobs_of
@@ -60,13 +60,13 @@ def plan(
         Prices,
         add_plans,
         find_columns,
+        identity_of,
         journal_path,
-        pipeline_identity,
         plan_table,
         read_marks,
         run_identity,
     )
-    from ecomfs.cli.present import marks, note, without_model
+    from ecomfs.cli.present import marks, note, profile_of, without_model
     from ecomfs.errors import ConfigError
     from ecomfs.io import TableReader
     from ecomfs.pipeline import draws_alike
@@ -84,7 +84,8 @@ def plan(
         readings = 0 if settings["profile"] else settings["calibration_size"]
         settings = without_fit(settings)
     known = check(sources, table, labelled)
-    pipeline = fitted(labelled, settings, known.pool, phases)
+    clf = fitted_classifier(labelled, settings, known.pool, phases)
+    pipeline = clf.pipeline_
     plans: list[RunPlan] = []
     phases("counting tokens")
     numbers: dict[str, str] = {}
@@ -103,7 +104,7 @@ def plan(
         numbers |= known.selection.checked(reader).numbers
         identity = run_identity(
             job.source,
-            pipeline_identity(pipeline),
+            identity_of(pipeline),
             columns,
             known.selection,
             labelled.input_encoding,
@@ -147,7 +148,7 @@ def plan(
     phases.clear()
     Console().print(shown)
     if not pipeline.has_model:
-        note(without_model(settings["profile"], add_plans(plans).rows))
+        note(without_model(profile_of(clf), add_plans(plans).rows))
 
 
 def plan_lines(plan: RunPlan) -> list[tuple[str, str]]:

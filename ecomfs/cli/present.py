@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ecomfs.batch import AnswerCounts, ScoreResult, Tally
     from ecomfs.cli.classifier import Classifier
     from ecomfs.errors import StoppedError
+    from ecomfs.fit import Profile
     from ecomfs_eval import Predictions
 
 
@@ -76,17 +77,27 @@ def summary(result: ScoreResult, n_examples: int, k: int, spec: str) -> None:
     note("\n".join(lines))
 
 
-def without_model(profile: str | None, rows: int) -> str:
+def profile_of(fitted: Classifier) -> Profile | None:
+    """The profile that says what model and experts were worth; of a hierarchy that of its
+    parents, and none of several labels a row."""
+    from ecomfs.estimators.taxonomy.profile import TaxonomyProfile
+    from ecomfs.fit import Profile
+
+    found = fitted.profile_
+    if isinstance(found, TaxonomyProfile):
+        return found.parents
+    return found if isinstance(found, Profile) else None
+
+
+def without_model(fitted: Profile | None, rows: int) -> str:
     """One line on what the model would cost and was worth, as far as a profile knows it.
 
     Args:
-        profile: file of a fit; ``None``: there is none.
+        fitted: the profile; ``None``: there is none.
         rows: that would be read.
     """
     from ecomfs.batch.runlog import last_rate
-    from ecomfs.fit import Profile
 
-    fitted = None if profile is None else Profile.load(profile)
     if fitted is None or "fused" not in fitted.found["loss"]:
         return "what a model would add and cost: ecomfs fit, and then --profile with its result"
     found = fitted.found

@@ -93,7 +93,7 @@ def score(
                     summary(result, n_examples, answerer.k, answerer.spec)
                     tables.append({"input": job.source, **counts(result)})
                     if answerer.spec == NO_MODEL:
-                        note(without_model(settings["profile"], result.tally.rows))
+                        note(without_model(answerer.fitted, result.tally.rows))
                     if result.gold is not None:
                         phases(MEASURING)
                         found = answerer.measure(result.gold, n_examples, labelled.seed, phases)

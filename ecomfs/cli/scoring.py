@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ecomfs.core.progress import Phases
     from ecomfs.estimators.multilabel.rows import MultiLabelRows
     from ecomfs.estimators.taxonomy.rows import TaxonomyRows
+    from ecomfs.fit import Profile
     from ecomfs.io import OutputFormat
     from ecomfs.pipeline import Pipeline
     from ecomfs.task import TaskCard
@@ -227,6 +228,7 @@ class RowClassifier:
         k: demonstrations per prompt.
         spec: of the engine.
         systems: the predictions and the baselines beside them, for true labels and a seed.
+        fitted: what says what the model was worth.
         several: what answers a task with several labels a row, or a hierarchy.
     """
 
@@ -234,6 +236,7 @@ class RowClassifier:
     k: int
     spec: str
     systems: Callable[[Gold, int], dict[str, Predictions]]
+    fitted: Profile | None = None
     several: MultiLabelRows | TaxonomyRows | None = None
 
     def measure(self, gold: Gold, n_examples: int, seed: int, phases: Phases) -> dict[str, Any]:
@@ -279,7 +282,9 @@ def row_classifier(
         ConfigError: an unknown runner, or options of Ray without it.
         EcomfsError: other wrong options.
     """
+    from ecomfs.cli.present import note, profile_of
     from ecomfs.errors import ConfigError
+    from ecomfs.fit import Profile
     from ecomfs.pipeline import Pipeline
     from ecomfs.task import load_task
 
@@ -298,13 +303,19 @@ def row_classifier(
         pipeline = clf.pipeline_
         if isinstance(pipeline, Pipeline):
             spec = pipeline.engine.spec
-            yield RowClassifier(pipeline, pipeline.k, spec, partial(systems, pipeline))
+            measured = partial(systems, pipeline)
+            yield RowClassifier(pipeline, pipeline.k, spec, measured, profile_of(clf))
             return
         from ecomfs.batch.runner import LocalScorer
 
         answers = pipeline
         yield RowClassifier(
-            LocalScorer(answers), answers.k, answers.engine.spec, lambda *_: {}, answers
+            LocalScorer(answers),
+            answers.k,
+            answers.engine.spec,
+            lambda *_: {},
+            profile_of(clf),
+            answers,
         )
         return
     card = load_task(labelled.task)
@@ -314,7 +325,6 @@ def row_classifier(
             hint="use --runner plain",
         )
     from ecomfs.batch.ray.runner import PARTITION_ROWS, RayScorer
-    from ecomfs.cli.present import note
 
     # Every actor reads the labelled examples itself: a pool in a database has its version.
     build = partial(fitted, labelled, settings)
@@ -329,7 +339,9 @@ def row_classifier(
         on_event=note,
     )
     with scorer as by:
-        yield RowClassifier(by, by.facts.k, by.facts.spec, partial(by.call, systems))
+        named = settings["profile"]
+        known = None if named is None else Profile.load(named)
+        yield RowClassifier(by, by.facts.k, by.facts.spec, partial(by.call, systems), known)
 
 
 def systems(pipeline: Pipeline, gold: Gold, seed: int) -> dict[str, Predictions]:

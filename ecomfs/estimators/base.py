@@ -19,7 +19,6 @@ import inspect
 import os
 import sys
 import threading
-import warnings
 from collections.abc import Sequence
 from dataclasses import fields
 from functools import cache
@@ -252,25 +251,6 @@ class Estimator(Plain):
         self.__dict__.update(state)
 
 
-def take_up(estimator: Any, pool: Any) -> None:
-    """Fit a classifier on its pool as it is now, with what was fitted on it before: nothing is
-    read leave-one-out. Only when that worked, the classifier changes."""
-    known = parameters(type(estimator))
-    params = {name: getattr(estimator, name) for name in known}
-    params["profile"] = estimator.profile_
-    if estimator.profile_ is None:
-        params["calibration_size"] = 0
-        params |= {name: None for name in ("precision", "coverage", "novel_below") if name in known}
-    twin = type(estimator)(**params)
-    with warnings.catch_warnings():
-        # That the pool changed is why this is called.
-        warnings.filterwarnings("ignore", "profile: ")
-        twin.fit(pool)
-    for name, value in twin.__dict__.items():
-        if name not in known and name not in ("_lock", "_process"):
-            setattr(estimator, name, value)
-
-
 _SHARED = ("engine", "embedder", "_embedder")
 _making = threading.Lock()
 
@@ -301,4 +281,4 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 when_imported("sklearn.base", _derive)
 
-__all__ = ["Estimator", "OpenedElsewhere", "Plain", "parameters", "take_up"]
+__all__ = ["Estimator", "OpenedElsewhere", "Plain", "parameters"]

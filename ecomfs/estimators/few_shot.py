@@ -21,7 +21,7 @@ from ecomfs.embed import Embedder
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import ConfigError
 from ecomfs.estimators.answers import accuracy, labels_of, probabilities_of
-from ecomfs.estimators.base import Estimator
+from ecomfs.estimators.following import PoolFollower
 from ecomfs.estimators.inputs import (
     Examples,
     Rows,
@@ -55,7 +55,7 @@ from ecomfs.types import Prediction, Row
 
 
 @documented
-class FewShotClassifier(Estimator):
+class FewShotClassifier(PoolFollower[Pipeline]):
     """Classifies rows by showing a language model the k most similar labelled examples.
 
     A scikit-learn classifier. ``fit`` stores and indexes the examples and reads some of them
@@ -233,37 +233,16 @@ class FewShotClassifier(Estimator):
         return self
 
     @property
-    def pipeline_(self) -> Pipeline:
-        """Everything decided for this run, with the engine of this process."""
-        return cast(Pipeline, self._at_work())
-
-    @property
     def engine_(self) -> Engine:
         """The open engine."""
         return self.pipeline_.engine
 
-    def refresh(self) -> Pipeline:
-        """The pipeline for the pool as it is now; every call of the classifier begins with this.
-        It costs one small query while the pool is unchanged.
+    def _answers(self) -> Pipeline:
+        return cast(Pipeline, self._at_work())
 
-        Raises:
-            ConfigError: not fitted.
-            PoolError: the pool can be used no more (one label left, a label that the task does
-                not know) or not be read; ``pipeline_`` stays what it was.
-        """
-        with self._turn():
-            pipeline = self.pipeline_
-            if self.pool_.version != pipeline.pool_version:
-                self._adopt(
-                    refreshed(
-                        pipeline,
-                        self.pool_,
-                        self._own_embedder(self._embedder),
-                        self._built_with,
-                        self._task,
-                    )
-                )
-            return self.pipeline_
+    def _follow(self, before: Pipeline) -> None:
+        embedder = self._own_embedder(self._embedder)
+        self._adopt(refreshed(before, self.pool_, embedder, self._built_with, self._task))
 
     def _adopt(self, pipeline: Pipeline) -> None:
         # By label in the label space, in the order of ``classes_``.

@@ -1,5 +1,6 @@
 """A batch of rows to predictions: the rooms above, composed."""
 
+from ecomfs.pipeline.asks import RowAsk, answer_tokens, fit_asks, known_prompts, row_asks
 from ecomfs.pipeline.build import (
     build_pipeline,
     build_retriever,
@@ -36,10 +37,12 @@ __all__ = [
     "Options",
     "Pipeline",
     "ReadoutChoice",
+    "RowAsk",
     "RowState",
     "SimilarityChoice",
     "StoredPipeline",
     "TemplateChoice",
+    "answer_tokens",
     "build_pipeline",
     "build_retriever",
     "check_templates",
@@ -47,10 +50,13 @@ __all__ = [
     "draw_left_out",
     "draws_alike",
     "facts",
+    "fit_asks",
     "influences",
+    "known_prompts",
     "load_template",
     "prompt_languages",
     "refreshed",
+    "row_asks",
     "same_engine",
     "scores",
 ]

@@ -16,6 +16,7 @@ from serving import ask, serving
 
 from ecomfs.batch import score_table
 from ecomfs.cli import run
+from ecomfs.engine.none import NoEngine
 from ecomfs.errors import ConfigError
 from ecomfs.estimators import FewShotClassifier, MultiLabelClassifier, TaxonomyClassifier
 from ecomfs.pool import Pool
@@ -58,7 +59,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patched.setenv("ECOMFS_CACHE", str(folder / "cache"))
         engine = ScriptedEngine()
         for name in ("estimators.base", "engine.shared"):
-            patched.setattr(f"ecomfs.{name}.shared_engine", lambda spec: engine)
+            patched.setattr(
+                f"ecomfs.{name}.shared_engine",
+                lambda spec: NoEngine() if spec == "none" else engine,
+            )
         patched.setattr("ecomfs.serve.server.run", lambda app, sock, on_ready: on_ready())
         labels = [
             {"name": name, "words": name, "definition": f"Something {words}."}
@@ -203,10 +207,7 @@ def test_prediction_sets_hold_whole_labels(place: Path) -> None:
         ("complaints", "score", ["--coverage", "0.9"], "--coverage with task 'complaints'"),
         ("complaints", "score", ["--passes", "2"], "--passes with task 'complaints'"),
         ("shop", "score", ["--max-loss", "0.1"], "--max-loss with task 'shop', which has a hier"),
-        ("shop", "plan", [], "this command takes neither"),
-        ("complaints", "plan", [], "this command takes neither"),
         ("complaints", "score", ["--runner", "ray"], "--runner ray with task 'complaints'"),
-        ("complaints", "score", ["--engine", "none"], "each label is a question to it"),
     ],
 )
 def test_what_does_not_go_together_is_one_line(
@@ -220,6 +221,64 @@ def test_what_does_not_go_together_is_one_line(
     capsys.readouterr()
     assert run([verb, f"{task}.csv", *of(task, *more), "-o", "x.csv"]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_plan_counts_what_the_run_asks(
+    place: Path, capsys: pytest.CaptureFixture[str], task: str
+) -> None:
+    alone = of(task, "--calibration-size", "0", "--json")
+    capsys.readouterr()
+    assert run(["plan", f"{task}.csv", *[a for a in alone if a != "-q"]]) == 0
+    plan = json.loads(capsys.readouterr().out)["result"]["plan"]
+    with Path(f"{task}.csv").open(newline="") as file:
+        total = len(list(csv.DictReader(file)))
+    assert plan["rows"] == plan["asked"]["value"] == total
+    assert run(["score", f"{task}.csv", *alone, "-o", f"planned_{task}.csv"]) == 0
+    capsys.readouterr()
+    kind: Any = MultiLabelClassifier if task == "complaints" else TaxonomyClassifier
+    field = "text" if task == "complaints" else "title"
+    with Path(f"{task}.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    pool = [Example(r["id"], {field: r[field]}, r["label"]) for r in table]
+    clf = kind(task, ScriptedEngine(), k=2, embedder="hashed", calibration_size=0).fit(pool)
+    spent = sum(p.prompt_tokens for p in clf.classify([r[field] for r in table]))
+    # Of a hierarchy the parents of level two are estimated.
+    near = 0 if task == "complaints" else 0.25
+    assert plan["prompt_tokens"]["value"] == pytest.approx(spent, rel=near)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_plan_counts_the_fit(place: Path, capsys: pytest.CaptureFixture[str], task: str) -> None:
+    capsys.readouterr()
+    quick = [a for a in of(task, "--calibration-size", "8", "--json") if a != "-q"]
+    assert run(["plan", f"{task}.csv", *quick]) == 0
+    fit = json.loads(capsys.readouterr().out)["result"]["plan"]["fit"]
+    assert fit["examples"] >= 8
+    assert fit["tokens"] > 0
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_without_a_model_the_experts_answer(
+    place: Path, capsys: pytest.CaptureFixture[str], task: str
+) -> None:
+    none = ["-t", task, "-e", f"{task}.csv", "--engine", "none", "--embedder", "hashed"]
+    assert run(["fit", *none, "-o", f"none_{task}.json"]) == 0
+    profile = ["--profile", f"none_{task}.json"]
+    assert run(["score", f"{task}.csv", *none, *profile, "-o", "none.csv", "--restart", "-q"]) == 0
+    found = rows("none.csv")
+    assert {row["status"] for row in found} == {"ok"}
+    assert {row["source"] for row in found} == {"experts"}
+    assert "what a model would add and cost" in capsys.readouterr().err
+    right = sum(row["predicted"] == row["label"] for row in found)
+    assert right >= 0.75 * len(found)  # each row is among its own neighbours
+    capsys.readouterr()
+    text = "it came late" if task == "complaints" else "a desk lamp"
+    assert run(["explain", text, *none, *profile]) == 0
+    assert ("late" if task == "complaints" else "Home > Lamps") in capsys.readouterr().out
+    assert run(["plan", f"{task}.csv", *none, *profile, "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)["result"]["plan"]
+    assert plan["asked"]["value"] == plan["prompt_tokens"]["value"] == 0
 
 
 def test_one_label_a_row_is_another_classifier(place: Path) -> None:

@@ -17,10 +17,12 @@ from ecomfs.core import event_loop
 from ecomfs.core.options import NO_MODEL, documented
 from ecomfs.core.progress import LOADING, Progress, showing, silent
 from ecomfs.embed import Embedder
+from ecomfs.engine.none import has_model
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import ConfigError, InputError
 from ecomfs.estimators.answers import weighted_mean
-from ecomfs.estimators.base import Estimator, take_up
+from ecomfs.estimators.base import Estimator
+from ecomfs.estimators.following import PoolFollower
 from ecomfs.estimators.inputs import Examples, Rows, as_rows, columns, refuse_other_labels, row_ids
 from ecomfs.estimators.multilabel.examples import as_labelled, as_sets, label_space
 from ecomfs.estimators.multilabel.explain import MultiLabelExplanation, explanation
@@ -71,7 +73,13 @@ class _Kept:
         card, labels, options = self.card, self.labels, self.options
         embedder = Estimator._own_embedder(self.embedder)
         rows, retriever = build_retriever(card, self.examples, embedder, options, progress=progress)
-        spoken = prompt_languages(card, options)
+        if retriever is None and not has_model(engine):
+            raise ConfigError(
+                "no model (--engine none) and no labelled examples: nothing can answer",
+                hint="give labelled examples (--examples), or name a model: --engine auto",
+            )
+        asked = prompt_languages(card, options)
+        spoken = asked if has_model(engine) else ()
         setups = {
             language: YesNoSetup.of(
                 label_prompts(
@@ -98,8 +106,8 @@ class _Kept:
             k=max(card.default_k, min(len(labels), MOST)) if k is None else k,
             budget=limit if options.budget is None else min(options.budget, limit),
             setups=setups,
-            language=spoken[0] if len(spoken) == 1 else None,
-            votes=self.votes,
+            language=asked[0] if len(asked) == 1 else None,
+            votes=self.votes or not has_model(engine),
             blend=self.blend,
         )
 
@@ -118,13 +126,14 @@ class _Kept:
 
 
 @documented
-class MultiLabelClassifier(Estimator):
+class MultiLabelClassifier(PoolFollower[MultiLabelRows]):
     """Finds the labels of each row by one yes/no reading per label.
 
     The prompts of a row differ in their last line only, where the label is, and all labels of all
     rows are read in one batch. The demonstrations are similar to the row and, as far as ``k``
     allows, show every label, with as many examples that have it as examples that lack it. The
-    readings are calibrated together. Each label has a threshold of its own: the best F1
+    readings are calibrated together. Without a model (``engine=None``) the neighbours' vote on each
+    label answers alone. Each label has a threshold of its own: the best F1
     leave-one-out, shrunk towards 0.5 where few examples have the label.
 
     ``k=None`` is the task's default and at least one per label, up to 32. With a
@@ -221,7 +230,7 @@ class MultiLabelClassifier(Estimator):
         Raises:
             InputError: rows and labels differ in number, an empty cell (``[]`` is a row with none
                 of the labels), a label that a closed task does not know.
-            ConfigError: only one label; the engine is ``none``.
+            ConfigError: only one label; neither a model nor examples.
             PoolError: no example has any label, and the task names none.
             EngineError: the engine cannot be opened.
             ArgumentError: an argument that fit does not take, such as ``sample_weight``.
@@ -229,17 +238,13 @@ class MultiLabelClassifier(Estimator):
         self._refuse(refused)
         refuse_other_labels(X, y)
         card, options = self._card(), self._options()
-        if self.engine in (None, NO_MODEL):
-            raise ConfigError(
-                "several labels per row cannot be classified without a model (engine none)",
-                hint="name a model, such as engine='auto'",
-            )
         header = columns(X)
         version, examples, cells, given = as_labelled(X, y, card, self.fields)
         labels, sets = label_space(card, examples, cells)
         kept = _Kept(card, examples, labels, sets, options, self.embedder, self.fusion)
         with showing(progress) as report:
-            report(LOADING)
+            if self.engine not in (None, NO_MODEL):
+                report(LOADING)
             reader = kept.reader(self._own_engine(), report)
         profile = self.profile
         if isinstance(profile, str | Path):
@@ -293,37 +298,12 @@ class MultiLabelClassifier(Estimator):
         )
         return reader, thresholds, notes, made
 
-    def row_answers(self) -> MultiLabelRows:
-        """What answers the rows of tables and requests.
-
-        Raises:
-            NotFittedError: not fitted.
-        """
+    def _answers(self) -> MultiLabelRows:
         reader = cast(Reader, self._at_work())
         values = {name: threshold.value for name, threshold in self.thresholds_.items()}
         accept = None if self.profile_ is None else self.profile_.accept_from
         facts = {"kept": self._kept, "thresholds": values, "accept": accept, "k": reader.k}
         return MultiLabelRows(reader, values, accept, facts, self.pool_version_)
-
-    @property
-    def pipeline_(self) -> MultiLabelRows:
-        """What answers the rows of tables and requests."""
-        return self.row_answers()
-
-    def refresh(self) -> MultiLabelRows:
-        """What answers, for the pool as it is now: where the pool changed, both its examples and
-        their labels are taken up, and calibration and thresholds stay as ``fit`` made them.
-
-        Raises:
-            NotFittedError: not fitted.
-            PoolError: the pool can be used no more, or not be read; the last version stays.
-        """
-        with self._turn():
-            if not self.__sklearn_is_fitted__():
-                raise self._not_fitted()
-            if self.pool_.version != self.pool_version_:
-                take_up(self, self.pool_)
-            return self.row_answers()
 
     @property
     def reader_(self) -> Reader:

@@ -153,7 +153,7 @@ def explanation(
         prediction,
         asked.language,
         labels,
-        () if first is None else tuple(first.demonstrations),
+        asked.nearest if first is None else tuple(first.demonstrations),
         None if first is None else first.text,
     )
 

@@ -35,7 +35,7 @@ class MultiLabelPrediction:
     label_mass : float, optional
         The least probability, of all labels, that the model puts on yes or no.
     demonstration_ids : tuple of str
-        Examples that stand in the prompts, in their order.
+        Examples that stand in the prompts, in their order; without a model those that vote.
     template, engine, pool_version, prompt_tokens, cached_tokens
         As in :class:`ecomfs.types.Prediction`; tokens are those of all labels' prompts.
 
@@ -90,6 +90,9 @@ def answer(
     )
     if asked.error is not None:
         return replace(base, error=str(asked.error))
+    if not reader.has_model:
+        shown = tuple(d.example.id for d in asked.nearest)
+        return replace(_decided(base, reader, asked.votes, thresholds), demonstration_ids=shown)
     setup = reader.setups[asked.language]
     first = asked.prompts[0]
     good = [found for found in read if isinstance(found, Posterior)]
@@ -112,15 +115,21 @@ def answer(
                 error = f"label {name!r}: the model gives yes and no the same probability, near 0"
             return replace(base, status=Status.INVALID, error=error)
     chances = yes(reader, setup, good, asked.votes)
-    p = dict(zip(names, chances, strict=True))
     masses = [found.label_mass for found in good if found.label_mass is not None]
-    return replace(
-        base,
-        labels=tuple(name for name in names if p[name] >= thresholds[name]),
-        probabilities=p,
-        status=Status.OK,
-        label_mass=min(masses, default=None),
-    )
+    decided = _decided(base, reader, chances, thresholds)
+    return replace(decided, label_mass=min(masses, default=None))
+
+
+def _decided(
+    base: MultiLabelPrediction,
+    reader: Reader,
+    chances: Sequence[float],
+    thresholds: Mapping[str, float],
+) -> MultiLabelPrediction:
+    """With the labels whose probability reaches their threshold."""
+    p = dict(zip(reader.labels.names, chances, strict=True))
+    given = tuple(name for name in p if p[name] >= thresholds[name])
+    return replace(base, labels=given, probabilities=p, status=Status.OK)
 
 
 def yes(

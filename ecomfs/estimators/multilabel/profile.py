@@ -140,7 +140,7 @@ class MultiLabelProfile(BaseModel):
             out.append(f"other labels: {', '.join(other[:5])}{' …' if len(other) > 5 else ''}")
         if self.pool != pool_hash(examples):
             out.append(f"fitted on {self.examples} examples, used with {len(examples)} others")
-        if self.k != reader.k:
+        if self.k != reader.k and reader.has_model:
             out.append(f"fitted with k = {self.k}, used with k = {reader.k}")
         return out
 

@@ -11,13 +11,15 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from ecomfs.calibration import Blend, Calibration
+from ecomfs.engine.none import has_model
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import EcomfsError, RowError
 from ecomfs.estimators.multilabel.neighbours import shares, vote
 from ecomfs.estimators.multilabel.prompts import YES_NO, LabelPrompts
 from ecomfs.estimators.multilabel.select import cover
+from ecomfs.experts import NEIGHBOURS
 from ecomfs.features import RowText
-from ecomfs.pipeline import scores
+from ecomfs.pipeline import RowAsk, answer_tokens, known_prompts, scores
 from ecomfs.readout import LogprobReadout, Readout, Verbalizer, Wording, chain
 from ecomfs.retrieve import Retriever
 from ecomfs.task import LabelSpace, TaskCard, first_empty
@@ -70,13 +72,18 @@ class YesNoSetup:
 @dataclass(frozen=True, slots=True)
 class RowPrompts:
     """One row: a prompt for every label, or why there is none; and the neighbours' probability
-    of each label, where they are asked."""
+    of each label, where they are asked.
+
+    Attributes:
+        nearest: the examples that vote, where no model is asked.
+    """
 
     id: str
     language: Language
     prompts: tuple[Prompt, ...] = ()
     error: EcomfsError | None = None
     votes: tuple[float, ...] = ()
+    nearest: tuple[Demonstration, ...] = ()
 
 
 LabelReadings = tuple[Posterior | EcomfsError, ...]
@@ -113,6 +120,11 @@ class Reader:
     votes: bool = True
     blend: Blend | None = None
 
+    @property
+    def has_model(self) -> bool:
+        """Whether labels are read by a model; without one the neighbours answer alone."""
+        return has_model(self.engine)
+
     async def read(
         self,
         rows: Sequence[Row],
@@ -134,7 +146,7 @@ class Reader:
             part = slice(start, start + step)
             # Embedding and rendering are work of the CPU: the event loop stays free for others.
             asked = await asyncio.to_thread(
-                self._prepare,
+                self.prepare,
                 rows[part],
                 ids[part],
                 None if exclude_ids is None else exclude_ids[part],
@@ -143,13 +155,37 @@ class Reader:
             out += zip(asked, await self._read(asked), strict=True)
         return out
 
-    def _prepare(
+    async def asks(self, asked: Sequence[RowPrompts]) -> list[RowAsk]:
+        """What prepared rows would put to the model, one each: a prompt for every label."""
+        found = [RowAsk(row.id, alone=not self.has_model and row.error is None) for row in asked]
+        for language, setup in self.setups.items():
+            for readout, labels in setup.readouts:
+                tokens = answer_tokens(readout)
+                cells = [
+                    (place, row.prompts[label])
+                    for place, row in enumerate(asked)
+                    if row.language == language and row.prompts
+                    for label in labels
+                ]
+                prompts = [prompt for _, prompt in cells]
+                known = await known_prompts(self.engine, readout, prompts, [()] * len(prompts))
+                for (place, prompt), there in zip(cells, known, strict=True):
+                    more = (
+                        RowAsk(None, remembered=1)
+                        if there
+                        else RowAsk(None, (prompt,), answer_tokens=tokens)
+                    )
+                    found[place] = found[place].and_then(more)
+        return found
+
+    def prepare(
         self,
         rows: Sequence[Row],
         ids: Sequence[str],
-        exclude_ids: Sequence[Collection[str]] | None,
-        leave_self_out: bool,
+        exclude_ids: Sequence[Collection[str]] | None = None,
+        leave_self_out: bool = False,
     ) -> list[RowPrompts]:
+        """Find examples and write the prompts, without asking the engine."""
         texts = [self._worded(row) for row in rows]
         good = [place for place, text in enumerate(texts) if isinstance(text, str)]
         shown: dict[int, list[Demonstration]] = {place: [] for place in good}
@@ -167,7 +203,10 @@ class Reader:
                 if self.votes:
                     votes[place] = vote(hit, self.sets, base, scale)
                 alike = dict(zip(hit.positions.tolist(), hit.similarities.tolist(), strict=True))
-                chosen = cover(list(alike), self.sets, len(self.labels), self.k)
+                if self.has_model:
+                    chosen = cover(list(alike), self.sets, len(self.labels), self.k)
+                else:
+                    chosen = list(alike)[:NEIGHBOURS]
                 shown[place] = [
                     Demonstration(self.retriever.examples[p], self.retriever.texts[p], alike[p])
                     for p in reversed(chosen)  # the most similar one stands next to the row
@@ -192,6 +231,8 @@ class Reader:
             return error
 
     def _prompted(self, asked: RowPrompts, row: Row, shown: Sequence[Demonstration]) -> RowPrompts:
+        if not self.has_model:
+            return replace(asked, nearest=tuple(shown))
         tokenizer = self.engine.tokenizer
         try:
             prompts = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,7 +11,8 @@ from ecomfs.engine.protocol import Engine
 from ecomfs.errors import EcomfsError
 from ecomfs.estimators.multilabel.prediction import MultiLabelPrediction, answer
 from ecomfs.estimators.multilabel.reader import Reader
-from ecomfs.pipeline import Pipeline, RowState
+from ecomfs.pipeline import Pipeline, RowAsk, RowState
+from ecomfs.pool import sample_queries
 from ecomfs.retrieve import Retriever
 from ecomfs.task import Label, LabelSpace, TaskCard, one_cell, read_labels
 from ecomfs.task.cells import SEPARATOR
@@ -102,6 +104,17 @@ class MultiLabelRows:
         """None: all labels are read by themselves."""
         return {}
 
+    @property
+    def has_model(self) -> bool:
+        """Whether a model is asked; without one the neighbours answer alone."""
+        return self.reader.has_model
+
+    @property
+    def _source(self) -> str:
+        if not self.has_model:
+            return "experts"
+        return "model" if self.reader.blend is None else "fused"
+
     def text(self, row: Row) -> str:
         """A row as the retriever sees it."""
         return self.reader.rows.render(row, "en")
@@ -109,6 +122,30 @@ class MultiLabelRows:
     def prepare(self, rows: Sequence[Row], ids: Sequence[str]) -> list[tuple[Row, str]]:
         """Rows with their ids: prompts of all labels are made when they are read."""
         return list(zip(rows, ids, strict=True))
+
+    async def asks(self, rows: Sequence[Row], ids: Sequence[str]) -> list[RowAsk]:
+        """What each row would put to the model: a prompt for every label."""
+        asked = await asyncio.to_thread(self.reader.prepare, rows, ids)
+        return [
+            replace(ask, state=(row, id_))
+            for row, id_, ask in zip(rows, ids, await self.reader.asks(asked), strict=True)
+        ]
+
+    async def fit_asks(self, readings: int, seed: int, *, alike: bool = False) -> list[RowAsk]:
+        """What a fit of this many readings would put to the model; examples are always drawn
+        alike."""
+        retriever = self.retriever
+        if retriever is None or not readings or not self.has_model:
+            return []
+        examples = sample_queries(retriever.examples, readings, seed)
+        asked = await asyncio.to_thread(
+            self.reader.prepare,
+            [e.fields for e in examples],
+            [e.id for e in examples],
+            [{e.id} for e in examples],
+            True,
+        )
+        return await self.reader.asks([row for row in asked if row.prompts])
 
     async def answer(
         self, states: Sequence[tuple[Row, str]]
@@ -124,7 +161,7 @@ class MultiLabelRows:
             state = RowState(
                 asked.id,
                 asked.language,
-                () if first is None else tuple(first.demonstrations),
+                asked.nearest if first is None else tuple(first.demonstrations),
                 first,
                 asked.error,
             )
@@ -143,7 +180,7 @@ class MultiLabelRows:
             error=found.error,
             note=found.note,
             label_mass=found.label_mass,
-            source="" if labels is None else "model" if self.reader.blend is None else "fused",
+            source="" if labels is None else self._source,
             demonstration_ids=found.demonstration_ids,
             template=found.template,
             engine=found.engine,

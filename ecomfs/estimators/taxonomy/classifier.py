@@ -18,7 +18,7 @@ from typing import Any, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ecomfs.calibration import MINIMUM, DecisionPolicy
+from ecomfs.calibration import DecisionPolicy
 from ecomfs.core import event_loop
 from ecomfs.core.options import documented
 from ecomfs.core.progress import Progress, showing, within
@@ -26,8 +26,8 @@ from ecomfs.embed import Embedder
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import ConfigError
 from ecomfs.estimators.answers import accuracy, labels_of, probabilities_of
-from ecomfs.estimators.base import Estimator, take_up
 from ecomfs.estimators.few_shot import FewShotClassifier
+from ecomfs.estimators.following import PoolFollower
 from ecomfs.estimators.inputs import (
     Examples,
     Rows,
@@ -39,7 +39,7 @@ from ecomfs.estimators.inputs import (
 )
 from ecomfs.estimators.taxonomy.descent import TaxonomyExplanation, beam_of, combine
 from ecomfs.estimators.taxonomy.profile import TaxonomyProfile
-from ecomfs.estimators.taxonomy.rows import LeafSpace, TaxonomyRows
+from ecomfs.estimators.taxonomy.rows import LeafSpace, TaxonomyRows, level_readings
 from ecomfs.estimators.taxonomy.tree import grow
 from ecomfs.features import Rendering
 from ecomfs.fit import Guarantees
@@ -57,7 +57,7 @@ from ecomfs.types import Example, Prediction, Row
 
 
 @documented
-class TaxonomyClassifier(Estimator):
+class TaxonomyClassifier(PoolFollower[TaxonomyRows]):
     """Classifies rows into a taxonomy of two levels.
 
     Level one separates the parents; level two, for each row, the children of the ``beam``
@@ -293,12 +293,7 @@ class TaxonomyClassifier(Estimator):
             found=found,
         )
 
-    def row_answers(self) -> TaxonomyRows:
-        """What answers the rows of tables and requests.
-
-        Raises:
-            NotFittedError: not fitted.
-        """
+    def _answers(self) -> TaxonomyRows:
         if not self.__sklearn_is_fitted__():
             raise self._not_fitted()
         branches = self.branches_
@@ -312,26 +307,6 @@ class TaxonomyClassifier(Estimator):
             self.pool_version_,
             self._policy,
         )
-
-    @property
-    def pipeline_(self) -> TaxonomyRows:
-        """What answers the rows of tables and requests."""
-        return self.row_answers()
-
-    def refresh(self) -> TaxonomyRows:
-        """What answers, for the pool as it is now: where the pool changed, both its examples and
-        their labels are taken up, and calibration and thresholds stay as ``fit`` made them.
-
-        Raises:
-            NotFittedError: not fitted.
-            PoolError: the pool can be used no more, or not be read; the last version stays.
-        """
-        with self._turn():
-            if not self.__sklearn_is_fitted__():
-                raise self._not_fitted()
-            if self.pool_.version != self.pool_version_:
-                take_up(self, self.pool_)
-            return self.row_answers()
 
     @property
     def notes_(self) -> tuple[str, ...]:
@@ -368,9 +343,8 @@ class TaxonomyClassifier(Estimator):
         return self._levels()[0].engine_
 
     def _spending(self, parents: int) -> dict[str, int]:
-        readings = self.calibration_size
         return {
-            "calibration_size": readings and max(MINIMUM, readings // max(parents, 1)),
+            "calibration_size": level_readings(self.calibration_size, parents),
             "tune": self.tune // max(parents, 1),
         }
 
@@ -425,7 +399,7 @@ class TaxonomyClassifier(Estimator):
             if at in beam and branch.classifier is not None
         }
         whole = combine(self.branches_, top, {at: e.prediction for at, e in below.items()})
-        decided = self.row_answers().decided(whole)
+        decided = self.pipeline_.decided(whole)
         return TaxonomyExplanation(
             replace(decided, pool_version=self.pool_version_),
             root,
@@ -433,7 +407,7 @@ class TaxonomyClassifier(Estimator):
         )
 
     async def _classify(self, X: Rows, ids: Sequence[str] | None) -> list[Prediction]:  # noqa: N803
-        answers = await asyncio.to_thread(self.row_answers)
+        answers = await asyncio.to_thread(self._answers)
         rows = as_rows(X, self.card_, self.fields)
         states = await asyncio.to_thread(answers.prepare, rows, row_ids(rows, ids))
         return [prediction for _, _, prediction in await answers.answer(states)]

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from ecomfs.calibration import DecisionPolicy, prediction_set
+from ecomfs.calibration import MINIMUM, DecisionPolicy, prediction_set
 from ecomfs.core.progress import FITTING, Progress, silent
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import EcomfsError
 from ecomfs.estimators.taxonomy.descent import beam_of, combine
 from ecomfs.estimators.taxonomy.tree import Branch, plain_leaf
+from ecomfs.experts import NEIGHBOURS
 from ecomfs.fit import Guarantees, with_thresholds
-from ecomfs.pipeline import Pipeline, RowState
+from ecomfs.pipeline import Pipeline, RowAsk, RowState, fit_asks, row_asks
 from ecomfs.retrieve import Retriever
 from ecomfs.task import Label, LabelSpace, TaskCard
 from ecomfs.types import Example, Language, Prediction, Row, Status
@@ -82,6 +84,11 @@ class TaxonomyRows:
         return self.first.engine
 
     @property
+    def has_model(self) -> bool:
+        """Whether a model is asked."""
+        return self.first.has_model
+
+    @property
     def k(self) -> int:
         """Demonstrations per prompt."""
         return self.first.k
@@ -125,6 +132,51 @@ class TaxonomyRows:
             )
             for state, (reading, whole) in zip(prepared, found, strict=True)
         ]
+
+    async def asks(self, rows: Sequence[Row], ids: Sequence[str]) -> list[RowAsk]:
+        """What each row would put to the model at both levels; the parents of level two are those
+        of its nearest examples, since level one is not read."""
+        first = await asyncio.to_thread(self.first.prepare, rows, ids)
+        out = [
+            replace(ask, state=(row, ask.state))
+            for row, ask in zip(rows, await row_asks(self.first, first), strict=True)
+        ]
+        if self.root is None:
+            return out
+        beams = await asyncio.to_thread(self._likely_parents, rows)
+        for at, pipeline in self.below.items():
+            mine = [i for i, ask in enumerate(out) if ask.usable and at in beams[i]]
+            states = await asyncio.to_thread(
+                pipeline.prepare, [rows[i] for i in mine], [ids[i] for i in mine]
+            )
+            for i, later in zip(mine, await row_asks(pipeline, states), strict=True):
+                out[i] = out[i].and_then(later)
+        return out
+
+    async def fit_asks(self, readings: int, seed: int, *, alike: bool = False) -> list[RowAsk]:
+        """What a fit of both levels would put to the model."""
+        out: list[RowAsk] = []
+        for name, pipeline in self.levels.items():
+            own = level_readings(readings, len(self.below)) if name else readings
+            out += await fit_asks(pipeline, own, seed, alike=alike)
+        return out
+
+    def _likely_parents(self, rows: Sequence[Row]) -> list[set[int]]:
+        """The parents in the beam of each row, by its nearest examples; by the shares of the pool
+        where these say nothing."""
+        retriever = self.first.retriever
+        if retriever is None:
+            return [set() for _ in rows]
+        counts = Counter(e.label for e in retriever.examples)
+        names = [branch.name for branch in self.branches]
+        hits = retriever.neighbours([self.text(row) for row in rows], NEIGHBOURS, rows=rows)
+        out = []
+        for hit in hits:
+            votes = Counter(retriever.examples[p].label for p in hit.positions)
+            known = len(retriever.examples)
+            p = {n: votes[n] + counts[n] / (known + 1) for n in names}
+            out.append(beam_of(Prediction("", None, p), self.branches, self.beam))
+        return out
 
     async def left_out(
         self, examples: Sequence[Example], progress: Progress = silent
@@ -240,8 +292,17 @@ class TaxonomyRows:
         return replace(self, policy=policy), {**found, "readings": len(kept)}
 
 
+def level_readings(readings: int, parents: int) -> int:
+    """Readings leave-one-out of the children of one parent: the parents share them evenly.
+
+    >>> level_readings(48, 3), level_readings(48, 20), level_readings(0, 3)
+    (16, 8, 0)
+    """
+    return readings and max(MINIMUM, readings // max(parents, 1))
+
+
 def _of(value: Any) -> dict[str, Any]:
     return {name: getattr(value, name) for name in value.__slots__}
 
 
-__all__ = ["LeafSpace", "TaxonomyRows"]
+__all__ = ["LeafSpace", "TaxonomyRows", "level_readings"]
