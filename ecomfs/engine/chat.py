@@ -1,8 +1,9 @@
 """Chat templates: how a model is asked in turns.
 
 A chat template is Jinja text that comes with a model and puts turns into the model's own frame of
-control tokens. It is foreign code: it runs in Jinja's immutable sandbox, with the few helpers that
-such templates expect. Row text never passes through it (:mod:`ecomfs.prompt.chat`).
+control tokens. It is foreign code: it runs in Jinja's immutable sandbox within limits
+(:mod:`ecomfs.core.sandbox`), with the few helpers that such templates expect. Row text never passes
+through it (:mod:`ecomfs.prompt.chat`).
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ import jinja2
 from jinja2 import nodes
 from jinja2.ext import Extension
 from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from ecomfs.core.sandbox import BoundedEnvironment, limited, line_of, one_line, parts_of
 from ecomfs.engine.protocol import Engine, Tokenizer
 from ecomfs.errors import ModelError
 from ecomfs.types import Turn
@@ -137,8 +138,9 @@ class ChatTemplate:
         content = json.dumps([source, sorted(tokens.items())])
         self.identity = hashlib.sha256(content.encode()).hexdigest()[:12]
         try:
+            self._parts = parts_of(_ENVIRONMENT.parse(source))
             self._compiled = _ENVIRONMENT.from_string(source)
-        except jinja2.TemplateError as error:
+        except Exception as error:  # Python's own limits of nesting among them
             raise self._error(error) from error
 
     def render(self, turns: Sequence[Turn]) -> str:
@@ -149,20 +151,24 @@ class ChatTemplate:
         """
         messages = [{"role": turn.role, "content": turn.text} for turn in turns]
         try:
-            return self._compiled.render(
-                messages=messages,
-                tools=None,
-                documents=None,
-                add_generation_prompt=True,
-                **SWITCHES,
-                **self._tokens,
-            )
-        except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
+            with limited(sum(len(turn.text) for turn in turns), self._parts):
+                return self._compiled.render(
+                    messages=messages,
+                    tools=None,
+                    documents=None,
+                    add_generation_prompt=True,
+                    **SWITCHES,
+                    **self._tokens,
+                )
+        except Exception as error:  # whatever foreign code raises
             raise self._error(error) from error
 
     def _error(self, error: Exception) -> ModelError:
+        line = line_of(error) or getattr(error, "lineno", None)
+        where = f", line {line}" if line else ""
         return ModelError(
-            f"{self._where}: its chat template fails: {error}", hint="use --format completion"
+            f"{self._where}: its chat template fails{where}: {one_line(error)}",
+            hint="use --format completion",
         )
 
 
@@ -189,14 +195,14 @@ def _to_json(value: Any, ensure_ascii: bool = False, **options: Any) -> str:
     return json.dumps(value, ensure_ascii=ensure_ascii, **options)
 
 
-_ENVIRONMENT = ImmutableSandboxedEnvironment(
+_ENVIRONMENT = BoundedEnvironment(
+    {"tojson": _to_json},
     trim_blocks=True,
     lstrip_blocks=True,
     autoescape=False,
     extensions=[_Generation, "jinja2.ext.loopcontrols"],
 )
 _ENVIRONMENT.globals |= {"raise_exception": _refuse, "strftime_now": _today}
-_ENVIRONMENT.filters["tojson"] = _to_json
 
 
 __all__ = [

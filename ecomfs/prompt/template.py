@@ -1,4 +1,4 @@
-"""Prompt templates: Jinja in its immutable sandbox, every name strict.
+"""Prompt templates: Jinja in its immutable sandbox, within limits, every name strict.
 
 A template sees ``instruction``, ``labels``, ``demonstrations``, ``row`` (its fields) and ``text``
 (the whole row as text), and little else. ``shared`` are demonstrations that stand before the labels
@@ -17,9 +17,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError, meta
-from jinja2.exceptions import SecurityError, TemplateRuntimeError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.exceptions import SecurityError
 
+from ecomfs.core.sandbox import (
+    BoundedEnvironment,
+    TemplateLimitError,
+    limited,
+    line_of,
+    one_line,
+    parts_of,
+)
 from ecomfs.errors import TemplateError
 from ecomfs.task import TaskCard
 from ecomfs.types import TemplateRef
@@ -30,7 +37,7 @@ PROBE = "\ue000answer\ue001"
 _DICT = frozenset(dir(dict))
 
 
-class _Environment(ImmutableSandboxedEnvironment):
+class _Environment(BoundedEnvironment):
     """``label.word`` of a dict is its item, found without the slow failure as an attribute."""
 
     def getattr(self, obj: Any, attribute: str) -> Any:
@@ -70,7 +77,7 @@ class Template:
     Raises
     ------
     TemplateError
-        A syntax error, with its line.
+        A syntax error, with its line; or it is too long or nested too deeply.
 
     Examples
     --------
@@ -84,11 +91,18 @@ class Template:
         digest = hashlib.sha256(source.encode()).hexdigest()[:12]
         self.ref = TemplateRef(name, digest)
         try:
+            tree = _ENVIRONMENT.parse(source)
             self._compiled = _ENVIRONMENT.from_string(source)
         except TemplateSyntaxError as error:
-            raise TemplateError(f"template {name}, line {error.lineno}: {error.message}") from error
-        names = meta.find_undeclared_variables(_ENVIRONMENT.parse(source))
-        self.shows_shared = "shared" in names
+            raise TemplateError(
+                f"template {name}, line {error.lineno}: {one_line(error)}"
+            ) from error
+        except Exception as error:  # Python's own limits of nesting, which differ by version
+            raise TemplateError(
+                f"template {name}: cannot be compiled: {one_line(error)}"
+            ) from error
+        self._parts = parts_of(tree)
+        self.shows_shared = "shared" in meta.find_undeclared_variables(tree)
         # Every rendering copies them, which is slow for the chain of mappings that they are.
         self._compiled.globals = dict(self._compiled.globals)
 
@@ -99,19 +113,26 @@ class Template:
         Raises
         ------
         TemplateError
-            An unknown name, a forbidden operation, or any error in an expression.
+            An unknown name, a forbidden operation, any error in an expression, or it takes too
+            long or prints too much (:mod:`ecomfs.core.sandbox`).
         """
         try:
-            return self._compiled.render(context).rstrip()
+            with limited(_given(context), self._parts):
+                return self._compiled.render(context).rstrip()
         except UndefinedError as error:
-            raise TemplateError(
-                f"template {self.ref.name}: {error.message}",
-                hint=f"names in a template: {_NAMES}",
-            ) from error
+            raise self._error(error, hint=f"names in a template: {_NAMES}") from error
+        except TemplateLimitError as error:
+            hint = "shorter loops and texts; docs/tasks.md has the limits"
+            raise self._error(error, "too much: ", hint) from error
         except SecurityError as error:
-            raise TemplateError(f"template {self.ref.name}: forbidden: {error}") from error
-        except (TemplateRuntimeError, TypeError, ValueError, ArithmeticError) as error:
-            raise TemplateError(f"template {self.ref.name}: {error}") from error
+            raise self._error(error, "forbidden: ") from error
+        except Exception as error:  # whatever its expressions raise
+            raise self._error(error) from error
+
+    def _error(self, error: Exception, what: str = "", hint: str = "") -> TemplateError:
+        line = line_of(error)
+        where = f", line {line}" if line else ""
+        return TemplateError(f"template {self.ref.name}{where}: {what}{one_line(error)}", hint=hint)
 
     def answer_separator(self, context: Mapping[str, Any]) -> str:
         """The text between the answer cue and the answer in this template: ``" "`` after
@@ -126,6 +147,12 @@ class Template:
         # The last one: lists of labels may print answers too, and come before demonstrations.
         match = list(re.finditer(rf"([ \t]*){PROBE}", text))
         return match[-1].group(1) if match else " "
+
+
+def _given(context: Mapping[str, Any]) -> int:
+    """Characters of the rows of a prompt."""
+    shown = (*context.get("shared", ()), *context.get("demonstrations", ()))
+    return sum(len(one.get("text", "")) for one in (context, *shown))
 
 
 def hidden_fields(template: Template, card: TaskCard, fixed: Mapping[str, Any]) -> tuple[str, ...]:

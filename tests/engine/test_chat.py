@@ -90,7 +90,7 @@ class TestTemplate:
         template = ChatTemplate("{{ ''.__class__.__mro__ }}", {}, "m")
         with pytest.raises(ModelError, match=r"chat template fails.*unsafe"):
             template.render([Turn("user", "a")])
-        with pytest.raises(ModelError, match="chat template fails: not here"):
+        with pytest.raises(ModelError, match="chat template fails, line 1: not here"):
             ChatTemplate("{{ raise_exception('not here') }}", {}, "m").render([])
         with pytest.raises(ModelError, match="m: its chat template fails"):
             ChatTemplate("{% for %}", {}, "m")

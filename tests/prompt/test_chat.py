@@ -124,7 +124,7 @@ def test_thinking_is_switched_off_and_a_thought_that_stays_open_is_refused() -> 
 def test_templates_that_cannot_hold_demonstrations_are_refused() -> None:
     with pytest.raises(ModelError, match="in this order, once each"):
         chat("{{ messages[-1].content }}")
-    with pytest.raises(ModelError, match="chat template fails: no more"):
+    with pytest.raises(ModelError, match="chat template fails, line 1: no more"):
         chat("{% if messages | length > 1 %}{{ raise_exception('no more') }}{% endif %}x")
     with pytest.raises(ModelError, match="repeats a turn"):
         chat("{% for m in messages %}{{ m.content }}{% endfor %}{{ messages[0].content }}")
