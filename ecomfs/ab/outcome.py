@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -124,10 +124,12 @@ def outcome(
     about: Mapping[str, Any],
     texts: bool = True,
     model_alone: Outcome | None = None,
+    only: Collection[str] = (),
 ) -> Outcome:
     """The outcome with every variant's scores.
 
     Args:
+        only: metrics that mean something here; empty: all.
         texts: with ``False``, rows and prompts are taken out of systems and flips.
     """
     if not texts:
@@ -141,6 +143,7 @@ def outcome(
         )
     abstains = any("abstained" in s.status for s in systems)
     metrics = {name: get_metric(name) for name in (METRICS | ANSWERED if abstains else METRICS)}
+    metrics = {name: metric for name, metric in metrics.items() if not only or name in only}
     found = {s.name: scores(metrics, s, how) for s in systems}
     return Outcome(tuple(systems), result, found, tuple(notes), about, texts, model_alone)
 

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ecomfs.ab.outcome import Outcome, outcome
 from ecomfs.ab.rows import ComparedRows
-from ecomfs.ab.variant import FittedVariant
+from ecomfs.ab.variant import Answers, FittedVariant
 from ecomfs.batch import Tally
 from ecomfs.core import event_loop
 from ecomfs.core.json import plain
 from ecomfs.core.progress import MEASURING, Progress, silent
 from ecomfs.errors import ConfigError
+from ecomfs.estimators.multilabel.rows import MultiLabelRows
 from ecomfs.evaluation.harness import at_stage, harness_errors, to_harness
 from ecomfs.pipeline import Pipeline, RowState
 from ecomfs.task import label_order
@@ -36,6 +37,9 @@ from ecomfs_eval.sequential import (
     all_decided_by,
 )
 
+OF_SETS = ("accuracy", "answered_rate")
+"""Metrics that mean something where a row has several labels."""
+SETS = "Several labels a row: a row counts as right where exactly its labels are given."
 CHUNK = 64
 """Rows after which the variants' turn changes."""
 
@@ -122,7 +126,7 @@ class VariantAnswers:
     def __init__(
         self,
         test: ComparedRows,
-        pipelines: Mapping[str, Pipeline],
+        pipelines: Mapping[str, Answers],
         *,
         seed: int = 0,
         progress: Progress = silent,
@@ -155,8 +159,9 @@ class VariantAnswers:
     def _turn(self, name: str, part: Sequence[int]) -> None:
         rows = [self._test.rows[i] for i in part]
         pipeline = self._pipelines[name]
-        traced = event_loop.run(pipeline.trace([r.fields for r in rows], [r.id for r in rows]))
-        for i, (case, _, prediction) in zip(part, traced, strict=True):
+        states: Sequence[Any] = pipeline.prepare([r.fields for r in rows], [r.id for r in rows])
+        answered = event_loop.run(_answered(pipeline, states))
+        for i, (case, _, prediction) in zip(part, answered, strict=True):
             self._found[name][i] = (case, prediction)
             self.tally.add(prediction)
         self._report_progress()
@@ -172,6 +177,8 @@ class VariantAnswers:
     def model_alone(self) -> list[Predictions]:
         """The same systems by the model alone, before fusion; none where no experts are used, or
         a variant has no model. A row that skipped the model keeps its answer."""
+        if not all(isinstance(pipeline, Pipeline) for pipeline in self._pipelines.values()):
+            return []  # the steps of a hierarchy are its levels
         sources = {p.source for rows in self._found.values() for _, p in rows.values()}
         models = all(pipeline.has_model for pipeline in self._pipelines.values())
         return self._systems(_model_alone) if models and sources & {"fused", "experts"} else []
@@ -191,6 +198,10 @@ class VariantAnswers:
         # A true label that the pipeline cannot answer (a sampled pool may lack it) stays in the
         # comparison: every variant has it wrong.
         names = pipeline.space.names
+        if isinstance(pipeline, MultiLabelRows):
+            # Rows are right where exactly their labels are given: each set is an answer.
+            found = [replace(p, probabilities={}) for p in found]
+            names = tuple(label_order({p.label for p in found if p.label is not None}))
         labels = [*names, *label_order(set(gold) - set(names))]
         texts = tuple(pipeline.text(row.fields) for row in rows)
         return to_harness(
@@ -222,14 +233,18 @@ class VariantAnswers:
         return slices
 
 
+async def _answered(pipeline: Answers, states: Sequence[Any]) -> Sequence[Any]:
+    return await pipeline.answer(states)
+
+
 def _model_alone(prediction: Prediction) -> Prediction:
     return at_stage(prediction, ("calibrated", "read"))
 
 
-def _positive(pipeline: Pipeline) -> str | None:
+def _positive(pipeline: Answers) -> str | None:
     """The card's positive label, where there are two labels and it is one of them."""
     wanted, names = pipeline.card.positive, pipeline.space.names
-    if not wanted or len(names) != 2:
+    if not wanted or len(names) != 2 or isinstance(pipeline, MultiLabelRows):
         return None
     at = pipeline.space.index(wanted)
     return None if at is None else names[at]
@@ -327,6 +342,13 @@ def run(
         An engine is gone.
     """
     pipelines = {c.name: c.pipeline for c in variants}
+    several = any(isinstance(p, MultiLabelRows) for p in pipelines.values())
+    if several and design.primary != "accuracy":
+        raise ConfigError(
+            f"--primary {design.primary} with several labels a row",
+            hint="leave it out: a row is right where exactly its labels are given (accuracy)",
+        )
+    metrics = OF_SETS if several else None
     answers = VariantAnswers(test, pipelines, seed=design.seed, progress=progress)
     states: list[SequentialState] = []
     if design.sequential:
@@ -347,7 +369,9 @@ def run(
     if not design.failed_as_wrong:
         systems, excluded = complete(systems)
         left_out = excluded.text()
-    result = compare_many(systems, primary=design.primary, margin=design.margin, how=design.how)
+    result = compare_many(
+        systems, primary=design.primary, metrics=metrics, margin=design.margin, how=design.how
+    )
     if states:
         result = all_decided_by(result, states)
     alone: Sequence[Predictions] = answers.model_alone()
@@ -359,6 +383,7 @@ def run(
         else None
     )
     notes = [
+        *([SETS] if several else []),
         *(c.describe() for c in variants),
         _labelled(variants),
         _asked(answers, len(test), design, result),
@@ -373,7 +398,14 @@ def run(
             lines = [*lines, "Its intervals do not count the looks of the sequential test."]
         model = outcome(alone, behind, design.how, notes=lines, about=about, texts=texts)
     return outcome(
-        systems, result, design.how, notes=notes, about=about, texts=texts, model_alone=model
+        systems,
+        result,
+        design.how,
+        notes=notes,
+        about=about,
+        texts=texts,
+        model_alone=model,
+        only=metrics or (),
     )
 
 

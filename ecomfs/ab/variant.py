@@ -10,12 +10,14 @@ import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from ecomfs.core.options import NO_MODEL, OF_PROMPTS, OPTIONS, option_named
 from ecomfs.core.progress import Progress, silent, within
 from ecomfs.errors import ConfigError, EcomfsError, MissingFileError
-from ecomfs.estimators import FewShotClassifier
+from ecomfs.estimators import Classifier, classifier_of
+from ecomfs.estimators.multilabel.rows import MultiLabelRows
+from ecomfs.estimators.taxonomy.rows import TaxonomyRows
 from ecomfs.io import read_text, yaml_problem
 from ecomfs.pipeline import Pipeline, TemplateChoice, load_template
 from ecomfs.pool import Pool
@@ -255,27 +257,34 @@ def _weight(value: Any, where: str) -> float:
     return weight
 
 
+Answers: TypeAlias = Pipeline | TaxonomyRows | MultiLabelRows
+"""What answers the rows of a variant."""
+
+
 @dataclass(frozen=True, slots=True)
 class FittedVariant:
     """A variant with its fitted classifier."""
 
     variant: Variant
-    classifier: FewShotClassifier
+    classifier: Classifier
 
     @property
     def name(self) -> str:
         return self.variant.name
 
     @property
-    def pipeline(self) -> Pipeline:
+    def pipeline(self) -> Answers:
         return self.classifier.pipeline_
 
     @property
     def templates(self) -> dict[str, str]:
-        """Language → template with its hash."""
-        return {
-            language: str(setup.builder.ref) for language, setup in self.pipeline.setups.items()
-        }
+        """Language → template with its hash; of a hierarchy that of the parents."""
+        found = self.pipeline
+        if isinstance(found, MultiLabelRows):
+            asked = found.reader.setups.items()
+            return {language: str(setup.builders[0].ref) for language, setup in asked}
+        setups = found.first.setups if isinstance(found, TaxonomyRows) else found.setups
+        return {language: str(setup.builder.ref) for language, setup in setups.items()}
 
     def describe(self) -> str:
         """Name, what the user wrote, and what it became, for reports."""
@@ -320,10 +329,11 @@ def check_variants(
     for variant in variants:
         options = {**common, **variant.options}
         chosen = options.get("language") or card.language
+        # Of several labels a row there is one template, which is no option.
         shas = tuple(
             load_template(card, options.get("template"), language, task).ref.sha
             for language in LANGUAGES
-            if chosen in ("auto", language)
+            if chosen in ("auto", language) and not card.several_labels
         )
         k = card.default_k if options.get("k") is None else options["k"]
         rest = {**options, "language": chosen, "template": shas, "k": k}
@@ -375,7 +385,7 @@ def fit_variants(
     found = []
     for variant in variants:
         try:
-            classifier = FewShotClassifier(task, **{**common, **variant.options})
+            classifier = classifier_of(task, **{**common, **variant.options})
             classifier.fit(
                 pool if isinstance(pool, Pool) else list(pool),
                 progress=within(progress, variant.name),

@@ -11,7 +11,7 @@ import typer
 
 from ecomfs.cli import options as o
 from ecomfs.cli import progress
-from ecomfs.cli.classifier import Labelled, classifier, is_pool, parse_pairs
+from ecomfs.cli.classifier import Labelled, classifier, is_pool, one_label_only, parse_pairs
 from ecomfs.cli.json_result import set_result
 from ecomfs.cli.prepare import JsonReport, beside, check_targets, write_json
 from ecomfs.core.options import DEFAULTS
@@ -208,6 +208,7 @@ def augment(
         input_encoding=input_encoding,
     )
     card, pool = labelled.load(id_column=id_column)
+    one_label_only(card)
     # Errors that need no model are found before it is loaded.
     borrows = borrowing.borrow is not None
     plan = _plan(card, pool, target, share, label, borrows, r.rewrite, r.rewrite_field)

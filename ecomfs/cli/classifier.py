@@ -8,15 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ecomfs.cli import options as o
-from ecomfs.core.options import DEFAULTS, GUARANTEES, NO_MODEL, OPTIONS, options_of
+from ecomfs.core.options import DEFAULTS, GUARANTEES, NO_MODEL, OPTIONS
 from ecomfs.core.progress import LOADING, Phases
 from ecomfs.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ecomfs.estimators import FewShotClassifier, MultiLabelClassifier, TaxonomyClassifier
+    from ecomfs.estimators import Classifier, FewShotClassifier
     from ecomfs.pipeline import Pipeline
     from ecomfs.pool import Pool
     from ecomfs.task import TaskCard
@@ -267,6 +267,19 @@ def without_fit(settings: o.Settings) -> o.Settings:
     return o.Settings({**kept, "calibration_size": 0})
 
 
+def one_label_only(card: TaskCard) -> None:
+    """Refuse a task that the command cannot be used for.
+
+    Raises:
+        ConfigError: its rows have several labels.
+    """
+    if card.several_labels:
+        raise ConfigError(
+            f"task {card.name!r} has several labels a row, and this command takes one",
+            hint="use score, plan, explain, fit, serve, ab or eval score",
+        )
+
+
 def classifier(labelled: MaybeLabelled, settings: o.Settings, **more: Any) -> FewShotClassifier:
     """The classifier that a command line describes, not yet fitted.
 
@@ -276,16 +289,9 @@ def classifier(labelled: MaybeLabelled, settings: o.Settings, **more: Any) -> Fe
     from ecomfs.estimators import FewShotClassifier
     from ecomfs.task import load_task
 
-    if load_task(labelled.task).several_labels:
-        raise ConfigError(
-            f"task {labelled.task!r} has several labels a row, and this command takes one",
-            hint="use score, explain, fit, serve or eval score",
-        )
+    one_label_only(load_task(labelled.task))
     given = {"seed": labelled.seed, "fields": labelled.fields, **settings, **more}
     return FewShotClassifier(labelled.task, **given)
-
-
-Classifier: TypeAlias = "FewShotClassifier | TaxonomyClassifier | MultiLabelClassifier"
 
 
 def classifier_of_task(labelled: MaybeLabelled, settings: o.Settings) -> Classifier:
@@ -295,30 +301,17 @@ def classifier_of_task(labelled: MaybeLabelled, settings: o.Settings) -> Classif
     Raises:
         ConfigError: no examples, or an option that this classifier does not have.
     """
-    from ecomfs.estimators import MultiLabelClassifier, TaxonomyClassifier
+    from ecomfs.estimators import classifier_of
     from ecomfs.task import load_task
 
     card = load_task(labelled.task)
-    if card.hierarchy is None and not card.several_labels:
-        return classifier(labelled, settings)
-    if not labelled.sources:
+    if not labelled.sources and (card.several_labels or card.hierarchy is not None):
         raise ConfigError(
             f"task {card.name!r} needs labelled examples", hint="name them with --examples"
         )
-    kind = MultiLabelClassifier if card.several_labels else TaxonomyClassifier
-    what = "several labels a row" if card.several_labels else "a hierarchy"
-    own = {option.name for option in options_of(kind.__name__)}
-    for name, value in settings.items():
-        if name not in own and value != DEFAULTS[name] and name != "tune":
-            raise ConfigError(
-                f"{OPTIONS[name].cli} with task {card.name!r}, which has {what}",
-                hint="leave it out",
-            )
-    given = {name: value for name, value in settings.items() if name in own}
-    given |= {"seed": labelled.seed, "fields": labelled.fields}
-    if card.hierarchy is not None:
-        given["separator"] = card.hierarchy
-    return kind(labelled.task, **given)
+    return classifier_of(
+        labelled.task, **{"seed": labelled.seed, "fields": labelled.fields, **settings}
+    )
 
 
 def fitted(
@@ -339,7 +332,7 @@ def fitted(
         raise ConfigError(
             f"task {labelled.task!r} has several labels a row, or a hierarchy, and this command "
             "takes neither",
-            hint="use score, explain, fit, serve or eval score",
+            hint="leave out --runner ray",
         )
     return clf.pipeline_
 

@@ -12,8 +12,8 @@ from ecomfs.core.options import NO_MODEL
 
 if TYPE_CHECKING:
     from ecomfs.batch import AnswerCounts, ScoreResult, Tally
-    from ecomfs.cli.classifier import Classifier
     from ecomfs.errors import StoppedError
+    from ecomfs.estimators import Classifier
     from ecomfs.fit import Profile
     from ecomfs_eval import Predictions
 

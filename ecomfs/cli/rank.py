@@ -15,6 +15,7 @@ from ecomfs.cli.classifier import (
     MaybeLabelled,
     classifier,
     is_pool,
+    one_label_only,
     print_notes,
     without_fit,
 )
@@ -117,6 +118,7 @@ def rank(
     check_top(top)
     fields = labelled.fields
     card, pool = labelled.load(_of_pool(labelled, fields))
+    one_label_only(card)
     # A wrong column is found before the model is loaded.
     label = positive_label(LabelSpace.resolve(card, (e.label for e in pool)), card, positive)
     tables = pairs = None

@@ -6,7 +6,7 @@ import os
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -361,7 +361,7 @@ def _split(
         print_notes(contender.classifier, settings)
     split = TrafficSplit({v.name: v.weight for v in variants}, seed)
     arms = SplitService(
-        {c.name: c.classifier for c in contenders},
+        {c.name: cast("FewShotClassifier", c.classifier) for c in contenders},
         split,
         log,
         sources={v.name: v.source for v in variants},

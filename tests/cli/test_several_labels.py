@@ -281,6 +281,41 @@ def test_without_a_model_the_experts_answer(
     assert plan["asked"]["value"] == plan["prompt_tokens"]["value"] == 0
 
 
+@pytest.mark.parametrize("task", TASKS)
+def test_variants_are_compared(place: Path, capsys: pytest.CaptureFixture[str], task: str) -> None:
+    variants = ["--variant", "one: k=1", "--variant", "two: k=2", "-d", f"{task}.csv"]
+    quick = of(task, "--calibration-size", "0")
+    capsys.readouterr()
+    assert run(["ab", *variants, *quick, "--report", f"ab_{task}", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["result"]
+    assert found["rows"] == found["rows_asked"] == len(rows(f"{task}.csv"))
+    scores = {s["name"]: s["scores"] for s in found["systems"]}
+    assert set(scores) == {"one", "two"}
+    # The same as the rows that score has right.
+    for name, k in (("one", "1"), ("two", "2")):
+        out = ["-o", f"ab_{name}.csv", "--k", k, "--restart"]
+        assert run(["score", f"{task}.csv", *quick, *out]) == 0
+        card = load_task(task)
+        right = [
+            {*card.labels_of(row["predicted"], "row")} == {*card.labels_of(row["label"], "row")}
+            for row in rows(f"ab_{name}.csv")
+        ]
+        assert scores[name]["accuracy"]["value"] == pytest.approx(sum(right) / len(right))
+    assert ("f1_macro" in scores["one"]) == (task == "shop")
+    assert Path(f"ab_{task}", "report.html").is_file()
+    more = ["ab", *variants, *quick, "--primary", "f1_macro"]
+    assert run(more) == (2 if task == "complaints" else 0)
+    assert run(["ab", *variants, *quick, "--variant", "three: passes=3"]) == (
+        2 if task == "complaints" else 0
+    )
+
+
+def test_ranks_are_of_one_label_a_row(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert run(["rank", "complaints.csv", *of("complaints"), "--group", "id", "-o", "x.csv"]) == 2
+    assert "has several labels a row, and this command takes one" in capsys.readouterr().err
+
+
 def test_one_label_a_row_is_another_classifier(place: Path) -> None:
     pool = [Example("1", {"text": "a"}, "late"), Example("2", {"text": "b"}, "broken")]
     with pytest.raises(ConfigError, match="use MultiLabelClassifier"):

@@ -184,7 +184,7 @@ def verbs_of(task: str) -> dict[str, tuple[list[str], int]]:
         ),
         "rank": (
             ["rank", pool, *of, "--group", "id", "-o", f"{task}/r.csv", "--positive", label],
-            0,
+            2 if card.label_separator else 0,
         ),
         "suggest": (
             ["suggest", rows, "-t", task, "-o", f"{task}/s.csv", "--embedder", "hashed"],
@@ -206,7 +206,7 @@ def verbs_of(task: str) -> dict[str, tuple[list[str], int]]:
                 "7",
                 *(["--rewrite-field", texts[0]] if len(texts) > 1 else []),
             ],
-            0 if texts else 2,
+            0 if texts and not card.label_separator else 2,
         ),
         "clean": (["prepare", "clean", pool, *columns, "-o", f"{task}/c.csv"], 0),
         "lint": (["lint-task", task, "-e", pool], 0),

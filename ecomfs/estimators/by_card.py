@@ -1,0 +1,68 @@
+"""The classifier that a task's card asks for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from ecomfs.core.options import DEFAULTS, OPTIONS
+from ecomfs.errors import ConfigError
+from ecomfs.estimators.base import parameters
+from ecomfs.estimators.few_shot import FewShotClassifier
+from ecomfs.estimators.multilabel import MultiLabelClassifier
+from ecomfs.estimators.taxonomy import TaxonomyClassifier
+from ecomfs.task import TaskCard, load_task
+
+Classifier: TypeAlias = FewShotClassifier | TaxonomyClassifier | MultiLabelClassifier
+"""Of one label a row, of a hierarchy, or of several labels a row."""
+_UNUSED = ("tune",)
+"""Options without an effect where they do not exist: nothing has to be chosen there."""
+
+
+def classifier_of(task: str | Path | TaskCard, **options: Any) -> Classifier:
+    """The classifier of one label a row, of a hierarchy, or of several labels a row, not fitted.
+
+    Parameters
+    ----------
+    task : str, Path or TaskCard
+        Task name, path of a task folder, or a card.
+    **options
+        Of the classifier. Those that it does not have may be given with their defaults.
+
+    Raises
+    ------
+    ConfigError
+        An option that this classifier does not have.
+
+    Examples
+    --------
+    >>> classifier_of("review_sentiment", k=2)
+    FewShotClassifier(k=2)
+    >>> classifier_of("aspect_sentiment", passes=1)
+    MultiLabelClassifier(task='aspect_sentiment')
+    >>> classifier_of("aspect_sentiment", passes=2)
+    Traceback (most recent call last):
+    ecomfs.errors.ConfigError: --passes with task 'aspect_sentiment', which has several labels ...
+    """
+    card = task if isinstance(task, TaskCard) else load_task(task)
+    if card.several_labels:
+        return MultiLabelClassifier(task, **_own(MultiLabelClassifier, card, options))
+    if card.hierarchy is not None:
+        own = {"separator": card.hierarchy, **_own(TaxonomyClassifier, card, options)}
+        return TaxonomyClassifier(task, **own)
+    return FewShotClassifier(task, **options)
+
+
+def _own(kind: type, card: TaskCard, options: dict[str, Any]) -> dict[str, Any]:
+    known = parameters(kind)
+    what = "several labels a row" if card.several_labels else "a hierarchy"
+    for name, value in options.items():
+        if name not in known and name not in _UNUSED and value != DEFAULTS.get(name):
+            flag = OPTIONS[name].cli if name in OPTIONS else name
+            raise ConfigError(
+                f"{flag} with task {card.name!r}, which has {what}", hint="leave it out"
+            )
+    return {name: value for name, value in options.items() if name in known}
+
+
+__all__ = ["Classifier", "classifier_of"]
