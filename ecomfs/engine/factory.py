@@ -1,13 +1,15 @@
 """Opens the engine that a spec names, such as ``gguf:demo?threads=4``.
 
 A spec is a kind, a colon, a name, and options as in a URL. :data:`ENGINES` is the registry of
-kinds; ``auto`` is a reachable vLLM server, else ``gguf:demo``; ``none`` is no model.
+kinds; ``auto`` is a reachable vLLM server, else the demo model in the runtime that is the fastest
+on this processor; ``none`` is no model.
 """
 
 from __future__ import annotations
 
 import http.client
 import importlib
+import importlib.util
 import logging
 import os
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from ecomfs.core.options import NO_MODEL
+from ecomfs.core.processor import processor_flags
 from ecomfs.engine.none import NoEngine
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import ConfigError, EngineUnavailableError
@@ -68,8 +71,10 @@ def open_engine(spec: str = "auto", **options: Any) -> Engine:
     ----------
     spec : str
         ``kind:name?option=value`` (kinds: :data:`ENGINES`), or ``auto``: the vLLM server at
-        ``$ECOMFS_VLLM_URL``, else one at http://127.0.0.1:8000, else the packaged demo model.
-        :attr:`Engine.spec` of the result says which it was. Or ``none``: no model.
+        ``$ECOMFS_VLLM_URL``, else one at http://127.0.0.1:8000, else the packaged demo model: with
+        torch in bfloat16 where the processor multiplies it and transformers is installed, else
+        with llama.cpp. :attr:`Engine.spec` of the result says which it was, the log why. Or
+        ``none``: no model.
     **options
         Arguments of the engine's class, such as ``context`` or ``threads``; they override those
         in the spec.
@@ -95,8 +100,8 @@ def open_engine(spec: str = "auto", **options: Any) -> Engine:
     ecomfs.errors.ConfigError: 'gpt' names no engine (one of: gguf:<file>, ...)
     """
     if spec == "auto":
-        spec = _auto()
-        logger.info("engine auto: %s", spec)
+        spec, why = _auto(plain=not options)
+        logger.info("engine auto: %s: %s", spec, why)
     if spec == NO_MODEL:
         return NoEngine()
     kind, _, rest = spec.partition(":")
@@ -177,14 +182,32 @@ def _load(kind: EngineKind) -> Any:
         ) from error
 
 
-def _auto() -> str:
+_BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16"})
+"""Instruction sets that multiply in bfloat16. llama.cpp's wheel computes with AVX2 only."""
+_TORCH = ("torch", "transformers", "accelerate", "gguf")  # what reads the demo model with torch
+
+
+def _auto(*, plain: bool) -> tuple[str, str]:
+    """The spec of ``auto``, and why; ``plain``: no options are given, which engines have of
+    different names."""
     url = os.environ.get("ECOMFS_VLLM_URL")
     if url:
         # The user named it: if nothing answers there, another engine would be a surprise.
-        return f"vllm:{url}"
+        return f"vllm:{url}", "ECOMFS_VLLM_URL names it"
     # /version is vLLM's own; other programs use port 8000 too.
-    found = b'"version"' in (get_now(_VLLM_DEFAULT, "/version", seconds=1.0) or b"")
-    return f"vllm:{_VLLM_DEFAULT}" if found else "gguf:demo"
+    if b'"version"' in (get_now(_VLLM_DEFAULT, "/version", seconds=1.0) or b""):
+        return f"vllm:{_VLLM_DEFAULT}", "a vLLM server answers there"
+    fast = sorted(_BFLOAT16 & processor_flags())
+    if not fast:
+        return "gguf:demo", "no vLLM server, and the processor does not multiply in bfloat16"
+    if missing := [name for name in _TORCH if importlib.util.find_spec(name) is None]:
+        return "gguf:demo", (
+            f"no vLLM server; the processor has {fast[0]}, for which {missing[0]} is not installed "
+            "(pip install 'ecomfs[transformers]')"
+        )
+    if not plain:
+        return "gguf:demo", "no vLLM server, and options are given"
+    return "transformers:demo?dtype=bfloat16", f"no vLLM server, and the processor has {fast[0]}"
 
 
 def get_now(url: str, path: str, *, seconds: float) -> bytes | None:

@@ -135,6 +135,48 @@ class TestAuto:
         assert engine.spec == "gguf:demo"
         asyncio.run(engine.aclose())
 
+    @pytest.mark.parametrize(
+        ("flags", "lacks", "options", "opened", "why"),
+        [
+            ({"avx2"}, "", {}, "gguf", "does not multiply in bfloat16"),
+            ({"avx2", "amx_bf16"}, "", {}, "transformers", "the processor has amx_bf16"),
+            ({"avx512_bf16"}, "torch", {}, "gguf", "torch is not installed"),
+            ({"avx512_bf16"}, "", {"context": 256}, "gguf", "options are given"),
+        ],
+    )
+    def test_in_the_fastest_runtime_that_is_installed(
+        self,
+        flags: set[str],
+        lacks: str,
+        options: dict[str, int],
+        opened: str,
+        why: str,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        class Opened:
+            def __init__(self, name: str, spec: str, **options: object) -> None:
+                self.spec, self.name, self.options = spec, name, options
+
+            @classmethod
+            def from_name(cls, name: str, spec: str, **options: object) -> Opened:
+                return cls(name, spec, **options)
+
+        monkeypatch.delenv("ECOMFS_VLLM_URL", raising=False)
+        monkeypatch.setattr(factory, "_VLLM_DEFAULT", f"http://127.0.0.1:{closed_port()}")
+        monkeypatch.setattr(factory, "processor_flags", lambda: frozenset(flags))
+        monkeypatch.setattr(
+            factory.importlib.util, "find_spec", lambda name: None if name == lacks else name
+        )
+        monkeypatch.setattr(factory, "_load", lambda kind: Opened)
+        with caplog.at_level("INFO", logger="ecomfs.engine.factory"):
+            engine = open_engine("auto", **options)
+        assert isinstance(engine, Opened)
+        assert engine.spec.partition(":")[0] == opened
+        assert engine.name == "demo"
+        assert engine.options == (options or ({"dtype": "bfloat16"} if opened != "gguf" else {}))
+        assert why in caplog.text
+
 
 def test_importing_the_factory_loads_no_runtime() -> None:
     code = (

@@ -16,6 +16,7 @@ from ecomfs.engine.llama.engine import GgufEngine
 from ecomfs.engine.models import packaged_model
 from ecomfs.engine.protocol import Engine, Sampling
 from ecomfs.errors import (
+    ConfigError,
     ContextOverflowError,
     EngineResponseError,
     EngineUnavailableError,
@@ -157,9 +158,57 @@ def test_a_question_with_a_suffix_looks_after_it(smollm2: GgufEngine) -> None:
     questions = (Question(codes[:1]), Question(codes, (very,)), Question(codes[::-1]))
     (reading,) = read(smollm2, [prompt], *questions)
     (direct,) = read(smollm2, [longer], Question(codes))
-    assert reading.logprobs[1] == direct.logprobs[0]
+    # Computed on top of the prompt, and not in a block with its last tokens: other last digits.
+    assert reading.logprobs[1] == pytest.approx(direct.logprobs[0], abs=0.5)
     assert reading.logprobs[0] == reading.logprobs[2][1:]
     assert reading.prompt_tokens == len(prompt.token_ids)
+
+
+def test_a_suffix_reads_the_same_whatever_was_read_before(smollm2: GgufEngine) -> None:
+    very, much, far = (smollm2.tokenizer.encode(word)[0] for word in (" very", " much", " far"))
+    codes = codes_of(smollm2, " positive", " negative")
+    # Suffixes that begin alike, one that the model would write itself, and a long one.
+    suffixes = [(), (very,), (very, much), (far,), (very, far, much)]
+    prompt = review(smollm2.tokenizer, REVIEWS[0])
+    together = read(smollm2, [prompt], *(Question(codes, s) for s in suffixes))[0].logprobs
+    asyncio.run(smollm2.generate([prompt], max_tokens=3))
+    for number in (4, 2, 1, 3, 0, 1, 2):
+        (alone,) = read(smollm2, [prompt], Question(codes, suffixes[number]))
+        assert alone.logprobs == (together[number],)
+        assert alone.prompt_tokens == len(prompt.token_ids)
+    read(smollm2, [review(smollm2.tokenizer, REVIEWS[1])], Question(codes, (far,)))
+    (after,) = read(smollm2, [prompt], Question(codes, (very, much)), Question(codes))
+    assert after.logprobs == (together[2], together[0])
+
+
+def test_a_longer_prompt_does_not_build_on_a_suffix(smollm2: GgufEngine) -> None:
+    """A suffix is not computed in blocks: a prompt that begins with it is."""
+    suffix = tuple(smollm2.tokenizer.encode(" very much so, I would say"))
+    codes = codes_of(smollm2, " positive", " negative")
+    prompt = review(smollm2.tokenizer, REVIEWS[0])
+    longer = of_tokens(*prompt.token_ids, *suffix, *prompt.token_ids[:40])
+    smollm2._open_server()._held = ()
+    (alone,) = read(smollm2, [longer], Question(codes))
+    read(smollm2, [prompt], Question(codes, suffix))
+    (after,) = read(smollm2, [longer], Question(codes))
+    assert after.logprobs == alone.logprobs
+    assert after.cached_tokens > 0
+
+
+def test_blocks_of_another_size_read_nearly_the_same(smollm2: GgufEngine) -> None:
+    codes = codes_of(smollm2, " positive", " negative")
+    prompts = [review(smollm2.tokenizer, text) for text in REVIEWS]
+    other = GgufEngine(packaged_model("smollm2"), context=512, block=64)
+    try:
+        assert other.fingerprint != smollm2.fingerprint
+        ours, theirs = (read(e, prompts, Question(codes)) for e in (smollm2, other))
+        for one, two in zip(ours, theirs, strict=True):
+            assert one.logprobs[0] == pytest.approx(two.logprobs[0], abs=0.5)
+        assert read(other, prompts[:1], Question(codes))[0].logprobs == theirs[0].logprobs
+    finally:
+        asyncio.run(other.aclose())
+    with pytest.raises(ConfigError, match="block=16"):
+        GgufEngine(packaged_model("smollm2"), block=16)
 
 
 def test_text_is_tokenized_with_bos_when_a_prompt_has_no_tokens(gemma: GgufEngine) -> None:

@@ -8,7 +8,8 @@ to 0.3 nats. With plain prefix caching, how many tokens are new depends on what 
 so the same row would get other probabilities in another order. Here every prompt is computed in
 blocks of :data:`BLOCK` tokens counted from its start, and a cached prefix is taken up at a block
 border only: the same arithmetic whatever came before. It costs one decoded token and half a
-block per prompt.
+block per prompt. The tokens of an answer (suffixes of questions) are computed on top of the whole
+prompt, all of one suffix together.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from ecomfs.engine.llama.metadata import header_texts
 from ecomfs.engine.llama.model import BLOCK, LlamaServer, runtime_version
 from ecomfs.engine.protocol import Capabilities, Sampling
 from ecomfs.engine.threads import Worker
-from ecomfs.errors import EngineError, EngineUnavailableError
+from ecomfs.errors import ConfigError, EngineError, EngineUnavailableError
 from ecomfs.types import Generation, Prompt, Question, Reading
 
 T = TypeVar("T")
@@ -44,9 +45,11 @@ class GgufEngine:
         threads: CPU threads; default: the CPUs this process may use.
         repeatable: compute prompts in fixed blocks, so that a reading does not depend on what
             was read before (see the module). ``False`` saves 50–70 ms per prompt on two cores.
+        block: tokens of such a block, 32 or more. Another number gives other last digits.
         spec: its name; default ``gguf:<path>``.
 
     Raises:
+        ConfigError: ``block`` is too small.
         MissingFileError: there is no such file.
         ModelError: it is not a GGUF model, or llama.cpp cannot load it.
         EngineUnavailableError: xllamacpp is not installed.
@@ -59,17 +62,24 @@ class GgufEngine:
         context: int = 4096,
         threads: int | None = None,
         repeatable: bool = True,
+        block: int = BLOCK,
         spec: str | None = None,
     ) -> None:
+        if block < BLOCK:
+            raise ConfigError(f"block={block}", hint=f"{BLOCK} or more")
         file = Path(path).expanduser()
         models.check_gguf(file)
         split_parts(file)
         self.spec = spec or f"gguf:{file}"
-        self._repeatable = repeatable
+        self._order = f"blocks{block}" if repeatable else "free"
         # One worker: there is one model, and the event loop must stay free meanwhile.
         self._worker = Worker("ecomfs-gguf", self.spec)
         self._server: LlamaServer | None = LlamaServer(
-            file, context=context, threads=threads, repeatable=repeatable
+            file,
+            context=context,
+            threads=threads,
+            repeatable=repeatable,
+            block=block,
         )
         self._context = self._server.context_tokens
         self.tokenizer = self._server.tokenizer
@@ -86,10 +96,9 @@ class GgufEngine:
         return cls(models.gguf_file(name), spec=spec, **options)
 
     def _identify(self, file: Path) -> str:
-        order = f"block{BLOCK}" if self._repeatable else "free"
         hashes = [sha256_cached(part) for part in split_parts(file)]
         content = hashes[0] if len(hashes) == 1 else sha256("".join(hashes).encode()).hexdigest()
-        return f"gguf-{content[:12]}-xllamacpp{runtime_version()}-{order}"
+        return f"gguf-{content[:12]}-xllamacpp{runtime_version()}-{self._order}"
 
     def _chat_model(self, file: Path) -> ChatModel | None:
         """How the model is asked in turns. (llama.cpp itself falls back to a frame that a base

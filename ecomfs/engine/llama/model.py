@@ -22,8 +22,8 @@ from ecomfs.errors import (
 from ecomfs.types import Generation, Question, Reading
 
 BLOCK = 32
-"""Tokens computed at once. Larger blocks prefill faster (512: 15–20 % on two cores) but leave
-more of a shared prefix to be computed again."""
+"""Tokens computed at once. Larger blocks read a fresh prompt faster but leave more of a shared
+prefix to be computed again (``eval/bench/engine_speed.py`` measures both)."""
 
 _TOP = 512  # top tokens asked for at first: 3 ms more than one, and nearly always enough
 _BIAS = 100.0  # nats; lifts the wanted tokens above all others
@@ -39,12 +39,23 @@ def runtime_version() -> str:
 class LlamaServer:
     """One GGUF model in memory, with one key/value cache of ``context`` tokens."""
 
-    def __init__(self, file: Path, *, context: int, threads: int | None, repeatable: bool) -> None:
+    def __init__(
+        self,
+        file: Path,
+        *,
+        context: int,
+        threads: int | None,
+        repeatable: bool,
+        block: int = BLOCK,
+    ) -> None:
         xllamacpp = _runtime()
+        self._block = block
         self._name = file.name
         key = secrets.token_urlsafe(24)
         self._repeatable = repeatable
-        self._held: tuple[int, ...] = ()
+        self._held: tuple[int, ...] = ()  # what the cache begins with
+        self._end = 0  # how much of it was computed in blocks; the rest on top of that
+        self._generated = False  # whether unknown tokens follow
         params = xllamacpp.CommonParams()
         params.model.path = str(file)
         params.n_ctx = context
@@ -53,7 +64,7 @@ class LlamaServer:
         params.swa_full = True
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads or _usable_cpus()
         if repeatable:
-            params.n_ubatch = BLOCK
+            params.n_ubatch = block
             params.n_ctx_checkpoints = 0  # they cut a prompt at other places
         params.cache_ram_mib = 0  # 8 GiB by default
         params.warmup = False
@@ -97,8 +108,10 @@ class LlamaServer:
             wanted.setdefault(question.suffix, set()).update(question.codes)
         found: dict[tuple[int, ...], dict[int, float]] = {}
         cached: int | None = None
+        if self._repeatable and () not in wanted and not self._holds(ids):
+            cached = _cached(self._complete(ids, n_predict=0))
         for suffix in sorted(wanted):
-            found[suffix], reused = self._look((*ids, *suffix), wanted[suffix])
+            found[suffix], reused = self._look(ids, suffix, wanted[suffix])
             cached = min(reused, len(ids)) if cached is None else cached
         return Reading(
             tuple(tuple(found[q.suffix][code] for code in q.codes) for q in questions),
@@ -106,14 +119,16 @@ class LlamaServer:
             cached_tokens=cached or 0,
         )
 
-    def _look(self, ids: tuple[int, ...], codes: set[int]) -> tuple[dict[int, float], int]:
+    def _look(
+        self, ids: tuple[int, ...], suffix: tuple[int, ...], codes: set[int]
+    ) -> tuple[dict[int, float], int]:
         for code in codes:
             if not 0 <= code < self.vocabulary:
                 raise EngineResponseError(f"{self._name}: no token {code} in the vocabulary")
         # llama.cpp reports nothing when the sampled token is no whole character, so a bias forces
         # a plain one; it does not change the reported log-probabilities.
         answer = self._complete(
-            ids, n_predict=1, n_probs=_TOP, logit_bias=[[self._plain, 10 * _BIAS]]
+            ids, suffix, n_predict=1, n_probs=_TOP, logit_bias=[[self._plain, 10 * _BIAS]]
         )
         listed = _first_token(answer)["top_logprobs"]
         top: dict[int, float] = {t["id"]: t["logprob"] for t in listed}
@@ -121,11 +136,16 @@ class LlamaServer:
             reference = next((t["id"] for t in reversed(listed) if _is_plain(t)), None)
             if reference is None:
                 raise EngineResponseError(f"{self._name}: no readable token is likely here")
-            top |= self._outside_top(ids, missing, reference, top[reference])
+            top |= self._outside_top(ids, suffix, missing, reference, top[reference])
         return {code: top[code] for code in codes}, _cached(answer)
 
     def _outside_top(
-        self, ids: tuple[int, ...], codes: set[int], reference: int, known: float
+        self,
+        ids: tuple[int, ...],
+        suffix: tuple[int, ...],
+        codes: set[int],
+        reference: int,
+        known: float,
     ) -> dict[int, float]:
         """Exact log-probabilities of tokens too unlikely for the top list.
 
@@ -139,6 +159,7 @@ class LlamaServer:
         while pending := codes - found.keys():
             answer = self._complete(
                 ids,
+                suffix,
                 n_predict=1,
                 n_probs=len(pending) + 1,
                 post_sampling_probs=True,
@@ -172,45 +193,57 @@ class LlamaServer:
         if sampling is not None:
             drawn = {"temperature": sampling.temperature, "seed": sampling.seed}
         answer = self._complete(ids, n_predict=max_tokens, stop=list(stop), **drawn)
-        # The cache now ends with generated tokens, computed one by one.
-        self._held = ids
+        self._generated = True  # computed one by one
         return Generation(answer["choices"][0]["text"], len(ids), _cached(answer))
 
-    def _complete(self, ids: tuple[int, ...], **options: Any) -> dict[str, Any]:
-        if len(ids) >= self.context_tokens:
+    def _complete(
+        self, ids: tuple[int, ...], suffix: tuple[int, ...] = (), **options: Any
+    ) -> dict[str, Any]:
+        whole = (*ids, *suffix)
+        if len(whole) >= self.context_tokens:
             raise ContextOverflowError(
-                f"{self._name}: a prompt of {len(ids)} tokens does not fit the context of "
+                f"{self._name}: a prompt of {len(whole)} tokens does not fit the context of "
                 f"{self.context_tokens}",
                 hint="fewer demonstrations (--k), shorter texts, or a larger context",
             )
         if not ids:
             raise EngineResponseError(f"{self._name}: an empty prompt cannot be read")
-        cache = self._align(ids) if self._repeatable else True
-        answer = self._request(ids, cache_prompt=cache, **options)
-        self._held = ids
+        cache = self._align(ids, suffix) if self._repeatable else True
+        answer = self._request(whole, cache_prompt=cache, **options)
+        self._held, self._end, self._generated = whole, len(ids), False
         return answer
 
-    def _align(self, ids: tuple[int, ...]) -> bool:
-        """Make the cache end at the last block border that ``ids`` shares with it; whether
-        anything of it is of use."""
+    def _holds(self, ids: tuple[int, ...]) -> bool:
+        """Whether the cache has all of ``ids``, computed in blocks to their end."""
+        return self._end == len(ids) and self._held[: self._end] == ids
+
+    def _align(self, ids: tuple[int, ...], suffix: tuple[int, ...]) -> bool:
+        """Make the cache end where the computation goes on: of ``ids`` at the last block border
+        that they share with it, of a suffix at the end of ``ids``. So a suffix costs its own
+        tokens, whatever was asked before. Returns whether anything of the cache is of use."""
+        whole = (*ids, *suffix)
+        if suffix and not self._holds(ids):
+            self._complete(ids, n_predict=0)
         shared = 0
-        for ours, theirs in zip(ids, self._held, strict=False):
+        for ours, theirs in zip(whole, self._held, strict=False):
             if ours != theirs:
                 break
             shared += 1
-        border = min(shared, len(ids) - 1) // BLOCK * BLOCK
-        if border and shared > border:
-            other = next(t for t in range(3) if t not in (ids[border], self._held[border]))
-            cut = (*ids[:border], other)
+        keep = len(ids)
+        if not suffix:
+            keep = min(shared, len(ids) - 1, self._end) // self._block * self._block
+        if keep and (shared > keep or (self._generated and shared == len(self._held))):
+            other = next(t for t in range(3) if t not in (whole[keep], *self._held[keep:][:1]))
+            cut = (*whole[:keep], other)
             self._request(cut, cache_prompt=True, n_predict=0)
-            self._held = cut
-        return border > 0
+            self._held, self._end, self._generated = cut, keep, False
+        return keep > 0
 
     def _request(self, ids: tuple[int, ...], **options: Any) -> dict[str, Any]:
         answer = self._process.complete({"prompt": list(ids), **options})
         if isinstance(answer, dict) and "choices" in answer:
             return answer
-        self._held = ()
+        self._held, self._end, self._generated = (), 0, False
         error = answer.get("error", {}) if isinstance(answer, dict) else {}
         message = f"{self._name}: llama.cpp answered: {error.get('message', answer)}"
         if error.get("type") == "exceed_context_size_error":
