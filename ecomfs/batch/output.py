@@ -568,6 +568,7 @@ def write_output(
             [*header, *added],
             encoding=encoding,
             numbers=numbers,
+            marked=added,
             form=form,
             kinds=lambda: reader.kinds,
             replace=replace_table,
@@ -649,7 +650,7 @@ class _FailedTable:
         """Write a row; one that failed before and was fed back in has its reason renewed."""
         if self._writer is None:
             names = [name for name in FAILED_COLUMNS if name not in self._header]
-            self._writer = AtomicWriter(self.path, [*self._header, *names])
+            self._writer = AtomicWriter(self.path, [*self._header, *names], marked=FAILED_COLUMNS)
         reasons = [prediction.error, _beyond(row) if row.extra else ""]
         why = (str(prediction.status), "; ".join(r for r in reasons if r))
         whole = dict(zip(self._header, cells, strict=True)) | dict(

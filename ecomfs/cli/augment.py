@@ -362,7 +362,7 @@ def _write_rejected(path: Path, rejected: Sequence[Candidate], fields: Sequence[
 
     names = ["id", "source_id", "method", "label", "reason", "detail", "read_as", "confidence"]
     added = added_columns(names, fields)
-    with AtomicWriter(path, [*names[:4], *added, *names[4:]]) as out:
+    with AtomicWriter(path, [*names[:4], *added, *names[4:]], marked=names) as out:
         for c in rejected:
             e = c.example
             confidence = "" if c.confidence is None else f"{c.confidence:.4f}"

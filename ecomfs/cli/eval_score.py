@@ -245,11 +245,13 @@ def _read_sets(
 
 def _frame(file: str, encoding: str | None) -> pd.DataFrame:
     """A table as every other verb reads it; a row that cannot be read is an error."""
-    from ecomfs.io import read_frame, text_encoding
+    from ecomfs.io import plain_cell, read_frame, text_encoding
 
     frame = read_frame(file, encoding=text_encoding(file, encoding))
     for error in frame.errors.values():
         raise InputError(f"{file}: {error}", hint="correct that line, and score again")
+    if "predicted" in frame.data.columns:  # ecomfs score marks what a spreadsheet would run
+        frame.data["predicted"] = [plain_cell(str(v)) for v in frame.data["predicted"]]
     return frame.data
 
 

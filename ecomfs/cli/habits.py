@@ -1,11 +1,13 @@
-"""What every verb of the command line has in common: ``--json``, ``--quiet``, ``--help-all``, and
-two examples in its help."""
+"""What every verb of the command line has in common: ``--json``, ``--quiet``, ``--help-all``, two
+examples in its help; and ``--safe-csv`` and ``--input-safe-csv`` of all that write or read
+tables."""
 
 from __future__ import annotations
 
 import functools
 import inspect
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from inspect import Parameter
 from typing import Any, get_type_hints
 
@@ -18,6 +20,9 @@ from ecomfs.cli.help_examples import EXAMPLES
 from ecomfs.cli.json_result import beginning
 
 _COMMON: dict[str, Any] = {"as_json": o.AsJson, "quiet": o.Quiet, "help_all": o.HelpAll}
+_WRITE_TABLES = {
+    *("score", "plan", "rank", "suggest", "examples export", "prepare clean", "prepare augment"),
+}
 
 
 class Verb(TyperCommand):
@@ -73,6 +78,10 @@ def _with_habits(verb: Callable[..., Any], name: str) -> Callable[..., Any]:
     hints = get_type_hints(verb, include_extras=True)
     own = inspect.signature(verb).parameters
     given = {key: hint for key, hint in _COMMON.items() if key not in own}
+    if name in _WRITE_TABLES:
+        given["safe_csv"] = o.SafeCsv
+    if "input_encoding" in own:
+        given["input_safe_csv"] = o.InputSafeCsv
     parameters = [p.replace(annotation=hints.get(p.name, Any)) for p in own.values()]
     parameters += [
         Parameter(key, Parameter.KEYWORD_ONLY, default=False, annotation=hint)
@@ -82,14 +91,20 @@ def _with_habits(verb: Callable[..., Any], name: str) -> Callable[..., Any]:
     @functools.wraps(verb)
     def running(**values: Any) -> Any:
         progress.be_quiet(quiet=bool(values.get("quiet")))
-        for key in given:
-            values.pop(key, None)
+        more = {key: values.pop(key, None) for key in given}
         context = next((v for v in values.values() if isinstance(v, typer.Context)), None)
         if context is not None and context.invoked_subcommand is not None:
             return verb(**values)
-        with beginning(name):
+        marks = {"written": more.get("safe_csv"), "read": more.get("input_safe_csv")}
+        with beginning(name), _marks(**marks) if any(marks.values()) else nullcontext():
             return verb(**values)
 
     running.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     running.__annotations__ = {p.name: p.annotation for p in parameters}
     return running
+
+
+def _marks(written: bool | None, read: bool | None) -> AbstractContextManager[None]:
+    from ecomfs.io import safe_csv  # it loads what reads tables
+
+    return safe_csv(written=bool(written), read=bool(read))

@@ -156,6 +156,23 @@ InputEncoding = Annotated[
         help="of tables that are not UTF-8: cp1252, gbk, big5, shift_jis … [detected]",
     ),
 ]
+SafeCsv = Annotated[
+    bool,
+    typer.Option(
+        "--safe-csv",
+        hidden=True,
+        help="an apostrophe before every cell of the written CSV or TSV that a spreadsheet would "
+        "run (= + - @); without it, only in the columns that ecomfs adds",
+    ),
+]
+InputSafeCsv = Annotated[
+    bool,
+    typer.Option(
+        "--input-safe-csv",
+        hidden=True,
+        help="the tables were written with --safe-csv: take its apostrophes away",
+    ),
+]
 Limit = Annotated[int | None, typer.Option(help="only the first rows")]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="no progress bar", rich_help_panel=FIRST)

@@ -223,7 +223,7 @@ def _catalogue(
     first, *last = added_columns(catalogue.header, ("user", *COLUMNS))
     header = [first, *last[:2], *catalogue.header, *last[2:]]
     counts: Counter[str] = Counter()
-    with AtomicWriter(target, header) as writer:
+    with AtomicWriter(target, header, marked=(first, *last)) as writer:
         for one in rank_users(pipeline, users, catalogue, progress=phases, **how):
             counts.update(candidates=one.candidates, seen=one.seen, failed=one.failed)
             for r in one.items:
@@ -271,7 +271,7 @@ def _pairs(
     from ecomfs.rank import METRICS, list_order, rankings, score_pairs
 
     added = added_columns(pairs.header, COLUMNS)
-    with AtomicWriter(target, [*added[:2], *pairs.header, *added[2:]]) as writer:
+    with AtomicWriter(target, [*added[:2], *pairs.header, *added[2:]], marked=added) as writer:
         predictions = score_pairs(pipeline, pairs, progress=phases)
         scores = [p.probabilities.get(positive) for p in predictions]
         for i, rank in list_order(pairs.lists, scores, top):

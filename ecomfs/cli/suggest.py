@@ -226,7 +226,7 @@ def _write(
     names = [spec.name for spec in card.fields]
     label = card.label_column[0]
     extra = added_columns(["id", *names, label], ["predicted", "uncertainty", "stands_for", "why"])
-    with AtomicWriter(path, ["id", *names, label, *extra]) as out:
+    with AtomicWriter(path, ["id", *names, label, *extra], marked=extra) as out:
         for s in chosen:
             row = rows[s.position]
             cells = [str(row.fields[name]) for name in names]

@@ -17,6 +17,7 @@ from ecomfs.io.numbers import (
 )
 from ecomfs.io.reader import MAX_CELL_CHARS, TableReader, read_frame, text_encoding
 from ecomfs.io.rows import IdTracker, Place, TableRow, cell_text
+from ecomfs.io.safe_csv import plain_cell, safe_cell, safe_csv
 from ecomfs.io.sql_table import SqlTable
 from ecomfs.io.target import (
     InputFile,
@@ -74,12 +75,15 @@ __all__ = [
     "open_writer",
     "optional_module",
     "output_failure",
+    "plain_cell",
     "possible_marks",
     "read_frame",
     "read_number",
     "read_text",
     "reading",
     "rewrite_number",
+    "safe_cell",
+    "safe_csv",
     "same_text",
     "split_book",
     "squeeze",

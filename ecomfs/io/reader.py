@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -26,6 +26,7 @@ from ecomfs.io.formats import (
 )
 from ecomfs.io.jsonlines import JsonArraySource, JsonLinesSource, is_array
 from ecomfs.io.rows import Chunk, Dialect, Place, RawRow, Source, TableRow, TypedSource
+from ecomfs.io.safe_csv import is_read_safe, plain_cell
 from ecomfs.io.sql_table import SQL
 from ecomfs.io.standard_input import STANDARD, standard_input
 
@@ -135,7 +136,8 @@ class TableReader:
         )
         with closing(self._source.records()) as records:
             first = list(islice(records, _FIRST_RECORDS))
-        self._header = _named(self._source.header, first)
+        self._unmark = is_read_safe() and isinstance(self._source, DelimitedSource)
+        self._header = self._plain(_named(self._source.header, first))
         self._check_header()
         if not first:
             names = ", ".join(self.header)
@@ -221,7 +223,7 @@ class TableReader:
             yield from chunk
 
     def _row(self, record: RawRow) -> TableRow:
-        names, cells = self.header, record.cells
+        names, cells = self.header, [*self._plain(record.cells)]
         extra = record.extra or tuple(cells[len(names) :])
         # Some exports end every row in delimiters, with the header or without it.
         spare = bool(extra) and not any(extra)
@@ -233,6 +235,9 @@ class TableReader:
             padded = dict.fromkeys(names, "") | padded
         message = f"line {record.line}: {error}" if error else ""
         return TableRow(record.line, padded, message, note, extra)
+
+    def _plain(self, cells: Iterable[str]) -> tuple[str, ...]:
+        return tuple(map(plain_cell, cells) if self._unmark else cells)
 
     def _problem(self, cells: list[str]) -> str:
         names = self.header

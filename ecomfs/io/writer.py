@@ -8,7 +8,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Literal, Protocol, Self, cast
 
 from ecomfs.errors import ConfigError, OutputError
 from ecomfs.io.files import optional_module, zstd_module
+from ecomfs.io.safe_csv import is_written_safe, safe_cell
 from ecomfs.io.sql_table import SqlTable, SqlTableWriter
 from ecomfs.io.target import Target, output_failure
 from ecomfs.io.workbook import ExcelWriter
@@ -76,6 +77,9 @@ class AtomicWriter:
         ``utf-8-sig`` puts the mark in front that Excel wants.
     delimiter : str
         One character.
+    marked : Collection[str]
+        Columns whose cells are marked where a spreadsheet would run them
+        (:func:`ecomfs.io.safe_cell`). All are inside :func:`ecomfs.io.safe_csv`.
 
     Raises
     ------
@@ -104,8 +108,11 @@ class AtomicWriter:
         *,
         encoding: OutputEncoding = "utf-8",
         delimiter: str = ",",
+        marked: Collection[str] = (),
     ) -> None:
         self.path = Path(path)
+        self._all_marked = is_written_safe()
+        self._marked = [n for n, name in enumerate(header) if self._all_marked or name in marked]
         self.rows = 0
         self._width = len(header)
         self._delimiter = delimiter
@@ -134,7 +141,7 @@ class AtomicWriter:
                     f"{self.path}: row {self.rows + 1} has {len(row)} cells, "
                     f"the header has {self._width}"
                 )
-            self._put(self._record(row))
+            self._put(self._record(self._safe(row)))
             self.rows += 1
 
     def flush(self) -> None:
@@ -204,7 +211,17 @@ class AtomicWriter:
         self._close()
         return self._target.keep()
 
+    def _safe(self, row: Sequence[str]) -> Sequence[str]:
+        if not self._marked:
+            return row
+        cells = [*row]
+        for place in self._marked:
+            cells[place] = safe_cell(cells[place])
+        return cells
+
     def _begin(self, header: Sequence[str]) -> None:
+        if self._all_marked:
+            header = self._safe(header)
         # Names that look like another delimiter, a mark or a "sep=" line would mislead readers.
         self._put(self._record(header, re.compile(r'[,;|\t"\r\n\ufeff]|^sep=|^ ', re.I)))
 
@@ -245,6 +262,7 @@ class JsonLinesWriter(AtomicWriter):
     ) -> None:
         self._names, self._numbers = tuple(header), frozenset(numbers)
         super().__init__(path, header)
+        self._marked = []  # no spreadsheet runs text of JSON
 
     def _begin(self, header: Sequence[str]) -> None:
         """Every row names its columns."""
@@ -385,6 +403,7 @@ def open_writer(
     *,
     encoding: OutputEncoding = "utf-8",
     numbers: Sequence[str] = (),
+    marked: Collection[str] = (),
     form: OutputFormat | None = None,
     kinds: Callable[[], Mapping[str, type]] = dict,
     replace: bool = False,
@@ -402,6 +421,9 @@ def open_writer(
         Of a text file; ``utf-8-sig`` writes the mark that Excel needs.
     numbers : Sequence[str]
         Columns that are kept as numbers where the format has any.
+    marked : Collection[str]
+        Columns whose cells are marked where a spreadsheet would run them, in CSV and TSV; the other
+        formats say that a cell is text.
     form : OutputFormat, optional
         The format, for a name that does not say it, such as ``-``.
     kinds : callable
@@ -437,7 +459,7 @@ def open_writer(
     if kind == "jsonl":
         return JsonLinesWriter(path, header, numbers=numbers)
     delimiter = "\t" if kind == "tsv" else ","
-    return AtomicWriter(path, header, encoding=encoding, delimiter=delimiter)
+    return AtomicWriter(path, header, encoding=encoding, delimiter=delimiter, marked=marked)
 
 
 def check_output(path: Path, form: OutputFormat | None = None) -> OutputFormat:

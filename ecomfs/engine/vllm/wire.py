@@ -22,6 +22,9 @@ TOP = 20
 """vLLM's limit of likely tokens in one answer (``--max-logprobs``), unless it is started with
 another."""
 
+_UNREADABLE = (KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError)
+"""What reading a value of another shape or kind raises; a long integer overflows a float."""
+
 _TOO_OLD = "vLLM 0.15 or newer is needed: older ones ignore logprob_token_ids"
 
 
@@ -194,7 +197,7 @@ def _steps(logprobs: Any) -> tuple[tuple[str, dict[str, float]], ...]:
             (str(token), {str(text): _number(value) for text, value in listed.items()})
             for token, listed in zip(logprobs["tokens"], logprobs["top_logprobs"], strict=True)
         )
-    except (KeyError, TypeError, AttributeError, ValueError):
+    except _UNREADABLE:
         return ()  # the answer itself is there
 
 
@@ -217,7 +220,7 @@ def top_tokens(
         try:
             listed = choice["logprobs"]["top_logprobs"][0]
             ordered = sorted(((str(t), _number(p)) for t, p in listed.items()), key=lambda x: -x[1])
-        except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        except _UNREADABLE as error:
             raise permanent(EngineResponseError("the server listed no likely tokens")) from error
         last = n == len(prompts) - 1
         listing = TopTokens(dict(ordered), len(prompt), cached if last else 0)
@@ -244,7 +247,10 @@ def cache_counters(metrics: str) -> tuple[int, int] | None:
         found = re.findall(rf"^vllm:prefix_cache_{name}_total(?:{{.*}})? (\S+)$", metrics, re.M)
         if not found:
             return None
-        sums.append(int(sum(float(value) for value in found)))
+        try:
+            sums.append(int(sum(float(value) for value in found)))
+        except (ValueError, OverflowError):  # no numbers, NaN or infinity
+            return None
     return sums[0], sums[1]
 
 
@@ -253,7 +259,11 @@ def _choices(answer: dict[str, Any], count: int) -> list[dict[str, Any]]:
     if not isinstance(choices, list) or len(choices) != count:
         given = len(choices) if isinstance(choices, list) else "no"
         raise EngineResponseError(f"the server gave {given} answers to {count} prompts")
-    by_index = {choice.get("index"): choice for choice in choices if isinstance(choice, dict)}
+    by_index = {
+        index: choice
+        for choice in choices
+        if isinstance(choice, dict) and type(index := choice.get("index")) is int
+    }
     if by_index.keys() != set(range(count)):
         raise EngineResponseError("the server's answers are not numbered as the prompts are")
     return [by_index[i] for i in range(count)]
@@ -265,7 +275,7 @@ def _first(choice: dict[str, Any]) -> tuple[dict[int, float], int]:
         logprobs = choice["logprobs"]
         top = {_id(name): _number(value) for name, value in logprobs["top_logprobs"][0].items()}
         return top, _id(logprobs["tokens"][0])
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+    except _UNREADABLE as error:
         raise permanent(
             EngineResponseError(
                 "the server's answer holds no log-probabilities by token id", hint=_TOO_OLD
@@ -283,9 +293,11 @@ def _id(name: str) -> int:
 
 
 def _cached(answer: dict[str, Any]) -> int:
-    usage = answer.get("usage") or {}
-    details = usage.get("prompt_tokens_details") or {}
-    return int(details.get("cached_tokens") or 0)
+    """Tokens that the server had in its cache; 0 where it does not say it."""
+    try:
+        return max(0, int(answer["usage"]["prompt_tokens_details"]["cached_tokens"]))
+    except _UNREADABLE:
+        return 0
 
 
 Ask = Callable[[Part, list[int]], Awaitable[Sequence[PartAnswer | EngineError]]]

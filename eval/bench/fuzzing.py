@@ -1,0 +1,60 @@
+"""What the fuzz runs (fuzz_*.py) share: seeds, JSON that is nearly right, the start of atheris."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import atheris
+
+
+def fuzz(one: Callable[[bytes], None], seeds: Sequence[bytes]) -> None:
+    """Run until a property breaks, or the limits of the command line are reached.
+
+    Args:
+        one: checks one input; what it raises is a finding.
+        seeds: inputs to begin with.
+    """
+    with tempfile.TemporaryDirectory(prefix="ecomfs-fuzz-") as corpus:
+        for number, seed in enumerate(seeds):
+            (Path(corpus) / f"{number:03d}").write_bytes(seed)
+        atheris.Setup([*sys.argv, corpus], one)
+        atheris.Fuzz()
+
+
+ODD = (
+    *(None, True, False, 0, -1, 1, 0.5, 10**400, 1e300, float("nan"), float("inf"), -float("inf")),
+    *("", "token_id:11", "\x1b[2J", "\ud800", "\u0000", "=1+1", "NaN", "9" * 5000),
+    *([], {}, [None], [[]], {"": None}),
+)
+
+
+def odd(provider: Any, value: Any) -> Any:
+    """A JSON value in which some parts are others, left out, doubled, or of another kind."""
+    what = provider.ConsumeIntInRange(0, 19)
+    if what == 0:
+        return ODD[provider.ConsumeIntInRange(0, len(ODD) - 1)]
+    if what == 1:
+        return provider.ConsumeUnicode(20)
+    if what == 2:
+        return provider.ConsumeFloat()
+    if what == 3:
+        return [value, value]
+    if what == 4:
+        return {provider.ConsumeUnicode(8): value}
+    if isinstance(value, dict):
+        return {
+            k: odd(provider, v) for k, v in value.items() if what != 5 or provider.ConsumeBool()
+        }
+    if isinstance(value, list):
+        return [odd(provider, v) for v in value]
+    return value
+
+
+def as_json(value: Any) -> bytes:
+    """The value as JSON, with what JSON has no words for written as Python does."""
+    return json.dumps(value).encode()
