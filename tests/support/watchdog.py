@@ -8,7 +8,8 @@ that touches no lock, writes where every thread stands, and ends the process at 
 It is the second line: its limit lies above pytest-timeout's, so that a test that *can* be ended by
 itself is, and the others go on. pytest's own plugin sets the same timer only when
 ``faulthandler_timeout`` is set, which it must not be: it would replace this one, and it does not
-end anything. Tests run in one process (no xdist), so one timer is enough.
+end anything. Each test process (pytest-xdist) has a timer of its own: one that ends is reported as
+crashed, with the test that it ran, and another takes its place.
 """
 
 from __future__ import annotations
