@@ -139,7 +139,7 @@ PREDICTIONS = "id,label,predicted\n1,schön,schön\n2,übel,schön\n3,übel,übe
         ("utf16.csv", PREDICTIONS.encode("utf-16")),
         ("two-marks.csv", ("\ufeff\ufeff" + PREDICTIONS).encode()),
         ("excel.csv", PREDICTIONS.replace("\n", ",,\n").encode()),
-        ("packed.csv.gz", gzip.compress(PREDICTIONS.encode())),
+        ("packed.csv.gz", gzip.compress(PREDICTIONS.encode(), mtime=0)),
         ("tabs.tsv", PREDICTIONS.replace(",", "\t").encode()),
     ],
 )

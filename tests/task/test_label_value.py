@@ -125,7 +125,9 @@ def test_nan_among_numbers_is_missing_and_elsewhere_a_word() -> None:
         column_labels(["1", "inf"], ["p.csv, line 2", "p.csv, line 3"], "y")
 
 
-@pytest.mark.parametrize("value", [object(), 1j, len, Mood], ids=["object", "complex", "function", "class"])
+@pytest.mark.parametrize(
+    "value", [object(), 1j, len, Mood], ids=["object", "complex", "function", "class"]
+)
 def test_an_object_without_a_text_is_no_label_here_nor_in_the_harness(value: Any) -> None:
     with pytest.raises(InputError, match=r"row 7: .* is of type"):
         label_text(value, "row 7")
