@@ -56,7 +56,7 @@ class E5Weights:
             ) from error
 
     def _read(self) -> None:
-        file = memoryview(self._bytes)
+        file = self._bytes.data
         place = 0
 
         def take(form: str) -> Any:
