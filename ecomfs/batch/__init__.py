@@ -1,5 +1,6 @@
 """A table to the same table with predictions: planned, journalled, resumable."""
 
+from ecomfs.batch.budget import Budget
 from ecomfs.batch.examples import (
     check_cells,
     export_examples,
@@ -45,6 +46,7 @@ __all__ = [
     "COLUMNS",
     "NUMBERS",
     "AnswerCounts",
+    "Budget",
     "Condition",
     "Gold",
     "Interval",

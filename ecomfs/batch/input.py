@@ -485,6 +485,7 @@ class Feed:
         card: TaskCard,
         journal: Journal,
     ) -> None:
+        self._begun = reader, replace(selected), mapping, card, journal
         at = journal.get("place")
         self._chunks = reader.chunks(journal.through, Place(*at) if at else None)
         self._selected = selected
@@ -494,6 +495,11 @@ class Feed:
         self._pending: set[bytes] = set()  # given out, and not yet in the journal
         self._number = 0
         self._stop = journal.through
+
+    def again(self) -> Feed:
+        """The same rows from where this one began, less those that the journal has by now."""
+        reader, selected, mapping, card, journal = self._begun
+        return Feed(reader, replace(selected), mapping, card, journal)
 
     def next(self, size: int) -> RowBlock | None:
         """A block of at least ``size`` rows without an answer, up to a chunk more, where the

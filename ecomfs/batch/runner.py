@@ -218,6 +218,14 @@ _Blocks = asyncio.Queue[RowBlock | None]
 _Prepared = asyncio.Queue[tuple[RowBlock, Sequence[Any]] | None]
 
 
+class SaysStop(Protocol):
+    """Whether a runner shall begin no further row; :class:`Stop` is one."""
+
+    @property
+    def requested(self) -> bool:
+        """It shall not."""
+
+
 class BlockSource(Protocol):
     """Where a runner takes rows from; :class:`ecomfs.batch.input.Feed` of a table is one."""
 
@@ -252,7 +260,7 @@ class Runner:
         feed: BlockSource,
         journal: AnswerStore,
         tally: Tally,
-        stop: Stop,
+        stop: SaysStop,
         *,
         block_rows: int = BLOCK_ROWS,
         stages: bool = False,

@@ -15,6 +15,7 @@ from dataclasses import replace
 from os import PathLike
 from typing import Protocol, runtime_checkable
 
+from ecomfs.batch.budget import Budget, BudgetScorer
 from ecomfs.batch.identity import Identity, RowAnswers, differences, run_identity
 from ecomfs.batch.input import CHUNK_ROWS, Feed, Selection, find_columns, read_marks
 from ecomfs.batch.journal import Journal, drop_journal
@@ -75,6 +76,7 @@ def score_table(
     chunk_rows: int = BLOCK_ROWS,
     limit: int | None = None,
     selection: Selection | None = None,
+    budget: Budget | None = None,
     restart: bool = False,
     keep_journal: bool = False,
     progress: Progress | bool | None = None,
@@ -120,6 +122,9 @@ def score_table(
         Only the first rows; short for ``selection=Selection(limit=…)``.
     selection : Selection, optional
         Which rows are scored. By default all.
+    budget : Budget, optional
+        The most that is spent on reading. Rows of which the experts are least sure are read
+        first; rows that are not read are answered by the experts, with a note.
     restart : bool, default False
         Drop the journal of an earlier run instead of resuming it.
     keep_journal : bool, default False
@@ -169,7 +174,10 @@ def score_table(
     """
     job = Job(str(source), read_output(output))
     if isinstance(pipeline, SupportsRefresh):
-        pipeline = LocalScorer(pipeline.refresh())
+        fitted = pipeline.refresh()
+        pipeline = BudgetScorer(fitted, budget) if budget else LocalScorer(fitted)
+    elif budget:
+        pipeline = BudgetScorer(pipeline, budget)
     scorer = LocalScorer(pipeline) if isinstance(pipeline, Pipeline) else pipeline
     if limit is not None:
         if selection is not None:

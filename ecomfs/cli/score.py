@@ -24,6 +24,17 @@ def score(
     table: RowOptions,
     settings: o.Answering,
     cluster: Cluster,
+    budget_seconds: Annotated[
+        float | None,
+        typer.Option(
+            help="most seconds that are spent on reading a table, doubtful rows first; the experts "
+            "answer the rest"
+        ),
+    ] = None,
+    budget_tokens: Annotated[
+        int | None,
+        typer.Option(help="the same for prompt tokens that the model reads"),
+    ] = None,
     restart: Annotated[
         bool,
         typer.Option("--restart", help="drop the journal of an interrupted run and start again"),
@@ -43,7 +54,7 @@ def score(
     """
     # Shown before the slow imports.
     phases = show(CHECKING, quiet=quiet)
-    from ecomfs.batch import RunLog, score_table
+    from ecomfs.batch import Budget, RunLog, score_table
     from ecomfs.cli.present import (
         counts,
         note,
@@ -54,6 +65,7 @@ def score(
     from ecomfs.engine.shared import canary_reports
     from ecomfs.errors import StoppedError
 
+    budget = Budget(budget_seconds, budget_tokens)
     known = check(sources, table, labelled)
     n_examples = len(known.pool)
     tables: list[dict[str, object]] = []
@@ -81,6 +93,7 @@ def score(
                         form=output_format(table),
                         replace_table=table.replace_table,
                         selection=known.selection,
+                        budget=budget,
                         restart=restart,
                         keep_journal=keep_journal,
                         progress=phases,

@@ -418,6 +418,8 @@ VALUES: dict[str, list[str]] = {
     "--log": ["u.jsonl", "--variant", "A: k=1", "--variant", "B: k=2"],
     "--split-seed": ["2"],
     "--budget": ["2048"],
+    "--budget-seconds": ["60"],
+    "--budget-tokens": ["100"],
     "--tune": ["8"],
     "--rendering": ["raw"],
     "--input-encoding": ["utf-8"],

@@ -1,0 +1,295 @@
+"""Runs that may spend only so much on reading: the rows that the model could change most first.
+
+The experts look at every row, which costs no model call. The less sure they are, the earlier a row
+is read: rows are put into steps by the experts' confidence, and the table is gone through once a
+step. When the budget is spent, what is at the engine is finished, and the experts answer the rows
+that are left, each with a note. Answers are journalled as in every run, with what was spent, so
+that the same command resumes a run that was killed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecomfs.batch.input import Feed, RowBlock
+from ecomfs.batch.journal import Entry, Journal
+from ecomfs.batch.runner import LocalScorer, Runner, Stop, Tally
+from ecomfs.calibration import Evidence
+from ecomfs.core import event_loop
+from ecomfs.errors import ConfigError
+from ecomfs.pipeline import Pipeline, RowState
+from ecomfs.pipeline.pipeline import RowReading
+from ecomfs.types import Prediction
+
+STEPS = 16
+"""Parts of the rows that are read one after another. Within a part rows stay in their order, so
+more parts keep the order of doubt more closely, and go through the table more often."""
+NOT_READ = "not read: the budget was spent"
+_SPENT = "spent"
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The most that a run may spend on reading.
+
+    Attributes
+    ----------
+    seconds : float, optional
+        Of wall time while rows are read.
+    tokens : int, optional
+        Of prompts that the engine reads; readings from the cache cost nothing.
+
+    Raises
+    ------
+    ConfigError
+        A number that is not above 0.
+
+    Examples
+    --------
+    >>> Budget(tokens=10_000).spent(0.0, 9_999), Budget(seconds=1.5).spent(1.5, 0)
+    (False, True)
+    """
+
+    seconds: float | None = None
+    tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("--budget-seconds", self.seconds), ("--budget-tokens", self.tokens)):
+            if value is not None and not value > 0:
+                raise ConfigError(f"{name} {value}", hint="more than 0")
+
+    def __bool__(self) -> bool:
+        return self.seconds is not None or self.tokens is not None
+
+    def spent(self, seconds: float, tokens: int) -> bool:
+        """Whether nothing is left."""
+        return (self.seconds is not None and seconds >= self.seconds) or (
+            self.tokens is not None and tokens >= self.tokens
+        )
+
+
+class BudgetScorer(LocalScorer):
+    """A pipeline with a budget, as :class:`ecomfs.batch.runner.RowScorer`.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        Fitted, with experts and without guarantees.
+    budget : Budget
+        Of one table.
+
+    Raises
+    ------
+    ConfigError
+        The task has several labels a row or a hierarchy, there is no model or there are no
+        experts, or a guarantee was fitted on answers of the model.
+    """
+
+    def __init__(self, pipeline: object, budget: Budget) -> None:
+        what = "--budget-seconds" if budget.seconds is not None else "--budget-tokens"
+        if not isinstance(pipeline, Pipeline):
+            raise ConfigError(
+                f"{what} is for one label per row, in this process", hint="leave it out"
+            )
+        if not pipeline.has_model:
+            raise ConfigError(f"{what} without a model: nothing is read", hint="leave it out")
+        policy = pipeline.policy
+        if pipeline.experts is None or policy.cheap is None:
+            raise ConfigError(
+                f"{what} without the experts, who answer what is not read",
+                hint="give labelled examples, and leave fusion and calibration on",
+            )
+        if (policy.accept_from, policy.set_from, policy.novel_below) != (None, None, None):
+            raise ConfigError(
+                f"{what} beside a guarantee, which was fitted on rows that the model read",
+                hint="leave out --precision, --coverage and --novel-below, or the budget",
+            )
+        super().__init__(pipeline)
+        self._reads = pipeline
+        self._budget = budget
+
+    def answer(
+        self,
+        feed: Feed,
+        journal: Journal,
+        tally: Tally,
+        stop: Stop,
+        *,
+        block_rows: int,
+        stages: bool,
+        on_progress: Callable[[Tally], None],
+    ) -> None:
+        """See :meth:`ecomfs.batch.runner.RowScorer.answer`."""
+        alone = _unread(self._reads)
+        spending = _Spending(self._budget, journal, tally, stop)
+        before = tally.rows
+        if not spending.requested:
+            with closing(feed.again()) as rows:
+                steps = _steps(alone, rows, stop, block_rows)
+            spending.begin()
+            for step in range(STEPS):
+                if spending.requested:
+                    break
+                with closing(feed.again()) as rows:
+                    runner = Runner(
+                        self._reads,
+                        _StepFeed(rows, steps == step),
+                        _StepJournal(journal, spending),
+                        tally,
+                        spending,
+                        # What is at the engine when the budget ends is finished.
+                        block_rows=max(1, min(block_rows, self._reads.engine.capabilities.batch)),
+                        stages=stages,
+                        on_progress=on_progress,
+                    )
+                    event_loop.run(runner.run())
+                tally.total = None
+            spending.keep()
+        if stop.requested:
+            return
+        # The last time through the table counts the rows that were read as copies.
+        read = tally.rows - before
+        tally.rows, copied = before, tally.copied
+        event_loop.run(
+            Runner(
+                alone,
+                feed,
+                journal,
+                tally,
+                stop,
+                block_rows=block_rows,
+                stages=stages,
+                on_progress=on_progress,
+            ).run()
+        )
+        tally.copied = max(copied, tally.copied - read)
+
+
+@dataclass(frozen=True, slots=True)
+class _Unread(Pipeline):
+    """A pipeline whose experts answer every row; rows that the model would have read say so."""
+
+    skips: Callable[[RowState], bool] = field(default=lambda state: False)
+
+    async def answer(
+        self, states: Sequence[RowState]
+    ) -> list[tuple[RowState, RowReading, Prediction]]:
+        found = await Pipeline.answer(self, states)
+        return [
+            (state, reading, prediction)
+            if prediction.source != "experts" or self.skips(state)
+            else (state, reading, replace(prediction, note=_and(prediction.note, NOT_READ)))
+            for state, reading, prediction in found
+        ]
+
+
+def _and(note: str, more: str) -> str:
+    return f"{note}; {more}" if note else more
+
+
+def _unread(pipeline: Pipeline) -> _Unread:
+    def skips(state: RowState) -> bool:
+        return state.opinion is not None and pipeline.policy.skips([state.opinion])[0]
+
+    values = {f.name: getattr(pipeline, f.name) for f in fields(pipeline)}
+    return _Unread(**values | {"policy": replace(pipeline.policy, skip_from=0.0), "skips": skips})
+
+
+def _steps(alone: Pipeline, feed: Feed, stop: Stop, block_rows: int) -> NDArray[np.uint8]:
+    """The step of each row by its position; rows that are answered already have none."""
+    places: list[int] = []
+    sure: list[float] = []
+    cheap = alone.policy.cheap
+    while not stop.requested and (block := feed.next(block_rows)) is not None:
+        feed.forget(row.key for row in block.asked)
+        ids = [str(row.position) for row in block.asked]
+        states = alone.prepare([row.values for row in block.asked], ids)
+        known = [(n, o) for n, state in enumerate(states) if (o := state.opinion) is not None]
+        if cheap is None or not known:
+            continue
+        places += [block.asked[n].position for n, _ in known]
+        sure += cheap.apply(Evidence.of([o for _, o in known])).max(axis=1).tolist()
+    steps = np.full(max(places, default=-1) + 1, STEPS, dtype=np.uint8)
+    order = np.array(places, dtype=np.int64)[np.argsort(sure, kind="stable")]
+    steps[order] = np.arange(len(order)) * STEPS // max(1, len(order))
+    return steps
+
+
+class _Spending:
+    """What a run has spent, earlier processes included; ends the reading when nothing is left."""
+
+    def __init__(self, budget: Budget, journal: Journal, tally: Tally, stop: Stop) -> None:
+        self._budget = budget
+        self._journal = journal
+        self._tally = tally
+        self._stop = stop
+        self._seconds, self._tokens = journal.get(_SPENT) or (0.0, 0)
+        self._tokens -= tally.prompt_tokens
+        self._started: float | None = None
+
+    def begin(self) -> None:
+        """Count time from now on."""
+        self._started = time.monotonic()
+
+    def keep(self) -> None:
+        """Store what was spent, for a process that resumes the run."""
+        self._journal.commit([], self._journal.through, **{_SPENT: list(self.now)})
+
+    @property
+    def now(self) -> tuple[float, int]:
+        """Seconds and tokens."""
+        seconds = 0.0 if self._started is None else time.monotonic() - self._started
+        return self._seconds + seconds, self._tokens + self._tally.prompt_tokens
+
+    @property
+    def requested(self) -> bool:
+        """Whether no further row is read."""
+        return self._stop.requested or self._budget.spent(*self.now)
+
+
+class _StepFeed:
+    """The rows of a feed that belong to one step."""
+
+    def __init__(self, feed: Feed, chosen: NDArray[np.bool_]) -> None:
+        self._feed = feed
+        self._chosen = chosen
+
+    def next(self, size: int) -> RowBlock | None:
+        """The next block that has such rows."""
+        block = self._feed.next(size)
+        if block is None:
+            return None
+        mine = [r for r in block.asked if r.position < len(self._chosen)]
+        mine = [r for r in mine if self._chosen[r.position]]
+        kept = {row.key for row in mine}
+        self._feed.forget(row.key for row in block.asked if row.key not in kept)
+        return replace(
+            block, asked=mine, rows=len(mine), copied=0, progress=None, state=None, place=None
+        )
+
+    def forget(self, keys: Iterable[bytes]) -> None:
+        """As of the feed."""
+        self._feed.forget(keys)
+
+
+class _StepJournal:
+    """Stores answers, and what was spent; how far the table is done stays as it was."""
+
+    def __init__(self, journal: Journal, spending: _Spending) -> None:
+        self._journal = journal
+        self._spending = spending
+        self.through = journal.through
+
+    def commit(self, entries: Iterable[Entry], through: int, **values: Any) -> None:
+        """As of the journal."""
+        self._journal.commit(entries, self._journal.through, **{_SPENT: list(self._spending.now)})
+
+
+__all__ = ["NOT_READ", "Budget", "BudgetScorer"]
