@@ -230,8 +230,8 @@ class _Spending:
         self._journal = journal
         self._tally = tally
         self._stop = stop
-        self._seconds, self._tokens = journal.get(_SPENT) or (0.0, 0)
-        self._tokens -= tally.prompt_tokens
+        earlier: tuple[float, int] = journal.get(_SPENT) or (0.0, 0)
+        self._seconds, self._tokens = earlier[0], earlier[1] - tally.prompt_tokens
         self._started: float | None = None
 
     def begin(self) -> None:
