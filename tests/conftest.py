@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import postgres
 import pytest
+from fault_counts import FaultCounts, Faults
 from hypothesis import settings
 from watchdog import Watchdog
 
@@ -19,6 +20,15 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ecomfs"))
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Watchdog(), "watchdog")
+    config.pluginmanager.register(FaultCounts(), "fault-counts")
+
+
+@pytest.fixture
+def faults(request: pytest.FixtureRequest) -> Faults:
+    """Counts what faults cost (``make test-faults``)."""
+    counts = request.config.pluginmanager.get_plugin("fault-counts")
+    assert isinstance(counts, FaultCounts)
+    return Faults(counts, request.node.name)
 
 
 @pytest.fixture(autouse=True, scope="session")

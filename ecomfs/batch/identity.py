@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from ecomfs.batch.input import Columns, Selection
+from ecomfs.engine.identity import same_model
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import MissingFileError
 from ecomfs.io import TableReader
@@ -282,7 +283,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     found = []
     for name in dict.fromkeys((*old, *new)):
         before, after = _without_time(old.get(name)), _without_time(new.get(name))
-        if before == after:
+        if before == after or (name == "model" and _same(before, after)):
             continue
         detail = ""
         if isinstance(before, dict) or isinstance(after, dict):
@@ -293,6 +294,11 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
             detail = f"{_said(before)} → {_said(after)}"
         found.append(f"the {name}" + (f" ({detail})" if detail else ""))
     return found
+
+
+def _same(before: Any, after: Any) -> bool:
+    """Whether both may name one model: readings of a server differ a little."""
+    return isinstance(before, str) and isinstance(after, str) and same_model(before, after)
 
 
 def _parts(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:

@@ -1,7 +1,8 @@
 """Byte values kept between runs, in one SQLite file of the user's cache folder.
 
 A cache file may always be deleted. It never stops work: when it cannot be read or written, one
-warning is logged and everything is computed.
+warning is logged and everything is computed. Every value is kept with a checksum, since SQLite does
+not notice a flipped bit in one; a value that was altered is computed again.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import logging
 import os
 import sqlite3
 import threading
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
@@ -20,6 +22,7 @@ from ecomfs.core.sqlite import BUSY_SECONDS, make_private, write_ahead
 
 _log = logging.getLogger(__name__)
 _LOOKUP = 400  # keys in one SELECT
+_CHECK = 4  # bytes of a checksum
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS entry (
@@ -73,20 +76,27 @@ class ByteCache:
                 connection = self._open()
                 if connection is None:
                     return {}
+                altered = []
                 for start in range(0, len(keys), _LOOKUP):
                     part = keys[start : start + _LOOKUP]
                     marks = ",".join("?" * len(part))
-                    found |= connection.execute(
+                    for key, value in connection.execute(
                         f"SELECT key, value FROM entry WHERE scope = ? AND key IN ({marks})",
                         (scope, *part),
-                    )
+                    ):
+                        if value[:_CHECK] == _checksum(scope, key, value[_CHECK:]):
+                            found[key] = value[_CHECK:]
+                        else:
+                            altered.append((scope, key))
+                if altered:
+                    _remove(connection, altered)
             except (sqlite3.Error, OSError) as error:
                 self._give_up(error)
         return found
 
     def put(self, scope: str, values: Mapping[bytes, bytes]) -> None:
         """Store values by key; existing ones stay."""
-        rows = [(scope, key, value) for key, value in values.items()]
+        rows = [(scope, key, _checksum(scope, key, v) + v) for key, v in values.items()]
         with self._lock:
             try:
                 connection = self._open()
@@ -102,11 +112,7 @@ class ByteCache:
             try:
                 connection = self._open()
                 if connection is not None:
-                    with connection:
-                        connection.executemany(
-                            "DELETE FROM entry WHERE scope = ? AND key = ?",
-                            [(scope, key) for key in keys],
-                        )
+                    _remove(connection, [(scope, key) for key in keys])
             except (sqlite3.Error, OSError) as error:
                 self._give_up(error)
 
@@ -154,3 +160,12 @@ class ByteCache:
             self._connection.close()
             self._connection = None
         _log.warning("cache %s is not used: %s", self.path, error)
+
+
+def _checksum(scope: str, key: bytes, value: bytes) -> bytes:
+    return zlib.crc32(value, zlib.crc32(scope.encode() + key)).to_bytes(_CHECK, "little")
+
+
+def _remove(connection: sqlite3.Connection, rows: Sequence[tuple[str, bytes]]) -> None:
+    with connection:
+        connection.executemany("DELETE FROM entry WHERE scope = ? AND key = ?", rows)

@@ -34,12 +34,15 @@ class Response:
         status: HTTP status.
         headers: header names in any case → values.
         content: the body.
+        connected: when a connection was opened for it, in the event loop's seconds; ``None``: one
+            was used that was open.
     """
 
     url: str
     status: int
     headers: Mapping[str, str]
     content: bytes
+    connected: float | None = None
 
     def json_object(self) -> dict[str, Any] | None:
         """The body as a JSON object; ``None`` when it is anything else.
@@ -117,6 +120,7 @@ class HttpClient:
         seconds = self._timeout if timeout is None else timeout
         # pydantic's encoder takes a third of json's time: prompts are thousands of token ids.
         data = body if body is None or isinstance(body, bytes) else to_json(body)
+        opened: list[float] = []
         try:
             async with self._session().request(
                 method,
@@ -125,9 +129,11 @@ class HttpClient:
                 headers={**({} if data is None else _JSON), **(headers or {})},
                 timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=_CONNECT_SECONDS),
                 allow_redirects=False,
+                trace_request_ctx=opened,
             ) as response:
                 content = await response.read()
-                return Response(url, response.status, response.headers, content)
+                connected = opened[-1] if opened else None
+                return Response(url, response.status, response.headers, content, connected)
         except aiohttp.ClientConnectorError as error:
             reason = error.os_error.strerror or error
             raise EngineUnavailableError(
@@ -153,7 +159,11 @@ class HttpClient:
         if loop not in self._sessions:
             # Callers limit requests in flight themselves, per server.
             connector = aiohttp.TCPConnector(limit=0)
-            self._sessions[loop] = aiohttp.ClientSession(headers=self._headers, connector=connector)
+            trace = aiohttp.TraceConfig()
+            trace.on_connection_create_end.append(_note_connection)
+            self._sessions[loop] = aiohttp.ClientSession(
+                headers=self._headers, connector=connector, trace_configs=[trace]
+            )
         return self._sessions[loop]
 
     async def close(self) -> None:
@@ -166,6 +176,10 @@ class HttpClient:
             elif loop.is_running():
                 closing = asyncio.run_coroutine_threadsafe(session.close(), loop)
                 await asyncio.wrap_future(closing)
+
+
+async def _note_connection(_: Any, context: Any, __: Any) -> None:
+    context.trace_request_ctx.append(asyncio.get_running_loop().time())
 
 
 def _close_dropped(sessions: _Sessions, owner: int) -> None:

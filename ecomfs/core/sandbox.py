@@ -31,7 +31,7 @@ from jinja2.visitor import NodeTransformer
 
 MOST_STEPS = 500_000
 """Steps of one rendering; the shipped templates with 1,000 labels and 64 demonstrations need
-20,000."""
+28,000."""
 MOST_CHARACTERS = 1_000_000
 """Characters that one rendering may print, beside eight times what it was given."""
 MOST_DEPTH = 40

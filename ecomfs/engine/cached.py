@@ -17,6 +17,7 @@ from typing import TypeVar
 from ecomfs.core.cache import ByteCache
 from ecomfs.engine import logprobs
 from ecomfs.engine.chat import ChatModel, chat_model
+from ecomfs.engine.identity import SupportsProbe
 from ecomfs.engine.protocol import (
     Capabilities,
     ChosenAnswer,
@@ -61,6 +62,8 @@ class CachedEngine:
         self.hits = 0
         self.misses = 0
         self.hit_tokens = 0
+        self._unconfirmed: dict[str, list[bytes]] = {}
+        self._confirmed = 0
 
     @property
     def spec(self) -> str:
@@ -130,7 +133,10 @@ class CachedEngine:
         key are not cached."""
         known = await self._good(scope, keys, unpack)
         missing = [i for i in range(len(keys)) if i not in known]
-        fresh = await ask(missing) if missing else []
+        try:
+            fresh = await ask(missing) if missing else []
+        finally:
+            await self._drop_unconfirmed()
         answers: dict[int, V | EngineError] = dict(zip(missing, fresh, strict=True))
         kept = {
             keys[i]: pack(answer)
@@ -139,11 +145,26 @@ class CachedEngine:
         }
         if kept:
             await asyncio.to_thread(self.cache.put, scope, kept)
+            self._unconfirmed.setdefault(scope, []).extend(kept)
         self.hits += len(known)
         self.hit_tokens += sum(value.prompt_tokens for value in known.values())
         self.misses += len(missing)
         answers.update(known)
         return [answers[i] for i in range(len(keys))]
+
+    async def _drop_unconfirmed(self) -> None:
+        """Forget which readings are recent where the server was found to be what it was; remove
+        them where it was found to be another: it may have been so for some minutes."""
+        engine = self.engine
+        if not isinstance(engine, SupportsProbe):
+            self._unconfirmed.clear()
+        elif engine.swapped:
+            for scope, keys in self._unconfirmed.items():
+                await asyncio.to_thread(self.cache.discard, scope, keys)
+            self._unconfirmed.clear()
+        elif engine.confirmed != self._confirmed:
+            self._confirmed = engine.confirmed
+            self._unconfirmed.clear()
 
     async def known(
         self, prompts: Sequence[Prompt], questions: Sequence[Sequence[Question]]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from ecomfs.core.retry import permanent
 from ecomfs.engine import logprobs
 from ecomfs.engine.chat import chat_model, frame_checked
+from ecomfs.engine.identity import Probe, probe_of
 from ecomfs.engine.protocol import (
     ChosenAnswer,
     Engine,
@@ -84,6 +85,17 @@ class CanaryReport:
         """
         return {**asdict(self), "checks": [asdict(c) for c in self.checks], "ok": self.ok}
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> CanaryReport:
+        """The report that :meth:`as_dict` wrote.
+
+        >>> report = CanaryReport("gguf:m", "f", (Check("constraint enforced", True, "yes"),))
+        >>> CanaryReport.from_dict(report.as_dict()) == report
+        True
+        """
+        checks = tuple(Check(**check) for check in values["checks"])
+        return cls(values["engine"], values["fingerprint"], checks, values["moment"])
+
     @property
     def ok(self) -> bool:
         """Whether every required check holds."""
@@ -107,6 +119,9 @@ class CanaryReport:
         return self
 
 
+CHECKS = 1
+"""Number of this set of checks: a model that passed another one is checked again."""
+
 CODES = tuple(f" {letter}" for letter in "ABCDEFGHIJ")
 """Answer codes that are checked unless others are given: letters after a space."""
 
@@ -124,6 +139,7 @@ _SURE = 0.3
 _PREFIX = "Each line is a review and its label.\n" + "".join(
     f"Review: order number {n} came in time and works well\nLabel: positive\n" for n in range(8)
 )
+_REVIEW = f"{_PREFIX}Review: broke at once\n{_CUE}"
 _THINKING = ("<think", "<|channel|>", "<reasoning", "◁think▷", "[THINK]")
 _SLACK = 1e-3  # single-precision sums over a vocabulary
 _STEADY = 0.05  # nats; bfloat16 batches differ by some hundredths
@@ -145,16 +161,17 @@ async def canary(engine: Engine, codes: Sequence[str] | None = None) -> CanaryRe
     checks: list[Check] = []
     tokenizer = engine.tokenizer
     if tokenizer is not None and engine.capabilities.logprobs:
-        probe = _LogprobChecks(engine, tokenizer)
-        named = await _guarded("log-probabilities", True, lambda: probe.logprobs(codes), "logprobs")
+        reads = _LogprobChecks(engine, tokenizer)
+        named = await _guarded("log-probabilities", True, lambda: reads.logprobs(codes), "logprobs")
         checks.append(named)
         rest: tuple[tuple[str, bool, Callable[[], Awaitable[_Outcome]]], ...] = (
             ("codes are single tokens", True, lambda: _single_tokens(tokenizer, codes)),
-            ("constraint enforced", True, lambda: probe.constraint(codes)),
-            ("beginning of sequence", True, probe.sense),
-            ("context length", True, probe.context),
-            ("repeatable", False, probe.repeats),
-            ("prefix reuse", False, probe.prefix),
+            ("constraint enforced", True, lambda: reads.constraint(codes)),
+            ("beginning of sequence", True, reads.sense),
+            ("context length", True, reads.context),
+            ("room for demonstrations", False, reads.room),
+            ("repeatable", False, reads.repeats),
+            ("prefix reuse", False, reads.prefix),
         )
         for name, required, check in () if named.lacks else rest:
             checks.append(await _guarded(name, required, check))
@@ -181,6 +198,24 @@ async def canary(engine: Engine, codes: Sequence[str] | None = None) -> CanaryRe
         checks.append(await _guarded("no thinking", True, lambda: _thinking(engine)))
     moment = datetime.now(UTC).isoformat(timespec="seconds")
     return CanaryReport(engine.spec, engine.fingerprint, tuple(checks), moment)
+
+
+async def probe(engine: Engine) -> Probe:
+    """What a model reads of two of the canary's prompts; empty where it shows no log-probabilities
+    of named tokens.
+
+    Raises:
+        EngineError: it cannot be read.
+    """
+    tokenizer = engine.tokenizer
+    if tokenizer is None or not engine.capabilities.logprobs:
+        return ()
+    checks = _LogprobChecks(engine, tokenizer)
+    found: list[float] = []
+    for text, answers in ((_SENTENCE, CODES[:4]), (_REVIEW, (" positive", " negative"))):
+        ids = [await checks.after(_CUE, answer) for answer in answers]
+        found += (await checks.read(await checks.prompt(text), ids)).logprobs[0]
+    return probe_of(found)
 
 
 async def canary_each(
@@ -262,7 +297,7 @@ async def _chat_frame(engine: Engine) -> _Outcome:
 
 async def _likely(engine: SupportsTopTokens) -> _Outcome:
     """The likeliest next tokens are listed with probabilities that can be."""
-    (answer,) = await engine.top([Prompt(f"{_PREFIX}Review: broke at once\n{_CUE}", _TEMPLATE)])
+    (answer,) = await engine.top([Prompt(_REVIEW, _TEMPLATE)])
     if not isinstance(answer, TopTokens):
         raise answer
     mass = sum(map(math.exp, answer.logprobs.values()))
@@ -297,10 +332,10 @@ class _LogprobChecks:
         self._engine = engine
         self._tokenizer = tokenizer
 
-    async def _prompt(self, text: str) -> Prompt:
+    async def prompt(self, text: str) -> Prompt:
         return Prompt(text, _TEMPLATE, tuple(await _encoded(self._tokenizer, text, bos=True)))
 
-    async def _after(self, text: str, answer: str) -> int:
+    async def after(self, text: str, answer: str) -> int:
         """The first token of ``answer`` where it follows ``text``."""
         whole = await _encoded(self._tokenizer, text + answer)
         before = await _encoded(self._tokenizer, text)
@@ -308,7 +343,7 @@ class _LogprobChecks:
             raise EngineResponseError(f"{answer!r} after {text!r} is no token")
         return whole[len(before)] if whole[: len(before)] == before else whole[-1]
 
-    async def _read(self, prompt: Prompt, codes: Sequence[int]) -> Reading:
+    async def read(self, prompt: Prompt, codes: Sequence[int]) -> Reading:
         (answer,) = await logprobs.read(self._engine, [prompt], [Question(tuple(codes))])
         if not isinstance(answer, Reading):
             raise answer
@@ -317,8 +352,8 @@ class _LogprobChecks:
     async def logprobs(self, codes: Sequence[str]) -> _Outcome:
         """They arrive and are unmasked: letters are an unlikely end of a sentence, but under a mask
         they would have all of the probability. That they are a distribution, each read checks."""
-        ids = list(dict.fromkeys([await self._after(_CUE, code) for code in codes]))
-        reading = await self._read(await self._prompt(_SENTENCE), ids)
+        ids = list(dict.fromkeys([await self.after(_CUE, code) for code in codes]))
+        reading = await self.read(await self.prompt(_SENTENCE), ids)
         (values,) = reading.logprobs
         if len(values) != len(ids):
             return False, f"{len(values)} values for {len(ids)} codes: {values}", _RAW
@@ -331,8 +366,8 @@ class _LogprobChecks:
         engine = self._engine
         if not isinstance(engine, SupportsTokenConstraint):
             return True, "none is needed: the distribution is read directly", ""
-        allowed = {await self._after(_CUE, code) for code in codes}
-        picked = await engine.pick(await self._prompt(_SENTENCE), sorted(allowed))
+        allowed = {await self.after(_CUE, code) for code in codes}
+        picked = await engine.pick(await self.prompt(_SENTENCE), sorted(allowed))
         text = await asyncio.to_thread(self._tokenizer.decode, [picked])
         return (
             picked in allowed,
@@ -344,7 +379,7 @@ class _LogprobChecks:
         """The model predicts plain text; without its BOS token it would not."""
         best, where = 0.0, ""
         for text, answer in _CERTAIN:
-            reading = await self._read(await self._prompt(text), [await self._after(text, answer)])
+            reading = await self.read(await self.prompt(text), [await self.after(text, answer)])
             p = math.exp(reading.logprobs[0][0])
             if p > best:
                 best, where = p, text + answer
@@ -358,33 +393,36 @@ class _LogprobChecks:
     async def context(self) -> _Outcome:
         """A prompt that is too long is refused, not cut."""
         limit = self._engine.capabilities.context_tokens
-        token = await self._after(_CUE, CODES[0])
+        token = await self.after(_CUE, CODES[0])
         (answer,) = await self._engine.read(
             [Prompt("", _TEMPLATE, (token,) * (limit + 1))], [Question((token,))]
         )
         if not isinstance(answer, ContextOverflowError):
             return False, f"a prompt of {limit + 1} tokens was not refused", "report the engine"
-        if limit < _SHORT_CONTEXT:
-            return False, f"{limit} tokens hold few demonstrations", "a larger context"
         return True, f"{limit} tokens; longer prompts are refused", ""
+
+    async def room(self) -> _Outcome:
+        """Demonstrations fit a prompt."""
+        limit = self._engine.capabilities.context_tokens
+        return limit >= _SHORT_CONTEXT, f"{limit} tokens", "a larger context holds more of them"
 
     async def repeats(self) -> _Outcome:
         """One prompt, read twice with another in between."""
-        codes = [await self._after(_CUE, " positive"), await self._after(_CUE, " negative")]
-        prompt = await self._prompt(f"{_PREFIX}Review: broke at once\n{_CUE}")
-        first = await self._read(prompt, codes)
-        await self._read(await self._prompt(_SENTENCE), codes)
-        second = await self._read(prompt, codes)
+        codes = [await self.after(_CUE, " positive"), await self.after(_CUE, " negative")]
+        prompt = await self.prompt(_REVIEW)
+        first = await self.read(prompt, codes)
+        await self.read(await self.prompt(_SENTENCE), codes)
+        second = await self.read(prompt, codes)
         pairs = zip(first.logprobs[0], second.logprobs[0], strict=True)
         delta = max(abs(a - b) for a, b in pairs)
         return delta <= _STEADY, f"differs by {delta:.2g} nats", "results will vary in near ties"
 
     async def prefix(self) -> _Outcome:
         """The shared beginning of two prompts is not computed twice."""
-        codes = [await self._after(_CUE, " positive")]
-        await self._read(await self._prompt(f"{_PREFIX}Review: a fine lamp\n{_CUE}"), codes)
-        reading = await self._read(
-            await self._prompt(f"{_PREFIX}Review: poor battery\n{_CUE}"), codes
+        codes = [await self.after(_CUE, " positive")]
+        await self.read(await self.prompt(f"{_PREFIX}Review: a fine lamp\n{_CUE}"), codes)
+        reading = await self.read(
+            await self.prompt(f"{_PREFIX}Review: poor battery\n{_CUE}"), codes
         )
         return (
             reading.cached_tokens > 0,

@@ -37,7 +37,7 @@ class EngineKind:
             a class method ``from_name(name, spec, **options)``.
         extra: the extra of the package that installs the runtime.
         forms: specs of this kind, for messages.
-        served: another program runs the model, so the canary checks it before use.
+        served: another program runs the model, so the canary checks it at every start.
     """
 
     adapter: str
@@ -123,7 +123,7 @@ def open_engine(spec: str = "auto", **options: Any) -> Engine:
 
 
 def is_served(engine: Engine) -> bool:
-    """Whether another program runs an engine's model, so that the canary must check it."""
+    """Whether another program runs the model, so that the canary checks it at every start."""
     kind = ENGINES.get(engine.spec.partition(":")[0])
     return kind is not None and kind.served
 

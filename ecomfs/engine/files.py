@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from ecomfs.core.cache import ByteCache, cache_folder
+from ecomfs.core.retry import permanent
+from ecomfs.errors import EngineUnavailableError, ModelError
 
 _BLOCK = 1 << 20
+_PIECES, _PIECE = 64, 256 << 10
 
 
 def hub_cache() -> Path:
@@ -45,34 +49,111 @@ def sha256_of(path: Path) -> str:
 
 
 def sha256_cached(path: Path) -> str:
-    """As :func:`sha256_of`, kept between runs by path, size and modification time: models have
-    hundreds of megabytes and are opened at every start."""
+    """As :func:`sha256_of`, kept between runs by path, inode, size and times of the last changes:
+    models have hundreds of megabytes and are opened at every start. The time of change of the inode
+    is among them, because a copied file can carry any time of modification.
+
+    Raises:
+        ModelError: the file changes while it is read.
+    """
     path = path.resolve()
-    stat = path.stat()
-    key = f"{path}|{stat.st_size}|{stat.st_mtime_ns}".encode()
+    before = file_state(path)
+    key = f"{path}|{before}".encode()
     cache = ByteCache(cache_folder() / "sha256.sqlite")
     try:
         if found := cache.get("sha256", [key]):
             return found[key].decode()
         digest = sha256_of(path)
+        if file_state(path) != before:
+            raise ModelError(f"{path} changes while it is read", hint="wait until it is written")
         cache.put("sha256", {key: digest.encode()})
         return digest
     finally:
         cache.close()
 
 
+class FileState(NamedTuple):
+    """What changes with a file."""
+
+    inode: int
+    size: int
+    modified: int
+    changed: int
+
+
+def file_state(path: Path) -> FileState:
+    """Inode, size, and times of the last change of content and inode, in nanoseconds.
+
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "model"
+    >>> _ = file.write_bytes(b"one")
+    >>> file_state(file) == file_state(file), file_state(file).size
+    (True, 3)
+    """
+    found = path.stat()
+    return FileState(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+class OpenFiles:
+    """The files of a model that a runtime has open and reads when it needs them (llama.cpp maps
+    them into memory): what is written into them changes the model under way.
+
+    Args:
+        digests: SHA-256 of each.
+
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "model"
+    >>> _ = file.write_bytes(b"one")
+    >>> files = OpenFiles({file: sha256_of(file)})
+    >>> files.check()
+    >>> _ = file.write_bytes(b"two")
+    >>> files.check()
+    Traceback (most recent call last):
+    ecomfs.errors.EngineUnavailableError: .../model was overwritten while the model was in use ...
+    """
+
+    def __init__(self, digests: Mapping[Path, str]) -> None:
+        self._digests = dict(digests)
+        self._states = {path: file_state(path) for path in digests}
+
+    def check(self) -> None:
+        """Check that nothing was written into the files. One that was replaced or deleted stays
+        what it was for the process that has it open.
+
+        Raises:
+            EngineUnavailableError: the content of one is another now.
+        """
+        for path, then in self._states.items():
+            try:
+                now = file_state(path)
+            except OSError:
+                continue
+            if now == then or now.inode != then.inode:
+                continue
+            # A new link or mode changes the inode as well, and its times.
+            if now.size != then.size or sha256_cached(path) != self._digests[path]:
+                raise permanent(
+                    EngineUnavailableError(
+                        f"{path} was overwritten while the model was in use",
+                        hint="start again; write models to another name and rename them",
+                    )
+                )
+            self._states[path] = now
+
+
 def folder_digest(folder: Path) -> str:
     """SHA-256 of a model folder: of small files the whole content; of large ones (weights) name,
-    size, first and last MiB, so that a model of many gigabytes takes no time."""
+    size and 64 pieces of 256 KiB from the first to the last, so that a model of many gigabytes
+    takes no time."""
     digest = hashlib.sha256()
     for file in sorted(f for f in folder.iterdir() if f.is_file()):
         size = file.stat().st_size
         digest.update(f"{file.name}|{size}|".encode())
         with file.open("rb") as opened:
-            if size <= 16 * _BLOCK:
+            if size <= _PIECES * _PIECE:
                 digest.update(opened.read())
-            else:
-                digest.update(opened.read(_BLOCK))
-                opened.seek(-_BLOCK, os.SEEK_END)
-                digest.update(opened.read(_BLOCK))
+                continue
+            for n in range(_PIECES):
+                opened.seek(n * (size - _PIECE) // (_PIECES - 1))
+                digest.update(opened.read(_PIECE))
     return digest.hexdigest()

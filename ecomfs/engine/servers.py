@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -14,6 +15,9 @@ logger = logging.getLogger(__name__)
 
 Revive = Callable[[str], Awaitable[None]]
 """Checks a server that was unhealthy; raises an :class:`EngineError` while it still is."""
+
+Confirm = Callable[[str], Awaitable[None]]
+"""Checks that a healthy server still is what it was; raises an :class:`EngineError` if not."""
 
 IN_A_ROW = 3
 """Consecutive failures after which a server that still listens is marked unhealthy."""
@@ -137,6 +141,8 @@ class Server:
         window: limits requests in flight.
         unhealthy: why it gets no requests; ``None`` while it is healthy.
         failures: consecutive failures.
+        most_failures: how many mark it unhealthy.
+        confirmed: when it was last known to be what it was, in the event loop's seconds.
     """
 
     def __init__(self, url: str, most: int) -> None:
@@ -144,6 +150,9 @@ class Server:
         self.window = Window(most)
         self.unhealthy: EngineError | None = None
         self.failures = 0
+        self.most_failures = IN_A_ROW
+        self.confirmed = asyncio.get_running_loop().time()
+        self.confirming = asyncio.Lock()
         self.next_probe = 0.0
         self.pause = 0.0
         self.probes = 0
@@ -158,12 +167,25 @@ class ServerPool:
         most: requests in flight per server, at most.
         revive: checks an unhealthy server before it is used again.
         pause: seconds until an unhealthy server is probed first; doubles up to half a minute.
+        confirm: checks that a healthy server still is what it was.
+        confirm_every: seconds between two such checks.
     """
 
-    def __init__(self, urls: Sequence[str], most: int, revive: Revive, pause: float) -> None:
+    def __init__(
+        self,
+        urls: Sequence[str],
+        most: int,
+        revive: Revive,
+        pause: float,
+        *,
+        confirm: Confirm | None = None,
+        confirm_every: float = math.inf,
+    ) -> None:
         self._all = [Server(url, most) for url in urls]
         self._revive = revive
         self._pause = pause
+        self._confirm = confirm
+        self._every = confirm_every
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._probing: dict[str, asyncio.Task[None]] = {}
 
@@ -214,6 +236,39 @@ class ServerPool:
             if not turn.done():
                 turn.set_result(None)
                 room -= 1
+
+    async def confirm(self, server: Server, since: float | None = None) -> None:
+        """Check that a server is what it was, unless it was checked after ``since`` (default: some
+        minutes ago). One check runs at a time.
+
+        Raises:
+            EngineError: it is not, and is marked unhealthy.
+        """
+        now = asyncio.get_running_loop().time()
+        wanted = now - self._every if since is None else since
+        if self._confirm is None or server.confirmed > wanted:
+            return
+        async with server.confirming:
+            if server.unhealthy is not None:
+                raise server.unhealthy
+            if server.confirmed > wanted:
+                return
+            started = asyncio.get_running_loop().time()
+            try:
+                await self._confirm(server.url)
+            except EngineError as error:
+                self.failed(server, error, unreachable=True)
+                raise
+            server.confirmed = started
+
+    def lied(self, server: Server, error: EngineError) -> None:
+        """A server's answer is no distribution. It is marked unhealthy after :data:`IN_A_ROW` of
+        them, also if it is the only one: the canary then decides whether the rows or the server are
+        at fault. The number doubles each time, lest rows that are at fault cost a canary each."""
+        server.failures += 1
+        if server.failures >= server.most_failures:
+            server.most_failures *= 2
+            self.failed(server, error, unreachable=True)
 
     def succeeded(self, server: Server) -> None:
         """A server answered well."""

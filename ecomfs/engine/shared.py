@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import json
 import logging
 import os
+import platform
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ecomfs.core import event_loop
+from ecomfs.core.cache import ByteCache, cache_folder
 from ecomfs.engine.cached import CachedEngine, ReadingCache
-from ecomfs.engine.canary import CanaryReport, canary_each
+from ecomfs.engine.canary import CHECKS, CanaryReport, canary, canary_each
 from ecomfs.engine.factory import is_served, open_engine
+from ecomfs.engine.identity import SupportsProbe
 from ecomfs.engine.none import has_model
 from ecomfs.engine.protocol import Engine, SupportsDowngrade
 from ecomfs.errors import (
@@ -34,8 +39,9 @@ def shared_engine(spec: str = "auto") -> Engine:
     """The process's engine for a spec, opened at first use.
 
     Its readings are kept in the user's cache folder (``ECOMFS_READING_CACHE=off`` switches that
-    off). Every server is checked by the canary before use (:func:`canary_reports`). Do not close
-    the engine: that happens at exit, or with :func:`close_shared`.
+    off). Every server, and every model that this process loads for the first time on this machine,
+    is checked by the canary before use (:func:`canary_reports`). Do not close the engine: that
+    happens at exit, or with :func:`close_shared`.
 
     Parameters
     ----------
@@ -61,21 +67,51 @@ def shared_engine(spec: str = "auto") -> Engine:
     with _lock:
         if spec not in _open:
             engine = open_engine(spec)
-            if is_served(engine):
-                # A server may ignore unknown fields and answer all the same.
-                try:
-                    reports = event_loop.run(canary_each(engine))
-                    _seen[spec] = tuple(report.require() for report in reports)
-                    drop_lacking(engine, reports)
-                except EcomfsError:
-                    event_loop.run(engine.aclose())
-                    raise
+            try:
+                _seen[spec] = _checked(engine)
+            except EcomfsError:
+                event_loop.run(engine.aclose())
+                raise
             if not _open:
                 atexit.register(_close_at_exit)
             off = os.environ.get("ECOMFS_READING_CACHE", "").casefold() in ("0", "off", "no")
             cached = has_model(engine) and not off
             _open[spec] = CachedEngine(engine, ReadingCache.open()) if cached else engine
         return _open[spec]
+
+
+def _checked(engine: Engine) -> tuple[CanaryReport, ...]:
+    """The canary's reports of an engine that passed.
+
+    Raises:
+        CanaryError: a required check failed.
+    """
+    if not has_model(engine):
+        return ()
+    if not is_served(engine):
+        return (_checked_once(engine).require(),)
+    # A server may ignore unknown fields and answer all the same.
+    reports = [report.require() for report in event_loop.run(canary_each(engine))]
+    drop_lacking(engine, reports)
+    if isinstance(engine, SupportsProbe):
+        event_loop.run(engine.remember())
+    return tuple(replace(report, fingerprint=engine.fingerprint) for report in reports)
+
+
+def _checked_once(engine: Engine) -> CanaryReport:
+    """The canary's report of a model that this process loaded. The same files and runtime give the
+    same answers on one machine, so that a model which passed is not asked at every start."""
+    cache = ByteCache(cache_folder() / "canary.sqlite")
+    key = f"{engine.fingerprint}|{CHECKS}|{platform.machine()}|{platform.node()}".encode()
+    try:
+        if kept := cache.get("passed", [key]):
+            return CanaryReport.from_dict(json.loads(kept[key]))
+        report = event_loop.run(canary(engine))
+        if report.ok:
+            cache.put("passed", {key: json.dumps(report.as_dict()).encode()})
+        return report
+    finally:
+        cache.close()
 
 
 def drop_lacking(engine: Engine, reports: Sequence[CanaryReport]) -> None:
@@ -92,7 +128,8 @@ def drop_lacking(engine: Engine, reports: Sequence[CanaryReport]) -> None:
 
 def canary_reports(spec: str = "auto") -> tuple[CanaryReport, ...]:
     """Canary reports of the shared engine ``spec``: one per server at the start, and one each
-    time a server recovered. Empty for engines that are not open, or load the model themselves."""
+    time a server recovered. Of a model that this process loaded, the report of the first time on
+    this machine. Empty for engines that are not open."""
     with _lock:
         asked = next((a for a, e in _open.items() if spec in (a, e.spec)), spec)
         engine = _open.get(asked)

@@ -25,6 +25,7 @@ from ecomfs.calibration import (
     Novelty,
 )
 from ecomfs.core.options import GUARANTEES, NO_MODEL, options_of
+from ecomfs.engine.identity import same_model
 from ecomfs.errors import ConfigError, MissingFileError
 from ecomfs.experts import Experts
 from ecomfs.fit.fitting import Fitted
@@ -326,7 +327,7 @@ class Profile(_Strict):
         out = []
         if self.task != pipeline.card.name:
             out.append(f"fitted for task {self.task}, used for {pipeline.card.name}")
-        if then.engine != now.engine and pipeline.has_model:
+        if not same_model(then.engine, now.engine) and pipeline.has_model:
             out.append(f"fitted on engine {then.engine}, used with {now.engine}")
         for language, template in now.templates.items():
             if then.templates.get(language, template) != template:

@@ -15,6 +15,7 @@ from typing import Self
 
 from ecomfs.calibration import Calibration, DecisionPolicy
 from ecomfs.embed import Embedder
+from ecomfs.engine.identity import same_model
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import ConfigError, InputError, PoolError
 from ecomfs.experts import Experts
@@ -230,7 +231,7 @@ def same_engine(engine: Engine, fingerprint: str) -> None:
     Traceback (most recent call last):
     ecomfs.errors.ConfigError: the classifier was fitted with the engine a1, and gguf:small is ...
     """
-    if engine.fingerprint != fingerprint:
+    if not same_model(engine.fingerprint, fingerprint):
         raise ConfigError(
             f"the classifier was fitted with the engine {fingerprint}, and {engine.spec} is "
             f"{engine.fingerprint} here",

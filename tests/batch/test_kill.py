@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 import victim
+from fault_counts import Faults
 
 from ecomfs.batch.journal import Journal
+
+pytestmark = pytest.mark.faults
 
 
 @dataclass(frozen=True)
@@ -48,9 +51,9 @@ def run(source: Path, output: Path, log: Path) -> None:
     assert process.exitcode == 0
 
 
-def check(folder: Path, whole: Undisturbed) -> str:
+def check(folder: Path, whole: Undisturbed, faults: Faults, how: str) -> None:
     """After a kill: the same command ends as if nothing had happened, and asks only what the
-    journal does not hold. Says in which state the kill left the run."""
+    journal does not hold."""
     output, path = folder / "out.csv", folder / "out.csv.journal"
     done = output.exists()
     if done:
@@ -62,6 +65,7 @@ def check(folder: Path, whole: Undisturbed) -> str:
             answers = sum("is empty" not in e.text for e in journal.between(0, victim.ROWS))
     log = folder / "second"
     run(whole.source, output, log)
+    faults.cost(f"kill -9 at a {how}", output, whole.output)
     assert output.read_bytes() == whole.output
     assert (folder / "out.failed.csv").read_bytes() == whole.failed
     assert victim.asked(log) == whole.distinct - answers
@@ -69,23 +73,20 @@ def check(folder: Path, whole: Undisturbed) -> str:
         "out.csv",
         "out.failed.csv",
     ]
-    return "done" if done else "merging" if answers == whole.distinct else "asking"
 
 
-def kill_at_a_moment(folder: Path, whole: Undisturbed, share: float) -> str:
+def kill_at_a_moment(folder: Path, whole: Undisturbed, share: float) -> None:
     process = victim.start(victim.score, whole.source, folder / "out.csv", folder / "first")
     process.join(share * whole.seconds)
     if process.is_alive():
         os.kill(process.pid, signal.SIGKILL)
     process.join(60)
-    return check(folder, whole)
 
 
-def kill_at_a_step(folder: Path, whole: Undisturbed, steps: int) -> str:
+def kill_at_a_step(folder: Path, whole: Undisturbed, steps: int) -> None:
     process = victim.start(victim.score, whole.source, folder / "out.csv", folder / "first", steps)
     process.join(60)
     assert process.exitcode in (0, -signal.SIGKILL)
-    return check(folder, whole)
 
 
 POINTS = [("step", seed) for seed in range(12)] + [("moment", seed) for seed in range(12)]
@@ -98,16 +99,17 @@ STEPS = 20_000
     ("how", "seed"), [*POINTS, *(pytest.param(*point, marks=pytest.mark.slow) for point in MANY)]
 )
 def test_killed_at_a_random_point(
-    how: str, seed: int, undisturbed: Undisturbed, tmp_path: Path
+    how: str, seed: int, undisturbed: Undisturbed, tmp_path: Path, faults: Faults
 ) -> None:
     chance = random.Random(f"{how}{seed}")
     if how == "step":
         kill_at_a_step(tmp_path, undisturbed, int(10 ** chance.uniform(0, 4.3)))
     else:
         kill_at_a_moment(tmp_path, undisturbed, chance.uniform(0.05, 1.05))
+    check(tmp_path, undisturbed, faults, how)
 
 
-def test_killed_again_and_again(undisturbed: Undisturbed, tmp_path: Path) -> None:
+def test_killed_again_and_again(undisturbed: Undisturbed, tmp_path: Path, faults: Faults) -> None:
     """Each life is long enough to answer something."""
     output, log = tmp_path / "out.csv", tmp_path / "first"
     lives = 0
@@ -118,4 +120,4 @@ def test_killed_again_and_again(undisturbed: Undisturbed, tmp_path: Path) -> Non
         lives += 1
         assert lives < 60
     assert lives > 2
-    check(tmp_path, undisturbed)
+    check(tmp_path, undisturbed, faults, "step, again and again")

@@ -10,7 +10,8 @@ import pytest
 
 from ecomfs.core.cache import cache_folder
 from ecomfs.engine import files
-from ecomfs.engine.files import folder_digest, hub_cache, replacing, sha256_cached
+from ecomfs.engine.files import OpenFiles, folder_digest, hub_cache, replacing, sha256_cached
+from ecomfs.errors import EngineUnavailableError
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +60,40 @@ def test_a_touched_file_of_equal_size_is_read_again(tmp_path: Path) -> None:
     assert sha256_cached(file) != first
 
 
+def test_a_file_that_is_overwritten_with_its_old_time_is_read_again(tmp_path: Path) -> None:
+    file = tmp_path / "model"
+    file.write_bytes(b"one")
+    first, stat = sha256_cached(file), file.stat()
+    file.write_bytes(b"two")
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert sha256_cached(file) == hashlib.sha256(b"two").hexdigest() != first
+    other = tmp_path / "other"
+    other.write_bytes(b"six")
+    os.utime(other, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    os.replace(other, file)
+    assert sha256_cached(file) == hashlib.sha256(b"six").hexdigest()
+
+
+def test_what_is_written_into_an_open_model_is_noticed_and_what_replaces_it_is_not(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "model"
+    file.write_bytes(b"one")
+    opened = OpenFiles({file: sha256_cached(file)})
+    file.chmod(0o600)
+    os.link(file, tmp_path / "link")
+    opened.check()
+    (tmp_path / "link").write_bytes(b"two")
+    with pytest.raises(EngineUnavailableError, match="overwritten"):
+        opened.check()
+    opened = OpenFiles({file: sha256_cached(file)})
+    (tmp_path / "new").write_bytes(b"new")
+    os.replace(tmp_path / "new", file)
+    opened.check()
+    file.unlink()
+    opened.check()
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"a": 1}', "\xff"])
 def test_a_broken_cache_is_only_slower(own_cache: Path, tmp_path: Path, content: str) -> None:
     own_cache.mkdir()
@@ -95,16 +130,16 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     assert list(target.parent.iterdir()) == [target]
 
 
-def test_a_folders_digest_sees_names_sizes_and_both_ends(tmp_path: Path) -> None:
-    big = 17 << 20
+def test_a_folders_digest_sees_names_sizes_and_pieces_of_the_weights(tmp_path: Path) -> None:
+    big, stretch = 20 << 20, b"x" * (1 << 20)
     (tmp_path / "config.json").write_text("{}")
     weights = tmp_path / "weights"
     weights.write_bytes(bytes(big))
     seen = {folder_digest(tmp_path)}
     assert folder_digest(tmp_path) in seen
-    for change in (0, big - 1):
+    for change in (0, big // 2, big - len(stretch)):
         content = bytearray(big)
-        content[change] = 1
+        content[change : change + len(stretch)] = stretch
         weights.write_bytes(content)
         seen.add(folder_digest(tmp_path))
     weights.write_bytes(bytes(big + 1))
@@ -113,4 +148,4 @@ def test_a_folders_digest_sees_names_sizes_and_both_ends(tmp_path: Path) -> None
     seen.add(folder_digest(tmp_path))
     (tmp_path / "config.json").rename(tmp_path / "other.json")
     seen.add(folder_digest(tmp_path))
-    assert len(seen) == 6
+    assert len(seen) == 7

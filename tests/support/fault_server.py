@@ -22,9 +22,10 @@ CONTEXT = 64
 STOPPED = web.AppKey("stopped", asyncio.Event)
 
 
-def logprob(prompt: Sequence[int], code: int) -> float:
-    """What the server says of a code after a prompt; hundreds of codes stay below one in sum."""
-    return -5.0 - (sum(prompt) * 31 + code * 7) % 1000 / 100
+def logprob(prompt: Sequence[int], code: int, weights: int = 0) -> float:
+    """What the server says of a code after a prompt; hundreds of codes stay below one in sum.
+    Other weights say something else."""
+    return -5.0 - (sum(prompt) * (31 + weights) + code * 7) % 1000 / 100
 
 
 class FaultServer:
@@ -37,6 +38,7 @@ class FaultServer:
         bears: more requests than this at once get HTTP 429, if set.
         version: what it says of itself.
         key: an API key that is asked for, if set.
+        weights: of its model; other ones may be served under the same name.
         open_now: completion requests that are being answered.
         most_at_once: most completion requests that were open at the same time.
     """
@@ -49,6 +51,7 @@ class FaultServer:
         self.version = "0.0.test"
         self.refused = 0
         self.key: str | None = None
+        self.weights = 0
         self.models: list[dict[str, Any]] = [
             {"id": "small", "root": "no/such-folder", "max_model_len": CONTEXT}
         ]
@@ -142,18 +145,18 @@ class FaultServer:
                 return web.Response(status=429, text="busy")
             fault = self.faults.pop(0) if self.faults else self.mix()
             spoiled = await fault(request, body) if fault else None
-            return spoiled or web.json_response(answer_of(body))
+            return spoiled or web.json_response(answer_of(body, self.weights))
         finally:
             self.open_now -= 1
 
 
-def answer(body: dict[str, Any]) -> dict[str, Any]:
+def answer(body: dict[str, Any], weights: int = 0) -> dict[str, Any]:
     """A whole, right answer to a completion request."""
     choices = []
     for n, prompt in enumerate(body["prompt"]):
         choice: dict[str, Any] = {"index": n, "text": f" text {len(prompt)}", "logprobs": None}
         if codes := body.get("logprob_token_ids"):
-            top = {f"token_id:{c}": logprob(prompt, c) for c in codes}
+            top = {f"token_id:{c}": logprob(prompt, c, weights) for c in codes}
             best = max(top, key=top.__getitem__)
             choice["logprobs"] = {"tokens": [best], "top_logprobs": [top]}
         choices.append(choice)
@@ -185,9 +188,9 @@ def chat_answer(body: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def answer_of(body: dict[str, Any]) -> dict[str, Any]:
+def answer_of(body: dict[str, Any], weights: int = 0) -> dict[str, Any]:
     """The right answer to either kind of request."""
-    return chat_answer(body) if "messages" in body else answer(body)
+    return chat_answer(body) if "messages" in body else answer(body, weights)
 
 
 def says(status: int, text: str = "busy", **headers: str) -> Fault:

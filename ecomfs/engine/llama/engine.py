@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 from ecomfs.engine import models
 from ecomfs.engine.chat import ChatModel, ChatTemplate
-from ecomfs.engine.files import sha256_cached
+from ecomfs.engine.files import OpenFiles, sha256_cached
 from ecomfs.engine.hub import split_parts
 from ecomfs.engine.llama.metadata import header_texts
 from ecomfs.engine.llama.model import BLOCK, LlamaServer, runtime_version
@@ -96,7 +96,9 @@ class GgufEngine:
         return cls(models.gguf_file(name), spec=spec, **options)
 
     def _identify(self, file: Path) -> str:
-        hashes = [sha256_cached(part) for part in split_parts(file)]
+        digests = {part: sha256_cached(part) for part in split_parts(file)}
+        self._files = OpenFiles(digests)
+        hashes = [*digests.values()]
         content = hashes[0] if len(hashes) == 1 else sha256("".join(hashes).encode()).hexdigest()
         return f"gguf-{content[:12]}-xllamacpp{runtime_version()}-{self._order}"
 
@@ -150,6 +152,7 @@ class GgufEngine:
         server = self._open_server()
 
         def work(given_up: threading.Event) -> list[T | EngineError]:
+            self._files.check()
             ids = [p.token_ids or tuple(self.tokenizer.encode(p.text, bos=True)) for p in prompts]
             answers: dict[int, T | EngineError] = {}
             for i in sorted(range(len(ids)), key=ids.__getitem__):

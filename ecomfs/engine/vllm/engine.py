@@ -15,8 +15,10 @@ from contextlib import suppress
 from typing import Any
 
 from ecomfs.core.http import HttpClient
-from ecomfs.engine.canary import CanaryReport, canary
+from ecomfs.core.retry import permanent
+from ecomfs.engine.canary import CanaryReport, canary, probe
 from ecomfs.engine.chat import ChatModel
+from ecomfs.engine.identity import Probe, near, seen_before, with_probe
 from ecomfs.engine.protocol import (
     Capabilities,
     ChosenAnswer,
@@ -34,7 +36,13 @@ from ecomfs.engine.vllm.served_model import (
     served_chat,
     served_model,
 )
-from ecomfs.errors import ConfigError, EngineError, EngineUnavailableError
+from ecomfs.errors import (
+    ConfigError,
+    EngineError,
+    EngineTimeoutError,
+    EngineUnavailableError,
+    ModelError,
+)
 from ecomfs.types import Generation, Prompt, Question, Reading
 
 Recheck = Callable[[Engine], Awaitable[object]]
@@ -61,10 +69,13 @@ class VllmEngine:
         recheck: check of a server that was unhealthy, beside that of its model: called with an
             engine of that server alone; raises an :class:`EngineError`. Default: the canary.
         probe_after: seconds until an unhealthy server is probed; doubles up to half a minute.
+        confirm_every: seconds after which a server is asked whether it still is what it was when
+            the canary looked (:meth:`remember`); so is one to which a connection was made anew.
         sleep: how to wait (tests measure it).
 
     Attributes:
         rechecks: canary reports of servers that recovered, in order.
+        confirmed, swapped: see :class:`ecomfs.engine.identity.SupportsProbe`.
 
     Raises:
         ConfigError: ``url`` is not an http(s) address.
@@ -86,6 +97,7 @@ class VllmEngine:
         backoff: float = 0.5,
         recheck: Recheck | None = None,
         probe_after: float = 1.0,
+        confirm_every: float = 180.0,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         served: ServedModel | None = None,
     ) -> None:
@@ -103,6 +115,9 @@ class VllmEngine:
         self._served = served or served_model(self._http, self._urls, model=model)
         self._recheck = recheck or self._canary
         self.rechecks: list[CanaryReport] = []
+        self.confirmed = 0
+        self.swapped = False
+        self._probe: Probe = ()
         self._timeout = timeout
         self._backoff = backoff
         self._sleep = sleep
@@ -123,6 +138,8 @@ class VllmEngine:
             sleep=sleep,
             revive=self._revive,
             probe_after=probe_after,
+            confirm=self._confirm,
+            confirm_every=confirm_every,
         )
 
     @classmethod
@@ -136,9 +153,9 @@ class VllmEngine:
 
     @property
     def fingerprint(self) -> str:
-        """Model, its content where its folder is on this machine, and vLLM's version. What a
-        remote server hides (precision, quantisation) is not in it."""
-        return self._served.fingerprint
+        """Model, its content where its folder is on this machine, vLLM's version, and after
+        :meth:`remember` what the model reads of the canary's prompts."""
+        return with_probe(self._served.fingerprint, self._probe)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -283,6 +300,56 @@ class VllmEngine:
         alone.drop_capabilities(self._lacking)
         return alone
 
+    async def remember(self) -> None:
+        """See :meth:`ecomfs.engine.identity.SupportsProbe.remember`."""
+        probes = {url: await self._probe_of(url) for url in self._urls}
+        first = probes[self._urls[0]]
+        for url, other in probes.items():
+            if not near(first, other):
+                raise ModelError(
+                    f"the servers serve different weights under one name: {url} reads the canary's "
+                    f"prompts otherwise than {self._urls[0]}",
+                    hint="give servers of one model in one precision",
+                )
+        base = self._served.fingerprint
+        self._probe = await asyncio.to_thread(seen_before, base, first)
+
+    async def _probe_of(self, url: str) -> Probe:
+        engine = self._alone(url)
+        try:
+            return await probe(engine)
+        finally:
+            await engine.aclose()
+
+    async def _confirm(self, url: str) -> None:
+        """Check that a server reads as it did when the canary looked.
+
+        Raises:
+            EngineUnavailableError: it does not answer, or is another.
+        """
+        if not self._probe:
+            return
+        try:
+            await asyncio.to_thread(check_still_served, self._http, url, self._served)
+            now = await self._probe_of(url)
+        except (EngineUnavailableError, EngineTimeoutError):
+            raise
+        except EngineError as error:
+            self.swapped = isinstance(error, ModelError)
+            raise _not_used(url, error) from error
+        if not near(now, self._probe):
+            self.swapped = True
+            raise _not_used(
+                url,
+                ModelError(
+                    f"its weights changed under the same name ({now} after the canary's prompts, "
+                    f"not {self._probe}); rows that it answered in the minutes before may be of "
+                    "either model",
+                    hint="start the model as it was, or run again from the start",
+                ),
+            )
+        self.confirmed += 1
+
     async def _revive(self, url: str) -> None:
         """Check a server that was unhealthy.
 
@@ -300,9 +367,8 @@ class VllmEngine:
             raise
         except EngineError as error:
             # Not an error of the rows; the server may be repaired.
-            raise EngineUnavailableError(
-                f"{url} is not used: {error.message}", hint=error.hint
-            ) from error
+            raise _not_used(url, error) from error
+        await self._confirm(url)
 
     async def _canary(self, engine: Engine) -> None:
         report = await canary(engine)
@@ -313,3 +379,7 @@ class VllmEngine:
                 f"it lacks what it had: {', '.join(sorted(report.lacking))}",
                 hint="start it as it was, or run again",
             )
+
+
+def _not_used(url: str, error: EngineError) -> EngineUnavailableError:
+    return permanent(EngineUnavailableError(f"{url} is not used: {error.message}", hint=error.hint))

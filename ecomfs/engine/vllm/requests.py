@@ -10,7 +10,7 @@ import aiohttp
 
 from ecomfs.core.http import HttpClient, Response
 from ecomfs.core.retry import is_retried, isolate, may_be_the_prompts, permanent, retrying
-from ecomfs.engine.servers import Revive, Server, ServerPool
+from ecomfs.engine.servers import Confirm, Revive, Server, ServerPool
 from ecomfs.engine.vllm import wire
 from ecomfs.engine.vllm.served_model import ServedModel, key_refused
 from ecomfs.errors import (
@@ -42,6 +42,9 @@ class Requests:
         attempts, backoff, sleep: of repetitions, see :func:`ecomfs.core.retry.retrying`.
         revive: checks a server that was unhealthy.
         probe_after: seconds until an unhealthy server is probed.
+        confirm: checks that a healthy server still is what it was: every ``confirm_every`` seconds,
+            and before an answer over a new connection is used.
+        confirm_every: seconds.
 
     Attributes:
         closed: no more requests are sent.
@@ -61,6 +64,8 @@ class Requests:
         sleep: Callable[[float], Awaitable[None]],
         revive: Revive,
         probe_after: float,
+        confirm: Confirm,
+        confirm_every: float,
     ) -> None:
         self._http = http
         self._urls = urls
@@ -73,6 +78,8 @@ class Requests:
         self._sleep = sleep
         self._revive = revive
         self._probe_after = probe_after
+        self._confirm = confirm
+        self._confirm_every = confirm_every
         self._pools: dict[asyncio.AbstractEventLoop, ServerPool] = {}
         self.closed = False
 
@@ -193,7 +200,10 @@ class Requests:
         while True:
             server, sent = await pool.acquire()
             try:
+                await pool.confirm(server)
                 response = await self._http.request("POST", server.url, "/v1/completions", whole)
+                if response.connected is not None:  # another program may listen there now
+                    await pool.confirm(server, response.connected)
                 answer = parse(_checked(response))
             except EngineError as error:
                 _note_failure(pool, server, sent, error)
@@ -214,7 +224,12 @@ class Requests:
             del self._pools[old]
         if loop not in self._pools:
             self._pools[loop] = ServerPool(
-                self._urls, self._concurrency, self._revive, self._probe_after
+                self._urls,
+                self._concurrency,
+                self._revive,
+                self._probe_after,
+                confirm=self._confirm,
+                confirm_every=self._confirm_every,
             )
         return self._pools[loop]
 
@@ -255,7 +270,7 @@ def _note_answer(pool: ServerPool, server: Server, answer: object) -> bool:
     well = True
     for reading in answer if isinstance(answer, list) else [answer]:
         if isinstance(reading, InvalidLogprobsError):
-            pool.failed(server, reading, unreachable=False)
+            pool.lied(server, reading)
             well = False
         else:
             server.failures = 0
