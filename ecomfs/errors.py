@@ -17,7 +17,7 @@
     │   └── DatabaseError          the database does not answer, or is full
     ├── EngineError                a model cannot be read (``retryable`` says if later may help)
     │   ├── EngineUnavailableError nothing answers, or the runtime is not installed
-    │   ├── OverloadedError        more rows wait already than may wait
+    │   ├── OverloadedError        more work waits already than can be done in time
     │   ├── EngineTimeoutError     no answer in time
     │   ├── ServerStatusError      an HTTP status that may be another one later (429, 5xx)
     │   ├── RequestRefusedError    the server refuses the request itself (400, 413, 422)
@@ -151,9 +151,17 @@ class EngineUnavailableError(EngineError):
 
 
 class OverloadedError(EngineError):
-    """More rows wait already than may wait."""
+    """More work waits already than can be done in time.
+
+    Attributes:
+        seconds: until there is room again, as far as that is known.
+    """
 
     retryable = True
+
+    def __init__(self, message: str, *, hint: str = "", seconds: float = 0.0) -> None:
+        super().__init__(message, hint=hint)
+        self.seconds = seconds
 
 
 class EngineTimeoutError(EngineError):

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ecomfs.pool import Pool
     from ecomfs.serve import SplitService
     from ecomfs.serve.config import ServiceConfig
+    from ecomfs.serve.server import Tls
     from ecomfs.serve.split import Compared
     from ecomfs.task import TaskCard
     from ecomfs.traffic import TrafficLog, TrafficRecord
@@ -106,6 +107,11 @@ def serve(
     deadline: Annotated[
         float | None, typer.Option(min=0.1, help="seconds that predictions may take [60]")
     ] = None,
+    tls_certificate: Annotated[
+        Path | None,
+        typer.Option(help="PEM file: serve https with this certificate (needs --tls-key)"),
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM file: its private key")] = None,
 ) -> None:
     """Serve classifiers over HTTP, and the pages where people correct them, until Ctrl-C."""
     phases = show(CHECKING)
@@ -131,14 +137,16 @@ def serve(
         for flag, value in beside.items():
             if value:
                 raise ConfigError(f"{flag} beside {config}", hint="put it into the file")
-        _configured(config, settings, host, port, api_key, review_below, deadline, phases)
+        at = _Address(host, port, api_key, _tls(tls_certificate, tls_key))
+        _configured(config, settings, at, review_below, deadline, phases)
         return
     if not labelled.task or not labelled.sources:
         flag = "--examples" if labelled.task else "--task"
         raise ConfigError(
             f"{flag} is missing", hint="ecomfs serve --task TASK --examples POOL, or ECOMFS.yaml"
         )
-    # An address that is refused is found before the model is loaded.
+    # An address or a certificate that is refused is found before the model is loaded.
+    tls = _tls(tls_certificate, tls_key)
     sock = server.bind(host or HOST, PORT if port is None else port, api_key=api_key)
     with sock, ExitStack() as stack:
         check_guarantees(settings, labelled)
@@ -176,7 +184,7 @@ def serve(
             runs_folder=_runs_folder(labelled.sources[0]) if live else None,
             compare=compared,
         )
-        url = server.url_of(sock)
+        url = server.url_of(sock, "http" if tls is None else "https")
         kept = "" if live else "\ndecisions are kept until it stops: give --examples FILE.db"
         text = (
             f"{task} · {len(pool)} labelled examples · "
@@ -203,18 +211,43 @@ def serve(
                 app,
                 sock,
                 on_ready=on_ready,
+                tls=tls,
+                end_within=server.END_SECONDS,
             )
         finally:
             for each in {id(e): e for e in engines}.values():
                 event_loop.run(each.aclose())
 
 
+@dataclass(frozen=True, slots=True)
+class _Address:
+    """Where to serve, as far as the command line says."""
+
+    host: str | None
+    port: int | None
+    api_key: str | None
+    tls: Tls | None
+
+
+def _tls(certificate: Path | None, key: Path | None) -> Tls | None:
+    """The certificate of a service that speaks https itself."""
+    from ecomfs.errors import ConfigError
+    from ecomfs.serve.server import Tls
+
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        given, missing = (
+            ("--tls-key", "--tls-certificate") if key else ("--tls-certificate", "--tls-key")
+        )
+        raise ConfigError(f"{given} without {missing}", hint="https needs both, as PEM files")
+    return Tls(certificate, key)
+
+
 def _configured(
     path: Path,
     settings: o.Settings,
-    host: str | None,
-    port: int | None,
-    api_key: str | None,
+    at: _Address,
     review_below: float | None,
     deadline: float | None,
     phases: Phases,
@@ -230,9 +263,12 @@ def _configured(
     config = read_config(path)
     keys = [each.key for each in config.keys]
     sock = server.bind(
-        host or config.host,
-        config.port if port is None else port,
-        api_key=api_key or (keys[0].digest if keys else None),
+        at.host or config.host,
+        config.port if at.port is None else at.port,
+        api_key=at.api_key or (keys[0].digest if keys else None),
+    )
+    tls = at.tls or _tls(
+        *(None if file is None else Path(file) for file in (config.tls_certificate, config.tls_key))
     )
     changed = {n: v for n, v in settings.items() if v != DEFAULTS[n]}
     with sock, ExitStack() as stack:
@@ -244,14 +280,14 @@ def _configured(
         }
         app = create_app(
             served,
-            api_key=api_key,
+            api_key=at.api_key,
             keys=keys,
-            allowed_hosts=None if api_key or keys else server.LOOPBACK_HOSTS,
+            allowed_hosts=None if at.api_key or keys else server.LOOPBACK_HOSTS,
             review_below=below,
             deadline=deadline or config.deadline,
             runs_folder=config.runs or _runs_folder(config.database),
         )
-        url = server.url_of(sock)
+        url = server.url_of(sock, "http" if tls is None else "https")
         lines = [
             f"{name} · {clf.pool_.stats().examples} labelled examples · {clf.engine_.spec}"
             for name, clf in served.items()
@@ -266,7 +302,7 @@ def _configured(
             print_result()
 
         try:
-            server.run(app, sock, on_ready=on_ready)
+            server.run(app, sock, on_ready=on_ready, tls=tls, end_within=server.END_SECONDS)
         finally:
             for each in {id(c.engine_): c.engine_ for c in served.values()}.values():
                 event_loop.run(each.aclose())

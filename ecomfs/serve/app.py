@@ -19,6 +19,7 @@ from ecomfs.estimators import FewShotClassifier
 from ecomfs.serve import problems
 from ecomfs.serve.api import ab, examples, predict, rank, reviews, runs
 from ecomfs.serve.api.context import Context
+from ecomfs.serve.departures import Departures
 from ecomfs.serve.guard import Guard
 from ecomfs.serve.keys import SCOPES, ApiKey, Keys, digest_of
 from ecomfs.serve.metrics import ServiceMetrics
@@ -127,6 +128,7 @@ def create_app(
         max_body_bytes=max_body_bytes,
         max_upload_bytes=max_upload_bytes,
     )
+    app.add_middleware(Departures)
     app.add_middleware(Observer, metrics=metrics)
     # The guard checks the key; this only documents it.
     locked = [Security(HTTPBearer(auto_error=False))] if known else []
@@ -156,8 +158,10 @@ def _working(
         try:
             yield
         finally:
+            # All are told before one is waited for.
             for worker in workers.values():
-                await asyncio.to_thread(worker.stop)
+                worker.tell_to_stop()
+            await asyncio.gather(*(asyncio.to_thread(w.stop) for w in workers.values()))
             if temporary is not None:
                 drop(temporary)
 

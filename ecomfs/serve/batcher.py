@@ -7,6 +7,8 @@ and needs no locks.
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,24 +20,76 @@ from ecomfs.types import Row
 T = TypeVar("T")
 Call = Callable[[Sequence[Row], Sequence[str]], Awaitable[list[T]]]
 
+UNMEASURED_ROWS = 4096
+"""Rows that may wait before the first batch is answered, when its pace is not known yet."""
+_MEMORY = 0.9
+"""Weight of the earlier batches in the pace, each time that a batch is answered."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(eq=False, slots=True)
 class _Job(Generic[T]):
     rows: Sequence[Row]
     ids: Sequence[str]
-    deadline: float
-    answer: asyncio.Future[list[T]] = field(compare=False)
+    until: float
+    work: float
+    answer: asyncio.Future[list[T]]
+    batch: _Batch[T] | None = None
 
 
+@dataclass(eq=False, slots=True)
+class _Batch(Generic[T]):
+    jobs: list[_Job[T]]
+    started: float
+    task: asyncio.Task[None] | None = None
+
+    @property
+    def work(self) -> float:
+        return sum(job.work for job in self.jobs)
+
+    @property
+    def left(self) -> bool:
+        """Nobody waits for it any more."""
+        return all(job.answer.done() for job in self.jobs)
+
+
+@dataclass(slots=True)
+class _Pace:
+    """Seconds per unit of work, of the latest batches."""
+
+    seconds: float = 0.0
+    work: float = 0.0
+    last: float = -math.inf
+
+    def ended(self, started: float, now: float, work: float) -> None:
+        # Batches overlap: the time of one begins where the one before it ended.
+        self.seconds = _MEMORY * self.seconds + now - max(self.last, started)
+        self.work = _MEMORY * self.work + work
+        self.last = now
+
+    def of(self, work: float) -> float | None:
+        return self.seconds / self.work * work if self.work else None
+
+
+def _one_each(row: Row) -> float:
+    return 1.0
+
+
+@dataclass(slots=True)
 class MicroBatcher(Generic[T]):
     """Collects jobs and runs them together.
 
-    Args:
+    A job whose caller gives up leaves the queue at once. A batch that nobody waits for any more is
+    cancelled. A job of more rows than a batch is a batch of its own; one of these runs at a time,
+    so that small jobs do not wait for large ones.
+
+    Attributes:
         call: answers rows, one result per row, in order.
         rows: a batch is full at this many rows.
         window: seconds the first job of a batch waits for more.
-        pending: rows that may wait; more are refused, so that a burst cannot fill the memory.
+        seconds: of work that may wait, at the pace of the latest batches; more is refused.
+        work: how much work a row is, in any unit.
         in_flight: batches that run at once: while the engine computes one, the next is prepared.
+        clock: seconds of a clock that never goes back.
 
     >>> from ecomfs.core import event_loop
     >>> async def lengths(rows, ids):
@@ -45,65 +99,107 @@ class MicroBatcher(Generic[T]):
     [3, 2]
     """
 
-    def __init__(
-        self,
-        call: Call[T],
-        *,
-        rows: int,
-        window: float = 0.005,
-        pending: int = 4096,
-        in_flight: int = 2,
-    ) -> None:
-        self._call = call
-        self._rows = max(1, rows)
-        self._window = window
-        self._limit = pending
-        self._queue: deque[_Job[T]] = deque()
-        self._waiting = 0
-        self._full = asyncio.Event()
-        self._slots = asyncio.Semaphore(in_flight)
-        self._collector: asyncio.Task[None] | None = None
-        self._running: set[asyncio.Task[None]] = set()
+    call: Call[T]
+    rows: int
+    window: float = 0.005
+    seconds: float = 60.0
+    work: Callable[[Row], float] = _one_each
+    in_flight: int = 2
+    clock: Callable[[], float] = time.monotonic
+    _queue: deque[_Job[T]] = field(default_factory=deque, init=False)
+    _running: set[_Batch[T]] = field(default_factory=set, init=False)
+    _pace: _Pace = field(default_factory=_Pace, init=False)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _full: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _collector: asyncio.Task[None] | None = field(default=None, init=False)
+    _waiting: int = field(default=0, init=False)
+    _open_work: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        self.rows = max(1, self.rows)
 
     @property
     def waiting(self) -> int:
         """Rows that wait."""
         return self._waiting
 
+    @property
+    def backlog(self) -> float:
+        """Seconds of work that wait or run, at the pace of the latest batches; 0 while that is not
+        known."""
+        return self._pace.of(self._open_work) or 0.0
+
     async def submit(self, rows: Sequence[Row], ids: Sequence[str]) -> list[T]:
         """The results of these rows, once the batch they travel in is answered.
 
         Raises:
-            OverloadedError: too many rows wait already.
+            OverloadedError: too much work waits already.
             Exception: whatever the call raised.
         """
-        # An empty queue takes a job of any size, or a large one could never be answered.
-        if self._queue and self._waiting + len(rows) > self._limit:
-            raise OverloadedError(
-                f"{self._waiting} rows wait already", hint="send fewer at a time, or try later"
-            )
+        work = sum(self.work(row) for row in rows)
+        self._admit(len(rows), work)
         loop = asyncio.get_running_loop()
-        job = _Job(rows, ids, loop.time() + self._window, loop.create_future())
+        job = _Job(rows, ids, loop.time() + self.window, work, loop.create_future())
         self._queue.append(job)
-        self._waiting += len(rows)
-        if self._waiting >= self._rows:
-            self._full.set()
+        self._open_work += work
+        self._note_change(len(rows))
         if self._collector is None or self._collector.done():
             self._collector = loop.create_task(self._collect())
-        return await job.answer
+        try:
+            return await job.answer
+        except asyncio.CancelledError:
+            self._left(job)
+            raise
+
+    def _admit(self, rows: int, work: float) -> None:
+        if not self._queue and not self._running:
+            return  # whatever its size, or a large job could never be answered
+        hint = "send fewer at a time, or wait as long as Retry-After says"
+        seconds = self._pace.of(self._open_work + work)
+        if seconds is None and self._queue and self._waiting + rows > UNMEASURED_ROWS:
+            raise OverloadedError(f"{self._waiting} rows wait already", hint=hint)
+        if seconds is not None and seconds > self.seconds:
+            raise OverloadedError(
+                f"{self._waiting} rows wait already: about {self.backlog:.0f} seconds of work",
+                hint=hint,
+                seconds=seconds - self.seconds,
+            )
+
+    def _left(self, job: _Job[T]) -> None:
+        """Nobody waits for a job any more."""
+        batch = job.batch
+        if batch is None:
+            self._queue.remove(job)
+            self._open_work -= job.work
+            self._note_change(-len(job.rows))
+        elif batch.task is not None and batch.left:
+            batch.task.cancel()
+
+    def _note_change(self, rows: int = 0) -> None:
+        self._waiting += rows
+        self._changed.set()
+        if self._waiting >= self.rows:
+            self._full.set()
+        else:
+            self._full.clear()
 
     async def _collect(self) -> None:
         while self._queue:
             # A free slot first: while all are taken, jobs keep joining the next batch.
-            await self._slots.acquire()
-            await self._until_full(self._queue[0].deadline)
-            batch = self._take()
-            if not batch:
-                self._slots.release()
+            first = self._first() if len(self._running) < self.in_flight else None
+            if first is None:
+                self._changed.clear()
+                await self._changed.wait()
                 continue
-            task = asyncio.get_running_loop().create_task(self._run(batch))
-            self._running.add(task)
-            task.add_done_callback(self._finished)
+            await self._until_full(first.until)
+            jobs = self._take()
+            if not jobs:
+                continue
+            batch = _Batch(jobs, self.clock())
+            for job in jobs:
+                job.batch = batch
+            self._running.add(batch)
+            batch.task = asyncio.get_running_loop().create_task(self._run(batch))
 
     async def _until_full(self, deadline: float) -> None:
         try:
@@ -112,46 +208,61 @@ class MicroBatcher(Generic[T]):
         except TimeoutError:
             return
 
+    def _is_large(self, job: _Job[T]) -> bool:
+        return len(job.rows) > self.rows
+
+    def _first(self) -> _Job[T] | None:
+        """The next job that may run."""
+        large = any(self._is_large(job) for batch in self._running for job in batch.jobs)
+        return next((j for j in self._queue if not (large and self._is_large(j))), None)
+
     def _take(self) -> list[_Job[T]]:
-        """Jobs up to a full batch, without cancelled ones."""
-        batch: list[_Job[T]] = []
+        """Jobs up to a full batch."""
+        taken: list[_Job[T]] = []
         size = 0
-        while self._queue and (not batch or size + len(self._queue[0].rows) <= self._rows):
-            job = self._queue.popleft()
-            self._waiting -= len(job.rows)
-            if not job.answer.done():
-                batch.append(job)
-                size += len(job.rows)
-        if self._waiting < self._rows:
-            self._full.clear()
-        return batch
+        while (job := self._first()) and (not taken or size + len(job.rows) <= self.rows):
+            self._queue.remove(job)
+            taken.append(job)
+            size += len(job.rows)
+        self._note_change(-size)
+        return taken
 
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
-        self._slots.release()
-
-    async def _run(self, batch: Sequence[_Job[T]]) -> None:
+    async def _run(self, batch: _Batch[T]) -> None:
         try:
-            results = await self._answers(batch)
+            if await self._answer(batch.jobs):
+                self._pace.ended(batch.started, self.clock(), batch.work)
+        finally:
+            self._pace.last = self.clock()
+            self._running.discard(batch)
+            # What is left after the last one are errors of rounding.
+            self._open_work = self._open_work - batch.work if self._running or self._queue else 0.0
+            self._note_change()
+
+    async def _answer(self, jobs: Sequence[_Job[T]]) -> bool:
+        """Answer jobs; ``False``: the engine answers nobody."""
+        try:
+            results = await self._results(jobs)
         except Exception as error:
-            if len(batch) > 1 and not isinstance(error, EngineError):
+            if len(jobs) > 1 and not isinstance(error, EngineError):
                 # One job's rows broke the call: alone, the others are answered.
-                for job in batch:
-                    await self._run([job])
-                return
-            for job in batch:
+                for job in jobs:
+                    if not job.answer.done():
+                        await self._answer([job])
+                return True
+            for job in jobs:
                 if not job.answer.done():
                     job.answer.set_exception(error)
-            return
+            return not isinstance(error, EngineError)
         start = 0
-        for job in batch:
+        for job in jobs:
             if not job.answer.done():
                 job.answer.set_result(results[start : start + len(job.rows)])
             start += len(job.rows)
+        return True
 
-    async def _answers(self, batch: Sequence[_Job[T]]) -> list[T]:
-        rows = [row for job in batch for row in job.rows]
-        results = await self._call(rows, [id_ for job in batch for id_ in job.ids])
+    async def _results(self, jobs: Sequence[_Job[T]]) -> list[T]:
+        rows = [row for job in jobs for row in job.rows]
+        results = await self.call(rows, [id_ for job in jobs for id_ in job.ids])
         if len(results) != len(rows):
             raise RuntimeError(f"{len(results)} results for {len(rows)} rows")
         return results

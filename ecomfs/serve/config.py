@@ -72,6 +72,7 @@ class ServiceConfig(_Part):
             processes on one database need a folder that all can read.
         deadline: seconds that predictions of a request may take.
         review_below: of every task that has none of its own.
+        tls_certificate, tls_key: PEM files, for https.
     """
 
     database: str
@@ -83,6 +84,8 @@ class ServiceConfig(_Part):
     port: int = 8080
     deadline: Annotated[float, Field(gt=0)] = 60.0
     review_below: _Share | None = None
+    tls_certificate: str | None = None
+    tls_key: str | None = None
 
     def options_of(self, name: str) -> dict[str, Any]:
         """The options of a task's classifier, those of the service included."""
@@ -155,6 +158,8 @@ def _from_here(config: ServiceConfig, folder: Path) -> ServiceConfig:
         update={
             "database": path(config.database),
             "runs": None if config.runs is None else path(config.runs),
+            "tls_certificate": config.tls_certificate and path(config.tls_certificate),
+            "tls_key": config.tls_key and path(config.tls_key),
             "tasks": tasks,
         }
     )

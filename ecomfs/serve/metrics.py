@@ -86,6 +86,12 @@ class ServiceMetrics:
         self._waiting = Gauge(
             "ecomfs_rows_waiting", "rows that wait for the engine", ["task"], registry=registry
         )
+        self._backlog = Gauge(
+            "ecomfs_seconds_waiting",
+            "seconds of work that wait or run, at the pace of the latest batches",
+            ["task"],
+            registry=registry,
+        )
         self._queue = Gauge(
             "ecomfs_reviews", "rows for people", ["task", "state"], registry=registry
         )
@@ -128,6 +134,7 @@ class ServiceMetrics:
             self._version.labels(name).set(task.pipeline.pool_version)
             self._stale.labels(name).set(bool(task.service.problem) or version < 0)
             self._waiting.labels(name).set(task.service.waiting)
+            self._backlog.labels(name).set(task.service.backlog)
             for state, n in task.reviews.counts().items():
                 self._queue.labels(name, state).set(n)
             if today.nearest:

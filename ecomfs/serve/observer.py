@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
@@ -11,8 +12,12 @@ from uuid import uuid4
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ecomfs.serve.faults import fault
 from ecomfs.serve.metrics import ServiceMetrics
+from ecomfs.serve.problems import internal, stopping
 
+LEFT = 499
+"""Logged in place of a status when the caller left before there was an answer."""
 _log = logging.getLogger("ecomfs.serve.requests")
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
@@ -33,18 +38,30 @@ class Observer:
             return
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _ID.fullmatch(given) else uuid4().hex
-        started, status = time.monotonic(), 500
+        started, status, begun = time.monotonic(), 500, False
 
         async def sending(message: Message) -> None:
-            nonlocal status
+            nonlocal status, begun
             if message["type"] == "http.response.start":
+                begun = True
                 status = message["status"]
                 MutableHeaders(scope=message)["X-Request-Id"] = request_id
             await send(message)
 
         try:
             await self.app(scope, receive, sending)
+        except asyncio.CancelledError:
+            # The server stops, and the time to finish is over.
+            if not begun:
+                await stopping()(scope, receive, sending)
+        except Exception as error:
+            # Raised further, the server would log its message, which may quote a row.
+            _log.error("request %s failed: %s", request_id, fault(error))
+            if not begun:
+                await internal()(scope, receive, sending)
         finally:
+            if not begun and scope.get("state", {}).get("left"):
+                status = LEFT
             # The route's pattern, not the path: a path may hold an id.
             route = getattr(scope.get("route"), "path", "unmatched")
             seconds = time.monotonic() - started

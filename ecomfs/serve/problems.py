@@ -6,6 +6,7 @@ Input errors are described in full. Internal errors go to the log; the caller ge
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -29,6 +30,7 @@ from ecomfs.errors import (
     OverloadedError,
     PoolError,
 )
+from ecomfs.serve.faults import loggable
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
@@ -102,15 +104,15 @@ def told(error: EcomfsError) -> tuple[int, str, str]:
         if not isinstance(error, kind):
             continue
         if kind is DatabaseError:  # its message names the server
-            _log.error("database: %s", error)
+            _log.error("database: %s", loggable(error))
             unstored = "the database cannot be used now; nothing of this request was stored"
             return status, unstored, error.hint
         return status, error.message, error.hint
     if isinstance(error, EngineUnavailableError):
-        _log.error("engine unavailable: %s", error)
+        _log.error("engine unavailable: %s", loggable(error))
         gone = "the model behind this service cannot be read now"
         return 503, gone, "try again after the time in Retry-After"
-    _log.error("request failed: %s", error, exc_info=error)
+    _log.error("request failed: %s", loggable(error))
     return 500, "the request failed inside the service", "see its log"
 
 
@@ -120,13 +122,28 @@ async def _ecomfs(request: Request, error: Exception) -> JSONResponse:
     status, message, hint = told(error)
     if status == 500:
         return await _internal(request, error)
-    later = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status in (429, 503, 504) else None
+    seconds = max(RETRY_AFTER_SECONDS, math.ceil(getattr(error, "seconds", 0.0)))
+    later = {"Retry-After": str(seconds)} if status in (429, 503, 504) else None
     return problem(status, message, hint=hint, kind=type_uri(type(error)), headers=later)
 
 
 async def _internal(request: Request, error: Exception) -> JSONResponse:
-    # Anything else is logged by the server itself, which sees the exception again.
+    return internal()
+
+
+def internal() -> JSONResponse:
+    """The response for a fault of the service itself."""
     return problem(500, "the request failed inside the service", hint="see its log")
+
+
+def stopping() -> JSONResponse:
+    """The response to a request that is cut because the service stops."""
+    return problem(
+        503,
+        "the service stops",
+        hint="try again after the time in Retry-After",
+        headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+    )
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:

@@ -32,6 +32,7 @@ from ecomfs.errors import (
 )
 from ecomfs.pipeline import Pipeline
 from ecomfs.pool import Database
+from ecomfs.serve.faults import fault, loggable
 from ecomfs.serve.reviews import now
 from ecomfs.serve.tables import migrate, runs
 
@@ -205,10 +206,15 @@ class RunWorker:
         """There is a new run."""
         self._wake.set()
 
-    def stop(self, seconds: float = 30.0) -> None:
-        """End after the block that is being read; the run goes on at the next start."""
+    def tell_to_stop(self) -> None:
+        """Take no more runs, and end after the block that is being read."""
         self._stopping.set()
         self._wake.set()
+
+    def stop(self, seconds: float = 8.0) -> None:
+        """End after the block that is being read, or leave it after some seconds; the run goes on
+        at the next start."""
+        self.tell_to_stop()
         if self._thread is not None:
             self._thread.join(seconds)
 
@@ -218,15 +224,15 @@ class RunWorker:
             try:
                 run = self._store.claim(list(self._pipelines))
             except Exception as error:  # the database may come back
-                _log.error("runs cannot be read: %s", error)
+                _log.error("runs cannot be read: %s", loggable(error))
                 run = None
             if run is None:
                 self._wake.wait(_TOUCH_SECONDS)
                 continue
             try:
                 self._run(run)
-            except Exception:
-                _log.exception("run %s could not be recorded", run.id)
+            except Exception as error:
+                _log.error("run %s could not be recorded: %s", run.id, loggable(error))
 
     def _run(self, run: ServiceRun) -> None:
         store, ended = self._store, threading.Event()
@@ -237,7 +243,7 @@ class RunWorker:
                 try:
                     store.change(run.id, **latest)
                 except EcomfsError as error:
-                    _log.error("run %s: %s", run.id, error)
+                    _log.error("run %s: %s", run.id, loggable(error))
 
         def on_progress(tally: Tally) -> None:
             latest.update(counts=json.dumps(tally.status), progress=tally.progress)
@@ -257,8 +263,8 @@ class RunWorker:
             final = {"state": "waiting" if going_on else "cancelled"}
         except EcomfsError as error:
             final["error"] = str(error).replace(str(store.folder_of(run.id)), run.name)
-        except Exception:
-            _log.exception("run %s failed", run.id)
+        except Exception as error:
+            _log.error("run %s failed: %s", run.id, fault(error))
             final["error"] = "the run failed inside the service; see its log"
         finally:
             ended.set()
@@ -269,7 +275,7 @@ class RunWorker:
                 store.change(run.id, **final)
                 return
             except EcomfsError as error:
-                _log.error("run %s: %s", run.id, error)
+                _log.error("run %s: %s", run.id, loggable(error))
 
     def _score(
         self, run: ServiceRun, pipeline: Pipeline, on_progress: Callable[[Tally], None]

@@ -28,10 +28,16 @@ from ecomfs.pipeline import Explanation, Pipeline, RowState
 from ecomfs.pool import Pool
 from ecomfs.serve import schemas
 from ecomfs.serve.batcher import MicroBatcher
+from ecomfs.serve.faults import loggable
 from ecomfs.types import Demonstration, Posterior, Prediction, Row, Status
 
 _RETRY_SECONDS = 10.0
 """Before a version that could not be used is tried again: reading a whole pool takes a while."""
+
+_PROMPT_CHARACTERS = 1000.0
+"""What a row costs beside its own text: instruction and demonstrations, as characters."""
+_READ_CHARACTERS = 8000
+"""Of a row's text: the embedder's window and the prompt's budget cut longer ones."""
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +59,7 @@ class Service:
 
     Attributes:
         problem: why the pool as it is now is not in use; empty while it is.
+        queue_seconds: of work that may wait; more is refused.
 
     Raises:
         ConfigError: the classifier is not fitted.
@@ -64,6 +71,7 @@ class Service:
         self._classifier = classifier
         self._batcher: MicroBatcher[Explanation] | None = None
         self.problem = ""
+        self.queue_seconds = 60.0
         self._unusable: int | None = None
         self._again = 0.0
         self._refreshing = threading.Lock()
@@ -80,6 +88,11 @@ class Service:
     def waiting(self) -> int:
         """Rows that wait for the engine."""
         return 0 if self._batcher is None else self._batcher.waiting
+
+    @property
+    def backlog(self) -> float:
+        """Seconds of work that wait or run."""
+        return 0.0 if self._batcher is None else self._batcher.backlog
 
     @property
     def pipeline(self) -> Pipeline:
@@ -101,6 +114,11 @@ class Service:
 
     logged = answers
 
+    def look(self) -> None:
+        """:meth:`refresh`, unless another caller does so now."""
+        if not self._refreshing.locked():
+            self.refresh()
+
     def refresh(self) -> Pipeline:
         """What answers now, made from the pool as it is now where that can be used."""
         classifier = self._classifier
@@ -114,7 +132,8 @@ class Service:
                     self._tell("")
             except Exception as error:  # whatever it is, the version in use can still answer
                 self._unusable, self._again = version, time.monotonic() + _RETRY_SECONDS
-                self._tell(str(error) if isinstance(error, EcomfsError) else repr(error), error)
+                told = str(error) if isinstance(error, EcomfsError) else repr(error)
+                self._tell(told, error)
             return classifier.pipeline_
 
     def _tell(self, problem: str, error: Exception | None = None) -> None:
@@ -126,8 +145,8 @@ class Service:
         if not problem:
             _log.warning("the pool can be used again: version %d is in use", version)
             return
-        fault = None if isinstance(error, EcomfsError) else error
-        _log.error("pool unusable, version %d stays in use: %s", version, problem, exc_info=fault)
+        why = problem if error is None else loggable(error)
+        _log.error("pool unusable, version %d stays in use: %s", version, why)
 
     async def answer(self, values: Sequence[Row], ids: Sequence[str]) -> list[Explanation]:
         """As :meth:`answers`, without the variant."""
@@ -165,14 +184,41 @@ class Service:
     async def _submit(self, rows: Sequence[Row], ids: Sequence[str]) -> list[Explanation]:
         if self._batcher is None:
             size = self.pipeline.engine.capabilities.batch
-            self._batcher = MicroBatcher(self._answer, rows=size)
+            self._batcher = MicroBatcher(
+                self._answer, rows=size, seconds=self.queue_seconds, work=_work_of
+            )
         return await self._batcher.submit(rows, ids)
 
     async def _answer(self, rows: Sequence[Row], ids: Sequence[str]) -> list[Explanation]:
+        """In parts of the engine's batch size, so that the work of callers who left ends with the
+        part that is being done. The pool is the same for all parts."""
         pipeline = await asyncio.to_thread(self.refresh)
-        cases = await asyncio.to_thread(pipeline.prepare, rows, ids)
+        size = max(1, pipeline.engine.capabilities.batch)
+        answers: list[Explanation] = []
+        preparing: asyncio.Task[list[RowState]] | None = None
+        try:
+            for start in range(0, len(rows), size):
+                end = start + size
+                if preparing is None:
+                    preparing = _prepared(pipeline, rows[start:end], ids[start:end])
+                cases, preparing = await asyncio.shield(preparing), None
+                if end < len(rows):  # while these are read
+                    after = slice(end, end + size)
+                    preparing = _prepared(pipeline, rows[after], ids[after])
+                answers += self._explained(pipeline, await pipeline.answer(cases))
+        finally:
+            if preparing is not None:  # a thread cannot be stopped: the batch ends with it
+                await asyncio.wait([preparing])
+                preparing.exception()
+        return answers
+
+    def _explained(
+        self,
+        pipeline: Pipeline,
+        answered: Sequence[tuple[RowState, Posterior | EcomfsError | None, Prediction]],
+    ) -> list[Explanation]:
         answers = []
-        for case, posterior, prediction in await pipeline.answer(cases):
+        for case, posterior, prediction in answered:
             if isinstance(posterior, InvalidLogprobsError):
                 self._bad_readings = [*self._bad_readings, posterior][-IN_A_ROW:]
             elif isinstance(posterior, Posterior):
@@ -194,6 +240,26 @@ class Service:
         )
         case = RowState(id_, pipeline.language or "en", error=RowError(why))
         return Explanation(case, None, prediction, pipeline.space.names)
+
+
+def _prepared(
+    pipeline: Pipeline, rows: Sequence[Row], ids: Sequence[str]
+) -> asyncio.Task[list[RowState]]:
+    return asyncio.ensure_future(asyncio.to_thread(pipeline.prepare, rows, ids))
+
+
+def _work_of(row: Row) -> float:
+    """How much work a row is, in characters that are read.
+
+    >>> _work_of({"text": "fine"}), _work_of({"text": "x" * 50_000, "price": 9.5})
+    (1004.0, 9000.0)
+    """
+    length = 0
+    for value in row.values():
+        length += sum(map(len, _texts(value)))
+        if length >= _READ_CHARACTERS:
+            break
+    return _PROMPT_CHARACTERS + min(length, _READ_CHARACTERS)
 
 
 def _problem(row: Row) -> str:

@@ -115,6 +115,21 @@ class SplitService:
         return sum(service.waiting for service in self._services.values())
 
     @property
+    def backlog(self) -> float:
+        """Seconds of work that wait or run, of the variant with most."""
+        return max(service.backlog for service in self._services.values())
+
+    @property
+    def queue_seconds(self) -> float:
+        """Of work that may wait for each engine."""
+        return next(iter(self._services.values())).queue_seconds
+
+    @queue_seconds.setter
+    def queue_seconds(self, seconds: float) -> None:
+        for service in self._services.values():
+            service.queue_seconds = seconds
+
+    @property
     def pipeline(self) -> Pipeline:
         """The first variant's."""
         return next(iter(self._services.values())).pipeline
@@ -129,6 +144,11 @@ class SplitService:
         for service in self._services.values():
             service.refresh()
         return self.pipeline
+
+    def look(self) -> None:
+        """See :meth:`Service.look`."""
+        for service in self._services.values():
+            service.look()
 
     @property
     def pool(self) -> Pool:

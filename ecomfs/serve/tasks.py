@@ -73,6 +73,7 @@ class ServedTask:
         self._lock = Lock()
         self._stored: tuple[Pool, Reviews, Repeats] | None = None
         self.deadline = deadline
+        self.service.queue_seconds = deadline  # what waits longer would not be answered
         self.review_below = review_below
         self._vectors: OrderedDict[tuple[str, str], NDArray[np.float32]] = OrderedDict()
         self._examples: tuple[int, list[Example]] = (-1, [])

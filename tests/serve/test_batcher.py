@@ -121,29 +121,124 @@ def test_two_calls_at_most_run_at_once() -> None:
     assert asyncio.run(main()) == 2
 
 
-def test_rows_beyond_the_limit_are_refused_and_the_rest_answered() -> None:
+class Clock:
+    """Seconds that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def measured(call: Call, clock: Clock, seconds: float, **options: Any) -> MicroBatcher[Any]:
+    """A batcher that has answered one row in 2 seconds."""
+    batcher = MicroBatcher(call, rows=1, window=0, seconds=seconds, clock=clock, **options)
+    first = asyncio.create_task(batcher.submit(*job("first")))
+    await settle()
+    clock.now += 2
+    call.open.set()
+    await first
+    call.open.clear()
+    return batcher
+
+
+def test_work_beyond_the_limit_is_refused_and_the_rest_answered() -> None:
     async def main() -> None:
         call = Call(held=True)
-        batcher = MicroBatcher(call, rows=1, pending=3, in_flight=1)
-        tasks = [asyncio.create_task(batcher.submit(*job(0)))]
-        await settle()
-        tasks += [asyncio.create_task(batcher.submit(*job(i))) for i in range(1, 4)]
-        await settle()
-        assert call.sizes == [1]
-        with pytest.raises(OverloadedError, match="3 rows wait"):
-            await batcher.submit(*job(9))
+        batcher = await measured(call, Clock(), 8.0, in_flight=1)
+        tasks = []
+        for i in range(4):  # one runs, three wait: eight seconds of work
+            tasks.append(asyncio.create_task(batcher.submit(*job(i))))
+            await settle()
+        assert (batcher.waiting, batcher.backlog) == (3, 8.0)
+        with pytest.raises(OverloadedError, match="3 rows wait already: about 8 seconds") as told:
+            await batcher.submit(*job(9, 10))
+        assert told.value.seconds == 4.0
         call.open.set()
         assert await asyncio.gather(*tasks) == [[(i, f"id{i}")] for i in range(4)]
         assert await batcher.submit(*job(9)) == [(9, "id9")]
+        assert (batcher.waiting, batcher.backlog) == (0, 0.0)
+
+    asyncio.run(main())
+
+
+def test_long_rows_are_more_work_than_short_ones() -> None:
+    async def main() -> None:
+        call = Call(held=True)
+        work = {"first": 1.0, "short": 1.0, "long": 10.0}
+        options = {"work": lambda row: work[row["n"]], "in_flight": 1}
+        batcher = await measured(call, Clock(), 10.0, **options)
+        running = asyncio.create_task(batcher.submit(*job("short")))
+        await settle()
+        with pytest.raises(OverloadedError):
+            await batcher.submit(*job("long"))
+        waits = asyncio.create_task(batcher.submit(*job("short")))
+        await settle()
+        call.open.set()
+        await asyncio.gather(running, waits)
+
+    asyncio.run(main())
+
+
+def test_before_the_pace_is_known_rows_are_counted() -> None:
+    async def main() -> None:
+        call = Call(held=True)
+        batcher = MicroBatcher(call, rows=1, in_flight=1, window=0)
+        tasks = [asyncio.create_task(batcher.submit(*job(0)))]
+        await settle()
+        tasks.append(asyncio.create_task(batcher.submit(*job(*range(4096)))))
+        await settle()
+        with pytest.raises(OverloadedError, match="4096 rows wait"):
+            await batcher.submit(*job(1))
+        call.open.set()
+        await asyncio.gather(*tasks)
 
     asyncio.run(main())
 
 
 def test_a_job_larger_than_the_limit_is_answered_when_nothing_waits() -> None:
     async def main() -> list[Any]:
-        return await MicroBatcher(Call(), rows=2, pending=3).submit(*job(*range(7)))
+        call = Call(held=True)
+        batcher = await measured(call, Clock(), 3.0)
+        call.open.set()
+        return await batcher.submit(*job(*range(7)))
 
     assert len(asyncio.run(main())) == 7
+
+
+def test_a_failing_engine_is_no_fast_one() -> None:
+    async def main() -> float:
+        call, clock = Call(held=True), Clock()
+        batcher = await measured(call, clock, 60.0, in_flight=1)
+        call.open.set()
+        for _ in range(50):
+            with pytest.raises(EngineUnavailableError):
+                await batcher.submit(*job("gone"))
+        call.open.clear()
+        running = asyncio.create_task(batcher.submit(*job(0)))
+        await settle()
+        backlog = batcher.backlog
+        call.open.set()
+        await running
+        return backlog
+
+    assert asyncio.run(main()) == 2.0
+
+
+def test_a_small_job_does_not_wait_for_two_large_ones() -> None:
+    async def main() -> list[int]:
+        call = Call(held=True)
+        batcher = MicroBatcher(call, rows=2, window=0, in_flight=2)
+        tasks = [asyncio.create_task(batcher.submit(*job(*range(n)))) for n in (6, 5, 1)]
+        await settle()
+        running = list(call.sizes)
+        call.open.set()
+        await asyncio.gather(*tasks)
+        assert sorted(call.sizes) == [1, 5, 6]
+        return running
+
+    assert asyncio.run(main()) == [6, 1]
 
 
 def test_one_bad_job_fails_alone() -> None:
@@ -192,6 +287,39 @@ def test_who_gives_up_is_not_asked_for_and_disturbs_nobody() -> None:
         return call.sizes
 
     assert asyncio.run(main()) == [1, 1]
+
+
+def test_a_batch_that_nobody_waits_for_is_cancelled_and_makes_room() -> None:
+    async def main() -> None:
+        call, ended = Call(held=True), []
+
+        async def noted(rows: Sequence[Row], ids: Sequence[str]) -> list[Any]:
+            try:
+                return await call(rows, ids)
+            except asyncio.CancelledError:
+                ended.append(list(ids))
+                raise
+
+        batcher = MicroBatcher(noted, rows=2, window=0, in_flight=1)
+        both = [asyncio.create_task(batcher.submit(*job(i))) for i in range(2)]
+        await settle()
+        waits = asyncio.create_task(batcher.submit(*job(2)))
+        leaves = asyncio.create_task(batcher.submit(*job(3)))
+        await settle()
+        both[0].cancel()
+        await settle()
+        assert not ended  # somebody waits for the other row
+        both[1].cancel()
+        leaves.cancel()
+        await settle()
+        assert ended == [["id0", "id1"]]
+        assert call.sizes == [2, 1]
+        call.open.set()
+        assert await waits == [(2, "id2")]
+        assert call.sizes == [2, 1]
+        assert batcher.waiting == 0
+
+    asyncio.run(main())
 
 
 def test_a_call_that_loses_rows_is_an_error_not_a_shift() -> None:

@@ -265,6 +265,10 @@ def test_a_version_that_cannot_be_used_leaves_the_last_good_one_in_use_and_healt
         change(pool)
         for _ in range(3):
             failing(url, why, version=1)
+        ready = ask(url, "GET", "/readyz")
+        assert ready.status == 503
+        assert "last good version" in ready.json["detail"]
+        assert ask(url, "GET", "/readyz?stale=ok").status == 200
         told = [r.getMessage() for r in caplog.records if r.levelname == "ERROR"]
         assert len(told) == 1  # once, not at every request
         assert "version 1 stays in use" in told[0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,30 +15,20 @@ import pytest
 pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
 
-import uvicorn
-
-from ecomfs.serve.server import bind, url_of
-
-
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.ready = threading.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.ready.set()
+from ecomfs.serve.connections import Limits
+from ecomfs.serve.server import Server, bind, configuration, url_of
 
 
 @contextmanager
-def serving(app: Any) -> Iterator[str]:
+def serving(app: Any, limits: Limits | None = None) -> Iterator[str]:
     """Serve an ASGI application; gives its URL."""
     with bind("127.0.0.1", 0, api_key=None) as sock:
-        server = _Server(uvicorn.Config(app, log_level="critical"))
+        ready = threading.Event()
+        server = Server(configuration(app, limits), ready.set)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
         thread.start()
         try:
-            if not server.ready.wait(timeout=30):
+            if not ready.wait(timeout=30):
                 raise RuntimeError("the server did not start")
             yield url_of(sock)
         finally:

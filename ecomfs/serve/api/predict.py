@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from pydantic import Field
@@ -162,8 +162,15 @@ def health_routes(context: Context) -> APIRouter:
         return Alive(status="ok")
 
     @router.get("/readyz", response_model=Alive, responses=problem_responses(503))
-    def readyz() -> Any:
-        """Every task can be answered now; needs no key, and names no task."""
+    def readyz(
+        stale: Annotated[
+            Literal["no", "ok"],
+            Query(description="ok: an older version of a pool that answers counts as ready"),
+        ] = "no",
+    ) -> Any:
+        """Every task can be answered now, with its pool as it is now; needs no key, and names no
+        task. A pool that cannot be used as it is now does not stop answers: its last good version
+        gives them."""
         for task in context.tasks:
             try:
                 task.reviews.counts()
@@ -171,6 +178,10 @@ def health_routes(context: Context) -> APIRouter:
                 return problem(503, "a database cannot be read", hint="see the log")
             if task.service.engine_error:
                 return problem(503, "an engine is unhealthy", hint="see GET /healthz")
+            task.service.look()
+            if task.service.problem and stale == "no":
+                why = "a pool cannot be used as it is now; its last good version answers"
+                return problem(503, why, hint="see GET /healthz")
         return Alive(status="ok")
 
     @router.get(
