@@ -44,6 +44,39 @@ A message is one line that says what is wrong and where; ``hint`` says how to fi
 
 from __future__ import annotations
 
+import re
+
+_CONTROL = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""Control characters but tab and line feed; those that turn the direction of text around; halves
+of surrogate pairs."""
+
+
+def printable(text: str) -> str:
+    """A text whose control characters are visible escapes.
+
+    Row text stands in messages and logs. A terminal would run its escape sequences.
+
+    Parameters
+    ----------
+    text : str
+        Any text.
+
+    Returns
+    -------
+    str
+        The text; tabs and line feeds stay.
+
+    Examples
+    --------
+    >>> print(printable("fine \x1b[2J\u202e"))
+    fine \\x1b[2J\\u202e
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return _CONTROL.sub(lambda m: m[0].encode("unicode_escape").decode(), text)
+
 
 class EcomfsError(Exception):
     """Base of all errors of ecomfs.
@@ -67,9 +100,10 @@ class EcomfsError(Exception):
     retryable = False
 
     def __init__(self, message: str, *, hint: str = "") -> None:
+        message = printable(message)
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = printable(hint)
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message

@@ -96,7 +96,7 @@ class RunLog:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
             handle = os.open(self.path, flags, 0o600)
             with os.fdopen(handle, "a", encoding="utf-8") as file:
-                file.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
+                file.write(json.dumps(line, default=str) + "\n")
         except OSError:
             self.path = None
 

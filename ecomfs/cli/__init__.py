@@ -42,8 +42,9 @@ from ecomfs.cli import eval as eval_
 from ecomfs.cli.habits import Verbs, add_habits
 from ecomfs.cli.json_result import JsonRun, json_run
 from ecomfs.cli.outputs import guarded
+from ecomfs.cli.terminal import PrintableFormatter, say
 from ecomfs.core.progress import LOADED_AT
-from ecomfs.errors import EcomfsError
+from ecomfs.errors import EcomfsError, printable
 
 app = typer.Typer(
     name="ecomfs",
@@ -106,7 +107,7 @@ def _show_version(value: bool) -> None:
     if value:
         from ecomfs import __version__
 
-        print(f"ecomfs {__version__}")
+        say(f"ecomfs {__version__}")
         raise typer.Exit
 
 
@@ -149,12 +150,12 @@ def _run(arguments: Sequence[str], outcome: JsonRun) -> int:
         return done.code if isinstance(done.code, int) else 1
     except EcomfsError as error:
         outcome.fail(error)
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", file=sys.stderr)
         for note in getattr(error, "__notes__", ()):
-            print(f"note: {note}", file=sys.stderr)
+            say(f"note: {note}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        say("interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 141
@@ -164,9 +165,6 @@ def _run(arguments: Sequence[str], outcome: JsonRun) -> int:
 def _parse_and_run(arguments: Sequence[str], outcome: JsonRun) -> None:
     command = guarded(app)
     options: dict[str, Any] = {"prog_name": "ecomfs", "obj": list(arguments)}
-    if not outcome.wanted:
-        command(list(arguments), **options)
-        return
     try:
         code = command(list(arguments), **options, standalone_mode=False)
     except Exception as caught:
@@ -177,6 +175,8 @@ def _parse_and_run(arguments: Sequence[str], outcome: JsonRun) -> None:
         from typer.rich_utils import rich_format_error
 
         outcome.fail(error)
+        said = printable(error.format_message())  # it repeats words of the command line
+        error.format_message = lambda: said
         rich_format_error(error)
         raise SystemExit(2) from caught
     raise SystemExit(code if isinstance(code, int) else 0)
@@ -192,7 +192,7 @@ def _show_all_characters() -> None:
 
 class _Notes(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        print(f"note: {record.getMessage()}", file=sys.stderr)
+        say(f"note: {record.getMessage()}", file=sys.stderr)
 
 
 @contextlib.contextmanager
@@ -208,7 +208,10 @@ def _notes() -> Iterator[None]:
 
 def main() -> None:
     """Entry point of the ``ecomfs`` command."""
-    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"  # not our code too
+    # Not our code too; and what it says of a row is printed as text.
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {printable(str(message))}\n"
+    if logging.lastResort is not None:  # warnings of a log that nobody set up
+        logging.lastResort.setFormatter(PrintableFormatter())
     code = run(sys.argv[1:], began=LOADED_AT)
     shared = sys.modules.get("ecomfs.engine.shared")  # loaded only when an engine was used
     if shared is not None and code != 130:

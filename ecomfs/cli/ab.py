@@ -221,9 +221,8 @@ def _run(
     phases: Phases,
     quiet: bool,
 ) -> Outcome:
-    from rich.console import Console
-
     from ecomfs.ab import fit_variants, run
+    from ecomfs.cli.console import Console
     from ecomfs.cli.present import note, notes_of
 
     phases(LOADING)

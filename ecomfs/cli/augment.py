@@ -14,6 +14,7 @@ from ecomfs.cli import progress
 from ecomfs.cli.classifier import Labelled, classifier, is_pool, one_label_only, parse_pairs
 from ecomfs.cli.json_result import set_result
 from ecomfs.cli.prepare import JsonReport, beside, check_targets, write_json
+from ecomfs.cli.terminal import say
 from ecomfs.core.options import DEFAULTS
 from ecomfs.core.progress import LOADING
 from ecomfs.errors import ConfigError
@@ -135,7 +136,7 @@ class Borrowing:
         meanings = map_labels(labels, [e.label for e in examples], space, path.name)
         if len(examples) > self.borrow_limit:
             part = f"a sample of {self.borrow_limit} of {len(examples)} rows (--borrow-limit)"
-            print(f"{path.name}: {part}")
+            say(f"{path.name}: {part}")
             examples = sample_examples(examples, self.borrow_limit, labelled.seed)
         mapped = map_fields(card, other, fields)
         return Borrowed(examples, meanings, mapped, f"{other.name}:{path.name}")
@@ -295,12 +296,12 @@ def print_left_out(labelled: Labelled, card: TaskCard, id_column: str | None) ->
     known = {"id", "synthetic", "source_id", "method"}
     left = [name for name in header if name not in used and name.casefold() not in known]
     if left:
-        print(f"note: columns that are none of the task's are left out: {', '.join(left)}")
+        say(f"note: columns that are none of the task's are left out: {', '.join(left)}")
 
 
 def print_round(found: Sequence[Candidate]) -> None:
     """Print one round of rewrites."""
-    from rich.console import Console
+    from ecomfs.cli.console import Console
 
     kept = sum(not c.reason for c in found)
     Console(stderr=True).print(f"{len(found)} written, {kept} kept", highlight=False)
@@ -332,16 +333,16 @@ def finish(
         write_json(report, whole.to_dict())
     set_result(lambda: {"output": output, "rejected": rejected, "report": whole.to_dict()})
     _print_result(whole)
-    print(f"wrote {output} and {rejected}")
+    say(f"wrote {output} and {rejected}")
     if error is not None:
         raise error
 
 
 def _print_result(result: Augmented) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
+    from ecomfs.cli.console import Console
     from ecomfs.prepare.augment import REASONS
 
     console = Console(highlight=False)

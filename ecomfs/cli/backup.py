@@ -12,6 +12,8 @@ from typing import Annotated
 
 import typer
 
+from ecomfs.cli.terminal import say
+
 DatabaseFile = Annotated[Path, typer.Argument(metavar="FILE.db", help="of pools and reviews")]
 
 
@@ -24,7 +26,7 @@ def backup(
 
     _copy(database, output, replace=False)
     set_result({"database": database, "backup": output, "bytes": output.stat().st_size})
-    print(f"{output}: {output.stat().st_size:,} bytes, checked")
+    say(f"{output}: {output.stat().st_size:,} bytes, checked")
 
 
 def restore(
@@ -41,7 +43,7 @@ def restore(
 
     _copy(backup_file, database, replace=replace)
     set_result({"backup": backup_file, "database": database})
-    print(f"{database}: restored from {backup_file}")
+    say(f"{database}: restored from {backup_file}")
 
 
 def _copy(source: Path, target: Path, *, replace: bool) -> None:

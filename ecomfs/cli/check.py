@@ -12,9 +12,9 @@ from ecomfs.errors import ConfigError
 
 def check(engine: o.EngineOption = DEFAULTS["engine"]) -> None:
     """Run the start-up canary on an engine and print what the engine supports."""
-    from rich.console import Console
     from rich.table import Table
 
+    from ecomfs.cli.console import Console
     from ecomfs.core import event_loop
     from ecomfs.engine.canary import canary_each
     from ecomfs.engine.factory import open_engine

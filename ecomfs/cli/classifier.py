@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ecomfs.cli import options as o
+from ecomfs.cli.terminal import say
 from ecomfs.core.options import DEFAULTS, GUARANTEES, NO_MODEL, OPTIONS
 from ecomfs.core.progress import LOADING, Phases
 from ecomfs.errors import ConfigError
@@ -114,7 +115,7 @@ class MaybeLabelled:
         space = LabelSpace.resolve(card, named, where)
         for name, others in space.merged.items():
             also = ", ".join(map(repr, others))
-            print(f"note: {where}: {also} counts as the label {name!r}", file=sys.stderr)
+            say(f"note: {where}: {also} counts as the label {name!r}", file=sys.stderr)
         if not self.synthetic and found:
             found = real_examples(found)
             if not found:
@@ -184,7 +185,7 @@ def refuse_composite_labels(card: TaskCard, labels: Sequence[str], where: str) -
         )
     tree = tree_separator(labels)
     if tree is not None and card.label_space == "open":
-        print(
+        say(
             f"note: {where}: labels such as {labels[0]!r} look like a taxonomy; with hierarchy: "
             f'"{tree}" in task.yaml rows are classified by parent, then by child',
             file=sys.stderr,

@@ -28,9 +28,8 @@ def demo(
 ) -> None:
     """Score the sample reviews and product titles, and print how well it went."""
     phases = show(CHECKING, quiet=quiet)
-    from rich.console import Console
-
     from ecomfs.batch import read_examples, score_table
+    from ecomfs.cli.console import Console
     from ecomfs.cli.present import counts, metrics_table, note, plain, summary
     from ecomfs.errors import MissingFileError, OutputError
     from ecomfs.evaluation.evaluate import model_adds, systems

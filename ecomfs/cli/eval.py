@@ -14,6 +14,7 @@ from ecomfs.cli import eval_score
 from ecomfs.cli import options as o
 from ecomfs.cli.json_result import arguments, set_result
 from ecomfs.cli.progress import show
+from ecomfs.cli.terminal import say
 from ecomfs.core.options import DEFAULTS, OPTIONS
 from ecomfs.core.progress import CHECKING
 from ecomfs.errors import ConfigError
@@ -35,9 +36,9 @@ Results = Annotated[Path, typer.Argument(metavar="RESULTS", help="folder that ev
 @app.command("list")
 def list_suites() -> None:
     """The suites that ship."""
-    from rich.console import Console
     from rich.table import Table
 
+    from ecomfs.cli.console import Console
     from ecomfs.evaluation.suites import available_suites, load_suite
 
     table = Table()
@@ -98,8 +99,7 @@ def run(
 ) -> None:
     """Run every cell of a suite that is not done yet; the same command resumes it."""
     phases = show(CHECKING, quiet=quiet)
-    from rich.console import Console
-
+    from ecomfs.cli.console import Console
     from ecomfs.evaluation.suites import load_suite, run_suite
 
     chosen = load_suite(suite)
@@ -133,7 +133,7 @@ def run(
         highlight=False,
     )
     for cell, error in outcome.failed:
-        print(f"error: {cell.title}: {error}", file=sys.stderr)
+        say(f"error: {cell.title}: {error}", file=sys.stderr)
     if outcome.failed:
         raise typer.Exit(1)
 
@@ -161,8 +161,7 @@ def report(
     ] = None,
 ) -> None:
     """Print the tables of a suite's results, and write them as HTML, Markdown and JSON."""
-    from rich.console import Console
-
+    from ecomfs.cli.console import Console
     from ecomfs.evaluation.harness import harness_errors
     from ecomfs.evaluation.source import numbers_source
     from ecomfs.evaluation.suites import suite_board, write_details
@@ -198,9 +197,9 @@ def report(
 
 
 def _print(board: Board) -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from ecomfs.cli.console import Console
     from ecomfs.cli.present import SHOWN
     from ecomfs_eval import get_metric
     from ecomfs_eval.board import page
@@ -256,8 +255,7 @@ def compare(
     resamples: eval_score.Resamples = eval_score.RESAMPLES,
 ) -> None:
     """Compare two results of a suite: what they were made from, and new − old, paired."""
-    from rich.console import Console
-
+    from ecomfs.cli.console import Console
     from ecomfs.evaluation.suites import compare_results
     from ecomfs_eval import Bootstrap
 

@@ -89,8 +89,7 @@ def score(
 ) -> None:
     """Print metrics of the predictions of any system, with intervals; for several systems on the
     same rows also the paired differences from the first."""
-    from rich.console import Console
-
+    from ecomfs.cli.console import Console
     from ecomfs.cli.present import SHOWN, metrics_table
     from ecomfs.evaluation.harness import harness_errors
     from ecomfs.evaluation.source import numbers_source

@@ -12,10 +12,10 @@ import typer
 from ecomfs.cli import options as o
 from ecomfs.cli.classifier import parse_fields, parse_pairs
 from ecomfs.cli.json_result import set_result
+from ecomfs.cli.terminal import say
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from ecomfs.cli.console import Console
     from ecomfs.pool import Pool
 
 app = typer.Typer(
@@ -67,7 +67,7 @@ def add(
             refuse_new_labels(opened, {"the example": example.label}, card)
         version = opened.add([example], note)
         set_result({"id": example.id, "label": label, "version": version})
-        print(f"added {example.id} as {label!r}: version {version}")
+        say(f"added {example.id} as {label!r}: version {version}")
 
 
 @app.command(name="import")
@@ -119,7 +119,7 @@ def import_(
             "version": done.version,
         }
     )
-    print(
+    say(
         f"{done.added} added · {done.unchanged} unchanged · {done.changed} changed"
         + (f" · {blank} without a label yet, left out" if blank else "")
         + f": version {done.version}"
@@ -150,11 +150,11 @@ def relabel(
         if label and (not new_label or (card is not None and card.label_space == "closed")):
             refuse_new_labels(opened, {f"example {id_!r}": label}, card)
         version = opened.relabel(id_, label, note)
-        print(f"{id_} is {label!r}: version {version}")
+        say(f"{id_} is {label!r}: version {version}")
         set_result({"id": id_, "label": label, "version": version})
         made = [e.id for e in opened.examples() if e.source_id == id_ and e.label != label]
         if made:
-            print(f"note: {few(made)} made from it keep their label: relabel or retire them too")
+            say(f"note: {few(made)} made from it keep their label: relabel or retire them too")
 
 
 @app.command()
@@ -168,7 +168,7 @@ def retire(
     with _open(pool, pool_name) as opened:
         version = opened.retire(ids, note)
     set_result({"retired": [*dict.fromkeys(ids)], "version": version})
-    print(f"retired {len(set(ids))}: version {version}")
+    say(f"retired {len(set(ids))}: version {version}")
 
 
 @app.command()
@@ -188,9 +188,9 @@ def history(
     for r in revisions:  # in lines: a narrow terminal would cut a table
         last = "now" if r.retired_in is None else str(r.retired_in - 1)
         note = f" · {r.note}" if r.note else ""
-        print(f"version {r.added_in} to {last} · {r.example.label} · {r.at}{note}")
+        say(f"version {r.added_in} to {last} · {r.example.label} · {r.at}{note}")
     for field, value in revisions[-1].example.fields.items():
-        print(f"  {field}: {value}")
+        say(f"  {field}: {value}")
 
 
 @app.command()
@@ -206,7 +206,7 @@ def export(
     with _open(pool, pool_name) as opened:
         version, count = export_examples(opened, output, version)
     set_result({"output": output, "examples": count, "version": version})
-    print(f"wrote {output}: {count} examples of version {version}")
+    say(f"wrote {output}: {count} examples of version {version}")
 
 
 @app.command()
@@ -242,7 +242,7 @@ def stats(
 
 
 def _console() -> Console:
-    from rich.console import Console
+    from ecomfs.cli.console import Console
 
     return Console(highlight=False)
 

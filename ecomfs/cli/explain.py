@@ -11,6 +11,7 @@ from ecomfs.cli import options as o
 from ecomfs.cli import progress
 from ecomfs.cli.classifier import MaybeLabelled, check_guarantees, classifier_of_task, print_notes
 from ecomfs.cli.json_result import set_result
+from ecomfs.cli.terminal import say
 from ecomfs.core.progress import LOADING
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def explain(
         how = {"influence": influence} if isinstance(clf, FewShotClassifier) else {}
         found = clf.explain(given, **how)
     set_result(found.to_dict())
-    print(found)
+    say(found)
 
 
 def as_row(text: str) -> str | Row:

@@ -63,9 +63,9 @@ def fit(
 
 def print_profile(profile: Profile) -> None:
     """A profile in a few lines, on standard output."""
-    from rich.console import Console
     from rich.table import Table
 
+    from ecomfs.cli.console import Console
     from ecomfs.cli.present import guarantee_lines, plain
 
     found = profile.found

@@ -20,6 +20,7 @@ from ecomfs.cli import options as o
 from ecomfs.cli.classifier import parse_fields
 from ecomfs.cli.json_result import set_result
 from ecomfs.cli.progress import show
+from ecomfs.cli.terminal import say
 from ecomfs.core.options import DEFAULTS, NO_MODEL, OPTIONS
 from ecomfs.core.progress import CHECKING
 from ecomfs.errors import (
@@ -129,7 +130,7 @@ def init(
         f"by seed {seed}: {len(pool)} labelled examples, {len(test)} rows to test on"
         + (f", {n - len(pool) - len(test)} rows not used" if n > len(pool) + len(test) else ""),
     ]
-    print("\n".join(lines))
+    say("\n".join(lines))
     ask.confirm(f"write them to {folder}?")
     _write(folder, drafted, pool, test)
     words = [f"{folder / 'test.csv'}", "-t", where, "-e", f"{folder / 'pool.csv'}"]
@@ -162,10 +163,10 @@ def init(
             "results": runs.results,
         }
     )
-    print(f"\nthe commands: {folder / 'commands.sh'}")
-    print(f"your own rows: {shlex.join(['ecomfs', 'score', 'ROWS.csv', *words[1:]])}")
+    say(f"\nthe commands: {folder / 'commands.sh'}")
+    say(f"your own rows: {shlex.join(['ecomfs', 'score', 'ROWS.csv', *words[1:]])}")
     if drafted is not None:
-        print(f"say what the labels mean in {folder / 'task' / 'task.yaml'}: a model reads it")
+        say(f"say what the labels mean in {folder / 'task' / 'task.yaml'}: a model reads it")
 
 
 def _on_terminal() -> bool:
@@ -535,7 +536,7 @@ class Commands:
         """
         from ecomfs.cli import run
 
-        print(f"\n$ {shlex.join(['ecomfs', *words])}", flush=True)
+        say(f"\n$ {shlex.join(['ecomfs', *words])}", flush=True)
         if not self._as_json:
             code = run([*words, *self._more])
         else:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -73,7 +74,9 @@ class JsonRun:
             "error": self.error,
         }
         text = json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False)
-        print(text, file=self.stdout, flush=True)
+        # JSON has its own escapes for what a terminal would run.
+        safe = _CONTROL.sub(lambda m: f"\\u{ord(m[0]):04x}", text)
+        print(safe, file=self.stdout, flush=True)
 
 
 def _fields_or_text(value: Any) -> Any:
@@ -84,6 +87,8 @@ def _fields_or_text(value: Any) -> Any:
         return plain(named, fallback=_fields_or_text)
     return str(value)
 
+
+_CONTROL = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 _now = JsonRun(wanted=False)
 

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from ecomfs.cli.terminal import say
+
 
 def key(
     name: Annotated[str, typer.Argument(metavar="NAME", help="who it is for")],
@@ -31,6 +33,6 @@ def key(
     scopes = scope or ["classify"]
     Keys([ApiKey(name, digest, frozenset(scopes))])  # type: ignore[arg-type]  # checks them
     set_result({"name": name, "key": made, "hash": digest, "scopes": scopes})
-    print(f"key (shown once, give it to {name}): {made}")
-    print(f"lines for ecomfs.yaml:\n\nkeys:\n  - name: {name}\n    hash: {digest}")
-    print(f"    scopes: [{', '.join(scopes)}]")
+    say(f"key (shown once, give it to {name}): {made}")
+    say(f"lines for ecomfs.yaml:\n\nkeys:\n  - name: {name}\n    hash: {digest}")
+    say(f"    scopes: [{', '.join(scopes)}]")

@@ -38,9 +38,10 @@ def lint_task(
     ] = None,
 ) -> None:
     """Check a card, its templates and its examples; exit code 1 where there are errors."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
+
+    from ecomfs.cli.console import Console
 
     findings = _lint(name, examples, label_column, input_encoding, engine, budget)
     console = Console()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ecomfs.cli.json_result import set_result
+from ecomfs.cli.terminal import say
 
 if TYPE_CHECKING:
     from ecomfs.engine import LocalModel
@@ -48,7 +49,7 @@ def get(
             path = get_model(name, progress=progress)
         spec = f"gguf:{name.removeprefix('gguf:')}"
         ready.append({"engine": spec, "path": path})
-        print(f"ready: --engine {spec} ({path})")
+        say(f"ready: --engine {spec} ({path})")
     set_result({"models": ready})
 
 
@@ -67,8 +68,9 @@ def _plain(model: LocalModel) -> dict[str, Any]:
 
 
 def _show(found: list[LocalModel]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from ecomfs.cli.console import Console
 
     console = Console()
     table = Table()

@@ -11,6 +11,7 @@ import typer
 
 from ecomfs.cli import options as o
 from ecomfs.cli.json_result import set_result
+from ecomfs.cli.terminal import say
 from ecomfs.core.options import OPTIONS
 from ecomfs.errors import ColumnError, ConfigError, InputError, OutputError, TaskError
 
@@ -107,20 +108,20 @@ def new_task(
             "questions": draft.questions,
         }
     )
-    print(f"{len(labels)} rows, {len(draft.labels)} labels, {len(columns)} columns: {target}")
+    say(f"{len(labels)} rows, {len(draft.labels)} labels, {len(columns)} columns: {target}")
     if mark:
-        print(f"note: a row may have several labels, with {mark!r} between them in a cell")
+        say(f"note: a row may have several labels, with {mark!r} between them in a cell")
     if tree:
-        print(f"note: labels are parent{tree}child; rows are classified by parent, then by child")
+        say(f"note: labels are parent{tree}child; rows are classified by parent, then by child")
     if language is None and spoken != "auto":
-        print(f"note: all rows are {_CALLED[spoken]}: so is the card; --language auto has both")
+        say(f"note: all rows are {_CALLED[spoken]}: so is the card; --language auto has both")
     for label, others in draft.aliases.items():
         also = ", ".join(map(repr, others))
-        print(
+        say(
             f"note: {also} counts as the label {label!r} (aliases); give it an entry of its own "
             "if it is another label"
         )
-    print(
+    say(
         f"answer the {draft.questions} questions in {target / 'task.yaml'}, "
         f"then run: ecomfs lint-task {target}"
     )

@@ -15,6 +15,7 @@ import typer
 from typer.models import OptionInfo
 
 from ecomfs.cli.outputs import known_encoding
+from ecomfs.cli.terminal import say
 from ecomfs.core.options import CHOOSING, FITTING, GUARANTEES, OPTIONS, READING, options_of
 
 FIRST = "Options"  # the first panel of --help
@@ -184,7 +185,7 @@ def _show_all(context: typer.Context, value: bool) -> None:
         for parameter in context.command.params:
             if hasattr(parameter, "hidden"):
                 parameter.hidden = False
-        print(context.get_help(), end="")
+        say(context.get_help(), end="")
         raise typer.Exit
 
 

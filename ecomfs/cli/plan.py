@@ -53,7 +53,6 @@ def plan(
     """Print what ``ecomfs score`` would do with the same options: rows, duplicates, cached
     readings, prompt tokens, time and cost."""
     phases = show(CHECKING)
-    from rich.console import Console
     from rich.table import Table as Shown
 
     from ecomfs.batch import (
@@ -66,6 +65,7 @@ def plan(
         read_marks,
         run_identity,
     )
+    from ecomfs.cli.console import Console
     from ecomfs.cli.present import marks, note, profile_of, without_model
     from ecomfs.errors import ConfigError
     from ecomfs.io import TableReader

@@ -11,6 +11,7 @@ import typer
 
 from ecomfs.cli import options as o
 from ecomfs.cli.json_result import set_result
+from ecomfs.cli.terminal import say
 from ecomfs.errors import ConfigError, MissingFileError, OutputError
 
 if TYPE_CHECKING:
@@ -121,13 +122,13 @@ def clean(
     if report is not None:
         write_json(report, result.report.to_dict())
     set_result(lambda: {"output": output, "removed": removed, "report": result.report.to_dict()})
-    print(result.report)
+    say(result.report)
     for detail, rows in Counter(f.detail for f in result.report if f.kind == "label").items():
-        print(
+        say(
             f"note: label {detail} now, in {rows} row{'s' if rows > 1 else ''} "
             "(--no-labels keeps both)"
         )
-    print(f"wrote {output} and {removed}")
+    say(f"wrote {output} and {removed}")
 
 
 def _how(path: Path, encoding: str | None) -> dict[str, Any]:

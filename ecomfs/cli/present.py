@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 
+from ecomfs.cli.console import Console
 from ecomfs.core.options import NO_MODEL
 
 if TYPE_CHECKING:

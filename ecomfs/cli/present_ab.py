@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from ecomfs.ab import METRICS, Outcome
+from ecomfs.cli.console import Console
 from ecomfs.cli.present import plain
 from ecomfs.evaluation.evaluate import ANSWERED
 from ecomfs_eval.compare import Comparisons, Flip, PairwiseComparison

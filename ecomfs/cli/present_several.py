@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 
+from ecomfs.cli.console import Console
 from ecomfs.cli.present import labelled, metrics_table, plain
 
 if TYPE_CHECKING:

@@ -317,10 +317,10 @@ def _plan(
     phases: Phases,
 ) -> None:
     """Print how many pairs would be read, and how long it would take."""
-    from rich.console import Console
     from rich.table import Table
 
     from ecomfs.batch import plan_rows
+    from ecomfs.cli.console import Console
     from ecomfs.cli.plan import plan_lines
     from ecomfs.rank import candidates_of, pair_row
 

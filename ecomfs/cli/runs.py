@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ecomfs.cli.json_result import set_result
+from ecomfs.cli.terminal import say
 
 if TYPE_CHECKING:
     from ecomfs.batch import Run
@@ -23,10 +24,10 @@ def list_(
     most: Annotated[int, typer.Option("--last", min=1, help="most runs to list, newest last")] = 20,
 ) -> None:
     """Runs of this user, oldest first."""
-    from rich.console import Console
     from rich.table import Table
 
     from ecomfs.batch import list_runs
+    from ecomfs.cli.console import Console
 
     table = Table(expand=True)
     for column, width in (("run", 20), ("state", 8), ("rows", 7), ("read", 7), ("rows/s", 6)):
@@ -54,16 +55,16 @@ def show(id_: Id) -> None:
     set_result({"run": _plain(run)})
     shown = {name: getattr(run, name) for name in run.__slots__}
     shown["command"] = shlex.join(run.command)
-    print(yaml.safe_dump(shown, allow_unicode=True, sort_keys=False), end="")
+    say(yaml.safe_dump(shown, allow_unicode=True, sort_keys=False), end="")
 
 
 @app.command()
 def compare(first: Id, second: Id) -> None:
     """Compare two runs: input, model, examples, options, results."""
-    from rich.console import Console
     from rich.table import Table
 
     from ecomfs.batch import compare_runs, find_run
+    from ecomfs.cli.console import Console
 
     one, other = find_run(first), find_run(second)
     table = Table("", one.id, other.id)
@@ -95,7 +96,7 @@ def resume(
     line = f"cd {shlex.quote(run.folder)} && ecomfs {shlex.join(run.command)}"
     set_result({"run": run.id, "command": line})
     if show_only:
-        print(line)
+        say(line)
         return
     if not run.resumable:
         raise ConfigError(f"run {run.id} is {run.state}", hint="see the command with --print")
@@ -106,7 +107,7 @@ def resume(
         )
     from ecomfs.cli import run as run_command
 
-    print(line)
+    say(line)
     try:
         os.chdir(run.folder)
     except OSError as error:

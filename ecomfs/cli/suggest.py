@@ -13,6 +13,7 @@ from ecomfs.cli import options as o
 from ecomfs.cli import progress
 from ecomfs.cli.classifier import MaybeLabelled, classifier
 from ecomfs.cli.json_result import set_result
+from ecomfs.cli.terminal import say
 from ecomfs.core.options import DEFAULTS, NO_MODEL
 from ecomfs.core.progress import LOADING
 from ecomfs.errors import ConfigError, DuplicateIdError, EmptyInputError, RowError
@@ -66,7 +67,7 @@ def suggest(
     rows = _read(source, card, fields, id_column, pool, labelled.input_encoding)
     if len(rows) > candidates:
         keep = np.sort(np.random.default_rng(seed).choice(len(rows), candidates, replace=False))
-        print(f"{source.name}: looked at a sample of {candidates} of {len(rows)} rows")
+        say(f"{source.name}: looked at a sample of {candidates} of {len(rows)} rows")
         rows = [rows[i] for i in keep]
     known = _rendered(card, pool)
     encoder = open_embedder(embedder)
@@ -88,11 +89,11 @@ def suggest(
         raise EmptyInputError(f"{source}: every row is in the pool already")
     _write(output, card, rows, chosen)
     set_result({"output": output, "rows": len(chosen), "of": len(rows), "chosen_by": how})
-    print(f"{len(chosen)} of {len(rows)} rows to label, chosen by {how}: {output}")
+    say(f"{len(chosen)} of {len(rows)} rows to label, chosen by {how}: {output}")
     if len(chosen) < n:
-        print(f"note: only {len(chosen)} rows are different and not in the pool")
+        say(f"note: only {len(chosen)} rows are different and not in the pool")
     if not pool:
-        print("note: no labelled examples yet, so no row is more uncertain than another")
+        say("note: no labelled examples yet, so no row is more uncertain than another")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +153,7 @@ def _read(
         except RowError as error:
             bad.append(f"line {row.line}: {error.message}")
     if bad:
-        print(f"{source.name}: {len(bad)} left out, as they cannot be labelled; {bad[0]}")
+        say(f"{source.name}: {len(bad)} left out, as they cannot be labelled; {bad[0]}")
     if not rows:
         raise EmptyInputError(f"{source}: no row can be labelled")
     return rows
@@ -194,7 +195,7 @@ def _read_by_model(
     unread = [p for p in found if not p.probabilities]
     if unread:
         why = unread[0].error or unread[0].status
-        print(f"{len(unread)} rows got no answer and count as uncertain; {unread[0].id}: {why}")
+        say(f"{len(unread)} rows got no answer and count as uncertain; {unread[0].id}: {why}")
     from ecomfs.prepare.suggest import normalised_entropy
 
     shares = [[*p.probabilities.values()] for p in found]

@@ -16,9 +16,9 @@ def tasks(
     name: Annotated[str | None, typer.Argument(help="explain this task")] = None,
 ) -> None:
     """List the tasks, or explain one: its fields, labels and templates."""
-    from rich.console import Console
     from rich.table import Table
 
+    from ecomfs.cli.console import Console
     from ecomfs.task import available_tasks, load_task
 
     console = Console()

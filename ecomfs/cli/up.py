@@ -36,8 +36,7 @@ def up(
     ] = 900.0,
 ) -> None:
     """Start a vLLM server on this machine, wait until it is ready, and keep it until Ctrl-C."""
-    from rich.console import Console
-
+    from ecomfs.cli.console import Console
     from ecomfs.engine.vllm.server import serve_foreground
 
     console = Console(stderr=True, quiet=is_quiet())
