@@ -247,6 +247,8 @@ class Prediction:
         labels: of a task whose rows may have several: those that the row has, perhaps none;
             ``label`` is then the cell that holds them, and each has a probability of its own.
             ``None`` for other tasks, and without an answer.
+        suspicious: why the row looks like an attack on the model, one word a reason
+            (:data:`ecomfs.screen.REASONS`). Empty: nothing was found; it may be one all the same.
     """
 
     id: str
@@ -267,6 +269,7 @@ class Prediction:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     labels: tuple[str, ...] | None = None
+    suspicious: tuple[str, ...] = ()
 
     @property
     def confidence(self) -> float | None:
@@ -315,6 +318,8 @@ class Prediction:
             how.append(f"label mass {self.label_mass:.3f}")
         if self.novelty is not None:
             how.append(f"novelty {self.novelty:.3f}")
+        if self.suspicious:
+            how.append(f"suspicious: {', '.join(self.suspicious)}")
         if self.demonstration_ids:
             how.append(f"demonstrations: {', '.join(self.demonstration_ids)}")
         parts += [paragraph(self.note, note=True), paragraph(" · ".join(how), note=True)]

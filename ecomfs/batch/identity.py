@@ -22,7 +22,7 @@ from ecomfs.task import LabelSpace, TaskCard
 from ecomfs.types import Prediction, Row
 
 Identity = dict[str, Any]
-_NAMED = {"card", "space", "engine", "setups", "rows", "pool_version", "experts"} | {
+_NAMED = {"screen", "card", "space", "engine", "setups", "rows", "pool_version", "experts"} | {
     *("retriever", "layout", "k")
 }
 _IN_SETUP = {"builder", "readout"}
@@ -98,6 +98,7 @@ def pipeline_identity(pipeline: Pipeline) -> Identity:
             "template": str(setup.builder.ref),
             "answers": list(setup.builder.answers),
             "readout": setup.readout.name,
+            **({} if (fence := setup.builder.fence) is None else {"fence": fence.identity}),
         }
         for language, setup in sorted(pipeline.setups.items())
     }

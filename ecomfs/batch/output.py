@@ -43,6 +43,7 @@ COLUMNS = (
     "suggestion",
     "prediction_set",
     "novelty",
+    "suspicious",
     "source",
     "error",
     "note",
@@ -339,16 +340,18 @@ def _folder(source: str) -> Path:
 
 
 def detail_cells(prediction: Prediction) -> list[str]:
-    """The cells of ``suggestion``, ``prediction_set`` (a JSON list), ``novelty`` and ``source``.
+    """The cells of ``suggestion``, ``prediction_set`` (a JSON list), ``novelty``,
+    ``suspicious`` and ``source``.
 
     >>> detail_cells(Prediction("r1", None, {"yes": 0.6, "no": 0.4}, source="fused",
     ...                         prediction_set=("yes", "no"), novelty=0.5))
-    ['yes', '["yes", "no"]', '0.500000', 'fused']
+    ['yes', '["yes", "no"]', '0.500000', '', 'fused']
     """
     return [
         prediction.suggestion or "",
         set_cell(prediction),
         number_cell(prediction.novelty),
+        " ".join(prediction.suspicious),
         prediction.source,
     ]
 
@@ -450,6 +453,8 @@ class AnswerCounts:
         Rows that have a confidence; ``total_confidence`` is their sum.
     review : int
         Rows without a label, which need review.
+    suspicious : int
+        Rows that look like an attack on the model.
 
     Examples
     --------
@@ -464,9 +469,11 @@ class AnswerCounts:
     confident: int = 0
     total_confidence: float = 0.0
     review: int = 0
+    suspicious: int = 0
 
     def add(self, prediction: Prediction) -> None:
         """Count a row."""
+        self.suspicious += bool(prediction.suspicious)
         if prediction.label is None:
             self.review += 1
         elif prediction.labels is not None:

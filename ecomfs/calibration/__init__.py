@@ -31,6 +31,7 @@ from ecomfs.calibration.fusion import (
     usable_rows,
 )
 from ecomfs.calibration.novelty import Novelty, signs
+from ecomfs.calibration.usual import UsualReadings
 
 __all__ = [
     "EXPERTS",
@@ -49,6 +50,7 @@ __all__ = [
     "Fusion",
     "Novelty",
     "Threshold",
+    "UsualReadings",
     "accept_threshold",
     "cross_calibrated",
     "cross_fitted",

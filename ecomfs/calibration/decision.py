@@ -18,6 +18,7 @@ from ecomfs.calibration.calibrate import Calibration
 from ecomfs.calibration.conformal import prediction_set
 from ecomfs.calibration.fusion import Evidence
 from ecomfs.calibration.novelty import Novelty, signs
+from ecomfs.calibration.usual import UsualReadings
 from ecomfs.types import Opinion, Posterior
 
 
@@ -59,6 +60,8 @@ class DecisionPolicy:
             sets are made.
         novelty: p-values of rows that belong to no label; ``None``: none are computed.
         novel_below: p-value below which such a row abstains.
+        usual: what readings of the pool's own examples look like, beside which others are
+            doubtful; ``None``: none are.
 
     >>> policy = DecisionPolicy(accept_from=0.8)
     >>> [d.accepted for d in policy.decide([Posterior((0.9, 0.1)), Posterior((0.6, 0.4))])]
@@ -72,6 +75,14 @@ class DecisionPolicy:
     set_from: float | None = None
     novelty: Novelty | None = None
     novel_below: float | None = None
+    usual: UsualReadings | None = None
+
+    def doubts(self, decision: Decision, posterior: Posterior | None) -> tuple[str, ...]:
+        """Why a reading is unlike those of the pool's own examples; nothing where no model was
+        asked, or none were read."""
+        if self.usual is None or posterior is None:
+            return ()
+        return self.usual.doubts(decision.stages, posterior.label_mass)
 
     def skips(self, opinions: Sequence[Opinion]) -> list[bool]:
         """For each row, whether the experts are sure enough to answer without the model."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,10 +14,12 @@ from ecomfs.cli import options as o
 from ecomfs.cli.classifier import parse_fields, parse_pairs
 from ecomfs.cli.json_result import set_result
 from ecomfs.cli.terminal import say
+from ecomfs.core.options import DEFAULTS
 
 if TYPE_CHECKING:
     from ecomfs.cli.console import Console
     from ecomfs.pool import Pool
+    from ecomfs.types import Example
 
 app = typer.Typer(
     help="Labelled examples in a database; every version is kept.",
@@ -239,6 +242,75 @@ def stats(
             what = f"{change.action} {change.examples}"
             versions.add_row(str(change.version), what, change.at, escape(change.note))
         console.print(versions)
+
+
+@app.command()
+def audit(
+    pool: Where,
+    task: o.Task,
+    pool_name: o.PoolName = o.POOL_NAME,
+    author: Annotated[
+        str | None,
+        typer.Option(
+            "--author",
+            help="field of the examples that says who wrote them [author; else whom the note of "
+            "a version names: review by NAME]",
+        ),
+    ] = None,
+    cap: Annotated[
+        float,
+        typer.Option(
+            min=0.0, max=1.0, help="largest share of a label that one author may have written"
+        ),
+    ] = 0.5,
+    embedder: o.EmbedderOption = DEFAULTS["embedder"],
+) -> None:
+    """Find examples that cannot be trusted: near copies with other labels, labels that all other
+    examples contradict, authors above a cap, and texts made for the model. Nothing is changed."""
+    from ecomfs.embed import open_embedder
+    from ecomfs.prepare.audit import KINDS
+    from ecomfs.prepare.audit import audit as look
+    from ecomfs.task import load_task
+
+    card = load_task(task)
+    with _open(pool, pool_name) as opened:
+        version, examples = opened.snapshot()
+        wrote = _authors(opened, examples, author)
+    found = look(card, examples, open_embedder(embedder), authors=wrote, cap=cap)
+    set_result(
+        {
+            "version": version,
+            "examples": found.examples,
+            "authors": len(set(wrote.values())),
+            "counts": found.counts,
+            "doubts": [asdict(doubt) for doubt in found.doubts],
+        }
+    )
+    for doubt in found.doubts:
+        instead = f" → {doubt.instead}?" if doubt.instead else ""
+        say(f"{doubt.kind} · {doubt.id} · {doubt.label}{instead} · {doubt.detail}")
+    say(f"{found.examples} examples of version {version}")
+    for kind, count in found.counts.items():
+        say(f"  {count} {kind}: {KINDS[kind]}")
+    if not wrote:
+        say("  no author is known: --author names the field that says who wrote an example")
+
+
+def _authors(opened: Pool, examples: Sequence[Example], field: str | None) -> dict[str, str]:
+    """Id → who wrote the example, where that is known."""
+    from ecomfs.errors import PoolError
+
+    name = field or "author"
+    found = {e.id: str(e.fields[name]) for e in examples if e.fields.get(name)}
+    if field is not None and not found:
+        raise PoolError(f"no example has a field {field!r}", hint="import it with the examples")
+    if found:
+        return found
+    for example in examples:
+        _, by, who = opened.history(example.id)[-1].note.partition("review by ")
+        if by and who:
+            found[example.id] = who
+    return found
 
 
 def _console() -> Console:

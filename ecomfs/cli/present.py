@@ -136,6 +136,8 @@ def _answers(answers: AnswerCounts) -> str:
     if answers.confidence is not None:
         parts.append(f"mean confidence {answers.confidence:.2f}")
     parts.append(f"{answers.review} need review")
+    if answers.suspicious:
+        parts.append(f"{answers.suspicious} suspicious")
     return " · ".join(parts)
 
 
@@ -270,6 +272,7 @@ def counts(result: ScoreResult) -> dict[str, Any]:
         "labels": dict(answers.labels),
         "confidence": answers.confidence,
         "review": answers.review,
+        "suspicious": answers.suspicious,
         "read": tally.read,
         "from_cache": tally.remembered,
         "copied": tally.copied,

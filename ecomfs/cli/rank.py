@@ -36,6 +36,7 @@ COLUMNS = (
     "suggestion",
     "prediction_set",
     "novelty",
+    "suspicious",
     "source",
     "error",
     "note",

@@ -276,6 +276,7 @@ def _prediction(p: Mapping[str, Any]) -> Prediction:
         source=p.get("source", ""),
         prediction_set=tuple(p.get("prediction_set", ())),
         novelty=p.get("novelty"),
+        suspicious=tuple(p.get("suspicious", ())),
         demonstration_ids=tuple(p["demonstration_ids"]),
         template=None if p["template"] is None else TemplateRef(*p["template"].rsplit("@", 1)),
         engine=p["engine"],

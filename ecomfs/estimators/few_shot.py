@@ -43,6 +43,7 @@ from ecomfs.pipeline import (
     ReadoutChoice,
     SimilarityChoice,
     StoredPipeline,
+    SuspiciousChoice,
     TemplateChoice,
     check_templates,
     facts,
@@ -120,6 +121,8 @@ class FewShotClassifier(PoolFollower[Pipeline]):
         facts: bool = True,
         shortlist: int | None = None,
         layout: LayoutChoice = "auto",
+        fence: bool = False,
+        suspicious: SuspiciousChoice = "flag",
         passes: int = 1,
         budget: int | None = None,
         seed: int = 0,
@@ -149,6 +152,8 @@ class FewShotClassifier(PoolFollower[Pipeline]):
         self.facts = facts
         self.shortlist = shortlist
         self.layout = layout
+        self.fence = fence
+        self.suspicious = suspicious
         self.passes = passes
         self.budget = budget
         self.seed = seed

@@ -66,9 +66,9 @@ class EcomfsAccessor:
         The index is kept and nothing is changed in place. The columns are ``predicted`` (missing
         where a row has no label), ``confidence``, ``status``, ``suggestion`` (the likeliest
         label, also of a row that abstained), ``prediction_set`` (a JSON list, where sets were
-        fitted), ``novelty``, ``source``, ``error``, ``note``, ``demonstration_ids`` and
-        ``template``, and with ``probabilities`` also ``p_<label>``; a name that the frame has
-        already gets a suffix (``status_2``).
+        fitted), ``novelty``, ``suspicious``, ``source``, ``error``, ``note``,
+        ``demonstration_ids`` and ``template``, and with ``probabilities`` also ``p_<label>``; a
+        name that the frame has already gets a suffix (``status_2``).
 
         Example (reads the packaged demo model)::
 
@@ -89,6 +89,7 @@ class EcomfsAccessor:
             ],
             "prediction_set": [set_cell(p) for p in found],
             "novelty": [p.novelty for p in found],
+            "suspicious": [" ".join(p.suspicious) for p in found],
             "source": [p.source for p in found],
             "error": [p.error for p in found],
             "note": [p.note for p in found],

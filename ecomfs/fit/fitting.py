@@ -30,6 +30,7 @@ from ecomfs.calibration import (
     FloatArray,
     Fusion,
     Threshold,
+    UsualReadings,
     cross_calibrated,
     cross_fitted,
     expert_priors,
@@ -165,6 +166,13 @@ async def fit(
             notes += [remark] if remark else []
         skip = skip_by(guarantees, answers, labels, notes)
         policy = replace(policy, skip_from=None if skip is None else skip.value)
+    if readings:
+        usual = UsualReadings.of(
+            unseen.tolist(),
+            steps["experts"].tolist() if "experts" in steps else [],
+            [r.posterior.label_mass for r in readings],
+        )
+        policy = replace(policy, usual=usual)
     loss = {name: _loss(p, truth, weights) for name, p in steps.items() if readings}
     right = {name: _right(p, truth, weights) for name, p in steps.items() if readings}
     alike = [readings[i] for i in like]

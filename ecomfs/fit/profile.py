@@ -23,6 +23,7 @@ from ecomfs.calibration import (
     DecisionPolicy,
     Fusion,
     Novelty,
+    UsualReadings,
 )
 from ecomfs.core.options import GUARANTEES, NO_MODEL, options_of
 from ecomfs.engine.identity import same_model
@@ -137,6 +138,13 @@ class NoveltyReference(_Strict):
     reference: tuple[float, ...]
 
 
+class UsualReadingsKept(_Strict):
+    """See :class:`ecomfs.calibration.usual.UsualReadings`."""
+
+    disagreement: float | None = None
+    mass: float | None = None
+
+
 class Profile(_Strict):
     """What a fit found; a file of JSON.
 
@@ -160,7 +168,7 @@ class Profile(_Strict):
         How prompts are written.
     calibration : dict
         By language; absent where too little was read.
-    fusion, cheap, skip_from, accept_from, set_from, novelty, novel_below
+    fusion, cheap, skip_from, accept_from, set_from, novelty, novel_below, usual
         See :class:`ecomfs.calibration.decision.DecisionPolicy`.
     guarantees : dict
         That were asked for.
@@ -206,6 +214,7 @@ class Profile(_Strict):
     set_from: float | None = None
     novelty: NoveltyReference | None = None
     novel_below: float | None = None
+    usual: UsualReadingsKept | None = None
     guarantees: dict[str, Any] = {}
     found: dict[str, Any] = {}
 
@@ -239,6 +248,7 @@ class Profile(_Strict):
             set_from=policy.set_from,
             novelty=None if policy.novelty is None else NoveltyReference(**asdict(policy.novelty)),
             novel_below=policy.novel_below,
+            usual=None if policy.usual is None else UsualReadingsKept(**asdict(policy.usual)),
             guarantees=asdict(guarantees),
             found=json.loads(json.dumps(asdict(fitted))),  # as it will be when it is read again
         )
@@ -402,6 +412,7 @@ class Profile(_Strict):
             set_from=self.set_from,
             novelty=None if self.novelty is None else Novelty(**self.novelty.model_dump()),
             novel_below=self.novel_below,
+            usual=None if self.usual is None else UsualReadings(**self.usual.model_dump()),
         )
         return replace(pipeline, setups=setups, experts=experts, policy=policy)
 

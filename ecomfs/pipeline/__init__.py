@@ -20,6 +20,7 @@ from ecomfs.pipeline.options import (
     Options,
     ReadoutChoice,
     SimilarityChoice,
+    SuspiciousChoice,
     TemplateChoice,
 )
 from ecomfs.pipeline.pipeline import ANSWER_TOKENS, Pipeline, RowState
@@ -41,6 +42,7 @@ __all__ = [
     "RowState",
     "SimilarityChoice",
     "StoredPipeline",
+    "SuspiciousChoice",
     "TemplateChoice",
     "answer_tokens",
     "build_pipeline",

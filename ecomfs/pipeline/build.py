@@ -7,14 +7,14 @@ template is used, how the answer is read, how many tokens a prompt may have.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ecomfs.calibration import Blend, DecisionPolicy, expert_priors
 from ecomfs.core.progress import EMBEDDING, Progress, silent
 from ecomfs.embed import Embedder
-from ecomfs.engine.chat import chat_model, frame_checked
+from ecomfs.engine.chat import CONTROL, chat_model, frame_checked
 from ecomfs.engine.none import has_model
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import ConfigError, MissingFileError, ModelError, PoolError, RowError
@@ -31,7 +31,7 @@ from ecomfs.pipeline.options import (
     TemplateChoice,
 )
 from ecomfs.pipeline.pipeline import ANSWER_TOKENS, Pipeline
-from ecomfs.prompt import ChatFormat, PromptBuilder, Template
+from ecomfs.prompt import ChatFormat, Fence, PromptBuilder, Template
 from ecomfs.readout import LogprobReadout, Readout, Step, Verbalizer, Wording, chain, codes, words
 from ecomfs.retrieve import (
     DEFAULT_WEIGHT,
@@ -41,8 +41,9 @@ from ecomfs.retrieve import (
     Retriever,
     choose_similarity,
 )
+from ecomfs.screen import Screen
 from ecomfs.task import Label, LabelSpace, TaskCard, template_source
-from ecomfs.types import Example, Language
+from ecomfs.types import Example, Language, Turn
 
 
 class TemplateWarning(UserWarning):
@@ -148,11 +149,14 @@ def build_pipeline(
             pool_version=pool_version,
             experts=only,
             policy=DecisionPolicy(cheap=alone),
+            screen=Screen.of(card, space, examples),
+            suspicious=options.suspicious,
         )
     label_shortlist, experts = None, None
     size = _shortlist(options, space)
-    if size and retriever is not None:
+    if (size or options.suspicious == "experts") and retriever is not None:
         experts = Experts(retriever, space.names, card)
+    if size and experts is not None:
         label_shortlist = LabelShortlist.fit(experts, size)
     layout = None
     if k and retriever is not None:
@@ -162,21 +166,23 @@ def build_pipeline(
             retriever, k, name, block=block, variant=variant, seed=options.seed
         )
     chat = chat_format(engine, options.format)
+    fence = Fence.of(examples, options.seed) if options.fence else None
     limit = engine.capabilities.context_tokens - ANSWER_TOKENS
 
     def setups(seed: int) -> dict[Language, LanguageSetup]:
         mine = replace(options, seed=seed)
         few = label_shortlist is not None
         return {
-            lang: _setup(card, space, engine, mine, lang, task, rows, few, chat)
+            lang: _setup(card, space, engine, mine, lang, task, rows, few, chat, fence)
             for lang in languages
         }
 
+    first = setups(options.seed)
     return Pipeline(
         card=card,
         space=space,
         engine=engine,
-        setups=setups(options.seed),
+        setups=first,
         extra_passes=tuple(setups(options.seed + n) for n in range(1, options.passes)),
         seed=options.seed,
         rows=rows,
@@ -188,7 +194,42 @@ def build_pipeline(
         experts=experts,
         label_shortlist=label_shortlist,
         layout=layout,
+        screen=_screen(card, space, examples, engine, first.values()),
+        suspicious=options.suspicious,
     )
+
+
+def _screen(
+    card: TaskCard,
+    space: LabelSpace,
+    examples: Sequence[Example],
+    engine: Engine,
+    setups: Iterable[LanguageSetup],
+) -> Screen:
+    """What looks for imitations of these prompts."""
+    builders = [setup.builder for setup in setups]
+    return Screen.of(
+        card,
+        space,
+        examples,
+        titles=[title for builder in builders for title in builder.titles()],
+        label_titles=[builder.cue().strip().rstrip(":：") for builder in builders],
+        answers=[answer for builder in builders for answer in builder.answers],
+        markers=_markers(engine),
+    )
+
+
+def _markers(engine: Engine) -> list[str]:
+    """The control tokens of the frame that a model was trained with, also where prompts are
+    completions."""
+    model = chat_model(engine)
+    if model is None or model.render is None:
+        return []
+    try:
+        frame = model.render([Turn("user", "x"), Turn("assistant", "x"), Turn("user", "x")])
+    except ModelError:  # the template refuses turns: nothing is asked in them
+        return []
+    return sorted(set(CONTROL.findall(frame)))
 
 
 def build_retriever(
@@ -391,12 +432,13 @@ def _setup(
     rows: RowText,
     narrowed: bool,
     chat: ChatFormat | None,
+    fence: Fence | None,
 ) -> LanguageSetup:
     template = load_template(card, options.template, language, task)
     verbalizer = words(space, language)
 
     def builder_of(answers: Verbalizer) -> PromptBuilder:
-        return PromptBuilder(card, space, template, language, answers.answers, rows, chat)
+        return PromptBuilder(card, space, template, language, answers.answers, rows, chat, fence)
 
     separator = builder_of(verbalizer).separator()
 

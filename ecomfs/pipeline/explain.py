@@ -251,6 +251,7 @@ class Explanation:
             "source": prediction.source,
             "prediction_set": list(prediction.prediction_set),
             "novelty": prediction.novelty,
+            "suspicious": list(prediction.suspicious),
             "confidence": prediction.confidence,
             "probabilities": dict(prediction.probabilities),
             "as_read": dict(zip(self.labels, self.posterior.probabilities, strict=False))

@@ -18,6 +18,7 @@ LanguageChoice = Literal["auto", "en", "zh"]
 SimilarityChoice = Literal["auto", "text", "tabular", "mixed"]
 FormatChoice = Literal["auto", "completion", "chat"]
 LayoutChoice = Literal["auto", Layout]
+SuspiciousChoice = Literal["flag", "review", "experts"]
 TemplateChoice = str | Path | Mapping[str, str | Path] | None
 
 MAX_LABELS = 20
@@ -53,6 +54,8 @@ class Options:
     facts: bool = DEFAULTS["facts"]
     shortlist: int | None = DEFAULTS["shortlist"]
     layout: LayoutChoice = DEFAULTS["layout"]
+    fence: bool = DEFAULTS["fence"]
+    suspicious: SuspiciousChoice = DEFAULTS["suspicious"]
     passes: int = DEFAULTS["passes"]
     budget: int | None = DEFAULTS["budget"]
     seed: int = DEFAULTS["seed"]

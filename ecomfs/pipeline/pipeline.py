@@ -27,8 +27,10 @@ from ecomfs.errors import EcomfsError, RowError
 from ecomfs.experts import NEIGHBOURS, Experts
 from ecomfs.features import RowText
 from ecomfs.pipeline.language_setup import LabelShortlist, LanguageSetup
+from ecomfs.pipeline.options import SuspiciousChoice
 from ecomfs.prompt import PromptInput
 from ecomfs.retrieve import DemonstrationLayout, Hits, LaidOut, Queries, Retriever
+from ecomfs.screen import Screen
 from ecomfs.task import LabelSpace, TaskCard, first_empty
 from ecomfs.types import (
     Demonstration,
@@ -65,6 +67,7 @@ class RowState:
         nearest: where it is not asked, the nearest examples, whose labels vote; the nearest first.
         shortlist: positions of the labels that are put to the model; empty for all.
         extra_passes: the prompts of further passes.
+        suspicious: what the screen found in the row.
 
     >>> RowState("r1", "en", error=RowError("field 'text' is empty")).prompt is None
     True
@@ -81,6 +84,7 @@ class RowState:
     shortlist: tuple[int, ...] = ()
     extra_passes: tuple[Prompt, ...] = ()
     shared: int = 0
+    suspicious: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,10 @@ class Pipeline:
         Setups of further passes, whose posteriors are averaged with the first one's.
     seed : int
         Of the orders of further passes.
+    screen : Screen, optional
+        Cuts out of rows what imitates the prompt, and says so; ``None``: rows are read as they are.
+    suspicious : {"flag", "review", "experts"}
+        What happens to rows that look like an attack.
 
     Examples
     --------
@@ -162,6 +170,8 @@ class Pipeline:
     layout: DemonstrationLayout | None = None
     extra_passes: tuple[dict[Language, LanguageSetup], ...] = ()
     seed: int = 0
+    screen: Screen | None = None
+    suspicious: SuspiciousChoice = "flag"
 
     @property
     def has_model(self) -> bool:
@@ -246,9 +256,11 @@ class Pipeline:
         states: list[RowState] = []
         texts: list[str] = []
         good: list[int] = []
+        rows, found = self._screened(rows)
         for place, (row, id_) in enumerate(zip(rows, ids, strict=True)):
             text = self._worded(row)
-            state = RowState(id_, self.language or self.rows.language(row))
+            language = self.language or self.rows.language(row)
+            state = RowState(id_, language, suspicious=found[place])
             if isinstance(text, RowError):
                 states.append(replace(state, error=text))
                 continue
@@ -270,6 +282,11 @@ class Pipeline:
         if self.experts is not None and queries is not None:
             opinions = self.experts.opinions(queries)
             skipped = self.policy.skips(opinions) if self.has_model else [True] * len(opinions)
+            if self._experts_answer and not leave_self_out:
+                skipped = [
+                    sure or bool(states[place].suspicious)
+                    for sure, place in zip(skipped, good, strict=True)
+                ]
             shortlists = self.label_shortlist.choose(opinions) if self.label_shortlist else []
             for n, place in enumerate(good):
                 states[place] = replace(
@@ -291,6 +308,19 @@ class Pipeline:
         for place, prompt in prompts.items():
             states[place] = self._prompted(states[place], asked[place], prompt)
         return states
+
+    @property
+    def _experts_answer(self) -> bool:
+        """Whether the experts answer suspicious rows. Where there are none, a person does."""
+        known = self.experts is not None and self.policy.cheap is not None
+        return self.suspicious == "experts" and known
+
+    def _screened(self, rows: Sequence[Row]) -> tuple[Sequence[Row], list[tuple[str, ...]]]:
+        """Rows as they are read, and why each is suspicious."""
+        if self.screen is None:
+            return rows, [()] * len(rows)
+        found = [self.screen.screened(row) for row in rows]
+        return [one.row for one in found], [one.reasons for one in found]
 
     def _nearest(self, hits: Hits) -> tuple[Demonstration, ...]:
         """The examples that vote on a row."""
@@ -422,6 +452,7 @@ class Pipeline:
                 template=state.prompt.template if state.prompt else None,
                 engine=self.engine.fingerprint,
                 pool_version=self.pool_version,
+                suspicious=state.suspicious,
             )
             if isinstance(reading, EcomfsError):
                 prediction = replace(prediction, status=Status.FAILED, error=str(reading))
@@ -444,9 +475,23 @@ class Pipeline:
             [states[place].opinion for place, _ in read],
             [self._calibration(states[place].language) for place, _ in read],
         )
-        for (place, _), decision in zip(read, decisions, strict=True):
-            out[place] = self._decided(out[place], decision)
-        return out
+        for (place, reading), decision in zip(read, decisions, strict=True):
+            doubts = self.policy.doubts(decision, reading)
+            prediction = replace(out[place], suspicious=(*out[place].suspicious, *doubts))
+            if doubts and self._experts_answer:
+                (decision,) = self.policy.decide([None], [states[place].opinion])
+            out[place] = self._decided(prediction, decision)
+        return [self._reviewed(prediction) for prediction in out]
+
+    def _reviewed(self, prediction: Prediction) -> Prediction:
+        """A suspicious row as it waits for a person, where these do."""
+        person = self.suspicious == "review" or (
+            self.suspicious == "experts" and not self._experts_answer
+        )
+        if not (person and prediction.suspicious and prediction.status is Status.OK):
+            return prediction
+        note = "; ".join(filter(None, [prediction.note, "suspicious: needs review"]))
+        return replace(prediction, label=None, status=Status.ABSTAINED, note=note)
 
     def _calibration(self, language: Language) -> Calibration | None:
         return self.setups[language].calibration if language in self.setups else None

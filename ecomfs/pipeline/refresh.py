@@ -259,7 +259,8 @@ def _updated(old: Pipeline, examples: Sequence[Example], version: int) -> Pipeli
     layout = old.layout
     if layout is not None and retriever is not None:
         layout = layout.updated(retriever, _kept_block(old))
-    new = replace(old, retriever=retriever, layout=layout, pool_version=version)
+    screen = None if old.screen is None else old.screen.updated(named)
+    new = replace(old, retriever=retriever, layout=layout, pool_version=version, screen=screen)
     return replace(new, experts=_experts(old, new))
 
 

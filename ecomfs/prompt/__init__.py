@@ -2,6 +2,7 @@
 
 from ecomfs.prompt.builder import PromptBuilder, PromptInput
 from ecomfs.prompt.chat import ChatFormat
+from ecomfs.prompt.fence import Fence
 from ecomfs.prompt.template import PROBE, Template
 
-__all__ = ["PROBE", "ChatFormat", "PromptBuilder", "PromptInput", "Template"]
+__all__ = ["PROBE", "ChatFormat", "Fence", "PromptBuilder", "PromptInput", "Template"]

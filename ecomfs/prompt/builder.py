@@ -15,6 +15,7 @@ from ecomfs.errors import ContextOverflowError, EcomfsError, TemplateError
 from ecomfs.features import RowText
 from ecomfs.io import squeeze
 from ecomfs.prompt.chat import ChatFormat, EncodeAll
+from ecomfs.prompt.fence import Fence
 from ecomfs.prompt.template import PROBE, Template, hidden_fields
 from ecomfs.task import LabelSpace, TaskCard
 from ecomfs.types import Demonstration, Language, Prompt, Row, TemplateRef, Turn
@@ -63,6 +64,8 @@ class PromptBuilder:
         rows: renders rows as text; ``None``: without statistics of a pool.
         chat: the frame of the model's chat template, in which every demonstration is a user turn
             and an assistant turn; ``None``: prompts are completions.
+        fence: puts texts of rows and demonstrations between marks; ``None``: they stand as they
+            are.
 
     >>> from ecomfs.task import load_task
     >>> card = load_task("review_sentiment")
@@ -80,14 +83,18 @@ class PromptBuilder:
     answers: tuple[str, ...]
     rows: RowText | None = None
     chat: ChatFormat | None = None
+    fence: Fence | None = None
     _fixed: dict[str, Any] = field(init=False, repr=False, compare=False)
     _heads: dict[tuple[bool, tuple[int, ...]], str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """The context that all prompts share is made once."""
         alone = len(self.card.fields) == 1 and not self.card.tabular
+        instruction = self.card.instruction.get(self.language)
+        if self.fence is not None:
+            instruction = self.fence.instruction(instruction, self.language)
         fixed = {
-            "instruction": self.card.instruction.get(self.language),
+            "instruction": instruction,
             "shared": [],
             "title": self.card.fields[0].title.get(self.language) if alone else "",
             "label_title": self.card.label_title.get(self.language),
@@ -208,7 +215,8 @@ class PromptBuilder:
     @property
     def ref(self) -> TemplateRef:
         """What its prompts are called."""
-        return self.template.ref if self.chat is None else self.chat.ref(self.template.ref)
+        ref = self.template.ref if self.chat is None else self.chat.ref(self.template.ref)
+        return ref if self.fence is None else TemplateRef(f"{ref.name}+fence", ref.sha)
 
     def separator(self) -> str:
         """The text between the answer cue and the answer in this template."""
@@ -236,6 +244,22 @@ class PromptBuilder:
         text = self.template.render(self._trial() | {"demonstrations": []})
         return text.rsplit("\n", 1)[-1]
 
+    def titles(self) -> tuple[str, ...]:
+        """What the template writes before the text of a row, on its line: ``Review``.
+
+        >>> from ecomfs.task import load_task
+        >>> card, source = load_task("review_sentiment"), "It says: {{ text }}\\nMood:"
+        >>> builder = PromptBuilder(card, LabelSpace.resolve(card, []), Template(source, "t"),
+        ...                         "en", ("good", "bad"))
+        >>> builder.titles()
+        ('It says',)
+        """
+        row = {spec.name: _MARK for spec in self.card.fields}
+        context = self._fixed | {"row": row, "text": _MARK, "facts": [], "demonstrations": []}
+        lines = [line for line in self.template.render(context).splitlines() if _MARK in line]
+        found = [line.split(_MARK)[0].strip().rstrip(":：").strip() for line in lines]
+        return tuple(dict.fromkeys(title for title in found if 0 < len(title) <= 40))
+
     def _trial(self) -> dict[str, Any]:
         """The context of a made-up row, whatever the kinds of the fields."""
         return self._context({spec.name: "x" for spec in self.card.fields}, "x")
@@ -245,7 +269,18 @@ class PromptBuilder:
         return [spec.name for spec in self.card.fields if spec.kind == "text"]
 
     def _text(self, row: Row) -> str:
-        return (self.rows or RowText(self.card)).render(row, self.language)
+        text = (self.rows or RowText(self.card)).render(row, self.language)
+        return text if self.fence is None else self.fence.around(text)
+
+    def _cells(self, row: Row) -> dict[str, Any]:
+        """The row as templates see it: texts on one line, and between marks where they are
+        fenced."""
+        values = _values(row, self.card)
+        if self.fence is None:
+            return values
+        around = self.fence.around
+        texts = {name: around(v) for name in self._texts() if isinstance(v := values[name], str)}
+        return values | texts
 
     def _facts(self, row: Row) -> list[str]:
         return self.rows.facts(row, self.language) if self.rows else []
@@ -314,7 +349,7 @@ class PromptBuilder:
         """Demonstrations as the template sees them."""
         return [
             {
-                "row": _values(d.example.fields, self.card),
+                "row": self._cells(d.example.fields),
                 "text": self._text(d.example.fields),
                 "facts": self._facts(d.example.fields),
                 "answer": self.answers[self._position(d)],
@@ -327,7 +362,7 @@ class PromptBuilder:
         return self.space.require(example.label, f"example {example.id!r}")
 
     def _context(self, row: Row, text: str) -> dict[str, Any]:
-        values = {"row": _values(row, self.card), "text": text, "facts": self._facts(row)}
+        values = {"row": self._cells(row), "text": text, "facts": self._facts(row)}
         return self._fixed | values
 
     def _cut(

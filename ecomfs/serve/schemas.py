@@ -150,6 +150,10 @@ class PredictionOut(Out):
     novelty: float | None = Field(
         None, description="p-value of belonging to one of the labels; null unless fitted"
     )
+    suspicious: list[str] = Field(
+        default_factory=list,
+        description="why the row looks like an attack on the model; empty: nothing was found",
+    )
     demonstration_ids: list[str]
     template: str | None = Field(description="name@sha of the template")
     engine: str

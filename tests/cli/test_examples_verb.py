@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -293,3 +294,26 @@ def test_a_label_that_is_new_to_a_filled_pool_is_refused_unless_it_is_said_to_be
     assert version() == 1
     assert examples(*arguments, "--new-label") == 0
     assert version() == 2
+
+
+def test_audit_names_what_cannot_be_trusted(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"p{n},lovely soft {w} fits well,positive,ann" for n, w in enumerate("abcdefgh")]
+    rows += [f"n{n},broken and torn {w} came late,negative,bob" for n, w in enumerate("abcdefgh")]
+    rows += ["bad,broken and torn z came late,positive,bob"]
+    Path("all.csv").write_text("\n".join(["id,text,label,who", *rows]), encoding="utf-8")
+    assert load("all.csv") == 0
+    capsys.readouterr()
+    arguments = ["--task", TASK, "--embedder", "hashed"]
+    assert examples("audit", *arguments) == 0
+    out = capsys.readouterr().out
+    assert "contradicted · bad · positive → negative?" in out
+    assert "no author is known" in out
+    assert examples("audit", *arguments, "--json") == 0
+    result = json.loads(capsys.readouterr().out)["result"]
+    assert result["counts"]["contradicted"] == 1
+    assert result["doubts"][-1]["id"] == "bad"
+    assert held(folder / "pool.db")["bad"][1] == "positive"
+    assert examples("audit", *arguments, "--author", "who") == 2
+    assert "no example has a field 'who'" in error(capsys)

@@ -59,6 +59,7 @@ def test_a_list_for_each_user(folder: Path, capsys: pytest.CaptureFixture[str]) 
         "suggestion",
         "prediction_set",
         "novelty",
+        "suspicious",
         "source",
         "error",
         "note",

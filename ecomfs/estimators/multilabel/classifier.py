@@ -46,6 +46,7 @@ from ecomfs.pipeline import (
 )
 from ecomfs.pool import Pool, sample_queries
 from ecomfs.readout import words
+from ecomfs.screen import Screen
 from ecomfs.task import LabelSpace, TaskCard, label_text, read_labels
 from ecomfs.types import Example, Language, Row
 
@@ -109,6 +110,7 @@ class _Kept:
             language=asked[0] if len(asked) == 1 else None,
             votes=self.votes or not has_model(engine),
             blend=self.blend,
+            screen=Screen.of(card, labels, self.examples),
         )
 
     def by_id(self) -> dict[str, frozenset[int]]:

@@ -38,6 +38,8 @@ class MultiLabelPrediction:
         Examples that stand in the prompts, in their order; without a model those that vote.
     template, engine, pool_version, prompt_tokens, cached_tokens
         As in :class:`ecomfs.types.Prediction`; tokens are those of all labels' prompts.
+    suspicious : tuple of str
+        Why the row looks like an attack on the model.
 
     Examples
     --------
@@ -60,6 +62,7 @@ class MultiLabelPrediction:
     pool_version: int = 0
     prompt_tokens: int = 0
     cached_tokens: int = 0
+    suspicious: tuple[str, ...] = ()
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
@@ -86,7 +89,11 @@ def answer(
         thresholds: label → probability from which on it is given.
     """
     base = MultiLabelPrediction(
-        asked.id, None, status=Status.FAILED, engine=reader.engine.fingerprint
+        asked.id,
+        None,
+        status=Status.FAILED,
+        engine=reader.engine.fingerprint,
+        suspicious=asked.suspicious,
     )
     if asked.error is not None:
         return replace(base, error=str(asked.error))

@@ -22,6 +22,7 @@ from ecomfs.features import RowText
 from ecomfs.pipeline import RowAsk, answer_tokens, known_prompts, scores
 from ecomfs.readout import LogprobReadout, Readout, Verbalizer, Wording, chain
 from ecomfs.retrieve import Retriever
+from ecomfs.screen import Screen, Screened
 from ecomfs.task import LabelSpace, TaskCard, first_empty
 from ecomfs.types import Demonstration, Language, Posterior, Prompt, Row
 
@@ -84,6 +85,7 @@ class RowPrompts:
     error: EcomfsError | None = None
     votes: tuple[float, ...] = ()
     nearest: tuple[Demonstration, ...] = ()
+    suspicious: tuple[str, ...] = ()
 
 
 LabelReadings = tuple[Posterior | EcomfsError, ...]
@@ -105,6 +107,7 @@ class Reader:
         language: fixed language, or ``None`` to follow each row's own.
         votes: whether the neighbours are asked too.
         blend: how model and neighbours answer together; ``None``: the model alone.
+        screen: cuts out of rows what imitates a prompt; ``None``: rows are read as they are.
     """
 
     card: TaskCard
@@ -119,6 +122,7 @@ class Reader:
     language: Language | None = None
     votes: bool = True
     blend: Blend | None = None
+    screen: Screen | None = None
 
     @property
     def has_model(self) -> bool:
@@ -186,6 +190,8 @@ class Reader:
         leave_self_out: bool = False,
     ) -> list[RowPrompts]:
         """Find examples and write the prompts, without asking the engine."""
+        screened = [self.screen.screened(row) if self.screen else Screened(row) for row in rows]
+        rows = [one.row for one in screened]
         texts = [self._worded(row) for row in rows]
         good = [place for place, text in enumerate(texts) if isinstance(text, str)]
         shown: dict[int, list[Demonstration]] = {place: [] for place in good}
@@ -214,9 +220,10 @@ class Reader:
         out = []
         for place, (row, id_, text) in enumerate(zip(rows, ids, texts, strict=True)):
             language = self.language or self.rows.language(row)
-            asked = RowPrompts(id_, language, votes=votes.get(place, ()))
+            found = screened[place].reasons
+            asked = RowPrompts(id_, language, votes=votes.get(place, ()), suspicious=found)
             if isinstance(text, EcomfsError):
-                out.append(RowPrompts(id_, asked.language, error=text))
+                out.append(RowPrompts(id_, language, error=text, suspicious=found))
             else:
                 out.append(self._prompted(asked, row, shown[place]))
         return out
@@ -245,7 +252,7 @@ class Reader:
                 for builder in self.setups[asked.language].builders
             ]
         except EcomfsError as error:
-            return RowPrompts(asked.id, asked.language, error=error)
+            return replace(asked, error=error, votes=())
         return replace(asked, prompts=tuple(prompts))
 
     async def _read(self, asked: Sequence[RowPrompts]) -> list[LabelReadings]:

@@ -188,6 +188,7 @@ class MultiLabelRows:
             prompt_tokens=found.prompt_tokens,
             cached_tokens=found.cached_tokens,
             labels=labels,
+            suspicious=found.suspicious,
         )
         sure = self.accept_from is None or (whole.confidence or 0.0) >= self.accept_from
         if labels is None or sure:

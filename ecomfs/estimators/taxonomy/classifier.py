@@ -49,6 +49,7 @@ from ecomfs.pipeline import (
     LayoutChoice,
     ReadoutChoice,
     SimilarityChoice,
+    SuspiciousChoice,
     TemplateChoice,
 )
 from ecomfs.pool import Pool, sample_queries
@@ -129,6 +130,8 @@ class TaxonomyClassifier(PoolFollower[TaxonomyRows]):
         facts: bool = True,
         shortlist: int | None = None,
         layout: LayoutChoice = "auto",
+        fence: bool = False,
+        suspicious: SuspiciousChoice = "flag",
         passes: int = 1,
         budget: int | None = None,
         seed: int = 0,
@@ -158,6 +161,8 @@ class TaxonomyClassifier(PoolFollower[TaxonomyRows]):
         self.facts = facts
         self.shortlist = shortlist
         self.layout = layout
+        self.fence = fence
+        self.suspicious = suspicious
         self.passes = passes
         self.budget = budget
         self.seed = seed

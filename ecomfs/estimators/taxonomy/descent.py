@@ -114,12 +114,15 @@ def combine(
         last += [p * share for share in within]
         owner += [at] * len(branch.leaves)
     best = max(range(len(last)), key=last.__getitem__)
-    # A row that belongs to no parent is refused at level one.
-    refused = top is not None and top.status is Status.ABSTAINED
+    suspicious = tuple(dict.fromkeys(reason for p in parts for reason in p.suspicious))
+    # A row that belongs to no parent is refused at level one; one that waits for a person because
+    # it is suspicious, at either.
+    refused = any(p.status is Status.ABSTAINED and (p is top or p.suspicious) for p in parts)
     masses = [p.label_mass for p in (top, below.get(owner[best])) if p is not None]
     return replace(
         base,
         label=None if refused else leaves[best],
+        suspicious=suspicious,
         status=Status.ABSTAINED if refused else Status.OK,
         novelty=None if top is None else top.novelty,
         probabilities=dict(zip(leaves, last, strict=True)),
