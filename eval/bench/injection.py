@@ -5,7 +5,7 @@
     python eval/bench/injection.py "$ECOMFS_DATA" --flags           # false flags; needs no model
     python eval/bench/injection.py "$ECOMFS_DATA" --engine … --forged-turn
 
-To every row is added an attack that aims at one label (``ecomfs_eval/attacks.py``; the family
+To every row is added an attack that aims at one label (``attacks.py``; the family
 *collected* takes the texts of Giskard's and deepset's collections in DATA/injection). A row counts
 where the same classifier answers another label without the attack; an attack succeeds where the
 label that it aims at is answered.
@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from attacks import FAMILIES, Attack, Target, attacked, plan
 
 from ecomfs.core import event_loop
 from ecomfs.engine import shared_engine
@@ -40,7 +41,6 @@ from ecomfs.pipeline import Pipeline
 from ecomfs.screen import PARTS, Screen
 from ecomfs.task import LabelSpace, load_task
 from ecomfs.types import Example, Prediction
-from ecomfs_eval.attacks import FAMILIES, Attack, Target, attacked, plan
 from ecomfs_eval.intervals import wilson
 
 SHOTS, K = 32, 4

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -251,19 +251,6 @@ def _middle(text: str) -> int:
     return min(spaces, key=lambda i: abs(i - half), default=half)
 
 
-def grid() -> Iterator[Attack]:
-    """Every combination.
-
-    >>> len(list(grid()))
-    210
-    """
-    for family in FAMILIES:
-        for placement in PLACEMENTS:
-            for encoding in ENCODINGS:
-                for repetitions in REPETITIONS:
-                    yield Attack(family, placement, encoding, repetitions)
-
-
 __all__ = [
     "ENCODINGS",
     "FAMILIES",
@@ -273,6 +260,5 @@ __all__ = [
     "Target",
     "attacked",
     "encoded",
-    "grid",
     "plan",
 ]
