@@ -35,6 +35,7 @@ ALLOWED: dict[str, str] = {
     "VllmLocalEngine": "the engine factory loads it by name",
     "predict": "scikit-learn and users call it",
     "aclassify": "users with an event loop of their own call it",
+    "call_binop": "Jinja calls it",
     "emit": "logging calls it",
     "adecide": "users call it, as the client's other verbs",
     "aexamples": "users call it, as the client's other verbs",
