@@ -183,7 +183,7 @@ class Client:
         return await event_loop.run_async(self._corrections.send_to_review(X, ids))
 
     def reviews(self, n: int = 50, *, state: str = "open") -> pd.DataFrame:
-        """The rows that wait, the most uncertain first; or with ``state="decided"`` those that were
+        """The rows that wait, the most helpful first; or with ``state="decided"`` those that were
         labelled, the latest first."""
         return event_loop.run(self._corrections.reviews(n, state))
 

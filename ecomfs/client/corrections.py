@@ -57,7 +57,7 @@ class Corrections:
         return _frame(found)
 
     async def reviews(self, n: int, state: str) -> pd.DataFrame:
-        """The queue, the most uncertain first; or decided reviews, the latest first."""
+        """The queue, the most helpful first; or decided reviews, the latest first."""
         found: list[dict[str, Any]] = []
         while len(found) < n:
             size = min(PAGE, n - len(found))

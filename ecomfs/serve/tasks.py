@@ -18,6 +18,7 @@ from ecomfs.pipeline import Pipeline
 from ecomfs.pool import Pool
 from ecomfs.serve.idempotency import Repeats
 from ecomfs.serve.keys import Caller
+from ecomfs.serve.order import helpful_first
 from ecomfs.serve.reviews import Review, Reviews
 from ecomfs.serve.service import Served, Service
 from ecomfs.serve.split import SplitService
@@ -27,7 +28,7 @@ from ecomfs.types import Example, Prediction, Row, Status
 ALIKE = 5
 """Open reviews whose predictions are made again after a decision: those most like its row."""
 _LOOKED_AT = 300
-"""Open reviews, the most uncertain first, among which these are searched."""
+"""Open reviews, the most uncertain first, among which these are searched, and the next ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +192,18 @@ class ServedTask:
             Again(review, similarity, review.probabilities, answer)
             for (review, similarity), answer in zip(asked, answers, strict=True)
         ]
+
+    def waiting(self, n: int, *, offset: int = 0) -> list[Review]:
+        """Open reviews, those first whose labels help most (:mod:`ecomfs.serve.order`); beyond the
+        first of a long queue the most uncertain first."""
+        looked = self.reviews.queue(_LOOKED_AT)
+        if offset < len(looked):
+            looked = helpful_first(looked, self.service.refresh(), self.vectors)
+        found = looked[offset : offset + n]
+        if len(looked) == _LOOKED_AT and len(found) < n:
+            beyond = max(offset, _LOOKED_AT)
+            found += self.reviews.queue(n - len(found), offset=beyond)
+        return found
 
     def examples(self) -> tuple[int, list[Example]]:
         """The pool's version and its examples."""

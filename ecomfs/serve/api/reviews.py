@@ -172,9 +172,12 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
         offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
     ) -> ReviewsOut:
-        """Open rows, the most uncertain first; or decided ones, the latest first."""
+        """Open rows, those first whose labels help most; or decided ones, the latest first."""
         served = context.task(task, request)
-        found = served.reviews.queue(limit, state=state, offset=offset)
+        if state == "open":
+            found = served.waiting(limit, offset=offset)
+        else:
+            found = served.reviews.queue(limit, state=state, offset=offset)
         counts = served.reviews.counts()
         return ReviewsOut(reviews=[review_out(r) for r in found], **counts)
 

@@ -351,7 +351,7 @@ def _card(task: ServedTask, today: Today) -> dict[str, Any]:
 
 def _desk(task: ServedTask) -> dict[str, Any]:
     """The next row, with the labels in the order of their keys."""
-    rows = task.reviews.queue(1)
+    rows = task.waiting(1)
     review = rows[0] if rows else None
     return {
         "review": review,
