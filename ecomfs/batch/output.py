@@ -525,6 +525,25 @@ class ScoreResult:
     failed: Path | None = None
     numbers: Mapping[str, str] = field(default_factory=dict)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: counts of status and labels, and where the tables are."""
+        from ecomfs_eval.html_view import bars, paragraph, table, view
+
+        tally, answers = self.tally, self.answers
+        counted = [[name, n] for name, n in tally.status.items() if n]
+        labels = dict(answers.labels.most_common())
+        given = max(sum(labels.values()), 1)
+        sure = answers.confidence
+        return view(
+            f"{tally.rows:,} rows, written to {self.output}",
+            table(["status", "rows"], counted) if counted else "",
+            bars({name: n / given for name, n in labels.items()}, None) if labels else "",
+            paragraph("" if sure is None else f"mean confidence {sure:.3f}"),
+            paragraph(f"{answers.review:,} need review" if answers.review else ""),
+            paragraph(f"failed rows, with the reason: {self.failed}" if self.failed else ""),
+            *(paragraph(f"{name}: {mark}", note=True) for name, mark in self.numbers.items()),
+        )
+
 
 def write_output(
     job: Job,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted import ScriptedEngine, examples
 
-from ecomfs.core.progress import Lines, Notebook, Phases, part, showing, silent, within
+from ecomfs.core.progress import (
+    Lines,
+    Notebook,
+    Phases,
+    Terminal,
+    part,
+    showing,
+    silent,
+    within,
+)
 from ecomfs.estimators import FewShotClassifier
 
 Told = list[tuple[str, int, int | None]]
@@ -144,3 +154,21 @@ def test_parts_count_on_and_names_are_put_before() -> None:
     assert part(silent, "reading", 0, 1) is silent
     with showing(False) as report:
         assert report is silent
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_no_colour_where_it_is_not_wanted(
+    plain: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if plain:
+        monkeypatch.setenv("NO_COLOR", "1")
+    bar = Terminal()
+    bar("reading", 3, 9)
+    bar.clear()
+    shown = capsys.readouterr().err
+    assert "3 of 9" in shown
+    coloured = re.search(r"\x1b\[[0-9;]*3[0-8]", shown)
+    assert (coloured is None) == plain

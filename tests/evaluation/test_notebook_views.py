@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,7 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted import ScriptedEngine, classifier, examples
 
-from ecomfs import MultiLabelClassifier, Prediction, compare, load_task
+import ecomfs
+import ecomfs_eval
+from ecomfs import MultiLabelClassifier, Prediction, TaxonomyClassifier, compare, load_task
+from ecomfs.batch import AnswerCounts, ScoreResult, Tally
 from ecomfs.estimators.multilabel import MultiLabelProfile
 from ecomfs.estimators.multilabel.profile import KeptThreshold
 from ecomfs.fit import Guarantees, Profile
@@ -154,6 +159,49 @@ def test_an_ab_test_of_two_variants() -> None:
     text = shown(found)
     assert found.decision in text
     assert "macro-F1" in text
+
+
+def test_a_run() -> None:
+    answers = AnswerCounts()
+    answers.add(Prediction("1", EVIL, {EVIL: 0.9, "b": 0.1}))
+    answers.add(Prediction("2", None, {EVIL: 0.6, "b": 0.4}, Status.ABSTAINED))
+    tally = Tally(rows=3, status={"ok": 1, "abstained": 1, "failed": 1, "invalid": 0})
+    failed = Path("<b>.failed.csv")
+    text = shown(ScoreResult(Path("<b>.csv"), tally, answers, None, failed, {"price": EVIL}))
+    for part in ("3 rows, written to <b>.csv", "abstained 1", EVIL, "1 need review", str(failed)):
+        assert part in text
+    assert "invalid" not in text
+    empty = ScoreResult(Path("x.csv"), Tally(), AnswerCounts(), None)
+    assert shown(empty).split() == ["0", "rows,", "written", "to", "x.csv"]
+
+
+def test_a_taxonomy() -> None:
+    titles = ["desk lamp", "oak chair", "board game", "doll"] * 4
+    labels = [f"Home > {EVIL}", "Home > Chairs", "Toys > Games", "Toys > Dolls"] * 4
+    clf = TaxonomyClassifier("product_category", None, embedder="hashed", calibration_size=8)
+    clf.fit(titles, labels)
+    text = shown(clf.explain("a desk lamp"))
+    assert "level one: parents" in text
+    assert EVIL in text
+    assert clf.profile_ is not None
+    assert "parents 16" in shown(clf.profile_)
+
+
+def test_every_result_with_a_view_has_a_test_here() -> None:
+    """A new type with a view fails here until it is shown in a test."""
+    found = {
+        node.name
+        for package in (ecomfs, ecomfs_eval)
+        for path in Path(package.__file__).parent.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+        if any(getattr(part, "name", "") == "_repr_html_" for part in node.body)
+    }
+    assert found == {
+        *("PairwiseComparison", "Comparisons", "Explanation", "MultiLabelExplanation", "Outcome"),
+        *("MultiLabelPrediction", "MultiLabelProfile", "Prediction", "Profile", "ScoreResult"),
+        *("Summary", "TaskCard", "TaxonomyExplanation", "TaxonomyProfile"),
+    }
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

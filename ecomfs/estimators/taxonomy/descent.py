@@ -49,6 +49,19 @@ class TaxonomyExplanation:
             "children": {name: found.to_dict() for name, found in self.children.items()},
         }
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the whole labels, then the explanation of each level."""
+        from ecomfs_eval.html_view import bars, paragraph, view
+
+        p = self.prediction
+        levels = [] if self.parents is None else [("level one: parents", self.parents)]
+        levels += [(f"level two: children of {n!r}", found) for n, found in self.children.items()]
+        parts = [
+            part for title, found in levels for part in (paragraph(title), found._repr_html_())
+        ]
+        top = bars(p.probabilities, p.suggestion) if p.probabilities else ""
+        return view(f"label: {p.label} ({p.status})", paragraph(p.error), top, *parts)
+
     def __str__(self) -> str:
         p = self.prediction
         lines = [f"label: {p.label}  ({p.status}{': ' + p.error if p.error else ''})"]

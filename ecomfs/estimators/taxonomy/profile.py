@@ -39,6 +39,24 @@ class TaxonomyProfile(BaseModel):
     guarantees: dict[str, Any] = {}
     found: dict[str, Any] = {}
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: each level with what was fitted there."""
+        from ecomfs_eval.html_view import paragraph, table, view
+
+        levels = {"parents": self.parents, **self.children}
+        rows = [
+            [name, found.fitted_on.examples, found.k, found.found["readings"]]
+            for name, found in levels.items()
+            if found is not None
+        ]
+        wanted = {name: value for name, value in self.guarantees.items() if value is not None}
+        return view(
+            f"profile of {self.task}, a taxonomy",
+            table(["level", "examples", "k", "read"], rows) if rows else "",
+            paragraph("; ".join(f"{name} {value}" for name, value in wanted.items())),
+            *(paragraph(note, note=True) for note in self.found.get("notes", ())),
+        )
+
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read a profile.
