@@ -150,7 +150,8 @@ def run_aiohttp(url: str, source: Path, output: Path, k: int) -> dict[str, Any]:
 
 
 def run_aiohttp_tokens(url: str, source: Path, output: Path, k: int) -> dict[str, Any]:
-    """The same loop with our template and token ids, which a constrained reading needs."""
+    """The same loop with our template and token ids, which a constrained reading needs; with ``k``
+    demonstrations always the same ones, for which it searches nothing."""
     import jinja2
     from tokenizers import Tokenizer
 
@@ -164,12 +165,16 @@ def run_aiohttp_tokens(url: str, source: Path, output: Path, k: int) -> dict[str
         {"answer": spec.name, "word": spec.name, "definition": None} for spec in card.labels[:2]
     ]
     tokenizer = Tokenizer.from_file(str(source.parent / "tokenizer" / "tokenizer.json"))
+    shown = [
+        {"text": f"{text} {n}", "answer": label, "row": {"text": f"{text} {n}"}}
+        for n, (text, label) in enumerate(POOL[:k])
+    ]
 
     def prompt(row: list[str]) -> list[int]:
         text = template.render(
             instruction=card.instruction.get("en"),
             labels=labels,
-            demonstrations=[],
+            demonstrations=shown,
             row={"text": row[1]},
             text=row[1],
         )
@@ -231,6 +236,7 @@ CLIENTS = {
     "ecomfs, k = 4": (run_ecomfs, 4),
     "aiohttp loop, text": (run_aiohttp, 0),
     "aiohttp loop, our template and token ids": (run_aiohttp_tokens, 0),
+    "aiohttp loop, our template and token ids, k = 4": (run_aiohttp_tokens, 4),
 }
 
 

@@ -30,10 +30,11 @@ from ecomfs.core import event_loop
 from ecomfs.engine.llama.engine import GgufEngine
 from ecomfs.engine.llama.process import LlamaProcess, open_process
 from ecomfs.engine.models import gguf_file
-from ecomfs.types import Prompt, Question, Reading
+from ecomfs.types import Prompt, Question, Reading, TemplateRef
 
 LIBRARY = "xllamacpp, called directly"
 CONTEXT = 2048
+TEMPLATE = TemplateRef("bench", "0" * 12)
 
 
 @dataclass(slots=True)
@@ -108,7 +109,7 @@ class Ours:
     def read(self, ids: list[int], suffixes: list[tuple[int, ...]]) -> tuple[float, ...]:
         """Log-probabilities of the codes after the prompt, and after each suffix."""
         questions = [Question(self._codes, suffix) for suffix in [(), *suffixes]]
-        (found,) = event_loop.run(self._engine.read([Prompt("", tuple(ids))], questions))
+        (found,) = event_loop.run(self._engine.read([Prompt("", TEMPLATE, tuple(ids))], questions))
         assert isinstance(found, Reading), found
         return tuple(value for one in found.logprobs for value in one)
 
@@ -219,7 +220,9 @@ def main() -> None:
     tokenizer = engines[first].tokenizer
     codes = tuple(tokenizer.encode(word)[0] for word in (" positive", " negative"))
     words = (" very", " quite", " rather", " most", " good", " bad", " fine", " poor")
-    suffixes = [(tokenizer.encode(word)[0],) for word in words[: options.branches]]
+    suffixes: list[tuple[int, ...]] = [
+        (tokenizer.encode(word)[0],) for word in words[: options.branches]
+    ]
     systems: dict[str, Any] = {LIBRARY: Library(file, options.threads)}
     systems |= {name: Ours(engine, codes) for name, engine in engines.items()}
     print(

