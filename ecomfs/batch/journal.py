@@ -206,7 +206,11 @@ class Journal:
             except BaseException:
                 self._connection.close()
                 raise
-        self.through = int(self.get("through") or 0)
+        try:
+            self.through = self._known_through()
+        except BaseException:
+            self._connection.close()
+            raise
 
     def get(self, name: str) -> Any:
         """A value kept with :meth:`commit`; ``None`` when there is none."""
@@ -216,8 +220,14 @@ class Journal:
             ).fetchone()
         try:
             return None if row is None else json.loads(row[0])
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise self._damaged(f"{name} is not readable") from error
+
+    def _known_through(self) -> int:
+        through = self.get("through") or 0
+        if not isinstance(through, int):
+            raise self._damaged("it does not say how far it goes")
+        return through
 
     def known(self, keys: Sequence[bytes]) -> set[bytes]:
         """Which of these keys have an answer."""
@@ -285,7 +295,11 @@ class Journal:
         entries = []
         for *parts, crc in rows:
             entry = Entry(*parts)
-            if crc != entry.checksum():
+            try:
+                whole = crc == entry.checksum()
+            except (TypeError, AttributeError):  # the kind of a value was altered
+                whole = False
+            if not whole:
                 raise self._damaged(f"the answer of row {entry.position + 1} was altered")
             entries.append(entry)
         return entries
@@ -332,6 +346,8 @@ class Journal:
 
     def _meaning(self, error: sqlite3.Error) -> OutputError:
         code = _code(error)
+        if not code:  # of Python's own: a value is not what its column holds
+            return self._damaged("a value is not text")
         if code in _LOCKED:
             return JournalError(
                 f"{self.path}: another run is writing this output",

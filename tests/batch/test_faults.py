@@ -17,6 +17,7 @@ from ecomfs.core import event_loop
 from ecomfs.engine.vllm.engine import VllmEngine
 from ecomfs.errors import EngineError
 
+pytestmark = pytest.mark.faults
 ROWS = 150
 TIMEOUT = 0.3
 

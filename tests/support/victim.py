@@ -114,3 +114,23 @@ def start(target: Any, *arguments: Any) -> Any:
     process = _SPAWN.Process(target=target, args=arguments)
     process.start()
     return process
+
+
+def score_within(
+    source: Path, output: Path, log: Path, limit: str, amount: int, said: Path
+) -> None:
+    """Score ``source`` under a limit of the system (``RLIMIT_FSIZE``, ``RLIMIT_NOFILE``); an error
+    goes to ``said``."""
+    import resource
+
+    from ecomfs.batch import score_table
+    from ecomfs.errors import EcomfsError
+
+    pipeline = classifier(ScriptedEngine(fails_on="Review: poison")).pipeline_
+    which = getattr(resource, limit)
+    resource.setrlimit(which, (amount, resource.getrlimit(which)[1]))
+    try:
+        score_table(source, output, pipeline, chunk_rows=32, probabilities=True)
+    except EcomfsError as error:
+        resource.setrlimit(which, (resource.getrlimit(which)[1],) * 2)
+        said.write_text(f"{type(error).__name__}: {error}", encoding="utf-8")
