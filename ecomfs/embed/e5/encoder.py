@@ -10,7 +10,6 @@ matrix products would use one core otherwise, and no thread waits for another wi
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
+from ecomfs.core.cpus import usable_cpus
 from ecomfs.embed.e5.weights import E5Weights
 from ecomfs.embed.embedder import Vectors, unit_rows
 
@@ -58,7 +58,7 @@ class E5Encoder:
         self._places = weights.vector("emb.pos").reshape(-1, width)
         self._places += weights.vector("emb.type")[:width]
         self._norm = weights.vector("emb.ln.w"), weights.vector("emb.ln.b")
-        self._threads = threads or len(os.sched_getaffinity(0))
+        self._threads = threads or usable_cpus()
 
     @cached_property
     def _blas(self) -> ThreadpoolController:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 import secrets
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from ecomfs.core.cpus import usable_cpus
 from ecomfs.core.openmp import sleeping_threads
 from ecomfs.engine.llama.process import open_process
 from ecomfs.engine.protocol import Sampling
@@ -62,7 +62,7 @@ class LlamaServer:
         params.n_parallel = 1
         # Sliding-window models drop old keys otherwise, and then no prefix can be taken up.
         params.swa_full = True
-        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads or _usable_cpus()
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads or usable_cpus()
         if repeatable:
             params.n_ubatch = block
             params.n_ctx_checkpoints = 0  # they cut a prompt at other places
@@ -287,9 +287,3 @@ def _is_plain(token: dict[str, Any]) -> bool:
 def _cached(answer: dict[str, Any]) -> int:
     details = answer.get("usage", {}).get("prompt_tokens_details") or {}
     return int(details.get("cached_tokens", 0))
-
-
-def _usable_cpus() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
