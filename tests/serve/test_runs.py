@@ -76,6 +76,28 @@ def test_a_table_is_scored_and_downloaded(url: str) -> None:
     assert f'href="/v1/runs/{run["id"]}/result"' in page
 
 
+def test_the_unsure_rows_of_a_run_are_sent_to_people_once(url: str) -> None:
+    run = ended(url, send(url).json["id"])
+    got = ask(url, "GET", f"/v1/runs/{run['id']}/result").body.decode()
+    scored = list(csv.DictReader(io.StringIO(got)))
+    order = sorted(scored, key=lambda row: float(row["confidence"]))
+    between = (float(order[4]["confidence"]) + float(order[5]["confidence"])) / 2
+    least = {row["id"] for row in order if float(row["confidence"]) < between}
+    path = f"/v1/runs/{run['id']}/reviews?below={between!r}"
+    added = ask(url, "POST", path, {})
+    assert added.status == 200, added.body
+    reviews = added.json["reviews"]
+    assert {review["row_id"] for review in reviews} == least
+    one = reviews[0]
+    [row] = [row for row in scored if row["id"] == one["row_id"]]
+    assert one["row"] == {"text": row["text"]}
+    assert (one["state"], one["source"], one["suggestion"]) == ("open", "run", row["suggestion"])
+    assert ask(url, "POST", path, {}).json["reviews"] == reviews
+    assert ask(url, "GET", "/v1/reviews").json["open"] == len(least)
+    assert len(ask(url, "POST", f"{path}&limit=1", {}).json["reviews"]) == min(1, len(least))
+    assert ask(url, "POST", f"/v1/runs/{'0' * 32}/reviews", {}).status == 404
+
+
 def test_progress_comes_as_events_until_the_end(url: str) -> None:
     id = send(url).json["id"]
     answer = ask(url, "GET", f"/v1/runs/{id}/events")

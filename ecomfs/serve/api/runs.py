@@ -17,11 +17,13 @@ from starlette.requests import ClientDisconnect
 from ecomfs.batch import find_columns
 from ecomfs.errors import ConflictError, InputError, NotFoundError, OutputError
 from ecomfs.io import TableReader
-from ecomfs.serve.api.context import Context, TaskQuery, needs
+from ecomfs.serve.api.context import Context, Labeller, TaskQuery, needs
+from ecomfs.serve.api.reviews import AddedReviews, review_out
 from ecomfs.serve.keys import Caller
 from ecomfs.serve.runs import FINAL, Runs, RunState, ServiceRun, drop, suffix_of
 from ecomfs.serve.schemas import Out, StorableText, problem_responses
 from ecomfs.serve.tasks import ServedTask
+from ecomfs.serve.unsure import unsure_rows
 
 RunsCaller = Annotated[Caller, Depends(needs("classify"))]
 RunId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="of the run")]
@@ -120,6 +122,34 @@ def routes(context: Context) -> APIRouter:
             raise NotFoundError(f"the result of run {id} is gone", hint="send the table again")
         stem = run.name.removesuffix(suffix_of(run.name))
         return FileResponse(file, media_type="text/csv", filename=f"{stem}.scored.csv")
+
+    @router.post("/{id}/reviews", responses=problem_responses(409))
+    def reviews(
+        request: Request,
+        caller: Labeller,
+        id: RunId,
+        below: Annotated[float, Query(ge=0, le=1, description="confidence")] = 0.8,
+        limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    ) -> AddedReviews:
+        """Send the rows of a finished run that a person should look at to the queue: those that
+        abstained, or are less confident than ``below``, the least confident first. A row that is
+        there already is not added twice."""
+        store, run = find(context, caller, id)
+        if run.state != "done":
+            raise ConflictError(f"run {id} is {run.state}", hint="wait until it is done")
+        scored = store.result_of(run)
+        if not scored.is_file():
+            raise NotFoundError(f"the result of run {id} is gone", hint="send the table again")
+        served = context.task(run.task, request)
+        found = unsure_rows(store.upload_of(run), scored, served.card, below=below, most=limit)
+        added = served.reviews.add(
+            [row.fields for row in found],
+            [row.prediction for row in found],
+            source="run",
+            by=caller.name,
+            row_ids=[row.id for row in found],
+        )
+        return AddedReviews(reviews=[review_out(review) for review in added])
 
     @router.post("/{id}/cancel", responses=problem_responses(409))
     def cancel(request: Request, caller: RunsCaller, id: RunId) -> RunOut:
