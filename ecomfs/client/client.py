@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ecomfs.client import wire
 from ecomfs.client.corrections import Corrections
 from ecomfs.core import event_loop
-from ecomfs.core.http import HttpClient, Response
+from ecomfs.core.http import HttpClient, Response, masked
 from ecomfs.core.retry import permanent, retrying
 from ecomfs.errors import (
     ConfigError,
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 REQUEST_ROWS = 64
 """Rows per request: enough to keep a server busy, few enough to be answered in time."""
+_MOST_BYTES = 2**31  # the result of a run is larger than its upload
 _FIRST_PAUSE = 0.25  # seconds before the first repetition
 
 
@@ -95,7 +96,11 @@ class Client:
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError(f"{url!r} is no address", hint="such as http://127.0.0.1:8080")
+            raise ConfigError(
+                f"{masked(url)!r} is no address", hint="such as http://127.0.0.1:8080"
+            )
+        if "@" in parts.netloc:
+            raise ConfigError(f"{masked(url)}: a name or password in it", hint="give api_key=")
         if concurrency < 1 or retries < 0 or timeout <= 0:
             raise ConfigError("concurrency, retries or timeout out of range")
         self.url = url.rstrip("/")
@@ -104,6 +109,7 @@ class Client:
             timeout=timeout,
             start_hint="start it with: ecomfs serve --task TASK --examples POOL.csv",
             slow_hint="send fewer rows at once, or raise timeout=",
+            most_bytes=_MOST_BYTES,
         )
         self._task = task
         self._corrections = Corrections(self._send, task)
@@ -129,27 +135,39 @@ class Client:
 
     def predict(self, X: pd.DataFrame | Iterable[Any]) -> NDArray[Any]:  # noqa: N803
         """Labels, shape (n,), dtype object; ``None`` for rows without one."""
-        labels = [p.label for p in self.classify(X)]
-        out = np.empty(len(labels), dtype=object)
-        out[:] = labels
-        return out
+        return _labels(self.classify(X))
+
+    async def apredict(self, X: pd.DataFrame | Iterable[Any]) -> NDArray[Any]:  # noqa: N803
+        """:meth:`predict` for callers that have an event loop."""
+        return _labels(await self.aclassify(X))
 
     def predict_proba(self, X: pd.DataFrame | Iterable[Any]) -> NDArray[np.float64]:  # noqa: N803
         """Probabilities, shape (n, len(classes_)), columns in the order of ``classes_``; a row
         that failed is a row of NaN."""
-        predictions = self.classify(X)
-        names = list(self.classes_)
-        return np.array(
-            [[p.probabilities.get(name, np.nan) for name in names] for p in predictions],
-            dtype=np.float64,
-        ).reshape(len(predictions), len(names))
+        return _probabilities(self.classify(X), self.classes_)
+
+    async def apredict_proba(
+        self,
+        X: pd.DataFrame | Iterable[Any],  # noqa: N803
+    ) -> NDArray[np.float64]:
+        """:meth:`predict_proba` for callers that have an event loop."""
+        predictions = await self.aclassify(X)
+        if self._health is None:  # no rows: nothing was asked
+            await self.ahealth()
+        return _probabilities(predictions, self.classes_)
 
     def explain(self, row: str | Row) -> Explanation:
         """How one row is answered: demonstrations, prompt, reading, prediction."""
+        return event_loop.run(self._explained(row))
+
+    async def aexplain(self, row: str | Row) -> Explanation:
+        """:meth:`explain` for callers that have an event loop."""
+        return await event_loop.run_async(self._explained(row))
+
+    async def _explained(self, row: str | Row) -> Explanation:
         [encoded] = wire.encode_rows([row])
         body = b"{" + wire.task_field(self._task) + b'"row":' + encoded + b"}"
-        answer = event_loop.run(self._request("POST", "/v1/explain", body))
-        return wire.explanation(answer, self.url)
+        return wire.explanation(await self._request("POST", "/v1/explain", body), self.url)
 
     @property
     def classes_(self) -> NDArray[Any]:
@@ -160,11 +178,19 @@ class Client:
         """What is served now: task, labels, engine, pool size and version, limits."""
         return event_loop.run(self._ask_health())
 
+    async def ahealth(self) -> dict[str, Any]:
+        """:meth:`health` for callers that have an event loop."""
+        return await event_loop.run_async(self._ask_health())
+
     # -- what people correct -------------------------------------------------------------------
 
     def tasks(self) -> list[dict[str, Any]]:
         """The tasks that the key may see, with their labels and open reviews."""
         return event_loop.run(self._corrections.tasks())
+
+    async def atasks(self) -> list[dict[str, Any]]:
+        """:meth:`tasks` for callers that have an event loop."""
+        return await event_loop.run_async(self._corrections.tasks())
 
     def send_to_review(
         self,
@@ -227,10 +253,21 @@ class Client:
         """Pass a review over: it comes again after the others."""
         return event_loop.run(self._corrections.change(id, "skip"))
 
+    async def askip(self, id: str) -> dict[str, Any]:
+        """:meth:`skip` for callers that have an event loop."""
+        return await event_loop.run_async(self._corrections.change(id, "skip"))
+
     def second_opinion(self, id: str, label: str, *, reviewer: str | None = None) -> dict[str, Any]:
         """Another person's label of a decided review; the pool keeps the first."""
         given = {"label": label, "reviewer": reviewer}
         return event_loop.run(self._corrections.change(id, "second", **given))
+
+    async def asecond_opinion(
+        self, id: str, label: str, *, reviewer: str | None = None
+    ) -> dict[str, Any]:
+        """:meth:`second_opinion` for callers that have an event loop."""
+        given = {"label": label, "reviewer": reviewer}
+        return await event_loop.run_async(self._corrections.change(id, "second", **given))
 
     def examples(self, *, label: str | None = None, q: str | None = None) -> pd.DataFrame:
         """The labelled examples, or those with a label or some text."""
@@ -252,6 +289,20 @@ class Client:
         """Add labelled examples; the pool's version. They count from the next prediction on."""
         return event_loop.run(self._corrections.add_examples(X, y, ids, note, new_label))
 
+    async def aadd_examples(
+        self,
+        X: pd.DataFrame | Iterable[Any],  # noqa: N803
+        y: Iterable[Any],
+        ids: Sequence[str] | None = None,
+        *,
+        note: str = "",
+        new_label: bool = False,
+    ) -> int:
+        """:meth:`add_examples` for callers that have an event loop."""
+        return await event_loop.run_async(
+            self._corrections.add_examples(X, y, ids, note, new_label)
+        )
+
     def relabel(self, id: str, label: str, *, version: int | None = None, note: str = "") -> int:
         """Give an example another label; the pool's version."""
         return event_loop.run(self._corrections.relabel(id, label, version, note))
@@ -266,9 +317,17 @@ class Client:
         """Take examples out; the pool's version."""
         return event_loop.run(self._corrections.retire(ids, note))
 
+    async def aretire(self, ids: Iterable[str], *, note: str = "") -> int:
+        """:meth:`retire` for callers that have an event loop."""
+        return await event_loop.run_async(self._corrections.retire(ids, note))
+
     def history(self, id: str) -> pd.DataFrame:
         """Every state that an example ever had, the oldest first."""
         return event_loop.run(self._corrections.history(id))
+
+    async def ahistory(self, id: str) -> pd.DataFrame:
+        """:meth:`history` for callers that have an event loop."""
+        return await event_loop.run_async(self._corrections.history(id))
 
     def score_table(
         self,
@@ -285,6 +344,20 @@ class Client:
             on_progress: called with the run, every ``every`` seconds.
         """
         return event_loop.run(self._corrections.score_table(source, output, every, on_progress))
+
+    async def ascore_table(
+        self,
+        source: str | Path,
+        output: str | Path,
+        *,
+        on_progress: Callable[[dict[str, Any]], None] | None = None,
+        every: float = 1.0,
+    ) -> dict[str, Any]:
+        """:meth:`score_table` for callers that have an event loop; ``on_progress`` is called on
+        another thread."""
+        return await event_loop.run_async(
+            self._corrections.score_table(source, output, every, on_progress)
+        )
 
     def close(self) -> None:
         """Close the connections; closing twice is fine, using it again opens new ones."""
@@ -415,3 +488,17 @@ class Client:
         if self._health is not None:
             self._health["labels"] = answer["labels"]  # a new pool version may have new ones
         return found
+
+
+def _labels(predictions: Sequence[Prediction]) -> NDArray[Any]:
+    out = np.empty(len(predictions), dtype=object)
+    out[:] = [p.label for p in predictions]
+    return out
+
+
+def _probabilities(predictions: Sequence[Prediction], classes: NDArray[Any]) -> NDArray[np.float64]:
+    names = list(classes)
+    return np.array(
+        [[p.probabilities.get(name, np.nan) for name in names] for p in predictions],
+        dtype=np.float64,
+    ).reshape(len(predictions), len(names))

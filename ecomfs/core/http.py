@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import weakref
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,10 +20,29 @@ from pydantic_core import from_json, to_json
 
 from ecomfs.core import event_loop
 from ecomfs.core.retry import BUSY_STATUS, retry_after
-from ecomfs.errors import EngineTimeoutError, EngineUnavailableError, ServerStatusError
+from ecomfs.errors import (
+    EngineResponseError,
+    EngineTimeoutError,
+    EngineUnavailableError,
+    ServerStatusError,
+)
 
 _CONNECT_SECONDS = 10.0
+MOST_BYTES = 256 * 2**20
+"""Of an answer, unpacked: a small packed one can be gigabytes."""
 _Sessions = dict[asyncio.AbstractEventLoop, aiohttp.ClientSession]
+
+
+def masked(url: str) -> str:
+    """An address for messages: without the name and password that it may hold.
+
+    >>> masked("http://shop:secret@10.0.0.7:8000/v1"), masked("http://10.0.0.7:8000")
+    ('http://***@10.0.0.7:8000/v1', 'http://10.0.0.7:8000')
+    """
+    return _USER_INFO.sub(r"\1***@", url)
+
+
+_USER_INFO = re.compile(r"^([a-z][a-z0-9+.-]*://)[^/?#]*@", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,22 +87,39 @@ class Response:
         return ServerStatusError(message, seconds=seconds, busy=self.status in BUSY_STATUS)
 
 
+_PART_BYTES = 2**20
 _JSON = {"Content-Type": "application/json"}
+
+
+def _named(error: Exception) -> str:
+    """What broke; messages of other libraries may hold the address as it was given."""
+    return re.sub(r"//[^/\s?#]*@", "//***@", str(error)) or type(error).__name__
 
 
 class HttpClient:
     """Sends requests; usable from any event loop, and in a forked process.
+
+    No redirect is followed, so no key goes to another server, and no proxy of the environment is
+    used, so what is on this machine stays on it.
 
     Args:
         api_key: sent as bearer token; ``None``: none.
         timeout: seconds one request may take.
         start_hint: how to start the server, for the error when nothing listens.
         slow_hint: how to avoid a time-out.
+        most_bytes: largest answer, unpacked.
     """
 
     def __init__(
-        self, *, api_key: str | None, timeout: float, start_hint: str, slow_hint: str
+        self,
+        *,
+        api_key: str | None,
+        timeout: float,
+        start_hint: str,
+        slow_hint: str,
+        most_bytes: int = MOST_BYTES,
     ) -> None:
+        self._most_bytes = most_bytes
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._timeout = timeout
         self._start_hint = start_hint
@@ -116,7 +153,9 @@ class HttpClient:
             EngineUnavailableError: nothing listens there (its cause is aiohttp's
                 ``ClientConnectorError``), or the connection broke.
             EngineTimeoutError: no whole response in time.
+            EngineResponseError: it is too large.
         """
+        shown = masked(url)
         seconds = self._timeout if timeout is None else timeout
         # pydantic's encoder takes a third of json's time: prompts are thousands of token ids.
         data = body if body is None or isinstance(body, bytes) else to_json(body)
@@ -131,21 +170,29 @@ class HttpClient:
                 allow_redirects=False,
                 trace_request_ctx=opened,
             ) as response:
-                content = await response.read()
+                content = bytearray()
+                async for part in response.content.iter_chunked(_PART_BYTES):
+                    content += part
+                    if len(content) > self._most_bytes:
+                        response.close()
+                        raise EngineResponseError(
+                            f"{shown}: an answer of more than {self._most_bytes:,} bytes, unpacked",
+                            hint="check that the address is the right server's",
+                        )
                 connected = opened[-1] if opened else None
-                return Response(url, response.status, response.headers, content, connected)
+                return Response(shown, response.status, response.headers, bytes(content), connected)
         except aiohttp.ClientConnectorError as error:
             reason = error.os_error.strerror or error
             raise EngineUnavailableError(
-                f"no server answers at {url}: {reason}", hint=self._start_hint
+                f"no server answers at {shown}: {reason}", hint=self._start_hint
             ) from error
         except TimeoutError as error:
             raise EngineTimeoutError(
-                f"{url}: no answer within {seconds:g} s", hint=self._slow_hint
+                f"{shown}: no answer within {seconds:g} s", hint=self._slow_hint
             ) from error
         except aiohttp.ClientError as error:
             raise EngineUnavailableError(
-                f"{url}: the connection broke: {error}", hint=self._start_hint
+                f"{shown}: the connection broke: {_named(error)}", hint=self._start_hint
             ) from error
 
     def _session(self) -> aiohttp.ClientSession:

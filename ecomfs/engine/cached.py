@@ -74,6 +74,15 @@ class CachedEngine:
         return self.engine.fingerprint
 
     @property
+    def _scope(self) -> str:
+        """What a reading belongs to: the engine and, where it has one, its salt, so that nobody
+        learns by time what another tenant has asked."""
+        salt = getattr(self.engine, "cache_salt", None)
+        if salt is None:
+            return self.fingerprint
+        return f"{self.fingerprint}-{hashlib.sha256(salt.encode()).hexdigest()[:16]}"
+
+    @property
     def capabilities(self) -> Capabilities:
         return self.engine.capabilities
 
@@ -118,7 +127,7 @@ class CachedEngine:
     ) -> list[Reading | EngineError]:
         keys = _keys(prompts, packed)
         return await self._through(
-            self.fingerprint, keys, lambda i, v: _unpack(v, questions(i)), ask, _pack
+            self._scope, keys, lambda i, v: _unpack(v, questions(i)), ask, _pack
         )
 
     async def _through(
@@ -171,7 +180,7 @@ class CachedEngine:
     ) -> list[bool]:
         """For each prompt, whether :meth:`read_each` would find its reading in the cache."""
         keys = _keys(prompts, [_pack_questions(asked) for asked in questions])
-        found = await self._good(self.fingerprint, keys, lambda i, v: _unpack(v, questions[i]))
+        found = await self._good(self._scope, keys, lambda i, v: _unpack(v, questions[i]))
         return [i in found for i in range(len(keys))]
 
     async def _good(
@@ -203,7 +212,7 @@ class CachedEngine:
         engine = self.engine
         if not isinstance(engine, SupportsTopTokens):
             raise ConfigError(f"{self.spec} lists no tokens", hint="--readout auto")
-        scope = f"top{self.capabilities.top_logprobs}-{self.fingerprint}"
+        scope = f"top{self.capabilities.top_logprobs}-{self._scope}"
         keys = [_text_key(prompt) for prompt in prompts]
 
         async def ask(missing: list[int]) -> list[TopTokens | EngineError]:

@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 from ecomfs.errors import ColumnError, ConfigError, EmptyInputError, InputError
 from ecomfs.io.files import check_file, optional_module
@@ -148,6 +148,7 @@ class ExcelSource(TypedSource):
 
     @contextmanager
     def _open(self) -> Iterator[Any]:
+        _check_size(self._path)
         try:
             book = self._excel.load_workbook(self._path, read_only=True, data_only=True)
         except (BadZipFile, KeyError, OSError, ValueError) as problem:
@@ -156,6 +157,31 @@ class ExcelSource(TypedSource):
             yield book
         finally:
             book.close()
+
+
+_MOST_TEXTS = 2**30
+_MOST_PACKED, _ALWAYS_READ = 200, 100 * 2**20
+
+
+def _check_size(path: Path) -> None:
+    """Refuse a small file that would be huge once it is unpacked.
+
+    Raises:
+        InputError: its parts are packed far more densely than a table ever is.
+    """
+    try:
+        with ZipFile(path) as packed:
+            parts = packed.infolist()
+    except (BadZipFile, OSError):
+        return  # told by the reader
+    whole, small = sum(p.file_size for p in parts), sum(p.compress_size for p in parts)
+    texts = sum(p.file_size for p in parts if p.filename.endswith("sharedStrings.xml"))
+    if texts > _MOST_TEXTS or (whole > _ALWAYS_READ and whole > _MOST_PACKED * small):
+        raise InputError(
+            f"{path.name}: {whole:,} bytes are packed into {small:,}: this is no table that a "
+            "spreadsheet wrote",
+            hint="save it as CSV",
+        )
 
 
 def _without_tail(cells: list[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -101,3 +102,38 @@ def test_the_same_without_blocking(url: str) -> None:
             return decided["review"]["state"], len(await client.aexamples(label="positive"))
 
     assert asyncio.run(loop()) == ("decided", 7)
+
+
+def test_every_verb_has_an_asynchronous_form() -> None:
+    verbs = {n for n, f in vars(Client).items() if inspect.isfunction(f) and n[0] != "_"}
+    plain = {n for n in verbs if not inspect.iscoroutinefunction(getattr(Client, n))}
+    assert {n for n in plain if f"a{n}" not in verbs} == set()
+    for name in plain:
+        one, two = getattr(Client, name), getattr(Client, f"a{name}")
+        assert inspect.signature(one) == inspect.signature(two), name
+
+
+def test_the_asynchronous_forms_do_the_same(url: str, tmp_path: Path) -> None:
+    table = tmp_path / "rows.csv"
+    table.write_text("text\nfits well\ntorn\n", encoding="utf-8")
+
+    async def main() -> None:
+        async with Client(url, task="reviews") as client:
+            assert (await client.apredict_proba([])).shape == (0, 2)
+            assert [t["name"] for t in await client.atasks()] == ["reviews", "other"]
+            assert (await client.ahealth())["task"] == "review_sentiment"
+            [label] = await client.apredict(["fits well"])
+            assert (await client.apredict_proba(["fits well"])).shape == (1, 2)
+            assert (await client.aexplain("fits well")).prediction.label == label
+            assert await client.aadd_examples(["a new one"], ["positive"], ["new"]) == 2
+            assert list((await client.ahistory("new"))["label"]) == ["positive"]
+            assert await client.aretire(["new"]) == 3
+            review = (await client.asend_to_review(["so so"])).iloc[0]
+            assert (await client.askip(review["id"]))["review"]["skips"] == 1
+            await client.adecide(review["id"], "positive")
+            second = await client.asecond_opinion(review["id"], "negative", reviewer="ana")
+            assert second["review"]["second_label"] == "negative"
+            done = await client.ascore_table(table, tmp_path / "scored.csv", every=0.05)
+            assert done["state"] == "done"
+
+    asyncio.run(main())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import gzip
 from collections.abc import Iterator
 
 import pytest
@@ -11,7 +12,7 @@ from aiohttp import web
 
 from ecomfs.core import event_loop
 from ecomfs.core.http import HttpClient, Response
-from ecomfs.errors import EngineTimeoutError, EngineUnavailableError
+from ecomfs.errors import EngineResponseError, EngineTimeoutError, EngineUnavailableError
 
 
 class Pages:
@@ -23,6 +24,10 @@ class Pages:
         app.router.add_get("/hangs", self._hangs)
         app.router.add_get("/cut", self._cut)
         app.router.add_get("/busy", self._busy)
+        app.router.add_get("/bomb", self._bomb)
+        app.router.add_get("/moved", self._moved)
+        self.elsewhere = ""
+        self.keys: list[str | None] = []
         self.stopped = asyncio.Event()
         self.runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self.runner.setup()
@@ -47,6 +52,16 @@ class Pages:
         assert request.transport is not None
         request.transport.abort()
         return web.Response()
+
+    async def _bomb(self, _: web.Request) -> web.Response:
+        packed = gzip.compress(bytes(50 * 2**20))
+        return web.Response(body=packed, headers={"Content-Encoding": "gzip"})
+
+    async def _moved(self, request: web.Request) -> web.Response:
+        self.keys.append(request.headers.get("Authorization"))
+        if not self.elsewhere:
+            return web.Response()
+        return web.Response(status=307, headers={"Location": f"{self.elsewhere}/moved"})
 
     async def _busy(self, _: web.Request) -> web.Response:
         return web.Response(status=503, text="later", headers={"Retry-After": "7"})
@@ -117,3 +132,51 @@ def test_a_dropped_client_leaves_no_session_open(url: str) -> None:
 @pytest.mark.parametrize("content", [b"", b"[1]", b'{"a":', b"<html>", b"\xff"])
 def test_what_is_no_json_object(content: bytes) -> None:
     assert Response("http://x", 200, {}, content).json_object() is None
+
+
+def test_a_redirect_is_not_followed_and_no_key_goes_with_it(client: HttpClient) -> None:
+    first, second = Pages(), Pages()
+    url, second_url = event_loop.run(first.start()), event_loop.run(second.start())
+    first.elsewhere = second_url
+    try:
+        answer = event_loop.run(client.request("GET", url, "/moved"))
+    finally:
+        event_loop.run(first.stop())
+        event_loop.run(second.stop())
+    assert answer.status == 307
+    assert first.keys == ["Bearer k"]
+    assert second.keys == []
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_a_proxy_of_the_environment_is_never_used(
+    client: HttpClient, url: str, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "http://127.0.0.1:1")  # nothing listens there
+    assert event_loop.run(client.request("POST", url, "/echo", {})).status == 200
+
+
+def test_a_small_answer_that_is_huge_unpacked_is_refused(url: str) -> None:
+    small = HttpClient(api_key="k", timeout=60, start_hint="", slow_hint="", most_bytes=2**20)
+    try:
+        with pytest.raises(EngineResponseError, match="more than 1,048,576 bytes, unpacked"):
+            event_loop.run(small.request("GET", url, "/bomb"))
+    finally:
+        event_loop.run(small.close())
+
+
+@pytest.mark.parametrize("path", ["/hangs", "/cut", "/busy"])
+def test_passwords_in_addresses_are_in_no_message(url: str, path: str) -> None:
+    secret = url.replace("//", "//shop:hunter2@")
+    client = HttpClient(api_key=None, timeout=30, start_hint="", slow_hint="")
+    answer: object
+    try:
+        answer = event_loop.run(client.request("GET", secret, path, timeout=0.2)).url
+    except (EngineUnavailableError, EngineTimeoutError) as error:
+        answer = error
+    assert "hunter2" not in str(answer)
+    assert "***@127.0.0.1" in str(answer)
+    with pytest.raises(EngineUnavailableError) as caught:
+        event_loop.run(client.request("GET", "http://shop:hunter2@127.0.0.1:1", "/"))
+    assert "hunter2" not in str(caught.value)
+    event_loop.run(client.close())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import fault_server as faults
@@ -12,6 +13,7 @@ import pytest
 from fault_server import CONTEXT, FaultServer, logprob
 
 from ecomfs.core import event_loop
+from ecomfs.engine.cached import CachedEngine, ReadingCache
 from ecomfs.engine.protocol import Engine, Sampling, SupportsTokenConstraint
 from ecomfs.engine.vllm.engine import VllmEngine
 from ecomfs.errors import (
@@ -511,3 +513,24 @@ async def _read_and_close(engine: VllmEngine) -> list[Any]:
     answers = await engine.read([of_tokens(1)], [Question(CODES)])
     await engine.aclose()
     return list(answers)
+
+
+def test_a_salt_goes_with_every_request_and_the_readings_of_two_salts_are_apart(
+    engine_at: Open, fault_server: FaultServer, tmp_path: Path
+) -> None:
+    cache = ReadingCache(tmp_path / "readings.sqlite")
+    one, two = (CachedEngine(engine_at(fault_server, cache_salt=s), cache) for s in ("a", "b"))
+    for engine in (one, two, one):
+        assert event_loop.run(engine.read([of_tokens(1, 2)], [Question(CODES)]))
+    assert [body["cache_salt"] for body in fault_server.bodies] == ["a", "b"]
+    assert (one.hits, two.hits) == (1, 0)
+    plain = CachedEngine(engine_at(fault_server), cache)
+    event_loop.run(plain.read([of_tokens(1, 2)], [Question(CODES)]))
+    assert "cache_salt" not in fault_server.bodies[-1]
+    assert plain.hits == 0
+
+
+def test_a_password_in_an_address_is_refused_and_not_repeated() -> None:
+    with pytest.raises(ConfigError, match="ECOMFS_VLLM_API_KEY") as caught:
+        VllmEngine("http://shop:hunter2@127.0.0.1:8000")
+    assert "hunter2" not in str(caught.value)

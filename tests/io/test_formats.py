@@ -7,6 +7,7 @@ import json
 import math
 import sqlite3
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -390,3 +391,12 @@ def test_a_column_called_sheet_stays_the_tables_own(tmp_path: Path) -> None:
     reader = TableReader(f"{book}#*")
     assert reader.header == ("sheet", "text")
     assert [row.cells["sheet"] for row in reader.rows()] == ["A4", "A4"]
+
+
+def test_a_small_workbook_that_is_huge_unpacked_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "bomb.xlsx"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("xl/worksheets/sheet1.xml", bytes(101 * 2**20))
+    assert file.stat().st_size < 200_000
+    with pytest.raises(InputError, match="no table that a spreadsheet wrote"):
+        TableReader(file)

@@ -46,6 +46,7 @@ class GgufEngine:
         repeatable: compute prompts in fixed blocks, so that a reading does not depend on what
             was read before (see the module). ``False`` saves 50–70 ms per prompt on two cores.
         block: tokens of such a block, 32 or more. Another number gives other last digits.
+        cache_salt: readings in the cache are only found again with the same salt.
         spec: its name; default ``gguf:<path>``.
 
     Raises:
@@ -63,8 +64,10 @@ class GgufEngine:
         threads: int | None = None,
         repeatable: bool = True,
         block: int = BLOCK,
+        cache_salt: str | None = None,
         spec: str | None = None,
     ) -> None:
+        self.cache_salt = None if cache_salt is None else str(cache_salt)
         if block < BLOCK:
             raise ConfigError(f"block={block}", hint=f"{BLOCK} or more")
         file = Path(path).expanduser()

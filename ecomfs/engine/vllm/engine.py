@@ -100,7 +100,9 @@ class VllmEngine:
         confirm_every: float = 180.0,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         served: ServedModel | None = None,
+        cache_salt: str | None = None,
     ) -> None:
+        self.cache_salt = None if cache_salt is None else str(cache_salt)
         urls = [checked_url(u) for u in ([url] if isinstance(url, str) else url)]
         self._urls = list(dict.fromkeys(urls))
         if not self._urls:
@@ -140,6 +142,7 @@ class VllmEngine:
             probe_after=probe_after,
             confirm=self._confirm,
             confirm_every=confirm_every,
+            cache_salt=self.cache_salt,
         )
 
     @classmethod
@@ -296,6 +299,7 @@ class VllmEngine:
             backoff=self._backoff,
             sleep=self._sleep,
             served=self._served,
+            cache_salt=self.cache_salt,
         )
         alone.drop_capabilities(self._lacking)
         return alone

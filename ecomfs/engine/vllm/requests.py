@@ -66,10 +66,12 @@ class Requests:
         probe_after: float,
         confirm: Confirm,
         confirm_every: float,
+        cache_salt: str | None = None,
     ) -> None:
         self._http = http
         self._urls = urls
         self._served = served
+        self._salt = {} if cache_salt is None else {"cache_salt": cache_salt}
         self._spec = spec
         self._size = size
         self._concurrency = concurrency
@@ -194,7 +196,7 @@ class Requests:
         unhealthy because of this answer, the next healthy one is asked at once."""
         if self.closed:
             raise permanent(EngineUnavailableError(f"{self._spec}: the engine is closed"))
-        whole = {"model": self._served.name, **body}
+        whole = {"model": self._served.name, **self._salt, **body}
         pool = self._pool()
         others = len(self._urls) - 1
         while True:

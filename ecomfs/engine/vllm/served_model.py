@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ecomfs.core import event_loop
-from ecomfs.core.http import HttpClient
+from ecomfs.core.http import HttpClient, masked
 from ecomfs.core.retry import permanent
 from ecomfs.engine.chat import CONTROL, SWITCHES, ChatModel, ChatTemplate
 from ecomfs.engine.files import folder_digest, hub_cache
@@ -101,7 +101,12 @@ def checked_url(url: str) -> str:
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(f"{url!r} is not an address", hint="write vllm:http://host:8000")
+        raise ConfigError(f"{masked(url)!r} is not an address", hint="write vllm:http://host:8000")
+    if "@" in parts.netloc:  # addresses are written into results
+        raise ConfigError(
+            f"{masked(url)}: a name or password in the address",
+            hint="put the key into ECOMFS_VLLM_API_KEY, and leave it out of the address",
+        )
     return url.rstrip("/").removesuffix("/v1")
 
 
