@@ -22,8 +22,8 @@ from ecomfs.errors import (
 from ecomfs.types import Generation, Question, Reading
 
 BLOCK = 32
-"""Tokens computed at once. Larger blocks read a fresh prompt faster but leave more of a shared
-prefix to be computed again (``eval/bench/engine_speed.py`` measures both)."""
+"""Tokens computed at once. Larger blocks compute a fresh prompt faster but leave more of a shared
+prefix to be computed again, which costs more (``eval/bench/engine_speed.py`` measures both)."""
 
 _TOP = 512  # top tokens asked for at first: 3 ms more than one, and nearly always enough
 _BIAS = 100.0  # nats; lifts the wanted tokens above all others
