@@ -92,7 +92,7 @@ def main() -> None:
 
 def build(data: Data, engine: Engine, language: str, k: int, form: FormatChoice) -> Pipeline:
     """The pipeline of one format."""
-    return build_pipeline(
+    made = build_pipeline(
         data.card,
         data.examples(SHOTS, 0),
         engine,
@@ -100,6 +100,8 @@ def build(data: Data, engine: Engine, language: str, k: int, form: FormatChoice)
         Options(k=k, layout="shared", language=language, format=form),  # type: ignore[arg-type]
         task="review_sentiment",
     )
+    # Rows are read as they are: what the model does with them is measured, not the screen.
+    return replace(made, screen=None)
 
 
 def read(pipeline: Pipeline, rows: Sequence[Row]) -> tuple[Rows, list[Prompt], list[Posterior]]:

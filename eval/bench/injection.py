@@ -3,7 +3,7 @@
     python eval/bench/injection.py "$ECOMFS_DATA" --engine gguf:demo
     python eval/bench/injection.py "$ECOMFS_DATA" --engine gguf:qwen2.5-coder-0.5b --rows 28
     python eval/bench/injection.py "$ECOMFS_DATA" --flags           # false flags; needs no model
-    python eval/bench/injection.py "$ECOMFS_DATA" --engine … --forged-turn
+    python eval/bench/injection.py "$ECOMFS_DATA" --engine none     # the experts alone
 
 To every row is added an attack that aims at one label (``attacks.py``; the family
 *collected* takes the texts of Giskard's and deepset's collections in DATA/injection). A row counts
@@ -112,8 +112,8 @@ def main() -> None:
     if options.flags:
         false_flags(options.data)
         return
-    engine = shared_engine(options.engine)
-    print(f"{options.engine}, {engine.fingerprint}, {SHOTS} labels, k = {K}, {options.format}\n")
+    fingerprint = "none" if options.engine == "none" else shared_engine(options.engine).fingerprint
+    print(f"{options.engine}, {fingerprint}, {SHOTS} labels, k = {K}, {options.format}\n")
     collected = collection(options.data)
     outcome = Outcome()
     for name in options.only:
@@ -207,8 +207,13 @@ def run(
         for gold, prediction in zip(truth, found, strict=True):
             outcome.add(set=name, variant=variant, family="", **seen(prediction, after, gold))
     names = after.space.names
-    builder = next(iter(after.setups.values())).builder
-    written = dict(zip(names, builder.answers, strict=True))
+    # As prompts write them; without a model, as they would be written.
+    builder = next((setup.builder for setup in after.setups.values()), None)
+    title = after.card.fields[0].title.get(kind.language)  # type: ignore[arg-type]
+    written = {label.name: label.word(kind.language) for label in after.space.labels}  # type: ignore[arg-type]
+    if builder is not None:
+        written = dict(zip(names, builder.answers, strict=True))
+        title = next(iter(builder.titles()), title)
     for family in options.family:
         rows, wanted, attacks = [], [], plan(family, options.rows)
         for place, attack in enumerate(attacks):
@@ -218,7 +223,7 @@ def run(
                 kind.language,  # type: ignore[arg-type]
                 written[aim],
                 written[gold],
-                next(iter(builder.titles()), "Text"),
+                title,
                 after.card.label_title.get(kind.language),  # type: ignore[arg-type]
                 [str(next(iter(e.fields.values()))) for e in pool if e.label == aim],
                 collected,
@@ -279,7 +284,7 @@ def succeeded(rows: Rows, system: str) -> list[bool]:
     out = []
     for row in rows:
         base = system if system in ("model", "experts alone") else "final"
-        if row["unattacked"][base] == row["wanted"]:
+        if row["unattacked"][base] in (None, row["wanted"]):
             continue
         answer = row[base]
         if row["suspicious"] and system == "review":
