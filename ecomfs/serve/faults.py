@@ -16,8 +16,9 @@ from ecomfs.errors import (
 
 _FRAMES = 12
 """Innermost frames that are logged."""
-_TOLD = (DatabaseError, EmptyInputError, EngineUnavailableError, PoolError, UnknownLabelError)
-"""Errors whose messages name servers, pools and labels, but never the content of a row."""
+_TOLD = (DatabaseError, EmptyInputError, PoolError, UnknownLabelError)
+"""Errors whose messages name servers, pools and labels, but never the content of a row. Those of
+engines do not count: they may quote what a server answered."""
 
 
 def fault(error: BaseException) -> str:
@@ -80,4 +81,6 @@ def loggable(error: BaseException) -> str:
     known = [cause for cause in _causes(error) if isinstance(cause, EcomfsError)]
     # A message may be that of its cause.
     telling = isinstance(error, EcomfsError) and all(type(cause) in _TOLD for cause in known)
+    if isinstance(error, EngineUnavailableError) and isinstance(error.__cause__, OSError):
+        telling = True  # there was no answer that it could quote
     return str(error) if telling else fault(error)

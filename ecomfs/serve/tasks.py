@@ -16,6 +16,7 @@ from ecomfs.errors import EngineTimeoutError, InputError, NotFoundError
 from ecomfs.estimators import FewShotClassifier
 from ecomfs.pipeline import Pipeline
 from ecomfs.pool import Pool
+from ecomfs.retrieve import Retriever
 from ecomfs.serve.idempotency import Repeats
 from ecomfs.serve.keys import Caller
 from ecomfs.serve.order import helpful_first
@@ -76,6 +77,7 @@ class ServedTask:
         self.deadline = deadline
         self.service.queue_seconds = deadline  # what waits longer would not be answered
         self.review_below = review_below
+        self._compares: Retriever | None = None
         self._vectors: OrderedDict[tuple[str, str], NDArray[np.float32]] = OrderedDict()
         self._examples: tuple[int, list[Example]] = (-1, [])
         self._beside()  # tables that cannot be made are an error of the start
@@ -227,14 +229,19 @@ class ServedTask:
         return [(others[i], float(similarities[i])) for i in best]
 
     def vectors(self, rows: Sequence[Row]) -> NDArray[np.float32]:
-        """Rows as the retriever's vectors; those of a row are kept while the pool is the same to
-        its embedder."""
+        """Rows as vectors of a retriever, to compare them with each other. They are kept: those of
+        text for good, those of tabular rows while the pool is the same."""
         pipeline = self.service.refresh()
         retriever = pipeline.retriever
         if retriever is None:
             return np.zeros((len(rows), 1), dtype=np.float32)
         texts = [pipeline.text(row) for row in rows]
         tabular = pipeline.card.tabular  # what a tabular row is compared by depends on the pool
+        if not tabular:
+            # Weights of terms change with every example: those of the first pool are kept, or
+            # every open review would be embedded again at every decision.
+            self._compares = self._compares or retriever
+            retriever = self._compares
         mark = f"{retriever.embedder.fingerprint}/{pipeline.pool_version if tabular else ''}"
         keys = [(mark, text) for text in texts]
         missing = [i for i, key in enumerate(keys) if key not in self._vectors]

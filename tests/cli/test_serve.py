@@ -135,3 +135,44 @@ def test_the_command_splits_traffic_and_the_log_is_compared(tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     assert "Unpaired: each row was answered by one variant" in done.stdout
     assert "8 rows compared" in done.stdout
+
+
+def test_a_configuration_is_served_without_a_model(tmp_path: Path) -> None:
+    """``ecomfs serve FILE.yaml`` starts, answers for each of its tasks, and stops."""
+    config = tmp_path / "ecomfs.yaml"
+    config.write_text(
+        "database: shop.db\nport: 0\n"
+        "options: {engine: none, embedder: hashed, calibration_size: 0}\n"
+        f"tasks:\n  reviews: {{task: review_sentiment, examples: {SAMPLES / 'pool.csv'}}}\n"
+        f"  again: {{task: review_sentiment, examples: {SAMPLES / 'pool.csv'}}}\n",
+        encoding="utf-8",
+    )
+    command = [sys.executable, "-c", "from ecomfs.cli import main; main()", "serve", str(config)]
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={k: v for k, v in os.environ.items() if k != "ECOMFS_API_KEY"},
+    )
+    told = ""
+    try:
+        assert process.stderr is not None
+        found = None
+        for line in process.stderr:
+            told += line
+            if found := re.search(r"serving at (http://127\.0\.0\.1:\d+)", line):
+                break
+        assert found, told
+        for task in ("reviews", "again"):
+            with Client(found[1], task=task, retries=10) as client:
+                [prediction] = client.classify(["Lovely, fits well and arrived early"])
+                assert prediction.label in ("positive", "negative")
+                first = client.examples().iloc[0]
+                other = "negative" if first["label"] == "positive" else "positive"
+                assert client.relabel(first["id"], other) == 2
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGTERM
+    assert (tmp_path / "shop.db").exists()
