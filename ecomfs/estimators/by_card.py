@@ -38,11 +38,11 @@ def classifier_of(task: str | Path | TaskCard, **options: Any) -> Classifier:
     --------
     >>> classifier_of("review_sentiment", k=2)
     FewShotClassifier(k=2)
-    >>> classifier_of("aspect_sentiment", passes=1)
-    MultiLabelClassifier(task='aspect_sentiment')
-    >>> classifier_of("aspect_sentiment", passes=2)
+    >>> classifier_of("review_aspects", passes=1)
+    MultiLabelClassifier(task='review_aspects')
+    >>> classifier_of("review_aspects", passes=2)
     Traceback (most recent call last):
-    ecomfs.errors.ConfigError: --passes with task 'aspect_sentiment', which has several labels ...
+    ecomfs.errors.ConfigError: --passes with task 'review_aspects', which has several labels ...
     """
     card = task if isinstance(task, TaskCard) else load_task(task)
     if card.several_labels:
