@@ -77,7 +77,12 @@ def one_script(text: str) -> tuple[str, bool]:
         mixed = True
         return plain
 
-    return _WORD.sub(latin, text), mixed
+    plain = _WORD.sub(latin, text)
+    if mixed:  # then words that are look-alikes altogether are Latin too
+        plain = _WORD.sub(
+            lambda word: t if (t := word[0].translate(_LOOK_ALIKE)).isascii() else word[0], plain
+        )
+    return plain, mixed
 
 
 def plain_width(text: str) -> tuple[str, bool]:

@@ -101,6 +101,7 @@ class Forms:
     _answer: re.Pattern[str] = field(init=False, repr=False, compare=False)
     _marker: re.Pattern[str] = field(init=False, repr=False, compare=False)
     _asked: re.Pattern[str] = field(init=False, repr=False, compare=False)
+    _many: re.Pattern[str] = field(init=False, repr=False, compare=False)
 
     @classmethod
     def of(
@@ -127,6 +128,7 @@ class Forms:
             "_bare": rf"(?:^|(?<=\n))\s{{0,8}}(?:{bare})\s?[:：]\s{{0,4}}",
             "_answer": rf"\s{{0,4}}{answer}",
             "_asked": _asking(self.answers),
+            "_many": rf"{_START}(?:{answer}[\s,，、]{{0,3}}){{5,}}",
             "_marker": _MARKER.pattern + more,
         }
         for name, form in forms.items():
@@ -175,6 +177,16 @@ class Forms:
                 last = match.end()
             text = " ".join(filter(None, [*pieces, text[last:].strip(" \t\r.。,，;；")]))
         return self._bare.sub("", text), bool(answered)
+
+    def without_label_words(self, text: str) -> tuple[str, bool]:
+        """A text without labels that are said five times or more in a row, and whether there were
+        any.
+
+        >>> Forms.of([], [], ["positive"]).without_label_words("Torn. " + "positive " * 8)
+        ('Torn.  ', True)
+        """
+        rest = self._many.sub(" ", text)
+        return rest, rest != text
 
     def without_directives(self, text: str) -> tuple[str, bool]:
         """A text without sentences that tell the model what to do, and whether there were any."""

@@ -16,8 +16,8 @@ ANCHOR = 8
 """Letters by which texts are looked up."""
 HAN = 3
 """Letters that a Han or Kana character counts for."""
-SHORTEST = 24
-"""Letters from which on a text is long enough to be known again inside another."""
+SHORTEST, SHORT = 24, 12
+"""Letters from which on a text is known again inside another: alone, or beside other texts."""
 REST, REST_OF_SEVERAL = 20, 8
 """Fewer letters beside one text, or beside several: the row is left as it is."""
 
@@ -43,7 +43,7 @@ class PoolTexts:
         folded = {t: known.get(t) or _folded(t) for t in dict.fromkeys(texts)}
         by_start: dict[str, set[str]] = {}
         for text in folded.values():
-            if letters(text) >= SHORTEST:
+            if letters(text) >= SHORT and len(text) >= ANCHOR:
                 by_start.setdefault(text[:ANCHOR], set()).add(text)
         longest = {
             start: tuple(sorted(some, key=lambda t: (-len(t), t)))
@@ -64,6 +64,8 @@ class PoolTexts:
         if not spans:
             return text, 0
         different = {folded[a:b] for a, b in spans}
+        if len(different) == 1 and letters(min(different)) < SHORTEST:
+            return text, 0
         gone = [True] * len(folded)
         for a, b in spans:
             gone[a:b] = [False] * (b - a)

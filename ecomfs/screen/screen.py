@@ -135,6 +135,7 @@ class Screen:
                 ("examples", FORGED_EXAMPLE, self.forms.without_examples),
                 ("pool", POOL_TEXT, self._without_pool),
                 ("directives", DIRECTIVE, self.forms.without_directives),
+                ("repeats", REPEATED, self.forms.without_label_words),
                 ("repeats", REPEATED, without_repeats),
             ]
         for part, reason, step in steps:
