@@ -157,6 +157,10 @@ EXAMPLES: Mapping[str, tuple[str, str]] = {
         "ecomfs examples history rs-p002 -p pool.db",
         "ecomfs examples history rs-p002 -p pool.db --json",
     ),
+    "examples audit": (
+        "ecomfs examples audit -p pool.db -t review_sentiment",
+        "ecomfs examples audit -p pool.db -t review_sentiment --cap 0.3 --json",
+    ),
     "examples export": (
         "ecomfs examples export pool.csv -p pool.db",
         "ecomfs examples export old.csv -p pool.db --version 1",

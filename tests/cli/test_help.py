@@ -75,7 +75,12 @@ def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str
 
 def test_plan_takes_the_options_of_score() -> None:
     taken = {name: {p.name for p in command.params} for name, command in commands()}
-    assert taken["score"] - taken["plan"] == {"restart", "keep_journal"}
+    assert taken["score"] - taken["plan"] == {
+        "restart",
+        "keep_journal",
+        "budget_seconds",
+        "budget_tokens",
+    }
 
 
 # -- what every verb has --------------------------------------------------------------------------
