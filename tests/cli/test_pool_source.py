@@ -123,7 +123,7 @@ def test_serve_follows_the_pool(
 
     seen: list[int] = []
 
-    def instead(app: Any, sock: Any, *, on_ready: Any) -> None:
+    def instead(app: Any, sock: Any, *, on_ready: Any, **_: Any) -> None:
         on_ready()
         with serving(app) as url:
             for _ in range(2):

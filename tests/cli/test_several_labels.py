@@ -63,7 +63,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
                 f"ecomfs.{name}.shared_engine",
                 lambda spec: NoEngine() if spec == "none" else engine,
             )
-        patched.setattr("ecomfs.serve.server.run", lambda app, sock, on_ready: on_ready())
+        patched.setattr("ecomfs.serve.server.run", lambda app, sock, on_ready, **_: on_ready())
         labels = [
             {"name": name, "words": name, "definition": f"Something {words}."}
             for name, words in WORDS.items()

@@ -89,7 +89,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             patched.setattr(f"ecomfs.{name}.shared_engine", lambda spec: engine)
         patched.setattr("ecomfs.engine.factory.open_engine", lambda spec: ScriptedEngine())
         # A service is built, says that it is ready, and ends.
-        patched.setattr("ecomfs.serve.server.run", lambda app, sock, on_ready: on_ready())
+        patched.setattr("ecomfs.serve.server.run", lambda app, sock, on_ready, **_: on_ready())
         for task in TASKS:
             card = load_task(task)
             Path(task).mkdir()
@@ -370,6 +370,8 @@ BASE: dict[str, list[str]] = {
 
 _PROMISE = ["--calibration-size", "8"]
 VALUES: dict[str, list[str]] = {
+    ("serve", "--tls-certificate"): 2,  # one without the other
+    ("serve", "--tls-key"): 2,
     "--task": [TASK],
     "--examples": ["few.csv"],  # beside the pool of BASE: one file twice is refused
     "--pool-name": ["default"],
@@ -419,7 +421,9 @@ VALUES: dict[str, list[str]] = {
     "--log": ["u.jsonl", "--variant", "A: k=1", "--variant", "B: k=2"],
     "--split-seed": ["2"],
     "--suspicious": ["flag"],
-    "--author": ["user"],
+    "--author": ["text"],
+    "--tls-certificate": ["none.pem"],
+    "--tls-key": ["none.pem"],
     "--cap": ["0.4"],
     "--budget": ["2048"],
     "--budget-seconds": ["60", *_PROMISE],
