@@ -370,8 +370,6 @@ BASE: dict[str, list[str]] = {
 
 _PROMISE = ["--calibration-size", "8"]
 VALUES: dict[str, list[str]] = {
-    ("serve", "--tls-certificate"): 2,  # one without the other
-    ("serve", "--tls-key"): 2,
     "--task": [TASK],
     "--examples": ["few.csv"],  # beside the pool of BASE: one file twice is refused
     "--pool-name": ["default"],
@@ -599,6 +597,8 @@ BESIDE = {"--user", "--items", "--user-column", "--item-column", "--keep-seen"}
 SLOW = {"demo", "eval run", "eval report"}
 SHARING = {"plan", "explain", "rank", "serve", "fit", "ab", "prepare augment"}
 ENDS = {
+    ("serve", "--tls-certificate"): 2,  # one without the other
+    ("serve", "--tls-key"): 2,
     ("score", "--actors"): 2,
     ("score", "--partition-rows"): 2,  # of a cluster
     ("plan", "--actors"): 0,
