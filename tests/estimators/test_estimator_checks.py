@@ -117,6 +117,7 @@ def test_all_checks_pass_or_say_why_not(
 ) -> None:
     # An engine that is opened again by its name, as pickled classifiers do.
     monkeypatch.setattr(shared, "open_engine", lambda spec: ScriptedEngine())
+    monkeypatch.setattr(shared, "_checked", lambda engine: ())  # it has no context to exceed
     shared.close_shared()
     known = FAILED | failed
     found, unlike = set(), []

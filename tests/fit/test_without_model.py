@@ -115,10 +115,14 @@ def test_profiles_hold_where_they_were_fitted(tmp_path: Path) -> None:
         alone(profile=path).fit(reviews())
 
 
-def test_a_taxonomy_needs_no_model_and_several_labels_do() -> None:
+def test_a_taxonomy_and_several_labels_need_no_model() -> None:
     titles = ["Phone with two cameras", "Zoom camera", "Brass desk lamp"]
     labels = ["Electronics > Phones", "Electronics > Cameras", "Home > Lamps"]
     clf = TaxonomyClassifier(engine=None, embedder="hashed").fit(titles, labels)
     assert clf.predict(["brass lamp"]).tolist() == ["Home > Lamps"]
-    with pytest.raises(ConfigError, match="without a model"):
-        MultiLabelClassifier(engine="none").fit(["a", "b"], [["x"], ["y"]])
+    texts = ["late and rude", "late again", "rude on the phone", "all fine"]
+    sets = [["delivery", "service"], ["delivery"], ["service"], []]
+    several = MultiLabelClassifier(engine="none", embedder="hashed").fit(texts, sets)
+    [late] = several.predict_proba(["late again"])
+    shares = dict(zip(several.classes_, late, strict=True))
+    assert shares["delivery"] > shares["service"]
