@@ -1,8 +1,8 @@
 """Opens the engine that a spec names, such as ``gguf:demo?threads=4``.
 
 A spec is a kind, a colon, a name, and options as in a URL. :data:`ENGINES` is the registry of
-kinds; ``auto`` is a reachable vLLM server, else the demo model in the runtime that is the fastest
-on this processor; ``none`` is no model.
+kinds; ``auto`` is a reachable vLLM server, else the demo model, with torch where the
+processor multiplies in bfloat16; ``none`` is no model.
 """
 
 from __future__ import annotations
