@@ -18,6 +18,11 @@ _BLOCK = 1 << 20
 _PIECES, _PIECE = 64, 256 << 10
 
 
+def models_dir() -> Path:
+    """Where models are put together, downloaded and converted: ``models`` in the cache folder."""
+    return cache_folder() / "models"
+
+
 def hub_cache() -> Path:
     """Where Hugging Face's own tools keep models from the hub."""
     home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")

@@ -620,11 +620,9 @@ def _turned(systems: Sequence[str], number: int) -> list[str]:
 
 def model_folder(name: str, tokenizer: str, work: Path) -> tuple[str, str]:
     """The folder of a model and how vLLM loads its weights."""
-    from ecomfs.engine.models import (
-        huggingface_source,
-        packaged_model,
-        tokenizer_to_huggingface,
-    )
+    from ecomfs.engine.conversion import tokenizer_to_huggingface
+    from ecomfs.engine.models import huggingface_source
+    from ecomfs.engine.packaged import packaged_model
 
     if name not in SHAPES:
         return huggingface_source(name), "auto"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from fault_server import FaultServer
 
 from ecomfs.core import event_loop
 from ecomfs.engine.llama.engine import GgufEngine
-from ecomfs.engine.models import packaged_model
+from ecomfs.engine.packaged import packaged_model
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +37,11 @@ def fault_server() -> Iterator[FaultServer]:
     event_loop.run(server.start())
     yield server
     event_loop.run(server.stop())
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache folder of this test, and an empty cache of Hugging Face's own tools."""
+    monkeypatch.setenv("ECOMFS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "cache"

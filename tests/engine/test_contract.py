@@ -24,7 +24,7 @@ from tiny import tiny_model
 from ecomfs.core import event_loop
 from ecomfs.engine.canary import canary
 from ecomfs.engine.factory import open_engine
-from ecomfs.engine.models import packaged_model
+from ecomfs.engine.packaged import packaged_model
 from ecomfs.engine.protocol import (
     ChosenAnswer,
     Engine,

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from ecomfs.engine.llama.engine import GgufEngine
-from ecomfs.engine.models import packaged_model
+from ecomfs.engine.packaged import packaged_model
 from ecomfs.engine.protocol import Engine, Sampling
 from ecomfs.errors import (
     ConfigError,

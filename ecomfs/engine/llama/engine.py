@@ -20,12 +20,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ecomfs.engine import models
 from ecomfs.engine.chat import ChatModel, ChatTemplate
 from ecomfs.engine.files import OpenFiles, sha256_cached
-from ecomfs.engine.hub import split_parts
+from ecomfs.engine.gguf import check_gguf, split_parts
 from ecomfs.engine.llama.metadata import header_texts
 from ecomfs.engine.llama.model import BLOCK, LlamaServer, runtime_version
+from ecomfs.engine.models import gguf_file
 from ecomfs.engine.protocol import Capabilities, Sampling
 from ecomfs.engine.threads import Worker
 from ecomfs.errors import ConfigError, EngineError, EngineUnavailableError
@@ -71,7 +71,7 @@ class GgufEngine:
         if block < BLOCK:
             raise ConfigError(f"block={block}", hint=f"{BLOCK} or more")
         file = Path(path).expanduser()
-        models.check_gguf(file)
+        check_gguf(file)
         split_parts(file)
         self.spec = spec or f"gguf:{file}"
         self._order = f"blocks{block}" if repeatable else "free"
@@ -96,7 +96,7 @@ class GgufEngine:
     @classmethod
     def from_name(cls, name: str, spec: str, **options: Any) -> GgufEngine:
         """The engine of a name as :func:`ecomfs.engine.models.gguf_file` takes it."""
-        return cls(models.gguf_file(name), spec=spec, **options)
+        return cls(gguf_file(name), spec=spec, **options)
 
     def _identify(self, file: Path) -> str:
         digests = {part: sha256_cached(part) for part in split_parts(file)}

