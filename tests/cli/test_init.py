@@ -41,7 +41,7 @@ def read(name: str) -> list[dict[str, str]]:
 
 
 def on_a_terminal(monkeypatch: pytest.MonkeyPatch, typed: str) -> None:
-    monkeypatch.setattr("ecomfs.cli.init._on_terminal", lambda: True)
+    monkeypatch.setattr("ecomfs.cli.init.on_terminal", lambda: True)
     monkeypatch.setattr("sys.stdin", io.StringIO(typed))
 
 
