@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecomfs.batch.input import Feed, RowBlock
+from ecomfs.batch.feed import Feed, RowBlock
 from ecomfs.batch.journal import Entry, Journal
 from ecomfs.batch.runner import LocalScorer, Runner, Stop, Tally
 from ecomfs.calibration import Evidence

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 from pydantic import BaseModel
 
-from ecomfs.batch.input import Columns, Selection
+from ecomfs.batch.columns import Columns
+from ecomfs.batch.selection import Selection
 from ecomfs.engine.identity import same_model
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import MissingFileError
@@ -252,7 +253,7 @@ def run_identity(
     Examples
     --------
     >>> import tempfile
-    >>> from ecomfs.batch.input import find_columns
+    >>> from ecomfs.batch.columns import find_columns
     >>> from ecomfs.task import load_task
     >>> path = Path(tempfile.mkdtemp()) / "in.csv"
     >>> _ = path.write_text("text\\nfits well\\n")

@@ -21,8 +21,8 @@ from functools import cache
 from types import FrameType
 from typing import Any, Protocol, Self
 
+from ecomfs.batch.feed import Feed, RowBlock, Watermark
 from ecomfs.batch.identity import Identity, RowAnswers, identity_of
-from ecomfs.batch.input import Feed, RowBlock, Watermark
 from ecomfs.batch.journal import Entry, Journal, pack
 from ecomfs.core import event_loop
 from ecomfs.core.progress import READING, Progress
@@ -227,7 +227,7 @@ class SaysStop(Protocol):
 
 
 class BlockSource(Protocol):
-    """Where a runner takes rows from; :class:`ecomfs.batch.input.Feed` of a table is one."""
+    """Where a runner takes rows from; :class:`ecomfs.batch.feed.Feed` of a table is one."""
 
     def next(self, size: int) -> RowBlock | None:
         """The next rows; ``None`` at the end."""

@@ -272,7 +272,7 @@ def measure(rows: int, actors: int, partition_rows: int) -> dict[str, Any]:
     """Score a table on Ray and say what the driver did."""
     from ecomfs.batch import score as scoring
     from ecomfs.batch import score_table
-    from ecomfs.batch.input import Feed
+    from ecomfs.batch.feed import Feed
     from ecomfs.batch.ray import runner
     from ecomfs.batch.ray.actor_pool import ActorPool
 

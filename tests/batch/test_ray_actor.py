@@ -13,7 +13,7 @@ import pytest
 from scripted import ScriptedEngine, classifier
 
 from ecomfs.batch import pipeline_identity
-from ecomfs.batch.input import PendingRow
+from ecomfs.batch.feed import PendingRow
 from ecomfs.batch.journal import row_key, unpack
 from ecomfs.batch.ray.actor import PartitionQueue, Scorer
 from ecomfs.batch.ray.cluster import cluster

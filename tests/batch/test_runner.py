@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from scripted import ScriptedEngine, classifier
 
-from ecomfs.batch.input import PendingRow, RowBlock
+from ecomfs.batch.feed import PendingRow, RowBlock
 from ecomfs.batch.journal import Entry, row_key, unpack
 from ecomfs.batch.runner import Runner, Stop, Tally
 from ecomfs.errors import EngineUnavailableError, InputError, OutputError

@@ -18,8 +18,8 @@ from importlib.metadata import version
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from ecomfs.batch.feed import PendingRow, RowBlock
 from ecomfs.batch.identity import Identity, pipeline_identity
-from ecomfs.batch.input import PendingRow, RowBlock
 from ecomfs.batch.journal import Entry
 from ecomfs.batch.runner import Runner, Stop, Tally
 from ecomfs.core import event_loop

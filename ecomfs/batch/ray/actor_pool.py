@@ -9,8 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from ecomfs.batch.feed import RowBlock
 from ecomfs.batch.identity import differences
-from ecomfs.batch.input import RowBlock
 from ecomfs.batch.ray.actor import Build, Done, Facts, Scorer
 from ecomfs.batch.runner import Tally
 from ecomfs.errors import ConfigError, EcomfsError, EngineUnavailableError

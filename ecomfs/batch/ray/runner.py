@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, TypeVar
 
+from ecomfs.batch.feed import Feed, Watermark
 from ecomfs.batch.identity import Identity
-from ecomfs.batch.input import Feed, Watermark
 from ecomfs.batch.journal import Entry, Journal
 from ecomfs.batch.ray.actor import Build, Facts
 from ecomfs.batch.ray.actor_pool import ActorPool, Partition

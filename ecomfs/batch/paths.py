@@ -1,0 +1,303 @@
+"""Where inputs are, and where the output, the journal and the failed rows of a run go."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ecomfs.errors import ConfigError, MissingFileError, OutputError
+from ecomfs.io import (
+    InputFile,
+    OutputFormat,
+    SqlTable,
+    check_output,
+    check_read,
+    check_target,
+    is_stream,
+    reading,
+    split_book,
+)
+
+_FORMATS = {
+    *(".csv", ".tsv", ".tab", ".txt", ".parquet", ".pq", ".gz", ".zst", ".zstd"),
+    *(".jsonl", ".ndjson", ".json", ".xlsx", ".xlsm", ".xls"),
+}
+Output = Path | SqlTable
+"""A file, standard output, or a table of a database."""
+_RESULTS = (".scored", ".failed")
+FAILED_COLUMNS = ("failed_status", "failed_reason")
+"""The columns of a table of failed rows, after those of the input."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One input and its output.
+
+    >>> Job("in/a.csv", Path("-")).base.as_posix()
+    'in/a.scored.csv'
+    """
+
+    source: str
+    output: Output
+
+    @property
+    def base(self) -> Path:
+        """The name that a run's other files are derived from: the output's; of standard output, a
+        pipe or a device, which have no place in a folder, that of the input's usual result; of a
+        table of a database, its name, in the working folder."""
+        if isinstance(self.output, SqlTable):
+            return Path(f"{self.output.table}.table")
+        if is_stream(self.output):
+            return _folder(self.source) / f"{_name(self.source)}.scored.csv"
+        return self.output
+
+
+def find_inputs(words: Sequence[str]) -> list[str]:
+    """The inputs that the words of a command name.
+
+    Parameters
+    ----------
+    words : sequence of str
+        Each a table, or a pattern such as ``in/*.csv`` (``**`` for folders at any depth), whose
+        files come in the order of their names. A pattern passes over results of earlier runs:
+        ``*.scored.*`` and ``*.failed.csv``.
+
+    Raises
+    ------
+    MissingFileError
+        A pattern that matches no file.
+    ConfigError
+        One file named twice.
+
+    Examples
+    --------
+    >>> find_inputs(["reviews.csv", "hf:owner/reviews@test"])
+    ['reviews.csv', 'hf:owner/reviews@test']
+    """
+    found: list[str] = []
+    for word in words:
+        # A data set or a query is no pattern, and a file may have a name that looks like one.
+        if word.startswith(("hf:", "sql:")) or not glob.has_magic(word) or Path(word).exists():
+            found.append(word)
+            continue
+        matches = sorted(p for p in glob.glob(word, recursive=True) if Path(p).is_file())
+        kept = [p for p in matches if not _stem(Path(p)).endswith(_RESULTS)]
+        if not kept:
+            why = f"only results: {', '.join(matches[:3])}" if matches else "no file matches"
+            raise MissingFileError(f"{word}: {why}", hint="quote the pattern: 'in/*.csv'")
+        found += kept
+    doubled = [name for name, count in Counter(found).items() if count > 1]
+    if doubled:
+        raise ConfigError(f"{doubled[0]} is named twice")
+    return found
+
+
+def read_output(text: str | os.PathLike[str] | SqlTable) -> Output:
+    """An output, as a user writes it.
+
+    Parameters
+    ----------
+    text : str, path or SqlTable
+        A file, ``-``, or ``sql:URL#TABLE``.
+
+    Raises
+    ------
+    ConfigError
+        A table that cannot be one (:class:`ecomfs.io.SqlTable`).
+
+    Examples
+    --------
+    >>> read_output("sql:duckdb:///shop.duckdb#scored").name, read_output("out.csv").name
+    ('scored', 'out.csv')
+    """
+    if isinstance(text, SqlTable):
+        return text
+    written = os.fspath(text)
+    return SqlTable.parse(written) if written.startswith("sql:") else Path(written)
+
+
+def name_outputs(
+    inputs: Sequence[str],
+    output: str | os.PathLike[str] | None,
+    form: OutputFormat | None = None,
+) -> list[Job]:
+    """Where each result goes.
+
+    Parameters
+    ----------
+    inputs : sequence of str
+        From :func:`find_inputs`.
+    output : str or path, optional
+        Of one input: its result; by default beside it as ``<name>.scored.csv``. Of several: the
+        folder of the results, which is made; by default ``scored`` beside the first.
+    form : OutputFormat, optional
+        Of the results that are named here; CSV by default.
+
+    Raises
+    ------
+    ConfigError
+        Several inputs and one output file, or inputs whose results have one name.
+    OutputError
+        The folder cannot be made.
+
+    Examples
+    --------
+    >>> name_outputs(["in/a.csv"], None)[0].output.as_posix()
+    'in/a.scored.csv'
+    >>> [job.output.as_posix() for job in name_outputs(["hf:owner/reviews@test"], None, "jsonl")]
+    ['reviews@test.scored.jsonl']
+    """
+    names = [f"{_name(source)}.scored.{form or 'csv'}" for source in inputs]
+    target = None if output is None else read_output(output)
+    if isinstance(target, SqlTable):
+        if len(inputs) == 1:
+            return [Job(inputs[0], target)]
+        raise ConfigError(
+            f"-o {target}: {len(inputs)} inputs, and one table", hint="score them one by one"
+        )
+    if len(inputs) == 1 and not (target is not None and target.is_dir()):
+        return [Job(inputs[0], target or _folder(inputs[0]) / names[0])]
+    return _in_a_folder(inputs, names, target)
+
+
+def _in_a_folder(inputs: Sequence[str], names: Sequence[str], output: Path | None) -> list[Job]:
+    if output is not None and is_stream(output):
+        raise ConfigError(
+            f"{output}: {len(inputs)} inputs, and one output", hint="name a folder with -o"
+        )
+    folder = output if output is not None else _folder(inputs[0]) / "scored"
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(
+            f"{folder}: {len(inputs)} inputs, and one output file", hint="name a folder with -o"
+        )
+    if not folder.exists() and folder.suffix.lower() in _FORMATS:
+        raise ConfigError(
+            f"{folder}: {len(inputs)} inputs go into a folder, this looks like a file"
+        )
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise ConfigError(
+                f"{count} inputs would be written to {folder / name}",
+                hint="score the folders one by one",
+            )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made: {error.strerror}") from error
+    return [Job(source, folder / name) for source, name in zip(inputs, names, strict=True)]
+
+
+def journal_path(output: Path) -> Path:
+    """Where the journal of an output lies.
+
+    >>> journal_path(Path("out/reviews.scored.csv")).name
+    'reviews.scored.csv.journal'
+    """
+    return output.with_name(f"{output.name}.journal")
+
+
+def failed_path(output: Path) -> Path:
+    """Where the rows that failed go.
+
+    >>> failed_path(Path("out/reviews.scored.csv.gz")).name
+    'reviews.scored.failed.csv'
+    """
+    return output.with_name(f"{_stem(output)}.failed.csv")
+
+
+def check_paths(
+    source: str,
+    output: Output,
+    form: OutputFormat | None = None,
+    *,
+    replace_table: bool = False,
+) -> None:
+    """Refuse an output that would replace the input, before any work.
+
+    Parameters
+    ----------
+    source : str
+        The input.
+    output : Path or SqlTable
+        The result.
+    form : OutputFormat, optional
+        The format that the user named.
+    replace_table : bool
+        Whether a table of a database may be replaced.
+
+    Raises
+    ------
+    ConfigError
+        Output, table of failed rows or journal is a file that the run reads; or a format that is
+        not written.
+    OutputError
+        The output cannot be written; another file stands where failed rows go.
+
+    Examples
+    --------
+    >>> check_paths("reviews.csv", Path("reviews.csv"))
+    Traceback (most recent call last):
+    ecomfs.errors.ConfigError: -o reviews.csv and the input are the same file ...
+    """
+    if not source:
+        raise ConfigError("the input is empty", hint="name a table")
+    if isinstance(output, SqlTable):
+        if form is not None:
+            raise ConfigError(f"-o {output}, and --output-format {form}", hint="leave one out")
+        output.check(source, replace=replace_table)
+    elif not output.name:  # Path("") is the current folder
+        raise OutputError(f"-o {output}: this is a folder", hint="name a file in it")
+    else:
+        check_output(output, form)
+        if replace_table:
+            raise ConfigError(
+                f"-o {output} is no table of a database", hint="leave --replace-table out"
+            )
+    base = Job(source, output).base
+    failed, journal = failed_path(base), journal_path(base)
+    with reading([InputFile("the input", Path(split_book(source)[0]))]):
+        if isinstance(output, Path):
+            check_target(output, "-o")
+        check_target(failed, "the table of failed rows")
+        if journal.exists():
+            check_read(journal, "the journal")
+    if failed.exists() and not is_failed_table(failed):
+        raise OutputError(
+            f"{failed}: failed rows would go there, but it is another file",
+            hint="move it away, or choose another -o",
+        )
+
+
+def is_failed_table(path: Path) -> bool:
+    """Whether a file is a table of failed rows, and so may be replaced or removed."""
+    try:
+        with path.open("rb") as file:
+            return FAILED_COLUMNS[1].encode() in file.readline(1 << 20)
+    except OSError:
+        return False
+
+
+def _stem(path: Path) -> str:
+    """A file's name without the suffixes that say how it is written."""
+    while path.suffix.lower() in _FORMATS and path.stem:
+        path = path.with_suffix("")
+    return path.name
+
+
+def _name(source: str) -> str:
+    if source.startswith("sql:"):
+        return "query"
+    if source == "-":
+        return "stdin"
+    book, sheets = split_book(source)
+    if sheets:
+        return "-".join([_stem(Path(book)), *(s for s in sheets if s != "*")])
+    return _stem(Path(source.removeprefix("hf:").replace("#", "-")))
+
+
+def _folder(source: str) -> Path:
+    return Path() if source.startswith(("hf:", "sql:")) else Path(split_book(source)[0]).parent
