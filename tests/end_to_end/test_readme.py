@@ -82,11 +82,36 @@ def test_the_table_is_part_of_the_one_that_was_measured() -> None:
 
 def test_what_installs_names_what_is_there(checkout: Path) -> None:
     lines = [shlex.split(line) for line in blocks("en")[0][1].splitlines()]
-    assert [line[0] for line in lines] == ["python3", ".", "pip"]
-    [words] = [line for line in lines if line[0] == "pip"]
-    assert Path(words[words.index("-c") + 1]).is_file()
-    [extra] = re.findall(r"\[(\w+)\]", words[-1])
-    assert f"\n{extra} = [" in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert [line[0] for line in lines] == ["python3", ".", "pip", "pip"]
+    packages, itself = (line for line in lines if line[0] == "pip")
+    assert "--require-hashes" in packages
+    files = [Path(packages[n + 1]) for n, word in enumerate(packages) if word == "-r"]
+    assert len(files) == 2
+    for file in files:
+        assert_hashed(file)
+    assert {"--no-deps", "--no-build-isolation"} < set(itself)
+
+
+def assert_hashed(file: Path) -> None:
+    """Every package of a lock file has one version and its SHA-256."""
+    entries = re.split(r"\n(?=\S)", file.read_text(encoding="utf-8").strip())
+    assert entries
+    for entry in entries:
+        assert re.match(
+            r"[\w.-]+(\[\w,]+\])?==\S+ .*--hash=sha256:[0-9a-f]{64}", entry, re.DOTALL
+        ), entry
+
+
+def test_the_make_targets_install_by_hash(checkout: Path) -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert "LOCKED := $(BIN)/python -m pip install" in makefile
+    assert "--require-hashes" in makefile
+    used = set(re.findall(r"-r (requirements/\w+\.txt)", makefile))
+    assert {"requirements/local.txt", "requirements/dev.txt", "requirements/model.txt"} <= used
+    for file in used:
+        assert_hashed(Path(file))
+    by_version = re.findall(r"^\t\$\(PIP\) (.*)$", makefile, re.MULTILINE)
+    assert by_version == ['-e ".[local,dev,transformers,postgres]"']
 
 
 def ends_well(words: list[str]) -> None:
