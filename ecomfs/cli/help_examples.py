@@ -92,7 +92,7 @@ EXAMPLES: Mapping[str, tuple[str, str]] = {
     ),
     "key": (
         "ecomfs key storefront --scope classify",
-        "ecomfs key wen --scope label",
+        "ecomfs key wen --scope label --tenant north",
     ),
     "fit": (
         f"ecomfs fit {_SENTIMENT} -o profile.json",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,6 +15,13 @@ def key(
         list[str] | None,
         typer.Option(
             "--scope", help="classify, label or admin (repeatable) [classify]", show_default=False
+        ),
+    ] = None,
+    tenant: Annotated[
+        str | None,
+        typer.Option(
+            help="whose tasks it sees: each tenant has its own pools, reviews and runs",
+            show_default=False,
         ),
     ] = None,
 ) -> None:
@@ -31,8 +38,12 @@ def key(
         ) from error
     made, digest = new_key()
     scopes = scope or ["classify"]
-    Keys([ApiKey(name, digest, frozenset(scopes))])  # type: ignore[arg-type]  # checks them
-    set_result({"name": name, "key": made, "hash": digest, "scopes": scopes})
+    checked: frozenset[Any] = frozenset(scopes)
+    Keys([ApiKey(name, digest, checked, tenant=tenant or "")])  # refuses what it cannot use
+    found = {"name": name, "key": made, "hash": digest, "scopes": scopes, "tenant": tenant}
+    set_result(found)
     say(f"key (shown once, give it to {name}): {made}")
     say(f"lines for ecomfs.yaml:\n\nkeys:\n  - name: {name}\n    hash: {digest}")
     say(f"    scopes: [{', '.join(scopes)}]")
+    if tenant:
+        say(f"    tenant: {tenant}")

@@ -259,6 +259,7 @@ def _configured(
     from ecomfs.core.options import DEFAULTS
     from ecomfs.serve import create_app, server
     from ecomfs.serve.config import read_config
+    from ecomfs.serve.keys import key_of
 
     config = read_config(path)
     keys = [each.key for each in config.keys]
@@ -272,14 +273,19 @@ def _configured(
     )
     changed = {n: v for n, v in settings.items() if v != DEFAULTS[n]}
     with sock, ExitStack() as stack:
-        served = {name: _fitted(config, name, changed, stack, phases) for name in config.tasks}
+        fitted = {
+            tenant: {name: _fitted(config, name, changed, stack, phases, tenant) for name in names}
+            for tenant, names in config.tenants(operator=bool(at.api_key)).items()
+        }
+        served = {key_of(t, n): clf for t, mine in fitted.items() for n, clf in mine.items()}
         phases.clear()
         below = {
             name: review_below or task.review_below or config.review_below
             for name, task in config.tasks.items()
         }
         app = create_app(
-            served,
+            fitted.pop("", {}),
+            tenants=fitted,
             api_key=at.api_key,
             keys=keys,
             allowed_hosts=None if at.api_key or keys else server.LOOPBACK_HOSTS,
@@ -334,18 +340,25 @@ def _runs_folder(database: str) -> Path:
 
 
 def _fitted(
-    config: ServiceConfig, name: str, changed: dict[str, Any], stack: ExitStack, phases: Phases
+    config: ServiceConfig,
+    name: str,
+    changed: dict[str, Any],
+    stack: ExitStack,
+    phases: Phases,
+    tenant: str,
 ) -> FewShotClassifier:
-    """The classifier of one task of a configuration, on its pool."""
+    """The classifier of one task of a configuration, on its tenant's pool."""
     from ecomfs.batch import import_examples, read_several
-    from ecomfs.core.options import OPTIONS, options_of
+    from ecomfs.core.options import DEFAULTS, OPTIONS, options_of
+    from ecomfs.engine.factory import salted
     from ecomfs.estimators import FewShotClassifier, MultiLabelClassifier, TaxonomyClassifier
     from ecomfs.pool import Pool
+    from ecomfs.serve.keys import key_of
     from ecomfs.task import load_task
 
     task = config.tasks[name]
     card = load_task(task.task or name)
-    pool = stack.enter_context(Pool.open(config.database, task.pool or name))
+    pool = stack.enter_context(Pool.open(config.database, key_of(tenant, task.pool or name)))
     if task.tables and not pool.version:
         tables = ", ".join(os.path.basename(t) for t in task.tables)
         columns = {"label_column": task.label_column, "id_column": task.id_column}
@@ -361,7 +374,10 @@ def _fitted(
         kind, options = TaxonomyClassifier, {**options, "separator": card.hierarchy}
     own = {option.name for option in options_of(kind.__name__)}
     inherited = {n: value for n, value in changed.items() if n in own}
-    clf: FewShotClassifier = kind(task.task or name, **{**inherited, **options})
+    mine = {**inherited, **options}
+    if tenant:
+        mine["engine"] = salted(str(mine.get("engine", DEFAULTS["engine"])), tenant)
+    clf: FewShotClassifier = kind(task.task or name, **mine)
     return clf.fit(pool, progress=phases)
 
 

@@ -14,7 +14,7 @@ import logging
 import os
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from ecomfs.core.options import NO_MODEL
 from ecomfs.core.processor import processor_flags
@@ -38,22 +38,29 @@ class EngineKind:
         extra: the extra of the package that installs the runtime.
         forms: specs of this kind, for messages.
         served: another program runs the model, so the canary checks it at every start.
+        salted: it has the option ``cache_salt``.
     """
 
     adapter: str
     extra: str
     forms: str
     served: bool = False
+    salted: bool = False
 
 
 ENGINES = {
     "gguf": EngineKind(
-        "llama.engine:GgufEngine", "local", "gguf:<file>, gguf:<org>/<repo>[:<quant>], gguf:demo"
+        "llama.engine:GgufEngine",
+        "local",
+        "gguf:<file>, gguf:<org>/<repo>[:<quant>], gguf:demo",
+        salted=True,
     ),
     "transformers": EngineKind(
         "transformers.engine:TransformersEngine", "transformers", "transformers:<folder or id>"
     ),
-    "vllm": EngineKind("vllm.engine:VllmEngine", "vllm-client", "vllm:<url>", served=True),
+    "vllm": EngineKind(
+        "vllm.engine:VllmEngine", "vllm-client", "vllm:<url>", served=True, salted=True
+    ),
     "vllm-local": EngineKind(
         "vllm.local:VllmLocalEngine", "vllm", "vllm-local:<folder or id>", served=True
     ),
@@ -120,6 +127,21 @@ def open_engine(spec: str = "auto", **options: Any) -> Engine:
             raise ConfigError(f"{spec}: {error}", hint="see the engine's class") from error
         raise
     return engine
+
+
+def salted(spec: str, salt: str) -> str:
+    """A spec whose engine finds cached readings and prefixes again only with the same salt; as it
+    is where its kind has no such option, or where it names a salt.
+
+    >>> salted("gguf:demo?threads=4", "north"), salted("none", "north")
+    ('gguf:demo?threads=4&cache_salt=north', 'none')
+    """
+    if spec == "auto":
+        spec, _ = _auto(plain=True)
+    kind = ENGINES.get(spec.partition(":")[0])
+    if kind is None or not kind.salted or "cache_salt=" in spec:
+        return spec
+    return f"{spec}{'&' if '?' in spec else '?'}{urlencode({'cache_salt': salt})}"
 
 
 def is_served(engine: Engine) -> bool:

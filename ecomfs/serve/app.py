@@ -38,6 +38,7 @@ MAX_UPLOAD_BYTES = 256 * 1024 * 1024
 def create_app(
     classifier: FewShotClassifier | SplitService | Mapping[str, FewShotClassifier | SplitService],
     *,
+    tenants: Mapping[str, Mapping[str, FewShotClassifier | SplitService]] | None = None,
     api_key: str | None = None,
     keys: Collection[ApiKey] = (),
     allowed_hosts: Collection[str] | None = None,
@@ -58,6 +59,8 @@ def create_app(
     ----------
     classifier : FewShotClassifier, SplitService, or a mapping of str to these
         Fitted; it keeps its engine. Several by the name that callers use for the task.
+    tenants : mapping of str to a mapping of str to these, optional
+        Tenant → the tasks that only keys of this tenant see. Give each its own pool.
     api_key : str, optional
         A key that may do everything. With it, or with ``keys``, every request but ``/livez``,
         ``/readyz`` and the documentation needs ``Authorization: Bearer KEY``.
@@ -97,14 +100,14 @@ def create_app(
     ecomfs.errors.ConfigError: the classifier has no examples yet (call fit first)
     >>> app = create_app(clf.fit(texts, labels))                         # doctest: +SKIP
     """
-    tasks = _tasks(classifier, deadline, review_below)
+    tasks = _tasks(classifier, tenants or {}, deadline, review_below)
     mine = [*([_operator(api_key)] if api_key else []), *keys]
     known = Keys(mine) if mine else None
     metrics = ServiceMetrics()
     folder = Path(runs_folder or tempfile.mkdtemp(prefix="ecomfs-runs-"))
-    stores = {task.name: Runs(task.pool.database, folder) for task in tasks}
+    stores = {task.key: Runs(task.pool.database, folder) for task in tasks}
     workers = {
-        task.name: RunWorker(stores[task.name], {task.name: task.service.refresh}) for task in tasks
+        task.key: RunWorker(stores[task.key], {task.key: task.service.refresh}) for task in tasks
     }
     context = Context(tasks, metrics, MAX_ROWS, max_body_bytes, stores, workers, known, compare)
     first = next(iter(tasks))
@@ -174,20 +177,27 @@ def _operator(api_key: str) -> ApiKey:
 
 def _tasks(
     given: FewShotClassifier | SplitService | Mapping[str, FewShotClassifier | SplitService],
+    tenants: Mapping[str, Mapping[str, FewShotClassifier | SplitService]],
     deadline: float,
     review_below: float | Mapping[str, float | None] | None,
 ) -> Tasks:
     if not isinstance(given, Mapping):
         given = {_name(given): given}
-    if not given:
-        raise ConfigError("no task to serve", hint="give a fitted classifier")
-    if not isinstance(review_below, Mapping):
-        review_below = dict.fromkeys(given, review_below)
     below = review_below
-    return Tasks(
-        ServedTask(name, served, deadline=deadline, review_below=below.get(name))
-        for name, served in given.items()
-    )
+    made = [
+        ServedTask(
+            name,
+            served,
+            deadline=deadline,
+            review_below=below.get(name) if isinstance(below, Mapping) else below,
+            tenant=tenant,
+        )
+        for tenant, of_tenant in {"": given, **tenants}.items()
+        for name, served in of_tenant.items()
+    ]
+    if not made:
+        raise ConfigError("no task to serve", hint="give a fitted classifier")
+    return Tasks(made)
 
 
 def _name(served: FewShotClassifier | SplitService) -> str:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ecomfs.core.options import OPTIONS, option_named
 from ecomfs.errors import ConfigError, MissingFileError
-from ecomfs.serve.keys import ApiKey, Scope
+from ecomfs.serve.keys import MARK, ApiKey, Scope
 
 _Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -28,12 +28,14 @@ class KeyConfig(_Part):
     scopes: Annotated[list[Scope], Field(min_length=1)]
     tasks: list[str] | None = None
     per_minute: Annotated[int | None, Field(ge=1)] = None
+    tenant: Annotated[str, Field(max_length=80, pattern=r"^[\w.-]*$")] = ""
 
     @property
     def key(self) -> ApiKey:
         """As the service uses it."""
         tasks = None if self.tasks is None else frozenset(self.tasks)
-        return ApiKey(self.name, self.hash, frozenset(self.scopes), tasks, self.per_minute)
+        scopes = frozenset(self.scopes)
+        return ApiKey(self.name, self.hash, scopes, tasks, self.per_minute, self.tenant)
 
 
 class TaskConfig(_Part):
@@ -91,6 +93,23 @@ class ServiceConfig(_Part):
         """The options of a task's classifier, those of the service included."""
         return {**self.options, **self.tasks[name].options}
 
+    def tenants(self, *, operator: bool = False) -> dict[str, list[str]]:
+        """Tenant → its tasks: those that one of its keys sees. The empty name stands for keys
+        without a tenant.
+
+        Args:
+            operator: there is another key without a tenant.
+        """
+        out: dict[str, list[str]] = {}
+        if operator or not self.keys:
+            out[""] = list(self.tasks)
+        for key in self.keys:
+            # Who has no tenant meets no other's data: its tasks are served whatever its key sees.
+            seen = key.tasks if key.tenant and key.tasks is not None else self.tasks
+            mine = {*out.get(key.tenant, ()), *seen}
+            out[key.tenant] = [name for name in self.tasks if name in mine]
+        return out
+
 
 def read_config(path: str | Path) -> ServiceConfig:
     """A service's configuration; paths in it begin at its own folder.
@@ -133,6 +152,8 @@ def read_config(path: str | Path) -> ServiceConfig:
         for option, value in checked.items():
             where = f"{file}: tasks.{name}.options"
             OPTIONS[option_named(option, where)].read(value, where)
+    if marked := [name for name in config.tasks if MARK in name]:
+        raise ConfigError(f"{file}: tasks.{marked[0]}: a name with {MARK}", hint="choose another")
     unknown = [t for k in config.keys for t in k.tasks or () if t not in config.tasks]
     if unknown:
         raise ConfigError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 import time
 from collections.abc import Collection
@@ -21,8 +22,31 @@ from ecomfs.errors import ConfigError
 
 Scope = Literal["classify", "label", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
+_TENANT = re.compile(r"[\w.-]{0,80}")
 SESSION_SECONDS = 12 * 3600
 """How long a browser stays signed in."""
+
+MARK = "/"
+"""Stands between a tenant and its task."""
+
+
+def key_of(tenant: str, name: str) -> str:
+    """What a tenant's task, or its pool, is called where tenants meet.
+
+    >>> key_of("north", "reviews"), key_of("", "reviews")
+    ('north/reviews', 'reviews')
+    """
+    return f"{tenant}{MARK}{name}" if tenant else name
+
+
+def parts_of(key: str) -> tuple[str, str]:
+    """The tenant and the name in a key of :func:`key_of`.
+
+    >>> parts_of("north/reviews"), parts_of("reviews")
+    (('north', 'reviews'), ('', 'reviews'))
+    """
+    tenant, _, name = key.rpartition(MARK)
+    return tenant, name
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +57,16 @@ class Caller:
         name: of the key; ``local`` where the service has no keys.
         scopes: ``classify``: predictions and runs; ``label``: examples and reviews too;
             ``admin``: everything.
-        tasks: the tasks it may see; ``None``: all.
+        tasks: the tasks it may see; ``None``: all of its tenant.
         anonymous: the service has no keys.
+        tenant: whose tasks it sees; those of others do not exist for it.
     """
 
     name: str
     scopes: frozenset[Scope]
     tasks: frozenset[str] | None = None
     anonymous: bool = False
+    tenant: str = ""
 
     def may(self, scope: Scope) -> bool:
         """Whether the caller has a scope.
@@ -51,6 +77,14 @@ class Caller:
         """
         has = self.scopes
         return scope in has or "admin" in has or (scope == "classify" and "label" in has)
+
+    def sees(self, tenant: str, task: str) -> bool:
+        """Whether a tenant's task exists for the caller.
+
+        >>> Caller("wen", frozenset(["label"]), tenant="north").sees("south", "reviews")
+        False
+        """
+        return tenant == self.tenant and (self.tasks is None or task in self.tasks)
 
 
 LOCAL = Caller("local", frozenset(SCOPES), anonymous=True)
@@ -65,6 +99,7 @@ class ApiKey:
         name: who it is for; it stands in logs and beside decisions.
         digest: SHA-256 of the key in hex.
         per_minute: most requests a minute; ``None``: any number.
+        tenant: whose tasks it sees; empty: those that are no tenant's.
     """
 
     name: str
@@ -72,11 +107,12 @@ class ApiKey:
     scopes: frozenset[Scope]
     tasks: frozenset[str] | None = None
     per_minute: int | None = None
+    tenant: str = ""
 
     @property
     def caller(self) -> Caller:
         """Whom it stands for."""
-        return Caller(self.name, self.scopes, self.tasks)
+        return Caller(self.name, self.scopes, self.tasks, tenant=self.tenant)
 
 
 def new_key() -> tuple[str, str]:
@@ -106,7 +142,8 @@ class Keys:
     """The keys of a service.
 
     Raises:
-        ConfigError: two keys of one name, a digest that is none, an unknown scope.
+        ConfigError: two keys of one name, a digest that is none, an unknown scope, a tenant whose
+            name could be taken for a task's.
 
     >>> key, digest = new_key()
     >>> keys = Keys([ApiKey("shop", digest, frozenset(["classify"]))])
@@ -129,6 +166,11 @@ class Keys:
                 raise ConfigError(
                     f"key {key.name!r}: its hash is not a SHA-256 in hex",
                     hint=f"ecomfs key {key.name} makes a key and its hash",
+                )
+            if not _TENANT.fullmatch(key.tenant):
+                raise ConfigError(
+                    f"key {key.name!r}: {key.tenant!r} names no tenant",
+                    hint="letters, digits and the marks . _ -",
                 )
             if unknown := set(key.scopes) - set(SCOPES):
                 raise ConfigError(

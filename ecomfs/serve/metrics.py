@@ -128,7 +128,7 @@ class ServiceMetrics:
     def text(self, tasks: Iterable[ServedTask]) -> bytes:
         """All metrics in the format of Prometheus."""
         for task in tasks:
-            name, today = task.name, self.today.get(task.name, Today())
+            name, today = task.key, self.today.get(task.key, Today())
             version, examples = task.examples()
             self._pool.labels(name).set(len(examples))
             self._version.labels(name).set(task.pipeline.pool_version)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecomfs.errors import EngineTimeoutError, InputError, NotFoundError
+from ecomfs.errors import ConfigError, EngineTimeoutError, InputError, NotFoundError
 from ecomfs.estimators import FewShotClassifier
 from ecomfs.pipeline import Pipeline
 from ecomfs.pool import Pool
 from ecomfs.retrieve import Retriever
 from ecomfs.serve.idempotency import Repeats
-from ecomfs.serve.keys import Caller
+from ecomfs.serve.keys import MARK, Caller, key_of
 from ecomfs.serve.order import helpful_first
 from ecomfs.serve.reviews import Review, Reviews
 from ecomfs.serve.service import Served, Service
@@ -57,6 +57,7 @@ class ServedTask:
         deadline: seconds a request may take.
         review_below: predictions with less confidence, and those that abstained, are queued for
             review; ``None``: none are.
+        tenant: whose task it is; only keys of this tenant see it.
     """
 
     def __init__(
@@ -66,8 +67,10 @@ class ServedTask:
         *,
         deadline: float = 60.0,
         review_below: float | None = None,
+        tenant: str = "",
     ) -> None:
         self.name = name
+        self.tenant = tenant
         self.split = classifier if isinstance(classifier, SplitService) else None
         self.service: Service | SplitService = (
             classifier if isinstance(classifier, SplitService) else Service(classifier)
@@ -81,6 +84,11 @@ class ServedTask:
         self._vectors: OrderedDict[tuple[str, str], NDArray[np.float32]] = OrderedDict()
         self._examples: tuple[int, list[Example]] = (-1, [])
         self._beside()  # tables that cannot be made are an error of the start
+
+    @property
+    def key(self) -> str:
+        """What it is called where tenants meet: in the database, in metrics, between modules."""
+        return key_of(self.tenant, self.name)
 
     @property
     def pool(self) -> Pool:
@@ -101,7 +109,7 @@ class ServedTask:
         pool = self.pool
         with self._lock:
             if self._stored is None or self._stored[0] is not pool:
-                made = Reviews(pool, self.name), Repeats(pool.database)
+                made = Reviews(pool, self.key), Repeats(pool.database)
                 self._stored = (pool, *made)
             return self._stored
 
@@ -258,15 +266,24 @@ class ServedTask:
 
 
 class Tasks:
-    """The tasks of a service, by name."""
+    """The tasks of a service, by tenant and name.
+
+    Raises:
+        ConfigError: a name that could be taken for another tenant's task.
+    """
 
     def __init__(self, tasks: Iterable[ServedTask]) -> None:
-        self._tasks = {task.name: task for task in tasks}
+        self._tasks = {task.key: task for task in tasks}
+        for task in self:
+            if MARK in task.name or MARK in task.tenant:
+                raise ConfigError(
+                    f"the name {task.key!r} of a task or tenant holds {MARK!r}",
+                    hint="this mark stands between a tenant and its task",
+                )
 
     def visible(self, caller: Caller) -> list[ServedTask]:
         """The tasks that a caller may see, in the order of the configuration."""
-        mine = caller.tasks
-        return [t for name, t in self._tasks.items() if mine is None or name in mine]
+        return [task for task in self if caller.sees(task.tenant, task.name)]
 
     def find(self, name: str | None, caller: Caller) -> ServedTask:
         """The task of a request.
@@ -289,7 +306,7 @@ class Tasks:
                 return task
         raise NotFoundError(f"there is no task {name!r} here", hint=f"tasks are: {names}")
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[ServedTask]:
         return iter(self._tasks.values())
 
 

@@ -415,6 +415,7 @@ VALUES: dict[str, list[str]] = {
     "--host": ["127.0.0.1"],
     "--port": ["0"],
     "--api-key": ["secret"],
+    "--tenant": ["north"],
     "--variant": ["A: k=1", "--variant", "B: k=2", "--log", "t.jsonl"],
     "--log": ["u.jsonl", "--variant", "A: k=1", "--variant", "B: k=2"],
     "--split-seed": ["2"],

@@ -6,7 +6,7 @@ import asyncio
 from importlib.metadata import version
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body, Depends, Query, Request, Response
+from fastapi import APIRouter, Body, Depends, HTTPException, Query, Request, Response
 from pydantic import Field
 
 from ecomfs.errors import EcomfsError, InputError
@@ -85,7 +85,7 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
         ids = body.ids if body.ids is not None else [str(i) for i in range(len(body.rows))]
         rows = task.rows(body.rows)
         answers = await task.answer(rows, ids, log=True)
-        context.metrics.answered(task.name, answers)
+        context.metrics.answered(task.key, answers)
         unsure = [i for i, queued in enumerate(task.unsure(answers)) if queued]
         if unsure:
             await asyncio.to_thread(
@@ -108,7 +108,7 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
         """How one row is answered: demonstrations, prompt, reading, prediction."""
         task = context.task(body.task, request)
         [answer] = await task.answer(task.rows([body.row]), [body.id])
-        context.metrics.answered(task.name, [answer])
+        context.metrics.answered(task.key, [answer])
         return ExplainResponse(
             prediction=prediction_out(answer, explain=True),
             labels=list(answer.explanation.labels),
@@ -161,7 +161,7 @@ def health_routes(context: Context) -> APIRouter:
         """The process answers; needs no key."""
         return Alive(status="ok")
 
-    @router.get("/readyz", response_model=Alive, responses=problem_responses(503))
+    @router.get("/readyz", response_model=Alive, responses=problem_responses(422, 503))
     def readyz(
         stale: Annotated[
             Literal["no", "ok"],
@@ -194,7 +194,10 @@ def health_routes(context: Context) -> APIRouter:
         },
     )
     def metrics(caller: Annotated[Caller, Depends(needs("admin"))]) -> Response:
-        """Counts and times for Prometheus."""
+        """Counts and times for Prometheus, of every task of every tenant."""
+        if caller.tasks is not None or caller.tenant:
+            hint = "a key of no tenant, without tasks, sees them"
+            raise HTTPException(403, f"the key {caller.name!r} sees some tasks only: {hint}")
         text = context.metrics.text(context.tasks)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 

@@ -72,7 +72,7 @@ def routes(context: Context) -> APIRouter:
         empty: RowFields = {spec.name: "" for spec in task.card.fields}
         rows = [empty | _own(task, body.user | item.fields) for item in body.items]
         answers = await task.answer(task.rows(rows), ids)
-        context.metrics.answered(task.name, answers)
+        context.metrics.answered(task.key, answers)
         found = [answer.explanation.prediction for answer in answers]
         found.sort(key=lambda p: -p.probabilities.get(positive, -1.0))
         out = []

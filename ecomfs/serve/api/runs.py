@@ -19,7 +19,7 @@ from ecomfs.errors import ConflictError, InputError, NotFoundError, OutputError
 from ecomfs.io import TableReader
 from ecomfs.serve.api.context import Context, Labeller, TaskQuery, needs
 from ecomfs.serve.api.reviews import AddedReviews, review_out
-from ecomfs.serve.keys import Caller
+from ecomfs.serve.keys import Caller, parts_of
 from ecomfs.serve.runs import FINAL, Runs, RunState, ServiceRun, drop, suffix_of
 from ecomfs.serve.schemas import Out, StorableText, problem_responses
 from ecomfs.serve.tasks import ServedTask
@@ -72,7 +72,7 @@ def routes(context: Context) -> APIRouter:
     ) -> RunsOut:
         """The latest runs of a task."""
         served = context.task(task, request)
-        found = context.runs[served.name].latest(served.name, limit)
+        found = context.runs[served.key].latest(served.key, limit)
         return RunsOut(runs=[run_out(run) for run in found])
 
     @router.post("", status_code=201, openapi_extra=table, responses=problem_responses(507))
@@ -140,7 +140,7 @@ def routes(context: Context) -> APIRouter:
         scored = store.result_of(run)
         if not scored.is_file():
             raise NotFoundError(f"the result of run {id} is gone", hint="send the table again")
-        served = context.task(run.task, request)
+        served = context.task(parts_of(run.task)[1], request)
         found = unsure_rows(store.upload_of(run), scored, served.card, below=below, most=limit)
         added = served.reviews.add(
             [row.fields for row in found],
@@ -166,7 +166,7 @@ def find(context: Context, caller: Caller, id: str) -> tuple[Runs, ServiceRun]:
     Raises:
         NotFoundError: there is none, or its task is not served any more.
     """
-    seen = {task.name: task for task in context.tasks.visible(caller)}
+    seen = {task.key: task for task in context.tasks.visible(caller)}
     for store in context.runs.values():
         try:
             run = store.get(id)
@@ -174,9 +174,10 @@ def find(context: Context, caller: Caller, id: str) -> tuple[Runs, ServiceRun]:
             continue
         if run.task in seen:
             return store, run
-        if caller.tasks is None and run.task not in context.runs:
+        tenant, name = parts_of(run.task)
+        if caller.sees(tenant, name) and run.task not in context.runs:
             raise NotFoundError(
-                f"run {id} is of task {run.task!r}, which is not served any more",
+                f"run {id} is of task {name!r}, which is not served any more",
                 hint="serve the task again; the files of the run are kept",
             )
     raise NotFoundError(f"there is no run {id!r}", hint="GET /v1/runs lists them")
@@ -191,7 +192,7 @@ async def uploaded(
         InputError: it is no table of the task; nothing is kept.
         OutputError: it cannot be stored.
     """
-    store = context.runs[task.name]
+    store = context.runs[task.key]
     end, id = suffix_of(name), store.new_id()
     folder = store.folder_of(id)
     file = folder / f"upload{end}"
@@ -201,7 +202,7 @@ async def uploaded(
             async for chunk in request.stream():
                 await asyncio.to_thread(out.write, chunk)
         await asyncio.to_thread(_check, task, str(file), name)
-        run = await asyncio.to_thread(store.add, id, task.name, name, caller.name)
+        run = await asyncio.to_thread(store.add, id, task.key, name, caller.name)
     except ClientDisconnect:
         drop(folder)
         raise InputError("the upload was cut short", hint="send it again") from None
@@ -215,7 +216,7 @@ async def uploaded(
     except BaseException:
         drop(folder)
         raise
-    context.workers[task.name].wake()
+    context.workers[task.key].wake()
     return run
 
 
@@ -243,4 +244,5 @@ async def _changes(store: Runs, id: str) -> AsyncIterator[dict[str, str]]:
 
 def run_out(run: ServiceRun) -> RunOut:
     """A run as it goes over the wire."""
-    return RunOut.model_validate(run)
+    out = RunOut.model_validate(run)
+    return out.model_copy(update={"task": parts_of(run.task)[1]})

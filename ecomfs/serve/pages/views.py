@@ -58,7 +58,7 @@ def routes(context: Context) -> APIRouter:
     def overview(request: Request, caller: Visitor, task: TaskQuery = None) -> HTMLResponse:
         """What is served, and how it is doing."""
         served = context.tasks.visible(caller)
-        cards = [_card(each, context.metrics.today.get(each.name, Today())) for each in served]
+        cards = [_card(each, context.metrics.today.get(each.key, Today())) for each in served]
         return page(request, "overview.html", cards=cards, **shared(request, task, "overview"))
 
     # -- try it ------------------------------------------------------------------------------------
@@ -74,7 +74,7 @@ def routes(context: Context) -> APIRouter:
         served = context.tasks.find(task, caller)
         row = await _row_of(request, served)
         [answer] = await served.answer(served.rows([row]), ["page"])
-        context.metrics.answered(served.name, [answer])
+        context.metrics.answered(served.key, [answer])
         found = answer.explanation
         return page(
             request,
@@ -242,7 +242,7 @@ def routes(context: Context) -> APIRouter:
         """Uploaded tables, and how far they are."""
         values = shared(request, task, "runs")
         served = values["task"]
-        found = context.runs[served.name].latest(served.name, 50)
+        found = context.runs[served.key].latest(served.key, 50)
         return page(request, "runs.html", **values, runs=found, suffixes=SUFFIXES)
 
     @router.get("/runs/{id}")
