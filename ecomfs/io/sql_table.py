@@ -219,7 +219,7 @@ class SqlTable:
         except SQLAlchemyError as problem:
             reason = str(getattr(problem, "orig", None) or problem).splitlines()[0]
             raise OutputError(
-                f"{self}: {reason}", hint="nothing was changed there; mend it and run again"
+                f"{self}: {reason}", hint="nothing was changed there; correct it and run again"
             ) from problem
 
     def _refuse_existing(self, connection: sa.Connection, replace: bool) -> bool:

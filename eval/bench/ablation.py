@@ -92,8 +92,8 @@ def mean_difference(differences: list[Rows], seed: int) -> list[tuple[float, flo
     random = np.random.default_rng(seed)
     draws = np.zeros((2, 10_000))
     for rows in differences:
-        lots = random.integers(0, rows.shape[1], (draws.shape[1], rows.shape[1]))
-        draws += rows[:, lots].mean(axis=2)
+        drawn = random.integers(0, rows.shape[1], (draws.shape[1], rows.shape[1]))
+        draws += rows[:, drawn].mean(axis=2)
     draws /= len(differences)
     whole = np.mean([rows.mean(axis=1) for rows in differences], axis=0)
     low, high = np.quantile(draws, [0.025, 0.975], axis=1)

@@ -32,7 +32,7 @@ def generate(url: str, model: str, prompts: list[list[int]], in_flight: int) -> 
         todo, answered = iter(parts), 0
         limits = aiohttp.ClientTimeout(total=None)
 
-        async def lane(session: aiohttp.ClientSession) -> None:
+        async def sender(session: aiohttp.ClientSession) -> None:
             nonlocal answered
             for part in todo:
                 body = {"model": model, "prompt": part, "temperature": 0, "max_tokens": 1}
@@ -43,7 +43,9 @@ def generate(url: str, model: str, prompts: list[list[int]], in_flight: int) -> 
         async with aiohttp.ClientSession(
             timeout=limits, connector=aiohttp.TCPConnector(limit=0)
         ) as session:
-            await asyncio.gather(*(lane(session) for _ in range(max(1, in_flight // PER_REQUEST))))
+            await asyncio.gather(
+                *(sender(session) for _ in range(max(1, in_flight // PER_REQUEST)))
+            )
         return answered
 
     began = time.perf_counter()

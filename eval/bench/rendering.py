@@ -55,9 +55,9 @@ def main() -> None:
 def measure(folder: str, task: str, options: argparse.Namespace) -> None:
     """One task, all variants."""
     everything = read_examples(options.data / folder / "train.csv", load_task(task))
-    lots = np.random.default_rng(options.seed).permutation(len(everything))
-    test = [everything[place] for place in lots[: options.rows]]
-    rest = [everything[place] for place in sorted(lots[options.rows :])]
+    order = np.random.default_rng(options.seed).permutation(len(everything))
+    test = [everything[place] for place in order[: options.rows]]
+    rest = [everything[place] for place in sorted(order[options.rows :])]
     pool = sample_examples(rest, options.shots, options.seed)
     print(f"\n{task}: {len(test)} rows, {len(pool)} labelled examples, engine {options.engine}")
     found: dict[str, Predictions] = {}

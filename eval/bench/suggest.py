@@ -1,9 +1,9 @@
-"""Is it better to label what ``suggest`` names than rows drawn by lot?
+"""Is it better to label what ``suggest`` names than rows drawn at random?
 
     python eval/bench/suggest.py DATA
 
-For each seed, 800 rows of a data set are the unlabelled ones. Of them 32 are labelled: drawn by
-lot, or as ``suggest`` names them in two rounds of 16, the second knowing what the first taught
+For each seed, 800 rows of a data set are the unlabelled ones. Of them 32 are labelled: drawn at
+random, or as ``suggest`` names them in two rounds of 16, the second knowing what the first taught
 the neighbours. Both pools answer the same test rows through the cheap experts (neighbours' vote
 and linear probe, no language model). The intervals are of the mean over seeds (Student's t); the
 differences are paired by seed.
@@ -59,19 +59,19 @@ def main() -> None:
         rows = read_examples(options.data / name / "train.csv", card, label_column=label)
         test = read_examples(options.data / name / "test.csv", card, label_column=label)
         words = RowText(card)
-        found: dict[str, list[float]] = {"by lot": [], "suggested": []}
+        found: dict[str, list[float]] = {"random": [], "suggested": []}
         for seed in range(options.seeds):
             rng = random.Random(seed)
             unlabelled = rng.sample(rows, min(options.unlabelled, len(rows)))
             held = rng.sample(test, min(options.rows, len(test)))
-            lot = rng.sample(unlabelled, options.budget)
+            sampled = rng.sample(unlabelled, options.budget)
             chosen = suggested(unlabelled, words, embedder, options.budget, seed)
-            for way, pool in (("by lot", lot), ("suggested", chosen)):
+            for way, pool in (("random", sampled), ("suggested", chosen)):
                 found[way].append(accuracy(pool, held, words, embedder))
-        lots, named = np.array(found["by lot"]), np.array(found["suggested"])
+        drawn, named = np.array(found["random"]), np.array(found["suggested"])
         print(
-            f"{name:28} by lot {interval(lots)}  suggested {interval(named)}  "
-            f"difference {interval(named - lots, sign=True)}"
+            f"{name:28} random {interval(drawn)}  suggested {interval(named)}  "
+            f"difference {interval(named - drawn, sign=True)}"
         )
 
 

@@ -66,9 +66,9 @@ def split(
     everything: Sequence[Example], shots: int, rows: int, seed: int
 ) -> tuple[list[Example], list[Example]]:
     """Labelled examples and test rows without a common one."""
-    lots = np.random.default_rng(seed).permutation(len(everything))
-    test = [everything[place] for place in lots[:rows]]
-    rest = [everything[place] for place in sorted(lots[rows:])]
+    order = np.random.default_rng(seed).permutation(len(everything))
+    test = [everything[place] for place in order[:rows]]
+    rest = [everything[place] for place in sorted(order[rows:])]
     return sample_examples(rest, shots, seed), test
 
 

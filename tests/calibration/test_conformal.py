@@ -1,4 +1,4 @@
-"""The promises hold on new rows as often as they say."""
+"""The guarantees hold on new rows as often as they say."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every mistake a newcomer makes is one line with the mend, and exit code 2."""
+"""Every mistake a newcomer makes is one line that says how to fix it, and exit code 2."""
 
 from __future__ import annotations
 

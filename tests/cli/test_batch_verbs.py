@@ -237,11 +237,11 @@ def test_mistakes_cost_no_model(
     assert why in capsys.readouterr().err
 
 
-def test_promises_are_fitted_in_the_same_run(
+def test_guarantees_are_fitted_in_the_same_run(
     engine: ScriptedEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The engine guesses: no precision can be shown, and any label may be true."""
-    promises = [
+    guarantees = [
         "--precision",
         "0.95",
         "--coverage",
@@ -250,7 +250,7 @@ def test_promises_are_fitted_in_the_same_run(
         "16",
         "--no-fusion",
     ]
-    assert run(["score", "in/a.csv", *COMMON, "-q", *promises, "-o", "out.csv"]) == 0
+    assert run(["score", "in/a.csv", *COMMON, "-q", *guarantees, "-o", "out.csv"]) == 0
     said = " ".join(capsys.readouterr().err.split())
     assert "readings do not show a precision of 95% at any threshold" in said
     assert "every row abstains and needs review" in said
@@ -272,7 +272,7 @@ def test_promises_are_fitted_in_the_same_run(
     ],
 )
 @pytest.mark.parametrize("verb", ["score", "plan"])
-def test_promises_that_cannot_be_fitted(
+def test_guarantees_that_cannot_be_fitted(
     engine: ScriptedEngine,
     capsys: pytest.CaptureFixture[str],
     verb: str,
@@ -285,7 +285,7 @@ def test_promises_that_cannot_be_fitted(
     assert not Path("in/a.scored.csv").exists()
 
 
-def test_a_plan_says_what_it_cannot_know_of_promises(
+def test_a_plan_says_what_it_cannot_know_of_guarantees(
     engine: ScriptedEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["plan", "in/a.csv", *COMMON, "--calibration-size", "8", "--max-loss", "0.01"]) == 0

@@ -257,9 +257,9 @@ def test_without_gold_the_summary_counts_labels_confidence_and_what_needs_review
 def test_a_promised_precision_is_shown_among_the_answered_rows(
     engine: ScriptedEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    promises = ["--precision", "0.95", "--calibration-size", "12"]
+    guarantees = ["--precision", "0.95", "--calibration-size", "12"]
     assert (
-        run(["score", "in.csv", "-e", "pool.csv", *COMMON, *promises, "--gold-column", "label"])
+        run(["score", "in.csv", "-e", "pool.csv", *COMMON, *guarantees, "--gold-column", "label"])
         == 0
     )
     said = " ".join(capsys.readouterr().out.split())
@@ -314,8 +314,8 @@ def test_a_model_that_adds_nothing_is_told_with_what_the_experts_give(
 def test_rows_that_abstain_keep_suggestion_confidence_and_set_in_columns(
     engine: ScriptedEngine,
 ) -> None:
-    promises = ["--precision", "0.95", "--coverage", "0.9", "--calibration-size", "12"]
-    base = ["score", "in.csv", "-e", "pool.csv", *COMMON, *promises, "--probabilities"]
+    guarantees = ["--precision", "0.95", "--coverage", "0.9", "--calibration-size", "12"]
+    base = ["score", "in.csv", "-e", "pool.csv", *COMMON, *guarantees, "--probabilities"]
     assert run([*base, "-o", "out.csv"]) == 0
     rows = read("out.csv")
     assert {row["status"] for row in rows} == {"abstained"}

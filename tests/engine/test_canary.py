@@ -224,7 +224,7 @@ def test_a_server_that_is_no_model_fails(fault_server: FaultServer) -> None:
 def test_the_first_required_failure_is_raised() -> None:
     checks = (
         Check("speed", False, "slow", "faster", required=False),
-        Check("sense", False, "babbles", "mend it"),
+        Check("sense", False, "babbles", "fix it"),
         Check("other", False, "bad", "else"),
     )
     report = CanaryReport("gguf:x", "f", checks)

@@ -43,7 +43,7 @@ def read(engine: GgufEngine, prompts: list[Prompt], *questions: Question) -> lis
 
 
 def whole_distribution(engine: GgufEngine, prompt: Prompt) -> dict[int, float]:
-    """Every token's log-probability, in one dear request to llama.cpp itself."""
+    """Every token's log-probability, in one expensive request to llama.cpp itself."""
     server = engine._open_server()
     answer = server._complete(
         prompt.token_ids, n_predict=1, n_probs=server.vocabulary, logit_bias=[[server._plain, 1000]]

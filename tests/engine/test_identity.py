@@ -169,7 +169,7 @@ def test_the_only_server_is_checked_after_three_lies_and_stops_the_run(
     async def canary(_: Any) -> None:
         asked.append(len(servers[0].bodies))
         if len(asked) > 1:
-            raise EngineError("log-probabilities: NaN", hint="mend it")
+            raise EngineError("log-probabilities: NaN", hint="fix it")
 
     def lie(answer: dict[str, Any]) -> None:
         for choice in answer["choices"]:

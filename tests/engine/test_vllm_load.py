@@ -188,7 +188,7 @@ class TestSeveralServers:
 
         async def recheck(_: VllmEngine) -> None:
             looked.append("x")
-            raise CanaryError("the constraint does not bite")
+            raise CanaryError("constrained decoding is not enforced")
 
         options = {"recheck": recheck} if change == "canary" else {}
         engine = engine_at(fault_server, other, prompts_per_request=1, **options)

@@ -116,7 +116,7 @@ def test_rows_unlike_the_pool_are_novel() -> None:
 
 
 @pytest.mark.parametrize("name", ["max_loss", "precision", "coverage", "novel_below"])
-def test_promises_out_of_range_are_told(name: str) -> None:
+def test_guarantees_out_of_range_are_told(name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name} = 95"):
         classifier(**{name: 95}).fit(reviews())
 

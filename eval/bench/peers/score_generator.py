@@ -40,7 +40,7 @@ class Generator(ABC):
         todo = iter(enumerate(parts))
         said: list[list[str]] = [[] for _ in parts]
 
-        async def lane(session: aiohttp.ClientSession) -> None:
+        async def sender(session: aiohttp.ClientSession) -> None:
             for number, part in todo:
                 async with session.post(
                     f"{self._job.url}{self.path}", json=self.body(part)
@@ -50,8 +50,8 @@ class Generator(ABC):
         async with aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=None), connector=aiohttp.TCPConnector(limit=0)
         ) as session:
-            lanes = max(1, self._job.in_flight // self._each)
-            await asyncio.gather(*(lane(session) for _ in range(lanes)))
+            senders = max(1, self._job.in_flight // self._each)
+            await asyncio.gather(*(sender(session) for _ in range(senders)))
         return [one for part in said for one in part]
 
 

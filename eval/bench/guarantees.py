@@ -1,22 +1,22 @@
-"""Do the promises hold on real predictions?
+"""Do the guarantees hold on real predictions?
 
-    python eval/bench/promises.py RESULTS
+    python eval/bench/guarantees.py RESULTS
 
 For every cell of a suite's results the test rows are split in two at random, many times: on one
 half a threshold is chosen, on the other it is kept to. Two kinds of threshold, side by side:
 
-population  chosen without the other half; promises that a new row that is accepted is right with
+population  chosen without the other half; guarantees that a new row that is accepted is right with
             at least this probability, and nothing about how often the rows of one half are
-batch       chosen with the confidences of the other half (not its labels); promises that of the
+batch       chosen with the confidences of the other half (not its labels); guarantees that of the
             rows accepted in that half at least this share is right
 
-Printed for each: in what share of the splits anything was promised, in what share of all splits
-the realised precision of the held-out half was below the promised one (95 % Wilson interval; the
+Printed for each: in what share of the splits anything was guaranteed, in what share of all splits
+the realised precision of the held-out half was below the guaranteed one (95 % Wilson interval; the
 halves of one table are not independent, so it is no interval about other tables), and the
-accepted share and precision where something was promised. The batch threshold promises that
-"below" is no more than delta; a population threshold may miss that and keep its promise.
+accepted share and precision where something was guaranteed. The batch threshold guarantees that
+"below" is no more than delta; a population threshold may miss that and keep its guarantee.
 
-Prediction sets are promised to cover on average over splits, not in each: the mean is printed.
+Prediction sets are guaranteed to cover on average over splits, not in each: the mean is printed.
 """
 
 from __future__ import annotations
@@ -66,15 +66,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     table = Table(
-        title=f"{options.splits} random halves · precision {options.precision:.0%} promised, may "
-        f"fail in {options.delta:.0%} · sets promised to cover {options.coverage:.0%} on average",
+        title=f"{options.splits} random halves · precision {options.precision:.0%} guaranteed, may "
+        f"fail in {options.delta:.0%} · sets guaranteed to cover {options.coverage:.0%} on average",
         title_justify="left",
     )
     for column in (
         "cell",
         "n",
         "kind",
-        "promised",
+        "guaranteed",
         "below",
         "accepted",
         "precision",
