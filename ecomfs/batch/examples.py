@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -10,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ecomfs.batch.labelled import allowed_labels, plain_cell, write_examples
+from ecomfs.batch.labelled import allowed_labels, table_cell, write_examples
+from ecomfs.core.words import did_you_mean, listed
 from ecomfs.errors import (
     ColumnError,
     ConfigError,
@@ -255,13 +255,10 @@ def refuse_new_labels(pool: Pool, labels: Mapping[str, str], card: TaskCard | No
             space.require(label, where)
         elif label not in held and space.index(label) is None:
             names = list(dict.fromkeys((*held, *space.names)))
-            folded = {name.casefold(): name for name in reversed(names)}
-            close = difflib.get_close_matches(label.casefold(), folded, n=1)
-            did = f"did you mean {folded[close[0]]!r}? " if close else ""
-            known = ", ".join(names[:12]) + (" …" if len(names) > 12 else "")
+            near = did_you_mean(label, names, fold=True)
             raise UnknownLabelError(
                 f"{where}: pool {pool.name!r} has no label {label!r}",
-                hint=f"{did}labels are: {known}; --new-label adds one",
+                hint=f"{near}labels are: {listed(names)}; --new-label adds one",
             )
 
 
@@ -307,5 +304,5 @@ def _origin(example: Example) -> tuple[bool, str, str]:
 
 def _plain(fields: Mapping[str, Any]) -> dict[str, str]:
     """Fields as a table shows them: an absent field is an empty one."""
-    cells = {name: plain_cell(value) for name, value in fields.items()}
+    cells = {name: table_cell(value) for name, value in fields.items()}
     return {name: cell for name, cell in cells.items() if cell}

@@ -302,10 +302,10 @@ def write_examples(path: str | Path, examples: Sequence[Example]) -> None:
 def _cells(example: Example, fields: Sequence[str], ends: Sequence[str]) -> list[str]:
     mark = "yes" if example.synthetic else "no"
     own = [example.label, mark, example.source_id, example.method][: len(ends)]
-    return [example.id, *(plain_cell(example.fields.get(name)) for name in fields), *own]
+    return [example.id, *(table_cell(example.fields.get(name)) for name in fields), *own]
 
 
-def plain_cell(value: Any) -> str:
+def table_cell(value: Any) -> str:
     """A value as a cell of a table; one that is no text as JSON."""
     if value is None:
         return ""

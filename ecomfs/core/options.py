@@ -6,13 +6,13 @@ docs/options.md come from this table; the constructors' signatures are tested ag
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from numbers import Integral, Number, Real
 from typing import Any, TypeVar
 
+from ecomfs.core.words import did_you_mean
 from ecomfs.errors import ConfigError
 
 T = TypeVar("T", bound=type)
@@ -460,9 +460,8 @@ def option_named(name: str, where: str, also: Iterable[str] = ()) -> str:
     known = sorted([o.name for o in options_of() if o.name not in SHARED] + [*also])
     if name in known:
         return name
-    close = difflib.get_close_matches(name, known, n=1)
-    meant = f"did you mean {close[0]!r}? " if close else ""
-    raise ConfigError(f"{where}: no option {name!r}", hint=f"{meant}options: {', '.join(known)}")
+    near = did_you_mean(name, known)
+    raise ConfigError(f"{where}: no option {name!r}", hint=f"{near}options: {', '.join(known)}")
 
 
 def documented(kind: T) -> T:

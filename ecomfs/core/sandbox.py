@@ -151,18 +151,6 @@ def line_of(error: BaseException) -> int | None:
     return found
 
 
-def one_line(error: BaseException) -> str:
-    """What an error says, on one line of at most 300 characters.
-
-    >>> one_line(ValueError("too\\nlong")), one_line(RecursionError())
-    ('too long', 'RecursionError')
-    """
-    if isinstance(error, RecursionError):
-        return "RecursionError" if not error.args else "nested too deeply"
-    text = "".join(c if c.isprintable() else " " for c in str(error)) or type(error).__name__
-    return " ".join(text.split())[:300]
-
-
 class BoundedEnvironment(ImmutableSandboxedEnvironment):
     """A sandbox whose templates are rendered within :func:`limited`.
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ecomfs.core.words import first_line
 from ecomfs.embed.e5 import E5Encoder, E5Tokenizer, E5Weights
 from ecomfs.embed.embedder import Vectors, unit_rows
 from ecomfs.errors import ConfigError, ModelError
@@ -204,9 +205,8 @@ class SentenceTransformersEmbedder:
                 try:
                     self._model = SentenceTransformer(self._name, device=self._device)
                 except (OSError, ValueError, RuntimeError, KeyError) as error:
-                    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
                     raise ModelError(
-                        f"embedder {self._name!r} cannot be loaded: {reason}",
+                        f"embedder {self._name!r} cannot be loaded: {first_line(error)}",
                         hint="give a sentence-transformers folder or a hub id",
                     ) from error
             return self._model

@@ -22,7 +22,8 @@ from jinja2 import nodes
 from jinja2.ext import Extension
 from jinja2.parser import Parser
 
-from ecomfs.core.sandbox import BoundedEnvironment, limited, line_of, one_line, parts_of
+from ecomfs.core.sandbox import BoundedEnvironment, limited, line_of, parts_of
+from ecomfs.core.words import one_line
 from ecomfs.engine.protocol import Engine, Tokenizer
 from ecomfs.errors import ModelError
 from ecomfs.types import Turn

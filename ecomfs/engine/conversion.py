@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ecomfs.core.words import first_line
 from ecomfs.engine.gguf import check_gguf
 from ecomfs.errors import EngineUnavailableError, ModelError
 
@@ -123,7 +124,7 @@ def _reading(gguf: Path) -> Iterator[None]:
         yield
     except (ValueError, KeyError, NotImplementedError) as error:
         raise ModelError(
-            f"{gguf}: transformers cannot read this GGUF model: {str(error).splitlines()[0]}",
+            f"{gguf}: transformers cannot read this GGUF model: {first_line(error)}",
             hint="use gguf:<file> itself, or the model's original Hugging Face folder",
         ) from error
 

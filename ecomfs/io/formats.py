@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
+from ecomfs.core.words import first_line
 from ecomfs.errors import ColumnError, ConfigError, EmptyInputError, InputError
 from ecomfs.io.files import check_file, optional_module
 from ecomfs.io.rows import RawRow, TypedSource, cell_text
@@ -230,7 +231,7 @@ class ParquetSource(TypedSource):
             raise self._damaged(problem) from problem
 
     def _damaged(self, problem: Exception) -> InputError:
-        reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
+        reason = first_line(problem)
         return InputError(f"{self._path.name}: cannot be read as Parquet: {reason}")
 
 
@@ -270,9 +271,8 @@ class HubSource(TypedSource):
             else:
                 loaded = library.load_dataset(name, config or None, streaming=True)
         except Exception as problem:  # the library raises what its many back ends raise
-            reason = (str(problem).splitlines() or [type(problem).__name__])[0]
             raise InputError(
-                f"{spec}: cannot be loaded: {reason}",
+                f"{spec}: cannot be loaded: {first_line(problem)}",
                 hint="check the id and the network, or save it to a folder first",
             ) from problem
         self._data = _split(spec, loaded, split)
@@ -404,7 +404,7 @@ class SqlSource(TypedSource):
                 f"{self.name}: {problem}", hint=f"pip install 'ecomfs[{extra}]'"
             ) from problem
         except SQLAlchemyError as problem:
-            reason = str(getattr(problem, "orig", None) or problem).splitlines()[0]
+            reason = first_line(getattr(problem, "orig", None) or problem)
             raise InputError(f"{self.name}: {reason}") from problem
 
     def _missing_file(self) -> bool:

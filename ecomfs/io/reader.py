@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from difflib import get_close_matches
 from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ecomfs.core.words import did_you_mean
 from ecomfs.errors import ColumnError, ConfigError, EmptyInputError
 from ecomfs.io.delimited import DelimitedSource
 from ecomfs.io.formats import (
@@ -176,12 +176,10 @@ class TableReader:
         for column in columns:
             if column in self.header:
                 continue
-            folded = {name.strip().casefold(): name for name in reversed(self.header)}
-            near = get_close_matches(column.strip().casefold(), folded, n=1)
-            guess = f"did you mean {folded[near[0]]!r}? " if near else ""
+            near = did_you_mean(column, self.header, fold=True)
             raise ColumnError(
                 f"{self.name}: no column {column!r}",
-                hint=f"{guess}columns are: {', '.join(self.header)}",
+                hint=f"{near}columns are: {', '.join(self.header)}",
             )
 
     def __iter__(self) -> Generator[Chunk]:

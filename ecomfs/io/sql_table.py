@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ecomfs.core.sqlite import make_private
+from ecomfs.core.words import first_line
 from ecomfs.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
@@ -217,7 +218,7 @@ class SqlTable:
                 hint=f"pip install 'ecomfs[{'postgres' if name == 'postgresql' else name}]'",
             ) from problem
         except SQLAlchemyError as problem:
-            reason = str(getattr(problem, "orig", None) or problem).splitlines()[0]
+            reason = first_line(getattr(problem, "orig", None) or problem)
             raise OutputError(
                 f"{self}: {reason}", hint="nothing was changed there; correct it and run again"
             ) from problem

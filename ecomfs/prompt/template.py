@@ -24,9 +24,9 @@ from ecomfs.core.sandbox import (
     TemplateLimitError,
     limited,
     line_of,
-    one_line,
     parts_of,
 )
+from ecomfs.core.words import one_line
 from ecomfs.errors import TemplateError
 from ecomfs.task import TaskCard
 from ecomfs.types import TemplateRef

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
+from ecomfs.core.words import did_you_mean, listed
 from ecomfs.errors import ColumnError, RowError
 from ecomfs.io import (
     ColumnNumbers,
@@ -39,12 +39,10 @@ def _find(header: Sequence[str], names: Sequence[str], where: str, option: str) 
 
 
 def _missing(where: str, wanted: str, header: Sequence[str], option: str) -> ColumnError:
-    folded = {column.strip().casefold(): column for column in reversed(header)}
-    close = difflib.get_close_matches(wanted.strip().casefold(), folded, n=1)
-    did = f"did you mean {folded[close[0]]!r}? " if close else ""
+    near = did_you_mean(wanted, header, fold=True)
     return ColumnError(
         f"{where}: no column {wanted!r}",
-        hint=f"{did}columns are: {', '.join(header)}; name it with {option}COLUMN",
+        hint=f"{near}columns are: {', '.join(header)}; name it with {option}COLUMN",
     )
 
 
@@ -169,11 +167,10 @@ class FieldMap:
                 if found is not None:
                     columns[spec.name] = found
         if header and not columns:
-            shown = ", ".join(names[:6]) + (" …" if len(names) > 6 else "")
             raise ColumnError(
                 f"{where}: no column of task {card.name!r}",
-                hint=f"its fields are: {shown}; columns are: {', '.join(header)}; name one "
-                "with --field FIELD=COLUMN",
+                hint=f"its fields are: {listed(names, 6)}; columns are: {', '.join(header)}; "
+                "name one with --field FIELD=COLUMN",
             )
         marks: dict[str, tuple[DecimalMark, DecimalMark]] = {}
         marks.update({name: (mark, "") for name, mark in named.items() if name in columns})

@@ -7,12 +7,12 @@ that only the pool has are as many as its spellings: ``Apple`` and ``apple`` are
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ecomfs.core.words import did_you_mean, listed
 from ecomfs.errors import PoolError, UnknownLabelError
 from ecomfs.io import squeeze
 from ecomfs.task.card import LabelSpec, TaskCard, plain_key
@@ -114,11 +114,10 @@ class LabelSpace:
         """Like :meth:`index`, but raises :class:`UnknownLabelError` naming ``where``."""
         found = self.index(spelling)
         if found is None:
-            close = difflib.get_close_matches(spelling, self.names, n=1)
-            did = f"did you mean {close[0]!r}? " if close else ""
-            known = ", ".join(self.names[:12]) + (" …" if len(self.names) > 12 else "")
+            near = did_you_mean(spelling, self.names)
             raise UnknownLabelError(
-                f"{where}: unknown label {spelling!r}", hint=f"{did}labels are: {known}"
+                f"{where}: unknown label {spelling!r}",
+                hint=f"{near}labels are: {listed(self.names)}",
             )
         return found
 

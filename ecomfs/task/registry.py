@@ -7,7 +7,6 @@ the first that has the task wins, so a shop overrides a shipped task by copying 
 
 from __future__ import annotations
 
-import difflib
 import os
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from ecomfs.core.words import did_you_mean
 from ecomfs.errors import DecodingError, TaskError
 from ecomfs.io import YAML_HINT, read_text, yaml_problem
 from ecomfs.task.card import TaskCard
@@ -99,9 +99,8 @@ def _keys(unknown: ErrorDetails) -> str:
     *above, key = unknown["loc"]
     if above:
         return "take it out, or see docs/tasks.md for the keys there are"
-    close = difflib.get_close_matches(str(key), TaskCard.model_fields, n=1)
-    did = f"did you mean {close[0]!r}? " if close else ""
-    return f"{did}keys are: {', '.join(TaskCard.model_fields)}"
+    near = did_you_mean(str(key), TaskCard.model_fields)
+    return f"{near}keys are: {', '.join(TaskCard.model_fields)}"
 
 
 def template_source(task: str | Path, language: Language, version: str) -> str:
@@ -216,6 +215,5 @@ def task_folder(name: str | Path) -> Path:
             f"no task {name!r}, and the folder {name} has no task.yaml",
             hint=f"make a task with ecomfs new-task; tasks are: {', '.join(sorted(folders))}",
         )
-    close = difflib.get_close_matches(name, folders, n=1)
-    did = f"did you mean {close[0]!r}? " if close else ""
-    raise TaskError(f"no task {name!r}", hint=f"{did}tasks are: {', '.join(sorted(folders))}")
+    near = did_you_mean(name, folders)
+    raise TaskError(f"no task {name!r}", hint=f"{near}tasks are: {', '.join(sorted(folders))}")

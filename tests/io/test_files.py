@@ -28,7 +28,7 @@ def test_ansi_is_read_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture)
 
 
 @pytest.mark.parametrize("raw", [b"caf\xe9 {{ text }}", "é".encode("cp1252"), b"\xff\xfea\0b"])
-def test_what_cannot_be_told_is_one_line_with_the_mend(tmp_path: Path, raw: bytes) -> None:
+def test_what_cannot_be_told_is_one_line_with_a_hint(tmp_path: Path, raw: bytes) -> None:
     path = tmp_path / "x.jinja"
     path.write_bytes(raw)
     with pytest.raises(DecodingError) as refused:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ecomfs.batch.ray.actor import QUIET
+from ecomfs.core.words import one_line
 from ecomfs.errors import ConfigError, EngineUnavailableError
 
 _ANSWERS_SECONDS = 5.0
@@ -55,7 +56,7 @@ def cluster(address: str | None = None) -> Iterator[Any]:
     except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:
         where = "here" if head is None else f"at {address}"
         raise EngineUnavailableError(
-            f"no Ray cluster {where}: {_line(error)}", hint=_HINT if head else ""
+            f"no Ray cluster {where}: {one_line(error)}", hint=_HINT if head else ""
         ) from error
     try:
         yield ray
@@ -90,7 +91,3 @@ def _checked(address: str) -> str:
             f"no Ray cluster answers at {address}: {error.strerror or error}", hint=_HINT
         ) from error
     return address
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]

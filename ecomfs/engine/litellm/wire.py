@@ -11,6 +11,7 @@ from importlib import import_module, metadata
 from typing import Any
 
 from ecomfs.core.retry import BUSY_STATUS, is_retried, permanent, retry_after
+from ecomfs.core.words import one_line
 from ecomfs.engine.logprobs import fault
 from ecomfs.engine.protocol import Spending, TopTokens
 from ecomfs.errors import (
@@ -217,7 +218,7 @@ def translated(error: Exception, spec: str) -> EngineError:
     """litellm's exceptions, all of which carry an HTTP status, in this package's classes."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
     status = getattr(error, "status_code", None)
-    reason = " ".join(str(error).split())[:200]
+    reason = one_line(error, 200)
     if "ContextWindowExceededError" in kinds:
         return ContextOverflowError(
             f"{spec}: the prompt does not fit the model's context",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ecomfs.core.event_loop import gather_groups
+from ecomfs.core.words import first_line
 from ecomfs.engine.files import folder_digest
 from ecomfs.engine.models import huggingface_source
 from ecomfs.engine.packaged import PACKAGED
@@ -255,7 +256,7 @@ class TransformersEngine:
                 return [
                     EngineResponseError(
                         f"{self.spec}: out of memory with one prompt of {len(ids[0])} tokens: "
-                        f"{str(error).splitlines()[0]}",
+                        f"{first_line(error)}",
                         hint="a smaller model, dtype=bfloat16, or fewer demonstrations (--k)",
                     )
                 ]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ecomfs.core.openmp import sleeping_threads
+from ecomfs.core.words import first_line
 from ecomfs.engine.chat import ChatModel, ChatTemplate
 from ecomfs.errors import ConfigError, EngineUnavailableError, MissingFileError, ModelError
 
@@ -79,7 +80,7 @@ def load_model(transformers: Any, name: str, precision: Any) -> Any:
         )
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(
-            f"{name}: transformers cannot load this model: {str(error).splitlines()[0]}",
+            f"{name}: transformers cannot load this model: {first_line(error)}",
             hint="a folder with config.json and weights, or a hub id that can be reached",
         ) from error
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ecomfs.core.retry import permanent
+from ecomfs.core.words import first_line
 from ecomfs.engine.files import folder_digest
 from ecomfs.engine.models import huggingface_source
 from ecomfs.engine.protocol import Capabilities, ChosenAnswer, Sampling
@@ -79,15 +80,6 @@ def translating(spec: str) -> Iterator[None]:
             raise
         message = f"{spec}: vLLM failed: {first_line(error)}"
         raise permanent(EngineUnavailableError(message, hint=hint)) from error
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's message.
-
-    >>> first_line(ValueError("too large\\nin detail")), first_line(ValueError())
-    ('too large', 'ValueError')
-    """
-    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 T = TypeVar("T")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -11,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ecomfs.core.options import OPTIONS, SHARED, option_named
+from ecomfs.core.words import did_you_mean
 from ecomfs.errors import ConfigError, MissingFileError
 from ecomfs.io import YAML_HINT, read_text, yaml_problem
 
@@ -248,9 +248,8 @@ def _check_options(options: Mapping[str, Any]) -> None:
 
 def _known(name: str, known: tuple[str, ...], what: str) -> None:
     if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        did = f"; did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"no {what} is called {name!r}{did} (known: {', '.join(known)})")
+        near = did_you_mean(name, known)
+        raise ValueError(f"no {what} is called {name!r} ({near}known: {', '.join(known)})")
 
 
 def available_suites() -> dict[str, Path]:

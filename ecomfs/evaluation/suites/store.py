@@ -18,6 +18,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from ecomfs.core.words import one_line
 from ecomfs.errors import ConfigError, InputError, MissingFileError, OutputError
 from ecomfs.evaluation.harness import harness_errors
 from ecomfs.evaluation.suites.cell import Cell, CellResult
@@ -93,8 +94,9 @@ class ResultsFolder:
         try:
             return Suite.model_validate_json(path.read_text(encoding="utf-8"))
         except (ValidationError, UnicodeDecodeError) as error:
-            first = " ".join(str(error).split())[:160]
-            raise InputError(f"{path}: not a suite of this version: {first}") from error
+            raise InputError(
+                f"{path}: not a suite of this version: {one_line(error, 160)}"
+            ) from error
 
     def begin(self, suite: Suite) -> None:
         """Write down which suite is run.

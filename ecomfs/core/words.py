@@ -1,0 +1,54 @@
+"""Words that many messages need: the nearest name, a list that is not too long, an error in one
+line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+
+def did_you_mean(word: str, known: Iterable[str], *, fold: bool = False) -> str:
+    """``did you mean 'x'? `` with the nearest of the known names, for the beginning of a hint;
+    empty where none is near.
+
+    Args:
+        fold: upper and lower case, and space around, make no difference.
+
+    >>> did_you_mean("postive", ["positive", "negative"]), did_you_mean("x", ["positive"])
+    ("did you mean 'positive'? ", '')
+    >>> did_you_mean("LABL ", ["Label", "Text"], fold=True)
+    "did you mean 'Label'? "
+    """
+    names = {name.strip().casefold() if fold else name: name for name in [*known][::-1]}
+    near = get_close_matches(word.strip().casefold() if fold else word, names, n=1)
+    return f"did you mean {names[near[0]]!r}? " if near else ""
+
+
+def listed(names: Sequence[str], most: int = 12) -> str:
+    """The first names, with commas; an ellipsis stands for the others.
+
+    >>> listed(["a", "b", "c"], most=2), listed(["a", "b"], most=2)
+    ('a, b …', 'a, b')
+    """
+    return ", ".join(names[:most]) + (" …" if len(names) > most else "")
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message; without a message, the error's type.
+
+    >>> first_line(ValueError("too large\\nin detail")), first_line(ValueError())
+    ('too large', 'ValueError')
+    """
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def one_line(error: BaseException, most: int = 300) -> str:
+    """What an error says, on one line of at most ``most`` characters.
+
+    >>> one_line(ValueError("too\\nlong")), one_line(RecursionError())
+    ('too long', 'RecursionError')
+    """
+    if isinstance(error, RecursionError):
+        return "RecursionError" if not error.args else "nested too deeply"
+    text = "".join(c if c.isprintable() else " " for c in str(error)) or type(error).__name__
+    return " ".join(text.split())[:most]
