@@ -9,8 +9,8 @@ import typer
 
 from ecomfs.cli import options as o
 from ecomfs.cli import progress
-from ecomfs.cli.classifier import Labelled
 from ecomfs.cli.json_result import arguments, set_result
+from ecomfs.cli.labelled import Labelled
 from ecomfs.core.options import DEFAULTS
 from ecomfs.core.progress import CHECKING, LOADING, Phases
 

@@ -11,8 +11,9 @@ import typer
 
 from ecomfs.cli import options as o
 from ecomfs.cli import progress
-from ecomfs.cli.classifier import Labelled, classifier, is_pool, one_label_only, parse_pairs
+from ecomfs.cli.classifier import classifier, one_label_only
 from ecomfs.cli.json_result import set_result
+from ecomfs.cli.labelled import Labelled, is_pool, parse_pairs
 from ecomfs.cli.prepare import JsonReport, beside, check_targets, write_json
 from ecomfs.cli.terminal import say
 from ecomfs.core.options import DEFAULTS

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from ecomfs.cli import options as o
-from ecomfs.cli.classifier import MaybeLabelled, classifier
+from ecomfs.cli.classifier import classifier
 from ecomfs.cli.json_result import set_result
+from ecomfs.cli.labelled import MaybeLabelled
 from ecomfs.cli.progress import show
 from ecomfs.core.options import DEFAULTS
 from ecomfs.core.progress import CHECKING, LOADING, MEASURING

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ecomfs.cli import options as o
-from ecomfs.cli.classifier import parse_fields, parse_pairs
 from ecomfs.cli.json_result import set_result
+from ecomfs.cli.labelled import parse_fields, parse_pairs
 from ecomfs.cli.terminal import say
 from ecomfs.core.options import DEFAULTS
 

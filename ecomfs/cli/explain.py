@@ -9,8 +9,9 @@ import typer
 
 from ecomfs.cli import options as o
 from ecomfs.cli import progress
-from ecomfs.cli.classifier import MaybeLabelled, check_guarantees, classifier_of_task, print_notes
+from ecomfs.cli.classifier import check_guarantees, classifier_of_task, print_notes
 from ecomfs.cli.json_result import set_result
+from ecomfs.cli.labelled import MaybeLabelled
 from ecomfs.cli.terminal import say
 from ecomfs.core.progress import LOADING
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ecomfs.cli import options as o
-from ecomfs.cli.classifier import Labelled, check_guarantees, classifier_of_task, is_pool
+from ecomfs.cli.classifier import check_guarantees, classifier_of_task
 from ecomfs.cli.json_result import set_result
+from ecomfs.cli.labelled import Labelled, is_pool
 from ecomfs.cli.progress import show
 from ecomfs.core.progress import CHECKING
 

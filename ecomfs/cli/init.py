@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ecomfs.cli import options as o
-from ecomfs.cli.classifier import parse_fields
 from ecomfs.cli.commands import Commands
 from ecomfs.cli.json_result import set_result
+from ecomfs.cli.labelled import parse_fields
 from ecomfs.cli.labelled_table import LabelledTable, read_examples
 from ecomfs.cli.progress import show
 from ecomfs.cli.questions import Questions, on_terminal

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ecomfs.cli import options as o
-from ecomfs.cli.classifier import MaybeLabelled, check_guarantees, fitted_classifier, without_fit
+from ecomfs.cli.classifier import check_guarantees, fitted_classifier, without_fit
 from ecomfs.cli.json_result import set_result
+from ecomfs.cli.labelled import MaybeLabelled
 from ecomfs.cli.progress import show
 from ecomfs.cli.scoring import Cluster, RowOptions, Sources, check, jobs_of
 from ecomfs.core.progress import CHECKING

@@ -11,15 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ecomfs.cli import options as o
-from ecomfs.cli.classifier import (
-    MaybeLabelled,
-    classifier,
-    is_pool,
-    one_label_only,
-    print_notes,
-    without_fit,
-)
+from ecomfs.cli.classifier import classifier, one_label_only, print_notes, without_fit
 from ecomfs.cli.json_result import set_result
+from ecomfs.cli.labelled import MaybeLabelled, is_pool
 from ecomfs.cli.progress import show
 from ecomfs.core.progress import CHECKING, LOADING, Phases
 from ecomfs.errors import ConfigError

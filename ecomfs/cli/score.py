@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from ecomfs.cli import options as o
-from ecomfs.cli.classifier import MaybeLabelled
 from ecomfs.cli.json_result import set_result
+from ecomfs.cli.labelled import MaybeLabelled
 from ecomfs.cli.progress import show
 from ecomfs.cli.scoring import Cluster, RowOptions, Sources, check, output_format, row_classifier
 from ecomfs.core.options import NO_MODEL

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 import typer
 
 from ecomfs.cli import options as o
-from ecomfs.cli.classifier import MaybeLabelled, check_guarantees, fitted, fitted_classifier
+from ecomfs.cli.classifier import check_guarantees, fitted, fitted_classifier
+from ecomfs.cli.labelled import MaybeLabelled
 from ecomfs.core.options import NO_MODEL
 from ecomfs.core.progress import FITTING, LOADING
 

@@ -11,13 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from ecomfs.cli import options as o
-from ecomfs.cli.classifier import (
-    MaybeLabelled,
-    check_guarantees,
-    classifier_of_task,
-    print_notes,
-)
+from ecomfs.cli.classifier import check_guarantees, classifier_of_task, print_notes
 from ecomfs.cli.json_result import print_result, set_result
+from ecomfs.cli.labelled import MaybeLabelled
 from ecomfs.cli.progress import show
 from ecomfs.core.progress import CHECKING, LOADING
 

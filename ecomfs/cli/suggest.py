@@ -11,8 +11,9 @@ import typer
 
 from ecomfs.cli import options as o
 from ecomfs.cli import progress
-from ecomfs.cli.classifier import MaybeLabelled, classifier
+from ecomfs.cli.classifier import classifier
 from ecomfs.cli.json_result import set_result
+from ecomfs.cli.labelled import MaybeLabelled
 from ecomfs.cli.terminal import say
 from ecomfs.core.options import DEFAULTS, NO_MODEL
 from ecomfs.core.progress import LOADING

@@ -11,7 +11,8 @@ import typer
 from typer.testing import CliRunner
 
 from ecomfs.cli import options as o
-from ecomfs.cli.classifier import Labelled, MaybeLabelled, check_guarantees, classifier
+from ecomfs.cli.classifier import check_guarantees, classifier
+from ecomfs.cli.labelled import Labelled, MaybeLabelled
 from ecomfs.core.options import OPTIONS, READING, options_of
 from ecomfs.errors import ConfigError
 
