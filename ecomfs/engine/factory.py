@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from ecomfs.core.cpus import processor_flags
 from ecomfs.core.options import NO_MODEL
-from ecomfs.core.processor import processor_flags
 from ecomfs.engine.none import NoEngine
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import ConfigError, EngineUnavailableError

@@ -23,9 +23,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "ecomfs"
-OPTION_FILES = re.compile(
-    r"(^|/)(options|option|groups|flatten_options|unfold|labelled|cli/classifier)\.py$"
-)
+OPTION_FILES = re.compile(r"(^|/)((core|pipeline|cli)/options|cli/labelled)\.py$")
 
 
 def modules(folder: Path = PACKAGE) -> dict[str, Path]:
