@@ -136,7 +136,7 @@ def unpack(text: str, numbers: bytes, names: Sequence[str], id_: str) -> Predict
     except (ValueError, TypeError, KeyError) as error:
         raise JournalError(
             f"the journal holds an answer that cannot be read: {error}",
-            hint="--restart starts the run anew",
+            hint="--restart starts over",
         ) from error
 
 
@@ -369,7 +369,7 @@ class Journal:
     def _damaged(self, how: str) -> JournalError:
         return JournalError(
             f"{self.path}: the journal is damaged ({how})",
-            hint="its answers cannot be trusted: --restart starts the run anew",
+            hint="its answers cannot be trusted: --restart starts over",
         )
 
 

@@ -104,7 +104,7 @@ def write_output(
         if selected.kept != rows:
             raise InputError(
                 f"{reader.name}: {selected.kept:,} rows, and {rows:,} when it was scored",
-                hint="--restart starts the run anew",
+                hint="--restart starts over",
             )
         failed.commit()
         writer.commit()
@@ -139,7 +139,7 @@ def _answered(
             raise InputError(
                 f"{reader.name}, line {row.line}: the journal has no answer for this row: the "
                 "input changed while it was scored",
-                hint="--restart starts the run anew",
+                hint="--restart starts over",
             )
         if row.error or entry is None:
             yield row, value, Prediction(id_, None, status=Status.FAILED, error=row.error)

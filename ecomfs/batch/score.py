@@ -307,5 +307,5 @@ def _adopt(journal: Journal, identity: Identity) -> None:
             f"{journal.path} has {len(journal):,} answers of another run: "
             f"{', '.join(changed)} changed",
             hint="to go on, put back what changed (ecomfs runs list has the command); --restart "
-            "drops those answers and begins anew; another -o keeps both",
+            "drops those answers and starts over; another -o keeps both",
         )

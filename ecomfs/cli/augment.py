@@ -227,8 +227,10 @@ def augment(
     needs = _still_missing(plan.needs, results)
     if r.rewrite and needs and not any(result.error for result in results):
         writer = clf.engine_ if r.writer is None else shared_engine(r.writer)
-        anew = rewrite(checks, writer, needs, plan.field or "", how, prompts, on_round=print_round)
-        results.append(event_loop.run(anew))
+        rewriting = rewrite(
+            checks, writer, needs, plan.field or "", how, prompts, on_round=print_round
+        )
+        results.append(event_loop.run(rewriting))
     finish(clf.pipeline_, pool, results, plan.needs, output, rejected, report)
 
 

@@ -186,7 +186,7 @@ _NEW = "new"
 
 
 def _task(table: LabelledTable, label: str, ask: Questions) -> tuple[str | None, str]:
-    """The name of a task and what speaks for it; ``None`` for a new one."""
+    """The name of a task and the evidence for it; ``None`` for a new one."""
     from ecomfs.task import load_task, only_texts, propose_tasks
 
     found = propose_tasks(table.reader.header, label, [*table.kinds(label)])

@@ -91,22 +91,22 @@ def _lint(
             findings.append(LintFinding("error", "examples", error.message, error.hint))
     count, limit = _counter(engine, budget)
     for language in _LANGUAGES:
-        spoken = card.language in ("auto", language)
+        used = card.language in ("auto", language)
         try:
             if card.several_labels:
                 # The common template asks about each label; see ecomfs.estimators.multilabel.
-                if pool and spoken:
+                if pool and used:
                     asking = _asking(card, language, pool)
                     findings += _fits(asking, pool, count, limit)
                 continue
             builder = _builder(card, name, language, pool)
             findings += _shows_everything(builder)
-            if pool and spoken:
+            if pool and used:
                 findings += _fits(builder, pool, count, limit)
         except EcomfsError as error:
             where = f"{language}.{card.templates.get(language)}.jinja"
             findings.append(
-                LintFinding("error" if spoken else "warning", where, error.message, error.hint)
+                LintFinding("error" if used else "warning", where, error.message, error.hint)
             )
     return findings
 

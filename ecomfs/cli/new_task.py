@@ -79,13 +79,13 @@ def new_task(
         places.append(f"{source.name}, line {row.line}")
     labels = [label or "" for label in column_labels(cells, places, label_column)]
     mark, tree = _declared(labels, label_separator, hierarchy, source.name)
-    spoken = language or _language(texts)
+    of_texts = language or _language(texts)
     draft = draft_task(
         name,
         columns,
         labels,
         label_column=label_column,
-        language="en" if spoken == "en" else "zh" if spoken == "zh" else "auto",
+        language="en" if of_texts == "en" else "zh" if of_texts == "zh" else "auto",
         label_separator=mark,
         hierarchy=tree,
         where=source.name,
@@ -100,7 +100,7 @@ def new_task(
             "folder": target,
             "rows": len(labels),
             "labels": [*draft.labels],
-            "language": spoken,
+            "language": of_texts,
             "label_separator": mark,
             "hierarchy": tree,
             "columns": columns,
@@ -113,8 +113,8 @@ def new_task(
         say(f"note: a row may have several labels, with {mark!r} between them in a cell")
     if tree:
         say(f"note: labels are parent{tree}child; rows are classified by parent, then by child")
-    if language is None and spoken != "auto":
-        say(f"note: all rows are {_CALLED[spoken]}: so is the card; --language auto has both")
+    if language is None and of_texts != "auto":
+        say(f"note: all rows are {_CALLED[of_texts]}: so is the card; --language auto has both")
     for label, others in draft.aliases.items():
         also = ", ".join(map(repr, others))
         say(

@@ -30,7 +30,7 @@ class Questions:
         """One of several choices.
 
         Args:
-            choices: value → what speaks for it.
+            choices: value → evidence for it.
             options: of the command line, that would have answered.
 
         Raises:

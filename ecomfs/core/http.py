@@ -1,7 +1,7 @@
 """JSON over HTTP for engines and the client: sessions, time-outs, failures as exceptions.
 
 Retries are in :mod:`ecomfs.core.retry`. A session belongs to one event loop and one process, so a
-client keeps one per loop and starts anew after a fork.
+client keeps one per loop and starts again after a fork.
 """
 
 from __future__ import annotations

@@ -261,10 +261,10 @@ class ServerPool:
                 raise
             server.confirmed = started
 
-    def lied(self, server: Server, error: EngineError) -> None:
+    def gave_no_distribution(self, server: Server, error: EngineError) -> None:
         """A server's answer is no distribution. It is marked unhealthy after :data:`IN_A_ROW` of
         them, also if it is the only one: the canary then decides whether the rows or the server are
-        at fault. The number doubles each time, lest rows that are at fault cost a canary each."""
+        at fault. The number doubles each time, so that rows at fault do not cost a canary each."""
         server.failures += 1
         if server.failures >= server.most_failures:
             server.most_failures *= 2

@@ -155,7 +155,7 @@ def reopen_engine(spec: str) -> Engine:
 
 
 def close_shared() -> None:
-    """Close every shared engine (their memory is freed); the next use opens anew."""
+    """Close every shared engine (their memory is freed); the next use opens them again."""
     atexit.unregister(_close_at_exit)
     with _lock:
         _seen.clear()

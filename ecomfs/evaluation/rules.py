@@ -114,7 +114,7 @@ def trivial_rule(pipeline: Pipeline, rows: Sequence[Row]) -> RuleAnswers:
         given = measure(pipeline, rows)
         if seen is None or given is None or np.ptp(seen) == 0:
             continue
-        # Which label it speaks for: the one whose examples have more of it.
+        # Which label it is evidence for: the one whose examples have more of it.
         high = int(seen[truth == 1].mean() > seen[truth == 0].mean()) if np.ptp(truth) else 0
         table = np.column_stack([given, 1 - given] if high == 0 else [1 - given, given])
         return RuleAnswers(name, table)

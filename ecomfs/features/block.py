@@ -103,7 +103,7 @@ class Block(ABC):
         """
 
 
-def spoken(spec: FieldSpec, language: Language) -> str:
+def title_of(spec: FieldSpec, language: Language) -> str:
     """A field's title inside a sentence.
 
     Parameters
@@ -120,7 +120,8 @@ def spoken(spec: FieldSpec, language: Language) -> str:
 
     Examples
     --------
-    >>> spoken(FieldSpec(name="q", kind="text", names={"en": "Search query", "zh": "搜索词"}), "en")
+    >>> query = FieldSpec(name="q", kind="text", names={"en": "Search query", "zh": "搜索词"})
+    >>> title_of(query, "en")
     'search query'
     """
     title = spec.title(language)
@@ -139,4 +140,4 @@ def columns(parts: Sequence[Sequence[float]], width: int) -> Floats:
     return np.asarray(parts, dtype=np.float64).reshape(len(parts), width)
 
 
-__all__ = ["Block", "Embed", "Feature", "Floats", "Values", "columns", "spoken"]
+__all__ = ["Block", "Embed", "Feature", "Floats", "Values", "columns", "title_of"]

@@ -14,7 +14,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 
-from ecomfs.features.block import Block, Feature, Floats, Values, columns, spoken
+from ecomfs.features.block import Block, Feature, Floats, Values, columns, title_of
 from ecomfs.features.items import item_kind, matched
 from ecomfs.io import squeeze
 from ecomfs.task import FieldSpec
@@ -58,10 +58,10 @@ class OtherUsersBlock(Block):
         self.user, self.item, self.histories = user, item, tuple(histories)
         count = len(self.histories)
         self._pairs = [(i, j) for i in range(count) for j in range(i + 1, count)]
-        en, zh = spoken(item, "en"), spoken(item, "zh")
+        en, zh = title_of(item, "en"), title_of(item, "zh")
         found = []
         for h in self.histories:
-            a, b = spoken(h, "en"), spoken(h, "zh")
+            a, b = title_of(h, "en"), title_of(h, "zh")
             key = f"{item.name}@{h.name}"
             found += [
                 Feature(f"{key}:users", f"other users with {en} in {a}", f"{b}含{zh}的其他用户数"),
@@ -74,7 +74,7 @@ class OtherUsersBlock(Block):
         for i, j in self._pairs:
             one, two = self.histories[i], self.histories[j]
             key = f"{item.name}@{one.name}/{two.name}"
-            a, b = (f"{spoken(one, x)}/{spoken(two, x)}" for x in ("en", "zh"))
+            a, b = (f"{title_of(one, x)}/{title_of(two, x)}" for x in ("en", "zh"))
             found += [
                 Feature(f"{key}:users", f"{en} in {a} of other users", f"其他用户{b}含{zh}之比"),
                 Feature(f"{key}:alike", f"{en} in {a} of users alike", f"相似用户{b}含{zh}之比"),
@@ -141,8 +141,8 @@ class OtherUsersBlock(Block):
         of = len(self._known.keys() - {row[self.user.name]})
         sides = range(len(self.histories))
         counts = [sum(side in found for _, found in others) for side in sides]
-        item = spoken(self.item, language)
-        titles = [spoken(h, language) for h in self.histories]
+        item = title_of(self.item, language)
+        titles = [title_of(h, language) for h in self.histories]
         if language == "zh":
             parts = [f"{n}位的{title}含{item}" for n, title in zip(counts, titles, strict=True)]
             said = f"其他{of}位用户中，{'，'.join(parts)}"

@@ -29,7 +29,7 @@ FEW = 200
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """What speaks for a label.
+    """Evidence for a label.
 
     Attributes
     ----------
@@ -205,7 +205,7 @@ class FeatureExpert:
         return out
 
     def reasons(self, row: Row, label: str, language: Language, most: int = 3) -> list[Reason]:
-        """What speaks for a label, by the weights of the logistic regression.
+        """Evidence for a label, by the weights of the logistic regression.
 
         Parameters
         ----------

@@ -168,7 +168,7 @@ class GowerSpace:
         return len(self._codes[field])
 
     def encode(self, rows: Sequence[Row]) -> EncodedRows:
-        """Rows ready to be compared, so that a pool need not be read anew for every query.
+        """Rows ready to be compared, so that a pool need not be read again for every query.
 
         Raises:
             RowError: a cell is not of its field's kind.

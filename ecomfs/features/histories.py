@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ecomfs.features.block import Block, Feature, Floats, Values, columns, spoken
+from ecomfs.features.block import Block, Feature, Floats, Values, columns, title_of
 from ecomfs.features.items import item_day, item_kind, item_numbers
 from ecomfs.features.levels import frequent
 from ecomfs.features.scalars import Scale
@@ -70,7 +70,11 @@ class HistoryBlock(Block):
         self.features = self._features()
 
     def _features(self) -> tuple[Feature, ...]:
-        en, zh, key = spoken(self.spec, "en"), spoken(self.spec, "zh"), self.spec.name
+        en, zh, key = (
+            title_of(self.spec, "en"),
+            title_of(self.spec, "zh"),
+            self.spec.name,
+        )
         found = [
             Feature(f"{key}:count", f"length of {en}", f"{zh}的项数"),
             Feature(f"{key}:different", f"different kinds in {en}", f"{zh}的种类"),
@@ -141,7 +145,7 @@ class HistoryBlock(Block):
 
     def phrases(self, row: Values, language: Language) -> list[str]:
         kinds = [item_kind(self.spec, item) for item in row[self.spec.name] or []]
-        title, size, run = spoken(self.spec, language), len(kinds), run_of_last(kinds)
+        title, size, run = title_of(self.spec, language), len(kinds), run_of_last(kinds)
         if not size:
             said = f"{title}：无" if language == "zh" else f"{title}: none"
         elif language == "zh":
@@ -172,7 +176,7 @@ class HistoryPairBlock(Block):
 
     def __init__(self, first: FieldSpec, second: FieldSpec) -> None:
         self.first, self.second = first, second
-        en, zh = [(spoken(first, x), spoken(second, x)) for x in ("en", "zh")]
+        en, zh = [(title_of(first, x), title_of(second, x)) for x in ("en", "zh")]
         key = f"{first.name}/{second.name}"
         self.features = (
             Feature(f"{key}:ratio", f"{en[0]} against {en[1]}", f"{zh[0]}与{zh[1]}之比"),
@@ -198,7 +202,7 @@ class HistoryPairBlock(Block):
         one, two = (len(row[spec.name]) for spec in (self.first, self.second))
         if not one + two:
             return ["", ""]
-        a, b = (spoken(spec, language) for spec in (self.first, self.second))
+        a, b = (title_of(spec, language) for spec in (self.first, self.second))
         if language == "zh":
             return [f"共{one + two}项：{a}{one}项，{b}{two}项"] * 2
         return [f"{a} {one} of {one + two}, {b} {two}"] * 2

@@ -1,7 +1,7 @@
 """Features of a row and a label together: is the label the last of a history, and how often in it.
 
 'Repeat the last category' is one rule, whatever the category. Features of the row alone need it
-learned anew for every label; a feature of row and label has one weight that all labels share.
+learned separately for every label; a feature of row and label has one weight that all labels share.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from ecomfs.features.block import Feature, Floats, Values, spoken
+from ecomfs.features.block import Feature, Floats, Values, title_of
 from ecomfs.features.histories import run_of_last
 from ecomfs.features.items import TEXTUAL, matched, part_values
 from ecomfs.features.reading import ValueReader
@@ -189,14 +189,14 @@ class LabelFeatures:
             )
         for spec in self._fields:
             named = self._field(spec, values[spec.name])[self.labels.index(label)] > 0
-            title = spoken(spec, language)
+            title = title_of(spec, language)
             text = f"{title}提到{label}" if language == "zh" else f"{title} names {label}"
             said.append(text if named else "")
         return [said[place] for place in self._kept]
 
 
 def _titled(spec: FieldSpec, part: str, language: Language) -> str:
-    title = spoken(spec, language)
+    title = title_of(spec, language)
     if not part or (spec.items and part == spec.items[0].name):
         return title
     own = next((p.title(language) for p in spec.items if p.name == part), readable(part))
@@ -213,8 +213,8 @@ def _feature(spec: FieldSpec, part: str, measure: tuple[str, str, str]) -> Featu
 def _field_feature(spec: FieldSpec) -> Feature:
     return Feature(
         f"{spec.name}:label",
-        f"label named in {spoken(spec, 'en')}",
-        f"{spoken(spec, 'zh')}提到标签",
+        f"label named in {title_of(spec, 'en')}",
+        f"{title_of(spec, 'zh')}提到标签",
     )
 
 

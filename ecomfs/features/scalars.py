@@ -8,7 +8,7 @@ from datetime import datetime
 
 import numpy as np
 
-from ecomfs.features.block import Block, Feature, Floats, Values, columns, spoken
+from ecomfs.features.block import Block, Feature, Floats, Values, columns, title_of
 from ecomfs.features.cells import day_number
 from ecomfs.features.levels import frequent
 from ecomfs.features.measure import measured
@@ -96,7 +96,7 @@ class NumberBlock(Block):
 
     def __init__(self, spec: FieldSpec) -> None:
         self.spec = spec
-        self.features = _placed(spec.name, spoken(spec, "en"), spoken(spec, "zh"))
+        self.features = _placed(spec.name, title_of(spec, "en"), title_of(spec, "zh"))
 
     def fit(self, rows: Sequence[Values]) -> None:
         numbers = [measured(self.spec, row[self.spec.name]) for row in rows]
@@ -115,7 +115,7 @@ class NumberBlock(Block):
         zh = language == "zh"
         if words:
             said += f"（{words}）" if zh else f" ({words})"
-        return [f"{spoken(self.spec, language)}{'：' if zh else ': '}{said}"] * 3
+        return [f"{title_of(self.spec, language)}{'：' if zh else ': '}{said}"] * 3
 
 
 class DateBlock(Block):
@@ -136,7 +136,7 @@ class DateBlock(Block):
 
     def __init__(self, spec: FieldSpec) -> None:
         self.spec = spec
-        en, zh, key = spoken(spec, "en"), spoken(spec, "zh"), spec.name
+        en, zh, key = title_of(spec, "en"), title_of(spec, "zh"), spec.name
         cycles = [("weekday", "day of the week", "星期"), ("month", "month", "月份")]
         cycles.append(("hour", "hour", "时刻"))
         turned = [
@@ -171,8 +171,8 @@ class DateBlock(Block):
         age = round(self.latest - day_number(moment))
         said = value_phrase(self.spec, moment, language)
         if language == "zh":
-            return [f"{spoken(self.spec, 'zh')}：{said}，比最近的早{age}天"] * 10
-        return [f"{spoken(self.spec, 'en')}: {said}, {age} days before the latest"] * 10
+            return [f"{title_of(self.spec, 'zh')}：{said}，比最近的早{age}天"] * 10
+        return [f"{title_of(self.spec, 'en')}: {said}, {age} days before the latest"] * 10
 
 
 class CategoryBlock(Block):
@@ -197,7 +197,11 @@ class CategoryBlock(Block):
     def fit(self, rows: Sequence[Values]) -> None:
         known = [row[self.spec.name] for row in rows if row[self.spec.name] is not None]
         self.levels = frequent(known, len(rows))
-        en, zh, key = spoken(self.spec, "en"), spoken(self.spec, "zh"), self.spec.name
+        en, zh, key = (
+            title_of(self.spec, "en"),
+            title_of(self.spec, "zh"),
+            self.spec.name,
+        )
         named = [
             Feature(
                 f"{key}={level}",
@@ -223,7 +227,7 @@ class CategoryBlock(Block):
         if value is not None:
             colon = "：" if language == "zh" else ": "
             phrase = category_phrase(self.spec, value, language)
-            said = f"{spoken(self.spec, language)}{colon}{phrase}"
+            said = f"{title_of(self.spec, language)}{colon}{phrase}"
         return [said] * len(self.features)
 
 
@@ -245,7 +249,11 @@ class MissingBlock(Block):
     def __init__(self, specs: Sequence[FieldSpec]) -> None:
         self.specs = tuple(specs)
         self.features = tuple(
-            Feature(f"{s.name}:missing", f"{spoken(s, 'en')} unknown", f"{spoken(s, 'zh')}未知")
+            Feature(
+                f"{s.name}:missing",
+                f"{title_of(s, 'en')} unknown",
+                f"{title_of(s, 'zh')}未知",
+            )
             for s in specs
         )
 

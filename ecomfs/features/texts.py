@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 
 from ecomfs.errors import ConfigError
-from ecomfs.features.block import Block, Embed, Feature, Floats, Values, columns, spoken
+from ecomfs.features.block import Block, Embed, Feature, Floats, Values, columns, title_of
 from ecomfs.features.items import item_texts
 from ecomfs.io import fold, squeeze
 from ecomfs.task import FieldSpec
@@ -135,7 +135,7 @@ class TextPairBlock(Block):
 
     def _features(self) -> list[Feature]:
         (a, b), (one, two) = (
-            (spoken(s, x) for s in (self.first, self.second)) for x in ("en", "zh")
+            (title_of(s, x) for s in (self.first, self.second)) for x in ("en", "zh")
         )
         key, back = (
             f"{self.first.name}>{self.second.name}",
@@ -219,7 +219,10 @@ class TextPairBlock(Block):
         a, b = _text(self.first, row), _text(self.second, row)
         if not a or not b:
             return [""] * len(self.features)
-        title, other = spoken(self.first, language), spoken(self.second, language)
+        title, other = (
+            title_of(self.first, language),
+            title_of(self.second, language),
+        )
         zh = language == "zh"
 
         def share(own: frozenset[str], there: frozenset[str], what: tuple[str, str]) -> str:
@@ -274,13 +277,13 @@ class TextHistoryBlock(Block):
                 ("mean", "on average", "平均"),
                 ("most", "at most", "最大"),
             ):
-                mine, zh_mine = spoken(spec, "en"), spoken(spec, "zh")
+                mine, zh_mine = title_of(spec, "en"), title_of(spec, "zh")
                 for h in self.histories:
                     found.append(
                         Feature(
                             f"{spec.name}~{h.name}:{key}_{part}",
-                            f"{en} of {mine} like {spoken(h, 'en')} {what}",
-                            f"{zh_mine}与{spoken(h, 'zh')}的{zh}相似（{zh_what}）",
+                            f"{en} of {mine} like {title_of(h, 'en')} {what}",
+                            f"{zh_mine}与{title_of(h, 'zh')}的{zh}相似（{zh_what}）",
                         )
                     )
                 for i, j in self._pairs:
@@ -288,10 +291,10 @@ class TextHistoryBlock(Block):
                     found.append(
                         Feature(
                             f"{spec.name}~{one.name}/{two.name}:{key}_{part}",
-                            f"{en} of {mine} nearer to {spoken(one, 'en')} than to "
-                            f"{spoken(two, 'en')} {what}",
-                            f"{zh_mine}在{zh}上更近{spoken(one, 'zh')}"
-                            f"而非{spoken(two, 'zh')}（{zh_what}）",
+                            f"{en} of {mine} nearer to {title_of(one, 'en')} than to "
+                            f"{title_of(two, 'en')} {what}",
+                            f"{zh_mine}在{zh}上更近{title_of(one, 'zh')}"
+                            f"而非{title_of(two, 'zh')}（{zh_what}）",
                         )
                     )
         self.features = tuple(found)
@@ -346,7 +349,7 @@ class TextHistoryBlock(Block):
         best = max(items, key=lambda texts: _spelt(text, texts))
         if not _spelt(text, best):
             return ""
-        mine, theirs = spoken(self.spec, language), spoken(history, language)
+        mine, theirs = title_of(self.spec, language), title_of(history, language)
         if language == "zh":
             return f"{mine}与{theirs}中最接近的是{best[0]}"
         return f"{mine} nearest in {theirs}: {best[0]}"

@@ -294,12 +294,12 @@ def _learning(
 ) -> HeldLoss:
     """Fits on some of the readings, and judges others."""
     read = np.array([r.posterior.probabilities for r in readings])
-    spoken = np.array([r.state.language for r in readings])
+    languages = np.array([r.state.language for r in readings])
 
     def held_loss(fitted: NDArray[np.int64], held: NDArray[np.int64]) -> FloatArray:
         model = read.copy()
         for language in bare.setups:
-            mine, other = fitted[spoken[fitted] == language], held[spoken[held] == language]
+            mine, other = fitted[languages[fitted] == language], held[languages[held] == language]
             rows, labels = read[mine].tolist(), truth[mine].tolist()
             calibration = fit_calibration(rows, labels, weights[mine])
             if calibration is not None:

@@ -237,7 +237,7 @@ _BINARY = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"PAR1", b"%PDF", b"\x28\xb5\x2f\
 
 
 class DelimitedSource:
-    """A delimited text file; every pass streams it anew with bounded memory.
+    """A delimited text file; every pass reads it again, with bounded memory.
 
     Raises:
         MissingFileError, DecodingError, EmptyInputError, ColumnError: see

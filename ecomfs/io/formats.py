@@ -337,7 +337,7 @@ class SqlSource(TypedSource):
 
     Only a query that reads is accepted (SELECT, WITH, VALUES, TABLE), on a connection that is set
     to read only where the database has such a setting (SQLite, DuckDB, PostgreSQL, MySQL) and
-    rolled back everywhere. The query runs anew for every pass: give it an ORDER BY if the order
+    rolled back everywhere. The query runs again for every pass: give it an ORDER BY if the order
     matters. Rows are fetched as they are needed where the driver can.
 
     Raises:

@@ -266,7 +266,7 @@ def _updated(old: Pipeline, examples: Sequence[Example], version: int) -> Pipeli
 
 def _kept_block(old: Pipeline) -> tuple[str, ...]:
     """The shared demonstrations that go on: those that something was fitted with. Where nothing
-    was, they are chosen anew, as they would be in another process."""
+    was, they are chosen again, as they would be in another process."""
     fitted = old.policy != DecisionPolicy() or any(s.calibration for s in old.setups.values())
     return _block(old) if fitted else ()
 

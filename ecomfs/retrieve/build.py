@@ -75,7 +75,7 @@ def update_index(
     Returns
     -------
     VectorIndex or str
-        ``kind`` itself where the changed pool needs an index of the other kind: it is built anew.
+        ``kind`` itself where the changed pool needs an index of the other kind: it is rebuilt.
     """
     if isinstance(index, IVFIndex) != _is_ivf(kind, len(new)):
         return kind

@@ -6,7 +6,7 @@ nearest of a sample of examples are found again, and never more than a quarter. 
 is part of the description.
 
 The vectors are kept once, as float16, inside FAISS's lists. Examples that were added later are in
-a tail, which is searched exactly; removed examples are skipped. The index is built anew when a
+a tail, which is searched exactly; removed examples are skipped. The index is rebuilt when a
 fifth has changed.
 """
 
@@ -32,7 +32,7 @@ from ecomfs.retrieve.index import (
 )
 
 MOST_CHANGED = 0.2
-"""Part of the built index that may come or go before it is built anew."""
+"""Part of the built index that may come or go before it is rebuilt."""
 TARGET_RECALL = 0.99
 MOST_LISTS = 0.25
 """Part of the lists that is probed at most: with more, an exact search is as fast."""

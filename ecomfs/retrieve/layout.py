@@ -118,7 +118,7 @@ class DemonstrationLayout:
 
     def updated(self, retriever: Retriever, block: Sequence[str] = ()) -> DemonstrationLayout:
         """The same for another version of the pool, with a block that stays as far as its examples
-        do; without one, it is chosen anew."""
+        do; without one, it is chosen again."""
         k, variant, seed = self._given
         return DemonstrationLayout(retriever, k, self.name, block=block, variant=variant, seed=seed)
 

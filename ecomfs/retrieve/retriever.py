@@ -144,7 +144,7 @@ class Retriever:
     def updated(self, examples: Sequence[Example], texts: Sequence[str]) -> Retriever:
         """A retriever of another version of the pool, with the same options; this one goes on
         working meanwhile. Vectors of texts that stay are reused unless the embedder learns from
-        the pool, so that the result is what building it anew would give (up to the
+        the pool, so that the result is what rebuilding it would give (up to the
         approximation of a large index)."""
         index: str | VectorIndex = self._kind
         if not self._learns and texts:

@@ -90,7 +90,7 @@ class TaskProposal:
     known : float
         Share of the table's labels that the card knows.
     why : str
-        What speaks for it, in words.
+        Evidence for it, in words.
 
     Examples
     --------
@@ -149,7 +149,7 @@ def propose_tasks(
 
 
 def only_texts(proposals: Sequence[TaskProposal]) -> bool:
-    """Whether nothing but a column of texts speaks for these tasks, which fit any task of texts.
+    """Whether a column of texts is the only evidence for these tasks, which fit any task of texts.
 
     >>> only_texts(propose_tasks(["text", "label"], "label", ["blue", "green"]))
     True

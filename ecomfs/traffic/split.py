@@ -22,8 +22,8 @@ class TrafficSplit:
     weights : mapping
         Variant → its share of the traffic, relative to the others'.
     seed : int
-        Another seed assigns anew, so that a second experiment does not inherit the groups of the
-        first.
+        Another seed assigns ids differently, so that a second experiment does not inherit the
+        groups of the first.
 
     Raises
     ------

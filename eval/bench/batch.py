@@ -302,7 +302,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def resume(folder: Path, count: int, share: float = 0.6) -> None:
-    """Kill a run, start it again, and time until the server is asked anew."""
+    """Kill a run, start it again, and time until the server is asked again."""
     source, output = make_table(folder / f"in{count}.csv", count), folder / "resumed.csv"
     with server(0, folder) as url:
         surroundings = environment(folder)

@@ -11,7 +11,7 @@ All systems read the same rows with the same demonstrations, in turns, in changi
 server's prefix cache is emptied before each turn:
 
 - *load generator*: plain aiohttp that sends the prompts of ecomfs as token ids and keeps the server
-  full; of several numbers of prompts in flight the fastest counts, in every round anew;
+  full; of several numbers of prompts in flight the fastest counts, in every round again;
 - *ecomfs, HTTP*: ``score_table``, a CSV file in, a CSV file with predictions out;
 - *vllm bench serve*: vLLM's own benchmark, the same prompts as text, one a request;
 - *LLM.generate*: all prompts at once in one process, which ``vllm bench throughput`` times;

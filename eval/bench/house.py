@@ -2,7 +2,7 @@
 
     python eval/bench/house.py                 # everything but the traced row
     python eval/bench/house.py --row           # also one row through score_table (real small model)
-    python eval/bench/house.py --diagram       # write the diagram of docs/architecture.md anew
+    python eval/bench/house.py --diagram       # write the diagram of docs/architecture.md again
     python eval/bench/house.py --check         # exit 1 when the imports say otherwise
 
 Rooms are the packages of ``ecomfs/``; a module beside them counts as a room of its own. Every

@@ -36,7 +36,7 @@ class Watch:
             return sum(self._used.values())
 
     def forget(self) -> None:
-        """Start the peak anew."""
+        """Start the peak again."""
         self.peak = 0
 
     def close(self) -> None:

@@ -100,7 +100,7 @@ def refused_says_what_to_do(error: JournalError) -> None:
     told = "\n".join([str(error), *getattr(error, "__notes__", ())])
     assert "\n" not in told
     assert "to go on, put back what changed" in told
-    assert "--restart drops those answers and begins anew" in told
+    assert "--restart drops those answers and starts over" in told
     assert "the same command" not in told
 
 
@@ -170,7 +170,7 @@ def torn(source: Path) -> Iterator[tuple[Path, Path, Interrupted]]:
     journal = source.with_name("out.csv.journal")
     Journal(journal).close()  # everything is in the file, no log beside it
     yield source, journal, engine
-    # Never silently begun anew: the file is still there, and --restart is the way.
+    # Never silently started over: the file is still there, and --restart is the way.
     assert journal.exists()
     assert not source.with_name("out.csv").exists()
     result = go_on(source, engine, restart=True)

@@ -202,7 +202,7 @@ def test_a_missing_template_is_named(folder: Path, capsys: pytest.CaptureFixture
     assert lint() == 1
     edit(language="en")
     capsys.readouterr()
-    assert lint() == 0  # zh is never spoken
+    assert lint() == 0  # zh is never used
     assert "warning" in capsys.readouterr().out
 
 

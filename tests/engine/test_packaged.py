@@ -33,7 +33,7 @@ def test_the_demo_model_is_put_together_once(
     before = path.stat().st_mtime_ns
     assert packaged_model("demo") == path
     assert path.stat().st_mtime_ns == before
-    # A damaged file is put together anew.
+    # A damaged file is put together again.
     with path.open("r+b") as file:
         file.write(b"NOPE")
     assert sha256_of(packaged_model("demo")) == GEMMA.sha256

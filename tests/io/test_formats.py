@@ -107,7 +107,7 @@ MAKERS = [_csv_zst, _jsonl, _json, _json_lines_called_json, _parquet, _excel, _s
 def test_every_format_gives_the_same_rows(make: Callable[[Path], str], tmp_path: Path) -> None:
     reader = TableReader(make(tmp_path), chunk_rows=2)
     assert list(reader.header) == HEADER
-    for _ in range(2):  # a second pass starts anew
+    for _ in range(2):  # a second pass starts again
         chunks = list(reader)
         assert [len(c) for c in chunks] == [2, 1]
         rows = [row for chunk in chunks for row in chunk]

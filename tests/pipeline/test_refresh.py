@@ -1,4 +1,4 @@
-"""A pool that changes while it is used: the new pipeline is what building it anew gives, the old
+"""A pool that changes while it is used: the new pipeline is what rebuilding it gives, the old
 one goes on."""
 
 from __future__ import annotations

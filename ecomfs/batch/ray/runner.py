@@ -38,7 +38,7 @@ class RayScorer:
     A context manager that owns the actors; after an error it cannot be used again.
 
     Args:
-        build: makes the pipeline, in every actor anew; must be importable there.
+        build: makes the pipeline, once in every actor; must be importable there.
         address: see :func:`ecomfs.batch.ray.cluster.cluster`.
         actors: how many; default: one per GPU, or without GPUs one per machine. Work starts with
             those for which the cluster has room; the others start when there is more.

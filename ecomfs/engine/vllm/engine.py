@@ -70,7 +70,7 @@ class VllmEngine:
             engine of that server alone; raises an :class:`EngineError`. Default: the canary.
         probe_after: seconds until an unhealthy server is probed; doubles up to half a minute.
         confirm_every: seconds after which a server is asked whether it still is what it was when
-            the canary looked (:meth:`remember`); so is one to which a connection was made anew.
+            the canary looked (:meth:`remember`); so is one to which a connection was made again.
         sleep: how to wait (tests measure it).
 
     Attributes:

@@ -272,7 +272,7 @@ def _note_answer(pool: ServerPool, server: Server, answer: object) -> bool:
     well = True
     for reading in answer if isinstance(answer, list) else [answer]:
         if isinstance(reading, InvalidLogprobsError):
-            pool.lied(server, reading)
+            pool.gave_no_distribution(server, reading)
             well = False
         else:
             server.failures = 0

@@ -80,7 +80,7 @@ class _Kept:
                 hint="give labelled examples (--examples), or name a model: --engine auto",
             )
         asked = prompt_languages(card, options)
-        spoken = asked if has_model(engine) else ()
+        prompted = asked if has_model(engine) else ()
         setups = {
             language: YesNoSetup.of(
                 label_prompts(
@@ -88,7 +88,7 @@ class _Kept:
                 ),
                 engine,
             )
-            for language in spoken
+            for language in prompted
         }
         if self.calibrations is not None:
             same_engine(engine, self.fingerprint)

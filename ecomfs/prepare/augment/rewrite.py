@@ -1,4 +1,4 @@
-"""A language model writes examples of rare labels anew.
+"""A language model writes examples of rare labels in other words.
 
 The prompt is a continuation ("Original: … / Rewritten: …"), so base models can do it too. One
 round asks for as many texts as are missing, each from another source; rounds go on until the
