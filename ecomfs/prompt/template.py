@@ -34,19 +34,7 @@ from ecomfs.types import TemplateRef
 PROBE = "\ue000answer\ue001"
 """An answer no row can hold by accident (private-use characters)."""
 
-_DICT = frozenset(dir(dict))
-
-
-class _Environment(BoundedEnvironment):
-    """``label.word`` of a dict is its item, found without the slow failure as an attribute."""
-
-    def getattr(self, obj: Any, attribute: str) -> Any:
-        if type(obj) is dict and attribute in obj and attribute not in _DICT:
-            return obj[attribute]
-        return super().getattr(obj, attribute)
-
-
-_ENVIRONMENT = _Environment(
+_ENVIRONMENT = BoundedEnvironment(
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
