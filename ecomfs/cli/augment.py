@@ -227,10 +227,8 @@ def augment(
     needs = _still_missing(plan.needs, results)
     if r.rewrite and needs and not any(result.error for result in results):
         writer = clf.engine_ if r.writer is None else shared_engine(r.writer)
-        rewriting = rewrite(
-            checks, writer, needs, plan.field or "", how, prompts, on_round=print_round
-        )
-        results.append(event_loop.run(rewriting))
+        job = rewrite(checks, writer, needs, plan.field or "", how, prompts, on_round=print_round)
+        results.append(event_loop.run(job))
     finish(clf.pipeline_, pool, results, plan.needs, output, rejected, report)
 
 

@@ -11,17 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, cast
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ecomfs.core import event_loop
 from ecomfs.core.options import NO_MODEL, documented
 from ecomfs.core.progress import LOADING, Progress, showing
 from ecomfs.embed import Embedder
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import ConfigError
-from ecomfs.estimators.answers import accuracy, labels_of, probabilities_of
-from ecomfs.estimators.following import PoolFollower
 from ecomfs.estimators.inputs import (
     Examples,
     Rows,
@@ -32,6 +27,7 @@ from ecomfs.estimators.inputs import (
     row_ids,
 )
 from ecomfs.estimators.meaning import LabelReading, numbered_by_sklearn
+from ecomfs.estimators.one_label import OneLabelClassifier
 from ecomfs.features import Rendering
 from ecomfs.fit import FitPlan, Guarantees, Profile, fit_pipeline
 from ecomfs.pipeline import (
@@ -56,7 +52,7 @@ from ecomfs.types import Prediction, Row
 
 
 @documented
-class FewShotClassifier(PoolFollower[Pipeline]):
+class FewShotClassifier(OneLabelClassifier[Pipeline]):
     """Classifies rows by showing a language model the k most similar labelled examples.
 
     A scikit-learn classifier. ``fit`` stores and indexes the examples and reads some of them
@@ -300,28 +296,6 @@ class FewShotClassifier(PoolFollower[Pipeline]):
         with showing(progress) as report:
             found = await pipeline.classify(rows, row_ids(rows, ids), progress=report)
         return pipeline, found
-
-    def predict(self, X: Rows) -> NDArray[Any]:  # noqa: N803
-        """Labels, shape (n,), of the type that was given.
-
-        A row that failed, abstained, or whose answer was invalid has no label, and never a
-        default one. Among labels that are text it is ``None`` (dtype object); numbers and
-        booleans have no room for it.
-
-        Raises:
-            RowError: rows without a label where labels are numbers or booleans. :meth:`classify`
-                has every row with its status, :meth:`predict_proba` NaN for these.
-        """
-        return labels_of(self.classify(X), self._classes, self.classes_)
-
-    def predict_proba(self, X: Rows) -> NDArray[np.float64]:  # noqa: N803
-        """Probabilities, shape (n, len(classes_)), columns in the order of ``classes_``. A row
-        that failed is a row of NaN."""
-        return probabilities_of(self.classify(X), self._classes)
-
-    def score(self, X: Rows, y: Iterable[Any], sample_weight: Any = None) -> float:  # noqa: N803
-        """Accuracy; rows without a label count as wrong."""
-        return accuracy(self.classify(X), self._classes, y, sample_weight)
 
     def explain(self, row: str | Row, *, influence: bool = False) -> Explanation:
         """How one row is classified: demonstrations, prompt, every step from reading to prediction.

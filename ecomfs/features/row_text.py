@@ -13,7 +13,7 @@ from ecomfs.features.phrases import history_phrase, value_phrase
 from ecomfs.features.quantiles import Quantiles
 from ecomfs.features.relations import Relations
 from ecomfs.io import detect_language, squeeze
-from ecomfs.task import CardField, FieldSpec, TaskCard, is_scalar, short_repr
+from ecomfs.task import CardField, FieldSpec, TaskCard, first_empty, is_scalar, short_repr
 from ecomfs.types import Language, NestedText, Row
 
 Rendering = Literal["words", "raw"]
@@ -95,6 +95,22 @@ class RowText:
         if not words.isascii() and any("\ud800" <= c <= "\udfff" for c in words):
             raise RowError("the row holds half a character (a lone surrogate)")
         return words
+
+    def searched(self, row: Row) -> str | RowError:
+        """The text by which a row is searched, in English; its error where a required field is
+        empty or a cell is not of its kind.
+
+        >>> from ecomfs.task import load_task
+        >>> RowText(load_task("review_sentiment")).searched({"text": " "}).message
+        "field 'text' is empty"
+        """
+        empty = first_empty(row, self.card)
+        if empty is not None:
+            return RowError(f"field {empty!r} is empty")
+        try:
+            return self.render(row, "en")
+        except RowError as error:
+            return error
 
     def facts(self, row: Row, language: Language) -> list[str]:
         """What is known of a row's fields beside each other, in words for the prompt; nothing

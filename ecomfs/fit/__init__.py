@@ -7,7 +7,6 @@ from ecomfs.fit.profile import (
     LanguageCalibration,
     Profile,
     pool_hash,
-    read_profile,
 )
 from ecomfs.fit.remarks import rare_labels
 from ecomfs.fit.run import FitPlan, ProfileWarning, fit_pipeline
@@ -28,7 +27,6 @@ __all__ = [
     "fit_pipeline",
     "pool_hash",
     "rare_labels",
-    "read_profile",
     "tune",
     "with_thresholds",
 ]

@@ -10,10 +10,9 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from ecomfs.calibration import (
     EXPERTS,
@@ -27,11 +26,11 @@ from ecomfs.calibration import (
 )
 from ecomfs.core.options import GUARANTEES, NO_MODEL, options_of
 from ecomfs.engine.identity import same_model
-from ecomfs.errors import ConfigError, MissingFileError
+from ecomfs.errors import ConfigError
 from ecomfs.experts import Experts
 from ecomfs.fit.fitting import Fitted
 from ecomfs.fit.guarantees import Guarantees
-from ecomfs.io import read_text, write_text
+from ecomfs.fit.profile_file import ProfileFile, StrictRecord
 from ecomfs.pipeline import Pipeline
 from ecomfs.readout import CHAIN, StepName
 from ecomfs.retrieve import Layout
@@ -40,11 +39,7 @@ from ecomfs.types import Example, Language
 _GUARANTEES = tuple(option.name for option in options_of(groups=[GUARANTEES]))
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class FittedOn(_Strict):
+class FittedOn(StrictRecord):
     """What a profile was fitted on.
 
     Attributes:
@@ -64,7 +59,7 @@ class FittedOn(_Strict):
     similarity: str
 
 
-class LanguageCalibration(_Strict):
+class LanguageCalibration(StrictRecord):
     """Calibration of one language's posteriors; offsets in nats by label.
 
     Examples
@@ -80,15 +75,30 @@ class LanguageCalibration(_Strict):
     temperature: float
     readings: int
 
+    @classmethod
+    def of(cls, found: Calibration, names: Sequence[str]) -> Self:
+        """A calibration whose offsets are in the order of ``names``."""
+        return cls(
+            offsets=dict(zip(names, found.offsets, strict=True)),
+            strength=found.strength,
+            temperature=found.temperature,
+            readings=found.readings,
+        )
 
-class FusionWeights(_Strict):
+    def read(self, names: Sequence[str]) -> Calibration:
+        """The calibration, offsets in the order of ``names``; a label without one has 0."""
+        offsets = tuple(self.offsets.get(name, 0.0) for name in names)
+        return Calibration(offsets, self.strength, self.readings, self.temperature)
+
+
+class FusionWeights(StrictRecord):
     """A fusion model; see :class:`ecomfs.calibration.fusion.Fusion`. Weights by source."""
 
     weights: dict[str, float]
     readings: int
 
 
-class BlendWeights(_Strict):
+class BlendWeights(StrictRecord):
     """See :class:`ecomfs.calibration.blend.Blend`. Shares by label.
 
     Examples
@@ -130,7 +140,7 @@ class BlendWeights(_Strict):
         return {name for c in self.components for name, weight in c.weights.items() if weight}
 
 
-class NoveltyReference(_Strict):
+class NoveltyReference(StrictRecord):
     """See :class:`ecomfs.calibration.novelty.Novelty`."""
 
     centre: tuple[float, ...]
@@ -138,14 +148,14 @@ class NoveltyReference(_Strict):
     reference: tuple[float, ...]
 
 
-class UsualReadingsKept(_Strict):
+class UsualReadingsKept(StrictRecord):
     """See :class:`ecomfs.calibration.usual.UsualReadings`."""
 
     disagreement: float | None = None
     mass: float | None = None
 
 
-class Profile(_Strict):
+class Profile(ProfileFile):
     """What a fit found; a file of JSON.
 
     Attributes
@@ -206,7 +216,7 @@ class Profile(_Strict):
     block: tuple[str, ...] = ()
     readout: dict[Language, str]
     prompt_format: Literal["completion", "chat"] = "completion"
-    calibration: dict[Language, LanguageCalibration] = {}
+    calibration: dict[Language, LanguageCalibration] = Field(default_factory=dict)
     fusion: BlendWeights | None = None
     cheap: BlendWeights | None = None
     skip_from: float | None = None
@@ -215,20 +225,15 @@ class Profile(_Strict):
     novelty: NoveltyReference | None = None
     novel_below: float | None = None
     usual: UsualReadingsKept | None = None
-    guarantees: dict[str, Any] = {}
-    found: dict[str, Any] = {}
+    guarantees: dict[str, Any] = Field(default_factory=dict)
+    found: dict[str, Any] = Field(default_factory=dict)
 
     @classmethod
     def of(cls, pipeline: Pipeline, fitted: Fitted, guarantees: Guarantees) -> Self:
         """The profile of a pipeline that was just fitted."""
         names, policy = pipeline.space.names, pipeline.policy
         calibration = {
-            language: LanguageCalibration(
-                offsets=dict(zip(names, found.offsets, strict=True)),
-                strength=found.strength,
-                temperature=found.temperature,
-                readings=found.readings,
-            )
+            language: LanguageCalibration.of(found, names)
             for language, setup in pipeline.setups.items()
             if (found := setup.calibration) is not None
         }
@@ -252,25 +257,6 @@ class Profile(_Strict):
             guarantees=asdict(guarantees),
             found=json.loads(json.dumps(asdict(fitted))),  # as it will be when it is read again
         )
-
-    @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """Read a profile.
-
-        Raises:
-            MissingFileError: it is not there.
-            ConfigError: it is not a profile.
-        """
-        return read_profile(path, cls)
-
-    def save(self, path: str | Path) -> None:
-        """Write the profile as JSON.
-
-        Raises:
-            OutputError: it cannot be written there.
-        """
-        text = json.dumps(self.model_dump(mode="json"), ensure_ascii=False, indent=2)
-        write_text(Path(path), text + "\n", private=False)
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
@@ -383,11 +369,7 @@ class Profile(_Strict):
             kept = self.calibration.get(language)
             if kept is None or self.readout.get(language) != setup.readout.name:
                 continue
-            offsets = tuple(kept.offsets.get(name, 0.0) for name in names)
-            setups[language] = replace(
-                setup,
-                calibration=Calibration(offsets, kept.strength, kept.readings, kept.temperature),
-            )
+            setups[language] = replace(setup, calibration=kept.read(names))
         experts = pipeline.experts
         weighed = self.fusion is not None or not pipeline.has_model
         if weighed and pipeline.retriever is not None:
@@ -441,60 +423,6 @@ class Profile(_Strict):
             )
 
 
-P = TypeVar("P", bound=BaseModel)
-
-
-def read_profile(path: str | Path, kind: type[P]) -> P:
-    """Read a profile of one kind.
-
-    Raises:
-        MissingFileError: it is not there.
-        ConfigError: it is no profile of that kind.
-
-    >>> read_profile("none.json", Profile)
-    Traceback (most recent call last):
-    ecomfs.errors.MissingFileError: none.json: No such file or directory (make a profile with: ...
-    """
-    path = Path(path)
-    known = kind.model_fields["format"].default
-    try:
-        text = read_text(path)
-    except OSError as error:
-        raise MissingFileError(
-            f"{path}: {error.strerror}", hint="make a profile with: ecomfs fit"
-        ) from error
-    try:
-        return kind.model_validate_json(text)
-    except ValidationError as error:
-        wanted = kind.model_fields["kind"].default if "kind" in kind.model_fields else None
-        if (other := _named(text, "kind")) != wanted:
-            of = f"a profile of a task with {other}" if other else "a profile of one label a row"
-            raise ConfigError(
-                f"{path}: {of}, and this task has {wanted or 'one label a row'}",
-                hint="fit again: ecomfs fit",
-            ) from error
-        if (older := _named(text, "format")) not in (None, known):
-            raise ConfigError(
-                f"{path}: a profile of format {older}, and this version reads format {known}",
-                hint="fit again: ecomfs fit",
-            ) from error
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(
-            f"{path}: {key or 'not a profile'}: {first['msg']}",
-            hint="make a profile with: ecomfs fit",
-        ) from error
-
-
-def _named(text: str, key: str) -> Any:
-    """What a file says of itself; ``None``: nothing."""
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return None
-    return found.get(key) if isinstance(found, dict) else None
-
-
 def pool_hash(examples: Iterable[Example]) -> str:
     """Hash of labelled examples, whatever their order and ids: 16 hex digits.
 
@@ -523,4 +451,4 @@ def _fitted_on(pipeline: Pipeline) -> FittedOn:
     )
 
 
-__all__ = ["BlendWeights", "LanguageCalibration", "Profile", "pool_hash", "read_profile"]
+__all__ = ["BlendWeights", "LanguageCalibration", "Profile", "pool_hash"]

@@ -31,7 +31,7 @@ from ecomfs.pipeline.options import SuspiciousChoice
 from ecomfs.prompt import PromptInput
 from ecomfs.retrieve import DemonstrationLayout, Hits, LaidOut, Queries, Retriever
 from ecomfs.screen import Screen
-from ecomfs.task import LabelSpace, TaskCard, first_empty
+from ecomfs.task import LabelSpace, TaskCard
 from ecomfs.types import (
     Demonstration,
     Language,
@@ -258,7 +258,7 @@ class Pipeline:
         good: list[int] = []
         rows, found = self._screened(rows)
         for place, (row, id_) in enumerate(zip(rows, ids, strict=True)):
-            text = self._worded(row)
+            text = self.rows.searched(row)
             language = self.language or self.rows.language(row)
             state = RowState(id_, language, suspicious=found[place])
             if isinstance(text, RowError):
@@ -329,15 +329,6 @@ class Pipeline:
         examples, texts = self.retriever.examples, self.retriever.texts
         pairs = zip(hits.positions[:NEIGHBOURS], hits.similarities[:NEIGHBOURS], strict=True)
         return tuple(Demonstration(examples[p], texts[p], float(s)) for p, s in pairs)
-
-    def _worded(self, row: Row) -> str | RowError:
-        empty = first_empty(row, self.card)
-        if empty is not None:
-            return RowError(f"field {empty!r} is empty")
-        try:
-            return self.rows.render(row, "en")
-        except RowError as error:
-            return error
 
     def _demonstrations(
         self, queries: Queries | None, shortlists: Sequence[tuple[int, ...]]

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
 from ecomfs.calibration import Blend, Calibration
 from ecomfs.estimators.multilabel.prompts import YES_NO
 from ecomfs.estimators.multilabel.reader import Reader
 from ecomfs.estimators.multilabel.threshold import LabelThreshold
-from ecomfs.fit import BlendWeights, LanguageCalibration, pool_hash, read_profile
-from ecomfs.io import write_text
+from ecomfs.fit import BlendWeights, LanguageCalibration, pool_hash
+from ecomfs.fit.profile_file import ProfileFile, StrictRecord
 from ecomfs.types import Example, Language
 
 
-class KeptThreshold(BaseModel):
+class KeptThreshold(StrictRecord):
     """As :class:`ecomfs.estimators.multilabel.threshold.LabelThreshold`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     value: float
     best: float | None
@@ -30,7 +26,7 @@ class KeptThreshold(BaseModel):
     readings: int
 
 
-class MultiLabelProfile(BaseModel):
+class MultiLabelProfile(ProfileFile):
     """What a fit found for several labels a row; a file of JSON.
 
     Attributes:
@@ -46,8 +42,6 @@ class MultiLabelProfile(BaseModel):
     True
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     format: Literal[1] = 1
     kind: Literal["several labels"] = "several labels"
     task: str
@@ -55,12 +49,12 @@ class MultiLabelProfile(BaseModel):
     pool: str
     examples: int
     k: int
-    calibration: dict[Language, LanguageCalibration] = {}
+    calibration: dict[Language, LanguageCalibration] = Field(default_factory=dict)
     blend: BlendWeights | None = None
-    thresholds: dict[str, KeptThreshold] = {}
+    thresholds: dict[str, KeptThreshold] = Field(default_factory=dict)
     accept_from: float | None = None
-    guarantees: dict[str, Any] = {}
-    found: dict[str, Any] = {}
+    guarantees: dict[str, Any] = Field(default_factory=dict)
+    found: dict[str, Any] = Field(default_factory=dict)
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
@@ -91,12 +85,7 @@ class MultiLabelProfile(BaseModel):
             examples=len(examples),
             k=reader.k,
             calibration={
-                language: LanguageCalibration(
-                    offsets=dict(zip(names, found.offsets, strict=True)),
-                    strength=found.strength,
-                    temperature=found.temperature,
-                    readings=found.readings,
-                )
+                language: LanguageCalibration.of(found, names)
                 for language, setup in reader.setups.items()
                 if (found := setup.calibration) is not None
             },
@@ -109,25 +98,6 @@ class MultiLabelProfile(BaseModel):
             },
             **more,
         )
-
-    @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """Read a profile.
-
-        Raises:
-            MissingFileError: it is not there.
-            ConfigError: it is no profile of several labels a row.
-        """
-        return read_profile(path, cls)
-
-    def save(self, path: str | Path) -> None:
-        """Write the profile as JSON.
-
-        Raises:
-            OutputError: it cannot be written there.
-        """
-        text = json.dumps(self.model_dump(mode="json"), ensure_ascii=False, indent=2)
-        write_text(Path(path), text + "\n", private=False)
 
     def differences(self, reader: Reader, examples: list[Example]) -> list[str]:
         """What is no longer as it was when the profile was fitted, one line each."""
@@ -146,15 +116,7 @@ class MultiLabelProfile(BaseModel):
 
     def calibrations(self) -> dict[Language, Calibration]:
         """The calibration of yes and no, by language."""
-        return {
-            language: Calibration(
-                tuple(kept.offsets.get(name, 0.0) for name in YES_NO.names),
-                kept.strength,
-                kept.readings,
-                kept.temperature,
-            )
-            for language, kept in self.calibration.items()
-        }
+        return {language: kept.read(YES_NO.names) for language, kept in self.calibration.items()}
 
     def own_blend(self) -> Blend | None:
         """How model and neighbours answer together."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from ecomfs.calibration import Blend, Calibration
 from ecomfs.engine.none import has_model
 from ecomfs.engine.protocol import Engine
-from ecomfs.errors import EcomfsError, RowError
+from ecomfs.errors import EcomfsError
 from ecomfs.estimators.multilabel.neighbours import shares, vote
 from ecomfs.estimators.multilabel.prompts import YES_NO, LabelPrompts
 from ecomfs.estimators.multilabel.select import cover
@@ -23,7 +23,7 @@ from ecomfs.pipeline import RowAsk, answer_tokens, known_prompts, scores
 from ecomfs.readout import LogprobReadout, Readout, Verbalizer, Wording, chain
 from ecomfs.retrieve import Retriever
 from ecomfs.screen import Screen, Screened
-from ecomfs.task import LabelSpace, TaskCard, first_empty
+from ecomfs.task import LabelSpace, TaskCard
 from ecomfs.types import Demonstration, Language, Posterior, Prompt, Row
 
 REACH = 1024
@@ -192,7 +192,7 @@ class Reader:
         """Find examples and write the prompts, without asking the engine."""
         screened = [self.screen.screened(row) if self.screen else Screened(row) for row in rows]
         rows = [one.row for one in screened]
-        texts = [self._worded(row) for row in rows]
+        texts = [self.rows.searched(row) for row in rows]
         good = [place for place, text in enumerate(texts) if isinstance(text, str)]
         shown: dict[int, list[Demonstration]] = {place: [] for place in good}
         votes: dict[int, tuple[float, ...]] = {}
@@ -227,15 +227,6 @@ class Reader:
             else:
                 out.append(self._prompted(asked, row, shown[place]))
         return out
-
-    def _worded(self, row: Row) -> str | RowError:
-        empty = first_empty(row, self.card)
-        if empty is not None:
-            return RowError(f"field {empty!r} is empty")
-        try:
-            return self.rows.render(row, "en")
-        except RowError as error:
-            return error
 
     def _prompted(self, asked: RowPrompts, row: Row, shown: Sequence[Demonstration]) -> RowPrompts:
         if not self.has_model:

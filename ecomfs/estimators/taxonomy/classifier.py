@@ -15,9 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, cast
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ecomfs.calibration import DecisionPolicy
 from ecomfs.core import event_loop
 from ecomfs.core.options import documented
@@ -25,9 +22,7 @@ from ecomfs.core.progress import Progress, showing, within
 from ecomfs.embed import Embedder
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import ConfigError
-from ecomfs.estimators.answers import accuracy, labels_of, probabilities_of
 from ecomfs.estimators.few_shot import FewShotClassifier
-from ecomfs.estimators.following import PoolFollower
 from ecomfs.estimators.inputs import (
     Examples,
     Rows,
@@ -37,6 +32,7 @@ from ecomfs.estimators.inputs import (
     refuse_other_labels,
     row_ids,
 )
+from ecomfs.estimators.one_label import OneLabelClassifier
 from ecomfs.estimators.taxonomy.descent import TaxonomyExplanation, beam_of, combine
 from ecomfs.estimators.taxonomy.profile import TaxonomyProfile
 from ecomfs.estimators.taxonomy.rows import LeafSpace, TaxonomyRows, level_readings
@@ -58,7 +54,7 @@ from ecomfs.types import Example, Prediction, Row
 
 
 @documented
-class TaxonomyClassifier(PoolFollower[TaxonomyRows]):
+class TaxonomyClassifier(OneLabelClassifier[TaxonomyRows]):
     """Classifies rows into a taxonomy of two levels.
 
     Level one separates the parents; level two, for each row, the children of the ``beam``
@@ -368,20 +364,6 @@ class TaxonomyClassifier(PoolFollower[TaxonomyRows]):
     ) -> list[Prediction]:
         """:meth:`classify` for callers that have an event loop."""
         return await event_loop.run_async(self._classify(X, ids))
-
-    def predict(self, X: Rows) -> NDArray[Any]:  # noqa: N803
-        """Whole labels, shape (n,); where a row is without an answer it has ``None``, and the
-        array dtype object."""
-        return labels_of(self.classify(X), self._classes, self.classes_)
-
-    def predict_proba(self, X: Rows) -> NDArray[np.float64]:  # noqa: N803
-        """Probabilities, shape (n, len(classes_)), columns in the order of ``classes_``; NaN for
-        a row without an answer."""
-        return probabilities_of(self.classify(X), self._classes)
-
-    def score(self, X: Rows, y: Iterable[Any], sample_weight: Any = None) -> float:  # noqa: N803
-        """Accuracy over whole labels; rows without a label count as wrong."""
-        return accuracy(self.classify(X), self._classes, y, sample_weight)
 
     def explain(self, row: str | Row) -> TaxonomyExplanation:
         """How one row is classified: the explanation of level one, and that of each parent in the

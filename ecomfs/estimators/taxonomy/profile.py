@@ -3,17 +3,15 @@ guarantees over whole labels."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
-from ecomfs.fit import Profile, read_profile
-from ecomfs.io import write_text
+from ecomfs.fit import Profile
+from ecomfs.fit.profile_file import ProfileFile
 
 
-class TaxonomyProfile(BaseModel):
+class TaxonomyProfile(ProfileFile):
     """What a fit found on a taxonomy; a file of JSON.
 
     Attributes:
@@ -26,18 +24,16 @@ class TaxonomyProfile(BaseModel):
     True
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     format: Literal[1] = 1
     kind: Literal["taxonomy"] = "taxonomy"
     task: str
     separator: str
     parents: Profile | None = None
-    children: dict[str, Profile] = {}
+    children: dict[str, Profile] = Field(default_factory=dict)
     accept_from: float | None = None
     set_from: float | None = None
-    guarantees: dict[str, Any] = {}
-    found: dict[str, Any] = {}
+    guarantees: dict[str, Any] = Field(default_factory=dict)
+    found: dict[str, Any] = Field(default_factory=dict)
 
     def _repr_html_(self) -> str:
         """What a notebook shows: each level with what was fitted there."""
@@ -56,25 +52,6 @@ class TaxonomyProfile(BaseModel):
             paragraph("; ".join(f"{name} {value}" for name, value in wanted.items())),
             *(paragraph(note, note=True) for note in self.found.get("notes", ())),
         )
-
-    @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """Read a profile.
-
-        Raises:
-            MissingFileError: it is not there.
-            ConfigError: it is no profile of a taxonomy.
-        """
-        return read_profile(path, cls)
-
-    def save(self, path: str | Path) -> None:
-        """Write the profile as JSON.
-
-        Raises:
-            OutputError: it cannot be written there.
-        """
-        text = json.dumps(self.model_dump(mode="json"), ensure_ascii=False, indent=2)
-        write_text(Path(path), text + "\n", private=False)
 
 
 __all__ = ["TaxonomyProfile"]
