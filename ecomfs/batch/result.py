@@ -52,6 +52,7 @@ class AnswerCounts:
 
     Examples
     --------
+    >>> from ecomfs.types import Status
     >>> answers = AnswerCounts()
     >>> answers.add(Prediction("1", "yes", {"yes": 0.9, "no": 0.1}))
     >>> answers.add(Prediction("2", None, {"yes": 0.6, "no": 0.4}, Status.ABSTAINED))

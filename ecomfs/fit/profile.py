@@ -200,9 +200,9 @@ class Profile(ProfileFile):
     ...         Example("2", {"text": "fits well"}, "positive")]
     >>> pipeline = build_pipeline(load_task("review_sentiment"), pool, engine, HashedEmbedder(),
     ...                           Options(k=1, language="en"), task="review_sentiment")
-    >>> import tempfile
+    >>> import pathlib, tempfile
     >>> profile = Profile.of(pipeline, Fitted(0, {}, {}), Guarantees())
-    >>> path = Path(tempfile.mkdtemp()) / "profile.json"
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "profile.json"
     >>> profile.save(path)
     >>> Profile.load(path) == profile, profile.readout
     (True, {'en': 'text'})
