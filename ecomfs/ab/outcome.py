@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,11 @@ from ecomfs_eval.metrics import Score
 
 METRICS = {
     "accuracy": "accuracy",
+    "level_accuracy@1": "level 1",
+    "f1_hierarchical": "hierarchical F1",
+    "f1_micro": "micro-F1",
     "f1_macro": "macro-F1",
+    "jaccard": "Jaccard",
     "roc_auc": "AUC",
     "log_loss": "log loss",
     "prompt_tokens": "prompt tokens",
@@ -124,12 +128,10 @@ def outcome(
     about: Mapping[str, Any],
     texts: bool = True,
     model_alone: Outcome | None = None,
-    only: Collection[str] = (),
 ) -> Outcome:
     """The outcome with every variant's scores.
 
     Args:
-        only: metrics that mean something here; empty: all.
         texts: with ``False``, rows and prompts are taken out of systems and flips.
     """
     if not texts:
@@ -143,8 +145,14 @@ def outcome(
         )
     abstains = any("abstained" in s.status for s in systems)
     metrics = {name: get_metric(name) for name in (METRICS | ANSWERED if abstains else METRICS)}
-    metrics = {name: metric for name, metric in metrics.items() if not only or name in only}
-    found = {s.name: scores(metrics, s, how) for s in systems}
+    kind = systems[0].kind
+    # Of one label a row, micro F1 is the accuracy.
+    here = {
+        name: metric
+        for name, metric in metrics.items()
+        if metric.applies(kind) and (name != "f1_micro" or kind == "sets")
+    }
+    found = {s.name: scores(here, s, how) for s in systems}
     return Outcome(tuple(systems), result, found, tuple(notes), about, texts, model_alone)
 
 

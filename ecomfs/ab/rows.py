@@ -8,10 +8,10 @@ from pathlib import Path
 
 from ecomfs.batch import read_examples
 from ecomfs.errors import ConfigError, DuplicateIdError, EmptyInputError, InputError
-from ecomfs.estimators.taxonomy.rows import LeafSpace
+from ecomfs.evaluation.labels import space_of
 from ecomfs.io import TableReader, text_encoding
 from ecomfs.pool import refuse_synthetic
-from ecomfs.task import LabelSpace, TaskCard, column_labels, find_column, one_cell
+from ecomfs.task import TaskCard, column_labels, find_column
 from ecomfs.types import Example
 
 MOST_VALUES = 50
@@ -112,19 +112,14 @@ def in_labels_of(
         UnknownLabelError: a true label that the pool does not have.
     """
     refuse_synthetic(rows, where)
-    labels = [label for e in pool for label in card.labels_of(e.label, f"example {e.id!r}")]
-    space = LabelSpace.resolve(card, labels)
-    leaves = None if card.hierarchy is None else LeafSpace(space.names, card.hierarchy)
+    space = space_of(card, pool)
     out = []
     for row in rows:
         at = f"{where}, row {row.id!r}"
-        given = card.labels_of(row.label, at)
-        if leaves is not None:
-            given = tuple(leaves.true_label(label) for label in given)
-        places = sorted(space.require(label, at) for label in given)
-        names = [space.names[place] for place in places]
-        mark = card.label_separator
-        out.append(replace(row, label=one_cell(names, mark) if mark else names[0]))
+        label = space.true_label(row.label, at)
+        for name in card.labels_of(label, at):
+            space.require(name, at)
+        out.append(replace(row, label=label))
     return tuple(out)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -23,9 +23,9 @@ from ecomfs.core.json import plain
 from ecomfs.core.progress import MEASURING, Progress, silent
 from ecomfs.errors import ConfigError
 from ecomfs.estimators.multilabel.rows import MultiLabelRows
-from ecomfs.evaluation.harness import at_stage, harness_errors, to_harness
+from ecomfs.evaluation.harness import at_stage, harness_errors
+from ecomfs.evaluation.labels import as_predictions, check_metrics
 from ecomfs.pipeline import Pipeline, RowState
-from ecomfs.task import label_order
 from ecomfs.types import Prediction
 from ecomfs_eval import Bootstrap, Predictions, get_metric
 from ecomfs_eval.compare import Comparisons, PowerPlan, by_length, compare_many, complete, plan
@@ -37,8 +37,6 @@ from ecomfs_eval.sequential import (
     all_decided_by,
 )
 
-OF_SETS = ("accuracy", "answered_rate")
-"""Metrics that mean something where a row has several labels."""
 SETS = "Several labels a row: a row counts as right where exactly its labels are given."
 CHUNK = 64
 """Rows after which the variants' turn changes."""
@@ -194,20 +192,14 @@ class VariantAnswers:
         rows = [self._test.rows[i] for i in asked]
         cases = [self._found[name][i][0] for i in asked]
         found = [stage(self._found[name][i][1]) for i in asked]
-        gold = [row.label for row in rows]
+        texts = tuple(pipeline.text(row.fields) for row in rows)
         # A true label that the pipeline cannot answer (a sampled pool may lack it) stays in the
         # comparison: every variant has it wrong.
-        names = pipeline.space.names
-        if isinstance(pipeline, MultiLabelRows):
-            # Rows are right where exactly their labels are given: each set is an answer.
-            found = [replace(p, probabilities={}) for p in found]
-            names = tuple(label_order({p.label for p in found if p.label is not None}))
-        labels = [*names, *label_order(set(gold) - set(names))]
-        texts = tuple(pipeline.text(row.fields) for row in rows)
-        return to_harness(
+        return as_predictions(
             found,
-            gold,
-            labels,
+            [row.label for row in rows],
+            pipeline.card,
+            pipeline.space.names,
             ids=[row.id for row in rows],
             positive=_positive(pipeline),
             slices=self._slices(asked, [case.language for case in cases], texts),
@@ -342,13 +334,10 @@ def run(
         An engine is gone.
     """
     pipelines = {c.name: c.pipeline for c in variants}
-    several = any(isinstance(p, MultiLabelRows) for p in pipelines.values())
-    if several and design.primary != "accuracy":
-        raise ConfigError(
-            f"--primary {design.primary} with several labels a row",
-            hint="leave it out: a row is right where exactly its labels are given (accuracy)",
-        )
-    metrics = OF_SETS if several else None
+    card = next(iter(pipelines.values())).card
+    several = card.several_labels
+    if design.primary != "accuracy":
+        check_metrics([design.primary], card, "--primary")
     answers = VariantAnswers(test, pipelines, seed=design.seed, progress=progress)
     states: list[SequentialState] = []
     if design.sequential:
@@ -369,9 +358,7 @@ def run(
     if not design.failed_as_wrong:
         systems, excluded = complete(systems)
         left_out = excluded.text()
-    result = compare_many(
-        systems, primary=design.primary, metrics=metrics, margin=design.margin, how=design.how
-    )
+    result = compare_many(systems, primary=design.primary, margin=design.margin, how=design.how)
     if states:
         result = all_decided_by(result, states)
     alone: Sequence[Predictions] = answers.model_alone()
@@ -405,7 +392,6 @@ def run(
         about=about,
         texts=texts,
         model_alone=model,
-        only=metrics or (),
     )
 
 

@@ -200,21 +200,19 @@ def _print(board: Board) -> None:
     from rich.table import Table
 
     from ecomfs.cli.console import Console
-    from ecomfs.cli.present import SHOWN
+    from ecomfs.cli.present import TITLES
     from ecomfs_eval import get_metric
     from ecomfs_eval.board import page
     from ecomfs_eval.report.words import ReportWords
 
     console = Console()
     words = ReportWords(board.language)
-    short = {**SHOWN, "ece_adaptive": "ECE"}
-    titles = [short.get(name, get_metric(name).title) for name in board.metrics]
 
-    def show(title: str, first: str, rows: Iterable[Sequence[str]]) -> None:
+    def show(title: str, first: str, metrics: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         table = Table(title=title, title_justify="left")
         table.add_column(first, no_wrap=True)
-        for name in titles:
-            table.add_column(name, overflow="fold")
+        for name in metrics:
+            table.add_column(TITLES.get(name, get_metric(name).title), overflow="fold")
         for row in rows:
             table.add_row(*row)
         console.print(table)
@@ -224,25 +222,26 @@ def _print(board: Board) -> None:
             console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     for group in board.groups:
-        systems = ((s, *page.cells(group, s, board.metrics)) for s in group.averages)
-        show(page.heading(group, words), words("system"), systems)
+        systems = ((s, *page.cells(group, s, group.metrics)) for s in group.averages)
+        show(page.heading(group, words), words("system"), group.metrics, systems)
         differences = (
-            (s, *("–" if d[m].delta is None else d[m].text() for m in board.metrics))
+            (s, *("–" if d[m].delta is None else d[m].text() for m in group.metrics))
             for s, d in group.differences.items()
         )
-        show(words("paired", main=group.main), words("versus", main=group.main), differences)
+        versus = words("versus", main=group.main)
+        show(words("paired", main=group.main), versus, group.metrics, differences)
         print_lines(
             (
                 *page.said(group, board, words),
-                page.verdict(group, board.metrics[0], words),
-                *page.undefined(group, board.metrics),
+                page.verdict(group, group.metrics[0], words),
+                *page.undefined(group, group.metrics),
                 "",
             )
         )
     for found in board.overall:
-        means = page.overall_rows(found, board.metrics)
-        show(page.overall_heading(found, words), words("mean"), means)
-        show("", words("against"), page.win_rows(found, board.metrics, words))
+        means = page.overall_rows(found)
+        show(page.overall_heading(found, board, words), words("mean"), found.metrics, means)
+        show("", words("against"), found.metrics, page.win_rows(found, words))
         print_lines((words("win_note", main=board.groups[0].main), ""))
 
 

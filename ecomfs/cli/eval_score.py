@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from ecomfs.task import TaskCard
     from ecomfs_eval import ColumnNames, Predictions
     from ecomfs_eval.compare import Comparisons
-    from ecomfs_eval.label_sets import LabelSets
 
 Resamples = Annotated[int, typer.Option(hidden=True, help="bootstrap resamples", min=100)]
 RESAMPLES = 2000
@@ -90,7 +90,7 @@ def score(
     """Print metrics of the predictions of any system, with intervals; for several systems on the
     same rows also the paired differences from the first."""
     from ecomfs.cli.console import Console
-    from ecomfs.cli.present import SHOWN, metrics_table
+    from ecomfs.cli.present import metrics_table, usual
     from ecomfs.evaluation.harness import harness_errors
     from ecomfs.evaluation.source import numbers_source
     from ecomfs_eval import Bootstrap, ColumnNames, compare_many, get_metric
@@ -110,23 +110,14 @@ def score(
         from ecomfs.task import load_task
 
         card = load_task(task)
-    if card is not None and card.several_labels:
-        refused = {"--metric": metric, "--report": report, "--slice": slice_columns}
-        for flag, value in refused.items():
-            if value:
-                raise ConfigError(
-                    f"{flag} with task {card.name!r}, which has several labels a row",
-                    hint="leave it out",
-                )
-        from ecomfs.cli.present_several import set_table
+    if card is not None:
+        from ecomfs.evaluation.labels import check_metrics
 
-        with harness_errors(HINTS):
-            sets = _read_sets(files, columns, card, input_encoding)
-            set_result({"metrics": set_table(sets, how)})
-        return
+        check_metrics(metric or (), card, "--metric")
     with harness_errors(HINTS):
-        systems = _read(files, columns, positive, input_encoding, invalid=invalid)
-        shown = {name: get_metric(name).title for name in metric} if metric else SHOWN
+        systems = _read(files, columns, positive, input_encoding, card, invalid=invalid)
+        named = {name: get_metric(name).title for name in metric or ()}
+        shown = named or usual(systems[0].kind)
         found = compare_many(systems, metrics=tuple(shown), how=how) if len(systems) > 1 else None
         scores = metrics_table(
             {p.name: p for p in systems}, None, seed=seed, shown=shown, notes=True
@@ -138,13 +129,6 @@ def score(
                 "report": report,
             }
         )
-        if card is not None and card.hierarchy is not None:
-            from ecomfs.cli.present import plain
-            from ecomfs.evaluation.several import parents
-
-            plain("parents:")
-            named = parents({p.name: p for p in systems}, card.hierarchy)
-            metrics_table(named, None, seed=seed, shown=shown)
         for line in _words(found):
             Console().print(line, highlight=False, markup=False, soft_wrap=True)
         if report is not None:
@@ -166,6 +150,7 @@ def _read(
     columns: ColumnNames,
     positive: str | None,
     encoding: str | None,
+    card: TaskCard | None,
     *,
     invalid: bool,
 ) -> list[Predictions]:
@@ -174,31 +159,48 @@ def _read(
     names = [Path(file).stem for file in files]
     if len(set(names)) < len(names):  # run1/predictions.csv and run2/predictions.csv
         names = list(files)
-    return [
+    frames = [_frame(file, encoding) for file in files]
+    classes: list[str] = []
+    if card is not None and card.several_labels:
+        # The probabilities of several labels are no distribution.
+        columns = replace(columns, probability_prefix="")
+        frames, columns, classes = _cells(files, frames, columns, card)
+    found = [
         from_frame(
-            _frame(file, encoding),
+            frame,
             columns,
             name=name,
             source=file,
             positive=positive,
             unknown_predicted="invalid" if invalid else "error",
         )
-        for file, name in zip(files, names, strict=True)
+        for file, name, frame in zip(files, names, frames, strict=True)
     ]
+    return found if card is None else [_structured(p, card, classes) for p in found]
 
 
-def _read_sets(
-    files: Sequence[str], columns: ColumnNames, card: TaskCard, encoding: str | None
-) -> list[LabelSets]:
-    """Label sets of each table. A row without an answer has an empty prediction; one with none of
-    the labels has ``[]``."""
+def _structured(p: Predictions, card: TaskCard, classes: Sequence[str]) -> Predictions:
+    """With what the labels of the task are made of."""
+    from ecomfs.evaluation.labels import structure_of
+
+    made = structure_of(card, p.labels, classes)
+    positive = None if card.several_labels else p.positive
+    return replace(p, structure=made, positive=positive)
+
+
+def _cells(
+    files: Sequence[str], frames: Sequence[pd.DataFrame], columns: ColumnNames, card: TaskCard
+) -> tuple[list[pd.DataFrame], ColumnNames, list[str]]:
+    """The tables with the labels of each cell in one order and spelling; their columns; and every
+    label. The prediction of a row without an answer is empty; none of the labels is ``[]``."""
+    from ecomfs.estimators.multilabel.rows import CellSpace
     from ecomfs.task import Label, LabelSpace, find_column
-    from ecomfs_eval.label_sets import LabelSets
 
-    read: list[tuple[str, list[tuple[str, ...]], list[tuple[str, ...] | None]]] = []
-    ids: list[str] | None = None
-    for file in files:
-        frame = _frame(file, encoding)
+    known = LabelSpace([Label(spec.name, spec) for spec in card.labels])
+    seen: dict[str, None] = dict.fromkeys(known.names)
+    read: list[dict[str, list[tuple[str, ...]]]] = []
+    gold = given = ""
+    for file, frame in zip(files, frames, strict=True):
         header = [str(name) for name in frame.columns]
         gold = find_column(
             header, columns.gold, ("gold", *card.label_column), file, "--gold-column "
@@ -206,40 +208,30 @@ def _read_sets(
         given = find_column(
             header, columns.predicted, ("predicted", "prediction"), file, "--predicted-column "
         )
-        own = [str(v) for v in frame[columns.id]] if columns.id in header else None
-        if ids is not None and own != ids:
-            raise InputError(
-                f"{file}: other ids than {files[0]}", hint="give tables of the same rows"
-            )
-        ids = own
-        cells = zip(frame[gold], frame[given], strict=True)
-        truth: list[tuple[str, ...]] = []
-        answers: list[tuple[str, ...] | None] = []
-        for row, (true, answer) in enumerate(cells, 1):
-            where = f"{file}, row {row}"
-            truth.append(card.labels_of(str(true), f"{where}, column {gold!r}"))
-            empty = answer is None or answer != answer or not str(answer).strip()
-            answers.append(
-                None if empty else card.labels_of(str(answer), f"{where}, column {given!r}")
-            )
-        read.append((Path(file).stem, truth, answers))
-    seen = {
-        label for _, truth, answers in read for own in (*truth, *answers) for label in own or ()
-    }
-    space = LabelSpace([Label(spec.name, spec) for spec in card.labels])
-    known = {
-        label: (label if (i := space.index(label)) is None else space.names[i]) for label in seen
-    }
-    labels = [*dict.fromkeys([*space.names, *sorted({*known.values()})])]
-    return [
-        LabelSets.of(
-            [[known[x] for x in own] for own in truth],
-            [None if own is None else [known[x] for x in own] for own in answers],
-            labels,
-            name=name,
-        )
-        for name, truth, answers in read
-    ]
+        own: dict[str, list[tuple[str, ...]]] = {}
+        for column in (gold, given):
+            own[column] = []
+            for row, cell in enumerate(frame[column], 1):
+                where = f"{file}, row {row}, column {column!r}"
+                empty = cell is None or cell != cell or not str(cell).strip()
+                labels = () if empty else card.labels_of(str(cell), where)
+                names = [x if (i := known.index(x)) is None else known.names[i] for x in labels]
+                own[column].append(tuple(names))
+                seen |= dict.fromkeys(names)
+        read.append(own)
+    classes = [*known.names, *sorted(set(seen) - set(known.names))]
+    space = CellSpace([Label(name) for name in classes], card.label_separator or "")
+    made = []
+    for frame, own in zip(frames, read, strict=True):
+        frame = frame.copy()
+        for column, rows in own.items():
+            cells = zip(rows, frame[column], strict=True)
+            frame[column] = [
+                "" if not labels and not str(cell or "").strip() else space.true_label(list(labels))
+                for labels, cell in cells
+            ]
+        made.append(frame)
+    return made, replace(columns, gold=gold, predicted=given), classes
 
 
 def _frame(file: str, encoding: str | None) -> pd.DataFrame:

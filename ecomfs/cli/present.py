@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ecomfs.estimators import Classifier
     from ecomfs.fit import Profile
     from ecomfs_eval import Predictions
+    from ecomfs_eval.structure import LabelKind
 
 
 def plain(text: str, *, stderr: bool = False) -> None:
@@ -200,7 +201,31 @@ def _shots(n_examples: int, k: int) -> str:
 
 LABELS_SHOWN = 12
 """Most labels whose rows are counted in the summary."""
-SHOWN = {"accuracy": "accuracy", "f1_macro": "macro-F1", "roc_auc": "AUC", "log_loss": "log loss"}
+TITLES = {
+    "accuracy": "accuracy",
+    "level_accuracy@1": "level 1",
+    "f1_hierarchical": "hierarchical F1",
+    "f1_micro": "micro-F1",
+    "f1_macro": "macro-F1",
+    "roc_auc": "AUC",
+    "log_loss": "log loss",
+    "ece_adaptive": "ECE",
+    "subset_accuracy": "subset accuracy",
+    "jaccard": "Jaccard",
+    "hamming_loss": "Hamming loss",
+}
+"""Metric of the harness → what the terminal calls it."""
+
+
+def usual(kind: LabelKind) -> dict[str, str]:
+    """What tables of the terminal show for labels of a kind: metric → title.
+
+    >>> usual("flat")
+    {'accuracy': 'accuracy', 'f1_macro': 'macro-F1', 'roc_auc': 'AUC', 'log_loss': 'log loss'}
+    """
+    from ecomfs_eval.metrics import USUAL
+
+    return {name: TITLES[name] for name in USUAL[kind] if name != "ece_adaptive"}
 
 
 def metrics_table(
@@ -208,14 +233,14 @@ def metrics_table(
     n_examples: int | None,
     *,
     seed: int = 0,
-    shown: Mapping[str, str] = SHOWN,
+    shown: Mapping[str, str] | None = None,
     notes: bool = False,
 ) -> dict[str, dict[str, Any]]:
     """Print the main metrics with 95 % intervals, one line per system.
 
     Args:
         n_examples: how many labelled examples they had; ``None``: unknown.
-        shown: metric of the harness → its title.
+        shown: metric of the harness → its title; by default what is usual for the labels.
         notes: also print the notes of the metrics: rows left out, units resampled, why a value
             is undefined.
 
@@ -223,9 +248,10 @@ def metrics_table(
         System → metric → value, interval and the like, for ``--json``.
     """
     from ecomfs.evaluation.evaluate import ANSWERED
-    from ecomfs_eval import METRICS, Bootstrap, scores
+    from ecomfs_eval import Bootstrap, get_metric, scores
 
     first = next(iter(systems.values()))
+    shown = usual(first.kind) if shown is None else shown
     abstains = any("abstained" in p.status for p in systems.values())
     if abstains:
         # A guarantee of precision holds for the rows that were answered, not for all.
@@ -241,7 +267,7 @@ def metrics_table(
     remarks: dict[str, dict[str, list[str]]] = {}  # note → metric → systems
     out: dict[str, dict[str, Any]] = {}
     for name, predictions in systems.items():
-        found = scores({key: METRICS[key] for key in shown}, predictions, how)
+        found = scores({key: get_metric(key) for key in shown}, predictions, how)
         out[name] = {key: score.to_dict() for key, score in found.items()}
         table.add_row(name, *(found[key].text() for key in shown))
         for key, score in found.items():

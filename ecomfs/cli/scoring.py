@@ -243,8 +243,7 @@ class RowClassifier:
     def measure(self, gold: Gold, n_examples: int, seed: int, phases: Phases) -> dict[str, Any]:
         """Print metrics on the rows that have true labels, and give them for ``--json``."""
         from ecomfs.cli.present import metrics_table, note, plain
-        from ecomfs.cli.present_several import print_set_metrics, print_tree_metrics
-        from ecomfs.estimators.multilabel.rows import MultiLabelRows
+        from ecomfs.cli.present_several import print_metrics
         from ecomfs.evaluation.evaluate import model_adds, strangers
 
         named = gold.labels
@@ -260,9 +259,7 @@ class RowClassifier:
                 plain(line)
                 found["model_adds"] = line
             return found
-        if isinstance(self.several, MultiLabelRows):
-            return print_set_metrics(gold, self.several, n_examples, seed, phases)
-        return print_tree_metrics(gold, self.several, n_examples, seed, phases)
+        return print_metrics(gold, self.several, n_examples, seed, phases)
 
 
 @contextmanager

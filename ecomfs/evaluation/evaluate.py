@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ecomfs.batch import Gold
 from ecomfs.errors import ConfigError
 from ecomfs.evaluation.harness import at_stage, harness_errors, to_harness
+from ecomfs.evaluation.labels import SupportsBaselines
 from ecomfs.evaluation.rules import MAJORITY, trivial_rule
 from ecomfs.pipeline import Pipeline
 from ecomfs.task import LabelSpace, label_order
@@ -122,7 +123,7 @@ def model_adds(systems: Mapping[str, Predictions], seed: int = 0) -> str:
 
 
 def vote(
-    pipeline: Pipeline, texts: Sequence[str], labels: Sequence[str], rows: Sequence[Row]
+    pipeline: SupportsBaselines, texts: Sequence[str], labels: Sequence[str], rows: Sequence[Row]
 ) -> NDArray[np.float64]:
     """The vote of the nearest examples, shape (texts, labels), for a pipeline with examples."""
     if pipeline.retriever is None:

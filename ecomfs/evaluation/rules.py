@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs.errors import ConfigError
+from ecomfs.evaluation.labels import SupportsBaselines
 from ecomfs.features import ValueReader, contained, grams, item_kind, matched
-from ecomfs.pipeline import Pipeline
 from ecomfs.types import Row
 
 MAJORITY = "majority"
@@ -59,7 +59,7 @@ class RuleAnswers:
         return self.name != LAST
 
 
-def trivial_rule(pipeline: Pipeline, rows: Sequence[Row]) -> RuleAnswers:
+def trivial_rule(pipeline: SupportsBaselines, rows: Sequence[Row]) -> RuleAnswers:
     """Answer rows by the trivial rule of a pipeline's task.
 
     A history whose last items are labels: the last again. Two labels and two histories: their
@@ -67,7 +67,7 @@ def trivial_rule(pipeline: Pipeline, rows: Sequence[Row]) -> RuleAnswers:
 
     Parameters
     ----------
-    pipeline : Pipeline
+    pipeline : SupportsBaselines
         With labelled examples.
     rows : sequence of Row
         To answer.
@@ -121,7 +121,7 @@ def trivial_rule(pipeline: Pipeline, rows: Sequence[Row]) -> RuleAnswers:
     return RuleAnswers(MAJORITY, np.tile(shares, (len(rows), 1)))
 
 
-def _last_labels(pipeline: Pipeline, rows: Sequence[Row]) -> list[int | None] | None:
+def _last_labels(pipeline: SupportsBaselines, rows: Sequence[Row]) -> list[int | None] | None:
     """Position of the label that the last item of the first history names; ``None`` without a
     history."""
     specs = [f.rendering for f in pipeline.card.fields if f.kind == "history"]
@@ -136,7 +136,7 @@ def _last_labels(pipeline: Pipeline, rows: Sequence[Row]) -> list[int | None] | 
     return out
 
 
-def _more_in_first(pipeline: Pipeline, rows: Sequence[Row]) -> NDArray[np.float64] | None:
+def _more_in_first(pipeline: SupportsBaselines, rows: Sequence[Row]) -> NDArray[np.float64] | None:
     """Share of the items that are in the first of two histories, with one added to both."""
     names = [f.name for f in pipeline.card.fields if f.kind == "history"][:2]
     if len(names) < 2:
@@ -147,7 +147,7 @@ def _more_in_first(pipeline: Pipeline, rows: Sequence[Row]) -> NDArray[np.float6
     return np.asarray((sizes[:, 0] + 1) / (sizes.sum(axis=1) + 2))
 
 
-def _shared(pipeline: Pipeline, rows: Sequence[Row]) -> NDArray[np.float64] | None:
+def _shared(pipeline: SupportsBaselines, rows: Sequence[Row]) -> NDArray[np.float64] | None:
     """Share of the characters of the first text that are in the second."""
     names = [f.name for f in pipeline.card.fields if f.kind == "text"][:2]
     if len(names) < 2:
@@ -156,7 +156,7 @@ def _shared(pipeline: Pipeline, rows: Sequence[Row]) -> NDArray[np.float64] | No
     return np.array([contained(first, second) for first, second in texts])
 
 
-def _values(pipeline: Pipeline, rows: Sequence[Row]) -> list[Mapping[str, Any]]:
+def _values(pipeline: SupportsBaselines, rows: Sequence[Row]) -> list[Mapping[str, Any]]:
     """Typed values of the fields of rows; ``None`` for a cell that is missing."""
     return list(ValueReader(pipeline.card.specs).read(rows))
 

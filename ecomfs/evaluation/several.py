@@ -1,121 +1,207 @@
-"""Tasks that are not one label of a flat list: predictions with true labels in; label sets or
-whole labels of the system and of simple baselines out."""
+"""Tasks that are not one label of a flat list: predictions with true labels in; predictions of the
+system and of simple baselines out."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ecomfs.batch import Gold
 from ecomfs.estimators.multilabel.neighbours import shares, vote
-from ecomfs.evaluation.evaluate import KNN_NEIGHBOURS
-from ecomfs.evaluation.harness import harness_errors, to_harness
-from ecomfs.task import label_order
-from ecomfs_eval import Predictions
-from ecomfs_eval.label_sets import LabelSets
+from ecomfs.estimators.multilabel.rows import MultiLabelRows
+from ecomfs.estimators.taxonomy.rows import TaxonomyRows
+from ecomfs.evaluation import evaluate
+from ecomfs.evaluation.harness import harness_errors
+from ecomfs.evaluation.labels import as_predictions, structure_of
+from ecomfs.retrieve import Retriever
+from ecomfs.task import LabelSpace, TaskCard, label_order, one_cell
+from ecomfs.types import Row
+from ecomfs_eval import Predictions, Undefined
+from ecomfs_eval.baselines import LabelledRows, run_baselines
 
-if TYPE_CHECKING:
-    from ecomfs.estimators.multilabel.rows import MultiLabelRows
-    from ecomfs.estimators.taxonomy.rows import TaxonomyRows
-
-
-@harness_errors()
-def set_systems(gold: Gold, answers: MultiLabelRows) -> dict[str, LabelSets]:
-    """The label sets of the system, of the neighbours' vote on each label, and the most common
-    set of the labelled examples; on the rows that have true labels.
-
-    Raises:
-        EmptyInputError: no row has true labels.
-    """
-    card, reader, names = answers.card, answers.reader, list(answers.space.names)
-    kept = [i for i, cell in enumerate(gold.labels) if cell]
-    truth = [card.labels_of(gold.labels[i], gold.ids[i]) for i in kept]
-    space = names + label_order({label for own in truth for label in own} - set(names))
-    answered = [gold.predictions[i] for i in kept]
-    given: dict[str, list[Sequence[str] | None]] = {
-        "ecomfs": [p.labels if p.label is not None else None for p in answered]
-    }
-    if reader.retriever is not None:
-        base, scale = shares(reader.sets, len(names)), reader.retriever.similarity_scale
-        hits = reader.retriever.neighbours(
-            [answers.text(gold.rows[i]) for i in kept],
-            KNN_NEIGHBOURS,
-            rows=[gold.rows[i] for i in kept],
-        )
-        votes = [vote(hit, reader.sets, base, scale) for hit in hits]
-        given["kNN only"] = [
-            [name for name, p in zip(names, own, strict=True) if p >= 0.5] for own in votes
-        ]
-        [(common, _)] = Counter(reader.sets).most_common(1)
-        given["majority"] = [[names[i] for i in sorted(common)]] * len(kept)
-    return {name: LabelSets.of(truth, sets, space, name=name) for name, sets in given.items()}
+Flags: TypeAlias = NDArray[np.bool_]
+WHOLE = ("majority", "prior_random")
+"""Baselines that answer a whole set as one label; the others answer label by label."""
 
 
 @harness_errors()
-def tree_systems(gold: Gold, answers: TaxonomyRows) -> dict[str, Predictions]:
-    """The predictions over whole labels, and those of the neighbours' vote and the most common
-    label; on the rows that have a true label.
+def several_systems(gold: Gold, answers: MultiLabelRows | TaxonomyRows) -> dict[str, Predictions]:
+    """The predictions, those of the neighbours' vote, and the most common label or set of the
+    labelled examples; on the rows that have a true label.
 
     Raises:
         EmptyInputError: no row has a true label.
     """
     kept = [i for i, label in enumerate(gold.labels) if label]
-    truth, names = [gold.labels[i] for i in kept], list(answers.space.names)
-    space = names + label_order(set(truth) - set(names))
-    ids = [f"{position}:{gold.ids[position]}" for position in kept]
+    truth, rows = [gold.labels[i] for i in kept], [gold.rows[i] for i in kept]
+    ids = tuple(f"{position}:{gold.ids[position]}" for position in kept)  # input ids may repeat
     found = [gold.predictions[i] for i in kept]
-    out = {"ecomfs": to_harness(found, truth, space, ids=ids, name="ecomfs")}
-    retriever, leaf = answers.retriever, leaves_of(answers)
-    if retriever is None:
+    card, names = answers.card, answers.space.names
+    out = {"ecomfs": as_predictions(found, truth, card, names, ids=ids, name="ecomfs")}
+    if answers.retriever is None:
         return out
-    hits = retriever.neighbours(
-        [answers.text(gold.rows[i]) for i in kept],
-        KNN_NEIGHBOURS,
-        rows=[gold.rows[i] for i in kept],
+    if isinstance(answers, MultiLabelRows):
+        common = Counter(answers.reader.sets).most_common(1)[0][0]
+        cell = one_cell([names[i] for i in sorted(common)], answers.separator)
+        for name, given in (
+            ("kNN only", set_votes(answers, rows)),
+            ("majority", [cell] * len(kept)),
+        ):
+            out[name] = of_sets(answers, truth, given, ids=ids, name=name)
+        return out
+    flat = whole_labels(answers)
+    space = [*names, *label_order(set(truth) - set(names))]
+    shared: dict[str, Any] = {"labels": space, "ids": ids, "structure": structure_of(card, space)}
+    votes = evaluate.vote(flat, [flat.text(row) for row in rows], space, rows)
+    counts = Counter(e.label for e in flat.retriever.examples)
+    total = counts.total()
+    prior = [[counts[label] / total for label in space]] * len(kept)
+    for name, table in (("kNN only", votes), ("majority", prior)):
+        out[name] = Predictions.of(truth, None, table, name=name, **shared)
+    return out
+
+
+def of_sets(
+    answers: MultiLabelRows,
+    gold: Sequence[str],
+    given: Sequence[str | None],
+    *,
+    ids: Sequence[str],
+    name: str,
+    groups: Sequence[str] | None = None,
+) -> Predictions:
+    """Cells of labels as predictions of the harness."""
+    labels = label_order({*gold, *(cell for cell in given if cell is not None)})
+    made = structure_of(answers.card, labels, answers.space.names)
+    return Predictions.of(
+        gold,
+        given,
+        labels=labels,
+        ids=ids,
+        structure=made,
+        name=name,
+        groups=None if groups is None else tuple(groups),
     )
-    counts = Counter(leaf.values())
-    votes = np.zeros((len(kept), len(space)))
-    common = np.zeros_like(votes)
-    for row, hit in enumerate(hits):
-        for position in hit.positions:
-            votes[row, space.index(leaf[retriever.examples[position].id])] += 1
-        for name, count in counts.items():
-            common[row, space.index(name)] = count
-    for name, table in (("kNN only", votes), ("majority", common)):
-        p = table / table.sum(axis=1, keepdims=True)
-        out[name] = Predictions.of(truth, None, p, labels=space, ids=ids, name=name)
+
+
+def as_sets(scores: NDArray[np.float64], examples: Sequence[Collection[object]]) -> Flags:
+    """Which labels rows have, by one threshold for all scores: the rows have as many labels on
+    average as the labelled examples. With few examples of each label, hardly any score is above
+    one half.
+
+    Source: Read et al. 2011, doi:10.1007/s10994-011-5256-5.
+
+    Args:
+        scores: rows x labels.
+        examples: the labels of each example.
+
+    >>> as_sets(np.array([[0.4, 0.1], [0.3, 0.2]]), [{"a"}, {"b"}]).tolist()
+    [[True, False], [True, False]]
+    """
+    wanted = round(len(scores) * sum(map(len, examples)) / len(examples))
+    if not wanted:
+        return np.zeros(scores.shape, dtype=np.bool_)
+    return np.asarray(scores >= np.sort(scores, axis=None)[-min(wanted, scores.size)])
+
+
+def set_votes(answers: MultiLabelRows, rows: Sequence[Row]) -> list[str]:
+    """The labels of the nearest examples, as cells.
+
+    Raises:
+        ValueError: there are no labelled examples.
+    """
+    reader, names = answers.reader, answers.space.names
+    if reader.retriever is None:
+        raise ValueError("no labelled examples")
+    base, scale = shares(reader.sets, len(names)), reader.retriever.similarity_scale
+    texts = [answers.text(row) for row in rows]
+    hits = reader.retriever.neighbours(texts, evaluate.KNN_NEIGHBOURS, rows=rows)
+    votes = np.array([vote(hit, reader.sets, base, scale) for hit in hits])
+    return [_cell(answers, own) for own in as_sets(votes, reader.sets)]
+
+
+def set_baselines(
+    answers: MultiLabelRows,
+    train: LabelledRows,
+    test: LabelledRows,
+    names: Sequence[str],
+    *,
+    seed: int = 0,
+) -> dict[str, list[str] | Undefined]:
+    """Baselines of the harness on rows with several labels: one yes/no question a label.
+
+    Args:
+        train, test: whose labels are cells.
+
+    Returns:
+        Name → a cell for each row, or why there are none.
+    """
+    whole = run_baselines(train, test, [n for n in names if n in WHOLE], seed=seed)
+    out: dict[str, list[str] | Undefined] = {
+        name: got if isinstance(got, Undefined) else [str(cell) for cell in got.predicted]
+        for name, got in whole.items()
+    }
+    sets = [answers.card.labels_of(cell, cell) for cell in train.labels]
+    nobody = ("no",) * len(test)
+    for name in (n for n in names if n not in WHOLE):
+        scores = np.zeros((len(test), len(answers.space)))
+        reason = ""
+        for place, label in enumerate(answers.space.names):
+            has = tuple("yes" if label in own else "no" for own in sets)
+            if len(set(has)) < 2:  # all examples have it, or none
+                scores[:, place] = has[0] == "yes"
+                continue
+            asked = replace(train, labels=has), replace(test, labels=nobody)
+            got = run_baselines(*asked, [name], seed=seed)[name]
+            if isinstance(got, Undefined):
+                reason = got.reason
+                break
+            if got.probabilities is not None:
+                scores[:, place] = got.probabilities[:, got.labels.index("yes")]
+        given = as_sets(scores, sets)
+        out[name] = Undefined(reason) if reason else [_cell(answers, own) for own in given]
     return out
 
 
-@harness_errors()
-def parents(systems: Mapping[str, Predictions], separator: str) -> dict[str, Predictions]:
-    """The same predictions by parent: a child's probability counts for its parent."""
-    mark = separator.strip()
-
-    def parent(label: str) -> str:
-        return label.partition(mark)[0].strip()
-
-    out = {}
-    for name, p in systems.items():
-        space = list(dict.fromkeys(parent(label) for label in p.labels))
-        gold = [parent(label) for label in p.gold]
-        given = [None if label is None else parent(label) for label in p.predicted]
-        table = None
-        if p.probabilities is not None:
-            owner = np.array([space.index(parent(label)) for label in p.labels])
-            table = np.stack(
-                [p.probabilities[:, owner == at].sum(axis=1) for at in range(len(space))], axis=1
-            )
-        out[name] = Predictions.of(
-            gold, given, table, labels=space, ids=p.ids, name=name, status=p.status
-        )
-    return out
+def _cell(answers: MultiLabelRows, has: NDArray[np.bool_]) -> str:
+    names = [name for name, own in zip(answers.space.names, has, strict=True) if own]
+    return one_cell(names, answers.separator)
 
 
-def leaves_of(answers: TaxonomyRows) -> dict[str, str]:
+@dataclass(frozen=True, slots=True)
+class WholeLabels:
+    """A hierarchy as a task of one label a row, for baselines: its whole labels."""
+
+    card: TaskCard
+    space: LabelSpace
+    retriever: Retriever
+    answers: TaxonomyRows
+
+    def text(self, row: Row, /) -> str:
+        """A row as the retriever sees it."""
+        return self.answers.text(row)
+
+
+def whole_labels(answers: TaxonomyRows) -> WholeLabels:
+    """A fitted hierarchy as a task of one label a row.
+
+    Raises:
+        ValueError: there are no labelled examples.
+    """
+    first, leaf = answers.retriever, leaves_of(answers)
+    if first is None:
+        raise ValueError("no labelled examples")
+    examples = [replace(e, label=leaf[e.id]) for e in first.examples]
+    retriever = first.updated(examples, first.texts)
+    return WholeLabels(answers.card, answers.space, retriever, answers)
+
+
+def leaves_of(answers: TaxonomyRows) -> Mapping[str, str]:
     """Id of an example → its whole label."""
     out = {}
     for at, branch in enumerate(answers.branches):
@@ -130,4 +216,4 @@ def leaves_of(answers: TaxonomyRows) -> dict[str, str]:
     return out
 
 
-__all__ = ["leaves_of", "parents", "set_systems", "tree_systems"]
+__all__ = ["of_sets", "set_baselines", "set_votes", "several_systems", "whole_labels"]

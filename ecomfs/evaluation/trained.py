@@ -13,6 +13,7 @@ import pandas as pd
 from ecomfs.batch import Gold
 from ecomfs.errors import RowError
 from ecomfs.evaluation.harness import harness_errors
+from ecomfs.evaluation.labels import SupportsBaselines
 from ecomfs.features import FeatureSet, has_features, measured, read_cell
 from ecomfs.pipeline import Pipeline
 from ecomfs.task import NUMBERS, TaskCard, label_order
@@ -75,7 +76,7 @@ def feature_set(card: TaskCard, pool: Sequence[Example]) -> FeatureSet | None:
 
 
 def labelled_rows(
-    pipeline: Pipeline,
+    pipeline: SupportsBaselines,
     rows: Sequence[Example],
     *,
     columns: Sequence[str] = (),
@@ -117,9 +118,8 @@ def _cell(spec: RenderSpec, value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _spelling(pipeline: Pipeline, label: str) -> str:
-    found = pipeline.space.index(label)
-    return label if found is None else pipeline.space.names[found]
+def _spelling(pipeline: SupportsBaselines, label: str) -> str:
+    return pipeline.space.true_label(label) or label
 
 
 __all__ = ["feature_set", "labelled_rows", "raw_columns", "trained"]

@@ -103,6 +103,13 @@ def labels(p: Predictions) -> None:
             f"{p.source}: positive class {p.positive!r} is not in the label space",
             hint=f"labels are: {some(p.labels)}",
         )
+    if p.structure is not None:
+        unknown = [label for label in p.labels if label not in p.structure.parts]
+        if unknown:
+            raise DataError(
+                f"{p.source}: the structure does not say what {unknown[0]!r} is made of",
+                hint="give the parts of every label",
+            )
 
 
 def measurements(p: Predictions) -> None:

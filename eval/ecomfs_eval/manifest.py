@@ -38,6 +38,7 @@ from ecomfs_eval.errors import (
 from ecomfs_eval.files import whole_file
 from ecomfs_eval.predictions import Predictions
 from ecomfs_eval.reading import ColumnNames, from_frame
+from ecomfs_eval.structure import LabelStructure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,6 +65,8 @@ class SystemEntry:
         name, rows, labels, positive, currency: as in its predictions.
         file: its predictions file, relative to the folder.
         columns: which columns hold groups, queries, slices and extra texts.
+        structure: what labels are made of, see :class:`ecomfs_eval.structure.LabelStructure`;
+            ``None`` for a flat list.
     """
 
     name: str
@@ -73,6 +76,7 @@ class SystemEntry:
     currency: str
     file: FileHash
     columns: Mapping[str, Any]
+    structure: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +237,9 @@ def read_results(folder: str | Path) -> StoredResults:
                 labels=entry.labels,
                 positive=entry.positive,
                 currency=entry.currency,
+                structure=None
+                if entry.structure is None
+                else LabelStructure.from_dict(entry.structure),
                 name=entry.name,
                 source=str(file),
             )
@@ -251,7 +258,8 @@ def _entry(p: Predictions, folder: Path, relative: str) -> SystemEntry:
     if p.queries is not None:
         columns["query"] = "query"
     file = hash_file(folder / relative, name=relative)
-    return SystemEntry(p.name, len(p), p.labels, p.positive, p.currency, file, columns)
+    made = None if p.structure is None else p.structure.to_dict()
+    return SystemEntry(p.name, len(p), p.labels, p.positive, p.currency, file, columns, made)
 
 
 def _write_table(frame: pd.DataFrame, path: Path, kind: TableFormat) -> None:
@@ -268,7 +276,7 @@ def _parse(data: Mapping[str, Any]) -> Manifest:
     names = [f.name for f in fields(SystemEntry)]
     systems = tuple(
         SystemEntry(
-            **{k: s[k] for k in names}
+            **{k: s[k] for k in names if k in s}
             | {"labels": tuple(s["labels"]), "file": FileHash(**s["file"])}
         )
         for s in data["systems"]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ecomfs_eval import _check
 from ecomfs_eval._labels import aligned, label_order, label_text
 from ecomfs_eval.errors import DataError
+from ecomfs_eval.structure import LabelKind, LabelStructure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,6 +64,9 @@ class Predictions:
         n costs in ``currency``; NaN where unknown.
     currency
         Of the costs.
+    structure
+        What labels are made of, where they are a hierarchy or stand for sets of labels; ``None``
+        for labels of a flat list.
     name
         The name of the system in reports.
     source
@@ -100,6 +104,7 @@ class Predictions:
     cached_tokens: FloatArray | None = None
     cost: FloatArray | None = None
     currency: str = "USD"
+    structure: LabelStructure | None = None
     name: str = "system"
     source: str = "predictions"
 
@@ -108,7 +113,7 @@ class Predictions:
         _check.labels(self)
         _check.measurements(self)
         object.__setattr__(self, "probabilities", _check.distribution(self))
-        if self.positive is None and len(self.labels) == 2:
+        if self.positive is None and len(self.labels) == 2 and self.kind != "sets":
             object.__setattr__(self, "positive", label_order(self.labels)[-1])
 
     @classmethod
@@ -264,6 +269,18 @@ class Predictions:
         return len(self.ids)
 
     @property
+    def kind(self) -> LabelKind:
+        """``flat``, ``hierarchy`` or ``sets``."""
+        return "flat" if self.structure is None else self.structure.kind
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What is counted by class: the labels, or those that sets may hold."""
+        if self.structure is None or self.structure.kind != "sets":
+            return self.labels
+        return self.structure.classes
+
+    @property
     def gold_index(self) -> IntArray:
         """n positions of the gold labels in ``labels``."""
         where = {label: i for i, label in enumerate(self.labels)}
@@ -325,7 +342,12 @@ class Predictions:
             cost=pick_array(self.cost),
         )
 
-    def with_labels(self, labels: Sequence[str], positive: str | None = None) -> Predictions:
+    def with_labels(
+        self,
+        labels: Sequence[str],
+        positive: str | None = None,
+        structure: LabelStructure | None = None,
+    ) -> Predictions:
         """The same predictions over a larger label space; added labels have probability 0.
 
         Parameters
@@ -334,6 +356,8 @@ class Predictions:
             The new space; it holds every label of the old one.
         positive
             The positive class in it.
+        structure
+            What the labels are made of; by default as before.
 
         Examples
         --------
@@ -341,13 +365,20 @@ class Predictions:
         >>> p.with_labels(["b", "a", "c"]).probabilities.tolist()
         [[0.1, 0.9, 0.0], [0.8, 0.2, 0.0]]
         """
+        structure = structure or self.structure
         if self.labels == tuple(labels):
-            return self
+            return replace(self, structure=structure)
         table = self.probabilities
         if table is not None:
             table = _check.widen(table, self.labels, labels, rows=len(self))
             table[~self.has_distribution] = np.nan
-        return replace(self, labels=tuple(labels), probabilities=table, positive=positive)
+        return replace(
+            self,
+            labels=tuple(labels),
+            probabilities=table,
+            positive=positive,
+            structure=structure,
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """The rows as a frame that :meth:`from_frame` reads back (``p_<label>`` columns).

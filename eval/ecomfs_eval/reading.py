@@ -18,6 +18,7 @@ from ecomfs_eval._labels import aligned, column_labels, label_order, label_text,
 from ecomfs_eval._tables import FileKind, read_table
 from ecomfs_eval.errors import DataError, EmptyDataError
 from ecomfs_eval.predictions import FloatArray, Predictions
+from ecomfs_eval.structure import LabelStructure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,6 +109,7 @@ def from_frame(
     unknown_predicted: Literal["error", "invalid"] = "error",
     positive: str | None = None,
     currency: str = "USD",
+    structure: LabelStructure | None = None,
     name: str = "system",
     source: str = "frame",
 ) -> Predictions:
@@ -145,6 +147,7 @@ def from_frame(
         slices=reader.texts(reader.columns.slices),
         extra=extra,
         currency=currency,
+        structure=structure,
         name=name,
         source=source,
         latency=reader.numbers("latency"),

@@ -46,7 +46,7 @@ class Summary:
     rows
         Number of rows.
     labels
-        The label space.
+        The label space; of sets, the labels that they hold.
     positive
         The positive class of binary metrics, or ``None``.
     scores
@@ -199,7 +199,7 @@ def summarise(
         name=p.name,
         source=p.source,
         rows=len(p),
-        labels=p.labels,
+        labels=p.classes,
         positive=p.positive,
         scores=scores({m.name: m for m in chosen}, p, how),
         classes=_classes(p, how),
@@ -210,10 +210,10 @@ def summarise(
 
 def _classes(p: Predictions, how: Bootstrap) -> tuple[ClassScores, ...]:
     plain = per_class(p)
-    if len(p.labels) > CLASSES_WITH_INTERVALS:
+    if len(p.classes) > CLASSES_WITH_INTERVALS:
         return plain
     wanted: dict[str, Metric] = {}
-    for label in p.labels:
+    for label in p.classes:
         for metric in (class_precision(label), class_recall(label), class_f1(label)):
             wanted[metric.name] = metric
     found = scores(wanted, p, how)

@@ -123,15 +123,16 @@ def test_a_table_is_scored_by_the_card(
         assert set(table["metrics"]["ecomfs"]) == {
             "f1_micro",
             "f1_macro",
-            "all_right",
+            "subset_accuracy",
+            "jaccard",
             "hamming_loss",
         }
     else:
         assert {row["predicted"] for row in found} <= set(LEAVES)
         assert sum(float(found[0][f"p_{leaf}"]) for leaf in LEAVES) == pytest.approx(1, abs=1e-4)
         metrics = table["metrics"]
-        assert set(metrics) == {"ecomfs", "kNN only", "majority", "parents"}
-        whole, parent = (m["ecomfs"]["accuracy"]["value"] for m in (metrics, metrics["parents"]))
+        assert set(metrics) == {"ecomfs", "kNN only", "majority"}
+        whole, parent = (metrics["ecomfs"][m]["value"] for m in ("accuracy", "level_accuracy@1"))
         assert whole <= parent  # a right leaf has a right parent
 
 
@@ -301,10 +302,12 @@ def test_variants_are_compared(place: Path, capsys: pytest.CaptureFixture[str], 
             for row in rows(f"ab_{name}.csv")
         ]
         assert scores[name]["accuracy"]["value"] == pytest.approx(sum(right) / len(right))
-    assert ("f1_macro" in scores["one"]) == (task == "shop")
+    assert ("jaccard" in scores["one"]) == (task == "complaints")
+    assert ("f1_hierarchical" in scores["one"]) == (task == "shop")
     assert Path(f"ab_{task}", "report.html").is_file()
-    more = ["ab", *variants, *quick, "--primary", "f1_macro"]
-    assert run(more) == (2 if task == "complaints" else 0)
+    assert run(["ab", *variants, *quick, "--primary", "f1_macro"]) == 0
+    refused = "log_loss" if task == "complaints" else "jaccard"
+    assert run(["ab", *variants, *quick, "--primary", refused]) == 2
     assert run(["ab", *variants, *quick, "--variant", "three: passes=3"]) == (
         2 if task == "complaints" else 0
     )
@@ -364,10 +367,15 @@ def test_label_sets_of_any_system_are_scored(
     capsys.readouterr()
     assert run(["eval", "score", "a.csv", "-t", "complaints", "--json"]) == 0
     scores = json.loads(capsys.readouterr().out)["result"]["metrics"]["a"]
-    assert scores["all_right"]["value"] == 0.5
+    assert scores["subset_accuracy"]["value"] == 0.5
     assert scores["f1_micro"]["value"] == pytest.approx(2 * 2 / (4 + 3))
     assert scores["hamming_loss"]["value"] == pytest.approx(3 / 12)
-    assert run(["eval", "score", "a.csv", "-t", "complaints", "--metric", "accuracy"]) == 2
+    more = ["eval", "score", "a.csv", "-t", "complaints", "--report", "sets", "--metric"]
+    assert run([*more, "jaccard"]) == 0
+    assert "Subset accuracy" in Path("sets/report.html").read_text(encoding="utf-8")
+    capsys.readouterr()
+    assert run([*more, "log_loss"]) == 2
+    assert "--metric: log_loss with task 'complaints' is not defined" in capsys.readouterr().err
 
 
 def test_parents_of_any_system_are_scored(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -375,9 +383,12 @@ def test_parents_of_any_system_are_scored(place: Path, capsys: pytest.CaptureFix
         "id,label,predicted\n1,Home > Lamps,Home > Chairs\n2,Toys > Dolls,Toys > Dolls\n"
         "3,Food > Tea,Toys > Dolls\n4,Home > Chairs,Home > Chairs\n"
     )
-    assert run(["eval", "score", "t.csv", "-t", "shop", "--metric", "accuracy"]) == 0
-    shown = capsys.readouterr().out
-    assert shown.index("50.0 %") < shown.index("parents:") < shown.index("75.0 %")
+    capsys.readouterr()
+    assert run(["eval", "score", "t.csv", "-t", "shop", "--json"]) == 0
+    scores = json.loads(capsys.readouterr().out)["result"]["metrics"]["t"]
+    assert scores["accuracy"]["value"] == 0.5
+    assert scores["level_accuracy@1"]["value"] == 0.75
+    assert scores["f1_hierarchical"]["value"] == pytest.approx(5 / 8)
 
 
 def test_examples_of_several_labels_go_through_a_pool(

@@ -74,6 +74,10 @@ class TaxonomyExplanation:
         return "\n".join(lines)
 
 
+LEVELS = ("level one", "level two")
+"""Steps of a prediction."""
+
+
 def beam_of(top: Prediction | None, branches: Sequence[Branch], width: int) -> set[int]:
     """The parents whose children are read: positions of the ``width`` likeliest.
 
@@ -139,7 +143,7 @@ def combine(
         status=Status.ABSTAINED if refused else Status.OK,
         novelty=None if top is None else top.novelty,
         probabilities=dict(zip(leaves, last, strict=True)),
-        stages={"level one": tuple(first), "level two": tuple(last)},
+        stages=dict(zip(LEVELS, (tuple(first), tuple(last)), strict=True)),
         label_mass=_product(masses),
     )
 

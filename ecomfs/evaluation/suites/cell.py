@@ -3,6 +3,7 @@ of it from that run: the final answers, the stages before, and the baselines."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import importlib.metadata
 import time
@@ -10,30 +11,39 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
+from ecomfs.core import event_loop
 from ecomfs.core.json import plain
 from ecomfs.core.progress import MEASURING, READING, Progress, part, silent
 from ecomfs.embed import Embedder
 from ecomfs.engine.protocol import Engine
-from ecomfs.estimators import FewShotClassifier
+from ecomfs.estimators import Classifier, FewShotClassifier, classifier_of
+from ecomfs.estimators.multilabel.prompts import label_template
+from ecomfs.estimators.multilabel.rows import MultiLabelRows
+from ecomfs.estimators.taxonomy.descent import LEVELS
+from ecomfs.estimators.taxonomy.rows import TaxonomyRows
 from ecomfs.evaluation.evaluate import strangers, vote
-from ecomfs.evaluation.harness import at_stage, to_harness
-from ecomfs.evaluation.rules import RuleAnswers, trivial_rule
+from ecomfs.evaluation.harness import at_stage
+from ecomfs.evaluation.labels import SupportsBaselines, as_predictions, structure_of
+from ecomfs.evaluation.rules import MAJORITY, RuleAnswers, trivial_rule
+from ecomfs.evaluation.several import of_sets, set_baselines, set_votes, whole_labels
 from ecomfs.evaluation.suites.config import Dataset, Shots
 from ecomfs.evaluation.suites.data import Data, rows_hash, task_of
 from ecomfs.evaluation.trained import feature_set, labelled_rows, raw_columns
 from ecomfs.pipeline import Pipeline, load_template
 from ecomfs.task import label_order
-from ecomfs.types import Example, Language, Prediction
+from ecomfs.types import Example, Language, Prediction, Row
 from ecomfs_eval import Predictions, Undefined
-from ecomfs_eval.baselines import BASELINES, run_baselines
+from ecomfs_eval.baselines import BASELINES, LabelledRows, run_baselines
 from ecomfs_eval.manifest import hash_file
 
 _CHUNK = 64
 MAIN = "ecomfs"
+Answers: TypeAlias = Pipeline | TaxonomyRows | MultiLabelRows
+"""What answers the rows of a cell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +142,9 @@ def _templates(cell: Cell, data: Data) -> dict[str, str]:
     for language in languages:
         if chosen in ("auto", language):
             choice, task = cell.options.get("template"), task_of(cell.dataset)
-            found[language] = str(load_template(data.card, choice, language, task).ref)
+            ref = load_template(data.card, choice, language, task).ref
+            # Of several labels a row there is one template, which is no option.
+            found[language] = str(label_template(language).ref if data.card.several_labels else ref)
     return found
 
 
@@ -167,7 +179,7 @@ def run_cell(
         "embedder": tools.embedder,
         "seed": cell.seed,
     }
-    clf = FewShotClassifier(task_of(cell.dataset), **chosen)
+    clf = classifier_of(task_of(cell.dataset), **chosen)
     started = time.monotonic()
     clf.fit(pool, progress=progress)
     fitted = time.monotonic()
@@ -182,7 +194,10 @@ def run_cell(
         "seconds": round(done - fitted, 3),
         "prompt_tokens": sum(p.prompt_tokens for p in found),
         "cached_tokens": sum(p.cached_tokens for p in found),
-        "unheard_of": strangers(scored.gold, clf.pipeline_.space),
+        "unheard_of": strangers(
+            [name for cell in scored.gold for name in data.card.labels_of(cell, cell)],
+            clf.pipeline_.space,
+        ),
         "status": dict(Counter(str(p.status) for p in found)),
         "templates": sorted({str(p.template) for p in found if p.template}),
         "pool_version": clf.pipeline_.pool_version,
@@ -196,44 +211,64 @@ def run_cell(
     return CellResult((*kept, *others), {**partial, **absent}, measured)
 
 
-def _classify(
-    clf: FewShotClassifier, rows: Sequence[Example], progress: Progress
-) -> list[Prediction]:
+def _classify(clf: Classifier, rows: Sequence[Example], progress: Progress) -> list[Prediction]:
     """In chunks, so that progress can be seen; rows of one chunk may share prompts."""
     found: list[Prediction] = []
     for start in range(0, len(rows), _CHUNK):
         chunk = rows[start : start + _CHUNK]
-        progressed = part(progress, READING, start, len(rows))
-        found += clf.classify(
-            [dict(r.fields) for r in chunk], [r.id for r in chunk], progress=progressed
-        )
+        fields, ids = [dict(r.fields) for r in chunk], [r.id for r in chunk]
+        if isinstance(clf, FewShotClassifier):
+            progressed = part(progress, READING, start, len(rows))
+            found += clf.classify(fields, ids, progress=progressed)
+        else:
+            progress(READING, start, len(rows))
+            found += event_loop.run(_answered(clf.pipeline_, fields, ids))
     return found
+
+
+async def _answered(
+    answers: MultiLabelRows | TaxonomyRows, rows: Sequence[Row], ids: Sequence[str]
+) -> list[Prediction]:
+    states: Sequence[Any] = await asyncio.to_thread(answers.prepare, rows, ids)
+    return [prediction for _, _, prediction in await answers.answer(states)]
 
 
 class ScoredRows:
     """Makes predictions of a system on the test rows; ``groups`` names one group per row."""
 
     def __init__(
-        self, pipeline: Pipeline, test: Sequence[Example], groups: Sequence[str] | None
+        self, pipeline: Answers, test: Sequence[Example], groups: Sequence[str] | None
     ) -> None:
         self.pipeline = pipeline
         self.test = test
         self.gold = [row.label for row in test]
+        self.rows = [row.fields for row in test]
         names = pipeline.space.names
         self.labels = [*names, *label_order(set(self.gold) - set(names))]
         self.common: dict[str, Any] = {
-            "labels": self.labels,
             "ids": [row.id for row in test],
             "positive": _positive(pipeline, self.labels),
         }
         if groups is not None:
             self.common["groups"] = tuple(groups)
 
-    def of(self, name: str, predicted: Any, probabilities: Any, **columns: Any) -> Predictions:
-        """Predictions on these rows."""
+    def of(self, name: str, predicted: Any, probabilities: Any) -> Predictions:
+        """Predictions on these rows, of one label each."""
+        made = structure_of(self.pipeline.card, self.labels)
         return Predictions.of(
-            self.gold, predicted, probabilities, name=name, **self.common, **columns
+            self.gold,
+            predicted,
+            probabilities,
+            labels=self.labels,
+            name=name,
+            structure=made,
+            **self.common,
         )
+
+    def answered(self, found: Sequence[Prediction], **columns: Any) -> Predictions:
+        """Answers of the classifier, or of one of its steps."""
+        card, names = self.pipeline.card, self.pipeline.space.names
+        return as_predictions(found, self.gold, card, names, **self.common, **columns)
 
 
 def answers(
@@ -241,9 +276,8 @@ def answers(
 ) -> tuple[list[Predictions], dict[str, str]]:
     """The final answers, and one system for each stage of the predictions; and why a stage is
     absent. Failed rows stay in, as failed."""
-    final = to_harness(
+    final = scored.answered(
         found,
-        scored.gold,
         name=MAIN,
         extra={
             "text": tuple(scored.pipeline.text(row.fields) for row in scored.test),
@@ -251,18 +285,19 @@ def answers(
             "note": tuple(p.note for p in found),
             "demonstrations": tuple(" ".join(p.demonstration_ids) for p in found),
         },
-        **scored.common,
     )
     if not stages:
         return [final], {}
     systems, absent = [final], {}
-    for name in dict.fromkeys(name for p in found for name in p.stages):
+    # The last level of a hierarchy is the answer itself.
+    same = {LEVELS[-1]} if isinstance(scored.pipeline, TaxonomyRows) else set()
+    for name in dict.fromkeys(name for p in found for name in p.stages if name not in same):
         title, chain = f"{MAIN}:{name}", _chain(name)
         if any(p.probabilities and not set(chain) & set(p.stages) for p in found):
             absent[title] = "some rows were answered without this step"
             continue
         then = [at_stage(p, chain) for p in found]
-        systems.append(to_harness(then, scored.gold, tokens=False, name=title, **scored.common))
+        systems.append(scored.answered(then, tokens=False, name=title))
     return systems, absent
 
 
@@ -281,21 +316,33 @@ def baselines(
 ) -> tuple[list[Predictions], dict[str, str]]:
     """The baselines that the data allow, and why the others are absent."""
     pipeline = scored.pipeline
+    found: dict[str, Predictions | Undefined]
+    if isinstance(pipeline, MultiLabelRows):
+        found = _of_sets(scored, pipeline, pool, wanted, seed)
+    elif isinstance(pipeline, TaxonomyRows):
+        found = _of_labels(scored, whole_labels(pipeline), pool, wanted, seed)
+    else:
+        found = _of_labels(scored, pipeline, pool, wanted, seed)
+    systems = [p for p in found.values() if isinstance(p, Predictions)]
+    return systems, {n: u.reason for n, u in found.items() if isinstance(u, Undefined)}
+
+
+def _of_labels(
+    scored: ScoredRows,
+    pipeline: SupportsBaselines,
+    pool: Sequence[Example],
+    wanted: Collection[str],
+    seed: int,
+) -> dict[str, Predictions | Undefined]:
+    """Of rows with one label."""
     found: dict[str, Predictions | Undefined] = {}
     if "knn" in wanted and pipeline.retriever is not None:
-        texts = [pipeline.text(row.fields) for row in scored.test]
-        rows = [row.fields for row in scored.test]
-        found["knn"] = scored.of("knn", None, vote(pipeline, texts, scored.labels, rows))
-    names = [name for name in BASELINES if name in wanted and name != "knn"]
+        texts = [pipeline.text(row) for row in scored.rows]
+        votes = vote(pipeline, texts, scored.labels, scored.rows)
+        found["knn"] = scored.of("knn", None, votes)
+    names = _trained(wanted)
     if names and pool:
-        columns = raw_columns(pipeline.card, pool) if "gradient_boosting" in wanted else []
-        vectors = "embedding_logistic" in wanted
-        made = {"features_logistic", "features_boosting"} & set(wanted)
-        features = feature_set(pipeline.card, pool) if made else None
-        train = labelled_rows(pipeline, pool, columns=columns, vectors=vectors, features=features)
-        test = labelled_rows(
-            pipeline, scored.test, columns=columns, vectors=vectors, features=features
-        )
+        train, test = _tables(scored, pipeline, pool, wanted)
         for name, got in run_baselines(train, test, names, seed=seed).items():
             found[name] = (
                 got
@@ -305,11 +352,59 @@ def baselines(
                 )
             )
     if "rule" in wanted and pipeline.retriever is not None:
-        rule = trivial_rule(pipeline, [row.fields for row in scored.test])
+        rule = trivial_rule(pipeline, scored.rows)
         if rule.name not in found:
             found[rule.name] = _ruled(scored, rule)
-    systems = [p for p in found.values() if isinstance(p, Predictions)]
-    return systems, {n: u.reason for n, u in found.items() if isinstance(u, Undefined)}
+    return found
+
+
+def _of_sets(
+    scored: ScoredRows,
+    answers: MultiLabelRows,
+    pool: Sequence[Example],
+    wanted: Collection[str],
+    seed: int,
+) -> dict[str, Predictions | Undefined]:
+    """Of rows with several labels: label by label, but for those that know nothing of the row. The
+    most common set is also the trivial rule."""
+    if not pool:
+        return {}
+    cells: dict[str, list[str] | Undefined] = {}
+    if "knn" in wanted:
+        cells["knn"] = set_votes(answers, scored.rows)
+    train, test = _tables(scored, answers, pool, wanted)
+    names = dict.fromkeys([*_trained(wanted), *([MAJORITY] if "rule" in wanted else ())])
+    cells |= set_baselines(answers, train, test, list(names), seed=seed)
+    ids, groups = scored.common["ids"], scored.common.get("groups")
+    return {
+        name: own
+        if isinstance(own, Undefined)
+        else of_sets(answers, scored.gold, own, ids=ids, groups=groups, name=name)
+        for name, own in cells.items()
+    }
+
+
+def _trained(wanted: Collection[str]) -> list[str]:
+    return [name for name in BASELINES if name in wanted and name != "knn"]
+
+
+def _tables(
+    scored: ScoredRows,
+    pipeline: SupportsBaselines,
+    pool: Sequence[Example],
+    wanted: Collection[str],
+) -> tuple[LabelledRows, LabelledRows]:
+    """Labelled examples and test rows in the form of the harness, with what the baselines need."""
+    made = {"features_logistic", "features_boosting"} & set(wanted)
+    given: dict[str, Any] = {
+        "columns": raw_columns(pipeline.card, pool) if "gradient_boosting" in wanted else [],
+        "vectors": "embedding_logistic" in wanted,
+        "features": feature_set(pipeline.card, pool) if made else None,
+    }
+    return (
+        labelled_rows(pipeline, pool, **given),
+        labelled_rows(pipeline, scored.test, **given),
+    )
 
 
 def _ruled(scored: ScoredRows, rule: RuleAnswers) -> Predictions:
@@ -323,10 +418,10 @@ def _ruled(scored: ScoredRows, rule: RuleAnswers) -> Predictions:
     return scored.of(rule.name, answers, table)
 
 
-def _positive(pipeline: Pipeline, labels: Sequence[str]) -> str | None:
+def _positive(pipeline: Answers, labels: Sequence[str]) -> str | None:
     """The card's positive label in the pool's spelling, for binary metrics."""
     name = pipeline.card.positive
-    if name is None:
+    if name is None or isinstance(pipeline, MultiLabelRows):
         return None
     found = pipeline.space.index(name)
     return None if found is None else labels[found]

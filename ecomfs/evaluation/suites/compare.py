@@ -12,6 +12,7 @@ from ecomfs.evaluation.suites.store import ResultsFolder, Stored, changes
 from ecomfs_eval import Bootstrap, Predictions
 from ecomfs_eval.compare import Difference
 from ecomfs_eval.errors import RowsDifferError
+from ecomfs_eval.metrics import USUAL
 from ecomfs_eval.repeated import average_difference
 
 
@@ -134,10 +135,11 @@ def _changed(
             for c in changes(old.results.manifest, new.identity, new.results.manifest.inputs)
         ]
         news = [_system(new, system) for new, _ in mine]
+        shown = tuple(metrics) or USUAL[news[0].kind]
         olds = [replace(_system(old, system), name=f"{system} (old)") for _, old in mine]
         note, found = "", {}
         try:
-            found = average_difference(olds, news, metrics, how)
+            found = average_difference(olds, news, shown, how)
         except RowsDifferError:
             note = "the test rows differ: no paired difference"
         yield Changed(name, shots, variant, len(mine), tuple(dict.fromkeys(causes)), found, note)

@@ -17,7 +17,6 @@ from ecomfs.io import YAML_HINT, read_text, yaml_problem
 Shots = int | Literal["all"]
 """How many labelled examples a cell has; ``all``: every one of the pool."""
 
-METRICS = ("accuracy", "f1_macro", "roc_auc", "log_loss", "ece_adaptive")
 SYSTEMS = (
     "ecomfs",
     "stages",
@@ -129,7 +128,7 @@ class Dataset(_Strict):
         ``random``, as a shop that labels what comes: then their label shares are those of the test
         rows, which calibration relies on where labels are skewed.
     options : dict
-        Of :class:`~ecomfs.FewShotClassifier`, beside the suite's.
+        Of the task's classifier, beside the suite's.
     published : tuple of Published
         Results of others on the same data.
     note : str
@@ -173,13 +172,15 @@ class Suite(_Strict):
     shots, seeds : tuple
         Label budgets and draws of them; every data set is run with each pair.
     options : dict
-        Of :class:`~ecomfs.FewShotClassifier` (``engine``, ``embedder``, ``k``, …).
+        Of the classifiers (``engine``, ``embedder``, ``k``, …): of
+        :class:`~ecomfs.FewShotClassifier`, or what the task's card asks for.
     variants : dict
         Name → further options; every cell is run with each. Empty: one, of no name.
     systems : tuple of str
         Which systems a cell scores; by default all that the data allow.
     metrics : tuple of str
-        What the report shows.
+        What the report shows; each must be defined for the labels of every task. Empty: for each
+        data set what is usual for its labels (:data:`ecomfs_eval.metrics.USUAL`).
     main : str
         The system that others are compared with.
 
@@ -202,7 +203,7 @@ class Suite(_Strict):
     options: dict[str, Any] = Field(default_factory=dict)
     variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
     systems: tuple[str, ...] = SYSTEMS
-    metrics: tuple[str, ...] = METRICS
+    metrics: tuple[str, ...] = ()
     main: str = "ecomfs"
 
     @model_validator(mode="after")

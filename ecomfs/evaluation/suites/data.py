@@ -11,10 +11,11 @@ from pathlib import Path
 
 from ecomfs.batch import read_examples
 from ecomfs.errors import ColumnError, ConfigError, EmptyInputError, InputError, MissingFileError
+from ecomfs.evaluation.labels import space_of
 from ecomfs.evaluation.suites.config import Dataset, Shots, Table
 from ecomfs.io import TableReader, same_text
 from ecomfs.pool import random_examples, refuse_synthetic, sample_examples
-from ecomfs.task import LabelSpace, TaskCard, load_task
+from ecomfs.task import TaskCard, load_task
 from ecomfs.types import Example
 
 ENVIRONMENT = "ECOMFS_DATA"
@@ -117,7 +118,8 @@ def read_data(dataset: Dataset, folder: Path) -> Data:
             kept = _without(rows, pool)
             left_out, rows = len(rows) - len(kept), kept
         test = _draw(rows, spec.rows, spec.seed, dataset.name)
-    space = LabelSpace.resolve(card, (e.label for e in pool), dataset.pool.file)
+    space = space_of(card, pool, dataset.pool.file)
+    pool = [replace(e, label=space.true_label(e.label)) for e in pool]
     spelt = [replace(e, label=space.true_label(e.label) or e.label) for e in test]
     groups = None
     if spec.group is not None:

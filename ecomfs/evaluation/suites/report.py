@@ -9,9 +9,12 @@ from typing import Any
 from ecomfs.core.options import NO_MODEL
 from ecomfs.errors import ConfigError, MissingFileError
 from ecomfs.evaluation.harness import harness_errors
+from ecomfs.evaluation.labels import check_metrics
 from ecomfs.evaluation.rules import MAJORITY, RULES
 from ecomfs.evaluation.suites.config import Dataset, Suite
+from ecomfs.evaluation.suites.data import task_of
 from ecomfs.evaluation.suites.store import ResultsFolder, Stored
+from ecomfs.task import load_task
 from ecomfs_eval import Bootstrap, compare
 from ecomfs_eval.board import Board, BoardEntry, PublishedResult, build_board
 from ecomfs_eval.report import ReportLanguage, build_report, write_report
@@ -146,6 +149,8 @@ def _board(
 ) -> Board:
     suite, stored = _stored(folder, wanted)
     datasets = {dataset.name: dataset for dataset in suite.datasets}
+    for cell in stored if metrics else ():
+        check_metrics(metrics, load_task(task_of(datasets[cell.identity["dataset"]])), "--metric")
     return build_board(
         [_entry(cell, datasets[cell.identity["dataset"]]) for cell in stored],
         metrics=tuple(metrics) or suite.metrics,

@@ -13,6 +13,7 @@ from ecomfs.embed import Embedder, open_embedder
 from ecomfs.engine.protocol import Engine
 from ecomfs.engine.shared import shared_engine
 from ecomfs.errors import ConfigError, EcomfsError, EngineError, StoppedError
+from ecomfs.evaluation.labels import check_metrics
 from ecomfs.evaluation.suites.cell import Cell, Tools, identity, run_cell
 from ecomfs.evaluation.suites.config import Dataset, Shots, Suite
 from ecomfs.evaluation.suites.data import data_folder, read_data
@@ -153,6 +154,8 @@ def run_suite(
     }
     for cell in cells:
         tables[cell.dataset.name].examples(cell.shots, cell.seed)  # too few: found before any run
+    for name, table in tables.items():
+        check_metrics(suite.metrics, table.card, f"suite {suite.name!r}, data set {name!r}")
     results = ResultsFolder(output)
     results.begin(suite)
     progress(LOADING)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -12,13 +12,11 @@ from ecomfs_eval.compare.differences import Difference
 from ecomfs_eval.errors import EmptyDataError, OptionError
 from ecomfs_eval.intervals import Bootstrap
 from ecomfs_eval.learning_curve import LearningCurve, LearningRun, learning_curve
-from ecomfs_eval.metrics import get_metric
+from ecomfs_eval.metrics import USUAL, get_metric
 from ecomfs_eval.predictions import Predictions
 from ecomfs_eval.repeated import Average, average, average_difference
 from ecomfs_eval.report.document import Document, ReportLanguage
 from ecomfs_eval.report.words import STRINGS
-
-METRICS = ("accuracy", "f1_macro", "roc_auc", "log_loss", "ece_adaptive")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +78,7 @@ class Group:
         differences: system → metric → main − system, paired: for every part of main, for the
             trivial rule and for the best baseline.
         absent: system → why it is missing.
+        metrics: columns of its tables; the first chooses the best baseline.
         rule: the system that is the trivial rule of the task; empty: none is known.
     """
 
@@ -93,6 +92,7 @@ class Group:
     best_baseline: str | None
     differences: Mapping[str, Mapping[str, Difference]]
     absent: Mapping[str, str]
+    metrics: tuple[str, ...]
     rule: str = ""
 
 
@@ -111,6 +111,7 @@ class Overall:
     """Attributes:
     size: labelled examples of its tables; ``None``: every size.
     tables: number of tables.
+    metrics: that all of these tables have.
     means: system → metric → mean over the tables, with equal weights; ``None`` where a table
         has no value. Systems that a table lacks are left out.
     against: part of main → metric → wins of main against it; of parts that all tables have.
@@ -119,6 +120,7 @@ class Overall:
 
     size: int | None
     tables: int
+    metrics: tuple[str, ...]
     means: Mapping[str, Mapping[str, float | None]]
     against: Mapping[str, Mapping[str, WinCounts]]
     best: Mapping[str, WinCounts]
@@ -128,11 +130,10 @@ class Overall:
 class Board:
     """Attributes:
     title: of the page.
-    metrics: columns of the tables; the first chooses the best baseline.
     level: of the intervals.
     groups: the tables.
-    overall: all tables together, where there are several.
-    curves: group name → learning curves of the first metric, where there are several budgets.
+    overall: all tables of the same metrics together, where there are several.
+    curves: group name → learning curves of its first metric, where there are several budgets.
     published: group name → published results.
     notes: group name → caveats; under the empty name, of the whole board.
     source: where the numbers come from: ``command``, ``data``, ``versions``.
@@ -140,7 +141,6 @@ class Board:
     """
 
     title: str
-    metrics: tuple[str, ...]
     level: float
     groups: tuple[Group, ...]
     overall: tuple[Overall, ...]
@@ -150,6 +150,11 @@ class Board:
     language: ReportLanguage = "en"
     without: str = ""
     source: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Every column of a table."""
+        return tuple(dict.fromkeys(m for group in self.groups for m in group.metrics))
 
     def document(self) -> Document:
         """The board as blocks, for the renderers of :mod:`ecomfs_eval.report`."""
@@ -182,6 +187,7 @@ class Board:
                         for s, found in g.differences.items()
                     },
                     "absent": dict(g.absent),
+                    "metrics": list(g.metrics),
                     "rule": g.rule,
                 }
                 for g in self.groups
@@ -198,7 +204,7 @@ class Board:
 def build_board(
     entries: Sequence[BoardEntry],
     *,
-    metrics: Sequence[str] = METRICS,
+    metrics: Sequence[str] = (),
     main: str = "ecomfs",
     title: str = "Evaluation",
     published: Mapping[str, Sequence[PublishedResult]] | None = None,
@@ -211,7 +217,8 @@ def build_board(
 
     Args:
         entries: the runs, in the order of the board.
-        metrics: names; the first chooses the best baseline.
+        metrics: names; the first chooses the best baseline. By default, for each data set, those
+            that are usual for the kind of its labels.
         main: the system that others are compared with.
         title: of the page.
         published, notes: group name → what follows its tables.
@@ -231,20 +238,20 @@ def build_board(
         get_metric(name)
     how = how or Bootstrap()
     theirs = {p.metric for rows in (published or {}).values() for p in rows}
-    wanted = [*metrics, *sorted(theirs - set(metrics))]
     keys = dict.fromkeys((e.group, e.size, e.variant) for e in entries)
     names = list(dict.fromkeys(name for name, _, _ in keys))
     groups = [
-        _group([e for e in entries if (e.group, e.size, e.variant) == key], wanted, main, how)
+        _group(
+            [e for e in entries if (e.group, e.size, e.variant) == key], metrics, theirs, main, how
+        )
         for key in sorted(keys, key=lambda key: (names.index(key[0]), key[1]))
     ]
     return Board(
         title,
-        tuple(metrics),
         how.level,
         tuple(groups),
-        overall(groups, metrics),
-        _curves(entries, metrics[0], main, how),
+        overall(groups),
+        _curves(entries, metrics, main, how),
         {name: tuple(rows) for name, rows in (published or {}).items() if rows},
         {name: tuple(lines) for name, lines in (notes or {}).items() if lines},
         language,
@@ -252,9 +259,19 @@ def build_board(
     )
 
 
+def _columns(entries: Sequence[BoardEntry], metrics: Sequence[str]) -> tuple[str, ...]:
+    return tuple(metrics) or USUAL[entries[0].systems[0].kind]
+
+
 def _group(
-    entries: Sequence[BoardEntry], metrics: Sequence[str], main: str, how: Bootstrap
+    entries: Sequence[BoardEntry],
+    chosen: Sequence[str],
+    published: Collection[str],
+    main: str,
+    how: Bootstrap,
 ) -> Group:
+    columns = _columns(entries, chosen)
+    metrics = [*columns, *sorted(set(published) - set(columns))]
     systems = _systems(entries)
     if main not in systems:
         raise OptionError(
@@ -282,6 +299,7 @@ def _group(
         best,
         {s: average_difference(systems[s], systems[main], metrics, how) for s in against},
         absent,
+        columns,
         rule,
     )
 
@@ -308,7 +326,7 @@ def _best(
 
 
 def _curves(
-    entries: Sequence[BoardEntry], metric: str, main: str, how: Bootstrap
+    entries: Sequence[BoardEntry], metrics: Sequence[str], main: str, how: Bootstrap
 ) -> dict[str, tuple[LearningCurve, ...]]:
     """Learning curves of main and the baselines, for each data set with several budgets."""
     out: dict[str, tuple[LearningCurve, ...]] = {}
@@ -323,22 +341,28 @@ def _curves(
                     # Folds share their seeds, so the number of the run is its seed here.
                     runs.setdefault(p.name, []).append(LearningRun(entry.size, p, number))
         name = f"{group} · {variant}" if variant else group
+        metric = _columns(mine, metrics)[0]
         out[name] = tuple(learning_curve(r, metric, how=how) for r in runs.values())
     return out
 
 
-def overall(groups: Sequence[Group], metrics: Sequence[str]) -> tuple[Overall, ...]:
-    """One for each size that several tables have, and one for all tables when sizes differ."""
-    sizes = sorted({g.size for g in groups})
-    parts: list[tuple[int | None, list[Group]]] = [
-        (size, [g for g in groups if g.size == size]) for size in sizes
-    ]
-    if len(sizes) > 1:
-        parts.append((None, list(groups)))
-    return tuple(_overall(size, part, metrics) for size, part in parts if len(part) > 1)
+def overall(groups: Sequence[Group]) -> tuple[Overall, ...]:
+    """For tables of the same metrics: one for each size that several have, and one for all of them
+    when sizes differ."""
+    out: list[Overall] = []
+    for metrics in dict.fromkeys(g.metrics for g in groups):
+        same = [g for g in groups if g.metrics == metrics]
+        sizes = sorted({g.size for g in same})
+        parts: list[tuple[int | None, list[Group]]] = [
+            (size, [g for g in same if g.size == size]) for size in sizes
+        ]
+        if len(sizes) > 1:
+            parts.append((None, same))
+        out += [_overall(size, part, metrics) for size, part in parts if len(part) > 1]
+    return tuple(out)
 
 
-def _overall(size: int | None, groups: Sequence[Group], metrics: Sequence[str]) -> Overall:
+def _overall(size: int | None, groups: Sequence[Group], metrics: tuple[str, ...]) -> Overall:
     systems = [s for s in groups[0].averages if all(s in g.averages for g in groups)]
     parts = [
         s for s in groups[0].differences if ":" in s and all(s in g.differences for g in groups)
@@ -347,6 +371,7 @@ def _overall(size: int | None, groups: Sequence[Group], metrics: Sequence[str]) 
     return Overall(
         size,
         len(groups),
+        metrics,
         {
             s: {m: _mean([g.averages[s][m].score.value for g in groups]) for m in metrics}
             for s in systems

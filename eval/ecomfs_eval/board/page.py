@@ -30,15 +30,14 @@ MARKS = {True: "won", False: "lost", None: ""}
 def board_document(board: Board) -> Document:
     """The whole board."""
     words = ReportWords(board.language)
-    titles = [words.metric(m) for m in board.metrics]
-    sections = [Section(words("in_short"), _short(board, titles, words))]
+    sections = [Section(words("in_short"), _short(board, words))]
     for name in dict.fromkeys(g.name for g in board.groups):
         blocks: list[DocumentBlock] = [
             Paragraph(note, "soft") for note in board.notes.get(name, ())
         ]
         for group in board.groups:
             if group.name == name:
-                blocks += _group(group, board, titles, words)
+                blocks += _group(group, board, words)
         if rows := _published(board, name, words):
             blocks.append(rows)
         sections.append(Section(name, blocks))
@@ -54,11 +53,29 @@ def board_document(board: Board) -> Document:
     return Document(board.title, board.language, board.notes.get("", ()), sections)
 
 
-def _short(board: Board, titles: Sequence[str], words: ReportWords) -> list[DocumentBlock]:
-    """One row per table in the first metric; then all tables together."""
-    metric = board.metrics[0]
+def _short(board: Board, words: ReportWords) -> list[DocumentBlock]:
+    """One row per table in its first metric; then all tables of the same metrics together."""
+    firsts = list(dict.fromkeys(group.metrics[0] for group in board.groups))
+    blocks: list[DocumentBlock] = [_first(board, metric, words) for metric in firsts]
+    for found in board.overall:
+        name, titles = (
+            overall_heading(found, board, words),
+            [words.metric(m) for m in found.metrics],
+        )
+        note = words("win_note", main=board.groups[0].main)
+        blocks += [
+            Heading(name),
+            TableBlock(name, [words("mean"), *titles], overall_rows(found)),
+            TableBlock(name, [words("against"), *titles], win_rows(found, words), note),
+        ]
+    level = f"{100 * board.level:g}"
+    return [*blocks, Paragraph(words("spread_note", level=level), "soft")]
+
+
+def _first(board: Board, metric: str, words: ReportWords) -> TableBlock:
+    """One row per table whose first metric this is."""
     rows: list[list[str | TableCell]] = []
-    for group in board.groups:
+    for group in (g for g in board.groups if g.metrics[0] == metric):
         best, ours = group.best_baseline, group.averages[group.main][metric].score
         name = f"{group.name} · {group.variant}" if group.variant else group.name
         there: list[str | TableCell] = [NONE, NONE]
@@ -75,28 +92,13 @@ def _short(board: Board, titles: Sequence[str], words: ReportWords) -> list[Docu
         words("best_baseline"),
         words("difference"),
     ]
-    title = words("in_short")
-    blocks: list[DocumentBlock] = [TableBlock(title, header, rows, titles[0], text_columns=(0, 5))]
-    for found in board.overall:
-        name = overall_heading(found, words)
-        note = words("win_note", main=board.groups[0].main)
-        wins = win_rows(found, board.metrics, words)
-        means = overall_rows(found, board.metrics)
-        blocks += [
-            Heading(name),
-            TableBlock(name, [words("mean"), *titles], means),
-            TableBlock(name, [words("against"), *titles], wins, note),
-        ]
-    level = f"{100 * board.level:g}"
-    return [*blocks, Paragraph(words("spread_note", level=level), "soft")]
+    return TableBlock(words("in_short"), header, rows, words.metric(metric), text_columns=(0, 5))
 
 
-def _group(
-    group: Group, board: Board, titles: Sequence[str], words: ReportWords
-) -> list[DocumentBlock]:
-    name = heading(group, words)
+def _group(group: Group, board: Board, words: ReportWords) -> list[DocumentBlock]:
+    name, titles = heading(group, words), [words.metric(m) for m in group.metrics]
     systems = list(group.averages)
-    rows = [[s, *cells(group, s, board.metrics)] for s in systems]
+    rows = [[s, *cells(group, s, group.metrics)] for s in systems]
     main = (systems.index(group.main),)
     blocks: list[DocumentBlock] = [
         Heading(name),
@@ -105,13 +107,13 @@ def _group(
     if group.differences:
         caption = words("paired", main=group.main)
         found: list[list[str | TableCell]] = [
-            [s, *(_difference(d[m]) for m in board.metrics)] for s, d in group.differences.items()
+            [s, *(_difference(d[m]) for m in group.metrics)] for s, d in group.differences.items()
         ]
         header = [words("versus", main=group.main), *titles]
         blocks.append(TableBlock(f"{caption}, {name}", header, found, caption))
         blocks += [Paragraph(line) for line in said(group, board, words)]
     absent = [f"{system}: {reason}" for system, reason in group.absent.items()]
-    remarks = [*undefined(group, board.metrics), *absent]
+    remarks = [*undefined(group, group.metrics), *absent]
     return [*blocks, *(Paragraph(line, "soft") for line in remarks)]
 
 
@@ -198,8 +200,7 @@ def verdict(group: Group, metric: str, words: ReportWords) -> str:
     if group.best_baseline is None:
         return words("no_baseline", main=group.main)
     d = group.differences[group.best_baseline][metric]
-    title = words.metric(d.metric, d.title)
-    title = title if title.isupper() else title[0].lower() + title[1:]
+    title = words.inside(d.metric, d.title)
     key = {True: "beats", False: "loses", None: "ties"}[clear(d)]
     best = group.best_baseline
     return words(key, main=group.main, best=best, metric=title, difference=d.text())
@@ -213,31 +214,34 @@ def said(group: Group, board: Board, words: ReportWords) -> list[str]:
         found = group.differences[board.without].values()
         lines.append(contribution(found, group.rows, words, main=group.main, without=board.without))
     if group.rule:
-        metric = board.metrics[0]
+        metric = group.metrics[0]
         d = group.differences[group.rule][metric]
-        title = words.metric(d.metric, d.title)
         rule = words(f"rule_{group.rule}") if f"rule_{group.rule}" in EN else group.rule
-        difference = f"{title[0].lower() + title[1:]} {d.text()}"
+        difference = f"{words.inside(d.metric, d.title)} {d.text()}"
         lines.append(words("rule", rule=rule, main=group.main, differences=difference))
     return [line for line in lines if line]
 
 
-def overall_heading(found: Overall, words: ReportWords) -> str:
-    """Which tables were put together."""
+def overall_heading(found: Overall, board: Board, words: ReportWords) -> str:
+    """Which tables were put together: by their data sets, where some have other metrics."""
     size = words("all_sizes") if found.size is None else words("examples", n=found.size)
-    return words("all_tables", n=found.tables, size=size)
+    heading = words("all_tables", n=found.tables, size=size)
+    if len({group.metrics for group in board.groups}) == 1:
+        return heading
+    names = dict.fromkeys(g.name for g in board.groups if g.metrics == found.metrics)
+    return f"{heading} · {', '.join(names)}"
 
 
-def overall_rows(found: Overall, metrics: Sequence[str]) -> list[list[str]]:
+def overall_rows(found: Overall) -> list[list[str]]:
     """Each system and its means."""
     rows = []
     for system, means in found.means.items():
-        values = [(means[m], get_metric(m).unit) for m in metrics]
+        values = [(means[m], get_metric(m).unit) for m in found.metrics]
         rows.append([system, *(NONE if v is None else format_value(v, u) for v, u in values)])
     return rows
 
 
-def win_rows(found: Overall, metrics: Sequence[str], words: ReportWords) -> list[list[str]]:
+def win_rows(found: Overall, words: ReportWords) -> list[list[str]]:
     """In how many tables main is better than each of its parts and than the best baselines."""
 
     def text(w: WinCounts) -> str:
@@ -247,4 +251,4 @@ def win_rows(found: Overall, metrics: Sequence[str], words: ReportWords) -> list
         return words("wins", better=w.better, of=w.of, **counts)
 
     against = (*found.against.items(), (words("the_best_baseline"), found.best))
-    return [[name, *(text(wins[m]) for m in metrics)] for name, wins in against]
+    return [[name, *(text(wins[m]) for m in found.metrics)] for name, wins in against]

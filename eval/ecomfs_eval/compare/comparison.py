@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 COMPARED = (
     "accuracy",
+    "level_accuracy@1",
+    "f1_hierarchical",
+    "jaccard",
+    "hamming_loss",
     "f1_macro",
     "balanced_accuracy",
     "roc_auc",
@@ -200,7 +204,8 @@ def compare(
     if margin is not None and margin <= 0:
         raise OptionError(f"margin={margin}", hint="more than 0, in the unit of the metric")
     first = get_metric(primary)
-    rest = [get_metric(m) for m in (metrics if metrics is not None else COMPARED)]
+    usual = ("f1_micro", *COMPARED) if a.kind == "sets" else COMPARED
+    rest = [get_metric(m) for m in (metrics if metrics is not None else usual)]
     chosen = {m.name: m for m in (first, *rest)}
     found = differences(a, b, list(chosen.values()), how)
     if metrics is None:

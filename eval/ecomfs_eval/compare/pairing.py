@@ -60,9 +60,26 @@ def pair(a: Predictions, b: Predictions) -> tuple[Predictions, Predictions]:
     queries = a.queries if a.queries is not None else b.queries
     a = replace(a, groups=groups, queries=queries, slices=slices)
     b = replace(b, groups=groups, queries=queries, slices=slices)
+    return one_space(a, b)
+
+
+def one_space(a: Predictions, b: Predictions) -> tuple[Predictions, Predictions]:
+    """Both over the labels of either.
+
+    Raises:
+        RowsDifferError: labels are made of other parts.
+    """
+    if a.kind != b.kind:
+        raise RowsDifferError(
+            f"labels of {a.name} are of kind {a.kind}, those of {b.name} of kind {b.kind}",
+            hint="read both by one task",
+        )
+    both = None
+    if a.structure is not None and b.structure is not None:
+        both = a.structure.merged(b.structure)
     space = (*a.labels, *label_order(set(b.labels) - set(a.labels)))
     positive = a.positive if a.positive == b.positive else None
-    return a.with_labels(space, positive), b.with_labels(space, positive)
+    return a.with_labels(space, positive, both), b.with_labels(space, positive, both)
 
 
 @dataclass(frozen=True, slots=True)

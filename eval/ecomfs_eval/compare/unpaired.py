@@ -24,10 +24,10 @@ from dataclasses import replace
 import numpy as np
 
 from ecomfs_eval._check import some
-from ecomfs_eval._labels import label_order
 from ecomfs_eval.compare.comparison import COMPARED, Comparisons, PairwiseComparison, together
 from ecomfs_eval.compare.decision import Decision
 from ecomfs_eval.compare.differences import Difference, point
+from ecomfs_eval.compare.pairing import one_space
 from ecomfs_eval.compare.slices import CLASS, MIN_ROWS, SliceDifference, adjusted, too_few
 from ecomfs_eval.errors import OptionError, RowsDifferError
 from ecomfs_eval.intervals import Bootstrap, Replicates, replicate, unit_codes, wilson
@@ -128,9 +128,7 @@ def _aligned(a: Predictions, b: Predictions) -> tuple[Predictions, Predictions]:
             f"{len(shared)} rows are in both {a.name} and {b.name}: {some(shared, 3)}",
             hint="rows that both answered are paired: use compare()",
         )
-    space = (*a.labels, *label_order(set(b.labels) - set(a.labels)))
-    positive = a.positive if a.positive == b.positive else None
-    return a.with_labels(space, positive), b.with_labels(space, positive)
+    return one_space(a, b)
 
 
 def _plain(a: Predictions, b: Predictions) -> bool:

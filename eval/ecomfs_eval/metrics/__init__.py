@@ -26,6 +26,8 @@ from ecomfs_eval.metrics.calibration import (
     reliability_curve,
 )
 from ecomfs_eval.metrics.confusion import confusion_matrix
+from ecomfs_eval.metrics.hierarchy import f1_hierarchical, level_accuracy_at
+from ecomfs_eval.metrics.label_sets import hamming_loss, jaccard, subset_accuracy
 from ecomfs_eval.metrics.latency import latency_at
 from ecomfs_eval.metrics.log_loss import log_loss
 from ecomfs_eval.metrics.mcc import mcc
@@ -56,12 +58,18 @@ from ecomfs_eval.metrics.roc import RocCurve, roc_auc, roc_curve
 from ecomfs_eval.metrics.score import ConfidenceInterval, Score, Undefined
 from ecomfs_eval.metrics.selective import RiskCoverage, aurc, risk_coverage_curve
 from ecomfs_eval.metrics.usage import cache_share, completion_tokens, cost_per_1000, prompt_tokens
+from ecomfs_eval.structure import LabelKind
 
 METRICS: dict[str, Metric] = {
     m.name: m
     for m in (
         accuracy,
         accuracy_answered,
+        subset_accuracy,
+        level_accuracy_at(1),
+        f1_hierarchical,
+        jaccard,
+        hamming_loss,
         balanced_accuracy,
         precision_macro,
         recall_macro,
@@ -103,9 +111,17 @@ METRICS: dict[str, Metric] = {
 }
 """Every metric by name, in the order reports show them."""
 
+USUAL: dict[LabelKind, tuple[str, ...]] = {
+    "flat": ("accuracy", "f1_macro", "roc_auc", "log_loss", "ece_adaptive"),
+    "hierarchy": ("accuracy", "level_accuracy@1", "f1_hierarchical", "f1_macro", "log_loss"),
+    "sets": ("f1_micro", "f1_macro", "subset_accuracy", "jaccard", "hamming_loss"),
+}
+"""What tables of results show, by the kind of the labels; the first chooses the best baseline."""
+
 _AT: tuple[tuple[str, Callable[[int], Metric]], ...] = (
     (r"ndcg@(\d+)", ndcg_at),
     (r"hit@(\d+)", hit_at),
+    (r"level_accuracy@(\d+)", level_accuracy_at),
     (r"latency_p(\d+)", latency_at),
 )
 _OF: tuple[tuple[str, Callable[[str], Metric]], ...] = (
@@ -121,8 +137,8 @@ def get_metric(name: str | Metric) -> Metric:
     Parameters
     ----------
     name
-        One of :data:`METRICS`, ``ndcg@k``, ``hit@k``, ``latency_pQ``, ``precision[label]``,
-        ``recall[label]`` or ``f1[label]``. A metric is returned as it is.
+        One of :data:`METRICS`, ``ndcg@k``, ``hit@k``, ``level_accuracy@k``, ``latency_pQ``,
+        ``precision[label]``, ``recall[label]`` or ``f1[label]``. A metric is returned as it is.
 
     Raises
     ------
@@ -152,6 +168,7 @@ def get_metric(name: str | Metric) -> Metric:
 
 __all__ = [
     "METRICS",
+    "USUAL",
     "ClassScores",
     "ConfidenceInterval",
     "Metric",

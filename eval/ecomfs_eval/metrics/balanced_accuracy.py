@@ -36,4 +36,5 @@ balanced_accuracy = Metric(
     "mean over the classes in gold of right rows of the class / rows of the class",
     "Brodersen et al. 2010, doi:10.1109/ICPR.2010.764",
     _prepare,
+    needs="one label",
 )

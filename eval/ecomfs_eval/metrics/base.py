@@ -15,9 +15,15 @@ import numpy as np
 
 from ecomfs_eval.metrics.score import Score, Undefined, Unit
 from ecomfs_eval.predictions import FloatArray, IntArray, Predictions
+from ecomfs_eval.structure import NOT_FOR, LabelKind
 
 MANY_LABELS = 10
 """With more labels, a statistic that needs one pass per label is heavy."""
+
+_ANY = ("labels", "measurements")
+"""What a metric may need of labels of any kind."""
+_OWN = ("hierarchy", "sets")
+"""What only labels of this kind have."""
 
 RowWeights = FloatArray
 """B × n row weights, none negative: B weightings of n rows."""
@@ -60,13 +66,13 @@ class Metric:
         One sentence, with the formula.
     source
         Of the definition.
-    prepare
+    compute
         Predictions → the statistic, or why there is none.
     unit, higher_is_better
         As in :class:`~ecomfs_eval.metrics.score.Score`.
     needs
-        What the predictions must have: ``labels``, ``probabilities``, ``queries`` or
-        ``measurements``.
+        What the predictions must have: ``labels``, ``one label`` a row, a ``hierarchy``, ``sets``
+        of labels, ``probabilities``, ``queries`` or ``measurements``.
 
     Examples
     --------
@@ -79,7 +85,7 @@ class Metric:
     title: str
     definition: str
     source: str
-    prepare: Callable[[Predictions], Statistic | Undefined]
+    compute: Callable[[Predictions], Statistic | Undefined]
     unit: Unit = "share"
     higher_is_better: bool | None = True
     needs: str = "labels"
@@ -87,6 +93,14 @@ class Metric:
     def __call__(self, p: Predictions) -> Score:
         """The metric on all rows, without an interval (see :func:`ecomfs_eval.score`)."""
         return self.score(self.prepare(p), len(p))
+
+    def prepare(self, p: Predictions) -> Statistic | Undefined:
+        """The statistic, or why there is none."""
+        return self.compute(p) if self.applies(p.kind) else Undefined(NOT_FOR[p.kind])
+
+    def applies(self, kind: LabelKind) -> bool:
+        """Whether it is defined for labels of this kind."""
+        return self.needs in _ANY or (kind == self.needs if self.needs in _OWN else kind != "sets")
 
     def score(self, prepared: Statistic | Undefined, rows: int) -> Score:
         """The point value of a prepared statistic over ``rows`` rows."""

@@ -31,10 +31,7 @@ class Counter:
     """Predictions as indicator columns, so that counting is three matrix products."""
 
     def __init__(self, p: Predictions) -> None:
-        classes = np.arange(len(p.labels))
-        gold, answer = p.gold_index[:, None], p.predicted_index[:, None]
-        self._gold = (gold == classes).astype(np.float64)
-        self._answer = (answer == classes).astype(np.float64)
+        self._gold, self._answer = indicators(p)
         self._hit = self._gold * self._answer
 
     def __call__(self, weights: RowWeights) -> Counts:
@@ -44,6 +41,25 @@ class Counter:
             weights @ self._answer,
             weights.sum(axis=1),
         )
+
+
+def indicators(p: Predictions) -> tuple[FloatArray, FloatArray]:
+    """n × classes twice: 1 where the row has the class, and where it was answered with it. A row
+    that is not ok was answered with none.
+
+    >>> from ecomfs_eval import Predictions
+    >>> gold, answer = indicators(Predictions.of(["a", "b"], ["b", None]))
+    >>> gold.tolist(), answer.tolist()
+    ([[1.0, 0.0], [0.0, 1.0]], [[0.0, 1.0], [0.0, 0.0]])
+    """
+    # One row of classes for each label, and one of none for rows without an answer.
+    table = np.eye(len(p.labels) + 1, len(p.labels))
+    if p.structure is not None and p.kind == "sets":
+        at = {name: i for i, name in enumerate(p.classes)}
+        table = np.zeros((len(p.labels) + 1, len(at)))
+        for row, label in enumerate(p.labels):
+            table[row, [at[name] for name in p.structure.parts[label]]] = 1
+    return table[p.gold_index], table[p.predicted_index]
 
 
 def classes_seen(p: Predictions) -> int:

@@ -45,4 +45,5 @@ mcc = Metric(
     "Gorodkin 2004, doi:10.1016/j.compbiolchem.2004.09.006",
     _prepare,
     unit="score",
+    needs="one label",
 )

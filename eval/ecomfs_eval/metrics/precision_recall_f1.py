@@ -100,21 +100,22 @@ f1_weighted = _average("weighted", "f1", _weighted)
 
 def _of_class(label: str, part: _Part) -> Metric:
     def prepare(p: Predictions) -> Statistic | Undefined:
-        if label not in p.labels:
+        if label not in p.classes:
             raise DataError(
-                f"{p.source}: no class {label!r}", hint=f"labels are: {', '.join(p.labels)}"
+                f"{p.source}: no class {label!r}", hint=f"labels are: {', '.join(p.classes)}"
             )
-        at = p.labels.index(label)
-        golds = int((p.gold_index == at).sum())
-        answers = int((p.predicted_index == at).sum())
-        hits = int(((p.gold_index == at) & (p.predicted_index == at)).sum())
+        at = p.classes.index(label)
+        counter = Counter(p)
+        counts = counter(np.ones((1, len(p))))
+        golds, answers, hits = (
+            int(found[0, at]) for found in (counts.gold, counts.predicted, counts.hit)
+        )
         if part == "precision" and answers == 0:
             return Undefined(f"class {label!r} was never answered")
         if part == "recall" and golds == 0:
             return Undefined(f"class {label!r} is not in gold")
         if golds + answers == 0:
             return Undefined(f"class {label!r} is neither in gold nor among the answers")
-        counter = Counter(p)
 
         def evaluate(weights: RowWeights) -> FloatArray:
             return _per_class(counter(weights), part)[:, at]
@@ -160,7 +161,7 @@ def per_class(p: Predictions) -> tuple[ClassScores, ...]:
     Returns
     -------
     tuple of ClassScores
-        One per label, in the order of the label space.
+        One per label, in the order of the label space; of sets, of the labels that they hold.
 
     Examples
     --------
@@ -169,16 +170,15 @@ def per_class(p: Predictions) -> tuple[ClassScores, ...]:
     >>> row.label, row.support, row.answered, row.precision.value, row.recall.value
     ('a', 1, 2, 0.5, 1.0)
     """
-    golds = np.bincount(p.gold_index, minlength=len(p.labels))
-    answers = np.bincount(p.predicted_index[p.predicted_index >= 0], minlength=len(p.labels))
+    counts = Counter(p)(np.ones((1, len(p))))
     return tuple(
         ClassScores(
             label,
-            int(golds[i]),
-            int(answers[i]),
+            int(counts.gold[0, i]),
+            int(counts.predicted[0, i]),
             class_precision(label)(p),
             class_recall(label)(p),
             class_f1(label)(p),
         )
-        for i, label in enumerate(p.labels)
+        for i, label in enumerate(p.classes)
     )

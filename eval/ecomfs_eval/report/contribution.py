@@ -48,8 +48,7 @@ def contribution(
     }[frozenset(clear)]
     shown = []
     for d in known:
-        title = words.metric(d.metric, d.title)
-        shown.append(f"{title[0].lower() + title[1:]} {d.text()}")
+        shown.append(f"{words.inside(d.metric, d.title)} {d.text()}")
     return words(
         "contribution",
         answer=words(key),

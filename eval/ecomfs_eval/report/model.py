@@ -15,10 +15,12 @@ from ecomfs_eval.intervals import Bootstrap
 from ecomfs_eval.learning_curve import LearningCurve
 from ecomfs_eval.metrics import (
     METRICS,
+    USUAL,
     PrecisionRecallCurve,
     ReliabilityBin,
     RiskCoverage,
     RocCurve,
+    get_metric,
     precision_recall_curve,
     reliability_curve,
     risk_coverage_curve,
@@ -28,6 +30,7 @@ from ecomfs_eval.metrics.score import Undefined
 from ecomfs_eval.predictions import Predictions
 from ecomfs_eval.report.document import Document, ReportLanguage
 from ecomfs_eval.report.words import STRINGS
+from ecomfs_eval.structure import LabelKind
 from ecomfs_eval.summary import Summary, summarise
 
 
@@ -150,6 +153,11 @@ def _plain(value: Any) -> Any:
 
 SHOWN = (
     "accuracy",
+    "level_accuracy@1",
+    "f1_hierarchical",
+    "subset_accuracy",
+    "jaccard",
+    "hamming_loss",
     "f1_macro",
     "balanced_accuracy",
     "mcc",
@@ -177,6 +185,14 @@ SHOWN = (
     "cost_per_1000",
 )
 """Metrics of the table by default; those that no system has are left out."""
+
+
+def shown_for(kind: LabelKind) -> list[str]:
+    """The metrics of the table by default, for labels of a kind."""
+    if kind != "sets":
+        return list(SHOWN)
+    # Of sets, subset accuracy is the accuracy; micro F1 comes first.
+    return list(dict.fromkeys([*USUAL["sets"], *(m for m in SHOWN if m != "accuracy")]))
 
 
 def build_report(
@@ -224,8 +240,10 @@ def build_report(
         pairs = comparisons.comparisons
     else:
         pairs = tuple(comparisons)
-    wanted = list(metrics) if metrics is not None else list(SHOWN)
-    every = list(dict.fromkeys([*wanted, *METRICS]))
+    kind = systems[0].kind
+    usual = [m for m in shown_for(kind) if get_metric(m).applies(kind)]
+    wanted = list(metrics) if metrics is not None else usual
+    every = list(dict.fromkeys([*wanted, *(m for m, x in METRICS.items() if x.applies(kind))]))
     return Report(
         title,
         language,

@@ -8,7 +8,7 @@ from ecomfs_eval.compare.comparison import PairwiseComparison
 from ecomfs_eval.compare.differences import p_text, signed
 from ecomfs_eval.compare.flips import Flip, FlipKind
 from ecomfs_eval.compare.slices import SliceDifference
-from ecomfs_eval.metrics import METRICS, get_metric
+from ecomfs_eval.metrics import get_metric
 from ecomfs_eval.metrics.confusion import NO_ANSWER, ConfusionMatrix
 from ecomfs_eval.metrics.score import Score, Undefined, format_value
 from ecomfs_eval.report import charts
@@ -102,7 +102,8 @@ def _systems(report: Report, words: ReportWords, level: str) -> list[DocumentBlo
     all_answered = all(s.summary["answered_rate"].value == 1 for s in report.systems)
     rows: list[list[str | TableCell]] = []
     reasons: dict[str, list[str]] = {}
-    for name in dict.fromkeys([*report.metrics, *METRICS]):
+    known = report.systems[0].summary.scores
+    for name in dict.fromkeys([*report.metrics, *known]):
         scores = [s.summary[name] for s in report.systems]
         if all(s.value is None for s in scores):
             reasons.setdefault(scores[0].reason, []).append(words.metric(name))

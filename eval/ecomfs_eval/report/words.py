@@ -280,6 +280,12 @@ ZH: dict[str, str] = {
 METRICS_ZH: dict[str, str] = {
     "accuracy": "准确率",
     "accuracy_answered": "已回答行的准确率",
+    "subset_accuracy": "子集准确率",
+    "level_accuracy@1": "准确率（第 1 层）",
+    "level_accuracy@2": "准确率（第 2 层）",
+    "f1_hierarchical": "F1（层次）",
+    "jaccard": "Jaccard 指数",
+    "hamming_loss": "汉明损失",
     "balanced_accuracy": "平衡准确率",
     "precision_macro": "精确率（宏平均）",
     "recall_macro": "召回率（宏平均）",
@@ -335,6 +341,15 @@ class ReportWords:
         """The title of a metric; ``title`` is for metrics that are not registered."""
         title = title or get_metric(name).title
         return METRICS_ZH.get(name, title) if self.language == "zh" else title
+
+    def inside(self, name: str, title: str = "") -> str:
+        """The title of a metric inside a sentence.
+
+        >>> ReportWords("en").inside("log_loss"), ReportWords("en").inside("f1_micro")
+        ('log loss', 'F1, micro')
+        """
+        title = self.metric(name, title)
+        return title[0].lower() + title[1:] if title[1:2].islower() else title
 
     def score(self, score: Score) -> str:
         """A score for people, without the reason where it is undefined."""
