@@ -16,7 +16,7 @@ import numpy as np
 
 from ecomfs.ab.outcome import Outcome, outcome
 from ecomfs.ab.rows import ComparedRows
-from ecomfs.ab.variant import Answers, FittedVariant
+from ecomfs.ab.variant import FittedVariant, VariantPipeline
 from ecomfs.batch import Tally
 from ecomfs.core import event_loop
 from ecomfs.core.json import plain
@@ -124,7 +124,7 @@ class VariantAnswers:
     def __init__(
         self,
         test: ComparedRows,
-        pipelines: Mapping[str, Answers],
+        pipelines: Mapping[str, VariantPipeline],
         *,
         seed: int = 0,
         progress: Progress = silent,
@@ -225,7 +225,7 @@ class VariantAnswers:
         return slices
 
 
-async def _answered(pipeline: Answers, states: Sequence[Any]) -> Sequence[Any]:
+async def _answered(pipeline: VariantPipeline, states: Sequence[Any]) -> Sequence[Any]:
     return await pipeline.answer(states)
 
 
@@ -233,7 +233,7 @@ def _model_alone(prediction: Prediction) -> Prediction:
     return at_stage(prediction, ("calibrated", "read"))
 
 
-def _positive(pipeline: Answers) -> str | None:
+def _positive(pipeline: VariantPipeline) -> str | None:
     """The card's positive label, where there are two labels and it is one of them."""
     wanted, names = pipeline.card.positive, pipeline.space.names
     if not wanted or len(names) != 2 or isinstance(pipeline, MultiLabelRows):

@@ -257,7 +257,7 @@ def _weight(value: Any, where: str) -> float:
     return weight
 
 
-Answers: TypeAlias = Pipeline | TaxonomyRows | MultiLabelRows
+VariantPipeline: TypeAlias = Pipeline | TaxonomyRows | MultiLabelRows
 """What answers the rows of a variant."""
 
 
@@ -273,7 +273,7 @@ class FittedVariant:
         return self.variant.name
 
     @property
-    def pipeline(self) -> Answers:
+    def pipeline(self) -> VariantPipeline:
         return self.classifier.pipeline_
 
     @property

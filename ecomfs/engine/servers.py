@@ -133,7 +133,7 @@ class RateLimit:
         self._free += more * self._each
 
 
-class Server:
+class ModelServer:
     """One server of a pool, on one event loop.
 
     Attributes:
@@ -181,7 +181,7 @@ class ServerPool:
         confirm: Confirm | None = None,
         confirm_every: float = math.inf,
     ) -> None:
-        self._all = [Server(url, most) for url in urls]
+        self._all = [ModelServer(url, most) for url in urls]
         self._revive = revive
         self._pause = pause
         self._confirm = confirm
@@ -190,11 +190,11 @@ class ServerPool:
         self._probing: dict[str, asyncio.Task[None]] = {}
 
     @property
-    def healthy(self) -> list[Server]:
+    def healthy(self) -> list[ModelServer]:
         """The servers that get requests."""
         return [server for server in self._all if server.unhealthy is None]
 
-    async def acquire(self) -> tuple[Server, int]:
+    async def acquire(self) -> tuple[ModelServer, int]:
         """The least busy server, once one has room, and what its window gave for the request.
 
         Raises:
@@ -211,7 +211,7 @@ class ServerPool:
                 return server, server.window.enter()
             await self._wait_for_room()
 
-    def release(self, server: Server) -> None:
+    def release(self, server: ModelServer) -> None:
         """A request is finished, answered or not."""
         server.window.leave()
         self._wake()
@@ -237,7 +237,7 @@ class ServerPool:
                 turn.set_result(None)
                 room -= 1
 
-    async def confirm(self, server: Server, since: float | None = None) -> None:
+    async def confirm(self, server: ModelServer, since: float | None = None) -> None:
         """Check that a server is what it was, unless it was checked after ``since`` (default: some
         minutes ago). One check runs at a time.
 
@@ -261,7 +261,7 @@ class ServerPool:
                 raise
             server.confirmed = started
 
-    def gave_no_distribution(self, server: Server, error: EngineError) -> None:
+    def gave_no_distribution(self, server: ModelServer, error: EngineError) -> None:
         """A server's answer is no distribution. It is marked unhealthy after :data:`IN_A_ROW` of
         them, also if it is the only one: the canary then decides whether the rows or the server are
         at fault. The number doubles each time, so that rows at fault do not cost a canary each."""
@@ -270,12 +270,12 @@ class ServerPool:
             server.most_failures *= 2
             self.failed(server, error, unreachable=True)
 
-    def succeeded(self, server: Server) -> None:
+    def succeeded(self, server: ModelServer) -> None:
         """A server answered well."""
         server.failures = 0
         server.window.answered()
 
-    def failed(self, server: Server, error: EngineError, *, unreachable: bool) -> None:
+    def failed(self, server: ModelServer, error: EngineError, *, unreachable: bool) -> None:
         """A server did not answer, or answered wrongly. It is marked unhealthy at once when it is
         unreachable, else after :data:`IN_A_ROW` failures while another one is healthy."""
         server.failures += 1
@@ -296,7 +296,7 @@ class ServerPool:
             if due and server.url not in self._probing:
                 self._probing[server.url] = asyncio.create_task(self._probe_quietly(server))
 
-    async def _probe_quietly(self, server: Server) -> None:
+    async def _probe_quietly(self, server: ModelServer) -> None:
         try:
             await self._probe(server)
         except EngineError as error:
@@ -304,7 +304,7 @@ class ServerPool:
         finally:
             self._probing.pop(server.url, None)
 
-    async def _probe(self, server: Server) -> None:
+    async def _probe(self, server: ModelServer) -> None:
         """Use a server again if it passes. One probe runs at a time; its outcome is that of all
         callers that waited for it."""
         seen = server.probes

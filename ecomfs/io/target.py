@@ -244,6 +244,15 @@ class Target:
 
     Raises:
         ConfigError, OutputError: see :func:`check_target`; or its folder cannot be written.
+
+    >>> path = Path(tempfile.mkdtemp()) / "out.csv"
+    >>> target = Target(path)
+    >>> _ = target.raw.write(b"a")
+    >>> path.exists()
+    False
+    >>> target.publish()
+    >>> path.read_text()
+    'a'
     """
 
     def __init__(self, path: Path, *, private: bool = True) -> None:
@@ -387,7 +396,11 @@ def write_text(path: Path, text: str, *, private: bool = True) -> None:
 
 
 def output_failure(path: Path, problem: OSError) -> OutputError:
-    """What a person can do about a file that cannot be written."""
+    """What a person can do about a file that cannot be written.
+
+    >>> output_failure(Path("out.csv"), OSError(errno.ENOSPC, "no space")).message
+    'out.csv: the disk is full'
+    """
     if problem.errno in {errno.ENOSPC, errno.EDQUOT}:
         return OutputError(f"{path}: the disk is full", hint="free some space and resume")
     if problem.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:

@@ -20,10 +20,10 @@ from ecomfs.types import Row
 CHOSEN = 5
 """One of so many rows is put in order by what it adds; it then stands for about fifteen."""
 
-Vectors = Callable[[Sequence[Row]], NDArray[np.float32]]
+RowVectors = Callable[[Sequence[Row]], NDArray[np.float32]]
 
 
-def helpful_first(found: Sequence[Review], pipeline: Pipeline, vectors: Vectors) -> list[Review]:
+def helpful_first(found: Sequence[Review], pipeline: Pipeline, vectors: RowVectors) -> list[Review]:
     """Open reviews in the order in which they should be decided. Rows that were skipped keep
     their place after the others.
 

@@ -10,7 +10,7 @@ import aiohttp
 
 from ecomfs.core.http import HttpClient, Response
 from ecomfs.core.retry import is_retried, isolate, may_be_the_prompts, permanent, retrying
-from ecomfs.engine.servers import Confirm, Revive, Server, ServerPool
+from ecomfs.engine.servers import Confirm, ModelServer, Revive, ServerPool
 from ecomfs.engine.vllm import wire
 from ecomfs.engine.vllm.served_model import ServedModel, key_refused
 from ecomfs.errors import (
@@ -266,7 +266,7 @@ def _checked(response: Response) -> dict[str, Any]:
     raise RequestRefusedError(message)
 
 
-def _note_answer(pool: ServerPool, server: Server, answer: object) -> bool:
+def _note_answer(pool: ServerPool, server: ModelServer, answer: object) -> bool:
     """Whether all readings of an answer are distributions. One that is not counts as a failure
     of the server; the next good one resets the count."""
     well = True
@@ -280,7 +280,7 @@ def _note_answer(pool: ServerPool, server: Server, answer: object) -> bool:
     return well
 
 
-def _note_failure(pool: ServerPool, server: Server, sent: int, error: EngineError) -> None:
+def _note_failure(pool: ServerPool, server: ModelServer, sent: int, error: EngineError) -> None:
     if isinstance(error, EngineTimeoutError) or (
         isinstance(error, ServerStatusError) and error.busy
     ):
