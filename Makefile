@@ -21,9 +21,10 @@ demo: $(VENV)/.local
 test: $(VENV)/.dev
 	$(PYTEST) -m "not torch and not vllm and not postgres and not ray and not slow"
 
-# Everything that can break under a run does: 245 kills, engines that die, lie or change, full disks,
-# locked and altered files. Prints the faults, the rows, and how many were lost or written twice.
-# Some twenty minutes.
+# Everything that can break under a run does: 245 kills, engines that die, lie, drip or change, full
+# disks, locked and altered files, clocks that jump, forks, no handles left. Prints the faults, the
+# rows, and how many were lost or written twice; the last line, a SHA-256 of all outputs, is the same
+# in every run. Some twenty minutes.
 test-faults: $(VENV)/.dev
 	$(BIN)/python -m pytest -m faults tests
 

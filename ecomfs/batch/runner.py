@@ -13,9 +13,9 @@ import asyncio
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache
 from types import FrameType
@@ -296,10 +296,10 @@ class Runner:
         prepared: _Prepared = asyncio.Queue(1)
         # A disk that is slower than the engine holds its blocks back.
         finished: _Blocks = asyncio.Queue(self._at_once)
-        with (
-            ThreadPoolExecutor(1, "ecomfs-rows") as rows,
-            ThreadPoolExecutor(1, "ecomfs-prompts") as prompts,
-            ThreadPoolExecutor(1, "ecomfs-journal") as disk,
+        async with (
+            _thread("ecomfs-rows") as rows,
+            _thread("ecomfs-prompts") as prompts,
+            _thread("ecomfs-journal") as disk,
         ):
             storing = asyncio.create_task(self._store(finished, disk))
             try:
@@ -447,6 +447,17 @@ class Runner:
         tally.cached_tokens -= spared
         for block in done:  # the watermark keeps blocks that finish before an earlier one
             block.asked, block.predictions = [], []
+
+
+@asynccontextmanager
+async def _thread(name: str) -> AsyncIterator[ThreadPoolExecutor]:
+    """A thread that has ended after the block."""
+    pool = ThreadPoolExecutor(1, name)
+    try:
+        yield pool
+    finally:
+        # Its work may wait for this event loop, as a tokenizer that a server runs does.
+        await asyncio.to_thread(pool.shutdown)
 
 
 async def _ends_with(storing: asyncio.Task[None]) -> None:

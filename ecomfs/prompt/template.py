@@ -80,7 +80,7 @@ class Template:
         self.ref = TemplateRef(name, digest)
         try:
             tree = _ENVIRONMENT.parse(source)
-            self._compiled = _ENVIRONMENT.from_string(source)
+            self._compiled = _ENVIRONMENT.from_string(tree)
         except TemplateSyntaxError as error:
             raise TemplateError(
                 f"template {name}, line {error.lineno}: {one_line(error)}"

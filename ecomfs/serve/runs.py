@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
@@ -40,9 +39,10 @@ RunState = Literal["waiting", "running", "cancelling", "done", "failed", "cancel
 FINAL: tuple[RunState, ...] = ("done", "failed", "cancelled")
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".xlsx", ".csv.gz", ".tsv.gz")
 """Ends of the names of tables that can be uploaded."""
-_LEASE = timedelta(seconds=60)
+_LEASE_SECONDS = 60.0
 """A run that nobody has touched for so long is taken over: its process was killed."""
 _TOUCH_SECONDS = 5.0
+_HELD = ("running", "cancelling")
 _log = logging.getLogger(__name__)
 
 
@@ -87,6 +87,7 @@ class Runs:
     def __init__(self, database: Database, folder: str | Path) -> None:
         self._database = database
         self._folder = Path(folder)
+        self._seen: dict[str, tuple[str, float]] = {}
         migrate(database)
 
     @staticmethod
@@ -153,11 +154,8 @@ class Runs:
 
     def claim(self, tasks: list[str]) -> ServiceRun | None:
         """The next run that waits, or that a killed process left; it is this process's now."""
-        left = (datetime.now(UTC) - _LEASE).isoformat(timespec="milliseconds")
-        open_ = (runs.c.state == "waiting") | (
-            runs.c.state.in_(("running", "cancelling")) & (runs.c.changed_at < left)
-        )
         with self._database.writing() as connection:
+            open_ = (runs.c.state == "waiting") | self._left(connection)
             found = connection.execute(
                 sa.select(runs)
                 .where(runs.c.task.in_(tasks), open_)
@@ -172,6 +170,24 @@ class Runs:
                 return None
             self._update(connection, found.id, state="running")
         return self.get(found.id)
+
+    def _left(self, connection: sa.Connection) -> sa.ColumnElement[bool]:
+        """Which runs nobody has touched since this process saw them first, so long ago.
+
+        Times of two processes are never compared: clocks jump, and machines disagree.
+        """
+        held = sa.select(runs.c.id, runs.c.changed_at).where(runs.c.state.in_(_HELD))
+        moment, before = time.monotonic(), self._seen
+        self._seen = {}
+        for id, at in connection.execute(held):
+            known = before.get(id)
+            self._seen[id] = known if known and known[0] == at else (at, moment)
+        left = [
+            sa.and_(runs.c.id == id, runs.c.changed_at == at, runs.c.state.in_(_HELD))
+            for id, (at, since) in self._seen.items()
+            if moment - since >= _LEASE_SECONDS
+        ]
+        return sa.or_(sa.false(), *left)
 
     def change(self, id: str, **values: Any) -> None:
         """Keep how far a run is."""

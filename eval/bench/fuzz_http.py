@@ -10,14 +10,15 @@ document; and a plain row has the same answer afterwards as before. No model: th
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 
 import atheris
-from fuzzing import as_json, fuzz, odd
+from fuzzing import as_json, fuzz, odd, watched
 
-with atheris.instrument_imports(include=["ecomfs.serve", "ecomfs.task", "ecomfs.features"]):
+with watched("ecomfs.serve", "ecomfs.task", "ecomfs.features"):
     from ecomfs.estimators import FewShotClassifier
-    from ecomfs.serve import create_app
+    from ecomfs.serve import create_app, service
 
 TEXTS = ["it works", "broke at once", "fits well", "torn", "lovely colour", "never again"]
 PATHS = (
@@ -48,6 +49,8 @@ def make_app() -> object:
     return create_app(clf.fit(TEXTS, ["positive", "negative"] * 3))
 
 
+# Nobody else asks: a batch need not wait for a second request.
+service.MicroBatcher = functools.partial(service.MicroBatcher, window=0.0)  # type: ignore[misc]
 APP = make_app()
 LOOP = asyncio.new_event_loop()
 
@@ -63,7 +66,9 @@ async def ask(path: str, body: bytes) -> tuple[int, bytes, dict[bytes, bytes]]:
     waiting = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive() -> dict[str, object]:
-        return waiting.pop() if waiting else {"type": "http.disconnect"}
+        if not waiting:  # the caller waits for the answer, and does not leave
+            await asyncio.get_running_loop().create_future()
+        return waiting.pop()
 
     async def send(message: dict[str, object]) -> None:
         sent.append(message)
@@ -78,7 +83,7 @@ COUNT = 0
 
 
 def test_one_input(data: bytes) -> None:
-    global COUNT
+    global APP, COUNT
     if not data:
         return
     place, body = data[0] % len(PATHS), data[1:]
@@ -98,6 +103,7 @@ def test_one_input(data: bytes) -> None:
         found = LOOP.run_until_complete(ask(PATHS[0], PLAIN))[1]
         if found != EXPECTED:
             raise AssertionError(f"a plain row: {EXPECTED!r}, now {found!r}")
+        APP = make_app()  # its pool and its queue have grown
 
 
 if __name__ == "__main__":

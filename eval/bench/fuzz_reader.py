@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import os
 import tempfile
+import zlib
 from pathlib import Path
 
-import atheris
-from fuzzing import fuzz
+from fuzzing import fuzz, watched
 
 PARSERS = [f"ecomfs.io.{name}" for name in ("delimited", "jsonlines", "reader", "rows", "writer")]
-with atheris.instrument_imports(include=PARSERS):
+with watched(*PARSERS):
     from ecomfs.errors import EcomfsError
     from ecomfs.io import AtomicWriter, TableReader
 
@@ -60,12 +60,14 @@ def test_one_input(data: bytes) -> None:
         return
     path = FOLDER / f"in{ENDS[data[0] % len(ENDS)]}"
     path.write_bytes(data[1:])
-    # Finding out the encoding takes most of the time: for every 16th kind of input.
+    # Finding out the encoding takes most of the time, and writing as long as reading: both for some
+    # of the inputs only, which a checksum chooses, lest the fuzzer prefers them.
+    chance = zlib.crc32(data)
     try:
-        header, found = rows_of(path, None if data[0] % 128 >= 120 else "utf-8")
+        header, found = rows_of(path, None if chance % 32 == 0 else "utf-8")
     except EcomfsError:
         return
-    if not found or data[0] < 128:  # writing is as slow as reading: every other input
+    if not found or chance % 4 != 1:
         return
     again = FOLDER / "again.csv"
     with AtomicWriter(again, header) as out:
@@ -75,7 +77,4 @@ def test_one_input(data: bytes) -> None:
 
 
 if __name__ == "__main__":
-    fuzz(
-        test_one_input,
-        SEEDS + [bytes([seed[0] + more]) + seed[1:] for seed in SEEDS for more in (120, 126, 132)],
-    )
+    fuzz(test_one_input, SEEDS)

@@ -11,9 +11,9 @@ stands in the prompt as it is.
 from __future__ import annotations
 
 import atheris
-from fuzzing import fuzz
+from fuzzing import fuzz, watched
 
-with atheris.instrument_imports(include=["ecomfs.prompt.template", "ecomfs.core.sandbox"]):
+with watched("ecomfs.prompt.template", "ecomfs.core.sandbox"):
     from ecomfs.errors import TemplateError
     from ecomfs.prompt.template import Template
 
@@ -63,11 +63,12 @@ def test_one_input(data: bytes) -> None:
         else provider.ConsumeUnicodeNoSurrogates(8)
         for _ in range(provider.ConsumeIntInRange(0, 12))
     )
-    prompt = SHOWN.render(context(text))
+    given = context(text)
+    prompt = SHOWN.render(given)
     if text.rstrip() not in prompt:
         raise AssertionError(f"{text!r} is not in {prompt!r}")
     try:
-        made = Template(source, "fuzzed").render(context(text))
+        made = Template(source, "fuzzed").render(given)
     except TemplateError as error:
         if "\n" in error.message:
             raise AssertionError(f"{source!r}: {error.message!r}") from error

@@ -13,9 +13,9 @@ import json
 import math
 
 import atheris
-from fuzzing import as_json, fuzz, odd
+from fuzzing import as_json, fuzz, odd, watched
 
-with atheris.instrument_imports(include=["ecomfs.engine", "ecomfs.core.http"]):
+with watched("ecomfs.engine", "ecomfs.core.http"):
     from ecomfs.core.http import Response
     from ecomfs.engine.logprobs import SLACK
     from ecomfs.engine.vllm import wire

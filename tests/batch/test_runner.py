@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from scripted import ScriptedEngine, classifier
+from scripted import ScriptedEngine, ScriptedTokenizer, classifier
 
 from ecomfs.batch.feed import PendingRow, RowBlock
 from ecomfs.batch.journal import Entry, row_key, unpack
 from ecomfs.batch.runner import Runner, Stop, Tally
+from ecomfs.core import event_loop
 from ecomfs.errors import EngineUnavailableError, InputError, OutputError
 
 
@@ -152,3 +154,27 @@ def test_a_second_interrupt_is_not_held_back() -> None:
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert seen == [signal.SIGINT]
+
+
+def test_an_engine_that_breaks_while_its_tokenizer_waits_for_the_loop_ends_the_run() -> None:
+    """A tokenizer that a server runs is asked over the event loop, from the thread of prompts."""
+    broken = threading.Event()
+
+    class Tokenizer(ScriptedTokenizer):
+        def encode(self, text: str, *, bos: bool = False) -> list[int]:
+            if broken.is_set():
+                event_loop.run(asyncio.sleep(0.05))
+            return super().encode(text, bos=bos)
+
+    class Engine(ScriptedEngine):
+        async def read(self, prompts: Any, questions: Any) -> Any:
+            broken.set()
+            await asyncio.sleep(0.02)  # the next prompts are being made
+            raise EngineUnavailableError("gone")
+
+    engine = Engine()
+    engine.tokenizer = Tokenizer()
+    pipeline = classifier(engine).pipeline_
+    rows = Rows([f"text {i}" for i in range(64)])
+    with pytest.raises(EngineUnavailableError, match="gone"):
+        event_loop.run(Runner(pipeline, rows, Store(), Tally(), Stop(), block_rows=8).run())

@@ -188,7 +188,9 @@ def test_a_run_is_cancelled_and_one_that_has_ended_is_not(pool: Pool, tmp_path: 
         assert again.status == 409
 
 
-def test_a_run_goes_on_after_a_restart(pool: Pool, tmp_path: Path) -> None:
+def test_a_run_goes_on_after_a_restart(
+    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     runs = Runs(pool.database, tmp_path / "runs")
     id = runs.new_id()
     runs.folder_of(id).mkdir(parents=True)
@@ -197,10 +199,8 @@ def test_a_run_goes_on_after_a_restart(pool: Pool, tmp_path: Path) -> None:
     assert runs.claim(["review_sentiment"]) is not None  # by a process that is then killed
     assert runs.claim(["review_sentiment"]) is None
     runs.change(id, counts='{"ok": 3}')
-    with pool.database.writing() as connection:
-        connection.exec_driver_sql(
-            "UPDATE ecomfs_run SET changed_at = '2020-01-01T00:00:00.000+00:00'"
-        )
+    monkeypatch.setattr("ecomfs.serve.runs._LEASE_SECONDS", 0.1)
+    monkeypatch.setattr("ecomfs.serve.runs._TOUCH_SECONDS", 0.1)
     with serving(create_app(fitted(pool), runs_folder=tmp_path / "runs")) as url:
         assert ended(url, id)["counts"]["ok"] == 20
 

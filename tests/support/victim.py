@@ -119,8 +119,11 @@ def start(target: Any, *arguments: Any) -> Any:
 def score_within(
     source: Path, output: Path, log: Path, limit: str, amount: int, said: Path
 ) -> None:
-    """Score ``source`` under a limit of the system (``RLIMIT_FSIZE``, ``RLIMIT_NOFILE``); an error
-    goes to ``said``."""
+    """Score ``source`` under a limit of the system; an error goes to ``said``.
+
+    Args:
+        limit: ``RLIMIT_FSIZE``, or ``RLIMIT_NOFILE`` beyond the handles that are open.
+    """
     import resource
 
     from ecomfs.batch import score_table
@@ -128,6 +131,9 @@ def score_within(
 
     pipeline = classifier(ScriptedEngine(fails_on="Review: poison")).pipeline_
     which = getattr(resource, limit)
+    if limit == "RLIMIT_NOFILE":
+        with os.scandir("/proc/self/fd") as found:
+            amount += 1 + max(int(entry.name) for entry in found)
     resource.setrlimit(which, (amount, resource.getrlimit(which)[1]))
     try:
         score_table(source, output, pipeline, chunk_rows=32, probabilities=True)
