@@ -16,6 +16,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+from ecomfs.errors import EngineUnavailableError
+
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
 
@@ -32,14 +34,36 @@ def _loop(name: str) -> asyncio.AbstractEventLoop:
     with _lock:
         loop = _loops.get(name)
         if loop is None or loop.is_closed():
-            loop = _loops[name] = asyncio.new_event_loop()
+            try:
+                loop = asyncio.new_event_loop()
+            except OSError as error:
+                raise EngineUnavailableError(
+                    f"no event loop can be started: {error.strerror}",
+                    hint="allow more open files: ulimit -n 1024",
+                ) from error
+            _loops[name] = loop
             threading.Thread(target=loop.run_forever, name=name, daemon=True).start()
         return loop
 
 
 def submit(coroutine: Coroutine[Any, Any, T]) -> Future[T]:
-    """Start a coroutine on the background loop and return at once."""
-    return asyncio.run_coroutine_threadsafe(coroutine, background_loop())
+    """Start a coroutine on the background loop and return at once.
+
+    Raises:
+        EngineUnavailableError: the system has no handles left for a loop.
+    """
+    return asyncio.run_coroutine_threadsafe(coroutine, _for(coroutine, background_loop))
+
+
+def _for(
+    coroutine: Coroutine[Any, Any, T], make: Callable[[], asyncio.AbstractEventLoop]
+) -> asyncio.AbstractEventLoop:
+    """A loop for a coroutine, which is closed where there is none."""
+    try:
+        return make()
+    except EngineUnavailableError:
+        coroutine.close()
+        raise
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -48,14 +72,17 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     Called on the background loop itself, the coroutine runs on a second loop: the first one is
     blocked until the result is there, but not for ever.
 
+    Raises:
+        EngineUnavailableError: the system has no handles left for a loop.
+
     >>> async def one() -> int:
     ...     return 1
     >>> run(one())
     1
     """
-    loop = background_loop()
+    loop = _for(coroutine, background_loop)
     if is_running_here(loop):
-        loop = _loop("ecomfs-second-loop")
+        loop = _for(coroutine, lambda: _loop("ecomfs-second-loop"))
     future = asyncio.run_coroutine_threadsafe(coroutine, loop)
     try:
         return future.result()

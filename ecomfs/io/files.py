@@ -5,6 +5,7 @@ Every error names the file and how to fix it.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import logging
@@ -49,21 +50,30 @@ def open_binary(path: Path) -> Iterator[io.BufferedReader]:
 
     Raises:
         MissingFileError: there is no such file, it is a folder, or it may not be read.
-        InputError: the compressed data is damaged.
+        InputError: the compressed data is damaged, or the system does not open the file.
         ConfigError: a zstd file, and the package for it is not installed.
     """
     check_file(path)
+    with _opened(path) as raw, _unpacked(raw) as stream:
+        yield stream
+
+
+def _opened(path: Path) -> io.BufferedReader:
     try:
-        with path.open("rb") as raw, _unpacked(raw) as stream:
-            yield stream
+        return path.open("rb")
     except PermissionError as problem:
         hint = "check its permissions"
         raise MissingFileError(f"{path}: it may not be read", hint=hint) from problem
+    except OSError as problem:  # no file handles left, a disk that fails
+        few = problem.errno in (errno.EMFILE, errno.ENFILE)
+        hint = "allow more open files: ulimit -n 1024" if few else "check the disk"
+        message = f"{path}: it cannot be opened: {problem.strerror}"
+        raise InputError(message, hint=hint) from problem
 
 
 def stored_size(path: Path) -> int | None:
     """Size in bytes; ``None`` for compressed files, whose text has an unknown size."""
-    with path.open("rb") as raw:
+    with _opened(path) as raw:
         return None if raw.read(4).startswith((_GZIP, _ZSTD)) else path.stat().st_size
 
 
