@@ -67,16 +67,17 @@ class Observer:
             seconds = time.monotonic() - started
             method = scope["method"] if scope["method"] in _METHODS else "OTHER"
             self._metrics.request(route, method, status, seconds)
-            caller = scope.get("state", {}).get("caller")
-            entry = {
-                "request_id": request_id,
-                "method": method,
-                "route": route,
-                "status": status,
-                "ms": round(1000 * seconds, 1),
-                "caller": getattr(caller, "name", None),
-            }
-            _log.info(json.dumps(entry))
+            if _log.isEnabledFor(logging.INFO):
+                caller = scope.get("state", {}).get("caller")
+                entry = {
+                    "request_id": request_id,
+                    "method": method,
+                    "route": route,
+                    "status": status,
+                    "ms": round(1000 * seconds, 1),
+                    "caller": getattr(caller, "name", None),
+                }
+                _log.info(json.dumps(entry))
 
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

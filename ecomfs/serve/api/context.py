@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -71,10 +71,11 @@ class Context:
         return problem_responses(400, *keyed, 404, 413, 415, 422, 500, 503, *more)
 
 
-def needs(scope: Scope) -> Callable[[Request], Caller]:
+def needs(scope: Scope) -> Callable[[Request], Awaitable[Caller]]:
     """A dependency: the caller, who must have a scope."""
 
-    def caller(request: Request) -> Caller:
+    # Were it no coroutine, every request would pass through a thread for it.
+    async def caller(request: Request) -> Caller:
         found: Caller = request.state.caller
         if not found.may(scope):
             raise HTTPException(403, f"the key {found.name!r} does not have the scope {scope!r}")

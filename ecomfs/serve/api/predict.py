@@ -11,6 +11,7 @@ from pydantic import Field
 
 from ecomfs.errors import EcomfsError, InputError
 from ecomfs.serve.api.context import Context, needs
+from ecomfs.serve.api.quick import QuickRoute
 from ecomfs.serve.keys import Caller
 from ecomfs.serve.problems import problem
 from ecomfs.serve.schemas import (
@@ -62,7 +63,8 @@ class TasksOut(Out):
 
 def routes(context: Context, card: TaskCard) -> APIRouter:
     """The routes; ``card`` gives the examples of the documentation."""
-    router = APIRouter(responses=context.refusals(504), tags=["predictions"])
+    refusals = context.refusals(504)
+    router = APIRouter(responses=refusals, tags=["predictions"], route_class=QuickRoute)
     classify_body, explain_body = _bodies(card)
 
     @router.post("/v1/classify")
