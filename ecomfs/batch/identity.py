@@ -103,8 +103,10 @@ def pipeline_identity(pipeline: Pipeline) -> Identity:
         }
         for language, setup in sorted(pipeline.setups.items())
     }
+    masked = {} if pipeline.mask is None else {"mask": pipeline.mask.choice}
     return {
         "model": pipeline.engine.fingerprint,
+        **masked,
         "task": _digest(
             [
                 pipeline.card.model_dump(mode="json"),

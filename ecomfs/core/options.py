@@ -289,6 +289,15 @@ _TABLE = (
         of=_ONE_LABEL,
     ),
     Option(
+        "mask",
+        str,
+        "none",
+        READING,
+        "placeholders in the place of personal data (phone numbers, e-mail addresses, numbers of "
+        "cards, identities, accounts and orders, addresses, names) before anything is read",
+        ("none", "patterns"),
+    ),
+    Option(
         "passes",
         int,
         1,

@@ -47,6 +47,7 @@ from ecomfs.pipeline import (
     refreshed,
 )
 from ecomfs.pool import Pool
+from ecomfs.screen import MaskChoice
 from ecomfs.task import GivenLabels, LabelSpace, TaskCard, label_text
 from ecomfs.types import Prediction, Row
 
@@ -119,6 +120,7 @@ class FewShotClassifier(OneLabelClassifier[Pipeline]):
         layout: LayoutChoice = "auto",
         fence: bool = False,
         suspicious: SuspiciousChoice = "flag",
+        mask: MaskChoice = "none",
         passes: int = 1,
         budget: int | None = None,
         seed: int = 0,
@@ -150,6 +152,7 @@ class FewShotClassifier(OneLabelClassifier[Pipeline]):
         self.layout = layout
         self.fence = fence
         self.suspicious = suspicious
+        self.mask = mask
         self.passes = passes
         self.budget = budget
         self.seed = seed

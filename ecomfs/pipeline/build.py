@@ -41,7 +41,7 @@ from ecomfs.retrieve import (
     Retriever,
     choose_similarity,
 )
-from ecomfs.screen import Screen
+from ecomfs.screen import Mask, Screen
 from ecomfs.task import Label, LabelSpace, TaskCard, template_source
 from ecomfs.types import Example, Language, Turn
 
@@ -123,6 +123,9 @@ def build_pipeline(
         replace(e, label=space.names[space.require(e.label, f"{where}: example {e.id!r}")])
         for e in examples
     ]
+    mask = Mask.of(options.mask)
+    if mask is not None:
+        examples = mask.examples(examples, card)
     k = card.default_k if options.k is None else options.k
     languages = prompt_languages(card, options)
     rows, retriever = build_retriever(card, examples, embedder, options, where, progress)
@@ -149,7 +152,7 @@ def build_pipeline(
             pool_version=pool_version,
             experts=only,
             policy=DecisionPolicy(cheap=alone),
-            screen=Screen.of(card, space, examples),
+            screen=Screen.of(card, space, examples, mask=mask),
             suspicious=options.suspicious,
         )
     label_shortlist, experts = None, None
@@ -194,7 +197,7 @@ def build_pipeline(
         experts=experts,
         label_shortlist=label_shortlist,
         layout=layout,
-        screen=_screen(card, space, examples, engine, first.values()),
+        screen=_screen(card, space, examples, engine, first.values(), mask),
         suspicious=options.suspicious,
     )
 
@@ -205,6 +208,7 @@ def _screen(
     examples: Sequence[Example],
     engine: Engine,
     setups: Iterable[LanguageSetup],
+    mask: Mask | None,
 ) -> Screen:
     """What looks for imitations of these prompts."""
     builders = [setup.builder for setup in setups]
@@ -216,6 +220,7 @@ def _screen(
         label_titles=[builder.cue().strip().rstrip(":：") for builder in builders],
         answers=[answer for builder in builders for answer in builder.answers],
         markers=_markers(engine),
+        mask=mask,
     )
 
 

@@ -103,7 +103,7 @@ async def influences(
         return Influences(
             note=f"{label!r} was not put to the model: its probability is the experts'"
         )
-    shown = state.demonstrations
+    row, shown = pipeline.as_read(row), state.demonstrations
     asked: list[RowState] = []
     for at in range(len(shown)):
         asked.append(_without(pipeline, row, state, at))
@@ -179,7 +179,7 @@ def facts(pipeline: Pipeline, row: Row, state: RowState) -> tuple[str, ...]:
     """
     if pipeline.experts is None or state.opinion is None:
         return ()
-    return tuple(pipeline.experts.facts(row, state.language))
+    return tuple(pipeline.experts.facts(pipeline.as_read(row), state.language))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from ecomfs.errors import ConfigError
 from ecomfs.features import Rendering
 from ecomfs.readout import StepName
 from ecomfs.retrieve import Layout
+from ecomfs.screen import MaskChoice
 
 ReadoutChoice = Literal["auto", StepName]
 LanguageChoice = Literal["auto", "en", "zh"]
@@ -56,6 +57,7 @@ class Options:
     layout: LayoutChoice = DEFAULTS["layout"]
     fence: bool = DEFAULTS["fence"]
     suspicious: SuspiciousChoice = DEFAULTS["suspicious"]
+    mask: MaskChoice = DEFAULTS["mask"]
     passes: int = DEFAULTS["passes"]
     budget: int | None = DEFAULTS["budget"]
     seed: int = DEFAULTS["seed"]

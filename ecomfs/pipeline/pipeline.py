@@ -30,7 +30,7 @@ from ecomfs.pipeline.language_setup import LabelShortlist, LanguageSetup
 from ecomfs.pipeline.options import SuspiciousChoice
 from ecomfs.prompt import PromptInput
 from ecomfs.retrieve import DemonstrationLayout, Hits, LaidOut, Queries, Retriever
-from ecomfs.screen import Screen
+from ecomfs.screen import Mask, Screen
 from ecomfs.task import LabelSpace, TaskCard
 from ecomfs.types import (
     Demonstration,
@@ -174,6 +174,11 @@ class Pipeline:
     suspicious: SuspiciousChoice = "flag"
 
     @property
+    def mask(self) -> Mask | None:
+        """What hides personal data; ``None``: rows are read as they are."""
+        return None if self.screen is None else self.screen.mask
+
+    @property
     def has_model(self) -> bool:
         """Whether rows can be read by a model; without one the experts answer alone."""
         return has_model(self.engine)
@@ -235,6 +240,10 @@ class Pipeline:
         readings = await self._read(states)
         predictions = self._predict(states, readings)
         return list(zip(states, readings, predictions, strict=True))
+
+    def as_read(self, row: Row) -> Row:
+        """A row as it is read: without what imitates the prompt, and with personal data masked."""
+        return row if self.screen is None else self.screen.screened(row).row
 
     def text(self, row: Row) -> str:
         """A row as the retriever sees it; one that cannot be put into words, because a cell is

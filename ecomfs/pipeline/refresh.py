@@ -254,6 +254,8 @@ def _relabelled(
 def _updated(old: Pipeline, examples: Sequence[Example], version: int) -> Pipeline:
     names = old.space.names
     named = [replace(e, label=names[old.space.require(e.label, e.id)]) for e in examples]
+    if old.mask is not None:
+        named = old.mask.examples(named, old.card)
     texts = [old.rows.render(e.fields, "en") for e in named]
     retriever = None if old.retriever is None else old.retriever.updated(named, texts)
     layout = old.layout

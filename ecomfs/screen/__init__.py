@@ -1,7 +1,19 @@
-"""A row to the same row without what imitates the prompt, and the reasons why it is suspicious."""
+"""A row to the same row without what imitates the prompt and with personal data masked, and the
+reasons why it is suspicious."""
 
+from ecomfs.screen.mask import Mask, MaskChoice
 from ecomfs.screen.pool_texts import PoolTexts
 from ecomfs.screen.reasons import DISAGREEMENT, LABEL_MASS, REASONS
 from ecomfs.screen.screen import PARTS, Screen, Screened
 
-__all__ = ["DISAGREEMENT", "LABEL_MASS", "PARTS", "REASONS", "PoolTexts", "Screen", "Screened"]
+__all__ = [
+    "DISAGREEMENT",
+    "LABEL_MASS",
+    "PARTS",
+    "REASONS",
+    "Mask",
+    "MaskChoice",
+    "PoolTexts",
+    "Screen",
+    "Screened",
+]

@@ -10,14 +10,14 @@ import unicodedata
 
 from ecomfs.io import visible
 
-_HIDDEN = re.compile(
+HIDDEN_CHARACTERS = re.compile(
     "[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff"
     "\U000e0000-\U000e007f]"
 )
 """Zero-width characters, marks of direction, and tags. Joiners are among them: they are kept where
 they join something."""
 _JOINS = re.compile("[\u0600-\u08ff\u0900-\u0dff\u200d\u2600-\u27bf\ufe0f\U0001f000-\U0001faff]")
-_INSIDE = re.compile(rf"(?<=[^\W_]){_HIDDEN.pattern}+(?=[^\W_])")
+_INSIDE = re.compile(rf"(?<=[^\W_]){HIDDEN_CHARACTERS.pattern}+(?=[^\W_])")
 _WORD = re.compile(r"[^\W\d_]+")
 _WIDE = re.compile("[\uff21-\uff3a\uff41-\uff5a]+")
 _WIDE_LETTERS = 6
@@ -43,7 +43,8 @@ def without_hidden(text: str) -> tuple[str, bool]:
     out = [
         c
         for i, c in enumerate(text)
-        if not _HIDDEN.match(c) or (c in "\u200c\u200d\u200e\u200f" and _joined(text, i, i + 1))
+        if not HIDDEN_CHARACTERS.match(c)
+        or (c in "\u200c\u200d\u200e\u200f" and _joined(text, i, i + 1))
     ]
     return "".join(out), inside
 
@@ -128,4 +129,4 @@ def _readable(word: str) -> bool:
     return len(text) >= 6 and all(k in "LNPZSM" for k in kinds) and kinds.count("L") > len(text) / 2
 
 
-__all__ = ["one_script", "plain_width", "without_encoded", "without_hidden"]
+__all__ = ["HIDDEN_CHARACTERS", "one_script", "plain_width", "without_encoded", "without_hidden"]

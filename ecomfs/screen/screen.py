@@ -8,6 +8,7 @@ from typing import Any
 
 from ecomfs.screen.characters import one_script, plain_width, without_encoded, without_hidden
 from ecomfs.screen.imitations import Forms, without_repeats
+from ecomfs.screen.mask import Mask
 from ecomfs.screen.pool_texts import HAN, PoolTexts, letters
 from ecomfs.screen.reasons import (
     CONTROL_TOKEN,
@@ -50,13 +51,15 @@ class Screened:
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """Looks for imitations of the prompt in the cells of a row, and cuts them out.
+    """Looks for imitations of the prompt in the cells of a row, and cuts them out; and puts
+    placeholders in the place of personal data.
 
     Attributes:
         card: the task.
         forms: what imitations look like.
         pool: the texts of the labelled examples.
         parts: what is done, of :data:`PARTS`.
+        mask: what hides personal data; ``None``: nothing does.
 
     >>> from ecomfs.task import load_task
     >>> card = load_task("review_sentiment")
@@ -70,6 +73,7 @@ class Screen:
     forms: Forms
     pool: PoolTexts = field(repr=False)
     parts: tuple[str, ...] = PARTS
+    mask: Mask | None = None
 
     @classmethod
     def of(
@@ -82,6 +86,7 @@ class Screen:
         label_titles: Iterable[str] = (),
         answers: Iterable[str] = (),
         markers: Iterable[str] = (),
+        mask: Mask | None = None,
     ) -> Screen:
         """Of a task and its pool.
 
@@ -89,6 +94,7 @@ class Screen:
             titles, label_titles: what else stands before texts and answers in the prompts.
             answers: how else labels are written.
             markers: control tokens of the model's own frame.
+            mask: what hides personal data; ``examples`` are masked already.
         """
         names = [label.name for label in space.labels]
         words = [label.word(language) for label in space.labels for language in ("en", "zh")]
@@ -99,14 +105,19 @@ class Screen:
         forms = Forms.of(
             [*spoken, *titles], [*asked, *label_titles], [*known][:MOST_ANSWERS], markers
         )
-        return cls(card, forms, PoolTexts.of(_texts(card, examples)))
+        return cls(card, forms, PoolTexts.of(_texts(card, examples)), mask=mask)
 
     def updated(self, examples: Sequence[Example]) -> Screen:
         """The screen of another version of the pool."""
         return replace(self, pool=PoolTexts.of(_texts(self.card, examples), self.pool))
 
+    def masked(self, row: Row) -> Row:
+        """A row with placeholders in the place of personal data, where these are wanted."""
+        return row if self.mask is None else self.mask.row(row, self.card)
+
     def screened(self, row: Row) -> Screened:
         """A row without what imitates the prompt, and why it is suspicious."""
+        row = self.masked(row)
         changed: dict[str, Any] = {}
         reasons: dict[str, None] = {}
         for spec in self.card.fields:
@@ -116,7 +127,9 @@ class Screen:
             text = self._cell(cell, spec.kind == "text", reasons)
             if text != cell:
                 changed[spec.name] = type(cell)(text)
-        return Screened({**row, **changed} if changed else row, tuple(reasons))
+        if changed:  # digits that stood apart may stand together now
+            row = self.masked({**row, **changed})
+        return Screened(row, tuple(reasons))
 
     def _cell(self, cell: str, free: bool, reasons: dict[str, None]) -> str:
         """One cell. Those that are no free text lose only what is never part of a value."""

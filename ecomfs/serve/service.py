@@ -162,7 +162,8 @@ class Service:
         ]
 
     def rows(self, rows: Sequence[Any]) -> list[Row]:
-        """The rows of a request as rows of the task.
+        """The rows of a request as rows of the task, with personal data masked where that is
+        wanted: the service sees no other rows.
 
         Raises:
             InputError: they are not.
@@ -176,10 +177,15 @@ class Service:
             )
         card = self.pipeline.card
         try:
-            return as_rows(rows, card, self._classifier.fields)
+            return [self.masked(row) for row in as_rows(rows, card, self._classifier.fields)]
         except ConfigError as error:
             needed = ", ".join(spec.name for spec in card.fields)
             raise InputError(error.message, hint=f"send objects with {needed}") from error
+
+    def masked(self, row: Row) -> Row:
+        """A row of the task with personal data masked, where that is wanted."""
+        screen = self.pipeline.screen
+        return row if screen is None else screen.masked(row)
 
     async def _submit(self, rows: Sequence[Row], ids: Sequence[str]) -> list[Explanation]:
         if self._batcher is None:

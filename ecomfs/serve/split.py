@@ -157,7 +157,14 @@ class SplitService:
 
     def rows(self, rows: Sequence[Any]) -> list[Row]:
         """The rows of a request as rows of the task; see :meth:`Service.rows`."""
-        return next(iter(self._services.values())).rows(rows)
+        first = next(iter(self._services.values()))
+        return [self.masked(row) for row in first.rows(rows)]
+
+    def masked(self, row: Row) -> Row:
+        """A row of the task, masked where a variant wants that."""
+        for service in self._services.values():
+            row = service.masked(row)
+        return row
 
     async def logged(self, rows: Sequence[Row], ids: Sequence[str]) -> list[Served]:
         """One answer per row, in order, each by the variant of its id; all are logged.

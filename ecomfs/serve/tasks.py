@@ -131,6 +131,10 @@ class ServedTask:
         """
         return self.service.rows(rows)
 
+    def masked(self, row: Row) -> Row:
+        """A row of the task with personal data masked, where that is wanted."""
+        return self.service.masked(row)
+
     def label(self, spelling: str, where: str, *, new: bool = False) -> str:
         """A label of a request in the pool's spelling.
 

@@ -420,6 +420,7 @@ VALUES: dict[str, list[str]] = {
     "--log": ["u.jsonl", "--variant", "A: k=1", "--variant", "B: k=2"],
     "--split-seed": ["2"],
     "--suspicious": ["flag"],
+    "--mask": ["none"],
     "--author": ["text"],
     "--tls-certificate": ["none.pem"],
     "--tls-key": ["none.pem"],

@@ -147,5 +147,5 @@ def test_no_help_text_is_written_twice() -> None:
 def test_every_option_of_reading_is_known_to_count_without_a_model_or_not() -> None:
     reading = {option.name for option in options_of(groups=[READING])}
     assert reading - {*OF_PROMPTS} == {
-        *("engine", "embedder", "similarity", "rendering", "suspicious")
+        *("engine", "embedder", "similarity", "rendering", "suspicious", "mask")
     }

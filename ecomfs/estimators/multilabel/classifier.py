@@ -46,7 +46,7 @@ from ecomfs.pipeline import (
 )
 from ecomfs.pool import Pool, sample_queries
 from ecomfs.readout import words
-from ecomfs.screen import Screen
+from ecomfs.screen import Mask, MaskChoice, Screen
 from ecomfs.task import LabelSpace, TaskCard, label_text, read_labels
 from ecomfs.types import Example, Language, Row
 
@@ -73,7 +73,10 @@ class _Kept:
         """The reader, with what was fitted."""
         card, labels, options = self.card, self.labels, self.options
         embedder = Estimator._own_embedder(self.embedder)
-        rows, retriever = build_retriever(card, self.examples, embedder, options, progress=progress)
+        mask, examples = Mask.of(options.mask), self.examples
+        if mask is not None:
+            examples = mask.examples(examples, card)
+        rows, retriever = build_retriever(card, examples, embedder, options, progress=progress)
         if retriever is None and not has_model(engine):
             raise ConfigError(
                 "no model (--engine none) and no labelled examples: nothing can answer",
@@ -110,7 +113,7 @@ class _Kept:
             language=asked[0] if len(asked) == 1 else None,
             votes=self.votes or not has_model(engine),
             blend=self.blend,
-            screen=Screen.of(card, labels, self.examples),
+            screen=Screen.of(card, labels, examples, mask=mask),
         )
 
     def by_id(self) -> dict[str, frozenset[int]]:
@@ -188,6 +191,7 @@ class MultiLabelClassifier(PoolFollower[MultiLabelRows]):
         language: LanguageChoice | None = None,
         similarity: SimilarityChoice = "auto",
         rendering: Rendering = "words",
+        mask: MaskChoice = "none",
         budget: int | None = None,
         seed: int = 0,
         calibration_size: int = 48,
@@ -204,6 +208,7 @@ class MultiLabelClassifier(PoolFollower[MultiLabelRows]):
         self.language = language
         self.similarity = similarity
         self.rendering = rendering
+        self.mask = mask
         self.budget = budget
         self.seed = seed
         self.calibration_size = calibration_size

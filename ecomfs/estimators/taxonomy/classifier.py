@@ -49,6 +49,7 @@ from ecomfs.pipeline import (
     TemplateChoice,
 )
 from ecomfs.pool import Pool, sample_queries
+from ecomfs.screen import MaskChoice
 from ecomfs.task import GivenLabels, TaskCard
 from ecomfs.types import Example, Prediction, Row
 
@@ -128,6 +129,7 @@ class TaxonomyClassifier(OneLabelClassifier[TaxonomyRows]):
         layout: LayoutChoice = "auto",
         fence: bool = False,
         suspicious: SuspiciousChoice = "flag",
+        mask: MaskChoice = "none",
         passes: int = 1,
         budget: int | None = None,
         seed: int = 0,
@@ -159,6 +161,7 @@ class TaxonomyClassifier(OneLabelClassifier[TaxonomyRows]):
         self.layout = layout
         self.fence = fence
         self.suspicious = suspicious
+        self.mask = mask
         self.passes = passes
         self.budget = budget
         self.seed = seed

@@ -143,7 +143,7 @@ def routes(context: Context) -> APIRouter:
         served = context.task(parts_of(run.task)[1], request)
         found = unsure_rows(store.upload_of(run), scored, served.card, below=below, most=limit)
         added = served.reviews.add(
-            [row.fields for row in found],
+            [served.masked(row.fields) for row in found],
             [row.prediction for row in found],
             source="run",
             by=caller.name,
