@@ -23,7 +23,7 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -315,6 +315,25 @@ class Target:
                 os.fsync(folder)
             finally:
                 os.close(folder)
+
+    def finish(self, last: Callable[[], object]) -> None:
+        """Write the end of the file, and put it in its place.
+
+        Args:
+            last: writes what is missing to :attr:`raw`.
+
+        Raises:
+            OutputError: it cannot be written or put there.
+            BrokenPipeError: who reads standard output or a pipe went away; nothing is kept.
+        """
+        try:
+            last()
+            self.publish()
+        except BrokenPipeError:
+            self.discard()
+            raise
+        except OSError as problem:
+            raise output_failure(self.path, problem) from problem
 
     def keep(self) -> Path | None:
         """Give up; returns where what was written is kept, ``None`` if nowhere."""

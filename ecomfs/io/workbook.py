@@ -74,15 +74,8 @@ class ExcelWriter:
 
     def commit(self) -> None:
         """Make the file appear under its name."""
-        try:
-            self._saved = True
-            self._book.save(self._target.raw)
-            self._target.publish()
-        except BrokenPipeError:
-            self._target.discard()
-            raise
-        except OSError as problem:
-            raise output_failure(self.path, problem) from problem
+        self._saved = True
+        self._target.finish(lambda: self._book.save(self._target.raw))
 
     def discard(self) -> None:
         """Give up and keep nothing; does nothing after :meth:`commit`."""

@@ -12,10 +12,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Literal, Protocol, Self, cast
+from typing import BinaryIO, Literal, Protocol, Self, cast
 
 from ecomfs.errors import ConfigError, OutputError
-from ecomfs.io.files import optional_module, zstd_module
+from ecomfs.io.delimited import RARE_DELIMITERS
+from ecomfs.io.files import zstd_module
+from ecomfs.io.parquet import ParquetWriter
 from ecomfs.io.safe_csv import is_written_safe, safe_cell
 from ecomfs.io.sql_table import SqlTable, SqlTableWriter
 from ecomfs.io.target import Target, output_failure
@@ -155,16 +157,13 @@ class AtomicWriter:
 
     def commit(self) -> None:
         """Make the file appear under its name; the end of a ``with`` block does this."""
-        try:
+
+        def last() -> None:
             self._file.flush()
             if (inner := self._file.detach()) is not self._raw:
                 inner.close()  # a packer writes its end
-            self._target.publish()
-        except BrokenPipeError:  # who reads standard output or a pipe went away
-            self._target.discard()
-            raise
-        except OSError as problem:
-            raise self._failure(problem) from problem
+
+        self._target.finish(last)
 
     def discard(self) -> None:
         """Give up and keep nothing; does nothing after :meth:`commit`."""
@@ -222,8 +221,11 @@ class AtomicWriter:
     def _begin(self, header: Sequence[str]) -> None:
         if self._all_marked:
             header = self._safe(header)
-        # Names that look like another delimiter, a mark or a "sep=" line would mislead readers.
-        self._put(self._record(header, re.compile(r'[,;|\t"\r\n\ufeff]|^sep=|^ ', re.I)))
+        # Names that look like another delimiter, a mark or a "sep=" line would mislead readers; a
+        # rare delimiter does so only where no usual one stands beside it.
+        rare = "".join(RARE_DELIMITERS) if len(header) == 1 else ""
+        misleading = rf'[{re.escape(rare)},;|\t"\r\n\ufeff]|^sep=|^ '
+        self._put(self._record(header, re.compile(misleading, re.I)))
 
     def _put(self, text: str) -> None:
         try:
@@ -283,80 +285,6 @@ def _packed(raw: BinaryIO, suffix: str) -> BinaryIO:
         zstd = zstd_module("writing .zst files")
         return cast("BinaryIO", zstd.ZstdFile(raw, "wb"))
     return raw
-
-
-GROUP_ROWS = 10_000
-
-
-class ParquetWriter:
-    """A Parquet file of text columns; those in ``numbers`` are float64, with null for an empty
-    cell. It has the methods of :class:`ecomfs.io.AtomicWriter` that end a file.
-
-    Raises:
-        ConfigError: pyarrow is not installed.
-        OutputError: it cannot be written.
-    """
-
-    def __init__(
-        self, path: str | PathLike[str], header: Sequence[str], *, numbers: Sequence[str] = ()
-    ) -> None:
-        self.path = Path(path)
-        self.rows = 0
-        self._arrow: Any = optional_module("pyarrow", need="writing Parquet files")
-        parquet: Any = optional_module("pyarrow.parquet", need="writing Parquet files")
-        self._numbers = frozenset(numbers)
-        kinds = [
-            (name, self._arrow.float64() if name in self._numbers else self._arrow.string())
-            for name in header
-        ]
-        self._schema = self._arrow.schema(kinds)
-        self._buffer: list[Sequence[str]] = []
-        self._target = Target(self.path)
-        self._writer = parquet.ParquetWriter(self._target.raw, self._schema, compression="zstd")
-
-    def write(self, rows: Iterable[Sequence[str]]) -> None:
-        """Append rows of the header's width."""
-        self._buffer.extend(rows)
-        if len(self._buffer) >= GROUP_ROWS:
-            self._put()
-
-    def commit(self) -> None:
-        """Make the file appear under its name."""
-        self._put()
-        try:
-            self._writer.close()
-            self._target.publish()
-        except BrokenPipeError:
-            self._target.discard()
-            raise
-        except OSError as problem:
-            raise output_failure(self.path, problem) from problem
-
-    def discard(self) -> None:
-        """Give up and keep nothing; does nothing after :meth:`commit`."""
-        with contextlib.suppress(OSError, ValueError, self._arrow.ArrowException):
-            self._writer.close()
-        self._target.discard()
-
-    def _put(self) -> None:
-        columns = list(zip(*self._buffer, strict=True)) or [()] * len(self._schema)
-        table = self._arrow.table(
-            [self._column(f.name, cells) for f, cells in zip(self._schema, columns, strict=True)],
-            schema=self._schema,
-        )
-        try:
-            self._writer.write_table(table)
-        except OSError as problem:
-            raise output_failure(self.path, problem) from problem
-        self.rows += len(self._buffer)
-        self._buffer = []
-
-    def _column(self, name: str, cells: Sequence[str]) -> Any:
-        if name in self._numbers:
-            return self._arrow.array([float(c) if c else None for c in cells], "float64")
-        # A lone surrogate, which UTF-8 cannot hold, is escaped as in a text file.
-        safe = [c.encode("utf-8", "backslashreplace").decode() for c in cells]
-        return self._arrow.array(safe, "string")
 
 
 OutputFormat = Literal["csv", "tsv", "jsonl", "parquet", "xlsx"]

@@ -63,6 +63,7 @@ def test_what_is_written_reads_back_equal(
 @given(tables())
 @example((["", "\0", "\x0000"], [["", "", ""]]))  # zero bytes, and not UTF-16
 @example((["\0", "\x000"], [["", ""]]))
+@example((["&"], [["&"]]))  # one column, and no delimiter
 def test_the_default_dialect_is_found_again(data: tuple[list[str], list[list[str]]]) -> None:
     header, rows = data
     with tempfile.TemporaryDirectory() as folder:

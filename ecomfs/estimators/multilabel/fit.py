@@ -11,7 +11,7 @@ from ecomfs.core.progress import FITTING, Progress, silent
 from ecomfs.estimators.multilabel.neighbours import fit_cells
 from ecomfs.estimators.multilabel.prediction import answer, calibrated, yes
 from ecomfs.estimators.multilabel.prompts import NO, YES
-from ecomfs.estimators.multilabel.reader import Reader, YesNoSetup
+from ecomfs.estimators.multilabel.reader import LabelReadings, Reader, RowPrompts, YesNoSetup
 from ecomfs.estimators.multilabel.rows import MultiLabelRows
 from ecomfs.estimators.multilabel.threshold import PRIOR, LabelThreshold, fit_threshold
 from ecomfs.types import Example, Language, Posterior
@@ -52,23 +52,13 @@ async def fit_thresholds(
         return await _fit_votes(reader, examples, sets, progress)
     names = reader.labels.names
     found: list[_Cell] = []
-    for start in range(0, len(examples), CHUNK):
-        progress(FITTING, start, len(examples))
-        part = examples[start : start + CHUNK]
-        answered = await reader.read(
-            [e.fields for e in part],
-            [e.id for e in part],
-            exclude_ids=[{e.id} for e in part],
-            leave_self_out=True,
-        )
-        for example, (asked, read) in zip(part, answered, strict=True):
-            for label, posterior in enumerate(read):
-                # Text read-outs and failures have no probabilities.
-                if isinstance(posterior, Posterior) and posterior.label_mass is not None:
-                    truth = YES if label in sets[example.id] else NO
-                    vote = asked.votes[label] if asked.votes else None
-                    found.append(_Cell(asked.language, label, truth, posterior, vote))
-    progress(FITTING, len(examples), len(examples))
+    for example, asked, read in await _left_out(reader, examples, progress):
+        for label, posterior in enumerate(read):
+            # Text read-outs and failures have no probabilities.
+            if isinstance(posterior, Posterior) and posterior.label_mass is not None:
+                truth = YES if label in sets[example.id] else NO
+                vote = asked.votes[label] if asked.votes else None
+                found.append(_Cell(asked.language, label, truth, posterior, vote))
     setups = dict(reader.setups)
     for language, setup in reader.setups.items():
         mine = [cell for cell in found if cell.language == language]
@@ -88,6 +78,25 @@ async def fit_thresholds(
     return reader, thresholds, _notes(thresholds, len(examples))
 
 
+async def _left_out(
+    reader: Reader, examples: Sequence[Example], progress: Progress
+) -> list[tuple[Example, RowPrompts, LabelReadings]]:
+    """Examples, each read for every label as if it were new."""
+    out: list[tuple[Example, RowPrompts, LabelReadings]] = []
+    for start in range(0, len(examples), CHUNK):
+        progress(FITTING, start, len(examples))
+        part = examples[start : start + CHUNK]
+        answered = await reader.read(
+            [e.fields for e in part],
+            [e.id for e in part],
+            exclude_ids=[{e.id} for e in part],
+            leave_self_out=True,
+        )
+        out += [(e, asked, read) for e, (asked, read) in zip(part, answered, strict=True)]
+    progress(FITTING, len(examples), len(examples))
+    return out
+
+
 async def _fit_votes(
     reader: Reader,
     examples: Sequence[Example],
@@ -95,19 +104,8 @@ async def _fit_votes(
     progress: Progress,
 ) -> tuple[Reader, dict[str, LabelThreshold], tuple[str, ...]]:
     """As :func:`fit_thresholds`, of the neighbours alone: they cost no reading."""
-    progress(FITTING, 0, len(examples))
-    answered = await reader.read(
-        [e.fields for e in examples],
-        [e.id for e in examples],
-        exclude_ids=[{e.id} for e in examples],
-        leave_self_out=True,
-    )
-    progress(FITTING, len(examples), len(examples))
-    voted = [
-        (asked.votes, sets[e.id])
-        for e, (asked, _) in zip(examples, answered, strict=True)
-        if asked.votes
-    ]
+    answered = await _left_out(reader, examples, progress)
+    voted = [(asked.votes, sets[e.id]) for e, asked, _ in answered if asked.votes]
     thresholds = {
         name: fit_threshold([v[label] for v, _ in voted], [label in own for _, own in voted])
         for label, name in enumerate(reader.labels.names)
@@ -131,20 +129,11 @@ async def fit_acceptance(
     """
     reader, names = rows.reader, rows.reader.labels.names
     confidence, right = [], []
-    for start in range(0, len(examples), CHUNK):
-        progress(FITTING, start, len(examples))
-        part = examples[start : start + CHUNK]
-        answered = await reader.read(
-            [e.fields for e in part],
-            [e.id for e in part],
-            exclude_ids=[{e.id} for e in part],
-            leave_self_out=True,
-        )
-        for example, (asked, read) in zip(part, answered, strict=True):
-            found = rows.prediction(answer(reader, asked, read, rows.thresholds))
-            if found.labels is not None and found.confidence is not None:
-                confidence.append(found.confidence)
-                right.append({*found.labels} == {names[i] for i in sets[example.id]})
+    for example, asked, read in await _left_out(reader, examples, progress):
+        found = rows.prediction(answer(reader, asked, read, rows.thresholds))
+        if found.labels is not None and found.confidence is not None:
+            confidence.append(found.confidence)
+            right.append({*found.labels} == {names[i] for i in sets[example.id]})
     accept = accept_threshold(confidence, right, precision)
     if accept is not None:
         return accept, ()
