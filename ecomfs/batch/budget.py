@@ -24,7 +24,7 @@ from ecomfs.batch.runner import LocalScorer, Runner, Stop, Tally
 from ecomfs.calibration import Evidence
 from ecomfs.core import event_loop
 from ecomfs.errors import ConfigError
-from ecomfs.pipeline import Pipeline, RowState
+from ecomfs.pipeline import SURE, Pipeline, RowState
 from ecomfs.pipeline.pipeline import RowReading
 from ecomfs.types import Prediction
 
@@ -181,17 +181,13 @@ class _Unread(Pipeline):
     async def answer(
         self, states: Sequence[RowState]
     ) -> list[tuple[RowState, RowReading, Prediction]]:
-        found = await Pipeline.answer(self, states)
-        return [
-            (state, reading, prediction)
-            if prediction.source != "experts" or self.skips(state)
-            else (state, reading, replace(prediction, note=_and(prediction.note, NOT_READ)))
-            for state, reading, prediction in found
-        ]
+        return await Pipeline.answer(self, [self._explained(state) for state in states])
 
-
-def _and(note: str, more: str) -> str:
-    return f"{note}; {more}" if note else more
+    def _explained(self, state: RowState) -> RowState:
+        """The state with the budget as the reason why it is not read, if there is no other."""
+        if not state.skipped or state.unread not in ("", SURE) or self.skips(state):
+            return state
+        return replace(state, unread=NOT_READ)
 
 
 def _unread(pipeline: Pipeline) -> _Unread:

@@ -102,6 +102,8 @@ class RunPlan:
         Rows whose reading is in the reading cache, and rows that the model would read.
     skipped : Interval
         Rows that the experts answer alone.
+    decided : Interval
+        Of these, rows whose label the model could not change.
     prompt_tokens, answer_tokens : Interval, optional
         Of all rows the model would read; ``None`` for a model that does not show its tokenizer.
     shared : float, optional
@@ -148,6 +150,7 @@ class RunPlan:
     cost: Interval | None
     fit: FitCost
     skipped: Interval = Interval(0, 0, 0)
+    decided: Interval = Interval(0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -418,6 +421,7 @@ def _plan(
         cost=_cost_of(prices, spent, answer_tokens, shared),
         fit=fit,
         skipped=_share_of(alone, len(asks), found.new, whole),
+        decided=_share_of(sum(ask.decided for ask in asks), len(asks), found.new, whole),
     )
 
 
@@ -537,6 +541,7 @@ _SUMS = (
     "seconds",
     "cost",
     "skipped",
+    "decided",
 )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ecomfs.batch.paths import Output
 from ecomfs.batch.runner import Tally
+from ecomfs.pipeline import DECIDED
 from ecomfs.types import Prediction, Row
 
 
@@ -49,6 +50,8 @@ class AnswerCounts:
         Rows without a label, which need review.
     suspicious : int
         Rows that look like an attack on the model.
+    decided : int
+        Rows that were not read, because the model could not change their label.
 
     Examples
     --------
@@ -65,10 +68,12 @@ class AnswerCounts:
     total_confidence: float = 0.0
     review: int = 0
     suspicious: int = 0
+    decided: int = 0
 
     def add(self, prediction: Prediction) -> None:
         """Count a row."""
         self.suspicious += bool(prediction.suspicious)
+        self.decided += DECIDED in prediction.note
         if prediction.label is None:
             self.review += 1
         elif prediction.labels is not None:
@@ -83,6 +88,19 @@ class AnswerCounts:
     def confidence(self) -> float | None:
         """Mean confidence of the rows that have one; ``None`` where none has."""
         return self.total_confidence / self.confident if self.confident else None
+
+    def unread(self, rows: int) -> str:
+        """How many of the rows of the run the model could not change, in words; empty: none.
+
+        >>> AnswerCounts(decided=312).unread(1000)
+        '312 of 1,000 rows were not read: the model could not change their label'
+        """
+        if not self.decided:
+            return ""
+        return (
+            f"{self.decided:,} of {rows:,} rows were not read: the model could not change their "
+            "label"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +153,7 @@ class ScoreResult:
             bars({name: n / given for name, n in labels.items()}, None) if labels else "",
             paragraph("" if sure is None else f"mean confidence {sure:.3f}"),
             paragraph(f"{answers.review:,} need review" if answers.review else ""),
+            paragraph(answers.unread(tally.rows), note=True),
             paragraph(f"failed rows, with the reason: {self.failed}" if self.failed else ""),
             *(paragraph(f"{name}: {mark}", note=True) for name, mark in self.numbers.items()),
         )

@@ -18,6 +18,7 @@ from ecomfs.calibration.conformal import (
     set_threshold,
     skip_threshold,
 )
+from ecomfs.calibration.decided import decided
 from ecomfs.calibration.decision import Decision, DecisionPolicy
 from ecomfs.calibration.fusion import (
     EXPERTS,
@@ -54,6 +55,7 @@ __all__ = [
     "accept_threshold",
     "cross_calibrated",
     "cross_fitted",
+    "decided",
     "expert_priors",
     "fit_blend",
     "fit_calibration",

@@ -16,6 +16,7 @@ import numpy as np
 from ecomfs.calibration.blend import Blend
 from ecomfs.calibration.calibrate import Calibration
 from ecomfs.calibration.conformal import prediction_set
+from ecomfs.calibration.decided import decided
 from ecomfs.calibration.fusion import Evidence
 from ecomfs.calibration.novelty import Novelty, signs
 from ecomfs.calibration.usual import UsualReadings
@@ -90,6 +91,35 @@ class DecisionPolicy:
             return [False] * len(opinions)
         confidence = self.cheap.apply(Evidence.of(opinions)).max(axis=1)
         return [bool(sure) for sure in confidence >= self.skip_from]
+
+    @property
+    def may_decide(self) -> bool:
+        """Whether rows can be decided without the model: model and experts answer together, and
+        nothing was fitted that takes more than the label from their answer."""
+        asked = (self.accept_from, self.set_from, self.novel_below)
+        return self.fusion is not None and self.cheap is not None and asked == (None,) * 3
+
+    def decided(
+        self, opinions: Sequence[Opinion], calibrations: Sequence[Calibration | None] = ()
+    ) -> list[bool]:
+        """For each row, whether no reading of the model could change the label
+        (:mod:`ecomfs.calibration.decided`).
+
+        Args:
+            opinions: the experts'.
+            calibrations: of each row's language; empty for none.
+        """
+        out = [False] * len(opinions)
+        if self.fusion is None or self.cheap is None or not self.may_decide:
+            return out
+        calibrations = calibrations or [None] * len(opinions)
+        for calibration in {id(c): c for c in calibrations}.values():
+            mine = [i for i, c in enumerate(calibrations) if c is calibration]
+            few = [opinions[i] for i in mine]
+            evidence = Evidence.of(few, None, self.cheap.apply(Evidence.of(few)))
+            for i, sure in zip(mine, decided(self.fusion, evidence, calibration), strict=True):
+                out[i] = bool(sure)
+        return out
 
     def decide(
         self,

@@ -142,7 +142,7 @@ class Fusion:
         Raises:
             KeyError: a source with a weight is absent.
         """
-        return softmax(_logits(self.weights, evidence))
+        return softmax(weighted_sum(self.weights, evidence))
 
 
 def prior_fusion(sources: Iterable[str]) -> Fusion:
@@ -238,7 +238,7 @@ def fit_fusion(
         return {**prior.weights, **dict(zip(free, found, strict=True))}
 
     def loss(moves: FloatArray) -> float:
-        p = softmax(_logits(moved_by(moves), evidence))[np.arange(len(truth)), truth]
+        p = softmax(weighted_sum(moved_by(moves), evidence))[np.arange(len(truth)), truth]
         away = (moves**2).sum() / (2 * len(truth))
         return float(away - (each * np.log(np.maximum(p, FLOOR))).mean())
 
@@ -250,7 +250,14 @@ def fit_fusion(
     return Fusion(moved_by(found.x), len(truth))
 
 
-def _logits(weights: Mapping[str, float], evidence: Evidence) -> FloatArray:
+def weighted_sum(weights: Mapping[str, float], evidence: Evidence) -> FloatArray:
+    """The weighted sum of log-probabilities, shape (n, L), unnormalised. Sources of weight 0 may be
+    absent.
+
+    >>> evidence = Evidence({"vote": np.array([[0.0, -2.0]])})
+    >>> weighted_sum({"vote": 0.5, "model": 0.0}, evidence).tolist()
+    [[0.0, -1.0]]
+    """
     out = np.zeros(evidence.shape)
     for name, weight in weights.items():
         if weight:
@@ -270,4 +277,5 @@ __all__ = [
     "fit_fusion",
     "prior_fusion",
     "usable_rows",
+    "weighted_sum",
 ]

@@ -100,5 +100,10 @@ def print_profile(profile: Profile) -> None:
             "fusion components: " + ", ".join(f"{name} {share:.0%}" for name, share in shares),
             highlight=False,
         )
+    if (decided := found.get("decided")) is not None:
+        plain(
+            f"rows that are not read: those whose label the model could not change, as of {decided} "
+            f"of {profile.fitted_on.examples} examples left out (--no-cascade reads every row)"
+        )
     for line in (*guarantee_lines(found), *(f"note: {text}" for text in found["notes"])):
         plain(line)

@@ -86,7 +86,7 @@ class Group:
         return Settings(values)
 
 
-Fitting = Annotated[Settings, Group((READING, FITTING))]
+Fitting = Annotated[Settings, Group((READING, FITTING), without=("cascade",))]
 Answering = Annotated[Settings, Group((READING, FITTING, GUARANTEES))]
 Comparing = Annotated[Settings, Group((READING, FITTING), without=("template",))]
 Choosing = Annotated[

@@ -13,6 +13,7 @@ from ecomfs.cli.json_result import set_result
 from ecomfs.cli.labelled import MaybeLabelled
 from ecomfs.cli.progress import show
 from ecomfs.cli.scoring import Cluster, RowOptions, Sources, check, jobs_of
+from ecomfs.core.options import NO_MODEL
 from ecomfs.core.progress import CHECKING
 
 if TYPE_CHECKING:
@@ -76,12 +77,12 @@ def plan(
         raise ConfigError("--probe is 0 or more, --block-size and --prompts are 1 or more")
     prices = None if price is None else Prices(price, price_cached, price_answer)
     check_guarantees(settings, labelled)
-    skips, readings, alike = False, 0, draws_alike(settings)
+    skips, readings, alike = "", 0, draws_alike(settings)
     jobs = jobs_of(sources, table)
     if not any(journal_path(job.base).exists() for job in jobs):
         # A plan reads nothing leave-one-out. An interrupted run has read these examples already:
         # they are in the reading cache, and its journal fits no other calibration.
-        skips = settings["max_loss"] is not None
+        skips = _unread(settings, labelled)
         readings = 0 if settings["profile"] else settings["calibration_size"]
         settings = without_fit(settings)
     known = check(sources, table, labelled)
@@ -143,13 +144,21 @@ def plan(
     for name, value in plan_lines(add_plans(plans)):
         shown.add_row(name, value)
     if skips:
-        shown.add_row(
-            "of these not read by the model (--max-loss)", "known after the fit of the run"
-        )
+        shown.add_row(f"of these not read by the model{skips}", "known after the fit of the run")
     phases.clear()
     Console().print(shown)
     if not pipeline.has_model:
         note(without_model(profile_of(clf), add_plans(plans).rows))
+
+
+def _unread(settings: o.Settings, labelled: MaybeLabelled) -> str:
+    """What leaves rows unread that only the fit of the run will name; empty: nothing."""
+    if settings["max_loss"] is not None:
+        return " (--max-loss)"
+    fits = labelled.sources and settings["calibration_size"] and settings["profile"] is None
+    reads = settings["engine"] not in (None, NO_MODEL) and settings["suspicious"] != "review"
+    settles = settings["cascade"] and settings["fusion"] and not settings.guarantees
+    return " (it could not change the label)" if fits and reads and settles else ""
 
 
 def plan_lines(plan: RunPlan) -> list[tuple[str, str]]:
@@ -169,6 +178,8 @@ def plan_lines(plan: RunPlan) -> list[tuple[str, str]]:
         lines.append(("journal that is not used", plan.journal))
     if plan.skipped.value:
         lines.append(("answered by the experts, without the model", _number(plan.skipped)))
+    if plan.decided.value:
+        lines.append(("of these, the model could not change the label", _number(plan.decided)))
     lines += [
         ("in the reading cache", _number(plan.remembered)),
         ("to be read by the model", _number(plan.asked)),

@@ -67,7 +67,8 @@ def summary(result: ScoreResult, n_examples: int, k: int, spec: str) -> None:
     """
     tally = result.tally
     counts = " · ".join(f"{n} {name}" for name, n in tally.status.items() if n)
-    lines = [f"{tally.rows} rows ({counts})", *_sources(tally), _answers(result.answers)]
+    lines = [f"{tally.rows} rows ({counts})", *_sources(tally)]
+    lines += filter(None, [result.answers.unread(tally.rows), _answers(result.answers)])
     how = f"{_shots(n_examples, k)} · {spec}"
     if spec == NO_MODEL:
         how = f"{labelled(n_examples)} · no model, the experts alone"
@@ -299,6 +300,7 @@ def counts(result: ScoreResult) -> dict[str, Any]:
         "confidence": answers.confidence,
         "review": answers.review,
         "suspicious": answers.suspicious,
+        "decided": answers.decided,
         "read": tally.read,
         "from_cache": tally.remembered,
         "copied": tally.copied,

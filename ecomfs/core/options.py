@@ -336,6 +336,16 @@ _TABLE = (
         advanced=True,
     ),
     Option(
+        "cascade",
+        bool,
+        True,
+        FITTING,
+        "do not ask the model about rows whose label it cannot change, by the fitted weights; their "
+        "probabilities are those of the experts",
+        of=(_FEW,),
+        advanced=True,
+    ),
+    Option(
         "profile",
         str,
         None,
@@ -443,6 +453,7 @@ OF_PROMPTS = (
     "passes",
     "budget",
     "calibration_size",
+    "cascade",
     "tune",
 )
 """Options of what the model is asked: they have no effect without one (engine ``none``)."""

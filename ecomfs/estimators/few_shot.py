@@ -127,6 +127,7 @@ class FewShotClassifier(OneLabelClassifier[Pipeline]):
         calibration_size: int = 48,
         tune: int = 0,
         fusion: bool = True,
+        cascade: bool = True,
         max_loss: float | None = None,
         precision: float | None = None,
         coverage: float | None = None,
@@ -159,6 +160,7 @@ class FewShotClassifier(OneLabelClassifier[Pipeline]):
         self.calibration_size = calibration_size
         self.tune = tune
         self.fusion = fusion
+        self.cascade = cascade
         self.max_loss = max_loss
         self.precision = precision
         self.coverage = coverage

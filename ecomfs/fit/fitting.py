@@ -33,6 +33,7 @@ from ecomfs.calibration import (
     UsualReadings,
     cross_calibrated,
     cross_fitted,
+    decided,
     expert_priors,
     fit_blend,
     fit_calibration,
@@ -66,6 +67,8 @@ class Fitted:
             cross-fitted.
         accuracy: share of right answers after each step.
         skip, accept: thresholds, with what was seen; ``None``: not asked for, or not supported.
+        decided: examples of the pool whose label the model could not change if they were new;
+            ``None``: every row is read.
         notes: for the user, one line each.
         engine: spec of the engine that read them.
         rate: readings per second of it; ``None`` where all came from a cache.
@@ -79,6 +82,7 @@ class Fitted:
     accuracy: dict[str, float] = field(default_factory=dict)
     skip: Threshold | None = None
     accept: Threshold | None = None
+    decided: int | None = None
     notes: tuple[str, ...] = ()
     engine: str = ""
     rate: float | None = None
@@ -181,17 +185,33 @@ async def fit(
     policy, accept = with_thresholds(
         policy, fused[like], truth[like], similar, masses, guarantees, notes
     )
+    found = replace(calibrated, policy=policy)
     report = Fitted(
         len(readings),
         loss,
         right,
         skip,
         accept,
+        _decided(found, answers) if found.settles_labels else None,
         tuple(notes),
         engine=pipeline.engine.spec,
         rate=asked / seconds if asked and seconds else None,
     )
-    return replace(calibrated, policy=policy), report
+    return found, report
+
+
+def _decided(fitted: Pipeline, answers: FloatArray) -> int:
+    """How many examples have a label that the model could not change, whatever their language.
+
+    Args:
+        answers: of the experts alone, as if the examples were new.
+    """
+    fusion = fitted.policy.fusion
+    if fusion is None or not len(answers):
+        return 0
+    evidence = Evidence.of((), None, answers)
+    each = [decided(fusion, evidence, setup.calibration) for setup in fitted.setups.values()]
+    return int(np.all(each, axis=0).sum())
 
 
 def _without_model(pipeline: Pipeline, guarantees: Guarantees) -> tuple[Pipeline, Fitted]:

@@ -23,11 +23,13 @@ from ecomfs.pipeline.options import (
     SuspiciousChoice,
     TemplateChoice,
 )
-from ecomfs.pipeline.pipeline import ANSWER_TOKENS, Pipeline, RowState
+from ecomfs.pipeline.pipeline import ANSWER_TOKENS, DECIDED, SURE, Pipeline, RowState
 from ecomfs.pipeline.refresh import StoredPipeline, refreshed, same_engine
 
 __all__ = [
     "ANSWER_TOKENS",
+    "DECIDED",
+    "SURE",
     "Explanation",
     "FormatChoice",
     "LabelShortlist",

@@ -10,7 +10,7 @@ from ecomfs.engine.cached import CachedEngine
 from ecomfs.engine.protocol import Engine
 from ecomfs.experts import Experts
 from ecomfs.pipeline.left_out import draw_left_out
-from ecomfs.pipeline.pipeline import Pipeline, RowState
+from ecomfs.pipeline.pipeline import DECIDED, Pipeline, RowState
 from ecomfs.readout import LogprobReadout, Readout, TopReadout
 from ecomfs.types import Prompt
 
@@ -32,6 +32,8 @@ class RowAsk:
         Prompts whose readings are.
     alone : bool
         The experts answer the row, without the model.
+    decided : bool
+        They do because the model could not change the label.
     answer_tokens : int
         Of the answers to ``prompts``, at most.
 
@@ -46,6 +48,7 @@ class RowAsk:
     remembered: int = 0
     alone: bool = False
     answer_tokens: int = 0
+    decided: bool = False
 
     @property
     def asked(self) -> bool:
@@ -97,7 +100,8 @@ async def row_asks(pipeline: Pipeline, states: Sequence[RowState]) -> list[RowAs
         prompts = [p for p in (state.prompt, *state.extra_passes) if p is not None]
         if state.skipped or not prompts or there:
             found = len(prompts) if there and not state.skipped else 0
-            out.append(RowAsk(state, remembered=found, alone=state.skipped))
+            settled = state.unread == DECIDED
+            out.append(RowAsk(state, remembered=found, alone=state.skipped, decided=settled))
             continue
         tokens = answer_tokens(pipeline.setups[state.language].readout)
         out.append(RowAsk(state, tuple(prompts), answer_tokens=tokens))

@@ -199,6 +199,7 @@ def build_pipeline(
         layout=layout,
         screen=_screen(card, space, examples, engine, first.values(), mask),
         suspicious=options.suspicious,
+        cascade=options.cascade,
     )
 
 

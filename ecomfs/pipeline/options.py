@@ -61,6 +61,7 @@ class Options:
     passes: int = DEFAULTS["passes"]
     budget: int | None = DEFAULTS["budget"]
     seed: int = DEFAULTS["seed"]
+    cascade: bool = DEFAULTS["cascade"]
 
     def __post_init__(self) -> None:
         for field in fields(self):

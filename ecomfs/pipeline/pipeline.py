@@ -49,6 +49,10 @@ ANSWER_TOKENS = 32
 LanguageSetups = Mapping[Language, LanguageSetup]
 RowReading = Posterior | EcomfsError | None
 """What reading a row gave; ``None``: the model was not asked."""
+DECIDED = "not read: the model could not change the label"
+"""Note of a row whose label no reading could change (:mod:`ecomfs.calibration.decided`)."""
+SURE = "not read: the experts are sure enough"
+"""Note of a row whose experts reach the confidence fitted for ``max_loss``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,9 @@ class RowState:
         prompt: of the first pass; ``None`` where the model is not asked.
         error: why there is no prompt.
         opinion: the experts'.
-        skipped: the model is not asked: the experts are sure enough, or there is no model.
+        skipped: the model is not asked: the label is decided, the experts are sure enough, or
+            there is no model.
+        unread: why the model is not asked, where there is one: :data:`DECIDED` or :data:`SURE`.
         nearest: where it is not asked, the nearest examples, whose labels vote; the nearest first.
         shortlist: positions of the labels that are put to the model; empty for all.
         extra_passes: the prompts of further passes.
@@ -80,6 +86,7 @@ class RowState:
     error: EcomfsError | None = None
     opinion: Opinion | None = None
     skipped: bool = False
+    unread: str = ""
     nearest: tuple[Demonstration, ...] = ()
     shortlist: tuple[int, ...] = ()
     extra_passes: tuple[Prompt, ...] = ()
@@ -125,6 +132,9 @@ class Pipeline:
         Cuts out of rows what imitates the prompt, and says so; ``None``: rows are read as they are.
     suspicious : {"flag", "review", "experts"}
         What happens to rows that look like an attack.
+    cascade : bool
+        The model is not asked where it cannot change the label, nor where the experts reach the
+        confidence fitted for ``max_loss``; ``False``: it reads every row.
 
     Examples
     --------
@@ -172,6 +182,7 @@ class Pipeline:
     seed: int = 0
     screen: Screen | None = None
     suspicious: SuspiciousChoice = "flag"
+    cascade: bool = True
 
     @property
     def mask(self) -> Mask | None:
@@ -290,7 +301,9 @@ class Pipeline:
             )
         if self.experts is not None and queries is not None:
             opinions = self.experts.opinions(queries)
-            skipped = self.policy.skips(opinions) if self.has_model else [True] * len(opinions)
+            languages = [states[place].language for place in good]
+            unread = self._unread(opinions, languages)
+            skipped = [bool(why) or not self.has_model for why in unread]
             if self._experts_answer and not leave_self_out:
                 skipped = [
                     sure or bool(states[place].suspicious)
@@ -302,6 +315,7 @@ class Pipeline:
                     states[place],
                     opinion=opinions[n],
                     skipped=skipped[n],
+                    unread=unread[n],
                     nearest=self._nearest(queries.hits[n]) if skipped[n] else (),
                     shortlist=shortlists[n] if shortlists else (),
                 )
@@ -317,6 +331,25 @@ class Pipeline:
         for place, prompt in prompts.items():
             states[place] = self._prompted(states[place], asked[place], prompt)
         return states
+
+    @property
+    def settles_labels(self) -> bool:
+        """Whether rows whose label the model cannot change are not read. Where a person takes what
+        looks like an attack, every row is read: readings are looked at for it too."""
+        on = self.cascade and self.has_model and self.suspicious != "review"
+        return on and self.experts is not None and self.policy.may_decide
+
+    def _unread(self, opinions: Sequence[Opinion], languages: Sequence[Language]) -> list[str]:
+        """Why the model is not asked about rows; empty where it is, or where there is none."""
+        if not (self.has_model and self.cascade):
+            return [""] * len(opinions)
+        settled = [False] * len(opinions)
+        if self.settles_labels:
+            settled = self.policy.decided(opinions, [self._calibration(one) for one in languages])
+        return [
+            DECIDED if known else SURE if sure else ""
+            for known, sure in zip(settled, self.policy.skips(opinions), strict=True)
+        ]
 
     @property
     def _experts_answer(self) -> bool:
@@ -447,7 +480,7 @@ class Pipeline:
             prediction = Prediction(
                 state.id,
                 None,
-                note=_note(state.prompt),
+                note=_note(state.prompt) or state.unread,
                 demonstration_ids=tuple(d.example.id for d in state.demonstrations),
                 template=state.prompt.template if state.prompt else None,
                 engine=self.engine.fingerprint,
@@ -562,4 +595,4 @@ def _note(prompt: Prompt | None) -> str:
     return "; ".join(parts)
 
 
-__all__ = ["ANSWER_TOKENS", "Pipeline", "RowReading", "RowState"]
+__all__ = ["ANSWER_TOKENS", "DECIDED", "SURE", "Pipeline", "RowReading", "RowState"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ecomfs.core import event_loop
 from ecomfs.core.progress import READING, Progress, part, showing, silent
@@ -211,12 +211,14 @@ def predict(
     """One prediction per row, :data:`CHUNK` at a time; a row with an error fails without the
     model. ``done`` of ``total`` rows are done before these."""
     out: list[Prediction] = []
+    # An order needs the probabilities of all rows by the same measure, not their labels alone.
+    every = replace(pipeline, cascade=False)
     for start in range(0, len(rows), CHUNK):
         chunk = range(start, min(start + CHUNK, len(rows)))
         usable = [i for i in chunk if not errors[i]]
         found = iter(
             event_loop.run(
-                pipeline.classify(
+                every.classify(
                     [rows[i] for i in usable],
                     [ids[i] for i in usable],
                     progress=part(progress, READING, done + start, total),

@@ -15,6 +15,7 @@ from scripted import ScriptedEngine
 from ecomfs.errors import ConfigError, MissingFileError
 from ecomfs.estimators import FewShotClassifier
 from ecomfs.fit import Profile, ProfileWarning
+from ecomfs.pipeline import DECIDED, SURE
 from ecomfs.types import Example, Status
 
 
@@ -75,7 +76,7 @@ def test_sure_experts_answer_without_the_model() -> None:
     for prediction in skipped:
         assert prediction.status == Status.OK
         assert prediction.source == "experts"
-        assert prediction.note == ""
+        assert prediction.note in (DECIDED, SURE)
         assert prediction.prompt_tokens == 0
 
 

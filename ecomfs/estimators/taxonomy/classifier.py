@@ -216,6 +216,8 @@ class TaxonomyClassifier(OneLabelClassifier[TaxonomyRows]):
         # Rows and examples bear the card's own field names from here on.
         own_only = ("separator", "beam", "fields", *_WHOLE)
         shared = {n: v for n, v in self.get_params(deep=False).items() if n not in own_only}
+        # The probabilities of both levels are multiplied: a label alone is not enough.
+        shared["cascade"] = False
         several = [b for b, _ in grouped if len(b.leaves) > 1]
         root = None
         below = {**shared, **self._spending(len(several))}

@@ -174,6 +174,8 @@ def run_cell(
     """
     pool = data.examples(cell.shots, cell.seed)
     chosen = {
+        # A stage is the answer of every row after it.
+        "cascade": "stages" not in systems,
         **cell.options,
         "engine": tools.engine,
         "embedder": tools.embedder,
