@@ -102,8 +102,8 @@ def print_profile(profile: Profile) -> None:
         )
     if (decided := found.get("decided")) is not None:
         plain(
-            f"rows that are not read: those whose label the model could not change, as of {decided} "
-            f"of {profile.fitted_on.examples} examples left out (--no-cascade reads every row)"
+            "rows are not read whose label the model could not change: of the examples, left out, "
+            f"{decided} of {profile.fitted_on.examples} (--no-cascade reads every row)"
         )
     for line in (*guarantee_lines(found), *(f"note: {text}" for text in found["notes"])):
         plain(line)

@@ -340,8 +340,8 @@ _TABLE = (
         bool,
         True,
         FITTING,
-        "do not ask the model about rows whose label it cannot change, by the fitted weights; their "
-        "probabilities are those of the experts",
+        "do not ask the model about rows whose label it could not change, by the fitted weights; "
+        "their probabilities are the experts'",
         of=(_FEW,),
         advanced=True,
     ),

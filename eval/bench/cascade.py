@@ -1,82 +1,171 @@
-"""What does it cost not to ask the model where the cheap experts are sure?
+"""What does it cost not to ask the model where it could not change the label, or hardly would?
 
-    python eval/bench/cascade.py DATA
+    python eval/bench/cascade.py tasks --engine ENGINE
 
-On each data set the same rows are answered twice, by the same fitted classifier: every row read
-by the model, and with ``max_loss``, where rows of which the neighbours and the probe are sure
-skip it. Printed: the share of calls saved, and the accuracy lost with a paired interval.
+On each data set of a suite a classifier is fitted and reads every test row, as in ``ecomfs eval
+run`` (readings that are in the cache are free). From these readings follows what every rule to
+leave rows out would have answered: the default, rows whose label no reading could change;
+``--max-loss``, rows of which the experts are sure enough; and a budget, which reads the rows first
+of which the experts are least sure. Printed: the share of rows that each leaves unread, labels that
+differ from those with every row read, and what it loses, with a paired 95 % interval; and accuracy
+against the share of rows read.
 """
 
 from __future__ import annotations
 
 import argparse
+import time
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ecomfs.batch import read_examples
 from ecomfs.core import event_loop
 from ecomfs.estimators import FewShotClassifier
-from ecomfs.pool import random_examples
-from ecomfs.task import load_task
-from ecomfs_eval import Predictions, compare
+from ecomfs.evaluation.suites import load_suite, plan
+from ecomfs.evaluation.suites.data import data_folder, read_data, task_of
+from ecomfs.pipeline import Pipeline, RowState
+from ecomfs.types import Example, Prediction
+from ecomfs_eval import Bootstrap, Predictions, get_metric
+from ecomfs_eval.compare import differences
 
-SETS = {
-    "amazon_cells_en": "review_sentiment",
-    "online_shopping_10cats_zh": "review_sentiment",
-    "bitext_customer_service_en": "customer_intent",
-    "pricerunner_titles_en": "product_category",
-    "flipkart_reviews_en": "review_sentiment",
-}
+SETS = (
+    "amazon_cells_en",
+    "online_shopping_10cats_zh",
+    "pricerunner_titles_en",
+    "bitext_customer_service_en",
+    "uci_online_shoppers_intention",
+)
+SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", type=Path, help="folder of the data sets")
+    parser.add_argument("suite", nargs="?", default="tasks")
+    parser.add_argument("--engine", default="auto")
     parser.add_argument("--max-loss", type=float, default=0.01)
-    parser.add_argument("--shots", type=int, default=256)
-    parser.add_argument("--rows", type=int, default=150)
-    parser.add_argument("--k", type=int, default=4)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--engine", default="gguf:demo")
-    parser.add_argument("--only", nargs="*", choices=SETS, default=list(SETS))
+    parser.add_argument("--rows", type=int, default=None, help="at most this many test rows a set")
+    parser.add_argument("--only", nargs="*", default=list(SETS))
     options = parser.parse_args()
-    for name in options.only:
-        card = load_task(SETS[name])
-        rows = read_examples(options.data / name / "train.csv", card, label_column="label")
-        test = read_examples(options.data / name / "test.csv", card, label_column="label")
-        pool = random_examples(rows, options.shots, options.seed)
-        test = random_examples(test, options.rows, options.seed)
+    folder = data_folder(None)
+    skipped, curves = [], []
+    for cell in plan(load_suite(options.suite), only=options.only):
+        started, data = time.monotonic(), read_data(cell.dataset, folder)
+        pool, test = data.examples(cell.shots, cell.seed), list(data.test)[: options.rows]
         clf = FewShotClassifier(
-            SETS[name], options.engine, k=options.k, seed=options.seed, max_loss=options.max_loss
+            task_of(cell.dataset),
+            **{
+                **cell.options,
+                "engine": options.engine,
+                "seed": cell.seed,
+                "max_loss": options.max_loss,
+            },
         ).fit(pool)
-        pipeline, ids = clf.pipeline_, [e.id for e in test]
-        fields = [e.fields for e in test]
-        full = replace(pipeline, policy=replace(pipeline.policy, skip_from=None))
-        answers = {
-            "every row read": event_loop.run(full.classify(fields, ids)),
-            "sure rows skip": event_loop.run(pipeline.classify(fields, ids)),
-        }
-        space = sorted({*pipeline.space.names, *(e.label for e in test)})
-        systems = [
-            Predictions.of(
-                [e.label for e in test],
-                [p.label for p in found],
-                [[p.probabilities.get(label, 0.0) for label in space] for p in found],
-                labels=space,
-                ids=ids,
-                name=way,
-            )
-            for way, found in answers.items()
-        ]
-        saved = np.mean([p.source == "experts" for p in answers["sure rows skip"]])
-        print(
-            f"{name}: {len(pool)} labelled examples, {len(test)} rows, {saved:.0%} of calls saved"
+        pipeline = clf.pipeline_
+        found = event_loop.run(
+            replace(pipeline, cascade=False).trace([e.fields for e in test], [e.id for e in test])
         )
-        if clf.profile_ is not None and clf.profile_.skip_from is None:
-            print(f"  {clf.profile_.found['notes'][-1]}")
-        print(compare(*systems, metrics=["accuracy", "log_loss"]).to_text())
+        every = [prediction for _, _, prediction in found]
+        experts = answered_alone(pipeline, every, [state for state, _, _ in found])
+        sure = np.array([max(p.stages["experts"], default=0.0) for p in every])
+        opinions = [s.opinion for s, _, _ in found if s.opinion is not None]
+        languages = [s.language for s, _, _ in found]
+        calibrations = [pipeline.setups[one].calibration for one in languages]
+        settled = np.array(pipeline.policy.decided(opinions, calibrations))
+        from_ = pipeline.policy.skip_from
+        confident = np.zeros(len(test), bool) if from_ is None else sure >= from_
+        weights = "/".join(f"{w:.2f}" for w in pipeline.policy.fusion.weights)
+        system = systems(pipeline, test)
+        title = f"{cell.dataset.name} | {len(pool)} | {len(test)}"
+        for rule, unread in (("default", settled), (f"max_loss={options.max_loss}", confident)):
+            mixed = [e if left else p for p, e, left in zip(every, experts, unread, strict=True)]
+            other = sum(a.label != b.label for a, b in zip(every, mixed, strict=True))
+            pair = system("every", every), system(rule, mixed)
+            lost = difference(*pair, "accuracy", 100, "+.1f")
+            loss = difference(*pair, "log_loss", 1, "+.3f")
+            skipped.append(
+                f"| {title} | {weights} | {rule} | {unread.mean():.0%} | {other} "
+                f"| {lost} | {loss} |"
+            )
+        right = np.array(
+            [
+                [float(p.label == e.label) for p in (alone, full)]
+                for alone, full, e in zip(experts, every, test, strict=True)
+            ]
+        )
+        order = right[np.argsort(sure, kind="stable")]
+        curve = " | ".join(f"{100 * reached(order, share):.1f}" for share in SHARES)
+        curves.append(f"| {title} | {curve} | {enough(order):.0%} |")
+        print(f"{cell.title}: {time.monotonic() - started:.0f} s", flush=True)
+    print(f"\n{options.engine}\n")
+    print(
+        "| data | labelled | rows | weights of together/experts/model/shares | rule | not read "
+        "| other labels | accuracy | log loss |\n|---|---|---|---|---|---|---|---|---|"
+    )
+    print("\n".join(skipped))
+    shares = " | ".join(f"{s:.0%}" for s in SHARES)
+    print(f"\n| data | labelled | rows | {shares} | as good from |")
+    print("|---|---|---|" + "---|" * (len(SHARES) + 1))
+    print("\n".join(curves))
+
+
+def answered_alone(
+    pipeline: Pipeline, every: Sequence[Prediction], states: Sequence[RowState]
+) -> list[Prediction]:
+    """The same rows, each answered by the experts without the model."""
+    decisions = pipeline.policy.decide([None] * len(states), [s.opinion for s in states])
+    names = pipeline.space.names
+    return [
+        replace(
+            p,
+            label=names[int(np.argmax(d.probabilities))],
+            probabilities=dict(zip(names, d.probabilities, strict=True)),
+        )
+        for p, d in zip(every, decisions, strict=True)
+    ]
+
+
+def systems(pipeline: Pipeline, test: Sequence[Example]) -> Any:
+    """Makes predictions of a system on the test rows."""
+    gold = [e.label for e in test]
+    space = sorted({*pipeline.space.names, *gold})
+
+    def system(name: str, found: Sequence[Prediction]) -> Predictions:
+        table = [[p.probabilities.get(label, 0.0) for label in space] for p in found]
+        predicted = [p.label for p in found]
+        return Predictions.of(
+            gold, predicted, table, labels=space, ids=[e.id for e in test], name=name
+        )
+
+    return system
+
+
+def difference(one: Predictions, other: Predictions, metric: str, factor: float, form: str) -> str:
+    """What the second has more than the first, with a paired interval."""
+    (found,) = differences(one, other, [get_metric(metric)], Bootstrap())
+    if found.delta is None:
+        return found.note
+    value = f"{factor * found.delta:{form}}"
+    if found.interval is None:
+        return value
+    low, high = found.interval.low, found.interval.high
+    return f"{value} [{factor * low:{form}}, {factor * high:{form}}]"
+
+
+def reached(rows: NDArray[np.float64], share: float) -> float:
+    """Accuracy where the first rows have the answer of model and experts, the others that of the
+    experts."""
+    read = round(share * len(rows))
+    return float(rows[:read, 1].sum() + rows[read:, 0].sum()) / len(rows)
+
+
+def enough(rows: NDArray[np.float64]) -> float:
+    """The smallest share from which on no answer fewer is right than with every row read."""
+    gains = np.concatenate([[0.0], np.cumsum(rows[:, 1] - rows[:, 0])])
+    worse = np.flatnonzero(gains < gains[-1])
+    return float(worse[-1] + 1 if len(worse) else 0) / len(rows)
 
 
 if __name__ == "__main__":

@@ -125,7 +125,9 @@ def test_a_run_and_its_plan_say_how_many_rows_were_not_read(
     unread = [row for row in rows if row["note"] == DECIDED]
     assert {row["source"] for row in unread} == {"experts"}
     assert result.answers.decided == len(unread) > 1
-    said = f"{len(unread)} of {len(rows)} rows were not read: the model could not change their label"
+    said = (
+        f"{len(unread)} of {len(rows)} rows were not read: the model could not change their label"
+    )
     assert result.answers.unread(len(rows)) == said
     copies = sum(row["text"] == TEXTS[0] and row["note"] == DECIDED for row in rows) - 1
     assert plan.decided == plan.skipped
