@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -304,12 +305,16 @@ class FewShotClassifier(OneLabelClassifier[Pipeline]):
 
     def explain(self, row: str | Row, *, influence: bool = False) -> Explanation:
         """How one row is classified: demonstrations, prompt, every step from reading to prediction.
+        The model reads it also where it could not change the label; not where ``max_loss`` lets the
+        experts answer.
 
         Args:
             influence: also read the row with each of its demonstrations left out (that many
                 prompts, in one engine call), to see which of them moved the answer.
         """
         pipeline = self.refresh()
+        # The label is the same, and all steps are seen.
+        pipeline = replace(pipeline, cascade=pipeline.policy.skip_from is not None)
         rows = as_rows(cast(Rows, [row]), pipeline.card, self.fields)
         [(case, posterior, prediction)] = event_loop.run(pipeline.trace(rows, ["row"]))
         moved = None

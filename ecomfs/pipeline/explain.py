@@ -352,7 +352,8 @@ class Explanation:
             )
         lines += self._experts()
         if self.state.skipped:
-            lines.append(f"nearest examples ({len(self.state.nearest)}; the model was not asked):")
+            why = self.state.unread or "the model was not asked"
+            lines.append(f"nearest examples ({len(self.state.nearest)}; {why}):")
         else:
             lines.append(f"demonstrations ({len(self.state.demonstrations)}, as they stand):")
         moved = {i.example_id: i for i in self.influences.of} if self.influences else {}

@@ -27,7 +27,13 @@ PASTE = f"{ROWS[0]}. {POOL[-1].fields['text']}. {POOL[-2].fields['text']}. "
 
 
 def classifier(engine: Any = None, **options: Any) -> FewShotClassifier:
-    settings = {"embedder": "hashed", "language": "en", "k": 4, "calibration_size": 16}
+    settings: dict[str, Any] = {
+        "embedder": "hashed",
+        "language": "en",
+        "k": 4,
+        "calibration_size": 16,
+    }
+    settings["cascade"] = False  # readings are what is looked at
     clf = FewShotClassifier("review_sentiment", engine, **(settings | options))
     return clf.fit(POOL)
 
