@@ -36,7 +36,7 @@ SETS = (
     "online_shopping_10cats_zh",
     "pricerunner_titles_en",
     "bitext_customer_service_en",
-    "uci_online_shoppers_intention",
+    "multicpr_query_item_zh",
 )
 SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
 
