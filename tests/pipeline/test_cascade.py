@@ -12,9 +12,14 @@ import pytest
 from pools import reviews
 from scripted import ScriptedEngine
 
-from ecomfs.batch import find_columns, plan_table, run_identity, score_table
-from ecomfs.batch.identity import pipeline_identity
-from ecomfs.batch.input import Selection
+from ecomfs.batch import (
+    Selection,
+    find_columns,
+    pipeline_identity,
+    plan_table,
+    run_identity,
+    score_table,
+)
 from ecomfs.calibration import EXPERTS, EXPERTS_ALONE, MODEL, MODEL_ALONE, Blend, Fusion
 from ecomfs.core import event_loop
 from ecomfs.estimators import FewShotClassifier, TaxonomyClassifier
