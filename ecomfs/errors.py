@@ -28,6 +28,7 @@
     │   └── ModelError             the model folder or file is not one
     ├── OutputError                results cannot be written (full disk, no permission)
     │   └── JournalError           the journal of a run is damaged, in use, or another run's
+    │       └── JournalInUseError  another run writes it now
     ├── StoppedError               a signal stopped a run; what is done is kept
     └── ConfigError                options that contradict each other
         ├── ArgumentError          an argument that a method does not take
@@ -257,6 +258,10 @@ class OutputError(EcomfsError):
 class JournalError(OutputError):
     """The journal of a run cannot be used: damaged, in use, or of a run with other input, model,
     examples or options."""
+
+
+class JournalInUseError(JournalError):
+    """Another run that is alive writes the journal."""
 
 
 class StoppedError(EcomfsError):

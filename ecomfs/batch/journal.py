@@ -27,7 +27,7 @@ from typing import Any, NamedTuple, Self
 from pydantic_core import from_json, to_json
 
 from ecomfs.core.sqlite import make_private, write_ahead
-from ecomfs.errors import JournalError, OutputError
+from ecomfs.errors import JournalError, JournalInUseError, OutputError
 from ecomfs.types import Prediction, Row, Status, TemplateRef
 
 FORMAT = 2
@@ -349,7 +349,7 @@ class Journal:
         if not code:  # of Python's own: a value is not what its column holds
             return self._damaged("a value is not text")
         if code in _LOCKED:
-            return JournalError(
+            return JournalInUseError(
                 f"{self.path}: another run is writing this output",
                 hint="wait for it, or choose another -o",
             )
@@ -388,9 +388,10 @@ def drop_journal(path: Path) -> None:
             )
         try:
             Journal(path).close()
-        except JournalError as error:
-            if _code(error.__cause__) in _LOCKED:
-                raise
+        except JournalInUseError:
+            raise
+        except JournalError:
+            pass
     remove_journal(path)
 
 

@@ -26,6 +26,7 @@ from ecomfs.errors import (
     EcomfsError,
     InputError,
     JournalError,
+    JournalInUseError,
     NotFoundError,
     StoppedError,
 )
@@ -269,7 +270,7 @@ class RunWorker:
 
         toucher = threading.Thread(target=touch, name="ecomfs-run-touch", daemon=True)
         toucher.start()
-        final: dict[str, Any] = {"state": "failed"}
+        final: dict[str, Any] | None
         try:
             pipeline = self._pipelines[run.task]()
             tally = self._score(run, pipeline, on_progress)
@@ -277,14 +278,21 @@ class RunWorker:
         except StoppedError:
             going_on = self._stopping.is_set() and store.get(run.id).state != "cancelling"
             final = {"state": "waiting" if going_on else "cancelled"}
+        except JournalInUseError:  # its process was only silent: the run is still that one's
+            final = None
         except EcomfsError as error:
-            final["error"] = str(error).replace(str(store.folder_of(run.id)), run.name)
+            told = str(error).replace(str(store.folder_of(run.id)), run.name)
+            final = {"state": "failed", "error": told}
         except Exception as error:
             _log.error("run %s failed: %s", run.id, fault(error))
-            final["error"] = "the run failed inside the service; see its log"
+            told = "the run failed inside the service; see its log"
+            final = {"state": "failed", "error": told}
         finally:
             ended.set()
             toucher.join()
+        if final is None:
+            _log.warning("run %s is still being scored by another process", run.id)
+            return
         for wait in (0.0, 1.0, 5.0, 25.0):  # an answer that is there is not lost to a short outage
             time.sleep(wait)
             try:
@@ -300,6 +308,8 @@ class RunWorker:
         options: dict[str, Any] = {"probabilities": True, "on_progress": on_progress}
         try:
             return score_table(source, output, pipeline, **options, progress=False).tally
+        except JournalInUseError:
+            raise
         except JournalError:  # the pool changed since: its answers would mix two versions
             return score_table(
                 source, output, pipeline, **options, progress=False, restart=True

@@ -17,6 +17,8 @@ import pytest
 from scripted import ScriptedEngine, classifier, examples
 from serving import Answer, ask, serving
 
+from ecomfs.batch.journal import Journal
+from ecomfs.batch.paths import journal_path
 from ecomfs.estimators import FewShotClassifier
 from ecomfs.pool import Pool
 from ecomfs.serve import create_app
@@ -202,6 +204,28 @@ def test_a_run_goes_on_after_a_restart(
     monkeypatch.setattr("ecomfs.serve.runs._LEASE_SECONDS", 0.1)
     monkeypatch.setattr("ecomfs.serve.runs._TOUCH_SECONDS", 0.1)
     with serving(create_app(fitted(pool), runs_folder=tmp_path / "runs")) as url:
+        assert ended(url, id)["counts"]["ok"] == 20
+
+
+def test_a_run_whose_process_was_only_silent_stays_its_own(
+    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seconds in (("_LEASE_SECONDS", 0.1), ("_TOUCH_SECONDS", 0.1)):
+        monkeypatch.setattr(f"ecomfs.serve.runs.{name}", seconds)
+    monkeypatch.setattr("ecomfs.batch.journal._IN_USE_SECONDS", 0.05)
+    runs = Runs(pool.database, tmp_path / "runs")
+    id = runs.new_id()
+    runs.folder_of(id).mkdir(parents=True)
+    (runs.folder_of(id) / "upload.csv").write_text(ROWS)
+    runs.add(id, "review_sentiment", "rows.csv", "wen")
+    assert runs.claim(["review_sentiment"]) is not None
+    times = {runs.get(id).changed_at}
+    with serving(create_app(fitted(pool), runs_folder=tmp_path / "runs")) as url:
+        with Journal(journal_path(runs.result_of(runs.get(id)))):
+            while len(times) < 4:  # it is tried again and again, and left alone
+                run = runs.get(id)
+                assert run.state == "running", run.error
+                times.add(run.changed_at)
         assert ended(url, id)["counts"]["ok"] == 20
 
 
