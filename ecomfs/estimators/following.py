@@ -18,10 +18,10 @@ class OfPool(Protocol):
         """The version of the pool that it was made from."""
 
 
-Answers = TypeVar("Answers", bound=OfPool)
+AnswersOfPool = TypeVar("AnswersOfPool", bound=OfPool)
 
 
-class PoolFollower(Estimator, Generic[Answers]):
+class PoolFollower(Estimator, Generic[AnswersOfPool]):
     """A classifier with what answers its rows, :attr:`pipeline_`, made again by :meth:`refresh`
     where the pool has changed.
 
@@ -37,7 +37,7 @@ class PoolFollower(Estimator, Generic[Answers]):
     pool_: Pool
 
     @property
-    def pipeline_(self) -> Answers:
+    def pipeline_(self) -> AnswersOfPool:
         """What answers the rows of tables and requests: everything decided for this run, with the
         engine of this process.
 
@@ -46,7 +46,7 @@ class PoolFollower(Estimator, Generic[Answers]):
         """
         return self._answers()
 
-    def refresh(self) -> Answers:
+    def refresh(self) -> AnswersOfPool:
         """What answers, for the pool as it is now. It costs one small query while the pool is
         unchanged.
 
@@ -61,10 +61,10 @@ class PoolFollower(Estimator, Generic[Answers]):
                 self._follow(answers)
             return self.pipeline_
 
-    def _answers(self) -> Answers:
+    def _answers(self) -> AnswersOfPool:
         raise NotImplementedError
 
-    def _follow(self, before: Answers) -> None:
+    def _follow(self, before: AnswersOfPool) -> None:
         """Fit on the pool as it is now, with what was fitted on it before: nothing is read
         leave-one-out. Only when that worked, the classifier changes.
 

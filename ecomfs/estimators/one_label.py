@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs.estimators.answers import accuracy, labels_of, probabilities_of
-from ecomfs.estimators.following import Answers, PoolFollower
+from ecomfs.estimators.following import AnswersOfPool, PoolFollower
 from ecomfs.estimators.inputs import Rows
 from ecomfs.types import Prediction
 
 
-class OneLabelClassifier(PoolFollower[Answers]):
+class OneLabelClassifier(PoolFollower[AnswersOfPool]):
     """A classifier of one label a row; a class that derives from it has ``classify``.
 
     Attributes
