@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import typer
 from ecomfs.cli import options as o
 from ecomfs.cli.classifier import check_guarantees, fitted, fitted_classifier
 from ecomfs.cli.labelled import MaybeLabelled
+from ecomfs.cli.terminal import say
 from ecomfs.core.options import NO_MODEL
 from ecomfs.core.progress import FITTING, LOADING
 
@@ -185,7 +187,7 @@ def check(sources: list[str], table: RowOptions, labelled: MaybeLabelled) -> Che
     )
     from ecomfs.errors import ConfigError
     from ecomfs.features import with_decimals
-    from ecomfs.io import TableReader
+    from ecomfs.io import TableReader, is_workbook
 
     if table.encoding not in ("utf-8", "utf-8-sig"):
         raise ConfigError(f"--encoding {table.encoding!r}", hint="use utf-8 or utf-8-sig")
@@ -202,6 +204,8 @@ def check(sources: list[str], table: RowOptions, labelled: MaybeLabelled) -> Che
     for job in jobs:
         check_paths(job.source, job.output, output_format(table), replace_table=table.replace_table)
         reader = TableReader(job.source, encoding=labelled.input_encoding)
+        if is_workbook(job.source) and reader.note:
+            say(f"note: {reader.note} (--sheet NAME, or --sheet '*' for all)", file=sys.stderr)
         selection.checked(reader)
         columns = find_columns(
             job.source,

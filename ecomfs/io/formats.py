@@ -92,6 +92,12 @@ class ExcelSource(TypedSource):
         self._path = path
         with self._open() as book:
             self._sheets = self._named(book.sheetnames, book.worksheets[0].title, sheets)
+            others = [] if sheets else [n for n in book.sheetnames if n not in self._sheets]
+        if others:
+            self.note = (
+                f"{path.name}: only the first sheet {self._sheets[0]!r} is read, not "
+                f"{', '.join(map(repr, others))}"
+            )
         headers: list[tuple[str, ...]] = []
         for sheet in self._sheets:
             first = next(self._rows(sheet), None)

@@ -157,7 +157,8 @@ class TableReader:
 
     @property
     def note(self) -> str:
-        """How the encoding was found, where that needs a check by the user; else empty."""
+        """How the encoding was found, where that needs a check by the user, or which sheets are not
+        read; else empty."""
         return self._source.note
 
     @property

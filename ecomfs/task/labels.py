@@ -7,6 +7,7 @@ that only the pool has are as many as its spellings: ``Apple`` and ``apple`` are
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ from ecomfs.io import squeeze
 from ecomfs.task.card import LabelSpec, TaskCard, plain_key
 from ecomfs.task.label_value import is_missing_number, label_number, label_order, label_text
 from ecomfs.types import Language
+
+_BETWEEN = re.compile(r"[|;]")
+"""What people write between several labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,12 @@ class LabelSpace:
         found = self.index(spelling)
         if found is None:
             near = did_you_mean(spelling, self.names)
+            parts = _BETWEEN.split(spelling)
+            if len(parts) > 1 and any(self.index(part) is not None for part in parts):
+                near = (
+                    "are these several labels? a task with label_separator in its task.yaml has "
+                    "several labels a row; "
+                )
             raise UnknownLabelError(
                 f"{where}: unknown label {spelling!r}",
                 hint=f"{near}labels are: {listed(self.names)}",

@@ -265,7 +265,11 @@ def test_sheets_are_named_for_every_workbook(capsys: pytest.CaptureFixture[str])
         sheet.append([f"thing of {sheet.title}"])
     book.save("book.xlsx")
     command = ["score", "book.xlsx", *SCORE[2:], "-e", "pool.csv"]
+    assert run([*command, "-o", "first.csv"]) == 0
+    said = capsys.readouterr().err
+    assert "note: book.xlsx: only the first sheet 'May' is read, not 'June' (--sheet NAME" in said
     assert run([*command, "--sheet", "May", "--sheet", "June", "-o", "out.xlsx"]) == 0
+    assert "only the first sheet" not in capsys.readouterr().err
     assert [dict(row.cells)["sheet"] for row in TableReader("out.xlsx").rows()] == ["May", "June"]
     assert run([*command, "--sheet", "*"]) == 0
     assert len(list(TableReader("book.scored.csv").rows())) == 2

@@ -165,6 +165,12 @@ def test_a_spelling_between_two_labels_is_neither(names: tuple[str, str], spelli
         space_of(*names).require(spelling, "gold.csv")
 
 
+def test_several_labels_in_one_cell_are_named_as_such() -> None:
+    with pytest.raises(UnknownLabelError) as caught:
+        space_of("good", "bad").require("bad|late", "pool.csv, line 2")
+    assert "are these several labels? a task with label_separator" in caught.value.hint
+
+
 def test_spellings_of_a_closed_label_are_one_label_and_undeclared_ones_are_told() -> None:
     declared = LabelSpace.resolve(SENTIMENT, ["positive", "pos", "negative"])
     assert (declared.names, declared.merged) == (("positive", "negative"), {})
