@@ -58,7 +58,7 @@ EXAMPLES: Mapping[str, tuple[str, str]] = {
         "--gold-column label -o pairs.csv",
     ),
     "serve": (
-        f"ecomfs serve {_SENTIMENT}",
+        f"ecomfs serve {_SENTIMENT} --request-log requests.jsonl",
         f'ecomfs serve {_SENTIMENT} --variant "A: template=v1" --variant "B: template=v2" '
         "--log traffic.jsonl",
     ),

@@ -108,6 +108,13 @@ def serve(
         typer.Option(help="PEM file: serve https with this certificate (needs --tls-key)"),
     ] = None,
     tls_key: Annotated[Path | None, typer.Option(help="PEM file: its private key")] = None,
+    request_log: Annotated[
+        Path | None,
+        typer.Option(
+            help="append a line of JSON per request to this file, without text of rows; -: to "
+            "standard error"
+        ),
+    ] = None,
 ) -> None:
     """Serve classifiers over HTTP, and the pages where people correct them, until Ctrl-C."""
     phases = show(CHECKING)
@@ -134,7 +141,7 @@ def serve(
             if value:
                 raise ConfigError(f"{flag} beside {config}", hint="put it into the file")
         at = _Address(host, port, api_key, _tls(tls_certificate, tls_key))
-        _configured(config, settings, at, review_below, deadline, phases)
+        _configured(config, settings, at, review_below, deadline, request_log, phases)
         return
     if not labelled.task or not labelled.sources:
         flag = "--examples" if labelled.task else "--task"
@@ -145,6 +152,7 @@ def serve(
     tls = _tls(tls_certificate, tls_key)
     sock = server.bind(host or HOST, PORT if port is None else port, api_key=api_key)
     with sock, ExitStack() as stack:
+        _log_requests(request_log, stack)
         check_guarantees(settings, labelled)
         card, pool = labelled.load(id_column=id_column)
         task = labelled.task
@@ -246,6 +254,7 @@ def _configured(
     at: _Address,
     review_below: float | None,
     deadline: float | None,
+    request_log: Path | None,
     phases: Phases,
 ) -> None:
     """Serve what a file describes. Options of the command line count for tasks that do not name
@@ -269,6 +278,7 @@ def _configured(
     )
     changed = {n: v for n, v in settings.items() if v != DEFAULTS[n]}
     with sock, ExitStack() as stack:
+        _log_requests(request_log, stack)
         fitted = {
             tenant: {name: _fitted(config, name, changed, stack, phases, tenant) for name in names}
             for tenant, names in config.tenants(operator=bool(at.api_key)).items()
@@ -308,6 +318,30 @@ def _configured(
         finally:
             for each in {id(c.engine_): c.engine_ for c in served.values()}.values():
                 event_loop.run(each.aclose())
+
+
+def _log_requests(path: Path | None, stack: ExitStack) -> None:
+    """One line of JSON per request until the stack is left."""
+    import logging
+    from logging.handlers import WatchedFileHandler
+
+    from ecomfs.errors import OutputError
+    from ecomfs.serve.observer import REQUESTS
+
+    if path is None:
+        return
+    handler: logging.Handler = logging.StreamHandler()
+    if str(path) != "-":
+        try:
+            handler = WatchedFileHandler(path, encoding="utf-8")  # a file that is rotated is left
+        except OSError as error:
+            raise OutputError(f"{path}: {error.strerror}", hint="--request-log FILE") from error
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger(REQUESTS)
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    stack.callback(handler.close)
+    stack.callback(logger.removeHandler, handler)
 
 
 def compared(log: TrafficRecord, labels: Mapping[str, str], card: TaskCard) -> Compared:

@@ -15,10 +15,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ecomfs.serve.faults import fault
 from ecomfs.serve.metrics import ServiceMetrics
 from ecomfs.serve.problems import internal, stopping
+from ecomfs.serve.reviews import now
 
 LEFT = 499
 """Logged in place of a status when the caller left before there was an answer."""
-_log = logging.getLogger("ecomfs.serve.requests")
+REQUESTS = "ecomfs.serve.requests"
+"""Logger of the lines; ``ecomfs serve --request-log FILE`` writes them."""
+_log = logging.getLogger(REQUESTS)
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 
@@ -70,6 +73,7 @@ class Observer:
             if _log.isEnabledFor(logging.INFO):
                 caller = scope.get("state", {}).get("caller")
                 entry = {
+                    "at": now(),
                     "request_id": request_id,
                     "method": method,
                     "route": route,

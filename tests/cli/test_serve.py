@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -147,7 +148,9 @@ def test_a_configuration_is_served_without_a_model(tmp_path: Path) -> None:
         f"  again: {{task: review_sentiment, examples: {SAMPLES / 'pool.csv'}}}\n",
         encoding="utf-8",
     )
+    log = tmp_path / "requests.jsonl"
     command = [sys.executable, "-c", "from ecomfs.cli import main; main()", "serve", str(config)]
+    command += ["--request-log", str(log)]
     process = subprocess.Popen(
         command,
         stderr=subprocess.PIPE,
@@ -176,3 +179,7 @@ def test_a_configuration_is_served_without_a_model(tmp_path: Path) -> None:
         process.communicate(timeout=60)
     assert process.returncode == -signal.SIGTERM
     assert (tmp_path / "shop.db").exists()
+    lines = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
+    asked = [(line["method"], line["route"], line["status"]) for line in lines]
+    assert asked.count(("POST", "/v1/classify", 200)) == 2
+    assert "Lovely" not in log.read_text("utf-8")

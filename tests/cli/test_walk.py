@@ -424,6 +424,7 @@ VALUES: dict[str, list[str]] = {
     "--author": ["text"],
     "--tls-certificate": ["none.pem"],
     "--tls-key": ["none.pem"],
+    "--request-log": ["requests.jsonl"],
     "--cap": ["0.4"],
     "--budget": ["2048"],
     "--budget-seconds": ["60", *_PROMISE],

@@ -152,6 +152,20 @@ def test_an_unknown_task_and_an_empty_form_say_so(url: str) -> None:
     assert send(url, "/try").status == 422
 
 
+def test_characters_that_a_database_refuses_do_not_reach_it(url: str) -> None:
+    send(url, "/try/review", f__text="so so")
+    found = re.search(r'data-review="([0-9a-f]{32})"', get(url, "/review"))
+    assert found
+    decide = f"/review/{found[1]}/decide"
+    for form in ({"reviewer": "w\0n"}, {"reviewer": "a\nb"}, {"label": "posi\0tive"}):
+        assert send(url, decide, **{"label": "positive", **form}).status == 422, form
+    assert send(url, "/review/%00/decide", label="positive").status == 422
+    changed = {"version": "1", "action": "retire", "id": "a\0"}
+    assert send(url, "/examples/change", **changed).status == 422
+    assert ask(url, "GET", "/runs/..%2f%00").status in (404, 422)
+    assert ask(url, "GET", "/examples/history?id=%00").status == 422
+
+
 # -- signing in ------------------------------------------------------------------------------------
 
 

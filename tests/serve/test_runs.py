@@ -100,6 +100,16 @@ def test_the_unsure_rows_of_a_run_are_sent_to_people_once(url: str) -> None:
     assert ask(url, "POST", f"/v1/runs/{'0' * 32}/reviews", {}).status == 404
 
 
+@pytest.mark.parametrize("gone", ["upload.csv", "scored.csv"])
+def test_rows_of_a_run_whose_files_are_gone(url: str, tmp_path: Path, gone: str) -> None:
+    run = ended(url, send(url).json["id"])
+    (tmp_path / "runs" / run["id"] / gone).unlink()
+    answer = ask(url, "POST", f"/v1/runs/{run['id']}/reviews", {})
+    assert answer.status == 404
+    assert answer.json["detail"] == f"the result of run {run['id']} is gone"
+    assert str(tmp_path).encode() not in answer.body
+
+
 def test_progress_comes_as_events_until_the_end(url: str) -> None:
     id = send(url).json["id"]
     answer = ask(url, "GET", f"/v1/runs/{id}/events")

@@ -137,11 +137,11 @@ def routes(context: Context) -> APIRouter:
         store, run = find(context, caller, id)
         if run.state != "done":
             raise ConflictError(f"run {id} is {run.state}", hint="wait until it is done")
-        scored = store.result_of(run)
-        if not scored.is_file():
+        upload, scored = store.upload_of(run), store.result_of(run)
+        if not (upload.is_file() and scored.is_file()):
             raise NotFoundError(f"the result of run {id} is gone", hint="send the table again")
         served = context.task(parts_of(run.task)[1], request)
-        found = unsure_rows(store.upload_of(run), scored, served.card, below=below, most=limit)
+        found = unsure_rows(upload, scored, served.card, below=below, most=limit)
         added = served.reviews.add(
             [served.masked(row.fields) for row in found],
             [row.prediction for row in found],

@@ -20,8 +20,8 @@ from ecomfs.serve.api.examples import (
     noted,
     unchanged_since,
 )
-from ecomfs.serve.api.reviews import add_reviews
-from ecomfs.serve.api.runs import find
+from ecomfs.serve.api.reviews import ReviewId, add_reviews
+from ecomfs.serve.api.runs import RunId, find
 from ecomfs.serve.guard import COOKIE
 from ecomfs.serve.keys import SESSION_SECONDS, Caller
 from ecomfs.serve.metrics import Today, label_drift
@@ -29,10 +29,12 @@ from ecomfs.serve.pages import quality
 from ecomfs.serve.pages.render import PageRoute, page
 from ecomfs.serve.reviews import Review
 from ecomfs.serve.runs import SUFFIXES
+from ecomfs.serve.schemas import StorableText
 from ecomfs.serve.tasks import ServedTask
 
 Visitor = Annotated[Caller, Depends(needs("classify"))]
-_TaskField = Annotated[str, Form()]
+_Text = Annotated[StorableText, Form()]
+_TaskField = _Text
 _MANY = 9
 """Labels that have a key; with more labels, the likeliest."""
 _PAGE = 25
@@ -108,12 +110,12 @@ def routes(context: Context) -> APIRouter:
     async def reviewed(
         request: Request,
         caller: Labeller,
-        id: str,
+        id: ReviewId,
         action: str,
         task: _TaskField,
         version: Annotated[int | None, Form()] = None,
-        label: Annotated[str, Form()] = "",
-        reviewer: Annotated[str, Form(max_length=80)] = "",
+        label: _Text = "",
+        reviewer: Annotated[StorableText, Form(max_length=80, pattern=r"^[^\x00-\x1f]*$")] = "",
     ) -> HTMLResponse:
         """A decision, an undo or a skip; then the next row."""
         served = context.tasks.find(task, caller)
@@ -195,7 +197,7 @@ def routes(context: Context) -> APIRouter:
 
     @router.get("/examples/history")
     def history(
-        request: Request, caller: Labeller, id: str, task: TaskQuery = None
+        request: Request, caller: Labeller, id: StorableText, task: TaskQuery = None
     ) -> HTMLResponse:
         """Every state of an example."""
         served = context.task(task, request)
@@ -206,10 +208,10 @@ def routes(context: Context) -> APIRouter:
         request: Request,
         caller: Labeller,
         task: _TaskField,
-        id: Annotated[str, Form()],
+        id: _Text,
         version: Annotated[int, Form()],
-        action: Annotated[str, Form()],
-        label: Annotated[str, Form()] = "",
+        action: _Text,
+        label: _Text = "",
     ) -> HTMLResponse:
         """Another label for an example, or take it out; its row of the table again."""
         served = context.tasks.find(task, caller)
@@ -246,12 +248,12 @@ def routes(context: Context) -> APIRouter:
         return page(request, "runs.html", **values, runs=found, suffixes=SUFFIXES)
 
     @router.get("/runs/{id}")
-    def run_row(request: Request, caller: Visitor, id: str) -> HTMLResponse:
+    def run_row(request: Request, caller: Visitor, id: RunId) -> HTMLResponse:
         """One run's row of the table."""
         return page(request, "run_row.html", run=find(context, caller, id)[1])
 
     @router.post("/runs/{id}/cancel")
-    def cancelled(request: Request, caller: Visitor, id: str) -> HTMLResponse:
+    def cancelled(request: Request, caller: Visitor, id: RunId) -> HTMLResponse:
         """Stop a run; its row of the table."""
         store, run = find(context, caller, id)
         return page(request, "run_row.html", run=store.cancel(run.id))
