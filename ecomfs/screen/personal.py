@@ -243,6 +243,10 @@ def _orders(text: str) -> Iterator[PersonalSpan]:
 
 _DIGITS = re.compile(r"\d(?:[ ().\-/]{0,3}\d){6,}")
 _MOBILE_CN = re.compile(r"(?<![\dA-Za-z])(?:\+?86[ -]?)?1[3-9](?:[ -]?\d){9}(?![\dA-Za-z])")
+_FORM_US = re.compile(
+    r"(?<![\dA-Za-z.-])(?:\+?1[-. ]?|001[-. ])?(?:\(\d{3}\) ?|\d{3}[-.])\d{3}[-. ]\d{4}"
+    r"(?: ?(?:x|ext\.?) ?\d{1,5})?(?![\dA-Za-z-])"
+)
 _SAID_PHONE = re.compile(
     r"(?:(?:联系|收货|手机|座机|固定)?电话|手机号码?|手机|座机|热线|传真|\b(?:tel(?:ephone)?|mobile|cell"
     r"|phone|fax|whatsapp|hotline)(?: ?(?:number|no\b\.?|num|#))?(?= ?(?:is\b|was\b|at\b|[:.+(\d]))"
@@ -257,7 +261,7 @@ def _phones(text: str) -> Iterator[PersonalSpan]:
     chunks = [*_DIGITS.finditer(text)]
     if not chunks:
         return
-    for pattern, group in ((_SAID_PHONE, "value"), (_MOBILE_CN, 0)):
+    for pattern, group in ((_SAID_PHONE, "value"), (_MOBILE_CN, 0), (_FORM_US, 0)):
         for match in pattern.finditer(text):
             yield PersonalSpan(match.start(group), match.end(group), "phone")
     looks = 0
@@ -296,14 +300,14 @@ _PART = r"[\dA-Za-z一二三四五六七八九十百]{1,6}(?:-\d{1,4}){0,2}\s?"
 _INSIDE = rf"(?:[,，]?\s?{_PART}(?:号楼|号院|号|弄|栋|幢|座|单元|室|楼|层|房|期|区)){{0,5}}"
 _ADMIN = (
     rf"(?:(?:{_PROVINCE})(?:省|市|壮族自治区|回族自治区|维吾尔自治区|自治区|特别行政区)?\s?)?"
-    rf"(?:[{_HAN}]{{2,6}}?(?:市|自治州|地区|盟)\s?)?(?:[{_HAN}]{{1,5}}?(?:区|县|旗)\s?)?"
+    rf"(?:[{_HAN}]{{1,6}}?(?:市|自治州|地区|盟)\s?)?(?:[{_HAN}]{{1,5}}?(?:区|县|旗)\s?)?"
     rf"(?:[{_HAN}]{{1,6}}?(?:街道|镇|乡|村)\s?)?"
 )
 _ADDRESS_ZH = re.compile(
     rf"{_ADMIN}(?:[{_HAN}]{{1,6}}?(?:(?:大道|大街|胡同|路|街|巷)\s?{_PART}|[弄里]\s?\d{{1,5}}\s?)"
     r"(?:号楼|号院|号|弄|栋|幢|座)"
     rf"|[{_HAN}]{{2,7}}?(?:小区|花园|公寓|大厦|新村|家园|花苑|嘉园|广场|园区|校区)\s?{_PART}"
-    rf"(?:号楼|号院|号|栋|幢|座|单元)){_INSIDE}"
+    rf"(?:号楼|号院|号|栋|幢|座|单元)){_INSIDE}(?:\s?\d{{6}}(?!\d))?"
 )
 _ROAD_ZH = re.compile(
     r"(?:大道|大街|胡同|路|街|巷|弄|里|小区|花园|公寓|大厦|新村|家园|花苑|嘉园|广场|园区|校区)"
@@ -323,6 +327,7 @@ _ADDRESS_EN = re.compile(
     r"(?<![\w.$€£-])\d{1,6}[A-Za-z]?,?\s(?:[NSEW]\.?\s)?(?:[A-Z][a-z'’]{1,20}\s|\d{1,3}(?:st|nd|rd|th)"
     rf"\s){{1,4}}(?:(?:{_STREET})\b\.?{_UNIT}?{_TOWN}?{_ZIP}?"
     rf"|(?:{_OPEN_STREET})\b\.?(?:{_UNIT}{_TOWN}?{_ZIP}?|{_TOWN}{_ZIP}?|{_ZIP}))"
+    rf"|(?<![\w.$€£-])\d{{1,6}}\s(?:[A-Z][a-z'’]{{1,20}}\s?){{2,4}}{_UNIT}?{_TOWN}{_ZIP}"
     r"|\bP\.?\s?O\.?\sBox\s#?\d{1,6}\b"
 )
 
@@ -344,16 +349,19 @@ _SURNAME = (
 )
 _NAME_ZH = re.compile(
     rf"(?:(?:联系人|户名|姓名)(?=[\s:是为])|收件人|收货人|寄件人|签收人|持卡人|购买人|下单人|收款人"
-    rf"|我叫|名叫|名字[叫是])(?:姓名|名字)?[\s:是为]{{0,3}}(?P<said>{_SURNAME}[{_HAN}]{{1,2}})"
+    rf"|我叫|名叫|名字[叫是])(?:姓名|名字)?[\s:是为]{{0,3}}"
+    rf"(?:(?P<closed>(?![他她它你我们什])[{_HAN}]{{2,3}}(?=[\s,，。;；、!！]|$))|(?P<said>{_SURNAME}[{_HAN}]{{1,2}}))"
     rf"|(?<![携蒙华])(?P<titled>{_SURNAME})(?:先生|女士|小姐(?!姐)|太太)"
     rf"|(?:^|(?<=[\s,，。;；:：!！?？、]))(?P<whole>{_SURNAME}[{_HAN}]{{1,2}})(?:先生|女士|小姐(?!姐)|太太)"
 )
+_TITLE = r"(?:(?:Mr|Mrs|Ms|Miss|Dr|Prof)\b\.?\s)?"
+_AFTER_NAME = r"(?:\s(?:MD|DDS|PhD|DVM|Jr|Sr|II|III|IV)\b\.?)?"
 _WORD_OF_NAME = r"[A-Z][a-z]+(?:['’-][A-Z]?[a-z]+)?"
 _NAME_EN = re.compile(
     r"(?:\b(?i:my (?:full )?name is|(?:full|customer|recipient|buyer|sender|cardholder|first|last)"
     r" name(?: is|:)|recipient:|addressee:|cardholder:|attn[:.]|ship(?:ped)? to:|deliver to:"
     r"|regards,|sincerely,|signed:?)\s{1,2}"
-    rf"(?P<said>{_WORD_OF_NAME}(?:\s(?:[A-Z]\.\s)?{_WORD_OF_NAME}){{0,2}}))"
+    rf"(?P<said>{_TITLE}{_WORD_OF_NAME}(?:\s(?:[A-Z]\.\s)?{_WORD_OF_NAME}){{0,2}}{_AFTER_NAME}))"
     rf"|\b(?:Mr|Mrs|Ms|Miss)\b\.?\s(?P<titled>{_WORD_OF_NAME}(?:\s{_WORD_OF_NAME})?)"
 )
 _NO_NAMES = re.compile(
