@@ -28,12 +28,8 @@ from ecomfs.evaluation.suites.data import data_folder, read_data, task_of
 from ecomfs.pipeline import Options, build_pipeline
 from ecomfs.retrieve import Layout, simulate_prefix_cache
 
-SETS = (
-    "multicpr_query_item_zh",
-    "tallrec_movie_preference_en",
-    "uci_online_shoppers_intention",
-    "ifood_campaign_response",
-)
+SETS = ("multicpr_query_item_zh", "tallrec_movie_preference_en")
+"""Sets whose rows stand on several lines; others have one text, or all fields on one line."""
 EVERY = 4
 """Most lines of a row of which every order is tried."""
 

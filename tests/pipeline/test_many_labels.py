@@ -82,7 +82,7 @@ def test_a_shortlist_of_one_is_refused() -> None:
 
 
 def test_calibration_and_fusion_work_on_shortlists() -> None:
-    clf = classifier(calibration_size=40).fit(messages(each=6))
+    clf = classifier(calibration_size=40, cascade=False).fit(messages(each=6))
     found = clf.classify(["how do I cancel parcel please", "now track refund"])
     for prediction in found:
         assert list(prediction.stages) == ["read", "calibrated", "experts", "fused"]
