@@ -281,8 +281,6 @@ METRICS_ZH: dict[str, str] = {
     "accuracy": "准确率",
     "accuracy_answered": "已回答行的准确率",
     "subset_accuracy": "子集准确率",
-    "level_accuracy@1": "准确率（第 1 层）",
-    "level_accuracy@2": "准确率（第 2 层）",
     "f1_hierarchical": "F1（层次）",
     "jaccard": "Jaccard 指数",
     "hamming_loss": "汉明损失",
@@ -338,8 +336,14 @@ class ReportWords:
         return self._strings[key].format(**values)
 
     def metric(self, name: str, title: str = "") -> str:
-        """The title of a metric; ``title`` is for metrics that are not registered."""
+        """The title of a metric; ``title`` is for metrics that are not registered.
+
+        >>> ReportWords("zh").metric("level_accuracy@2")
+        '准确率（第 2 层）'
+        """
         title = title or get_metric(name).title
+        if self.language == "zh" and name.startswith("level_accuracy@"):
+            return f"准确率（第 {name.partition('@')[2]} 层）"
         return METRICS_ZH.get(name, title) if self.language == "zh" else title
 
     def inside(self, name: str, title: str = "") -> str:
