@@ -13,7 +13,7 @@ COMPILE := uv pip compile --quiet --generate-hashes --no-header --no-annotate --
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: demo test test-faults test-engines test-all lint diagram bench bench-ab bench-retrieval bench-batch bench-growth bench-peers docs notebooks options lock sbom clean
+.PHONY: demo test test-faults test-engines test-all lint diagram bench bench-ab bench-retrieval bench-batch bench-growth bench-peers docs examples notebooks options lock sbom clean
 
 demo: $(VENV)/.local
 	$(BIN)/ecomfs demo
@@ -74,6 +74,20 @@ bench-growth: $(VENV)/.dev
 # .cache the first time (some minutes, 6 GB). For a real server: URL=http://host:8000 MODEL=name.
 bench-peers: $(VENV)/.dev
 	$(BIN)/python eval/bench/batch_peers.py $(if $(URL),--url $(URL) --model $(MODEL))
+
+# The reports in docs/examples, by the commands of docs/ab.md; DATA is the folder of the data sets.
+AB := $(CURDIR)/$(BIN)/ecomfs ab v1 v2 --task review_sentiment --label-column label --shots 64 --k 4 \
+	--limit 500 --engine "transformers:demo?dtype=bfloat16" --no-fusion --no-texts
+examples: $(VENV)/.torch
+	cd $(DATA) && $(AB) --examples amazon_cells_en/train.csv --data amazon_cells_en/test.csv \
+		--report $(CURDIR)/out/examples/en
+	cd $(DATA) && $(AB) --examples online_shopping_10cats_zh/train.csv \
+		--data online_shopping_10cats_zh/test.csv --slice category --report-language zh \
+		--report $(CURDIR)/out/examples/zh
+	for kind in html md; do \
+		cp out/examples/en/report.$$kind docs/examples/ab_amazon_cells_en.$$kind; \
+		cp out/examples/zh/report.$$kind docs/examples/ab_online_shopping_zh.$$kind; \
+	done
 
 # Every example in the docstrings runs, every command the README names exists, and the example
 # notebooks run from top to bottom.
