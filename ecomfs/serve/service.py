@@ -26,6 +26,7 @@ from ecomfs.estimators import FewShotClassifier, as_rows
 from ecomfs.io import MAX_CELL_CHARS
 from ecomfs.pipeline import Explanation, Pipeline, RowState
 from ecomfs.pool import Pool
+from ecomfs.screen import Mask
 from ecomfs.serve import schemas
 from ecomfs.serve.batcher import MicroBatcher
 from ecomfs.serve.faults import loggable
@@ -69,6 +70,7 @@ class Service:
         if getattr(classifier, "pipeline_", None) is None:
             raise ConfigError("the classifier has no examples yet", hint="call fit first")
         self._classifier = classifier
+        self._mask = Mask.of(classifier.mask)
         self._batcher: MicroBatcher[Explanation] | None = None
         self.problem = ""
         self.queue_seconds = 60.0
@@ -184,8 +186,7 @@ class Service:
 
     def masked(self, row: Row) -> Row:
         """A row of the task with personal data masked, where that is wanted."""
-        screen = self.pipeline.screen
-        return row if screen is None else screen.masked(row)
+        return row if self._mask is None else self._mask.row(row, self.pipeline.card)
 
     async def _submit(self, rows: Sequence[Row], ids: Sequence[str]) -> list[Explanation]:
         if self._batcher is None:

@@ -367,7 +367,7 @@ class Predictions:
         """
         structure = structure or self.structure
         if self.labels == tuple(labels):
-            return replace(self, structure=structure)
+            return self if structure == self.structure else replace(self, structure=structure)
         table = self.probabilities
         if table is not None:
             table = _check.widen(table, self.labels, labels, rows=len(self))

@@ -164,7 +164,7 @@ def test_the_examples_are_commands_whose_files_are_there() -> None:
         for name, value in context.params.items():
             values = value if isinstance(value, list | tuple) else [value]
             paths = [str(v) for v in values if re.search(r"\.(csv|jsonl?|db)$", str(v))]
-            outputs = name in ("output", "report", "log")
+            outputs = name in ("output", "report", "log", "request_log")
             written.update(paths if outputs else [])
             read.update({} if outputs else dict.fromkeys(paths, line))
     assert {p: at for p, at in read.items() if p not in written and not (ROOT / p).exists()} == {}

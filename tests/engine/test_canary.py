@@ -228,7 +228,7 @@ def test_the_first_required_failure_is_raised() -> None:
         Check("other", False, "bad", "else"),
     )
     report = CanaryReport("gguf:x", "f", checks)
-    with pytest.raises(CanaryError, match=r"^gguf:x: sense: babbles \(mend it\)$"):
+    with pytest.raises(CanaryError, match=r"^gguf:x: sense: babbles \(fix it\)$"):
         report.require()
     assert not report.ok
 

@@ -66,7 +66,7 @@ def test_only_named_columns_are_marked_unless_all_are(tmp_path: Path) -> None:
     assert (tmp_path / "a.csv").read_text() == "text,label\n=1+1,'=x\n"
     with safe_csv(written=True), AtomicWriter(tmp_path / "b.csv", ["=text"]) as out:
         out.write([["=1+1"]])
-    assert (tmp_path / "b.csv").read_text() == "'=text\n'=1+1\n"
+    assert (tmp_path / "b.csv").read_text() == "\"'=text\"\n'=1+1\n"
 
 
 def test_formats_that_know_text_are_not_marked(tmp_path: Path) -> None:

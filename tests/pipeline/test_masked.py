@@ -87,7 +87,7 @@ def test_rows_that_differ_in_personal_data_alone_have_one_answer() -> None:
 
 def test_examples_that_are_added_later_are_masked_too() -> None:
     engine = RecordingEngine()
-    clf = classifier(engine, layout="retrieved")
+    clf = classifier(engine, layout="retrieved", cascade=False)
     clf.pool_.add([Example("new", {"text": f"{ROW} at once"}, "negative")])
     clf.classify(["it broke, order no 1, write at once"])
     assert planted("\n".join(engine.asked)) == []

@@ -173,9 +173,11 @@ def run_cell(
             gone. A row that fails stays in the results, as failed.
     """
     pool = data.examples(cell.shots, cell.seed)
+    card = data.card
+    # A stage is the answer of every row after it.
+    whole = "stages" in systems and not card.several_labels and card.hierarchy is None
     chosen = {
-        # A stage is the answer of every row after it.
-        "cascade": "stages" not in systems,
+        **({"cascade": False} if whole else {}),
         **cell.options,
         "engine": tools.engine,
         "embedder": tools.embedder,
