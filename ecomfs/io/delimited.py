@@ -186,6 +186,9 @@ def sniff_dialect(
     return dialect
 
 
+_QUOTED = re.compile(r'"[^"]*"')
+
+
 class _Fit(NamedTuple):
     in_header: bool
     share: float
@@ -212,7 +215,8 @@ def _fit(lines: Sequence[Line], dialect: Dialect, complete: bool) -> _Fit:
     width = len(header.cells)
     # Cells are kept as they are; spaces belong to the delimiter where the header has them after
     # each one, or most rows have quotes behind them.
-    first, *others = [line.text for line in lines[dialect.preamble :]]
+    # What stands inside quotes is of a cell.
+    first, *others = [_QUOTED.sub('""', line.text) for line in lines[dialect.preamble :]]
     quoted = sum(f'{dialect.delimiter} "' in text for text in others)
     spaced = width > 1 and first.count(dialect.delimiter + " ") == width - 1
     spaced = spaced or quoted * 2 > len(others)

@@ -152,7 +152,7 @@ class Service:
 
     async def answer(self, values: Sequence[Row], ids: Sequence[str]) -> list[Explanation]:
         """As :meth:`answers`, without the variant."""
-        problems = [_problem(value) for value in values]
+        problems = [unreadable(value) for value in values]
         good = [i for i, problem in enumerate(problems) if not problem]
         answers: dict[int, Explanation] = {}
         if good:
@@ -269,7 +269,7 @@ def _work_of(row: Row) -> float:
     return _PROMPT_CHARACTERS + min(length, _READ_CHARACTERS)
 
 
-def _problem(row: Row) -> str:
+def unreadable(row: Row) -> str:
     """Why a row cannot be read, as the table reader judges cells; empty when it can."""
     for name, value in row.items():
         for text in _texts(value):

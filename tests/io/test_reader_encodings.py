@@ -112,6 +112,15 @@ def test_spaces_that_belong_to_cells_stay(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "text",
+    ['id,"a ""b"", c"\n1, so\n', 'id,text\n1,"he said, ""no"""\n2, so\n3,"well, ""yes"""\n'],
+)
+def test_spaces_inside_quotes_say_nothing_of_other_cells(tmp_path: Path, text: str) -> None:
+    rows = table(tmp_path / "in.csv", text)
+    assert " so" in [row[1] for row in rows]
+
+
 @pytest.mark.parametrize("mark", ["^", "~", "\x01", "\x1f", "¦", "#", "*"])
 def test_uncommon_delimiters(tmp_path: Path, mark: str) -> None:
     rows = [["id", "text", "label"], ["1", "good, but; slow", "x"], ["2", "bad", "y"]]

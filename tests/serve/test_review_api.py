@@ -288,6 +288,14 @@ def test_metrics_count_what_was_done(url: str) -> None:
     assert "canary" not in text
 
 
+@pytest.mark.parametrize("text", ["so so \ud83d", "so\0so"])
+def test_a_row_that_cannot_be_read_is_not_queued(url: str, text: str) -> None:
+    answer = post(url, "/v1/reviews", {"rows": ["it works", {"text": text}]})
+    assert answer.status == 422, answer.body
+    assert "rows[1]" in answer.json["detail"]
+    assert ask(url, "GET", "/v1/reviews").json["open"] == 0
+
+
 def test_logs_have_request_ids_and_no_text_of_rows(
     url: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -21,7 +21,7 @@ from ecomfs.serve.api.predict import example_row
 from ecomfs.serve.keys import Caller
 from ecomfs.serve.reviews import Decided, Review
 from ecomfs.serve.schemas import MAX_ROWS, In, Out, PredictionOut, RowIn, StorableText, TaskName
-from ecomfs.serve.service import prediction_out
+from ecomfs.serve.service import prediction_out, unreadable
 from ecomfs.serve.tasks import Again, ServedTask
 from ecomfs.task import TaskCard
 
@@ -194,9 +194,11 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
                 f"{len(body.rows)} rows but {len(body.ids)} ids", hint="one id per row, or none"
             )
         served = context.task(body.task, request)
-        found = await add_reviews(
-            served, served.rows(body.rows), body.ids, source="api", by=caller.name
-        )
+        rows = served.rows(body.rows)
+        for place, value in enumerate(rows):
+            if problem := unreadable(value):
+                raise InputError(f"rows[{place}]: {problem}", hint="take it out, or leave it out")
+        found = await add_reviews(served, rows, body.ids, source="api", by=caller.name)
         return AddedReviews(reviews=[review_out(r) for r in found])
 
     @router.get("/log")
