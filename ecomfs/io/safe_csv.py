@@ -40,7 +40,9 @@ def safe_cell(text: str) -> str:
     >>> [safe_cell(t) for t in ("=1+1", "@sum", "-5.3", "fits", "-", "'=1")]
     ["'=1+1", "'@sum", '-5.3', 'fits', '-', "''=1"]
     """
-    if not _RUN.match(text) or _NUMBER.fullmatch(text) or len(text.strip()) == 1:
+    # A lone sign computes nothing; a lone apostrophe would be taken for the mark.
+    lone = len(text.strip()) == 1 and not text.startswith("'")
+    if not _RUN.match(text) or _NUMBER.fullmatch(text) or lone:
         return text
     return f"'{text}"
 

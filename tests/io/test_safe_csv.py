@@ -60,6 +60,11 @@ def test_tables_come_back_equal(
         assert [tuple(r.cells.values()) for r in reader.rows()] == [*rows, ("a", "b")]
 
 
+def test_an_apostrophe_before_a_line_end_comes_back() -> None:
+    for text in ("'\r", "'\n", "'", "-", "' =1"):
+        assert plain_cell(safe_cell(text)) == text
+
+
 def test_only_named_columns_are_marked_unless_all_are(tmp_path: Path) -> None:
     with AtomicWriter(tmp_path / "a.csv", ["text", "label"], marked=["label"]) as out:
         out.write([["=1+1", "=x"]])
