@@ -210,8 +210,11 @@ def _fit(lines: Sequence[Line], dialect: Dialect, complete: bool) -> _Fit:
     if not records:
         return _Fit(False, 0.0, False, True, 0)
     header, rows = records[0], records[1:]
-    if header.error:  # better than no delimiter at all: its message says what to fix
-        return _Fit(dialect.delimiter in header.cells[0], 0.0, False, True, 0)
+    if header.error:
+        # Better than no delimiter at all: its message says what to fix. Not so with backslashes:
+        # without them the header can be read, or has a message of its own.
+        inside = dialect.delimiter in header.cells[0] and not dialect.backslash
+        return _Fit(inside, 0.0, False, True, 0)
     width = len(header.cells)
     # Cells are kept as they are; spaces belong to the delimiter where the header has them after
     # each one, or most rows have quotes behind them.

@@ -121,6 +121,12 @@ def test_spaces_inside_quotes_say_nothing_of_other_cells(tmp_path: Path, text: s
     assert " so" in [row[1] for row in rows]
 
 
+def test_a_header_that_can_be_read_without_backslash_quotes_is(tmp_path: Path) -> None:
+    """Found by fuzzing: with backslash quotes, the comma in the name made it an error."""
+    rows = table(tmp_path / "in.csv", '"what\\""""is""""it, ok"""\n4\n')
+    assert rows == [['what\\""is""it, ok"'], ["4"]]
+
+
 @pytest.mark.parametrize("mark", ["^", "~", "\x01", "\x1f", "¦", "#", "*"])
 def test_uncommon_delimiters(tmp_path: Path, mark: str) -> None:
     rows = [["id", "text", "label"], ["1", "good, but; slow", "x"], ["2", "bad", "y"]]
