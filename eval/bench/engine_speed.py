@@ -24,7 +24,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gpu import LAYOUTS, Rows, pipeline, spread, token_ids
+from gpu_report import LAYOUTS, spread
+from gpu_rows import Rows, pipeline, token_ids
 
 from ecomfs.core import event_loop
 from ecomfs.engine.llama.engine import GgufEngine
