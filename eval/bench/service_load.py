@@ -2,13 +2,17 @@
 
     python eval/bench/service_load.py rows.csv pool.csv --engine gguf:demo
     python eval/bench/service_load.py rows.csv pool.csv --loopback-ms 20 --minutes 10
+    git worktree add ../before COMMIT
+    python eval/bench/service_load.py rows.csv pool.csv --loopback-ms 20 --other ../before
 
 A service of one task runs as a process of its own. Callers send one row a request, each its next
 one when the last is answered, for ``--seconds``; every row is another text, and the cache of
 readings is off. With ``--rounds``, batch scoring of the same rows by the same engine in this
 process and 64 callers of the service take turns, so that both meet the same machine. With
-``--minutes`` 64 callers go on, and the memory of the service is read every ten seconds. The CPU of
-the event loop is that of the process's main thread, as Linux counts it.
+``--other`` nothing but this: a service of that tree and one of this tree take turns, ``--rounds``
+times for each number of callers. With ``--minutes`` 64 callers go on, and the memory of the service
+is read every ten seconds. The CPU of the event loop is that of the process's main thread, as Linux
+counts it.
 """
 
 from __future__ import annotations
@@ -110,12 +114,18 @@ def _cpu(file: Path) -> float:
 
 
 @contextmanager
-def served(pool: str, task: str, engine: str, deadline: float) -> Iterator[Service]:
-    command = [sys.executable, "-m", "ecomfs", "serve", "--task", task, "--examples", pool]
+def served(
+    pool: str, task: str, engine: str, deadline: float, tree: Path = HERE.parents[1]
+) -> Iterator[Service]:
+    command = [sys.executable, "-m", "ecomfs", "serve", "--task", task]
+    command += ["--examples", str(Path(pool).resolve())]
     command += ["--engine", engine, "--port", "0", "--deadline", str(deadline), *OPTIONS]
     environment = {k: v for k, v in os.environ.items() if k != "ECOMFS_API_KEY"}
     environment["ECOMFS_READING_CACHE"] = "off"
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    environment["PYTHONPATH"] = f"{tree}{os.pathsep}{tree / 'eval'}"
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env=environment, cwd=tree
+    )
     assert process.stderr is not None
     told = ""
     for line in process.stderr:
@@ -262,17 +272,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="of batch scoring and service")
     parser.add_argument("--rows", type=int, default=64, help="of each round")
     parser.add_argument("--minutes", type=float, default=0, help="of 64 callers, for the memory")
+    parser.add_argument("--other", type=Path, help="a checkout of another commit")
     parser.add_argument("--json", type=Path, help="write the figures here")
     arguments = parser.parse_args()
     import pandas as pd
 
     texts = Texts([str(t) for t in pd.read_csv(arguments.rows_file)[arguments.text]])
     kept: dict[str, Any] = {"options": {k: str(v) for k, v in vars(arguments).items()}}
+    run = measure if arguments.other is None else compare
     if arguments.loopback_ms is None:
-        measure(arguments, texts, kept, arguments.engine)
+        run(arguments, texts, kept, arguments.engine)
     else:
         with loopback(arguments.loopback_ms) as engine:
-            measure(arguments, texts, kept, engine)
+            run(arguments, texts, kept, engine)
     if arguments.json:
         arguments.json.write_text(json.dumps(kept, indent=1), encoding="utf-8")
 
@@ -303,6 +315,32 @@ def measure(arguments: argparse.Namespace, texts: Texts, kept: dict[str, Any], e
         if arguments.minutes:
             kept["mib"] = asyncio.run(endurance(service, texts, arguments.minutes))
             print("MiB: " + " ".join(f"{m:.0f}" for m in kept["mib"]), flush=True)
+
+
+def compare(arguments: argparse.Namespace, texts: Texts, kept: dict[str, Any], engine: str) -> None:
+    """A service of each tree, in turns."""
+    start = (arguments.pool, arguments.task, engine, arguments.deadline)
+    other_tree = arguments.other.resolve()
+    with served(*start, tree=other_tree) as other, served(*start) as this:
+        for service in (other, this):
+            asyncio.run(load(service, texts, 4, rows=8))
+        print("| clients | other, rows/s | this, rows/s | this ÷ other, median | of rounds |")
+        print("|---|---|---|---|---|", flush=True)
+        kept["compared"] = []
+        for clients in arguments.clients:
+            rates: list[list[float]] = [[], []]
+            for turn in range(arguments.rounds):
+                for which in (0, 1) if turn % 2 == 0 else (1, 0):
+                    found = asyncio.run(
+                        load((other, this)[which], texts, clients, seconds=arguments.seconds)
+                    )
+                    rates[which].append(found.per_second)
+            ratios = [b / a for a, b in zip(*rates, strict=True)]
+            one, two = (statistics.median(found) for found in rates)
+            spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+            middle = statistics.median(ratios)
+            print(f"| {clients} | {one:.1f} | {two:.1f} | {middle:.2f} | {spread} |", flush=True)
+            kept["compared"].append({"clients": clients, "other": rates[0], "this": rates[1]})
 
 
 if __name__ == "__main__":
