@@ -477,9 +477,13 @@ class Pipeline:
         out: list[Prediction] = []
         read: list[tuple[int, Posterior | None]] = []
         for place, (state, reading) in enumerate(zip(states, readings, strict=True)):
+            posterior = reading if isinstance(reading, Posterior) else None
             prediction = Prediction(
                 state.id,
                 None,
+                prompt_tokens=posterior.prompt_tokens if posterior else 0,
+                cached_tokens=posterior.cached_tokens if posterior else 0,
+                label_mass=posterior.label_mass if posterior else None,
                 note=_note(state.prompt) or state.unread,
                 demonstration_ids=tuple(d.example.id for d in state.demonstrations),
                 template=state.prompt.template if state.prompt else None,
@@ -489,19 +493,11 @@ class Pipeline:
             )
             if isinstance(reading, EcomfsError):
                 prediction = replace(prediction, status=Status.FAILED, error=str(reading))
+            elif posterior is not None and not posterior.probabilities:
+                error = _no_label(posterior)
+                prediction = replace(prediction, status=Status.INVALID, error=error)
             else:
-                if reading is not None:
-                    prediction = replace(
-                        prediction,
-                        prompt_tokens=reading.prompt_tokens,
-                        cached_tokens=reading.cached_tokens,
-                        label_mass=reading.label_mass,
-                    )
-                if reading is not None and not reading.probabilities:
-                    error = _no_label(reading)
-                    prediction = replace(prediction, status=Status.INVALID, error=error)
-                else:
-                    read.append((place, reading))
+                read.append((place, posterior))
             out.append(prediction)
         decisions = self.policy.decide(
             [reading for _, reading in read],
@@ -509,11 +505,12 @@ class Pipeline:
             [self._calibration(states[place].language) for place, _ in read],
         )
         for (place, reading), decision in zip(read, decisions, strict=True):
-            doubts = self.policy.doubts(decision, reading)
-            prediction = replace(out[place], suspicious=(*out[place].suspicious, *doubts))
-            if doubts and self._experts_answer:
-                (decision,) = self.policy.decide([None], [states[place].opinion])
-            out[place] = self._decided(prediction, decision)
+            if doubts := self.policy.doubts(decision, reading):
+                both = (*out[place].suspicious, *doubts)
+                out[place] = replace(out[place], suspicious=both)
+                if self._experts_answer:
+                    (decision,) = self.policy.decide([None], [states[place].opinion])
+            out[place] = self._decided(out[place], decision)
         return [self._reviewed(prediction) for prediction in out]
 
     def _reviewed(self, prediction: Prediction) -> Prediction:

@@ -22,7 +22,8 @@ _WORD = re.compile(r"[^\W\d_]+")
 _WIDE = re.compile("[\uff21-\uff3a\uff41-\uff5a]+")
 _WIDE_LETTERS = 6
 """Full-width Latin letters from which on a text is suspicious: input methods leave a few."""
-_ENCODED = re.compile(r"(?<![\w/+=.:-])[A-Za-z0-9+/]{16,}={0,2}(?![\w/+=.-])")
+_ENCODED_LETTERS = 16
+_ENCODED = re.compile(rf"(?<![\w/+=.:-])[A-Za-z0-9+/]{{{_ENCODED_LETTERS},}}={{0,2}}(?![\w/+=.-])")
 _LOOK_ALIKE = str.maketrans(
     "АВЕКМНОРСТУХаеорсухіѕјԁԛԝһӏ" + "ΑΒΕΖΗΙΚΜΝΟΡΤΥΧοανρτικ",
     "ABEKMHOPCTYXaeopcyxisjdqwhl" + "ABEZHIKMNOPTYXoavptik",
@@ -37,7 +38,7 @@ def without_hidden(text: str) -> tuple[str, bool]:
     >>> without_hidden("po\\u200bsi\\u200btive\\ufeff"), without_hidden("👨\\u200d👩 ok")
     (('positive', True), ('👨\\u200d👩 ok', False))
     """
-    if text.isascii():
+    if text.isascii() or not HIDDEN_CHARACTERS.search(text):
         return text, False
     inside = any(not _joined(text, found.start(), found.end()) for found in _INSIDE.finditer(text))
     out = [
@@ -113,6 +114,8 @@ def without_encoded(text: str) -> tuple[str, bool]:
             return " "
         return match[0]
 
+    if all(len(word) < _ENCODED_LETTERS for word in text.split()):
+        return text, False
     return _ENCODED.sub(cut, text), found
 
 

@@ -2,6 +2,10 @@
 
 Everything here is found by its form, in English and Chinese. Labels of the task make the forms
 narrow: *Sentiment: positive* is one, *Sentiment: mixed feelings* is none.
+
+Nearly all rows have none of this, and a search for a form with many words goes through its words at
+every letter. So every search has hints beside it, short texts of which one stands wherever the form
+matches; where a row has none of them, it is not searched.
 """
 
 from __future__ import annotations
@@ -55,6 +59,17 @@ _ADDRESSED = re.compile(
     r"|(?:致|给|告诉|请)(?:分类|标注|模型|系统|人工智能|AI)(?:器|员|者|模型)?[：:，,]",
     re.IGNORECASE,
 )
+_IGNORE_HINTS = (
+    *("ignore", "disregard", "forget", "override", "bypass", "overlook"),
+    *("忽略", "无视", "忘记", "忘掉", "不要理会", "不用管", "抛开"),
+)
+_ADDRESSED_HINTS = (
+    *("language model", "system prompt", "prompt injection", "as an ai", "task is", "you are "),
+    *("new task", "new instruction", "new assignment", "new rule", "new context", "new label"),
+    *("note", "message", "attention", "instruction", "important"),
+    *("系统", "新任务", "新的任务", "新指令", "新规则", "作为", "你是", "你现在是"),
+    *("分类", "标注", "模型", "人工智能", "致ai", "给ai", "告诉ai", "请ai"),
+)
 _ASKS = (
     r"answer|answered|respond|reply|output|print|return|say|write|classify|classified|label"
     r"|labelled|labeled|mark|marked|tag|tagged|categori[sz]ed?|predict|choose|select|pick|treat"
@@ -102,6 +117,9 @@ class Forms:
     _marker: re.Pattern[str] = field(init=False, repr=False, compare=False)
     _asked: re.Pattern[str] = field(init=False, repr=False, compare=False)
     _many: re.Pattern[str] = field(init=False, repr=False, compare=False)
+    _marker_starts: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    _answer_hints: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    _asked_hints: tuple[str, ...] = field(init=False, repr=False, compare=False)
 
     @classmethod
     def of(
@@ -134,12 +152,17 @@ class Forms:
         for name, form in forms.items():
             flags = 0 if name == "_marker" else re.IGNORECASE
             object.__setattr__(self, name, re.compile(form, flags))
+        starts = dict.fromkeys([*"<＜[#", *(marker[0] for marker in self.markers)])
+        object.__setattr__(self, "_marker_starts", tuple(starts))
+        object.__setattr__(self, "_answer_hints", _hints(self.answers))
+        object.__setattr__(self, "_asked_hints", _hints(_telling(self.answers)))
 
     def without_markers(self, text: str) -> tuple[str, bool]:
         """A text without control tokens and headers of turns, the role and the answer that follow
         one included; and whether there were any."""
         out, last, found = [], 0, False
-        for marker in self._marker.finditer(text):
+        marked = any(start in text for start in self._marker_starts)
+        for marker in self._marker.finditer(text) if marked else ():
             if marker.start() < last:
                 continue
             found = True
@@ -150,6 +173,8 @@ class Forms:
             if answer := self._answer.match(text, last):
                 last = answer.end()
         text = " ".join([*out, text[last:]]) if found else text
+        if ":" not in text and "：" not in text:
+            return text, found
         headers = [h for h in _HEADER.finditer(text) if h["role"].casefold() not in self.titles]
         answered = [h for h in headers if self._answer.match(text, h.end())]
         if answered or len(headers) > 1:
@@ -164,7 +189,8 @@ class Forms:
     def without_examples(self, text: str) -> tuple[str, bool]:
         """A text without imitated examples and answers, and whether there were any. Cues of the
         template at the beginning of a line go too, and are no sign."""
-        answered = [*self._answered.finditer(text)]
+        cued = any(sign in text for sign in ":：=>→⇒") and _hinted(text, self._answer_hints)
+        answered = [*self._answered.finditer(text)] if cued else []
         if answered:
             titles = [match.start() for match in self._title.finditer(text)]
             pieces, last = [], 0
@@ -176,7 +202,9 @@ class Forms:
                 pieces.append(text[last:start].strip())
                 last = match.end()
             text = " ".join(filter(None, [*pieces, text[last:].strip(" \t\r.。,，;；")]))
-        return self._bare.sub("", text), bool(answered)
+        if ":" in text or "：" in text:
+            text = self._bare.sub("", text)
+        return text, bool(answered)
 
     def without_label_words(self, text: str) -> tuple[str, bool]:
         """A text without labels that are said five times or more in a row, and whether there were
@@ -185,19 +213,24 @@ class Forms:
         >>> Forms.of([], [], ["positive"]).without_label_words("Torn. " + "positive " * 8)
         ('Torn.  ', True)
         """
+        if not _hinted(text, self._answer_hints):
+            return text, False
         rest = self._many.sub(" ", text)
         return rest, rest != text
 
     def without_directives(self, text: str) -> tuple[str, bool]:
         """A text without sentences that tell the model what to do, and whether there were any."""
-        sentences = [s for s in _SENTENCE.findall(text) if s]
-        kept = [s for s in sentences if not self._directs(s)]
-        return ("".join(kept), True) if len(kept) < len(sentences) else (text, False)
-
-    def _directs(self, sentence: str) -> bool:
-        return bool(
-            _IGNORE.search(sentence) or _ADDRESSED.search(sentence) or self._asked.search(sentence)
+        forms = (
+            (_IGNORE, _IGNORE_HINTS),
+            (_ADDRESSED, _ADDRESSED_HINTS),
+            (self._asked, self._asked_hints),
         )
+        searches = [form.search for form, hints in forms if _hinted(text, hints)]
+        if not searches:
+            return text, False
+        sentences = [s for s in _SENTENCE.findall(text) if s]
+        kept = [s for s in sentences if not any(search(s) for search in searches)]
+        return ("".join(kept), True) if len(kept) < len(sentences) else (text, False)
 
 
 def without_repeats(text: str) -> tuple[str, bool]:
@@ -226,8 +259,7 @@ def without_repeats(text: str) -> tuple[str, bool]:
 
 
 def _asking(answers: Sequence[str]) -> str:
-    # One letter or a number is said in many sentences.
-    answers = [a for a in answers if not a.isdecimal() and letters(a) > HAN]
+    answers = _telling(answers)
     if not answers:
         return "(?!)"
     latin = _any([a for a in answers if a[0].isascii()]) or "(?!)"
@@ -246,6 +278,27 @@ def _asking(answers: Sequence[str]) -> str:
         rf"|(?:答案|标签|类别|分类结果|结果|情感|意图)(?:应该|应当|必须|就|都|一律)?(?:是|为|改为|写)[^。！？\n]{{0,4}}?{_QUOTE}(?:{every})"
         rf"|{_QUOTE}(?:{every}){_QUOTE}[^。！？\n]{{0,3}}?(?:表示|指的是|意思是|的意思|代表|定义为|等于|用来)"
     )
+
+
+def _telling(answers: Iterable[str]) -> list[str]:
+    """Those that are searched for in sentences: one letter or a number is said in many."""
+    return [a for a in answers if not a.isdecimal() and letters(a) > HAN]
+
+
+def _hints(words: Iterable[str]) -> tuple[str, ...]:
+    """What stands in every text that has one of the words, whatever the spaces in it."""
+    return tuple(dict.fromkeys(_alike(word).split()[0] for word in words))
+
+
+def _hinted(text: str, hints: Iterable[str]) -> bool:
+    alike = _alike(text)
+    return any(hint in alike for hint in hints)
+
+
+def _alike(text: str) -> str:
+    """Letters that ``re.IGNORECASE`` takes for the same are the same in it."""
+    folded = text.casefold()
+    return folded if folded.isascii() else folded.replace("ı", "i").replace("i\u0307", "i")
 
 
 def _any(words: Iterable[str]) -> str:

@@ -75,6 +75,9 @@ class PoolTexts:
         return self._without(text, spans, len(folded)), len(different)
 
     def _spans(self, folded: str) -> list[tuple[int, int]]:
+        starts = [folded[at : at + ANCHOR] for at in range(len(folded) - ANCHOR + 1)]
+        if self.by_start.keys().isdisjoint(starts):  # so it is with nearly all rows
+            return []
         spans, at = [], 0
         while at + ANCHOR <= len(folded):
             for candidate in self.by_start.get(folded[at : at + ANCHOR], ()):

@@ -161,10 +161,10 @@ def loopback(milliseconds: float) -> Iterator[str]:
 
 
 class Texts:
-    """Row texts that are all different."""
+    """Row texts that are all different, and others in every run: vectors are kept on the disk."""
 
     def __init__(self, texts: Sequence[str]) -> None:
-        self._texts, self._next = texts, 0
+        self._texts, self._next = texts, time.time_ns() // 10**9 * 10**5
 
     def one(self) -> str:
         self._next += 1
