@@ -32,6 +32,12 @@ def test_with_a_key_any_address_may_be_bound() -> None:
         assert sock.getsockname()[1] > 0
 
 
+def test_answers_do_not_wait_for_acknowledgements() -> None:
+    """asyncio switches Nagle's algorithm off for sockets that know their protocol only."""
+    with bind("127.0.0.1", 0, api_key=None) as sock:
+        assert sock.proto == socket.IPPROTO_TCP
+
+
 def test_a_taken_port_is_told() -> None:
     with bind("127.0.0.1", 0, api_key=None) as taken:
         taken.listen()
