@@ -36,6 +36,7 @@ from ecomfs.types import Generation, Prompt, Question, Reading
 V = TypeVar("V", Reading, TopTokens)
 
 _TOKENS = struct.Struct("<Q")
+_KEY = hashlib.sha256().digest_size
 
 
 class ReadingCache(ByteCache):
@@ -62,7 +63,8 @@ class CachedEngine:
         self.hits = 0
         self.misses = 0
         self.hit_tokens = 0
-        self._unconfirmed: dict[str, list[bytes]] = {}
+        # Keys one after another: millions may be read between two checks of a server.
+        self._unconfirmed: dict[str, bytearray] = {}
         self._confirmed = 0
 
     @property
@@ -154,7 +156,8 @@ class CachedEngine:
         }
         if kept:
             await asyncio.to_thread(self.cache.put, scope, kept)
-            self._unconfirmed.setdefault(scope, []).extend(kept)
+            recent = self._unconfirmed.setdefault(scope, bytearray())
+            recent.extend(b"".join(kept))
         self.hits += len(known)
         self.hit_tokens += sum(value.prompt_tokens for value in known.values())
         self.misses += len(missing)
@@ -168,7 +171,8 @@ class CachedEngine:
         if not isinstance(engine, SupportsProbe):
             self._unconfirmed.clear()
         elif engine.swapped:
-            for scope, keys in self._unconfirmed.items():
+            for scope, joined in self._unconfirmed.items():
+                keys = [bytes(joined[i : i + _KEY]) for i in range(0, len(joined), _KEY)]
                 await asyncio.to_thread(self.cache.discard, scope, keys)
             self._unconfirmed.clear()
         elif engine.confirmed != self._confirmed:
