@@ -24,7 +24,7 @@ test: $(VENV)/.dev
 # Everything that can break under a run does: 245 kills, engines that die, lie, drip or change, full
 # disks, locked and altered files, clocks that jump, forks, no handles left. Prints the faults, the
 # rows, and how many were lost or written twice; the last line, a SHA-256 of all outputs, is the same
-# in every run. Some twenty minutes.
+# in every run. Some five minutes.
 test-faults: $(VENV)/.dev
 	$(BIN)/python -m pytest -m faults tests
 

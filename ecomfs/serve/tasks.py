@@ -26,6 +26,9 @@ from ecomfs.serve.split import SplitService
 from ecomfs.task import TaskCard, one_cell
 from ecomfs.types import Example, Prediction, Row, Status
 
+ADMITTED = 0.8
+"""Of the deadline: work that would wait longer is refused at once. The pace is an estimate, and a row
+that is answered just too late has cost as much as one in time."""
 ALIKE = 5
 """Open reviews whose predictions are made again after a decision: those most like its row."""
 _LOOKED_AT = 300
@@ -78,7 +81,7 @@ class ServedTask:
         self._lock = Lock()
         self._stored: tuple[Pool, Reviews, Repeats] | None = None
         self.deadline = deadline
-        self.service.queue_seconds = deadline  # what waits longer would not be answered
+        self.service.queue_seconds = ADMITTED * deadline
         self.review_below = review_below
         self._compares: Retriever | None = None
         self._vectors: OrderedDict[tuple[str, str], NDArray[np.float32]] = OrderedDict()
