@@ -55,6 +55,9 @@ def main() -> None:
     for shots in dict.fromkeys(s for s, _ in means):
         line = []
         for system in SYSTEMS:
+            if not means[shots, system]:  # without a model
+                line.append("–")
+                continue
             found, floor = np.mean(means[shots, system], axis=0)
             line.append(f"**{found:.3f}** (floor {floor:.3f})")
         print(f"| {shots} | mean | | {' | '.join(line)} |")
