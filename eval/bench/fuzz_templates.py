@@ -7,8 +7,8 @@ Whatever the source of a template, and whatever a row holds, it renders within i
 a TemplateError of one line. A row is only ever printed: text of a row that looks like a template
 stands in the prompt as it is.
 
-The limits are a five-hundredth of the real ones, so that more templates are tried: they are the same
-code, and the fuzzer likes templates that use them up, which takes tenths of a second.
+The limits are a five-hundredth of the real ones, so that more templates are tried: they are the
+same code, and the fuzzer likes templates that use them up, which takes tenths of a second.
 """
 
 from __future__ import annotations
