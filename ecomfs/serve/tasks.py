@@ -27,8 +27,8 @@ from ecomfs.task import TaskCard, one_cell
 from ecomfs.types import Example, Prediction, Row, Status
 
 ADMITTED = 0.8
-"""Of the deadline: work that would wait longer is refused at once. The pace is an estimate, and a row
-that is answered just too late has cost as much as one in time."""
+"""Of the deadline: work that would wait longer is refused at once. The pace is an estimate, and a
+row that is answered just too late has cost as much as one in time."""
 ALIKE = 5
 """Open reviews whose predictions are made again after a decision: those most like its row."""
 _LOOKED_AT = 300
