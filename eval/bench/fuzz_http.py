@@ -4,7 +4,8 @@
     python eval/bench/fuzz_http.py -runs=1000000
 
 Whatever the bytes of a body, the service answers with a status below 500; a refusal is a problem
-document; and a plain row has the same answer afterwards as before. No model: the experts answer.
+document; and a plain row has the same answer afterwards as before, unless a request changed a label
+of the pool. No model: the experts answer.
 """
 
 from __future__ import annotations
@@ -101,7 +102,8 @@ def test_one_input(data: bytes) -> None:
     COUNT += 1
     if COUNT % 1000 == 0:
         found = LOOP.run_until_complete(ask(PATHS[0], PLAIN))[1]
-        if found != EXPECTED:
+        (plain,) = json.loads(found)["predictions"]
+        if found != EXPECTED and plain["pool_version"] == 1:
             raise AssertionError(f"a plain row: {EXPECTED!r}, now {found!r}")
         APP = make_app()  # its pool and its queue have grown
 
