@@ -164,15 +164,16 @@ def sniff_dialect(
     if lines and (named := _SEP_LINE.fullmatch(lines[0].text)):
         preamble, delimiter = 1, delimiter or named[1]
     header = lines[preamble].text if len(lines) > preamble else ""
-    quoting = (False, True) if any('\\"' in line.text for line in lines) else (False,)
+    backslashes = any('\\"' in line.text for line in lines)
 
     def best(marks: Sequence[str]) -> tuple[_Fit, Dialect]:
         candidates = [
-            Dialect(mark, backslash, preamble, spaced)
+            Dialect(mark, False, preamble, spaced)
             for mark in marks
-            for backslash in quoting
             for spaced in _spacing(lines, mark)
         ]
+        if backslashes:  # not where all can be read without them: then one stands at a cell's end
+            candidates += [replace(d, backslash=True) for d in candidates if _broken(lines, d)]
         fits = [(_fit(lines, dialect, complete), dialect) for dialect in candidates]
         return max(fits, key=lambda found: found[0])  # the first of equals, the comma
 
@@ -203,6 +204,11 @@ def _spacing(lines: Sequence[Line], mark: str) -> tuple[bool, ...]:
     return (False, True) if any(spaced in line.text for line in lines) else (False,)
 
 
+def _broken(lines: Sequence[Line], dialect: Dialect) -> bool:
+    """Whether a record cannot be read."""
+    return any(record.error for record in islice(parse_rows(lines, dialect), SNIFF_RECORDS))
+
+
 def _fit(lines: Sequence[Line], dialect: Dialect, complete: bool) -> _Fit:
     records = list(islice(parse_rows(lines, dialect), SNIFF_RECORDS + 1))
     if not complete and 2 < len(records) <= SNIFF_RECORDS:
@@ -211,10 +217,8 @@ def _fit(lines: Sequence[Line], dialect: Dialect, complete: bool) -> _Fit:
         return _Fit(False, 0.0, False, True, 0)
     header, rows = records[0], records[1:]
     if header.error:
-        # Better than no delimiter at all: its message says what to fix. Not so with backslashes:
-        # without them the header can be read, or has a message of its own.
-        inside = dialect.delimiter in header.cells[0] and not dialect.backslash
-        return _Fit(inside, 0.0, False, True, 0)
+        # Better than no delimiter at all: its message says what to fix.
+        return _Fit(dialect.delimiter in header.cells[0], 0.0, False, True, 0)
     width = len(header.cells)
     # Cells are kept as they are; spaces belong to the delimiter where the header has them after
     # each one, or most rows have quotes behind them.

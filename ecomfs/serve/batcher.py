@@ -89,6 +89,9 @@ class MicroBatcher(Generic[T]):
         seconds: of work that may wait, at the pace of the latest batches; more is refused.
         work: how much work a row is, in any unit.
         in_flight: batches that run at once: while the engine computes one, the next is prepared.
+        staged: the call says by :meth:`prepared` that the engine is asked from now on. Until then
+            no other batch begins: two that are prepared at once share the processor, while jobs
+            that could join the second one would wait for the third.
         clock: seconds of a clock that never goes back.
 
     >>> from ecomfs.core import event_loop
@@ -105,9 +108,11 @@ class MicroBatcher(Generic[T]):
     seconds: float = 60.0
     work: Callable[[Row], float] = _one_each
     in_flight: int = 2
+    staged: bool = False
     clock: Callable[[], float] = time.monotonic
     _queue: deque[_Job[T]] = field(default_factory=deque, init=False)
     _running: set[_Batch[T]] = field(default_factory=set, init=False)
+    _preparing: _Batch[T] | None = field(default=None, init=False)
     _pace: _Pace = field(default_factory=_Pace, init=False)
     _changed: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _full: asyncio.Event = field(default_factory=asyncio.Event, init=False)
@@ -128,6 +133,13 @@ class MicroBatcher(Generic[T]):
         """Seconds of work that wait or run, at the pace of the latest batches; 0 while that is not
         known."""
         return self._pace.of(self._open_work) or 0.0
+
+    def prepared(self) -> None:
+        """Said by a staged call: its rows are prepared, and the next batch may begin."""
+        batch = self._preparing
+        if batch is not None and batch.task is asyncio.current_task():
+            self._preparing = None
+            self._note_change()
 
     async def submit(self, rows: Sequence[Row], ids: Sequence[str]) -> list[T]:
         """The results of these rows, once the batch they travel in is answered.
@@ -186,7 +198,8 @@ class MicroBatcher(Generic[T]):
     async def _collect(self) -> None:
         while self._queue:
             # A free slot first: while all are taken, jobs keep joining the next batch.
-            first = self._first() if len(self._running) < self.in_flight else None
+            free = self._preparing is None and len(self._running) < self.in_flight
+            first = self._first() if free else None
             if first is None:
                 self._changed.clear()
                 await self._changed.wait()
@@ -199,6 +212,7 @@ class MicroBatcher(Generic[T]):
             for job in jobs:
                 job.batch = batch
             self._running.add(batch)
+            self._preparing = batch if self.staged else None
             batch.task = asyncio.get_running_loop().create_task(self._run(batch))
 
     async def _until_full(self, deadline: float) -> None:
@@ -234,6 +248,8 @@ class MicroBatcher(Generic[T]):
         finally:
             self._pace.last = self.clock()
             self._running.discard(batch)
+            if self._preparing is batch:
+                self._preparing = None
             # What is left after the last one are errors of rounding.
             self._open_work = self._open_work - batch.work if self._running or self._queue else 0.0
             self._note_change()

@@ -192,7 +192,11 @@ class Service:
         if self._batcher is None:
             size = self.pipeline.engine.capabilities.batch
             self._batcher = MicroBatcher(
-                self._answer, rows=size, seconds=self.queue_seconds, work=_work_of
+                self._answer,
+                rows=size,
+                seconds=self.queue_seconds,
+                work=_work_of,
+                staged=True,
             )
         return await self._batcher.submit(rows, ids)
 
@@ -209,6 +213,8 @@ class Service:
                 if preparing is None:
                     preparing = _prepared(pipeline, rows[start:end], ids[start:end])
                 cases, preparing = await asyncio.shield(preparing), None
+                if self._batcher is not None:
+                    self._batcher.prepared()
                 if end < len(rows):  # while these are read
                     after = slice(end, end + size)
                     preparing = _prepared(pipeline, rows[after], ids[after])

@@ -121,10 +121,19 @@ def test_spaces_inside_quotes_say_nothing_of_other_cells(tmp_path: Path, text: s
     assert " so" in [row[1] for row in rows]
 
 
-def test_a_header_that_can_be_read_without_backslash_quotes_is(tmp_path: Path) -> None:
-    """Found by fuzzing: with backslash quotes, the comma in the name made it an error."""
-    rows = table(tmp_path / "in.csv", '"what\\""""is""""it, ok"""\n4\n')
-    assert rows == [['what\\""is""it, ok"'], ["4"]]
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('"what\\""""is""""it, ok"""\n4\n', [['what\\""is""it, ok"'], ["4"]]),
+        ('"sep=\\"\n"|x""pt"\nt\n1|f\n', [["sep=\\"], ['|x"pt'], ["t"], ["1|f"]]),
+        ('id,text\n1,"in C:\\"\n2,"a ""b"""\n', [["id", "text"], ["1", "in C:\\"], ["2", 'a "b"']]),
+    ],
+)
+def test_what_can_be_read_without_backslash_quotes_is(
+    tmp_path: Path, text: str, expected: list[list[str]]
+) -> None:
+    """Found by fuzzing."""
+    assert table(tmp_path / "in.csv", text) == expected
 
 
 @pytest.mark.parametrize("mark", ["^", "~", "\x01", "\x1f", "¦", "#", "*"])

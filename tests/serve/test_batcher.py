@@ -331,3 +331,57 @@ def test_a_call_that_loses_rows_is_an_error_not_a_shift() -> None:
 
     with pytest.raises(RuntimeError, match="1 results for 2 rows"):
         asyncio.run(main())
+
+
+class StagedCall(Call):
+    """Is prepared when it is told so, and answers when it is told so."""
+
+    def __init__(self) -> None:
+        super().__init__(held=True)
+        self.ready = asyncio.Event()
+        self.batcher: MicroBatcher[Any] | None = None
+
+    async def __call__(self, rows: Sequence[Row], ids: Sequence[str]) -> list[Any]:
+        self.sizes.append(len(rows))
+        await self.ready.wait()
+        if any(row["n"] == "unread" for row in rows):
+            raise ValueError("cannot be prepared")
+        assert self.batcher is not None
+        self.batcher.prepared()
+        await self.open.wait()
+        return [(row["n"], id_) for row, id_ in zip(rows, ids, strict=True)]
+
+
+def test_while_a_batch_is_prepared_jobs_gather_for_the_next_one() -> None:
+    async def main() -> tuple[list[int], list[int], list[Any]]:
+        call = StagedCall()
+        call.batcher = batcher = MicroBatcher(call, rows=8, window=0, staged=True)
+        tasks = [asyncio.create_task(batcher.submit(*job(0)))]
+        await settle()
+        tasks += [asyncio.create_task(batcher.submit(*job(n))) for n in range(1, 5)]
+        await settle()
+        before = list(call.sizes)
+        call.ready.set()  # the first is at the engine, which is still busy
+        await settle()
+        after = list(call.sizes)
+        call.open.set()
+        return before, after, await asyncio.gather(*tasks)
+
+    before, after, answers = asyncio.run(main())
+    assert before == [1]
+    assert after == [1, 4]
+    assert answers == [[(n, f"id{n}")] for n in range(5)]
+
+
+def test_a_batch_that_cannot_be_prepared_makes_room() -> None:
+    async def main() -> list[Any]:
+        call = StagedCall()
+        call.batcher = batcher = MicroBatcher(call, rows=1, window=0, staged=True)
+        call.ready.set()
+        call.open.set()
+        tasks = [asyncio.create_task(batcher.submit(*job(n))) for n in ("unread", 1, 2)]
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    bad, *good = asyncio.run(main())
+    assert isinstance(bad, ValueError)
+    assert good == [[(1, "id1")], [(2, "id2")]]
