@@ -41,10 +41,13 @@ def to_huggingface(gguf: Path, folder: Path) -> Path:
             _convert(gguf, work)
             os.replace(work, folder)
         except OSError as error:
-            raise ModelError(
-                f"{folder}: the converted model cannot be written: {error.strerror or error}",
-                hint="free disk space, or set ECOMFS_CACHE to a folder with room",
-            ) from error
+            # Another process may have converted the same file meanwhile: its folder is whole,
+            # because it came by a rename.
+            if not (folder / "config.json").is_file():
+                raise ModelError(
+                    f"{folder}: the converted model cannot be written: {error.strerror or error}",
+                    hint="free disk space, or set ECOMFS_CACHE to a folder with room",
+                ) from error
         finally:
             shutil.rmtree(work, ignore_errors=True)
     check_bos(gguf, folder)

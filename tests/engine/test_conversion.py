@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,21 @@ def test_a_packaged_model_is_opened_by_name_as_a_folder(
     assert engine.spec == spec
     assert "-bfloat16-cpu-" in engine.fingerprint
     asyncio.run(engine.aclose())
+
+
+@pytest.mark.torch
+@pytest.mark.model
+def test_of_two_processes_that_convert_one_model_the_later_one_uses_what_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def replace(work: Path, folder: Path) -> None:
+        shutil.copytree(work, folder)  # the other process, a moment before
+        Path(work).rename(folder)
+
+    monkeypatch.setattr(os, "replace", replace)
+    folder = tmp_path / "m"
+    assert to_huggingface(packaged_model("smollm2"), folder) == folder
+    assert [p.name for p in tmp_path.iterdir()] == ["m"]
 
 
 @pytest.mark.torch
