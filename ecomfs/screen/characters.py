@@ -114,7 +114,7 @@ def without_encoded(text: str) -> tuple[str, bool]:
             return " "
         return match[0]
 
-    if all(len(word) < _ENCODED_LETTERS for word in text.split()):
+    if max(map(len, text.split()), default=0) < _ENCODED_LETTERS:
         return text, False
     return _ENCODED.sub(cut, text), found
 

@@ -14,6 +14,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ecomfs.screen.pool_texts import HAN, letters
 
@@ -38,6 +39,25 @@ _LIKE_LABEL = (
 _LIKE_TEXT = "text|input|example|sample|question|文本|输入|示例|样例|例子|问题|例"
 _QUOTE = "[\"'“”‘’「」『』*`_ ]{0,4}"
 
+
+class Hints(NamedTuple):
+    """Short texts, of which one stands in every text that a form matches.
+
+    Attributes:
+        every: all of them.
+        latin: those in ASCII; the others cannot stand in a text of ASCII alone.
+    """
+
+    every: tuple[str, ...]
+    latin: tuple[str, ...]
+
+    @classmethod
+    def of(cls, words: Iterable[str]) -> Hints:
+        """Of words, whatever the spaces in them are in a text."""
+        every = tuple(dict.fromkeys(words))
+        return cls(every, tuple(word for word in every if word.isascii()))
+
+
 _IGNORE = re.compile(
     r"\b(?:ignore|disregard|forget|override|bypass|overlook)\b[^.!?\n]{0,40}?\b"
     r"(?:(?:previous|prior|above|earlier|preceding|former|given|original|your|all)\b[^.!?\n]{0,25}"
@@ -59,17 +79,22 @@ _ADDRESSED = re.compile(
     r"|(?:致|给|告诉|请)(?:分类|标注|模型|系统|人工智能|AI)(?:器|员|者|模型)?[：:，,]",
     re.IGNORECASE,
 )
-_IGNORE_HINTS = (
-    *("ignore", "disregard", "forget", "override", "bypass", "overlook"),
-    *("忽略", "无视", "忘记", "忘掉", "不要理会", "不用管", "抛开"),
+_IGNORE_HINTS = Hints.of(
+    [
+        *("ignore", "disregard", "forget", "override", "bypass", "overlook"),
+        *("忽略", "无视", "忘记", "忘掉", "不要理会", "不用管", "抛开"),
+    ]
 )
-_ADDRESSED_HINTS = (
-    *("language model", "system prompt", "prompt injection", "as an ai", "task is", "you are "),
-    *("new task", "new instruction", "new assignment", "new rule", "new context", "new label"),
-    *("note", "message", "attention", "instruction", "important"),
-    *("系统", "新任务", "新的任务", "新指令", "新规则", "作为", "你是", "你现在是"),
-    *("分类", "标注", "模型", "人工智能", "致ai", "给ai", "告诉ai", "请ai"),
+_ADDRESSED_HINTS = Hints.of(
+    [
+        *("language model", "system prompt", "prompt injection", "as an ai", "task is", "you are "),
+        *("new task", "new instruction", "new assignment", "new rule", "new context", "new label"),
+        *("note", "message", "attention", "instruction", "important"),
+        *("系统", "新任务", "新的任务", "新指令", "新规则", "作为", "你是", "你现在是"),
+        *("分类", "标注", "模型", "人工智能", "致ai", "给ai", "告诉ai", "请ai"),
+    ]
 )
+_HEADER_HINTS = Hints.of(["system", "user", "assistant", "human", "系统", "用户", "助手"])
 _ASKS = (
     r"answer|answered|respond|reply|output|print|return|say|write|classify|classified|label"
     r"|labelled|labeled|mark|marked|tag|tagged|categori[sz]ed?|predict|choose|select|pick|treat"
@@ -118,8 +143,9 @@ class Forms:
     _asked: re.Pattern[str] = field(init=False, repr=False, compare=False)
     _many: re.Pattern[str] = field(init=False, repr=False, compare=False)
     _marker_starts: tuple[str, ...] = field(init=False, repr=False, compare=False)
-    _answer_hints: tuple[str, ...] = field(init=False, repr=False, compare=False)
-    _asked_hints: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    _answer_hints: Hints = field(init=False, repr=False, compare=False)
+    _asked_hints: Hints = field(init=False, repr=False, compare=False)
+    _title_hints: Hints = field(init=False, repr=False, compare=False)
 
     @classmethod
     def of(
@@ -156,6 +182,7 @@ class Forms:
         object.__setattr__(self, "_marker_starts", tuple(starts))
         object.__setattr__(self, "_answer_hints", _hints(self.answers))
         object.__setattr__(self, "_asked_hints", _hints(_telling(self.answers)))
+        object.__setattr__(self, "_title_hints", _hints([*self.titles, *self.label_titles]))
 
     def without_markers(self, text: str) -> tuple[str, bool]:
         """A text without control tokens and headers of turns, the role and the answer that follow
@@ -173,7 +200,8 @@ class Forms:
             if answer := self._answer.match(text, last):
                 last = answer.end()
         text = " ".join([*out, text[last:]]) if found else text
-        if ":" not in text and "：" not in text:
+        colon = ":" in text or "：" in text
+        if not (colon and _hinted(text, _HEADER_HINTS)):
             return text, found
         headers = [h for h in _HEADER.finditer(text) if h["role"].casefold() not in self.titles]
         answered = [h for h in headers if self._answer.match(text, h.end())]
@@ -202,7 +230,7 @@ class Forms:
                 pieces.append(text[last:start].strip())
                 last = match.end()
             text = " ".join(filter(None, [*pieces, text[last:].strip(" \t\r.。,，;；")]))
-        if ":" in text or "：" in text:
+        if (":" in text or "：" in text) and _hinted(text, self._title_hints):
             text = self._bare.sub("", text)
         return text, bool(answered)
 
@@ -285,14 +313,17 @@ def _telling(answers: Iterable[str]) -> list[str]:
     return [a for a in answers if not a.isdecimal() and letters(a) > HAN]
 
 
-def _hints(words: Iterable[str]) -> tuple[str, ...]:
+def _hints(words: Iterable[str]) -> Hints:
     """What stands in every text that has one of the words, whatever the spaces in it."""
-    return tuple(dict.fromkeys(_alike(word).split()[0] for word in words))
+    return Hints.of(_alike(word).split()[0] for word in words)
 
 
-def _hinted(text: str, hints: Iterable[str]) -> bool:
+def _hinted(text: str, hints: Hints) -> bool:
     alike = _alike(text)
-    return any(hint in alike for hint in hints)
+    for hint in hints.latin if alike.isascii() else hints.every:  # noqa: SIM110, any() is slower
+        if hint in alike:
+            return True
+    return False
 
 
 def _alike(text: str) -> str:

@@ -11,9 +11,12 @@ from functools import lru_cache
 from ecomfs.io import visible
 
 _LETTERS = re.compile(r"[^\W_]+")
+_ONLY_LETTERS = {n: None for n in range(128) if not chr(n).isalnum()}
 _HAN = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 ANCHOR = 8
 """Letters by which texts are looked up."""
+_STEP = 4
+"""Most letters from one place that is looked up in a row to the next."""
 HAN = 3
 """Letters that a Han or Kana character counts for."""
 SHORTEST, SHORT = 24, 12
@@ -35,6 +38,10 @@ class PoolTexts:
 
     folded: dict[str, str]
     by_start: dict[str, tuple[str, ...]]
+    step: int = 1
+    near_start: frozenset[str] = frozenset()
+    """The anchors at the first ``step`` letters of each text: a row that holds a text has one of
+    them at a multiple of ``step``, so only these places are looked up in it."""
 
     @classmethod
     def of(cls, texts: Iterable[str], old: PoolTexts | None = None) -> PoolTexts:
@@ -49,7 +56,10 @@ class PoolTexts:
             start: tuple(sorted(some, key=lambda t: (-len(t), t)))
             for start, some in by_start.items()
         }
-        return cls(folded, longest)
+        every = [text for some in longest.values() for text in some]
+        step = min(_STEP, min(map(len, every), default=ANCHOR) - ANCHOR + 1)
+        near = {text[at : at + ANCHOR] for text in every for at in range(step)}
+        return cls(folded, longest, step, frozenset(near))
 
     def cut(self, text: str) -> tuple[str, int]:
         """A text without the examples that were pasted into it, and how many different ones were.
@@ -74,10 +84,15 @@ class PoolTexts:
             return text, len(different) if len(different) > 1 else 0
         return self._without(text, spans, len(folded)), len(different)
 
+    def without(self, text: str) -> tuple[str, bool]:
+        """As :meth:`cut`, and whether there were any."""
+        rest, pasted = self.cut(text)
+        return rest, pasted > 0
+
     def _spans(self, folded: str) -> list[tuple[int, int]]:
-        starts = [folded[at : at + ANCHOR] for at in range(len(folded) - ANCHOR + 1)]
-        if self.by_start.keys().isdisjoint(starts):  # so it is with nearly all rows
-            return []
+        places = range(0, len(folded) - ANCHOR + 1, self.step)
+        if self.near_start.isdisjoint([folded[at : at + ANCHOR] for at in places]):
+            return []  # so it is with nearly all rows
         spans, at = [], 0
         while at + ANCHOR <= len(folded):
             for candidate in self.by_start.get(folded[at : at + ANCHOR], ()):
@@ -118,6 +133,8 @@ def letters(text: str) -> int:
 @lru_cache(maxsize=4096)
 def _folded(text: str) -> str:
     """Letters and digits, in one case and width."""
+    if text.isascii():
+        return text.translate(_ONLY_LETTERS).lower()
     return "".join(_LETTERS.findall(visible(text).casefold()))
 
 

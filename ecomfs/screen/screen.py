@@ -24,6 +24,8 @@ from ecomfs.screen.reasons import (
 from ecomfs.task import LabelSpace, TaskCard
 from ecomfs.types import Example, Row
 
+_Step = tuple[str, Callable[[str], tuple[str, bool]]]
+"""The reason that what a step finds is, and the step."""
 PARTS = ("characters", "markers", "examples", "pool", "directives", "repeats")
 """What a screen does, each of which can be left out."""
 MOST_ANSWERS = 400
@@ -74,6 +76,29 @@ class Screen:
     pool: PoolTexts = field(repr=False)
     parts: tuple[str, ...] = PARTS
     mask: Mask | None = None
+    _steps: tuple[_Step, ...] = field(init=False, repr=False, compare=False)
+    _free_steps: tuple[_Step, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Cells that are no free text lose only what is never part of a value."""
+        forms = self.forms
+        hidden = ("characters", HIDDEN, without_hidden)
+        markers = ("markers", CONTROL_TOKEN, forms.without_markers)
+        every = (
+            hidden,
+            ("characters", MIXED_SCRIPT, one_script),
+            ("characters", FULL_WIDTH, plain_width),
+            markers,
+            ("characters", ENCODED, without_encoded),
+            ("examples", FORGED_EXAMPLE, forms.without_examples),
+            ("pool", POOL_TEXT, self.pool.without),
+            ("directives", DIRECTIVE, forms.without_directives),
+            ("repeats", REPEATED, forms.without_label_words),
+            ("repeats", REPEATED, without_repeats),
+        )
+        for name, steps in (("_steps", (hidden, markers)), ("_free_steps", every)):
+            wanted = tuple((reason, do) for part, reason, do in steps if part in self.parts)
+            object.__setattr__(self, name, wanted)
 
     @classmethod
     def of(
@@ -132,28 +157,9 @@ class Screen:
         return Screened(row, tuple(reasons))
 
     def _cell(self, cell: str, free: bool, reasons: dict[str, None]) -> str:
-        """One cell. Those that are no free text lose only what is never part of a value."""
+        """One cell."""
         text = cell
-        steps: list[tuple[str, str, Callable[[str], tuple[str, bool]]]] = [
-            ("characters", HIDDEN, without_hidden),
-            ("markers", CONTROL_TOKEN, self.forms.without_markers),
-        ]
-        if free:
-            steps = [
-                steps[0],
-                ("characters", MIXED_SCRIPT, one_script),
-                ("characters", FULL_WIDTH, plain_width),
-                steps[1],
-                ("characters", ENCODED, without_encoded),
-                ("examples", FORGED_EXAMPLE, self.forms.without_examples),
-                ("pool", POOL_TEXT, self._without_pool),
-                ("directives", DIRECTIVE, self.forms.without_directives),
-                ("repeats", REPEATED, self.forms.without_label_words),
-                ("repeats", REPEATED, without_repeats),
-            ]
-        for part, reason, step in steps:
-            if part not in self.parts:
-                continue
+        for reason, step in self._free_steps if free else self._steps:
             rest, found = step(text)
             if found:
                 reasons[reason] = None
@@ -161,10 +167,6 @@ class Screen:
             if rest != text and letters("".join(c for c in rest if c.isalnum())) >= LEAST_LEFT:
                 text = rest
         return text
-
-    def _without_pool(self, text: str) -> tuple[str, bool]:
-        rest, pasted = self.pool.cut(text)
-        return rest, pasted > 0
 
 
 def _texts(card: TaskCard, examples: Sequence[Example]) -> Iterable[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -184,6 +185,21 @@ def test_a_paste_is_cut_wherever_it_stands(example: Example, own: str) -> None:
         assert str(example.fields["text"]) not in kept
         letters = [c for c in own if c.isalpha()]
         assert [c for c in kept if c.isalpha()] == letters
+
+
+@given(
+    st.lists(st.text("ab字", min_size=8, max_size=20), min_size=1, max_size=4),
+    st.lists(st.text("ab字 .", max_size=12), min_size=3, max_size=3),
+    st.integers(0, 3),
+)
+def test_looking_up_some_places_finds_what_looking_up_all_finds(
+    pool: list[str], own: list[str], which: int
+) -> None:
+    texts = PoolTexts.of(pool)
+    every = replace(texts, step=1, near_start=frozenset(texts.by_start))
+    pasted = pool[which % len(pool)]
+    for row in (own[0], f"{own[0]}{pasted}{own[1]}", f"{own[0]}{pasted}{own[1]}{pool[0]}{own[2]}"):
+        assert texts.cut(row) == every.cut(row)
 
 
 @pytest.mark.parametrize(
