@@ -11,16 +11,19 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import math
 import os
 import sqlite3
 import sys
 import threading
 import zlib
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
+from functools import lru_cache
 from hashlib import blake2b
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -30,7 +33,7 @@ from ecomfs.core.sqlite import make_private, write_ahead
 from ecomfs.errors import JournalError, JournalInUseError, OutputError
 from ecomfs.types import Prediction, Row, Status, TemplateRef
 
-FORMAT = 2
+FORMAT = 3
 KEY_BYTES = 16
 _IN_USE_SECONDS = 2.0
 _LOOKUP = 400  # keys in one SELECT
@@ -50,12 +53,19 @@ CREATE UNIQUE INDEX IF NOT EXISTS answer_key ON answer (key);
 # json.dumps makes a new encoder with every call that has options.
 _as_compact_text = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 
-_APART = frozenset({"id", "probabilities", "template", "status", "stages"})
+_MEASURED = ("prompt_tokens", "cached_tokens", "label_mass", "novelty")
+"""Numbers that each row has its own of. They stand apart from the text of an answer, so that most
+rows of a run have one of a few texts, which are made and read once."""
+_APART = frozenset({"id", "probabilities", "template", "status", "stages", *_MEASURED})
 _PLAIN = tuple(
     (f.name, f.default if f.default is not MISSING else None)
     for f in fields(Prediction)
     if f.name not in _APART
 )
+_plain_values = attrgetter(*(name for name, _ in _PLAIN))
+_measured_values = attrgetter(*_MEASURED)
+_TEXTS = 1024
+"""Texts of answers that are kept in memory."""
 _STATUS = {str(status): status for status in Status}
 
 
@@ -75,8 +85,9 @@ def row_key(values: Row) -> bytes:
 def pack(
     prediction: Prediction, names: Sequence[str], *, stages: bool = False
 ) -> tuple[str, bytes]:
-    """A prediction without its row's id, as JSON and float64 probabilities in the order of
-    ``names``.
+    """A prediction without its row's id, as JSON and float64 numbers: how many tokens were read
+    and came from a cache, the label mass, the novelty (NaN for what is not known), and the
+    probabilities in the order of ``names``.
 
     Args:
         stages: keep the distributions after each step too; they are many numbers.
@@ -84,25 +95,34 @@ def pack(
     >>> p = Prediction("r1", "yes", {"no": 0.25, "yes": 0.75}, prompt_tokens=9)
     >>> text, numbers = pack(p, ["no", "yes"])
     >>> text
-    '["ok",null,[],{"label":"yes","prompt_tokens":9}]'
+    '["ok",null,[],{"label":"yes"}]'
     >>> unpack(text, numbers, ["no", "yes"], "r1") == p
     True
     """
-    template = prediction.template
-    rest: dict[str, Any] = {}
-    for name, default in _PLAIN:
-        value = getattr(prediction, name)
-        if value is not default and value != default:
-            rest[name] = value
     found = prediction.probabilities
-    numbers = array("d", [found[name] for name in names] if found else [])
-    kept = [name for name in prediction.stages if found] if stages else []
+    kept = tuple(prediction.stages) if stages and found else ()
+    numbers = array("d", [math.nan if v is None else v for v in _measured_values(prediction)])
+    if found:
+        numbers.extend([found[name] for name in names])
     for stage in kept:
         numbers.extend(prediction.stages[stage])
     if sys.byteorder == "big":
         numbers.byteswap()
-    head = [str(prediction.status), [template.name, template.sha] if template else None, kept]
-    return _as_compact_text([*head, rest]), numbers.tobytes()
+    text = _text(prediction.status, prediction.template, kept, _plain_values(prediction))
+    return text, numbers.tobytes()
+
+
+@lru_cache(_TEXTS)
+def _text(
+    status: Status, template: TemplateRef | None, stages: tuple[str, ...], values: tuple[Any, ...]
+) -> str:
+    rest = {
+        name: value
+        for (name, default), value in zip(_PLAIN, values, strict=True)
+        if value is not default and value != default
+    }
+    head = [str(status), [template.name, template.sha] if template else None, stages]
+    return _as_compact_text([*head, rest])
 
 
 def unpack(text: str, numbers: bytes, names: Sequence[str], id_: str) -> Prediction:
@@ -112,25 +132,27 @@ def unpack(text: str, numbers: bytes, names: Sequence[str], id_: str) -> Predict
         JournalError: these are not the bytes of a prediction over these labels.
     """
     try:
-        status, template, stages, rest = from_json(text)
+        status, template, stages, rest = _read_text(text)
         values = array("d", numbers)
         if sys.byteorder == "big":
             values.byteswap()
-        size = len(names)
-        if len(values) not in (0, size * (1 + len(stages))):
-            raise ValueError(f"{len(values)} numbers for {size} labels")
-        for name, value in rest.items():
-            if isinstance(value, list):
-                rest[name] = tuple(value)
-        rest.setdefault("label", None)
+        size, first = len(names), len(_MEASURED)
+        if len(values) - first not in (0, size * (1 + len(stages))):
+            raise ValueError(f"{len(values) - first} numbers for {size} labels")
+        prompt_tokens, cached_tokens, label_mass, novelty = values[:first]
+        found = values[first:]
         return Prediction(
             id=id_,
-            probabilities=dict(zip(names, values, strict=False)),
-            status=_STATUS[status],
-            template=TemplateRef(*template) if template else None,
+            probabilities=dict(zip(names, found, strict=False)),
+            status=status,
+            template=template,
             stages={
-                stage: tuple(values[n * size : (n + 1) * size]) for n, stage in enumerate(stages, 1)
+                stage: tuple(found[n * size : (n + 1) * size]) for n, stage in enumerate(stages, 1)
             },
+            prompt_tokens=int(prompt_tokens),
+            cached_tokens=int(cached_tokens),
+            label_mass=None if math.isnan(label_mass) else label_mass,
+            novelty=None if math.isnan(novelty) else novelty,
             **rest,
         )
     except (ValueError, TypeError, KeyError) as error:
@@ -138,6 +160,16 @@ def unpack(text: str, numbers: bytes, names: Sequence[str], id_: str) -> Predict
             f"the journal holds an answer that cannot be read: {error}",
             hint="--restart starts over",
         ) from error
+
+
+@lru_cache(_TEXTS)
+def _read_text(text: str) -> tuple[Status, TemplateRef | None, list[str], Mapping[str, Any]]:
+    status, template, stages, rest = from_json(text)
+    for name, value in rest.items():
+        if isinstance(value, list):
+            rest[name] = tuple(value)
+    rest.setdefault("label", None)
+    return _STATUS[status], TemplateRef(*template) if template else None, stages, rest
 
 
 class Entry(NamedTuple):

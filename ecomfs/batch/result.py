@@ -80,9 +80,10 @@ class AnswerCounts:
             self.labels.update(prediction.labels)
         else:
             self.labels[prediction.label] += 1
-        if prediction.confidence is not None:
+        confidence = prediction.confidence
+        if confidence is not None:
             self.confident += 1
-            self.total_confidence += prediction.confidence
+            self.total_confidence += confidence
 
     @property
     def confidence(self) -> float | None:

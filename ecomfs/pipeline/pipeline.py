@@ -17,7 +17,7 @@ import random
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 from ecomfs.calibration import Calibration, Decision, DecisionPolicy
 from ecomfs.core.progress import READING, Progress, silent
@@ -55,9 +55,10 @@ SURE = "not read: the experts are sure enough"
 """Note of a row whose experts reach the confidence fitted for ``max_loss``."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RowState:
     """One row on its way: what the model is asked about it, or why it cannot be.
+    :meth:`Pipeline.prepare` fills it in, step by step.
 
     Attributes:
         id: the row's id.
@@ -281,12 +282,12 @@ class Pipeline:
             text = self.rows.searched(row)
             language = self.language or self.rows.language(row)
             state = RowState(id_, language, suspicious=found[place])
+            states.append(state)
             if isinstance(text, RowError):
-                states.append(replace(state, error=text))
+                state.error = text
                 continue
             good.append(place)
             texts.append(text)
-            states.append(state)
         if not good:
             return states
         queries = None
@@ -311,14 +312,11 @@ class Pipeline:
                 ]
             shortlists = self.label_shortlist.choose(opinions) if self.label_shortlist else []
             for n, place in enumerate(good):
-                states[place] = replace(
-                    states[place],
-                    opinion=opinions[n],
-                    skipped=skipped[n],
-                    unread=unread[n],
-                    nearest=self._nearest(queries.hits[n]) if skipped[n] else (),
-                    shortlist=shortlists[n] if shortlists else (),
-                )
+                state = states[place]
+                state.opinion = opinions[n]
+                state.skipped, state.unread = skipped[n], unread[n]
+                state.nearest = self._nearest(queries.hits[n]) if skipped[n] else ()
+                state.shortlist = shortlists[n] if shortlists else ()
         shown = self._demonstrations(queries, [states[i].shortlist for i in good])
         asked = {
             place: PromptInput(
@@ -329,7 +327,7 @@ class Pipeline:
         }
         prompts = self._prompts(self.setups, states, asked)
         for place, prompt in prompts.items():
-            states[place] = self._prompted(states[place], asked[place], prompt)
+            self._give_prompt(states[place], asked[place], prompt)
         return states
 
     @property
@@ -396,15 +394,16 @@ class Pipeline:
             found.update(zip(mine, prompts, strict=True))
         return found
 
-    def _prompted(
+    def _give_prompt(
         self, state: RowState, asked: PromptInput, prompt: Prompt | EcomfsError
-    ) -> RowState:
-        """The state with its prompts, or with the reason why there is one missing."""
+    ) -> None:
+        """Give a state its prompts, or the reason why there is one missing."""
         if isinstance(prompt, EcomfsError):
-            return replace(state, demonstrations=tuple(asked.demonstrations), error=prompt)
-        more: list[Prompt] = []
+            state.demonstrations, state.error = tuple(asked.demonstrations), prompt
+            return
         block = {d.example.id for d in asked.demonstrations[: asked.shared]}
         shared = [d for d in prompt.demonstrations if d.example.id in block]
+        more: list[Prompt] = []
         # Other orders of the demonstrations that found room, the same ones for the same prompt;
         # those that all rows share have one order per pass.
         draws = random.Random(f"{self.seed}/{prompt.text}") if self.extra_passes else None
@@ -417,15 +416,11 @@ class Pipeline:
             again = asked._replace(demonstrations=[*first, *order], shared=len(first))
             found = self._prompts(setups, [state], {0: again})[0]
             if isinstance(found, EcomfsError):
-                return replace(state, demonstrations=tuple(asked.demonstrations), error=found)
+                state.demonstrations, state.error = tuple(asked.demonstrations), found
+                return
             more.append(found)
-        return replace(
-            state,
-            demonstrations=prompt.demonstrations,
-            shared=len(shared),
-            prompt=prompt,
-            extra_passes=tuple(more),
-        )
+        state.demonstrations, state.shared = prompt.demonstrations, len(shared)
+        state.prompt, state.extra_passes = prompt, tuple(more)
 
     async def _read(self, states: Sequence[RowState]) -> list[RowReading]:
         """Read the rows that have prompts, one engine call per pass and language; rows with
@@ -474,44 +469,57 @@ class Pipeline:
     def _predict(
         self, states: Sequence[RowState], readings: Sequence[RowReading]
     ) -> list[Prediction]:
-        out: list[Prediction] = []
-        read: list[tuple[int, Posterior | None]] = []
-        for place, (state, reading) in enumerate(zip(states, readings, strict=True)):
-            posterior = reading if isinstance(reading, Posterior) else None
-            prediction = Prediction(
-                state.id,
-                None,
-                prompt_tokens=posterior.prompt_tokens if posterior else 0,
-                cached_tokens=posterior.cached_tokens if posterior else 0,
-                label_mass=posterior.label_mass if posterior else None,
-                note=_note(state.prompt) or state.unread,
-                demonstration_ids=tuple(d.example.id for d in state.demonstrations),
-                template=state.prompt.template if state.prompt else None,
-                engine=self.engine.fingerprint,
-                pool_version=self.pool_version,
-                suspicious=state.suspicious,
-            )
-            if isinstance(reading, EcomfsError):
-                prediction = replace(prediction, status=Status.FAILED, error=str(reading))
-            elif posterior is not None and not posterior.probabilities:
-                error = _no_label(posterior)
-                prediction = replace(prediction, status=Status.INVALID, error=error)
-            else:
-                read.append((place, posterior))
-            out.append(prediction)
+        answered = [
+            place
+            for place, reading in enumerate(readings)
+            if reading is None or (isinstance(reading, Posterior) and reading.probabilities)
+        ]
+        posteriors = [r if isinstance(r, Posterior) else None for r in readings]
         decisions = self.policy.decide(
-            [reading for _, reading in read],
-            [states[place].opinion for place, _ in read],
-            [self._calibration(states[place].language) for place, _ in read],
+            [posteriors[place] for place in answered],
+            [states[place].opinion for place in answered],
+            [self._calibration(states[place].language) for place in answered],
         )
-        for (place, reading), decision in zip(read, decisions, strict=True):
-            if doubts := self.policy.doubts(decision, reading):
-                both = (*out[place].suspicious, *doubts)
-                out[place] = replace(out[place], suspicious=both)
-                if self._experts_answer:
-                    (decision,) = self.policy.decide([None], [states[place].opinion])
-            out[place] = self._decided(out[place], decision)
+        decided: dict[int, Decision] = dict(zip(answered, decisions, strict=True))
+        out: list[Prediction] = []
+        for place, (state, reading) in enumerate(zip(states, readings, strict=True)):
+            decision, suspicious = decided.get(place), state.suspicious
+            if decision is None:
+                answer = _unanswered(reading)
+            else:
+                if doubts := self.policy.doubts(decision, posteriors[place]):
+                    suspicious = (*suspicious, *doubts)
+                    if self._experts_answer:
+                        (decision,) = self.policy.decide([None], [state.opinion])
+                answer = self._answer(decision)
+            out.append(self._prediction(state, posteriors[place], answer, suspicious))
         return [self._reviewed(prediction) for prediction in out]
+
+    def _prediction(
+        self,
+        state: RowState,
+        posterior: Posterior | None,
+        answer: Mapping[str, Any],
+        suspicious: tuple[str, ...],
+    ) -> Prediction:
+        """A row's prediction, made once: of a million rows, copies with changes are seen."""
+        prompt = state.prompt
+        note = _note(prompt) or state.unread
+        if answer["status"] is Status.ABSTAINED:
+            note = "; ".join(filter(None, [note, "abstained: needs review"]))
+        return Prediction(
+            state.id,
+            prompt_tokens=posterior.prompt_tokens if posterior else 0,
+            cached_tokens=posterior.cached_tokens if posterior else 0,
+            label_mass=posterior.label_mass if posterior else None,
+            note=note,
+            demonstration_ids=tuple([d.example.id for d in state.demonstrations]),
+            template=prompt.template if prompt else None,
+            engine=self.engine.fingerprint,
+            pool_version=self.pool_version,
+            suspicious=suspicious,
+            **answer,
+        )
 
     def _reviewed(self, prediction: Prediction) -> Prediction:
         """A suspicious row as it waits for a person, where these do."""
@@ -526,29 +534,33 @@ class Pipeline:
     def _calibration(self, language: Language) -> Calibration | None:
         return self.setups[language].calibration if language in self.setups else None
 
-    def _decided(self, prediction: Prediction, decision: Decision) -> Prediction:
-        """The prediction with its answer."""
-        names = self.space.names
-        if not all(map(math.isfinite, decision.probabilities)):
+    def _answer(self, decision: Decision) -> dict[str, Any]:
+        """What a decision says, as fields of a prediction."""
+        names, p = self.space.names, decision.probabilities
+        if not all(map(math.isfinite, p)):
             # Readings are checked before: what is left is a calibration, a blend or the experts.
             steps = ", ".join(
                 k for k, p in decision.stages.items() if not all(map(math.isfinite, p))
             )
             error = f"the probabilities are not numbers ({steps})"
-            return replace(prediction, status=Status.FAILED, error=error)
-        best = max(range(len(names)), key=decision.probabilities.__getitem__)
-        remark = "" if decision.accepted else "abstained: needs review"
-        return replace(
-            prediction,
-            status=Status.OK if decision.accepted else Status.ABSTAINED,
-            label=names[best] if decision.accepted else None,
-            probabilities=dict(zip(names, decision.probabilities, strict=True)),
-            note="; ".join(filter(None, [prediction.note, remark])),
-            stages=decision.stages,
-            source=decision.source,
-            prediction_set=tuple(names[i] for i in decision.prediction_set),
-            novelty=decision.novelty,
-        )
+            return {"status": Status.FAILED, "label": None, "error": error}
+        accepted = decision.accepted
+        return {
+            "status": Status.OK if accepted else Status.ABSTAINED,
+            "label": names[p.index(max(p))] if accepted else None,
+            "probabilities": dict(zip(names, p, strict=True)),
+            "stages": decision.stages,
+            "source": decision.source,
+            "prediction_set": tuple([names[i] for i in decision.prediction_set]),
+            "novelty": decision.novelty,
+        }
+
+
+def _unanswered(reading: RowReading) -> dict[str, Any]:
+    """Why there is no answer, as fields of a prediction."""
+    if isinstance(reading, Posterior):
+        return {"status": Status.INVALID, "label": None, "error": _no_label(reading)}
+    return {"status": Status.FAILED, "label": None, "error": str(reading)}
 
 
 def _averaged(readings: Sequence[RowReading]) -> RowReading:

@@ -188,7 +188,7 @@ def test_a_paste_is_cut_wherever_it_stands(example: Example, own: str) -> None:
 
 
 @given(
-    st.lists(st.text("ab字", min_size=8, max_size=20), min_size=1, max_size=4),
+    st.lists(st.text("ab字", min_size=10, max_size=20), min_size=1, max_size=4),
     st.lists(st.text("ab字 .", max_size=12), min_size=3, max_size=3),
     st.integers(0, 3),
 )
