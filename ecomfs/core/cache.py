@@ -24,10 +24,13 @@ _log = logging.getLogger(__name__)
 _LOOKUP = 400  # keys in one SELECT
 _CHECK = 4  # bytes of a checksum
 
+_WAL_PAGES = 4_000  # between checkpoints: keys are random, so each of them rewrites many pages
+
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS entry (
-    scope TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (scope, key)
-) WITHOUT ROWID
+CREATE TABLE IF NOT EXISTS scope (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS kept (
+    scope INTEGER NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (scope, key)
+) WITHOUT ROWID;
 """
 
 
@@ -62,6 +65,7 @@ class ByteCache:
         self._inherited: sqlite3.Connection | None = None
         self._owner = os.getpid()
         self._broken = False
+        self._numbers: dict[str, int] = {}
 
     @classmethod
     def open(cls, folder: Path | None = None) -> Self:
@@ -74,20 +78,22 @@ class ByteCache:
         with self._lock:
             try:
                 connection = self._open()
-                if connection is None:
+                number = None if connection is None else self._number(connection, scope)
+                if connection is None or number is None:
                     return {}
                 altered = []
+                start_of = zlib.crc32(scope.encode())
                 for start in range(0, len(keys), _LOOKUP):
                     part = keys[start : start + _LOOKUP]
                     marks = ",".join("?" * len(part))
                     for key, value in connection.execute(
-                        f"SELECT key, value FROM entry WHERE scope = ? AND key IN ({marks})",
-                        (scope, *part),
+                        f"SELECT key, value FROM kept WHERE scope = ? AND key IN ({marks})",
+                        (number, *part),
                     ):
-                        if value[:_CHECK] == _checksum(scope, key, value[_CHECK:]):
+                        if value[:_CHECK] == _checksum(start_of, key, value[_CHECK:]):
                             found[key] = value[_CHECK:]
                         else:
-                            altered.append((scope, key))
+                            altered.append((number, key))
                 if altered:
                     _remove(connection, altered)
             except (sqlite3.Error, OSError) as error:
@@ -96,13 +102,20 @@ class ByteCache:
 
     def put(self, scope: str, values: Mapping[bytes, bytes]) -> None:
         """Store values by key; existing ones stay."""
-        rows = [(scope, key, _checksum(scope, key, v) + v) for key, v in values.items()]
+        start_of = zlib.crc32(scope.encode())
         with self._lock:
             try:
                 connection = self._open()
-                if connection is not None:
-                    with connection:
-                        connection.executemany("INSERT OR IGNORE INTO entry VALUES (?, ?, ?)", rows)
+                if connection is None:
+                    return
+                with connection:
+                    number = self._number(connection, scope, make=True)
+                    # In order, so that keys of one page come one after another.
+                    rows = [
+                        (number, key, _checksum(start_of, key, value) + value)
+                        for key, value in sorted(values.items())
+                    ]
+                    connection.executemany("INSERT OR IGNORE INTO kept VALUES (?, ?, ?)", rows)
             except (sqlite3.Error, OSError) as error:
                 self._give_up(error)
 
@@ -111,8 +124,9 @@ class ByteCache:
         with self._lock:
             try:
                 connection = self._open()
-                if connection is not None:
-                    _remove(connection, [(scope, key) for key in keys])
+                number = None if connection is None else self._number(connection, scope)
+                if connection is not None and number is not None:
+                    _remove(connection, [(number, key) for key in keys])
             except (sqlite3.Error, OSError) as error:
                 self._give_up(error)
 
@@ -122,7 +136,7 @@ class ByteCache:
                 connection = self._open()
                 if connection is None:
                     return 0
-                return int(connection.execute("SELECT count(*) FROM entry").fetchone()[0])
+                return int(connection.execute("SELECT count(*) FROM kept").fetchone()[0])
             except (sqlite3.Error, OSError) as error:
                 self._give_up(error)
                 return 0
@@ -147,12 +161,28 @@ class ByteCache:
             try:
                 write_ahead(connection)
                 connection.execute("PRAGMA synchronous = NORMAL")
-                connection.execute(_SCHEMA)
+                connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
+                for statement in _SCHEMA.split(";"):
+                    connection.execute(statement)
             except sqlite3.Error:
                 connection.close()
                 raise
             self._connection, self._owner = connection, os.getpid()
+            self._numbers.clear()
         return self._connection
+
+    def _number(
+        self, connection: sqlite3.Connection, scope: str, *, make: bool = False
+    ) -> int | None:
+        """What stands for a scope in the file; ``None``: nothing is kept of it."""
+        if scope not in self._numbers:
+            if make:
+                connection.execute("INSERT OR IGNORE INTO scope (name) VALUES (?)", (scope,))
+            found = connection.execute("SELECT number FROM scope WHERE name = ?", (scope,))
+            if (row := found.fetchone()) is None:
+                return None
+            self._numbers[scope] = row[0]
+        return self._numbers[scope]
 
     def _give_up(self, error: Exception) -> None:
         self._broken = True
@@ -162,10 +192,11 @@ class ByteCache:
         _log.warning("cache %s is not used: %s", self.path, error)
 
 
-def _checksum(scope: str, key: bytes, value: bytes) -> bytes:
-    return zlib.crc32(value, zlib.crc32(scope.encode() + key)).to_bytes(_CHECK, "little")
+def _checksum(start_of: int, key: bytes, value: bytes) -> bytes:
+    """Of a value; ``start_of``: the checksum of its scope's name."""
+    return zlib.crc32(value, zlib.crc32(key, start_of)).to_bytes(_CHECK, "little")
 
 
-def _remove(connection: sqlite3.Connection, rows: Sequence[tuple[str, bytes]]) -> None:
+def _remove(connection: sqlite3.Connection, rows: Sequence[tuple[int, bytes]]) -> None:
     with connection:
-        connection.executemany("DELETE FROM entry WHERE scope = ? AND key = ?", rows)
+        connection.executemany("DELETE FROM kept WHERE scope = ? AND key = ?", rows)

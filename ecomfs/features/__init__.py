@@ -10,12 +10,13 @@ from ecomfs.features.label_features import LabelFeatures
 from ecomfs.features.measure import NUMERIC, measured
 from ecomfs.features.reading import ValueReader
 from ecomfs.features.relations import Relations
-from ecomfs.features.row_text import Rendering, RowText
+from ecomfs.features.row_text import SEARCHED_IN, Rendering, RowText
 from ecomfs.features.texts import contained, grams
 
 __all__ = [
     "CURRENCIES",
     "NUMERIC",
+    "SEARCHED_IN",
     "Embed",
     "Feature",
     "FeatureExpert",

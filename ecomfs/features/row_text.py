@@ -18,6 +18,8 @@ from ecomfs.types import Language, NestedText, Row
 
 Rendering = Literal["words", "raw"]
 
+SEARCHED_IN: Language = "en"
+"""The language of the text by which rows are searched."""
 _WORDED = frozenset({"text", "category", "history", "json"})
 
 
@@ -108,7 +110,7 @@ class RowText:
         if empty is not None:
             return RowError(f"field {empty!r} is empty")
         try:
-            return self.render(row, "en")
+            return self.render(row, SEARCHED_IN)
         except RowError as error:
             return error
 

@@ -25,7 +25,7 @@ from ecomfs.engine.none import has_model
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import EcomfsError, RowError
 from ecomfs.experts import NEIGHBOURS, Experts
-from ecomfs.features import RowText
+from ecomfs.features import SEARCHED_IN, RowText
 from ecomfs.pipeline.language_setup import LabelShortlist, LanguageSetup
 from ecomfs.pipeline.options import SuspiciousChoice
 from ecomfs.prompt import PromptInput
@@ -320,9 +320,13 @@ class Pipeline:
         shown = self._demonstrations(queries, [states[i].shortlist for i in good])
         asked = {
             place: PromptInput(
-                rows[place], found.together, states[place].shortlist, len(found.shared)
+                rows[place],
+                found.together,
+                states[place].shortlist,
+                len(found.shared),
+                text if states[place].language == SEARCHED_IN else None,
             )
-            for place, found in zip(good, shown, strict=True)
+            for place, text, found in zip(good, texts, shown, strict=True)
             if not states[place].skipped
         }
         prompts = self._prompts(self.setups, states, asked)

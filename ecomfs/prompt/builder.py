@@ -16,6 +16,7 @@ from ecomfs.features import RowText
 from ecomfs.io import squeeze
 from ecomfs.prompt.chat import ChatFormat, EncodeAll
 from ecomfs.prompt.fence import Fence
+from ecomfs.prompt.outline import Outline
 from ecomfs.prompt.template import PROBE, Template, hidden_fields
 from ecomfs.task import LabelSpace, TaskCard
 from ecomfs.types import Demonstration, Language, Prompt, Row, TemplateRef, Turn
@@ -36,6 +37,7 @@ class PromptInput(NamedTuple):
         shortlist: positions of the labels that the prompt names; empty for all.
         shared: how many of the demonstrations, from the first on, the prompts of all rows begin
             with. They stand before a shortlist, which is the row's own.
+        text: the row as text in the prompt's language, where it was made before.
 
     >>> PromptInput({"text": "works well"}, shortlist=(0, 2)).shortlist
     (0, 2)
@@ -45,6 +47,14 @@ class PromptInput(NamedTuple):
     demonstrations: Sequence[Demonstration] = ()
     shortlist: Sequence[int] = ()
     shared: int = 0
+    text: str | None = None
+
+
+class _Outlined(NamedTuple):
+    """The outline of the prompts with some demonstrations, where there is one."""
+
+    demonstrations: tuple[Demonstration, ...]
+    outline: Outline | None
 
 
 class PromptDraft(NamedTuple):
@@ -86,6 +96,7 @@ class PromptBuilder:
     fence: Fence | None = None
     _fixed: dict[str, Any] = field(init=False, repr=False, compare=False)
     _heads: dict[tuple[bool, tuple[int, ...]], str] = field(init=False, repr=False, compare=False)
+    _outlines: list[_Outlined] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """The context that all prompts share is made once."""
@@ -109,6 +120,7 @@ class PromptBuilder:
         }
         object.__setattr__(self, "_fixed", fixed)
         object.__setattr__(self, "_heads", {})
+        object.__setattr__(self, "_outlines", [])
 
     def build(
         self,
@@ -268,8 +280,10 @@ class PromptBuilder:
         """Names of the fields that may be cut: half a number or list would be another value."""
         return [spec.name for spec in self.card.fields if spec.kind == "text"]
 
-    def _text(self, row: Row) -> str:
-        text = (self.rows or RowText(self.card)).render(row, self.language)
+    def _text(self, row: Row, known: str | None = None) -> str:
+        text = known
+        if text is None:
+            text = (self.rows or RowText(self.card)).render(row, self.language)
         return text if self.fence is None else self.fence.around(text)
 
     def _cells(self, row: Row) -> dict[str, Any]:
@@ -286,7 +300,11 @@ class PromptBuilder:
         return self.rows.facts(row, self.language) if self.rows else []
 
     def _draft(self, asked: PromptInput) -> PromptDraft:
-        context = self._context(asked.row, self._text(asked.row))
+        text = self._text(asked.row, asked.text)
+        outline = self._outline(asked)
+        if outline and (filled := outline.fill(self._cells(asked.row), text)) is not None:
+            return PromptDraft(filled)
+        context = self._context(asked.row, text)
         shown = self._shown(asked.demonstrations)
         # Where labels are the row's own, what all rows share stands before them.
         first = asked.shared if asked.shortlist and self.template.shows_shared else 0
@@ -297,6 +315,20 @@ class PromptBuilder:
             return PromptDraft(self.template.render(context))
         turns = self._turns(self.chat, context, tuple(asked.shortlist))
         return PromptDraft(self.chat.text(turns), turns)
+
+    def _outline(self, asked: PromptInput) -> Outline | None:
+        """What the prompts of all rows with these demonstrations have in common, where all of it is
+        the same: neither demonstrations nor labels nor facts are the row's own."""
+        facts = self.template.shows_facts and self.rows is not None and self.rows.with_facts
+        own = asked.shortlist or asked.shared < len(asked.demonstrations)
+        if self.chat is not None or own or facts:
+            return None
+        shown = tuple(asked.demonstrations)
+        if not self._outlines or self._outlines[0].demonstrations != shown:
+            context = self._fixed | {"facts": [], "demonstrations": self._shown(shown)}
+            outline = self.template.outline(context, [spec.name for spec in self.card.fields])
+            self._outlines[:] = [_Outlined(shown, outline)]
+        return self._outlines[0].outline
 
     def _turns(
         self, chat: ChatFormat, context: dict[str, Any], shortlist: tuple[int, ...]
@@ -379,7 +411,8 @@ class PromptBuilder:
             low, high = 0, len(full)
             while low < high:
                 middle = (low + high) // 2
-                draft = self._draft(bare._replace(row={**row, **values, name: full[:middle]}))
+                cut = {**row, **values, name: full[:middle]}
+                draft = self._draft(bare._replace(row=cut, text=None))
                 (ids,) = self._encoded([draft], encode_all)
                 if len(ids) <= budget:
                     low, best, kept = middle + 1, (draft, ids), middle

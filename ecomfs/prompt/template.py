@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError, meta
@@ -28,6 +28,7 @@ from ecomfs.core.sandbox import (
 )
 from ecomfs.core.words import one_line
 from ecomfs.errors import TemplateError
+from ecomfs.prompt.outline import Outline, holes, only_prints_rows
 from ecomfs.task import TaskCard
 from ecomfs.types import TemplateRef
 
@@ -90,7 +91,9 @@ class Template:
                 f"template {name}: cannot be compiled: {one_line(error)}"
             ) from error
         self._parts = parts_of(tree)
-        self.shows_shared = "shared" in meta.find_undeclared_variables(tree)
+        names = meta.find_undeclared_variables(tree)
+        self.shows_shared, self.shows_facts = "shared" in names, "facts" in names
+        self._only_prints_rows = only_prints_rows(tree)
         # Every rendering copies them, which is slow for the chain of mappings that they are.
         self._compiled.globals = dict(self._compiled.globals)
 
@@ -116,6 +119,32 @@ class Template:
             raise self._error(error, "forbidden: ") from error
         except Exception as error:  # whatever its expressions raise
             raise self._error(error) from error
+
+    def outline(self, context: Mapping[str, Any], fields: Sequence[str]) -> Outline | None:
+        """The prompt with the row left open; ``None`` where the template does more with a row than
+        print it.
+
+        Parameters
+        ----------
+        context
+            Without ``row`` and ``text``.
+        fields
+            Names of a row's fields.
+
+        Raises
+        ------
+        TemplateError
+            See :meth:`render`.
+
+        Examples
+        --------
+        >>> template = Template("{{ instruction }}: {{ row.text }}", "t")
+        >>> template.outline({"instruction": "Review"}, ["text"]).fill({"text": "fits"}, "")
+        'Review: fits'
+        """
+        if not self._only_prints_rows:
+            return None
+        return Outline.of(self.render({**context, **holes(fields)}), fields)
 
     def _error(self, error: Exception, what: str = "", hint: str = "") -> TemplateError:
         line = line_of(error)

@@ -270,7 +270,7 @@ class TestCache:
 
         cache.close()
         with sqlite3.connect(cache.path) as connection:
-            connection.execute("UPDATE entry SET value = substr(value, 1, 11)")
+            connection.execute("UPDATE kept SET value = substr(value, 1, 11)")
         connection.close()
 
     def test_lists_of_tokens_are_kept_only_when_good(self, cache: ReadingCache) -> None:

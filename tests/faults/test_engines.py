@@ -470,7 +470,7 @@ def test_a_fork_with_an_open_engine(
 
 def some_keys(cache: ReadingCache) -> list[bytes]:
     with closing(sqlite3.connect(cache.path)) as connection:
-        return [key for (key,) in connection.execute("SELECT key FROM entry ORDER BY key")][::2]
+        return [key for (key,) in connection.execute("SELECT key FROM kept ORDER BY key")][::2]
 
 
 def add_ten(pool: Pool, name: str) -> None:

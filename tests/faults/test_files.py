@@ -56,13 +56,13 @@ def test_cache_entries_that_were_altered(
         score(source, tmp_path / "first.csv", first)
         first.cache.close()
         with closing(sqlite3.connect(path)) as connection, connection:
-            entries = connection.execute("SELECT key, value FROM entry ORDER BY key").fetchall()
+            entries = connection.execute("SELECT key, value FROM kept ORDER BY key").fetchall()
             hit = chance.sample(entries, 20)
             for key, value in hit:
                 other = bytearray(value)
                 other[chance.randrange(len(other))] ^= 1 << chance.randrange(8)
                 values = (bytes(other[: chance.choice([len(other), len(other) - 3])]), key)
-                connection.execute("UPDATE entry SET value = ? WHERE key = ?", values)
+                connection.execute("UPDATE kept SET value = ? WHERE key = ?", values)
         asked = engine()
         again = CachedEngine(asked, ReadingCache(path))
         output = tmp_path / f"again{n}.csv"

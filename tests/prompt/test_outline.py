@@ -1,0 +1,95 @@
+"""Prompts that are filled in are those that are rendered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ecomfs.core.sandbox import MOST_CHARACTERS
+from ecomfs.prompt import PromptBuilder, PromptInput, Template
+from ecomfs.task import LabelSpace, available_tasks, load_task, template_source
+from ecomfs.types import Demonstration, Example, Language, Prompt
+
+FIXED: dict[str, Any] = {
+    "instruction": "Judge.",
+    "labels": [{"answer": "good"}, {"answer": "bad"}],
+    "demonstrations": [{"text": "fits", "row": {"text": "fits"}, "answer": "good"}],
+    "facts": [],
+}
+CELLS = st.one_of(st.text(), st.sampled_from(["", " x ", "{{ text }}", "\ue0000-1\ue001", "a\nb"]))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ instruction }}\n{% for l in labels %}- {{ l.answer }}\n{% endfor %}{{ row.text }}\nA:",
+        "{% for d in demonstrations %}{{ d.row.text }}{% endfor %}{{ text }} {{ row['text'] }}  ",
+        "{% if labels %}{{ row.text }}{% else %}{{ text }}{% endif %}",
+        "{% for l in labels %}{{ l.answer }}: {{ text }}\n{% endfor %}",
+        "nothing of the row ",
+    ],
+)
+@given(cell=CELLS, text=CELLS)
+def test_filled_in_as_rendered(source: str, cell: str, text: str) -> None:
+    template = Template(source, "t")
+    outline = template.outline(FIXED, ["other", "text"])
+    assert outline is not None
+    rendered = template.render(FIXED | {"row": {"text": cell, "other": ""}, "text": text})
+    assert outline.fill({"text": cell, "other": ""}, text) == rendered
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ text | upper }}",
+        "{{ text[:3] }}",
+        "{{ text ~ '!' }}",
+        "{{ row }}",
+        "{{ row.text.strip() }}",
+        "{{ row.items }}",
+        "{% if row.text %}{{ row.text }}{% endif %}",
+        "{% for c in text %}{{ c }}{% endfor %}",
+        "{% set t = text %}{{ t }}",
+        "{% set text = 'x' %}{{ text }}",
+        "{% filter upper %}{{ text }}{% endfilter %}",
+        "{% set kept %}{{ text }}{% endset %}{{ kept }}",
+        "{% macro shown(x) %}{{ text }}{% endmacro %}{{ shown(1) }}",
+        "{% with text = 'x' %}{{ text }}{% endwith %}",
+        "{% block b %}{{ text }}{% endblock %}",
+    ],
+)
+def test_what_does_more_with_a_row_is_rendered(source: str) -> None:
+    assert Template(source, "t").outline(FIXED, ["text"]) is None
+
+
+@pytest.mark.parametrize(
+    "cells", [{"text": 3}, {"text": None}, {}, {"text": "x" * (MOST_CHARACTERS + 1)}]
+)
+def test_what_is_no_text_or_too_long_is_rendered(cells: dict[str, Any]) -> None:
+    outline = Template("{{ row.text }}", "t").outline(FIXED, ["text"])
+    assert outline is not None
+    assert outline.fill(cells, "") is None
+
+
+@pytest.mark.parametrize("task", available_tasks())
+@pytest.mark.parametrize("word", ["fits", "{{ text }}\n字: "])
+def test_a_builder_writes_the_same_prompts_with_and_without(task: str, word: str) -> None:
+    """A demonstration of its own keeps a row from being filled in."""
+    card = load_task(task)
+    kinds = {"text", "category", "history"}
+    row = {s.name: f"a {word} {s.name}" for s in card.fields if s.kind in kinds}
+    row |= {s.name: '["shoes", "bags"]' for s in card.fields if s.kind == "history"}
+    space = LabelSpace.resolve(card, [] if card.labels else ["one", "two"])
+    answers = tuple(label.name for label in space.labels)
+    shown = [Demonstration(Example("1", row, answers[0]), "", 0.5)]
+    languages: tuple[Language, ...] = ("en", "zh")
+    for language in languages:
+        template = Template(template_source(task, language, "v1"), "t")
+        builder = PromptBuilder(card, space, template, language, answers)
+        asked = [PromptInput(row, shown, shared=1), PromptInput(row, shown, shared=0)]
+        filled, rendered = builder.build_all(asked)
+        assert isinstance(filled, Prompt)
+        assert filled == rendered
