@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import json
 import struct
 from array import array
@@ -53,9 +54,12 @@ class CachedEngine:
     from the cache reports all its prompt tokens as cached.
 
     Attributes:
+        checks: its readings are checked already (:mod:`ecomfs.engine.logprobs`).
         hits, misses: readings served from the cache, and by the engine, so far.
         hit_tokens: prompt tokens of the readings served from the cache.
     """
+
+    checks = True
 
     def __init__(self, engine: Engine, cache: ReadingCache) -> None:
         self.engine = engine
@@ -272,13 +276,13 @@ def _text_key(prompt: Prompt) -> bytes:
 
 
 def _key(prompt: Prompt, asked: bytes) -> bytes:
-    digest = hashlib.sha256(asked)
-    digest.update(array("q", prompt.token_ids).tobytes())
-    return digest.digest()
+    ids = prompt.token_ids
+    return hashlib.sha256(asked + struct.pack(f"={len(ids)}q", *ids)).digest()
 
 
 def _pack(reading: Reading) -> bytes:
-    values = array("d", [p for logprobs in reading.logprobs for p in logprobs])
+    one = len(reading.logprobs) == 1
+    values = array("d", reading.logprobs[0] if one else itertools.chain(*reading.logprobs))
     return _TOKENS.pack(reading.prompt_tokens) + values.tobytes()
 
 

@@ -30,7 +30,10 @@ async def read(
     engine: Engine, prompts: Sequence[Prompt], questions: Sequence[Question]
 ) -> list[Reading | EngineError]:
     """As :meth:`ecomfs.engine.protocol.Engine.read`, with :func:`checked` readings."""
-    return [checked(found, questions) for found in await engine.read(prompts, questions)]
+    found = await engine.read(prompts, questions)
+    if getattr(engine, "checks", False):
+        return found
+    return [checked(one, questions) for one in found]
 
 
 async def read_each(
@@ -38,6 +41,8 @@ async def read_each(
 ) -> list[Reading | EngineError]:
     """As :func:`ecomfs.engine.protocol.read_each`, with :func:`checked` readings."""
     found = await protocol.read_each(engine, prompts, questions)
+    if getattr(engine, "checks", False):
+        return found
     return [checked(one, asked) for one, asked in zip(found, questions, strict=True)]
 
 

@@ -570,6 +570,8 @@ def _unanswered(reading: RowReading) -> dict[str, Any]:
 def _averaged(readings: Sequence[RowReading]) -> RowReading:
     """One reading of several passes: the first error, or the mean of the posteriors that could be
     parsed."""
+    if len(readings) == 1:
+        return readings[0]
     for reading in readings:
         if not isinstance(reading, Posterior):
             return reading

@@ -14,6 +14,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 from ecomfs.screen.pool_texts import HAN, letters
@@ -326,6 +327,7 @@ def _hinted(text: str, hints: Hints) -> bool:
     return False
 
 
+@lru_cache(16)  # a row is searched several times
 def _alike(text: str) -> str:
     """Letters that ``re.IGNORECASE`` takes for the same are the same in it."""
     folded = text.casefold()
