@@ -222,7 +222,11 @@ class TableReader:
             yield from chunk
 
     def _row(self, record: RawRow) -> TableRow:
-        names, cells = self.header, [*self._plain(record.cells)]
+        names, cells = self._header, [*self._plain(record.cells)]
+        if len(cells) == len(names) and not (record.error or record.note or record.extra):
+            error = self._problem(cells)  # so it is with nearly all rows
+            message = f"line {record.line}: {error}" if error else ""
+            return TableRow(record.line, dict(zip(names, cells, strict=True)), message, "", ())
         extra = record.extra or tuple(cells[len(names) :])
         # Some exports end every row in delimiters, with the header or without it.
         spare = bool(extra) and not any(extra)

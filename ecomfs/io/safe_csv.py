@@ -40,7 +40,7 @@ def safe_cell(text: str) -> str:
     >>> [safe_cell(t) for t in ("=1+1", "@sum", "-5.3", "fits", "-", "'=1")]
     ["'=1+1", "'@sum", '-5.3', 'fits', '-', "''=1"]
     """
-    if not text or text[0].isalnum():  # so it is with nearly all
+    if text[:1].isalnum():  # so it is with nearly all
         return text
     # A lone sign computes nothing; a lone apostrophe would be taken for the mark.
     lone = len(text.strip()) == 1 and not text.startswith("'")

@@ -215,7 +215,8 @@ class AtomicWriter:
             return row
         cells = [*row]
         for place in self._marked:
-            cells[place] = safe_cell(cells[place])
+            if cell := cells[place]:
+                cells[place] = safe_cell(cell)
         return cells
 
     def _begin(self, header: Sequence[str]) -> None:

@@ -107,10 +107,10 @@ class PoolTexts:
     @staticmethod
     def _without(text: str, spans: list[tuple[int, int]], size: int) -> str:
         """The text without the letters of the spans, and what stands between them."""
-        places = [i for i, c in enumerate(text) for _ in _folded(c)]
+        places = [i for i, c in enumerate(text) for _ in _folded_character(c)]
         if len(places) != size:  # letters that are folded together: by characters of one form
             text = unicodedata.normalize("NFKC", text)
-            places = [i for i, c in enumerate(text) for _ in _folded(c)]
+            places = [i for i, c in enumerate(text) for _ in _folded_character(c)]
             if len(places) != size:
                 return text
         pieces, last = [], 0
@@ -130,12 +130,14 @@ def letters(text: str) -> int:
     return len(text) + (HAN - 1) * len(_HAN.findall(text))
 
 
-@lru_cache(maxsize=4096)
 def _folded(text: str) -> str:
     """Letters and digits, in one case and width."""
     if text.isascii():
         return text.translate(_ONLY_LETTERS).lower()
     return "".join(_LETTERS.findall(visible(text).casefold()))
+
+
+_folded_character = lru_cache(maxsize=4096)(_folded)
 
 
 __all__ = ["PoolTexts", "letters"]

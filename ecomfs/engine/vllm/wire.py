@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from ecomfs.core.retry import permanent
@@ -110,8 +111,10 @@ def part_answers(
                     hint="run 'ecomfs check'; a gateway in between may drop unknown fields",
                 )
             )
+        if len(top) > len(codes):
+            top = {code: top[code] for code in codes}
         last = len(found) == len(prompts) - 1
-        found.append(part_answer({code: top[code] for code in codes}, cached if last else 0))
+        found.append(part_answer(top, cached if last else 0))
     return found
 
 
@@ -288,6 +291,7 @@ def _number(value: Any) -> float:
     return math.nan if value is None else float(value)
 
 
+@lru_cache(4096)  # the same few in every answer
 def _id(name: str) -> int:
     return int(name.removeprefix("token_id:"))
 
