@@ -10,9 +10,11 @@ one when the last is answered, for ``--seconds``; every row is another text, and
 readings is off. With ``--rounds``, batch scoring of the same rows by the same engine in this
 process and 64 callers of the service take turns, so that both meet the same machine. With
 ``--other`` nothing but this: a service of that tree and one of this tree take turns, ``--rounds``
-times for each number of callers. With ``--minutes`` 64 callers go on, and the memory of the service
-is read every ten seconds. The CPU of the event loop is that of the process's main thread, as Linux
-counts it.
+times for each number of callers. With ``--apart`` the service, and batch scoring in its turn, have
+one core, and callers and loopback server another, as if they were on another machine: else what
+callers cost is taken from the service. With ``--minutes`` 64 callers go on, and the memory of the
+service is read every ten seconds. The CPU of the event loop is that of the process's main thread,
+as Linux counts it.
 """
 
 from __future__ import annotations
@@ -115,9 +117,14 @@ def _cpu(file: Path) -> float:
 
 @contextmanager
 def served(
-    pool: str, task: str, engine: str, deadline: float, tree: Path = HERE.parents[1]
+    pool: str,
+    task: str,
+    engine: str,
+    deadline: float,
+    tree: Path = HERE.parents[1],
+    core: int | None = None,
 ) -> Iterator[Service]:
-    command = [sys.executable, "-m", "ecomfs", "serve", "--task", task]
+    command = [*_on_core(core), sys.executable, "-m", "ecomfs", "serve", "--task", task]
     command += ["--examples", str(Path(pool).resolve())]
     command += ["--engine", engine, "--port", "0", "--deadline", str(deadline), *OPTIONS]
     environment = {k: v for k, v in os.environ.items() if k != "ECOMFS_API_KEY"}
@@ -141,14 +148,25 @@ def served(
         process.communicate(timeout=60)
 
 
+def _on_core(core: int | None) -> list[str]:
+    return [] if core is None else ["taskset", "-c", str(core)]
+
+
+def move_to(core: int | None) -> None:
+    """Move all threads of this process to a core."""
+    if core is not None:
+        for thread in os.listdir("/proc/self/task"):
+            os.sched_setaffinity(int(thread), {core})
+
+
 @contextmanager
-def loopback(milliseconds: float) -> Iterator[str]:
+def loopback(milliseconds: float, core: int | None = None) -> Iterator[str]:
     port = 8123
     with tempfile.TemporaryDirectory() as folder:
         # Codes of labels must be single tokens, as in any real tokenizer.
         words = ["Sentiment: positive negative", "Label: " + " ".join(ascii_uppercase)]
         make_tokenizer(Path(folder) / "model", words * 200)
-        command = [sys.executable, str(HERE / "loopback.py"), "--port", str(port)]
+        command = [*_on_core(core), sys.executable, str(HERE / "loopback.py"), "--port", str(port)]
         command += ["--latency-ms", str(milliseconds), "--tokenizer", f"{folder}/model"]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
@@ -229,7 +247,9 @@ def against_batch(
     ).fit(labelled[[arguments.text]], labelled[arguments.label])
     batches, services = [], []
     for _ in range(arguments.rounds):
+        move_to(arguments.cores[0])
         batches.append(batch(classifier, texts, arguments.rows))
+        move_to(arguments.cores[1])
         found = asyncio.run(load(service, texts, 64, rows=arguments.rows))
         services.append(found.per_second)
         print(f"batch {batches[-1]:.2f} rows/s · service {services[-1]:.2f} rows/s", flush=True)
@@ -273,8 +293,12 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=64, help="of each round")
     parser.add_argument("--minutes", type=float, default=0, help="of 64 callers, for the memory")
     parser.add_argument("--other", type=Path, help="a checkout of another commit")
+    parser.add_argument("--apart", action="store_true", help="callers on a core of their own")
     parser.add_argument("--json", type=Path, help="write the figures here")
     arguments = parser.parse_args()
+    arguments.cores = sorted(os.sched_getaffinity(0))[:2] if arguments.apart else [None, None]
+    if arguments.apart:  # numpy is not imported yet: a thread for each core would be too many
+        os.environ |= {f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "OMP", "MKL")}
     import pandas as pd
 
     texts = Texts([str(t) for t in pd.read_csv(arguments.rows_file)[arguments.text]])
@@ -283,14 +307,16 @@ def main() -> None:
     if arguments.loopback_ms is None:
         run(arguments, texts, kept, arguments.engine)
     else:
-        with loopback(arguments.loopback_ms) as engine:
+        with loopback(arguments.loopback_ms, arguments.cores[1]) as engine:
             run(arguments, texts, kept, engine)
     if arguments.json:
         arguments.json.write_text(json.dumps(kept, indent=1), encoding="utf-8")
 
 
 def measure(arguments: argparse.Namespace, texts: Texts, kept: dict[str, Any], engine: str) -> None:
-    with served(arguments.pool, arguments.task, engine, arguments.deadline) as service:
+    start = (arguments.pool, arguments.task, engine, arguments.deadline)
+    move_to(arguments.cores[1])
+    with served(*start, core=arguments.cores[0]) as service:
         asyncio.run(load(service, texts, 4, rows=8))  # first use of model and embedder
         print(HEAD, flush=True)
         kept["load"] = []
