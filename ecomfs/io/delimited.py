@@ -123,6 +123,9 @@ def parse_rows(
 
 def _record(feed: _Feed, cells: list[str], error: str = "") -> RawRow:
     used = feed.used
+    if len(used) == 1:  # so it is with nearly all
+        (line,) = used
+        return RawRow(feed.line, cells, error or line.error, line.note, line.end)
     error = error or next((line.error for line in used if line.error), "")
     note = next((line.note for line in used if line.note), "")
     return RawRow(feed.line, cells, error, note, used[-1].end, lines=len(used))

@@ -301,7 +301,7 @@ def read_lines(
     while raw := stream.readline(max_line_bytes):
         end += len(raw)
         if raw.isascii():
-            yield Line(raw.decode("ascii"), end=end)
+            yield Line(raw.decode("ascii"), "", "", end)
         else:
             yield _decode_line(raw, encoding, end)
 

@@ -14,7 +14,6 @@ from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
-from hashlib import blake2b
 from typing import Any, NamedTuple, Protocol
 
 from ecomfs.types import InfiniteText, NestedText, is_missing
@@ -297,5 +296,5 @@ class IdTracker:
 
 
 def _hash(identifier: str) -> int:
-    digest = blake2b(identifier.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "little") or 1  # 0 marks a free slot
+    # Python's own hash of a text has 64 bits (SipHash) and lives as long as the process.
+    return hash(identifier) & 0xFFFF_FFFF_FFFF_FFFF or 1  # 0 marks a free slot

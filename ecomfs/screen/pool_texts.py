@@ -11,7 +11,7 @@ from functools import lru_cache
 from ecomfs.io import visible
 
 _LETTERS = re.compile(r"[^\W_]+")
-_ONLY_LETTERS = {n: None for n in range(128) if not chr(n).isalnum()}
+_NO_LETTERS = bytes(n for n in range(128) if not chr(n).isalnum())
 _HAN = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 ANCHOR = 8
 """Letters by which texts are looked up."""
@@ -133,7 +133,7 @@ def letters(text: str) -> int:
 def _folded(text: str) -> str:
     """Letters and digits, in one case and width."""
     if text.isascii():
-        return text.translate(_ONLY_LETTERS).lower()
+        return text.encode().translate(None, _NO_LETTERS).decode().lower()
     return "".join(_LETTERS.findall(visible(text).casefold()))
 
 
