@@ -65,7 +65,8 @@ _PLAIN = tuple(
 _plain_values = attrgetter(*(name for name, _ in _PLAIN))
 _measured_values = attrgetter(*_MEASURED)
 _TEXTS = 1024
-"""Texts of answers that are kept in memory."""
+"""Texts of answers that are kept in memory, where they are no longer than this:"""
+_LONGEST = 4096
 _STATUS = {str(status): status for status in Status}
 
 
@@ -108,7 +109,12 @@ def pack(
         numbers.extend(prediction.stages[stage])
     if sys.byteorder == "big":
         numbers.byteswap()
-    text = _text(prediction.status, prediction.template, kept, _plain_values(prediction))
+    values = prediction.status, prediction.template, kept, _plain_values(prediction)
+    short = len(prediction.note) + len(prediction.error) <= _LONGEST
+    try:
+        text = _text(*values) if short else _text.__wrapped__(*values)
+    except TypeError:  # a caller's list where a tuple should be
+        text = _text.__wrapped__(*values)
     return text, numbers.tobytes()
 
 
@@ -132,7 +138,8 @@ def unpack(text: str, numbers: bytes, names: Sequence[str], id_: str) -> Predict
         JournalError: these are not the bytes of a prediction over these labels.
     """
     try:
-        status, template, stages, rest = _read_text(text)
+        read = _read_text if len(text) <= _LONGEST else _read_text.__wrapped__
+        status, template, stages, rest = read(text)
         values = array("d", numbers)
         if sys.byteorder == "big":
             values.byteswap()

@@ -118,6 +118,9 @@ class ByteCache:
                     connection.executemany("INSERT OR IGNORE INTO kept VALUES (?, ?, ?)", rows)
             except (sqlite3.Error, OSError) as error:
                 self._give_up(error)
+            except BaseException:
+                self._numbers.pop(scope, None)  # it may have been made in what was rolled back
+                raise
 
     def discard(self, scope: str, keys: Sequence[bytes]) -> None:
         """Remove values; absent keys are ignored."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from ecomfs.errors import ContextOverflowError, EcomfsError, TemplateError
 from ecomfs.features import RowText
@@ -56,6 +56,13 @@ class _Outlined(NamedTuple):
     demonstrations: tuple[Demonstration, ...]
     outline: Outline | None
 
+    def shows(self, demonstrations: Sequence[Demonstration]) -> bool:
+        """Whether these are its demonstrations."""
+        pairs = zip(self.demonstrations, demonstrations, strict=False)
+        return len(self.demonstrations) == len(demonstrations) and all(
+            one.example is other.example for one, other in pairs
+        )
+
 
 class PromptDraft(NamedTuple):
     """A prompt that is not tokenized yet; without turns it is a completion."""
@@ -94,6 +101,8 @@ class PromptBuilder:
     rows: RowText | None = None
     chat: ChatFormat | None = None
     fence: Fence | None = None
+    _context_is_fixed: ClassVar[bool] = True
+    """Whether all that templates see beside a row's cells, its text and its facts is ``_fixed``."""
     _fixed: dict[str, Any] = field(init=False, repr=False, compare=False)
     _heads: dict[tuple[bool, tuple[int, ...]], str] = field(init=False, repr=False, compare=False)
     _outlines: list[_Outlined] = field(init=False, repr=False, compare=False)
@@ -321,14 +330,18 @@ class PromptBuilder:
         the same: neither demonstrations nor labels nor facts are the row's own."""
         facts = self.template.shows_facts and self.rows is not None and self.rows.with_facts
         own = asked.shortlist or asked.shared < len(asked.demonstrations)
-        if self.chat is not None or own or facts:
+        if self.chat is not None or own or facts or not self._context_is_fixed:
             return None
-        shown = tuple(asked.demonstrations)
-        if not self._outlines or self._outlines[0].demonstrations != shown:
-            context = self._fixed | {"facts": [], "demonstrations": self._shown(shown)}
+        kept = self._outlines[0] if self._outlines else None  # read once: threads share a builder
+        if kept is None or not kept.shows(asked.demonstrations):
+            context = self._fixed | {
+                "facts": [],
+                "demonstrations": self._shown(asked.demonstrations),
+            }
             outline = self.template.outline(context, [spec.name for spec in self.card.fields])
-            self._outlines[:] = [_Outlined(shown, outline)]
-        return self._outlines[0].outline
+            kept = _Outlined(tuple(asked.demonstrations), outline)
+            self._outlines[:] = [kept]
+        return kept.outline
 
     def _turns(
         self, chat: ChatFormat, context: dict[str, Any], shortlist: tuple[int, ...]

@@ -122,7 +122,7 @@ class Template:
 
     def outline(self, context: Mapping[str, Any], fields: Sequence[str]) -> Outline | None:
         """The prompt with the row left open; ``None`` where the template does more with a row than
-        print it.
+        print it, or cannot be rendered.
 
         Parameters
         ----------
@@ -130,11 +130,6 @@ class Template:
             Without ``row`` and ``text``.
         fields
             Names of a row's fields.
-
-        Raises
-        ------
-        TemplateError
-            See :meth:`render`.
 
         Examples
         --------
@@ -144,7 +139,10 @@ class Template:
         """
         if not self._only_prints_rows:
             return None
-        return Outline.of(self.render({**context, **holes(fields)}), fields)
+        try:
+            return Outline.of(self.render({**context, **holes(fields)}), fields)
+        except TemplateError:
+            return None  # the first row that is rendered says why
 
     def _error(self, error: Exception, what: str = "", hint: str = "") -> TemplateError:
         line = line_of(error)

@@ -76,3 +76,43 @@ def test_an_open_journal_is_neither_opened_nor_dropped_by_another(tmp_path: Path
         Journal(path)
     drop_journal(path)
     assert not path.exists()
+
+
+def test_answers_with_lists_and_long_notes_are_stored() -> None:
+    """Neither is kept in memory as a text that many rows share."""
+    given = Prediction(
+        "r1",
+        "a",
+        {"a": 1.0},
+        note="x" * 100_000,
+        demonstration_ids=["1", "2"],  # type: ignore[arg-type]
+    )
+    found = unpack(*pack(given, ["a"]), ["a"], "r1")
+    assert (found.note, found.demonstration_ids) == (given.note, ("1", "2"))
+    assert found.label_mass is None
+
+
+@given(
+    st.integers(0, 2**40),
+    st.one_of(st.none(), st.floats(0, 1)),
+    st.one_of(st.none(), st.floats(0, 1)),
+    st.sampled_from(["", "a", "b"]),
+    st.booleans(),
+)
+def test_answers_come_back_as_they_were(
+    tokens: int, mass: float | None, novelty: float | None, source: str, steps: bool
+) -> None:
+    given = Prediction(
+        "r1",
+        "yes",
+        {"yes": 0.75, "no": 0.25},
+        prompt_tokens=tokens,
+        cached_tokens=tokens // 2,
+        label_mass=mass,
+        novelty=novelty,
+        source=source,
+        stages={"read": (0.5, 0.5)} if steps else {},
+        prediction_set=("yes",),
+    )
+    names = ["yes", "no"]
+    assert unpack(*pack(given, names, stages=True), names, "r1") == given

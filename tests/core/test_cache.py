@@ -115,3 +115,15 @@ def test_processes_share_one_file(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", code, str(path)], check=True, timeout=60)
     assert cache.get("m", [b"parent", b"child"]) == {b"parent": b"1", b"child": b"2"}
     cache.close()
+
+
+def test_what_is_rolled_back_leaves_no_number_behind(tmp_path: Path) -> None:
+    one, other = ByteCache(tmp_path / "c.sqlite"), ByteCache(tmp_path / "c.sqlite")
+    with pytest.raises(TypeError):
+        one.put("A", {b"k": "no bytes"})  # type: ignore[dict-item]
+    other.put("B", {b"k": b"b"})
+    one.put("A", {b"k": b"a"})
+    assert one.get("A", [b"k"]) == {b"k": b"a"}
+    assert other.get("B", [b"k"]) == {b"k": b"b"}
+    one.close()
+    other.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from ecomfs.prompt import PromptBuilder, PromptInput, Template
 from ecomfs.task import LabelSpace, available_tasks, load_task, template_source
 from ecomfs.types import Demonstration, Example, Language, Prompt
 
+EXAMPLES = [Example(str(n), {"text": f"number {n}"}, "positive") for n in range(8)]
 FIXED: dict[str, Any] = {
     "instruction": "Judge.",
     "labels": [{"answer": "good"}, {"answer": "bad"}],
@@ -93,3 +96,47 @@ def test_a_builder_writes_the_same_prompts_with_and_without(task: str, word: str
         filled, rendered = builder.build_all(asked)
         assert isinstance(filled, Prompt)
         assert filled == rendered
+
+
+def test_threads_that_share_a_builder_get_their_own_demonstrations() -> None:
+    card = load_task("review_sentiment")
+    space = LabelSpace.resolve(card, [])
+    template = Template(template_source("review_sentiment", "en", "v1"), "t")
+    builder = PromptBuilder(card, space, template, "en", ("positive", "negative"))
+
+    def shown(count: int) -> list[Demonstration]:
+        """New objects for every row, as a layout makes them."""
+        return [Demonstration(example, "", 0.5) for example in EXAMPLES[:count]]
+
+    def wrong(count: int) -> int:
+        found = 0
+        for _ in range(400):
+            asked = PromptInput({"text": "fits"}, shown(count), shared=count)
+            (prompt,) = builder.build_all([asked])
+            assert isinstance(prompt, Prompt)
+            found += prompt.text.count("Review:") != count + 1
+        return found
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            assert [*pool.map(wrong, (0, 1, 3, 8))] == [0, 0, 0, 0]
+    finally:
+        sys.setswitchinterval(before)
+
+
+def test_demonstrations_that_are_equal_as_numbers_are_not_the_same() -> None:
+    card = load_task("purchase_intent")
+    names = [spec.name for spec in card.fields]
+    template = Template("{% for d in demonstrations %}{{ d.row.x }};{% endfor %}{{ text }}", "t")
+    template = Template(template.source.replace(".x", f"['{names[0]}']"), "t")
+    space = LabelSpace.resolve(card, ["yes", "no"])
+    builder = PromptBuilder(card, space, template, "en", ("yes", "no"))
+    texts = []
+    for value in (1, 1.0, "1"):
+        example = Example("1", {names[0]: value}, space.names[0])
+        asked = PromptInput({names[0]: 2}, [Demonstration(example, "", 0.5)], shared=1)
+        (prompt,) = builder.build_all([asked])
+        texts.append(prompt.text.split(";")[0] if isinstance(prompt, Prompt) else str(prompt))
+    assert texts == ["1", "1.0", "1"]

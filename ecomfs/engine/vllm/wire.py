@@ -111,7 +111,7 @@ def part_answers(
                     hint="run 'ecomfs check'; a gateway in between may drop unknown fields",
                 )
             )
-        if len(top) > len(codes):
+        if len(top) > len(allowed):
             top = {code: top[code] for code in codes}
         last = len(found) == len(prompts) - 1
         found.append(part_answer(top, cached if last else 0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from ecomfs.estimators.multilabel.select import balanced_lines
 from ecomfs.features import RowText
@@ -42,6 +42,7 @@ class LabelPrompts(PromptBuilder):
         asked: position of the label that is asked about.
     """
 
+    _context_is_fixed: ClassVar[bool] = False
     labels: LabelSpace
     words: tuple[str, ...]
     sets: Mapping[str, frozenset[int]]
