@@ -89,17 +89,19 @@ def write_output(
             if selected.full:
                 break
             picked = list(selected.pick(chunk.rows, chunk.first))
+            done: list[list[str]] = []
             for row, values, prediction in _answered(picked, reader, columns, card, space, journal):
                 doubled = columns.id is not None and not seen.add(prediction.id)
                 cells = [row.cells[name] for name in header]
-                writer.write([cells + prediction_cells(row, prediction, shown, doubled)])
+                done.append(cells + prediction_cells(row, prediction, shown, doubled))
                 if prediction.status in (Status.FAILED, Status.INVALID):
                     failed.add(row, cells, prediction)
-                status[str(prediction.status)] += 1
+                status[prediction.status.value] += 1
                 answers.add(prediction)
                 if gold is not None and columns.gold is not None:
                     where = f"{reader.name}, line {row.line}, column {columns.gold!r}"
                     gold.add(prediction, values, space.true_label(row.cells[columns.gold], where))
+            writer.write(done)
             check()
         if selected.kept != rows:
             raise InputError(

@@ -37,7 +37,8 @@ from ecomfs.types import Generation, Prompt, Question, Reading
 V = TypeVar("V", Reading, TopTokens)
 
 _TOKENS = struct.Struct("<Q")
-_KEY = hashlib.sha256().digest_size
+_KEY = 16
+"""Bytes of a key: half a SHA-256, of which no two are ever equal by chance."""
 
 
 class ReadingCache(ByteCache):
@@ -272,12 +273,12 @@ def _text_key(prompt: Prompt) -> bytes:
     if not prompt.text:
         return b""
     text = json.dumps(prompt.turns) if prompt.turns else prompt.text
-    return hashlib.sha256(text.encode()).digest()
+    return hashlib.sha256(text.encode()).digest()[:_KEY]
 
 
 def _key(prompt: Prompt, asked: bytes) -> bytes:
     ids = prompt.token_ids
-    return hashlib.sha256(asked + struct.pack(f"={len(ids)}q", *ids)).digest()
+    return hashlib.sha256(asked + struct.pack(f"={len(ids)}q", *ids)).digest()[:_KEY]
 
 
 def _pack(reading: Reading) -> bytes:

@@ -56,6 +56,10 @@ def added_columns(header: Sequence[str], names: Sequence[str]) -> tuple[str, ...
     return tuple(chosen)
 
 
+_TOGETHER = 200
+"""Records that are joined before they are written."""
+
+
 class AtomicWriter:
     """A CSV or TSV file that appears under its name only when it is complete; one that is named
     ``.gz`` or ``.zst`` is packed.
@@ -137,14 +141,19 @@ class AtomicWriter:
 
     def write(self, rows: Iterable[Sequence[str]]) -> None:
         """Append rows of the header's width."""
-        for row in rows:
-            if len(row) != self._width:
-                raise OutputError(
-                    f"{self.path}: row {self.rows + 1} has {len(row)} cells, "
-                    f"the header has {self._width}"
-                )
-            self._put(self._record(self._safe(row)))
-            self.rows += 1
+        records: list[str] = []
+        try:
+            for row in rows:
+                if len(row) != self._width:
+                    raise OutputError(
+                        f"{self.path}: row {self.rows + len(records) + 1} has {len(row)} cells, "
+                        f"the header has {self._width}"
+                    )
+                records.append(self._record(self._safe(row)))
+                if len(records) == _TOGETHER:
+                    self._put(records)
+        finally:  # rows before a wrong one are written
+            self._put(records)
 
     def flush(self) -> None:
         """Push what was written to the disk, so that a crash cannot lose it."""
@@ -226,13 +235,18 @@ class AtomicWriter:
         # rare delimiter does so only where no usual one stands beside it.
         rare = "".join(RARE_DELIMITERS) if len(header) == 1 else ""
         misleading = rf'[{re.escape(rare)},;|\t"\r\n\ufeff]|^sep=|^ '
-        self._put(self._record(header, re.compile(misleading, re.I)))
+        self._put([self._record(header, re.compile(misleading, re.I))])
+        self.rows = 0
 
-    def _put(self, text: str) -> None:
+    def _put(self, records: list[str]) -> None:
+        """Write records, and forget them."""
+        text, count = "".join(records), len(records)
+        records.clear()
         try:
             self._file.write(text)
         except OSError as problem:
             raise self._failure(problem) from problem
+        self.rows += count
 
     def _record(self, cells: Sequence[str], also: re.Pattern[str] | None = None) -> str:
         line = self._delimiter.join(cells)

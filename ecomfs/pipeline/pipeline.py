@@ -486,6 +486,7 @@ class Pipeline:
         )
         decided: dict[int, Decision] = dict(zip(answered, decisions, strict=True))
         out: list[Prediction] = []
+        engine = self.engine.fingerprint
         for place, (state, reading) in enumerate(zip(states, readings, strict=True)):
             decision, suspicious = decided.get(place), state.suspicious
             if decision is None:
@@ -496,7 +497,8 @@ class Pipeline:
                     if self._experts_answer:
                         (decision,) = self.policy.decide([None], [state.opinion])
                 answer = self._answer(decision)
-            out.append(self._prediction(state, posteriors[place], answer, suspicious))
+            answer |= {"engine": engine, "suspicious": suspicious}
+            out.append(self._prediction(state, posteriors[place], answer))
         return [self._reviewed(prediction) for prediction in out]
 
     def _prediction(
@@ -504,7 +506,6 @@ class Pipeline:
         state: RowState,
         posterior: Posterior | None,
         answer: Mapping[str, Any],
-        suspicious: tuple[str, ...],
     ) -> Prediction:
         """A row's prediction, made once: of a million rows, copies with changes are seen."""
         prompt = state.prompt
@@ -519,9 +520,7 @@ class Pipeline:
             note=note,
             demonstration_ids=tuple([d.example.id for d in state.demonstrations]),
             template=prompt.template if prompt else None,
-            engine=self.engine.fingerprint,
             pool_version=self.pool_version,
-            suspicious=suspicious,
             **answer,
         )
 
