@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from ecomfs.core import event_loop
 from ecomfs.core.http import HttpClient, masked
 from ecomfs.core.retry import permanent
+from ecomfs.engine.beginnings import Beginnings, cuts_by_words
 from ecomfs.engine.chat import CONTROL, SWITCHES, ChatModel, ChatTemplate
 from ecomfs.engine.files import folder_digest, hub_cache
 from ecomfs.engine.protocol import Tokenizer
@@ -251,6 +252,12 @@ class FileTokenizer:
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._bos = list(bos)
+        known = json.loads(self._tokenizer.to_str())
+        self._beginnings: Beginnings | None = None
+        if cuts_by_words(known):
+            added = [token["content"] for token in known.get("added_tokens") or []]
+            words = self._tokenizer.pre_tokenizer.pre_tokenize_str
+            self._beginnings = Beginnings(self._encoded, words, added)
 
     def encode(self, text: str, *, bos: bool = False) -> list[int]:
         return self.encode_all([text], bos=bos)[0]
@@ -258,9 +265,14 @@ class FileTokenizer:
     def encode_all(self, texts: Sequence[str], *, bos: bool = False) -> list[list[int]]:
         """See :meth:`ecomfs.engine.protocol.SupportsBatchEncoding.encode_all`: Python's lock is
         free while all of them are encoded."""
+        encode = self._encoded if self._beginnings is None else self._beginnings.encode_all
+        found = encode(texts)
+        return [[*self._bos, *ids] for ids in found] if bos and self._bos else found
+
+    def _encoded(self, texts: Sequence[str]) -> list[list[int]]:
         # The fast call keeps no offsets: a quarter less time.
         found = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [[*self._bos, *one.ids] if bos else one.ids for one in found]
+        return [one.ids for one in found]
 
     def decode(self, ids: Sequence[int]) -> str:
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))
