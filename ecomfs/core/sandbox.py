@@ -44,7 +44,8 @@ _READ = 200  # characters of a text that are read in a step
 _LOOP, _WEIGHED, _JOINED = "ecomfs-loop", "ecomfs-weighed", "ecomfs-joined"
 _WIDE = re.compile(r"\d{5,}")
 _RESULTS = (str, bytes, list, tuple, dict, set, frozenset)
-_OF_DICTS = frozenset(dir(dict))
+OF_DICTS = frozenset(dir(dict))
+"""Names that a template may mean as attributes of a dict; any other is one of its keys."""
 
 
 class TemplateLimitError(SecurityError):
@@ -192,7 +193,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """As Jinja's; the item of a dict is found without the slow failure as an attribute."""
-        if type(obj) is dict and attribute in obj and attribute not in _OF_DICTS:
+        if type(obj) is dict and attribute in obj and attribute not in OF_DICTS:
             return obj[attribute]
         return super().getattr(obj, attribute)
 

@@ -507,7 +507,7 @@ class Pipeline:
         posterior: Posterior | None,
         answer: Mapping[str, Any],
     ) -> Prediction:
-        """A row's prediction, made once: of a million rows, copies with changes are seen."""
+        """A row's prediction, made once: a copy with changes costs as much as making it again."""
         prompt = state.prompt
         note = _note(prompt) or state.unread
         if answer["status"] is Status.ABSTAINED:

@@ -14,13 +14,12 @@ from typing import Any, NamedTuple
 
 from jinja2 import nodes
 
-from ecomfs.core.sandbox import MOST_CHARACTERS
+from ecomfs.core.sandbox import MOST_CHARACTERS, OF_DICTS
 
 _OPEN = frozenset({"row", "text"})
 _SECRET = secrets.token_hex(8)
 """Nobody who writes a row or a template can know it."""
 _HOLE = re.compile(f"\ue000(\\d*)-{_SECRET}\ue001")
-_OF_DICTS = frozenset(dir(dict))
 
 
 class Outline(NamedTuple):
@@ -94,7 +93,7 @@ def _is_value(node: nodes.Node) -> bool:
         case nodes.Name(name="text"):
             return True
         case nodes.Getattr(node=nodes.Name(name="row"), attr=field):
-            return field not in _OF_DICTS
+            return field not in OF_DICTS
         case nodes.Getitem(node=nodes.Name(name="row"), arg=nodes.Const(value=str())):
             return True
     return False
