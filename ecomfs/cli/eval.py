@@ -20,7 +20,7 @@ from ecomfs.core.progress import CHECKING
 from ecomfs.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ecomfs.evaluation.suites.config import Shots
+    from ecomfs.suites.config import Shots
     from ecomfs_eval.board import Board
 
 app = typer.Typer(
@@ -39,7 +39,7 @@ def list_suites() -> None:
     from rich.table import Table
 
     from ecomfs.cli.console import Console
-    from ecomfs.evaluation.suites import available_suites, load_suite
+    from ecomfs.suites import available_suites, load_suite
 
     table = Table()
     for column in ("suite", "data sets", "shots", "seeds", "what"):
@@ -100,7 +100,7 @@ def run(
     """Run every cell of a suite that is not done yet; the same command resumes it."""
     phases = show(CHECKING, quiet=quiet)
     from ecomfs.cli.console import Console
-    from ecomfs.evaluation.suites import load_suite, run_suite
+    from ecomfs.suites import load_suite, run_suite
 
     chosen = load_suite(suite)
     target = output or Path("results") / chosen.name
@@ -164,7 +164,7 @@ def report(
     from ecomfs.cli.console import Console
     from ecomfs.evaluation.harness import harness_errors
     from ecomfs.evaluation.source import numbers_source
-    from ecomfs.evaluation.suites import suite_board, write_details
+    from ecomfs.suites import suite_board, write_details
     from ecomfs_eval import Bootstrap
     from ecomfs_eval.board.mlflow import log_board
     from ecomfs_eval.report import settings, write_figures, write_report
@@ -255,7 +255,7 @@ def compare(
 ) -> None:
     """Compare two results of a suite: what they were made from, and new − old, paired."""
     from ecomfs.cli.console import Console
-    from ecomfs.evaluation.suites import compare_results
+    from ecomfs.suites import compare_results
     from ecomfs_eval import Bootstrap
 
     found = compare_results(

@@ -193,8 +193,7 @@ def _cells(
 ) -> tuple[list[pd.DataFrame], ColumnNames, list[str]]:
     """The tables with the labels of each cell in one order and spelling; their columns; and every
     label. The prediction of a row without an answer is empty; none of the labels is ``[]``."""
-    from ecomfs.estimators.multilabel.rows import CellSpace
-    from ecomfs.task import Label, LabelSpace, find_column
+    from ecomfs.task import CellSpace, Label, LabelSpace, find_column
 
     known = LabelSpace([Label(spec.name, spec) for spec in card.labels])
     seen: dict[str, None] = dict.fromkeys(known.names)

@@ -28,7 +28,7 @@ def print_metrics(
     Returns:
         System → metric → value, interval and the like.
     """
-    from ecomfs.evaluation.several import several_systems
+    from ecomfs.suites.several import several_systems
 
     systems = several_systems(gold, answers)
     phases.clear()

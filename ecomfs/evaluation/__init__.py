@@ -1,1 +1,1 @@
-"""Predictions to metrics, baselines, suites: the one bridge to ``ecomfs_eval``."""
+"""Predictions to metrics and baselines: the one bridge to ``ecomfs_eval``."""

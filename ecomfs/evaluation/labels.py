@@ -7,11 +7,9 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from ecomfs.errors import ConfigError
-from ecomfs.estimators.multilabel.rows import CellSpace
-from ecomfs.estimators.taxonomy.rows import LeafSpace
 from ecomfs.evaluation.harness import harness_errors, to_harness
 from ecomfs.retrieve import Retriever
-from ecomfs.task import LabelSpace, TaskCard, label_order
+from ecomfs.task import CellSpace, LabelSpace, LeafSpace, TaskCard, label_order
 from ecomfs.types import Example, Prediction, Row
 from ecomfs_eval import Predictions, get_metric
 from ecomfs_eval.metrics import USUAL

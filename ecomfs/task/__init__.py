@@ -22,7 +22,7 @@ from ecomfs.task.draft import QUESTION, LintFinding, draft_task, lint_card
 from ecomfs.task.fields import FieldMap, find_column, first_empty
 from ecomfs.task.given import GivenLabels, as_items, as_table, is_scalar, short_repr
 from ecomfs.task.label_value import column_labels, label_number, label_order, label_text
-from ecomfs.task.labels import Label, LabelSpace
+from ecomfs.task.labels import CellSpace, Label, LabelSpace, LeafSpace
 from ecomfs.task.propose import (
     TaskProposal,
     answered_card,
@@ -45,12 +45,14 @@ __all__ = [
     "QUESTION",
     "Bilingual",
     "CardField",
+    "CellSpace",
     "FieldMap",
     "FieldSpec",
     "GivenLabels",
     "Label",
     "LabelSpace",
     "LabelSpec",
+    "LeafSpace",
     "LintFinding",
     "TaskCard",
     "TaskProposal",

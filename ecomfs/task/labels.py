@@ -17,6 +17,7 @@ from ecomfs.core.words import did_you_mean, listed
 from ecomfs.errors import PoolError, UnknownLabelError
 from ecomfs.io import squeeze
 from ecomfs.task.card import LabelSpec, TaskCard, plain_key
+from ecomfs.task.cells import one_cell, read_labels
 from ecomfs.task.label_value import is_missing_number, label_number, label_order, label_text
 from ecomfs.types import Language
 
@@ -222,6 +223,58 @@ class LabelSpace:
         ]
 
 
+class CellSpace(LabelSpace):
+    """Labels of which a cell may hold several.
+
+    >>> from ecomfs.task import Label
+    >>> space = CellSpace([Label("late"), Label("broken")], "|")
+    >>> space.true_label("Broken|late"), space.true_label("[]"), space.true_label(" ")
+    ('late|broken', '[]', '')
+    """
+
+    def __init__(self, labels: Sequence[Label], separator: str) -> None:
+        super().__init__(labels)
+        self.separator = separator
+
+    def true_label(self, value: Any, where: str = "the true label") -> str:
+        """True labels as one cell, in the order of the label space; empty where they are missing.
+        One that is no label of this space stays, and is always wrong.
+
+        Raises:
+            InputError: the value is no list of labels.
+        """
+        if isinstance(value, str) and not value.strip():
+            return ""
+        found = read_labels(value, where, self.separator)
+        known = {self.index(text): text for text in found}
+        ordered = [self.names[i] for i in sorted(i for i in known if i is not None)]
+        strangers = [text for text in found if self.index(text) is None]
+        return one_cell([*ordered, *strangers], self.separator)
+
+
+class LeafSpace(LabelSpace):
+    """Whole labels; spaces around the mark between parent and child do not count.
+
+    >>> space = LeafSpace(["Home > Lamps", "Toys > Games"], " > ")
+    >>> space.true_label("home>lamps"), space.parent("Toys > Games")
+    ('Home > Lamps', 'Toys')
+    """
+
+    def __init__(self, leaves: Sequence[str], separator: str) -> None:
+        super().__init__([Label(leaf) for leaf in leaves])
+        self.separator = separator
+        self._leaves = {_plain_leaf(leaf, separator): leaf for leaf in leaves}
+
+    def true_label(self, value: Any, where: str = "the true label") -> str:
+        """As of every label space."""
+        found = super().true_label(value, where)
+        return found and self._leaves.get(_plain_leaf(found, self.separator), found)
+
+    def parent(self, leaf: str) -> str:
+        """The parent of a whole label."""
+        return leaf.partition(self.separator.strip())[0].strip()
+
+
 def _table(
     spellings: Sequence[Sequence[str]], key: Callable[[str], Hashable | None]
 ) -> dict[Hashable, int | None]:
@@ -240,3 +293,13 @@ def _reading(name: str) -> str:
     ('card arrival', '_')
     """
     return squeeze(name.replace("_", " ")) or name
+
+
+def _plain_leaf(label: str, separator: str) -> str:
+    """What spellings of one whole label share.
+
+    >>> _plain_leaf("Home > Lamps", " > ") == _plain_leaf("home>lamps", " > ")
+    True
+    """
+    parent, mark, child = label.partition(separator.strip())
+    return "\0".join([plain_key(parent), mark, plain_key(child)])

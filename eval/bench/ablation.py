@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ecomfs.evaluation.suites import ResultsFolder
+from ecomfs.suites import ResultsFolder
 from ecomfs_eval import Predictions
 
 SYSTEMS = ("ecomfs", "ecomfs:calibrated")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ecomfs.evaluation.suites import ResultsFolder
+from ecomfs.suites import ResultsFolder
 from ecomfs_eval import Predictions
 
 SYSTEMS = ("ecomfs", "ecomfs:read", "ecomfs:calibrated", "ecomfs:experts", "knn")

@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 
 from ecomfs.core import event_loop
 from ecomfs.estimators import FewShotClassifier
-from ecomfs.evaluation.suites import load_suite, plan
-from ecomfs.evaluation.suites.data import data_folder, read_data, task_of
 from ecomfs.pipeline import Pipeline, RowState
+from ecomfs.suites import load_suite, plan
+from ecomfs.suites.data import data_folder, read_data, task_of
 from ecomfs.types import Example, Prediction
 from ecomfs_eval import Bootstrap, Predictions, get_metric
 from ecomfs_eval.compare import differences

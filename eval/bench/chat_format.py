@@ -29,10 +29,10 @@ from ecomfs.core import event_loop
 from ecomfs.embed import HashedEmbedder
 from ecomfs.engine import Engine, shared_engine
 from ecomfs.engine.chat import chat_model
-from ecomfs.evaluation.suites import Dataset
-from ecomfs.evaluation.suites.config import Table, TestRows
-from ecomfs.evaluation.suites.data import Data, read_data
 from ecomfs.pipeline import FormatChoice, Options, Pipeline, build_pipeline
+from ecomfs.suites import Dataset
+from ecomfs.suites.config import Table, TestRows
+from ecomfs.suites.data import Data, read_data
 from ecomfs.types import Posterior, Prompt, Row
 from ecomfs_eval.intervals import wilson
 

@@ -27,12 +27,12 @@ from numpy.typing import NDArray
 
 from ecomfs.calibration import Blend, Evidence, expert_priors, fit_blend, usable_rows
 from ecomfs.embed import Embedder, open_embedder
-from ecomfs.evaluation.suites import Dataset
-from ecomfs.evaluation.suites.config import Table, TestRows
-from ecomfs.evaluation.suites.data import Data, read_data
 from ecomfs.evaluation.trained import raw_columns
 from ecomfs.experts import NEIGHBOURS, Experts
 from ecomfs.pipeline import Options, build_retriever
+from ecomfs.suites import Dataset
+from ecomfs.suites.config import Table, TestRows
+from ecomfs.suites.data import Data, read_data
 from ecomfs.task import LabelSpace
 from ecomfs.types import Example
 from ecomfs_eval import Bootstrap, Predictions

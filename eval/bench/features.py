@@ -21,11 +21,11 @@ from pathlib import Path
 import numpy as np
 
 from ecomfs.embed import open_embedder
-from ecomfs.evaluation.suites import Dataset
-from ecomfs.evaluation.suites.config import Table, TestRows
-from ecomfs.evaluation.suites.data import Data, read_data
 from ecomfs.features import Embed, FeatureExpert
 from ecomfs.features.texts import contained, grams
+from ecomfs.suites import Dataset
+from ecomfs.suites.config import Table, TestRows
+from ecomfs.suites.data import Data, read_data
 from ecomfs.task import LabelSpace, load_task
 from ecomfs.types import Row
 from ecomfs_eval import Bootstrap, Predictions

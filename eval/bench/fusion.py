@@ -43,12 +43,12 @@ from ecomfs.calibration.fusion import fit_fusion
 from ecomfs.core import event_loop
 from ecomfs.embed import open_embedder
 from ecomfs.engine.shared import shared_engine
-from ecomfs.evaluation.suites import Dataset
-from ecomfs.evaluation.suites.config import Table, TestRows
-from ecomfs.evaluation.suites.data import Data, read_data
 from ecomfs.experts import NEIGHBOURS, Experts
 from ecomfs.pipeline import Options, build_pipeline, build_retriever
 from ecomfs.pool import sample_examples
+from ecomfs.suites import Dataset
+from ecomfs.suites.config import Table, TestRows
+from ecomfs.suites.data import Data, read_data
 from ecomfs.task import LabelSpace
 from ecomfs.types import Example, Posterior
 from ecomfs_eval import METRICS, Bootstrap, Metric, Predictions

@@ -31,7 +31,7 @@ from rich.table import Table
 
 from ecomfs.calibration import accept_threshold, set_threshold
 from ecomfs.calibration.conformal import prediction_set
-from ecomfs.evaluation.suites import ResultsFolder
+from ecomfs.suites import ResultsFolder
 from ecomfs_eval import wilson
 
 KINDS = ("population", "batch")

@@ -23,10 +23,10 @@ from typing import Any
 from ecomfs.embed import HashedEmbedder
 from ecomfs.engine import Capabilities
 from ecomfs.engine.vllm.served_model import FileTokenizer
-from ecomfs.evaluation.suites import load_suite, plan
-from ecomfs.evaluation.suites.data import data_folder, read_data, task_of
 from ecomfs.pipeline import Options, build_pipeline
 from ecomfs.retrieve import Layout, simulate_prefix_cache
+from ecomfs.suites import load_suite, plan
+from ecomfs.suites.data import data_folder, read_data, task_of
 
 SETS = ("multicpr_query_item_zh", "tallrec_movie_preference_en")
 """Sets whose rows stand on several lines; others have one text, or all fields on one line."""

@@ -23,9 +23,9 @@ from experts import read_text_set
 
 from ecomfs.embed import Embedder, open_embedder
 from ecomfs.estimators import FewShotClassifier
-from ecomfs.evaluation.suites.data import Data
 from ecomfs.pool import Pool
 from ecomfs.serve.tasks import ServedTask
+from ecomfs.suites.data import Data
 from ecomfs.types import Example
 from ecomfs_eval import ConfidenceInterval, Predictions
 from ecomfs_eval.repeated import average, average_difference

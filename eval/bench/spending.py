@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ecomfs.evaluation.suites import ResultsFolder
+from ecomfs.suites import ResultsFolder
 from ecomfs_eval import Predictions
 
 SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)

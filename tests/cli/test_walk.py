@@ -85,7 +85,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patched.setenv("ECOMFS_CACHE", str(folder / "cache"))
         patched.setenv("ECOMFS_STATE", str(folder / "state"))
         engine = ScriptedEngine(answer="a thing that works well")
-        for name in ("estimators.base", "engine.shared", "evaluation.suites.run"):
+        for name in ("estimators.base", "engine.shared", "suites.run"):
             patched.setattr(f"ecomfs.{name}.shared_engine", lambda spec: engine)
         patched.setattr("ecomfs.engine.factory.open_engine", lambda spec: ScriptedEngine())
         # A service is built, says that it is ready, and ends.

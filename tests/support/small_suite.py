@@ -7,7 +7,7 @@ from typing import Any
 
 from scripted import ScriptedEngine
 
-from ecomfs.evaluation.suites import Suite, SuiteRun, run_suite
+from ecomfs.suites import Suite, SuiteRun, run_suite
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 

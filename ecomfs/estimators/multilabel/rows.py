@@ -14,38 +14,9 @@ from ecomfs.estimators.multilabel.reader import Reader
 from ecomfs.pipeline import Pipeline, RowAsk, RowState
 from ecomfs.pool import sample_queries
 from ecomfs.retrieve import Retriever
-from ecomfs.task import Label, LabelSpace, TaskCard, one_cell, read_labels
+from ecomfs.task import CellSpace, TaskCard, one_cell
 from ecomfs.task.cells import SEPARATOR
 from ecomfs.types import Language, Prediction, Row, Status
-
-
-class CellSpace(LabelSpace):
-    """Labels of which a cell may hold several.
-
-    >>> from ecomfs.task import Label
-    >>> space = CellSpace([Label("late"), Label("broken")], "|")
-    >>> space.true_label("Broken|late"), space.true_label("[]"), space.true_label(" ")
-    ('late|broken', '[]', '')
-    """
-
-    def __init__(self, labels: Sequence[Label], separator: str) -> None:
-        super().__init__(labels)
-        self.separator = separator
-
-    def true_label(self, value: Any, where: str = "the true label") -> str:
-        """True labels as one cell, in the order of the label space; empty where they are missing.
-        One that is no label of this space stays, and is always wrong.
-
-        Raises:
-            InputError: the value is no list of labels.
-        """
-        if isinstance(value, str) and not value.strip():
-            return ""
-        found = read_labels(value, where, self.separator)
-        known = {self.index(text): text for text in found}
-        ordered = [self.names[i] for i in sorted(i for i in known if i is not None)]
-        strangers = [text for text in found if self.index(text) is None]
-        return one_cell([*ordered, *strangers], self.separator)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,4 +168,4 @@ class MultiLabelRows:
         return replace(whole, label=None, status=Status.ABSTAINED, note=note)
 
 
-__all__ = ["CellSpace", "MultiLabelRows"]
+__all__ = ["MultiLabelRows"]

@@ -35,7 +35,7 @@ from ecomfs.estimators.inputs import (
 from ecomfs.estimators.one_label import OneLabelClassifier
 from ecomfs.estimators.taxonomy.descent import TaxonomyExplanation, beam_of, combine
 from ecomfs.estimators.taxonomy.profile import TaxonomyProfile
-from ecomfs.estimators.taxonomy.rows import LeafSpace, TaxonomyRows, level_readings
+from ecomfs.estimators.taxonomy.rows import TaxonomyRows, level_readings
 from ecomfs.estimators.taxonomy.tree import grow
 from ecomfs.features import Rendering
 from ecomfs.fit import Guarantees
@@ -50,7 +50,7 @@ from ecomfs.pipeline import (
 )
 from ecomfs.pool import Pool, sample_queries
 from ecomfs.screen import MaskChoice
-from ecomfs.task import GivenLabels, TaskCard
+from ecomfs.task import GivenLabels, LeafSpace, TaskCard
 from ecomfs.types import Example, Prediction, Row
 
 

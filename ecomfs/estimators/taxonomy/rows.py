@@ -15,36 +15,13 @@ from ecomfs.core.progress import FITTING, Progress, silent
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import EcomfsError
 from ecomfs.estimators.taxonomy.descent import beam_of, combine
-from ecomfs.estimators.taxonomy.tree import Branch, plain_leaf
+from ecomfs.estimators.taxonomy.tree import Branch
 from ecomfs.experts import NEIGHBOURS
 from ecomfs.fit import Guarantees, with_thresholds
 from ecomfs.pipeline import Pipeline, RowAsk, RowState, fit_asks, row_asks
 from ecomfs.retrieve import Retriever
-from ecomfs.task import Label, LabelSpace, TaskCard
+from ecomfs.task import LeafSpace, TaskCard
 from ecomfs.types import Example, Language, Prediction, Row, Status
-
-
-class LeafSpace(LabelSpace):
-    """Whole labels; spaces around the mark between parent and child do not count.
-
-    >>> space = LeafSpace(["Home > Lamps", "Toys > Games"], " > ")
-    >>> space.true_label("home>lamps"), space.parent("Toys > Games")
-    ('Home > Lamps', 'Toys')
-    """
-
-    def __init__(self, leaves: Sequence[str], separator: str) -> None:
-        super().__init__([Label(leaf) for leaf in leaves])
-        self.separator = separator
-        self._leaves = {plain_leaf(leaf, separator): leaf for leaf in leaves}
-
-    def true_label(self, value: Any, where: str = "the true label") -> str:
-        """As of every label space."""
-        found = super().true_label(value, where)
-        return found and self._leaves.get(plain_leaf(found, self.separator), found)
-
-    def parent(self, leaf: str) -> str:
-        """The parent of a whole label."""
-        return leaf.partition(self.separator.strip())[0].strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,4 +282,4 @@ def _of(value: Any) -> dict[str, Any]:
     return {name: getattr(value, name) for name in value.__slots__}
 
 
-__all__ = ["LeafSpace", "TaxonomyRows", "level_readings"]
+__all__ = ["TaxonomyRows", "level_readings"]

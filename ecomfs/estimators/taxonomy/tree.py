@@ -81,16 +81,6 @@ def grow(examples: Sequence[Example], separator: str) -> list[tuple[Branch, list
     return out
 
 
-def plain_leaf(label: str, separator: str) -> str:
-    """What spellings of one whole label share.
-
-    >>> plain_leaf("Home > Lamps", " > ") == plain_leaf("home>lamps", " > ")
-    True
-    """
-    parent, mark, child = label.partition(separator.strip())
-    return "\0".join([plain_key(parent), mark, plain_key(child)])
-
-
 def _not_whole(wrong: Sequence[Example], separator: str) -> UnknownLabelError:
     named = ", ".join(f"{e.id!r} ({e.label!r})" for e in wrong[:5])
     more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
@@ -101,4 +91,4 @@ def _not_whole(wrong: Sequence[Example], separator: str) -> UnknownLabelError:
     )
 
 
-__all__ = ["Branch", "grow", "plain_leaf"]
+__all__ = ["Branch", "grow"]

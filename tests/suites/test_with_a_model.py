@@ -8,7 +8,7 @@ import pytest
 from small_suite import SAMPLES
 
 from ecomfs.cli import run as cli
-from ecomfs.evaluation.suites import ResultsFolder, suite_board
+from ecomfs.suites import ResultsFolder, suite_board
 from ecomfs_eval import Bootstrap
 
 pytestmark = pytest.mark.model

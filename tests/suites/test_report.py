@@ -11,8 +11,8 @@ from small_suite import SAMPLES, small
 
 from ecomfs.cli import run as cli
 from ecomfs.errors import ConfigError, InputError, MissingFileError
-from ecomfs.evaluation.suites import Suite, compare_results, run_suite, suite_board, write_details
-from ecomfs.evaluation.suites.data import read_data
+from ecomfs.suites import Suite, compare_results, run_suite, suite_board, write_details
+from ecomfs.suites.data import read_data
 from ecomfs_eval import METRICS, Bootstrap, Predictions, scores
 from ecomfs_eval.compare import compare
 from ecomfs_eval.manifest import read_results
@@ -179,7 +179,7 @@ def test_the_command_runs_a_suite_file(
 ) -> None:
     path = tmp_path / "small.yaml"
     path.write_text(suite().model_dump_json(), encoding="utf-8")  # JSON is YAML
-    monkeypatch.setattr("ecomfs.evaluation.suites.run.shared_engine", lambda spec: ScriptedEngine())
+    monkeypatch.setattr("ecomfs.suites.run.shared_engine", lambda spec: ScriptedEngine())
     output = str(tmp_path / "out")
     arguments = ["eval", "run", str(path), "-o", output, "--data", str(SAMPLES), "-q"]
     assert cli([*arguments, "--only", "reviews", "--shots", "8", "--seed", "1"]) == 0

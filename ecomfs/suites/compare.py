@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ecomfs.errors import ConfigError, InputError
 from ecomfs.evaluation.harness import harness_errors
-from ecomfs.evaluation.suites.store import ResultsFolder, Stored, changes
+from ecomfs.suites.store import ResultsFolder, Stored, changes
 from ecomfs_eval import Bootstrap, Predictions
 from ecomfs_eval.compare import Difference
 from ecomfs_eval.errors import RowsDifferError
@@ -70,7 +70,7 @@ def compare_results(
     Parameters
     ----------
     new, old : str or Path
-        Folders that :func:`ecomfs.evaluation.suites.run_suite` wrote.
+        Folders that :func:`ecomfs.suites.run_suite` wrote.
     system : str, optional
         Which; by default the main one of the new results' suite.
     metrics : sequence of str

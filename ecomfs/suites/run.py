@@ -14,10 +14,10 @@ from ecomfs.engine.protocol import Engine
 from ecomfs.engine.shared import shared_engine
 from ecomfs.errors import ConfigError, EcomfsError, EngineError, StoppedError
 from ecomfs.evaluation.labels import check_metrics
-from ecomfs.evaluation.suites.cell import Cell, Tools, identity, run_cell
-from ecomfs.evaluation.suites.config import Dataset, Shots, Suite
-from ecomfs.evaluation.suites.data import data_folder, read_data
-from ecomfs.evaluation.suites.store import ResultsFolder
+from ecomfs.suites.cell import Cell, Tools, identity, run_cell
+from ecomfs.suites.config import Dataset, Shots, Suite
+from ecomfs.suites.data import data_folder, read_data
+from ecomfs.suites.store import ResultsFolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def plan(
 
     Examples
     --------
-    >>> from ecomfs.evaluation.suites import available_suites, load_suite
+    >>> from ecomfs.suites import available_suites, load_suite
     >>> suite = load_suite(next(iter(available_suites())))
     >>> plan(suite)[0].seed == suite.seeds[0]
     True
@@ -139,7 +139,7 @@ def run_suite(
 
     Examples
     --------
-    >>> from ecomfs.evaluation.suites import available_suites, load_suite
+    >>> from ecomfs.suites import available_suites, load_suite
     >>> suite = load_suite(next(iter(available_suites())))
     >>> run_suite(suite, "results", only=["no-such-data"])
     Traceback (most recent call last):

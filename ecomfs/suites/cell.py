@@ -29,11 +29,11 @@ from ecomfs.evaluation.evaluate import strangers, vote
 from ecomfs.evaluation.harness import at_stage
 from ecomfs.evaluation.labels import SupportsBaselines, as_predictions, structure_of
 from ecomfs.evaluation.rules import MAJORITY, RuleAnswers, trivial_rule
-from ecomfs.evaluation.several import of_sets, set_baselines, set_votes, whole_labels
-from ecomfs.evaluation.suites.config import Dataset, Shots
-from ecomfs.evaluation.suites.data import Data, rows_hash, task_of
 from ecomfs.evaluation.trained import feature_set, labelled_rows, raw_columns
 from ecomfs.pipeline import Pipeline, load_template
+from ecomfs.suites.config import Dataset, Shots
+from ecomfs.suites.data import Data, rows_hash, task_of
+from ecomfs.suites.several import of_sets, set_baselines, set_votes, whole_labels
 from ecomfs.task import label_order
 from ecomfs.types import Example, Language, Prediction, Row
 from ecomfs_eval import Predictions, Undefined

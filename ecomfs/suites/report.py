@@ -11,9 +11,9 @@ from ecomfs.errors import ConfigError, MissingFileError
 from ecomfs.evaluation.harness import harness_errors
 from ecomfs.evaluation.labels import check_metrics
 from ecomfs.evaluation.rules import MAJORITY, RULES
-from ecomfs.evaluation.suites.config import Dataset, Suite
-from ecomfs.evaluation.suites.data import task_of
-from ecomfs.evaluation.suites.store import ResultsFolder, Stored
+from ecomfs.suites.config import Dataset, Suite
+from ecomfs.suites.data import task_of
+from ecomfs.suites.store import ResultsFolder, Stored
 from ecomfs.task import load_task
 from ecomfs_eval import Bootstrap, compare
 from ecomfs_eval.board import Board, BoardEntry, PublishedResult, build_board
@@ -35,7 +35,7 @@ def suite_board(
     Parameters
     ----------
     results : str or Path
-        Folder that :func:`ecomfs.evaluation.suites.run_suite` wrote.
+        Folder that :func:`ecomfs.suites.run_suite` wrote.
     only : iterable of str
         Names of data sets or series.
     main : str, optional
@@ -87,7 +87,7 @@ def write_details(
     Parameters
     ----------
     results : str or Path
-        Folder that :func:`ecomfs.evaluation.suites.run_suite` wrote.
+        Folder that :func:`ecomfs.suites.run_suite` wrote.
     folder : str or Path
         Of the files, one stem per cell.
     only, main, how

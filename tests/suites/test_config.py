@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from ecomfs.errors import ConfigError, MissingFileError
-from ecomfs.evaluation.suites import available_suites, load_suite, plan
+from ecomfs.suites import available_suites, load_suite, plan
 
 GOOD: dict[str, Any] = {
     "name": "mine",

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ecomfs.errors import ColumnError, ConfigError, EmptyInputError, InputError, MissingFileError
-from ecomfs.evaluation.suites import Dataset
-from ecomfs.evaluation.suites.data import data_folder, read_data
+from ecomfs.suites import Dataset
+from ecomfs.suites.data import data_folder, read_data
 
 
 @pytest.fixture(scope="module")

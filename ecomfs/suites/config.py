@@ -32,7 +32,7 @@ SYSTEMS = (
 )
 _HERE = Path(__file__).resolve().parent
 # Installed, and in a checkout.
-_SHIPPED = (_HERE.parents[1] / "_eval" / "suites", _HERE.parents[2] / "eval" / "suites")
+_SHIPPED = (_HERE.parent / "_eval" / "suites", _HERE.parents[1] / "eval" / "suites")
 
 
 class _Strict(BaseModel):
@@ -186,7 +186,7 @@ class Suite(_Strict):
 
     Examples
     --------
-    >>> from ecomfs.evaluation.suites import plan
+    >>> from ecomfs.suites import plan
     >>> shop = Dataset(name="shop", task="review_sentiment", pool={"file": "pool.csv"},
     ...                test={"file": "test.csv"})
     >>> suite = Suite(name="mine", datasets=(shop,), shots=(8, 32), seeds=(0, 1))

@@ -21,9 +21,9 @@ from pydantic import ValidationError
 from ecomfs.core.words import one_line
 from ecomfs.errors import ConfigError, InputError, MissingFileError, OutputError
 from ecomfs.evaluation.harness import harness_errors
-from ecomfs.evaluation.suites.cell import Cell, CellResult
-from ecomfs.evaluation.suites.config import Suite
 from ecomfs.io import write_text
+from ecomfs.suites.cell import Cell, CellResult
+from ecomfs.suites.config import Suite
 from ecomfs_eval.manifest import (
     FileHash,
     Manifest,
@@ -47,13 +47,13 @@ class Stored:
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """See :func:`ecomfs.evaluation.suites.cell.identity`."""
+        """See :func:`ecomfs.suites.cell.identity`."""
         found: Mapping[str, Any] = self.results.manifest.settings["cell"]
         return found
 
     @property
     def measured(self) -> Mapping[str, Any]:
-        """See :class:`ecomfs.evaluation.suites.cell.CellResult`."""
+        """See :class:`ecomfs.suites.cell.CellResult`."""
         found: Mapping[str, Any] = self.results.manifest.settings["measured"]
         return found
 

@@ -9,7 +9,7 @@ import pytest
 from small_suite import SAMPLES, small
 
 from ecomfs.errors import ConfigError, UnknownLabelError
-from ecomfs.evaluation.suites import Suite, load_suite, plan, run_suite, suite_board, write_details
+from ecomfs.suites import Suite, load_suite, plan, run_suite, suite_board, write_details
 from ecomfs.task import load_task
 from ecomfs_eval import Bootstrap
 from ecomfs_eval.manifest import read_results

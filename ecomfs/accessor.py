@@ -1,7 +1,7 @@
 """``df.ecomfs``: the classifier on a DataFrame.
 
     import pandas as pd
-    import ecomfs.evaluation.accessor
+    import ecomfs.accessor
 
     reviews.ecomfs.classify("review_sentiment", examples=pool)
 

@@ -12,10 +12,10 @@ from scripted import ScriptedEngine
 from small_suite import SAMPLES, go, small
 
 from ecomfs.errors import ConfigError, EngineUnavailableError, InputError
-from ecomfs.evaluation.suites import ResultsFolder, load_suite
-from ecomfs.evaluation.suites.cell import Cell, ScoredRows, answers
-from ecomfs.evaluation.suites.config import SYSTEMS
-from ecomfs.evaluation.suites.data import read_data
+from ecomfs.suites import ResultsFolder, load_suite
+from ecomfs.suites.cell import Cell, ScoredRows, answers
+from ecomfs.suites.config import SYSTEMS
+from ecomfs.suites.data import read_data
 from ecomfs.task import load_task
 from ecomfs.types import Prediction, Status
 from ecomfs_eval.manifest import read_results

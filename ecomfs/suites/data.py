@@ -12,9 +12,9 @@ from pathlib import Path
 from ecomfs.batch import read_examples
 from ecomfs.errors import ColumnError, ConfigError, EmptyInputError, InputError, MissingFileError
 from ecomfs.evaluation.labels import space_of
-from ecomfs.evaluation.suites.config import Dataset, Shots, Table
 from ecomfs.io import TableReader, same_text
 from ecomfs.pool import random_examples, refuse_synthetic, sample_examples
+from ecomfs.suites.config import Dataset, Shots, Table
 from ecomfs.task import TaskCard, load_task
 from ecomfs.types import Example
 
