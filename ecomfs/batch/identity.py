@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from ecomfs.batch.columns import Columns
 from ecomfs.batch.selection import Selection
-from ecomfs.engine.identity import same_model
+from ecomfs.engine.canary import same_model
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import MissingFileError
 from ecomfs.io import TableReader

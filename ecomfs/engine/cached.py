@@ -18,7 +18,6 @@ from typing import TypeVar
 from ecomfs.core.cache import ByteCache
 from ecomfs.engine import logprobs
 from ecomfs.engine.chat import ChatModel, chat_model
-from ecomfs.engine.identity import SupportsProbe
 from ecomfs.engine.protocol import (
     Capabilities,
     ChosenAnswer,
@@ -27,6 +26,7 @@ from ecomfs.engine.protocol import (
     Spending,
     SupportsChoice,
     SupportsPricing,
+    SupportsProbe,
     SupportsTopTokens,
     Tokenizer,
     TopTokens,

@@ -12,19 +12,51 @@ import importlib
 import importlib.util
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from ecomfs.core.cpus import processor_flags
 from ecomfs.core.options import NO_MODEL
-from ecomfs.engine.none import NoEngine
-from ecomfs.engine.protocol import Engine
+from ecomfs.engine.protocol import Capabilities, Engine
 from ecomfs.errors import ConfigError, EngineUnavailableError
+from ecomfs.types import Prompt, Question
 
 logger = logging.getLogger(__name__)
 
 _VLLM_DEFAULT = "http://127.0.0.1:8000"
+
+
+class NoEngine:
+    """The engine ``none``: the experts answer every row alone, at once and without a download.
+
+    >>> engine = NoEngine()
+    >>> engine.spec, engine.tokenizer, engine.capabilities.logprobs
+    ('none', None, False)
+    """
+
+    spec = fingerprint = NO_MODEL
+    tokenizer = None
+    capabilities = Capabilities(
+        logprobs=False, generates=False, prefix_reuse=False, context_tokens=0, batch=256
+    )
+
+    async def read(self, prompts: Sequence[Prompt], questions: Sequence[Question]) -> NoReturn:
+        """Raises :class:`ConfigError`: there is nothing to read with."""
+        raise self._refused("reads prompts")
+
+    async def generate(self, prompts: Sequence[Prompt], **options: Any) -> NoReturn:
+        """Raises :class:`ConfigError`: there is nothing to write with."""
+        raise self._refused("writes text")
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+    def _refused(self, what: str) -> ConfigError:
+        return ConfigError(
+            f"engine none has no model that {what}", hint="name a model: --engine auto"
+        )
 
 
 @dataclass(frozen=True, slots=True)

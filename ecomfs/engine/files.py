@@ -6,7 +6,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +14,6 @@ from ecomfs.core.cache import ByteCache, cache_folder
 from ecomfs.core.retry import permanent
 from ecomfs.errors import EngineUnavailableError, ModelError
 
-_BLOCK = 1 << 20
 _PIECES, _PIECE = 64, 256 << 10
 
 
@@ -46,11 +45,8 @@ def replacing(target: Path) -> Iterator[Path]:
 
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes, in hex."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sha256_cached(path: Path) -> str:
@@ -64,8 +60,7 @@ def sha256_cached(path: Path) -> str:
     path = path.resolve()
     before = file_state(path)
     key = f"{path}|{before}".encode()
-    cache = ByteCache(cache_folder() / "sha256.sqlite")
-    try:
+    with closing(ByteCache(cache_folder() / "sha256.sqlite")) as cache:
         if found := cache.get("sha256", [key]):
             return found[key].decode()
         digest = sha256_of(path)
@@ -73,8 +68,6 @@ def sha256_cached(path: Path) -> str:
             raise ModelError(f"{path} changes while it is read", hint="wait until it is written")
         cache.put("sha256", {key: digest.encode()})
         return digest
-    finally:
-        cache.close()
 
 
 class FileState(NamedTuple):

@@ -1,8 +1,11 @@
-"""GGUF models as files: which files are one model, and which of several models a name means."""
+"""GGUF models as files: which files are one model, which of several models a name means, and what
+their headers say."""
 
 from __future__ import annotations
 
+import mmap
 import re
+import struct
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -215,3 +218,66 @@ def check_gguf(file: Path) -> None:
         raise ModelError(f"{file}: cannot be read: {error.strerror}", hint=_GGUF_HINT) from error
     if magic != b"GGUF":
         raise ModelError(f"{file}: not a GGUF model", hint=_GGUF_HINT)
+
+
+_SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+_STRING, _ARRAY = 8, 9
+_U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
+
+
+def header_text(file: Path, key: str) -> str | None:
+    """Value of a text key in the header of a GGUF file; ``None`` where it has none.
+
+    The model is not loaded. The ``gguf`` package reads whole vocabularies into Python objects,
+    which takes half a minute for 200,000 tokens; here they are skipped.
+
+    Raises:
+        ModelError: the header is cut short or of an unknown form.
+
+    >>> header_text(Path("model.gguf"), "tokenizer.chat_template")        # doctest: +SKIP
+    '{% for message in messages %}...'
+    """
+    try:
+        with (
+            file.open("rb") as opened,
+            mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data,
+        ):
+            if data[:4] != b"GGUF" or _U32.unpack_from(data, 4)[0] not in (2, 3):
+                raise ValueError("not GGUF 2 or 3")
+            (count,) = _U64.unpack_from(data, 16)
+            at = 24
+            for _ in range(count):
+                name, at = _header_text(data, at)
+                (kind,) = _U32.unpack_from(data, at)
+                if kind == _STRING and name == key:
+                    return _header_text(data, at + 4)[0]
+                at = _after_value(data, at + 4, kind)
+            return None
+    except (struct.error, ValueError, KeyError, OSError) as error:
+        raise ModelError(
+            f"{file}: the header of this GGUF file cannot be read", hint="it may be cut short"
+        ) from error
+
+
+def _header_text(data: mmap.mmap, at: int) -> tuple[str, int]:
+    (size,) = _U64.unpack_from(data, at)
+    end = at + 8 + size
+    if end > len(data):
+        raise ValueError("cut short")
+    return data[at + 8 : end].decode("utf-8", "replace"), end
+
+
+def _after_value(data: mmap.mmap, at: int, kind: int) -> int:
+    """The place after a value."""
+    if kind == _STRING:
+        return at + 8 + int(_U64.unpack_from(data, at)[0])
+    if kind != _ARRAY:
+        return at + _SIZES[kind]
+    (inner,) = _U32.unpack_from(data, at)
+    (count,) = _U64.unpack_from(data, at + 4)
+    at += 12
+    if inner in _SIZES:
+        return at + _SIZES[inner] * int(count)
+    for _ in range(count):
+        at = _after_value(data, at, inner)
+    return at

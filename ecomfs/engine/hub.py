@@ -7,31 +7,47 @@ network. The package huggingface_hub lists a repository and knows the user's tok
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from urllib.parse import urlencode
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode, urlsplit
 
 from pydantic_core import from_json, to_json
 
 from ecomfs.core import event_loop
 from ecomfs.core.progress import Progress, silent
-from ecomfs.engine.download import MB, Address, size_of
+from ecomfs.core.retry import is_retried, retry_after, retrying
 from ecomfs.engine.files import hub_cache, models_dir, replacing, sha256_cached, sha256_of
 from ecomfs.engine.gguf import ModelFile, choose_files, models_of, quant_of
-from ecomfs.errors import EngineUnavailableError, ModelError
+from ecomfs.errors import (
+    EngineError,
+    EngineTimeoutError,
+    EngineUnavailableError,
+    ModelError,
+    ServerStatusError,
+)
+
+if TYPE_CHECKING:
+    import aiohttp
 
 logger = logging.getLogger(__name__)
 
-MODELSCOPE = "modelscope"
-
-_NAME = re.compile(rf"(?:({MODELSCOPE}):)?([\w.-]+/[\w.-]+)(?::(.+))?", re.ASCII)
+_NAME = re.compile(r"(?:(modelscope):)?([\w.-]+/[\w.-]+)(?::(.+))?", re.ASCII)
 _LISTING = ".listing.json"
+_ATTEMPTS = 5
+_PAUSE = 1.0  # seconds before the second attempt
+_MB = 1_000_000  # bytes, as in messages and progress
+_AGAIN = (
+    "check the network and try again, what has come is kept; mirrors: HF_ENDPOINT, or "
+    "gguf:modelscope:ORG/REPO"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +164,9 @@ def downloaded() -> list[tuple[str, Listing, Path]]:
         for name, files in models_of(listing.files).items() if listing else ():
             paths = [place.parent / file.path for file in files]
             if listing and all(path.is_file() for path in paths):
-                sizes = Listing(listing.repository, files, listing.licence, listing.revision)
                 quant = quant_of(name) or PurePosixPath(name).name
-                found.append((f"{listing.repository}:{quant}", sizes, min(paths)))
+                own = replace(listing, files=files)
+                found.append((f"{listing.repository}:{quant}", own, min(paths)))
     return found
 
 
@@ -185,7 +201,7 @@ def _list_huggingface(model: HubModel) -> Listing:
             hint="pip install 'ecomfs[hub]'",
         ) from error
     api = HfApi(endpoint=_endpoint())
-    site = Address(model.repository, api.endpoint)
+    site = _Address(model.repository, api.endpoint)
     try:
         info = api.model_info(model.repo, files_metadata=True, timeout=30)
     except GatedRepoError as error:
@@ -222,7 +238,7 @@ def _list_huggingface(model: HubModel) -> Listing:
 def _list_modelscope(model: HubModel) -> Listing:
     site = _modelscope()
     query = urlencode({"Revision": "master", "Recursive": "true"})
-    where = Address(model.repository, f"{site}/api/v1/models/{model.repo}/repo/files?{query}")
+    where = _Address(model.repository, f"{site}/api/v1/models/{model.repo}/repo/files?{query}")
     status, content = event_loop.run(where.get())
     if status not in (200, 404):
         raise where.refused(status)
@@ -243,7 +259,7 @@ def _list_modelscope(model: HubModel) -> Listing:
     return _listing(model, found, revision="master")
 
 
-def _no_listing(site: Address) -> ModelError:
+def _no_listing(site: _Address) -> ModelError:
     return ModelError(
         f"{site.model}: {site.host} answers with something else than a list of files",
         hint="check the address of the hub or mirror, and whether a proxy or login page answers",
@@ -257,17 +273,17 @@ def _listing(
     return Listing(model.repository, models, licence, revision)
 
 
-def _file_address(model: HubModel, file: ModelFile, revision: str) -> Address:
+def _file_address(model: HubModel, file: ModelFile, revision: str) -> _Address:
     """Where a file is downloaded from, with the user's token for Hugging Face only."""
     if model.hub:
         query = urlencode({"Revision": revision, "FilePath": file.path})
         url = f"{_modelscope()}/api/v1/models/{model.repo}/repo?{query}"
-        return Address(model.repository, url)
+        return _Address(model.repository, url)
     from huggingface_hub import hf_hub_url
     from huggingface_hub.utils import build_hf_headers
 
     url = hf_hub_url(model.repo, file.path, revision=revision, endpoint=_endpoint())
-    return Address(model.repository, url, build_hf_headers(library_name="ecomfs"))
+    return _Address(model.repository, url, build_hf_headers(library_name="ecomfs"))
 
 
 def _endpoint() -> str | None:
@@ -297,15 +313,15 @@ def _download(model: HubModel, file: ModelFile, revision: str, progress: Progres
     with _writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         _take_from_cache(model, file, part)
-        missing = file.size - size_of(part)
+        missing = file.size - _size_of(part)
         if (free := shutil.disk_usage(target.parent).free) < missing:
             raise ModelError(
-                f"{target}: {missing / MB:,.0f} MB to download, {free / MB:,.0f} MB free",
+                f"{target}: {missing / _MB:,.0f} MB to download, {free / _MB:,.0f} MB free",
                 hint="free disk space, or set ECOMFS_CACHE to a folder with room",
             )
         if missing:
             logger.warning(
-                "%s: downloading %s, %s MB", model.repository, file.path, f"{missing / MB:,.0f}"
+                "%s: downloading %s, %s MB", model.repository, file.path, f"{missing / _MB:,.0f}"
             )
             address = _file_address(model, file, revision)
             event_loop.run(address.fetch(part, file.size, progress))
@@ -328,7 +344,7 @@ def _take_from_cache(model: HubModel, file: ModelFile, part: Path) -> None:
 
 
 def _is_whole(path: Path, file: ModelFile) -> bool:
-    return size_of(path) == file.size and sha256_cached(path) == file.sha256
+    return _size_of(path) == file.size and sha256_cached(path) == file.sha256
 
 
 @contextmanager
@@ -340,3 +356,123 @@ def _writing(target: Path) -> Iterator[None]:
             f"{target}: cannot be written: {error.strerror or error}",
             hint="free disk space, or set ECOMFS_CACHE to a folder with room",
         ) from error
+
+
+def _size_of(path: Path) -> int:
+    """Bytes of a file; 0 where there is none."""
+    return path.stat().st_size if path.is_file() else 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Address:
+    """Where something of a model is read: continued where it stopped, every failure in one line.
+
+    Both hubs are read here. The download of huggingface_hub 2.4 begins at zero after an interrupted
+    process and does not compare the SHA-256 of what came over HTTP.
+
+    Attributes:
+        model: spec of the model, for messages.
+        url: of the file, list or hub.
+        headers: of the request.
+    """
+
+    model: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def host(self) -> str:
+        """The host, for messages."""
+        return urlsplit(self.url).netloc or self.url
+
+    def refused(self, status: int, seconds: float = 0.0) -> EngineError:
+        """The error for an HTTP status; ``seconds``: how long the server asks to wait."""
+        message = f"{self.model}: {self.host} answers with HTTP {status}"
+        if is_retried(status):
+            return ServerStatusError(message, hint=_AGAIN, seconds=seconds)
+        return ModelError(message, hint="check access and the address of the hub or mirror")
+
+    def unreachable(self, reason: object) -> EngineUnavailableError:
+        """The error for a connection that failed."""
+        return EngineUnavailableError(
+            f"{self.model}: not on this machine, and {self.host} fails: {reason}", hint=_AGAIN
+        )
+
+    async def get(self) -> tuple[int, bytes]:
+        """Status and content of the answer.
+
+        Raises:
+            EngineError: there is none.
+        """
+        async with self._response({}) as response:
+            return response.status, await response.read()
+
+    async def fetch(self, part: Path, size: int, progress: Progress) -> None:
+        """Download into ``part`` until it has ``size`` bytes, or until attempts bring no more.
+
+        Raises:
+            EngineError: the last failure.
+        """
+        most = -1
+        while True:
+            try:
+                return await retrying(
+                    lambda: self._continue(part, size, progress),
+                    attempts=_ATTEMPTS,
+                    base=_PAUSE,
+                    sleep=asyncio.sleep,
+                )
+            except EngineError as error:
+                if not error.retryable or _size_of(part) <= most:
+                    raise
+                most = _size_of(part)
+
+    async def _continue(self, part: Path, size: int, progress: Progress) -> None:
+        """One request for the bytes that ``part`` lacks."""
+        have = _size_of(part)
+        if have == size:
+            return
+        if have > size:
+            have = 0
+        phase = f"downloading {PurePosixPath(self.model).name}"
+        asked = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
+        async with self._response(asked) as response:
+            if response.status not in (200, 206):
+                seconds = retry_after(response.headers.get("Retry-After"))
+                raise self.refused(response.status, seconds)
+            if response.status == 200:
+                have = 0  # the whole file, not the range
+            elif not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+                raise self.unreachable("another range than the one asked for")
+            with part.open("r+b" if have else "wb") as file:
+                file.seek(have)
+                async for block in response.content.iter_chunked(1 << 20):
+                    file.write(block)
+                    have += len(block)
+                    progress(phase, have // _MB, size // _MB, "MB")
+                    if have > size:
+                        break
+        if have != size:
+            raise self.unreachable(f"it sent {have:,} bytes of {size:,}")
+
+    @asynccontextmanager
+    async def _response(self, more: Mapping[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The response to a GET request; failures, also while it is read, as exceptions of
+        ecomfs."""
+        import aiohttp
+
+        headers = {"User-Agent": "ecomfs", **self.headers, **more}
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)
+        try:
+            # aiohttp drops the token when a hub redirects to another host.
+            async with (
+                aiohttp.ClientSession(trust_env=True, timeout=limits) as session,
+                session.get(self.url, headers=headers) as response,
+            ):
+                yield response
+        except TimeoutError as error:
+            raise EngineTimeoutError(
+                f"{self.model}: {self.host} does not answer in time", hint=_AGAIN
+            ) from error
+        except aiohttp.ClientError as error:
+            raise self.unreachable(error) from error

@@ -198,6 +198,11 @@ class Engine(Protocol):
         ...
 
 
+def has_model(engine: Engine) -> bool:
+    """Whether rows can be read by a language model; not with the engine ``none``."""
+    return engine.capabilities.context_tokens > 0
+
+
 @runtime_checkable
 class SupportsBatchedQuestions(Protocol):
     """An engine that reads prompts with different questions faster together."""
@@ -305,6 +310,27 @@ class SupportsPerServer(Protocol):
 
     def per_server(self) -> Sequence[Engine]:
         """One engine per server, to be closed by the caller."""
+        ...
+
+
+@runtime_checkable
+class SupportsProbe(Protocol):
+    """An engine whose weights may change while it is open.
+
+    Attributes:
+        confirmed: how often its servers were found to be what they were.
+        swapped: whether one was found to be another.
+    """
+
+    confirmed: int
+    swapped: bool
+
+    async def remember(self) -> None:
+        """Probe the servers, and take that into the fingerprint.
+
+        Raises:
+            EngineError: nothing can be read, or the servers have different weights.
+        """
         ...
 
 

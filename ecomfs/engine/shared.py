@@ -17,9 +17,7 @@ from ecomfs.core.cache import ByteCache, cache_folder
 from ecomfs.engine.cached import CachedEngine, ReadingCache
 from ecomfs.engine.canary import CHECKS, CanaryReport, canary, canary_each
 from ecomfs.engine.factory import is_served, open_engine
-from ecomfs.engine.identity import SupportsProbe
-from ecomfs.engine.none import has_model
-from ecomfs.engine.protocol import Engine, SupportsDowngrade
+from ecomfs.engine.protocol import Engine, SupportsDowngrade, SupportsProbe, has_model
 from ecomfs.errors import (
     ConfigError,
     EcomfsError,
@@ -101,17 +99,14 @@ def _checked(engine: Engine) -> tuple[CanaryReport, ...]:
 def _checked_once(engine: Engine) -> CanaryReport:
     """The canary's report of a model that this process loaded. The same files and runtime give the
     same answers on one machine, so that a model which passed is not asked at every start."""
-    cache = ByteCache(cache_folder() / "canary.sqlite")
     key = f"{engine.fingerprint}|{CHECKS}|{platform.machine()}|{platform.node()}".encode()
-    try:
+    with contextlib.closing(ByteCache(cache_folder() / "canary.sqlite")) as cache:
         if kept := cache.get("passed", [key]):
             return CanaryReport.from_dict(json.loads(kept[key]))
         report = event_loop.run(canary(engine))
         if report.ok:
             cache.put("passed", {key: json.dumps(report.as_dict()).encode()})
         return report
-    finally:
-        cache.close()
 
 
 def drop_lacking(engine: Engine, reports: Sequence[CanaryReport]) -> None:

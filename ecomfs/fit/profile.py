@@ -25,7 +25,7 @@ from ecomfs.calibration import (
     UsualReadings,
 )
 from ecomfs.core.options import GUARANTEES, NO_MODEL, options_of
-from ecomfs.engine.identity import same_model
+from ecomfs.engine.canary import same_model
 from ecomfs.errors import ConfigError
 from ecomfs.experts import Experts
 from ecomfs.fit.fitting import Fitted

@@ -13,8 +13,7 @@ from ecomfs.core import event_loop
 from ecomfs.core.progress import Progress, silent
 from ecomfs.embed import Embedder
 from ecomfs.engine.chat import chat_model
-from ecomfs.engine.none import has_model
-from ecomfs.engine.protocol import Engine, SupportsPricing
+from ecomfs.engine.protocol import Engine, SupportsPricing, has_model
 from ecomfs.errors import ConfigError
 from ecomfs.fit.fitting import fit
 from ecomfs.fit.guarantees import Guarantees

@@ -15,8 +15,7 @@ from ecomfs.calibration import Blend, DecisionPolicy, expert_priors
 from ecomfs.core.progress import EMBEDDING, Progress, silent
 from ecomfs.embed import Embedder
 from ecomfs.engine.chat import CONTROL, chat_model, frame_checked
-from ecomfs.engine.none import has_model
-from ecomfs.engine.protocol import Engine
+from ecomfs.engine.protocol import Engine, has_model
 from ecomfs.errors import ConfigError, MissingFileError, ModelError, PoolError, RowError
 from ecomfs.experts import Experts
 from ecomfs.features import RowText, has_features

@@ -21,8 +21,7 @@ from typing import Any, Literal
 
 from ecomfs.calibration import Calibration, Decision, DecisionPolicy
 from ecomfs.core.progress import READING, Progress, silent
-from ecomfs.engine.none import has_model
-from ecomfs.engine.protocol import Engine
+from ecomfs.engine.protocol import Engine, has_model
 from ecomfs.errors import EcomfsError, RowError
 from ecomfs.experts import NEIGHBOURS, Experts
 from ecomfs.features import SEARCHED_IN, RowText

@@ -15,7 +15,7 @@ from typing import Self
 
 from ecomfs.calibration import Calibration, DecisionPolicy
 from ecomfs.embed import Embedder
-from ecomfs.engine.identity import same_model
+from ecomfs.engine.canary import same_model
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import ConfigError, InputError, PoolError
 from ecomfs.experts import Experts

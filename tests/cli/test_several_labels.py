@@ -16,7 +16,7 @@ from serving import ask, serving
 
 from ecomfs.batch import score_table
 from ecomfs.cli import run
-from ecomfs.engine.none import NoEngine
+from ecomfs.engine.factory import NoEngine
 from ecomfs.errors import ConfigError
 from ecomfs.estimators import FewShotClassifier, MultiLabelClassifier, TaxonomyClassifier
 from ecomfs.pool import Pool

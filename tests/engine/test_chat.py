@@ -20,7 +20,7 @@ from ecomfs.embed import HashedEmbedder
 from ecomfs.engine.canary import canary
 from ecomfs.engine.chat import ChatModel, ChatTemplate, chat_model, frame_checked
 from ecomfs.engine.factory import open_engine
-from ecomfs.engine.llama.metadata import header_texts
+from ecomfs.engine.gguf import header_text
 from ecomfs.engine.protocol import Capabilities
 from ecomfs.errors import ConfigError, ModelError
 from ecomfs.pipeline import Options, Pipeline, build_pipeline
@@ -139,8 +139,8 @@ class TestGgufHeader:
     ) -> None:
         file = tmp_path_factory.getbasetemp() / "header.gguf"
         file.write_bytes(header(template))
-        wanted = ["tokenizer.chat_template", "n", "absent"]
-        assert header_texts(file, wanted) == {"tokenizer.chat_template": template}
+        assert header_text(file, "tokenizer.chat_template") == template
+        assert [header_text(file, key) for key in ("n", "absent")] == [None, None]
 
     def test_one_that_is_cut_short_is_refused(self, tmp_path: Path) -> None:
         whole = header("{{ messages }}")
@@ -148,7 +148,7 @@ class TestGgufHeader:
             file = tmp_path / "cut.gguf"
             file.write_bytes(whole[:size])
             with pytest.raises(ModelError, match="cannot be read"):
-                header_texts(file, ["tokenizer.chat_template"])
+                header_text(file, "tokenizer.chat_template")
 
 
 class TestGguf:

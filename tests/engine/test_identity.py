@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ecomfs.core import event_loop
 from ecomfs.engine import canary as canary_module
 from ecomfs.engine.cached import CachedEngine, ReadingCache
-from ecomfs.engine.identity import near, probe_of, same_model, with_probe
+from ecomfs.engine.canary import near, probe_of, same_model, with_probe
 from ecomfs.engine.shared import canary_reports, close_shared, shared_engine
 from ecomfs.engine.vllm.engine import VllmEngine
 from ecomfs.errors import CanaryError, EngineError, EngineUnavailableError, ModelError

@@ -22,8 +22,7 @@ from typing import Any, TypeVar
 
 from ecomfs.engine.chat import ChatModel, ChatTemplate
 from ecomfs.engine.files import OpenFiles, sha256_cached
-from ecomfs.engine.gguf import check_gguf, split_parts
-from ecomfs.engine.llama.metadata import header_texts
+from ecomfs.engine.gguf import check_gguf, header_text, split_parts
 from ecomfs.engine.llama.model import BLOCK, LlamaServer, runtime_version
 from ecomfs.engine.models import gguf_file
 from ecomfs.engine.protocol import Capabilities, Sampling
@@ -32,7 +31,6 @@ from ecomfs.errors import ConfigError, EngineError, EngineUnavailableError
 from ecomfs.types import Generation, Prompt, Question, Reading
 
 T = TypeVar("T")
-_TEMPLATE = "tokenizer.chat_template"
 
 
 class GgufEngine:
@@ -108,7 +106,7 @@ class GgufEngine:
     def _chat_model(self, file: Path) -> ChatModel | None:
         """How the model is asked in turns. (llama.cpp itself falls back to a frame that a base
         model has never seen.)"""
-        source = header_texts(file, [_TEMPLATE]).get(_TEMPLATE)
+        source = header_text(file, "tokenizer.chat_template")
         if not source:
             return None
         template = ChatTemplate(source, self.tokenizer.control_tokens(), self.spec)

@@ -16,9 +16,16 @@ from typing import Any
 
 from ecomfs.core.http import HttpClient
 from ecomfs.core.retry import permanent
-from ecomfs.engine.canary import CanaryReport, canary, probe
+from ecomfs.engine.canary import (
+    CanaryReport,
+    Probe,
+    canary,
+    near,
+    probe,
+    seen_before,
+    with_probe,
+)
 from ecomfs.engine.chat import ChatModel
-from ecomfs.engine.identity import Probe, near, seen_before, with_probe
 from ecomfs.engine.protocol import (
     Capabilities,
     ChosenAnswer,
@@ -75,7 +82,7 @@ class VllmEngine:
 
     Attributes:
         rechecks: canary reports of servers that recovered, in order.
-        confirmed, swapped: see :class:`ecomfs.engine.identity.SupportsProbe`.
+        confirmed, swapped: see :class:`ecomfs.engine.protocol.SupportsProbe`.
 
     Raises:
         ConfigError: ``url`` is not an http(s) address.
@@ -305,7 +312,7 @@ class VllmEngine:
         return alone
 
     async def remember(self) -> None:
-        """See :meth:`ecomfs.engine.identity.SupportsProbe.remember`."""
+        """See :meth:`ecomfs.engine.protocol.SupportsProbe.remember`."""
         probes = {url: await self._probe_of(url) for url in self._urls}
         first = probes[self._urls[0]]
         for url, other in probes.items():

@@ -17,8 +17,7 @@ from ecomfs.core import event_loop
 from ecomfs.core.options import NO_MODEL, documented
 from ecomfs.core.progress import LOADING, Progress, showing, silent
 from ecomfs.embed import Embedder
-from ecomfs.engine.none import has_model
-from ecomfs.engine.protocol import Engine
+from ecomfs.engine.protocol import Engine, has_model
 from ecomfs.errors import ConfigError, InputError
 from ecomfs.estimators.answers import weighted_mean
 from ecomfs.estimators.base import Estimator

@@ -11,8 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from ecomfs.calibration import Blend, Calibration
-from ecomfs.engine.none import has_model
-from ecomfs.engine.protocol import Engine
+from ecomfs.engine.protocol import Engine, has_model
 from ecomfs.errors import EcomfsError
 from ecomfs.estimators.multilabel.neighbours import shares, vote
 from ecomfs.estimators.multilabel.prompts import YES_NO, LabelPrompts
