@@ -190,6 +190,23 @@ def _unpacked() -> list[LocalModel]:
     ]
 
 
+def check_folder(name: str) -> None:
+    """Refuse what is neither a model folder nor a possible hub id, before transformers asks the
+    hub for it."""
+    path = Path(name).expanduser()
+    if path.is_file():
+        raise ModelError(
+            f"{name}: a file, not a model folder", hint=f"for a GGUF file: gguf:{name}"
+        )
+    if path.is_dir() and not (path / "config.json").is_file():
+        raise ModelError(
+            f"{name}: not a Hugging Face model folder: it has no config.json",
+            hint="see 'ecomfs models'",
+        )
+    if not path.is_dir() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
+        raise MissingFileError(f"{name}: no such folder", hint="see 'ecomfs models'")
+
+
 def huggingface_source(model: str) -> str:
     """What vLLM can serve for ``model``: a Hugging Face folder or hub id as it is; a GGUF model
     (a packaged one by name, or a file) converted to a folder in the cache.
@@ -205,11 +222,7 @@ def huggingface_source(model: str) -> str:
         return str(to_huggingface(file, models_dir() / file.stem))
     path = Path(model).expanduser()
     if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise ModelError(
-                f"{model}: not a Hugging Face model folder: it has no config.json",
-                hint="see 'ecomfs models'",
-            )
+        check_folder(model)
         return str(path)
     if path.exists() or not _HUB_ID.fullmatch(model):
         raise MissingFileError(

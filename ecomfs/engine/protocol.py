@@ -10,8 +10,8 @@ All calls are asynchronous; :func:`ecomfs.core.event_loop.run` calls them from s
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Protocol, runtime_checkable
 
 from ecomfs.core.event_loop import gather_groups
 from ecomfs.errors import ConfigError, EngineError
@@ -93,6 +93,11 @@ class Sampling:
             raise ConfigError(f"temperature {self.temperature}", hint="above 0, at most 5")
         if not 0 <= self.seed < 2**32 - 1:  # llama.cpp reads the last one as "any"
             raise ConfigError(f"seed {self.seed}", hint="0 to 4294967294")
+
+
+def sampling_options(sampling: Sampling | None) -> dict[str, Any]:
+    """Temperature and seed as most runtimes take them; greedy without ``sampling``."""
+    return {"temperature": 0.0} if sampling is None else asdict(sampling)
 
 
 @runtime_checkable

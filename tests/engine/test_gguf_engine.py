@@ -44,7 +44,7 @@ def read(engine: GgufEngine, prompts: list[Prompt], *questions: Question) -> lis
 
 def whole_distribution(engine: GgufEngine, prompt: Prompt) -> dict[int, float]:
     """Every token's log-probability, in one expensive request to llama.cpp itself."""
-    server = engine._open_server()
+    server = engine._server
     answer = server._complete(
         prompt.token_ids, n_predict=1, n_probs=server.vocabulary, logit_bias=[[server._plain, 1000]]
     )
@@ -114,7 +114,7 @@ def test_a_reading_does_not_depend_on_what_was_read_before(
 ) -> None:
     question = Question(codes_of(smollm2, " positive", " negative"))
     prompt = review(smollm2.tokenizer, REVIEWS[2])
-    smollm2._open_server()._held = ()  # nothing is in the cache
+    smollm2._server._held = ()  # nothing is in the cache
     (alone,) = read(smollm2, [prompt], question)
     read(smollm2, [of_tokens(*prompt.token_ids[:cut], *other)], question)
     (after,) = read(smollm2, [prompt], question)
@@ -187,7 +187,7 @@ def test_a_longer_prompt_does_not_build_on_a_suffix(smollm2: GgufEngine) -> None
     codes = codes_of(smollm2, " positive", " negative")
     prompt = review(smollm2.tokenizer, REVIEWS[0])
     longer = of_tokens(*prompt.token_ids, *suffix, *prompt.token_ids[:40])
-    smollm2._open_server()._held = ()
+    smollm2._server._held = ()
     (alone,) = read(smollm2, [longer], Question(codes))
     read(smollm2, [prompt], Question(codes, suffix))
     (after,) = read(smollm2, [longer], Question(codes))
@@ -278,7 +278,7 @@ def test_a_seed_repeats_a_drawn_text(smollm2: GgufEngine) -> None:
 
 def test_the_event_loop_stays_free(smollm2: GgufEngine) -> None:
     async def main() -> tuple[bool, int]:
-        smollm2._open_server()._held = ()
+        smollm2._server._held = ()
         reading = asyncio.create_task(
             smollm2.read([review(smollm2.tokenizer, t) for t in REVIEWS], [Question((1,))])
         )

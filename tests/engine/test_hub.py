@@ -13,7 +13,7 @@ from hub_server import REPO, Hub, serving_hub
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecomfs.engine import download
+from ecomfs.engine import hub as hub_module
 from ecomfs.engine.factory import open_engine
 from ecomfs.engine.gguf import split_parts
 from ecomfs.engine.hub import HubModel, parse_hub_name
@@ -33,8 +33,8 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     monkeypatch.setenv("ECOMFS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    monkeypatch.setattr(download, "_PAUSE", 0.001)
-    monkeypatch.setattr(download, "_ATTEMPTS", 2)
+    monkeypatch.setattr(hub_module, "_PAUSE", 0.001)
+    monkeypatch.setattr(hub_module, "_ATTEMPTS", 2)
     files = {"small-Q4_K_M.gguf": Q4, "small-Q8_0.gguf": Q8, "README.md": b"#"}
     with serving_hub(**files) as server:
         monkeypatch.setenv("HF_ENDPOINT", server.url)

@@ -14,7 +14,6 @@ prompt, all of one suffix together.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -23,17 +22,18 @@ from typing import Any, TypeVar
 from ecomfs.engine.chat import ChatModel, ChatTemplate
 from ecomfs.engine.files import OpenFiles, sha256_cached
 from ecomfs.engine.gguf import check_gguf, header_text, split_parts
+from ecomfs.engine.in_process import InProcessEngine, Tokens, Worker, in_order
 from ecomfs.engine.llama.model import BLOCK, LlamaServer, runtime_version
+from ecomfs.engine.llama.process import LlamaTokenizer
 from ecomfs.engine.models import gguf_file
 from ecomfs.engine.protocol import Capabilities, Sampling
-from ecomfs.engine.threads import Worker
 from ecomfs.errors import ConfigError, EngineError, EngineUnavailableError
 from ecomfs.types import Generation, Prompt, Question, Reading
 
 T = TypeVar("T")
 
 
-class GgufEngine:
+class GgufEngine(InProcessEngine):
     """Reads a GGUF model in this process.
 
     Args:
@@ -54,6 +54,8 @@ class GgufEngine:
         EngineUnavailableError: xllamacpp is not installed.
     """
 
+    tokenizer: LlamaTokenizer
+
     def __init__(
         self,
         path: str | Path,
@@ -73,14 +75,9 @@ class GgufEngine:
         split_parts(file)
         self.spec = spec or f"gguf:{file}"
         self._order = f"blocks{block}" if repeatable else "free"
-        # One worker: there is one model, and the event loop must stay free meanwhile.
         self._worker = Worker("ecomfs-gguf", self.spec)
         self._server: LlamaServer | None = LlamaServer(
-            file,
-            context=context,
-            threads=threads,
-            repeatable=repeatable,
-            block=block,
+            file, context=context, threads=threads, repeatable=repeatable, block=block
         )
         self._context = self._server.context_tokens
         self.tokenizer = self._server.tokenizer
@@ -125,10 +122,9 @@ class GgufEngine:
     async def read(
         self, prompts: Sequence[Prompt], questions: Sequence[Question]
     ) -> list[Reading | EngineError]:
-        """See :meth:`ecomfs.engine.protocol.Engine.read`. Prompts are computed in the order of
-        their tokens, so that shared prefixes follow each other."""
+        """See :meth:`ecomfs.engine.protocol.Engine.read`."""
         asked = tuple(questions)
-        return await self._each(prompts, lambda server, ids: server.read(ids, asked))
+        return await self._one_by_one(prompts, lambda server, ids: server.read(ids, asked))
 
     async def generate(
         self,
@@ -140,39 +136,36 @@ class GgufEngine:
     ) -> list[Generation | EngineError]:
         """See :meth:`ecomfs.engine.protocol.Engine.generate`."""
         stops = tuple(stop)
-        return await self._each(
+        return await self._one_by_one(
             prompts,
             lambda server, ids: server.generate(
                 ids, max_tokens=max_tokens, stop=stops, sampling=sampling
             ),
         )
 
-    async def _each(
-        self, prompts: Sequence[Prompt], look: Callable[[LlamaServer, tuple[int, ...]], T]
+    async def _one_by_one(
+        self, prompts: Sequence[Prompt], look: Callable[[LlamaServer, Tokens], T]
     ) -> list[T | EngineError]:
-        server = self._open_server()
-
-        def work(given_up: threading.Event) -> list[T | EngineError]:
-            self._files.check()
-            ids = [p.token_ids or tuple(self.tokenizer.encode(p.text, bos=True)) for p in prompts]
-            answers: dict[int, T | EngineError] = {}
-            for i in sorted(range(len(ids)), key=ids.__getitem__):
-                if given_up.is_set():
-                    break
-                try:
-                    answers[i] = look(server, ids[i])
-                except EngineError as error:
-                    answers[i] = error
-            return [answers[i] for i in sorted(answers)]
-
-        return await self._worker.run(work)
-
-    def _open_server(self) -> LlamaServer:
-        if self._server is None:
+        server = self._server
+        if server is None:
             raise EngineUnavailableError(
                 f"{self.spec}: the engine is closed", hint="open it again with open_engine"
             )
-        return self._server
+
+        def work(ids: list[Tokens], _: list[int]) -> list[T | EngineError]:
+            try:
+                return [look(server, ids[0])]
+            except EngineError as error:
+                return [error]
+
+        return await self._each(prompts, work, lambda rows: in_order(rows, 1), room=0)
+
+    def _encoded(self, prompts: Sequence[Prompt]) -> list[Tokens]:
+        self._files.check()
+        return super()._encoded(prompts)
+
+    def _misfit(self, ids: Tokens, room: int) -> None:
+        """The server says itself what it cannot read."""
 
     async def aclose(self) -> None:
         """Free the model, after what is being read; closing twice is fine, and in a forked child

@@ -12,7 +12,7 @@ from typing import Any
 from ecomfs.core.cpus import usable_cpus
 from ecomfs.core.openmp import sleeping_threads
 from ecomfs.engine.llama.process import open_process
-from ecomfs.engine.protocol import Sampling
+from ecomfs.engine.protocol import Sampling, sampling_options
 from ecomfs.errors import (
     ContextOverflowError,
     EngineResponseError,
@@ -189,9 +189,7 @@ class LlamaServer:
         sampling: Sampling | None = None,
     ) -> Generation:
         """Text after the prompt, greedy without ``sampling``."""
-        drawn: dict[str, Any] = {"temperature": 0.0}
-        if sampling is not None:
-            drawn = {"temperature": sampling.temperature, "seed": sampling.seed}
+        drawn = sampling_options(sampling)
         answer = self._complete(ids, n_predict=max_tokens, stop=list(stop), **drawn)
         self._generated = True  # computed one by one
         return Generation(answer["choices"][0]["text"], len(ids), _cached(answer))

@@ -26,7 +26,7 @@ from concurrent.futures import Future
 from typing import Any
 from urllib.parse import urlsplit
 
-from ecomfs.engine.threads import check_not_forked
+from ecomfs.engine.in_process import check_not_forked
 from ecomfs.errors import EngineResponseError, EngineUnavailableError
 
 logger = logging.getLogger(__name__)

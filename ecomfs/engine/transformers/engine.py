@@ -2,42 +2,35 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ecomfs.core.event_loop import gather_groups
+from ecomfs.core.openmp import sleeping_threads
 from ecomfs.core.words import first_line
+from ecomfs.engine.chat import ChatModel, ChatTemplate
 from ecomfs.engine.files import folder_digest
-from ecomfs.engine.models import huggingface_source
+from ecomfs.engine.in_process import InProcessEngine, Tokens, Work, Worker
+from ecomfs.engine.models import check_folder, huggingface_source
 from ecomfs.engine.packaged import PACKAGED
 from ecomfs.engine.protocol import Capabilities, Sampling
-from ecomfs.engine.threads import Worker
-from ecomfs.engine.transformers.loading import (
-    HfTokenizer,
-    check_folder,
-    load_model,
-    pick_device,
-    pick_precision,
-    runtime,
-)
 from ecomfs.engine.transformers.prefix import PrefixDecoder, groups
 from ecomfs.errors import (
-    ContextOverflowError,
+    ConfigError,
     EngineError,
     EngineResponseError,
     EngineUnavailableError,
+    ModelError,
 )
 from ecomfs.types import Generation, Prompt, Question, Reading
 
 T = TypeVar("T")
-Work = Callable[[PrefixDecoder, list[tuple[int, ...]], list[int]], list[T]]
-"""What is done with a batch: token ids of its prompts, and the prompts' positions in the call."""
+_PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 
-class TransformersEngine:
+class TransformersEngine(InProcessEngine):
     """Reads a Hugging Face model in this process; code from the model's folder is never run.
 
     Args:
@@ -54,6 +47,8 @@ class TransformersEngine:
         EngineUnavailableError: the ``transformers`` extra is not installed.
         ConfigError: no such device or precision.
     """
+
+    tokenizer: HfTokenizer
 
     def __init__(
         self,
@@ -119,16 +114,14 @@ class TransformersEngine:
         self, prompts: Sequence[Prompt], questions: Sequence[Sequence[Question]]
     ) -> list[Reading | EngineError]:
         """See :meth:`ecomfs.engine.protocol.SupportsBatchedQuestions.read_each`."""
-        codes = {code for asked in questions for q in asked for code in q.codes}
-        if bad := [code for code in codes if not 0 <= code < self._vocabulary]:
-            raise EngineResponseError(f"{self.spec}: no token {bad[0]} in the vocabulary")
+        self._check_codes(questions)
 
         async def ask(
-            suffixes: tuple[tuple[int, ...], ...], places: list[int]
+            suffixes: tuple[Tokens, ...], places: list[int]
         ) -> list[Reading | EngineError]:
-            def look(
-                decoder: PrefixDecoder, ids: list[tuple[int, ...]], which: list[int]
-            ) -> list[Reading]:
+            decoder = self._opened()
+
+            def look(ids: list[Tokens], which: list[int]) -> list[Reading]:
                 if not suffixes:
                     return [Reading((), prompt_tokens=len(i)) for i in ids]
                 rows = [(*i, *suffix) for i in ids for suffix in suffixes]
@@ -143,7 +136,7 @@ class TransformersEngine:
             # Several suffixes: the rows of one prompt are a batch, and the prompt is its prefix.
             size = self._batch if len(suffixes) == 1 else 1
             room = 1 + max(map(len, suffixes), default=0)
-            return await self._each([prompts[i] for i in places], look, size=size, room=room)
+            return await self._grouped([prompts[i] for i in places], look, size=size, room=room)
 
         places = [tuple(dict.fromkeys(q.suffix for q in asked)) for asked in questions]
         return await gather_groups(places, ask)
@@ -173,7 +166,7 @@ class TransformersEngine:
 
         devices = [self._device] if self._device.type == "cuda" else []
 
-        def write(_: PrefixDecoder, ids: list[tuple[int, ...]], __: list[int]) -> list[Generation]:
+        def write(ids: list[Tokens], _: list[int]) -> list[Generation]:
             width = max(map(len, ids))
             rows = [[pad] * (width - len(i)) + list(i) for i in ids]
             mask = [[0] * (width - len(i)) + [1] * len(i) for i in ids]
@@ -188,69 +181,36 @@ class TransformersEngine:
             texts = [self.tokenizer.plain(row[width:].tolist()) for row in output]
             return [Generation(_cut(t, stops), len(i)) for t, i in zip(texts, ids, strict=True)]
 
-        return await self._each(prompts, write, size=self._batch, room=max_tokens)
+        return await self._grouped(prompts, write, size=self._batch, room=max_tokens)
 
     def _opened(self) -> PrefixDecoder:
         if self._decoder is None:
             raise EngineUnavailableError(f"{self.spec}: the engine is closed")
         return self._decoder
 
-    async def _each(
-        self,
-        prompts: Sequence[Prompt],
-        work: Work[T],
-        *,
-        size: int,
-        room: int,
+    async def _grouped(
+        self, prompts: Sequence[Prompt], work: Work[T], *, size: int, room: int
     ) -> list[T | EngineError]:
-        """``work`` for all prompts that fit the context, at most ``size`` at a time."""
-        decoder = self._opened()
+        def within_memory(ids: list[Tokens], which: list[int]) -> list[T | EngineError]:
+            return self._within_memory(work, ids, which)
 
-        def job(given_up: threading.Event) -> list[T | EngineError]:
-            ids = [p.token_ids or tuple(self.tokenizer.encode(p.text, bos=True)) for p in prompts]
-            answers: dict[int, T | EngineError] = {}
-            fitting = []
-            for i in range(len(ids)):
-                error = self._misfit(ids[i], room)
-                if error is None:
-                    fitting.append(i)
-                else:
-                    answers[i] = error
-            for batch in groups([ids[i] for i in fitting], size):
-                if given_up.is_set():
-                    break
-                group = [fitting[n] for n in batch]
-                results = self._within_memory(decoder, work, [ids[i] for i in group], group)
-                answers.update(zip(group, results, strict=True))
-            return [answers[i] for i in sorted(answers)]
+        return await self._each(prompts, within_memory, lambda rows: groups(rows, size), room=room)
 
-        return await self._worker.run(job)
-
-    def _misfit(self, ids: tuple[int, ...], room: int) -> EngineError | None:
-        if not ids:
-            return EngineResponseError(f"{self.spec}: an empty prompt cannot be read")
-        if len(ids) + room > self._context:
-            return ContextOverflowError(
-                f"{self.spec}: a prompt of {len(ids)} tokens and {room} to answer do not fit "
-                f"the context of {self._context}",
-                hint="fewer demonstrations (--k), shorter texts, or a larger context",
-            )
+    def _misfit(self, ids: Tokens, room: int) -> EngineError | None:
+        if error := super()._misfit(ids, room):
+            return error
         if bad := next((i for i in ids if not 0 <= i < self._vocabulary), None):
             return EngineResponseError(f"{self.spec}: no token {bad} in the vocabulary")
         return None
 
     def _within_memory(
-        self,
-        decoder: PrefixDecoder,
-        work: Work[T],
-        ids: list[tuple[int, ...]],
-        which: list[int],
+        self, work: Work[T], ids: list[Tokens], which: list[int]
     ) -> list[T | EngineError]:
         torch, _ = runtime()
         try:
-            return [*work(decoder, ids, which)]
+            return [*work(ids, which)]
         except torch.OutOfMemoryError as error:
-            decoder.forget()
+            self._opened().forget()
             torch.cuda.empty_cache()
             if len(ids) == 1:
                 return [
@@ -264,7 +224,7 @@ class TransformersEngine:
         return [
             result
             for part in (slice(half), slice(half, None))
-            for result in self._within_memory(decoder, work, ids[part], which[part])
+            for result in self._within_memory(work, ids[part], which[part])
         ]
 
     async def aclose(self) -> None:
@@ -294,3 +254,107 @@ def _reading(
 def _cut(text: str, stops: Sequence[str]) -> str:
     ends = [place for stop in stops if (place := text.find(stop)) >= 0]
     return text[: min(ends)] if ends else text
+
+
+def runtime() -> tuple[Any, Any]:
+    """The torch and transformers modules."""
+    try:
+        with sleeping_threads():
+            import torch
+        import transformers
+    except ImportError as error:
+        raise EngineUnavailableError(
+            f"this engine needs {error.name}, which is not installed",
+            hint="pip install 'ecomfs[transformers]'",
+        ) from error
+    return torch, transformers
+
+
+def pick_device(torch: Any, name: str) -> Any:
+    """The torch device of that name; ``auto``: CUDA, then MPS, then CPU."""
+    if name == "auto":
+        name = "cpu"
+        if torch.cuda.is_available():
+            name = "cuda"
+        elif torch.backends.mps.is_available():
+            name = "mps"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"device {name!r} cannot be used", hint="device=auto or cpu") from error
+    return device
+
+
+def pick_precision(torch: Any, dtype: str, device: Any) -> Any:
+    """What ``from_pretrained`` takes for ``dtype``."""
+    if dtype not in _PRECISIONS:
+        raise ConfigError(f"dtype {dtype!r}", hint=f"one of: {', '.join(_PRECISIONS)}")
+    if dtype == "auto":
+        # Many CPUs compute bfloat16 many times slower.
+        return torch.float32 if device.type == "cpu" else "auto"
+    return getattr(torch, dtype)
+
+
+def load_model(transformers: Any, name: str, precision: Any) -> Any:
+    """The causal language model; code from its folder is never run."""
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        return transformers.AutoModelForCausalLM.from_pretrained(
+            name, dtype=precision, trust_remote_code=False
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"{name}: transformers cannot load this model: {first_line(error)}",
+            hint="a folder with config.json and weights, or a hub id that can be reached",
+        ) from error
+
+
+class HfTokenizer:
+    """A model's own tokenizer through transformers."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        plain = self.encode("a")
+        whole = list(tokenizer("a", add_special_tokens=True)["input_ids"])
+        self._bos = whole[: whole.index(plain[0])] if plain and plain[0] in whole else []
+
+    def encode(self, text: str, *, bos: bool = False) -> list[int]:
+        """Token ids; text that looks like a control token stays plain text."""
+        return self.encode_all([text], bos=bos)[0]
+
+    def encode_all(self, texts: Sequence[str], *, bos: bool = False) -> list[list[int]]:
+        """See :meth:`ecomfs.engine.protocol.SupportsBatchEncoding.encode_all`."""
+        if not texts:
+            return []
+        options = {"add_special_tokens": False, "split_special_tokens": True}
+        found = self._tokenizer(list(texts), **options)["input_ids"]
+        return [[*self._bos, *ids] if bos else list(ids) for ids in found]
+
+    def encode_control(self, text: str) -> list[int]:
+        """Token ids of a part of a chat template's frame: control tokens in it are parsed."""
+        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def chat_model(self, where: str) -> ChatModel | None:
+        """How the model is asked in turns; ``None``: its folder has no chat template."""
+        source = getattr(self._tokenizer, "chat_template", None)
+        if isinstance(source, dict):  # several, by use
+            source = source.get("default")
+        if not source:
+            return None
+        named = self._tokenizer.special_tokens_map
+        tokens = {name: str(token) for name, token in named.items() if name.endswith("_token")}
+        template = ChatTemplate(source, tokens, where)
+        return ChatModel(template.identity, template.render, self.encode_control)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of token ids, control tokens included."""
+        return self._text(ids, skip=False)
+
+    def plain(self, ids: Sequence[int]) -> str:
+        """Text of token ids without control tokens."""
+        return self._text(ids, skip=True)
+
+    def _text(self, ids: Sequence[int], *, skip: bool) -> str:
+        options = {"skip_special_tokens": skip, "clean_up_tokenization_spaces": False}
+        return str(self._tokenizer.decode(list(ids), **options))

@@ -33,6 +33,7 @@ from ecomfs.engine.protocol import (
     Sampling,
     Tokenizer,
     TopTokens,
+    sampling_options,
 )
 from ecomfs.engine.vllm import wire
 from ecomfs.engine.vllm.requests import Requests, Tokens
@@ -237,9 +238,7 @@ class VllmEngine:
         sampling: Sampling | None = None,
     ) -> list[Generation | EngineError]:
         """See :meth:`ecomfs.engine.protocol.Engine.generate`."""
-        body: dict[str, Any] = {"max_tokens": max_tokens, "temperature": 0, "stop": list(stop)}
-        if sampling is not None:
-            body |= {"temperature": sampling.temperature, "seed": sampling.seed}
+        body = {"max_tokens": max_tokens, "stop": list(stop), **sampling_options(sampling)}
 
         async def job(rows: list[Tokens]) -> list[Any]:
             return await self._requests.ask(rows, max_tokens, body, wire.texts)

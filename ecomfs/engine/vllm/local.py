@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -17,14 +17,13 @@ from typing import Any, TypeVar
 from ecomfs.core.retry import permanent
 from ecomfs.core.words import first_line
 from ecomfs.engine.files import folder_digest
+from ecomfs.engine.in_process import InProcessEngine, Tokens, Work, Worker, in_order
 from ecomfs.engine.models import huggingface_source
-from ecomfs.engine.protocol import Capabilities, ChosenAnswer, Sampling
-from ecomfs.engine.threads import Worker
-from ecomfs.engine.transformers.loading import HfTokenizer, check_folder
+from ecomfs.engine.protocol import Capabilities, ChosenAnswer, Sampling, sampling_options
+from ecomfs.engine.transformers.engine import HfTokenizer
 from ecomfs.engine.vllm import wire
 from ecomfs.engine.vllm.server import cpu_settings, private
 from ecomfs.errors import (
-    ContextOverflowError,
     EngineError,
     EngineResponseError,
     EngineUnavailableError,
@@ -87,7 +86,7 @@ T = TypeVar("T")
 _CPU_CONTEXT = 4096
 
 
-class VllmLocalEngine:
+class VllmLocalEngine(InProcessEngine):
     """Reads a Hugging Face model through ``vllm.LLM``; code from the model's folder is never run.
 
     Args:
@@ -121,7 +120,6 @@ class VllmLocalEngine:
     ) -> None:
         self.spec = f"vllm-local:{model}"
         folder = huggingface_source(str(model))
-        check_folder(folder)
         self._vllm, torch, transformers = load(folder, kv_cache_gib)
         gpu = bool(torch.cuda.is_available())
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
@@ -183,17 +181,15 @@ class VllmLocalEngine:
         self, prompts: Sequence[Prompt], questions: Sequence[Sequence[Question]]
     ) -> list[Reading | EngineError]:
         """See :meth:`ecomfs.engine.protocol.SupportsBatchedQuestions.read_each`."""
-        codes = {code for asked in questions for q in asked for code in q.codes}
-        if bad := [code for code in codes if not 0 <= code < self._vocabulary]:
-            raise EngineResponseError(f"{self.spec}: no token {bad[0]} in the vocabulary")
+        self._check_codes(questions)
 
         async def ask(part: wire.Part, places: list[int]) -> list[wire.PartAnswer | EngineError]:
             mine = [prompts[place] for place in places]
-            return await self._each(
-                mine, 1 + len(part.suffix), lambda rows: self._read_part(rows, part)
+            return await self._batched(
+                mine, 1 + len(part.suffix), lambda rows, _: self._read_part(rows, part)
             )
 
-        async def rows() -> list[list[int]]:
+        async def rows() -> list[Tokens]:
             return self._encoded(prompts)
 
         return await wire.read_parts(questions, rows, ask)
@@ -207,11 +203,8 @@ class VllmLocalEngine:
         sampling: Sampling | None = None,
     ) -> list[Generation | EngineError]:
         """See :meth:`ecomfs.engine.protocol.Engine.generate`."""
-        drawn: dict[str, Any] = {"temperature": 0.0}
-        if sampling is not None:
-            drawn = {"temperature": sampling.temperature, "seed": sampling.seed}
-        how = self._params(max_tokens=max_tokens, stop=list(stop), **drawn)
-        return await self._each(prompts, max_tokens, lambda rows: self._texts(rows, how))
+        how = self._params(max_tokens=max_tokens, stop=list(stop), **sampling_options(sampling))
+        return await self._batched(prompts, max_tokens, lambda rows, _: self._texts(rows, how))
 
     async def choose(
         self, prompts: Sequence[Prompt], answers: Sequence[str]
@@ -226,17 +219,17 @@ class VllmLocalEngine:
             logprobs=wire.TOP,
             structured_outputs=params.StructuredOutputsParams(choice=list(answers)),
         )
-        return await self._each(prompts, room, lambda rows: self._chosen(rows, how))
+        return await self._batched(prompts, room, lambda rows, _: self._chosen(rows, how))
 
     async def pick(self, prompt: Prompt, allowed: Sequence[int]) -> int:
         """The most likely token among ``allowed``: shows whether constrained decoding is
         enforced."""
         codes = tuple(allowed)[: wire.MAX_CODES]
 
-        def job(rows: list[list[int]]) -> list[int]:
+        def job(rows: list[Tokens], _: list[int]) -> list[int]:
             return [int(out.outputs[0].token_ids[0]) for out in self._run(rows, self._asks(codes))]
 
-        (token,) = await self._each([prompt], 1, job)
+        (token,) = await self._batched([prompt], 1, job)
         if isinstance(token, EngineError):
             raise token
         return token
@@ -267,11 +260,11 @@ class VllmLocalEngine:
         )
 
     def _read_part(
-        self, rows: list[list[int]], part: wire.Part
+        self, rows: list[Tokens], part: wire.Part
     ) -> list[wire.PartAnswer | EngineError]:
         found: list[wire.PartAnswer | EngineError] = []
         allowed = set(part.codes)
-        asked = [[*row, *part.suffix] for row in rows]
+        asked = [(*row, *part.suffix) for row in rows]
         for out in self._run(asked, self._asks(part.codes)):
             answer = out.outputs[0]
             top = {token: value.logprob for token, value in answer.logprobs[0].items()}
@@ -285,13 +278,13 @@ class VllmLocalEngine:
             found.append(wire.part_answer(values, int(out.num_cached_tokens or 0)))
         return found
 
-    def _texts(self, rows: list[list[int]], how: Any) -> list[Generation]:
+    def _texts(self, rows: list[Tokens], how: Any) -> list[Generation]:
         return [
             Generation(out.outputs[0].text, len(row), int(out.num_cached_tokens or 0))
             for row, out in zip(rows, self._run(rows, how), strict=True)
         ]
 
-    def _chosen(self, rows: list[list[int]], how: Any) -> list[ChosenAnswer]:
+    def _chosen(self, rows: list[Tokens], how: Any) -> list[ChosenAnswer]:
         found = []
         for row, out in zip(rows, self._run(rows, how), strict=True):
             answer = out.outputs[0]
@@ -307,49 +300,15 @@ class VllmLocalEngine:
             )
         return found
 
-    def _run(self, rows: list[list[int]], how: Any) -> list[Any]:
-        prompts = [{"prompt_token_ids": row} for row in rows]
+    def _run(self, rows: list[Tokens], how: Any) -> list[Any]:
+        prompts = [{"prompt_token_ids": list(row)} for row in rows]
         with translating(self.spec):
             answers: list[Any] = self._llm.generate(prompts, how, use_tqdm=False)
             return answers
 
-    async def _each(
-        self,
-        prompts: Sequence[Prompt],
-        room: int,
-        job: Callable[[list[list[int]]], Sequence[T | EngineError]],
+    async def _batched(
+        self, prompts: Sequence[Prompt], room: int, work: Work[T]
     ) -> list[T | EngineError]:
-        """``job`` for all prompts that fit, a batch at a time; answers in input order."""
         if self._llm is None:
             raise EngineUnavailableError(f"{self.spec}: the engine is closed")
-
-        def work(given_up: threading.Event) -> list[T | EngineError]:
-            rows = self._encoded(prompts)
-            answers: dict[int, T | EngineError] = {}
-            for i, row in enumerate(rows):
-                if (error := self._misfit(len(row), room)) is not None:
-                    answers[i] = error
-            order = sorted((i for i in range(len(rows)) if i not in answers), key=rows.__getitem__)
-            for start in range(0, len(order), self._batch):
-                if given_up.is_set():
-                    break
-                chunk = order[start : start + self._batch]
-                answers.update(zip(chunk, job([rows[i] for i in chunk]), strict=True))
-            return [answers[i] for i in sorted(answers)]
-
-        return await self._worker.run(work)
-
-    def _encoded(self, prompts: Sequence[Prompt]) -> list[list[int]]:
-        encode = self.tokenizer.encode
-        return [[*(p.token_ids or encode(p.text, bos=True))] for p in prompts]
-
-    def _misfit(self, tokens: int, room: int) -> EngineError | None:
-        if tokens == 0:
-            return EngineResponseError(f"{self.spec}: an empty prompt cannot be read")
-        if tokens + room > self._context:
-            return ContextOverflowError(
-                f"{self.spec}: a prompt of {tokens} tokens and {room} to answer do not fit the "
-                f"context of {self._context}",
-                hint="fewer demonstrations (--k), shorter texts, or a larger context",
-            )
-        return None
+        return await self._each(prompts, work, lambda rows: in_order(rows, self._batch), room=room)

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from ecomfs.engine.threads import Worker
+from ecomfs.engine.in_process import Worker
 from ecomfs.errors import EngineUnavailableError
 
 
