@@ -1,6 +1,13 @@
 """A posterior to a calibrated, fused and guaranteed distribution, and the decision."""
 
-from ecomfs.calibration.blend import EXPERTS_ALONE, MODEL_ALONE, Blend, cross_fitted, fit_blend
+from ecomfs.calibration.blend import (
+    EXPERTS_ALONE,
+    MODEL_ALONE,
+    Blend,
+    adds_to_experts,
+    cross_fitted,
+    fit_blend,
+)
 from ecomfs.calibration.calibrate import (
     MINIMUM,
     Calibration,
@@ -22,6 +29,7 @@ from ecomfs.calibration.decided import decided
 from ecomfs.calibration.decision import Decision, DecisionPolicy
 from ecomfs.calibration.fusion import (
     EXPERTS,
+    FEATURES,
     MODEL,
     PER_LABEL,
     PRIORS,
@@ -37,6 +45,7 @@ from ecomfs.calibration.usual import UsualReadings
 __all__ = [
     "EXPERTS",
     "EXPERTS_ALONE",
+    "FEATURES",
     "MINIMUM",
     "MODEL",
     "MODEL_ALONE",
@@ -53,6 +62,7 @@ __all__ = [
     "Threshold",
     "UsualReadings",
     "accept_threshold",
+    "adds_to_experts",
     "cross_calibrated",
     "cross_fitted",
     "decided",

@@ -9,6 +9,10 @@ of each is proportional to its likelihood on examples that were read leave-one-o
 where there is a feature model, all of them, the feature model alone, and those without it
 (:func:`~ecomfs.calibration.fusion.expert_priors`).
 
+Where a task has a feature model, the experts read numbers and relations that a language model reads
+badly from words, and few readings leave much weight to a model that knows nothing. There the model
+takes part only if held-out answers show that it adds something (:func:`adds_to_experts`).
+
 The weights end at 0 and 1 as if the best component were never wrong. So its error rate is
 estimated too (:func:`error_rate`), and moves to the label shares.
 
@@ -63,6 +67,16 @@ class Blend:
         if self.shares:
             out += self.weights[-1] * np.array(self.shares)
         return out
+
+    @property
+    def asks_model(self) -> bool:
+        """Whether the language model has a part in any answer.
+
+        >>> Blend((MODEL_ALONE, EXPERTS_ALONE), (0.0, 1.0)).asks_model
+        False
+        """
+        used = zip(self.components, self.weights, strict=False)
+        return any(weight and component.weights.get(MODEL) for component, weight in used)
 
     def relabelled(self, before: Sequence[str], after: Sequence[str]) -> Blend:
         """The same for other labels, by their names: a label that is new has the least share.
@@ -161,6 +175,44 @@ def error_rate(given: ArrayLike, base: ArrayLike, weights: ArrayLike | None = No
     return float(share @ weight / weight.sum())
 
 
+def adds_to_experts(
+    experts: ArrayLike,
+    fused: ArrayLike,
+    labels: Sequence[int] | NDArray[np.int64],
+    weights: ArrayLike | None = None,
+) -> bool:
+    """Whether model and experts together are better than the experts alone by more than one
+    standard error of the mean difference in log loss (the one-standard-error rule, Breiman et al.
+    1984, *Classification and Regression Trees*, 3.4.3): the simpler answer is kept unless the other
+    is shown to be better.
+
+    Args:
+        experts: held-out answers of the experts alone, shape (n, L).
+        fused: held-out common answers, shape (n, L).
+        labels: positions of the true labels, one per row.
+        weights: how many examples each row stands for; ``None``: itself.
+
+    >>> alone = np.tile([0.5, 0.5], (16, 1))
+    >>> adds_to_experts(alone, np.tile([[0.8, 0.2], [0.2, 0.8]], (8, 1)), [0, 1] * 8)
+    True
+    >>> adds_to_experts(alone, np.tile([0.8, 0.2], (16, 1)), [0, 1] * 8)
+    False
+    """
+    truth = np.asarray(labels, dtype=np.int64)
+    if not len(truth):
+        return False
+    each = weights_of(weights, len(truth))
+    rows = np.arange(len(truth))
+    alone, both = (
+        np.log(np.maximum(np.asarray(p, dtype=np.float64)[rows, truth], FLOOR))
+        for p in (experts, fused)
+    )
+    gain = both - alone
+    mean = float(each @ gain / each.sum())
+    error = float(np.sqrt(each**2 @ (gain - mean) ** 2) / each.sum())
+    return mean > error
+
+
 def cross_fitted(
     evidence: Evidence,
     labels: Sequence[int] | NDArray[np.int64],
@@ -198,4 +250,12 @@ def cross_fitted(
     return out
 
 
-__all__ = ["EXPERTS_ALONE", "MODEL_ALONE", "Blend", "cross_fitted", "error_rate", "fit_blend"]
+__all__ = [
+    "EXPERTS_ALONE",
+    "MODEL_ALONE",
+    "Blend",
+    "adds_to_experts",
+    "cross_fitted",
+    "error_rate",
+    "fit_blend",
+]

@@ -45,6 +45,8 @@ def decided(
     [True, True]
     """
     n, size = evidence.shape
+    if not fusion.asks_model:
+        return np.ones(n, dtype=np.bool_)
     rows, top = np.arange(n), evidence.scores[EXPERTS].argmax(axis=1)
     reach = _reach(calibration, size)[top]
     ahead = np.zeros((n, size))
