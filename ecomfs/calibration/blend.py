@@ -209,7 +209,9 @@ def adds_to_experts(
     )
     gain = both - alone
     mean = float(each @ gain / each.sum())
-    error = float(np.sqrt(each**2 @ (gain - mean) ** 2) / each.sum())
+    # Divided as by n - 1 where all weights are equal.
+    freedom = max(1 - float(each @ each) / float(each.sum()) ** 2, 1 / len(each))
+    error = float(np.sqrt(each**2 @ (gain - mean) ** 2 / freedom) / each.sum())
     return mean > error
 
 

@@ -20,6 +20,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +28,12 @@ from numpy.typing import NDArray
 from ecomfs.calibration import (
     EXPERTS,
     EXPERTS_ALONE,
+    FEATURES,
     MODEL,
     MODEL_ALONE,
     Evidence,
     Fusion,
+    adds_to_experts,
     cross_calibrated,
     cross_fitted,
     expert_priors,
@@ -45,7 +48,7 @@ from ecomfs.embed import open_embedder
 from ecomfs.engine.shared import shared_engine
 from ecomfs.experts import NEIGHBOURS, Experts
 from ecomfs.pipeline import Options, build_pipeline, build_retriever
-from ecomfs.pool import sample_examples
+from ecomfs.pool import random_examples, sample_examples
 from ecomfs.suites import Dataset
 from ecomfs.suites.config import Table, TestRows
 from ecomfs.suites.data import Data, read_data
@@ -59,12 +62,14 @@ _Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Set:
-    """A data set of the study: its training file, and how many rows of it are labelled."""
+    """A data set of the study: its training file, and how many rows of it are labelled: evenly over
+    the labels, or at random, as in a suite (``eval/suites/tasks.yaml``)."""
 
     folder: str
     task: str
     shots: int
     label: str | None = "label"
+    draw: Literal["even", "random"] = "even"
 
 
 SETS = (
@@ -75,8 +80,9 @@ SETS = (
     Set("flipkart_reviews_en", "review_sentiment", 32),
     Set("eshop_next_category", "next_category", 64),
     Set("pricerunner_titles_en", "product_category", 64),
-    Set("tallrec_movie_preference_en", "product_preference", 64),
-    Set("ifood_campaign_response", "ad_response", 64, None),
+    Set("tallrec_movie_preference_en", "product_preference", 64, draw="random"),
+    Set("ifood_campaign_response", "ad_response", 64, None, "random"),
+    Set("uci_online_shoppers_intention", "purchase_intent", 64, None, "random"),
 )
 
 
@@ -95,6 +101,7 @@ def main() -> None:
     replaying.add_argument("readings", type=Path)
     replaying.add_argument("--draws", type=int, default=6)
     replaying.add_argument("--only", default="", help="part of a model's name")
+    replaying.add_argument("--sets", nargs="*", default=[], help="parts of data sets' names")
     options = parser.parse_args()
     if options.command == "read":
         for task in SETS:
@@ -195,7 +202,7 @@ def draws(task: Set, path: Path, data: Path, count: int) -> list[Draw]:
     digest = hashlib.sha256("\n".join(ids).encode()).hexdigest()[:10]
     out = []
     for seed in range(count):
-        kept = path.parent.parent / "experts" / f"{task.folder}-{digest}-s{seed}.npz"
+        kept = path.parent.parent / "experts" / f"{task.folder}-{task.draw}-{digest}-s{seed}.npz"
         if not kept.exists():
             ask_experts(task, data, ids, seed, kept)
         said = np.load(kept)
@@ -224,7 +231,8 @@ def ask_experts(task: Set, folder: Path, ids: list[str], seed: int, target: Path
         replace(e, label=space.names[space.require(e.label, e.id)])
         for e in (by_id[id_] for id_ in ids)
     ]
-    pool = sample_examples(rows, task.shots, seed)
+    draw = sample_examples if task.draw == "even" else random_examples
+    pool = draw(rows, task.shots, seed)
     labelled = {e.id for e in pool}
     test = [e for e in rows if e.id not in labelled]
     words, retriever = build_retriever(data.card, pool, open_embedder("auto"), Options())
@@ -273,7 +281,13 @@ def answers(draw: Draw) -> dict[str, _Floats]:
     new = Evidence.of((), model, experts)
     others = (EXPERTS_ALONE, MODEL_ALONE)
     common = fit_blend(seen, draw.labels, shares, SYMMETRIC, others, usable)
-    out = {"model": model, "experts": experts, "common": common.apply(new)}
+    averaged = common.apply(new)
+    out = {"model": model, "experts": experts, "common": averaged}
+    if FEATURES in draw.own:
+        held_out = cross_fitted(seen, draw.labels, shares, SYMMETRIC, others, usable)
+        if not adds_to_experts(alone, held_out, draw.labels):
+            out["common"] = experts
+    out["always averaged"] = averaged
     for name, start in PRIORS.items():
         out[name] = fit_fusion(seen, draw.labels, start, usable).apply(new)
     rows = np.arange(len(draw.labels))
@@ -298,6 +312,8 @@ def replay(options: argparse.Namespace) -> None:
     for path in sorted(options.readings.glob("*/*.npz")):
         task = next((t for t in SETS if t.folder == path.stem), None)
         if task is None or options.only not in path.parent.name:
+            continue
+        if options.sets and not any(part in path.stem for part in options.sets):
             continue
         runs: dict[str, list[Predictions]] = {}
         for draw in draws(task, path, options.data, options.draws):

@@ -21,7 +21,7 @@ from ecomfs.calibration import (
     fit_blend,
     prior_fusion,
 )
-from ecomfs.calibration.blend import error_rate
+from ecomfs.calibration.blend import adds_to_experts, error_rate
 from ecomfs.calibration.fusion import expert_priors, fit_fusion, usable_rows
 
 EVEN = (1 / 3,) * 3
@@ -206,3 +206,22 @@ def two(n: int, high: float, low: float, seed: int, strong: str) -> tuple[Eviden
 
     best, rest = table(high), table(low)
     return Evidence.of((), *((best, rest) if strong == MODEL else (rest, best))), truth
+
+
+def test_the_model_stays_out_until_a_gain_of_more_than_one_standard_error() -> None:
+    labels = np.array([0, 1] * 12)
+    experts = np.where(np.eye(2)[labels] > 0, 0.7, 0.3)
+    better = np.where(np.eye(2)[labels] > 0, 0.8, 0.2)
+    assert adds_to_experts(experts, better, labels)
+    assert not adds_to_experts(experts, experts, labels)
+    assert not adds_to_experts(better, experts, labels)
+    # Better on average, but by one row: the standard error is larger than the gain.
+    once = experts.copy()
+    once[:2] = [[0.95, 0.05], [0.31, 0.69]]
+    assert not adds_to_experts(experts, once, labels)
+    # Rows that stand for more examples count more.
+    mixed = np.where((np.arange(24) < 12)[:, None], better, experts[:, ::-1])
+    weights = np.where(np.arange(24) < 12, 1.0, 1e-6)
+    assert not adds_to_experts(experts, mixed, labels)
+    assert adds_to_experts(experts, mixed, labels, weights)
+    assert not adds_to_experts(np.empty((0, 2)), np.empty((0, 2)), [])

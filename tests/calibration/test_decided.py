@@ -101,3 +101,8 @@ def test_a_calibration_that_trusts_the_model_less_decides_more(temperature: floa
         for t in (temperature, 2 * temperature)
     ]
     assert found[0] <= found[1]
+
+
+def test_without_a_part_of_the_model_every_row_is_decided_even_a_tie() -> None:
+    rows = Evidence.of((), None, [[0.5, 0.5], [0.2, 0.8]])
+    assert decided(Blend((EXPERTS_ALONE,), (0.9, 0.1), (0.5, 0.5)), rows).all()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from ecomfs.errors import ConfigError, MissingFileError
 from ecomfs.estimators import FewShotClassifier
 from ecomfs.fit import Profile, ProfileWarning
 from ecomfs.pipeline import DECIDED, SURE
-from ecomfs.types import Example, Status
+from ecomfs.types import Example, Prompt, Question, Status
 
 
 def classifier(**options: Any) -> FewShotClassifier:
@@ -239,3 +241,52 @@ def test_a_profile_keeps_and_applies_the_weights_of_the_feature_model(tmp_path: 
     place = first.pipeline_.space.names.index("relevant")
     assert stages[0][place] > 0.7
     assert stages[1][place] < 0.3
+
+
+def secret(number: str) -> str:
+    """The label of a product by its number: nothing that experts could learn from others."""
+    return "relevant" if hashlib.sha256(number.encode()).digest()[0] % 2 else "irrelevant"
+
+
+class Knowing(ScriptedEngine):
+    """An engine that knows the secret."""
+
+    def _weight(self, prompt: Prompt, question: Question, code: int) -> float:
+        label = secret(re.findall(r"table (\d+)", prompt.text)[-1])
+        return 20.0 if label.startswith(self._text([code]).strip()) else 1.0
+
+
+def unlike_pairs() -> pd.DataFrame:
+    """Pairs whose words say nothing of their labels."""
+    numbers = [str(100 + i * 37) for i in range(60)]
+    frame = pd.DataFrame({"query": ["lamp"] * 60, "product": [f"table {n}" for n in numbers]})
+    frame["label"] = [secret(n) for n in numbers]
+    return frame
+
+
+def test_a_model_that_adds_nothing_to_a_feature_model_is_not_asked() -> None:
+    engine = ScriptedEngine()
+    how: dict[str, Any] = {"embedder": "hashed", "language": "en", "k": 2, "calibration_size": 24}
+    clf = FewShotClassifier("query_relevance", engine, **how).fit(pairs())
+    assert not clf.profile_.fusion.read(clf.pipeline_.space.names).asks_model
+    found = clf.profile_.found
+    assert any("the model has no part in the answers" in note for note in found["notes"])
+    assert found["loss"]["fused"] == found["loss"]["experts"]
+    assert found["decided"] == len(pairs())
+    before = sum(engine.calls)
+    new = pd.DataFrame({"query": ["green lamp", "lamp"], "product": ["a green lamp", "a table"]})
+    for prediction in clf.classify(new):
+        assert (prediction.note, prediction.status) == (DECIDED, Status.OK)
+    assert sum(engine.calls) == before
+    # Whoever wants every row read has it read; the answer is the experts' all the same.
+    whole = FewShotClassifier("query_relevance", engine, **how, cascade=False).fit(pairs())
+    for prediction in whole.classify(new):
+        assert {"read", "experts", "fused"} <= set(prediction.stages)
+        assert prediction.stages["fused"] == pytest.approx(prediction.stages["experts"])
+
+
+def test_a_model_that_adds_to_a_feature_model_takes_part() -> None:
+    how: dict[str, Any] = {"embedder": "hashed", "language": "en", "k": 2, "calibration_size": 24}
+    clf = FewShotClassifier("query_relevance", Knowing(), **how).fit(unlike_pairs())
+    assert clf.profile_.fusion.read(clf.pipeline_.space.names).asks_model
+    assert not any("no part" in note for note in clf.profile_.found["notes"])
