@@ -1,8 +1,6 @@
 """A table to the same table with predictions: planned, journalled, resumable."""
 
 from ecomfs.batch.budget import Budget
-from ecomfs.batch.cells import COLUMNS, NUMBERS, detail_cells, number_cell, set_cell
-from ecomfs.batch.columns import find_columns, read_marks
 from ecomfs.batch.examples import (
     check_cells,
     export_examples,
@@ -10,6 +8,7 @@ from ecomfs.batch.examples import (
     make_example,
     refuse_new_labels,
 )
+from ecomfs.batch.feed import Condition, Selection, find_columns, read_marks
 from ecomfs.batch.identity import identity_of, input_identity, pipeline_identity, run_identity
 from ecomfs.batch.labelled import (
     read_examples,
@@ -17,9 +16,18 @@ from ecomfs.batch.labelled import (
     read_several,
     write_examples,
 )
+from ecomfs.batch.output import (
+    COLUMNS,
+    NUMBERS,
+    AnswerCounts,
+    Gold,
+    ScoreResult,
+    detail_cells,
+    number_cell,
+    set_cell,
+)
 from ecomfs.batch.paths import Job, check_paths, find_inputs, journal_path, name_outputs
 from ecomfs.batch.plan import Interval, Prices, RunPlan, add_plans, plan_rows, plan_table
-from ecomfs.batch.result import AnswerCounts, Gold, ScoreResult
 from ecomfs.batch.runlog import (
     Run,
     RunLog,
@@ -31,7 +39,6 @@ from ecomfs.batch.runlog import (
 )
 from ecomfs.batch.runner import RowScorer, Tally
 from ecomfs.batch.score import score_table
-from ecomfs.batch.selection import Condition, Selection
 
 __all__ = [
     "COLUMNS",

@@ -1,21 +1,430 @@
-"""The rows of an input that have no answer yet, in blocks, and how far a run has come."""
+"""The rows of a table that are scored: its columns, the rows that are selected (``--where``,
+``--sample``, ``--limit``), and those without an answer yet, in blocks.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+import operator
+import random
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, cast
 
 from ecomfs.batch.journal import Journal, row_key
-from ecomfs.batch.selection import SelectedRows
+from ecomfs.errors import ConfigError, InputError, RowError
+from ecomfs.features import CURRENCIES
 from ecomfs.io import (
+    ColumnNumbers,
+    DecimalMark,
+    NumberError,
     Place,
     TableReader,
     TableRow,
+    mark_in_words,
+    read_number,
 )
 from ecomfs.task import FieldMap, TaskCard
 from ecomfs.types import Prediction, Row
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Which columns of a table hold the card's fields, the ids and the true labels."""
+
+    fields: FieldMap
+    id: str | None
+    gold: str | None
+
+
+def find_columns(
+    source: str | Path,
+    card: TaskCard,
+    *,
+    fields: Mapping[str, str] | None = None,
+    id_column: str | None = None,
+    gold_column: str | None = None,
+    encoding: str | None = None,
+    reader: TableReader | None = None,
+) -> Columns:
+    """Open a table and find its columns: a quick check before a model is loaded.
+
+    Parameters
+    ----------
+    source : str or Path
+        Anything that :class:`ecomfs.io.TableReader` reads.
+    card : TaskCard
+        The task.
+    fields : mapping, optional
+        Card field → column, where names differ.
+    id_column, gold_column : str, optional
+        Columns of ids and of true labels. Ids come from the column ``id`` by default.
+    encoding : str, optional
+        Of a table that is not UTF-8; detected by default.
+    reader : TableReader, optional
+        Of the table, when it is open already.
+
+    Raises
+    ------
+    InputError
+        The file or its columns, or true labels of synthetic rows.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from ecomfs.task import load_task
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "in.csv"
+    >>> _ = path.write_text("Id,text,stars\\n7,fits well,5\\n")
+    >>> columns = find_columns(path, load_task("review_sentiment"), gold_column="stars")
+    >>> columns.id, dict(columns.fields.columns), columns.gold
+    ('Id', {'text': 'text'}, 'stars')
+    """
+    reader = reader or TableReader(source, encoding=encoding)
+    for named in (id_column, gold_column):
+        if named is not None:
+            reader.require(named)
+    mapping = FieldMap.resolve(card, reader.header, fields, reader.name)
+    found = id_column or next((c for c in reader.header if c.casefold() == "id"), None)
+    if gold_column is not None:
+        _refuse_synthetic(reader, {*mapping.columns.values(), gold_column, found or ""})
+    return Columns(mapping, found, gold_column)
+
+
+def read_marks(mapping: FieldMap, card: TaskCard, reader: TableReader) -> FieldMap:
+    """The fields of a table with the decimal marks of its number columns.
+
+    Parameters
+    ----------
+    mapping : FieldMap
+        The fields of the table.
+    card : TaskCard
+        The task. The table is read once where it has number fields.
+    reader : TableReader
+        Of the table.
+
+    Raises
+    ------
+    InputError
+        See :meth:`ecomfs.task.FieldMap.decided`.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from ecomfs.task import load_task
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "in.csv"
+    >>> _ = path.write_text("income;month\\n900,50;May\\n")
+    >>> card, reader = load_task("ad_response"), TableReader(path)
+    >>> read_marks(FieldMap.resolve(card, reader.header), card, reader).conventions(card)
+    {'income': 'decimal comma'}
+    """
+    delimiter = reader.dialect.delimiter
+    return mapping.decided(
+        card,
+        (row.cells for row in reader.rows() if not row.error),
+        where=reader.name,
+        likely="comma" if delimiter == ";" else "",
+        typed=not delimiter,
+    )
+
+
+_YES = frozenset({"yes", "true", "1", "y"})
+_NO = frozenset({"", "no", "false", "0", "n"})
+
+
+def origin_column(header: Sequence[str], taken: Collection[str]) -> str | None:
+    """The column ``synthetic``, unless the task or the user gave it another meaning (``taken``).
+
+    >>> origin_column(["text", "Synthetic"], ["text"]), origin_column(["text"], ["text"])
+    ('Synthetic', None)
+    """
+    return next((c for c in header if c.casefold() == "synthetic" and c not in taken), None)
+
+
+def origin_of(cells: Mapping[str, Any], column: str | None, where: str) -> tuple[bool, str, str]:
+    """Whether a row is synthetic, its source, and its method.
+
+    Raises
+    ------
+    InputError
+        The mark is neither a yes nor a no.
+
+    Examples
+    --------
+    >>> origin_of({"synthetic": "yes", "source_id": "r1"}, "synthetic", "pool.csv, line 2")
+    (True, 'r1', '')
+    >>> origin_of({"method": "credit card"}, None, "pool.csv, line 2")
+    (False, '', '')
+    """
+    mark = "" if column is None else str(cells.get(column, "")).strip().casefold()
+    if mark in _NO:
+        return False, "", ""
+    if mark not in _YES:
+        raise InputError(
+            f"{where}: column {column!r} is {cells[column or '']!r}", hint="write yes or no"
+        )
+    known = {name.casefold(): str(cells[name]).strip() for name in reversed(list(cells))}
+    return True, known.get("source_id", ""), known.get("method", "")
+
+
+def _refuse_synthetic(reader: TableReader, taken: Collection[str]) -> None:
+    """Refuse a table of true labels that has synthetic rows."""
+    column = origin_column(reader.header, taken)
+    if column is None:
+        return
+    for row in reader.rows():
+        where = f"{reader.name}, line {row.line}"
+        if not row.error and origin_of(row.cells, column, where)[0]:
+            raise InputError(
+                f"{where}: a synthetic example cannot be tested on",
+                hint=f"score a table without the rows with {column} = {row.cells[column]}",
+            )
+
+
+_CONDITION = re.compile(
+    r"^\s*(?P<column>.*?)\s*(?P<op><=|>=|!=|=|<|>|~)\s*(?P<value>.*?)\s*$", re.S
+)
+_MARKED = re.compile(r"(?P<column>.*):(?P<mark>comma|point)", re.S)
+_ORDER: dict[str, Callable[[float, float], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A condition on one column.
+
+    ``=`` and ``!=`` compare text, outer space aside; ``<``, ``<=``, ``>``, ``>=`` compare
+    numbers, and a cell that is no number does not match; ``~`` is a regular expression found
+    anywhere in the cell. Numbers have the decimal mark of their column, which
+    :meth:`Selection.checked` detects, or that ``COLUMN:comma`` or ``COLUMN:point`` names.
+
+    >>> condition = Condition.parse("price >= 9.5")
+    >>> [condition.holds({"price": cell}) for cell in ("10", "9", "free")]
+    [True, False, False]
+    >>> Condition.parse("shop=A=B").value
+    'A=B'
+    """
+
+    column: str
+    op: str
+    value: str
+    number: float = math.nan
+    mark: DecimalMark = ""
+    pattern: re.Pattern[str] | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Condition:
+        """Read ``column op value``.
+
+        Raises
+        ------
+        ConfigError
+            It is no such condition, a number or a regular expression is not one.
+        """
+        match = _CONDITION.match(text)
+        if match is None or not match["column"]:
+            raise ConfigError(
+                f"--where {text!r}", hint="write COLUMN OP VALUE with OP one of = != < <= > >= ~"
+            )
+        column, op, value = match["column"], match["op"], match["value"]
+        number, pattern = math.nan, None
+        if op in _ORDER:
+            try:
+                number = _number(value)
+            except NumberError:
+                pass  # the column of a table decides which of two numbers it is
+            else:
+                if math.isnan(number):
+                    raise ConfigError(f"--where {text!r}: {op} compares numbers, {value!r} is none")
+        elif op == "~":
+            try:
+                pattern = re.compile(value)
+            except re.error as error:
+                raise ConfigError(f"--where {text!r}: not a regular expression: {error}") from error
+        return cls(column, op, value, number, pattern=pattern)
+
+    def checked(self, reader: TableReader) -> Condition:
+        """The condition with the decimal mark of its column.
+
+        Raises
+        ------
+        ColumnError
+            There is no such column.
+        InputError
+            The column mixes decimal marks, or its mark cannot be decided.
+        """
+        column, mark = self.column, self.mark
+        named = _MARKED.fullmatch(column)
+        if column not in reader.header and named is not None and self.op in _ORDER:
+            column, mark = named["column"], cast("DecimalMark", named["mark"])
+        reader.require(column)
+        if self.op not in _ORDER:
+            return self
+        if not mark:
+            numbers = ColumnNumbers(column, "comma" if reader.dialect.delimiter == ";" else "")
+            for row in reader.rows():
+                numbers.add(row.cells[column])
+            try:
+                mark = numbers.decided()
+            except RowError as error:
+                hint = f"say it: --where '{column}:comma {self.op} {self.value}'"
+                hint = error.hint if numbers.mixed else hint
+                raise InputError(f"{reader.name}: {error.message}", hint=hint) from error
+        number = self.number
+        if math.isnan(number):  # 1,234 is what it would be in the column
+            number = _number(self.value, mark or "point")
+        return replace(self, column=column, mark=mark, number=number)
+
+    def holds(self, cells: Mapping[str, str]) -> bool:
+        """Whether a row matches."""
+        cell = cells[self.column]
+        if self.pattern is not None:
+            return self.pattern.search(cell) is not None
+        if self.op in _ORDER:
+            return _ORDER[self.op](_number(cell, self.mark), self.number)
+        return (cell.strip() == self.value) is (self.op == "=")
+
+
+def _number(text: str, mark: DecimalMark = "") -> float:
+    """A number, whatever currency or percent sign stands beside it; NaN for anything else, which
+    compares false with everything.
+
+    Raises
+    ------
+    NumberError
+        It has two readings, and ``mark`` does not say which.
+    """
+    try:
+        try:
+            found = read_number(text, mark)
+        except NumberError:
+            found = read_number(text)  # a mark that was named decides where a cell does not
+    except NumberError as error:
+        if error.unclear:
+            raise
+        return math.nan
+    beside = {found.before.casefold(), found.after.casefold()} - {"", "%"}
+    return math.nan if beside - CURRENCIES.keys() else found.value
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which rows are scored.
+
+    Attributes
+    ----------
+    where : tuple of Condition
+        All of these conditions hold.
+    sample : int, optional
+        This many of the rows left, drawn without replacement.
+    limit : int, optional
+        The first so many of the rows left.
+    seed : int
+        Of the sample.
+
+    Raises
+    ------
+    ConfigError
+        A number below 1.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "in.csv"
+    >>> _ = path.write_text("text,price\\nmug,9\\nlamp,20\\nrug,40\\n")
+    >>> reader = TableReader(path)
+    >>> rows = Selection((Condition.parse("price>10"),), limit=1).over(reader)
+    >>> [(at, row.cells["text"]) for at, row in rows.pick(list(reader.rows()), 0)], rows.left_out
+    ([(1, 'lamp')], 1)
+    """
+
+    where: tuple[Condition, ...] = ()
+    sample: int | None = None
+    limit: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value in (("--sample", self.sample), ("--limit", self.limit)):
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} {value}", hint="1 or more")
+
+    @property
+    def numbers(self) -> dict[str, str]:
+        """Column → decimal mark in words, of conditions that compare numbers of a table."""
+        return {w.column: mark_in_words(w.mark) for w in self.where if w.mark}
+
+    def identity(self) -> dict[str, object] | None:
+        """As plain values; ``None`` when every row is selected."""
+        if not (self.where or self.sample or self.limit):
+            return None
+        return {
+            "where": [[w.column, w.op, w.value] for w in self.where],
+            "sample": None if self.sample is None else [self.sample, self.seed],
+            "limit": self.limit,
+        }
+
+    def checked(self, reader: TableReader) -> Selection:
+        """The selection with the decimal marks of a table's columns.
+
+        Raises
+        ------
+        ColumnError, InputError
+            See :meth:`Condition.checked`.
+        """
+        return replace(self, where=tuple(w.checked(reader) for w in self.where))
+
+    def over(self, reader: TableReader) -> SelectedRows:
+        """The selection on one table; a comparison of numbers reads the table once, a sample
+        once more. Errors are those of :meth:`checked`."""
+        known = self.checked(reader)
+        drawn: frozenset[int] | None = None
+        if self.sample is not None:
+            count = sum(all(w.holds(row.cells) for w in known.where) for row in reader.rows())
+            if self.sample < count:
+                drawn = frozenset(random.Random(self.seed).sample(range(count), self.sample))
+        return SelectedRows(known, drawn)
+
+
+@dataclass(slots=True)
+class SelectedRows:
+    """Goes over a table's rows in order and picks those that are scored.
+
+    Attributes:
+        selection: with the decimal marks of the table.
+        drawn: of the rows that meet the conditions, which are in the sample; ``None``: all.
+        met, kept, left_out: rows so far that meet the conditions, were picked, were passed over.
+    """
+
+    selection: Selection
+    drawn: frozenset[int] | None
+    met: int = 0
+    kept: int = 0
+    left_out: int = 0
+
+    @property
+    def full(self) -> bool:
+        """No later row can be picked."""
+        return self.selection.limit is not None and self.kept >= self.selection.limit
+
+    def pick(self, rows: Iterable[TableRow], first: int) -> Iterator[tuple[int, TableRow]]:
+        """The selected ones of the table's next rows, with their positions from ``first`` on."""
+        for position, row in enumerate(rows, first):
+            if self.full:
+                return
+            met = all(w.holds(row.cells) for w in self.selection.where)
+            self.met += met
+            if met and (self.drawn is None or self.met - 1 in self.drawn):
+                self.kept += 1
+                yield position, row
+            else:
+                self.left_out += 1
+
 
 CHUNK_ROWS = 8
 _SCANNED = 4096

@@ -12,8 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from pydantic import BaseModel
 
-from ecomfs.batch.columns import Columns
-from ecomfs.batch.selection import Selection
+from ecomfs.batch.feed import Columns, Selection
 from ecomfs.engine.canary import same_model
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import MissingFileError
@@ -93,7 +92,7 @@ def pipeline_identity(pipeline: Pipeline) -> Identity:
     >>> identity["model"], identity["retrieval"]["k"]
     ('0', 1)
     """
-    retriever = pipeline.retriever
+    retriever, layout = pipeline.retriever, pipeline.layout
     setups = {
         language: {
             "template": str(setup.builder.ref),
@@ -123,7 +122,7 @@ def pipeline_identity(pipeline: Pipeline) -> Identity:
         if retriever is None
         else {
             "k": pipeline.k,
-            **_layout(pipeline),
+            **({} if layout is None else {"layout": layout.name, "block": list(layout.block)}),
             "embedder": retriever.embedder.fingerprint,
             **{name: _plain(value) for name, value in sorted(retriever.options.items())},
         },
@@ -133,11 +132,6 @@ def pipeline_identity(pipeline: Pipeline) -> Identity:
         # The experts are fitted on the examples, the same way every time.
         "options": {"experts": pipeline.experts is not None, **_rest(pipeline, _NAMED)},
     }
-
-
-def _layout(pipeline: Pipeline) -> dict[str, Any]:
-    layout = pipeline.layout
-    return {} if layout is None else {"layout": layout.name, "block": list(layout.block)}
 
 
 class RowAnswers(Protocol):
@@ -255,7 +249,7 @@ def run_identity(
     Examples
     --------
     >>> import tempfile
-    >>> from ecomfs.batch.columns import find_columns
+    >>> from ecomfs.batch.feed import find_columns
     >>> from ecomfs.task import load_task
     >>> path = Path(tempfile.mkdtemp()) / "in.csv"
     >>> _ = path.write_text("text\\nfits well\\n")

@@ -19,13 +19,13 @@ import threading
 import zlib
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import MISSING, fields
 from functools import lru_cache
 from hashlib import blake2b
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from pydantic_core import from_json, to_json
 
@@ -198,7 +198,7 @@ class Entry(NamedTuple):
         return zlib.crc32(b"%d" % self.position + self.key + self.text.encode() + self.numbers)
 
 
-class Journal:
+class Journal(AbstractContextManager["Journal"]):
     """A SQLite file (WAL, ``synchronous=FULL``), locked for this process while it is open.
 
     Args:
@@ -246,7 +246,9 @@ class Journal:
                 self._connection.close()
                 raise
         try:
-            self.through = self._known_through()
+            self.through = self.get("through") or 0
+            if not isinstance(self.through, int):
+                raise self._damaged("it does not say how far it goes")
         except BaseException:
             self._connection.close()
             raise
@@ -261,12 +263,6 @@ class Journal:
             return None if row is None else json.loads(row[0])
         except (ValueError, TypeError) as error:
             raise self._damaged(f"{name} is not readable") from error
-
-    def _known_through(self) -> int:
-        through = self.get("through") or 0
-        if not isinstance(through, int):
-            raise self._damaged("it does not say how far it goes")
-        return through
 
     def known(self, keys: Sequence[bytes]) -> set[bytes]:
         """Which of these keys have an answer."""
@@ -319,9 +315,6 @@ class Journal:
         """Close and delete the file."""
         self.close()
         remove_journal(self.path)
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

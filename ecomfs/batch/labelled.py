@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from ecomfs.batch.columns import origin_column, origin_of, read_marks
+from ecomfs.batch.feed import origin_column, origin_of, read_marks
 from ecomfs.errors import (
     ConfigError,
     DuplicateIdError,

@@ -1,20 +1,22 @@
-"""Writing the output of a run from its input and journal."""
+"""The output of a run: what scoring adds to a table, the table written from input and journal, and
+what the run gives.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import glob
+import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ecomfs.batch.cells import COLUMNS, NUMBERS, beyond_header, columns_beside, prediction_cells
-from ecomfs.batch.columns import Columns
+from ecomfs.batch.feed import Columns, SelectedRows
 from ecomfs.batch.journal import Journal, row_key, unpack
-from ecomfs.batch.paths import FAILED_COLUMNS, Job, failed_path, is_failed_table
-from ecomfs.batch.result import AnswerCounts, Gold, ScoreResult
+from ecomfs.batch.paths import FAILED_COLUMNS, Job, Output, failed_path, is_failed_table
 from ecomfs.batch.runner import Tally
-from ecomfs.batch.selection import SelectedRows
 from ecomfs.errors import InputError, OutputError
 from ecomfs.io import (
     AtomicWriter,
@@ -23,10 +25,253 @@ from ecomfs.io import (
     OutputFormat,
     TableReader,
     TableRow,
+    added_columns,
     open_writer,
 )
+from ecomfs.pipeline import DECIDED
 from ecomfs.task import LabelSpace, TaskCard
 from ecomfs.types import Prediction, Row, Status
+
+COLUMNS = (
+    "predicted",
+    "confidence",
+    "status",
+    "suggestion",
+    "prediction_set",
+    "novelty",
+    "suspicious",
+    "source",
+    "error",
+    "note",
+    "demonstration_ids",
+    "template",
+)
+"""The columns that scoring adds to a table."""
+NUMBERS = ("confidence", "novelty")
+"""Those of :data:`COLUMNS` that hold numbers."""
+
+
+def detail_cells(prediction: Prediction) -> list[str]:
+    """The cells of ``suggestion``, ``prediction_set`` (a JSON list), ``novelty``,
+    ``suspicious`` and ``source``.
+
+    >>> detail_cells(Prediction("r1", None, {"yes": 0.6, "no": 0.4}, source="fused",
+    ...                         prediction_set=("yes", "no"), novelty=0.5))
+    ['yes', '["yes", "no"]', '0.500000', '', 'fused']
+    """
+    return [
+        prediction.suggestion or "",
+        set_cell(prediction),
+        number_cell(prediction.novelty),
+        " ".join(prediction.suspicious),
+        prediction.source,
+    ]
+
+
+def set_cell(prediction: Prediction) -> str:
+    """A prediction set as a JSON list; empty where none was made.
+
+    >>> set_cell(Prediction("r1", "yes", prediction_set=("yes",)))
+    '["yes"]'
+    """
+    labels = list(prediction.prediction_set)
+    return json.dumps(labels, ensure_ascii=False) if labels else ""
+
+
+def number_cell(value: float | None) -> str:
+    """A number of six decimals; empty where there is none.
+
+    >>> number_cell(0.25), number_cell(None)
+    ('0.250000', '')
+    """
+    return "" if value is None else f"{value:.6f}"
+
+
+def prediction_cells(
+    row: TableRow, prediction: Prediction, names: Sequence[str], doubled: bool
+) -> list[str]:
+    """The cells of :data:`COLUMNS`, and one per name in ``names`` for its probability."""
+    notes = [row.note, prediction.note]
+    if doubled:
+        notes.append(f"id {prediction.id!r} occurs more than once")
+    if row.extra:
+        notes.append(beyond_header(row))
+    template, found = prediction.template, prediction.probabilities
+    return [
+        prediction.label or "",
+        number_cell(prediction.confidence),
+        str(prediction.status),
+        *detail_cells(prediction),
+        prediction.error,
+        "; ".join(n for n in notes if n),
+        " ".join(prediction.demonstration_ids),
+        str(template) if template else "",
+        *(f"{found[n]:.6f}" if found else "" for n in names),
+    ]
+
+
+def beyond_header(row: TableRow) -> str:
+    """The cells of a row that have no column."""
+    return f"cells beyond the header: {json.dumps(row.extra, ensure_ascii=False)}"
+
+
+def columns_beside(header: Sequence[str], shown: Sequence[str]) -> tuple[str, ...]:
+    """The columns that scoring adds, under free names.
+
+    Args:
+        shown: labels whose probability has a column.
+
+    >>> columns_beside(["text", "status"], ["yes"])[:3], columns_beside([], ["yes"])[-1]
+    (('predicted', 'confidence', 'status_2'), 'p_yes')
+    """
+    return added_columns(header, [*COLUMNS, *(f"p_{n}" for n in shown)])
+
+
+@dataclass(frozen=True, slots=True)
+class Gold:
+    """Rows with true labels and their predictions, for metrics; one entry per row.
+
+    >>> gold = Gold()
+    >>> gold.add(Prediction("r1", "yes", {"yes": 1.0}), {"text": "fits"}, "yes")
+    >>> gold.ids, gold.labels
+    (['r1'], ['yes'])
+    """
+
+    ids: list[str] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    predictions: list[Prediction] = field(default_factory=list)
+
+    def add(self, prediction: Prediction, row: Row, label: str) -> None:
+        """Add a row; an empty label is kept and not scored."""
+        self.ids.append(prediction.id)
+        self.rows.append(row)
+        self.labels.append(label)
+        self.predictions.append(prediction)
+
+
+@dataclass(slots=True)
+class AnswerCounts:
+    """Counts over the answers of a run.
+
+    Attributes
+    ----------
+    labels : Counter
+        Label → rows that were given it.
+    confident : int
+        Rows that have a confidence; ``total_confidence`` is their sum.
+    review : int
+        Rows without a label, which need review.
+    suspicious : int
+        Rows that look like an attack on the model.
+    decided : int
+        Rows that were not read, because the model could not change their label.
+
+    Examples
+    --------
+    >>> from ecomfs.types import Status
+    >>> answers = AnswerCounts()
+    >>> answers.add(Prediction("1", "yes", {"yes": 0.9, "no": 0.1}))
+    >>> answers.add(Prediction("2", None, {"yes": 0.6, "no": 0.4}, Status.ABSTAINED))
+    >>> answers.labels, answers.confidence, answers.review
+    (Counter({'yes': 1}), 0.75, 1)
+    """
+
+    labels: Counter[str] = field(default_factory=Counter)
+    confident: int = 0
+    total_confidence: float = 0.0
+    review: int = 0
+    suspicious: int = 0
+    decided: int = 0
+
+    def add(self, prediction: Prediction) -> None:
+        """Count a row."""
+        self.suspicious += bool(prediction.suspicious)
+        self.decided += DECIDED in prediction.note
+        if prediction.label is None:
+            self.review += 1
+        elif prediction.labels is not None:
+            self.labels.update(prediction.labels)
+        else:
+            self.labels[prediction.label] += 1
+        confidence = prediction.confidence
+        if confidence is not None:
+            self.confident += 1
+            self.total_confidence += confidence
+
+    @property
+    def confidence(self) -> float | None:
+        """Mean confidence of the rows that have one; ``None`` where none has."""
+        return self.total_confidence / self.confident if self.confident else None
+
+    def unread(self, rows: int) -> str:
+        """How many of the rows of the run the model could not change, in words; empty: none.
+
+        >>> AnswerCounts(decided=312).unread(1000)
+        '312 of 1,000 rows were not read: the model could not change their label'
+        """
+        if not self.decided:
+            return ""
+        return (
+            f"{self.decided:,} of {rows:,} rows were not read: the model could not change their "
+            "label"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreResult:
+    """Outcome of :func:`ecomfs.batch.score_table`.
+
+    Attributes
+    ----------
+    output : Path or SqlTable
+        The result table.
+    tally : Tally
+        Counts of the run.
+    answers : AnswerCounts
+        Counts over the answers.
+    gold : Gold, optional
+        True labels and predictions, when the input names its true labels.
+    failed : Path, optional
+        Table of the rows that failed or whose answer is invalid; ``None`` without any.
+    numbers : mapping
+        Column → decimal mark of its numbers, in words, where it makes a difference.
+
+    Examples
+    --------
+    >>> tally = Tally(rows=2, status={"ok": 1, "failed": 1})
+    >>> failed = Path("scored.failed.csv")
+    >>> result = ScoreResult(Path("scored.csv"), tally, AnswerCounts(), None, failed)
+    >>> result.tally.status["failed"], result.failed.name
+    (1, 'scored.failed.csv')
+    """
+
+    output: Output
+    tally: Tally
+    answers: AnswerCounts
+    gold: Gold | None
+    failed: Path | None = None
+    numbers: Mapping[str, str] = field(default_factory=dict)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: counts of status and labels, and where the tables are."""
+        from ecomfs_eval.html_view import bars, paragraph, table, view
+
+        tally, answers = self.tally, self.answers
+        counted = [[name, n] for name, n in tally.status.items() if n]
+        labels = dict(answers.labels.most_common())
+        given = max(sum(labels.values()), 1)
+        sure = answers.confidence
+        return view(
+            f"{tally.rows:,} rows, written to {self.output}",
+            table(["status", "rows"], counted) if counted else "",
+            bars({name: n / given for name, n in labels.items()}, None) if labels else "",
+            paragraph("" if sure is None else f"mean confidence {sure:.3f}"),
+            paragraph(f"{answers.review:,} need review" if answers.review else ""),
+            paragraph(answers.unread(tally.rows), note=True),
+            paragraph(f"failed rows, with the reason: {self.failed}" if self.failed else ""),
+            *(paragraph(f"{name}: {mark}", note=True) for name, mark in self.numbers.items()),
+        )
 
 
 def write_output(
@@ -67,7 +312,7 @@ def write_output(
     status, answers = {str(s): 0 for s in Status}, AnswerCounts()
     gold = Gold() if columns.gold is not None else None
     failed = _FailedTable(failed_path(job.base), header)
-    seen = IdTracker()
+    seen = IdTracker() if columns.id is not None else None
     for path in (job.output, failed.path):
         if isinstance(path, Path):
             _remove_leftovers(path)
@@ -91,7 +336,7 @@ def write_output(
             picked = list(selected.pick(chunk.rows, chunk.first))
             done: list[list[str]] = []
             for row, values, prediction in _answered(picked, reader, columns, card, space, journal):
-                doubled = columns.id is not None and not seen.add(prediction.id)
+                doubled = seen is not None and not seen.add(prediction.id)
                 cells = [row.cells[name] for name in header]
                 done.append(cells + prediction_cells(row, prediction, shown, doubled))
                 if prediction.status in (Status.FAILED, Status.INVALID):
@@ -133,7 +378,7 @@ def _answered(
     values = [columns.fields.fields(row.cells, card) for _, row in picked]
     keys = [b"" if row.error else row_key(v) for v, (_, row) in zip(values, picked, strict=True)]
     others = {key for key, (at, _) in zip(keys, picked, strict=True) if key and at not in own}
-    copies = journal.by_key(list(others))
+    copies = journal.by_key(list(others)) if others else {}
     for (position, row), value, key in zip(picked, values, keys, strict=True):
         id_ = row.cells[columns.id] if columns.id else str(position)
         entry = own.get(position) or copies.get(key)
@@ -149,23 +394,23 @@ def _answered(
             yield row, value, unpack(entry.text, entry.numbers, space.names, id_)
 
 
+@dataclass(slots=True)
 class _FailedTable:
     """The table of failed rows: made with the first of them."""
 
-    def __init__(self, path: Path, header: Sequence[str]) -> None:
-        self.path = path
-        self.rows = 0
-        self._header = header
-        self._writer: AtomicWriter | None = None
+    path: Path
+    header: Sequence[str]
+    rows: int = 0
+    _writer: AtomicWriter | None = None
 
     def add(self, row: TableRow, cells: Sequence[str], prediction: Prediction) -> None:
         """Write a row; one that failed before and was fed back in has its reason renewed."""
         if self._writer is None:
-            names = [name for name in FAILED_COLUMNS if name not in self._header]
-            self._writer = AtomicWriter(self.path, [*self._header, *names], marked=FAILED_COLUMNS)
+            names = [name for name in FAILED_COLUMNS if name not in self.header]
+            self._writer = AtomicWriter(self.path, [*self.header, *names], marked=FAILED_COLUMNS)
         reasons = [prediction.error, beyond_header(row) if row.extra else ""]
         why = (str(prediction.status), "; ".join(r for r in reasons if r))
-        whole = dict(zip(self._header, cells, strict=True)) | dict(
+        whole = dict(zip(self.header, cells, strict=True)) | dict(
             zip(FAILED_COLUMNS, why, strict=True)
         )
         self._writer.write([list(whole.values())])

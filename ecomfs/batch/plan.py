@@ -10,12 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ecomfs.batch.columns import Columns
+from ecomfs.batch.feed import Columns, Selection
 from ecomfs.batch.identity import Identity, RowAnswers, differences
 from ecomfs.batch.journal import Journal, row_key
 from ecomfs.batch.paths import journal_path
 from ecomfs.batch.runlog import last_rate
-from ecomfs.batch.selection import Selection
 from ecomfs.core import event_loop
 from ecomfs.errors import ConfigError
 from ecomfs.io import IdTracker, TableReader

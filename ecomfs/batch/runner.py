@@ -10,7 +10,6 @@ the engine is called on the event loop, for several blocks at a time.
 from __future__ import annotations
 
 import asyncio
-import signal
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -18,6 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache
+from signal import SIGINT, SIGTERM, Signals
+from signal import signal as set_signal
 from types import FrameType
 from typing import Any, Protocol, Self
 
@@ -135,6 +136,7 @@ class Tally:
             self.left_out = max(self.left_out, block.state[2])
 
 
+@dataclass(slots=True)
 class Stop:
     """Ctrl-C and SIGTERM as a request to finish what is under way.
 
@@ -148,16 +150,15 @@ class Stop:
 
     >>> import os
     >>> with Stop() as stop:
-    ...     os.kill(os.getpid(), signal.SIGTERM)
+    ...     os.kill(os.getpid(), SIGTERM)
     ...     stop.signal
     15
     """
 
-    def __init__(self, on_request: Callable[[int], None] = lambda number: None) -> None:
-        self.signal: int | None = None
-        self._requested = False
-        self._on_request = on_request
-        self._before: dict[signal.Signals, Any] = {}
+    on_request: Callable[[int], None] = lambda number: None
+    signal: int | None = field(default=None, init=False)
+    _requested: bool = field(default=False, init=False)
+    _before: dict[Signals, Any] = field(default_factory=dict, init=False)
 
     @property
     def requested(self) -> bool:
@@ -170,20 +171,20 @@ class Stop:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._handle)
+            for number in (SIGINT, SIGTERM):
+                self._before[number] = set_signal(number, self._handle)
         return self
 
     def __exit__(self, *_: object) -> None:
         while self._before:
             number, handler = self._before.popitem()
-            signal.signal(number, handler)
+            set_signal(number, handler)
 
     def _handle(self, number: int, _: FrameType | None) -> None:
         if self.signal is None:
             self.signal = number
-            self._on_request(number)
-        elif number == signal.SIGINT:
+            self.on_request(number)
+        elif number == SIGINT:
             raise KeyboardInterrupt
 
 

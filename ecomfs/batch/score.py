@@ -16,16 +16,12 @@ from os import PathLike
 from typing import Protocol, runtime_checkable
 
 from ecomfs.batch.budget import Budget, BudgetScorer
-from ecomfs.batch.cells import columns_beside
-from ecomfs.batch.columns import find_columns, read_marks
-from ecomfs.batch.feed import CHUNK_ROWS, Feed
+from ecomfs.batch.feed import CHUNK_ROWS, Feed, Selection, find_columns, read_marks
 from ecomfs.batch.identity import Identity, RowAnswers, differences, run_identity
 from ecomfs.batch.journal import Journal, drop_journal
-from ecomfs.batch.output import write_output
+from ecomfs.batch.output import ScoreResult, columns_beside, write_output
 from ecomfs.batch.paths import Job, check_paths, journal_path, read_output
-from ecomfs.batch.result import ScoreResult
 from ecomfs.batch.runner import BLOCK_ROWS, LocalScorer, RowScorer, Stop, Tally, span
-from ecomfs.batch.selection import Selection
 from ecomfs.core.progress import WRITING, Progress, showing
 from ecomfs.errors import (
     ConfigError,

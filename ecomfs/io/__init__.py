@@ -1,8 +1,14 @@
 """Files to rows in chunks, and rows to a whole file: formats, encodings, languages."""
 
-from ecomfs.io.encoding import encoding_named
-from ecomfs.io.files import YAML_HINT, optional_module, read_text, yaml_problem
-from ecomfs.io.formats import is_workbook, split_book
+from ecomfs.io.files import (
+    YAML_HINT,
+    encoding_named,
+    is_workbook,
+    optional_module,
+    read_text,
+    split_book,
+    yaml_problem,
+)
 from ecomfs.io.numbers import (
     DECIMAL_HINT,
     ColumnNumbers,
@@ -17,7 +23,6 @@ from ecomfs.io.numbers import (
 )
 from ecomfs.io.reader import MAX_CELL_CHARS, TableReader, read_frame, text_encoding
 from ecomfs.io.rows import IdTracker, Place, TableRow, cell_text
-from ecomfs.io.safe_csv import plain_cell, safe_cell, safe_csv
 from ecomfs.io.sql_table import SqlTable
 from ecomfs.io.target import (
     InputFile,
@@ -32,6 +37,7 @@ from ecomfs.io.target import (
     write_text,
 )
 from ecomfs.io.text import detect_language, fold, same_text, squeeze, visible
+from ecomfs.io.text_tables import plain_cell, safe_cell, safe_csv
 from ecomfs.io.writer import (
     AtomicWriter,
     OutputEncoding,

@@ -11,62 +11,15 @@ from zipfile import BadZipFile, ZipFile
 
 from ecomfs.core.words import first_line
 from ecomfs.errors import ColumnError, ConfigError, EmptyInputError, InputError
-from ecomfs.io.files import check_file, optional_module
-from ecomfs.io.rows import RawRow, TypedSource, cell_text
+from ecomfs.io.files import check_file, is_saved_folder, optional_module
+from ecomfs.io.rows import Place, RawRow, Source, cell_text
 from ecomfs.io.sql_table import SQL, ColumnKinds
 
-BOOKS = frozenset({".xlsx", ".xlsm", ".xls"})
 SHEET = "sheet"
 """Column that names the sheet of a row, where several are read."""
 
 
-def split_book(where: str) -> tuple[str, tuple[str, ...]]:
-    """A workbook and its sheets, which stand after ``#``, between ``/`` (no name of a sheet has
-    one); ``*`` is all of them.
-
-    Parameters
-    ----------
-    where : str
-        The input.
-
-    Returns
-    -------
-    tuple[str, tuple[str, ...]]
-        Its file, and the sheets that are named; another input as it is, and none.
-
-    Examples
-    --------
-    >>> split_book("book.xlsx#May/June"), split_book("a#b.csv")
-    (('book.xlsx', ('May', 'June')), ('a#b.csv', ()))
-    """
-    book, mark, sheets = where.partition("#")
-    if not mark or Path(book).suffix.lower() not in BOOKS:
-        return where, ()
-    return book, tuple(name for name in sheets.split("/") if name)
-
-
-def is_workbook(where: str) -> bool:
-    """Whether an input is a workbook, no sheet of it named.
-
-    Parameters
-    ----------
-    where : str
-        The input.
-
-    Returns
-    -------
-    bool
-        True for a name that ends like a workbook's.
-
-    Examples
-    --------
-    >>> is_workbook("book.xlsx"), is_workbook("book.xlsx#May"), is_workbook("a.csv")
-    (True, False, False)
-    """
-    return Path(where).suffix.lower() in BOOKS
-
-
-class ExcelSource(TypedSource):
+class ExcelSource(Source):
     """Sheets of a workbook; the first row of a sheet with a value is its header.
 
     Formulas count with the value last computed. Rows without any value are no rows. Several sheets
@@ -117,9 +70,9 @@ class ExcelSource(TypedSource):
                 )
         several = len(self._sheets) > 1 and SHEET not in self._columns
         self._tells_sheet = several
-        super().__init__((*self._columns, SHEET) if several else self._columns)
+        self.header = (*self._columns, SHEET) if several else self._columns
 
-    def records(self) -> Generator[RawRow]:
+    def records(self, place: Place | None = None) -> Generator[RawRow]:
         """The rows below the header; ``line`` is the row number that Excel shows."""
         width = len(self._columns)
         for sheet, header in zip(self._sheets, self._headers, strict=True):
@@ -202,7 +155,7 @@ def _without_tail(cells: list[str]) -> list[str]:
 BATCH_ROWS = 1000
 
 
-class ParquetSource(TypedSource):
+class ParquetSource(Source):
     """A Parquet file; ``line`` of a row is its number, counted from 1.
 
     Raises:
@@ -222,9 +175,9 @@ class ParquetSource(TypedSource):
             raise self._damaged(problem) from problem
         if not names:
             raise EmptyInputError(f"{path.name}: the file has no columns")
-        super().__init__(names)
+        self.header = names
 
-    def records(self) -> Generator[RawRow]:
+    def records(self, place: Place | None = None) -> Generator[RawRow]:
         """The rows in order."""
         number = 0
         try:
@@ -256,7 +209,7 @@ def _values(column: Any) -> list[Any]:
 HUB = "hf:"
 
 
-class HubSource(TypedSource):
+class HubSource(Source):
     """``hf:NAME[#CONFIG][@SPLIT]`` where NAME is a hub id or a saved folder.
 
     A hub data set is streamed, not downloaded whole. Class labels are given by name. The split
@@ -291,10 +244,10 @@ class HubSource(TypedSource):
         header = tuple(features) or tuple(next(iter(self._data), {}))
         if not header:
             raise EmptyInputError(f"{spec}: the data set has no columns")
-        super().__init__(header)
+        self.header = header
         self.size = getattr(self._data, "num_rows", None)
 
-    def records(self) -> Generator[RawRow]:
+    def records(self, place: Place | None = None) -> Generator[RawRow]:
         """The rows in order; ``line`` is the row's number, counted from 1."""
         for number, row in enumerate(self._data, 1):
             cells = [cell_text(self._named(name, row.get(name))) for name in self.header]
@@ -307,11 +260,6 @@ class HubSource(TypedSource):
         if value == -1:  # what the library writes where a row has no label
             return None
         return names[value] if 0 <= value < len(names) else value
-
-
-def is_saved_folder(path: Path) -> bool:
-    """Whether ``datasets`` saved something there."""
-    return (path / "dataset_dict.json").is_file() or (path / "state.json").is_file()
 
 
 def _split(spec: str, loaded: Any, split: str) -> Any:
@@ -338,7 +286,7 @@ _READ_ONLY = {  # PostgreSQL has an execution option
 }
 
 
-class SqlSource(TypedSource):
+class SqlSource(Source):
     """``sql:URL#QUERY``, such as ``sql:sqlite:///shop.db#SELECT id, text FROM reviews``.
 
     Only a query that reads is accepted (SELECT, WITH, VALUES, TABLE), on a connection that is set
@@ -367,12 +315,12 @@ class SqlSource(TypedSource):
         self.name = f"{SQL}{self._url.render_as_string(hide_password=True)}"
         self._query = query
         with self._result() as (names, _):
-            super().__init__(names)
+            self.header = names
         self._kinds = ColumnKinds(self.header)
         if not self.header:
             raise EmptyInputError(f"{self.name}: the query gives no columns")
 
-    def records(self) -> Generator[RawRow]:
+    def records(self, place: Place | None = None) -> Generator[RawRow]:
         """The rows; ``line`` is the row's number, counted from 1."""
         with self._result() as (_, rows):
             for number, row in enumerate(rows, 1):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -13,22 +13,25 @@ from typing import TYPE_CHECKING
 
 from ecomfs.core.words import did_you_mean
 from ecomfs.errors import ColumnError, ConfigError, EmptyInputError
-from ecomfs.io.delimited import DelimitedSource
-from ecomfs.io.formats import (
+from ecomfs.io.files import (
     BOOKS,
-    HUB,
-    ExcelSource,
-    HubSource,
-    ParquetSource,
-    SqlSource,
+    STANDARD,
+    format_suffix,
     is_saved_folder,
     split_book,
+    standard_input,
 )
-from ecomfs.io.jsonlines import JsonArraySource, JsonLinesSource, is_array
-from ecomfs.io.rows import Chunk, Dialect, Place, RawRow, Source, TableRow, TypedSource
-from ecomfs.io.safe_csv import is_read_safe, plain_cell
+from ecomfs.io.formats import HUB, ExcelSource, HubSource, ParquetSource, SqlSource
+from ecomfs.io.rows import Chunk, Place, RawRow, Source, TableRow
 from ecomfs.io.sql_table import SQL
-from ecomfs.io.standard_input import STANDARD, standard_input
+from ecomfs.io.text_tables import (
+    DelimitedSource,
+    JsonArraySource,
+    JsonLinesSource,
+    is_array,
+    is_read_safe,
+    plain_cell,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 
 MAX_CELL_CHARS = 100_000
 _FIRST_RECORDS = 200
+_PARQUET = {".parquet", ".pq"}
 _CHUNK_CHARS = 8_000_000  # a chunk of long rows is cut short, so that memory stays bounded
 
 
@@ -78,6 +82,15 @@ class TableReader:
         What messages call the input.
     path : str | PathLike[str]
         The input as a path.
+    header : tuple[str, ...]
+        Column names in file order.
+    encoding : str
+        The codec that decodes the file; empty for formats that are not text.
+    note : str
+        How the encoding was found, where that needs a check by the user, or which sheets are not
+        read; else empty.
+    dialect : Dialect
+        How the file is written.
 
     Raises
     ------
@@ -127,6 +140,8 @@ class TableReader:
         self.max_cell_chars = max_cell_chars
         self.allow_nul = allow_nul
         self._source = open_source(where, encoding=encoding, delimiter=delimiter)
+        self.encoding, self.note = self._source.encoding, self._source.note
+        self.dialect = self._source.dialect
         self.name: str = getattr(self._source, "name", "") or (
             "standard input"
             if where == STANDARD
@@ -137,40 +152,27 @@ class TableReader:
         with closing(self._source.records()) as records:
             first = list(islice(records, _FIRST_RECORDS))
         self._unmark = is_read_safe() and isinstance(self._source, DelimitedSource)
-        self._header = self._plain(_named(self._source.header, first))
-        self._check_header()
+        names = _named(self._source.header, first)
+        self.header = tuple(map(plain_cell, names)) if self._unmark else names
+        for name, count in Counter(self.header).items():
+            if count > 1:
+                places = [str(i) for i, n in enumerate(self.header, 1) if n == name]
+                called = f"are called {name!r}" if name else "have no name"
+                raise ColumnError(
+                    f"{self.name}: {count} columns {called} (positions {', '.join(places)})",
+                    hint="give each column a name of its own",
+                )
         if not first:
-            names = ", ".join(self.header)
+            columns = ", ".join(self.header)
             raise EmptyInputError(
-                f"{self.name}: a header ({names}) and no rows", hint="add rows below it"
+                f"{self.name}: a header ({columns}) and no rows", hint="add rows below it"
             )
-
-    @property
-    def header(self) -> tuple[str, ...]:
-        """Column names in file order."""
-        return self._header
-
-    @property
-    def encoding(self) -> str:
-        """The codec that decodes the file; empty for formats that are not text."""
-        return self._source.encoding
-
-    @property
-    def note(self) -> str:
-        """How the encoding was found, where that needs a check by the user, or which sheets are not
-        read; else empty."""
-        return self._source.note
-
-    @property
-    def dialect(self) -> Dialect:
-        """How the file is written."""
-        return self._source.dialect
 
     @property
     def kinds(self) -> Mapping[str, type]:
         """Column → the type of its values, where the input has types and all that were read so far
         have one."""
-        return self._source.kinds if isinstance(self._source, TypedSource) else {}
+        return self._source.kinds
 
     def require(self, *columns: str) -> None:
         """Raise :class:`ColumnError` unless every named column is there."""
@@ -183,22 +185,16 @@ class TableReader:
                 hint=f"{near}columns are: {', '.join(self.header)}",
             )
 
-    def __iter__(self) -> Generator[Chunk]:
-        return self.chunks()
-
     def chunks(self, skip: int = 0, place: Place | None = None) -> Generator[Chunk]:
         """Chunk after chunk, without the first ``skip`` rows.
 
         They are read, but not looked at; a ``place`` that an earlier chunk of the same file
         gave, at or before that row, saves most of the reading.
         """
-        size = self._source.size
-        source = self._source if isinstance(self._source, DelimitedSource) else None
-        seekable = source is not None and source.from_anywhere
-        if seekable and source is not None and place is not None and place.row <= skip:
-            start, begun = place.row, source.records_from(place.byte, place.line)
-        else:
-            start, begun = 0, self._source.records()
+        size, seekable = self._source.size, self._source.seekable
+        if not seekable or place is None or place.row > skip:
+            place = None
+        begun, start = self._source.records(place), place.row if place else 0
         rows: list[TableRow] = []
         first, chars = skip, 0
         with closing(begun) as records:
@@ -216,13 +212,16 @@ class TableReader:
         if rows:
             yield Chunk(rows, first, 1.0 if size else None)
 
+    __iter__ = chunks
+
     def rows(self) -> Iterator[TableRow]:
         """Row by row."""
         for chunk in self:
             yield from chunk
 
     def _row(self, record: RawRow) -> TableRow:
-        names, cells = self._header, [*self._plain(record.cells)]
+        names = self.header
+        cells = [*map(plain_cell, record.cells)] if self._unmark else record.cells
         if len(cells) == len(names) and not (record.error or record.note or record.extra):
             error = self._problem(cells)  # so it is with nearly all rows
             message = f"line {record.line}: {error}" if error else ""
@@ -239,9 +238,6 @@ class TableReader:
         message = f"line {record.line}: {error}" if error else ""
         return TableRow(record.line, padded, message, note, extra)
 
-    def _plain(self, cells: Iterable[str]) -> tuple[str, ...]:
-        return tuple(map(plain_cell, cells) if self._unmark else cells)
-
     def _problem(self, cells: list[str]) -> str:
         names = self.header
         if len(cells) != len(names):
@@ -257,16 +253,6 @@ class TableReader:
                     limit = f"more than the limit of {self.max_cell_chars:,}"
                     return f"column {name!r} has {len(cell):,} characters, {limit}"
         return ""
-
-    def _check_header(self) -> None:
-        for name, count in Counter(self.header).items():
-            if count > 1:
-                places = [str(i) for i, n in enumerate(self.header, 1) if n == name]
-                called = f"are called {name!r}" if name else "have no name"
-                raise ColumnError(
-                    f"{self.name}: {count} columns {called} (positions {', '.join(places)})",
-                    hint="give each column a name of its own",
-                )
 
 
 def _named(header: tuple[str, ...], first: Sequence[RawRow]) -> tuple[str, ...]:
@@ -297,9 +283,6 @@ def _named(header: tuple[str, ...], first: Sequence[RawRow]) -> tuple[str, ...]:
     )
 
 
-_COMPRESSED = {".gz", ".zst", ".zstd"}
-
-
 def open_source(where: str, *, encoding: str | None = None, delimiter: str | None = None) -> Source:
     """The source for a path, ``hf:...`` or ``sql:...``.
 
@@ -311,12 +294,21 @@ def open_source(where: str, *, encoding: str | None = None, delimiter: str | Non
     """
     if where == STANDARD:
         where = str(standard_input())
-    if typed := _typed_source(where):
+    book, sheets = split_book(where)
+    path, kind = Path(book), format_suffix(book)
+    typed: Source | None = None
+    if where.startswith(SQL):
+        typed = SqlSource(where)
+    elif where.startswith(HUB) or is_saved_folder(path):
+        typed = HubSource(where)
+    elif kind in _PARQUET:
+        typed = ParquetSource(path)
+    elif kind in BOOKS:
+        typed = ExcelSource(path, sheets=sheets)
+    if typed is not None:
         if encoding or delimiter:
             raise ConfigError(f"{where}: this format has no encoding and no delimiter to choose")
         return typed
-    path = Path(where)
-    kind = _format(where)
     if kind in {".jsonl", ".ndjson", ".json"}:
         if delimiter:
             raise ConfigError(f"{where}: JSON has no delimiter to choose")
@@ -352,29 +344,8 @@ def text_encoding(where: str | PathLike[str], encoding: str | None) -> str | Non
     typed = text.startswith((SQL, HUB)) or is_saved_folder(Path(text))
     if text == STANDARD:
         text = str(standard_input())
-    binary = _format(split_book(text)[0]) in {".parquet", ".pq", *BOOKS}
+    binary = format_suffix(split_book(text)[0]) in {*_PARQUET, *BOOKS}
     return None if typed or binary else encoding
-
-
-def _typed_source(where: str) -> Source | None:
-    if where.startswith(SQL):
-        return SqlSource(where)
-    if where.startswith(HUB) or is_saved_folder(Path(where)):
-        return HubSource(where)
-    if _format(where) in {".parquet", ".pq"}:
-        return ParquetSource(Path(where))
-    book, sheets = split_book(where)
-    if _format(book) in BOOKS:
-        return ExcelSource(Path(book), sheets=sheets)
-    return None
-
-
-def _format(path: str) -> str:
-    """The suffix that names the format, under a suffix that names a compression."""
-    suffixes = [suffix.lower() for suffix in Path(path).suffixes]
-    while suffixes and suffixes[-1] in _COMPRESSED:
-        suffixes.pop()
-    return suffixes[-1] if suffixes else ""
 
 
 @dataclass(frozen=True, slots=True)

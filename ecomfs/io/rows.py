@@ -14,7 +14,7 @@ from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from ecomfs.types import InfiniteText, NestedText, is_missing
 
@@ -138,50 +138,34 @@ class RawRow(NamedTuple):
     lines: int = 1
 
 
-class Source(Protocol):
-    """An input that yields records under one header."""
+class Source:
+    """An input that yields records under one header. Formats whose values have types have no
+    encoding, and those without a delimiter an empty one.
 
-    @property
-    def header(self) -> tuple[str, ...]: ...
+    Attributes:
+        header: names of the columns.
+        encoding: name of the codec; empty for formats that are not text.
+        note: what a user should check: how the encoding was found, or which sheets are not read.
+        dialect: how the file is written.
+        size: total of what :attr:`RawRow.end` counts, or ``None``.
+        seekable: whether :meth:`records` can begin at a place.
+    """
 
-    @property
-    def encoding(self) -> str:
-        """Codec name; empty for formats that are not text."""
-        ...
-
-    @property
-    def note(self) -> str:
-        """How the encoding was found, where that needs a check by the user; else empty."""
-        ...
-
-    @property
-    def dialect(self) -> Dialect: ...
-
-    @property
-    def size(self) -> int | None:
-        """Total of what :attr:`RawRow.end` counts, or ``None``."""
-        ...
-
-    def records(self) -> Generator[RawRow]:
-        """The rows, from the first one at every call."""
-        ...
-
-
-class TypedSource:
-    """Base of formats whose values have types, and that have no text encoding."""
-
+    header: tuple[str, ...]
     encoding = ""
     note = ""
     dialect = Dialect(delimiter="")
     size: int | None = None
+    seekable = False
 
     @property
     def kinds(self) -> Mapping[str, type]:
         """Column → the type of its values, as far as they were read, where it is known."""
         return {}
 
-    def __init__(self, header: tuple[str, ...]) -> None:
-        self.header = header
+    def records(self, place: Place | None = None) -> Generator[RawRow]:
+        """The rows, from the first one at every call, or from a place where it is seekable."""
+        raise NotImplementedError
 
 
 def cell_text(value: Any) -> str:

@@ -157,7 +157,15 @@ def is_stream(path: Path) -> bool:
     >>> is_stream(Path("-")), is_stream(Path("out.csv"))
     (True, False)
     """
-    return is_standard(path) or _is_node(path)
+    if is_standard(path):
+        return True
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    # What a process has open has a name there, also when it is a file.
+    opened = os.fspath(path).startswith(("/dev/fd/", "/dev/std", "/proc/self/fd/"))
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or opened
 
 
 def check_target(path: Path, what: str = "output") -> None:
@@ -228,7 +236,11 @@ def check_read(path: Path, what: str) -> None:
     ecomfs.errors.ConfigError: -o pool.csv and --examples are the same file ...
     """
     for read in _reads.get():
-        if _same(path, read.path):
+        try:  # one file by device and inode, so that links count
+            same = path.samefile(read.path)
+        except OSError:  # by name, where there is none yet
+            same = os.path.realpath(path) == os.path.realpath(read.path)
+        if same:
             raise ConfigError(
                 f"{what} {path} and {read.option} are the same file",
                 hint="choose another name for the result",
@@ -445,42 +457,23 @@ def _pour(whole: BinaryIO, path: Path) -> None:
         stream_.write(whole.read().decode("utf-8"))
 
 
-def _is_node(path: Path) -> bool:
-    try:
-        mode = path.stat().st_mode
-    except OSError:
-        return False
-    # What a process has open has a name there, also when it is a file.
-    opened = os.fspath(path).startswith(("/dev/fd/", "/dev/std", "/proc/self/fd/"))
-    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or opened
-
-
-def _same(path: Path, read: Path) -> bool:
-    """One file by device and inode, so that links count; by name, where there is none yet."""
-    try:
-        return path.samefile(read)
-    except OSError:
-        return os.path.realpath(path) == os.path.realpath(read)
-
-
 def _is_database(path: Path) -> bool:
+    """Whether a file is one of SQLite or DuckDB, an empty one whose rows are in its log, or one
+    that they keep beside it."""
     name = os.path.realpath(path)
     for end in ("", *_BESIDE_DATABASE):
-        if name.endswith(end) and _holds_database(Path(name.removesuffix(end))):
+        if not name.endswith(end):
+            continue
+        base = Path(name.removesuffix(end))
+        try:
+            with base.open("rb") as file:
+                head = file.read(32)
+            logged = not head and base.with_name(f"{base.name}-wal").stat().st_size > 0
+        except OSError:
+            continue
+        if logged or head.startswith(_SQLITE) or head.startswith(_DUCKDB[1], _DUCKDB[0]):
             return True
     return False
-
-
-def _holds_database(path: Path) -> bool:
-    """Whether a file is one of SQLite or DuckDB, or an empty one whose rows are in its log."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(32)
-        if not head:
-            return path.with_name(f"{path.name}-wal").stat().st_size > 0
-    except OSError:
-        return False
-    return head.startswith(_SQLITE) or head.startswith(_DUCKDB[1], _DUCKDB[0])
 
 
 __all__ = [

@@ -11,7 +11,6 @@ from ecomfs.pipeline.build import (
     scores,
 )
 from ecomfs.pipeline.explain import Explanation, facts, influences
-from ecomfs.pipeline.language_setup import LabelShortlist, LanguageSetup
 from ecomfs.pipeline.left_out import LeftOutDraw, draw_left_out, draws_alike
 from ecomfs.pipeline.options import (
     FormatChoice,
@@ -23,7 +22,15 @@ from ecomfs.pipeline.options import (
     SuspiciousChoice,
     TemplateChoice,
 )
-from ecomfs.pipeline.pipeline import ANSWER_TOKENS, DECIDED, SURE, Pipeline, RowState
+from ecomfs.pipeline.pipeline import (
+    ANSWER_TOKENS,
+    DECIDED,
+    SURE,
+    LabelShortlist,
+    LanguageSetup,
+    Pipeline,
+    RowState,
+)
 from ecomfs.pipeline.refresh import StoredPipeline, refreshed, same_engine
 
 __all__ = [

@@ -20,7 +20,6 @@ from ecomfs.errors import ConfigError, MissingFileError, ModelError, PoolError, 
 from ecomfs.experts import Experts
 from ecomfs.features import RowText, has_features
 from ecomfs.io import read_text
-from ecomfs.pipeline.language_setup import LabelShortlist, LanguageSetup
 from ecomfs.pipeline.options import (
     MAX_LABELS,
     SHORTLIST,
@@ -29,7 +28,7 @@ from ecomfs.pipeline.options import (
     SimilarityChoice,
     TemplateChoice,
 )
-from ecomfs.pipeline.pipeline import ANSWER_TOKENS, Pipeline
+from ecomfs.pipeline.pipeline import ANSWER_TOKENS, LabelShortlist, LanguageSetup, Pipeline
 from ecomfs.prompt import ChatFormat, Fence, PromptBuilder, Template
 from ecomfs.readout import LogprobReadout, Readout, Step, Verbalizer, Wording, chain, codes, words
 from ecomfs.retrieve import (

@@ -19,15 +19,17 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from ecomfs.calibration import Calibration, Decision, DecisionPolicy
+import numpy as np
+
+from ecomfs.calibration import Calibration, Decision, DecisionPolicy, Evidence, prior_fusion
 from ecomfs.core.progress import READING, Progress, silent
-from ecomfs.engine.protocol import Engine, has_model
+from ecomfs.engine.protocol import Engine, encode_all, has_model
 from ecomfs.errors import EcomfsError, RowError
 from ecomfs.experts import NEIGHBOURS, Experts
 from ecomfs.features import SEARCHED_IN, RowText
-from ecomfs.pipeline.language_setup import LabelShortlist, LanguageSetup
 from ecomfs.pipeline.options import SuspiciousChoice
-from ecomfs.prompt import PromptInput
+from ecomfs.prompt import PromptBuilder, PromptInput
+from ecomfs.readout import Readout
 from ecomfs.retrieve import DemonstrationLayout, Hits, LaidOut, Queries, Retriever
 from ecomfs.screen import Mask, Screen
 from ecomfs.task import LabelSpace, TaskCard
@@ -41,6 +43,120 @@ from ecomfs.types import (
     Row,
     Status,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageSetup:
+    """How rows of one language are read.
+
+    Attributes
+    ----------
+    builder : PromptBuilder
+        Makes the prompts.
+    readout : Readout
+        Makes distributions of the engine's answers.
+    calibration : Calibration, optional
+        Of these distributions; ``None``: they stand as they are read.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> from ecomfs.embed import HashedEmbedder
+    >>> from ecomfs.engine import Capabilities
+    >>> from ecomfs.pipeline import Options, build_pipeline
+    >>> from ecomfs.task import load_task
+    >>> from ecomfs.types import Example
+    >>> engine = SimpleNamespace(  # nothing is read here, so it only says what it can do
+    ...     spec="none", fingerprint="0", tokenizer=None,
+    ...     capabilities=Capabilities(False, True, False, context_tokens=512))
+    >>> pool = [Example("1", {"text": "broke at once"}, "negative"),
+    ...         Example("2", {"text": "fits well"}, "positive")]
+    >>> pipeline = build_pipeline(load_task("review_sentiment"), pool, engine, HashedEmbedder(),
+    ...                           Options(k=1, language="en"), task="review_sentiment")
+    >>> setup = pipeline.setups["en"]
+    >>> setup.readout.name, setup.builder.answers, setup.calibration
+    ('text', ('positive', 'negative'), None)
+    >>> (prompt,) = setup.prompts([PromptInput({"text": "it broke"}, ())], engine, budget=None)
+    >>> prompt.text.splitlines()[-2:]
+    ['Review: it broke', 'Sentiment:']
+    """
+
+    builder: PromptBuilder
+    readout: Readout
+    calibration: Calibration | None = None
+
+    def prompts(
+        self, asked: Sequence[PromptInput], engine: Engine, budget: int | None
+    ) -> list[Prompt | EcomfsError]:
+        """The prompts of rows for an engine, as of :meth:`PromptBuilder.build_all`."""
+        tokenizer = engine.tokenizer
+        return self.builder.build_all(
+            asked,
+            encode_all=None
+            if tokenizer is None
+            else lambda texts: encode_all(tokenizer, texts, bos=self.builder.chat is None),
+            budget=budget,
+        )
+
+
+UNKNOWN_RECALL = 0.5
+"""Of shortlists, where no label has two examples to measure it on."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelShortlist:
+    """Of many labels, the few that the experts find likeliest are put to the model.
+
+    Attributes:
+        size: labels on a row's shortlist.
+        recall: how often the true label is on it, leave-one-out on the pool, of labels with two
+            examples or more. What is missing from 1 is the probability that labels off the list
+            keep.
+
+    >>> shortlist = LabelShortlist(2, 0.9)
+    >>> shortlist.choose([Opinion({"vote": (-2.0, -0.3, -1.0)})])
+    [(1, 2)]
+    >>> shortlist.widen(Posterior((0.5, 0.5)), (1, 2), labels=3).probabilities
+    (0.09999999999999998, 0.45, 0.45)
+    """
+
+    size: int
+    recall: float
+
+    @classmethod
+    def fit(cls, experts: Experts, size: int) -> LabelShortlist:
+        """Measure the recall of shortlists of a size on the experts' own pool."""
+        scores, truth = experts.own()
+        p = prior_fusion(scores).apply(Evidence(scores))
+        rank = (p > p[np.arange(len(truth)), truth][:, None]).sum(axis=1)
+        # The only example of a label cannot be found by others; new rows of that label can.
+        shown = np.bincount(truth, minlength=p.shape[1])[truth] > 1
+        if not shown.any():
+            return cls(size, max(UNKNOWN_RECALL, size / p.shape[1]))
+        # One example more, that is missed: a recall of 1 is never certain. It cannot be worse
+        # than that of a list drawn at random.
+        found = (rank[shown] < size).sum() / (shown.sum() + 1)
+        return cls(size, max(float(found), size / p.shape[1]))
+
+    def choose(self, opinions: Sequence[Opinion]) -> list[tuple[int, ...]]:
+        """For each row, positions of the likeliest labels, in the order of the label space (an
+        order by likelihood would show the model the experts' answer)."""
+        if not opinions:
+            return []
+        p = prior_fusion(opinions[0].scores).apply(Evidence.of(opinions))
+        best = np.sort(np.argsort(-p, axis=1, kind="stable")[:, : self.size], axis=1)
+        return [tuple(places) for places in best.tolist()]
+
+    def widen(self, posterior: Posterior, places: Sequence[int], labels: int) -> Posterior:
+        """A posterior over the shortlist as one over all labels."""
+        rest = labels - len(places)
+        if not posterior.probabilities or not rest:
+            return posterior
+        out = [(1 - self.recall) / rest] * labels
+        for place, p in zip(places, posterior.probabilities, strict=True):
+            out[place] = self.recall * p
+        return replace(posterior, probabilities=tuple(out))
+
 
 ANSWER_TOKENS = 32
 """Room left in the context for the answer."""
@@ -276,7 +392,10 @@ class Pipeline:
         states: list[RowState] = []
         texts: list[str] = []
         good: list[int] = []
-        rows, found = self._screened(rows)
+        found: Sequence[tuple[str, ...]] = [()] * len(rows)
+        if self.screen is not None:
+            screened = [self.screen.screened(row) for row in rows]
+            rows, found = [one.row for one in screened], [one.reasons for one in screened]
         for place, (row, id_) in enumerate(zip(rows, ids, strict=True)):
             text = self.rows.searched(row)
             language = self.language or self.rows.language(row)
@@ -302,8 +421,11 @@ class Pipeline:
         if self.experts is not None and queries is not None:
             opinions = self.experts.opinions(queries)
             languages = [states[place].language for place in good]
-            unread = self._unread(opinions, languages)
-            skipped = [bool(why) or not self.has_model for why in unread]
+            reads = self.has_model
+            unread = [""] * len(good)
+            if reads and self.cascade:
+                unread = self._unread(opinions, languages)
+            skipped = [bool(why) or not reads for why in unread]
             if self._experts_answer and not leave_self_out:
                 skipped = [
                     sure or bool(states[place].suspicious)
@@ -341,11 +463,9 @@ class Pipeline:
         return on and self.experts is not None and self.policy.may_decide
 
     def _unread(self, opinions: Sequence[Opinion], languages: Sequence[Language]) -> list[str]:
-        """Why the model is not asked about rows; empty where it is, or where there is none."""
-        if not (self.has_model and self.cascade):
-            return [""] * len(opinions)
+        """Why the model is not asked about rows; empty where it is."""
         settled = [False] * len(opinions)
-        if self.settles_labels:
+        if self.suspicious != "review":  # see settles_labels
             settled = self.policy.decided(opinions, [self._calibration(one) for one in languages])
         return [
             DECIDED if known else SURE if sure else ""
@@ -357,13 +477,6 @@ class Pipeline:
         """Whether the experts answer suspicious rows. Where there are none, a person does."""
         known = self.experts is not None and self.policy.cheap is not None
         return self.suspicious == "experts" and known
-
-    def _screened(self, rows: Sequence[Row]) -> tuple[Sequence[Row], list[tuple[str, ...]]]:
-        """Rows as they are read, and why each is suspicious."""
-        if self.screen is None:
-            return rows, [()] * len(rows)
-        found = [self.screen.screened(row) for row in rows]
-        return [one.row for one in found], [one.reasons for one in found]
 
     def _nearest(self, hits: Hits) -> tuple[Demonstration, ...]:
         """The examples that vote on a row."""
@@ -606,6 +719,3 @@ def _note(prompt: Prompt | None) -> str:
     if prompt.cut:
         parts.append(f"the last {prompt.cut} characters of the text left out to fit the context")
     return "; ".join(parts)
-
-
-__all__ = ["ANSWER_TOKENS", "DECIDED", "SURE", "Pipeline", "RowReading", "RowState"]

@@ -20,9 +20,8 @@ from ecomfs.engine.protocol import Engine
 from ecomfs.errors import ConfigError, InputError, PoolError
 from ecomfs.experts import Experts
 from ecomfs.pipeline.build import build_pipeline
-from ecomfs.pipeline.language_setup import LanguageSetup
 from ecomfs.pipeline.options import Options
-from ecomfs.pipeline.pipeline import Pipeline
+from ecomfs.pipeline.pipeline import LanguageSetup, Pipeline
 from ecomfs.pool import Pool
 from ecomfs.task import LabelSpace, TaskCard
 from ecomfs.types import Example, Language

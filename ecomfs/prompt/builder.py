@@ -16,10 +16,9 @@ from ecomfs.features import RowText
 from ecomfs.io import squeeze
 from ecomfs.prompt.chat import ChatFormat, EncodeAll
 from ecomfs.prompt.fence import Fence
-from ecomfs.prompt.outline import Outline
-from ecomfs.prompt.template import PROBE, Template, hidden_fields
+from ecomfs.prompt.template import PROBE, Outline, Template, hidden_fields
 from ecomfs.task import LabelSpace, TaskCard
-from ecomfs.types import Demonstration, Language, Prompt, Row, TemplateRef, Turn
+from ecomfs.types import Demonstration, Example, Language, Prompt, Row, TemplateRef, Turn
 
 Encode = Callable[[str], list[int]]
 
@@ -48,20 +47,6 @@ class PromptInput(NamedTuple):
     shortlist: Sequence[int] = ()
     shared: int = 0
     text: str | None = None
-
-
-class _Outlined(NamedTuple):
-    """The outline of the prompts with some demonstrations, where there is one."""
-
-    demonstrations: tuple[Demonstration, ...]
-    outline: Outline | None
-
-    def shows(self, demonstrations: Sequence[Demonstration]) -> bool:
-        """Whether these are its demonstrations."""
-        pairs = zip(self.demonstrations, demonstrations, strict=False)
-        return len(self.demonstrations) == len(demonstrations) and all(
-            one.example is other.example for one, other in pairs
-        )
 
 
 class PromptDraft(NamedTuple):
@@ -105,7 +90,10 @@ class PromptBuilder:
     """Whether all that templates see beside a row's cells, its text and its facts is ``_fixed``."""
     _fixed: dict[str, Any] = field(init=False, repr=False, compare=False)
     _heads: dict[tuple[bool, tuple[int, ...]], str] = field(init=False, repr=False, compare=False)
-    _outlines: list[_Outlined] = field(init=False, repr=False, compare=False)
+    _outlines: list[tuple[list[Example], Outline | None]] = field(
+        init=False, repr=False, compare=False
+    )
+    """The demonstrations of the last prompts, and what prompts with them have in common."""
 
     def __post_init__(self) -> None:
         """The context that all prompts share is made once."""
@@ -298,7 +286,14 @@ class PromptBuilder:
     def _cells(self, row: Row) -> dict[str, Any]:
         """The row as templates see it: texts on one line, and between marks where they are
         fenced."""
-        values = _values(row, self.card)
+        missing = [f.name for f in self.card.fields if f.required and f.name not in row]
+        if missing:
+            raise TemplateError(f"row without field {missing[0]!r}")
+        # Text on one line: a row with line breaks could otherwise forge an answer line.
+        values: dict[str, Any] = {
+            f.name: squeeze(v) if isinstance(v := row.get(f.name, ""), str) else v
+            for f in self.card.fields
+        }
         if self.fence is None:
             return values
         around = self.fence.around
@@ -332,16 +327,17 @@ class PromptBuilder:
         own = asked.shortlist or asked.shared < len(asked.demonstrations)
         if self.chat is not None or own or facts or not self._context_is_fixed:
             return None
+        shown = [one.example for one in asked.demonstrations]
         kept = self._outlines[0] if self._outlines else None  # read once: threads share a builder
-        if kept is None or not kept.shows(asked.demonstrations):
+        if kept is None or [*map(id, kept[0])] != [*map(id, shown)]:
             context = self._fixed | {
                 "facts": [],
                 "demonstrations": self._shown(asked.demonstrations),
             }
             outline = self.template.outline(context, [spec.name for spec in self.card.fields])
-            kept = _Outlined(tuple(asked.demonstrations), outline)
+            kept = shown, outline
             self._outlines[:] = [kept]
-        return kept.outline
+        return kept[1]
 
     def _turns(
         self, chat: ChatFormat, context: dict[str, Any], shortlist: tuple[int, ...]
@@ -444,12 +440,3 @@ class PromptBuilder:
 def _rank(demonstration: Demonstration) -> float:
     similarity = demonstration.similarity
     return similarity if similarity == similarity else -2.0  # not retrieved: below any cosine
-
-
-def _values(row: Row, card: TaskCard) -> dict[str, Any]:
-    missing = [f.name for f in card.fields if f.required and f.name not in row]
-    if missing:
-        raise TemplateError(f"row without field {missing[0]!r}")
-    # Text on one line: a row with line breaks could otherwise forge an answer line.
-    values = {f.name: row.get(f.name, "") for f in card.fields}
-    return {name: squeeze(v) if isinstance(v, str) else v for name, v in values.items()}

@@ -2,13 +2,11 @@
 
 from ecomfs.retrieve.build import build_index
 from ecomfs.retrieve.choose import DEFAULT_WEIGHT, ChosenSimilarity, choose_similarity
-from ecomfs.retrieve.index import DenseIndex, Hits
+from ecomfs.retrieve.index import DenseIndex, Hits, kernel_vote
 from ecomfs.retrieve.layout import DemonstrationLayout, LaidOut, Layout
 from ecomfs.retrieve.prefix_cache import simulate_prefix_cache
-from ecomfs.retrieve.queries import Queries
-from ecomfs.retrieve.retriever import Retriever
+from ecomfs.retrieve.retriever import Queries, Retriever
 from ecomfs.retrieve.tabular import TabularSpace
-from ecomfs.retrieve.vote import kernel_vote
 
 __all__ = [
     "DEFAULT_WEIGHT",

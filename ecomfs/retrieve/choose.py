@@ -20,10 +20,9 @@ from numpy.typing import NDArray
 
 from ecomfs.embed import Embedder
 from ecomfs.errors import ConfigError
-from ecomfs.retrieve.encode import deviation, mixed_share, sample_places
-from ecomfs.retrieve.exclusion import DuplicateFinder
-from ecomfs.retrieve.tabular import TabularSpace
-from ecomfs.retrieve.vote import kernel_vote
+from ecomfs.retrieve.index import kernel_vote
+from ecomfs.retrieve.retriever import DuplicateFinder
+from ecomfs.retrieve.tabular import TabularSpace, deviation, mixed_share, sample_places
 from ecomfs.task import FieldSpec
 from ecomfs.types import Example
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ecomfs.embed import Vectors
 from ecomfs.errors import ConfigError
 from ecomfs.retrieve.index import (
     Excluded,
@@ -25,7 +26,6 @@ from ecomfs.retrieve.index import (
     Hits,
     Positions,
     VectorRows,
-    Vectors,
     ranked,
     top,
     within_reach,

@@ -20,8 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs.errors import ConfigError
-from ecomfs.retrieve.queries import Queries
-from ecomfs.retrieve.retriever import Retriever
+from ecomfs.retrieve.retriever import Queries, Retriever
 from ecomfs.retrieve.strategies import PoolView
 from ecomfs.types import Demonstration
 
@@ -115,22 +114,17 @@ class DemonstrationLayout:
         chosen += [p for p in order if p not in chosen][: size - len(chosen)]
         self._block = chosen
         self._reserve = [p for p in order if p not in chosen]
+        self.block: tuple[str, ...] = tuple(pool.ids[p] for p in chosen)
+        """Ids of the shared examples, in prompt order."""
+        self.looks_up = self.own if layout == "retrieved" else 0
+        """Demonstrations per row that :meth:`ecomfs.retrieve.Retriever.queries` shall find."""
+        self._whole = self._shared(())
 
     def updated(self, retriever: Retriever, block: Sequence[str] = ()) -> DemonstrationLayout:
         """The same for another version of the pool, with a block that stays as far as its examples
         do; without one, it is chosen again."""
         k, variant, seed = self._given
         return DemonstrationLayout(retriever, k, self.name, block=block, variant=variant, seed=seed)
-
-    @property
-    def block(self) -> tuple[str, ...]:
-        """Ids of the shared examples, in prompt order."""
-        return tuple(self._retriever.pool.ids[p] for p in self._block)
-
-    @property
-    def looks_up(self) -> int:
-        """Demonstrations per row that :meth:`ecomfs.retrieve.Retriever.queries` shall find."""
-        return self.own if self.name == "retrieved" else 0
 
     def demonstrations(
         self, queries: Queries, labels: Sequence[Collection[str]] | None = None
@@ -150,11 +144,12 @@ class DemonstrationLayout:
         own: list[list[Demonstration]] = [[] for _ in queries.texts]
         if self.own:
             own = self._retriever.demonstrations(queries, self.own, labels, without=self._block)
-        find = self._retriever.pool.find
-        return [
-            LaidOut(self._shared(banned | find([d.example.id for d in mine])), tuple(mine))
-            for banned, mine in zip(queries.excluded, own, strict=True)
-        ]
+        out = []
+        for excluded, mine in zip(queries.excluded, own, strict=True):
+            shown = [d.example.id for d in mine]
+            banned = excluded | self._retriever.pool.find(shown) if shown else excluded
+            out.append(LaidOut(self._shared(banned) if banned else self._whole, tuple(mine)))
+        return out
 
     def _shared(self, banned: Collection[int]) -> tuple[Demonstration, ...]:
         reserve = list(self._reserve)

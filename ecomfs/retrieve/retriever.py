@@ -7,23 +7,21 @@ The neighbours also vote: an answer without a language model, which every model 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs.core.progress import Progress, silent
-from ecomfs.embed import Embedder
+from ecomfs.embed import Embedder, Vectors
 from ecomfs.errors import ConfigError, PoolError
 from ecomfs.io import same_text
 from ecomfs.retrieve.build import build_index, embed_index, update_index
-from ecomfs.retrieve.choose import ChosenSimilarity
-from ecomfs.retrieve.encode import TextEncoder, open_encoder, sample_places, spread
-from ecomfs.retrieve.exclusion import Exclusion
-from ecomfs.retrieve.index import Excluded, Hits, VectorIndex, Vectors
-from ecomfs.retrieve.queries import Queries
+from ecomfs.retrieve.index import Excluded, Hits, VectorIndex, kernel_vote, top
 from ecomfs.retrieve.strategies import (
     Candidates,
     PoolView,
@@ -31,9 +29,180 @@ from ecomfs.retrieve.strategies import (
     SelectionStrategy,
     open_strategy,
 )
-from ecomfs.retrieve.vote import kernel_vote
+from ecomfs.retrieve.tabular import open_encoder, sample_places, spread
 from ecomfs.task import FieldSpec
 from ecomfs.types import Demonstration, Example, Row
+
+if TYPE_CHECKING:
+    from ecomfs.retrieve.choose import ChosenSimilarity
+
+
+class DuplicateFinder:
+    """Positions of the texts that equal a query once both are normalised.
+
+    Texts are compared by :func:`ecomfs.io.same_text`, which re-posting and re-exporting a text
+    leave unchanged.
+
+    Examples
+    --------
+    >>> DuplicateFinder(["Good!", "bad", "good"]).find("GOOD")
+    (0, 2)
+    """
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        places: dict[str, list[int]] = defaultdict(list)
+        for position, text in enumerate(texts):
+            places[same_text(text)].append(position)
+        self._places = {key: tuple(at) for key, at in places.items()}
+
+    def find(self, query: str) -> tuple[int, ...]:
+        """Positions, ascending."""
+        return self._places.get(same_text(query), ())
+
+
+class Exclusion:
+    """Turns ids, texts and labels into positions of the pool.
+
+    Parameters
+    ----------
+    pool
+        The pool.
+    labels
+        Its labels, by number.
+    texts
+        The examples' texts, by position.
+    sources
+        Of each example the id of the one it was made from, or "". An example that is excluded by
+        its id or its text also excludes all examples made from it, and the one it was made from:
+        a rewrite reveals the label of its source.
+    """
+
+    def __init__(
+        self,
+        pool: PoolView,
+        labels: Sequence[str],
+        texts: Sequence[str],
+        sources: Sequence[str] = (),
+    ) -> None:
+        self._pool = pool
+        self._numbers = {label: number for number, label in enumerate(labels)}
+        self._duplicates = DuplicateFinder(texts)
+        self._origins: list[str] = []  # of each example; empty where each is its own origin
+        self._by_origin: dict[str, list[int]] = defaultdict(list)
+        if any(sources):
+            self._origins = [source or id for id, source in zip(pool.ids, sources, strict=True)]
+            for position, origin in enumerate(self._origins):
+                self._by_origin[origin].append(position)
+
+    def positions(
+        self,
+        queries: Sequence[str],
+        *,
+        exclude_ids: Sequence[Collection[str]] | None,
+        leave_self_out: bool,
+        labels: Sequence[Collection[str]] | None = None,
+    ) -> list[Excluded]:
+        """For each query, the positions that its ids, its text and its labels exclude.
+
+        Raises
+        ------
+        ConfigError
+            An argument is not aligned with ``queries``.
+        """
+        for name, given in (("exclude_ids", exclude_ids), ("labels", labels)):
+            if given is not None and len(given) != len(queries):
+                raise ConfigError(f"{len(queries)} queries but {len(given)} entries in {name}")
+            if given is not None and any(isinstance(entry, str) for entry in given):
+                raise ConfigError(f"{name} takes a collection for each query, not a text")
+        excluded = []
+        for place, query in enumerate(queries):
+            single: set[int] = set()
+            if exclude_ids is not None:
+                single.update(self._pool.find(exclude_ids[place]))
+            if leave_self_out:
+                single.update(self._duplicates.find(query))
+            if self._origins:
+                for position in list(single):
+                    single.update(self._by_origin[self._origins[position]])
+            allowed = None
+            if labels is not None:
+                allowed = [self._numbers[name] for name in labels[place] if name in self._numbers]
+            excluded.append(Excluded(single, self._pool.groups, allowed))
+        return excluded
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Queries:
+    """Rows that were looked up in a pool. :meth:`ecomfs.retrieve.Retriever.queries` makes them.
+
+    Attributes:
+        texts: the rows rendered as text.
+        rows: their fields; ``None`` where only the texts are known.
+        vectors: what the index was searched with, shape (n, dimensions).
+        excluded: for each row, the examples that may not be shown.
+        hits: for each row, the examples found, most relevant first.
+        reach: how far the search went.
+        own: for each row, the position of the example of the pool that it is, when it is answered
+            leave-one-out; ``None`` for a new row.
+
+    >>> from ecomfs.embed import HashedEmbedder
+    >>> from ecomfs.retrieve import Retriever
+    >>> from ecomfs.types import Example
+    >>> pool = [Example("a", {}, "good"), Example("b", {}, "bad")]
+    >>> retriever = Retriever(pool, ["a lovely coat", "a torn shirt"], HashedEmbedder())
+    >>> queries = retriever.queries(["lovely coat"], neighbours=1)
+    >>> len(queries), queries.hits[0].positions.tolist(), queries.own
+    (1, [0], (None,))
+    """
+
+    texts: Sequence[str]
+    rows: Sequence[Row] | None
+    vectors: Vectors
+    excluded: Sequence[Excluded]
+    hits: Sequence[Hits]
+    reach: Reach
+    own: tuple[int | None, ...]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def trimmed(
+        self,
+        row: int,
+        reach: Reach,
+        group_of: NDArray[np.int64],
+        allowed: Collection[int] | None = None,
+    ) -> Hits | None:
+        """What a search with another reach would have found for a row; ``None`` where the hits
+        do not reach as far.
+
+        Args:
+            row: its position.
+            reach: of the other search.
+            group_of: number of each example's label, shape (pool,).
+            allowed: numbers of the only labels that may be shown; ``None``: all.
+        """
+        hits = self.hits[row]
+        if allowed is None and reach == self.reach:
+            return hits
+        groups = group_of[hits.positions]
+        first = np.arange(len(hits)) < self.reach.nearest
+        if allowed is not None:
+            kept = np.flatnonzero(np.isin(groups, list(allowed)))
+            hits = Hits(hits.positions[kept], hits.similarities[kept])
+            groups, first = groups[kept], first[kept]
+        if len(self.hits[row]) >= self.reach.nearest:  # else these are all there are
+            if first.sum() < reach.nearest or self.reach.per_label < reach.per_label:
+                return None
+            if reach.per_label and reach.far_labels and not self.reach.far_labels:
+                # Labels among the nearest were searched for as deep as far ones would have been.
+                far = np.unique(group_of) if allowed is None else list(allowed)
+                if not np.isin(far, groups[first]).all():
+                    return None
+        wanted = np.unique(groups if reach.far_labels else groups[: reach.nearest])
+        places = top(groups, reach.nearest, reach.per_label, wanted.tolist())
+        return Hits(hits.positions[places], hits.similarities[places])
+
 
 _BATCH = 1024  # queries whose candidates are held at a time
 
@@ -102,7 +271,7 @@ class Retriever:
         self._encoder = open_encoder(
             mode, self.embedder, self.examples, self.texts, fields, tabular_weight
         )
-        self.compares_fields = not isinstance(self._encoder, TextEncoder)
+        self.compares_fields = self._encoder is not None
         """Whether queries need ``rows`` beside their texts."""
         self._learns = self.embedder is not embedder or self.compares_fields
         self._kind = index if isinstance(index, str) else "auto"
@@ -121,25 +290,21 @@ class Retriever:
         )
         self._seed = seed
         self.choice = choice
-        self._options: dict[str, Any] = {
+        self.options: dict[str, Any] = {
             "mode": mode,
             "strategy": self.strategy,
             "seed": seed,
             "fields": tuple(fields),
             "tabular_weight": tabular_weight,
         }
+        """How it chooses, by the names of the arguments; with the examples and the embedder's
+        fingerprint they decide every choice."""
 
     def _open(self, progress: Progress) -> VectorIndex:
-        if not self.compares_fields:
+        if self._encoder is None:
             return embed_index(self.texts, self.embedder, self._kind, progress)
         rows = [e.fields for e in self.examples]
         return build_index(self._encoder.embed(self.texts, rows, query=False), self._kind)
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """How it chooses, by the names of the arguments; with the examples and the embedder's
-        fingerprint they decide every choice."""
-        return dict(self._options)
 
     def updated(self, examples: Sequence[Example], texts: Sequence[str]) -> Retriever:
         """A retriever of another version of the pool, with the same options; this one goes on
@@ -149,7 +314,7 @@ class Retriever:
         index: str | VectorIndex = self._kind
         if not self._learns and texts:
             index = update_index(self.index, self.texts, texts, self.embedder, self._kind)
-        made = Retriever(examples, texts, self._source, index=index, **self._options)
+        made = Retriever(examples, texts, self._source, index=index, **self.options)
         made._kind, made.choice = self._kind, self.choice
         return made
 
@@ -158,6 +323,8 @@ class Retriever:
 
     def embed(self, queries: Sequence[str], rows: Sequence[Row] | None = None) -> Vectors:
         """Queries as the vectors that :attr:`index` is searched with."""
+        if self._encoder is None:
+            return self.embedder.embed(queries, query=True)
         return self._encoder.embed(queries, rows, query=True)
 
     def queries(
@@ -334,7 +501,7 @@ class Retriever:
         leave_self_out: bool = False,
     ) -> NDArray[np.float64]:
         """The neighbours' own answer: probabilities of shape (queries, labels), columns as in
-        :attr:`labels`. See :func:`ecomfs.retrieve.vote.kernel_vote` for the formula.
+        :attr:`labels`. See :func:`ecomfs.retrieve.index.kernel_vote` for the formula.
 
         Args:
             temperature: in units of similarity, above 0; ``None`` takes the pool's own scale

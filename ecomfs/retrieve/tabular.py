@@ -15,20 +15,29 @@ categories and weights), so that rows use the same index, strategies and vote as
 A field without a value adds nothing, and rows are scaled to length one. A pair that lacks some
 fields is thus divided by the geometric mean of the two rows' weights where Gower divides by the
 weight of the fields both have: rows that share little cannot be near each other.
+
+Fields and text together: a mix of two similarities is one inner product of joined vectors,
+
+    α · ⟨fields, fields'⟩ + (1 − α) · ⟨text, text'⟩
+
+so that every index and strategy serves it. Both are first brought to one scale, each divided by
+its standard deviation between examples of the pool: cosines of some embedders all lie within
+0.1, and would otherwise not count.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
+from typing import Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ecomfs.embed import Vectors, unit_rows
+from ecomfs.embed import Embedder, Vectors, unit_rows
+from ecomfs.errors import ConfigError
 from ecomfs.features import NUMERIC, GowerSpace, ReadRow, Relations
 from ecomfs.task import FieldSpec
-from ecomfs.types import Row
+from ecomfs.types import Example, Row
 
 _WAVES = np.array([1, 3, 5, 7])  # 1 − |x − y| is approximated within 0.03, except at its peak
 _BATCH = 4096
@@ -141,3 +150,152 @@ def _one_hot(codes: NDArray[np.int32], kinds: int) -> NDArray[np.float32]:
     known = np.flatnonzero(places >= 0)
     found[known, places[known]] = 1
     return found
+
+
+RetrievalMode = Literal["dense", "tabular", "mixed"]
+
+SCALE_SAMPLE = 512
+"""Examples between which the scale of similarities is measured, spread evenly over the pool."""
+_LEAST_SPREAD = 1e-6
+
+
+class FieldEncoder:
+    """Rows to unit vectors by their fields, or by their fields and their text.
+
+    Parameters
+    ----------
+    space
+        Of the fields, fitted.
+    embedder
+        Of the text, fitted; ``None``: only fields are compared.
+    share
+        Of the fields: α of the formula above.
+    """
+
+    def __init__(
+        self, space: TabularSpace, embedder: Embedder | None = None, share: float = 1.0
+    ) -> None:
+        self._space, self._embedder, self._share = space, embedder, share
+
+    def embed(self, texts: Sequence[str], rows: Sequence[Row] | None, *, query: bool) -> Vectors:
+        """One vector per row, shape (rows, dimensions): fields first, then text.
+
+        Parameters
+        ----------
+        texts
+            The rows as text.
+        rows
+            Their fields.
+        query
+            Whether they are to be classified, or examples of the pool.
+
+        Raises
+        ------
+        ConfigError
+            Fields are not given, or not aligned with ``texts``.
+        """
+        if rows is None:
+            raise ConfigError(
+                "rows are compared by their fields, and only their texts are given",
+                hint="give rows= beside the texts",
+            )
+        if len(rows) != len(texts):
+            raise ConfigError(f"{len(texts)} texts but {len(rows)} rows")
+        fields = self._space.embed(rows)
+        if self._embedder is None:
+            return fields
+        words = self._embedder.embed(texts, query=query) * np.float32(np.sqrt(1 - self._share))
+        return np.concatenate([fields * np.float32(np.sqrt(self._share)), words], axis=1)
+
+
+def open_encoder(
+    mode: str,
+    embedder: Embedder,
+    examples: Sequence[Example],
+    texts: Sequence[str],
+    fields: Sequence[FieldSpec],
+    weight: float,
+) -> FieldEncoder | None:
+    """The encoder of a retrieval mode, fitted on the pool; ``None`` for ``dense``, which is the
+    embedder alone.
+
+    Parameters
+    ----------
+    mode
+        ``dense`` (text), ``tabular`` (fields) or ``mixed``.
+    embedder
+        Fitted.
+    fields
+        Of the rows, for ``tabular`` and ``mixed``.
+    weight
+        Of the fields in ``mixed``.
+
+    Raises
+    ------
+    ConfigError
+        Another mode, no field that can be compared, or a weight out of range.
+    """
+    if mode not in get_args(RetrievalMode):
+        hint = f"choose {', '.join(get_args(RetrievalMode))}"
+        raise ConfigError(f"no retrieval mode {mode!r}", hint=hint)
+    if mode == "dense":
+        return None
+    if not 0 <= weight <= 1:
+        raise ConfigError(f"the fields' weight is {weight}", hint="use a number from 0 to 1")
+    space = TabularSpace(fields).fit([e.fields for e in examples], [e.label for e in examples])
+    if mode == "tabular":
+        return FieldEncoder(space)
+    places = sample_places(len(texts))
+    by_fields = spread(space.embed([examples[p].fields for p in places]))
+    by_words = spread(embedder.embed([texts[p] for p in places], query=False))
+    return FieldEncoder(space, embedder, mixed_share(weight, by_fields, by_words))
+
+
+def mixed_share(weight: float, fields: float, words: float) -> float:
+    """α: the fields' weight once both similarities are divided by their spreads.
+
+    >>> mixed_share(0.5, 0.2, 0.2), round(mixed_share(0.5, 0.3, 0.1), 2), mixed_share(1, 0.3, 0.1)
+    (0.5, 0.25, 1.0)
+    """
+    by_fields, by_words = weight / fields, (1 - weight) / words
+    return by_fields / (by_fields + by_words)
+
+
+def sample_places(size: int) -> list[int]:
+    """At most 512 places of a pool, spread evenly.
+
+    >>> sample_places(3), len(sample_places(1000))
+    ([0, 1, 2], 500)
+    """
+    return list(range(0, size, max(1, -(-size // SCALE_SAMPLE))))
+
+
+def spread(vectors: Vectors, others: Vectors | None = None) -> float:
+    """Standard deviation of the similarity between two different examples.
+
+    Parameters
+    ----------
+    vectors
+        Of the examples.
+    others
+        Of the same examples, where an embedder encodes queries and examples differently.
+
+    Examples
+    --------
+    >>> spread(np.eye(2, dtype=np.float32))
+    0.05
+    """
+    right = vectors if others is None else others
+    return deviation(vectors.astype(np.float64) @ right.T)
+
+
+def deviation(similarities: NDArray[np.floating]) -> float:
+    """Standard deviation of a square of similarities without its diagonal.
+
+    >>> deviation(np.array([[1.0, 0.2], [0.4, 1.0]]))
+    0.1...
+    """
+    different = similarities[~np.eye(len(similarities), dtype=bool)]
+    found = float(different.std(dtype=np.float64)) if len(different) else 0.0
+    # Identical examples only, or a single one: no scale of their own.
+    return found if found > _LEAST_SPREAD else 0.05

@@ -1,10 +1,9 @@
 """A row to the same row without what imitates the prompt and with personal data masked, and the
 reasons why it is suspicious."""
 
+from ecomfs.screen.imitations import PoolTexts
 from ecomfs.screen.mask import Mask, MaskChoice
-from ecomfs.screen.pool_texts import PoolTexts
-from ecomfs.screen.reasons import DISAGREEMENT, LABEL_MASS, REASONS
-from ecomfs.screen.screen import PARTS, Screen, Screened
+from ecomfs.screen.screen import DISAGREEMENT, LABEL_MASS, PARTS, REASONS, Screen, Screened
 
 __all__ = [
     "DISAGREEMENT",

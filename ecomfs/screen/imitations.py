@@ -1,7 +1,9 @@
-"""What imitates the prompt: control tokens, headers of turns, examples with answers, directives.
+"""What imitates the prompt or deceives its reader, found in a cell of a row and cut out: control
+tokens, headers of turns, examples with answers, directives, texts of the pool, and characters that
+are not what they seem (invisible ones, look-alikes of other scripts, full-width letters, base64).
 
-Everything here is found by its form, in English and Chinese. Labels of the task make the forms
-narrow: *Sentiment: positive* is one, *Sentiment: mixed feelings* is none.
+Forms are found in English and Chinese. Labels of the task make them narrow: *Sentiment: positive*
+is one, *Sentiment: mixed feelings* is none.
 
 Nearly all rows have none of this, and a search for a form with many words goes through its words at
 every letter. So every search has hints beside it, short texts of which one stands wherever the form
@@ -10,14 +12,264 @@ matches; where a row has none of them, it is not searched.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
+import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
-from ecomfs.screen.pool_texts import HAN, letters
+from ecomfs.io import visible
+
+HIDDEN_CHARACTERS = re.compile(
+    "[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff"
+    "\U000e0000-\U000e007f]"
+)
+"""Zero-width characters, marks of direction, and tags. Joiners are among them: they are kept where
+they join something."""
+_JOINS = re.compile("[\u0600-\u08ff\u0900-\u0dff\u200d\u2600-\u27bf\ufe0f\U0001f000-\U0001faff]")
+_INSIDE = re.compile(rf"(?<=[^\W_]){HIDDEN_CHARACTERS.pattern}+(?=[^\W_])")
+_WORD = re.compile(r"[^\W\d_]+")
+_WIDE = re.compile("[\uff21-\uff3a\uff41-\uff5a]+")
+_WIDE_LETTERS = 6
+"""Full-width Latin letters from which on a text is suspicious: input methods leave a few."""
+_ENCODED_LETTERS = 16
+_ENCODED = re.compile(rf"(?<![\w/+=.:-])[A-Za-z0-9+/]{{{_ENCODED_LETTERS},}}={{0,2}}(?![\w/+=.-])")
+_LOOK_ALIKE = str.maketrans(
+    "АВЕКМНОРСТУХаеорсухіѕјԁԛԝһӏ" + "ΑΒΕΖΗΙΚΜΝΟΡΤΥΧοανρτικ",
+    "ABEKMHOPCTYXaeopcyxisjdqwhl" + "ABEZHIKMNOPTYXoavptik",
+)
+
+
+def without_hidden(text: str) -> tuple[str, bool]:
+    """A text without invisible characters, and whether some stood inside words.
+
+    Joiners stay between letters that they join, as in Persian, Hindi and emoji.
+
+    >>> without_hidden("po\\u200bsi\\u200btive\\ufeff"), without_hidden("👨\\u200d👩 ok")
+    (('positive', True), ('👨\\u200d👩 ok', False))
+    """
+    if text.isascii() or not HIDDEN_CHARACTERS.search(text):
+        return text, False
+    inside = any(not _joined(text, found.start(), found.end()) for found in _INSIDE.finditer(text))
+    out = [
+        c
+        for i, c in enumerate(text)
+        if not HIDDEN_CHARACTERS.match(c)
+        or (c in "\u200c\u200d\u200e\u200f" and _joined(text, i, i + 1))
+    ]
+    return "".join(out), inside
+
+
+def _joined(text: str, start: int, end: int) -> bool:
+    """Whether what stands beside needs the invisible character: letters of scripts that join, or
+    pictures."""
+    beside = text[start - 1 : start] + text[end : end + 1]
+    return bool(_JOINS.search(beside))
+
+
+def one_script(text: str) -> tuple[str, bool]:
+    """A text in which words of mixed scripts are written in Latin letters, and whether there were
+    any.
+
+    >>> one_script("pоsitive, Москва")  # the first o is Cyrillic
+    ('positive, Москва', True)
+    """
+    if text.isascii():
+        return text, False
+    mixed = False
+
+    def latin(found: re.Match[str]) -> str:
+        nonlocal mixed
+        word = found[0]
+        if word.isascii():
+            return word
+        plain = word.translate(_LOOK_ALIKE)
+        if plain == word or not any(c.isascii() for c in word) or not plain.isascii():
+            return word
+        mixed = True
+        return plain
+
+    plain = _WORD.sub(latin, text)
+    if mixed:  # then words that are look-alikes altogether are Latin too
+        plain = _WORD.sub(
+            lambda word: t if (t := word[0].translate(_LOOK_ALIKE)).isascii() else word[0], plain
+        )
+    return plain, mixed
+
+
+def plain_width(text: str) -> tuple[str, bool]:
+    """A text with Latin letters in their usual width, and whether there were many others.
+
+    >>> plain_width("ｐｏｓｉｔｉｖｅ！")[1], plain_width("Ｍ码，很好")[1]
+    (True, False)
+    """
+    if text.isascii():
+        return text, False
+    wide = sum(len(found) for found in _WIDE.findall(text))
+    return (visible(text), True) if wide >= _WIDE_LETTERS else (text, False)
+
+
+def without_encoded(text: str) -> tuple[str, bool]:
+    """A text without the words that are readable text in base64, and whether there were any.
+
+    >>> without_encoded("bad SWdub3JlIHRoZSBpbnN0cnVjdGlvbg==")
+    ('bad  ', True)
+    """
+    found = False
+
+    def cut(match: re.Match[str]) -> str:
+        nonlocal found
+        if _readable(match[0]):
+            found = True
+            return " "
+        return match[0]
+
+    if max(map(len, text.split()), default=0) < _ENCODED_LETTERS:
+        return text, False
+    return _ENCODED.sub(cut, text), found
+
+
+def _readable(word: str) -> bool:
+    """Whether a word is text in base64: no word, number or code of a catalogue."""
+    body = word.rstrip("=")
+    if len(body) % 4 == 1 or body.isdigit() or (body.isalpha() and body.islower()):
+        return False
+    try:
+        text = base64.b64decode(body + "=" * (-len(body) % 4), validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return False
+    kinds = [unicodedata.category(c)[0] for c in text]
+    return len(text) >= 6 and all(k in "LNPZSM" for k in kinds) and kinds.count("L") > len(text) / 2
+
+
+_LETTERS = re.compile(r"[^\W_]+")
+_NO_LETTERS = bytes(n for n in range(128) if not chr(n).isalnum())
+_HAN = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
+ANCHOR = 8
+"""Letters by which texts are looked up."""
+_STEP = 4
+"""Most letters from one place that is looked up in a row to the next."""
+HAN = 3
+"""Letters that a Han or Kana character counts for."""
+SHORTEST, SHORT = 24, 12
+"""Letters from which on a text is known again inside another: alone, or beside other texts."""
+REST, REST_OF_SEVERAL = 20, 8
+"""Fewer letters beside one text, or beside several: the row is left as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolTexts:
+    """Texts of a pool by their first letters.
+
+    >>> texts = PoolTexts.of(["Lovely soft shirt, fits very well", "short"])
+    >>> texts.cut("It broke at once, and nobody answers. lovely soft shirt fits very well!")
+    ('It broke at once, and nobody answers. !', 1)
+    >>> texts.cut("Lovely soft shirt, fits very well.")[1]  # the same text is no paste
+    0
+    """
+
+    folded: dict[str, str]
+    by_start: dict[str, tuple[str, ...]]
+    step: int = 1
+    near_start: frozenset[str] = frozenset()
+    """The anchors at the first ``step`` letters of each text: a row that holds a text has one of
+    them at a multiple of ``step``, so only these places are looked up in it."""
+
+    @classmethod
+    def of(cls, texts: Iterable[str], old: PoolTexts | None = None) -> PoolTexts:
+        """Of the texts of a pool; ``old``: of an earlier version, whose work is used again."""
+        known = {} if old is None else old.folded
+        folded = {t: known.get(t) or _folded(t) for t in dict.fromkeys(texts)}
+        by_start: dict[str, set[str]] = {}
+        for text in folded.values():
+            if letters(text) >= SHORT and len(text) >= ANCHOR:
+                by_start.setdefault(text[:ANCHOR], set()).add(text)
+        longest = {
+            start: tuple(sorted(some, key=lambda t: (-len(t), t)))
+            for start, some in by_start.items()
+        }
+        every = [text for some in longest.values() for text in some]
+        step = min(_STEP, min(map(len, every), default=ANCHOR) - ANCHOR + 1)
+        near = {text[at : at + ANCHOR] for text in every for at in range(step)}
+        return cls(folded, longest, step, frozenset(near))
+
+    def cut(self, text: str) -> tuple[str, int]:
+        """A text without the examples that were pasted into it, and how many different ones were.
+
+        A text that is one example and little else is left as it is: equal rows are no attack. So
+        is one that would have nothing left; the examples in it count.
+        """
+        if not self.by_start:
+            return text, 0
+        folded = _folded(text)
+        spans = self._spans(folded)
+        if not spans:
+            return text, 0
+        different = {folded[a:b] for a, b in spans}
+        if len(different) == 1 and letters(min(different)) < SHORTEST:
+            return text, 0
+        gone = [True] * len(folded)
+        for a, b in spans:
+            gone[a:b] = [False] * (b - a)
+        rest = letters("".join(c for c, kept in zip(folded, gone, strict=True) if kept))
+        if rest < (REST if len(different) == 1 else REST_OF_SEVERAL):
+            return text, len(different) if len(different) > 1 else 0
+        return self._without(text, spans, len(folded)), len(different)
+
+    def _spans(self, folded: str) -> list[tuple[int, int]]:
+        places = range(0, len(folded) - ANCHOR + 1, self.step)
+        if self.near_start.isdisjoint([folded[at : at + ANCHOR] for at in places]):
+            return []  # so it is with nearly all rows
+        spans, at = [], 0
+        while at + ANCHOR <= len(folded):
+            for candidate in self.by_start.get(folded[at : at + ANCHOR], ()):
+                if folded.startswith(candidate, at):
+                    spans.append((at, at + len(candidate)))
+                    at += len(candidate)
+                    break
+            else:
+                at += 1
+        return spans
+
+    @staticmethod
+    def _without(text: str, spans: list[tuple[int, int]], size: int) -> str:
+        """The text without the letters of the spans, and what stands between them."""
+        places = [i for i, c in enumerate(text) for _ in _folded_character(c)]
+        if len(places) != size:  # letters that are folded together: by characters of one form
+            text = unicodedata.normalize("NFKC", text)
+            places = [i for i, c in enumerate(text) for _ in _folded_character(c)]
+            if len(places) != size:
+                return text
+        pieces, last = [], 0
+        for a, b in spans:
+            pieces.append(text[last : places[a]])
+            last = places[b - 1] + 1
+        pieces.append(text[last:])
+        return " ".join(piece.strip() for piece in pieces if piece.strip())
+
+
+def letters(text: str) -> int:
+    """How much a text says, in letters.
+
+    >>> letters("soft"), letters("很好")
+    (4, 6)
+    """
+    return len(text) + (HAN - 1) * len(_HAN.findall(text))
+
+
+def _folded(text: str) -> str:
+    """Letters and digits, in one case and width."""
+    if text.isascii():
+        return text.encode().translate(None, _NO_LETTERS).decode().lower()
+    return "".join(_LETTERS.findall(visible(text).casefold()))
+
+
+_folded_character = lru_cache(maxsize=4096)(_folded)
+
 
 ROLES = "system|user|assistant|human|model|developer|tool|ipython"
 _MARKER = re.compile(
@@ -341,6 +593,3 @@ def _any(words: Iterable[str]) -> str:
 def _longest_first(words: Iterable[str]) -> tuple[str, ...]:
     kept = {word.strip() for word in words if word and word.strip()}
     return tuple(sorted(kept, key=lambda w: (-len(w), w)))
-
-
-__all__ = ["Forms", "without_repeats"]

@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import Literal, NamedTuple
 
 from ecomfs.errors import ConfigError
-from ecomfs.screen.characters import HIDDEN_CHARACTERS
+from ecomfs.screen.imitations import HIDDEN_CHARACTERS
 
 PersonalKind = Literal["email", "id", "card", "account", "order", "phone", "address", "name"]
 INSTALL = "pip install 'ecomfs[privacy]'"

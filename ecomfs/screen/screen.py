@@ -2,29 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ecomfs.screen.characters import one_script, plain_width, without_encoded, without_hidden
-from ecomfs.screen.imitations import Forms, without_repeats
-from ecomfs.screen.mask import Mask
-from ecomfs.screen.pool_texts import HAN, PoolTexts, letters
-from ecomfs.screen.reasons import (
-    CONTROL_TOKEN,
-    DIRECTIVE,
-    ENCODED,
-    FORGED_EXAMPLE,
-    FULL_WIDTH,
-    HIDDEN,
-    MIXED_SCRIPT,
-    POOL_TEXT,
-    REPEATED,
+from ecomfs.screen.imitations import (
+    HAN,
+    Forms,
+    PoolTexts,
+    letters,
+    one_script,
+    plain_width,
+    without_encoded,
+    without_hidden,
+    without_repeats,
 )
+from ecomfs.screen.mask import Mask
 from ecomfs.task import LabelSpace, TaskCard
 from ecomfs.types import Example, Row
 
-_Step = tuple[str, Callable[[str], tuple[str, bool]]]
+POOL_TEXT = "pool-text"
+FORGED_EXAMPLE = "forged-example"
+CONTROL_TOKEN = "control-token"
+DIRECTIVE = "directive"
+HIDDEN = "hidden-characters"
+MIXED_SCRIPT = "mixed-script"
+FULL_WIDTH = "full-width"
+ENCODED = "encoded"
+REPEATED = "repeated"
+DISAGREEMENT = "disagreement"
+LABEL_MASS = "label-mass"
+
+REASONS: Mapping[str, str] = {
+    POOL_TEXT: "it contains the text of a labelled example",
+    FORGED_EXAMPLE: "it imitates an example of the prompt, or its answer",
+    CONTROL_TOKEN: "it contains the text of a control token, or the header of a turn",
+    DIRECTIVE: "it tells the model what to answer, or to ignore its instruction",
+    HIDDEN: "characters that nobody sees stand inside its words",
+    MIXED_SCRIPT: "a word has letters of two scripts that look alike",
+    FULL_WIDTH: "Latin words are written in full-width letters",
+    ENCODED: "it contains text in base64",
+    REPEATED: "one sentence stands in it three times or more",
+    DISAGREEMENT: "the model is sure of a label that the experts find unlikely",
+    LABEL_MASS: "the model gives the labels far less probability than it usually does",
+}
+"""Reason → what was seen. All but the last two need no model."""
+
+
+_Step = tuple[str, Callable[[str], tuple[str, int]]]
 """The reason that what a step finds is, and the step."""
 PARTS = ("characters", "markers", "examples", "pool", "directives", "repeats")
 """What a screen does, each of which can be left out."""
@@ -91,7 +116,7 @@ class Screen:
             markers,
             ("characters", ENCODED, without_encoded),
             ("examples", FORGED_EXAMPLE, forms.without_examples),
-            ("pool", POOL_TEXT, self.pool.without),
+            ("pool", POOL_TEXT, self.pool.cut),
             ("directives", DIRECTIVE, forms.without_directives),
             ("repeats", REPEATED, forms.without_label_words),
             ("repeats", REPEATED, without_repeats),
@@ -176,6 +201,3 @@ def _texts(card: TaskCard, examples: Sequence[Example]) -> Iterable[str]:
             value = example.fields.get(name)
             if isinstance(value, str):
                 yield value
-
-
-__all__ = ["PARTS", "Screen", "Screened"]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ecomfs.batch import find_columns
-from ecomfs.batch.cells import COLUMNS
+from ecomfs.batch.output import COLUMNS
 from ecomfs.io import TableReader
 from ecomfs.task import TaskCard
 from ecomfs.types import Prediction, Row, Status

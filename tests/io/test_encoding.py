@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecomfs.errors import ConfigError, DecodingError
-from ecomfs.io.encoding import (
+from ecomfs.io.files import (
     LOOK_BYTES,
     Encoding,
     choose_encoding,
     detect_encoding,
     encoding_named,
-    read_lines,
 )
+from ecomfs.io.text_tables import read_lines
 
 CODECS = ["utf-8", "gb18030", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"]
 REVIEW = "id,text\n1,质量很好，物流也快\n2,有点小失望😂，不推荐\n"

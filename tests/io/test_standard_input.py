@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from ecomfs.errors import EmptyInputError, MissingFileError
-from ecomfs.io.standard_input import standard_input
+from ecomfs.io.files import standard_input
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import pytest
 
 from ecomfs.errors import OutputError
 from ecomfs.io import TableReader
-from ecomfs.io.workbook import MAX_CHARS, ExcelWriter
+from ecomfs.io.writer import MAX_CHARS, ExcelWriter
 
 pytest.importorskip("openpyxl")
 

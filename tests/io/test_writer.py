@@ -227,7 +227,7 @@ def test_what_is_too_large_for_a_workbook_is_refused_and_not_cut(
     with pytest.raises(OutputError, match=r"row 2, column 'text': 32,768 characters"):
         out.write([["1", "x" * 32_768]])
     out.discard()
-    monkeypatch.setattr("ecomfs.io.workbook.MAX_ROWS", 3)
+    monkeypatch.setattr("ecomfs.io.writer.MAX_ROWS", 3)
     out = open_writer(tmp_path / "o.xlsx", ["id"])
     out.write([["1"], ["2"]])
     with pytest.raises(OutputError, match="a sheet holds 3 rows, header included"):

@@ -6,7 +6,7 @@ import pytest
 
 from ecomfs.embed import HashedEmbedder
 from ecomfs.retrieve import Retriever
-from ecomfs.retrieve.exclusion import DuplicateFinder
+from ecomfs.retrieve.retriever import DuplicateFinder
 from ecomfs.types import Example
 
 ROWS = [
