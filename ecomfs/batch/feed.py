@@ -563,8 +563,8 @@ class Watermark:
     """
 
     through: int
-    state: list[int] | None = None
-    place: Place | None = None
+    known: dict[str, Any] = field(default_factory=dict)
+    """What a journal keeps, to resume from there; nothing before the first block is done."""
     _next: int = 0
     _waiting: dict[int, RowBlock] = field(default_factory=dict)
 
@@ -573,14 +573,11 @@ class Watermark:
         self._waiting[block.number] = block
         while self._next in self._waiting:
             done = self._waiting.pop(self._next)
-            self.through, self.state, self.place = done.stop, done.state, done.place
+            self.through, place = done.stop, done.place
+            if done.state is not None:
+                self.known["chosen"] = done.state
+            if place is not None:
+                self.known["place"] = [place.row, place.byte, place.line]
+            else:
+                self.known.pop("place", None)
             self._next += 1
-
-    def known(self) -> dict[str, Any]:
-        """What a journal keeps, to resume from there; nothing before the first block is done."""
-        known: dict[str, Any] = {}
-        if self.state is not None:
-            known["chosen"] = self.state
-        if self.place is not None:
-            known["place"] = [self.place.row, self.place.byte, self.place.line]
-        return known

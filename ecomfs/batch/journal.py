@@ -247,6 +247,8 @@ class Journal(AbstractContextManager["Journal"]):
                 raise
         try:
             self.through = self.get("through") or 0
+            self.identity = self.get("identity")
+            """What decides its answers; ``None`` of a new journal."""
             if not isinstance(self.through, int):
                 raise self._damaged("it does not say how far it goes")
         except BaseException:

@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from ecomfs.errors import ConfigError, MissingFileError, OutputError
@@ -33,7 +34,7 @@ FAILED_COLUMNS = ("failed_status", "failed_reason")
 """The columns of a table of failed rows, after those of the input."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Job:
     """One input and its output.
 
@@ -44,7 +45,7 @@ class Job:
     source: str
     output: Output
 
-    @property
+    @cached_property
     def base(self) -> Path:
         """The name that a run's other files are derived from: the output's; of standard output, a
         pipe or a device, which have no place in a folder, that of the input's usual result; of a

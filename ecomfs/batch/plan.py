@@ -429,9 +429,8 @@ def _journal(path: Path, identity: Identity) -> tuple[Journal | None, str]:
     if not path.exists():
         return None, ""
     journal = Journal(path)
-    known = journal.get("identity")
-    changed = [] if known is None else differences(known, identity)
-    if known is None or changed:
+    changed = [] if journal.identity is None else differences(journal.identity, identity)
+    if journal.identity is None or changed:
         journal.close()
         return None, f"{path}: another run's ({', '.join(changed)} changed)" if changed else ""
     return journal, ""

@@ -422,7 +422,7 @@ class Runner:
                 packed = pack(prediction, names, stages=self._stages)
                 entries.append(Entry(asked.position, asked.key, *packed))
             self._mark.add(block)
-        self._journal.commit(entries, self._mark.through, **self._mark.known())
+        self._journal.commit(entries, self._mark.through, **self._mark.known)
         self._feed.forget(entry.key for entry in entries)
 
     def _count(self, done: Sequence[RowBlock]) -> None:

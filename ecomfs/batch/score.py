@@ -203,7 +203,15 @@ def score_table(
     ):
         identity = run_identity(job.source, scorer.identity, columns, selection, input_encoding)
         on_identity(identity)
-        _adopt(journal, identity)
+        if journal.identity is None:
+            journal.commit([], journal.through, identity=identity)
+        elif changed := differences(journal.identity, identity):
+            raise JournalError(
+                f"{journal.path} has {len(journal):,} answers of another run: "
+                f"{', '.join(changed)} changed",
+                hint="to go on, put back what changed (ecomfs runs list has the command); "
+                "--restart drops those answers and starts over; another -o keeps both",
+            )
         again = replace(selected)
         if (state := journal.get("chosen")) is not None:
             selected.met, selected.kept, selected.left_out = state
@@ -275,7 +283,6 @@ def _rare_collections() -> Iterator[None]:
 def _kept(journal: Journal) -> Iterator[None]:
     """When a run ends early, add a note on what is kept and whether it can be resumed; a journal
     without answers is removed."""
-    fresh = journal.get("identity") is None
     try:
         yield
     except BaseException as error:
@@ -286,22 +293,6 @@ def _kept(journal: Journal) -> Iterator[None]:
         if answers and not isinstance(error, JournalError):
             again = "; the same command goes on from it" if isinstance(error, _PASSING) else ""
             error.add_note(f"{answers:,} answers are kept in {journal.path}{again}")
-        elif fresh:
+        elif journal.identity is None:
             journal.remove()
         raise
-
-
-def _adopt(journal: Journal, identity: Identity) -> None:
-    """Give a new journal its identity, or refuse one of another run."""
-    known = journal.get("identity")
-    if known is None:
-        journal.commit([], journal.through, identity=identity)
-        return
-    changed = differences(known, identity)
-    if changed:
-        raise JournalError(
-            f"{journal.path} has {len(journal):,} answers of another run: "
-            f"{', '.join(changed)} changed",
-            hint="to go on, put back what changed (ecomfs runs list has the command); --restart "
-            "drops those answers and starts over; another -o keeps both",
-        )

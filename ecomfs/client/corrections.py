@@ -13,7 +13,7 @@ from uuid import uuid4
 from ecomfs.client import wire
 from ecomfs.core.json import plain
 from ecomfs.errors import EngineError, InputError
-from ecomfs.io import InputFile, Target, output_failure, reading
+from ecomfs.io import InputFile, reading, write_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -144,7 +144,8 @@ class Corrections:
         if run["state"] != "done":
             raise EngineError(f"{file.name}: the run is {run['state']}: {run['error']}")
         content = await self._ask("GET", f"/v1/runs/{run['id']}/result")
-        await asyncio.to_thread(_put, target, file, content)
+        with reading([InputFile("the input", file)]):
+            await asyncio.to_thread(write_bytes, target, content)
         return run
 
     async def _write(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -162,18 +163,6 @@ class Corrections:
 
     def _mine(self) -> dict[str, str]:
         return {} if self._task is None else {"task": self._task}
-
-
-def _put(target: Path, source: Path, content: bytes) -> None:
-    with reading([InputFile("the input", source)]):
-        out = Target(target)
-        try:
-            out.raw.write(content)
-            out.publish()
-        except OSError as problem:
-            raise output_failure(target, problem) from problem
-        finally:
-            out.discard()
 
 
 def _frame(found: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

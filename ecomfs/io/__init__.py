@@ -34,6 +34,7 @@ from ecomfs.io.target import (
     output_failure,
     reading,
     standard_output,
+    write_bytes,
     write_text,
 )
 from ecomfs.io.text import detect_language, fold, same_text, squeeze, visible
@@ -96,6 +97,7 @@ __all__ = [
     "standard_output",
     "text_encoding",
     "visible",
+    "write_bytes",
     "write_text",
     "yaml_problem",
 ]

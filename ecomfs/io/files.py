@@ -76,15 +76,17 @@ class Encoding:
     how: Literal["bom", "content", "given"] = "content"
     note: str = ""
 
-    @property
-    def by_line(self) -> bool:
-        """Whether a line feed is always the byte ``0A``, so that lines can be split as bytes."""
-        if self.name in {"utf-8", "gb18030"}:
-            return True
-        try:
-            return bytes(range(128)).decode(self.name) == "".join(map(chr, range(128)))
-        except UnicodeError:
-            return False
+
+@lru_cache(maxsize=64)
+def is_by_line(name: str) -> bool:
+    """Whether a line feed is always the byte ``0A`` in an encoding, so that lines can be split as
+    bytes."""
+    if name in {"utf-8", "gb18030"}:
+        return True
+    try:
+        return bytes(range(128)).decode(name) == "".join(map(chr, range(128)))
+    except UnicodeError:
+        return False
 
 
 def encoding_named(name: str) -> Encoding:
@@ -224,7 +226,11 @@ def _as_given(given: Encoding, head: bytes) -> Encoding:
                 why = f"read as {name}, as its byte-order mark says, not as {given.name}"
                 return Encoding(name, bom=_marks(head, mark), how="bom", note=why)
     wide = given.name in {"utf-16", "utf-32"}
-    if given.by_line and given.name not in {"ascii", "utf-8"} and is_utf8(head, given.name):
+    if (
+        is_by_line(given.name)
+        and given.name not in {"ascii", "utf-8"}
+        and is_utf8(head, given.name)
+    ):
         return Encoding("utf-8", note=f"read as UTF-8, which it is, not as {given.name}")
     return Encoding(given.name + "-le" if wide else given.name, how="given")
 
@@ -366,8 +372,17 @@ def open_binary(path: Path) -> Iterator[io.BufferedReader]:
         ConfigError: a zstd file, and the package for it is not installed.
     """
     check_file(path)
-    with _opened(path) as raw, _unpacked(raw) as stream:
-        yield stream
+    with _opened(path) as raw:
+        magic = raw.peek(4)[:4]
+        if magic.startswith(_GZIP):
+            with gzip.open(raw) as unpacked:
+                yield io.BufferedReader(_Damage(cast("BinaryIO", unpacked), path.name))
+        elif magic == _ZSTD:
+            zstd = zstd_module("reading .zst files")
+            with zstd.open(raw) as unpacked:
+                yield io.BufferedReader(_Damage(unpacked, path.name, zstd.ZstdError))
+        else:
+            yield raw
 
 
 def _opened(path: Path) -> io.BufferedReader:
@@ -403,20 +418,6 @@ def check_file(path: Path) -> None:
     near = get_close_matches(path.name, [p.name for p in folder.iterdir() if p.is_file()], n=1)
     hint = f"did you mean {folder / near[0]}?" if near else f"looked in {folder.resolve()}"
     raise MissingFileError(f"{path}: no such file", hint=hint)
-
-
-@contextmanager
-def _unpacked(raw: io.BufferedReader) -> Iterator[io.BufferedReader]:
-    magic = raw.peek(4)[:4]
-    if magic.startswith(_GZIP):
-        with gzip.open(raw) as unpacked:
-            yield io.BufferedReader(_Damage(cast("BinaryIO", unpacked), Path(raw.name).name))
-    elif magic == _ZSTD:
-        zstd = zstd_module("reading .zst files")
-        with zstd.open(raw) as unpacked:
-            yield io.BufferedReader(_Damage(unpacked, Path(raw.name).name, zstd.ZstdError))
-    else:
-        yield raw
 
 
 class _Damage(io.RawIOBase):

@@ -29,7 +29,7 @@ from ecomfs.io.text_tables import (
     JsonArraySource,
     JsonLinesSource,
     is_array,
-    is_read_safe,
+    marks_read,
     plain_cell,
 )
 
@@ -151,7 +151,7 @@ class TableReader:
         )
         with closing(self._source.records()) as records:
             first = list(islice(records, _FIRST_RECORDS))
-        self._unmark = is_read_safe() and isinstance(self._source, DelimitedSource)
+        self._unmark = marks_read.get() and isinstance(self._source, DelimitedSource)
         names = _named(self._source.header, first)
         self.header = tuple(map(plain_cell, names)) if self._unmark else names
         for name, count in Counter(self.header).items():

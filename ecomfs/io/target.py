@@ -290,12 +290,26 @@ class Target:
         """Where rows are kept when writing fails."""
         return self._file.with_name(self._file.name + ".partial")
 
-    def publish(self) -> None:
-        """Put the temporary file, which is whole, in its place.
+    def publish(self, last: Callable[[], object] = lambda: None) -> None:
+        """Put the temporary file in its place.
+
+        Args:
+            last: writes what is missing to :attr:`raw`.
 
         Raises:
-            OSError: it cannot be put there.
+            OutputError: it cannot be written or put there.
+            BrokenPipeError: who reads standard output or a pipe went away; nothing is kept.
         """
+        try:
+            last()
+            self._publish()
+        except BrokenPipeError:
+            self.discard()
+            raise
+        except OSError as problem:
+            raise output_failure(self.path, problem) from problem
+
+    def _publish(self) -> None:
         if not self.raw.closed:
             self.raw.flush()
             os.fsync(self.raw.fileno())
@@ -327,25 +341,6 @@ class Target:
                 os.fsync(folder)
             finally:
                 os.close(folder)
-
-    def finish(self, last: Callable[[], object]) -> None:
-        """Write the end of the file, and put it in its place.
-
-        Args:
-            last: writes what is missing to :attr:`raw`.
-
-        Raises:
-            OutputError: it cannot be written or put there.
-            BrokenPipeError: who reads standard output or a pipe went away; nothing is kept.
-        """
-        try:
-            last()
-            self.publish()
-        except BrokenPipeError:
-            self.discard()
-            raise
-        except OSError as problem:
-            raise output_failure(self.path, problem) from problem
 
     def keep(self) -> Path | None:
         """Give up; returns where what was written is kept, ``None`` if nowhere."""
@@ -414,16 +409,16 @@ def write_text(path: Path, text: str, *, private: bool = True) -> None:
     >>> path.read_text()
     'done'
     """
+    write_bytes(path, text.encode("utf-8", "backslashreplace"), private=private)
+
+
+def write_bytes(path: Path, content: bytes, *, private: bool = True) -> None:
+    """Write a whole file; arguments and errors as of :func:`write_text`."""
     target = Target(path, private=private)
     try:
-        target.raw.write(text.encode("utf-8", "backslashreplace"))
-        target.publish()
-    except BrokenPipeError:
+        target.publish(lambda: target.raw.write(content))
+    finally:
         target.discard()
-        raise
-    except OSError as problem:
-        target.discard()
-        raise output_failure(path, problem) from problem
 
 
 def output_failure(path: Path, problem: OSError) -> OutputError:
@@ -487,5 +482,6 @@ __all__ = [
     "reading",
     "standard_output",
     "temporary_name",
+    "write_bytes",
     "write_text",
 ]

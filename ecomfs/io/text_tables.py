@@ -37,6 +37,7 @@ from ecomfs.errors import ColumnError, ConfigError, DecodingError, EmptyInputErr
 from ecomfs.io.files import (
     Encoding,
     choose_encoding,
+    is_by_line,
     is_gb18030,
     is_utf8,
     open_binary,
@@ -78,7 +79,7 @@ def read_lines(
     [('好\\n', ''), ('质量很好\\n', 'decoded as gb18030, the file is utf-8')]
     """
     stream.read(encoding.bom)
-    if not encoding.by_line:
+    if not is_by_line(encoding.name):
         yield from _decode_stream(stream, encoding)
         return
     end = encoding.bom
@@ -384,8 +385,9 @@ class DelimitedSource(TextSource):
             raise EmptyInputError(
                 f"{path.name}: the file is empty", hint="it needs a line of column names, and rows"
             )
-        self._old_mac = codec.by_line and b"\r" in head and b"\n" not in head
-        self.seekable = codec.by_line and not self._old_mac and self.size is not None
+        by_line = is_by_line(codec.name)
+        self._old_mac = by_line and b"\r" in head and b"\n" not in head
+        self.seekable = by_line and not self._old_mac and self.size is not None
         part = head[:SNIFF_BYTES]
         complete = len(part) < SNIFF_BYTES
         lines = list(self._lines(io.BytesIO(part)))
@@ -569,8 +571,10 @@ def _object_row(number: int, row: dict[str, Any], header: tuple[str, ...], line:
 _RUN = re.compile("['\\s\ufeff]*[=+\\-@＝＋－＠]|['\\s]*[\t\r\n]")
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d+)*|[.,]\d+)(e[+-]?\d+)?%?", re.IGNORECASE)
 
-_written: ContextVar[bool] = ContextVar("written", default=False)
-_read: ContextVar[bool] = ContextVar("read", default=False)
+marks_written: ContextVar[bool] = ContextVar("marks_written", default=False)
+"""Whether all cells that are written are marked (:func:`safe_csv`)."""
+marks_read: ContextVar[bool] = ContextVar("marks_read", default=False)
+"""Whether marks are taken away from cells that are read (:func:`safe_csv`)."""
 
 
 def safe_cell(text: str) -> str:
@@ -650,19 +654,9 @@ def safe_csv(*, written: bool = False, read: bool = False) -> Iterator[None]:
     ...     [row.cells["text"] for row in TableReader(path).rows()]
     ['=1+1']
     """
-    tokens = _written.set(written), _read.set(read)
+    tokens = marks_written.set(written), marks_read.set(read)
     try:
         yield
     finally:
-        _written.reset(tokens[0])
-        _read.reset(tokens[1])
-
-
-def is_written_safe() -> bool:
-    """Whether all cells that are written are marked (:func:`safe_csv`)."""
-    return _written.get()
-
-
-def is_read_safe() -> bool:
-    """Whether marks are taken away from cells that are read (:func:`safe_csv`)."""
-    return _read.get()
+        marks_written.reset(tokens[0])
+        marks_read.reset(tokens[1])

@@ -18,7 +18,7 @@ from ecomfs.errors import ConfigError, OutputError
 from ecomfs.io.files import PACKED, format_suffix, optional_module, zstd_module
 from ecomfs.io.sql_table import SqlTable, SqlTableWriter
 from ecomfs.io.target import Target, output_failure
-from ecomfs.io.text_tables import RARE_DELIMITERS, is_written_safe, safe_cell
+from ecomfs.io.text_tables import RARE_DELIMITERS, marks_written, safe_cell
 
 GROUP_ROWS = 10_000
 
@@ -58,7 +58,7 @@ class ParquetWriter:
     def commit(self) -> None:
         """Make the file appear under its name."""
         self._put()
-        self._target.finish(self._writer.close)
+        self._target.publish(self._writer.close)
 
     def discard(self) -> None:
         """Give up and keep nothing; does nothing after :meth:`commit`."""
@@ -150,7 +150,7 @@ class ExcelWriter:
     def commit(self) -> None:
         """Make the file appear under its name."""
         self._saved = True
-        self._target.finish(lambda: self._book.save(self._target.raw))
+        self._target.publish(lambda: self._book.save(self._target.raw))
 
     def discard(self) -> None:
         """Give up and keep nothing; does nothing after :meth:`commit`."""
@@ -268,7 +268,7 @@ class AtomicWriter:
         marked: Collection[str] = (),
     ) -> None:
         self.path = Path(path)
-        self._all_marked = is_written_safe()
+        self._all_marked = marks_written.get()
         self._marked = [n for n, name in enumerate(header) if self._all_marked or name in marked]
         self.rows = 0
         self._width = len(header)
@@ -276,14 +276,20 @@ class AtomicWriter:
         self._must_quote = re.compile(rf'[{re.escape(delimiter)}"\r\n]')
         self._target = Target(self.path)
         self._raw = self._target.raw
+        packed, suffix = self._raw, self.path.suffix.lower()
         try:
-            packed = _packed(self._raw, self.path.suffix.lower())
-            self._file = io.TextIOWrapper(
-                packed, encoding=encoding, errors="backslashreplace", newline=""
-            )
+            if suffix == ".gz":
+                # No name and no time inside: the same rows make the same bytes.
+                named = gzip.GzipFile(filename="", mode="wb", fileobj=self._raw, mtime=0)
+                packed = cast("BinaryIO", named)
+            elif suffix in PACKED:
+                packed = zstd_module("writing .zst files").ZstdFile(self._raw, "wb")
         except ConfigError:
             self._target.discard()
             raise
+        self._file = io.TextIOWrapper(
+            packed, encoding=encoding, errors="backslashreplace", newline=""
+        )
         try:
             self._begin(header)
         except OutputError:
@@ -323,7 +329,7 @@ class AtomicWriter:
             if (inner := self._file.detach()) is not self._raw:
                 inner.close()  # a packer writes its end
 
-        self._target.finish(last)
+        self._target.publish(last)
 
     def discard(self) -> None:
         """Give up and keep nothing; does nothing after :meth:`commit`."""
@@ -441,16 +447,6 @@ class JsonLinesWriter(AtomicWriter):
             cell = values[name]
             values[name] = float(cell) if cell else None
         return json.dumps(values, ensure_ascii=False) + "\n"
-
-
-def _packed(raw: BinaryIO, suffix: str) -> BinaryIO:
-    if suffix == ".gz":
-        # No name and no time inside: the same rows make the same bytes.
-        return cast("BinaryIO", gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0))
-    if suffix in (".zst", ".zstd"):
-        zstd = zstd_module("writing .zst files")
-        return cast("BinaryIO", zstd.ZstdFile(raw, "wb"))
-    return raw
 
 
 OutputFormat = Literal["csv", "tsv", "jsonl", "parquet", "xlsx"]

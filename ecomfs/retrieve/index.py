@@ -291,7 +291,7 @@ class DenseIndex:
             One per query.
         """
         queries = np.ascontiguousarray(queries, dtype=np.float32)
-        step = max(1, _CELLS // max(1, len(self)))
+        step = max(1, _CELLS // max(1, len(self.vectors)))
         found: list[Hits] = []
         for start in range(0, len(queries), step):
             block = queries[start : start + step]

@@ -176,7 +176,7 @@ class _Store:
     def add(self, partition: Partition, entries: list[Entry]) -> None:
         block, tally = partition.block, self.tally
         self.mark.add(block)
-        self.journal.commit(entries, self.mark.through, **self.mark.known())
+        self.journal.commit(entries, self.mark.through, **self.mark.known)
         self.feed.forget(entry.key for entry in entries)
         tally.add_block(block)
 
