@@ -75,22 +75,12 @@ def pipeline_identity(pipeline: Pipeline) -> Identity:
 
     Examples
     --------
-    >>> from types import SimpleNamespace
-    >>> from ecomfs.embed import HashedEmbedder
-    >>> from ecomfs.engine import Capabilities
-    >>> from ecomfs.pipeline import Options, build_pipeline
-    >>> from ecomfs.task import load_task
-    >>> from ecomfs.types import Example
-    >>> engine = SimpleNamespace(  # nothing is read here, so it only says what it can do
-    ...     spec="none", fingerprint="0", tokenizer=None,
-    ...     capabilities=Capabilities(False, True, False, context_tokens=512))
-    >>> pool = [Example("1", {"text": "broke at once"}, "negative"),
-    ...         Example("2", {"text": "fits well"}, "positive")]
-    >>> pipeline = build_pipeline(load_task("review_sentiment"), pool, engine, HashedEmbedder(),
-    ...                           Options(k=1, language="en"), task="review_sentiment")
+    >>> from ecomfs.estimators import FewShotClassifier
+    >>> clf = FewShotClassifier("review_sentiment", engine=None, embedder="hashed", language="en")
+    >>> pipeline = clf.fit(["broke at once", "fits well"], ["negative", "positive"]).pipeline_
     >>> identity = pipeline_identity(pipeline)
     >>> identity["model"], identity["retrieval"]["k"]
-    ('0', 1)
+    ('none', 8)
     """
     retriever, layout = pipeline.retriever, pipeline.layout
     setups = {

@@ -249,27 +249,17 @@ def plan_table(
 
     Examples
     --------
-    >>> from types import SimpleNamespace
-    >>> from ecomfs.embed import HashedEmbedder
-    >>> from ecomfs.engine import Capabilities
-    >>> from ecomfs.pipeline import Options, build_pipeline
-    >>> from ecomfs.task import load_task
-    >>> from ecomfs.types import Example
-    >>> engine = SimpleNamespace(  # nothing is read here, so it only says what it can do
-    ...     spec="none", fingerprint="0", tokenizer=None,
-    ...     capabilities=Capabilities(False, True, False, context_tokens=512))
-    >>> pool = [Example("1", {"text": "broke at once"}, "negative"),
-    ...         Example("2", {"text": "fits well"}, "positive")]
-    >>> pipeline = build_pipeline(load_task("review_sentiment"), pool, engine, HashedEmbedder(),
-    ...                           Options(k=1, language="en"), task="review_sentiment")
+    >>> from ecomfs.estimators import FewShotClassifier
+    >>> clf = FewShotClassifier("review_sentiment", engine=None, embedder="hashed", language="en")
+    >>> pipeline = clf.fit(["broke at once", "fits well"], ["negative", "positive"]).pipeline_
     >>> import tempfile
     >>> from ecomfs.batch import find_columns
     >>> source = Path(tempfile.mkdtemp()) / "in.csv"
     >>> _ = source.write_text("text\nso soft\ntorn\ntorn\n")
     >>> plan = plan_table(str(source), source.with_suffix(".scored.csv"), pipeline,
     ...                   find_columns(source, pipeline.card), Selection(), {})
-    >>> plan.rows, plan.copies, plan.asked.value
-    (3, 1, 2)
+    >>> plan.rows, plan.copies, plan.asked.value, plan.skipped.value  # no model, so none is asked
+    (3, 1, 0, 2)
     """
     journal, why = _journal(journal_path(output), identity)
     try:
@@ -319,21 +309,11 @@ def plan_rows(
 
     Examples
     --------
-    >>> from types import SimpleNamespace
-    >>> from ecomfs.embed import HashedEmbedder
-    >>> from ecomfs.engine import Capabilities
-    >>> from ecomfs.pipeline import Options, build_pipeline
-    >>> from ecomfs.task import load_task
-    >>> from ecomfs.types import Example
-    >>> engine = SimpleNamespace(  # nothing is read here, so it only says what it can do
-    ...     spec="none", fingerprint="0", tokenizer=None,
-    ...     capabilities=Capabilities(False, True, False, context_tokens=512))
-    >>> pool = [Example("1", {"text": "broke at once"}, "negative"),
-    ...         Example("2", {"text": "fits well"}, "positive")]
-    >>> pipeline = build_pipeline(load_task("review_sentiment"), pool, engine, HashedEmbedder(),
-    ...                           Options(k=1, language="en"), task="review_sentiment")
+    >>> from ecomfs.estimators import FewShotClassifier
+    >>> clf = FewShotClassifier("review_sentiment", engine=None, embedder="hashed", language="en")
+    >>> pipeline = clf.fit(["broke at once", "fits well"], ["negative", "positive"]).pipeline_
     >>> plan = plan_rows(pipeline, [{"text": "so soft"}, {"text": "torn"}], unusable=1)
-    >>> plan.rows, plan.unusable, plan.asked.value
+    >>> plan.rows, plan.unusable, plan.skipped.value  # answered without a model
     (3, 1, 2)
     """
     sample = _Sample(max_prompts, seed)

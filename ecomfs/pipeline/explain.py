@@ -74,25 +74,15 @@ async def influences(
 
     Examples
     --------
-    >>> from types import SimpleNamespace
-    >>> from ecomfs.embed import HashedEmbedder
-    >>> from ecomfs.engine import Capabilities
-    >>> from ecomfs.pipeline import Options, build_pipeline
-    >>> from ecomfs.task import load_task
-    >>> from ecomfs.types import Example
-    >>> engine = SimpleNamespace(  # nothing is read here, so it only says what it can do
-    ...     spec="none", fingerprint="0", tokenizer=None,
-    ...     capabilities=Capabilities(False, True, False, context_tokens=512))
-    >>> pool = [Example("1", {"text": "broke at once"}, "negative"),
-    ...         Example("2", {"text": "fits well"}, "positive")]
-    >>> pipeline = build_pipeline(load_task("review_sentiment"), pool, engine, HashedEmbedder(),
-    ...                           Options(k=1, language="en"), task="review_sentiment")
+    >>> from ecomfs.estimators import FewShotClassifier
+    >>> clf = FewShotClassifier("review_sentiment", engine=None, embedder="hashed", language="en")
+    >>> pipeline = clf.fit(["broke at once", "fits well"], ["negative", "positive"]).pipeline_
     >>> from ecomfs.core import event_loop
     >>> row = {"text": "it broke"}
     >>> (state,) = pipeline.prepare([row], ["r1"])
-    >>> failed = Prediction("r1", None, error="no answer in time")
-    >>> event_loop.run(influences(pipeline, row, state, None, failed)).note
-    'the row has no answer'
+    >>> alone = Prediction("r1", "negative")
+    >>> event_loop.run(influences(pipeline, row, state, None, alone)).note
+    'the model was not asked'
     """
     label = prediction.suggestion
     note = _impossible(state, posterior, label)

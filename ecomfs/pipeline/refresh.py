@@ -54,22 +54,13 @@ def refreshed(
 
     Examples
     --------
-    >>> from types import SimpleNamespace
+    >>> from ecomfs.estimators import FewShotClassifier
+    >>> clf = FewShotClassifier("review_sentiment", engine=None, embedder="hashed", language="en")
+    >>> pipeline = clf.fit(["broke at once", "fits well"], ["negative", "positive"]).pipeline_
     >>> from ecomfs.embed import HashedEmbedder
-    >>> from ecomfs.engine import Capabilities
-    >>> from ecomfs.pipeline import Options, build_pipeline
-    >>> from ecomfs.task import load_task
-    >>> from ecomfs.types import Example
-    >>> engine = SimpleNamespace(  # nothing is read here, so it only says what it can do
-    ...     spec="none", fingerprint="0", tokenizer=None,
-    ...     capabilities=Capabilities(False, True, False, context_tokens=512))
-    >>> pool = [Example("1", {"text": "broke at once"}, "negative"),
-    ...         Example("2", {"text": "fits well"}, "positive")]
-    >>> pipeline = build_pipeline(load_task("review_sentiment"), pool, engine, HashedEmbedder(),
-    ...                           Options(k=1, language="en"), task="review_sentiment")
-    >>> with Pool.in_memory(pool) as examples:
+    >>> with Pool.in_memory(pipeline.retriever.examples) as examples:
     ...     version = examples.add([Example("3", {"text": "torn sleeve"}, "negative")])
-    ...     new = refreshed(pipeline, examples, HashedEmbedder(), Options(k=1, language="en"),
+    ...     new = refreshed(pipeline, examples, HashedEmbedder(), Options(language="en"),
     ...                     "review_sentiment")
     >>> len(pipeline.retriever), len(new.retriever), new.pool_version == version
     (2, 3, True)
@@ -133,27 +124,18 @@ class StoredPipeline:
 
     Examples
     --------
-    >>> from types import SimpleNamespace
-    >>> from ecomfs.embed import HashedEmbedder
-    >>> from ecomfs.engine import Capabilities
-    >>> from ecomfs.pipeline import Options, build_pipeline
-    >>> from ecomfs.task import load_task
-    >>> from ecomfs.types import Example
-    >>> engine = SimpleNamespace(  # nothing is read here, so it only says what it can do
-    ...     spec="none", fingerprint="0", tokenizer=None,
-    ...     capabilities=Capabilities(False, True, False, context_tokens=512))
-    >>> pool = [Example("1", {"text": "broke at once"}, "negative"),
-    ...         Example("2", {"text": "fits well"}, "positive")]
-    >>> pipeline = build_pipeline(load_task("review_sentiment"), pool, engine, HashedEmbedder(),
-    ...                           Options(k=1, language="en"), task="review_sentiment")
+    >>> from ecomfs.estimators import FewShotClassifier
+    >>> clf = FewShotClassifier("review_sentiment", engine=None, embedder="hashed", language="en")
+    >>> pipeline = clf.fit(["broke at once", "fits well"], ["negative", "positive"]).pipeline_
     >>> import pickle
     >>> stored = pickle.loads(pickle.dumps(StoredPipeline.of(pipeline)))
     >>> stored.fingerprint, stored.experts
-    ('0', False)
-    >>> with Pool.in_memory(pool) as examples:
+    ('none', True)
+    >>> from ecomfs.embed import HashedEmbedder
+    >>> with Pool.in_memory(pipeline.retriever.examples) as examples:
     ...     old = StoredPipeline.of(replace(pipeline, pool_version=1))
-    ...     made = old.pipeline(examples, engine, HashedEmbedder(), Options(k=1, language="en"),
-    ...                         "review_sentiment")
+    ...     made = old.pipeline(examples, pipeline.engine, HashedEmbedder(),
+    ...                         Options(language="en"), "review_sentiment")
     >>> made.space.names == pipeline.space.names
     True
     """
