@@ -92,16 +92,6 @@ def is_by_line(name: str) -> bool:
 def encoding_named(name: str) -> Encoding:
     """The encoding a caller asked for by name; GB2312 and GBK become their superset GB18030.
 
-    Parameters
-    ----------
-    name : str
-        Name of a Python codec, or one of its usual aliases.
-
-    Returns
-    -------
-    Encoding
-        The codec to decode with; its byte-order mark is looked for later.
-
     Raises
     ------
     ConfigError
@@ -299,11 +289,6 @@ def split_book(where: str) -> tuple[str, tuple[str, ...]]:
     """A workbook and its sheets, which stand after ``#``, between ``/`` (no name of a sheet has
     one); ``*`` is all of them.
 
-    Parameters
-    ----------
-    where : str
-        The input.
-
     Returns
     -------
     tuple[str, tuple[str, ...]]
@@ -322,16 +307,6 @@ def split_book(where: str) -> tuple[str, tuple[str, ...]]:
 
 def is_workbook(where: str) -> bool:
     """Whether an input is a workbook, no sheet of it named.
-
-    Parameters
-    ----------
-    where : str
-        The input.
-
-    Returns
-    -------
-    bool
-        True for a name that ends like a workbook's.
 
     Examples
     --------
@@ -464,11 +439,6 @@ def optional_module(name: str, *, need: str, extra: str = "formats") -> Any:
     extra : str
         The extra of ecomfs that installs it.
 
-    Returns
-    -------
-    object
-        The module.
-
     Raises
     ------
     ConfigError
@@ -496,16 +466,6 @@ _said: set[tuple[str, int, str]] = set()
 def read_text(path: Path) -> str:
     """The text of a file, decoded as tables are, without its byte-order mark; every line ends in
     a line feed.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    str
-        The decoded text.
 
     Raises
     ------
@@ -554,16 +514,6 @@ YAML_HINT = "look there and just above for an indent, a bracket or a quote that 
 
 def yaml_problem(error: yaml.YAMLError) -> str:
     """What is wrong with the text of a YAML file, with line and column where they are known.
-
-    Parameters
-    ----------
-    error : yaml.YAMLError
-        What PyYAML raised.
-
-    Returns
-    -------
-    str
-        One line for an error message.
 
     Examples
     --------

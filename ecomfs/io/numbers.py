@@ -100,11 +100,6 @@ def read_number(text: str, decimal: DecimalMark = "") -> Number:
         The mark of the column. Without one, a text with one reading has it, and a lone point is the
         decimal mark, as programs write it.
 
-    Returns
-    -------
-    Number
-        The value, and what stands beside it.
-
     Raises
     ------
     NumberError
@@ -129,11 +124,6 @@ def read_number(text: str, decimal: DecimalMark = "") -> Number:
 
 def possible_marks(text: str) -> tuple[str, ...]:
     """The decimal marks by which a text is a number, where they make a difference.
-
-    Parameters
-    ----------
-    text : str
-        One cell.
 
     Returns
     -------
@@ -316,16 +306,6 @@ def rewrite_number(text: str, decimal: DecimalMark, to: DecimalMark) -> str:
 
 def mark_in_words(decimal: DecimalMark) -> str:
     """A convention in words.
-
-    Parameters
-    ----------
-    decimal : DecimalMark
-        The decimal mark.
-
-    Returns
-    -------
-    str
-        Words for a message.
 
     Examples
     --------

@@ -323,18 +323,6 @@ def open_source(where: str, *, encoding: str | None = None, delimiter: str | Non
 def text_encoding(where: str | PathLike[str], encoding: str | None) -> str | None:
     """The encoding that a command names for all its tables, for one of them.
 
-    Parameters
-    ----------
-    where : str | PathLike[str]
-        The input.
-    encoding : str | None
-        The encoding named for all tables.
-
-    Returns
-    -------
-    str | None
-        ``encoding``, or ``None`` where the format has no encoding.
-
     Examples
     --------
     >>> text_encoding("pool.csv.gz", "cp1252"), text_encoding("pool.parquet", "cp1252")
@@ -387,13 +375,6 @@ def read_frame(
     allow_nul: bool = False,
 ) -> Frame:
     """Read a whole table into a pandas DataFrame; the parameters are those of :class:`TableReader`.
-
-    Parameters
-    ----------
-    path : str | PathLike[str]
-        The file, or the ``hf:`` or ``sql:`` input.
-    encoding, delimiter, max_cell_chars, allow_nul : str | None
-        See :class:`TableReader`.
 
     Returns
     -------

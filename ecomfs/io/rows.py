@@ -175,11 +175,6 @@ def cell_text(value: Any) -> str:
     which are JSON; whole floats lose their ``.0`` (Excel and pandas add it to integer columns);
     dates are ISO 8601, without a time when it is midnight.
 
-    Parameters
-    ----------
-    value : object
-        One value of a typed format.
-
     Returns
     -------
     str

@@ -141,11 +141,6 @@ class SqlTable:
     def check_columns(self, names: Sequence[str]) -> None:
         """Refuse columns that the database cannot have.
 
-        Parameters
-        ----------
-        names : Sequence[str]
-            The columns.
-
         Raises
         ------
         ConfigError

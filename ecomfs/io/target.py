@@ -68,16 +68,6 @@ _standard: ContextVar[TextIO | None] = ContextVar("standard", default=None)
 def reading(files: Iterable[InputFile]) -> Iterator[None]:
     """While the block runs, none of these files can be made an output.
 
-    Parameters
-    ----------
-    files : Iterable[InputFile]
-        The files that the run reads.
-
-    Returns
-    -------
-    Iterator[None]
-        A context manager.
-
     Examples
     --------
     >>> folder = Path(tempfile.mkdtemp())
@@ -100,11 +90,6 @@ def standard_output() -> Iterator[None]:
     """While the block runs, standard output is for a result; what is printed goes to standard
     error.
 
-    Returns
-    -------
-    Iterator[None]
-        A context manager.
-
     Examples
     --------
     >>> with standard_output():
@@ -121,16 +106,6 @@ def standard_output() -> Iterator[None]:
 def is_standard(path: str | os.PathLike[str]) -> bool:
     """Whether an output is standard output.
 
-    Parameters
-    ----------
-    path : str | os.PathLike[str]
-        The output.
-
-    Returns
-    -------
-    bool
-        True for ``-`` and the names that systems give standard output.
-
     Examples
     --------
     >>> is_standard("-"), is_standard("./-")
@@ -141,16 +116,6 @@ def is_standard(path: str | os.PathLike[str]) -> bool:
 
 def is_stream(path: Path) -> bool:
     """Whether an output has no place of its own in a folder: standard output, a pipe, a device.
-
-    Parameters
-    ----------
-    path : Path
-        The output.
-
-    Returns
-    -------
-    bool
-        True for standard output, a pipe or a device.
 
     Examples
     --------
@@ -215,13 +180,6 @@ def check_target(path: Path, what: str = "output") -> None:
 
 def check_read(path: Path, what: str) -> None:
     """Refuse an output that is a file which the run reads (:func:`reading`).
-
-    Parameters
-    ----------
-    path : Path
-        The output.
-    what : str
-        What messages call it.
 
     Raises
     ------
@@ -365,16 +323,6 @@ class Target:
 
 def temporary_name(path: Path) -> Path:
     """A name beside a file that nobody can guess, for what will take its place.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    Path
-        In the same folder; hidden, and ending with ``.tmp``.
 
     Examples
     --------

@@ -67,16 +67,6 @@ def same_text(text: str) -> str:
     can carry the meaning: signs, points and commas, currencies, symbols, emoji, question marks.
     Between two Han or Kana characters white space is a comma; beside one it is nothing.
 
-    Parameters
-    ----------
-    text : str
-        Any text.
-
-    Returns
-    -------
-    str
-        A key that is equal for texts that are the same to a reader.
-
     Examples
     --------
     >>> same_text("Ｇｒｅａｔ  product!!") == same_text("great product.")
@@ -92,11 +82,6 @@ def same_text(text: str) -> str:
 
 def visible(text: str) -> str:
     """A text with one form for characters that look alike; case and white space stay.
-
-    Parameters
-    ----------
-    text : str
-        Any text.
 
     Returns
     -------
@@ -122,16 +107,6 @@ def fold(text: str) -> str:
     For measures of likeness only: it makes ``C#`` and ``C``, 6.1 and 61 equal. Whether two texts
     are the same is :func:`same_text`.
 
-    Parameters
-    ----------
-    text : str
-        Any text.
-
-    Returns
-    -------
-    str
-        Letters and digits only; for measures of likeness, never for identity.
-
     Examples
     --------
     >>> fold("Ｇｒｅａｔ!! 5 stars")
@@ -153,16 +128,6 @@ def _is_letter_mark(char: str) -> bool:
 def squeeze(text: str) -> str:
     """Every run of white space as one space, none at the ends.
 
-    Parameters
-    ----------
-    text : str
-        Any text.
-
-    Returns
-    -------
-    str
-        The text on one line.
-
     Examples
     --------
     >>> squeeze("  two\\n\\n lines ")
@@ -182,16 +147,6 @@ def detect_language(text: str) -> Language:
     One Han character carries about as much as half a Latin word: the rule is ``2 * han >= latin``.
     Product texts mix scripts ("小米 Redmi Note 12 Pro 手机壳"); the weight keeps Latin model names
     from deciding the language of a Chinese sentence. Other scripts are not detected.
-
-    Parameters
-    ----------
-    text : str
-        Any text.
-
-    Returns
-    -------
-    Language
-        ``"en"`` or ``"zh"``.
 
     Examples
     --------

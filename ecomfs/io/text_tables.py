@@ -580,16 +580,6 @@ marks_read: ContextVar[bool] = ContextVar("marks_read", default=False)
 def safe_cell(text: str) -> str:
     """A cell that no spreadsheet runs.
 
-    Parameters
-    ----------
-    text : str
-        The cell.
-
-    Returns
-    -------
-    str
-        With an apostrophe in front where a spreadsheet would run it.
-
     Examples
     --------
     >>> [safe_cell(t) for t in ("=1+1", "@sum", "-5.3", "fits", "-", "'=1")]
@@ -606,16 +596,6 @@ def safe_cell(text: str) -> str:
 
 def plain_cell(text: str) -> str:
     """The cell that :func:`safe_cell` was given.
-
-    Parameters
-    ----------
-    text : str
-        What :func:`safe_cell` returned.
-
-    Returns
-    -------
-    str
-        Without the apostrophe.
 
     Examples
     --------
@@ -635,11 +615,6 @@ def safe_csv(*, written: bool = False, read: bool = False) -> Iterator[None]:
         Cells that are written are marked, headers included.
     read : bool
         Marks are taken away from cells that are read, headers included.
-
-    Returns
-    -------
-    Iterator[None]
-        A context manager.
 
     Examples
     --------

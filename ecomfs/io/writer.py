@@ -180,18 +180,6 @@ OutputEncoding = Literal["utf-8", "utf-8-sig"]
 def added_columns(header: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
     """Names for columns added beside ``header``: one that is taken gets a suffix.
 
-    Parameters
-    ----------
-    header : Sequence[str]
-        Column names that are taken.
-    names : Sequence[str]
-        The columns to add.
-
-    Returns
-    -------
-    tuple[str, ...]
-        One free name per added column.
-
     Examples
     --------
     >>> added_columns(["id", "text", "label"], ["label", "confidence"])
@@ -236,7 +224,7 @@ class AtomicWriter:
         One character.
     marked : Collection[str]
         Columns whose cells are marked where a spreadsheet would run them
-        (:func:`ecomfs.io.safe_cell`). All are inside :func:`ecomfs.io.text_tables`.
+        (:func:`ecomfs.io.safe_cell`). All are inside :func:`ecomfs.io.safe_csv`.
 
     Raises
     ------
@@ -553,13 +541,6 @@ def open_writer(
 
 def check_output(path: Path, form: OutputFormat | None = None) -> OutputFormat:
     """The format of an output, by its name unless it is given.
-
-    Parameters
-    ----------
-    path : Path
-        The output.
-    form : OutputFormat, optional
-        The format that the user named.
 
     Returns
     -------
