@@ -361,7 +361,13 @@ def write_text(path: Path, text: str, *, private: bool = True) -> None:
 
 
 def write_bytes(path: Path, content: bytes, *, private: bool = True) -> None:
-    """Write a whole file; arguments and errors as of :func:`write_text`."""
+    """Write a whole file; arguments and errors as of :func:`write_text`.
+
+    >>> path = Path(tempfile.mkdtemp()) / "result.parquet"
+    >>> write_bytes(path, b"PAR1")
+    >>> path.read_bytes()
+    b'PAR1'
+    """
     target = Target(path, private=private)
     try:
         target.publish(lambda: target.raw.write(content))

@@ -6,25 +6,86 @@ text; the instruction and the labels are never cut. The prompt records what was 
 
 from __future__ import annotations
 
+import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
+from ecomfs.core.sandbox import MOST_CHARACTERS
 from ecomfs.errors import ContextOverflowError, EcomfsError, TemplateError
 from ecomfs.features import RowText
 from ecomfs.io import squeeze
 from ecomfs.prompt.chat import ChatFormat, EncodeAll
 from ecomfs.prompt.fence import Fence
-from ecomfs.prompt.template import PROBE, Outline, Template, hidden_fields
+from ecomfs.prompt.template import PROBE, Template, hidden_fields
 from ecomfs.task import LabelSpace, TaskCard
 from ecomfs.types import Demonstration, Example, Language, Prompt, Row, TemplateRef, Turn
 
 Encode = Callable[[str], list[int]]
 
-_MARK = f"\ue000{secrets.token_hex(8)}\ue001"
-"""Stands for a demonstration's answer where a prompt is cut into turns. Nobody who writes a row can
-know it."""
+_SECRET = secrets.token_hex(8)
+"""Nobody who writes a row or a template can know it."""
+_MARK = f"\ue000{_SECRET}\ue001"
+"""Stands for a demonstration's answer where a prompt is cut into turns."""
+_HOLE = re.compile("\ue000(\\d*)-" + _SECRET + "\ue001")
+
+
+class Outline(NamedTuple):
+    """A prompt with the row left open: rendered once, and filled in for each row.
+
+    Most templates do no more with a row than print it, so that all else is the same in the prompts
+    of all rows with the same demonstrations. Whether a template is one of these is read from its
+    syntax tree; any other is rendered for each row.
+
+    Attributes:
+        pieces: the text before, between and after the values.
+        values: what stands between two pieces: a field's name, or ``None`` for the row's text.
+
+    >>> Outline(("Review: ", "\\nSentiment:"), ("text",)).fill({"text": "fits"}, "")
+    'Review: fits\\nSentiment:'
+    """
+
+    pieces: tuple[str, ...]
+    values: tuple[str | None, ...]
+
+    @classmethod
+    def of(
+        cls, template: Template, context: Mapping[str, Any], fields: Sequence[str]
+    ) -> Outline | None:
+        """The outline of a template's prompts; ``None`` where it does more with a row than print
+        it, or cannot be rendered.
+
+        Args:
+            context: without ``row`` and ``text``.
+            fields: names of a row's fields.
+
+        >>> template = Template("{{ instruction }}: {{ row.text }}", "t")
+        >>> Outline.of(template, {"instruction": "Review"}, ["text"]).fill({"text": "fits"}, "")
+        'Review: fits'
+        """
+        if not template.only_prints_rows:
+            return None
+        row = {name: f"\ue000{place}-{_SECRET}\ue001" for place, name in enumerate(fields)}
+        try:
+            text = template.render({**context, "row": row, "text": f"\ue000-{_SECRET}\ue001"})
+        except TemplateError:
+            return None  # the first row that is rendered says why
+        found = _HOLE.split(text)
+        values = [fields[int(place)] if place else None for place in found[1::2]]
+        return cls(tuple(found[::2]), tuple(values))
+
+    def fill(self, cells: Mapping[str, Any], text: str) -> str | None:
+        """The prompt of a row; ``None`` where it has to be rendered: a value is no text, it is
+        missing, or the prompt may be too long."""
+        parts, length = [self.pieces[0]], len(self.pieces[0])
+        for name, piece in zip(self.values, self.pieces[1:], strict=True):
+            value = text if name is None else cells.get(name)
+            if type(value) is not str:
+                return None
+            parts += value, piece
+            length += len(value) + len(piece)
+        return "".join(parts).rstrip() if length <= MOST_CHARACTERS else None
 
 
 class PromptInput(NamedTuple):
@@ -334,7 +395,8 @@ class PromptBuilder:
                 "facts": [],
                 "demonstrations": self._shown(asked.demonstrations),
             }
-            outline = self.template.outline(context, [spec.name for spec in self.card.fields])
+            names = [spec.name for spec in self.card.fields]
+            outline = Outline.of(self.template, context, names)
             kept = shown, outline
             self._outlines[:] = [kept]
         return kept[1]

@@ -13,15 +13,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-import secrets
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError, meta, nodes
 from jinja2.exceptions import SecurityError
 
 from ecomfs.core.sandbox import (
-    MOST_CHARACTERS,
     OF_DICTS,
     BoundedEnvironment,
     TemplateLimitError,
@@ -95,7 +93,8 @@ class Template:
         self._parts = parts_of(tree)
         names = meta.find_undeclared_variables(tree)
         self.shows_shared, self.shows_facts = "shared" in names, "facts" in names
-        self._only_prints_rows = only_prints_rows(tree)
+        self.only_prints_rows = only_prints_rows(tree)
+        """Whether all that it does with a row is to print it as it is."""
         # Every rendering copies them, which is slow for the chain of mappings that they are.
         self._compiled.globals = dict(self._compiled.globals)
 
@@ -121,30 +120,6 @@ class Template:
             raise self._error(error, "forbidden: ") from error
         except Exception as error:  # whatever its expressions raise
             raise self._error(error) from error
-
-    def outline(self, context: Mapping[str, Any], fields: Sequence[str]) -> Outline | None:
-        """The prompt with the row left open; ``None`` where the template does more with a row than
-        print it, or cannot be rendered.
-
-        Parameters
-        ----------
-        context
-            Without ``row`` and ``text``.
-        fields
-            Names of a row's fields.
-
-        Examples
-        --------
-        >>> template = Template("{{ instruction }}: {{ row.text }}", "t")
-        >>> template.outline({"instruction": "Review"}, ["text"]).fill({"text": "fits"}, "")
-        'Review: fits'
-        """
-        if not self._only_prints_rows:
-            return None
-        try:
-            return Outline.of(self.render({**context, **holes(fields)}), fields)
-        except TemplateError:
-            return None  # the first row that is rendered says why
 
     def _error(self, error: Exception, what: str = "", hint: str = "") -> TemplateError:
         line = line_of(error)
@@ -236,49 +211,6 @@ def _incomplete(template: Template, what: str, fix: str) -> TemplateError:
 
 
 _OPEN = frozenset({"row", "text"})
-_SECRET = secrets.token_hex(8)
-"""Nobody who writes a row or a template can know it."""
-_HOLE = re.compile(f"\ue000(\\d*)-{_SECRET}\ue001")
-
-
-class Outline(NamedTuple):
-    """The text of a prompt around the values of its row.
-
-    Attributes:
-        pieces: the text before, between and after the values.
-        values: what stands between two pieces: a field's name, or ``None`` for the row's text.
-
-    >>> Outline(("Review: ", "\\nSentiment:"), ("text",)).fill({"text": "fits"}, "")
-    'Review: fits\\nSentiment:'
-    """
-
-    pieces: tuple[str, ...]
-    values: tuple[str | None, ...]
-
-    @classmethod
-    def of(cls, rendered: str, names: Sequence[str]) -> Outline:
-        """Of a prompt that was rendered with :func:`holes`."""
-        found = _HOLE.split(rendered)
-        values = [names[int(place)] if place else None for place in found[1::2]]
-        return cls(tuple(found[::2]), tuple(values))
-
-    def fill(self, cells: Mapping[str, Any], text: str) -> str | None:
-        """The prompt of a row; ``None`` where it has to be rendered: a value is no text, it is
-        missing, or the prompt may be too long."""
-        parts, length = [self.pieces[0]], len(self.pieces[0])
-        for name, piece in zip(self.values, self.pieces[1:], strict=True):
-            value = text if name is None else cells.get(name)
-            if type(value) is not str:
-                return None
-            parts += value, piece
-            length += len(value) + len(piece)
-        return "".join(parts).rstrip() if length <= MOST_CHARACTERS else None
-
-
-def holes(names: Sequence[str]) -> dict[str, Any]:
-    """What stands for a row, and for its text, in a prompt of which an outline is made."""
-    row = {name: f"\ue000{place}-{_SECRET}\ue001" for place, name in enumerate(names)}
-    return {"row": row, "text": f"\ue000-{_SECRET}\ue001"}
 
 
 def only_prints_rows(tree: nodes.Template) -> bool:

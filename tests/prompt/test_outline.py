@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ecomfs.core.sandbox import MOST_CHARACTERS
 from ecomfs.prompt import PromptBuilder, PromptInput, Template
+from ecomfs.prompt.builder import Outline
 from ecomfs.task import LabelSpace, available_tasks, load_task, template_source
 from ecomfs.types import Demonstration, Example, Language, Prompt
 
@@ -38,7 +39,7 @@ CELLS = st.one_of(st.text(), st.sampled_from(["", " x ", "{{ text }}", "\ue0000-
 @given(cell=CELLS, text=CELLS)
 def test_filled_in_as_rendered(source: str, cell: str, text: str) -> None:
     template = Template(source, "t")
-    outline = template.outline(FIXED, ["other", "text"])
+    outline = Outline.of(template, FIXED, ["other", "text"])
     assert outline is not None
     rendered = template.render(FIXED | {"row": {"text": cell, "other": ""}, "text": text})
     assert outline.fill({"text": cell, "other": ""}, text) == rendered
@@ -65,14 +66,14 @@ def test_filled_in_as_rendered(source: str, cell: str, text: str) -> None:
     ],
 )
 def test_what_does_more_with_a_row_is_rendered(source: str) -> None:
-    assert Template(source, "t").outline(FIXED, ["text"]) is None
+    assert Outline.of(Template(source, "t"), FIXED, ["text"]) is None
 
 
 @pytest.mark.parametrize(
     "cells", [{"text": 3}, {"text": None}, {}, {"text": "x" * (MOST_CHARACTERS + 1)}]
 )
 def test_what_is_no_text_or_too_long_is_rendered(cells: dict[str, Any]) -> None:
-    outline = Template("{{ row.text }}", "t").outline(FIXED, ["text"])
+    outline = Outline.of(Template("{{ row.text }}", "t"), FIXED, ["text"])
     assert outline is not None
     assert outline.fill(cells, "") is None
 
