@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import quote, urlsplit
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
+from urllib.parse import quote, urlencode, urlsplit
+from uuid import uuid4
 
 import aiohttp
 import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs.client import wire
-from ecomfs.client.corrections import Corrections
 from ecomfs.core import event_loop
 from ecomfs.core.http import HttpClient, Response, masked
+from ecomfs.core.json import plain
 from ecomfs.core.retry import permanent, retrying
 from ecomfs.errors import (
     ConfigError,
+    EngineError,
     EngineResponseError,
     EngineTimeoutError,
     EngineUnavailableError,
     InputError,
     ServerStatusError,
 )
+from ecomfs.io import InputFile, reading, write_bytes
 from ecomfs.types import Prediction, Row
 
 if TYPE_CHECKING:
@@ -34,16 +38,46 @@ if TYPE_CHECKING:
 
     from ecomfs.pipeline import Explanation
 
+P = ParamSpec("P")
+T = TypeVar("T")
 REQUEST_ROWS = 64
 """Rows per request: enough to keep a server busy, few enough to be answered in time."""
+_PAGE = 500  # reviews or examples asked for at a time
+_PART = 128  # reviews or examples sent in one request
 _MOST_BYTES = 2**31  # the result of a run is larger than its upload
 _FIRST_PAUSE = 0.25  # seconds before the first repetition
+_FINAL = ("done", "failed", "cancelled")
+
+
+def _both(
+    core: Callable[Concatenate[Client, P], Coroutine[Any, Any, T]],
+) -> tuple[
+    Callable[Concatenate[Client, P], T],
+    Callable[Concatenate[Client, P], Coroutine[Any, Any, T]],
+]:
+    """A verb, and its form for callers that have an event loop (any). Both run on the background
+    loop, where the connections are."""
+
+    def verb(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return event_loop.run(core(self, *args, **kwargs))
+
+    async def averb(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await event_loop.run_async(core(self, *args, **kwargs))
+
+    for form, prefix in ((verb, ""), (averb, "a")):
+        functools.update_wrapper(form, core)
+        form.__name__ = prefix + core.__name__.removeprefix("_")
+        form.__qualname__ = f"Client.{form.__name__}"
+    return verb, averb
 
 
 class Client:
     """A classifier served by ``ecomfs serve``.
 
-    Connections open at first use; :meth:`close` (or a ``with`` block) ends them.
+    Connections open at first use; :meth:`close` (or a ``with`` block) ends them. Every method has
+    a form for callers that have an event loop, with an ``a`` before its name: ``await
+    client.aclassify(rows)``. Every change carries an idempotency key: a request that is sent again
+    changes nothing twice.
 
     Parameters
     ----------
@@ -112,112 +146,143 @@ class Client:
             most_bytes=_MOST_BYTES,
         )
         self._task = task
-        self._corrections = Corrections(self._send, task)
         self._attempts = retries + 1
         self._slots = asyncio.Semaphore(concurrency)
-        self._health: dict[str, Any] | None = None
+        self._known: dict[str, Any] | None = None
 
-    def classify(
+    async def _classify(
         self,
         X: pd.DataFrame | Iterable[Any],  # noqa: N803 (the scikit-learn name)
         ids: Sequence[str] | None = None,
     ) -> list[Prediction]:
         """One :class:`~ecomfs.types.Prediction` a row, in order; any number of rows."""
-        return event_loop.run(self._classify(X, ids))
+        encoded = wire.encode_rows(X)
+        names = [str(i) for i in (range(len(encoded)) if ids is None else ids)]
+        if len(names) != len(encoded):
+            raise InputError(f"{len(encoded)} rows but {len(names)} ids")
+        if not encoded:
+            return []
+        limits = self._known or await self._health()
+        wanted = wire.requests(
+            encoded,
+            names,
+            most_rows=min(REQUEST_ROWS, int(limits["max_rows"])),
+            most_bytes=int(limits["max_body_bytes"]),
+            task=self._task,
+        )
+        tasks: list[asyncio.Task[list[Prediction]]] = []
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._answered(request)) for request in wanted]
+        except BaseExceptionGroup as errors:
+            # One cause is enough: the others were cancelled or have the same cause.
+            raise errors.exceptions[0] from None
+        return [prediction for task in tasks for prediction in task.result()]
 
-    async def aclassify(
-        self,
-        X: pd.DataFrame | Iterable[Any],  # noqa: N803
-        ids: Sequence[str] | None = None,
-    ) -> list[Prediction]:
-        """:meth:`classify` for callers that have an event loop (any)."""
-        return await event_loop.run_async(self._classify(X, ids))
+    classify, aclassify = _both(_classify)
 
-    def predict(self, X: pd.DataFrame | Iterable[Any]) -> NDArray[Any]:  # noqa: N803
+    async def _answered(self, request: wire.Request | Prediction) -> list[Prediction]:
+        if isinstance(request, Prediction):
+            return [request]
+        async with self._slots:
+            answer = await self._request("POST", "/v1/classify", request.body)
+        found = wire.predictions(answer, request.ids, self.url)
+        if self._known is not None:
+            self._known["labels"] = answer["labels"]  # a new pool version may have new ones
+        return found
+
+    async def _predict(self, X: pd.DataFrame | Iterable[Any]) -> NDArray[Any]:  # noqa: N803
         """Labels, shape (n,), dtype object; ``None`` for rows without one."""
-        return _labels(self.classify(X))
+        predictions = await self._classify(X)
+        out = np.empty(len(predictions), dtype=object)
+        out[:] = [p.label for p in predictions]
+        return out
 
-    async def apredict(self, X: pd.DataFrame | Iterable[Any]) -> NDArray[Any]:  # noqa: N803
-        """:meth:`predict` for callers that have an event loop."""
-        return _labels(await self.aclassify(X))
+    predict, apredict = _both(_predict)
 
-    def predict_proba(self, X: pd.DataFrame | Iterable[Any]) -> NDArray[np.float64]:  # noqa: N803
-        """Probabilities, shape (n, len(classes_)), columns in the order of ``classes_``; a row
-        that failed is a row of NaN."""
-        return _probabilities(self.classify(X), self.classes_)
-
-    async def apredict_proba(
+    async def _predict_proba(
         self,
         X: pd.DataFrame | Iterable[Any],  # noqa: N803
     ) -> NDArray[np.float64]:
-        """:meth:`predict_proba` for callers that have an event loop."""
-        predictions = await self.aclassify(X)
-        if self._health is None:  # no rows: nothing was asked
-            await self.ahealth()
-        return _probabilities(predictions, self.classes_)
+        """Probabilities, shape (n, len(classes_)), columns in the order of ``classes_``; a row
+        that failed is a row of NaN."""
+        predictions = await self._classify(X)
+        names = sorted((self._known or await self._health())["labels"])
+        shares = [[p.probabilities.get(name, np.nan) for name in names] for p in predictions]
+        return np.array(shares, dtype=np.float64).reshape(len(predictions), len(names))
 
-    def explain(self, row: str | Row) -> Explanation:
+    predict_proba, apredict_proba = _both(_predict_proba)
+
+    async def _explain(self, row: str | Row) -> Explanation:
         """How one row is answered: demonstrations, prompt, reading, prediction."""
-        return event_loop.run(self._explained(row))
-
-    async def aexplain(self, row: str | Row) -> Explanation:
-        """:meth:`explain` for callers that have an event loop."""
-        return await event_loop.run_async(self._explained(row))
-
-    async def _explained(self, row: str | Row) -> Explanation:
         [encoded] = wire.encode_rows([row])
         body = b"{" + wire.task_field(self._task) + b'"row":' + encoded + b"}"
         return wire.explanation(await self._request("POST", "/v1/explain", body), self.url)
 
+    explain, aexplain = _both(_explain)
+
     @property
     def classes_(self) -> NDArray[Any]:
         """Labels, sorted; requested once."""
-        return np.array(sorted(self._known()["labels"]), dtype=object)
+        return np.array(sorted((self._known or self.health())["labels"]), dtype=object)
 
-    def health(self) -> dict[str, Any]:
+    async def _health(self) -> dict[str, Any]:
         """What is served now: task, labels, engine, pool size and version, limits."""
-        return event_loop.run(self._ask_health())
+        query = "" if self._task is None else f"?task={quote(self._task, safe='')}"
+        answer = await self._request("GET", f"/healthz{query}")
+        if not {"labels", "max_rows", "max_body_bytes"} <= answer.keys():
+            raise EngineResponseError(
+                f"{self.url}: /healthz is not that of ecomfs serve", hint=wire.WRONG_SERVER
+            )
+        self._known = answer
+        return answer
 
-    async def ahealth(self) -> dict[str, Any]:
-        """:meth:`health` for callers that have an event loop."""
-        return await event_loop.run_async(self._ask_health())
+    health, ahealth = _both(_health)
 
     # -- what people correct -------------------------------------------------------------------
 
-    def tasks(self) -> list[dict[str, Any]]:
+    async def _tasks(self) -> list[dict[str, Any]]:
         """The tasks that the key may see, with their labels and open reviews."""
-        return event_loop.run(self._corrections.tasks())
+        found: list[dict[str, Any]] = (await self._request("GET", "/v1/tasks"))["tasks"]
+        return found
 
-    async def atasks(self) -> list[dict[str, Any]]:
-        """:meth:`tasks` for callers that have an event loop."""
-        return await event_loop.run_async(self._corrections.tasks())
+    tasks, atasks = _both(_tasks)
 
-    def send_to_review(
+    async def _send_to_review(
         self,
         X: pd.DataFrame | Iterable[Any],  # noqa: N803
         ids: Sequence[str] | None = None,
     ) -> pd.DataFrame:
         """Queue rows for a person; one row of the result a review."""
-        return event_loop.run(self._corrections.send_to_review(X, ids))
+        encoded = [json.loads(row) for row in wire.encode_rows(X)]
+        if ids is not None and len(ids) != len(encoded):
+            raise InputError(f"{len(encoded)} rows but {len(ids)} ids")
+        found: list[dict[str, Any]] = []
+        for start in range(0, len(encoded), _PART):
+            body: dict[str, Any] = {"rows": encoded[start : start + _PART]}
+            if ids is not None:
+                body["ids"] = [str(i) for i in ids[start : start + _PART]]
+            found += (await self._write("/v1/reviews", body))["reviews"]
+        return _frame(found)
 
-    async def asend_to_review(
-        self,
-        X: pd.DataFrame | Iterable[Any],  # noqa: N803
-        ids: Sequence[str] | None = None,
-    ) -> pd.DataFrame:
-        """:meth:`send_to_review` for callers that have an event loop."""
-        return await event_loop.run_async(self._corrections.send_to_review(X, ids))
+    send_to_review, asend_to_review = _both(_send_to_review)
 
-    def reviews(self, n: int = 50, *, state: str = "open") -> pd.DataFrame:
+    async def _reviews(self, n: int = 50, *, state: str = "open") -> pd.DataFrame:
         """The rows that wait, the most helpful first; or with ``state="decided"`` those that were
         labelled, the latest first."""
-        return event_loop.run(self._corrections.reviews(n, state))
+        found: list[dict[str, Any]] = []
+        while len(found) < n:
+            size = min(_PAGE, n - len(found))
+            part = {"limit": size, "offset": len(found), "state": state}
+            got = (await self._read("/v1/reviews", part))["reviews"]
+            found += got
+            if len(got) < size:
+                break
+        return _frame(found)
 
-    async def areviews(self, n: int = 50, *, state: str = "open") -> pd.DataFrame:
-        """:meth:`reviews` for callers that have an event loop."""
-        return await event_loop.run_async(self._corrections.reviews(n, state))
+    reviews, areviews = _both(_reviews)
 
-    def decide(
+    async def _decide(
         self, id: str, label: str, *, version: int | None = None, reviewer: str | None = None
     ) -> dict[str, Any]:
         """Label a review: it is an example of the pool at once. Gives the review, and new
@@ -227,57 +292,48 @@ class Client:
             version: of the review as you saw it; a change since is a ``ConflictError``.
             reviewer: who decides, where the service has no keys.
         """
-        return event_loop.run(self._decided(id, label, version, reviewer))
+        return await self._change(id, "decide", label=label, version=version, reviewer=reviewer)
 
-    async def adecide(
-        self, id: str, label: str, *, version: int | None = None, reviewer: str | None = None
-    ) -> dict[str, Any]:
-        """:meth:`decide` for callers that have an event loop."""
-        return await event_loop.run_async(self._decided(id, label, version, reviewer))
+    decide, adecide = _both(_decide)
 
-    async def _decided(
-        self, id: str, label: str, version: int | None, reviewer: str | None
-    ) -> dict[str, Any]:
-        given = {"label": label, "version": version, "reviewer": reviewer}
-        return await self._corrections.change(id, "decide", **given)
-
-    def undo(self, id: str, *, version: int | None = None) -> dict[str, Any]:
+    async def _undo(self, id: str, *, version: int | None = None) -> dict[str, Any]:
         """Take a decision back."""
-        return event_loop.run(self._corrections.change(id, "undo", version=version))
+        return await self._change(id, "undo", version=version)
 
-    async def aundo(self, id: str, *, version: int | None = None) -> dict[str, Any]:
-        """:meth:`undo` for callers that have an event loop."""
-        return await event_loop.run_async(self._corrections.change(id, "undo", version=version))
+    undo, aundo = _both(_undo)
 
-    def skip(self, id: str) -> dict[str, Any]:
+    async def _skip(self, id: str) -> dict[str, Any]:
         """Pass a review over: it comes again after the others."""
-        return event_loop.run(self._corrections.change(id, "skip"))
+        return await self._change(id, "skip")
 
-    async def askip(self, id: str) -> dict[str, Any]:
-        """:meth:`skip` for callers that have an event loop."""
-        return await event_loop.run_async(self._corrections.change(id, "skip"))
+    skip, askip = _both(_skip)
 
-    def second_opinion(self, id: str, label: str, *, reviewer: str | None = None) -> dict[str, Any]:
-        """Another person's label of a decided review; the pool keeps the first."""
-        given = {"label": label, "reviewer": reviewer}
-        return event_loop.run(self._corrections.change(id, "second", **given))
-
-    async def asecond_opinion(
+    async def _second_opinion(
         self, id: str, label: str, *, reviewer: str | None = None
     ) -> dict[str, Any]:
-        """:meth:`second_opinion` for callers that have an event loop."""
-        given = {"label": label, "reviewer": reviewer}
-        return await event_loop.run_async(self._corrections.change(id, "second", **given))
+        """Another person's label of a decided review; the pool keeps the first."""
+        return await self._change(id, "second", label=label, reviewer=reviewer)
 
-    def examples(self, *, label: str | None = None, q: str | None = None) -> pd.DataFrame:
+    second_opinion, asecond_opinion = _both(_second_opinion)
+
+    async def _change(self, id: str, action: str, **values: Any) -> dict[str, Any]:
+        given = {name: value for name, value in values.items() if value is not None}
+        return await self._write(f"/v1/reviews/{quote(id, safe='')}/{action}", given)
+
+    async def _examples(self, *, label: str | None = None, q: str | None = None) -> pd.DataFrame:
         """The labelled examples, or those with a label or some text."""
-        return event_loop.run(self._corrections.examples(label, q))
+        given = {name: value for name, value in (("label", label), ("q", q)) if value}
+        found: list[dict[str, Any]] = []
+        while True:
+            part = {"limit": _PAGE, "offset": len(found)} | given
+            got = await self._read("/v1/examples", part)
+            found += got["examples"]
+            if len(found) >= got["total"] or not got["examples"]:
+                return _frame(found)
 
-    async def aexamples(self, *, label: str | None = None, q: str | None = None) -> pd.DataFrame:
-        """:meth:`examples` for callers that have an event loop."""
-        return await event_loop.run_async(self._corrections.examples(label, q))
+    examples, aexamples = _both(_examples)
 
-    def add_examples(
+    async def _add_examples(
         self,
         X: pd.DataFrame | Iterable[Any],  # noqa: N803
         y: Iterable[Any],
@@ -287,49 +343,50 @@ class Client:
         new_label: bool = False,
     ) -> int:
         """Add labelled examples; the pool's version. They count from the next prediction on."""
-        return event_loop.run(self._corrections.add_examples(X, y, ids, note, new_label))
+        encoded = [json.loads(row) for row in wire.encode_rows(X)]
+        named = [str(plain(label)) for label in y]
+        if len(named) != len(encoded) or (ids is not None and len(ids) != len(encoded)):
+            raise InputError(f"{len(encoded)} rows, {len(named)} labels, {len(ids or [])} ids")
+        if not encoded:
+            raise InputError("no examples", hint="give rows and labels")
+        made = [{"row": row, "label": label} for row, label in zip(encoded, named, strict=True)]
+        for i, id in enumerate(ids if ids is not None else ()):
+            made[i]["id"] = str(id)
+        version = 0
+        for start in range(0, len(made), _PART):
+            part = made[start : start + _PART]
+            body = {"examples": part, "note": note, "new_label": new_label}
+            version = (await self._write("/v1/examples", body))["version"]
+        return version
 
-    async def aadd_examples(
-        self,
-        X: pd.DataFrame | Iterable[Any],  # noqa: N803
-        y: Iterable[Any],
-        ids: Sequence[str] | None = None,
-        *,
-        note: str = "",
-        new_label: bool = False,
-    ) -> int:
-        """:meth:`add_examples` for callers that have an event loop."""
-        return await event_loop.run_async(
-            self._corrections.add_examples(X, y, ids, note, new_label)
-        )
+    add_examples, aadd_examples = _both(_add_examples)
 
-    def relabel(self, id: str, label: str, *, version: int | None = None, note: str = "") -> int:
-        """Give an example another label; the pool's version."""
-        return event_loop.run(self._corrections.relabel(id, label, version, note))
-
-    async def arelabel(
+    async def _relabel(
         self, id: str, label: str, *, version: int | None = None, note: str = ""
     ) -> int:
-        """:meth:`relabel` for callers that have an event loop."""
-        return await event_loop.run_async(self._corrections.relabel(id, label, version, note))
+        """Give an example another label; the pool's version."""
+        body: dict[str, Any] = {"id": id, "label": label, "note": note}
+        if version is not None:
+            body |= {"version": version}
+        return int((await self._write("/v1/examples/relabel", body))["version"])
 
-    def retire(self, ids: Iterable[str], *, note: str = "") -> int:
+    relabel, arelabel = _both(_relabel)
+
+    async def _retire(self, ids: Iterable[str], *, note: str = "") -> int:
         """Take examples out; the pool's version."""
-        return event_loop.run(self._corrections.retire(ids, note))
+        named = [ids] if isinstance(ids, str) else list(ids)
+        done = await self._write("/v1/examples/retire", {"ids": named, "note": note})
+        return int(done["version"])
 
-    async def aretire(self, ids: Iterable[str], *, note: str = "") -> int:
-        """:meth:`retire` for callers that have an event loop."""
-        return await event_loop.run_async(self._corrections.retire(ids, note))
+    retire, aretire = _both(_retire)
 
-    def history(self, id: str) -> pd.DataFrame:
+    async def _history(self, id: str) -> pd.DataFrame:
         """Every state that an example ever had, the oldest first."""
-        return event_loop.run(self._corrections.history(id))
+        return _frame((await self._read("/v1/examples/history", {"id": id}))["states"])
 
-    async def ahistory(self, id: str) -> pd.DataFrame:
-        """:meth:`history` for callers that have an event loop."""
-        return await event_loop.run_async(self._corrections.history(id))
+    history, ahistory = _both(_history)
 
-    def score_table(
+    async def _score_table(
         self,
         source: str | Path,
         output: str | Path,
@@ -341,72 +398,70 @@ class Client:
         the run with its counts.
 
         Args:
-            on_progress: called with the run, every ``every`` seconds.
+            on_progress: called with the run, every ``every`` seconds, on another thread.
         """
-        return event_loop.run(self._corrections.score_table(source, output, every, on_progress))
+        file, target = Path(source), Path(output)
+        body = await asyncio.to_thread(file.read_bytes)
+        query = urlencode({"name": file.name} | self._mine())
+        headers = {"Content-Type": "application/octet-stream"}
+        run = await self._request("POST", f"/v1/runs?{query}", body, headers)
+        while run["state"] not in _FINAL:
+            if on_progress is not None:
+                on_progress(run)
+            await asyncio.sleep(every)
+            run = await self._request("GET", f"/v1/runs/{run['id']}")
+        if run["state"] != "done":
+            raise EngineError(f"{file.name}: the run is {run['state']}: {run['error']}")
+        result = await self._response("GET", f"/v1/runs/{run['id']}/result")
+        if not result.headers.get("Content-Type", "").startswith("text/csv"):
+            raise wire.refused(result)
+        with reading([InputFile("the input", file)]):
+            await asyncio.to_thread(write_bytes, target, result.content)
+        return run
 
-    async def ascore_table(
-        self,
-        source: str | Path,
-        output: str | Path,
-        *,
-        on_progress: Callable[[dict[str, Any]], None] | None = None,
-        every: float = 1.0,
-    ) -> dict[str, Any]:
-        """:meth:`score_table` for callers that have an event loop; ``on_progress`` is called on
-        another thread."""
-        return await event_loop.run_async(
-            self._corrections.score_table(source, output, every, on_progress)
-        )
+    score_table, ascore_table = _both(_score_table)
 
-    def close(self) -> None:
+    async def _close(self) -> None:
         """Close the connections; closing twice is fine, using it again opens new ones."""
-        event_loop.run(self._http.close())
+        await self._http.close()
 
-    async def aclose(self) -> None:
-        """:meth:`close` for callers that have an event loop."""
-        await event_loop.run_async(self._http.close())
+    close, aclose = _both(_close)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     def __repr__(self) -> str:
         return f"Client({self.url!r})"  # never the key
 
-    async def _request(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
-        """The JSON object of a response."""
-        return wire.checked(await self._response(method, path, body))
+    async def _write(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        # NumPy's numbers, as a table of reviews has them, are no JSON.
+        data = json.dumps(plain(dict(body) | self._mine())).encode()
+        return await self._request("POST", path, data, {"Idempotency-Key": uuid4().hex})
 
-    async def _send(
+    async def _read(self, path: str, query: Mapping[str, Any]) -> dict[str, Any]:
+        return await self._request("GET", f"{path}?{urlencode(dict(query) | self._mine())}")
+
+    def _mine(self) -> dict[str, str]:
+        return {} if self._task is None else {"task": self._task}
+
+    async def _request(
         self,
         method: str,
         path: str,
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> Any:
-        """The JSON object of a response, or the bytes of a file."""
-        response = await self._response(method, path, body, headers)
-        is_file = response.headers.get("Content-Type", "").startswith("text/csv")
-        return response.content if response.status == 200 and is_file else wire.checked(response)
+    ) -> dict[str, Any]:
+        """The JSON object of a response."""
+        return wire.checked(await self._response(method, path, body, headers))
 
     async def _response(
         self,
@@ -442,63 +497,15 @@ class Client:
         except ServerStatusError as error:
             raise EngineUnavailableError(error.message, hint="try again later") from error
 
-    def _known(self) -> dict[str, Any]:
-        return self._health if self._health is not None else self.health()
 
-    async def _ask_health(self) -> dict[str, Any]:
-        query = "" if self._task is None else f"?task={quote(self._task, safe='')}"
-        answer = await self._request("GET", f"/healthz{query}")
-        if not {"labels", "max_rows", "max_body_bytes"} <= answer.keys():
-            raise EngineResponseError(
-                f"{self.url}: /healthz is not that of ecomfs serve", hint=wire.WRONG_SERVER
-            )
-        self._health = answer
-        return answer
+def _frame(found: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """A table with a column for each field of the row; ``row.NAME`` where a name is taken."""
+    import pandas as pd
 
-    async def _classify(self, rows: Any, ids: Sequence[str] | None) -> list[Prediction]:
-        encoded = wire.encode_rows(rows)
-        names = [str(i) for i in (range(len(encoded)) if ids is None else ids)]
-        if len(names) != len(encoded):
-            raise InputError(f"{len(encoded)} rows but {len(names)} ids")
-        if not encoded:
-            return []
-        limits = self._health or await self._ask_health()
-        wanted = wire.requests(
-            encoded,
-            names,
-            most_rows=min(REQUEST_ROWS, int(limits["max_rows"])),
-            most_bytes=int(limits["max_body_bytes"]),
-            task=self._task,
-        )
-        tasks: list[asyncio.Task[list[Prediction]]] = []
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._ask(request)) for request in wanted]
-        except BaseExceptionGroup as errors:
-            # One cause is enough: the others were cancelled or have the same cause.
-            raise errors.exceptions[0] from None
-        return [prediction for task in tasks for prediction in task.result()]
-
-    async def _ask(self, request: wire.Request | Prediction) -> list[Prediction]:
-        if isinstance(request, Prediction):
-            return [request]
-        async with self._slots:
-            answer = await self._request("POST", "/v1/classify", request.body)
-        found = wire.predictions(answer, request.ids, self.url)
-        if self._health is not None:
-            self._health["labels"] = answer["labels"]  # a new pool version may have new ones
-        return found
-
-
-def _labels(predictions: Sequence[Prediction]) -> NDArray[Any]:
-    out = np.empty(len(predictions), dtype=object)
-    out[:] = [p.label for p in predictions]
-    return out
-
-
-def _probabilities(predictions: Sequence[Prediction], classes: NDArray[Any]) -> NDArray[np.float64]:
-    names = list(classes)
-    return np.array(
-        [[p.probabilities.get(name, np.nan) for name in names] for p in predictions],
-        dtype=np.float64,
-    ).reshape(len(predictions), len(names))
+    out = []
+    for one in found:
+        flat = {name: value for name, value in one.items() if name != "row"}
+        for name, value in (one.get("row") or {}).items():
+            flat[name if name not in flat else f"row.{name}"] = value
+        out.append(flat)
+    return pd.DataFrame(out)
