@@ -20,10 +20,9 @@ from sqlalchemy.pool import StaticPool
 
 from ecomfs.core.sqlite import make_private, write_ahead
 from ecomfs.errors import ConfigError, DatabaseError, PoolError
-from ecomfs.pool.tables import metadata
+from ecomfs.pool.tables import lock_schema, metadata
 
 BUSY_SECONDS = 60
-_SCHEMA_LOCK = 0x65636F6D  # any constant, the same in every process; "ecom" in ASCII
 
 # Words of a database's error message (lower case) → what the user does about it.
 _HINTS = (
@@ -141,26 +140,15 @@ class Database:
                 raise sa.exc.DisconnectionError("the file was replaced")
 
     def _make_tables(self) -> None:
-        with self._engine.connect() as connection:
-            have = set(sa.inspect(connection).get_table_names())
-        if have.issuperset(metadata.tables):
-            self._add_columns()
-            return
-        with self.writing() as connection:
-            if not self.is_sqlite:
-                # Two processes that start together would both find the tables missing.
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
-            metadata.create_all(connection)
-
-    def _add_columns(self) -> None:
-        """Columns that an older release did not have; they are empty in its examples."""
+        """The tables, and columns that an older release did not have; they are empty in its
+        examples."""
         with self._engine.connect() as connection:
             if not _missing_columns(connection):
                 return
         with self.writing() as connection:
-            if not self.is_sqlite:
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
-            for column in _missing_columns(connection):  # again, under the lock
+            lock_schema(connection)
+            metadata.create_all(connection)
+            for column in _missing_columns(connection):
                 kind = column.type.compile(dialect=connection.dialect)
                 connection.exec_driver_sql(
                     f"ALTER TABLE {column.table.name} ADD COLUMN {column.name} {kind}"
@@ -294,13 +282,17 @@ def _parse(url: str | Path) -> sa.URL:
 
 
 def _missing_columns(connection: sa.Connection) -> list[sa.Column[Any]]:
-    inspector = sa.inspect(connection)
+    found = sa.inspect(connection)
+    have = {
+        (name, column["name"])
+        for name in set(found.get_table_names()) & set(metadata.tables)
+        for column in found.get_columns(name)
+    }
     return [
         column
         for table in metadata.sorted_tables
-        for have in [{found["name"] for found in inspector.get_columns(table.name)}]
         for column in table.columns
-        if column.name not in have
+        if (table.name, column.name) not in have
     ]
 
 

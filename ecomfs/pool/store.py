@@ -7,9 +7,10 @@ it, so a run that pins a version can be repeated after any number of later corre
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -20,12 +21,16 @@ from ecomfs.pool.records import (
     PoolStats,
     Revision,
     check_text,
+    decode_fields,
     few,
     refuse_repeats,
     storable,
 )
-from ecomfs.pool.tables import EXAMPLE, PoolRows, alive_in, as_example, changes, examples
+from ecomfs.pool.tables import changes, examples, insert_if_absent, pools
 from ecomfs.types import Example
+
+_CHUNK = 500  # ids in one SQL statement; SQLite allows 32,766 variables, PostgreSQL 65,535
+_EXAMPLE = [examples.c[n] for n in ("id", "fields", "label", "synthetic", "source_id", "method")]
 
 
 class Pool:
@@ -55,7 +60,6 @@ class Pool:
         self.name = name
         self._database = database
         self._synthetic = synthetic
-        self._rows = PoolRows(name)
 
     @classmethod
     def open(
@@ -102,7 +106,7 @@ class Pool:
     def version(self) -> int:
         """The current version; 0 while nothing was ever added."""
         with self._database.reading() as connection:
-            return self._rows.version(connection)
+            return self._version(connection)
 
     def add(self, examples_: Iterable[Example], note: str = "") -> int:
         """Add examples; the new version, or the current one when there are none to add.
@@ -116,10 +120,8 @@ class Pool:
             return self.version
         refuse_repeats([str(row["id"]) for row in rows])
         with self._database.writing() as connection:
-            version, position = self._rows.next_version(
-                connection, "add", len(rows), note, positions=len(rows)
-            )
-            alive = self._rows.alive(connection, [str(row["id"]) for row in rows])
+            version, position = self._next_version(connection, "add", len(rows), note, len(rows))
+            alive = self._alive(connection, [str(row["id"]) for row in rows])
             if alive:
                 raise DuplicateIdError(
                     f"pool {self.name!r} already holds {few(alive)}",
@@ -156,25 +158,17 @@ class Pool:
         for id, label in labels.items():
             check_text(label, f"example {id!r}: the label")
         with self._database.writing() as connection:
-            old = self._rows.alive(connection, list(labels))
-            missing = [id for id in labels if id not in old]
-            if missing:
-                raise self._unknown(missing)
+            old = self._all_alive(connection, list(labels))
             changed = [id for id, label in labels.items() if old[id].label != label]
             if not changed:
-                return self._rows.version(connection)
-            version, _ = self._rows.next_version(connection, "relabel", len(changed), note)
-            self._rows.retire(connection, changed, version)
-            kept = [
-                c.name
-                for c in examples.c
-                if c.name not in ("revision", "label", "added_in", "retired_in")
-            ]
+                return self._version(connection)
+            version, _ = self._next_version(connection, "relabel", len(changed), note)
+            self._retire(connection, changed, version)
             rows = [
-                {name: old[id]._mapping[name] for name in kept}
-                | {"label": labels[id], "added_in": version}
-                for id in changed
+                {**old[id]._mapping, "label": labels[id], "added_in": version} for id in changed
             ]
+            for row in rows:
+                del row["revision"]
             connection.execute(sa.insert(examples), rows)
         return version
 
@@ -188,12 +182,9 @@ class Pool:
         if not wanted:
             return self.version
         with self._database.writing() as connection:
-            alive = self._rows.alive(connection, wanted)
-            missing = [id for id in wanted if id not in alive]
-            if missing:
-                raise self._unknown(missing)
-            version, _ = self._rows.next_version(connection, "retire", len(wanted), note)
-            self._rows.retire(connection, wanted, version)
+            self._all_alive(connection, wanted)
+            version, _ = self._next_version(connection, "retire", len(wanted), note)
+            self._retire(connection, wanted, version)
         return version
 
     def examples(self, version: int | None = None, *, synthetic: bool = True) -> list[Example]:
@@ -213,7 +204,7 @@ class Pool:
     ) -> tuple[int, list[Example]]:
         """Version and its examples, read together: what a run pins."""
         with self._database.reading() as connection:
-            current = self._rows.version(connection)
+            current = self._version(connection)
             wanted = current if version is None else version
             if not 0 <= wanted <= current:
                 raise PoolError(
@@ -221,19 +212,19 @@ class Pool:
                     hint=f"versions are 0 to {current}",
                 )
             query = (
-                sa.select(*EXAMPLE)
-                .where(examples.c.pool == self.name, alive_in(wanted))
+                sa.select(*_EXAMPLE)
+                .where(examples.c.pool == self.name, _alive_in(wanted))
                 .order_by(examples.c.position)
             )
             if not (synthetic and self._synthetic):
                 query = query.where(examples.c.synthetic.is_(False))
-            return wanted, [as_example(row) for row in connection.execute(query)]
+            return wanted, [_example(row) for row in connection.execute(query)]
 
     def history(self, id: str) -> list[Revision]:
         """Every state an example ever had, oldest first; empty for an unknown id."""
         query = (
             sa.select(
-                *EXAMPLE, examples.c.added_in, examples.c.retired_in, changes.c.at, changes.c.note
+                *_EXAMPLE, examples.c.added_in, examples.c.retired_in, changes.c.at, changes.c.note
             )
             .join(
                 changes,
@@ -244,7 +235,7 @@ class Pool:
         )
         with self._database.reading() as connection:
             return [
-                Revision(as_example(r), r.added_in, r.retired_in, r.at, r.note)
+                Revision(_example(r), r.added_in, r.retired_in, r.at, r.note)
                 for r in connection.execute(query)
             ]
 
@@ -263,8 +254,8 @@ class Pool:
         count = sa.func.count()
         mine = examples.c.pool == self.name
         with self._database.reading() as connection:
-            version = self._rows.version(connection)
-            alive = alive_in(version)
+            version = self._version(connection)
+            alive = _alive_in(version)
             per_label = connection.execute(
                 sa.select(examples.c.label, count).where(mine, alive).group_by(examples.c.label)
             ).all()
@@ -282,18 +273,87 @@ class Pool:
     def __enter__(self) -> Pool:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
         return f"Pool({self.url!r}, name={self.name!r})"
 
-    def _unknown(self, ids: Sequence[str]) -> PoolError:
-        return PoolError(
-            f"pool {self.name!r} holds no {few(ids)}", hint="check the id, or add the example"
-        )
+    # -- what transactions read and write ------------------------------------------------------
+
+    def _version(self, connection: sa.Connection) -> int:
+        found = connection.execute(sa.select(pools.c.version).where(pools.c.name == self.name))
+        return int(found.scalar_one_or_none() or 0)
+
+    def _next_version(
+        self, connection: sa.Connection, action: str, count: int, note: str, positions: int = 0
+    ) -> tuple[int, int]:
+        """Allocate the next version, and places for new examples; the version and the first
+        place."""
+        if "\0" in note:
+            raise PoolError("a note cannot hold NUL characters")
+        where = pools.c.name == self.name
+        lock = sa.select(pools).where(where).with_for_update()
+        row = connection.execute(lock).one_or_none()
+        if row is None:
+            # Two writers that open a new pool together must not both insert its row.
+            values = {"name": self.name, "version": 0, "next_position": 0}
+            connection.execute(insert_if_absent(connection, pools, values))
+            row = connection.execute(lock).one()
+        version, position = int(row.version) + 1, int(row.next_position)
+        values = {"version": version, "next_position": position + positions}
+        connection.execute(sa.update(pools).where(where).values(values))
+        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        entry = {"version": version, "at": at, "action": action, "examples": count, "note": note}
+        connection.execute(sa.insert(changes), entry | {"pool": self.name})
+        return version, position
+
+    def _living(self, ids: Sequence[str]) -> Iterator[sa.ColumnElement[bool]]:
+        """Conditions that together are those of the living revisions of these examples."""
+        for start in range(0, len(ids), _CHUNK):
+            yield sa.and_(
+                examples.c.pool == self.name,
+                examples.c.id.in_(ids[start : start + _CHUNK]),
+                examples.c.retired_in.is_(None),
+            )
+
+    def _alive(self, connection: sa.Connection, ids: Sequence[str]) -> dict[str, Any]:
+        """The living revisions of these examples, by id; those that are not alive are missing."""
+        return {
+            row.id: row
+            for part in self._living(ids)
+            for row in connection.execute(sa.select(examples).where(part))
+        }
+
+    def _all_alive(self, connection: sa.Connection, ids: Sequence[str]) -> dict[str, Any]:
+        """As :meth:`_alive`; an id that is not alive is a :class:`PoolError`."""
+        found = self._alive(connection, ids)
+        if missing := [id for id in ids if id not in found]:
+            raise PoolError(
+                f"pool {self.name!r} holds no {few(missing)}",
+                hint="check the id, or add the example",
+            )
+        return found
+
+    def _retire(self, connection: sa.Connection, ids: Sequence[str], version: int) -> None:
+        """End the living revisions of these examples at ``version``."""
+        for part in self._living(ids):
+            connection.execute(sa.update(examples).where(part).values(retired_in=version))
+
+
+def _alive_in(version: int) -> sa.ColumnElement[bool]:
+    """The condition that a revision belongs to a version."""
+    retired = examples.c.retired_in
+    return (examples.c.added_in <= version) & (retired.is_(None) | (retired > version))
+
+
+def _example(row: Any) -> Example:
+    """The example of a row that has the columns of an example."""
+    return Example(
+        row.id,
+        decode_fields(row.fields),
+        row.label,
+        bool(row.synthetic),
+        row.source_id or "",
+        row.method or "",
+    )
