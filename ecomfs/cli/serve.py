@@ -326,7 +326,7 @@ def _log_requests(path: Path | None, stack: ExitStack) -> None:
     from logging.handlers import WatchedFileHandler
 
     from ecomfs.errors import OutputError
-    from ecomfs.serve.observer import REQUESTS
+    from ecomfs.serve.middleware import REQUESTS
 
     if path is None:
         return

@@ -92,38 +92,29 @@ def requests(
     >>> [r.ids for r in requests([b'"a"', b'"b"', b'"c"'], "123", most_rows=2, most_bytes=1000)]
     [('1', '2'), ('3',)]
     """
-    out: list[Request | Prediction] = []
+    parts: list[list[tuple[bytes, str, bytes]] | Prediction] = []
     batch: list[tuple[bytes, str, bytes]] = []
-    size = _ENVELOPE
-    named = task_field(task)
-
-    def flush() -> None:
-        nonlocal size
-        if batch:
-            joined = b",".join(row for row, _, _ in batch), b",".join(i for _, _, i in batch)
-            out.append(
-                Request(
-                    tuple(id_ for _, id_, _ in batch),
-                    b'{%b"rows":[%b],"ids":[%b]}' % (named, *joined),
-                )
-            )
-        batch.clear()
-        size = _ENVELOPE
-
+    size = most_bytes
     for row, id_ in zip(rows, ids, strict=True):
         name = json.dumps(id_).encode()
         cost = len(row) + len(name) + 2
         if _ENVELOPE + cost > most_bytes:
-            flush()
             why = f"the row has {len(row):,} bytes, the service takes {most_bytes:,}"
-            out.append(Prediction(id_, None, status=Status.FAILED, error=why))
+            parts.append(Prediction(id_, None, status=Status.FAILED, error=why))
+            size = most_bytes  # the next row begins a request
             continue
         if len(batch) == most_rows or size + cost > most_bytes:
-            flush()
+            batch, size = [], _ENVELOPE
+            parts.append(batch)
         batch.append((row, id_, name))
         size += cost
-    flush()
-    return out
+    return [part if isinstance(part, Prediction) else _request(part, task) for part in parts]
+
+
+def _request(batch: Sequence[tuple[bytes, str, bytes]], task: str | None) -> Request:
+    rows, ids, names = zip(*batch, strict=True)
+    body = b'{%b"rows":[%b],"ids":[%b]}' % (task_field(task), b",".join(rows), b",".join(names))
+    return Request(ids, body)
 
 
 def task_field(task: str | None) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -17,17 +17,14 @@ from fastapi.staticfiles import StaticFiles
 from ecomfs.errors import ConfigError
 from ecomfs.estimators import FewShotClassifier
 from ecomfs.serve import problems
-from ecomfs.serve.api import ab, examples, predict, rank, reviews, runs
+from ecomfs.serve.api import ab, examples, predict, reviews, runs
 from ecomfs.serve.api.context import Context
-from ecomfs.serve.departures import Departures
-from ecomfs.serve.guard import Guard
 from ecomfs.serve.keys import SCOPES, ApiKey, Keys, digest_of
 from ecomfs.serve.metrics import ServiceMetrics
-from ecomfs.serve.observer import Observer
+from ecomfs.serve.middleware import Departures, Guard, Observer
 from ecomfs.serve.pages import reference, views
 from ecomfs.serve.pages.render import HERE
 from ecomfs.serve.runs import Runs, RunWorker, drop
-from ecomfs.serve.schemas import MAX_ROWS
 from ecomfs.serve.split import Compare, SplitService
 from ecomfs.serve.tasks import ServedTask, Tasks
 
@@ -101,18 +98,16 @@ def create_app(
     >>> app = create_app(clf.fit(texts, labels))                         # doctest: +SKIP
     """
     tasks = _tasks(classifier, tenants or {}, deadline, review_below)
-    mine = [*([_operator(api_key)] if api_key else []), *keys]
-    known = Keys(mine) if mine else None
+    if api_key:
+        keys = [ApiKey("admin", digest_of(api_key), frozenset(SCOPES)), *keys]
+    known = Keys(keys) if keys else None
     metrics = ServiceMetrics()
     folder = Path(runs_folder or tempfile.mkdtemp(prefix="ecomfs-runs-"))
-    stores = {task.key: Runs(task.pool.database, folder) for task in tasks}
-    workers = {
-        task.key: RunWorker(stores[task.key], {task.key: task.service.refresh}) for task in tasks
-    }
-    context = Context(tasks, metrics, MAX_ROWS, max_body_bytes, stores, workers, known, compare)
-    first = next(iter(tasks))
-    several = len(list(tasks)) > 1
-    card = first.card
+    runs_of = {task.key: Runs(task.pool.database, folder) for task in tasks}
+    workers = [RunWorker(runs_of[task.key], task.key, task.refresh) for task in tasks]
+    context = Context(tasks, metrics, max_body_bytes, runs_of, known, compare)
+    card = next(iter(tasks)).card
+    several = len(runs_of) > 1
     app = FastAPI(
         title="ecomfs" if several else f"ecomfs: {card.title.en}",
         description="Labels of rows, and the labelled examples they come from."
@@ -135,74 +130,59 @@ def create_app(
     app.add_middleware(Observer, metrics=metrics)
     # The guard checks the key; this only documents it.
     locked = [Security(HTTPBearer(auto_error=False))] if known else []
-    documented: dict[str, Any] = {"dependencies": locked}
-    app.include_router(predict.routes(context, card), **documented)
-    app.include_router(reviews.routes(context, card), **documented)
-    app.include_router(examples.routes(context, card), **documented)
-    app.include_router(rank.routes(context), **documented)
-    app.include_router(ab.routes(context), **documented)
-    app.include_router(runs.routes(context), **documented)
-    app.include_router(predict.health_routes(context))
-    app.include_router(views.routes(context))
-    app.include_router(reference.routes(app))
+    for router in (
+        predict.routes(context, card),
+        reviews.routes(context, card),
+        examples.routes(context, card),
+        ab.routes(context),
+        runs.routes(context),
+    ):
+        app.include_router(router, dependencies=locked)
+    for router in (predict.health_routes(context), views.routes(context), reference.routes(app)):
+        app.include_router(router)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     return app
 
 
 def _working(
-    workers: Mapping[str, RunWorker], temporary: Path | None
+    workers: Iterable[RunWorker], temporary: Path | None
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     """Runs are scored while the application is up."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        for worker in workers.values():
+        for worker in workers:
             worker.start()
         try:
             yield
         finally:
             # All are told before one is waited for.
-            for worker in workers.values():
+            for worker in workers:
                 worker.tell_to_stop()
-            await asyncio.gather(*(asyncio.to_thread(w.stop) for w in workers.values()))
+            await asyncio.gather(*(asyncio.to_thread(worker.stop) for worker in workers))
             if temporary is not None:
                 drop(temporary)
 
     return lifespan
 
 
-def _operator(api_key: str) -> ApiKey:
-    return ApiKey("admin", digest_of(api_key), frozenset(SCOPES))
-
-
 def _tasks(
     given: FewShotClassifier | SplitService | Mapping[str, FewShotClassifier | SplitService],
     tenants: Mapping[str, Mapping[str, FewShotClassifier | SplitService]],
     deadline: float,
-    review_below: float | Mapping[str, float | None] | None,
+    below: float | Mapping[str, float | None] | None,
 ) -> Tasks:
-    if not isinstance(given, Mapping):
-        given = {_name(given): given}
-    below = review_below
+    of_tenants: dict[str, Mapping[Any, FewShotClassifier | SplitService]] = {
+        "": given if isinstance(given, Mapping) else {None: given},
+        **tenants,
+    }
     made = [
-        ServedTask(
-            name,
-            served,
-            deadline=deadline,
-            review_below=below.get(name) if isinstance(below, Mapping) else below,
-            tenant=tenant,
-        )
-        for tenant, of_tenant in {"": given, **tenants}.items()
+        ServedTask(name, served, deadline=deadline, tenant=tenant)
+        for tenant, of_tenant in of_tenants.items()
         for name, served in of_tenant.items()
     ]
     if not made:
         raise ConfigError("no task to serve", hint="give a fitted classifier")
+    for task in made:
+        task.review_below = below.get(task.name) if isinstance(below, Mapping) else below
     return Tasks(made)
-
-
-def _name(served: FewShotClassifier | SplitService) -> str:
-    if isinstance(served, SplitService):
-        return served.pipeline.card.name
-    if getattr(served, "pipeline_", None) is None:
-        raise ConfigError("the classifier has no examples yet", hint="call fit first")
-    return served.pipeline_.card.name

@@ -93,6 +93,7 @@ class MicroBatcher(Generic[T]):
             no other batch begins: two that are prepared at once share the processor, while jobs
             that could join the second one would wait for the third.
         clock: seconds of a clock that never goes back.
+        waiting: rows that wait.
 
     >>> from ecomfs.core import event_loop
     >>> async def lengths(rows, ids):
@@ -110,6 +111,7 @@ class MicroBatcher(Generic[T]):
     in_flight: int = 2
     staged: bool = False
     clock: Callable[[], float] = time.monotonic
+    waiting: int = field(default=0, init=False)
     _queue: deque[_Job[T]] = field(default_factory=deque, init=False)
     _running: set[_Batch[T]] = field(default_factory=set, init=False)
     _preparing: _Batch[T] | None = field(default=None, init=False)
@@ -117,16 +119,10 @@ class MicroBatcher(Generic[T]):
     _changed: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _full: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _collector: asyncio.Task[None] | None = field(default=None, init=False)
-    _waiting: int = field(default=0, init=False)
     _open_work: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
         self.rows = max(1, self.rows)
-
-    @property
-    def waiting(self) -> int:
-        """Rows that wait."""
-        return self._waiting
 
     @property
     def backlog(self) -> float:
@@ -168,11 +164,11 @@ class MicroBatcher(Generic[T]):
             return  # whatever its size, or a large job could never be answered
         hint = "send fewer at a time, or wait as long as Retry-After says"
         seconds = self._pace.of(self._open_work + work)
-        if seconds is None and self._queue and self._waiting + rows > UNMEASURED_ROWS:
-            raise OverloadedError(f"{self._waiting} rows wait already", hint=hint)
+        if seconds is None and self._queue and self.waiting + rows > UNMEASURED_ROWS:
+            raise OverloadedError(f"{self.waiting} rows wait already", hint=hint)
         if seconds is not None and seconds > self.seconds:
             raise OverloadedError(
-                f"{self._waiting} rows wait already: about {self.backlog:.0f} seconds of work",
+                f"{self.waiting} rows wait already: about {self.backlog:.0f} seconds of work",
                 hint=hint,
                 seconds=seconds - self.seconds,
             )
@@ -188,9 +184,9 @@ class MicroBatcher(Generic[T]):
             batch.task.cancel()
 
     def _note_change(self, rows: int = 0) -> None:
-        self._waiting += rows
+        self.waiting += rows
         self._changed.set()
-        if self._waiting >= self.rows:
+        if self.waiting >= self.rows:
             self._full.set()
         else:
             self._full.clear()
@@ -222,13 +218,11 @@ class MicroBatcher(Generic[T]):
         except TimeoutError:
             return
 
-    def _is_large(self, job: _Job[T]) -> bool:
-        return len(job.rows) > self.rows
-
     def _first(self) -> _Job[T] | None:
         """The next job that may run."""
-        large = any(self._is_large(job) for batch in self._running for job in batch.jobs)
-        return next((j for j in self._queue if not (large and self._is_large(j))), None)
+        running = (job for batch in self._running for job in batch.jobs)
+        large = any(len(job.rows) > self.rows for job in running)
+        return next((j for j in self._queue if not large or len(j.rows) <= self.rows), None)
 
     def _take(self) -> list[_Job[T]]:
         """Jobs up to a full batch."""

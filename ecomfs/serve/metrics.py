@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -35,8 +36,10 @@ class ServiceMetrics:
     """The metrics of one application."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        registry = self.registry
+        registry = self.registry = CollectorRegistry()
+        counter = partial(Counter, registry=registry)
+        gauge = partial(Gauge, labelnames=["task"], registry=registry)
+        share = partial(Histogram, labelnames=["task"], buckets=_PARTS, registry=registry)
         self._seconds = Histogram(
             "ecomfs_request_seconds",
             "time of a request",
@@ -44,60 +47,25 @@ class ServiceMetrics:
             buckets=_SECONDS,
             registry=registry,
         )
-        self._predictions = Counter(
-            "ecomfs_predictions", "predictions", ["task", "status", "label"], registry=registry
-        )
-        self._tokens = Counter(
-            "ecomfs_prompt_tokens",
-            "prompt tokens; cached ones were not computed again",
-            ["task", "kind"],
-            registry=registry,
-        )
-        self._mass = Histogram(
-            "ecomfs_label_mass",
-            "probability that the model gives to any valid answer",
-            ["task"],
-            buckets=_PARTS,
-            registry=registry,
-        )
-        self._confidence = Histogram(
-            "ecomfs_confidence",
-            "probability of the likeliest label",
-            ["task"],
-            buckets=_PARTS,
-            registry=registry,
-        )
-        self._nearest = Gauge(
-            "ecomfs_nearest_similarity",
-            "mean similarity of the latest rows to their nearest example: a fall is new text",
-            ["task"],
-            registry=registry,
-        )
-        self._drift = Gauge(
-            "ecomfs_label_drift",
-            "total variation distance of the latest predicted labels from the pool's: 0 to 1",
-            ["task"],
-            registry=registry,
-        )
-        self._pool = Gauge("ecomfs_pool_examples", "labelled examples", ["task"], registry=registry)
-        self._version = Gauge(
-            "ecomfs_pool_version", "version of the pool in use", ["task"], registry=registry
-        )
-        self._waiting = Gauge(
-            "ecomfs_rows_waiting", "rows that wait for the engine", ["task"], registry=registry
-        )
-        self._backlog = Gauge(
-            "ecomfs_seconds_waiting",
-            "seconds of work that wait or run, at the pace of the latest batches",
-            ["task"],
-            registry=registry,
-        )
-        self._queue = Gauge(
-            "ecomfs_reviews", "rows for people", ["task", "state"], registry=registry
-        )
-        self._stale = Gauge(
-            "ecomfs_pool_stale", "1: the pool as it is cannot be used", ["task"], registry=registry
-        )
+        labels = ["task", "status", "label"]
+        self._predictions = counter("ecomfs_predictions", "predictions", labels)
+        about = "prompt tokens; cached ones were not computed again"
+        self._tokens = counter("ecomfs_prompt_tokens", about, ["task", "kind"])
+        about = "probability that the model gives to any valid answer"
+        self._mass = share("ecomfs_label_mass", about)
+        self._confidence = share("ecomfs_confidence", "probability of the likeliest label")
+        about = "mean similarity of the latest rows to their nearest example: a fall is new text"
+        self._nearest = gauge("ecomfs_nearest_similarity", about)
+        about = "total variation distance of the latest predicted labels from the pool's: 0 to 1"
+        self._drift = gauge("ecomfs_label_drift", about)
+        self._pool = gauge("ecomfs_pool_examples", "labelled examples")
+        self._version = gauge("ecomfs_pool_version", "version of the pool in use")
+        self._waiting = gauge("ecomfs_rows_waiting", "rows that wait for the engine")
+        about = "seconds of work that wait or run, at the pace of the latest batches"
+        self._backlog = gauge("ecomfs_seconds_waiting", about)
+        labels = ["task", "state"]
+        self._queue = Gauge("ecomfs_reviews", "rows for people", labels, registry=registry)
+        self._stale = gauge("ecomfs_pool_stale", "1: the pool as it is cannot be used")
         self.today: dict[str, Today] = {}
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
@@ -132,9 +100,9 @@ class ServiceMetrics:
             version, examples = task.examples()
             self._pool.labels(name).set(len(examples))
             self._version.labels(name).set(task.pipeline.pool_version)
-            self._stale.labels(name).set(bool(task.service.problem) or version < 0)
-            self._waiting.labels(name).set(task.service.waiting)
-            self._backlog.labels(name).set(task.service.backlog)
+            self._stale.labels(name).set(bool(task.problem) or version < 0)
+            self._waiting.labels(name).set(sum(s.waiting for s in task.services))
+            self._backlog.labels(name).set(max(s.backlog for s in task.services))
             for state, n in task.reviews.counts().items():
                 self._queue.labels(name, state).set(n)
             if today.nearest:

@@ -1,6 +1,9 @@
-"""Every error as ``application/problem+json`` (RFC 9457), with a ``hint`` how to fix it.
+"""Errors: to callers as ``application/problem+json`` (RFC 9457) with a ``hint`` how to fix them,
+to logs without data.
 
-Input errors are described in full. Internal errors go to the log; the caller gets only the status.
+Input errors are described in full. Of internal errors the caller gets only the status; the log gets
+where they happened. The message of an exception may quote a row, so it is logged only where it
+cannot.
 """
 
 from __future__ import annotations
@@ -8,7 +11,8 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -22,6 +26,7 @@ from ecomfs.errors import (
     DatabaseError,
     DuplicateIdError,
     EcomfsError,
+    EmptyInputError,
     EngineTimeoutError,
     EngineUnavailableError,
     InputError,
@@ -29,8 +34,8 @@ from ecomfs.errors import (
     OutputError,
     OverloadedError,
     PoolError,
+    UnknownLabelError,
 )
-from ecomfs.serve.faults import loggable
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
@@ -73,10 +78,10 @@ def problem(
 
 def install(app: FastAPI) -> None:
     """Make every error of an application a problem."""
-    app.add_exception_handler(EcomfsError, _ecomfs)
-    app.add_exception_handler(RequestValidationError, _validation)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _internal)
+    app.exception_handler(EcomfsError)(_ecomfs)
+    app.exception_handler(RequestValidationError)(_validation)
+    app.exception_handler(HTTPException)(_http)
+    app.exception_handler(Exception)(_internal)
 
 
 _STATUS: tuple[tuple[type[EcomfsError], int], ...] = (
@@ -116,12 +121,10 @@ def told(error: EcomfsError) -> tuple[int, str, str]:
     return 500, "the request failed inside the service", "see its log"
 
 
-async def _ecomfs(request: Request, error: Exception) -> JSONResponse:
-    if not isinstance(error, EcomfsError):
-        return await _internal(request, error)
+async def _ecomfs(request: Request, error: EcomfsError) -> JSONResponse:
     status, message, hint = told(error)
     if status == 500:
-        return await _internal(request, error)
+        return internal()
     seconds = max(RETRY_AFTER_SECONDS, math.ceil(getattr(error, "seconds", 0.0)))
     later = {"Retry-After": str(seconds)} if status in (429, 503, 504) else None
     return problem(status, message, hint=hint, kind=type_uri(type(error)), headers=later)
@@ -146,9 +149,7 @@ def stopping() -> JSONResponse:
     )
 
 
-async def _http(request: Request, error: Exception) -> JSONResponse:
-    if not isinstance(error, HTTPException):
-        return await _internal(request, error)
+async def _http(request: Request, error: HTTPException) -> JSONResponse:
     detail, hint = str(error.detail), ""
     if error.status_code == 403:
         hint = "use a key that has this scope"
@@ -158,10 +159,8 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     return problem(error.status_code, detail, hint=hint, headers=error.headers)
 
 
-async def _validation(request: Request, error: Exception) -> JSONResponse:
+async def _validation(request: Request, error: RequestValidationError) -> JSONResponse:
     """What is wrong with the body, without repeating the body."""
-    if not isinstance(error, RequestValidationError):
-        return await _internal(request, error)
     found = error.errors()
     first = found[0]
     if first["type"] == "json_invalid":
@@ -206,3 +205,52 @@ def _place(loc: Sequence[str | int]) -> str:
             break
         out += f".{part}" if out else part
     return out or "body"
+
+
+_FRAMES = 12
+"""Innermost frames that are logged."""
+_TOLD = (DatabaseError, EmptyInputError, PoolError, UnknownLabelError)
+"""Errors whose messages name servers, pools and labels, but never the content of a row. Those of
+engines do not count: they may quote what a server answered."""
+
+
+def fault(error: BaseException) -> str:
+    """The types of an exception and its causes, and the places of its frames, on one line.
+
+    >>> try:
+    ...     int("a row of a customer")
+    ... except ValueError as error:
+    ...     fault(error)
+    'ValueError at <doctest ecomfs.serve.problems.fault[0]>:2 in <module>'
+    """
+    parts = []
+    for cause in _causes(error):
+        frames = traceback.extract_tb(cause.__traceback__)[-_FRAMES:]
+        places = " > ".join(f"{f.filename}:{f.lineno} in {f.name}" for f in frames)
+        parts.append(f"{type(cause).__name__}{' at ' if places else ''}{places}")
+    return ", after ".join(parts)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An exception and what led to it."""
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        yield cause
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+
+
+def loggable(error: BaseException) -> str:
+    """What a log says of an exception: its message where that cannot quote a row, else its
+    :func:`fault`.
+
+    >>> loggable(UnknownLabelError("'postive' is no label")), loggable(KeyError("a row"))
+    ("'postive' is no label", 'KeyError')
+    """
+    known = [cause for cause in _causes(error) if isinstance(cause, EcomfsError)]
+    # A message may be that of its cause.
+    telling = isinstance(error, EcomfsError) and all(type(cause) in _TOLD for cause in known)
+    if isinstance(error, EngineUnavailableError) and isinstance(error.__cause__, OSError):
+        telling = True  # there was no answer that it could quote
+    return str(error) if telling else fault(error)

@@ -10,47 +10,35 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Literal
 from uuid import uuid4
 
 import sqlalchemy as sa
+from pydantic import Field, JsonValue
 
 from ecomfs.core.json import plain
 from ecomfs.errors import ConflictError, NotFoundError
 from ecomfs.pool import Pool
+from ecomfs.pool.tables import insert_if_absent
 from ecomfs.prepare.suggest import normalised_entropy
-from ecomfs.serve.tables import decisions, insert_if_absent, migrate, reviews
+from ecomfs.serve.schemas import Out, PredictionOut
+from ecomfs.serve.tables import decisions, migrate, reviews
+from ecomfs.traffic import now
 from ecomfs.types import Example, Prediction, Row
 
 State = Literal["open", "decided"]
 
 
-@dataclass(frozen=True, slots=True)
-class Review:
-    """One row that waits for a person, or that a person labelled.
+class ReviewOut(Out):
+    """One row that waits for a person, or that one labelled."""
 
-    Attributes:
-        id: made by the service.
-        task: of the row.
-        row_id: as the sender called it; empty if it did not.
-        fields: of the row.
-        state: ``open`` or ``decided``.
-        version: grows with every decision and every undo; a change names the one it has seen.
-        skips: how often a person passed it over; such rows come later.
-        label, reviewer, decided_at: the decision, by whom and when (ISO 8601, UTC).
-        second_label, second_reviewer: a second person's opinion; the pool has the first.
-        suggestion, uncertainty, probabilities, pool_version: of the latest prediction. The
-            uncertainty is the entropy from 0 to 1; 1 without a distribution.
-        source: where it came from: ``page``, ``api``, ``classify`` or ``run``.
-        added_by, added_at: who sent it, and when.
-    """
+    # The version grows with every decision and every undo; a change names the one it has seen.
+    # Rows that were skipped come later. Times are ISO 8601 in UTC. The second label is another
+    # person's opinion: the pool has the first. The source is page, api, classify or run.
 
     id: str
-    task: str
-    row_id: str
-    fields: Row
+    row_id: str = Field(description="as the sender called it")
+    row: dict[str, JsonValue]
     state: State
     version: int
     skips: int
@@ -59,60 +47,49 @@ class Review:
     decided_at: str | None
     second_label: str | None
     second_reviewer: str | None
-    suggestion: str | None
-    uncertainty: float
-    probabilities: Mapping[str, float]
+    suggestion: str | None = Field(description="the likeliest label by the latest prediction")
+    uncertainty: float = Field(description="entropy of that prediction: 0 certain, 1 no idea")
+    probabilities: dict[str, float]
     pool_version: int
+    example_id: str = Field(description="of the example that its decision makes")
     source: str
     added_by: str
     added_at: str
 
-    @property
-    def example_id(self) -> str:
-        """The id of the example that its decision makes."""
-        return f"review-{self.id}"
 
+class DecisionOut(Out):
+    """One entry of the log."""
 
-@dataclass(frozen=True, slots=True)
-class Decided:
-    """One entry of the log of decisions.
-
-    Attributes:
-        action: ``decide``, ``undo``, ``skip`` or ``second``.
-        pool_version: the pool's version after it.
-    """
-
-    number: int
     review: str
-    action: str
+    action: Literal["decide", "undo", "skip", "second"]
     label: str | None
     reviewer: str
     at: str
     pool_version: int
 
 
-@dataclass(frozen=True, slots=True)
-class Agreement:
-    """How two people agree on the rows that both labelled.
+class AgainOut(Out):
+    """A row before and after a decision."""
 
-    Attributes:
-        rows: labelled by two.
-        same: of these, with the same label.
-        kappa: Cohen's kappa; ``None`` where it is not defined (no rows, or one label only).
-        conflicts: reviews with two labels, the latest first.
-    """
+    review: str
+    row: dict[str, JsonValue]
+    similarity: float = Field(description="to the row that was decided; 1 for that row")
+    before: dict[str, float]
+    after: PredictionOut
+
+
+class AgreementOut(Out):
+    """How two people agree on the rows that both labelled."""
 
     rows: int
     same: int
-    kappa: float | None
-    conflicts: tuple[Review, ...]
+    kappa: float | None = Field(description="Cohen's kappa; null where it is not defined")
+    conflicts: list[ReviewOut]
 
 
 class Reviews:
     """The reviews of one task, beside its pool.
 
-    Examples
-    --------
     >>> from ecomfs.types import Prediction
     >>> pool = Pool.in_memory([Example("a", {"text": "fine"}, "positive")])
     >>> reviews = Reviews(pool, "review_sentiment")
@@ -144,19 +121,19 @@ class Reviews:
         source: str,
         by: str,
         row_ids: Sequence[str] | None = None,
-    ) -> list[Review]:
+    ) -> list[ReviewOut]:
         """Queue rows for a person; one that is there already, open or decided, is not added
         twice. One review per row, in order."""
         out = []
         with self._pool.database.writing() as connection:
             for i, (row, prediction) in enumerate(zip(rows, predictions, strict=True)):
-                fields = json.dumps(plain(dict(row)), ensure_ascii=True)
-                key = hashlib.sha256(_canonical(row).encode()).hexdigest()
+                fields = plain(dict(row))
+                key = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
                 values = {
                     "id": uuid4().hex,
                     "task": self._task,
                     "row_id": row_ids[i] if row_ids is not None else "",
-                    "fields": fields,
+                    "fields": json.dumps(fields),
                     "row_key": key,
                     "state": "open",
                     "version": 1,
@@ -167,13 +144,10 @@ class Reviews:
                     **_predicted(prediction),
                 }
                 connection.execute(insert_if_absent(connection, reviews, values))
-                found = connection.execute(
-                    sa.select(reviews).where(reviews.c.task == self._task, reviews.c.row_key == key)
-                ).one()
-                out.append(_review(found))
+                out += self._select(connection, self._mine().where(reviews.c.row_key == key))
         return out
 
-    def get(self, id: str) -> Review:
+    def get(self, id: str) -> ReviewOut:
         """One review.
 
         Raises:
@@ -182,21 +156,15 @@ class Reviews:
         with self._pool.database.reading() as connection:
             return self._get(connection, id)
 
-    def queue(self, n: int, *, state: State = "open", offset: int = 0) -> list[Review]:
+    def queue(self, n: int, *, state: State = "open", offset: int = 0) -> list[ReviewOut]:
         """Open reviews, the most uncertain first and those that were skipped after the others; or
         decided ones, the latest first."""
         order: tuple[Any, ...] = (reviews.c.skips, reviews.c.uncertainty.desc(), reviews.c.id)
         if state == "decided":
             order = (reviews.c.decided_at.desc(), reviews.c.id)
-        query = (
-            sa.select(reviews)
-            .where(reviews.c.task == self._task, reviews.c.state == state)
-            .order_by(*order)
-            .limit(n)
-            .offset(offset)
-        )
+        query = self._mine().where(reviews.c.state == state).order_by(*order)
         with self._pool.database.reading() as connection:
-            return [_review(row) for row in connection.execute(query)]
+            return self._select(connection, query.limit(n).offset(offset))
 
     def counts(self) -> dict[State, int]:
         """How many are open, and how many decided."""
@@ -209,7 +177,9 @@ class Reviews:
             found = {state: int(n) for state, n in connection.execute(query)}
         return {"open": found.get("open", 0), "decided": found.get("decided", 0)}
 
-    def decide(self, id: str, label: str, *, reviewer: str, version: int | None = None) -> Review:
+    def decide(
+        self, id: str, label: str, *, reviewer: str, version: int | None = None
+    ) -> ReviewOut:
         """Label a row: it is an example of the pool from the next prediction on.
 
         Args:
@@ -221,21 +191,25 @@ class Reviews:
             ConflictError: it is decided already, or was changed since ``version``.
         """
         with self._pool.database.writing() as connection:
-            review = self._locked(connection, id)
+            review = self._get(connection, id, lock=True)
             if review.state == "decided":
                 raise ConflictError(
                     f"review {id} is decided already: {review.label!r}, by {review.reviewer}",
                     hint="undo the decision first, or give a second opinion",
                 )
             _same_version(review, version)
-            made = Example(review.example_id, review.fields, label)
-            pool_version = self._pool.add([made], note=f"review by {reviewer}")
-            values = {"label": label, "reviewer": reviewer, "decided_at": now()}
-            self._change(connection, review, state="decided", **values)
-            self._log(connection, id, "decide", label, reviewer, pool_version)
-            return self._get(connection, id)
+            made = Example(review.example_id, review.row, label)
+            self._pool.add([made], note=f"review by {reviewer}")
+            changed = {
+                "state": "decided",
+                "version": review.version + 1,
+                "label": label,
+                "reviewer": reviewer,
+                "decided_at": now(),
+            }
+            return self._changed(connection, id, "decide", reviewer, label, changed)
 
-    def undo(self, id: str, *, reviewer: str, version: int | None = None) -> Review:
+    def undo(self, id: str, *, reviewer: str, version: int | None = None) -> ReviewOut:
         """Take a decision back: its example is retired, and the row waits again.
 
         Raises:
@@ -243,7 +217,7 @@ class Reviews:
             ConflictError: it is not decided, or it or its example was changed meanwhile.
         """
         with self._pool.database.writing() as connection:
-            review = self._locked(connection, id)
+            review = self._get(connection, id, lock=True)
             if review.state != "decided":
                 raise ConflictError(f"review {id} is not decided", hint="there is nothing to undo")
             _same_version(review, version)
@@ -254,16 +228,13 @@ class Reviews:
                     f"{alive[0].example.label!r} since the decision",
                     hint="relabel or retire the example itself",
                 )
-            pool_version = self._pool.version
             if alive:
-                pool_version = self._pool.retire([review.example_id], note=f"undo by {reviewer}")
-            gone = {"label": None, "reviewer": None, "decided_at": None}
-            second = {"second_label": None, "second_reviewer": None}
-            self._change(connection, review, state="open", **gone, **second)
-            self._log(connection, id, "undo", None, reviewer, pool_version)
-            return self._get(connection, id)
+                self._pool.retire([review.example_id], note=f"undo by {reviewer}")
+            gone = ("label", "reviewer", "decided_at", "second_label", "second_reviewer")
+            changed = {**dict.fromkeys(gone), "state": "open", "version": review.version + 1}
+            return self._changed(connection, id, "undo", reviewer, None, changed)
 
-    def skip(self, id: str, *, reviewer: str) -> Review:
+    def skip(self, id: str, *, reviewer: str) -> ReviewOut:
         """Pass a row over: it comes again after the others.
 
         Raises:
@@ -271,16 +242,13 @@ class Reviews:
             ConflictError: it is decided already.
         """
         with self._pool.database.writing() as connection:
-            review = self._locked(connection, id)
+            review = self._get(connection, id, lock=True)
             if review.state == "decided":
                 raise ConflictError(f"review {id} is decided already", hint="take the next one")
-            connection.execute(
-                sa.update(reviews).where(reviews.c.id == id).values(skips=review.skips + 1)
-            )
-            self._log(connection, id, "skip", None, reviewer, self._pool.version)
-            return self._get(connection, id)
+            changed = {"skips": review.skips + 1}
+            return self._changed(connection, id, "skip", reviewer, None, changed)
 
-    def second(self, id: str, label: str, *, reviewer: str) -> Review:
+    def second(self, id: str, label: str, *, reviewer: str) -> ReviewOut:
         """A second person's label of a decided row, to measure how two people agree. The pool
         keeps the first.
 
@@ -289,7 +257,7 @@ class Reviews:
             ConflictError: it is not decided, has a second opinion, or the first is this person's.
         """
         with self._pool.database.writing() as connection:
-            review = self._locked(connection, id)
+            review = self._get(connection, id, lock=True)
             if review.state != "decided":
                 raise ConflictError(f"review {id} is not decided yet", hint="decide it")
             if review.reviewer == reviewer:
@@ -302,10 +270,12 @@ class Reviews:
                     f"{review.second_reviewer}",
                     hint="take the next one",
                 )
-            values = {"second_label": label, "second_reviewer": reviewer}
-            self._change(connection, review, state="decided", **values)
-            self._log(connection, id, "second", label, reviewer, self._pool.version)
-            return self._get(connection, id)
+            changed = {
+                "version": review.version + 1,
+                "second_label": label,
+                "second_reviewer": reviewer,
+            }
+            return self._changed(connection, id, "second", reviewer, label, changed)
 
     def predicted(self, predictions: Mapping[str, Prediction]) -> None:
         """Keep newer predictions of reviews, by review id."""
@@ -315,15 +285,14 @@ class Reviews:
                 values = _predicted(predictions[id])
                 connection.execute(sa.update(reviews).where(reviews.c.id == id).values(**values))
 
-    def log(self, n: int, *, review: str | None = None) -> list[Decided]:
+    def log(self, n: int, *, review: str | None = None) -> list[DecisionOut]:
         """The latest decisions, the newest first; of one review, or of all."""
-        columns = [c for c in decisions.c if c.name != "task"]
-        query = sa.select(*columns).where(decisions.c.task == self._task)
+        query = sa.select(decisions).where(decisions.c.task == self._task)
         if review is not None:
             query = query.where(decisions.c.review == review)
         query = query.order_by(decisions.c.number.desc()).limit(n)
         with self._pool.database.reading() as connection:
-            return [Decided(*row) for row in connection.execute(query)]
+            return [DecisionOut.model_validate(row) for row in connection.execute(query)]
 
     def labelled(self) -> dict[str, str]:
         """Row id, as the sender called it → label, of every decided row that has one."""
@@ -333,52 +302,54 @@ class Reviews:
         with self._pool.database.reading() as connection:
             return {row.row_id: row.label for row in connection.execute(query)}
 
-    def agreement(self) -> Agreement:
-        """How two people agree on the rows that both labelled."""
-        query = (
-            sa.select(reviews)
-            .where(reviews.c.task == self._task, reviews.c.second_label.is_not(None))
-            .order_by(reviews.c.decided_at.desc())
-        )
+    def agreement(self) -> AgreementOut:
+        """How two people agree on the rows that both labelled; conflicts, the latest first."""
+        query = self._mine().where(reviews.c.second_label.is_not(None))
         with self._pool.database.reading() as connection:
-            both = [_review(row) for row in connection.execute(query)]
+            both = self._select(connection, query.order_by(reviews.c.decided_at.desc()))
         pairs = [(r.label or "", r.second_label or "") for r in both]
-        apart = tuple(r for r in both if r.label != r.second_label)
-        return Agreement(len(both), len(both) - len(apart), cohen_kappa(pairs), apart)
+        apart = [r for r in both if r.label != r.second_label]
+        same = len(both) - len(apart)
+        kappa = cohen_kappa(pairs)
+        return AgreementOut(rows=len(both), same=same, kappa=kappa, conflicts=apart)
 
-    def _get(self, connection: sa.Connection, id: str, *, lock: bool = False) -> Review:
-        query = sa.select(reviews).where(reviews.c.task == self._task, reviews.c.id == id)
-        if lock:
-            query = query.with_for_update()
-        found = connection.execute(query).one_or_none()
-        if found is None:
+    def _mine(self) -> sa.Select[Any]:
+        return sa.select(reviews).where(reviews.c.task == self._task)
+
+    def _select(self, connection: sa.Connection, query: sa.Select[Any]) -> list[ReviewOut]:
+        out = []
+        for row in connection.execute(query):
+            values = dict(row._mapping)
+            for name, column in (("row", "fields"), ("probabilities", "probabilities")):
+                values[name] = json.loads(values[column])
+            out.append(ReviewOut(**values, example_id=f"review-{row.id}"))
+        return out
+
+    def _get(self, connection: sa.Connection, id: str, *, lock: bool = False) -> ReviewOut:
+        query = self._mine().where(reviews.c.id == id)
+        found = self._select(connection, query.with_for_update() if lock else query)
+        if not found:
             raise NotFoundError(
                 f"task {self._task!r} has no review {id!r}", hint="GET /v1/reviews lists them"
             )
-        return _review(found)
+        return found[0]
 
-    def _locked(self, connection: sa.Connection, id: str) -> Review:
-        return self._get(connection, id, lock=True)
-
-    def _change(self, connection: sa.Connection, review: Review, **values: Any) -> None:
-        connection.execute(
-            sa.update(reviews)
-            .where(reviews.c.id == review.id)
-            .values(version=review.version + 1, **values)
-        )
-
-    def _log(
+    def _changed(
         self,
         connection: sa.Connection,
         id: str,
         action: str,
-        label: str | None,
         reviewer: str,
-        pool_version: int,
-    ) -> None:
+        label: str | None,
+        values: Mapping[str, Any],
+    ) -> ReviewOut:
+        """Change a review and log it; the review as it is then."""
+        connection.execute(sa.update(reviews).where(reviews.c.id == id).values(values))
         entry = {"review": id, "task": self._task, "action": action, "label": label}
         entry |= {"reviewer": reviewer, "at": now()}
+        pool_version = self._pool.version
         connection.execute(sa.insert(decisions), {**entry, "pool_version": pool_version})
+        return self._get(connection, id)
 
 
 def cohen_kappa(pairs: Sequence[tuple[str, str]]) -> float | None:
@@ -400,19 +371,6 @@ def cohen_kappa(pairs: Sequence[tuple[str, str]]) -> float | None:
     return (sum(a == b for a, b in pairs) / n - chance) / (1 - chance)
 
 
-def now() -> str:
-    """This moment, ISO 8601 in UTC.
-
-    >>> now()[-6:]
-    '+00:00'
-    """
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def _canonical(row: Row) -> str:
-    return json.dumps(plain(dict(row)), sort_keys=True, ensure_ascii=True)
-
-
 def _predicted(prediction: Prediction) -> dict[str, Any]:
     shares = dict(prediction.probabilities)
     return {
@@ -423,14 +381,7 @@ def _predicted(prediction: Prediction) -> dict[str, Any]:
     }
 
 
-def _review(row: Any) -> Review:
-    values = {c.name: row._mapping[c.name] for c in reviews.c if c.name != "row_key"}
-    values["fields"] = json.loads(values["fields"])
-    values["probabilities"] = json.loads(values["probabilities"])
-    return Review(**values)
-
-
-def _same_version(review: Review, version: int | None) -> None:
+def _same_version(review: ReviewOut, version: int | None) -> None:
     if version is not None and version != review.version:
         raise ConflictError(
             f"review {review.id} is at version {review.version}, this change is for {version}",

@@ -12,15 +12,15 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
-from uuid import uuid4
 
 import sqlalchemy as sa
+from pydantic import Field
 
-from ecomfs.batch import Tally, score_table
+from ecomfs.batch import Tally, find_columns, score_table
+from ecomfs.batch.output import COLUMNS
 from ecomfs.errors import (
     ConflictError,
     EcomfsError,
@@ -30,11 +30,15 @@ from ecomfs.errors import (
     NotFoundError,
     StoppedError,
 )
+from ecomfs.io import TableReader
 from ecomfs.pipeline import Pipeline
 from ecomfs.pool import Database
-from ecomfs.serve.faults import fault, loggable
-from ecomfs.serve.reviews import now
+from ecomfs.serve.problems import fault, loggable
+from ecomfs.serve.schemas import Out
 from ecomfs.serve.tables import migrate, runs
+from ecomfs.task import TaskCard
+from ecomfs.traffic import now
+from ecomfs.types import Prediction, Row, Status
 
 RunState = Literal["waiting", "running", "cancelling", "done", "failed", "cancelled"]
 FINAL: tuple[RunState, ...] = ("done", "failed", "cancelled")
@@ -47,24 +51,15 @@ _HELD = ("running", "cancelling")
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceRun:
-    """One uploaded table.
-
-    Attributes:
-        name: of the file, as it was sent.
-        state: ``waiting``, ``running``, ``cancelling``, ``done``, ``failed`` or ``cancelled``.
-        counts: status → rows, so far.
-        progress: share of the table, 0 to 1; ``None`` while unknown.
-        error: why it failed.
-    """
+class RunOut(Out):
+    """One uploaded table."""
 
     id: str
     task: str
     name: str
     state: RunState
-    counts: Mapping[str, int]
-    progress: float | None
+    counts: dict[str, int] = Field(description="status → rows so far")
+    progress: float | None = Field(description="share of the table, 0 to 1")
     error: str
     added_by: str
     added_at: str
@@ -72,16 +67,16 @@ class ServiceRun:
 
 
 class Runs:
-    """The runs of a service, in one database and one folder.
+    """The runs of a task, in one database and one folder. A run's ``task`` is the task's key.
 
-    Examples
-    --------
+    Attributes:
+        added: set when there is a new run.
+
     >>> import tempfile
     >>> from ecomfs.pool import Pool
     >>> with Pool.in_memory() as pool, tempfile.TemporaryDirectory() as folder:
     ...     runs_ = Runs(pool.database, folder)
-    ...     new = runs_.folder_of(runs_.new_id())
-    ...     new.parent == Path(folder)
+    ...     runs_.folder_of("r1") == Path(folder) / "r1"
     True
     """
 
@@ -89,35 +84,32 @@ class Runs:
         self._database = database
         self._folder = Path(folder)
         self._seen: dict[str, tuple[str, float]] = {}
+        self.added = threading.Event()
         migrate(database)
-
-    @staticmethod
-    def new_id() -> str:
-        """An id for a run."""
-        return uuid4().hex
 
     def folder_of(self, id: str) -> Path:
         """Where the files of a run are."""
         return self._folder / id
 
-    def upload_of(self, run: ServiceRun) -> Path:
+    def upload_of(self, run: RunOut) -> Path:
         """The table that was sent."""
         return self.folder_of(run.id) / f"upload{suffix_of(run.name)}"
 
-    def result_of(self, run: ServiceRun) -> Path:
+    def result_of(self, run: RunOut) -> Path:
         """The table with its predictions."""
         return self.folder_of(run.id) / "scored.csv"
 
-    def add(self, id: str, task: str, name: str, by: str) -> ServiceRun:
+    def add(self, id: str, task: str, name: str, by: str) -> RunOut:
         """Queue a table whose upload is complete."""
         at = now()
         values = {"id": id, "task": task, "name": name, "state": "waiting", "counts": "{}"}
         values |= {"error": "", "added_by": by, "added_at": at, "changed_at": at}
         with self._database.writing() as connection:
             connection.execute(sa.insert(runs), {**values, "progress": None})
+        self.added.set()
         return self.get(id)
 
-    def get(self, id: str) -> ServiceRun:
+    def get(self, id: str) -> RunOut:
         """One run.
 
         Raises:
@@ -129,14 +121,14 @@ class Runs:
             raise NotFoundError(f"there is no run {id!r}", hint="GET /v1/runs lists them")
         return _run(found)
 
-    def latest(self, task: str, n: int) -> list[ServiceRun]:
+    def latest(self, task: str, n: int) -> list[RunOut]:
         """The runs of a task, the newest first."""
         order = (runs.c.added_at.desc(), runs.c.id)
         query = sa.select(runs).where(runs.c.task == task).order_by(*order).limit(n)
         with self._database.reading() as connection:
             return [_run(row) for row in connection.execute(query)]
 
-    def cancel(self, id: str) -> ServiceRun:
+    def cancel(self, id: str) -> RunOut:
         """Stop a run; its upload stays.
 
         Raises:
@@ -153,13 +145,13 @@ class Runs:
             self._update(connection, id, state=to)
         return self.get(id)
 
-    def claim(self, tasks: list[str]) -> ServiceRun | None:
+    def claim(self, task: str) -> RunOut | None:
         """The next run that waits, or that a killed process left; it is this process's now."""
         with self._database.writing() as connection:
             open_ = (runs.c.state == "waiting") | self._left(connection)
             found = connection.execute(
                 sa.select(runs)
-                .where(runs.c.task.in_(tasks), open_)
+                .where(runs.c.task == task, open_)
                 .order_by(runs.c.added_at)
                 .limit(1)
                 .with_for_update(skip_locked=True)
@@ -201,16 +193,17 @@ class Runs:
 
 
 class RunWorker:
-    """The thread that scores uploaded tables, one at a time.
+    """The thread that scores the uploaded tables of a task, one at a time.
 
     Args:
-        pipelines: task → what makes its pipeline for the pool as it is now.
+        task: key of the task.
+        refresh: makes its pipeline for the pool as it is now.
     """
 
-    def __init__(self, store: Runs, pipelines: Mapping[str, Callable[[], Pipeline]]) -> None:
+    def __init__(self, store: Runs, task: str, refresh: Callable[[], Pipeline]) -> None:
         self._store = store
-        self._pipelines = pipelines
-        self._wake = threading.Event()
+        self._task = task
+        self._refresh = refresh
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -219,14 +212,10 @@ class RunWorker:
         self._thread = threading.Thread(target=self._work, name="ecomfs-runs", daemon=True)
         self._thread.start()
 
-    def wake(self) -> None:
-        """There is a new run."""
-        self._wake.set()
-
     def tell_to_stop(self) -> None:
         """Take no more runs, and end after the block that is being read."""
         self._stopping.set()
-        self._wake.set()
+        self._store.added.set()
 
     def stop(self, seconds: float = 8.0) -> None:
         """End after the block that is being read, or leave it after some seconds; the run goes on
@@ -237,21 +226,21 @@ class RunWorker:
 
     def _work(self) -> None:
         while not self._stopping.is_set():
-            self._wake.clear()
+            self._store.added.clear()
+            run = None
             try:
-                run = self._store.claim(list(self._pipelines))
+                run = self._store.claim(self._task)
             except Exception as error:  # the database may come back
                 _log.error("runs cannot be read: %s", loggable(error))
-                run = None
             if run is None:
-                self._wake.wait(_TOUCH_SECONDS)
+                self._store.added.wait(_TOUCH_SECONDS)
                 continue
             try:
                 self._run(run)
             except Exception as error:
                 _log.error("run %s could not be recorded: %s", run.id, loggable(error))
 
-    def _run(self, run: ServiceRun) -> None:
+    def _run(self, run: RunOut) -> None:
         store, ended = self._store, threading.Event()
         latest: dict[str, Any] = {"counts": json.dumps(dict(run.counts)), "progress": run.progress}
 
@@ -272,8 +261,7 @@ class RunWorker:
         toucher.start()
         final: dict[str, Any] | None
         try:
-            pipeline = self._pipelines[run.task]()
-            tally = self._score(run, pipeline, on_progress)
+            tally = self._score(run, on_progress)
             final = {"state": "done", "counts": json.dumps(tally.status), "progress": 1.0}
         except StoppedError:
             going_on = self._stopping.is_set() and store.get(run.id).state != "cancelling"
@@ -301,19 +289,51 @@ class RunWorker:
             except EcomfsError as error:
                 _log.error("run %s: %s", run.id, loggable(error))
 
-    def _score(
-        self, run: ServiceRun, pipeline: Pipeline, on_progress: Callable[[Tally], None]
-    ) -> Tally:
+    def _score(self, run: RunOut, on_progress: Callable[[Tally], None]) -> Tally:
         source, output = self._store.upload_of(run), self._store.result_of(run)
-        options: dict[str, Any] = {"probabilities": True, "on_progress": on_progress}
+        options: dict[str, Any] = {"probabilities": True, "progress": False}
+        options |= {"on_progress": on_progress}
+        pipeline = self._refresh()
         try:
-            return score_table(source, output, pipeline, **options, progress=False).tally
+            return score_table(source, output, pipeline, **options).tally
         except JournalInUseError:
             raise
         except JournalError:  # the pool changed since: its answers would mix two versions
-            return score_table(
-                source, output, pipeline, **options, progress=False, restart=True
-            ).tally
+            return score_table(source, output, pipeline, **options, restart=True).tally
+
+
+def unsure_rows(
+    upload: Path, scored: Path, card: TaskCard, *, below: float, most: int
+) -> list[tuple[Row, Prediction]]:
+    """The rows of a scored table that a person should look at: those that abstained, or whose
+    confidence is below a limit, the least confident first. Rows that could not be read or answered
+    are left out.
+
+    Args:
+        upload: the table that was scored; it has the cells as they were sent.
+        scored: its result, with probabilities.
+        most: longest list.
+    """
+    reader, answers = TableReader(str(upload)), TableReader(str(scored))
+    columns = find_columns(str(upload), card, reader=reader)
+    added = answers.header[len(reader.header) :]
+    named = dict(zip(COLUMNS, added, strict=False))
+    shares = {column.removeprefix("p_"): column for column in added[len(COLUMNS) :]}
+    found: list[tuple[float, Row, Prediction]] = []
+    for row, answer in zip(reader.rows(), answers.rows(), strict=True):
+        confidence, status = (answer.cells.get(named[n], "") for n in ("confidence", "status"))
+        if row.error or not confidence or status not in (Status.OK, Status.ABSTAINED):
+            continue
+        if status == Status.ABSTAINED or float(confidence) < below:
+            cells = answer.cells
+            p = {name: float(cells[column]) for name, column in shares.items() if cells[column]}
+            id_ = row.cells[columns.id] if columns.id else ""
+            label = cells[named["predicted"]] or None
+            prediction = Prediction(id_, label, p, Status(status))
+            fields = columns.fields.fields(row.cells, card)
+            found.append((float(confidence), fields, prediction))
+    found.sort(key=lambda each: each[0])
+    return [(row, prediction) for _, row, prediction in found[:most]]
 
 
 def suffix_of(name: str) -> str:
@@ -336,6 +356,5 @@ def drop(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _run(row: Any) -> ServiceRun:
-    values = dict(row._mapping)
-    return ServiceRun(**{**values, "counts": json.loads(values["counts"])})
+def _run(row: Any) -> RunOut:
+    return RunOut(**{**row._mapping, "counts": json.loads(row.counts)})

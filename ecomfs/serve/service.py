@@ -29,7 +29,7 @@ from ecomfs.pool import Pool
 from ecomfs.screen import Mask
 from ecomfs.serve import schemas
 from ecomfs.serve.batcher import MicroBatcher
-from ecomfs.serve.faults import loggable
+from ecomfs.serve.problems import loggable
 from ecomfs.types import Demonstration, Posterior, Prediction, Row, Status
 
 _RETRY_SECONDS = 10.0
@@ -106,16 +106,6 @@ class Service:
         """The labelled examples."""
         return self._classifier.pool_
 
-    async def answers(self, rows: Sequence[Row], ids: Sequence[str]) -> list[Served]:
-        """One explained prediction per row that :meth:`rows` has read, in order.
-
-        Raises:
-            EngineError: nothing can be read at all.
-        """
-        return [Served(e) for e in await self.answer(rows, ids)]
-
-    logged = answers
-
     def look(self) -> None:
         """:meth:`refresh`, unless another caller does so now."""
         if not self._refreshing.locked():
@@ -150,17 +140,21 @@ class Service:
         why = problem if error is None else loggable(error)
         _log.error("pool unusable, version %d stays in use: %s", version, why)
 
-    async def answer(self, values: Sequence[Row], ids: Sequence[str]) -> list[Explanation]:
-        """As :meth:`answers`, without the variant."""
-        problems = [unreadable(value) for value in values]
+    async def answer(self, rows: Sequence[Row], ids: Sequence[str]) -> list[Explanation]:
+        """One explained prediction per row that :meth:`rows` has read, in order.
+
+        Raises:
+            EngineError: nothing can be read at all.
+        """
+        problems = [unreadable(row) for row in rows]
         good = [i for i, problem in enumerate(problems) if not problem]
         answers: dict[int, Explanation] = {}
         if good:
-            work = self._submit([values[i] for i in good], [ids[i] for i in good])
+            work = self._submit([rows[i] for i in good], [ids[i] for i in good])
             answers = dict(zip(good, await event_loop.run_async(work), strict=True))
         return [
             answers[i] if i in answers else self._failed(ids[i], problems[i])
-            for i in range(len(values))
+            for i in range(len(rows))
         ]
 
     def rows(self, rows: Sequence[Any]) -> list[Row]:

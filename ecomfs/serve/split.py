@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
+from ecomfs.core import event_loop
 from ecomfs.errors import ConfigError, OutputError
 from ecomfs.estimators import FewShotClassifier
-from ecomfs.pipeline import Pipeline
-from ecomfs.pool import Pool
 from ecomfs.serve import schemas
 from ecomfs.serve.service import Served, Service
 from ecomfs.task import TaskCard
@@ -81,133 +79,57 @@ class SplitService:
                 f"variants {', '.join(classifiers)} with weights of {', '.join(split.weights)}",
                 hint="two or more variants, each with a weight",
             )
-        self._services = {name: Service(c) for name, c in classifiers.items()}
+        self.services = {name: Service(c) for name, c in classifiers.items()}
         self._split = split
         self._traffic = log
         self.unlogged = 0
-        first = self.pipeline
-        for name, service in self._services.items():
-            other = service.pipeline
-            if (other.card.name, set(other.space.names)) != (
-                first.card.name,
-                set(first.space.names),
-            ):
+        first, *others = (service.pipeline for service in self.services.values())
+        for name, other in zip([*classifiers][1:], others, strict=True):
+            if other.card.name != first.card.name or {*other.space.names} != {*first.space.names}:
                 raise ConfigError(
                     f"variant {name!r} answers another task or other labels than the first",
                     hint="variants of one task on one pool can share the traffic",
                 )
-        log.write(
-            [
-                LoggedStart(
-                    task=first.card.name,
-                    labels=first.space.names,
-                    weights=dict(split.weights),
-                    seed=split.seed,
-                    variants=dict(sources or {}),
-                    time=now(),
-                )
-            ]
+        start = LoggedStart(
+            task=first.card.name,
+            labels=first.space.names,
+            weights=dict(split.weights),
+            seed=split.seed,
+            variants=dict(sources or {}),
+            time=now(),
         )
+        log.write([start])
 
-    @property
-    def waiting(self) -> int:
-        """Rows that wait for the engines."""
-        return sum(service.waiting for service in self._services.values())
-
-    @property
-    def backlog(self) -> float:
-        """Seconds of work that wait or run, of the variant with most."""
-        return max(service.backlog for service in self._services.values())
-
-    @property
-    def queue_seconds(self) -> float:
-        """Of work that may wait for each engine."""
-        return next(iter(self._services.values())).queue_seconds
-
-    @queue_seconds.setter
-    def queue_seconds(self, seconds: float) -> None:
-        for service in self._services.values():
-            service.queue_seconds = seconds
-
-    @property
-    def pipeline(self) -> Pipeline:
-        """The first variant's."""
-        return next(iter(self._services.values())).pipeline
-
-    @property
-    def problem(self) -> str:
-        """Why a variant does not use the pool as it is now; empty while all do."""
-        return next((s.problem for s in self._services.values() if s.problem), "")
-
-    def refresh(self) -> Pipeline:
-        """The first variant's; see :meth:`Service.refresh`."""
-        for service in self._services.values():
-            service.refresh()
-        return self.pipeline
-
-    def look(self) -> None:
-        """See :meth:`Service.look`."""
-        for service in self._services.values():
-            service.look()
-
-    @property
-    def pool(self) -> Pool:
-        """The labelled examples, which the variants share."""
-        return next(iter(self._services.values())).pool
-
-    def rows(self, rows: Sequence[Any]) -> list[Row]:
-        """The rows of a request as rows of the task; see :meth:`Service.rows`."""
-        first = next(iter(self._services.values()))
-        return [self.masked(row) for row in first.rows(rows)]
-
-    def masked(self, row: Row) -> Row:
-        """A row of the task, masked where a variant wants that."""
-        for service in self._services.values():
-            row = service.masked(row)
-        return row
-
-    async def logged(self, rows: Sequence[Row], ids: Sequence[str]) -> list[Served]:
-        """One answer per row, in order, each by the variant of its id; all are logged.
+    async def answers(
+        self, rows: Sequence[Row], ids: Sequence[str], *, log: bool = False
+    ) -> list[Served]:
+        """One answer per row, in order, each by the variant of its id.
 
         Raises:
             EngineError: a variant's engine is unavailable; nothing of the request is logged.
         """
-        answers = await self.answers(rows, ids)
-        entries = [
-            LoggedPrediction.of(
-                a.variant or "", a.explanation.state.language, a.explanation.prediction
-            )
-            for a in answers
-        ]
-        try:
-            await asyncio.to_thread(self._traffic.write, entries)
-        except OutputError as error:
-            if not self.unlogged:
-                _log.error("predictions are not logged: %s", error)
-            self.unlogged += len(entries)
+        variants = [self._split.of(id_) for id_ in ids]
+
+        async def answer(variant: str, places: list[int]) -> list[Served]:
+            service = self.services[variant]
+            found = await service.answer([rows[i] for i in places], [ids[i] for i in places])
+            return [Served(explanation, variant) for explanation in found]
+
+        answers = await event_loop.gather_groups(variants, answer)
+        if log:
+            entries = [
+                LoggedPrediction.of(
+                    a.variant or "", a.explanation.state.language, a.explanation.prediction
+                )
+                for a in answers
+            ]
+            try:
+                await asyncio.to_thread(self._traffic.write, entries)
+            except OutputError as error:
+                if not self.unlogged:
+                    _log.error("predictions are not logged: %s", error)
+                self.unlogged += len(entries)
         return answers
-
-    async def answers(self, rows: Sequence[Row], ids: Sequence[str]) -> list[Served]:
-        """As :meth:`logged`, but nothing is logged."""
-        mine: dict[str, list[int]] = {}
-        for i, id_ in enumerate(ids):
-            mine.setdefault(self._split.of(id_), []).append(i)
-        found = await asyncio.gather(
-            *(
-                self._services[name].answer([rows[i] for i in at], [ids[i] for i in at])
-                for name, at in mine.items()
-            )
-        )
-        answers: dict[int, Served] = {}
-        for (name, at), explanations in zip(mine.items(), found, strict=True):
-            for i, explanation in zip(at, explanations, strict=True):
-                answers[i] = Served(explanation, name)
-        return [answers[i] for i in range(len(ids))]
-
-    @property
-    def engine_error(self) -> str:
-        """Of the first variant whose engine counts as unhealthy (:attr:`Service.engine_error`)."""
-        return next((s.engine_error for s in self._services.values() if s.engine_error), "")
 
     def record(self) -> TrafficRecord:
         """What was logged so far.
@@ -231,7 +153,7 @@ class SplitService:
                     for language, setup in service.pipeline.setups.items()
                 },
             )
-            for name, service in self._services.items()
+            for name, service in self.services.items()
         ]
 
 
@@ -250,11 +172,6 @@ class Compared:
     notes: tuple[str, ...]
 
 
-class Compare(Protocol):
-    """Compares the variants of a log; ``ecomfs serve`` gives :func:`ecomfs.ab.compare_log`."""
-
-    def __call__(
-        self, log: TrafficRecord, labels: Mapping[str, str], card: TaskCard, /
-    ) -> Compared:
-        """Compare on the rows that have labels, by id."""
-        ...
+Compare = Callable[[TrafficRecord, Mapping[str, str], TaskCard], Compared]
+"""Compares the variants of a log on the rows that have labels, by id; ``ecomfs serve`` gives
+:func:`ecomfs.ab.compare_log`."""

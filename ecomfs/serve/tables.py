@@ -1,4 +1,5 @@
-"""The tables that the service keeps beside a pool, in the same database.
+"""What the service keeps beside a pool, in the same database: the tables, and writes that can be
+sent again.
 
     ecomfs_review     one row per row that waits for a person, or was labelled by one
     ecomfs_decision   what was done to reviews, by whom and when; rows are never changed
@@ -10,7 +11,10 @@ Alembic makes and changes them (``migrations/``); the tables of the pool are the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,40 +23,27 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy.dialects import postgresql, sqlite
 
-from ecomfs.errors import ConfigError
+from ecomfs.errors import ConfigError, InputError
 from ecomfs.pool import Database
+from ecomfs.pool.tables import NUMBER, columns, insert_if_absent, lock_schema
+from ecomfs.traffic import now
 
 metadata = sa.MetaData()
 VERSION_TABLE = "ecomfs_service_version"
-_MIGRATION_LOCK = 0x65636F6E  # one more than the pool's own lock
-
-_Key = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 reviews = sa.Table(
     "ecomfs_review",
     metadata,
-    sa.Column("id", sa.Text, primary_key=True),
-    sa.Column("task", sa.Text, nullable=False),
-    sa.Column("row_id", sa.Text, nullable=False),
-    sa.Column("fields", sa.Text, nullable=False),
-    sa.Column("row_key", sa.Text, nullable=False),
-    sa.Column("state", sa.Text, nullable=False),
-    sa.Column("version", sa.BigInteger, nullable=False),
-    sa.Column("skips", sa.BigInteger, nullable=False),
-    sa.Column("label", sa.Text, nullable=True),
-    sa.Column("reviewer", sa.Text, nullable=True),
-    sa.Column("decided_at", sa.Text, nullable=True),
-    sa.Column("second_label", sa.Text, nullable=True),
-    sa.Column("second_reviewer", sa.Text, nullable=True),
-    sa.Column("suggestion", sa.Text, nullable=True),
-    sa.Column("uncertainty", sa.Float, nullable=False),
-    sa.Column("probabilities", sa.Text, nullable=False),
-    sa.Column("pool_version", sa.BigInteger, nullable=False),
-    sa.Column("source", sa.Text, nullable=False),
-    sa.Column("added_by", sa.Text, nullable=False),
-    sa.Column("added_at", sa.Text, nullable=False),
+    *columns(sa.Text, "id", primary_key=True),
+    *columns(sa.Text, "task", "row_id", "fields", "row_key", "state"),
+    *columns(sa.BigInteger, "version", "skips"),
+    *columns(sa.Text, "label", "reviewer", "decided_at", nullable=True),
+    *columns(sa.Text, "second_label", "second_reviewer", "suggestion", nullable=True),
+    *columns(sa.Float, "uncertainty"),
+    *columns(sa.Text, "probabilities"),
+    *columns(sa.BigInteger, "pool_version"),
+    *columns(sa.Text, "source", "added_by", "added_at"),
     sa.UniqueConstraint("task", "row_key", name="ecomfs_review_row"),
     sa.Index("ecomfs_review_queue", "task", "state", "skips", "uncertainty"),
 )
@@ -60,14 +51,11 @@ reviews = sa.Table(
 decisions = sa.Table(
     "ecomfs_decision",
     metadata,
-    sa.Column("number", _Key, primary_key=True, autoincrement=True),
-    sa.Column("review", sa.Text, nullable=False),
-    sa.Column("task", sa.Text, nullable=False),
-    sa.Column("action", sa.Text, nullable=False),
-    sa.Column("label", sa.Text, nullable=True),
-    sa.Column("reviewer", sa.Text, nullable=False),
-    sa.Column("at", sa.Text, nullable=False),
-    sa.Column("pool_version", sa.BigInteger, nullable=False),
+    *columns(NUMBER, "number", primary_key=True),
+    *columns(sa.Text, "review", "task", "action"),
+    *columns(sa.Text, "label", nullable=True),
+    *columns(sa.Text, "reviewer", "at"),
+    *columns(sa.BigInteger, "pool_version"),
     sa.Index("ecomfs_decision_review", "review"),
     sa.Index("ecomfs_decision_task", "task", "number"),
 )
@@ -75,26 +63,17 @@ decisions = sa.Table(
 requests = sa.Table(
     "ecomfs_request",
     metadata,
-    sa.Column("caller", sa.Text, primary_key=True),
-    sa.Column("key", sa.Text, primary_key=True),
-    sa.Column("fingerprint", sa.Text, nullable=False),
-    sa.Column("answer", sa.Text, nullable=False),
-    sa.Column("at", sa.Text, nullable=False),
+    *columns(sa.Text, "caller", "key", primary_key=True),
+    *columns(sa.Text, "fingerprint", "answer", "at"),
 )
 
 runs = sa.Table(
     "ecomfs_run",
     metadata,
-    sa.Column("id", sa.Text, primary_key=True),
-    sa.Column("task", sa.Text, nullable=False),
-    sa.Column("name", sa.Text, nullable=False),
-    sa.Column("state", sa.Text, nullable=False),
-    sa.Column("counts", sa.Text, nullable=False),
-    sa.Column("progress", sa.Float, nullable=True),
-    sa.Column("error", sa.Text, nullable=False),
-    sa.Column("added_by", sa.Text, nullable=False),
-    sa.Column("added_at", sa.Text, nullable=False),
-    sa.Column("changed_at", sa.Text, nullable=False),
+    *columns(sa.Text, "id", primary_key=True),
+    *columns(sa.Text, "task", "name", "state", "counts"),
+    *columns(sa.Float, "progress", nullable=True),
+    *columns(sa.Text, "error", "added_by", "added_at", "changed_at"),
     sa.Index("ecomfs_run_task", "task", "added_at"),
 )
 
@@ -115,7 +94,8 @@ def migrate(database: Database) -> None:
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
     script = ScriptDirectory.from_config(config)
     with database.reading() as connection:
-        have = _revision(connection)
+        options = {"version_table": VERSION_TABLE}
+        have = MigrationContext.configure(connection, opts=options).get_current_revision()
     known = {revision.revision for revision in script.walk_revisions()}
     if have is not None and have not in known:
         raise ConfigError(
@@ -125,28 +105,74 @@ def migrate(database: Database) -> None:
     if have == script.get_current_head():
         return
     with database.writing() as connection:
-        if not database.is_sqlite:
-            # Two processes that start together would both make the tables.
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+        lock_schema(connection)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 
 
-def _revision(connection: sa.Connection) -> str | None:
-    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-    return context.get_current_revision()
+KEPT = timedelta(days=7)
+"""How long an answer is kept."""
 
 
-def insert_if_absent(
-    connection: sa.Connection, table: sa.Table, values: Mapping[str, Any]
-) -> postgresql.Insert | sqlite.Insert:
-    """An INSERT that does nothing where a row of this key is there.
+class Repeats:
+    """The answers to writes that carried an idempotency key.
+
+    The answer is stored in the transaction of the write itself. A caller that lost the connection,
+    or met a service that was killed, repeats the request with the same ``Idempotency-Key`` and
+    cannot change anything twice.
 
     >>> from ecomfs.pool import Pool
-    >>> with Pool.in_memory() as pool, pool.database.reading() as connection:
-    ...     "DO NOTHING" in str(insert_if_absent(connection, requests, {"caller": "a", "key": "b"}))
-    True
+    >>> with Pool.in_memory() as pool:
+    ...     repeats = Repeats(pool.database)
+    ...     write = lambda: {"version": pool.version}
+    ...     repeats.once("shop", "k1", {"id": "a"}, write), repeats.once(
+    ...         "shop", "k1", {"id": "a"}, lambda: 1 / 0)
+    ({'version': 0}, {'version': 0})
     """
-    if connection.dialect.name == "postgresql":
-        return postgresql.insert(table).values(values).on_conflict_do_nothing()
-    return sqlite.insert(table).values(values).on_conflict_do_nothing()
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        migrate(database)
+
+    def once(
+        self,
+        caller: str,
+        key: str | None,
+        request: Mapping[str, Any],
+        write: Callable[[], dict[str, Any]],
+    ) -> dict[str, Any]:
+        """The answer of ``write``, or of the earlier request with this key.
+
+        Args:
+            caller: whose key it is; callers cannot meet each other's.
+            key: ``None``: the request is not to be recognised.
+            request: what is asked; another request with the same key is refused.
+            write: makes the change; it is called in the transaction that stores the answer.
+
+        Raises:
+            InputError: the key was used for another request.
+        """
+        if key is None:
+            with self._database.writing():
+                return write()
+        text = json.dumps(request, sort_keys=True, default=str)
+        fingerprint = hashlib.sha256(text.encode()).hexdigest()
+        mine = (requests.c.caller == caller) & (requests.c.key == key)
+        with self._database.writing() as connection:
+            oldest = (datetime.now(UTC) - KEPT).isoformat(timespec="milliseconds")
+            connection.execute(sa.delete(requests).where(requests.c.at < oldest))
+            values = {"caller": caller, "key": key, "fingerprint": fingerprint, "at": now()}
+            # A second request with the key waits here until the first is stored or gone.
+            made = insert_if_absent(connection, requests, {**values, "answer": ""})
+            if connection.execute(made.returning(requests.c.key)).first() is None:
+                known = connection.execute(sa.select(requests).where(mine)).one()
+                if known.fingerprint != fingerprint:
+                    raise InputError(
+                        f"Idempotency-Key {key!r} was used for another request",
+                        hint="use a new key for every change",
+                    )
+                answer: dict[str, Any] = json.loads(known.answer)
+                return answer
+            answer = write()
+            connection.execute(sa.update(requests).where(mine).values(answer=json.dumps(answer)))
+            return answer

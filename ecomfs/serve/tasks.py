@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from threading import Lock
 from typing import Any
 
@@ -16,46 +15,33 @@ from ecomfs.errors import ConfigError, EngineTimeoutError, InputError, NotFoundE
 from ecomfs.estimators import FewShotClassifier
 from ecomfs.pipeline import Pipeline
 from ecomfs.pool import Pool
+from ecomfs.prepare.suggest import suggest
 from ecomfs.retrieve import Retriever
-from ecomfs.serve.idempotency import Repeats
 from ecomfs.serve.keys import MARK, Caller, key_of
-from ecomfs.serve.order import helpful_first
-from ecomfs.serve.reviews import Review, Reviews
-from ecomfs.serve.service import Served, Service
+from ecomfs.serve.reviews import AgainOut, ReviewOut, Reviews
+from ecomfs.serve.service import Served, Service, prediction_out
 from ecomfs.serve.split import SplitService
+from ecomfs.serve.tables import Repeats
 from ecomfs.task import TaskCard, one_cell
-from ecomfs.types import Example, Prediction, Row, Status
+from ecomfs.types import Example, Row, Status
 
 ADMITTED = 0.8
 """Of the deadline: work that would wait longer is refused at once. The pace is an estimate, and a
 row that is answered just too late has cost as much as one in time."""
 ALIKE = 5
 """Open reviews whose predictions are made again after a decision: those most like its row."""
+CHOSEN = 5
+"""One of so many open reviews is put in order by what its label adds; it then stands for about
+fifteen."""
 _LOOKED_AT = 300
 """Open reviews, the most uncertain first, among which these are searched, and the next ones."""
-
-
-@dataclass(frozen=True, slots=True)
-class Again:
-    """A row before and after a change of the pool.
-
-    Attributes:
-        review: of the row.
-        similarity: to the row that was decided; 1 for that row itself.
-        before, after: its predictions.
-    """
-
-    review: Review
-    similarity: float
-    before: Mapping[str, float]
-    after: Served
 
 
 class ServedTask:
     """One task of a service.
 
     Args:
-        name: what callers call it.
+        name: what callers call it; ``None``: as its task card is called.
         classifier: fitted; or several that share the traffic.
         deadline: seconds a request may take.
         review_below: predictions with less confidence, and those that abstained, are queued for
@@ -65,24 +51,27 @@ class ServedTask:
 
     def __init__(
         self,
-        name: str,
+        name: str | None,
         classifier: FewShotClassifier | SplitService,
         *,
         deadline: float = 60.0,
         review_below: float | None = None,
         tenant: str = "",
     ) -> None:
-        self.name = name
-        self.tenant = tenant
         self.split = classifier if isinstance(classifier, SplitService) else None
-        self.service: Service | SplitService = (
-            classifier if isinstance(classifier, SplitService) else Service(classifier)
+        self.services = (
+            [*classifier.services.values()]
+            if isinstance(classifier, SplitService)
+            else [Service(classifier)]
         )
+        for service in self.services:
+            service.queue_seconds = ADMITTED * deadline
+        self.name = self.card.name if name is None else name
+        self.tenant = tenant
+        self.deadline = deadline
+        self.review_below = review_below
         self._lock = Lock()
         self._stored: tuple[Pool, Reviews, Repeats] | None = None
-        self.deadline = deadline
-        self.service.queue_seconds = ADMITTED * deadline
-        self.review_below = review_below
         self._compares: Retriever | None = None
         self._vectors: OrderedDict[tuple[str, str], NDArray[np.float32]] = OrderedDict()
         self._examples: tuple[int, list[Example]] = (-1, [])
@@ -95,8 +84,8 @@ class ServedTask:
 
     @property
     def pool(self) -> Pool:
-        """The labelled examples."""
-        return self.service.pool
+        """The labelled examples, which variants share."""
+        return self.services[0].pool
 
     @property
     def reviews(self) -> Reviews:
@@ -118,25 +107,47 @@ class ServedTask:
 
     @property
     def pipeline(self) -> Pipeline:
-        """What answers now."""
-        return self.service.pipeline
+        """What answers now; of variants, the first."""
+        return self.services[0].pipeline
 
     @property
     def card(self) -> TaskCard:
         """The task card."""
         return self.pipeline.card
 
+    @property
+    def problem(self) -> str:
+        """Why the pool as it is now is not in use; empty while it is."""
+        return next((s.problem for s in self.services if s.problem), "")
+
+    @property
+    def engine_error(self) -> str:
+        """Why an engine counts as unhealthy; empty while none does."""
+        return next((s.engine_error for s in self.services if s.engine_error), "")
+
+    def refresh(self) -> Pipeline:
+        """What answers now, made from the pool as it is now where that can be used."""
+        for service in self.services:
+            service.refresh()
+        return self.pipeline
+
     def rows(self, rows: Sequence[Any]) -> list[Row]:
-        """The rows of a request as rows of the task.
+        """The rows of a request as rows of the task, masked where a variant wants that.
 
         Raises:
             InputError: they are not.
         """
-        return self.service.rows(rows)
+        first, *others = self.services
+        found = first.rows(rows)
+        for service in others:
+            found = [service.masked(row) for row in found]
+        return found
 
     def masked(self, row: Row) -> Row:
         """A row of the task with personal data masked, where that is wanted."""
-        return self.service.masked(row)
+        for service in self.services:
+            row = service.masked(row)
+        return row
 
     def label(self, spelling: str, where: str, *, new: bool = False) -> str:
         """A label of a request in the pool's spelling.
@@ -177,9 +188,9 @@ class ServedTask:
         """
         try:
             async with asyncio.timeout(self.deadline):
-                if log:
-                    return await self.service.logged(rows, ids)
-                return await self.service.answers(rows, ids)
+                if self.split is not None:
+                    return await self.split.answers(rows, ids, log=log)
+                return [Served(e) for e in await self.services[0].answer(rows, ids)]
         except TimeoutError as error:
             raise EngineTimeoutError(
                 f"no answer within {self.deadline:g} seconds", hint="send fewer rows at once"
@@ -195,32 +206,66 @@ class ServedTask:
             out.append(below is not None and (low or p.status == Status.ABSTAINED))
         return out
 
-    async def after(self, decided: Review) -> list[Again]:
+    async def after(self, decided: ReviewOut) -> list[AgainOut]:
         """New predictions of a row that was decided or opened again, and of the open ones most like
         it. They are kept with their reviews."""
-        alike = await asyncio.to_thread(self._alike, decided)
-        asked = [(decided, 1.0), *alike]
-        answers = await self.answer(
-            [review.fields for review, _ in asked], [review.id for review, _ in asked]
-        )
-        kept = {r.id: a.explanation.prediction for (r, _), a in zip(asked, answers, strict=True)}
-        await asyncio.to_thread(self.reviews.predicted, _only_distributions(kept))
+        asked = [(decided, 1.0), *await asyncio.to_thread(self._alike, decided)]
+        answers = await self.answer([r.row for r, _ in asked], [r.id for r, _ in asked])
+        predictions = [answer.explanation.prediction for answer in answers]
+        # A row that could not be read now keeps its earlier prediction.
+        kept = {p.id: p for p in predictions if p.probabilities}
+        await asyncio.to_thread(self.reviews.predicted, kept)
         return [
-            Again(review, similarity, review.probabilities, answer)
+            AgainOut(
+                review=review.id,
+                row=review.row,
+                similarity=similarity,
+                before=review.probabilities,
+                after=prediction_out(answer, explain=False),
+            )
             for (review, similarity), answer in zip(asked, answers, strict=True)
         ]
 
-    def waiting(self, n: int, *, offset: int = 0) -> list[Review]:
-        """Open reviews, those first whose labels help most (:mod:`ecomfs.serve.order`); beyond the
-        first of a long queue the most uncertain first."""
+    def waiting(self, n: int, *, offset: int = 0) -> list[ReviewOut]:
+        """Open reviews, those first whose labels help most; beyond the first of a long queue the
+        most uncertain first."""
         looked = self.reviews.queue(_LOOKED_AT)
         if offset < len(looked):
-            looked = helpful_first(looked, self.service.refresh(), self.vectors)
+            looked = self._helpful_first(looked)
         found = looked[offset : offset + n]
         if len(looked) == _LOOKED_AT and len(found) < n:
             beyond = max(offset, _LOOKED_AT)
             found += self.reviews.queue(n - len(found), offset=beyond)
         return found
+
+    def _helpful_first(self, found: Sequence[ReviewOut]) -> list[ReviewOut]:
+        """Open reviews, the most uncertain first, in the order in which they should be decided.
+        Rows that were skipped keep their place after the others.
+
+        At first a pool lacks labels, and the uncertainty of a prediction says little; what helps
+        are rows that stand for many others and are far from every example. Later the uncertain ones
+        help. Both count alike, by their ranks (:func:`ecomfs.prepare.suggest.suggest`).
+        """
+        pipeline = self.refresh()
+        retriever = pipeline.retriever
+        fewest = min((review.skips for review in found), default=0)
+        first = [review for review in found if review.skips == fewest]
+        if len(first) < 3 or retriever is None:
+            return [*found]
+        rows = [review.row for review in first]
+        texts = [pipeline.text(row) for row in rows]
+        hits = retriever.neighbours(texts, 1, rows=rows)
+        nearest = sorted({int(place) for hit in hits for place in hit.positions})
+        chosen = suggest(
+            texts,
+            max(1, len(first) // CHOSEN),
+            vectors=self._vectors_of(rows),
+            pool_vectors=self._vectors_of([retriever.examples[place].fields for place in nearest]),
+            uncertainty=[review.uncertainty for review in first],
+        )
+        ahead = [first[each.position] for each in chosen]
+        ids = {review.id for review in ahead}
+        return [*ahead, *(review for review in found if review.id not in ids)]
 
     def examples(self) -> tuple[int, list[Example]]:
         """The pool's version and its examples."""
@@ -234,19 +279,19 @@ class ServedTask:
         """A row as people and the retriever read it."""
         return self.pipeline.text(row)
 
-    def _alike(self, decided: Review) -> list[tuple[Review, float]]:
+    def _alike(self, decided: ReviewOut) -> list[tuple[ReviewOut, float]]:
         others = [r for r in self.reviews.queue(_LOOKED_AT) if r.id != decided.id]
         if not others or self.pipeline.retriever is None:
             return []
-        vectors = self.vectors([decided.fields, *(r.fields for r in others)])
+        vectors = self._vectors_of([decided.row, *(r.row for r in others)])
         similarities = vectors[1:] @ vectors[0]
         best = np.argsort(-similarities, kind="stable")[:ALIKE]
         return [(others[i], float(similarities[i])) for i in best]
 
-    def vectors(self, rows: Sequence[Row]) -> NDArray[np.float32]:
+    def _vectors_of(self, rows: Sequence[Row]) -> NDArray[np.float32]:
         """Rows as vectors of a retriever, to compare them with each other. They are kept: those of
         text for good, those of tabular rows while the pool is the same."""
-        pipeline = self.service.refresh()
+        pipeline = self.refresh()
         retriever = pipeline.retriever
         if retriever is None:
             return np.zeros((len(rows), 1), dtype=np.float32)
@@ -315,11 +360,3 @@ class Tasks:
 
     def __iter__(self) -> Iterator[ServedTask]:
         return iter(self._tasks.values())
-
-
-def _only_distributions(found: Mapping[str, Prediction]) -> dict[str, Prediction]:
-    """A row that could not be read now keeps its earlier prediction."""
-    return {id: p for id, p in found.items() if p.probabilities}
-
-
-__all__ = ["ALIKE", "Again", "ServedTask", "Tasks"]

@@ -326,7 +326,7 @@ class Jumping:
                 return datetime.now(tz) + clock.ahead
 
         patched.setattr(time, "time", lambda: real() + clock.ahead.total_seconds())
-        for module in ("serve.reviews", "serve.idempotency", "pool.tables", "batch.runlog"):
+        for module in ("traffic.log", "serve.tables", "pool.store", "batch.runlog"):
             patched.setattr(f"ecomfs.{module}.datetime", Shifted)
 
 
@@ -370,21 +370,21 @@ def test_clocks_that_jump_end_no_lease_and_hold_none(
     monkeypatch.setattr(module.time, "monotonic", lambda: moment[0])
     with closing(Pool.open(tmp_path / "pool.db")) as pool:
         one, other = (module.Runs(pool.database, tmp_path) for _ in range(2))
-        added = one.add(one.new_id(), "shoes", "in.csv", "wen")
-        assert one.claim(["shoes"]) is not None
+        added = one.add("0" * 32, "shoes", "in.csv", "wen")
+        assert one.claim("shoes") is not None
         for step in range(40):  # twenty seconds apart: the run is touched, whatever its time says
             moment[0] += 20
             clock.ahead = jump if step % 2 else timedelta(0)
             one.change(added.id, progress=step / 40)
-            assert other.claim(["shoes"]) is None
+            assert other.claim("shoes") is None
         moment[0] += 59  # its process was killed
-        assert other.claim(["shoes"]) is None
+        assert other.claim("shoes") is None
         clock.ahead = jump
         moment[0] += 2
-        taken = other.claim(["shoes"])
+        taken = other.claim("shoes")
         assert taken is not None
         assert taken.id == added.id
-        assert one.claim(["shoes"]) is None
+        assert one.claim("shoes") is None
     faults.held("clock jumps under a lease", injected=41)
 
 
@@ -393,7 +393,7 @@ def test_clocks_that_jump_repeat_no_write(
     tmp_path: Path, faults: Faults, clock: Jumping, jump: float
 ) -> None:
     pytest.importorskip("fastapi")
-    from ecomfs.serve.idempotency import Repeats
+    from ecomfs.serve.tables import Repeats
 
     with closing(Pool.open(tmp_path / "pool.db")) as pool:
         repeats = Repeats(pool.database)

@@ -18,7 +18,7 @@ from scripted import classifier
 from serving import ask, serving
 
 from ecomfs.serve import create_app
-from ecomfs.serve.connections import Limits, LoopFaults
+from ecomfs.serve.server import Limits, LoopFaults
 
 IMPATIENT = Limits(head_seconds=0.1, body_seconds=0.1, idle_seconds=1, look_seconds=0.05)
 HEAD = b"POST /v1/classify HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"

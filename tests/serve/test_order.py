@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ecomfs.estimators import FewShotClassifier
 from ecomfs.pool import Pool
-from ecomfs.serve.reviews import Review
+from ecomfs.serve.reviews import ReviewOut
 from ecomfs.serve.tasks import ServedTask
 from ecomfs.types import Example, Prediction
 
@@ -25,13 +25,13 @@ def pool_of_two() -> Pool:
     )
 
 
-def queued(task: ServedTask, texts: list[str], p: float) -> list[Review]:
+def queued(task: ServedTask, texts: list[str], p: float) -> list[ReviewOut]:
     unsure = [Prediction("", None, {"positive": p, "negative": 1 - p}) for _ in texts]
     return task.reviews.add([{"text": t} for t in texts], unsure, source="api", by="shop")
 
 
 def texts(task: ServedTask, n: int = 99, offset: int = 0) -> list[str]:
-    return [review.fields["text"] for review in task.waiting(n, offset=offset)]
+    return [review.row["text"] for review in task.waiting(n, offset=offset)]
 
 
 def test_rows_far_from_every_example_come_before_equally_uncertain_ones() -> None:

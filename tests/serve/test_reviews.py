@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from ecomfs.errors import ConfigError, ConflictError, InputError, NotFoundError
 from ecomfs.pool import Pool
-from ecomfs.serve.idempotency import Repeats
-from ecomfs.serve.reviews import Review, Reviews
+from ecomfs.serve.reviews import ReviewOut, Reviews
+from ecomfs.serve.tables import Repeats
 from ecomfs.types import Prediction
 
 
@@ -19,7 +19,7 @@ def predicted(p: float) -> Prediction:
     return Prediction("r", None, {"positive": p, "negative": 1 - p}, pool_version=1)
 
 
-def queued(reviews: Reviews, *texts: str, p: float = 0.5) -> list[Review]:
+def queued(reviews: Reviews, *texts: str, p: float = 0.5) -> list[ReviewOut]:
     rows = [{"text": text} for text in texts]
     return reviews.add(rows, [predicted(p)] * len(rows), source="api", by="shop")
 
@@ -53,11 +53,11 @@ def test_the_most_uncertain_come_first_and_skipped_ones_last(any_pool: Pool) -> 
     queued(reviews, "sure", p=0.99)
     [unsure] = queued(reviews, "unsure", p=0.5)
     queued(reviews, "rather sure", p=0.8)
-    order = [r.fields["text"] for r in reviews.queue(9)]
+    order = [r.row["text"] for r in reviews.queue(9)]
     assert order == ["unsure", "rather sure", "sure"]
     reviews.skip(unsure.id, reviewer="wen")
-    assert [r.fields["text"] for r in reviews.queue(9)] == ["rather sure", "sure", "unsure"]
-    assert reviews.queue(1, offset=1)[0].fields["text"] == "sure"
+    assert [r.row["text"] for r in reviews.queue(9)] == ["rather sure", "sure", "unsure"]
+    assert reviews.queue(1, offset=1)[0].row["text"] == "sure"
     reviews.predicted({unsure.id: predicted(1.0)})
     assert reviews.get(unsure.id).uncertainty == 0
 

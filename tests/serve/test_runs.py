@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
+from uuid import uuid4
 
 import pytest
 from scripted import ScriptedEngine, classifier, examples
@@ -204,12 +205,12 @@ def test_a_run_goes_on_after_a_restart(
     pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = Runs(pool.database, tmp_path / "runs")
-    id = runs.new_id()
+    id = uuid4().hex
     runs.folder_of(id).mkdir(parents=True)
     (runs.folder_of(id) / "upload.csv").write_text(ROWS)
     runs.add(id, "review_sentiment", "rows.csv", "wen")
-    assert runs.claim(["review_sentiment"]) is not None  # by a process that is then killed
-    assert runs.claim(["review_sentiment"]) is None
+    assert runs.claim("review_sentiment") is not None  # by a process that is then killed
+    assert runs.claim("review_sentiment") is None
     runs.change(id, counts='{"ok": 3}')
     monkeypatch.setattr("ecomfs.serve.runs._LEASE_SECONDS", 0.1)
     monkeypatch.setattr("ecomfs.serve.runs._TOUCH_SECONDS", 0.1)
@@ -224,11 +225,11 @@ def test_a_run_whose_process_was_only_silent_stays_its_own(
         monkeypatch.setattr(f"ecomfs.serve.runs.{name}", seconds)
     monkeypatch.setattr("ecomfs.batch.journal._IN_USE_SECONDS", 0.05)
     runs = Runs(pool.database, tmp_path / "runs")
-    id = runs.new_id()
+    id = uuid4().hex
     runs.folder_of(id).mkdir(parents=True)
     (runs.folder_of(id) / "upload.csv").write_text(ROWS)
     runs.add(id, "review_sentiment", "rows.csv", "wen")
-    assert runs.claim(["review_sentiment"]) is not None
+    assert runs.claim("review_sentiment") is not None
     times = {runs.get(id).changed_at}
     with serving(create_app(fitted(pool), runs_folder=tmp_path / "runs")) as url:
         with Journal(journal_path(runs.result_of(runs.get(id)))):
@@ -241,7 +242,7 @@ def test_a_run_whose_process_was_only_silent_stays_its_own(
 
 def test_a_run_of_a_task_that_is_not_served_any_more(pool: Pool, tmp_path: Path) -> None:
     runs = Runs(pool.database, tmp_path / "runs")
-    id = runs.new_id()
+    id = uuid4().hex
     runs.add(id, "shoes", "rows.csv", "wen")
     with serving(create_app(fitted(pool), runs_folder=tmp_path / "runs")) as url:
         answer = ask(url, "GET", f"/v1/runs/{id}")

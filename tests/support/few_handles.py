@@ -31,7 +31,7 @@ def main() -> None:
     from serving import serving
 
     from ecomfs.serve import create_app
-    from ecomfs.serve.connections import Limits
+    from ecomfs.serve.server import Limits
 
     # More than there are handles for: the system's limit is met, not the service's own.
     with serving(create_app(classifier()), Limits(connections=10_000)) as url:

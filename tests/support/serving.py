@@ -15,8 +15,7 @@ import pytest
 pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
 
-from ecomfs.serve.connections import Limits
-from ecomfs.serve.server import Server, bind, configuration, url_of
+from ecomfs.serve.server import Limits, Server, bind, configuration, url_of
 
 
 @contextmanager

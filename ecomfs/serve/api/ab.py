@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections import Counter
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from pydantic import Field
 
 from ecomfs.errors import EmptyInputError, NotFoundError
-from ecomfs.serve.api.context import Context, TaskQuery, needs
-from ecomfs.serve.keys import Caller
+from ecomfs.serve.api.context import Context, Predicts, TaskQuery
 from ecomfs.serve.schemas import Out, VariantOut
+from ecomfs.serve.split import Compared
 from ecomfs.serve.tasks import ServedTask
 
 
@@ -31,11 +31,7 @@ def routes(context: Context) -> APIRouter:
     router = APIRouter(responses=context.refusals(), tags=["a/b"])
 
     @router.get("/v1/ab")
-    def ab(
-        request: Request,
-        caller: Annotated[Caller, Depends(needs("classify"))],
-        task: TaskQuery = None,
-    ) -> AbOut:
+    def ab(request: Request, caller: Predicts, task: TaskQuery = None) -> AbOut:
         """The variants, and how they compare on the rows that people labelled in reviews; a row is
         found by the id that its caller gave it."""
         return results(context, context.task(task, request))
@@ -56,27 +52,22 @@ def results(context: Context, task: ServedTask) -> AbOut:
         )
     log = task.split.record()
     gold = task.reviews.labelled()
-    counts = {v.name: 0 for v in task.split.variants()}
-    for entry in log.entries:
-        counts[entry.variant] = counts.get(entry.variant, 0) + 1
-    out = AbOut(
-        variants=task.split.variants(),
-        predictions=counts,
-        labelled=sum(entry.id in gold for entry in log.entries),
-        scores={},
-        decision="",
-        decided=False,
-        notes=["Labels are of rows that were sent to review, which need not be a fair sample."],
-    )
+    variants = task.split.variants()
+    notes = ["Labels are of rows that were sent to review, which need not be a fair sample."]
     try:
         found = context.compare(log, gold, task.card)
     except EmptyInputError as error:
-        return out.model_copy(update={"decision": f"No comparison yet: {error.message}."})
-    return out.model_copy(
-        update={
-            "scores": {variant: dict(scores) for variant, scores in found.scores.items()},
-            "decision": found.decision,
-            "decided": True,
-            "notes": [*out.notes, *found.notes],
-        }
+        found = Compared({}, f"No comparison yet: {error.message}.", ())
+        decided = False
+    else:
+        decided = True
+    return AbOut(
+        variants=variants,
+        predictions=dict.fromkeys((v.name for v in variants), 0)
+        | Counter(entry.variant for entry in log.entries),
+        labelled=sum(entry.id in gold for entry in log.entries),
+        scores={variant: dict(scores) for variant, scores in found.scores.items()},
+        decision=found.decision,
+        decided=decided,
+        notes=[*notes, *found.notes],
     )

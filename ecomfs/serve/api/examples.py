@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Query, Request
@@ -162,12 +164,8 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
         """Add examples; they count from the next prediction on."""
         served = context.task(body.task, request)
         made = made_examples(served, body)
-
-        def write() -> dict[str, Any]:
-            return {"version": served.pool.add(made, note=noted(body.note, caller))}
-
-        done = served.repeats.once(caller.name, key, {"add": body.model_dump()}, write)
-        return ChangedPool(version=done["version"], ids=[e.id for e in made])
+        add = partial(served.pool.add, made, noted(body.note, caller))
+        return _changed(served, caller, key, {"add": body}, [e.id for e in made], add)
 
     @router.post("/relabel", responses=context.refusals(409))
     def relabel(
@@ -180,12 +178,11 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
         served = context.task(body.task, request)
         label = served.label(body.label, f"example {body.id!r}", new=body.new_label)
 
-        def write() -> dict[str, Any]:
+        def relabel() -> int:
             unchanged_since(served, [body.id], body.version)
-            return {"version": served.pool.relabel(body.id, label, noted(body.note, caller))}
+            return served.pool.relabel(body.id, label, noted(body.note, caller))
 
-        done = served.repeats.once(caller.name, key, {"relabel": body.model_dump()}, write)
-        return ChangedPool(version=done["version"], ids=[body.id])
+        return _changed(served, caller, key, {"relabel": body}, [body.id], relabel)
 
     @router.post("/retire", responses=context.refusals(409))
     def retire(
@@ -194,12 +191,12 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
         """Take examples out: all of them, or none."""
         served = context.task(body.task, request)
 
-        def write() -> dict[str, Any]:
+        def retire() -> int:
             unchanged_since(served, body.ids, body.version)
-            return {"version": served.pool.retire(body.ids, noted(body.note, caller))}
+            return served.pool.retire(body.ids, noted(body.note, caller))
 
-        done = served.repeats.once(caller.name, key, {"retire": body.model_dump()}, write)
-        return ChangedPool(version=done["version"], ids=list(dict.fromkeys(body.ids)))
+        ids = list(dict.fromkeys(body.ids))
+        return _changed(served, caller, key, {"retire": body}, ids, retire)
 
     @router.get("/history")
     def history(
@@ -239,6 +236,20 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
         return VersionsOut(versions=[VersionOut.model_validate(c) for c in reversed(changes)])
 
     return router
+
+
+def _changed(
+    served: ServedTask,
+    caller: Caller,
+    key: str | None,
+    asked: dict[str, In],
+    ids: list[str],
+    change: Callable[[], int],
+) -> ChangedPool:
+    """Change the pool, unless an earlier request with this idempotency key did."""
+    request = {action: body.model_dump() for action, body in asked.items()}
+    done = served.repeats.once(caller.name, key, request, lambda: {"version": change()})
+    return ChangedPool(version=done["version"], ids=ids)
 
 
 def matching(

@@ -1,4 +1,4 @@
-"""``/v1/classify``, ``/v1/explain``, ``/v1/tasks`` and the health of the service."""
+"""``/v1/classify``, ``/v1/explain``, ``/v1/rank``, ``/v1/tasks`` and the health of the service."""
 
 from __future__ import annotations
 
@@ -7,30 +7,32 @@ from importlib.metadata import version
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Depends, HTTPException, Query, Request, Response
-from pydantic import Field
+from pydantic import Field, JsonValue
 
-from ecomfs.errors import EcomfsError, InputError
-from ecomfs.serve.api.context import Context, needs
-from ecomfs.serve.api.quick import QuickRoute
+from ecomfs.errors import ColumnError, EcomfsError, InputError
+from ecomfs.serve.api.context import Context, Predicts, QuickRoute, needs
 from ecomfs.serve.keys import Caller
 from ecomfs.serve.problems import problem
 from ecomfs.serve.schemas import (
+    MAX_ROWS,
     Alive,
     ClassifyRequest,
     ClassifyResponse,
+    EncodableText,
     ExplainRequest,
     ExplainResponse,
     Health,
+    In,
     Out,
     PoolOut,
     StorableText,
+    TaskName,
     problem_responses,
 )
 from ecomfs.serve.service import prediction_out
 from ecomfs.serve.tasks import ServedTask
 from ecomfs.task import TaskCard
-
-Predicts = Annotated[Caller, Depends(needs("classify"))]
+from ecomfs.types import Status
 
 
 class QueueOut(Out):
@@ -59,6 +61,45 @@ class TasksOut(Out):
     """The tasks that the caller may see."""
 
     tasks: list[TaskOut]
+
+
+RowFields = dict[EncodableText, JsonValue]
+
+
+class RankedItem(In):
+    """An item to rank."""
+
+    id: EncodableText
+    fields: RowFields = Field(description="the fields of the task that describe the item")
+
+
+class RankRequest(In):
+    """A user and the items to choose from."""
+
+    task: TaskName = None
+    user: RowFields = Field(description="the fields of the task that describe the user")
+    items: list[RankedItem] = Field(min_length=1, max_length=MAX_ROWS)
+    positive: EncodableText | None = Field(
+        None, description="the label whose probability is the score; by default the card's"
+    )
+    top: Annotated[int, Field(ge=1)] | None = Field(None, description="only the best so many")
+
+
+class PlaceOut(Out):
+    """An item at its place."""
+
+    id: str
+    rank: int | None = Field(description="from 1; null when the item has no score")
+    score: float | None = Field(description="probability of the positive label")
+    status: Status
+    error: str
+
+
+class RankResponse(Out):
+    """The items, the best first; then those without a score."""
+
+    positive: str
+    items: list[PlaceOut]
 
 
 def routes(context: Context, card: TaskCard) -> APIRouter:
@@ -116,6 +157,37 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
             labels=list(answer.explanation.labels),
         )
 
+    @router.post("/v1/rank")
+    async def rank(request: Request, caller: Predicts, body: RankRequest) -> RankResponse:
+        """Order the items by the probability that this user likes them. Each pair of user and item
+        is one row of the task; the caller chooses the items, and leaves out those that the user
+        has."""
+        task = context.task(body.task, request)
+        positive = _positive(task, body.positive)
+        ids = [item.id for item in body.items]
+        if len(set(ids)) < len(ids):
+            raise InputError("two items have the same id", hint="every item needs its own")
+        empty: RowFields = {spec.name: "" for spec in task.card.fields}
+        rows = [empty | _own(task, body.user | item.fields) for item in body.items]
+        answers = await task.answer(task.rows(rows), ids)
+        context.metrics.answered(task.key, answers)
+        found = [answer.explanation.prediction for answer in answers]
+        found.sort(key=lambda p: -p.probabilities.get(positive, -1.0))
+        out = []
+        for place, p in enumerate(found, 1):
+            score = p.probabilities.get(positive)
+            if score is None or body.top is None or place <= body.top:
+                out.append(
+                    PlaceOut(
+                        id=p.id,
+                        rank=None if score is None else place,
+                        score=score,
+                        status=p.status,
+                        error=p.error,
+                    )
+                )
+        return RankResponse(positive=positive, items=out)
+
     @router.get("/v1/tasks")
     def tasks(request: Request, caller: Predicts) -> TasksOut:
         """The tasks of this service that the caller may see."""
@@ -137,13 +209,11 @@ def health_routes(context: Context) -> APIRouter:
     ) -> Health:
         """What is served: task, labels, engine, pool, limits."""
         served = context.task(task, request)
-        service = served.service
-        pipeline = await asyncio.to_thread(service.refresh)
-        problem = service.problem
+        pipeline = await asyncio.to_thread(served.refresh)
         return Health(
-            status="unhealthy" if service.engine_error else "stale" if problem else "ok",
-            problem=problem,
-            engine_error=service.engine_error,
+            status="unhealthy" if served.engine_error else "stale" if served.problem else "ok",
+            problem=served.problem,
+            engine_error=served.engine_error,
             task=pipeline.card.name,
             labels=list(pipeline.space.names),
             fields=[spec.name for spec in pipeline.card.fields],
@@ -151,7 +221,7 @@ def health_routes(context: Context) -> APIRouter:
             fingerprint=pipeline.engine.fingerprint,
             k=pipeline.k,
             pool=_pool(served),
-            max_rows=context.max_rows,
+            max_rows=MAX_ROWS,
             max_body_bytes=context.max_body_bytes,
             version=version("ecomfs"),
             variants=served.split.variants() if served.split else [],
@@ -178,10 +248,11 @@ def health_routes(context: Context) -> APIRouter:
                 task.reviews.counts()
             except EcomfsError:
                 return problem(503, "a database cannot be read", hint="see the log")
-            if task.service.engine_error:
+            if task.engine_error:
                 return problem(503, "an engine is unhealthy", hint="see GET /healthz")
-            task.service.look()
-            if task.service.problem and stale == "no":
+            for service in task.services:
+                service.look()
+            if task.problem and stale == "no":
                 why = "a pool cannot be used as it is now; its last good version answers"
                 return problem(503, why, hint="see GET /healthz")
         return Alive(status="ok")
@@ -206,6 +277,25 @@ def health_routes(context: Context) -> APIRouter:
     return router
 
 
+def _positive(task: ServedTask, wanted: str | None) -> str:
+    name = wanted if wanted is not None else task.card.positive
+    if name is None:
+        names = ", ".join(task.pipeline.space.names[:12])
+        raise InputError("the task names no positive label", hint=f"name one as positive: {names}")
+    return task.label(name, "the positive label")
+
+
+def _own(task: ServedTask, given: RowFields) -> RowFields:
+    """The fields, none of which the task does not have: a misspelt one would not count."""
+    names = [spec.name for spec in task.card.fields]
+    for name in given:
+        if name not in names:
+            raise ColumnError(
+                f"task {task.name!r} has no field {name!r}", hint=f"fields are: {', '.join(names)}"
+            )
+    return given
+
+
 def task_out(task: ServedTask) -> TaskOut:
     """A task as ``GET /v1/tasks`` gives it."""
     pipeline = task.pipeline
@@ -219,7 +309,7 @@ def task_out(task: ServedTask) -> TaskOut:
         k=pipeline.k,
         pool=_pool(task),
         reviews=QueueOut.model_validate(task.reviews.counts()),
-        problem=task.service.problem,
+        problem=task.problem,
     )
 
 

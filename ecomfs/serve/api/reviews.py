@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Path, Query, Request
-from pydantic import Field, JsonValue
+from pydantic import Field
 
 from ecomfs.errors import InputError
 from ecomfs.serve.api.context import (
@@ -19,10 +21,10 @@ from ecomfs.serve.api.context import (
 )
 from ecomfs.serve.api.predict import example_row
 from ecomfs.serve.keys import Caller
-from ecomfs.serve.reviews import Decided, Review
-from ecomfs.serve.schemas import MAX_ROWS, In, Out, PredictionOut, RowIn, StorableText, TaskName
-from ecomfs.serve.service import prediction_out, unreadable
-from ecomfs.serve.tasks import Again, ServedTask
+from ecomfs.serve.reviews import AgainOut, AgreementOut, DecisionOut, ReviewOut, State
+from ecomfs.serve.schemas import MAX_ROWS, In, Out, RowIn, StorableText, TaskName
+from ecomfs.serve.service import unreadable
+from ecomfs.serve.tasks import ServedTask
 from ecomfs.task import TaskCard
 
 ReviewId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="of the review")]
@@ -30,51 +32,6 @@ _Version = Annotated[
     int | None,
     Field(ge=1, le=2**31, description="of the review as you saw it; another one is 409"),
 ]
-
-
-class ReviewOut(Out):
-    """One row that waits for a person, or that one labelled."""
-
-    id: str
-    row_id: str = Field(description="as the sender called it")
-    row: dict[str, JsonValue]
-    state: Literal["open", "decided"]
-    version: int
-    skips: int
-    label: str | None
-    reviewer: str | None
-    decided_at: str | None
-    second_label: str | None
-    second_reviewer: str | None
-    suggestion: str | None = Field(description="the likeliest label by the latest prediction")
-    uncertainty: float = Field(description="entropy of that prediction: 0 certain, 1 no idea")
-    probabilities: dict[str, float]
-    pool_version: int
-    example_id: str = Field(description="of the example that its decision makes")
-    source: str
-    added_by: str
-    added_at: str
-
-
-class DecisionOut(Out):
-    """One entry of the log."""
-
-    review: str
-    action: Literal["decide", "undo", "skip", "second"]
-    label: str | None
-    reviewer: str
-    at: str
-    pool_version: int
-
-
-class AgainOut(Out):
-    """A row before and after a decision."""
-
-    review: str
-    row: dict[str, JsonValue]
-    similarity: float = Field(description="to the row that was decided; 1 for that row")
-    before: dict[str, float]
-    after: PredictionOut
 
 
 class ReviewsOut(Out):
@@ -145,15 +102,6 @@ class DecisionsOut(Out):
     decisions: list[DecisionOut]
 
 
-class AgreementOut(Out):
-    """How two people agree on the rows that both labelled."""
-
-    rows: int
-    same: int
-    kappa: float | None = Field(description="Cohen's kappa; null where it is not defined")
-    conflicts: list[ReviewOut]
-
-
 def routes(context: Context, card: TaskCard) -> APIRouter:
     """The routes; ``card`` gives the examples of the documentation."""
     router = APIRouter(prefix="/v1/reviews", responses=context.refusals(), tags=["reviews"])
@@ -168,7 +116,7 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
         request: Request,
         caller: Labeller,
         task: TaskQuery = None,
-        state: Literal["open", "decided"] = "open",
+        state: State = "open",
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
         offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
     ) -> ReviewsOut:
@@ -179,7 +127,7 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
         else:
             found = served.reviews.queue(limit, state=state, offset=offset)
         counts = served.reviews.counts()
-        return ReviewsOut(reviews=[review_out(r) for r in found], **counts)
+        return ReviewsOut(reviews=found, **counts)
 
     @router.post("", responses=context.refusals(504))
     async def add(
@@ -199,7 +147,7 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
             if problem := unreadable(value):
                 raise InputError(f"rows[{place}]: {problem}", hint="take it out, or leave it out")
         found = await add_reviews(served, rows, body.ids, source="api", by=caller.name)
-        return AddedReviews(reviews=[review_out(r) for r in found])
+        return AddedReviews(reviews=found)
 
     @router.get("/log")
     def log(
@@ -210,18 +158,12 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
     ) -> DecisionsOut:
         """Who decided what, and when."""
         served = context.task(task, request)
-        return DecisionsOut(decisions=[_decision(d) for d in served.reviews.log(limit)])
+        return DecisionsOut(decisions=served.reviews.log(limit))
 
     @router.get("/agreement")
     def agreement(request: Request, caller: Labeller, task: TaskQuery = None) -> AgreementOut:
         """How two people agree on the rows that both labelled, and where they do not."""
-        found = context.task(task, request).reviews.agreement()
-        return AgreementOut(
-            rows=found.rows,
-            same=found.same,
-            kappa=found.kappa,
-            conflicts=[review_out(r) for r in found.conflicts],
-        )
+        return context.task(task, request).reviews.agreement()
 
     @router.get("/{id}")
     def one(
@@ -229,10 +171,7 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
     ) -> ReviewHistory:
         """A review and its history."""
         reviews = context.task(task, request).reviews
-        review = reviews.get(id)
-        return ReviewHistory(
-            review=review_out(review), log=[_decision(d) for d in reviews.log(1000, review=id)]
-        )
+        return ReviewHistory(review=reviews.get(id), log=reviews.log(1000, review=id))
 
     @router.post("/{id}/decide", responses=context.refusals(409))
     async def decide(
@@ -247,11 +186,9 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
         served = context.task(body.task, request)
         label = served.label(body.label, f"review {id}", new=body.new_label)
         who = named(caller, body.reviewer)
-
-        def write() -> dict[str, Any]:
-            return {"id": served.reviews.decide(id, label, reviewer=who, version=body.version).id}
-
-        return await _changed(served, caller, key, ("decide", id, body), write)
+        decide = partial(served.reviews.decide, id, label, reviewer=who, version=body.version)
+        await asyncio.to_thread(_once, served, caller, key, "decide", id, body, decide)
+        return await _predicted_again(served, id)
 
     @router.post("/{id}/undo", responses=context.refusals(409))
     async def undo(
@@ -264,11 +201,9 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
         """Take a decision back: its example is retired, and the row waits again."""
         served = context.task(body.task, request)
         who = named(caller, body.reviewer)
-
-        def write() -> dict[str, Any]:
-            return {"id": served.reviews.undo(id, reviewer=who, version=body.version).id}
-
-        return await _changed(served, caller, key, ("undo", id, body), write)
+        undo = partial(served.reviews.undo, id, reviewer=who, version=body.version)
+        await asyncio.to_thread(_once, served, caller, key, "undo", id, body, undo)
+        return await _predicted_again(served, id)
 
     @router.post("/{id}/skip", responses=context.refusals(409))
     def skip(
@@ -281,11 +216,8 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
         """Pass a row over: it comes again after the others."""
         served = context.task(body.task, request)
         who = named(caller, body.reviewer)
-
-        def write() -> dict[str, Any]:
-            return {"id": served.reviews.skip(id, reviewer=who).id}
-
-        served.repeats.once(caller.name, key, _asked("skip", id, body), write)
+        skip = partial(served.reviews.skip, id, reviewer=who)
+        _once(served, caller, key, "skip", id, body, skip)
         return one(request, caller, id, body.task)
 
     @router.post("/{id}/second", responses=context.refusals(409))
@@ -300,57 +232,40 @@ def routes(context: Context, card: TaskCard) -> APIRouter:
         served = context.task(body.task, request)
         label = served.label(body.label, f"review {id}")
         who = named(caller, body.reviewer)
-
-        def write() -> dict[str, Any]:
-            return {"id": served.reviews.second(id, label, reviewer=who).id}
-
-        served.repeats.once(caller.name, key, _asked("second", id, body), write)
+        second = partial(served.reviews.second, id, label, reviewer=who)
+        _once(served, caller, key, "second", id, body, second)
         return one(request, caller, id, body.task)
 
     return router
 
 
-async def _changed(
-    served: ServedTask, caller: Caller, key: str | None, asked: tuple[str, str, In], write: Any
-) -> ReviewResponse:
-    await asyncio.to_thread(served.repeats.once, caller.name, key, _asked(*asked), write)
-    review = await asyncio.to_thread(served.reviews.get, asked[1])
-    again = await served.after(review)
-    review = await asyncio.to_thread(served.reviews.get, asked[1])
-    return ReviewResponse(review=review_out(review), predictions=[_again(a) for a in again])
+def _once(
+    served: ServedTask,
+    caller: Caller,
+    key: str | None,
+    action: str,
+    id: str,
+    body: In,
+    change: Callable[[], ReviewOut],
+) -> None:
+    """Change a review, unless an earlier request with this idempotency key did."""
+    asked = {"action": action, "id": id, **body.model_dump()}
+    served.repeats.once(caller.name, key, asked, lambda: {"id": change().id})
+
+
+async def _predicted_again(served: ServedTask, id: str) -> ReviewResponse:
+    again = await served.after(await asyncio.to_thread(served.reviews.get, id))
+    review = await asyncio.to_thread(served.reviews.get, id)
+    return ReviewResponse(review=review, predictions=again)
 
 
 async def add_reviews(
     served: ServedTask, rows: Any, ids: list[str] | None, *, source: str, by: str
-) -> list[Review]:
+) -> list[ReviewOut]:
     """Classify rows and queue them for a person."""
     named = ids if ids is not None else [str(i) for i in range(len(rows))]
     answers = await served.answer(rows, named)
     found = [a.explanation.prediction for a in answers]
     return await asyncio.to_thread(
         served.reviews.add, rows, found, source=source, by=by, row_ids=ids
-    )
-
-
-def _asked(action: str, id: str, body: In) -> dict[str, Any]:
-    return {"action": action, "id": id, **body.model_dump()}
-
-
-def review_out(review: Review) -> ReviewOut:
-    """A review as it goes over the wire."""
-    same = {n: getattr(review, n) for n in ReviewOut.model_fields if n != "row"}
-    return ReviewOut(**same, row=dict(review.fields))
-
-
-def _decision(entry: Decided) -> DecisionOut:
-    return DecisionOut.model_validate(entry)
-
-
-def _again(again: Again) -> AgainOut:
-    return AgainOut(
-        review=again.review.id,
-        row=dict(again.review.fields),
-        similarity=again.similarity,
-        before=dict(again.before),
-        after=prediction_out(again.after, explain=False),
     )

@@ -7,42 +7,25 @@ import errno
 import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
+from uuid import uuid4
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import FileResponse
-from pydantic import Field
 from sse_starlette import EventSourceResponse
 from starlette.requests import ClientDisconnect
 
 from ecomfs.batch import find_columns
 from ecomfs.errors import ConflictError, InputError, NotFoundError, OutputError
 from ecomfs.io import TableReader
-from ecomfs.serve.api.context import Context, Labeller, TaskQuery, needs
-from ecomfs.serve.api.reviews import AddedReviews, review_out
+from ecomfs.serve.api.context import Context, Labeller, Predicts, TaskQuery
+from ecomfs.serve.api.reviews import AddedReviews
 from ecomfs.serve.keys import Caller, parts_of
-from ecomfs.serve.runs import FINAL, Runs, RunState, ServiceRun, drop, suffix_of
+from ecomfs.serve.runs import FINAL, RunOut, Runs, drop, suffix_of, unsure_rows
 from ecomfs.serve.schemas import Out, StorableText, problem_responses
 from ecomfs.serve.tasks import ServedTask
-from ecomfs.serve.unsure import unsure_rows
 
-RunsCaller = Annotated[Caller, Depends(needs("classify"))]
 RunId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="of the run")]
 _EVERY_SECONDS = 1.0
-
-
-class RunOut(Out):
-    """One uploaded table."""
-
-    id: str
-    task: str
-    name: str
-    state: RunState
-    counts: dict[str, int] = Field(description="status → rows so far")
-    progress: float | None = Field(description="share of the table, 0 to 1")
-    error: str
-    added_by: str
-    added_at: str
-    changed_at: str
 
 
 class RunsOut(Out):
@@ -66,7 +49,7 @@ def routes(context: Context) -> APIRouter:
     @router.get("")
     def latest(
         request: Request,
-        caller: RunsCaller,
+        caller: Predicts,
         task: TaskQuery = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
     ) -> RunsOut:
@@ -78,7 +61,7 @@ def routes(context: Context) -> APIRouter:
     @router.post("", status_code=201, openapi_extra=table, responses=problem_responses(507))
     async def upload(
         request: Request,
-        caller: RunsCaller,
+        caller: Predicts,
         name: Annotated[
             StorableText,
             Query(max_length=200, description="of the file; its end is the format, as reviews.csv"),
@@ -90,7 +73,7 @@ def routes(context: Context) -> APIRouter:
         return run_out(await uploaded(context, context.task(task, request), request, name, caller))
 
     @router.get("/{id}")
-    def one(request: Request, caller: RunsCaller, id: RunId) -> RunOut:
+    def one(request: Request, caller: Predicts, id: RunId) -> RunOut:
         """How far a run is."""
         return run_out(find(context, caller, id)[1])
 
@@ -99,7 +82,7 @@ def routes(context: Context) -> APIRouter:
         response_class=EventSourceResponse,
         responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
     )
-    async def events(request: Request, caller: RunsCaller, id: RunId) -> EventSourceResponse:
+    async def events(request: Request, caller: Predicts, id: RunId) -> EventSourceResponse:
         """How far a run is, as server-sent events: one at every change, until it has ended."""
         store, _ = await asyncio.to_thread(find, context, caller, id)
         return EventSourceResponse(_changes(store, id))
@@ -112,7 +95,7 @@ def routes(context: Context) -> APIRouter:
             200: {"content": {"text/csv": {"schema": {"type": "string"}}}},
         },
     )
-    def result(request: Request, caller: RunsCaller, id: RunId) -> FileResponse:
+    def result(request: Request, caller: Predicts, id: RunId) -> FileResponse:
         """The table with its predictions."""
         store, run = find(context, caller, id)
         if run.state != "done":
@@ -143,16 +126,16 @@ def routes(context: Context) -> APIRouter:
         served = context.task(parts_of(run.task)[1], request)
         found = unsure_rows(upload, scored, served.card, below=below, most=limit)
         added = served.reviews.add(
-            [served.masked(row.fields) for row in found],
-            [row.prediction for row in found],
+            [served.masked(row) for row, _ in found],
+            [prediction for _, prediction in found],
             source="run",
             by=caller.name,
-            row_ids=[row.id for row in found],
+            row_ids=[prediction.id for _, prediction in found],
         )
-        return AddedReviews(reviews=[review_out(review) for review in added])
+        return AddedReviews(reviews=added)
 
     @router.post("/{id}/cancel", responses=problem_responses(409))
-    def cancel(request: Request, caller: RunsCaller, id: RunId) -> RunOut:
+    def cancel(request: Request, caller: Predicts, id: RunId) -> RunOut:
         """Stop a run."""
         store, run = find(context, caller, id)
         return run_out(store.cancel(run.id))
@@ -160,7 +143,7 @@ def routes(context: Context) -> APIRouter:
     return router
 
 
-def find(context: Context, caller: Caller, id: str) -> tuple[Runs, ServiceRun]:
+def find(context: Context, caller: Caller, id: str) -> tuple[Runs, RunOut]:
     """A run that the caller may see, and where it is kept.
 
     Raises:
@@ -185,7 +168,7 @@ def find(context: Context, caller: Caller, id: str) -> tuple[Runs, ServiceRun]:
 
 async def uploaded(
     context: Context, task: ServedTask, request: Request, name: str, caller: Caller
-) -> ServiceRun:
+) -> RunOut:
     """Store the body of a request as the table of a new run.
 
     Raises:
@@ -193,7 +176,7 @@ async def uploaded(
         OutputError: it cannot be stored.
     """
     store = context.runs[task.key]
-    end, id = suffix_of(name), store.new_id()
+    end, id = suffix_of(name), uuid4().hex
     folder = store.folder_of(id)
     file = folder / f"upload{end}"
     try:
@@ -202,7 +185,7 @@ async def uploaded(
             async for chunk in request.stream():
                 await asyncio.to_thread(out.write, chunk)
         await asyncio.to_thread(_check, task, str(file), name)
-        run = await asyncio.to_thread(store.add, id, task.key, name, caller.name)
+        return await asyncio.to_thread(store.add, id, task.key, name, caller.name)
     except ClientDisconnect:
         drop(folder)
         raise InputError("the upload was cut short", hint="send it again") from None
@@ -216,8 +199,6 @@ async def uploaded(
     except BaseException:
         drop(folder)
         raise
-    context.workers[task.key].wake()
-    return run
 
 
 def _check(task: ServedTask, file: str, name: str) -> None:
@@ -242,7 +223,6 @@ async def _changes(store: Runs, id: str) -> AsyncIterator[dict[str, str]]:
         await asyncio.sleep(_EVERY_SECONDS)
 
 
-def run_out(run: ServiceRun) -> RunOut:
-    """A run as it goes over the wire."""
-    out = RunOut.model_validate(run)
-    return out.model_copy(update={"task": parts_of(run.task)[1]})
+def run_out(run: RunOut) -> RunOut:
+    """A run as it goes over the wire: with the name of its task."""
+    return run.model_copy(update={"task": parts_of(run.task)[1]})

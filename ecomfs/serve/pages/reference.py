@@ -31,33 +31,24 @@ def routes(app: FastAPI) -> APIRouter:
 
 
 def operations(spec: dict[str, Any]) -> list[dict[str, Any]]:
-    """The requests of an OpenAPI document, for the page."""
+    """The requests of an OpenAPI document as it describes them, and what the page needs of their
+    bodies."""
     out = []
     for path, methods in spec["paths"].items():
         for method, told in methods.items():
-            content = told.get("requestBody", {}).get("content", {})
-            media: str = next(iter(content), "")
+            content: dict[str, Any] = told.get("requestBody", {}).get("content", {})
+            media = next(iter(content), "")
             body: dict[str, Any] = content.get(media, {})
+            name = body.get("schema", {}).get("$ref", "").rpartition("/")[2]
             given = body.get("examples", {}).values()
             out.append(
                 {
+                    **told,
                     "method": method.upper(),
                     "path": path,
-                    "id": told["operationId"],
-                    "about": told.get("description", ""),
-                    "parameters": [
-                        {
-                            "name": p["name"],
-                            "where": p["in"],
-                            "needed": p.get("required", False),
-                            "about": p.get("description", ""),
-                        }
-                        for p in told.get("parameters", [])
-                    ],
                     "media": media,
+                    "schema": spec["components"]["schemas"].get(name, {}),
                     "examples": [_example(method, path, e["value"]) for e in given],
-                    "fields": _fields(spec, body.get("schema", {})),
-                    "answers": sorted(told.get("responses", {})),
                 }
             )
     return out
@@ -69,17 +60,3 @@ def _example(method: str, path: str, value: Any) -> str:
         f"curl -X {method.upper()} http://127.0.0.1:8080{path} "
         f"-H 'Content-Type: application/json' \\\n  -d '{body}'"
     )
-
-
-def _fields(spec: dict[str, Any], schema: dict[str, Any]) -> list[dict[str, Any]]:
-    name = schema.get("$ref", "").rpartition("/")[2]
-    found = spec["components"]["schemas"].get(name, {})
-    needed = found.get("required", [])
-    return [
-        {
-            "name": field,
-            "needed": field in needed,
-            "about": told.get("description", ""),
-        }
-        for field, told in found.get("properties", {}).items()
-    ]

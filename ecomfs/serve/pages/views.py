@@ -6,13 +6,12 @@ import asyncio
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Depends, Form, Query, Request
+from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from ecomfs.errors import InputError, NotFoundError
-from ecomfs.pipeline import Explanation
 from ecomfs.serve.api.ab import results
-from ecomfs.serve.api.context import Context, Labeller, TaskQuery, named, needs
+from ecomfs.serve.api.context import Context, Labeller, Predicts, TaskQuery, named
 from ecomfs.serve.api.examples import (
     AddExamples,
     made_examples,
@@ -22,19 +21,16 @@ from ecomfs.serve.api.examples import (
 )
 from ecomfs.serve.api.reviews import ReviewId, add_reviews
 from ecomfs.serve.api.runs import RunId, find
-from ecomfs.serve.guard import COOKIE
 from ecomfs.serve.keys import SESSION_SECONDS, Caller
 from ecomfs.serve.metrics import Today, label_drift
+from ecomfs.serve.middleware import COOKIE
 from ecomfs.serve.pages import quality
 from ecomfs.serve.pages.render import PageRoute, page
-from ecomfs.serve.reviews import Review
 from ecomfs.serve.runs import SUFFIXES
 from ecomfs.serve.schemas import StorableText
 from ecomfs.serve.tasks import ServedTask
 
-Visitor = Annotated[Caller, Depends(needs("classify"))]
 _Text = Annotated[StorableText, Form()]
-_TaskField = _Text
 _MANY = 9
 """Labels that have a key; with more labels, the likeliest."""
 _PAGE = 25
@@ -57,7 +53,7 @@ def routes(context: Context) -> APIRouter:
         return {"task": task, "tasks": seen, "here": here, "signed_in": keyed}
 
     @router.get("/")
-    def overview(request: Request, caller: Visitor, task: TaskQuery = None) -> HTMLResponse:
+    def overview(request: Request, caller: Predicts, task: TaskQuery = None) -> HTMLResponse:
         """What is served, and how it is doing."""
         served = context.tasks.visible(caller)
         cards = [_card(each, context.metrics.today.get(each.key, Today())) for each in served]
@@ -66,31 +62,23 @@ def routes(context: Context) -> APIRouter:
     # -- try it ------------------------------------------------------------------------------------
 
     @router.get("/try")
-    def try_it(request: Request, caller: Visitor, task: TaskQuery = None) -> HTMLResponse:
+    def try_it(request: Request, caller: Predicts, task: TaskQuery = None) -> HTMLResponse:
         """A form for one row."""
         return page(request, "try.html", **shared(request, task, "try"))
 
     @router.post("/try")
-    async def tried(request: Request, caller: Visitor, task: _TaskField) -> HTMLResponse:
+    async def tried(request: Request, caller: Predicts, task: _Text) -> HTMLResponse:
         """The answer for one row, and what led to it."""
         served = context.tasks.find(task, caller)
         row = await _row_of(request, served)
         [answer] = await served.answer(served.rows([row]), ["page"])
         context.metrics.answered(served.key, [answer])
         found = answer.explanation
-        return page(
-            request,
-            "try_result.html",
-            task=served,
-            row=row,
-            found=found,
-            told=found.to_dict(),
-            demonstrations=_similarities(found),
-            review=None,
-        )
+        told = found.to_dict()
+        return page(request, "try_result.html", task=served, row=row, found=found, told=told)
 
     @router.post("/try/review")
-    async def to_review(request: Request, caller: Labeller, task: _TaskField) -> HTMLResponse:
+    async def to_review(request: Request, caller: Labeller, task: _Text) -> HTMLResponse:
         """Queue the row that was tried."""
         served = context.tasks.find(task, caller)
         rows = served.rows([await _row_of(request, served)])
@@ -112,7 +100,7 @@ def routes(context: Context) -> APIRouter:
         caller: Labeller,
         id: ReviewId,
         action: str,
-        task: _TaskField,
+        task: _Text,
         version: Annotated[int | None, Form()] = None,
         label: _Text = "",
         reviewer: Annotated[StorableText, Form(max_length=80, pattern=r"^[^\x00-\x1f]*$")] = "",
@@ -137,15 +125,8 @@ def routes(context: Context) -> APIRouter:
             raise NotFoundError(f"nothing is called {action!r} here")
         again = await served.after(done) if action in ("decide", "undo") else []
         values = await asyncio.to_thread(_desk, served)
-        return page(
-            request,
-            "review_desk.html",
-            task=served,
-            done=done,
-            action=action,
-            again=again,
-            **values,
-        )
+        values |= {"done": done, "action": action, "again": again}
+        return page(request, "review_desk.html", task=served, **values)
 
     @router.get("/review/done")
     def done(request: Request, caller: Labeller, task: TaskQuery = None) -> HTMLResponse:
@@ -207,7 +188,7 @@ def routes(context: Context) -> APIRouter:
     def change(
         request: Request,
         caller: Labeller,
-        task: _TaskField,
+        task: _Text,
         id: _Text,
         version: Annotated[int, Form()],
         action: _Text,
@@ -227,7 +208,7 @@ def routes(context: Context) -> APIRouter:
 
     @router.post("/examples/add")
     async def add(
-        request: Request, caller: Labeller, task: _TaskField, label: Annotated[str, Form()]
+        request: Request, caller: Labeller, task: _Text, label: Annotated[str, Form()]
     ) -> HTMLResponse:
         """A new example; its row of the table."""
         served = context.tasks.find(task, caller)
@@ -240,7 +221,7 @@ def routes(context: Context) -> APIRouter:
     # -- runs --------------------------------------------------------------------------------------
 
     @router.get("/runs")
-    def listed(request: Request, caller: Visitor, task: TaskQuery = None) -> HTMLResponse:
+    def listed(request: Request, caller: Predicts, task: TaskQuery = None) -> HTMLResponse:
         """Uploaded tables, and how far they are."""
         values = shared(request, task, "runs")
         served = values["task"]
@@ -248,12 +229,12 @@ def routes(context: Context) -> APIRouter:
         return page(request, "runs.html", **values, runs=found, suffixes=SUFFIXES)
 
     @router.get("/runs/{id}")
-    def run_row(request: Request, caller: Visitor, id: RunId) -> HTMLResponse:
+    def run_row(request: Request, caller: Predicts, id: RunId) -> HTMLResponse:
         """One run's row of the table."""
         return page(request, "run_row.html", run=find(context, caller, id)[1])
 
     @router.post("/runs/{id}/cancel")
-    def cancelled(request: Request, caller: Visitor, id: RunId) -> HTMLResponse:
+    def cancelled(request: Request, caller: Predicts, id: RunId) -> HTMLResponse:
         """Stop a run; its row of the table."""
         store, run = find(context, caller, id)
         return page(request, "run_row.html", run=store.cancel(run.id))
@@ -261,7 +242,7 @@ def routes(context: Context) -> APIRouter:
     # -- a/b ---------------------------------------------------------------------------------------
 
     @router.get("/ab")
-    def variants(request: Request, caller: Visitor, task: TaskQuery = None) -> HTMLResponse:
+    def variants(request: Request, caller: Predicts, task: TaskQuery = None) -> HTMLResponse:
         """The variants that share the traffic, and which is better so far."""
         values = shared(request, task, "ab")
         found = results(context, values["task"]) if values["task"].split else None
@@ -324,18 +305,6 @@ async def _row_of(request: Request, served: ServedTask) -> dict[str, Any]:
     return row
 
 
-def _similarities(found: Explanation) -> list[dict[str, Any]]:
-    return [
-        {
-            "id": d.example.id,
-            "label": d.example.label,
-            "text": d.text,
-            "similarity": None if d.similarity != d.similarity else d.similarity,
-        }
-        for d in found.state.demonstrations
-    ]
-
-
 def _card(task: ServedTask, today: Today) -> dict[str, Any]:
     """A task on the overview."""
     labels = [e.label for e in task.examples()[1]]
@@ -347,27 +316,18 @@ def _card(task: ServedTask, today: Today) -> dict[str, Any]:
         "today": today,
         "cache": today.cached_tokens / tokens if tokens else None,
         "drift": label_drift(today.labels, labels) if today.labels else None,
-        "problem": task.service.problem or task.service.engine_error,
+        "problem": task.problem or task.engine_error,
     }
 
 
 def _desk(task: ServedTask) -> dict[str, Any]:
     """The next row, with the labels in the order of their keys."""
-    rows = task.waiting(1)
-    review = rows[0] if rows else None
-    return {
-        "review": review,
-        "choices": _choices(task, review),
-        "counts": task.reviews.counts(),
-    }
-
-
-def _choices(task: ServedTask, review: Review | None) -> list[str]:
+    review = next(iter(task.waiting(1)), None)
     names = list(task.pipeline.space.names)
     if len(names) > _MANY and review is not None:
         shares = review.probabilities
         names.sort(key=lambda name: -shares.get(name, 0.0))
-    return names[:_MANY]
+    return {"review": review, "choices": names[:_MANY], "counts": task.reviews.counts()}
 
 
 def _done(task: ServedTask, caller: Caller) -> dict[str, Any]:

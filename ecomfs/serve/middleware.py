@@ -1,25 +1,164 @@
-"""What a request must satisfy before any of its body is read.
+"""ASGI middleware: what happens to every request before and after the routes see it.
 
-A service on loopback is reachable from every web page the user opens: the host check stops DNS
-rebinding; the check of media type and origin stops what another site's page sends. A key comes
-in ``Authorization: Bearer``, or in the cookie that the sign-in page sets. A body is counted as it
-arrives, whatever its header claims.
+The outermost one, :class:`Observer`, gives request ids and writes log lines. :class:`Departures`
+cancels the work of callers that left. :class:`Guard` refuses requests before any of their body is
+read.
 """
 
 from __future__ import annotations
 
+import asyncio
+import json
+import logging
 import math
+import re
+import time
 from collections.abc import Collection
+from contextlib import suppress
+from typing import Any
 from urllib.parse import quote, urlsplit
+from uuid import uuid4
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import cookie_parser
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ecomfs.serve.keys import LOCAL, Caller, Keys
-from ecomfs.serve.problems import problem
+from ecomfs.serve.metrics import ServiceMetrics
+from ecomfs.serve.problems import fault, internal, problem, stopping
+from ecomfs.traffic import now
+
+LEFT = 499
+"""Logged in place of a status when the caller left before there was an answer."""
+REQUESTS = "ecomfs.serve.requests"
+"""Logger of the lines; ``ecomfs serve --request-log FILE`` writes them."""
+_log = logging.getLogger(REQUESTS)
+_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""Others share one label, so that a caller cannot make new ones."""
+
+
+class Observer:
+    """Request ids, one log line per request, and times. Neither rows nor queries are logged.
+
+    The response has ``X-Request-Id``: the caller's own, or a new one. The log line is JSON.
+    """
+
+    def __init__(self, app: ASGIApp, *, metrics: ServiceMetrics) -> None:
+        self.app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if _ID.fullmatch(given) else uuid4().hex
+        started, status, begun = time.monotonic(), 500, False
+
+        async def sending(message: Message) -> None:
+            nonlocal status, begun
+            if message["type"] == "http.response.start":
+                begun = True
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+            await send(message)
+
+        try:
+            await self.app(scope, receive, sending)
+        except asyncio.CancelledError:
+            # The server stops, and the time to finish is over.
+            if not begun:
+                await stopping()(scope, receive, sending)
+        except Exception as error:
+            # Raised further, the server would log its message, which may quote a row.
+            _log.error("request %s failed: %s", request_id, fault(error))
+            if not begun:
+                await internal()(scope, receive, sending)
+        finally:
+            if not begun and scope.get("state", {}).get("left"):
+                status = LEFT
+            # The route's pattern, not the path: a path may hold an id.
+            route = getattr(scope.get("route"), "path", "unmatched")
+            seconds = time.monotonic() - started
+            method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+            self._metrics.request(route, method, status, seconds)
+            if _log.isEnabledFor(logging.INFO):
+                caller = scope.get("state", {}).get("caller")
+                entry = {
+                    "at": now(),
+                    "request_id": request_id,
+                    "method": method,
+                    "route": route,
+                    "status": status,
+                    "ms": round(1000 * seconds, 1),
+                    "caller": getattr(caller, "name", None),
+                }
+                _log.info(json.dumps(entry))
+
+
+class Departures:
+    """Cancels the application when the caller's connection ends: nobody would read the answer.
+
+    Once the body of a request was read, it waits for the end of the connection beside the
+    application. What had been stored by then stays stored. ``state.left`` says that the caller
+    left. Requests without a body are left alone: they ask for no work.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
+            await self.app(scope, receive, send)
+            return
+        leaving: asyncio.Future[asyncio.Task[Message]]
+        leaving = asyncio.get_running_loop().create_future()
+        answered = False
+
+        async def receiving() -> Message:
+            if leaving.done():
+                return await asyncio.shield(leaving.result())
+            message = await receive()
+            if message["type"] == "http.request" and not message.get("more_body", False):
+                leaving.set_result(asyncio.ensure_future(_end(receive)))
+            return message
+
+        async def sending(message: Message) -> None:
+            nonlocal answered
+            await send(message)
+            if message["type"] == "http.response.body" and not message.get("more_body", False):
+                answered = True
+
+        working = asyncio.ensure_future(self.app(scope, receiving, sending))
+        try:
+            waited: list[asyncio.Future[Any]] = [working, leaving]
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                waited = [working, leaving.result()]
+                await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+            if working.done() or answered:
+                await working
+                return
+            scope.setdefault("state", {})["left"] = True
+            working.cancel()
+            with suppress(asyncio.CancelledError):
+                await working
+        finally:
+            # Also where this task itself is cancelled: the server stops.
+            working.cancel()
+            if leaving.done() and not leaving.cancelled():
+                leaving.result().cancel()
+
+
+async def _end(receive: Receive) -> Message:
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return message
+
 
 OPEN_PATHS = frozenset({"/livez", "/readyz", "/docs", "/openapi.json", "/login"})
 """Paths that need no key: they show nothing of the data."""
@@ -31,7 +170,13 @@ _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
 class Guard:
-    """ASGI middleware. The caller of a request is in its ``state.caller``.
+    """What a request must satisfy before any of its body is read. Its caller is in
+    ``state.caller``.
+
+    A service on loopback is reachable from every web page the user opens: the host check stops DNS
+    rebinding; the check of media type and origin stops what another site's page sends. A key comes
+    in ``Authorization: Bearer``, or in the cookie that the sign-in page sets. A body is counted as
+    it arrives, whatever its header claims.
 
     Args:
         keys: of callers; ``None``: the service has none.
