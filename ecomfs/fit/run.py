@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import cast, get_args
 
 from ecomfs.core import event_loop
+from ecomfs.core.options import FormatChoice, ReadoutChoice
 from ecomfs.core.progress import Progress, silent
 from ecomfs.embed import Embedder
 from ecomfs.engine.chat import chat_model
@@ -20,14 +21,7 @@ from ecomfs.fit.guarantees import Guarantees
 from ecomfs.fit.profile import Profile
 from ecomfs.fit.remarks import rare_labels
 from ecomfs.fit.tune import Factor, TuneCandidate, tune
-from ecomfs.pipeline import (
-    FormatChoice,
-    Options,
-    Pipeline,
-    ReadoutChoice,
-    build_pipeline,
-    choose_layout,
-)
+from ecomfs.pipeline import Options, Pipeline, build_pipeline, choose_layout
 from ecomfs.pool import real_examples, sample_queries
 from ecomfs.readout import chain
 from ecomfs.retrieve import Layout

@@ -18,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs.calibration import fit_calibration
+from ecomfs.core.options import FormatChoice, LayoutChoice
 from ecomfs.core.progress import TUNING, Progress, part, silent
 from ecomfs.errors import EcomfsError
 from ecomfs.fit.fitting import read_left_out
 from ecomfs.fit.guarantees import LeftOut
-from ecomfs.pipeline import FormatChoice, LayoutChoice, Pipeline
+from ecomfs.pipeline import Pipeline
 from ecomfs.retrieve import simulate_prefix_cache
 from ecomfs.types import Example
 

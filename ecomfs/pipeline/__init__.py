@@ -12,16 +12,7 @@ from ecomfs.pipeline.build import (
 )
 from ecomfs.pipeline.explain import Explanation, facts, influences
 from ecomfs.pipeline.left_out import LeftOutDraw, draw_left_out, draws_alike
-from ecomfs.pipeline.options import (
-    FormatChoice,
-    LanguageChoice,
-    LayoutChoice,
-    Options,
-    ReadoutChoice,
-    SimilarityChoice,
-    SuspiciousChoice,
-    TemplateChoice,
-)
+from ecomfs.pipeline.options import Options
 from ecomfs.pipeline.pipeline import (
     ANSWER_TOKENS,
     DECIDED,
@@ -38,21 +29,14 @@ __all__ = [
     "DECIDED",
     "SURE",
     "Explanation",
-    "FormatChoice",
     "LabelShortlist",
-    "LanguageChoice",
     "LanguageSetup",
-    "LayoutChoice",
     "LeftOutDraw",
     "Options",
     "Pipeline",
-    "ReadoutChoice",
     "RowAsk",
     "RowState",
-    "SimilarityChoice",
     "StoredPipeline",
-    "SuspiciousChoice",
-    "TemplateChoice",
     "answer_tokens",
     "build_pipeline",
     "build_retriever",

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ecomfs.calibration import Blend, DecisionPolicy, expert_priors
+from ecomfs.core.options import FormatChoice, SimilarityChoice, TemplateChoice
 from ecomfs.core.progress import EMBEDDING, Progress, silent
 from ecomfs.embed import Embedder
 from ecomfs.engine.chat import CONTROL, chat_model, frame_checked
@@ -20,14 +21,7 @@ from ecomfs.errors import ConfigError, MissingFileError, ModelError, PoolError, 
 from ecomfs.experts import Experts
 from ecomfs.features import RowText, has_features
 from ecomfs.io import read_text
-from ecomfs.pipeline.options import (
-    MAX_LABELS,
-    SHORTLIST,
-    FormatChoice,
-    Options,
-    SimilarityChoice,
-    TemplateChoice,
-)
+from ecomfs.pipeline.options import MAX_LABELS, SHORTLIST, Options
 from ecomfs.pipeline.pipeline import ANSWER_TOKENS, LabelShortlist, LanguageSetup, Pipeline
 from ecomfs.prompt import ChatFormat, Fence, PromptBuilder, Template
 from ecomfs.readout import LogprobReadout, Readout, Step, Verbalizer, Wording, chain, codes, words

@@ -22,12 +22,12 @@ from typing import Any, Literal
 import numpy as np
 
 from ecomfs.calibration import Calibration, Decision, DecisionPolicy, Evidence, prior_fusion
+from ecomfs.core.options import SuspiciousChoice
 from ecomfs.core.progress import READING, Progress, silent
 from ecomfs.engine.protocol import Engine, encode_all, has_model
 from ecomfs.errors import EcomfsError, RowError
 from ecomfs.experts import NEIGHBOURS, Experts
 from ecomfs.features import SEARCHED_IN, RowText
-from ecomfs.pipeline.options import SuspiciousChoice
 from ecomfs.prompt import PromptBuilder, PromptInput
 from ecomfs.readout import Readout
 from ecomfs.retrieve import DemonstrationLayout, Hits, LaidOut, Queries, Retriever

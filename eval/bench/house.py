@@ -256,15 +256,20 @@ def lines(paths: list[Path]) -> int:
 
 def option_plumbing() -> tuple[int, int]:
     """Lines that define or hand on options, in how many files: those of :data:`OPTION_FILES`, and
-    the constructors whose options the table documents."""
+    the constructors of the classifiers whose options the table documents, or the fields that they
+    are made from."""
     found = [PACKAGE / name for name in OPTION_FILES]
     count, files = lines(found), set(found)
     for path in modules().values():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             decorators = [ast.unparse(d) for d in getattr(node, "decorator_list", ())]
             if isinstance(node, ast.ClassDef) and "documented" in decorators:
-                made = next(n for n in node.body if getattr(n, "name", "") == "__init__")
-                count += (made.end_lineno or made.lineno) - made.lineno + 1
+                made = [
+                    n
+                    for n in node.body
+                    if isinstance(n, ast.AnnAssign) or getattr(n, "name", "") == "__init__"
+                ]
+                count += sum((n.end_lineno or n.lineno) - n.lineno + 1 for n in made)
                 files.add(path)
     return count, len(files)
 

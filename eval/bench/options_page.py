@@ -14,10 +14,19 @@ from typing import Any
 import typer
 
 from ecomfs.cli import app
-from ecomfs.core.options import OPTIONS, SHARED
+from ecomfs.core.options import (
+    GROUPS,
+    OPTIONS,
+    SHARED,
+    CommonOptions,
+    FewShotOptions,
+    TaxonomyOptions,
+    options_of,
+)
 
 COMMON = {"help", "help_all", "as_json", "quiet"}
 """Options that every command has."""
+CLASSIFIERS = {"F": FewShotOptions, "M": CommonOptions, "T": TaxonomyOptions}
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "options.md"
 HEAD = """# Options
 
@@ -63,7 +72,7 @@ def row(*cells: str) -> str:
 
 def of_classifiers(verbs: list[tuple[str, Any]]) -> Iterator[str]:
     """The table of options, group by group."""
-    for group in dict.fromkeys(option.group for option in OPTIONS.values()):
+    for group in GROUPS:
         yield f"\n### {group}\n"
         yield row("Option", "Value", "Default", "Meaning", "Of", "Commands")
         yield row(*["---"] * 6)
@@ -76,7 +85,7 @@ def of_classifiers(verbs: list[tuple[str, Any]]) -> Iterator[str]:
                 for p in verb.params
                 if o.cli and o.cli in p.opts
             ]
-            letters = "".join(name[0] for name in o.of)
+            letters = "".join(name for name, kind in CLASSIFIERS.items() if o in options_of(kind))
             odd = f" (`{o.cli}`)" if o.cli and o.cli != f"--{o.name.replace('_', '-')}" else ""
             default = f"{o.unset}" if o.unset else code(o.default)
             meaning, verbs_of = cell(o.help), ", ".join(having)

@@ -11,8 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from ecomfs.cli import options as o
-from ecomfs.cli.classifier import check_guarantees, classifier
-from ecomfs.cli.labelled import Labelled, MaybeLabelled
+from ecomfs.cli.classifier import Labelled, MaybeLabelled, check_guarantees, classifier
 from ecomfs.core.options import OPTIONS, READING, options_of
 from ecomfs.errors import ConfigError
 
@@ -154,7 +153,7 @@ Own = Annotated[o.Settings, o.Group((READING,), ("template",), (("k", 7),))]
 def test_a_value_out_of_range_is_one_line_that_names_the_option(name: str, value: object) -> None:
     option = OPTIONS[name]
     with pytest.raises(ConfigError, match=r"= .* \(--.* is (a|one|text|yes)") as caught:
-        o.Group((option.group,)).collect(**{name: value})
+        o.Group((option.group,))(**{name: value})
     assert str(caught.value).startswith(f"{option.cli} = ")
 
 

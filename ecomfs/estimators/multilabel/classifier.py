@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ecomfs.calibration import Blend, Calibration, Threshold
 from ecomfs.core import event_loop
-from ecomfs.core.options import NO_MODEL, documented
+from ecomfs.core.options import NO_MODEL, CommonOptions, documented
 from ecomfs.core.progress import LOADING, Progress, showing, silent
 from ecomfs.embed import Embedder
 from ecomfs.engine.protocol import Engine, has_model
@@ -32,20 +32,17 @@ from ecomfs.estimators.multilabel.prompts import label_prompts
 from ecomfs.estimators.multilabel.reader import Reader, YesNoSetup
 from ecomfs.estimators.multilabel.rows import MultiLabelRows
 from ecomfs.estimators.multilabel.threshold import LabelThreshold
-from ecomfs.features import Rendering
 from ecomfs.fit import NEVER, ProfileWarning
 from ecomfs.pipeline import (
     ANSWER_TOKENS,
-    LanguageChoice,
     Options,
-    SimilarityChoice,
     build_retriever,
     prompt_languages,
     same_engine,
 )
 from ecomfs.pool import Pool, sample_queries
 from ecomfs.readout import words
-from ecomfs.screen import Mask, MaskChoice, Screen
+from ecomfs.screen import Mask, Screen
 from ecomfs.task import LabelSpace, TaskCard, label_text, read_labels
 from ecomfs.types import Example, Language, Row
 
@@ -130,7 +127,8 @@ class _Kept:
 
 
 @documented
-class MultiLabelClassifier(PoolFollower[MultiLabelRows]):
+@dataclass(eq=False, repr=False)
+class MultiLabelClassifier(CommonOptions, PoolFollower[MultiLabelRows]):
     """Finds the labels of each row by one yes/no reading per label.
 
     The prompts of a row differ in their last line only, where the label is, and all labels of all
@@ -180,41 +178,8 @@ class MultiLabelClassifier(PoolFollower[MultiLabelRows]):
     >>> clf.predict(["Cancel it, and send me the invoice"])  # doctest: +SKIP
     """
 
-    def __init__(
-        self,
-        task: str | Path | TaskCard = "customer_intent",
-        engine: str | Engine | None = "auto",
-        *,
-        k: int | None = None,
-        embedder: str | Embedder = "auto",
-        language: LanguageChoice | None = None,
-        similarity: SimilarityChoice = "auto",
-        rendering: Rendering = "words",
-        mask: MaskChoice = "none",
-        budget: int | None = None,
-        seed: int = 0,
-        calibration_size: int = 48,
-        fusion: bool = True,
-        precision: float | None = None,
-        profile: str | Path | MultiLabelProfile | None = None,
-        fields: Mapping[str, str] | None = None,
-    ) -> None:
-        # The scikit-learn contract: parameters are stored as given and checked in fit.
-        self.task = task
-        self.engine = engine
-        self.k = k
-        self.embedder = embedder
-        self.language = language
-        self.similarity = similarity
-        self.rendering = rendering
-        self.mask = mask
-        self.budget = budget
-        self.seed = seed
-        self.calibration_size = calibration_size
-        self.fusion = fusion
-        self.precision = precision
-        self.profile = profile
-        self.fields = fields
+    task: str | Path | TaskCard = "customer_intent"
+    profile: str | Path | MultiLabelProfile | None = None
 
     def fit(
         self,

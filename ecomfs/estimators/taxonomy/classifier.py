@@ -10,16 +10,15 @@ list and demonstrations can cover, where one level would have too many. All shar
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self, cast
 
 from ecomfs.calibration import DecisionPolicy
 from ecomfs.core import event_loop
-from ecomfs.core.options import documented
+from ecomfs.core.options import TaxonomyOptions, documented
 from ecomfs.core.progress import Progress, showing, within
-from ecomfs.embed import Embedder
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import ConfigError
 from ecomfs.estimators.few_shot import FewShotClassifier
@@ -37,25 +36,15 @@ from ecomfs.estimators.taxonomy.descent import TaxonomyExplanation, beam_of, com
 from ecomfs.estimators.taxonomy.profile import TaxonomyProfile
 from ecomfs.estimators.taxonomy.rows import TaxonomyRows, level_readings
 from ecomfs.estimators.taxonomy.tree import grow
-from ecomfs.features import Rendering
 from ecomfs.fit import Guarantees
-from ecomfs.pipeline import (
-    FormatChoice,
-    LanguageChoice,
-    LayoutChoice,
-    ReadoutChoice,
-    SimilarityChoice,
-    SuspiciousChoice,
-    TemplateChoice,
-)
 from ecomfs.pool import Pool, sample_queries
-from ecomfs.screen import MaskChoice
 from ecomfs.task import GivenLabels, LeafSpace, TaskCard
 from ecomfs.types import Example, Prediction, Row
 
 
 @documented
-class TaxonomyClassifier(OneLabelClassifier[TaxonomyRows]):
+@dataclass(eq=False, repr=False)
+class TaxonomyClassifier(TaxonomyOptions, OneLabelClassifier[TaxonomyRows]):
     """Classifies rows into a taxonomy of two levels.
 
     Level one separates the parents; level two, for each row, the children of the ``beam``
@@ -108,71 +97,8 @@ class TaxonomyClassifier(OneLabelClassifier[TaxonomyRows]):
     array(['Home > Lamps'], dtype='<U21')
     """
 
-    def __init__(
-        self,
-        task: str | Path | TaskCard = "product_category",
-        engine: str | Engine | None = "auto",
-        *,
-        separator: str = " > ",
-        beam: int = 2,
-        k: int | None = None,
-        embedder: str | Embedder = "auto",
-        language: LanguageChoice | None = None,
-        template: TemplateChoice = None,
-        format: FormatChoice = "auto",
-        readout: ReadoutChoice = "auto",
-        strategy: str = "balanced",
-        similarity: SimilarityChoice = "auto",
-        rendering: Rendering = "words",
-        facts: bool = True,
-        shortlist: int | None = None,
-        layout: LayoutChoice = "auto",
-        fence: bool = False,
-        suspicious: SuspiciousChoice = "flag",
-        mask: MaskChoice = "none",
-        passes: int = 1,
-        budget: int | None = None,
-        seed: int = 0,
-        calibration_size: int = 48,
-        tune: int = 0,
-        fusion: bool = True,
-        precision: float | None = None,
-        coverage: float | None = None,
-        novel_below: float | None = None,
-        profile: str | Path | TaxonomyProfile | None = None,
-        fields: Mapping[str, str] | None = None,
-    ) -> None:
-        # The scikit-learn contract: parameters are stored as given and checked in fit.
-        self.task = task
-        self.engine = engine
-        self.separator = separator
-        self.beam = beam
-        self.k = k
-        self.embedder = embedder
-        self.language = language
-        self.template = template
-        self.format = format
-        self.readout = readout
-        self.strategy = strategy
-        self.similarity = similarity
-        self.rendering = rendering
-        self.facts = facts
-        self.shortlist = shortlist
-        self.layout = layout
-        self.fence = fence
-        self.suspicious = suspicious
-        self.mask = mask
-        self.passes = passes
-        self.budget = budget
-        self.seed = seed
-        self.calibration_size = calibration_size
-        self.tune = tune
-        self.fusion = fusion
-        self.precision = precision
-        self.coverage = coverage
-        self.novel_below = novel_below
-        self.profile = profile
-        self.fields = fields
+    task: str | Path | TaskCard = "product_category"
+    profile: str | Path | TaxonomyProfile | None = None
 
     def fit(
         self,
