@@ -1,10 +1,9 @@
 """Variants of a classifier on the same rows, or on split live traffic, to a decision."""
 
 from ecomfs.ab.logged import compare_log
-from ecomfs.ab.on_rows import compare
-from ecomfs.ab.outcome import METRICS, Outcome, check_page, check_targets, write_json, write_pages
+from ecomfs.ab.outcome import METRICS, Outcome, check_page, check_targets, write_pages
 from ecomfs.ab.rows import ComparedRows, read_gold, read_test_rows
-from ecomfs.ab.run import Design, run
+from ecomfs.ab.run import Design, compare, run
 from ecomfs.ab.variant import Variant, check_variants, fit_variants, read_variants
 
 __all__ = [
@@ -23,6 +22,5 @@ __all__ = [
     "read_test_rows",
     "read_variants",
     "run",
-    "write_json",
     "write_pages",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -219,38 +220,6 @@ def check_page(path: Path | None, language: str = "en") -> None:
         raise ConfigError(f"-o {path}", hint=hint)
 
 
-def write_json(path: Path, found: Outcome) -> None:
-    """The whole comparison as JSON; the file is whole or not there.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    found : Outcome
-        The comparison.
-
-    Raises
-    ------
-    OutputError
-        It cannot be written.
-
-    Examples
-    --------
-    >>> import json, tempfile
-    >>> from ecomfs_eval.compare import compare_many
-    >>> gold = ["good", "bad"] * 20
-    >>> a, b = (Predictions.of(gold, gold, labels=["good", "bad"], name=name) for name in "AB")
-    >>> path = Path(tempfile.mkdtemp()) / "ab.json"
-    >>> write_json(path, Outcome((a, b), compare_many([a, b]), {"A": {}, "B": {}}, (), {}))
-    >>> json.loads(path.read_text())["systems"][0]["name"]
-    'A'
-    """
-    import json
-
-    text = json.dumps(found.to_dict(), ensure_ascii=False, indent=2, allow_nan=False)
-    write_text(path, text + "\n")
-
-
 def write_pages(
     found: Outcome,
     *,
@@ -304,16 +273,13 @@ def write_pages(
     >>> page.read_text().splitlines()[0]
     '# A, B'
     """
+    written: list[Path] = []
     if page is not None and page.suffix.lower() == ".json" and not is_standard(page):
-        write_json(page, found)
-        if folder is None:
-            return (page,)
-        rest = write_pages(
-            found, folder=folder, title=title, language=language, how=how, source=source
-        )
-        return (page, *rest)
+        text = json.dumps(found.to_dict(), ensure_ascii=False, indent=2, allow_nan=False)
+        write_text(page, text + "\n")
+        written, page = [page], None
     if page is None and folder is None:
-        return ()
+        return tuple(written)
     from ecomfs_eval.report import (
         build_report,
         render_html,
@@ -331,7 +297,6 @@ def write_pages(
         notes=found.notes,
         source=source,
     )
-    written: list[Path] = []
     if page is not None:
         in_markdown = is_standard(page) or page.suffix.lower() == ".md"
         write_text(page, (render_markdown if in_markdown else render_html)(report))

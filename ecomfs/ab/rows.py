@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 
 from ecomfs.batch import read_examples
 from ecomfs.errors import ConfigError, DuplicateIdError, EmptyInputError, InputError
 from ecomfs.evaluation.labels import space_of
-from ecomfs.io import TableReader, text_encoding
+from ecomfs.io import TableReader, TableRow, text_encoding
 from ecomfs.pool import refuse_synthetic
 from ecomfs.task import TaskCard, column_labels, find_column
 from ecomfs.types import Example
@@ -91,12 +92,7 @@ def read_test_rows(
     if limit is not None and limit < 1:
         raise ConfigError(f"limit {limit}", hint="one row or more")
     rows = read_examples(
-        path,
-        card,
-        fields=fields,
-        label_column=label_column,
-        id_column=id_column,
-        encoding=encoding,
+        path, card, fields=fields, label_column=label_column, id_column=id_column, encoding=encoding
     )[:limit]
     gold = in_labels_of(pool, rows, card, path.name)
     return ComparedRows(gold, _slices_of(path, slice_columns, len(rows), encoding))
@@ -131,14 +127,11 @@ def _slices_of(
         return {}
     reader = TableReader(path, encoding=text_encoding(path, encoding))
     reader.require(*columns)
-    found: dict[str, list[str]] = {column: [] for column in columns}
-    for row in reader.rows():
-        for column, values in found.items():
-            if len(values) < rows:
-                values.append(row.cells[column].strip())
+    cells = [row.cells for row in islice(reader.rows(), rows)]
+    found = {column: tuple(row[column].strip() for row in cells) for column in columns}
     for column, values in found.items():
         _check_slice(path.name, column, values)
-    return {column: tuple(values) for column, values in found.items()}
+    return found
 
 
 def _check_slice(table: str, column: str, values: Iterable[str]) -> None:
@@ -202,10 +195,7 @@ def read_gold(
     label = find_column(reader.header, label_column, card.label_column, name, "--label-column ")
     id_name = id_column or next((c for c in reader.header if c.casefold() == "id"), "id")
     reader.require(id_name, *slice_columns)
-    labels: dict[str, str] = {}
-    lines: dict[str, int] = {}
-    slices: dict[str, dict[str, str]] = {column: {} for column in slice_columns}
-    rows = []
+    cells: dict[str, TableRow] = {}
     for row in reader.rows():
         where = f"{name}, line {row.line}"
         if row.error:
@@ -213,24 +203,19 @@ def read_gold(
         id_ = row.cells[id_name]
         if not id_:
             raise InputError(f"{where}: column {id_name!r} is empty")
-        if id_ in lines:
+        if id_ in cells:
             raise DuplicateIdError(
-                f"{where}: id {id_!r} is already used on line {lines[id_]}",
+                f"{where}: id {id_!r} is already used on line {cells[id_].line}",
                 hint="one true label per row",
             )
-        lines[id_] = row.line
-        rows.append(row)
+        cells[id_] = row
+    rows = cells.values()
     places = [f"{name}, line {row.line}" for row in rows]
     found = column_labels([row.cells[label] for row in rows], places, label)
-    for row, text in zip(rows, found, strict=True):
-        if text is None:
-            continue
-        id_ = row.cells[id_name]
-        labels[id_] = text
-        for column, values in slices.items():
-            values[id_] = row.cells[column].strip()
+    labels = {id_: text for id_, text in zip(cells, found, strict=True) if text is not None}
     if not labels:
         raise EmptyInputError(f"{name}: no row has a label", hint="label some rows first")
+    slices = {c: {id_: cells[id_].cells[c].strip() for id_ in labels} for c in slice_columns}
     for column, values in slices.items():
         _check_slice(name, column, values.values())
-    return GoldLabels(labels, slices, len(rows) - len(labels))
+    return GoldLabels(labels, slices, len(cells) - len(labels))

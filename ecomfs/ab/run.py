@@ -1,4 +1,4 @@
-"""A comparison from fitted variants to its outcome.
+"""A comparison of variants on the same rows, to its outcome.
 
 Rows come in seeded random order, and for every few rows the variants take turns in a new random
 order: a drift during the comparison (a server that warms up, a pool of connections, a cache that
@@ -10,32 +10,36 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ecomfs.ab.outcome import Outcome, outcome
-from ecomfs.ab.rows import ComparedRows
-from ecomfs.ab.variant import FittedVariant, VariantPipeline
-from ecomfs.batch import Tally
+from ecomfs.ab.rows import ComparedRows, in_labels_of
+from ecomfs.ab.variant import FittedVariant, Variant, VariantPipeline, check_variants, fit_variants
+from ecomfs.batch import Tally, read_examples
 from ecomfs.core import event_loop
 from ecomfs.core.json import plain
-from ecomfs.core.progress import MEASURING, Progress, silent
-from ecomfs.errors import ConfigError
+from ecomfs.core.options import OPTIONS, option_named
+from ecomfs.core.progress import LOADING, MEASURING, Progress, showing, silent
+from ecomfs.errors import ConfigError, PoolError
+from ecomfs.estimators import Examples
+from ecomfs.estimators.inputs import as_examples
 from ecomfs.estimators.multilabel.rows import MultiLabelRows
 from ecomfs.evaluation.harness import at_stage, harness_errors
 from ecomfs.evaluation.labels import as_predictions, check_metrics
 from ecomfs.pipeline import Pipeline, RowState
-from ecomfs.types import Prediction
+from ecomfs.pool import Pool
+from ecomfs.task import TaskCard, load_task
+from ecomfs.types import Example, Prediction
 from ecomfs_eval import Bootstrap, Predictions, get_metric
 from ecomfs_eval.compare import Comparisons, PowerPlan, by_length, compare_many, complete, plan
 from ecomfs_eval.errors import EmptyDataError
 from ecomfs_eval.metrics.accuracy import correct
-from ecomfs_eval.sequential import (
-    SequentialState,
-    SequentialTest,
-    all_decided_by,
-)
+from ecomfs_eval.sequential import SequentialState, SequentialTest, all_decided_by
 
 SETS = "Several labels a row: a row counts as right where exactly its labels are given."
 CHUNK = 64
@@ -245,23 +249,17 @@ def _positive(pipeline: VariantPipeline) -> str | None:
 def watch(
     answers: VariantAnswers,
     challengers: int,
-    *,
-    alpha: float = 0.05,
-    margin: float | None = None,
-    every: int = 50,
-    failed_as_wrong: bool = False,
+    design: Design,
     on_look: Callable[[list[SequentialState]], None] = lambda states: None,
 ) -> list[SequentialState]:
     """Put rows to the variants until every challenger is decided, or none are left.
 
-    The accuracy is what is watched. With several challengers each test runs at ``alpha`` divided
-    by their number, so that all decisions together are wrong no more often than ``alpha``.
+    The accuracy is what is watched. With several challengers each test runs at the ``alpha`` of the
+    design divided by their number, so that all decisions together are wrong no more often.
 
     Args:
         answers: of no rows yet; afterwards of the rows that were used.
         challengers: variants besides the first.
-        every: rows between looks.
-        failed_as_wrong: as for the comparison that follows.
         on_look: called at each look, with one state per challenger.
 
     Returns:
@@ -269,14 +267,14 @@ def watch(
 
     Raises:
         EmptyDataError: on every row some variant failed.
-        OptionError: alpha or margin are out of range.
     """
-    tests = [SequentialTest(1 - alpha / challengers, margin) for _ in range(challengers)]
+    level = 1 - design.alpha / challengers
+    tests = [SequentialTest(level, design.margin) for _ in range(challengers)]
     states = [test.look() for test in tests]
     seen: set[str] = set()
     while not answers.done and any(s.decision == "continue" for s in states):
-        answers.ask(every)
-        systems = _counted(answers, failed_as_wrong)
+        answers.ask(design.every)
+        systems = _counted(answers, design.failed_as_wrong)
         if not systems:
             continue
         base, *others = systems
@@ -335,63 +333,44 @@ def run(
     """
     pipelines = {c.name: c.pipeline for c in variants}
     card = next(iter(pipelines.values())).card
-    several = card.several_labels
     if design.primary != "accuracy":
         check_metrics([design.primary], card, "--primary")
     answers = VariantAnswers(test, pipelines, seed=design.seed, progress=progress)
     states: list[SequentialState] = []
     if design.sequential:
-        states = watch(
-            answers,
-            len(variants) - 1,
-            alpha=design.alpha,
-            margin=design.margin,
-            every=design.every,
-            failed_as_wrong=design.failed_as_wrong,
-            on_look=on_look,
-        )
+        states = watch(answers, len(variants) - 1, design, on_look)
     else:
         answers.ask()
     progress(MEASURING)
     systems: Sequence[Predictions] = answers.predictions()
+    alone: Sequence[Predictions] = answers.model_alone()
     left_out = ""
     if not design.failed_as_wrong:
         systems, excluded = complete(systems)
         left_out = excluded.text()
-    result = compare_many(systems, primary=design.primary, margin=design.margin, how=design.how)
+        alone = complete(alone)[0] if alone else alone
+    compared = partial(compare_many, primary=design.primary, margin=design.margin, how=design.how)
+    result = compared(systems)
     if states:
         result = all_decided_by(result, states)
-    alone: Sequence[Predictions] = answers.model_alone()
-    if alone and not design.failed_as_wrong:
-        alone, _ = complete(alone)
-    behind = (
-        compare_many(alone, primary=design.primary, margin=design.margin, how=design.how)
-        if alone
-        else None
-    )
+    n_examples = _examples_of(variants)
     notes = [
-        *([SETS] if several else []),
+        *([SETS] if card.several_labels else []),
         *(c.describe() for c in variants),
-        _labelled(variants),
+        f"{n_examples} labelled examples." if n_examples else "Zero-shot: no labelled examples.",
         _asked(answers, len(test), design, result),
         *([left_out + "."] if left_out else []),
     ]
-    about = _about(variants, answers, test, design, left_out)
+    about = _about(variants, answers, test, design, left_out, n_examples)
     model = None
-    if behind is not None:
+    if alone:
         lines = hidden_differences(systems, alone)
         notes += lines
         if states:
             lines = [*lines, "Its intervals do not count the looks of the sequential test."]
-        model = outcome(alone, behind, design.how, notes=lines, about=about, texts=texts)
+        model = outcome(alone, compared(alone), design.how, notes=lines, about=about, texts=texts)
     return outcome(
-        systems,
-        result,
-        design.how,
-        notes=notes,
-        about=about,
-        texts=texts,
-        model_alone=model,
+        systems, result, design.how, notes=notes, about=about, texts=texts, model_alone=model
     )
 
 
@@ -418,13 +397,8 @@ def _differ(one: Predictions, other: Predictions) -> int:
     return sum(a != b for a, b in zip(one.predicted, other.predicted, strict=True))
 
 
-def _labelled(variants: Sequence[FittedVariant]) -> str:
+def _examples_of(variants: Sequence[FittedVariant]) -> int:
     """How many labelled examples all variants have."""
-    n = _examples(variants)
-    return f"{n} labelled examples." if n else "Zero-shot: no labelled examples."
-
-
-def _examples(variants: Sequence[FittedVariant]) -> int:
     retriever = variants[0].pipeline.retriever
     return 0 if retriever is None else len(retriever.examples)
 
@@ -449,6 +423,7 @@ def _about(
     test: ComparedRows,
     design: Design,
     out: str,
+    n_examples: int,
 ) -> dict[str, Any]:
     first = variants[0].pipeline
     return {
@@ -461,7 +436,7 @@ def _about(
         "alpha": design.alpha,
         "margin": design.margin,
         "sequential": design.sequential,
-        "examples": _examples(variants),
+        "examples": n_examples,
         "rows": len(test),
         "rows_asked": answers.asked,
         "kept_out": out,
@@ -480,3 +455,124 @@ def _about(
             for c in variants
         },
     }
+
+
+def compare(
+    variants: Mapping[str, Mapping[str, Any]],
+    examples: Examples | str | PathLike[str],
+    data: Examples | str | PathLike[str],
+    *,
+    task: str | Path,
+    fields: Mapping[str, str] | None = None,
+    label_column: str | None = None,
+    primary: str = "accuracy",
+    margin: float | None = None,
+    alpha: float = 0.05,
+    sequential: bool = False,
+    seed: int = 0,
+    progress: Progress | bool | None = None,
+    **options: Any,
+) -> Outcome:
+    """Classify the same rows with each variant, and test whether the variants differ.
+
+    The tests are paired: exact McNemar for accuracy, the bootstrap for other metrics, with Holm's
+    correction where several variants are compared with the first. With ``sequential`` the test
+    stops as soon as the difference is decided, at the same error rate.
+
+    Parameters
+    ----------
+    variants : mapping of str to mapping
+        Name → options of :class:`~ecomfs.FewShotClassifier` in which the variant differs; two or
+        more. The first is the one in use.
+    examples : path, DataFrame, list of Example, or Pool
+        The labelled examples, the same for all variants.
+    data : path, DataFrame, or list of Example
+        The rows to compare on, with their true labels.
+    task : str or Path
+        Task name or path of a task folder.
+    fields : mapping of str to str, optional
+        Task field → column, where names differ.
+    label_column : str, optional
+        Column that holds the label. By default found by the task's names.
+    primary : str, default "accuracy"
+        The metric that decides.
+    margin : float, optional
+        The smallest difference that matters, in the unit of the metric (0.01 is one point).
+    alpha : float, default 0.05
+        Rate of false decisions.
+    sequential : bool, default False
+        Test while rows are read, and stop at a decision.
+    seed : int, default 0
+        Seed of the classifiers, of the order of rows, and of resampling.
+    progress : callable or bool, optional
+        Receives the progress; ``True``: shown; ``None``: shown in notebooks only.
+    **options
+        Options of the classifier that all variants share, such as ``engine``.
+
+    Returns
+    -------
+    Outcome
+        ``decision`` is the result in one sentence; ``scores`` has every variant's metrics with
+        intervals, ``result`` the paired differences, ``to_dict()`` everything.
+
+    Raises
+    ------
+    ConfigError
+        Fewer than two variants, variants that are the same, an unknown option or a wrong value.
+    InputError
+        A row, a label or a column of ``examples`` or ``data``.
+    EngineError
+        An engine cannot be opened, or is lost.
+
+    Examples
+    --------
+    >>> from ecomfs import compare
+    >>> compare({"few": {"k": 2}}, "pool.csv", "test.csv", task="review_sentiment")
+    Traceback (most recent call last):
+    ecomfs.errors.ConfigError: 1 variants to compare (name two or more)
+
+    Two variants read the packaged demo model, so they are not run here:
+
+    >>> found = compare(  # doctest: +SKIP
+    ...     {"few": {"k": 2}, "many": {"k": 8}},
+    ...     "samples/review_sentiment/pool.csv",
+    ...     "samples/review_sentiment/test.csv",
+    ...     task="review_sentiment",
+    ... )
+    >>> print(found.decision)  # doctest: +SKIP
+    """
+    if len(variants) < 2:
+        raise ConfigError(f"{len(variants)} variants to compare", hint="name two or more")
+    common = {**_checked(options, "options"), "seed": seed}
+    chosen = [
+        Variant(name, ", ".join(f"{k}={v}" for k, v in own.items()), _checked(own, name))
+        for name, own in variants.items()
+    ]
+    design = Design(primary=primary, margin=margin, alpha=alpha, sequential=sequential, seed=seed)
+    card = load_task(task)
+    check_variants(chosen, common, card, task)
+    given = (fields, label_column)
+    pool = examples if isinstance(examples, Pool) else _examples(examples, card, *given)
+    labelled = pool.examples() if isinstance(pool, Pool) else pool
+    if not labelled:
+        raise PoolError("examples: no labelled examples", hint="give at least one of each label")
+    where = Path(data).name if isinstance(data, str | PathLike) else "data"
+    test = ComparedRows(in_labels_of(labelled, _examples(data, card, *given), card, where))
+    with showing(progress) as report:
+        report(LOADING)
+        fitted = fit_variants(chosen, common, task, pool, progress=report)
+        return run(fitted, test, design, progress=report)
+
+
+def _checked(options: Mapping[str, Any], where: str) -> dict[str, Any]:
+    for name, value in options.items():
+        OPTIONS[option_named(name, where)].check(value, f"{where}: {name}")
+    return dict(options)
+
+
+def _examples(
+    source: Any, card: TaskCard, fields: Mapping[str, str] | None, label_column: str | None
+) -> list[Example]:
+    if isinstance(source, str | PathLike):
+        return read_examples(str(source), card, fields=fields, label_column=label_column)
+    return as_examples(source, None, card, fields=fields, label_column=label_column)

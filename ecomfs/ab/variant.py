@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from ecomfs.core.options import NO_MODEL, OF_PROMPTS, OPTIONS, option_named
+from ecomfs.core.options import NO_MODEL, OF_PROMPTS, OPTIONS, TemplateChoice, option_named
 from ecomfs.core.progress import Progress, silent, within
 from ecomfs.errors import ConfigError, EcomfsError, MissingFileError
 from ecomfs.estimators import Classifier, classifier_of
 from ecomfs.estimators.multilabel.rows import MultiLabelRows
 from ecomfs.estimators.taxonomy.rows import TaxonomyRows
 from ecomfs.io import read_text, yaml_problem
-from ecomfs.pipeline import Pipeline, TemplateChoice, load_template
+from ecomfs.pipeline import Pipeline, load_template
 from ecomfs.pool import Pool
 from ecomfs.task import TaskCard
 from ecomfs.types import Example, Language

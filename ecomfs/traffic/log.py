@@ -5,16 +5,15 @@ Rows themselves are not logged: ids join the log with the true labels that come 
 
 from __future__ import annotations
 
-import json
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ecomfs.errors import EmptyInputError, InputError, MissingFileError, OutputError
 from ecomfs.types import Language, Prediction, Status
@@ -111,6 +110,9 @@ class LoggedPrediction(_Line):
             cached_tokens=p.cached_tokens,
             time=now(),
         )
+
+
+_LINE: TypeAdapter[LoggedStart | LoggedPrediction] = TypeAdapter(LoggedStart | LoggedPrediction)
 
 
 def now() -> str:
@@ -266,10 +268,12 @@ def read_log(path: str | Path) -> TrafficRecord:
                 if not raw.strip():
                     continue
                 lines += 1
-                line = _line(raw)
-                if line is None:
+                try:
+                    line = _LINE.validate_json(raw)
+                except ValidationError:
                     unreadable += 1
-                elif isinstance(line, LoggedStart):
+                    continue
+                if isinstance(line, LoggedStart):
                     starts.append(line)
                 elif (known := first.setdefault(line.id, line)) is not line:
                     if known.variant != line.variant:
@@ -288,14 +292,3 @@ def read_log(path: str | Path) -> TrafficRecord:
         raise EmptyInputError(f"{path}: no predictions", hint="has the service answered anything?")
     entries = tuple(e for id_, e in first.items() if id_ not in crossed)
     return TrafficRecord(tuple(starts), entries, repeated, len(crossed), unreadable)
-
-
-def _line(raw: bytes) -> LoggedStart | LoggedPrediction | None:
-    try:
-        data: Any = json.loads(raw)
-        if not isinstance(data, Mapping):
-            return None
-        kind = LoggedStart if data.get("kind") == "start" else LoggedPrediction
-        return kind.model_validate_json(raw)
-    except (ValueError, ValidationError, RecursionError):
-        return None

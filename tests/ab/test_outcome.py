@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ecomfs.ab import Outcome, check_page, check_targets, write_json, write_pages
+from ecomfs.ab import Outcome, check_page, check_targets, write_pages
 from ecomfs.ab.outcome import outcome
 from ecomfs.errors import ConfigError, OutputError
 from ecomfs_eval import Bootstrap, Predictions
@@ -38,7 +38,7 @@ def found(*, texts: bool = True, variants: int = 2) -> Outcome:
 @pytest.mark.parametrize("variants", [2, 3])
 def test_the_decision_is_the_same_in_value_json_and_page(tmp_path: Path, variants: int) -> None:
     one = found(variants=variants)
-    write_json(tmp_path / "ab.json", one)
+    write_pages(one, page=tmp_path / "ab.json", title="t", how=HOW)
     read = json.loads((tmp_path / "ab.json").read_text(encoding="utf-8"))
     assert read == json.loads(json.dumps(one.to_dict()))
     assert read["decision"] == one.decision
@@ -52,7 +52,7 @@ def test_the_decision_is_the_same_in_value_json_and_page(tmp_path: Path, variant
 
 def test_rows_are_taken_out_of_everything_that_is_written(tmp_path: Path) -> None:
     private = found(texts=False)
-    write_json(tmp_path / "ab.json", private)
+    write_pages(private, page=tmp_path / "ab.json", title="t", how=HOW)
     pages = write_pages(private, page=tmp_path / "ab.html", folder=tmp_path, title="t", how=HOW)
     assert len(pages) > 1
     texts = [path for path in pages if path.suffix != ".png"]
