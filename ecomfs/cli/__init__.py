@@ -16,32 +16,25 @@ import typer
 from ecomfs.cli import (
     ab,
     augment,
-    backup,
-    check,
     demo,
+    engines,
     examples,
     explain,
     fit,
     init,
-    key,
-    lint_task,
-    models,
-    new_task,
     plan,
     prepare,
-    progress,
     rank,
     runs,
     score,
     serve,
     suggest,
     tasks,
-    up,
+    terminal,
 )
 from ecomfs.cli import eval as eval_
-from ecomfs.cli.habits import Verbs, add_habits
+from ecomfs.cli.habits import Verbs, add_habits, guarded
 from ecomfs.cli.json_result import JsonRun, json_run
-from ecomfs.cli.outputs import guarded
 from ecomfs.cli.terminal import PrintableFormatter, say
 from ecomfs.core.progress import LOADED_AT
 from ecomfs.errors import EcomfsError, printable
@@ -61,7 +54,7 @@ _PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "demo": demo.demo,
         "init": init.init,
         "tasks": tasks.tasks,
-        "models": models.app,
+        "models": engines.app,
     },
     "Answer rows": {
         "score": score.score,
@@ -69,9 +62,9 @@ _PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "explain": explain.explain,
         "rank": rank.rank,
         "serve": serve.serve,
-        "key": key.key,
-        "backup": backup.backup,
-        "restore": backup.restore,
+        "key": serve.key,
+        "backup": serve.backup,
+        "restore": serve.restore,
         "runs": runs.app,
     },
     "How good, and how sure": {"fit": fit.fit, "ab": ab.ab, "eval": eval_.app},
@@ -80,8 +73,8 @@ _PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "examples": examples.app,
         "prepare": prepare.app,
     },
-    "Tasks of your own": {"new-task": new_task.new_task, "lint-task": lint_task.lint_task},
-    "Engines": {"check": check.check, "up": up.up},
+    "Tasks of your own": {"new-task": tasks.new_task, "lint-task": tasks.lint_task},
+    "Engines": {"check": engines.check, "up": engines.up},
 }
 prepare.app.command("augment")(augment.augment)
 for _panel, _verbs in _PANELS.items():
@@ -132,7 +125,7 @@ def run(arguments: Sequence[str], *, began: float | None = None) -> int:
     The codes are those of :data:`EXIT_CODES`.
     """
     _show_all_characters()
-    progress.begin(began)
+    terminal.begin(began)
     with json_run(arguments) as outcome:
         code = _run(arguments, outcome)
         outcome.print(code)
@@ -145,7 +138,7 @@ def _run(arguments: Sequence[str], outcome: JsonRun) -> int:
             with _notes():
                 _parse_and_run(arguments, outcome)
         finally:
-            progress.clear()
+            terminal.clear()
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else 1
     except EcomfsError as error:

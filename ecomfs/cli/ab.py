@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from ecomfs.cli import options as o
-from ecomfs.cli import progress
+from ecomfs.cli.classifier import MaybeLabelled
 from ecomfs.cli.json_result import arguments, set_result
-from ecomfs.cli.labelled import Labelled
-from ecomfs.core.options import DEFAULTS
+from ecomfs.cli.terminal import is_quiet, show_phases
 from ecomfs.core.progress import CHECKING, LOADING, Phases
 
 if TYPE_CHECKING:
@@ -24,9 +24,46 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class _Labelled(MaybeLabelled):
+    """The task and its labelled examples, unless a log has them."""
+
+    task: Annotated[str, typer.Option("--task", "-t", help="task [of the log]")] = None  # type: ignore[assignment]
+
+
+@dataclass(frozen=True, slots=True)
+class _Design:
+    """How variants are compared."""
+
+    primary: Annotated[
+        str, typer.Option(help="metric that decides: accuracy, f1_macro, roc_auc, log_loss, …")
+    ] = "accuracy"
+    margin: Annotated[
+        float | None,
+        typer.Option(
+            help="smallest difference that matters, in the metric's unit (0.01: one point)"
+        ),
+    ] = None
+    alpha: Annotated[float, typer.Option(hidden=True, help="rate of false decisions")] = 0.05
+    sequential: Annotated[
+        bool, typer.Option("--sequential", help="test as rows come, and stop at a decision")
+    ] = False
+    every: Annotated[int, typer.Option(hidden=True, help="rows between tests of --sequential")] = 50
+    failed_as_wrong: Annotated[
+        bool,
+        typer.Option(
+            "--failed-as-wrong",
+            hidden=True,
+            help="rows on which a variant failed count as wrong; else they are left out",
+        ),
+    ] = False
+
+
 @o.flatten_options
 def ab(
     settings: o.Comparing,
+    labelled: _Labelled,
+    how: _Design,
     templates: Annotated[
         list[str] | None,
         typer.Argument(
@@ -36,8 +73,6 @@ def ab(
             show_default=False,
         ),
     ] = None,
-    task: Annotated[str | None, typer.Option("--task", "-t", help="task [of the log]")] = None,
-    examples: o.MaybeExamplesOption = None,
     data: Annotated[
         Path | None, typer.Option("--data", "-d", help="table of rows with true labels")
     ] = None,
@@ -49,44 +84,13 @@ def ab(
             "that maps names to options (repeatable)",
         ),
     ] = None,
-    label_column: o.LabelColumn = None,
     pool_label_column: Annotated[
         str | None,
         typer.Option(hidden=True, help="column of the pool that holds the label [--label-column]"),
     ] = None,
-    input_encoding: o.InputEncoding = None,
-    field: o.Fields = None,
     id_column: o.IdColumn = None,
-    pool_name: o.PoolName = o.POOL_NAME,
-    shots: o.ShotsOption = None,
-    synthetic: o.Synthetic = True,
-    seed: o.Seed = DEFAULTS["seed"],
     limit: o.Limit = None,
-    primary: Annotated[
-        str, typer.Option(help="metric that decides: accuracy, f1_macro, roc_auc, log_loss, …")
-    ] = "accuracy",
-    margin: Annotated[
-        float | None,
-        typer.Option(
-            help="smallest difference that matters, in the metric's unit (0.01: one point)"
-        ),
-    ] = None,
-    alpha: Annotated[float, typer.Option(hidden=True, help="rate of false decisions")] = 0.05,
-    sequential: Annotated[
-        bool, typer.Option("--sequential", help="test as rows come, and stop at a decision")
-    ] = False,
-    every: Annotated[
-        int, typer.Option(hidden=True, help="rows between tests of --sequential")
-    ] = 50,
     slices: o.Slices = None,
-    failed_as_wrong: Annotated[
-        bool,
-        typer.Option(
-            "--failed-as-wrong",
-            hidden=True,
-            help="rows on which a variant failed count as wrong; else they are left out",
-        ),
-    ] = False,
     from_log: Annotated[
         Path | None,
         typer.Option(help="compare the variants of a live split: the file of ecomfs serve --log"),
@@ -111,27 +115,34 @@ def ab(
     show: Annotated[
         int, typer.Option(hidden=True, help="most rows to list whose prediction changed")
     ] = 20,
-    quiet: o.Quiet = False,
 ) -> None:
     """Score variants on the same rows, or on the arms of a live split, and test whether they
     differ."""
-    phases = progress.show(CHECKING, quiet=quiet)
-    from ecomfs.ab import Design, check_page, check_targets, write_pages
+    phases = show_phases(CHECKING)
+    from ecomfs.ab import (
+        Design,
+        check_page,
+        check_targets,
+        check_variants,
+        compare_log,
+        read_gold,
+        read_test_rows,
+        read_variants,
+        write_pages,
+    )
     from ecomfs.cli.present import note
     from ecomfs.cli.present_ab import print_outcome
     from ecomfs.evaluation.source import numbers_source
+    from ecomfs.pool import sample_examples
+    from ecomfs.task import load_task
+    from ecomfs.traffic import read_log
 
     check_targets(output, folder=report)
     check_page(output, report_language)
-    design = Design(
-        primary=primary,
-        margin=margin,
-        alpha=alpha,
-        sequential=sequential,
-        every=every,
-        failed_as_wrong=failed_as_wrong,
-        seed=seed,
-    )
+    task, examples = labelled.task, labelled.examples
+    columns: dict[str, Any] = {"id_column": id_column, "label_column": labelled.label_column}
+    columns |= {"slice_columns": slices or (), "encoding": labelled.input_encoding}
+    design = Design(**asdict(how), seed=labelled.seed)
     if from_log is not None:
         _refuse(
             "with --from-log",
@@ -139,58 +150,32 @@ def ab(
             variant=variant,
             data=data,
             examples=examples,
-            sequential=sequential or None,
+            sequential=how.sequential,
             limit=limit,
         )
-        found = _from_log(
-            from_log,
-            _needed(gold, "--gold"),
-            task,
-            design,
-            id_column,
-            label_column,
-            slices or (),
-            input_encoding,
-        )
+        truth = _needed(gold, "--gold")
+        traffic = read_log(from_log)
+        card = load_task(task or traffic.starts[-1].task)
+        labels = read_gold(truth, card, **columns)
+        found = compare_log(traffic, labels, card, design, where=truth.name)
         title = f"Variants in use: {found.about['task']}"
     else:
         _refuse("without --from-log", gold=gold)
-        from ecomfs.ab import check_variants, read_test_rows, read_variants
-
         variants = read_variants(templates or (), variant or ())
-        labelled = Labelled(
-            task=_needed(task, "--task"),
-            examples=_needed(examples, "--examples"),
-            pool_name=pool_name,
-            label_column=pool_label_column or label_column,
-            field=field,
-            synthetic=synthetic,
-            seed=seed,
-            input_encoding=input_encoding,
-        )
+        _needed(task, "--task")
+        _needed(examples, "--examples")
         table = _needed(data, "--data")
-        name, fields = labelled.task, labelled.fields
-        card, full = labelled.load()
-        test = read_test_rows(
-            table,
-            card,
-            full,
-            fields=fields,
-            label_column=label_column,
-            id_column=id_column,
-            slice_columns=slices or (),
-            limit=limit,
-            encoding=input_encoding,
-        )
-        common = {**settings, "seed": seed}
-        check_variants(variants, common, card, name)
-        if not quiet:
+        own = pool_label_column or labelled.label_column
+        card, pool = replace(labelled, label_column=own, shots=None).load()
+        test = read_test_rows(table, card, pool, fields=labelled.fields, limit=limit, **columns)
+        common = {**settings, "seed": labelled.seed}
+        check_variants(variants, common, card, task)
+        if not is_quiet():
             phases.clear()
             _print_plan(len(test), len(variants) - 1, design)
-        pool = full if shots is None else _sample(full, shots, seed)
-        found = _run(
-            variants, common, name, pool, test, design, texts=texts, phases=phases, quiet=quiet
-        )
+        if labelled.shots is not None:
+            pool = sample_examples(pool, labelled.shots, labelled.seed)
+        found = _run(variants, common, task, pool, test, design, texts=texts, phases=phases)
         title = f"A/B: {card.name}, {table.name}"
     set_result(found.to_dict)
     pool_of = [examples] if isinstance(examples, str | Path) else examples or ()
@@ -219,11 +204,9 @@ def _run(
     *,
     texts: bool,
     phases: Phases,
-    quiet: bool,
 ) -> Outcome:
     from ecomfs.ab import fit_variants, run
-    from ecomfs.cli.console import Console
-    from ecomfs.cli.present import note, notes_of
+    from ecomfs.cli.present import Console, note, notes_of
 
     phases(LOADING)
     contenders = fit_variants(variants, common, task, pool, progress=phases)
@@ -234,39 +217,12 @@ def _run(
     console = Console(stderr=True)
 
     def look(states: list[SequentialState]) -> None:
-        if not quiet:
+        if not is_quiet():
             phases.clear()
             for variant, state in zip(variants[1:], states, strict=True):
                 console.print(state.text(variants[0].name, variant.name), highlight=False)
 
     return run(contenders, test, design, texts=texts, progress=phases, on_look=look)
-
-
-def _from_log(
-    path: Path,
-    gold: Path,
-    task: str | None,
-    design: Design,
-    id_column: str | None,
-    label_column: str | None,
-    slices: Sequence[str],
-    encoding: str | None,
-) -> Outcome:
-    from ecomfs.ab import compare_log, read_gold
-    from ecomfs.task import load_task
-    from ecomfs.traffic import read_log
-
-    log = read_log(path)
-    card = load_task(task or log.starts[-1].task)
-    labels = read_gold(
-        gold,
-        card,
-        id_column=id_column,
-        label_column=label_column,
-        slice_columns=slices,
-        encoding=encoding,
-    )
-    return compare_log(log, labels, card, design, where=gold.name)
 
 
 def _print_plan(rows: int, challengers: int, design: Design) -> None:
@@ -276,12 +232,6 @@ def _print_plan(rows: int, challengers: int, design: Design) -> None:
     if design.sequential:
         text += "\nA sequential test may stop much earlier, and needs more rows when it does not."
     note(text)
-
-
-def _sample(pool: list[Example], shots: int, seed: int) -> list[Example]:
-    from ecomfs.pool import sample_examples
-
-    return sample_examples(pool, shots, seed)
 
 
 def _needed(value: T | None, option: str) -> T:

@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import typer
 
 from ecomfs.cli import options as o
-from ecomfs.cli import progress
-from ecomfs.cli.classifier import classifier, one_label_only
+from ecomfs.cli.classifier import Labelled, classifier, is_pool, one_label_only, parse_pairs
 from ecomfs.cli.json_result import set_result
-from ecomfs.cli.labelled import Labelled, is_pool, parse_pairs
 from ecomfs.cli.prepare import JsonReport, beside, check_targets, write_json
-from ecomfs.cli.terminal import say
+from ecomfs.cli.terminal import say, show_phases
 from ecomfs.core.options import DEFAULTS
 from ecomfs.core.progress import LOADING
 from ecomfs.errors import ConfigError
@@ -217,7 +215,7 @@ def augment(
     prompts = load_prompts(r.prompt)
     print_left_out(labelled, card, id_column)
     borrowed = borrowing.load(card, plan.space, labelled)
-    phases = progress.show(LOADING)
+    phases = show_phases(LOADING)
     clf = classifier(labelled, settings).fit(pool, progress=phases)
     phases.clear()
     checks = CandidateFilter(clf.pipeline_, plan.field, policy)
@@ -259,11 +257,9 @@ def _plan(
         if only:
             raise ConfigError("--label without --target or --share", hint="give one of them")
         rewrites = False  # borrow whatever fits
-    needs = (
-        rare_labels(pool, space, target=target, share=share, only=only or ())
-        if (target is not None or share is not None)
-        else []
-    )
+        needs = []
+    else:
+        needs = rare_labels(pool, space, target=target, share=share, only=only or ())
     if not rewrites and not borrows:
         raise ConfigError(
             "--no-rewrite without --borrow",
@@ -302,10 +298,9 @@ def print_left_out(labelled: Labelled, card: TaskCard, id_column: str | None) ->
 
 def print_round(found: Sequence[Candidate]) -> None:
     """Print one round of rewrites."""
-    from ecomfs.cli.console import Console
+    from ecomfs.cli.present import note
 
-    kept = sum(not c.reason for c in found)
-    Console(stderr=True).print(f"{len(found)} written, {kept} kept", highlight=False)
+    note(f"{len(found)} written, {sum(not c.reason for c in found)} kept")
 
 
 def finish(
@@ -340,23 +335,16 @@ def finish(
 
 
 def _print_result(result: Augmented) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    from ecomfs.cli.console import Console
+    from ecomfs.cli.present import plain, show_table
     from ecomfs.prepare.augment import REASONS
 
-    console = Console(highlight=False)
-    console.print(f"{len(result.candidates)} candidates, {len(result.kept)} kept")
-    table = Table("rejected because", "candidates")
-    for reason, count in result.counts().items():
-        if count:
-            table.add_row(REASONS[reason], str(count))  # type: ignore[index]
-    if table.row_count:
-        console.print(table)
+    plain(f"{len(result.candidates)} candidates, {len(result.kept)} kept")
+    why = {str(reason): text for reason, text in REASONS.items()}
+    if rows := [(why[reason], str(count)) for reason, count in result.counts().items() if count]:
+        show_table(("rejected because", "candidates"), rows)
     for name, counts in result.to_dict()["labels"].items():
         shown = ", ".join(f"{what.replace('_', ' ')} {count}" for what, count in counts.items())
-        console.print(escape(f"{name}: {shown}"))
+        plain(f"{name}: {shown}")
 
 
 def _write_rejected(path: Path, rejected: Sequence[Candidate], fields: Sequence[str]) -> None:

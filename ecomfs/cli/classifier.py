@@ -1,20 +1,235 @@
-"""From a command line to a fitted classifier."""
+"""From a command line to labelled examples and a fitted classifier."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ecomfs.cli import options as o
-from ecomfs.cli.labelled import MaybeLabelled
-from ecomfs.core.options import GUARANTEES, NO_MODEL, OPTIONS
+from ecomfs.cli.terminal import say
+from ecomfs.core.options import DEFAULTS, GUARANTEES, NO_MODEL, OPTIONS
 from ecomfs.core.progress import LOADING, Phases
 from ecomfs.errors import ConfigError
 
 if TYPE_CHECKING:
     from ecomfs.estimators import Classifier, FewShotClassifier
-    from ecomfs.pipeline import Pipeline
+    from ecomfs.pool import Pool
     from ecomfs.task import TaskCard
     from ecomfs.types import Example
+
+
+@dataclass(frozen=True, slots=True)
+class MaybeLabelled:
+    """The task and its labelled examples; zero-shot without ``examples``."""
+
+    PANEL: ClassVar[str] = "Labelled examples"
+
+    task: o.Task
+    examples: o.MaybeExamplesOption = None
+    pool_name: o.PoolName = o.POOL_NAME
+    label_column: o.LabelColumn = None
+    input_encoding: o.InputEncoding = None
+    field: o.Fields = None
+    shots: o.ShotsOption = None
+    synthetic: o.Synthetic = True
+    seed: o.Seed = DEFAULTS["seed"]
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """Card field → column, as ``--field`` says.
+
+        Raises:
+            ConfigError: an entry without ``=``.
+        """
+        return parse_fields(self.field)
+
+    @property
+    def sources(self) -> list[str]:
+        """The values of ``--examples``.
+
+        Raises:
+            ConfigError: a pool, and something beside it.
+        """
+        given = self.examples or ()
+        # Callers in Python may name one source as it is.
+        named = [str(given)] if isinstance(given, str | Path) else [str(each) for each in given]
+        pools = [source for source in named if is_pool(source)]
+        if pools and len(named) > 1:
+            raise ConfigError(
+                f"--examples {pools[0]} is a pool, and {len(named) - 1} more --examples beside it",
+                hint="put them into one pool with ecomfs examples import",
+            )
+        return named
+
+    def load(
+        self, fields: Mapping[str, str] | None = None, id_column: str | None = None
+    ) -> tuple[TaskCard, list[Example]]:
+        """The task's card and the labelled examples of one or several tables or of a pool, or a
+        seeded sample of them; none at all without a source. Spellings of a label that the card
+        does not declare, and that count as one label, are named on standard error.
+
+        Args:
+            fields: of the table, where they differ from :attr:`fields`.
+            id_column: of the table.
+
+        Raises:
+            PoolError: all examples are synthetic, and they are not wanted.
+        """
+        from ecomfs.batch import read_several
+        from ecomfs.errors import PoolError
+        from ecomfs.pool import real_examples, sample_examples
+        from ecomfs.task import LabelSpace, load_task
+
+        names = self.fields if fields is None else fields
+        card = load_task(self.task)
+        sources = self.sources
+        if not sources:
+            if self.shots:
+                raise ConfigError(
+                    f"--shots {self.shots} without --examples", hint="name the examples"
+                )
+            LabelSpace.resolve(card, ())
+            return card, []
+        if is_pool(sources[0]):
+            where = f"pool {self.pool_name!r}"
+            with self._open() as pool:
+                found = pool.examples()
+        else:
+            where = ", ".join(Path(source).name for source in sources)
+            found = read_several(
+                sources,
+                card,
+                fields=names,
+                label_column=self.label_column,
+                id_column=id_column,
+                encoding=self.input_encoding,
+            )
+        refuse_composite_labels(card, [e.label for e in found], where)
+        named = [label for e in found for label in card.labels_of(e.label, f"example {e.id!r}")]
+        space = LabelSpace.resolve(card, named, where)
+        for name, others in space.merged.items():
+            also = ", ".join(map(repr, others))
+            say(f"note: {where}: {also} counts as the label {name!r}", file=sys.stderr)
+        if not self.synthetic and found:
+            found = real_examples(found)
+            if not found:
+                raise PoolError(
+                    f"{', '.join(sources)}: every example is synthetic", hint="drop --no-synthetic"
+                )
+        return card, found if self.shots is None else sample_examples(found, self.shots, self.seed)
+
+    @contextmanager
+    def to_fit(self, loaded: list[Example]) -> Iterator[Pool | list[Example]]:
+        """What a classifier is fitted on: a pool itself, so that predictions bear its version
+        and a service follows its changes; or the examples of a table, or of a sample.
+
+        Args:
+            loaded: what :meth:`load` gave.
+        """
+        sources = self.sources
+        if not sources or self.shots is not None or not is_pool(sources[0]):
+            yield loaded
+            return
+        with self._open(self.synthetic) as pool:
+            yield pool
+
+    @contextmanager
+    def _open(self, synthetic: bool = True) -> Iterator[Pool]:
+        from ecomfs.errors import PoolError
+        from ecomfs.pool import Pool
+
+        [source] = self.sources
+        with Pool.open(source, self.pool_name, create=False, synthetic=synthetic) as pool:
+            if not pool.stats().examples:
+                raise PoolError(
+                    f"{pool.url}: pool {self.pool_name!r} holds no examples",
+                    hint="check --pool-name, or fill it with ecomfs examples import",
+                )
+            yield pool
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled(MaybeLabelled):
+    """The task and its labelled examples, which are required."""
+
+    examples: o.ExamplesOption
+
+
+def refuse_composite_labels(card: TaskCard, labels: Sequence[str], where: str) -> None:
+    """Refuse labels such as ``late|broken`` where the task has one label a row: each combination
+    would silently become a label of its own. Labels that look like a taxonomy are named on
+    standard error.
+
+    Raises:
+        InputError: they look like several labels in one cell.
+    """
+    from ecomfs.errors import InputError
+    from ecomfs.task import composite_separator, tree_separator
+
+    if card.label_separator is not None or card.hierarchy is not None:
+        return
+    mark = composite_separator(labels)
+    if mark is not None:
+        example = next(label for label in labels if mark in label)
+        raise InputError(
+            f"{where}: labels such as {example!r} look like several labels in one cell, and task "
+            f"{card.name!r} has one label a row",
+            hint=f'in its task.yaml write label_separator: "{mark}" (several labels a row), or '
+            'label_separator: "" (that is one label)',
+        )
+    tree = tree_separator(labels)
+    if tree is not None and card.label_space == "open":
+        say(
+            f"note: {where}: labels such as {labels[0]!r} look like a taxonomy; with hierarchy: "
+            f'"{tree}" in task.yaml rows are classified by parent, then by child',
+            file=sys.stderr,
+        )
+
+
+def is_pool(source: str | Path) -> bool:
+    """Whether ``--examples`` names a pool, not a table.
+
+    >>> [is_pool(s) for s in ("shop.db", "postgresql://host/shop", "pool.csv", "sql:sqlite:///x")]
+    [True, True, False, False]
+    """
+    text = str(source)
+    if re.match(r"(sqlite|postgres(ql)?)(\+\w+)?://", text):
+        return True
+    return ":" not in text and Path(text).suffix.lower() in (".db", ".sqlite", ".sqlite3")
+
+
+def parse_fields(values: Sequence[str] | None) -> dict[str, str]:
+    """``["text=review"]`` → ``{"text": "review"}``.
+
+    Raises:
+        ConfigError: an entry without ``=``.
+    """
+    return parse_pairs(values, "--field", "NAME=COLUMN")
+
+
+def parse_pairs(
+    values: Sequence[str] | None, option: str, form: str = "THERE=HERE"
+) -> dict[str, str]:
+    """What a repeatable option maps to what.
+
+    Raises:
+        ConfigError: an entry without ``=``.
+
+    >>> parse_pairs(["liked=positive"], "--map")
+    {'liked': 'positive'}
+    """
+    out: dict[str, str] = {}
+    for value in values or ():
+        name, equals, other = value.partition("=")
+        if not equals or not name or not other:
+            raise ConfigError(f"{option} {value!r}", hint=f"write {option} {form}")
+        out[name.strip()] = other
+    return out
 
 
 def check_guarantees(settings: o.Settings, labelled: MaybeLabelled) -> None:
@@ -99,48 +314,16 @@ def classifier_of_task(labelled: MaybeLabelled, settings: o.Settings) -> Classif
     )
 
 
-def fitted(
-    labelled: MaybeLabelled,
-    settings: o.Settings,
-    pool: list[Example] | None = None,
-    phases: Phases | None = None,
-) -> Pipeline:
-    """The pipeline of :func:`fitted_classifier`, for a command that knows one label a row only.
-
-    Raises:
-        ConfigError: the task has several labels a row, or a hierarchy.
-    """
-    from ecomfs.estimators import FewShotClassifier
-
-    clf = fitted_classifier(labelled, settings, pool, phases)
-    if not isinstance(clf, FewShotClassifier):
-        raise ConfigError(
-            f"task {labelled.task!r} has several labels a row, or a hierarchy, and this command "
-            "takes neither",
-            hint="leave out --runner ray",
-        )
-    return clf.pipeline_
-
-
 def fitted_classifier(
-    labelled: MaybeLabelled,
-    settings: o.Settings,
-    pool: list[Example] | None = None,
-    phases: Phases | None = None,
+    labelled: MaybeLabelled, settings: o.Settings, pool: list[Example], phases: Phases
 ) -> Classifier:
-    """Load the model, fit the classifier, and print what the fit found.
-
-    Args:
-        pool: the examples, when they are read already.
-        phases: show the progress; ``None``: no progress is shown.
+    """Load the model, fit the classifier on the examples that are read already, and print what the
+    fit found.
 
     Raises:
         EcomfsError: wrong options or examples; the engine cannot be opened.
     """
     check_guarantees(settings, labelled)
-    if pool is None:
-        _, pool = labelled.load()
-    phases = phases or Phases()
     if settings["engine"] != NO_MODEL:
         phases(LOADING)
     clf = classifier_of_task(labelled, settings)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ecomfs.cli import options as o
-from ecomfs.cli.classifier import classifier
+from ecomfs.cli.classifier import MaybeLabelled, classifier
 from ecomfs.cli.json_result import set_result
-from ecomfs.cli.labelled import MaybeLabelled
-from ecomfs.cli.progress import show
+from ecomfs.cli.score import RowClassifier, systems
+from ecomfs.cli.terminal import show_phases
 from ecomfs.core.options import DEFAULTS
-from ecomfs.core.progress import CHECKING, LOADING, MEASURING
+from ecomfs.core.progress import CHECKING, LOADING
 
 _TASKS = ("review_sentiment", "product_category")
 
@@ -25,16 +26,12 @@ def demo(
     ),
     engine: o.EngineOption = DEFAULTS["engine"],
     k: Annotated[int, typer.Option(help="demonstrations per prompt; more take longer")] = 4,
-    quiet: o.Quiet = False,
 ) -> None:
     """Score the sample reviews and product titles, and print how well it went."""
-    phases = show(CHECKING, quiet=quiet)
+    phases = show_phases(CHECKING)
     from ecomfs.batch import read_examples, score_table
-    from ecomfs.cli.console import Console
-    from ecomfs.cli.present import counts, metrics_table, note, plain, summary
+    from ecomfs.cli.present import Console, counts, note, summary
     from ecomfs.errors import MissingFileError, OutputError
-    from ecomfs.evaluation.evaluate import model_adds, systems
-    from ecomfs.evaluation.trained import trained
     from ecomfs.task import load_task
 
     if not samples.is_dir():
@@ -54,26 +51,24 @@ def demo(
         clf = classifier(MaybeLabelled(task=task), o.Settings(engine=engine, k=k))
         clf.fit(pool, progress=phases)
         phases.clear()
+        pipeline = clf.pipeline_
+        answerer = RowClassifier(
+            pipeline, pipeline.k, pipeline.engine.spec, partial(systems, pipeline)
+        )
         console.print(f"\n[bold]{task}[/]: {card.description.en}")
         result = score_table(
             samples / task / "test.csv",
             output / f"{task}.csv",
-            clf.pipeline_,
+            pipeline,
             gold_column="label",
             probabilities=True,
             restart=True,  # the demo is short, and has no option to drop an old journal
             progress=phases,
         )
         phases.clear()
-        summary(result, len(pool), clf.pipeline_.k, clf.pipeline_.engine.spec)
+        summary(result, len(pool), answerer.k, answerer.spec)
         tables[task] = counts(result)
         if result.gold is not None:
-            phases(MEASURING)
-            named = systems(result.gold, clf.pipeline_) | trained(result.gold, clf.pipeline_)
-            phases.clear()
-            tables[task]["metrics"] = metrics_table(named, len(pool))
-            if line := model_adds(named):
-                plain(line)
-                tables[task]["model_adds"] = line
+            tables[task] |= answerer.measure(result.gold, len(pool), 0, phases)
     note(phases.text())
     set_result({"tasks": tables, "seconds": phases.seconds})

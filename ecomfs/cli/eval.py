@@ -1,4 +1,4 @@
-"""``ecomfs eval``: suites of data sets, run and reported."""
+"""``ecomfs eval``: predictions of any system scored; suites of data sets, run and reported."""
 
 from __future__ import annotations
 
@@ -6,60 +6,290 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
-from ecomfs.cli import eval_score
 from ecomfs.cli import options as o
 from ecomfs.cli.json_result import arguments, set_result
-from ecomfs.cli.progress import show
-from ecomfs.cli.terminal import say
+from ecomfs.cli.terminal import say, show_phases
 from ecomfs.core.options import DEFAULTS, OPTIONS
 from ecomfs.core.progress import CHECKING
-from ecomfs.errors import ConfigError
+from ecomfs.errors import ConfigError, InputError
+from ecomfs.types import Language
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ecomfs.suites.config import Shots
+    from ecomfs.task import TaskCard
+    from ecomfs_eval import ColumnNames, Predictions
     from ecomfs_eval.board import Board
+
 
 app = typer.Typer(
     help="Score predictions of any system; run suites of data sets and report them.",
     no_args_is_help=True,
 )
-app.command("score")(eval_score.score)
 
 Only = Annotated[list[str] | None, typer.Option(help="only this data set or series (repeatable)")]
 Results = Annotated[Path, typer.Argument(metavar="RESULTS", help="folder that eval run wrote")]
+Resamples = Annotated[int, typer.Option(hidden=True, help="bootstrap resamples", min=100)]
+RESAMPLES = 2000
+Metrics = Annotated[
+    list[str] | None, typer.Option("--metric", help="instead of the usual ones (repeatable)")
+]
+
+
+HINTS = {
+    "ColumnNames(id=...), or ColumnNames(id='')": "--id-column, or --id-column ''",
+    "ColumnNames(gold=...)": "--gold-column",
+    "ColumnNames(predicted=...)": "--predicted-column",
+    "set ColumnNames(probability_prefix=...)": "set --prefix",
+    "read the file with unknown_predicted='invalid'": "use --invalid",
+}
+"""Hint of the harness → the option of this command."""
+
+
+@app.command("score")
+def score(
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PREDICTIONS",
+            help="tables with one prediction per row: id, label (the true one), "
+            "predicted, and where there are any p_LABEL; several hold the same rows",
+        ),
+    ],
+    task: Annotated[
+        str | None,
+        typer.Option(
+            "--task",
+            "-t",
+            help="task whose card says that a row has several labels, or that labels have parents",
+            rich_help_panel=o.FIRST,
+        ),
+    ] = None,
+    id_column: Annotated[str, typer.Option(help="column with unique ids; '' numbers them")] = "id",
+    gold_column: Annotated[
+        str | None, typer.Option(help="column with true labels [gold or label]")
+    ] = None,
+    predicted_column: Annotated[
+        str | None, typer.Option(help="column with answers [predicted, prediction, …]")
+    ] = None,
+    prefix: Annotated[
+        str, typer.Option(hidden=True, help="of the columns with probabilities")
+    ] = "p_",
+    resample: Annotated[
+        str | None,
+        typer.Option(help="column whose values are drawn for the intervals, such as the user"),
+    ] = None,
+    slice_columns: o.Slices = None,
+    input_encoding: o.InputEncoding = None,
+    positive: Annotated[
+        str | None, typer.Option(help="the positive label, for AUC and the like")
+    ] = None,
+    invalid: Annotated[
+        bool,
+        typer.Option(
+            "--invalid", hidden=True, help="predictions that are no label count as invalid"
+        ),
+    ] = False,
+    metric: Metrics = None,
+    resamples: Resamples = RESAMPLES,
+    seed: o.Seed = DEFAULTS["seed"],
+    report: o.ReportFolder = None,
+    report_language: o.ReportLanguage = "en",
+) -> None:
+    """Print metrics of the predictions of any system, with intervals; for several systems on the
+    same rows also the paired differences from the first."""
+    from ecomfs.cli.present import metrics_table, note, plain, usual
+    from ecomfs.evaluation.harness import harness_errors
+    from ecomfs.evaluation.labels import check_metrics
+    from ecomfs.evaluation.source import numbers_source
+    from ecomfs.task import load_task
+    from ecomfs_eval import Bootstrap, ColumnNames, compare_many, get_metric
+    from ecomfs_eval.report import build_report, write_figures, write_report
+
+    columns = ColumnNames(
+        id=id_column,
+        gold=gold_column,
+        predicted=predicted_column,
+        probability_prefix=prefix,
+        group=resample,
+        slices=tuple(slice_columns or ()),
+    )
+    how = Bootstrap(resamples=resamples, seed=seed)
+    card = None if task is None else load_task(task)
+    if card is not None:
+        check_metrics(metric or (), card, "--metric")
+    with harness_errors(HINTS):
+        systems = _read(files, columns, positive, input_encoding, card, invalid=invalid)
+        named = {name: get_metric(name).title for name in metric or ()}
+        shown = named or usual(systems[0].kind)
+        found = compare_many(systems, metrics=tuple(shown), how=how) if len(systems) > 1 else None
+        scores = metrics_table(
+            {p.name: p for p in systems}, None, seed=seed, shown=shown, notes=True
+        )
+        set_result(
+            lambda: {
+                "metrics": scores,
+                "comparisons": None if found is None else found.to_dict(),
+                "report": report,
+            }
+        )
+        for comparison in found.comparisons if found is not None else ():
+            plain(comparison.to_text())
+        if report is not None:
+            page = build_report(
+                systems,
+                comparisons=found or (),
+                title=" · ".join(p.name for p in systems),
+                language=_language(report_language),
+                how=how,
+                source=numbers_source(arguments(), files),
+            )
+            written = write_report(page, report)
+            write_figures(page, report / "figures")
+            note(f"wrote {written[0]}")
+
+
+def _read(
+    files: Sequence[str],
+    columns: ColumnNames,
+    positive: str | None,
+    encoding: str | None,
+    card: TaskCard | None,
+    *,
+    invalid: bool,
+) -> list[Predictions]:
+    from ecomfs_eval.reading import from_frame
+
+    names = [Path(file).stem for file in files]
+    if len(set(names)) < len(names):  # run1/predictions.csv and run2/predictions.csv
+        names = list(files)
+    frames = [_frame(file, encoding) for file in files]
+    classes: list[str] = []
+    if card is not None and card.several_labels:
+        # The probabilities of several labels are no distribution.
+        columns = replace(columns, probability_prefix="")
+        frames, columns, classes = _cells(files, frames, columns, card)
+    found = [
+        from_frame(
+            frame,
+            columns,
+            name=name,
+            source=file,
+            positive=positive,
+            unknown_predicted="invalid" if invalid else "error",
+        )
+        for file, name, frame in zip(files, names, frames, strict=True)
+    ]
+    return found if card is None else [_structured(p, card, classes) for p in found]
+
+
+def _structured(p: Predictions, card: TaskCard, classes: Sequence[str]) -> Predictions:
+    """With what the labels of the task are made of."""
+    from ecomfs.evaluation.labels import structure_of
+
+    made = structure_of(card, p.labels, classes)
+    positive = None if card.several_labels else p.positive
+    return replace(p, structure=made, positive=positive)
+
+
+def _cells(
+    files: Sequence[str], frames: Sequence[pd.DataFrame], columns: ColumnNames, card: TaskCard
+) -> tuple[list[pd.DataFrame], ColumnNames, list[str]]:
+    """The tables with the labels of each cell in one order and spelling; their columns; and every
+    label. The prediction of a row without an answer is empty; none of the labels is ``[]``."""
+    from ecomfs.task import CellSpace, Label, LabelSpace, find_column
+
+    known = LabelSpace([Label(spec.name, spec) for spec in card.labels])
+    seen: dict[str, None] = dict.fromkeys(known.names)
+    read: list[dict[str, list[tuple[str, ...]]]] = []
+    gold = given = ""
+    for file, frame in zip(files, frames, strict=True):
+        header = [str(name) for name in frame.columns]
+        gold = find_column(
+            header, columns.gold, ("gold", *card.label_column), file, "--gold-column "
+        )
+        given = find_column(
+            header, columns.predicted, ("predicted", "prediction"), file, "--predicted-column "
+        )
+        own: dict[str, list[tuple[str, ...]]] = {}
+        for column in (gold, given):
+            own[column] = []
+            for row, cell in enumerate(frame[column], 1):
+                where = f"{file}, row {row}, column {column!r}"
+                empty = cell is None or cell != cell or not str(cell).strip()
+                labels = () if empty else card.labels_of(str(cell), where)
+                names = [x if (i := known.index(x)) is None else known.names[i] for x in labels]
+                own[column].append(tuple(names))
+                seen |= dict.fromkeys(names)
+        read.append(own)
+    classes = [*known.names, *sorted(set(seen) - set(known.names))]
+    space = CellSpace([Label(name) for name in classes], card.label_separator or "")
+    made = []
+    for frame, own in zip(frames, read, strict=True):
+        frame = frame.copy()
+        for column, rows in own.items():
+            cells = zip(rows, frame[column], strict=True)
+            frame[column] = [
+                "" if not labels and not str(cell or "").strip() else space.true_label(list(labels))
+                for labels, cell in cells
+            ]
+        made.append(frame)
+    return made, replace(columns, gold=gold, predicted=given), classes
+
+
+def _frame(file: str, encoding: str | None) -> pd.DataFrame:
+    """A table as every other verb reads it; a row that cannot be read is an error."""
+    from ecomfs.io import plain_cell, read_frame, text_encoding
+
+    frame = read_frame(file, encoding=text_encoding(file, encoding))
+    for error in frame.errors.values():
+        raise InputError(f"{file}: {error}", hint="correct that line, and score again")
+    if "predicted" in frame.data.columns:  # ecomfs score marks what a spreadsheet would run
+        frame.data["predicted"] = [plain_cell(str(v)) for v in frame.data["predicted"]]
+    return frame.data
+
+
+def _language(language: str) -> Language:
+    if language in get_args(Language):
+        return cast("Language", language)
+    raise ConfigError(f"--report-language {language!r}", hint="en or zh")
 
 
 @app.command("list")
 def list_suites() -> None:
     """The suites that ship."""
-    from rich.table import Table
-
-    from ecomfs.cli.console import Console
+    from ecomfs.cli.present import show_table
     from ecomfs.suites import available_suites, load_suite
 
-    table = Table()
-    for column in ("suite", "data sets", "shots", "seeds", "what"):
-        table.add_column(column)
-    found = []
-    for name, path in available_suites().items():
-        suite = load_suite(path)
-        found.append(
-            {
-                "name": name,
-                "title": suite.title,
-                "data_sets": len(suite.datasets),
-                "shots": suite.shots,
-                "seeds": suite.seeds,
-            }
-        )
-        shots, seeds = (" ".join(map(str, v)) for v in (suite.shots, suite.seeds))
-        table.add_row(name, str(len(suite.datasets)), shots, seeds, suite.title)
+    suites = {name: load_suite(path) for name, path in available_suites().items()}
+    found = [
+        {
+            "name": name,
+            "title": suite.title,
+            "data_sets": len(suite.datasets),
+            "shots": suite.shots,
+            "seeds": suite.seeds,
+        }
+        for name, suite in suites.items()
+    ]
     set_result({"suites": found})
-    Console().print(table)
+    show_table(
+        ("suite", "data sets", "shots", "seeds", "what"),
+        (
+            (
+                name,
+                str(len(suite.datasets)),
+                *(" ".join(map(str, each)) for each in (suite.shots, suite.seeds)),
+                suite.title,
+            )
+            for name, suite in suites.items()
+        ),
+    )
 
 
 @app.command("run")
@@ -69,12 +299,10 @@ def run(
         Path | None, typer.Option("--output", "-o", help="folder of results [results/SUITE]")
     ] = None,
     data: Annotated[
-        Path | None,
-        typer.Option(help="folder of the data sets", envvar="ECOMFS_DATA"),
+        Path | None, typer.Option(help="folder of the data sets", envvar="ECOMFS_DATA")
     ] = None,
     engine: Annotated[
-        str | None,
-        typer.Option(help="engine instead of the suite's", envvar=OPTIONS["engine"].env),
+        str | None, typer.Option(help="engine instead of the suite's", envvar=OPTIONS["engine"].env)
     ] = None,
     embedder: Annotated[
         str | None,
@@ -95,11 +323,10 @@ def run(
     redo: Annotated[
         bool, typer.Option("--redo", help="run cells again whose inputs or options changed")
     ] = False,
-    quiet: o.Quiet = False,
 ) -> None:
     """Run every cell of a suite that is not done yet; the same command resumes it."""
-    phases = show(CHECKING, quiet=quiet)
-    from ecomfs.cli.console import Console
+    phases = show_phases(CHECKING)
+    from ecomfs.cli.present import note
     from ecomfs.suites import load_suite, run_suite
 
     chosen = load_suite(suite)
@@ -127,10 +354,9 @@ def run(
         }
     )
     kept = f", {len(outcome.kept)} were done" if outcome.kept else ""
-    Console(stderr=True).print(
+    note(
         f"{len(outcome.run)} cells run{kept} in {phases.finish():.1f} s · wrote {target} · "
-        f"ecomfs eval report {target}",
-        highlight=False,
+        f"ecomfs eval report {target}"
     )
     for cell, error in outcome.failed:
         say(f"error: {cell.title}: {error}", file=sys.stderr)
@@ -148,8 +374,8 @@ def report(
     main: Annotated[
         str | None, typer.Option(help="the system that the others are compared with [the suite's]")
     ] = None,
-    metric: eval_score.Metrics = None,
-    resamples: eval_score.Resamples = eval_score.RESAMPLES,
+    metric: Metrics = None,
+    resamples: Resamples = RESAMPLES,
     seed: o.Seed = DEFAULTS["seed"],
     details: Annotated[
         bool,
@@ -161,7 +387,7 @@ def report(
     ] = None,
 ) -> None:
     """Print the tables of a suite's results, and write them as HTML, Markdown and JSON."""
-    from ecomfs.cli.console import Console
+    from ecomfs.cli.present import note
     from ecomfs.evaluation.harness import harness_errors
     from ecomfs.evaluation.source import numbers_source
     from ecomfs.suites import suite_board, write_details
@@ -170,15 +396,13 @@ def report(
     from ecomfs_eval.report import settings, write_figures, write_report
 
     how = Bootstrap(resamples=resamples, seed=seed)
-    if report_language not in ("en", "zh"):
-        raise ConfigError(f"--report-language {report_language!r}", hint="en or zh")
     board = suite_board(
         results,
         only=only or (),
         main=main,
         metrics=metric or (),
         how=how,
-        language="zh" if report_language == "zh" else "en",
+        language=_language(report_language),
     )
     source = numbers_source(arguments(), [results / "suite.json"])
     board = replace(board, source={**source, "settings": settings(how)})
@@ -189,37 +413,26 @@ def report(
             log_board(board, mlflow, files=written)
     set_result(lambda: {"files": written, "board": board.to_dict()})
     _print(board)
-    console = Console(stderr=True, highlight=False)
-    console.print(f"wrote {written[0]}")
+    note(f"wrote {written[0]}")
     if details:
         pages = write_details(results, written[0].parent, only=only or (), main=main, how=how)
-        console.print(f"wrote {len(pages)} full reports beside it")
+        note(f"wrote {len(pages)} full reports beside it")
 
 
 def _print(board: Board) -> None:
-    from rich.table import Table
+    from rich.table import Column
 
-    from ecomfs.cli.console import Console
-    from ecomfs.cli.present import TITLES
+    from ecomfs.cli.present import TITLES, plain, show_table
     from ecomfs_eval import get_metric
     from ecomfs_eval.board import page
     from ecomfs_eval.report.words import ReportWords
 
-    console = Console()
     words = ReportWords(board.language)
 
     def show(title: str, first: str, metrics: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        table = Table(title=title, title_justify="left")
-        table.add_column(first, no_wrap=True)
-        for name in metrics:
-            table.add_column(TITLES.get(name, get_metric(name).title), overflow="fold")
-        for row in rows:
-            table.add_row(*row)
-        console.print(table)
-
-    def print_lines(lines: Iterable[str]) -> None:
-        for line in lines:
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+        titles = (TITLES.get(name, get_metric(name).title) for name in metrics)
+        columns = (Column(first, no_wrap=True), *(Column(t, overflow="fold") for t in titles))
+        show_table(columns, rows, title=title, title_justify="left")
 
     for group in board.groups:
         systems = ((s, *page.cells(group, s, group.metrics)) for s in group.averages)
@@ -230,19 +443,13 @@ def _print(board: Board) -> None:
         )
         versus = words("versus", main=group.main)
         show(words("paired", main=group.main), versus, group.metrics, differences)
-        print_lines(
-            (
-                *page.said(group, board, words),
-                page.verdict(group, group.metrics[0], words),
-                *page.undefined(group, group.metrics),
-                "",
-            )
-        )
+        said = [*page.said(group, board, words), page.verdict(group, group.metrics[0], words)]
+        plain("\n".join([*said, *page.undefined(group, group.metrics), ""]))
     for found in board.overall:
         means = page.overall_rows(found)
         show(page.overall_heading(found, board, words), words("mean"), found.metrics, means)
         show("", words("against"), found.metrics, page.win_rows(found, words))
-        print_lines((words("win_note", main=board.groups[0].main), ""))
+        plain(words("win_note", main=board.groups[0].main) + "\n")
 
 
 @app.command("compare")
@@ -250,11 +457,11 @@ def compare(
     results: Results,
     old: Annotated[Path, typer.Argument(metavar="OLD", help="results of an earlier run")],
     system: Annotated[str | None, typer.Option(help="which system [the suite's main]")] = None,
-    metric: eval_score.Metrics = None,
-    resamples: eval_score.Resamples = eval_score.RESAMPLES,
+    metric: Metrics = None,
+    resamples: Resamples = RESAMPLES,
 ) -> None:
     """Compare two results of a suite: what they were made from, and new − old, paired."""
-    from ecomfs.cli.console import Console
+    from ecomfs.cli.present import plain
     from ecomfs.suites import compare_results
     from ecomfs_eval import Bootstrap
 
@@ -262,18 +469,14 @@ def compare(
         results, old, system=system, metrics=metric or (), how=Bootstrap(resamples=resamples)
     )
     set_result({"changed": found.changed, "only_old": found.only_old, "only_new": found.only_new})
-    console = Console(highlight=False, soft_wrap=True, markup=False)
     for cell in found.changed:
-        console.print(cell.title)
-        for cause in cell.causes or ("made from the same",):
-            console.print(f"  {cause}")
-        if cell.note:
-            console.print(f"  {cell.note}")
+        lines = [*(cell.causes or ("made from the same",)), *filter(None, [cell.note])]
         for d in cell.differences.values():
-            console.print(f"  {d.title}: {d.a.text()} → {d.b.text()}: {d.text()}")
+            lines.append(f"{d.title}: {d.a.text()} → {d.b.text()}: {d.text()}")
+        plain("\n  ".join([cell.title, *lines]))
     for what, folders in (("old", found.only_old), ("new", found.only_new)):
         for folder in folders:
-            console.print(f"only in the {what} results: {folder}")
+            plain(f"only in the {what} results: {folder}")
 
 
 def _shots(text: str) -> Shots:

@@ -11,19 +11,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ecomfs.cli import options as o
+from ecomfs.cli.classifier import parse_fields, parse_pairs
 from ecomfs.cli.json_result import set_result
-from ecomfs.cli.labelled import parse_fields, parse_pairs
 from ecomfs.cli.terminal import say
 from ecomfs.core.options import DEFAULTS
 
 if TYPE_CHECKING:
-    from ecomfs.cli.console import Console
     from ecomfs.pool import Pool
     from ecomfs.types import Example
 
 app = typer.Typer(
-    help="Labelled examples in a database; every version is kept.",
-    no_args_is_help=True,
+    help="Labelled examples in a database; every version is kept.", no_args_is_help=True
 )
 
 Where = Annotated[
@@ -220,28 +218,28 @@ def stats(
 ) -> None:
     """Labels, counts and versions."""
     from rich.markup import escape
-    from rich.table import Column, Table
+    from rich.table import Column
+
+    from ecomfs.cli.present import plain, show_table
 
     with _open(pool, pool_name) as opened:
         found, changes = opened.stats(), opened.changes()
     set_result({"pool": found, "changes": changes[-last:] if last else []})
-    console = _console()
     made_up = f" ({found.synthetic} synthetic)" if found.synthetic else ""
-    console.print(
+    plain(
         f"pool {found.name} · version {found.version} · {found.examples} examples{made_up} · "
-        f"{found.retired} earlier states",
-        markup=False,
+        f"{found.retired} earlier states"
     )
-    labels = Table("label", "examples")
-    for label, count in found.labels.items():
-        labels.add_row(escape(label), str(count))
-    console.print(labels)
+    labels = found.labels.items()
+    show_table(("label", "examples"), ((escape(label), str(n)) for label, n in labels))
     if last:
-        versions = Table("version", "change", Column("at", no_wrap=True), "note")
-        for change in changes[-last:]:
-            what = f"{change.action} {change.examples}"
-            versions.add_row(str(change.version), what, change.at, escape(change.note))
-        console.print(versions)
+        show_table(
+            ("version", "change", Column("at", no_wrap=True), "note"),
+            (
+                (str(each.version), f"{each.action} {each.examples}", each.at, escape(each.note))
+                for each in changes[-last:]
+            ),
+        )
 
 
 @app.command()
@@ -311,12 +309,6 @@ def _authors(opened: Pool, examples: Sequence[Example], field: str | None) -> di
         if by and who:
             found[example.id] = who
     return found
-
-
-def _console() -> Console:
-    from ecomfs.cli.console import Console
-
-    return Console(highlight=False)
 
 
 @contextmanager

@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ecomfs.cli import options as o
-from ecomfs.cli import progress
-from ecomfs.cli.classifier import check_guarantees, classifier_of_task, print_notes
+from ecomfs.cli.classifier import MaybeLabelled, check_guarantees, classifier_of_task, print_notes
 from ecomfs.cli.json_result import set_result
-from ecomfs.cli.labelled import MaybeLabelled
-from ecomfs.cli.terminal import say
+from ecomfs.cli.terminal import say, show_phases
 from ecomfs.core.progress import LOADING
 
 if TYPE_CHECKING:
@@ -66,7 +64,7 @@ def explain(
     elif isinstance(given, str):
         _check_text(given, card)
     as_rows([given], card, labelled.fields)
-    phases = progress.show(LOADING)
+    phases = show_phases(LOADING)
     clf = classifier_of_task(labelled, settings)
     if influence and not isinstance(clf, FewShotClassifier):
         raise ConfigError(

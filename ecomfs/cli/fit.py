@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ecomfs.cli import options as o
-from ecomfs.cli.classifier import check_guarantees, classifier_of_task
+from ecomfs.cli.classifier import Labelled, check_guarantees, classifier_of_task, is_pool
 from ecomfs.cli.json_result import set_result
-from ecomfs.cli.labelled import Labelled, is_pool
-from ecomfs.cli.progress import show
+from ecomfs.cli.terminal import show_phases
 from ecomfs.core.progress import CHECKING
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ def fit(
     thresholds of the guarantees: leave-one-out on the pool, without gradients.
 
     It takes at most --tune + --calibration-size readings; cached readings are free."""
-    phases = show(CHECKING)
+    phases = show_phases(CHECKING)
     from ecomfs.cli.prepare import check_targets
     from ecomfs.cli.present import guarantee_lines, note, notes_of, plain
     from ecomfs.errors import ConfigError
@@ -64,42 +63,26 @@ def fit(
 
 def print_profile(profile: Profile) -> None:
     """A profile in a few lines, on standard output."""
-    from rich.table import Table
-
-    from ecomfs.cli.console import Console
-    from ecomfs.cli.present import guarantee_lines, plain
+    from ecomfs.cli.present import guarantee_lines, plain, show_table
 
     found = profile.found
-    console = Console()
     how = f"{found['readings']} answered leave-one-out by the experts, without a model"
     if profile.readout:
         read = ", ".join(sorted(set(profile.readout.values())))
         how = f"{found['readings']} read leave-one-out · k = {profile.k} · {read}"
-    console.print(
-        f"{profile.task} · {profile.fitted_on.examples} labelled examples, {how}",
-        highlight=False,
-        soft_wrap=True,
+    plain(f"{profile.task} · {profile.fitted_on.examples} labelled examples, {how}")
+    show_table(
+        ("after step", "log loss", "accuracy"),
+        ((n, f"{loss:.3f}", f"{found['accuracy'][n]:.1%}") for n, loss in found["loss"].items()),
     )
-    table = Table()
-    for column in ("after step", "log loss", "accuracy"):
-        table.add_column(column)
-    for step, loss in found["loss"].items():
-        table.add_row(step, f"{loss:.3f}", f"{found['accuracy'][step]:.1%}")
-    console.print(table)
     blend = profile.fusion or profile.cheap
     if blend is not None:
         weights = blend.components[0].weights
-        console.print(
-            "weights: " + ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items()),
-            highlight=False,
-        )
+        plain("weights: " + ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items()))
         used = [[n for n, w in c.weights.items() if w] for c in blend.components]
         names = [*(" + ".join(sources) for sources in used), "label shares"]
         shares = zip(names, blend.weights, strict=False)
-        console.print(
-            "fusion components: " + ", ".join(f"{name} {share:.0%}" for name, share in shares),
-            highlight=False,
-        )
+        plain("fusion components: " + ", ".join(f"{name} {share:.0%}" for name, share in shares))
     if (decided := found.get("decided")) is not None:
         plain(
             "rows are not read whose label the model could not change: of the examples, left out, "

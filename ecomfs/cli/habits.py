@@ -1,27 +1,30 @@
 """What every verb of the command line has in common: ``--json``, ``--quiet``, ``--help-all``, two
-examples in its help; and ``--safe-csv`` and ``--input-safe-csv`` of all that write or read
-tables."""
+examples in its help; ``--safe-csv`` and ``--input-safe-csv`` of all that write or read tables; and
+rules for options: no output is a file that the command reads, ``-`` is standard output, and an
+empty value is an error where it means nothing."""
 
 from __future__ import annotations
 
 import functools
+import glob
 import inspect
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from inspect import Parameter
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from ecomfs.cli import options as o
-from ecomfs.cli import progress
+from ecomfs.cli import terminal
 from ecomfs.cli.help_examples import EXAMPLES
 from ecomfs.cli.json_result import beginning
 
-_COMMON: dict[str, Any] = {"as_json": o.AsJson, "quiet": o.Quiet, "help_all": o.HelpAll}
+_COMMON: dict[str, Any] = {"quiet": o.Quiet, "as_json": o.AsJson, "help_all": o.HelpAll}
 _WRITE_TABLES = {
-    *("score", "plan", "rank", "suggest", "examples export", "prepare clean", "prepare augment"),
+    *("score", "plan", "rank", "suggest", "examples export", "prepare clean", "prepare augment")
 }
 
 
@@ -74,10 +77,10 @@ def add_habits(app: typer.Typer, *names: str) -> None:
 
 
 def _with_habits(verb: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """The verb with the options that every verb has, as far as it does not have them itself."""
+    """The verb with the options that every verb has."""
     hints = get_type_hints(verb, include_extras=True)
     own = inspect.signature(verb).parameters
-    given = {key: hint for key, hint in _COMMON.items() if key not in own}
+    given = {**_COMMON}
     if name in _WRITE_TABLES:
         given["safe_csv"] = o.SafeCsv
     if "input_encoding" in own:
@@ -90,8 +93,8 @@ def _with_habits(verb: Callable[..., Any], name: str) -> Callable[..., Any]:
 
     @functools.wraps(verb)
     def running(**values: Any) -> Any:
-        progress.be_quiet(quiet=bool(values.get("quiet")))
         more = {key: values.pop(key, None) for key in given}
+        terminal.be_quiet(quiet=bool(more["quiet"]))
         context = next((v for v in values.values() if isinstance(v, typer.Context)), None)
         if context is not None and context.invoked_subcommand is not None:
             return verb(**values)
@@ -99,12 +102,154 @@ def _with_habits(verb: Callable[..., Any], name: str) -> Callable[..., Any]:
         with beginning(name), _marks(**marks) if any(marks.values()) else nullcontext():
             return verb(**values)
 
-    running.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    running.__annotations__ = {p.name: p.annotation for p in parameters}
-    return running
+    return o.with_parameters(running, parameters)
 
 
 def _marks(written: bool | None, read: bool | None) -> AbstractContextManager[None]:
     from ecomfs.io import safe_csv  # it loads what reads tables
 
     return safe_csv(written=bool(written), read=bool(read))
+
+
+_OUTPUTS = {"output", "report", "log"}
+"""Names of the parameters, of all verbs, that name what is written. The verbs whose other outputs
+get their names from these (tables of removed or rejected rows) check them themselves."""
+_MAY_BE_EMPTY = {
+    *("hierarchy", "id_column", "label", "label_separator", "note", "prefix", "row", "text"),
+    "values",
+}
+"""Names of the parameters, of all verbs, for which an empty text is a value."""
+
+
+def guarded(app: typer.Typer) -> Any:
+    """The command line, every verb of it under these rules."""
+    command = typer.main.get_command(app)
+    _guard(command)
+    return command
+
+
+def _guard(command: Any) -> None:
+    for verb in getattr(command, "commands", {}).values():
+        _guard(verb)
+    for parameter in command.params:
+        if parameter.name not in _MAY_BE_EMPTY:
+            _refuse_empty(parameter)
+    if any(p.name in _OUTPUTS for p in command.params):
+        inner = command.invoke
+
+        def invoking(context: typer.Context) -> Any:
+            with ExitStack() as stack:
+                _enter(stack, context)
+                return inner(context)
+
+        command.invoke = invoking
+
+
+def _refuse_empty(parameter: Any) -> None:
+    """Before ``Path("")`` becomes the current folder."""
+    inner = parameter.process_value
+
+    def processing(context: typer.Context, value: Any) -> Any:
+        from ecomfs.errors import ConfigError
+
+        if value == "" or (isinstance(value, list | tuple) and "" in value):
+            raise ConfigError(
+                f"{_option(parameter)} is empty", hint="give a value, or leave it out"
+            )
+        return inner(context, value)
+
+    parameter.process_value = processing
+
+
+def _enter(stack: ExitStack, context: typer.Context) -> None:
+    from ecomfs.errors import ConfigError
+    from ecomfs.io import InputFile, check_read, check_target, is_standard, reading, standard_output
+
+    given = {
+        str(p.name): (_option(p), context.params.get(str(p.name))) for p in context.command.params
+    }
+    writes = [
+        (option, Path(value))
+        for name, (option, value) in given.items()
+        # A table of a database (sql:…) is no file.
+        if name in _OUTPUTS and value is not None and not str(value).startswith("sql:")
+    ]
+    reads = [
+        InputFile(option, path)
+        for name, (option, value) in given.items()
+        if name not in _OUTPUTS
+        for path in _files(value)
+    ]
+    # Looking a task up loads NumPy, so only where an output may be one of its files.
+    if "task" in given and any(_in_a_task(path) for _, path in writes):
+        option, value = given["task"]
+        reads += [InputFile(option, path) for path in _of_task(str(value))]
+    stack.enter_context(reading(reads))
+    standard = [option for option, path in writes if is_standard(path)]
+    if len(standard) > 1:
+        raise ConfigError(
+            f"{standard[0]} and {standard[1]} are both standard output", hint="name a file"
+        )
+    if standard and context.params.get("as_json"):
+        raise ConfigError(f"{standard[0]} and --json are both standard output", hint="name a file")
+    if standard:
+        stack.enter_context(standard_output())
+    for number, (option, path) in enumerate(writes):
+        if path.is_dir():
+            for file in ("report.html", "report.md", "report.json"):
+                check_target(path / file, option)
+            continue
+        check_target(path, option)
+        others = [InputFile(other, its) for other, its in writes[:number] if not is_standard(its)]
+        with reading(others):
+            check_read(path, option)
+
+
+def _option(parameter: Any) -> str:
+    """As it stands on the command line."""
+    named = [text for text in parameter.opts if text.startswith("-")]
+    shown = parameter.metavar or str(parameter.name)
+    return min(named, key=len) if "-o" in named else max(named, key=len, default=shown)
+
+
+def _files(value: Any) -> Iterator[Path]:
+    """The files that the value of an option names: a path, a pattern, a URL of SQLite, a model as
+    in ``gguf:FILE``, a pair as in ``NAME=FILE``."""
+    if isinstance(value, list | tuple):
+        for part in value:
+            yield from _files(part)
+        return
+    if not isinstance(value, str | Path) or not str(value):
+        return
+    text = str(value)
+    ends = {text, text.partition("#")[0], text.rpartition("=")[2], text.partition(":")[2]}
+    if text.startswith("sqlite"):
+        ends.add(text.partition("///")[2].partition("?")[0])
+    if glob.has_magic(text):
+        ends.update(glob.glob(text, recursive=True))
+    yield from (path for path in map(Path, ends - {""}) if _is_file(path))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _in_a_task(path: Path) -> bool:
+    try:
+        return any(_is_file(p.parent / "task.yaml") for p in (path, path.resolve()))
+    except (OSError, ValueError, RuntimeError):
+        return False
+
+
+def _of_task(name: str) -> Iterator[Path]:
+    from ecomfs.errors import EcomfsError
+    from ecomfs.task import task_folder
+
+    try:
+        folder = task_folder(name)
+    except EcomfsError:
+        return  # the verb raises it
+    yield from filter(_is_file, folder.glob("*.*"))

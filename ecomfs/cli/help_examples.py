@@ -15,26 +15,14 @@ _SENTIMENT = f"-t review_sentiment -e {_REVIEWS}/pool.csv"
 _SCORED = f"{_REVIEWS}/test.csv {_SENTIMENT}"
 
 EXAMPLES: Mapping[str, tuple[str, str]] = {
-    "": (
-        "ecomfs demo",
-        f"ecomfs score {_SCORED} -o scored.csv",
-    ),
-    "demo": (
-        "ecomfs demo",
-        "ecomfs demo --engine gguf:demo --k 8 -o results",
-    ),
+    "": ("ecomfs demo", f"ecomfs score {_SCORED} -o scored.csv"),
+    "demo": ("ecomfs demo", "ecomfs demo --engine gguf:demo --k 8 -o results"),
     "init": (
         f"ecomfs init {_REVIEWS}/pool.csv --yes --engine none -o first",
         f"ecomfs init {_TITLES}/pool.csv --shots 40 --test-rows 20",
     ),
-    "tasks": (
-        "ecomfs tasks",
-        "ecomfs tasks review_sentiment --json",
-    ),
-    "models": (
-        "ecomfs models",
-        "ecomfs models --json",
-    ),
+    "tasks": ("ecomfs tasks", "ecomfs tasks review_sentiment --json"),
+    "models": ("ecomfs models", "ecomfs models --json"),
     "models get": (
         "ecomfs models get qwen2.5-coder-0.5b",
         "ecomfs models get Qwen/Qwen2.5-1.5B-Instruct-GGUF:q4_k_m",
@@ -43,10 +31,7 @@ EXAMPLES: Mapping[str, tuple[str, str]] = {
         f"ecomfs score {_SCORED} -o scored.csv --probabilities",
         f"ecomfs score {_SCORED} --gold-column label --k 0 -o zero.csv --json",
     ),
-    "plan": (
-        f"ecomfs plan {_SCORED}",
-        f"ecomfs plan {_SCORED} --price 0.15 --probe 4",
-    ),
+    "plan": (f"ecomfs plan {_SCORED}", f"ecomfs plan {_SCORED} --price 0.15 --probe 4"),
     "explain": (
         f'ecomfs explain "broke after a day" {_SENTIMENT}',
         f"ecomfs explain {_REVIEWS}/test.csv --row 2 {_SENTIMENT} --influence",
@@ -62,26 +47,14 @@ EXAMPLES: Mapping[str, tuple[str, str]] = {
         f'ecomfs serve {_SENTIMENT} --variant "A: template=v1" --variant "B: template=v2" '
         "--log traffic.jsonl",
     ),
-    "runs": (
-        "ecomfs runs list",
-        "ecomfs runs resume last",
-    ),
-    "runs list": (
-        "ecomfs runs list",
-        "ecomfs runs list --last 5 --json",
-    ),
-    "runs show": (
-        "ecomfs runs show last",
-        "ecomfs runs show last --json",
-    ),
+    "runs": ("ecomfs runs list", "ecomfs runs resume last"),
+    "runs list": ("ecomfs runs list", "ecomfs runs list --last 5 --json"),
+    "runs show": ("ecomfs runs show last", "ecomfs runs show last --json"),
     "runs compare": (
         "ecomfs runs compare 20261129 last",
         "ecomfs runs compare 20261129 last --json",
     ),
-    "runs resume": (
-        "ecomfs runs resume last",
-        "ecomfs runs resume last --print",
-    ),
+    "runs resume": ("ecomfs runs resume last", "ecomfs runs resume last --print"),
     "backup": (
         "ecomfs backup pool.db pool-2026-05-01.db",
         "ecomfs backup pool.db pool-2026-05-02.db --json",
@@ -112,10 +85,7 @@ EXAMPLES: Mapping[str, tuple[str, str]] = {
         "ecomfs eval score scored.csv --gold-column label",
         "ecomfs eval score scored.csv zero.csv --gold-column label --report report",
     ),
-    "eval list": (
-        "ecomfs eval list",
-        "ecomfs eval list --json",
-    ),
+    "eval list": ("ecomfs eval list", "ecomfs eval list --json"),
     "eval run": (
         "ecomfs eval run smoke -o results/smoke",
         "ecomfs eval run smoke --limit 20 --seed 0 -o results/quick",
@@ -192,12 +162,6 @@ EXAMPLES: Mapping[str, tuple[str, str]] = {
         "ecomfs lint-task review_sentiment",
         f"ecomfs lint-task review_sentiment -e {_REVIEWS}/pool.csv",
     ),
-    "check": (
-        "ecomfs check",
-        "ecomfs check --engine vllm:http://127.0.0.1:8000",
-    ),
-    "up": (
-        "ecomfs up --model demo",
-        "ecomfs up --model Qwen/Qwen3-8B --port 8000 --device gpu",
-    ),
+    "check": ("ecomfs check", "ecomfs check --engine vllm:http://127.0.0.1:8000"),
+    "up": ("ecomfs up --model demo", "ecomfs up --model Qwen/Qwen3-8B --port 8000 --device gpu"),
 }

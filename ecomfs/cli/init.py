@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import json
 import re
 import shlex
+import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ecomfs.cli import options as o
-from ecomfs.cli.commands import Commands
-from ecomfs.cli.json_result import set_result
-from ecomfs.cli.labelled import parse_fields
-from ecomfs.cli.labelled_table import LabelledTable, read_examples
-from ecomfs.cli.progress import show
-from ecomfs.cli.questions import Questions, on_terminal
-from ecomfs.cli.terminal import say
+from ecomfs.cli.classifier import parse_fields
+from ecomfs.cli.json_result import set_result, wants_json
+from ecomfs.cli.terminal import is_quiet, say, show_phases
 from ecomfs.core.options import DEFAULTS, NO_MODEL, OPTIONS
 from ecomfs.core.progress import CHECKING
 from ecomfs.errors import (
     ColumnError,
     ConfigError,
+    DuplicateIdError,
+    EmptyInputError,
     InputError,
     OutputError,
+    RowError,
 )
 
 if TYPE_CHECKING:
-    from ecomfs.task import TaskCard
+    from ecomfs.io import TableReader, TableRow
+    from ecomfs.task import FieldMap, TaskCard
     from ecomfs.types import Example
+
 
 LABELLED, PER_LABEL, TESTED = 128, 5, 100
 """Labelled examples without ``--shots``, or as many of each label if these are more; most test rows
@@ -72,8 +78,6 @@ def init(
     seed: o.Seed = DEFAULTS["seed"],
     input_encoding: o.InputEncoding = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="ask nothing")] = False,
-    quiet: o.Quiet = False,
-    as_json: o.AsJson = False,
 ) -> None:
     """Begin with a table of labelled rows: find its columns and task, and score some of its rows.
 
@@ -81,7 +85,7 @@ def init(
     the test part without a model and then with one, and writes down the commands. What the table
     leaves open is asked; without a terminal, or with --yes, it is an error that names the option.
     """
-    phases = show(CHECKING, quiet=quiet)
+    phases = show_phases(CHECKING)
     import yaml
 
     from ecomfs.pool import split_examples
@@ -131,7 +135,7 @@ def init(
     words += [] if embedder == DEFAULTS["embedder"] else ["--embedder", embedder]
     words += ["--seed", str(seed)] if seed else []
     gold = ["--gold-column", "label"]
-    runs = Commands(quiet=quiet, as_json=as_json)
+    runs = Commands()
     runs.do(["score", *words, *gold, "--engine", NO_MODEL, "-o", f"{folder / 'experts.csv'}"])
     model = _model() if engine is None else engine
     if model != NO_MODEL:
@@ -295,4 +299,264 @@ def _model() -> str:
     return next(iter(ready), NO_MODEL)
 
 
-__all__ = ["init"]
+FEWEST = 6
+"""Fewest labelled rows of a table."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledTable:
+    """The table.
+
+    Attributes:
+        reader: to read it again.
+        rows: those that can be read.
+        bad: why the others cannot.
+    """
+
+    reader: TableReader
+    rows: list[TableRow]
+    bad: list[str]
+
+    @classmethod
+    def read(cls, source: Path, encoding: str | None) -> LabelledTable:
+        """All rows of it.
+
+        Raises:
+            EmptyInputError: it has none.
+            InputError: it cannot be read.
+        """
+        from ecomfs.io import TableReader
+
+        reader = TableReader(source, encoding=encoding)
+        rows = list(reader.rows())
+        bad = [f"{row.error}" for row in rows if row.error]
+        good = [row for row in rows if not row.error]
+        if not good:
+            raise EmptyInputError(f"{source}: no row can be read", hint=bad[0] if bad else "")
+        return cls(reader, good, bad)
+
+    @property
+    def name(self) -> str:
+        return self.reader.name
+
+    @property
+    def cells(self) -> dict[str, list[str]]:
+        """Column → its cells."""
+        return {name: [row.cells[name] for row in self.rows] for name in self.reader.header}
+
+    def kinds(self, column: str) -> Counter[str]:
+        """The different values of a column, the most frequent first."""
+        values = (row.cells[column].strip() for row in self.rows)
+        return Counter(value for value in values if value)
+
+    def fields(self, card: TaskCard, label: str, given: Mapping[str, str]) -> FieldMap:
+        """Which column is which field of a card; the label is none.
+
+        Raises:
+            ColumnError: a required field has no column.
+        """
+        from ecomfs.batch import read_marks
+        from ecomfs.task import FieldMap
+
+        others = [name for name in self.reader.header if name != label]
+        found = FieldMap.resolve(card, others, given, self.name)
+        return read_marks(found, card, self.reader)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledExamples:
+    """The labelled rows of a table, no two with the same fields.
+
+    Attributes:
+        examples: these rows.
+        labels: label → how many of them.
+        unlabelled, copies: rows without a label; rows like an earlier one.
+        contradicting: copies with another label than the first.
+        unusable: why rows cannot be examples.
+    """
+
+    examples: list[Example]
+    labels: Counter[str]
+    unlabelled: int
+    copies: int
+    contradicting: int
+    unusable: list[str]
+
+    def left_out(self, unread: Sequence[str]) -> str:
+        """What is not among the examples, in words."""
+        bad = [*unread, *self.unusable]
+        copies = f"{self.copies} copies of another row"
+        if self.contradicting:
+            copies += f", {self.contradicting} of these with another label"
+        parts = [
+            f"{self.unlabelled} without a label" if self.unlabelled else "",
+            copies if self.copies else "",
+            f"{len(bad)} that cannot be used, such as {bad[0]}" if bad else "",
+        ]
+        shown = "; ".join(filter(None, parts))
+        return f" ({shown})" if shown else ""
+
+
+def read_examples(
+    table: LabelledTable, card: TaskCard, mapping: FieldMap, label: str, id_column: str | None
+) -> LabelledExamples:
+    """The examples of a table.
+
+    Raises:
+        InputError: a label that the task does not know, too few examples or labels.
+    """
+    from ecomfs.features import RowText
+    from ecomfs.task import LabelSpace, column_labels, first_empty
+    from ecomfs.types import Example
+
+    places = [f"{table.name}, line {row.line}" for row in table.rows]
+    labels = column_labels([row.cells[label] for row in table.rows], places, label)
+    ids = _ids(table, id_column)
+    words = RowText(card)
+    seen: dict[str, Example] = {}
+    bad: list[str] = []
+    copies = contradicting = 0
+    for row, place, id_, text in zip(table.rows, places, ids, labels, strict=True):
+        if text is None:
+            continue
+        values = mapping.fields(row.cells, card)
+        empty = first_empty(values, card)
+        try:
+            rendered = "" if empty is not None else words.render(values, "en")
+        except RowError as error:
+            bad.append(f"{place}: {error.message}")
+            continue
+        if empty is not None:
+            bad.append(f"{place}: column {mapping.columns[empty]!r} is empty")
+        elif rendered in seen:
+            copies += 1
+            contradicting += seen[rendered].label != text
+        else:
+            seen[rendered] = Example(id_, values, text)
+    examples = [*seen.values()]
+    if len(examples) < FEWEST:
+        why = f": {bad[0]}" if bad else ""
+        raise InputError(
+            f"{table.name}: {len(examples)} different rows with a label{why}",
+            hint=f"label some more, {FEWEST} at least",
+        )
+    LabelSpace.resolve(card, (e.label for e in examples), table.name)
+    counts = Counter(e.label for e in examples)
+    return LabelledExamples(examples, counts, labels.count(None), copies, contradicting, bad)
+
+
+def _ids(table: LabelledTable, given: str | None) -> list[str]:
+    """The ids of the rows; lines, where the table has no column of them, or it repeats some."""
+    if given is not None:
+        table.reader.require(given)
+    own = given or next((c for c in table.reader.header if c.strip().casefold() == "id"), None)
+    lines = [f"line{row.line}" for row in table.rows]
+    if own is None:
+        return lines
+    ids = [row.cells[own].strip() for row in table.rows]
+    if len({*ids}) == len(ids) and all(ids):
+        return ids
+    if given is not None:
+        raise DuplicateIdError(
+            f"{table.name}: column {own!r} repeats an id, or has an empty one",
+            hint="name a column of unique ids with --id-column",
+        )
+    typer.echo(f"note: column {own!r} repeats ids: rows are named by their lines", err=True)
+    return lines
+
+
+def on_terminal() -> bool:
+    """Whether a person can answer."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """What a table leaves open, asked on a terminal, and elsewhere an error.
+
+    Attributes:
+        asking: whether a person answers.
+    """
+
+    asking: bool
+
+    def choose(self, question: str, choices: Mapping[str, str], options: Sequence[str]) -> str:
+        """One of several choices.
+
+        Args:
+            choices: value → evidence for it.
+            options: of the command line, that would have answered.
+
+        Raises:
+            ConfigError: nobody is asked.
+        """
+        if not self.asking:
+            shown = "; ".join(f"{value} ({text})" for value, text in choices.items())
+            raise ConfigError(f"{question} {shown}", hint=f"say it: {', '.join(options)}")
+        values = [*choices]
+        width = max(map(len, values))
+        typer.echo(question, err=True)
+        for number, (value, text) in enumerate(choices.items(), 1):
+            typer.echo(f"  {number}  {value:{width}}  {text}", err=True)
+        while True:
+            given: int = typer.prompt("number", default=1, type=int, err=True)
+            if 1 <= given <= len(values):
+                return values[given - 1]
+            typer.echo(f"a number from 1 to {len(values)}", err=True)
+
+    def agree(self, question: str) -> bool:
+        """Whether to go on; yes where nobody is asked."""
+        return not self.asking or typer.confirm(question, default=True, err=True)
+
+    def confirm(self, question: str) -> None:
+        """End the command where a person says no."""
+        if not self.agree(question):
+            raise typer.Exit(0)
+
+
+class Commands:
+    """Commands that are run in this process, with its ``--quiet`` and ``--json``, and written down.
+
+    Attributes:
+        done: the words of each.
+        results: with ``--json``, what each gave.
+    """
+
+    def __init__(self) -> None:
+        self.done: list[list[str]] = []
+        self.results: list[Any] = []
+        self._as_json = wants_json()
+        self._more = ["--quiet"] * is_quiet() + ["--json"] * self._as_json
+
+    def do(self, words: list[str]) -> None:
+        """Run one command line.
+
+        Raises:
+            typer.Exit: it failed; its error is on standard error.
+        """
+        from ecomfs.cli import run
+
+        say(f"\n$ {shlex.join(['ecomfs', *words])}", flush=True)
+        if not self._as_json:
+            code = run([*words, *self._more])
+        else:
+            with contextlib.redirect_stdout(io.StringIO()) as printed:
+                code = run([*words, *self._more])
+            self.results.append(json.loads(printed.getvalue())["result"])
+        if code:
+            raise typer.Exit(code)
+        self.done.append(words)
+
+    def write(self, path: Path, own: list[str]) -> None:
+        """Write them as a shell script, below the command that made the tables."""
+        from ecomfs.io import write_text
+
+        head = [
+            "#!/bin/sh",
+            "# The commands of ecomfs init, to be run in the folder in which it ran. This one made",
+            "# the tables (it overwrites nothing, so name another folder to run it again):",
+            f"# {shlex.join(['ecomfs', *own])}",
+            "set -e",
+        ]
+        lines = [shlex.join(["ecomfs", *words]) for words in self.done]
+        write_text(path, "\n".join([*head, *lines, ""]))

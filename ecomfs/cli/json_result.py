@@ -142,6 +142,11 @@ def set_result(result: Result | Callable[[], Result]) -> None:
         _now.result = result() if callable(result) else result
 
 
+def wants_json() -> bool:
+    """Whether the command line that runs has ``--json``."""
+    return _now.wanted
+
+
 def arguments() -> tuple[str, ...]:
     """The words of the command line that runs; none where a verb is called from Python."""
     return _now.arguments

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ecomfs.cli import options as o
-from ecomfs.cli.classifier import check_guarantees, fitted_classifier, without_fit
+from ecomfs.cli.classifier import MaybeLabelled, check_guarantees, fitted_classifier, without_fit
 from ecomfs.cli.json_result import set_result
-from ecomfs.cli.labelled import MaybeLabelled
-from ecomfs.cli.progress import show
-from ecomfs.cli.scoring import Cluster, RowOptions, Sources, check, jobs_of
+from ecomfs.cli.score import Cluster, RowOptions, Sources, check, jobs_of
+from ecomfs.cli.terminal import show_phases
 from ecomfs.core.options import NO_MODEL
 from ecomfs.core.progress import CHECKING
 
@@ -54,9 +53,7 @@ def plan(
 ) -> None:
     """Print what ``ecomfs score`` would do with the same options: rows, duplicates, cached
     readings, prompt tokens, time and cost."""
-    phases = show(CHECKING)
-    from rich.table import Table as Shown
-
+    phases = show_phases(CHECKING)
     from ecomfs.batch import (
         Prices,
         add_plans,
@@ -67,8 +64,7 @@ def plan(
         read_marks,
         run_identity,
     )
-    from ecomfs.cli.console import Console
-    from ecomfs.cli.present import marks, note, profile_of, without_model
+    from ecomfs.cli.present import marks, note, profile_of, show_table, without_model
     from ecomfs.errors import ConfigError
     from ecomfs.io import TableReader
     from ecomfs.pipeline import draws_alike
@@ -105,11 +101,7 @@ def plan(
         numbers |= columns.fields.conventions(pipeline.card)
         numbers |= known.selection.checked(reader).numbers
         identity = run_identity(
-            job.source,
-            identity_of(pipeline),
-            columns,
-            known.selection,
-            labelled.input_encoding,
+            job.source, identity_of(pipeline), columns, known.selection, labelled.input_encoding
         )
         found = plan_table(
             job.source,
@@ -136,17 +128,15 @@ def plan(
             "numbers": numbers,
         }
     )
-    shown = Shown(title=f"{len(plans)} input(s) · {pipeline.engine.spec}", show_header=False)
+    lines = [tuple(line.split(": ", 1)) for line in marks(numbers)]
     if pipeline.retriever is not None:
-        shown.add_row("labelled examples", pipeline.retriever.index.description)
-    for line in marks(numbers):
-        shown.add_row(*line.split(": ", 1))
-    for name, value in plan_lines(add_plans(plans)):
-        shown.add_row(name, value)
+        lines.insert(0, ("labelled examples", pipeline.retriever.index.description))
+    lines += plan_lines(add_plans(plans))
     if skips:
-        shown.add_row(f"of these not read by the model{skips}", "known after the fit of the run")
+        lines.append((f"of these not read by the model{skips}", "known after the fit of the run"))
     phases.clear()
-    Console().print(shown)
+    title = f"{len(plans)} input(s) · {pipeline.engine.spec}"
+    show_table((), lines, title=title, show_header=False)
     if not pipeline.has_model:
         note(without_model(profile_of(clf), add_plans(plans).rows))
 

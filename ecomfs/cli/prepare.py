@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,8 +32,65 @@ def prepare() -> None:
     """Prepare tables of examples."""
 
 
+@dataclass(frozen=True, slots=True)
+class Cleaning:
+    """What is corrected and removed; the same as :class:`ecomfs.prepare.clean.CleanPolicy`."""
+
+    unicode: Annotated[str, typer.Option(hidden=True, help="normal form: NFC, NFKC, keep")] = "NFC"
+    html: Annotated[str, typer.Option(hidden=True, help="strip, unescape, keep")] = "strip"
+    emoji: Annotated[str, typer.Option(hidden=True, help="keep, name, drop")] = "keep"
+    mojibake: Annotated[
+        bool, typer.Option(hidden=True, help="correct text that was decoded in a wrong encoding")
+    ] = True
+    labels: Annotated[bool, typer.Option(hidden=True, help="make spellings of one label equal")] = (
+        True
+    )
+    max_chars: Annotated[int, typer.Option(hidden=True, help="longer texts are over-long")] = 4000
+    near_threshold: Annotated[
+        float, typer.Option(hidden=True, help="shingle similarity of near duplicates, 0.5 to 1")
+    ] = 0.8
+    empty: Annotated[
+        str, typer.Option(hidden=True, help="rows without text: remove, report, ignore")
+    ] = "remove"
+    over_long: Annotated[str, typer.Option(hidden=True, help=ACTIONS)] = "report"
+    unlabelled: Annotated[str, typer.Option(hidden=True, help=ACTIONS)] = "remove"
+    duplicate: Annotated[str, typer.Option(hidden=True, help=ACTIONS)] = "remove"
+    near_duplicate: Annotated[str, typer.Option(hidden=True, help=ACTIONS)] = "remove"
+    conflict: Annotated[
+        str,
+        typer.Option(
+            hidden=True, help="one text, several labels: remove, majority, report, ignore"
+        ),
+    ] = "remove"
+    leak: Annotated[str, typer.Option(hidden=True, help=ACTIONS)] = "remove"
+    near_leak: Annotated[str, typer.Option(hidden=True, help=ACTIONS)] = "remove"
+
+    @property
+    def policy(self) -> CleanPolicy:
+        """As the cleaning takes it.
+
+        Raises:
+            ConfigError: a value that an option cannot have.
+        """
+        from pydantic import ValidationError
+
+        from ecomfs.prepare.clean import CleanPolicy
+
+        options = asdict(self)
+        try:
+            return CleanPolicy(**options)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][0])
+            hint = first["msg"][:1].lower() + first["msg"][1:]
+            flag = f"--{name.replace('_', '-')}"
+            raise ConfigError(f"{flag} {options[name]!r}", hint=hint) from error
+
+
 @app.command("clean")
+@o.flatten_options
 def clean(
+    how: Cleaning,
     source: Annotated[Path, typer.Argument(metavar="IN.csv", help="table to clean")],
     output: Annotated[Path, typer.Option("--output", "-o", help="cleaned table")],
     text_column: Annotated[
@@ -45,34 +103,6 @@ def clean(
         Path | None, typer.Option(help="table whose texts IN must not share (leakage)")
     ] = None,
     report: JsonReport = None,
-    unicode: Annotated[str, typer.Option(hidden=True, help="normal form: NFC, NFKC, keep")] = "NFC",
-    html: Annotated[str, typer.Option(hidden=True, help="strip, unescape, keep")] = "strip",
-    emoji: Annotated[str, typer.Option(hidden=True, help="keep, name, drop")] = "keep",
-    mojibake: Annotated[
-        bool, typer.Option(hidden=True, help="correct text that was decoded in a wrong encoding")
-    ] = True,
-    labels: Annotated[
-        bool, typer.Option(hidden=True, help="make spellings of one label equal")
-    ] = True,
-    max_chars: Annotated[int, typer.Option(hidden=True, help="longer texts are over-long")] = 4000,
-    near_threshold: Annotated[
-        float, typer.Option(hidden=True, help="shingle similarity of near duplicates, 0.5 to 1")
-    ] = 0.8,
-    empty: Annotated[
-        str, typer.Option(hidden=True, help="rows without text: remove, report, ignore")
-    ] = ("remove"),
-    over_long: Annotated[str, typer.Option(hidden=True, help=ACTIONS)] = "report",
-    unlabelled: Annotated[str, typer.Option(hidden=True, help=ACTIONS)] = "remove",
-    duplicate: Annotated[str, typer.Option(hidden=True, help=ACTIONS)] = "remove",
-    near_duplicate: Annotated[str, typer.Option(hidden=True, help=ACTIONS)] = "remove",
-    conflict: Annotated[
-        str,
-        typer.Option(
-            hidden=True, help="one text, several labels: remove, majority, report, ignore"
-        ),
-    ] = "remove",
-    leak: Annotated[str, typer.Option(hidden=True, help=ACTIONS)] = "remove",
-    near_leak: Annotated[str, typer.Option(hidden=True, help=ACTIONS)] = "remove",
 ) -> None:
     """Correct the texts of a table and remove unusable rows, each with its reason.
 
@@ -83,27 +113,10 @@ def clean(
 
     removed = beside(source if is_stream(output) else output, "removed")
     check_targets([source, *([test] if test else [])], [output, removed, report])
-    policy = _policy(
-        unicode=unicode,
-        html=html,
-        emoji=emoji,
-        mojibake=mojibake,
-        labels=labels,
-        max_chars=max_chars,
-        near_threshold=near_threshold,
-        empty=empty,
-        over_long=over_long,
-        unlabelled=unlabelled,
-        duplicate=duplicate,
-        near_duplicate=near_duplicate,
-        conflict=conflict,
-        leak=leak,
-        near_leak=near_leak,
-    )
+    policy = how.policy
     needed = [name for name in (*text_column, label_column, id_column) if name is not None]
     for path, names in ((source, needed), *([(test, text_column)] if test else [])):
-        how = _how(path, input_encoding)
-        TableReader(path, **how).require(*names)
+        TableReader(path, **_how(path, input_encoding)).require(*names)
     frame = read_frame(source, **_how(source, input_encoding))
     other = read_frame(test, **_how(test, input_encoding)).data if test else None
     result = clean_frame(
@@ -140,20 +153,6 @@ def _how(path: Path, encoding: str | None) -> dict[str, Any]:
         "allow_nul": True,
         "max_cell_chars": _MAX_CELL_CHARS,
     }
-
-
-def _policy(**options: Any) -> CleanPolicy:
-    from pydantic import ValidationError
-
-    from ecomfs.prepare.clean import CleanPolicy
-
-    try:
-        return CleanPolicy(**options)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0])
-        hint = first["msg"][:1].lower() + first["msg"][1:]
-        raise ConfigError(f"--{name.replace('_', '-')} {options[name]!r}", hint=hint) from error
 
 
 def beside(path: Path, what: str) -> Path:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
+from rich import console
+from rich.table import Column, Table
+from rich.text import Text
 
-from ecomfs.cli.console import Console
 from ecomfs.core.options import NO_MODEL
+from ecomfs.errors import printable
 
 if TYPE_CHECKING:
     from ecomfs.batch import AnswerCounts, ScoreResult, Tally
@@ -19,9 +21,25 @@ if TYPE_CHECKING:
     from ecomfs_eval.structure import LabelKind
 
 
+class Console(console.Console):
+    """Control characters in a text, a cell, a title or a heading become visible escapes."""
+
+    def render_str(self, text: str, *args: Any, **options: Any) -> Text:
+        """Rich calls it for every text that it shows."""
+        return super().render_str(printable(text), *args, **options)
+
+
 def plain(text: str, *, stderr: bool = False) -> None:
     """Print text as it is: without markup, colours and added line breaks."""
     Console(stderr=stderr).print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def show_table(columns: Iterable[str | Column], rows: Iterable[Sequence[str]], **how: Any) -> None:
+    """Print a table; ``how`` is for :class:`rich.table.Table`."""
+    table = Table(*columns, **how)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
 
 
 def note(text: str) -> None:
@@ -259,8 +277,7 @@ def metrics_table(
         shown = {**shown, **ANSWERED}
     had = "" if n_examples is None else f" · {labelled(n_examples)}"
     table = Table(
-        title=f"n = {len(first)} rows with a true label{had} · 95 % intervals",
-        title_justify="left",
+        title=f"n = {len(first)} rows with a true label{had} · 95 % intervals", title_justify="left"
     )
     for column in ("system", *shown.values()):
         table.add_column(column)
@@ -308,3 +325,25 @@ def counts(result: ScoreResult) -> dict[str, Any]:
         "left_out": tally.left_out,
         "failed": result.failed,
     }
+
+
+def several_table(systems: Mapping[str, Predictions], n_examples: int, seed: int) -> dict[str, Any]:
+    """As :func:`metrics_table`, for several labels a row and for hierarchies; also the paired
+    differences of the first system from the others."""
+    from ecomfs_eval import Bootstrap, get_metric
+    from ecomfs_eval.compare import differences
+
+    first, *others = systems.values()
+    shown = usual(first.kind)
+    out: dict[str, Any] = metrics_table(systems, n_examples, seed=seed, shown=shown)
+    metrics = [get_metric(name) for name in shown]
+    for other in others:
+        found = differences(other, first, metrics, Bootstrap(seed=seed))
+        plain(
+            f"{first.name} − {other.name}: "
+            + ", ".join(f"{shown[d.metric]} {d.text()}" for d in found)
+        )
+    silent = sum(~first.answered)
+    if silent and first.kind == "sets":
+        plain(f"{silent} rows of {first.name} have no answer: they have none of the labels")
+    return out

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.markup import escape
-from rich.table import Table
 
 from ecomfs.ab import METRICS, Outcome
-from ecomfs.cli.console import Console
-from ecomfs.cli.present import plain
+from ecomfs.cli.present import Console, plain, show_table
 from ecomfs.evaluation.evaluate import ANSWERED
 from ecomfs_eval.compare import Comparisons, Flip, PairwiseComparison
 from ecomfs_eval.compare.differences import p_text, signed
@@ -25,57 +23,54 @@ def print_outcome(found: Outcome, show: int, written: Sequence[Path] = ()) -> No
         show: most rows to list whose prediction changed.
         written: files to name.
     """
-    console = Console()
     first = found.result.comparisons[0]
     level = 100 * (1 - float(found.about["alpha"]))
-    console.print(f"{first.rows:,} rows compared · {level:g} % intervals", highlight=False)
+    plain(f"{first.rows:,} rows compared · {level:g} % intervals")
     of_model = () if found.model_alone is None else found.model_alone.notes
     for note in found.notes:
         if note in of_model:
             continue  # printed with the table of the model alone
         plain(note)
-    _print_scores(console, found)
-    _print_differences(console, found.result)
+    _print_scores(found)
+    _print_differences(found.result)
     if found.model_alone is not None:
-        console.print("\nthe model alone, without the experts:")
+        plain("\nthe model alone, without the experts:")
         for note in found.model_alone.notes:
             plain(note)
-        _print_scores(console, found.model_alone)
-        _print_differences(console, found.model_alone.result)
-    _print_slices(console, found.result)
+        _print_scores(found.model_alone)
+        _print_differences(found.model_alone.result)
+    _print_slices(found.result)
     if first.mcnemar is not None:
-        _print_flips(console, found.systems, found.result, show)
+        _print_flips(found.systems, found.result, show)
     for path in written:
         plain(f"wrote {path}")
-    console.print(f"\n[bold]{escape(found.decision)}[/]", highlight=False, soft_wrap=True)
+    decision = f"\n[bold]{escape(found.decision)}[/]"
+    Console().print(decision, highlight=False, soft_wrap=True)
 
 
-def _print_scores(console: Console, found: Outcome) -> None:
-    out, first = Table(""), found.systems[0].name
-    shown = {m: t for m, t in (METRICS | ANSWERED).items() if m in found.scores[first]}
-    for title in shown.values():
-        out.add_column(title)
-    gaps: dict[str, None] = {}
-    for system in found.systems:
-        scores = found.scores[system.name]
-        out.add_row(escape(system.name), *(_cell(scores[m]) for m in shown))
+def _print_scores(found: Outcome) -> None:
+    systems = {system.name: found.scores[system.name] for system in found.systems}
+    first = next(iter(systems.values()))
+    shown = {m: t for m, t in (METRICS | ANSWERED).items() if m in first}
+    show_table(
+        ("", *shown.values()),
+        ((escape(n), *(_cell(scores[m]) for m in shown)) for n, scores in systems.items()),
+    )
+    for name, scores in systems.items():
         for metric, title in shown.items():
             if scores[metric].value is None:
-                gaps[f"{title} of {system.name} is undefined: {scores[metric].reason}"] = None
-    console.print(out)
-    for gap in gaps:
-        plain(gap)
+                plain(f"{title} of {name} is undefined: {scores[metric].reason}")
 
 
 def _cell(score: Score) -> str:
     return "–" if score.value is None else score.text().replace(" [", "\n[")
 
 
-def _print_differences(console: Console, result: Comparisons) -> None:
+def _print_differences(result: Comparisons) -> None:
     """In lines: a narrow terminal would cut the intervals of a table."""
     many = len(result.comparisons)
     paired = result.comparisons[0].mcnemar is not None
-    console.print(
+    plain(
         "differences (shares in points), "
         + ("paired bootstrap intervals:" if paired else "intervals of unpaired arms:")
     )
@@ -103,7 +98,7 @@ def _test(c: PairwiseComparison, many: int) -> str:
     return f"{counts} · {name} {p}{corrected}"
 
 
-def _print_slices(console: Console, result: Comparisons) -> None:
+def _print_slices(result: Comparisons) -> None:
     """Differences by slice; long slicings are in the report only."""
     for c in result.comparisons:
         for slicing, rows in c.slices.items():
@@ -119,9 +114,7 @@ def _print_slices(console: Console, result: Comparisons) -> None:
             plain(f"  {c.b} − {c.a} by {slicing}: {line}")
 
 
-def _print_flips(
-    console: Console, systems: Sequence[Predictions], result: Comparisons, show: int
-) -> None:
+def _print_flips(systems: Sequence[Predictions], result: Comparisons, show: int) -> None:
     """One line per row whose prediction differs; rows that became wrong first."""
     rank = {"broken": 0, "fixed": 1, "changed": 2}
     flipped: dict[str, Flip] = {}
@@ -131,7 +124,7 @@ def _print_flips(
             if kept is None or rank[flip.kind] < rank[kept.kind]:
                 flipped[flip.id] = flip
     if not flipped:
-        console.print("no row changed its answer")
+        plain("no row changed its answer")
         return
     answers: dict[str, list[str]] = {id_: [f.a] for id_, f in flipped.items()}
     for c in result.comparisons:
@@ -139,25 +132,21 @@ def _print_flips(
         for id_, row in answers.items():
             row.append(changed.get(id_, row[0]))
     ordered = sorted(flipped.values(), key=lambda f: rank[f.kind])
-    out = Table(
-        "id",
-        "text",
-        "gold",
-        *(escape(s.name) for s in systems),
-        "",
-        title=f"{len(flipped)} rows changed their answer",
-        title_justify="left",
-    )
+    rows = []
     for flip in ordered[: max(show, 0)]:
         text = " ".join(flip.extra_a.get("text", "").split())
         short = text if len(text) <= 60 else text[:59] + "…"
         cells = (flip.id, short, flip.gold, *answers[flip.id], flip.kind)
-        out.add_row(*(escape(cell) for cell in cells))
-    if show > 0:
-        console.print(out)
+        rows.append([escape(cell) for cell in cells])
+    if rows:
+        show_table(
+            ("id", "text", "gold", *(escape(s.name) for s in systems), ""),
+            rows,
+            title=f"{len(flipped)} rows changed their answer",
+            title_justify="left",
+        )
     if len(ordered) > show:
-        console.print(
+        plain(
             f"{len(ordered)} rows changed their answer; see all with --show, with both prompts in "
-            "-o report.html",
-            highlight=False,
+            "-o report.html"
         )

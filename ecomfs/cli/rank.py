@@ -11,10 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ecomfs.cli import options as o
-from ecomfs.cli.classifier import classifier, one_label_only, print_notes, without_fit
+from ecomfs.cli.classifier import (
+    MaybeLabelled,
+    classifier,
+    is_pool,
+    one_label_only,
+    print_notes,
+    without_fit,
+)
 from ecomfs.cli.json_result import set_result
-from ecomfs.cli.labelled import MaybeLabelled, is_pool
-from ecomfs.cli.progress import show
+from ecomfs.cli.terminal import show_phases
 from ecomfs.core.progress import CHECKING, LOADING, Phases
 from ecomfs.errors import ConfigError
 
@@ -92,16 +98,14 @@ def rank(
         bool, typer.Option("--plan", help="print the number of readings and the time; rank nothing")
     ] = False,
     probe: Annotated[
-        int,
-        typer.Option(help="with --plan: pairs that the model reads now, to measure its speed"),
+        int, typer.Option(help="with --plan: pairs that the model reads now, to measure its speed")
     ] = 0,
-    quiet: o.Quiet = False,
 ) -> None:
     """Rank the items of a catalogue for each user, or rows that are pairs already.
 
     --field names a column of whichever table has it; the others keep the task's names.
     """
-    phases = show(CHECKING, quiet=quiet)
+    phases = show_phases(CHECKING)
     from ecomfs.cli.present import note
     from ecomfs.pipeline import draws_alike
     from ecomfs.rank import check_top, positive_label, read_pairs, read_users_and_items
@@ -141,27 +145,39 @@ def rank(
     if tables is not None:
         tables = tables[0], replace(tables[1], items=tables[1].items[:limit])
     phases(LOADING)
-    # A plan counts the leave-one-out readings, and makes none.
-    readings = 0 if settings["profile"] else settings["calibration_size"]
     clf = classifier(labelled, without_fit(settings) if plan else settings)
     with labelled.to_fit(pool) as shown:
         clf.fit(shown, progress=phases)
     phases.clear()
+    pipeline = clf.pipeline_
     if plan:
-        alike = draws_alike(settings)
-        _plan(
-            clf.pipeline_, pairs, tables, keep_seen, readings, alike, probe, labelled.seed, phases
-        )
+        # A plan counts the leave-one-out readings, and makes none.
+        readings = 0 if settings["profile"] else settings["calibration_size"]
+        how = {"readings": readings, "alike": draws_alike(settings)}
+        how |= {"probe": probe, "seed": labelled.seed}
+        _plan(pipeline, pairs, tables, keep_seen, phases, how)
         return
     print_notes(clf, settings)
+    result = {"output": target, "positive": label, "engine": pipeline.engine.spec}
     if pairs is not None:
-        _pairs(
-            clf.pipeline_, pairs, target, label, top, str(group), len(pool), labelled.seed, phases
-        )
+        predictions, scores = _rank_pairs(pipeline, pairs, target, label, top, phases)
+        lists = len(set(pairs.lists))
+        result |= {"pairs": len(scores), "lists": lists, "failed": scores.count(None)}
+        what = f"{len(scores)} rows in {lists} lists by {group!r}"
+        _print_summary(what, result, len(pool))
+        if pairs.truth is not None:
+            result["metrics"] = _measure(pipeline, pairs, predictions, label, len(pool), labelled)
     if tables is not None:
         users, catalogue = tables
-        how = {"positive": label, "top": TOP if top is None else top, "keep_seen": keep_seen}
-        _catalogue(clf.pipeline_, users, catalogue, target, how, len(pool), phases)
+        options = {"positive": label, "top": TOP if top is None else top, "keep_seen": keep_seen}
+        counts = _rank_catalogue(pipeline, users, catalogue, target, phases, options)
+        pairs_read = counts["candidates"]
+        result |= {"pairs": pairs_read, "lists": len(users), "failed": counts["failed"]}
+        what = f"{len(users)} users × {len(catalogue.items)} items: {pairs_read} pairs read"
+        if not keep_seen:
+            what += f" · {counts['seen']} already in a history, left out"
+        _print_summary(what, result, len(pool))
+    set_result(result)
     note(phases.text())
 
 
@@ -203,15 +219,15 @@ def _of_pool(labelled: MaybeLabelled, fields: dict[str, str]) -> dict[str, str]:
     return {name: column for name, column in fields.items() if column in header}
 
 
-def _catalogue(
+def _rank_catalogue(
     pipeline: Pipeline,
     users: Sequence[User],
     catalogue: Catalogue,
     target: Path,
-    how: dict[str, Any],
-    n_examples: int,
     phases: Phases,
-) -> None:
+    options: dict[str, Any],
+) -> Counter[str]:
+    """Write the list of every user."""
     from ecomfs.io import AtomicWriter, added_columns, cell_text
     from ecomfs.rank import rank_users
 
@@ -219,7 +235,7 @@ def _catalogue(
     header = [first, *last[:2], *catalogue.header, *last[2:]]
     counts: Counter[str] = Counter()
     with AtomicWriter(target, header, marked=(first, *last)) as writer:
-        for one in rank_users(pipeline, users, catalogue, progress=phases, **how):
+        for one in rank_users(pipeline, users, catalogue, progress=phases, **options):
             counts.update(candidates=one.candidates, seen=one.seen, failed=one.failed)
             for r in one.items:
                 place, tail = _cells(r.rank, r.score, r.prediction)
@@ -227,43 +243,20 @@ def _catalogue(
                 writer.write([[one.user.id, *place, *cells, *tail]])
             writer.flush()
     phases.clear()
-    set_result(
-        {
-            "output": target,
-            "pairs": counts["candidates"],
-            "lists": len(users),
-            "failed": counts["failed"],
-            "positive": how["positive"],
-            "engine": pipeline.engine.spec,
-        }
-    )
-    left_out = "" if how["keep_seen"] else f" · {counts['seen']} already in a history, left out"
-    _print_summary(
-        f"{len(users)} users × {len(catalogue.items)} items: {counts['candidates']} pairs read"
-        f"{left_out}",
-        counts["failed"],
-        pipeline,
-        how["positive"],
-        n_examples,
-        target,
-    )
+    return counts
 
 
-def _pairs(
+def _rank_pairs(
     pipeline: Pipeline,
     pairs: PairTable,
     target: Path,
     positive: str,
     top: int | None,
-    group: str,
-    n_examples: int,
-    seed: int,
     phases: Phases,
-) -> None:
-    from ecomfs.cli.present import metrics_table, note
-    from ecomfs.evaluation.evaluate import strangers
+) -> tuple[list[Prediction], list[float | None]]:
+    """Write the rows in the order of their lists."""
     from ecomfs.io import AtomicWriter, added_columns
-    from ecomfs.rank import METRICS, list_order, rankings, score_pairs
+    from ecomfs.rank import list_order, score_pairs
 
     added = added_columns(pairs.header, COLUMNS)
     with AtomicWriter(target, [*added[:2], *pairs.header, *added[2:]], marked=added) as writer:
@@ -274,30 +267,26 @@ def _pairs(
             cells = (pairs.rows[i].cells[name] for name in pairs.header)
             writer.write([[*place, *cells, *tail]])
     phases.clear()
-    _print_summary(
-        f"{len(pairs.rows)} rows in {len(set(pairs.lists))} lists by {group!r}",
-        scores.count(None),
-        pipeline,
-        positive,
-        n_examples,
-        target,
-    )
-    result = {
-        "output": target,
-        "pairs": len(pairs.rows),
-        "lists": len(set(pairs.lists)),
-        "failed": scores.count(None),
-        "positive": positive,
-        "engine": pipeline.engine.spec,
-    }
-    if pairs.truth is not None:
-        truth = [pipeline.space.true_label(text) for text in pairs.truth]
-        if unknown := strangers(truth, pipeline.space):
-            note(f"note: {unknown}")
-        found = rankings(pairs, predictions, pipeline, positive)
-        metrics = metrics_table(found, n_examples, seed=seed, shown=METRICS, notes=True)
-        result["metrics"] = metrics
-    set_result(result)
+    return predictions, scores
+
+
+def _measure(
+    pipeline: Pipeline,
+    pairs: PairTable,
+    predictions: Sequence[Prediction],
+    positive: str,
+    n_examples: int,
+    labelled: MaybeLabelled,
+) -> dict[str, Any]:
+    from ecomfs.cli.present import metrics_table, note
+    from ecomfs.evaluation.evaluate import strangers
+    from ecomfs.rank import METRICS, rankings
+
+    truth = [pipeline.space.true_label(text) for text in pairs.truth or ()]
+    if unknown := strangers(truth, pipeline.space):
+        note(f"note: {unknown}")
+    found = rankings(pairs, predictions, pipeline, positive)
+    return metrics_table(found, n_examples, seed=labelled.seed, shown=METRICS, notes=True)
 
 
 def _plan(
@@ -305,18 +294,13 @@ def _plan(
     pairs: PairTable | None,
     tables: tuple[list[User], Catalogue] | None,
     keep_seen: bool,
-    readings: int,
-    alike: bool,
-    probe: int,
-    seed: int,
     phases: Phases,
+    how: dict[str, Any],
 ) -> None:
     """Print how many pairs would be read, and how long it would take."""
-    from rich.table import Table
-
     from ecomfs.batch import plan_rows
-    from ecomfs.cli.console import Console
     from ecomfs.cli.plan import plan_lines
+    from ecomfs.cli.present import show_table
     from ecomfs.rank import candidates_of, pair_row
 
     card, left_out, unusable = pipeline.card, 0, 0
@@ -332,23 +316,12 @@ def _plan(
             unusable += sum(bool(item.error) for item in items)
             rows += [pair_row(card, user, item) for item in items if not item.error]
     phases("counting tokens")
-    found = plan_rows(
-        pipeline,
-        rows,
-        unusable=unusable,
-        probe=probe,
-        seed=seed,
-        readings=readings,
-        alike=alike,
-    )
+    found = plan_rows(pipeline, rows, unusable=unusable, **how)
     phases.clear()
     set_result({"plan": found, "engine": pipeline.engine.spec, "left_out": left_out})
-    shown = Table(title=f"pairs · {pipeline.engine.spec}", show_header=False)
-    if left_out:
-        shown.add_row("already in a history, left out", f"{left_out:,}")
-    for name, value in plan_lines(found):
-        shown.add_row(name, value)
-    Console().print(shown)
+    seen = [("already in a history, left out", f"{left_out:,}")] if left_out else []
+    title = f"pairs · {pipeline.engine.spec}"
+    show_table((), [*seen, *plan_lines(found)], title=title, show_header=False)
 
 
 def _cells(
@@ -361,13 +334,12 @@ def _cells(
     return place, [str(prediction.status), *detail_cells(prediction), prediction.error, notes]
 
 
-def _print_summary(
-    what: str, failed: int, pipeline: Pipeline, positive: str, n_examples: int, target: Path
-) -> None:
+def _print_summary(what: str, result: dict[str, Any], n_examples: int) -> None:
     from ecomfs.cli.present import labelled, note
 
+    failed = result["failed"]
     bad = f" · {failed} without a score, at the end of their lists" if failed else ""
     note(
-        f"{what}{bad}\nscore = P({positive}) · {labelled(n_examples)} · "
-        f"{pipeline.engine.spec} · wrote {target}"
+        f"{what}{bad}\nscore = P({result['positive']}) · {labelled(n_examples)} · "
+        f"{result['engine']} · wrote {result['output']}"
     )

@@ -24,24 +24,23 @@ def list_(
     most: Annotated[int, typer.Option("--last", min=1, help="most runs to list, newest last")] = 20,
 ) -> None:
     """Runs of this user, oldest first."""
-    from rich.table import Table
+    from rich.table import Column
 
     from ecomfs.batch import list_runs
-    from ecomfs.cli.console import Console
+    from ecomfs.cli.present import show_table
 
-    table = Table(expand=True)
-    for column, width in (("run", 20), ("state", 8), ("rows", 7), ("read", 7), ("rows/s", 6)):
-        table.add_column(column, no_wrap=True, min_width=width)
-    table.add_column("command", no_wrap=True, overflow="ellipsis", ratio=1)
+    widths = {"run": 20, "state": 8, "rows": 7, "read": 7, "rows/s": 6}
+    columns = [Column(name, no_wrap=True, min_width=width) for name, width in widths.items()]
+    columns += [Column("command", no_wrap=True, overflow="ellipsis", ratio=1)]
     runs = list_runs()[-most:]
     set_result({"runs": [_plain(run) for run in runs]})
+    cells = []
     for run in runs:
         rows, read, seconds = (_sum(run, key) for key in ("rows", "read", "reading_seconds"))
         rate = f"{read / seconds:.1f}" if read and seconds else ""
-        table.add_row(
-            run.id, run.state, f"{rows:,.0f}", f"{read:,.0f}", rate, shlex.join(run.command)
-        )
-    Console().print(table)
+        numbers = (f"{rows:,.0f}", f"{read:,.0f}", rate)
+        cells.append((run.id, run.state, *numbers, shlex.join(run.command)))
+    show_table(columns, cells, expand=True)
 
 
 @app.command()
@@ -61,18 +60,13 @@ def show(id_: Id) -> None:
 @app.command()
 def compare(first: Id, second: Id) -> None:
     """Compare two runs: input, model, examples, options, results."""
-    from rich.table import Table
-
     from ecomfs.batch import compare_runs, find_run
-    from ecomfs.cli.console import Console
+    from ecomfs.cli.present import show_table
 
     one, other = find_run(first), find_run(second)
-    table = Table("", one.id, other.id)
     rows = [*compare_runs(one, other)]
     set_result({"runs": [one.id, other.id], "rows": rows})
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
+    show_table(("", one.id, other.id), rows)
 
 
 @app.command()

@@ -1,19 +1,360 @@
-"""``ecomfs score``: classify every row of a table."""
+"""``ecomfs score``: classify every row of a table; with the inputs and outputs of ``plan`` too."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 
 import typer
 
 from ecomfs.cli import options as o
+from ecomfs.cli.classifier import MaybeLabelled, check_guarantees, fitted_classifier
 from ecomfs.cli.json_result import set_result
-from ecomfs.cli.labelled import MaybeLabelled
-from ecomfs.cli.progress import show
-from ecomfs.cli.scoring import Cluster, RowOptions, Sources, check, output_format, row_classifier
+from ecomfs.cli.terminal import say, show_phases
 from ecomfs.core.options import NO_MODEL
-from ecomfs.core.progress import CHECKING, MEASURING
+from ecomfs.core.progress import CHECKING, FITTING, LOADING, MEASURING
+
+if TYPE_CHECKING:
+    from ecomfs.batch import Gold, Job, RowScorer, Selection
+    from ecomfs.core.progress import Phases
+    from ecomfs.estimators.multilabel.rows import MultiLabelRows
+    from ecomfs.estimators.taxonomy.rows import TaxonomyRows
+    from ecomfs.fit import Profile
+    from ecomfs.io import OutputFormat
+    from ecomfs.pipeline import Pipeline
+    from ecomfs.task import TaskCard
+    from ecomfs.types import Example
+    from ecomfs_eval import Predictions
+
+
+FORMATS = ("csv", "tsv", "jsonl", "parquet", "xlsx")
+
+Sources = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="IN.csv …", help="tables to classify, a pattern 'in/*.csv', or - for a pipe"
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class RowOptions:
+    """Which rows are classified, and what the result looks like."""
+
+    PANEL: ClassVar[str] = "Rows and results"
+
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="result [IN.scored.csv]: .csv, .tsv, .jsonl, .gz and .zst of these, .parquet, "
+            ".xlsx; - for standard output; a table sql:URL#TABLE; for several inputs a folder "
+            "[scored]",
+            rich_help_panel=o.FIRST,
+        ),
+    ] = None
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--output-format",
+            help="of the result, where its name does not say it: " + ", ".join(FORMATS),
+        ),
+    ] = None
+    replace_table: Annotated[
+        bool, typer.Option("--replace-table", help="with -o sql:…: a table that is there may go")
+    ] = False
+    sheet: Annotated[
+        list[str] | None,
+        typer.Option(help="sheet of the workbooks [the first], * for all (repeatable)"),
+    ] = None
+    gold_column: o.GoldColumn = None
+    id_column: o.IdColumn = None
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="add a column p_LABEL for every label")
+    ] = False
+    encoding: Annotated[
+        str, typer.Option(hidden=True, help="of the result: utf-8, or utf-8-sig for spreadsheets")
+    ] = "utf-8"
+    limit: o.Limit = None
+    sample: Annotated[
+        int | None, typer.Option(hidden=True, help="only this many rows, drawn with --seed")
+    ] = None
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="only rows that fit: 'COLUMN OP VALUE', OP one of = != < <= > >= ~ (repeatable)"
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Where the model runs."""
+
+    PANEL: ClassVar[str] = "Where the model runs"
+
+    runner: Annotated[
+        str, typer.Option(hidden=True, help="plain: in this process; ray: on a cluster")
+    ] = "plain"
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            hidden=True,
+            help="HOST:PORT of the cluster's head, or auto [one is started here]",
+            envvar="RAY_ADDRESS",
+        ),
+    ] = None
+    actors: Annotated[
+        int | None,
+        typer.Option(
+            hidden=True, help="with ray: copies of the model [one per GPU, or per machine]"
+        ),
+    ] = None
+    partition_rows: Annotated[
+        int | None, typer.Option(hidden=True, help="with ray: rows per partition [1024]")
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What is known before a model is loaded.
+
+    Attributes:
+        pool: the labelled examples.
+        jobs: inputs and outputs.
+    """
+
+    card: TaskCard
+    pool: list[Example]
+    selection: Selection
+    jobs: list[Job]
+
+
+def output_format(table: RowOptions) -> OutputFormat | None:
+    """The format that ``--output-format`` names.
+
+    Raises:
+        ConfigError: there is no such format.
+    """
+    from ecomfs.errors import ConfigError
+
+    if table.form is not None and table.form not in FORMATS:
+        raise ConfigError(
+            f"--output-format {table.form!r}", hint=f"use one of {', '.join(FORMATS)}"
+        )
+    return cast("OutputFormat | None", table.form)
+
+
+def jobs_of(sources: list[str], table: RowOptions) -> list[Job]:
+    """Inputs, with the sheets of workbooks, and where their results go.
+
+    Raises:
+        EcomfsError: a pattern without files, ``--sheet`` without a workbook, an output that cannot
+            be one.
+    """
+    from ecomfs.batch import find_inputs, name_outputs
+    from ecomfs.errors import ConfigError
+    from ecomfs.io import is_workbook
+
+    inputs = find_inputs(sources)
+    if table.sheet:
+        for source in inputs:
+            if not is_workbook(source):
+                raise ConfigError(
+                    f"--sheet, and {source} is no workbook, or names its sheets itself",
+                    hint="leave --sheet out, or score the workbooks by themselves",
+                )
+        inputs = [f"{source}#{'/'.join(table.sheet)}" for source in inputs]
+    return name_outputs(inputs, table.output, output_format(table))
+
+
+def check(sources: list[str], table: RowOptions, labelled: MaybeLabelled) -> Checked:
+    """Check files, columns and conditions before a model is loaded.
+
+    Raises:
+        EcomfsError: a wrong option, file or column.
+    """
+    from ecomfs.batch import Condition, Selection, check_paths, find_columns, read_marks
+    from ecomfs.errors import ConfigError
+    from ecomfs.features import with_decimals
+    from ecomfs.io import TableReader, is_workbook
+
+    if table.encoding not in ("utf-8", "utf-8-sig"):
+        raise ConfigError(f"--encoding {table.encoding!r}", hint="use utf-8 or utf-8-sig")
+    card, pool = labelled.load()
+    selection = Selection(
+        tuple(Condition.parse(text) for text in table.where or ()),
+        table.sample,
+        table.limit,
+        labelled.seed,
+    )
+    jobs = jobs_of(sources, table)
+    specs = [spec.rendering for spec in card.fields]
+    marked = with_decimals(specs, [e.fields for e in pool], strict=False)
+    for job in jobs:
+        check_paths(job.source, job.output, output_format(table), replace_table=table.replace_table)
+        reader = TableReader(job.source, encoding=labelled.input_encoding)
+        if is_workbook(job.source) and reader.note:
+            say(f"note: {reader.note} (--sheet NAME, or --sheet '*' for all)", file=sys.stderr)
+        selection.checked(reader)
+        columns = find_columns(
+            job.source,
+            card,
+            fields=labelled.fields,
+            id_column=table.id_column,
+            gold_column=table.gold_column,
+            reader=reader,
+        )
+        read_marks(columns.fields, card.with_rendering(marked), reader)
+    return Checked(card, pool, selection, jobs)
+
+
+RUNNERS = ("plain", "ray")
+_NO_GPU = ("vllm:", "litellm:", NO_MODEL)
+"""Engines without a model in the process: an actor needs no GPU for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowClassifier:
+    """What classifies the rows: a pipeline in this process, or actors on a Ray cluster.
+
+    Attributes:
+        by: goes to :func:`ecomfs.batch.score_table`.
+        k: demonstrations per prompt.
+        spec: of the engine.
+        systems: the predictions and the baselines beside them, for true labels and a seed.
+        fitted: what says what the model was worth.
+        several: what answers a task with several labels a row, or a hierarchy.
+    """
+
+    by: Pipeline | RowScorer
+    k: int
+    spec: str
+    systems: Callable[[Gold, int], dict[str, Predictions]]
+    fitted: Profile | None = None
+    several: MultiLabelRows | TaxonomyRows | None = None
+
+    def measure(self, gold: Gold, n_examples: int, seed: int, phases: Phases) -> dict[str, Any]:
+        """Print metrics on the rows that have true labels, and give them for ``--json``."""
+        from ecomfs.cli.present import metrics_table, note, plain, several_table
+        from ecomfs.evaluation.evaluate import model_adds, strangers
+
+        named = gold.labels
+        if self.several is not None:
+            named = [n for c in gold.labels if c for n in self.several.card.labels_of(c, c)]
+        if unknown := strangers(named, self.by.space):
+            note(f"note: {unknown}")
+        phases(MEASURING)
+        systems = self.systems(gold, seed)
+        phases.clear()
+        if self.several is not None:
+            return {"metrics": several_table(systems, n_examples, seed)}
+        found: dict[str, Any] = {"metrics": metrics_table(systems, n_examples, seed=seed)}
+        if line := model_adds(systems, seed=seed):
+            plain(line)
+            found["model_adds"] = line
+        return found
+
+
+@contextmanager
+def row_classifier(
+    cluster: Cluster,
+    pool: list[Example],
+    labelled: MaybeLabelled,
+    settings: o.Settings,
+    phases: Phases,
+) -> Iterator[RowClassifier]:
+    """Load the model in this process, or in the actors of a cluster.
+
+    Args:
+        pool: the labelled examples, read already.
+        phases: show the progress.
+
+    Raises:
+        ConfigError: an unknown runner, or options of Ray without it.
+        EcomfsError: other wrong options.
+    """
+    from ecomfs.batch.runner import LocalScorer
+    from ecomfs.cli.present import note, profile_of
+    from ecomfs.errors import ConfigError
+    from ecomfs.fit import Profile
+    from ecomfs.pipeline import Pipeline
+    from ecomfs.task import load_task
+
+    if cluster.runner not in RUNNERS:
+        raise ConfigError(f"--runner {cluster.runner!r}", hint="use plain or ray")
+    check_guarantees(settings, labelled)
+    if cluster.runner == "plain":
+        # The address may come from the environment of a cluster's machines.
+        for name, given in (
+            ("--actors", cluster.actors),
+            ("--partition-rows", cluster.partition_rows),
+        ):
+            if given is not None:
+                raise ConfigError(f"{name} without --runner ray", hint="leave one out")
+        clf = fitted_classifier(labelled, settings, pool, phases)
+        answers = clf.pipeline_
+        known = (answers.k, answers.engine.spec)
+        if isinstance(answers, Pipeline):
+            measured = partial(systems, answers)
+            yield RowClassifier(answers, *known, measured, profile_of(clf))
+        else:
+            several = partial(_several, answers)
+            yield RowClassifier(LocalScorer(answers), *known, several, profile_of(clf), answers)
+        return
+    card = load_task(labelled.task)
+    if card.several_labels or card.hierarchy is not None:
+        raise ConfigError(
+            f"--runner ray with task {card.name!r}, which has several labels a row or a hierarchy",
+            hint="use --runner plain",
+        )
+    from ecomfs.batch.ray.runner import PARTITION_ROWS, RayScorer
+
+    # Every actor reads the labelled examples itself: a pool in a database has its version.
+    build = partial(_fitted, labelled, settings)
+    phases(f"{LOADING} and {FITTING} in the actors")
+    elsewhere = settings["engine"].startswith(_NO_GPU)
+    scorer = RayScorer(
+        build,
+        address=cluster.ray_address or None,
+        actors=cluster.actors,
+        gpus=0 if elsewhere else None,
+        partition_rows=cluster.partition_rows or PARTITION_ROWS,
+        on_event=note,
+    )
+    with scorer as by:
+        named = settings["profile"]
+        profile = None if named is None else Profile.load(named)
+        yield RowClassifier(by, by.facts.k, by.facts.spec, partial(by.call, systems), profile)
+
+
+def _fitted(labelled: MaybeLabelled, settings: o.Settings) -> Pipeline:
+    """The pipeline of an actor, fitted on examples that it reads itself."""
+    from ecomfs.core.progress import Phases
+
+    _, pool = labelled.load()
+    return cast("Pipeline", fitted_classifier(labelled, settings, pool, Phases()).pipeline_)
+
+
+def systems(pipeline: Pipeline, gold: Gold, seed: int) -> dict[str, Predictions]:
+    """The model and all baselines on the rows that have a true label."""
+    from ecomfs.evaluation.evaluate import systems as with_votes
+    from ecomfs.evaluation.trained import trained
+
+    return with_votes(gold, pipeline) | trained(gold, pipeline, seed)
+
+
+def _several(
+    answers: MultiLabelRows | TaxonomyRows, gold: Gold, seed: int
+) -> dict[str, Predictions]:
+    from ecomfs.suites.several import several_systems
+
+    return several_systems(gold, answers)
 
 
 @o.flatten_options
@@ -32,8 +373,7 @@ def score(
         ),
     ] = None,
     budget_tokens: Annotated[
-        int | None,
-        typer.Option(help="the same for prompt tokens that the model reads"),
+        int | None, typer.Option(help="the same for prompt tokens that the model reads")
     ] = None,
     restart: Annotated[
         bool,
@@ -42,7 +382,6 @@ def score(
     keep_journal: Annotated[
         bool, typer.Option("--keep-journal", hidden=True, help="keep OUT.journal after the run")
     ] = False,
-    quiet: o.Quiet = False,
 ) -> None:
     """Classify every row of a table; the result keeps all its columns and its order.
 
@@ -53,15 +392,9 @@ def score(
     (failed rows are in OUT.failed.csv), 2 an error, 130 stopped by Ctrl-C, 143 by SIGTERM.
     """
     # Shown before the slow imports.
-    phases = show(CHECKING, quiet=quiet)
+    phases = show_phases(CHECKING)
     from ecomfs.batch import Budget, RunLog, score_table
-    from ecomfs.cli.present import (
-        counts,
-        note,
-        stopping,
-        summary,
-        without_model,
-    )
+    from ecomfs.cli.present import counts, note, stopping, summary, without_model
     from ecomfs.engine.shared import canary_reports
     from ecomfs.errors import StoppedError
 
@@ -108,11 +441,9 @@ def score(
                     if answerer.spec == NO_MODEL:
                         note(without_model(answerer.fitted, result.tally.rows))
                     if result.gold is not None:
-                        phases(MEASURING)
-                        found = answerer.measure(result.gold, n_examples, labelled.seed, phases)
-                        if line := found.pop("model_adds", None):
-                            tables[-1]["model_adds"] = line
-                        tables[-1]["metrics"] = found
+                        tables[-1] |= answerer.measure(
+                            result.gold, n_examples, labelled.seed, phases
+                        )
                 log.time(phases.finish(), phases.seconds)
                 note(phases.text())
                 set_result(

@@ -1,8 +1,12 @@
-"""``ecomfs serve``: the classifier over HTTP."""
+"""``ecomfs serve``: the classifier over HTTP; ``ecomfs key`` for its callers, ``ecomfs backup`` and
+``ecomfs restore`` of its database."""
 
 from __future__ import annotations
 
 import os
+import sqlite3
+import stat
+import tempfile
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,14 +15,17 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from ecomfs.cli import options as o
-from ecomfs.cli.classifier import check_guarantees, classifier_of_task, print_notes
+from ecomfs.cli.classifier import MaybeLabelled, check_guarantees, classifier_of_task, print_notes
 from ecomfs.cli.json_result import print_result, set_result
-from ecomfs.cli.labelled import MaybeLabelled
-from ecomfs.cli.progress import show
+from ecomfs.cli.terminal import say, show_phases
+from ecomfs.core.options import DEFAULTS, OPTIONS
 from ecomfs.core.progress import CHECKING, LOADING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    import socket
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from starlette.applications import Starlette
 
     from ecomfs.ab import Variant
     from ecomfs.core.progress import Phases
@@ -54,10 +61,61 @@ class _Labelled(MaybeLabelled):
     ] = None  # type: ignore[assignment]
 
 
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where and how to serve; a configuration may say the same."""
+
+    host: Annotated[
+        str | None, typer.Option(help="address; beyond this machine a key is needed [127.0.0.1]")
+    ] = None
+    port: Annotated[int | None, typer.Option(help="port; 0 takes a free one [8080]")] = None
+    api_key: Annotated[
+        str | None,
+        typer.Option(help="key callers must send", envvar="ECOMFS_API_KEY", show_default=False),
+    ] = None
+    review_below: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="queue predictions with less confidence for review [none are]"
+        ),
+    ] = None
+    deadline: Annotated[
+        float | None, typer.Option(min=0.1, help="seconds that predictions may take [60]")
+    ] = None
+    tls_certificate: Annotated[
+        Path | None,
+        typer.Option(help="PEM file: serve https with this certificate (needs --tls-key)"),
+    ] = None
+    tls_key: Annotated[Path | None, typer.Option(help="PEM file: its private key")] = None
+    request_log: Annotated[
+        Path | None,
+        typer.Option(
+            help="append a line of JSON per request to this file, without text of rows; -: to "
+            "standard error"
+        ),
+    ] = None
+
+
+def _tls(certificate: Path | None, key: Path | None) -> Tls | None:
+    """The certificate of a service that speaks https itself."""
+    from ecomfs.errors import ConfigError
+    from ecomfs.serve.server import Tls
+
+    if certificate is not None and key is not None:
+        return Tls(certificate, key)
+    if certificate is None and key is None:
+        return None
+    given, missing = ("key", "certificate") if key else ("certificate", "key")
+    raise ConfigError(
+        f"--tls-{given} without --tls-{missing}", hint="https needs both, as PEM files"
+    )
+
+
 @o.flatten_options
 def serve(
     labelled: _Labelled,
     settings: o.Answering,
+    service: Listening,
     config: Annotated[
         Path | None,
         typer.Argument(
@@ -65,15 +123,6 @@ def serve(
             help="tasks, pools, engine and keys of a service with several tasks (docs/serve.md)",
             show_default=False,
         ),
-    ] = None,
-    host: Annotated[
-        str | None,
-        typer.Option(help="address; beyond this machine a key is needed [127.0.0.1]"),
-    ] = None,
-    port: Annotated[int | None, typer.Option(help="port; 0 takes a free one [8080]")] = None,
-    api_key: Annotated[
-        str | None,
-        typer.Option(help="key callers must send", envvar="ECOMFS_API_KEY", show_default=False),
     ] = None,
     id_column: o.IdColumn = None,
     variant: Annotated[
@@ -94,32 +143,9 @@ def serve(
             hidden=True, help="of the assignment of ids to variants; change it per experiment"
         ),
     ] = 0,
-    review_below: Annotated[
-        float | None,
-        typer.Option(
-            min=0, max=1, help="queue predictions with less confidence for review [none are]"
-        ),
-    ] = None,
-    deadline: Annotated[
-        float | None, typer.Option(min=0.1, help="seconds that predictions may take [60]")
-    ] = None,
-    tls_certificate: Annotated[
-        Path | None,
-        typer.Option(help="PEM file: serve https with this certificate (needs --tls-key)"),
-    ] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="PEM file: its private key")] = None,
-    request_log: Annotated[
-        Path | None,
-        typer.Option(
-            help="append a line of JSON per request to this file, without text of rows; -: to "
-            "standard error"
-        ),
-    ] = None,
 ) -> None:
     """Serve classifiers over HTTP, and the pages where people correct them, until Ctrl-C."""
-    phases = show(CHECKING)
-    from ecomfs.cli.present import note
-    from ecomfs.core import event_loop
+    phases = show_phases(CHECKING)
     from ecomfs.errors import ConfigError
     from ecomfs.traffic import TrafficLog
 
@@ -132,192 +158,158 @@ def serve(
     if bool(variant) != (log is not None):
         given, missing = ("--variant", "--log") if variant else ("--log", "--variant")
         raise ConfigError(
-            f"{given} without {missing}",
-            hint="a split needs a log, and only a split has one",
+            f"{given} without {missing}", hint="a split needs a log, and only a split has one"
         )
     if config is not None:
         beside = {"--task": labelled.task, "--examples": labelled.examples, "--variant": variant}
         for flag, value in beside.items():
             if value:
                 raise ConfigError(f"{flag} beside {config}", hint="put it into the file")
-        at = _Address(host, port, api_key, _tls(tls_certificate, tls_key))
-        _configured(config, settings, at, review_below, deadline, request_log, phases)
+        _serve_config(config, settings, service, phases)
         return
-    if not labelled.task or not labelled.sources:
-        flag = "--examples" if labelled.task else "--task"
+    task = labelled.task
+    if not task or not labelled.sources:
+        flag = "--examples" if task else "--task"
         raise ConfigError(
             f"{flag} is missing", hint="ecomfs serve --task TASK --examples POOL, or ECOMFS.yaml"
         )
     # An address or a certificate that is refused is found before the model is loaded.
-    tls = _tls(tls_certificate, tls_key)
-    sock = server.bind(host or HOST, PORT if port is None else port, api_key=api_key)
+    tls = _tls(service.tls_certificate, service.tls_key)
+    port = PORT if service.port is None else service.port
+    sock = server.bind(service.host or HOST, port, api_key=service.api_key)
     with sock, ExitStack() as stack:
-        _log_requests(request_log, stack)
+        _log_requests(service.request_log, stack)
         check_guarantees(settings, labelled)
         card, pool = labelled.load(id_column=id_column)
-        task = labelled.task
         options = {**settings, "seed": labelled.seed}
-        served: FewShotClassifier | SplitService
         variants = _variants(variant, options, card, task) if variant else []
         traffic = None if log is None else stack.enter_context(closing(TrafficLog(log)))
         examples = stack.enter_context(labelled.to_fit(pool))
+        served: Any
+        split: list[str] = []
         if traffic is None:
             # --field is of the table: a request has the task's names.
             phases(LOADING)
-            of_task = classifier_of_task(replace(labelled, field=None), settings)
-            clf: Any = of_task.fit(examples, progress=phases)
+            served = classifier_of_task(replace(labelled, field=None), settings)
+            served.fit(examples, progress=phases)
             phases.clear()
-            served, engines, split = clf, [clf.engine_], ""
-            print_notes(clf, settings)
+            engines = [served.engine_]
+            print_notes(served, settings)
         else:
-            served, engines, split = _split(
+            served, engines, line = _split(
                 variants, settings, options, task, examples, traffic, split_seed, phases
             )
-        live = (
-            ""
-            if isinstance(examples, list)
-            else "\nchanges of the pool count from the next request"
-        )
-        open_to = None if api_key else server.LOOPBACK_HOSTS
+            split = [line]
+        follows = not isinstance(examples, list)
         app = create_app(
             served,
-            api_key=api_key,
-            allowed_hosts=open_to,
-            review_below=review_below,
-            deadline=deadline or DEADLINE,
-            runs_folder=_runs_folder(labelled.sources[0]) if live else None,
+            api_key=service.api_key,
+            allowed_hosts=None if service.api_key else server.LOOPBACK_HOSTS,
+            review_below=service.review_below,
+            deadline=service.deadline or DEADLINE,
+            runs_folder=_runs_folder(labelled.sources[0]) if follows else None,
             compare=compared,
         )
-        url = server.url_of(sock, "http" if tls is None else "https")
-        kept = "" if live else "\ndecisions are kept until it stops: give --examples FILE.db"
-        text = (
-            f"{task} · {len(pool)} labelled examples · "
-            f"{', '.join(dict.fromkeys(e.spec for e in engines))}{split}\n"
-            f"serving at {url} (try {url}/docs), stop with Ctrl-C{live}{kept}"
-        )
-        text += f"\nready after {phases.text()}"
-        set_result(
-            {
-                "url": url,
-                "task": task,
-                "examples": len(pool),
-                "engines": [*dict.fromkeys(e.spec for e in engines)],
-                "log": log,
-            }
+        specs = [*dict.fromkeys(e.spec for e in engines)]
+        _run(
+            app,
+            sock,
+            tls,
+            engines,
+            [f"{task} · {len(pool)} labelled examples · {', '.join(specs)}", *split],
+            "changes of the pool count from the next request"
+            if follows
+            else "decisions are kept until it stops: give --examples FILE.db",
+            phases,
+            {"task": task, "examples": len(pool), "engines": specs, "log": log},
         )
 
-        def on_ready() -> None:
-            note(text)
-            print_result()
 
-        try:
-            server.run(
-                app,
-                sock,
-                on_ready=on_ready,
-                tls=tls,
-                end_within=server.END_SECONDS,
-            )
-        finally:
-            for each in {id(e): e for e in engines}.values():
-                event_loop.run(each.aclose())
-
-
-@dataclass(frozen=True, slots=True)
-class _Address:
-    """Where to serve, as far as the command line says."""
-
-    host: str | None
-    port: int | None
-    api_key: str | None
-    tls: Tls | None
-
-
-def _tls(certificate: Path | None, key: Path | None) -> Tls | None:
-    """The certificate of a service that speaks https itself."""
-    from ecomfs.errors import ConfigError
-    from ecomfs.serve.server import Tls
-
-    if certificate is None and key is None:
-        return None
-    if certificate is None or key is None:
-        given, missing = (
-            ("--tls-key", "--tls-certificate") if key else ("--tls-certificate", "--tls-key")
-        )
-        raise ConfigError(f"{given} without {missing}", hint="https needs both, as PEM files")
-    return Tls(certificate, key)
-
-
-def _configured(
-    path: Path,
-    settings: o.Settings,
-    at: _Address,
-    review_below: float | None,
-    deadline: float | None,
-    request_log: Path | None,
+def _run(
+    app: Starlette,
+    sock: socket.socket,
+    tls: Tls | None,
+    engines: Iterable[Engine],
+    head: Sequence[str],
+    changes: str,
     phases: Phases,
+    result: dict[str, Any],
 ) -> None:
-    """Serve what a file describes. Options of the command line count for tasks that do not name
-    them."""
+    """Serve until Ctrl-C, then close the engines."""
     from ecomfs.cli.present import note
     from ecomfs.core import event_loop
-    from ecomfs.core.options import DEFAULTS
+    from ecomfs.serve import server
+
+    url = server.url_of(sock, "http" if tls is None else "https")
+    at = f"serving at {url} (try {url}/docs), stop with Ctrl-C"
+    text = "\n".join([*head, at, changes, f"ready after {phases.text()}"])
+    set_result({"url": url, **result})
+
+    def on_ready() -> None:
+        note(text)
+        print_result()
+
+    try:
+        server.run(app, sock, on_ready=on_ready, tls=tls, end_within=server.END_SECONDS)
+    finally:
+        for each in {id(e): e for e in engines}.values():
+            event_loop.run(each.aclose())
+
+
+def _serve_config(path: Path, settings: o.Settings, service: Listening, phases: Phases) -> None:
+    """Serve what a file describes. Options of the command line count for tasks that do not name
+    them."""
     from ecomfs.serve import create_app, server
     from ecomfs.serve.config import read_config
     from ecomfs.serve.keys import key_of
 
+    tls = _tls(service.tls_certificate, service.tls_key)
     config = read_config(path)
     keys = [each.key for each in config.keys]
     sock = server.bind(
-        at.host or config.host,
-        config.port if at.port is None else at.port,
-        api_key=at.api_key or (keys[0].digest if keys else None),
+        service.host or config.host,
+        config.port if service.port is None else service.port,
+        api_key=service.api_key or (keys[0].digest if keys else None),
     )
-    tls = at.tls or _tls(
-        *(None if file is None else Path(file) for file in (config.tls_certificate, config.tls_key))
-    )
+    files = (config.tls_certificate, config.tls_key)
+    tls = tls or _tls(*(None if file is None else Path(file) for file in files))
     changed = {n: v for n, v in settings.items() if v != DEFAULTS[n]}
     with sock, ExitStack() as stack:
-        _log_requests(request_log, stack)
+        _log_requests(service.request_log, stack)
         fitted = {
             tenant: {name: _fitted(config, name, changed, stack, phases, tenant) for name in names}
-            for tenant, names in config.tenants(operator=bool(at.api_key)).items()
+            for tenant, names in config.tenants(operator=bool(service.api_key)).items()
         }
         served = {key_of(t, n): clf for t, mine in fitted.items() for n, clf in mine.items()}
         phases.clear()
         below = {
-            name: review_below or task.review_below or config.review_below
+            name: service.review_below or task.review_below or config.review_below
             for name, task in config.tasks.items()
         }
         app = create_app(
             fitted.pop("", {}),
             tenants=fitted,
-            api_key=at.api_key,
+            api_key=service.api_key,
             keys=keys,
-            allowed_hosts=None if at.api_key or keys else server.LOOPBACK_HOSTS,
+            allowed_hosts=None if service.api_key or keys else server.LOOPBACK_HOSTS,
             review_below=below,
-            deadline=deadline or config.deadline,
+            deadline=service.deadline or config.deadline,
             runs_folder=config.runs or _runs_folder(config.database),
         )
-        url = server.url_of(sock, "http" if tls is None else "https")
-        lines = [
-            f"{name} · {clf.pool_.stats().examples} labelled examples · {clf.engine_.spec}"
-            for name, clf in served.items()
-        ]
-        lines += [f"serving at {url} (try {url}/docs), stop with Ctrl-C"]
-        lines += ["changes of a pool count from the next request", f"ready after {phases.text()}"]
-        served_tasks = {n: clf.pool_.stats().examples for n, clf in served.items()}
-        set_result({"url": url, "tasks": served_tasks, "database": config.database})
-
-        def on_ready() -> None:
-            note("\n".join(lines))
-            print_result()
-
-        try:
-            server.run(app, sock, on_ready=on_ready, tls=tls, end_within=server.END_SECONDS)
-        finally:
-            for each in {id(c.engine_): c.engine_ for c in served.values()}.values():
-                event_loop.run(each.aclose())
+        examples = {name: clf.pool_.stats().examples for name, clf in served.items()}
+        _run(
+            app,
+            sock,
+            tls,
+            [clf.engine_ for clf in served.values()],
+            [
+                f"{name} · {examples[name]} labelled examples · {clf.engine_.spec}"
+                for name, clf in served.items()
+            ],
+            "changes of a pool count from the next request",
+            phases,
+            {"tasks": examples, "database": config.database},
+        )
 
 
 def _log_requests(path: Path | None, stack: ExitStack) -> None:
@@ -379,36 +371,28 @@ def _fitted(
 ) -> FewShotClassifier:
     """The classifier of one task of a configuration, on its tenant's pool."""
     from ecomfs.batch import import_examples, read_several
-    from ecomfs.core.options import DEFAULTS, OPTIONS, options_of
     from ecomfs.engine.factory import salted
-    from ecomfs.estimators import FewShotClassifier, MultiLabelClassifier, TaxonomyClassifier
+    from ecomfs.estimators import classifier_of
     from ecomfs.pool import Pool
     from ecomfs.serve.keys import key_of
     from ecomfs.task import load_task
 
     task = config.tasks[name]
-    card = load_task(task.task or name)
     pool = stack.enter_context(Pool.open(config.database, key_of(tenant, task.pool or name)))
     if task.tables and not pool.version:
         tables = ", ".join(os.path.basename(t) for t in task.tables)
         columns = {"label_column": task.label_column, "id_column": task.id_column}
-        found = read_several(task.tables, card, **columns)
+        found = read_several(task.tables, load_task(task.task or name), **columns)
         import_examples(pool, found, note=f"import of {tables}")
     given = config.options_of(name)
     options = {n: OPTIONS[n].read(value, f"tasks.{name}") for n, value in given.items()}
     phases(LOADING)
-    kind: Any = FewShotClassifier
-    if card.several_labels:
-        kind = MultiLabelClassifier
-    elif card.hierarchy is not None:
-        kind, options = TaxonomyClassifier, {**options, "separator": card.hierarchy}
-    own = {option.name for option in options_of(kind.__name__)}
-    inherited = {n: value for n, value in changed.items() if n in own}
-    mine = {**inherited, **options}
+    clf: Any = classifier_of(task.task or name)
+    inherited = {n: value for n, value in changed.items() if n in clf.get_params()}
+    clf.set_params(**{**inherited, **options})
     if tenant:
-        mine["engine"] = salted(str(mine.get("engine", DEFAULTS["engine"])), tenant)
-    clf: FewShotClassifier = kind(task.task or name, **mine)
-    return clf.fit(pool, progress=phases)
+        clf.set_params(engine=salted(str(clf.engine), tenant))
+    return cast("FewShotClassifier", clf.fit(pool, progress=phases))
 
 
 def _variants(
@@ -449,4 +433,134 @@ def _split(
         sources={v.name: v.source for v in variants},
     )
     shares = ", ".join(f"{name} {share:.0%}" for name, share in split.shares.items())
-    return arms, [c.classifier.engine_ for c in contenders], f"\nsplit: {shares}; log {log.path}"
+    return arms, [c.classifier.engine_ for c in contenders], f"split: {shares}; log {log.path}"
+
+
+def key(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="who it is for")],
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--scope", help="classify, label or admin (repeatable) [classify]", show_default=False
+        ),
+    ] = None,
+    tenant: Annotated[
+        str | None,
+        typer.Option(
+            help="whose tasks it sees: each tenant has its own pools, reviews and runs",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Make a key for callers of ecomfs serve, and print the lines for ecomfs.yaml: only the hash of
+    the key stands there."""
+    from ecomfs.cli.json_result import set_result
+    from ecomfs.errors import ConfigError
+
+    try:
+        from ecomfs.serve.keys import ApiKey, Keys, new_key
+    except ImportError as error:
+        raise ConfigError(
+            f"the web server is not installed: {error}", hint="pip install 'ecomfs[serve]'"
+        ) from error
+    made, digest = new_key()
+    scopes = scope or ["classify"]
+    checked: frozenset[Any] = frozenset(scopes)
+    Keys([ApiKey(name, digest, checked, tenant=tenant or "")])  # refuses what it cannot use
+    found = {"name": name, "key": made, "hash": digest, "scopes": scopes, "tenant": tenant}
+    set_result(found)
+    say(f"key (shown once, give it to {name}): {made}")
+    say(f"lines for ecomfs.yaml:\n\nkeys:\n  - name: {name}\n    hash: {digest}")
+    say(f"    scopes: [{', '.join(scopes)}]")
+    if tenant:
+        say(f"    tenant: {tenant}")
+
+
+DatabaseFile = Annotated[Path, typer.Argument(metavar="FILE.db", help="of pools and reviews")]
+
+
+def backup(
+    database: DatabaseFile,
+    output: Annotated[Path, typer.Argument(metavar="BACKUP.db", help="file to write")],
+) -> None:
+    """Copy a database while it is in use: the copy is of one moment, whole, and checked."""
+    from ecomfs.cli.json_result import set_result
+
+    _copy(database, output, replace=False)
+    set_result({"database": database, "backup": output, "bytes": output.stat().st_size})
+    say(f"{output}: {output.stat().st_size:,} bytes, checked")
+
+
+def restore(
+    backup_file: Annotated[Path, typer.Argument(metavar="BACKUP.db", help="what backup wrote")],
+    database: DatabaseFile,
+    replace: Annotated[
+        bool,
+        typer.Option("--replace", help="replace a database that is there (it is kept beside it)"),
+    ] = False,
+) -> None:
+    """Put a backup in the place of a database. A running service reads it from its next request
+    on."""
+    from ecomfs.cli.json_result import set_result
+
+    _copy(backup_file, database, replace=replace)
+    set_result({"backup": backup_file, "database": database})
+    say(f"{database}: restored from {backup_file}")
+
+
+def _copy(source: Path, target: Path, *, replace: bool) -> None:
+    from ecomfs.errors import ConfigError, MissingFileError, OutputError, PoolError
+
+    if not source.is_file():
+        raise MissingFileError(f"{source}: no such file", hint="name an SQLite database")
+    if target.exists() and (not replace or not target.is_file()):
+        hint = "name another file, or give --replace" if target.is_file() else "name a file in it"
+        raise ConfigError(f"{target}: is there already", hint=hint)
+    if target.exists():
+        if target.samefile(source):
+            raise ConfigError(f"{target} and the backup are the same file", hint="name another")
+        if not _is_sqlite(target):
+            raise ConfigError(f"{target}: is no SQLite database", hint="name the one to replace")
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.absolute().parent)
+    except OSError as error:
+        raise OutputError(f"{target}: {error.strerror}", hint="choose another folder") from error
+    os.close(handle)
+    part = Path(name)
+    try:
+        # SQLite's own online copy: it waits for writers, and sees none of them half.
+        with (
+            closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as old,
+            closing(sqlite3.connect(part)) as new,
+        ):
+            old.backup(new)
+            [(found,)] = new.execute("PRAGMA integrity_check(1)").fetchall()
+            if found != "ok":
+                raise PoolError(f"{source}: damaged: {found}", hint="restore an older backup")
+        if target.exists():
+            part.chmod(stat.S_IMODE(target.stat().st_mode))
+            kept = _free(target)
+            for end in ("", "-wal", "-shm"):
+                beside = target.with_name(target.name + end)
+                if beside.exists():
+                    beside.replace(kept.with_name(kept.name + end))
+        part.replace(target)
+    except sqlite3.Error as error:
+        raise PoolError(f"{source}: {error}", hint="is it an SQLite database?") from error
+    except OSError as error:
+        raise OutputError(f"{target}: {error.strerror}", hint="nothing was replaced") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _is_sqlite(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(16) in (b"", b"SQLite format 3\0")
+
+
+def _free(target: Path) -> Path:
+    """Where a replaced database is kept: what was kept before stays."""
+    kept, number = target.with_name(f"{target.name}.old"), 2
+    while kept.exists():
+        kept, number = target.with_name(f"{target.name}.old{number}"), number + 1
+    return kept

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ecomfs.cli import options as o
-from ecomfs.cli import progress
-from ecomfs.cli.classifier import classifier
+from ecomfs.cli.classifier import MaybeLabelled, classifier
 from ecomfs.cli.json_result import set_result
-from ecomfs.cli.labelled import MaybeLabelled
-from ecomfs.cli.terminal import say
+from ecomfs.cli.terminal import say, show_phases
 from ecomfs.core.options import DEFAULTS, NO_MODEL
 from ecomfs.core.progress import LOADING
 from ecomfs.errors import ConfigError, DuplicateIdError, EmptyInputError, RowError
@@ -189,7 +187,7 @@ def _read_by_model(
     settings: o.Settings,
 ) -> _Vote:
     """The classifier's predictions; a row without one has the highest uncertainty."""
-    phases = progress.show(LOADING)
+    phases = show_phases(LOADING)
     clf = classifier(labelled, settings).fit(list(pool), progress=phases)
     found = clf.classify([row.fields for row in rows], [row.id for row in rows], progress=phases)
     phases.clear()

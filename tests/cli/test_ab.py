@@ -69,7 +69,6 @@ def run(templates: list[str], pool: Path, data: Path, **options: Any) -> dict[st
         "engine": ScriptedEngine(),
         "embedder": "hashed",
         "k": 2,
-        "quiet": True,
         **options,
     }
     with json_run(["--json"]) as outcome:
@@ -273,7 +272,7 @@ def test_an_error_of_one_variant_names_it(pool: Path, data: Path) -> None:
 def test_the_plan_is_printed_before(
     short: str, pool: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = run(["v1", short], pool, data, quiet=False, margin=0.05, alpha=0.1)
+    found = run(["v1", short], pool, data, margin=0.05, alpha=0.1)
     assert found["plan"]["effect"] == 0.05
     assert [line["discordance"] for line in found["plan"]["lines"]] == [0.05, 0.1, 0.2]
     told = " ".join(capsys.readouterr().err.split())
@@ -287,7 +286,7 @@ def test_a_sequential_run_may_stop_early(
     data = tmp_path / "many.csv"
     rows = [f"t{i},thing number {i},{'pos' if i % 3 else 'neg'}" for i in range(300)]
     data.write_text("\n".join(["id,text,label", *rows]) + "\n", encoding="utf-8")
-    options: dict[str, Any] = {"sequential": True, "every": 25, "margin": 0.4, "quiet": False}
+    options: dict[str, Any] = {"sequential": True, "every": 25, "margin": 0.4}
     told = run(["v1", short], pool, data, **options)
     [c] = told["comparisons"]
     state = c["sequential"]
@@ -492,7 +491,7 @@ def test_open_tasks_know_the_pools_labels_only(tmp_path: Path) -> None:
     pool, data = tmp_path / "pool.csv", tmp_path / "data.csv"
     pool.write_text("title,label\nred shoe,Shoes\nblue hat,Hats\ntea,Food\n", encoding="utf-8")
     data.write_text("id,title,label\n1,boot,shoes\n2,lamp,Lamps\n", encoding="utf-8")
-    options: dict[str, Any] = {"engine": engine, "embedder": "hashed", "quiet": True}
+    options: dict[str, Any] = {"engine": engine, "embedder": "hashed"}
     with pytest.raises(UnknownLabelError, match=r"data\.csv, row '2'.*'Lamps'"):
         ab(templates=["v1", "v2"], task="product_category", examples=pool, data=data, **options)
     assert engine.calls == []

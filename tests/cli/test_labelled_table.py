@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ecomfs.cli.labelled_table import LabelledExamples, LabelledTable, read_examples
+from ecomfs.cli.init import LabelledExamples, LabelledTable, read_examples
 from ecomfs.errors import DuplicateIdError, EmptyInputError, InputError
 from ecomfs.task import load_task
 

@@ -77,7 +77,7 @@ def test_the_fit_is_in_the_total_by_the_clock(
     engine: ScriptedEngine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The clock goes on by a thousand seconds with every reading of the engine."""
-    monkeypatch.setattr("ecomfs.cli.progress.clock", lambda: 1000.0 * sum(engine.calls))
+    monkeypatch.setattr("ecomfs.cli.terminal.clock", lambda: 1000.0 * sum(engine.calls))
     assert run(["score", "in.csv", "-e", "pool.csv", *COMMON, "--calibration-size", "8", "-q"]) == 0
     assert sum(engine.calls) == 8 + 9
     said = capsys.readouterr().err

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import typer
 
-from ecomfs.cli.questions import Questions
+from ecomfs.cli.init import Questions
 from ecomfs.errors import ConfigError
 
 CHOICES = {"label": "3 values", "stars": "5 values"}

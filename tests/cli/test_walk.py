@@ -816,7 +816,7 @@ def test_a_quiet_verb_shows_no_progress(
     def shown() -> Any:
         raise AssertionError("progress is shown")
 
-    monkeypatch.setattr("ecomfs.cli.progress.display", shown)
+    monkeypatch.setattr("ecomfs.cli.terminal.display", shown)
     monkeypatch.setattr("ecomfs.core.progress.display", shown)
     code, said = ended([*command_of(verb), *NAMED.get(verb, []), "--quiet"], capsys)
     assert code == (2 if verb in ("up", "runs resume") else 1 if verb == "check" else 0), said
