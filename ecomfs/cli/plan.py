@@ -57,7 +57,6 @@ def plan(
     from ecomfs.batch import (
         Prices,
         add_plans,
-        find_columns,
         identity_of,
         journal_path,
         plan_table,
@@ -87,15 +86,7 @@ def plan(
     plans: list[RunPlan] = []
     phases("counting tokens")
     numbers: dict[str, str] = {}
-    for job in known.jobs:
-        columns = find_columns(
-            job.source,
-            known.card,
-            fields=labelled.fields,
-            id_column=table.id_column,
-            gold_column=table.gold_column,
-            encoding=labelled.input_encoding,
-        )
+    for job, columns in known.jobs:
         reader = TableReader(job.source, encoding=labelled.input_encoding)
         columns = replace(columns, fields=read_marks(columns.fields, pipeline.card, reader))
         numbers |= columns.fields.conventions(pipeline.card)
@@ -122,7 +113,7 @@ def plan(
         plans.append(found)
     set_result(
         {
-            "inputs": [job.source for job in known.jobs],
+            "inputs": [job.source for job, _ in known.jobs],
             "engine": pipeline.engine.spec,
             "plan": add_plans(plans),
             "numbers": numbers,

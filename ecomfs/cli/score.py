@@ -20,6 +20,7 @@ from ecomfs.core.progress import CHECKING, FITTING, LOADING, MEASURING
 
 if TYPE_CHECKING:
     from ecomfs.batch import Gold, Job, RowScorer, Selection
+    from ecomfs.batch.columns import Columns
     from ecomfs.core.progress import Phases
     from ecomfs.estimators.multilabel.rows import MultiLabelRows
     from ecomfs.estimators.taxonomy.rows import TaxonomyRows
@@ -126,13 +127,13 @@ class Checked:
 
     Attributes:
         pool: the labelled examples.
-        jobs: inputs and outputs.
+        jobs: inputs and outputs, each with the columns of the input.
     """
 
     card: TaskCard
     pool: list[Example]
     selection: Selection
-    jobs: list[Job]
+    jobs: list[tuple[Job, Columns]]
 
 
 def output_format(table: RowOptions) -> OutputFormat | None:
@@ -196,6 +197,7 @@ def check(sources: list[str], table: RowOptions, labelled: MaybeLabelled) -> Che
     jobs = jobs_of(sources, table)
     specs = [spec.rendering for spec in card.fields]
     marked = with_decimals(specs, [e.fields for e in pool], strict=False)
+    checked = []
     for job in jobs:
         check_paths(job.source, job.output, output_format(table), replace_table=table.replace_table)
         reader = TableReader(job.source, encoding=labelled.input_encoding)
@@ -211,7 +213,8 @@ def check(sources: list[str], table: RowOptions, labelled: MaybeLabelled) -> Che
             reader=reader,
         )
         read_marks(columns.fields, card.with_rendering(marked), reader)
-    return Checked(card, pool, selection, jobs)
+        checked.append((job, columns))
+    return Checked(card, pool, selection, checked)
 
 
 RUNNERS = ("plain", "ray")
@@ -412,7 +415,7 @@ def score(
             log = RunLog.start(ctx.obj or ["score", *sources])
             log.engine(answerer.spec, [r.as_dict() for r in canary_reports(answerer.spec)])
             with log.ending():
-                for job in known.jobs:
+                for job, _ in known.jobs:
                     result = score_table(
                         job.source,
                         job.output,

@@ -53,22 +53,24 @@ def suggest(
 
     from ecomfs.cli.prepare import check_targets
     from ecomfs.embed import open_embedder
+    from ecomfs.features import RowText
     from ecomfs.task import load_task
 
     if n < 1 or candidates < n:
         raise ConfigError(f"-n {n} of --candidates {candidates}", hint="use 1 ≤ n ≤ candidates")
     check_targets([source, *(Path(path) for path in labelled.sources)], [output])
-    fields, seed = labelled.fields, labelled.seed
+    seed = labelled.seed
     card = load_task(labelled.task)
     pool: list[Example] = []
     if labelled.sources:
         card, pool = labelled.load()
-    rows = _read(source, card, fields, id_column, pool, labelled.input_encoding)
+    words: RowText = RowText(card).fit([e.fields for e in pool], [e.label for e in pool])
+    rows = _read(source, card, labelled, id_column, words)
     if len(rows) > candidates:
         keep = np.sort(np.random.default_rng(seed).choice(len(rows), candidates, replace=False))
         say(f"{source.name}: looked at a sample of {candidates} of {len(rows)} rows")
         rows = [rows[i] for i in keep]
-    known = _rendered(card, pool)
+    known = [words.render(e.fields, "en") for e in pool]
     encoder = open_embedder(embedder)
     vote = _vote(rows, pool, known, open_embedder(embedder), seed) if pool else None
     fitted = encoder.fit([row.text for row in rows] + known)
@@ -111,25 +113,18 @@ class _Vote:
 
 
 def _read(
-    source: Path,
-    card: TaskCard,
-    fields: dict[str, str],
-    id_column: str | None,
-    pool: Sequence[Example],
-    encoding: str | None,
+    source: Path, card: TaskCard, labelled: MaybeLabelled, id_column: str | None, words: RowText
 ) -> list[_Unlabelled]:
     """The rows that can be labelled; the number of the others is printed."""
     from ecomfs.batch import read_marks
-    from ecomfs.features import RowText
     from ecomfs.io import TableReader
     from ecomfs.task import FieldMap, first_empty
 
-    reader = TableReader(source, encoding=encoding)
-    mapping = FieldMap.resolve(card, reader.header, fields, source.name)
+    reader = TableReader(source, encoding=labelled.input_encoding)
+    mapping = FieldMap.resolve(card, reader.header, labelled.fields, source.name)
     id_name = id_column or next((c for c in reader.header if c.casefold() == "id"), None)
     if id_name is not None:
         reader.require(id_name)
-    words: RowText = RowText(card).fit([e.fields for e in pool], [e.label for e in pool])
     mapping = read_marks(mapping, words.card, reader)
     rows: list[_Unlabelled] = []
     bad: list[str] = []
@@ -156,13 +151,6 @@ def _read(
     if not rows:
         raise EmptyInputError(f"{source}: no row can be labelled")
     return rows
-
-
-def _rendered(card: TaskCard, pool: Sequence[Example]) -> list[str]:
-    from ecomfs.features import RowText
-
-    words = RowText(card).fit([e.fields for e in pool], [e.label for e in pool])
-    return [words.render(e.fields, "en") for e in pool]
 
 
 def _vote(
