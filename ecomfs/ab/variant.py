@@ -8,7 +8,7 @@ import re
 import shlex
 import string
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -91,7 +91,7 @@ def read_variants(templates: Sequence[str], written: Sequence[str] = ()) -> list
     A {'template': {'en': 'v2'}}
     more {'k': 16, 'engine': 'vllm:http://127.0.0.1:8000'}
     """
-    found = [_Written(None, word, {"template": _template(word)}) for word in templates]
+    found = [Variant("", word, {"template": _template(word)}) for word in templates]
     for text in written:
         found += _from_yaml(Path(text)) if _is_yaml(text) else [_from_text(text)]
     if len(found) < 2:
@@ -103,20 +103,15 @@ def read_variants(templates: Sequence[str], written: Sequence[str] = ()) -> list
         )
     if len(found) > _MOST:
         raise ConfigError(f"{len(found)} variants to compare", hint=f"at most {_MOST}")
-    own = [w.name if w.name is not None else _called(w) for w in found]
-    given = [w.name for w in found if w.name is not None]
+    own = [v.name or _called(v) for v in found]
+    given = [v.name for v in found if v.name]
     # Only a name that somebody wrote may be had twice, which is an error.
     names = [
-        name if w.name is not None or (own.count(name) == 1 and name not in given) else ""
-        for w, name in zip(found, own, strict=True)
+        name if v.name or (own.count(name) == 1 and name not in given) else ""
+        for v, name in zip(found, own, strict=True)
     ]
     letters = iter(c for c in string.ascii_uppercase if c not in names)
-    variants = []
-    for w, known in zip(found, names, strict=True):
-        options = dict(w.options)
-        name = known or next(letters)
-        weight = options.pop("weight", 1.0)
-        variants.append(Variant(name, w.source, options, weight))
+    variants = [replace(v, name=n or next(letters)) for v, n in zip(found, names, strict=True)]
     names = [v.name for v in variants]
     doubled = next((n for n in names if names.count(n) > 1), None)
     if doubled is not None:
@@ -124,14 +119,13 @@ def read_variants(templates: Sequence[str], written: Sequence[str] = ()) -> list
     return variants
 
 
-@dataclass(frozen=True, slots=True)
-class _Written:
-    name: str | None
-    source: str
-    options: Mapping[str, Any]
+def _variant(name: str, source: str, options: dict[str, Any]) -> Variant:
+    """A variant as it is written; without a name that is empty."""
+    weight = options.pop("weight", 1.0)
+    return Variant(name, source, options, weight)
 
 
-def _called(written: _Written) -> str:
+def _called(written: Variant) -> str:
     """What a variant without a name is called: by its template, or by its options where these are
     short; empty for neither."""
     if not written.source or "=" not in written.source:
@@ -185,12 +179,12 @@ def _is_yaml(text: str) -> bool:
     return text.endswith((".yaml", ".yml")) and "=" not in text
 
 
-def _from_text(text: str) -> _Written:
+def _from_text(text: str) -> Variant:
     named = _NAMED.fullmatch(text)
-    name, rest = (named[1], named[2]) if named else (None, text)
+    name, rest = (named[1], named[2]) if named else ("", text)
     where = f"--variant {text!r}"
     form = 'write --variant "name: k=4 template=v2"'
-    if name is not None and not name.isprintable():
+    if not name.isprintable():
         raise ConfigError(f"{where}: the name holds a control character", hint=form)
     try:
         words = shlex.split(rest)
@@ -202,12 +196,12 @@ def _from_text(text: str) -> _Written:
         if not equals or not key:
             raise ConfigError(f"{where}: {word!r} is no option", hint=form)
         _put(options, key, value, where)
-    if name is None and not options:
+    if not name and not options:
         raise ConfigError(f"{where}: empty", hint=form)
-    return _Written(name, text, options)
+    return _variant(name, text, options)
 
 
-def _from_yaml(path: Path) -> list[_Written]:
+def _from_yaml(path: Path) -> list[Variant]:
     import yaml
 
     form = "map names to options, such as\nB: {template: v2, k: 4}".replace("\n", " ")
@@ -228,7 +222,7 @@ def _from_yaml(path: Path) -> list[_Written]:
         options: dict[str, Any] = {}
         for key, value in (given or {}).items():
             _put(options, str(key), value, where)
-        found.append(_Written(str(name), f"{path.name}: {name}", options))
+        found.append(_variant(str(name), f"{path.name}: {name}", options))
     return found
 
 

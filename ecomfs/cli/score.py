@@ -20,7 +20,7 @@ from ecomfs.core.progress import CHECKING, FITTING, LOADING, MEASURING
 
 if TYPE_CHECKING:
     from ecomfs.batch import Gold, Job, RowScorer, Selection
-    from ecomfs.batch.columns import Columns
+    from ecomfs.batch.feed import Columns
     from ecomfs.core.progress import Phases
     from ecomfs.estimators.multilabel.rows import MultiLabelRows
     from ecomfs.estimators.taxonomy.rows import TaxonomyRows

@@ -166,7 +166,7 @@ _reading, _fitting, _choosing, _guarantee, _examples, _taxonomy = (
 )
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
+@dataclass(init=False, eq=False, repr=False, kw_only=True)
 class ReadingOptions:
     """How a row is read, by every classifier."""
 
@@ -196,7 +196,7 @@ class ReadingOptions:
     seed: int = _examples(0, "seed of sampling, label codes and resampling", least=0, advanced=True)
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
+@dataclass(init=False, eq=False, repr=False, kw_only=True)
 class OneLabelReadingOptions(ReadingOptions):
     """How a row of one label is read."""
 
@@ -248,7 +248,7 @@ class OneLabelReadingOptions(ReadingOptions):
     )
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(init=False, eq=False, repr=False)
 class CommonOptions(ReadingOptions):
     """The options of every classifier, behind its task."""
 
@@ -289,7 +289,7 @@ class CommonOptions(ReadingOptions):
     )
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
+@dataclass(init=False, eq=False, repr=False, kw_only=True)
 class OneLabelOptions(CommonOptions, OneLabelReadingOptions):
     """The options where a row has one label."""
 
@@ -307,7 +307,7 @@ class OneLabelOptions(CommonOptions, OneLabelReadingOptions):
     )
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
+@dataclass(init=False, eq=False, repr=False, kw_only=True)
 class FewShotOptions(OneLabelOptions):
     """The options where labels have no parents."""
 
@@ -328,7 +328,7 @@ class FewShotOptions(OneLabelOptions):
     )
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
+@dataclass(init=False, eq=False, repr=False, kw_only=True)
 class TaxonomyOptions(OneLabelOptions):
     """The options where labels have parents."""
 
