@@ -13,7 +13,7 @@ from ecomfs.core.words import first_line
 from ecomfs.errors import ColumnError, ConfigError, EmptyInputError, InputError
 from ecomfs.io.files import check_file, is_saved_folder, optional_module
 from ecomfs.io.rows import Place, RawRow, Source, cell_text
-from ecomfs.io.sql_table import SQL, ColumnKinds
+from ecomfs.io.sql_table import SQL, ColumnKinds, opened_database
 
 SHEET = "sheet"
 """Column that names the sheet of a row, where several are read."""
@@ -334,32 +334,21 @@ class SqlSource(Source):
 
     @contextmanager
     def _result(self) -> Iterator[tuple[tuple[str, ...], Iterator[tuple[object, ...]]]]:
-        from sqlalchemy import create_engine, text
-        from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
+        from sqlalchemy import text
 
         backend = self._url.get_backend_name()
         if backend in ("sqlite", "duckdb") and self._missing_file():
             raise InputError(f"{self.name}: no such database file")
         readonly = {"read_only": True} if backend == "duckdb" else {}
-        try:
-            engine = create_engine(self._url, connect_args=readonly)
-            try:
-                options = {"yield_per": FETCH_ROWS, "postgresql_readonly": True}
-                with engine.connect().execution_options(**options) as connection:
-                    if setting := _READ_ONLY.get(backend):
-                        connection.execute(text(setting))
-                    with connection.execute(text(self._query)) as result:
-                        yield tuple(result.keys()), (tuple(row) for row in result)
-            finally:
-                engine.dispose()
-        except (NoSuchModuleError, ImportError) as problem:
-            extra = "postgres" if backend == "postgresql" else backend
-            raise ConfigError(
-                f"{self.name}: {problem}", hint=f"pip install 'ecomfs[{extra}]'"
-            ) from problem
-        except SQLAlchemyError as problem:
-            reason = first_line(getattr(problem, "orig", None) or problem)
-            raise InputError(f"{self.name}: {reason}") from problem
+        options = {"yield_per": FETCH_ROWS, "postgresql_readonly": True}
+        with (
+            opened_database(self._url, self.name, InputError, connect_args=readonly) as engine,
+            engine.connect().execution_options(**options) as connection,
+        ):
+            if setting := _READ_ONLY.get(backend):
+                connection.execute(text(setting))
+            with connection.execute(text(self._query)) as result:
+                yield tuple(result.keys()), (tuple(row) for row in result)
 
     def _missing_file(self) -> bool:
         """The file would be made, and a typing error would look like an empty database."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ecomfs.core.sqlite import make_private
 from ecomfs.core.words import first_line
-from ecomfs.errors import ConfigError, OutputError
+from ecomfs.errors import ConfigError, EcomfsError, OutputError
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -193,30 +193,15 @@ class SqlTable:
     @contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
         import sqlalchemy as sa
-        from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 
-        try:
-            engine = sa.create_engine(self.url)
+        hint = "nothing was changed there; correct it and run again"
+        with opened_database(self.url, str(self), OutputError, hint) as engine:
             if engine.dialect.name == "sqlite":
                 # The driver begins no transaction before CREATE TABLE by itself.
                 sa.event.listen(engine, "connect", _begin_by_hand)
                 sa.event.listen(engine, "begin", lambda c: c.exec_driver_sql("BEGIN IMMEDIATE"))
-            try:
-                with engine.begin() as connection:
-                    yield connection
-            finally:
-                engine.dispose()
-        except (ImportError, NoSuchModuleError) as problem:
-            name = sa.make_url(self.url).get_backend_name()
-            raise ConfigError(
-                f"{self}: {problem}",
-                hint=f"pip install 'ecomfs[{'postgres' if name == 'postgresql' else name}]'",
-            ) from problem
-        except SQLAlchemyError as problem:
-            reason = first_line(getattr(problem, "orig", None) or problem)
-            raise OutputError(
-                f"{self}: {reason}", hint="nothing was changed there; correct it and run again"
-            ) from problem
+            with engine.begin() as connection:
+                yield connection
 
     def _refuse_existing(self, connection: sa.Connection, replace: bool) -> bool:
         """Whether there is such a table."""
@@ -229,6 +214,34 @@ class SqlTable:
                 hint="--replace-table replaces it, or name another one",
             )
         return there
+
+
+@contextmanager
+def opened_database(
+    url: str | sa.URL, name: str, failure: type[EcomfsError], hint: str = "", **options: Any
+) -> Iterator[sa.Engine]:
+    """An engine of SQLAlchemy, disposed of after the block; errors say the name of the database.
+
+    Raises:
+        ConfigError: the driver is not installed.
+        failure: what the database refuses.
+    """
+    import sqlalchemy as sa
+    from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
+
+    try:
+        engine = sa.create_engine(url, **options)
+        try:
+            yield engine
+        finally:
+            engine.dispose()
+    except (ImportError, NoSuchModuleError) as problem:
+        backend = sa.make_url(url).get_backend_name()
+        extra = "postgres" if backend == "postgresql" else backend
+        raise ConfigError(f"{name}: {problem}", hint=f"pip install 'ecomfs[{extra}]'") from problem
+    except SQLAlchemyError as problem:
+        reason = first_line(getattr(problem, "orig", None) or problem)
+        raise failure(f"{name}: {reason}", hint=hint) from problem
 
 
 def _begin_by_hand(connection: Any, record: object) -> None:

@@ -260,45 +260,42 @@ class Target:
         """
         try:
             last()
-            self._publish()
+            if not self.raw.closed:
+                self.raw.flush()
+                os.fsync(self.raw.fileno())
+                self.raw.close()
+            if self._stream:
+                with self.temporary.open("rb") as whole:
+                    _pour(whole, self.path)
+                self.temporary.unlink(missing_ok=True)
+                return
+            check_target(self._file)  # what stands there may have changed since
+            old = self._file.stat() if self._file.exists() else None
+            if old is not None and old.st_nlink > 1:
+                # A rename would leave its other names with the old content.
+                handle = os.open(self._file, os.O_WRONLY | os.O_TRUNC | _NO_LINK)
+                with self.temporary.open("rb") as whole, os.fdopen(handle, "wb") as file:
+                    shutil.copyfileobj(whole, file)
+                    file.flush()
+                    os.fsync(file.fileno())
+                self.temporary.unlink(missing_ok=True)
+                return
+            if old is not None:
+                with contextlib.suppress(OSError):  # of another user: it becomes this one's
+                    os.chown(self.temporary, old.st_uid, old.st_gid)
+                self.temporary.chmod(stat.S_IMODE(old.st_mode))
+            os.replace(self.temporary, self._file)
+            with contextlib.suppress(OSError):  # not every system syncs folders
+                folder = os.open(self._file.parent, os.O_RDONLY)
+                try:
+                    os.fsync(folder)
+                finally:
+                    os.close(folder)
         except BrokenPipeError:
             self.discard()
             raise
         except OSError as problem:
             raise output_failure(self.path, problem) from problem
-
-    def _publish(self) -> None:
-        if not self.raw.closed:
-            self.raw.flush()
-            os.fsync(self.raw.fileno())
-            self.raw.close()
-        if self._stream:
-            with self.temporary.open("rb") as whole:
-                _pour(whole, self.path)
-            self.temporary.unlink(missing_ok=True)
-            return
-        check_target(self._file)  # what stands there may have changed since
-        old = self._file.stat() if self._file.exists() else None
-        if old is not None and old.st_nlink > 1:
-            # A rename would leave its other names with the old content.
-            handle = os.open(self._file, os.O_WRONLY | os.O_TRUNC | _NO_LINK)
-            with self.temporary.open("rb") as whole, os.fdopen(handle, "wb") as file:
-                shutil.copyfileobj(whole, file)
-                file.flush()
-                os.fsync(file.fileno())
-            self.temporary.unlink(missing_ok=True)
-            return
-        if old is not None:
-            with contextlib.suppress(OSError):  # of another user: it becomes this one's
-                os.chown(self.temporary, old.st_uid, old.st_gid)
-            self.temporary.chmod(stat.S_IMODE(old.st_mode))
-        os.replace(self.temporary, self._file)
-        with contextlib.suppress(OSError):  # not every system syncs folders
-            folder = os.open(self._file.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
 
     def keep(self) -> Path | None:
         """Give up; returns where what was written is kept, ``None`` if nowhere."""

@@ -321,7 +321,9 @@ class AtomicWriter:
 
     def discard(self) -> None:
         """Give up and keep nothing; does nothing after :meth:`commit`."""
-        self._close()
+        # A full disk refuses the last buffer; a detached file has none.
+        with contextlib.suppress(OSError, ValueError):
+            self._file.close()
         self._target.discard()
 
     @property
@@ -353,15 +355,9 @@ class AtomicWriter:
         if kept is not None:
             problem.add_note(f"{self.rows} rows written so far are in {kept}")
 
-    def _close(self) -> None:
-        # A full disk refuses the last buffer; a detached file has none.
+    def _keep(self) -> Path | None:
         with contextlib.suppress(OSError, ValueError):
             self._file.close()
-        with contextlib.suppress(OSError):
-            self._raw.close()
-
-    def _keep(self) -> Path | None:
-        self._close()
         return self._target.keep()
 
     def _safe(self, row: Sequence[str]) -> Sequence[str]:

@@ -22,8 +22,6 @@ from ecomfs.prompt.template import PROBE, Template, hidden_fields
 from ecomfs.task import LabelSpace, TaskCard
 from ecomfs.types import Demonstration, Example, Language, Prompt, Row, TemplateRef, Turn
 
-Encode = Callable[[str], list[int]]
-
 _SECRET = secrets.token_hex(8)
 """Nobody who writes a row or a template can know it."""
 _MARK = f"\ue000{_SECRET}\ue001"
@@ -186,7 +184,7 @@ class PromptBuilder:
         demonstrations: Sequence[Demonstration],
         *,
         shortlist: Sequence[int] = (),
-        encode: Encode | None = None,
+        encode: Callable[[str], list[int]] | None = None,
         budget: int | None = None,
     ) -> Prompt:
         """Render the prompt of one row.
