@@ -20,160 +20,6 @@ from ecomfs.io.sql_table import SqlTable, SqlTableWriter
 from ecomfs.io.target import Target, output_failure
 from ecomfs.io.text_tables import RARE_DELIMITERS, marks_written, safe_cell
 
-GROUP_ROWS = 10_000
-
-
-class ParquetWriter:
-    """A Parquet file of text columns; those in ``numbers`` are float64, with null for an empty
-    cell. It has the methods of :class:`ecomfs.io.AtomicWriter` that end a file.
-
-    Raises:
-        ConfigError: pyarrow is not installed.
-        OutputError: it cannot be written.
-    """
-
-    def __init__(
-        self, path: str | PathLike[str], header: Sequence[str], *, numbers: Sequence[str] = ()
-    ) -> None:
-        self.path = Path(path)
-        self.rows = 0
-        self._arrow: Any = optional_module("pyarrow", need="writing Parquet files")
-        parquet: Any = optional_module("pyarrow.parquet", need="writing Parquet files")
-        self._numbers = frozenset(numbers)
-        kinds = [
-            (name, self._arrow.float64() if name in self._numbers else self._arrow.string())
-            for name in header
-        ]
-        self._schema = self._arrow.schema(kinds)
-        self._buffer: list[Sequence[str]] = []
-        self._target = Target(self.path)
-        self._writer = parquet.ParquetWriter(self._target.raw, self._schema, compression="zstd")
-
-    def write(self, rows: Iterable[Sequence[str]]) -> None:
-        """Append rows of the header's width."""
-        self._buffer.extend(rows)
-        if len(self._buffer) >= GROUP_ROWS:
-            self._put()
-
-    def commit(self) -> None:
-        """Make the file appear under its name."""
-        self._put()
-        self._target.publish(self._writer.close)
-
-    def discard(self) -> None:
-        """Give up and keep nothing; does nothing after :meth:`commit`."""
-        with contextlib.suppress(OSError, ValueError, self._arrow.ArrowException):
-            self._writer.close()
-        self._target.discard()
-
-    def _put(self) -> None:
-        columns = list(zip(*self._buffer, strict=True)) or [()] * len(self._schema)
-        table = self._arrow.table(
-            [self._column(f.name, cells) for f, cells in zip(self._schema, columns, strict=True)],
-            schema=self._schema,
-        )
-        try:
-            self._writer.write_table(table)
-        except OSError as problem:
-            raise output_failure(self.path, problem) from problem
-        self.rows += len(self._buffer)
-        self._buffer = []
-
-    def _column(self, name: str, cells: Sequence[str]) -> Any:
-        if name in self._numbers:
-            return self._arrow.array([float(c) if c else None for c in cells], "float64")
-        # A lone surrogate, which UTF-8 cannot hold, is escaped as in a text file.
-        safe = [c.encode("utf-8", "backslashreplace").decode() for c in cells]
-        return self._arrow.array(safe, "string")
-
-
-MAX_CHARS = 32_767
-"""Characters that fit into one cell."""
-MAX_ROWS = 1_048_576
-"""Rows that fit into a sheet, the header included."""
-_UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-_HINT = "write .csv or .parquet: rename the .journal after that output, and the run goes on"
-
-
-class ExcelWriter:
-    """A workbook of one sheet that appears under its name when it is complete.
-
-    Cells are text, as in the input, so ``=1+1`` is no formula and ``007`` stays; columns in
-    ``numbers`` are numbers. Characters that a workbook cannot hold (most control characters, lone
-    surrogates) are written as ``\\x01`` escapes.
-
-    Raises:
-        ConfigError: openpyxl is not installed.
-        OutputError: it cannot be written; a cell or the table is larger than a workbook can hold.
-    """
-
-    def __init__(
-        self, path: str | PathLike[str], header: Sequence[str], *, numbers: Sequence[str] = ()
-    ) -> None:
-        self.path = Path(path)
-        self.rows = 0
-        excel: Any = optional_module("openpyxl", need="writing Excel files")
-        self._cell: Any = optional_module("openpyxl.cell", need="writing Excel files").WriteOnlyCell
-        self._header = list(header)
-        self._numbers = frozenset(numbers)
-        self._target = Target(self.path)
-        self._saved = False
-        self._book = excel.Workbook(write_only=True)  # rows go to a temporary file
-        self._sheet = self._book.create_sheet("scored")
-        self._sheet.append([self._text(name, name) for name in self._header])
-
-    def write(self, rows: Iterable[Sequence[str]]) -> None:
-        """Append rows of the header's width."""
-        for row in rows:
-            if len(row) != len(self._header):
-                raise OutputError(
-                    f"{self.path}: row {self.rows + 1} has {len(row)} cells, "
-                    f"the header has {len(self._header)}"
-                )
-            if self.rows + 2 > MAX_ROWS:
-                raise OutputError(
-                    f"{self.path}: a sheet holds {MAX_ROWS:,} rows, header included", hint=_HINT
-                )
-            try:
-                self._sheet.append(
-                    [
-                        (float(cell) if cell else None)
-                        if name in self._numbers
-                        else self._text(cell, name)
-                        for name, cell in zip(self._header, row, strict=True)
-                    ]
-                )
-            except OSError as problem:
-                raise output_failure(self.path, problem) from problem
-            self.rows += 1
-
-    def commit(self) -> None:
-        """Make the file appear under its name."""
-        self._saved = True
-        self._target.publish(lambda: self._book.save(self._target.raw))
-
-    def discard(self) -> None:
-        """Give up and keep nothing; does nothing after :meth:`commit`."""
-        if not self._saved:
-            self._sheet.close()  # else its half-written rows complain when they are collected
-            self._saved = True
-        self._target.discard()
-
-    def _text(self, cell: str, column: str) -> Any:
-        if not cell:
-            return None
-        shown = _UNWRITABLE.sub(lambda m: m[0].encode("unicode_escape").decode(), cell)
-        if len(shown) > MAX_CHARS:
-            raise OutputError(
-                f"{self.path}: row {self.rows + 2}, column {column!r}: {len(shown):,} characters; "
-                f"a cell of a workbook holds {MAX_CHARS:,}",
-                hint=_HINT,
-            )
-        made = self._cell(self._sheet, value=shown)
-        made.data_type = "s"  # else "=…" becomes a formula, and "#N/A" an error
-        return made
-
-
 OutputEncoding = Literal["utf-8", "utf-8-sig"]
 
 
@@ -431,6 +277,160 @@ class JsonLinesWriter(AtomicWriter):
             cell = values[name]
             values[name] = float(cell) if cell else None
         return json.dumps(values, ensure_ascii=False) + "\n"
+
+
+GROUP_ROWS = 10_000
+
+
+class ParquetWriter:
+    """A Parquet file of text columns; those in ``numbers`` are float64, with null for an empty
+    cell. It has the methods of :class:`ecomfs.io.AtomicWriter` that end a file.
+
+    Raises:
+        ConfigError: pyarrow is not installed.
+        OutputError: it cannot be written.
+    """
+
+    def __init__(
+        self, path: str | PathLike[str], header: Sequence[str], *, numbers: Sequence[str] = ()
+    ) -> None:
+        self.path = Path(path)
+        self.rows = 0
+        self._arrow: Any = optional_module("pyarrow", need="writing Parquet files")
+        parquet: Any = optional_module("pyarrow.parquet", need="writing Parquet files")
+        self._numbers = frozenset(numbers)
+        kinds = [
+            (name, self._arrow.float64() if name in self._numbers else self._arrow.string())
+            for name in header
+        ]
+        self._schema = self._arrow.schema(kinds)
+        self._buffer: list[Sequence[str]] = []
+        self._target = Target(self.path)
+        self._writer = parquet.ParquetWriter(self._target.raw, self._schema, compression="zstd")
+
+    def write(self, rows: Iterable[Sequence[str]]) -> None:
+        """Append rows of the header's width."""
+        self._buffer.extend(rows)
+        if len(self._buffer) >= GROUP_ROWS:
+            self._put()
+
+    def commit(self) -> None:
+        """Make the file appear under its name."""
+        self._put()
+        self._target.publish(self._writer.close)
+
+    def discard(self) -> None:
+        """Give up and keep nothing; does nothing after :meth:`commit`."""
+        with contextlib.suppress(OSError, ValueError, self._arrow.ArrowException):
+            self._writer.close()
+        self._target.discard()
+
+    def _put(self) -> None:
+        columns = list(zip(*self._buffer, strict=True)) or [()] * len(self._schema)
+        table = self._arrow.table(
+            [self._column(f.name, cells) for f, cells in zip(self._schema, columns, strict=True)],
+            schema=self._schema,
+        )
+        try:
+            self._writer.write_table(table)
+        except OSError as problem:
+            raise output_failure(self.path, problem) from problem
+        self.rows += len(self._buffer)
+        self._buffer = []
+
+    def _column(self, name: str, cells: Sequence[str]) -> Any:
+        if name in self._numbers:
+            return self._arrow.array([float(c) if c else None for c in cells], "float64")
+        # A lone surrogate, which UTF-8 cannot hold, is escaped as in a text file.
+        safe = [c.encode("utf-8", "backslashreplace").decode() for c in cells]
+        return self._arrow.array(safe, "string")
+
+
+MAX_CHARS = 32_767
+"""Characters that fit into one cell."""
+MAX_ROWS = 1_048_576
+"""Rows that fit into a sheet, the header included."""
+_UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_HINT = "write .csv or .parquet: rename the .journal after that output, and the run goes on"
+
+
+class ExcelWriter:
+    """A workbook of one sheet that appears under its name when it is complete.
+
+    Cells are text, as in the input, so ``=1+1`` is no formula and ``007`` stays; columns in
+    ``numbers`` are numbers. Characters that a workbook cannot hold (most control characters, lone
+    surrogates) are written as ``\\x01`` escapes.
+
+    Raises:
+        ConfigError: openpyxl is not installed.
+        OutputError: it cannot be written; a cell or the table is larger than a workbook can hold.
+    """
+
+    def __init__(
+        self, path: str | PathLike[str], header: Sequence[str], *, numbers: Sequence[str] = ()
+    ) -> None:
+        self.path = Path(path)
+        self.rows = 0
+        excel: Any = optional_module("openpyxl", need="writing Excel files")
+        self._cell: Any = optional_module("openpyxl.cell", need="writing Excel files").WriteOnlyCell
+        self._header = list(header)
+        self._numbers = frozenset(numbers)
+        self._target = Target(self.path)
+        self._saved = False
+        self._book = excel.Workbook(write_only=True)  # rows go to a temporary file
+        self._sheet = self._book.create_sheet("scored")
+        self._sheet.append([self._text(name, name) for name in self._header])
+
+    def write(self, rows: Iterable[Sequence[str]]) -> None:
+        """Append rows of the header's width."""
+        for row in rows:
+            if len(row) != len(self._header):
+                raise OutputError(
+                    f"{self.path}: row {self.rows + 1} has {len(row)} cells, "
+                    f"the header has {len(self._header)}"
+                )
+            if self.rows + 2 > MAX_ROWS:
+                raise OutputError(
+                    f"{self.path}: a sheet holds {MAX_ROWS:,} rows, header included", hint=_HINT
+                )
+            try:
+                self._sheet.append(
+                    [
+                        (float(cell) if cell else None)
+                        if name in self._numbers
+                        else self._text(cell, name)
+                        for name, cell in zip(self._header, row, strict=True)
+                    ]
+                )
+            except OSError as problem:
+                raise output_failure(self.path, problem) from problem
+            self.rows += 1
+
+    def commit(self) -> None:
+        """Make the file appear under its name."""
+        self._saved = True
+        self._target.publish(lambda: self._book.save(self._target.raw))
+
+    def discard(self) -> None:
+        """Give up and keep nothing; does nothing after :meth:`commit`."""
+        if not self._saved:
+            self._sheet.close()  # else its half-written rows complain when they are collected
+            self._saved = True
+        self._target.discard()
+
+    def _text(self, cell: str, column: str) -> Any:
+        if not cell:
+            return None
+        shown = _UNWRITABLE.sub(lambda m: m[0].encode("unicode_escape").decode(), cell)
+        if len(shown) > MAX_CHARS:
+            raise OutputError(
+                f"{self.path}: row {self.rows + 2}, column {column!r}: {len(shown):,} characters; "
+                f"a cell of a workbook holds {MAX_CHARS:,}",
+                hint=_HINT,
+            )
+        made = self._cell(self._sheet, value=shown)
+        made.data_type = "s"  # else "=…" becomes a formula, and "#N/A" an error
+        return made
 
 
 OutputFormat = Literal["csv", "tsv", "jsonl", "parquet", "xlsx"]
