@@ -99,9 +99,16 @@ def test_what_cannot_be_fitted_says_why() -> None:
     assert found["tfidf_logistic"] == Undefined("every labelled text is empty")
 
 
-def test_texts_of_signs_only_can_be_read() -> None:
-    train = LabelledRows.of(["good", "bad"] * 3, texts=["👍", "👎", "👍👍", "👎👎", "👍!", "👎!"])
-    p = BASELINES["tfidf_logistic"](train, LabelledRows.of(["good"], texts=["👍👍👍"]))
+@pytest.mark.parametrize(
+    ("texts", "asked"),
+    [
+        (["👍", "👎", "👍👍", "👎👎", "👍!", "👎!"], "👍👍👍"),
+        (["很好用", "坏了", "喜欢", "质量差", "好看", "差评"], "好用"),
+    ],
+)
+def test_texts_of_signs_and_of_chinese_can_be_read(texts: list[str], asked: str) -> None:
+    train = LabelledRows.of(["good", "bad"] * 3, texts=texts)
+    p = BASELINES["tfidf_logistic"](train, LabelledRows.of(["good"], texts=[asked]))
     assert isinstance(p, Predictions)
     assert p.predicted == ("good",)
 
