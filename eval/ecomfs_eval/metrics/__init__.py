@@ -14,7 +14,14 @@ import re
 from collections.abc import Callable
 
 from ecomfs_eval.errors import OptionError
-from ecomfs_eval.metrics.accuracy import accuracy, accuracy_answered
+from ecomfs_eval.metrics.accuracy import (
+    abstained_rate,
+    accuracy,
+    accuracy_answered,
+    answered_rate,
+    failed_rate,
+    invalid_rate,
+)
 from ecomfs_eval.metrics.balanced_accuracy import balanced_accuracy
 from ecomfs_eval.metrics.base import Metric, Statistic
 from ecomfs_eval.metrics.brier import brier
@@ -26,38 +33,35 @@ from ecomfs_eval.metrics.calibration import (
     reliability_curve,
 )
 from ecomfs_eval.metrics.confusion import confusion_matrix
-from ecomfs_eval.metrics.hierarchy import f1_hierarchical, level_accuracy_at
-from ecomfs_eval.metrics.label_sets import hamming_loss, jaccard, subset_accuracy
-from ecomfs_eval.metrics.latency import latency_at
-from ecomfs_eval.metrics.log_loss import log_loss
-from ecomfs_eval.metrics.mcc import mcc
-from ecomfs_eval.metrics.precision_recall_curve import (
+from ecomfs_eval.metrics.curves import (
     PrecisionRecallCurve,
+    RocCurve,
     pr_auc,
     precision_recall_curve,
+    roc_auc,
+    roc_curve,
+)
+from ecomfs_eval.metrics.hierarchy import f1_hierarchical, level_accuracy_at
+from ecomfs_eval.metrics.label_sets import hamming_loss, jaccard, subset_accuracy
+from ecomfs_eval.metrics.log_loss import log_loss
+from ecomfs_eval.metrics.mcc import mcc
+from ecomfs_eval.metrics.measurements import (
+    cache_share,
+    completion_tokens,
+    cost_per_1000,
+    latency_at,
+    prompt_tokens,
 )
 from ecomfs_eval.metrics.precision_recall_f1 import (
+    AVERAGES,
+    PARTS,
     ClassScores,
-    class_f1,
-    class_precision,
-    class_recall,
-    f1_macro,
-    f1_micro,
-    f1_weighted,
+    class_metric,
     per_class,
-    precision_macro,
-    precision_micro,
-    precision_weighted,
-    recall_macro,
-    recall_micro,
-    recall_weighted,
 )
 from ecomfs_eval.metrics.ranking import hit_at, mrr, ndcg_at, query_auc
-from ecomfs_eval.metrics.rates import abstained_rate, answered_rate, failed_rate, invalid_rate
-from ecomfs_eval.metrics.roc import RocCurve, roc_auc, roc_curve
 from ecomfs_eval.metrics.score import ConfidenceInterval, Score, Undefined
 from ecomfs_eval.metrics.selective import RiskCoverage, aurc, risk_coverage_curve
-from ecomfs_eval.metrics.usage import cache_share, completion_tokens, cost_per_1000, prompt_tokens
 from ecomfs_eval.structure import LabelKind
 
 METRICS: dict[str, Metric] = {
@@ -71,15 +75,7 @@ METRICS: dict[str, Metric] = {
         jaccard,
         hamming_loss,
         balanced_accuracy,
-        precision_macro,
-        recall_macro,
-        f1_macro,
-        precision_micro,
-        recall_micro,
-        f1_micro,
-        precision_weighted,
-        recall_weighted,
-        f1_weighted,
+        *AVERAGES,
         mcc,
         roc_auc,
         pr_auc,
@@ -124,29 +120,18 @@ _AT: tuple[tuple[str, Callable[[int], Metric]], ...] = (
     (r"level_accuracy@(\d+)", level_accuracy_at),
     (r"latency_p(\d+)", latency_at),
 )
-_OF: tuple[tuple[str, Callable[[str], Metric]], ...] = (
-    (r"precision\[(.+)\]", class_precision),
-    (r"recall\[(.+)\]", class_recall),
-    (r"f1\[(.+)\]", class_f1),
-)
 
 
 def get_metric(name: str | Metric) -> Metric:
     """The metric of a name.
 
-    Parameters
-    ----------
-    name
-        One of :data:`METRICS`, ``ndcg@k``, ``hit@k``, ``level_accuracy@k``, ``latency_pQ``,
-        ``precision[label]``, ``recall[label]`` or ``f1[label]``. A metric is returned as it is.
+    Args:
+        name: one of :data:`METRICS`, ``ndcg@k``, ``hit@k``, ``level_accuracy@k``, ``latency_pQ``,
+            ``precision[label]``, ``recall[label]`` or ``f1[label]``. A metric is returned as it is.
 
-    Raises
-    ------
-    OptionError
-        No metric has this name.
+    Raises:
+        OptionError: no metric has this name.
 
-    Examples
-    --------
     >>> get_metric("latency_p90").unit, get_metric("recall[好评]").title
     ('seconds', 'Recall of 好评')
     """
@@ -157,9 +142,9 @@ def get_metric(name: str | Metric) -> Metric:
     for pattern, at in _AT:
         if match := re.fullmatch(pattern, name):
             return at(int(match[1]))
-    for pattern, of in _OF:
-        if match := re.fullmatch(pattern, name):
-            return of(match[1])
+    for part in PARTS:
+        if match := re.fullmatch(rf"{part}\[(.+)\]", name):
+            return class_metric(part, match[1])
     raise OptionError(
         f"no metric is called {name!r}",
         hint="one of: " + ", ".join(METRICS) + ", f1[label], precision[label], recall[label]",

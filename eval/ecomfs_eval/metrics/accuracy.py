@@ -1,4 +1,4 @@
-"""Accuracy, over all rows and over the answered ones.
+"""Accuracy, over all rows and over the answered ones, and the shares of each status.
 
 An abstained, invalid or failed row is wrong. ``accuracy_answered`` leaves such rows out; report it
 together with ``answered_rate``.
@@ -9,13 +9,16 @@ together with ``answered_rate``.
 (0.5, 0.667)
 >>> accuracy_answered(Predictions.of(["a"], [None], labels=["a", "b"])).reason
 'no row was answered'
+>>> p = Predictions.of(["a", "b", "b"], ["a", None, None], status=["ok", "abstained", "failed"])
+>>> round(abstained_rate(p).value, 3), invalid_rate(p).value
+(0.333, 0.0)
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from ecomfs_eval.metrics.base import Metric, Statistic, mean_of
+from ecomfs_eval.metrics.base import Metric, Statistic, left_out, mean_of
 from ecomfs_eval.metrics.score import Undefined
 from ecomfs_eval.predictions import FloatArray, Predictions
 
@@ -35,8 +38,7 @@ def _all(p: Predictions) -> Statistic:
 def _answered(p: Predictions) -> Statistic | Undefined:
     if not p.answered.any():
         return Undefined("no row was answered")
-    left_out = int((~p.answered).sum())
-    note = f"{left_out} of {len(p)} rows were not answered and are left out" if left_out else ""
+    note = left_out(int((~p.answered).sum()), len(p), "were not answered")
     return mean_of(np.where(p.answered, correct(p), np.nan), note, proportion=True)
 
 
@@ -54,3 +56,24 @@ accuracy_answered = Metric(
     _SOURCE,
     _answered,
 )
+
+
+def _rate(status: str, title: str, meaning: str, better: bool | None) -> Metric:
+    def prepare(p: Predictions) -> Statistic:
+        return mean_of(np.array([s == status for s in p.status], dtype=float), proportion=True)
+
+    name = "answered" if status == "ok" else status
+    return Metric(
+        f"{name}_rate",
+        title,
+        f"rows with status {status} / all rows: {meaning}",
+        "a count",
+        prepare,
+        higher_is_better=better,
+    )
+
+
+answered_rate = _rate("ok", "Answered", "a label was given (coverage)", None)
+abstained_rate = _rate("abstained", "Abstained", "the system declined", None)
+invalid_rate = _rate("invalid", "Invalid", "the answer was not a label", False)
+failed_rate = _rate("failed", "Failed", "no answer came", False)

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -56,26 +58,16 @@ class Statistic:
 class Metric:
     """A named metric; call it on predictions.
 
-    Attributes
-    ----------
-    name
-        In options and files.
-    title
-        In reports.
-    definition
-        One sentence, with the formula.
-    source
-        Of the definition.
-    compute
-        Predictions → the statistic, or why there is none.
-    unit, higher_is_better
-        As in :class:`~ecomfs_eval.metrics.score.Score`.
-    needs
-        What the predictions must have: ``labels``, ``one label`` a row, a ``hierarchy``, ``sets``
-        of labels, ``probabilities``, ``queries`` or ``measurements``.
+    Attributes:
+        name: in options and files.
+        title: in reports.
+        definition: one sentence, with the formula.
+        source: of the definition.
+        compute: predictions → the statistic, or why there is none.
+        unit, higher_is_better: as in :class:`~ecomfs_eval.metrics.score.Score`.
+        needs: what the predictions must have: ``labels``, ``one label`` a row, a ``hierarchy``,
+            ``sets`` of labels, ``probabilities``, ``queries`` or ``measurements``.
 
-    Examples
-    --------
     >>> from ecomfs_eval import METRICS, Predictions
     >>> METRICS["accuracy"](Predictions.of(["a", "b"], ["a", "a"])).value
     0.5
@@ -148,12 +140,86 @@ def mean_of(values: FloatArray, note: str = "", *, proportion: bool = False) -> 
     return Statistic(evaluate, count, note, round(filled.sum()) if proportion else None)
 
 
-def with_distribution(p: Predictions) -> tuple[FloatArray, IntArray, str] | Undefined:
-    """Positions of the rows with probabilities, these probabilities, and a note on rows left
-    out; or why there are none."""
-    rows = np.flatnonzero(p.has_distribution)
-    if p.probabilities is None or rows.size == 0:
-        return Undefined("no row has probabilities")
-    left_out = len(p) - rows.size
-    note = f"{left_out} of {len(p)} rows have no probabilities and are left out" if left_out else ""
-    return p.probabilities[rows], rows.astype(np.int64), note
+class Ranking:
+    """Positions ``rows`` sorted by ``scores``; equal scores form one group.
+
+    Attributes:
+        values: U distinct scores in the sorting order.
+    """
+
+    def __init__(self, scores: FloatArray, rows: IntArray, *, descending: bool = True) -> None:
+        order = np.argsort(-scores if descending else scores, kind="stable")
+        ordered = scores[order]
+        self._starts = np.flatnonzero(np.r_[True, np.diff(ordered) != 0])
+        self._order = order
+        self._rows = rows[order]
+        self.values: FloatArray = ordered[self._starts]
+
+    def sums(self, weights: RowWeights, row_values: FloatArray | None = None) -> FloatArray:
+        """B × U sums of weight (times a value of each of the ranked rows) over each group."""
+        picked = weights[:, self._rows]
+        if row_values is not None:
+            picked *= row_values[self._order]  # fancy indexing copied the weights
+        return np.add.reduceat(picked, self._starts, axis=1)
+
+    def of_some(self, weights: RowWeights, chosen: FloatArray) -> tuple[FloatArray, IntArray]:
+        """Sums over the chosen rows only: B × V, and their V groups, in order.
+
+        With few chosen rows (one label of many) this is far cheaper than a sum over all.
+        """
+        places = np.flatnonzero(chosen[self._order])
+        group = np.searchsorted(self._starts, places, side="right") - 1
+        at, first = np.unique(group, return_index=True)
+        return np.add.reduceat(weights[:, self._rows[places]], first, axis=1), at
+
+
+def left_out(missing: int, rows: int, what: str) -> str:
+    """A note on rows left out; empty where there are none."""
+    return f"{missing} of {rows} rows {what} and are left out" if missing else ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Distributions:
+    """The rows with probabilities.
+
+    Attributes:
+        p: the predictions, n rows.
+        rows: the positions of the m rows that have probabilities.
+        table: their m × L probabilities.
+        gold: m positions of their gold labels.
+        note: on the rows left out.
+    """
+
+    p: Predictions
+    rows: IntArray
+    table: FloatArray
+    gold: IntArray
+    note: str
+
+    def mean_of(self, values: FloatArray, note: str = "") -> Statistic:
+        """The weighted mean of m values."""
+        of_all = np.full(len(self.p), np.nan)
+        of_all[self.rows] = values
+        return mean_of(of_all, "; ".join(x for x in (self.note, note) if x))
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def on_distributions(
+    compute: Callable[Concatenate[Distributions, P], T],
+) -> Callable[Concatenate[Predictions, P], T | Undefined]:
+    """A function of the rows with probabilities as one of predictions: undefined where no row has
+    any."""
+
+    @wraps(compute)
+    def of_predictions(p: Predictions, /, *args: P.args, **kwargs: P.kwargs) -> T | Undefined:
+        rows = np.flatnonzero(p.has_distribution).astype(np.int64)
+        if p.probabilities is None or rows.size == 0:
+            return Undefined("no row has probabilities")
+        note = left_out(len(p) - rows.size, len(p), "have no probabilities")
+        table, gold = p.probabilities[rows], p.gold_index[rows]
+        return compute(Distributions(p, rows, table, gold, note), *args, **kwargs)
+
+    return of_predictions

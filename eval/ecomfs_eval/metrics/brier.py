@@ -13,21 +13,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from ecomfs_eval.metrics.base import Metric, Statistic, mean_of, with_distribution
-from ecomfs_eval.metrics.score import Undefined
-from ecomfs_eval.predictions import Predictions
+from ecomfs_eval.metrics.base import Distributions, Metric, Statistic, on_distributions
 
 
-def _prepare(p: Predictions) -> Statistic | Undefined:
-    got = with_distribution(p)
-    if isinstance(got, Undefined):
-        return got
-    table, rows, note = got
-    truth = np.eye(len(p.labels))[p.gold_index[rows]]
-    distance = ((table - truth) ** 2).sum(axis=1)
-    values = np.full(len(p), np.nan)
-    values[rows] = distance / 2 if len(p.labels) == 2 else distance
-    return mean_of(values, note)
+@on_distributions
+def _prepare(d: Distributions) -> Statistic:
+    labels = d.table.shape[1]
+    distance = ((d.table - np.eye(labels)[d.gold]) ** 2).sum(axis=1)
+    return d.mean_of(distance / 2 if labels == 2 else distance)
 
 
 brier = Metric(

@@ -22,13 +22,14 @@ import numpy as np
 from ecomfs_eval.errors import OptionError
 from ecomfs_eval.metrics.base import (
     MANY_LABELS,
+    Distributions,
     Metric,
+    Ranking,
     RowWeights,
     Statistic,
+    on_distributions,
     ratio,
-    with_distribution,
 )
-from ecomfs_eval.metrics.ranked import Ranking
 from ecomfs_eval.metrics.score import ConfidenceInterval, Undefined
 from ecomfs_eval.predictions import FloatArray, IntArray, Predictions
 
@@ -53,36 +54,27 @@ def _binned_error(gap: FloatArray, at: IntArray, bins: int, total: FloatArray) -
     return ratio(np.abs(sums.reshape(-1, bins)).sum(axis=1), total)
 
 
-def _top(p: Predictions) -> tuple[FloatArray, FloatArray, IntArray, str] | Undefined:
-    """Confidence, whether it is right, row positions and note."""
-    got = with_distribution(p)
-    if isinstance(got, Undefined):
-        return got
-    table, rows, note = got
-    right = (table.argmax(axis=1) == p.gold_index[rows]).astype(np.float64)
-    return table.max(axis=1), right, rows, note
+def _top(d: Distributions) -> tuple[FloatArray, FloatArray]:
+    """Confidence, and whether it is right."""
+    return d.table.max(axis=1), (d.table.argmax(axis=1) == d.gold).astype(np.float64)
 
 
-def _width(p: Predictions) -> Statistic | Undefined:
-    got = _top(p)
-    if isinstance(got, Undefined):
-        return got
-    confidence, right, rows, note = got
+@on_distributions
+def _width(d: Distributions) -> Statistic:
+    confidence, right = _top(d)
     at = _width_bins(confidence, BINS)
 
     def evaluate(weights: RowWeights) -> FloatArray:
-        picked = weights[:, rows]
+        picked = weights[:, d.rows]
         return _binned_error(picked * (confidence - right), at, BINS, picked.sum(axis=1))
 
-    return Statistic(evaluate, rows.size, note)
+    return Statistic(evaluate, d.rows.size, d.note)
 
 
-def _mass(p: Predictions) -> Statistic | Undefined:
-    got = _top(p)
-    if isinstance(got, Undefined):
-        return got
-    confidence, right, rows, note = got
-    ranking = Ranking(confidence, rows, descending=False)
+@on_distributions
+def _mass(d: Distributions) -> Statistic:
+    confidence, right = _top(d)
+    ranking = Ranking(confidence, d.rows, descending=False)
 
     def evaluate(weights: RowWeights) -> FloatArray:
         mass = ranking.sums(weights)
@@ -93,28 +85,23 @@ def _mass(p: Predictions) -> Statistic | Undefined:
         at = np.clip((np.nan_to_num(middle) * BINS).astype(np.int64), 0, BINS - 1)
         return _binned_error(gap, at, BINS, total)
 
-    return Statistic(evaluate, rows.size, note)
+    return Statistic(evaluate, d.rows.size, d.note)
 
 
-def _classwise(p: Predictions) -> Statistic | Undefined:
-    got = with_distribution(p)
-    if isinstance(got, Undefined):
-        return got
-    table, rows, note = got
-    truth = np.eye(len(p.labels))[p.gold_index[rows]]
-    at = _width_bins(table, BINS)
+@on_distributions
+def _classwise(d: Distributions) -> Statistic:
+    labels = d.table.shape[1]
+    gap = d.table - np.eye(labels)[d.gold]
+    at = _width_bins(d.table, BINS)
 
     def evaluate(weights: RowWeights) -> FloatArray:
-        picked = weights[:, rows]
+        picked = weights[:, d.rows]
         total = picked.sum(axis=1)
-        errors = [
-            _binned_error(picked * (table[:, c] - truth[:, c]), at[:, c], BINS, total)
-            for c in range(table.shape[1])
-        ]
+        errors = [_binned_error(picked * gap[:, c], at[:, c], BINS, total) for c in range(labels)]
         mean: FloatArray = np.stack(errors).mean(axis=0)
         return mean
 
-    return Statistic(evaluate, rows.size, note, heavy=len(p.labels) > MANY_LABELS)
+    return Statistic(evaluate, d.rows.size, d.note, heavy=labels > MANY_LABELS)
 
 
 ece = Metric(
@@ -165,35 +152,29 @@ def reliability_curve(
 ) -> tuple[ReliabilityBin, ...] | Undefined:
     """Accuracy against mean confidence in equal-width bins; empty bins are left out.
 
-    Parameters
-    ----------
-    p
-        The predictions.
-    bins
-        Number of bins.
-    level
-        Nominal coverage of the Wilson interval of each bin.
+    Args:
+        p: the predictions.
+        bins: number of bins.
+        level: nominal coverage of the Wilson interval of each bin.
 
-    Raises
-    ------
-    OptionError
-        Fewer than one bin.
+    Raises:
+        OptionError: fewer than one bin.
 
-    Examples
-    --------
     >>> from ecomfs_eval import Predictions
     >>> p = Predictions.of(["a", "b"], probabilities=[[0.9, 0.1], [0.8, 0.2]])
     >>> [(b.n, round(b.confidence, 2), b.accuracy) for b in reliability_curve(p, bins=2)]
     [(2, 0.85, 0.5)]
     """
-    from ecomfs_eval.intervals import wilson
-
     if bins < 1:
         raise OptionError(f"bins={bins}", hint="one or more")
-    got = _top(p)
-    if isinstance(got, Undefined):
-        return got
-    confidence, right, _, _ = got
+    return _bins(p, bins, level)
+
+
+@on_distributions
+def _bins(d: Distributions, bins: int, level: float) -> tuple[ReliabilityBin, ...]:
+    from ecomfs_eval.intervals import wilson
+
+    confidence, right = _top(d)
     at = _width_bins(confidence, bins)
     found = []
     for b in np.unique(at):

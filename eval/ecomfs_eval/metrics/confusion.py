@@ -55,13 +55,9 @@ class ConfusionMatrix:
 def confusion_matrix(p: Predictions) -> ConfusionMatrix:
     """Count every pair of gold label and answer.
 
-    Returns
-    -------
-    ConfusionMatrix
+    Returns:
         L × (L + 1) counts; the last column counts rows without an answer.
 
-    Examples
-    --------
     >>> from ecomfs_eval import Predictions
     >>> confusion_matrix(Predictions.of(["a", "b"], ["a", None])).counts.tolist()
     [[1, 0, 0], [0, 0, 1]]

@@ -15,26 +15,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from ecomfs_eval.metrics.base import Metric, Statistic, mean_of, with_distribution
-from ecomfs_eval.metrics.score import Undefined
-from ecomfs_eval.predictions import Predictions
+from ecomfs_eval.metrics.base import Distributions, Metric, Statistic, on_distributions
 
 FLOOR = float(np.finfo(np.float64).eps)
 
 
-def _prepare(p: Predictions) -> Statistic | Undefined:
-    got = with_distribution(p)
-    if isinstance(got, Undefined):
-        return got
-    table, rows, note = got
-    of_gold = table[np.arange(rows.size), p.gold_index[rows]]
+@on_distributions
+def _prepare(d: Distributions) -> Statistic:
+    of_gold = d.table[np.arange(d.rows.size), d.gold]
     raised = int((of_gold < FLOOR).sum())
-    if raised:
-        extra = f"{raised} rows gave the gold label probability 0, raised to {FLOOR:.1e}"
-        note = "; ".join(x for x in (note, extra) if x)
-    values = np.full(len(p), np.nan)
-    values[rows] = -np.log(np.clip(of_gold, FLOOR, 1.0))
-    return mean_of(values, note)
+    note = f"{raised} rows gave the gold label probability 0, raised to {FLOOR:.1e}"
+    return d.mean_of(-np.log(np.clip(of_gold, FLOOR, 1.0)), note if raised else "")
 
 
 log_loss = Metric(

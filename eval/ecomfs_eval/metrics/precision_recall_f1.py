@@ -4,11 +4,12 @@ Averages run over the classes that occur in gold or among the answers. In an ave
 that was never answered has precision 0 and a class absent from gold has recall 0 (scikit-learn's
 ``zero_division=0``). For a single class, the same value is undefined and is ``None``.
 
->>> from ecomfs_eval import Predictions
+>>> from ecomfs_eval import METRICS, Predictions
 >>> p = Predictions.of(["a", "a", "b", "c"], ["a", "b", "b", "b"])
->>> [round(m(p).value, 3) for m in (precision_macro, recall_macro, f1_macro, f1_micro, f1_weighted)]
+>>> names = ("precision_macro", "recall_macro", "f1_macro", "f1_micro", "f1_weighted")
+>>> [round(METRICS[name](p).value, 3) for name in names]
 [0.444, 0.5, 0.389, 0.5, 0.458]
->>> class_precision("c")(p).reason
+>>> class_metric("precision", "c")(p).reason
 "class 'c' was never answered"
 """
 
@@ -27,7 +28,8 @@ from ecomfs_eval.metrics.score import Score, Undefined
 from ecomfs_eval.predictions import FloatArray, Predictions
 
 _SOURCE = "van Rijsbergen 1979, Information Retrieval, ch. 7; averages: Sokolova & Lapalme 2009"
-_Part = Literal["precision", "recall", "f1"]
+ClassPart = Literal["precision", "recall", "f1"]
+PARTS: tuple[ClassPart, ...] = ("precision", "recall", "f1")
 _FORMULA = {
     "precision": "right rows of the class / rows answered with it",
     "recall": "right rows of the class / rows of the class in gold",
@@ -35,33 +37,32 @@ _FORMULA = {
 }
 
 
-def _per_class(c: Counts, part: _Part) -> FloatArray:
-    if part == "precision":
-        return ratio(c.hit, c.predicted)
-    if part == "recall":
-        return ratio(c.hit, c.gold)
-    return ratio(2 * c.hit, c.predicted + c.gold)
+def _fraction(c: Counts, part: ClassPart) -> tuple[FloatArray, FloatArray]:
+    """B × L tops and bottoms."""
+    if part == "f1":
+        return 2 * c.hit, c.predicted + c.gold
+    return c.hit, c.predicted if part == "precision" else c.gold
 
 
-def _macro(c: Counts, part: _Part) -> FloatArray:
+def _per_class(c: Counts, part: ClassPart) -> FloatArray:
+    return ratio(*_fraction(c, part))
+
+
+def _macro(c: Counts, part: ClassPart) -> FloatArray:
     seen = (c.gold + c.predicted) > 0
     return ratio(np.nan_to_num(_per_class(c, part)).sum(axis=1), seen.sum(axis=1))
 
 
-def _weighted(c: Counts, part: _Part) -> FloatArray:
+def _weighted(c: Counts, part: ClassPart) -> FloatArray:
     return ratio((np.nan_to_num(_per_class(c, part)) * c.gold).sum(axis=1), c.gold.sum(axis=1))
 
 
-def _micro(c: Counts, part: _Part) -> FloatArray:
-    hit = c.hit.sum(axis=1)
-    if part == "precision":
-        return ratio(hit, c.predicted.sum(axis=1))
-    if part == "recall":
-        return ratio(hit, c.gold.sum(axis=1))
-    return ratio(2 * hit, c.predicted.sum(axis=1) + c.gold.sum(axis=1))
+def _micro(c: Counts, part: ClassPart) -> FloatArray:
+    top, bottom = _fraction(c, part)
+    return ratio(top.sum(axis=1), bottom.sum(axis=1))
 
 
-def _average(name: str, part: _Part, over: Callable[[Counts, _Part], FloatArray]) -> Metric:
+def _average(name: str, part: ClassPart, over: Callable[[Counts, ClassPart], FloatArray]) -> Metric:
     def prepare(p: Predictions) -> Statistic | Undefined:
         if part == "precision" and not p.answered.any():
             return Undefined("no row was answered")
@@ -87,18 +88,17 @@ def _average(name: str, part: _Part, over: Callable[[Counts, _Part], FloatArray]
     )
 
 
-precision_macro = _average("macro", "precision", _macro)
-precision_micro = _average("micro", "precision", _micro)
-precision_weighted = _average("weighted", "precision", _weighted)
-recall_macro = _average("macro", "recall", _macro)
-recall_micro = _average("micro", "recall", _micro)
-recall_weighted = _average("weighted", "recall", _weighted)
-f1_macro = _average("macro", "f1", _macro)
-f1_micro = _average("micro", "f1", _micro)
-f1_weighted = _average("weighted", "f1", _weighted)
+AVERAGES = [
+    _average(name, part, over)
+    for name, over in (("macro", _macro), ("micro", _micro), ("weighted", _weighted))
+    for part in PARTS
+]
+"""Macro, micro and weighted: precision, recall and F1 of each."""
 
 
-def _of_class(label: str, part: _Part) -> Metric:
+def class_metric(part: ClassPart, label: str) -> Metric:
+    """Precision, recall or F1 of one class."""
+
     def prepare(p: Predictions) -> Statistic | Undefined:
         if label not in p.classes:
             raise DataError(
@@ -128,21 +128,6 @@ def _of_class(label: str, part: _Part) -> Metric:
     )
 
 
-def class_precision(label: str) -> Metric:
-    """Precision of one class."""
-    return _of_class(label, "precision")
-
-
-def class_recall(label: str) -> Metric:
-    """Recall of one class."""
-    return _of_class(label, "recall")
-
-
-def class_f1(label: str) -> Metric:
-    """F1 of one class."""
-    return _of_class(label, "f1")
-
-
 @dataclass(frozen=True, slots=True)
 class ClassScores:
     """One class: its rows in gold, the rows answered with it, and its three scores."""
@@ -158,13 +143,9 @@ class ClassScores:
 def per_class(p: Predictions) -> tuple[ClassScores, ...]:
     """Precision, recall and F1 of every label, without intervals.
 
-    Returns
-    -------
-    tuple of ClassScores
+    Returns:
         One per label, in the order of the label space; of sets, of the labels that they hold.
 
-    Examples
-    --------
     >>> from ecomfs_eval import Predictions
     >>> row = per_class(Predictions.of(["a", "b"], ["a", "a"]))[0]
     >>> row.label, row.support, row.answered, row.precision.value, row.recall.value
@@ -176,9 +157,7 @@ def per_class(p: Predictions) -> tuple[ClassScores, ...]:
             label,
             int(counts.gold[0, i]),
             int(counts.predicted[0, i]),
-            class_precision(label)(p),
-            class_recall(label)(p),
-            class_f1(label)(p),
+            *(class_metric(part, label)(p) for part in PARTS),
         )
         for i, label in enumerate(p.classes)
     )

@@ -12,18 +12,12 @@ Unit = Literal["share", "score", "nats", "seconds", "tokens", "money"]
 class ConfidenceInterval:
     """A confidence interval.
 
-    Attributes
-    ----------
-    low, high
-        The bounds, in the unit of the metric.
-    level
-        Nominal coverage, such as 0.95.
-    method
-        ``wilson``, ``bca``, ``newcombe``, ``confidence sequence``, …; ``cluster`` is added where
-        whole groups were resampled.
+    Attributes:
+        low, high: the bounds, in the unit of the metric.
+        level: nominal coverage, such as 0.95.
+        method: ``wilson``, ``bca``, ``newcombe``, ``confidence sequence``, …; ``cluster`` is added
+            where whole groups were resampled.
 
-    Examples
-    --------
     >>> 0.9 in ConfidenceInterval(0.7, 0.97, 0.95, "wilson")
     True
     """
@@ -41,13 +35,9 @@ class ConfidenceInterval:
 class Undefined:
     """The result where there is no value.
 
-    Attributes
-    ----------
-    reason
-        Why there is none.
+    Attributes:
+        reason: why there is none.
 
-    Examples
-    --------
     >>> from ecomfs_eval import Predictions, roc_curve
     >>> roc_curve(Predictions.of(["a", "b"], ["a", "b"]))
     Undefined(reason='no row has probabilities')
@@ -60,27 +50,17 @@ class Undefined:
 class Score:
     """One metric of one set of predictions.
 
-    Attributes
-    ----------
-    name
-        Of the metric, such as ``f1_macro``.
-    value
-        ``None`` when it is undefined.
-    reason
-        Why ``value`` is ``None``; empty otherwise.
-    n
-        Rows (or ranked lists) that the value is computed on.
-    unit
-        ``share`` (0 to 1), ``score`` (no unit), ``nats``, ``seconds``, ``tokens`` or ``money``.
-    higher_is_better
-        ``None`` where neither direction is better.
-    interval
-        Confidence interval; ``None`` when it was not computed or is undefined.
-    note
-        Caveats: rows left out, why there is no interval.
+    Attributes:
+        name: of the metric, such as ``f1_macro``.
+        value: ``None`` when it is undefined.
+        reason: why ``value`` is ``None``; empty otherwise.
+        n: rows (or ranked lists) that the value is computed on.
+        unit: ``share`` (0 to 1), ``score`` (no unit), ``nats``, ``seconds``, ``tokens`` or
+            ``money``.
+        higher_is_better: ``None`` where neither direction is better.
+        interval: confidence interval; ``None`` when it was not computed or is undefined.
+        note: caveats: rows left out, why there is no interval.
 
-    Examples
-    --------
     >>> Score("mcc", None, reason="only one class in gold").text()
     'undefined: only one class in gold'
     >>> i = ConfidenceInterval(0.49, 0.94, 0.95, "wilson")

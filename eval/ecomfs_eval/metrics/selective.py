@@ -19,10 +19,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ecomfs_eval.metrics.base import Metric, RowWeights, Statistic, ratio, with_distribution
-from ecomfs_eval.metrics.ranked import Ranking
+from ecomfs_eval.metrics.base import (
+    Distributions,
+    Metric,
+    Ranking,
+    RowWeights,
+    Statistic,
+    on_distributions,
+    ratio,
+)
 from ecomfs_eval.metrics.score import Undefined
-from ecomfs_eval.predictions import FloatArray, IntArray, Predictions
+from ecomfs_eval.predictions import FloatArray, Predictions
 
 _SOURCE = "El-Yaniv & Wiener 2010; Geifman & El-Yaniv 2017, arXiv:1705.08500"
 
@@ -51,46 +58,38 @@ class RiskCoverage:
         return float(self.coverage[fits[-1]]), float(self.thresholds[fits[-1]])
 
 
-def _errors(p: Predictions) -> tuple[FloatArray, FloatArray, IntArray, str] | Undefined:
-    """Confidence, whether wrong, row positions and note."""
-    got = with_distribution(p)
-    if isinstance(got, Undefined):
-        return got
-    table, rows, note = got
-    where = {label: i for i, label in enumerate(p.labels)}
-    given = np.array([-1 if a is None else where[a] for a in p.predicted])[rows]
-    answer = np.where(given < 0, table.argmax(axis=1), given)
-    return table.max(axis=1), (answer != p.gold_index[rows]).astype(np.float64), rows, note
+def _ranked(d: Distributions) -> tuple[Ranking, FloatArray]:
+    """The rows by confidence, and whether each is wrong."""
+    where = {label: i for i, label in enumerate(d.p.labels)}
+    given = np.array([-1 if a is None else where[a] for a in d.p.predicted])[d.rows]
+    answer = np.where(given < 0, d.table.argmax(axis=1), given)
+    return Ranking(d.table.max(axis=1), d.rows), (answer != d.gold).astype(np.float64)
 
 
 def risk_coverage_curve(p: Predictions) -> RiskCoverage | Undefined:
     """The curve: one point per distinct confidence.
 
-    Examples
-    --------
     >>> from ecomfs_eval import Predictions
     >>> p = Predictions.of(["a", "b"], probabilities=[[0.9, 0.1], [0.6, 0.4]])
     >>> curve = risk_coverage_curve(p)
     >>> curve.coverage.tolist(), curve.risk.tolist()
     ([0.5, 1.0], [0.0, 0.5])
     """
-    got = _errors(p)
-    if isinstance(got, Undefined):
-        return got
-    confidence, wrong, rows, _ = got
-    ranking = Ranking(confidence, rows)
-    weights = np.ones((1, len(p)))
+    return _curve(p)
+
+
+@on_distributions
+def _curve(d: Distributions) -> RiskCoverage:
+    ranking, wrong = _ranked(d)
+    weights = np.ones((1, len(d.p)))
     taken = ranking.sums(weights)[0].cumsum()
     lost = ranking.sums(weights, wrong)[0].cumsum()
-    return RiskCoverage(taken / rows.size, lost / taken, ranking.values)
+    return RiskCoverage(taken / d.rows.size, lost / taken, ranking.values)
 
 
-def _prepare(p: Predictions) -> Statistic | Undefined:
-    got = _errors(p)
-    if isinstance(got, Undefined):
-        return got
-    confidence, wrong, rows, note = got
-    ranking = Ranking(confidence, rows)
+@on_distributions
+def _prepare(d: Distributions) -> Statistic:
+    ranking, wrong = _ranked(d)
 
     def evaluate(weights: RowWeights) -> FloatArray:
         from scipy.special import digamma
@@ -106,7 +105,7 @@ def _prepare(p: Predictions) -> Statistic | Undefined:
         risk = rate * size + base * (digamma(after + 1) - digamma(before + 1))
         return ratio(risk.sum(axis=1), after[:, -1])
 
-    return Statistic(evaluate, rows.size, note)
+    return Statistic(evaluate, d.rows.size, d.note)
 
 
 aurc = Metric(

@@ -1,7 +1,13 @@
-"""Tokens, the share of them read from the prefix cache, and cost.
+"""What rows took: latency percentiles, tokens, the share of them read from the prefix cache, cost.
+
+The q-th percentile is the smallest measured time that at least q % of the rows do not exceed,
+without interpolation.
 
 >>> import numpy as np
 >>> from ecomfs_eval import Predictions
+>>> p = Predictions.of(["a"] * 4, ["a"] * 4, latency=np.array([0.1, 0.2, 0.3, 2.0]))
+>>> latency_at(50)(p).value, latency_at(95)(p).value
+(0.2, 2.0)
 >>> p = Predictions.of(["a", "b"], ["a", "b"], prompt_tokens=np.array([100., 300.]),
 ...                    cached_tokens=np.array([0., 200.]), cost=np.array([0.001, 0.002]))
 >>> prompt_tokens(p).value, cache_share(p).value, cost_per_1000(p).value
@@ -14,9 +20,49 @@ from __future__ import annotations
 
 import numpy as np
 
-from ecomfs_eval.metrics.base import Metric, RowWeights, Statistic, mean_of, ratio
+from ecomfs_eval.errors import OptionError
+from ecomfs_eval.metrics.base import Metric, RowWeights, Statistic, left_out, mean_of, ratio
 from ecomfs_eval.metrics.score import Undefined, Unit
 from ecomfs_eval.predictions import FloatArray, Predictions
+
+
+def latency_at(q: float) -> Metric:
+    """The q-th percentile of the time a row took.
+
+    Raises:
+        OptionError: q is not in (0, 100].
+    """
+    if not 0 < q <= 100:
+        raise OptionError(f"percentile {q:g}", hint="more than 0, at most 100")
+
+    def prepare(p: Predictions) -> Statistic | Undefined:
+        if p.latency is None or np.isnan(p.latency).all():
+            return Undefined("no latency was measured")
+        rows = np.flatnonzero(~np.isnan(p.latency))
+        order = rows[np.argsort(p.latency[rows], kind="stable")]
+        times = p.latency[order]
+
+        def evaluate(weights: RowWeights) -> FloatArray:
+            below = weights[:, order].cumsum(axis=1)
+            total = below[:, -1:]
+            # Slightly less than q, so that rounding of the sums cannot skip a row.
+            at = (below >= q / 100 * total * (1 - 1e-12)).argmax(axis=1)
+            return np.where(total[:, 0] > 0, times[at], np.nan)
+
+        return Statistic(
+            evaluate, rows.size, left_out(len(p) - rows.size, len(p), "have no latency")
+        )
+
+    return Metric(
+        f"latency_p{q:g}",
+        f"Latency, {q:g}th percentile",
+        f"smallest time that at least {q:g} % of the rows do not exceed",
+        "Hyndman & Fan 1996, doi:10.1080/00031305.1996.10473566, definition 1",
+        prepare,
+        unit="seconds",
+        higher_is_better=False,
+        needs="measurements",
+    )
 
 
 def _mean(
@@ -26,8 +72,7 @@ def _mean(
         values: FloatArray | None = getattr(p, column)
         if values is None or np.isnan(values).all():
             return Undefined(f"no {column} were recorded")
-        gaps = int(np.isnan(values).sum())
-        note = f"{gaps} of {len(p)} rows have no {column} and are left out" if gaps else ""
+        note = left_out(int(np.isnan(values).sum()), len(p), f"have no {column}")
         return mean_of(values * scale, note)
 
     return Metric(
