@@ -22,7 +22,17 @@ SUM_TOLERANCE = 0.01
 hundred labels and four decimals, rounding alone reaches half of this."""
 
 _STATUSES = ("ok", "abstained", "invalid", "failed")
-_MEASUREMENTS = ("latency", "prompt_tokens", "completion_tokens", "cached_tokens", "cost")
+MEASUREMENTS = ("latency", "prompt_tokens", "completion_tokens", "cached_tokens", "cost")
+COLUMNS = (
+    "gold",
+    "predicted",
+    "status",
+    "probabilities",
+    "groups",
+    "queries",
+    *MEASUREMENTS,
+)
+"""Attributes of predictions with one value per row, beside ids, slices and extra texts."""
 
 
 def where(p: Predictions, row: int) -> str:
@@ -42,15 +52,9 @@ def shape(p: Predictions) -> None:
     if n == 0:
         raise EmptyDataError(f"{p.source}: no rows", hint="a metric needs at least one row")
     columns: dict[str, Sequence[object] | NDArray[np.float64] | None] = {
-        "gold": p.gold,
-        "predicted": p.predicted,
-        "status": p.status,
-        "probabilities": p.probabilities,
-        "groups": p.groups,
-        "queries": p.queries,
+        **{k: getattr(p, k) for k in COLUMNS},
         **{f"slices[{k!r}]": v for k, v in p.slices.items()},
         **{f"extra[{k!r}]": v for k, v in p.extra.items()},
-        **{k: getattr(p, k) for k in _MEASUREMENTS},
     }
     for name, values in columns.items():
         if values is not None and len(values) != n:
@@ -114,7 +118,7 @@ def labels(p: Predictions) -> None:
 
 def measurements(p: Predictions) -> None:
     """No measurement is negative; cached tokens are part of the prompt tokens."""
-    for name in _MEASUREMENTS:
+    for name in MEASUREMENTS:
         values = getattr(p, name)
         if values is None:
             continue

@@ -50,22 +50,14 @@ the acceleration of BCa is the same in expectation."""
 class Bootstrap:
     """Settings of the bootstrap.
 
-    Attributes
-    ----------
-    resamples
-        Number of bootstrap replicates.
-    level
-        Nominal coverage.
-    seed
-        Of the random generator; the same seed gives the same interval.
+    Attributes:
+        resamples: number of bootstrap replicates.
+        level: nominal coverage.
+        seed: of the random generator; the same seed gives the same interval.
 
-    Raises
-    ------
-    OptionError
-        Fewer than 100 resamples, or a level outside (0.5, 1).
+    Raises:
+        OptionError: fewer than 100 resamples, or a level outside (0.5, 1).
 
-    Examples
-    --------
     >>> Bootstrap(level=0.9).resamples
     2000
     """
@@ -84,19 +76,12 @@ class Bootstrap:
 def wilson(successes: int, n: int, level: float = 0.95) -> ConfidenceInterval:
     """Wilson's score interval of a proportion.
 
-    Parameters
-    ----------
-    successes, n
-        Counts: successes out of n trials.
-    level
-        Nominal coverage.
+    Args:
+        successes, n: counts: successes out of n trials.
+        level: nominal coverage.
 
-    Notes
-    -----
     Source: Wilson 1927, doi:10.1080/01621459.1927.10502953; computed by scipy.
 
-    Examples
-    --------
     >>> i = wilson(8, 10)
     >>> round(i.low, 3), round(i.high, 3)
     (0.49, 0.943)
@@ -151,15 +136,15 @@ class Replicates:
     bootstrap: FloatArray
     jackknife: FloatArray
 
-    def bounds(self, level: float) -> tuple[float, float]:
-        """The BCa bounds. Source: Efron 1987, doi:10.1080/01621459.1987.10478410."""
+    def interval(self, level: float, method: str) -> ConfidenceInterval:
+        """The BCa interval. Source: Efron 1987, doi:10.1080/01621459.1987.10478410."""
         from scipy.special import ndtr, ndtri
 
         z0, a = self._bias(), self._acceleration()
         z = ndtri(np.array([(1 - level) / 2, (1 + level) / 2]))
         alpha = ndtr(z0 + (z0 + z) / (1 - a * (z0 + z)))
         low, high = np.quantile(self.bootstrap, alpha)
-        return float(low), float(high)
+        return ConfidenceInterval(float(low), float(high), level, method)
 
     def p_value(self, null: float = 0.0) -> float:
         """Two-sided p-value of ``null``: one minus the level of the BCa interval that ends at
@@ -226,6 +211,23 @@ def replicate(
     }
 
 
+def replicate_all(
+    statistics: Mapping[str, Statistic], p: Predictions, how: Bootstrap
+) -> dict[str, tuple[Replicates | Undefined, IntArray | None]]:
+    """Replicates of statistics that may be of other units each, and the codes of these units."""
+    alike: dict[bytes, tuple[IntArray | None, dict[str, Evaluate]]] = {}
+    for name, s in statistics.items():
+        codes = unit_codes(p, s.units)
+        key = b"" if codes is None else codes.tobytes()
+        alike.setdefault(key, (codes, {}))[1][name] = s.evaluate
+    heavy = {name for name, s in statistics.items() if s.heavy}
+    found: dict[str, tuple[Replicates | Undefined, IntArray | None]] = {}
+    for codes, same in alike.values():
+        drawn = replicate(same, len(p), codes, how, heavy)
+        found |= {name: (r, codes) for name, r in drawn.items()}
+    return found
+
+
 def _judge(point: float, drawn: FloatArray, kept: FloatArray) -> Replicates | Undefined:
     if np.isnan(point):
         return Undefined("the statistic is undefined")
@@ -249,22 +251,14 @@ def scores(
 ) -> dict[str, Score]:
     """Several metrics with their intervals, on shared resamples.
 
-    Parameters
-    ----------
-    metrics
-        Key → metric.
-    p
-        The predictions.
-    how
-        Resamples, level and seed.
+    Args:
+        metrics: key → metric.
+        p: the predictions.
+        how: resamples, level and seed.
 
-    Returns
-    -------
-    dict
+    Returns:
         Key → score. Without an interval, the note says why.
 
-    Examples
-    --------
     >>> from ecomfs_eval import METRICS, Predictions
     >>> p = Predictions.of(["a", "b"] * 10, ["a", "b"] * 8 + ["b", "b"] * 2)
     >>> scores({"acc": METRICS["accuracy"]}, p)["acc"].text()
@@ -274,20 +268,16 @@ def scores(
     n = len(p)
     prepared = {k: m.prepare(p) for k, m in metrics.items()}
     results = {k: metrics[k].score(s, n) for k, s in prepared.items()}
-    wanted: dict[bytes, tuple[IntArray | None, dict[str, Evaluate]]] = {}
+    wanted: dict[str, Statistic] = {}
     for k, s in prepared.items():
         if isinstance(s, Undefined) or results[k].value is None:
             continue
-        codes = unit_codes(p, s.units)
-        if s.successes is not None and codes is None:
+        if s.successes is not None and p.groups is None and s.units is None:
             results[k] = replace(results[k], interval=wilson(s.successes, s.n, how.level))
-            continue
-        key = b"" if codes is None else codes.tobytes()
-        wanted.setdefault(key, (codes, {}))[1][k] = s.evaluate
-    heavy = {k for k, s in prepared.items() if isinstance(s, Statistic) and s.heavy}
-    for codes, statistics in wanted.values():
-        for k, r in replicate(statistics, n, codes, how, heavy).items():
-            results[k] = _with_interval(results[k], r, codes, how.level)
+        else:
+            wanted[k] = s
+    for k, (r, codes) in replicate_all(wanted, p, how).items():
+        results[k] = _with_interval(results[k], r, codes, how.level)
     return results
 
 
@@ -296,11 +286,10 @@ def _with_interval(
 ) -> Score:
     if isinstance(r, Undefined):
         return result.noted(f"no interval: {r.reason}")
-    low, high = r.bounds(level)
     if codes is None:
-        return replace(result, interval=ConfidenceInterval(low, high, level, "bca"))
+        return replace(result, interval=r.interval(level, "bca"))
     groups = int(codes.max()) + 1
-    result = replace(result, interval=ConfidenceInterval(low, high, level, "bca cluster"))
+    result = replace(result, interval=r.interval(level, "bca cluster"))
     return result.noted(
         f"{groups} groups resampled" + (", too few to trust" if groups < 20 else "")
     )
@@ -309,8 +298,6 @@ def _with_interval(
 def score(metric: Metric, p: Predictions, how: Bootstrap | None = None) -> Score:
     """One metric with its interval; see :func:`scores`.
 
-    Examples
-    --------
     >>> from ecomfs_eval import Predictions, get_metric
     >>> score(get_metric("accuracy"), Predictions.of(["a", "b"] * 4, ["a"] * 8)).text()
     '50.0 % [21.5, 78.5]'

@@ -28,60 +28,37 @@ IntArray = NDArray[np.int64]
 class Predictions:
     """Predictions of one system for n rows over L labels; checked when made.
 
-    Attributes
-    ----------
-    ids
-        n row ids, each unique.
-    labels
-        The label space, in a fixed order.
-    gold
-        n gold labels, each in ``labels``.
-    predicted
-        n predicted labels; ``None`` where the system gave none.
-    status
-        n of ``ok``, ``abstained`` (the system declined), ``invalid`` (the answer is not a label)
-        and ``failed`` (no answer). A row that is not ok counts as wrong in accuracy, F1 and MCC.
-    probabilities
-        n × L; each row sums to one, or is all NaN where the system gave no distribution. ``None``
-        when no row has one.
-    positive
-        The positive class of binary metrics. By default the label that sorts last (``yes``,
-        ``positive``, ``1``), as in scikit-learn.
-    groups
-        n names of the sampled unit (user, query, item), where rows of one unit resemble each
-        other. Intervals then resample whole groups.
-    queries
-        n names of the list a row belongs to, for ranking metrics.
-    slices
-        Name of a slicing (language, category, length) → n values.
-    extra
-        Any other text column (prompt, demonstrations, input) → n values.
-    latency
-        n seconds; NaN where not measured.
-    prompt_tokens, completion_tokens, cached_tokens
-        n token counts; NaN where unknown.
-    cost
-        n costs in ``currency``; NaN where unknown.
-    currency
-        Of the costs.
-    structure
-        What labels are made of, where they are a hierarchy or stand for sets of labels; ``None``
-        for labels of a flat list.
-    name
-        The name of the system in reports.
-    source
-        Where the rows came from, for error messages.
+    Attributes:
+        ids: n row ids, each unique.
+        labels: the label space, in a fixed order.
+        gold: n gold labels, each in ``labels``.
+        predicted: n predicted labels; ``None`` where the system gave none.
+        status: n of ``ok``, ``abstained`` (the system declined), ``invalid`` (the answer is not a
+            label) and ``failed`` (no answer). A row that is not ok counts as wrong in accuracy, F1
+            and MCC.
+        probabilities: n × L; each row sums to one, or is all NaN where the system gave no
+            distribution. ``None`` when no row has one.
+        positive: the positive class of binary metrics. By default the label that sorts last
+            (``yes``, ``positive``, ``1``), as in scikit-learn.
+        groups: n names of the sampled unit (user, query, item), where rows of one unit resemble
+            each other. Intervals then resample whole groups.
+        queries: n names of the list a row belongs to, for ranking metrics.
+        slices: name of a slicing (language, category, length) → n values.
+        extra: any other text column (prompt, demonstrations, input) → n values.
+        latency: n seconds; NaN where not measured.
+        prompt_tokens, completion_tokens, cached_tokens: n token counts; NaN where unknown.
+        cost: n costs in ``currency``; NaN where unknown.
+        currency: of the costs.
+        structure: what labels are made of, where they are a hierarchy or stand for sets of labels;
+            ``None`` for labels of a flat list.
+        name: the name of the system in reports.
+        source: where the rows came from, for error messages.
 
-    Raises
-    ------
-    EmptyDataError
-        No rows.
-    DataError
-        A column of the wrong length, an id that occurs twice, a label outside ``labels``,
-        probabilities that are not a distribution, or a negative measurement.
+    Raises:
+        EmptyDataError: no rows.
+        DataError: a column of the wrong length, an id that occurs twice, a label outside
+            ``labels``, probabilities that are not a distribution, or a negative measurement.
 
-    Examples
-    --------
     >>> p = Predictions.of(["yes", "no", "no"], ["yes", "no", None])
     >>> len(p), p.labels, p.positive, p.status
     (3, ('no', 'yes'), 'yes', ('ok', 'ok', 'invalid'))
@@ -130,31 +107,19 @@ class Predictions:
     ) -> Predictions:
         """Predictions from plain sequences.
 
-        Parameters
-        ----------
-        gold
-            n gold labels: text, numbers (a whole float is its integer) or booleans.
-        predicted
-            n labels or ``None`` (NaN counts as ``None``). Without it, the most probable label of
-            each row (the first of ``labels`` on a tie).
-        probabilities
-            n × L numbers in the order of ``labels``.
-        labels
-            The label space; by default every label seen, sorted (numbers by value).
-        ids
-            By default ``1`` … ``n``.
-        status
-            By default ``ok``, and ``invalid`` where ``predicted`` is ``None``.
-        columns
-            The other attributes, by name.
+        Args:
+            gold: n gold labels: text, numbers (a whole float is its integer) or booleans.
+            predicted: n labels or ``None`` (NaN counts as ``None``). Without it, the most probable
+                label of each row (the first of ``labels`` on a tie).
+            probabilities: n × L numbers in the order of ``labels``.
+            labels: the label space; by default every label seen, sorted (numbers by value).
+            ids: by default ``1`` … ``n``.
+            status: by default ``ok``, and ``invalid`` where ``predicted`` is ``None``.
+            columns: the other attributes, by name.
 
-        Raises
-        ------
-        DataError
-            A row without a gold label, or as for the class.
+        Raises:
+            DataError: a row without a gold label, or as for the class.
 
-        Examples
-        --------
         >>> p = Predictions.of([0, 1], probabilities=[[0.9, 0.1], [0.2, 0.8]])
         >>> p.predicted
         ('0', '1')
@@ -195,30 +160,22 @@ class Predictions:
     ) -> Predictions:
         """Predictions from a frame with one row per prediction.
 
-        Parameters
-        ----------
-        frame
-            The rows. A whole float is its integer (``1.0`` is label ``1``), because pandas turns
-            a column of integers with a gap into floats; text ``1.0`` too, unless both spellings
-            are labels. Other labels are compared as exact text.
-        columns
-            Which column holds what.
-        options
-            ``labels``: the label space; by default that of the probability columns, else every
-            gold and predicted label, sorted (numbers by value).
-            ``unknown_predicted``: ``"error"`` (default), or ``"invalid"`` to count an answer that
-            is not a label as invalid and keep its text in ``extra["answer"]``.
-            ``positive``, ``currency``, ``name``, ``source``: as the attributes.
+        Args:
+            frame: the rows. A whole float is its integer (``1.0`` is label ``1``), because pandas
+                turns a column of integers with a gap into floats; text ``1.0`` too, unless both
+                spellings are labels. Other labels are compared as exact text.
+            columns: which column holds what.
+            options: ``labels``: the label space; by default that of the probability columns, else
+                every gold and predicted label, sorted (numbers by value). ``unknown_predicted``:
+                ``"error"`` (default), or ``"invalid"`` to count an answer that is not a label as
+                invalid and keep its text in ``extra["answer"]``. ``positive``, ``currency``,
+                ``name``, ``source``: as the attributes.
 
-        Raises
-        ------
-        EmptyDataError
-            No rows.
-        DataError
-            A column is missing, or a row cannot be used; the message names row and column.
+        Raises:
+            EmptyDataError: no rows.
+            DataError: a column is missing, or a row cannot be used; the message names row and
+                column.
 
-        Examples
-        --------
         >>> import pandas as pd
         >>> frame = pd.DataFrame({"id": ["r1", "r2"], "label": ["no", "yes"],
         ...                       "p_no": [0.8, 0.6], "p_yes": [0.2, 0.4]})
@@ -235,25 +192,17 @@ class Predictions:
     ) -> Predictions:
         """Predictions from a CSV, JSON-lines or Parquet file (Parquet needs pyarrow).
 
-        Parameters
-        ----------
-        path
-            The file. Its name without folder and suffix is the default ``name``.
-        columns
-            Which column holds what.
-        options
-            ``kind``: ``"csv"``, ``"jsonl"`` or ``"parquet"``; by default from the suffix. Others
-            as for :meth:`from_frame`.
+        Args:
+            path: the file. Its name without folder and suffix is the default ``name``.
+            columns: which column holds what.
+            options: ``kind``: ``"csv"``, ``"jsonl"`` or ``"parquet"``; by default from the suffix.
+                Others as for :meth:`from_frame`.
 
-        Raises
-        ------
-        NoSuchFileError, EmptyDataError, DataError
-            The message names the file, and row and column where there are any.
-        MissingLibraryError
-            Parquet without pyarrow.
+        Raises:
+            NoSuchFileError, EmptyDataError, DataError: the message names the file, and row and
+                column where there are any.
+            MissingLibraryError: Parquet without pyarrow.
 
-        Examples
-        --------
         >>> import tempfile
         >>> with tempfile.NamedTemporaryFile("w", suffix=".csv") as file:
         ...     _ = file.write("id,gold,predicted\\n1,yes,no\\n")
@@ -318,29 +267,15 @@ class Predictions:
         """
         keep = np.array(list(rows), dtype=np.int64)
 
-        def pick(values: tuple[Any, ...] | None) -> Any:
-            return None if values is None else tuple(values[i] for i in keep)
+        def pick(values: Any) -> Any:
+            if isinstance(values, Mapping):
+                return {k: pick(v) for k, v in values.items()}
+            if values is None or isinstance(values, np.ndarray):
+                return None if values is None else values[keep]
+            return tuple(values[i] for i in keep)
 
-        def pick_array(values: FloatArray | None) -> FloatArray | None:
-            return None if values is None else values[keep]
-
-        return replace(
-            self,
-            ids=pick(self.ids),
-            gold=pick(self.gold),
-            predicted=pick(self.predicted),
-            status=pick(self.status),
-            probabilities=pick_array(self.probabilities),
-            groups=pick(self.groups),
-            queries=pick(self.queries),
-            slices={k: pick(v) for k, v in self.slices.items()},
-            extra={k: pick(v) for k, v in self.extra.items()},
-            latency=pick_array(self.latency),
-            prompt_tokens=pick_array(self.prompt_tokens),
-            completion_tokens=pick_array(self.completion_tokens),
-            cached_tokens=pick_array(self.cached_tokens),
-            cost=pick_array(self.cost),
-        )
+        per_row = ("ids", *_check.COLUMNS, "slices", "extra")
+        return replace(self, **{name: pick(getattr(self, name)) for name in per_row})
 
     def with_labels(
         self,
@@ -350,17 +285,11 @@ class Predictions:
     ) -> Predictions:
         """The same predictions over a larger label space; added labels have probability 0.
 
-        Parameters
-        ----------
-        labels
-            The new space; it holds every label of the old one.
-        positive
-            The positive class in it.
-        structure
-            What the labels are made of; by default as before.
+        Args:
+            labels: the new space; it holds every label of the old one.
+            positive: the positive class in it.
+            structure: what the labels are made of; by default as before.
 
-        Examples
-        --------
         >>> p = Predictions.of(["a", "b"], probabilities=[[0.9, 0.1], [0.2, 0.8]])
         >>> p.with_labels(["b", "a", "c"]).probabilities.tolist()
         [[0.1, 0.9, 0.0], [0.8, 0.2, 0.0]]
@@ -383,10 +312,8 @@ class Predictions:
     def to_frame(self) -> pd.DataFrame:
         """The rows as a frame that :meth:`from_frame` reads back (``p_<label>`` columns).
 
-        Raises
-        ------
-        DataError
-            A slicing or extra column has the name of a column of another meaning.
+        Raises:
+            DataError: a slicing or extra column has the name of a column of another meaning.
         """
         from ecomfs_eval import reading
 

@@ -23,13 +23,12 @@ from ecomfs_eval.structure import LabelStructure
 if TYPE_CHECKING:
     import pandas as pd
 
-MEASUREMENTS = ("latency", "prompt_tokens", "completion_tokens", "cached_tokens", "cost")
 USUAL: dict[str, tuple[str, ...]] = {
     "gold": ("gold", "label"),
     "predicted": ("predicted", "prediction", "predicted_label"),
     "status": ("status",),
     "latency": ("latency", "latency_s"),
-    **{name: (name,) for name in MEASUREMENTS if name != "latency"},
+    **{name: (name,) for name in _check.MEASUREMENTS if name != "latency"},
 }
 """Attribute of :class:`ColumnNames` → the names it is found under."""
 
@@ -41,33 +40,22 @@ class ColumnNames:
     A column named here must exist. An attribute that is ``None`` is looked up under its usual
     names and may be missing, except gold labels and answers.
 
-    Attributes
-    ----------
-    id
-        Row id; ``""`` numbers the rows 1 … n.
-    gold
-        Gold label; usual names ``gold``, ``label``.
-    predicted
-        Answer; usual names ``predicted``, ``prediction``, ``predicted_label``.
-    probability_prefix
-        A column that starts with it holds the probability of the label that follows.
-    status
-        Status of the row; usual name ``status``.
-    group
-        The sampled unit (user, query, item). No usual name, because it changes the intervals.
-    query
-        The ranked list of the row. No usual name.
-    slices
-        Columns to slice by.
-    extra
-        Text columns to keep for the report (input, prompt, demonstrations).
-    latency
-        Seconds; usual names ``latency``, ``latency_s``.
-    prompt_tokens, completion_tokens, cached_tokens, cost
-        Counts and cost; found under these names.
+    Attributes:
+        id: row id; ``""`` numbers the rows 1 … n.
+        gold: gold label; usual names ``gold``, ``label``.
+        predicted: answer; usual names ``predicted``, ``prediction``, ``predicted_label``.
+        probability_prefix: a column that starts with it holds the probability of the label that
+            follows.
+        status: status of the row; usual name ``status``.
+        group: the sampled unit (user, query, item). No usual name, because it changes the
+            intervals.
+        query: the ranked list of the row. No usual name.
+        slices: columns to slice by.
+        extra: text columns to keep for the report (input, prompt, demonstrations).
+        latency: seconds; usual names ``latency``, ``latency_s``.
+        prompt_tokens, completion_tokens, cached_tokens, cost: counts and cost; found under these
+            names.
 
-    Examples
-    --------
     >>> ColumnNames(id="row", gold="truth", slices=("language",)).predicted is None
     True
     """
@@ -150,11 +138,7 @@ def from_frame(
         structure=structure,
         name=name,
         source=source,
-        latency=reader.numbers("latency"),
-        prompt_tokens=reader.numbers("prompt_tokens"),
-        completion_tokens=reader.numbers("completion_tokens"),
-        cached_tokens=reader.numbers("cached_tokens"),
-        cost=reader.numbers("cost"),
+        **{name: reader.numbers(name) for name in _check.MEASUREMENTS},
     )
 
 
@@ -174,10 +158,10 @@ def to_frame(p: Predictions) -> pd.DataFrame:
         data["group"] = list(p.groups)
     if p.queries is not None:
         data["query"] = list(p.queries)
-    for measurement in MEASUREMENTS:
+    for measurement in _check.MEASUREMENTS:
         if getattr(p, measurement) is not None:
             data[measurement] = getattr(p, measurement)
-    taken = {*data, *(name for m in MEASUREMENTS for name in USUAL[m])}
+    taken = {*data, *(name for m in _check.MEASUREMENTS for name in USUAL[m])}
     for column, values in (*p.slices.items(), *p.extra.items()):
         again = column in data and column not in taken and data[column] != list(values)
         if column in taken or again or column.startswith("p_"):

@@ -20,14 +20,20 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ecomfs_eval.compare.differences import Difference, differences, minus
+from ecomfs_eval.compare.differences import (
+    Difference,
+    bootstrapped,
+    differences,
+    minus,
+    point,
+)
 from ecomfs_eval.compare.pairing import pair
 from ecomfs_eval.errors import EmptyDataError, OptionError
 from ecomfs_eval.intervals import Bootstrap, Replicates, replicate, scores
 from ecomfs_eval.metrics import get_metric
 from ecomfs_eval.metrics.base import Metric, RowWeights, Statistic
-from ecomfs_eval.metrics.score import ConfidenceInterval, Score, Undefined
-from ecomfs_eval.predictions import FloatArray, IntArray, Predictions
+from ecomfs_eval.metrics.score import Score, Undefined
+from ecomfs_eval.predictions import FloatArray, Predictions
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +120,7 @@ def _averaged(runs: Sequence[Predictions], metric: Metric, how: Bootstrap) -> Av
         reason = f"in one of {len(runs)} runs: {lost.reason}"
         return Average(metric.undefined(reason), len(runs), None, values)
     numbers = [v for v in values if v is not None]
-    codes = _units(runs, [s for s in prepared if isinstance(s, Statistic)])
-    units = 1 + max(int(c.max()) for c in codes)
+    drawn, units = _replicate(runs, [s for s in prepared if isinstance(s, Statistic)], how)
     score = replace(
         found[0],
         value=float(np.mean(numbers)),
@@ -123,13 +128,10 @@ def _averaged(runs: Sequence[Predictions], metric: Metric, how: Bootstrap) -> Av
         interval=None,
         note="; ".join(dict.fromkeys(s.note for s in found if s.note)),
     )
-    statistics = [s for s in prepared if isinstance(s, Statistic)]
-    replicates = _replicate(statistics, codes, units, how)
-    if isinstance(replicates, Undefined):
-        score = score.noted(f"no interval: {replicates.reason}")
+    if isinstance(drawn, Undefined):
+        score = score.noted(f"no interval: {drawn.reason}")
     else:
-        low, high = replicates.bounds(how.level)
-        score = replace(score, interval=ConfidenceInterval(low, high, how.level, "bca cluster"))
+        score = replace(score, interval=drawn.interval(how.level, "bca cluster"))
     return Average(score, len(runs), float(np.std(numbers, ddof=1)), values)
 
 
@@ -146,59 +148,35 @@ def _difference(
             if lost is not None
             else replace(found[0], value=float(np.mean([s.value or 0.0 for s in found])), note="")
         )
-    x, y = means
-    reasons = [f"{p.name}: {s.reason}" for s, p in zip(means, pairs[0], strict=True) if s.reason]
-    base = Difference(
-        metric.name,
-        metric.title,
-        metric.unit,
-        metric.higher_is_better,
-        x,
-        y,
-        None,
-        note="; ".join(reasons),
-    )
-    if x.value is None or y.value is None:
-        return base
+    (x, y), (a, b) = means, pairs[0]
+    base = point(metric, x, y, a.name, b.name)
+    if base.delta is None:
+        reasons = [f"{p.name}: {s.reason}" for s, p in ((x, a), (y, b)) if s.reason]
+        return replace(base, note="; ".join(reasons))
     both = [
-        replace(s, evaluate=minus(s, t), heavy=s.heavy or t.heavy, successes=None)
+        minus(s, t)
         for s, t in zip(*sides, strict=True)
         if isinstance(s, Statistic) and isinstance(t, Statistic)
     ]
-    codes = _units([p[0] for p in pairs], both)
-    units = 1 + max(int(c.max()) for c in codes)
-    base = replace(base, delta=y.value - x.value)
-    drawn = _replicate(both, codes, units, how)
-    if isinstance(drawn, Undefined):
-        return replace(base, note=f"no interval: {drawn.reason}")
-    low, high = drawn.bounds(how.level)
-    return replace(
-        base,
-        interval=ConfidenceInterval(low, high, how.level, "bca paired cluster"),
-        p_value=drawn.p_value(),
-        test="bootstrap",
-    )
-
-
-def _units(runs: Sequence[Predictions], statistics: Sequence[Statistic]) -> list[IntArray]:
-    """For each run, the numbers of its rows' units: what one draw takes or leaves in all runs."""
-    ranked = any(s.units is not None for s in statistics)
-    numbers: dict[str, int] = {}
-    out = []
-    for run in runs:
-        names = run.groups or (run.queries if ranked and run.queries else run.ids)
-        out.append(np.array([numbers.setdefault(n, len(numbers)) for n in names], dtype=np.int64))
-    return out
+    drawn, _ = _replicate([p[0] for p in pairs], both, how)
+    return bootstrapped(base, drawn, how, "bca paired cluster")
 
 
 def _replicate(
-    statistics: Sequence[Statistic], codes: Sequence[IntArray], units: int, how: Bootstrap
-) -> Replicates | Undefined:
-    """Replicates of the mean over runs."""
+    runs: Sequence[Predictions], statistics: Sequence[Statistic], how: Bootstrap
+) -> tuple[Replicates | Undefined, int]:
+    """Replicates of the mean over runs, and the number of units: a unit is what one draw takes or
+    leaves in all runs."""
+    ranked = any(s.units is not None for s in statistics)
+    numbers: dict[str, int] = {}
+    codes = []
+    for run in runs:
+        names = run.groups or (run.queries if ranked and run.queries else run.ids)
+        codes.append(np.array([numbers.setdefault(n, len(numbers)) for n in names]))
 
     def mean(weights: RowWeights) -> FloatArray:
         values = [s.evaluate(weights[:, c]) for s, c in zip(statistics, codes, strict=True)]
         return np.asarray(np.mean(values, axis=0), dtype=np.float64)
 
     heavy = {"mean"} if any(s.heavy for s in statistics) else set()
-    return replicate({"mean": mean}, units, None, how, heavy)["mean"]
+    return replicate({"mean": mean}, len(numbers), None, how, heavy)["mean"], len(numbers)

@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ecomfs_eval.errors import OptionError
@@ -21,10 +21,9 @@ from ecomfs_eval.metrics import METRICS, get_metric
 from ecomfs_eval.metrics.base import Metric
 from ecomfs_eval.metrics.confusion import ConfusionMatrix, confusion_matrix
 from ecomfs_eval.metrics.precision_recall_f1 import (
+    PARTS,
     ClassScores,
-    class_f1,
-    class_precision,
-    class_recall,
+    class_metric,
     per_class,
 )
 from ecomfs_eval.metrics.score import Score
@@ -39,27 +38,16 @@ take longer than all other metrics."""
 class Summary:
     """The scores of one system.
 
-    Attributes
-    ----------
-    name, source
-        As in the predictions.
-    rows
-        Number of rows.
-    labels
-        The label space; of sets, the labels that they hold.
-    positive
-        The positive class of binary metrics, or ``None``.
-    scores
-        Metric name → score, in the order of the reports.
-    classes
-        Per-class precision, recall and F1.
-    slices
-        Slicing → value → metric name → score.
-    confusion
-        The confusion matrix.
+    Attributes:
+        name, source: as in the predictions.
+        rows: number of rows.
+        labels: the label space; of sets, the labels that they hold.
+        positive: the positive class of binary metrics, or ``None``.
+        scores: metric name → score, in the order of the reports.
+        classes: Per-class precision, recall and F1.
+        slices: slicing → value → metric name → score.
+        confusion: the confusion matrix.
 
-    Examples
-    --------
     >>> from ecomfs_eval import Predictions
     >>> s = summarise(Predictions.of(["a", "b"] * 5, ["a", "b"] * 5), ["accuracy"])
     >>> print(s.to_text())
@@ -82,74 +70,47 @@ class Summary:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
-        return {
-            "name": self.name,
-            "source": self.source,
-            "rows": self.rows,
-            "labels": list(self.labels),
-            "positive": self.positive,
-            "scores": {k: s.to_dict() for k, s in self.scores.items()},
-            "classes": [
-                {
-                    "label": c.label,
-                    "support": c.support,
-                    "answered": c.answered,
-                    "precision": c.precision.to_dict(),
-                    "recall": c.recall.to_dict(),
-                    "f1": c.f1.to_dict(),
-                }
-                for c in self.classes
-            ],
-            "slices": {
-                name: {
-                    value: {m: s.to_dict() for m, s in found.items()}
-                    for value, found in values.items()
-                }
-                for name, values in self.slices.items()
-            },
-            "confusion": self.confusion.to_dict(),
-        }
+        return asdict(self) | {"confusion": self.confusion.to_dict()}
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
         defined = [
-            [METRICS[k].title if k in METRICS else k, s.text(), s.note]
-            for k, s in self.scores.items()
-            if s.value is not None
+            [_title(s), s.text(), s.note] for s in self.scores.values() if s.value is not None
         ]
         classes = [
             [c.label, c.support, c.precision.value, c.recall.value, c.f1.value]
             for c in self.classes
         ]
-        absent: dict[str, list[str]] = {}
-        for k, s in self.scores.items():
-            if s.value is None:
-                absent.setdefault(s.reason, []).append(METRICS[k].title if k in METRICS else k)
+        absent = [
+            paragraph(f"undefined, {why}: {', '.join(map(_title, same))}", note=True)
+            for why, same in self._undefined().items()
+        ]
         return view(
             f"{self.name}: {self.rows:,} rows, {len(self.labels)} labels",
             table(["metric", "value", ""], defined),
             table(["label", "rows", "precision", "recall", "F1"], classes) if classes else "",
-            *(
-                paragraph(f"undefined, {why}: {', '.join(n)}", note=True)
-                for why, n in absent.items()
-            ),
+            *absent,
         )
 
     def to_text(self) -> str:
         """A plain table: defined metrics first, then the undefined ones with their reasons."""
-        defined = {k: s for k, s in self.scores.items() if s.value is not None}
-        width = max(len(METRICS[k].title if k in METRICS else k) for k in self.scores)
+        width = max(len(_title(s)) for s in self.scores.values())
         lines = [f"{self.name}: {self.rows} rows, {len(self.labels)} labels"]
-        for k, s in defined.items():
-            note = f"  ({s.note})" if s.note else ""
-            title = METRICS[k].title if k in METRICS else k
-            lines.append(f"  {title:<{width}}  {s.text()}{note}")
-        reasons: dict[str, list[str]] = {}
-        for k, s in self.scores.items():
-            if s.value is None:
-                reasons.setdefault(s.reason, []).append(k)
-        lines += [f"  undefined, {reason}: {', '.join(names)}" for reason, names in reasons.items()]
+        for s in self.scores.values():
+            if s.value is not None:
+                note = f"  ({s.note})" if s.note else ""
+                lines.append(f"  {_title(s):<{width}}  {s.text()}{note}")
+        for why, same in self._undefined().items():
+            lines.append(f"  undefined, {why}: {', '.join(s.name for s in same)}")
         return "\n".join(lines)
+
+    def _undefined(self) -> dict[str, list[Score]]:
+        """Reason → the scores that are undefined for it."""
+        reasons: dict[str, list[Score]] = {}
+        for s in self.scores.values():
+            if s.value is None:
+                reasons.setdefault(s.reason, []).append(s)
+        return reasons
 
 
 def summarise(
@@ -161,24 +122,15 @@ def summarise(
 ) -> Summary:
     """Score predictions.
 
-    Parameters
-    ----------
-    p
-        The predictions.
-    metrics
-        Names or metrics; by default all of :data:`~ecomfs_eval.METRICS`.
-    how
-        Resamples, level and seed of the intervals.
-    slice_metrics
-        Names or metrics for each slice of ``p.slices``.
+    Args:
+        p: the predictions.
+        metrics: names or metrics; by default all of :data:`~ecomfs_eval.METRICS`.
+        how: resamples, level and seed of the intervals.
+        slice_metrics: names or metrics for each slice of ``p.slices``.
 
-    Raises
-    ------
-    OptionError
-        An unknown metric, or none.
+    Raises:
+        OptionError: an unknown metric, or none.
 
-    Examples
-    --------
     >>> from ecomfs_eval import Predictions
     >>> s = summarise(Predictions.of(["a", "b"] * 5, ["a", "b"] * 5))
     >>> s["f1_macro"].value, s["roc_auc"].reason
@@ -208,23 +160,19 @@ def summarise(
     )
 
 
+def _title(s: Score) -> str:
+    return METRICS[s.name].title if s.name in METRICS else s.name
+
+
 def _classes(p: Predictions, how: Bootstrap) -> tuple[ClassScores, ...]:
     plain = per_class(p)
     if len(p.classes) > CLASSES_WITH_INTERVALS:
         return plain
-    wanted: dict[str, Metric] = {}
-    for label in p.classes:
-        for metric in (class_precision(label), class_recall(label), class_f1(label)):
-            wanted[metric.name] = metric
-    found = scores(wanted, p, how)
+    wanted = [class_metric(part, label) for label in p.classes for part in PARTS]
+    found = scores({m.name: m for m in wanted}, p, how)
     return tuple(
         ClassScores(
-            c.label,
-            c.support,
-            c.answered,
-            found[f"precision[{c.label}]"],
-            found[f"recall[{c.label}]"],
-            found[f"f1[{c.label}]"],
+            c.label, c.support, c.answered, *(found[f"{part}[{c.label}]"] for part in PARTS)
         )
         for c in plain
     )

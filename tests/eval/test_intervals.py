@@ -50,9 +50,9 @@ def test_the_p_value_and_the_interval_agree() -> None:
     found = replicate({"mean": lambda w: w @ values / w.sum(axis=1)}, 80, None, Bootstrap())["mean"]
     assert not isinstance(found, Undefined)
     p = found.p_value()
-    low, high = found.bounds(1 - p)
+    i = found.interval(1 - p, "bca")
     # At the level 1 − p one bound of the interval is just at zero.
-    assert min(abs(low), abs(high)) < 0.02 * (high - low)
+    assert min(abs(i.low), abs(i.high)) < 0.02 * (i.high - i.low)
     assert p == pytest.approx(stats.ttest_1samp(values, 0).pvalue, abs=0.03)
 
 

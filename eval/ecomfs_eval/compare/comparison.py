@@ -54,36 +54,23 @@ _MOST_FLIPS = 10
 class PairwiseComparison:
     """Two systems on the same rows or, when ``mcnemar`` is ``None``, each on rows of its own.
 
-    Attributes
-    ----------
-    a, b
-        Names of the systems; B is the challenger.
-    rows
-        Rows compared; of both systems together when each has its own.
-    primary
-        The metric that decides.
-    differences
-        B − A in every metric, the primary first.
-    mcnemar
-        The paired table and its exact test. The p-value assumes independent rows, so it does not
-        decide where rows are grouped. ``None``: the rows are not paired.
-    p_value
-        Of the primary difference, after Holm's correction when several variants are compared.
-    slices
-        ``class`` and every slicing → its values.
-    flips
-        Rows with different answers.
-    minimum_effect
-        The smallest accuracy difference that these rows detect with 80 % power, at the observed
-        discordance; ``None`` where it is unknown.
-    decision
-        The decision in plain words.
-    sequential
-        The sequential test that decided, if there was one. P-values and intervals of the other
-        metrics are not corrected for its looks.
+    Attributes:
+        a, b: names of the systems; B is the challenger.
+        rows: rows compared; of both systems together when each has its own.
+        primary: the metric that decides.
+        differences: b − A in every metric, the primary first.
+        mcnemar: the paired table and its exact test. The p-value assumes independent rows, so it
+            does not decide where rows are grouped. ``None``: the rows are not paired.
+        p_value: of the primary difference, after Holm's correction when several variants are
+            compared.
+        slices: ``class`` and every slicing → its values.
+        flips: rows with different answers.
+        minimum_effect: the smallest accuracy difference that these rows detect with 80 % power, at
+            the observed discordance; ``None`` where it is unknown.
+        decision: the decision in plain words.
+        sequential: the sequential test that decided, if there was one. P-values and intervals of
+            the other metrics are not corrected for its looks.
 
-    Examples
-    --------
     >>> from ecomfs_eval import Predictions
     >>> gold = ["x", "y"] * 50
     >>> a = Predictions.of(gold, ["x"] * 100, name="A")
@@ -167,31 +154,19 @@ def compare(
 ) -> PairwiseComparison:
     """Compare B with A on the same rows.
 
-    Parameters
-    ----------
-    a
-        The system in use.
-    b
-        The challenger; its rows may be in another order.
-    primary
-        The metric that decides; choose it before the comparison.
-    metrics
-        Other metrics to report; by default those of :data:`COMPARED` that are defined.
-    margin
-        The smallest difference that matters, in the unit of the primary metric (0.01 is one
-        point of accuracy). With it, the verdict can be ``equivalent``.
-    how
-        Resamples, level and seed; the decision is taken at 1 − level.
+    Args:
+        a: the system in use.
+        b: the challenger; its rows may be in another order.
+        primary: the metric that decides; choose it before the comparison.
+        metrics: other metrics to report; by default those of :data:`COMPARED` that are defined.
+        margin: the smallest difference that matters, in the unit of the primary metric (0.01 is one
+            point of accuracy). With it, the verdict can be ``equivalent``.
+        how: resamples, level and seed; the decision is taken at 1 − level.
 
-    Raises
-    ------
-    RowsDifferError
-        The two do not have the same rows and gold labels.
-    OptionError
-        Equal names, an unknown metric, or a margin that is not positive.
+    Raises:
+        RowsDifferError: the two do not have the same rows and gold labels.
+        OptionError: equal names, an unknown metric, or a margin that is not positive.
 
-    Examples
-    --------
     >>> from ecomfs_eval import Predictions
     >>> gold = ["x", "y"] * 50
     >>> a = Predictions.of(gold, ["x"] * 100, name="A")
@@ -201,15 +176,12 @@ def compare(
     """
     a, b = pair(a, b)
     how = how or Bootstrap()
-    if margin is not None and margin <= 0:
-        raise OptionError(f"margin={margin}", hint="more than 0, in the unit of the metric")
-    first = get_metric(primary)
+    check_margin(margin)
     usual = ("f1_micro", *COMPARED) if a.kind == "sets" else COMPARED
-    rest = [get_metric(m) for m in (metrics if metrics is not None else usual)]
-    chosen = {m.name: m for m in (first, *rest)}
-    found = differences(a, b, list(chosen.values()), how)
+    chosen = chosen_metrics(primary, metrics, usual)
+    found = differences(a, b, chosen, how)
     if metrics is None:
-        found = tuple(d for d in found if d.delta is not None or d.metric == first.name)
+        found = defined(found)
     table = mcnemar(a, b)
     if a.groups is None:
         found = tuple(
@@ -223,7 +195,7 @@ def compare(
         a=a.name,
         b=b.name,
         rows=len(a),
-        primary=first.name,
+        primary=chosen[0].name,
         differences=found,
         mcnemar=table,
         p_value=found[0].p_value,
@@ -233,6 +205,34 @@ def compare(
         decision=Decision("undecided", ""),
     )
     return decided(result, found[0].p_value, margin, how)
+
+
+def check_names(systems: Sequence[Predictions], what: str) -> None:
+    """Two systems or more, each of its own name."""
+    if len(systems) < 2:
+        raise OptionError(f"{len(systems)} {what}", hint="two or more")
+    names = [s.name for s in systems]
+    if len(set(names)) != len(names):
+        raise OptionError(f"{what} share a name: {names}", hint="give each its own name=")
+
+
+def check_margin(margin: float | None) -> None:
+    """A margin is positive."""
+    if margin is not None and margin <= 0:
+        raise OptionError(f"margin={margin}", hint="more than 0, in the unit of the metric")
+
+
+def chosen_metrics(
+    primary: str | Metric, metrics: Sequence[str | Metric] | None, usual: Sequence[str]
+) -> list[Metric]:
+    """The primary metric, then the others; each once."""
+    rest = metrics if metrics is not None else usual
+    return list({m.name: m for m in map(get_metric, (primary, *rest))}.values())
+
+
+def defined(found: Sequence[Difference]) -> tuple[Difference, ...]:
+    """The first difference, and the others that have a value."""
+    return (found[0], *(d for d in found[1:] if d.delta is not None))
 
 
 def decided(
@@ -275,14 +275,10 @@ def _cheaper(c: PairwiseComparison) -> str | None:
 class Comparisons:
     """Several challengers compared with one system.
 
-    Attributes
-    ----------
-    baseline
-        Name of the system in use.
-    comparisons
-        One per challenger; p-values and decisions after Holm's correction.
-    decision
-        One line for all of them.
+    Attributes:
+        baseline: name of the system in use.
+        comparisons: one per challenger; p-values and decisions after Holm's correction.
+        decision: one line for all of them.
     """
 
     baseline: str
@@ -308,22 +304,14 @@ def compare_many(
 ) -> Comparisons:
     """Compare every system with the first, with Holm's correction over the challengers.
 
-    Parameters
-    ----------
-    systems
-        Predictions on the same rows; the first is the system in use.
-    primary, metrics, margin, how
-        As for :func:`compare`.
+    Args:
+        systems: predictions on the same rows; the first is the system in use.
+        primary, metrics, margin, how: as for :func:`compare`.
 
-    Raises
-    ------
-    OptionError
-        Fewer than two systems, or two with one name; or as :func:`compare`.
-    RowsDifferError
-        As :func:`compare`.
+    Raises:
+        OptionError: fewer than two systems, or two with one name; or as :func:`compare`.
+        RowsDifferError: as :func:`compare`.
 
-    Examples
-    --------
     >>> from ecomfs_eval import Predictions
     >>> gold = ["x", "y"] * 50
     >>> systems = [Predictions.of(gold, ["x"] * k + gold[k:], name=f"v{k}") for k in (60, 20, 58)]
@@ -331,11 +319,7 @@ def compare_many(
     'v20 is better than v60 by 20.0 points of accuracy [14.0, 30.0]; ship v20. Not shown to differ
     from v60: v58.'
     """
-    if len(systems) < 2:
-        raise OptionError(f"{len(systems)} systems", hint="two or more")
-    names = [s.name for s in systems]
-    if len(set(names)) != len(names):
-        raise OptionError(f"systems share a name: {names}", hint="give each its own name=")
+    check_names(systems, "systems")
     how = how or Bootstrap()
     base = systems[0]
     found = [

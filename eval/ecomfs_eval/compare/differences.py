@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ecomfs_eval.intervals import Bootstrap, Evaluate, Replicates, replicate, unit_codes
+from ecomfs_eval.intervals import Bootstrap, Replicates, replicate_all
 from ecomfs_eval.metrics.base import Metric, RowWeights, Statistic
 from ecomfs_eval.metrics.score import ConfidenceInterval, Score, Undefined, Unit, format_value
-from ecomfs_eval.predictions import FloatArray, IntArray, Predictions
+from ecomfs_eval.predictions import FloatArray, Predictions
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,14 @@ class Difference:
             return None
         return self.delta if self.higher_is_better else -self.delta
 
+    @property
+    def clear(self) -> bool | None:
+        """Whether it is a gain (``True``) or a loss (``False``) whose interval excludes zero;
+        ``None``: neither."""
+        if self.interval is None or not self.gain or 0 in self.interval:
+            return None
+        return self.gain > 0
+
     def text(self) -> str:
         """Delta with sign and interval, shares in points."""
         if self.delta is None:
@@ -82,49 +90,37 @@ def differences(
     a: Predictions, b: Predictions, metrics: Sequence[Metric], how: Bootstrap
 ) -> tuple[Difference, ...]:
     """Differences of several metrics on paired rows, over the same resamples for both systems."""
-    n = len(a)
     found: dict[str, Difference] = {}
-    heavy: set[str] = set()
-    wanted: dict[bytes, tuple[IntArray | None, dict[str, Evaluate]]] = {}
+    wanted: dict[str, Statistic] = {}
     for metric in metrics:
         x, y = metric.prepare(a), metric.prepare(b)
-        found[metric.name] = point(metric, x, y, a, b)
-        if isinstance(x, Undefined) or isinstance(y, Undefined):
-            continue
+        left, right = metric.score(x, len(a)), metric.score(y, len(b))
+        found[metric.name] = point(metric, left, right, a.name, b.name)
         if found[metric.name].delta is not None:
-            codes = unit_codes(a, x.units)
-            key = b"" if codes is None else codes.tobytes()
-            wanted.setdefault(key, (codes, {}))[1][metric.name] = minus(x, y)
-            if x.heavy or y.heavy:
-                heavy.add(metric.name)
-    for codes, statistics in wanted.values():
-        found |= _bootstrapped(found, replicate(statistics, n, codes, how, heavy), codes, how)
+            assert isinstance(x, Statistic)  # it has a value
+            assert isinstance(y, Statistic)
+            wanted[metric.name] = minus(x, y)
+    for name, (r, codes) in replicate_all(wanted, a, how).items():
+        method = "bca paired" if codes is None else "bca paired cluster"
+        found[name] = bootstrapped(found[name], r, how, method)
     return tuple(found.values())
 
 
-def minus(x: Statistic, y: Statistic) -> Evaluate:
+def minus(x: Statistic, y: Statistic) -> Statistic:
     """The statistic of B minus that of A, on the same weights."""
 
     def evaluate(weights: RowWeights) -> FloatArray:
         return y.evaluate(weights) - x.evaluate(weights)
 
-    return evaluate
+    return replace(x, evaluate=evaluate, successes=None, heavy=x.heavy or y.heavy)
 
 
-def point(
-    metric: Metric,
-    x: Statistic | Undefined,
-    y: Statistic | Undefined,
-    a: Predictions,
-    b: Predictions,
-) -> Difference:
-    """Both scores and their difference, without an interval."""
-    left, right = metric.score(x, len(a)), metric.score(y, len(b))
+def point(metric: Metric, left: Score, right: Score, a: str, b: str) -> Difference:
+    """Both scores and their difference, without an interval; ``a`` and ``b`` are names."""
     delta = None
     if left.value is not None and right.value is not None:
         delta = right.value - left.value
-    reasons = {s.reason: p.name for s, p in ((left, a), (right, b)) if s.value is None}
-    note = "; ".join(f"{name}: {reason}" for reason, name in reasons.items())
+    reasons = {s.reason: name for s, name in ((left, a), (right, b)) if s.value is None}
     return Difference(
         metric.name,
         metric.title,
@@ -133,27 +129,15 @@ def point(
         left,
         right,
         delta,
-        note=note,
+        note="; ".join(f"{name}: {reason}" for reason, name in reasons.items()),
     )
 
 
-def _bootstrapped(
-    found: Mapping[str, Difference],
-    replicates: Mapping[str, Replicates | Undefined],
-    codes: IntArray | None,
-    how: Bootstrap,
-) -> dict[str, Difference]:
-    method = "bca paired" if codes is None else "bca paired cluster"
-    results = {}
-    for name, r in replicates.items():
-        if isinstance(r, Undefined):
-            results[name] = replace(found[name], note=f"no interval: {r.reason}")
-            continue
-        low, high = r.bounds(how.level)
-        results[name] = replace(
-            found[name],
-            interval=ConfidenceInterval(low, high, how.level, method),
-            p_value=r.p_value(),
-            test="bootstrap",
-        )
-    return results
+def bootstrapped(
+    d: Difference, r: Replicates | Undefined, how: Bootstrap, method: str
+) -> Difference:
+    """The difference with the interval and the p-value of its replicates."""
+    if isinstance(r, Undefined):
+        return replace(d, note=f"no interval: {r.reason}")
+    interval = r.interval(how.level, method)
+    return replace(d, interval=interval, p_value=r.p_value(), test="bootstrap")

@@ -69,7 +69,7 @@ def slice_differences(
         replicates = replicate(statistics, len(a), codes, how)
         rows = []
         for v, mask in masks.items():
-            row = _point(slicing, v, mask, x, y)
+            row = point(slicing, v, x[mask], y[mask])
             if row.n < min_rows:
                 rows.append(replace(row, note=too_few(row.n, min_rows)))
                 continue
@@ -81,8 +81,7 @@ def slice_differences(
             if isinstance(r, Undefined):
                 row = replace(row, note=f"no interval: {r.reason}")
             else:
-                low, high = r.bounds(how.level)
-                row = replace(row, interval=ConfidenceInterval(low, high, how.level, "bca paired"))
+                row = replace(row, interval=r.interval(how.level, "bca paired"))
                 if codes is not None:
                     row = replace(row, p_value=r.p_value())
             rows.append(row)
@@ -95,15 +94,10 @@ def too_few(n: int, min_rows: int) -> str:
     return f"{n} rows, fewer than {min_rows}"
 
 
-def _point(
-    slicing: str,
-    value: str,
-    mask: np.ndarray[tuple[int], np.dtype[np.bool_]],
-    x: FloatArray,
-    y: FloatArray,
-) -> SliceDifference:
-    a, b = float(x[mask].mean()), float(y[mask].mean())
-    return SliceDifference(slicing, value, int(mask.sum()), a, b, b - a)
+def point(slicing: str, value: str, x: FloatArray, y: FloatArray, n: int = 0) -> SliceDifference:
+    """The accuracy of both on a slice of ``n`` rows; by default, of the same rows."""
+    a, b = float(x.mean()), float(y.mean())
+    return SliceDifference(slicing, value, n or len(x), a, b, b - a)
 
 
 def adjusted(rows: list[SliceDifference]) -> tuple[SliceDifference, ...]:

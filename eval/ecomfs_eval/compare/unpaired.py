@@ -18,24 +18,33 @@ Source: Newcombe 1998, doi:10.1002/(SICI)1097-0258(19980430)17:8<873::AID-SIM779
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from ecomfs_eval._check import some
-from ecomfs_eval.compare.comparison import COMPARED, Comparisons, PairwiseComparison, together
+from ecomfs_eval.compare import slices
+from ecomfs_eval.compare.comparison import (
+    COMPARED,
+    Comparisons,
+    PairwiseComparison,
+    check_margin,
+    check_names,
+    chosen_metrics,
+    defined,
+    together,
+)
 from ecomfs_eval.compare.decision import Decision
-from ecomfs_eval.compare.differences import Difference, point
+from ecomfs_eval.compare.differences import Difference, bootstrapped, point
 from ecomfs_eval.compare.pairing import one_space
 from ecomfs_eval.compare.slices import CLASS, MIN_ROWS, SliceDifference, adjusted, too_few
-from ecomfs_eval.errors import OptionError, RowsDifferError
-from ecomfs_eval.intervals import Bootstrap, Replicates, replicate, unit_codes, wilson
-from ecomfs_eval.metrics import get_metric
+from ecomfs_eval.errors import RowsDifferError
+from ecomfs_eval.intervals import Bootstrap, Replicates, replicate_all, wilson
 from ecomfs_eval.metrics.accuracy import correct
 from ecomfs_eval.metrics.base import Metric, Statistic
 from ecomfs_eval.metrics.score import ConfidenceInterval, Undefined
-from ecomfs_eval.predictions import Predictions
+from ecomfs_eval.predictions import FloatArray, Predictions
 
 
 def newcombe(
@@ -85,24 +94,17 @@ def compare_arms(
         OptionError: fewer than two arms, two of one name, or a margin that is not positive.
         RowsDifferError: a row is in two arms.
     """
-    if len(systems) < 2:
-        raise OptionError(f"{len(systems)} arms", hint="two or more")
-    names = [s.name for s in systems]
-    if len(set(names)) != len(names):
-        raise OptionError(f"arms share a name: {names}", hint="give each its own name=")
-    if margin is not None and margin <= 0:
-        raise OptionError(f"margin={margin}", hint="more than 0, in the unit of the metric")
+    check_names(systems, "arms")
+    check_margin(margin)
     how = how or Bootstrap()
-    first = get_metric(primary)
-    rest = [get_metric(m) for m in (metrics if metrics is not None else COMPARED)]
-    chosen = list({m.name: m for m in (first, *rest)}.values())
+    first, *rest = chosen_metrics(primary, metrics, COMPARED)
     base = systems[0]
     found = []
     for arm in systems[1:]:
         a, b = _aligned(base, arm)
-        deltas = _differences(a, b, chosen, how)
+        deltas = _differences(a, b, (first, *rest), how)
         if metrics is None:
-            deltas = tuple(d for d in deltas if d.delta is not None or d.metric == first.name)
+            deltas = defined(deltas)
         found.append(
             PairwiseComparison(
                 a=a.name,
@@ -139,49 +141,47 @@ def _plain(a: Predictions, b: Predictions) -> bool:
 def _differences(
     a: Predictions, b: Predictions, metrics: Sequence[Metric], how: Bootstrap
 ) -> tuple[Difference, ...]:
-    left = {m.name: m.prepare(a) for m in metrics}
-    right = {m.name: m.prepare(b) for m in metrics}
-    found = {m.name: point(m, left[m.name], right[m.name], a, b) for m in metrics}
-    drawn_a = _replicates(a, left, how)
-    drawn_b = _replicates(b, right, replace(how, seed=how.seed + 1))
-    for name, d in found.items():
-        if d.delta is None:
-            continue
-        if name == "accuracy" and _plain(a, b):
-            found[name] = _accuracy(d, a, b, how.level)
-            continue
-        x, y = drawn_a[name], drawn_b[name]
-        for r, arm in ((x, a.name), (y, b.name)):
-            if isinstance(r, Undefined):
-                found[name] = replace(d, note=f"no interval: {arm}: {r.reason}")
-        if isinstance(x, Undefined) or isinstance(y, Undefined):
-            continue
-        n = min(x.bootstrap.size, y.bootstrap.size)
-        # No jackknife: the bounds are corrected for bias, not for skewness.
-        both = Replicates(d.delta, y.bootstrap[:n] - x.bootstrap[:n], np.zeros(2))
-        low, high = both.bounds(how.level)
-        interval = ConfidenceInterval(low, high, how.level, "bootstrap of each arm")
-        found[name] = replace(d, interval=interval, p_value=both.p_value(), test="bootstrap")
-    return tuple(found.values())
+    sides = [{m.name: m.prepare(p) for m in metrics} for p in (a, b)]
+    left, right = ({k: s for k, s in side.items() if isinstance(s, Statistic)} for side in sides)
+    drawn_a = replicate_all(left, a, how)
+    drawn_b = replicate_all(right, b, replace(how, seed=how.seed + 1))
+    found = []
+    for m in metrics:
+        x, y = (m.score(side[m.name], len(p)) for side, p in zip(sides, (a, b), strict=True))
+        d = point(m, x, y, a.name, b.name)
+        if d.delta is not None:
+            if m.name == "accuracy" and _plain(a, b):
+                interval, p_value = _tested(correct(a), correct(b), how.level)
+                d = replace(d, interval=interval, p_value=p_value, test="fisher")
+            else:
+                d = _arms_bootstrapped(d, a, b, drawn_a[m.name][0], drawn_b[m.name][0], how)
+        found.append(d)
+    return tuple(found)
 
 
-def _replicates(
-    p: Predictions, prepared: Mapping[str, Statistic | Undefined], how: Bootstrap
-) -> dict[str, Replicates | Undefined]:
-    found: dict[str, Replicates | Undefined] = {}
-    for name, s in prepared.items():
-        if isinstance(s, Undefined):
-            found[name] = s
-            continue
-        heavy = {name} if s.heavy else set()
-        found |= replicate({name: s.evaluate}, len(p), unit_codes(p, s.units), how, heavy)
-    return found
+def _arms_bootstrapped(
+    d: Difference,
+    a: Predictions,
+    b: Predictions,
+    x: Replicates | Undefined,
+    y: Replicates | Undefined,
+    how: Bootstrap,
+) -> Difference:
+    if isinstance(y, Undefined):
+        return replace(d, note=f"no interval: {b.name}: {y.reason}")
+    if isinstance(x, Undefined):
+        return replace(d, note=f"no interval: {a.name}: {x.reason}")
+    n = min(x.bootstrap.size, y.bootstrap.size)
+    # No jackknife: the bounds are corrected for bias, not for skewness.
+    both = Replicates(d.delta or 0.0, y.bootstrap[:n] - x.bootstrap[:n], np.zeros(2))
+    return bootstrapped(d, both, how, "bootstrap of each arm")
 
 
-def _accuracy(d: Difference, a: Predictions, b: Predictions, level: float) -> Difference:
-    counts = int(correct(a).sum()), len(a), int(correct(b).sum()), len(b)
+def _tested(x: FloatArray, y: FloatArray, level: float) -> tuple[ConfidenceInterval, float]:
+    """Interval and p-value of the difference of two shares of right rows."""
+    counts = int(x.sum()), len(x), int(y.sum()), len(y)
     interval = ConfidenceInterval(*newcombe(*counts, level), level, "newcombe")
-    return replace(d, interval=interval, p_value=two_proportions_p(*counts), test="fisher")
+    return interval, two_proportions_p(*counts)
 
 
 def _slices(
@@ -197,14 +197,12 @@ def _slices(
         for value in sorted(set(left[slicing]) & set(right[slicing])):
             i = x[np.array([v == value for v in left[slicing]])]
             j = y[np.array([v == value for v in right[slicing]])]
-            p, q = float(i.mean()), float(j.mean())
-            row = SliceDifference(slicing, value, len(i) + len(j), p, q, q - p)
+            row = slices.point(slicing, value, i, j, len(i) + len(j))
             if min(len(i), len(j)) < min_rows:
                 rows.append(replace(row, note=too_few(min(len(i), len(j)), min_rows)))
                 continue
-            counts = int(i.sum()), len(i), int(j.sum()), len(j)
-            interval = ConfidenceInterval(*newcombe(*counts, level), level, "newcombe")
-            rows.append(replace(row, interval=interval, p_value=two_proportions_p(*counts)))
+            interval, p_value = _tested(i, j, level)
+            rows.append(replace(row, interval=interval, p_value=p_value))
         found[slicing] = adjusted(rows)
     return found
 
