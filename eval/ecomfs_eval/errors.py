@@ -23,15 +23,10 @@ from collections.abc import Callable
 class EvalError(Exception):
     """Base class of every error of the harness.
 
-    Parameters
-    ----------
-    message
-        One line: what is wrong, and where.
-    hint
-        How to fix it; empty when the message already says so.
+    Args:
+        message: one line: what is wrong, and where.
+        hint: how to fix it; empty when the message already says so.
 
-    Examples
-    --------
     >>> error = EvalError("a.csv: no column 'gold'", hint="columns are: id, label")
     >>> error.message, error.hint
     ("a.csv: no column 'gold'", 'columns are: id, label')

@@ -1,4 +1,4 @@
-"""Write a file that is whole or not there, for its user alone."""
+"""Write files that are whole or not there, for their user alone."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from ecomfs_eval.errors import WriteError
 
 
 @contextmanager
@@ -35,3 +37,27 @@ def whole_file(path: Path) -> Iterator[Path]:
         os.replace(part, target)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(
+    what: str, folder: Path, hint: str = "choose a folder you may write to"
+) -> Iterator[None]:
+    """An error of the operating system in the block is one of the harness.
+
+    Raises:
+        WriteError: ``what`` cannot be written to the folder.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise WriteError(
+            f"{folder}: cannot write {what}: {error.strerror or error}", hint=hint
+        ) from error
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a whole text file."""
+    with whole_file(path) as part:
+        part.write_text(text, encoding="utf-8")
+    return path

@@ -38,15 +38,10 @@ border:1px solid rgba(128,128,128,.4);border-radius:4px;background:none;color:in
 def view(title: str, *parts: str) -> str:
     """One result: a title, then parts made by the other functions.
 
-    Parameters
-    ----------
-    title
-        A text; it is escaped.
-    parts
-        HTML.
+    Args:
+        title: a text; it is escaped.
+        parts: HTML.
 
-    Examples
-    --------
     >>> view("<b>", paragraph("a & b")).endswith(
     ...     '<header>&lt;b&gt;</header><p>a &amp; b</p></div>')
     True
@@ -70,17 +65,11 @@ def table(
 ) -> str:
     """A table; numbers stand to the right, ``None`` is a dash.
 
-    Parameters
-    ----------
-    header
-        Titles of the columns.
-    rows
-        Cells: texts, integers, floats (three decimals).
-    chosen
-        Positions of rows that stand out.
+    Args:
+        header: titles of the columns.
+        rows: cells: texts, integers, floats (three decimals).
+        chosen: positions of rows that stand out.
 
-    Examples
-    --------
     >>> table(["label", "p"], [["<good>", 0.25], ["bad", None]], chosen=[0])[49:]
     '...<tr class="chosen"><td>&lt;good&gt;</td><td class="n">0.250</td></tr>...'
     """
@@ -105,15 +94,10 @@ def table(
 def bars(values: Mapping[str, float], chosen: str | None = None) -> str:
     """Shares between 0 and 1, the largest first, each with a bar.
 
-    Parameters
-    ----------
-    values
-        Name → share; at most :data:`MOST_BARS` are shown.
-    chosen
-        The one that stands out.
+    Args:
+        values: name → share; at most :data:`MOST_BARS` are shown.
+        chosen: the one that stands out.
 
-    Examples
-    --------
     >>> bars({"bad": 0.2, "good": 0.8}, "good").count("<tr"), bars({})
     (2, '')
     """

@@ -33,9 +33,8 @@ from ecomfs_eval.errors import (
     MissingLibraryError,
     NoSuchFileError,
     OptionError,
-    WriteError,
 )
-from ecomfs_eval.files import whole_file
+from ecomfs_eval.files import whole_file, write_text, writing
 from ecomfs_eval.predictions import Predictions
 from ecomfs_eval.reading import ColumnNames, from_frame
 from ecomfs_eval.structure import LabelStructure
@@ -168,7 +167,8 @@ def write_results(
     if kind == "parquet" and not find_spec("pyarrow"):
         raise MissingLibraryError("writing Parquet needs pyarrow", hint="pip install pyarrow")
     hashed = {k: hash_file(v) for k, v in (inputs or {}).items()}
-    try:
+    hint = "choose a folder you may write to, with space left"
+    with writing("results", folder, hint):
         (folder / "predictions").mkdir(parents=True, exist_ok=True)
         entries = []
         for number, p in enumerate(systems, start=1):
@@ -177,13 +177,7 @@ def write_results(
             entries.append(_entry(p, folder, relative))
         manifest = Manifest(dict(settings or {}), hashed, tuple(entries))
         text = json.dumps(manifest.to_dict(), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
-        with whole_file(folder / NAME) as part:
-            part.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise WriteError(
-            f"{folder}: cannot write results: {error.strerror or error}",
-            hint="choose a folder you may write to, with space left",
-        ) from error
+        write_text(folder / NAME, text)
     return manifest
 
 

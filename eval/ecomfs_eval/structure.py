@@ -27,17 +27,11 @@ NOT_FOR: dict[LabelKind, str] = {
 class LabelStructure:
     """The parts of each label.
 
-    Attributes
-    ----------
-    kind
-        ``hierarchy`` or ``sets``.
-    parts
-        Label → its levels, from the top down; or the labels of the set that it stands for.
-    classes
-        Every label that a set may hold, in a fixed order; empty for a hierarchy.
+    Attributes:
+        kind: ``hierarchy`` or ``sets``.
+        parts: label → its levels, from the top down; or the labels of the set that it stands for.
+        classes: every label that a set may hold, in a fixed order; empty for a hierarchy.
 
-    Examples
-    --------
     >>> LabelStructure.tree(["Home > Lamps", "Toys > Games"], ">").parts["Home > Lamps"]
     ('Home', 'Lamps')
     >>> LabelStructure.sets({"late|broken": ["late", "broken"], "[]": []}).classes

@@ -95,6 +95,11 @@ class Group:
     metrics: tuple[str, ...]
     rule: str = ""
 
+    @property
+    def title(self) -> str:
+        """Data set and variant."""
+        return f"{self.name} · {self.variant}" if self.variant else self.name
+
 
 @dataclass(frozen=True, slots=True)
 class WinCounts:
@@ -170,26 +175,7 @@ class Board:
             "level": self.level,
             "source": dict(self.source),
             "groups": [
-                {
-                    "name": g.name,
-                    "size": g.size,
-                    "variant": g.variant,
-                    "runs": g.runs,
-                    "rows": g.rows,
-                    "systems": {
-                        s: {m: asdict(a) for m, a in found.items()}
-                        for s, found in g.averages.items()
-                    },
-                    "main": g.main,
-                    "best_baseline": g.best_baseline,
-                    "differences": {
-                        s: {m: asdict(d) for m, d in found.items()}
-                        for s, found in g.differences.items()
-                    },
-                    "absent": dict(g.absent),
-                    "metrics": list(g.metrics),
-                    "rule": g.rule,
-                }
+                {"systems" if k == "averages" else k: v for k, v in asdict(g).items()}
                 for g in self.groups
             ],
             "overall": [asdict(found) for found in self.overall],
@@ -389,15 +375,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
 def win_counts(differences: Sequence[Difference]) -> WinCounts:
     """Counts over the tables in which the difference has a direction."""
     gains = [d.gain for d in differences if d.gain is not None]
-    verdicts = [clear(d) for d in differences]
+    verdicts = [d.clear for d in differences]
     return WinCounts(
         sum(g > 0 for g in gains), verdicts.count(True), verdicts.count(False), len(gains)
     )
-
-
-def clear(d: Difference) -> bool | None:
-    """Whether the difference is a gain (``True``) or a loss (``False``) whose interval excludes
-    zero; ``None``: neither."""
-    if d.interval is None or not d.gain or 0 in d.interval:
-        return None
-    return d.gain > 0

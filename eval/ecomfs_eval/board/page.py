@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ecomfs_eval.board.model import Board, Group, Overall, WinCounts, clear
+from ecomfs_eval.board.model import Board, Group, Overall, WinCounts
 from ecomfs_eval.compare.differences import Difference
 from ecomfs_eval.metrics import get_metric
 from ecomfs_eval.metrics.score import Score, format_value
@@ -58,10 +58,8 @@ def _short(board: Board, words: ReportWords) -> list[DocumentBlock]:
     firsts = list(dict.fromkeys(group.metrics[0] for group in board.groups))
     blocks: list[DocumentBlock] = [_first(board, metric, words) for metric in firsts]
     for found in board.overall:
-        name, titles = (
-            overall_heading(found, board, words),
-            [words.metric(m) for m in found.metrics],
-        )
+        name = overall_heading(found, board, words)
+        titles = [words.metric(m) for m in found.metrics]
         note = words("win_note", main=board.groups[0].main)
         blocks += [
             Heading(name),
@@ -77,13 +75,12 @@ def _first(board: Board, metric: str, words: ReportWords) -> TableBlock:
     rows: list[list[str | TableCell]] = []
     for group in (g for g in board.groups if g.metrics[0] == metric):
         best, ours = group.best_baseline, group.averages[group.main][metric].score
-        name = f"{group.name} · {group.variant}" if group.variant else group.name
         there: list[str | TableCell] = [NONE, NONE]
         if best is not None:
             theirs = group.averages[best][metric].score
             there = [f"{best}: {_bare(theirs)}", _difference(group.differences[best][metric])]
         numbers = [str(group.size), str(group.rows), str(group.runs)]
-        rows.append([name, *numbers, _bare(ours), *there])
+        rows.append([group.title, *numbers, _bare(ours), *there])
     mains = list(dict.fromkeys(g.main for g in board.groups))
     main = mains[0] if len(mains) == 1 else words("system")
     header = [
@@ -150,14 +147,13 @@ def _bare(score: Score) -> str:
 
 
 def _difference(d: Difference) -> TableCell:
-    return TableCell(NONE if d.delta is None else d.text(), mark=MARKS[clear(d)])
+    return TableCell(NONE if d.delta is None else d.text(), mark=MARKS[d.clear])
 
 
 def heading(group: Group, words: ReportWords) -> str:
     """Data set, number of labelled examples, test rows and runs."""
-    name = f"{group.name} · {group.variant}" if group.variant else group.name
     runs = words("one_run") if group.runs == 1 else words("mean_of_runs", n=group.runs)
-    return words("group", name=name, size=group.size, rows=group.rows, runs=runs)
+    return words("group", name=group.title, size=group.size, rows=group.rows, runs=runs)
 
 
 def cells(group: Group, system: str, metrics: Sequence[str]) -> list[str]:
@@ -201,7 +197,7 @@ def verdict(group: Group, metric: str, words: ReportWords) -> str:
         return words("no_baseline", main=group.main)
     d = group.differences[group.best_baseline][metric]
     title = words.inside(d.metric, d.title)
-    key = {True: "beats", False: "loses", None: "ties"}[clear(d)]
+    key = {True: "beats", False: "loses", None: "ties"}[d.clear]
     best = group.best_baseline
     return words(key, main=group.main, best=best, metric=title, difference=d.text())
 

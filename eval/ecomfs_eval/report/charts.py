@@ -66,34 +66,18 @@ def curves(report: Report, words: ReportWords) -> list[Figure]:
             )
     of = f" ({words('of_class', label=positive)})" if positive is not None else ""
     top = max((max(s.ys) for s in risk), default=1.0)
-    return [
-        *_figure(
-            words("roc") + of, words, _share(words("fpr")), _share(words("tpr")), roc, diagonal=True
-        ),
-        *_figure(words("pr") + of, words, _share(words("recall")), _share(words("precision")), pr),
-        *(
-            figure
-            for one in reliable
-            for figure in _figure(
-                # Error bars of several systems hide each other: one drawing each.
-                words("reliability_of", name=one.name)
-                if len(reliable) > 1
-                else words("reliability"),
-                words,
-                _share(words("mean_confidence")),
-                _share(words("share_right")),
-                [one],
-                diagonal=True,
-            )
-        ),
-        *_figure(
-            words("risk"),
-            words,
-            _share(words("coverage")),
-            _share(words("error_rate"), min(1.0, max(0.05, 1.1 * top))),
-            risk,
-        ),
-    ]
+    most = min(1.0, max(0.05, 1.1 * top))
+    axes = {key: _share(words(key)) for key in ("fpr", "tpr", "recall", "precision", "coverage")}
+    figures = _figure(words("roc") + of, words, axes["fpr"], axes["tpr"], roc, diagonal=True)
+    figures += _figure(words("pr") + of, words, axes["recall"], axes["precision"], pr)
+    for one in reliable:
+        # Error bars of several systems hide each other: one drawing each.
+        several = len(reliable) > 1
+        title = words("reliability_of", name=one.name) if several else words("reliability")
+        x, y = _share(words("mean_confidence")), _share(words("share_right"))
+        figures += _figure(title, words, x, y, [one], diagonal=True)
+    risks = _share(words("error_rate"), most)
+    return figures + _figure(words("risk"), words, axes["coverage"], risks, risk)
 
 
 def learning_curves(

@@ -39,24 +39,13 @@ def contribution(
     known = [d for d in differences if d.metric in METRICS and d.delta is not None]
     if not known:
         return ""
-    clear = {d.gain > 0 for d in known if d.gain and d.interval and 0 not in d.interval}
-    key = {
-        frozenset(): "adds_not_shown",
-        frozenset({True}): "adds",
-        frozenset({False}): "adds_harm",
-        frozenset({True, False}): "adds_mixed",
-    }[frozenset(clear)]
-    shown = []
-    for d in known:
-        shown.append(f"{words.inside(d.metric, d.title)} {d.text()}")
-    return words(
-        "contribution",
-        answer=words(key),
-        main=main,
-        without=without,
-        rows=rows,
-        differences=words("and").join(shown),
-    )
+    clear = {d.clear for d in known}
+    key = "adds_mixed" if {True, False} <= clear else "adds_not_shown"
+    if key != "adds_mixed" and clear != {None}:
+        key = "adds" if True in clear else "adds_harm"
+    shown = words("and").join(f"{words.inside(d.metric, d.title)} {d.text()}" for d in known)
+    names = {"main": main, "without": without}
+    return words("contribution", answer=words(key), rows=rows, differences=shown, **names)
 
 
 __all__ = ["METRICS", "contribution"]

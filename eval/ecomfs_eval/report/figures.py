@@ -9,8 +9,7 @@ from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
 
-from ecomfs_eval.errors import WriteError
-from ecomfs_eval.files import whole_file
+from ecomfs_eval.files import whole_file, write_text, writing
 from ecomfs_eval.report.document import (
     Details,
     DocumentBlock,
@@ -66,44 +65,30 @@ def standalone_svg(figure: Figure) -> str:
 def write_figures(report: SupportsDocument, folder: str | Path) -> tuple[Path, ...]:
     """Write every drawing as SVG, and as PNG where ``resvg_py`` is installed.
 
-    Parameters
-    ----------
-    report
-        A :class:`~ecomfs_eval.report.Report` or a :class:`~ecomfs_eval.board.Board`.
-    folder
-        Where to write; created if it does not exist.
+    Args:
+        report: a :class:`~ecomfs_eval.report.Report` or a :class:`~ecomfs_eval.board.Board`.
+        folder: where to write; created if it does not exist.
 
-    Returns
-    -------
-    tuple of Path
+    Returns:
         The files; none for a report without drawings.
 
-    Raises
-    ------
-    WriteError
-        The folder cannot be written.
+    Raises:
+        WriteError: the folder cannot be written.
     """
     folder, written = Path(folder), []
     drawn = figures(report)
-    try:
+    with writing("the figures", folder):
         for number, figure in enumerate(drawn, 1):
             folder.mkdir(parents=True, exist_ok=True)
             text = standalone_svg(figure)
             slug = re.sub(r"[^\w]+", "-", f"{figure.note} {figure.title}".strip().lower())
             path = folder / f"{number:02d}-{slug.strip('-')[:60]}.svg"
-            with whole_file(path) as part:
-                part.write_text(text, encoding="utf-8")
-            written.append(path)
+            written.append(write_text(path, text))
             if find_spec("resvg_py") is not None:
                 picture = path.with_suffix(".png")
                 with whole_file(picture) as part:
                     part.write_bytes(_png(text))
                 written.append(picture)
-    except OSError as error:
-        raise WriteError(
-            f"{folder}: cannot write the figures: {error.strerror or error}",
-            hint="choose a folder you may write to",
-        ) from error
     return tuple(written)
 
 

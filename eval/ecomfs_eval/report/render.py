@@ -1,10 +1,18 @@
-"""A document as Markdown, without the drawings, for a commit or a ticket."""
+"""A report as one HTML page (no script, nothing loaded, readable on a phone), as Markdown without
+the drawings (for a commit or a ticket), and as JSON."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Sequence
+from importlib import resources
+from pathlib import Path
 
+import jinja2
+from markupsafe import Markup
+
+from ecomfs_eval.files import write_text, writing
 from ecomfs_eval.report.document import (
     BulletList,
     Details,
@@ -25,16 +33,99 @@ SHORT = 80
 """Longest text of a table cell that shows a row's input."""
 
 
+def write_report(
+    report: SupportsDocument, folder: str | Path, stem: str = "report"
+) -> tuple[Path, ...]:
+    """Write ``stem.html``, ``stem.md`` and ``stem.json``.
+
+    Args:
+        report: a :class:`Report` or a :class:`~ecomfs_eval.board.Board`.
+        folder: where to write; created if it does not exist.
+        stem: name of the files without the suffix.
+
+    Returns:
+        The three files.
+
+    Raises:
+        WriteError: the folder cannot be written.
+
+    >>> import tempfile
+    >>> from ecomfs_eval import Bootstrap, Predictions
+    >>> from ecomfs_eval.report import build_report
+    >>> p = Predictions.of(["a", "b"] * 5, ["a", "b"] * 5)
+    >>> report = build_report([p], how=Bootstrap(resamples=100))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     [path.name for path in write_report(report, folder)]
+    ['report.html', 'report.md', 'report.json']
+    """
+    folder = Path(folder)
+    texts = {
+        f"{stem}.html": render_html(report),
+        f"{stem}.md": render_markdown(report),
+        f"{stem}.json": render_json(report),
+    }
+    with writing("the report", folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        return tuple(write_text(folder / name, text) for name, text in texts.items())
+
+
+def render_html(report: SupportsDocument) -> str:
+    """A report as an HTML page.
+
+    The page holds no script and its content security policy forbids loading anything. Every
+    text of the data is escaped.
+
+    Args:
+        report: a :class:`~ecomfs_eval.report.Report` or a :class:`~ecomfs_eval.board.Board`.
+
+    >>> from ecomfs_eval import Bootstrap, Predictions
+    >>> from ecomfs_eval.report import build_report
+    >>> p = Predictions.of(["a", "b"] * 5, ["a", "b"] * 5, name="<A>")
+    >>> page = render_html(build_report([p], how=Bootstrap(resamples=100)))
+    >>> "<script" in page, "&lt;A&gt;" in page
+    (False, True)
+    """
+    folder = resources.files("ecomfs_eval.report")
+    document = report.document()
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.jinja").render(
+        document=document,
+        style=Markup((folder / "style.css").read_text(encoding="utf-8")),
+        lang="zh-CN" if document.language == "zh" else "en",
+        comma="，" if document.language == "zh" else ", ",
+        kind=lambda block: type(block).__name__,
+        markup=Markup,
+    )
+
+
+def render_json(report: SupportsDocument) -> str:
+    """A report as JSON text: every number; undefined ones are ``null`` with a reason.
+
+    Args:
+        report: a :class:`Report` or a :class:`~ecomfs_eval.board.Board`.
+
+    >>> from ecomfs_eval import Bootstrap, Predictions
+    >>> from ecomfs_eval.report import build_report
+    >>> p = Predictions.of(["a", "b"] * 5, ["a", "b"] * 5)
+    >>> text = render_json(build_report([p], how=Bootstrap(resamples=100)))
+    >>> json.loads(text)["systems"][0]["scores"]["accuracy"]["value"]
+    1.0
+    """
+    return json.dumps(report.to_dict(), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+
+
 def render_markdown(report: SupportsDocument) -> str:
     """A report as Markdown text.
 
-    Parameters
-    ----------
-    report
-        A :class:`~ecomfs_eval.report.Report` or a :class:`~ecomfs_eval.board.Board`.
+    Args:
+        report: a :class:`~ecomfs_eval.report.Report` or a :class:`~ecomfs_eval.board.Board`.
 
-    Examples
-    --------
     >>> from ecomfs_eval import Bootstrap, Predictions
     >>> from ecomfs_eval.report import build_report
     >>> p = Predictions.of(["a", "b"] * 5, ["a", "b"] * 5, name="A|1")
