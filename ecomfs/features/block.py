@@ -26,15 +26,10 @@ zeros."""
 class Feature:
     """One number derived from a row.
 
-    Attributes
-    ----------
-    name : str
-        Fields and measure, such as ``"query>product:words"``; unique in a feature set.
-    en, zh : str
-        What it measures, for a reader.
+    Attributes:
+        name: fields and measure, such as ``"query>product:words"``; unique in a feature set.
+        en, zh: what it measures, for a reader.
 
-    Examples
-    --------
     >>> Feature("age:value", "age", "年龄").title("zh")
     '年龄'
     """
@@ -51,75 +46,51 @@ class Feature:
 class Block(ABC):
     """Features that are derived together, from one field or a few.
 
-    Attributes
-    ----------
-    features : tuple of Feature
-        Known once the block is fitted; the columns of :meth:`values` in order.
+    Attributes:
+        features: known once the block is fitted; the columns of :meth:`values` in order.
     """
 
     features: tuple[Feature, ...] = ()
 
-    @abstractmethod
-    def fit(self, rows: Sequence[Values]) -> None:
-        """Learn scales and levels from the pool's rows; no label is seen.
-
-        Parameters
-        ----------
-        rows : sequence of Values
-            Typed rows of the pool.
-        """
+    def fit(self, rows: Sequence[Values]) -> None:  # noqa: B027 - many blocks learn nothing
+        """Learn scales and levels from the pool's rows, where there is anything to learn; no label
+        is seen."""
 
     @abstractmethod
     def values(self, rows: Sequence[Values]) -> Floats:
         """The features of rows.
 
-        Parameters
-        ----------
-        rows : sequence of Values
-            Typed rows.
+        Args:
+            rows: typed rows.
 
-        Returns
-        -------
-        ndarray of float64, shape (rows, features)
-            Without NaN or infinity.
+        Returns:
+            Shape (rows, features). Without NaN or infinity.
         """
 
     @abstractmethod
     def phrases(self, row: Values, language: Language) -> list[str]:
         """What a reader is told of one row.
 
-        Parameters
-        ----------
-        row : Values
-            A typed row.
-        language : {"en", "zh"}
-            Of the phrases.
+        Args:
+            row: a typed row.
+            language: of the phrases.
 
-        Returns
-        -------
-        list of str
-            One a feature. Features that measure one thing in several ways have the same phrase;
-            it is empty where there is nothing to say.
+        Returns:
+            One a feature. Features that measure one thing in several ways have the same phrase; it
+            is empty where there is nothing to say.
         """
 
 
 def title_of(spec: FieldSpec, language: Language) -> str:
     """A field's title inside a sentence.
 
-    Parameters
-    ----------
-    spec : FieldSpec
-        The field.
-    language : {"en", "zh"}
-        Of the title.
+    Args:
+        spec: the field.
+        language: of the title.
 
-    Returns
-    -------
-    str
+    Returns:
         In English without a capital, unless the title is an abbreviation.
 
-    Examples
-    --------
     >>> query = FieldSpec(name="q", kind="text", names={"en": "Search query", "zh": "搜索词"})
     >>> title_of(query, "en")
     'search query'
@@ -129,15 +100,18 @@ def title_of(spec: FieldSpec, language: Language) -> str:
     return title if language == "zh" or title[1:2].isupper() else lowered
 
 
+def titles_of(spec: FieldSpec) -> tuple[str, str]:
+    """:func:`title_of` in English and Chinese."""
+    return title_of(spec, "en"), title_of(spec, "zh")
+
+
 def columns(parts: Sequence[Sequence[float]], width: int) -> Floats:
     """Rows of numbers as an array that keeps its width when there is no row.
 
-    Examples
-    --------
     >>> columns([], 3).shape
     (0, 3)
     """
     return np.asarray(parts, dtype=np.float64).reshape(len(parts), width)
 
 
-__all__ = ["Block", "Embed", "Feature", "Floats", "Values", "columns", "title_of"]
+__all__ = ["Block", "Embed", "Feature", "Floats", "Values", "columns", "title_of", "titles_of"]

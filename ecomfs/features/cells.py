@@ -88,27 +88,17 @@ def read_cell(spec: FieldSpec, value: object, *, day_first: bool | None = None) 
     number → float, price → :class:`Price`, date → datetime, history → list, json → what JSON
     gives, others → str.
 
-    Parameters
-    ----------
-    spec : FieldSpec
-        The field.
-    value : object
-        The cell.
-    day_first : bool | None
-        Whether 3/7/2024 is in July; ``None`` when that is not known.
+    Args:
+        spec: the field.
+        value: the cell.
+        day_first: whether 3/7/2024 is in July; ``None`` when that is not known.
 
-    Returns
-    -------
-    object
+    Returns:
         The typed value; ``None`` when the cell is empty.
 
-    Raises
-    ------
-    RowError
-        The cell is not of the kind.
+    Raises:
+        RowError: the cell is not of the kind.
 
-    Examples
-    --------
     >>> spec = FieldSpec(name="paid", kind="price", unit="€")
     >>> [read_cell(spec, cell) for cell in ("$1,299.00", "12,50", 3, "n/a")]
     [Price(amount=1299.0, currency='$'), Price(amount=12.5, currency='€'),
@@ -134,20 +124,23 @@ def read_cell(spec: FieldSpec, value: object, *, day_first: bool | None = None) 
     return _read_price(spec, value) if spec.kind == "price" else _read_number(spec, value)
 
 
-def guess_day_first(spec: FieldSpec, values: list[object]) -> bool | None:
-    """Whether dates such as 3/7/2024 have the day first, decided by dates that can be read in
-    one way only; ``None`` when there is none, or when they disagree.
+def days_first(specs: Sequence[FieldSpec], rows: Sequence[Row]) -> dict[str, bool | None]:
+    """Whether dates such as 3/7/2024 of each date field have the day first, decided by dates that
+    can be read in one way only; ``None`` when there is none, or when they disagree.
 
-    >>> guess_day_first(FieldSpec(name="d", kind="date"), ["3/7/2024", "25/7/2024"])
-    True
+    >>> days_first([FieldSpec(name="d", kind="date")], [{"d": "3/7/2024"}, {"d": "25/7/2024"}])
+    {'d': True}
     """
-    seen = set()
-    for value in values:
-        if isinstance(value, str) and (match := _SLASHED.fullmatch(value.strip())):
-            first, second = int(match[1]), int(match[2])
-            if first > 12 or second > 12:
-                seen.add(first > 12)
-    return seen.pop() if len(seen) == 1 else None
+    found: dict[str, bool | None] = {}
+    for spec in (s for s in specs if s.kind == "date"):
+        seen = set()
+        for value in (spec.find(row) for row in rows):
+            if isinstance(value, str) and (match := _SLASHED.fullmatch(value.strip())):
+                first, second = int(match[1]), int(match[2])
+                if first > 12 or second > 12:
+                    seen.add(first > 12)
+        found[spec.name] = seen.pop() if len(seen) == 1 else None
+    return found
 
 
 def with_decimals(
@@ -156,28 +149,18 @@ def with_decimals(
     """The specs with the decimal marks that the cells of rows have, parts of histories included;
     a mark that a spec names stays.
 
-    Parameters
-    ----------
-    specs : Sequence[FieldSpec]
-        The fields.
-    rows : Sequence[Row]
-        The rows of the pool.
-    strict : bool
-        Whether a column that does not say its mark, or says two, is an error; else its spec stays
-        as it is.
+    Args:
+        specs: the fields.
+        rows: the rows of the pool.
+        strict: whether a column that does not say its mark, or says two, is an error; else its spec
+            stays as it is.
 
-    Returns
-    -------
-    tuple[FieldSpec, ...]
+    Returns:
         One spec per field.
 
-    Raises
-    ------
-    RowError
-        See :func:`ecomfs.io.numbers.decimal_mark`.
+    Raises:
+        RowError: see :func:`ecomfs.io.numbers.decimal_mark`.
 
-    Examples
-    --------
     >>> spec = FieldSpec(name="price", kind="price")
     >>> with_decimals([spec], [{"price": "1.234"}, {"price": "9,99"}])[0].decimal
     'comma'

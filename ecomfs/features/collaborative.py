@@ -13,8 +13,9 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import combinations
 
-from ecomfs.features.block import Block, Feature, Floats, Values, columns, title_of
+from ecomfs.features.block import Block, Feature, Floats, Values, columns, title_of, titles_of
 from ecomfs.features.items import item_kind, matched
 from ecomfs.io import squeeze
 from ecomfs.task import FieldSpec
@@ -32,17 +33,11 @@ _Items = tuple[frozenset[str], ...]  # of one user, by history
 class OtherUsersBlock(Block):
     """An item in the histories of other users of the pool.
 
-    Parameters
-    ----------
-    user : FieldSpec
-        Names the user of a row.
-    item : FieldSpec
-        Of kind ``text`` or ``category``.
-    histories : sequence of FieldSpec
-        Of kind ``history``, such as liked and disliked.
+    Args:
+        user: names the user of a row.
+        item: of kind ``text`` or ``category``.
+        histories: of kind ``history``, such as liked and disliked.
 
-    Examples
-    --------
     >>> block = OtherUsersBlock(FieldSpec(name="user", kind="id"),
     ...                         FieldSpec(name="item", kind="text"),
     ...                         [FieldSpec(name="liked", kind="history"),
@@ -56,12 +51,11 @@ class OtherUsersBlock(Block):
 
     def __init__(self, user: FieldSpec, item: FieldSpec, histories: Sequence[FieldSpec]) -> None:
         self.user, self.item, self.histories = user, item, tuple(histories)
-        count = len(self.histories)
-        self._pairs = [(i, j) for i in range(count) for j in range(i + 1, count)]
-        en, zh = title_of(item, "en"), title_of(item, "zh")
+        self._pairs = list(combinations(range(len(self.histories)), 2))
+        en, zh = titles_of(item)
         found = []
         for h in self.histories:
-            a, b = title_of(h, "en"), title_of(h, "zh")
+            a, b = titles_of(h)
             key = f"{item.name}@{h.name}"
             found += [
                 Feature(f"{key}:users", f"other users with {en} in {a}", f"{b}含{zh}的其他用户数"),
@@ -74,7 +68,7 @@ class OtherUsersBlock(Block):
         for i, j in self._pairs:
             one, two = self.histories[i], self.histories[j]
             key = f"{item.name}@{one.name}/{two.name}"
-            a, b = (f"{title_of(one, x)}/{title_of(two, x)}" for x in ("en", "zh"))
+            a, b = map("/".join, zip(titles_of(one), titles_of(two), strict=True))
             found += [
                 Feature(f"{key}:users", f"{en} in {a} of other users", f"其他用户{b}含{zh}之比"),
                 Feature(f"{key}:alike", f"{en} in {a} of users alike", f"相似用户{b}含{zh}之比"),

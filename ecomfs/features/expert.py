@@ -31,15 +31,10 @@ FEW = 200
 class Reason:
     """Evidence for a label.
 
-    Attributes
-    ----------
-    phrase : str
-        What a reader is told, such as ``"liked 7 of 10, disliked 3"``.
-    weight : float
-        Log-odds it adds to the label, against the mean of all labels and a usual row.
+    Attributes:
+        phrase: what a reader is told, such as ``"liked 7 of 10, disliked 3"``.
+        weight: Log-odds it adds to the label, against the mean of all labels and a usual row.
 
-    Examples
-    --------
     >>> Reason("liked 7 of 10, disliked 3", weight=0.8).phrase
     'liked 7 of 10, disliked 3'
     """
@@ -53,17 +48,11 @@ class FeatureExpert:
 
     The same pool always gives the same expert.
 
-    Parameters
-    ----------
-    card : TaskCard
-        Of the task; all features are derived from it.
-    labels : sequence of str, optional
-        The label space, in the order of the columns; by default the pool's labels, sorted.
-    embed : Embed, optional
-        Texts to vectors, for features of meaning.
+    Args:
+        card: of the task; all features are derived from it.
+        labels: the label space, in the order of the columns; by default the pool's labels, sorted.
+        embed: texts to vectors, for features of meaning.
 
-    Examples
-    --------
     >>> from ecomfs.task import load_task
     >>> rows = [{"query": q, "product": p} for q in ("red mug", "garden hose", "wool socks")
     ...         for p in ("Red mug 300 ml", "Garden hose 20 m", "Wool socks, grey")]
@@ -95,27 +84,15 @@ class FeatureExpert:
     ) -> FeatureExpert:
         """Fit on labelled examples.
 
-        Parameters
-        ----------
-        rows : sequence of Row
-            Field → cell, as the card names the fields.
-        labels : sequence
-            One a row.
-        groups : sequence, optional
-            One a row; rows of one group (copies, rewrites, rows of one user) are left out
-            together by :meth:`leave_one_out`.
+        Args:
+            rows: field → cell, as the card names the fields.
+            labels: one a row.
+            groups: one a row; rows of one group (copies, rewrites, rows of one user) are left out
+                together by :meth:`leave_one_out`.
 
-        Returns
-        -------
-        FeatureExpert
-            Itself.
-
-        Raises
-        ------
-        ConfigError
-            Another number of labels or groups than of rows, or no label at all.
-        InputError
-            A label is missing, or not in the label space.
+        Raises:
+            ConfigError: another number of labels or groups than of rows, or no label at all.
+            InputError: a label is missing, or not in the label space.
         """
         if len(labels) != len(rows) or (groups is not None and len(groups) != len(rows)):
             raise ConfigError(
@@ -156,20 +133,14 @@ class FeatureExpert:
     def predict_proba(self, rows: Sequence[Row]) -> Floats:
         """Distributions over the label space.
 
-        Parameters
-        ----------
-        rows : sequence of Row
-            Field → cell.
+        Args:
+            rows: field → cell.
 
-        Returns
-        -------
-        ndarray of float64, shape (rows, labels)
-            Finite; each row sums to one.
+        Returns:
+            Shape (rows, labels). Finite; each row sums to one.
 
-        Raises
-        ------
-        ConfigError
-            Not fitted.
+        Raises:
+            ConfigError: not fitted.
         """
         return self._ready().probabilities(*self._scaled(rows))
 
@@ -181,19 +152,14 @@ class FeatureExpert:
         Examples beyond those it was fitted on are predicted as new rows are, also without their
         group.
 
-        Parameters
-        ----------
-        places : sequence of int, optional
-            Positions among the rows of :meth:`fit`; by default all.
+        Args:
+            places: positions among the rows of :meth:`fit`; by default all.
 
-        Returns
-        -------
-        ndarray of float64, shape (places, labels)
+        Returns:
+            Shape (places, labels).
 
-        Raises
-        ------
-        ConfigError
-            Not fitted.
+        Raises:
+            ConfigError: not fitted.
         """
         model = self._ready()
         asked = range(len(self._rows)) if places is None else places
@@ -207,29 +173,19 @@ class FeatureExpert:
     def reasons(self, row: Row, label: str, language: Language, most: int = 3) -> list[Reason]:
         """Evidence for a label, by the weights of the logistic regression.
 
-        Parameters
-        ----------
-        row : Row
-            Field → cell.
-        label : str
-            One of the label space.
-        language : {"en", "zh"}
-            Of the phrases.
-        most : int
-            Reasons at most.
+        Args:
+            row: field → cell.
+            label: one of the label space.
+            language: of the phrases.
+            most: reasons at most.
 
-        Returns
-        -------
-        list of Reason
-            Those of the greatest weight, either way, first. Features with the same phrase are
-            one reason.
+        Returns:
+            Those of the greatest weight, either way, first. Features with the same phrase are one
+            reason.
 
-        Raises
-        ------
-        ConfigError
-            Not fitted.
-        InputError
-            The label is not in the label space.
+        Raises:
+            ConfigError: not fitted.
+            InputError: the label is not in the label space.
         """
         logistic = self._ready()
         if label not in self.labels:

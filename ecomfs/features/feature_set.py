@@ -26,22 +26,15 @@ class FeatureSet:
     other users. Features that are the same for the whole pool are left out.
     No label is seen, and a row's features do not depend on the rows beside it.
 
-    Parameters
-    ----------
-    card : TaskCard
-        Of the task.
-    embed : Embed, optional
-        Texts to vectors, for cosines of meaning beside the comparison of spelling.
+    Args:
+        card: of the task.
+        embed: texts to vectors, for cosines of meaning beside the comparison of spelling.
 
-    Attributes
-    ----------
-    features : tuple of Feature
-        Once fitted, one a column of :meth:`transform`.
-    together : ndarray of int, shape (features,)
-        For each, how many features say the same thing (a field, a pair of fields) in other ways.
+    Attributes:
+        features: once fitted, one a column of :meth:`transform`.
+        together: shape (features,); for each, how many features say the same thing (a field, a pair
+            of fields) in other ways.
 
-    Examples
-    --------
     >>> from ecomfs.task import load_task
     >>> pool = [{"query": "red mug", "product": "Red coffee mug 300 ml"},
     ...         {"query": "red mug", "product": "Garden hose"}]
@@ -61,15 +54,8 @@ class FeatureSet:
     def fit(self, rows: Sequence[Row]) -> FeatureSet:
         """Learn scales, levels and which features differ at all.
 
-        Parameters
-        ----------
-        rows : sequence of Row
-            The pool's; may be empty, then there are no features.
-
-        Returns
-        -------
-        FeatureSet
-            Itself.
+        Args:
+            rows: the pool's; may be empty, then there are no features.
         """
         values = self._reader.fit(rows).read(rows)
         for block in self._blocks:
@@ -100,20 +86,15 @@ class FeatureSet:
     def transform(self, rows: Sequence[Row]) -> Floats:
         """The features of rows.
 
-        Parameters
-        ----------
-        rows : sequence of Row
-            Field → cell. A cell that is not of its field's kind counts as missing.
+        Args:
+            rows: field → cell. A cell that is not of its field's kind counts as missing.
 
-        Returns
-        -------
-        ndarray of float64, shape (rows, features)
-            Without NaN; a number beyond those of the pool counts as the nearest of them.
+        Returns:
+            Shape (rows, features). Without NaN; a number beyond those of the pool counts as the
+            nearest of them.
 
-        Raises
-        ------
-        ConfigError
-            Not fitted.
+        Raises:
+            ConfigError: not fitted.
         """
         kept = self._fitted()
         values = self._reader.read(rows)
@@ -125,22 +106,15 @@ class FeatureSet:
     def phrases(self, row: Row, language: Language) -> list[str]:
         """One phrase a feature; features that measure one thing have the same phrase.
 
-        Parameters
-        ----------
-        row : Row
-            Field → cell.
-        language : {"en", "zh"}
-            Of the phrases.
+        Args:
+            row: field → cell.
+            language: of the phrases.
 
-        Returns
-        -------
-        list of str
+        Returns:
             Aligned with :attr:`names`; empty where there is nothing to say.
 
-        Raises
-        ------
-        ConfigError
-            Not fitted.
+        Raises:
+            ConfigError: not fitted.
         """
         kept = self._fitted()
         [values] = self._reader.read([row])
@@ -150,22 +124,15 @@ class FeatureSet:
     def describe(self, row: Row, language: Language) -> list[str]:
         """What the features say of a row, each thing once, in the order of the card.
 
-        Parameters
-        ----------
-        row : Row
-            Field → cell.
-        language : {"en", "zh"}
-            Of the phrases.
+        Args:
+            row: field → cell.
+            language: of the phrases.
 
-        Returns
-        -------
-        list of str
+        Returns:
             Such as ``"liked 7 of 10, disliked 3"``.
 
-        Raises
-        ------
-        ConfigError
-            Not fitted.
+        Raises:
+            ConfigError: not fitted.
         """
         return [phrase for phrase in dict.fromkeys(self.phrases(row, language)) if phrase]
 
@@ -179,17 +146,9 @@ def has_features(card: TaskCard) -> bool:
     """Whether the fields of a task have any features but being there: a number, date, category or
     history, or two texts.
 
-    Parameters
-    ----------
-    card : TaskCard
-        Of the task.
+    Args:
+        card: of the task.
 
-    Returns
-    -------
-    bool
-
-    Examples
-    --------
     >>> from ecomfs.task import load_task
     >>> has_features(load_task("review_sentiment")), has_features(load_task("same_product"))
     (False, True)

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecomfs.errors import ConfigError, RowError
-from ecomfs.features.cells import guess_day_first, read_cell, with_decimals
+from ecomfs.features.cells import days_first, read_cell, with_decimals
 from ecomfs.features.measure import COMPARED, NUMERIC, information, measured
 from ecomfs.features.quantiles import Quantiles
 from ecomfs.task import FieldSpec
@@ -67,29 +67,19 @@ class EncodedRows:
 class GowerSpace:
     """Gower similarity of rows, with scales and weights learned from the pool.
 
-    Parameters
-    ----------
-    specs : Sequence[FieldSpec]
-        The fields; a field's weight is its ``weight``, times 0.1 plus its share of the largest
-        mutual information when :meth:`fit` is given labels.
-    scale : {"rank", "range"}
-        Of numbers: ``rank`` in the pool, or ``range`` of its values.
-    strict : bool
-        Whether a cell that is not of its field's kind is an error; else it counts as missing, for
-        callers whose rows are checked elsewhere.
+    Args:
+        specs: the fields; a field's weight is its ``weight``, times 0.1 plus its share of the
+            largest mutual information when :meth:`fit` is given labels.
+        scale: of numbers: ``rank`` in the pool, or ``range`` of its values.
+        strict: whether a cell that is not of its field's kind is an error; else it counts as
+            missing, for callers whose rows are checked elsewhere.
 
-    Attributes
-    ----------
-    weights
-        Field name → weight.
+    Attributes:
+        weights: field name → weight.
 
-    Raises
-    ------
-    ConfigError
-        No field of a kind that can be compared, or no weight above 0.
+    Raises:
+        ConfigError: no field of a kind that can be compared, or no weight above 0.
 
-    Examples
-    --------
     >>> fields = [FieldSpec(name="age", kind="number"), FieldSpec(name="plan", kind="category")]
     >>> pool = [{"age": 20, "plan": "a"}, {"age": 30, "plan": "b"}, {"age": 40, "plan": "b"}]
     >>> space = GowerSpace(fields, scale="range").fit(pool)
@@ -126,10 +116,7 @@ class GowerSpace:
             RowError: a cell is not of its field's kind.
         """
         self.specs = with_decimals(self.specs, rows, strict=self.strict)
-        for spec in self.specs:
-            if spec.kind == "date":
-                raw = [spec.find(row) for row in rows]
-                self._day_first[spec.name] = guess_day_first(spec, raw)
+        self._day_first = days_first(self.specs, rows)
         return self.fit_read(self.read(rows), labels)
 
     def read(self, rows: Sequence[Row]) -> list[ReadRow]:

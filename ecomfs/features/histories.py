@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ecomfs.features.block import Block, Feature, Floats, Values, columns, title_of
+from ecomfs.features.block import Block, Feature, Floats, Values, columns, title_of, titles_of
 from ecomfs.features.items import item_day, item_kind, item_numbers
-from ecomfs.features.levels import frequent
-from ecomfs.features.scalars import Scale
+from ecomfs.features.scalars import Scale, frequent
 from ecomfs.task import FieldSpec, readable
 from ecomfs.types import Language
 
@@ -20,8 +19,6 @@ from ecomfs.types import Language
 def run_of_last(kinds: Sequence[str]) -> int:
     """How many items at the end are of one kind.
 
-    Examples
-    --------
     >>> run_of_last(["a", "b", "b"]), run_of_last([])
     (2, 0)
     """
@@ -36,13 +33,9 @@ def run_of_last(kinds: Sequence[str]) -> int:
 class HistoryBlock(Block):
     """One history: how long, how varied, what of, what last, and the numbers of its items.
 
-    Parameters
-    ----------
-    spec : FieldSpec
-        Of kind ``history``.
+    Args:
+        spec: of kind ``history``.
 
-    Examples
-    --------
     >>> block = HistoryBlock(FieldSpec(name="seen", kind="history"))
     >>> block.fit([{"seen": ["a", "a", "b"]}, {"seen": ["b", "a"]}])
     >>> block.phrases({"seen": ["a", "b", "b", "b"]}, "en")[0]
@@ -70,11 +63,7 @@ class HistoryBlock(Block):
         self.features = self._features()
 
     def _features(self) -> tuple[Feature, ...]:
-        en, zh, key = (
-            title_of(self.spec, "en"),
-            title_of(self.spec, "zh"),
-            self.spec.name,
-        )
+        (en, zh), key = titles_of(self.spec), self.spec.name
         found = [
             Feature(f"{key}:count", f"length of {en}", f"{zh}的项数"),
             Feature(f"{key}:different", f"different kinds in {en}", f"{zh}的种类"),
@@ -84,25 +73,19 @@ class HistoryBlock(Block):
             Feature(f"{key}:days", f"days since the last of {en}", f"{zh}最后一项距今天数"),
         ]
         for kind in self.kinds:
-            found.append(Feature(f"{key}:share={kind}", f"{kind} in {en}", f"{zh}中的{kind}"))
-            found.append(Feature(f"{key}:last={kind}", f"{kind} last in {en}", f"{zh}最后是{kind}"))
+            found += [
+                Feature(f"{key}:share={kind}", f"{kind} in {en}", f"{zh}中的{kind}"),
+                Feature(f"{key}:last={kind}", f"{kind} last in {en}", f"{zh}最后是{kind}"),
+            ]
         for part in self.scales:
-            name = readable(part)
-            found.append(Feature(f"{key}.{part}:mean", f"mean {name} in {en}", f"{zh}的{name}平均"))
-            found.append(
+            x, own = readable(part), f"{key}.{part}"
+            found += [
+                Feature(f"{own}:mean", f"mean {x} in {en}", f"{zh}的{x}平均"),
+                Feature(f"{own}:mean_rank", f"rank of mean {x} in {en}", f"{zh}的{x}平均的排名"),
                 Feature(
-                    f"{key}.{part}:mean_rank",
-                    f"rank of mean {name} in {en}",
-                    f"{zh}的{name}平均的排名",
-                )
-            )
-            found.append(
-                Feature(
-                    f"{key}.{part}:last",
-                    f"last {name} beside the mean in {en}",
-                    f"{zh}最后的{name}与平均之差",
-                )
-            )
+                    f"{own}:last", f"last {x} beside the mean in {en}", f"{zh}最后的{x}与平均之差"
+                ),
+            ]
         return tuple(found)
 
     def values(self, rows: Sequence[Values]) -> Floats:
@@ -161,13 +144,9 @@ class HistoryBlock(Block):
 class HistoryPairBlock(Block):
     """Two histories beside each other, such as liked and disliked, bought and returned.
 
-    Parameters
-    ----------
-    first, second : FieldSpec
-        Both of kind ``history``.
+    Args:
+        first, second: both of kind ``history``.
 
-    Examples
-    --------
     >>> block = HistoryPairBlock(FieldSpec(name="liked", kind="history"),
     ...                          FieldSpec(name="disliked", kind="history"))
     >>> block.phrases({"liked": list("abcdefg"), "disliked": list("xyz")}, "en")[0]
@@ -176,15 +155,12 @@ class HistoryPairBlock(Block):
 
     def __init__(self, first: FieldSpec, second: FieldSpec) -> None:
         self.first, self.second = first, second
-        en, zh = [(title_of(first, x), title_of(second, x)) for x in ("en", "zh")]
+        (a, one), (b, two) = titles_of(first), titles_of(second)
         key = f"{first.name}/{second.name}"
         self.features = (
-            Feature(f"{key}:ratio", f"{en[0]} against {en[1]}", f"{zh[0]}与{zh[1]}之比"),
-            Feature(f"{key}:common", f"kinds in both {en[0]} and {en[1]}", f"{zh[0]}与{zh[1]}共有"),
+            Feature(f"{key}:ratio", f"{a} against {b}", f"{one}与{two}之比"),
+            Feature(f"{key}:common", f"kinds in both {a} and {b}", f"{one}与{two}共有"),
         )
-
-    def fit(self, rows: Sequence[Values]) -> None:
-        pass  # nothing to learn
 
     def values(self, rows: Sequence[Values]) -> Floats:
         return columns([self._values(row) for row in rows], 2)

@@ -15,23 +15,15 @@ from ecomfs.task import FieldSpec
 def part_values(spec: FieldSpec, item: Any, kinds: frozenset[str]) -> dict[str, Any]:
     """The parts of an item that are of some kinds.
 
-    Parameters
-    ----------
-    spec : FieldSpec
-        The history.
-    item : Any
-        One of its items. Of an object whose parts the card does not describe, texts are
-        categories and numbers are numbers; anything that is no object is one category.
-    kinds : frozenset of str
-        Kinds of field wanted.
+    Args:
+        spec: the history.
+        item: one of its items. Of an object whose parts the card does not describe, texts are
+            categories and numbers are numbers; anything that is no object is one category.
+        kinds: kinds of field wanted.
 
-    Returns
-    -------
-    dict
+    Returns:
         Part → typed value; missing ones, and those not of their kind, are left out.
 
-    Examples
-    --------
     >>> part_values(FieldSpec(name="h", kind="history"), {"title": "mug", "price": 3}, TEXTUAL)
     {'title': 'mug'}
     """
@@ -63,8 +55,6 @@ DATED = frozenset({"date"})
 def item_texts(spec: FieldSpec, item: Any) -> list[str]:
     """The texts and categories of an item, as they are, the one it is counted by first.
 
-    Examples
-    --------
     >>> item_texts(FieldSpec(name="h", kind="history"), {"category": "sale", "price": 3})
     ['sale']
     """
@@ -74,8 +64,6 @@ def item_texts(spec: FieldSpec, item: Any) -> list[str]:
 def item_kind(spec: FieldSpec, item: Any) -> str:
     """What an item is counted by: the first of its texts, empty when it has none.
 
-    Examples
-    --------
     >>> item_kind(FieldSpec(name="h", kind="history"), "bags")
     'bags'
     """
@@ -85,8 +73,6 @@ def item_kind(spec: FieldSpec, item: Any) -> str:
 def item_numbers(spec: FieldSpec, item: Any) -> dict[str, float]:
     """The numbers and amounts of an item by part.
 
-    Examples
-    --------
     >>> item_numbers(FieldSpec(name="h", kind="history"), {"category": "sale", "price": 3})
     {'price': 3.0}
     """
@@ -103,8 +89,6 @@ def item_day(spec: FieldSpec, item: Any) -> float | None:
 def matched(text: str) -> str:
     """The form in which a label and an item's text are compared.
 
-    Examples
-    --------
     >>> matched("Coats & Jackets") == matched("coats_jackets"), matched("★")
     (True, '★')
     """

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from ecomfs.features.block import Feature, Floats, Values, title_of
+from ecomfs.features.block import Feature, Floats, Values, title_of, titles_of
 from ecomfs.features.histories import run_of_last
 from ecomfs.features.items import TEXTUAL, matched, part_values
 from ecomfs.features.reading import ValueReader
@@ -37,15 +37,10 @@ class LabelFeatures:
     so does a category that may equal a label, and a text that may name one. The names of the
     labels are used, never the label of a row.
 
-    Parameters
-    ----------
-    card : TaskCard
-        Of the task.
-    labels : sequence of str
-        The label space.
+    Args:
+        card: of the task.
+        labels: the label space.
 
-    Examples
-    --------
     >>> from ecomfs.task import load_task
     >>> pool = [{"history": '["bags", "hats", "hats"]'}, {"history": '["bags"]'}]
     >>> features = LabelFeatures(load_task("next_category"), ["bags", "hats"]).fit(pool)
@@ -68,15 +63,8 @@ class LabelFeatures:
     def fit(self, rows: Sequence[Row]) -> LabelFeatures:
         """Learn which fields have labels among their values.
 
-        Parameters
-        ----------
-        rows : sequence of Row
-            The pool's; may be empty, then there are no features.
-
-        Returns
-        -------
-        LabelFeatures
-            Itself.
+        Args:
+            rows: the pool's; may be empty, then there are no features.
         """
         values = self._reader.fit(rows).read(rows)
         known = set(self._keys)
@@ -110,15 +98,11 @@ class LabelFeatures:
     def transform(self, rows: Sequence[Row]) -> Floats:
         """The features of rows with every label.
 
-        Parameters
-        ----------
-        rows : sequence of Row
-            Field → cell.
+        Args:
+            rows: field → cell.
 
-        Returns
-        -------
-        ndarray of float64, shape (rows, labels, features)
-            Without NaN, from 0 to 5.
+        Returns:
+            Shape (rows, labels, features). Without NaN, from 0 to 5.
         """
         width = len(_MEASURES) * len(self._histories) + len(self._fields)
         return self._values(self._reader.read(rows), width)[:, :, self._kept]
@@ -165,18 +149,12 @@ class LabelFeatures:
     def phrases(self, row: Row, label: str, language: Language) -> list[str]:
         """One phrase a feature about one label.
 
-        Parameters
-        ----------
-        row : Row
-            Field → cell.
-        label : str
-            One of the label space.
-        language : {"en", "zh"}
-            Of the phrases.
+        Args:
+            row: field → cell.
+            label: one of the label space.
+            language: of the phrases.
 
-        Returns
-        -------
-        list of str
+        Returns:
             Aligned with :attr:`names`; empty where there is nothing to say.
         """
         [values] = self._reader.read([row])
@@ -184,9 +162,8 @@ class LabelFeatures:
         said: list[str] = []
         for spec, part in self._histories:
             kinds = self._kinds(spec, part, values)
-            said += [_counted(_titled(spec, part, language), label, key, kinds, language)] * len(
-                _MEASURES
-            )
+            title = _titled(spec, part, language)
+            said += [_counted(title, label, key, kinds, language)] * len(_MEASURES)
         for spec in self._fields:
             named = self._field(spec, values[spec.name])[self.labels.index(label)] > 0
             title = title_of(spec, language)
@@ -211,11 +188,8 @@ def _feature(spec: FieldSpec, part: str, measure: tuple[str, str, str]) -> Featu
 
 
 def _field_feature(spec: FieldSpec) -> Feature:
-    return Feature(
-        f"{spec.name}:label",
-        f"label named in {title_of(spec, 'en')}",
-        f"{title_of(spec, 'zh')}提到标签",
-    )
+    en, zh = titles_of(spec)
+    return Feature(f"{spec.name}:label", f"label named in {en}", f"{zh}提到标签")
 
 
 def _counted(title: str, label: str, key: str, kinds: Iterable[str], language: Language) -> str:

@@ -38,19 +38,13 @@ _STEPS = 50
 class Logistic:
     """A fitted model.
 
-    Attributes
-    ----------
-    row_weights : ndarray, shape (row features, labels)
-        Each row sums to zero.
-    shared : ndarray, shape (label features,)
-    offsets : ndarray, shape (labels,)
-    penalty : float
-        The one that was chosen.
-    loss : float
-        Its approximate leave-one-out log loss.
+    Attributes:
+        row_weights: shape (row features, labels); each row sums to zero.
+        shared: shape (label features,)
+        offsets: shape (labels,)
+        penalty: the one that was chosen.
+        loss: its approximate leave-one-out log loss.
 
-    Examples
-    --------
     >>> x = np.array([[-0.5], [-0.4], [0.4], [0.5]])
     >>> model = fit_logistic(x, np.zeros((4, 2, 0)), np.array([0, 0, 1, 1]))
     >>> model.probabilities(x, np.zeros((4, 2, 0))).argmax(axis=1).tolist()
@@ -66,14 +60,12 @@ class Logistic:
     def scores(self, x: Floats, z: Floats) -> Floats:
         """Scores whose softmax are the probabilities.
 
-        Parameters
-        ----------
-        x : ndarray, shape (rows, row features)
-        z : ndarray, shape (rows, labels, label features)
+        Args:
+            x: shape (rows, row features)
+            z: shape (rows, labels, label features)
 
-        Returns
-        -------
-        ndarray, shape (rows, labels)
+        Returns:
+            Shape (rows, labels).
         """
         return np.asarray(x @ self.row_weights + z @ self.shared + self.offsets)
 
@@ -85,8 +77,6 @@ class Logistic:
 def softmax(scores: Floats) -> Floats:
     """Distributions along the last axis, finite for finite scores of any size.
 
-    Examples
-    --------
     >>> softmax(np.array([[0.0, 0.0], [1000.0, 0.0]])).tolist()
     [[0.5, 0.5], [1.0, 0.0]]
     """
@@ -103,22 +93,13 @@ def fit_logistic(
 ) -> Logistic:
     """Fit, with the penalty that has the least approximate leave-one-out log loss.
 
-    Parameters
-    ----------
-    x : ndarray, shape (rows, row features)
-        Centred, with a standard deviation of about one half.
-    z : ndarray, shape (rows, labels, label features)
-        With a standard deviation of about one.
-    labels : ndarray of int, shape (rows,)
-        Positions of the true labels; a label may have no row, and there may be no row at all.
-    penalties : tuple of float
-        Tried in this order; the first of equally good ones is taken.
-    groups : ndarray of int, shape (rows,), optional
-        Rows with one number are left out together.
-
-    Returns
-    -------
-    Logistic
+    Args:
+        x: shape (rows, row features); centred, with a standard deviation of about one half.
+        z: shape (rows, labels, label features); with a standard deviation of about one.
+        labels: shape (rows,); positions of the true labels; a label may have no row, and there may
+            be no row at all.
+        penalties: tried in this order; the first of equally good ones is taken.
+        groups: shape (rows,); rows with one number are left out together.
     """
     with threadpool_limits(1):  # small matrices: threads would only wait for each other
         axes = _main_axes(x, MOST_WEIGHTS // max(1, z.shape[1] - 1))

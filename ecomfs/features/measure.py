@@ -80,20 +80,13 @@ def measured(spec: FieldSpec, value: Any) -> Any:
     """A typed value as a float (numbers, prices, dates in days), a text (categories) or the
     kinds of its items (histories); ``None`` for a missing one and for texts and JSON.
 
-    Parameters
-    ----------
-    spec : FieldSpec
-        The field.
-    value : object
-        What :func:`read_cell` gives.
+    Args:
+        spec: the field.
+        value: what :func:`read_cell` gives.
 
-    Returns
-    -------
-    object
+    Returns:
         A float, a text or a list of texts; ``None`` where there is nothing to compare.
 
-    Examples
-    --------
     >>> measured(FieldSpec(name="seen", kind="history"), [{"category": "sale"}, "cart"])
     ['sale', 'cart']
     """

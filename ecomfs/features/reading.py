@@ -7,7 +7,7 @@ from typing import Any
 
 from ecomfs.errors import RowError
 from ecomfs.features.block import Values
-from ecomfs.features.cells import guess_day_first, read_cell
+from ecomfs.features.cells import days_first, read_cell
 from ecomfs.task import FieldSpec, is_missing
 from ecomfs.types import Row
 
@@ -18,15 +18,10 @@ class ValueReader:
     A cell that is not of its field's kind counts as missing: whatever puts the row into words
     reports it.
 
-    Parameters
-    ----------
-    specs : sequence of FieldSpec
-        The fields of a task; JSON is not read, and of ids only the user's.
-    user : str, optional
-        Name of the field that names the user.
+    Args:
+        specs: the fields of a task; JSON is not read, and of ids only the user's.
+        user: name of the field that names the user.
 
-    Examples
-    --------
     >>> from ecomfs.task import load_task
     >>> reader = ValueReader(load_task("product_preference").specs).fit([])
     >>> reader.read([{"liked": '["a"]', "item": "b"}])[0]
@@ -42,33 +37,19 @@ class ValueReader:
     def fit(self, rows: Sequence[Row]) -> ValueReader:
         """Learn from the pool whether dates such as 3/7/2024 have the day first.
 
-        Parameters
-        ----------
-        rows : sequence of Row
-            The pool's.
-
-        Returns
-        -------
-        ValueReader
-            Itself.
+        Args:
+            rows: the pool's.
         """
-        for spec in self.specs:
-            if spec.kind == "date":
-                cells = [spec.find(row) for row in rows]
-                self._day_first[spec.name] = guess_day_first(spec, cells)
+        self._day_first = days_first(self.specs, rows)
         return self
 
     def read(self, rows: Sequence[Row]) -> list[Values]:
         """Typed values of rows.
 
-        Parameters
-        ----------
-        rows : sequence of Row
-            Field → cell, as the card names the fields.
+        Args:
+            rows: field → cell, as the card names the fields.
 
-        Returns
-        -------
-        list of dict
+        Returns:
             Every field of :attr:`specs` → value, ``None`` where there is none.
         """
         return [{spec.name: self._read(spec, row) for spec in self.specs} for row in rows]

@@ -25,20 +25,13 @@ def relation_blocks(
 ) -> tuple[list[Block], list[Block]]:
     """The features that need two fields or more.
 
-    Parameters
-    ----------
-    specs : sequence of FieldSpec
-        The fields of a task.
-    embed : Embed, optional
-        Texts to vectors, for cosines of meaning.
+    Args:
+        specs: the fields of a task.
+        embed: texts to vectors, for cosines of meaning.
 
-    Returns
-    -------
-    tuple of two lists of Block
+    Returns:
         Of pairs of texts and pairs of histories; of a text or category beside all histories.
 
-    Examples
-    --------
     >>> from ecomfs.task import load_task
     >>> pairs, beside = relation_blocks(load_task("query_relevance").specs)
     >>> len(pairs), len(beside)
@@ -58,19 +51,13 @@ def relation_blocks(
 class Relations:
     """The relations of a task's fields, each as a field of numbers of its own.
 
-    Parameters
-    ----------
-    specs : sequence of FieldSpec
-        The fields of the task.
+    Args:
+        specs: the fields of the task.
 
-    Attributes
-    ----------
-    specs : tuple of FieldSpec
-        One number a relation; those that measure the same two fields weigh together as much as one
-        field.
+    Attributes:
+        specs: one number a relation; those that measure the same two fields weigh together as much
+            as one field.
 
-    Examples
-    --------
     >>> relations = Relations([FieldSpec(name="query", kind="text"),
     ...                        FieldSpec(name="title", kind="text")])
     >>> relations.specs[0].name
@@ -94,14 +81,10 @@ class Relations:
     def read(self, rows: Sequence[Row]) -> list[dict[str, float]]:
         """The relations of rows; nothing is learned from other rows.
 
-        Parameters
-        ----------
-        rows : sequence of Row
-            Field → cell. A cell that is not of its field's kind counts as missing.
+        Args:
+            rows: field → cell. A cell that is not of its field's kind counts as missing.
 
-        Returns
-        -------
-        list of dict
+        Returns:
             Name of each of :attr:`specs` → number.
         """
         if not self.specs:
@@ -116,16 +99,11 @@ class Relations:
 
         What is nearest in a history is not said: a reader sees the history.
 
-        Parameters
-        ----------
-        row : Row
-            Field → cell.
-        language : {"en", "zh"}
-            Of the phrases.
+        Args:
+            row: field → cell.
+            language: of the phrases.
 
-        Returns
-        -------
-        list of str
+        Returns:
             Each thing once, such as ``"3 of 3 query words in the product"``.
         """
         if not self._pairs:

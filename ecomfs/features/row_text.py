@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Self, get_args
 
 from ecomfs.errors import ConfigError, RowError
-from ecomfs.features.cells import Price, guess_day_first, read_cell, with_decimals
+from ecomfs.features.cells import Price, days_first, read_cell, with_decimals
 from ecomfs.features.measure import information, measured
 from ecomfs.features.phrases import history_phrase, value_phrase
 from ecomfs.features.quantiles import Quantiles
@@ -31,16 +31,11 @@ class RowText:
     the pool by :meth:`fit`. Without a pool no field is rendered as unknown, since the
     columns of the data are unknown too.
 
-    Parameters
-    ----------
-    rendering : Rendering
-        ``words``; or ``raw``: the cells of such rows as ``name=value``, with the card's names, as a
-        comparison.
-    with_facts : bool
-        Whether :meth:`facts` says what is known of a row's fields beside each other.
+    Args:
+        rendering: ``words``; or ``raw``: the cells of such rows as ``name=value``, with the card's
+            names, as a comparison.
+        with_facts: whether :meth:`facts` says what is known of a row's fields beside each other.
 
-    Examples
-    --------
     >>> from ecomfs.task import load_task
     >>> rows = RowText(load_task("next_category"))
     >>> print(rows.render({"history": '["shoes", "bags"]', "device": "mobile"}, "en"))
@@ -163,25 +158,17 @@ class FeatureRenderer:
     informative about the label, most informative first, then the others as the card lists them.
     Without :meth:`fit` rows are rendered plainly, in the card's order.
 
-    Parameters
-    ----------
-    specs : sequence of FieldSpec
-        The fields; those of kind ``id`` are not rendered.
-    layout : {"line", "lines"}
-        One line, the most informative field first; or one field per line, in the card's order.
+    Args:
+        specs: the fields; those of kind ``id`` are not rendered.
+        layout: one line, the most informative field first; or one field per line, in the card's
+            order.
 
-    Attributes
-    ----------
-    information : dict
-        Name of a field → its mutual information with the label, in nats.
+    Attributes:
+        information: name of a field → its mutual information with the label, in nats.
 
-    Raises
-    ------
-    ConfigError
-        No field can be rendered, or two have the same name.
+    Raises:
+        ConfigError: no field can be rendered, or two have the same name.
 
-    Examples
-    --------
     >>> fields = [FieldSpec(name="visits", kind="number"), FieldSpec(name="Age", kind="number",
     ...           unit={"en": "years", "zh": "岁"}), FieldSpec(name="plan", kind="category")]
     >>> pool = [{"visits": i, "Age": 20 + i % 9, "plan": "ab"[i % 2]} for i in range(40)]
@@ -216,22 +203,17 @@ class FeatureRenderer:
         """Learn from the pool. Cells of the wrong type are left out; how informative a field
         is about the label is learned only with ``labels``.
 
-        Raises
-        ------
-        ConfigError
-            There are not as many labels as rows.
-        RowError
-            A column has no cell of its kind at all: the card is wrong. Or its numbers do not show
-            their decimal mark, or show two.
+        Raises:
+            ConfigError: there are not as many labels as rows.
+            RowError: a column has no cell of its kind at all: the card is wrong. Or its numbers do
+                not show their decimal mark, or show two.
         """
         if labels is not None and len(labels) != len(rows):
             raise ConfigError(f"{len(rows)} rows but {len(labels)} labels")
         self._specs = with_decimals(self._specs, rows)
+        self._day_first = days_first(self._specs, rows)
         for spec in self._specs:
-            raw = [spec.find(row) for row in rows]
-            if spec.kind == "date":
-                self._day_first[spec.name] = guess_day_first(spec, raw)
-            values = self._typed(spec, raw)
+            values = self._typed(spec, [spec.find(row) for row in rows])
             if all(value is None for value in values):
                 self._absent.add(spec.name)
             measures = [measured(spec, value) for value in values]
@@ -249,11 +231,9 @@ class FeatureRenderer:
     def render(self, row: Row, language: Language = "en") -> str:
         """A row as text.
 
-        Raises
-        ------
-        RowError
-            A cell is not of its field's kind (the message names the column), or no field has a
-            value.
+        Raises:
+            RowError: a cell is not of its field's kind (the message names the column), or no field
+                has a value.
         """
         zh = language == "zh"
         parts = []

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import numpy as np
 
-from ecomfs.features.block import Block, Feature, Floats, Values, columns, title_of
+from ecomfs.features.block import Block, Feature, Floats, Values, columns, title_of, titles_of
 from ecomfs.features.cells import day_number
-from ecomfs.features.levels import frequent
 from ecomfs.features.measure import measured
 from ecomfs.features.phrases import category_phrase, value_phrase
 from ecomfs.features.quantiles import Quantiles
 from ecomfs.task import FieldSpec
 from ecomfs.types import Language
 
+MOST_LEVELS = 20
+LEAST_ROWS = 2
+LEAST_SHARE = 0.02
 _LARGEST = 1e100  # beyond it, differences of two numbers would overflow
 _FURTHEST = 10.0  # scales from the middle of the pool
 
@@ -24,13 +27,9 @@ _FURTHEST = 10.0  # scales from the middle of the pool
 class Scale:
     """Where a number stands among those of a pool, in three ways.
 
-    Parameters
-    ----------
-    numbers : sequence of float
-        Those of the pool, missing ones left out; may be empty.
+    Args:
+        numbers: those of the pool, missing ones left out; may be empty.
 
-    Examples
-    --------
     >>> Scale([0.0, 10.0, 20.0, 30.0, 40.0]).places(30.0)[:1]
     [0.5]
     >>> Scale([]).places(None)
@@ -81,13 +80,9 @@ def _placed(key: str, en: str, zh: str) -> tuple[Feature, ...]:
 class NumberBlock(Block):
     """A number or a price.
 
-    Parameters
-    ----------
-    spec : FieldSpec
-        Of kind ``number`` or ``price``.
+    Args:
+        spec: of kind ``number`` or ``price``.
 
-    Examples
-    --------
     >>> block = NumberBlock(FieldSpec(name="age", kind="number"))
     >>> block.fit([{"age": float(x)} for x in range(20, 60)])
     >>> block.phrases({"age": 57.0}, "en")[0]
@@ -96,7 +91,7 @@ class NumberBlock(Block):
 
     def __init__(self, spec: FieldSpec) -> None:
         self.spec = spec
-        self.features = _placed(spec.name, title_of(spec, "en"), title_of(spec, "zh"))
+        self.features = _placed(spec.name, *titles_of(spec))
 
     def fit(self, rows: Sequence[Values]) -> None:
         numbers = [measured(self.spec, row[self.spec.name]) for row in rows]
@@ -112,22 +107,18 @@ class NumberBlock(Block):
             return ["", "", ""]
         words = self.scale.quantiles.words(measured(self.spec, value), language)
         said = value_phrase(self.spec, value, language)
-        zh = language == "zh"
-        if words:
-            said += f"（{words}）" if zh else f" ({words})"
-        return [f"{title_of(self.spec, language)}{'：' if zh else ': '}{said}"] * 3
+        title = title_of(self.spec, language)
+        if language == "zh":
+            return [f"{title}：{said}（{words}）" if words else f"{title}：{said}"] * 3
+        return [f"{title}: {said} ({words})" if words else f"{title}: {said}"] * 3
 
 
 class DateBlock(Block):
     """A date: how long before the pool's latest one, day of the week, month, hour.
 
-    Parameters
-    ----------
-    spec : FieldSpec
-        Of kind ``date``.
+    Args:
+        spec: of kind ``date``.
 
-    Examples
-    --------
     >>> block = DateBlock(FieldSpec(name="joined", kind="date"))
     >>> block.fit([{"joined": datetime(2024, 5, day)} for day in (1, 9)])
     >>> block.phrases({"joined": datetime(2024, 5, 2)}, "en")[0]
@@ -136,7 +127,7 @@ class DateBlock(Block):
 
     def __init__(self, spec: FieldSpec) -> None:
         self.spec = spec
-        en, zh, key = title_of(spec, "en"), title_of(spec, "zh"), spec.name
+        (en, zh), key = titles_of(spec), spec.name
         cycles = [("weekday", "day of the week", "星期"), ("month", "month", "月份")]
         cycles.append(("hour", "hour", "时刻"))
         turned = [
@@ -175,16 +166,31 @@ class DateBlock(Block):
         return [f"{title_of(self.spec, 'en')}: {said}, {age} days before the latest"] * 10
 
 
+def frequent(values: Iterable[str], rows: int) -> tuple[str, ...]:
+    """The frequent values, most frequent first.
+
+    Args:
+        values: at most one of a kind a row, missing ones left out.
+        rows: rows of the pool.
+
+    Returns:
+        At most 20, each of at least two rows and of 2 % of all; equal counts in the order of their
+        spelling, so that the order of rows does not matter.
+
+    >>> frequent(["b", "a", "b", "a", "c"], rows=5)
+    ('a', 'b')
+    """
+    least = max(LEAST_ROWS, LEAST_SHARE * rows)
+    counts = sorted(Counter(values).items(), key=lambda pair: (-pair[1], pair[0]))
+    return tuple(value for value, count in counts[:MOST_LEVELS] if count >= least)
+
+
 class CategoryBlock(Block):
     """A category: one feature a frequent value, one for all others.
 
-    Parameters
-    ----------
-    spec : FieldSpec
-        Of kind ``category``.
+    Args:
+        spec: of kind ``category``.
 
-    Examples
-    --------
     >>> block = CategoryBlock(FieldSpec(name="plan", kind="category"))
     >>> block.fit([{"plan": p} for p in ("a", "a", "b", "b", "c")])
     >>> [f.name for f in block.features], block.values([{"plan": "new"}]).tolist()
@@ -197,11 +203,7 @@ class CategoryBlock(Block):
     def fit(self, rows: Sequence[Values]) -> None:
         known = [row[self.spec.name] for row in rows if row[self.spec.name] is not None]
         self.levels = frequent(known, len(rows))
-        en, zh, key = (
-            title_of(self.spec, "en"),
-            title_of(self.spec, "zh"),
-            self.spec.name,
-        )
+        (en, zh), key = titles_of(self.spec), self.spec.name
         named = [
             Feature(
                 f"{key}={level}",
@@ -234,13 +236,9 @@ class CategoryBlock(Block):
 class MissingBlock(Block):
     """Which fields have no value: one feature a field.
 
-    Parameters
-    ----------
-    specs : sequence of FieldSpec
-        Of any kind.
+    Args:
+        specs: of any kind.
 
-    Examples
-    --------
     >>> block = MissingBlock([FieldSpec(name="age", kind="number")])
     >>> block.values([{"age": 3.0}, {"age": None}]).ravel().tolist()
     [0.0, 1.0]
@@ -248,17 +246,11 @@ class MissingBlock(Block):
 
     def __init__(self, specs: Sequence[FieldSpec]) -> None:
         self.specs = tuple(specs)
+        titles = [titles_of(s) for s in specs]
         self.features = tuple(
-            Feature(
-                f"{s.name}:missing",
-                f"{title_of(s, 'en')} unknown",
-                f"{title_of(s, 'zh')}未知",
-            )
-            for s in specs
+            Feature(f"{s.name}:missing", f"{en} unknown", f"{zh}未知")
+            for s, (en, zh) in zip(specs, titles, strict=True)
         )
-
-    def fit(self, rows: Sequence[Values]) -> None:
-        pass  # nothing to learn
 
     def values(self, rows: Sequence[Values]) -> Floats:
         found = [[float(row[s.name] is None) for s in self.specs] for row in rows]
@@ -269,4 +261,4 @@ class MissingBlock(Block):
         return [f.title(language) if row[s.name] is None else "" for s, f in pairs]
 
 
-__all__ = ["CategoryBlock", "DateBlock", "MissingBlock", "NumberBlock", "Scale"]
+__all__ = ["CategoryBlock", "DateBlock", "MissingBlock", "NumberBlock", "Scale", "frequent"]

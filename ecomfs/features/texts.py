@@ -7,11 +7,21 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import combinations, product
 
 import numpy as np
 
 from ecomfs.errors import ConfigError
-from ecomfs.features.block import Block, Embed, Feature, Floats, Values, columns, title_of
+from ecomfs.features.block import (
+    Block,
+    Embed,
+    Feature,
+    Floats,
+    Values,
+    columns,
+    title_of,
+    titles_of,
+)
 from ecomfs.features.items import item_texts
 from ecomfs.io import fold, squeeze
 from ecomfs.task import FieldSpec
@@ -27,8 +37,6 @@ _MOST_ITEMS = 50  # the latest items of a history that a text is compared with
 def grams(text: str, n: int) -> frozenset[str]:
     """Runs of ``n`` characters of a text; only its letters and digits count, without case.
 
-    Examples
-    --------
     >>> sorted(grams("A-b c", 2))
     ['ab', 'bc']
     """
@@ -40,8 +48,6 @@ def grams(text: str, n: int) -> frozenset[str]:
 def words(text: str) -> tuple[str, ...]:
     """The words of a text in order; a run of Han characters counts as its pairs of characters.
 
-    Examples
-    --------
     >>> words("Red Mug 500ml 大落地窗")
     ('red', 'mug', '500ml', '大落', '落地', '地窗')
     """
@@ -57,8 +63,6 @@ def words(text: str) -> tuple[str, ...]:
 def codes(text: str) -> frozenset[str]:
     """Numbers, sizes and model codes of a text: what has a digit in it.
 
-    Examples
-    --------
     >>> sorted(codes("WSC-301 pot, 5L, v2.0."))
     ['5l', 'v2.0', 'wsc-301']
     """
@@ -72,8 +76,6 @@ def _plain(text: str) -> str:
 def contained(part: frozenset[str], whole: frozenset[str]) -> float:
     """Share of ``part`` that is in ``whole``; 0 when ``part`` is empty.
 
-    Examples
-    --------
     >>> contained(frozenset("ab"), frozenset("bcd"))
     0.5
     """
@@ -88,10 +90,8 @@ def alike(one: frozenset[str], other: frozenset[str]) -> float:
 def lookup(texts: Sequence[str], embed: Embed) -> dict[str, Floats]:
     """Text → vector of length one (or zeros), each different text embedded once.
 
-    Raises
-    ------
-    ConfigError
-        The embedder does not give one vector a text.
+    Raises:
+        ConfigError: the embedder does not give one vector a text.
     """
     different = [text for text in dict.fromkeys(texts) if text]
     if not different:
@@ -114,15 +114,10 @@ def _text(spec: FieldSpec, row: Values) -> str:
 class TextPairBlock(Block):
     """Two texts: what they share, in both directions.
 
-    Parameters
-    ----------
-    first, second : FieldSpec
-        Both of kind ``text``.
-    embed : Embed, optional
-        Adds the cosine of their vectors.
+    Args:
+        first, second: both of kind ``text``.
+        embed: adds the cosine of their vectors.
 
-    Examples
-    --------
     >>> block = TextPairBlock(FieldSpec(name="query", kind="text"),
     ...                       FieldSpec(name="title", kind="text"))
     >>> block.phrases({"query": "red coffee mug", "title": "Mug, red, for coffee"}, "en")[0]
@@ -134,35 +129,21 @@ class TextPairBlock(Block):
         self.features = tuple(self._features())
 
     def _features(self) -> list[Feature]:
-        (a, b), (one, two) = (
-            (title_of(s, x) for s in (self.first, self.second)) for x in ("en", "zh")
-        )
-        key, back = (
-            f"{self.first.name}>{self.second.name}",
-            f"{self.second.name}>{self.first.name}",
-        )
-        both = f"{self.first.name}~{self.second.name}"
+        (a, one), (b, two) = titles_of(self.first), titles_of(self.second)
+        first, second = self.first.name, self.second.name
+        key, back, both = f"{first}>{second}", f"{second}>{first}", f"{first}~{second}"
         found = [
             Feature(f"{key}:words", f"words of the {a} in the {b}", f"{one}的词见于{two}"),
             Feature(f"{back}:words", f"words of the {b} in the {a}", f"{two}的词见于{one}"),
         ]
         for n in (1, 2, 3):
             found += [
-                Feature(
-                    f"{key}:chars{n}",
-                    f"spelling of the {a} in the {b} ({n})",
-                    f"{one}的字见于{two}（{n}）",
-                ),
-                Feature(
-                    f"{back}:chars{n}",
-                    f"spelling of the {b} in the {a} ({n})",
-                    f"{two}的字见于{one}（{n}）",
-                ),
-                Feature(
-                    f"{both}:chars{n}",
-                    f"spelling that {a} and {b} share ({n})",
-                    f"{one}与{two}共有的字（{n}）",
-                ),
+                Feature(f"{x}:chars{n}", f"spelling {en} ({n})", f"{zh}（{n}）")
+                for x, en, zh in (
+                    (key, f"of the {a} in the {b}", f"{one}的字见于{two}"),
+                    (back, f"of the {b} in the {a}", f"{two}的字见于{one}"),
+                    (both, f"that {a} and {b} share", f"{one}与{two}共有的字"),
+                )
             ]
         found += [
             Feature(f"{key}:codes", f"numbers of the {a} in the {b}", f"{one}的数字型号见于{two}"),
@@ -182,9 +163,6 @@ class TextPairBlock(Block):
                 Feature(f"{both}:meaning", f"{a} and {b} mean alike", f"{one}与{two}意思相近")
             )
         return found
-
-    def fit(self, rows: Sequence[Values]) -> None:
-        pass  # nothing to learn
 
     def values(self, rows: Sequence[Values]) -> Floats:
         pairs = [(_text(self.first, row), _text(self.second, row)) for row in rows]
@@ -219,22 +197,19 @@ class TextPairBlock(Block):
         a, b = _text(self.first, row), _text(self.second, row)
         if not a or not b:
             return [""] * len(self.features)
-        title, other = (
-            title_of(self.first, language),
-            title_of(self.second, language),
-        )
+        title, other = title_of(self.first, language), title_of(self.second, language)
         zh = language == "zh"
 
-        def share(own: frozenset[str], there: frozenset[str], what: tuple[str, str]) -> str:
+        def share(own: frozenset[str], there: frozenset[str], en: str, in_chinese: str) -> str:
             if not own:
                 return ""
             n, of = len(own & there), len(own)
             if zh:
-                return f"{title}的{of}个{what[1]}中有{n}个见于{other}"
-            return f"{n} of {of} {title} {what[0]} in the {other}"
+                return f"{title}的{of}个{in_chinese}中有{n}个见于{other}"
+            return f"{n} of {of} {title} {en} in the {other}"
 
-        same = share(frozenset(words(a)), frozenset(words(b)), ("words", "词"))
-        numbers = share(codes(a), codes(b), ("numbers", "数字型号"))
+        same = share(frozenset(words(a)), frozenset(words(b)), "words", "词")
+        numbers = share(codes(a), codes(b), "numbers", "数字型号")
         lead = ""
         if words(a) and words(a)[:1] == words(b)[:1]:
             lead = f"{title}与{other}开头相同" if zh else f"{title} and {other} begin alike"
@@ -245,17 +220,11 @@ class TextPairBlock(Block):
 class TextHistoryBlock(Block):
     """A text (or category) beside the items of every history: how near it is to them.
 
-    Parameters
-    ----------
-    spec : FieldSpec
-        Of kind ``text`` or ``category``.
-    histories : sequence of FieldSpec
-        Of kind ``history``.
-    embed : Embed, optional
-        Adds cosines of vectors to the similarity of spelling.
+    Args:
+        spec: of kind ``text`` or ``category``.
+        histories: of kind ``history``.
+        embed: adds cosines of vectors to the similarity of spelling.
 
-    Examples
-    --------
     >>> block = TextHistoryBlock(FieldSpec(name="item", kind="text"),
     ...                          [FieldSpec(name="liked", kind="history")])
     >>> block.phrases({"item": "Star Wars (1977)", "liked": ["Heat", "Star Wars"]}, "en")
@@ -266,41 +235,32 @@ class TextHistoryBlock(Block):
         self, spec: FieldSpec, histories: Sequence[FieldSpec], embed: Embed | None = None
     ) -> None:
         self.spec, self.histories, self.embed = spec, tuple(histories), embed
-        count = len(self.histories)
-        self._pairs = [(i, j) for i in range(count) for j in range(i + 1, count)]
-        measures = [("chars", "spelling", "字面")]
-        if embed is not None:
-            measures.append(("meaning", "meaning", "意思"))
+        self._pairs = list(combinations(range(len(self.histories)), 2))
+        measures = [("chars", "spelling", "字面"), ("meaning", "meaning", "意思")]
+        summaries = [("mean", "on average", "平均"), ("most", "at most", "最大")]
+        mine, zh_mine = titles_of(spec)
+        titles = [titles_of(h) for h in self.histories]
         found = []
-        for key, en, zh in measures:
-            for part, what, zh_what in (
-                ("mean", "on average", "平均"),
-                ("most", "at most", "最大"),
-            ):
-                mine, zh_mine = title_of(spec, "en"), title_of(spec, "zh")
-                for h in self.histories:
-                    found.append(
-                        Feature(
-                            f"{spec.name}~{h.name}:{key}_{part}",
-                            f"{en} of {mine} like {title_of(h, 'en')} {what}",
-                            f"{zh_mine}与{title_of(h, 'zh')}的{zh}相似（{zh_what}）",
-                        )
+        for (key, en, zh), (part, what, zh_what) in product(
+            measures if embed is not None else measures[:1], summaries
+        ):
+            for h, (title, zh_title) in zip(self.histories, titles, strict=True):
+                found.append(
+                    Feature(
+                        f"{spec.name}~{h.name}:{key}_{part}",
+                        f"{en} of {mine} like {title} {what}",
+                        f"{zh_mine}与{zh_title}的{zh}相似（{zh_what}）",
                     )
-                for i, j in self._pairs:
-                    one, two = self.histories[i], self.histories[j]
-                    found.append(
-                        Feature(
-                            f"{spec.name}~{one.name}/{two.name}:{key}_{part}",
-                            f"{en} of {mine} nearer to {title_of(one, 'en')} than to "
-                            f"{title_of(two, 'en')} {what}",
-                            f"{zh_mine}在{zh}上更近{title_of(one, 'zh')}"
-                            f"而非{title_of(two, 'zh')}（{zh_what}）",
-                        )
+                )
+            for i, j in self._pairs:
+                found.append(
+                    Feature(
+                        f"{spec.name}~{self.histories[i].name}/{self.histories[j].name}:{key}_{part}",
+                        f"{en} of {mine} nearer to {titles[i][0]} than to {titles[j][0]} {what}",
+                        f"{zh_mine}在{zh}上更近{titles[i][1]}而非{titles[j][1]}（{zh_what}）",
                     )
+                )
         self.features = tuple(found)
-
-    def fit(self, rows: Sequence[Values]) -> None:
-        pass  # nothing to learn
 
     def values(self, rows: Sequence[Values]) -> Floats:
         vectors: dict[str, Floats] = {}

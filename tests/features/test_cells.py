@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from ecomfs.errors import RowError
 from ecomfs.features import read_cell
-from ecomfs.features.cells import Price, guess_day_first
+from ecomfs.features.cells import Price, days_first
 from ecomfs.task import Bilingual, FieldSpec
 
 
@@ -114,9 +114,12 @@ def test_a_date_with_two_readings_needs_the_pool_or_the_card() -> None:
     assert cell("date", "3/7/2024", date_format="%d/%m/%Y") == datetime(2024, 7, 3)
     spec = FieldSpec(name="f", kind="date")
     assert read_cell(spec, "3/7/2024", day_first=False) == datetime(2024, 3, 7)
-    assert guess_day_first(spec, ["3/7/2024", "4/30/2024"]) is False
-    assert guess_day_first(spec, ["3/7/2024"]) is None
-    assert guess_day_first(spec, ["30/4/2024", "4/30/2024"]) is None
+    for cells, first in (
+        (["3/7/2024", "4/30/2024"], False),
+        (["3/7/2024"], None),
+        (["30/4/2024", "4/30/2024"], None),
+    ):
+        assert days_first([spec], [{"f": value} for value in cells]) == {"f": first}
 
 
 def test_histories() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecomfs.features.levels import frequent
+from ecomfs.features.scalars import frequent
 
 
 @given(st.lists(st.sampled_from("abcdefgh"), max_size=60), st.randoms(use_true_random=False))
