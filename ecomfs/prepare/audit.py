@@ -103,33 +103,20 @@ def audit(
 ) -> PoolAudit:
     """Look for examples that cannot be trusted.
 
-    Parameters
-    ----------
-    card : TaskCard
-        The task.
-    examples : sequence of Example
-        The pool.
-    embedder : Embedder
-        Finds copies, and is what the experts see.
-    authors : mapping, optional
-        Id of an example → who wrote it; ids that are missing have no known author.
-    cap : float
-        Largest share of the examples of a label that one author may have written.
-    seed : int
-        Of the retriever.
+    Args:
+        card: the task.
+        examples: the pool.
+        embedder: finds copies, and is what the experts see.
+        authors: id of an example → who wrote it; ids that are missing have no known author.
+        cap: largest share of the examples of a label that one author may have written.
+        seed: of the retriever.
 
-    Returns
-    -------
-    PoolAudit
+    Returns:
         One doubt per example and kind.
 
-    Raises
-    ------
-    EmptyInputError
-        The pool is empty.
+    Raises:
+        EmptyInputError: the pool is empty.
 
-    Examples
-    --------
     >>> from ecomfs.embed import HashedEmbedder
     >>> from ecomfs.task import load_task
     >>> pool = [Example(f"{label}{n}", {"text": f"{word} {thing}, {word} indeed"}, label)

@@ -31,22 +31,14 @@ _BLOCK = 1024  # rows of the similarity matrix held at a time
 class Suggestion:
     """One text that a person should label.
 
-    Attributes
-    ----------
-    position : int
-        In the texts that were given.
-    stands_for : int
-        To how many of the texts, itself included, it was nearer than anything labelled or chosen
-        before.
-    uncertainty : float | None
-        As given, in [0, 1]; ``None`` when none was.
-    group : str | None
-        As given; ``None`` when none was.
-    why : str
-        One line for a person.
+    Attributes:
+        position: in the texts that were given.
+        stands_for: to how many of the texts, itself included, it was nearer than anything labelled
+            or chosen before.
+        uncertainty: as given, in [0, 1]; ``None`` when none was.
+        group: as given; ``None`` when none was.
+        why: one line for a person.
 
-    Examples
-    --------
     >>> Suggestion(3, 2, None, None, "stands for 2 texts").position
     3
     """
@@ -72,38 +64,24 @@ def suggest(
     """The ``n`` texts to label next, most useful first; fewer when there are not so many
     different ones.
 
-    Parameters
-    ----------
-    texts : Sequence[str]
-        Unlabelled; of texts that are the same to a reader only the first can be chosen, and none
-        that the pool has.
-    n : int
-        How many, at least 1.
-    vectors : NDArray[Any]
-        Unit vectors of the texts, shape (texts, dimensions).
-    pool_texts : Sequence[str]
-        Texts that are labelled already.
-    pool_vectors : NDArray[Any] | None
-        Their vectors, of the same embedder and side, shape (pool, dimensions).
-    uncertainty : Sequence[float] | None
-        Of each text, from 0 (sure) to 1 (no idea).
-    groups : Sequence[str] | None
-        Of each text, such as its predicted label; groups take turns, the largest first.
-    seed : int
-        Of the random order among equals.
+    Args:
+        texts: unlabelled; of texts that are the same to a reader only the first can be chosen, and
+            none that the pool has.
+        n: how many, at least 1.
+        vectors: unit vectors of the texts, shape (texts, dimensions).
+        pool_texts: texts that are labelled already.
+        pool_vectors: their vectors, of the same embedder and side, shape (pool, dimensions).
+        uncertainty: of each text, from 0 (sure) to 1 (no idea).
+        groups: of each text, such as its predicted label; groups take turns, the largest first.
+        seed: of the random order among equals.
 
-    Returns
-    -------
-    list[Suggestion]
+    Returns:
         One entry per chosen text.
 
-    Raises
-    ------
-    ConfigError
-        ``n`` below 1, arguments that are not aligned, or an uncertainty outside [0, 1].
+    Raises:
+        ConfigError: ``n`` below 1, arguments that are not aligned, or an uncertainty outside [0,
+            1].
 
-    Examples
-    --------
     >>> eye = np.eye(2)[[0, 0, 0, 1, 1]]
     >>> chosen = suggest(["soft", "so soft", "softer", "late", "too late"], 2, vectors=eye)
     >>> sorted(int(eye[s.position, 1]) for s in chosen)

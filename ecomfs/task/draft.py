@@ -61,35 +61,22 @@ def draft_task(
 ) -> Draft:
     """A card for a person to edit.
 
-    Parameters
-    ----------
-    name : str
-        Of the task: lower-case letters, digits and underscores.
-    columns : Sequence[str]
-        The columns a row is made of.
-    labels : Sequence[str]
-        The label of every row of the data, as it stands there.
-    label_column : str
-        What its column is called.
-    language : {"auto", "en", "zh"}
-        Of the prompts; ``auto`` follows each row.
-    label_separator, hierarchy : str, optional
-        As in :class:`TaskCard`; with a separator, ``labels`` are cells of several labels.
-    where : str
-        The data come from, for the message of an error.
+    Args:
+        name: of the task: lower-case letters, digits and underscores.
+        columns: the columns a row is made of.
+        labels: the label of every row of the data, as it stands there.
+        label_column: what its column is called.
+        language: of the prompts; ``auto`` follows each row.
+        label_separator, hierarchy: as in :class:`TaskCard`; with a separator, ``labels`` are cells
+            of several labels.
+        where: the data come from, for the message of an error.
 
-    Returns
-    -------
-    Draft
+    Returns:
         The card as YAML text, and what a person must answer.
 
-    Raises
-    ------
-    TaskError
-        The name cannot be one, there is no column or fewer than two labels.
+    Raises:
+        TaskError: the name cannot be one, there is no column or fewer than two labels.
 
-    Examples
-    --------
     >>> draft = draft_task("gift", ["note"], ["yes", "no", "Yes"])
     >>> draft.labels, draft.aliases, draft.card.splitlines()[2]
     (('yes', 'no'), {'yes': ('Yes',)}, 'name: gift')
@@ -229,19 +216,12 @@ def _ask(question: str) -> str:
 class LintFinding:
     """One thing that a person should look at.
 
-    Attributes
-    ----------
-    level : {"error", "warning"}
-        ``error``: the task must not be used so; ``warning``: it can be.
-    where : str
-        The key of the card, or the template.
-    what : str
-        What is wrong.
-    hint : str
-        How to fix it.
+    Attributes:
+        level: ``error``: the task must not be used so; ``warning``: it can be.
+        where: the key of the card, or the template.
+        what: what is wrong.
+        hint: how to fix it.
 
-    Examples
-    --------
     >>> LintFinding("error", "instruction.zh", "is empty", "write it").level
     'error'
     """
@@ -257,18 +237,12 @@ def lint_card(card: TaskCard) -> list[LintFinding]:
 
     A text that is missing in a language that no prompt has (``language: en``) is a warning.
 
-    Parameters
-    ----------
-    card : TaskCard
-        The card.
+    Args:
+        card: the card.
 
-    Returns
-    -------
-    list[LintFinding]
+    Returns:
         Errors and warnings, in the order of the card.
 
-    Examples
-    --------
     >>> from ecomfs.task import load_task
     >>> lint_card(load_task("product_category"))
     []

@@ -34,25 +34,16 @@ def as_table(given: Any, where: str) -> GivenTable | None:
     """A table: a DataFrame of pandas or polars, a pyarrow table, a NumPy array of records.
     ``None`` for what is none.
 
-    Parameters
-    ----------
-    given : object
-        What the caller gave.
-    where : str
-        What messages call it.
+    Args:
+        given: what the caller gave.
+        where: what messages call it.
 
-    Returns
-    -------
-    GivenTable | None
+    Returns:
         The names of the columns and the rows; ``None`` for what is no table.
 
-    Raises
-    ------
-    ColumnError
-        Two columns of one name, or columns with several levels.
+    Raises:
+        ColumnError: two columns of one name, or columns with several levels.
 
-    Examples
-    --------
     >>> import numpy as np
     >>> names, rows = as_table(np.array([("a", 1)], dtype=[("text", "U1"), ("n", "i8")]), "rows")
     >>> names, list(rows)
@@ -133,29 +124,18 @@ def _alone(item: Any) -> bool:
 def as_items(rows: Any, where: str = "rows") -> list[str | None] | list[dict[str, Any]]:
     """Rows as texts (``None``: missing) or as mappings, one kind for all of them.
 
-    Parameters
-    ----------
-    rows : object
-        A list, an array, a Series, a table, or any iterable of rows.
-    where : str
-        What messages call the rows.
+    Args:
+        rows: a list, an array, a Series, a table, or any iterable of rows.
+        where: what messages call the rows.
 
-    Returns
-    -------
-    list[str | None] | list[dict[str, Any]]
+    Returns:
         One text, or one mapping of field → value, per row.
 
-    Raises
-    ------
-    ConfigError
-        One text.
-    InputError
-        Rows of both kinds, or of another one.
-    ColumnError
-        See :func:`as_table`.
+    Raises:
+        ConfigError: one text.
+        InputError: rows of both kinds, or of another one.
+        ColumnError: see :func:`as_table`.
 
-    Examples
-    --------
     >>> as_items([["a"], ["b"]]), as_items([{"text": "a"}, None])
     (['a', 'b'], [{'text': 'a'}, {}])
     >>> as_items(["a", b"b"])
@@ -194,18 +174,12 @@ def as_items(rows: Any, where: str = "rows") -> list[str | None] | list[dict[str
 def short_repr(value: Any) -> str:
     """The beginning of an object's text, on one line.
 
-    Parameters
-    ----------
-    value : object
-        Any object.
+    Args:
+        value: any object.
 
-    Returns
-    -------
-    str
+    Returns:
         At most 61 characters.
 
-    Examples
-    --------
     >>> short_repr(["a"] * 99)
     "['a', 'a', 'a', 'a', 'a', 'a', 'a', 'a', 'a', 'a', 'a', 'a',…"
     """
@@ -230,18 +204,12 @@ def _item(item: Any, where: str) -> Any:
 def is_scalar(value: Any) -> bool:
     """Whether a value is one text, number, boolean, date or time, or missing.
 
-    Parameters
-    ----------
-    value : object
-        Any object.
+    Args:
+        value: any object.
 
-    Returns
-    -------
-    bool
+    Returns:
         True for one text, number, boolean, date or time, and for a missing value.
 
-    Examples
-    --------
     >>> import numpy as np
     >>> [is_scalar(v) for v in ("a", 1, np.float32(1), None, b"a", ["a"], object())]
     [True, True, True, True, False, False, False]
@@ -257,17 +225,11 @@ def is_scalar(value: Any) -> bool:
 class GivenLabels:
     """Labels as they came, and their texts.
 
-    Attributes
-    ----------
-    values : list[Any]
-        One per row.
-    texts : list[str | None]
-        One per row, as of :func:`label_text`; ``None``: missing.
-    dtype : np.dtype[Any] | None
-        The NumPy type that they had, where it is one of numbers or booleans.
+    Attributes:
+        values: one per row.
+        texts: one per row, as of :func:`label_text`; ``None``: missing.
+        dtype: the NumPy type that they had, where it is one of numbers or booleans.
 
-    Examples
-    --------
     >>> labels = GivenLabels.of([10, 2, 10], "y")
     >>> labels.texts, labels.classes(["10", "2"])
     (['10', '2', '10'], {'2': 2, '10': 10})

@@ -39,18 +39,12 @@ def label_columns(cells: Cells) -> list[str]:
     A column called ``label`` comes first; then those that task cards name (``sentiment``,
     ``category``, …), common names, and at last columns of few, short, repeated values.
 
-    Parameters
-    ----------
-    cells : mapping
-        Column → its cells.
+    Args:
+        cells: column → its cells.
 
-    Returns
-    -------
-    list of str
+    Returns:
         Names of columns; empty where none looks like labels.
 
-    Examples
-    --------
     >>> texts = [f"text {i}" for i in range(6)]
     >>> label_columns({"text": texts, "label": ["a", "b"] * 3, "shop": ["x", "y"] * 3})
     ['label']
@@ -81,19 +75,12 @@ def _like_labels(values: Sequence[str]) -> bool:
 class TaskProposal:
     """A task that a table fits.
 
-    Attributes
-    ----------
-    task : str
-        Its name.
-    columns : mapping
-        Field of the card → column of the table.
-    known : float
-        Share of the table's labels that the card knows.
-    why : str
-        Evidence for it, in words.
+    Attributes:
+        task: its name.
+        columns: field of the card → column of the table.
+        known: share of the table's labels that the card knows.
+        why: evidence for it, in words.
 
-    Examples
-    --------
     >>> propose_tasks(["text", "mood"], "mood", ["positive", "negative"])[0].columns
     {'text': 'text'}
     """
@@ -114,22 +101,14 @@ def propose_tasks(
     more of the table's columns. A card that takes any labels and only a column ``text`` fits a
     table of any task of texts, so it is never the only answer.
 
-    Parameters
-    ----------
-    header : sequence of str
-        The columns of the table.
-    label_column : str
-        The one with the labels.
-    labels : sequence of str
-        The different labels.
+    Args:
+        header: the columns of the table.
+        label_column: the one with the labels.
+        labels: the different labels.
 
-    Returns
-    -------
-    list of TaskProposal
+    Returns:
         The best ones.
 
-    Examples
-    --------
     >>> [p.task for p in propose_tasks(["id", "query", "product", "label"], "label", ["1", "0"])]
     ['query_relevance']
     >>> len(propose_tasks(["text", "label"], "label", ["blue", "green"])) > 1
@@ -209,20 +188,13 @@ def text_columns(cells: Cells, label_column: str) -> list[str]:
     Left out are the label, ids, columns without content or of one value, and columns that say
     the same as the label in other words.
 
-    Parameters
-    ----------
-    cells : mapping
-        Column → its cells.
-    label_column : str
-        The column of the labels.
+    Args:
+        cells: column → its cells.
+        label_column: the column of the labels.
 
-    Returns
-    -------
-    list of str
+    Returns:
         In the order of the table.
 
-    Examples
-    --------
     >>> table = {"id": ["1", "2", "3"], "note": ["so soft", "it broke", "too big"],
     ...          "label": ["good", "bad", "bad"], "label_zh": ["好", "坏", "坏"]}
     >>> text_columns(table, "label")
@@ -262,20 +234,13 @@ def answered_card(draft: str, cells: Cells) -> str:
     once; definitions of the labels, which no table holds, are left empty. The kinds of the fields,
     and which may be empty, are those of the table's cells.
 
-    Parameters
-    ----------
-    draft : str
-        Of :func:`ecomfs.task.draft_task`.
-    cells : mapping
-        Column → its cells.
+    Args:
+        draft: of :func:`ecomfs.task.draft_task`.
+        cells: column → its cells.
 
-    Returns
-    -------
-    str
+    Returns:
         A card as YAML text.
 
-    Examples
-    --------
     >>> from ecomfs.task import draft_task
     >>> draft = draft_task("gift", ["note", "price"], ["yes", "no"], label_column="for_gift").card
     >>> card = yaml.safe_load(answered_card(draft, {"note": ["hi", "yo"], "price": ["9.5", ""]}))

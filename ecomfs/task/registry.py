@@ -41,13 +41,9 @@ def _folders() -> dict[str, Path]:
 def available_tasks() -> list[str]:
     """Names of all tasks that can be loaded, sorted.
 
-    Returns
-    -------
-    list[str]
+    Returns:
         Names of tasks, sorted.
 
-    Examples
-    --------
     >>> "review_sentiment" in available_tasks()
     True
     """
@@ -57,23 +53,15 @@ def available_tasks() -> list[str]:
 def load_task(name: str | Path) -> TaskCard:
     """The card of a task, by name or by the path of its folder.
 
-    Parameters
-    ----------
-    name : str | Path
-        Name of a task, or path of its folder.
+    Args:
+        name: name of a task, or path of its folder.
 
-    Returns
-    -------
-    TaskCard
+    Returns:
         The card.
 
-    Raises
-    ------
-    TaskError
-        No such task, or its card is not valid (the message names the key).
+    Raises:
+        TaskError: no such task, or its card is not valid (the message names the key).
 
-    Examples
-    --------
     >>> load_task("review_sentiment").label_space
     'closed'
     """
@@ -107,27 +95,17 @@ def template_source(task: str | Path, language: Language, version: str) -> str:
     """Source of a task's template, such as ``prompts/review_sentiment/en.v1.jinja``; of a task
     whose folder has no template at all, the common one (``prompts/_default``).
 
-    Parameters
-    ----------
-    task : str | Path
-        Name of a task, or path of its folder.
-    language : Language
-        Language of the prompt.
-    version : str
-        Version of the template, such as ``v1``.
+    Args:
+        task: name of a task, or path of its folder.
+        language: language of the prompt.
+        version: version of the template, such as ``v1``.
 
-    Returns
-    -------
-    str
+    Returns:
         The Jinja source.
 
-    Raises
-    ------
-    TaskError
-        No such template, or it cannot be read.
+    Raises:
+        TaskError: no such template, or it cannot be read.
 
-    Examples
-    --------
     >>> "{{ row.text }}" in template_source("review_sentiment", "en", "v1")
     True
     """
@@ -144,27 +122,17 @@ def template_source(task: str | Path, language: Language, version: str) -> str:
 def common_template(folder: str, language: Language, version: str) -> str:
     """Source of a template that belongs to no task, such as ``prompts/_augment/en.v1.jinja``.
 
-    Parameters
-    ----------
-    folder : str
-        A folder beside those of the tasks, such as ``_augment``.
-    language : Language
-        Language of the prompt.
-    version : str
-        Version of the template, such as ``v1``.
+    Args:
+        folder: a folder beside those of the tasks, such as ``_augment``.
+        language: language of the prompt.
+        version: version of the template, such as ``v1``.
 
-    Returns
-    -------
-    str
+    Returns:
         The Jinja source.
 
-    Raises
-    ------
-    TaskError
-        It is not there.
+    Raises:
+        TaskError: it is not there.
 
-    Examples
-    --------
     >>> common_template("_default", "en", "v1").startswith("{{ instruction }}")
     True
     """
@@ -178,23 +146,15 @@ def common_template(folder: str, language: Language, version: str) -> str:
 def task_folder(name: str | Path) -> Path:
     """The folder of a task.
 
-    Parameters
-    ----------
-    name : str | Path
-        Name of a task, or path of its folder.
+    Args:
+        name: name of a task, or path of its folder.
 
-    Returns
-    -------
-    Path
+    Returns:
         The folder with its ``task.yaml``.
 
-    Raises
-    ------
-    TaskError
-        No such task; the hint names the nearest one.
+    Raises:
+        TaskError: no such task; the hint names the nearest one.
 
-    Examples
-    --------
     >>> task_folder("review_sentiment").name
     'review_sentiment'
     """

@@ -25,29 +25,18 @@ def map_labels(
 ) -> dict[str, str]:
     """What each borrowed label means here: as mapped, or the label of the same name.
 
-    Parameters
-    ----------
-    mapping : Mapping[str, str]
-        Label there → label here.
-    found : Sequence[str]
-        The labels of the borrowed examples.
-    space : LabelSpace
-        The labels here.
-    where : str
-        The borrowed file, for messages.
+    Args:
+        mapping: label there → label here.
+        found: the labels of the borrowed examples.
+        space: the labels here.
+        where: the borrowed file, for messages.
 
-    Returns
-    -------
-    dict[str, str]
+    Returns:
         Label there → label here.
 
-    Raises
-    ------
-    UnknownLabelError
-        A side of ``mapping`` is no label; or nothing has a meaning here.
+    Raises:
+        UnknownLabelError: a side of ``mapping`` is no label; or nothing has a meaning here.
 
-    Examples
-    --------
     >>> from ecomfs.task import load_task
     >>> space = LabelSpace.resolve(load_task("review_sentiment"), ["positive", "negative"])
     >>> map_labels({"liked": "positive"}, ["liked", "pos", "returned"], space, "other.csv")
@@ -80,27 +69,17 @@ def map_fields(
     """Which field there is which field here: as named, of the same name, or the only required
     one of each.
 
-    Parameters
-    ----------
-    card : TaskCard
-        The card of this task.
-    other : TaskCard
-        The card of the other task.
-    explicit : Mapping[str, str] | None
+    Args:
+        card: the card of this task.
+        other: the card of the other task.
+        explicit: field here → field there.
+
+    Returns:
         Field here → field there.
 
-    Returns
-    -------
-    dict[str, str]
-        Field here → field there.
+    Raises:
+        ConfigError: a required field here has none there, or a name is no field.
 
-    Raises
-    ------
-    ConfigError
-        A required field here has none there, or a name is no field.
-
-    Examples
-    --------
     >>> from ecomfs.task import load_task
     >>> map_fields(load_task("review_sentiment"), load_task("product_category"))
     {'text': 'title'}
@@ -138,33 +117,20 @@ async def borrow(
 ) -> Augmented:
     """The examples that pass the checks, in their order.
 
-    Parameters
-    ----------
-    checks : CandidateFilter
-        The checks that a candidate must pass.
-    examples : Sequence[Example]
-        As labelled for the other task; synthetic ones are not taken.
-    labels : Mapping[str, str]
-        See :func:`map_labels`.
-    fields : Mapping[str, str]
-        See :func:`map_fields`.
-    origin : str
-        What ``source_id`` begins with, such as ``review_sentiment:other.csv``.
-    needs : Sequence[RareLabel] | None
-        The rare labels, which borrow only as many as they lack; ``None``: no limit.
+    Args:
+        checks: the checks that a candidate must pass.
+        examples: as labelled for the other task; synthetic ones are not taken.
+        labels: see :func:`map_labels`.
+        fields: see :func:`map_fields`.
+        origin: what ``source_id`` begins with, such as ``review_sentiment:other.csv``.
+        needs: the rare labels, which borrow only as many as they lack; ``None``: no limit.
 
-    Returns
-    -------
-    Augmented
+    Returns:
         All candidates, kept and rejected.
 
-    Raises
-    ------
-    EngineError
-        The engine is gone before there is any candidate.
+    Raises:
+        EngineError: the engine is gone before there is any candidate.
 
-    Examples
-    --------
     >>> from types import SimpleNamespace
     >>> from ecomfs.embed import HashedEmbedder
     >>> from ecomfs.engine import Capabilities

@@ -17,17 +17,11 @@ from ecomfs.types import Example
 class RareLabel:
     """A rare label.
 
-    Attributes
-    ----------
-    label : str
-        In the pool's spelling.
-    present : int
-        Examples that the pool has, synthetic ones included.
-    wanted : int
-        Examples that it should have.
+    Attributes:
+        label: in the pool's spelling.
+        present: examples that the pool has, synthetic ones included.
+        wanted: examples that it should have.
 
-    Examples
-    --------
     >>> RareLabel("negative", present=1, wanted=3).missing
     2
     """
@@ -52,33 +46,21 @@ def rare_labels(
 ) -> list[RareLabel]:
     """The labels with fewer examples than wanted, in the order of ``space``.
 
-    Parameters
-    ----------
-    examples : Sequence[Example]
-        The pool.
-    space : LabelSpace
-        Its label space.
-    target : int | None
-        Examples each label should have.
-    share : float | None
-        Part of the pool's present size that each label should have, above 0, at most 1.
-    only : Sequence[str]
-        Labels to look at; all by default.
+    Args:
+        examples: the pool.
+        space: its label space.
+        target: examples each label should have.
+        share: part of the pool's present size that each label should have, above 0, at most 1.
+        only: labels to look at; all by default.
 
-    Returns
-    -------
-    list[RareLabel]
+    Returns:
         The rare labels in the order of ``space``.
 
-    Raises
-    ------
-    ConfigError
-        Not exactly one of ``target`` and ``share``, or one out of range; or no label is rare.
-    UnknownLabelError
-        One of ``only`` is no label.
+    Raises:
+        ConfigError: not exactly one of ``target`` and ``share``, or one out of range; or no label
+            is rare.
+        UnknownLabelError: one of ``only`` is no label.
 
-    Examples
-    --------
     >>> from ecomfs.task import load_task
     >>> pool = [Example(str(i), {"text": "x"}, "positive" if i else "negative") for i in range(5)]
     >>> space = LabelSpace.resolve(load_task("review_sentiment"), [e.label for e in pool])
@@ -146,21 +128,13 @@ REASONS: Mapping[RejectReason, str] = {
 class Candidate:
     """A text on its way into the pool.
 
-    Attributes
-    ----------
-    example : Example
-        As it would stand in the pool, marked synthetic.
-    reason : RejectReason | {""}
-        Why it was rejected; empty when it was kept.
-    detail : str
-        What exactly, for a person.
-    read_as : str
-        The label that the classifier read; empty when it was not asked.
-    confidence : float | None
-        That label's probability.
+    Attributes:
+        example: as it would stand in the pool, marked synthetic.
+        reason: why it was rejected; empty when it was kept.
+        detail: what exactly, for a person.
+        read_as: the label that the classifier read; empty when it was not asked.
+        confidence: that label's probability.
 
-    Examples
-    --------
     >>> Candidate(Example("a", {"text": ""}, "x", synthetic=True), "empty").reason
     'empty'
     """
@@ -176,19 +150,12 @@ class Candidate:
 class Augmented:
     """What augmentation found.
 
-    Attributes
-    ----------
-    candidates : Sequence[Candidate]
-        All, in the order in which they were made.
-    needs : Sequence[RareLabel]
-        The labels that were rare; empty when everything fitting was borrowed.
-    about : Mapping[str, Any]
-        How they were made (engine, template, settings), as JSON values.
-    error : EngineError | None
-        Why it ended early; what was found before is here.
+    Attributes:
+        candidates: all, in the order in which they were made.
+        needs: the labels that were rare; empty when everything fitting was borrowed.
+        about: how they were made (engine, template, settings), as JSON values.
+        error: why it ended early; what was found before is here.
 
-    Examples
-    --------
     >>> made = Example("a", {"text": "so soft"}, "x", synthetic=True)
     >>> found = Augmented([Candidate(made), Candidate(made, "near_copy")])
     >>> len(found.kept), found.counts()["near_copy"]

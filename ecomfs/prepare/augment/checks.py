@@ -12,7 +12,6 @@ from ecomfs.io import detect_language, fold, squeeze
 from ecomfs.pipeline import Pipeline
 from ecomfs.prepare.augment.candidates import Candidate, RejectReason
 from ecomfs.prepare.clean.near import Fingerprint, NearIndex, fingerprint
-from ecomfs.retrieve import Retriever
 from ecomfs.types import Example, Row, Status
 
 _PROMPT_SHARE = 0.8  # of a text's shingles in one line of the prompt: it was copied from there
@@ -22,24 +21,16 @@ _PROMPT_SHARE = 0.8  # of a text's shingles in one line of the prompt: it was co
 class FilterPolicy:
     """How strict the checks are.
 
-    Attributes
-    ----------
-    confidence : float
-        Least probability of the label, read by the classifier.
-    near : float
-        Shingle similarity (Jaccard) from which two texts are near copies, 0.5 to 1.
-    shortest, longest : float
-        Of a rewrite, as a share of its source's length in characters (a Chinese one counts as
-        three); a borrowed text may be as many times shorter or longer than the shortest or longest
-        of the pool.
+    Attributes:
+        confidence: least probability of the label, read by the classifier.
+        near: shingle similarity (Jaccard) from which two texts are near copies, 0.5 to 1.
+        shortest, longest: of a rewrite, as a share of its source's length in characters (a Chinese
+            one counts as three); a borrowed text may be as many times shorter or longer than the
+            shortest or longest of the pool.
 
-    Raises
-    ------
-    ConfigError
-        A number out of range.
+    Raises:
+        ConfigError: a number out of range.
 
-    Examples
-    --------
     >>> FilterPolicy(confidence=0.9).near
     0.7
     """
@@ -69,20 +60,13 @@ class CandidateFilter:
     experts that may be fused with it know the whole pool. So does the label bias, a few numbers
     for all examples together.
 
-    Parameters
-    ----------
-    pipeline : Pipeline
-        The fitted classifier's.
-    field : str | None
-        The text field that is compared; ``None`` for the whole row as text.
+    Args:
+        pipeline: the fitted classifier's.
+        field: the text field that is compared; ``None`` for the whole row as text.
 
-    Raises
-    ------
-    PoolError
-        The pipeline has no examples.
+    Raises:
+        PoolError: the pipeline has no examples.
 
-    Examples
-    --------
     >>> from types import SimpleNamespace
     >>> from ecomfs.embed import HashedEmbedder
     >>> from ecomfs.engine import Capabilities
@@ -109,16 +93,18 @@ class CandidateFilter:
         # The linear probe was fitted on the source too: its answer would be that label.
         self.pipeline = replace(pipeline, experts=None, policy=DecisionPolicy())
         self.policy = policy or FilterPolicy()
-        self.examples = _retriever(pipeline).examples
+        if pipeline.retriever is None:
+            raise PoolError("the pool is empty", hint="augmentation starts from labelled examples")
+        self.examples = pipeline.retriever.examples
         self._field = field
         self._near = NearIndex(self.policy.near)
         self._exact: dict[str, str] = {}
         texts = [self.words(e.fields) for e in self.examples]
-        for example, text in zip(self.examples, texts, strict=True):
-            self._remember(f"example {example.id!r}", _print(text))
         self._pool_near = NearIndex(self.policy.near)
         for example, text in zip(self.examples, texts, strict=True):
-            self._pool_near.add(example.id, _print(text))
+            item = _print(text)
+            self._remember(f"example {example.id!r}", item)
+            self._pool_near.add(example.id, item)
         self._lengths = min(map(_size, texts)), max(map(_size, texts))
         labels = pipeline.space.labels
         self._names = {
@@ -258,12 +244,6 @@ def _copied(item: Fingerprint, prompt: str) -> str:
         ):
             return line
     return ""
-
-
-def _retriever(pipeline: Pipeline) -> Retriever:
-    if pipeline.retriever is None:
-        raise PoolError("the pool is empty", hint="augmentation starts from labelled examples")
-    return pipeline.retriever
 
 
 __all__ = ["CandidateFilter", "FilterPolicy"]

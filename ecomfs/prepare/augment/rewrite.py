@@ -31,26 +31,16 @@ _QUOTES = "\"'“”「」"
 class RewriteSettings:
     """How texts are written.
 
-    Attributes
-    ----------
-    temperature : float
-        Of the drawing, above 0.
-    seed : int
-        Round *n* draws with ``seed + n``.
-    attempts : int
-        How often one example may be rewritten.
-    generations : int | None
-        Most texts in all; ``None`` for what ``attempts`` allows.
-    max_tokens : int
-        Most tokens of a text.
+    Attributes:
+        temperature: of the drawing, above 0.
+        seed: round *n* draws with ``seed + n``.
+        attempts: how often one example may be rewritten.
+        generations: most texts in all; ``None`` for what ``attempts`` allows.
+        max_tokens: most tokens of a text.
 
-    Raises
-    ------
-    ConfigError
-        A number out of range.
+    Raises:
+        ConfigError: a number out of range.
 
-    Examples
-    --------
     >>> RewriteSettings(temperature=1.0).attempts
     4
     """
@@ -72,25 +62,16 @@ class RewriteSettings:
 def text_field(card: TaskCard, wanted: str | None = None) -> str:
     """The field that is rewritten.
 
-    Parameters
-    ----------
-    card : TaskCard
-        The task card.
-    wanted : str | None
-        Its name; needed when the task has several fields of text.
+    Args:
+        card: the task card.
+        wanted: its name; needed when the task has several fields of text.
 
-    Returns
-    -------
-    str
+    Returns:
         The name of the field.
 
-    Raises
-    ------
-    ConfigError
-        No such field, none of text, or several to choose from.
+    Raises:
+        ConfigError: no such field, none of text, or several to choose from.
 
-    Examples
-    --------
     >>> from ecomfs.task import load_task
     >>> text_field(load_task("review_sentiment"))
     'text'
@@ -120,27 +101,17 @@ def load_prompts(choice: Path | None = None, version: str = "v1") -> dict[Langua
     """The templates that ask for a rewrite, by language. A template sees ``text``, the text to
     rewrite, and ends where the new one begins.
 
-    Parameters
-    ----------
-    choice : Path | None
-        A template file that serves both languages.
-    version : str
-        Version of the shipped templates.
+    Args:
+        choice: a template file that serves both languages.
+        version: version of the shipped templates.
 
-    Returns
-    -------
-    dict[Language, Template]
+    Returns:
         One template per language.
 
-    Raises
-    ------
-    MissingFileError
-        No such file.
-    TemplateError
-        It does not compile, uses other names, or does not show the text.
+    Raises:
+        MissingFileError: no such file.
+        TemplateError: it does not compile, uses other names, or does not show the text.
 
-    Examples
-    --------
     >>> sorted(load_prompts())
     ['en', 'zh']
     """
@@ -173,39 +144,23 @@ async def rewrite(
 ) -> Augmented:
     """Rewrites of the examples of rare labels.
 
-    Parameters
-    ----------
-    checks : CandidateFilter
-        The checks; they may have seen other candidates before.
-    writer : Engine
-        The engine that writes; it may be another than the one that reads.
-    needs : Sequence[RareLabel]
-        The rare labels.
-    field : str
-        The text field that is rewritten; the other fields stay as in the source.
-    settings : RewriteSettings | None
-        How texts are written.
-    prompts : Mapping[Language, Template] | None
-        The templates that ask for a rewrite (:func:`load_prompts`).
-    on_round : Callable[[Sequence[Candidate]], None]
-        Told all candidates so far, after every round.
+    Args:
+        checks: the checks; they may have seen other candidates before.
+        writer: the engine that writes; it may be another than the one that reads.
+        needs: the rare labels.
+        field: the text field that is rewritten; the other fields stay as in the source.
+        settings: how texts are written.
+        prompts: the templates that ask for a rewrite (:func:`load_prompts`).
+        on_round: told all candidates so far, after every round.
 
-    Returns
-    -------
-    Augmented
+    Returns:
         All candidates, kept and rejected.
 
-    Raises
-    ------
-    ConfigError
-        The engine does not generate text.
-    PoolError
-        No rare label has an example that a person labelled.
-    EngineError
-        The engine is gone before there is any candidate.
+    Raises:
+        ConfigError: the engine does not generate text.
+        PoolError: no rare label has an example that a person labelled.
+        EngineError: the engine is gone before there is any candidate.
 
-    Examples
-    --------
     >>> from types import SimpleNamespace
     >>> from ecomfs.embed import HashedEmbedder
     >>> from ecomfs.engine import Capabilities

@@ -40,37 +40,22 @@ def clean(
     duplicate, near leak, near duplicate. Of duplicates the earliest stays. Near duplicates with
     *different* labels are only reported ("works" and "does not work" are near, too).
 
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        One row per example; cells are taken as text, missing ones as empty.
-    text_columns : sequence of str
-        The columns that are repaired and, together, compared.
-    label_column : str, optional
-        Without it nothing about labels is examined.
-    id_column : str, optional
-        Names the rows in the report; repeated ids are reported.
-    test : pandas.DataFrame, optional
-        Rows that the pool must not share a text with. They are never changed or returned.
-    policy : CleanPolicy, optional
-        What to do.
-    errors, notes : mapping, optional
-        Index of a row → why it could not be read, or how (:class:`ecomfs.io.Frame`).
+    Args:
+        frame: one row per example; cells are taken as text, missing ones as empty.
+        text_columns: the columns that are repaired and, together, compared.
+        label_column: without it nothing about labels is examined.
+        id_column: names the rows in the report; repeated ids are reported.
+        test: rows that the pool must not share a text with. They are never changed or returned.
+        policy: what to do.
+        errors, notes: index of a row → why it could not be read, or how (:class:`ecomfs.io.Frame`).
 
-    Returns
-    -------
-    CleanResult
+    Returns:
         The rows that stay, the rows that were removed, and the report.
 
-    Raises
-    ------
-    ColumnError
-        A column is missing, or ``<column>_original`` exists already.
-    ConfigError
-        No text column, or a package that the policy needs is not installed.
+    Raises:
+        ColumnError: a column is missing, or ``<column>_original`` exists already.
+        ConfigError: no text column, or a package that the policy needs is not installed.
 
-    Examples
-    --------
     >>> data = pd.DataFrame({
     ...     "text": ["Works <b>well</b>!", "works well", "", "Broke at once"],
     ...     "label": ["good", "Good ", "bad", "bad"],

@@ -20,36 +20,23 @@ RowPolicy = Literal["remove", "report", "ignore"]
 class CleanPolicy(BaseModel):
     """What to repair in texts, and what to do with rows that cannot serve as examples.
 
-    Attributes
-    ----------
-    mojibake : bool
-        Undo text that was decoded in the wrong encoding.
-    html : {"strip", "unescape", "keep"}
-        ``strip`` tags and resolve entities, only resolve entities (``unescape``), or ``keep`` both.
-    controls : bool
-        Remove control, zero-width and direction-override characters.
-    unicode : {"NFC", "NFKC", "keep"}
-        Normal form. NFKC also turns full-width letters into plain ones.
-    emoji : {"keep", "name", "drop"}
-        ``keep``, ``name`` (as words, in the text's language) or ``drop``.
-    spaces : bool
-        One space for every run of blanks, at most one empty line, none at the ends.
-    labels : bool
-        Make spellings of a label that differ in case, width or blanks one.
-    max_chars : int
-        Longer texts are over-long.
-    near_threshold : float
-        Jaccard similarity of character shingles from which two texts that agree in all their
-        numbers and model codes are near duplicates.
-    conflict : {"remove", "majority", "report", "ignore"}
-        What to do with texts that carry several labels; ``majority`` keeps the rows of a label that
-        has more than half of them.
-    Others
-        What to do with rows that are unreadable, empty, unlabelled, over-long, (near) duplicates of
-        an earlier row with the same label, or (nearly) equal to a test row.
+    Attributes:
+        mojibake: undo text that was decoded in the wrong encoding.
+        html: ``strip`` tags and resolve entities, only resolve entities (``unescape``), or ``keep``
+            both.
+        controls: remove control, zero-width and direction-override characters.
+        unicode: normal form. NFKC also turns full-width letters into plain ones.
+        emoji: ``keep``, ``name`` (as words, in the text's language) or ``drop``.
+        spaces: one space for every run of blanks, at most one empty line, none at the ends.
+        labels: make spellings of a label that differ in case, width or blanks one.
+        max_chars: longer texts are over-long.
+        near_threshold: Jaccard similarity of character shingles from which two texts that agree in
+            all their numbers and model codes are near duplicates.
+        conflict: what to do with texts that carry several labels; ``majority`` keeps the rows of a
+            label that has more than half of them.
+        Others: what to do with rows that are unreadable, empty, unlabelled, over-long, (near)
+            duplicates of an earlier row with the same label, or (nearly) equal to a test row.
 
-    Examples
-    --------
     >>> CleanPolicy(emoji="drop").near_duplicate
     'remove'
     """
@@ -126,23 +113,14 @@ MEANINGS: dict[FindingKind, str] = {
 class Finding:
     """One thing found in one row.
 
-    Attributes
-    ----------
-    kind : FindingKind
-        What it is; :data:`MEANINGS` has the words for it.
-    row : Hashable
-        The row's index in the frame that was cleaned.
-    id : str
-        Its id, when there is an id column.
-    column : str
-        The column it was found in; empty when it is the whole row.
-    action : Action
-        Whether the text was changed, the row removed, or neither.
-    detail : str
-        For a person, such as the row it duplicates.
+    Attributes:
+        kind: what it is; :data:`MEANINGS` has the words for it.
+        row: the row's index in the frame that was cleaned.
+        id: its id, when there is an id column.
+        column: the column it was found in; empty when it is the whole row.
+        action: whether the text was changed, the row removed, or neither.
+        detail: for a person, such as the row it duplicates.
 
-    Examples
-    --------
     >>> Finding("empty", 7, "r7", "", "removed").action
     'removed'
     """
@@ -159,8 +137,6 @@ class Finding:
 class CleanReport:
     """All findings, in the order they were made.
 
-    Examples
-    --------
     >>> report = CleanReport(rows_in=2, rows_out=1)
     >>> report.findings.append(Finding("duplicate", 3, "r3", "", "removed", "row 1"))
     >>> print(report)
@@ -227,19 +203,13 @@ class CleanReport:
 class CleanResult:
     """What cleaning gives.
 
-    Attributes
-    ----------
-    frame : pd.DataFrame
-        The rows that stay, with repaired texts; every text column and the label column has its
-        original beside it as ``<column>_original``.
-    report : CleanReport
-        Every change and every removal.
-    removed : pd.DataFrame
-        The rows that were removed, as they came in, with ``removed_because`` and
-        ``removed_detail``.
+    Attributes:
+        frame: the rows that stay, with repaired texts; every text column and the label column has
+            its original beside it as ``<column>_original``.
+        report: every change and every removal.
+        removed: the rows that were removed, as they came in, with ``removed_because`` and
+            ``removed_detail``.
 
-    Examples
-    --------
     >>> import pandas as pd
     >>> from ecomfs.prepare.clean import clean
     >>> result = clean(pd.DataFrame({"text": ["fine", ""]}), text_columns=["text"])

@@ -28,18 +28,12 @@ _HAN = re.compile(r"[\u4e00-\u9fff]")
 def fix_mojibake(text: str) -> str:
     """The text as it was meant, or unchanged when that is not certain.
 
-    Parameters
-    ----------
-    text : str
-        One cell.
+    Args:
+        text: one cell.
 
-    Returns
-    -------
-    str
+    Returns:
         The repaired text; the same text where the repair is not certain.
 
-    Examples
-    --------
     >>> fix_mojibake("donâ€™t buy"), fix_mojibake("å¾ˆå¥½"), fix_mojibake("ÖÊÁ¿ºÜºÃ")
     ('don’t buy', '很好', '质量很好')
     >>> fix_mojibake("déçu, très cher"), fix_mojibake("质量很好")
@@ -131,20 +125,13 @@ _NOT_PICTURES = {"©", "®", "™"}  # emoji by the standard, letters by use
 def clean_text(text: str, policy: CleanPolicy) -> tuple[str, list[FindingKind]]:
     """The text as the policy wants it, and the kinds of change that were made.
 
-    Parameters
-    ----------
-    text : str
-        One cell.
-    policy : CleanPolicy
-        What to repair.
+    Args:
+        text: one cell.
+        policy: what to repair.
 
-    Returns
-    -------
-    tuple[str, list[FindingKind]]
+    Returns:
         The text, and the kinds of change in the order in which they were made.
 
-    Examples
-    --------
     >>> clean_text("Great<br>phone&nbsp;&amp; case\\u200b ", CleanPolicy())
     ('Great\\nphone & case', ['html', 'control', 'space'])
     >>> clean_text("i <3 it, price < 5", CleanPolicy())
