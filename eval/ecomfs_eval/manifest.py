@@ -27,14 +27,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ecomfs_eval._tables import read_table
 from ecomfs_eval.errors import (
     DataError,
     MissingLibraryError,
     NoSuchFileError,
     OptionError,
 )
-from ecomfs_eval.files import whole_file, write_text, writing
+from ecomfs_eval.files import read_table, whole_file, write_text, writing
 from ecomfs_eval.predictions import Predictions
 from ecomfs_eval.reading import ColumnNames, from_frame
 from ecomfs_eval.structure import LabelStructure

@@ -15,8 +15,8 @@ import numpy as np
 
 from ecomfs_eval import _check
 from ecomfs_eval._labels import aligned, column_labels, label_order, label_text, whole
-from ecomfs_eval._tables import FileKind, read_table
 from ecomfs_eval.errors import DataError, EmptyDataError
+from ecomfs_eval.files import FileKind, read_table
 from ecomfs_eval.predictions import FloatArray, Predictions
 from ecomfs_eval.structure import LabelStructure
 

@@ -27,7 +27,7 @@ from ecomfs_eval.compare.differences import (
     minus,
     point,
 )
-from ecomfs_eval.compare.pairing import pair
+from ecomfs_eval.compare.paired import pair
 from ecomfs_eval.errors import EmptyDataError, OptionError
 from ecomfs_eval.intervals import Bootstrap, Replicates, replicate, scores
 from ecomfs_eval.metrics import get_metric

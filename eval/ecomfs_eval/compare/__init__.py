@@ -10,9 +10,7 @@ from ecomfs_eval.compare.comparison import (
 )
 from ecomfs_eval.compare.decision import decide
 from ecomfs_eval.compare.differences import Difference, differences
-from ecomfs_eval.compare.flips import Flip, flips
-from ecomfs_eval.compare.mcnemar import exact_p, holm, mcnemar
-from ecomfs_eval.compare.pairing import complete, pair
+from ecomfs_eval.compare.paired import Flip, complete, exact_p, flips, holm, mcnemar, pair
 from ecomfs_eval.compare.plan import (
     PowerPlan,
     minimum_detectable_effect,

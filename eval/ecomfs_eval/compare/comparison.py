@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ecomfs_eval.compare.decision import Decision, decide
 from ecomfs_eval.compare.differences import Difference, differences, p_text
-from ecomfs_eval.compare.flips import Flip, flips
-from ecomfs_eval.compare.mcnemar import McNemar, holm, mcnemar
-from ecomfs_eval.compare.pairing import pair
+from ecomfs_eval.compare.paired import Flip, McNemar, flips, holm, mcnemar, pair
 from ecomfs_eval.compare.plan import minimum_detectable_effect, rows_needed
 from ecomfs_eval.compare.slices import SliceDifference, slice_differences
 from ecomfs_eval.errors import OptionError

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ecomfs_eval.compare.mcnemar import exact_p, holm
+from ecomfs_eval.compare.paired import exact_p, holm
 from ecomfs_eval.intervals import Bootstrap, Evaluate, replicate, unit_codes
 from ecomfs_eval.metrics.accuracy import correct
 from ecomfs_eval.metrics.base import mean_of

@@ -37,7 +37,7 @@ from ecomfs_eval.compare.comparison import (
 )
 from ecomfs_eval.compare.decision import Decision
 from ecomfs_eval.compare.differences import Difference, bootstrapped, point
-from ecomfs_eval.compare.pairing import one_space
+from ecomfs_eval.compare.paired import one_space
 from ecomfs_eval.compare.slices import CLASS, MIN_ROWS, SliceDifference, adjusted, too_few
 from ecomfs_eval.errors import RowsDifferError
 from ecomfs_eval.intervals import Bootstrap, Replicates, replicate_all, wilson

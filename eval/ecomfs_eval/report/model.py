@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ecomfs_eval.compare.comparison import Comparisons, PairwiseComparison
-from ecomfs_eval.compare.flips import answer_text, gold_probability
+from ecomfs_eval.compare.paired import answer_text, gold_probability
 from ecomfs_eval.errors import OptionError
 from ecomfs_eval.intervals import Bootstrap
 from ecomfs_eval.learning_curve import LearningCurve

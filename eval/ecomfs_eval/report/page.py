@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ecomfs_eval.compare.comparison import PairwiseComparison
 from ecomfs_eval.compare.differences import p_text, signed
-from ecomfs_eval.compare.flips import Flip, FlipKind
+from ecomfs_eval.compare.paired import Flip, FlipKind
 from ecomfs_eval.compare.slices import SliceDifference
 from ecomfs_eval.metrics import get_metric
 from ecomfs_eval.metrics.confusion import NO_ANSWER, ConfusionMatrix

@@ -1,14 +1,21 @@
-"""Systems in, the rows that can be compared out: in the same order, and without failures."""
+"""Two systems on the same rows: their rows in one order, the exact McNemar test with Holm's
+correction, and the rows that they answer differently."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
 
 from ecomfs_eval._check import some
 from ecomfs_eval._labels import label_order
 from ecomfs_eval.errors import EmptyDataError, OptionError, RowsDifferError
+from ecomfs_eval.metrics.accuracy import correct
 from ecomfs_eval.predictions import Predictions
+
+FlipKind = Literal["fixed", "broken", "changed"]
 
 
 def pair(a: Predictions, b: Predictions) -> tuple[Predictions, Predictions]:
@@ -153,3 +160,153 @@ def complete(systems: Sequence[Predictions]) -> tuple[tuple[Predictions, ...], E
             hint=first or "look up the errors of the failed rows",
         )
     return tuple(s.take(k for k, i in enumerate(s.ids) if i not in out) for s in systems), excluded
+
+
+@dataclass(frozen=True, slots=True)
+class McNemar:
+    """The paired table and its test.
+
+    Attributes:
+        both: rows that both have right.
+        only_a, only_b: rows that one alone has right (the discordant rows).
+        neither: rows that both have wrong.
+        p_value: two-sided exact p-value of "discordant rows are equally likely either way"; 1
+            when there are none.
+    """
+
+    both: int
+    only_a: int
+    only_b: int
+    neither: int
+    p_value: float
+
+    @property
+    def discordance(self) -> float:
+        """Share of rows that exactly one of the two has right."""
+        rows = self.both + self.only_a + self.only_b + self.neither
+        return (self.only_a + self.only_b) / rows
+
+
+def exact_p(only_a: int, only_b: int) -> float:
+    """Two-sided exact p-value of a discordant split.
+
+    Source: McNemar 1947, doi:10.1007/BF02295996; the exact form is a sign test (scipy).
+
+    >>> round(exact_p(3, 12), 4)
+    0.0352
+    >>> exact_p(0, 0)
+    1.0
+    """
+    from scipy.stats import binomtest
+
+    if only_a + only_b == 0:
+        return 1.0
+    return float(binomtest(only_a, only_a + only_b).pvalue)
+
+
+def mcnemar(a: Predictions, b: Predictions) -> McNemar:
+    """The test on two systems' answers to the same rows in the same order (see ``pair``).
+
+    >>> from ecomfs_eval import Predictions
+    >>> a = Predictions.of(["x", "y", "y"], ["x", "x", "x"])
+    >>> b = Predictions.of(["x", "y", "y"], ["x", "y", "y"])
+    >>> mcnemar(a, b)
+    McNemar(both=1, only_a=0, only_b=2, neither=0, p_value=0.5)
+    """
+    x, y = correct(a).astype(bool), correct(b).astype(bool)
+    only_a, only_b = int((x & ~y).sum()), int((~x & y).sum())
+    return McNemar(
+        int((x & y).sum()), only_a, only_b, int((~x & ~y).sum()), exact_p(only_a, only_b)
+    )
+
+
+def holm(p_values: Sequence[float]) -> tuple[float, ...]:
+    """P-values adjusted by Holm's step-down correction, in the order given.
+
+    Source: Holm 1979, Scandinavian Journal of Statistics 6:65–70.
+
+    >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03])]
+    [0.03, 0.06, 0.06]
+    """
+    values = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(values, kind="stable")
+    steps = values[order] * np.arange(len(values), 0, -1)
+    adjusted = np.empty_like(values)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0) if len(values) else steps
+    return tuple(adjusted.tolist())
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """One row with two answers.
+
+    Attributes:
+        id, gold: of the row.
+        kind: ``fixed`` (A wrong, B right), ``broken`` (A right, B wrong), ``changed`` (both
+            wrong, differently).
+        a, b: the answers; the status in brackets where there is none.
+        p_a, p_b: probability each gave the gold label, or ``None``.
+        extra_a, extra_b: the other text columns of the row (input, prompt, demonstrations).
+    """
+
+    id: str
+    gold: str
+    kind: FlipKind
+    a: str
+    b: str
+    p_a: float | None
+    p_b: float | None
+    extra_a: Mapping[str, str]
+    extra_b: Mapping[str, str]
+
+
+def answer_text(p: Predictions, row: int) -> str:
+    """The answer of a row, or its status in brackets."""
+    answer = p.predicted[row]
+    if p.status[row] == "ok" and answer is not None:
+        return answer
+    return f"[{p.status[row]}]"
+
+
+def gold_probability(p: Predictions, row: int) -> float | None:
+    """Probability of the gold label, or ``None`` where the row has no distribution."""
+    if p.probabilities is None or not p.has_distribution[row]:
+        return None
+    return float(p.probabilities[row, p.labels.index(p.gold[row])])
+
+
+def flips(a: Predictions, b: Predictions) -> tuple[Flip, ...]:
+    """Every row with different answers: broken ones first, then fixed, then changed.
+
+    >>> from ecomfs_eval import Predictions
+    >>> a = Predictions.of(["x", "y", "z"], ["x", "x", "x"])
+    >>> b = Predictions.of(["x", "y", "z"], ["y", "y", "y"])
+    >>> [(f.id, f.kind) for f in flips(a, b)]
+    [('1', 'broken'), ('2', 'fixed'), ('3', 'changed')]
+    """
+    found: dict[FlipKind, list[Flip]] = {"broken": [], "fixed": [], "changed": []}
+    left, right = a.predicted_index, b.predicted_index
+    gold = a.gold_index
+    for row in range(len(a)):
+        x, y = answer_text(a, row), answer_text(b, row)
+        if x == y:
+            continue
+        kind: FlipKind = "changed"
+        if left[row] == gold[row]:
+            kind = "broken"
+        elif right[row] == gold[row]:
+            kind = "fixed"
+        found[kind].append(
+            Flip(
+                a.ids[row],
+                a.gold[row],
+                kind,
+                x,
+                y,
+                gold_probability(a, row),
+                gold_probability(b, row),
+                {k: v[row] for k, v in a.extra.items()},
+                {k: v[row] for k, v in b.extra.items()},
+            )
+        )
+    return tuple(f for group in found.values() for f in group)
