@@ -190,3 +190,10 @@ def test_an_unfitted_set_and_a_wrong_embedder_say_so() -> None:
     pool = [{"left": "a", "right": "b"}]
     with pytest.raises(ConfigError, match="embedder"):
         FeatureSet(EVERY_KIND, lambda texts: np.zeros(3)).fit(pool)
+
+
+def test_the_features_of_two_texts_are_named_in_one_language() -> None:
+    query, title = load_task("query_relevance").specs
+    feature = TextPairBlock(query, title).features[0]
+    assert feature.title("en") == "words of the query in the product"
+    assert "query" not in feature.title("zh")
