@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ("ecomfs", "eval/ecomfs_eval")
 
 ALLOWED: dict[str, str] = {
+    "__call__": "Python calls it",
     "__dir__": "Python calls it",
     "__getattr__": "Python calls it",
     "model_config": "pydantic reads it",
