@@ -59,29 +59,32 @@ class Database:
         self.url = _parse(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.name = self.url.render_as_string(hide_password=True)
-        file = self.url.database if self.is_sqlite else None
-        memory = self.is_sqlite and file in (None, "", ":memory:")
-        if self.is_sqlite and not memory and Path(str(file)).is_dir():
-            raise PoolError(f"{file}: this is a folder, not a database", hint="name a file in it")
-        if self.is_sqlite and not memory and not create and not Path(str(file)).is_file():
-            raise PoolError(f"{file}: no such pool database", hint="add examples to make one")
-        if self.is_sqlite and not memory and not create and not _holds_pools(str(file)):
-            raise PoolError(
-                f"{file}: a database, but no pool is in it",
-                hint="make one with: ecomfs examples import",
-            )
+        memory = self.is_sqlite and self.url.database in (None, "", ":memory:")
+        if self.is_sqlite and not memory:
+            file = Path(at := str(self.url.database))
+            if file.is_dir():
+                raise PoolError(
+                    f"{file}: this is a folder, not a database", hint="name a file in it"
+                )
+            if not create and not file.is_file():
+                raise PoolError(f"{at}: no such pool database", hint="add examples to make one")
+            if not create and not _holds_pools(file):
+                raise PoolError(
+                    f"{at}: a database, but no pool is in it",
+                    hint="make one with: ecomfs examples import",
+                )
         # One connection serves every thread of an in-memory database: they take turns.
         self._turn: AbstractContextManager[Any] = threading.RLock() if memory else nullcontext()
         self._create = create
         self._memory = memory
         self._open = threading.local()  # this thread's write transaction, while it runs
         self._process = os.getpid()
-        self._engine = self._make_engine(memory)
+        self._engine = self._make_engine()
         with self._explained():
             self._make_tables()
         self._create = False  # a file that vanishes while it is open is not made again, empty
 
-    def _make_engine(self, memory: bool) -> sa.Engine:
+    def _make_engine(self) -> sa.Engine:
         if not self.is_sqlite:
             try:
                 return sa.create_engine(self.url, pool_pre_ping=True)
@@ -91,11 +94,11 @@ class Database:
                     hint="pip install 'ecomfs[postgres]'",
                 ) from error
         arguments: dict[str, Any] = {"connect_args": {"timeout": BUSY_SECONDS}}
-        if memory:
+        if self._memory:
             arguments["poolclass"] = StaticPool
             arguments["connect_args"]["check_same_thread"] = False
         engine = sa.create_engine(self.url, **arguments)
-        if not memory:
+        if not self._memory:
             self._follow_file(engine)
 
         @sa.event.listens_for(engine, "connect")
@@ -104,7 +107,7 @@ class Database:
             connection.isolation_level = None
             cursor = connection.cursor()
             cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
-            if not memory:
+            if not self._memory:
                 write_ahead(cursor)
                 cursor.execute("PRAGMA synchronous = FULL")
             cursor.close()
@@ -296,9 +299,9 @@ def _missing_columns(connection: sa.Connection) -> list[sa.Column[Any]]:
     ]
 
 
-def _holds_pools(file: str) -> bool:
+def _holds_pools(file: Path) -> bool:
     """Whether an SQLite file has the tables of a pool; looked at without touching the file."""
-    uri = Path(file).resolve().as_uri() + "?mode=ro"
+    uri = file.resolve().as_uri() + "?mode=ro"
     try:
         with closing(sqlite3.connect(uri, uri=True)) as connection:
             found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")

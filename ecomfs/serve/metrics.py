@@ -101,8 +101,8 @@ class ServiceMetrics:
             self._pool.labels(name).set(len(examples))
             self._version.labels(name).set(task.pipeline.pool_version)
             self._stale.labels(name).set(bool(task.problem) or version < 0)
-            self._waiting.labels(name).set(sum(s.waiting for s in task.services))
-            self._backlog.labels(name).set(max(s.backlog for s in task.services))
+            self._waiting.labels(name).set(sum(s.batcher.waiting for s in task.services))
+            self._backlog.labels(name).set(max(s.batcher.backlog for s in task.services))
             for state, n in task.reviews.counts().items():
                 self._queue.labels(name, state).set(n)
             if today.nearest:

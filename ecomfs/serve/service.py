@@ -60,7 +60,7 @@ class Service:
 
     Attributes:
         problem: why the pool as it is now is not in use; empty while it is.
-        queue_seconds: of work that may wait; more is refused.
+        batcher: what brings rows of concurrent requests to the classifier together.
 
     Raises:
         ConfigError: the classifier is not fitted.
@@ -71,9 +71,9 @@ class Service:
             raise ConfigError("the classifier has no examples yet", hint="call fit first")
         self._classifier = classifier
         self._mask = Mask.of(classifier.mask)
-        self._batcher: MicroBatcher[Explanation] | None = None
+        size = self.pipeline.engine.capabilities.batch
+        self.batcher = MicroBatcher(self._answer, rows=size, work=_work_of, staged=True)
         self.problem = ""
-        self.queue_seconds = 60.0
         self._unusable: int | None = None
         self._again = 0.0
         self._refreshing = threading.Lock()
@@ -85,16 +85,6 @@ class Service:
         distributions. Empty while it does not."""
         bad = self._bad_readings
         return bad[-1].message if len(bad) >= IN_A_ROW else ""
-
-    @property
-    def waiting(self) -> int:
-        """Rows that wait for the engine."""
-        return 0 if self._batcher is None else self._batcher.waiting
-
-    @property
-    def backlog(self) -> float:
-        """Seconds of work that wait or run."""
-        return 0.0 if self._batcher is None else self._batcher.backlog
 
     @property
     def pipeline(self) -> Pipeline:
@@ -150,7 +140,7 @@ class Service:
         good = [i for i, problem in enumerate(problems) if not problem]
         answers: dict[int, Explanation] = {}
         if good:
-            work = self._submit([rows[i] for i in good], [ids[i] for i in good])
+            work = self.batcher.submit([rows[i] for i in good], [ids[i] for i in good])
             answers = dict(zip(good, await event_loop.run_async(work), strict=True))
         return [
             answers[i] if i in answers else self._failed(ids[i], problems[i])
@@ -182,18 +172,6 @@ class Service:
         """A row of the task with personal data masked, where that is wanted."""
         return row if self._mask is None else self._mask.row(row, self.pipeline.card)
 
-    async def _submit(self, rows: Sequence[Row], ids: Sequence[str]) -> list[Explanation]:
-        if self._batcher is None:
-            size = self.pipeline.engine.capabilities.batch
-            self._batcher = MicroBatcher(
-                self._answer,
-                rows=size,
-                seconds=self.queue_seconds,
-                work=_work_of,
-                staged=True,
-            )
-        return await self._batcher.submit(rows, ids)
-
     async def _answer(self, rows: Sequence[Row], ids: Sequence[str]) -> list[Explanation]:
         """In parts of the engine's batch size, so that the work of callers who left ends with the
         part that is being done. The pool is the same for all parts."""
@@ -207,8 +185,7 @@ class Service:
                 if preparing is None:
                     preparing = _prepared(pipeline, rows[start:end], ids[start:end])
                 cases, preparing = await asyncio.shield(preparing), None
-                if self._batcher is not None:
-                    self._batcher.prepared()
+                self.batcher.prepared()
                 if end < len(rows):  # while these are read
                     after = slice(end, end + size)
                     preparing = _prepared(pipeline, rows[after], ids[after])

@@ -65,7 +65,7 @@ class ServedTask:
             else [Service(classifier)]
         )
         for service in self.services:
-            service.queue_seconds = ADMITTED * deadline
+            service.batcher.seconds = ADMITTED * deadline
         self.name = self.card.name if name is None else name
         self.tenant = tenant
         self.deadline = deadline

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ecomfs.errors import ConfigError
 from ecomfs.io import same_text
 from ecomfs.types import Example
 
@@ -49,7 +50,6 @@ def repeated(examples: Sequence[Example], texts: Sequence[str]) -> tuple[list[Pa
 
 
 def _near(examples: Sequence[Example], texts: Sequence[str], places: Sequence[int]) -> list[Pair]:
-    from ecomfs.errors import ConfigError
     from ecomfs.prepare.clean.near import NearIndex, fingerprint
 
     try:
