@@ -34,21 +34,13 @@ class Revision:
 class Change:
     """One version of a pool: what made it.
 
-    Attributes
-    ----------
-    version : int
-        The version that the change made.
-    at : str
-        When, ISO 8601 in UTC.
-    action : str
-        ``add``, ``relabel`` or ``retire``.
-    examples : int
-        How many examples it touched.
-    note : str
-        The reason that was given.
+    Attributes:
+        version: the version that the change made.
+        at: when, ISO 8601 in UTC.
+        action: ``add``, ``relabel`` or ``retire``.
+        examples: how many examples it touched.
+        note: the reason that was given.
 
-    Examples
-    --------
     >>> from ecomfs.pool import Pool
     >>> with Pool.in_memory([Example("a", {"text": "fine"}, "x")]) as pool:
     ...     [(change.version, change.action) for change in pool.changes()]
@@ -130,22 +122,8 @@ def refuse_repeats(ids: Sequence[str]) -> None:
 
 
 def few(ids: Iterable[str], most: int = 5) -> str:
-    """Ids for a message.
+    """Ids of examples for a message, which names at most ``most`` of them.
 
-    Parameters
-    ----------
-    ids : Iterable[str]
-        Ids of examples.
-    most : int
-        How many are named.
-
-    Returns
-    -------
-    str
-        Words for a message.
-
-    Examples
-    --------
     >>> few(["a", "b"])
     "examples 'a', 'b'"
     """

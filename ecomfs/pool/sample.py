@@ -15,18 +15,6 @@ def real_examples(examples: Sequence[Example]) -> list[Example]:
 
     Synthetic examples are made from others; an answer to them is no evidence about real rows.
 
-    Parameters
-    ----------
-    examples : Sequence[Example]
-        The pool.
-
-    Returns
-    -------
-    list[Example]
-        The examples that are not synthetic.
-
-    Examples
-    --------
     >>> real_examples([Example("a", {}, "x"), Example("b", {}, "x", synthetic=True)])
     [Example(id='a', fields={}, label='x', synthetic=False, source_id='', method='')]
     """
@@ -34,26 +22,10 @@ def real_examples(examples: Sequence[Example]) -> list[Example]:
 
 
 def sample_queries(examples: Sequence[Example], most: int, seed: int) -> list[Example]:
-    """At most ``most`` examples to read leave-one-out, none of them synthetic; fewer, or none,
-    where there are not so many. Drawn at random: their label shares are the pool's, and what is
-    fitted on them expects new rows to be like the pool.
+    """At most ``most`` examples to read leave-one-out, in the order of the pool, none of them
+    synthetic; fewer, or none, where there are not so many. Drawn at random: their label shares are
+    the pool's, and what is fitted on them expects new rows to be like the pool.
 
-    Parameters
-    ----------
-    examples : Sequence[Example]
-        The pool.
-    most : int
-        Largest number of examples.
-    seed : int
-        Of the random draw.
-
-    Returns
-    -------
-    list[Example]
-        Examples in the order of the pool.
-
-    Examples
-    --------
     >>> pool = [Example(str(i), {"text": "x"}, "ab"[i % 2], synthetic=i > 3) for i in range(10)]
     >>> [example.id for example in sample_queries(pool, 8, seed=0)]
     ['0', '1', '2', '3']
@@ -65,27 +37,9 @@ def sample_queries(examples: Sequence[Example], most: int, seed: int) -> list[Ex
 def random_examples(examples: Sequence[Example], n: int, seed: int) -> list[Example]:
     """``n`` examples drawn without replacement, in the order of the pool.
 
-    Parameters
-    ----------
-    examples : Sequence[Example]
-        The pool.
-    n : int
-        How many.
-    seed : int
-        Of the random draw.
+    Raises:
+        InputError: there are fewer than ``n``.
 
-    Returns
-    -------
-    list[Example]
-        A sample in the order of the pool.
-
-    Raises
-    ------
-    InputError
-        There are fewer than ``n``.
-
-    Examples
-    --------
     >>> pool = [Example(str(i), {"text": "x"}, "ab"[i % 2]) for i in range(10)]
     >>> len(random_examples(pool, 4, seed=1))
     4
@@ -99,20 +53,13 @@ def random_examples(examples: Sequence[Example], n: int, seed: int) -> list[Exam
 def refuse_synthetic(rows: Sequence[Example], where: str) -> None:
     """Refuse a test set with synthetic rows.
 
-    Parameters
-    ----------
-    rows : Sequence[Example]
-        The test set.
-    where : str
-        Of the test set, for the message.
+    Args:
+        rows: the test set.
+        where: its file, for the message.
 
-    Raises
-    ------
-    InputError
-        Naming the first one.
+    Raises:
+        InputError: naming the first one.
 
-    Examples
-    --------
     >>> refuse_synthetic([Example("b", {}, "x", synthetic=True)], "test.csv")
     Traceback (most recent call last):
     ecomfs.errors.InputError: test.csv: example 'b' is synthetic and cannot be tested on ...
@@ -126,29 +73,11 @@ def refuse_synthetic(rows: Sequence[Example], where: str) -> None:
 
 
 def sample_examples(examples: Sequence[Example], n: int, seed: int) -> list[Example]:
-    """``n`` examples, as evenly over the labels as they allow, chosen by ``seed``.
+    """``n`` examples, as evenly over the labels as they allow, in the order of the pool.
 
-    Parameters
-    ----------
-    examples : Sequence[Example]
-        The pool.
-    n : int
-        How many.
-    seed : int
-        Of the random draw.
+    Raises:
+        InputError: there are fewer than ``n``.
 
-    Returns
-    -------
-    list[Example]
-        A sample in the order of the pool.
-
-    Raises
-    ------
-    InputError
-        There are fewer than ``n``.
-
-    Examples
-    --------
     >>> pool = [Example(str(i), {"text": "x"}, "ab"[i % 2]) for i in range(10)]
     >>> sorted(e.label for e in sample_examples(pool, 4, seed=1))
     ['a', 'a', 'b', 'b']
@@ -180,33 +109,19 @@ LEAST_OF_LABEL = 2
 def split_examples(
     examples: Sequence[Example], shots: int, test: int, seed: int
 ) -> tuple[list[Example], list[Example]]:
-    """A pool and a test part that have no example in common, drawn at random: the shares of the
-    labels are those of the examples, which calibration expects of a pool. A label of which the
-    pool has fewer than two examples gets them from the rest, beyond ``shots``.
+    """A pool and a test part that have no example in common, drawn at random and each in the order
+    of the examples: the shares of the labels are those of the examples, which calibration expects
+    of a pool. A label of which the pool has fewer than two examples gets them from the rest, beyond
+    ``shots``.
 
-    Parameters
-    ----------
-    examples : Sequence[Example]
-        Labelled rows, no two with the same fields.
-    shots : int
-        Size of the pool.
-    test : int
-        Size of the test part.
-    seed : int
-        Of the random draw.
+    Args:
+        examples: labelled rows, no two with the same fields.
+        shots: size of the pool.
+        test: size of the test part.
 
-    Returns
-    -------
-    tuple[list[Example], list[Example]]
-        The pool and the test part, each in the order of the examples.
+    Raises:
+        InputError: there are fewer than ``shots + test``.
 
-    Raises
-    ------
-    InputError
-        There are fewer than ``shots + test``.
-
-    Examples
-    --------
     >>> rows = [Example(str(i), {"text": str(i)}, "ab"[i == 9]) for i in range(10)]
     >>> pool, test = split_examples(rows, 4, 3, seed=0)
     >>> len(pool), len(test), {e.id for e in pool} & {e.id for e in test}
