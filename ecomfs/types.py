@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple
 
@@ -306,11 +306,25 @@ class Prediction:
             return self.label
         return max(self.probabilities, key=self.probabilities.__getitem__)
 
+    def abstained(self, why: str = "abstained") -> Prediction:
+        """The row without its label, which a person should look at.
+
+        >>> Prediction("r1", "yes", {"yes": 0.6, "no": 0.4}).abstained().note
+        'abstained: needs review'
+        """
+        note = "; ".join(filter(None, [self.note, f"{why}: needs review"]))
+        return replace(self, label=None, status=Status.ABSTAINED, note=note)
+
     def _repr_html_(self) -> str:
         """What a notebook shows."""
-        from ecomfs_eval.html_view import bars, paragraph, view
+        from ecomfs_eval.html_view import bars, paragraph, table, view
 
-        parts = [paragraph(self.error), bars(self.probabilities, self.suggestion)]
+        shown = bars(self.probabilities, self.suggestion)
+        if self.labels is not None:  # each label with a probability of its own
+            ranked = sorted(self.probabilities.items(), key=lambda item: -item[1])
+            given = [at for at, (name, _) in enumerate(ranked) if name in self.labels]
+            shown = table(["label", "probability"], ranked, chosen=given)
+        parts = [paragraph(self.error), shown]
         if self.prediction_set:
             parts.append(paragraph(f"may be: {', '.join(self.prediction_set)}"))
         how = [f"answered by: {self.source}"] if self.source else []
@@ -324,6 +338,8 @@ class Prediction:
             how.append(f"demonstrations: {', '.join(self.demonstration_ids)}")
         parts += [paragraph(self.note, note=True), paragraph(" · ".join(how), note=True)]
         label = "no label" if self.label is None else self.label
+        if self.label is not None and self.labels is not None:
+            label = ", ".join(self.labels) or "no label"
         return view(f"{self.id}: {label} ({self.status})", *parts)
 
 

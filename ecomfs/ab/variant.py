@@ -275,7 +275,7 @@ class FittedVariant:
         """Language → template with its hash; of a hierarchy that of the parents."""
         found = self.pipeline
         if isinstance(found, MultiLabelRows):
-            asked = found.reader.setups.items()
+            asked = found.setups.items()
             return {language: str(setup.builders[0].ref) for language, setup in asked}
         setups = found.first.setups if isinstance(found, TaxonomyRows) else found.setups
         return {language: str(setup.builder.ref) for language, setup in setups.items()}

@@ -100,7 +100,7 @@ def summary(result: ScoreResult, n_examples: int, k: int, spec: str) -> None:
 def profile_of(fitted: Classifier) -> Profile | None:
     """The profile that says what model and experts were worth; of a hierarchy that of its
     parents, and none of several labels a row."""
-    from ecomfs.estimators.taxonomy.profile import TaxonomyProfile
+    from ecomfs.estimators.taxonomy import TaxonomyProfile
     from ecomfs.fit import Profile
 
     found = fitted.profile_

@@ -22,20 +22,13 @@ _UNUSED = ("tune",)
 def classifier_of(task: str | Path | TaskCard, **options: Any) -> Classifier:
     """The classifier of one label a row, of a hierarchy, or of several labels a row, not fitted.
 
-    Parameters
-    ----------
-    task : str, Path or TaskCard
-        Task name, path of a task folder, or a card.
-    **options
-        Of the classifier. Those that it does not have may be given with their defaults.
+    Args:
+        task: task name, path of a task folder, or a card.
+        **options: of the classifier. Those that it does not have may be given with their defaults.
 
-    Raises
-    ------
-    ConfigError
-        An option that this classifier does not have.
+    Raises:
+        ConfigError: an option that this classifier does not have.
 
-    Examples
-    --------
     >>> classifier_of("review_sentiment", k=2)
     FewShotClassifier(k=2)
     >>> classifier_of("review_aspects", passes=1)

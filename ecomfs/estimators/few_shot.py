@@ -15,7 +15,6 @@ from typing import Any, Self, cast
 from ecomfs.core import event_loop
 from ecomfs.core.options import NO_MODEL, FewShotOptions, documented
 from ecomfs.core.progress import LOADING, Progress, showing
-from ecomfs.engine.protocol import Engine
 from ecomfs.errors import ConfigError
 from ecomfs.estimators.inputs import (
     Examples,
@@ -23,7 +22,6 @@ from ecomfs.estimators.inputs import (
     as_rows,
     columns,
     given_examples,
-    refuse_other_labels,
     row_ids,
 )
 from ecomfs.estimators.meaning import LabelReading, numbered_by_sklearn
@@ -119,8 +117,7 @@ class FewShotClassifier(FewShotOptions, OneLabelClassifier[Pipeline]):
             EngineError: the engine cannot be opened.
             ArgumentError: an argument that fit does not take, such as ``sample_weight``.
         """
-        self._refuse(refused)
-        refuse_other_labels(X, y)
+        self._refuse(X, y, refused)
         card, options, plan = self._card(), self._options(), self._plan()
         task = card.name if isinstance(self.task, TaskCard) else self.task
         # Errors that need no model are found before it is loaded.
@@ -165,14 +162,6 @@ class FewShotClassifier(FewShotOptions, OneLabelClassifier[Pipeline]):
             self._adopt(pipeline)
         return self
 
-    @property
-    def engine_(self) -> Engine:
-        """The open engine."""
-        return self.pipeline_.engine
-
-    def _answers(self) -> Pipeline:
-        return cast(Pipeline, self._at_work())
-
     def _follow(self, before: Pipeline) -> None:
         embedder = self._own_embedder(self._embedder)
         self._adopt(refreshed(before, self.pool_, embedder, self._built_with, self._task))
@@ -206,28 +195,19 @@ class FewShotClassifier(FewShotOptions, OneLabelClassifier[Pipeline]):
     ) -> list[Prediction]:
         """One :class:`Prediction` a row, in order, with status, error and demonstrations;
         ``progress`` is as for :meth:`fit`."""
-        return event_loop.run(self._classify(X, ids, progress))[1]
-
-    async def aclassify(
-        self,
-        X: Rows,  # noqa: N803
-        ids: Sequence[str] | None = None,
-    ) -> list[Prediction]:
-        """:meth:`classify` for callers that have an event loop."""
-        return (await event_loop.run_async(self._classify(X, ids)))[1]
+        return event_loop.run(self._classify(X, ids, progress))
 
     async def _classify(
         self,
         X: Rows,  # noqa: N803
         ids: Sequence[str] | None,
         progress: Progress | bool | None = None,
-    ) -> tuple[Pipeline, list[Prediction]]:
+    ) -> list[Prediction]:
         # Embedding new examples is work of the CPU: the event loop stays free for others.
         pipeline = await asyncio.to_thread(self.refresh)
         rows = as_rows(X, pipeline.card, self.fields)
         with showing(progress) as report:
-            found = await pipeline.classify(rows, row_ids(rows, ids), progress=report)
-        return pipeline, found
+            return await pipeline.classify(rows, row_ids(rows, ids), progress=report)
 
     def explain(self, row: str | Row, *, influence: bool = False) -> Explanation:
         """How one row is classified: demonstrations, prompt, every step from reading to prediction.

@@ -9,22 +9,28 @@ table that has a label column, a list of :class:`~ecomfs.types.Example`, or a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from ecomfs.errors import ConfigError, DuplicateIdError, InputError
+from ecomfs.errors import ConfigError, DuplicateIdError, InputError, PoolError
 from ecomfs.pool import Pool
 from ecomfs.task import (
     FieldMap,
     GivenLabels,
+    LabelSpace,
     TaskCard,
     as_items,
     as_table,
     find_column,
     first_empty,
+    given_labels,
     is_missing,
+    read_labels,
+    write_labels,
 )
+from ecomfs.task.cells import SEPARATOR
 from ecomfs.types import Example, Row
 
 if TYPE_CHECKING:
@@ -39,31 +45,19 @@ def as_rows(X: Rows, card: TaskCard, fields: Mapping[str, str] | None = None) ->
 
     Empty required fields pass: they become the status of their row.
 
-    Parameters
-    ----------
-    X : DataFrame, sequence of mapping, or sequence of str
-        The rows; plain texts for a task of one required field.
-    card : TaskCard
-        The task.
-    fields : mapping of str to str, optional
-        Task field → column, where names differ.
+    Args:
+        X: the rows; plain texts for a task of one required field.
+        card: the task.
+        fields: task field → column, where names differ.
 
-    Returns
-    -------
-    list of Row
+    Returns:
         One per row, in order.
 
-    Raises
-    ------
-    ColumnError
-        A required field has no column, or two columns share a name.
-    ConfigError
-        Plain texts for a task of several fields, or a single string.
-    InputError
-        What is neither a text nor a row; see :func:`ecomfs.task.as_items`.
+    Raises:
+        ColumnError: a required field has no column, or two columns share a name.
+        ConfigError: plain texts for a task of several fields, or a single string.
+        InputError: what is neither a text nor a row; see :func:`ecomfs.task.as_items`.
 
-    Examples
-    --------
     >>> from ecomfs.task import load_task
     >>> card = load_task("review_sentiment")
     >>> as_rows(["fits well", None], card)
@@ -72,19 +66,17 @@ def as_rows(X: Rows, card: TaskCard, fields: Mapping[str, str] | None = None) ->
     [{'text': 'torn'}]
     """
     table = as_table(X, "DataFrame")
-    if table is not None:
-        header, values = table
-        mapping = FieldMap.resolve(card, header, fields, "DataFrame")
-        records = [dict(zip(header, v, strict=True)) for v in values]
+    items = [] if table is not None else as_items(X)
+    if table is not None or (items and isinstance(items[0], dict)):
+        if table is not None:
+            header, values = table
+            records = [dict(zip(header, v, strict=True)) for v in values]
+        else:
+            records = [item for item in items if isinstance(item, dict)]
+            header = list(dict.fromkeys(key for record in records for key in record))
+        where = "rows" if table is None else "DataFrame"
+        mapping = FieldMap.resolve(card, header, fields, where)
         mapping = mapping.decided(card, records, strict=False)
-        return [mapping.fields(record, card) for record in records]
-    items = as_items(X)
-    if items and isinstance(items[0], dict):
-        records = [item for item in items if isinstance(item, dict)]
-        header = list(dict.fromkeys(key for record in records for key in record))
-        mapping = FieldMap.resolve(card, header, fields, "rows").decided(
-            card, records, strict=False
-        )
         return [mapping.fields(record, card) for record in records]
     needed = [spec for spec in card.fields if spec.required]
     if len(needed) != 1 and items:
@@ -93,18 +85,6 @@ def as_rows(X: Rows, card: TaskCard, fields: Mapping[str, str] | None = None) ->
             hint="give a DataFrame or a list of dicts",
         )
     return [{needed[0].name: "" if item is None else item} for item in items]
-
-
-def as_examples(
-    X: Examples,  # noqa: N803
-    y: Iterable[Any] | None,
-    card: TaskCard,
-    *,
-    fields: Mapping[str, str] | None = None,
-    label_column: str | None = None,
-) -> list[Example]:
-    """Labelled examples from whatever holds them; see :func:`given_examples`."""
-    return given_examples(X, y, card, fields=fields, label_column=label_column)[0]
 
 
 def given_examples(
@@ -152,26 +132,84 @@ def given_examples(
     return _unique(out), given
 
 
-def refuse_other_labels(X: Any, y: Any) -> None:  # noqa: N803
-    """Refuse ``y`` beside examples that have labels of their own.
+def as_labelled(
+    X: Examples,  # noqa: N803
+    y: Iterable[Any] | None,
+    card: TaskCard,
+    fields: Mapping[str, str] | None = None,
+) -> tuple[int, list[Example], list[tuple[str, ...]], GivenLabels]:
+    """The pool's version (0 without one); the examples, each with its labels as one cell; the
+    labels of each; and all labels as they were given.
 
     Raises:
-        InputError: ``X`` is a pool, or :class:`Example` objects, and there is a ``y``.
-
-    >>> refuse_other_labels([Example("1", {"text": "fine"}, "good")], ["bad"])
-    Traceback (most recent call last):
-    ecomfs.errors.InputError: y is given beside Example objects, which have labels ...
+        InputError: see :func:`given_examples` and :func:`ecomfs.task.read_labels`.
     """
-    if y is None:
-        return
-    pool = isinstance(X, Pool)
-    if pool or (isinstance(X, Sequence) and len(X) > 0 and isinstance(X[0], Example)):
-        what = "a pool" if pool else "Example objects"
-        which = "has" if pool else "have"
-        raise InputError(
-            f"y is given beside {what}, which {which} labels",
-            hint="leave y out, or give the rows without labels",
+    mark = card.label_separator or SEPARATOR
+    if y is None and (header := columns(X)) is not None:
+        column = find_column(header, None, card.label_column, "DataFrame", "label_column=")
+        y = _column(X, header, column)
+    if y is not None:
+        given = as_sets(y, "example", mark)
+        cells = [read_labels(own, f"example {at}") for at, own in enumerate(given)]
+        flat = GivenLabels.of([label for own in given for label in own], "y")
+        named, _ = given_examples(X, [write_labels(own) for own in cells], card, fields=fields)
+        return 0, named, cells, flat
+    version = 0
+    if isinstance(X, Pool):
+        version, found = X.snapshot()
+    else:
+        found, _ = given_examples(X, None, card)
+    cells = [read_labels(e.label, f"example {e.id!r}", mark) for e in found]
+    named = [replace(e, label=write_labels(own)) for e, own in zip(found, cells, strict=True)]
+    return version, named, cells, GivenLabels()
+
+
+def as_sets(y: Iterable[Any], where: str, separator: str = SEPARATOR) -> list[list[Any]]:
+    """The labels of each row as they were given.
+
+    Raises:
+        InputError: one text, or a matrix of 0 and 1, which does not name the labels; a cell that
+            is none.
+
+    >>> as_sets(["a|b", {2}], "row")
+    [['a', 'b'], [2]]
+    """
+    matrix = hasattr(y, "shape") and getattr(y, "ndim", 1) != 1
+    if not matrix and not isinstance(y, str | bytes | Mapping):
+        given = [given_labels(cell, f"{where} {at}", separator) for at, cell in enumerate(y)]
+        # [1, 0, 1] is no set: it says which columns of a matrix hold.
+        marks = all(label in (0, 1) for own in given for label in own)
+        if not marks or all(len(set(own)) == len(own) for own in given):
+            return given
+    raise InputError(
+        f"y of type {type(y).__name__} is not one set of labels a row",
+        hint="give sets of labels; MultiLabelBinarizer.inverse_transform makes them of a matrix",
+    )
+
+
+def label_space(
+    card: TaskCard, examples: Sequence[Example], cells: Sequence[Sequence[str]]
+) -> tuple[LabelSpace, list[frozenset[int]]]:
+    """The labels of a run, and the positions of each example's.
+
+    Raises:
+        UnknownLabelError: a closed card does not know a label.
+        ConfigError: there is only one label.
+        PoolError: no example has any label, and the card names none.
+    """
+    seen = list(dict.fromkeys(label for cell in cells for label in cell))
+    if examples and not seen and card.label_space == "open":
+        raise PoolError("no example has any label", hint="give at least one example of each label")
+    if len(seen) == 1:
+        raise ConfigError(
+            f"the only label is {seen[0]!r}",
+            hint="for one label use FewShotClassifier with examples of yes and of no",
         )
+    space = LabelSpace.resolve(card, seen, "examples")
+    return space, [
+        frozenset(space.require(label, f"example {e.id!r}") for label in cell)
+        for e, cell in zip(examples, cells, strict=True)
+    ]
 
 
 def columns(X: Any) -> list[str] | None:  # noqa: N803

@@ -1,34 +1,23 @@
-"""What scikit-learn asks of a classifier of one label a row, from its predictions."""
+"""Classifiers of one label a row: predictions as scikit-learn's arrays."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ecomfs.estimators.answers import accuracy, labels_of, probabilities_of
-from ecomfs.estimators.following import AnswersOfPool, PoolFollower
+from ecomfs.errors import InputError, RowError
+from ecomfs.estimators.base import AnswersOfPool, Estimator, weighted_mean
 from ecomfs.estimators.inputs import Rows
-from ecomfs.types import Prediction
+from ecomfs.task import GivenLabels, label_text
+
+SHOWN = 5
 
 
-class OneLabelClassifier(PoolFollower[AnswersOfPool]):
-    """A classifier of one label a row; a class that derives from it has ``classify``.
-
-    Attributes
-    ----------
-    classes_ : ndarray of shape (n_classes,)
-        Labels as they were given, in NumPy's order.
-    """
-
-    classes_: NDArray[Any]
-    _classes: Mapping[str, Any]  # label in the label space → label as it was given
-
-    def classify(self, X: Rows, ids: Sequence[str] | None = None) -> list[Prediction]:  # noqa: N803
-        """One :class:`Prediction` a row, in order."""
-        raise NotImplementedError
+class OneLabelClassifier(Estimator[AnswersOfPool]):
+    """A classifier of one label a row."""
 
     def predict(self, X: Rows) -> NDArray[Any]:  # noqa: N803
         """Labels, shape (n,), of the type that was given.
@@ -41,16 +30,41 @@ class OneLabelClassifier(PoolFollower[AnswersOfPool]):
             RowError: rows without a label where labels are numbers or booleans. ``classify``
                 has every row with its status, :meth:`predict_proba` NaN for these.
         """
-        return labels_of(self.classify(X), self._classes, self.classes_)
-
-    def predict_proba(self, X: Rows) -> NDArray[np.float64]:  # noqa: N803
-        """Probabilities, shape (n, len(classes_)), columns in the order of ``classes_``. A row
-        that failed is a row of NaN."""
-        return probabilities_of(self.classify(X), self._classes)
+        predictions, classes = self.classify(X), self.classes_
+        place = {name: at for at, name in enumerate(self._classes)}
+        found = [None if p.label is None else place[p.label] for p in predictions]
+        none = [row for row, at in enumerate(found) if at is None]
+        if not none:
+            return classes[np.array(found, dtype=np.intp)]
+        if classes.dtype.kind in "biuf":
+            rows = ", ".join(str(row) for row in none[:SHOWN]) + (", …" if none[SHOWN:] else "")
+            first = predictions[none[0]]
+            raise RowError(
+                f"{len(none)} of {len(found)} rows have no label (rows {rows}; the first: "
+                f"{first.error or first.note})",
+                hint="classify gives every row with its status; labels that are numbers have no "
+                "None",
+            )
+        values = classes.tolist() if classes.dtype.kind != "O" else list(classes)
+        out = np.empty(len(found), dtype=object)
+        out[:] = [None if at is None else values[at] for at in found]
+        return out
 
     def score(self, X: Rows, y: Iterable[Any], sample_weight: Any = None) -> float:  # noqa: N803
-        """Accuracy; rows without a label count as wrong."""
-        return accuracy(self.classify(X), self._classes, y, sample_weight)
+        """Accuracy; rows without a label are wrong, and so are all that have no true label.
+
+        Raises:
+            InputError: labels or weights differ in number from the rows.
+        """
+        predictions, truth = self.classify(X), GivenLabels.of(y, "y").texts
+        if len(truth) != len(predictions):
+            raise InputError(f"{len(predictions)} rows but {len(truth)} labels")
+        named = {name: label_text(value) for name, value in self._classes.items()}
+        right = [
+            p.label is not None and named[p.label] == label
+            for p, label in zip(predictions, truth, strict=True)
+        ]
+        return weighted_mean(right, sample_weight)
 
 
 __all__ = ["OneLabelClassifier"]

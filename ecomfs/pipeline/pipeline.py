@@ -643,8 +643,7 @@ class Pipeline:
         )
         if not (person and prediction.suspicious and prediction.status is Status.OK):
             return prediction
-        note = "; ".join(filter(None, [prediction.note, "suspicious: needs review"]))
-        return replace(prediction, label=None, status=Status.ABSTAINED, note=note)
+        return prediction.abstained("suspicious")
 
     def _calibration(self, language: Language) -> Calibration | None:
         return self.setups[language].calibration if language in self.setups else None

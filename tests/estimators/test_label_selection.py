@@ -7,7 +7,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecomfs.estimators.multilabel.select import balanced_lines, cover
+from ecomfs.estimators.multilabel.prompts import balanced_lines, cover
 
 SETS = st.lists(st.frozensets(st.integers(0, 4)), min_size=1, max_size=12)
 

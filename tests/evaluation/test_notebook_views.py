@@ -19,7 +19,7 @@ import ecomfs_eval
 from ecomfs import MultiLabelClassifier, Prediction, TaxonomyClassifier, compare, load_task
 from ecomfs.batch import AnswerCounts, ScoreResult, Tally
 from ecomfs.estimators.multilabel import MultiLabelProfile
-from ecomfs.estimators.multilabel.profile import KeptThreshold
+from ecomfs.estimators.multilabel.fit import LabelThreshold
 from ecomfs.fit import Guarantees, Profile
 from ecomfs.fit.fitting import Fitted
 from ecomfs.types import Status
@@ -122,7 +122,7 @@ def test_several_labels() -> None:
     assert "threshold" in shown(clf.explain(EVIL))
     assert EVIL in shown(clf.explain(EVIL))
     assert "row" in shown(clf.classify([EVIL], ids=["row"])[0])
-    kept = KeptThreshold(value=0.25, best=None, f1=None, yes=2, readings=4)
+    kept = LabelThreshold(value=0.25, best=None, f1=None, yes=2, readings=4)
     profile = MultiLabelProfile(
         task="t", engine="e", pool="p", examples=4, k=2, thresholds={EVIL: kept}
     )
@@ -199,7 +199,7 @@ def test_every_result_with_a_view_has_a_test_here() -> None:
     }
     assert found == {
         *("PairwiseComparison", "Comparisons", "Explanation", "MultiLabelExplanation", "Outcome"),
-        *("MultiLabelPrediction", "MultiLabelProfile", "Prediction", "Profile", "ScoreResult"),
+        *("MultiLabelProfile", "Prediction", "Profile", "ScoreResult"),
         *("Summary", "TaskCard", "TaxonomyExplanation", "TaxonomyProfile"),
     }
 

@@ -1,26 +1,14 @@
 """Tasks whose rows may have several labels: one yes/no reading per label, all in one batch.
 
-examples     examples with several labels, and their label space
-select       examples that serve all labels of a row
-prompts      the prompt, its label last
-reader       rows × labels, read
-threshold    from which probability on a label is given
-fit          thresholds and calibration, leave-one-out
-prediction   readings to labels
+neighbours   the neighbours' vote on each label
+prompts      demonstrations that serve all labels of a row, and the prompt, its label last
+rows         rows × labels, read, and the labels of each row
+fit          thresholds and calibration, leave-one-out, and the profile that keeps them
 explain      what led to the labels of one row
-rows         the reader, for the rows of tables and requests
-profile      what was fitted, in a file
 classifier   MultiLabelClassifier
 """
 
 from ecomfs.estimators.multilabel.classifier import MultiLabelClassifier
-from ecomfs.estimators.multilabel.prediction import MultiLabelPrediction
-from ecomfs.estimators.multilabel.profile import MultiLabelProfile
-from ecomfs.estimators.multilabel.threshold import fit_threshold
+from ecomfs.estimators.multilabel.fit import MultiLabelProfile, fit_threshold
 
-__all__ = [
-    "MultiLabelClassifier",
-    "MultiLabelPrediction",
-    "MultiLabelProfile",
-    "fit_threshold",
-]
+__all__ = ["MultiLabelClassifier", "MultiLabelProfile", "fit_threshold"]

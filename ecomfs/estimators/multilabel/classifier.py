@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,19 +18,25 @@ from ecomfs.core.progress import LOADING, Progress, showing, silent
 from ecomfs.embed import Embedder
 from ecomfs.engine.protocol import Engine, has_model
 from ecomfs.errors import ConfigError, InputError
-from ecomfs.estimators.answers import weighted_mean
-from ecomfs.estimators.base import Estimator
-from ecomfs.estimators.following import PoolFollower
-from ecomfs.estimators.inputs import Examples, Rows, as_rows, columns, refuse_other_labels, row_ids
-from ecomfs.estimators.multilabel.examples import as_labelled, as_sets, label_space
+from ecomfs.estimators.base import Estimator, weighted_mean
+from ecomfs.estimators.inputs import (
+    Examples,
+    Rows,
+    as_labelled,
+    as_rows,
+    as_sets,
+    columns,
+    label_space,
+)
 from ecomfs.estimators.multilabel.explain import MultiLabelExplanation, explanation
-from ecomfs.estimators.multilabel.fit import fit_acceptance, fit_thresholds
-from ecomfs.estimators.multilabel.prediction import MultiLabelPrediction, answer
-from ecomfs.estimators.multilabel.profile import MultiLabelProfile
+from ecomfs.estimators.multilabel.fit import (
+    LabelThreshold,
+    MultiLabelProfile,
+    fit_acceptance,
+    fit_thresholds,
+)
 from ecomfs.estimators.multilabel.prompts import label_prompts
-from ecomfs.estimators.multilabel.reader import Reader, YesNoSetup
-from ecomfs.estimators.multilabel.rows import MultiLabelRows
-from ecomfs.estimators.multilabel.threshold import LabelThreshold
+from ecomfs.estimators.multilabel.rows import MultiLabelRows, YesNoSetup
 from ecomfs.fit import NEVER, ProfileWarning
 from ecomfs.pipeline import (
     ANSWER_TOKENS,
@@ -43,7 +48,8 @@ from ecomfs.pipeline import (
 from ecomfs.pool import Pool, sample_queries
 from ecomfs.readout import words
 from ecomfs.screen import Mask, Screen
-from ecomfs.task import LabelSpace, TaskCard, label_text, read_labels
+from ecomfs.task import CellSpace, LabelSpace, TaskCard, label_text, read_labels
+from ecomfs.task.cells import SEPARATOR
 from ecomfs.types import Example, Language, Row
 
 MOST = 32
@@ -52,7 +58,7 @@ MOST = 32
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """What a reader is made of, without what belongs to one process: it can be stored."""
+    """What answers rows, without what belongs to one process: it can be stored."""
 
     card: TaskCard
     examples: list[Example]
@@ -65,14 +71,14 @@ class _Kept:
     calibrations: Mapping[Language, Calibration | None] | None = None
     blend: Blend | None = None
 
-    def reader(self, engine: Engine, progress: Progress = silent) -> Reader:
-        """The reader, with what was fitted."""
+    def rows(self, engine: Engine, progress: Progress = silent) -> MultiLabelRows:
+        """What answers rows, with what was fitted."""
         card, labels, options = self.card, self.labels, self.options
         embedder = Estimator._own_embedder(self.embedder)
         mask, examples = Mask.of(options.mask), self.examples
         if mask is not None:
             examples = mask.examples(examples, card)
-        rows, retriever = build_retriever(card, examples, embedder, options, progress=progress)
+        in_words, retriever = build_retriever(card, examples, embedder, options, progress=progress)
         if retriever is None and not has_model(engine):
             raise ConfigError(
                 "no model (--engine none) and no labelled examples: nothing can answer",
@@ -83,7 +89,7 @@ class _Kept:
         setups = {
             language: YesNoSetup.of(
                 label_prompts(
-                    card, labels, words(labels, language).answers, self.by_id(), language, rows
+                    card, labels, words(labels, language).answers, self.by_id(), language, in_words
                 ),
                 engine,
             )
@@ -96,11 +102,11 @@ class _Kept:
                 for language, setup in setups.items()
             }
         k, limit = options.k, engine.capabilities.context_tokens - ANSWER_TOKENS
-        return Reader(
+        return MultiLabelRows(
             card=card,
-            labels=labels,
+            space=CellSpace(labels.labels, card.label_separator or SEPARATOR),
             engine=engine,
-            rows=rows,
+            rows=in_words,
             retriever=retriever,
             sets=tuple(self.sets),
             k=max(card.default_k, min(len(labels), MOST)) if k is None else k,
@@ -116,19 +122,19 @@ class _Kept:
         """Labels of each example."""
         return {e.id: own for e, own in zip(self.examples, self.sets, strict=True)}
 
-    def fitted(self, reader: Reader) -> _Kept:
+    def fitted(self, rows: MultiLabelRows) -> _Kept:
         """With what was fitted."""
         return replace(
             self,
-            fingerprint=reader.engine.fingerprint,
-            calibrations={lang: s.calibration for lang, s in reader.setups.items()},
-            blend=reader.blend,
+            fingerprint=rows.engine.fingerprint,
+            calibrations={lang: s.calibration for lang, s in rows.setups.items()},
+            blend=rows.blend,
         )
 
 
 @documented
 @dataclass(eq=False, repr=False)
-class MultiLabelClassifier(CommonOptions, PoolFollower[MultiLabelRows]):
+class MultiLabelClassifier(CommonOptions, Estimator[MultiLabelRows]):
     """Finds the labels of each row by one yes/no reading per label.
 
     The prompts of a row differ in their last line only, where the label is, and all labels of all
@@ -155,7 +161,7 @@ class MultiLabelClassifier(CommonOptions, PoolFollower[MultiLabelRows]):
     classes_ : ndarray of shape (n_classes,)
         The labels as they were given, in NumPy's order; the columns of ``predict_proba``.
     thresholds_ : dict
-        Label → :class:`~ecomfs.estimators.multilabel.threshold.LabelThreshold`.
+        Label → :class:`~ecomfs.estimators.multilabel.fit.LabelThreshold`.
     engine_ : Engine
         The open engine.
     notes_ : tuple of str
@@ -206,8 +212,7 @@ class MultiLabelClassifier(CommonOptions, PoolFollower[MultiLabelRows]):
             EngineError: the engine cannot be opened.
             ArgumentError: an argument that fit does not take, such as ``sample_weight``.
         """
-        self._refuse(refused)
-        refuse_other_labels(X, y)
+        self._refuse(X, y, refused)
         card, options = self._card(), self._options()
         header = columns(X)
         version, examples, cells, given = as_labelled(X, y, card, self.fields)
@@ -216,94 +221,77 @@ class MultiLabelClassifier(CommonOptions, PoolFollower[MultiLabelRows]):
         with showing(progress) as report:
             if self.engine not in (None, NO_MODEL):
                 report(LOADING)
-            reader = kept.reader(self._own_engine(), report)
+            rows = kept.rows(self._own_engine(), report)
         profile = self.profile
         if isinstance(profile, str | Path):
             profile = MultiLabelProfile.load(profile)
-        made: MultiLabelProfile | None = profile
+        notes: tuple[str, ...] = ()
         if profile is not None:
-            reader, thresholds, notes = _as_profiled(kept, reader, profile)
+            for difference in profile.differences(rows, examples):
+                warnings.warn(f"profile: {difference}; fit again", ProfileWarning, stacklevel=2)
+            rows, thresholds = profile.applied(rows)
         else:
             with showing(progress) as report:
-                reader, thresholds, notes, made = self._fitted(kept, reader, report)
+                rows, thresholds, notes, profile = self._fitted(kept, rows, report)
         with self._turn():
-            self._kept, self.thresholds_, self.notes_ = kept.fitted(reader), thresholds, notes
-            self.profile_, self.pool_ = made, X if isinstance(X, Pool) else Pool.in_memory(examples)
+            self._kept, self.thresholds_, self.notes_ = kept.fitted(rows), thresholds, notes
+            self.profile_ = profile
+            self.pool_ = X if isinstance(X, Pool) else Pool.in_memory(examples)
             self.pool_version_ = version or self.pool_.version
             self._classes = given.classes(labels.names)
             self.classes_ = given.array(list(self._classes.values()))
             self._features(header, labelled=y is None)
-            self._work_with(reader)
+            self._work_with(self._complete(rows))
         return self
 
     def _fitted(
-        self, kept: _Kept, reader: Reader, progress: Progress
-    ) -> tuple[Reader, dict[str, LabelThreshold], tuple[str, ...], MultiLabelProfile | None]:
-        examples, size = kept.examples, self.calibration_size
-        chosen = sample_queries(examples, size, self.seed)
-        reader, thresholds, notes = event_loop.run(
-            fit_thresholds(reader, chosen, kept.by_id(), progress)
+        self, kept: _Kept, rows: MultiLabelRows, progress: Progress
+    ) -> tuple[
+        MultiLabelRows, dict[str, LabelThreshold], tuple[str, ...], MultiLabelProfile | None
+    ]:
+        examples = kept.examples
+        chosen = sample_queries(examples, self.calibration_size, self.seed)
+        rows, thresholds, notes = event_loop.run(
+            fit_thresholds(rows, chosen, kept.by_id(), progress)
         )
         accept: Threshold | None = None
         never = None if self.precision is None else NEVER
         if self.precision is not None:
-            # Of examples that thresholds were not chosen on, where there are enough of them.
-            read = {e.id for e in chosen}
-            unread = [e for e in examples if e.id not in read]
-            judged = sample_queries(unread if len(unread) >= size else examples, size, self.seed)
-            values = {name: t.value for name, t in thresholds.items()}
-            rows = MultiLabelRows(reader, values, None, {})
+            judged = self._judged(examples)
             accept, missing = event_loop.run(
                 fit_acceptance(rows, judged, kept.by_id(), self.precision, progress)
             )
             notes = (*missing, *notes)
         if not chosen:
-            return reader, thresholds, notes, None
+            return rows, thresholds, notes, None
         made = MultiLabelProfile.of(
-            reader,
+            rows,
             examples,
             thresholds,
             accept_from=never if accept is None else accept.value,
             guarantees={"precision": self.precision},
             found={"notes": notes, "accept": None if accept is None else asdict(accept)},
         )
-        return reader, thresholds, notes, made
+        return rows, thresholds, notes, made
 
-    def _answers(self) -> MultiLabelRows:
-        reader = cast(Reader, self._at_work())
+    def _complete(self, rows: MultiLabelRows) -> MultiLabelRows:
+        """With what was fitted and is kept by the classifier."""
         values = {name: threshold.value for name, threshold in self.thresholds_.items()}
         accept = None if self.profile_ is None else self.profile_.accept_from
-        facts = {"kept": self._kept, "thresholds": values, "accept": accept, "k": reader.k}
-        return MultiLabelRows(reader, values, accept, facts, self.pool_version_)
+        return replace(
+            rows,
+            thresholds=values,
+            accept_from=accept,
+            facts={"kept": self._kept, "thresholds": values, "accept": accept, "k": rows.k},
+            pool_version=self.pool_version_,
+        )
 
-    @property
-    def reader_(self) -> Reader:
-        """Everything decided for this run, with the engine of this process."""
-        return cast(Reader, self._at_work())
+    def _reopen(self) -> MultiLabelRows:
+        return self._complete(self._kept.rows(self._own_engine()))
 
-    @property
-    def engine_(self) -> Engine:
-        """The open engine."""
-        return self.reader_.engine
-
-    def _reopen(self) -> Reader:
-        return self._kept.reader(self._own_engine())
-
-    def classify(
-        self,
-        X: Rows,  # noqa: N803
-        ids: Sequence[str] | None = None,
-    ) -> list[MultiLabelPrediction]:
-        """One :class:`MultiLabelPrediction` a row, in order."""
-        return event_loop.run(self._classify(X, ids))
-
-    async def aclassify(
-        self,
-        X: Rows,  # noqa: N803
-        ids: Sequence[str] | None = None,
-    ) -> list[MultiLabelPrediction]:
-        """:meth:`classify` for callers that have an event loop."""
-        return await event_loop.run_async(self._classify(X, ids))
+    def _prepared(self, X: Rows, ids: Sequence[str] | None) -> tuple[Any, Sequence[Any]]:  # noqa: N803
+        answers, states = super()._prepared(X, ids)
+        return replace(answers, accept_from=None), states  # every row gets its labels
 
     def predict(self, X: Rows) -> NDArray[Any]:  # noqa: N803
         """The labels of each row as a frozenset, shape (n,), dtype object; ``None`` for a row
@@ -315,13 +303,6 @@ class MultiLabelClassifier(CommonOptions, PoolFollower[MultiLabelRows]):
             None if p.labels is None else frozenset(given[n] for n in p.labels) for p in found
         ]
         return out
-
-    def predict_proba(self, X: Rows) -> NDArray[np.float64]:  # noqa: N803
-        """The probability of each label by itself, shape (n, len(classes_)), columns in the order
-        of ``classes_``; NaN for a row that could not be read."""
-        found = self.classify(X)
-        table = [[p.probabilities.get(name, np.nan) for name in self._classes] for p in found]
-        return np.array(table, dtype=np.float64).reshape(len(found), len(self._classes))
 
     def score(self, X: Rows, y: Iterable[Any], sample_weight: Any = None) -> float:  # noqa: N803
         """Subset accuracy: the share of rows with exactly the right labels (scikit-learn's
@@ -341,45 +322,13 @@ class MultiLabelClassifier(CommonOptions, PoolFollower[MultiLabelRows]):
         """How one row is classified: demonstrations, prompt, and each label from its reading to
         its threshold.
 
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
+        Raises:
+            NotFittedError: before ``fit``.
         """
-        reader = cast(Reader, self._at_work())
-        rows = as_rows(cast(Rows, [row]), reader.card, self.fields)
-        [(asked, read)] = event_loop.run(reader.read(rows, ["row"]))
-        values = {name: threshold.value for name, threshold in self.thresholds_.items()}
-        return explanation(reader, asked, read, values)
-
-    async def _classify(
-        self,
-        X: Rows,  # noqa: N803
-        ids: Sequence[str] | None,
-    ) -> list[MultiLabelPrediction]:
-        # Opening an engine, embedding and rendering are no work for the event loop.
-        reader = await asyncio.to_thread(self._at_work)
-        rows = await asyncio.to_thread(as_rows, X, reader.card, self.fields)
-        values = {name: threshold.value for name, threshold in self.thresholds_.items()}
-        return [
-            replace(answer(reader, asked, read, values), pool_version=self.pool_version_)
-            for asked, read in await reader.read(rows, row_ids(rows, ids))
-        ]
-
-
-def _as_profiled(
-    kept: _Kept, reader: Reader, profile: MultiLabelProfile
-) -> tuple[Reader, dict[str, LabelThreshold], tuple[str, ...]]:
-    """What the profile holds, applied; what is no longer as it was is warned of."""
-    for difference in profile.differences(reader, kept.examples):
-        warnings.warn(f"profile: {difference}; fit again", ProfileWarning, stacklevel=3)
-    calibrations = profile.calibrations()
-    setups = {
-        language: replace(setup, calibration=calibrations.get(language))
-        for language, setup in reader.setups.items()
-    }
-    reader = replace(reader, setups=setups, blend=profile.own_blend())
-    return reader, profile.own_thresholds(reader.labels.names), ()
+        answers = self._answers()
+        rows = as_rows(cast(Rows, [row]), answers.card, self.fields)
+        [(asked, read)] = event_loop.run(answers.read(rows, ["row"]))
+        return explanation(answers, asked, read)
 
 
 __all__ = ["MOST", "MultiLabelClassifier"]

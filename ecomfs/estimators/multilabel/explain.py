@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from ecomfs.estimators.multilabel.prediction import MultiLabelPrediction, answer
 from ecomfs.estimators.multilabel.prompts import YES
-from ecomfs.estimators.multilabel.reader import LabelReadings, Reader, RowPrompts
-from ecomfs.types import Demonstration, Posterior
+from ecomfs.estimators.multilabel.rows import LabelReadings, MultiLabelRows, RowPrompts
+from ecomfs.types import Demonstration, Posterior, Prediction
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,7 @@ class MultiLabelExplanation:
             failed before it was asked.
     """
 
-    prediction: MultiLabelPrediction
+    prediction: Prediction
     language: str
     labels: Mapping[str, LabelResult]
     demonstrations: tuple[Demonstration, ...]
@@ -63,14 +62,7 @@ class MultiLabelExplanation:
             "note": p.note,
             "probabilities": dict(p.probabilities),
             "readings": {
-                name: {
-                    "read": label.read,
-                    "votes": label.votes,
-                    "probability": label.probability,
-                    "threshold": label.threshold,
-                    "given": label.given,
-                }
-                for name, label in self.labels.items()
+                name: asdict(label) | {"given": label.given} for name, label in self.labels.items()
             },
             "label_mass": p.label_mass,
             "language": self.language,
@@ -90,12 +82,16 @@ class MultiLabelExplanation:
             "cached_tokens": p.cached_tokens,
         }
 
+    @property
+    def _labels(self) -> str:
+        labels = self.prediction.labels
+        return "none" if labels is None else ", ".join(labels) or "no label"
+
     def _repr_html_(self) -> str:
         """What a notebook shows."""
         from ecomfs_eval.html_view import folded, paragraph, table, view
 
         p = self.prediction
-        shown = "none" if p.labels is None else ", ".join(p.labels) or "no label"
         found = [[n, x.read, x.votes, x.probability, x.threshold] for n, x in self.labels.items()]
         marks = [at for at, x in enumerate(self.labels.values()) if x.given]
         examples = [
@@ -103,7 +99,7 @@ class MultiLabelExplanation:
             for d in self.demonstrations
         ]
         return view(
-            f"labels: {shown} ({p.status})",
+            f"labels: {self._labels} ({p.status})",
             paragraph(p.error),
             table(["label", "read", "votes", "final", "threshold"], found, chosen=marks),
             table(["demonstration", "labels", "similarity", "text"], examples) if examples else "",
@@ -112,8 +108,7 @@ class MultiLabelExplanation:
 
     def __str__(self) -> str:
         p = self.prediction
-        shown = "none" if p.labels is None else ", ".join(p.labels) or "no label"
-        lines = [f"labels: {shown}  ({p.status}{': ' + p.error if p.error else ''})"]
+        lines = [f"labels: {self._labels}  ({p.status}{': ' + p.error if p.error else ''})"]
         lines.append("    read   votes   final  threshold")
         for name, label in self.labels.items():
             values = (label.read, label.votes, label.probability)
@@ -130,32 +125,23 @@ class MultiLabelExplanation:
 
 
 def explanation(
-    reader: Reader, asked: RowPrompts, read: LabelReadings, thresholds: Mapping[str, float]
+    rows: MultiLabelRows, asked: RowPrompts, read: LabelReadings
 ) -> MultiLabelExplanation:
-    """The explanation of one row that was read.
-
-    Args:
-        thresholds: label → probability from which on it is given.
-    """
-    prediction = answer(reader, asked, read, thresholds)
+    """The explanation of one row that was read."""
+    prediction = rows.prediction(asked, read)
     labels = {}
-    for place, name in enumerate(reader.labels.names):
+    for place, name in enumerate(rows.space.names):
         found = read[place] if place < len(read) else None
-        whole = isinstance(found, Posterior) and bool(found.probabilities)
         labels[name] = LabelResult(
-            found.probabilities[YES] if whole and isinstance(found, Posterior) else None,
+            found.probabilities[YES]
+            if isinstance(found, Posterior) and found.probabilities
+            else None,
             asked.votes[place] if asked.votes else None,
             prediction.probabilities.get(name),
-            thresholds[name],
+            rows.thresholds[name],
         )
-    first = asked.prompts[0] if asked.prompts else None
-    return MultiLabelExplanation(
-        prediction,
-        asked.language,
-        labels,
-        asked.nearest if first is None else tuple(first.demonstrations),
-        None if first is None else first.text,
-    )
+    prompt = asked.prompts[0].text if asked.prompts else None
+    return MultiLabelExplanation(prediction, asked.language, labels, asked.shown, prompt)
 
 
 __all__ = ["LabelResult", "MultiLabelExplanation", "explanation"]

@@ -1,23 +1,103 @@
-"""What is fitted on the examples, leave-one-out: calibration of yes and no, and thresholds."""
+"""What is fitted for several labels a row, leave-one-out, and the profile that keeps it.
+
+Calibration of yes and no, and the weight of the neighbours beside the model, are fitted for all
+labels together, since few examples have any one label. Each label has a threshold of its own: the
+probability with the best F1, held back by a prior where few examples have the label. The best
+threshold on few readings is far from the best on new rows, so it is drawn towards 0.5, on the
+scale of log-odds, by as much as :data:`PRIOR` further examples would.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
-from ecomfs.calibration import Blend, Threshold, accept_threshold, fit_calibration
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import Field
+
+from ecomfs.calibration import Threshold, accept_threshold, fit_calibration
 from ecomfs.core.progress import FITTING, Progress, silent
 from ecomfs.estimators.multilabel.neighbours import fit_cells
-from ecomfs.estimators.multilabel.prediction import answer, calibrated, yes
-from ecomfs.estimators.multilabel.prompts import NO, YES
-from ecomfs.estimators.multilabel.reader import LabelReadings, Reader, RowPrompts, YesNoSetup
-from ecomfs.estimators.multilabel.rows import MultiLabelRows
-from ecomfs.estimators.multilabel.threshold import PRIOR, LabelThreshold, fit_threshold
+from ecomfs.estimators.multilabel.prompts import NO, YES, YES_NO
+from ecomfs.estimators.multilabel.rows import LabelReadings, MultiLabelRows, RowPrompts
+from ecomfs.fit import BlendWeights, LanguageCalibration, pool_hash
+from ecomfs.fit.profile_file import ProfileFile, StrictRecord
 from ecomfs.types import Example, Language, Posterior
 
 CHUNK = 8
 """Examples between two reports of progress."""
+PRIOR = 8
+"""Examples with the label that the prior of a threshold counts for."""
+FLOOR = 1e-6
+
+
+class LabelThreshold(StrictRecord):
+    """The threshold of one label, and what was seen.
+
+    Attributes:
+        value: probability from which on the label is given.
+        best: the threshold with the best F1 on the readings; ``None`` when no example that was
+            read has the label.
+        f1: F1 of ``value`` on the readings it was fitted on (a little better than it is);
+            ``None`` where it is undefined.
+        yes: examples with the label among those read.
+        readings: how many were read.
+    """
+
+    value: float = 0.5
+    best: float | None = None
+    f1: float | None = None
+    yes: int = 0
+    readings: int = 0
+
+
+def fit_threshold(p: ArrayLike, truth: ArrayLike, prior: float = PRIOR) -> LabelThreshold:
+    """The threshold of a label, from leave-one-out readings.
+
+    Args:
+        p: n probabilities of the label.
+        truth: whether each example has it.
+        prior: weight of 0.5, in examples that have the label.
+
+    >>> found = fit_threshold([0.9, 0.3, 0.2, 0.1], [True, True, False, False], prior=0)
+    >>> 0.2 < found.value < 0.3, found.f1
+    (True, 1.0)
+    >>> found.value < fit_threshold([0.9, 0.3, 0.2, 0.1], [True, True, False, False]).value < 0.5
+    True
+    """
+    values, true = np.asarray(p, dtype=np.float64), np.asarray(truth, dtype=bool)
+    yes = int(true.sum())
+    if not yes:
+        return LabelThreshold(readings=len(values))
+    odds = _log_odds(values)
+    points = np.unique(odds)
+    cuts = np.concatenate([[0.0, points[0] - 1.0], (points[:-1] + points[1:]) / 2])
+    scores = np.array([_f1(odds >= cut, true) for cut in cuts])
+    # Of equally good thresholds the one that says least against 0.5.
+    best = min(np.flatnonzero(scores == scores.max()), key=lambda i: abs(cuts[i]))
+    drawn = float(cuts[best]) * yes / (yes + prior)
+    return LabelThreshold(
+        value=_probability(drawn),
+        best=_probability(float(cuts[best])),
+        f1=_f1(odds >= drawn, true),
+        yes=yes,
+        readings=len(values),
+    )
+
+
+def _f1(given: NDArray[np.bool_], true: NDArray[np.bool_]) -> float:
+    return float(2 * (given & true).sum() / (given.sum() + true.sum()))
+
+
+def _log_odds(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    kept = np.clip(p, FLOOR, 1 - FLOOR)
+    return np.asarray(np.log(kept / (1 - kept)))
+
+
+def _probability(odds: float) -> float:
+    return float(1 / (1 + np.exp(-odds)))
 
 
 class _Cell(NamedTuple):
@@ -31,62 +111,79 @@ class _Cell(NamedTuple):
 
 
 async def fit_thresholds(
-    reader: Reader,
+    rows: MultiLabelRows,
     examples: Sequence[Example],
     sets: Mapping[str, frozenset[int]],
     progress: Progress = silent,
-) -> tuple[Reader, dict[str, LabelThreshold], tuple[str, ...]]:
+) -> tuple[MultiLabelRows, dict[str, LabelThreshold], tuple[str, ...]]:
     """Read examples as if they were new, each for every label.
-
-    Calibration of yes and no, and the weight of the neighbours beside the model, are fitted for
-    all labels together, since few examples have any one label. Each label has its own threshold.
 
     Args:
         examples: of the pool.
         sets: example id → positions of its labels.
 
     Returns:
-        The reader with its calibration and blend, the thresholds by label, and notes for the user.
+        The rows with calibration, blend and thresholds; the thresholds by label with what was
+        seen; and notes for the user.
     """
-    if not reader.has_model:
-        return await _fit_votes(reader, examples, sets, progress)
-    names = reader.labels.names
-    found: list[_Cell] = []
-    for example, asked, read in await _left_out(reader, examples, progress):
-        for label, posterior in enumerate(read):
-            # Text read-outs and failures have no probabilities.
-            if isinstance(posterior, Posterior) and posterior.label_mass is not None:
-                truth = YES if label in sets[example.id] else NO
-                vote = asked.votes[label] if asked.votes else None
-                found.append(_Cell(asked.language, label, truth, posterior, vote))
-    setups = dict(reader.setups)
-    for language, setup in reader.setups.items():
+    answered = await _left_out(rows, examples, progress)
+    fitted: list[LabelThreshold]
+    if not rows.has_model:  # the neighbours alone: they cost no reading
+        voted = [(asked.votes, sets[e.id]) for e, asked, _ in answered if asked.votes]
+        fitted = [
+            fit_threshold([v[label] for v, _ in voted], [label in own for _, own in voted])
+            for label in range(len(rows.space))
+        ]
+    else:
+        found: list[_Cell] = []
+        for example, asked, read in answered:
+            for label, posterior in enumerate(read):
+                # Text read-outs and failures have no probabilities.
+                if isinstance(posterior, Posterior) and posterior.label_mass is not None:
+                    truth = YES if label in sets[example.id] else NO
+                    vote = asked.votes[label] if asked.votes else None
+                    found.append(_Cell(asked.language, label, truth, posterior, vote))
+        rows = _calibrated(rows, found)
+        fitted = []
+        for label in range(len(rows.space)):
+            own = [cell for cell in found if cell.label == label]
+            chances = []
+            for cell in own:
+                votes = [] if cell.vote is None else [cell.vote]
+                chances += rows.chances(cell.language, [cell.read], votes)
+            fitted.append(fit_threshold(chances, [cell.truth == YES for cell in own]))
+    thresholds = dict(zip(rows.space.names, fitted, strict=True))
+    values = {name: threshold.value for name, threshold in thresholds.items()}
+    return replace(rows, thresholds=values), thresholds, _notes(thresholds, len(examples))
+
+
+def _calibrated(rows: MultiLabelRows, found: Sequence[_Cell]) -> MultiLabelRows:
+    """With the calibration of each language, and the weight of the neighbours."""
+    setups = {}
+    for language, setup in rows.setups.items():
         mine = [cell for cell in found if cell.language == language]
-        calibration = fit_calibration(
-            [cell.read.probabilities for cell in mine], [cell.truth for cell in mine]
+        read, truth = [cell.read.probabilities for cell in mine], [cell.truth for cell in mine]
+        setups[language] = replace(setup, calibration=fit_calibration(read, truth))
+    asked = [cell for cell in found if cell.vote is not None]
+    blend = None
+    if asked:
+        blend = fit_cells(
+            [setups[cell.language].calibrated(cell.read) for cell in asked],
+            [cell.vote for cell in asked if cell.vote is not None],
+            [cell.truth for cell in asked],
         )
-        setups[language] = replace(setup, calibration=calibration)
-    reader = replace(reader, setups=setups, blend=_blend(setups, found))
-    thresholds = {}
-    for label, name in enumerate(names):
-        own = [cell for cell in found if cell.label == label]
-        chances = []
-        for cell in own:
-            votes = [] if cell.vote is None else [cell.vote]
-            chances += yes(reader, setups[cell.language], [cell.read], votes)
-        thresholds[name] = fit_threshold(chances, [cell.truth == YES for cell in own])
-    return reader, thresholds, _notes(thresholds, len(examples))
+    return replace(rows, setups=setups, blend=blend)
 
 
 async def _left_out(
-    reader: Reader, examples: Sequence[Example], progress: Progress
+    rows: MultiLabelRows, examples: Sequence[Example], progress: Progress
 ) -> list[tuple[Example, RowPrompts, LabelReadings]]:
     """Examples, each read for every label as if it were new."""
     out: list[tuple[Example, RowPrompts, LabelReadings]] = []
     for start in range(0, len(examples), CHUNK):
         progress(FITTING, start, len(examples))
         part = examples[start : start + CHUNK]
-        answered = await reader.read(
+        answered = await rows.read(
             [e.fields for e in part],
             [e.id for e in part],
             exclude_ids=[{e.id} for e in part],
@@ -95,22 +192,6 @@ async def _left_out(
         out += [(e, asked, read) for e, (asked, read) in zip(part, answered, strict=True)]
     progress(FITTING, len(examples), len(examples))
     return out
-
-
-async def _fit_votes(
-    reader: Reader,
-    examples: Sequence[Example],
-    sets: Mapping[str, frozenset[int]],
-    progress: Progress,
-) -> tuple[Reader, dict[str, LabelThreshold], tuple[str, ...]]:
-    """As :func:`fit_thresholds`, of the neighbours alone: they cost no reading."""
-    answered = await _left_out(reader, examples, progress)
-    voted = [(asked.votes, sets[e.id]) for e, asked, _ in answered if asked.votes]
-    thresholds = {
-        name: fit_threshold([v[label] for v, _ in voted], [label in own for _, own in voted])
-        for label, name in enumerate(reader.labels.names)
-    }
-    return reader, thresholds, _notes(thresholds, len(examples))
 
 
 async def fit_acceptance(
@@ -127,30 +208,18 @@ async def fit_acceptance(
         examples: of the pool; each is read as if it were new.
         sets: example id → positions of its labels.
     """
-    reader, names = rows.reader, rows.reader.labels.names
     confidence, right = [], []
-    for example, asked, read in await _left_out(reader, examples, progress):
-        found = rows.prediction(answer(reader, asked, read, rows.thresholds))
+    for example, asked, read in await _left_out(rows, examples, progress):
+        found = rows.prediction(asked, read)
         if found.labels is not None and found.confidence is not None:
             confidence.append(found.confidence)
-            right.append({*found.labels} == {names[i] for i in sets[example.id]})
+            right.append({*found.labels} == {rows.space.names[i] for i in sets[example.id]})
     accept = accept_threshold(confidence, right, precision)
     if accept is not None:
         return accept, ()
     return None, (
         f"{len(right)} examples do not show a precision of {precision:.0%} at any threshold: "
         "every row abstains and needs review; label more, or ask for less",
-    )
-
-
-def _blend(setups: Mapping[Language, YesNoSetup], found: Sequence[_Cell]) -> Blend | None:
-    asked = [cell for cell in found if cell.vote is not None]
-    if not asked:
-        return None
-    return fit_cells(
-        [calibrated(setups[cell.language], cell.read) for cell in asked],
-        [cell.vote for cell in asked if cell.vote is not None],
-        [cell.truth for cell in asked],
     )
 
 
@@ -174,4 +243,114 @@ def _notes(thresholds: Mapping[str, LabelThreshold], read: int) -> tuple[str, ..
     return tuple(out)
 
 
-__all__ = ["fit_acceptance", "fit_thresholds"]
+class MultiLabelProfile(ProfileFile):
+    """What a fit found for several labels a row; a file of JSON.
+
+    Attributes:
+        engine: its fingerprint.
+        pool: hash of the examples it was fitted on, and how many there were.
+        calibration: of yes and no, by language.
+        blend: how model and neighbours answer together.
+        thresholds: by label.
+        accept_from: confidence below which a row abstains.
+        found: notes.
+
+    >>> MultiLabelProfile(task="t", engine="e", pool="p", examples=2, k=4).accept_from is None
+    True
+    """
+
+    format: Literal[1] = 1
+    kind: Literal["several labels"] = "several labels"
+    task: str
+    engine: str
+    pool: str
+    examples: int
+    k: int
+    calibration: dict[Language, LanguageCalibration] = Field(default_factory=dict)
+    blend: BlendWeights | None = None
+    thresholds: dict[str, LabelThreshold] = Field(default_factory=dict)
+    accept_from: float | None = None
+    guarantees: dict[str, Any] = Field(default_factory=dict)
+    found: dict[str, Any] = Field(default_factory=dict)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from ecomfs_eval.html_view import paragraph, table, view
+
+        rows = [[name, t.value, t.f1, t.yes, t.readings] for name, t in self.thresholds.items()]
+        return view(
+            f"profile of {self.task}",
+            paragraph(f"fitted on {self.examples} examples, several labels a row, k = {self.k}"),
+            table(["label", "given from", "F1 read", "with it", "read"], rows) if rows else "",
+            paragraph(f"engine {self.engine}", note=True),
+        )
+
+    @classmethod
+    def of(
+        cls,
+        rows: MultiLabelRows,
+        examples: Sequence[Example],
+        thresholds: Mapping[str, LabelThreshold],
+        **more: Any,
+    ) -> Self:
+        """The profile of what was just fitted."""
+        return cls(
+            task=rows.card.name,
+            engine=rows.engine.fingerprint,
+            pool=pool_hash(examples),
+            examples=len(examples),
+            k=rows.k,
+            calibration={
+                language: LanguageCalibration.of(setup.calibration, YES_NO.names)
+                for language, setup in rows.setups.items()
+                if setup.calibration is not None
+            },
+            blend=BlendWeights.of(rows.blend, YES_NO.names),
+            thresholds=dict(thresholds),
+            **more,
+        )
+
+    def differences(self, rows: MultiLabelRows, examples: Sequence[Example]) -> list[str]:
+        """What is no longer as it was when the profile was fitted, one line each."""
+        out = []
+        if self.task != rows.card.name:
+            out.append(f"fitted for task {self.task}, used for {rows.card.name}")
+        if self.engine != rows.engine.fingerprint:
+            out.append(f"fitted on engine {self.engine}, used with {rows.engine.fingerprint}")
+        if other := sorted(set(self.thresholds) ^ set(rows.space.names)):
+            out.append(f"other labels: {', '.join(other[:5])}{' …' if len(other) > 5 else ''}")
+        if self.pool != pool_hash(examples):
+            out.append(f"fitted on {self.examples} examples, used with {len(examples)} others")
+        if self.k != rows.k and rows.has_model:
+            out.append(f"fitted with k = {self.k}, used with k = {rows.k}")
+        return out
+
+    def applied(self, rows: MultiLabelRows) -> tuple[MultiLabelRows, dict[str, LabelThreshold]]:
+        """The rows with what was fitted, and the thresholds by label; a label that the profile
+        does not have has 0.5."""
+        names = YES_NO.names
+        kept = {language: found.read(names) for language, found in self.calibration.items()}
+        setups = {
+            language: replace(setup, calibration=kept.get(language))
+            for language, setup in rows.setups.items()
+        }
+        thresholds = {
+            name: self.thresholds.get(name, LabelThreshold()) for name in rows.space.names
+        }
+        return replace(
+            rows,
+            setups=setups,
+            blend=None if self.blend is None else self.blend.read(names),
+            thresholds={name: threshold.value for name, threshold in thresholds.items()},
+            accept_from=self.accept_from,
+        ), thresholds
+
+
+__all__ = [
+    "PRIOR",
+    "LabelThreshold",
+    "MultiLabelProfile",
+    "fit_acceptance",
+    "fit_threshold",
+    "fit_thresholds",
+]

@@ -9,7 +9,6 @@ list and demonstrations can cover, where one level would have too many. All shar
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +18,6 @@ from ecomfs.calibration import DecisionPolicy
 from ecomfs.core import event_loop
 from ecomfs.core.options import TaxonomyOptions, documented
 from ecomfs.core.progress import Progress, showing, within
-from ecomfs.engine.protocol import Engine
 from ecomfs.errors import ConfigError
 from ecomfs.estimators.few_shot import FewShotClassifier
 from ecomfs.estimators.inputs import (
@@ -28,18 +26,15 @@ from ecomfs.estimators.inputs import (
     as_rows,
     columns,
     given_examples,
-    refuse_other_labels,
-    row_ids,
 )
 from ecomfs.estimators.one_label import OneLabelClassifier
-from ecomfs.estimators.taxonomy.descent import TaxonomyExplanation, beam_of, combine
-from ecomfs.estimators.taxonomy.profile import TaxonomyProfile
+from ecomfs.estimators.taxonomy.report import TaxonomyExplanation, TaxonomyProfile
 from ecomfs.estimators.taxonomy.rows import TaxonomyRows, level_readings
-from ecomfs.estimators.taxonomy.tree import grow
+from ecomfs.estimators.taxonomy.tree import Branch, beam_of, combine, grow
 from ecomfs.fit import Guarantees
-from ecomfs.pool import Pool, sample_queries
+from ecomfs.pool import Pool
 from ecomfs.task import GivenLabels, LeafSpace, TaskCard
-from ecomfs.types import Example, Prediction, Row
+from ecomfs.types import Example, Row
 
 
 @documented
@@ -59,6 +54,9 @@ class TaxonomyClassifier(TaxonomyOptions, OneLabelClassifier[TaxonomyRows]):
     ``precision`` and ``coverage`` are guarantees over whole labels: both levels answer up to
     ``calibration_size`` more examples leave-one-out for them. A row that belongs to no parent with
     a p-value below ``novel_below`` abstains.
+
+    ``stages`` of predictions are the distribution after level one (children by their shares in the
+    pool) and after level two. A row that fails at either level fails: no part of it is guessed.
 
     Parameters
     ----------
@@ -121,8 +119,7 @@ class TaxonomyClassifier(TaxonomyOptions, OneLabelClassifier[TaxonomyRows]):
             ConfigError: the task's label space is closed.
             InputError, EngineError, ArgumentError: as :meth:`FewShotClassifier.fit`.
         """
-        self._refuse(refused)
-        refuse_other_labels(X, y)
+        self._refuse(X, y, refused)
         card, _ = self._card(), self._options()
         if not self.separator.strip():
             raise ConfigError("the separator is empty", hint="use a mark such as '>'")
@@ -166,16 +163,7 @@ class TaxonomyClassifier(TaxonomyOptions, OneLabelClassifier[TaxonomyRows]):
                     classifier.fit(own, progress=within(report, branch.name))
                     branch = replace(branch, classifier=classifier)
                 branches.append(branch)
-        leaves = [leaf for branch in branches for leaf in branch.leaves]
-        rows = TaxonomyRows(
-            card,
-            LeafSpace(leaves, self.separator),
-            tuple(branches),
-            None if root is None else root.pipeline_,
-            {at: b.classifier.pipeline_ for at, b in enumerate(branches) if b.classifier},
-            self.beam,
-            version,
-        )
+        rows = self._rows(card, branches, root, version)
         with showing(progress) as report:
             policy, made = self._guaranteed(rows, examples, root, profile, report)
         with self._turn():
@@ -183,7 +171,7 @@ class TaxonomyClassifier(TaxonomyOptions, OneLabelClassifier[TaxonomyRows]):
             self.card_, self.pool_version_ = card, version
             self.root_: FewShotClassifier | None = root
             self.branches_ = tuple(branches)
-            self._classes = given.classes(leaves)
+            self._classes = given.classes(rows.space.names)
             self.classes_ = given.array(list(self._classes.values()))
             self._features(header, labelled=y is None)
         return self
@@ -197,18 +185,14 @@ class TaxonomyClassifier(TaxonomyOptions, OneLabelClassifier[TaxonomyRows]):
         progress: Progress,
     ) -> tuple[DecisionPolicy, TaxonomyProfile | None]:
         """Thresholds over whole labels, and the profile; both from the profile, where there is
-        one. They are chosen on examples that level one was not calibrated on, where the pool has
-        enough of them."""
+        one."""
         if profile is not None:
             kept = DecisionPolicy(accept_from=profile.accept_from, set_from=profile.set_from)
             return kept, profile
         wanted = Guarantees(precision=self.precision, coverage=self.coverage)
         found: dict[str, Any] = {}
         if self.precision is not None or self.coverage is not None:
-            size = self.calibration_size
-            read = {e.id for e in sample_queries(examples, size, self.seed)}
-            unread = [e for e in examples if e.id not in read]
-            chosen = sample_queries(unread if len(unread) >= size else examples, size, self.seed)
+            chosen = self._judged(examples)
             answers = event_loop.run(rows.left_out(chosen, within(progress, "guarantees")))
             rows, found = rows.guaranteed(answers, chosen, wanted)
         if self.calibration_size < 1:
@@ -225,20 +209,28 @@ class TaxonomyClassifier(TaxonomyOptions, OneLabelClassifier[TaxonomyRows]):
             found=found,
         )
 
-    def _answers(self) -> TaxonomyRows:
-        if not self.__sklearn_is_fitted__():
-            raise self._not_fitted()
-        branches = self.branches_
+    def _rows(
+        self,
+        card: TaskCard,
+        branches: Sequence[Branch],
+        root: FewShotClassifier | None,
+        version: int,
+    ) -> TaxonomyRows:
+        """Both levels, each with its pipeline."""
         return TaxonomyRows(
-            self.card_,
+            card,
             LeafSpace([leaf for b in branches for leaf in b.leaves], self.separator),
-            branches,
-            None if self.root_ is None else self.root_.pipeline_,
+            tuple(branches),
+            None if root is None else root.pipeline_,
             {at: b.classifier.pipeline_ for at, b in enumerate(branches) if b.classifier},
             self.beam,
-            self.pool_version_,
-            self._policy,
+            version,
         )
+
+    def _answers(self) -> TaxonomyRows:
+        self._check_fitted()
+        rows = self._rows(self.card_, self.branches_, self.root_, self.pool_version_)
+        return replace(rows, policy=self._policy)
 
     @property
     def notes_(self) -> tuple[str, ...]:
@@ -259,20 +251,10 @@ class TaxonomyClassifier(TaxonomyOptions, OneLabelClassifier[TaxonomyRows]):
         """As of every classifier; an engine is that of both levels, where they have to open one."""
         super().set_params(**params)
         if "engine" in params and self.__sklearn_is_fitted__():
-            for classifier in self._levels():
-                classifier.set_params(engine=self.engine)
+            for classifier in (self.root_, *(branch.classifier for branch in self.branches_)):
+                if classifier is not None:
+                    classifier.set_params(engine=self.engine)
         return self
-
-    def _levels(self) -> list[FewShotClassifier]:
-        some = [self.root_, *(branch.classifier for branch in self.branches_)]
-        return [classifier for classifier in some if classifier is not None]
-
-    @property
-    def engine_(self) -> Engine:
-        """The engine of both levels."""
-        if not self.__sklearn_is_fitted__():
-            raise self._not_fitted()
-        return self._levels()[0].engine_
 
     def _spending(self, parents: int) -> dict[str, int]:
         return {
@@ -280,33 +262,14 @@ class TaxonomyClassifier(TaxonomyOptions, OneLabelClassifier[TaxonomyRows]):
             "tune": self.tune // max(parents, 1),
         }
 
-    def classify(self, X: Rows, ids: Sequence[str] | None = None) -> list[Prediction]:  # noqa: N803
-        """One :class:`Prediction` a row, in order, over whole labels.
-
-        ``stages`` are the distribution after level one (children by their shares in the pool) and
-        after level two. A row that fails at either level fails: no part of it is guessed.
-        """
-        return event_loop.run(self._classify(X, ids))
-
-    async def aclassify(
-        self,
-        X: Rows,  # noqa: N803
-        ids: Sequence[str] | None = None,
-    ) -> list[Prediction]:
-        """:meth:`classify` for callers that have an event loop."""
-        return await event_loop.run_async(self._classify(X, ids))
-
     def explain(self, row: str | Row) -> TaxonomyExplanation:
         """How one row is classified: the explanation of level one, and that of each parent in the
         beam.
 
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
+        Raises:
+            NotFittedError: before ``fit``.
         """
-        if not self.__sklearn_is_fitted__():
-            raise self._not_fitted()
+        self._check_fitted()
         [fields] = as_rows(cast(Rows, [row]), self.card_, self.fields)
         root = None if self.root_ is None else self.root_.explain(fields)
         top = None if root is None else root.prediction
@@ -323,12 +286,6 @@ class TaxonomyClassifier(TaxonomyOptions, OneLabelClassifier[TaxonomyRows]):
             root,
             {self.branches_[at].name: found for at, found in below.items()},
         )
-
-    async def _classify(self, X: Rows, ids: Sequence[str] | None) -> list[Prediction]:  # noqa: N803
-        answers = await asyncio.to_thread(self._answers)
-        rows = as_rows(X, self.card_, self.fields)
-        states = await asyncio.to_thread(answers.prepare, rows, row_ids(rows, ids))
-        return [prediction for _, _, prediction in await answers.answer(states)]
 
 
 _WHOLE = ("precision", "coverage", "novel_below", "profile")

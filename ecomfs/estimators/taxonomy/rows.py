@@ -14,14 +14,13 @@ from ecomfs.calibration import MINIMUM, DecisionPolicy, prediction_set
 from ecomfs.core.progress import FITTING, Progress, silent
 from ecomfs.engine.protocol import Engine
 from ecomfs.errors import EcomfsError
-from ecomfs.estimators.taxonomy.descent import beam_of, combine
-from ecomfs.estimators.taxonomy.tree import Branch
+from ecomfs.estimators.taxonomy.tree import Branch, beam_of, combine
 from ecomfs.experts import NEIGHBOURS
 from ecomfs.fit import Guarantees, with_thresholds
 from ecomfs.pipeline import Pipeline, RowAsk, RowState, fit_asks, row_asks
 from ecomfs.retrieve import Retriever
 from ecomfs.task import LeafSpace, TaskCard
-from ecomfs.types import Example, Language, Prediction, Row, Status
+from ecomfs.types import Example, Language, Prediction, Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,34 +200,19 @@ class TaxonomyRows:
         every = range(len(rows))
         tops = {} if self.root is None else await read(self.root, every, prepared)
         beams = [beam_of(tops.get(i), self.branches, self.beam) for i in every]
+        asked = {at: [i for i in every if at in beams[i]] for at in self.below}
         # With one parent its children are level one.
         ready = prepared if self.root is None else None
-        below = await asyncio.gather(
-            *(
-                read(pipeline, mine, ready)
-                for at, pipeline in self.below.items()
-                if (mine := [i for i in every if at in beams[i]])
-            )
+        found = await asyncio.gather(
+            *(read(self.below[at], mine, ready) for at, mine in asked.items() if mine)
         )
-        asked = [at for at in self.below if any(at in beam for beam in beams)]
-        return [
-            (
-                readings[i],
-                replace(
-                    combine(
-                        self.branches,
-                        tops.get(i),
-                        {
-                            at: found[i]
-                            for at, found in zip(asked, below, strict=True)
-                            if i in found
-                        },
-                    ),
-                    pool_version=self.pool_version,
-                ),
-            )
-            for i in every
-        ]
+        below = dict(zip((at for at, mine in asked.items() if mine), found, strict=True))
+        out = []
+        for i in every:
+            own = {at: answers[i] for at, answers in below.items() if i in answers}
+            whole = combine(self.branches, tops.get(i), own)
+            out.append((readings[i], replace(whole, pool_version=self.pool_version)))
+        return out
 
     def decided(self, whole: Prediction) -> Prediction:
         """With the guarantees over whole labels."""
@@ -241,8 +225,7 @@ class TaxonomyRows:
             whole = replace(whole, prediction_set=chosen)
         if policy.accept_from is None or max(p) >= policy.accept_from or whole.label is None:
             return whole
-        note = "; ".join(filter(None, [whole.note, "abstained: needs review"]))
-        return replace(whole, label=None, status=Status.ABSTAINED, note=note)
+        return whole.abstained()
 
     def guaranteed(
         self,
